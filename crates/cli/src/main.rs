@@ -1,0 +1,2 @@
+//! The `mlaan` command.
+fn main() {}

@@ -1,0 +1,47 @@
+//! Data sets: images as bytes, and batches of them.
+
+use crate::Result;
+
+/// One decoded image: RGB bytes, row by row, `height * width * 3` of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageView<'a> {
+    /// Pixels per column.
+    pub height: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// `height * width * 3` bytes.
+    pub rgb: &'a [u8],
+}
+
+/// One split of a labelled image set. Implement it to train on images of your own.
+pub trait Dataset: Send + Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+    /// Whether there is no image.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Names of the classes; labels index them.
+    fn classes(&self) -> &[String];
+    /// The label of image `index`, below `classes().len()`.
+    fn label(&self, index: usize) -> usize;
+    /// The image, from memory or decoded into `scratch`.
+    ///
+    /// # Errors
+    /// When the image cannot be read; names the file or row.
+    fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>>;
+    /// Bytes this set holds in memory, for the plan and the accountant.
+    fn resident_bytes(&self) -> usize;
+}
+
+/// A training and a test split with the same classes.
+pub struct Splits {
+    /// What the set is called in tables and metrics.
+    pub name: String,
+    /// Training images.
+    pub train: Box<dyn Dataset>,
+    /// Test images.
+    pub test: Box<dyn Dataset>,
+    /// Images skipped because they could not be decoded (`--skip-broken`).
+    pub skipped: usize,
+}

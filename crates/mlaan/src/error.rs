@@ -1,0 +1,87 @@
+//! Everything that can go wrong, said so that the reader knows what to do.
+
+use std::path::PathBuf;
+
+/// The library's error. Its text says what was found, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A device refused: out of memory, shapes that do not fit.
+    #[error(transparent)]
+    Engine(#[from] mlaan_engine::Error),
+    /// A recipe key is unknown, has the wrong type or an impossible value.
+    #[error("recipe key `{key}`: {message}")]
+    Recipe {
+        /// The dotted key, as `local.cascade.span`.
+        key: String,
+        /// What was found and what is allowed.
+        message: String,
+    },
+    /// A data set is not as expected; `place` names the file, row or folder.
+    #[error("{place}: {message}")]
+    Data {
+        /// File, folder or row.
+        place: String,
+        /// What was found and what to do.
+        message: String,
+    },
+    /// A checkpoint is missing, damaged or belongs to another configuration.
+    #[error("checkpoint {}: {message}", path.display())]
+    Checkpoint {
+        /// The checkpoint's folder or file.
+        path: PathBuf,
+        /// What was found and what to do.
+        message: String,
+    },
+    /// A loss became infinite or not a number.
+    #[error(
+        "{term} loss of module {module} is {value} at epoch {epoch}, step {step}: training stopped. Lower `train.lr`, lengthen `train.warmup`, or look at the data of this step."
+    )]
+    NonFinite {
+        /// Module (0-based).
+        module: usize,
+        /// `independent` or `cascaded`.
+        term: &'static str,
+        /// The loss.
+        value: f32,
+        /// Epoch (1-based).
+        epoch: usize,
+        /// Step within the epoch (1-based).
+        step: usize,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// The library's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A [`Error::Recipe`].
+    pub fn recipe(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Recipe {
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A [`Error::Data`].
+    pub fn data(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Data {
+            place: place.into(),
+            message: message.into(),
+        }
+    }
+
+    /// An [`Error::Io`] for `path`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+}

@@ -1,0 +1,8 @@
+//! Trains deep image classifiers module by module.
+pub mod data;
+mod error;
+pub mod local;
+pub mod recipe;
+pub mod rng;
+
+pub use error::{Error, Result};

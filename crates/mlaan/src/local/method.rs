@@ -1,0 +1,180 @@
+//! A local learning method as a value.
+//!
+//! BP, DGL, InfoPro, MLM, LAM, MLAAN and their combinations are values of [`Method`]; one
+//! [`step`](crate::local) runs them all.
+
+use serde::{Deserialize, Serialize};
+
+/// How a network is cut and taught. The default is plain backpropagation (one module).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Method {
+    /// Number of local modules; blocks are spread as evenly as their number allows. 1 is backpropagation.
+    pub modules: usize,
+    /// Whether the stem is a module of its own. Default: when `modules` is the number of blocks + 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem_alone: Option<bool>,
+    /// Explicit cuts: the number of blocks below each cut, ascending; 0 cuts after the stem. Overrides `modules`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuts: Option<Vec<usize>>,
+    /// Auxiliary classifier: `AcBf` (A convolutions, B linear layers) or `dgl`.
+    pub head: Head,
+    /// Width of the hidden linear layers of a head, and of the contrastive loss's output.
+    pub hidden: usize,
+    /// Task loss of the auxiliary classifiers.
+    pub loss: TaskLoss,
+    /// Temperature of the contrastive loss.
+    pub temperature: f64,
+    /// λ1 of InfoPro, reconstruction: at the first and at the last local loss, linear in between. Both 0: no decoder.
+    pub reconstruct: [f64; 2],
+    /// λ2 of InfoPro, task: likewise.
+    pub task: [f64; 2],
+    /// Multilaminar local modules (MLM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<Cascade>,
+    /// Leap augmented modules (LAM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leap: Option<Leap>,
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Method {
+            modules: 1,
+            stem_alone: None,
+            cuts: None,
+            head: Head::Classifier {
+                convolutions: 1,
+                linears: 2,
+            },
+            hidden: 128,
+            loss: TaskLoss::CrossEntropy,
+            temperature: 0.07,
+            reconstruct: [0.0, 0.0],
+            task: [1.0, 1.0],
+            cascade: None,
+            leap: None,
+        }
+    }
+}
+
+/// The auxiliary classifier's shape, written `0c1f`, `1c2f`, … or `dgl` (METHOD §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Head {
+    /// `AcBf`: A 3x3 convolutions, global average pool, B linear layers.
+    Classifier {
+        /// A.
+        convolutions: usize,
+        /// B, at least 1.
+        linears: usize,
+    },
+    /// The head of the DGL paper: pool, three 1x1 convolutions, pool to 2x2, three linear layers.
+    Dgl,
+}
+
+impl TryFrom<String> for Head {
+    type Error = String;
+
+    fn try_from(s: String) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "head `{s}` is unknown; write `AcBf` with A from 0 to 9 and B from 1 to 9 (as `0c1f`, `1c2f`), or `dgl`"
+            )
+        };
+        match *s.as_bytes() {
+            [b'd', b'g', b'l'] => Ok(Head::Dgl),
+            [a @ b'0'..=b'9', b'c', b @ b'1'..=b'9', b'f'] => Ok(Head::Classifier {
+                convolutions: usize::from(a - b'0'),
+                linears: usize::from(b - b'0'),
+            }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl From<Head> for String {
+    fn from(h: Head) -> String {
+        match h {
+            Head::Classifier {
+                convolutions,
+                linears,
+            } => format!("{convolutions}c{linears}f"),
+            Head::Dgl => "dgl".into(),
+        }
+    }
+}
+
+/// The loss of an auxiliary classifier; the last module always uses cross-entropy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskLoss {
+    /// Softmax cross-entropy.
+    CrossEntropy,
+    /// Supervised contrastive loss (Khosla et al. 2020) on normalised features.
+    Contrastive,
+}
+
+/// MLM: windows of `span` modules trained by one loss (METHOD §5).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cascade {
+    /// Modules in a window, at least 2.
+    pub span: usize,
+    /// Weight of the independent loss, w_ind.
+    pub independent: f64,
+    /// Weight of the cascaded loss, w_cas.
+    pub cascaded: f64,
+}
+
+/// LAM: chains of mirrored later blocks in front of the auxiliary classifier (METHOD §6).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leap {
+    /// How mirrors are tied to their sources.
+    pub tie: Tie,
+    /// The branch that carries the chain.
+    #[serde(default = "independent")]
+    pub on: Branch,
+    /// Mirrors in a chain at most, when `sources` does not say.
+    #[serde(default = "four")]
+    pub depth: usize,
+    /// EMA factor m of p ← m·p + (1-m)·source.
+    #[serde(default = "slow")]
+    pub ema: f64,
+    /// Per module (all but the last) the blocks it mirrors, 0-based in network order. Overrides the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<Vec<usize>>>,
+}
+
+fn independent() -> Branch {
+    Branch::Independent
+}
+
+fn four() -> usize {
+    4
+}
+
+fn slow() -> f64 {
+    0.995
+}
+
+/// How a leap chain follows its sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tie {
+    /// Mirrors learn and are pulled to their sources after each step (equations 9 and 10 of the paper).
+    Pulled,
+    /// Mirrors only learn; beside the first stands a gradient-free shadow that follows its source (the authors' code).
+    Twin,
+}
+
+/// One of the two local losses of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Branch {
+    /// The module's own loss; its gradient stops at the module's input.
+    Independent,
+    /// The loss of a window of modules.
+    Cascaded,
+}
