@@ -1,3 +1,20 @@
-//! Tensors, memory and the operations of a device. Knows nothing of networks or learning.
+//! The engine of `mlaan`: tensors, memory, and the operations of a device.
+//!
+//! It knows nothing of networks or learning. A [`Device`] owns memory (every byte from one accountant,
+//! [`Pool`]) and runs about twenty coarse, fused operations; [`ops`] explains how they fit together.
+//! Layout is channels last everywhere. `cpu` computes; `dry` runs the same calls and counts what they need.
+
+mod backend;
+mod cpu;
+mod device;
+mod dry;
 mod error;
+mod memory;
+pub mod ops;
+mod tensor;
+
+pub use cpu::Isa;
+pub use device::Device;
 pub use error::{Error, Result};
+pub use memory::{Block, Pool, Purpose, Usage};
+pub use tensor::{DType, Element, Shape, Tensor};

@@ -1,0 +1,176 @@
+//! Per-channel values: normalisation rows, their backward, and gradients of operands.
+
+use super::conv::Load;
+use super::parallel::Shared;
+use super::simd::{Isa, kernel};
+use crate::ops::{NormConstants, norm};
+
+/// Where the gradients of a normalisation go, as slices.
+pub(crate) struct SinkNorm<'a> {
+    /// `[3, c]`.
+    pub coefficients: &'a mut [f32],
+    pub weight: Option<&'a mut [f32]>,
+    pub bias: Option<&'a mut [f32]>,
+}
+
+/// From `[2][c]` sums (gradient; gradient times centred value) over `count` values to BatchNorm's gradients:
+/// with x̂ = (x - mean)/σ, dx = scale · (g - mean(g) - x̂ · mean(g·x̂)) = g·a + x·b + c (Ioffe & Szegedy 2015).
+pub(crate) fn finish_norm(rows: &[f32], total: &[f64], count: usize, mut out: SinkNorm<'_>) {
+    let c = rows.len() / norm::ROWS;
+    for i in 0..c {
+        let row = |r: usize| f64::from(rows[r * c + i]);
+        let (scale, mean, inv_std) = (row(norm::SCALE), row(norm::MEAN), row(norm::INV_STD));
+        let (sum, product) = (total[i], total[c + i] * inv_std);
+        let b = -scale * inv_std * product / count as f64;
+        out.coefficients[i] = scale as f32;
+        out.coefficients[c + i] = b as f32;
+        out.coefficients[2 * c + i] = (-scale * sum / count as f64 - b * mean) as f32;
+        if let Some(w) = out.weight.as_deref_mut() {
+            w[i] = product as f32;
+        }
+        if let Some(b) = out.bias.as_deref_mut() {
+            b[i] = sum as f32;
+        }
+    }
+}
+
+/// See [`Device::normalise_train`](crate::Device::normalise_train).
+pub(crate) fn normalise_train(
+    rows: &mut [f32],
+    weight: &[f32],
+    bias: &[f32],
+    running: (&mut [f32], &mut [f32]),
+    count: usize,
+    constants: NormConstants,
+) {
+    let c = weight.len();
+    let m = f64::from(constants.momentum);
+    // One value has no unbiased variance; the batch's own is the best there is.
+    let unbiased = if count > 1 {
+        count as f64 / (count as f64 - 1.0)
+    } else {
+        1.0
+    };
+    for i in 0..c {
+        let mean = f64::from(rows[norm::MEAN * c + i]);
+        let variance = f64::from(rows[norm::INV_STD * c + i]);
+        let inv_std = 1.0 / (variance + f64::from(constants.eps)).sqrt();
+        let scale = f64::from(weight[i]) * inv_std;
+        rows[norm::SCALE * c + i] = scale as f32;
+        rows[norm::SHIFT * c + i] = (f64::from(bias[i]) - mean * scale) as f32;
+        rows[norm::INV_STD * c + i] = inv_std as f32;
+        running.0[i] = ((1.0 - m) * f64::from(running.0[i]) + m * mean) as f32;
+        running.1[i] = ((1.0 - m) * f64::from(running.1[i]) + m * variance * unbiased) as f32;
+    }
+}
+
+/// See [`Device::normalise_eval`](crate::Device::normalise_eval).
+pub(crate) fn normalise_eval(
+    rows: &mut [f32],
+    weight: &[f32],
+    bias: &[f32],
+    running: (&[f32], &[f32]),
+    constants: NormConstants,
+) {
+    let c = weight.len();
+    for i in 0..c {
+        let (mean, variance) = (f64::from(running.0[i]), f64::from(running.1[i]));
+        let inv_std = 1.0 / (variance + f64::from(constants.eps)).sqrt();
+        let scale = f64::from(weight[i]) * inv_std;
+        rows[norm::SCALE * c + i] = scale as f32;
+        rows[norm::SHIFT * c + i] = (f64::from(bias[i]) - mean * scale) as f32;
+        rows[norm::MEAN * c + i] = mean as f32;
+        rows[norm::INV_STD * c + i] = inv_std as f32;
+    }
+}
+
+/// The gradient of an operand of a pooling or resizing operation: filled image by image, then finished with
+/// the rectifier and the normalisation's sums.
+pub(crate) struct ImageSink<'a> {
+    grad: Shared<'a, f32>,
+    accumulate: bool,
+    raw: &'a [f32],
+    load: Load<'a>,
+    /// Mean row, when sums are wanted.
+    mean: Option<&'a [f32]>,
+    image: usize,
+}
+
+impl<'a> ImageSink<'a> {
+    /// `image`: floats of an image; `rows`: the operand's normalisation.
+    pub(crate) fn new(
+        grad: &'a mut [f32],
+        accumulate: bool,
+        raw: &'a [f32],
+        load: Load<'a>,
+        rows: Option<&'a [f32]>,
+        image: usize,
+        channels: usize,
+    ) -> Self {
+        let mean = rows.map(|t| &t[norm::MEAN * channels..(norm::MEAN + 1) * channels]);
+        ImageSink {
+            grad: Shared::new(grad),
+            accumulate,
+            raw,
+            load,
+            mean,
+            image,
+        }
+    }
+
+    /// The raw values of image `n`.
+    pub(crate) fn raw(&self, n: usize) -> &'a [f32] {
+        &self.raw[n * self.image..(n + 1) * self.image]
+    }
+
+    /// The gradient of image `n`, to add to.
+    ///
+    /// # Safety
+    /// One user per image.
+    pub(crate) unsafe fn start(&self, n: usize) -> &'a mut [f32] {
+        // SAFETY: images are disjoint.
+        let grad = unsafe { self.grad.part(n * self.image..(n + 1) * self.image) };
+        if !self.accumulate {
+            grad.fill(0.0);
+        }
+        grad
+    }
+
+    /// Applies the rectifier and adds to `[2][c]` sums.
+    pub(crate) fn finish(&self, isa: Isa, n: usize, grad: &mut [f32], sums: &mut [f64]) {
+        finish_image(isa, self.load, self.mean, self.raw(n), grad, sums);
+    }
+}
+
+kernel! {
+    fn finish_image<S>(load: Load<'_>, mean: Option<&[f32]>, raw: &[f32], grad: &mut [f32], sums: &mut [f64]) {
+        let _ = S::LANES;
+        if load.relu {
+            match load.affine {
+                None => {
+                    for (g, x) in grad.iter_mut().zip(raw) {
+                        *g = if *x > 0.0 { *g } else { 0.0 };
+                    }
+                }
+                Some((scale, shift)) => {
+                    let c = scale.len();
+                    for (g, x) in grad.chunks_exact_mut(c).zip(raw.chunks_exact(c)) {
+                        for (((g, x), a), b) in g.iter_mut().zip(x).zip(scale).zip(shift) {
+                            *g = if x * a + b > 0.0 { *g } else { 0.0 };
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(mean) = mean {
+            let c = mean.len();
+            let (sum, product) = sums.split_at_mut(c);
+            for (g, x) in grad.chunks_exact(c).zip(raw.chunks_exact(c)) {
+                for ((((g, x), m), s), p) in g.iter().zip(x).zip(mean).zip(&mut *sum).zip(&mut *product) {
+                    *s += f64::from(*g);
+                    *p += f64::from(g * (x - m));
+                }
+            }
+        }
+    }
+}

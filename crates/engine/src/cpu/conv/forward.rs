@@ -1,0 +1,244 @@
+//! The forward convolution: tiles of output pixels by output channels.
+
+use super::geometry::Geometry;
+use super::pack::{Load, pack_input, pack_weights, padded};
+use super::tile::{Tiles, accumulate, with_rows};
+use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
+use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::ops::norm;
+
+/// Pixels after which 32-bit sums are handed on to 64-bit ones.
+const FLUSH: usize = 96;
+
+/// What a forward pass reads and writes, as slices.
+pub(crate) struct Forward<'a> {
+    pub x: &'a [f32],
+    pub load: Load<'a>,
+    pub w: &'a [f32],
+    pub bias: Option<&'a [f32]>,
+    pub y: &'a mut [f32],
+    /// `[4, oc]`: receives mean and variance.
+    pub norm: Option<&'a mut [f32]>,
+}
+
+pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
+    let pieces = parallel::pieces(g.units(), PIECES);
+    scratch_of::<f32>(g.depth() * padded(g.oc, lanes))
+        + threads * scratch_of::<f32>(g.x_packed())
+        + ChannelSums::scratch(pieces, 2, g.oc)
+}
+
+pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scratch: &mut [u8]) {
+    let pieces = parallel::pieces(g.units(), PIECES);
+    let mut carver = Carver::new(scratch);
+    let w = carver.take::<f32>(g.depth() * padded(g.oc, isa.lanes()));
+    pack_weights(g, op.w, isa.lanes(), w);
+    let slot_len = scratch_of::<f32>(g.x_packed()) / 4;
+    let slots = Shared::new(carver.take::<f32>(threads * slot_len));
+    let mut sums = ChannelSums::new(&mut carver, pieces, 2, g.oc);
+    let (rows, y, w) = (sums.rows(), Shared::new(op.y), &*w);
+    let wants_sums = op.norm.is_some();
+    let direct = op.load.is_plain() && g.p == 0;
+    parallel::for_each(pieces, |piece| {
+        // SAFETY: one slot per thread, one row per piece, one part of y per unit.
+        let (packed, sums) = unsafe {
+            let slot = parallel::slot();
+            (
+                slots.part(slot * slot_len..(slot + 1) * slot_len),
+                rows.row(piece),
+            )
+        };
+        for u in parallel::piece(g.units(), pieces, piece) {
+            let (n, r) = g.unit(u);
+            let image = &op.x[n * g.h * g.w * g.c..(n + 1) * g.h * g.w * g.c];
+            let x = if direct {
+                &image[r.start * g.s * g.x_pitch()..]
+            } else {
+                pack_input(isa, g, r.clone(), op.load, image, packed);
+                &*packed
+            };
+            let first = (n * g.oh + r.start) * g.ow * g.oc;
+            // SAFETY: the pixels of this unit.
+            let y = unsafe { y.part(first..first + r.len() * g.ow * g.oc) };
+            unit(isa, g, x, w, op.bias, y, wants_sums.then_some(&mut *sums));
+        }
+    });
+    if let Some(t) = op.norm {
+        let total = sums.total();
+        let count = (g.n * g.oh * g.ow) as f64;
+        for c in 0..g.oc {
+            let mean = total[c] / count;
+            t[norm::MEAN * g.oc + c] = mean as f32;
+            t[norm::INV_STD * g.oc + c] = (total[g.oc + c] / count - mean * mean).max(0.0) as f32;
+        }
+    }
+}
+
+kernel! {
+    /// The pixels of one unit from its packed rows; per-channel sums of values and squares into `sums`.
+    fn unit<S>(
+        g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], sums: Option<&mut [f64]>,
+    ) {
+        let vectors = g.oc.div_ceil(S::LANES);
+        let mut sums = sums;
+        let mut v = 0;
+        while v < vectors {
+            let first = v * S::LANES;
+            let block = Block { g, x, w: &w[first * g.depth()..], bias, first };
+            if vectors - v >= 2 {
+                channels::<S, 2>(&block, y, sums.as_deref_mut());
+            } else {
+                channels::<S, 1>(&block, y, sums.as_deref_mut());
+            }
+            v += 2;
+        }
+    }
+}
+
+/// One block of output channels of a unit.
+struct Block<'a> {
+    g: &'a Geometry,
+    x: &'a [f32],
+    w: &'a [f32],
+    bias: Option<&'a [f32]>,
+    /// The block's first channel.
+    first: usize,
+}
+
+#[inline(always)]
+fn channels<S: Simd, const V: usize>(b: &Block<'_>, y: &mut [f32], sums: Option<&mut [f64]>) {
+    let g = b.g;
+    let valid = (g.oc - b.first).min(V * S::LANES);
+    let mut lanes = [0f32; 32];
+    if let Some(bias) = b.bias {
+        lanes[..valid].copy_from_slice(&bias[b.first..b.first + valid]);
+    }
+    // SAFETY: `lanes` holds two vectors of any instruction set; the tiles stay inside x, w and y, whose sizes
+    // follow from g (see `scratch` and the device's checks).
+    unsafe {
+        let mut start = [S::zero(); V];
+        for (v, s) in start.iter_mut().enumerate() {
+            *s = S::load(lanes.as_ptr().add(v * S::LANES));
+        }
+        let pixels = y.len() / g.oc;
+        let mut state = Moments::<S, V>::new(sums, b.first, valid, g.oc);
+        for (q, height) in Tiles::new(pixels, S::TILE) {
+            with_rows!(
+                height,
+                pixels_of::<S, V>(b, q, valid, &start, y, &mut state)
+            );
+        }
+        state.flush();
+    }
+}
+
+/// Sums of values and squares of one block of channels.
+struct Moments<'a, S: Simd, const V: usize> {
+    sums: Option<&'a mut [f64]>,
+    sum: [S::V; V],
+    square: [S::V; V],
+    pixels: usize,
+    first: usize,
+    valid: usize,
+    channels: usize,
+}
+
+impl<'a, S: Simd, const V: usize> Moments<'a, S, V> {
+    #[inline(always)]
+    unsafe fn new(
+        sums: Option<&'a mut [f64]>,
+        first: usize,
+        valid: usize,
+        channels: usize,
+    ) -> Self {
+        // SAFETY: the caller runs where S exists.
+        let zero = unsafe { [S::zero(); V] };
+        Moments {
+            sums,
+            sum: zero,
+            square: zero,
+            pixels: 0,
+            first,
+            valid,
+            channels,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn flush(&mut self) {
+        let Some(sums) = self.sums.as_deref_mut() else {
+            return;
+        };
+        let (mut a, mut b) = ([0f32; 32], [0f32; 32]);
+        // SAFETY: the arrays hold two vectors of any instruction set.
+        unsafe {
+            for v in 0..V {
+                S::store(a.as_mut_ptr().add(v * S::LANES), self.sum[v]);
+                S::store(b.as_mut_ptr().add(v * S::LANES), self.square[v]);
+                self.sum[v] = S::zero();
+                self.square[v] = S::zero();
+            }
+        }
+        for i in 0..self.valid {
+            sums[self.first + i] += f64::from(a[i]);
+            sums[self.channels + self.first + i] += f64::from(b[i]);
+        }
+        self.pixels = 0;
+    }
+}
+
+#[inline(always)]
+unsafe fn pixels_of<S: Simd, const T: usize, const V: usize>(
+    b: &Block<'_>,
+    q: usize,
+    valid: usize,
+    start: &[S::V; V],
+    y: &mut [f32],
+    moments: &mut Moments<'_, S, V>,
+) {
+    let g = b.g;
+    let pitch = g.x_pitch();
+    // SAFETY: pixel q + t lies in the unit, so its window lies in the packed rows; y holds g.oc floats a pixel.
+    unsafe {
+        let mut a = [b.x.as_ptr(); T];
+        let (mut r, mut c) = (q / g.ow, q % g.ow);
+        for a in &mut a {
+            *a = a.add(r * g.s * pitch + c * g.s * g.c);
+            c += 1;
+            if c == g.ow {
+                (r, c) = (r + 1, 0);
+            }
+        }
+        let len = g.k * g.c;
+        let mut acc = [*start; T];
+        for kh in 0..g.k {
+            let rows = a.map(|a| a.add(kh * pitch));
+            let w = b.w.as_ptr().add(kh * len * V * S::LANES);
+            acc = accumulate::<S, T, V>(acc, rows, 1, w, V * S::LANES, len);
+        }
+        let out = y.as_mut_ptr().add(q * g.oc + b.first);
+        for (t, acc) in acc.iter().enumerate() {
+            for (v, &x) in acc.iter().enumerate() {
+                let p = out.add(t * g.oc + v * S::LANES);
+                let left = valid - v * S::LANES;
+                if left >= S::LANES {
+                    S::store(p, x);
+                } else {
+                    S::store_part(p, x, left);
+                }
+            }
+        }
+        if moments.sums.is_some() {
+            for acc in &acc {
+                for (v, &x) in acc.iter().enumerate() {
+                    moments.sum[v] = S::add(moments.sum[v], x);
+                    moments.square[v] = S::fma(x, x, moments.square[v]);
+                }
+            }
+            moments.pixels += T;
+            if moments.pixels >= FLUSH {
+                moments.flush();
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Copies that put operands into the order in which tiles read them, transformed on the way.
+
+use super::geometry::{Geometry, Phase};
+use crate::cpu::simd::kernel;
+use crate::ops::norm;
+use std::ops::Range;
+
+/// What is done to an operand while it is loaded: per-channel rows, and the rectifier.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
+    /// Scale and shift, `[c]` each.
+    pub affine: Option<(&'a [f32], &'a [f32])>,
+    pub relu: bool,
+}
+
+impl<'a> Load<'a> {
+    pub(crate) fn new(norm_rows: Option<&'a [f32]>, relu: bool, c: usize) -> Self {
+        let row = |t: &'a [f32], i: usize| &t[i * c..(i + 1) * c];
+        Load {
+            affine: norm_rows.map(|t| (row(t, norm::SCALE), row(t, norm::SHIFT))),
+            relu,
+        }
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.affine.is_none() && !self.relu
+    }
+
+    /// Transforms whole pixels of `c` channels from `x` to `out`.
+    #[inline(always)]
+    pub(crate) fn apply(&self, x: &[f32], out: &mut [f32]) {
+        match (self.affine, self.relu) {
+            (None, false) => out.copy_from_slice(x),
+            (None, true) => {
+                for (o, x) in out.iter_mut().zip(x) {
+                    *o = if *x > 0.0 { *x } else { 0.0 };
+                }
+            }
+            (Some((scale, shift)), relu) => {
+                let c = scale.len();
+                for (o, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+                    for (((o, x), a), b) in o.iter_mut().zip(x).zip(scale).zip(shift) {
+                        let v = x * a + b;
+                        *o = if relu && v <= 0.0 { 0.0 } else { v };
+                    }
+                }
+            }
+        }
+    }
+}
+
+kernel! {
+    /// The input rows that the output `rows` read, with their border of zeros.
+    fn pack_input<S>(g: &Geometry, rows: Range<usize>, load: Load<'_>, image: &[f32], out: &mut [f32]) {
+        let _ = S::LANES;
+        let pitch = g.x_pitch();
+        let border = g.p * g.c;
+        let first = (rows.start * g.s) as isize - g.p as isize;
+        let count = (rows.len() - 1) * g.s + g.k;
+        for (i, out) in out.chunks_exact_mut(pitch).take(count).enumerate() {
+            let r = first + i as isize;
+            if r < 0 || r as usize >= g.h {
+                out.fill(0.0);
+                continue;
+            }
+            out[..border].fill(0.0);
+            out[pitch - border..].fill(0.0);
+            let row = g.w * g.c;
+            load.apply(&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
+        }
+    }
+}
+
+/// The gradient at the output: `grad · a + raw · b + c`, or `grad`.
+#[derive(Clone, Copy)]
+pub(super) struct GradLoad<'a> {
+    pub grad: &'a [f32],
+    /// Raw output and coefficients `[3, oc]`.
+    pub norm: Option<(&'a [f32], &'a [f32])>,
+}
+
+kernel! {
+    /// Rows `first..first + count` of the output's gradient (zeros outside), channels padded with zeros to `ocp`,
+    /// with a border of zeros. `sums`: per-channel sums over the rows `own`.
+    fn pack_gradient<S>(
+        g: &Geometry, span: (isize, usize), own: Range<usize>, load: GradLoad<'_>, ocp: usize,
+        out: &mut [f32], sums: Option<&mut [f64]>,
+    ) {
+        let _ = S::LANES;
+        let pitch = g.dy_pitch(ocp);
+        let (left, _) = g.dy_border();
+        let (first, count) = span;
+        let row = g.ow * g.oc;
+        let mut sums = sums;
+        for (i, out) in out.chunks_exact_mut(pitch).take(count).enumerate() {
+            let r = first + i as isize;
+            if r < 0 || r as usize >= g.oh {
+                out.fill(0.0);
+                continue;
+            }
+            let r = r as usize;
+            let (head, rest) = out.split_at_mut(left * ocp);
+            let (inner, tail) = rest.split_at_mut(g.ow * ocp);
+            head.fill(0.0);
+            tail.fill(0.0);
+            let grad = &load.grad[r * row..(r + 1) * row];
+            match load.norm {
+                None if g.oc == ocp => inner.copy_from_slice(grad),
+                None => {
+                    for (o, x) in inner.chunks_exact_mut(ocp).zip(grad.chunks_exact(g.oc)) {
+                        o[..g.oc].copy_from_slice(x);
+                        o[g.oc..].fill(0.0);
+                    }
+                }
+                Some((raw, k)) => {
+                    let raw = &raw[r * row..(r + 1) * row];
+                    let (a, k) = k.split_at(g.oc);
+                    let (b, c) = k.split_at(g.oc);
+                    for ((o, x), y) in
+                        inner.chunks_exact_mut(ocp).zip(grad.chunks_exact(g.oc)).zip(raw.chunks_exact(g.oc))
+                    {
+                        let (o, zeros) = o.split_at_mut(g.oc);
+                        zeros.fill(0.0);
+                        for (((((o, x), y), a), b), c) in o.iter_mut().zip(x).zip(y).zip(a).zip(b).zip(c) {
+                            *o = x * a + (y * b + c);
+                        }
+                    }
+                }
+            }
+            if let Some(sums) = sums.as_deref_mut()
+                && own.contains(&r)
+            {
+                for pixel in inner.chunks_exact(ocp) {
+                    for (s, x) in sums.iter_mut().zip(pixel) {
+                        *s += f64::from(*x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Floats of packed weights: output channels rounded up to whole vectors.
+pub(super) fn padded(channels: usize, lanes: usize) -> usize {
+    channels.next_multiple_of(lanes)
+}
+
+/// Channels of the block of two vectors (one at an odd end) that holds channel `o`, as (first, width).
+fn block_of(o: usize, channels: usize, lanes: usize) -> (usize, usize) {
+    let first = o / (2 * lanes) * (2 * lanes);
+    (first, (padded(channels, lanes) - first).min(2 * lanes))
+}
+
+/// `[out, in, k, k]` into blocks of output channels: `[block][k][k][in][channels of the block]`.
+pub(super) fn pack_weights(g: &Geometry, w: &[f32], lanes: usize, out: &mut [f32]) {
+    let taps = g.k * g.k;
+    if g.oc % lanes != 0 {
+        out.fill(0.0);
+    }
+    for (o, w) in w.chunks_exact(g.c * taps).enumerate() {
+        let (first, width) = block_of(o, g.oc, lanes);
+        let out = &mut out[first * g.depth()..];
+        for (i, w) in w.chunks_exact(taps).enumerate() {
+            for (t, w) in w.iter().enumerate() {
+                out[(t * g.c + i) * width + (o - first)] = *w;
+            }
+        }
+    }
+}
+
+/// Weights for the input's gradient of one pair of phases: blocks of input channels,
+/// `[block][taps down][taps left][ocp][channels of the block]`, window positions descending.
+pub(super) fn pack_transposed(
+    g: &Geometry,
+    (rows, columns): (Phase, Phase),
+    w: &[f32],
+    lanes: usize,
+    ocp: usize,
+    out: &mut [f32],
+) {
+    out.fill(0.0);
+    let depth = rows.taps * columns.taps * ocp;
+    for i in 0..g.c {
+        let (first, width) = block_of(i, g.c, lanes);
+        let out = &mut out[first * depth..];
+        for r in 0..rows.taps {
+            let kh = rows.last_tap(g) - r * g.s;
+            for q in 0..columns.taps {
+                let kw = columns.last_tap(g) - q * g.s;
+                let tap = (r * columns.taps + q) * ocp;
+                for o in 0..g.oc {
+                    out[(tap + o) * width + (i - first)] = w[((o * g.c + i) * g.k + kh) * g.k + kw];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Losses with their gradients; values are summed per sample, in order.
+
+use super::parallel::{self, Carver, PIECES, Shared, scratch_of};
+use crate::ops::{PixelScale, report};
+
+/// Where a loss goes, as slices.
+pub(crate) struct Target<'a> {
+    pub weight: f32,
+    pub grad: Option<&'a mut [f32]>,
+    /// The row of the loss table, [`report::COLUMNS`] long.
+    pub row: &'a mut [f32],
+}
+
+/// Bytes for `n` samples with `each` numbers.
+pub(crate) fn scratch(n: usize, each: usize) -> usize {
+    scratch_of::<f64>(n * each) + 4 * crate::memory::ALIGN
+}
+
+/// Runs `f(sample)` over all samples in parallel.
+fn samples(n: usize, f: impl Fn(usize) + Sync + Send) {
+    let pieces = parallel::pieces(n, PIECES);
+    parallel::for_each(pieces, |i| parallel::piece(n, pieces, i).for_each(&f));
+}
+
+/// Softmax cross-entropy, mean over the batch.
+pub(crate) fn cross_entropy(
+    logits: &[f32],
+    labels: &[u32],
+    target: Target<'_>,
+    scratch: &mut [u8],
+) {
+    let n = labels.len();
+    let classes = logits.len() / n;
+    let values = Carver::new(scratch).take::<f64>(2 * n);
+    let factor = f64::from(target.weight) / n as f64;
+    let (wants, grad) = (
+        target.grad.is_some(),
+        Shared::new(target.grad.unwrap_or_default()),
+    );
+    let shared = Shared::new(values);
+    samples(n, |i| {
+        let row = &logits[i * classes..(i + 1) * classes];
+        let label = labels[i] as usize;
+        let (mut best, mut max) = (0, f32::NEG_INFINITY);
+        for (k, &x) in row.iter().enumerate() {
+            if x > max {
+                (best, max) = (k, x);
+            }
+        }
+        let sum: f64 = row.iter().map(|x| f64::from(x - max).exp()).sum();
+        // A label outside of the classes has no probability; the loss says so.
+        let own = row
+            .get(label)
+            .map_or(f64::NEG_INFINITY, |&x| f64::from(x - max));
+        // SAFETY: one pair of values and one row of the gradient per sample.
+        unsafe {
+            shared
+                .part(2 * i..2 * i + 2)
+                .copy_from_slice(&[sum.ln() - own, f64::from(best != label)]);
+            if wants {
+                for (k, (g, &x)) in grad
+                    .part(i * classes..(i + 1) * classes)
+                    .iter_mut()
+                    .zip(row)
+                    .enumerate()
+                {
+                    let p = f64::from(x - max).exp() / sum;
+                    *g = (factor * (p - f64::from(k == label))) as f32;
+                }
+            }
+        }
+    });
+    target.row[report::LOSS] = (values.iter().step_by(2).sum::<f64>() / n as f64) as f32;
+    target.row[report::WRONG] = values.iter().skip(1).step_by(2).sum::<f64>() as f32;
+}
+
+/// `f` normalised, `[n][d]` and transposed, and the lengths.
+struct Unit<'a> {
+    rows: &'a mut [f32],
+    columns: &'a mut [f32],
+    length: &'a mut [f32],
+}
+
+impl Unit<'_> {
+    fn fill(&mut self, f: &[f32], n: usize, d: usize) {
+        for i in 0..n {
+            let row = &f[i * d..(i + 1) * d];
+            let length = row
+                .iter()
+                .map(|x| f64::from(*x).powi(2))
+                .sum::<f64>()
+                .sqrt()
+                .max(1e-12);
+            self.length[i] = length as f32;
+            for (k, x) in row.iter().enumerate() {
+                let x = (f64::from(*x) / length) as f32;
+                self.rows[i * d + k] = x;
+                self.columns[k * n + i] = x;
+            }
+        }
+    }
+}
+
+/// Supervised contrastive loss (Khosla et al. 2020, L_out), mean over the batch.
+pub(crate) fn contrastive(
+    features: &[f32],
+    labels: &[u32],
+    temperature: f32,
+    target: Target<'_>,
+    scratch: &mut [u8],
+) {
+    let n = labels.len();
+    let d = features.len() / n;
+    let mut carver = Carver::new(scratch);
+    let mut unit = Unit {
+        rows: carver.take(n * d),
+        columns: carver.take(n * d),
+        length: carver.take(n),
+    };
+    let pairs = carver.take::<f32>(n * n);
+    let values = carver.take::<f64>(n);
+    unit.fill(features, n, d);
+    {
+        let (values, pairs) = (Shared::new(values), Shared::new(&mut *pairs));
+        samples(n, |i| {
+            // SAFETY: one row of pairs and one value per sample.
+            let (row, value) = unsafe { (pairs.part(i * n..(i + 1) * n), values.part(i..i + 1)) };
+            value[0] = anchor(i, &unit, labels, temperature, row);
+        });
+    }
+    target.row[report::LOSS] = (values.iter().sum::<f64>() / n as f64) as f32;
+    target.row[report::WRONG] = 0.0;
+    if let Some(grad) = target.grad {
+        let factor = target.weight / (n as f32 * temperature);
+        let grad = Shared::new(grad);
+        samples(n, |i| {
+            // SAFETY: one row per sample.
+            let out = unsafe { grad.part(i * d..(i + 1) * d) };
+            through_length(i, &unit, pairs, factor, out);
+        });
+    }
+}
+
+/// The loss of one anchor; `row` becomes its derivatives with respect to the similarities (over temperature).
+fn anchor(i: usize, unit: &Unit<'_>, labels: &[u32], temperature: f32, row: &mut [f32]) -> f64 {
+    let n = labels.len();
+    let d = unit.rows.len() / n;
+    row.fill(0.0);
+    for k in 0..d {
+        let x = unit.rows[i * d + k] / temperature;
+        for (s, y) in row.iter_mut().zip(&unit.columns[k * n..(k + 1) * n]) {
+            *s += x * y;
+        }
+    }
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let others = |j: &usize| *j != i;
+    let sum: f64 = (0..n)
+        .filter(others)
+        .map(|j| f64::from(row[j] - max).exp())
+        .sum();
+    let same = |j: usize| j != i && labels[j] == labels[i];
+    let count = (0..n).filter(|&j| same(j)).count();
+    let share = 1.0 / count.max(1) as f64;
+    let mut loss = 0.0;
+    for j in 0..n {
+        let shifted = f64::from(row[j] - max);
+        if same(j) {
+            loss -= (shifted - sum.ln()) * share;
+        }
+        row[j] = if j == i {
+            0.0
+        } else {
+            (count as f64 * share * shifted.exp() / sum - if same(j) { share } else { 0.0 }) as f32
+        };
+    }
+    loss
+}
+
+/// The gradient of sample `i`'s features, through their normalisation.
+fn through_length(i: usize, unit: &Unit<'_>, pairs: &[f32], factor: f32, out: &mut [f32]) {
+    let (n, d) = (unit.length.len(), out.len());
+    out.fill(0.0);
+    for j in 0..n {
+        let w = pairs[i * n + j] + pairs[j * n + i];
+        for (o, y) in out.iter_mut().zip(&unit.rows[j * d..(j + 1) * d]) {
+            *o += w * y;
+        }
+    }
+    let own = &unit.rows[i * d..(i + 1) * d];
+    let along: f32 = out.iter().zip(own).map(|(g, x)| g * x).sum();
+    for (o, x) in out.iter_mut().zip(own) {
+        *o = factor * (*o - along * x) / unit.length[i];
+    }
+}
+
+/// Binary cross-entropy of sigmoid(raw) against pixels, mean over all values.
+pub(crate) fn reconstruction(
+    raw: &[f32],
+    images: &[f32],
+    n: usize,
+    scale: PixelScale,
+    target: Target<'_>,
+    scratch: &mut [u8],
+) {
+    let image = raw.len() / n;
+    let values = Carver::new(scratch).take::<f64>(n);
+    let factor = target.weight / raw.len() as f32;
+    let (wants, grad) = (
+        target.grad.is_some(),
+        Shared::new(target.grad.unwrap_or_default()),
+    );
+    let shared = Shared::new(values);
+    samples(n, |i| {
+        let at = i * image..(i + 1) * image;
+        // SAFETY: one value and one image per sample.
+        let (value, grad) = unsafe {
+            (
+                shared.part(i..i + 1),
+                grad.part(if wants { at.clone() } else { 0..0 }),
+            )
+        };
+        let mut sum = 0.0;
+        for (k, (x, y)) in raw[at.clone()].iter().zip(&images[at]).enumerate() {
+            let pixel = y * scale.std[k % 3] + scale.mean[k % 3];
+            let e = (-x.abs()).exp();
+            sum += f64::from(x.max(0.0) - x * pixel + e.ln_1p());
+            if wants {
+                let sigmoid = if *x >= 0.0 {
+                    1.0 / (1.0 + e)
+                } else {
+                    e / (1.0 + e)
+                };
+                grad[k] = factor * (sigmoid - pixel);
+            }
+        }
+        value[0] = sum;
+    });
+    target.row[report::LOSS] = (values.iter().sum::<f64>() / raw.len() as f64) as f32;
+}

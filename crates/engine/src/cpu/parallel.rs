@@ -1,0 +1,162 @@
+//! Work in fixed pieces, so that results do not depend on the number of threads.
+//!
+//! The number of pieces and what each holds follow from extents alone. Every sum is kept per piece and
+//! added up in the order of the pieces.
+
+use crate::memory::ALIGN;
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Pieces that an operation is cut into, at most: enough to keep many cores busy, few enough that the
+/// partial sums stay small.
+pub(crate) const PIECES: usize = 64;
+
+/// How many pieces `units` of work make.
+pub(crate) fn pieces(units: usize, most: usize) -> usize {
+    units.min(most).max(1)
+}
+
+/// The units of piece `i` of `pieces`.
+pub(crate) fn piece(units: usize, pieces: usize, i: usize) -> Range<usize> {
+    i * units / pieces..(i + 1) * units / pieces
+}
+
+/// Runs `f(i)` for every piece, in any order, on the current thread pool.
+pub(crate) fn for_each(pieces: usize, f: impl Fn(usize) + Sync + Send) {
+    if pieces == 1 {
+        f(0);
+    } else {
+        (0..pieces).into_par_iter().with_max_len(1).for_each(f);
+    }
+}
+
+/// Which thread of the pool this is: the index of its scratch.
+pub(crate) fn slot() -> usize {
+    rayon::current_thread_index().unwrap_or(0)
+}
+
+/// A slice of which pieces write disjoint parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a, T> {
+    start: *mut T,
+    len: usize,
+    life: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: parts handed out are disjoint (the callers' duty, see `part`).
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Shared {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            life: PhantomData,
+        }
+    }
+
+    /// The elements of `range`, cut to the slice.
+    ///
+    /// # Safety
+    /// No two parts alive at the same time may overlap.
+    #[allow(clippy::mut_from_ref)] // Disjointness is the caller's duty.
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
+        let end = range.end.min(self.len);
+        let start = range.start.min(end);
+        // SAFETY: inside the slice; exclusive by the contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), end - start) }
+    }
+}
+
+/// Bytes of scratch for `n` values of `T`, as [`Carver`] takes them.
+pub(crate) fn scratch_of<T>(n: usize) -> usize {
+    (n * size_of::<T>()).next_multiple_of(ALIGN)
+}
+
+/// Cuts an operation's scratch into typed pieces.
+pub(crate) struct Carver<'a>(&'a mut [u8]);
+
+impl<'a> Carver<'a> {
+    pub(crate) fn new(scratch: &'a mut [u8]) -> Self {
+        Carver(scratch)
+    }
+
+    /// The next `n` values; their content is whatever lay there. Shorter when the scratch is too small,
+    /// which is a mistake in the operation's size and shows in its tests as an out-of-bounds index.
+    pub(crate) fn take<T: bytemuck::Pod>(&mut self, n: usize) -> &'a mut [T] {
+        let scratch = std::mem::take(&mut self.0);
+        let bytes = scratch_of::<T>(n).min(scratch.len());
+        let (head, tail) = scratch.split_at_mut(bytes);
+        self.0 = tail;
+        let whole = (n * size_of::<T>()).min(bytes);
+        bytemuck::try_cast_slice_mut(&mut head[..whole]).unwrap_or_default()
+    }
+}
+
+/// Per-channel sums of the pieces of an operation: `[pieces][sums][channels]`, 64-bit.
+pub(crate) struct ChannelSums<'a> {
+    values: &'a mut [f64],
+    width: usize,
+}
+
+impl<'a> ChannelSums<'a> {
+    /// Bytes that [`ChannelSums::new`] takes.
+    pub(crate) fn scratch(pieces: usize, sums: usize, channels: usize) -> usize {
+        scratch_of::<f64>(pieces * sums * channels)
+    }
+
+    /// Zeroed sums.
+    pub(crate) fn new(
+        carver: &mut Carver<'a>,
+        pieces: usize,
+        sums: usize,
+        channels: usize,
+    ) -> Self {
+        let width = sums * channels;
+        let values = carver.take(pieces * width);
+        values.fill(0.0);
+        ChannelSums { values, width }
+    }
+
+    /// For the pieces to write, each its own row.
+    pub(crate) fn rows(&mut self) -> SumRows<'_> {
+        SumRows {
+            values: Shared::new(self.values),
+            width: self.width,
+        }
+    }
+
+    /// Adds the rows up in order and returns `[sums][channels]`.
+    pub(crate) fn total(self) -> &'a [f64] {
+        let (total, rest) = self.values.split_at_mut(self.width);
+        for row in rest.chunks_exact(self.width.max(1)) {
+            for (t, x) in total.iter_mut().zip(row) {
+                *t += x;
+            }
+        }
+        total
+    }
+}
+
+/// See [`ChannelSums::rows`].
+pub(crate) struct SumRows<'a> {
+    values: Shared<'a, f64>,
+    width: usize,
+}
+
+impl<'a> SumRows<'a> {
+    /// The row of one piece.
+    ///
+    /// # Safety
+    /// One user per piece at a time.
+    pub(crate) unsafe fn row(&self, piece: usize) -> &'a mut [f64] {
+        // SAFETY: rows are disjoint.
+        unsafe {
+            self.values
+                .part(piece * self.width..(piece + 1) * self.width)
+        }
+    }
+}

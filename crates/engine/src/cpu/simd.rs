@@ -1,0 +1,302 @@
+//! Vectors of each instruction set behind one trait, and the choice among them at run time.
+//!
+//! A kernel is written once, generic over [`Simd`]; the `kernel!` macro compiles it for every instruction
+//! set of the target and calls the one that this machine has. So one binary runs everywhere.
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Nothing beyond the target's baseline.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512F.
+    Avx512,
+    /// ARM with NEON.
+    Neon,
+}
+
+impl Isa {
+    /// What this machine can run, best first.
+    pub fn available() -> Vec<Isa> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("fma")
+            {
+                all.push(Isa::Avx512);
+            }
+            if std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+            {
+                all.push(Isa::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Isa::Neon);
+        }
+        all.push(Isa::Portable);
+        all
+    }
+
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+            Isa::Neon => "neon",
+        }
+    }
+
+    /// 32-bit lanes of a vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Isa::Portable => Portable::LANES,
+            Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+            Isa::Neon => 4,
+        }
+    }
+}
+
+/// A vector of 32-bit floats.
+///
+/// # Safety
+/// Functions may only run where the instruction set is there; pointers must be valid for [`Simd::LANES`]
+/// floats, without alignment.
+pub(crate) trait Simd: Copy + 'static {
+    /// The vector.
+    type V: Copy;
+    /// Its lanes.
+    const LANES: usize;
+    /// Rows of a register tile of two vectors: as many as the register file takes.
+    const TILE: usize;
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(p: *const f32) -> Self::V;
+    unsafe fn store(p: *mut f32, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// a · b + c
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `v` where `x > 0`, else 0
+    unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
+
+    unsafe fn zero() -> Self::V {
+        unsafe { Self::splat(0.0) }
+    }
+
+    /// The first `n < LANES` floats; zeros behind.
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> Self::V {
+        let mut lanes = [0f32; 16];
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// Stores the first `n < LANES` floats.
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
+        let mut lanes = [0f32; 16];
+        unsafe {
+            Self::store(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+}
+
+/// Plain arrays, which the compiler maps to the baseline's vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; 8];
+    const LANES: usize = 8;
+    const TILE: usize = 2;
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        [x; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self::V {
+        unsafe { p.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: Self::V) {
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Without the instruction a fused multiply-add is a library call.
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V {
+        std::array::from_fn(|i| if x[i] > 0.0 { v[i] } else { 0.0 })
+    }
+}
+
+/// Implements [`Simd`] with one intrinsic per function.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! simd {
+    ($name:ident, $doc:literal, $v:ty, $lanes:literal, $tile:literal, $splat:path, $load:path, $store:path,
+     $add:path, $sub:path, |$a:ident, $b:ident, $c:ident| $fma:expr, |$x:ident, $y:ident| $positive:expr) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name;
+
+        impl Simd for $name {
+            type V = $v;
+            const LANES: usize = $lanes;
+            const TILE: usize = $tile;
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> $v {
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const f32) -> $v {
+                unsafe { $load(p) }
+            }
+            #[inline(always)]
+            unsafe fn store(p: *mut f32, v: $v) {
+                unsafe { $store(p, v) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: $v, b: $v) -> $v {
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: $v, b: $v) -> $v {
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn fma($a: $v, $b: $v, $c: $v) -> $v {
+                unsafe { $fma }
+            }
+            #[inline(always)]
+            unsafe fn where_positive($x: $v, $y: $v) -> $v {
+                unsafe { $positive }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::*;
+
+    simd!(
+        Avx2,
+        "Eight lanes, sixteen registers.",
+        __m256,
+        8,
+        6,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        |a, b, c| _mm256_fmadd_ps(a, b, c),
+        |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v)
+    );
+    simd!(
+        Avx512,
+        "Sixteen lanes, thirty-two registers.",
+        __m512,
+        16,
+        8,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        |a, b, c| _mm512_fmadd_ps(a, b, c),
+        |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v)
+    );
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Simd;
+    use std::arch::aarch64::*;
+
+    simd!(
+        Neon,
+        "Four lanes, thirty-two registers.",
+        float32x4_t,
+        4,
+        8,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vaddq_f32,
+        vsubq_f32,
+        |a, b, c| vfmaq_f32(c, a, b),
+        |x, v| vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v)))
+    );
+}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;
+
+/// Compiles a kernel, generic over `S: Simd`, for every instruction set and calls the machine's.
+///
+/// The body must be sound for slices and pointers as its own comments say; the instruction set was checked
+/// when its [`Isa`] was made.
+macro_rules! kernel {
+    ($(#[$meta:meta])* fn $name:ident<$S:ident>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)] // Kernels take raw extents.
+        pub(crate) fn $name(isa: $crate::cpu::simd::Isa, $($arg: $ty),*) {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body<$S: $crate::cpu::simd::Simd>($($arg: $ty),*) $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $ty),*) {
+                body::<$crate::cpu::simd::Avx512>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $ty),*) {
+                body::<$crate::cpu::simd::Avx2>($($arg),*)
+            }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            #[allow(clippy::too_many_arguments)]
+            fn neon($($arg: $ty),*) {
+                body::<$crate::cpu::simd::Neon>($($arg),*)
+            }
+            match isa {
+                // SAFETY: an `Isa` other than the baseline is only used after detection.
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "aarch64")]
+                $crate::cpu::simd::Isa::Neon => unsafe { neon($($arg),*) },
+                _ => body::<$crate::cpu::simd::Portable>($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use kernel;

@@ -1,0 +1,104 @@
+//! Element by element: optimiser, moving averages, sums, copies, images from bytes.
+
+use super::parallel::{self, PIECES, Shared};
+use super::simd::{Isa, kernel};
+use crate::ops::{PixelScale, Sgd};
+
+/// Below this many elements threads cost more than they bring.
+const SMALL: usize = 1 << 15;
+
+/// Runs `f(range)` over pieces of `len` elements (multiples of `unit`).
+fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>) + Sync + Send) {
+    let units = len / unit;
+    let pieces = if len < SMALL {
+        1
+    } else {
+        parallel::pieces(units, PIECES)
+    };
+    parallel::for_each(pieces, |i| {
+        let r = parallel::piece(units, pieces, i);
+        f(r.start * unit..r.end * unit);
+    });
+}
+
+pub(crate) fn sgd(isa: Isa, p: &mut [f32], g: &[f32], v: &mut [f32], options: Sgd) {
+    let (ps, vs) = (Shared::new(&mut *p), Shared::new(v));
+    ranges(g.len(), 1, |r| {
+        // SAFETY: ranges are disjoint.
+        let (p, v) = unsafe { (ps.part(r.clone()), vs.part(r.clone())) };
+        sgd_part(isa, p, &g[r], v, options);
+    });
+}
+
+kernel! {
+    fn sgd_part<S>(p: &mut [f32], g: &[f32], v: &mut [f32], o: Sgd) {
+        let _ = S::LANES;
+        for ((p, g), v) in p.iter_mut().zip(g).zip(v) {
+            let g = g + o.weight_decay * *p;
+            *v = o.momentum * *v + g;
+            *p -= o.lr * if o.nesterov { g + o.momentum * *v } else { *v };
+        }
+    }
+}
+
+pub(crate) fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
+    let shared = Shared::new(target);
+    // SAFETY: ranges are disjoint.
+    ranges(source.len(), 1, |r| {
+        mix(
+            isa,
+            unsafe { shared.part(r.clone()) },
+            &source[r],
+            m,
+            1.0 - m,
+        )
+    });
+}
+
+pub(crate) fn add(isa: Isa, target: &mut [f32], source: &[f32]) {
+    let shared = Shared::new(target);
+    // SAFETY: ranges are disjoint.
+    ranges(source.len(), 1, |r| {
+        mix(isa, unsafe { shared.part(r.clone()) }, &source[r], 1.0, 1.0)
+    });
+}
+
+kernel! {
+    /// t = a · t + b · s
+    fn mix<S>(target: &mut [f32], source: &[f32], a: f32, b: f32) {
+        let _ = S::LANES;
+        for (t, s) in target.iter_mut().zip(source) {
+            *t = a * *t + b * s;
+        }
+    }
+}
+
+pub(crate) fn fill(target: &mut [f32], value: f32) {
+    let len = target.len();
+    let shared = Shared::new(target);
+    // SAFETY: ranges are disjoint.
+    ranges(len, 1, |r| unsafe { shared.part(r) }.fill(value));
+}
+
+pub(crate) fn copy(target: &mut [f32], source: &[f32]) {
+    let shared = Shared::new(target);
+    // SAFETY: ranges are disjoint.
+    ranges(source.len(), 1, |r| {
+        unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r])
+    });
+}
+
+pub(crate) fn images_from_bytes(bytes: &[u8], scale: PixelScale, images: &mut [f32]) {
+    let factor = scale.std.map(|s| 1.0 / (255.0 * s));
+    let offset: [f32; 3] = std::array::from_fn(|c| -scale.mean[c] / scale.std[c]);
+    let shared = Shared::new(images);
+    ranges(bytes.len(), 3, |r| {
+        // SAFETY: ranges are disjoint.
+        let images = unsafe { shared.part(r.clone()) };
+        for (out, rgb) in images.chunks_exact_mut(3).zip(bytes[r].chunks_exact(3)) {
+            for c in 0..3 {
+                out[c] = f32::from(rgb[c]) * factor[c] + offset[c];
+            }
+        }
+    });
+}

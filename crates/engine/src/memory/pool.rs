@@ -1,0 +1,339 @@
+//! The one source of a device's memory, and its accountant.
+
+use super::arena::{ALIGN, Arena};
+use crate::{Error, Result};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What memory is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Weights, biases, running statistics, shadows.
+    Parameters,
+    /// Momentum.
+    Optimiser,
+    /// What the forward pass keeps for the backward pass.
+    Activations,
+    /// Gradients of activations and of parameters.
+    Gradients,
+    /// Scratch of one operation.
+    Workspace,
+    /// Images, labels, losses.
+    Data,
+}
+
+impl Purpose {
+    /// Every purpose, in the order of tables.
+    pub const ALL: [Purpose; 6] = [
+        Purpose::Parameters,
+        Purpose::Optimiser,
+        Purpose::Activations,
+        Purpose::Gradients,
+        Purpose::Workspace,
+        Purpose::Data,
+    ];
+
+    /// A lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Parameters => "parameters",
+            Purpose::Optimiser => "optimiser",
+            Purpose::Activations => "activations",
+            Purpose::Gradients => "gradients",
+            Purpose::Workspace => "workspace",
+            Purpose::Data => "data",
+        }
+    }
+}
+
+/// Bytes in use, as the accountant sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In use now.
+    pub current: usize,
+    /// The most that was ever in use at one moment.
+    pub peak: usize,
+    /// What the address range had to hold for that: `peak` plus what lay unusable between blocks.
+    pub footprint: usize,
+    /// In use now, in the order of [`Purpose::ALL`].
+    pub by_purpose: [usize; 6],
+    /// At the moment of `peak`, in the order of [`Purpose::ALL`].
+    pub peak_by_purpose: [usize; 6],
+}
+
+#[derive(Debug)]
+struct State {
+    /// One when a plan was reserved; more when a run asks for what nobody planned.
+    segments: Vec<Segment>,
+    usage: Usage,
+}
+
+/// One piece of memory and its layout.
+#[derive(Debug)]
+struct Segment {
+    arena: Arena,
+    bytes: usize,
+    /// Null in a virtual pool.
+    address: *mut u8,
+}
+
+/// The memory of one device.
+#[derive(Debug)]
+pub struct Pool {
+    name: String,
+    real: bool,
+    state: Mutex<State>,
+}
+
+// SAFETY: segments are plain memory; who may touch which part is decided by ownership of blocks.
+unsafe impl Send for Pool {}
+// SAFETY: all changes go through the mutex.
+unsafe impl Sync for Pool {}
+
+/// Memory that was not planned grows by at least this much.
+const SEGMENT: usize = 4 << 20;
+
+impl Pool {
+    /// A pool of host memory.
+    pub(crate) fn host(name: &str) -> Arc<Self> {
+        Self::new(name, true)
+    }
+
+    /// A pool that counts and lays out but has nothing behind it.
+    pub(crate) fn virtual_memory(name: &str) -> Arc<Self> {
+        Self::new(name, false)
+    }
+
+    fn new(name: &str, real: bool) -> Arc<Self> {
+        let mut segments = Vec::new();
+        if !real {
+            let bytes = isize::MAX as usize / ALIGN * ALIGN;
+            segments.push(Segment {
+                arena: Arena::new(bytes),
+                bytes,
+                address: std::ptr::null_mut(),
+            });
+        }
+        let state = State {
+            segments,
+            usage: Usage::default(),
+        };
+        Arc::new(Pool {
+            name: name.to_string(),
+            real,
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere cannot leave the layout half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for a planned footprint in one piece, before anything is allocated.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the system refuses.
+    pub fn reserve(&self, bytes: usize) -> Result<()> {
+        let mut state = self.state();
+        if self.real && state.segments.is_empty() && bytes > 0 {
+            self.grow(&mut state, bytes.next_multiple_of(ALIGN))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes in use.
+    pub fn usage(&self) -> Usage {
+        let state = self.state();
+        Usage {
+            footprint: state.segments.iter().map(|s| s.arena.extent()).sum(),
+            ..state.usage
+        }
+    }
+
+    /// Lets peak and footprint count from now on.
+    pub fn reset_peak(&self) {
+        let mut state = self.state();
+        state.usage.peak = state.usage.current;
+        state.usage.peak_by_purpose = state.usage.by_purpose;
+        state
+            .segments
+            .iter_mut()
+            .for_each(|s| s.arena.reset_extent());
+    }
+
+    /// Counts bytes that live outside of the pool (a data set in host memory); negative to forget them.
+    pub fn count(&self, purpose: Purpose, bytes: isize) {
+        self.state().usage.change(purpose, bytes);
+    }
+
+    /// Takes a block of at least `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn take(self: &Arc<Self>, bytes: usize, purpose: Purpose) -> Result<Block> {
+        let bytes = bytes.max(1).next_multiple_of(ALIGN);
+        let mut state = self.state();
+        let (segment, offset) = match state.place(bytes) {
+            Some(found) => found,
+            None => {
+                self.grow(&mut state, bytes.max(SEGMENT))?;
+                state
+                    .place(bytes)
+                    .ok_or_else(|| self.refused(&state, bytes))?
+            }
+        };
+        let address = state.segments[segment].address.wrapping_add(offset);
+        state.usage.change(purpose, bytes as isize);
+        Ok(Block {
+            pool: Arc::clone(self),
+            segment,
+            offset,
+            bytes,
+            purpose,
+            address,
+        })
+    }
+
+    fn refused(&self, state: &State, bytes: usize) -> Error {
+        Error::OutOfMemory {
+            device: self.name.clone(),
+            requested: bytes,
+            in_use: state.usage.current,
+        }
+    }
+
+    fn grow(&self, state: &mut State, bytes: usize) -> Result<()> {
+        let layout =
+            Layout::from_size_align(bytes, ALIGN).map_err(|_| self.refused(state, bytes))?;
+        if !self.real {
+            return Err(self.refused(state, bytes));
+        }
+        // SAFETY: the size is not zero (callers round up or check).
+        let address = unsafe { alloc_zeroed(layout) };
+        if address.is_null() {
+            return Err(self.refused(state, bytes));
+        }
+        state.segments.push(Segment {
+            arena: Arena::new(bytes),
+            bytes,
+            address,
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for s in self
+            .state()
+            .segments
+            .drain(..)
+            .filter(|s| !s.address.is_null())
+        {
+            if let Ok(layout) = Layout::from_size_align(s.bytes, ALIGN) {
+                // SAFETY: allocated in `grow` with this layout; no block outlives its pool.
+                unsafe { dealloc(s.address, layout) };
+            }
+        }
+    }
+}
+
+impl State {
+    fn place(&mut self, bytes: usize) -> Option<(usize, usize)> {
+        self.segments
+            .iter_mut()
+            .enumerate()
+            .find_map(|(i, s)| Some((i, s.arena.take(bytes)?)))
+    }
+}
+
+impl Usage {
+    fn change(&mut self, purpose: Purpose, bytes: isize) {
+        let i = purpose as usize;
+        self.by_purpose[i] = self.by_purpose[i].saturating_add_signed(bytes);
+        self.current = self.current.saturating_add_signed(bytes);
+        if self.current > self.peak {
+            self.peak = self.current;
+            self.peak_by_purpose = self.by_purpose;
+        }
+    }
+}
+
+/// A range of a pool's memory, given back when dropped.
+#[derive(Debug)]
+pub struct Block {
+    pool: Arc<Pool>,
+    segment: usize,
+    offset: usize,
+    bytes: usize,
+    purpose: Purpose,
+    address: *mut u8,
+}
+
+// SAFETY: a block is the only owner of its range.
+unsafe impl Send for Block {}
+// SAFETY: shared access is read-only; writing needs `&mut`.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// Where the block lies in host memory; null in a virtual pool.
+    pub(crate) fn address(&self) -> *mut u8 {
+        self.address
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        state.segments[self.segment]
+            .arena
+            .give(self.offset, self.bytes);
+        state.usage.change(self.purpose, -(self.bytes as isize));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_pool_lays_out_as_a_virtual_one() {
+        let run = |pool: &Arc<Pool>| {
+            let a = pool.take(1000, Purpose::Parameters).unwrap();
+            let b = pool.take(5000, Purpose::Activations).unwrap();
+            let c = pool.take(64, Purpose::Workspace).unwrap();
+            drop(b);
+            let d = pool.take(3000, Purpose::Gradients).unwrap();
+            let e = pool.take(3000, Purpose::Gradients).unwrap();
+            (a, c, d, e)
+        };
+        let dry = Pool::virtual_memory("dry");
+        drop(run(&dry));
+        let plan = dry.usage();
+        let host = Pool::host("cpu");
+        host.reserve(plan.footprint).unwrap();
+        let held = run(&host);
+        assert_eq!(host.state().segments.len(), 1);
+        assert_eq!(host.usage().footprint, plan.footprint);
+        assert_eq!(host.usage().peak, plan.peak);
+        assert_eq!(
+            host.usage().by_purpose[Purpose::Gradients as usize],
+            2 * 3008
+        );
+        drop(held);
+        assert_eq!(host.usage().current, 0);
+        assert_eq!(host.usage().peak_by_purpose, plan.peak_by_purpose);
+    }
+
+    #[test]
+    fn what_was_not_planned_still_fits() {
+        let host = Pool::host("cpu");
+        host.reserve(128).unwrap();
+        let big = host.take(10 << 20, Purpose::Data).unwrap();
+        let small = host.take(128, Purpose::Data).unwrap();
+        assert!(!big.address().is_null() && !small.address().is_null());
+        let err = host.take(usize::MAX / 4, Purpose::Data).unwrap_err();
+        assert!(err.to_string().contains("out of memory on cpu"), "{err}");
+    }
+}

@@ -1,0 +1,160 @@
+//! Dense arrays in a device's memory.
+
+use crate::memory::Block;
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DType {
+    /// 32-bit float: parameters, activations, gradients.
+    F32,
+    /// 64-bit float: partial sums.
+    F64,
+    /// 32-bit unsigned: labels.
+    U32,
+    /// Byte: images.
+    U8,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F64 => 8,
+            DType::U8 => 1,
+        }
+    }
+}
+
+/// Up to four extents. Activations are `[batch, height, width, channels]` (channels last), convolution
+/// weights `[out, in, height, width]` and linear weights `[out, in]` as in PyTorch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    dims: [usize; 4],
+    rank: u8,
+}
+
+impl Shape {
+    /// The extents.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims[..usize::from(self.rank)]
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// The extents as batch, height, width and channels; missing ones are 1, in between.
+    pub fn nhwc(&self) -> [usize; 4] {
+        let d = self.dims;
+        match self.rank {
+            0 => [1, 1, 1, 1],
+            1 => [1, 1, 1, d[0]],
+            2 => [d[0], 1, 1, d[1]],
+            3 => [1, d[0], d[1], d[2]],
+            _ => d,
+        }
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(dims: [usize; N]) -> Self {
+        const { assert!(N <= 4) };
+        let mut d = [1; 4];
+        d[..N].copy_from_slice(&dims);
+        Shape {
+            dims: d,
+            rank: N as u8,
+        }
+    }
+}
+
+/// A dense array. It owns its memory, which returns to the device when the tensor is dropped.
+#[derive(Debug)]
+pub struct Tensor {
+    shape: Shape,
+    dtype: DType,
+    block: Block,
+}
+
+impl Tensor {
+    pub(crate) fn new(shape: Shape, dtype: DType, block: Block) -> Self {
+        Tensor {
+            shape,
+            dtype,
+            block,
+        }
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.elements()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The extents as batch, height, width and channels.
+    pub fn nhwc(&self) -> [usize; 4] {
+        self.shape.nhwc()
+    }
+
+    /// Elements of host memory; empty where there is none (a dry tensor) or for another type.
+    pub(crate) fn host<T: Element>(&self) -> &[T] {
+        if self.block.address().is_null() || self.dtype != T::DTYPE {
+            return &[];
+        }
+        // SAFETY: the block holds `len` elements of this type, initialised (zeroed at birth), aligned to
+        // 64 bytes, and this tensor is their only owner.
+        unsafe { std::slice::from_raw_parts(self.block.address().cast::<T>(), self.len()) }
+    }
+
+    /// Elements of host memory, to write.
+    pub(crate) fn host_mut<T: Element>(&mut self) -> &mut [T] {
+        if self.block.address().is_null() || self.dtype != T::DTYPE {
+            return &mut [];
+        }
+        // SAFETY: as in `host`; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.block.address().cast::<T>(), self.len()) }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+    impl Sealed for u32 {}
+    impl Sealed for u8 {}
+}
+
+/// A Rust type that tensors can hold.
+pub trait Element: Copy + Send + Sync + sealed::Sealed + 'static {
+    /// Its name as a tensor's type.
+    const DTYPE: DType;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+}
+impl Element for f64 {
+    const DTYPE: DType = DType::F64;
+}
+impl Element for u32 {
+    const DTYPE: DType = DType::U32;
+}
+impl Element for u8 {
+    const DTYPE: DType = DType::U8;
+}

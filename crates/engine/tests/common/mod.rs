@@ -1,0 +1,6 @@
+//! What the tests of the engine share.
+#![allow(dead_code)] // Each test file uses its part.
+
+pub mod check;
+pub mod random;
+pub mod values;

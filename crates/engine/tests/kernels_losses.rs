@@ -1,0 +1,234 @@
+//! Losses on every instruction set against the twins.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_threads};
+use common::random::Random;
+use common::values::{labels, target, tensor, wide};
+use mlaan_engine::Device;
+use mlaan_engine::ops::{LossTarget, PixelScale};
+use mlaan_engine::scalar::{self, Loss};
+
+const SCALE: PixelScale = PixelScale {
+    mean: [0.4914, 0.4822, 0.4465],
+    std: [0.2471, 0.2435, 0.2616],
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    CrossEntropy,
+    Contrastive(f32),
+    Reconstruction,
+}
+
+/// A loss of an input `[n, h, w, c]`, its logits or features multiplied by `size`.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: Kind,
+    x: [usize; 4],
+    classes: usize,
+    size: f32,
+    weight: f32,
+    grad: bool,
+}
+
+/// Rows of the loss table, and the one that is written.
+const ROWS: usize = 4;
+const ROW: usize = 2;
+
+/// A case's values: input, labels, images.
+type Values = (Vec<f32>, Vec<usize>, Vec<f32>);
+
+impl Case {
+    fn values(&self) -> Values {
+        let mut random = Random::new(self.x.iter().product::<usize>() as u64);
+        let n = self.x.iter().product();
+        let x = random.floats(n).iter().map(|v| v * self.size).collect();
+        let labels = (0..self.x[0]).map(|_| random.below(self.classes)).collect();
+        // Normalised images: pixels of [0, 1].
+        let pixel =
+            |(i, v): (usize, &f32)| ((v + 1.0) / 2.0 - SCALE.mean[i % 3]) / SCALE.std[i % 3];
+        let images = random.floats(n).iter().enumerate().map(pixel).collect();
+        (x, labels, images)
+    }
+}
+
+fn run(device: &Device, case: &Case) -> Results {
+    let (x, classes, images) = case.values();
+    let (x, images) = (tensor(device, case.x, &x), tensor(device, case.x, &images));
+    let classes = labels(device, &classes);
+    let mut grad = target(device, case.x);
+    let mut values = tensor(device, [ROWS, 2], &[7.0; 2 * ROWS]);
+    let into = LossTarget {
+        weight: case.weight,
+        grad: case.grad.then_some(&mut grad),
+        values: &mut values,
+        row: ROW,
+    };
+    let done = match case.kind {
+        Kind::CrossEntropy => device.cross_entropy(&x, &classes, into),
+        Kind::Contrastive(temperature) => device.contrastive(&x, &classes, temperature, into),
+        Kind::Reconstruction => device.reconstruction(&x, &images, SCALE, into),
+    };
+    done.unwrap();
+    let values = device.download(&values).unwrap();
+    let wrong = match case.kind {
+        Kind::Contrastive(_) => vec![],
+        _ => vec![values[2 * ROW + 1]],
+    };
+    let others = [&values[..2 * ROW], &values[2 * ROW + 2..]].concat();
+    let mut results: Results = vec![
+        ("loss".into(), vec![values[2 * ROW]]),
+        ("wrong".into(), wrong),
+        ("other rows".into(), others),
+    ];
+    if case.grad {
+        results.push(("grad".into(), device.download(&grad).unwrap()));
+    }
+    results
+}
+
+fn twin(case: &Case) -> Loss {
+    let (x, labels, images) = case.values();
+    match case.kind {
+        Kind::CrossEntropy => scalar::cross_entropy(&wide(&x), &labels),
+        Kind::Contrastive(temperature) => {
+            scalar::contrastive(&wide(&x), &labels, f64::from(temperature))
+        }
+        Kind::Reconstruction => scalar::reconstruction(&wide(&x), &wide(&images), SCALE),
+    }
+}
+
+fn expect(case: &Case) -> Vec<Expected> {
+    let loss = twin(case);
+    let wrong = match case.kind {
+        Kind::CrossEntropy => vec![loss.wrong as f64],
+        Kind::Contrastive(_) => vec![],
+        // The column is not touched.
+        Kind::Reconstruction => vec![7.0],
+    };
+    let mut expected = vec![
+        Expected::new("loss", vec![loss.value], FORWARD),
+        Expected::new("wrong", wrong, 0.0),
+        Expected::new("other rows", vec![7.0; 2 * (ROWS - 1)], 0.0),
+    ];
+    if case.grad {
+        let grad = loss
+            .grad
+            .iter()
+            .map(|g| g * f64::from(case.weight))
+            .collect();
+        expected.push(Expected::new("grad", grad, GRADIENT));
+    }
+    expected
+}
+
+const COUNTS: [usize; 17] = [
+    1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70,
+];
+
+fn sweep(seed: u64, shape: impl Fn(&mut Random) -> Case) -> Vec<Case> {
+    let mut random = Random::new(seed);
+    let mut any = || {
+        let case = shape(&mut random);
+        Case {
+            weight: random.pick(&[1.0, 0.3, 5.0, -0.5]),
+            grad: !random.one_in(4),
+            ..case
+        }
+    };
+    (0..120).map(|_| any()).collect()
+}
+
+fn base(kind: Kind, x: [usize; 4]) -> Case {
+    Case {
+        kind,
+        x,
+        classes: x[3],
+        size: 1.0,
+        weight: 1.0,
+        grad: true,
+    }
+}
+
+fn cross_entropies() -> Vec<Case> {
+    let mut cases = sweep(41, |random| {
+        let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS)];
+        Case {
+            size: random.pick(&[0.1, 1.0, 10.0, 80.0]),
+            ..base(Kind::CrossEntropy, x)
+        }
+    });
+    // Logits beyond the range of exp, and ties: all equal.
+    cases.push(Case {
+        size: 1000.0,
+        ..base(Kind::CrossEntropy, [9, 1, 1, 10])
+    });
+    cases.push(Case {
+        size: 0.0,
+        ..base(Kind::CrossEntropy, [9, 1, 1, 10])
+    });
+    cases.push(base(Kind::CrossEntropy, [128, 1, 1, 1000]));
+    cases
+}
+
+fn contrastives() -> Vec<Case> {
+    let mut cases = sweep(42, |random| {
+        let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS[1..])];
+        let kind = Kind::Contrastive(random.pick(&[0.07, 0.5]));
+        Case {
+            classes: random.pick(&[1, 2, 3, 10]),
+            size: random.pick(&[0.1, 1.0, 10.0]),
+            ..base(kind, x)
+        }
+    });
+    cases.push(Case {
+        classes: 1000,
+        ..base(Kind::Contrastive(0.07), [4, 1, 1, 16])
+    });
+    cases.push(Case {
+        classes: 10,
+        ..base(Kind::Contrastive(0.07), [128, 1, 1, 128])
+    });
+    cases
+}
+
+fn reconstructions() -> Vec<Case> {
+    let mut cases = sweep(43, |random| {
+        let x = [
+            1 + random.below(9),
+            1 + random.below(33),
+            1 + random.below(33),
+            3,
+        ];
+        Case {
+            size: random.pick(&[0.1, 1.0, 10.0, 80.0]),
+            ..base(Kind::Reconstruction, x)
+        }
+    });
+    cases.push(base(Kind::Reconstruction, [1, 1, 1, 3]));
+    cases
+}
+
+#[test]
+fn cross_entropy() {
+    check(&cross_entropies(), run, expect);
+}
+
+#[test]
+fn contrastive() {
+    check(&contrastives(), run, expect);
+}
+
+#[test]
+fn reconstruction() {
+    check(&reconstructions(), run, expect);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for cases in [cross_entropies(), contrastives(), reconstructions()] {
+        check_threads(&cases, run);
+    }
+}

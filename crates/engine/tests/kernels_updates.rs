@@ -1,0 +1,166 @@
+//! Updates and copies on every instruction set against the twins.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::check::{Expected, FORWARD, Results, check, check_threads};
+use common::random::Random;
+use common::values::{target, tensor, wide};
+use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::scalar;
+use mlaan_engine::{DType, Device, Purpose};
+
+const LENGTHS: [usize; 18] = [
+    1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001,
+];
+
+fn values(n: usize) -> [Vec<f32>; 3] {
+    let mut random = Random::new(n as u64);
+    [random.floats(n), random.floats(n), random.floats(n)]
+}
+
+/// Three steps with these options.
+fn sgd(device: &Device, &(n, options): &(usize, Sgd)) -> Results {
+    let [p, g, _] = values(n);
+    let (mut p, g) = (tensor(device, [n], &p), tensor(device, [n], &g));
+    let mut v = device.full([n], 0.0, Purpose::Optimiser).unwrap();
+    for _ in 0..3 {
+        device.sgd(&mut p, &g, &mut v, options).unwrap();
+    }
+    vec![
+        ("p".into(), device.download(&p).unwrap()),
+        ("v".into(), device.download(&v).unwrap()),
+    ]
+}
+
+fn expect_sgd(&(n, options): &(usize, Sgd)) -> Vec<Expected> {
+    let [p, g, _] = values(n);
+    let (mut p, g, mut v) = (wide(&p), wide(&g), vec![0.0; n]);
+    for _ in 0..3 {
+        scalar::sgd(&mut p, &g, &mut v, options);
+    }
+    vec![
+        Expected::new("p", p, FORWARD),
+        Expected::new("v", v, FORWARD),
+    ]
+}
+
+fn sgd_cases() -> Vec<(usize, Sgd)> {
+    let options = |momentum, weight_decay, nesterov| Sgd {
+        lr: 0.1,
+        momentum,
+        weight_decay,
+        nesterov,
+    };
+    let all = [
+        options(0.9, 1e-4, true),
+        options(0.9, 5e-2, false),
+        options(0.0, 0.0, false),
+        options(0.0, 1e-4, true),
+    ];
+    LENGTHS.iter().flat_map(|&n| all.map(|o| (n, o))).collect()
+}
+
+#[test]
+fn descent() {
+    check(&sgd_cases(), sgd, expect_sgd);
+}
+
+fn blend(device: &Device, &n: &usize) -> Results {
+    let [a, b, _] = values(n);
+    let b = tensor(device, [n], &b);
+    let mut results = Results::new();
+    for m in [0.0, 0.5, 0.995, 1.0] {
+        let mut mean = tensor(device, [n], &a);
+        device.ema(&mut mean, &b, m).unwrap();
+        results.push((format!("ema {m}"), device.download(&mean).unwrap()));
+    }
+    let mut sum = tensor(device, [n], &a);
+    device.add(&mut sum, &b).unwrap();
+    results.push(("sum".into(), device.download(&sum).unwrap()));
+    let mut copied = target(device, [n]);
+    device.copy(&mut copied, &b).unwrap();
+    results.push(("copy".into(), device.download(&copied).unwrap()));
+    device.fill(&mut copied, -2.5).unwrap();
+    results.push(("fill".into(), device.download(&copied).unwrap()));
+    results
+}
+
+fn expect_blend(&n: &usize) -> Vec<Expected> {
+    let [a, b, _] = values(n).map(|v| wide(&v));
+    let mean = |m: f32| {
+        let mut mean = a.clone();
+        scalar::ema(&mut mean, &b, f64::from(m));
+        Expected::new(&format!("ema {m}"), mean, FORWARD)
+    };
+    let mut expected: Vec<Expected> = [0.0, 0.5, 0.995, 1.0].map(mean).into();
+    let sum = a.iter().zip(&b).map(|(a, b)| a + b).collect();
+    expected.push(Expected::new("sum", sum, 0.0));
+    expected.push(Expected::new("copy", b.clone(), 0.0));
+    expected.push(Expected::new("fill", vec![-2.5; n], 0.0));
+    expected
+}
+
+#[test]
+fn means_sums_and_copies() {
+    check(&LENGTHS, blend, expect_blend);
+}
+
+const SCALE: PixelScale = PixelScale {
+    mean: [0.4914, 0.4822, 0.4465],
+    std: [0.2471, 0.2435, 0.2616],
+};
+
+fn bytes(extents: [usize; 4]) -> Vec<u8> {
+    let mut random = Random::new(5);
+    let n = extents.iter().product::<usize>();
+    // Every byte where there is room.
+    (0..n)
+        .map(|i| {
+            if n > 1000 {
+                (i / 3 % 256) as u8
+            } else {
+                random.next() as u8
+            }
+        })
+        .collect()
+}
+
+fn images(device: &Device, &extents: &[usize; 4]) -> Results {
+    let mut source = device.alloc(extents, DType::U8, Purpose::Data).unwrap();
+    device.upload(&mut source, &bytes(extents)).unwrap();
+    let mut images = target(device, extents);
+    device
+        .images_from_bytes(&source, SCALE, &mut images)
+        .unwrap();
+    vec![("images".into(), device.download(&images).unwrap())]
+}
+
+fn expect_images(&extents: &[usize; 4]) -> Vec<Expected> {
+    vec![Expected::new(
+        "images",
+        scalar::images_from_bytes(&bytes(extents), SCALE),
+        FORWARD,
+    )]
+}
+
+const IMAGES: [[usize; 4]; 6] = [
+    [1, 1, 1, 3],
+    [1, 2, 1, 3],
+    [3, 5, 7, 3],
+    [9, 33, 31, 3],
+    [2, 32, 32, 3],
+    [1, 16, 16, 3],
+];
+
+#[test]
+fn images_of_bytes() {
+    check(&IMAGES, images, expect_images);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    check_threads(&sgd_cases(), sgd);
+    check_threads(&LENGTHS, blend);
+    check_threads(&IMAGES, images);
+}
