@@ -11,6 +11,7 @@ mod dry;
 mod error;
 mod memory;
 pub mod ops;
+pub mod scalar;
 mod tensor;
 
 pub use cpu::Isa;

@@ -2,5 +2,6 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub mod check;
+pub mod network;
 pub mod random;
 pub mod values;

@@ -1,0 +1,139 @@
+//! Residual blocks (He et al. 2016): any chain of units beside a shortcut.
+
+use super::{Act, Extent, Grad, GradNorm, Layer, Mode, Pass, Unit};
+use crate::{Error, Result};
+use mlaan_engine::{DType, Device, Purpose, Tensor};
+
+/// relu(units(x) + shortcut(x)); the last unit and the shortcut are normalised but not rectified.
+#[derive(Debug)]
+pub struct Residual {
+    units: Vec<Unit>,
+    shortcut: Option<Unit>,
+    /// Raw outputs of the units, and of the shortcut, of the last forward.
+    acts: Vec<Act>,
+    shortcut_act: Option<Act>,
+}
+
+/// The gradient at the sum of a block, which both branches read, and each branch's normalisation.
+struct AtSum {
+    tensor: Tensor,
+    main: Option<GradNorm>,
+    side: Option<GradNorm>,
+}
+
+impl Residual {
+    /// A block of at least one unit; without `shortcut` the input itself is added.
+    pub fn new(units: Vec<Unit>, shortcut: Option<Unit>) -> Self {
+        let acts = Vec::with_capacity(units.len());
+        Residual { units, shortcut, acts, shortcut_act: None }
+    }
+
+    /// Through the rectifier, in place.
+    fn at_sum(&self, device: &Device, y: &Act, grad: Grad, weights: bool) -> Result<AtSum> {
+        let norm = |act: Option<&Act>| match act.filter(|a| a.norm.is_some()) {
+            Some(a) => GradNorm::new(device, a.tensor.nhwc()[3], weights).map(Some),
+            None => Ok(None),
+        };
+        let (last, side) = (self.acts.last(), self.shortcut_act.as_ref());
+        let mut at = AtSum { tensor: grad.tensor, main: norm(last)?, side: norm(side)? };
+        let (a, b) = (last.map(Act::operand), side.map(Act::operand));
+        let parts = [
+            a.as_ref().zip(at.main.as_mut()).map(|(x, n)| (x, n.sink())),
+            b.as_ref().zip(at.side.as_mut()).map(|(x, n)| (x, n.sink())),
+        ];
+        device.join_backward(&mut at.tensor, Some(&y.tensor), parts)?;
+        Ok(at)
+    }
+
+    /// From the sum back to the output of the first unit.
+    fn main_to_first(
+        &mut self,
+        device: &Device,
+        at: &Tensor,
+        norm: Option<GradNorm>,
+        pass: Pass,
+    ) -> Result<(Option<Tensor>, Option<GradNorm>)> {
+        let (mut tensor, mut norm): (Option<Tensor>, _) = (None, norm);
+        for i in (1..self.units.len()).rev() {
+            let (x, y) = (&self.acts[i - 1], &self.acts[i]);
+            let mut dx = Grad::of(device, x, pass.weights)?;
+            let grad = tensor.as_ref().unwrap_or(at);
+            self.units[i].backward_into(device, (x, y), (grad, norm), pass.weights, Some(dx.outgoing(false)))?;
+            (tensor, norm) = (Some(dx.tensor), dx.norm);
+        }
+        Ok((tensor, norm))
+    }
+}
+
+impl Layer for Residual {
+    fn extent(&self, input: Extent) -> Result<Extent> {
+        let out = self.units.iter().try_fold(input, |e, u| u.extent(e))?;
+        let side = self.shortcut.as_ref().map_or(Ok(input), |s| s.extent(input))?;
+        if side != out {
+            let message = format!("a block turns {input} into {out}, but its shortcut gives {side}");
+            return Err(Error::recipe("model", message));
+        }
+        Ok(out)
+    }
+
+    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
+        self.release();
+        for unit in &mut self.units {
+            let act = unit.forward(device, self.acts.last().unwrap_or(x), mode)?;
+            if mode == Mode::Infer {
+                self.acts.clear();
+            }
+            self.acts.push(act);
+        }
+        if let Some(unit) = &mut self.shortcut {
+            self.shortcut_act = Some(unit.forward(device, x, mode)?);
+        }
+        let side = self.shortcut_act.as_ref().unwrap_or(x);
+        let main = self.acts.last().unwrap_or(x);
+        let out = Act::plain(device.join(&main.operand(), Some(&side.operand()), true)?);
+        if mode == Mode::Infer {
+            self.release();
+        }
+        Ok(out)
+    }
+
+    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+        let AtSum { tensor: at, main, side } = self.at_sum(device, y, grad, pass.weights)?;
+        let (first, norm) = self.main_to_first(device, &at, main, pass)?;
+        let Residual { units, shortcut, acts, shortcut_act } = self;
+        let mut dx = None;
+        if let (Some(unit), Some(side_act)) = (shortcut, shortcut_act.as_ref()) {
+            if pass.input {
+                dx = Some(Grad::of(device, x, pass.weights)?);
+            }
+            // Sums for the input's normalisation wait for the other branch.
+            let out = dx.as_mut().map(|g| mlaan_engine::ops::Outgoing { norm: None, ..g.outgoing(false) });
+            unit.backward_into(device, (x, side_act), (&at, side), pass.weights, out)?;
+        } else if pass.input && first.is_some() {
+            // The shortcut's gradient is the one at the sum: the first unit adds to it in place.
+            let mut dx = Grad::over(device, at, x, pass.weights)?;
+            if let (Some(unit), Some(y), Some(first)) = (units.first_mut(), acts.first(), &first) {
+                unit.backward_into(device, (x, y), (first, norm), pass.weights, Some(dx.outgoing(true)))?;
+            }
+            return Ok(Some(dx));
+        } else if pass.input {
+            let mut copy = device.alloc(at.shape(), DType::F32, Purpose::Gradients)?;
+            device.copy(&mut copy, &at)?;
+            dx = Some(Grad::over(device, copy, x, pass.weights)?);
+        }
+        if let (Some(unit), Some(y)) = (units.first_mut(), acts.first()) {
+            let out = dx.as_mut().map(|g| g.outgoing(true));
+            unit.backward_into(device, (x, y), (first.as_ref().unwrap_or(&at), norm), pass.weights, out)?;
+        }
+        Ok(dx)
+    }
+
+    fn release(&mut self) {
+        self.acts.clear();
+        self.shortcut_act = None;
+    }
+
+    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
+        self.units.iter_mut().chain(self.shortcut.as_mut()).nth(index)
+    }
+}

@@ -1,0 +1,71 @@
+//! Initial values, derived from the seed and the parameter's name.
+
+use crate::Result;
+use crate::rng::{Purpose as Random, Rng};
+use mlaan_engine::{DType, Device, Purpose, Tensor};
+
+/// Makes parameters on a device. A parameter's values depend on the seed and its name only, so that adding a
+/// head or changing a cut leaves all others as they were.
+#[derive(Clone, Copy, Debug)]
+pub struct Builder<'a> {
+    /// Where parameters live.
+    pub device: &'a Device,
+    /// The run's seed.
+    pub seed: u64,
+    /// Whether parameters learn (have momentum); shadows do not.
+    pub learns: bool,
+}
+
+/// FNV-1a, for names.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl Builder<'_> {
+    fn fill<const N: usize>(&self, name: &str, shape: [usize; N], mut f: impl FnMut(&mut Rng) -> f64) -> Result<Tensor> {
+        let mut t = self.device.alloc(shape, DType::F32, Purpose::Parameters)?;
+        if self.device.computes() {
+            let mut rng = Rng::new(self.seed, Random::Initialise, hash(name), 0);
+            let values: Vec<f32> = (0..t.len()).map(|_| f(&mut rng) as f32).collect();
+            self.device.upload(&mut t, &values)?;
+        }
+        Ok(t)
+    }
+
+    /// N(0, sqrt(2 / (k · k · out))), He et al. 2015 in the fan-out form.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn normal(&self, name: &str, shape: [usize; 4]) -> Result<Tensor> {
+        let deviation = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
+        self.fill(name, shape, |r| deviation * r.normal())
+    }
+
+    /// Uniform in ±1/sqrt(inputs).
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn uniform<const N: usize>(&self, name: &str, shape: [usize; N], inputs: usize) -> Result<Tensor> {
+        let bound = 1.0 / (inputs.max(1) as f64).sqrt();
+        self.fill(name, shape, |r| r.range(-bound, bound))
+    }
+
+    /// All `value`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn constant(&self, channels: usize, value: f32) -> Result<Tensor> {
+        Ok(self.device.full([channels], value, Purpose::Parameters)?)
+    }
+
+    /// Momentum for a parameter, zero, when parameters learn.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn velocity(&self, of: &Tensor) -> Result<Option<Tensor>> {
+        if !self.learns {
+            return Ok(None);
+        }
+        Ok(Some(self.device.full(of.shape(), 0.0, Purpose::Optimiser)?))
+    }
+}

@@ -1,0 +1,79 @@
+//! Networks as layers with an explicit forward and backward.
+//!
+//! There is no tape: a layer's `forward` keeps inside the layer what its `backward` needs, and a layer may go
+//! back over one forward several times (with and without weight gradients), which is what cascades of modules
+//! need. Values between layers are [`Act`]s: a stored tensor and what is to be done while loading it.
+
+mod act;
+mod block;
+mod chain;
+mod init;
+mod shape;
+mod simple;
+mod unit;
+
+pub use act::{Act, Grad, GradNorm, Pass};
+pub use block::Residual;
+pub use chain::{Chain, Sequence};
+pub use init::Builder;
+pub use shape::Extent;
+pub use simple::{AveragePool, MaxPool, Rectify, Resize};
+pub use unit::{Parameter, Slot, SlotKind, Unit, UnitSpec};
+
+use crate::Result;
+use mlaan_engine::Device;
+
+/// Whether a forward pass is followed by a backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics; running statistics move; what backward needs is kept.
+    Train,
+    /// Running statistics; nothing is kept.
+    Infer,
+}
+
+/// A part of a network: one input, one output.
+///
+/// Everything with parameters is a [`Unit`] (a convolution or linear layer with its normalisation); a layer of
+/// one's own composes units and gives them out through [`Layer::unit`].
+pub trait Layer: Send {
+    /// The output's extent for an input's.
+    ///
+    /// # Errors
+    /// When the layer cannot take such an input.
+    fn extent(&self, input: Extent) -> Result<Extent>;
+
+    /// The output for `x`.
+    ///
+    /// # Errors
+    /// Out of memory; shapes that do not fit.
+    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act>;
+
+    /// Takes the gradient at the output `y` of the last forward over `x` and returns the input's, if `pass` asks.
+    ///
+    /// # Errors
+    /// Out of memory; shapes that do not fit.
+    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>>;
+
+    /// Forgets what the last forward kept.
+    fn release(&mut self) {}
+
+    /// The unit number `index`, in the order of execution.
+    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
+        let _ = index;
+        None
+    }
+}
+
+/// Calls `f` with every unit of a layer.
+///
+/// # Errors
+/// What `f` returns.
+pub fn each_unit(layer: &mut dyn Layer, mut f: impl FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+    let mut i = 0;
+    while let Some(unit) = layer.unit(i) {
+        f(unit)?;
+        i += 1;
+    }
+    Ok(())
+}
