@@ -1,0 +1,1 @@
+//! Training: the schedule, and what a run writes.
