@@ -86,12 +86,9 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             .is_none()
             .then(|| format!("found {}, expected {ASCENDING}", found(v))),
         (Kind::Lists, Value::Array(lists)) => lists.iter().enumerate().find_map(|(i, v)| {
-            ascending(v).is_none().then(|| {
-                format!(
-                    "list {i} (from 0) is {}, expected {ASCENDING}",
-                    found(v)
-                )
-            })
+            ascending(v)
+                .is_none()
+                .then(|| format!("list {i} (from 0) is {}, expected {ASCENDING}", found(v)))
         }),
         (Kind::Lists, _) => expected("a list of lists of whole numbers".into()),
         (Kind::Normalise(words), Value::String(s)) => word_problem(words, s),
@@ -133,7 +130,12 @@ fn statistics_problem(t: &Table) -> Option<String> {
         return Some(format!("unknown key `{name}`; allowed: mean, std"));
     }
     let three = |name: &str, low_allowed: bool| match t.get(name).and_then(numbers).as_deref() {
-        Some(v @ [_, _, _]) if v.iter().all(|x| *x <= 1.0 && (*x > 0.0 || low_allowed && *x == 0.0)) => None,
+        Some(v @ [_, _, _])
+            if v.iter()
+                .all(|x| *x <= 1.0 && (*x > 0.0 || low_allowed && *x == 0.0)) =>
+        {
+            None
+        }
         Some(v) if v.iter().any(|x| *x > 1.0) => Some(format!(
             "{name} is {v:?}, but pixels are counted from 0 to 1 here; divide by 255"
         )),

@@ -30,7 +30,11 @@ fn modules(method: &Method) -> usize {
 }
 
 fn validate_method(method: &Method) -> Result<()> {
-    if [method.task, method.reconstruct].concat().iter().all(|w| *w == 0.0) {
+    if [method.task, method.reconstruct]
+        .concat()
+        .iter()
+        .all(|w| *w == 0.0)
+    {
         return Err(Error::recipe(
             "local.task",
             "this and local.reconstruct are all 0, so no module would learn; raise one of them",

@@ -1,9 +1,9 @@
 //! Changes one key at a time: `--set key=value`, and the settings that have a flag of their own.
 
+use super::Recipe;
 use super::check::{check_table, check_value, found, not_a_table};
 use super::schema::{self, Kind};
 use super::spelling::unknown_key;
-use super::Recipe;
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -43,7 +43,10 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Recipe::set`] and [`Recipe::validate`]. The recipe is then unchanged.
-    pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
+    pub fn set_all<S: AsRef<str>>(
+        &mut self,
+        assignments: impl IntoIterator<Item = S>,
+    ) -> Result<()> {
         let mut changed = self.clone();
         for assignment in assignments {
             changed.set(assignment.as_ref())?;
