@@ -25,20 +25,24 @@ pub(super) fn unknown_key(table: &str, name: &str) -> String {
         "" => n.to_owned(),
         _ => format!("{table}.{n}"),
     };
-    let elsewhere = || {
-        KEYS.iter()
-            .map(|k| k.path)
-            .find(|p| p.rsplit('.').next() == Some(name))
-            .map(str::to_owned)
+    let leaf = |p: &'static str| p.rsplit('.').next().unwrap_or(p);
+    let elsewhere = |n: &str| KEYS.iter().map(|k| k.path).find(|p| leaf(p) == n);
+    let meant = elsewhere(name)
+        .map(str::to_owned)
+        .or_else(|| {
+            nearest(name, here.iter().copied(), 1)
+                .first()
+                .map(|n| dotted(n))
+        })
+        .or_else(|| {
+            let leaves = KEYS.iter().map(|k| leaf(k.path));
+            let near = nearest(name, leaves, 1);
+            near.first().and_then(|n| elsewhere(n)).map(str::to_owned)
+        });
+    let hint = match meant {
+        Some(m) => format!("; did you mean `{m}`?"),
+        None => ".".to_owned(),
     };
-    let meant = nearest(name, here.iter().copied(), 1)
-        .first()
-        .map(|n| dotted(n))
-        .filter(|n| n.rsplit('.').next() != Some(name));
-    let hint = elsewhere()
-        .or(meant)
-        .map(|m| format!("; did you mean `{m}`?"))
-        .unwrap_or(".".into());
     let place = match table {
         "" => "at the top of a recipe".to_owned(),
         _ => format!("in [{table}]"),

@@ -76,7 +76,7 @@ fn create(scratch: &Path) -> io::Result<File> {
 pub fn remove_stale(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();
-        if path.file_name().is_some_and(is_scratch) {
+        if path.file_name().is_some_and(is_scratch) && !path.is_dir() {
             fs::remove_file(&path).map_err(Error::io(&path))?;
         }
     }

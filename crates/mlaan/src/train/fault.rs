@@ -1,6 +1,8 @@
 //! A simulated kill, for tests: after a given number of steps every further step fails, and nothing cleans
 //! up, as after SIGKILL. Outside tests this compiles to nothing.
 
+pub(super) use hook::*;
+
 #[cfg(not(test))]
 mod hook {
     pub(in crate::train) fn step() -> std::io::Result<()> {
@@ -44,5 +46,3 @@ mod hook {
         result
     }
 }
-
-pub(super) use hook::*;

@@ -219,11 +219,11 @@ impl TensorFile {
                     found.len(),
                     stamp.bytes
                 );
-                return Err(checkpoint_error(path, message));
+                Err(checkpoint_error(path, message))
             }
             Ok(_) if checksum(path)? != stamp.crc32 => {
                 let message = "the checksum does not match: this file was damaged or replaced";
-                return Err(checkpoint_error(path, message));
+                Err(checkpoint_error(path, message))
             }
             // `open` reports a file that is not there.
             _ => Self::open(path),
