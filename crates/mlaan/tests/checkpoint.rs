@@ -1,5 +1,7 @@
 //! Checkpoints as their users meet them: what comes back, what is found where, and every kind of damage.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside test functions
+
 use mlaan::Error;
 use mlaan::recipe::MeanStd;
 use mlaan::train::checkpoint::{BEST, Best, FOLDER, LAST, Manifest, exists, load, save};

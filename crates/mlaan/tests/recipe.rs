@@ -1,5 +1,7 @@
 //! Recipes: what is read, what is refused and how, and the built-in set.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside test functions
+
 use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, TaskLoss, Tie};
 use mlaan::recipe::{Augment, Family, KEYS, MeanStd, Normalise, Recipe, Schedule, builtin};
