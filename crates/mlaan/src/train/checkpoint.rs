@@ -335,9 +335,14 @@ mod tests {
     use super::*;
 
     fn put(folder: &Path, epoch: usize, is_best: bool) -> Result<()> {
+        put_step(folder, epoch, epoch as u64, is_best)
+    }
+
+    /// A checkpoint whose tensors hold its number of steps.
+    fn put_step(folder: &Path, epoch: usize, step: u64, is_best: bool) -> Result<()> {
         let run = Manifest {
             epoch,
-            step: 0,
+            step,
             seed: 0,
             recipe: String::new(),
             classes: Vec::new(),
@@ -350,15 +355,15 @@ mod tests {
             seconds: 0.0,
             peak_bytes: 0,
         };
-        let tensor = |name| NamedTensor::new(name, [3], vec![epoch as f32; 3]);
+        let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
         let model = [tensor("a"), tensor("b")];
         save(folder, &run, &model, &[tensor("c")], is_best)
     }
 
-    /// The epoch of a checkpoint, all of whose tensors are of that epoch.
+    /// The epoch of a checkpoint, all of whose tensors belong to its manifest.
     fn whole(path: &Path) -> usize {
         let (run, mut tensors) = load(path).unwrap();
-        let expected = vec![run.epoch as f32; 3];
+        let expected = vec![run.step as f32; 3];
         for name in ["a", "b"] {
             assert_eq!(tensors.model.read(name, &[3]).unwrap(), expected);
         }
@@ -402,6 +407,23 @@ mod tests {
         kill_everywhere([true, true, false]);
         kill_everywhere([true, false, true]);
         kill_everywhere([true, true, true]);
+    }
+
+    #[test]
+    fn a_kill_while_an_epoch_is_trained_again_leaves_the_first_training() {
+        for kill in 0.. {
+            let run = tempfile::tempdir().unwrap();
+            let folder = run.path().join(FOLDER);
+            put(&folder, 1, true).unwrap();
+            put(&folder, 2, false).unwrap();
+            let again = || put_step(&folder, 2, 99, false);
+            let survived = fault::kill_at(kill, again).is_ok();
+            assert_eq!(whole(run.path()), 2, "step {kill}");
+            assert_eq!(whole(&folder.join(BEST)), 1, "step {kill}");
+            if survived {
+                break;
+            }
+        }
     }
 
     #[test]
