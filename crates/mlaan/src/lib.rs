@@ -4,5 +4,6 @@ mod error;
 pub mod local;
 pub mod recipe;
 pub mod rng;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -117,7 +117,7 @@ pub enum TaskLoss {
 
 /// MLM: windows of `span` modules trained by one loss (METHOD §5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Cascade {
     /// Modules in a window, at least 2.
     pub span: usize,
@@ -127,36 +127,44 @@ pub struct Cascade {
     pub cascaded: f64,
 }
 
+/// Span and weights of the authors' code.
+impl Default for Cascade {
+    fn default() -> Self {
+        Cascade {
+            span: 2,
+            independent: 0.001,
+            cascaded: 0.999,
+        }
+    }
+}
+
 /// LAM: chains of mirrored later blocks in front of the auxiliary classifier (METHOD §6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Leap {
     /// How mirrors are tied to their sources.
     pub tie: Tie,
     /// The branch that carries the chain.
-    #[serde(default = "independent")]
     pub on: Branch,
     /// Mirrors in a chain at most, when `sources` does not say.
-    #[serde(default = "four")]
     pub depth: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
-    #[serde(default = "slow")]
     pub ema: f64,
     /// Per module (all but the last) the blocks it mirrors, 0-based in network order. Overrides the rule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Vec<usize>>>,
 }
 
-fn independent() -> Branch {
-    Branch::Independent
-}
-
-fn four() -> usize {
-    4
-}
-
-fn slow() -> f64 {
-    0.995
+impl Default for Leap {
+    fn default() -> Self {
+        Leap {
+            tie: Tie::Pulled,
+            on: Branch::Independent,
+            depth: 4,
+            ema: 0.995,
+            sources: None,
+        }
+    }
 }
 
 /// How a leap chain follows its sources.

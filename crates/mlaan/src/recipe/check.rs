@@ -1,0 +1,176 @@
+//! Checks a parsed TOML table against the list of keys, one key at a time.
+//!
+//! serde would find most of the same mistakes, but without the full key, the range, or a hint.
+
+use super::model::Backbone;
+use super::schema::{self, Kind};
+use super::spelling::{nearest, unknown_key};
+use crate::local::Head;
+use crate::{Error, Result};
+use toml::{Table, Value};
+
+/// The dotted path of `name` in `table` ("" is the top).
+pub(super) fn join(table: &str, name: &str) -> String {
+    match table {
+        "" => name.to_owned(),
+        _ => format!("{table}.{name}"),
+    }
+}
+
+/// Checks everything in `table`, which stands at `path` in the recipe.
+///
+/// # Errors
+/// [`Error::Recipe`] for the first unknown key, wrong type, or value out of range.
+pub(super) fn check_table(path: &str, table: &Table) -> Result<()> {
+    for (name, value) in table {
+        let full = join(path, name);
+        if let Some(key) = schema::find(&full) {
+            check_value(&full, key.kind, value)?;
+        } else if schema::table(&full).is_some() {
+            let inner = value
+                .as_table()
+                .ok_or_else(|| Error::recipe(&full, not_a_table(&full, value)))?;
+            check_table(&full, inner)?;
+        } else {
+            return Err(Error::recipe(&full, unknown_key(path, name)));
+        }
+    }
+    Ok(())
+}
+
+/// The text for a value where a table must stand.
+pub(super) fn not_a_table(path: &str, value: &Value) -> String {
+    format!(
+        "found {}, expected a table; its keys are: {}",
+        found(value),
+        schema::names_in(path).join(", ")
+    )
+}
+
+/// Checks one value.
+///
+/// # Errors
+/// [`Error::Recipe`] with `path` as its key.
+pub(super) fn check_value(path: &str, kind: Kind, value: &Value) -> Result<()> {
+    problem(kind, value).map_or(Ok(()), |p| Err(Error::recipe(path, p)))
+}
+
+/// What is wrong with `value`, if anything.
+fn problem(kind: Kind, value: &Value) -> Option<String> {
+    let expected = |what: String| Some(format!("found {}, expected {what}", found(value)));
+    match (kind, value) {
+        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => None,
+        (Kind::Whole(low, high), Value::Integer(n)) if (low..=high).contains(n) => None,
+        (Kind::Whole(low, high), _) => expected(whole(low, high)),
+        (Kind::Real(low, high), v) => match number(v) {
+            Some(x) if x >= low && x <= high => None,
+            _ => expected(format!("a number from {low} to {high}")),
+        },
+        (Kind::Above(low, high), v) => match number(v) {
+            Some(x) if x > low && x <= high => None,
+            _ => expected(format!("a number above {low}, at most {high}")),
+        },
+        (Kind::Pair(low, high), v) => match numbers(v).as_deref() {
+            Some([a, b]) if [a, b].iter().all(|x| **x >= low && **x <= high) => None,
+            _ => expected(format!(
+                "two numbers [first, last], each from {low} to {high}"
+            )),
+        },
+        (Kind::Word(words), Value::String(s)) => word_problem(words, s),
+        (Kind::Word(words), _) => expected(format!("one of {}", words.join(", "))),
+        (Kind::Backbone, Value::String(s)) => Backbone::try_from(s.clone()).err(),
+        (Kind::Head, Value::String(s)) => Head::try_from(s.clone()).err(),
+        (Kind::Backbone | Kind::Head | Kind::Text, _) => expected("a string".into()),
+        (Kind::Flag, _) => expected("true or false".into()),
+        (Kind::Ascending, v) => ascending(v)
+            .is_none()
+            .then(|| format!("found {}, expected {ASCENDING}", found(v))),
+        (Kind::Lists, Value::Array(lists)) => lists.iter().enumerate().find_map(|(i, v)| {
+            ascending(v)
+                .is_none()
+                .then(|| format!("list {i} (from 0) is {}, expected {ASCENDING}", found(v)))
+        }),
+        (Kind::Lists, _) => expected("a list of lists of whole numbers".into()),
+        (Kind::Normalise(words), Value::String(s)) => word_problem(words, s),
+        (Kind::Normalise(_), Value::Table(t)) => statistics_problem(t),
+        (Kind::Normalise(words), _) => expected(format!(
+            "one of {}, or {{mean = [r, g, b], std = [r, g, b]}}",
+            words.join(", ")
+        )),
+    }
+}
+
+const ASCENDING: &str = "whole numbers from 0 upwards, each greater than the one before";
+
+fn whole(low: i64, high: i64) -> String {
+    // The upper bounds only keep arithmetic safe: nobody wants to read them.
+    if high >= 1 << 20 {
+        format!("a whole number, at least {low}")
+    } else {
+        format!("a whole number from {low} to {high}")
+    }
+}
+
+fn word_problem(words: &[&str], s: &str) -> Option<String> {
+    if words.contains(&s) {
+        return None;
+    }
+    let hint = nearest(s, words.iter().copied(), 1)
+        .first()
+        .map(|w| format!(" (did you mean \"{w}\"?)"))
+        .unwrap_or_default();
+    Some(format!(
+        "found \"{s}\"{hint}, expected one of {}",
+        words.join(", ")
+    ))
+}
+
+fn statistics_problem(t: &Table) -> Option<String> {
+    if let Some(name) = t.keys().find(|k| !["mean", "std"].contains(&k.as_str())) {
+        return Some(format!("unknown key `{name}`; allowed: mean, std"));
+    }
+    let three = |name: &str, low_allowed: bool| match t.get(name).and_then(numbers).as_deref() {
+        Some(v @ [_, _, _])
+            if v.iter()
+                .all(|x| *x <= 1.0 && (*x > 0.0 || low_allowed && *x == 0.0)) =>
+        {
+            None
+        }
+        Some(v) if v.iter().any(|x| *x > 1.0) => Some(format!(
+            "{name} is {v:?}, but pixels are counted from 0 to 1 here; divide by 255"
+        )),
+        _ => Some(format!(
+            "{name} must be three numbers (red, green, blue) from 0 to 1{}",
+            if low_allowed { "" } else { ", none of them 0" }
+        )),
+    };
+    three("mean", true).or_else(|| three("std", false))
+}
+
+fn number(v: &Value) -> Option<f64> {
+    match v {
+        Value::Float(x) if x.is_finite() => Some(*x),
+        Value::Integer(n) => Some(*n as f64),
+        _ => None,
+    }
+}
+
+fn numbers(v: &Value) -> Option<Vec<f64>> {
+    v.as_array()?.iter().map(number).collect()
+}
+
+fn ascending(v: &Value) -> Option<()> {
+    let list: Option<Vec<i64>> = v.as_array()?.iter().map(Value::as_integer).collect();
+    let list = list?;
+    let rising = list.windows(2).all(|w| w[0] < w[1]);
+    (rising && list.first().is_none_or(|n| *n >= 0)).then_some(())
+}
+
+/// A value as a reader would call it.
+pub(super) fn found(v: &Value) -> String {
+    match v {
+        Value::Table(_) => "a table".into(),
+        Value::String(s) => format!("the string \"{s}\""),
+        other => format!("{other}"),
+    }
+}

@@ -1,0 +1,109 @@
+//! `[data]`: which images, and what is done to them.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Where images come from and how they reach the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// `builtin`, or the path of a file or folder (relative to the working folder).
+    pub source: String,
+    /// Side of the square images fed to the network, pixels.
+    pub size: usize,
+    /// Use only this many training images (chosen by the seed). Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Random changes to training images.
+    pub augment: Augment,
+    /// Mean and deviation that pixels are normalised with.
+    pub normalise: Normalise,
+    /// Skip images that cannot be decoded, and count them, instead of stopping.
+    pub skip_broken: bool,
+    /// Shorter side of a test image before its centre is cut out, pixels. Default: the rule of the augmentation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_side: Option<usize>,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Data {
+            source: "builtin".into(),
+            size: 32,
+            limit: None,
+            augment: Augment::Auto,
+            normalise: Normalise::Named(Statistics::Auto),
+            skip_broken: false,
+            short_side: None,
+        }
+    }
+}
+
+/// Random changes to training images (METHOD §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augment {
+    /// What suits the data set.
+    Auto,
+    /// Reflect-pad 4, random crop, flip.
+    Cifar,
+    /// Zero-pad 2, random crop.
+    Svhn,
+    /// Zero-pad 4, random crop, flip.
+    Stl10,
+    /// Random resized crop, flip.
+    Imagenet,
+    /// None.
+    None,
+}
+
+/// What pixels are normalised with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Normalise {
+    /// The statistics of a known data set.
+    Named(Statistics),
+    /// Given here.
+    Values(MeanStd),
+}
+
+/// Known pixel statistics (METHOD §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statistics {
+    /// What suits the data set.
+    Auto,
+    /// CIFAR-10's.
+    Cifar10,
+    /// One half throughout.
+    Svhn,
+    /// One half throughout.
+    Stl10,
+    /// ImageNet's.
+    Imagenet,
+}
+
+/// Mean and standard deviation of pixels counted from 0 to 1: red, green, blue.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeanStd {
+    /// Mean per channel.
+    pub mean: [f64; 3],
+    /// Standard deviation per channel, above 0.
+    pub std: [f64; 3],
+}
+
+impl Data {
+    pub(super) fn validate(&self) -> Result<()> {
+        match self.short_side {
+            Some(side) if side < self.size => Err(Error::recipe(
+                "data.short_side",
+                format!(
+                    "found {side}, but the centre of {0}x{0} pixels (data.size) is cut out of it; it must be at least {0}",
+                    self.size
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Rules between keys. What needs the backbone's block count is checked where the network is cut.
+
+use super::Recipe;
+use super::check::check_table;
+use crate::local::{Branch, Leap, Method};
+use crate::{Error, Result};
+
+impl Recipe {
+    /// Checks every value's range, and the values against each other.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for the first key that is out of its range or contradicts another one.
+    pub fn validate(&self) -> Result<()> {
+        if i64::try_from(self.seed).is_err() {
+            return Err(Error::recipe(
+                "seed",
+                format!("found {}, expected a whole number below 2^63", self.seed),
+            ));
+        }
+        check_table("", &self.to_table()?)?;
+        self.model.validate()?;
+        validate_method(&self.local)?;
+        self.data.validate()
+    }
+}
+
+/// Number of modules the recipe asks for.
+fn modules(method: &Method) -> usize {
+    method.cuts.as_ref().map_or(method.modules, |c| c.len() + 1)
+}
+
+fn validate_method(method: &Method) -> Result<()> {
+    if [method.task, method.reconstruct]
+        .concat()
+        .iter()
+        .all(|w| *w == 0.0)
+    {
+        return Err(Error::recipe(
+            "local.task",
+            "this and local.reconstruct are all 0, so no module would learn; raise one of them",
+        ));
+    }
+    let alone = modules(method) == 1;
+    let needs_modules = |key: &str| {
+        Err(Error::recipe(
+            key,
+            "needs at least 2 modules, and this recipe has 1; raise local.modules, or remove this table (`none`)",
+        ))
+    };
+    if let Some(cascade) = &method.cascade {
+        if alone {
+            return needs_modules("local.cascade");
+        }
+        if cascade.independent == 0.0 && cascade.cascaded == 0.0 {
+            return Err(Error::recipe(
+                "local.cascade.cascaded",
+                "this and local.cascade.independent are both 0, so no module would learn; raise one of them",
+            ));
+        }
+    }
+    match &method.leap {
+        Some(_) if alone => needs_modules("local.leap"),
+        Some(leap) => validate_leap(leap, method),
+        None => Ok(()),
+    }
+}
+
+fn validate_leap(leap: &Leap, method: &Method) -> Result<()> {
+    if leap.on == Branch::Cascaded && method.cascade.is_none() {
+        return Err(Error::recipe(
+            "local.leap.on",
+            "found \"cascaded\", but there is no [local.cascade]; add it, or write \"independent\"",
+        ));
+    }
+    let needed = modules(method) - 1;
+    match &leap.sources {
+        Some(lists) if lists.len() != needed => Err(Error::recipe(
+            "local.leap.sources",
+            format!(
+                "found {} lists, expected {needed}: one for every module but the last",
+                lists.len()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,145 @@
+//! Every key of a recipe: its type, its range, and one line of help.
+//!
+//! The one list behind the checks of files and of `--set`, the spelling hints, and the help text; a
+//! test compares it with the structures that the keys fill.
+
+/// What a key may hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Any string.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number from the first to the second value.
+    Whole(i64, i64),
+    /// A number from the first to the second value, both allowed.
+    Real(f64, f64),
+    /// A number above the first value, up to the second.
+    Above(f64, f64),
+    /// Two numbers from the first to the second value.
+    Pair(f64, f64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A backbone's name.
+    Backbone,
+    /// An auxiliary classifier's name.
+    Head,
+    /// Whole numbers, ascending.
+    Ascending,
+    /// A list of lists of whole numbers, each ascending.
+    Lists,
+    /// One of these words, or a table of `mean` and `std`.
+    Normalise(&'static [&'static str]),
+}
+
+/// One key of a recipe.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Dotted, as `local.cascade.span`.
+    pub path: &'static str,
+    pub(super) kind: Kind,
+    /// Whether the key may be absent; `none` then removes it.
+    pub optional: bool,
+    /// Meaning and unit, one line.
+    pub help: &'static str,
+}
+
+/// The tables of a recipe; those marked optional may be absent.
+pub(super) const TABLES: &[(&str, bool)] = &[
+    ("model", false),
+    ("local", false),
+    ("local.cascade", true),
+    ("local.leap", true),
+    ("train", false),
+    ("data", false),
+];
+
+const MANY: i64 = 1 << 32;
+const HUGE: f64 = 1e6;
+const BRANCHES: &[&str] = &["independent", "cascaded"];
+
+const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        optional: false,
+        help,
+    }
+}
+
+const fn optional(path: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        optional: true,
+        help,
+    }
+}
+
+/// All keys, in the order of a recipe file.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("description", Kind::Text, "what this experiment is"),
+    key("seed", Kind::Whole(0, i64::MAX), "seed of everything random"),
+    key("model.backbone", Kind::Backbone, "resnet{6n+2} for small images (resnet20, resnet32, resnet110, ...), or resnet18/34/50/101/152 for ImageNet"),
+    optional("model.family", Kind::Word(&["cifar", "imagenet"]), "which ResNets the backbone's depth is of; told by the depth when absent"),
+    optional("model.width", Kind::Whole(1, 65_536), "channels of the first stage, doubled at each later one; 16 (cifar) or 64 (imagenet) when absent"),
+    key("local.modules", Kind::Whole(1, MANY), "number of local modules; 1 is backpropagation"),
+    optional("local.stem_alone", Kind::Flag, "whether the stem is a module of its own; when absent, if modules = blocks + 1"),
+    optional("local.cuts", Kind::Ascending, "number of blocks below each cut; overrides modules"),
+    key("local.head", Kind::Head, "auxiliary classifier: AcBf (A convolutions, B linear layers) or dgl"),
+    key("local.hidden", Kind::Whole(1, 1 << 20), "width of a head's hidden linear layers"),
+    key("local.loss", Kind::Word(&["cross_entropy", "contrastive"]), "task loss of the auxiliary classifiers"),
+    key("local.temperature", Kind::Above(0.0, HUGE), "temperature of the contrastive loss"),
+    key("local.reconstruct", Kind::Pair(0.0, HUGE), "weight of the reconstruction at the first and the last local loss (InfoPro's lambda 1)"),
+    key("local.task", Kind::Pair(0.0, HUGE), "weight of the task loss at the first and the last local loss (InfoPro's lambda 2)"),
+    key("local.cascade.span", Kind::Whole(2, MANY), "modules trained together by one cascaded loss"),
+    key("local.cascade.independent", Kind::Real(0.0, HUGE), "weight of the independent loss"),
+    key("local.cascade.cascaded", Kind::Real(0.0, HUGE), "weight of the cascaded loss"),
+    key("local.leap.tie", Kind::Word(&["pulled", "twin"]), "how mirrors follow their sources"),
+    key("local.leap.on", Kind::Word(BRANCHES), "the loss whose auxiliary network carries the leap chain"),
+    key("local.leap.depth", Kind::Whole(1, MANY), "mirrors in a chain at most, when sources does not say"),
+    key("local.leap.ema", Kind::Real(0.0, 1.0), "EMA factor m of p <- m p + (1 - m) source"),
+    optional("local.leap.sources", Kind::Lists, "per module (all but the last) the blocks it mirrors, from 0"),
+    key("train.epochs", Kind::Whole(1, MANY), "passes over the training images"),
+    key("train.batch", Kind::Whole(1, MANY), "images per step"),
+    key("train.lr", Kind::Real(0.0, HUGE), "peak learning rate"),
+    optional("train.lr_auxiliary", Kind::Real(0.0, HUGE), "peak learning rate of the independent auxiliary networks; train.lr when absent"),
+    optional("train.lr_cascaded", Kind::Real(0.0, HUGE), "peak learning rate of the cascaded auxiliary networks; train.lr when absent"),
+    key("train.momentum", Kind::Real(0.0, 1.0), "SGD momentum"),
+    key("train.nesterov", Kind::Flag, "Nesterov's form of momentum"),
+    key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter"),
+    key("train.schedule", Kind::Word(&["cosine", "constant"]), "learning rate after the warm-up"),
+    key("train.warmup", Kind::Whole(0, MANY), "epochs of linear warm-up, at most a fifth of train.epochs"),
+    key("data.source", Kind::Text, "builtin, or the path of a data set"),
+    key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),
+    optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),
+    key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images"),
+    key("data.normalise", Kind::Normalise(&["auto", "cifar10", "svhn", "stl10", "imagenet"]), "pixel statistics: a data set's name, or {mean = [r, g, b], std = [r, g, b]} of pixels in 0 to 1"),
+    key("data.skip_broken", Kind::Flag, "skip images that cannot be decoded instead of stopping"),
+    optional("data.short_side", Kind::Whole(8, 16_384), "shorter side of a test image before its centre is cut out, pixels"),
+];
+
+/// The names directly inside `table` ("" is the top).
+pub(super) fn names_in(table: &str) -> Vec<&'static str> {
+    let inside = |path: &'static str| {
+        let rest = match table {
+            "" => path,
+            _ => path.strip_prefix(table)?.strip_prefix('.')?,
+        };
+        (!rest.contains('.')).then_some(rest)
+    };
+    let keys = KEYS.iter().filter_map(|k| inside(k.path));
+    keys.chain(TABLES.iter().filter_map(|(t, _)| inside(t)))
+        .collect()
+}
+
+/// The key at `path`.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.path == path)
+}
+
+/// Whether `path` is a table, and whether that table may be absent.
+pub(super) fn table(path: &str) -> Option<bool> {
+    TABLES.iter().find(|(t, _)| *t == path).map(|(_, o)| *o)
+}

@@ -1,0 +1,189 @@
+//! Changes one key at a time: `--set key=value`, and the settings that have a flag of their own.
+
+use super::Recipe;
+use super::check::{check_table, check_value, found, not_a_table};
+use super::schema::{self, Kind};
+use super::spelling::unknown_key;
+use crate::{Error, Result};
+use toml::{Table, Value};
+
+impl Recipe {
+    /// Applies `key=value`, as `local.cascade.span=3`.
+    ///
+    /// The value is TOML; a bare word is a string. A key inside an absent table creates the table with
+    /// its defaults. `none` or `off` removes an optional key or table, `on` creates a table.
+    ///
+    /// Only the key's own range is checked, so that keys that belong together can be set one after
+    /// the other; call [`Recipe::validate`] at the end, or use [`Recipe::set_all`].
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for an unknown key, a wrong type or a value out of range. The recipe is then unchanged.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let (path, text) = assignment.split_once('=').ok_or_else(|| {
+            Error::recipe(assignment, "expected key=value, as local.cascade.span=3")
+        })?;
+        let (path, text) = (path.trim(), text.trim());
+        let mut table = self.to_table()?;
+        match (schema::find(path), schema::table(path)) {
+            (Some(key), _) => match read(key.kind, text) {
+                _ if key.optional && removes(text) => remove(&mut table, path),
+                value => {
+                    check_value(path, key.kind, &value)?;
+                    insert(&mut table, path, value)?;
+                }
+            },
+            (None, Some(optional)) => set_table(&mut table, path, optional, text)?,
+            (None, None) => return Err(unknown(path)),
+        }
+        *self = Self::from_table(table)?;
+        Ok(())
+    }
+
+    /// Applies several assignments, then checks the whole.
+    ///
+    /// # Errors
+    /// As [`Recipe::set`] and [`Recipe::validate`]. The recipe is then unchanged.
+    pub fn set_all<S: AsRef<str>>(
+        &mut self,
+        assignments: impl IntoIterator<Item = S>,
+    ) -> Result<()> {
+        let mut changed = self.clone();
+        for assignment in assignments {
+            changed.set(assignment.as_ref())?;
+        }
+        changed.validate()?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Sets `train.epochs`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for 0.
+    pub fn set_epochs(&mut self, epochs: usize) -> Result<()> {
+        self.set(&format!("train.epochs={epochs}"))
+    }
+
+    /// Sets `train.batch`, images per step.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for 0.
+    pub fn set_batch(&mut self, images: usize) -> Result<()> {
+        self.set(&format!("train.batch={images}"))
+    }
+
+    /// Sets `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for 2^63 or more.
+    pub fn set_seed(&mut self, seed: u64) -> Result<()> {
+        self.set(&format!("seed={seed}"))
+    }
+
+    /// Sets `data.limit`, the number of training images; `None` uses all.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for 0.
+    pub fn set_limit(&mut self, images: Option<usize>) -> Result<()> {
+        match images {
+            Some(n) => self.set(&format!("data.limit={n}")),
+            None => self.set("data.limit=none"),
+        }
+    }
+
+    /// Sets `data.source`: `builtin` or a path.
+    pub fn set_source(&mut self, source: impl Into<String>) {
+        self.data.source = source.into();
+    }
+}
+
+fn removes(text: &str) -> bool {
+    ["none", "off"].contains(&text)
+}
+
+/// The value of `text`: TOML if it is one value, else a string. Keys that hold strings take anything
+/// that is not a quoted string as it stands, so that a folder may be called `2024`.
+fn read(kind: Kind, text: &str) -> Value {
+    let bare = || Value::String(text.to_owned());
+    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
+    // A line break in the text could smuggle in a second key.
+    let value = parsed
+        .filter(|t| t.len() == 1)
+        .and_then(|mut t| t.remove("value"))
+        .unwrap_or_else(bare);
+    let holds_string = matches!(
+        kind,
+        Kind::Text | Kind::Word(_) | Kind::Backbone | Kind::Head
+    );
+    if holds_string && !value.is_str() {
+        return bare();
+    }
+    value
+}
+
+fn set_table(table: &mut Table, path: &str, optional: bool, text: &str) -> Result<()> {
+    if optional && removes(text) {
+        remove(table, path);
+        return Ok(());
+    }
+    let value = match text {
+        "on" => Value::Table(Table::new()),
+        _ => read(Kind::Flag, text),
+    };
+    let Value::Table(inner) = &value else {
+        let what = if optional { ", or on, or none" } else { "" };
+        let message = format!("{}{what}", not_a_table(path, &value));
+        return Err(Error::recipe(path, message));
+    };
+    check_table(path, inner)?;
+    insert(table, path, value)
+}
+
+fn remove(table: &mut Table, path: &str) {
+    match path.split_once('.') {
+        None => {
+            table.remove(path);
+        }
+        Some((first, rest)) => {
+            if let Some(Value::Table(inner)) = table.get_mut(first) {
+                remove(inner, rest);
+            }
+        }
+    }
+}
+
+fn insert(table: &mut Table, path: &str, value: Value) -> Result<()> {
+    let Some((first, rest)) = path.split_once('.') else {
+        table.insert(path.to_owned(), value);
+        return Ok(());
+    };
+    let next = table
+        .entry(first)
+        .or_insert_with(|| Value::Table(Table::new()));
+    match next {
+        Value::Table(inner) => insert(inner, rest, value),
+        other => Err(Error::recipe(
+            path,
+            format!("`{first}` is {}, not a table", found(other)),
+        )),
+    }
+}
+
+/// The error for a key that is in no table, hinting within the deepest table that exists.
+fn unknown(path: &str) -> Error {
+    let (mut table, mut name) = ("", path);
+    for (i, _) in path.match_indices('.') {
+        let parent = path.get(..i).unwrap_or_default();
+        let rest = path.get(i + 1..).unwrap_or_default();
+        if schema::find(parent).is_some() {
+            return Error::recipe(
+                path,
+                format!("`{parent}` has no keys inside; set it as a whole, as {parent}=..."),
+            );
+        }
+        if schema::table(parent).is_some() {
+            (table, name) = (parent, rest);
+        }
+    }
+    Error::recipe(path, unknown_key(table, name))
+}

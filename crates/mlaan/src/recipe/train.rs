@@ -1,0 +1,58 @@
+//! `[train]`: the optimiser and its schedule (METHOD §7).
+
+use serde::{Deserialize, Serialize};
+
+/// How parameters are updated. Defaults are the paper's for CIFAR-10.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Train {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch: usize,
+    /// Peak learning rate, η_l of the paper.
+    pub lr: f64,
+    /// Peak learning rate of the independent auxiliary networks, η_a. Default: `lr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_auxiliary: Option<f64>,
+    /// Peak learning rate of the cascaded auxiliary networks, η_c. Default: `lr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_cascaded: Option<f64>,
+    /// Momentum of SGD, from 0 to 1.
+    pub momentum: f64,
+    /// Nesterov's form of momentum, as PyTorch computes it.
+    pub nesterov: bool,
+    /// Weight decay, added to the gradient of every trained parameter.
+    pub weight_decay: f64,
+    /// The learning rate's course after the warm-up.
+    pub schedule: Schedule,
+    /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their peak rate.
+    pub warmup: usize,
+}
+
+/// The learning rate's course over the epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Half a cosine from the peak to 0.
+    Cosine,
+    /// The peak throughout.
+    Constant,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Train {
+            epochs: 400,
+            batch: 1024,
+            lr: 0.8,
+            lr_auxiliary: None,
+            lr_cascaded: None,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 1e-4,
+            schedule: Schedule::Cosine,
+            warmup: 10,
+        }
+    }
+}

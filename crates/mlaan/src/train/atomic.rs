@@ -1,0 +1,214 @@
+//! Files that are there whole or not at all.
+//!
+//! A file is written to a scratch sibling, made durable, and renamed into place; then the folder is made
+//! durable. A run that is killed, or a machine that loses power, at any moment leaves the old file or the
+//! new one. There is one writer per folder at a time: nothing here guards against two.
+
+use super::fault;
+use crate::{Error, Result};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// The end of every scratch file's name, which also starts with a dot.
+const SCRATCH: &str = ".scratch";
+
+/// Replaces the file at `path` by what `fill` writes.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written, and whatever `fill` returns. A file that was there
+/// before is then unchanged, and no scratch file is left.
+pub fn write<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    let scratch = scratch_of(path)?;
+    let written = write_scratch(&scratch, path, fill);
+    if written.is_err() && !fault::killed() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&scratch);
+    }
+    written
+}
+
+fn write_scratch<T>(
+    scratch: &Path,
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    let failed = |e| Error::io(path)(e);
+    let file = create(scratch).map_err(Error::io(scratch))?;
+    fault::step().map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 18, file);
+    let value = fill(&mut Steps(&mut out))?;
+    let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
+    fault::step().map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    drop(file);
+    fault::step().map_err(failed)?;
+    fs::rename(scratch, path).map_err(failed)?;
+    fault::step().map_err(failed)?;
+    sync_folder(folder_of(path))?;
+    fault::step().map_err(failed)?;
+    Ok(value)
+}
+
+/// Creates the scratch file, removing what a killed run left under its name. `create_new` never
+/// follows a link that someone put there.
+fn create(scratch: &Path) -> io::Result<File> {
+    let new = || {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(scratch)
+    };
+    match new() {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(scratch)?;
+            new()
+        }
+        other => other,
+    }
+}
+
+/// Removes the scratch files that killed runs left in `folder`.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be read or a scratch file not removed.
+pub fn remove_stale(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let path = entry.map_err(Error::io(folder))?.path();
+        if path.file_name().is_some_and(is_scratch) && !path.is_dir() {
+            fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_scratch(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|n| n.starts_with('.') && n.ends_with(SCRATCH))
+}
+
+fn scratch_of(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| {
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
+        Error::io(path)(reason)
+    })?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(SCRATCH);
+    Ok(path.with_file_name(hidden))
+}
+
+/// The folder that holds `path`.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes renames and removals in `folder` durable.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be opened or the system refuses.
+pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    // Windows cannot open folders as files; its renames are journalled.
+    if cfg!(unix) {
+        let opened = File::open(folder).and_then(|f| f.sync_all());
+        opened.map_err(Error::io(folder))?;
+    }
+    Ok(())
+}
+
+/// Passes bytes on; in tests a run can be killed at every one of these writes.
+struct Steps<'a>(&'a mut BufWriter<File>);
+
+impl Write for Steps<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        fault::step()?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(path: &Path, text: &str) -> Result<()> {
+        write(path, |out| {
+            out.write_all(text.as_bytes()).map_err(Error::io(path))
+        })
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_the_file_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        put(&path, "one").unwrap();
+        put(&path, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file_and_no_scratch() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        put(&path, "one").unwrap();
+        let failed = write(&path, |out| {
+            out.write_all(b"half").map_err(Error::io(&path))?;
+            Err::<(), _>(Error::data("a", "stopped"))
+        });
+        assert!(matches!(failed, Err(Error::Data { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn a_kill_at_any_step_leaves_the_old_file_or_the_new_one() {
+        for step in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.json");
+            put(&path, "one").unwrap();
+            let survived = fault::kill_at(step, || put(&path, "two")).is_ok();
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text == "one" || text == "two", "step {step}: {text}");
+            put(&path, "three").unwrap();
+            assert_eq!(names(folder.path()), ["a.json"], "step {step}");
+            if survived {
+                assert!(step >= 5, "only {step} steps were tried");
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn stale_scratch_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".a.json.scratch", "notes.scratch", ".hidden", "a.json"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        remove_stale(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), [".hidden", "a.json", "notes.scratch"]);
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = put(&folder.path().join("gone").join("a.json"), "x").unwrap_err();
+        assert!(error.to_string().contains("a.json"), "{error}");
+    }
+}

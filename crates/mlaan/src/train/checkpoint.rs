@@ -1,0 +1,446 @@
+//! Checkpoints: everything needed to use a trained network, and to resume its training to the bit.
+//!
+//! The folder `checkpoints` of a run holds generations of two tensor files, and two manifests:
+//! ```text
+//! epoch-0007.model.safetensors   the network, under torchvision's names; PyTorch can load it alone
+//! epoch-0007.state.safetensors   everything else: momentum, auxiliary networks, EMA shadows
+//! last.json, best.json           manifests; each names its own two files with size and checksum
+//! ```
+//! A manifest is written after its tensor files are durable, old tensor files are removed after the new
+//! manifest is, and no file that a manifest names is ever overwritten: a kill at any moment leaves the
+//! previous checkpoint or the new one, both whole.
+
+use super::tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors};
+use super::{atomic, fault};
+use crate::recipe::MeanStd;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name of the folder of checkpoints in a run's folder.
+pub const FOLDER: &str = "checkpoints";
+/// The manifest of the newest epoch.
+pub const LAST: &str = "last.json";
+/// The manifest of the epoch with the lowest test error.
+pub const BEST: &str = "best.json";
+
+/// Version of the layout; raised whenever an older reader would misread a newer checkpoint.
+const FORMAT: u32 = 1;
+
+/// What a checkpoint says about its run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Optimiser steps taken since the start of the run.
+    pub step: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The recipe, every key spelt out.
+    pub recipe: String,
+    /// Names of the classes; the classifier's outputs in order.
+    pub classes: Vec<String>,
+    /// What pixels are normalised with.
+    pub normalise: MeanStd,
+    /// Side of the images fed to the network, pixels.
+    pub size: usize,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// Seconds trained so far, over all resumptions.
+    pub seconds: f64,
+    /// Highest number of bytes in use on the device so far.
+    pub peak_bytes: u64,
+}
+
+/// The best epoch of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Its test error, percent.
+    pub error: f64,
+}
+
+/// The tensors of a checkpoint.
+#[derive(Debug)]
+pub struct Tensors {
+    /// The network.
+    pub model: TensorFile,
+    /// Everything else.
+    pub state: TensorFile,
+}
+
+/// A manifest file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    /// CRC-32 of `run` and `files` as compact JSON.
+    crc32: u32,
+    run: Manifest,
+    files: Files,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    model: Named,
+    state: Named,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+    stamp: Stamp,
+}
+
+/// Writes a checkpoint into `folder` (a run's [`FOLDER`], created if need be) as the last one, and as the
+/// best one if `is_best`; then removes the files of earlier ones. One process at a time may do this.
+///
+/// # Errors
+/// [`Error::Io`] if a file cannot be written, [`Error::Checkpoint`] if tensors are contradictory. The earlier
+/// checkpoint is then still there.
+pub fn save(
+    folder: &Path,
+    manifest: &Manifest,
+    model: &[NamedTensor],
+    state: &[NamedTensor],
+    is_best: bool,
+) -> Result<()> {
+    create_folder(folder)?;
+    atomic::remove_stale(folder)?;
+    let saved = write_generation(folder, manifest, model, state, is_best);
+    if saved.is_err() {
+        if !fault::killed() {
+            // Gives back the room of half a checkpoint; the first error is the one to report.
+            let _ = prune(folder);
+        }
+        return saved;
+    }
+    prune(folder)
+}
+
+fn create_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => atomic::sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+fn write_generation(
+    folder: &Path,
+    manifest: &Manifest,
+    model: &[NamedTensor],
+    state: &[NamedTensor],
+    is_best: bool,
+) -> Result<()> {
+    let stem = free_stem(folder, manifest.epoch);
+    let write = |kind: &str, tensors| {
+        let name = tensor_name(&stem, kind);
+        let stamp = write_tensors(&folder.join(&name), tensors)?;
+        Ok::<_, Error>(Named { name, stamp })
+    };
+    let files = Files {
+        model: write("model", model)?,
+        state: write("state", state)?,
+    };
+    let mut stored = Stored {
+        format: FORMAT,
+        crc32: 0,
+        run: manifest.clone(),
+        files,
+    };
+    stored.crc32 = stored.checksum(folder)?;
+    // The best first: a kill in between must not leave a last checkpoint that takes a lost epoch for saved.
+    if is_best {
+        write_manifest(&folder.join(BEST), &stored)?;
+    }
+    write_manifest(&folder.join(LAST), &stored)
+}
+
+fn tensor_name(stem: &str, kind: &str) -> String {
+    format!("{stem}.{kind}.safetensors")
+}
+
+/// A name for this epoch's files that no file has: an epoch that is trained again after a resumption must
+/// not overwrite what a manifest names.
+fn free_stem(folder: &Path, epoch: usize) -> String {
+    let taken = |stem: &str| {
+        let exists = |kind| folder.join(tensor_name(stem, kind)).exists();
+        exists("model") || exists("state")
+    };
+    let mut stem = format!("epoch-{epoch:04}");
+    let mut attempt = 2;
+    while taken(&stem) {
+        stem = format!("epoch-{epoch:04}-{attempt}");
+        attempt += 1;
+    }
+    stem
+}
+
+fn write_manifest(path: &Path, stored: &Stored) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(stored)
+        .map_err(|e| checkpoint_error(path, format!("cannot be written: {e}")))?;
+    json.push(b'\n');
+    atomic::write(path, |out| out.write_all(&json).map_err(Error::io(path)))
+}
+
+impl Stored {
+    fn checksum(&self, path: &Path) -> Result<u32> {
+        let json = serde_json::to_vec(&(&self.run, &self.files))
+            .map_err(|e| checkpoint_error(path, format!("cannot be written: {e}")))?;
+        Ok(crc32fast::hash(&json))
+    }
+}
+
+/// Removes tensor files that neither manifest names. Removes nothing if a manifest cannot be read, since
+/// it may name any of them.
+fn prune(folder: &Path) -> Result<()> {
+    let mut named = Vec::new();
+    for manifest in [LAST, BEST] {
+        let path = folder.join(manifest);
+        match path.exists().then(|| read_manifest(&path)) {
+            Some(Ok(stored)) => named.extend([stored.files.model.name, stored.files.state.name]),
+            Some(Err(_)) => return Ok(()),
+            None => {}
+        }
+    }
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        let name = entry.file_name();
+        let old = name.to_str().is_some_and(|n| {
+            n.starts_with("epoch-") && n.ends_with(".safetensors") && !named.iter().any(|k| k == n)
+        });
+        if old {
+            fault::step().map_err(Error::io(entry.path()))?;
+            fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a checkpoint: the last one of a run's folder or of its `checkpoints` folder, or the one whose
+/// manifest `path` is. Every file is compared with its checksum first.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if nothing is there, a file is missing, cut off or damaged, or the format is unknown;
+/// it says what to try. [`Error::Io`] if a file cannot be read.
+pub fn load(path: &Path) -> Result<(Manifest, Tensors)> {
+    let manifest = find(path)?;
+    open(&manifest).map_err(|e| advise(e, &manifest))
+}
+
+/// The manifest file that `path` stands for.
+fn find(path: &Path) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    if !path.exists() {
+        return Err(checkpoint_error(path, "there is no such file or folder"));
+    }
+    let folders = [path.to_owned(), path.join(FOLDER)];
+    if let Some(folder) = folders.iter().find(|f| f.join(LAST).is_file()) {
+        return Ok(folder.join(LAST));
+    }
+    let hint = match folders.iter().find(|f| f.join(BEST).is_file()) {
+        Some(f) => format!("pass {} to use that one", f.join(BEST).display()),
+        None => "pass the folder of a run that finished at least one epoch".to_owned(),
+    };
+    let message = format!("no {LAST} here or in {FOLDER}; {hint}");
+    Err(checkpoint_error(path, message))
+}
+
+fn open(path: &Path) -> Result<(Manifest, Tensors)> {
+    let stored = read_manifest(path)?;
+    let file =
+        |named: &Named| TensorFile::open_stamped(&path.with_file_name(&named.name), named.stamp);
+    let tensors = Tensors {
+        model: file(&stored.files.model)?,
+        state: file(&stored.files.state)?,
+    };
+    Ok((stored.run, tensors))
+}
+
+fn read_manifest(path: &Path) -> Result<Stored> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let json = fs::read(path).map_err(Error::io(path))?;
+    let damaged = |e: serde_json::Error| {
+        checkpoint_error(path, format!("this manifest was cut off or damaged ({e})"))
+    };
+    let version: Version = serde_json::from_slice(&json).map_err(damaged)?;
+    if version.format != FORMAT {
+        let message = format!(
+            "its format is version {}, and this program reads version {FORMAT}; use the program that wrote it",
+            version.format
+        );
+        return Err(checkpoint_error(path, message));
+    }
+    let stored: Stored = serde_json::from_slice(&json).map_err(damaged)?;
+    if stored.crc32 != stored.checksum(path)? {
+        let message = "the checksum does not match: this manifest was damaged or edited";
+        return Err(checkpoint_error(path, message));
+    }
+    for name in [&stored.files.model.name, &stored.files.state.name] {
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            let message = format!("it names the file `{name}`, which is not in its folder");
+            return Err(checkpoint_error(path, message));
+        }
+    }
+    Ok(stored)
+}
+
+/// Adds to a checkpoint's error what else can be tried.
+fn advise(e: Error, manifest: &Path) -> Error {
+    let Error::Checkpoint { path, message } = e else {
+        return e;
+    };
+    let other = match manifest.file_name() {
+        Some(name) if name == LAST => manifest.with_file_name(BEST),
+        _ => manifest.with_file_name(LAST),
+    };
+    let advice = if other.is_file() {
+        format!("{} may still be good: pass it instead", other.display())
+    } else {
+        "restore it from a copy, or start the run again".to_owned()
+    };
+    let message = format!("{message}. {advice}");
+    Error::Checkpoint { path, message }
+}
+
+/// Whether `path` holds a checkpoint that [`load`] would try to open.
+pub fn exists(path: &Path) -> bool {
+    find(path).is_ok()
+}
+
+fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {
+    Error::Checkpoint {
+        path: path.to_owned(),
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(folder: &Path, epoch: usize, is_best: bool) -> Result<()> {
+        put_step(folder, epoch, epoch as u64, is_best)
+    }
+
+    /// A checkpoint whose tensors hold its number of steps.
+    fn put_step(folder: &Path, epoch: usize, step: u64, is_best: bool) -> Result<()> {
+        let run = Manifest {
+            epoch,
+            step,
+            seed: 0,
+            recipe: String::new(),
+            classes: Vec::new(),
+            normalise: MeanStd {
+                mean: [0.0; 3],
+                std: [1.0; 3],
+            },
+            size: 32,
+            best: None,
+            seconds: 0.0,
+            peak_bytes: 0,
+        };
+        let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
+        let model = [tensor("a"), tensor("b")];
+        save(folder, &run, &model, &[tensor("c")], is_best)
+    }
+
+    /// The epoch of a checkpoint, all of whose tensors belong to its manifest.
+    fn whole(path: &Path) -> usize {
+        let (run, mut tensors) = load(path).unwrap();
+        let expected = vec![run.step as f32; 3];
+        for name in ["a", "b"] {
+            assert_eq!(tensors.model.read(name, &[3]).unwrap(), expected);
+        }
+        assert_eq!(tensors.state.read("c", &[3]).unwrap(), expected);
+        run.epoch
+    }
+
+    /// Kills the save of epoch 3 at every step; `best` says which of epochs 1 to 3 are the best so far.
+    fn kill_everywhere(best: [bool; 3]) {
+        for step in 0.. {
+            let run = tempfile::tempdir().unwrap();
+            let folder = run.path().join(FOLDER);
+            put(&folder, 1, best[0]).unwrap();
+            put(&folder, 2, best[1]).unwrap();
+            let old_best = whole(&folder.join(BEST));
+
+            let survived = fault::kill_at(step, || put(&folder, 3, best[2])).is_ok();
+            let last = whole(run.path());
+            assert!([2, 3].contains(&last), "step {step}");
+            let found = whole(&folder.join(BEST));
+            assert!(found == old_best || best[2] && found == 3, "step {step}");
+
+            // Resumed from what was there: epochs up to 4 are trained again, and nothing is left over.
+            for epoch in last + 1..=4 {
+                put(&folder, epoch, epoch == 3 && best[2]).unwrap();
+            }
+            assert_eq!(whole(run.path()), 4);
+            let expected = if best[2] { 3 } else { old_best };
+            assert_eq!(whole(&folder.join(BEST)), expected, "step {step}");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "step {step}");
+            if survived {
+                assert!(step > 20, "only {step} steps were tried");
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_kill_at_any_step_leaves_whole_checkpoints() {
+        kill_everywhere([true, false, false]);
+        kill_everywhere([true, true, false]);
+        kill_everywhere([true, false, true]);
+        kill_everywhere([true, true, true]);
+    }
+
+    #[test]
+    fn a_kill_while_an_epoch_is_trained_again_leaves_the_first_training() {
+        for kill in 0.. {
+            let run = tempfile::tempdir().unwrap();
+            let folder = run.path().join(FOLDER);
+            put(&folder, 1, true).unwrap();
+            put(&folder, 2, false).unwrap();
+            let again = || put_step(&folder, 2, 99, false);
+            let survived = fault::kill_at(kill, again).is_ok();
+            assert_eq!(whole(run.path()), 2, "step {kill}");
+            assert_eq!(whole(&folder.join(BEST)), 1, "step {kill}");
+            if survived {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_gives_back_the_room_of_what_was_written() {
+        let run = tempfile::tempdir().unwrap();
+        let folder = run.path().join(FOLDER);
+        put(&folder, 1, true).unwrap();
+        // A folder in the way of the manifest's scratch file lets the last step fail.
+        fs::create_dir(folder.join(".last.json.scratch")).unwrap();
+        fs::write(folder.join(".last.json.scratch").join("x"), "").unwrap();
+        assert!(put(&folder, 2, false).is_err());
+        assert_eq!(whole(run.path()), 1);
+        let generation = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with("epoch-");
+        let entries = fs::read_dir(&folder).unwrap();
+        assert_eq!(
+            entries.filter(|e| generation(e.as_ref().unwrap())).count(),
+            2
+        );
+    }
+}

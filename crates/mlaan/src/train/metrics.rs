@@ -1,0 +1,380 @@
+//! What a run measures: `metrics.jsonl`, one JSON object per line, and `summary.json` at the end.
+//!
+//! Errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
+//! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
+
+use super::atomic;
+use crate::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Name of the metrics file in a run's folder.
+pub const METRICS: &str = "metrics.jsonl";
+/// Name of the summary in a run's folder.
+pub const SUMMARY: &str = "summary.json";
+
+/// One line of the metrics file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins.
+    Start(Start),
+    /// A run goes on after this epoch.
+    Resume {
+        /// Finished epochs.
+        epoch: usize,
+    },
+    /// An epoch is finished.
+    Epoch(Epoch),
+    /// The run is finished.
+    End(Summary),
+    /// The run was stopped by its user; it can be resumed.
+    Interrupted {
+        /// Finished epochs.
+        epoch: usize,
+    },
+}
+
+/// What a run is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The recipe's description.
+    pub description: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The data set.
+    pub data: String,
+    /// Training images.
+    pub train_images: usize,
+    /// Test images.
+    pub test_images: usize,
+    /// The device, in words.
+    pub device: String,
+    /// Number of local modules.
+    pub modules: usize,
+    /// Values of the network, without auxiliary networks.
+    pub parameters: usize,
+    /// Version of this library.
+    pub version: String,
+}
+
+/// What one epoch measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Learning rate of the backbone.
+    #[serde(deserialize_with = "number")]
+    pub lr: f64,
+    /// Mean loss of the network's own classifier over the training images.
+    #[serde(deserialize_with = "number")]
+    pub train_loss: f64,
+    /// Error of the network's own classifier over the training images, percent.
+    #[serde(deserialize_with = "number")]
+    pub train_error: f64,
+    /// Error over the test images, percent.
+    #[serde(deserialize_with = "number")]
+    pub test_error: f64,
+    /// Mean local loss of every module over the training images.
+    #[serde(deserialize_with = "numbers")]
+    pub module_losses: Vec<f64>,
+    /// Error of every module's classifier over the training images, percent.
+    #[serde(deserialize_with = "numbers")]
+    pub module_errors: Vec<f64>,
+    /// Duration of the epoch.
+    #[serde(deserialize_with = "number")]
+    pub seconds: f64,
+    /// Training images per second.
+    #[serde(deserialize_with = "number")]
+    pub images_per_second: f64,
+    /// Highest number of bytes in use on the device so far.
+    pub peak_bytes: u64,
+}
+
+/// What a finished run achieved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Finished epochs.
+    pub epochs: usize,
+    /// Test error after the last epoch, percent.
+    #[serde(deserialize_with = "number")]
+    pub test_error: f64,
+    /// Lowest test error, percent.
+    #[serde(deserialize_with = "number")]
+    pub best_test_error: f64,
+    /// The epoch that had it, from 1.
+    pub best_epoch: usize,
+    /// Seconds trained, over all resumptions.
+    #[serde(deserialize_with = "number")]
+    pub seconds: f64,
+    /// Highest number of bytes in use on the device.
+    pub peak_bytes: u64,
+    /// Values of the network, without auxiliary networks.
+    pub parameters: usize,
+}
+
+/// `null` is what a number that is not finite became.
+fn number<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Vec<f64>, D::Error> {
+    let values: Vec<Option<f64>> = Vec::deserialize(d)?;
+    Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+}
+
+impl Summary {
+    /// Writes the summary into a run's folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn write(&self, run: &Path) -> Result<()> {
+        let path = run.join(SUMMARY);
+        let failed = |e: serde_json::Error| Error::io(&path)(e.into());
+        let mut json = serde_json::to_vec_pretty(self).map_err(failed)?;
+        json.push(b'\n');
+        atomic::write(&path, |out| out.write_all(&json).map_err(Error::io(&path)))
+    }
+
+    /// Reads the summary of a run's folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is none (the run has not finished) or it cannot be read.
+    pub fn read(run: &Path) -> Result<Self> {
+        let path = run.join(SUMMARY);
+        let json = std::fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&json).map_err(|e| Error::io(&path)(e.into()))
+    }
+}
+
+/// The open metrics file of a run.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Begins the metrics of a new run in its folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file is already there or cannot be written.
+    pub fn create(run: &Path) -> Result<Self> {
+        let path = run.join(METRICS);
+        let opened = OpenOptions::new().create_new(true).append(true).open(&path);
+        let file = opened.map_err(Error::io(&path))?;
+        Ok(Metrics { path, file })
+    }
+
+    /// Goes on with the metrics of a run whose checkpoint ends with `epoch`: lines of later epochs, which
+    /// will be trained again, and a line that a kill cut off are removed; a `resume` line is added.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read or written. A missing file is begun anew.
+    pub fn resume(run: &Path, epoch: usize) -> Result<Self> {
+        let path = run.join(METRICS);
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Error::io(&path)(e)),
+        };
+        atomic::write(&path, |out| {
+            text.lines()
+                .filter(|line| stays(line, epoch))
+                .try_for_each(|line| writeln!(out, "{line}"))
+                .map_err(Error::io(&path))
+        })?;
+        let opened = OpenOptions::new().append(true).open(&path);
+        let file = opened.map_err(Error::io(&path))?;
+        let mut metrics = Metrics { path, file };
+        metrics.write(&Event::Resume { epoch })?;
+        Ok(metrics)
+    }
+
+    /// Adds a line and makes it durable. Write an epoch's line before its checkpoint, so that a checkpoint
+    /// never knows an epoch that the metrics do not.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the line cannot be written.
+    pub fn write(&mut self, event: &Event) -> Result<()> {
+        let failed = |e| Error::io(&self.path)(e);
+        let mut line = serde_json::to_vec(event).map_err(|e| failed(e.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(failed)?;
+        self.file.sync_data().map_err(failed)
+    }
+}
+
+/// Whether a line still holds when the run goes on after `epoch`.
+fn stays(line: &str, epoch: usize) -> bool {
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else {
+        return false;
+    };
+    // `end` counts its epochs, every other event names one.
+    let at = value.get("epoch").or_else(|| value.get("epochs"));
+    match at.and_then(serde_json::Value::as_u64) {
+        Some(at) => at <= epoch as u64,
+        None => value.is_object(),
+    }
+}
+
+/// Reads the metrics of a run's folder. A line that a kill cut off, and events of later versions, are left out.
+///
+/// # Errors
+/// [`Error::Io`] if the file is missing or cannot be read.
+pub fn read(run: &Path) -> Result<Vec<Event>> {
+    let path = run.join(METRICS);
+    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(epoch: usize, test_error: f64) -> Event {
+        Event::Epoch(Epoch {
+            epoch,
+            lr: 0.1,
+            test_error,
+            module_losses: vec![2.0, 1.0],
+            ..Epoch::default()
+        })
+    }
+
+    fn lines(run: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(run.join(METRICS)).unwrap();
+        text.lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect()
+    }
+
+    fn epochs(run: &Path) -> Vec<u64> {
+        let epochs = lines(run).into_iter().filter(|l| l["event"] == "epoch");
+        epochs.map(|l| l["epoch"].as_u64().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_epoch_line_has_the_documented_keys() {
+        let run = tempfile::tempdir().unwrap();
+        let mut m = Metrics::create(run.path()).unwrap();
+        m.write(&epoch(1, 34.5)).unwrap();
+        let line = lines(run.path()).remove(0);
+        let mut keys: Vec<&str> = line
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "epoch",
+                "event",
+                "images_per_second",
+                "lr",
+                "module_errors",
+                "module_losses",
+                "peak_bytes",
+                "seconds",
+                "test_error",
+                "train_error",
+                "train_loss"
+            ]
+        );
+        assert_eq!(line["event"], "epoch");
+        assert_eq!(line["test_error"], 34.5);
+    }
+
+    #[test]
+    fn after_a_resumption_every_epoch_stands_once() {
+        let run = tempfile::tempdir().unwrap();
+        let mut m = Metrics::create(run.path()).unwrap();
+        for e in 1..=4 {
+            m.write(&epoch(e, 50.0)).unwrap();
+        }
+        // Killed in the middle of a line, and after epoch 4, whose checkpoint was not finished.
+        m.file.write_all(b"{\"event\":\"epoch\",\"epo").unwrap();
+        let mut m = Metrics::resume(run.path(), 3).unwrap();
+        for e in 4..=5 {
+            m.write(&epoch(e, 40.0)).unwrap();
+        }
+        assert_eq!(epochs(run.path()), [1, 2, 3, 4, 5]);
+        let events = read(run.path()).unwrap();
+        assert_eq!(events[3], Event::Resume { epoch: 3 });
+        assert_eq!(events[4], epoch(4, 40.0));
+    }
+
+    #[test]
+    fn resuming_an_ended_or_interrupted_run_keeps_what_still_holds() {
+        let run = tempfile::tempdir().unwrap();
+        let mut m = Metrics::create(run.path()).unwrap();
+        m.write(&epoch(1, 50.0)).unwrap();
+        m.write(&Event::Interrupted { epoch: 1 }).unwrap();
+        m.write(&epoch(2, 40.0)).unwrap();
+        let summary = Summary {
+            epochs: 2,
+            ..Summary::default()
+        };
+        m.write(&Event::End(summary)).unwrap();
+        Metrics::resume(run.path(), 1).unwrap();
+        let events: Vec<String> = lines(run.path())
+            .iter()
+            .map(|l| l["event"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(events, ["epoch", "interrupted", "resume"]);
+    }
+
+    #[test]
+    fn a_lost_file_is_begun_anew_and_a_run_is_never_overwritten() {
+        let run = tempfile::tempdir().unwrap();
+        Metrics::resume(run.path(), 2).unwrap();
+        assert_eq!(read(run.path()).unwrap(), [Event::Resume { epoch: 2 }]);
+        assert!(matches!(Metrics::create(run.path()), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_stay_json() {
+        let run = tempfile::tempdir().unwrap();
+        let mut m = Metrics::create(run.path()).unwrap();
+        let wild = Epoch {
+            epoch: 1,
+            train_loss: f64::NAN,
+            lr: f64::INFINITY,
+            module_losses: vec![1.0, f64::NEG_INFINITY],
+            ..Epoch::default()
+        };
+        m.write(&Event::Epoch(wild)).unwrap();
+        let line = lines(run.path()).remove(0);
+        assert!(line["train_loss"].is_null() && line["module_losses"][1].is_null());
+        let Event::Epoch(back) = read(run.path()).unwrap().remove(0) else {
+            panic!("not an epoch");
+        };
+        assert!(back.train_loss.is_nan() && back.module_losses[1].is_nan());
+        assert_eq!(back.module_losses[0], 1.0);
+    }
+
+    #[test]
+    fn the_summary_comes_back_as_written() {
+        let run = tempfile::tempdir().unwrap();
+        let summary = Summary {
+            epochs: 8,
+            test_error: 100.0 / 3.0,
+            best_test_error: 30.1,
+            best_epoch: 7,
+            seconds: 12.5,
+            peak_bytes: 1 << 40,
+            parameters: 466_906,
+        };
+        summary.write(run.path()).unwrap();
+        assert_eq!(Summary::read(run.path()).unwrap(), summary);
+        assert!(Summary::read(&run.path().join("gone")).is_err());
+    }
+}

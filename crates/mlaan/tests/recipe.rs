@@ -1,0 +1,554 @@
+//! Recipes: what is read, what is refused and how, and the built-in set.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside test functions
+
+use mlaan::Error;
+use mlaan::local::{Branch, Cascade, Head, Leap, TaskLoss, Tie};
+use mlaan::recipe::{Augment, Family, KEYS, MeanStd, Normalise, Recipe, Schedule, builtin};
+use std::collections::BTreeSet;
+
+fn refused(text: &str) -> (String, String) {
+    key_and_message(Recipe::parse(text, "my.toml").unwrap_err())
+}
+
+fn key_and_message(e: Error) -> (String, String) {
+    match e {
+        Error::Recipe { key, message } => (key, message),
+        other => panic!("{other}"),
+    }
+}
+
+#[track_caller]
+fn assert_refused(text: &str, key: &str, words: &[&str]) {
+    let (found, message) = refused(text);
+    assert_eq!(found, key, "{message}");
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in: {message}");
+    }
+}
+
+/// A recipe in which every optional key has a value.
+fn full() -> Recipe {
+    let mut r = Recipe::default();
+    r.model.family = Some(Family::Cifar);
+    r.model.width = Some(8);
+    r.local.cuts = Some(vec![0, 3]);
+    r.local.stem_alone = Some(true);
+    r.local.cascade = Some(Cascade::default());
+    r.local.leap = Some(Leap {
+        sources: Some(vec![vec![0, 4], vec![4]]),
+        ..Leap::default()
+    });
+    r.train.lr_auxiliary = Some(0.1);
+    r.train.lr_cascaded = Some(0.2);
+    r.data.limit = Some(100);
+    r.data.short_side = Some(40);
+    r
+}
+
+#[test]
+fn an_empty_recipe_has_the_documented_defaults() {
+    let r = Recipe::parse("", "empty").unwrap();
+    assert_eq!(r, Recipe::default());
+    assert_eq!(r.model.backbone.depth(), 32);
+    assert_eq!((r.model.family(), r.model.width()), (Family::Cifar, 16));
+    assert_eq!(
+        (r.train.epochs, r.train.batch, r.train.warmup),
+        (400, 1024, 10)
+    );
+    assert_eq!(
+        (r.train.lr, r.train.momentum, r.train.weight_decay),
+        (0.8, 0.9, 1e-4)
+    );
+    assert!(r.train.nesterov);
+    assert_eq!(r.train.schedule, Schedule::Cosine);
+    assert_eq!((r.data.source.as_str(), r.data.size), ("builtin", 32));
+    assert_eq!(r.local.modules, 1);
+}
+
+#[test]
+fn every_key_is_listed_and_every_listed_key_exists() {
+    let table: toml::Table = toml::from_str(&full().to_toml().unwrap()).unwrap();
+    let mut found = BTreeSet::new();
+    let mut open = vec![(String::new(), table)];
+    while let Some((path, table)) = open.pop() {
+        for (name, value) in table {
+            let full = if path.is_empty() {
+                name
+            } else {
+                format!("{path}.{name}")
+            };
+            match value {
+                toml::Value::Table(inner) => open.push((full, inner)),
+                _ => assert!(found.insert(full)),
+            }
+        }
+    }
+    let listed: BTreeSet<String> = KEYS.iter().map(|k| k.path.to_owned()).collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn optional_keys_can_be_removed_and_others_cannot() {
+    for key in KEYS
+        .iter()
+        .filter(|k| k.path != "description" && k.path != "data.source")
+    {
+        let mut r = full();
+        let removed = r.set(&format!("{}=none", key.path));
+        let is_word = key.path == "data.augment";
+        assert_eq!(removed.is_ok(), key.optional || is_word, "{}", key.path);
+        if key.optional {
+            assert_ne!(r, full(), "{}", key.path);
+        }
+    }
+}
+
+#[test]
+fn toml_comes_back_the_same() {
+    let full = full();
+    let text = full.to_toml().unwrap();
+    assert_eq!(Recipe::parse(&text, "again").unwrap(), full);
+    let written = Recipe::default().to_toml().unwrap();
+    assert!(written.contains("width = 16"), "{written}");
+    assert!(written.contains("weight_decay = 0.0001"), "{written}");
+    let again = Recipe::parse(&written, "again").unwrap();
+    assert_eq!(again.to_toml().unwrap(), written);
+
+    let mut r = Recipe::default();
+    let statistics = MeanStd {
+        mean: [0.5, 0.25, 0.0],
+        std: [0.1, 0.2, 1.0],
+    };
+    r.set("data.normalise={mean=[0.5, 0.25, 0], std=[0.1, 0.2, 1]}")
+        .unwrap();
+    assert_eq!(r.data.normalise, Normalise::Values(statistics));
+    let again = Recipe::parse(&r.to_toml().unwrap(), "again").unwrap();
+    assert_eq!(again.data.normalise, r.data.normalise);
+}
+
+#[test]
+fn unknown_keys_are_named_in_full_with_the_nearest() {
+    assert_refused(
+        "[local.cascade]\nspam = 3",
+        "local.cascade.spam",
+        &[
+            "local.cascade.span",
+            "independent, cascaded",
+            "my.toml, line 2",
+        ],
+    );
+    assert_refused(
+        "[trian]\nepochs = 3",
+        "trian",
+        &["did you mean `train`", "my.toml, line 1"],
+    );
+    assert_refused("epochs = 3", "epochs", &["did you mean `train.epochs`"]);
+    assert_refused(
+        "[train]\nzzz = 3",
+        "train.zzz",
+        &["unknown key. Allowed in [train]: epochs, batch"],
+    );
+    assert_refused(
+        "data.normalise = {mean=[0,0,0], sdt=[1,1,1]}",
+        "data.normalise",
+        &["sdt", "mean, std"],
+    );
+}
+
+#[test]
+fn wrong_types_say_what_was_found_and_what_is_expected() {
+    assert_refused(
+        "train.epochs = \"many\"",
+        "train.epochs",
+        &["the string \"many\"", "whole number"],
+    );
+    assert_refused(
+        "train.epochs = 2.5",
+        "train.epochs",
+        &["2.5", "whole number"],
+    );
+    assert_refused(
+        "train.nesterov = 1",
+        "train.nesterov",
+        &["found 1", "true or false"],
+    );
+    assert_refused(
+        "train = 3",
+        "train",
+        &["found 3", "expected a table", "epochs, batch"],
+    );
+    assert_refused("[train.lr]\na = 1", "train.lr", &["a table", "a number"]);
+    assert_refused("seed = -1", "seed", &["-1", "at least 0"]);
+    assert_refused("local.task = [1.0]", "local.task", &["two numbers"]);
+    assert_refused("description = 3", "description", &["found 3", "a string"]);
+    assert_refused(
+        "data.normalise = 3",
+        "data.normalise",
+        &["found 3", "imagenet", "mean"],
+    );
+}
+
+#[test]
+fn impossible_values_say_what_is_allowed() {
+    for (text, key, word) in [
+        ("local.modules = 0", "local.modules", "at least 1"),
+        ("local.hidden = 0", "local.hidden", "at least 1"),
+        ("local.temperature = 0", "local.temperature", "above 0"),
+        ("local.reconstruct = [1, -1]", "local.reconstruct", "from 0"),
+        ("local.task = [nan, 1]", "local.task", "from 0"),
+        ("local.task = [0, 0]", "local.task", "no module would learn"),
+        ("local.cuts = [2, 2]", "local.cuts", "greater"),
+        ("local.cuts = [-1]", "local.cuts", "from 0"),
+        ("local.cascade.span = 1", "local.cascade.span", "at least 2"),
+        (
+            "local.cascade.span = 2",
+            "local.cascade",
+            "at least 2 modules",
+        ),
+        (
+            "local = {modules = 4, cascade = {independent = 0, cascaded = 0}}",
+            "local.cascade.cascaded",
+            "both 0",
+        ),
+        (
+            "local = {modules = 4, leap = {on = \"cascaded\"}}",
+            "local.leap.on",
+            "no [local.cascade]",
+        ),
+        (
+            "local = {modules = 4, leap = {ema = 1.5}}",
+            "local.leap.ema",
+            "from 0 to 1",
+        ),
+        (
+            "local = {modules = 4, leap = {sources = [[1]]}}",
+            "local.leap.sources",
+            "expected 3",
+        ),
+        (
+            "local = {modules = 2, leap = {sources = [[3, 1]]}}",
+            "local.leap.sources",
+            "list 0",
+        ),
+        ("local.leap.ema = 0.9", "local.leap", "at least 2 modules"),
+        ("local.head = \"1c0f\"", "local.head", "AcBf"),
+        (
+            "local.loss = \"crossentropy\"",
+            "local.loss",
+            "did you mean \"cross_entropy\"",
+        ),
+        ("train.epochs = 0", "train.epochs", "at least 1"),
+        ("train.batch = 0", "train.batch", "at least 1"),
+        ("train.lr = -0.1", "train.lr", "from 0"),
+        ("train.lr = inf", "train.lr", "from 0"),
+        ("train.lr_cascaded = -1", "train.lr_cascaded", "from 0"),
+        ("train.momentum = 1.5", "train.momentum", "from 0 to 1"),
+        ("train.schedule = \"cosin\"", "train.schedule", "\"cosine\""),
+        ("data.size = 7", "data.size", "from 8"),
+        ("data.limit = 0", "data.limit", "at least 1"),
+        ("data.short_side = 16", "data.short_side", "at least 32"),
+        (
+            "data.normalise = {mean=[125,0,0], std=[1,1,1]}",
+            "data.normalise",
+            "divide by 255",
+        ),
+        (
+            "data.normalise = {mean=[0,0,0], std=[1,1,0]}",
+            "data.normalise",
+            "none of them 0",
+        ),
+        ("data.normalise = {mean=[0,0,0]}", "data.normalise", "std"),
+        ("model.width = 0", "model.width", "from 1"),
+        (
+            "model.backbone = \"resnet33\"",
+            "model.backbone",
+            "resnet32 and resnet38",
+        ),
+        ("model.backbone = \"vgg11\"", "model.backbone", "unknown"),
+        (
+            "model.backbone = \"resnet9999999999999999999999\"",
+            "model.backbone",
+            "unknown",
+        ),
+        (
+            "model = {backbone = \"resnet18\", family = \"cifar\"}",
+            "model.family",
+            "6n+2",
+        ),
+        (
+            "model = {backbone = \"resnet32\", family = \"imagenet\"}",
+            "model.family",
+            "152",
+        ),
+    ] {
+        let (found, message) = refused(text);
+        assert_eq!(found, key, "{text}: {message}");
+        assert!(
+            message.contains(word),
+            "{text}: `{word}` is not in: {message}"
+        );
+        assert!(message.contains("my.toml"), "{message}");
+    }
+}
+
+#[test]
+fn backbones_have_their_family_and_width() {
+    for (name, family, width) in [
+        ("resnet8", Family::Cifar, 16),
+        ("resnet110", Family::Cifar, 16),
+        ("resnet18", Family::Imagenet, 64),
+        ("resnet50", Family::Imagenet, 64),
+        ("resnet152", Family::Imagenet, 64),
+    ] {
+        let r = Recipe::parse(&format!("model.backbone = \"{name}\""), "t").unwrap();
+        assert_eq!(
+            (r.model.family(), r.model.width()),
+            (family, width),
+            "{name}"
+        );
+        assert_eq!(r.model.backbone.to_string(), name);
+    }
+    let r = Recipe::parse("model = {backbone = \"resnet50\", family = \"cifar\"}", "t").unwrap();
+    assert_eq!((r.model.family(), r.model.width()), (Family::Cifar, 16));
+}
+
+#[test]
+fn a_syntax_error_names_file_line_and_column() {
+    let e = Recipe::parse("seed = 1\n[train]\nlr = = 2\n", "my.toml").unwrap_err();
+    let text = e.to_string();
+    assert!(
+        text.starts_with("my.toml, line 3, column 6: not valid TOML"),
+        "{text}"
+    );
+    let e = Recipe::parse("seed = 1\nseed = 2\n", "my.toml")
+        .unwrap_err()
+        .to_string();
+    assert!(e.contains("line 2"), "{e}");
+}
+
+#[test]
+fn load_prefers_built_in_names_then_files() {
+    assert_eq!(
+        Recipe::load("quickstart").unwrap().model.backbone.depth(),
+        14
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "seed = 5").unwrap();
+    assert_eq!(Recipe::load(path.to_str().unwrap()).unwrap().seed, 5);
+    let text = Recipe::load("mlaan-relased-resnet32")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("Did you mean mlaan-released-resnet32-16"),
+        "{text}"
+    );
+    let text = Recipe::load("no/such.toml").unwrap_err().to_string();
+    assert!(
+        text.contains("neither a built-in recipe nor a file") && text.contains("quickstart"),
+        "{text}"
+    );
+    assert!(matches!(
+        Recipe::load(folder.path().to_str().unwrap()),
+        Err(Error::Io { .. })
+    ));
+}
+
+#[test]
+fn set_reaches_every_kind_of_key() {
+    let mut r = Recipe::default();
+    r.set_all([
+        "local.cascade.span = 3",
+        "local.modules=16",
+        "local.head=0c1f",
+        "local.loss=contrastive",
+        "local.leap.tie=twin",
+        "local.leap.on=\"cascaded\"",
+        "local.reconstruct=[5, 0.5]",
+        "local.cuts=[0,5]",
+        "model.backbone=resnet110",
+        "train.lr=1",
+        "data.source=/images/of cats",
+        "data.augment=none",
+        "data.limit=10",
+        "data.normalise=svhn",
+        "description=a = b",
+    ])
+    .unwrap();
+    let cascade = r.local.cascade.clone().unwrap();
+    assert_eq!(
+        (cascade.span, cascade.independent, cascade.cascaded),
+        (3, 0.001, 0.999)
+    );
+    let leap = r.local.leap.clone().unwrap();
+    assert_eq!(
+        (leap.tie, leap.on, leap.depth),
+        (Tie::Twin, Branch::Cascaded, 4)
+    );
+    assert_eq!(
+        r.local.head,
+        Head::Classifier {
+            convolutions: 0,
+            linears: 1
+        }
+    );
+    assert_eq!(
+        (r.local.loss, r.local.cuts.clone()),
+        (TaskLoss::Contrastive, Some(vec![0, 5]))
+    );
+    assert_eq!((r.local.reconstruct, r.train.lr), ([5.0, 0.5], 1.0));
+    assert_eq!(r.data.source, "/images/of cats");
+    assert_eq!((r.data.augment, r.data.limit), (Augment::None, Some(10)));
+    assert_eq!(r.description, "a = b");
+    assert_eq!(r.model.backbone.depth(), 110);
+
+    r.set_all([
+        "local.leap=none",
+        "local.cascade=off",
+        "local.cuts=none",
+        "data.limit=none",
+    ])
+    .unwrap();
+    assert!(r.local.leap.is_none() && r.local.cascade.is_none() && r.local.cuts.is_none());
+    assert_eq!(r.data.limit, None);
+    r.set_all([
+        "local.cascade=on",
+        "local.leap={ema=0.5}",
+        "data.source=2024",
+    ])
+    .unwrap();
+    assert_eq!(r.local.cascade, Some(Cascade::default()));
+    assert_eq!(r.local.leap.as_ref().unwrap().ema, 0.5);
+    assert_eq!(r.data.source, "2024");
+}
+
+#[test]
+fn a_refused_set_says_why_and_changes_nothing() {
+    let before = Recipe::default();
+    for (assignment, key, word) in [
+        (
+            "local.cascade.spn=3",
+            "local.cascade.spn",
+            "local.cascade.span",
+        ),
+        (
+            "local.cascade.span=one",
+            "local.cascade.span",
+            "whole number",
+        ),
+        ("epoch=3", "epoch", "did you mean"),
+        ("train.epochs", "train.epochs", "key=value"),
+        ("train.epochs=none", "train.epochs", "whole number"),
+        ("train=none", "train", "expected a table"),
+        ("local.cascade=3", "local.cascade", "or on, or none"),
+        ("train.lr.x=3", "train.lr.x", "no keys inside"),
+        ("train.lr=1\nseed = 3", "train.lr", "a number"),
+        (
+            "data.normalise.mean=[0,0,0]",
+            "data.normalise.mean",
+            "as a whole",
+        ),
+        ("=3", "", "unknown key"),
+    ] {
+        let mut r = before.clone();
+        let (found, message) = key_and_message(r.set(assignment).unwrap_err());
+        assert_eq!(found, key, "{assignment}: {message}");
+        assert!(
+            message.contains(word),
+            "{assignment}: `{word}` is not in: {message}"
+        );
+        assert_eq!(r, before, "{assignment}");
+    }
+    let mut r = before.clone();
+    // The first is fine by itself, but contradicts the single module.
+    assert!(
+        r.set_all(["train.epochs=3", "local.cascade.span=3"])
+            .is_err()
+    );
+    assert_eq!(r, before);
+}
+
+#[test]
+fn flags_have_typed_setters() {
+    let mut r = Recipe::default();
+    r.set_epochs(3).unwrap();
+    r.set_batch(64).unwrap();
+    r.set_seed(9).unwrap();
+    r.set_limit(Some(100)).unwrap();
+    r.set_source("none");
+    assert_eq!((r.train.epochs, r.train.batch, r.seed), (3, 64, 9));
+    assert_eq!((r.data.limit, r.data.source.as_str()), (Some(100), "none"));
+    r.set_limit(None).unwrap();
+    assert_eq!(r.data.limit, None);
+    assert!(r.set_epochs(0).is_err() && r.set_batch(0).is_err() && r.set_limit(Some(0)).is_err());
+    assert!(r.set_seed(u64::MAX).is_err());
+    r.seed = u64::MAX;
+    assert_eq!(key_and_message(r.validate().unwrap_err()).0, "seed");
+}
+
+#[test]
+fn every_recipe_file_is_built_in_and_reads_back() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter_map(|n| n.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    files.sort();
+    let mut listed: Vec<&str> = builtin().iter().map(|(n, _)| *n).collect();
+    listed.sort_unstable();
+    assert_eq!(files, listed);
+    for (name, text) in builtin() {
+        assert!(
+            text.starts_with("# "),
+            "{name} does not begin with its source"
+        );
+        let r = Recipe::load(name).unwrap();
+        assert!(!r.description.is_empty(), "{name}");
+        let again = Recipe::parse(&r.to_toml().unwrap(), name).unwrap();
+        assert_eq!(again.to_toml().unwrap(), r.to_toml().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn the_papers_recipes_have_the_papers_numbers() {
+    for (name, text) in builtin().iter().filter(|(n, _)| *n != "quickstart") {
+        let r = Recipe::parse(text, name).unwrap();
+        assert_eq!(
+            (r.train.epochs, r.train.batch, r.train.lr, r.train.warmup),
+            (400, 1024, 0.8, 10),
+            "{name}"
+        );
+        assert!(text.contains("test error"), "{name}");
+    }
+    let released = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
+    assert_eq!(
+        released.cascade.unwrap(),
+        Cascade {
+            span: 2,
+            independent: 0.001,
+            cascaded: 0.999
+        }
+    );
+    let leap = released.leap.unwrap();
+    assert_eq!(
+        (leap.tie, leap.on, leap.ema),
+        (Tie::Twin, Branch::Cascaded, 0.995)
+    );
+    let paper = Recipe::load("mlaan-paper-resnet32-16").unwrap().local;
+    assert_eq!(
+        paper.cascade.unwrap(),
+        Cascade {
+            span: 3,
+            independent: 0.5,
+            cascaded: 0.5
+        }
+    );
+    assert_eq!(paper.leap.unwrap().on, Branch::Independent);
+    let infopro = Recipe::load("infopro-star-resnet32-16").unwrap().local;
+    assert_eq!(
+        (infopro.reconstruct, infopro.task),
+        ([5.0, 0.5], [0.0, 1.0])
+    );
+}
