@@ -1,7 +1,9 @@
 //! Trains deep image classifiers module by module.
 pub mod data;
+pub mod backbone;
 mod error;
 pub mod local;
+pub mod nn;
 pub mod recipe;
 pub mod rng;
 pub mod train;

@@ -2,6 +2,8 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub mod check;
+pub mod convolution;
+pub mod misuse;
 pub mod network;
 pub mod random;
 pub mod values;

@@ -186,3 +186,20 @@ pub enum Branch {
     /// The loss of a window of modules.
     Cascaded,
 }
+
+impl Method {
+    /// The weight of a branch's loss: w_ind, w_cas, or 1 and 0 without cascades.
+    pub fn weight(&self, branch: Branch) -> f64 {
+        match (&self.cascade, branch) {
+            (Some(c), Branch::Independent) => c.independent,
+            (Some(c), Branch::Cascaded) => c.cascaded,
+            (None, Branch::Independent) => 1.0,
+            (None, Branch::Cascaded) => 0.0,
+        }
+    }
+
+    /// Modules in a cascade's window; 1 without cascades.
+    pub fn span(&self) -> usize {
+        self.cascade.as_ref().map_or(1, |c| c.span.max(1))
+    }
+}

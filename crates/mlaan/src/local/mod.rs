@@ -1,3 +1,16 @@
 //! Local learning: how a network is cut into modules and each is taught (METHOD §3-6).
+
+mod auxiliary;
+mod branch;
+mod leap;
+mod learner;
 mod method;
+mod partition;
+mod step;
+
+pub use branch::{Auxiliary, Lesson};
+pub use leap::{LeapChain, sources};
+pub use learner::{Learner, ModuleSummary, Task};
 pub use method::{Branch, Cascade, Head, Leap, Method, TaskLoss, Tie};
+pub use partition::Partition;
+pub use step::{BranchLoss, StepOptions, StepReport};

@@ -1,0 +1,54 @@
+//! Networks to train: a stem, blocks in stages, a classifier (METHOD §2).
+
+mod resnet;
+
+pub use resnet::{BlockKind, ResNet, Stem};
+
+use crate::Result;
+use crate::nn::{Builder, Layer, Sequence};
+
+/// One block of a backbone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Its name in checkpoints, as `layer1.0`.
+    pub name: String,
+    /// Its stage, from 1.
+    pub stage: usize,
+    /// Its output channels.
+    pub channels: usize,
+    /// Whether it changes channels or size (as the first block of a stage does).
+    pub reshapes: bool,
+}
+
+/// A network that can be cut into modules. Implement it to train one of your own.
+///
+/// The outputs of the stem and of every block must be plain values (see [`crate::nn::Rectify`]), because several
+/// others read them.
+pub trait Backbone: Send + Sync {
+    /// What tables call it.
+    fn name(&self) -> String;
+    /// Its blocks, in order.
+    fn blocks(&self) -> &[BlockInfo];
+    /// Output channels of the stem.
+    fn stem_channels(&self) -> usize;
+    /// The layers before the first block.
+    ///
+    /// # Errors
+    /// Out of memory.
+    fn stem(&self, builder: &Builder<'_>) -> Result<Sequence>;
+    /// Block `index`, with units named below `name`: the block itself, or a mirror of it.
+    ///
+    /// # Errors
+    /// Out of memory; no such block.
+    fn block(&self, index: usize, name: &str, builder: &Builder<'_>) -> Result<Box<dyn Layer>>;
+    /// The layers behind the last block, down to `classes` logits.
+    ///
+    /// # Errors
+    /// Out of memory.
+    fn classifier(&self, classes: usize, builder: &Builder<'_>) -> Result<Sequence>;
+
+    /// Output channels of the last block.
+    fn features(&self) -> usize {
+        self.blocks().last().map_or(self.stem_channels(), |b| b.channels)
+    }
+}

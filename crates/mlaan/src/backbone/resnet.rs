@@ -1,0 +1,191 @@
+//! Residual networks (He et al. 2016), the CIFAR and the ImageNet family, with torchvision's parameter names.
+
+use super::{Backbone, BlockInfo};
+use crate::nn::{AveragePool, Builder, Layer, MaxPool, Rectify, Residual, Sequence, Unit, UnitSpec};
+use crate::{Error, Result};
+use mlaan_engine::ops::Window;
+
+/// What blocks are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// 1x1, 3x3 (with the stride) and 1x1 convolutions; four times as many channels come out.
+    Bottleneck,
+}
+
+/// What comes before the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stem {
+    /// 3x3 convolution.
+    Cifar,
+    /// 7x7 convolution with stride 2, 3x3 maximum with stride 2.
+    Imagenet,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct ResNet {
+    name: String,
+    kind: BlockKind,
+    stem: Stem,
+    widths: Vec<usize>,
+    blocks: Vec<BlockInfo>,
+    /// Index of the stage and of the block within it.
+    places: Vec<(usize, usize)>,
+}
+
+impl BlockKind {
+    fn expansion(self) -> usize {
+        match self {
+            BlockKind::Basic => 1,
+            BlockKind::Bottleneck => 4,
+        }
+    }
+}
+
+impl ResNet {
+    /// A network of `depths[i]` blocks of width `widths[i]` in stage i.
+    ///
+    /// # Errors
+    /// When a stage is empty or has no width.
+    pub fn new(name: impl Into<String>, kind: BlockKind, stem: Stem, depths: &[usize], widths: &[usize]) -> Result<Self> {
+        if depths.is_empty() || depths.len() != widths.len() || depths.contains(&0) || widths.contains(&0) {
+            let message = format!("stages of {depths:?} blocks and widths {widths:?}: each stage needs both, at least 1");
+            return Err(Error::recipe("model", message));
+        }
+        let (mut blocks, mut places, mut channels) = (Vec::new(), Vec::new(), widths[0]);
+        for (stage, (&depth, &width)) in depths.iter().zip(widths).enumerate() {
+            for i in 0..depth {
+                let out = width * kind.expansion();
+                blocks.push(BlockInfo {
+                    name: format!("layer{}.{i}", stage + 1),
+                    stage: stage + 1,
+                    channels: out,
+                    reshapes: channels != out || (i == 0 && stage > 0),
+                });
+                places.push((stage, i));
+                channels = out;
+            }
+        }
+        Ok(ResNet { name: name.into(), kind, stem, widths: widths.to_vec(), blocks, places })
+    }
+
+    /// The CIFAR family: depth 6n + 2, `width` channels in the first of three stages, doubling.
+    ///
+    /// # Errors
+    /// For another depth.
+    pub fn cifar(depth: usize, width: usize) -> Result<Self> {
+        if depth < 8 || (depth - 2) % 6 != 0 {
+            let near = ((depth.max(8) - 2) / 6 * 6 + 2, (depth.max(8) - 2) / 6 * 6 + 8);
+            let message = format!("depth {depth} is not 6n + 2; the nearest are {} and {}", near.0, near.1);
+            return Err(Error::recipe("model.backbone", message));
+        }
+        let n = (depth - 2) / 6;
+        Self::new(format!("resnet{depth}"), BlockKind::Basic, Stem::Cifar, &[n; 3], &[width, 2 * width, 4 * width])
+    }
+
+    /// The ImageNet family: 18, 34, 50, 101 or 152 layers, `width` channels in the first of four stages, doubling.
+    ///
+    /// # Errors
+    /// For another depth.
+    pub fn imagenet(depth: usize, width: usize) -> Result<Self> {
+        let (kind, depths) = match depth {
+            18 => (BlockKind::Basic, [2, 2, 2, 2]),
+            34 => (BlockKind::Basic, [3, 4, 6, 3]),
+            50 => (BlockKind::Bottleneck, [3, 4, 6, 3]),
+            101 => (BlockKind::Bottleneck, [3, 4, 23, 3]),
+            152 => (BlockKind::Bottleneck, [3, 8, 36, 3]),
+            _ => {
+                let message = format!("no ImageNet network of depth {depth}; there are 18, 34, 50, 101 and 152");
+                return Err(Error::recipe("model.backbone", message));
+            }
+        };
+        let widths = [width, 2 * width, 4 * width, 8 * width];
+        Self::new(format!("resnet{depth}"), kind, Stem::Imagenet, &depths, &widths)
+    }
+}
+
+impl Backbone for ResNet {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn blocks(&self) -> &[BlockInfo] {
+        &self.blocks
+    }
+
+    fn stem_channels(&self) -> usize {
+        self.widths[0]
+    }
+
+    fn stem(&self, b: &Builder<'_>) -> Result<Sequence> {
+        let window = match self.stem {
+            Stem::Cifar => Window::same(3, 1),
+            Stem::Imagenet => Window::same(7, 2),
+        };
+        let conv = Unit::new(b, UnitSpec::convolution("conv1", "bn1", 3, self.widths[0], window))?;
+        let last: Box<dyn Layer> = match self.stem {
+            Stem::Cifar => Box::new(Rectify),
+            Stem::Imagenet => Box::new(MaxPool { window: Window::same(3, 2) }),
+        };
+        Ok(vec![Box::new(conv), last])
+    }
+
+    fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
+        let Some(&(stage, i)) = self.places.get(index) else {
+            return Err(Error::recipe("local", format!("no block {index}; {} has {}", self.name, self.blocks.len())));
+        };
+        let width = self.widths[stage];
+        let input = if index == 0 { self.widths[0] } else { self.blocks[index - 1].channels };
+        let output = self.blocks[index].channels;
+        let stride = if i == 0 && stage > 0 { 2 } else { 1 };
+        let unit = |n: usize, (input, output), window, relu| {
+            let spec = UnitSpec::convolution(format!("{name}.conv{n}"), format!("{name}.bn{n}"), input, output, window);
+            Unit::new(b, spec.rectified(relu))
+        };
+        let units = match self.kind {
+            BlockKind::Basic => vec![
+                unit(1, (input, width), Window::same(3, stride), true)?,
+                unit(2, (width, output), Window::same(3, 1), false)?,
+            ],
+            BlockKind::Bottleneck => vec![
+                unit(1, (input, width), Window::same(1, 1), true)?,
+                unit(2, (width, width), Window::same(3, stride), true)?,
+                unit(3, (width, output), Window::same(1, 1), false)?,
+            ],
+        };
+        let shortcut = if stride == 1 && input == output {
+            None
+        } else {
+            let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+            let spec = UnitSpec::convolution(conv, norm, input, output, Window::same(1, stride));
+            Some(Unit::new(b, spec.rectified(false))?)
+        };
+        Ok(Box::new(Residual::new(units, shortcut)))
+    }
+
+    fn classifier(&self, classes: usize, b: &Builder<'_>) -> Result<Sequence> {
+        let linear = Unit::new(b, UnitSpec::linear("fc", self.features(), classes))?;
+        Ok(vec![Box::new(AveragePool { height: 1, width: 1 }), Box::new(linear)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_layers_and_blocks() {
+        for (depth, blocks) in [(8, 3), (20, 9), (32, 15), (110, 54)] {
+            assert_eq!(ResNet::cifar(depth, 16).unwrap().blocks().len(), blocks);
+        }
+        for (depth, blocks) in [(18, 8), (34, 16), (50, 16), (101, 33), (152, 50)] {
+            assert_eq!(ResNet::imagenet(depth, 64).unwrap().blocks().len(), blocks);
+        }
+        assert_eq!(ResNet::imagenet(50, 64).unwrap().features(), 2048);
+        let err = ResNet::cifar(33, 16).unwrap_err().to_string();
+        assert!(err.contains("32") && err.contains("38"), "{err}");
+        assert!(ResNet::imagenet(35, 64).unwrap_err().to_string().contains("34"));
+    }
+}

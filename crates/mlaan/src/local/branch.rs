@@ -1,0 +1,185 @@
+//! One local loss of a module: leap chain, auxiliary classifier, decoder (METHOD §4).
+
+use super::auxiliary::decoder;
+use super::leap::{LeapChain, sources};
+use super::{Branch, Method, Partition, TaskLoss};
+use crate::Result;
+use crate::backbone::Backbone;
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Pass, Unit};
+use mlaan_engine::ops::{LossTarget, PixelScale, Sgd};
+use mlaan_engine::{DType, Device, Purpose, Tensor};
+
+/// What a batch gives to a loss.
+pub struct Lesson<'a> {
+    /// Normalised images `[n, h, w, 3]`.
+    pub images: &'a Tensor,
+    /// `[n]`.
+    pub labels: &'a Tensor,
+    /// From normalised values back to pixels.
+    pub pixels: PixelScale,
+}
+
+/// The auxiliary network of one branch of one module.
+pub struct Auxiliary {
+    leap: Option<LeapChain>,
+    head: Chain,
+    decoder: Option<Chain>,
+    loss: TaskLoss,
+    temperature: f32,
+    /// λ1 and λ2 at this module.
+    reconstruct: f32,
+    task: f32,
+    /// w_ind or w_cas.
+    weight: f32,
+}
+
+/// λ at module `j` of `modules`: linear from its first value at the first to its last at the last local loss.
+pub(super) fn schedule(ends: [f64; 2], j: usize, modules: usize) -> f64 {
+    let r = if modules > 2 { j as f64 / (modules - 2) as f64 } else { 0.0 };
+    ends[0] * (1.0 - r) + ends[1] * r
+}
+
+impl Auxiliary {
+    /// The auxiliary network of branch `branch` behind module `j`, whose output has extent `features`.
+    ///
+    /// # Errors
+    /// A leap chain that does not fit; out of memory.
+    #[allow(clippy::too_many_arguments)] // Everything that a method can vary meets here.
+    pub fn new(
+        method: &Method,
+        partition: &Partition,
+        backbone: &dyn Backbone,
+        branch: Branch,
+        j: usize,
+        features: Extent,
+        (image, classes): (Extent, usize),
+        b: &Builder<'_>,
+    ) -> Result<Self> {
+        let name = match branch {
+            Branch::Independent => format!("ind_{j}"),
+            Branch::Cascaded => format!("cas_{j}"),
+        };
+        let leap = match method.leap.as_ref().filter(|l| l.on == branch) {
+            Some(l) => Some(LeapChain::new(l, sources(l, partition, backbone, j)?, backbone, &name, b)?),
+            None => None,
+        };
+        let features = leap.as_ref().map_or(Ok(features), |l| l.extent(features))?;
+        let outputs = if method.loss == TaskLoss::Contrastive { method.hidden } else { classes };
+        let (sizes, deepest) = ((method.hidden, outputs), backbone.features());
+        let head = Chain::new(method.head.build(features, sizes, deepest, &format!("aux.head_{name}"), b)?);
+        let decoder = if method.reconstruct.iter().any(|&l| l > 0.0) {
+            Some(Chain::new(decoder(features.channels, image, &format!("aux.decoder_{name}"), b)?))
+        } else {
+            None
+        };
+        head.extent(features)?;
+        Ok(Auxiliary {
+            leap,
+            head,
+            decoder,
+            loss: method.loss,
+            temperature: method.temperature as f32,
+            reconstruct: schedule(method.reconstruct, j, partition.len()) as f32,
+            task: schedule(method.task, j, partition.len()) as f32,
+            weight: method.weight(branch) as f32,
+        })
+    }
+
+    /// λ1, λ2 of this module.
+    pub fn lambdas(&self) -> (f32, f32) {
+        (self.reconstruct, self.task)
+    }
+
+    /// Blocks that the leap chain mirrors; empty without one.
+    pub fn sources(&self) -> &[usize] {
+        self.leap.as_ref().map_or(&[], LeapChain::sources)
+    }
+
+    /// The leap chain.
+    pub fn leap_mut(&mut self) -> Option<&mut LeapChain> {
+        self.leap.as_mut()
+    }
+
+    /// Whether it classifies (its second loss column counts errors).
+    pub fn classifies(&self) -> bool {
+        self.loss == TaskLoss::CrossEntropy
+    }
+
+    /// Calls `f` with every unit.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+        if let Some(l) = &mut self.leap {
+            l.each_unit(f)?;
+        }
+        self.head.each_unit(f)?;
+        self.decoder.as_mut().map_or(Ok(()), |d| d.each_unit(f))
+    }
+
+    /// Forward, loss and backward over a module's output; leaves gradients in the units, writes the task loss
+    /// to `row` of `values` and the reconstruction loss to the next, and returns the weighted gradient of the features.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn teach(
+        &mut self,
+        device: &Device,
+        features: &Act,
+        lesson: &Lesson<'_>,
+        values: &mut Tensor,
+        row: usize,
+    ) -> Result<Option<Grad>> {
+        if let Some(l) = &mut self.leap {
+            l.forward(device, features)?;
+        }
+        let x = self.leap.as_ref().and_then(LeapChain::output).unwrap_or(features);
+        let pass = Pass { weights: true, input: true };
+
+        self.head.forward(device, x)?;
+        let output = &self.head.output(x).tensor;
+        let mut grad = device.alloc(output.shape(), DType::F32, Purpose::Gradients)?;
+        let target = LossTarget { weight: self.weight * self.task, grad: Some(&mut grad), values, row };
+        match self.loss {
+            TaskLoss::CrossEntropy => device.cross_entropy(output, lesson.labels, target)?,
+            TaskLoss::Contrastive => device.contrastive(output, lesson.labels, self.temperature, target)?,
+        }
+        let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
+
+        if let Some(decoder) = &mut self.decoder {
+            decoder.forward(device, x)?;
+            let raw = &decoder.output(x).tensor;
+            let mut grad = device.alloc(raw.shape(), DType::F32, Purpose::Gradients)?;
+            let weight = self.weight * self.reconstruct;
+            let target = LossTarget { weight, grad: Some(&mut grad), values, row: row + 1 };
+            device.reconstruction(raw, lesson.images, lesson.pixels, target)?;
+            let rebuilt = decoder.backward(device, x, None, Grad::plain(grad), pass, false)?;
+            if let (Some(dx), Some(rebuilt)) = (&mut dx, rebuilt) {
+                device.add(&mut dx.tensor, &rebuilt.tensor)?;
+            }
+        }
+        match (&mut self.leap, dx) {
+            (Some(l), Some(g)) => l.backward(device, features, g),
+            (_, dx) => Ok(dx),
+        }
+    }
+
+    /// Applies the gradients that [`Auxiliary::teach`] left.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn update(&mut self, device: &Device, sgd: Sgd) -> Result<()> {
+        self.each_unit(&mut |u| u.update(device, sgd))
+    }
+
+    /// Forgets what a step that stopped half-way left.
+    pub fn release(&mut self) {
+        self.head.release();
+        if let Some(l) = &mut self.leap {
+            l.release();
+        }
+        if let Some(d) = &mut self.decoder {
+            d.release();
+        }
+    }
+}

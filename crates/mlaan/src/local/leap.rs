@@ -1,0 +1,252 @@
+//! Leap chains: mirrors of later blocks in front of an auxiliary classifier (METHOD §6).
+
+use super::{Leap, Partition, Tie};
+use crate::backbone::Backbone;
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Pass, Unit, each_unit};
+use crate::{Error, Result};
+use mlaan_engine::{DType, Device, Purpose};
+
+/// The blocks that module `j` mirrors.
+///
+/// # Errors
+/// When the recipe's own list does not fit.
+pub fn sources(leap: &Leap, partition: &Partition, backbone: &dyn Backbone, j: usize) -> Result<Vec<usize>> {
+    let next = partition.blocks(j).end;
+    match &leap.sources {
+        None => Ok(by_rule(leap.depth, backbone, next)),
+        Some(all) => {
+            let wrong = |message: String| Err(Error::recipe("local.leap.sources", message));
+            if all.len() != partition.len() - 1 {
+                return wrong(format!("{} lists for {} modules; each but the last needs one", all.len(), partition.len()));
+            }
+            let blocks = backbone.blocks().len();
+            match all[j].iter().find(|&&s| s < next || s >= blocks) {
+                Some(s) => wrong(format!("module {j} mirrors block {s}; it can mirror blocks {next} to {}", blocks - 1)),
+                None if all[j].is_empty() => wrong(format!("module {j} mirrors nothing; name at least one block")),
+                None => Ok(all[j].clone()),
+            }
+        }
+    }
+}
+
+/// The first block of every later stage, which brings the shape down; then blocks of the last stage spread
+/// evenly, the last block always among them, at most `depth` in all (more where the shapes need them). In the
+/// last stage up to three later blocks.
+fn by_rule(depth: usize, backbone: &dyn Backbone, next: usize) -> Vec<usize> {
+    let blocks = backbone.blocks();
+    let Some(last) = blocks.len().checked_sub(1) else { return Vec::new() };
+    let mut chain: Vec<usize> = (next..=last).filter(|&b| blocks[b].reshapes).collect();
+    let (from, room) = match chain.last() {
+        Some(&b) => (b + 1, depth.saturating_sub(chain.len())),
+        None => (next, depth.min(3)),
+    };
+    let candidates = (last + 1).saturating_sub(from);
+    let count = room.max(1).min(candidates);
+    chain.extend((1..=count).map(|i| from + i * candidates / count - 1));
+    chain
+}
+
+/// See the module.
+pub struct LeapChain {
+    tie: Tie,
+    ema: f32,
+    sources: Vec<usize>,
+    first: Box<dyn Layer>,
+    rest: Chain,
+    /// Beside the first mirror, without gradients of its own.
+    shadow: Option<Box<dyn Layer>>,
+    first_act: Option<Act>,
+    shadow_act: Option<Act>,
+    sum: Option<Act>,
+}
+
+impl LeapChain {
+    /// Mirrors of `sources`, with units named below `leap_NAME` and `shadow_NAME`. Values are those of a fresh
+    /// network until [`LeapChain::copy_sources`].
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(
+        leap: &Leap,
+        sources: Vec<usize>,
+        backbone: &dyn Backbone,
+        name: &str,
+        b: &Builder<'_>,
+    ) -> Result<Self> {
+        let mirror = |i: usize| backbone.block(sources[i], &format!("aux.leap_{name}.{i}"), b);
+        let first = mirror(0)?;
+        let rest = (1..sources.len()).map(mirror).collect::<Result<_>>()?;
+        let shadow = match leap.tie {
+            Tie::Pulled => None,
+            Tie::Twin => {
+                let still = Builder { learns: false, ..*b };
+                Some(backbone.block(sources[0], &format!("aux.shadow_{name}"), &still)?)
+            }
+        };
+        let (tie, ema, rest) = (leap.tie, leap.ema as f32, Chain::new(rest));
+        Ok(LeapChain { tie, ema, sources, first, rest, shadow, first_act: None, shadow_act: None, sum: None })
+    }
+
+    /// The mirrored blocks.
+    pub fn sources(&self) -> &[usize] {
+        &self.sources
+    }
+
+    /// The output's extent.
+    ///
+    /// # Errors
+    /// When a mirror cannot take what comes before it.
+    pub fn extent(&self, input: Extent) -> Result<Extent> {
+        self.rest.extent(self.first.extent(input)?)
+    }
+
+    /// Runs the chain and keeps what backward needs.
+    ///
+    /// # Errors
+    /// From a layer.
+    pub fn forward(&mut self, device: &Device, x: &Act) -> Result<()> {
+        let mode = crate::nn::Mode::Train;
+        let first = self.first.forward(device, x, mode)?;
+        if let Some(shadow) = &mut self.shadow {
+            let beside = shadow.forward(device, x, mode)?;
+            self.sum = Some(Act::plain(device.join(&first.operand(), Some(&beside.operand()), false)?));
+            self.shadow_act = Some(beside);
+        }
+        let below = self.sum.as_ref().unwrap_or(&first);
+        self.rest.forward(device, below)?;
+        self.first_act = Some(first);
+        Ok(())
+    }
+
+    /// The output of the last forward.
+    pub fn output(&self) -> Option<&Act> {
+        let below = self.sum.as_ref().or(self.first_act.as_ref())?;
+        Some(self.rest.output(below))
+    }
+
+    /// Goes back over the last forward, once, and forgets it; returns the gradient of the chain's input.
+    ///
+    /// # Errors
+    /// From a layer.
+    pub fn backward(&mut self, device: &Device, x: &Act, grad: Grad) -> Result<Option<Grad>> {
+        let pass = Pass { weights: true, input: true };
+        let Some(first_act) = self.first_act.take() else { return Ok(None) };
+        let below = self.sum.as_ref().unwrap_or(&first_act);
+        let Some(grad) = self.rest.backward(device, below, None, grad, pass, false)? else { return Ok(None) };
+        self.sum = None;
+        let beside = match (&mut self.shadow, self.shadow_act.take()) {
+            (Some(shadow), Some(act)) => {
+                let mut copy = device.alloc(grad.tensor.shape(), DType::F32, Purpose::Gradients)?;
+                device.copy(&mut copy, &grad.tensor)?;
+                let still = Pass { weights: false, input: true };
+                shadow.backward(device, x, &act, Grad::plain(copy), still)?
+            }
+            _ => None,
+        };
+        let mut dx = self.first.backward(device, x, &first_act, grad, pass)?;
+        if let (Some(dx), Some(beside)) = (&mut dx, beside) {
+            device.add(&mut dx.tensor, &beside.tensor)?;
+        }
+        self.release();
+        Ok(dx)
+    }
+
+    /// Forgets the last forward.
+    pub fn release(&mut self) {
+        self.first.release();
+        self.rest.release();
+        if let Some(s) = &mut self.shadow {
+            s.release();
+        }
+        (self.first_act, self.shadow_act, self.sum) = (None, None, None);
+    }
+
+    /// Calls `f` with every unit of the mirrors, then of the shadow.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+        each_unit(self.first.as_mut(), &mut *f)?;
+        self.rest.each_unit(f)?;
+        self.shadow.as_mut().map_or(Ok(()), |s| each_unit(s.as_mut(), f))
+    }
+
+    /// Takes over the values of the sources; `source(b)` gives block `b`.
+    ///
+    /// # Errors
+    /// When a mirror and its source differ.
+    pub fn copy_sources(
+        &mut self,
+        device: &Device,
+        source: &mut dyn FnMut(usize, &mut dyn FnMut(&mut dyn Layer) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
+        for (mirror, &b) in mirrors.zip(&self.sources) {
+            source(b, &mut |s| pairs(mirror.as_mut(), s, |m, s| m.copy_from(device, s)))?;
+        }
+        if let Some(shadow) = &mut self.shadow {
+            source(self.sources[0], &mut |s| pairs(shadow.as_mut(), s, |m, s| m.copy_from(device, s)))?;
+        }
+        Ok(())
+    }
+
+    /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step.
+    ///
+    /// # Errors
+    /// When a mirror and its source differ.
+    pub fn follow(
+        &mut self,
+        device: &Device,
+        source: &mut dyn FnMut(usize, &mut dyn FnMut(&mut dyn Layer) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let m = self.ema;
+        match (self.tie, &mut self.shadow) {
+            (Tie::Twin, Some(shadow)) => {
+                source(self.sources[0], &mut |s| pairs(shadow.as_mut(), s, |t, s| t.follow(device, s, m)))
+            }
+            _ => {
+                let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
+                for (mirror, &b) in mirrors.zip(&self.sources) {
+                    source(b, &mut |s| pairs(mirror.as_mut(), s, |t, s| t.follow(device, s, m)))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+
+/// Calls `f` with the units of two layers of the same structure.
+fn pairs(a: &mut dyn Layer, b: &mut dyn Layer, f: impl Fn(&mut Unit, &Unit) -> Result<()>) -> Result<()> {
+    let mut i = 0;
+    while let (Some(a), Some(b)) = (a.unit(i), b.unit(i)) {
+        f(a, b)?;
+        i += 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::{BlockKind, ResNet, Stem};
+
+    #[test]
+    fn the_rule_brings_the_shape_down_and_ends_with_the_last_block() {
+        let small = ResNet::new("small", BlockKind::Basic, Stem::Cifar, &[2, 2, 2], &[4, 8, 16]).unwrap();
+        let chains: Vec<_> = [0, 1, 2, 3, 4, 5].map(|next| by_rule(3, &small, next)).into();
+        assert_eq!(chains, [vec![2, 4, 5], vec![2, 4, 5], vec![2, 4, 5], vec![4, 5], vec![4, 5], vec![5]]);
+
+        let r32 = ResNet::cifar(32, 16).unwrap();
+        assert_eq!(by_rule(4, &r32, 0), [5, 10, 12, 14]);
+        assert_eq!(by_rule(4, &r32, 7), [10, 11, 12, 14]);
+        assert_eq!(by_rule(4, &r32, 11), [11, 12, 14]);
+        assert_eq!(by_rule(4, &r32, 14), [14]);
+
+        let bottleneck = ResNet::new("b", BlockKind::Bottleneck, Stem::Imagenet, &[1, 2, 1, 1], &[4, 8, 8, 16]).unwrap();
+        assert_eq!(by_rule(4, &bottleneck, 0), [0, 1, 3, 4]);
+        assert_eq!(by_rule(4, &bottleneck, 2), [3, 4]);
+        let r50 = ResNet::imagenet(50, 64).unwrap();
+        assert_eq!(by_rule(4, &r50, 0), [0, 3, 7, 13, 15]);
+    }
+}

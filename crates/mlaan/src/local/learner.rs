@@ -1,0 +1,279 @@
+//! A network cut into modules, with everything that teaches it.
+
+use super::branch::Auxiliary;
+use super::{Branch, Method, Partition};
+use crate::backbone::Backbone;
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Sequence, Slot, Unit};
+use crate::{Error, Result};
+use mlaan_engine::ops::{PixelScale, report};
+use mlaan_engine::{DType, Device, Purpose, Tensor};
+
+/// Rows of the loss table that a module has: task and reconstruction of both branches.
+pub(super) const ROWS: usize = 4;
+
+/// One gradient-isolated module.
+pub(super) struct Module {
+    /// The stem (module 0) and the blocks.
+    pub chain: Chain,
+    /// Layers before the first block.
+    pub stem: usize,
+    /// Its output in the current step.
+    pub output: Option<Act>,
+    /// Sum of the gradients that reached its output so far.
+    pub total: Option<Tensor>,
+    /// Extent of its output.
+    pub extent: Extent,
+    /// Name of its first and last block.
+    pub blocks: (String, usize),
+}
+
+/// What an image set looks like to a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Task {
+    /// Extent of an image, 3 channels.
+    pub image: Extent,
+    /// Number of classes.
+    pub classes: usize,
+    /// From normalised values back to pixels.
+    pub pixels: PixelScale,
+}
+
+/// A network cut into modules, with heads, leap chains and optimiser state, on a device.
+pub struct Learner {
+    pub(super) device: Device,
+    pub(super) method: Method,
+    pub(super) partition: Partition,
+    pub(super) task: Task,
+    pub(super) modules: Vec<Module>,
+    /// Independent and cascaded auxiliary network of every module but the last.
+    pub(super) branches: Vec<[Option<Auxiliary>; 2]>,
+    pub(super) classifier: Chain,
+    /// `[modules · 4, 2]`: losses and error counts of the current step.
+    pub(super) values: Tensor,
+    pub(super) report: super::StepReport,
+}
+
+/// A module, for tables.
+#[derive(Clone, Debug)]
+pub struct ModuleSummary {
+    /// Name of the first block, or `stem`.
+    pub first: String,
+    /// Number of blocks.
+    pub blocks: usize,
+    /// Parameters of the backbone part (the last module's with the classifier).
+    pub parameters: usize,
+    /// Parameters of the auxiliary networks.
+    pub auxiliary_parameters: usize,
+    /// Extent of the output.
+    pub output: Extent,
+    /// Blocks that the leap chain mirrors.
+    pub sources: Vec<usize>,
+    /// λ1 and λ2; none at the last module.
+    pub lambdas: Option<(f32, f32)>,
+}
+
+impl Learner {
+    /// Builds the network with initial values from `seed`.
+    ///
+    /// # Errors
+    /// A method that does not fit the backbone, an image too small for it, or out of memory.
+    pub fn new(device: &Device, backbone: &dyn Backbone, method: &Method, task: Task, seed: u64) -> Result<Self> {
+        if task.classes < 2 {
+            let message = format!("{} classes; a classifier needs at least 2", task.classes);
+            return Err(Error::data("data set", message));
+        }
+        let partition = Partition::new(method, backbone)?;
+        let b = Builder { device, seed, learns: true };
+        let modules = modules(&partition, backbone, task.image, &b)?;
+        let mut branches = Vec::new();
+        for (j, module) in modules[..modules.len() - 1].iter().enumerate() {
+            let auxiliary = |branch| {
+                let goal = (task.image, task.classes);
+                Auxiliary::new(method, &partition, backbone, branch, j, module.extent, goal, &b)
+            };
+            let cascaded = if method.span() > 1 { Some(auxiliary(Branch::Cascaded)?) } else { None };
+            branches.push([Some(auxiliary(Branch::Independent)?), cascaded]);
+        }
+        let classifier = Chain::new(backbone.classifier(task.classes, &b)?);
+        let values = device.full([modules.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
+        let report = super::StepReport::new(modules.len());
+        let mut learner = Learner {
+            device: device.clone(),
+            method: method.clone(),
+            partition,
+            task,
+            modules,
+            branches,
+            classifier,
+            values,
+            report,
+        };
+        learner.mirror()?;
+        Ok(learner)
+    }
+
+    /// Gives mirrors the values of their sources.
+    fn mirror(&mut self) -> Result<()> {
+        let Learner { device, partition, modules, branches, .. } = self;
+        for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
+            leap.copy_sources(device, &mut |b, f| block(modules, partition, b, f))?;
+        }
+        Ok(())
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it learns.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
+    /// Number of modules.
+    pub fn modules(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// A line per module.
+    ///
+    /// # Errors
+    /// None in practice; visiting units is fallible.
+    pub fn summary(&mut self) -> Result<Vec<ModuleSummary>> {
+        let last = self.modules.len() - 1;
+        let mut rows = Vec::new();
+        for (j, module) in self.modules.iter_mut().enumerate() {
+            let mut row = ModuleSummary {
+                first: module.blocks.0.clone(),
+                blocks: module.blocks.1,
+                parameters: count(|f| module.chain.each_unit(f))?,
+                auxiliary_parameters: 0,
+                output: module.extent,
+                sources: Vec::new(),
+                lambdas: None,
+            };
+            if j == last {
+                row.parameters += count(|f| self.classifier.each_unit(f))?;
+            } else {
+                for a in self.branches[j].iter_mut().flatten() {
+                    row.auxiliary_parameters += count(|f| a.each_unit(f))?;
+                    row.sources.extend(a.sources());
+                    row.lambdas = Some(a.lambdas());
+                }
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Calls `f` with every named tensor of the backbone (torchvision's names), then of the auxiliary
+    /// networks (`aux.…`).
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn slots(&mut self, f: &mut dyn FnMut(Slot<'_>) -> Result<()>) -> Result<()> {
+        self.each_unit(&mut |u| u.slots(f))
+    }
+
+    /// Calls `f` with every unit, in the order of [`Learner::slots`].
+    pub(super) fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+        for module in &mut self.modules {
+            module.chain.each_unit(f)?;
+        }
+        self.classifier.each_unit(f)?;
+        self.branches.iter_mut().flatten().flatten().try_for_each(|a| a.each_unit(f))
+    }
+
+    /// Logits `[n, classes]` of normalised images, with running statistics.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn infer(&mut self, images: Tensor) -> Result<Vec<f32>> {
+        let Learner { device, modules, classifier, .. } = self;
+        let mut x = Act::plain(images);
+        for module in modules {
+            x = module.chain.infer(device, x)?;
+        }
+        let logits = classifier.infer(device, x)?;
+        Ok(device.download(&logits.tensor)?)
+    }
+
+    /// Forgets what a step that stopped half-way left.
+    pub fn release(&mut self) {
+        for m in &mut self.modules {
+            m.chain.release();
+            (m.output, m.total) = (None, None);
+        }
+        self.branches.iter_mut().flatten().flatten().for_each(Auxiliary::release);
+        self.classifier.release();
+    }
+}
+
+fn count(visit: impl FnOnce(&mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()>) -> Result<usize> {
+    let mut n = 0;
+    visit(&mut |u| {
+        n += u.parameters();
+        Ok(())
+    })?;
+    Ok(n)
+}
+
+fn modules(
+    partition: &Partition,
+    backbone: &dyn Backbone,
+    image: Extent,
+    b: &Builder<'_>,
+) -> Result<Vec<Module>> {
+    let mut extent = image;
+    (0..partition.len())
+        .map(|j| {
+            let mut layers: Sequence = if j == 0 { backbone.stem(b)? } else { Vec::new() };
+            let stem = layers.len();
+            let range = partition.blocks(j);
+            for i in range.clone() {
+                layers.push(backbone.block(i, &backbone.blocks()[i].name, b)?);
+            }
+            let chain = Chain::new(layers);
+            extent = chain.extent(extent)?;
+            let first = if j == 0 { "stem".into() } else { backbone.blocks()[range.start].name.clone() };
+            Ok(Module { chain, stem, output: None, total: None, extent, blocks: (first, range.len()) })
+        })
+        .collect()
+}
+
+/// Calls `f` with block `b` of the backbone.
+pub(super) fn block(
+    modules: &mut [Module],
+    partition: &Partition,
+    b: usize,
+    f: &mut dyn FnMut(&mut dyn Layer) -> Result<()>,
+) -> Result<()> {
+    let Some(j) = partition.module_of(b) else { return Ok(()) };
+    let at = modules[j].stem + b - partition.blocks(j).start;
+    modules[j].chain.layers_mut().get_mut(at).map_or(Ok(()), |l| f(l.as_mut()))
+}
+
+impl Module {
+    /// Adds a gradient that reached the output; takes it over when it is the first.
+    pub(super) fn add_total(&mut self, device: &Device, grad: Tensor) -> Result<()> {
+        match &mut self.total {
+            Some(t) => Ok(device.add(t, &grad)?),
+            None => {
+                self.total = Some(grad);
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Module::add_total`], keeping the gradient.
+    pub(super) fn add_copy(&mut self, device: &Device, grad: &Grad) -> Result<()> {
+        if let Some(t) = &mut self.total {
+            return Ok(device.add(t, &grad.tensor)?);
+        }
+        let mut copy = device.alloc(grad.tensor.shape(), DType::F32, Purpose::Gradients)?;
+        device.copy(&mut copy, &grad.tensor)?;
+        self.total = Some(copy);
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! One training step: the same for backpropagation and every local method.
+//!
+//! Modules are visited in order, each running forward once. Behind module j its losses are taken; the cascaded
+//! one's gradient goes back through the window of modules that ends at j (METHOD §5). A module whose last window
+//! has passed is closed: its weight gradients are taken once, from the sum of all gradients that reached it, its
+//! parameters are updated and its activations freed. So at most `span` modules are open at a time.
+
+use super::branch::{Auxiliary, Lesson};
+use super::learner::{Learner, ROWS, block};
+use super::{Branch, TaskLoss};
+use crate::nn::{Act, Grad, Pass};
+use crate::{Error, Result};
+use mlaan_engine::ops::{LossTarget, Sgd, report};
+use mlaan_engine::{DType, Purpose, Tensor};
+
+/// Optimiser settings of one step; learning rates may differ by part (METHOD §7).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOptions {
+    /// For the backbone.
+    pub backbone: Sgd,
+    /// For the independent auxiliary networks.
+    pub independent: Sgd,
+    /// For the cascaded auxiliary networks.
+    pub cascaded: Sgd,
+}
+
+/// The two losses of a module.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BranchLoss {
+    /// λ2 · task + λ1 · reconstruction, before w_ind or w_cas.
+    pub loss: f32,
+    /// Samples classified wrongly; none where the loss does not classify.
+    pub wrong: Option<f32>,
+}
+
+/// What a step found: for every module the independent and, with cascades, the cascaded loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Per module.
+    pub modules: Vec<[Option<BranchLoss>; 2]>,
+    table: Vec<f32>,
+}
+
+impl StepReport {
+    pub(super) fn new(modules: usize) -> Self {
+        StepReport { modules: vec![[None; 2]; modules], table: vec![0.0; modules * ROWS * report::COLUMNS] }
+    }
+
+    /// The first loss that is not a number or infinite: module, branch name and value.
+    pub fn non_finite(&self) -> Option<(usize, &'static str, f32)> {
+        self.modules.iter().enumerate().find_map(|(j, pair)| {
+            let find = |b: Option<BranchLoss>, name| b.filter(|b| !b.loss.is_finite()).map(|b| (j, name, b.loss));
+            find(pair[0], "independent").or_else(|| find(pair[1], "cascaded"))
+        })
+    }
+}
+
+/// Row of the loss table of a module's branch.
+fn row(j: usize, branch: Branch) -> usize {
+    j * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
+}
+
+impl Learner {
+    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`.
+    ///
+    /// # Errors
+    /// From the device. The parameters may then be those of a step half done.
+    pub fn step(&mut self, images: Tensor, labels: &Tensor, options: &StepOptions) -> Result<&StepReport> {
+        let done = self.pass(images, labels, Some(options));
+        if done.is_err() {
+            self.release();
+        }
+        done?;
+        self.read_report()
+    }
+
+    /// As [`Learner::step`] without updates: the gradients stay in the parameters.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn gradients(&mut self, images: Tensor, labels: &Tensor) -> Result<&StepReport> {
+        self.pass(images, labels, None)?;
+        self.read_report()
+    }
+
+    fn pass(&mut self, images: Tensor, labels: &Tensor, options: Option<&StepOptions>) -> Result<()> {
+        let (last, span) = (self.modules.len() - 1, self.method.span());
+        let images = Act::plain(images);
+        for j in 0..=last {
+            self.forward_module(j, &images)?;
+            let lesson = Lesson { images: &images.tensor, labels, pixels: self.task.pixels };
+            let carried = if j == last { self.teach_last(labels, options)? } else { self.teach(j, &lesson, options)? };
+            if let Some(grad) = carried {
+                self.cascade_back(j, span, grad, &images)?;
+            }
+            if j + 1 >= span {
+                self.close(j + 1 - span, &images, options)?;
+            }
+        }
+        for m in (last + 2).saturating_sub(span)..=last {
+            self.close(m, &images, options)?;
+        }
+        self.modules[last].output = None;
+        if options.is_some() { self.follow_sources() } else { Ok(()) }
+    }
+
+    fn forward_module(&mut self, j: usize, images: &Act) -> Result<()> {
+        let (below, rest) = self.modules.split_at_mut(j);
+        let x = below.last().and_then(|m| m.output.as_ref()).unwrap_or(images);
+        let module = &mut rest[0];
+        module.chain.forward(&self.device, x)?;
+        let output = module.chain.take_output();
+        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.relu) {
+            let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
+            return Err(Error::recipe("model.backbone", message));
+        }
+        module.output = output;
+        Ok(())
+    }
+
+    /// Both local losses behind module `j`; returns the cascaded one's gradient.
+    fn teach(&mut self, j: usize, lesson: &Lesson<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
+        let Learner { device, modules, branches, values, .. } = self;
+        let module = &mut modules[j];
+        let mut carried = None;
+        for (branch, auxiliary) in [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]) {
+            let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
+            let grad = a.teach(device, features, lesson, values, row(j, branch))?;
+            if let Some(o) = options {
+                a.update(device, if branch == Branch::Independent { o.independent } else { o.cascaded })?;
+            }
+            match branch {
+                Branch::Cascaded => carried = grad,
+                Branch::Independent => {
+                    if let Some(g) = grad {
+                        module.add_total(device, g.tensor)?;
+                    }
+                }
+            }
+        }
+        Ok(carried)
+    }
+
+    /// The classifier behind the last module serves both losses; its weights learn from their sum.
+    fn teach_last(&mut self, labels: &Tensor, options: Option<&StepOptions>) -> Result<Option<Grad>> {
+        let Learner { device, modules, classifier, values, method, .. } = self;
+        let j = modules.len() - 1;
+        let module = &mut modules[j];
+        let Some(features) = &module.output else { return Ok(None) };
+        classifier.forward(device, features)?;
+        let mut backward = |weight: f64, pass: Pass, keep: bool| {
+            let logits = &classifier.output(features).tensor;
+            let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
+            let row = row(j, Branch::Independent);
+            let target = LossTarget { weight: weight as f32, grad: Some(&mut grad), values, row };
+            device.cross_entropy(logits, labels, target)?;
+            classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
+        };
+        let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
+        let input_only = Pass { weights: false, input: true };
+        // What goes down the window is the cascaded part alone; the weights learn from both.
+        let (own, carried) = if method.span() > 1 && j > 0 {
+            let (own, carried) = (backward(w_ind, input_only, true)?, backward(w_cas, input_only, true)?);
+            backward(w_ind + w_cas, Pass { weights: true, input: false }, false)?;
+            (own, carried)
+        } else {
+            (backward(w_ind + w_cas, Pass { weights: true, input: true }, false)?, None)
+        };
+        if let Some(g) = own {
+            module.add_total(device, g.tensor)?;
+        }
+        if let Some(o) = options {
+            classifier.each_unit(&mut |u| u.update(device, o.backbone))?;
+        }
+        Ok(carried)
+    }
+
+    /// Takes the gradient of cascade `j` back through its window, adding it to every module's sum on the way.
+    fn cascade_back(&mut self, j: usize, span: usize, grad: Grad, images: &Act) -> Result<()> {
+        let start = (j + 1).saturating_sub(span);
+        let mut grad = grad;
+        for m in (start..=j).rev() {
+            if m == start {
+                return self.modules[m].add_total(&self.device, grad.tensor);
+            }
+            let (below, rest) = self.modules.split_at_mut(m);
+            let module = &mut rest[0];
+            module.add_copy(&self.device, &grad)?;
+            let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
+            let pass = Pass { weights: false, input: true };
+            let y = module.output.as_ref();
+            match module.chain.backward(&self.device, x, y, grad, pass, true)? {
+                Some(g) => grad = g,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
+    fn close(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
+        let (below, rest) = self.modules.split_at_mut(m);
+        let module = &mut rest[0];
+        let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
+        if let Some(total) = module.total.take() {
+            let pass = Pass { weights: true, input: false };
+            module.chain.backward(&self.device, x, module.output.as_ref(), Grad::plain(total), pass, false)?;
+        }
+        module.chain.release();
+        if let Some(o) = options {
+            module.chain.each_unit(&mut |u| u.update(&self.device, o.backbone))?;
+        }
+        // Nobody reads the features below any more.
+        if let Some(b) = below.last_mut() {
+            b.output = None;
+        }
+        Ok(())
+    }
+
+    /// Moves mirrors or shadows towards their sources.
+    fn follow_sources(&mut self) -> Result<()> {
+        let Learner { device, partition, modules, branches, .. } = self;
+        for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
+            leap.follow(device, &mut |b, f| block(modules, partition, b, f))?;
+        }
+        Ok(())
+    }
+
+    /// Brings the losses of the step to the host.
+    fn read_report(&mut self) -> Result<&StepReport> {
+        let Learner { device, values, report, branches, method, .. } = self;
+        device.download_into(values, &mut report.table)?;
+        let last = report.modules.len() - 1;
+        let table = &report.table;
+        let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
+        for (j, pair) in report.modules.iter_mut().enumerate() {
+            if j == last {
+                let r = row(j, Branch::Independent);
+                let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
+                *pair = [Some(same), (method.span() > 1).then_some(same)];
+                continue;
+            }
+            for (k, branch) in [Branch::Independent, Branch::Cascaded].into_iter().enumerate() {
+                pair[k] = branches[j][k].as_ref().map(|a| {
+                    let (r, (reconstruct, task)) = (row(j, branch), a.lambdas());
+                    let classifies = method.loss == TaskLoss::CrossEntropy;
+                    BranchLoss {
+                        loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
+                        wrong: classifies.then(|| cell(r, report::WRONG)),
+                    }
+                });
+            }
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,303 @@
+//! The method against an independent PyTorch implementation, `golden/oracle.py`: losses, gradients, three
+//! steps, logits. Runs every `*.safetensors` file of the folder `MLAAN_GOLDEN` (default: `golden` beside this
+//! file); what a file tests stands in its metadata.
+
+use mlaan::backbone::{BlockKind, ResNet, Stem};
+use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
+use mlaan::nn::{Extent, Slot, SlotKind};
+use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::{DType, Device, Purpose, Tensor};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The oracle's `Case`.
+#[derive(Deserialize)]
+struct Case {
+    block: String,
+    depths: Vec<usize>,
+    widths: Vec<usize>,
+    stem: String,
+    classes: usize,
+    batch: usize,
+    size: usize,
+    cuts: Vec<usize>,
+    head: String,
+    hidden: usize,
+    loss: String,
+    reconstruct: [f64; 2],
+    task: [f64; 2],
+    span: usize,
+    weights: [f64; 2],
+    leap: String,
+    leap_on: String,
+    leap_sources: Vec<Vec<usize>>,
+    ema: f64,
+    lr: f32,
+    momentum: f32,
+    weight_decay: f32,
+    steps: usize,
+}
+
+struct Golden {
+    case: Case,
+    bytes: Vec<u8>,
+}
+
+impl Golden {
+    fn open(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let case = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["case"]).unwrap();
+        Golden { case, bytes }
+    }
+
+    fn names(&self) -> Vec<String> {
+        SafeTensors::deserialize(&self.bytes).unwrap().names().into_iter().map(String::from).collect()
+    }
+
+    fn f32(&self, name: &str) -> Option<Vec<f32>> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor(name).ok()?;
+        Some(view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
+    }
+
+    fn labels(&self) -> Vec<u32> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor("labels").unwrap();
+        view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
+    }
+
+    /// `[n, c, h, w]` to `[n, h, w, c]`.
+    fn images(&self) -> Vec<f32> {
+        let (n, s, x) = (self.case.batch, self.case.size, self.f32("images").unwrap());
+        let mut out = vec![0.0; x.len()];
+        for i in 0..n {
+            for c in 0..3 {
+                for p in 0..s * s {
+                    out[(i * s * s + p) * 3 + c] = x[(i * 3 + c) * s * s + p];
+                }
+            }
+        }
+        out
+    }
+
+    fn method(&self) -> Method {
+        let c = &self.case;
+        let leap = match c.leap.as_str() {
+            "off" => None,
+            tie => Some(Leap {
+                tie: if tie == "twin" { Tie::Twin } else { Tie::Pulled },
+                on: if c.leap_on == "cascaded" { Branch::Cascaded } else { Branch::Independent },
+                depth: 4,
+                ema: c.ema,
+                sources: Some(c.leap_sources.clone()),
+            }),
+        };
+        let cascade = (c.span > 1).then_some(Cascade {
+            span: c.span,
+            independent: c.weights[0],
+            cascaded: c.weights[1],
+        });
+        Method {
+            cuts: Some(c.cuts.clone()),
+            head: Head::try_from(c.head.clone()).unwrap(),
+            hidden: c.hidden,
+            loss: if c.loss == "contrastive" { TaskLoss::Contrastive } else { TaskLoss::CrossEntropy },
+            reconstruct: c.reconstruct,
+            task: c.task,
+            cascade,
+            leap,
+            ..Method::default()
+        }
+    }
+
+    /// A learner with the file's initial parameters.
+    fn learner(&self, device: &Device) -> Learner {
+        let c = &self.case;
+        let kind = if c.block == "bottleneck" { BlockKind::Bottleneck } else { BlockKind::Basic };
+        let stem = if c.stem == "imagenet" { Stem::Imagenet } else { Stem::Cifar };
+        let net = ResNet::new("golden", kind, stem, &c.depths, &c.widths).unwrap();
+        // The oracle's images are (pixels - 0.5) / 0.25.
+        let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
+        let task = Task { image: Extent::square(c.size, 3), classes: c.classes, pixels };
+        let mut learner = Learner::new(device, &net, &self.method(), task, 0).unwrap();
+        let mut loaded = 0;
+        learner
+            .slots(&mut |s: Slot<'_>| {
+                let name = format!("param/{}.{}", s.owner, s.leaf);
+                let values = self.f32(&name).unwrap_or_else(|| panic!("the file has no {name}"));
+                let tensor = match s.kind {
+                    SlotKind::Parameter(p) => &mut p.value,
+                    SlotKind::Buffer(t) => t,
+                };
+                device.upload(tensor, &values)?;
+                loaded += 1;
+                Ok(())
+            })
+            .unwrap();
+        let there = self.names().iter().filter(|n| n.starts_with("param/")).count();
+        assert_eq!(loaded, there, "tensors of the network and of the file");
+        learner
+    }
+
+    fn batch(&self, device: &Device) -> (Tensor, Tensor) {
+        let (n, s) = (self.case.batch, self.case.size);
+        let mut images = device.alloc([n, s, s, 3], DType::F32, Purpose::Data).unwrap();
+        device.upload(&mut images, &self.images()).unwrap();
+        let mut labels = device.alloc([n], DType::U32, Purpose::Data).unwrap();
+        device.upload(&mut labels, &self.labels()).unwrap();
+        (images, labels)
+    }
+
+    fn options(&self) -> StepOptions {
+        let c = &self.case;
+        let sgd = Sgd { lr: c.lr, momentum: c.momentum, weight_decay: c.weight_decay, nesterov: true };
+        StepOptions { backbone: sgd, independent: sgd, cascaded: sgd }
+    }
+}
+
+/// Maximum difference over maximum magnitude; differences below 1e-6 count as none where all is below that.
+fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    let max = |x: &mut dyn Iterator<Item = f32>| x.fold(0f32, |m, v| if v.is_nan() { f32::INFINITY } else { m.max(v) });
+    let most = max(&mut theirs.iter().map(|x| x.abs()));
+    let off = max(&mut ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()));
+    if most < 1e-6 { if off <= 1e-6 { 0.0 } else { f32::INFINITY } } else { off / most }
+}
+
+struct Check {
+    file: String,
+    worst: Vec<(f32, f32, String)>,
+}
+
+impl Check {
+    fn compare(&mut self, name: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
+        self.worst.push((difference(ours, theirs), tolerance, name.to_string()));
+    }
+
+    fn failures(&self) -> Vec<String> {
+        let bad = |(d, t, _): &&(f32, f32, String)| d.is_nan() || d > t;
+        self.worst.iter().filter(bad).map(|(d, t, n)| format!("{}: {n}: {d:e} > {t:e}", self.file)).collect()
+    }
+}
+
+fn value(device: &Device, slot: Slot<'_>) -> (String, Vec<f32>) {
+    let tensor = match slot.kind {
+        SlotKind::Parameter(p) => &p.value,
+        SlotKind::Buffer(t) => t,
+    };
+    (format!("{}.{}", slot.owner, slot.leaf), device.download(tensor).unwrap())
+}
+
+fn run(path: &Path, device: &Device) -> Check {
+    let golden = Golden::open(path);
+    let mut check = Check { file: path.file_stem().unwrap().to_string_lossy().into(), worst: vec![] };
+
+    let mut learner = golden.learner(device);
+    let (images, labels) = golden.batch(device);
+    let report = learner.gradients(images, &labels).unwrap().clone();
+    for (j, pair) in report.modules.iter().enumerate() {
+        for (branch, loss) in ["ind", "cas"].iter().zip(pair) {
+            let theirs = golden.f32(&format!("loss/{branch}/{j}"));
+            assert_eq!(loss.is_some(), theirs.is_some(), "loss/{branch}/{j}");
+            if let (Some(ours), Some(theirs)) = (loss, theirs) {
+                check.compare(&format!("loss/{branch}/{j}"), &[ours.loss], &theirs, 1e-5);
+            }
+        }
+    }
+    let mut gradients = 0;
+    learner
+        .slots(&mut |s: Slot<'_>| {
+            let name = format!("grad/{}.{}", s.owner, s.leaf);
+            let theirs = golden.f32(&name);
+            let ours = match s.kind {
+                SlotKind::Parameter(p) => p.grad.as_ref().map(|g| device.download(g).unwrap()),
+                SlotKind::Buffer(_) => None,
+            };
+            assert_eq!(ours.is_some(), theirs.is_some(), "{name}");
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                check.compare(&name, &ours, &theirs, 1e-4);
+                gradients += 1;
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(gradients, golden.names().iter().filter(|n| n.starts_with("grad/")).count());
+
+    let mut learner = golden.learner(device);
+    for _ in 0..golden.case.steps {
+        let (images, labels) = golden.batch(device);
+        learner.step(images, &labels, &golden.options()).unwrap();
+    }
+    learner
+        .slots(&mut |s: Slot<'_>| {
+            let (name, ours) = value(device, s);
+            let name = format!("after{}/{name}", golden.case.steps);
+            check.compare(&name, &ours, &golden.f32(&name).unwrap(), 1e-4);
+            Ok(())
+        })
+        .unwrap();
+    let logits = learner.infer(golden.batch(device).0).unwrap();
+    check.compare("logits", &logits, &golden.f32("logits").unwrap(), 1e-3);
+    check
+}
+
+fn files() -> Vec<PathBuf> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = std::env::var_os("MLAAN_GOLDEN").map_or(default, PathBuf::from);
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|f| f.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no golden file in {}", folder.display());
+    files
+}
+
+#[test]
+fn every_golden_file_is_reproduced() {
+    let device = Device::cpu(None).unwrap();
+    let mut failures = vec![];
+    for path in files() {
+        let check = run(&path, &device);
+        let worst = |prefix: &str| {
+            let of = check.worst.iter().filter(|w| w.2.starts_with(prefix));
+            of.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(String::from("-"), |w| format!("{:.1e} ({})", w.0, w.2))
+        };
+        println!("{}: {}, {}, {}, {}", check.file, worst("loss"), worst("grad"), worst("after"), worst("logits"));
+        failures.extend(check.failures());
+    }
+    assert!(failures.is_empty(), "{} values differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_thread_count_gives_the_same_bits() {
+    for path in files() {
+        let golden = Golden::open(&path);
+        let trained = |threads| {
+            let device = Device::cpu(Some(threads)).unwrap();
+            let mut learner = golden.learner(&device);
+            for _ in 0..3 {
+                let (images, labels) = golden.batch(&device);
+                learner.step(images, &labels, &golden.options()).unwrap();
+            }
+            let mut all: Vec<(String, Vec<u32>)> = vec![];
+            learner
+                .slots(&mut |s: Slot<'_>| {
+                    let (name, values) = value(&device, s);
+                    all.push((name, values.iter().map(|v| v.to_bits()).collect()));
+                    Ok(())
+                })
+                .unwrap();
+            all
+        };
+        let one = trained(1);
+        for threads in [2, 3] {
+            for (a, b) in one.iter().zip(trained(threads)) {
+                assert!(*a == b, "{} of {} with {threads} threads", a.0, path.display());
+            }
+        }
+    }
+}
