@@ -76,15 +76,14 @@ fn colour(rng: &mut Rng) -> Colour {
     [0; 3].map(|_| rng.range(0.05, 0.95) as f32)
 }
 
-/// A colour clearly lighter or darker than `other`.
-fn contrasting(other: Colour, rng: &mut Rng) -> Colour {
+/// A colour clearly lighter than `other` with probability `lighter`, else clearly darker.
+fn contrasting(other: Colour, lighter: f64, rng: &mut Rng) -> Colour {
     let light = |c: Colour| 0.3 * c[0] + 0.6 * c[1] + 0.1 * c[2];
-    let contrast = |c: Colour| (light(c) - light(other)).abs();
-    // At least a tenth of all colours will do, so a few tries are enough; the last one stands whatever
-    // it is.
+    let sign = if rng.uniform() < lighter { 1.0 } else { -1.0 };
     let mut c = colour(rng);
+    // About one colour in three will do; when none of these does, the last one stands.
     for _ in 0..20 {
-        if contrast(c) > 0.3 {
+        if sign * (light(c) - light(other)) > 0.25 {
             break;
         }
         c = colour(rng);
@@ -94,7 +93,7 @@ fn contrasting(other: Colour, rng: &mut Rng) -> Colour {
 
 /// Two related colours blended along a random direction, with a soft wave; also the mean colour.
 fn background(rng: &mut Rng) -> (Vec<Colour>, Colour) {
-    let from = colour(rng);
+    let from = colour(rng).map(|v| 0.8 * v);
     let to = from.map(|v| v + 0.1 * rng.normal() as f32);
     let wave = from.map(|_| 0.03 * rng.normal() as f32);
     let (sin, cos) = (rng.range(0.0, std::f64::consts::TAU) as f32).sin_cos();
@@ -139,14 +138,16 @@ fn clutter(canvas: &mut [Colour], rng: &mut Rng) {
     stamp(canvas, opacity, paint, |x, y| place.distance(shape, x, y));
 }
 
-/// The object that makes the class, in a colour unlike the background's.
+/// The object that makes the class, in a colour unlike the background's: mostly lighter. Were objects as
+/// often dark as light, a network would learn nothing until it knows edges of both kinds, and sit at
+/// chance for its first epochs.
 fn object(canvas: &mut [Colour], shape: Shape, ground: Colour, rng: &mut Rng) {
     let radius = rng.range(9.0, 13.0);
     let place = Place::random(rng, radius, 0.9 * radius);
-    let paint = contrasting(ground, rng);
+    let paint = contrasting(ground, 0.8, rng);
     if shape.is_texture() {
         let window = [Shape::Disc, Shape::Square][rng.below(2)];
-        let base = contrasting(paint, rng);
+        let base = contrasting(paint, 0.2, rng);
         stamp(canvas, 1.0, base, |x, y| place.distance(window, x, y));
         stamp(canvas, 1.0, paint, |x, y| {
             place
