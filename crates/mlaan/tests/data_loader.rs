@@ -1,4 +1,5 @@
 //! Batches: order, independence from threads, errors, early ends.
+#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

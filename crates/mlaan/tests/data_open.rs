@@ -1,4 +1,5 @@
 //! Sets made here: every layout, and what is wrong with them.
+#![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
 
 use std::fs;
 use std::io::Cursor;

@@ -1,4 +1,5 @@
 //! Real sets, where `MLAAN_DATA` names a folder that holds them.
+#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
 use std::path::PathBuf;
 

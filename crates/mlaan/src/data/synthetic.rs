@@ -19,6 +19,9 @@ pub const TRAIN: usize = 5_000;
 /// Test images of the built-in set.
 pub const TEST: usize = 1_000;
 
+/// Difference in lightness between an object and its ground, of 1; the set's difficulty depends on it most.
+const CONTRAST: f32 = 0.4;
+
 type Colour = [f32; 3];
 
 /// Both splits of the built-in set for `seed`, with so many images each; every prefix of a split is
@@ -76,24 +79,22 @@ fn colour(rng: &mut Rng) -> Colour {
     [0; 3].map(|_| rng.range(0.05, 0.95) as f32)
 }
 
-/// A colour clearly lighter than `other` with probability `lighter`, else clearly darker.
-fn contrasting(other: Colour, lighter: f64, rng: &mut Rng) -> Colour {
+/// A random colour, made lighter or darker as far as it needs to stand out from `other`.
+fn contrasting(other: Colour, rng: &mut Rng) -> Colour {
     let light = |c: Colour| 0.3 * c[0] + 0.6 * c[1] + 0.1 * c[2];
-    let sign = if rng.uniform() < lighter { 1.0 } else { -1.0 };
-    let mut c = colour(rng);
-    // About one colour in three will do; when none of these does, the last one stands.
-    for _ in 0..20 {
-        if sign * (light(c) - light(other)) > 0.25 {
-            break;
-        }
-        c = colour(rng);
-    }
-    c
+    let own = colour(rng);
+    // Away from the nearer end of the scale, so that there is always room for the contrast.
+    let (end, target) = match light(other) {
+        ground if ground < 0.5 => (1.0, (ground + CONTRAST).max(light(own))),
+        ground => (0.0, (ground - CONTRAST).min(light(own))),
+    };
+    let share = ((target - light(own)) / (end - light(own))).clamp(0.0, 1.0);
+    own.map(|v| v + share * (end - v))
 }
 
 /// Two related colours blended along a random direction, with a soft wave; also the mean colour.
 fn background(rng: &mut Rng) -> (Vec<Colour>, Colour) {
-    let from = colour(rng).map(|v| 0.8 * v);
+    let from = colour(rng);
     let to = from.map(|v| v + 0.1 * rng.normal() as f32);
     let wave = from.map(|_| 0.03 * rng.normal() as f32);
     let (sin, cos) = (rng.range(0.0, std::f64::consts::TAU) as f32).sin_cos();
@@ -138,16 +139,14 @@ fn clutter(canvas: &mut [Colour], rng: &mut Rng) {
     stamp(canvas, opacity, paint, |x, y| place.distance(shape, x, y));
 }
 
-/// The object that makes the class, in a colour unlike the background's: mostly lighter. Were objects as
-/// often dark as light, a network would learn nothing until it knows edges of both kinds, and sit at
-/// chance for its first epochs.
+/// The object that makes the class, in a colour unlike the background's.
 fn object(canvas: &mut [Colour], shape: Shape, ground: Colour, rng: &mut Rng) {
     let radius = rng.range(9.0, 13.0);
     let place = Place::random(rng, radius, 0.9 * radius);
-    let paint = contrasting(ground, 0.8, rng);
+    let paint = contrasting(ground, rng);
     if shape.is_texture() {
         let window = [Shape::Disc, Shape::Square][rng.below(2)];
-        let base = contrasting(paint, 0.2, rng);
+        let base = contrasting(paint, rng);
         stamp(canvas, 1.0, base, |x, y| place.distance(window, x, y));
         stamp(canvas, 1.0, paint, |x, y| {
             place
