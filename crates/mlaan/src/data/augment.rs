@@ -212,21 +212,18 @@ fn beyond(at: isize, size: usize, mode: PadMode) -> Option<usize> {
 /// largest central part within the aspects.
 fn random_region(image: ImageView<'_>, scale: [f64; 2], ratio: [f64; 2], rng: &mut Rng) -> Region {
     let (height, width) = (image.height, image.width);
-    let region = |top: usize, left: usize, height: usize, width: usize| Region {
-        left: left as f64,
-        top: top as f64,
-        width: width as f64,
-        height: height as f64,
-    };
     for _ in 0..10 {
         let area = (height * width) as f64 * rng.range(scale[0], scale[1]);
         let aspect = rng.range(ratio[0].ln(), ratio[1].ln()).exp();
         let w = (area * aspect).sqrt().round_ties_even() as usize;
         let h = (area / aspect).sqrt().round_ties_even() as usize;
         if (1..=width).contains(&w) && (1..=height).contains(&h) {
-            let top = rng.below(height - h + 1);
-            let left = rng.below(width - w + 1);
-            return region(top, left, h, w);
+            return Region {
+                top: rng.below(height - h + 1),
+                left: rng.below(width - w + 1),
+                height: h,
+                width: w,
+            };
         }
     }
     let aspect = width as f64 / height as f64;
@@ -238,7 +235,12 @@ fn random_region(image: ImageView<'_>, scale: [f64; 2], ratio: [f64; 2], rng: &m
     } else {
         (height, width)
     };
-    region((height - h) / 2, (width - w) / 2, h, w)
+    Region {
+        top: (height - h) / 2,
+        left: (width - w) / 2,
+        height: h,
+        width: w,
+    }
 }
 
 /// Left to right.

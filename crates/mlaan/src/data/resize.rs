@@ -1,6 +1,6 @@
 //! Bilinear resizing that averages when it shrinks, as Pillow and torchvision do.
 //!
-//! The same arithmetic as Pillow's `resize(..., BILINEAR, box=...)`: two passes, 22-bit weights, bytes in
+//! The same arithmetic as Pillow's `crop(...).resize(..., BILINEAR)`: two passes, 22-bit weights, bytes in
 //! between, so that images equal those a PyTorch pipeline feeds, byte for byte.
 
 use super::ImageView;
@@ -8,27 +8,27 @@ use super::ImageView;
 /// Fractional bits of a weight, as in Pillow (32 less the 8 of a byte and 2 of headroom).
 const BITS: u32 = 22;
 
-/// A rectangle of an image, in pixels; sides may be fractional.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A rectangle within an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// Left edge.
-    pub left: f64,
-    /// Upper edge.
-    pub top: f64,
-    /// Width, positive.
-    pub width: f64,
-    /// Height, positive.
-    pub height: f64,
+    /// Rows above it.
+    pub top: usize,
+    /// Columns to its left.
+    pub left: usize,
+    /// Its rows.
+    pub height: usize,
+    /// Its columns.
+    pub width: usize,
 }
 
 impl Region {
     /// The whole image.
     pub fn all(image: ImageView<'_>) -> Self {
         Region {
-            left: 0.0,
-            top: 0.0,
-            width: image.width as f64,
-            height: image.height as f64,
+            top: 0,
+            left: 0,
+            height: image.height,
+            width: image.width,
         }
     }
 }
@@ -52,24 +52,25 @@ struct Weights {
 }
 
 impl Weights {
-    /// For `out` pixels over `[start, start + length)` of `size` source pixels.
-    fn fill(&mut self, size: usize, start: f64, length: f64, out: usize) {
+    /// For `out` pixels from the `length` source pixels after `start`.
+    fn fill(&mut self, start: usize, length: usize, out: usize) {
         self.spans.clear();
         self.values.clear();
-        let scale = length / out as f64;
+        let scale = length as f64 / out as f64;
         let support = scale.max(1.0);
         for i in 0..out {
-            let centre = start + (i as f64 + 0.5) * scale;
+            let centre = (i as f64 + 0.5) * scale;
             // A cast to usize turns what is below 0 into 0.
-            let first = ((centre - support + 0.5) as usize).min(size - 1);
-            let last = ((centre + support + 0.5) as usize).clamp(first + 1, size);
+            let first = ((centre - support + 0.5) as usize).min(length - 1);
+            let last = ((centre + support + 0.5) as usize).clamp(first + 1, length);
             self.exact.clear();
             self.exact.extend((first..last).map(|p| {
                 let t = (p as f64 - centre + 0.5) / support;
                 (1.0 - t.abs()).max(0.0)
             }));
             let total: f64 = self.exact.iter().sum();
-            self.spans.push((first, last - first, self.values.len()));
+            self.spans
+                .push((start + first, last - first, self.values.len()));
             let one = f64::from(1u32 << BITS) / if total > 0.0 { total } else { 1.0 };
             self.values
                 .extend(self.exact.iter().map(|w| (w * one + 0.5) as i32));
@@ -91,9 +92,10 @@ fn byte(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
 
-/// Resizes `region` of `image` to `width x height` into `out` (`height * width * 3` bytes).
+/// Cuts `region` out of `image` and resizes it to `size` (height, width) into `out`
+/// (`height * width * 3` bytes).
 ///
-/// An image without pixels, or an `out` of another length, leaves `out` as it is.
+/// A region without pixels or not within the image, or an `out` of another length, leaves `out` as it is.
 pub fn resize(
     image: ImageView<'_>,
     region: Region,
@@ -101,14 +103,17 @@ pub fn resize(
     out: &mut [u8],
     work: &mut Workspace,
 ) {
-    let empty = image.rgb.is_empty() || image.height * image.width * 3 != image.rgb.len();
-    if empty || out.is_empty() || out.len() != height * width * 3 {
+    let within = |start: usize, length: usize, all: usize| {
+        length > 0 && start.checked_add(length).is_some_and(|end| end <= all)
+    };
+    let fits = within(region.top, region.height, image.height)
+        && within(region.left, region.width, image.width)
+        && image.height * image.width * 3 == image.rgb.len();
+    if !fits || out.is_empty() || out.len() != height * width * 3 {
         return;
     }
-    work.across
-        .fill(image.width, region.left, region.width, width);
-    work.down
-        .fill(image.height, region.top, region.height, height);
+    work.across.fill(region.left, region.width, width);
+    work.down.fill(region.top, region.height, height);
     let (top, bottom) = work.down.source();
     work.rows.resize((bottom - top) * width * 3, 0);
     let source = image.rgb.chunks_exact(image.width * 3).skip(top);
@@ -178,7 +183,7 @@ mod tests {
 
     #[test]
     fn results_equal_pillows_byte_for_byte() {
-        // PIL.Image.resize(size, BILINEAR, box=...) of the same image, Pillow 13.
+        // PIL's image.crop(...).resize(size, BILINEAR) of the same image, Pillow 13.
         let shrunk = [
             116, 132, 141, 125, 133, 138, 121, 128, 134, 122, 138, 128, 124, 141, 123, 143, 135,
             123, 130, 133, 119, 138, 127, 132, 125, 117, 142, 130, 121, 129, 126, 126, 125, 131,
@@ -186,24 +191,21 @@ mod tests {
         ];
         assert_eq!(resized(None, 3, 4), shrunk);
         let grown = [
-            102, 145, 198, 125, 178, 135, 158, 179, 72, 151, 150, 193, 155, 176, 133, 158, 179, 72,
-            210, 103, 124, 152, 109, 130, 93, 136, 135, 205, 98, 119, 149, 106, 127, 93, 135, 135,
+            130, 183, 236, 156, 209, 134, 181, 234, 31, 160, 149, 202, 155, 176, 133, 149, 202, 63,
+            219, 80, 133, 152, 109, 130, 84, 137, 126, 249, 46, 99, 150, 75, 128, 51, 104, 157,
         ];
-        let region = |left, top, right: f64, bottom: f64| Region {
-            left,
+        let region = |left, top, right: usize, bottom: usize| Region {
             top,
-            width: right - left,
+            left,
             height: bottom - top,
+            width: right - left,
         };
-        assert_eq!(resized(Some(region(4.0, 2.0, 6.0, 4.0)), 4, 3), grown);
-        let fractional = [
-            126, 134, 136, 133, 132, 129, 124, 130, 132, 126, 131, 129, 136, 129, 122, 130, 124,
-            121,
+        assert_eq!(resized(Some(region(4, 2, 6, 4)), 4, 3), grown);
+        let cut = [
+            128, 133, 139, 131, 132, 131, 122, 130, 133, 126, 131, 124, 139, 129, 124, 132, 125,
+            116,
         ];
-        assert_eq!(
-            resized(Some(region(1.25, 0.5, 10.75, 8.25)), 2, 3),
-            fractional
-        );
+        assert_eq!(resized(Some(region(1, 0, 11, 8)), 2, 3), cut);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub const TRAIN: usize = 5_000;
 pub const TEST: usize = 1_000;
 
 /// Difference in lightness between an object and its ground, of 1; the set's difficulty depends on it most.
-const CONTRAST: f32 = 0.4;
+const CONTRAST: f32 = 0.3;
 
 type Colour = [f32; 3];
 
@@ -69,7 +69,7 @@ fn draw(shape: Shape, rng: &mut Rng) -> Vec<u8> {
         clutter(&mut canvas, rng);
     }
     object(&mut canvas, shape, ground, rng);
-    if rng.uniform() < 0.1 {
+    if rng.uniform() < 0.2 {
         line(&mut canvas, rng);
     }
     finish(&canvas, rng)
@@ -141,7 +141,7 @@ fn clutter(canvas: &mut [Colour], rng: &mut Rng) {
 
 /// The object that makes the class, in a colour unlike the background's.
 fn object(canvas: &mut [Colour], shape: Shape, ground: Colour, rng: &mut Rng) {
-    let radius = rng.range(9.0, 13.0);
+    let radius = rng.range(8.0, 13.0);
     let place = Place::random(rng, radius, 0.9 * radius);
     let paint = contrasting(ground, rng);
     if shape.is_texture() {
@@ -170,7 +170,7 @@ fn line(canvas: &mut [Colour], rng: &mut Rng) {
 fn finish(canvas: &[Colour], rng: &mut Rng) -> Vec<u8> {
     let gain = rng.range(0.75, 1.15) as f32;
     let lift = rng.range(-0.08, 0.08) as f32;
-    let noise = rng.range(0.0, 0.03) as f32;
+    let noise = rng.range(0.0, 0.04) as f32;
     canvas
         .iter()
         .flatten()
