@@ -20,7 +20,7 @@ pub const TRAIN: usize = 5_000;
 pub const TEST: usize = 1_000;
 
 /// Difference in lightness between an object and its ground, of 1; the set's difficulty depends on it most.
-const CONTRAST: f32 = 0.3;
+const CONTRAST: f32 = 0.4;
 
 type Colour = [f32; 3];
 
@@ -65,11 +65,11 @@ pub fn generate(seed: u64, split: u64, count: usize) -> Result<Memory> {
 /// One image of `shape`: background, clutter, the object, sometimes a line across it, noise.
 fn draw(shape: Shape, rng: &mut Rng) -> Vec<u8> {
     let (mut canvas, ground) = background(rng);
-    for _ in 0..rng.below(4) {
+    for _ in 0..rng.below(5) {
         clutter(&mut canvas, rng);
     }
     object(&mut canvas, shape, ground, rng);
-    if rng.uniform() < 0.2 {
+    if rng.uniform() < 0.15 {
         line(&mut canvas, rng);
     }
     finish(&canvas, rng)
@@ -132,7 +132,7 @@ fn stamp(canvas: &mut [Colour], opacity: f32, paint: Colour, distance: impl Fn(f
 /// A small disc, box or triangle somewhere.
 fn clutter(canvas: &mut [Colour], rng: &mut Rng) {
     let shape = [Shape::Disc, Shape::Square, Shape::Triangle][rng.below(3)];
-    let radius = rng.range(1.2, 2.8);
+    let radius = rng.range(1.2, 3.2);
     let place = Place::random(rng, radius, 0.0);
     let opacity = rng.range(0.4, 0.9) as f32;
     let paint = colour(rng);
@@ -141,8 +141,8 @@ fn clutter(canvas: &mut [Colour], rng: &mut Rng) {
 
 /// The object that makes the class, in a colour unlike the background's.
 fn object(canvas: &mut [Colour], shape: Shape, ground: Colour, rng: &mut Rng) {
-    let radius = rng.range(8.0, 13.0);
-    let place = Place::random(rng, radius, 0.9 * radius);
+    let radius = rng.range(8.5, 13.0);
+    let place = Place::random(rng, radius, 0.85 * radius);
     let paint = contrasting(ground, rng);
     if shape.is_texture() {
         let window = [Shape::Disc, Shape::Square][rng.below(2)];
@@ -170,7 +170,7 @@ fn line(canvas: &mut [Colour], rng: &mut Rng) {
 fn finish(canvas: &[Colour], rng: &mut Rng) -> Vec<u8> {
     let gain = rng.range(0.75, 1.15) as f32;
     let lift = rng.range(-0.08, 0.08) as f32;
-    let noise = rng.range(0.0, 0.04) as f32;
+    let noise = rng.range(0.0, 0.03) as f32;
     canvas
         .iter()
         .flatten()
