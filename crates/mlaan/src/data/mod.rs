@@ -1,9 +1,31 @@
 //! Data sets: images as bytes, and batches of them.
 
+mod augment;
+mod collect;
+mod decode;
+mod folder;
+mod limit;
+mod loader;
+mod memory;
+mod normalise;
+mod open;
+mod parquet;
+pub mod resize;
+mod shapes;
+pub mod synthetic;
+
+pub use augment::{Augment, PadMode, Scratch};
+pub use loader::{Batch, Loader, LoaderOptions, LoaderPool};
+pub use memory::{Image, Memory};
+pub use normalise::Normalise;
+pub use open::{BUILTIN, OpenOptions, open};
+
+use std::sync::Arc;
+
 use crate::Result;
 
 /// One decoded image: RGB bytes, row by row, `height * width * 3` of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageView<'a> {
     /// Pixels per column.
     pub height: usize,
@@ -35,13 +57,14 @@ pub trait Dataset: Send + Sync {
 }
 
 /// A training and a test split with the same classes.
+#[derive(Clone)]
 pub struct Splits {
     /// What the set is called in tables and metrics.
     pub name: String,
     /// Training images.
-    pub train: Box<dyn Dataset>,
+    pub train: Arc<dyn Dataset>,
     /// Test images.
-    pub test: Box<dyn Dataset>,
+    pub test: Arc<dyn Dataset>,
     /// Images skipped because they could not be decoded (`--skip-broken`).
     pub skipped: usize,
 }

@@ -1,0 +1,257 @@
+//! How an image of the set becomes an image of the batch: crops, flips, resizing.
+
+use serde::{Deserialize, Serialize};
+
+use super::ImageView;
+use super::decode::sides;
+use super::resize::{Region, Workspace, resize};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// What padding puts around an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadMode {
+    /// The mirrored image, without repeating the edge (PyTorch's `reflect`).
+    Reflect,
+    /// Byte 0, before normalisation.
+    Zero,
+}
+
+/// Random changes of a training image. The output is always `size x size`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Augment {
+    /// None: what evaluation sees.
+    None,
+    /// Pad every side, then crop at a random place. Images of another size are first fitted as for
+    /// evaluation.
+    PadCrop {
+        /// Pixels added to every side, below the image size.
+        pad: usize,
+        /// What is added.
+        mode: PadMode,
+        /// Whether half of the images are mirrored left to right.
+        flip: bool,
+    },
+    /// A random part of the image, resized (torchvision's `RandomResizedCrop`, bilinear, averaging
+    /// when it shrinks).
+    RandomResizedCrop {
+        /// Smallest and largest share of the image's area.
+        scale: [f64; 2],
+        /// Smallest and largest width over height.
+        ratio: [f64; 2],
+        /// Whether half of the images are mirrored left to right.
+        flip: bool,
+    },
+}
+
+/// Work space of [`Augment::apply`], reused between images.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    fitted: Vec<u8>,
+    resized: Vec<u8>,
+    resize: Workspace,
+}
+
+impl Augment {
+    /// Names that [`Augment::preset`] knows.
+    pub const PRESETS: [&str; 5] = ["cifar", "svhn", "stl10", "imagenet", "none"];
+
+    /// The augmentation the MLAAN experiments use for a data set.
+    pub fn preset(name: &str) -> Option<Self> {
+        let pad_crop = |pad, mode, flip| Some(Augment::PadCrop { pad, mode, flip });
+        match name {
+            "cifar" => pad_crop(4, PadMode::Reflect, true),
+            "svhn" => pad_crop(2, PadMode::Zero, false),
+            "stl10" => pad_crop(4, PadMode::Zero, true),
+            "imagenet" => Some(Augment::RandomResizedCrop {
+                scale: [0.08, 1.0],
+                ratio: [3.0 / 4.0, 4.0 / 3.0],
+                flip: true,
+            }),
+            "none" => Some(Augment::None),
+            _ => None,
+        }
+    }
+
+    /// Checks the parameters for images of `size x size`.
+    ///
+    /// # Errors
+    /// A [`Error::Recipe`] under the key `data.augment` that says which value is impossible.
+    pub fn validate(&self, size: usize) -> Result<()> {
+        let refuse = |message: String| Err(Error::recipe("data.augment", message));
+        let ordered = |[low, high]: [f64; 2]| low > 0.0 && low <= high && high.is_finite();
+        match *self {
+            _ if size == 0 => refuse("images need at least one pixel, found size 0".into()),
+            Augment::PadCrop { pad, .. } if pad >= size => refuse(format!(
+                "pad is {pad}, but must be below the image size {size}"
+            )),
+            Augment::RandomResizedCrop { scale, .. } if !ordered(scale) || scale[1] > 1.0 => {
+                refuse(format!(
+                    "scale is {scale:?}, but must be two ascending shares in (0, 1]"
+                ))
+            }
+            Augment::RandomResizedCrop { ratio, .. } if !ordered(ratio) => refuse(format!(
+                "ratio is {ratio:?}, but must be two ascending positive numbers"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `image` as `size x size` RGB bytes into `out`, changed by what `(seed, epoch, index)` draws.
+    /// `out` holds `size * size * 3` bytes and `image` has at least one pixel, else nothing is written.
+    pub fn apply(
+        &self,
+        image: ImageView<'_>,
+        size: usize,
+        (seed, epoch, index): (u64, usize, usize),
+        out: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        if image.rgb.is_empty() || out.is_empty() || out.len() != size * size * 3 {
+            return;
+        }
+        let mut rng = Rng::new(seed, Purpose::Augment, epoch as u64, index as u64);
+        let flip = match *self {
+            Augment::None => {
+                fit(image, size, out, scratch);
+                false
+            }
+            Augment::PadCrop { pad, mode, flip } => {
+                let shift = [0; 2].map(|_| rng.below(2 * pad + 1) as isize - pad as isize);
+                let flip = flip && rng.uniform() < 0.5;
+                pad_crop(image, size, shift, mode, out, scratch);
+                flip
+            }
+            Augment::RandomResizedCrop { scale, ratio, flip } => {
+                let region = random_region(image, scale, ratio, &mut rng);
+                let flip = flip && rng.uniform() < 0.5;
+                resize(image, region, (size, size), out, &mut scratch.resize);
+                flip
+            }
+        };
+        if flip {
+            mirror(out, size);
+        }
+    }
+}
+
+/// What evaluation sees: the image itself when it is `size x size`, else its shorter side resized to
+/// `size * 256 / 224` and the centre cropped.
+fn fit(image: ImageView<'_>, size: usize, out: &mut [u8], scratch: &mut Scratch) {
+    if (image.height, image.width) == (size, size) {
+        out.copy_from_slice(image.rgb);
+        return;
+    }
+    let (height, width) = sides(image.height, image.width, size * 256 / 224);
+    let resized = &mut scratch.resized;
+    resized.resize(height * width * 3, 0);
+    resize(
+        image,
+        Region::all(image),
+        (height, width),
+        resized,
+        &mut scratch.resize,
+    );
+    // Half-way cases go to the even pixel, as torchvision's `CenterCrop` (Python's `round`) has it.
+    let middle = |side: usize| ((side - size) as f64 / 2.0).round_ties_even() as usize;
+    let (top, left) = (middle(height), middle(width));
+    let lines = resized.chunks_exact(width * 3).skip(top);
+    for (line, row) in lines.zip(out.chunks_exact_mut(size * 3)) {
+        row.copy_from_slice(&line[left * 3..(left + size) * 3]);
+    }
+}
+
+/// The image moved by `shift` (rows, columns), with what `mode` puts beyond its edges: the same as
+/// padding and then cropping.
+fn pad_crop(
+    image: ImageView<'_>,
+    size: usize,
+    [down, across]: [isize; 2],
+    mode: PadMode,
+    out: &mut [u8],
+    scratch: &mut Scratch,
+) {
+    let mut fitted = std::mem::take(&mut scratch.fitted);
+    let source = if (image.height, image.width) == (size, size) {
+        image.rgb
+    } else {
+        fitted.resize(size * size * 3, 0);
+        fit(image, size, &mut fitted, scratch);
+        &fitted
+    };
+    for (y, row) in out.chunks_exact_mut(size * 3).enumerate() {
+        let Some(line) = beyond(y as isize + down, size, mode) else {
+            row.fill(0);
+            continue;
+        };
+        let line = &source[line * size * 3..(line + 1) * size * 3];
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            match beyond(x as isize + across, size, mode) {
+                Some(x) => pixel.copy_from_slice(&line[x * 3..x * 3 + 3]),
+                None => pixel.fill(0),
+            }
+        }
+    }
+    scratch.fitted = fitted;
+}
+
+/// The pixel that position `at` shows, if any: positions from `-(size - 1)` to `2 * (size - 1)` mirror.
+fn beyond(at: isize, size: usize, mode: PadMode) -> Option<usize> {
+    let last = size as isize - 1;
+    match mode {
+        _ if (0..=last).contains(&at) => Some(at as usize),
+        PadMode::Zero => None,
+        PadMode::Reflect if at < 0 => Some((-at).min(last) as usize),
+        PadMode::Reflect => Some((2 * last - at).max(0) as usize),
+    }
+}
+
+/// torchvision's `RandomResizedCrop.get_params`: ten tries for an area and an aspect that fit, then the
+/// largest central part within the aspects.
+fn random_region(image: ImageView<'_>, scale: [f64; 2], ratio: [f64; 2], rng: &mut Rng) -> Region {
+    let (height, width) = (image.height, image.width);
+    for _ in 0..10 {
+        let area = (height * width) as f64 * rng.range(scale[0], scale[1]);
+        let aspect = rng.range(ratio[0].ln(), ratio[1].ln()).exp();
+        let w = (area * aspect).sqrt().round_ties_even() as usize;
+        let h = (area / aspect).sqrt().round_ties_even() as usize;
+        if (1..=width).contains(&w) && (1..=height).contains(&h) {
+            return Region {
+                top: rng.below(height - h + 1),
+                left: rng.below(width - w + 1),
+                height: h,
+                width: w,
+            };
+        }
+    }
+    let aspect = width as f64 / height as f64;
+    let round = |v: f64, most: usize| (v.round_ties_even() as usize).clamp(1, most);
+    let (h, w) = if aspect < ratio[0] {
+        (round(width as f64 / ratio[0], height), width)
+    } else if aspect > ratio[1] {
+        (height, round(height as f64 * ratio[1], width))
+    } else {
+        (height, width)
+    };
+    Region {
+        top: (height - h) / 2,
+        left: (width - w) / 2,
+        height: h,
+        width: w,
+    }
+}
+
+/// Left to right.
+fn mirror(rgb: &mut [u8], size: usize) {
+    for row in rgb.chunks_exact_mut(size * 3) {
+        for x in 0..size / 2 {
+            let (left, right) = row.split_at_mut((size - 1 - x) * 3);
+            left[x * 3..x * 3 + 3].swap_with_slice(&mut right[..3]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! From an encoded image (JPEG, PNG, WebP) to RGB bytes.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::{ImageReader, Limits};
+
+use super::resize::{Region, Workspace, resize};
+use super::{Image, ImageView};
+
+/// Longest side accepted, so that a damaged header cannot ask for all memory.
+const MAX_SIDE: u32 = 32_768;
+/// Most bytes one image may need while it is decoded.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8).
+///
+/// When `short_side` is not 0 and the image's shorter side is longer than that, the image is scaled
+/// down to it and keeps its aspect.
+///
+/// # Errors
+/// What is wrong with the image, without its place, which only the caller knows.
+pub(super) fn decode(encoded: &[u8], short_side: usize) -> Result<Image, String> {
+    // Decoders are outside code that reads hostile bytes: a panic there is one more broken image.
+    catch_unwind(AssertUnwindSafe(|| decode_unguarded(encoded, short_side)))
+        .unwrap_or_else(|_| Err("the decoder failed on it; the file is damaged".into()))
+}
+
+fn decode_unguarded(encoded: &[u8], short_side: usize) -> Result<Image, String> {
+    if encoded.is_empty() {
+        return Err("the image is empty (0 bytes)".into());
+    }
+    let mut reader = ImageReader::new(Cursor::new(encoded))
+        .with_guessed_format()
+        .map_err(|e| e.to_string())?;
+    if reader.format().is_none() {
+        return Err("not an image: JPEG, PNG and WebP are read".into());
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    let rgb = reader
+        .decode()
+        .map_err(|e| format!("cannot be decoded: {e}"))?
+        .into_rgb8();
+    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
+    let image = Image {
+        height,
+        width,
+        rgb: rgb.into_raw(),
+    };
+    if width == 0 || height == 0 {
+        return Err(format!("the image has no pixels ({width}x{height})"));
+    }
+    if short_side == 0 || width.min(height) <= short_side {
+        return Ok(image);
+    }
+    Ok(scaled_down(image.view(), short_side))
+}
+
+/// The sides after scaling the shorter one to `short_side` (the longer is cut to whole pixels, as
+/// torchvision's `Resize` does).
+pub(super) fn sides(height: usize, width: usize, short_side: usize) -> (usize, usize) {
+    if height <= width {
+        (short_side, (width * short_side / height).max(1))
+    } else {
+        ((height * short_side / width).max(1), short_side)
+    }
+}
+
+fn scaled_down(image: ImageView<'_>, short_side: usize) -> Image {
+    let (height, width) = sides(image.height, image.width, short_side);
+    let mut rgb = vec![0; height * width * 3];
+    let mut work = Workspace::default();
+    resize(
+        image,
+        Region::all(image),
+        (height, width),
+        &mut rgb,
+        &mut work,
+    );
+    Image { height, width, rgb }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{DynamicImage, ImageFormat};
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn every_mode_becomes_rgb() {
+        let rgba = image::RgbaImage::from_fn(6, 4, |x, y| {
+            image::Rgba([40 * x as u8, 60 * y as u8, 200, 128])
+        });
+        let rgba = DynamicImage::ImageRgba8(rgba);
+        for format in [ImageFormat::Png, ImageFormat::WebP] {
+            let image = decode(&encoded(&rgba, format), 0).unwrap();
+            assert_eq!((image.height, image.width), (4, 6));
+            assert_eq!(image.rgb[3 * 7..3 * 7 + 3], [40, 60, 200]);
+        }
+        let grey = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(
+            3,
+            5,
+            image::Luma([0x8000u16]),
+        ));
+        let image = decode(&encoded(&grey, ImageFormat::Png), 0).unwrap();
+        assert_eq!((image.height, image.width), (5, 3));
+        assert!(image.rgb.iter().all(|v| v.abs_diff(128) <= 1));
+        let jpeg = encoded(
+            &DynamicImage::ImageLuma8(grey.to_luma8()),
+            ImageFormat::Jpeg,
+        );
+        let image = decode(&jpeg, 0).unwrap();
+        assert!(image.rgb.iter().all(|v| v.abs_diff(128) <= 2));
+    }
+
+    #[test]
+    fn large_images_are_scaled_to_the_short_side() {
+        let wide =
+            DynamicImage::ImageRgb8(image::RgbImage::from_pixel(101, 50, image::Rgb([9, 8, 7])));
+        let bytes = encoded(&wide, ImageFormat::Png);
+        let image = decode(&bytes, 20).unwrap();
+        assert_eq!((image.height, image.width), (20, 40));
+        assert_eq!(image.rgb[..3], [9, 8, 7]);
+        assert_eq!(decode(&bytes, 60).unwrap().width, 101);
+    }
+
+    #[test]
+    fn damage_is_an_error_and_never_a_panic() {
+        assert!(decode(b"", 0).unwrap_err().contains("0 bytes"));
+        assert!(
+            decode(b"hello, world", 0)
+                .unwrap_err()
+                .contains("not an image")
+        );
+        let picture = DynamicImage::ImageRgb8(image::RgbImage::from_fn(40, 40, |x, y| {
+            image::Rgb([(x * 6) as u8, (y * 6) as u8, (x ^ y) as u8])
+        }));
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
+            let bytes = encoded(&picture, format);
+            assert!(decode(&bytes[..20], 0).is_err(), "{format:?}");
+            for i in 0..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[i] ^= 0x55;
+                let _ = decode(&damaged, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_cannot_ask_for_all_memory() {
+        let small = DynamicImage::ImageRgb8(image::RgbImage::new(4, 4));
+        let mut png = encoded(&small, ImageFormat::Png);
+        // Width and height in the header chunk, then its checksum.
+        png[16..24].copy_from_slice(&[0x7F, 0xFF, 0xFF, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF]);
+        let crc = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.to_be_bytes());
+        assert!(decode(&png, 0).unwrap_err().contains("cannot be decoded"));
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut crc = !0u32;
+        for b in bytes {
+            crc ^= u32::from(*b);
+            for _ in 0..8 {
+                crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
+            }
+        }
+        !crc
+    }
+}

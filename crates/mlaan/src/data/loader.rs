@@ -1,0 +1,319 @@
+//! Batches, made ahead of the training step.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rayon::prelude::*;
+
+use super::augment::Scratch;
+use super::memory::label_error;
+use super::{Augment, Dataset};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// Largest side of the images delivered, so that a mistyped size is an error and not all of memory.
+const MAX_SIZE: usize = 8_192;
+
+/// Images and labels of one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// `n * size * size * 3` bytes: images, rows, columns, channels.
+    pub bytes: Vec<u8>,
+    /// `n` labels.
+    pub labels: Vec<u32>,
+    /// Which image of the set each one is.
+    pub indices: Vec<usize>,
+}
+
+impl Batch {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// What a [`Loader`] delivers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoaderOptions {
+    /// Images per batch; the last batch of an epoch may have fewer.
+    pub batch: usize,
+    /// Height and width of the images delivered.
+    pub size: usize,
+    /// Random changes.
+    pub augment: Augment,
+    /// Whether the order is drawn from `(seed, epoch)`; otherwise it is that of the set.
+    pub shuffle: bool,
+    /// The run's seed.
+    pub seed: u64,
+    /// The epoch, which chooses the order and the augmentation.
+    pub epoch: usize,
+    /// Batches to leave out at the start, when a run resumes within an epoch.
+    pub first_batch: usize,
+}
+
+/// Threads and buffers that the loaders of a run share, one epoch after another.
+#[derive(Clone)]
+pub struct LoaderPool {
+    threads: Arc<rayon::ThreadPool>,
+    free: Arc<Mutex<Vec<Batch>>>,
+    ahead: usize,
+}
+
+impl LoaderPool {
+    /// Batches that lie ready or are being made while the step runs, unless told otherwise.
+    pub const AHEAD: usize = 2;
+
+    /// `workers` threads (at least one) that keep up to `ahead` (at least one) batches ahead.
+    ///
+    /// # Errors
+    /// When the system starts no threads.
+    pub fn new(workers: usize, ahead: usize) -> Result<Self> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(workers.max(1))
+            .thread_name(|i| format!("mlaan-data-{i}"))
+            .build()
+            .map_err(|e| no_thread(&e))?;
+        Ok(LoaderPool {
+            threads: Arc::new(threads),
+            free: Arc::default(),
+            ahead: ahead.max(1),
+        })
+    }
+
+    /// Bytes of the buffers once a loader with these options runs: the batches ahead and the one the
+    /// step holds.
+    pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
+        let image = options.size.saturating_mul(options.size).saturating_mul(3);
+        let item = image.saturating_add(size_of::<u32>() + size_of::<usize>());
+        item.saturating_mul(options.batch)
+            .saturating_mul(self.ahead + 1)
+    }
+
+    fn take(&self) -> Batch {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.pop().unwrap_or_default()
+    }
+
+    fn put(&self, batch: Batch) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() <= self.ahead {
+            free.push(batch);
+        }
+    }
+}
+
+fn no_thread(reason: &dyn std::fmt::Display) -> Error {
+    Error::data(
+        "data loader",
+        format!("no thread could be started ({reason}): use fewer workers"),
+    )
+}
+
+/// One epoch over a split. Batches are made by a thread of its own, ahead of [`Loader::next`]; what they
+/// hold depends only on the options and the set, never on threads.
+pub struct Loader {
+    pool: LoaderPool,
+    ready: Option<Receiver<Result<Batch>>>,
+    maker: Option<JoinHandle<()>>,
+    remaining: usize,
+    buffer_bytes: usize,
+}
+
+impl Loader {
+    /// Starts an epoch over `data`.
+    ///
+    /// # Errors
+    /// When an option is impossible for this set or no thread can be started.
+    pub fn new(
+        data: Arc<dyn Dataset>,
+        pool: &LoaderPool,
+        mut options: LoaderOptions,
+    ) -> Result<Self> {
+        options.augment.validate(options.size)?;
+        if options.batch == 0 {
+            return Err(Error::recipe(
+                "train.batch",
+                "0 images per batch: use at least 1",
+            ));
+        }
+        if data.is_empty() {
+            return Err(failed("the split has no images"));
+        }
+        options.batch = options.batch.min(data.len());
+        if options.size > MAX_SIZE {
+            let message = format!("{} pixels: use at most {MAX_SIZE}", options.size);
+            return Err(Error::recipe("data.size", message));
+        }
+        let remaining = data
+            .len()
+            .div_ceil(options.batch)
+            .saturating_sub(options.first_batch);
+        // One batch is being made, the others wait in the channel.
+        let (sender, ready) = sync_channel(pool.ahead - 1);
+        let own = pool.clone();
+        let maker = std::thread::Builder::new()
+            .name("mlaan-loader".into())
+            .spawn(move || make_batches(&*data, &own, &options, &sender))
+            .map_err(|e| no_thread(&e))?;
+        Ok(Loader {
+            buffer_bytes: pool.buffer_bytes(&options),
+            pool: pool.clone(),
+            ready: Some(ready),
+            maker: Some(maker),
+            remaining,
+        })
+    }
+
+    /// The next batch; `None` after the last one and after an error. Hand the batch back with
+    /// [`Loader::recycle`] when it is used up.
+    #[allow(clippy::should_implement_trait)] // An iterator could not take batches back.
+    pub fn next(&mut self) -> Option<Result<Batch>> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let received = self.ready.as_ref()?.recv();
+        let batch = received.unwrap_or_else(|_| Err(failed("the loading thread ended early")));
+        self.remaining = if batch.is_ok() { self.remaining - 1 } else { 0 };
+        Some(batch)
+    }
+
+    /// Takes a used batch back, so that its memory serves a later one.
+    pub fn recycle(&mut self, batch: Batch) {
+        self.pool.put(batch);
+    }
+
+    /// Batches still to come.
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// Bytes of the batches ahead and of the one the step holds.
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            // What lies ready serves the next epoch; without a receiver the thread ends.
+            ready.try_iter().flatten().for_each(|b| self.pool.put(b));
+        }
+        if let Some(maker) = self.maker.take() {
+            // A panic there has already come out of `next`.
+            let _ = maker.join();
+        }
+    }
+}
+
+fn failed(message: &str) -> Error {
+    Error::data("data loader", message)
+}
+
+/// The loading thread: every batch of the epoch into `sender`, until the end, an error, or nobody
+/// listens.
+fn make_batches(
+    data: &dyn Dataset,
+    pool: &LoaderPool,
+    options: &LoaderOptions,
+    sender: &SyncSender<Result<Batch>>,
+) {
+    let order = order(data.len(), options);
+    for indices in order.chunks(options.batch).skip(options.first_batch) {
+        let batch = catch_unwind(AssertUnwindSafe(|| {
+            let mut batch = pool.take();
+            pool.threads
+                .install(|| fill(&mut batch, data, indices, options))?;
+            Ok(batch)
+        }));
+        let batch = batch.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+            let said = said.unwrap_or_else(|| "no message".into());
+            Err(failed(&format!("the data set panicked: {said}")))
+        });
+        let last = batch.is_err();
+        if let Err(unsent) = sender.send(batch) {
+            unsent.0.into_iter().for_each(|b| pool.put(b));
+            return;
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+/// The images of an epoch, in the order they are used.
+fn order(len: usize, options: &LoaderOptions) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    if options.shuffle {
+        Rng::new(options.seed, Purpose::Shuffle, options.epoch as u64, 0).shuffle(&mut order);
+    }
+    order
+}
+
+thread_local! {
+    /// Work space of a worker: what a data set decodes into, and the augmentation's.
+    static WORK: std::cell::RefCell<(Vec<u8>, Scratch)> = std::cell::RefCell::default();
+}
+
+/// Makes the batch of `indices`, on the current pool.
+fn fill(
+    batch: &mut Batch,
+    data: &dyn Dataset,
+    indices: &[usize],
+    options: &LoaderOptions,
+) -> Result<()> {
+    let image_bytes = options.size * options.size * 3;
+    let full = options.batch * image_bytes;
+    // Room for a full batch, so that a short last batch does not make the next one allocate.
+    batch
+        .bytes
+        .reserve_exact(full.saturating_sub(batch.bytes.len()));
+    batch.bytes.resize(indices.len() * image_bytes, 0);
+    batch.indices.clear();
+    batch.indices.extend_from_slice(indices);
+    batch.labels.clear();
+    for &index in indices {
+        let label = data.label(index);
+        if label >= data.classes().len() {
+            let place = format!("image {index}");
+            return Err(label_error(&place, label as i64, data.classes().len()));
+        }
+        batch.labels.push(label as u32);
+    }
+    let images = batch.bytes.par_chunks_exact_mut(image_bytes);
+    images.zip(indices).try_for_each(|(out, &index)| {
+        // Taken out rather than borrowed: a data set that itself uses rayon may come back here.
+        let (mut decoded, mut scratch) = WORK.take();
+        let image = data
+            .image(index, &mut decoded)
+            .and_then(|image| checked(image, index));
+        let image = image.map(|image| {
+            let draw = (options.seed, options.epoch, index);
+            options
+                .augment
+                .apply(image, options.size, draw, out, &mut scratch);
+        });
+        WORK.set((decoded, scratch));
+        image
+    })
+}
+
+/// Data sets from outside may hand out views that do not fit together.
+fn checked(image: super::ImageView<'_>, index: usize) -> Result<super::ImageView<'_>> {
+    let (h, w, n) = (image.height, image.width, image.rgb.len());
+    if n == 0 || h.checked_mul(w).and_then(|p| p.checked_mul(3)) != Some(n) {
+        let message =
+            format!("{w}x{h} RGB with {n} bytes: the bytes must be height * width * 3, above 0");
+        return Err(Error::data(format!("image {index}"), message));
+    }
+    Ok(image)
+}

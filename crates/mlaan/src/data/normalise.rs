@@ -1,0 +1,120 @@
+//! Mean and standard deviation of the channels.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Dataset;
+use crate::{Error, Result};
+
+/// `(byte / 255 - mean) / std`, per channel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalise {
+    /// Mean of red, green, blue, of 1.
+    pub mean: [f32; 3],
+    /// Standard deviation of red, green, blue, of 1; positive.
+    pub std: [f32; 3],
+}
+
+impl Normalise {
+    /// Names that [`Normalise::preset`] knows.
+    pub const PRESETS: [&str; 4] = ["cifar", "svhn", "stl10", "imagenet"];
+
+    /// The values the MLAAN experiments use for a data set.
+    pub fn preset(name: &str) -> Option<Self> {
+        let of_255 = |mean: [f32; 3], std: [f32; 3]| Normalise {
+            mean: mean.map(|v| v / 255.0),
+            std: std.map(|v| v / 255.0),
+        };
+        match name {
+            "cifar" => Some(of_255([125.3, 123.0, 113.9], [63.0, 62.1, 66.7])),
+            "svhn" | "stl10" => Some(of_255([127.5; 3], [127.5; 3])),
+            "imagenet" => Some(Normalise {
+                mean: [0.485, 0.456, 0.406],
+                std: [0.229, 0.224, 0.225],
+            }),
+            _ => None,
+        }
+    }
+
+    /// Mean and standard deviation over all pixels of `data`; sums are whole numbers, so the result does
+    /// not depend on the number of threads. A constant channel gets the deviation 1.
+    ///
+    /// # Errors
+    /// When `data` is empty or an image cannot be read.
+    pub fn measure(data: &dyn Dataset) -> Result<Self> {
+        let (pixels, sum, square) = (0..data.len())
+            .into_par_iter()
+            .map_init(Vec::new, |scratch, i| -> Result<Sums> {
+                Ok(sums(data.image(i, scratch)?.rgb))
+            })
+            .try_reduce(Default::default, |a, b| {
+                let add = |x: [u64; 3], y: [u64; 3]| std::array::from_fn(|k| x[k] + y[k]);
+                Ok((a.0 + b.0, add(a.1, b.1), add(a.2, b.2)))
+            })?;
+        if pixels == 0 {
+            return Err(Error::data(
+                "normalisation",
+                "the split has no images to measure",
+            ));
+        }
+        let n = pixels as f64;
+        let mean = sum.map(|s| s as f64 / n);
+        let std = std::array::from_fn(|k| {
+            let variance = (square[k] as f64 / n - mean[k] * mean[k]).max(0.0);
+            if variance > 1e-9 {
+                (variance.sqrt() / 255.0) as f32
+            } else {
+                1.0
+            }
+        });
+        let mean = mean.map(|m| (m / 255.0) as f32);
+        Ok(Normalise { mean, std })
+    }
+}
+
+/// Pixels, sums and sums of squares of the three channels.
+type Sums = (u64, [u64; 3], [u64; 3]);
+
+fn sums(rgb: &[u8]) -> Sums {
+    let (mut sum, mut square) = ([0; 3], [0; 3]);
+    for pixel in rgb.chunks_exact(3) {
+        for k in 0..3 {
+            let v = u64::from(pixel[k]);
+            sum[k] += v;
+            square[k] += v * v;
+        }
+    }
+    (rgb.len() as u64 / 3, sum, square)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{ImageView, Memory};
+
+    #[test]
+    fn measured_values_are_those_of_the_pixels() {
+        let mut set = Memory::new(vec!["a".into()]);
+        let mut add = |height, width, rgb: &[u8]| {
+            set.push(ImageView { height, width, rgb }, 0).unwrap();
+        };
+        add(1, 1, &[0, 255, 7]);
+        add(1, 3, &[0, 0, 7, 102, 255, 7, 102, 0, 7]);
+        let measured = Normalise::measure(&set).unwrap();
+        let near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-6);
+        assert!(near(measured.mean, [0.2, 0.5, 7.0 / 255.0]), "{measured:?}");
+        assert!(near(measured.std, [0.2, 0.5, 1.0]), "{measured:?}");
+        assert!(Normalise::measure(&Memory::default()).is_err());
+    }
+
+    #[test]
+    fn every_named_preset_exists() {
+        for name in Normalise::PRESETS {
+            assert!(Normalise::preset(name).is_some(), "{name}");
+        }
+        assert_eq!(Normalise::preset("mnist"), None);
+        let cifar = Normalise::preset("cifar").unwrap();
+        assert!((cifar.mean[0] * 255.0 - 125.3).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,138 @@
+//! From what a user names to the two splits.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Splits, folder, parquet, synthetic};
+use crate::{Error, Result};
+
+/// How a data set is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Keep at most so many training images and at most so many test images. Of each class as many as of
+    /// the others, as far as there are; which ones depends on `seed` alone (the built-in set keeps its
+    /// first ones). Only these are decoded, so a small limit is quick.
+    pub limit: Option<usize>,
+    /// Scale larger images down so that their shorter side has so many pixels; 0 keeps every size.
+    pub short_side: usize,
+    /// Leave broken images out (and count them) instead of stopping.
+    pub skip_broken: bool,
+    /// Chooses the images that `limit` keeps.
+    pub seed: u64,
+    /// Threads that decode; 0 for one per core.
+    pub threads: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions {
+            limit: None,
+            short_side: 256,
+            skip_broken: false,
+            seed: 0,
+            threads: 0,
+        }
+    }
+}
+
+/// The name of the built-in set.
+pub const BUILTIN: &str = "builtin";
+
+/// Seed of the built-in set: every run sees the same images, whatever its own seed.
+const BUILTIN_SEED: u64 = 0;
+
+const LAYOUTS: &str = "known are: a folder with `train-*.parquet` and `test-*.parquet` (or `validation-*`, \
+`valid-*`), also inside `data/`; a folder with `train/` and `test/` (or `val/`, `validation/`), one \
+subfolder of images per class; `builtin` for the built-in set";
+
+/// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
+/// (Hugging Face parquet files, or an image folder). All images are decoded now, into memory.
+///
+/// # Errors
+/// When the path does not exist or holds nothing known, a split is missing, the splits' classes differ,
+/// a label is out of range, or an image is broken (unless `skip_broken`).
+pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
+    if options.limit == Some(0) {
+        let message = "a limit of 0 leaves no images: use at least 1";
+        return Err(Error::data("`--limit`", message));
+    }
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|e| Error::data(source, format!("no threads to decode with: {e}")))?;
+    threads.install(|| match source {
+        BUILTIN => {
+            let at_most = |n: usize| options.limit.map_or(n, |limit| limit.min(n));
+            synthetic::splits(
+                BUILTIN_SEED,
+                at_most(synthetic::TRAIN),
+                at_most(synthetic::TEST),
+            )
+        }
+        _ => open_path(source, Path::new(source), options),
+    })
+}
+
+fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
+    if !path.exists() {
+        return Err(Error::data(
+            source,
+            format!("no such file or folder; {LAYOUTS}"),
+        ));
+    }
+    if !path.is_dir() {
+        return Err(Error::data(
+            source,
+            format!("{}; {LAYOUTS}", about_file(path)),
+        ));
+    }
+    let (train, test, skipped) = if let Some(layout) = parquet::detect(path)? {
+        parquet::load(&layout, options)?
+    } else if let Some(layout) = folder::detect(path)? {
+        folder::load(&layout, options)?
+    } else {
+        let message = format!(
+            "no known data set here (found {}); {LAYOUTS}",
+            contents(path)?
+        );
+        return Err(Error::data(source, message));
+    };
+    Ok(Splits {
+        name: name(path),
+        train: Arc::new(train),
+        test: Arc::new(test),
+        skipped,
+    })
+}
+
+fn about_file(path: &Path) -> &'static str {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("parquet") => "this is one file of a set: name the folder that holds it",
+        Some("tar" | "gz" | "tgz" | "zip" | "zst" | "xz") => "this is an archive: unpack it first",
+        _ => "this is a file, not a folder",
+    }
+}
+
+/// A few names of what lies in `path`.
+fn contents(path: &Path) -> Result<String> {
+    let mut names: Vec<String> = folder::entries(path)?
+        .into_iter()
+        .map(|(name, path)| if path.is_dir() { name + "/" } else { name })
+        .collect();
+    names.sort();
+    let more = names.len().saturating_sub(6);
+    names.truncate(6);
+    let listed = names.join(", ");
+    Ok(match (names.is_empty(), more) {
+        (true, _) => "nothing".into(),
+        (_, 0) => listed,
+        _ => format!("{listed} and {more} more"),
+    })
+}
+
+/// What tables call the set: the folder's own name, also for `.` and `..`.
+fn name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.into());
+    let last = whole.file_name().map(|n| n.to_string_lossy().into_owned());
+    last.unwrap_or_else(|| path.display().to_string())
+}

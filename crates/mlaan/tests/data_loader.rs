@@ -1,0 +1,264 @@
+//! Batches: order, independence from threads, errors, early ends.
+#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mlaan::Result;
+use mlaan::data::{
+    Augment, Batch, Dataset, ImageView, Loader, LoaderOptions, LoaderPool, synthetic,
+};
+
+/// 4x4 images whose bytes are their index; can be slow, broken or panicking at some index.
+struct Fake {
+    len: usize,
+    classes: Vec<String>,
+    broken: Option<usize>,
+    panics: Option<usize>,
+    delay: Duration,
+    reads: AtomicUsize,
+}
+
+impl Fake {
+    fn new(len: usize) -> Self {
+        Fake {
+            len,
+            classes: vec!["even".into(), "odd".into()],
+            broken: None,
+            panics: None,
+            delay: Duration::ZERO,
+            reads: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Dataset for Fake {
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn label(&self, index: usize) -> usize {
+        index % 2
+    }
+    fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.delay);
+        if self.broken == Some(index) {
+            return Err(mlaan::Error::Data {
+                place: format!("row {index}"),
+                message: "broken".into(),
+            });
+        }
+        assert!(self.panics != Some(index), "panic at {index}");
+        scratch.clear();
+        scratch.resize(48, index as u8);
+        Ok(ImageView {
+            height: 4,
+            width: 4,
+            rgb: scratch,
+        })
+    }
+    fn resident_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn options(batch: usize, size: usize) -> LoaderOptions {
+    LoaderOptions {
+        batch,
+        size,
+        augment: Augment::None,
+        shuffle: false,
+        seed: 1,
+        epoch: 0,
+        first_batch: 0,
+    }
+}
+
+fn run(data: Arc<dyn Dataset>, workers: usize, options: LoaderOptions) -> Vec<Batch> {
+    let pool = LoaderPool::new(workers, LoaderPool::AHEAD).unwrap();
+    let mut loader = Loader::new(data, &pool, options).unwrap();
+    let mut batches = Vec::new();
+    while let Some(batch) = loader.next() {
+        batches.push(batch.unwrap());
+    }
+    assert!(loader.next().is_none());
+    batches
+}
+
+#[test]
+fn evaluation_is_in_order_and_keeps_the_short_last_batch() {
+    let batches = run(Arc::new(Fake::new(10)), 2, options(4, 4));
+    let sizes: Vec<usize> = batches.iter().map(Batch::len).collect();
+    assert_eq!(sizes, [4, 4, 2]);
+    let order: Vec<usize> = batches.iter().flat_map(|b| b.indices.clone()).collect();
+    assert_eq!(order, (0..10).collect::<Vec<_>>());
+    for batch in &batches {
+        assert_eq!(batch.bytes.len(), batch.len() * 48);
+        for (i, index) in batch.indices.iter().enumerate() {
+            assert_eq!(batch.labels[i], *index as u32 % 2);
+            assert!(
+                batch.bytes[i * 48..(i + 1) * 48]
+                    .iter()
+                    .all(|b| *b == *index as u8)
+            );
+        }
+    }
+}
+
+#[test]
+fn batches_do_not_depend_on_the_number_of_workers() {
+    let data = synthetic::splits(0, 130, 1).unwrap().train;
+    for preset in Augment::PRESETS {
+        let options = LoaderOptions {
+            augment: Augment::preset(preset).unwrap(),
+            shuffle: true,
+            epoch: 3,
+            ..options(32, 24)
+        };
+        let one = run(data.clone(), 1, options);
+        assert_eq!(one, run(data.clone(), 4, options), "{preset}");
+        // A run resumed after two batches sees the rest of them.
+        let rest = LoaderOptions {
+            first_batch: 2,
+            ..options
+        };
+        assert_eq!(one[2..], run(data.clone(), 2, rest), "{preset}");
+        let next = LoaderOptions {
+            epoch: 4,
+            ..options
+        };
+        assert_ne!(one, run(data.clone(), 2, next), "{preset}");
+    }
+}
+
+#[test]
+fn shuffling_visits_every_image_once() {
+    let options = LoaderOptions {
+        shuffle: true,
+        ..options(7, 4)
+    };
+    let batches = run(Arc::new(Fake::new(50)), 2, options);
+    let mut order: Vec<usize> = batches.into_iter().flat_map(|b| b.indices).collect();
+    assert_ne!(order, (0..50).collect::<Vec<_>>());
+    order.sort_unstable();
+    assert_eq!(order, (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn buffers_are_reused_over_batches_and_epochs() {
+    let data = Arc::new(Fake::new(100));
+    let pool = LoaderPool::new(2, 2).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for epoch in 0..5 {
+        let options = LoaderOptions {
+            epoch,
+            ..options(8, 4)
+        };
+        let mut loader = Loader::new(data.clone(), &pool, options).unwrap();
+        // Two ahead and one in hand.
+        assert_eq!(loader.buffer_bytes(), 3 * 8 * (48 + 4 + size_of::<usize>()));
+        while let Some(batch) = loader.next() {
+            let batch = batch.unwrap();
+            assert_eq!(batch.bytes.capacity(), 8 * 48);
+            seen.insert(batch.bytes.as_ptr() as usize);
+            loader.recycle(batch);
+        }
+    }
+    assert!(seen.len() <= 3, "{} buffers", seen.len());
+}
+
+#[test]
+fn batches_are_made_ahead_but_no_further_than_agreed() {
+    let data = Arc::new(Fake::new(100));
+    let pool = LoaderPool::new(1, 2).unwrap();
+    let loader = Loader::new(data.clone(), &pool, options(10, 4)).unwrap();
+    let start = Instant::now();
+    while data.reads.load(Ordering::Relaxed) < 20 && start.elapsed().as_secs() < 20 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(data.reads.load(Ordering::Relaxed), 20);
+    assert_eq!(loader.remaining(), 10);
+}
+
+#[test]
+fn errors_and_panics_come_out_and_end_the_epoch() {
+    for (broken, panics, text) in [(Some(13), None, "row 13"), (None, Some(13), "panic at 13")] {
+        let data = Fake {
+            broken,
+            panics,
+            ..Fake::new(40)
+        };
+        let pool = LoaderPool::new(2, 2).unwrap();
+        let mut loader = Loader::new(Arc::new(data), &pool, options(5, 4)).unwrap();
+        assert!(loader.next().unwrap().is_ok());
+        assert!(loader.next().unwrap().is_ok());
+        let error = loader.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+        assert!(loader.next().is_none());
+        // The pool outlives it.
+        let mut loader = Loader::new(Arc::new(Fake::new(3)), &pool, options(5, 4)).unwrap();
+        assert_eq!(loader.next().unwrap().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn dropping_a_loader_ends_its_thread_soon() {
+    let data = Arc::new(Fake {
+        delay: Duration::from_millis(2),
+        ..Fake::new(100_000)
+    });
+    let pool = LoaderPool::new(2, 2).unwrap();
+    let start = Instant::now();
+    for _ in 0..3 {
+        let mut loader = Loader::new(data.clone(), &pool, options(4, 4)).unwrap();
+        assert!(loader.next().unwrap().is_ok());
+    }
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    // The threads gave their handles to the set back.
+    assert_eq!(Arc::strong_count(&data), 1);
+}
+
+#[test]
+fn impossible_options_are_errors() {
+    let pool = LoaderPool::new(0, 0).unwrap();
+    let start = |data: Fake, options| Loader::new(Arc::new(data), &pool, options).map(|_| ());
+    assert!(start(Fake::new(3), options(0, 4)).is_err());
+    assert!(start(Fake::new(3), options(1, 0)).is_err());
+    assert!(start(Fake::new(3), options(1, usize::MAX)).is_err());
+    assert!(start(Fake::new(0), options(1, 4)).is_err());
+    assert!(start(Fake::new(3), options(usize::MAX, 4)).is_ok());
+    let pad = LoaderOptions {
+        augment: Augment::preset("cifar").unwrap(),
+        ..options(1, 4)
+    };
+    assert!(start(Fake::new(3), pad).is_err());
+    let one_class = Fake {
+        classes: vec!["even".into()],
+        ..Fake::new(3)
+    };
+    let mut loader = Loader::new(Arc::new(one_class), &pool, options(2, 4)).unwrap();
+    assert!(
+        loader
+            .next()
+            .unwrap()
+            .unwrap_err()
+            .to_string()
+            .contains("label 1 is out of range")
+    );
+}
+
+#[test]
+fn a_pool_without_threads_to_spare_still_delivers() {
+    let pool = LoaderPool::new(0, 0).unwrap();
+    let mut loader = Loader::new(Arc::new(Fake::new(9)), &pool, options(2, 4)).unwrap();
+    let mut count = 0;
+    while let Some(batch) = loader.next() {
+        count += batch.unwrap().len(); // never recycled: nothing waits for it
+    }
+    assert_eq!(count, 9);
+}
