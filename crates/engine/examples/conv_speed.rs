@@ -18,10 +18,7 @@ fn main() -> Result<()> {
     let threads = std::env::args().nth(1).and_then(|t| t.parse().ok());
     let d = Device::cpu(threads)?;
     let n = 128;
-    println!(
-        "{:>28} {:>18} {:>18} {:>18} {:>18} (ms, GFLOP/s)",
-        "", "forward", "dx", "dw", "both"
-    );
+    println!("{:>28} {:>18} {:>18} {:>18} {:>18} (ms, GFLOP/s)", "", "forward", "dx", "dw", "both");
     for (h, c, oc, k, s) in [
         (32, 3, 16, 3, 1),
         (32, 16, 16, 3, 1),
@@ -36,50 +33,27 @@ fn main() -> Result<()> {
         let window = Window::same(k, s);
         let f = Purpose::Activations;
         let mut x = d.alloc([n, h, h, c], DType::F32, f)?;
-        let values: Vec<f32> = (0..x.len())
-            .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
-            .collect();
+        let values: Vec<f32> = (0..x.len()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
         d.upload(&mut x, &values)?;
         let w = d.full([oc, c, k, k], 0.05, f)?;
         let mut rows = d.full([norm::ROWS, oc], 1.0, f)?;
         let xn = d.full([norm::ROWS, c], 1.0, f)?;
-        let operand = Operand {
-            tensor: &x,
-            norm: Some(&xn),
-            relu: true,
-        };
+        let operand = Operand { tensor: &x, norm: Some(&xn), relu: true };
         let o = window.output(h);
         let fl = 2.0 * (n * o * o * oc * c * k * k) as f64 / 1e9;
-        let tf = median(|| {
-            d.convolve(window, &operand, &w, None, Some(&mut rows))
-                .map(drop)
-        })?;
+        let tf = median(|| d.convolve(window, &operand, &w, None, Some(&mut rows)).map(drop))?;
         let grad = d.full([n, o, o, oc], 0.01, f)?;
         let raw = d.full([n, o, o, oc], 0.02, f)?;
         let k3 = d.full([3, oc], 0.5, f)?;
-        let dy = Incoming {
-            grad: &grad,
-            norm: Some((&raw, &k3)),
-        };
+        let dy = Incoming { grad: &grad, norm: Some((&raw, &k3)) };
         let mut dx = d.alloc([n, h, h, c], DType::F32, f)?;
         let mut dw = d.alloc([oc, c, k, k], DType::F32, f)?;
         let mut co = d.alloc([3, c], DType::F32, f)?;
         let mut run = |a: bool, b: bool| {
             median(|| {
-                let ng = NormGrad {
-                    coefficients: &mut co,
-                    weight: None,
-                    bias: None,
-                };
-                let out = a.then_some(Outgoing {
-                    grad: &mut dx,
-                    accumulate: false,
-                    norm: Some(ng),
-                });
-                let dw = b.then_some(WeightGrad {
-                    weight: &mut dw,
-                    bias: None,
-                });
+                let ng = NormGrad { coefficients: &mut co, weight: None, bias: None };
+                let out = a.then_some(Outgoing { grad: &mut dx, accumulate: false, norm: Some(ng) });
+                let dw = b.then_some(WeightGrad { weight: &mut dw, bias: None });
                 d.convolve_backward(window, &operand, &w, &dy, out, dw)
             })
         };

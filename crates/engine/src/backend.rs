@@ -1,8 +1,7 @@
 //! What a kind of device implements. Arguments were checked by [`Device`](crate::Device).
 
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad,
-    Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
 };
 use crate::{Element, Tensor};
 
@@ -142,13 +141,7 @@ pub trait Backend: Send + Sync {
     fn average_pool(&self, x: &Operand<'_>, y: &mut Tensor);
 
     /// The gradient of `average_pool`.
-    fn average_pool_backward(
-        &self,
-        x: &Operand<'_>,
-        dy: &Tensor,
-        dx: Outgoing<'_>,
-        scratch: Scratch<'_>,
-    );
+    fn average_pool_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>);
 
     /// Bilinear resizing with aligned corners to the extents of y.
     fn resize(&self, x: &Operand<'_>, y: &mut Tensor);
@@ -157,13 +150,7 @@ pub trait Backend: Send + Sync {
     fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>);
 
     /// Softmax cross-entropy of `[n, 1, 1, classes]`.
-    fn cross_entropy(
-        &self,
-        logits: &Tensor,
-        labels: &Tensor,
-        target: LossTarget<'_>,
-        scratch: Scratch<'_>,
-    );
+    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>);
 
     /// Supervised contrastive loss of `[n, 1, 1, features]`.
     fn contrastive(

@@ -3,8 +3,8 @@
 use crate::backend::{Backend, Work};
 use crate::memory::{Block, Pool, Purpose, Usage};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad,
-    Window, norm, report,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    norm, report,
 };
 use crate::{DType, Element, Error, Result, Shape, Tensor};
 use std::sync::Arc;
@@ -23,69 +23,36 @@ struct Inner {
 
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Device")
-            .field("name", &self.0.name)
-            .finish()
+        f.debug_struct("Device").field("name", &self.0.name).finish()
     }
 }
 
 /// Checks one condition on arguments; the message is only built when it fails.
 fn ensure(holds: bool, operation: &'static str, message: impl FnOnce() -> String) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::Shape {
-            operation,
-            message: message(),
-        })
-    }
+    if holds { Ok(()) } else { Err(Error::Shape { operation, message: message() }) }
 }
 
 fn same_shape(operation: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
-    ensure(
-        a.shape() == b.shape() && a.dtype() == b.dtype(),
-        operation,
-        || {
-            format!(
-                "{:?} and {:?} must have the same extents",
-                a.shape().dims(),
-                b.shape().dims()
-            )
-        },
-    )
+    ensure(a.shape() == b.shape() && a.dtype() == b.dtype(), operation, || {
+        format!("{:?} and {:?} must have the same extents", a.shape().dims(), b.shape().dims())
+    })
 }
 
 fn f32_only(operation: &'static str, tensors: &[&Tensor]) -> Result<()> {
     let wrong = tensors.iter().find(|t| t.dtype() != DType::F32);
-    ensure(wrong.is_none(), operation, || {
-        format!("takes 32-bit floats, not {:?}", wrong.map(|t| t.dtype()))
-    })
+    ensure(wrong.is_none(), operation, || format!("takes 32-bit floats, not {:?}", wrong.map(|t| t.dtype())))
 }
 
 fn rows(operation: &'static str, t: &Tensor, rows: usize, channels: usize) -> Result<()> {
-    ensure(
-        t.shape().dims() == [rows, channels] && t.dtype() == DType::F32,
-        operation,
-        || {
-            format!(
-                "per-channel values of extents {:?}, need [{rows}, {channels}]",
-                t.shape().dims()
-            )
-        },
-    )
+    ensure(t.shape().dims() == [rows, channels] && t.dtype() == DType::F32, operation, || {
+        format!("per-channel values of extents {:?}, need [{rows}, {channels}]", t.shape().dims())
+    })
 }
 
 fn vector(operation: &'static str, t: &Tensor, channels: usize) -> Result<()> {
-    ensure(
-        t.shape().dims() == [channels] && t.dtype() == DType::F32,
-        operation,
-        || {
-            format!(
-                "a vector of extents {:?}, need [{channels}]",
-                t.shape().dims()
-            )
-        },
-    )
+    ensure(t.shape().dims() == [channels] && t.dtype() == DType::F32, operation, || {
+        format!("a vector of extents {:?}, need [{channels}]", t.shape().dims())
+    })
 }
 
 fn operand(operation: &'static str, x: &Operand<'_>) -> Result<()> {
@@ -98,9 +65,7 @@ fn operand(operation: &'static str, x: &Operand<'_>) -> Result<()> {
 
 fn norm_grad(operation: &'static str, x: &Operand<'_>, grad: &NormGrad<'_>) -> Result<()> {
     let c = x.tensor.nhwc()[3];
-    ensure(x.norm.is_some(), operation, || {
-        "sums for a normalisation that the operand does not have".into()
-    })?;
+    ensure(x.norm.is_some(), operation, || "sums for a normalisation that the operand does not have".into())?;
     rows(operation, grad.coefficients, norm::COEFFICIENTS, c)?;
     for t in [&grad.weight, &grad.bias].into_iter().flatten() {
         vector(operation, t, c)?;
@@ -110,9 +75,7 @@ fn norm_grad(operation: &'static str, x: &Operand<'_>, grad: &NormGrad<'_>) -> R
 
 fn outgoing(operation: &'static str, x: &Operand<'_>, out: &Outgoing<'_>) -> Result<()> {
     same_shape(operation, x.tensor, out.grad)?;
-    out.norm
-        .as_ref()
-        .map_or(Ok(()), |n| norm_grad(operation, x, n))
+    out.norm.as_ref().map_or(Ok(()), |n| norm_grad(operation, x, n))
 }
 
 impl Device {
@@ -122,11 +85,7 @@ impl Device {
     /// [`Error::Unavailable`] when the threads cannot be started.
     pub fn cpu(threads: Option<usize>) -> Result<Self> {
         let backend = crate::cpu::Cpu::new(threads)?;
-        Ok(Self::with_backend(
-            "cpu",
-            Pool::host("cpu"),
-            Box::new(backend),
-        ))
+        Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
     }
 
     /// The processor with a given instruction set, for tests and comparisons.
@@ -135,11 +94,7 @@ impl Device {
     /// [`Error::Unavailable`] when this machine does not have it.
     pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
         let backend = crate::cpu::Cpu::with_isa(threads, isa)?;
-        Ok(Self::with_backend(
-            "cpu",
-            Pool::host("cpu"),
-            Box::new(backend),
-        ))
+        Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
     }
 
     /// A device that computes nothing and counts every byte and operation as `cpu` would use them.
@@ -148,20 +103,11 @@ impl Device {
     /// [`Error::Unavailable`] as [`Device::cpu`].
     pub fn dry(threads: Option<usize>) -> Result<Self> {
         let backend = crate::dry::Dry::new(threads)?;
-        Ok(Self::with_backend(
-            "dry",
-            Pool::virtual_memory("dry"),
-            Box::new(backend),
-        ))
+        Ok(Self::with_backend("dry", Pool::virtual_memory("dry"), Box::new(backend)))
     }
 
     fn with_backend(name: &str, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
-        Device(Arc::new(Inner {
-            name: name.into(),
-            pool,
-            backend,
-            flops: AtomicU64::new(0),
-        }))
+        Device(Arc::new(Inner { name: name.into(), pool, backend, flops: AtomicU64::new(0) }))
     }
 
     /// `cpu` or `dry`.
@@ -246,29 +192,22 @@ impl Device {
     /// # Errors
     /// [`Error::Shape`].
     pub fn upload<T: Element>(&self, tensor: &mut Tensor, values: &[T]) -> Result<()> {
-        ensure(
-            tensor.len() == values.len() && tensor.dtype() == T::DTYPE,
-            "upload",
-            || {
-                format!(
-                    "{} values of {:?} for {:?} {:?}",
-                    values.len(),
-                    T::DTYPE,
-                    tensor.dtype(),
-                    tensor.shape().dims()
-                )
-            },
-        )?;
+        ensure(tensor.len() == values.len() && tensor.dtype() == T::DTYPE, "upload", || {
+            format!(
+                "{} values of {:?} for {:?} {:?}",
+                values.len(),
+                T::DTYPE,
+                tensor.dtype(),
+                tensor.shape().dims()
+            )
+        })?;
         // The match is on a constant; the casts are from a type to itself.
         match T::DTYPE {
             DType::F32 => self.0.backend.upload_f32(tensor, cast(values)),
             DType::U32 => self.0.backend.upload_u32(tensor, cast(values)),
             DType::U8 => self.0.backend.upload_u8(tensor, cast(values)),
             DType::F64 => {
-                return Err(Error::Shape {
-                    operation: "upload",
-                    message: "64-bit sums stay inside".into(),
-                });
+                return Err(Error::Shape { operation: "upload", message: "64-bit sums stay inside".into() });
             }
         }
         Ok(())
@@ -356,15 +295,9 @@ impl Device {
         }
         let (oh, ow) = (window.output(h), window.output(wd));
         let mut y = self.alloc([n, oh, ow, out], DType::F32, Purpose::Activations)?;
-        let mut scratch = self.scratch(&Work::Convolve {
-            x: input,
-            out,
-            window,
-        })?;
+        let mut scratch = self.scratch(&Work::Convolve { x: input, out, window })?;
         self.count(2 * n * oh * ow * out * c * window.kernel * window.kernel);
-        self.0
-            .backend
-            .convolve(window, x, w, bias, &mut y, norm_rows, scratch.bytes());
+        self.0.backend.convolve(window, x, w, bias, &mut y, norm_rows, scratch.bytes());
         Ok(y)
     }
 
@@ -380,29 +313,14 @@ impl Device {
         let input = x.tensor.nhwc();
         let out = w.shape().dims().first().copied().unwrap_or(0);
         let k = window.kernel;
-        ensure(
-            out > 0 && k > 0 && window.stride > 0 && w.len() == out * input[3] * k * k,
-            op,
-            || {
-                format!(
-                    "weights {:?} for {} channels and a {k}x{k} window",
-                    w.shape().dims(),
-                    input[3]
-                )
-            },
-        )?;
-        ensure(window.pad < k.max(1), op, || {
-            format!("a border of {} for a {k}x{k} window", window.pad)
+        ensure(out > 0 && k > 0 && window.stride > 0 && w.len() == out * input[3] * k * k, op, || {
+            format!("weights {:?} for {} channels and a {k}x{k} window", w.shape().dims(), input[3])
         })?;
+        ensure(window.pad < k.max(1), op, || format!("a border of {} for a {k}x{k} window", window.pad))?;
         ensure(
             !input.contains(&0) && window.output(input[1]) > 0 && window.output(input[2]) > 0,
             op,
-            || {
-                format!(
-                    "a {k}x{k} window does not fit into {}x{}",
-                    input[1], input[2]
-                )
-            },
+            || format!("a {k}x{k} window does not fit into {}x{}", input[1], input[2]),
         )?;
         Ok((input, out))
     }
@@ -424,17 +342,9 @@ impl Device {
         let (input, out) = self.check_convolution(OP, window, x, w)?;
         let [n, h, wd, c] = input;
         let (oh, ow) = (window.output(h), window.output(wd));
-        ensure(
-            dy.grad.nhwc() == [n, oh, ow, out] && dy.grad.dtype() == DType::F32,
-            OP,
-            || {
-                format!(
-                    "gradient {:?}, need {:?}",
-                    dy.grad.shape().dims(),
-                    [n, oh, ow, out]
-                )
-            },
-        )?;
+        ensure(dy.grad.nhwc() == [n, oh, ow, out] && dy.grad.dtype() == DType::F32, OP, || {
+            format!("gradient {:?}, need {:?}", dy.grad.shape().dims(), [n, oh, ow, out])
+        })?;
         if let Some((raw, coefficients)) = dy.norm {
             same_shape(OP, dy.grad, raw)?;
             rows(OP, coefficients, norm::COEFFICIENTS, out)?;
@@ -448,19 +358,11 @@ impl Device {
                 vector(OP, b, out)?;
             }
         }
-        let work = Work::ConvolveBackward {
-            x: input,
-            out,
-            window,
-            dx: dx.is_some(),
-            dw: dw.is_some(),
-        };
+        let work = Work::ConvolveBackward { x: input, out, window, dx: dx.is_some(), dw: dw.is_some() };
         let mut scratch = self.scratch(&work)?;
         let parts = usize::from(dx.is_some()) + usize::from(dw.is_some());
         self.count(2 * parts * n * oh * ow * out * c * window.kernel * window.kernel);
-        self.0
-            .backend
-            .convolve_backward(window, x, w, dy, dx, dw, scratch.bytes());
+        self.0.backend.convolve_backward(window, x, w, dy, dx, dw, scratch.bytes());
         Ok(())
     }
 
@@ -485,9 +387,7 @@ impl Device {
         for t in [weight, bias, running.0, running.1] {
             vector(OP, t, weight.len())?;
         }
-        self.0
-            .backend
-            .normalise_train(norm_rows, weight, bias, running, count, constants);
+        self.0.backend.normalise_train(norm_rows, weight, bias, running, count, constants);
         Ok(())
     }
 
@@ -508,9 +408,7 @@ impl Device {
         for t in [weight, bias, running.0, running.1] {
             vector(OP, t, weight.len())?;
         }
-        self.0
-            .backend
-            .normalise_eval(norm_rows, weight, bias, running, constants);
+        self.0.backend.normalise_eval(norm_rows, weight, bias, running, constants);
         Ok(())
     }
 
@@ -553,17 +451,10 @@ impl Device {
             operand(OP, x)?;
             same_shape(OP, grad, x.tensor)?;
             norm_grad(OP, x, g)?;
-            ensure(!x.relu, OP, || {
-                "a part was rectified before the join".into()
-            })?;
+            ensure(!x.relu, OP, || "a part was rectified before the join".into())?;
         }
-        let mut scratch = self.scratch(&Work::ChannelSums {
-            x: grad.nhwc(),
-            sums: 4,
-        })?;
-        self.0
-            .backend
-            .join_backward(grad, out, parts, scratch.bytes());
+        let mut scratch = self.scratch(&Work::ChannelSums { x: grad.nhwc(), sums: 4 })?;
+        self.0.backend.join_backward(grad, out, parts, scratch.bytes());
         Ok(())
     }
 
@@ -595,16 +486,9 @@ impl Device {
         outgoing(OP, x, &dx)?;
         f32_only(OP, &[dy])?;
         let need = check_pool(OP, window, x)?;
-        ensure(dy.nhwc() == need, OP, || {
-            format!("gradient {:?}, need {need:?}", dy.shape().dims())
-        })?;
-        let mut scratch = self.scratch(&Work::ChannelSums {
-            x: x.tensor.nhwc(),
-            sums: 2,
-        })?;
-        self.0
-            .backend
-            .max_pool_backward(window, x, dy, dx, scratch.bytes());
+        ensure(dy.nhwc() == need, OP, || format!("gradient {:?}, need {need:?}", dy.shape().dims()))?;
+        let mut scratch = self.scratch(&Work::ChannelSums { x: x.tensor.nhwc(), sums: 2 })?;
+        self.0.backend.max_pool_backward(window, x, dy, dx, scratch.bytes());
         Ok(())
     }
 
@@ -615,11 +499,7 @@ impl Device {
     pub fn average_pool(&self, x: &Operand<'_>, height: usize, width: usize) -> Result<Tensor> {
         operand("average_pool", x)?;
         let [n, _, _, c] = x.tensor.nhwc();
-        ensure(
-            height > 0 && width > 0 && !x.tensor.is_empty(),
-            "average_pool",
-            || "nothing to pool".into(),
-        )?;
+        ensure(height > 0 && width > 0 && !x.tensor.is_empty(), "average_pool", || "nothing to pool".into())?;
         let mut y = self.alloc([n, height, width, c], DType::F32, Purpose::Activations)?;
         self.0.backend.average_pool(x, &mut y);
         Ok(y)
@@ -629,21 +509,11 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfMemory`].
-    pub fn average_pool_backward(
-        &self,
-        x: &Operand<'_>,
-        dy: &Tensor,
-        dx: Outgoing<'_>,
-    ) -> Result<()> {
+    pub fn average_pool_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>) -> Result<()> {
         const OP: &str = "average_pool_backward";
         self.check_resampled(OP, x, dy, &dx)?;
-        let mut scratch = self.scratch(&Work::ChannelSums {
-            x: x.tensor.nhwc(),
-            sums: 2,
-        })?;
-        self.0
-            .backend
-            .average_pool_backward(x, dy, dx, scratch.bytes());
+        let mut scratch = self.scratch(&Work::ChannelSums { x: x.tensor.nhwc(), sums: 2 })?;
+        self.0.backend.average_pool_backward(x, dy, dx, scratch.bytes());
         Ok(())
     }
 
@@ -654,11 +524,7 @@ impl Device {
     pub fn resize(&self, x: &Operand<'_>, height: usize, width: usize) -> Result<Tensor> {
         operand("resize", x)?;
         let [n, _, _, c] = x.tensor.nhwc();
-        ensure(
-            height > 0 && width > 0 && !x.tensor.is_empty(),
-            "resize",
-            || "nothing to resize".into(),
-        )?;
+        ensure(height > 0 && width > 0 && !x.tensor.is_empty(), "resize", || "nothing to resize".into())?;
         let mut y = self.alloc([n, height, width, c], DType::F32, Purpose::Activations)?;
         self.0.backend.resize(x, &mut y);
         Ok(y)
@@ -671,10 +537,7 @@ impl Device {
     pub fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>) -> Result<()> {
         const OP: &str = "resize_backward";
         self.check_resampled(OP, x, dy, &dx)?;
-        let mut scratch = self.scratch(&Work::ChannelSums {
-            x: x.tensor.nhwc(),
-            sums: 2,
-        })?;
+        let mut scratch = self.scratch(&Work::ChannelSums { x: x.tensor.nhwc(), sums: 2 })?;
         self.0.backend.resize_backward(x, dy, dx, scratch.bytes());
         Ok(())
     }
@@ -690,12 +553,8 @@ impl Device {
         outgoing(op, x, dx)?;
         f32_only(op, &[dy])?;
         let ([n, _, _, c], [m, h, w, d]) = (x.tensor.nhwc(), dy.nhwc());
-        ensure(n == m && c == d && h > 0 && w > 0, op, || {
-            format!(
-                "gradient {:?} for an input of {:?}",
-                dy.shape().dims(),
-                x.tensor.shape().dims()
-            )
+        ensure(n == m && c == d && h > 0 && w > 0 && !x.tensor.is_empty(), op, || {
+            format!("gradient {:?} for an input of {:?}", dy.shape().dims(), x.tensor.shape().dims())
         })
     }
 
@@ -706,18 +565,11 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfMemory`].
-    pub fn cross_entropy(
-        &self,
-        logits: &Tensor,
-        labels: &Tensor,
-        target: LossTarget<'_>,
-    ) -> Result<()> {
+    pub fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>) -> Result<()> {
         const OP: &str = "cross_entropy";
         let n = check_loss(OP, logits, Some(labels), &target)?;
         let mut scratch = self.scratch(&Work::PerSample { n, each: 2 })?;
-        self.0
-            .backend
-            .cross_entropy(logits, labels, target, scratch.bytes());
+        self.0.backend.cross_entropy(logits, labels, target, scratch.bytes());
         Ok(())
     }
 
@@ -736,9 +588,7 @@ impl Device {
         let n = check_loss(OP, features, Some(labels), &target)?;
         let each = n + 2 * features.nhwc()[3] + 4;
         let mut scratch = self.scratch(&Work::PerSample { n, each })?;
-        self.0
-            .backend
-            .contrastive(features, labels, temperature, target, scratch.bytes());
+        self.0.backend.contrastive(features, labels, temperature, target, scratch.bytes());
         Ok(())
     }
 
@@ -757,13 +607,9 @@ impl Device {
         const OP: &str = "reconstruction";
         let n = check_loss(OP, raw, None, &target)?;
         same_shape(OP, raw, images)?;
-        ensure(raw.nhwc()[3] == 3, OP, || {
-            format!("{} channels, need 3", raw.nhwc()[3])
-        })?;
+        ensure(raw.nhwc()[3] == 3, OP, || format!("{} channels, need 3", raw.nhwc()[3]))?;
         let mut scratch = self.scratch(&Work::PerSample { n, each: 1 })?;
-        self.0
-            .backend
-            .reconstruction(raw, images, scale, target, scratch.bytes());
+        self.0.backend.reconstruction(raw, images, scale, target, scratch.bytes());
         Ok(())
     }
 
@@ -802,23 +648,12 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn images_from_bytes(
-        &self,
-        bytes: &Tensor,
-        scale: PixelScale,
-        images: &mut Tensor,
-    ) -> Result<()> {
+    pub fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) -> Result<()> {
         const OP: &str = "images_from_bytes";
         f32_only(OP, &[images])?;
-        let fits =
-            bytes.dtype() == DType::U8 && bytes.shape() == images.shape() && images.nhwc()[3] == 3;
+        let fits = bytes.dtype() == DType::U8 && bytes.shape() == images.shape() && images.nhwc()[3] == 3;
         ensure(fits, OP, || {
-            format!(
-                "{:?} {:?} for images {:?}",
-                bytes.dtype(),
-                bytes.shape().dims(),
-                images.shape().dims()
-            )
+            format!("{:?} {:?} for images {:?}", bytes.dtype(), bytes.shape().dims(), images.shape().dims())
         })?;
         self.0.backend.images_from_bytes(bytes, scale, images);
         Ok(())
@@ -827,11 +662,9 @@ impl Device {
 
 fn check_pool(op: &'static str, window: Window, x: &Operand<'_>) -> Result<[usize; 4]> {
     let [n, h, w, c] = x.tensor.nhwc();
-    let fits = window.kernel > 0 && 2 * window.pad <= window.kernel && !x.tensor.is_empty();
+    let fits = window.kernel > 0 && window.pad <= window.kernel / 2 && !x.tensor.is_empty();
     let (oh, ow) = (window.output(h), window.output(w));
-    ensure(fits && oh > 0 && ow > 0, op, || {
-        format!("a window of {window:?} does not fit into {h}x{w}")
-    })?;
+    ensure(fits && oh > 0 && ow > 0, op, || format!("a window of {window:?} does not fit into {h}x{w}"))?;
     Ok([n, oh, ow, c])
 }
 
@@ -845,21 +678,17 @@ fn check_loss(
     let [n, h, w, _] = x.nhwc();
     ensure(!x.is_empty(), op, || "an empty batch".into())?;
     if let Some(labels) = labels {
-        ensure(
-            labels.dtype() == DType::U32 && labels.len() == n && h == 1 && w == 1,
-            op,
-            || format!("{} labels for {:?}", labels.len(), x.shape().dims()),
-        )?;
+        ensure(labels.dtype() == DType::U32 && labels.len() == n && h == 1 && w == 1, op, || {
+            format!("{} labels for {:?}", labels.len(), x.shape().dims())
+        })?;
     }
     if let Some(g) = &target.grad {
         same_shape(op, x, g)?;
     }
     let table = target.values.shape();
-    ensure(
-        matches!(table.dims(), [r, report::COLUMNS] if target.row < *r),
-        op,
-        || format!("row {} of a loss table {:?}", target.row, table.dims()),
-    )?;
+    ensure(matches!(table.dims(), [r, report::COLUMNS] if target.row < *r), op, || {
+        format!("row {} of a loss table {:?}", target.row, table.dims())
+    })?;
     Ok(n)
 }
 

@@ -3,8 +3,7 @@
 use crate::backend::{Backend, Scratch, Work};
 use crate::cpu::Cpu;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad,
-    Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
 };
 use crate::{Result, Tensor};
 
@@ -15,9 +14,7 @@ pub(crate) struct Dry {
 
 impl Dry {
     pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
-        Ok(Dry {
-            model: Cpu::without_threads(threads),
-        })
+        Ok(Dry { model: Cpu::without_threads(threads) })
     }
 }
 
@@ -88,15 +85,7 @@ impl Backend for Dry {
 
     fn max_pool(&self, _: Window, _: &Operand<'_>, _: &mut Tensor) {}
 
-    fn max_pool_backward(
-        &self,
-        _: Window,
-        _: &Operand<'_>,
-        _: &Tensor,
-        _: Outgoing<'_>,
-        _: Scratch<'_>,
-    ) {
-    }
+    fn max_pool_backward(&self, _: Window, _: &Operand<'_>, _: &Tensor, _: Outgoing<'_>, _: Scratch<'_>) {}
 
     fn average_pool(&self, _: &Operand<'_>, _: &mut Tensor) {}
 
@@ -110,15 +99,7 @@ impl Backend for Dry {
 
     fn contrastive(&self, _: &Tensor, _: &Tensor, _: f32, _: LossTarget<'_>, _: Scratch<'_>) {}
 
-    fn reconstruction(
-        &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: PixelScale,
-        _: LossTarget<'_>,
-        _: Scratch<'_>,
-    ) {
-    }
+    fn reconstruction(&self, _: &Tensor, _: &Tensor, _: PixelScale, _: LossTarget<'_>, _: Scratch<'_>) {}
 
     fn sgd(&self, _: &mut Tensor, _: &Tensor, _: &mut Tensor, _: Sgd) {}
 

@@ -39,11 +39,7 @@ pub struct Operand<'a> {
 impl<'a> Operand<'a> {
     /// The tensor as it is.
     pub fn plain(tensor: &'a Tensor) -> Self {
-        Operand {
-            tensor,
-            norm: None,
-            relu: false,
-        }
+        Operand { tensor, norm: None, relu: false }
     }
 }
 
@@ -73,7 +69,8 @@ pub struct NormGrad<'a> {
 pub struct Outgoing<'a> {
     /// Shape of the operand's tensor.
     pub grad: &'a mut Tensor,
-    /// Whether to add to what is there.
+    /// Whether to add to what is there. The operand's rectifier and the sums of its normalisation then apply to
+    /// the total, so that the last of several readers of a value finishes its gradient.
     pub accumulate: bool,
     /// Sums for the operand's normalisation; needs the operand to have one.
     pub norm: Option<NormGrad<'a>>,
@@ -102,16 +99,13 @@ pub struct Window {
 impl Window {
     /// A window that keeps (stride 1) or divides (stride 2…) the size: border (kernel - 1) / 2.
     pub fn same(kernel: usize, stride: usize) -> Self {
-        Window {
-            kernel,
-            stride,
-            pad: (kernel - 1) / 2,
-        }
+        Window { kernel, stride, pad: (kernel - 1) / 2 }
     }
 
     /// Extent of the output for an input extent; 0 when the window does not fit.
     pub fn output(&self, input: usize) -> usize {
-        match (input + 2 * self.pad).checked_sub(self.kernel) {
+        let padded = self.pad.checked_mul(2).and_then(|p| p.checked_add(input));
+        match padded.and_then(|p| p.checked_sub(self.kernel)) {
             Some(room) if self.stride > 0 => room / self.stride + 1,
             _ => 0,
         }
@@ -130,10 +124,7 @@ pub struct NormConstants {
 impl Default for NormConstants {
     /// PyTorch's: 1e-5 and 0.1.
     fn default() -> Self {
-        NormConstants {
-            eps: 1e-5,
-            momentum: 0.1,
-        }
+        NormConstants { eps: 1e-5, momentum: 0.1 }
     }
 }
 

@@ -63,10 +63,7 @@ impl<const N: usize> From<[usize; N]> for Shape {
         const { assert!(N <= 4) };
         let mut d = [1; 4];
         d[..N].copy_from_slice(&dims);
-        Shape {
-            dims: d,
-            rank: N as u8,
-        }
+        Shape { dims: d, rank: N as u8 }
     }
 }
 
@@ -80,11 +77,7 @@ pub struct Tensor {
 
 impl Tensor {
     pub(crate) fn new(shape: Shape, dtype: DType, block: Block) -> Self {
-        Tensor {
-            shape,
-            dtype,
-            block,
-        }
+        Tensor { shape, dtype, block }
     }
 
     /// The extents.

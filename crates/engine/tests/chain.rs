@@ -10,26 +10,10 @@ use mlaan_engine::ops::NormConstants;
 use mlaan_engine::scalar::{self, Extents, NormSums, Normalisation, Statistics};
 
 const NETWORKS: [Network; 4] = [
-    Network {
-        images: [4, 9, 8, 3],
-        channels: [8, 16],
-        classes: 10,
-    },
-    Network {
-        images: [3, 7, 11, 3],
-        channels: [5, 17],
-        classes: 3,
-    },
-    Network {
-        images: [2, 12, 12, 3],
-        channels: [33, 70],
-        classes: 100,
-    },
-    Network {
-        images: [9, 5, 5, 3],
-        channels: [1, 2],
-        classes: 2,
-    },
+    Network { images: [4, 9, 8, 3], channels: [8, 16], classes: 10 },
+    Network { images: [3, 7, 11, 3], channels: [5, 17], classes: 3 },
+    Network { images: [2, 12, 12, 3], channels: [33, 70], classes: 100 },
+    Network { images: [9, 5, 5, 3], channels: [1, 2], classes: 2 },
 ];
 
 /// A convolution with its normalisation in f64: what the forward pass leaves.
@@ -55,13 +39,7 @@ impl<'a> Layer<'a> {
         let batch = scalar::mean_and_variance(&y, out);
         let [weight, bias] = &values.norms[i];
         let norm = Normalisation::new(&batch, &wide(weight), &wide(bias), NormConstants::default());
-        Layer {
-            x,
-            extents,
-            y,
-            norm,
-            batch,
-        }
+        Layer { x, extents, y, norm, batch }
     }
 
     fn backward(&self, i: usize, network: &Network, dy: &[f64]) -> LayerGrad {
@@ -69,27 +47,14 @@ impl<'a> Layer<'a> {
         let weights = wide(&network.values().weights[i]);
         let out = self.norm.scale.len();
         let grad = scalar::convolve_backward(self.x, self.extents, &weights, out, &dz, WINDOWS[i]);
-        LayerGrad {
-            x: grad.x,
-            weight: grad.weight,
-            sums: self.norm.sums(&self.y, dy),
-        }
+        LayerGrad { x: grad.x, weight: grad.weight, sums: self.norm.sums(&self.y, dy) }
     }
 
     fn expected(&self, name: &str, grad: &LayerGrad) -> Vec<Expected> {
         let channels = self.norm.scale.len();
-        let old = Statistics {
-            mean: vec![0.0; channels],
-            variance: vec![1.0; channels],
-        };
-        let new = scalar::running(
-            &old,
-            &self.batch,
-            self.y.len() / channels,
-            NormConstants::default(),
-        );
-        let gradient =
-            |what: &str, v: &[f64]| Expected::new(&format!("{name} {what}"), v.to_vec(), GRADIENT);
+        let old = Statistics { mean: vec![0.0; channels], variance: vec![1.0; channels] };
+        let new = scalar::running(&old, &self.batch, self.y.len() / channels, NormConstants::default());
+        let gradient = |what: &str, v: &[f64]| Expected::new(&format!("{name} {what}"), v.to_vec(), GRADIENT);
         vec![
             gradient("weight", &grad.weight),
             gradient("norm weight", &grad.sums.weight),
@@ -108,11 +73,7 @@ fn expect(network: &Network) -> Vec<Expected> {
     let a = scalar::load(&stem.y, Some(&stem.norm), true);
     let body = Layer::forward(1, network, &a, [n, h, w, middle]);
     let shortcut = Layer::forward(2, network, &a, [n, h, w, middle]);
-    let out = scalar::join(
-        &body.norm.apply(&body.y),
-        Some(&shortcut.norm.apply(&shortcut.y)),
-        true,
-    );
+    let out = scalar::join(&body.norm.apply(&body.y), Some(&shortcut.norm.apply(&shortcut.y)), true);
     let extents = [n, WINDOWS[1].output(h), WINDOWS[1].output(w), last];
     let pooled = scalar::average_pool(&out, extents, 1, 1);
     let (classifier, bias) = (wide(&values.weights[3]), wide(&values.bias));
@@ -121,18 +82,12 @@ fn expect(network: &Network) -> Vec<Expected> {
     let loss = scalar::cross_entropy(&logits, &values.labels);
 
     let dlogits: Vec<f64> = loss.grad.iter().map(|g| g * f64::from(WEIGHT)).collect();
-    let of_classifier =
-        scalar::convolve_backward(&pooled, flat, &classifier, classes, &dlogits, WINDOWS[3]);
+    let of_classifier = scalar::convolve_backward(&pooled, flat, &classifier, classes, &dlogits, WINDOWS[3]);
     let dout = scalar::average_pool_backward(&of_classifier.x, extents, 1, 1);
     let dsum = scalar::join_backward(&dout, &out);
     let of_body = body.backward(1, network, &dsum);
     let of_shortcut = shortcut.backward(2, network, &dsum);
-    let da: Vec<f64> = of_body
-        .x
-        .iter()
-        .zip(&of_shortcut.x)
-        .map(|(a, b)| a + b)
-        .collect();
+    let da: Vec<f64> = of_body.x.iter().zip(&of_shortcut.x).map(|(a, b)| a + b).collect();
     let dstem = scalar::load_backward(&stem.y, Some(&stem.norm), true, &da);
     let of_stem = stem.backward(0, network, &dstem);
 
@@ -140,22 +95,9 @@ fn expect(network: &Network) -> Vec<Expected> {
         Expected::new("loss", vec![loss.value, loss.wrong as f64], FORWARD),
         Expected::new("logits", logits, FORWARD),
     ];
-    let layers = [
-        (&stem, &of_stem),
-        (&body, &of_body),
-        (&shortcut, &of_shortcut),
-    ];
-    expected.extend(
-        layers
-            .iter()
-            .zip(LAYERS)
-            .flat_map(|((layer, grad), name)| layer.expected(name, grad)),
-    );
-    let rest = [
-        ("images", of_stem.x),
-        ("classifier", of_classifier.weight),
-        ("bias", of_classifier.bias),
-    ];
+    let layers = [(&stem, &of_stem), (&body, &of_body), (&shortcut, &of_shortcut)];
+    expected.extend(layers.iter().zip(LAYERS).flat_map(|((layer, grad), name)| layer.expected(name, grad)));
+    let rest = [("images", of_stem.x), ("classifier", of_classifier.weight), ("bias", of_classifier.bias)];
     expected.extend(rest.map(|(name, values)| Expected::new(name, values, GRADIENT)));
     expected
 }

@@ -16,35 +16,24 @@ fn compare(what: &str, run: impl Fn(&Device)) {
         run(&dry);
         let plan: Usage = dry.usage();
         let cpu = Device::cpu(Some(threads)).unwrap();
-        cpu.pool().reserve(plan.footprint).unwrap();
+        cpu.pool().reserve(plan.held).unwrap();
         run(&cpu);
         assert_eq!(cpu.usage(), plan, "{what}, {threads} threads");
         assert_eq!(cpu.flops(), dry.flops(), "{what}, {threads} threads");
         let unplanned = Device::cpu(Some(threads)).unwrap();
         run(&unplanned);
-        let usage = Usage {
-            footprint: plan.footprint,
-            ..unplanned.usage()
-        };
+        let usage = Usage { held: plan.held, footprint: plan.footprint, ..unplanned.usage() };
         assert_eq!(usage, plan, "{what}, {threads} threads, nothing reserved");
     }
 }
 
 #[test]
 fn steps_of_networks() {
-    for (images, channels, classes) in [
-        ([4, 9, 8, 3], [8, 16], 10),
-        ([16, 32, 32, 3], [17, 70], 100),
-        ([1, 1, 1, 3], [1, 1], 2),
-    ] {
-        let network = Network {
-            images,
-            channels,
-            classes,
-        };
-        compare(&format!("{network:?}"), |device| {
-            drop((step(device, &network), step(device, &network)))
-        });
+    for (images, channels, classes) in
+        [([4, 9, 8, 3], [8, 16], 10), ([16, 32, 32, 3], [17, 70], 100), ([1, 1, 1, 3], [1, 1], 2)]
+    {
+        let network = Network { images, channels, classes };
+        compare(&format!("{network:?}"), |device| drop((step(device, &network), step(device, &network))));
     }
 }
 
@@ -53,42 +42,22 @@ fn convolution(device: &Device, x: [usize; 4], out: usize, window: Window) {
     let input = Input::random(&mut Random::new(1), x, true, true).upload(device);
     let shape = [out, x[3], window.kernel, window.kernel];
     let w = device.full(shape, 0.1, Purpose::Parameters).unwrap();
-    let y = device
-        .convolve(window, &input.operand(), &w, None, None)
-        .unwrap();
+    let y = device.convolve(window, &input.operand(), &w, None, None).unwrap();
     let (mut dx, mut dw) = (target(device, x), target(device, shape));
     let mut sums = Sums::new(device, x[3]);
-    let dx = Outgoing {
-        grad: &mut dx,
-        accumulate: false,
-        norm: Some(sums.grad()),
-    };
-    let dw = WeightGrad {
-        weight: &mut dw,
-        bias: None,
-    };
-    let dy = Incoming {
-        grad: &y,
-        norm: None,
-    };
-    device
-        .convolve_backward(window, &input.operand(), &w, &dy, None, Some(dw))
-        .unwrap();
-    device
-        .convolve_backward(window, &input.operand(), &w, &dy, Some(dx), None)
-        .unwrap();
+    let dx = Outgoing { grad: &mut dx, accumulate: false, norm: Some(sums.grad()) };
+    let dw = WeightGrad { weight: &mut dw, bias: None };
+    let dy = Incoming { grad: &y, norm: None };
+    device.convolve_backward(window, &input.operand(), &w, &dy, None, Some(dw)).unwrap();
+    device.convolve_backward(window, &input.operand(), &w, &dy, Some(dx), None).unwrap();
 }
 
 #[test]
 fn convolutions() {
-    for (x, out, kernel, stride) in [
-        ([9, 15, 16, 23], 33, 3, 1),
-        ([2, 33, 33, 3], 12, 7, 2),
-        ([3, 1, 1, 70], 10, 1, 1),
-    ] {
-        compare("convolution", |device| {
-            convolution(device, x, out, Window::same(kernel, stride))
-        });
+    for (x, out, kernel, stride) in
+        [([9, 15, 16, 23], 33, 3, 1), ([2, 33, 33, 3], 12, 7, 2), ([3, 1, 1, 70], 10, 1, 1)]
+    {
+        compare("convolution", |device| convolution(device, x, out, Window::same(kernel, stride)));
     }
 }
 
@@ -99,90 +68,41 @@ fn resampling(device: &Device) {
     let mut dx = target(device, x.tensor.shape());
     let mut sums = Sums::new(device, 17);
     let y = device.max_pool(window, &x.operand()).unwrap();
-    let out = Outgoing {
-        grad: &mut dx,
-        accumulate: false,
-        norm: Some(sums.grad()),
-    };
-    device
-        .max_pool_backward(window, &x.operand(), &y, out)
-        .unwrap();
+    let out = Outgoing { grad: &mut dx, accumulate: false, norm: Some(sums.grad()) };
+    device.max_pool_backward(window, &x.operand(), &y, out).unwrap();
     let y = device.average_pool(&x.operand(), 3, 2).unwrap();
-    let out = Outgoing {
-        grad: &mut dx,
-        accumulate: true,
-        norm: Some(sums.grad()),
-    };
+    let out = Outgoing { grad: &mut dx, accumulate: true, norm: Some(sums.grad()) };
     device.average_pool_backward(&x.operand(), &y, out).unwrap();
     let y = device.resize(&x.operand(), 20, 20).unwrap();
-    let out = Outgoing {
-        grad: &mut dx,
-        accumulate: true,
-        norm: Some(sums.grad()),
-    };
+    let out = Outgoing { grad: &mut dx, accumulate: true, norm: Some(sums.grad()) };
     device.resize_backward(&x.operand(), &y, out).unwrap();
     let joined = device.join(&x.operand(), None, true).unwrap();
     device.add(&mut dx, &joined).unwrap();
-    device
-        .join_backward(&mut dx, Some(&joined), [None, None])
-        .unwrap();
+    device.join_backward(&mut dx, Some(&joined), [None, None]).unwrap();
 }
 
 /// Every loss, and what moves parameters.
 fn losses_and_updates(device: &Device) {
-    let scale = PixelScale {
-        mean: [0.5; 3],
-        std: [0.25; 3],
-    };
-    let mut bytes = device
-        .alloc([7, 5, 5, 3], DType::U8, Purpose::Data)
-        .unwrap();
+    let scale = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
+    let mut bytes = device.alloc([7, 5, 5, 3], DType::U8, Purpose::Data).unwrap();
     device.upload(&mut bytes, &[100u8; 525]).unwrap();
     let mut images = target(device, [7, 5, 5, 3]);
-    device
-        .images_from_bytes(&bytes, scale, &mut images)
-        .unwrap();
-    let raw = device
-        .full([7, 5, 5, 3], 0.5, Purpose::Activations)
-        .unwrap();
+    device.images_from_bytes(&bytes, scale, &mut images).unwrap();
+    let raw = device.full([7, 5, 5, 3], 0.5, Purpose::Activations).unwrap();
     let features = tensor(device, [7, 1, 1, 10], &Random::new(3).floats(70));
     let classes = labels(device, &[0, 1, 2, 0, 1, 2, 3]);
     let (mut values, mut grad) = (target(device, [3, 2]), target(device, [7, 1, 1, 10]));
-    let into = LossTarget {
-        weight: 1.0,
-        grad: Some(&mut grad),
-        values: &mut values,
-        row: 0,
-    };
+    let into = LossTarget { weight: 1.0, grad: Some(&mut grad), values: &mut values, row: 0 };
     device.cross_entropy(&features, &classes, into).unwrap();
-    let into = LossTarget {
-        weight: 1.0,
-        grad: Some(&mut grad),
-        values: &mut values,
-        row: 1,
-    };
+    let into = LossTarget { weight: 1.0, grad: Some(&mut grad), values: &mut values, row: 1 };
     device.contrastive(&features, &classes, 0.07, into).unwrap();
-    let into = LossTarget {
-        weight: 1.0,
-        grad: None,
-        values: &mut values,
-        row: 2,
-    };
+    let into = LossTarget { weight: 1.0, grad: None, values: &mut values, row: 2 };
     device.reconstruction(&raw, &images, scale, into).unwrap();
-    let options = Sgd {
-        lr: 0.1,
-        momentum: 0.9,
-        weight_decay: 1e-4,
-        nesterov: true,
-    };
+    let options = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 1e-4, nesterov: true };
     let mut velocity = device.full([7, 1, 1, 10], 0.0, Purpose::Optimiser).unwrap();
-    let mut parameter = device
-        .full([7, 1, 1, 10], 0.0, Purpose::Parameters)
-        .unwrap();
+    let mut parameter = device.full([7, 1, 1, 10], 0.0, Purpose::Parameters).unwrap();
     device.copy(&mut parameter, &features).unwrap();
-    device
-        .sgd(&mut parameter, &grad, &mut velocity, options)
-        .unwrap();
+    device.sgd(&mut parameter, &grad, &mut velocity, options).unwrap();
     device.ema(&mut parameter, &features, 0.9).unwrap();
 }
 
@@ -196,9 +116,7 @@ fn everything_else() {
 fn nothing_is_behind_a_dry_tensor() {
     let dry = Device::dry(Some(2)).unwrap();
     assert!(!dry.computes());
-    let vast = dry
-        .full([1 << 20, 1 << 10, 1 << 10], 1.0, Purpose::Activations)
-        .unwrap();
+    let vast = dry.full([1 << 20, 1 << 10, 1 << 10], 1.0, Purpose::Activations).unwrap();
     assert_eq!(dry.usage().current, 1 << 42);
     drop(vast);
     assert_eq!((dry.usage().current, dry.usage().peak), (0, 1 << 42));

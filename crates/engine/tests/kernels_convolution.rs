@@ -8,9 +8,7 @@ use common::convolution::{Case, backward, expect_backward, expect_forward, forwa
 use common::random::Random;
 use mlaan_engine::ops::Window;
 
-const CHANNELS: [usize; 19] = [
-    1, 2, 3, 4, 5, 8, 10, 12, 15, 16, 17, 23, 24, 31, 32, 33, 48, 64, 70,
-];
+const CHANNELS: [usize; 19] = [1, 2, 3, 4, 5, 8, 10, 12, 15, 16, 17, 23, 24, 31, 32, 33, 48, 64, 70];
 
 /// A shape that fits a budget of work.
 fn random_shape(random: &mut Random, budget: usize) -> Case {
@@ -21,11 +19,7 @@ fn random_shape(random: &mut Random, budget: usize) -> Case {
         let case = Case {
             x: [1 + random.below(9), h, w, random.pick(&CHANNELS)],
             out: random.pick(&CHANNELS),
-            window: Window {
-                kernel,
-                stride: 1 + random.below(3),
-                pad,
-            },
+            window: Window { kernel, stride: 1 + random.below(3), pad },
             load: (random.one_in(2), random.one_in(2)),
             bias: random.one_in(2),
             norm: random.one_in(2),
@@ -41,43 +35,20 @@ fn random_shape(random: &mut Random, budget: usize) -> Case {
 /// With the gradients of input and parameters, of one of them only, accumulating, with sums.
 fn random_case(random: &mut Random, budget: usize) -> Case {
     let case = random_shape(random, budget);
-    let wanted = Wanted {
-        accumulate: random.one_in(3),
-        sums: case.load.0 && !random.one_in(3),
-    };
+    let wanted = Wanted { accumulate: random.one_in(3), sums: case.load.0 && !random.one_in(3) };
     let parts = random.below(5);
-    Case {
-        dx: (parts != 0).then_some(wanted),
-        dw: parts != 1,
-        ..case
-    }
+    Case { dx: (parts != 0).then_some(wanted), dw: parts != 1, ..case }
 }
 
 /// Everything at once, at a given shape.
 fn full(x: [usize; 4], out: usize, window: Window) -> Case {
-    let dx = Some(Wanted {
-        accumulate: false,
-        sums: true,
-    });
-    Case {
-        x,
-        out,
-        window,
-        load: (true, true),
-        bias: true,
-        norm: true,
-        dx,
-        dw: true,
-    }
+    let dx = Some(Wanted { accumulate: false, sums: true });
+    Case { x, out, window, load: (true, true), bias: true, norm: true, dx, dw: true }
 }
 
 /// The shapes of networks, and those at the edges of blocking.
 fn chosen() -> Vec<Case> {
-    let w = |kernel, stride, pad| Window {
-        kernel,
-        stride,
-        pad,
-    };
+    let w = |kernel, stride, pad| Window { kernel, stride, pad };
     let mut cases = vec![
         full([2, 32, 32, 3], 16, w(3, 1, 1)),
         full([1, 33, 31, 3], 12, w(7, 2, 3)),
@@ -98,28 +69,11 @@ fn chosen() -> Vec<Case> {
         full([1, 9, 9, 4], 4, w(2, 3, 0)),
         full([1, 12, 12, 33], 31, w(1, 3, 0)),
     ];
-    let plain: Vec<Case> = cases
-        .iter()
-        .map(|c| Case {
-            load: (false, false),
-            dx: None,
-            ..*c
-        })
-        .collect();
-    let sumless = Some(Wanted {
-        accumulate: true,
-        sums: false,
-    });
+    let plain: Vec<Case> = cases.iter().map(|c| Case { load: (false, false), dx: None, ..*c }).collect();
+    let sumless = Some(Wanted { accumulate: true, sums: false });
     let bare: Vec<Case> = cases
         .iter()
-        .map(|c| Case {
-            load: (false, true),
-            bias: false,
-            norm: false,
-            dx: sumless,
-            dw: false,
-            ..*c
-        })
+        .map(|c| Case { load: (false, true), bias: false, norm: false, dx: sumless, dw: false, ..*c })
         .collect();
     cases.extend(plain);
     cases.extend(bare);
@@ -139,32 +93,24 @@ fn backward_at_chosen_shapes() {
 #[test]
 fn forward_over_a_sweep_of_shapes() {
     let mut random = Random::new(11);
-    let cases: Vec<Case> = (0..300)
-        .map(|i| random_shape(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 }))
-        .collect();
+    let cases: Vec<Case> =
+        (0..300).map(|i| random_shape(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 })).collect();
     check(&cases, forward, expect_forward);
 }
 
 #[test]
 fn backward_over_a_sweep_of_shapes() {
     let mut random = Random::new(12);
-    let cases: Vec<Case> = (0..300)
-        .map(|i| random_case(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 }))
-        .collect();
+    let cases: Vec<Case> =
+        (0..300).map(|i| random_case(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 })).collect();
     check(&cases, backward, expect_backward);
 }
 
 #[test]
 fn every_pair_of_channel_counts_around_a_vector() {
     let counts = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33];
-    let pairs = counts
-        .iter()
-        .flat_map(|&c| counts.iter().map(move |&o| (c, o)));
-    let window = Window {
-        kernel: 3,
-        stride: 1,
-        pad: 1,
-    };
+    let pairs = counts.iter().flat_map(|&c| counts.iter().map(move |&o| (c, o)));
+    let window = Window { kernel: 3, stride: 1, pad: 1 };
     let cases: Vec<Case> = pairs.map(|(c, o)| full([1, 5, 4, c], o, window)).collect();
     check(&cases, forward, expect_forward);
     check(&cases, backward, expect_backward);

@@ -10,10 +10,7 @@ use mlaan_engine::Device;
 use mlaan_engine::ops::{LossTarget, PixelScale};
 use mlaan_engine::scalar::{self, Loss};
 
-const SCALE: PixelScale = PixelScale {
-    mean: [0.4914, 0.4822, 0.4465],
-    std: [0.2471, 0.2435, 0.2616],
-};
+const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -47,8 +44,7 @@ impl Case {
         let x = random.floats(n).iter().map(|v| v * self.size).collect();
         let labels = (0..self.x[0]).map(|_| random.below(self.classes)).collect();
         // Normalised images: pixels of [0, 1].
-        let pixel =
-            |(i, v): (usize, &f32)| ((v + 1.0) / 2.0 - SCALE.mean[i % 3]) / SCALE.std[i % 3];
+        let pixel = |(i, v): (usize, &f32)| ((v + 1.0) / 2.0 - SCALE.mean[i % 3]) / SCALE.std[i % 3];
         let images = random.floats(n).iter().enumerate().map(pixel).collect();
         (x, labels, images)
     }
@@ -78,11 +74,8 @@ fn run(device: &Device, case: &Case) -> Results {
         _ => vec![values[2 * ROW + 1]],
     };
     let others = [&values[..2 * ROW], &values[2 * ROW + 2..]].concat();
-    let mut results: Results = vec![
-        ("loss".into(), vec![values[2 * ROW]]),
-        ("wrong".into(), wrong),
-        ("other rows".into(), others),
-    ];
+    let mut results: Results =
+        vec![("loss".into(), vec![values[2 * ROW]]), ("wrong".into(), wrong), ("other rows".into(), others)];
     if case.grad {
         results.push(("grad".into(), device.download(&grad).unwrap()));
     }
@@ -93,9 +86,7 @@ fn twin(case: &Case) -> Loss {
     let (x, labels, images) = case.values();
     match case.kind {
         Kind::CrossEntropy => scalar::cross_entropy(&wide(&x), &labels),
-        Kind::Contrastive(temperature) => {
-            scalar::contrastive(&wide(&x), &labels, f64::from(temperature))
-        }
+        Kind::Contrastive(temperature) => scalar::contrastive(&wide(&x), &labels, f64::from(temperature)),
         Kind::Reconstruction => scalar::reconstruction(&wide(&x), &wide(&images), SCALE),
     }
 }
@@ -114,61 +105,35 @@ fn expect(case: &Case) -> Vec<Expected> {
         Expected::new("other rows", vec![7.0; 2 * (ROWS - 1)], 0.0),
     ];
     if case.grad {
-        let grad = loss
-            .grad
-            .iter()
-            .map(|g| g * f64::from(case.weight))
-            .collect();
+        let grad = loss.grad.iter().map(|g| g * f64::from(case.weight)).collect();
         expected.push(Expected::new("grad", grad, GRADIENT));
     }
     expected
 }
 
-const COUNTS: [usize; 17] = [
-    1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70,
-];
+const COUNTS: [usize; 17] = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
 
 fn sweep(seed: u64, shape: impl Fn(&mut Random) -> Case) -> Vec<Case> {
     let mut random = Random::new(seed);
     let mut any = || {
         let case = shape(&mut random);
-        Case {
-            weight: random.pick(&[1.0, 0.3, 5.0, -0.5]),
-            grad: !random.one_in(4),
-            ..case
-        }
+        Case { weight: random.pick(&[1.0, 0.3, 5.0, -0.5]), grad: !random.one_in(4), ..case }
     };
     (0..120).map(|_| any()).collect()
 }
 
 fn base(kind: Kind, x: [usize; 4]) -> Case {
-    Case {
-        kind,
-        x,
-        classes: x[3],
-        size: 1.0,
-        weight: 1.0,
-        grad: true,
-    }
+    Case { kind, x, classes: x[3], size: 1.0, weight: 1.0, grad: true }
 }
 
 fn cross_entropies() -> Vec<Case> {
     let mut cases = sweep(41, |random| {
         let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS)];
-        Case {
-            size: random.pick(&[0.1, 1.0, 10.0, 80.0]),
-            ..base(Kind::CrossEntropy, x)
-        }
+        Case { size: random.pick(&[0.1, 1.0, 10.0, 80.0]), ..base(Kind::CrossEntropy, x) }
     });
     // Logits beyond the range of exp, and ties: all equal.
-    cases.push(Case {
-        size: 1000.0,
-        ..base(Kind::CrossEntropy, [9, 1, 1, 10])
-    });
-    cases.push(Case {
-        size: 0.0,
-        ..base(Kind::CrossEntropy, [9, 1, 1, 10])
-    });
+    cases.push(Case { size: 1000.0, ..base(Kind::CrossEntropy, [9, 1, 1, 10]) });
+    cases.push(Case { size: 0.0, ..base(Kind::CrossEntropy, [9, 1, 1, 10]) });
     cases.push(base(Kind::CrossEntropy, [128, 1, 1, 1000]));
     cases
 }
@@ -177,35 +142,17 @@ fn contrastives() -> Vec<Case> {
     let mut cases = sweep(42, |random| {
         let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS[1..])];
         let kind = Kind::Contrastive(random.pick(&[0.07, 0.5]));
-        Case {
-            classes: random.pick(&[1, 2, 3, 10]),
-            size: random.pick(&[0.1, 1.0, 10.0]),
-            ..base(kind, x)
-        }
+        Case { classes: random.pick(&[1, 2, 3, 10]), size: random.pick(&[0.1, 1.0, 10.0]), ..base(kind, x) }
     });
-    cases.push(Case {
-        classes: 1000,
-        ..base(Kind::Contrastive(0.07), [4, 1, 1, 16])
-    });
-    cases.push(Case {
-        classes: 10,
-        ..base(Kind::Contrastive(0.07), [128, 1, 1, 128])
-    });
+    cases.push(Case { classes: 1000, ..base(Kind::Contrastive(0.07), [4, 1, 1, 16]) });
+    cases.push(Case { classes: 10, ..base(Kind::Contrastive(0.07), [128, 1, 1, 128]) });
     cases
 }
 
 fn reconstructions() -> Vec<Case> {
     let mut cases = sweep(43, |random| {
-        let x = [
-            1 + random.below(9),
-            1 + random.below(33),
-            1 + random.below(33),
-            3,
-        ];
-        Case {
-            size: random.pick(&[0.1, 1.0, 10.0, 80.0]),
-            ..base(Kind::Reconstruction, x)
-        }
+        let x = [1 + random.below(9), 1 + random.below(33), 1 + random.below(33), 3];
+        Case { size: random.pick(&[0.1, 1.0, 10.0, 80.0]), ..base(Kind::Reconstruction, x) }
     });
     cases.push(base(Kind::Reconstruction, [1, 1, 1, 3]));
     cases

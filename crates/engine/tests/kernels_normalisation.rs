@@ -3,9 +3,7 @@
 
 mod common;
 
-use common::check::{
-    Expected, FORWARD, GRADIENT, Results, check, check_threads, expected_sums, read_sums,
-};
+use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_threads, expected_sums, read_sums};
 use common::random::Random;
 use common::values::{Input, Sums, tensor, wide};
 use mlaan_engine::Device;
@@ -13,44 +11,24 @@ use mlaan_engine::ops::{NormConstants, norm};
 use mlaan_engine::scalar::{self, Normalisation, Statistics};
 
 const CONSTANTS: [NormConstants; 3] = [
-    NormConstants {
-        eps: 1e-5,
-        momentum: 0.1,
-    },
-    NormConstants {
-        eps: 1e-3,
-        momentum: 1.0,
-    },
-    NormConstants {
-        eps: 1e-5,
-        momentum: 0.0,
-    },
+    NormConstants { eps: 1e-5, momentum: 0.1 },
+    NormConstants { eps: 1e-3, momentum: 1.0 },
+    NormConstants { eps: 1e-5, momentum: 0.0 },
 ];
 
 /// Channels, values a channel, constants.
 type NormCase = (usize, usize, NormConstants);
 
 fn norm_cases() -> Vec<NormCase> {
-    let channels = [
-        1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70,
-    ];
+    let channels = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
     let counts = [2, 3, 64, 5000];
-    channels
-        .iter()
-        .flat_map(|&c| counts.map(|n| (c, n, CONSTANTS[(c + n) % 3])))
-        .collect()
+    channels.iter().flat_map(|&c| counts.map(|n| (c, n, CONSTANTS[(c + n) % 3]))).collect()
 }
 
 /// Mean, variance, weight, bias, running mean, running variance.
 fn norm_values(channels: usize) -> [Vec<f32>; 6] {
     let mut random = Random::new(channels as u64);
-    let mut positive = || {
-        random
-            .floats(channels)
-            .iter()
-            .map(|v| v.abs())
-            .collect::<Vec<f32>>()
-    };
+    let mut positive = || random.floats(channels).iter().map(|v| v.abs()).collect::<Vec<f32>>();
     let (variance, running_variance) = (positive(), positive());
     let mut any = || random.floats(channels);
     [any(), variance, any(), any(), any(), running_variance]
@@ -60,9 +38,7 @@ fn split_rows(device: &Device, rows: &mlaan_engine::Tensor) -> Results {
     let names = ["scale", "shift", "mean", "inv_std"];
     let rows = device.download(rows).unwrap();
     let row = |r: usize| rows[r * rows.len() / 4..(r + 1) * rows.len() / 4].to_vec();
-    (0..norm::ROWS)
-        .map(|r| (names[r].to_string(), row(r)))
-        .collect()
+    (0..norm::ROWS).map(|r| (names[r].to_string(), row(r))).collect()
 }
 
 fn expect_rows(ready: &Normalisation) -> Vec<Expected> {
@@ -72,30 +48,16 @@ fn expect_rows(ready: &Normalisation) -> Vec<Expected> {
         ("mean", &ready.mean),
         ("inv_std", &ready.inv_std),
     ];
-    rows.map(|(name, row)| Expected::new(name, row.clone(), FORWARD))
-        .into()
+    rows.map(|(name, row)| Expected::new(name, row.clone(), FORWARD)).into()
 }
 
 fn train(device: &Device, &(c, count, constants): &NormCase) -> Results {
     let [mean, variance, weight, bias, running_mean, running_variance] = norm_values(c);
-    let mut rows = tensor(
-        device,
-        [4, c],
-        &[vec![f32::NAN; 2 * c], mean, variance].concat(),
-    );
+    let mut rows = tensor(device, [4, c], &[vec![f32::NAN; 2 * c], mean, variance].concat());
     let vector = |v: &[f32]| tensor(device, [c], v);
     let (weight, bias) = (vector(&weight), vector(&bias));
     let (mut m, mut v) = (vector(&running_mean), vector(&running_variance));
-    device
-        .normalise_train(
-            &mut rows,
-            &weight,
-            &bias,
-            (&mut m, &mut v),
-            count,
-            constants,
-        )
-        .unwrap();
+    device.normalise_train(&mut rows, &weight, &bias, (&mut m, &mut v), count, constants).unwrap();
     let mut results = split_rows(device, &rows);
     results.push(("running mean".into(), device.download(&m).unwrap()));
     results.push(("running variance".into(), device.download(&v).unwrap()));
@@ -103,13 +65,9 @@ fn train(device: &Device, &(c, count, constants): &NormCase) -> Results {
 }
 
 fn expect_train(&(c, count, constants): &NormCase) -> Vec<Expected> {
-    let [mean, variance, weight, bias, running_mean, running_variance] =
-        norm_values(c).map(|v| wide(&v));
+    let [mean, variance, weight, bias, running_mean, running_variance] = norm_values(c).map(|v| wide(&v));
     let batch = Statistics { mean, variance };
-    let old = Statistics {
-        mean: running_mean,
-        variance: running_variance,
-    };
+    let old = Statistics { mean: running_mean, variance: running_variance };
     let new = scalar::running(&old, &batch, count, constants);
     let mut expected = expect_rows(&Normalisation::new(&batch, &weight, &bias, constants));
     expected.push(Expected::new("running mean", new.mean, FORWARD));
@@ -120,11 +78,8 @@ fn expect_train(&(c, count, constants): &NormCase) -> Vec<Expected> {
 fn eval(device: &Device, &(c, _, constants): &NormCase) -> Results {
     let [_, _, weight, bias, mean, variance] = norm_values(c);
     let mut rows = tensor(device, [4, c], &vec![f32::NAN; 4 * c]);
-    let [weight, bias, mean, variance] =
-        [weight, bias, mean, variance].map(|v| tensor(device, [c], &v));
-    device
-        .normalise_eval(&mut rows, &weight, &bias, (&mean, &variance), constants)
-        .unwrap();
+    let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|v| tensor(device, [c], &v));
+    device.normalise_eval(&mut rows, &weight, &bias, (&mean, &variance), constants).unwrap();
     split_rows(device, &rows)
 }
 
@@ -161,33 +116,16 @@ struct Join {
 
 fn joins() -> Vec<Join> {
     let mut random = Random::new(21);
-    let channels = [
-        1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70,
-    ];
+    let channels = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
     let random_join = |i: usize| Join {
-        x: [
-            1 + random.below(9),
-            1 + random.below(17),
-            1 + random.below(17),
-            channels[i % channels.len()],
-        ],
+        x: [1 + random.below(9), 1 + random.below(17), 1 + random.below(17), channels[i % channels.len()]],
         first: (random.one_in(2), random.one_in(3)),
         second: (!random.one_in(4)).then(|| (random.one_in(2), random.one_in(3))),
         relu: random.one_in(2),
     };
     let mut joins: Vec<Join> = (0..150).map(random_join).collect();
-    for x in [
-        [1, 1, 1, 1],
-        [4, 32, 32, 16],
-        [3, 33, 31, 70],
-        [2, 8, 8, 256],
-    ] {
-        joins.push(Join {
-            x,
-            first: (true, false),
-            second: Some((true, false)),
-            relu: true,
-        });
+    for x in [[1, 1, 1, 1], [4, 32, 32, 16], [3, 33, 31, 70], [2, 8, 8, 256]] {
+        joins.push(Join { x, first: (true, false), second: Some((true, false)), relu: true });
     }
     joins
 }
@@ -196,9 +134,7 @@ impl Join {
     fn parts(&self) -> (Input, Option<Input>, Vec<f32>) {
         let mut random = Random::new(self.x.iter().product::<usize>() as u64);
         let a = Input::random(&mut random, self.x, self.first.0, self.first.1);
-        let b = self
-            .second
-            .map(|(norm, relu)| Input::random(&mut random, self.x, norm, relu));
+        let b = self.second.map(|(norm, relu)| Input::random(&mut random, self.x, norm, relu));
         let grad = random.floats(a.raw.len());
         (a, b, grad)
     }
@@ -207,13 +143,7 @@ impl Join {
 fn join(device: &Device, case: &Join) -> Results {
     let (a, b, _) = case.parts();
     let (a, b) = (a.upload(device), b.map(|b| b.upload(device)));
-    let out = device
-        .join(
-            &a.operand(),
-            b.as_ref().map(|b| b.operand()).as_ref(),
-            case.relu,
-        )
-        .unwrap();
+    let out = device.join(&a.operand(), b.as_ref().map(|b| b.operand()).as_ref(), case.relu).unwrap();
     vec![("out".into(), device.download(&out).unwrap())]
 }
 
@@ -239,14 +169,9 @@ fn join_backward(device: &Device, case: &Join) -> Results {
     let [of_first, of_second] = &mut sums;
     let parts = [
         wants_sums(case.first).then(|| (&first, of_first.grad())),
-        second
-            .as_ref()
-            .filter(|_| case.second.is_some_and(wants_sums))
-            .map(|x| (x, of_second.grad())),
+        second.as_ref().filter(|_| case.second.is_some_and(wants_sums)).map(|x| (x, of_second.grad())),
     ];
-    device
-        .join_backward(&mut grad, out.as_ref(), parts)
-        .unwrap();
+    device.join_backward(&mut grad, out.as_ref(), parts).unwrap();
     let mut results = vec![("grad".to_string(), device.download(&grad).unwrap())];
     if wants_sums(case.first) {
         results.extend(read_sums(device, "first ", &sums[0]));
@@ -264,11 +189,8 @@ fn join_result(a: &Input, b: &Option<Input>) -> Vec<f64> {
 
 fn expect_join_backward(case: &Join) -> Vec<Expected> {
     let (a, b, grad) = case.parts();
-    let grad = if case.relu {
-        scalar::join_backward(&wide(&grad), &join_result(&a, &b))
-    } else {
-        wide(&grad)
-    };
+    let grad =
+        if case.relu { scalar::join_backward(&wide(&grad), &join_result(&a, &b)) } else { wide(&grad) };
     let mut expected = vec![Expected::new("grad", grad.clone(), GRADIENT)];
     if wants_sums(case.first) {
         expected.extend(expected_sums("first ", &a, &grad, 1));

@@ -100,9 +100,7 @@ fn expect_backward(case: &Case) -> Vec<Expected> {
     expected_outgoing(&x, case.dx, &before, &dx, 1)
 }
 
-const CHANNELS: [usize; 17] = [
-    1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70,
-];
+const CHANNELS: [usize; 17] = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
 
 /// Random extents, loads and wishes for an operation chosen for the extents.
 fn sweep(seed: u64, operation: impl Fn(&mut Random, [usize; 4]) -> Operation) -> Vec<Case> {
@@ -113,19 +111,9 @@ fn sweep(seed: u64, operation: impl Fn(&mut Random, [usize; 4]) -> Operation) ->
         let (h, w) = (1 + random.below(side), 1 + random.below(side));
         let x = [1 + random.below(9), h, w, random.pick(&CHANNELS)];
         let load = (random.one_in(2), random.one_in(2));
-        let dx = Wanted {
-            accumulate: random.one_in(3),
-            sums: load.0 && random.one_in(2),
-        };
-        let case = Case {
-            operation: operation(&mut random, x),
-            x,
-            load,
-            dx,
-        };
-        if (1..60_000).contains(&case.y().iter().product::<usize>())
-            && x.iter().product::<usize>() < 60_000
-        {
+        let dx = Wanted { accumulate: random.one_in(3), sums: load.0 && random.one_in(2) };
+        let case = Case { operation: operation(&mut random, x), x, load, dx };
+        if (1..60_000).contains(&case.y().iter().product::<usize>()) && x.iter().product::<usize>() < 60_000 {
             cases.push(case);
         }
     }
@@ -134,34 +122,16 @@ fn sweep(seed: u64, operation: impl Fn(&mut Random, [usize; 4]) -> Operation) ->
 
 /// An operation at extents, everything asked.
 fn full(operation: Operation, x: [usize; 4]) -> Case {
-    Case {
-        operation,
-        x,
-        load: (true, true),
-        dx: Wanted {
-            accumulate: true,
-            sums: true,
-        },
-    }
+    Case { operation, x, load: (true, true), dx: Wanted { accumulate: true, sums: true } }
 }
 
 fn maxima() -> Vec<Case> {
     let mut cases = sweep(31, |random, _| {
         let kernel: usize = random.pick(&[1, 2, 3, 3, 7]);
         let pad = random.below(kernel / 2 + 1);
-        Operation::Maximum(Window {
-            kernel,
-            stride: 1 + random.below(3),
-            pad,
-        })
+        Operation::Maximum(Window { kernel, stride: 1 + random.below(3), pad })
     });
-    let window = |kernel, stride, pad| {
-        Operation::Maximum(Window {
-            kernel,
-            stride,
-            pad,
-        })
-    };
+    let window = |kernel, stride, pad| Operation::Maximum(Window { kernel, stride, pad });
     cases.extend([
         full(window(3, 2, 1), [2, 32, 32, 64]),
         full(window(3, 2, 1), [1, 1, 1, 1]),

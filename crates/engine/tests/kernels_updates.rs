@@ -10,9 +10,7 @@ use mlaan_engine::ops::{PixelScale, Sgd};
 use mlaan_engine::scalar;
 use mlaan_engine::{DType, Device, Purpose};
 
-const LENGTHS: [usize; 18] = [
-    1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001,
-];
+const LENGTHS: [usize; 18] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001];
 
 fn values(n: usize) -> [Vec<f32>; 3] {
     let mut random = Random::new(n as u64);
@@ -27,10 +25,7 @@ fn sgd(device: &Device, &(n, options): &(usize, Sgd)) -> Results {
     for _ in 0..3 {
         device.sgd(&mut p, &g, &mut v, options).unwrap();
     }
-    vec![
-        ("p".into(), device.download(&p).unwrap()),
-        ("v".into(), device.download(&v).unwrap()),
-    ]
+    vec![("p".into(), device.download(&p).unwrap()), ("v".into(), device.download(&v).unwrap())]
 }
 
 fn expect_sgd(&(n, options): &(usize, Sgd)) -> Vec<Expected> {
@@ -39,19 +34,11 @@ fn expect_sgd(&(n, options): &(usize, Sgd)) -> Vec<Expected> {
     for _ in 0..3 {
         scalar::sgd(&mut p, &g, &mut v, options);
     }
-    vec![
-        Expected::new("p", p, FORWARD),
-        Expected::new("v", v, FORWARD),
-    ]
+    vec![Expected::new("p", p, FORWARD), Expected::new("v", v, FORWARD)]
 }
 
 fn sgd_cases() -> Vec<(usize, Sgd)> {
-    let options = |momentum, weight_decay, nesterov| Sgd {
-        lr: 0.1,
-        momentum,
-        weight_decay,
-        nesterov,
-    };
+    let options = |momentum, weight_decay, nesterov| Sgd { lr: 0.1, momentum, weight_decay, nesterov };
     let all = [
         options(0.9, 1e-4, true),
         options(0.9, 5e-2, false),
@@ -106,52 +93,29 @@ fn means_sums_and_copies() {
     check(&LENGTHS, blend, expect_blend);
 }
 
-const SCALE: PixelScale = PixelScale {
-    mean: [0.4914, 0.4822, 0.4465],
-    std: [0.2471, 0.2435, 0.2616],
-};
+const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
 
 fn bytes(extents: [usize; 4]) -> Vec<u8> {
     let mut random = Random::new(5);
     let n = extents.iter().product::<usize>();
     // Every byte where there is room.
-    (0..n)
-        .map(|i| {
-            if n > 1000 {
-                (i / 3 % 256) as u8
-            } else {
-                random.next() as u8
-            }
-        })
-        .collect()
+    (0..n).map(|i| if n > 1000 { (i / 3 % 256) as u8 } else { random.next() as u8 }).collect()
 }
 
 fn images(device: &Device, &extents: &[usize; 4]) -> Results {
     let mut source = device.alloc(extents, DType::U8, Purpose::Data).unwrap();
     device.upload(&mut source, &bytes(extents)).unwrap();
     let mut images = target(device, extents);
-    device
-        .images_from_bytes(&source, SCALE, &mut images)
-        .unwrap();
+    device.images_from_bytes(&source, SCALE, &mut images).unwrap();
     vec![("images".into(), device.download(&images).unwrap())]
 }
 
 fn expect_images(&extents: &[usize; 4]) -> Vec<Expected> {
-    vec![Expected::new(
-        "images",
-        scalar::images_from_bytes(&bytes(extents), SCALE),
-        FORWARD,
-    )]
+    vec![Expected::new("images", scalar::images_from_bytes(&bytes(extents), SCALE), FORWARD)]
 }
 
-const IMAGES: [[usize; 4]; 6] = [
-    [1, 1, 1, 3],
-    [1, 2, 1, 3],
-    [3, 5, 7, 3],
-    [9, 33, 31, 3],
-    [2, 32, 32, 3],
-    [1, 16, 16, 3],
-];
+const IMAGES: [[usize; 4]; 6] =
+    [[1, 1, 1, 3], [1, 2, 1, 3], [3, 5, 7, 3], [9, 33, 31, 3], [2, 32, 32, 3], [1, 16, 16, 3]];
 
 #[test]
 fn images_of_bytes() {

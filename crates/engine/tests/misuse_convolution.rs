@@ -13,77 +13,25 @@ fn convolutions() {
     const OP: &str = "convolve";
     let b = Bench::new();
     let (x, w) = (b.t([2, 5, 5, 4]), b.t([6, 4, 3, 3]));
-    let run =
-        |x: &Tensor, w: &Tensor, window| b.0.convolve(window, &Operand::plain(x), w, None, None);
-    refused("channels", OP, "[6, 5, 3, 3]", || {
-        run(&x, &b.t([6, 5, 3, 3]), WINDOW)
-    });
-    refused("kernel", OP, "[6, 4, 3, 3]", || {
-        run(
-            &x,
-            &w,
-            Window {
-                kernel: 5,
-                ..WINDOW
-            },
-        )
-    });
-    refused("stride", OP, "", || {
-        run(
-            &x,
-            &w,
-            Window {
-                stride: 0,
-                ..WINDOW
-            },
-        )
-    });
-    refused("no window", OP, "0x0", || {
-        run(
-            &x,
-            &w,
-            Window {
-                kernel: 0,
-                ..WINDOW
-            },
-        )
-    });
-    refused("border", OP, "border of 3", || {
-        run(&x, &w, Window { pad: 3, ..WINDOW })
-    });
-    refused("too small", OP, "2x5", || {
-        run(&b.t([2, 2, 5, 4]), &w, Window { pad: 0, ..WINDOW })
-    });
-    refused("empty batch", OP, "", || {
-        run(&b.t([0, 5, 5, 4]), &w, WINDOW)
-    });
+    let run = |x: &Tensor, w: &Tensor, window| b.0.convolve(window, &Operand::plain(x), w, None, None);
+    refused("channels", OP, "[6, 5, 3, 3]", || run(&x, &b.t([6, 5, 3, 3]), WINDOW));
+    refused("kernel", OP, "[6, 4, 3, 3]", || run(&x, &w, Window { kernel: 5, ..WINDOW }));
+    refused("stride", OP, "", || run(&x, &w, Window { stride: 0, ..WINDOW }));
+    refused("no window", OP, "0x0", || run(&x, &w, Window { kernel: 0, ..WINDOW }));
+    refused("border", OP, "border of 3", || run(&x, &w, Window { pad: 3, ..WINDOW }));
+    refused("too small", OP, "2x5", || run(&b.t([2, 2, 5, 4]), &w, Window { pad: 0, ..WINDOW }));
+    refused("empty batch", OP, "", || run(&b.t([0, 5, 5, 4]), &w, WINDOW));
     refused("no pixels", OP, "", || run(&b.t([2, 0, 5, 4]), &w, WINDOW));
-    refused("no channels", OP, "", || {
-        run(&b.t([2, 5, 5, 0]), &b.t([6, 0, 3, 3]), WINDOW)
-    });
+    refused("no channels", OP, "", || run(&b.t([2, 5, 5, 0]), &b.t([6, 0, 3, 3]), WINDOW));
     refused("no outputs", OP, "", || run(&x, &b.t([0, 4, 3, 3]), WINDOW));
-    refused("bytes", OP, "U8", || {
-        run(&b.of(DType::U8, [2, 5, 5, 4]), &w, WINDOW)
-    });
-    refused("weights of labels", OP, "U32", || {
-        run(&x, &b.of(DType::U32, [6, 4, 3, 3]), WINDOW)
-    });
+    refused("bytes", OP, "U8", || run(&b.of(DType::U8, [2, 5, 5, 4]), &w, WINDOW));
+    refused("weights of labels", OP, "U32", || run(&x, &b.of(DType::U32, [6, 4, 3, 3]), WINDOW));
     let bias = b.t([5]);
-    refused("bias", OP, "[5]", || {
-        b.0.convolve(WINDOW, &Operand::plain(&x), &w, Some(&bias), None)
-    });
+    refused("bias", OP, "[5]", || b.0.convolve(WINDOW, &Operand::plain(&x), &w, Some(&bias), None));
     let mut rows = b.t([4, 4]);
-    refused("rows", OP, "[4, 6]", || {
-        b.0.convolve(WINDOW, &Operand::plain(&x), &w, None, Some(&mut rows))
-    });
-    let operand = Operand {
-        tensor: &x,
-        norm: Some(&bias),
-        relu: true,
-    };
-    refused("norm", OP, "[4, 4]", || {
-        b.0.convolve(WINDOW, &operand, &w, None, None)
-    });
+    refused("rows", OP, "[4, 6]", || b.0.convolve(WINDOW, &Operand::plain(&x), &w, None, Some(&mut rows)));
+    let operand = Operand { tensor: &x, norm: Some(&bias), relu: true };
+    refused("norm", OP, "[4, 4]", || b.0.convolve(WINDOW, &operand, &w, None, None));
 }
 
 #[test]
@@ -93,20 +41,9 @@ fn windows_beyond_arithmetic() {
     let x = Operand::plain(&x);
     let mut faults = vec![];
     for vast in [usize::MAX, usize::MAX / 2, 1 << 32] {
-        for window in [
-            Window {
-                kernel: vast,
-                ..WINDOW
-            },
-            Window {
-                pad: vast,
-                ..WINDOW
-            },
-        ] {
+        for window in [Window { kernel: vast, ..WINDOW }, Window { pad: vast, ..WINDOW }] {
             let what = format!("{window:?}");
-            faults.push(fault(&what, "convolve", "", || {
-                b.0.convolve(window, &x, &w, None, None)
-            }));
+            faults.push(fault(&what, "convolve", "", || b.0.convolve(window, &x, &w, None, None)));
             faults.push(fault(&what, "max_pool", "", || b.0.max_pool(window, &x)));
         }
     }
@@ -119,17 +56,10 @@ fn a_stride_beyond_the_input_gives_one_window() {
     let b = Bench::new();
     let (x, w) = (b.t([2, 5, 5, 4]), b.t([6, 4, 3, 3]));
     let (x, mut dx, dy) = (Operand::plain(&x), b.t([2, 5, 5, 4]), b.t([2, 1, 1, 6]));
-    let far = Window {
-        stride: 1000,
-        ..WINDOW
-    };
-    assert_eq!(
-        b.0.convolve(far, &x, &w, None, None).unwrap().nhwc(),
-        [2, 1, 1, 6]
-    );
+    let far = Window { stride: 1000, ..WINDOW };
+    assert_eq!(b.0.convolve(far, &x, &w, None, None).unwrap().nhwc(), [2, 1, 1, 6]);
     assert_eq!(b.0.max_pool(far, &x).unwrap().nhwc(), [2, 1, 1, 4]);
-    b.0.convolve_backward(far, &x, &w, &norm(&dy), Some(plain(&mut dx)), None)
-        .unwrap();
+    b.0.convolve_backward(far, &x, &w, &norm(&dy), Some(plain(&mut dx)), None).unwrap();
     assert_eq!(b.0.download(&dx).unwrap()[..4], [6.0; 4]);
 }
 
@@ -142,55 +72,22 @@ fn convolutions_backward() {
     let run = |dy: &Incoming<'_>, dx: Option<Outgoing<'_>>, dw: Option<WeightGrad<'_>>| {
         b.0.convolve_backward(WINDOW, &x, &w, dy, dx, dw)
     };
-    refused("gradient", OP, "[2, 5, 5, 6]", || {
-        run(&norm(&b.t([2, 5, 5, 4])), None, None)
-    });
+    refused("gradient", OP, "[2, 5, 5, 6]", || run(&norm(&b.t([2, 5, 5, 4])), None, None));
     let (raw, wrong, coefficients) = (b.t([2, 5, 5, 6]), b.t([2, 5, 5, 4]), b.t([3, 6]));
     let four_rows = b.t([4, 6]);
-    let incoming = |raw, k| Incoming {
-        grad: &dy,
-        norm: Some((raw, k)),
-    };
-    refused("raw", OP, "[2, 5, 5, 4]", || {
-        run(&incoming(&wrong, &coefficients), None, None)
-    });
-    refused("coefficients", OP, "[3, 6]", || {
-        run(&incoming(&raw, &four_rows), None, None)
-    });
-    refused("dx", OP, "[2, 5, 5, 6]", || {
-        run(&norm(&dy), Some(plain(&mut b.t([2, 5, 5, 6]))), None)
-    });
+    let incoming = |raw, k| Incoming { grad: &dy, norm: Some((raw, k)) };
+    refused("raw", OP, "[2, 5, 5, 4]", || run(&incoming(&wrong, &coefficients), None, None));
+    refused("coefficients", OP, "[3, 6]", || run(&incoming(&raw, &four_rows), None, None));
+    refused("dx", OP, "[2, 5, 5, 6]", || run(&norm(&dy), Some(plain(&mut b.t([2, 5, 5, 6]))), None));
     refused("dw", OP, "[4, 6, 3, 3]", || {
-        run(
-            &norm(&dy),
-            None,
-            Some(WeightGrad {
-                weight: &mut b.t([4, 6, 3, 3]),
-                bias: None,
-            }),
-        )
+        run(&norm(&dy), None, Some(WeightGrad { weight: &mut b.t([4, 6, 3, 3]), bias: None }))
     });
     refused("dbias", OP, "[4]", || {
         let (mut weight, mut bias) = (b.t([6, 4, 3, 3]), b.t([4]));
-        run(
-            &norm(&dy),
-            None,
-            Some(WeightGrad {
-                weight: &mut weight,
-                bias: Some(&mut bias),
-            }),
-        )
+        run(&norm(&dy), None, Some(WeightGrad { weight: &mut weight, bias: Some(&mut bias) }))
     });
     refused("sums without a normalisation", OP, "normalisation", || {
         let (mut grad, mut sums) = (b.t([2, 5, 5, 4]), Sums::new(&b.0, 4));
-        run(
-            &norm(&dy),
-            Some(Outgoing {
-                grad: &mut grad,
-                accumulate: false,
-                norm: Some(sums.grad()),
-            }),
-            None,
-        )
+        run(&norm(&dy), Some(Outgoing { grad: &mut grad, accumulate: false, norm: Some(sums.grad()) }), None)
     });
 }

@@ -13,29 +13,13 @@ fn sums_of_normalisations() {
     const OP: &str = "average_pool_backward";
     let b = Bench::new();
     let (x, rows, dy) = (b.t([2, 5, 5, 4]), b.t([4, 4]), b.t([2, 1, 1, 4]));
-    let x = Operand {
-        tensor: &x,
-        norm: Some(&rows),
-        relu: true,
-    };
+    let x = Operand { tensor: &x, norm: Some(&rows), relu: true };
     let run = |coefficients: [usize; 2], weight: usize, bias: usize| {
-        let (mut coefficients, mut weight, mut bias) =
-            (b.t(coefficients), b.t([weight]), b.t([bias]));
-        let norm = NormGrad {
-            coefficients: &mut coefficients,
-            weight: Some(&mut weight),
-            bias: Some(&mut bias),
-        };
+        let (mut coefficients, mut weight, mut bias) = (b.t(coefficients), b.t([weight]), b.t([bias]));
+        let norm =
+            NormGrad { coefficients: &mut coefficients, weight: Some(&mut weight), bias: Some(&mut bias) };
         let mut grad = b.t([2, 5, 5, 4]);
-        b.0.average_pool_backward(
-            &x,
-            &dy,
-            Outgoing {
-                grad: &mut grad,
-                accumulate: false,
-                norm: Some(norm),
-            },
-        )
+        b.0.average_pool_backward(&x, &dy, Outgoing { grad: &mut grad, accumulate: false, norm: Some(norm) })
     };
     refused("coefficients", OP, "[3, 4]", || run([4, 4], 4, 4));
     refused("weight", OP, "[5]", || run([3, 4], 5, 4));
@@ -61,14 +45,7 @@ fn normalisations() {
             b.0.normalise_eval(&mut rows, &weight, &bias, (&mean, &variance), constants)
         });
         refused(what, "normalise_train", text, || {
-            b.0.normalise_train(
-                &mut rows,
-                &weight,
-                &bias,
-                (&mut mean, &mut variance),
-                9,
-                constants,
-            )
+            b.0.normalise_train(&mut rows, &weight, &bias, (&mut mean, &mut variance), 9, constants)
         });
     }
 }
@@ -76,41 +53,17 @@ fn normalisations() {
 #[test]
 fn joins() {
     let b = Bench::new();
-    let (x, other, bytes) = (
-        b.t([2, 5, 5, 4]),
-        b.t([2, 5, 4, 4]),
-        b.of(DType::U8, [2, 5, 5, 4]),
-    );
+    let (x, other, bytes) = (b.t([2, 5, 5, 4]), b.t([2, 5, 4, 4]), b.of(DType::U8, [2, 5, 5, 4]));
     let rows = b.t([4, 4]);
     let a = Operand::plain(&x);
-    refused("extents", "join", "[2, 5, 4, 4]", || {
-        b.0.join(&a, Some(&Operand::plain(&other)), true)
-    });
-    refused("bytes", "join", "U8", || {
-        b.0.join(&Operand::plain(&bytes), None, true)
-    });
+    refused("extents", "join", "[2, 5, 4, 4]", || b.0.join(&a, Some(&Operand::plain(&other)), true));
+    refused("bytes", "join", "U8", || b.0.join(&Operand::plain(&bytes), None, true));
     const OP: &str = "join_backward";
     let mut grad = b.t([2, 5, 5, 4]);
-    refused("result", OP, "[2, 5, 4, 4]", || {
-        b.0.join_backward(&mut grad, Some(&other), [None, None])
-    });
+    refused("result", OP, "[2, 5, 4, 4]", || b.0.join_backward(&mut grad, Some(&other), [None, None]));
     let mut sums = Sums::new(&b.0, 4);
-    let mut run = |x: Operand<'_>| {
-        b.0.join_backward(&mut grad, None, [None, Some((&x, sums.grad()))])
-    };
+    let mut run = |x: Operand<'_>| b.0.join_backward(&mut grad, None, [None, Some((&x, sums.grad()))]);
     refused("no normalisation", OP, "normalisation", || run(a));
-    refused("part", OP, "[2, 5, 4, 4]", || {
-        run(Operand {
-            tensor: &other,
-            norm: Some(&rows),
-            relu: false,
-        })
-    });
-    refused("rectified", OP, "rectified", || {
-        run(Operand {
-            tensor: &x,
-            norm: Some(&rows),
-            relu: true,
-        })
-    });
+    refused("part", OP, "[2, 5, 4, 4]", || run(Operand { tensor: &other, norm: Some(&rows), relu: false }));
+    refused("rectified", OP, "rectified", || run(Operand { tensor: &x, norm: Some(&rows), relu: true }));
 }

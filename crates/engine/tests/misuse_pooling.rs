@@ -11,57 +11,19 @@ use mlaan_engine::{DType, Result, Tensor};
 fn pools_and_resizing() {
     let b = Bench::new();
     let (x, none) = (b.t([2, 5, 5, 4]), b.t([2, 0, 5, 4]));
-    let (bytes, empty, x) = (
-        b.of(DType::U8, [2, 5, 5, 4]),
-        Operand::plain(&none),
-        Operand::plain(&x),
-    );
-    refused("stride", "max_pool", "", || {
-        b.0.max_pool(
-            Window {
-                stride: 0,
-                ..WINDOW
-            },
-            &x,
-        )
-    });
-    refused("kernel", "max_pool", "", || {
-        b.0.max_pool(
-            Window {
-                kernel: 0,
-                ..WINDOW
-            },
-            &x,
-        )
-    });
-    refused("border", "max_pool", "", || {
-        b.0.max_pool(Window { pad: 2, ..WINDOW }, &x)
-    });
-    refused("too large", "max_pool", "5x5", || {
-        b.0.max_pool(
-            Window {
-                kernel: 9,
-                ..WINDOW
-            },
-            &x,
-        )
-    });
+    let (bytes, empty, x) = (b.of(DType::U8, [2, 5, 5, 4]), Operand::plain(&none), Operand::plain(&x));
+    refused("stride", "max_pool", "", || b.0.max_pool(Window { stride: 0, ..WINDOW }, &x));
+    refused("kernel", "max_pool", "", || b.0.max_pool(Window { kernel: 0, ..WINDOW }, &x));
+    refused("border", "max_pool", "", || b.0.max_pool(Window { pad: 2, ..WINDOW }, &x));
+    refused("too large", "max_pool", "5x5", || b.0.max_pool(Window { kernel: 9, ..WINDOW }, &x));
     refused("empty", "max_pool", "", || b.0.max_pool(WINDOW, &empty));
-    refused("bytes", "max_pool", "U8", || {
-        b.0.max_pool(WINDOW, &Operand::plain(&bytes))
-    });
+    refused("bytes", "max_pool", "U8", || b.0.max_pool(WINDOW, &Operand::plain(&bytes)));
     refused("nothing", "average_pool", "", || b.0.average_pool(&x, 0, 1));
-    refused("empty", "average_pool", "", || {
-        b.0.average_pool(&empty, 1, 1)
-    });
-    refused("bytes", "average_pool", "U8", || {
-        b.0.average_pool(&Operand::plain(&bytes), 1, 1)
-    });
+    refused("empty", "average_pool", "", || b.0.average_pool(&empty, 1, 1));
+    refused("bytes", "average_pool", "U8", || b.0.average_pool(&Operand::plain(&bytes), 1, 1));
     refused("nothing", "resize", "", || b.0.resize(&x, 1, 0));
     refused("empty", "resize", "", || b.0.resize(&empty, 1, 1));
-    refused("bytes", "resize", "U8", || {
-        b.0.resize(&Operand::plain(&bytes), 1, 1)
-    });
+    refused("bytes", "resize", "U8", || b.0.resize(&Operand::plain(&bytes), 1, 1));
 }
 
 #[test]
@@ -69,43 +31,23 @@ fn pools_and_resizing_backward() {
     let b = Bench::new();
     let x = b.t([2, 5, 5, 4]);
     let x = Operand::plain(&x);
-    let max = |x: &Operand<'_>, dy: &Tensor, dx: &mut Tensor| {
-        b.0.max_pool_backward(WINDOW, x, dy, plain(dx))
-    };
-    let average =
-        |x: &Operand<'_>, dy: &Tensor, dx: &mut Tensor| b.0.average_pool_backward(x, dy, plain(dx));
-    let resize =
-        |x: &Operand<'_>, dy: &Tensor, dx: &mut Tensor| b.0.resize_backward(x, dy, plain(dx));
+    let max = |x: &Operand<'_>, dy: &Tensor, dx: &mut Tensor| b.0.max_pool_backward(WINDOW, x, dy, plain(dx));
+    let average = |x: &Operand<'_>, dy: &Tensor, dx: &mut Tensor| b.0.average_pool_backward(x, dy, plain(dx));
+    let resize = |x: &Operand<'_>, dy: &Tensor, dx: &mut Tensor| b.0.resize_backward(x, dy, plain(dx));
     type Backward<'a> = &'a dyn Fn(&Operand<'_>, &Tensor, &mut Tensor) -> Result<()>;
-    let all: [(&str, Backward<'_>); 3] = [
-        ("max_pool_backward", &max),
-        ("average_pool_backward", &average),
-        ("resize_backward", &resize),
-    ];
+    let all: [(&str, Backward<'_>); 3] =
+        [("max_pool_backward", &max), ("average_pool_backward", &average), ("resize_backward", &resize)];
     for (op, run) in all {
         let dy = b.t([2, 5, 5, 4]);
-        refused("channels", op, "[2, 5, 5, 5]", || {
-            run(&x, &b.t([2, 5, 5, 5]), &mut b.t([2, 5, 5, 4]))
-        });
-        refused("batch", op, "[3, 5, 5, 4]", || {
-            run(&x, &b.t([3, 5, 5, 4]), &mut b.t([2, 5, 5, 4]))
-        });
-        refused("pixels", op, "[2, 0, 5, 4]", || {
-            run(&x, &b.t([2, 0, 5, 4]), &mut b.t([2, 5, 5, 4]))
-        });
-        refused("bytes", op, "U8", || {
-            run(&x, &b.of(DType::U8, [2, 5, 5, 4]), &mut b.t([2, 5, 5, 4]))
-        });
-        refused("dx", op, "[2, 5, 4, 4]", || {
-            run(&x, &dy, &mut b.t([2, 5, 4, 4]))
-        });
+        refused("channels", op, "[2, 5, 5, 5]", || run(&x, &b.t([2, 5, 5, 5]), &mut b.t([2, 5, 5, 4])));
+        refused("batch", op, "[3, 5, 5, 4]", || run(&x, &b.t([3, 5, 5, 4]), &mut b.t([2, 5, 5, 4])));
+        refused("pixels", op, "[2, 0, 5, 4]", || run(&x, &b.t([2, 0, 5, 4]), &mut b.t([2, 5, 5, 4])));
+        refused("bytes", op, "U8", || run(&x, &b.of(DType::U8, [2, 5, 5, 4]), &mut b.t([2, 5, 5, 4])));
+        refused("dx", op, "[2, 5, 4, 4]", || run(&x, &dy, &mut b.t([2, 5, 4, 4])));
     }
-    refused(
-        "pixels of a maximum",
-        "max_pool_backward",
-        "[2, 5, 5, 4]",
-        || max(&x, &b.t([2, 4, 5, 4]), &mut b.t([2, 5, 5, 4])),
-    );
+    refused("pixels of a maximum", "max_pool_backward", "[2, 5, 5, 4]", || {
+        max(&x, &b.t([2, 4, 5, 4]), &mut b.t([2, 5, 5, 4]))
+    });
 }
 
 #[test]
@@ -121,9 +63,7 @@ fn an_input_without_pixels_has_no_gradient() {
         fault("no input", "average_pool_backward", "", || {
             b.0.average_pool_backward(&x, &dy, plain(&mut dx()))
         }),
-        fault("no input", "resize_backward", "", || {
-            b.0.resize_backward(&x, &dy, plain(&mut dx()))
-        }),
+        fault("no input", "resize_backward", "", || b.0.resize_backward(&x, &dy, plain(&mut dx()))),
     ];
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     assert!(faults.is_empty(), "{faults:#?}");

@@ -22,11 +22,7 @@ fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
         };
         let difference = (at(x[i] + STEP) - at(x[i] - STEP)) / (2.0 * STEP);
         let error = (difference - gradient[i]).abs() / size;
-        assert!(
-            error < 1e-6,
-            "{what}: element {i} is {}, differences say {difference}",
-            gradient[i]
-        );
+        assert!(error < 1e-6, "{what}: element {i} is {}, differences say {difference}", gradient[i]);
     }
 }
 
@@ -40,58 +36,17 @@ fn project(y: &[f64], along: &[f64]) -> f64 {
 fn of_a_convolution() {
     let mut random = Random::new(1);
     for (extents, out, window) in [
-        (
-            [2, 5, 4, 3],
-            2,
-            Window {
-                kernel: 3,
-                stride: 1,
-                pad: 1,
-            },
-        ),
-        (
-            [1, 6, 7, 2],
-            3,
-            Window {
-                kernel: 3,
-                stride: 2,
-                pad: 0,
-            },
-        ),
-        (
-            [2, 4, 5, 1],
-            2,
-            Window {
-                kernel: 2,
-                stride: 3,
-                pad: 0,
-            },
-        ),
-        (
-            [1, 7, 8, 2],
-            1,
-            Window {
-                kernel: 7,
-                stride: 2,
-                pad: 3,
-            },
-        ),
-        (
-            [3, 1, 1, 5],
-            4,
-            Window {
-                kernel: 1,
-                stride: 1,
-                pad: 0,
-            },
-        ),
+        ([2, 5, 4, 3], 2, Window { kernel: 3, stride: 1, pad: 1 }),
+        ([1, 6, 7, 2], 3, Window { kernel: 3, stride: 2, pad: 0 }),
+        ([2, 4, 5, 1], 2, Window { kernel: 2, stride: 3, pad: 0 }),
+        ([1, 7, 8, 2], 1, Window { kernel: 7, stride: 2, pad: 3 }),
+        ([3, 1, 1, 5], 4, Window { kernel: 1, stride: 1, pad: 0 }),
     ] {
         let k = window.kernel;
         let x = random.doubles(extents.iter().product());
         let w = random.doubles(out * extents[3] * k * k);
         let b = random.doubles(out);
-        let y =
-            |x: &[f64], w: &[f64], b: &[f64]| scalar::convolve(x, extents, w, out, Some(b), window);
+        let y = |x: &[f64], w: &[f64], b: &[f64]| scalar::convolve(x, extents, w, out, Some(b), window);
         let dy = random.doubles(y(&x, &w, &b).len());
         let grad = scalar::convolve_backward(&x, extents, &w, out, &dy, window);
         check("input", &x, &grad.x, |x| project(&y(x, &w, &b), &dy));
@@ -118,9 +73,7 @@ fn of_a_normalisation_by_a_batch_and_by_its_coefficients() {
         check("weight", &weight, &sums.weight, |w| f(&x, w, &bias));
         check("bias", &bias, &sums.bias, |b| f(&x, &weight, b));
         let by_coefficients = scalar::incoming(&dy, &x, &ready.coefficients(&sums, pixels));
-        check("coefficients", &x, &by_coefficients, |x| {
-            f(x, &weight, &bias)
-        });
+        check("coefficients", &x, &by_coefficients, |x| f(x, &weight, &bias));
     }
 }
 
@@ -128,23 +81,13 @@ fn of_a_normalisation_by_a_batch_and_by_its_coefficients() {
 fn of_a_rectified_operand() {
     let mut random = Random::new(3);
     let x = random.doubles(24);
-    let norm = Normalisation {
-        scale: vec![-0.8],
-        shift: vec![0.1],
-        mean: vec![0.0],
-        inv_std: vec![1.0],
-    };
+    let norm = Normalisation { scale: vec![-0.8], shift: vec![0.1], mean: vec![0.0], inv_std: vec![1.0] };
     let dy = random.doubles(24);
     let normalised = norm.apply(&x);
     let grad = scalar::load_backward(&x, Some(&norm), true, &dy);
     // The gradient is the one after the normalisation: differences are taken there.
-    check("operand", &normalised, &grad, |v| {
-        project(&scalar::load(v, None, true), &dy)
-    });
-    assert_eq!(
-        scalar::load(&x, Some(&norm), true),
-        scalar::load(&normalised, None, true)
-    );
+    check("operand", &normalised, &grad, |v| project(&scalar::load(v, None, true), &dy));
+    assert_eq!(scalar::load(&x, Some(&norm), true), scalar::load(&normalised, None, true));
     assert_eq!(scalar::load_backward(&x, None, false, &dy), dy);
 }
 
@@ -153,63 +96,30 @@ fn of_a_join() {
     let mut random = Random::new(4);
     let (a, b, dy) = (random.doubles(30), random.doubles(30), random.doubles(30));
     let grad = scalar::join_backward(&dy, &scalar::join(&a, Some(&b), true));
-    check("first", &a, &grad, |a| {
-        project(&scalar::join(a, Some(&b), true), &dy)
-    });
-    check("second", &b, &grad, |b| {
-        project(&scalar::join(&a, Some(b), true), &dy)
-    });
-    check("plain", &a, &dy, |a| {
-        project(&scalar::join(a, Some(&b), false), &dy)
-    });
+    check("first", &a, &grad, |a| project(&scalar::join(a, Some(&b), true), &dy));
+    check("second", &b, &grad, |b| project(&scalar::join(&a, Some(b), true), &dy));
+    check("plain", &a, &dy, |a| project(&scalar::join(a, Some(&b), false), &dy));
 }
 
 #[test]
 fn of_maximum_pooling() {
     let mut random = Random::new(5);
     for (extents, window) in [
-        (
-            [2, 7, 5, 3],
-            Window {
-                kernel: 3,
-                stride: 2,
-                pad: 1,
-            },
-        ),
-        (
-            [1, 4, 6, 2],
-            Window {
-                kernel: 2,
-                stride: 2,
-                pad: 0,
-            },
-        ),
-        (
-            [1, 5, 5, 1],
-            Window {
-                kernel: 3,
-                stride: 1,
-                pad: 1,
-            },
-        ),
+        ([2, 7, 5, 3], Window { kernel: 3, stride: 2, pad: 1 }),
+        ([1, 4, 6, 2], Window { kernel: 2, stride: 2, pad: 0 }),
+        ([1, 5, 5, 1], Window { kernel: 3, stride: 1, pad: 1 }),
     ] {
         let x = random.doubles(extents.iter().product());
         let maxima = scalar::max_pool(&x, extents, window);
         let dy = random.doubles(maxima.values.len());
         let dx = scalar::max_pool_backward(&maxima, &dy, x.len());
-        check("input", &x, &dx, |x| {
-            project(&scalar::max_pool(x, extents, window).values, &dy)
-        });
+        check("input", &x, &dx, |x| project(&scalar::max_pool(x, extents, window).values, &dy));
     }
 }
 
 #[test]
 fn the_first_of_equal_maxima_takes_all_and_the_border_nothing() {
-    let window = Window {
-        kernel: 3,
-        stride: 2,
-        pad: 1,
-    };
+    let window = Window { kernel: 3, stride: 2, pad: 1 };
     let maxima = scalar::max_pool(&[-1.0; 16], [1, 4, 4, 1], window);
     assert_eq!(maxima.values, [-1.0; 4]);
     assert_eq!(maxima.positions, [0, 1, 4, 5]);
@@ -232,13 +142,9 @@ fn of_average_pooling_and_resizing() {
         let x = random.doubles(extents.iter().product());
         let dy = random.doubles(extents[0] * height * width * extents[3]);
         let dx = scalar::average_pool_backward(&dy, extents, height, width);
-        check("average", &x, &dx, |x| {
-            project(&scalar::average_pool(x, extents, height, width), &dy)
-        });
+        check("average", &x, &dx, |x| project(&scalar::average_pool(x, extents, height, width), &dy));
         let dx = scalar::resize_backward(&dy, extents, height, width);
-        check("resize", &x, &dx, |x| {
-            project(&scalar::resize(x, extents, height, width), &dy)
-        });
+        check("resize", &x, &dx, |x| project(&scalar::resize(x, extents, height, width), &dy));
     }
 }
 
@@ -248,22 +154,13 @@ fn of_the_losses() {
     let labels = [0, 2, 1, 2, 0, 4];
     let x: Vec<f64> = random.doubles(6 * 5).iter().map(|v| 3.0 * v).collect();
     let grad = scalar::cross_entropy(&x, &labels).grad;
-    check("cross-entropy", &x, &grad, |x| {
-        scalar::cross_entropy(x, &labels).value
-    });
+    check("cross-entropy", &x, &grad, |x| scalar::cross_entropy(x, &labels).value);
     for temperature in [0.07, 0.5, 1.0] {
         let grad = scalar::contrastive(&x, &labels, temperature).grad;
-        check("contrastive", &x, &grad, |x| {
-            scalar::contrastive(x, &labels, temperature).value
-        });
+        check("contrastive", &x, &grad, |x| scalar::contrastive(x, &labels, temperature).value);
     }
-    let scale = PixelScale {
-        mean: [0.5, 0.4, 0.3],
-        std: [0.2, 0.25, 0.3],
-    };
+    let scale = PixelScale { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] };
     let images = random.doubles(30);
     let grad = scalar::reconstruction(&x, &images, scale).grad;
-    check("reconstruction", &x, &grad, |x| {
-        scalar::reconstruction(x, &images, scale).value
-    });
+    check("reconstruction", &x, &grad, |x| scalar::reconstruction(x, &images, scale).value);
 }

@@ -65,18 +65,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A [`Error::Recipe`].
     pub fn recipe(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Recipe {
-            key: key.into(),
-            message: message.into(),
-        }
+        Error::Recipe { key: key.into(), message: message.into() }
     }
 
     /// A [`Error::Data`].
     pub fn data(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Data {
-            place: place.into(),
-            message: message.into(),
-        }
+        Error::Data { place: place.into(), message: message.into() }
     }
 
     /// An [`Error::Io`] for `path`.

@@ -1,6 +1,6 @@
 //! Trains deep image classifiers module by module.
-pub mod data;
 pub mod backbone;
+pub mod data;
 mod error;
 pub mod local;
 pub mod nn;

@@ -22,10 +22,7 @@ fn manifest(epoch: usize) -> Manifest {
             std: [63.0 / 255.0, 62.1 / 255.0, 66.7 / 255.0],
         },
         size: 32,
-        best: Some(Best {
-            epoch,
-            error: 100.0 / 3.0,
-        }),
+        best: Some(Best { epoch, error: 100.0 / 3.0 }),
         seconds: 0.1 * epoch as f64,
         peak_bytes: 1 << 40,
     }
@@ -41,9 +38,7 @@ fn put(folder: &Path, epoch: usize, is_best: bool) {
         NamedTensor::new("conv1.weight", [3, 5, 4], v.as_slice()),
         NamedTensor::new("bn1.bias", [2], vec![f32::MIN_POSITIVE, -0.0]),
     ];
-    let state = [NamedTensor::lazy("momentum.conv1.weight", [60], || {
-        Ok(values(epoch + 100))
-    })];
+    let state = [NamedTensor::lazy("momentum.conv1.weight", [60], || Ok(values(epoch + 100)))];
     save(folder, &manifest(epoch), &model, &state, is_best).unwrap();
 }
 
@@ -68,9 +63,7 @@ fn run() -> (tempfile::TempDir, PathBuf) {
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -93,12 +86,7 @@ fn comes_back_to_the_bit_from_the_run_the_folder_or_the_manifest() {
     let (run, folder) = run();
     assert!(!exists(run.path()));
     put(&folder, 7, true);
-    for path in [
-        run.path().to_owned(),
-        folder.clone(),
-        folder.join(LAST),
-        folder.join(BEST),
-    ] {
+    for path in [run.path().to_owned(), folder.clone(), folder.join(LAST), folder.join(BEST)] {
         assert_holds(&path, 7);
         assert!(exists(&path));
     }
@@ -163,9 +151,7 @@ fn lazy_tensors_are_fetched_once_each_and_their_errors_keep_the_old_checkpoint()
         fetched.set(fetched.get() + 1);
         Ok(vec![1.0])
     })];
-    let state = [NamedTensor::lazy("s", [1], || {
-        Err(Error::data("device", "lost"))
-    })];
+    let state = [NamedTensor::lazy("s", [1], || Err(Error::data("device", "lost")))];
     let failed = save(&folder, &manifest(2), &model, &state, true).unwrap_err();
     assert_eq!(failed.to_string(), "device: lost");
     assert_eq!(fetched.get(), 1);
@@ -179,16 +165,11 @@ fn contradictory_tensors_are_refused() {
     for (model, word) in [
         (vec![NamedTensor::new("w", [2], vec![1.0])], "1 values"),
         (
-            vec![
-                NamedTensor::new("w", [1], vec![1.0]),
-                NamedTensor::new("w", [1], vec![1.0]),
-            ],
+            vec![NamedTensor::new("w", [1], vec![1.0]), NamedTensor::new("w", [1], vec![1.0])],
             "two tensors are called `w`",
         ),
     ] {
-        let text = save(&folder, &manifest(1), &model, &[], true)
-            .unwrap_err()
-            .to_string();
+        let text = save(&folder, &manifest(1), &model, &[], true).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
         assert_eq!(names(&folder), Vec::<String>::new());
     }
@@ -209,20 +190,9 @@ fn missing_tensors_and_other_shapes_are_named() {
     let (run, folder) = run();
     put(&folder, 1, true);
     let (_, mut tensors) = load(run.path()).unwrap();
-    let text = tensors
-        .model
-        .read("fc.weight", &[1])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("`fc.weight` is missing") && text.contains("recipe"),
-        "{text}"
-    );
-    let text = tensors
-        .model
-        .read("bn1.bias", &[3])
-        .unwrap_err()
-        .to_string();
+    let text = tensors.model.read("fc.weight", &[1]).unwrap_err().to_string();
+    assert!(text.contains("`fc.weight` is missing") && text.contains("recipe"), "{text}");
+    let text = tensors.model.read("bn1.bias", &[3]).unwrap_err().to_string();
     assert!(text.contains("[2]") && text.contains("[3]"), "{text}");
 }
 
@@ -290,11 +260,7 @@ fn another_format_and_foreign_paths_are_refused() {
     refused(run.path(), &["version 2", "reads version 1"]);
     fs::write(&path, text.replace("\"epoch\": 1", "\"epoch\": 2")).unwrap();
     refused(run.path(), &["damaged or edited"]);
-    fs::write(
-        &path,
-        text.replace("epoch-0001.model", "../epoch-0001.model"),
-    )
-    .unwrap();
+    fs::write(&path, text.replace("epoch-0001.model", "../epoch-0001.model")).unwrap();
     refused(run.path(), &["damaged or edited"]);
     fs::write(&path, "{}").unwrap();
     refused(run.path(), &["format"]);
@@ -321,19 +287,12 @@ fn files_are_kept_while_a_manifest_cannot_be_read() {
 fn foreign_safetensors_are_refused_or_read_but_never_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
-    write_tensors(
-        &path,
-        &[NamedTensor::new("w", [4], vec![1.0, 2.0, 3.0, 4.0])],
-    )
-    .unwrap();
+    write_tensors(&path, &[NamedTensor::new("w", [4], vec![1.0, 2.0, 3.0, 4.0])]).unwrap();
     let good = fs::read(&path).unwrap();
     assert_eq!(TensorFile::open(&path).unwrap().shape("w"), Some(&[4][..]));
     for length in 0..good.len() {
         fs::write(&path, &good[..length]).unwrap();
-        assert!(
-            matches!(TensorFile::open(&path), Err(Error::Checkpoint { .. })),
-            "{length}"
-        );
+        assert!(matches!(TensorFile::open(&path), Err(Error::Checkpoint { .. })), "{length}");
     }
     // Without a stamp damage may go unseen, but what is read is in bounds.
     for at in 0..good.len() {
@@ -347,22 +306,13 @@ fn foreign_safetensors_are_refused_or_read_but_never_panic() {
         }
     }
     let header = br#"{"w":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}"#;
-    for header in [
-        &header[..],
-        br#"{"w":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#,
-    ] {
+    for header in [&header[..], br#"{"w":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#] {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header);
         bytes.extend([0; 8]);
         fs::write(&path, bytes).unwrap();
-        assert!(matches!(
-            TensorFile::open(&path),
-            Err(Error::Checkpoint { .. })
-        ));
+        assert!(matches!(TensorFile::open(&path), Err(Error::Checkpoint { .. })));
     }
     fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
-    assert!(matches!(
-        TensorFile::open(&path),
-        Err(Error::Checkpoint { .. })
-    ));
+    assert!(matches!(TensorFile::open(&path), Err(Error::Checkpoint { .. })));
 }

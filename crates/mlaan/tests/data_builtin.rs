@@ -80,18 +80,12 @@ fn a_linear_classifier_and_mean_colours_stay_far_from_solving_it() {
         for i in order {
             linear.step(&train[i * PIXELS..(i + 1) * PIXELS], labels[i], rate);
         }
-        let guesses = test
-            .chunks_exact(PIXELS)
-            .map(|x| largest(&linear.scores(x)));
+        let guesses = test.chunks_exact(PIXELS).map(|x| largest(&linear.scores(x)));
         best = best.max(accuracy(guesses, &test_labels));
     }
-    let guesses = train
-        .chunks_exact(PIXELS)
-        .map(|x| largest(&linear.scores(x)));
+    let guesses = train.chunks_exact(PIXELS).map(|x| largest(&linear.scores(x)));
     let fitted = accuracy(guesses, &labels);
-    eprintln!(
-        "linear on pixels: {best:.1}% of the test images, {fitted:.1}% of the training images"
-    );
+    eprintln!("linear on pixels: {best:.1}% of the test images, {fitted:.1}% of the training images");
     // Above chance on what it trained on: the classifier works, it is the set that is hard.
     assert!(fitted > 25.0, "{fitted}");
     assert!(best < 45.0, "{best}");
@@ -123,16 +117,10 @@ fn it_is_balanced_repeatable_and_quick() {
     for data in [&splits.train, &splits.test] {
         let mut counts = [0; CLASSES];
         (0..data.len()).for_each(|i| counts[data.label(i)] += 1);
-        assert!(
-            counts.iter().all(|c| *c == data.len() / CLASSES),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|c| *c == data.len() / CLASSES), "{counts:?}");
         assert_eq!(data.classes().len(), CLASSES);
     }
-    let one = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .unwrap();
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let again = one.install(|| synthetic::splits(0, 30, 30)).unwrap();
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for i in 0..30 {
@@ -141,9 +129,6 @@ fn it_is_balanced_repeatable_and_quick() {
         assert_ne!(image, again.test.image(i, &mut b).unwrap(), "image {i}");
     }
     let other = synthetic::splits(1, 1, 1).unwrap();
-    assert_ne!(
-        other.train.image(0, &mut a).unwrap(),
-        splits.train.image(0, &mut b).unwrap()
-    );
+    assert_ne!(other.train.image(0, &mut a).unwrap(), splits.train.image(0, &mut b).unwrap());
     assert_eq!(synthetic::splits(0, 0, 0).unwrap().train.len(), 0);
 }

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mlaan::Result;
-use mlaan::data::{
-    Augment, Batch, Dataset, ImageView, Loader, LoaderOptions, LoaderPool, synthetic,
-};
+use mlaan::data::{Augment, Batch, Dataset, ImageView, Loader, LoaderOptions, LoaderPool, synthetic};
 
 /// 4x4 images whose bytes are their index; can be slow, broken or panicking at some index.
 struct Fake {
@@ -47,19 +45,12 @@ impl Dataset for Fake {
         self.reads.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(self.delay);
         if self.broken == Some(index) {
-            return Err(mlaan::Error::Data {
-                place: format!("row {index}"),
-                message: "broken".into(),
-            });
+            return Err(mlaan::Error::Data { place: format!("row {index}"), message: "broken".into() });
         }
         assert!(self.panics != Some(index), "panic at {index}");
         scratch.clear();
         scratch.resize(48, index as u8);
-        Ok(ImageView {
-            height: 4,
-            width: 4,
-            rgb: scratch,
-        })
+        Ok(ImageView { height: 4, width: 4, rgb: scratch })
     }
     fn resident_bytes(&self) -> usize {
         0
@@ -67,15 +58,7 @@ impl Dataset for Fake {
 }
 
 fn options(batch: usize, size: usize) -> LoaderOptions {
-    LoaderOptions {
-        batch,
-        size,
-        augment: Augment::None,
-        shuffle: false,
-        seed: 1,
-        epoch: 0,
-        first_batch: 0,
-    }
+    LoaderOptions { batch, size, augment: Augment::None, shuffle: false, seed: 1, epoch: 0, first_batch: 0 }
 }
 
 fn run(data: Arc<dyn Dataset>, workers: usize, options: LoaderOptions) -> Vec<Batch> {
@@ -100,11 +83,7 @@ fn evaluation_is_in_order_and_keeps_the_short_last_batch() {
         assert_eq!(batch.bytes.len(), batch.len() * 48);
         for (i, index) in batch.indices.iter().enumerate() {
             assert_eq!(batch.labels[i], *index as u32 % 2);
-            assert!(
-                batch.bytes[i * 48..(i + 1) * 48]
-                    .iter()
-                    .all(|b| *b == *index as u8)
-            );
+            assert!(batch.bytes[i * 48..(i + 1) * 48].iter().all(|b| *b == *index as u8));
         }
     }
 }
@@ -122,25 +101,16 @@ fn batches_do_not_depend_on_the_number_of_workers() {
         let one = run(data.clone(), 1, options);
         assert_eq!(one, run(data.clone(), 4, options), "{preset}");
         // A run resumed after two batches sees the rest of them.
-        let rest = LoaderOptions {
-            first_batch: 2,
-            ..options
-        };
+        let rest = LoaderOptions { first_batch: 2, ..options };
         assert_eq!(one[2..], run(data.clone(), 2, rest), "{preset}");
-        let next = LoaderOptions {
-            epoch: 4,
-            ..options
-        };
+        let next = LoaderOptions { epoch: 4, ..options };
         assert_ne!(one, run(data.clone(), 2, next), "{preset}");
     }
 }
 
 #[test]
 fn shuffling_visits_every_image_once() {
-    let options = LoaderOptions {
-        shuffle: true,
-        ..options(7, 4)
-    };
+    let options = LoaderOptions { shuffle: true, ..options(7, 4) };
     let batches = run(Arc::new(Fake::new(50)), 2, options);
     let mut order: Vec<usize> = batches.into_iter().flat_map(|b| b.indices).collect();
     assert_ne!(order, (0..50).collect::<Vec<_>>());
@@ -154,10 +124,7 @@ fn buffers_are_reused_over_batches_and_epochs() {
     let pool = LoaderPool::new(2, 2).unwrap();
     let mut seen = std::collections::HashSet::new();
     for epoch in 0..5 {
-        let options = LoaderOptions {
-            epoch,
-            ..options(8, 4)
-        };
+        let options = LoaderOptions { epoch, ..options(8, 4) };
         let mut loader = Loader::new(data.clone(), &pool, options).unwrap();
         // Two ahead and one in hand.
         assert_eq!(loader.buffer_bytes(), 3 * 8 * (48 + 4 + size_of::<usize>()));
@@ -188,11 +155,7 @@ fn batches_are_made_ahead_but_no_further_than_agreed() {
 #[test]
 fn errors_and_panics_come_out_and_end_the_epoch() {
     for (broken, panics, text) in [(Some(13), None, "row 13"), (None, Some(13), "panic at 13")] {
-        let data = Fake {
-            broken,
-            panics,
-            ..Fake::new(40)
-        };
+        let data = Fake { broken, panics, ..Fake::new(40) };
         let pool = LoaderPool::new(2, 2).unwrap();
         let mut loader = Loader::new(Arc::new(data), &pool, options(5, 4)).unwrap();
         assert!(loader.next().unwrap().is_ok());
@@ -208,10 +171,7 @@ fn errors_and_panics_come_out_and_end_the_epoch() {
 
 #[test]
 fn dropping_a_loader_ends_its_thread_soon() {
-    let data = Arc::new(Fake {
-        delay: Duration::from_millis(2),
-        ..Fake::new(100_000)
-    });
+    let data = Arc::new(Fake { delay: Duration::from_millis(2), ..Fake::new(100_000) });
     let pool = LoaderPool::new(2, 2).unwrap();
     let start = Instant::now();
     for _ in 0..3 {
@@ -232,24 +192,11 @@ fn impossible_options_are_errors() {
     assert!(start(Fake::new(3), options(1, usize::MAX)).is_err());
     assert!(start(Fake::new(0), options(1, 4)).is_err());
     assert!(start(Fake::new(3), options(usize::MAX, 4)).is_ok());
-    let pad = LoaderOptions {
-        augment: Augment::preset("cifar").unwrap(),
-        ..options(1, 4)
-    };
+    let pad = LoaderOptions { augment: Augment::preset("cifar").unwrap(), ..options(1, 4) };
     assert!(start(Fake::new(3), pad).is_err());
-    let one_class = Fake {
-        classes: vec!["even".into()],
-        ..Fake::new(3)
-    };
+    let one_class = Fake { classes: vec!["even".into()], ..Fake::new(3) };
     let mut loader = Loader::new(Arc::new(one_class), &pool, options(2, 4)).unwrap();
-    assert!(
-        loader
-            .next()
-            .unwrap()
-            .unwrap_err()
-            .to_string()
-            .contains("label 1 is out of range")
-    );
+    assert!(loader.next().unwrap().unwrap_err().to_string().contains("label 1 is out of range"));
 }
 
 #[test]

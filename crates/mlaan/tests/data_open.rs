@@ -19,9 +19,7 @@ use tempfile::TempDir;
 fn picture(value: u8, format: ImageFormat) -> Vec<u8> {
     let image = RgbImage::from_pixel(6, 5, Rgb([value, value, value]));
     let mut bytes = Cursor::new(Vec::new());
-    DynamicImage::from(image)
-        .write_to(&mut bytes, format)
-        .unwrap();
+    DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
@@ -77,23 +75,13 @@ fn an_image_folder_is_read_in_order() {
     put(root.path().join("train/readme.txt"), b"not a class");
     let splits = opened(root.path(), &OpenOptions::default()).unwrap();
     assert_eq!(splits.train.classes(), ["cat", "dog"]);
-    assert_eq!(
-        (splits.train.len(), splits.test.len(), splits.skipped),
-        (6, 6, 0)
-    );
-    assert_eq!(
-        Some(splits.name.as_str()),
-        root.path().file_name().and_then(|n| n.to_str())
-    );
+    assert_eq!((splits.train.len(), splits.test.len(), splits.skipped), (6, 6, 0));
+    assert_eq!(Some(splits.name.as_str()), root.path().file_name().and_then(|n| n.to_str()));
     for (i, value) in [0u8, 10, 20, 100, 110, 120].into_iter().enumerate() {
         assert_eq!(splits.train.label(i), i / 3);
         assert!(first(&splits, i).abs_diff(value) <= 2, "image {i}");
     }
-    let options = OpenOptions {
-        short_side: 3,
-        threads: 1,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions { short_side: 3, threads: 1, ..OpenOptions::default() };
     let small = opened(root.path(), &options).unwrap();
     let mut scratch = Vec::new();
     let image = small.train.image(0, &mut scratch).unwrap();
@@ -103,10 +91,7 @@ fn an_image_folder_is_read_in_order() {
 #[test]
 fn a_limit_applies_before_decoding() {
     let root = folder();
-    let options = OpenOptions {
-        limit: Some(2),
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions { limit: Some(2), ..OpenOptions::default() };
     let splits = opened(root.path(), &options).unwrap();
     assert_eq!((splits.train.len(), splits.test.len()), (2, 2));
     assert_eq!((splits.train.label(0), splits.train.label(1)), (0, 1));
@@ -120,10 +105,7 @@ fn a_limit_applies_before_decoding() {
         }
     }
     assert_eq!(opened(root.path(), &options).unwrap().train.len(), 2);
-    let none = OpenOptions {
-        limit: Some(0),
-        ..OpenOptions::default()
-    };
+    let none = OpenOptions { limit: Some(0), ..OpenOptions::default() };
     assert!(opened(root.path(), &none).is_err());
 }
 
@@ -131,32 +113,17 @@ fn a_limit_applies_before_decoding() {
 fn a_broken_file_is_named_or_skipped() {
     let root = folder();
     put(root.path().join("train/dog/1"), b"this is not an image");
-    put(
-        root.path().join("val/cat/0"),
-        &picture(0, ImageFormat::Png)[..40],
-    );
-    says(
-        &error(root.path()),
-        &["train/dog/1", "broken image", "--skip-broken", "JPEG"],
-    );
-    let options = OpenOptions {
-        skip_broken: true,
-        ..OpenOptions::default()
-    };
+    put(root.path().join("val/cat/0"), &picture(0, ImageFormat::Png)[..40]);
+    says(&error(root.path()), &["train/dog/1", "broken image", "--skip-broken", "JPEG"]);
+    let options = OpenOptions { skip_broken: true, ..OpenOptions::default() };
     let splits = opened(root.path(), &options).unwrap();
-    assert_eq!(
-        (splits.train.len(), splits.test.len(), splits.skipped),
-        (5, 5, 2)
-    );
+    assert_eq!((splits.train.len(), splits.test.len(), splits.skipped), (5, 5, 2));
     for class in ["cat", "dog"] {
         for i in 0..3 {
             put(root.path().join(format!("val/{class}/{i}")), b"");
         }
     }
-    let text = opened(root.path(), &options)
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
+    let text = opened(root.path(), &options).map(|_| ()).unwrap_err().to_string();
     says(&text, &["val", "none of the 6 images"]);
 }
 
@@ -172,16 +139,10 @@ fn folders_that_do_not_fit_are_explained() {
     fs::rename(root.path().join("train"), root.path().join("test")).unwrap();
     says(&error(root.path()), &["none in `train/`"]);
     fs::rename(root.path().join("test"), root.path().join("images")).unwrap();
-    says(
-        &error(root.path()),
-        &["found images/", "train-*.parquet", "builtin"],
-    );
+    says(&error(root.path()), &["found images/", "train-*.parquet", "builtin"]);
     fs::remove_dir_all(root.path().join("images")).unwrap();
     says(&error(root.path()), &["found nothing"]);
-    says(
-        &error(&root.path().join("gone")),
-        &["no such file or folder", "gone"],
-    );
+    says(&error(&root.path().join("gone")), &["no such file or folder", "gone"]);
     put(root.path().join("set.tar"), b"");
     says(&error(&root.path().join("set.tar")), &["unpack it"]);
     put(root.path().join("set"), b"");
@@ -212,14 +173,8 @@ fn write(path: &Path, schema: &str, metadata: Option<&str>, rows: Rows<'_>) {
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
     for rows in rows.chunks(2) {
         let mut group = writer.next_row_group().unwrap();
-        let images: Vec<ByteArray> = rows
-            .iter()
-            .filter_map(|r| r.0.clone().map(Into::into))
-            .collect();
-        let image_levels: Vec<i16> = rows
-            .iter()
-            .map(|r| if r.0.is_some() { 2 } else { 0 })
-            .collect();
+        let images: Vec<ByteArray> = rows.iter().filter_map(|r| r.0.clone().map(Into::into)).collect();
+        let image_levels: Vec<i16> = rows.iter().map(|r| if r.0.is_some() { 2 } else { 0 }).collect();
         let labels: Vec<i64> = rows.iter().filter_map(|r| r.1).collect();
         let label_levels: Vec<i16> = rows.iter().map(|r| i16::from(r.1.is_some())).collect();
         let mut binary = 0;
@@ -231,28 +186,19 @@ fn write(path: &Path, schema: &str, metadata: Option<&str>, rows: Rows<'_>) {
                 ByteArrayColumnWriter(_) if binary == 0 => {
                     binary += 1;
                     let typed = column.typed::<ByteArrayType>();
-                    typed
-                        .write_batch(&images, Some(&image_levels), None)
-                        .unwrap();
+                    typed.write_batch(&images, Some(&image_levels), None).unwrap();
                 }
                 ByteArrayColumnWriter(_) => {
                     let typed = column.typed::<ByteArrayType>();
-                    typed
-                        .write_batch(&[], Some(&vec![0; rows.len()]), None)
-                        .unwrap();
+                    typed.write_batch(&[], Some(&vec![0; rows.len()]), None).unwrap();
                 }
                 Int64ColumnWriter(_) => {
                     let typed = column.typed::<Int64Type>();
-                    typed
-                        .write_batch(&labels, Some(&label_levels), None)
-                        .unwrap();
+                    typed.write_batch(&labels, Some(&label_levels), None).unwrap();
                 }
                 Int32ColumnWriter(_) => {
                     let labels: Vec<i32> = labels.iter().map(|l| *l as i32).collect();
-                    column
-                        .typed::<Int32Type>()
-                        .write_batch(&labels, None, None)
-                        .unwrap();
+                    column.typed::<Int32Type>().write_batch(&labels, None, None).unwrap();
                 }
                 _ => panic!("another column"),
             }
@@ -273,24 +219,9 @@ fn rows(labels: &[i64]) -> Vec<(Option<Vec<u8>>, Option<i64>)> {
 fn parquet_shards_are_read_with_names() {
     let root = TempDir::new().unwrap();
     let at = |name: &str| root.path().join("data").join(name);
-    write(
-        &at("train-00000-of-00002.parquet"),
-        SCHEMA,
-        Some(NAMES),
-        &rows(&[0, 1, 1, 0, 1]),
-    );
-    write(
-        &at("train-00001-of-00002.parquet"),
-        SCHEMA,
-        Some(NAMES),
-        &rows(&[1, 0, 0]),
-    );
-    write(
-        &at("validation-00000-of-00001.parquet"),
-        SCHEMA,
-        Some(NAMES),
-        &rows(&[0, 1]),
-    );
+    write(&at("train-00000-of-00002.parquet"), SCHEMA, Some(NAMES), &rows(&[0, 1, 1, 0, 1]));
+    write(&at("train-00001-of-00002.parquet"), SCHEMA, Some(NAMES), &rows(&[1, 0, 0]));
+    write(&at("validation-00000-of-00001.parquet"), SCHEMA, Some(NAMES), &rows(&[0, 1]));
     let splits = opened(root.path(), &OpenOptions::default()).unwrap();
     assert_eq!(splits.train.classes(), ["cat", "dog"]);
     let labels: Vec<usize> = (0..8).map(|i| splits.train.label(i)).collect();
@@ -300,11 +231,7 @@ fn parquet_shards_are_read_with_names() {
     assert_eq!(splits.test.len(), 2);
     // A limit keeps rows out of the middle, with their own labels.
     for seed in 0..5 {
-        let options = OpenOptions {
-            limit: Some(3),
-            seed,
-            ..OpenOptions::default()
-        };
+        let options = OpenOptions { limit: Some(3), seed, ..OpenOptions::default() };
         let some = opened(root.path(), &options).unwrap();
         let kept = (0..3).map(|i| (first(&some, i), some.train.label(i)));
         let whole: Vec<_> = greys.iter().copied().zip(labels.clone()).collect();
@@ -321,37 +248,14 @@ fn parquet_without_metadata_is_recognised_by_its_types() {
         required int32 label;
         optional group picture { optional binary bytes; }
     }";
-    write(
-        &root.path().join("train.parquet"),
-        schema,
-        None,
-        &rows(&[0, 2, 1, 2]),
-    );
-    write(
-        &root.path().join("valid-0.parquet"),
-        schema,
-        None,
-        &rows(&[0, 2]),
-    );
+    write(&root.path().join("train.parquet"), schema, None, &rows(&[0, 2, 1, 2]));
+    write(&root.path().join("valid-0.parquet"), schema, None, &rows(&[0, 2]));
     let splits = opened(root.path(), &OpenOptions::default()).unwrap();
     assert_eq!(splits.train.classes(), ["0", "1", "2"]);
     assert_eq!((first(&splits, 3), splits.train.label(3)), (30, 2));
-    write(
-        &root.path().join("valid-0.parquet"),
-        schema,
-        None,
-        &rows(&[0, 3]),
-    );
-    says(
-        &error(root.path()),
-        &["valid-0.parquet, row 1", "label 3 is out of range"],
-    );
-    write(
-        &root.path().join("train.parquet"),
-        schema,
-        None,
-        &rows(&[0, 2_000_000_000]),
-    );
+    write(&root.path().join("valid-0.parquet"), schema, None, &rows(&[0, 3]));
+    says(&error(root.path()), &["valid-0.parquet, row 1", "label 3 is out of range"]);
+    write(&root.path().join("train.parquet"), schema, None, &rows(&[0, 2_000_000_000]));
     says(&error(root.path()), &["label 2000000000", "100000"]);
 }
 
@@ -366,12 +270,7 @@ fn fine_labels_are_preferred_to_coarse_ones() {
     let metadata = r#"{"info": {"features": {"coarse_label": {"names": ["x"], "_type": "ClassLabel"},
         "fine_label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}"#;
     for name in ["train.parquet", "test.parquet"] {
-        write(
-            &root.path().join(name),
-            schema,
-            Some(metadata),
-            &rows(&[1, 0]),
-        );
+        write(&root.path().join(name), schema, Some(metadata), &rows(&[1, 0]));
     }
     let splits = opened(root.path(), &OpenOptions::default()).unwrap();
     assert_eq!(splits.train.classes(), ["a", "b"]);
@@ -380,23 +279,14 @@ fn fine_labels_are_preferred_to_coarse_ones() {
 #[test]
 fn broken_rows_are_named_or_skipped() {
     let root = TempDir::new().unwrap();
-    let (train, test) = (
-        root.path().join("train.parquet"),
-        root.path().join("test.parquet"),
-    );
+    let (train, test) = (root.path().join("train.parquet"), root.path().join("test.parquet"));
     write(&test, SCHEMA, Some(NAMES), &rows(&[0, 1]));
     let mut broken = rows(&[0, 1, 1, 0, 1]);
     broken[2].0 = Some(b"no image".to_vec());
     broken[3].0 = None;
     write(&train, SCHEMA, Some(NAMES), &broken);
-    says(
-        &error(root.path()),
-        &["train.parquet, row 2", "not an image", "--skip-broken"],
-    );
-    let options = OpenOptions {
-        skip_broken: true,
-        ..OpenOptions::default()
-    };
+    says(&error(root.path()), &["train.parquet, row 2", "not an image", "--skip-broken"]);
+    let options = OpenOptions { skip_broken: true, ..OpenOptions::default() };
     let splits = opened(root.path(), &options).unwrap();
     assert_eq!((splits.train.len(), splits.skipped), (3, 2));
     assert_eq!((first(&splits, 2), splits.train.label(2)), (40, 1));
@@ -407,64 +297,31 @@ fn broken_rows_are_named_or_skipped() {
     write(&train, SCHEMA, Some(NAMES), &broken);
     says(&error(root.path()), &["row 4", "no label"]);
     write(&train, SCHEMA, Some(NAMES), &rows(&[0, -1]));
-    says(
-        &error(root.path()),
-        &["row 1", "label -1", "without labels"],
-    );
+    says(&error(root.path()), &["row 1", "label -1", "without labels"]);
 }
 
 #[test]
 fn parquet_sets_that_do_not_fit_are_explained() {
     let root = TempDir::new().unwrap();
-    let (train, test) = (
-        root.path().join("train.parquet"),
-        root.path().join("test.parquet"),
-    );
+    let (train, test) = (root.path().join("train.parquet"), root.path().join("test.parquet"));
     write(&train, SCHEMA, Some(NAMES), &rows(&[0, 1]));
     says(&error(root.path()), &["no `test-*.parquet`"]);
-    write(
-        &test,
-        SCHEMA,
-        Some(&NAMES.replace("dog", "emu")),
-        &rows(&[0, 1]),
-    );
-    says(
-        &error(root.path()),
-        &["test.parquet", "class 1", "`emu`", "`dog`", "same classes"],
-    );
-    write(
-        &test,
-        "message m { optional int64 label; }",
-        None,
-        &rows(&[0, 1]),
-    );
-    says(
-        &error(root.path()),
-        &["test.parquet", "image column", "label (INT64)"],
-    );
-    write(
-        &test,
-        "message m { optional group img { optional binary bytes; } }",
-        None,
-        &rows(&[0]),
-    );
+    write(&test, SCHEMA, Some(&NAMES.replace("dog", "emu")), &rows(&[0, 1]));
+    says(&error(root.path()), &["test.parquet", "class 1", "`emu`", "`dog`", "same classes"]);
+    write(&test, "message m { optional int64 label; }", None, &rows(&[0, 1]));
+    says(&error(root.path()), &["test.parquet", "image column", "label (INT64)"]);
+    write(&test, "message m { optional group img { optional binary bytes; } }", None, &rows(&[0]));
     says(&error(root.path()), &["label column", "img.bytes"]);
     write(&test, SCHEMA, Some(NAMES), &[]);
     says(&error(root.path()), &["test.parquet", "no images"]);
     put(&test, b"PAR1 this is not parquet");
-    says(
-        &error(root.path()),
-        &["test.parquet", "cannot be read as parquet"],
-    );
+    says(&error(root.path()), &["test.parquet", "cannot be read as parquet"]);
 }
 
 #[test]
 fn damaged_parquet_never_panics() {
     let root = TempDir::new().unwrap();
-    let (train, test) = (
-        root.path().join("train.parquet"),
-        root.path().join("test.parquet"),
-    );
+    let (train, test) = (root.path().join("train.parquet"), root.path().join("test.parquet"));
     write(&test, SCHEMA, Some(NAMES), &rows(&[0, 1]));
     write(&train, SCHEMA, Some(NAMES), &rows(&[0, 1, 1, 0]));
     let whole = fs::read(&train).unwrap();
@@ -479,20 +336,12 @@ fn damaged_parquet_never_panics() {
         fs::write(&train, &damaged).unwrap();
         refused += usize::from(opened(root.path(), &OpenOptions::default()).is_err());
     }
-    assert!(
-        refused > whole.len() / 12,
-        "{refused} of {}",
-        whole.len() / 3
-    );
+    assert!(refused > whole.len() / 12, "{refused} of {}", whole.len() / 3);
 }
 
 #[test]
 fn the_built_in_set_needs_no_files() {
-    let options = OpenOptions {
-        limit: Some(25),
-        seed: 9,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions { limit: Some(25), seed: 9, ..OpenOptions::default() };
     let splits = open("builtin", &options).unwrap();
     assert_eq!((splits.train.len(), splits.test.len()), (25, 25));
     assert_eq!(splits.name, "builtin");

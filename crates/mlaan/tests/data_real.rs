@@ -30,10 +30,7 @@ fn cifar10_parquet_is_read_whole() {
         return;
     };
     let splits = open(&path, &OpenOptions::default()).unwrap();
-    assert_eq!(
-        (splits.train.len(), splits.test.len(), splits.skipped),
-        (50_000, 10_000, 0)
-    );
+    assert_eq!((splits.train.len(), splits.test.len(), splits.skipped), (50_000, 10_000, 0));
     assert_eq!(splits.train.classes()[0], "airplane");
     assert_eq!(splits.train.classes()[9], "truck");
     assert_eq!(counts(&splits), [5_000; 10]);
@@ -41,14 +38,8 @@ fn cifar10_parquet_is_read_whole() {
     let measured = Normalise::measure(&*splits.train).unwrap();
     let published = Normalise::preset("cifar").unwrap();
     for k in 0..3 {
-        assert!(
-            (measured.mean[k] - published.mean[k]).abs() < 0.004,
-            "{measured:?}"
-        );
-        assert!(
-            (measured.std[k] - published.std[k]).abs() < 0.01,
-            "{measured:?}"
-        );
+        assert!((measured.mean[k] - published.mean[k]).abs() < 0.004, "{measured:?}");
+        assert!((measured.std[k] - published.std[k]).abs() < 0.01, "{measured:?}");
     }
 }
 
@@ -59,15 +50,7 @@ fn a_limit_is_quick_balanced_and_part_of_the_whole() {
     };
     let limited = |limit, seed| {
         let limit = Some(limit);
-        open(
-            &path,
-            &OpenOptions {
-                limit,
-                seed,
-                ..OpenOptions::default()
-            },
-        )
-        .unwrap()
+        open(&path, &OpenOptions { limit, seed, ..OpenOptions::default() }).unwrap()
     };
     let splits = limited(200, 3);
     assert_eq!((splits.train.len(), splits.test.len()), (200, 200));
@@ -86,11 +69,7 @@ fn imagenette_folders_are_read() {
     let Some(path) = real("imagenette2-224") else {
         return;
     };
-    let options = OpenOptions {
-        limit: Some(100),
-        short_side: 64,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions { limit: Some(100), short_side: 64, ..OpenOptions::default() };
     let splits = open(&path, &options).unwrap();
     assert_eq!((splits.train.len(), splits.test.len()), (100, 100));
     assert_eq!(splits.train.classes()[0], "n01440764");

@@ -160,7 +160,9 @@ impl Golden {
 /// Maximum difference over maximum magnitude; differences below 1e-6 count as none where all is below that.
 fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
-    let max = |x: &mut dyn Iterator<Item = f32>| x.fold(0f32, |m, v| if v.is_nan() { f32::INFINITY } else { m.max(v) });
+    let max = |x: &mut dyn Iterator<Item = f32>| {
+        x.fold(0f32, |m, v| if v.is_nan() { f32::INFINITY } else { m.max(v) })
+    };
     let most = max(&mut theirs.iter().map(|x| x.abs()));
     let off = max(&mut ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()));
     if most < 1e-6 { if off <= 1e-6 { 0.0 } else { f32::INFINITY } } else { off / most }
@@ -264,9 +266,17 @@ fn every_golden_file_is_reproduced() {
         let check = run(&path, &device);
         let worst = |prefix: &str| {
             let of = check.worst.iter().filter(|w| w.2.starts_with(prefix));
-            of.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(String::from("-"), |w| format!("{:.1e} ({})", w.0, w.2))
+            of.max_by(|a, b| a.0.total_cmp(&b.0))
+                .map_or(String::from("-"), |w| format!("{:.1e} ({})", w.0, w.2))
         };
-        println!("{}: {}, {}, {}, {}", check.file, worst("loss"), worst("grad"), worst("after"), worst("logits"));
+        println!(
+            "{}: {}, {}, {}, {}",
+            check.file,
+            worst("loss"),
+            worst("grad"),
+            worst("after"),
+            worst("logits")
+        );
         failures.extend(check.failures());
     }
     assert!(failures.is_empty(), "{} values differ:\n{}", failures.len(), failures.join("\n"));

@@ -35,10 +35,7 @@ fn full() -> Recipe {
     r.local.cuts = Some(vec![0, 3]);
     r.local.stem_alone = Some(true);
     r.local.cascade = Some(Cascade::default());
-    r.local.leap = Some(Leap {
-        sources: Some(vec![vec![0, 4], vec![4]]),
-        ..Leap::default()
-    });
+    r.local.leap = Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), ..Leap::default() });
     r.train.lr_auxiliary = Some(0.1);
     r.train.lr_cascaded = Some(0.2);
     r.data.limit = Some(100);
@@ -52,14 +49,8 @@ fn an_empty_recipe_has_the_documented_defaults() {
     assert_eq!(r, Recipe::default());
     assert_eq!(r.model.backbone.depth(), 32);
     assert_eq!((r.model.family(), r.model.width()), (Family::Cifar, 16));
-    assert_eq!(
-        (r.train.epochs, r.train.batch, r.train.warmup),
-        (400, 1024, 10)
-    );
-    assert_eq!(
-        (r.train.lr, r.train.momentum, r.train.weight_decay),
-        (0.8, 0.9, 1e-4)
-    );
+    assert_eq!((r.train.epochs, r.train.batch, r.train.warmup), (400, 1024, 10));
+    assert_eq!((r.train.lr, r.train.momentum, r.train.weight_decay), (0.8, 0.9, 1e-4));
     assert!(r.train.nesterov);
     assert_eq!(r.train.schedule, Schedule::Cosine);
     assert_eq!((r.data.source.as_str(), r.data.size), ("builtin", 32));
@@ -73,11 +64,7 @@ fn every_key_is_listed_and_every_listed_key_exists() {
     let mut open = vec![(String::new(), table)];
     while let Some((path, table)) = open.pop() {
         for (name, value) in table {
-            let full = if path.is_empty() {
-                name
-            } else {
-                format!("{path}.{name}")
-            };
+            let full = if path.is_empty() { name } else { format!("{path}.{name}") };
             match value {
                 toml::Value::Table(inner) => open.push((full, inner)),
                 _ => assert!(found.insert(full)),
@@ -90,10 +77,7 @@ fn every_key_is_listed_and_every_listed_key_exists() {
 
 #[test]
 fn optional_keys_can_be_removed_and_others_cannot() {
-    for key in KEYS
-        .iter()
-        .filter(|k| k.path != "description" && k.path != "data.source")
-    {
+    for key in KEYS.iter().filter(|k| k.path != "description" && k.path != "data.source") {
         let mut r = full();
         let removed = r.set(&format!("{}=none", key.path));
         let is_word = key.path == "data.augment";
@@ -116,12 +100,8 @@ fn toml_comes_back_the_same() {
     assert_eq!(again.to_toml().unwrap(), written);
 
     let mut r = Recipe::default();
-    let statistics = MeanStd {
-        mean: [0.5, 0.25, 0.0],
-        std: [0.1, 0.2, 1.0],
-    };
-    r.set("data.normalise={mean=[0.5, 0.25, 0], std=[0.1, 0.2, 1]}")
-        .unwrap();
+    let statistics = MeanStd { mean: [0.5, 0.25, 0.0], std: [0.1, 0.2, 1.0] };
+    r.set("data.normalise={mean=[0.5, 0.25, 0], std=[0.1, 0.2, 1]}").unwrap();
     assert_eq!(r.data.normalise, Normalise::Values(statistics));
     let again = Recipe::parse(&r.to_toml().unwrap(), "again").unwrap();
     assert_eq!(again.data.normalise, r.data.normalise);
@@ -132,61 +112,25 @@ fn unknown_keys_are_named_in_full_with_the_nearest() {
     assert_refused(
         "[local.cascade]\nspam = 3",
         "local.cascade.spam",
-        &[
-            "local.cascade.span",
-            "independent, cascaded",
-            "my.toml, line 2",
-        ],
+        &["local.cascade.span", "independent, cascaded", "my.toml, line 2"],
     );
-    assert_refused(
-        "[trian]\nepochs = 3",
-        "trian",
-        &["did you mean `train`", "my.toml, line 1"],
-    );
+    assert_refused("[trian]\nepochs = 3", "trian", &["did you mean `train`", "my.toml, line 1"]);
     assert_refused("epochs = 3", "epochs", &["did you mean `train.epochs`"]);
-    assert_refused(
-        "[train]\nzzz = 3",
-        "train.zzz",
-        &["unknown key. Allowed in [train]: epochs, batch"],
-    );
-    assert_refused(
-        "data.normalise = {mean=[0,0,0], sdt=[1,1,1]}",
-        "data.normalise",
-        &["sdt", "mean, std"],
-    );
+    assert_refused("[train]\nzzz = 3", "train.zzz", &["unknown key. Allowed in [train]: epochs, batch"]);
+    assert_refused("data.normalise = {mean=[0,0,0], sdt=[1,1,1]}", "data.normalise", &["sdt", "mean, std"]);
 }
 
 #[test]
 fn wrong_types_say_what_was_found_and_what_is_expected() {
-    assert_refused(
-        "train.epochs = \"many\"",
-        "train.epochs",
-        &["the string \"many\"", "whole number"],
-    );
-    assert_refused(
-        "train.epochs = 2.5",
-        "train.epochs",
-        &["2.5", "whole number"],
-    );
-    assert_refused(
-        "train.nesterov = 1",
-        "train.nesterov",
-        &["found 1", "true or false"],
-    );
-    assert_refused(
-        "train = 3",
-        "train",
-        &["found 3", "expected a table", "epochs, batch"],
-    );
+    assert_refused("train.epochs = \"many\"", "train.epochs", &["the string \"many\"", "whole number"]);
+    assert_refused("train.epochs = 2.5", "train.epochs", &["2.5", "whole number"]);
+    assert_refused("train.nesterov = 1", "train.nesterov", &["found 1", "true or false"]);
+    assert_refused("train = 3", "train", &["found 3", "expected a table", "epochs, batch"]);
     assert_refused("[train.lr]\na = 1", "train.lr", &["a table", "a number"]);
     assert_refused("seed = -1", "seed", &["-1", "at least 0"]);
     assert_refused("local.task = [1.0]", "local.task", &["two numbers"]);
     assert_refused("description = 3", "description", &["found 3", "a string"]);
-    assert_refused(
-        "data.normalise = 3",
-        "data.normalise",
-        &["found 3", "imagenet", "mean"],
-    );
+    assert_refused("data.normalise = 3", "data.normalise", &["found 3", "imagenet", "mean"]);
 }
 
 #[test]
@@ -201,43 +145,19 @@ fn impossible_values_say_what_is_allowed() {
         ("local.cuts = [2, 2]", "local.cuts", "greater"),
         ("local.cuts = [-1]", "local.cuts", "from 0"),
         ("local.cascade.span = 1", "local.cascade.span", "at least 2"),
-        (
-            "local.cascade.span = 2",
-            "local.cascade",
-            "at least 2 modules",
-        ),
+        ("local.cascade.span = 2", "local.cascade", "at least 2 modules"),
         (
             "local = {modules = 4, cascade = {independent = 0, cascaded = 0}}",
             "local.cascade.cascaded",
             "both 0",
         ),
-        (
-            "local = {modules = 4, leap = {on = \"cascaded\"}}",
-            "local.leap.on",
-            "no [local.cascade]",
-        ),
-        (
-            "local = {modules = 4, leap = {ema = 1.5}}",
-            "local.leap.ema",
-            "from 0 to 1",
-        ),
-        (
-            "local = {modules = 4, leap = {sources = [[1]]}}",
-            "local.leap.sources",
-            "expected 3",
-        ),
-        (
-            "local = {modules = 2, leap = {sources = [[3, 1]]}}",
-            "local.leap.sources",
-            "list 0",
-        ),
+        ("local = {modules = 4, leap = {on = \"cascaded\"}}", "local.leap.on", "no [local.cascade]"),
+        ("local = {modules = 4, leap = {ema = 1.5}}", "local.leap.ema", "from 0 to 1"),
+        ("local = {modules = 4, leap = {sources = [[1]]}}", "local.leap.sources", "expected 3"),
+        ("local = {modules = 2, leap = {sources = [[3, 1]]}}", "local.leap.sources", "list 0"),
         ("local.leap.ema = 0.9", "local.leap", "at least 2 modules"),
         ("local.head = \"1c0f\"", "local.head", "AcBf"),
-        (
-            "local.loss = \"crossentropy\"",
-            "local.loss",
-            "did you mean \"cross_entropy\"",
-        ),
+        ("local.loss = \"crossentropy\"", "local.loss", "did you mean \"cross_entropy\""),
         ("train.epochs = 0", "train.epochs", "at least 1"),
         ("train.batch = 0", "train.batch", "at least 1"),
         ("train.lr = -0.1", "train.lr", "from 0"),
@@ -248,46 +168,19 @@ fn impossible_values_say_what_is_allowed() {
         ("data.size = 7", "data.size", "from 8"),
         ("data.limit = 0", "data.limit", "at least 1"),
         ("data.short_side = 16", "data.short_side", "at least 32"),
-        (
-            "data.normalise = {mean=[125,0,0], std=[1,1,1]}",
-            "data.normalise",
-            "divide by 255",
-        ),
-        (
-            "data.normalise = {mean=[0,0,0], std=[1,1,0]}",
-            "data.normalise",
-            "none of them 0",
-        ),
+        ("data.normalise = {mean=[125,0,0], std=[1,1,1]}", "data.normalise", "divide by 255"),
+        ("data.normalise = {mean=[0,0,0], std=[1,1,0]}", "data.normalise", "none of them 0"),
         ("data.normalise = {mean=[0,0,0]}", "data.normalise", "std"),
         ("model.width = 0", "model.width", "from 1"),
-        (
-            "model.backbone = \"resnet33\"",
-            "model.backbone",
-            "resnet32 and resnet38",
-        ),
+        ("model.backbone = \"resnet33\"", "model.backbone", "resnet32 and resnet38"),
         ("model.backbone = \"vgg11\"", "model.backbone", "unknown"),
-        (
-            "model.backbone = \"resnet9999999999999999999999\"",
-            "model.backbone",
-            "unknown",
-        ),
-        (
-            "model = {backbone = \"resnet18\", family = \"cifar\"}",
-            "model.family",
-            "6n+2",
-        ),
-        (
-            "model = {backbone = \"resnet32\", family = \"imagenet\"}",
-            "model.family",
-            "152",
-        ),
+        ("model.backbone = \"resnet9999999999999999999999\"", "model.backbone", "unknown"),
+        ("model = {backbone = \"resnet18\", family = \"cifar\"}", "model.family", "6n+2"),
+        ("model = {backbone = \"resnet32\", family = \"imagenet\"}", "model.family", "152"),
     ] {
         let (found, message) = refused(text);
         assert_eq!(found, key, "{text}: {message}");
-        assert!(
-            message.contains(word),
-            "{text}: `{word}` is not in: {message}"
-        );
+        assert!(message.contains(word), "{text}: `{word}` is not in: {message}");
         assert!(message.contains("my.toml"), "{message}");
     }
 }
@@ -302,11 +195,7 @@ fn backbones_have_their_family_and_width() {
         ("resnet152", Family::Imagenet, 64),
     ] {
         let r = Recipe::parse(&format!("model.backbone = \"{name}\""), "t").unwrap();
-        assert_eq!(
-            (r.model.family(), r.model.width()),
-            (family, width),
-            "{name}"
-        );
+        assert_eq!((r.model.family(), r.model.width()), (family, width), "{name}");
         assert_eq!(r.model.backbone.to_string(), name);
     }
     let r = Recipe::parse("model = {backbone = \"resnet50\", family = \"cifar\"}", "t").unwrap();
@@ -317,42 +206,23 @@ fn backbones_have_their_family_and_width() {
 fn a_syntax_error_names_file_line_and_column() {
     let e = Recipe::parse("seed = 1\n[train]\nlr = = 2\n", "my.toml").unwrap_err();
     let text = e.to_string();
-    assert!(
-        text.starts_with("my.toml, line 3, column 6: not valid TOML"),
-        "{text}"
-    );
-    let e = Recipe::parse("seed = 1\nseed = 2\n", "my.toml")
-        .unwrap_err()
-        .to_string();
+    assert!(text.starts_with("my.toml, line 3, column 6: not valid TOML"), "{text}");
+    let e = Recipe::parse("seed = 1\nseed = 2\n", "my.toml").unwrap_err().to_string();
     assert!(e.contains("line 2"), "{e}");
 }
 
 #[test]
 fn load_prefers_built_in_names_then_files() {
-    assert_eq!(
-        Recipe::load("quickstart").unwrap().model.backbone.depth(),
-        14
-    );
+    assert_eq!(Recipe::load("quickstart").unwrap().model.backbone.depth(), 14);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, "seed = 5").unwrap();
     assert_eq!(Recipe::load(path.to_str().unwrap()).unwrap().seed, 5);
-    let text = Recipe::load("mlaan-relased-resnet32")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("Did you mean mlaan-released-resnet32-16"),
-        "{text}"
-    );
+    let text = Recipe::load("mlaan-relased-resnet32").unwrap_err().to_string();
+    assert!(text.contains("Did you mean mlaan-released-resnet32-16"), "{text}");
     let text = Recipe::load("no/such.toml").unwrap_err().to_string();
-    assert!(
-        text.contains("neither a built-in recipe nor a file") && text.contains("quickstart"),
-        "{text}"
-    );
-    assert!(matches!(
-        Recipe::load(folder.path().to_str().unwrap()),
-        Err(Error::Io { .. })
-    ));
+    assert!(text.contains("neither a built-in recipe nor a file") && text.contains("quickstart"), "{text}");
+    assert!(matches!(Recipe::load(folder.path().to_str().unwrap()), Err(Error::Io { .. })));
 }
 
 #[test]
@@ -377,47 +247,21 @@ fn set_reaches_every_kind_of_key() {
     ])
     .unwrap();
     let cascade = r.local.cascade.clone().unwrap();
-    assert_eq!(
-        (cascade.span, cascade.independent, cascade.cascaded),
-        (3, 0.001, 0.999)
-    );
+    assert_eq!((cascade.span, cascade.independent, cascade.cascaded), (3, 0.001, 0.999));
     let leap = r.local.leap.clone().unwrap();
-    assert_eq!(
-        (leap.tie, leap.on, leap.depth),
-        (Tie::Twin, Branch::Cascaded, 4)
-    );
-    assert_eq!(
-        r.local.head,
-        Head::Classifier {
-            convolutions: 0,
-            linears: 1
-        }
-    );
-    assert_eq!(
-        (r.local.loss, r.local.cuts.clone()),
-        (TaskLoss::Contrastive, Some(vec![0, 5]))
-    );
+    assert_eq!((leap.tie, leap.on, leap.depth), (Tie::Twin, Branch::Cascaded, 4));
+    assert_eq!(r.local.head, Head::Classifier { convolutions: 0, linears: 1 });
+    assert_eq!((r.local.loss, r.local.cuts.clone()), (TaskLoss::Contrastive, Some(vec![0, 5])));
     assert_eq!((r.local.reconstruct, r.train.lr), ([5.0, 0.5], 1.0));
     assert_eq!(r.data.source, "/images/of cats");
     assert_eq!((r.data.augment, r.data.limit), (Augment::None, Some(10)));
     assert_eq!(r.description, "a = b");
     assert_eq!(r.model.backbone.depth(), 110);
 
-    r.set_all([
-        "local.leap=none",
-        "local.cascade=off",
-        "local.cuts=none",
-        "data.limit=none",
-    ])
-    .unwrap();
+    r.set_all(["local.leap=none", "local.cascade=off", "local.cuts=none", "data.limit=none"]).unwrap();
     assert!(r.local.leap.is_none() && r.local.cascade.is_none() && r.local.cuts.is_none());
     assert_eq!(r.data.limit, None);
-    r.set_all([
-        "local.cascade=on",
-        "local.leap={ema=0.5}",
-        "data.source=2024",
-    ])
-    .unwrap();
+    r.set_all(["local.cascade=on", "local.leap={ema=0.5}", "data.source=2024"]).unwrap();
     assert_eq!(r.local.cascade, Some(Cascade::default()));
     assert_eq!(r.local.leap.as_ref().unwrap().ema, 0.5);
     assert_eq!(r.data.source, "2024");
@@ -427,16 +271,8 @@ fn set_reaches_every_kind_of_key() {
 fn a_refused_set_says_why_and_changes_nothing() {
     let before = Recipe::default();
     for (assignment, key, word) in [
-        (
-            "local.cascade.spn=3",
-            "local.cascade.spn",
-            "local.cascade.span",
-        ),
-        (
-            "local.cascade.span=one",
-            "local.cascade.span",
-            "whole number",
-        ),
+        ("local.cascade.spn=3", "local.cascade.spn", "local.cascade.span"),
+        ("local.cascade.span=one", "local.cascade.span", "whole number"),
         ("epoch=3", "epoch", "did you mean"),
         ("train.epochs", "train.epochs", "key=value"),
         ("train.epochs=none", "train.epochs", "whole number"),
@@ -444,28 +280,18 @@ fn a_refused_set_says_why_and_changes_nothing() {
         ("local.cascade=3", "local.cascade", "or on, or none"),
         ("train.lr.x=3", "train.lr.x", "no keys inside"),
         ("train.lr=1\nseed = 3", "train.lr", "a number"),
-        (
-            "data.normalise.mean=[0,0,0]",
-            "data.normalise.mean",
-            "as a whole",
-        ),
+        ("data.normalise.mean=[0,0,0]", "data.normalise.mean", "as a whole"),
         ("=3", "", "unknown key"),
     ] {
         let mut r = before.clone();
         let (found, message) = key_and_message(r.set(assignment).unwrap_err());
         assert_eq!(found, key, "{assignment}: {message}");
-        assert!(
-            message.contains(word),
-            "{assignment}: `{word}` is not in: {message}"
-        );
+        assert!(message.contains(word), "{assignment}: `{word}` is not in: {message}");
         assert_eq!(r, before, "{assignment}");
     }
     let mut r = before.clone();
     // The first is fine by itself, but contradicts the single module.
-    assert!(
-        r.set_all(["train.epochs=3", "local.cascade.span=3"])
-            .is_err()
-    );
+    assert!(r.set_all(["train.epochs=3", "local.cascade.span=3"]).is_err());
     assert_eq!(r, before);
 }
 
@@ -500,10 +326,7 @@ fn every_recipe_file_is_built_in_and_reads_back() {
     listed.sort_unstable();
     assert_eq!(files, listed);
     for (name, text) in builtin() {
-        assert!(
-            text.starts_with("# "),
-            "{name} does not begin with its source"
-        );
+        assert!(text.starts_with("# "), "{name} does not begin with its source");
         let r = Recipe::load(name).unwrap();
         assert!(!r.description.is_empty(), "{name}");
         let again = Recipe::parse(&r.to_toml().unwrap(), name).unwrap();
@@ -523,32 +346,12 @@ fn the_papers_recipes_have_the_papers_numbers() {
         assert!(text.contains("test error"), "{name}");
     }
     let released = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
-    assert_eq!(
-        released.cascade.unwrap(),
-        Cascade {
-            span: 2,
-            independent: 0.001,
-            cascaded: 0.999
-        }
-    );
+    assert_eq!(released.cascade.unwrap(), Cascade { span: 2, independent: 0.001, cascaded: 0.999 });
     let leap = released.leap.unwrap();
-    assert_eq!(
-        (leap.tie, leap.on, leap.ema),
-        (Tie::Twin, Branch::Cascaded, 0.995)
-    );
+    assert_eq!((leap.tie, leap.on, leap.ema), (Tie::Twin, Branch::Cascaded, 0.995));
     let paper = Recipe::load("mlaan-paper-resnet32-16").unwrap().local;
-    assert_eq!(
-        paper.cascade.unwrap(),
-        Cascade {
-            span: 3,
-            independent: 0.5,
-            cascaded: 0.5
-        }
-    );
+    assert_eq!(paper.cascade.unwrap(), Cascade { span: 3, independent: 0.5, cascaded: 0.5 });
     assert_eq!(paper.leap.unwrap().on, Branch::Independent);
     let infopro = Recipe::load("infopro-star-resnet32-16").unwrap().local;
-    assert_eq!(
-        (infopro.reconstruct, infopro.task),
-        ([5.0, 0.5], [0.0, 1.0])
-    );
+    assert_eq!((infopro.reconstruct, infopro.task), ([5.0, 0.5], [0.0, 1.0]));
 }

@@ -46,11 +46,7 @@ pub(crate) fn normalise_train(
     let c = weight.len();
     let m = f64::from(constants.momentum);
     // One value has no unbiased variance; the batch's own is the best there is.
-    let unbiased = if count > 1 {
-        count as f64 / (count as f64 - 1.0)
-    } else {
-        1.0
-    };
+    let unbiased = if count > 1 { count as f64 / (count as f64 - 1.0) } else { 1.0 };
     for i in 0..c {
         let mean = f64::from(rows[norm::MEAN * c + i]);
         let variance = f64::from(rows[norm::INV_STD * c + i]);
@@ -108,14 +104,7 @@ impl<'a> ImageSink<'a> {
         channels: usize,
     ) -> Self {
         let mean = rows.map(|t| &t[norm::MEAN * channels..(norm::MEAN + 1) * channels]);
-        ImageSink {
-            grad: Shared::new(grad),
-            accumulate,
-            raw,
-            load,
-            mean,
-            image,
-        }
+        ImageSink { grad: Shared::new(grad), accumulate, raw, load, mean, image }
     }
 
     /// The raw values of image `n`.

@@ -13,14 +13,7 @@ pub(crate) struct Part<'a> {
     pub load: Load<'a>,
 }
 
-pub(crate) fn forward(
-    isa: Isa,
-    c: usize,
-    a: Part<'_>,
-    b: Option<Part<'_>>,
-    relu: bool,
-    out: &mut [f32],
-) {
+pub(crate) fn forward(isa: Isa, c: usize, a: Part<'_>, b: Option<Part<'_>>, relu: bool, out: &mut [f32]) {
     let pixels = out.len() / c.max(1);
     let pieces = parallel::pieces(pixels, PIECES);
     let out = Shared::new(out);
@@ -100,13 +93,7 @@ pub(crate) fn backward(
         }
         for (p, sums) in parts.iter().zip(sums.chunks_exact_mut(2 * c)) {
             if let Some(p) = p {
-                reduce(
-                    isa,
-                    &p.rows[norm::MEAN * c..(norm::MEAN + 1) * c],
-                    &p.x[r.clone()],
-                    grad,
-                    sums,
-                );
+                reduce(isa, &p.rows[norm::MEAN * c..(norm::MEAN + 1) * c], &p.x[r.clone()], grad, sums);
             }
         }
     });

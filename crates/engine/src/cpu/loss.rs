@@ -23,20 +23,12 @@ fn samples(n: usize, f: impl Fn(usize) + Sync + Send) {
 }
 
 /// Softmax cross-entropy, mean over the batch.
-pub(crate) fn cross_entropy(
-    logits: &[f32],
-    labels: &[u32],
-    target: Target<'_>,
-    scratch: &mut [u8],
-) {
+pub(crate) fn cross_entropy(logits: &[f32], labels: &[u32], target: Target<'_>, scratch: &mut [u8]) {
     let n = labels.len();
     let classes = logits.len() / n;
     let values = Carver::new(scratch).take::<f64>(2 * n);
     let factor = f64::from(target.weight) / n as f64;
-    let (wants, grad) = (
-        target.grad.is_some(),
-        Shared::new(target.grad.unwrap_or_default()),
-    );
+    let (wants, grad) = (target.grad.is_some(), Shared::new(target.grad.unwrap_or_default()));
     let shared = Shared::new(values);
     samples(n, |i| {
         let row = &logits[i * classes..(i + 1) * classes];
@@ -49,20 +41,12 @@ pub(crate) fn cross_entropy(
         }
         let sum: f64 = row.iter().map(|x| f64::from(x - max).exp()).sum();
         // A label outside of the classes has no probability; the loss says so.
-        let own = row
-            .get(label)
-            .map_or(f64::NEG_INFINITY, |&x| f64::from(x - max));
+        let own = row.get(label).map_or(f64::NEG_INFINITY, |&x| f64::from(x - max));
         // SAFETY: one pair of values and one row of the gradient per sample.
         unsafe {
-            shared
-                .part(2 * i..2 * i + 2)
-                .copy_from_slice(&[sum.ln() - own, f64::from(best != label)]);
+            shared.part(2 * i..2 * i + 2).copy_from_slice(&[sum.ln() - own, f64::from(best != label)]);
             if wants {
-                for (k, (g, &x)) in grad
-                    .part(i * classes..(i + 1) * classes)
-                    .iter_mut()
-                    .zip(row)
-                    .enumerate()
+                for (k, (g, &x)) in grad.part(i * classes..(i + 1) * classes).iter_mut().zip(row).enumerate()
                 {
                     let p = f64::from(x - max).exp() / sum;
                     *g = (factor * (p - f64::from(k == label))) as f32;
@@ -85,12 +69,7 @@ impl Unit<'_> {
     fn fill(&mut self, f: &[f32], n: usize, d: usize) {
         for i in 0..n {
             let row = &f[i * d..(i + 1) * d];
-            let length = row
-                .iter()
-                .map(|x| f64::from(*x).powi(2))
-                .sum::<f64>()
-                .sqrt()
-                .max(1e-12);
+            let length = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
             self.length[i] = length as f32;
             for (k, x) in row.iter().enumerate() {
                 let x = (f64::from(*x) / length) as f32;
@@ -112,11 +91,7 @@ pub(crate) fn contrastive(
     let n = labels.len();
     let d = features.len() / n;
     let mut carver = Carver::new(scratch);
-    let mut unit = Unit {
-        rows: carver.take(n * d),
-        columns: carver.take(n * d),
-        length: carver.take(n),
-    };
+    let mut unit = Unit { rows: carver.take(n * d), columns: carver.take(n * d), length: carver.take(n) };
     let pairs = carver.take::<f32>(n * n);
     let values = carver.take::<f64>(n);
     unit.fill(features, n, d);
@@ -154,10 +129,7 @@ fn anchor(i: usize, unit: &Unit<'_>, labels: &[u32], temperature: f32, row: &mut
     }
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let others = |j: &usize| *j != i;
-    let sum: f64 = (0..n)
-        .filter(others)
-        .map(|j| f64::from(row[j] - max).exp())
-        .sum();
+    let sum: f64 = (0..n).filter(others).map(|j| f64::from(row[j] - max).exp()).sum();
     let same = |j: usize| j != i && labels[j] == labels[i];
     let count = (0..n).filter(|&j| same(j)).count();
     let share = 1.0 / count.max(1) as f64;
@@ -205,31 +177,20 @@ pub(crate) fn reconstruction(
     let image = raw.len() / n;
     let values = Carver::new(scratch).take::<f64>(n);
     let factor = target.weight / raw.len() as f32;
-    let (wants, grad) = (
-        target.grad.is_some(),
-        Shared::new(target.grad.unwrap_or_default()),
-    );
+    let (wants, grad) = (target.grad.is_some(), Shared::new(target.grad.unwrap_or_default()));
     let shared = Shared::new(values);
     samples(n, |i| {
         let at = i * image..(i + 1) * image;
         // SAFETY: one value and one image per sample.
-        let (value, grad) = unsafe {
-            (
-                shared.part(i..i + 1),
-                grad.part(if wants { at.clone() } else { 0..0 }),
-            )
-        };
+        let (value, grad) =
+            unsafe { (shared.part(i..i + 1), grad.part(if wants { at.clone() } else { 0..0 })) };
         let mut sum = 0.0;
         for (k, (x, y)) in raw[at.clone()].iter().zip(&images[at]).enumerate() {
             let pixel = y * scale.std[k % 3] + scale.mean[k % 3];
             let e = (-x.abs()).exp();
             sum += f64::from(x.max(0.0) - x * pixel + e.ln_1p());
             if wants {
-                let sigmoid = if *x >= 0.0 {
-                    1.0 / (1.0 + e)
-                } else {
-                    e / (1.0 + e)
-                };
+                let sigmoid = if *x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
                 grad[k] = factor * (sigmoid - pixel);
             }
         }

@@ -14,8 +14,8 @@ pub use simd::Isa;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad,
-    Window, report,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    report,
 };
 use crate::{Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
@@ -36,15 +36,9 @@ impl Cpu {
     }
 
     pub(crate) fn with_isa(threads: Option<usize>, isa: Isa) -> Result<Self> {
-        let unavailable = |message: String| Error::Unavailable {
-            device: "cpu".into(),
-            message,
-        };
+        let unavailable = |message: String| Error::Unavailable { device: "cpu".into(), message };
         if !Isa::available().contains(&isa) {
-            return Err(unavailable(format!(
-                "this machine does not have {}",
-                isa.name()
-            )));
+            return Err(unavailable(format!("this machine does not have {}", isa.name())));
         }
         let mut cpu = Self::without_threads(threads);
         cpu.isa = isa;
@@ -53,10 +47,7 @@ impl Cpu {
             .thread_name(|i| format!("mlaan-{i}"))
             .build()
             .map_err(|e| {
-                unavailable(format!(
-                    "{} threads could not be started ({e}); ask for fewer",
-                    cpu.threads
-                ))
+                unavailable(format!("{} threads could not be started ({e}); ask for fewer", cpu.threads))
             })?;
         cpu.pool = Some(pool);
         Ok(cpu)
@@ -65,11 +56,7 @@ impl Cpu {
     /// Knows its extents but cannot compute in parallel: for plans.
     pub(crate) fn without_threads(threads: Option<usize>) -> Self {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        Cpu {
-            threads: threads.unwrap_or_else(all).max(1),
-            isa: best_isa(),
-            pool: None,
-        }
+        Cpu { threads: threads.unwrap_or_else(all).max(1), isa: best_isa(), pool: None }
     }
 
     fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
@@ -102,13 +89,8 @@ fn plane(x: &Tensor, y: &Tensor) -> Plane {
 }
 
 fn loss_target(t: LossTarget<'_>) -> loss::Target<'_> {
-    let row =
-        &mut t.values.host_mut::<f32>()[t.row * report::COLUMNS..(t.row + 1) * report::COLUMNS];
-    loss::Target {
-        weight: t.weight,
-        grad: t.grad.map(Tensor::host_mut),
-        row,
-    }
+    let row = &mut t.values.host_mut::<f32>()[t.row * report::COLUMNS..(t.row + 1) * report::COLUMNS];
+    loss::Target { weight: t.weight, grad: t.grad.map(Tensor::host_mut), row }
 }
 
 impl Cpu {
@@ -124,15 +106,7 @@ impl Cpu {
         let rows = x.norm.map(Tensor::host);
         let sums = dx.norm.as_ref().and(rows);
         let raw = x.tensor.host();
-        let sink = ImageSink::new(
-            dx.grad.host_mut(),
-            dx.accumulate,
-            raw,
-            load(x),
-            sums,
-            h * w * c,
-            c,
-        );
+        let sink = ImageSink::new(dx.grad.host_mut(), dx.accumulate, raw, load(x), sums, h * w * c, c);
         let norm = rows.zip(dx.norm.map(sink_norm));
         self.run(|| {
             pool::each_gradient(self.isa, (n, h * w, c), &sink, norm, scratch, |n, grad| {
@@ -154,17 +128,10 @@ impl Backend for Cpu {
             Work::Convolve { x, out, window } => {
                 conv::forward_scratch(x, out, window, self.isa, self.threads)
             }
-            Work::ConvolveBackward {
-                x,
-                out,
-                window,
-                dx,
-                dw,
-            } => conv::backward_scratch((x, out, window), self.isa, self.threads, dx, dw),
-            Work::ChannelSums {
-                x: [n, h, w, c],
-                sums,
-            } => {
+            Work::ConvolveBackward { x, out, window, dx, dw } => {
+                conv::backward_scratch((x, out, window), self.isa, self.threads, dx, dw)
+            }
+            Work::ChannelSums { x: [n, h, w, c], sums } => {
                 let pieces = parallel::pieces(n * h * w, parallel::PIECES);
                 ChannelSums::scratch(pieces, sums, c)
             }
@@ -236,14 +203,7 @@ impl Backend for Cpu {
         constants: NormConstants,
     ) {
         let running = (running.0.host_mut(), running.1.host_mut());
-        channel::normalise_train(
-            norm.host_mut(),
-            weight.host(),
-            bias.host(),
-            running,
-            count,
-            constants,
-        );
+        channel::normalise_train(norm.host_mut(), weight.host(), bias.host(), running, count, constants);
     }
 
     fn normalise_eval(
@@ -255,25 +215,13 @@ impl Backend for Cpu {
         constants: NormConstants,
     ) {
         let running = (running.0.host(), running.1.host());
-        channel::normalise_eval(
-            norm.host_mut(),
-            weight.host(),
-            bias.host(),
-            running,
-            constants,
-        );
+        channel::normalise_eval(norm.host_mut(), weight.host(), bias.host(), running, constants);
     }
 
     fn join(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool, out: &mut Tensor) {
         let c = out.nhwc()[3];
-        let first = join::Part {
-            x: a.tensor.host(),
-            load: load(a),
-        };
-        let second = b.map(|b| join::Part {
-            x: b.tensor.host(),
-            load: load(b),
-        });
+        let first = join::Part { x: a.tensor.host(), load: load(a) };
+        let second = b.map(|b| join::Part { x: b.tensor.host(), load: load(b) });
         let out = out.host_mut();
         self.run(|| join::forward(self.isa, c, first, second, relu, out));
     }
@@ -288,11 +236,7 @@ impl Backend for Cpu {
         let c = grad.nhwc()[3];
         let parts = parts.map(|p| {
             let (x, n) = p?;
-            Some(join::BackPart {
-                x: x.tensor.host(),
-                rows: x.norm?.host(),
-                out: sink_norm(n),
-            })
+            Some(join::BackPart { x: x.tensor.host(), rows: x.norm?.host(), out: sink_norm(n) })
         });
         let (grad, out) = (grad.host_mut(), out.map(Tensor::host));
         self.run(|| join::backward(self.isa, c, grad, out, parts, scratch));
@@ -302,9 +246,7 @@ impl Backend for Cpu {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, y), load(x));
         let (x, y) = (x.tensor.host(), y.host_mut());
         self.run(|| {
-            pool::each_image(n, y, |i, y| {
-                pool::max_image(self.isa, plane, window, load, image(x, i, n), y)
-            })
+            pool::each_image(n, y, |i, y| pool::max_image(self.isa, plane, window, load, image(x, i, n), y))
         });
     }
 
@@ -327,19 +269,11 @@ impl Backend for Cpu {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, y), load(x));
         let (x, y) = (x.tensor.host(), y.host_mut());
         self.run(|| {
-            pool::each_image(n, y, |i, y| {
-                pool::average_image(self.isa, plane, load, image(x, i, n), y)
-            })
+            pool::each_image(n, y, |i, y| pool::average_image(self.isa, plane, load, image(x, i, n), y))
         });
     }
 
-    fn average_pool_backward(
-        &self,
-        x: &Operand<'_>,
-        dy: &Tensor,
-        dx: Outgoing<'_>,
-        scratch: Scratch<'_>,
-    ) {
+    fn average_pool_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>) {
         let (n, plane) = (x.tensor.nhwc()[0], plane(x.tensor, dy));
         let dy = dy.host();
         self.resampled(x, dx, scratch, |i, _, grad| {
@@ -351,19 +285,11 @@ impl Backend for Cpu {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, y), load(x));
         let (x, y) = (x.tensor.host(), y.host_mut());
         self.run(|| {
-            pool::each_image(n, y, |i, y| {
-                resize::resize_image(self.isa, plane, load, image(x, i, n), y)
-            })
+            pool::each_image(n, y, |i, y| resize::resize_image(self.isa, plane, load, image(x, i, n), y))
         });
     }
 
-    fn resize_backward(
-        &self,
-        x: &Operand<'_>,
-        dy: &Tensor,
-        dx: Outgoing<'_>,
-        scratch: Scratch<'_>,
-    ) {
+    fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>) {
         let (n, plane) = (x.tensor.nhwc()[0], plane(x.tensor, dy));
         let dy = dy.host();
         self.resampled(x, dx, scratch, |i, _, grad| {
@@ -371,13 +297,7 @@ impl Backend for Cpu {
         });
     }
 
-    fn cross_entropy(
-        &self,
-        logits: &Tensor,
-        labels: &Tensor,
-        target: LossTarget<'_>,
-        scratch: Scratch<'_>,
-    ) {
+    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>) {
         let (logits, labels, target) = (logits.host(), labels.host(), loss_target(target));
         self.run(|| loss::cross_entropy(logits, labels, target, scratch));
     }

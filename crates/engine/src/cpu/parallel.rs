@@ -51,11 +51,7 @@ unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Shared {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            life: PhantomData,
-        }
+        Shared { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
     /// The elements of `range`, cut to the slice.
@@ -109,12 +105,7 @@ impl<'a> ChannelSums<'a> {
     }
 
     /// Zeroed sums.
-    pub(crate) fn new(
-        carver: &mut Carver<'a>,
-        pieces: usize,
-        sums: usize,
-        channels: usize,
-    ) -> Self {
+    pub(crate) fn new(carver: &mut Carver<'a>, pieces: usize, sums: usize, channels: usize) -> Self {
         let width = sums * channels;
         let values = carver.take(pieces * width);
         values.fill(0.0);
@@ -123,10 +114,7 @@ impl<'a> ChannelSums<'a> {
 
     /// For the pieces to write, each its own row.
     pub(crate) fn rows(&mut self) -> SumRows<'_> {
-        SumRows {
-            values: Shared::new(self.values),
-            width: self.width,
-        }
+        SumRows { values: Shared::new(self.values), width: self.width }
     }
 
     /// Adds the rows up in order and returns `[sums][channels]`.
@@ -154,9 +142,6 @@ impl<'a> SumRows<'a> {
     /// One user per piece at a time.
     pub(crate) unsafe fn row(&self, piece: usize) -> &'a mut [f64] {
         // SAFETY: rows are disjoint.
-        unsafe {
-            self.values
-                .part(piece * self.width..(piece + 1) * self.width)
-        }
+        unsafe { self.values.part(piece * self.width..(piece + 1) * self.width) }
     }
 }

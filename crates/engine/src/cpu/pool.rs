@@ -63,8 +63,7 @@ impl Plane {
     fn windows(&self, window: Window, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
         let cut = |o: usize, size: usize| {
             let start = o * window.stride;
-            start.saturating_sub(window.pad)
-                ..(start + window.kernel).saturating_sub(window.pad).min(size)
+            start.saturating_sub(window.pad)..(start + window.kernel).saturating_sub(window.pad).min(size)
         };
         for y in 0..self.oh {
             for x in 0..self.ow {
@@ -76,15 +75,10 @@ impl Plane {
     /// Calls `f` with every output pixel's index and the input pixels of its adaptive cell, as PyTorch cuts them.
     #[inline(always)]
     fn cells(&self, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
-        let cut =
-            |o: usize, size: usize, out: usize| o * size / out..((o + 1) * size).div_ceil(out);
+        let cut = |o: usize, size: usize, out: usize| o * size / out..((o + 1) * size).div_ceil(out);
         for y in 0..self.oh {
             for x in 0..self.ow {
-                f(
-                    y * self.ow + x,
-                    cut(y, self.h, self.oh),
-                    cut(x, self.w, self.ow),
-                );
+                f(y * self.ow + x, cut(y, self.h, self.oh), cut(x, self.w, self.ow));
             }
         }
     }

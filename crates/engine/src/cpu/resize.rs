@@ -7,11 +7,7 @@ use super::simd::kernel;
 /// The two input lines an output line lies between, and the second one's part.
 #[inline(always)]
 fn source(o: usize, size: usize, out: usize) -> (usize, usize, f32) {
-    let step = if out > 1 {
-        (size - 1) as f64 / (out - 1) as f64
-    } else {
-        0.0
-    };
+    let step = if out > 1 { (size - 1) as f64 / (out - 1) as f64 } else { 0.0 };
     let at = o as f64 * step;
     let low = (at as usize).min(size - 1);
     (low, (low + 1).min(size - 1), (at - low as f64) as f32)

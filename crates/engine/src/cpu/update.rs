@@ -10,11 +10,7 @@ const SMALL: usize = 1 << 15;
 /// Runs `f(range)` over pieces of `len` elements (multiples of `unit`).
 fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>) + Sync + Send) {
     let units = len / unit;
-    let pieces = if len < SMALL {
-        1
-    } else {
-        parallel::pieces(units, PIECES)
-    };
+    let pieces = if len < SMALL { 1 } else { parallel::pieces(units, PIECES) };
     parallel::for_each(pieces, |i| {
         let r = parallel::piece(units, pieces, i);
         f(r.start * unit..r.end * unit);
@@ -44,23 +40,13 @@ kernel! {
 pub(crate) fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| {
-        mix(
-            isa,
-            unsafe { shared.part(r.clone()) },
-            &source[r],
-            m,
-            1.0 - m,
-        )
-    });
+    ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], m, 1.0 - m));
 }
 
 pub(crate) fn add(isa: Isa, target: &mut [f32], source: &[f32]) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| {
-        mix(isa, unsafe { shared.part(r.clone()) }, &source[r], 1.0, 1.0)
-    });
+    ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], 1.0, 1.0));
 }
 
 kernel! {
@@ -83,9 +69,7 @@ pub(crate) fn fill(target: &mut [f32], value: f32) {
 pub(crate) fn copy(target: &mut [f32], source: &[f32]) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| {
-        unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r])
-    });
+    ranges(source.len(), 1, |r| unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r]));
 }
 
 pub(crate) fn images_from_bytes(bytes: &[u8], scale: PixelScale, images: &mut [f32]) {

@@ -25,12 +25,7 @@ pub(super) struct Arena {
 impl Arena {
     /// An empty range of `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Self {
-        Arena {
-            capacity,
-            holes: Vec::with_capacity(64),
-            frontier: 0,
-            highest: 0,
-        }
+        Arena { capacity, holes: Vec::with_capacity(64), frontier: 0, highest: 0 }
     }
 
     /// Takes `bytes` (a multiple of [`ALIGN`]) and returns the offset, or nothing when they do not fit.
@@ -107,9 +102,7 @@ mod tests {
         let mut live: Vec<(usize, usize)> = vec![];
         let mut state = 12345u64;
         for _ in 0..5000 {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let r = (state >> 33) as usize;
             if r % 3 == 0 && !live.is_empty() {
                 let (o, b) = live.swap_remove(r / 3 % live.len());
@@ -132,10 +125,7 @@ mod tests {
     #[test]
     fn the_smallest_hole_that_fits_is_used() {
         let mut arena = Arena::new(1 << 30);
-        let o: Vec<usize> = [4, 1, 2, 1, 3, 1]
-            .iter()
-            .map(|n| arena.take(n * ALIGN).unwrap())
-            .collect();
+        let o: Vec<usize> = [4, 1, 2, 1, 3, 1].iter().map(|n| arena.take(n * ALIGN).unwrap()).collect();
         for i in [0, 2, 4] {
             arena.give(o[i], [4, 1, 2, 1, 3, 1][i] * ALIGN);
         }

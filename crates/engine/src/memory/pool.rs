@@ -53,7 +53,9 @@ pub struct Usage {
     pub current: usize,
     /// The most that was ever in use at one moment.
     pub peak: usize,
-    /// What the address range had to hold for that: `peak` plus what lay unusable between blocks.
+    /// What the pool's address range had to hold: its blocks and what lay unusable between them.
+    pub held: usize,
+    /// `held` plus what was counted outside of the pool: the memory that a run needs.
     pub footprint: usize,
     /// In use now, in the order of [`Purpose::ALL`].
     pub by_purpose: [usize; 6],
@@ -66,6 +68,9 @@ struct State {
     /// One when a plan was reserved; more when a run asks for what nobody planned.
     segments: Vec<Segment>,
     usage: Usage,
+    /// Bytes counted but not held here, and the most of them since the last reset.
+    outside: usize,
+    outside_peak: usize,
 }
 
 /// One piece of memory and its layout.
@@ -108,21 +113,10 @@ impl Pool {
         let mut segments = Vec::new();
         if !real {
             let bytes = isize::MAX as usize / ALIGN * ALIGN;
-            segments.push(Segment {
-                arena: Arena::new(bytes),
-                bytes,
-                address: std::ptr::null_mut(),
-            });
+            segments.push(Segment { arena: Arena::new(bytes), bytes, address: std::ptr::null_mut() });
         }
-        let state = State {
-            segments,
-            usage: Usage::default(),
-        };
-        Arc::new(Pool {
-            name: name.to_string(),
-            real,
-            state: Mutex::new(state),
-        })
+        let state = State { segments, usage: Usage::default(), outside: 0, outside_peak: 0 };
+        Arc::new(Pool { name: name.to_string(), real, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,10 +139,8 @@ impl Pool {
     /// Bytes in use.
     pub fn usage(&self) -> Usage {
         let state = self.state();
-        Usage {
-            footprint: state.segments.iter().map(|s| s.arena.extent()).sum(),
-            ..state.usage
-        }
+        let held: usize = state.segments.iter().map(|s| s.arena.extent()).sum();
+        Usage { held, footprint: held + state.outside_peak, ..state.usage }
     }
 
     /// Lets peak and footprint count from now on.
@@ -156,15 +148,16 @@ impl Pool {
         let mut state = self.state();
         state.usage.peak = state.usage.current;
         state.usage.peak_by_purpose = state.usage.by_purpose;
-        state
-            .segments
-            .iter_mut()
-            .for_each(|s| s.arena.reset_extent());
+        state.outside_peak = state.outside;
+        state.segments.iter_mut().for_each(|s| s.arena.reset_extent());
     }
 
     /// Counts bytes that live outside of the pool (a data set in host memory); negative to forget them.
     pub fn count(&self, purpose: Purpose, bytes: isize) {
-        self.state().usage.change(purpose, bytes);
+        let mut state = self.state();
+        state.usage.change(purpose, bytes);
+        state.outside = state.outside.saturating_add_signed(bytes);
+        state.outside_peak = state.outside_peak.max(state.outside);
     }
 
     /// Takes a block of at least `bytes`.
@@ -178,34 +171,21 @@ impl Pool {
             Some(found) => found,
             None => {
                 self.grow(&mut state, bytes.max(SEGMENT))?;
-                state
-                    .place(bytes)
-                    .ok_or_else(|| self.refused(&state, bytes))?
+                state.place(bytes).ok_or_else(|| self.refused(&state, bytes))?
             }
         };
-        let address = state.segments[segment].address.wrapping_add(offset);
+        let base = state.segments[segment].address;
+        let address = if base.is_null() { base } else { base.wrapping_add(offset) };
         state.usage.change(purpose, bytes as isize);
-        Ok(Block {
-            pool: Arc::clone(self),
-            segment,
-            offset,
-            bytes,
-            purpose,
-            address,
-        })
+        Ok(Block { pool: Arc::clone(self), segment, offset, bytes, purpose, address })
     }
 
     fn refused(&self, state: &State, bytes: usize) -> Error {
-        Error::OutOfMemory {
-            device: self.name.clone(),
-            requested: bytes,
-            in_use: state.usage.current,
-        }
+        Error::OutOfMemory { device: self.name.clone(), requested: bytes, in_use: state.usage.current }
     }
 
     fn grow(&self, state: &mut State, bytes: usize) -> Result<()> {
-        let layout =
-            Layout::from_size_align(bytes, ALIGN).map_err(|_| self.refused(state, bytes))?;
+        let layout = Layout::from_size_align(bytes, ALIGN).map_err(|_| self.refused(state, bytes))?;
         if !self.real {
             return Err(self.refused(state, bytes));
         }
@@ -214,23 +194,14 @@ impl Pool {
         if address.is_null() {
             return Err(self.refused(state, bytes));
         }
-        state.segments.push(Segment {
-            arena: Arena::new(bytes),
-            bytes,
-            address,
-        });
+        state.segments.push(Segment { arena: Arena::new(bytes), bytes, address });
         Ok(())
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for s in self
-            .state()
-            .segments
-            .drain(..)
-            .filter(|s| !s.address.is_null())
-        {
+        for s in self.state().segments.drain(..).filter(|s| !s.address.is_null()) {
             if let Ok(layout) = Layout::from_size_align(s.bytes, ALIGN) {
                 // SAFETY: allocated in `grow` with this layout; no block outlives its pool.
                 unsafe { dealloc(s.address, layout) };
@@ -241,10 +212,7 @@ impl Drop for Pool {
 
 impl State {
     fn place(&mut self, bytes: usize) -> Option<(usize, usize)> {
-        self.segments
-            .iter_mut()
-            .enumerate()
-            .find_map(|(i, s)| Some((i, s.arena.take(bytes)?)))
+        self.segments.iter_mut().enumerate().find_map(|(i, s)| Some((i, s.arena.take(bytes)?)))
     }
 }
 
@@ -286,9 +254,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        state.segments[self.segment]
-            .arena
-            .give(self.offset, self.bytes);
+        state.segments[self.segment].arena.give(self.offset, self.bytes);
         state.usage.change(self.purpose, -(self.bytes as isize));
     }
 }
@@ -312,15 +278,12 @@ mod tests {
         drop(run(&dry));
         let plan = dry.usage();
         let host = Pool::host("cpu");
-        host.reserve(plan.footprint).unwrap();
+        host.reserve(plan.held).unwrap();
         let held = run(&host);
         assert_eq!(host.state().segments.len(), 1);
         assert_eq!(host.usage().footprint, plan.footprint);
         assert_eq!(host.usage().peak, plan.peak);
-        assert_eq!(
-            host.usage().by_purpose[Purpose::Gradients as usize],
-            2 * 3008
-        );
+        assert_eq!(host.usage().by_purpose[Purpose::Gradients as usize], 2 * 3008);
         drop(held);
         assert_eq!(host.usage().current, 0);
         assert_eq!(host.usage().peak_by_purpose, plan.peak_by_purpose);

@@ -27,11 +27,7 @@ fn products(x: Extents, out: usize, window: Window, mut visit: impl FnMut(usize,
         };
         for o in 0..out {
             for c in 0..x[3] {
-                visit(
-                    at(y, [n, oh, ow, o]),
-                    at(x, [n, h, w, c]),
-                    at([out, x[3], k, k], [o, c, kh, kw]),
-                );
+                visit(at(y, [n, oh, ow, o]), at(x, [n, h, w, c]), at([out, x[3], k, k], [o, c, kh, kw]));
             }
         }
     }
@@ -39,8 +35,7 @@ fn products(x: Extents, out: usize, window: Window, mut visit: impl FnMut(usize,
 
 /// Every output pixel with every tap of its window.
 fn places(y: Extents, k: usize) -> impl Iterator<Item = [usize; 5]> {
-    let pixels =
-        (0..y[0] * y[1] * y[2]).map(move |p| [p / (y[1] * y[2]), p / y[2] % y[1], p % y[2]]);
+    let pixels = (0..y[0] * y[1] * y[2]).map(move |p| [p / (y[1] * y[2]), p / y[2] % y[1], p % y[2]]);
     pixels.flat_map(move |[n, h, w]| (0..k * k).map(move |t| [n, h, w, t / k, t % k]))
 }
 
@@ -70,11 +65,8 @@ pub fn convolve_backward(
     dy: &[f64],
     window: Window,
 ) -> ConvolutionGrad {
-    let mut grad = ConvolutionGrad {
-        x: vec![0.0; x.len()],
-        weight: vec![0.0; weight.len()],
-        bias: vec![0.0; out],
-    };
+    let mut grad =
+        ConvolutionGrad { x: vec![0.0; x.len()], weight: vec![0.0; weight.len()], bias: vec![0.0; out] };
     products(extents, out, window, |i, j, k| {
         grad.x[j] += dy[i] * weight[k];
         grad.weight[k] += dy[i] * x[j];

@@ -44,7 +44,5 @@ fn at(extents: Extents, i: Extents) -> usize {
 
 /// The input position under a tap of a window, or nothing when the tap lies on the border.
 fn under(window: crate::ops::Window, output: usize, tap: usize, extent: usize) -> Option<usize> {
-    (output * window.stride + tap)
-        .checked_sub(window.pad)
-        .filter(|&i| i < extent)
+    (output * window.stride + tap).checked_sub(window.pad).filter(|&i| i < extent)
 }

@@ -15,14 +15,7 @@ pub struct Statistics {
 pub fn mean_and_variance(x: &[f64], channels: usize) -> Statistics {
     let pixels = (x.len() / channels) as f64;
     let per_channel = |f: &dyn Fn(usize, f64) -> f64| {
-        let channel = |c| {
-            x.iter()
-                .skip(c)
-                .step_by(channels)
-                .map(|&v| f(c, v))
-                .sum::<f64>()
-                / pixels
-        };
+        let channel = |c| x.iter().skip(c).step_by(channels).map(|&v| f(c, v)).sum::<f64>() / pixels;
         (0..channels).map(channel).collect::<Vec<f64>>()
     };
     let mean = per_channel(&|_, v| v);
@@ -32,26 +25,14 @@ pub fn mean_and_variance(x: &[f64], channels: usize) -> Statistics {
 
 /// Running statistics after a batch of `count` values a channel: (1 - momentum) · old + momentum · batch,
 /// with the unbiased variance (of a single value, 0).
-pub fn running(
-    old: &Statistics,
-    batch: &Statistics,
-    count: usize,
-    constants: NormConstants,
-) -> Statistics {
+pub fn running(old: &Statistics, batch: &Statistics, count: usize, constants: NormConstants) -> Statistics {
     let (m, count) = (f64::from(constants.momentum), count as f64);
     let move_to = |old: &[f64], new: &[f64], factor: f64| {
-        old.iter()
-            .zip(new)
-            .map(|(o, n)| (1.0 - m) * o + m * factor * n)
-            .collect::<Vec<f64>>()
+        old.iter().zip(new).map(|(o, n)| (1.0 - m) * o + m * factor * n).collect::<Vec<f64>>()
     };
     Statistics {
         mean: move_to(&old.mean, &batch.mean, 1.0),
-        variance: move_to(
-            &old.variance,
-            &batch.variance,
-            count / (count - 1.0).max(1.0),
-        ),
+        variance: move_to(&old.variance, &batch.variance, count / (count - 1.0).max(1.0)),
     }
 }
 
@@ -79,28 +60,12 @@ pub struct NormSums {
 
 impl Normalisation {
     /// From statistics and the parameters `[c]`.
-    pub fn new(
-        statistics: &Statistics,
-        weight: &[f64],
-        bias: &[f64],
-        constants: NormConstants,
-    ) -> Self {
+    pub fn new(statistics: &Statistics, weight: &[f64], bias: &[f64], constants: NormConstants) -> Self {
         let eps = f64::from(constants.eps);
-        let inv_std: Vec<f64> = statistics
-            .variance
-            .iter()
-            .map(|v| 1.0 / (v + eps).sqrt())
-            .collect();
+        let inv_std: Vec<f64> = statistics.variance.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
         let scale: Vec<f64> = weight.iter().zip(&inv_std).map(|(w, s)| w * s).collect();
-        let shift = (0..scale.len())
-            .map(|c| bias[c] - statistics.mean[c] * scale[c])
-            .collect();
-        Normalisation {
-            scale,
-            shift,
-            mean: statistics.mean.clone(),
-            inv_std,
-        }
+        let shift = (0..scale.len()).map(|c| bias[c] - statistics.mean[c] * scale[c]).collect();
+        Normalisation { scale, shift, mean: statistics.mean.clone(), inv_std }
     }
 
     /// From the rows `[4, c]` of a normalisation tensor.
@@ -123,10 +88,7 @@ impl Normalisation {
     /// y = x · scale + shift for `x` `[pixels, c]`.
     pub fn apply(&self, x: &[f64]) -> Vec<f64> {
         let c = self.scale.len();
-        x.iter()
-            .enumerate()
-            .map(|(i, x)| x * self.scale[i % c] + self.shift[i % c])
-            .collect()
+        x.iter().enumerate().map(|(i, x)| x * self.scale[i % c] + self.shift[i % c]).collect()
     }
 
     fn normalised(&self, i: usize, x: f64) -> f64 {
@@ -137,10 +99,7 @@ impl Normalisation {
     /// The gradients of weight and bias for `dy`, of the shape of `x`.
     pub fn sums(&self, x: &[f64], dy: &[f64]) -> NormSums {
         let c = self.mean.len();
-        let mut sums = NormSums {
-            weight: vec![0.0; c],
-            bias: vec![0.0; c],
-        };
+        let mut sums = NormSums { weight: vec![0.0; c], bias: vec![0.0; c] };
         for (i, (x, dy)) in x.iter().zip(dy).enumerate() {
             sums.weight[i % c] += dy * self.normalised(i, *x);
             sums.bias[i % c] += dy;
@@ -165,13 +124,9 @@ impl Normalisation {
     /// [`Normalisation::backward`] sorted by dy and x: rows a, b, c `[3, c]` of dx = dy · a + x · b + c.
     pub fn coefficients(&self, sums: &NormSums, pixels: usize) -> Vec<f64> {
         let (pixels, channels) = (pixels as f64, 0..self.mean.len());
-        let b: Vec<f64> = channels
-            .clone()
-            .map(|c| -self.scale[c] * self.inv_std[c] * sums.weight[c] / pixels)
-            .collect();
-        let c = channels
-            .map(|c| -self.scale[c] * sums.bias[c] / pixels - b[c] * self.mean[c])
-            .collect();
+        let b: Vec<f64> =
+            channels.clone().map(|c| -self.scale[c] * self.inv_std[c] * sums.weight[c] / pixels).collect();
+        let c = channels.map(|c| -self.scale[c] * sums.bias[c] / pixels - b[c] * self.mean[c]).collect();
         [self.scale.clone(), b, c].concat()
     }
 }

@@ -16,17 +16,9 @@ pub struct Maxima {
 pub fn max_pool(x: &[f64], extents: Extents, window: Window) -> Maxima {
     let [n, h, w, c] = extents;
     let y = [n, window.output(h), window.output(w), c];
-    let mut maxima = Maxima {
-        values: Vec::new(),
-        positions: Vec::new(),
-    };
+    let mut maxima = Maxima { values: Vec::new(), positions: Vec::new() };
     for i in 0..y.iter().product() {
-        let (n, oh, ow, c) = (
-            i / (y[1] * y[2] * c),
-            i / (y[2] * c) % y[1],
-            i / c % y[2],
-            i % c,
-        );
+        let (n, oh, ow, c) = (i / (y[1] * y[2] * c), i / (y[2] * c) % y[1], i / c % y[2], i % c);
         let (mut value, mut position) = (f64::NEG_INFINITY, 0);
         for tap in 0..window.kernel * window.kernel {
             let (kh, kw) = (tap / window.kernel, tap % window.kernel);

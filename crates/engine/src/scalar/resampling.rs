@@ -43,40 +43,27 @@ fn products(
 /// Adaptive average pooling of `x` to `[n, height, width, c]`.
 pub fn average_pool(x: &[f64], extents: Extents, height: usize, width: usize) -> Vec<f64> {
     let mut y = vec![0.0; extents[0] * height * width * extents[3]];
-    products(extents, height, width, averages, |i, j, part| {
-        y[i] += part * x[j]
-    });
+    products(extents, height, width, averages, |i, j, part| y[i] += part * x[j]);
     y
 }
 
 /// The gradient of [`average_pool`] with respect to an input of `extents`.
-pub fn average_pool_backward(
-    dy: &[f64],
-    extents: Extents,
-    height: usize,
-    width: usize,
-) -> Vec<f64> {
+pub fn average_pool_backward(dy: &[f64], extents: Extents, height: usize, width: usize) -> Vec<f64> {
     let mut dx = vec![0.0; extents.iter().product()];
-    products(extents, height, width, averages, |i, j, part| {
-        dx[j] += part * dy[i]
-    });
+    products(extents, height, width, averages, |i, j, part| dx[j] += part * dy[i]);
     dx
 }
 
 /// Bilinear resizing of `x` to `[n, height, width, c]`, corners aligned.
 pub fn resize(x: &[f64], extents: Extents, height: usize, width: usize) -> Vec<f64> {
     let mut y = vec![0.0; extents[0] * height * width * extents[3]];
-    products(extents, height, width, between, |i, j, part| {
-        y[i] += part * x[j]
-    });
+    products(extents, height, width, between, |i, j, part| y[i] += part * x[j]);
     y
 }
 
 /// The gradient of [`resize`] with respect to an input of `extents`.
 pub fn resize_backward(dy: &[f64], extents: Extents, height: usize, width: usize) -> Vec<f64> {
     let mut dx = vec![0.0; extents.iter().product()];
-    products(extents, height, width, between, |i, j, part| {
-        dx[j] += part * dy[i]
-    });
+    products(extents, height, width, between, |i, j, part| dx[j] += part * dy[i]);
     dx
 }

@@ -9,12 +9,7 @@ pub fn sgd(parameter: &mut [f64], grad: &[f64], velocity: &mut [f64], options: S
     for ((p, &g), v) in parameter.iter_mut().zip(grad).zip(velocity) {
         let g = g + decay * *p;
         *v = momentum * *v + g;
-        *p -= lr
-            * if options.nesterov {
-                g + momentum * *v
-            } else {
-                *v
-            };
+        *p -= lr * if options.nesterov { g + momentum * *v } else { *v };
     }
 }
 

@@ -29,45 +29,25 @@ impl Expected {
     /// Sums of `terms` products of values around 1: where the sum happens to be next to nothing, errors
     /// are compared with a tenth of what such sums are.
     pub fn sums(name: &str, values: Vec<f64>, tolerance: f64, terms: usize) -> Self {
-        Expected {
-            name: name.into(),
-            values,
-            tolerance,
-            size: 0.1 * (terms as f64).sqrt(),
-        }
+        Expected { name: name.into(), values, tolerance, size: 0.1 * (terms as f64).sqrt() }
     }
 
     /// Values to compare with the largest of them.
     pub fn new(name: &str, values: Vec<f64>, tolerance: f64) -> Self {
-        Expected {
-            name: name.into(),
-            values,
-            tolerance,
-            size: 0.0,
-        }
+        Expected { name: name.into(), values, tolerance, size: 0.0 }
     }
 
     /// What is wrong with `actual`.
     fn fault(&self, actual: &[f32]) -> Option<String> {
         if actual.len() != self.values.len() {
-            return Some(format!(
-                "{}: {} values, expected {}",
-                self.name,
-                actual.len(),
-                self.values.len()
-            ));
+            return Some(format!("{}: {} values, expected {}", self.name, actual.len(), self.values.len()));
         }
         let largest = self.values.iter().fold(self.size, |a, b| a.max(b.abs()));
         let bound = (self.tolerance * largest).max(1e-6);
         let wrong = |i: &usize| (f64::from(actual[*i]) - self.values[*i]).abs();
         // Not `>`: a NaN is wrong.
-        let all: Vec<usize> = (0..actual.len())
-            .filter(|i| !matches!(wrong(i), e if e <= bound))
-            .collect();
-        let worst = all
-            .iter()
-            .copied()
-            .max_by(|a, b| wrong(a).total_cmp(&wrong(b)))?;
+        let all: Vec<usize> = (0..actual.len()).filter(|i| !matches!(wrong(i), e if e <= bound)).collect();
+        let worst = all.iter().copied().max_by(|a, b| wrong(a).total_cmp(&wrong(b)))?;
         Some(format!(
             "{}: {} of {} values differ; element {worst} is {}, expected {} (within {bound:.1e})",
             self.name,
@@ -81,10 +61,7 @@ impl Expected {
 
 /// A device of every instruction set.
 pub fn devices() -> Vec<(Isa, Device)> {
-    Isa::available()
-        .into_iter()
-        .map(|isa| (isa, Device::cpu_with(Some(2), isa).unwrap()))
-        .collect()
+    Isa::available().into_iter().map(|isa| (isa, Device::cpu_with(Some(2), isa).unwrap())).collect()
 }
 
 /// Leaves NaN where the next tensors will lie.
@@ -114,11 +91,7 @@ fn faults(results: &Results, expected: &[Expected]) -> Vec<String> {
 /// Fails with the first of the faults found and their number.
 fn report(found: &[String]) {
     let first: Vec<&String> = found.iter().take(12).collect();
-    assert!(
-        found.is_empty(),
-        "{} faults, the first of them:\n{first:#?}",
-        found.len()
-    );
+    assert!(found.is_empty(), "{} faults, the first of them:\n{first:#?}", found.len());
 }
 
 /// Compares `run` with `expect` in every case on every instruction set.
@@ -146,16 +119,12 @@ pub fn check<C: Debug>(
 pub fn check_threads<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results) {
     let mut found = Vec::new();
     for isa in Isa::available() {
-        let devices: Vec<Device> = (1..=3)
-            .map(|t| Device::cpu_with(Some(t), isa).unwrap())
-            .collect();
+        let devices: Vec<Device> = (1..=3).map(|t| Device::cpu_with(Some(t), isa).unwrap()).collect();
         for case in cases {
             let results: Vec<_> = devices.iter().map(|d| run_case(d, case, &run)).collect();
             for (threads, other) in (2..).zip(&results[1..]) {
                 if let Some(name) = first_difference(&results[0], other) {
-                    found.push(format!(
-                        "{isa:?} {case:?}: {name} differs between 1 and {threads} threads"
-                    ));
+                    found.push(format!("{isa:?} {case:?}: {name} differs between 1 and {threads} threads"));
                 }
             }
         }
@@ -168,10 +137,7 @@ fn first_difference(a: &Result<Results, String>, b: &Result<Results, String>) ->
         return Some("a panic".into());
     };
     let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
-    a.iter()
-        .zip(b)
-        .find(|((_, a), (_, b))| bits(a) != bits(b))
-        .map(|((name, _), _)| name.clone())
+    a.iter().zip(b).find(|((_, a), (_, b))| bits(a) != bits(b)).map(|((name, _), _)| name.clone())
 }
 
 /// How the gradient of an operand is asked for.
@@ -191,21 +157,11 @@ pub fn outgoing(
     backward: impl FnOnce(&Uploaded, Outgoing<'_>),
 ) -> Results {
     let uploaded = x.upload(device);
-    let mut grad: Tensor = if wanted.accumulate {
-        tensor(device, x.extents, before)
-    } else {
-        target(device, x.extents)
-    };
+    let mut grad: Tensor =
+        if wanted.accumulate { tensor(device, x.extents, before) } else { target(device, x.extents) };
     let mut sums = Sums::new(device, x.extents[3]);
     let norm = wanted.sums.then(|| sums.grad());
-    backward(
-        &uploaded,
-        Outgoing {
-            grad: &mut grad,
-            accumulate: wanted.accumulate,
-            norm,
-        },
-    );
+    backward(&uploaded, Outgoing { grad: &mut grad, accumulate: wanted.accumulate, norm });
     let mut results = vec![("dx".to_string(), device.download(&grad).unwrap())];
     if wanted.sums {
         results.extend(read_sums(device, "", &sums));
@@ -217,25 +173,12 @@ pub fn outgoing(
 pub fn read_sums(device: &Device, prefix: &str, sums: &Sums) -> Results {
     let read = |t| device.download(t).unwrap();
     let coefficients = read(&sums.coefficients);
-    let rows = coefficients
-        .chunks(coefficients.len() / 3)
-        .map(<[f32]>::to_vec);
-    let values = [read(&sums.weight), read(&sums.bias)]
-        .into_iter()
-        .chain(rows);
-    SUMS.iter()
-        .zip(values)
-        .map(|(name, v)| (format!("{prefix}{name}"), v))
-        .collect()
+    let rows = coefficients.chunks(coefficients.len() / 3).map(<[f32]>::to_vec);
+    let values = [read(&sums.weight), read(&sums.bias)].into_iter().chain(rows);
+    SUMS.iter().zip(values).map(|(name, v)| (format!("{prefix}{name}"), v)).collect()
 }
 
-const SUMS: [&str; 5] = [
-    "norm weight",
-    "norm bias",
-    "coefficient a",
-    "coefficient b",
-    "coefficient c",
-];
+const SUMS: [&str; 5] = ["norm weight", "norm bias", "coefficient a", "coefficient b", "coefficient c"];
 
 /// What [`outgoing`] must give when the gradient of the operand's value is `dvalue`, a sum of `terms`.
 pub fn expected_outgoing(
@@ -248,9 +191,7 @@ pub fn expected_outgoing(
     let (raw, norm) = (wide(&x.raw), x.normalisation());
     let mut dx = scalar::load_backward(&raw, norm.as_ref(), x.relu, dvalue);
     if wanted.accumulate {
-        dx.iter_mut()
-            .zip(before)
-            .for_each(|(dx, before)| *dx += f64::from(*before));
+        dx.iter_mut().zip(before).for_each(|(dx, before)| *dx += f64::from(*before));
     }
     let mut expected = vec![Expected::sums("dx", dx.clone(), GRADIENT, terms)];
     if wanted.sums {
@@ -269,9 +210,7 @@ pub fn expected_sums(prefix: &str, x: &Input, dx: &[f64], terms: usize) -> Vec<E
     let (all, mean) = (terms * x.pixels(), (terms / x.pixels()).max(1));
     let sizes = [all, all, 1, mean, mean];
     let named = SUMS.iter().zip(values).zip(sizes);
-    named
-        .map(|((name, v), size)| Expected::sums(&format!("{prefix}{name}"), v, GRADIENT, size))
-        .collect()
+    named.map(|((name, v), size)| Expected::sums(&format!("{prefix}{name}"), v, GRADIENT, size)).collect()
 }
 
 /// Gradients to start from when accumulating: what another reader left that loads the operand alike, so
@@ -279,8 +218,5 @@ pub fn expected_sums(prefix: &str, x: &Input, dx: &[f64], terms: usize) -> Vec<E
 pub fn before(random: &mut Random, x: &Input) -> Vec<f32> {
     let passes = x.loaded();
     let left = random.floats(x.raw.len());
-    left.into_iter()
-        .zip(passes)
-        .map(|(g, v)| if x.relu && v <= 0.0 { 0.0 } else { g })
-        .collect()
+    left.into_iter().zip(passes).map(|(g, v)| if x.relu && v <= 0.0 { 0.0 } else { g }).collect()
 }

@@ -1,8 +1,6 @@
 //! A convolution on a device and by the twin.
 
-use super::check::{
-    Expected, FORWARD, GRADIENT, Results, Wanted, before, expected_outgoing, outgoing,
-};
+use super::check::{Expected, FORWARD, GRADIENT, Results, Wanted, before, expected_outgoing, outgoing};
 use super::random::Random;
 use super::values::{Input, target, tensor, wide};
 use mlaan_engine::Device;
@@ -37,12 +35,7 @@ pub struct Values {
 
 impl Case {
     pub fn y(&self) -> [usize; 4] {
-        [
-            self.x[0],
-            self.window.output(self.x[1]),
-            self.window.output(self.x[2]),
-            self.out,
-        ]
+        [self.x[0], self.window.output(self.x[1]), self.window.output(self.x[2]), self.out]
     }
 
     pub fn weights(&self) -> [usize; 4] {
@@ -80,9 +73,7 @@ pub fn forward(device: &Device, case: &Case) -> Results {
     let (x, w) = (v.x.upload(device), tensor(device, case.weights(), &v.w));
     let bias = case.bias.then(|| tensor(device, [case.out], &v.bias));
     let mut rows = case.norm.then(|| target(device, [norm::ROWS, case.out]));
-    let y = device
-        .convolve(case.window, &x.operand(), &w, bias.as_ref(), rows.as_mut())
-        .unwrap();
+    let y = device.convolve(case.window, &x.operand(), &w, bias.as_ref(), rows.as_mut()).unwrap();
     assert_eq!(y.shape().dims(), case.y());
     let mut results = vec![("y".to_string(), device.download(&y).unwrap())];
     if let Some(rows) = rows {
@@ -97,25 +88,13 @@ pub fn forward(device: &Device, case: &Case) -> Results {
 pub fn expect_forward(case: &Case) -> Vec<Expected> {
     let v = case.values();
     let bias = case.bias.then(|| wide(&v.bias));
-    let y = scalar::convolve(
-        &v.x.loaded(),
-        case.x,
-        &wide(&v.w),
-        case.out,
-        bias.as_deref(),
-        case.window,
-    );
+    let y = scalar::convolve(&v.x.loaded(), case.x, &wide(&v.w), case.out, bias.as_deref(), case.window);
     let terms = case.window_terms();
     let mut expected = vec![Expected::sums("y", y.clone(), FORWARD, terms)];
     if case.norm {
         let statistics = scalar::mean_and_variance(&y, case.out);
         expected.push(Expected::sums("mean", statistics.mean, FORWARD, terms));
-        expected.push(Expected::sums(
-            "variance",
-            statistics.variance,
-            FORWARD,
-            terms * terms,
-        ));
+        expected.push(Expected::sums("variance", statistics.variance, FORWARD, terms * terms));
     }
     expected
 }
@@ -123,31 +102,18 @@ pub fn expect_forward(case: &Case) -> Vec<Expected> {
 pub fn backward(device: &Device, case: &Case) -> Results {
     let v = case.values();
     let w = tensor(device, case.weights(), &v.w);
-    let (dy, raw) = (
-        tensor(device, case.y(), &v.dy),
-        tensor(device, case.y(), &v.raw),
-    );
+    let (dy, raw) = (tensor(device, case.y(), &v.dy), tensor(device, case.y(), &v.raw));
     let coefficients = tensor(device, [3, case.out], &v.coefficients);
-    let dy = Incoming {
-        grad: &dy,
-        norm: case.norm.then_some((&raw, &coefficients)),
-    };
+    let dy = Incoming { grad: &dy, norm: case.norm.then_some((&raw, &coefficients)) };
     let (mut weight, mut bias) = (target(device, case.weights()), target(device, [case.out]));
-    let dw = case.dw.then(|| WeightGrad {
-        weight: &mut weight,
-        bias: case.bias.then_some(&mut bias),
-    });
+    let dw = case.dw.then(|| WeightGrad { weight: &mut weight, bias: case.bias.then_some(&mut bias) });
     let mut results = match case.dx {
         Some(wanted) => outgoing(device, &v.x, wanted, &v.before, |x, dx| {
-            device
-                .convolve_backward(case.window, &x.operand(), &w, &dy, Some(dx), dw)
-                .unwrap();
+            device.convolve_backward(case.window, &x.operand(), &w, &dy, Some(dx), dw).unwrap();
         }),
         None => {
             let x = v.x.upload(device);
-            device
-                .convolve_backward(case.window, &x.operand(), &w, &dy, None, dw)
-                .unwrap();
+            device.convolve_backward(case.window, &x.operand(), &w, &dy, None, dw).unwrap();
             vec![]
         }
     };
@@ -166,18 +132,11 @@ pub fn expect_backward(case: &Case) -> Vec<Expected> {
     if case.norm {
         dy = scalar::incoming(&dy, &wide(&v.raw), &wide(&v.coefficients));
     }
-    let grad = scalar::convolve_backward(
-        &v.x.loaded(),
-        case.x,
-        &wide(&v.w),
-        case.out,
-        &dy,
-        case.window,
-    );
+    let grad = scalar::convolve_backward(&v.x.loaded(), case.x, &wide(&v.w), case.out, &dy, case.window);
     let k = case.window.kernel;
-    let mut expected = case.dx.map_or(vec![], |wanted| {
-        expected_outgoing(&v.x, wanted, &v.before, &grad.x, case.out * k * k)
-    });
+    let mut expected = case
+        .dx
+        .map_or(vec![], |wanted| expected_outgoing(&v.x, wanted, &v.before, &grad.x, case.out * k * k));
     let pixels = case.y()[..3].iter().product();
     if case.dw {
         expected.push(Expected::sums("dw", grad.weight, GRADIENT, pixels));

@@ -22,18 +22,10 @@ impl Bench {
 }
 
 /// What is wrong with the answer of `run`, which must be a refusal of `operation` that contains `text`.
-pub fn fault<T>(
-    what: &str,
-    operation: &str,
-    text: &str,
-    run: impl FnOnce() -> Result<T>,
-) -> Option<String> {
+pub fn fault<T>(what: &str, operation: &str, text: &str, run: impl FnOnce() -> Result<T>) -> Option<String> {
     let wrong = match catch_unwind(AssertUnwindSafe(|| run().err())) {
         Err(_) => "a panic".to_string(),
-        Ok(Some(Error::Shape {
-            operation: o,
-            message,
-        })) => {
+        Ok(Some(Error::Shape { operation: o, message })) => {
             if o == operation && message.contains(text) {
                 return None;
             }
@@ -50,23 +42,12 @@ pub fn refused<T>(what: &str, operation: &str, text: &str, run: impl FnOnce() ->
     assert_eq!(fault(what, operation, text, run), None);
 }
 
-pub const WINDOW: Window = Window {
-    kernel: 3,
-    stride: 1,
-    pad: 1,
-};
+pub const WINDOW: Window = Window { kernel: 3, stride: 1, pad: 1 };
 
 pub fn plain(t: &mut Tensor) -> Outgoing<'_> {
-    Outgoing {
-        grad: t,
-        accumulate: false,
-        norm: None,
-    }
+    Outgoing { grad: t, accumulate: false, norm: None }
 }
 
 pub fn norm(t: &Tensor) -> Incoming<'_> {
-    Incoming {
-        grad: t,
-        norm: None,
-    }
+    Incoming { grad: t, norm: None }
 }

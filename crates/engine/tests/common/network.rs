@@ -3,9 +3,7 @@
 use super::check::Results;
 use super::random::Random;
 use super::values::{Sums, labels, target, tensor};
-use mlaan_engine::ops::{
-    Incoming, LossTarget, NormConstants, Operand, Outgoing, WeightGrad, Window, norm,
-};
+use mlaan_engine::ops::{Incoming, LossTarget, NormConstants, Operand, Outgoing, WeightGrad, Window, norm};
 use mlaan_engine::{Device, Purpose, Tensor};
 
 /// Images `[n, h, w, 3]`, channels of the two layers, classes.
@@ -20,26 +18,10 @@ pub struct Network {
 pub const WEIGHT: f32 = 100.0;
 /// Stem and second convolution, shortcut, classifier.
 pub const WINDOWS: [Window; 4] = [
-    Window {
-        kernel: 3,
-        stride: 1,
-        pad: 1,
-    },
-    Window {
-        kernel: 3,
-        stride: 2,
-        pad: 1,
-    },
-    Window {
-        kernel: 1,
-        stride: 2,
-        pad: 0,
-    },
-    Window {
-        kernel: 1,
-        stride: 1,
-        pad: 0,
-    },
+    Window { kernel: 3, stride: 1, pad: 1 },
+    Window { kernel: 3, stride: 2, pad: 1 },
+    Window { kernel: 1, stride: 2, pad: 0 },
+    Window { kernel: 1, stride: 1, pad: 0 },
 ];
 pub const LAYERS: [&str; 3] = ["stem", "body", "shortcut"];
 
@@ -58,23 +40,14 @@ pub struct Values {
 impl Network {
     pub fn shapes(&self) -> [[usize; 4]; 4] {
         let [a, b] = self.channels;
-        [
-            [a, self.images[3], 3, 3],
-            [b, a, 3, 3],
-            [b, a, 1, 1],
-            [self.classes, b, 1, 1],
-        ]
+        [[a, self.images[3], 3, 3], [b, a, 3, 3], [b, a, 1, 1], [self.classes, b, 1, 1]]
     }
 
     pub fn values(&self) -> Values {
         let mut random = Random::new(self.channels[0] as u64);
         let weights = self.shapes().map(|s| random.floats(s.iter().product()));
         let mut pair = |c| [random.floats(c), random.floats(c)];
-        let norms = [
-            pair(self.channels[0]),
-            pair(self.channels[1]),
-            pair(self.channels[1]),
-        ];
+        let norms = [pair(self.channels[0]), pair(self.channels[1]), pair(self.channels[1])];
         let labels = (0..self.images[0]).map(|i| i * 7 % self.classes).collect();
         Values {
             images: random.floats(self.images.iter().product()),
@@ -112,52 +85,22 @@ impl Layer {
     }
 
     fn forward(&mut self, device: &Device, x: &Operand<'_>) -> Tensor {
-        let y = device
-            .convolve(self.window, x, &self.weight, None, Some(&mut self.rows))
-            .unwrap();
+        let y = device.convolve(self.window, x, &self.weight, None, Some(&mut self.rows)).unwrap();
         let [mean, variance] = &mut self.running;
         let ([weight, bias], count) = (&self.norm, y.len() / y.nhwc()[3]);
         let constants = NormConstants::default();
-        device
-            .normalise_train(
-                &mut self.rows,
-                weight,
-                bias,
-                (mean, variance),
-                count,
-                constants,
-            )
-            .unwrap();
+        device.normalise_train(&mut self.rows, weight, bias, (mean, variance), count, constants).unwrap();
         y
     }
 
     fn operand<'a>(&'a self, y: &'a Tensor, relu: bool) -> Operand<'a> {
-        Operand {
-            tensor: y,
-            norm: Some(&self.rows),
-            relu,
-        }
+        Operand { tensor: y, norm: Some(&self.rows), relu }
     }
 
-    fn backward(
-        &mut self,
-        device: &Device,
-        x: &Operand<'_>,
-        y: &Tensor,
-        dy: &Tensor,
-        dx: Outgoing<'_>,
-    ) {
-        let dy = Incoming {
-            grad: dy,
-            norm: Some((y, &self.sums.coefficients)),
-        };
-        let dw = WeightGrad {
-            weight: &mut self.grad,
-            bias: None,
-        };
-        device
-            .convolve_backward(self.window, x, &self.weight, &dy, Some(dx), Some(dw))
-            .unwrap();
+    fn backward(&mut self, device: &Device, x: &Operand<'_>, y: &Tensor, dy: &Tensor, dx: Outgoing<'_>) {
+        let dy = Incoming { grad: dy, norm: Some((y, &self.sums.coefficients)) };
+        let dw = WeightGrad { weight: &mut self.grad, bias: None };
+        device.convolve_backward(self.window, x, &self.weight, &dy, Some(dx), Some(dw)).unwrap();
     }
 
     fn read(&self, device: &Device, name: &str, results: &mut Results) {
@@ -168,8 +111,7 @@ impl Layer {
             ("running mean", &self.running[0]),
             ("running variance", &self.running[1]),
         ];
-        results
-            .extend(named.map(|(what, t)| (format!("{name} {what}"), device.download(t).unwrap())));
+        results.extend(named.map(|(what, t)| (format!("{name} {what}"), device.download(t).unwrap())));
     }
 }
 
@@ -177,8 +119,7 @@ impl Layer {
 pub fn step(device: &Device, network: &Network) -> Results {
     let values = network.values();
     let images = tensor(device, network.images, &values.images);
-    let [mut stem, mut body, mut shortcut] =
-        [0, 1, 2].map(|i| Layer::new(device, i, network, &values));
+    let [mut stem, mut body, mut shortcut] = [0, 1, 2].map(|i| Layer::new(device, i, network, &values));
     let classifier = tensor(device, network.shapes()[3], &values.weights[3]);
     let bias = tensor(device, [network.classes], &values.bias);
 
@@ -186,71 +127,34 @@ pub fn step(device: &Device, network: &Network) -> Results {
     let stem_y = stem.forward(device, &x);
     let body_y = body.forward(device, &stem.operand(&stem_y, true));
     let shortcut_y = shortcut.forward(device, &stem.operand(&stem_y, true));
-    let parts = (
-        body.operand(&body_y, false),
-        shortcut.operand(&shortcut_y, false),
-    );
+    let parts = (body.operand(&body_y, false), shortcut.operand(&shortcut_y, false));
     let out = device.join(&parts.0, Some(&parts.1), true).unwrap();
     let pooled = device.average_pool(&Operand::plain(&out), 1, 1).unwrap();
-    let logits = device
-        .convolve(
-            WINDOWS[3],
-            &Operand::plain(&pooled),
-            &classifier,
-            Some(&bias),
-            None,
-        )
-        .unwrap();
+    let logits =
+        device.convolve(WINDOWS[3], &Operand::plain(&pooled), &classifier, Some(&bias), None).unwrap();
 
     let mut losses = target(device, [1, 2]);
     let mut dlogits = target(device, logits.shape());
     let classes = labels(device, &values.labels);
-    let loss = LossTarget {
-        weight: WEIGHT,
-        grad: Some(&mut dlogits),
-        values: &mut losses,
-        row: 0,
-    };
+    let loss = LossTarget { weight: WEIGHT, grad: Some(&mut dlogits), values: &mut losses, row: 0 };
     device.cross_entropy(&logits, &classes, loss).unwrap();
 
-    let (mut dclassifier, mut dbias) = (
-        target(device, network.shapes()[3]),
-        target(device, [network.classes]),
-    );
+    let (mut dclassifier, mut dbias) =
+        (target(device, network.shapes()[3]), target(device, [network.classes]));
     let mut dpooled = target(device, pooled.shape());
-    let dw = WeightGrad {
-        weight: &mut dclassifier,
-        bias: Some(&mut dbias),
-    };
-    let dy = Incoming {
-        grad: &dlogits,
-        norm: None,
-    };
+    let dw = WeightGrad { weight: &mut dclassifier, bias: Some(&mut dbias) };
+    let dy = Incoming { grad: &dlogits, norm: None };
     let dx = plain(&mut dpooled);
     device
-        .convolve_backward(
-            WINDOWS[3],
-            &Operand::plain(&pooled),
-            &classifier,
-            &dy,
-            Some(dx),
-            Some(dw),
-        )
+        .convolve_backward(WINDOWS[3], &Operand::plain(&pooled), &classifier, &dy, Some(dx), Some(dw))
         .unwrap();
     let mut dout = target(device, out.shape());
-    device
-        .average_pool_backward(&Operand::plain(&out), &dpooled, plain(&mut dout))
-        .unwrap();
+    device.average_pool_backward(&Operand::plain(&out), &dpooled, plain(&mut dout)).unwrap();
 
     // The sums of one part go where the other part's operand is not borrowed from.
-    let (mut of_body, mut of_shortcut) = (
-        Sums::new(device, network.channels[1]),
-        Sums::new(device, network.channels[1]),
-    );
-    let parts = [
-        Some((&parts.0, of_body.grad())),
-        Some((&parts.1, of_shortcut.grad())),
-    ];
+    let (mut of_body, mut of_shortcut) =
+        (Sums::new(device, network.channels[1]), Sums::new(device, network.channels[1]));
+    let parts = [Some((&parts.0, of_body.grad())), Some((&parts.1, of_shortcut.grad()))];
     device.join_backward(&mut dout, Some(&out), parts).unwrap();
     (body.sums, shortcut.sums) = (of_body, of_shortcut);
 
@@ -259,37 +163,22 @@ pub fn step(device: &Device, network: &Network) -> Results {
     let mut of_stem = Sums::new(device, network.channels[0]);
     let a = stem.operand(&stem_y, true);
     body.backward(device, &a, &body_y, &dout, plain(&mut dstem));
-    let dx = Outgoing {
-        grad: &mut dstem,
-        accumulate: true,
-        norm: Some(of_stem.grad()),
-    };
+    let dx = Outgoing { grad: &mut dstem, accumulate: true, norm: Some(of_stem.grad()) };
     shortcut.backward(device, &a, &shortcut_y, &dout, dx);
     stem.sums = of_stem;
     let mut dimages = target(device, network.images);
     stem.backward(device, &x, &stem_y, &dstem, plain(&mut dimages));
 
     let read = |t: &Tensor| device.download(t).unwrap();
-    let mut results: Results = vec![
-        ("loss".into(), read(&losses)),
-        ("logits".into(), read(&logits)),
-    ];
+    let mut results: Results = vec![("loss".into(), read(&losses)), ("logits".into(), read(&logits))];
     for (layer, name) in [&stem, &body, &shortcut].into_iter().zip(LAYERS) {
         layer.read(device, name, &mut results);
     }
-    let rest = [
-        ("images", &dimages),
-        ("classifier", &dclassifier),
-        ("bias", &dbias),
-    ];
+    let rest = [("images", &dimages), ("classifier", &dclassifier), ("bias", &dbias)];
     results.extend(rest.map(|(name, t)| (name.to_string(), read(t))));
     results
 }
 
 fn plain(grad: &mut Tensor) -> Outgoing<'_> {
-    Outgoing {
-        grad,
-        accumulate: false,
-        norm: None,
-    }
+    Outgoing { grad, accumulate: false, norm: None }
 }

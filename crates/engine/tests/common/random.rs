@@ -5,10 +5,7 @@ pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Random(
-            seed.wrapping_mul(0x2545_F491_4F6C_DD1D)
-                .wrapping_add(0x9E37_79B9),
-        )
+        Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(0x9E37_79B9))
     }
 
     pub fn next(&mut self) -> u64 {

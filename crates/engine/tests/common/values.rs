@@ -23,9 +23,7 @@ pub fn target(device: &Device, shape: impl Into<Shape>) -> Tensor {
 
 /// Labels `[n]`.
 pub fn labels(device: &Device, values: &[usize]) -> Tensor {
-    let mut t = device
-        .alloc([values.len()], DType::U32, Purpose::Data)
-        .unwrap();
+    let mut t = device.alloc([values.len()], DType::U32, Purpose::Data).unwrap();
     let values: Vec<u32> = values.iter().map(|&v| v as u32).collect();
     device.upload(&mut t, &values).unwrap();
     t
@@ -54,18 +52,11 @@ impl Input {
                 }
             }
         }
-        Input {
-            extents,
-            raw,
-            norm,
-            relu,
-        }
+        Input { extents, raw, norm, relu }
     }
 
     pub fn normalisation(&self) -> Option<Normalisation> {
-        self.norm
-            .as_ref()
-            .map(|rows| Normalisation::from_rows(&wide(rows)))
+        self.norm.as_ref().map(|rows| Normalisation::from_rows(&wide(rows)))
     }
 
     /// The values as an operation sees them.
@@ -76,10 +67,7 @@ impl Input {
     pub fn upload(&self, device: &Device) -> Uploaded {
         Uploaded {
             tensor: tensor(device, self.extents, &self.raw),
-            norm: self
-                .norm
-                .as_ref()
-                .map(|rows| tensor(device, [4, self.extents[3]], rows)),
+            norm: self.norm.as_ref().map(|rows| tensor(device, [4, self.extents[3]], rows)),
             relu: self.relu,
         }
     }
@@ -91,11 +79,7 @@ impl Input {
 
 /// Rows `[4, c]` of a normalisation with scales of both signs.
 pub fn norm_rows(random: &mut Random, c: usize) -> Vec<f32> {
-    let scale: Vec<f32> = random
-        .floats(c)
-        .iter()
-        .map(|v| v + 0.4 * v.signum())
-        .collect();
+    let scale: Vec<f32> = random.floats(c).iter().map(|v| v + 0.4 * v.signum()).collect();
     let inv_std: Vec<f32> = random.floats(c).iter().map(|v| 0.5 + v.abs()).collect();
     [scale, random.floats(c), random.floats(c), inv_std].concat()
 }
@@ -109,11 +93,7 @@ pub struct Uploaded {
 
 impl Uploaded {
     pub fn operand(&self) -> Operand<'_> {
-        Operand {
-            tensor: &self.tensor,
-            norm: self.norm.as_ref(),
-            relu: self.relu,
-        }
+        Operand { tensor: &self.tensor, norm: self.norm.as_ref(), relu: self.relu }
     }
 }
 

@@ -49,9 +49,17 @@ impl ResNet {
     ///
     /// # Errors
     /// When a stage is empty or has no width.
-    pub fn new(name: impl Into<String>, kind: BlockKind, stem: Stem, depths: &[usize], widths: &[usize]) -> Result<Self> {
+    pub fn new(
+        name: impl Into<String>,
+        kind: BlockKind,
+        stem: Stem,
+        depths: &[usize],
+        widths: &[usize],
+    ) -> Result<Self> {
         if depths.is_empty() || depths.len() != widths.len() || depths.contains(&0) || widths.contains(&0) {
-            let message = format!("stages of {depths:?} blocks and widths {widths:?}: each stage needs both, at least 1");
+            let message = format!(
+                "stages of {depths:?} blocks and widths {widths:?}: each stage needs both, at least 1"
+            );
             return Err(Error::recipe("model", message));
         }
         let (mut blocks, mut places, mut channels) = (Vec::new(), Vec::new(), widths[0]);
@@ -82,7 +90,13 @@ impl ResNet {
             return Err(Error::recipe("model.backbone", message));
         }
         let n = (depth - 2) / 6;
-        Self::new(format!("resnet{depth}"), BlockKind::Basic, Stem::Cifar, &[n; 3], &[width, 2 * width, 4 * width])
+        Self::new(
+            format!("resnet{depth}"),
+            BlockKind::Basic,
+            Stem::Cifar,
+            &[n; 3],
+            &[width, 2 * width, 4 * width],
+        )
     }
 
     /// The ImageNet family: 18, 34, 50, 101 or 152 layers, `width` channels in the first of four stages, doubling.
@@ -97,7 +111,8 @@ impl ResNet {
             101 => (BlockKind::Bottleneck, [3, 4, 23, 3]),
             152 => (BlockKind::Bottleneck, [3, 8, 36, 3]),
             _ => {
-                let message = format!("no ImageNet network of depth {depth}; there are 18, 34, 50, 101 and 152");
+                let message =
+                    format!("no ImageNet network of depth {depth}; there are 18, 34, 50, 101 and 152");
                 return Err(Error::recipe("model.backbone", message));
             }
         };
@@ -134,14 +149,23 @@ impl Backbone for ResNet {
 
     fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         let Some(&(stage, i)) = self.places.get(index) else {
-            return Err(Error::recipe("local", format!("no block {index}; {} has {}", self.name, self.blocks.len())));
+            return Err(Error::recipe(
+                "local",
+                format!("no block {index}; {} has {}", self.name, self.blocks.len()),
+            ));
         };
         let width = self.widths[stage];
         let input = if index == 0 { self.widths[0] } else { self.blocks[index - 1].channels };
         let output = self.blocks[index].channels;
         let stride = if i == 0 && stage > 0 { 2 } else { 1 };
         let unit = |n: usize, (input, output), window, relu| {
-            let spec = UnitSpec::convolution(format!("{name}.conv{n}"), format!("{name}.bn{n}"), input, output, window);
+            let spec = UnitSpec::convolution(
+                format!("{name}.conv{n}"),
+                format!("{name}.bn{n}"),
+                input,
+                output,
+                window,
+            );
             Unit::new(b, spec.rectified(relu))
         };
         let units = match self.kind {

@@ -84,17 +84,15 @@ impl Augment {
         let ordered = |[low, high]: [f64; 2]| low > 0.0 && low <= high && high.is_finite();
         match *self {
             _ if size == 0 => refuse("images need at least one pixel, found size 0".into()),
-            Augment::PadCrop { pad, .. } if pad >= size => refuse(format!(
-                "pad is {pad}, but must be below the image size {size}"
-            )),
-            Augment::RandomResizedCrop { scale, .. } if !ordered(scale) || scale[1] > 1.0 => {
-                refuse(format!(
-                    "scale is {scale:?}, but must be two ascending shares in (0, 1]"
-                ))
+            Augment::PadCrop { pad, .. } if pad >= size => {
+                refuse(format!("pad is {pad}, but must be below the image size {size}"))
             }
-            Augment::RandomResizedCrop { ratio, .. } if !ordered(ratio) => refuse(format!(
-                "ratio is {ratio:?}, but must be two ascending positive numbers"
-            )),
+            Augment::RandomResizedCrop { scale, .. } if !ordered(scale) || scale[1] > 1.0 => {
+                refuse(format!("scale is {scale:?}, but must be two ascending shares in (0, 1]"))
+            }
+            Augment::RandomResizedCrop { ratio, .. } if !ordered(ratio) => {
+                refuse(format!("ratio is {ratio:?}, but must be two ascending positive numbers"))
+            }
             _ => Ok(()),
         }
     }
@@ -147,13 +145,7 @@ fn fit(image: ImageView<'_>, size: usize, out: &mut [u8], scratch: &mut Scratch)
     let (height, width) = sides(image.height, image.width, size * 256 / 224);
     let resized = &mut scratch.resized;
     resized.resize(height * width * 3, 0);
-    resize(
-        image,
-        Region::all(image),
-        (height, width),
-        resized,
-        &mut scratch.resize,
-    );
+    resize(image, Region::all(image), (height, width), resized, &mut scratch.resize);
     // Half-way cases go to the even pixel, as torchvision's `CenterCrop` (Python's `round`) has it.
     let middle = |side: usize| ((side - size) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (middle(height), middle(width));
@@ -235,12 +227,7 @@ fn random_region(image: ImageView<'_>, scale: [f64; 2], ratio: [f64; 2], rng: &m
     } else {
         (height, width)
     };
-    Region {
-        top: (height - h) / 2,
-        left: (width - w) / 2,
-        height: h,
-        width: w,
-    }
+    Region { top: (height - h) / 2, left: (width - w) / 2, height: h, width: w }
 }
 
 /// Left to right.

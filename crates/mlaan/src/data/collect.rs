@@ -29,13 +29,7 @@ pub(super) struct Collector<'a> {
 impl<'a> Collector<'a> {
     /// For `total` images.
     pub fn new(classes: Vec<String>, total: usize, options: &'a OpenOptions) -> Self {
-        Collector {
-            options,
-            set: Memory::new(classes),
-            total,
-            done: 0,
-            skipped: 0,
-        }
+        Collector { options, set: Memory::new(classes), total, done: 0, skipped: 0 }
     }
 
     /// Decodes and appends `items`; `read` fetches one and `place` names it (file, or shard and row).

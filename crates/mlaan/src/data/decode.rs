@@ -30,9 +30,8 @@ fn decode_unguarded(encoded: &[u8], short_side: usize) -> Result<Image, String> 
     if encoded.is_empty() {
         return Err("the image is empty (0 bytes)".into());
     }
-    let mut reader = ImageReader::new(Cursor::new(encoded))
-        .with_guessed_format()
-        .map_err(|e| e.to_string())?;
+    let mut reader =
+        ImageReader::new(Cursor::new(encoded)).with_guessed_format().map_err(|e| e.to_string())?;
     if reader.format().is_none() {
         return Err("not an image: JPEG, PNG and WebP are read".into());
     }
@@ -41,16 +40,9 @@ fn decode_unguarded(encoded: &[u8], short_side: usize) -> Result<Image, String> 
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let rgb = reader
-        .decode()
-        .map_err(|e| format!("cannot be decoded: {e}"))?
-        .into_rgb8();
+    let rgb = reader.decode().map_err(|e| format!("cannot be decoded: {e}"))?.into_rgb8();
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    let image = Image {
-        height,
-        width,
-        rgb: rgb.into_raw(),
-    };
+    let image = Image { height, width, rgb: rgb.into_raw() };
     if width == 0 || height == 0 {
         return Err(format!("the image has no pixels ({width}x{height})"));
     }
@@ -74,13 +66,7 @@ fn scaled_down(image: ImageView<'_>, short_side: usize) -> Image {
     let (height, width) = sides(image.height, image.width, short_side);
     let mut rgb = vec![0; height * width * 3];
     let mut work = Workspace::default();
-    resize(
-        image,
-        Region::all(image),
-        (height, width),
-        &mut rgb,
-        &mut work,
-    );
+    resize(image, Region::all(image), (height, width), &mut rgb, &mut work);
     Image { height, width, rgb }
 }
 
@@ -97,35 +83,26 @@ mod tests {
 
     #[test]
     fn every_mode_becomes_rgb() {
-        let rgba = image::RgbaImage::from_fn(6, 4, |x, y| {
-            image::Rgba([40 * x as u8, 60 * y as u8, 200, 128])
-        });
+        let rgba =
+            image::RgbaImage::from_fn(6, 4, |x, y| image::Rgba([40 * x as u8, 60 * y as u8, 200, 128]));
         let rgba = DynamicImage::ImageRgba8(rgba);
         for format in [ImageFormat::Png, ImageFormat::WebP] {
             let image = decode(&encoded(&rgba, format), 0).unwrap();
             assert_eq!((image.height, image.width), (4, 6));
             assert_eq!(image.rgb[3 * 7..3 * 7 + 3], [40, 60, 200]);
         }
-        let grey = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(
-            3,
-            5,
-            image::Luma([0x8000u16]),
-        ));
+        let grey = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(3, 5, image::Luma([0x8000u16])));
         let image = decode(&encoded(&grey, ImageFormat::Png), 0).unwrap();
         assert_eq!((image.height, image.width), (5, 3));
         assert!(image.rgb.iter().all(|v| v.abs_diff(128) <= 1));
-        let jpeg = encoded(
-            &DynamicImage::ImageLuma8(grey.to_luma8()),
-            ImageFormat::Jpeg,
-        );
+        let jpeg = encoded(&DynamicImage::ImageLuma8(grey.to_luma8()), ImageFormat::Jpeg);
         let image = decode(&jpeg, 0).unwrap();
         assert!(image.rgb.iter().all(|v| v.abs_diff(128) <= 2));
     }
 
     #[test]
     fn large_images_are_scaled_to_the_short_side() {
-        let wide =
-            DynamicImage::ImageRgb8(image::RgbImage::from_pixel(101, 50, image::Rgb([9, 8, 7])));
+        let wide = DynamicImage::ImageRgb8(image::RgbImage::from_pixel(101, 50, image::Rgb([9, 8, 7])));
         let bytes = encoded(&wide, ImageFormat::Png);
         let image = decode(&bytes, 20).unwrap();
         assert_eq!((image.height, image.width), (20, 40));
@@ -136,11 +113,7 @@ mod tests {
     #[test]
     fn damage_is_an_error_and_never_a_panic() {
         assert!(decode(b"", 0).unwrap_err().contains("0 bytes"));
-        assert!(
-            decode(b"hello, world", 0)
-                .unwrap_err()
-                .contains("not an image")
-        );
+        assert!(decode(b"hello, world", 0).unwrap_err().contains("not an image"));
         let picture = DynamicImage::ImageRgb8(image::RgbImage::from_fn(40, 40, |x, y| {
             image::Rgb([(x * 6) as u8, (y * 6) as u8, (x ^ y) as u8])
         }));

@@ -93,10 +93,7 @@ impl Split {
     fn decode(self, options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
         let chosen = choose(&self.labels, options.limit, options.seed, split);
         let mut collector = Collector::new(self.classes, chosen.len(), options);
-        let read = |&i: &usize| Encoded {
-            bytes: read_file(&self.files[i]),
-            label: self.labels[i],
-        };
+        let read = |&i: &usize| Encoded { bytes: read_file(&self.files[i]), label: self.labels[i] };
         collector.add(&chosen, read, |&i| self.files[i].display().to_string())?;
         collector.finish(&self.place)
     }
@@ -129,10 +126,7 @@ fn same_classes(train: &Split, test: &Split) -> Result<()> {
 
 /// Subfolders with their names, sorted; hidden ones do not count.
 fn class_folders(root: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut folders: Vec<_> = entries(root)?
-        .into_iter()
-        .filter(|(_, p)| p.is_dir())
-        .collect();
+    let mut folders: Vec<_> = entries(root)?.into_iter().filter(|(_, p)| p.is_dir()).collect();
     folders.sort();
     Ok(folders)
 }

@@ -80,11 +80,7 @@ impl LoaderPool {
             .thread_name(|i| format!("mlaan-data-{i}"))
             .build()
             .map_err(|e| no_thread(&e))?;
-        Ok(LoaderPool {
-            threads: Arc::new(threads),
-            free: Arc::default(),
-            ahead: ahead.max(1),
-        })
+        Ok(LoaderPool { threads: Arc::new(threads), free: Arc::default(), ahead: ahead.max(1) })
     }
 
     /// Bytes of the buffers once a loader with these options runs: the batches ahead and the one the
@@ -92,8 +88,7 @@ impl LoaderPool {
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
         let image = options.size.saturating_mul(options.size).saturating_mul(3);
         let item = image.saturating_add(size_of::<u32>() + size_of::<usize>());
-        item.saturating_mul(options.batch)
-            .saturating_mul(self.ahead + 1)
+        item.saturating_mul(options.batch).saturating_mul(self.ahead + 1)
     }
 
     fn take(&self) -> Batch {
@@ -110,10 +105,7 @@ impl LoaderPool {
 }
 
 fn no_thread(reason: &dyn std::fmt::Display) -> Error {
-    Error::data(
-        "data loader",
-        format!("no thread could be started ({reason}): use fewer workers"),
-    )
+    Error::data("data loader", format!("no thread could be started ({reason}): use fewer workers"))
 }
 
 /// One epoch over a split. Batches are made by a thread of its own, ahead of [`Loader::next`]; what they
@@ -131,17 +123,10 @@ impl Loader {
     ///
     /// # Errors
     /// When an option is impossible for this set or no thread can be started.
-    pub fn new(
-        data: Arc<dyn Dataset>,
-        pool: &LoaderPool,
-        mut options: LoaderOptions,
-    ) -> Result<Self> {
+    pub fn new(data: Arc<dyn Dataset>, pool: &LoaderPool, mut options: LoaderOptions) -> Result<Self> {
         options.augment.validate(options.size)?;
         if options.batch == 0 {
-            return Err(Error::recipe(
-                "train.batch",
-                "0 images per batch: use at least 1",
-            ));
+            return Err(Error::recipe("train.batch", "0 images per batch: use at least 1"));
         }
         if data.is_empty() {
             return Err(failed("the split has no images"));
@@ -151,10 +136,7 @@ impl Loader {
             let message = format!("{} pixels: use at most {MAX_SIZE}", options.size);
             return Err(Error::recipe("data.size", message));
         }
-        let remaining = data
-            .len()
-            .div_ceil(options.batch)
-            .saturating_sub(options.first_batch);
+        let remaining = data.len().div_ceil(options.batch).saturating_sub(options.first_batch);
         // One batch is being made, the others wait in the channel.
         let (sender, ready) = sync_channel(pool.ahead - 1);
         let own = pool.clone();
@@ -229,8 +211,7 @@ fn make_batches(
     for indices in order.chunks(options.batch).skip(options.first_batch) {
         let batch = catch_unwind(AssertUnwindSafe(|| {
             let mut batch = pool.take();
-            pool.threads
-                .install(|| fill(&mut batch, data, indices, options))?;
+            pool.threads.install(|| fill(&mut batch, data, indices, options))?;
             Ok(batch)
         }));
         let batch = batch.unwrap_or_else(|panic| {
@@ -265,18 +246,11 @@ thread_local! {
 }
 
 /// Makes the batch of `indices`, on the current pool.
-fn fill(
-    batch: &mut Batch,
-    data: &dyn Dataset,
-    indices: &[usize],
-    options: &LoaderOptions,
-) -> Result<()> {
+fn fill(batch: &mut Batch, data: &dyn Dataset, indices: &[usize], options: &LoaderOptions) -> Result<()> {
     let image_bytes = options.size * options.size * 3;
     let full = options.batch * image_bytes;
     // Room for a full batch, so that a short last batch does not make the next one allocate.
-    batch
-        .bytes
-        .reserve_exact(full.saturating_sub(batch.bytes.len()));
+    batch.bytes.reserve_exact(full.saturating_sub(batch.bytes.len()));
     batch.bytes.resize(indices.len() * image_bytes, 0);
     batch.indices.clear();
     batch.indices.extend_from_slice(indices);
@@ -293,14 +267,10 @@ fn fill(
     images.zip(indices).try_for_each(|(out, &index)| {
         // Taken out rather than borrowed: a data set that itself uses rayon may come back here.
         let (mut decoded, mut scratch) = WORK.take();
-        let image = data
-            .image(index, &mut decoded)
-            .and_then(|image| checked(image, index));
+        let image = data.image(index, &mut decoded).and_then(|image| checked(image, index));
         let image = image.map(|image| {
             let draw = (options.seed, options.epoch, index);
-            options
-                .augment
-                .apply(image, options.size, draw, out, &mut scratch);
+            options.augment.apply(image, options.size, draw, out, &mut scratch);
         });
         WORK.set((decoded, scratch));
         image
@@ -311,8 +281,7 @@ fn fill(
 fn checked(image: super::ImageView<'_>, index: usize) -> Result<super::ImageView<'_>> {
     let (h, w, n) = (image.height, image.width, image.rgb.len());
     if n == 0 || h.checked_mul(w).and_then(|p| p.checked_mul(3)) != Some(n) {
-        let message =
-            format!("{w}x{h} RGB with {n} bytes: the bytes must be height * width * 3, above 0");
+        let message = format!("{w}x{h} RGB with {n} bytes: the bytes must be height * width * 3, above 0");
         return Err(Error::data(format!("image {index}"), message));
     }
     Ok(image)

@@ -33,21 +33,14 @@ pub struct Image {
 impl Image {
     /// The image, borrowed.
     pub fn view(&self) -> ImageView<'_> {
-        ImageView {
-            height: self.height,
-            width: self.width,
-            rgb: &self.rgb,
-        }
+        ImageView { height: self.height, width: self.width, rgb: &self.rgb }
     }
 }
 
 impl Memory {
     /// An empty split with these class names.
     pub fn new(classes: Vec<String>) -> Self {
-        Memory {
-            classes,
-            ..Memory::default()
-        }
+        Memory { classes, ..Memory::default() }
     }
 
     /// Appends an image.
@@ -64,10 +57,7 @@ impl Memory {
         let sides = u32::try_from(height).ok().zip(u32::try_from(width).ok());
         let expected = height.checked_mul(width).and_then(|n| n.checked_mul(3));
         let (Some((h, w)), Some(expected)) = (sides, expected) else {
-            return Err(Error::data(
-                place(),
-                format!("{width}x{height} is too large"),
-            ));
+            return Err(Error::data(place(), format!("{width}x{height} is too large")));
         };
         if expected == 0 || image.rgb.len() != expected {
             let found = image.rgb.len();
@@ -77,12 +67,7 @@ impl Memory {
             ));
         }
         self.room(expected)?;
-        self.items.push(Item {
-            offset: self.bytes.len(),
-            height: h,
-            width: w,
-            label: label as u32,
-        });
+        self.items.push(Item { offset: self.bytes.len(), height: h, width: w, label: label as u32 });
         self.bytes.extend_from_slice(image.rgb);
         Ok(())
     }
@@ -106,9 +91,7 @@ impl Memory {
     }
 
     fn room(&mut self, bytes: usize) -> Result<()> {
-        self.bytes
-            .try_reserve(bytes)
-            .map_err(|_| out_of_memory(self.bytes.len().saturating_add(bytes)))
+        self.bytes.try_reserve(bytes).map_err(|_| out_of_memory(self.bytes.len().saturating_add(bytes)))
     }
 
     /// Gives back what [`Memory::expect`] reserved too much.
@@ -137,10 +120,7 @@ pub(super) fn label_error(place: &str, label: i64, classes: usize) -> Error {
     };
     Error::data(
         place,
-        format!(
-            "label {label} is out of range: labels are 0 to {}; {hint}",
-            classes as i64 - 1
-        ),
+        format!("label {label} is out of range: labels are 0 to {}; {hint}", classes as i64 - 1),
     )
 }
 
@@ -160,17 +140,10 @@ impl Dataset for Memory {
     fn image<'a>(&'a self, index: usize, _: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
         let Some(item) = self.items.get(index) else {
             let found = self.items.len();
-            return Err(Error::data(
-                format!("image {index}"),
-                format!("the split has only {found} images"),
-            ));
+            return Err(Error::data(format!("image {index}"), format!("the split has only {found} images")));
         };
         let (height, width) = (item.height as usize, item.width as usize);
-        Ok(ImageView {
-            height,
-            width,
-            rgb: &self.bytes[item.offset..item.offset + height * width * 3],
-        })
+        Ok(ImageView { height, width, rgb: &self.bytes[item.offset..item.offset + height * width * 3] })
     }
 
     fn resident_bytes(&self) -> usize {
@@ -196,10 +169,7 @@ mod tests {
         assert_eq!((set.len(), set.label(0), set.label(1)), (2, 1, 0));
         let mut scratch = Vec::new();
         let image = set.image(1, &mut scratch).unwrap();
-        assert_eq!(
-            (image.height, image.width, image.rgb),
-            (1, 1, &[7, 8, 9][..])
-        );
+        assert_eq!((image.height, image.width, image.rgb), (1, 1, &[7, 8, 9][..]));
         assert!(set.resident_bytes() >= 9);
     }
 

@@ -29,10 +29,7 @@ impl Normalise {
         match name {
             "cifar" => Some(of_255([125.3, 123.0, 113.9], [63.0, 62.1, 66.7])),
             "svhn" | "stl10" => Some(of_255([127.5; 3], [127.5; 3])),
-            "imagenet" => Some(Normalise {
-                mean: [0.485, 0.456, 0.406],
-                std: [0.229, 0.224, 0.225],
-            }),
+            "imagenet" => Some(Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }),
             _ => None,
         }
     }
@@ -45,28 +42,19 @@ impl Normalise {
     pub fn measure(data: &dyn Dataset) -> Result<Self> {
         let (pixels, sum, square) = (0..data.len())
             .into_par_iter()
-            .map_init(Vec::new, |scratch, i| -> Result<Sums> {
-                Ok(sums(data.image(i, scratch)?.rgb))
-            })
+            .map_init(Vec::new, |scratch, i| -> Result<Sums> { Ok(sums(data.image(i, scratch)?.rgb)) })
             .try_reduce(Default::default, |a, b| {
                 let add = |x: [u64; 3], y: [u64; 3]| std::array::from_fn(|k| x[k] + y[k]);
                 Ok((a.0 + b.0, add(a.1, b.1), add(a.2, b.2)))
             })?;
         if pixels == 0 {
-            return Err(Error::data(
-                "normalisation",
-                "the split has no images to measure",
-            ));
+            return Err(Error::data("normalisation", "the split has no images to measure"));
         }
         let n = pixels as f64;
         let mean = sum.map(|s| s as f64 / n);
         let std = std::array::from_fn(|k| {
             let variance = (square[k] as f64 / n - mean[k] * mean[k]).max(0.0);
-            if variance > 1e-9 {
-                (variance.sqrt() / 255.0) as f32
-            } else {
-                1.0
-            }
+            if variance > 1e-9 { (variance.sqrt() / 255.0) as f32 } else { 1.0 }
         });
         let mean = mean.map(|m| (m / 255.0) as f32);
         Ok(Normalise { mean, std })

@@ -25,13 +25,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions {
-            limit: None,
-            short_side: 256,
-            skip_broken: false,
-            seed: 0,
-            threads: 0,
-        }
+        OpenOptions { limit: None, short_side: 256, skip_broken: false, seed: 0, threads: 0 }
     }
 }
 
@@ -63,11 +57,7 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
     threads.install(|| match source {
         BUILTIN => {
             let at_most = |n: usize| options.limit.map_or(n, |limit| limit.min(n));
-            synthetic::splits(
-                BUILTIN_SEED,
-                at_most(synthetic::TRAIN),
-                at_most(synthetic::TEST),
-            )
+            synthetic::splits(BUILTIN_SEED, at_most(synthetic::TRAIN), at_most(synthetic::TEST))
         }
         _ => open_path(source, Path::new(source), options),
     })
@@ -75,34 +65,20 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
     if !path.exists() {
-        return Err(Error::data(
-            source,
-            format!("no such file or folder; {LAYOUTS}"),
-        ));
+        return Err(Error::data(source, format!("no such file or folder; {LAYOUTS}")));
     }
     if !path.is_dir() {
-        return Err(Error::data(
-            source,
-            format!("{}; {LAYOUTS}", about_file(path)),
-        ));
+        return Err(Error::data(source, format!("{}; {LAYOUTS}", about_file(path))));
     }
     let (train, test, skipped) = if let Some(layout) = parquet::detect(path)? {
         parquet::load(&layout, options)?
     } else if let Some(layout) = folder::detect(path)? {
         folder::load(&layout, options)?
     } else {
-        let message = format!(
-            "no known data set here (found {}); {LAYOUTS}",
-            contents(path)?
-        );
+        let message = format!("no known data set here (found {}); {LAYOUTS}", contents(path)?);
         return Err(Error::data(source, message));
     };
-    Ok(Splits {
-        name: name(path),
-        train: Arc::new(train),
-        test: Arc::new(test),
-        skipped,
-    })
+    Ok(Splits { name: name(path), train: Arc::new(train), test: Arc::new(test), skipped })
 }
 
 fn about_file(path: &Path) -> &'static str {

@@ -24,12 +24,7 @@ pub struct Region {
 impl Region {
     /// The whole image.
     pub fn all(image: ImageView<'_>) -> Self {
-        Region {
-            top: 0,
-            left: 0,
-            height: image.height,
-            width: image.width,
-        }
+        Region { top: 0, left: 0, height: image.height, width: image.width }
     }
 }
 
@@ -69,11 +64,9 @@ impl Weights {
                 (1.0 - t.abs()).max(0.0)
             }));
             let total: f64 = self.exact.iter().sum();
-            self.spans
-                .push((start + first, last - first, self.values.len()));
+            self.spans.push((start + first, last - first, self.values.len()));
             let one = f64::from(1u32 << BITS) / if total > 0.0 { total } else { 1.0 };
-            self.values
-                .extend(self.exact.iter().map(|w| (w * one + 0.5) as i32));
+            self.values.extend(self.exact.iter().map(|w| (w * one + 0.5) as i32));
         }
     }
 
@@ -161,22 +154,12 @@ mod tests {
             ((x * 37 + y * 91 + k * 53 + x * y * 7) % 256) as u8
         };
         let rgb: Vec<u8> = (0..h * w * 3).map(value).collect();
-        let image = ImageView {
-            height: h,
-            width: w,
-            rgb: &rgb,
-        };
+        let image = ImageView { height: h, width: w, rgb: &rgb };
         let mut out = vec![0; height * width * 3];
         let region = region.unwrap_or(Region::all(image));
         // A work space that was used before must not change the result.
         let mut work = Workspace::default();
-        resize(
-            image,
-            Region::all(image),
-            (30, 30),
-            &mut vec![0; 2700],
-            &mut work,
-        );
+        resize(image, Region::all(image), (30, 30), &mut vec![0; 2700], &mut work);
         resize(image, region, (height, width), &mut out, &mut work);
         out
     }
@@ -185,14 +168,13 @@ mod tests {
     fn results_equal_pillows_byte_for_byte() {
         // PIL's image.crop(...).resize(size, BILINEAR) of the same image, Pillow 13.
         let shrunk = [
-            116, 132, 141, 125, 133, 138, 121, 128, 134, 122, 138, 128, 124, 141, 123, 143, 135,
-            123, 130, 133, 119, 138, 127, 132, 125, 117, 142, 130, 121, 129, 126, 126, 125, 131,
-            104, 144,
+            116, 132, 141, 125, 133, 138, 121, 128, 134, 122, 138, 128, 124, 141, 123, 143, 135, 123, 130,
+            133, 119, 138, 127, 132, 125, 117, 142, 130, 121, 129, 126, 126, 125, 131, 104, 144,
         ];
         assert_eq!(resized(None, 3, 4), shrunk);
         let grown = [
-            130, 183, 236, 156, 209, 134, 181, 234, 31, 160, 149, 202, 155, 176, 133, 149, 202, 63,
-            219, 80, 133, 152, 109, 130, 84, 137, 126, 249, 46, 99, 150, 75, 128, 51, 104, 157,
+            130, 183, 236, 156, 209, 134, 181, 234, 31, 160, 149, 202, 155, 176, 133, 149, 202, 63, 219, 80,
+            133, 152, 109, 130, 84, 137, 126, 249, 46, 99, 150, 75, 128, 51, 104, 157,
         ];
         let region = |left, top, right: usize, bottom: usize| Region {
             top,
@@ -201,10 +183,7 @@ mod tests {
             width: right - left,
         };
         assert_eq!(resized(Some(region(4, 2, 6, 4)), 4, 3), grown);
-        let cut = [
-            128, 133, 139, 131, 132, 131, 122, 130, 133, 126, 131, 124, 139, 129, 124, 132, 125,
-            116,
-        ];
+        let cut = [128, 133, 139, 131, 132, 131, 122, 130, 133, 126, 131, 124, 139, 129, 124, 132, 125, 116];
         assert_eq!(resized(Some(region(1, 0, 11, 8)), 2, 3), cut);
     }
 

@@ -148,11 +148,7 @@ fn object(canvas: &mut [Colour], shape: Shape, ground: Colour, rng: &mut Rng) {
         let window = [Shape::Disc, Shape::Square][rng.below(2)];
         let base = contrasting(paint, rng);
         stamp(canvas, 1.0, base, |x, y| place.distance(window, x, y));
-        stamp(canvas, 1.0, paint, |x, y| {
-            place
-                .distance(shape, x, y)
-                .max(place.distance(window, x, y))
-        });
+        stamp(canvas, 1.0, paint, |x, y| place.distance(shape, x, y).max(place.distance(window, x, y)));
     } else {
         stamp(canvas, 1.0, paint, |x, y| place.distance(shape, x, y));
     }
@@ -198,19 +194,10 @@ impl Place {
     /// A random place at least `margin` pixels inside the edges.
     fn random(rng: &mut Rng, radius: f64, margin: f64) -> Self {
         let high = SIDE as f64 - margin;
-        let (x, y) = (
-            rng.range(margin, high) as f32,
-            rng.range(margin, high) as f32,
-        );
+        let (x, y) = (rng.range(margin, high) as f32, rng.range(margin, high) as f32);
         let (sin, cos) = (rng.range(0.0, std::f64::consts::TAU) as f32).sin_cos();
         let radius = radius as f32;
-        Place {
-            x,
-            y,
-            radius,
-            sin,
-            cos,
-        }
+        Place { x, y, radius, sin, cos }
     }
 
     /// The point in the shape's own frame, still in pixels.

@@ -54,7 +54,8 @@ fn classifier(
     index += 2;
     for i in 0..linears {
         let last = i + 1 == linears;
-        let spec = UnitSpec::linear(format!("{name}.net.{index}"), channels, if last { outputs } else { hidden });
+        let spec =
+            UnitSpec::linear(format!("{name}.net.{index}"), channels, if last { outputs } else { hidden });
         layers.push(Box::new(Unit::new(b, spec.rectified(!last))?));
         (channels, index) = (hidden, index + 2);
     }
@@ -89,7 +90,13 @@ fn dgl(input: Extent, outputs: usize, name: &str, b: &Builder<'_>) -> Result<Seq
 /// Out of memory.
 pub fn decoder(channels: usize, image: Extent, name: &str, b: &Builder<'_>) -> Result<Sequence> {
     let window = Window::same(3, 1);
-    let first = UnitSpec::convolution(format!("{name}.net.0"), format!("{name}.net.1"), channels, DECODER_CHANNELS, window);
+    let first = UnitSpec::convolution(
+        format!("{name}.net.0"),
+        format!("{name}.net.1"),
+        channels,
+        DECODER_CHANNELS,
+        window,
+    );
     let first = UnitSpec { bias: true, ..first };
     let second = UnitSpec {
         norm: None,

@@ -17,12 +17,21 @@ pub fn sources(leap: &Leap, partition: &Partition, backbone: &dyn Backbone, j: u
         Some(all) => {
             let wrong = |message: String| Err(Error::recipe("local.leap.sources", message));
             if all.len() != partition.len() - 1 {
-                return wrong(format!("{} lists for {} modules; each but the last needs one", all.len(), partition.len()));
+                return wrong(format!(
+                    "{} lists for {} modules; each but the last needs one",
+                    all.len(),
+                    partition.len()
+                ));
             }
             let blocks = backbone.blocks().len();
             match all[j].iter().find(|&&s| s < next || s >= blocks) {
-                Some(s) => wrong(format!("module {j} mirrors block {s}; it can mirror blocks {next} to {}", blocks - 1)),
-                None if all[j].is_empty() => wrong(format!("module {j} mirrors nothing; name at least one block")),
+                Some(s) => wrong(format!(
+                    "module {j} mirrors block {s}; it can mirror blocks {next} to {}",
+                    blocks - 1
+                )),
+                None if all[j].is_empty() => {
+                    wrong(format!("module {j} mirrors nothing; name at least one block"))
+                }
                 None => Ok(all[j].clone()),
             }
         }
@@ -215,7 +224,6 @@ impl LeapChain {
     }
 }
 
-
 /// Calls `f` with the units of two layers of the same structure.
 fn pairs(a: &mut dyn Layer, b: &mut dyn Layer, f: impl Fn(&mut Unit, &Unit) -> Result<()>) -> Result<()> {
     let mut i = 0;
@@ -243,7 +251,8 @@ mod tests {
         assert_eq!(by_rule(4, &r32, 11), [11, 12, 14]);
         assert_eq!(by_rule(4, &r32, 14), [14]);
 
-        let bottleneck = ResNet::new("b", BlockKind::Bottleneck, Stem::Imagenet, &[1, 2, 1, 1], &[4, 8, 8, 16]).unwrap();
+        let bottleneck =
+            ResNet::new("b", BlockKind::Bottleneck, Stem::Imagenet, &[1, 2, 1, 1], &[4, 8, 8, 16]).unwrap();
         assert_eq!(by_rule(4, &bottleneck, 0), [0, 1, 3, 4]);
         assert_eq!(by_rule(4, &bottleneck, 2), [3, 4]);
         let r50 = ResNet::imagenet(50, 64).unwrap();

@@ -77,7 +77,13 @@ impl Learner {
     ///
     /// # Errors
     /// A method that does not fit the backbone, an image too small for it, or out of memory.
-    pub fn new(device: &Device, backbone: &dyn Backbone, method: &Method, task: Task, seed: u64) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+    ) -> Result<Self> {
         if task.classes < 2 {
             let message = format!("{} classes; a classifier needs at least 2", task.classes);
             return Err(Error::data("data set", message));

@@ -43,10 +43,7 @@ impl Default for Method {
             modules: 1,
             stem_alone: None,
             cuts: None,
-            head: Head::Classifier {
-                convolutions: 1,
-                linears: 2,
-            },
+            head: Head::Classifier { convolutions: 1, linears: 2 },
             hidden: 128,
             loss: TaskLoss::CrossEntropy,
             temperature: 0.07,
@@ -84,10 +81,9 @@ impl TryFrom<String> for Head {
         };
         match *s.as_bytes() {
             [b'd', b'g', b'l'] => Ok(Head::Dgl),
-            [a @ b'0'..=b'9', b'c', b @ b'1'..=b'9', b'f'] => Ok(Head::Classifier {
-                convolutions: usize::from(a - b'0'),
-                linears: usize::from(b - b'0'),
-            }),
+            [a @ b'0'..=b'9', b'c', b @ b'1'..=b'9', b'f'] => {
+                Ok(Head::Classifier { convolutions: usize::from(a - b'0'), linears: usize::from(b - b'0') })
+            }
             _ => Err(wrong()),
         }
     }
@@ -96,10 +92,7 @@ impl TryFrom<String> for Head {
 impl From<Head> for String {
     fn from(h: Head) -> String {
         match h {
-            Head::Classifier {
-                convolutions,
-                linears,
-            } => format!("{convolutions}c{linears}f"),
+            Head::Classifier { convolutions, linears } => format!("{convolutions}c{linears}f"),
             Head::Dgl => "dgl".into(),
         }
     }
@@ -130,11 +123,7 @@ pub struct Cascade {
 /// Span and weights of the authors' code.
 impl Default for Cascade {
     fn default() -> Self {
-        Cascade {
-            span: 2,
-            independent: 0.001,
-            cascaded: 0.999,
-        }
+        Cascade { span: 2, independent: 0.001, cascaded: 0.999 }
     }
 }
 
@@ -157,13 +146,7 @@ pub struct Leap {
 
 impl Default for Leap {
     fn default() -> Self {
-        Leap {
-            tie: Tie::Pulled,
-            on: Branch::Independent,
-            depth: 4,
-            ema: 0.995,
-            sources: None,
-        }
+        Leap { tie: Tie::Pulled, on: Branch::Independent, depth: 4, ema: 0.995, sources: None }
     }
 }
 

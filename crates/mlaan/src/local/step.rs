@@ -49,7 +49,8 @@ impl StepReport {
     /// The first loss that is not a number or infinite: module, branch name and value.
     pub fn non_finite(&self) -> Option<(usize, &'static str, f32)> {
         self.modules.iter().enumerate().find_map(|(j, pair)| {
-            let find = |b: Option<BranchLoss>, name| b.filter(|b| !b.loss.is_finite()).map(|b| (j, name, b.loss));
+            let find =
+                |b: Option<BranchLoss>, name| b.filter(|b| !b.loss.is_finite()).map(|b| (j, name, b.loss));
             find(pair[0], "independent").or_else(|| find(pair[1], "cascaded"))
         })
     }
@@ -89,7 +90,8 @@ impl Learner {
         for j in 0..=last {
             self.forward_module(j, &images)?;
             let lesson = Lesson { images: &images.tensor, labels, pixels: self.task.pixels };
-            let carried = if j == last { self.teach_last(labels, options)? } else { self.teach(j, &lesson, options)? };
+            let carried =
+                if j == last { self.teach_last(labels, options)? } else { self.teach(j, &lesson, options)? };
             if let Some(grad) = carried {
                 self.cascade_back(j, span, grad, &images)?;
             }
@@ -119,7 +121,12 @@ impl Learner {
     }
 
     /// Both local losses behind module `j`; returns the cascaded one's gradient.
-    fn teach(&mut self, j: usize, lesson: &Lesson<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
+    fn teach(
+        &mut self,
+        j: usize,
+        lesson: &Lesson<'_>,
+        options: Option<&StepOptions>,
+    ) -> Result<Option<Grad>> {
         let Learner { device, modules, branches, values, .. } = self;
         let module = &mut modules[j];
         let mut carried = None;
@@ -204,7 +211,14 @@ impl Learner {
         let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
         if let Some(total) = module.total.take() {
             let pass = Pass { weights: true, input: false };
-            module.chain.backward(&self.device, x, module.output.as_ref(), Grad::plain(total), pass, false)?;
+            module.chain.backward(
+                &self.device,
+                x,
+                module.output.as_ref(),
+                Grad::plain(total),
+                pass,
+                false,
+            )?;
         }
         module.chain.release();
         if let Some(o) = options {

@@ -105,6 +105,10 @@ impl GradNorm {
 
     /// For the engine, to write.
     pub fn sink(&mut self) -> NormGrad<'_> {
-        NormGrad { coefficients: &mut self.coefficients, weight: self.weight.as_mut(), bias: self.bias.as_mut() }
+        NormGrad {
+            coefficients: &mut self.coefficients,
+            weight: self.weight.as_mut(),
+            bias: self.bias.as_mut(),
+        }
     }
 }

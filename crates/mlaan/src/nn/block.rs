@@ -58,7 +58,13 @@ impl Residual {
             let (x, y) = (&self.acts[i - 1], &self.acts[i]);
             let mut dx = Grad::of(device, x, pass.weights)?;
             let grad = tensor.as_ref().unwrap_or(at);
-            self.units[i].backward_into(device, (x, y), (grad, norm), pass.weights, Some(dx.outgoing(false)))?;
+            self.units[i].backward_into(
+                device,
+                (x, y),
+                (grad, norm),
+                pass.weights,
+                Some(dx.outgoing(false)),
+            )?;
             (tensor, norm) = (Some(dx.tensor), dx.norm);
         }
         Ok((tensor, norm))
@@ -97,7 +103,14 @@ impl Layer for Residual {
         Ok(out)
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        y: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         let AtSum { tensor: at, main, side } = self.at_sum(device, y, grad, pass.weights)?;
         let (first, norm) = self.main_to_first(device, &at, main, pass)?;
         let Residual { units, shortcut, acts, shortcut_act } = self;

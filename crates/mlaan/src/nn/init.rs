@@ -22,7 +22,12 @@ fn hash(name: &str) -> u64 {
 }
 
 impl Builder<'_> {
-    fn fill<const N: usize>(&self, name: &str, shape: [usize; N], mut f: impl FnMut(&mut Rng) -> f64) -> Result<Tensor> {
+    fn fill<const N: usize>(
+        &self,
+        name: &str,
+        shape: [usize; N],
+        mut f: impl FnMut(&mut Rng) -> f64,
+    ) -> Result<Tensor> {
         let mut t = self.device.alloc(shape, DType::F32, Purpose::Parameters)?;
         if self.device.computes() {
             let mut rng = Rng::new(self.seed, Random::Initialise, hash(name), 0);

@@ -53,7 +53,8 @@ pub trait Layer: Send {
     ///
     /// # Errors
     /// Out of memory; shapes that do not fit.
-    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>>;
+    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass)
+    -> Result<Option<Grad>>;
 
     /// Forgets what the last forward kept.
     fn release(&mut self) {}

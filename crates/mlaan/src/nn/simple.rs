@@ -23,7 +23,14 @@ impl Layer for AveragePool {
         Ok(Act::plain(device.average_pool(&x.operand(), self.height, self.width)?))
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, _: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        _: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         if !pass.input {
             return Ok(None);
         }
@@ -44,7 +51,10 @@ impl Layer for MaxPool {
     fn extent(&self, input: Extent) -> Result<Extent> {
         let (height, width) = (self.window.output(input.height), self.window.output(input.width));
         if height == 0 || width == 0 {
-            return Err(Error::recipe("data.size", format!("a pooling window does not fit into {input}; use larger images")));
+            return Err(Error::recipe(
+                "data.size",
+                format!("a pooling window does not fit into {input}; use larger images"),
+            ));
         }
         Ok(Extent { height, width, ..input })
     }
@@ -53,7 +63,14 @@ impl Layer for MaxPool {
         Ok(Act::plain(device.max_pool(self.window, &x.operand())?))
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, _: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        _: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         if !pass.input && !pass.weights {
             return Ok(None);
         }
@@ -81,7 +98,14 @@ impl Layer for Resize {
         Ok(Act::plain(device.resize(&x.operand(), self.height, self.width)?))
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, _: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        _: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         if !pass.input {
             return Ok(None);
         }
@@ -104,7 +128,14 @@ impl Layer for Rectify {
         Ok(Act::plain(device.join(&x.operand(), None, false)?))
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        y: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         let mut dx = Grad::over(device, grad.tensor, x, pass.weights)?;
         let operand = Operand { relu: false, ..x.operand() };
         let part = dx.norm.as_mut().map(|n| (&operand, n.sink()));

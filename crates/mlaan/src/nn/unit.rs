@@ -54,7 +54,13 @@ pub struct UnitSpec {
 
 impl UnitSpec {
     /// A convolution without bias, normalised and rectified.
-    pub fn convolution(name: impl Into<String>, norm: impl Into<String>, input: usize, output: usize, window: Window) -> Self {
+    pub fn convolution(
+        name: impl Into<String>,
+        norm: impl Into<String>,
+        input: usize,
+        output: usize,
+        window: Window,
+    ) -> Self {
         let (name, norm) = (name.into(), Some(norm.into()));
         UnitSpec { name, norm, input, output, window, bias: false, relu: true, linear: false }
     }
@@ -266,7 +272,10 @@ impl Layer for Unit {
         let (w, s) = (self.spec.window, &self.spec);
         let (height, width) = (w.output(input.height), w.output(input.width));
         if input.channels != s.input || height == 0 || width == 0 {
-            let message = format!("`{}` takes {} channels and a {}x{} window; its input is {input}", s.name, s.input, w.kernel, w.kernel);
+            let message = format!(
+                "`{}` takes {} channels and a {}x{} window; its input is {input}",
+                s.name, s.input, w.kernel, w.kernel
+            );
             return Err(Error::recipe("model", message));
         }
         Ok(Extent { height, width, channels: s.output })
@@ -284,15 +293,31 @@ impl Layer for Unit {
             let count = tensor.len() / c;
             match mode {
                 Mode::Train => {
-                    device.normalise_train(rows, weight, bias, (&mut n.mean, &mut n.variance), count, constants)?;
+                    device.normalise_train(
+                        rows,
+                        weight,
+                        bias,
+                        (&mut n.mean, &mut n.variance),
+                        count,
+                        constants,
+                    )?;
                 }
-                Mode::Infer => device.normalise_eval(rows, weight, bias, (&n.mean, &n.variance), constants)?,
+                Mode::Infer => {
+                    device.normalise_eval(rows, weight, bias, (&n.mean, &n.variance), constants)?
+                }
             }
         }
         Ok(Act { tensor, norm: rows, relu: spec.relu })
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        y: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         let mut dx = if pass.input { Some(Grad::of(device, x, pass.weights)?) } else { None };
         let out = dx.as_mut().map(|g| g.outgoing(false));
         self.backward_into(device, (x, y), (&grad.tensor, grad.norm), pass.weights, out)?;

@@ -27,9 +27,7 @@ pub(super) fn check_table(path: &str, table: &Table) -> Result<()> {
         if let Some(key) = schema::find(&full) {
             check_value(&full, key.kind, value)?;
         } else if schema::table(&full).is_some() {
-            let inner = value
-                .as_table()
-                .ok_or_else(|| Error::recipe(&full, not_a_table(&full, value)))?;
+            let inner = value.as_table().ok_or_else(|| Error::recipe(&full, not_a_table(&full, value)))?;
             check_table(&full, inner)?;
         } else {
             return Err(Error::recipe(&full, unknown_key(path, name)));
@@ -40,11 +38,7 @@ pub(super) fn check_table(path: &str, table: &Table) -> Result<()> {
 
 /// The text for a value where a table must stand.
 pub(super) fn not_a_table(path: &str, value: &Value) -> String {
-    format!(
-        "found {}, expected a table; its keys are: {}",
-        found(value),
-        schema::names_in(path).join(", ")
-    )
+    format!("found {}, expected a table; its keys are: {}", found(value), schema::names_in(path).join(", "))
 }
 
 /// Checks one value.
@@ -72,9 +66,7 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
         },
         (Kind::Pair(low, high), v) => match numbers(v).as_deref() {
             Some([a, b]) if [a, b].iter().all(|x| **x >= low && **x <= high) => None,
-            _ => expected(format!(
-                "two numbers [first, last], each from {low} to {high}"
-            )),
+            _ => expected(format!("two numbers [first, last], each from {low} to {high}")),
         },
         (Kind::Word(words), Value::String(s)) => word_problem(words, s),
         (Kind::Word(words), _) => expected(format!("one of {}", words.join(", "))),
@@ -82,21 +74,18 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Head, Value::String(s)) => Head::try_from(s.clone()).err(),
         (Kind::Backbone | Kind::Head | Kind::Text, _) => expected("a string".into()),
         (Kind::Flag, _) => expected("true or false".into()),
-        (Kind::Ascending, v) => ascending(v)
-            .is_none()
-            .then(|| format!("found {}, expected {ASCENDING}", found(v))),
+        (Kind::Ascending, v) => {
+            ascending(v).is_none().then(|| format!("found {}, expected {ASCENDING}", found(v)))
+        }
         (Kind::Lists, Value::Array(lists)) => lists.iter().enumerate().find_map(|(i, v)| {
-            ascending(v)
-                .is_none()
-                .then(|| format!("list {i} (from 0) is {}, expected {ASCENDING}", found(v)))
+            ascending(v).is_none().then(|| format!("list {i} (from 0) is {}, expected {ASCENDING}", found(v)))
         }),
         (Kind::Lists, _) => expected("a list of lists of whole numbers".into()),
         (Kind::Normalise(words), Value::String(s)) => word_problem(words, s),
         (Kind::Normalise(_), Value::Table(t)) => statistics_problem(t),
-        (Kind::Normalise(words), _) => expected(format!(
-            "one of {}, or {{mean = [r, g, b], std = [r, g, b]}}",
-            words.join(", ")
-        )),
+        (Kind::Normalise(words), _) => {
+            expected(format!("one of {}, or {{mean = [r, g, b], std = [r, g, b]}}", words.join(", ")))
+        }
     }
 }
 
@@ -119,10 +108,7 @@ fn word_problem(words: &[&str], s: &str) -> Option<String> {
         .first()
         .map(|w| format!(" (did you mean \"{w}\"?)"))
         .unwrap_or_default();
-    Some(format!(
-        "found \"{s}\"{hint}, expected one of {}",
-        words.join(", ")
-    ))
+    Some(format!("found \"{s}\"{hint}, expected one of {}", words.join(", ")))
 }
 
 fn statistics_problem(t: &Table) -> Option<String> {
@@ -130,15 +116,10 @@ fn statistics_problem(t: &Table) -> Option<String> {
         return Some(format!("unknown key `{name}`; allowed: mean, std"));
     }
     let three = |name: &str, low_allowed: bool| match t.get(name).and_then(numbers).as_deref() {
-        Some(v @ [_, _, _])
-            if v.iter()
-                .all(|x| *x <= 1.0 && (*x > 0.0 || low_allowed && *x == 0.0)) =>
-        {
-            None
+        Some(v @ [_, _, _]) if v.iter().all(|x| *x <= 1.0 && (*x > 0.0 || low_allowed && *x == 0.0)) => None,
+        Some(v) if v.iter().any(|x| *x > 1.0) => {
+            Some(format!("{name} is {v:?}, but pixels are counted from 0 to 1 here; divide by 255"))
         }
-        Some(v) if v.iter().any(|x| *x > 1.0) => Some(format!(
-            "{name} is {v:?}, but pixels are counted from 0 to 1 here; divide by 255"
-        )),
         _ => Some(format!(
             "{name} must be three numbers (red, green, blue) from 0 to 1{}",
             if low_allowed { "" } else { ", none of them 0" }

@@ -90,9 +90,7 @@ impl Recipe {
 
     pub(super) fn from_table(table: Table) -> Result<Self> {
         // The checks come first, so this only fails if they have a gap.
-        table
-            .try_into()
-            .map_err(|e: toml::de::Error| Error::recipe("recipe", e.message()))
+        table.try_into().map_err(|e: toml::de::Error| Error::recipe("recipe", e.message()))
     }
 
     fn to_table(&self) -> Result<Table> {
@@ -103,11 +101,7 @@ impl Recipe {
 fn unknown_recipe(name: &str) -> Error {
     let names = || builtin().iter().map(|(n, _)| *n);
     let near = spelling::nearest(name, names(), 3);
-    let hint = if near.is_empty() {
-        String::new()
-    } else {
-        format!(" Did you mean {}?", near.join(" or "))
-    };
+    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     Error::data(
         name,
         format!(
@@ -120,10 +114,7 @@ fn unknown_recipe(name: &str) -> Error {
 fn syntax_error(text: &str, origin: &str, e: &toml::de::Error) -> Error {
     let at = e.span().map_or(0, |s| s.start);
     let (line, column) = position(text, at);
-    Error::data(
-        format!("{origin}, line {line}, column {column}"),
-        format!("not valid TOML: {}", e.message()),
-    )
+    Error::data(format!("{origin}, line {line}, column {column}"), format!("not valid TOML: {}", e.message()))
 }
 
 /// Line and column (1-based, in characters) of byte `at`.

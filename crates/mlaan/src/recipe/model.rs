@@ -99,12 +99,11 @@ impl std::fmt::Display for Backbone {
 impl Model {
     /// The family, told by the depth unless the recipe names it.
     pub fn family(&self) -> Family {
-        self.family
-            .unwrap_or(if self.backbone.is_of(Family::Imagenet) {
-                Family::Imagenet
-            } else {
-                Family::Cifar
-            })
+        self.family.unwrap_or(if self.backbone.is_of(Family::Imagenet) {
+            Family::Imagenet
+        } else {
+            Family::Cifar
+        })
     }
 
     /// Channels of the first stage.

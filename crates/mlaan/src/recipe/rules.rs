@@ -30,11 +30,7 @@ fn modules(method: &Method) -> usize {
 }
 
 fn validate_method(method: &Method) -> Result<()> {
-    if [method.task, method.reconstruct]
-        .concat()
-        .iter()
-        .all(|w| *w == 0.0)
-    {
+    if [method.task, method.reconstruct].concat().iter().all(|w| *w == 0.0) {
         return Err(Error::recipe(
             "local.task",
             "this and local.reconstruct are all 0, so no module would learn; raise one of them",
@@ -76,10 +72,7 @@ fn validate_leap(leap: &Leap, method: &Method) -> Result<()> {
     match &leap.sources {
         Some(lists) if lists.len() != needed => Err(Error::recipe(
             "local.leap.sources",
-            format!(
-                "found {} lists, expected {needed}: one for every module but the last",
-                lists.len()
-            ),
+            format!("found {} lists, expected {needed}: one for every module but the last", lists.len()),
         )),
         _ => Ok(()),
     }

@@ -59,21 +59,11 @@ const HUGE: f64 = 1e6;
 const BRANCHES: &[&str] = &["independent", "cascaded"];
 
 const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        optional: false,
-        help,
-    }
+    Key { path, kind, optional: false, help }
 }
 
 const fn optional(path: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        optional: true,
-        help,
-    }
+    Key { path, kind, optional: true, help }
 }
 
 /// All keys, in the order of a recipe file.
@@ -130,8 +120,7 @@ pub(super) fn names_in(table: &str) -> Vec<&'static str> {
         (!rest.contains('.')).then_some(rest)
     };
     let keys = KEYS.iter().filter_map(|k| inside(k.path));
-    keys.chain(TABLES.iter().filter_map(|(t, _)| inside(t)))
-        .collect()
+    keys.chain(TABLES.iter().filter_map(|(t, _)| inside(t))).collect()
 }
 
 /// The key at `path`.

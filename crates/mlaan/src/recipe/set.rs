@@ -19,9 +19,9 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] for an unknown key, a wrong type or a value out of range. The recipe is then unchanged.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
-        let (path, text) = assignment.split_once('=').ok_or_else(|| {
-            Error::recipe(assignment, "expected key=value, as local.cascade.span=3")
-        })?;
+        let (path, text) = assignment
+            .split_once('=')
+            .ok_or_else(|| Error::recipe(assignment, "expected key=value, as local.cascade.span=3"))?;
         let (path, text) = (path.trim(), text.trim());
         let mut table = self.to_table()?;
         match (schema::find(path), schema::table(path)) {
@@ -43,10 +43,7 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Recipe::set`] and [`Recipe::validate`]. The recipe is then unchanged.
-    pub fn set_all<S: AsRef<str>>(
-        &mut self,
-        assignments: impl IntoIterator<Item = S>,
-    ) -> Result<()> {
+    pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
         let mut changed = self.clone();
         for assignment in assignments {
             changed.set(assignment.as_ref())?;
@@ -107,14 +104,8 @@ fn read(kind: Kind, text: &str) -> Value {
     let bare = || Value::String(text.to_owned());
     let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
     // A line break in the text could smuggle in a second key.
-    let value = parsed
-        .filter(|t| t.len() == 1)
-        .and_then(|mut t| t.remove("value"))
-        .unwrap_or_else(bare);
-    let holds_string = matches!(
-        kind,
-        Kind::Text | Kind::Word(_) | Kind::Backbone | Kind::Head
-    );
+    let value = parsed.filter(|t| t.len() == 1).and_then(|mut t| t.remove("value")).unwrap_or_else(bare);
+    let holds_string = matches!(kind, Kind::Text | Kind::Word(_) | Kind::Backbone | Kind::Head);
     if holds_string && !value.is_str() {
         return bare();
     }
@@ -157,15 +148,10 @@ fn insert(table: &mut Table, path: &str, value: Value) -> Result<()> {
         table.insert(path.to_owned(), value);
         return Ok(());
     };
-    let next = table
-        .entry(first)
-        .or_insert_with(|| Value::Table(Table::new()));
+    let next = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
     match next {
         Value::Table(inner) => insert(inner, rest, value),
-        other => Err(Error::recipe(
-            path,
-            format!("`{first}` is {}, not a table", found(other)),
-        )),
+        other => Err(Error::recipe(path, format!("`{first}` is {}, not a table", found(other)))),
     }
 }
 

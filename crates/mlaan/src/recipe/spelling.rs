@@ -29,11 +29,7 @@ pub(super) fn unknown_key(table: &str, name: &str) -> String {
     let elsewhere = |n: &str| KEYS.iter().map(|k| k.path).find(|p| leaf(p) == n);
     let meant = elsewhere(name)
         .map(str::to_owned)
-        .or_else(|| {
-            nearest(name, here.iter().copied(), 1)
-                .first()
-                .map(|n| dotted(n))
-        })
+        .or_else(|| nearest(name, here.iter().copied(), 1).first().map(|n| dotted(n)))
         .or_else(|| {
             let leaves = KEYS.iter().map(|k| leaf(k.path));
             let near = nearest(name, leaves, 1);

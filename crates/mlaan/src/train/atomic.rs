@@ -54,12 +54,7 @@ fn write_scratch<T>(
 /// Creates the scratch file, removing what a killed run left under its name. `create_new` never
 /// follows a link that someone put there.
 fn create(scratch: &Path) -> io::Result<File> {
-    let new = || {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(scratch)
-    };
+    let new = || OpenOptions::new().write(true).create_new(true).open(scratch);
     match new() {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_file(scratch)?;
@@ -84,8 +79,7 @@ pub fn remove_stale(folder: &Path) -> Result<()> {
 }
 
 fn is_scratch(name: &OsStr) -> bool {
-    name.to_str()
-        .is_some_and(|n| n.starts_with('.') && n.ends_with(SCRATCH))
+    name.to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(SCRATCH))
 }
 
 fn scratch_of(path: &Path) -> Result<PathBuf> {
@@ -139,16 +133,12 @@ mod tests {
     use super::*;
 
     fn put(path: &Path, text: &str) -> Result<()> {
-        write(path, |out| {
-            out.write_all(text.as_bytes()).map_err(Error::io(path))
-        })
+        write(path, |out| out.write_all(text.as_bytes()).map_err(Error::io(path)))
     }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

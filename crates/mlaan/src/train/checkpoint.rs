@@ -148,16 +148,8 @@ fn write_generation(
         let stamp = write_tensors(&folder.join(&name), tensors)?;
         Ok::<_, Error>(Named { name, stamp })
     };
-    let files = Files {
-        model: write("model", model)?,
-        state: write("state", state)?,
-    };
-    let mut stored = Stored {
-        format: FORMAT,
-        crc32: 0,
-        run: manifest.clone(),
-        files,
-    };
+    let files = Files { model: write("model", model)?, state: write("state", state)? };
+    let mut stored = Stored { format: FORMAT, crc32: 0, run: manifest.clone(), files };
     stored.crc32 = stored.checksum(folder)?;
     // The best first: a kill in between must not leave a last checkpoint that takes a lost epoch for saved.
     if is_best {
@@ -260,12 +252,8 @@ fn find(path: &Path) -> Result<PathBuf> {
 
 fn open(path: &Path) -> Result<(Manifest, Tensors)> {
     let stored = read_manifest(path)?;
-    let file =
-        |named: &Named| TensorFile::open_stamped(&path.with_file_name(&named.name), named.stamp);
-    let tensors = Tensors {
-        model: file(&stored.files.model)?,
-        state: file(&stored.files.state)?,
-    };
+    let file = |named: &Named| TensorFile::open_stamped(&path.with_file_name(&named.name), named.stamp);
+    let tensors = Tensors { model: file(&stored.files.model)?, state: file(&stored.files.state)? };
     Ok((stored.run, tensors))
 }
 
@@ -275,9 +263,8 @@ fn read_manifest(path: &Path) -> Result<Stored> {
         format: u32,
     }
     let json = fs::read(path).map_err(Error::io(path))?;
-    let damaged = |e: serde_json::Error| {
-        checkpoint_error(path, format!("this manifest was cut off or damaged ({e})"))
-    };
+    let damaged =
+        |e: serde_json::Error| checkpoint_error(path, format!("this manifest was cut off or damaged ({e})"));
     let version: Version = serde_json::from_slice(&json).map_err(damaged)?;
     if version.format != FORMAT {
         let message = format!(
@@ -324,10 +311,7 @@ pub fn exists(path: &Path) -> bool {
 }
 
 fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {
-    Error::Checkpoint {
-        path: path.to_owned(),
-        message: message.into(),
-    }
+    Error::Checkpoint { path: path.to_owned(), message: message.into() }
 }
 
 #[cfg(test)]
@@ -346,10 +330,7 @@ mod tests {
             seed: 0,
             recipe: String::new(),
             classes: Vec::new(),
-            normalise: MeanStd {
-                mean: [0.0; 3],
-                std: [1.0; 3],
-            },
+            normalise: MeanStd { mean: [0.0; 3], std: [1.0; 3] },
             size: 32,
             best: None,
             seconds: 0.0,
@@ -438,9 +419,6 @@ mod tests {
         assert_eq!(whole(run.path()), 1);
         let generation = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with("epoch-");
         let entries = fs::read_dir(&folder).unwrap();
-        assert_eq!(
-            entries.filter(|e| generation(e.as_ref().unwrap())).count(),
-            2
-        );
+        assert_eq!(entries.filter(|e| generation(e.as_ref().unwrap())).count(), 2);
     }
 }

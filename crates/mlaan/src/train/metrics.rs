@@ -228,10 +228,7 @@ pub fn read(run: &Path) -> Result<Vec<Event>> {
     let path = run.join(METRICS);
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect())
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 #[cfg(test)]
@@ -239,20 +236,12 @@ mod tests {
     use super::*;
 
     fn epoch(epoch: usize, test_error: f64) -> Event {
-        Event::Epoch(Epoch {
-            epoch,
-            lr: 0.1,
-            test_error,
-            module_losses: vec![2.0, 1.0],
-            ..Epoch::default()
-        })
+        Event::Epoch(Epoch { epoch, lr: 0.1, test_error, module_losses: vec![2.0, 1.0], ..Epoch::default() })
     }
 
     fn lines(run: &Path) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(run.join(METRICS)).unwrap();
-        text.lines()
-            .map(|l| serde_json::from_str(l).unwrap())
-            .collect()
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
     }
 
     fn epochs(run: &Path) -> Vec<u64> {
@@ -266,12 +255,7 @@ mod tests {
         let mut m = Metrics::create(run.path()).unwrap();
         m.write(&epoch(1, 34.5)).unwrap();
         let line = lines(run.path()).remove(0);
-        let mut keys: Vec<&str> = line
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let mut keys: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
         keys.sort_unstable();
         assert_eq!(
             keys,
@@ -319,16 +303,11 @@ mod tests {
         m.write(&epoch(1, 50.0)).unwrap();
         m.write(&Event::Interrupted { epoch: 1 }).unwrap();
         m.write(&epoch(2, 40.0)).unwrap();
-        let summary = Summary {
-            epochs: 2,
-            ..Summary::default()
-        };
+        let summary = Summary { epochs: 2, ..Summary::default() };
         m.write(&Event::End(summary)).unwrap();
         Metrics::resume(run.path(), 1).unwrap();
-        let events: Vec<String> = lines(run.path())
-            .iter()
-            .map(|l| l["event"].as_str().unwrap().to_owned())
-            .collect();
+        let events: Vec<String> =
+            lines(run.path()).iter().map(|l| l["event"].as_str().unwrap().to_owned()).collect();
         assert_eq!(events, ["epoch", "interrupted", "resume"]);
     }
 

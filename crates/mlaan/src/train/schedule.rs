@@ -79,12 +79,7 @@ mod tests {
     use super::*;
 
     fn rates(epochs: usize, warmup: usize, schedule: Schedule) -> LearningRate {
-        LearningRate::new(&Train {
-            epochs,
-            warmup,
-            schedule,
-            ..Train::default()
-        })
+        LearningRate::new(&Train { epochs, warmup, schedule, ..Train::default() })
     }
 
     fn close(a: f64, b: f64) -> bool {
@@ -118,10 +113,7 @@ mod tests {
         assert_eq!(rates(400, 10, Schedule::Cosine).warmup(), 10);
         // No warm-up: the cosine from the first epoch on.
         assert!(close(rates(4, 10, Schedule::Cosine).at(2).backbone, 0.4));
-        assert!(close(
-            rates(4, 0, Schedule::Cosine).at(1).backbone,
-            0.682_842_712_474_619
-        ));
+        assert!(close(rates(4, 0, Schedule::Cosine).at(1).backbone, 0.682_842_712_474_619));
     }
 
     #[test]

@@ -39,11 +39,7 @@ impl<'a> NamedTensor<'a> {
         shape: impl Into<Vec<usize>>,
         data: impl Into<Cow<'a, [f32]>>,
     ) -> Self {
-        NamedTensor {
-            name: name.into(),
-            shape: shape.into(),
-            data: Source::Here(data.into()),
-        }
+        NamedTensor { name: name.into(), shape: shape.into(), data: Source::Here(data.into()) }
     }
 
     /// A tensor that `fetch` copies from a device when it is written.
@@ -52,11 +48,7 @@ impl<'a> NamedTensor<'a> {
         shape: impl Into<Vec<usize>>,
         fetch: impl Fn() -> Result<Vec<f32>> + 'a,
     ) -> Self {
-        NamedTensor {
-            name: name.into(),
-            shape: shape.into(),
-            data: Source::Lazy(Box::new(fetch)),
-        }
+        NamedTensor { name: name.into(), shape: shape.into(), data: Source::Lazy(Box::new(fetch)) }
     }
 
     fn values(&self) -> Result<Cow<'_, [f32]>> {
@@ -85,14 +77,9 @@ pub struct Stamp {
 pub fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<Stamp> {
     let header = header(path, tensors)?;
     atomic::write(path, |out| {
-        let mut out = Stamped {
-            out,
-            crc: crc32fast::Hasher::new(),
-            bytes: 0,
-        };
+        let mut out = Stamped { out, crc: crc32fast::Hasher::new(), bytes: 0 };
         let failed = |e| Error::io(path)(e);
-        out.write_all(&(header.len() as u64).to_le_bytes())
-            .map_err(failed)?;
+        out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
         out.write_all(&header).map_err(failed)?;
         for tensor in tensors {
             let values = tensor.values()?;
@@ -101,10 +88,7 @@ pub fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<Stamp> {
             }
             write_values(&mut out, &values).map_err(failed)?;
         }
-        Ok(Stamp {
-            bytes: out.bytes,
-            crc32: out.crc.finalize(),
-        })
+        Ok(Stamp { bytes: out.bytes, crc32: out.crc.finalize() })
     })
 }
 
@@ -118,11 +102,7 @@ fn header(path: &Path, tensors: &[NamedTensor]) -> Result<Vec<u8>> {
             return Err(wrong(format!("two tensors are called `{}`", t.name)));
         }
         let end = offset + t.shape.iter().product::<usize>() * size_of::<f32>();
-        let info = TensorInfo {
-            dtype: Dtype::F32,
-            shape: t.shape.clone(),
-            data_offsets: (offset, end),
-        };
+        let info = TensorInfo { dtype: Dtype::F32, shape: t.shape.clone(), data_offsets: (offset, end) };
         infos.push((t.name.clone(), info));
         offset = end;
     }
@@ -200,11 +180,7 @@ impl TensorFile {
             _ => Error::io(path)(e),
         })?;
         let tensors = read_header(path, &file)?;
-        Ok(TensorFile {
-            path: path.to_owned(),
-            file,
-            tensors,
-        })
+        Ok(TensorFile { path: path.to_owned(), file, tensors })
     }
 
     /// Opens a file after comparing it with the stamp made when it was written.
@@ -287,9 +263,7 @@ fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
     let length = file.metadata().map_err(Error::io(path))?.len();
     let mut reader = BufReader::new(file);
     let mut size = [0; 8];
-    reader
-        .read_exact(&mut size)
-        .map_err(|_| wrong("it is shorter than 8 bytes"))?;
+    reader.read_exact(&mut size).map_err(|_| wrong("it is shorter than 8 bytes"))?;
     let size = u64::from_le_bytes(size);
     if size > HEADER_LIMIT || size > length.saturating_sub(8) {
         return Err(wrong("its header's length is impossible"));
@@ -302,11 +276,8 @@ fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
         .tensors()
         .into_iter()
         .map(|(name, info)| {
-            let place = place(info, 8 + size, data).ok_or_else(|| {
-                wrong(&format!(
-                    "tensor `{name}` is not f32 or lies outside the file"
-                ))
-            })?;
+            let place = place(info, 8 + size, data)
+                .ok_or_else(|| wrong(&format!("tensor `{name}` is not f32 or lies outside the file")))?;
             Ok((name, place))
         })
         .collect()
@@ -314,21 +285,12 @@ fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
 
 fn place(info: &TensorInfo, first: u64, data: u64) -> Option<Place> {
     let (start, end) = info.data_offsets;
-    let values = info
-        .shape
-        .iter()
-        .try_fold(1_usize, |n, side| n.checked_mul(*side))?;
+    let values = info.shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side))?;
     let bytes = values.checked_mul(size_of::<f32>())?;
     let fits = info.dtype == Dtype::F32 && end as u64 <= data && end.checked_sub(start)? == bytes;
-    fits.then(|| Place {
-        shape: info.shape.clone(),
-        start: first + start as u64,
-    })
+    fits.then(|| Place { shape: info.shape.clone(), start: first + start as u64 })
 }
 
 fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {
-    Error::Checkpoint {
-        path: path.to_owned(),
-        message: message.into(),
-    }
+    Error::Checkpoint { path: path.to_owned(), message: message.into() }
 }

@@ -49,25 +49,13 @@ impl Layout {
     fn new(g: &Geometry, lanes: usize, dx: bool, dw: bool) -> Self {
         let ocp = padded(g.oc, lanes);
         let partial = if dw { g.depth() * ocp } else { 0 };
-        let most = if dw {
-            (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES)
-        } else {
-            PIECES
-        };
+        let most = if dw { (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES) } else { PIECES };
         Layout {
             pieces: parallel::pieces(g.units(), most),
             ocp,
-            x_len: if dw {
-                g.x_packed().next_multiple_of(16)
-            } else {
-                0
-            },
+            x_len: if dw { g.x_packed().next_multiple_of(16) } else { 0 },
             dy_len: (g.dy_rows_most() * g.dy_pitch(ocp)).next_multiple_of(16),
-            transposed: if dx {
-                g.k * g.k * ocp * padded(g.c, lanes)
-            } else {
-                0
-            },
+            transposed: if dx { g.k * g.k * ocp * padded(g.c, lanes) } else { 0 },
             partial,
         }
     }
@@ -83,15 +71,7 @@ pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: 
 }
 
 pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scratch: &mut [u8]) {
-    let Backward {
-        x,
-        load,
-        w,
-        grad,
-        grad_norm,
-        dx,
-        dw,
-    } = op;
+    let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
     let l = Layout::new(g, isa.lanes(), dx.is_some(), dw.is_some());
     let mut carver = Carver::new(scratch);
     let transposed = carver.take::<f32>(l.transposed);
@@ -113,14 +93,7 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
     let direct = load.is_plain() && g.p == 0;
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(
-                d.grad,
-                d.accumulate,
-                d.operand_norm,
-                load.relu,
-                d.norm.is_some(),
-                x,
-            );
+            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),
@@ -142,10 +115,8 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
             let (n, rows) = g.unit(u);
             let span = g.dy_rows(&rows);
             let at = n * g.oh * g.ow * g.oc..(n + 1) * g.oh * g.ow * g.oc;
-            let incoming = GradLoad {
-                grad: &grad[at.clone()],
-                norm: grad_norm.map(|(raw, k)| (&raw[at], k)),
-            };
+            let incoming =
+                GradLoad { grad: &grad[at.clone()], norm: grad_norm.map(|(raw, k)| (&raw[at], k)) };
             let bias = wants_bias.then_some(&mut *bias_row);
             pack_gradient(isa, g, span, rows.clone(), incoming, l.ocp, dy_packed, bias);
             if l.partial > 0 {
@@ -156,17 +127,9 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
                     pack_input(isa, g, rows.clone(), load, image, x_packed);
                     &*x_packed
                 };
-                let skip = (rows.start as isize - span.0) as usize * g.dy_pitch(l.ocp)
-                    + g.dy_border().0 * l.ocp;
-                weight_grad(
-                    isa,
-                    g,
-                    rows.len(),
-                    packed,
-                    &dy_packed[skip..],
-                    l.ocp,
-                    partial,
-                );
+                let skip =
+                    (rows.start as isize - span.0) as usize * g.dy_pitch(l.ocp) + g.dy_border().0 * l.ocp;
+                weight_grad(isa, g, rows.len(), packed, &dy_packed[skip..], l.ocp, partial);
             }
             if let Some(sink) = &sink {
                 for_phases(g, isa.lanes(), l.ocp, |phases, range| {

@@ -43,10 +43,7 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scrat
         // SAFETY: one slot per thread, one row per piece, one part of y per unit.
         let (packed, sums) = unsafe {
             let slot = parallel::slot();
-            (
-                slots.part(slot * slot_len..(slot + 1) * slot_len),
-                rows.row(piece),
-            )
+            (slots.part(slot * slot_len..(slot + 1) * slot_len), rows.row(piece))
         };
         for u in parallel::piece(g.units(), pieces, piece) {
             let (n, r) = g.unit(u);
@@ -123,10 +120,7 @@ fn channels<S: Simd, const V: usize>(b: &Block<'_>, y: &mut [f32], sums: Option<
         let pixels = y.len() / g.oc;
         let mut state = Moments::<S, V>::new(sums, b.first, valid, g.oc);
         for (q, height) in Tiles::new(pixels, S::TILE) {
-            with_rows!(
-                height,
-                pixels_of::<S, V>(b, q, valid, &start, y, &mut state)
-            );
+            with_rows!(height, pixels_of::<S, V>(b, q, valid, &start, y, &mut state));
         }
         state.flush();
     }
@@ -145,23 +139,10 @@ struct Moments<'a, S: Simd, const V: usize> {
 
 impl<'a, S: Simd, const V: usize> Moments<'a, S, V> {
     #[inline(always)]
-    unsafe fn new(
-        sums: Option<&'a mut [f64]>,
-        first: usize,
-        valid: usize,
-        channels: usize,
-    ) -> Self {
+    unsafe fn new(sums: Option<&'a mut [f64]>, first: usize, valid: usize, channels: usize) -> Self {
         // SAFETY: the caller runs where S exists.
         let zero = unsafe { [S::zero(); V] };
-        Moments {
-            sums,
-            sum: zero,
-            square: zero,
-            pixels: 0,
-            first,
-            valid,
-            channels,
-        }
+        Moments { sums, sum: zero, square: zero, pixels: 0, first, valid, channels }
     }
 
     #[inline(always)]

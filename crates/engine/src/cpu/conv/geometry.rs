@@ -29,11 +29,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new([n, h, w, c]: [usize; 4], oc: usize, window: Window) -> Self {
-        let Window {
-            kernel: k,
-            stride: s,
-            pad: p,
-        } = window;
+        let Window { kernel: k, stride: s, pad: p } = window;
         // Without neighbours, pixels are rows of a matrix: regroup them into lines of a handy length.
         let ([n, h, w], k1) = if (k, s, p) == (1, 1, 0) {
             let line = line_length(n * h * w, c.max(oc));
@@ -41,28 +37,12 @@ impl Geometry {
         } else {
             ([n, h, w], false)
         };
-        let (oh, ow) = if k1 {
-            (h, w)
-        } else {
-            (window.output(h), window.output(w))
-        };
+        let (oh, ow) = if k1 { (h, w) } else { (window.output(h), window.output(w)) };
         let row = (w + 2 * p) * c * s * 4;
         let band = (BAND_BYTES / row.max(1)).clamp(1, oh.max(1));
         // Equal bands rather than a small last one.
         let band = oh.div_ceil(oh.div_ceil(band).max(1)).max(1);
-        Geometry {
-            n,
-            h,
-            w,
-            c,
-            oh,
-            ow,
-            oc,
-            k,
-            s,
-            p,
-            band,
-        }
+        Geometry { n, h, w, c, oh, ow, oc, k, s, p, band }
     }
 
     /// Bands of an image.
@@ -111,11 +91,7 @@ impl Geometry {
 
     /// Input rows whose gradient belongs to the unit with these output rows.
     pub(super) fn input_rows(&self, rows: &Range<usize>) -> Range<usize> {
-        let end = if rows.end == self.oh {
-            self.h
-        } else {
-            (rows.end * self.s).min(self.h)
-        };
+        let end = if rows.end == self.oh { self.h } else { (rows.end * self.s).min(self.h) };
         (rows.start * self.s).min(end)..end
     }
 
@@ -123,19 +99,14 @@ impl Geometry {
     pub(super) fn dy_rows(&self, rows: &Range<usize>) -> (isize, usize) {
         let input = self.input_rows(rows);
         let (p, k, s) = (self.p as isize, self.k as isize, self.s as isize);
-        let first = (input.start as isize + p - k + 1)
-            .div_euclid(s)
-            .min(rows.start as isize);
+        let first = (input.start as isize + p - k + 1).div_euclid(s).min(rows.start as isize);
         let last = ((input.end as isize - 1 + p).div_euclid(s)).max(rows.end as isize - 1);
         (first, (last - first + 1) as usize)
     }
 
     /// The most that [`Geometry::dy_rows`] counts.
     pub(super) fn dy_rows_most(&self) -> usize {
-        (0..self.bands())
-            .map(|b| self.dy_rows(&self.unit(b).1).1)
-            .max()
-            .unwrap_or(0)
+        (0..self.bands()).map(|b| self.dy_rows(&self.unit(b).1).1).max().unwrap_or(0)
     }
 }
 
@@ -158,11 +129,7 @@ pub(super) struct Phase {
 
 impl Phase {
     pub(super) fn new(phase: usize, g: &Geometry) -> Self {
-        let taps = if phase < g.k {
-            (g.k - phase).div_ceil(g.s)
-        } else {
-            0
-        };
+        let taps = if phase < g.k { (g.k - phase).div_ceil(g.s) } else { 0 };
         let first = (phase + g.s - g.p % g.s) % g.s;
         Phase { phase, taps, first }
     }
@@ -179,13 +146,6 @@ impl Phase {
         } else {
             self.first + (range.start - self.first).div_ceil(g.s) * g.s
         };
-        (
-            first,
-            if first < range.end {
-                (range.end - first).div_ceil(g.s)
-            } else {
-                0
-            },
-        )
+        (first, if first < range.end { (range.end - first).div_ceil(g.s) } else { 0 })
     }
 }

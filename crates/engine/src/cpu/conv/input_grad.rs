@@ -29,14 +29,7 @@ impl<'a> Sink<'a> {
         sums: bool,
         raw: &'a [f32],
     ) -> Self {
-        Sink {
-            grad: Shared::new(grad),
-            accumulate,
-            norm,
-            relu,
-            sums,
-            raw,
-        }
+        Sink { grad: Shared::new(grad), accumulate, norm, relu, sums, raw }
     }
 }
 
@@ -143,11 +136,7 @@ unsafe fn load_part<S: Simd, const V: usize>(p: *const f32, valid: usize) -> [S:
         for (v, out) in out.iter_mut().enumerate() {
             let left = valid - v * S::LANES;
             let p = p.add(v * S::LANES);
-            *out = if left >= S::LANES {
-                S::load(p)
-            } else {
-                S::load_part(p, left)
-            };
+            *out = if left >= S::LANES { S::load(p) } else { S::load_part(p, left) };
         }
         out
     }
@@ -160,11 +149,7 @@ unsafe fn store_part<S: Simd, const V: usize>(p: *mut f32, x: [S::V; V], valid: 
         for (v, x) in x.into_iter().enumerate() {
             let left = valid - v * S::LANES;
             let p = p.add(v * S::LANES);
-            if left >= S::LANES {
-                S::store(p, x)
-            } else {
-                S::store_part(p, x, left)
-            }
+            if left >= S::LANES { S::store(p, x) } else { S::store_part(p, x, left) }
         }
     }
 }
@@ -195,13 +180,7 @@ unsafe fn tile<S: Simd, const T: usize, const V: usize>(
     w: &[f32],
     ch: &mut Channels<S, V>,
 ) {
-    let Pass {
-        g,
-        phases: (rows, columns),
-        ocp,
-        sink,
-        ..
-    } = *pass;
+    let Pass { g, phases: (rows, columns), ocp, sink, .. } = *pass;
     let pitch = g.dy_pitch(ocp);
     let left = g.dy_border().0;
     // SAFETY: rows and columns of the packed gradient cover every window position of the unit's pixels
@@ -210,10 +189,8 @@ unsafe fn tile<S: Simd, const T: usize, const V: usize>(
         let mut a = [pass.dy.as_ptr(); T];
         let mut at = [0usize; T];
         for t in 0..T {
-            let (i, j) = (
-                (q + t) / pass.columns * g.s + pass.first.0,
-                (q + t) % pass.columns * g.s + pass.first.1,
-            );
+            let (i, j) =
+                ((q + t) / pass.columns * g.s + pass.first.0, (q + t) % pass.columns * g.s + pass.first.1);
             at[t] = pass.image + (i * g.w + j) * g.c + ch.first;
             let r = (i + g.p) as isize - rows.last_tap(g) as isize;
             let c = (j + g.p) as isize - columns.last_tap(g) as isize;

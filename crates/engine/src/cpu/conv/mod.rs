@@ -20,13 +20,7 @@ pub(crate) use backward::{Backward, DxOut};
 pub(crate) use forward::Forward;
 pub(crate) use pack::Load;
 
-pub(crate) fn forward_scratch(
-    x: [usize; 4],
-    out: usize,
-    window: Window,
-    isa: Isa,
-    threads: usize,
-) -> usize {
+pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Isa, threads: usize) -> usize {
     forward::scratch(&Geometry::new(x, out, window), isa.lanes(), threads)
 }
 

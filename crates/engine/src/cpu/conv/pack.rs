@@ -16,10 +16,7 @@ pub(crate) struct Load<'a> {
 impl<'a> Load<'a> {
     pub(crate) fn new(norm_rows: Option<&'a [f32]>, relu: bool, c: usize) -> Self {
         let row = |t: &'a [f32], i: usize| &t[i * c..(i + 1) * c];
-        Load {
-            affine: norm_rows.map(|t| (row(t, norm::SCALE), row(t, norm::SHIFT))),
-            relu,
-        }
+        Load { affine: norm_rows.map(|t| (row(t, norm::SCALE), row(t, norm::SHIFT))), relu }
     }
 
     pub(crate) fn is_plain(&self) -> bool {

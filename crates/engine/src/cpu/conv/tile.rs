@@ -65,12 +65,7 @@ pub(super) struct Tiles {
 impl Tiles {
     pub(super) fn new(total: usize, most: usize) -> Self {
         let count = total.div_ceil(most).max(1);
-        Tiles {
-            next: 0,
-            total,
-            low: total / count,
-            high: total % count,
-        }
+        Tiles { next: 0, total, low: total / count, high: total % count }
     }
 }
 

@@ -132,9 +132,7 @@ pub(super) fn reduce(
         let total = unsafe { shared.part(range.clone()) };
         for p in 1..pieces {
             // SAFETY: as above.
-            add(isa, total, unsafe {
-                shared.part(p * len + range.start..p * len + range.end)
-            });
+            add(isa, total, unsafe { shared.part(p * len + range.start..p * len + range.end) });
         }
         for (e, row) in elements.zip(total.chunks_exact(ocp)) {
             let (tap, c) = (e / g.c, e % g.c);

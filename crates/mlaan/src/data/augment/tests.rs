@@ -1,9 +1,7 @@
 use super::*;
 
 fn counting(height: usize, width: usize) -> Vec<u8> {
-    (0..height * width)
-        .flat_map(|i| [i as u8, (i * 3) as u8, (i * 7) as u8])
-        .collect()
+    (0..height * width).flat_map(|i| [i as u8, (i * 3) as u8, (i * 7) as u8]).collect()
 }
 
 fn view(height: usize, width: usize, rgb: &[u8]) -> ImageView<'_> {
@@ -12,13 +10,7 @@ fn view(height: usize, width: usize, rgb: &[u8]) -> ImageView<'_> {
 
 fn applied(augment: Augment, image: ImageView<'_>, size: usize, index: usize) -> Vec<u8> {
     let mut out = vec![0; size * size * 3];
-    augment.apply(
-        image,
-        size,
-        (1, 2, index),
-        &mut out,
-        &mut Scratch::default(),
-    );
+    augment.apply(image, size, (1, 2, index), &mut out, &mut Scratch::default());
     out
 }
 
@@ -26,28 +18,15 @@ fn applied(augment: Augment, image: ImageView<'_>, size: usize, index: usize) ->
 fn shifted(shift: [isize; 2], mode: PadMode) -> Vec<u8> {
     let rgb = counting(3, 3);
     let mut out = vec![99; 27];
-    pad_crop(
-        view(3, 3, &rgb),
-        3,
-        shift,
-        mode,
-        &mut out,
-        &mut Scratch::default(),
-    );
+    pad_crop(view(3, 3, &rgb), 3, shift, mode, &mut out, &mut Scratch::default());
     out.chunks_exact(3).map(|p| p[0]).collect()
 }
 
 #[test]
 fn reflection_does_not_repeat_the_edge() {
     // torch.nn.functional.pad(torch.arange(9.).view(1, 1, 3, 3), (2,) * 4, "reflect"), cropped.
-    assert_eq!(
-        shifted([-2, -2], PadMode::Reflect),
-        [8, 7, 6, 5, 4, 3, 2, 1, 0]
-    );
-    assert_eq!(
-        shifted([2, 1], PadMode::Reflect),
-        [7, 8, 7, 4, 5, 4, 1, 2, 1]
-    );
+    assert_eq!(shifted([-2, -2], PadMode::Reflect), [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    assert_eq!(shifted([2, 1], PadMode::Reflect), [7, 8, 7, 4, 5, 4, 1, 2, 1]);
     assert_eq!(shifted([-1, 0], PadMode::Zero), [0, 0, 0, 0, 1, 2, 3, 4, 5]);
     assert_eq!(shifted([1, -1], PadMode::Zero), [0, 3, 4, 0, 6, 7, 0, 0, 0]);
 }
@@ -81,10 +60,7 @@ fn evaluation_keeps_a_fitting_image_and_crops_the_centre_of_others() {
     let rgb = counting(8, 12);
     let out = applied(Augment::None, view(8, 12, &rgb), 7, 0);
     assert_eq!(out[..3], rgb[2 * 3..3 * 3]);
-    assert_eq!(
-        out[6 * 7 * 3..6 * 7 * 3 + 3],
-        rgb[(6 * 12 + 2) * 3..(6 * 12 + 2) * 3 + 3]
-    );
+    assert_eq!(out[6 * 7 * 3..6 * 7 * 3 + 3], rgb[(6 * 12 + 2) * 3..(6 * 12 + 2) * 3 + 3]);
 }
 
 #[test]
@@ -101,10 +77,7 @@ fn random_regions_have_the_distribution_asked_for() {
         let share = (r.width * r.height) as f64 / 5400.0;
         area += share / n as f64;
         (lowest, highest) = (lowest.min(share), highest.max(share));
-        assert!(
-            (0.7..1.45).contains(&(r.width as f64 / r.height as f64)),
-            "{r:?}"
-        );
+        assert!((0.7..1.45).contains(&(r.width as f64 / r.height as f64)), "{r:?}");
     }
     // torchvision's get_params on the same size gives a mean area of 0.394 (tries that do not fit
     // are drawn again, which favours small areas).
@@ -130,17 +103,8 @@ fn every_preset_works_on_every_size_of_image() {
         for (height, width) in [(16, 16), (1, 1), (1, 50), (50, 1), (40, 30), (8, 16)] {
             let rgb = vec![200; height * width * 3];
             let out = applied(augment, view(height, width, &rgb), 16, 5);
-            let padded = matches!(
-                augment,
-                Augment::PadCrop {
-                    mode: PadMode::Zero,
-                    ..
-                }
-            );
-            assert!(
-                padded || out.iter().all(|v| *v == 200),
-                "{name} {height}x{width}"
-            );
+            let padded = matches!(augment, Augment::PadCrop { mode: PadMode::Zero, .. });
+            assert!(padded || out.iter().all(|v| *v == 200), "{name} {height}x{width}");
         }
     }
 }
@@ -161,22 +125,11 @@ fn the_same_draw_gives_the_same_image_whatever_ran_before() {
 
 #[test]
 fn impossible_parameters_are_named() {
-    let pad = |pad| Augment::PadCrop {
-        pad,
-        mode: PadMode::Reflect,
-        flip: true,
-    };
+    let pad = |pad| Augment::PadCrop { pad, mode: PadMode::Reflect, flip: true };
     assert!(pad(7).validate(8).is_ok());
     let error = pad(8).validate(8).unwrap_err().to_string();
-    assert!(
-        error.contains("pad is 8") && error.contains("data.augment"),
-        "{error}"
-    );
-    let crop = |scale, ratio| Augment::RandomResizedCrop {
-        scale,
-        ratio,
-        flip: true,
-    };
+    assert!(error.contains("pad is 8") && error.contains("data.augment"), "{error}");
+    let crop = |scale, ratio| Augment::RandomResizedCrop { scale, ratio, flip: true };
     assert!(crop([0.5, 0.2], [1.0, 1.0]).validate(8).is_err());
     assert!(crop([0.5, 1.2], [1.0, 1.0]).validate(8).is_err());
     assert!(crop([0.5, 1.0], [0.0, 1.0]).validate(8).is_err());

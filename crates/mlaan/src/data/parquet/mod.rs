@@ -63,9 +63,7 @@ fn shards(folder: &Path, split: &str) -> Result<Vec<PathBuf>> {
             && (rest.is_empty() || rest.starts_with('-'))
             && path.is_file()
         {
-            let of = rest
-                .rsplit_once("-of-")
-                .and_then(|(_, n)| n.get(..5)?.parse().ok());
+            let of = rest.rsplit_once("-of-").and_then(|(_, n)| n.get(..5)?.parse().ok());
             announced = announced.max(of);
             found.push(path);
         }
@@ -73,10 +71,7 @@ fn shards(folder: &Path, split: &str) -> Result<Vec<PathBuf>> {
     found.sort();
     match announced {
         Some(of) if found.len() < of => {
-            let message = format!(
-                "{} of {of} `{split}` files found: fetch the others",
-                found.len()
-            );
+            let message = format!("{} of {of} `{split}` files found: fetch the others", found.len());
             Err(Error::data(folder.display().to_string(), message))
         }
         _ => Ok(found),
@@ -94,10 +89,7 @@ pub(super) fn load(layout: &Layout, options: &OpenOptions) -> Result<(Memory, Me
     guarded.unwrap_or_else(|_| {
         let folder = layout.train.first().and_then(|p| p.parent());
         let place = folder.unwrap_or(Path::new("")).display().to_string();
-        Err(Error::data(
-            place,
-            "a parquet file here is damaged: fetch the set again",
-        ))
+        Err(Error::data(place, "a parquet file here is damaged: fetch the set again"))
     })
 }
 
@@ -117,11 +109,7 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
     if let (Some(a), Some(b)) = (named, test_named)
         && a != b
     {
-        let differ = a
-            .iter()
-            .zip(b)
-            .position(|(a, b)| a != b)
-            .unwrap_or(a.len().min(b.len()));
+        let differ = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
         let name = |names: &[String]| names.get(differ).cloned().unwrap_or_else(|| "none".into());
         let message = format!(
             "class {differ} is `{}`, but `{}` in {}: both splits need the same classes",
@@ -136,8 +124,7 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
     }
     let largest = train.labels.iter().flatten().copied().max().unwrap_or(-1);
     if largest >= MAX_UNNAMED {
-        let message =
-            format!("label {largest}: without class names, labels must be below {MAX_UNNAMED}");
+        let message = format!("label {largest}: without class names, labels must be below {MAX_UNNAMED}");
         return Err(Error::data(train.place(), message));
     }
     Ok((0..=largest).map(|label| label.to_string()).collect())
@@ -151,18 +138,13 @@ struct Split {
 
 impl Split {
     fn open(paths: &[PathBuf]) -> Result<Self> {
-        let shards = paths
-            .iter()
-            .map(|p| Shard::open(p))
-            .collect::<Result<Vec<_>>>()?;
+        let shards = paths.iter().map(|p| Shard::open(p)).collect::<Result<Vec<_>>>()?;
         let labels = shards.iter().map(Shard::labels).collect::<Result<_>>()?;
         Ok(Split { shards, labels })
     }
 
     fn place(&self) -> String {
-        self.shards
-            .first()
-            .map_or(String::new(), |s| s.place.clone())
+        self.shards.first().map_or(String::new(), |s| s.place.clone())
     }
 
     /// The class names in the files' metadata.
@@ -170,10 +152,7 @@ impl Split {
         let Some((first, others)) = self.shards.split_first() else {
             return Ok(None);
         };
-        match others
-            .iter()
-            .find(|s| s.columns.names != first.columns.names)
-        {
+        match others.iter().find(|s| s.columns.names != first.columns.names) {
             Some(other) => {
                 let message = format!("has other class names than {}", first.place);
                 Err(Error::data(&other.place, message))
@@ -195,12 +174,7 @@ impl Split {
         Ok(checked)
     }
 
-    fn decode(
-        &self,
-        classes: &[String],
-        options: &OpenOptions,
-        split: u64,
-    ) -> Result<(Memory, usize)> {
+    fn decode(&self, classes: &[String], options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
         let labels = self.checked_labels(classes.len())?;
         let chosen = choose(&labels, options.limit, options.seed, split);
         let mut collector = Collector::new(classes.to_vec(), chosen.len(), options);
@@ -211,9 +185,7 @@ impl Split {
             let rows: Vec<usize> = rows.map(|i| i - start).collect();
             shard.images(&rows, |images| {
                 let read = |(row, image): &(usize, Option<_>)| Encoded {
-                    bytes: image
-                        .clone()
-                        .ok_or_else(|| "the row has no image bytes".into()),
+                    bytes: image.clone().ok_or_else(|| "the row has no image bytes".into()),
                     label: labels[start + row],
                 };
                 collector.add(images, read, |(row, _)| shard.row(*row))

@@ -32,39 +32,26 @@ pub(super) fn columns(file: &ParquetMetaData, place: &str) -> Result<Columns> {
     let features = features(file);
     let leaves = file.file_metadata().schema_descr();
     let leaves = leaves.columns().iter().enumerate();
-    let leaves: Vec<(usize, &ColumnDescriptor)> = leaves
-        .filter(|(_, c)| c.max_rep_level() == 0)
-        .map(|(i, c)| (i, &**c))
-        .collect();
-    let images = leaves
-        .iter()
-        .filter(|(_, c)| is_image(c))
-        .map(named)
-        .collect();
-    let labels = leaves
-        .iter()
-        .filter(|(_, c)| is_label(c))
-        .map(named)
-        .collect();
+    let leaves: Vec<(usize, &ColumnDescriptor)> =
+        leaves.filter(|(_, c)| c.max_rep_level() == 0).map(|(i, c)| (i, &**c)).collect();
+    let images = leaves.iter().filter(|(_, c)| is_image(c)).map(named).collect();
+    let labels = leaves.iter().filter(|(_, c)| is_label(c)).map(named).collect();
     let typed = |name: &str| features.get(name)?.get("_type")?.as_str();
     let is = |wanted: &'static str| move |name: &str| typed(name) == Some(wanted);
     let image = pick(images, is("Image"), &IMAGES);
     let label = pick(labels, is("ClassLabel"), &LABELS);
     match (image, label) {
-        (Some((_, image)), Some((name, label))) => Ok(Columns {
-            image,
-            label,
-            names: names(features.get(name)),
-        }),
+        (Some((_, image)), Some((name, label))) => {
+            Ok(Columns { image, label, names: names(features.get(name)) })
+        }
         (image, _) => Err(no_column(file, place, image.is_none())),
     }
 }
 
 fn no_column(file: &ParquetMetaData, place: &str, image: bool) -> Error {
     let leaves = file.file_metadata().schema_descr();
-    let described = |c: &std::sync::Arc<ColumnDescriptor>| {
-        format!("{} ({})", c.path().string(), c.physical_type())
-    };
+    let described =
+        |c: &std::sync::Arc<ColumnDescriptor>| format!("{} ({})", c.path().string(), c.physical_type());
     let found: Vec<String> = leaves.columns().iter().map(described).collect();
     let wanted = if image {
         "one image column (a group with binary `bytes`, as the `datasets` library writes)"
@@ -117,16 +104,8 @@ fn pick<'a>(
     described: impl Fn(&str) -> bool,
     preferred: &[&str],
 ) -> Option<(&'a str, usize)> {
-    let known: Vec<_> = candidates
-        .iter()
-        .copied()
-        .filter(|c| described(c.0))
-        .collect();
+    let known: Vec<_> = candidates.iter().copied().filter(|c| described(c.0)).collect();
     let from = if known.is_empty() { candidates } else { known };
-    let by_name = preferred
-        .iter()
-        .find_map(|name| from.iter().find(|c| c.0 == *name));
-    by_name
-        .or(if from.len() == 1 { from.first() } else { None })
-        .copied()
+    let by_name = preferred.iter().find_map(|name| from.iter().find(|c| c.0 == *name));
+    by_name.or(if from.len() == 1 { from.first() } else { None }).copied()
 }

@@ -31,11 +31,7 @@ impl Shard {
         let file = File::open(path).map_err(Error::io(path))?;
         let reader = SerializedFileReader::new(file).map_err(|e| damaged(&place, &e))?;
         let columns = columns(reader.metadata(), &place)?;
-        Ok(Shard {
-            place,
-            columns,
-            reader,
-        })
+        Ok(Shard { place, columns, reader })
     }
 
     /// The labels of all rows.
@@ -59,10 +55,9 @@ impl Shard {
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
         let labels = match group.get_column_reader(self.columns.label)? {
             ColumnReader::Int64ColumnReader(mut column) => read(&mut column, rows)?,
-            ColumnReader::Int32ColumnReader(mut column) => read(&mut column, rows)?
-                .into_iter()
-                .map(|label| label.map(i64::from))
-                .collect(),
+            ColumnReader::Int32ColumnReader(mut column) => {
+                read(&mut column, rows)?.into_iter().map(|label| label.map(i64::from)).collect()
+            }
             _ => return Err(ParquetError::General("labels must be whole numbers".into())),
         };
         if labels.len() == rows {
@@ -94,11 +89,7 @@ impl Shard {
             }
             start = end;
         }
-        if pending.is_empty() {
-            Ok(())
-        } else {
-            each(&pending)
-        }
+        if pending.is_empty() { Ok(()) } else { each(&pending) }
     }
 
     /// The rows of one group, which starts at row `start` of the file.
@@ -112,9 +103,7 @@ impl Shard {
     ) -> Result<()> {
         let damaged = |e: ParquetError| self.damaged(&e);
         let group = self.reader.get_row_group(group).map_err(damaged)?;
-        let column = group
-            .get_column_reader(self.columns.image)
-            .map_err(damaged)?;
+        let column = group.get_column_reader(self.columns.image).map_err(damaged)?;
         let ColumnReader::ByteArrayColumnReader(mut column) = column else {
             return Err(Error::data(&self.place, "the image column is not binary"));
         };
@@ -154,8 +143,7 @@ fn damaged(place: &str, error: &ParquetError) -> Error {
 
 /// Splits ascending rows into runs without gaps, of at most [`CHUNK`] rows.
 fn runs(rows: &[usize]) -> impl Iterator<Item = &[usize]> {
-    rows.chunk_by(|a, b| *b == a + 1)
-        .flat_map(|run| run.chunks(CHUNK))
+    rows.chunk_by(|a, b| *b == a + 1).flat_map(|run| run.chunks(CHUNK))
 }
 
 /// The next `rows` values of a column; `None` where the row, or the group around the value, is null.
@@ -174,11 +162,7 @@ fn read<T: DataType>(
     let deepest = levels.iter().copied().max().filter(|_| !values.is_empty());
     let mut values = values.into_iter();
     let value = |level: i16| {
-        if Some(level) == deepest {
-            values.next()
-        } else {
-            None
-        }
+        if Some(level) == deepest { values.next() } else { None }
     };
     Ok(levels.into_iter().take(records).map(value).collect())
 }
