@@ -59,6 +59,9 @@ pub trait Backend: Send + Sync {
         f();
     }
 
+    /// Threads that operations use.
+    fn threads(&self) -> usize;
+
     /// Whether tensors hold values.
     fn computes(&self) -> bool {
         true

@@ -115,6 +115,11 @@ impl Device {
         &self.0.name
     }
 
+    /// Threads that operations use.
+    pub fn threads(&self) -> usize {
+        self.0.backend.threads()
+    }
+
     /// Whether tensors hold values (not on `dry`).
     pub fn computes(&self) -> bool {
         self.0.backend.computes()

@@ -23,6 +23,10 @@ impl Backend for Dry {
         self.model.scratch(work)
     }
 
+    fn threads(&self) -> usize {
+        self.model.threads()
+    }
+
     fn computes(&self) -> bool {
         false
     }

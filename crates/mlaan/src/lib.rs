@@ -4,6 +4,7 @@ pub mod data;
 mod error;
 pub mod local;
 pub mod nn;
+pub mod plan;
 pub mod recipe;
 pub mod rng;
 pub mod train;

@@ -4,6 +4,7 @@
 
 use mlaan::Error;
 use mlaan::recipe::MeanStd;
+use mlaan::train::Tally;
 use mlaan::train::checkpoint::{BEST, Best, FOLDER, LAST, Manifest, exists, load, save};
 use mlaan::train::{NamedTensor, TensorFile, write_tensors};
 use std::cell::Cell;
@@ -23,8 +24,10 @@ fn manifest(epoch: usize) -> Manifest {
         },
         size: 32,
         best: Some(Best { epoch, error: 100.0 / 3.0 }),
+        test_error: 100.0 / 7.0,
         seconds: 0.1 * epoch as f64,
         peak_bytes: 1 << 40,
+        partial: Tally { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..Tally::default() },
     }
 }
 

@@ -139,6 +139,10 @@ impl Backend for Cpu {
         }
     }
 
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
         self.run(f);
     }

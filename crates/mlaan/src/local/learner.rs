@@ -51,6 +51,8 @@ pub struct Learner {
     /// `[modules · 4, 2]`: losses and error counts of the current step.
     pub(super) values: Tensor,
     pub(super) report: super::StepReport,
+    /// Per module, while a plan is made.
+    pub(super) meters: Option<Vec<super::Meter>>,
 }
 
 /// A module, for tables.
@@ -113,6 +115,7 @@ impl Learner {
             classifier,
             values,
             report,
+            meters: None,
         };
         learner.mirror()?;
         Ok(learner)

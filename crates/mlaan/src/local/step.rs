@@ -7,6 +7,7 @@
 
 use super::branch::{Auxiliary, Lesson};
 use super::learner::{Learner, ROWS, block};
+use super::meter::Part;
 use super::{Branch, TaskLoss};
 use crate::nn::{Act, Grad, Pass};
 use crate::{Error, Result};
@@ -88,10 +89,12 @@ impl Learner {
         let (last, span) = (self.modules.len() - 1, self.method.span());
         let images = Act::plain(images);
         for j in 0..=last {
-            self.forward_module(j, &images)?;
+            self.metered(j, Part::Forward, |l| l.forward_module(j, &images))?;
             let lesson = Lesson { images: &images.tensor, labels, pixels: self.task.pixels };
-            let carried =
-                if j == last { self.teach_last(labels, options)? } else { self.teach(j, &lesson, options)? };
+            let carried = self.metered(j, Part::Auxiliary, |l| match j == last {
+                true => l.teach_last(labels, options),
+                false => l.teach(j, &lesson, options),
+            })?;
             if let Some(grad) = carried {
                 self.cascade_back(j, span, grad, &images)?;
             }
@@ -190,13 +193,7 @@ impl Learner {
             if m == start {
                 return self.modules[m].add_total(&self.device, grad.tensor);
             }
-            let (below, rest) = self.modules.split_at_mut(m);
-            let module = &mut rest[0];
-            module.add_copy(&self.device, &grad)?;
-            let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-            let pass = Pass { weights: false, input: true };
-            let y = module.output.as_ref();
-            match module.chain.backward(&self.device, x, y, grad, pass, true)? {
+            match self.metered(m, Part::Backward, |l| l.through(m, grad, images))? {
                 Some(g) => grad = g,
                 None => return Ok(()),
             }
@@ -204,8 +201,22 @@ impl Learner {
         Ok(())
     }
 
+    /// A cascade's gradient through module `m`, without weight gradients.
+    fn through(&mut self, m: usize, grad: Grad, images: &Act) -> Result<Option<Grad>> {
+        let (below, rest) = self.modules.split_at_mut(m);
+        let module = &mut rest[0];
+        module.add_copy(&self.device, &grad)?;
+        let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
+        let pass = Pass { weights: false, input: true };
+        module.chain.backward(&self.device, x, module.output.as_ref(), grad, pass, true)
+    }
+
     /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
     fn close(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
+        self.metered(m, Part::Backward, |l| l.close_module(m, images, options))
+    }
+
+    fn close_module(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
         let (below, rest) = self.modules.split_at_mut(m);
         let module = &mut rest[0];
         let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);

@@ -10,6 +10,7 @@
 //! manifest is, and no file that a manifest names is ever overwritten: a kill at any moment leaves the
 //! previous checkpoint or the new one, both whole.
 
+use super::tally::Tally;
 use super::tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors};
 use super::{atomic, fault};
 use crate::recipe::MeanStd;
@@ -48,10 +49,15 @@ pub struct Manifest {
     pub size: usize,
     /// The best epoch so far.
     pub best: Option<Best>,
+    /// Test error after the last finished epoch, percent; `null` before the first.
+    #[serde(deserialize_with = "super::metrics::number")]
+    pub test_error: f64,
     /// Seconds trained so far, over all resumptions.
     pub seconds: f64,
     /// Highest number of bytes in use on the device so far.
     pub peak_bytes: u64,
+    /// What was done of the next epoch, when the run was interrupted within it.
+    pub partial: Tally,
 }
 
 /// The best epoch of a run.
@@ -333,8 +339,10 @@ mod tests {
             normalise: MeanStd { mean: [0.0; 3], std: [1.0; 3] },
             size: 32,
             best: None,
+            test_error: 50.0,
             seconds: 0.0,
             peak_bytes: 0,
+            partial: Tally::default(),
         };
         let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
         let model = [tensor("a"), tensor("b")];

@@ -116,7 +116,7 @@ pub struct Summary {
 }
 
 /// `null` is what a number that is not finite became.
-fn number<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
 }
 

@@ -1,10 +1,21 @@
 //! Training: the learning rate's schedule, and what a run writes into its folder.
 pub mod atomic;
 pub mod checkpoint;
+mod evaluate;
 mod fault;
+mod feed;
 pub mod metrics;
 mod schedule;
+pub mod setup;
+mod state;
+mod tally;
 mod tensor_file;
+mod trainer;
 
+pub use evaluate::{ClassError, Evaluation, evaluate};
+pub use feed::{Fed, feed};
 pub use schedule::{LearningRate, Rates};
+pub use state::{capture, restore};
+pub use tally::Tally;
 pub use tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors};
+pub use trainer::{Outcome, Progress, RECIPE, Trainer};

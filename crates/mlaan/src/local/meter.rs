@@ -1,0 +1,70 @@
+//! What a step costs, module by module; read on a dry device, for plans.
+
+use super::Learner;
+use crate::Result;
+use mlaan_engine::Purpose;
+
+/// What one module costs in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// Floating-point operations of its forward pass.
+    pub forward: u64,
+    /// Of its auxiliary networks (the last module: of the classifier), forward and backward.
+    pub auxiliary: u64,
+    /// Of the passes back through it.
+    pub backward: u64,
+    /// Bytes that its forward pass keeps.
+    pub activations: usize,
+    /// Most bytes in use on the device at any moment of work on it.
+    pub peak: usize,
+}
+
+/// Which cost a piece of work adds to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Forward,
+    Auxiliary,
+    Backward,
+}
+
+impl Learner {
+    /// Does work for module `j`, and meters it while a plan is made.
+    pub(super) fn metered<R>(
+        &mut self,
+        j: usize,
+        part: Part,
+        work: impl FnOnce(&mut Self) -> Result<R>,
+    ) -> Result<R> {
+        if self.meters.is_none() {
+            return work(self);
+        }
+        let device = self.device.clone();
+        let kept = |d: &mlaan_engine::Device| d.usage().by_purpose[Purpose::Activations as usize];
+        device.pool().reset_peak();
+        let (flops, before) = (device.flops(), kept(&device));
+        let done = work(self)?;
+        let flops = device.flops() - flops;
+        if let Some(m) = self.meters.as_mut().and_then(|m| m.get_mut(j)) {
+            m.peak = m.peak.max(device.usage().peak);
+            match part {
+                Part::Forward => {
+                    m.forward += flops;
+                    m.activations += kept(&device).saturating_sub(before);
+                }
+                Part::Auxiliary => m.auxiliary += flops,
+                Part::Backward => m.backward += flops,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Begins to meter steps.
+    pub fn start_meters(&mut self) {
+        self.meters = Some(vec![Meter::default(); self.modules()]);
+    }
+
+    /// What the steps since [`Learner::start_meters`] cost.
+    pub fn take_meters(&mut self) -> Vec<Meter> {
+        self.meters.take().unwrap_or_default()
+    }
+}

@@ -1,0 +1,108 @@
+//! What a run will need, before it runs: a training step on a device that computes nothing.
+//!
+//! The dry device makes the same allocations in the same order as the real one, so the plan's bytes are the
+//! run's bytes.
+
+use crate::Result;
+use crate::backbone::Backbone;
+use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
+use crate::train::feed;
+use mlaan_engine::ops::Sgd;
+use mlaan_engine::{Device, Purpose, Usage};
+
+/// The sizes of a run that memory depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Images of a step.
+    pub batch: usize,
+    /// Training images; their number decides the size of an epoch's last batch. None: whole batches only.
+    pub train: Option<usize>,
+    /// Test images, likewise.
+    pub test: Option<usize>,
+    /// Bytes of host memory for data, outside of the device.
+    pub data_bytes: usize,
+    /// Threads of the device; none: all cores.
+    pub threads: Option<usize>,
+}
+
+/// One module of a plan.
+#[derive(Clone, Debug)]
+pub struct ModulePlan {
+    /// What it is.
+    pub summary: ModuleSummary,
+    /// What a step costs.
+    pub meter: Meter,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Every module.
+    pub modules: Vec<ModulePlan>,
+    /// Bytes at the most, over training and evaluation.
+    pub usage: Usage,
+    /// Floating-point operations of a training step (a multiply-add is two).
+    pub flops: u64,
+    /// Images of a step.
+    pub batch: usize,
+}
+
+impl Plan {
+    /// Bytes that a run needs on the device and for its data.
+    pub fn footprint(&self) -> usize {
+        self.usage.footprint
+    }
+
+    /// Parameters of the backbone.
+    pub fn parameters(&self) -> usize {
+        self.modules.iter().map(|m| m.summary.parameters).sum()
+    }
+
+    /// Parameters of the auxiliary networks.
+    pub fn auxiliary_parameters(&self) -> usize {
+        self.modules.iter().map(|m| m.summary.auxiliary_parameters).sum()
+    }
+}
+
+/// Plans training and evaluation.
+///
+/// # Errors
+/// A method that does not fit the backbone, or images too small for it.
+pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
+    let device = Device::dry(sizes.threads)?;
+    device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
+    let mut learner = Learner::new(&device, backbone, method, task, 0)?;
+    let side = task.image.height;
+    let train = |learner: &mut Learner, n: usize| -> Result<()> {
+        let fed = feed(&device, None, n, side, task.pixels)?;
+        learner.step(fed.images, &fed.labels, &options())?;
+        Ok(())
+    };
+    let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
+    let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch);
+    train(&mut learner, batch)?;
+    let flops = device.flops();
+    if rest(sizes.train) > 0 {
+        train(&mut learner, rest(sizes.train))?;
+    }
+    let test = sizes.test.map_or(sizes.batch, |n| n.min(sizes.batch));
+    for n in [test, rest(sizes.test)] {
+        if n > 0 {
+            let fed = feed(&device, None, n, side, task.pixels)?;
+            learner.infer(fed.images)?;
+        }
+    }
+    let usage = device.usage();
+    learner.start_meters();
+    train(&mut learner, batch)?;
+    let meters = learner.take_meters();
+    let modules = learner.summary()?.into_iter().zip(meters);
+    let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
+    Ok(Plan { modules, usage, flops, batch })
+}
+
+/// Learning rates do not matter to a plan.
+fn options() -> StepOptions {
+    let sgd = Sgd { lr: 0.0, momentum: 0.9, weight_decay: 0.0, nesterov: true };
+    StepOptions { backbone: sgd, independent: sgd, cascaded: sgd }
+}

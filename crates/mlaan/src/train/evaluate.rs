@@ -1,0 +1,124 @@
+//! Errors of a network over a data set.
+
+use super::feed::feed;
+use crate::Result;
+use crate::data::{Augment, Dataset, Loader, LoaderOptions, LoaderPool};
+use crate::local::Learner;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Images.
+    pub images: usize,
+    /// Wrong first guesses, percent.
+    pub error: f64,
+    /// Images whose label is not among the five best guesses, percent; only with more than five classes.
+    pub top5_error: Option<f64>,
+    /// Per class: name, images, error in percent (none without images).
+    pub classes: Vec<ClassError>,
+}
+
+/// See [`Evaluation::classes`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassError {
+    /// The class.
+    pub name: String,
+    /// Its images.
+    pub images: usize,
+    /// Wrong first guesses among them, percent.
+    pub error: Option<f64>,
+}
+
+/// Guesses counted per class.
+struct Counts {
+    images: Vec<usize>,
+    wrong: Vec<usize>,
+    beyond_five: usize,
+}
+
+impl Counts {
+    /// The rank of the label among the logits, 0 the best; the first of equals wins, and a network whose
+    /// logits are not numbers is always wrong.
+    fn add(&mut self, logits: &[f32], label: usize) {
+        let own = logits.get(label).copied().unwrap_or(f32::NAN);
+        let better = |(k, &x): (usize, &f32)| x > own || (x == own && k < label) || x.is_nan();
+        let rank = if own.is_nan() {
+            logits.len()
+        } else {
+            logits.iter().enumerate().filter(|&p| better(p)).count()
+        };
+        if let (Some(n), Some(w)) = (self.images.get_mut(label), self.wrong.get_mut(label)) {
+            *n += 1;
+            *w += usize::from(rank > 0);
+        }
+        self.beyond_five += usize::from(rank >= 5);
+    }
+}
+
+/// Evaluates with running statistics, in batches of `batch` images of side `size`.
+///
+/// # Errors
+/// From the data set or the device.
+pub fn evaluate(
+    learner: &mut Learner,
+    data: &Arc<dyn Dataset>,
+    pool: &LoaderPool,
+    (batch, size): (usize, usize),
+) -> Result<Evaluation> {
+    let options = LoaderOptions {
+        batch,
+        size,
+        augment: Augment::None,
+        shuffle: false,
+        seed: 0,
+        epoch: 0,
+        first_batch: 0,
+    };
+    let mut loader = Loader::new(Arc::clone(data), pool, options)?;
+    let (device, task) = (learner.device().clone(), learner.task());
+    let names = data.classes();
+    let mut counts = Counts { images: vec![0; names.len()], wrong: vec![0; names.len()], beyond_five: 0 };
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        let fed = feed(&device, Some(&batch), batch.len(), size, task.pixels)?;
+        let logits = learner.infer(fed.images)?;
+        for (row, &label) in logits.chunks_exact(task.classes).zip(&batch.labels) {
+            counts.add(row, label as usize);
+        }
+        loader.recycle(batch);
+    }
+    let images: usize = counts.images.iter().sum();
+    let percent = |wrong: usize, of: usize| 100.0 * wrong as f64 / of.max(1) as f64;
+    let class = |(i, name): (usize, &String)| ClassError {
+        name: name.clone(),
+        images: counts.images[i],
+        error: (counts.images[i] > 0).then(|| percent(counts.wrong[i], counts.images[i])),
+    };
+    Ok(Evaluation {
+        images,
+        error: percent(counts.wrong.iter().sum(), images),
+        top5_error: (task.classes > 5).then(|| percent(counts.beyond_five, images)),
+        classes: names.iter().enumerate().map(class).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_count_the_first_of_equals_and_distrust_nan() {
+        let mut c = Counts { images: vec![0; 7], wrong: vec![0; 7], beyond_five: 0 };
+        c.add(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 6);
+        c.add(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+        c.add(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 1);
+        assert_eq!((c.wrong.clone(), c.beyond_five), (vec![0, 1, 1, 0, 0, 0, 0], 1));
+        c.add(&[1.0; 7], 0);
+        c.add(&[1.0; 7], 3);
+        assert_eq!((c.wrong[0], c.wrong[3]), (0, 1));
+        c.add(&[f32::NAN; 7], 0);
+        assert_eq!((c.wrong[0], c.beyond_five), (1, 2));
+    }
+}

@@ -1,0 +1,91 @@
+//! From a recipe to what it names: backbone, data, augmentation, normalisation.
+
+use crate::backbone::ResNet;
+use crate::data::{self, OpenOptions, Splits};
+use crate::recipe::{self, Family, MeanStd, Model, Recipe, Statistics};
+use crate::{Error, Result};
+use mlaan_engine::ops::PixelScale;
+
+/// The backbone that a recipe names.
+///
+/// # Errors
+/// A depth that the family does not have.
+pub fn backbone(model: &Model) -> Result<ResNet> {
+    match model.family() {
+        Family::Cifar => ResNet::cifar(model.backbone.depth(), model.width()),
+        Family::Imagenet => ResNet::imagenet(model.backbone.depth(), model.width()),
+    }
+}
+
+/// Opens a recipe's images.
+///
+/// # Errors
+/// What is wrong with the data, and where.
+pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
+    let d = &recipe.data;
+    let options = OpenOptions {
+        limit: d.limit,
+        short_side: d.short_side.unwrap_or(d.size * 256 / 224),
+        skip_broken: d.skip_broken,
+        seed: recipe.seed,
+        threads,
+    };
+    let splits = data::open(&d.source, &options)?;
+    for (split, name) in [(&splits.train, "training"), (&splits.test, "test")] {
+        if split.is_empty() {
+            return Err(Error::data(&d.source, format!("there is no {name} image")));
+        }
+    }
+    Ok(splits)
+}
+
+/// The augmentation of a recipe; `auto` goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to
+/// 96 STL-10's, above ImageNet's (METHOD §8).
+///
+/// # Errors
+/// When it does not fit the image size.
+pub fn augmentation(d: &recipe::Data) -> Result<data::Augment> {
+    let name = match d.augment {
+        recipe::Augment::Auto if d.size <= 32 => "cifar",
+        recipe::Augment::Auto if d.size <= 96 => "stl10",
+        recipe::Augment::Auto | recipe::Augment::Imagenet => "imagenet",
+        recipe::Augment::Cifar => "cifar",
+        recipe::Augment::Svhn => "svhn",
+        recipe::Augment::Stl10 => "stl10",
+        recipe::Augment::None => "none",
+    };
+    let augment = data::Augment::preset(name).unwrap_or(data::Augment::None);
+    augment.validate(d.size)?;
+    Ok(augment)
+}
+
+/// The normalisation of a recipe; `auto` measures the training images.
+///
+/// # Errors
+/// When an image cannot be read.
+pub fn normalisation(d: &recipe::Data, splits: &Splits) -> Result<MeanStd> {
+    let name = match &d.normalise {
+        recipe::Normalise::Values(v) => return Ok(*v),
+        recipe::Normalise::Named(Statistics::Auto) => {
+            let n = data::Normalise::measure(splits.train.as_ref())?;
+            return Ok(from_data(n));
+        }
+        recipe::Normalise::Named(Statistics::Cifar10) => "cifar",
+        recipe::Normalise::Named(Statistics::Svhn) => "svhn",
+        recipe::Normalise::Named(Statistics::Stl10) => "stl10",
+        recipe::Normalise::Named(Statistics::Imagenet) => "imagenet",
+    };
+    match data::Normalise::preset(name) {
+        Some(n) => Ok(from_data(n)),
+        None => Err(Error::recipe("data.normalise", format!("no statistics called {name}"))),
+    }
+}
+
+fn from_data(n: data::Normalise) -> MeanStd {
+    MeanStd { mean: n.mean.map(f64::from), std: n.std.map(f64::from) }
+}
+
+/// For the engine.
+pub fn pixel_scale(n: &MeanStd) -> PixelScale {
+    PixelScale { mean: n.mean.map(|x| x as f32), std: n.std.map(|x| x as f32) }
+}

@@ -1,0 +1,421 @@
+//! A run: epochs of steps, evaluation, metrics, checkpoints; interrupted and resumed without a trace.
+
+use super::checkpoint::{self, Best, Manifest};
+use super::evaluate::evaluate;
+use super::feed::feed;
+use super::metrics::{Epoch, Event, Metrics, Start, Summary};
+use super::tally::Tally;
+use super::{LearningRate, setup, state};
+use crate::backbone::Backbone;
+use crate::data::{Augment, Dataset, Loader, LoaderOptions, LoaderPool, Splits};
+use crate::local::{Learner, StepOptions, Task};
+use crate::nn::Extent;
+use crate::plan::{Plan, Sizes, plan};
+use crate::recipe::{MeanStd, Recipe};
+use crate::{Error, Result};
+use mlaan_engine::ops::Sgd;
+use mlaan_engine::{Device, Purpose};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a run tells while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// It goes on after a checkpoint: finished epochs, and steps of the next one.
+    Resumed {
+        /// Finished epochs.
+        epoch: usize,
+        /// Steps of the next epoch.
+        step: usize,
+    },
+    /// A step is done.
+    Step {
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        step: usize,
+        /// Steps of an epoch.
+        steps: usize,
+        /// Mean loss of the classifier in this epoch so far.
+        loss: f64,
+        /// Its error so far, percent.
+        error: f64,
+        /// Images per second in this epoch so far.
+        images_per_second: f64,
+        /// Bytes in use at the most so far.
+        peak_bytes: usize,
+    },
+    /// The test images are being classified.
+    Evaluating {
+        /// From 1.
+        epoch: usize,
+    },
+    /// An epoch is finished, tested and saved.
+    Epoch(&'a Epoch),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Summary),
+    /// It was asked to stop; what it had is saved.
+    Interrupted {
+        /// Finished epochs.
+        epoch: usize,
+        /// Steps of the next one.
+        step: usize,
+    },
+}
+
+/// Trains a network as a recipe says.
+pub struct Trainer {
+    recipe: Recipe,
+    device: Device,
+    splits: Splits,
+    augment: Augment,
+    normalise: MeanStd,
+    learner: Learner,
+    pool: LoaderPool,
+    plan: Plan,
+    counted: isize,
+}
+
+/// Where a run stands.
+struct Position {
+    epoch: usize,
+    step: u64,
+    tally: Tally,
+    best: Option<Best>,
+    last_error: f64,
+    seconds: f64,
+    peak: u64,
+}
+
+impl Trainer {
+    /// The backbone and the images that the recipe names, on `device`.
+    ///
+    /// # Errors
+    /// What is wrong with the recipe or the data; out of memory.
+    pub fn from_recipe(recipe: &Recipe, device: &Device) -> Result<Self> {
+        recipe.validate()?;
+        let backbone = setup::backbone(&recipe.model)?;
+        let splits = setup::open(recipe, device.threads())?;
+        Self::new(recipe, &backbone, splits, device)
+    }
+
+    /// A backbone and images of one's own; the recipe says the rest.
+    ///
+    /// # Errors
+    /// As [`Trainer::from_recipe`].
+    pub fn new(recipe: &Recipe, backbone: &dyn Backbone, splits: Splits, device: &Device) -> Result<Self> {
+        let normalise = setup::normalisation(&recipe.data, &splits)?;
+        let augment = setup::augmentation(&recipe.data)?;
+        let (size, classes) = (recipe.data.size, splits.train.classes().len());
+        let pixels = setup::pixel_scale(&normalise);
+        let task = Task { image: Extent::square(size, 3), classes, pixels };
+        let pool = LoaderPool::new(device.threads().div_ceil(4), LoaderPool::AHEAD)?;
+        let options = loader_options(recipe, augment, 1, 0);
+        let data_bytes =
+            splits.train.resident_bytes() + splits.test.resident_bytes() + pool.buffer_bytes(&options);
+        let sizes = Sizes {
+            batch: recipe.train.batch,
+            train: Some(splits.train.len()),
+            test: Some(splits.test.len()),
+            data_bytes,
+            threads: Some(device.threads()),
+        };
+        let plan = plan(backbone, &recipe.local, task, sizes)?;
+        device.pool().reserve(plan.usage.held)?;
+        let counted = isize::try_from(data_bytes).unwrap_or(isize::MAX);
+        device.pool().count(Purpose::Data, counted);
+        let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed)?;
+        let (recipe, device) = (recipe.clone(), device.clone());
+        Ok(Trainer { recipe, device, splits, augment, normalise, learner, pool, plan, counted })
+    }
+
+    /// What the run needs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The images.
+    pub fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    /// The network, as it stands.
+    pub fn learner(&mut self) -> &mut Learner {
+        &mut self.learner
+    }
+
+    /// Trains to the last epoch, or until `stop` is set (the step at hand is finished, then all is saved).
+    /// `folder` receives metrics, recipe, checkpoints and summary; `resume` goes on from the checkpoint there, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// A folder that holds another run, a loss that is not finite, anything with files, data or device.
+    pub fn run(
+        &mut self,
+        folder: &Path,
+        resume: bool,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Outcome> {
+        let mut run = self.open_run(folder, resume, watch)?;
+        let rates = LearningRate::new(&self.recipe.train);
+        while run.at.epoch < self.recipe.train.epochs {
+            if !self.train_epoch(&mut run, &rates, stop, watch)? {
+                self.save(&run, false)?;
+                run.metrics.write(&Event::Interrupted { epoch: run.at.epoch })?;
+                return Ok(Outcome::Interrupted { epoch: run.at.epoch, step: run.at.tally.steps });
+            }
+            self.finish_epoch(&mut run, &rates, watch)?;
+        }
+        let summary = self.summary(&run.at);
+        summary.write(folder)?;
+        run.metrics.write(&Event::End(summary.clone()))?;
+        Ok(Outcome::Finished(summary))
+    }
+
+    fn open_run(&mut self, folder: &Path, resume: bool, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Run> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        if !resume && folder.join(super::metrics::METRICS).exists() {
+            let message = "holds a run already; pass --resume to go on with it, or another --out";
+            return Err(Error::data(folder.display().to_string(), message));
+        }
+        let toml = self.recipe.to_toml()?;
+        super::atomic::write(&folder.join(RECIPE), |out| {
+            out.write_all(toml.as_bytes()).map_err(Error::io(folder.join(RECIPE)))
+        })?;
+        let folder = folder.to_path_buf();
+        if resume && checkpoint::exists(&folder) {
+            let (manifest, mut tensors) = checkpoint::load(&folder)?;
+            self.check_same_run(&folder, &manifest)?;
+            state::restore(&mut self.learner, &mut tensors, true)?;
+            let metrics = Metrics::resume(&folder, manifest.epoch)?;
+            let at = Position::of(manifest);
+            watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
+            return Ok(Run { folder, metrics, at });
+        }
+        let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
+        metrics.write(&Event::Start(self.start()))?;
+        Ok(Run { folder, metrics, at: Position::start() })
+    }
+
+    fn check_same_run(&self, folder: &Path, m: &Manifest) -> Result<()> {
+        let differs = |what: &str, theirs: String, ours: String| {
+            let message =
+                format!("it was trained with {what} {theirs}, and this run has {ours}; use another --out");
+            Err(Error::Checkpoint { path: folder.to_path_buf(), message })
+        };
+        let classes = self.splits.train.classes();
+        if m.classes != classes {
+            return differs("classes", m.classes.join(", "), classes.join(", "));
+        }
+        if m.size != self.recipe.data.size {
+            return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
+        }
+        if m.seed != self.recipe.seed {
+            return differs("seed", m.seed.to_string(), self.recipe.seed.to_string());
+        }
+        if m.normalise != self.normalise {
+            return differs("normalisation", format!("{:?}", m.normalise), format!("{:?}", self.normalise));
+        }
+        Ok(())
+    }
+
+    /// Trains the rest of an epoch; false when it was stopped.
+    fn train_epoch(
+        &mut self,
+        run: &mut Run,
+        rates: &LearningRate,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<bool> {
+        let epoch = run.at.epoch + 1;
+        let options = self.step_options(rates, epoch);
+        let loading = loader_options(&self.recipe, self.augment, epoch, run.at.tally.steps);
+        let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
+        let steps = run.at.tally.steps + loader.remaining();
+        let begin = Instant::now();
+        let before = run.at.tally.seconds;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                run.at.seconds += run.at.tally.seconds - before;
+                return Ok(false);
+            }
+            let Some(batch) = loader.next() else { break };
+            let batch = batch?;
+            self.one_step(&batch, &options, run, epoch)?;
+            loader.recycle(batch);
+            run.at.tally.seconds = before + begin.elapsed().as_secs_f64();
+            let (loss, error) = run.at.tally.classifier();
+            watch(Progress::Step {
+                epoch,
+                step: run.at.tally.steps,
+                steps,
+                loss,
+                error,
+                images_per_second: run.at.tally.images as f64 / run.at.tally.seconds.max(1e-9),
+                peak_bytes: self.device.usage().footprint,
+            });
+        }
+        run.at.seconds += run.at.tally.seconds - before;
+        Ok(true)
+    }
+
+    fn one_step(
+        &mut self,
+        batch: &crate::data::Batch,
+        options: &StepOptions,
+        run: &mut Run,
+        epoch: usize,
+    ) -> Result<()> {
+        let Trainer { learner, device, recipe, .. } = self;
+        let (size, pixels) = (recipe.data.size, learner.task().pixels);
+        let tally = &mut run.at.tally;
+        let step = || -> Result<()> {
+            let fed = feed(device, Some(batch), batch.len(), size, pixels)?;
+            let report = learner.step(fed.images, &fed.labels, options)?;
+            tally.add(report, &recipe.local, batch.len());
+            match report.non_finite() {
+                Some((module, term, value)) => {
+                    Err(Error::NonFinite { module, term, value, epoch, step: tally.steps })
+                }
+                None => Ok(()),
+            }
+        };
+        run.at.step += 1;
+        device.scope(step).unwrap_or(Ok(()))
+    }
+
+    fn finish_epoch(
+        &mut self,
+        run: &mut Run,
+        rates: &LearningRate,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
+        let epoch = run.at.epoch + 1;
+        watch(Progress::Evaluating { epoch });
+        let begin = Instant::now();
+        let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
+        let sizes = (self.recipe.train.batch, self.recipe.data.size);
+        let found = evaluate(&mut self.learner, test, &self.pool, sizes)?;
+        let evaluating = begin.elapsed().as_secs_f64();
+        let at = &mut run.at;
+        at.seconds += evaluating;
+        at.peak = at.peak.max(self.device.usage().footprint as u64);
+        let seconds = at.tally.seconds + evaluating;
+        let line = at.tally.epoch(epoch, rates.at(epoch).backbone, found.error, seconds, at.peak);
+        let is_best = at.best.is_none_or(|b| found.error < b.error);
+        if is_best {
+            at.best = Some(Best { epoch, error: found.error });
+        }
+        at.epoch = epoch;
+        at.last_error = found.error;
+        at.tally = Tally::default();
+        run.metrics.write(&Event::Epoch(line.clone()))?;
+        self.save(run, is_best)?;
+        watch(Progress::Epoch(&line));
+        Ok(())
+    }
+
+    fn save(&mut self, run: &Run, is_best: bool) -> Result<()> {
+        let (model, state) = state::capture(&mut self.learner)?;
+        let at = &run.at;
+        let manifest = Manifest {
+            epoch: at.epoch,
+            step: at.step,
+            seed: self.recipe.seed,
+            recipe: self.recipe.to_toml()?,
+            classes: self.splits.train.classes().to_vec(),
+            normalise: self.normalise,
+            size: self.recipe.data.size,
+            best: at.best,
+            test_error: at.last_error,
+            seconds: at.seconds,
+            peak_bytes: at.peak,
+            partial: at.tally.clone(),
+        };
+        checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &model, &state, is_best)
+    }
+
+    fn step_options(&self, rates: &LearningRate, epoch: usize) -> StepOptions {
+        let (t, r) = (&self.recipe.train, rates.at(epoch));
+        let sgd = |lr: f64| Sgd {
+            lr: lr as f32,
+            momentum: t.momentum as f32,
+            weight_decay: t.weight_decay as f32,
+            nesterov: t.nesterov,
+        };
+        StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
+    }
+
+    fn start(&self) -> Start {
+        Start {
+            description: self.recipe.description.clone(),
+            seed: self.recipe.seed,
+            data: self.splits.name.clone(),
+            train_images: self.splits.train.len(),
+            test_images: self.splits.test.len(),
+            device: self.device.name().to_string(),
+            modules: self.learner.modules(),
+            parameters: self.plan.parameters(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        }
+    }
+
+    fn summary(&self, at: &Position) -> Summary {
+        Summary {
+            epochs: at.epoch,
+            test_error: at.last_error,
+            best_test_error: at.best.map_or(f64::NAN, |b| b.error),
+            best_epoch: at.best.map_or(0, |b| b.epoch),
+            seconds: at.seconds,
+            peak_bytes: at.peak,
+            parameters: self.plan.parameters(),
+        }
+    }
+}
+
+impl Drop for Trainer {
+    fn drop(&mut self) {
+        self.device.pool().count(Purpose::Data, -self.counted);
+    }
+}
+
+/// Name of the fully resolved recipe in a run's folder.
+pub const RECIPE: &str = "recipe.toml";
+
+/// An open run.
+struct Run {
+    folder: PathBuf,
+    metrics: Metrics,
+    at: Position,
+}
+
+impl Position {
+    fn start() -> Self {
+        let tally = Tally::default();
+        Position { epoch: 0, step: 0, tally, best: None, last_error: f64::NAN, seconds: 0.0, peak: 0 }
+    }
+
+    fn of(m: Manifest) -> Self {
+        Position {
+            epoch: m.epoch,
+            step: m.step,
+            tally: m.partial,
+            best: m.best,
+            last_error: m.test_error,
+            seconds: m.seconds,
+            peak: m.peak_bytes,
+        }
+    }
+}
+
+fn loader_options(recipe: &Recipe, augment: Augment, epoch: usize, first_batch: usize) -> LoaderOptions {
+    let (batch, size, seed) = (recipe.train.batch, recipe.data.size, recipe.seed);
+    LoaderOptions { batch, size, augment, shuffle: true, seed, epoch, first_batch }
+}
