@@ -59,6 +59,11 @@ impl Cpu {
         Cpu { threads: threads.unwrap_or_else(all).max(1), isa: best_isa(), pool: None }
     }
 
+    /// Scratch slots, one a thread; rounded up, so that few threads more or less do not change a plan.
+    fn slots(&self) -> usize {
+        self.threads.next_multiple_of(8)
+    }
+
     fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(f),
@@ -126,10 +131,10 @@ impl Backend for Cpu {
     fn scratch(&self, work: &Work) -> usize {
         match *work {
             Work::Convolve { x, out, window } => {
-                conv::forward_scratch(x, out, window, self.isa, self.threads)
+                conv::forward_scratch(x, out, window, self.isa, self.slots())
             }
             Work::ConvolveBackward { x, out, window, dx, dw } => {
-                conv::backward_scratch((x, out, window), self.isa, self.threads, dx, dw)
+                conv::backward_scratch((x, out, window), self.isa, self.slots(), dx, dw)
             }
             Work::ChannelSums { x: [n, h, w, c], sums } => {
                 let pieces = parallel::pieces(n * h * w, parallel::PIECES);
@@ -166,7 +171,7 @@ impl Backend for Cpu {
             y: y.host_mut(),
             norm: norm.map(Tensor::host_mut),
         };
-        self.run(|| conv::forward(self.isa, extents, op, self.threads, scratch));
+        self.run(|| conv::forward(self.isa, extents, op, self.slots(), scratch));
     }
 
     fn convolve_backward(
@@ -194,7 +199,7 @@ impl Backend for Cpu {
             }),
             dw: dw.map(|d| (d.weight.host_mut(), d.bias.map(Tensor::host_mut))),
         };
-        self.run(|| conv::backward(self.isa, extents, op, self.threads, scratch));
+        self.run(|| conv::backward(self.isa, extents, op, self.slots(), scratch));
     }
 
     fn normalise_train(

@@ -244,6 +244,7 @@ impl Trainer {
         loop {
             if stop.load(Ordering::Relaxed) {
                 run.at.seconds += run.at.tally.seconds - before;
+                run.at.peak = run.at.peak.max(self.device.usage().footprint as u64);
                 return Ok(false);
             }
             let Some(batch) = loader.next() else { break };

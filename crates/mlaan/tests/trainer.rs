@@ -1,0 +1,143 @@
+//! Runs: resumed to the bit, interrupted within an epoch, as large as planned, the same for any thread count.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use mlaan::Error;
+use mlaan::recipe::{Recipe, builtin};
+use mlaan::train::checkpoint;
+use mlaan::train::metrics::{self, Event};
+use mlaan::train::{Outcome, Progress, Trainer};
+use mlaan_engine::Device;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::tempdir;
+
+/// MLAN on a network small enough for a test: every kind of tensor, a last batch that is not full.
+fn recipe(epochs: usize) -> Recipe {
+    let mut r = Recipe::load("quickstart").unwrap();
+    let epochs = format!("train.epochs={epochs}");
+    let keys = ["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=32", "data.limit=80"];
+    r.set_all(keys.into_iter().chain([epochs.as_str()])).unwrap();
+    r
+}
+
+fn trainer(recipe: &Recipe, threads: usize) -> Trainer {
+    Trainer::from_recipe(recipe, &Device::cpu(Some(threads)).unwrap()).unwrap()
+}
+
+fn run(recipe: &Recipe, threads: usize, folder: &Path, stop_after: Option<usize>) -> Outcome {
+    let (stop, mut steps) = (AtomicBool::new(false), 0);
+    trainer(recipe, threads)
+        .run(folder, true, &stop, &mut |p| {
+            if let Progress::Step { .. } = p {
+                steps += 1;
+                stop.store(Some(steps) == stop_after, Ordering::Relaxed);
+            }
+        })
+        .unwrap()
+}
+
+/// Every tensor of the last checkpoint, as bits.
+fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
+    let (_, mut files) = checkpoint::load(folder).unwrap();
+    let mut all = BTreeMap::new();
+    for file in [&mut files.model, &mut files.state] {
+        let names: Vec<String> = file.names().map(String::from).collect();
+        for name in names {
+            let shape = file.shape(&name).unwrap().to_vec();
+            let bits = file.read(&name, &shape).unwrap().iter().map(|v| v.to_bits()).collect();
+            all.insert(name, bits);
+        }
+    }
+    all
+}
+
+/// The epochs' lines without what depends on the clock.
+fn epochs(folder: &Path) -> Vec<metrics::Epoch> {
+    let timeless = |e: metrics::Epoch| metrics::Epoch { seconds: 0.0, images_per_second: 0.0, ..e };
+    let lines = metrics::read(folder).unwrap();
+    lines.into_iter().filter_map(|e| if let Event::Epoch(e) = e { Some(timeless(e)) } else { None }).collect()
+}
+
+#[test]
+fn interrupted_runs_resume_to_the_bit() {
+    let recipe = recipe(4);
+    let whole = tempdir().unwrap();
+    assert!(matches!(run(&recipe, 2, whole.path(), None), Outcome::Finished(_)));
+    let expected = tensors(whole.path());
+    for kind in ["momentum.conv1.weight", "bn1.running_mean", "aux.shadow_cas_0.conv1.weight", "fc.bias"] {
+        assert!(expected.contains_key(kind), "{kind} is part of a checkpoint");
+    }
+    // Three steps an epoch: within the first epoch, at its end, within a later one; then twice in one run.
+    for stops in [vec![1], vec![3], vec![8], vec![2, 2, 3]] {
+        let parts = tempdir().unwrap();
+        for &stop in &stops {
+            let outcome = run(&recipe, 2, parts.path(), Some(stop));
+            assert!(matches!(outcome, Outcome::Interrupted { .. }), "{outcome:?}");
+        }
+        assert!(matches!(run(&recipe, 2, parts.path(), None), Outcome::Finished(_)));
+        for (name, bits) in tensors(parts.path()) {
+            assert!(expected[&name] == bits, "{name} after stops {stops:?}");
+        }
+        assert_eq!(epochs(parts.path()), epochs(whole.path()), "stops {stops:?}");
+    }
+}
+
+#[test]
+fn threads_change_nothing_but_time() {
+    let recipe = recipe(2);
+    let runs: Vec<_> = [1, 2, 3]
+        .into_iter()
+        .map(|threads| {
+            let folder = tempdir().unwrap();
+            run(&recipe, threads, folder.path(), None);
+            (tensors(folder.path()), epochs(folder.path()))
+        })
+        .collect();
+    assert!(runs[0].0 == runs[1].0 && runs[0].0 == runs[2].0);
+    assert_eq!(runs[0].1, runs[1].1);
+    assert_eq!(runs[0].1, runs[2].1);
+}
+
+#[test]
+fn a_run_uses_what_was_planned_to_the_byte() {
+    let folder = tempdir().unwrap();
+    for (name, _) in builtin() {
+        let mut recipe = Recipe::load(name).unwrap();
+        let keys = ["train.epochs=1", "train.batch=6", "data.limit=8", "data.source=builtin"];
+        recipe.set_all(keys).unwrap();
+        let mut trainer = trainer(&recipe, 2);
+        let planned = trainer.plan().footprint() as u64;
+        let stop = AtomicBool::new(false);
+        let outcome = trainer.run(&folder.path().join(name), false, &stop, &mut |_| {}).unwrap();
+        let Outcome::Finished(summary) = outcome else { panic!("{name}: {outcome:?}") };
+        assert_eq!(summary.peak_bytes, planned, "{name}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_names_the_module() {
+    let mut recipe = recipe(20);
+    recipe.set_all(["train.lr=1e6", "train.weight_decay=1.0", "train.warmup=0"]).unwrap();
+    let folder = tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let err = trainer(&recipe, 2).run(folder.path(), false, &stop, &mut |_| {}).unwrap_err();
+    assert!(matches!(err, Error::NonFinite { .. }), "{err}");
+    let text = err.to_string();
+    assert!(["module", "step", "train.lr"].iter().all(|word| text.contains(word)), "{text}");
+}
+
+#[test]
+fn a_folder_with_another_run_is_not_overwritten() {
+    let folder = tempdir().unwrap();
+    run(&recipe(1), 2, folder.path(), None);
+    let before = tensors(folder.path());
+    let stop = AtomicBool::new(false);
+    let err = trainer(&recipe(1), 2).run(folder.path(), false, &stop, &mut |_| {}).unwrap_err();
+    assert!(err.to_string().contains("--resume"), "{err}");
+    let mut other = recipe(1);
+    other.set("seed=9").unwrap();
+    let err = trainer(&other, 2).run(folder.path(), true, &stop, &mut |_| {}).unwrap_err();
+    assert!(err.to_string().contains("seed"), "{err}");
+    assert!(tensors(folder.path()) == before);
+}
