@@ -1,7 +1,7 @@
 //! Layers one after another.
 
 use super::{Act, Extent, Grad, Layer, Mode, Pass, Unit};
-use crate::Result;
+use crate::{Error, Result};
 use mlaan_engine::Device;
 
 /// Layers that were not yet told their input: what a head or a stem is written as.
@@ -112,5 +112,47 @@ impl Chain {
     /// What `f` returns.
     pub fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
         self.layers.iter_mut().try_for_each(|l| super::each_unit(l.as_mut(), &mut *f))
+    }
+}
+
+/// A chain within a chain: a block of one's own. It must have at least one layer.
+impl Layer for Chain {
+    fn extent(&self, input: Extent) -> Result<Extent> {
+        Chain::extent(self, input)
+    }
+
+    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
+        let mut output = None;
+        self.acts.clear();
+        for layer in &mut self.layers {
+            let y = layer.forward(device, output.as_ref().unwrap_or(x), mode)?;
+            if let (Some(between), Mode::Train) = (output.replace(y), mode) {
+                self.acts.push(between);
+            }
+        }
+        output.ok_or_else(|| Error::recipe("model.backbone", "a block without layers"))
+    }
+
+    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+        Chain::backward(self, device, x, Some(y), grad, pass, true)
+    }
+
+    fn release(&mut self) {
+        Chain::release(self);
+    }
+
+    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
+        let mut left = index;
+        for layer in &mut self.layers {
+            let mut own = 0;
+            while layer.unit(own).is_some() {
+                own += 1;
+            }
+            if left < own {
+                return layer.unit(left);
+            }
+            left -= own;
+        }
+        None
     }
 }
