@@ -97,7 +97,8 @@ impl Dataset for Gradients {
             for x in 0..SIDE {
                 let along = [x, SIDE - 1 - x, y, SIDE - 1 - y][self.label(index)];
                 let noise = (index * 7919 + x * 104_729 + y * 1_299_709) % 97;
-                scratch.extend([8 * along + noise, 6 * along + noise, 4 * along + index % 60].map(|v| v as u8));
+                scratch
+                    .extend([8 * along + noise, 6 * along + noise, 4 * along + index % 60].map(|v| v as u8));
             }
         }
         Ok(ImageView { height: SIDE, width: SIDE, rgb: scratch })

@@ -14,7 +14,10 @@ fn main() -> mlaan::Result<()> {
     println!("{} bytes planned", trainer.plan().footprint());
     let outcome = trainer.run(Path::new("runs/example"), true, &AtomicBool::new(false), &mut |p| {
         if let Progress::Epoch(e) = p {
-            println!("epoch {}: test error {:.2} %, {:.0} images/s", e.epoch, e.test_error, e.images_per_second);
+            println!(
+                "epoch {}: test error {:.2} %, {:.0} images/s",
+                e.epoch, e.test_error, e.images_per_second
+            );
         }
     })?;
     println!("{outcome:?}");

@@ -1,6 +1,7 @@
 //! The method against an independent PyTorch implementation, `golden/oracle.py`: losses, gradients, three
 //! steps, logits. Runs every `*.safetensors` file of the folder `MLAAN_GOLDEN` (default: `golden` beside this
 //! file); what a file tests stands in its metadata.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use mlaan::backbone::{BlockKind, ResNet, Stem};
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};

@@ -16,7 +16,8 @@ use tempfile::tempdir;
 fn recipe(epochs: usize) -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
     let epochs = format!("train.epochs={epochs}");
-    let keys = ["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=32", "data.limit=80"];
+    let keys =
+        ["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=32", "data.limit=80"];
     r.set_all(keys.into_iter().chain([epochs.as_str()])).unwrap();
     r
 }

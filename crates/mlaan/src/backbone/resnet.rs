@@ -84,7 +84,7 @@ impl ResNet {
     /// # Errors
     /// For another depth.
     pub fn cifar(depth: usize, width: usize) -> Result<Self> {
-        if depth < 8 || (depth - 2) % 6 != 0 {
+        if depth < 8 || !(depth - 2).is_multiple_of(6) {
             let near = ((depth.max(8) - 2) / 6 * 6 + 2, (depth.max(8) - 2) / 6 * 6 + 8);
             let message = format!("depth {depth} is not 6n + 2; the nearest are {} and {}", near.0, near.1);
             return Err(Error::recipe("model.backbone", message));

@@ -1,5 +1,6 @@
 //! Leap chains: mirrors of later blocks in front of an auxiliary classifier (METHOD §6).
 
+use super::learner::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Pass, Unit, each_unit};
@@ -180,53 +181,44 @@ impl LeapChain {
         self.shadow.as_mut().map_or(Ok(()), |s| each_unit(s.as_mut(), f))
     }
 
-    /// Takes over the values of the sources; `source(b)` gives block `b`.
-    ///
-    /// # Errors
-    /// When a mirror and its source differ.
-    pub fn copy_sources(
-        &mut self,
-        device: &Device,
-        source: &mut dyn FnMut(usize, &mut dyn FnMut(&mut dyn Layer) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
-        let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
-        for (mirror, &b) in mirrors.zip(&self.sources) {
-            source(b, &mut |s| pairs(mirror.as_mut(), s, |m, s| m.copy_from(device, s)))?;
-        }
-        if let Some(shadow) = &mut self.shadow {
-            source(self.sources[0], &mut |s| pairs(shadow.as_mut(), s, |m, s| m.copy_from(device, s)))?;
-        }
-        Ok(())
+    /// Takes over the values of the sources.
+    pub(super) fn copy_sources(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
+        self.each_tied(blocks, true, |mirror, source| mirror.copy_from(device, source))
     }
 
     /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step.
-    ///
-    /// # Errors
-    /// When a mirror and its source differ.
-    pub fn follow(
-        &mut self,
-        device: &Device,
-        source: &mut dyn FnMut(usize, &mut dyn FnMut(&mut dyn Layer) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
         let m = self.ema;
-        match (self.tie, &mut self.shadow) {
-            (Tie::Twin, Some(shadow)) => {
-                source(self.sources[0], &mut |s| pairs(shadow.as_mut(), s, |t, s| t.follow(device, s, m)))
+        self.each_tied(blocks, false, |mirror, source| mirror.follow(device, source, m))
+    }
+
+    /// Calls `f` with the units of copies and their sources: of all copies, or of those that EMA moves.
+    fn each_tied(
+        &mut self,
+        blocks: &mut Blocks<'_>,
+        all: bool,
+        f: impl Fn(&mut Unit, &Unit) -> Result<()>,
+    ) -> Result<()> {
+        let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
+        if all || self.tie == Tie::Pulled {
+            for (mirror, &b) in mirrors.zip(&self.sources) {
+                pairs(mirror.as_mut(), blocks.get(b), &f)?;
             }
-            _ => {
-                let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
-                for (mirror, &b) in mirrors.zip(&self.sources) {
-                    source(b, &mut |s| pairs(mirror.as_mut(), s, |t, s| t.follow(device, s, m)))?;
-                }
-                Ok(())
-            }
+        }
+        match &mut self.shadow {
+            Some(shadow) => pairs(shadow.as_mut(), blocks.get(self.sources[0]), &f),
+            None => Ok(()),
         }
     }
 }
 
 /// Calls `f` with the units of two layers of the same structure.
-fn pairs(a: &mut dyn Layer, b: &mut dyn Layer, f: impl Fn(&mut Unit, &Unit) -> Result<()>) -> Result<()> {
-    let mut i = 0;
+fn pairs(
+    a: &mut dyn Layer,
+    b: Option<&mut dyn Layer>,
+    f: &impl Fn(&mut Unit, &Unit) -> Result<()>,
+) -> Result<()> {
+    let (mut i, Some(b)) = (0, b) else { return Ok(()) };
     while let (Some(a), Some(b)) = (a.unit(i), b.unit(i)) {
         f(a, b)?;
         i += 1;

@@ -125,7 +125,7 @@ impl Learner {
     fn mirror(&mut self) -> Result<()> {
         let Learner { device, partition, modules, branches, .. } = self;
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.copy_sources(device, &mut |b, f| block(modules, partition, b, f))?;
+            leap.copy_sources(device, &mut Blocks { modules, partition })?;
         }
         Ok(())
     }
@@ -251,16 +251,19 @@ fn modules(
         .collect()
 }
 
-/// Calls `f` with block `b` of the backbone.
-pub(super) fn block(
-    modules: &mut [Module],
-    partition: &Partition,
-    b: usize,
-    f: &mut dyn FnMut(&mut dyn Layer) -> Result<()>,
-) -> Result<()> {
-    let Some(j) = partition.module_of(b) else { return Ok(()) };
-    let at = modules[j].stem + b - partition.blocks(j).start;
-    modules[j].chain.layers_mut().get_mut(at).map_or(Ok(()), |l| f(l.as_mut()))
+/// The backbone's blocks, wherever they are.
+pub(super) struct Blocks<'a> {
+    pub modules: &'a mut [Module],
+    pub partition: &'a Partition,
+}
+
+impl Blocks<'_> {
+    /// Block `b` of the backbone.
+    pub fn get(&mut self, b: usize) -> Option<&mut dyn Layer> {
+        let j = self.partition.module_of(b)?;
+        let at = self.modules[j].stem + b - self.partition.blocks(j).start;
+        self.modules[j].chain.layers_mut().get_mut(at).map(|l| l.as_mut() as &mut dyn Layer)
+    }
 }
 
 impl Module {

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn the_papers_counts() {
         let modules = |modules| Method { modules, ..Method::default() };
-        assert_eq!(cut(modules(1)).unwrap(), [0..15]);
+        assert_eq!(cut(modules(1)).unwrap(), vec![0..15; 1]);
         let sixteen = cut(modules(16)).unwrap();
         assert_eq!((sixteen.len(), sixteen[0].clone(), sixteen[1].clone()), (16, 0..0, 0..1));
         let eight = cut(modules(8)).unwrap();

@@ -6,7 +6,7 @@
 //! parameters are updated and its activations freed. So at most `span` modules are open at a time.
 
 use super::branch::{Auxiliary, Lesson};
-use super::learner::{Learner, ROWS, block};
+use super::learner::{Blocks, Learner, ROWS};
 use super::meter::Part;
 use super::{Branch, TaskLoss};
 use crate::nn::{Act, Grad, Pass};
@@ -246,7 +246,7 @@ impl Learner {
     fn follow_sources(&mut self) -> Result<()> {
         let Learner { device, partition, modules, branches, .. } = self;
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.follow(device, &mut |b, f| block(modules, partition, b, f))?;
+            leap.follow(device, &mut Blocks { modules, partition })?;
         }
         Ok(())
     }

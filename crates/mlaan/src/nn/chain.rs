@@ -133,7 +133,14 @@ impl Layer for Chain {
         output.ok_or_else(|| Error::recipe("model.backbone", "a block without layers"))
     }
 
-    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass) -> Result<Option<Grad>> {
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        y: &Act,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
         Chain::backward(self, device, x, Some(y), grad, pass, true)
     }
 
