@@ -82,6 +82,7 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
 
     unsafe fn zero() -> Self::V {
+        // SAFETY: the caller runs where the instruction set is.
         unsafe { Self::splat(0.0) }
     }
 
@@ -89,6 +90,7 @@ pub(crate) trait Simd: Copy + 'static {
     #[inline(always)]
     unsafe fn load_part(p: *const f32, n: usize) -> Self::V {
         let mut lanes = [0f32; 16];
+        // SAFETY: `lanes` holds a vector of any instruction set; `n` floats are the caller's promise.
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
             Self::load(lanes.as_ptr())
@@ -99,6 +101,7 @@ pub(crate) trait Simd: Copy + 'static {
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
         let mut lanes = [0f32; 16];
+        // SAFETY: `lanes` holds a vector of any instruction set; `n` floats are the caller's promise.
         unsafe {
             Self::store(lanes.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
@@ -120,10 +123,12 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; 8]>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
     }
     #[inline(always)]
@@ -160,30 +165,37 @@ macro_rules! simd {
             const TILE: usize = $tile;
             #[inline(always)]
             unsafe fn splat(x: f32) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $splat(x) }
             }
             #[inline(always)]
             unsafe fn load(p: *const f32) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $load(p) }
             }
             #[inline(always)]
             unsafe fn store(p: *mut f32, v: $v) {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $store(p, v) }
             }
             #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $add(a, b) }
             }
             #[inline(always)]
             unsafe fn sub(a: $v, b: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $sub(a, b) }
             }
             #[inline(always)]
             unsafe fn fma($a: $v, $b: $v, $c: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $fma }
             }
             #[inline(always)]
             unsafe fn where_positive($x: $v, $y: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $positive }
             }
         }

@@ -29,7 +29,9 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new([n, h, w, c]: [usize; 4], oc: usize, window: Window) -> Self {
-        let Window { kernel: k, stride: s, pad: p } = window;
+        let Window { kernel: k, stride, pad: p } = window;
+        // A step beyond the padded input gives the same single window as the shortest such step.
+        let s = stride.min((h.max(w) + 2 * p - k).max(1) + 1);
         // Without neighbours, pixels are rows of a matrix: regroup them into lines of a handy length.
         let ([n, h, w], k1) = if (k, s, p) == (1, 1, 0) {
             let line = line_length(n * h * w, c.max(oc));
@@ -113,7 +115,7 @@ impl Geometry {
 /// The largest divisor of `pixels` whose line of `channels` floats stays in the cache.
 fn line_length(pixels: usize, channels: usize) -> usize {
     let most = (BAND_BYTES / 2 / (4 * channels.max(1))).clamp(1, pixels.max(1));
-    (1..=most).rev().find(|d| pixels % d == 0).unwrap_or(1)
+    (1..=most).rev().find(|d| pixels.is_multiple_of(*d)).unwrap_or(1)
 }
 
 /// The taps of one residue class of input rows (or columns): window positions `phase`, `phase + s`, …

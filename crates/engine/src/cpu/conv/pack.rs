@@ -151,7 +151,7 @@ fn block_of(o: usize, channels: usize, lanes: usize) -> (usize, usize) {
 /// `[out, in, k, k]` into blocks of output channels: `[block][k][k][in][channels of the block]`.
 pub(super) fn pack_weights(g: &Geometry, w: &[f32], lanes: usize, out: &mut [f32]) {
     let taps = g.k * g.k;
-    if g.oc % lanes != 0 {
+    if !g.oc.is_multiple_of(lanes) {
         out.fill(0.0);
     }
     for (o, w) in w.chunks_exact(g.c * taps).enumerate() {
