@@ -80,6 +80,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `v` where `x > 0`, else 0
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
+    /// `v` where it is positive or not a number, else 0
+    unsafe fn rectify(v: Self::V) -> Self::V;
 
     unsafe fn zero() -> Self::V {
         // SAFETY: the caller runs where the instruction set is.
@@ -107,6 +109,77 @@ pub(crate) trait Simd: Copy + 'static {
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
         }
     }
+}
+
+/// The first `valid` floats of V vectors; FULL says that all are there.
+///
+/// # Safety
+/// `p` must be valid for `valid` floats.
+#[inline(always)]
+pub(crate) unsafe fn load_block<S: Simd, const V: usize, const FULL: bool>(
+    p: *const f32,
+    valid: usize,
+) -> [S::V; V] {
+    // SAFETY: the caller's `valid` floats are there.
+    unsafe {
+        let mut out = [S::zero(); V];
+        for (v, out) in out.iter_mut().enumerate() {
+            let (p, left) = (p.wrapping_add(v * S::LANES), valid.saturating_sub(v * S::LANES));
+            *out = if FULL || left >= S::LANES { S::load(p) } else { S::load_part(p, left) };
+        }
+        out
+    }
+}
+
+/// Stores the first `valid` floats of V vectors; FULL says that these are all.
+///
+/// # Safety
+/// `p` must be valid for `valid` floats.
+#[inline(always)]
+pub(crate) unsafe fn store_block<S: Simd, const V: usize, const FULL: bool>(
+    p: *mut f32,
+    x: [S::V; V],
+    valid: usize,
+) {
+    for (v, x) in x.into_iter().enumerate() {
+        let (p, left) = (p.wrapping_add(v * S::LANES), valid.saturating_sub(v * S::LANES));
+        // SAFETY: the caller's `valid` floats are there.
+        unsafe { if FULL || left >= S::LANES { S::store(p, x) } else { S::store_part(p, x, left) } }
+    }
+}
+
+/// Calls `$f::<S, V, FULL>(first, valid, $args)` for blocks of channels: two vectors each, then one at an odd
+/// end, the last perhaps not full.
+macro_rules! for_blocks {
+    ($channels:expr, $f:ident::<$S:ident>($($arg:expr),* $(,)?)) => {{
+        let (channels, mut first) = ($channels, 0);
+        while first < channels {
+            let valid = (channels - first).min(2 * $S::LANES);
+            if valid == 2 * $S::LANES {
+                $f::<$S, 2, true>(first, valid, $($arg),*);
+            } else if valid > $S::LANES {
+                $f::<$S, 2, false>(first, valid, $($arg),*);
+            } else if valid == $S::LANES {
+                $f::<$S, 1, true>(first, valid, $($arg),*);
+            } else {
+                $f::<$S, 1, false>(first, valid, $($arg),*);
+            }
+            first += valid;
+        }
+    }};
+}
+pub(crate) use for_blocks;
+
+/// Asks for the cache line at `p`, which need not exist.
+#[inline(always)]
+pub(crate) fn prefetch(p: *const f32) {
+    // SAFETY: a hint, which touches no memory that the program could see, and part of the baseline.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// Plain arrays, which the compiler maps to the baseline's vectors.
@@ -148,13 +221,18 @@ impl Simd for Portable {
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V {
         std::array::from_fn(|i| if x[i] > 0.0 { v[i] } else { 0.0 })
     }
+    #[inline(always)]
+    unsafe fn rectify(v: Self::V) -> Self::V {
+        v.map(|x| if x <= 0.0 { 0.0 } else { x })
+    }
 }
 
 /// Implements [`Simd`] with one intrinsic per function.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! simd {
     ($name:ident, $doc:literal, $v:ty, $lanes:literal, $tile:literal, $splat:path, $load:path, $store:path,
-     $add:path, $sub:path, |$a:ident, $b:ident, $c:ident| $fma:expr, |$x:ident, $y:ident| $positive:expr) => {
+     $add:path, $sub:path, |$a:ident, $b:ident, $c:ident| $fma:expr, |$x:ident, $y:ident| $positive:expr,
+     |$r:ident| $rectify:expr) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub(crate) struct $name;
@@ -198,6 +276,11 @@ macro_rules! simd {
                 // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $positive }
             }
+            #[inline(always)]
+            unsafe fn rectify($r: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
+                unsafe { $rectify }
+            }
         }
     };
 }
@@ -219,7 +302,9 @@ mod x86 {
         _mm256_add_ps,
         _mm256_sub_ps,
         |a, b, c| _mm256_fmadd_ps(a, b, c),
-        |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v)
+        |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v),
+        // The second operand is the result where one is not a number.
+        |v| _mm256_max_ps(_mm256_setzero_ps(), v)
     );
     simd!(
         Avx512,
@@ -233,7 +318,8 @@ mod x86 {
         _mm512_add_ps,
         _mm512_sub_ps,
         |a, b, c| _mm512_fmadd_ps(a, b, c),
-        |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v)
+        |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v),
+        |v| _mm512_max_ps(_mm512_setzero_ps(), v)
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -256,7 +342,8 @@ mod arm {
         vaddq_f32,
         vsubq_f32,
         |a, b, c| vfmaq_f32(c, a, b),
-        |x, v| vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v)))
+        |x, v| vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v))),
+        |v| vmaxq_f32(v, vdupq_n_f32(0.0))
     );
 }
 #[cfg(target_arch = "aarch64")]
