@@ -2,7 +2,7 @@
 
 use super::geometry::Geometry;
 use super::pack::{Load, pack_input, pack_weights, padded};
-use super::tile::{Tiles, Walk, accumulate, with_rows};
+use super::tile::{Ahead, Tiles, Walk, accumulate, with_rows};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, for_blocks, kernel, load_block, store_block};
 use crate::ops::norm;
@@ -54,10 +54,11 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scrat
                 pack_input(isa, g, r.clone(), op.load, image, packed);
                 &*packed
             };
-            let first = (n * g.oh + r.start) * g.ow * g.oc;
             // SAFETY: the pixels of this unit.
-            let y = unsafe { y.part(first..first + r.len() * g.ow * g.oc) };
-            unit(isa, g, x, w, op.bias, y, wants_sums.then_some(&mut *sums));
+            let y = unsafe { y.part(g.y_range(u)) };
+            let tiles = r.len() * g.ow * g.oc / 96;
+            let mut ahead = Ahead::new([&op.x[g.x_range(u + 1)], &[], &[]], tiles);
+            unit(isa, g, x, w, op.bias, y, wants_sums.then_some(&mut *sums), &mut ahead);
         }
     });
     if let Some(t) = op.norm {
@@ -75,9 +76,10 @@ kernel! {
     /// The pixels of one unit from its packed rows; per-channel sums of values and squares into `sums`.
     fn unit<S>(
         g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], sums: Option<&mut [f64]>,
+        ahead: &mut Ahead<'_>,
     ) {
         let mut sums = sums;
-        for_blocks!(g.oc, channels::<S>(g, x, w, bias, y, sums.as_deref_mut()));
+        for_blocks!(g.oc, channels::<S>(g, x, w, bias, y, sums.as_deref_mut(), ahead));
     }
 }
 
@@ -101,6 +103,7 @@ fn channels<S: Simd, const V: usize, const FULL: bool>(
     bias: Option<&[f32]>,
     y: &mut [f32],
     sums: Option<&mut [f64]>,
+    ahead: &mut Ahead<'_>,
 ) {
     let b = Block { g, x, w: &w[first * g.depth()..], first, valid };
     // SAFETY: the tiles stay inside x, w and y, whose sizes follow from g (see `scratch` and the device's checks).
@@ -114,6 +117,7 @@ fn channels<S: Simd, const V: usize, const FULL: bool>(
         let mut walk = Walk { at: 0, step, wrap, columns: g.ow, column: 0 };
         let mut state = Moments::<S, V>::new(sums, first, valid, g.oc);
         for (q, height) in Tiles::new(y.len() / g.oc, S::TILE) {
+            ahead.step();
             with_rows!(height, pixels_of::<S, V, FULL>(&b, q, &mut walk, &start, y, &mut state));
         }
         state.flush();

@@ -63,6 +63,25 @@ impl Geometry {
         (u / self.bands(), b..(b + self.band).min(self.oh))
     }
 
+    /// The floats of the input that a unit is the first to read; none behind the last unit.
+    pub(super) fn x_range(&self, u: usize) -> Range<usize> {
+        let at = |u: usize| {
+            let (n, rows) = self.unit(u);
+            (n * self.h + rows.start * self.s) * self.w * self.c
+        };
+        if u < self.units() { at(u)..at(u + 1).min(self.n * self.h * self.w * self.c) } else { 0..0 }
+    }
+
+    /// The floats of the output that a unit owns; none behind the last unit.
+    pub(super) fn y_range(&self, u: usize) -> Range<usize> {
+        if u >= self.units() {
+            return 0..0;
+        }
+        let (n, rows) = self.unit(u);
+        let row = |r: usize| (n * self.oh + r) * self.ow * self.oc;
+        row(rows.start)..row(rows.end)
+    }
+
     /// Floats of a packed input row.
     pub(super) fn x_pitch(&self) -> usize {
         (self.w + 2 * self.p) * self.c

@@ -1,6 +1,9 @@
 //! The register tile that every convolution pass is made of.
 
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, prefetch};
+
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 /// `acc[t][v] += a[t][k · a_step] · b[k · b_step + v]` for k in 0..len.
 ///
@@ -77,6 +80,33 @@ impl Walk {
             self.at = self.at.wrapping_add(self.wrap);
         }
         at
+    }
+}
+
+/// Operands of the next unit, asked for a little with every tile: memory works while the tiles compute.
+pub(super) struct Ahead<'a> {
+    slices: [&'a [f32]; 3],
+    /// Cache lines a tile.
+    lines: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// To be spread over about `tiles` tiles.
+    pub(super) fn new(slices: [&'a [f32]; 3], tiles: usize) -> Self {
+        let lines = slices.iter().map(|s| s.len().div_ceil(LINE)).sum::<usize>();
+        Ahead { slices, lines: lines.div_ceil(tiles.max(1)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn step(&mut self) {
+        for _ in 0..self.lines {
+            let [now, ..] = &mut self.slices;
+            prefetch(now.as_ptr());
+            *now = now.get(LINE..).unwrap_or_default();
+            if now.is_empty() {
+                self.slices.rotate_left(1);
+            }
+        }
     }
 }
 
