@@ -3,8 +3,9 @@
 use super::geometry::Geometry;
 use super::pack::{Load, pack_input, pack_weights, padded};
 use super::tile::{Ahead, Tiles, Walk, accumulate, with_rows};
+use crate::cpu::blocks::{for_blocks, load_block, store_block};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
-use crate::cpu::simd::{Isa, Simd, for_blocks, kernel, load_block, store_block};
+use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::ops::norm;
 
 /// Pixels after which 32-bit sums are handed on to 64-bit ones.
@@ -79,8 +80,17 @@ kernel! {
         ahead: &mut Ahead<'_>,
     ) {
         let mut sums = sums;
-        for_blocks!(g.oc, channels::<S>(g, x, w, bias, y, sums.as_deref_mut(), ahead));
+        let unit = Unit { g, x, w, bias };
+        for_blocks!(g.oc, channels::<S>(&unit, y, sums.as_deref_mut(), ahead));
     }
+}
+
+/// What the tiles of a unit read.
+struct Unit<'a> {
+    g: &'a Geometry,
+    x: &'a [f32],
+    w: &'a [f32],
+    bias: Option<&'a [f32]>,
 }
 
 /// One block of output channels of a unit.
@@ -97,10 +107,7 @@ struct Block<'a> {
 fn channels<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
-    g: &Geometry,
-    x: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
+    &Unit { g, x, w, bias }: &Unit<'_>,
     y: &mut [f32],
     sums: Option<&mut [f64]>,
     ahead: &mut Ahead<'_>,

@@ -3,8 +3,9 @@
 
 use super::geometry::{Geometry, Phase};
 use super::tile::{Tiles, Walk, accumulate, with_rows};
+use crate::cpu::blocks::{for_blocks, load_block, store_block};
 use crate::cpu::parallel::Shared;
-use crate::cpu::simd::{Simd, for_blocks, kernel, load_block, store_block};
+use crate::cpu::simd::{Simd, kernel};
 use crate::ops::norm;
 use std::ops::Range;
 

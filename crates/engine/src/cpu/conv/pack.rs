@@ -1,7 +1,8 @@
 //! Copies that put operands into the order in which tiles read them, transformed on the way.
 
 use super::geometry::{Geometry, Phase};
-use crate::cpu::simd::{Simd, for_blocks, kernel, load_block, store_block};
+use crate::cpu::blocks::{for_blocks, load_block, store_block};
+use crate::cpu::simd::{Simd, kernel};
 use crate::ops::norm;
 use std::ops::Range;
 

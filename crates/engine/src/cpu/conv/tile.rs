@@ -1,6 +1,7 @@
 //! The register tile that every convolution pass is made of.
 
-use crate::cpu::simd::{Simd, prefetch};
+use crate::cpu::blocks::prefetch;
+use crate::cpu::simd::Simd;
 
 /// Floats of a cache line.
 const LINE: usize = 16;
