@@ -37,14 +37,14 @@ fn rectify(x: f32, relu: bool) -> f32 {
 kernel! {
     fn single<S>(a: &[f32], load: Load<'_>, relu: bool, out: &mut [f32]) {
         let _ = S::LANES;
-        Load { relu: load.relu || relu, ..load }.apply(a, out);
+        Load { relu: load.relu || relu, ..load }.apply::<S>(a, out);
     }
 }
 
 kernel! {
     fn sum<S>(a: &[f32], la: Load<'_>, b: &[f32], lb: Load<'_>, relu: bool, out: &mut [f32]) {
         let _ = S::LANES;
-        la.apply(a, out);
+        la.apply::<S>(a, out);
         match lb.affine {
             None => {
                 for (o, b) in out.iter_mut().zip(b) {

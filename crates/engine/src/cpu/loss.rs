@@ -134,12 +134,12 @@ fn anchor(i: usize, unit: &Unit<'_>, labels: &[u32], temperature: f32, row: &mut
     let count = (0..n).filter(|&j| same(j)).count();
     let share = 1.0 / count.max(1) as f64;
     let mut loss = 0.0;
-    for j in 0..n {
-        let shifted = f64::from(row[j] - max);
+    for (j, value) in row.iter_mut().enumerate() {
+        let shifted = f64::from(*value - max);
         if same(j) {
             loss -= (shifted - sum.ln()) * share;
         }
-        row[j] = if j == i {
+        *value = if j == i {
             0.0
         } else {
             (count as f64 * share * shifted.exp() / sum - if same(j) { share } else { 0.0 }) as f32

@@ -1,5 +1,6 @@
 //! The processor: kernels for every instruction set, pieces of work over a pool of threads.
 
+mod blocks;
 mod channel;
 mod conv;
 mod join;

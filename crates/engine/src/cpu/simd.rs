@@ -80,8 +80,11 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `v` where `x > 0`, else 0
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
+    /// `v` where it is positive or not a number, else 0
+    unsafe fn rectify(v: Self::V) -> Self::V;
 
     unsafe fn zero() -> Self::V {
+        // SAFETY: the caller runs where the instruction set is.
         unsafe { Self::splat(0.0) }
     }
 
@@ -89,6 +92,7 @@ pub(crate) trait Simd: Copy + 'static {
     #[inline(always)]
     unsafe fn load_part(p: *const f32, n: usize) -> Self::V {
         let mut lanes = [0f32; 16];
+        // SAFETY: `lanes` holds a vector of any instruction set; `n` floats are the caller's promise.
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
             Self::load(lanes.as_ptr())
@@ -99,6 +103,7 @@ pub(crate) trait Simd: Copy + 'static {
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
         let mut lanes = [0f32; 16];
+        // SAFETY: `lanes` holds a vector of any instruction set; `n` floats are the caller's promise.
         unsafe {
             Self::store(lanes.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
@@ -120,10 +125,12 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; 8]>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
     }
     #[inline(always)]
@@ -143,13 +150,18 @@ impl Simd for Portable {
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V {
         std::array::from_fn(|i| if x[i] > 0.0 { v[i] } else { 0.0 })
     }
+    #[inline(always)]
+    unsafe fn rectify(v: Self::V) -> Self::V {
+        v.map(|x| if x <= 0.0 { 0.0 } else { x })
+    }
 }
 
 /// Implements [`Simd`] with one intrinsic per function.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! simd {
     ($name:ident, $doc:literal, $v:ty, $lanes:literal, $tile:literal, $splat:path, $load:path, $store:path,
-     $add:path, $sub:path, |$a:ident, $b:ident, $c:ident| $fma:expr, |$x:ident, $y:ident| $positive:expr) => {
+     $add:path, $sub:path, |$a:ident, $b:ident, $c:ident| $fma:expr, |$x:ident, $y:ident| $positive:expr,
+     |$r:ident| $rectify:expr) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub(crate) struct $name;
@@ -160,31 +172,43 @@ macro_rules! simd {
             const TILE: usize = $tile;
             #[inline(always)]
             unsafe fn splat(x: f32) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $splat(x) }
             }
             #[inline(always)]
             unsafe fn load(p: *const f32) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $load(p) }
             }
             #[inline(always)]
             unsafe fn store(p: *mut f32, v: $v) {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $store(p, v) }
             }
             #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $add(a, b) }
             }
             #[inline(always)]
             unsafe fn sub(a: $v, b: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $sub(a, b) }
             }
             #[inline(always)]
             unsafe fn fma($a: $v, $b: $v, $c: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $fma }
             }
             #[inline(always)]
             unsafe fn where_positive($x: $v, $y: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $positive }
+            }
+            #[inline(always)]
+            unsafe fn rectify($r: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
+                unsafe { $rectify }
             }
         }
     };
@@ -207,7 +231,9 @@ mod x86 {
         _mm256_add_ps,
         _mm256_sub_ps,
         |a, b, c| _mm256_fmadd_ps(a, b, c),
-        |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v)
+        |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v),
+        // The second operand is the result where one is not a number.
+        |v| _mm256_max_ps(_mm256_setzero_ps(), v)
     );
     simd!(
         Avx512,
@@ -221,7 +247,8 @@ mod x86 {
         _mm512_add_ps,
         _mm512_sub_ps,
         |a, b, c| _mm512_fmadd_ps(a, b, c),
-        |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v)
+        |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v),
+        |v| _mm512_max_ps(_mm512_setzero_ps(), v)
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -244,7 +271,8 @@ mod arm {
         vaddq_f32,
         vsubq_f32,
         |a, b, c| vfmaq_f32(c, a, b),
-        |x, v| vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v)))
+        |x, v| vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v))),
+        |v| vmaxq_f32(v, vdupq_n_f32(0.0))
     );
 }
 #[cfg(target_arch = "aarch64")]

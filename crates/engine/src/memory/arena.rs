@@ -104,7 +104,7 @@ mod tests {
         for _ in 0..5000 {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let r = (state >> 33) as usize;
-            if r % 3 == 0 && !live.is_empty() {
+            if r.is_multiple_of(3) && !live.is_empty() {
                 let (o, b) = live.swap_remove(r / 3 % live.len());
                 arena.give(o, b);
             } else if live.len() < 60 {

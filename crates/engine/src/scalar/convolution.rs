@@ -39,7 +39,7 @@ fn places(y: Extents, k: usize) -> impl Iterator<Item = [usize; 5]> {
     pixels.flat_map(move |[n, h, w]| (0..k * k).map(move |t| [n, h, w, t / k, t % k]))
 }
 
-/// y[o] = bias[o] + Σ x[c] · weight[o, c] over the window, zeros outside.
+/// `y[o] = bias[o] + Σ x[c] · weight[o, c]` over the window, zeros outside.
 pub fn convolve(
     x: &[f64],
     extents: Extents,

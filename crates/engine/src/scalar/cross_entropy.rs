@@ -2,7 +2,7 @@
 
 use super::Loss;
 
-/// Of logits `[n, classes]` against labels `[n]`: mean of -log softmax(logits)[label]. Wrong is a sample
+/// Of logits `[n, classes]` against labels `[n]`: mean of `-log softmax(logits)[label]`. Wrong is a sample
 /// whose largest logit, the first of equals, is not its label's.
 pub fn cross_entropy(logits: &[f64], labels: &[usize]) -> Loss {
     let (n, classes) = (labels.len() as f64, logits.len() / labels.len());

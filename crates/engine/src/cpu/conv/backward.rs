@@ -110,8 +110,9 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
             )
         };
         let (x_packed, dy_packed) = slot.split_at_mut(l.x_len);
-        partial.fill(0.0);
-        for u in parallel::piece(g.units(), l.pieces, piece) {
+        let units = parallel::piece(g.units(), l.pieces, piece);
+        let first = units.start;
+        for u in units {
             let (n, rows) = g.unit(u);
             let span = g.dy_rows(&rows);
             let at = n * g.oh * g.ow * g.oc..(n + 1) * g.oh * g.ow * g.oc;
@@ -129,7 +130,7 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
                 };
                 let skip =
                     (rows.start as isize - span.0) as usize * g.dy_pitch(l.ocp) + g.dy_border().0 * l.ocp;
-                weight_grad(isa, g, rows.len(), packed, &dy_packed[skip..], l.ocp, partial);
+                weight_grad(isa, g, rows.len(), packed, &dy_packed[skip..], l.ocp, u == first, partial);
             }
             if let Some(sink) = &sink {
                 for_phases(g, isa.lanes(), l.ocp, |phases, range| {

@@ -2,7 +2,8 @@
 
 use super::geometry::Geometry;
 use super::pack::{Load, pack_input, pack_weights, padded};
-use super::tile::{Tiles, accumulate, with_rows};
+use super::tile::{Ahead, Tiles, Walk, accumulate, with_rows};
+use crate::cpu::blocks::{for_blocks, load_block, store_block};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::ops::norm;
@@ -54,10 +55,11 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scrat
                 pack_input(isa, g, r.clone(), op.load, image, packed);
                 &*packed
             };
-            let first = (n * g.oh + r.start) * g.ow * g.oc;
             // SAFETY: the pixels of this unit.
-            let y = unsafe { y.part(first..first + r.len() * g.ow * g.oc) };
-            unit(isa, g, x, w, op.bias, y, wants_sums.then_some(&mut *sums));
+            let y = unsafe { y.part(g.y_range(u)) };
+            let tiles = r.len() * g.ow * g.oc / 96;
+            let mut ahead = Ahead::new([&op.x[g.x_range(u + 1)], &[], &[]], tiles);
+            unit(isa, g, x, w, op.bias, y, wants_sums.then_some(&mut *sums), &mut ahead);
         }
     });
     if let Some(t) = op.norm {
@@ -75,21 +77,20 @@ kernel! {
     /// The pixels of one unit from its packed rows; per-channel sums of values and squares into `sums`.
     fn unit<S>(
         g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], sums: Option<&mut [f64]>,
+        ahead: &mut Ahead<'_>,
     ) {
-        let vectors = g.oc.div_ceil(S::LANES);
         let mut sums = sums;
-        let mut v = 0;
-        while v < vectors {
-            let first = v * S::LANES;
-            let block = Block { g, x, w: &w[first * g.depth()..], bias, first };
-            if vectors - v >= 2 {
-                channels::<S, 2>(&block, y, sums.as_deref_mut());
-            } else {
-                channels::<S, 1>(&block, y, sums.as_deref_mut());
-            }
-            v += 2;
-        }
+        let unit = Unit { g, x, w, bias };
+        for_blocks!(g.oc, channels::<S>(&unit, y, sums.as_deref_mut(), ahead));
     }
+}
+
+/// What the tiles of a unit read.
+struct Unit<'a> {
+    g: &'a Geometry,
+    x: &'a [f32],
+    w: &'a [f32],
+    bias: Option<&'a [f32]>,
 }
 
 /// One block of output channels of a unit.
@@ -97,30 +98,34 @@ struct Block<'a> {
     g: &'a Geometry,
     x: &'a [f32],
     w: &'a [f32],
-    bias: Option<&'a [f32]>,
-    /// The block's first channel.
+    /// The block's first channel, and how many are real.
     first: usize,
+    valid: usize,
 }
 
 #[inline(always)]
-fn channels<S: Simd, const V: usize>(b: &Block<'_>, y: &mut [f32], sums: Option<&mut [f64]>) {
-    let g = b.g;
-    let valid = (g.oc - b.first).min(V * S::LANES);
-    let mut lanes = [0f32; 32];
-    if let Some(bias) = b.bias {
-        lanes[..valid].copy_from_slice(&bias[b.first..b.first + valid]);
-    }
-    // SAFETY: `lanes` holds two vectors of any instruction set; the tiles stay inside x, w and y, whose sizes
-    // follow from g (see `scratch` and the device's checks).
+fn channels<S: Simd, const V: usize, const FULL: bool>(
+    first: usize,
+    valid: usize,
+    &Unit { g, x, w, bias }: &Unit<'_>,
+    y: &mut [f32],
+    sums: Option<&mut [f64]>,
+    ahead: &mut Ahead<'_>,
+) {
+    let b = Block { g, x, w: &w[first * g.depth()..], first, valid };
+    // SAFETY: the tiles stay inside x, w and y, whose sizes follow from g (see `scratch` and the device's checks).
     unsafe {
-        let mut start = [S::zero(); V];
-        for (v, s) in start.iter_mut().enumerate() {
-            *s = S::load(lanes.as_ptr().add(v * S::LANES));
-        }
-        let pixels = y.len() / g.oc;
-        let mut state = Moments::<S, V>::new(sums, b.first, valid, g.oc);
-        for (q, height) in Tiles::new(pixels, S::TILE) {
-            with_rows!(height, pixels_of::<S, V>(b, q, valid, &start, y, &mut state));
+        let start = match bias {
+            Some(bias) => load_block::<S, V, FULL>(bias[first..].as_ptr(), valid),
+            None => [S::zero(); V],
+        };
+        let step = g.s * g.c;
+        let wrap = g.s * g.x_pitch() - g.ow * step;
+        let mut walk = Walk { at: 0, step, wrap, columns: g.ow, column: 0 };
+        let mut state = Moments::<S, V>::new(sums, first, valid, g.oc);
+        for (q, height) in Tiles::new(y.len() / g.oc, S::TILE) {
+            ahead.step();
+            with_rows!(height, pixels_of::<S, V, FULL>(&b, q, &mut walk, &start, y, &mut state));
         }
         state.flush();
     }
@@ -169,10 +174,10 @@ impl<'a, S: Simd, const V: usize> Moments<'a, S, V> {
 }
 
 #[inline(always)]
-unsafe fn pixels_of<S: Simd, const T: usize, const V: usize>(
+unsafe fn pixels_of<S: Simd, const T: usize, const V: usize, const FULL: bool>(
     b: &Block<'_>,
     q: usize,
-    valid: usize,
+    walk: &mut Walk,
     start: &[S::V; V],
     y: &mut [f32],
     moments: &mut Moments<'_, S, V>,
@@ -182,13 +187,8 @@ unsafe fn pixels_of<S: Simd, const T: usize, const V: usize>(
     // SAFETY: pixel q + t lies in the unit, so its window lies in the packed rows; y holds g.oc floats a pixel.
     unsafe {
         let mut a = [b.x.as_ptr(); T];
-        let (mut r, mut c) = (q / g.ow, q % g.ow);
         for a in &mut a {
-            *a = a.add(r * g.s * pitch + c * g.s * g.c);
-            c += 1;
-            if c == g.ow {
-                (r, c) = (r + 1, 0);
-            }
+            *a = a.add(walk.advance());
         }
         let len = g.k * g.c;
         let mut acc = [*start; T];
@@ -199,15 +199,7 @@ unsafe fn pixels_of<S: Simd, const T: usize, const V: usize>(
         }
         let out = y.as_mut_ptr().add(q * g.oc + b.first);
         for (t, acc) in acc.iter().enumerate() {
-            for (v, &x) in acc.iter().enumerate() {
-                let p = out.add(t * g.oc + v * S::LANES);
-                let left = valid - v * S::LANES;
-                if left >= S::LANES {
-                    S::store(p, x);
-                } else {
-                    S::store_part(p, x, left);
-                }
-            }
+            store_block::<S, V, FULL>(out.add(t * g.oc), *acc, b.valid);
         }
         if moments.sums.is_some() {
             for acc in &acc {

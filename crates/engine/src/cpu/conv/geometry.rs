@@ -29,7 +29,9 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new([n, h, w, c]: [usize; 4], oc: usize, window: Window) -> Self {
-        let Window { kernel: k, stride: s, pad: p } = window;
+        let Window { kernel: k, stride, pad: p } = window;
+        // A step beyond the padded input gives the same single window as the shortest such step.
+        let s = stride.min((h.max(w) + 2 * p - k).max(1) + 1);
         // Without neighbours, pixels are rows of a matrix: regroup them into lines of a handy length.
         let ([n, h, w], k1) = if (k, s, p) == (1, 1, 0) {
             let line = line_length(n * h * w, c.max(oc));
@@ -59,6 +61,25 @@ impl Geometry {
     pub(super) fn unit(&self, u: usize) -> (usize, Range<usize>) {
         let b = u % self.bands() * self.band;
         (u / self.bands(), b..(b + self.band).min(self.oh))
+    }
+
+    /// The floats of the input that a unit is the first to read; none behind the last unit.
+    pub(super) fn x_range(&self, u: usize) -> Range<usize> {
+        let at = |u: usize| {
+            let (n, rows) = self.unit(u);
+            (n * self.h + rows.start * self.s) * self.w * self.c
+        };
+        if u < self.units() { at(u)..at(u + 1).min(self.n * self.h * self.w * self.c) } else { 0..0 }
+    }
+
+    /// The floats of the output that a unit owns; none behind the last unit.
+    pub(super) fn y_range(&self, u: usize) -> Range<usize> {
+        if u >= self.units() {
+            return 0..0;
+        }
+        let (n, rows) = self.unit(u);
+        let row = |r: usize| (n * self.oh + r) * self.ow * self.oc;
+        row(rows.start)..row(rows.end)
     }
 
     /// Floats of a packed input row.
@@ -113,7 +134,7 @@ impl Geometry {
 /// The largest divisor of `pixels` whose line of `channels` floats stays in the cache.
 fn line_length(pixels: usize, channels: usize) -> usize {
     let most = (BAND_BYTES / 2 / (4 * channels.max(1))).clamp(1, pixels.max(1));
-    (1..=most).rev().find(|d| pixels % d == 0).unwrap_or(1)
+    (1..=most).rev().find(|d| pixels.is_multiple_of(*d)).unwrap_or(1)
 }
 
 /// The taps of one residue class of input rows (or columns): window positions `phase`, `phase + s`, …

@@ -2,7 +2,8 @@
 //! gradient with the window positions that fall on it. Nothing is multiplied by zeros between strides.
 
 use super::geometry::{Geometry, Phase};
-use super::tile::{Tiles, accumulate, with_rows};
+use super::tile::{Tiles, Walk, accumulate, with_rows};
+use crate::cpu::blocks::{for_blocks, load_block, store_block};
 use crate::cpu::parallel::Shared;
 use crate::cpu::simd::{Simd, kernel};
 use crate::ops::norm;
@@ -48,6 +49,32 @@ struct Pass<'a> {
     sink: &'a Sink<'a>,
 }
 
+impl Pass<'_> {
+    /// Where the phase's pixels find their gradients in `dy`, and where they lie in the operand's tensor.
+    fn walks(&self) -> (Walk, Walk) {
+        let g = self.g;
+        let (i, j) = self.first;
+        let behind = |at: usize, last: usize| ((at + g.p) as isize - last as isize).div_euclid(g.s as isize);
+        let r = behind(i, self.phases.0.last_tap(g)) - self.dy_first;
+        let c = behind(j, self.phases.1.last_tap(g)) + g.dy_border().0 as isize;
+        let pitch = g.dy_pitch(self.ocp);
+        let dy = Walk {
+            at: (r * pitch as isize + c * self.ocp as isize) as usize,
+            step: self.ocp,
+            wrap: pitch.wrapping_sub(self.columns * self.ocp),
+            columns: self.columns,
+            column: 0,
+        };
+        let dx = Walk {
+            at: self.image + (i * g.w + j) * g.c,
+            step: g.s * g.c,
+            wrap: (g.s * g.w * g.c).wrapping_sub(self.columns * g.s * g.c),
+            ..dy
+        };
+        (dy, dx)
+    }
+}
+
 kernel! {
     /// Input rows `rows` of image `n`, one pair of phases. `dy`: packed gradient rows from row `dy_first` on;
     /// `w`: their packed weights; `sums`: `[2][c]` sums of gradients, and of gradients times centred values.
@@ -58,20 +85,14 @@ kernel! {
         let (row, lines) = phases.0.within(&rows, g);
         let (column, columns) = phases.1.within(&(0..g.w), g);
         let first = (row, column);
-        let pass = Pass { g, phases, first, columns, image: n * g.h * g.w * g.c, dy, dy_first, ocp, sink };
-        let depth = phases.0.taps * phases.1.taps * ocp;
-        let vectors = g.c.div_ceil(S::LANES);
-        let mut v = 0;
-        while v < vectors {
-            let channel = v * S::LANES;
-            let w = &w[channel * depth..];
-            if vectors - v >= 2 {
-                channels::<S, 2>(&pass, lines * columns, channel, w, sums);
-            } else {
-                channels::<S, 1>(&pass, lines * columns, channel, w, sums);
-            }
-            v += 2;
+        // Without a window position there is nothing to add.
+        let taps = phases.0.taps * phases.1.taps;
+        if taps == 0 && sink.accumulate && !sink.relu && !sink.sums {
+            return;
         }
+        let pass = Pass { g, phases, first, columns, image: n * g.h * g.w * g.c, dy, dy_first, ocp, sink };
+        let depth = taps * ocp;
+        for_blocks!(g.c, channels::<S>(&pass, lines * columns, &w[..depth * g.c.next_multiple_of(S::LANES)], sums));
     }
 }
 
@@ -79,6 +100,8 @@ kernel! {
 struct Channels<S: Simd, const V: usize> {
     first: usize,
     valid: usize,
+    dy_walk: Walk,
+    dx_walk: Walk,
     scale: [S::V; V],
     shift: [S::V; V],
     mean: [S::V; V],
@@ -90,66 +113,44 @@ struct Channels<S: Simd, const V: usize> {
 const FLUSH_TILES: usize = 16;
 
 #[inline(always)]
-fn channels<S: Simd, const V: usize>(
+fn channels<S: Simd, const V: usize, const FULL: bool>(
+    first: usize,
+    valid: usize,
     pass: &Pass<'_>,
     pixels: usize,
-    first: usize,
     w: &[f32],
     sums: &mut [f64],
 ) {
-    let g = pass.g;
-    let valid = (g.c - first).min(V * S::LANES);
+    let (g, sink) = (pass.g, pass.sink);
+    let w = &w[first * pass.phases.0.taps * pass.phases.1.taps * pass.ocp..];
     // SAFETY: rows hold g.c values; parts are cut at `valid`; tiles stay inside the unit.
     unsafe {
-        let row = |i: Option<usize>| match (pass.sink.norm, i) {
-            (Some(t), Some(i)) => load_part::<S, V>(t.as_ptr().add(i * g.c + first), valid),
+        let row = |i: Option<usize>| match (sink.norm, i) {
+            (Some(t), Some(i)) => load_block::<S, V, FULL>(t[i * g.c + first..].as_ptr(), valid),
             _ => [S::splat(if i.is_some() { 1.0 } else { 0.0 }); V],
         };
         let zero = [S::zero(); V];
+        let (dy_walk, dx_walk) = pass.walks();
         let mut ch = Channels::<S, V> {
             first,
             valid,
+            dy_walk,
+            dx_walk,
             // Without a normalisation the rectifier looks at the value itself.
             scale: row(Some(norm::SCALE)),
-            shift: row(pass.sink.norm.map(|_| norm::SHIFT)),
-            mean: row(pass.sink.norm.map(|_| norm::MEAN)),
+            shift: row(sink.norm.map(|_| norm::SHIFT)),
+            mean: row(sink.norm.map(|_| norm::MEAN)),
             sum: zero,
             product: zero,
         };
-        for (i, (q, height)) in Tiles::new(pixels, S::TILE).enumerate() {
-            with_rows!(height, tile::<S, V>(pass, q, w, &mut ch));
-            if pass.sink.sums && i % FLUSH_TILES == FLUSH_TILES - 1 {
+        for (i, (_, height)) in Tiles::new(pixels, S::TILE).enumerate() {
+            with_rows!(height, tile::<S, V, FULL>(pass, w, &mut ch));
+            if sink.sums && i % FLUSH_TILES == FLUSH_TILES - 1 {
                 flush(&mut ch, g.c, sums);
             }
         }
-        if pass.sink.sums {
+        if sink.sums {
             flush(&mut ch, g.c, sums);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn load_part<S: Simd, const V: usize>(p: *const f32, valid: usize) -> [S::V; V] {
-    // SAFETY: the caller's `valid` floats are there.
-    unsafe {
-        let mut out = [S::zero(); V];
-        for (v, out) in out.iter_mut().enumerate() {
-            let left = valid - v * S::LANES;
-            let p = p.add(v * S::LANES);
-            *out = if left >= S::LANES { S::load(p) } else { S::load_part(p, left) };
-        }
-        out
-    }
-}
-
-#[inline(always)]
-unsafe fn store_part<S: Simd, const V: usize>(p: *mut f32, x: [S::V; V], valid: usize) {
-    // SAFETY: the caller's `valid` floats are there.
-    unsafe {
-        for (v, x) in x.into_iter().enumerate() {
-            let left = valid - v * S::LANES;
-            let p = p.add(v * S::LANES);
-            if left >= S::LANES { S::store(p, x) } else { S::store_part(p, x, left) }
         }
     }
 }
@@ -172,51 +173,40 @@ unsafe fn flush<S: Simd, const V: usize>(ch: &mut Channels<S, V>, c: usize, sums
     }
 }
 
-/// T pixels of the phase from `q` on.
+/// The next T pixels of the phase.
 #[inline(always)]
-unsafe fn tile<S: Simd, const T: usize, const V: usize>(
+unsafe fn tile<S: Simd, const T: usize, const V: usize, const FULL: bool>(
     pass: &Pass<'_>,
-    q: usize,
     w: &[f32],
     ch: &mut Channels<S, V>,
 ) {
     let Pass { g, phases: (rows, columns), ocp, sink, .. } = *pass;
     let pitch = g.dy_pitch(ocp);
-    let left = g.dy_border().0;
     // SAFETY: rows and columns of the packed gradient cover every window position of the unit's pixels
     // (`Geometry::dy_rows`, `dy_border`); pixels lie in the image, and units write disjoint pixels.
     unsafe {
+        // Not dereferenced when the phase has no window position.
         let mut a = [pass.dy.as_ptr(); T];
-        let mut at = [0usize; T];
-        for t in 0..T {
-            let (i, j) =
-                ((q + t) / pass.columns * g.s + pass.first.0, (q + t) % pass.columns * g.s + pass.first.1);
-            at[t] = pass.image + (i * g.w + j) * g.c + ch.first;
-            let r = (i + g.p) as isize - rows.last_tap(g) as isize;
-            let c = (j + g.p) as isize - columns.last_tap(g) as isize;
-            let r = r.div_euclid(g.s as isize) - pass.dy_first;
-            let c = c.div_euclid(g.s as isize) + left as isize;
-            if rows.taps * columns.taps > 0 {
-                a[t] = a[t].add(r as usize * pitch + c as usize * ocp);
-            }
+        for a in &mut a {
+            *a = a.wrapping_add(ch.dy_walk.advance());
         }
         let mut acc = [[S::zero(); V]; T];
         let len = columns.taps * ocp;
         for r in 0..rows.taps {
             let w = w.as_ptr().add(r * len * V * S::LANES);
-            acc = accumulate::<S, T, V>(acc, a.map(|a| a.add(r * pitch)), 1, w, V * S::LANES, len);
+            acc = accumulate::<S, T, V>(acc, a.map(|a| a.wrapping_add(r * pitch)), 1, w, V * S::LANES, len);
         }
-        for t in 0..T {
-            let out = sink.grad.part(at[t]..at[t] + ch.valid).as_mut_ptr();
-            let mut value = acc[t];
+        for mut value in acc {
+            let at = ch.dx_walk.advance() + ch.first;
+            let out = sink.grad.part(at..at + ch.valid).as_mut_ptr();
             if sink.accumulate {
-                let old = load_part::<S, V>(out, ch.valid);
+                let old = load_block::<S, V, FULL>(out, ch.valid);
                 for v in 0..V {
                     value[v] = S::add(value[v], old[v]);
                 }
             }
             if sink.relu || sink.sums {
-                let raw = load_part::<S, V>(sink.raw.as_ptr().add(at[t]), ch.valid);
+                let raw = load_block::<S, V, FULL>(sink.raw.as_ptr().add(at), ch.valid);
                 for v in 0..V {
                     if sink.relu {
                         let z = S::fma(raw[v], ch.scale[v], ch.shift[v]);
@@ -226,7 +216,7 @@ unsafe fn tile<S: Simd, const T: usize, const V: usize>(
                     ch.product[v] = S::fma(value[v], S::sub(raw[v], ch.mean[v]), ch.product[v]);
                 }
             }
-            store_part::<S, V>(out, value, ch.valid);
+            store_block::<S, V, FULL>(out, value, ch.valid);
         }
     }
 }

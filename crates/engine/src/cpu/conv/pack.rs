@@ -1,7 +1,8 @@
 //! Copies that put operands into the order in which tiles read them, transformed on the way.
 
 use super::geometry::{Geometry, Phase};
-use crate::cpu::simd::kernel;
+use crate::cpu::blocks::{for_blocks, load_block, store_block};
+use crate::cpu::simd::{Simd, kernel};
 use crate::ops::norm;
 use std::ops::Range;
 
@@ -25,23 +26,47 @@ impl<'a> Load<'a> {
 
     /// Transforms whole pixels of `c` channels from `x` to `out`.
     #[inline(always)]
-    pub(crate) fn apply(&self, x: &[f32], out: &mut [f32]) {
+    pub(crate) fn apply<S: Simd>(&self, x: &[f32], out: &mut [f32]) {
         match (self.affine, self.relu) {
             (None, false) => out.copy_from_slice(x),
             (None, true) => {
                 for (o, x) in out.iter_mut().zip(x) {
-                    *o = if *x > 0.0 { *x } else { 0.0 };
+                    *o = if *x <= 0.0 { 0.0 } else { *x };
                 }
             }
-            (Some((scale, shift)), relu) => {
-                let c = scale.len();
-                for (o, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                    for (((o, x), a), b) in o.iter_mut().zip(x).zip(scale).zip(shift) {
-                        let v = x * a + b;
-                        *o = if relu && v <= 0.0 { 0.0 } else { v };
-                    }
-                }
+            (Some(rows), true) => for_blocks!(
+                rows.0.len(),
+                affine::<S>(rows, x, out, |v| {
+                    // SAFETY: kernels run where S exists.
+                    unsafe { S::rectify(v) }
+                })
+            ),
+            (Some(rows), false) => for_blocks!(rows.0.len(), affine::<S>(rows, x, out, |v| v)),
+        }
+    }
+}
+
+/// One block of channels of [`Load::apply`].
+#[inline(always)]
+fn affine<S: Simd, const V: usize, const FULL: bool>(
+    first: usize,
+    valid: usize,
+    (scale, shift): (&[f32], &[f32]),
+    x: &[f32],
+    out: &mut [f32],
+    end: impl Fn(S::V) -> S::V,
+) {
+    let c = scale.len();
+    // SAFETY: pixels are whole, and `first + valid` is at most the channels of one.
+    unsafe {
+        let a = load_block::<S, V, FULL>(scale[first..].as_ptr(), valid);
+        let b = load_block::<S, V, FULL>(shift[first..].as_ptr(), valid);
+        for (o, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+            let mut y = load_block::<S, V, FULL>(x.as_ptr().add(first), valid);
+            for v in 0..V {
+                y[v] = end(S::fma(y[v], a[v], b[v]));
             }
+            store_block::<S, V, FULL>(o.as_mut_ptr().add(first), y, valid);
         }
     }
 }
@@ -49,7 +74,6 @@ impl<'a> Load<'a> {
 kernel! {
     /// The input rows that the output `rows` read, with their border of zeros.
     fn pack_input<S>(g: &Geometry, rows: Range<usize>, load: Load<'_>, image: &[f32], out: &mut [f32]) {
-        let _ = S::LANES;
         let pitch = g.x_pitch();
         let border = g.p * g.c;
         let first = (rows.start * g.s) as isize - g.p as isize;
@@ -63,7 +87,7 @@ kernel! {
             out[..border].fill(0.0);
             out[pitch - border..].fill(0.0);
             let row = g.w * g.c;
-            load.apply(&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
+            load.apply::<S>(&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
         }
     }
 }
@@ -83,7 +107,6 @@ kernel! {
         g: &Geometry, span: (isize, usize), own: Range<usize>, load: GradLoad<'_>, ocp: usize,
         out: &mut [f32], sums: Option<&mut [f64]>,
     ) {
-        let _ = S::LANES;
         let pitch = g.dy_pitch(ocp);
         let (left, _) = g.dy_border();
         let (first, count) = span;
@@ -111,17 +134,10 @@ kernel! {
                 }
                 Some((raw, k)) => {
                     let raw = &raw[r * row..(r + 1) * row];
-                    let (a, k) = k.split_at(g.oc);
-                    let (b, c) = k.split_at(g.oc);
-                    for ((o, x), y) in
-                        inner.chunks_exact_mut(ocp).zip(grad.chunks_exact(g.oc)).zip(raw.chunks_exact(g.oc))
-                    {
-                        let (o, zeros) = o.split_at_mut(g.oc);
-                        zeros.fill(0.0);
-                        for (((((o, x), y), a), b), c) in o.iter_mut().zip(x).zip(y).zip(a).zip(b).zip(c) {
-                            *o = x * a + (y * b + c);
-                        }
+                    if g.oc != ocp {
+                        inner.fill(0.0);
                     }
+                    for_blocks!(g.oc, gradient::<S>((g.oc, ocp), k, grad, raw, inner));
                 }
             }
             if let Some(sums) = sums.as_deref_mut()
@@ -133,6 +149,33 @@ kernel! {
                     }
                 }
             }
+        }
+    }
+}
+
+/// One block of channels of `grad · a + raw · b + c`, from pixels of `oc` channels to pixels of `ocp`.
+#[inline(always)]
+fn gradient<S: Simd, const V: usize, const FULL: bool>(
+    first: usize,
+    valid: usize,
+    (oc, ocp): (usize, usize),
+    coefficients: &[f32],
+    grad: &[f32],
+    raw: &[f32],
+    out: &mut [f32],
+) {
+    let row = |i: usize| coefficients[i * oc + first..].as_ptr();
+    // SAFETY: pixels are whole, and `first + valid` is at most the channels of one.
+    unsafe {
+        let [a, b, c] = [0, 1, 2].map(|i| load_block::<S, V, FULL>(row(i), valid));
+        let pixels = grad.chunks_exact(oc).zip(raw.chunks_exact(oc));
+        for (o, (x, y)) in out.chunks_exact_mut(ocp).zip(pixels) {
+            let x = load_block::<S, V, FULL>(x.as_ptr().add(first), valid);
+            let mut y = load_block::<S, V, FULL>(y.as_ptr().add(first), valid);
+            for v in 0..V {
+                y[v] = S::fma(x[v], a[v], S::fma(y[v], b[v], c[v]));
+            }
+            store_block::<S, V, FULL>(o.as_mut_ptr().add(first), y, valid);
         }
     }
 }
@@ -151,7 +194,7 @@ fn block_of(o: usize, channels: usize, lanes: usize) -> (usize, usize) {
 /// `[out, in, k, k]` into blocks of output channels: `[block][k][k][in][channels of the block]`.
 pub(super) fn pack_weights(g: &Geometry, w: &[f32], lanes: usize, out: &mut [f32]) {
     let taps = g.k * g.k;
-    if g.oc % lanes != 0 {
+    if !g.oc.is_multiple_of(lanes) {
         out.fill(0.0);
     }
     for (o, w) in w.chunks_exact(g.c * taps).enumerate() {

@@ -1,6 +1,10 @@
 //! The register tile that every convolution pass is made of.
 
+use crate::cpu::blocks::prefetch;
 use crate::cpu::simd::Simd;
+
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 /// `acc[t][v] += a[t][k · a_step] · b[k · b_step + v]` for k in 0..len.
 ///
@@ -11,45 +15,101 @@ pub(super) unsafe fn accumulate<S: Simd, const T: usize, const V: usize>(
     mut acc: [[S::V; V]; T],
     a: [*const f32; T],
     a_step: usize,
-    b: *const f32,
+    mut b: *const f32,
     b_step: usize,
     len: usize,
 ) -> [[S::V; V]; T] {
-    for k in 0..len {
+    let mut at = 0;
+    for _ in 0..len {
         // SAFETY: within the caller's promise.
         unsafe {
-            let row = b.add(k * b_step);
             let mut bv = [S::zero(); V];
             for (v, bv) in bv.iter_mut().enumerate() {
-                *bv = S::load(row.add(v * S::LANES));
+                *bv = S::load(b.add(v * S::LANES));
             }
             for t in 0..T {
-                let x = S::splat(*a[t].add(k * a_step));
+                let x = S::splat(*a[t].add(at));
                 for v in 0..V {
                     acc[t][v] = S::fma(x, bv[v], acc[t][v]);
                 }
             }
         }
+        at += a_step;
+        b = b.wrapping_add(b_step);
     }
     acc
 }
 
 /// Calls `$f::<S, T, V>($args)` with the constant T equal to `$t`, 1 to 8.
 macro_rules! with_rows {
-    ($t:expr, $f:ident::<$S:ident $(, $V:ident)?>($($arg:expr),* $(,)?)) => {
+    ($t:expr, $f:ident::<$S:ident $(, $V:ident)*>($($arg:expr),* $(,)?)) => {
         match $t {
-            1 => $f::<$S, 1 $(, $V)?>($($arg),*),
-            2 => $f::<$S, 2 $(, $V)?>($($arg),*),
-            3 => $f::<$S, 3 $(, $V)?>($($arg),*),
-            4 => $f::<$S, 4 $(, $V)?>($($arg),*),
-            5 => $f::<$S, 5 $(, $V)?>($($arg),*),
-            6 => $f::<$S, 6 $(, $V)?>($($arg),*),
-            7 => $f::<$S, 7 $(, $V)?>($($arg),*),
-            _ => $f::<$S, 8 $(, $V)?>($($arg),*),
+            1 => $f::<$S, 1 $(, $V)*>($($arg),*),
+            2 => $f::<$S, 2 $(, $V)*>($($arg),*),
+            3 => $f::<$S, 3 $(, $V)*>($($arg),*),
+            4 => $f::<$S, 4 $(, $V)*>($($arg),*),
+            5 => $f::<$S, 5 $(, $V)*>($($arg),*),
+            6 => $f::<$S, 6 $(, $V)*>($($arg),*),
+            7 => $f::<$S, 7 $(, $V)*>($($arg),*),
+            _ => $f::<$S, 8 $(, $V)*>($($arg),*),
         }
     };
 }
 pub(super) use with_rows;
+
+/// Offsets of consecutive pixels: `step` from one to the next, `wrap` more at the end of a line (modulo 2^64: it may
+/// be negative).
+#[derive(Clone, Copy)]
+pub(super) struct Walk {
+    pub at: usize,
+    pub step: usize,
+    pub wrap: usize,
+    pub columns: usize,
+    /// Column of the next pixel.
+    pub column: usize,
+}
+
+impl Walk {
+    /// The next pixel's offset.
+    #[inline(always)]
+    pub(super) fn advance(&mut self) -> usize {
+        let at = self.at;
+        self.at = self.at.wrapping_add(self.step);
+        self.column += 1;
+        if self.column == self.columns {
+            self.column = 0;
+            self.at = self.at.wrapping_add(self.wrap);
+        }
+        at
+    }
+}
+
+/// Operands of the next unit, asked for a little with every tile: memory works while the tiles compute.
+pub(super) struct Ahead<'a> {
+    slices: [&'a [f32]; 3],
+    /// Cache lines a tile.
+    lines: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// To be spread over about `tiles` tiles.
+    pub(super) fn new(slices: [&'a [f32]; 3], tiles: usize) -> Self {
+        let lines = slices.iter().map(|s| s.len().div_ceil(LINE)).sum::<usize>();
+        Ahead { slices, lines: lines.div_ceil(tiles.max(1)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn step(&mut self) {
+        for _ in 0..self.lines {
+            let [now, ..] = &mut self.slices;
+            prefetch(now.as_ptr());
+            *now = now.get(LINE..).unwrap_or_default();
+            if now.is_empty() {
+                self.slices.rotate_left(1);
+            }
+        }
+    }
+}
 
 /// Cuts `total` rows into tiles of nearly equal height, none higher than `most`: a low tile at the end would
 /// wait for the latency of its own multiply-adds.

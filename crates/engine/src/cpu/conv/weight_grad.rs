@@ -6,36 +6,64 @@ use crate::cpu::parallel::{self, PIECES, Shared};
 use crate::cpu::simd::{Isa, Simd, kernel};
 
 /// Operands of a block of pixels should stay in the first-level cache.
-const BLOCK_BYTES: usize = 16 << 10;
+const BLOCK_BYTES: usize = 20 << 10;
 
 kernel! {
-    /// `partial[kh][kw · in][ocp] +=` sum over the pixels of `rows` output rows of window element times gradient.
-    /// `x`: packed input rows; `dy`: packed gradient from the first own pixel on.
-    fn weight_grad<S>(g: &Geometry, rows: usize, x: &[f32], dy: &[f32], ocp: usize, partial: &mut [f32]) {
-        let pixel = 4 * (g.s * g.c + ocp);
-        let columns = (BLOCK_BYTES / pixel).clamp(8.min(g.ow), g.ow);
-        let columns = g.ow.div_ceil(g.ow.div_ceil(columns));
-        let lines = (BLOCK_BYTES / (pixel * columns)).clamp(1, rows);
-        let (x_pitch, dy_pitch) = (g.x_pitch(), g.dy_pitch(ocp));
-        for r in (0..rows).step_by(lines) {
-            for c in (0..g.ow).step_by(columns) {
-                let block = Pixels {
-                    x: &x[r * g.s * x_pitch + c * g.s * g.c..],
-                    x_pitch,
-                    x_step: g.s * g.c,
-                    dy: &dy[r * dy_pitch + c * ocp..],
-                    dy_pitch,
-                    ocp,
-                    rows: lines.min(rows - r),
-                    columns: columns.min(g.ow - c),
-                    row_step: g.s * x_pitch,
-                };
-                let window = g.k * g.c;
-                for kh in 0..g.k {
-                    for (m, height) in Tiles::new(window, S::TILE) {
-                        let row = &mut partial[(kh * window + m) * ocp..(kh * window + m + height) * ocp];
-                        with_rows!(height, elements::<S>(&block, kh, m, row));
-                    }
+    /// `partial[block of output channels][kh][kw · in][channels of the block] +=` (`=` if `fresh`) sum over the
+    /// pixels of `rows` output rows of window element times gradient. `x`: packed input rows; `dy`: packed
+    /// gradient from the first own pixel on.
+    fn weight_grad<S>(
+        g: &Geometry, rows: usize, x: &[f32], dy: &[f32], ocp: usize, fresh: bool, partial: &mut [f32],
+    ) {
+        let mut first = 0;
+        while first < ocp {
+            let width = (ocp - first).min(2 * S::LANES);
+            let partial = &mut partial[first * g.depth()..(first + width) * g.depth()];
+            if width == 2 * S::LANES {
+                channels::<S, 2>(g, rows, x, &dy[first..], ocp, fresh, partial);
+            } else {
+                channels::<S, 1>(g, rows, x, &dy[first..], ocp, fresh, partial);
+            }
+            first += width;
+        }
+    }
+}
+
+/// One block of output channels.
+#[inline(always)]
+fn channels<S: Simd, const V: usize>(
+    g: &Geometry,
+    rows: usize,
+    x: &[f32],
+    dy: &[f32],
+    ocp: usize,
+    fresh: bool,
+    partial: &mut [f32],
+) {
+    let pixel = 4 * (g.s * g.c + V * S::LANES);
+    let columns = (BLOCK_BYTES / pixel).clamp(8.min(g.ow), g.ow);
+    let columns = g.ow.div_ceil(g.ow.div_ceil(columns));
+    let lines = (BLOCK_BYTES / (pixel * columns)).clamp(1, rows);
+    let (x_pitch, dy_pitch) = (g.x_pitch(), g.dy_pitch(ocp));
+    let (window, width) = (g.k * g.c, V * S::LANES);
+    for r in (0..rows).step_by(lines) {
+        for c in (0..g.ow).step_by(columns) {
+            let block = Pixels {
+                x: &x[r * g.s * x_pitch + c * g.s * g.c..],
+                x_step: g.s * g.c,
+                row_step: g.s * x_pitch,
+                dy: &dy[r * dy_pitch + c * ocp..],
+                dy_pitch,
+                ocp,
+                rows: lines.min(rows - r),
+                columns: columns.min(g.ow - c),
+                fresh: fresh && (r, c) == (0, 0),
+            };
+            for kh in 0..g.k {
+                for (m, height) in Tiles::new(window, S::TILE) {
+                    let out = &mut partial[(kh * window + m) * width..][..height * width];
+                    // SAFETY: the block's rows and columns lie inside its slices, whose sizes follow from g.
+                    unsafe { with_rows!(height, elements::<S, V>(&block, kh * x_pitch + m, out)) };
                 }
             }
         }
@@ -45,69 +73,44 @@ kernel! {
 /// A block of pixels that stays in the first-level cache.
 struct Pixels<'a> {
     x: &'a [f32],
-    x_pitch: usize,
-    /// Floats from one pixel's window to the next.
+    /// Floats from one pixel's window to the next, and from one output row's windows to the next.
     x_step: usize,
+    row_step: usize,
     dy: &'a [f32],
     dy_pitch: usize,
     ocp: usize,
     rows: usize,
     columns: usize,
-    /// Floats from one output row's windows to the next.
-    row_step: usize,
+    /// Whether the sums start here.
+    fresh: bool,
 }
 
-/// T window elements from `m` on, all output channels.
-#[inline(always)]
-fn elements<S: Simd, const T: usize>(b: &Pixels<'_>, kh: usize, m: usize, out: &mut [f32]) {
-    let vectors = b.ocp / S::LANES;
-    let mut v = 0;
-    while v < vectors {
-        // SAFETY: as in `block`.
-        unsafe {
-            if vectors - v >= 2 {
-                block::<S, T, 2>(b, kh, m, v * S::LANES, out);
-            } else {
-                block::<S, T, 1>(b, kh, m, v * S::LANES, out);
-            }
-        }
-        v += 2;
-    }
-}
-
+/// T window elements, the first `element` floats behind a pixel's window.
+///
 /// # Safety
-/// The block's rows and columns lie inside its slices (sizes follow from the geometry), `channel` and V
-/// vectors inside `ocp`, and `out` holds T rows of `ocp`.
+/// The block's rows and columns must lie inside its slices, and `out` must hold T rows of V vectors.
 #[inline(always)]
-unsafe fn block<S: Simd, const T: usize, const V: usize>(
-    b: &Pixels<'_>,
-    kh: usize,
-    m: usize,
-    channel: usize,
-    out: &mut [f32],
-) {
+unsafe fn elements<S: Simd, const T: usize, const V: usize>(b: &Pixels<'_>, element: usize, out: &mut [f32]) {
     // SAFETY: see above.
     unsafe {
-        let out = out.as_mut_ptr().add(channel);
+        let out = out.as_mut_ptr();
         let mut acc = [[S::zero(); V]; T];
-        for (t, acc) in acc.iter_mut().enumerate() {
-            for (v, acc) in acc.iter_mut().enumerate() {
-                *acc = S::load(out.add(t * b.ocp + v * S::LANES));
+        if !b.fresh {
+            for (i, acc) in acc.as_flattened_mut().iter_mut().enumerate() {
+                *acc = S::load(out.add(i * S::LANES));
             }
         }
         for r in 0..b.rows {
-            let x = b.x.as_ptr().add(r * b.row_step + kh * b.x_pitch + m);
+            let x = b.x.as_ptr().add(r * b.row_step + element);
             let mut a = [x; T];
             for (t, a) in a.iter_mut().enumerate() {
                 *a = x.add(t);
             }
-            let dy = b.dy.as_ptr().add(r * b.dy_pitch + channel);
+            let dy = b.dy.as_ptr().add(r * b.dy_pitch);
             acc = accumulate::<S, T, V>(acc, a, b.x_step, dy, b.ocp, b.columns);
         }
-        for (t, acc) in acc.iter().enumerate() {
-            for (v, acc) in acc.iter().enumerate() {
-                S::store(out.add(t * b.ocp + v * S::LANES), *acc);
-            }
+        for (i, acc) in acc.as_flattened().iter().enumerate() {
+            S::store(out.add(i * S::LANES), *acc);
         }
     }
 }
@@ -121,23 +124,29 @@ pub(super) fn reduce(
     partials: &mut [f32],
     dw: &mut [f32],
 ) {
-    let len = g.depth() * ocp;
-    let parts = parallel::pieces(g.depth(), PIECES);
+    let (taps, depth, block) = (g.k * g.k, g.depth(), 2 * isa.lanes());
+    let len = depth * ocp;
+    // Rows of one block's channels, block after block.
+    let rows = ocp.div_ceil(block) * depth;
+    let width = |row: usize| (ocp - row / depth * block).min(block);
+    let start =
+        |row: usize| if row < rows { row / depth * block * depth + row % depth * width(row) } else { len };
+    let parts = parallel::pieces(rows, PIECES);
     let (shared, dw) = (Shared::new(partials), Shared::new(dw));
-    let taps = g.k * g.k;
     parallel::for_each(parts, |i| {
-        let elements = parallel::piece(g.depth(), parts, i);
-        let range = elements.start * ocp..elements.end * ocp;
-        // SAFETY: each part touches its own elements of every piece.
+        let rows = parallel::piece(rows, parts, i);
+        let range = start(rows.start)..start(rows.end);
+        // SAFETY: each part touches its own rows of every piece.
         let total = unsafe { shared.part(range.clone()) };
         for p in 1..pieces {
             // SAFETY: as above.
             add(isa, total, unsafe { shared.part(p * len + range.start..p * len + range.end) });
         }
-        for (e, row) in elements.zip(total.chunks_exact(ocp)) {
-            let (tap, c) = (e / g.c, e % g.c);
-            for (o, x) in row[..g.oc].iter().enumerate() {
-                let at = (o * g.c + c) * taps + tap;
+        for row in rows {
+            let (first, e) = (row / depth * block, row % depth);
+            let values = &total[start(row) - range.start..][..width(row).min(g.oc - first)];
+            for (o, x) in values.iter().enumerate() {
+                let at = ((first + o) * g.c + e % g.c) * taps + e / g.c;
                 // SAFETY: one element, written by this part alone.
                 unsafe { dw.part(at..at + 1) }.fill(*x);
             }

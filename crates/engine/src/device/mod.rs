@@ -1,0 +1,162 @@
+//! A device: memory and operations, with every argument checked before a kernel sees it.
+
+mod checks;
+mod convolution;
+mod joining;
+mod losses;
+mod normalisation;
+mod resampling;
+mod updates;
+mod values;
+
+use crate::backend::{Backend, Work};
+use crate::memory::{Block, Pool, Purpose, Usage};
+use crate::{DType, Error, Result, Shape, Tensor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A handle to a device; clones share its memory and threads.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    pool: Arc<Pool>,
+    backend: Box<dyn Backend>,
+    flops: AtomicU64,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device").field("name", &self.0.name).finish()
+    }
+}
+
+impl Device {
+    /// The processor, with `threads` threads (all cores when `None`).
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the threads cannot be started.
+    pub fn cpu(threads: Option<usize>) -> Result<Self> {
+        let backend = crate::cpu::Cpu::new(threads)?;
+        Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
+    }
+
+    /// The processor with a given instruction set, for tests and comparisons.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when this machine does not have it.
+    pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
+        let backend = crate::cpu::Cpu::with_isa(threads, isa)?;
+        Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
+    }
+
+    /// A device that computes nothing and counts every byte and operation as `cpu` would use them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as [`Device::cpu`].
+    pub fn dry(threads: Option<usize>) -> Result<Self> {
+        let backend = crate::dry::Dry::new(threads)?;
+        Ok(Self::with_backend("dry", Pool::virtual_memory("dry"), Box::new(backend)))
+    }
+
+    fn with_backend(name: &str, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
+        Device(Arc::new(Inner { name: name.into(), pool, backend, flops: AtomicU64::new(0) }))
+    }
+
+    /// `cpu` or `dry`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Threads that operations use.
+    pub fn threads(&self) -> usize {
+        self.0.backend.threads()
+    }
+
+    /// Whether tensors hold values (not on `dry`).
+    pub fn computes(&self) -> bool {
+        self.0.backend.computes()
+    }
+
+    /// Bytes in use, now and at the most.
+    pub fn usage(&self) -> Usage {
+        self.0.pool.usage()
+    }
+
+    /// The device's memory.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.0.pool
+    }
+
+    /// Floating-point operations of convolutions and linear layers so far (a multiply-add is two).
+    pub fn flops(&self) -> u64 {
+        self.0.flops.load(Ordering::Relaxed)
+    }
+
+    /// Runs `f` where the device's threads are: operations inside start without a hand-over each.
+    pub fn scope<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Option<R> {
+        let (mut f, mut result) = (Some(f), None);
+        self.0.backend.scope(&mut || {
+            if let Some(f) = f.take() {
+                result = Some(f());
+            }
+        });
+        result
+    }
+
+    /// A new tensor; its values are whatever lay there before.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn alloc(&self, shape: impl Into<Shape>, dtype: DType, purpose: Purpose) -> Result<Tensor> {
+        let shape = shape.into();
+        let bytes = shape
+            .dims()
+            .iter()
+            .try_fold(dtype.bytes(), |n, &d| n.checked_mul(d))
+            .filter(|&n| n < isize::MAX as usize / 2);
+        let bytes = bytes.ok_or_else(|| Error::OutOfMemory {
+            device: self.0.name.clone(),
+            requested: usize::MAX,
+            in_use: self.usage().current,
+        })?;
+        Ok(Tensor::new(shape, dtype, self.0.pool.take(bytes, purpose)?))
+    }
+
+    /// A new tensor of 32-bit floats, all `value`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
+        let mut t = self.alloc(shape, DType::F32, purpose)?;
+        self.0.backend.fill(&mut t, value);
+        Ok(t)
+    }
+
+    fn scratch(&self, work: &Work) -> Result<ScratchBlock> {
+        let bytes = self.0.backend.scratch(work);
+        let block = self.0.pool.take(bytes, Purpose::Workspace)?;
+        Ok(ScratchBlock { block, bytes })
+    }
+
+    fn count(&self, flops: usize) {
+        self.0.flops.fetch_add(flops as u64, Ordering::Relaxed);
+    }
+}
+
+/// A scratch block as bytes.
+struct ScratchBlock {
+    block: Block,
+    bytes: usize,
+}
+
+impl ScratchBlock {
+    fn bytes(&mut self) -> &mut [u8] {
+        if self.block.address().is_null() {
+            return &mut [];
+        }
+        // SAFETY: the block holds at least `bytes` initialised bytes and is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.block.address(), self.bytes) }
+    }
+}
