@@ -53,6 +53,8 @@ pub enum Progress<'a> {
     },
     /// An epoch is finished, tested and saved.
     Epoch(&'a Epoch),
+    /// A line of the metrics file was written (an epoch's: and its checkpoint saved).
+    Event(&'a Event),
 }
 
 /// How a run ended.
@@ -168,14 +170,18 @@ impl Trainer {
         while run.at.epoch < self.recipe.train.epochs {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
                 self.save(&run, false)?;
-                run.metrics.write(&Event::Interrupted { epoch: run.at.epoch })?;
+                let interrupted = Event::Interrupted { epoch: run.at.epoch };
+                run.metrics.write(&interrupted)?;
+                watch(Progress::Event(&interrupted));
                 return Ok(Outcome::Interrupted { epoch: run.at.epoch, step: run.at.tally.steps });
             }
             self.finish_epoch(&mut run, &rates, watch)?;
         }
         let summary = self.summary(&run.at);
         summary.write(folder)?;
-        run.metrics.write(&Event::End(summary.clone()))?;
+        let end = Event::End(summary.clone());
+        run.metrics.write(&end)?;
+        watch(Progress::Event(&end));
         Ok(Outcome::Finished(summary))
     }
 
@@ -197,10 +203,13 @@ impl Trainer {
             let metrics = Metrics::resume(&folder, manifest.epoch)?;
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
+            watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
             return Ok(Run { folder, metrics, at });
         }
         let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
-        metrics.write(&Event::Start(self.start()))?;
+        let start = Event::Start(self.start());
+        metrics.write(&start)?;
+        watch(Progress::Event(&start));
         Ok(Run { folder, metrics, at: Position::start() })
     }
 
@@ -317,9 +326,11 @@ impl Trainer {
         at.epoch = epoch;
         at.last_error = found.error;
         at.tally = Tally::default();
-        run.metrics.write(&Event::Epoch(line.clone()))?;
+        let event = Event::Epoch(line.clone());
+        run.metrics.write(&event)?;
         self.save(run, is_best)?;
         watch(Progress::Epoch(&line));
+        watch(Progress::Event(&event));
         Ok(())
     }
 

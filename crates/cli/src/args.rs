@@ -1,0 +1,242 @@
+//! The command line.
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use mlaan::recipe::Recipe;
+use mlaan_engine::Device;
+use std::path::PathBuf;
+
+/// The recipe that is used when none is named.
+pub const DEFAULT_RECIPE: &str = "quickstart";
+
+/// Train deep image classifiers module by module, in less memory than backpropagation needs.
+#[derive(Parser)]
+#[command(name = "mlaan", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mlaan train                             a first run on the built-in images, about two minutes
+  mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
+  mlaan eval runs/quickstart              errors of the trained network, per class
+  mlaan recipes                           the experiments that come with this program
+
+`mlaan COMMAND --help` says more.";
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a network as a recipe says
+    Train(TrainArgs),
+    /// Test a trained network
+    Eval(EvalArgs),
+    /// Show what a run would need: memory and compute, module by module
+    Plan(PlanArgs),
+    /// List the built-in recipes
+    Recipes(RecipesArgs),
+}
+
+/// Where images come from and what replaces a recipe's keys.
+#[derive(Args, Default)]
+pub struct Overrides {
+    /// Images: `builtin`, a folder of parquet files, or a folder with train/ and test/, one subfolder per class
+    #[arg(long, value_name = "builtin|PATH")]
+    pub data: Option<String>,
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Images per step
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Use only so many training images, and at most as many test images
+    #[arg(long, value_name = "IMAGES")]
+    pub limit: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Change a key of the recipe; may be given several times (`mlaan recipes --keys` lists the keys)
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
+    /// Leave out images that cannot be decoded, and count them, instead of stopping
+    #[arg(long)]
+    pub skip_broken: bool,
+}
+
+impl Overrides {
+    /// Changes `recipe`, and checks the whole.
+    ///
+    /// # Errors
+    /// Which key is unknown or has an impossible value.
+    pub fn apply(&self, recipe: &mut Recipe) -> mlaan::Result<()> {
+        let mut assignments = self.set.clone();
+        let numbers =
+            [("train.epochs", self.epochs), ("train.batch", self.batch), ("data.limit", self.limit)];
+        assignments.extend(numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}"))));
+        assignments.extend(self.seed.map(|n| format!("seed={n}")));
+        assignments.extend(self.skip_broken.then(|| "data.skip_broken=true".to_owned()));
+        recipe.set_all(assignments)?;
+        if let Some(source) = &self.data {
+            recipe.set_source(source);
+        }
+        Ok(())
+    }
+
+    /// Whether the data set is named.
+    pub fn names_data(&self) -> bool {
+        let sets = |s: &String| s.split('=').next().is_some_and(|k| k.trim() == "data.source");
+        self.data.is_some() || self.set.iter().any(sets)
+    }
+}
+
+/// `mlaan train`
+#[derive(Args)]
+#[command(after_help = TRAIN_EXAMPLES)]
+pub struct TrainArgs {
+    /// A built-in recipe (see `mlaan recipes`) or a TOML file [default: quickstart]
+    pub recipe: Option<String>,
+    /// What replaces keys of the recipe.
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Folder for metrics, recipe and checkpoints [default: runs/ and the recipe's name]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on after the last checkpoint of the folder, exactly as if the run had never stopped
+    #[arg(long)]
+    pub resume: bool,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// Threads to compute with; results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print errors only
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print every event as a line of JSON, the lines of metrics.jsonl, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  mlaan train
+  mlaan train mlaan-paper-resnet32-16 --data cifar10/ --epochs 30
+  mlaan train mine.toml --set local.cascade.span=3 --set train.lr=0.05 --out runs/span3
+  mlaan train --resume --out runs/span3
+
+Ctrl-C stops after the current step and saves; --resume goes on from there.";
+
+/// `mlaan eval`
+#[derive(Args)]
+#[command(after_help = EVAL_EXAMPLES)]
+pub struct EvalArgs {
+    /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
+    pub checkpoint: PathBuf,
+    /// Use the checkpoint with the lowest test error instead of the last one
+    #[arg(long)]
+    pub best: bool,
+    /// Images whose test split is used [default: those of the run]
+    #[arg(long, value_name = "builtin|PATH")]
+    pub data: Option<String>,
+    /// Images per step; changes speed and memory, not the result [default: the run's]
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub batch: Option<usize>,
+    /// At most so many test images [default: the run's limit on its own data, otherwise all]
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub limit: Option<usize>,
+    /// Leave out images that cannot be decoded, and count them, instead of stopping
+    #[arg(long)]
+    pub skip_broken: bool,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const EVAL_EXAMPLES: &str = "\
+Examples:
+  mlaan eval runs/quickstart
+  mlaan eval runs/quickstart --best
+  mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json";
+
+/// `mlaan plan`
+#[derive(Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub struct PlanArgs {
+    /// A built-in recipe (see `mlaan recipes`) or a TOML file
+    #[arg(default_value = DEFAULT_RECIPE)]
+    pub recipe: String,
+    /// Change a key of the recipe; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
+    /// Images per step
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
+    #[arg(long, value_name = "N")]
+    pub classes: Option<usize>,
+    /// Threads to compute with; some scratch memory is per thread [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  mlaan plan
+  mlaan plan mlaan-released-resnet110-55 --batch 256
+  mlaan plan quickstart --set local.leap=none model.backbone=resnet20 local.modules=10
+
+Nothing is computed and no images are read: a training step runs on a device that only counts.";
+
+/// `mlaan recipes`
+#[derive(Args)]
+#[command(after_help = RECIPES_EXAMPLES)]
+pub struct RecipesArgs {
+    /// Print a recipe's TOML
+    #[arg(long, value_name = "NAME")]
+    pub show: Option<String>,
+    /// List every key that a recipe may hold
+    #[arg(long, conflicts_with = "show")]
+    pub keys: bool,
+}
+
+const RECIPES_EXAMPLES: &str = "\
+Examples:
+  mlaan recipes
+  mlaan recipes --show quickstart > mine.toml";
+
+fn parse_positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("not a whole number".into()),
+    }
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    let n = parse_positive(text)?;
+    if n > 1024 { Err("at most 1024".into()) } else { Ok(n) }
+}
+
+/// The device of that name.
+///
+/// # Errors
+/// A device that this program does not have.
+pub fn device(name: &str, threads: Option<usize>) -> Result<Device> {
+    match name {
+        "cpu" => Ok(Device::cpu(threads)?),
+        "cuda" | "gpu" => {
+            bail!("--device {name}: graphics processors are not supported yet; possible is: cpu")
+        }
+        _ => bail!("--device {name}: there is no such device; possible is: cpu"),
+    }
+}

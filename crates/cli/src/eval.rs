@@ -1,0 +1,157 @@
+//! `mlaan eval`: errors of a trained network.
+
+use crate::args::EvalArgs;
+use crate::{format, output};
+use anyhow::{Result, bail};
+use mlaan::data::{LoaderPool, Splits};
+use mlaan::local::{Learner, Method, Task};
+use mlaan::nn::Extent;
+use mlaan::recipe::Recipe;
+use mlaan::train::checkpoint::{self, BEST, FOLDER, Manifest, Tensors};
+use mlaan::train::{ClassError, Evaluation, evaluate, restore, setup};
+use mlaan_engine::Device;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Classes in a table at most; of more, those with the highest error are shown.
+const ROWS: usize = 50;
+
+/// Tests a checkpoint.
+///
+/// # Errors
+/// A checkpoint that cannot be used, images that do not fit it.
+pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
+    let path = if args.best { best(&args.checkpoint)? } else { args.checkpoint.clone() };
+    let (manifest, mut tensors) = checkpoint::load(&path)?;
+    let recipe = recipe(args, &manifest, &path)?;
+    let device = Device::cpu(args.threads)?;
+    let splits = setup::open(&recipe, device.threads())?;
+    same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
+    let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
+    let found = test(&manifest, &recipe, &mut tensors, &splits, (&device, batch))?;
+    if args.json {
+        let mut value = json!(found);
+        let about = json!({
+            "checkpoint": path.display().to_string(),
+            "epoch": manifest.epoch,
+            "data": splits.name,
+            "skipped": splits.skipped,
+        });
+        if let (Some(all), Some(about)) = (value.as_object_mut(), about.as_object()) {
+            all.extend(about.clone());
+        }
+        output::json(&value)?;
+    } else {
+        output::page(&text(&found, &manifest, &splits, &path))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The manifest of the best epoch beside what was named.
+fn best(path: &Path) -> Result<PathBuf> {
+    let beside = path.with_file_name(BEST);
+    let places =
+        if path.is_file() { vec![beside] } else { vec![path.join(FOLDER).join(BEST), path.join(BEST)] };
+    match places.into_iter().find(|p| p.is_file()) {
+        Some(found) => Ok(found),
+        None => bail!("{}: there is no {BEST} here; a run writes it after its first epoch", path.display()),
+    }
+}
+
+/// The run's recipe, with the images that are asked for.
+fn recipe(args: &EvalArgs, manifest: &Manifest, path: &Path) -> Result<Recipe> {
+    let mut recipe = Recipe::parse(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
+    if let Some(source) = args.data.as_ref().filter(|s| **s != recipe.data.source) {
+        recipe.set_source(source);
+        // The run's limit was for the run's own images.
+        recipe.data.limit = None;
+    }
+    if args.limit.is_some() {
+        recipe.data.limit = args.limit;
+    }
+    recipe.data.skip_broken |= args.skip_broken;
+    recipe.data.size = manifest.size;
+    Ok(recipe)
+}
+
+fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> {
+    if theirs == ours {
+        return Ok(());
+    }
+    let only = |a: &[String], b: &[String]| {
+        let names: Vec<&str> = a.iter().filter(|c| !b.contains(c)).map(String::as_str).collect();
+        let more = names.len().saturating_sub(5);
+        let listed = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        if more > 0 { format!("{listed} and {more} more") } else { listed }
+    };
+    let (lost, new) = (only(theirs, ours), only(ours, theirs));
+    let mut parts = vec![format!("{} classes here, {} in the checkpoint", ours.len(), theirs.len())];
+    if !new.is_empty() {
+        parts.push(format!("only here: {new}"));
+    }
+    if !lost.is_empty() {
+        parts.push(format!("only in the checkpoint: {lost}"));
+    }
+    if new.is_empty() && lost.is_empty() {
+        parts.push("the same names in another order".into());
+    }
+    bail!("{source}: its classes are not those of the checkpoint ({})", parts.join("; "))
+}
+
+fn test(
+    manifest: &Manifest,
+    recipe: &Recipe,
+    tensors: &mut Tensors,
+    splits: &Splits,
+    (device, batch): (&Device, usize),
+) -> Result<Evaluation> {
+    let backbone = setup::backbone(&recipe.model)?;
+    let pixels = setup::pixel_scale(&manifest.normalise);
+    let classes = manifest.classes.len();
+    let task = Task { image: Extent::square(manifest.size, 3), classes, pixels };
+    // One module: the network alone, without what only teaches it.
+    let mut learner = Learner::new(device, &backbone, &Method::default(), task, 0)?;
+    restore(&mut learner, tensors, false)?;
+    let pool = LoaderPool::new(device.threads().div_ceil(4), LoaderPool::AHEAD)?;
+    Ok(evaluate(&mut learner, &splits.test, &pool, (batch, manifest.size))?)
+}
+
+fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -> String {
+    let at = match manifest.partial.steps {
+        0 => format!("after epoch {}", manifest.epoch),
+        n => format!("after epoch {} and {}", manifest.epoch, format::several(n, "step")),
+    };
+    let skipped = match splits.skipped {
+        0 => String::new(),
+        n => format!(", {} skipped", format::several(n, "broken image")),
+    };
+    let images = format::several(found.images, "test image");
+    let error = format::heading(&format::percent(found.error));
+    let mut lines = vec![format!("{} ({at})\n", path.display())];
+    lines.push(format!(" data         {}: {images}{skipped}", splits.name));
+    lines.push(format!(" error        {error}"));
+    if let Some(top5) = found.top5_error {
+        lines.push(format!(" top-5 error  {}", format::percent(top5)));
+    }
+    lines.push(format!("\n{}", table(&found.classes)));
+    lines.join("\n")
+}
+
+fn table(classes: &[ClassError]) -> String {
+    let mut shown: Vec<&ClassError> = classes.iter().collect();
+    if classes.len() > ROWS {
+        shown.sort_by(|a, b| b.error.unwrap_or(-1.0).total_cmp(&a.error.unwrap_or(-1.0)));
+        shown.truncate(ROWS);
+    }
+    let mut table = format::table(&["class", ">images", ">error"]);
+    for c in &shown {
+        let error = c.error.map_or_else(|| "–".into(), format::percent);
+        table.add_row([c.name.clone(), format::count(c.images), error]);
+    }
+    let text = format::text(&table);
+    match classes.len() - shown.len() {
+        0 => text,
+        n => format!("{text}\n … {n} with a lower error; --json prints all"),
+    }
+}

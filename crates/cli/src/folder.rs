@@ -1,0 +1,152 @@
+//! The folder of a run: which one, and one process at a time in it.
+
+use crate::args::{DEFAULT_RECIPE, TrainArgs};
+use anyhow::{Context, Result, bail};
+use mlaan::train::checkpoint::{self, Manifest};
+use mlaan::train::metrics::{METRICS, Summary};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Where runs lie unless told otherwise.
+const RUNS: &str = "runs";
+/// The file whose lock means that a process trains here.
+const LOCK: &str = ".lock";
+
+/// The folder that a run will use.
+pub struct Target {
+    /// The folder; when it was not named, another one may turn out to be free.
+    pub path: PathBuf,
+    /// Whether the user named it.
+    named: bool,
+    /// Where the run goes on.
+    pub checkpoint: Option<Manifest>,
+}
+
+/// A folder that this process holds.
+pub struct Held {
+    /// The folder.
+    pub path: PathBuf,
+    _lock: File,
+}
+
+impl Target {
+    /// Finds the folder, and fails early where the run could not begin.
+    ///
+    /// # Errors
+    /// A folder that another run has filled or another process holds; a damaged checkpoint.
+    pub fn choose(args: &TrainArgs) -> Result<Self> {
+        let named = args.out.is_some();
+        let path = match &args.out {
+            Some(path) => path.clone(),
+            None if args.resume => newest(args),
+            None => candidates(args).find(|p| !taken(p)).unwrap_or_else(|| Path::new(RUNS).into()),
+        };
+        if path.exists() && !path.is_dir() {
+            bail!("{}: this is a file; --out wants a folder", path.display());
+        }
+        if path.join(LOCK).exists() && (named || args.resume) {
+            lock(&path)?;
+        }
+        if !args.resume && taken(&path) {
+            let found = path.display();
+            bail!("{found}: holds a run already; pass --resume to go on with it, or another --out");
+        }
+        let checkpoint = match args.resume && has_checkpoint(&path) {
+            true => Some(checkpoint::load(&path)?.0),
+            false => None,
+        };
+        Ok(Target { path, named, checkpoint })
+    }
+
+    /// Creates the folder and keeps other processes out.
+    ///
+    /// # Errors
+    /// Another process was faster; the folder cannot be written.
+    pub fn hold(&self, args: &TrainArgs) -> Result<Held> {
+        if self.named || args.resume {
+            return Held::new(&self.path);
+        }
+        for path in candidates(args).skip_while(|p| *p != self.path) {
+            // Another process may have begun in the meantime.
+            if taken(&path) || (path.join(LOCK).exists() && lock(&path).is_err()) {
+                continue;
+            }
+            return Held::new(&path);
+        }
+        bail!("no folder is free in {RUNS}; pass --out")
+    }
+
+    /// The summary of the run, if it is finished and nothing is left to do up to `epochs`.
+    pub fn finished(&self, epochs: usize) -> Option<Summary> {
+        let done = self.checkpoint.as_ref()?.epoch;
+        let summary = Summary::read(&self.path).ok()?;
+        (done >= epochs && summary.epochs == done).then_some(summary)
+    }
+}
+
+impl Held {
+    fn new(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
+        Ok(Held { path: path.into(), _lock: lock(path)? })
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let open = OpenOptions::new().create(true).append(true).open(&path);
+    let file = open.with_context(|| format!("{}: cannot be written", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "{}: another process trains in this folder; wait for it, or pass another --out",
+                folder.display()
+            )
+        }
+        Err(TryLockError::Error(e)) => {
+            Err(e).with_context(|| format!("{}: cannot be locked", path.display()))
+        }
+    }
+}
+
+/// Whether a folder holds anything but what a run leaves that never began.
+fn taken(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.any(|e| e.is_ok_and(|e| e.file_name() != LOCK)),
+        Err(_) => path.exists(),
+    }
+}
+
+/// Whether there is something to go on with.
+fn has_checkpoint(path: &Path) -> bool {
+    path.join(checkpoint::FOLDER).join(checkpoint::LAST).is_file()
+}
+
+/// The name of the run, then the name with -2, -3, ….
+fn candidates(args: &TrainArgs) -> impl Iterator<Item = PathBuf> {
+    let recipe = Path::new(args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE));
+    let name = recipe.file_stem().map_or_else(|| DEFAULT_RECIPE.into(), |s| s.to_string_lossy().into_owned());
+    let numbered = name.clone();
+    std::iter::once(name)
+        .chain((2..10_000).map(move |i| format!("{numbered}-{i}")))
+        .map(|n| Path::new(RUNS).join(n))
+}
+
+/// The newest run of this name that is not finished, else the newest with a checkpoint, else the name.
+fn newest(args: &TrainArgs) -> PathBuf {
+    let age = |p: &PathBuf| {
+        let manifest = p.join(checkpoint::FOLDER).join(checkpoint::LAST);
+        manifest.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+    };
+    let existing: Vec<PathBuf> = candidates(args).take_while(|p| p.exists()).collect();
+    let resumable = existing.into_iter().filter(|p| has_checkpoint(p) || p.join(METRICS).is_file());
+    let rank = |p: &PathBuf| (!is_finished(p), has_checkpoint(p), age(p));
+    resumable.max_by_key(rank).or_else(|| candidates(args).next()).unwrap_or_else(|| Path::new(RUNS).into())
+}
+
+/// Whether a run's newest event is its end.
+fn is_finished(path: &Path) -> bool {
+    use mlaan::train::metrics::{Event, read};
+    read(path).is_ok_and(|events| matches!(events.last(), Some(Event::End(_))))
+}

@@ -1,0 +1,166 @@
+//! Numbers for people, and tables.
+
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
+use console::style;
+
+/// Bytes, with three digits.
+pub fn bytes(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    // 999.5 would be written with four digits.
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{n} B"),
+        _ => format!("{} {}", digits(value), units[unit]),
+    }
+}
+
+/// Three digits of a number.
+pub fn digits(value: f64) -> String {
+    match value {
+        v if !v.is_finite() => "–".into(),
+        v if v >= 99.95 => format!("{v:.0}"),
+        v if v >= 9.995 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+/// A whole number in groups of three digits.
+pub fn count(n: usize) -> String {
+    let plain = n.to_string();
+    let mut grouped = String::new();
+    for (i, c) in plain.chars().enumerate() {
+        if i > 0 && (plain.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(c);
+    }
+    grouped
+}
+
+/// A number of things, one or several.
+pub fn several(n: usize, one: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {one}{s}", count(n))
+}
+
+/// Billions of floating-point operations.
+pub fn giga(flops: u64) -> String {
+    let value = flops as f64 / 1e9;
+    if value > 0.0 && value < 0.00995 { format!("{value:.4}") } else { digits(value) }
+}
+
+/// A percentage.
+pub fn percent(value: f64) -> String {
+    if value.is_finite() { format!("{value:.2} %") } else { "–".into() }
+}
+
+/// A stretch of time.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "?".into();
+    }
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// `a / b` as a factor.
+pub fn ratio(a: u64, b: u64) -> String {
+    if b == 0 {
+        return "–".into();
+    }
+    format!("{:.2}×", a as f64 / b as f64)
+}
+
+/// A heading.
+pub fn heading(text: &str) -> String {
+    style(text).bold().to_string()
+}
+
+/// Words beside the point.
+pub fn dim(text: &str) -> String {
+    style(text).dim().to_string()
+}
+
+/// A table without borders; columns marked `>` are aligned to the right.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    let rule = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(rule).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|h| h.trim_start_matches('>')));
+    for (column, h) in table.column_iter_mut().zip(header) {
+        column.set_padding((1, 1));
+        if h.starts_with('>') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Wraps the last column, so that the table fits a terminal.
+pub fn fit(table: &mut Table, width: u16) {
+    let others = table.column_max_content_widths();
+    let Some((_, others)) = others.split_last() else { return };
+    let taken: u16 = others.iter().map(|w| w + 2).sum::<u16>() + 2;
+    let last = width.saturating_sub(taken).max(30);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(taken + last);
+    let columns = others.len();
+    if let Some(column) = table.column_mut(columns) {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(last)));
+    }
+}
+
+/// The table as text, without the blanks that lines end with.
+pub fn text(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|l| l.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// The first and last of many, and where some are left out: `first`, an index each; `None` is the gap.
+pub fn abridged(n: usize, most: usize) -> Vec<Option<usize>> {
+    if n <= most {
+        return (0..n).map(Some).collect();
+    }
+    let half = most / 2;
+    (0..half).map(Some).chain([None]).chain((n - half..n).map(Some)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(bytes(17), "17 B");
+        assert_eq!(bytes(1 << 20), "1.00 MiB");
+        assert_eq!(bytes(1_048_000), "0.98 MiB".replace("0.98", "1.00"));
+        assert_eq!(bytes(150 << 20), "150 MiB");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(999), "999");
+        assert_eq!(several(1, "image"), "1 image");
+        assert_eq!(several(2000, "image"), "2,000 images");
+        assert_eq!(duration(3.21), "3.2 s");
+        assert_eq!(duration(65.0), "1 min 05 s");
+        assert_eq!(duration(3600.0 * 26.0), "1 d 2 h");
+        assert_eq!(percent(f64::NAN), "–");
+        assert_eq!(digits(9.996), "10.0");
+    }
+
+    #[test]
+    fn long_lists_lose_their_middle() {
+        assert_eq!(abridged(3, 4), [Some(0), Some(1), Some(2)]);
+        assert_eq!(abridged(9, 4), [Some(0), Some(1), None, Some(7), Some(8)]);
+    }
+}

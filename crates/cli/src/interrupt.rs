@@ -1,0 +1,65 @@
+//! Ctrl-C: the first one asks a run to save and stop, the second one ends the program.
+
+use crate::output;
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The exit status of a program that Ctrl-C ended.
+pub const EXIT: u8 = 130;
+
+/// What the handler and the run share.
+#[derive(Default)]
+pub struct Interrupt {
+    stop: AtomicBool,
+    running: AtomicBool,
+    /// How to tell the user; nothing when the run is quiet.
+    notice: Mutex<Option<Notice>>,
+}
+
+/// Where the handler speaks.
+#[derive(Clone)]
+pub enum Notice {
+    /// On standard error.
+    Line,
+    /// Above the progress bar.
+    Above(ProgressBar),
+}
+
+impl Interrupt {
+    /// Catches Ctrl-C and the request to terminate from now on.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn install() -> Result<Arc<Self>> {
+        let shared = Arc::new(Self::default());
+        let handler = Arc::clone(&shared);
+        ctrlc::set_handler(move || handler.received()).context("cannot catch Ctrl-C")?;
+        Ok(shared)
+    }
+
+    /// From now on there is something to save.
+    pub fn begin(&self, notice: Option<Notice>) {
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
+        self.running.store(true, Ordering::SeqCst);
+    }
+
+    /// Set when the run shall stop.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    fn received(&self) {
+        let nothing_to_save = !self.running.load(Ordering::SeqCst);
+        if self.stop.swap(true, Ordering::SeqCst) || nothing_to_save {
+            std::process::exit(i32::from(EXIT));
+        }
+        let text = "stopping after this step and saving; Ctrl-C again stops at once";
+        match &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Notice::Line) => output::note(text),
+            Some(Notice::Above(bar)) => bar.suspend(|| output::note(text)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `mlaan plan`: what a run would need, beside plain backpropagation.
+
+use crate::args::{Overrides, PlanArgs};
+use crate::{format, output};
+use anyhow::Result;
+use mlaan::backbone::Backbone;
+use mlaan::local::{Method, ModuleSummary, Task};
+use mlaan::nn::Extent;
+use mlaan::plan::{ModulePlan, Plan, Sizes, plan as make};
+use mlaan::recipe::{MeanStd, Recipe};
+use mlaan::train::setup;
+use mlaan_engine::Purpose;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// A recipe's plan, and the same network's under backpropagation.
+struct Pair {
+    local: Plan,
+    plain: Plan,
+    classes: usize,
+    network: String,
+}
+
+/// Shows a plan.
+///
+/// # Errors
+/// What is wrong with the recipe.
+pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
+    let mut recipe = Recipe::load(&args.recipe)?;
+    Overrides { set: args.set.clone(), batch: args.batch, ..Overrides::default() }.apply(&mut recipe)?;
+    let pair = Pair::new(&recipe, args)?;
+    if args.json {
+        output::json(&pair.json(&args.recipe, &recipe))?;
+    } else {
+        output::page(&pair.text(&args.recipe, &recipe))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Pair {
+    fn new(recipe: &Recipe, args: &PlanArgs) -> Result<Self> {
+        let size = recipe.data.size;
+        let classes = args.classes.unwrap_or(if size <= 96 { 10 } else { 1000 });
+        let backbone = setup::backbone(&recipe.model)?;
+        let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
+        let task = Task { image: Extent::square(size, 3), classes, pixels };
+        let sizes = Sizes {
+            batch: recipe.train.batch,
+            train: None,
+            test: None,
+            data_bytes: 0,
+            threads: args.threads,
+        };
+        let local = make(&backbone, &recipe.local, task, sizes)?;
+        let plain = make(&backbone, &Method::default(), task, sizes)?;
+        Ok(Pair { local, plain, classes, network: backbone.name() })
+    }
+
+    fn text(&self, name: &str, recipe: &Recipe) -> String {
+        let side = recipe.data.size;
+        let what = format!(
+            "{}, width {}, {} in {}, images of {side}x{side}, {} classes, {}",
+            self.network,
+            recipe.model.width(),
+            format::several(self.local.parameters(), "parameter"),
+            format::several(self.local.modules.len(), "module"),
+            format::count(self.classes),
+            format::several(self.local.batch, "image") + " per step",
+        );
+        let note = "Memory is without the images themselves. GFLOP are those of convolutions and linear layers in one step.";
+        format!(
+            "{}: {what}\n\n{}\n\n{}\n\n{}\n",
+            format::heading(name),
+            self.modules(&recipe.local),
+            self.totals(),
+            format::dim(note)
+        )
+    }
+
+    fn modules(&self, method: &Method) -> String {
+        let mut table = format::table(&[
+            ">module",
+            "blocks",
+            ">output",
+            ">activations",
+            ">peak",
+            ">forward",
+            ">auxiliary",
+            ">backward",
+            "taught by",
+        ]);
+        for (i, m) in self.local.modules.iter().enumerate() {
+            table.add_row([
+                (i + 1).to_string(),
+                blocks(&m.summary),
+                m.summary.output.to_string(),
+                format::bytes(m.meter.activations as u64),
+                format::bytes(m.meter.peak as u64),
+                format::giga(m.meter.forward),
+                format::giga(m.meter.auxiliary),
+                format::giga(m.meter.backward),
+                head(method, &m.summary),
+            ]);
+        }
+        let sum = |f: fn(&ModulePlan) -> u64| format::giga(self.local.modules.iter().map(f).sum());
+        table.add_row([
+            String::new(),
+            "all".into(),
+            String::new(),
+            String::new(),
+            format::bytes(self.local.usage.peak as u64),
+            sum(|m| m.meter.forward),
+            sum(|m| m.meter.auxiliary),
+            sum(|m| m.meter.backward),
+            "GFLOP".into(),
+        ]);
+        format::text(&table)
+    }
+
+    fn totals(&self) -> String {
+        let mut table = format::table(&["", ">this recipe", ">backpropagation", ">ratio"]);
+        let (a, b) = (&self.local, &self.plain);
+        let mut bytes = |what: String, x: usize, y: usize| {
+            let (x, y) = (x as u64, y as u64);
+            table.add_row([what, format::bytes(x), format::bytes(y), format::ratio(x, y)]);
+        };
+        for (i, purpose) in Purpose::ALL.iter().enumerate() {
+            let at_peak = |p: &Plan| p.usage.peak_by_purpose.get(i).copied().unwrap_or(0);
+            bytes(format!("{} at the peak", purpose.name()), at_peak(a), at_peak(b));
+        }
+        bytes("memory of a run".into(), a.footprint(), b.footprint());
+        let steps = |p: &Plan| format!("{} GFLOP", format::giga(p.flops));
+        table.add_row(["compute of a step".into(), steps(a), steps(b), format::ratio(a.flops, b.flops)]);
+        let (x, y) = (a.auxiliary_parameters(), b.auxiliary_parameters());
+        table.add_row(["auxiliary parameters".into(), format::count(x), format::count(y), "–".into()]);
+        format::text(&table)
+    }
+
+    fn json(&self, name: &str, recipe: &Recipe) -> Value {
+        json!({
+            "recipe": name,
+            "network": self.network,
+            "classes": self.classes,
+            "size": recipe.data.size,
+            "batch": self.local.batch,
+            "parameters": self.local.parameters(),
+            "modules": self.local.modules.iter().map(module_json).collect::<Vec<_>>(),
+            "local": total_json(&self.local),
+            "backpropagation": total_json(&self.plain),
+            "memory_ratio": self.local.footprint() as f64 / self.plain.footprint().max(1) as f64,
+            "compute_ratio": self.local.flops as f64 / self.plain.flops.max(1) as f64,
+        })
+    }
+}
+
+fn module_json(m: &ModulePlan) -> Value {
+    let (s, c) = (&m.summary, &m.meter);
+    json!({
+        "first": s.first,
+        "blocks": s.blocks,
+        "output": [s.output.height, s.output.width, s.output.channels],
+        "parameters": s.parameters,
+        "auxiliary_parameters": s.auxiliary_parameters,
+        "sources": s.sources,
+        "activation_bytes": c.activations,
+        "peak_bytes": c.peak,
+        "forward_flops": c.forward,
+        "auxiliary_flops": c.auxiliary,
+        "backward_flops": c.backward,
+    })
+}
+
+fn total_json(p: &Plan) -> Value {
+    let purposes = Purpose::ALL.iter().zip(p.usage.peak_by_purpose);
+    let purposes: serde_json::Map<String, Value> =
+        purposes.map(|(purpose, bytes)| (purpose.name().to_owned(), json!(bytes))).collect();
+    json!({
+        "memory_bytes": p.footprint(),
+        "peak_bytes": p.usage.peak,
+        "peak_by_purpose": purposes,
+        "flops": p.flops,
+        "auxiliary_parameters": p.auxiliary_parameters(),
+    })
+}
+
+/// The blocks of a module: the first one's name, and how many more.
+pub fn blocks(m: &ModuleSummary) -> String {
+    match (m.first.as_str(), m.blocks) {
+        ("stem", 0) => "stem".into(),
+        ("stem", n) => format!("stem + {}", format::several(n, "block")),
+        (first, 0 | 1) => first.into(),
+        (first, n) => format!("{first} + {} more", n - 1),
+    }
+}
+
+/// What teaches a module: its auxiliary head, decoder and leap chain, or the network's own classifier.
+pub fn head(method: &Method, m: &ModuleSummary) -> String {
+    let Some((reconstruct, _)) = m.lambdas else { return "classifier".into() };
+    let mut text = String::from(method.head);
+    if reconstruct > 0.0 {
+        text.push_str(", decoder");
+    }
+    if !m.sources.is_empty() {
+        let sources: Vec<String> = m.sources.iter().map(|b| (b + 1).to_string()).collect();
+        text.push_str(&format!(" ← blocks {}", sources.join(" ")));
+    }
+    text
+}

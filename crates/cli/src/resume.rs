@@ -1,0 +1,104 @@
+//! A run that goes on: its own recipe, and what of it may be changed.
+
+use crate::args::TrainArgs;
+use anyhow::{Result, bail};
+use mlaan::recipe::Recipe;
+use mlaan::train::checkpoint::Manifest;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The recipe of a new run.
+///
+/// # Errors
+/// What is wrong with the recipe or the flags.
+pub fn fresh(args: &TrainArgs, name: &str) -> Result<Recipe> {
+    let mut recipe = Recipe::load(name)?;
+    args.overrides.apply(&mut recipe)?;
+    Ok(recipe)
+}
+
+/// The recipe of the run in `folder`, with what the flags change.
+///
+/// # Errors
+/// A flag or a recipe that would make it another run: names every key.
+pub fn continued(args: &TrainArgs, manifest: &Manifest, folder: &Path) -> Result<Recipe> {
+    let was = Recipe::parse(&manifest.recipe, &format!("checkpoint in {}", folder.display()))?;
+    let mut wanted = match &args.recipe {
+        Some(name) => Recipe::load(name)?,
+        None => was.clone(),
+    };
+    args.overrides.apply(&mut wanted)?;
+    if !args.overrides.names_data() {
+        wanted.data.source.clone_from(&was.data.source);
+    }
+    let differing = differences(&was, &wanted)?;
+    if !differing.is_empty() {
+        bail!(
+            "{}: this run was started with other values: {}. Leave out the recipe and these flags to go on as \
+             it began (data.source, --threads and a larger train.epochs may change), or pass another --out",
+            folder.display(),
+            differing.join(", ")
+        );
+    }
+    Ok(wanted)
+}
+
+/// Keys that differ and must not, with both values.
+fn differences(was: &Recipe, wanted: &Recipe) -> Result<Vec<String>> {
+    let (old, new) = (keys(was)?, keys(wanted)?);
+    let raised = wanted.train.epochs >= was.train.epochs;
+    let free = |key: &str| match key {
+        "description" | "data.source" => true,
+        "train.epochs" => raised,
+        _ => false,
+    };
+    let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let said = |v: Option<&Value>| v.map_or_else(|| "none".into(), ToString::to_string);
+    let differs = all.into_iter().filter(|k| !free(k) && old.get(*k) != new.get(*k));
+    Ok(differs.map(|k| format!("{k} is {}, not {}", said(old.get(k)), said(new.get(k)))).collect())
+}
+
+/// Every key with its value, as a run's folder keeps them.
+fn keys(recipe: &Recipe) -> Result<BTreeMap<String, Value>> {
+    let resolved = Recipe::parse(&recipe.to_toml()?, "recipe")?;
+    let mut keys = BTreeMap::new();
+    flatten("", serde_json::to_value(resolved)?, &mut keys);
+    Ok(keys)
+}
+
+fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(table) => {
+            for (name, value) in table {
+                let inner = if path.is_empty() { name } else { format!("{path}.{name}") };
+                flatten(&inner, value, keys);
+            }
+        }
+        other => {
+            keys.insert(path.to_owned(), other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_source_description_and_more_epochs_are_free() {
+        let was = Recipe::load("quickstart").unwrap();
+        let with = |set: &[&str]| {
+            let mut r = was.clone();
+            r.set_all(set).unwrap();
+            differences(&was, &r).unwrap()
+        };
+        assert!(
+            with(&["train.epochs=20", "data.source=elsewhere", "description=x", "model.width=16"]).is_empty()
+        );
+        assert_eq!(with(&["train.epochs=5"]), ["train.epochs is 8, not 5"]);
+        let two = with(&["seed=3", "local.leap=none"]);
+        assert!(two.contains(&"seed is 0, not 3".to_owned()), "{two:?}");
+        assert!(two.contains(&"local.leap.tie is \"twin\", not none".to_owned()), "{two:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! `mlaan train`
+
+mod lines;
+mod overview;
+mod report;
+
+use crate::args::{DEFAULT_RECIPE, TrainArgs, device};
+use crate::folder::{Held, Target};
+use crate::interrupt::{EXIT, Interrupt};
+use crate::{format, output, resume};
+use anyhow::Result;
+use lines::Lines;
+use mlaan::recipe::Recipe;
+use mlaan::train::metrics::{Event, Summary};
+use mlaan::train::{Outcome, Trainer};
+use report::Report;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Trains.
+///
+/// # Errors
+/// What is wrong with the recipe, the data, the folder or the run.
+pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    let name = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
+    let device = device(&args.device, args.threads)?;
+    // A misspelt recipe is to be found before its folder is looked for.
+    let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args, name)?) };
+    let target = Target::choose(args)?;
+    let recipe = match (&target.checkpoint, fresh) {
+        (Some(manifest), _) => resume::continued(args, manifest, &target.path)?,
+        (None, Some(fresh)) => fresh,
+        (None, None) => resume::fresh(args, name)?,
+    };
+    if let Some(summary) = target.finished(recipe.train.epochs) {
+        say_finished_before(args, &summary, &target.path)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let interrupt = Interrupt::install()?;
+    let mut trainer = Trainer::from_recipe(&recipe, &device)?;
+    let held = target.hold(args)?;
+    let speaks = !args.quiet && !args.json;
+    if speaks {
+        output::line(&overview::overview(name, &recipe, &mut trainer, &held.path)?);
+        if args.resume && target.checkpoint.is_none() {
+            output::line("There is no checkpoint to resume: the run starts from the beginning.\n");
+        }
+    }
+    let outcome = run(args, &recipe, &mut trainer, &held, &interrupt)?;
+    Ok(end(speaks, &outcome, &trainer, &held.path))
+}
+
+fn run(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    trainer: &mut Trainer,
+    held: &Held,
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
+    let mut report = match (args.quiet, args.json) {
+        (true, _) => Report::Quiet,
+        (_, true) => Report::Json,
+        _ => Report::Lines(Box::new(Lines::new(recipe, trainer))),
+    };
+    interrupt.begin(report.notice());
+    // A folder without metrics holds no run that could go on.
+    let goes_on = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
+    Ok(trainer.run(&held.path, goes_on, interrupt.flag(), &mut |p| report.tell(p))?)
+}
+
+/// Says how it ended and what can be done next.
+fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> ExitCode {
+    let at = folder.display();
+    match outcome {
+        Outcome::Finished(summary) => {
+            if speaks {
+                output::line(&finished(summary, Some(trainer.plan().footprint() as u64), folder));
+            }
+            ExitCode::SUCCESS
+        }
+        Outcome::Interrupted { epoch, step } => {
+            if speaks {
+                let steps = format::several(*step, "step");
+                let done = format!("{} and {steps} of the next are saved", format::several(*epoch, "epoch"));
+                output::line(&format!("\nStopped: {done}. To go on:\n  mlaan train --resume --out {at}"));
+            }
+            ExitCode::from(EXIT)
+        }
+    }
+}
+
+fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Result<()> {
+    if args.json {
+        output::line(&serde_json::to_string(&Event::End(summary.clone()))?);
+    } else if !args.quiet {
+        let more = "This run is finished already; --epochs with a larger number goes on with it.";
+        output::line(&format!("{more}\n{}", finished(summary, None, folder)));
+    }
+    Ok(())
+}
+
+/// The last words of a run.
+fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
+    let at = folder.display();
+    let best = format!("best {} after epoch {}", format::percent(s.best_test_error), s.best_epoch);
+    let planned = planned.map_or_else(String::new, |p| format!(" (planned {})", format::bytes(p)));
+    let rows = [
+        ("test error", format!("{} ({best})", format::heading(&format::percent(s.test_error)))),
+        ("time", format!("{} for {}", format::duration(s.seconds), format::several(s.epochs, "epoch"))),
+        ("peak memory", format!("{}{planned}", format::bytes(s.peak_bytes))),
+        ("files", format!("{at}/ (metrics.jsonl, summary.json, recipe.toml, checkpoints/)")),
+        ("next", format!("mlaan eval {at}")),
+    ];
+    let lines: Vec<String> = rows.iter().map(|(what, text)| format!(" {what:<11}  {text}")).collect();
+    format!("\n{}", lines.join("\n"))
+}

@@ -1,0 +1,98 @@
+//! What is said before a run begins.
+
+use crate::format;
+use crate::plan::{blocks, head};
+use anyhow::Result;
+use mlaan::recipe::Recipe;
+use mlaan::train::Trainer;
+use std::path::Path;
+
+/// Modules in a table at most; the middle of longer ones is left out.
+const ROWS: usize = 20;
+
+/// The run: network, modules, images, memory.
+///
+/// # Errors
+/// When a thread count or a summary cannot be had.
+pub fn overview(name: &str, recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Result<String> {
+    let title = format::heading(name);
+    let about =
+        if recipe.description.is_empty() { String::new() } else { format!(": {}", recipe.description) };
+    let facts = facts(recipe, trainer, folder);
+    let lines: Vec<String> = facts.iter().map(|(what, text)| format!(" {what:<8}  {text}")).collect();
+    Ok(format!("{title}{about}\n\n{}\n\n{}\n", modules(recipe, trainer), lines.join("\n")))
+}
+
+fn modules(recipe: &Recipe, trainer: &Trainer) -> String {
+    let header = [
+        "> module",
+        "blocks",
+        "> output",
+        "> parameters",
+        "> auxiliary",
+        "> activations",
+        "> peak",
+        "taught by",
+    ];
+    let header = header.map(|h| h.replace("> ", ">"));
+    let mut table = format::table(&header.each_ref().map(String::as_str));
+    let plan = trainer.plan();
+    for row in format::abridged(plan.modules.len(), ROWS) {
+        let Some((i, m)) = row.and_then(|i| plan.modules.get(i).map(|m| (i, m))) else {
+            table.add_row(["…"]);
+            continue;
+        };
+        table.add_row([
+            (i + 1).to_string(),
+            blocks(&m.summary),
+            m.summary.output.to_string(),
+            format::count(m.summary.parameters),
+            format::count(m.summary.auxiliary_parameters),
+            format::bytes(m.meter.activations as u64),
+            format::bytes(m.meter.peak as u64),
+            head(&recipe.local, &m.summary),
+        ]);
+    }
+    let held: usize = plan.modules.iter().map(|m| m.meter.activations).sum();
+    table.add_row([
+        String::new(),
+        "all".into(),
+        String::new(),
+        format::count(plan.parameters()),
+        format::count(plan.auxiliary_parameters()),
+        format::bytes(held as u64),
+        format::bytes(plan.usage.peak as u64),
+    ]);
+    format::text(&table)
+}
+
+fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static str, String)> {
+    let splits = trainer.splits();
+    let (train, test) = (format::count(splits.train.len()), format::count(splits.test.len()));
+    let classes = format::several(splits.train.classes().len(), "class").replace("classs", "classes");
+    let skipped = match splits.skipped {
+        0 => String::new(),
+        n => format!(", {} skipped", format::several(n, "broken image")),
+    };
+    let data = format!("{}: {train} training and {test} test images, {classes}{skipped}", splits.name);
+    let t = &recipe.train;
+    let steps = splits.train.len().div_ceil(t.batch.max(1));
+    let run = format!(
+        "{} of {} of {}, seed {}",
+        format::several(t.epochs, "epoch"),
+        format::several(steps, "step"),
+        format::several(t.batch.min(splits.train.len()), "image"),
+        recipe.seed
+    );
+    let memory = format::bytes(trainer.plan().footprint() as u64);
+    let learner = trainer.learner();
+    let device =
+        format!("{}, {}", learner.device().name(), format::several(learner.device().threads(), "thread"));
+    vec![
+        ("data", data),
+        ("run", run),
+        ("memory", format!("{memory} planned, images included")),
+        ("device", device),
+        ("folder", folder.display().to_string()),
+    ]
+}

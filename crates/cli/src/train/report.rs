@@ -1,0 +1,40 @@
+//! Who is told what a run does.
+
+use super::lines::Lines;
+use crate::interrupt::Notice;
+use crate::output;
+use mlaan::train::Progress;
+
+/// How a run is told.
+pub enum Report {
+    /// Not at all.
+    Quiet,
+    /// A line of JSON per event.
+    Json,
+    /// For people.
+    Lines(Box<Lines>),
+}
+
+impl Report {
+    /// Tells what happened.
+    pub fn tell(&mut self, progress: Progress<'_>) {
+        match (self, progress) {
+            (Report::Lines(lines), p) => lines.tell(p),
+            (Report::Json, Progress::Event(event)) => {
+                if let Ok(json) = serde_json::to_string(event) {
+                    output::line(&json);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where Ctrl-C is acknowledged.
+    pub fn notice(&self) -> Option<Notice> {
+        match self {
+            Report::Quiet => None,
+            Report::Json => Some(Notice::Line),
+            Report::Lines(lines) => Some(lines.notice()),
+        }
+    }
+}

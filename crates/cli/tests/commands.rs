@@ -1,0 +1,124 @@
+//! Help, recipes, plans, and what the user sees of mistakes.
+
+mod common;
+
+use common::{fails, ok, output, text, train};
+use serde_json::Value;
+use std::fs;
+
+#[test]
+fn help_and_version() {
+    let at = tempfile::tempdir().unwrap();
+    let help = ok(at.path(), &["--help"]);
+    for word in ["train", "eval", "plan", "recipes", "Examples:"] {
+        assert!(help.contains(word), "{help}");
+    }
+    for command in ["train", "eval", "plan", "recipes"] {
+        let help = ok(at.path(), &[command, "--help"]);
+        assert!(help.contains("Usage: mlaan ") && help.contains("Examples:"), "{help}");
+        assert!(!help.contains("What replaces keys"), "{help}");
+    }
+    assert_eq!(ok(at.path(), &["--version"]).trim(), concat!("mlaan ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(output(at.path(), &["fly"]).status.code(), Some(2));
+    assert_eq!(output(at.path(), &["train", "--threads", "0"]).status.code(), Some(2));
+    assert_eq!(output(at.path(), &["train", "--quiet", "--json"]).status.code(), Some(2));
+}
+
+#[test]
+fn recipes_are_listed_shown_and_can_be_used_as_files() {
+    let at = tempfile::tempdir().unwrap();
+    let list = ok(at.path(), &["recipes"]);
+    for (name, written) in mlaan::recipe::builtin() {
+        assert!(list.contains(name), "{list}");
+        let shown = ok(at.path(), &["recipes", "--show", name]);
+        assert_eq!(shown.trim(), written.trim());
+    }
+    fs::write(at.path().join("mine.toml"), ok(at.path(), &["recipes", "--show", "quickstart"])).unwrap();
+    assert!(ok(at.path(), &["plan", "mine.toml"]).contains("mine.toml: resnet14"));
+    assert!(fails(at.path(), &["recipes", "--show", "quikstart"]).contains("Did you mean quickstart"));
+    assert!(fails(at.path(), &["recipes", "--show", "mine.toml"]).contains("is a file"));
+    let keys = ok(at.path(), &["recipes", "--keys"]);
+    assert!(mlaan::recipe::KEYS.iter().all(|k| keys.contains(k.path)), "{keys}");
+}
+
+#[test]
+fn every_recipe_has_a_plan() {
+    let at = tempfile::tempdir().unwrap();
+    for (name, _) in mlaan::recipe::builtin() {
+        let shown = ok(at.path(), &["plan", name, "--batch", "64", "--threads", "2"]);
+        assert!(shown.contains("backpropagation") && shown.contains("classifier"), "{shown}");
+        let json = ok(at.path(), &["plan", name, "--batch", "64", "--threads", "2", "--json"]);
+        let plan: Value = serde_json::from_str(&json).unwrap();
+        let modules = plan["modules"].as_array().unwrap();
+        let sum: u64 = modules.iter().map(|m| m["parameters"].as_u64().unwrap()).sum();
+        assert_eq!(plan["parameters"].as_u64(), Some(sum), "{name}");
+        if modules.len() == 1 {
+            assert_eq!((plan["memory_ratio"].as_f64(), plan["compute_ratio"].as_f64()), (Some(1.0), Some(1.0)));
+        } else {
+            assert!(plan["compute_ratio"].as_f64().unwrap() > 1.0, "{name}");
+        }
+        assert!(plan["backpropagation"]["peak_by_purpose"]["activations"].as_u64().unwrap() > 0);
+    }
+    assert_eq!(fs::read_dir(at.path()).unwrap().count(), 0, "a plan writes nothing");
+}
+
+#[test]
+fn settings_change_a_plan() {
+    let at = tempfile::tempdir().unwrap();
+    let plan = |more: &[&str]| -> Value {
+        let args = [&["plan", "quickstart", "--json", "--threads", "1"], more].concat();
+        serde_json::from_str(&ok(at.path(), &args)).unwrap()
+    };
+    let base = plan(&[]);
+    let small = plan(&["--batch", "10"]);
+    assert!(small["local"]["memory_bytes"].as_u64() < base["local"]["memory_bytes"].as_u64());
+    assert_eq!(plan(&["--classes", "37"])["classes"], 37);
+    assert_eq!(plan(&["--set", "data.size=128"])["classes"], 1000);
+    assert_eq!(plan(&["--set", "local.modules=3", "local.leap=none"])["modules"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn mistakes_get_one_clear_message() {
+    let at = tempfile::tempdir().unwrap();
+    fs::write(at.path().join("broken.toml"), "[train]\nepochs = = 3\n").unwrap();
+    fs::write(at.path().join("unknown.toml"), "[train]\nepoch = 3\n").unwrap();
+    fs::write(at.path().join("file"), "").unwrap();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["train", "quikstart"], &["quikstart", "Did you mean quickstart?"]),
+        (&["train", "gone.toml"], &["gone.toml", "neither a built-in recipe nor a file"]),
+        (&["train", "broken.toml"], &["broken.toml, line 2", "not valid TOML"]),
+        (&["train", "unknown.toml"], &["train.epoch", "did you mean `train.epochs`?", "unknown.toml, line 2"]),
+        (&["train", "--set", "train.lrr=1"], &["train.lrr", "did you mean `train.lr`?"]),
+        (&["train", "--set", "train.lr=fast"], &["train.lr", "fast"]),
+        (&["train", "--set", "train.lr"], &["expected key=value"]),
+        (&["train", "--epochs", "0"], &["train.epochs", "0"]),
+        (&["train", "--batch", "0"], &["train.batch", "0"]),
+        (&["train", "--seed", "18446744073709551615"], &["seed"]),
+        (&["train", "--set", "local.modules=40"], &["local.modules", "40"]),
+        (&["train", "--data", "nowhere"], &["nowhere"]),
+        (&["train", "--data", "file"], &["file"]),
+        (&["train", "--device", "cuda"], &["--device cuda", "not supported yet", "cpu"]),
+        (&["train", "--device", "abacus"], &["--device abacus", "possible is: cpu"]),
+        (&["train", "--out", "file"], &["file", "--out wants a folder"]),
+        (&["plan", "--set", "model.backbone=resnet9"], &["model.backbone", "resnet8"]),
+        (&["plan", "--classes", "1"], &["1 classes"]),
+        (&["eval", "nowhere"], &["nowhere", "no such file or folder"]),
+        (&["eval", "."], &["last.json"]),
+        (&["eval", ".", "--best"], &["best.json"]),
+    ];
+    for (args, words) in cases {
+        let message = fails(at.path(), args);
+        assert!(words.iter().all(|w| message.contains(w)), "{args:?}: {message}");
+    }
+    assert!(!at.path().join("runs").exists(), "a run that never began leaves nothing");
+}
+
+#[test]
+fn quiet_says_nothing() {
+    let at = tempfile::tempdir().unwrap();
+    let out = output(at.path(), &train(&["--quiet", "--epochs", "1"]).split_off(0));
+    // The tiny settings name the epochs already.
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+    assert_eq!(ok(at.path(), &train(&["--quiet"])), "");
+    assert!(at.path().join("runs/quickstart/summary.json").exists());
+}

@@ -1,0 +1,103 @@
+//! Runs: what they write, and that they repeat.
+
+mod common;
+
+use common::{epochs, fails, metrics, model, ok, parse, summary, tensors, train};
+use serde_json::Value;
+use std::fs;
+
+#[test]
+fn a_run_writes_every_file_and_eval_agrees() {
+    let at = tempfile::tempdir().unwrap();
+    let said = ok(at.path(), &train(&[]));
+    let run = at.path().join("runs/quickstart");
+    for word in ["module", "stem", "classifier", "planned", "test error", "mlaan eval runs/quickstart", "1/2", "2/2"] {
+        assert!(said.contains(word), "{word} is missing in:\n{said}");
+    }
+    assert!(!said.contains('\u{1b}'), "no colours without a terminal");
+    let events = metrics(&run);
+    let kinds: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
+    assert_eq!((&events[0]["train_images"], &events[0]["modules"]), (&200.into(), &4.into()));
+    for e in &events[1..3] {
+        assert_eq!(e["module_errors"].as_array().unwrap().len(), 4);
+        assert!(e["images_per_second"].as_f64().unwrap() > 0.0 && e["peak_bytes"].as_u64().unwrap() > 0);
+    }
+    let summary = summary(&run);
+    assert_eq!(summary["test_error"], events[2]["test_error"]);
+    assert!(fs::read_to_string(run.join("recipe.toml")).unwrap().contains("resnet8"));
+    for name in ["last.json", "best.json"] {
+        assert!(run.join("checkpoints").join(name).is_file());
+    }
+    let eval = |more: &[&str]| -> Value {
+        let args = [&["eval", "runs/quickstart", "--json"], more].concat();
+        serde_json::from_str(&ok(at.path(), &args)).unwrap()
+    };
+    let found = eval(&[]);
+    assert_eq!((&found["error"], &found["images"]), (&summary["test_error"], &200.into()));
+    assert_eq!(eval(&["--batch", "7", "--threads", "2"])["error"], summary["test_error"]);
+    assert_eq!(eval(&["--best"])["error"], summary["best_test_error"]);
+    assert_eq!(eval(&["--limit", "30"])["images"], 30);
+    assert!(found["top5_error"].as_f64().unwrap() <= found["error"].as_f64().unwrap());
+    assert_eq!(found["classes"].as_array().unwrap().len(), 10);
+    let shown = ok(at.path(), &["eval", "runs/quickstart/checkpoints/best.json"]);
+    assert!(shown.contains("top-5 error") && shown.contains("200 test images"), "{shown}");
+}
+
+#[test]
+fn json_lines_are_those_of_the_metrics() {
+    let at = tempfile::tempdir().unwrap();
+    let said = ok(at.path(), &train(&["--json", "--out", "a"]));
+    assert_eq!(parse(&said), metrics(&at.path().join("a")));
+}
+
+#[test]
+fn threads_do_not_change_the_result() {
+    let at = tempfile::tempdir().unwrap();
+    let mut two = train(&["--out", "two"]);
+    let threads = two.iter().position(|a| *a == "--threads").unwrap() + 1;
+    two[threads] = "2";
+    ok(at.path(), &train(&["--out", "one"]));
+    ok(at.path(), &two);
+    let (one, two) = (at.path().join("one"), at.path().join("two"));
+    assert_eq!(epochs(&one, &["peak_bytes"]), epochs(&two, &["peak_bytes"]));
+    assert_eq!(model(&one), model(&two));
+    assert_eq!(tensors(&one, "state"), tensors(&two, "state"));
+}
+
+#[test]
+fn folders_are_numbered_and_never_overwritten() {
+    let at = tempfile::tempdir().unwrap();
+    ok(at.path(), &train(&[]));
+    let first = fs::read(at.path().join("runs/quickstart/metrics.jsonl")).unwrap();
+    assert!(ok(at.path(), &train(&[])).contains("runs/quickstart-2"));
+    assert!(fails(at.path(), &train(&["--out", "runs/quickstart"])).contains("holds a run already; pass --resume"));
+    assert_eq!(fs::read(at.path().join("runs/quickstart/metrics.jsonl")).unwrap(), first);
+    // Both are finished: there is nothing to do.
+    let said = ok(at.path(), &["train", "--resume"]);
+    assert!(said.contains("finished already") && said.contains("runs/quickstart-2"), "{said}");
+    assert_eq!(ok(at.path(), &["train", "--resume", "--json", "--out", "runs/quickstart"]).lines().count(), 1);
+}
+
+#[test]
+fn a_resumed_run_keeps_its_recipe() {
+    let at = tempfile::tempdir().unwrap();
+    ok(at.path(), &train(&["--out", "a", "--seed", "3"]));
+    let differ = |more: &[&str]| fails(at.path(), &[&["train", "--resume", "--out", "a"], more].concat());
+    let message = differ(&["--seed", "4", "--set", "train.lr=0.5"]);
+    assert!(message.contains("seed is 3, not 4") && message.contains("train.lr is 0.1, not 0.5"), "{message}");
+    assert!(differ(&["--epochs", "1"]).contains("train.epochs is 2, not 1"));
+    assert!(differ(&["quickstart"]).contains("model.backbone is \"resnet8\", not \"resnet14\""));
+    let said = ok(at.path(), &["train", "--resume", "--out", "a", "--epochs", "3", "--threads", "1"]);
+    assert!(said.contains("Going on after 2 epochs.") && said.contains("3/3"), "{said}");
+    assert_eq!(summary(&at.path().join("a"))["epochs"], 3);
+}
+
+#[test]
+fn resuming_nothing_starts_from_the_beginning() {
+    let at = tempfile::tempdir().unwrap();
+    let said = ok(at.path(), &train(&["--resume"]));
+    assert!(said.contains("no checkpoint to resume: the run starts from the beginning"), "{said}");
+    let kinds: Vec<Value> = metrics(&at.path().join("runs/quickstart")).iter().map(|e| e["event"].clone()).collect();
+    assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
+}
