@@ -1,9 +1,10 @@
 //! The end of a residual block: sum of normalised branches, rectified; and its gradient, in place.
 
+use super::blocks::{load_block, store_block};
 use super::channel::{SinkNorm, finish_norm};
 use super::conv::Load;
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
-use super::simd::{Isa, kernel};
+use super::simd::{Isa, Simd, kernel};
 use crate::ops::norm;
 
 /// One branch of the sum.
@@ -13,7 +14,7 @@ pub(crate) struct Part<'a> {
     pub load: Load<'a>,
 }
 
-pub(crate) fn forward(isa: Isa, c: usize, a: Part<'_>, b: Option<Part<'_>>, relu: bool, out: &mut [f32]) {
+pub(crate) fn forward<'a>(isa: Isa, c: usize, a: Part<'a>, b: Option<Part<'a>>, relu: bool, out: &mut [f32]) {
     let pixels = out.len() / c.max(1);
     let pieces = parallel::pieces(pixels, PIECES);
     let out = Shared::new(out);
@@ -22,45 +23,63 @@ pub(crate) fn forward(isa: Isa, c: usize, a: Part<'_>, b: Option<Part<'_>>, relu
         let r = r.start * c..r.end * c;
         // SAFETY: pieces are disjoint.
         let out = unsafe { out.part(r.clone()) };
+        let cut = |p: Part<'a>| Part { x: &p.x[r.clone()], ..p };
         match b {
-            Some(b) => sum(isa, &a.x[r.clone()], a.load, &b.x[r], b.load, relu, out),
-            None => single(isa, &a.x[r], a.load, relu, out),
+            Some(b) => sum(isa, c, cut(a), cut(b), relu, out),
+            None => single(isa, c, cut(a), relu, out),
         }
     });
 }
 
-#[inline(always)]
-fn rectify(x: f32, relu: bool) -> f32 {
-    if relu && x <= 0.0 { 0.0 } else { x }
-}
-
 kernel! {
-    fn single<S>(a: &[f32], load: Load<'_>, relu: bool, out: &mut [f32]) {
-        let _ = S::LANES;
-        Load { relu: load.relu || relu, ..load }.apply::<S>(a, out);
+    fn single<S>(c: usize, a: Part<'_>, relu: bool, out: &mut [f32]) {
+        vectors::<S>(c, out, |at, first, n| {
+            // SAFETY: the branch is as long as `out`.
+            unsafe { end::<S>(part::<S>(&a, at, first, n), relu) }
+        });
     }
 }
 
 kernel! {
-    fn sum<S>(a: &[f32], la: Load<'_>, b: &[f32], lb: Load<'_>, relu: bool, out: &mut [f32]) {
-        let _ = S::LANES;
-        la.apply::<S>(a, out);
-        match lb.affine {
-            None => {
-                for (o, b) in out.iter_mut().zip(b) {
-                    *o = rectify(*o + rectify(*b, lb.relu), relu);
-                }
-            }
-            Some((scale, shift)) => {
-                let c = scale.len();
-                for (o, b) in out.chunks_exact_mut(c).zip(b.chunks_exact(c)) {
-                    for (((o, b), s), t) in o.iter_mut().zip(b).zip(scale).zip(shift) {
-                        *o = rectify(*o + rectify(b * s + t, lb.relu), relu);
-                    }
-                }
-            }
+    fn sum<S>(c: usize, a: Part<'_>, b: Part<'_>, relu: bool, out: &mut [f32]) {
+        vectors::<S>(c, out, |at, first, n| {
+            // SAFETY: the branches are as long as `out`.
+            unsafe { end::<S>(S::add(part::<S>(&a, at, first, n), part::<S>(&b, at, first, n)), relu) }
+        });
+    }
+}
+
+/// Fills `out`, in the order of memory, with `f(offset, channel, how many)`: whole vectors, and the rest of a
+/// pixel.
+#[inline(always)]
+fn vectors<S: Simd>(c: usize, out: &mut [f32], f: impl Fn(usize, usize, usize) -> S::V) {
+    for (pixel, out) in out.chunks_exact_mut(c.max(1)).enumerate() {
+        for (v, out) in out.chunks_mut(S::LANES).enumerate() {
+            let y = f(pixel * c + v * S::LANES, v * S::LANES, out.len());
+            // SAFETY: as long as the chunk.
+            unsafe { store_block::<S, 1, false>(out.as_mut_ptr(), [y], out.len()) };
         }
     }
+}
+
+/// `n` values of a branch from `at` on, the first of them of channel `first`.
+#[inline(always)]
+unsafe fn part<S: Simd>(p: &Part<'_>, at: usize, first: usize, n: usize) -> S::V {
+    // SAFETY: the caller's offsets lie inside the branch, and rows are as long as a pixel.
+    unsafe {
+        let load = |values: &[f32], at: usize| load_block::<S, 1, false>(values.as_ptr().add(at), n)[0];
+        let mut v = load(p.x, at);
+        if let Some((scale, shift)) = p.load.affine {
+            v = S::fma(v, load(scale, first), load(shift, first));
+        }
+        end::<S>(v, p.load.relu)
+    }
+}
+
+#[inline(always)]
+unsafe fn end<S: Simd>(v: S::V, relu: bool) -> S::V {
+    // SAFETY: the caller runs where S exists.
+    if relu { unsafe { S::rectify(v) } } else { v }
 }
 
 /// A normalised branch: its raw values, its normalisation and where its gradients go.
