@@ -11,7 +11,8 @@ use std::f64::consts::PI;
 /// - e > w: lr(e) = lr0 / 2 · (1 + cos(π · e / E)), or lr0 for `constant`.
 ///
 /// The cosine counts from the first epoch, not from the end of the warm-up, as in the authors' code, and
-/// reaches 0 at the last epoch. w is `train.warmup`, but at most E / 5 rounded down.
+/// reaches 0 at the last epoch. w is `train.warmup`, but at most E / 5 rounded down. A run of a single epoch trains
+/// at the peak: the formula would give it 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
     epochs: usize,
@@ -68,6 +69,7 @@ impl LearningRate {
             return epoch as f64 / self.warmup.max(1) as f64;
         }
         match self.schedule {
+            Schedule::Cosine if self.epochs == 1 => 1.0,
             Schedule::Constant => 1.0,
             Schedule::Cosine => (1.0 + (PI * epoch as f64 / self.epochs as f64).cos()) / 2.0,
         }
@@ -111,6 +113,9 @@ mod tests {
         assert_eq!(rates(8, 10, Schedule::Cosine).warmup(), 1);
         assert_eq!(rates(4, 10, Schedule::Cosine).warmup(), 0);
         assert_eq!(rates(400, 10, Schedule::Cosine).warmup(), 10);
+        // The only epoch must learn something.
+        assert!(close(rates(1, 10, Schedule::Cosine).at(1).backbone, 0.8));
+        assert!(close(rates(1, 0, Schedule::Cosine).at(1).backbone, 0.8));
         // No warm-up: the cosine from the first epoch on.
         assert!(close(rates(4, 10, Schedule::Cosine).at(2).backbone, 0.4));
         assert!(close(rates(4, 0, Schedule::Cosine).at(1).backbone, 0.682_842_712_474_619));
