@@ -96,6 +96,7 @@ pub const KEYS: &[Key] = &[
     key("train.lr", Kind::Real(0.0, HUGE), "peak learning rate"),
     optional("train.lr_auxiliary", Kind::Real(0.0, HUGE), "peak learning rate of the independent auxiliary networks; train.lr when absent"),
     optional("train.lr_cascaded", Kind::Real(0.0, HUGE), "peak learning rate of the cascaded auxiliary networks; train.lr when absent"),
+    optional("train.lr_batch", Kind::Whole(1, MANY), "batch that the learning rates are meant for; with another train.batch they change in proportion"),
     key("train.momentum", Kind::Real(0.0, 1.0), "SGD momentum"),
     key("train.nesterov", Kind::Flag, "Nesterov's form of momentum"),
     key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter"),

@@ -18,6 +18,10 @@ pub struct Train {
     /// Peak learning rate of the cascaded auxiliary networks, η_c. Default: `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_cascaded: Option<f64>,
+    /// Batch that the learning rates are meant for: with another `batch` they change in proportion (Goyal et al. 2017),
+    /// so that a smaller batch needs no other key. Default: `batch`, no change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_batch: Option<usize>,
     /// Momentum of SGD, from 0 to 1.
     pub momentum: f64,
     /// Nesterov's form of momentum, as PyTorch computes it.
@@ -48,6 +52,7 @@ impl Default for Train {
             lr: 0.8,
             lr_auxiliary: None,
             lr_cascaded: None,
+            lr_batch: None,
             momentum: 0.9,
             nesterov: true,
             weight_decay: 1e-4,

@@ -37,13 +37,14 @@ pub struct Rates {
 impl LearningRate {
     /// The course that a recipe asks for.
     pub fn new(train: &Train) -> Self {
+        let scale = train.lr_batch.map_or(1.0, |b| train.batch as f64 / b as f64);
         LearningRate {
             epochs: train.epochs,
             warmup: train.warmup.min(train.epochs / 5),
             schedule: train.schedule,
-            backbone: train.lr,
-            auxiliary: train.lr_auxiliary.unwrap_or(train.lr),
-            cascaded: train.lr_cascaded.unwrap_or(train.lr),
+            backbone: scale * train.lr,
+            auxiliary: scale * train.lr_auxiliary.unwrap_or(train.lr),
+            cascaded: scale * train.lr_cascaded.unwrap_or(train.lr),
         }
     }
 
@@ -129,6 +130,13 @@ mod tests {
             assert!(close(*found, value), "{course:?}");
         }
         assert!(close(lr.at(20).backbone, 0.8));
+    }
+
+    #[test]
+    fn rates_change_in_proportion_to_the_batch_they_are_meant_for() {
+        let train = Train { batch: 128, lr_batch: Some(1024), lr_cascaded: Some(0.4), ..Train::default() };
+        let r = LearningRate::new(&train).at(10);
+        assert!(close(r.backbone, 0.1) && close(r.auxiliary, 0.1) && close(r.cascaded, 0.05), "{r:?}");
     }
 
     #[test]
