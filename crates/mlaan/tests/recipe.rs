@@ -38,6 +38,7 @@ fn full() -> Recipe {
     r.local.leap = Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), ..Leap::default() });
     r.train.lr_auxiliary = Some(0.1);
     r.train.lr_cascaded = Some(0.2);
+    r.train.lr_batch = Some(512);
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
     r
