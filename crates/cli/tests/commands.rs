@@ -53,7 +53,10 @@ fn every_recipe_has_a_plan() {
         let sum: u64 = modules.iter().map(|m| m["parameters"].as_u64().unwrap()).sum();
         assert_eq!(plan["parameters"].as_u64(), Some(sum), "{name}");
         if modules.len() == 1 {
-            assert_eq!((plan["memory_ratio"].as_f64(), plan["compute_ratio"].as_f64()), (Some(1.0), Some(1.0)));
+            assert_eq!(
+                (plan["memory_ratio"].as_f64(), plan["compute_ratio"].as_f64()),
+                (Some(1.0), Some(1.0))
+            );
         } else {
             assert!(plan["compute_ratio"].as_f64().unwrap() > 1.0, "{name}");
         }
@@ -74,7 +77,10 @@ fn settings_change_a_plan() {
     assert!(small["local"]["memory_bytes"].as_u64() < base["local"]["memory_bytes"].as_u64());
     assert_eq!(plan(&["--classes", "37"])["classes"], 37);
     assert_eq!(plan(&["--set", "data.size=128"])["classes"], 1000);
-    assert_eq!(plan(&["--set", "local.modules=3", "local.leap=none"])["modules"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        plan(&["--set", "local.modules=3", "local.leap=none"])["modules"].as_array().unwrap().len(),
+        3
+    );
 }
 
 #[test]
@@ -87,7 +93,10 @@ fn mistakes_get_one_clear_message() {
         (&["train", "quikstart"], &["quikstart", "Did you mean quickstart?"]),
         (&["train", "gone.toml"], &["gone.toml", "neither a built-in recipe nor a file"]),
         (&["train", "broken.toml"], &["broken.toml, line 2", "not valid TOML"]),
-        (&["train", "unknown.toml"], &["train.epoch", "did you mean `train.epochs`?", "unknown.toml, line 2"]),
+        (
+            &["train", "unknown.toml"],
+            &["train.epoch", "did you mean `train.epochs`?", "unknown.toml, line 2"],
+        ),
         (&["train", "--set", "train.lrr=1"], &["train.lrr", "did you mean `train.lr`?"]),
         (&["train", "--set", "train.lr=fast"], &["train.lr", "fast"]),
         (&["train", "--set", "train.lr"], &["expected key=value"]),

@@ -47,7 +47,10 @@ fn a_folder_of_images_is_learnt_and_other_classes_are_refused() {
     assert!(shown.contains("cat") && shown.contains("dog") && !shown.contains("top-5"), "{shown}");
     pictures(&at.path().join("other"), &["cat", "horse"], 1);
     let message = fails(at.path(), &["eval", "runs/quickstart", "--data", "other"]);
-    assert!(message.contains("only here: horse") && message.contains("only in the checkpoint: dog"), "{message}");
+    assert!(
+        message.contains("only here: horse") && message.contains("only in the checkpoint: dog"),
+        "{message}"
+    );
     let message = fails(at.path(), &["eval", "runs/quickstart", "--data", "builtin", "--limit", "10"]);
     assert!(message.contains("10 classes here, 2 in the checkpoint"), "{message}");
 }
@@ -62,6 +65,9 @@ fn broken_images_stop_a_run_or_are_counted() {
     let message = fails(at.path(), ARGS);
     assert!(message.contains("dog/3.png") && message.contains("--skip-broken"), "{message}");
     let said = ok(at.path(), &[ARGS, &["--skip-broken"]].concat());
-    assert!(said.contains("11 training and 12 test images") && said.contains("1 broken image skipped"), "{said}");
+    assert!(
+        said.contains("11 training and 12 test images") && said.contains("1 broken image skipped"),
+        "{said}"
+    );
     assert!(ok(at.path(), &["eval", "runs/quickstart"]).contains("1 broken image skipped"));
 }

@@ -11,7 +11,9 @@ fn a_run_writes_every_file_and_eval_agrees() {
     let at = tempfile::tempdir().unwrap();
     let said = ok(at.path(), &train(&[]));
     let run = at.path().join("runs/quickstart");
-    for word in ["module", "stem", "classifier", "planned", "test error", "mlaan eval runs/quickstart", "1/2", "2/2"] {
+    for word in
+        ["module", "stem", "classifier", "planned", "test error", "mlaan eval runs/quickstart", "1/2", "2/2"]
+    {
         assert!(said.contains(word), "{word} is missing in:\n{said}");
     }
     assert!(!said.contains('\u{1b}'), "no colours without a terminal");
@@ -71,12 +73,18 @@ fn folders_are_numbered_and_never_overwritten() {
     ok(at.path(), &train(&[]));
     let first = fs::read(at.path().join("runs/quickstart/metrics.jsonl")).unwrap();
     assert!(ok(at.path(), &train(&[])).contains("runs/quickstart-2"));
-    assert!(fails(at.path(), &train(&["--out", "runs/quickstart"])).contains("holds a run already; pass --resume"));
+    assert!(
+        fails(at.path(), &train(&["--out", "runs/quickstart"]))
+            .contains("holds a run already; pass --resume")
+    );
     assert_eq!(fs::read(at.path().join("runs/quickstart/metrics.jsonl")).unwrap(), first);
     // Both are finished: there is nothing to do.
     let said = ok(at.path(), &["train", "--resume"]);
     assert!(said.contains("finished already") && said.contains("runs/quickstart-2"), "{said}");
-    assert_eq!(ok(at.path(), &["train", "--resume", "--json", "--out", "runs/quickstart"]).lines().count(), 1);
+    assert_eq!(
+        ok(at.path(), &["train", "--resume", "--json", "--out", "runs/quickstart"]).lines().count(),
+        1
+    );
 }
 
 #[test]
@@ -85,7 +93,10 @@ fn a_resumed_run_keeps_its_recipe() {
     ok(at.path(), &train(&["--out", "a", "--seed", "3"]));
     let differ = |more: &[&str]| fails(at.path(), &[&["train", "--resume", "--out", "a"], more].concat());
     let message = differ(&["--seed", "4", "--set", "train.lr=0.5"]);
-    assert!(message.contains("seed is 3, not 4") && message.contains("train.lr is 0.1, not 0.5"), "{message}");
+    assert!(
+        message.contains("seed is 3, not 4") && message.contains("train.lr is 0.1, not 0.5"),
+        "{message}"
+    );
     assert!(differ(&["--epochs", "1"]).contains("train.epochs is 2, not 1"));
     assert!(differ(&["quickstart"]).contains("model.backbone is \"resnet8\", not \"resnet14\""));
     let said = ok(at.path(), &["train", "--resume", "--out", "a", "--epochs", "3", "--threads", "1"]);
@@ -98,6 +109,7 @@ fn resuming_nothing_starts_from_the_beginning() {
     let at = tempfile::tempdir().unwrap();
     let said = ok(at.path(), &train(&["--resume"]));
     assert!(said.contains("no checkpoint to resume: the run starts from the beginning"), "{said}");
-    let kinds: Vec<Value> = metrics(&at.path().join("runs/quickstart")).iter().map(|e| e["event"].clone()).collect();
+    let kinds: Vec<Value> =
+        metrics(&at.path().join("runs/quickstart")).iter().map(|e| e["event"].clone()).collect();
     assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
 }
