@@ -23,7 +23,7 @@ pub fn bytes(n: u64) -> String {
 pub fn digits(value: f64) -> String {
     match value {
         v if !v.is_finite() => "–".into(),
-        v if v >= 99.95 => format!("{v:.0}"),
+        v if v >= 99.95 => count(v.round() as usize),
         v if v >= 9.995 => format!("{v:.1}"),
         v => format!("{v:.2}"),
     }
@@ -74,6 +74,13 @@ pub fn duration(seconds: f64) -> String {
         3600..86_400 => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
         _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
     }
+}
+
+/// A stretch of time in few characters: minutes and seconds, or hours, minutes and seconds.
+pub fn clock(seconds: f64) -> String {
+    let s = seconds.clamp(0.0, 1e9).round() as u64;
+    let (h, m, s) = (s / 3600, s % 3600 / 60, s % 60);
+    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
 }
 
 /// `a / b` as a factor.
@@ -145,7 +152,8 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!(bytes(17), "17 B");
         assert_eq!(bytes(1 << 20), "1.00 MiB");
-        assert_eq!(bytes(1_048_000), "0.98 MiB".replace("0.98", "1.00"));
+        assert_eq!(bytes(1_048_000), "1.00 MiB");
+        assert_eq!(digits(8021.7), "8,022");
         assert_eq!(bytes(150 << 20), "150 MiB");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(999), "999");
@@ -154,6 +162,7 @@ mod tests {
         assert_eq!(duration(3.21), "3.2 s");
         assert_eq!(duration(65.0), "1 min 05 s");
         assert_eq!(duration(3600.0 * 26.0), "1 d 2 h");
+        assert_eq!((clock(65.4), clock(3725.0)), ("1:05".into(), "1:02:05".into()));
         assert_eq!(percent(f64::NAN), "–");
         assert_eq!(digits(9.996), "10.0");
     }

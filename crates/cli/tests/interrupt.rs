@@ -37,10 +37,10 @@ fn signal(child: &Child, name: &str) {
 fn interrupted_runs_go_on_as_if_nothing_had_happened() {
     let at = tempfile::tempdir().unwrap();
     ok(at.path(), &long("12", &["--out", "whole"]));
-    for name in ["-INT", "-TERM"] {
+    for (name, sent) in [("interrupted", "-INT"), ("terminated", "-TERM")] {
         let mut child = start(at.path(), &long("12", &["--out", name, "--json"]));
         after(&mut child, 3);
-        signal(&child, name);
+        signal(&child, sent);
         let out = child.wait_with_output().unwrap();
         assert_eq!(out.status.code(), Some(130), "{name}");
         assert!(text(&out.stderr).contains("stopping after this step"), "{}", text(&out.stderr));

@@ -103,24 +103,24 @@ impl Lines {
     }
 
     fn step(&mut self, s: &Step) {
+        let (epoch, run) = self.left(s);
         let state = format!(
-            "loss {:.3} · error {:.1} % · {} images/s · {}",
+            "{} left, run {} · loss {:.3} · error {:.1} % · {} images/s · {}",
+            format::clock(epoch),
+            format::clock(run),
             s.loss,
             s.error,
             format::count(s.speed as usize),
             format::bytes(s.bytes)
         );
-        let (epoch, run) = self.left(s);
-        let left = format!("{} left, run {}", format::duration(epoch), format::duration(run));
         if let Some(bar) = &self.bar {
             bar.set_length(s.steps as u64);
             bar.set_position(s.step as u64);
             bar.set_prefix(self.prefix(s.epoch));
-            bar.set_message(format!("{state} · {left}"));
+            bar.set_message(state);
         } else if self.last.elapsed() >= QUIET {
             self.last = Instant::now();
-            let at = format!("{}, step {}/{}", self.prefix(s.epoch), s.step, s.steps);
-            output::line(&format!("  {at}: {state} · {left}"));
+            output::line(&format!("  {}, step {}/{}: {state}", self.prefix(s.epoch), s.step, s.steps));
         }
     }
 
@@ -161,7 +161,7 @@ impl Drop for Lines {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(1);
-    let template = "{prefix} {bar:20.green/dim} {percent:>3} %  {wide_msg}";
+    let template = "{prefix} {bar:16.green/dim} {percent:>3} %  {wide_msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("━━╌"));
     }
