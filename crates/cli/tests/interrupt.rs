@@ -1,4 +1,5 @@
 //! Runs that are stopped, killed, or started twice.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(unix)]
 
 mod common;
