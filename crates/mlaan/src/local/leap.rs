@@ -72,7 +72,7 @@ pub struct LeapChain {
 
 impl LeapChain {
     /// Mirrors of `sources`, with units named below `leap_NAME` and `shadow_NAME`. Values are those of a fresh
-    /// network until [`LeapChain::copy_sources`].
+    /// network until the learner copies the sources.
     ///
     /// # Errors
     /// Out of memory.
