@@ -13,14 +13,14 @@ pub const DEFAULT_RECIPE: &str = "quickstart";
 #[derive(Parser)]
 #[command(name = "mlaan", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without a word, `train` with its defaults.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  mlaan train                             a first run on the built-in images, about two minutes
+  mlaan                                   as `mlaan train`: a first run on the built-in images, about two minutes
   mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
   mlaan eval runs/quickstart              errors of the trained network, per class
   mlaan recipes                           the experiments that come with this program
@@ -59,11 +59,19 @@ pub struct Overrides {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --keys` lists the keys)
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assignment)]
     pub set: Vec<String>,
     /// Leave out images that cannot be decoded, and count them, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
+}
+
+/// Something with `=`, lest a recipe behind `--set` be taken for a key.
+fn assignment(text: &str) -> std::result::Result<String, String> {
+    match text.contains('=') {
+        true => Ok(text.into()),
+        false => Err("expected KEY=VALUE; if this is the recipe, put it before --set".into()),
+    }
 }
 
 impl Overrides {
@@ -173,7 +181,7 @@ pub struct PlanArgs {
     #[arg(default_value = DEFAULT_RECIPE)]
     pub recipe: String,
     /// Change a key of the recipe; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assignment)]
     pub set: Vec<String>,
     /// Images per step
     #[arg(long, value_name = "N")]

@@ -50,7 +50,10 @@ impl Target {
         }
         if !args.resume && taken(&path) {
             let found = path.display();
-            bail!("{found}: holds a run already; pass --resume to go on with it, or another --out");
+            if path.join(METRICS).exists() || has_checkpoint(&path) {
+                bail!("{found}: holds a run already; pass --resume to go on with it, or another --out");
+            }
+            bail!("{found}: is not empty and holds no run; pass another --out");
         }
         let checkpoint = match args.resume && has_checkpoint(&path) {
             true => Some(checkpoint::load(&path)?.0),

@@ -16,12 +16,13 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match &cli.command {
-        Command::Train(args) => train::train(args),
-        Command::Eval(args) => eval::eval(args),
-        Command::Plan(args) => plan::plan(args),
-        Command::Recipes(args) => recipes::recipes(args),
+    let command = Cli::parse().command.or_else(|| Cli::parse_from(["mlaan", "train"]).command);
+    let done = match &command {
+        Some(Command::Train(args)) => train::train(args),
+        Some(Command::Eval(args)) => eval::eval(args),
+        Some(Command::Plan(args)) => plan::plan(args),
+        Some(Command::Recipes(args)) => recipes::recipes(args),
+        None => Ok(ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|e| {
         output::error(&e);

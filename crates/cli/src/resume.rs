@@ -1,6 +1,6 @@
 //! A run that goes on: its own recipe, and what of it may be changed.
 
-use crate::args::TrainArgs;
+use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use anyhow::{Result, bail};
 use mlaan::recipe::Recipe;
 use mlaan::train::checkpoint::Manifest;
@@ -18,12 +18,23 @@ pub fn fresh(args: &TrainArgs, name: &str) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// The recipe of the run in `folder`, with what the flags change.
+/// The recipe of the run in `folder`, with what the flags change. Without a checkpoint (a run that was killed in its
+/// first epoch) it is the one that the folder keeps; without a run there, the named one.
 ///
 /// # Errors
-/// A flag or a recipe that would make it another run: names every key.
-pub fn continued(args: &TrainArgs, manifest: &Manifest, folder: &Path) -> Result<Recipe> {
-    let was = Recipe::parse(&manifest.recipe, &format!("checkpoint in {}", folder.display()))?;
+/// A flag or a recipe that would make it another run: names every key. Nothing there and no recipe named.
+pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -> Result<Recipe> {
+    let kept = folder.join(mlaan::train::RECIPE);
+    let was = match (manifest, &args.recipe) {
+        (Some(m), _) => Recipe::parse(&m.recipe, &format!("checkpoint in {}", folder.display()))?,
+        (None, _) if kept.is_file() => Recipe::load(&kept.to_string_lossy())?,
+        (None, Some(name)) => return fresh(args, name),
+        (None, None) if args.out.is_none() => return fresh(args, DEFAULT_RECIPE),
+        (None, None) => bail!(
+            "{}: there is no run to resume; check --out, or name a recipe to start one there",
+            folder.display()
+        ),
+    };
     let mut wanted = match &args.recipe {
         Some(name) => Recipe::load(name)?,
         None => was.clone(),

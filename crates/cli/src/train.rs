@@ -27,11 +27,12 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     // A misspelt recipe is to be found before its folder is looked for.
     let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args, name)?) };
     let target = Target::choose(args)?;
-    let recipe = match (&target.checkpoint, fresh) {
-        (Some(manifest), _) => resume::continued(args, manifest, &target.path)?,
-        (None, Some(fresh)) => fresh,
-        (None, None) => resume::fresh(args, name)?,
+    let recipe = match fresh {
+        Some(fresh) if !args.resume => fresh,
+        _ => resume::continued(args, target.checkpoint.as_ref(), &target.path)?,
     };
+    let folder_name = target.path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let name = folder_name.as_deref().filter(|_| args.resume && args.recipe.is_none()).unwrap_or(name);
     if let Some(summary) = target.finished(recipe.train.epochs) {
         say_finished_before(args, &summary, &target.path)?;
         return Ok(ExitCode::SUCCESS);

@@ -4,14 +4,14 @@
 //! The network is a plain stack of convolutions without shortcuts; the images are coloured gradients whose
 //! direction is the class. Both are implementations of a trait; methods, training and checkpoints come with them.
 
+use mlaan::Device;
 use mlaan::backbone::{Backbone, BlockInfo};
 use mlaan::data::{Dataset, ImageView, Splits};
+use mlaan::engine::ops::Window;
 use mlaan::nn::{AveragePool, Builder, Chain, Layer, Rectify, Sequence, Unit, UnitSpec};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Progress, Trainer};
 use mlaan::{Error, Result};
-use mlaan_engine::Device;
-use mlaan_engine::ops::Window;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

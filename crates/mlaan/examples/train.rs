@@ -1,8 +1,8 @@
 //! Trains a built-in recipe from Rust: `cargo run --release -p mlaan --example train`.
 
+use mlaan::Device;
 use mlaan::recipe::Recipe;
 use mlaan::train::{Progress, Trainer};
-use mlaan_engine::Device;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 

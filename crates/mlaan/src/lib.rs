@@ -1,4 +1,25 @@
 //! Trains deep image classifiers module by module.
+//!
+//! A network ([`backbone`]) is cut into gradient-isolated modules, each taught by a small auxiliary network; how is a
+//! value, [`local::Method`]. A [`recipe`] names a network, a method, images ([`data`]) and an optimiser; a
+//! [`train::Trainer`] runs it, a [`plan`] says beforehand what it will need.
+//!
+//! ```no_run
+//! use mlaan::{Device, recipe::Recipe, train::{Progress, Trainer}};
+//! use std::{path::Path, sync::atomic::AtomicBool};
+//!
+//! # fn main() -> mlaan::Result<()> {
+//! let recipe = Recipe::load("quickstart")?;
+//! let mut trainer = Trainer::from_recipe(&recipe, &Device::cpu(None)?)?;
+//! println!("{} bytes planned", trainer.plan().footprint());
+//! trainer.run(Path::new("runs/mine"), false, &AtomicBool::new(false), &mut |p| {
+//!     if let Progress::Epoch(e) = p {
+//!         println!("epoch {}: test error {:.2} %", e.epoch, e.test_error);
+//!     }
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
 pub mod backbone;
 pub mod data;
 mod error;
@@ -10,3 +31,4 @@ pub mod rng;
 pub mod train;
 
 pub use error::{Error, Result};
+pub use mlaan_engine::{self as engine, Device};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Splits, folder, parquet, synthetic};
+use super::{Dataset, Splits, folder, parquet, synthetic};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -44,7 +44,8 @@ subfolder of images per class; `builtin` for the built-in set";
 ///
 /// # Errors
 /// When the path does not exist or holds nothing known, a split is missing, the splits' classes differ,
-/// a label is out of range, or an image is broken (unless `skip_broken`).
+/// a label is out of range, a class has no training image (without a limit), or an image is broken (unless
+/// `skip_broken`).
 pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
     if options.limit == Some(0) {
         let message = "a limit of 0 leaves no images: use at least 1";
@@ -59,8 +60,35 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
             let at_most = |n: usize| options.limit.map_or(n, |limit| limit.min(n));
             synthetic::splits(BUILTIN_SEED, at_most(synthetic::TRAIN), at_most(synthetic::TEST))
         }
-        _ => open_path(source, Path::new(source), options),
+        _ => {
+            let splits = open_path(source, Path::new(source), options)?;
+            // A limit may leave a class out on purpose.
+            if options.limit.is_none() {
+                every_class(splits.train.as_ref(), source)?;
+            }
+            Ok(splits)
+        }
     })
+}
+
+/// A class that nothing teaches is a mistake in the data.
+fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
+    let mut images = vec![0usize; train.classes().len()];
+    for i in 0..train.len() {
+        if let Some(n) = images.get_mut(train.label(i)) {
+            *n += 1;
+        }
+    }
+    match images.iter().position(|n| *n == 0) {
+        Some(empty) => {
+            let message = format!(
+                "class `{}` has no (readable) training image: add some, or drop it",
+                train.classes()[empty]
+            );
+            Err(Error::data(source, message))
+        }
+        None => Ok(()),
+    }
 }
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {

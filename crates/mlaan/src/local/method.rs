@@ -135,7 +135,7 @@ pub struct Leap {
     pub tie: Tie,
     /// The branch that carries the chain.
     pub on: Branch,
-    /// Mirrors in a chain at most, when `sources` does not say.
+    /// Mirrors in a chain at most, when `sources` does not say; more where the shapes need them.
     pub depth: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,

@@ -81,7 +81,11 @@ impl Learner {
     /// # Errors
     /// From the device.
     pub fn gradients(&mut self, images: Tensor, labels: &Tensor) -> Result<&StepReport> {
-        self.pass(images, labels, None)?;
+        let done = self.pass(images, labels, None);
+        if done.is_err() {
+            self.release();
+        }
+        done?;
         self.read_report()
     }
 

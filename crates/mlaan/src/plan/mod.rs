@@ -79,7 +79,7 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
         Ok(())
     };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
-    let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch);
+    let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch.max(1));
     train(&mut learner, batch)?;
     let flops = device.flops();
     if rest(sizes.train) > 0 {

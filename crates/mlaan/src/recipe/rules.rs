@@ -47,6 +47,16 @@ fn validate_method(method: &Method) -> Result<()> {
         if alone {
             return needs_modules("local.cascade");
         }
+        if cascade.span > modules(method) {
+            return Err(Error::recipe(
+                "local.cascade.span",
+                format!(
+                    "found {}, but there are {1} modules; it can be 2 to {1}",
+                    cascade.span,
+                    modules(method)
+                ),
+            ));
+        }
         if cascade.independent == 0.0 && cascade.cascaded == 0.0 {
             return Err(Error::recipe(
                 "local.cascade.cascaded",

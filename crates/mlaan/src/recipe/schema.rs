@@ -88,7 +88,7 @@ pub const KEYS: &[Key] = &[
     key("local.cascade.cascaded", Kind::Real(0.0, HUGE), "weight of the cascaded loss"),
     key("local.leap.tie", Kind::Word(&["pulled", "twin"]), "how mirrors follow their sources"),
     key("local.leap.on", Kind::Word(BRANCHES), "the loss whose auxiliary network carries the leap chain"),
-    key("local.leap.depth", Kind::Whole(1, MANY), "mirrors in a chain at most, when sources does not say"),
+    key("local.leap.depth", Kind::Whole(1, MANY), "mirrors in a chain at most, when sources does not say (more where the shapes need them)"),
     key("local.leap.ema", Kind::Real(0.0, 1.0), "EMA factor m of p <- m p + (1 - m) source"),
     optional("local.leap.sources", Kind::Lists, "per module (all but the last) the blocks it mirrors, from 0"),
     key("train.epochs", Kind::Whole(1, MANY), "passes over the training images"),

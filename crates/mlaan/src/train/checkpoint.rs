@@ -43,6 +43,8 @@ pub struct Manifest {
     pub recipe: String,
     /// Names of the classes; the classifier's outputs in order.
     pub classes: Vec<String>,
+    /// Number of training and test images.
+    pub images: [usize; 2],
     /// What pixels are normalised with.
     pub normalise: MeanStd,
     /// Side of the images fed to the network, pixels.
@@ -336,6 +338,7 @@ mod tests {
             seed: 0,
             recipe: String::new(),
             classes: Vec::new(),
+            images: [8, 2],
             normalise: MeanStd { mean: [0.0; 3], std: [1.0; 3] },
             size: 32,
             best: None,

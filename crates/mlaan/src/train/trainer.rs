@@ -191,26 +191,29 @@ impl Trainer {
             let message = "holds a run already; pass --resume to go on with it, or another --out";
             return Err(Error::data(folder.display().to_string(), message));
         }
-        let toml = self.recipe.to_toml()?;
-        super::atomic::write(&folder.join(RECIPE), |out| {
-            out.write_all(toml.as_bytes()).map_err(Error::io(folder.join(RECIPE)))
-        })?;
         let folder = folder.to_path_buf();
         if resume && checkpoint::exists(&folder) {
             let (manifest, mut tensors) = checkpoint::load(&folder)?;
             self.check_same_run(&folder, &manifest)?;
             state::restore(&mut self.learner, &mut tensors, true)?;
+            self.write_recipe(&folder)?;
             let metrics = Metrics::resume(&folder, manifest.epoch)?;
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
             return Ok(Run { folder, metrics, at });
         }
+        self.write_recipe(&folder)?;
         let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
         let start = Event::Start(self.start());
         metrics.write(&start)?;
         watch(Progress::Event(&start));
         Ok(Run { folder, metrics, at: Position::start() })
+    }
+
+    fn write_recipe(&self, folder: &Path) -> Result<()> {
+        let (path, toml) = (folder.join(RECIPE), self.recipe.to_toml()?);
+        super::atomic::write(&path, |out| out.write_all(toml.as_bytes()).map_err(Error::io(&path)))
     }
 
     fn check_same_run(&self, folder: &Path, m: &Manifest) -> Result<()> {
@@ -222,6 +225,11 @@ impl Trainer {
         let classes = self.splits.train.classes();
         if m.classes != classes {
             return differs("classes", m.classes.join(", "), classes.join(", "));
+        }
+        let images = [self.splits.train.len(), self.splits.test.len()];
+        if m.images != images {
+            let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
+            return differs("other images:", said(m.images), said(images));
         }
         if m.size != self.recipe.data.size {
             return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
@@ -343,6 +351,7 @@ impl Trainer {
             seed: self.recipe.seed,
             recipe: self.recipe.to_toml()?,
             classes: self.splits.train.classes().to_vec(),
+            images: [self.splits.train.len(), self.splits.test.len()],
             normalise: self.normalise,
             size: self.recipe.data.size,
             best: at.best,
