@@ -1,4 +1,5 @@
 //! Help, recipes, plans, and what the user sees of mistakes.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Runs: what they write, and that they repeat.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
