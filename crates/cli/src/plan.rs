@@ -67,7 +67,8 @@ impl Pair {
             format::count(self.classes),
             format::several(self.local.batch, "image") + " per step",
         );
-        let note = "Memory is without the images themselves. GFLOP are those of convolutions and linear layers in one step.";
+        let note = "← blocks that the leap chain mirrors, counted from 1. Memory is without the images themselves.\n\
+                    GFLOP are those of convolutions and linear layers in one step.";
         format!(
             "{}: {what}\n\n{}\n\n{}\n\n{}\n",
             format::heading(name),
@@ -79,7 +80,7 @@ impl Pair {
 
     fn modules(&self, method: &Method) -> String {
         let mut table = format::table(&[
-            ">module",
+            ">#",
             "blocks",
             ">output",
             ">activations",
@@ -202,7 +203,7 @@ pub fn head(method: &Method, m: &ModuleSummary) -> String {
     }
     if !m.sources.is_empty() {
         let sources: Vec<String> = m.sources.iter().map(|b| (b + 1).to_string()).collect();
-        text.push_str(&format!(" ← blocks {}", sources.join(" ")));
+        text.push_str(&format!(" ← {}", sources.join(" ")));
     }
     text
 }

@@ -42,18 +42,28 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let held = target.hold(args)?;
     let speaks = !args.quiet && !args.json;
     if speaks {
-        output::line(&overview::overview(name, &recipe, &mut trainer, &held.path)?);
+        output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);
         if args.resume && target.checkpoint.is_none() {
             output::line("There is no checkpoint to resume: the run starts from the beginning.\n");
         }
     }
-    let outcome = run(args, &recipe, &mut trainer, &held, &interrupt)?;
+    let best = target.checkpoint.as_ref().and_then(|m| m.best).map_or(f64::INFINITY, |b| b.error);
+    let outcome = run(args, (&recipe, best), &mut trainer, &held, &interrupt)?;
     Ok(end(speaks, &outcome, &trainer, &held.path))
+}
+
+/// What the run is called: by its recipe, or by its folder when the recipe is the folder's own.
+fn title(args: &TrainArgs, folder: &Path) -> String {
+    match (&args.recipe, args.resume, folder.file_name()) {
+        (Some(name), ..) => name.clone(),
+        (None, true, Some(name)) => name.to_string_lossy().into_owned(),
+        _ => DEFAULT_RECIPE.into(),
+    }
 }
 
 fn run(
     args: &TrainArgs,
-    recipe: &Recipe,
+    (recipe, best): (&Recipe, f64),
     trainer: &mut Trainer,
     held: &Held,
     interrupt: &Interrupt,
@@ -61,7 +71,7 @@ fn run(
     let mut report = match (args.quiet, args.json) {
         (true, _) => Report::Quiet,
         (_, true) => Report::Json,
-        _ => Report::Lines(Box::new(Lines::new(recipe, trainer))),
+        _ => Report::Lines(Box::new(Lines::new(recipe, trainer, best))),
     };
     interrupt.begin(report.notice());
     // A folder without metrics holds no run that could go on.

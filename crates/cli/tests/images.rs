@@ -1,5 +1,5 @@
 //! Images of one's own: a folder with a subfolder per class.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Runs that are stopped, killed, or started twice.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 #![cfg(unix)]
 
 mod common;
@@ -10,10 +10,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// The tiny settings with another number of epochs.
+/// The tiny settings with another number of epochs, and fewer images.
 fn long<'a>(epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = train(more);
-    args[1 + TINY.iter().position(|a| *a == "--epochs").unwrap() + 1] = epochs;
+    for (flag, value) in [("--epochs", epochs), ("--limit", "100"), ("--batch", "25")] {
+        args[1 + TINY.iter().position(|a| *a == flag).unwrap() + 1] = value;
+    }
     args
 }
 
@@ -37,9 +39,9 @@ fn signal(child: &Child, name: &str) {
 #[test]
 fn interrupted_runs_go_on_as_if_nothing_had_happened() {
     let at = tempfile::tempdir().unwrap();
-    ok(at.path(), &long("12", &["--out", "whole"]));
+    ok(at.path(), &long("8", &["--out", "whole"]));
     for (name, sent) in [("interrupted", "-INT"), ("terminated", "-TERM")] {
-        let mut child = start(at.path(), &long("12", &["--out", name, "--json"]));
+        let mut child = start(at.path(), &long("8", &["--out", name, "--json"]));
         after(&mut child, 3);
         signal(&child, sent);
         let out = child.wait_with_output().unwrap();
@@ -75,13 +77,13 @@ fn an_interrupted_run_says_how_to_go_on() {
 #[test]
 fn killed_runs_go_on_as_if_nothing_had_happened() {
     let at = tempfile::tempdir().unwrap();
-    ok(at.path(), &long("6", &["--out", "whole"]));
+    ok(at.path(), &long("5", &["--out", "whole"]));
     let (mut kills, mut finished) = (0, false);
     // Pseudo-random moments between 0 and 0.4 seconds, from the start to within a checkpoint.
     let mut state = 12_345_u64;
-    for _ in 0..40 {
+    for _ in 0..12 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let mut child = start(at.path(), &long("6", &["--out", "killed", "--resume"]));
+        let mut child = start(at.path(), &long("5", &["--out", "killed", "--resume"]));
         std::thread::sleep(Duration::from_millis((state >> 33) % 400));
         let running = child.try_wait().unwrap().is_none();
         let _ = child.kill();
@@ -93,7 +95,7 @@ fn killed_runs_go_on_as_if_nothing_had_happened() {
         }
     }
     if !finished {
-        ok(at.path(), &long("6", &["--out", "killed", "--resume"]));
+        ok(at.path(), &long("5", &["--out", "killed", "--resume"]));
     }
     assert!(kills >= 2, "only {kills} kills");
     let (a, b) = (at.path().join("whole"), at.path().join("killed"));

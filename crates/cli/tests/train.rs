@@ -1,5 +1,5 @@
 //! Runs: what they write, and that they repeat.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Time between two progress lines.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// Columns of the bar itself.
+const WIDTH: usize = 16;
+
 /// See the module.
 pub struct Lines {
     bar: Option<ProgressBar>,
@@ -38,8 +41,8 @@ struct Step {
 }
 
 impl Lines {
-    /// For a run of this recipe.
-    pub fn new(recipe: &Recipe, trainer: &Trainer) -> Self {
+    /// For a run of this recipe, whose lowest test error so far is `best`.
+    pub fn new(recipe: &Recipe, trainer: &Trainer, best: f64) -> Self {
         let terminal = Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
             bar: terminal.then(bar),
@@ -48,7 +51,7 @@ impl Lines {
             images: (trainer.splits().train.len(), recipe.train.batch),
             testing: 0.0,
             testing_since: Instant::now(),
-            best: f64::INFINITY,
+            best,
         }
     }
 
@@ -117,11 +120,17 @@ impl Lines {
             bar.set_length(s.steps as u64);
             bar.set_position(s.step as u64);
             bar.set_prefix(self.prefix(s.epoch));
-            bar.set_message(state);
+            bar.set_message(self.fitting(&state, s.epoch));
         } else if self.last.elapsed() >= QUIET {
             self.last = Instant::now();
             output::line(&format!("  {}, step {}/{}: {state}", self.prefix(s.epoch), s.step, s.steps));
         }
+    }
+
+    /// As much of `text` as the bar's line has room for; some is left, so that an echoed `^C` does not wrap.
+    fn fitting(&self, text: &str, epoch: usize) -> String {
+        let taken = self.prefix(epoch).len() + WIDTH + 13;
+        text.chars().take(usize::from(output::width()).saturating_sub(taken)).collect()
     }
 
     /// Seconds left of the epoch and of the run.
@@ -139,15 +148,23 @@ impl Lines {
         let test = format!("{:>8}", format::percent(e.test_error));
         let test = if is_best { style(test).bold().to_string() } else { test };
         format!(
-            "{at:>9}  {:<7}  {:>8}  {:>9}  {test}{mark}  {:>8}  {:>9}  {:>8}   {}",
+            "{at:>7}  {:<6}  {:>6}  {:>8}  {test}{mark}  {:>8}  {:>8}  {:>6}  {}",
             rate(e.lr),
             loss(e.train_loss),
             format::percent(e.train_error),
             format::count(e.images_per_second as usize),
             format::bytes(e.peak_bytes),
-            format::duration(e.seconds),
-            format::dim(&modules(&e.module_errors)),
+            format::clock(e.seconds),
+            format::dim(&modules(&e.module_errors, self.shown())),
         )
+    }
+
+    /// Modules whose error there is room for.
+    fn shown(&self) -> usize {
+        match self.bar {
+            Some(_) => usize::from(output::width().saturating_sub(77) / 4).clamp(2, 10),
+            None => 10,
+        }
     }
 }
 
@@ -161,8 +178,8 @@ impl Drop for Lines {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(1);
-    let template = "{prefix} {bar:16.green/dim} {percent:>3} %  {wide_msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let template = format!("{{prefix}} {{bar:{WIDTH}.green/dim}} {{percent:>3}} %  {{msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━━╌"));
     }
     bar
@@ -170,8 +187,8 @@ fn bar() -> ProgressBar {
 
 fn header() -> String {
     format!(
-        "{:>9}  {:<7}  {:>8}  {:>9}  {:>8}   {:>8}  {:>9}  {:>8}   {}",
-        "epoch", "lr", "loss", "error", "test", "images/s", "memory", "time", "error of each module, %"
+        "{:>7}  {:<6}  {:>6}  {:>8}  {:>8}   {:>8}  {:>8}  {:>6}  {}",
+        "epoch", "lr", "loss", "error", "test", "images/s", "memory", "time", "% per module"
     )
 }
 
@@ -184,12 +201,12 @@ fn loss(value: f64) -> String {
 }
 
 /// The training error of every module; of many, the first and the last few.
-fn modules(errors: &[f64]) -> String {
+fn modules(errors: &[f64], most: usize) -> String {
     let one = |i: usize| match errors.get(i) {
         Some(e) if e.is_finite() => format!("{e:.0}"),
         _ => "–".into(),
     };
-    let shown = format::abridged(errors.len(), 8);
+    let shown = format::abridged(errors.len(), most);
     let words: Vec<String> = shown.iter().map(|i| i.map_or_else(|| "…".into(), one)).collect();
     words.join(" ")
 }

@@ -24,16 +24,8 @@ pub fn overview(name: &str, recipe: &Recipe, trainer: &mut Trainer, folder: &Pat
 }
 
 fn modules(recipe: &Recipe, trainer: &Trainer) -> String {
-    let header = [
-        "> module",
-        "blocks",
-        "> output",
-        "> parameters",
-        "> auxiliary",
-        "> activations",
-        "> peak",
-        "taught by",
-    ];
+    let header =
+        ["> #", "blocks", "> output", "> parameters", "> auxiliary", "> activations", "> peak", "taught by"];
     let header = header.map(|h| h.replace("> ", ">"));
     let mut table = format::table(&header.each_ref().map(String::as_str));
     let plan = trainer.plan();
