@@ -92,7 +92,7 @@ impl Pair {
         ]);
         for (i, m) in self.local.modules.iter().enumerate() {
             table.add_row([
-                (i + 1).to_string(),
+                i.to_string(),
                 blocks(&m.summary),
                 m.summary.output.to_string(),
                 format::bytes(m.meter.activations as u64),
@@ -202,7 +202,7 @@ pub fn head(method: &Method, m: &ModuleSummary) -> String {
         text.push_str(", decoder");
     }
     if !m.sources.is_empty() {
-        let sources: Vec<String> = m.sources.iter().map(|b| (b + 1).to_string()).collect();
+        let sources: Vec<String> = m.sources.iter().map(ToString::to_string).collect();
         text.push_str(&format!(" ← {}", sources.join(" ")));
     }
     text

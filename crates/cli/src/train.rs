@@ -31,8 +31,6 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         Some(fresh) if !args.resume => fresh,
         _ => resume::continued(args, target.checkpoint.as_ref(), &target.path)?,
     };
-    let folder_name = target.path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let name = folder_name.as_deref().filter(|_| args.resume && args.recipe.is_none()).unwrap_or(name);
     if let Some(summary) = target.finished(recipe.train.epochs) {
         say_finished_before(args, &summary, &target.path)?;
         return Ok(ExitCode::SUCCESS);

@@ -35,7 +35,7 @@ fn recipes_are_listed_shown_and_can_be_used_as_files() {
         assert_eq!(shown.trim(), written.trim());
     }
     fs::write(at.path().join("mine.toml"), ok(at.path(), &["recipes", "--show", "quickstart"])).unwrap();
-    assert!(ok(at.path(), &["plan", "mine.toml"]).contains("mine.toml: resnet14"));
+    assert!(ok(at.path(), &["plan", "mine.toml"]).contains("mine.toml: resnet8"));
     assert!(fails(at.path(), &["recipes", "--show", "quikstart"]).contains("Did you mean quickstart"));
     assert!(fails(at.path(), &["recipes", "--show", "mine.toml"]).contains("is a file"));
     let keys = ok(at.path(), &["recipes", "--keys"]);

@@ -35,7 +35,7 @@ fn modules(recipe: &Recipe, trainer: &Trainer) -> String {
             continue;
         };
         table.add_row([
-            (i + 1).to_string(),
+            i.to_string(),
             blocks(&m.summary),
             m.summary.output.to_string(),
             format::count(m.summary.parameters),

@@ -68,6 +68,10 @@ impl Recipe {
             return Self::parse(text, &format!("built-in recipe {name}"));
         }
         let path = Path::new(name_or_path);
+        if path.is_dir() {
+            let message = "this is a folder, not a recipe: name images with `--data`, a run with `--out`";
+            return Err(Error::data(name_or_path, message));
+        }
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, name_or_path),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(unknown_recipe(name_or_path)),

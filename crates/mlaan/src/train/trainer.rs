@@ -169,7 +169,6 @@ impl Trainer {
         let rates = LearningRate::new(&self.recipe.train);
         while run.at.epoch < self.recipe.train.epochs {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
-                run.at.peak = run.at.peak.max(self.device.usage().footprint as u64);
                 self.save(&run, false)?;
                 let interrupted = Event::Interrupted { epoch: run.at.epoch };
                 run.metrics.write(&interrupted)?;
