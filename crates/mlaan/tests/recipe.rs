@@ -214,7 +214,7 @@ fn a_syntax_error_names_file_line_and_column() {
 
 #[test]
 fn load_prefers_built_in_names_then_files() {
-    assert_eq!(Recipe::load("quickstart").unwrap().model.backbone.depth(), 14);
+    assert_eq!(Recipe::load("quickstart").unwrap().model.backbone.depth(), 8);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, "seed = 5").unwrap();
