@@ -59,19 +59,11 @@ pub struct Overrides {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --keys` lists the keys)
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assignment)]
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Leave out images that cannot be decoded, and count them, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
-}
-
-/// Something with `=`, lest a recipe behind `--set` be taken for a key.
-fn assignment(text: &str) -> std::result::Result<String, String> {
-    match text.contains('=') {
-        true => Ok(text.into()),
-        false => Err("expected KEY=VALUE; if this is the recipe, put it before --set".into()),
-    }
 }
 
 impl Overrides {
@@ -81,6 +73,11 @@ impl Overrides {
     /// Which key is unknown or has an impossible value.
     pub fn apply(&self, recipe: &mut Recipe) -> mlaan::Result<()> {
         let mut assignments = self.set.clone();
+        if let Some(stray) = assignments.iter().find(|a| !a.contains('=')) {
+            let message =
+                "expected key=value, as local.cascade.span=3; if this is the recipe, put it before --set";
+            return Err(mlaan::Error::recipe(stray, message));
+        }
         let numbers =
             [("train.epochs", self.epochs), ("train.batch", self.batch), ("data.limit", self.limit)];
         assignments.extend(numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}"))));
@@ -181,7 +178,7 @@ pub struct PlanArgs {
     #[arg(default_value = DEFAULT_RECIPE)]
     pub recipe: String,
     /// Change a key of the recipe; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assignment)]
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Images per step
     #[arg(long, value_name = "N")]

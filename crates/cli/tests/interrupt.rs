@@ -83,7 +83,7 @@ fn killed_runs_go_on_as_if_nothing_had_happened() {
     let mut state = 12_345_u64;
     for _ in 0..12 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let mut child = start(at.path(), &long("5", &["--out", "killed", "--resume"]));
+        let mut child = start(at.path(), &long("5", &["--out", "killed", "--resume", "quickstart"]));
         std::thread::sleep(Duration::from_millis((state >> 33) % 400));
         let running = child.try_wait().unwrap().is_none();
         let _ = child.kill();
@@ -95,7 +95,7 @@ fn killed_runs_go_on_as_if_nothing_had_happened() {
         }
     }
     if !finished {
-        ok(at.path(), &long("5", &["--out", "killed", "--resume"]));
+        ok(at.path(), &long("5", &["--out", "killed", "--resume", "quickstart"]));
     }
     assert!(kills >= 2, "only {kills} kills");
     let (a, b) = (at.path().join("whole"), at.path().join("killed"));
