@@ -63,13 +63,17 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scrat
         }
     });
     if let Some(t) = op.norm {
-        let total = sums.total();
-        let count = (g.n * g.oh * g.ow) as f64;
-        for c in 0..g.oc {
-            let mean = total[c] / count;
-            t[norm::MEAN * g.oc + c] = mean as f32;
-            t[norm::INV_STD * g.oc + c] = (total[g.oc + c] / count - mean * mean).max(0.0) as f32;
-        }
+        finish_moments(sums.total(), g, t);
+    }
+}
+
+/// Mean and biased variance from `[2][oc]` sums of values and squares.
+pub(super) fn finish_moments(total: &[f64], g: &Geometry, rows: &mut [f32]) {
+    let count = (g.n * g.oh * g.ow) as f64;
+    for c in 0..g.oc {
+        let mean = total[c] / count;
+        rows[norm::MEAN * g.oc + c] = mean as f32;
+        rows[norm::INV_STD * g.oc + c] = (total[g.oc + c] / count - mean * mean).max(0.0) as f32;
     }
 }
 

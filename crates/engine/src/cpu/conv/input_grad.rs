@@ -11,14 +11,14 @@ use std::ops::Range;
 
 /// Where input gradients go and what is done to them on the way (the rule of [`crate::ops`]).
 pub(super) struct Sink<'a> {
-    grad: Shared<'a, f32>,
-    accumulate: bool,
+    pub grad: Shared<'a, f32>,
+    pub accumulate: bool,
     /// `[4, c]` of the operand.
-    norm: Option<&'a [f32]>,
-    relu: bool,
-    sums: bool,
+    pub norm: Option<&'a [f32]>,
+    pub relu: bool,
+    pub sums: bool,
     /// The operand's raw values.
-    raw: &'a [f32],
+    pub raw: &'a [f32],
 }
 
 impl<'a> Sink<'a> {

@@ -11,6 +11,7 @@ mod input_grad;
 mod pack;
 mod tile;
 mod weight_grad;
+mod winograd;
 
 use crate::cpu::simd::Isa;
 use crate::ops::Window;
@@ -21,7 +22,11 @@ pub(crate) use forward::Forward;
 pub(crate) use pack::Load;
 
 pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Isa, threads: usize) -> usize {
-    forward::scratch(&Geometry::new(x, out, window), isa.lanes(), threads)
+    let g = Geometry::new(x, out, window);
+    match winograd::fits(&g) {
+        true => winograd::forward_scratch(&g, isa, threads),
+        false => forward::scratch(&g, isa.lanes(), threads),
+    }
 }
 
 pub(crate) fn backward_scratch(
@@ -31,7 +36,37 @@ pub(crate) fn backward_scratch(
     dx: bool,
     dw: bool,
 ) -> usize {
-    backward::scratch(&Geometry::new(x, out, window), isa.lanes(), threads, dx, dw)
+    let g = Geometry::new(x, out, window);
+    let by_tiles = Tiled::new(&g, dx, dw);
+    let direct = by_tiles.rest(dx, dw).map_or(0, |(dx, dw)| backward::scratch(&g, isa.lanes(), threads, dx, dw));
+    let tiled = match by_tiles.any() {
+        true => winograd::backward_scratch(&g, isa, threads, by_tiles.dx, by_tiles.dw),
+        false => 0,
+    };
+    direct.max(tiled)
+}
+
+/// Which gradients are taken over tiles.
+#[derive(Clone, Copy)]
+struct Tiled {
+    dx: bool,
+    dw: bool,
+}
+
+impl Tiled {
+    fn new(g: &Geometry, dx: bool, dw: bool) -> Self {
+        Tiled { dx: dx && winograd::fits(g), dw: dw && winograd::fits_weights(g) }
+    }
+
+    fn any(self) -> bool {
+        self.dx || self.dw
+    }
+
+    /// What is left for the direct pass.
+    fn rest(self, dx: bool, dw: bool) -> Option<(bool, bool)> {
+        let rest = (dx && !self.dx, dw && !self.dw);
+        (rest.0 || rest.1).then_some(rest)
+    }
 }
 
 pub(crate) fn forward(
@@ -41,7 +76,11 @@ pub(crate) fn forward(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    forward::run(isa, &Geometry::new(x, out, window), op, threads, scratch);
+    let g = Geometry::new(x, out, window);
+    match winograd::fits(&g) {
+        true => winograd::forward(isa, &g, op, threads, scratch),
+        false => forward::run(isa, &g, op, threads, scratch),
+    }
 }
 
 pub(crate) fn backward(
@@ -51,5 +90,17 @@ pub(crate) fn backward(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    backward::run(isa, &Geometry::new(x, out, window), op, threads, scratch);
+    let g = Geometry::new(x, out, window);
+    let tiled = Tiled::new(&g, op.dx.is_some(), op.dw.is_some());
+    let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
+    let (tiled_dx, direct_dx) = if tiled.dx { (dx, None) } else { (None, dx) };
+    let (tiled_dw, direct_dw) = if tiled.dw { (dw, None) } else { (None, dw) };
+    if direct_dx.is_some() || direct_dw.is_some() {
+        let op = Backward { x, load, w, grad, grad_norm, dx: direct_dx, dw: direct_dw };
+        backward::run(isa, &g, op, threads, scratch);
+    }
+    if tiled_dx.is_some() || tiled_dw.is_some() {
+        let op = Backward { x, load, w, grad, grad_norm, dx: tiled_dx, dw: tiled_dw };
+        winograd::backward(isa, &g, op, threads, scratch);
+    }
 }

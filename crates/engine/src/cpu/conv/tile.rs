@@ -86,26 +86,34 @@ impl Walk {
 
 /// Operands of the next unit, asked for a little with every tile: memory works while the tiles compute.
 pub(super) struct Ahead<'a> {
-    slices: [&'a [f32]; 3],
-    /// Cache lines a tile.
+    now: &'a [f32],
+    rest: [&'a [f32]; 2],
+    /// Cache lines to ask for, times `tiles`; as soon as there are `tiles` of them, the next line is asked for.
+    owed: usize,
     lines: usize,
+    tiles: usize,
 }
 
 impl<'a> Ahead<'a> {
-    /// To be spread over about `tiles` tiles.
-    pub(super) fn new(slices: [&'a [f32]; 3], tiles: usize) -> Self {
-        let lines = slices.iter().map(|s| s.len().div_ceil(LINE)).sum::<usize>();
-        Ahead { slices, lines: lines.div_ceil(tiles.max(1)) }
+    /// To be spread evenly over `tiles` tiles.
+    pub(super) fn new([now, a, b]: [&'a [f32]; 3], tiles: usize) -> Self {
+        let lines = [now, a, b].iter().map(|s| s.len().div_ceil(LINE)).sum::<usize>();
+        Ahead { now, rest: [a, b], owed: 0, lines, tiles: tiles.max(1) }
     }
 
     #[inline(always)]
     pub(super) fn step(&mut self) {
-        for _ in 0..self.lines {
-            let [now, ..] = &mut self.slices;
-            prefetch(now.as_ptr());
-            *now = now.get(LINE..).unwrap_or_default();
-            if now.is_empty() {
-                self.slices.rotate_left(1);
+        self.owed += self.lines;
+        while self.owed >= self.tiles {
+            self.owed -= self.tiles;
+            match self.now.split_at_checked(LINE) {
+                Some((line, rest)) => {
+                    prefetch(line.as_ptr());
+                    self.now = rest;
+                }
+                // Addresses behind the end would be looked up in vain, which takes long.
+                None if self.rest[0].is_empty() => self.owed = 0,
+                None => (self.now, self.rest) = (self.rest[0], [self.rest[1], &[]]),
             }
         }
     }

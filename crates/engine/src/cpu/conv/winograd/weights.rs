@@ -1,0 +1,173 @@
+//! Weights into the transformed domain, and their gradients back.
+
+use super::POINTS;
+use super::transform;
+use crate::cpu::conv::pack::padded;
+use crate::cpu::parallel::{self, PIECES, Shared};
+use crate::cpu::simd::{Isa, kernel};
+
+/// Channels that are transformed together.
+const GROUP: usize = 8;
+
+/// Extents of transformed weights `[36][block of columns][rows][columns of the block]`: `rows` are summed over,
+/// columns are what the products give, in blocks of two vectors (one at an odd end).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix {
+    pub rows: usize,
+    /// Whole vectors.
+    pub columns: usize,
+    pub lanes: usize,
+}
+
+impl Matrix {
+    pub fn new(rows: usize, columns: usize, isa: Isa) -> Self {
+        Matrix { rows, columns: padded(columns, isa.lanes()), lanes: isa.lanes() }
+    }
+
+    /// Floats of one point.
+    pub fn point(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Floats of all.
+    pub fn len(&self) -> usize {
+        POINTS * self.point()
+    }
+
+    /// First column and width of block `b`.
+    pub fn block(&self, b: usize) -> (usize, usize) {
+        let first = b * 2 * self.lanes;
+        (first, (self.columns - first).min(2 * self.lanes))
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.columns.div_ceil(2 * self.lanes)
+    }
+}
+
+/// How a weight tensor `[out, in, 3, 3]` is read.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub w: &'a [f32],
+    pub outs: usize,
+    pub ins: usize,
+    /// Rows are output channels and the window is turned around: for the input's gradient.
+    pub turned: bool,
+}
+
+/// `G g Gᵀ` of all weights.
+pub(super) fn transformed(isa: Isa, source: Source<'_>, m: Matrix, out: &mut [f32]) {
+    let rows = parallel::pieces(m.blocks() * m.rows, PIECES);
+    let small = m.point() < 1 << 14;
+    let parts = if small { 1 } else { rows };
+    let out = Shared::new(out);
+    parallel::for_each(parts, |i| {
+        for at in parallel::piece(m.blocks() * m.rows, parts, i) {
+            let (first, width) = m.block(at / m.rows);
+            let start = first * m.rows + at % m.rows * width;
+            for point_group in (0..width).step_by(GROUP) {
+                let values = one_group(isa, source, at % m.rows, first + point_group);
+                let valid = GROUP.min(width - point_group);
+                for (p, v) in values.iter().enumerate() {
+                    let at = p * m.point() + start + point_group;
+                    // SAFETY: every group writes its own floats.
+                    unsafe { out.part(at..at + valid) }.copy_from_slice(&v[..valid]);
+                }
+            }
+        }
+    });
+}
+
+kernel! {
+    fn group<S>(source: Source<'_>, row: usize, column: usize, out: &mut [[f32; GROUP]; POINTS]) {
+        let _ = S::LANES;
+        let columns = if source.turned { source.ins } else { source.outs };
+        let mut g = [[[0f32; GROUP]; 3]; 3];
+        for n in 0..GROUP.min(columns.saturating_sub(column)) {
+            let (o, i) = if source.turned { (row, column + n) } else { (column + n, row) };
+            // Output channels may have been rounded up.
+            if o >= source.outs || i >= source.ins {
+                continue;
+            }
+            let w = &source.w[(o * source.ins + i) * 9..][..9];
+            for (t, w) in w.iter().enumerate() {
+                let t = if source.turned { 8 - t } else { t };
+                g[t / 3][t % 3][n] = *w;
+            }
+        }
+        // Along columns of the window, then along its rows.
+        let mut half = [[[0f32; GROUP]; 3]; 6];
+        for c in 0..3 {
+            let t = transform::weights([g[0][c], g[1][c], g[2][c]]);
+            for (half, t) in half.iter_mut().zip(t) {
+                half[c] = t;
+            }
+        }
+        for (i, half) in half.into_iter().enumerate() {
+            out[i * 6..i * 6 + 6].copy_from_slice(&transform::weights(half));
+        }
+    }
+}
+
+fn one_group(isa: Isa, source: Source<'_>, row: usize, column: usize) -> [[f32; GROUP]; POINTS] {
+    let mut out = [[0.0; GROUP]; POINTS];
+    group(isa, source, row, column, &mut out);
+    out
+}
+
+/// Adds the pieces' transformed gradients up in order and writes `Gᵀ (·) G` as `[out, in, 3, 3]`.
+pub(super) fn reduce(
+    isa: Isa,
+    m: Matrix,
+    pieces: usize,
+    partials: &[f32],
+    (outs, ins): (usize, usize),
+    dw: &mut [f32],
+) {
+    let rows = m.blocks() * m.rows;
+    let parts = parallel::pieces(rows, PIECES);
+    let dw = Shared::new(dw);
+    parallel::for_each(parts, |i| {
+        for at in parallel::piece(rows, parts, i) {
+            let (first, width) = m.block(at / m.rows);
+            let (row, start) = (at % m.rows, first * m.rows + at % m.rows * width);
+            for group in (0..width).step_by(GROUP) {
+                let mut g = [[0.0; GROUP]; 9];
+                summed(isa, m, pieces, partials, start + group, GROUP.min(width - group), &mut g);
+                for n in 0..GROUP.min(outs.saturating_sub(first + group)) {
+                    let at = ((first + group + n) * ins + row) * 9;
+                    // SAFETY: one window, written by this part alone.
+                    let out = unsafe { dw.part(at..at + 9) };
+                    for (out, g) in out.iter_mut().zip(&g) {
+                        *out = g[n];
+                    }
+                }
+            }
+        }
+    });
+}
+
+kernel! {
+    /// `Gᵀ (·) G` of the `valid` columns from `at` on, summed over pieces.
+    fn summed<S>(m: Matrix, pieces: usize, partials: &[f32], at: usize, valid: usize, out: &mut [[f32; GROUP]; 9]) {
+        let _ = S::LANES;
+        let mut w = [[0f32; GROUP]; POINTS];
+        for piece in partials.chunks_exact(m.len()).take(pieces) {
+            for (w, point) in w.iter_mut().zip(piece.chunks_exact(m.point())) {
+                for (w, x) in w.iter_mut().zip(&point[at..at + valid]) {
+                    *w += x;
+                }
+            }
+        }
+        let mut half = [[[0f32; GROUP]; 6]; 3];
+        for c in 0..6 {
+            let t = transform::weights_gradient(std::array::from_fn(|r| w[r * 6 + c]));
+            for (half, t) in half.iter_mut().zip(t) {
+                half[c] = t;
+            }
+        }
+        for (r, half) in half.into_iter().enumerate() {
+            out[r * 3..r * 3 + 3].copy_from_slice(&transform::weights_gradient(half));
+        }
+    }
+}
