@@ -107,12 +107,17 @@ pub(crate) fn backward(
         let r = r.start * c..r.end * c;
         // SAFETY: pieces are disjoint.
         let (grad, sums) = unsafe { (shared.part(r.clone()), rows.row(i)) };
-        if let Some(out) = out {
-            mask(isa, &out[r.clone()], grad);
-        }
-        for (p, sums) in parts.iter().zip(sums.chunks_exact_mut(2 * c)) {
-            if let Some(p) = p {
-                reduce(isa, &p.rows[norm::MEAN * c..(norm::MEAN + 1) * c], &p.x[r.clone()], grad, sums);
+        // In runs that stay in the first-level cache from one kernel to the next.
+        for (n, grad) in grad.chunks_mut(c * LINE).enumerate() {
+            let at = r.start + n * c * LINE;
+            let run = at..at + grad.len();
+            if let Some(out) = out {
+                mask(isa, &out[run.clone()], grad);
+            }
+            for (p, sums) in parts.iter().zip(sums.chunks_exact_mut(2 * c)) {
+                if let Some(p) = p {
+                    reduce(isa, &p.rows[norm::MEAN * c..(norm::MEAN + 1) * c], &p.x[run.clone()], grad, sums);
+                }
             }
         }
     });

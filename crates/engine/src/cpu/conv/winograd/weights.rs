@@ -1,4 +1,5 @@
 //! Weights into the transformed domain, and their gradients back.
+#![allow(clippy::needless_range_loop)] // As in `tiles`.
 
 use super::POINTS;
 use super::transform;
@@ -99,12 +100,12 @@ kernel! {
         let mut half = [[[0f32; GROUP]; 3]; 6];
         for c in 0..3 {
             let t = transform::weights([g[0][c], g[1][c], g[2][c]]);
-            for (half, t) in half.iter_mut().zip(t) {
-                half[c] = t;
+            for i in 0..6 {
+                half[i][c] = t[i];
             }
         }
-        for (i, half) in half.into_iter().enumerate() {
-            out[i * 6..i * 6 + 6].copy_from_slice(&transform::weights(half));
+        for i in 0..6 {
+            out[i * 6..i * 6 + 6].copy_from_slice(&transform::weights(half[i]));
         }
     }
 }
@@ -115,27 +116,54 @@ fn one_group(isa: Isa, source: Source<'_>, row: usize, column: usize) -> [[f32; 
     out
 }
 
+/// Rows whose gradients are added up together: long enough runs of memory.
+const RUN: usize = 16;
+
 /// Adds the pieces' transformed gradients up in order and writes `Gᵀ (·) G` as `[out, in, 3, 3]`.
 pub(super) fn reduce(
     isa: Isa,
     m: Matrix,
     pieces: usize,
-    partials: &[f32],
+    partials: &mut [f32],
     (outs, ins): (usize, usize),
     dw: &mut [f32],
 ) {
     let rows = m.blocks() * m.rows;
-    let parts = parallel::pieces(rows, PIECES);
-    let dw = Shared::new(dw);
+    let parts = parallel::pieces(rows.div_ceil(RUN), PIECES);
+    let start = |at: usize| match m.block(at / m.rows) {
+        _ if at == rows => m.point(),
+        (first, width) => first * m.rows + at % m.rows * width,
+    };
+    let (partials, dw) = (Shared::new(partials), Shared::new(dw));
     parallel::for_each(parts, |i| {
-        for at in parallel::piece(rows, parts, i) {
+        let own = parallel::piece(rows, parts, i);
+        let run = start(own.start)..start(own.end);
+        for p in 0..POINTS {
+            let of = |piece: usize| {
+                let at = piece * m.len() + p * m.point();
+                at + run.start..at + run.end
+            };
+            // SAFETY: each part touches its own rows of every piece.
+            let total = unsafe { partials.part(of(0)) };
+            for piece in 1..pieces {
+                // SAFETY: as above.
+                add(isa, total, unsafe { partials.part(of(piece)) });
+            }
+        }
+        for at in own {
             let (first, width) = m.block(at / m.rows);
-            let (row, start) = (at % m.rows, first * m.rows + at % m.rows * width);
             for group in (0..width).step_by(GROUP) {
+                let mut w = [[0.0; GROUP]; POINTS];
+                for (p, w) in w.iter_mut().enumerate() {
+                    let from = p * m.point() + start(at) + group;
+                    let n = GROUP.min(width - group);
+                    // SAFETY: as above.
+                    w[..n].copy_from_slice(unsafe { partials.part(from..from + n) });
+                }
                 let mut g = [[0.0; GROUP]; 9];
-                summed(isa, m, pieces, partials, start + group, GROUP.min(width - group), &mut g);
+                window(isa, &w, &mut g);
                 for n in 0..GROUP.min(outs.saturating_sub(first + group)) {
-                    let at = ((first + group + n) * ins + row) * 9;
+                    let at = ((first + group + n) * ins + at % m.rows) * 9;
                     // SAFETY: one window, written by this part alone.
                     let out = unsafe { dw.part(at..at + 9) };
                     for (out, g) in out.iter_mut().zip(&g) {
@@ -148,26 +176,28 @@ pub(super) fn reduce(
 }
 
 kernel! {
-    /// `Gᵀ (·) G` of the `valid` columns from `at` on, summed over pieces.
-    fn summed<S>(m: Matrix, pieces: usize, partials: &[f32], at: usize, valid: usize, out: &mut [[f32; GROUP]; 9]) {
+    fn add<S>(total: &mut [f32], part: &[f32]) {
         let _ = S::LANES;
-        let mut w = [[0f32; GROUP]; POINTS];
-        for piece in partials.chunks_exact(m.len()).take(pieces) {
-            for (w, point) in w.iter_mut().zip(piece.chunks_exact(m.point())) {
-                for (w, x) in w.iter_mut().zip(&point[at..at + valid]) {
-                    *w += x;
-                }
-            }
+        for (t, x) in total.iter_mut().zip(part) {
+            *t += x;
         }
+    }
+}
+
+kernel! {
+    /// `Gᵀ w G` of a group of columns.
+    fn window<S>(w: &[[f32; GROUP]; POINTS], out: &mut [[f32; GROUP]; 9]) {
+        let _ = S::LANES;
         let mut half = [[[0f32; GROUP]; 6]; 3];
         for c in 0..6 {
-            let t = transform::weights_gradient(std::array::from_fn(|r| w[r * 6 + c]));
-            for (half, t) in half.iter_mut().zip(t) {
-                half[c] = t;
+            let t = transform::weights_gradient([w[c], w[6 + c], w[12 + c], w[18 + c], w[24 + c], w[30 + c]]);
+            for r in 0..3 {
+                half[r][c] = t[r];
             }
         }
-        for (r, half) in half.into_iter().enumerate() {
-            out[r * 3..r * 3 + 3].copy_from_slice(&transform::weights_gradient(half));
+        for r in 0..3 {
+            let t = transform::weights_gradient(half[r]);
+            out[r * 3..r * 3 + 3].copy_from_slice(&t);
         }
     }
 }
