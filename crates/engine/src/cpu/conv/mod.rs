@@ -13,6 +13,7 @@ mod tile;
 mod weight_grad;
 
 use crate::cpu::simd::Isa;
+use crate::cpu::value::Value;
 use crate::ops::Window;
 use geometry::Geometry;
 
@@ -34,20 +35,20 @@ pub(crate) fn backward_scratch(
     backward::scratch(&Geometry::new(x, out, window), isa.lanes(), threads, dx, dw)
 }
 
-pub(crate) fn forward(
+pub(crate) fn forward<X: Value, Y: Value>(
     isa: Isa,
     (x, out, window): ([usize; 4], usize, Window),
-    op: Forward<'_>,
+    op: Forward<'_, X, Y>,
     threads: usize,
     scratch: &mut [u8],
 ) {
     forward::run(isa, &Geometry::new(x, out, window), op, threads, scratch);
 }
 
-pub(crate) fn backward(
+pub(crate) fn backward<X: Value, Y: Value>(
     isa: Isa,
     (x, out, window): ([usize; 4], usize, Window),
-    op: Backward<'_>,
+    op: Backward<'_, X, Y>,
     threads: usize,
     scratch: &mut [u8],
 ) {

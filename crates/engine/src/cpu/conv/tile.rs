@@ -2,9 +2,10 @@
 
 use crate::cpu::blocks::prefetch;
 use crate::cpu::simd::Simd;
+use crate::cpu::value::Value;
 
-/// Floats of a cache line.
-const LINE: usize = 16;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// `acc[t][v] += a[t][k · a_step] · b[k · b_step + v]` for k in 0..len.
 ///
@@ -86,14 +87,15 @@ impl Walk {
 
 /// Operands of the next unit, asked for a little with every tile: memory works while the tiles compute.
 pub(super) struct Ahead<'a> {
-    slices: [&'a [f32]; 3],
+    slices: [&'a [u8]; 3],
     /// Cache lines a tile.
     lines: usize,
 }
 
 impl<'a> Ahead<'a> {
     /// To be spread over about `tiles` tiles.
-    pub(super) fn new(slices: [&'a [f32]; 3], tiles: usize) -> Self {
+    pub(super) fn new(slices: [&'a [impl Value]; 3], tiles: usize) -> Self {
+        let slices = slices.map(|s| bytemuck::cast_slice::<_, u8>(s));
         let lines = slices.iter().map(|s| s.len().div_ceil(LINE)).sum::<usize>();
         Ahead { slices, lines: lines.div_ceil(tiles.max(1)) }
     }
