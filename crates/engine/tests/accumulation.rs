@@ -7,9 +7,9 @@ mod common;
 use common::check::{Expected, Results, Wanted, check_stored, expected_outgoing, outgoing};
 use common::random::Random;
 use common::values::{Input, stored, tensor, wide};
-use mlaan_engine::{Device, Precision};
 use mlaan_engine::ops::{Incoming, Window};
 use mlaan_engine::scalar;
+use mlaan_engine::{Device, Precision};
 
 const EXTENTS: [usize; 4] = [3, 6, 7, 10];
 const OUT: usize = 5;

@@ -8,9 +8,9 @@ use common::check::{
 };
 use common::random::Random;
 use common::values::{Input, Sums, stored, tensor, wide};
-use mlaan_engine::{Device, Precision};
 use mlaan_engine::ops::{NormConstants, norm};
 use mlaan_engine::scalar::{self, Normalisation, Statistics};
+use mlaan_engine::{Device, Precision};
 
 const CONSTANTS: [NormConstants; 3] = [
     NormConstants { eps: 1e-5, momentum: 0.1 },

@@ -8,9 +8,9 @@ use common::check::{
 };
 use common::random::Random;
 use common::values::{Input, stored, tensor, wide};
-use mlaan_engine::{Device, Precision};
 use mlaan_engine::ops::Window;
 use mlaan_engine::scalar;
+use mlaan_engine::{Device, Precision};
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {

@@ -62,7 +62,9 @@ fn joins() {
     refused("types", "join", "same type", || b.0.join(&a, Some(&Operand::plain(&half)), true));
     const OP: &str = "join_backward";
     let mut grad = b.t([2, 5, 5, 4]);
-    refused("type of the result", OP, "same type", || b.0.join_backward(&mut grad, Some(&half), [None, None]));
+    refused("type of the result", OP, "same type", || {
+        b.0.join_backward(&mut grad, Some(&half), [None, None])
+    });
     refused("result", OP, "[2, 5, 4, 4]", || b.0.join_backward(&mut grad, Some(&other), [None, None]));
     let mut sums = Sums::new(&b.0, 4);
     let mut run = |x: Operand<'_>| b.0.join_backward(&mut grad, None, [None, Some((&x, sums.grad()))]);

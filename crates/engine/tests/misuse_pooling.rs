@@ -56,7 +56,9 @@ fn gradients_of_another_type() {
     let half = || b.of(DType::Bf16, [2, 5, 5, 4]);
     let (x, full) = (half(), b.t([2, 5, 5, 4]));
     let x = Operand::plain(&x);
-    refused("dy", "max_pool_backward", "F32", || b.0.max_pool_backward(WINDOW, &x, &full, plain(&mut half())));
+    refused("dy", "max_pool_backward", "F32", || {
+        b.0.max_pool_backward(WINDOW, &x, &full, plain(&mut half()))
+    });
     refused("dy", "resize_backward", "F32", || b.0.resize_backward(&x, &full, plain(&mut half())));
     refused("dy", "average_pool_backward", "Bf16", || {
         b.0.average_pool_backward(&x, &half(), plain(&mut half()))

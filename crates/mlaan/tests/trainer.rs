@@ -129,7 +129,8 @@ fn a_run_uses_what_was_planned_to_the_byte() {
         let mut trainer = trainer(&recipe, 2);
         let planned = trainer.plan().footprint() as u64;
         let stop = AtomicBool::new(false);
-        let outcome = trainer.run(&folder.path().join(name).join(precision), false, &stop, &mut |_| {}).unwrap();
+        let outcome =
+            trainer.run(&folder.path().join(name).join(precision), false, &stop, &mut |_| {}).unwrap();
         let Outcome::Finished(summary) = outcome else { panic!("{name}: {outcome:?}") };
         assert_eq!(summary.peak_bytes, planned, "{name} in {precision}");
     }

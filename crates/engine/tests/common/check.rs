@@ -167,7 +167,9 @@ pub fn check_threads<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results
                 devices.iter().map(|d| run_case(&d.with_precision(precision), case, &run)).collect();
             for (threads, other) in (2..).zip(&results[1..]) {
                 if let Some(name) = first_difference(&results[0], other) {
-                    found.push(format!("{isa:?} {precision:?} {case:?}: {name} differs between 1 and {threads} threads"));
+                    found.push(format!(
+                        "{isa:?} {precision:?} {case:?}: {name} differs between 1 and {threads} threads"
+                    ));
                 }
             }
         }

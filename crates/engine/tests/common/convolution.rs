@@ -3,9 +3,9 @@
 use super::check::{Expected, FORWARD, GRADIENT, Results, Wanted, before, expected_outgoing, outgoing};
 use super::random::Random;
 use super::values::{Input, rounded, stored, target, tensor, wide};
-use mlaan_engine::{Device, Precision};
 use mlaan_engine::ops::{Incoming, WeightGrad, Window, norm};
 use mlaan_engine::scalar;
+use mlaan_engine::{Device, Precision};
 
 /// A convolution and what is asked of it.
 #[derive(Clone, Copy, Debug)]
@@ -153,9 +153,9 @@ pub fn expect_backward(case: &Case, precision: Precision) -> Vec<Expected> {
     let grad = scalar::convolve_backward(&v.x.loaded(), case.x, &wide(&v.w), case.out, &dy, case.window);
     let k = case.window.kernel;
     let terms = case.out * k * k;
-    let mut expected = case.dx.map_or(vec![], |wanted| {
-        expected_outgoing(&v.x, wanted, &v.before, &grad.x, terms, precision)
-    });
+    let mut expected = case
+        .dx
+        .map_or(vec![], |wanted| expected_outgoing(&v.x, wanted, &v.before, &grad.x, terms, precision));
     let pixels = case.y()[..3].iter().product();
     if case.dw {
         expected.push(Expected::sums("dw", grad.weight, GRADIENT, pixels));

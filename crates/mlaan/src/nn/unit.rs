@@ -71,7 +71,17 @@ impl UnitSpec {
     /// A linear layer with bias.
     pub fn linear(name: impl Into<String>, input: usize, output: usize) -> Self {
         let (name, window) = (name.into(), Window { kernel: 1, stride: 1, pad: 0 });
-        UnitSpec { name, norm: None, input, output, window, bias: true, relu: false, linear: true, wide: true }
+        UnitSpec {
+            name,
+            norm: None,
+            input,
+            output,
+            window,
+            bias: true,
+            relu: false,
+            linear: true,
+            wide: true,
+        }
     }
 
     /// The same with or without a rectifier.
