@@ -58,6 +58,9 @@ pub struct Overrides {
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// What activations and their gradients are stored in: bf16 halves their memory
+    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
+    pub precision: Option<String>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --keys` lists the keys)
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
@@ -82,6 +85,7 @@ impl Overrides {
             [("train.epochs", self.epochs), ("train.batch", self.batch), ("data.limit", self.limit)];
         assignments.extend(numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}"))));
         assignments.extend(self.seed.map(|n| format!("seed={n}")));
+        assignments.extend(self.precision.as_ref().map(|p| format!("train.precision={p}")));
         assignments.extend(self.skip_broken.then(|| "data.skip_broken=true".to_owned()));
         recipe.set_all(assignments)?;
         if let Some(source) = &self.data {
@@ -156,6 +160,9 @@ pub struct EvalArgs {
     /// Leave out images that cannot be decoded, and count them, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
+    /// What activations are stored in [default: as in the run]
+    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
+    pub precision: Option<String>,
     /// Threads to compute with [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
@@ -183,6 +190,9 @@ pub struct PlanArgs {
     /// Images per step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// What activations and their gradients are stored in
+    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
+    pub precision: Option<String>,
     /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
     #[arg(long, value_name = "N")]
     pub classes: Option<usize>,
@@ -225,6 +235,12 @@ fn parse_positive(text: &str) -> Result<usize, String> {
         Ok(n) => Ok(n),
         Err(_) => Err("not a whole number".into()),
     }
+}
+
+const PRECISIONS: &str = "f32|bf16";
+
+fn parse_precision(text: &str) -> Result<String, String> {
+    if PRECISIONS.split('|').any(|p| p == text) { Ok(text.into()) } else { Err("f32 or bf16".into()) }
 }
 
 fn parse_threads(text: &str) -> Result<usize, String> {

@@ -25,7 +25,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let path = if args.best { best(&args.checkpoint)? } else { args.checkpoint.clone() };
     let (manifest, mut tensors) = checkpoint::load(&path)?;
     let recipe = recipe(args, &manifest, &path)?;
-    let device = Device::cpu(args.threads)?;
+    let device = Device::cpu(args.threads)?.with_precision(recipe.train.precision.into());
     let splits = setup::open(&recipe, device.threads())?;
     same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
@@ -69,6 +69,9 @@ fn recipe(args: &EvalArgs, manifest: &Manifest, path: &Path) -> Result<Recipe> {
     }
     if args.limit.is_some() {
         recipe.data.limit = args.limit;
+    }
+    if let Some(precision) = &args.precision {
+        recipe.set(&format!("train.precision={precision}"))?;
     }
     recipe.data.skip_broken |= args.skip_broken;
     recipe.data.size = manifest.size;

@@ -7,7 +7,7 @@ use mlaan::backbone::Backbone;
 use mlaan::local::{Method, ModuleSummary, Task};
 use mlaan::nn::Extent;
 use mlaan::plan::{ModulePlan, Plan, Sizes, plan as make};
-use mlaan::recipe::{MeanStd, Recipe};
+use mlaan::recipe::{MeanStd, Precision, Recipe};
 use mlaan::train::setup;
 use mlaan_engine::Purpose;
 use serde_json::{Value, json};
@@ -27,7 +27,8 @@ struct Pair {
 /// What is wrong with the recipe.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let mut recipe = Recipe::load(&args.recipe)?;
-    Overrides { set: args.set.clone(), batch: args.batch, ..Overrides::default() }.apply(&mut recipe)?;
+    let (set, precision) = (args.set.clone(), args.precision.clone());
+    Overrides { set, batch: args.batch, precision, ..Overrides::default() }.apply(&mut recipe)?;
     let pair = Pair::new(&recipe, args)?;
     if args.json {
         output::json(&pair.json(&args.recipe, &recipe))?;
@@ -49,6 +50,7 @@ impl Pair {
             train: None,
             test: None,
             data_bytes: 0,
+            precision: recipe.train.precision.into(),
             threads: args.threads,
         };
         let local = make(&backbone, &recipe.local, task, sizes)?;
@@ -59,13 +61,14 @@ impl Pair {
     fn text(&self, name: &str, recipe: &Recipe) -> String {
         let side = recipe.data.size;
         let what = format!(
-            "{}, width {}, {} in {}, images of {side}x{side}, {} classes, {}",
+            "{}, width {}, {} in {}, images of {side}x{side}, {} classes, {}{}",
             self.network,
             recipe.model.width(),
             format::several(self.local.parameters(), "parameter"),
             format::several(self.local.modules.len(), "module"),
             format::count(self.classes),
             format::several(self.local.batch, "image") + " per step",
+            if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" },
         );
         let note = "← blocks that the leap chain mirrors, counted from 1. Memory is without the images themselves.\n\
                     GFLOP are those of convolutions and linear layers in one step.";
@@ -144,6 +147,7 @@ impl Pair {
             "classes": self.classes,
             "size": recipe.data.size,
             "batch": self.local.batch,
+            "precision": recipe.train.precision,
             "parameters": self.local.parameters(),
             "modules": self.local.modules.iter().map(module_json).collect::<Vec<_>>(),
             "local": total_json(&self.local),

@@ -3,7 +3,7 @@
 use crate::ops::{
     Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
 };
-use crate::{Element, Tensor};
+use crate::{Bf16, DType, Element, Tensor};
 
 /// Scratch of one operation, allocated by the device to the size that the backend asked for.
 pub type Scratch<'a> = &'a mut [u8];
@@ -39,6 +39,13 @@ pub enum Work {
         x: [usize; 4],
         /// How many sums a channel.
         sums: usize,
+    },
+    /// The gradient of an operand that pooling or resizing reads, `[n, h, w, c]`.
+    ImageGradient {
+        /// Extents.
+        x: [usize; 4],
+        /// The operand's type.
+        dtype: DType,
     },
     /// Anything with one number per sample.
     PerSample {
@@ -208,8 +215,16 @@ pub trait Backend: Send + Sync {
         copy_in(tensor, values);
     }
 
-    /// To host values, as long as the tensor.
+    /// From host values, as long as the tensor.
+    fn upload_bf16(&self, tensor: &mut Tensor, values: &[Bf16]) {
+        copy_in(tensor, values);
+    }
+
+    /// To host values, as long as the tensor, which holds activations of any type.
     fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {
+        for (v, x) in values.iter_mut().zip(tensor.host::<Bf16>()) {
+            *v = x.to_f32();
+        }
         if tensor.host::<f32>().len() == values.len() {
             values.copy_from_slice(tensor.host());
         }

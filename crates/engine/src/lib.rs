@@ -5,6 +5,7 @@
 //! Layout is channels last everywhere. `cpu` computes; `dry` runs the same calls and counts what they need.
 
 mod backend;
+mod bf16;
 mod cpu;
 mod device;
 mod dry;
@@ -14,8 +15,9 @@ pub mod ops;
 pub mod scalar;
 mod tensor;
 
+pub use bf16::Bf16;
 pub use cpu::Isa;
 pub use device::Device;
 pub use error::{Error, Result};
 pub use memory::{Block, Pool, Purpose, Usage};
-pub use tensor::{DType, Element, Shape, Tensor};
+pub use tensor::{DType, Element, Precision, Shape, Tensor};

@@ -1,5 +1,6 @@
 //! Dense arrays in a device's memory.
 
+use crate::Bf16;
 use crate::memory::Block;
 
 /// The type of a tensor's elements.
@@ -7,6 +8,8 @@ use crate::memory::Block;
 pub enum DType {
     /// 32-bit float: parameters, activations, gradients.
     F32,
+    /// The upper half of a 32-bit float: activations and their gradients in half the memory.
+    Bf16,
     /// 64-bit float: partial sums.
     F64,
     /// 32-bit unsigned: labels.
@@ -21,7 +24,33 @@ impl DType {
         match self {
             DType::F32 | DType::U32 => 4,
             DType::F64 => 8,
+            DType::Bf16 => 2,
             DType::U8 => 1,
+        }
+    }
+
+    /// Whether activations and their gradients may be of this type.
+    pub fn holds_activations(self) -> bool {
+        matches!(self, DType::F32 | DType::Bf16)
+    }
+}
+
+/// What convolutions store their results in. All arithmetic is in 32 bits either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16, rounded to the nearest.
+    Bf16,
+}
+
+impl Precision {
+    /// The type of the elements.
+    pub fn dtype(self) -> DType {
+        match self {
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::Bf16,
         }
     }
 }
@@ -128,6 +157,7 @@ impl Tensor {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
+    impl Sealed for crate::Bf16 {}
     impl Sealed for f64 {}
     impl Sealed for u32 {}
     impl Sealed for u8 {}
@@ -141,6 +171,9 @@ pub trait Element: Copy + Send + Sync + sealed::Sealed + 'static {
 
 impl Element for f32 {
     const DTYPE: DType = DType::F32;
+}
+impl Element for Bf16 {
+    const DTYPE: DType = DType::Bf16;
 }
 impl Element for f64 {
     const DTYPE: DType = DType::F64;

@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::check::{Expected, Results, Wanted, check, expected_outgoing, outgoing};
+use common::check::{Expected, Results, Wanted, check_stored, expected_outgoing, outgoing};
 use common::random::Random;
-use common::values::{Input, tensor, wide};
-use mlaan_engine::Device;
+use common::values::{Input, stored, tensor, wide};
 use mlaan_engine::ops::{Incoming, Window};
 use mlaan_engine::scalar;
+use mlaan_engine::{Device, Precision};
 
 const EXTENTS: [usize; 4] = [3, 6, 7, 10];
 const OUT: usize = 5;
@@ -38,7 +38,9 @@ fn values(reader: &Reader) -> (Input, Vec<f32>, [usize; 4], Vec<f32>, Vec<f32>) 
 
 fn run(device: &Device, reader: &Reader) -> Results {
     let (x, w, y, dy, before) = values(reader);
-    let (w, dy) = (tensor(device, [OUT, EXTENTS[3], 3, 3], &w), tensor(device, y, &dy));
+    let average = matches!(reader, Reader::Average);
+    let dy = if average { tensor(device, y, &dy) } else { stored(device, y, &dy) };
+    let w = tensor(device, [OUT, EXTENTS[3], 3, 3], &w);
     let incoming = Incoming { grad: &dy, norm: None };
     outgoing(device, &x, WANTED, &before, |x, dx| {
         let x = x.operand();
@@ -52,7 +54,7 @@ fn run(device: &Device, reader: &Reader) -> Results {
     })
 }
 
-fn expect(reader: &Reader) -> Vec<Expected> {
+fn expect(reader: &Reader, precision: Precision) -> Vec<Expected> {
     let (x, w, y, dy, before) = values(reader);
     let (loaded, dy) = (x.loaded(), wide(&dy));
     let dx = match reader {
@@ -64,10 +66,10 @@ fn expect(reader: &Reader) -> Vec<Expected> {
         Reader::Resize => scalar::resize_backward(&dy, EXTENTS, y[1], y[2]),
     };
     let kept: Vec<f32> = before.iter().zip(&loaded).map(|(b, x)| if *x > 0.0 { *b } else { 0.0 }).collect();
-    expected_outgoing(&x, WANTED, &kept, &dx, 9)
+    expected_outgoing(&x, WANTED, &kept, &dx, 9, precision)
 }
 
 #[test]
 fn the_total_is_rectified_and_summed() {
-    check(&READERS, run, expect);
+    check_stored(&READERS, run, expect);
 }

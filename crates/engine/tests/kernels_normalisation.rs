@@ -3,12 +3,14 @@
 
 mod common;
 
-use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_threads, expected_sums, read_sums};
+use common::check::{
+    Expected, FORWARD, GRADIENT, Results, check, check_stored, check_threads, expected_sums, read_sums,
+};
 use common::random::Random;
-use common::values::{Input, Sums, tensor, wide};
-use mlaan_engine::Device;
+use common::values::{Input, Sums, stored, tensor, wide};
 use mlaan_engine::ops::{NormConstants, norm};
 use mlaan_engine::scalar::{self, Normalisation, Statistics};
+use mlaan_engine::{Device, Precision};
 
 const CONSTANTS: [NormConstants; 3] = [
     NormConstants { eps: 1e-5, momentum: 0.1 },
@@ -147,10 +149,10 @@ fn join(device: &Device, case: &Join) -> Results {
     vec![("out".into(), device.download(&out).unwrap())]
 }
 
-fn expect_join(case: &Join) -> Vec<Expected> {
+fn expect_join(case: &Join, precision: Precision) -> Vec<Expected> {
     let (a, b, _) = case.parts();
     let out = scalar::join(&a.loaded(), b.map(|b| b.loaded()).as_deref(), case.relu);
-    vec![Expected::sums("out", out, FORWARD, 1)]
+    vec![Expected::sums("out", out, FORWARD, 1).stored(precision)]
 }
 
 /// Which parts want sums: those with a normalisation and no rectifier of their own.
@@ -160,9 +162,9 @@ fn wants_sums((norm, relu): (bool, bool)) -> bool {
 
 fn join_backward(device: &Device, case: &Join) -> Results {
     let (a, b, grad) = case.parts();
-    let mut grad = tensor(device, case.x, &grad);
+    let mut grad = stored(device, case.x, &grad);
     let out: Vec<f32> = join_result(&a, &b).iter().map(|&v| v as f32).collect();
-    let out = case.relu.then(|| tensor(device, case.x, &out));
+    let out = case.relu.then(|| stored(device, case.x, &out));
     let (a, b) = (a.upload(device), b.map(|b| b.upload(device)));
     let (first, second) = (a.operand(), b.as_ref().map(|b| b.operand()));
     let mut sums = [Sums::new(device, case.x[3]), Sums::new(device, case.x[3])];
@@ -203,12 +205,12 @@ fn expect_join_backward(case: &Join) -> Vec<Expected> {
 
 #[test]
 fn joining() {
-    check(&joins(), join, expect_join);
+    check_stored(&joins(), join, expect_join);
 }
 
 #[test]
 fn joining_backward() {
-    check(&joins(), join_backward, expect_join_backward);
+    check_stored(&joins(), join_backward, |case, _| expect_join_backward(case));
 }
 
 #[test]

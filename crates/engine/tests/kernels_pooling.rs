@@ -4,13 +4,13 @@
 mod common;
 
 use common::check::{
-    Expected, FORWARD, Results, Wanted, before, check, check_threads, expected_outgoing, outgoing,
+    Expected, FORWARD, Results, Wanted, before, check_stored, check_threads, expected_outgoing, outgoing,
 };
 use common::random::Random;
-use common::values::{Input, tensor, wide};
-use mlaan_engine::Device;
+use common::values::{Input, stored, tensor, wide};
 use mlaan_engine::ops::Window;
 use mlaan_engine::scalar;
+use mlaan_engine::{Device, Precision};
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
@@ -63,19 +63,24 @@ fn forward(device: &Device, case: &Case) -> Results {
     vec![("y".into(), device.download(&y).unwrap())]
 }
 
-fn expect_forward(case: &Case) -> Vec<Expected> {
+fn expect_forward(case: &Case, precision: Precision) -> Vec<Expected> {
     let x = case.values().0.loaded();
     let y = match case.operation {
         Operation::Maximum(window) => scalar::max_pool(&x, case.x, window).values,
         Operation::Average(h, w) => scalar::average_pool(&x, case.x, h, w),
         Operation::Resize(h, w) => scalar::resize(&x, case.x, h, w),
     };
-    vec![Expected::sums("y", y, FORWARD, 1)]
+    let average = matches!(case.operation, Operation::Average(..));
+    vec![Expected::sums("y", y, FORWARD, 1).stored(if average { Precision::F32 } else { precision })]
 }
 
 fn backward(device: &Device, case: &Case) -> Results {
     let (x, dy, before) = case.values();
-    let dy = tensor(device, case.y(), &dy);
+    // An average is of 32 bits whatever it is taken of.
+    let dy = match case.operation {
+        Operation::Average(..) => tensor(device, case.y(), &dy),
+        _ => stored(device, case.y(), &dy),
+    };
     outgoing(device, &x, case.dx, &before, |x, dx| {
         let done = match case.operation {
             Operation::Maximum(window) => device.max_pool_backward(window, &x.operand(), &dy, dx),
@@ -86,7 +91,7 @@ fn backward(device: &Device, case: &Case) -> Results {
     })
 }
 
-fn expect_backward(case: &Case) -> Vec<Expected> {
+fn expect_backward(case: &Case, precision: Precision) -> Vec<Expected> {
     let (x, dy, before) = case.values();
     let dy = wide(&dy);
     let dx = match case.operation {
@@ -97,7 +102,7 @@ fn expect_backward(case: &Case) -> Vec<Expected> {
         Operation::Average(h, w) => scalar::average_pool_backward(&dy, case.x, h, w),
         Operation::Resize(h, w) => scalar::resize_backward(&dy, case.x, h, w),
     };
-    expected_outgoing(&x, case.dx, &before, &dx, 1)
+    expected_outgoing(&x, case.dx, &before, &dx, 1, precision)
 }
 
 const CHANNELS: [usize; 17] = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
@@ -176,32 +181,32 @@ fn resizes() -> Vec<Case> {
 
 #[test]
 fn maximum_pooling() {
-    check(&maxima(), forward, expect_forward);
+    check_stored(&maxima(), forward, expect_forward);
 }
 
 #[test]
 fn maximum_pooling_backward() {
-    check(&maxima(), backward, expect_backward);
+    check_stored(&maxima(), backward, expect_backward);
 }
 
 #[test]
 fn average_pooling() {
-    check(&averages(), forward, expect_forward);
+    check_stored(&averages(), forward, expect_forward);
 }
 
 #[test]
 fn average_pooling_backward() {
-    check(&averages(), backward, expect_backward);
+    check_stored(&averages(), backward, expect_backward);
 }
 
 #[test]
 fn resizing() {
-    check(&resizes(), forward, expect_forward);
+    check_stored(&resizes(), forward, expect_forward);
 }
 
 #[test]
 fn resizing_backward() {
-    check(&resizes(), backward, expect_backward);
+    check_stored(&resizes(), backward, expect_backward);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::check::{Expected, FORWARD, Results, check, check_threads};
+use common::check::{Expected, FORWARD, Results, check, check_stored, check_threads};
 use common::random::Random;
-use common::values::{target, tensor, wide};
+use common::values::{rounded, stored, stored_target, target, tensor, wide};
 use mlaan_engine::ops::{PixelScale, Sgd};
 use mlaan_engine::scalar;
-use mlaan_engine::{DType, Device, Purpose};
+use mlaan_engine::{DType, Device, Precision, Purpose};
 
 const LENGTHS: [usize; 18] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001];
 
@@ -73,6 +73,31 @@ fn blend(device: &Device, &n: &usize) -> Results {
     results
 }
 
+/// Sums and copies of activations' gradients.
+fn total(device: &Device, &n: &usize) -> Results {
+    let [a, b, _] = values(n);
+    let (mut sum, b) = (stored(device, [n], &a), stored(device, [n], &b));
+    device.add(&mut sum, &b).unwrap();
+    let mut copied = stored_target(device, [n]);
+    device.copy(&mut copied, &b).unwrap();
+    let mut filled = stored_target(device, [n]);
+    device.fill(&mut filled, -2.5).unwrap();
+    let all = [("sum", sum), ("copy", copied), ("fill", filled)];
+    all.map(|(name, t)| (name.to_string(), device.download(&t).unwrap())).into()
+}
+
+fn expect_total(&n: &usize, precision: Precision) -> Vec<Expected> {
+    let [a, b, _] = values(n).map(|v| wide(&v));
+    let sum: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
+    let all = [("sum", rounded(&sum, precision)), ("copy", b), ("fill", vec![-2.5; n])];
+    all.map(|(name, values)| Expected::new(name, values, 0.0)).into()
+}
+
+#[test]
+fn sums_and_copies_in_every_precision() {
+    check_stored(&LENGTHS, total, expect_total);
+}
+
 fn expect_blend(&n: &usize) -> Vec<Expected> {
     let [a, b, _] = values(n).map(|v| wide(&v));
     let mean = |m: f32| {
@@ -126,5 +151,6 @@ fn images_of_bytes() {
 fn any_number_of_threads_gives_the_same_bits() {
     check_threads(&sgd_cases(), sgd);
     check_threads(&LENGTHS, blend);
+    check_threads(&LENGTHS, total);
     check_threads(&IMAGES, images);
 }

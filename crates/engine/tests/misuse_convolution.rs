@@ -35,6 +35,24 @@ fn convolutions() {
 }
 
 #[test]
+fn types_that_do_not_go_together() {
+    const OP: &str = "convolve_backward";
+    let b = Bench::new();
+    let half = |extents: [usize; 4]| b.of(DType::Bf16, extents);
+    let (x, w, dy, raw) = (half([2, 5, 5, 4]), b.t([6, 4, 3, 3]), half([2, 5, 5, 6]), b.t([2, 5, 5, 6]));
+    let (x, coefficients) = (Operand::plain(&x), b.t([3, 6]));
+    let run =
+        |dy: &Incoming<'_>, dx: &mut Tensor| b.0.convolve_backward(WINDOW, &x, &w, dy, Some(plain(dx)), None);
+    run(&norm(&dy), &mut half([2, 5, 5, 4])).unwrap();
+    run(&norm(&raw), &mut half([2, 5, 5, 4])).unwrap();
+    refused("gradient of the input", OP, "same type", || run(&norm(&dy), &mut b.t([2, 5, 5, 4])));
+    let incoming = Incoming { grad: &dy, norm: Some((&raw, &coefficients)) };
+    refused("raw output", OP, "same type", || run(&incoming, &mut half([2, 5, 5, 4])));
+    let weights = half([6, 4, 3, 3]);
+    refused("weights", "convolve", "Bf16", || b.0.convolve(WINDOW, &x, &weights, None, None));
+}
+
+#[test]
 fn windows_beyond_arithmetic() {
     let b = Bench::new();
     let (x, w) = (b.t([2, 5, 5, 4]), b.t([6, 4, 3, 3]));

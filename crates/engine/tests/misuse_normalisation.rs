@@ -58,8 +58,13 @@ fn joins() {
     let a = Operand::plain(&x);
     refused("extents", "join", "[2, 5, 4, 4]", || b.0.join(&a, Some(&Operand::plain(&other)), true));
     refused("bytes", "join", "U8", || b.0.join(&Operand::plain(&bytes), None, true));
+    let half = b.of(DType::Bf16, [2, 5, 5, 4]);
+    refused("types", "join", "same type", || b.0.join(&a, Some(&Operand::plain(&half)), true));
     const OP: &str = "join_backward";
     let mut grad = b.t([2, 5, 5, 4]);
+    refused("type of the result", OP, "same type", || {
+        b.0.join_backward(&mut grad, Some(&half), [None, None])
+    });
     refused("result", OP, "[2, 5, 4, 4]", || b.0.join_backward(&mut grad, Some(&other), [None, None]));
     let mut sums = Sums::new(&b.0, 4);
     let mut run = |x: Operand<'_>| b.0.join_backward(&mut grad, None, [None, Some((&x, sums.grad()))]);

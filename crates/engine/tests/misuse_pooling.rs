@@ -51,6 +51,25 @@ fn pools_and_resizing_backward() {
 }
 
 #[test]
+fn gradients_of_another_type() {
+    let b = Bench::new();
+    let half = || b.of(DType::Bf16, [2, 5, 5, 4]);
+    let (x, full) = (half(), b.t([2, 5, 5, 4]));
+    let x = Operand::plain(&x);
+    refused("dy", "max_pool_backward", "F32", || {
+        b.0.max_pool_backward(WINDOW, &x, &full, plain(&mut half()))
+    });
+    refused("dy", "resize_backward", "F32", || b.0.resize_backward(&x, &full, plain(&mut half())));
+    refused("dy", "average_pool_backward", "Bf16", || {
+        b.0.average_pool_backward(&x, &half(), plain(&mut half()))
+    });
+    refused("dx", "average_pool_backward", "same type", || {
+        b.0.average_pool_backward(&x, &full, plain(&mut b.t([2, 5, 5, 4])))
+    });
+    b.0.average_pool_backward(&x, &full, plain(&mut half())).unwrap();
+}
+
+#[test]
 fn an_input_without_pixels_has_no_gradient() {
     let b = Bench::new();
     let (none, dy) = (b.t([2, 0, 5, 4]), b.t([2, 5, 5, 4]));

@@ -127,6 +127,16 @@ fn a_wrong_type_is_named() {
         fault("images", "reconstruction", "U8", || {
             loss(&|to| b.0.reconstruction(&raw, &b.of(DType::U8, [2, 4, 4, 3]), scale, to))
         }),
+        fault("logits", "cross_entropy", "Bf16", || {
+            loss(&|to| b.0.cross_entropy(&b.of(DType::Bf16, [4, 1, 1, 10]), &b.of(DType::U32, [4]), to))
+        }),
+        fault("values", "upload", "Bf16", || b.0.upload(&mut b.of(DType::Bf16, [4]), &[0.0f32; 4])),
+        fault("types", "add", "same type", || b.0.add(&mut b.of(DType::Bf16, [4]), &b.t([4]))),
+        fault("parameter", "sgd", "Bf16", || {
+            let half = || b.of(DType::Bf16, [4]);
+            let sgd = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, nesterov: true };
+            b.0.sgd(&mut half(), &half(), &mut half(), sgd)
+        }),
         fault("labels", "cross_entropy", "F32", || loss(&|to| b.0.cross_entropy(&logits, &b.t([4]), to))),
     ];
     let faults: Vec<String> = faults.into_iter().flatten().collect();

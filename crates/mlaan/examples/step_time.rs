@@ -1,5 +1,5 @@
 //! Seconds of one training step of a recipe, one number a line:
-//! `cargo run --release -p mlaan --example step_time -- RECIPE [BATCH] [STEPS] [THREADS]`.
+//! `cargo run --release -p mlaan --example step_time -- RECIPE [BATCH] [STEPS] [THREADS] [PRECISION]`.
 //! `bench/compare.py` runs it in turn with PyTorch.
 
 use mlaan::local::{Learner, StepOptions, Task};
@@ -12,10 +12,13 @@ use std::time::Instant;
 
 fn main() -> mlaan::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let recipe = Recipe::load(&arguments.next().unwrap_or_else(|| "bp-resnet32".into()))?;
+    let mut recipe = Recipe::load(&arguments.next().unwrap_or_else(|| "bp-resnet32".into()))?;
     let mut number = |default: usize| arguments.next().and_then(|a| a.parse().ok()).unwrap_or(default);
     let (batch, steps, threads) = (number(128), number(5), number(0));
-    let device = Device::cpu((threads > 0).then_some(threads))?;
+    if let Some(precision) = arguments.next() {
+        recipe.set(&format!("train.precision={precision}"))?;
+    }
+    let device = Device::cpu((threads > 0).then_some(threads))?.with_precision(recipe.train.precision.into());
     let size = recipe.data.size;
     let classes = if size > 96 { 1000 } else { 10 };
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };

@@ -5,7 +5,7 @@ use mlaan::backbone::ResNet;
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, StepOptions, Task, Tie};
 use mlaan::nn::Extent;
 use mlaan_engine::ops::{PixelScale, Sgd};
-use mlaan_engine::{DType, Device, Purpose};
+use mlaan_engine::{DType, Device, Precision, Purpose};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,8 +53,10 @@ fn steps_allocate_nothing_after_the_first() {
         pixels: PixelScale { mean: [0.5; 3], std: [0.25; 3] },
     };
     assert!(ALLOCATIONS.load(Ordering::Relaxed) > 0, "the counter is not in use");
-    for (name, method) in methods() {
-        let device = Device::cpu(Some(2)).unwrap();
+    for ((name, method), precision) in
+        methods().into_iter().flat_map(|m| [Precision::F32, Precision::Bf16].map(|p| (m.clone(), p)))
+    {
+        let device = Device::cpu(Some(2)).unwrap().with_precision(precision);
         let net = ResNet::cifar(8, 8).unwrap();
         let mut learner = Learner::new(&device, &net, &method, task, 1).unwrap();
         let values: Vec<f32> = (0..8 * 16 * 16 * 3).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();

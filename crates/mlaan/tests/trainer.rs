@@ -101,18 +101,38 @@ fn threads_change_nothing_but_time() {
 }
 
 #[test]
+fn bf16_resumes_to_the_bit_with_any_number_of_threads() {
+    let mut recipe = recipe(2);
+    recipe.set("train.precision=bf16").unwrap();
+    let whole = tempdir().unwrap();
+    run(&recipe, 1, whole.path(), None);
+    let (expected, parts) = (tensors(whole.path()), tempdir().unwrap());
+    for (threads, stop) in [(2, Some(1)), (3, Some(3)), (2, None)] {
+        run(&recipe, threads, parts.path(), stop);
+    }
+    assert!(tensors(parts.path()) == expected);
+    assert_eq!(epochs(parts.path()), epochs(whole.path()));
+    recipe.set("train.precision=f32").unwrap();
+    let single = tempdir().unwrap();
+    run(&recipe, 2, single.path(), None);
+    assert!(tensors(single.path()) != expected, "the precision has no effect");
+}
+
+#[test]
 fn a_run_uses_what_was_planned_to_the_byte() {
     let folder = tempdir().unwrap();
-    for (name, _) in builtin() {
+    for ((name, _), precision) in builtin().into_iter().flat_map(|r| ["f32", "bf16"].map(|p| (r, p))) {
         let mut recipe = Recipe::load(name).unwrap();
         let keys = ["train.epochs=1", "train.batch=6", "data.limit=8", "data.source=builtin"];
         recipe.set_all(keys).unwrap();
+        recipe.set(&format!("train.precision={precision}")).unwrap();
         let mut trainer = trainer(&recipe, 2);
         let planned = trainer.plan().footprint() as u64;
         let stop = AtomicBool::new(false);
-        let outcome = trainer.run(&folder.path().join(name), false, &stop, &mut |_| {}).unwrap();
+        let outcome =
+            trainer.run(&folder.path().join(name).join(precision), false, &stop, &mut |_| {}).unwrap();
         let Outcome::Finished(summary) = outcome else { panic!("{name}: {outcome:?}") };
-        assert_eq!(summary.peak_bytes, planned, "{name}");
+        assert_eq!(summary.peak_bytes, planned, "{name} in {precision}");
     }
 }
 

@@ -1,42 +1,65 @@
 //! Blocks of channels: one or two vectors of neighbouring channels of a pixel.
 
 use super::simd::Simd;
+use super::value::Value;
 
-/// The first `valid` floats of V vectors; FULL says that all are there.
+/// The first `valid` values of V vectors; FULL says that all are there.
 ///
 /// # Safety
-/// `p` must be valid for `valid` floats.
+/// `p` must be valid for `valid` values.
 #[inline(always)]
 pub(crate) unsafe fn load_block<S: Simd, const V: usize, const FULL: bool>(
-    p: *const f32,
+    p: *const impl Value,
     valid: usize,
 ) -> [S::V; V] {
-    // SAFETY: the caller's `valid` floats are there.
+    // SAFETY: the caller's `valid` values are there.
     unsafe {
         let mut out = [S::zero(); V];
         for (v, out) in out.iter_mut().enumerate() {
             let (p, left) = (p.wrapping_add(v * S::LANES), valid.saturating_sub(v * S::LANES));
-            *out = if FULL || left >= S::LANES { S::load(p) } else { S::load_part(p, left) };
+            *out = if FULL || left >= S::LANES { load::<S, _>(p) } else { S::load_part(p, left) };
         }
         out
     }
 }
 
-/// Stores the first `valid` floats of V vectors; FULL says that these are all.
+/// Stores the first `valid` values of V vectors; FULL says that these are all.
 ///
 /// # Safety
-/// `p` must be valid for `valid` floats.
+/// `p` must be valid for `valid` values.
 #[inline(always)]
 pub(crate) unsafe fn store_block<S: Simd, const V: usize, const FULL: bool>(
-    p: *mut f32,
+    p: *mut impl Value,
     x: [S::V; V],
     valid: usize,
 ) {
     for (v, x) in x.into_iter().enumerate() {
         let (p, left) = (p.wrapping_add(v * S::LANES), valid.saturating_sub(v * S::LANES));
-        // SAFETY: the caller's `valid` floats are there.
-        unsafe { if FULL || left >= S::LANES { S::store(p, x) } else { S::store_part(p, x, left) } }
+        // SAFETY: the caller's `valid` values are there.
+        unsafe { if FULL || left >= S::LANES { store::<S, _>(p, x) } else { S::store_part(p, x, left) } }
     }
+}
+
+/// What loading will give where `v` is stored at `_p`.
+///
+/// # Safety
+/// Only where S exists.
+#[inline(always)]
+pub(crate) unsafe fn as_stored<S: Simd, E: Value>(_p: *mut E, v: S::V) -> S::V {
+    // SAFETY: see above.
+    unsafe { E::round::<S>(v) }
+}
+
+#[inline(always)]
+unsafe fn load<S: Simd, E: Value>(p: *const E) -> S::V {
+    // SAFETY: the caller's vector is there.
+    unsafe { E::load::<S>(p) }
+}
+
+#[inline(always)]
+unsafe fn store<S: Simd, E: Value>(p: *mut E, v: S::V) {
+    // SAFETY: the caller's vector is there.
+    unsafe { E::store::<S>(p, v) }
 }
 
 /// Calls `$f::<S, V, FULL>(first, valid, $args)` for blocks of channels: two vectors each, then one at an odd
@@ -63,7 +86,7 @@ pub(crate) use for_blocks;
 
 /// Asks for the cache line at `p`, which need not exist.
 #[inline(always)]
-pub(crate) fn prefetch(p: *const f32) {
+pub(crate) fn prefetch<T>(p: *const T) {
     // SAFETY: a hint, which touches no memory that the program could see, and part of the baseline.
     #[cfg(target_arch = "x86_64")]
     unsafe {

@@ -3,6 +3,7 @@
 use super::conv::Load;
 use super::parallel::Shared;
 use super::simd::{Isa, kernel};
+use super::value::{Value, narrow, widen};
 use crate::ops::{NormConstants, norm};
 
 /// Where the gradients of a normalisation go, as slices.
@@ -81,23 +82,24 @@ pub(crate) fn normalise_eval(
 }
 
 /// The gradient of an operand of a pooling or resizing operation: filled image by image, then finished with
-/// the rectifier and the normalisation's sums.
-pub(crate) struct ImageSink<'a> {
-    grad: Shared<'a, f32>,
+/// the rectifier and the normalisation's sums. It is filled in 32 bits, elsewhere where it is stored in less, as an
+/// element is a sum of many.
+pub(crate) struct ImageSink<'a, X> {
+    grad: Shared<'a, X>,
     accumulate: bool,
-    raw: &'a [f32],
+    raw: &'a [X],
     load: Load<'a>,
     /// Mean row, when sums are wanted.
     mean: Option<&'a [f32]>,
     image: usize,
 }
 
-impl<'a> ImageSink<'a> {
-    /// `image`: floats of an image; `rows`: the operand's normalisation.
+impl<'a, X: Value> ImageSink<'a, X> {
+    /// `image`: values of an image; `rows`: the operand's normalisation.
     pub(crate) fn new(
-        grad: &'a mut [f32],
+        grad: &'a mut [X],
         accumulate: bool,
-        raw: &'a [f32],
+        raw: &'a [X],
         load: Load<'a>,
         rows: Option<&'a [f32]>,
         image: usize,
@@ -108,44 +110,63 @@ impl<'a> ImageSink<'a> {
     }
 
     /// The raw values of image `n`.
-    pub(crate) fn raw(&self, n: usize) -> &'a [f32] {
+    pub(crate) fn raw(&self, n: usize) -> &'a [X] {
         &self.raw[n * self.image..(n + 1) * self.image]
     }
 
-    /// The gradient of image `n`, to add to.
+    /// The gradient of image `n`: `fill` adds to it, then the rectifier is applied and `[2][c]` sums are added to.
+    /// `room`: an image's floats, where the gradient is not of floats itself.
     ///
     /// # Safety
     /// One user per image.
-    pub(crate) unsafe fn start(&self, n: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn image(
+        &self,
+        isa: Isa,
+        n: usize,
+        room: &mut [f32],
+        sums: &mut [f64],
+        fill: impl FnOnce(&mut [f32]),
+    ) {
         // SAFETY: images are disjoint.
-        let grad = unsafe { self.grad.part(n * self.image..(n + 1) * self.image) };
-        if !self.accumulate {
-            grad.fill(0.0);
+        let out = unsafe { self.grad.part(n * self.image..(n + 1) * self.image) };
+        if let Some(grad) = X::floats_mut(out) {
+            if !self.accumulate {
+                grad.fill(0.0);
+            }
+            fill(grad);
+            finish_image(isa, self.load, self.mean, self.raw(n), grad, sums);
+            return;
         }
-        grad
-    }
-
-    /// Applies the rectifier and adds to `[2][c]` sums.
-    pub(crate) fn finish(&self, isa: Isa, n: usize, grad: &mut [f32], sums: &mut [f64]) {
-        finish_image(isa, self.load, self.mean, self.raw(n), grad, sums);
+        if self.accumulate {
+            widen(out, room);
+        } else {
+            room.fill(0.0);
+        }
+        fill(room);
+        finish_image(isa, self.load, self.mean, self.raw(n), room, sums);
+        narrow(room, out);
     }
 }
 
 kernel! {
-    fn finish_image<S>(load: Load<'_>, mean: Option<&[f32]>, raw: &[f32], grad: &mut [f32], sums: &mut [f64]) {
+    /// The sums are those of the gradient as it will be stored.
+    fn finish_image<S, X>(load: Load<'_>, mean: Option<&[f32]>, raw: &[X], grad: &mut [f32], sums: &mut [f64]) {
         let _ = S::LANES;
+        for g in grad.iter_mut() {
+            *g = X::narrow(*g).wide();
+        }
         if load.relu {
             match load.affine {
                 None => {
                     for (g, x) in grad.iter_mut().zip(raw) {
-                        *g = if *x > 0.0 { *g } else { 0.0 };
+                        *g = if x.wide() > 0.0 { *g } else { 0.0 };
                     }
                 }
                 Some((scale, shift)) => {
                     let c = scale.len();
                     for (g, x) in grad.chunks_exact_mut(c).zip(raw.chunks_exact(c)) {
                         for (((g, x), a), b) in g.iter_mut().zip(x).zip(scale).zip(shift) {
-                            *g = if x * a + b > 0.0 { *g } else { 0.0 };
+                            *g = if x.wide() * a + b > 0.0 { *g } else { 0.0 };
                         }
                     }
                 }
@@ -157,7 +178,7 @@ kernel! {
             for (g, x) in grad.chunks_exact(c).zip(raw.chunks_exact(c)) {
                 for ((((g, x), m), s), p) in g.iter().zip(x).zip(mean).zip(&mut *sum).zip(&mut *product) {
                     *s += f64::from(*g);
-                    *p += f64::from(g * (x - m));
+                    *p += f64::from(g * (x.wide() - m));
                 }
             }
         }

@@ -5,16 +5,24 @@ use super::channel::{SinkNorm, finish_norm};
 use super::conv::Load;
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
 use super::simd::{Isa, Simd, kernel};
+use super::value::Value;
 use crate::ops::norm;
 
 /// One branch of the sum.
 #[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
-    pub x: &'a [f32],
+pub(crate) struct Part<'a, X> {
+    pub x: &'a [X],
     pub load: Load<'a>,
 }
 
-pub(crate) fn forward<'a>(isa: Isa, c: usize, a: Part<'a>, b: Option<Part<'a>>, relu: bool, out: &mut [f32]) {
+pub(crate) fn forward<'a, X: Value>(
+    isa: Isa,
+    c: usize,
+    a: Part<'a, X>,
+    b: Option<Part<'a, X>>,
+    relu: bool,
+    out: &mut [X],
+) {
     let pixels = out.len() / c.max(1);
     let pieces = parallel::pieces(pixels, PIECES);
     let out = Shared::new(out);
@@ -23,7 +31,7 @@ pub(crate) fn forward<'a>(isa: Isa, c: usize, a: Part<'a>, b: Option<Part<'a>>, 
         let r = r.start * c..r.end * c;
         // SAFETY: pieces are disjoint.
         let out = unsafe { out.part(r.clone()) };
-        let cut = |p: Part<'a>| Part { x: &p.x[r.clone()], ..p };
+        let cut = |p: Part<'a, X>| Part { x: &p.x[r.clone()], ..p };
         match b {
             Some(b) => sum(isa, c, cut(a), cut(b), relu, out),
             None => single(isa, c, cut(a), relu, out),
@@ -32,7 +40,7 @@ pub(crate) fn forward<'a>(isa: Isa, c: usize, a: Part<'a>, b: Option<Part<'a>>, 
 }
 
 kernel! {
-    fn single<S>(c: usize, a: Part<'_>, relu: bool, out: &mut [f32]) {
+    fn single<S, X>(c: usize, a: Part<'_, X>, relu: bool, out: &mut [X]) {
         vectors::<S>(c, out, |at, first, n| {
             // SAFETY: the branch is as long as `out`.
             unsafe { end::<S>(part::<S>(&a, at, first, n), relu) }
@@ -41,7 +49,7 @@ kernel! {
 }
 
 kernel! {
-    fn sum<S>(c: usize, a: Part<'_>, b: Part<'_>, relu: bool, out: &mut [f32]) {
+    fn sum<S, X>(c: usize, a: Part<'_, X>, b: Part<'_, X>, relu: bool, out: &mut [X]) {
         vectors::<S>(c, out, |at, first, n| {
             // SAFETY: the branches are as long as `out`.
             unsafe { end::<S>(S::add(part::<S>(&a, at, first, n), part::<S>(&b, at, first, n)), relu) }
@@ -52,7 +60,7 @@ kernel! {
 /// Fills `out`, in the order of memory, with `f(offset, channel, how many)`: whole vectors, and the rest of a
 /// pixel.
 #[inline(always)]
-fn vectors<S: Simd>(c: usize, out: &mut [f32], f: impl Fn(usize, usize, usize) -> S::V) {
+fn vectors<S: Simd>(c: usize, out: &mut [impl Value], f: impl Fn(usize, usize, usize) -> S::V) {
     for (pixel, out) in out.chunks_exact_mut(c.max(1)).enumerate() {
         for (v, out) in out.chunks_mut(S::LANES).enumerate() {
             let y = f(pixel * c + v * S::LANES, v * S::LANES, out.len());
@@ -64,11 +72,11 @@ fn vectors<S: Simd>(c: usize, out: &mut [f32], f: impl Fn(usize, usize, usize) -
 
 /// `n` values of a branch from `at` on, the first of them of channel `first`.
 #[inline(always)]
-unsafe fn part<S: Simd>(p: &Part<'_>, at: usize, first: usize, n: usize) -> S::V {
+unsafe fn part<S: Simd>(p: &Part<'_, impl Value>, at: usize, first: usize, n: usize) -> S::V {
     // SAFETY: the caller's offsets lie inside the branch, and rows are as long as a pixel.
     unsafe {
         let load = |values: &[f32], at: usize| load_block::<S, 1, false>(values.as_ptr().add(at), n)[0];
-        let mut v = load(p.x, at);
+        let mut v = load_block::<S, 1, false>(p.x.as_ptr().add(at), n)[0];
         if let Some((scale, shift)) = p.load.affine {
             v = S::fma(v, load(scale, first), load(shift, first));
         }
@@ -83,18 +91,18 @@ unsafe fn end<S: Simd>(v: S::V, relu: bool) -> S::V {
 }
 
 /// A normalised branch: its raw values, its normalisation and where its gradients go.
-pub(crate) struct BackPart<'a> {
-    pub x: &'a [f32],
+pub(crate) struct BackPart<'a, X> {
+    pub x: &'a [X],
     pub rows: &'a [f32],
     pub out: SinkNorm<'a>,
 }
 
-pub(crate) fn backward(
+pub(crate) fn backward<X: Value>(
     isa: Isa,
     c: usize,
-    grad: &mut [f32],
-    out: Option<&[f32]>,
-    parts: [Option<BackPart<'_>>; 2],
+    grad: &mut [X],
+    out: Option<&[X]>,
+    parts: [Option<BackPart<'_, X>>; 2],
     scratch: &mut [u8],
 ) {
     let pixels = grad.len() / c.max(1);
@@ -130,10 +138,10 @@ pub(crate) fn backward(
 }
 
 kernel! {
-    fn mask<S>(out: &[f32], grad: &mut [f32]) {
+    fn mask<S, X>(out: &[X], grad: &mut [X]) {
         let _ = S::LANES;
         for (g, y) in grad.iter_mut().zip(out) {
-            *g = if *y > 0.0 { *g } else { 0.0 };
+            *g = if y.wide() > 0.0 { *g } else { X::ZERO };
         }
     }
 }
@@ -145,7 +153,7 @@ const WIDE: usize = 64;
 
 kernel! {
     /// `[2][c]` sums of the gradient and of the gradient times the centred value.
-    fn reduce<S>(mean: &[f32], x: &[f32], grad: &[f32], sums: &mut [f64]) {
+    fn reduce<S, X>(mean: &[f32], x: &[X], grad: &[X], sums: &mut [f64]) {
         let _ = S::LANES;
         let c = mean.len();
         let (sum, product) = sums.split_at_mut(c);
@@ -157,8 +165,9 @@ kernel! {
                 for (g, x) in g.chunks_exact(c).zip(x.chunks_exact(c)) {
                     let (g, x) = (&g[first..first + n], &x[first..first + n]);
                     for ((((s, p), g), x), m) in s.iter_mut().zip(&mut *p).zip(g).zip(x).zip(m) {
+                        let g = g.wide();
                         *s += g;
-                        *p += g * (x - m);
+                        *p += g * (x.wide() - m);
                     }
                 }
                 for (t, s) in sum[first..].iter_mut().zip(&*s) {

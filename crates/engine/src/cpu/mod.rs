@@ -10,6 +10,7 @@ mod pool;
 mod resize;
 mod simd;
 mod update;
+mod value;
 
 pub use simd::Isa;
 
@@ -18,11 +19,12 @@ use crate::ops::{
     Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
     report,
 };
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
 use conv::{Backward, DxOut, Forward, Load};
 use parallel::ChannelSums;
 use pool::Plane;
+use value::{Value, typed};
 
 /// See the module.
 pub(crate) struct Cpu {
@@ -101,12 +103,12 @@ fn loss_target(t: LossTarget<'_>) -> loss::Target<'_> {
 
 impl Cpu {
     /// The common end of pooling and resizing backward: fill every image's gradient, then finish it.
-    fn resampled(
+    fn resampled<X: Value>(
         &self,
         x: &Operand<'_>,
         dx: Outgoing<'_>,
         scratch: Scratch<'_>,
-        f: impl Fn(usize, &[f32], &mut [f32]) + Sync + Send,
+        f: impl Fn(usize, &[X], &mut [f32]) + Sync + Send,
     ) {
         let [n, h, w, c] = x.tensor.nhwc();
         let rows = x.norm.map(Tensor::host);
@@ -115,6 +117,7 @@ impl Cpu {
         let sink = ImageSink::new(dx.grad.host_mut(), dx.accumulate, raw, load(x), sums, h * w * c, c);
         let norm = rows.zip(dx.norm.map(sink_norm));
         self.run(|| {
+            let scratch = (self.slots(), scratch);
             pool::each_gradient(self.isa, (n, h * w, c), &sink, norm, scratch, |n, grad| {
                 f(n, sink.raw(n), grad)
             });
@@ -123,7 +126,7 @@ impl Cpu {
 }
 
 /// The part of image `n` of `images`.
-fn image(values: &[f32], n: usize, images: usize) -> &[f32] {
+fn image<X>(values: &[X], n: usize, images: usize) -> &[X] {
     let len = values.len() / images.max(1);
     &values[n * len..(n + 1) * len]
 }
@@ -141,6 +144,7 @@ impl Backend for Cpu {
                 let pieces = parallel::pieces(n * h * w, parallel::PIECES);
                 ChannelSums::scratch(pieces, sums, c)
             }
+            Work::ImageGradient { x, dtype } => pool::gradient_scratch(x, dtype != DType::F32, self.slots()),
             Work::PerSample { n, each } => loss::scratch(n, each),
         }
     }
@@ -164,15 +168,17 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let extents = (x.tensor.nhwc(), y.nhwc()[3], window);
-        let op = Forward {
-            x: x.tensor.host(),
-            load: load(x),
-            w: w.host(),
-            bias: bias.map(Tensor::host),
-            y: y.host_mut(),
-            norm: norm.map(Tensor::host_mut),
-        };
-        self.run(|| conv::forward(self.isa, extents, op, self.slots(), scratch));
+        typed!(x.tensor.dtype(), X => typed!(y.dtype(), Y => {
+            let op = Forward::<X, Y> {
+                x: x.tensor.host(),
+                load: load(x),
+                w: w.host(),
+                bias: bias.map(Tensor::host),
+                y: y.host_mut(),
+                norm: norm.map(Tensor::host_mut),
+            };
+            self.run(|| conv::forward(self.isa, extents, op, self.slots(), scratch));
+        }));
     }
 
     fn convolve_backward(
@@ -186,21 +192,23 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let extents = (x.tensor.nhwc(), dy.grad.nhwc()[3], window);
-        let op = Backward {
-            x: x.tensor.host(),
-            load: load(x),
-            w: w.host(),
-            grad: dy.grad.host(),
-            grad_norm: dy.norm.map(|(raw, k)| (raw.host(), k.host())),
-            dx: dx.map(|d| DxOut {
-                grad: d.grad.host_mut(),
-                accumulate: d.accumulate,
-                operand_norm: x.norm.map(Tensor::host),
-                norm: d.norm.map(sink_norm),
-            }),
-            dw: dw.map(|d| (d.weight.host_mut(), d.bias.map(Tensor::host_mut))),
-        };
-        self.run(|| conv::backward(self.isa, extents, op, self.slots(), scratch));
+        typed!(x.tensor.dtype(), X => typed!(dy.grad.dtype(), Y => {
+            let op = Backward::<X, Y> {
+                x: x.tensor.host(),
+                load: load(x),
+                w: w.host(),
+                grad: dy.grad.host(),
+                grad_norm: dy.norm.map(|(raw, k)| (raw.host(), k.host())),
+                dx: dx.map(|d| DxOut {
+                    grad: d.grad.host_mut(),
+                    accumulate: d.accumulate,
+                    operand_norm: x.norm.map(Tensor::host),
+                    norm: d.norm.map(sink_norm),
+                }),
+                dw: dw.map(|d| (d.weight.host_mut(), d.bias.map(Tensor::host_mut))),
+            };
+            self.run(|| conv::backward(self.isa, extents, op, self.slots(), scratch));
+        }));
     }
 
     fn normalise_train(
@@ -230,10 +238,12 @@ impl Backend for Cpu {
 
     fn join(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool, out: &mut Tensor) {
         let c = out.nhwc()[3];
-        let first = join::Part { x: a.tensor.host(), load: load(a) };
-        let second = b.map(|b| join::Part { x: b.tensor.host(), load: load(b) });
-        let out = out.host_mut();
-        self.run(|| join::forward(self.isa, c, first, second, relu, out));
+        typed!(out.dtype(), X => {
+            let first = join::Part::<X> { x: a.tensor.host(), load: load(a) };
+            let second = b.map(|b| join::Part { x: b.tensor.host(), load: load(b) });
+            let out = out.host_mut();
+            self.run(|| join::forward(self.isa, c, first, second, relu, out));
+        });
     }
 
     fn join_backward(
@@ -244,19 +254,23 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let c = grad.nhwc()[3];
-        let parts = parts.map(|p| {
-            let (x, n) = p?;
-            Some(join::BackPart { x: x.tensor.host(), rows: x.norm?.host(), out: sink_norm(n) })
+        typed!(grad.dtype(), X => {
+            let parts = parts.map(|p| {
+                let (x, n) = p?;
+                Some(join::BackPart::<X> { x: x.tensor.host(), rows: x.norm?.host(), out: sink_norm(n) })
+            });
+            let (grad, out) = (grad.host_mut(), out.map(Tensor::host));
+            self.run(|| join::backward(self.isa, c, grad, out, parts, scratch));
         });
-        let (grad, out) = (grad.host_mut(), out.map(Tensor::host));
-        self.run(|| join::backward(self.isa, c, grad, out, parts, scratch));
     }
 
     fn max_pool(&self, window: Window, x: &Operand<'_>, y: &mut Tensor) {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, y), load(x));
-        let (x, y) = (x.tensor.host(), y.host_mut());
-        self.run(|| {
-            pool::each_image(n, y, |i, y| pool::max_image(self.isa, plane, window, load, image(x, i, n), y))
+        typed!(y.dtype(), X => {
+            let (x, y) = (x.tensor.host::<X>(), y.host_mut());
+            self.run(|| {
+                pool::each_image(n, y, |i, y| pool::max_image(self.isa, plane, window, load, image(x, i, n), y))
+            });
         });
     }
 
@@ -269,41 +283,49 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, dy), load(x));
-        let dy = dy.host();
-        self.resampled(x, dx, scratch, |i, raw, grad| {
-            pool::max_image_backward(self.isa, plane, window, load, raw, image(dy, i, n), grad);
+        typed!(dy.dtype(), X => {
+            let dy = dy.host::<X>();
+            self.resampled(x, dx, scratch, |i, raw, grad| {
+                pool::max_image_backward(self.isa, plane, window, load, raw, image(dy, i, n), grad);
+            });
         });
     }
 
     fn average_pool(&self, x: &Operand<'_>, y: &mut Tensor) {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, y), load(x));
-        let (x, y) = (x.tensor.host(), y.host_mut());
-        self.run(|| {
-            pool::each_image(n, y, |i, y| pool::average_image(self.isa, plane, load, image(x, i, n), y))
+        typed!(x.tensor.dtype(), X => {
+            let (x, y) = (x.tensor.host::<X>(), y.host_mut());
+            self.run(|| {
+                pool::each_image(n, y, |i, y| pool::average_image(self.isa, plane, load, image(x, i, n), y))
+            });
         });
     }
 
     fn average_pool_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>) {
         let (n, plane) = (x.tensor.nhwc()[0], plane(x.tensor, dy));
         let dy = dy.host();
-        self.resampled(x, dx, scratch, |i, _, grad| {
+        typed!(x.tensor.dtype(), X => self.resampled(x, dx, scratch, |i, _: &[X], grad| {
             pool::average_image_backward(self.isa, plane, image(dy, i, n), grad);
-        });
+        }));
     }
 
     fn resize(&self, x: &Operand<'_>, y: &mut Tensor) {
         let (n, plane, load) = (x.tensor.nhwc()[0], plane(x.tensor, y), load(x));
-        let (x, y) = (x.tensor.host(), y.host_mut());
-        self.run(|| {
-            pool::each_image(n, y, |i, y| resize::resize_image(self.isa, plane, load, image(x, i, n), y))
+        typed!(y.dtype(), X => {
+            let (x, y) = (x.tensor.host::<X>(), y.host_mut());
+            self.run(|| {
+                pool::each_image(n, y, |i, y| resize::resize_image(self.isa, plane, load, image(x, i, n), y))
+            });
         });
     }
 
     fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>) {
         let (n, plane) = (x.tensor.nhwc()[0], plane(x.tensor, dy));
-        let dy = dy.host();
-        self.resampled(x, dx, scratch, |i, _, grad| {
-            resize::resize_image_backward(self.isa, plane, image(dy, i, n), grad);
+        typed!(dy.dtype(), X => {
+            let dy = dy.host::<X>();
+            self.resampled(x, dx, scratch, |i, _: &[X], grad| {
+                resize::resize_image_backward(self.isa, plane, image(dy, i, n), grad);
+            });
         });
     }
 
@@ -348,8 +370,10 @@ impl Backend for Cpu {
     }
 
     fn add(&self, target: &mut Tensor, source: &Tensor) {
-        let (t, s) = (target.host_mut(), source.host());
-        self.run(|| update::add(self.isa, t, s));
+        typed!(target.dtype(), X => {
+            let (t, s) = (target.host_mut::<X>(), source.host());
+            self.run(|| update::add(self.isa, t, s));
+        });
     }
 
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
@@ -358,12 +382,16 @@ impl Backend for Cpu {
     }
 
     fn fill(&self, tensor: &mut Tensor, value: f32) {
-        let t = tensor.host_mut();
-        self.run(|| update::fill(t, value));
+        typed!(tensor.dtype(), X => {
+            let t = tensor.host_mut::<X>();
+            self.run(|| update::fill(t, value));
+        });
     }
 
     fn copy(&self, target: &mut Tensor, source: &Tensor) {
-        let (t, s) = (target.host_mut(), source.host());
-        self.run(|| update::copy(t, s));
+        typed!(target.dtype(), X => {
+            let (t, s) = (target.host_mut::<X>(), source.host());
+            self.run(|| update::copy(t, s));
+        });
     }
 }

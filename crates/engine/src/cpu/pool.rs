@@ -2,13 +2,14 @@
 
 use super::channel::{ImageSink, SinkNorm, finish_norm};
 use super::conv::Load;
-use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
+use super::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use super::simd::{Isa, kernel};
+use super::value::Value;
 use crate::ops::Window;
 use std::ops::Range;
 
 /// Runs `f(n, y)` for the images of `y`, in parallel.
-pub(super) fn each_image(n: usize, y: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+pub(super) fn each_image<Y: Value>(n: usize, y: &mut [Y], f: impl Fn(usize, &mut [Y]) + Sync + Send) {
     let image = y.len() / n.max(1);
     let y = Shared::new(y);
     let pieces = parallel::pieces(n, PIECES);
@@ -20,26 +21,36 @@ pub(super) fn each_image(n: usize, y: &mut [f32], f: impl Fn(usize, &mut [f32]) 
     });
 }
 
+/// Bytes of scratch of [`each_gradient`]; `room`: whether the gradient is not of floats itself.
+pub(super) fn gradient_scratch([n, h, w, c]: [usize; 4], room: bool, threads: usize) -> usize {
+    let room = if room { scratch_of::<f32>(threads * h * w * c) } else { 0 };
+    ChannelSums::scratch(parallel::pieces(n * h * w, PIECES), 2, c) + room
+}
+
 /// Runs `f(n, grad)` to fill every image's gradient, then the rectifier and the sums of the operand.
-pub(super) fn each_gradient(
+pub(super) fn each_gradient<X: Value>(
     isa: Isa,
     (n, pixels, c): (usize, usize, usize),
-    sink: &ImageSink<'_>,
+    sink: &ImageSink<'_, X>,
     norm: Option<(&[f32], SinkNorm<'_>)>,
-    scratch: &mut [u8],
+    (threads, scratch): (usize, &mut [u8]),
     f: impl Fn(usize, &mut [f32]) + Sync + Send,
 ) {
     let pieces = parallel::pieces(n, PIECES);
-    let mut sums = ChannelSums::new(&mut Carver::new(scratch), pieces, 2, c);
+    let mut carver = Carver::new(scratch);
+    let mut sums = ChannelSums::new(&mut carver, pieces, 2, c);
     let rows = sums.rows();
+    let room = if X::floats(&[]).is_some() { 0 } else { pixels * c };
+    let rooms = Shared::new(carver.take::<f32>(threads * room));
     parallel::for_each(pieces, |i| {
-        // SAFETY: one row per piece.
-        let row = unsafe { rows.row(i) };
+        // SAFETY: one row per piece, one room per thread.
+        let (row, room) = unsafe {
+            let slot = parallel::slot() * room;
+            (rows.row(i), rooms.part(slot..slot + room))
+        };
         for n in parallel::piece(n, pieces, i) {
             // SAFETY: images are disjoint.
-            let grad = unsafe { sink.start(n) };
-            f(n, grad);
-            sink.finish(isa, n, grad, row);
+            unsafe { sink.image(isa, n, room, row, |grad| f(n, grad)) };
         }
     });
     if let Some((rows, out)) = norm {
@@ -92,19 +103,20 @@ fn value(load: Load<'_>, x: f32, c: usize) -> f32 {
 
 kernel! {
     /// Maxima of one image.
-    fn max_image<S>(plane: Plane, window: Window, load: Load<'_>, x: &[f32], y: &mut [f32]) {
+    fn max_image<S, X>(plane: Plane, window: Window, load: Load<'_>, x: &[X], y: &mut [X]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.windows(window, |o, rows, columns| {
             let out = &mut y[o * c..(o + 1) * c];
-            out.fill(f32::NEG_INFINITY);
+            out.fill(X::narrow(f32::NEG_INFINITY));
             for i in rows {
                 for j in columns.clone() {
                     let x = &x[(i * plane.w + j) * c..][..c];
                     for (k, (o, x)) in out.iter_mut().zip(x).enumerate() {
-                        let v = value(load, *x, k);
-                        // A value that is not a number must not vanish.
-                        *o = if v > *o || v.is_nan() { v } else { *o };
+                        let v = value(load, x.wide(), k);
+                        // A value that is not a number must not vanish. The largest of rounded values is
+                        // the largest value, rounded.
+                        *o = if v > o.wide() || v.is_nan() { X::narrow(v) } else { *o };
                     }
                 }
             }
@@ -114,7 +126,7 @@ kernel! {
 
 kernel! {
     /// Adds the gradient of one image's maxima.
-    fn max_image_backward<S>(plane: Plane, window: Window, load: Load<'_>, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    fn max_image_backward<S, X>(plane: Plane, window: Window, load: Load<'_>, x: &[X], dy: &[X], dx: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.windows(window, |o, rows, columns| {
@@ -123,14 +135,14 @@ kernel! {
                 for i in rows.clone() {
                     for j in columns.clone() {
                         let p = (i * plane.w + j) * c + k;
-                        let v = value(load, x[p], k);
+                        let v = value(load, x[p].wide(), k);
                         if at.is_none() || v > best {
                             (best, at) = (v, Some(p));
                         }
                     }
                 }
                 if let Some(p) = at {
-                    dx[p] += dy[o * c + k];
+                    dx[p] += dy[o * c + k].wide();
                 }
             }
         });
@@ -139,7 +151,7 @@ kernel! {
 
 kernel! {
     /// Averages of one image.
-    fn average_image<S>(plane: Plane, load: Load<'_>, x: &[f32], y: &mut [f32]) {
+    fn average_image<S, X>(plane: Plane, load: Load<'_>, x: &[X], y: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.cells(|o, rows, columns| {
@@ -152,13 +164,14 @@ kernel! {
                     match (load.affine, load.relu) {
                         (Some((a, b)), relu) => {
                             for (((o, x), a), b) in out.iter_mut().zip(x).zip(a).zip(b) {
-                                let v = x * a + b;
+                                let v = x.wide() * a + b;
                                 *o += if relu && v <= 0.0 { 0.0 } else { v };
                             }
                         }
                         (None, relu) => {
                             for (o, x) in out.iter_mut().zip(x) {
-                                *o += if relu && *x <= 0.0 { 0.0 } else { *x };
+                                let x = x.wide();
+                                *o += if relu && x <= 0.0 { 0.0 } else { x };
                             }
                         }
                     }

@@ -3,6 +3,7 @@
 use super::conv::Load;
 use super::pool::Plane;
 use super::simd::kernel;
+use super::value::narrow;
 
 /// The two input lines an output line lies between, and the second one's part.
 #[inline(always)]
@@ -34,29 +35,37 @@ fn corners(plane: Plane, mut f: impl FnMut(usize, [(usize, f32); 4])) {
     }
 }
 
+/// Channels whose sums stay in registers.
+const WIDE: usize = 32;
+
 kernel! {
     /// One image.
-    fn resize_image<S>(plane: Plane, load: Load<'_>, x: &[f32], y: &mut [f32]) {
+    fn resize_image<S, X>(plane: Plane, load: Load<'_>, x: &[X], y: &mut [X]) {
         let _ = S::LANES;
         let c = plane.c;
         corners(plane, |o, corners| {
-            let out = &mut y[o * c..(o + 1) * c];
-            out.fill(0.0);
-            for (p, weight) in corners {
-                let x = &x[p * c..(p + 1) * c];
-                match load.affine {
-                    None => {
-                        for (o, x) in out.iter_mut().zip(x) {
-                            *o += weight * if load.relu && *x <= 0.0 { 0.0 } else { *x };
+            for first in (0..c).step_by(WIDE) {
+                let n = WIDE.min(c - first);
+                let mut sums = [0f32; WIDE];
+                let sums = &mut sums[..n];
+                for (p, weight) in corners {
+                    let x = &x[p * c + first..][..n];
+                    match load.affine {
+                        None => {
+                            for (s, x) in sums.iter_mut().zip(x) {
+                                let v = x.wide();
+                                *s += weight * if load.relu && v <= 0.0 { 0.0 } else { v };
+                            }
                         }
-                    }
-                    Some((a, b)) => {
-                        for (((o, x), a), b) in out.iter_mut().zip(x).zip(a).zip(b) {
-                            let v = x * a + b;
-                            *o += weight * if load.relu && v <= 0.0 { 0.0 } else { v };
+                        Some((a, b)) => {
+                            for (((s, x), a), b) in sums.iter_mut().zip(x).zip(&a[first..]).zip(&b[first..]) {
+                                let v = x.wide() * a + b;
+                                *s += weight * if load.relu && v <= 0.0 { 0.0 } else { v };
+                            }
                         }
                     }
                 }
+                narrow(sums, &mut y[o * c + first..][..n]);
             }
         });
     }
@@ -64,13 +73,13 @@ kernel! {
 
 kernel! {
     /// Adds the gradient of one image.
-    fn resize_image_backward<S>(plane: Plane, dy: &[f32], dx: &mut [f32]) {
+    fn resize_image_backward<S, X>(plane: Plane, dy: &[X], dx: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         corners(plane, |o, corners| {
             for (p, weight) in corners {
                 for (x, g) in dx[p * c..(p + 1) * c].iter_mut().zip(&dy[o * c..(o + 1) * c]) {
-                    *x += weight * g;
+                    *x += weight * g.wide();
                 }
             }
         });

@@ -3,6 +3,9 @@
 //! A kernel is written once, generic over [`Simd`]; the `kernel!` macro compiles it for every instruction
 //! set of the target and calls the one that this machine has. So one binary runs everywhere.
 
+use super::value::Value;
+use crate::Bf16;
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -82,30 +85,36 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
     /// `v` where it is positive or not a number, else 0
     unsafe fn rectify(v: Self::V) -> Self::V;
+    /// Floats whose upper halves are at `p`; the lower ones are 0.
+    unsafe fn load_upper(p: *const u16) -> Self::V;
+    /// Stores the upper halves.
+    unsafe fn store_upper(p: *mut u16, v: Self::V);
+    /// The nearest floats whose lower half is 0, the even one of two equally near; as [`Bf16::from_f32`].
+    unsafe fn round_upper(v: Self::V) -> Self::V;
 
     unsafe fn zero() -> Self::V {
         // SAFETY: the caller runs where the instruction set is.
         unsafe { Self::splat(0.0) }
     }
 
-    /// The first `n < LANES` floats; zeros behind.
+    /// The first `n < LANES` values; zeros behind.
     #[inline(always)]
-    unsafe fn load_part(p: *const f32, n: usize) -> Self::V {
-        let mut lanes = [0f32; 16];
-        // SAFETY: `lanes` holds a vector of any instruction set; `n` floats are the caller's promise.
+    unsafe fn load_part<E: Value>(p: *const E, n: usize) -> Self::V {
+        let mut lanes = [E::ZERO; 16];
+        // SAFETY: `lanes` holds a vector of any instruction set; `n` values are the caller's promise.
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
-            Self::load(lanes.as_ptr())
+            E::load::<Self>(lanes.as_ptr())
         }
     }
 
-    /// Stores the first `n < LANES` floats.
+    /// Stores the first `n < LANES` values.
     #[inline(always)]
-    unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
-        let mut lanes = [0f32; 16];
-        // SAFETY: `lanes` holds a vector of any instruction set; `n` floats are the caller's promise.
+    unsafe fn store_part<E: Value>(p: *mut E, v: Self::V, n: usize) {
+        let mut lanes = [E::ZERO; 16];
+        // SAFETY: `lanes` holds a vector of any instruction set; `n` values are the caller's promise.
         unsafe {
-            Self::store(lanes.as_mut_ptr(), v);
+            E::store::<Self>(lanes.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
         }
     }
@@ -154,6 +163,22 @@ impl Simd for Portable {
     unsafe fn rectify(v: Self::V) -> Self::V {
         v.map(|x| if x <= 0.0 { 0.0 } else { x })
     }
+    #[inline(always)]
+    unsafe fn load_upper(p: *const u16) -> Self::V {
+        // SAFETY: the caller's promise.
+        let upper = unsafe { p.cast::<[u16; 8]>().read_unaligned() };
+        upper.map(|u| Bf16::from_bits(u).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_upper(p: *mut u16, v: Self::V) {
+        let upper = v.map(|x| (x.to_bits() >> 16) as u16);
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[u16; 8]>().write_unaligned(upper) }
+    }
+    #[inline(always)]
+    unsafe fn round_upper(v: Self::V) -> Self::V {
+        v.map(|x| Bf16::from_f32(x).to_f32())
+    }
 }
 
 /// Implements [`Simd`] with one intrinsic per function.
@@ -161,7 +186,8 @@ impl Simd for Portable {
 macro_rules! simd {
     ($name:ident, $doc:literal, $v:ty, $lanes:literal, $tile:literal, $splat:path, $load:path, $store:path,
      $add:path, $sub:path, |$a:ident, $b:ident, $c:ident| $fma:expr, |$x:ident, $y:ident| $positive:expr,
-     |$r:ident| $rectify:expr) => {
+     |$r:ident| $rectify:expr, |$p:ident| $load_upper:expr, |$q:ident, $u:ident| $store_upper:expr,
+     |$w:ident| $round_upper:expr) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub(crate) struct $name;
@@ -210,6 +236,21 @@ macro_rules! simd {
                 // SAFETY: the caller keeps the contract of the trait.
                 unsafe { $rectify }
             }
+            #[inline(always)]
+            unsafe fn load_upper($p: *const u16) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
+                unsafe { $load_upper }
+            }
+            #[inline(always)]
+            unsafe fn store_upper($q: *mut u16, $u: $v) {
+                // SAFETY: the caller keeps the contract of the trait.
+                unsafe { $store_upper }
+            }
+            #[inline(always)]
+            unsafe fn round_upper($w: $v) -> $v {
+                // SAFETY: the caller keeps the contract of the trait.
+                unsafe { $round_upper }
+            }
         }
     };
 }
@@ -233,7 +274,25 @@ mod x86 {
         |a, b, c| _mm256_fmadd_ps(a, b, c),
         |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v),
         // The second operand is the result where one is not a number.
-        |v| _mm256_max_ps(_mm256_setzero_ps(), v)
+        |v| _mm256_max_ps(_mm256_setzero_ps(), v),
+        |p| {
+            let upper = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(upper))
+        },
+        |p, v| {
+            let upper = _mm256_srli_epi32::<16>(_mm256_castps_si256(v));
+            let (low, high) = (_mm256_castsi256_si128(upper), _mm256_extracti128_si256::<1>(upper));
+            _mm_storeu_si128(p.cast(), _mm_packus_epi32(low, high))
+        },
+        |v| {
+            let bits = _mm256_castps_si256(v);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let quiet = _mm256_or_ps(v, _mm256_castsi256_ps(_mm256_set1_epi32(0x0040_0000)));
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v);
+            let all = _mm256_blendv_ps(_mm256_castsi256_ps(up), quiet, nan);
+            _mm256_and_ps(all, _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000)))
+        }
     );
     simd!(
         Avx512,
@@ -248,7 +307,23 @@ mod x86 {
         _mm512_sub_ps,
         |a, b, c| _mm512_fmadd_ps(a, b, c),
         |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v),
-        |v| _mm512_max_ps(_mm512_setzero_ps(), v)
+        |v| _mm512_max_ps(_mm512_setzero_ps(), v),
+        |p| {
+            let upper = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(upper))
+        },
+        |p, v| {
+            let upper = _mm512_srli_epi32::<16>(_mm512_castps_si512(v));
+            _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(upper))
+        },
+        |v| {
+            let bits = _mm512_castps_si512(v);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let all = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x0040_0000));
+            _mm512_castsi512_ps(_mm512_and_si512(all, _mm512_set1_epi32(-0x1_0000)))
+        }
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -272,53 +347,63 @@ mod arm {
         vsubq_f32,
         |a, b, c| vfmaq_f32(c, a, b),
         |x, v| vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v))),
-        |v| vmaxq_f32(v, vdupq_n_f32(0.0))
+        |v| vmaxq_f32(v, vdupq_n_f32(0.0)),
+        |p| vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p))),
+        |p, v| vst1_u16(p, vshrn_n_u32::<16>(vreinterpretq_u32_f32(v))),
+        |v| {
+            let bits = vreinterpretq_u32_f32(v);
+            let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+            let up = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+            let quiet = vorrq_u32(bits, vdupq_n_u32(0x0040_0000));
+            let all = vbslq_u32(vceqq_f32(v, v), up, quiet);
+            vreinterpretq_f32_u32(vandq_u32(all, vdupq_n_u32(0xffff_0000)))
+        }
     );
 }
 #[cfg(target_arch = "aarch64")]
 pub(crate) use arm::Neon;
 
-/// Compiles a kernel, generic over `S: Simd`, for every instruction set and calls the machine's.
+/// Compiles a kernel, generic over `S: Simd` (and perhaps one type of stored values), for every instruction set and calls the machine's.
 ///
 /// The body must be sound for slices and pointers as its own comments say; the instruction set was checked
 /// when its [`Isa`] was made.
 macro_rules! kernel {
-    ($(#[$meta:meta])* fn $name:ident<$S:ident>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    ($(#[$meta:meta])* fn $name:ident<$S:ident $(, $E:ident)?>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)] // Kernels take raw extents.
-        pub(crate) fn $name(isa: $crate::cpu::simd::Isa, $($arg: $ty),*) {
+        pub(crate) fn $name$(<$E: $crate::cpu::value::Value>)?(isa: $crate::cpu::simd::Isa, $($arg: $ty),*) {
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
-            fn body<$S: $crate::cpu::simd::Simd>($($arg: $ty),*) $body
+            fn body<$S: $crate::cpu::simd::Simd $(, $E: $crate::cpu::value::Value)?>($($arg: $ty),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx512($($arg: $ty),*) {
-                body::<$crate::cpu::simd::Avx512>($($arg),*)
+            fn avx512$(<$E: $crate::cpu::value::Value>)?($($arg: $ty),*) {
+                body::<$crate::cpu::simd::Avx512 $(, $E)?>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx2($($arg: $ty),*) {
-                body::<$crate::cpu::simd::Avx2>($($arg),*)
+            fn avx2$(<$E: $crate::cpu::value::Value>)?($($arg: $ty),*) {
+                body::<$crate::cpu::simd::Avx2 $(, $E)?>($($arg),*)
             }
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
             #[allow(clippy::too_many_arguments)]
-            fn neon($($arg: $ty),*) {
-                body::<$crate::cpu::simd::Neon>($($arg),*)
+            fn neon$(<$E: $crate::cpu::value::Value>)?($($arg: $ty),*) {
+                body::<$crate::cpu::simd::Neon $(, $E)?>($($arg),*)
             }
             match isa {
                 // SAFETY: an `Isa` other than the baseline is only used after detection.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::cpu::simd::Isa::Avx512 => unsafe { avx512$(::<$E>)?($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::cpu::simd::Isa::Avx2 => unsafe { avx2$(::<$E>)?($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "aarch64")]
-                $crate::cpu::simd::Isa::Neon => unsafe { neon($($arg),*) },
-                _ => body::<$crate::cpu::simd::Portable>($($arg),*),
+                $crate::cpu::simd::Isa::Neon => unsafe { neon$(::<$E>)?($($arg),*) },
+                _ => body::<$crate::cpu::simd::Portable $(, $E)?>($($arg),*),
             }
         }
     };

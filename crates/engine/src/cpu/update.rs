@@ -2,6 +2,7 @@
 
 use super::parallel::{self, PIECES, Shared};
 use super::simd::{Isa, kernel};
+use super::value::Value;
 use crate::ops::{PixelScale, Sgd};
 
 /// Below this many elements threads cost more than they bring.
@@ -43,7 +44,7 @@ pub(crate) fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
     ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], m, 1.0 - m));
 }
 
-pub(crate) fn add(isa: Isa, target: &mut [f32], source: &[f32]) {
+pub(crate) fn add<E: Value>(isa: Isa, target: &mut [E], source: &[E]) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
     ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], 1.0, 1.0));
@@ -51,22 +52,22 @@ pub(crate) fn add(isa: Isa, target: &mut [f32], source: &[f32]) {
 
 kernel! {
     /// t = a · t + b · s
-    fn mix<S>(target: &mut [f32], source: &[f32], a: f32, b: f32) {
+    fn mix<S, E>(target: &mut [E], source: &[E], a: f32, b: f32) {
         let _ = S::LANES;
         for (t, s) in target.iter_mut().zip(source) {
-            *t = a * *t + b * s;
+            *t = E::narrow(a * t.wide() + b * s.wide());
         }
     }
 }
 
-pub(crate) fn fill(target: &mut [f32], value: f32) {
+pub(crate) fn fill<E: Value>(target: &mut [E], value: f32) {
     let len = target.len();
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
-    ranges(len, 1, |r| unsafe { shared.part(r) }.fill(value));
+    ranges(len, 1, |r| unsafe { shared.part(r) }.fill(E::narrow(value)));
 }
 
-pub(crate) fn copy(target: &mut [f32], source: &[f32]) {
+pub(crate) fn copy<E: Value>(target: &mut [E], source: &[E]) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
     ranges(source.len(), 1, |r| unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r]));

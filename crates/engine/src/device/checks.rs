@@ -26,6 +26,13 @@ pub(super) fn f32_only(operation: &'static str, tensors: &[&Tensor]) -> Result<(
     tensors.iter().try_for_each(|t| of_type(operation, DType::F32, t))
 }
 
+/// Of a type that activations may have.
+pub(super) fn floats(operation: &'static str, t: &Tensor) -> Result<()> {
+    ensure(t.dtype().holds_activations(), operation, || {
+        format!("takes values of F32 or Bf16, not {:?}", t.dtype())
+    })
+}
+
 /// A tensor `[rows, channels]` of per-channel values.
 pub(super) fn rows(operation: &'static str, t: &Tensor, rows: usize, channels: usize) -> Result<()> {
     f32_only(operation, &[t])?;
@@ -44,12 +51,12 @@ pub(super) fn vector(operation: &'static str, t: &Tensor, channels: usize) -> Re
 
 /// A gradient or result of these extents.
 pub(super) fn extents(operation: &'static str, t: &Tensor, need: [usize; 4]) -> Result<()> {
-    f32_only(operation, &[t])?;
+    floats(operation, t)?;
     ensure(t.nhwc() == need, operation, || format!("gradient {:?}, need {need:?}", t.shape().dims()))
 }
 
 pub(super) fn operand(operation: &'static str, x: &Operand<'_>) -> Result<()> {
-    f32_only(operation, &[x.tensor])?;
+    floats(operation, x.tensor)?;
     match x.norm {
         Some(n) => rows(operation, n, norm::ROWS, x.tensor.nhwc()[3]),
         None => Ok(()),

@@ -5,12 +5,12 @@ use super::checks::*;
 use crate::backend::Work;
 use crate::memory::Purpose;
 use crate::ops::{Incoming, Operand, Outgoing, WeightGrad, Window, norm};
-use crate::{DType, Result, Tensor};
+use crate::{Result, Tensor};
 
 impl Device {
     /// Convolution of `x` `[n, h, w, in]` with `w` `[out, in, k, k]`; a linear layer is a 1x1 convolution
     /// of `[n, 1, 1, in]`. With `norm` (`[4, out]`), its rows MEAN and INV_STD receive mean and biased
-    /// variance of the result, for [`Device::normalise_train`].
+    /// variance of the result, for [`Device::normalise_train`]. The result has the device's precision.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
@@ -32,7 +32,7 @@ impl Device {
             rows(OP, t, norm::ROWS, out)?;
         }
         let (oh, ow) = (window.output(h), window.output(wd));
-        let mut y = self.alloc([n, oh, ow, out], DType::F32, Purpose::Activations)?;
+        let mut y = self.alloc([n, oh, ow, out], self.precision().dtype(), Purpose::Activations)?;
         let mut scratch = self.scratch(&Work::Convolve { x: input, out, window })?;
         self.count(2 * n * oh * ow * out * c * window.kernel * window.kernel);
         self.0.backend.convolve(window, x, w, bias, &mut y, norm_rows, scratch.bytes());

@@ -5,10 +5,10 @@ use super::checks::*;
 use crate::backend::Work;
 use crate::memory::Purpose;
 use crate::ops::{NormGrad, Operand};
-use crate::{DType, Result, Tensor};
+use crate::{Result, Tensor};
 
 impl Device {
-    /// a + b (or a alone), rectified if asked: the end of a residual block.
+    /// a + b (or a alone), rectified if asked: the end of a residual block. The result has the type of the parts.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
@@ -19,7 +19,7 @@ impl Device {
             operand(OP, b)?;
             same_shape(OP, a.tensor, b.tensor)?;
         }
-        let mut out = self.alloc(a.tensor.shape(), DType::F32, Purpose::Activations)?;
+        let mut out = self.alloc(a.tensor.shape(), a.tensor.dtype(), Purpose::Activations)?;
         self.0.backend.join(a, b, relu, &mut out);
         Ok(out)
     }
@@ -37,7 +37,7 @@ impl Device {
         parts: [Option<(&Operand<'_>, NormGrad<'_>)>; 2],
     ) -> Result<()> {
         const OP: &str = "join_backward";
-        f32_only(OP, &[grad])?;
+        floats(OP, grad)?;
         if let Some(out) = out {
             same_shape(OP, grad, out)?;
         }

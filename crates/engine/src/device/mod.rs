@@ -11,13 +11,14 @@ mod values;
 
 use crate::backend::{Backend, Work};
 use crate::memory::{Block, Pool, Purpose, Usage};
-use crate::{DType, Error, Result, Shape, Tensor};
+use crate::{DType, Error, Precision, Result, Shape, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A handle to a device; clones share its memory and threads.
+/// A handle to a device, and the precision of what convolutions store through it; clones share the device's memory
+/// and threads.
 #[derive(Clone)]
-pub struct Device(Arc<Inner>);
+pub struct Device(Arc<Inner>, Precision);
 
 struct Inner {
     name: String,
@@ -61,12 +62,22 @@ impl Device {
     }
 
     fn with_backend(name: &str, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
-        Device(Arc::new(Inner { name: name.into(), pool, backend, flops: AtomicU64::new(0) }))
+        Device(Arc::new(Inner { name: name.into(), pool, backend, flops: AtomicU64::new(0) }), Precision::F32)
     }
 
     /// `cpu` or `dry`.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The same device, its convolutions storing their results in `precision`.
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Device(Arc::clone(&self.0), precision)
+    }
+
+    /// What convolutions through this handle store their results in.
+    pub fn precision(&self) -> Precision {
+        self.1
     }
 
     /// Threads that operations use.

@@ -1,7 +1,7 @@
 //! Values in and out of tensors, copies and sums.
 
 use super::Device;
-use super::checks::{ensure, f32_only, same_shape};
+use super::checks::{ensure, floats, same_shape};
 use crate::{DType, Element, Error, Result, Tensor};
 
 impl Device {
@@ -22,6 +22,7 @@ impl Device {
         // The match is on a constant; the casts are from a type to itself.
         match T::DTYPE {
             DType::F32 => self.0.backend.upload_f32(tensor, cast(values)),
+            DType::Bf16 => self.0.backend.upload_bf16(tensor, cast(values)),
             DType::U32 => self.0.backend.upload_u32(tensor, cast(values)),
             DType::U8 => self.0.backend.upload_u8(tensor, cast(values)),
             DType::F64 => {
@@ -31,7 +32,7 @@ impl Device {
         Ok(())
     }
 
-    /// Copies a tensor of 32-bit floats to the host; zeros on `dry`.
+    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`.
     ///
     /// # Errors
     /// [`Error::Shape`].
@@ -46,7 +47,7 @@ impl Device {
     /// # Errors
     /// [`Error::Shape`].
     pub fn download_into(&self, tensor: &Tensor, values: &mut [f32]) -> Result<()> {
-        f32_only("download", &[tensor])?;
+        floats("download", tensor)?;
         ensure(tensor.len() == values.len(), "download", || {
             format!("{} places for {:?}", values.len(), tensor.shape().dims())
         })?;
@@ -54,12 +55,12 @@ impl Device {
         Ok(())
     }
 
-    /// Every element of a tensor of 32-bit floats becomes `value`.
+    /// Every element of a tensor of floats becomes `value`.
     ///
     /// # Errors
     /// [`Error::Shape`].
     pub fn fill(&self, tensor: &mut Tensor, value: f32) -> Result<()> {
-        f32_only("fill", &[tensor])?;
+        floats("fill", tensor)?;
         self.0.backend.fill(tensor, value);
         Ok(())
     }
@@ -70,7 +71,7 @@ impl Device {
     /// [`Error::Shape`].
     pub fn copy(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
         same_shape("copy", target, source)?;
-        f32_only("copy", &[source])?;
+        floats("copy", source)?;
         self.0.backend.copy(target, source);
         Ok(())
     }
@@ -81,7 +82,7 @@ impl Device {
     /// [`Error::Shape`].
     pub fn add(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
         same_shape("add", target, source)?;
-        f32_only("add", &[source])?;
+        floats("add", source)?;
         self.0.backend.add(target, source);
         Ok(())
     }

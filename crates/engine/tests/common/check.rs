@@ -1,10 +1,10 @@
 //! The engine against the twins: what a case gives on a device, and what it must give.
 
 use super::random::Random;
-use super::values::{Input, Sums, Uploaded, target, tensor, wide};
+use super::values::{Input, Sums, Uploaded, rounded, stored, stored_target, wide};
 use mlaan_engine::ops::Outgoing;
 use mlaan_engine::scalar;
-use mlaan_engine::{Device, Isa, Purpose, Tensor};
+use mlaan_engine::{Device, Isa, Precision, Purpose, Tensor};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,6 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub const FORWARD: f64 = 2e-5;
 /// Relative error allowed in gradients.
 pub const GRADIENT: f64 = 1e-4;
+
+/// Half the distance of neighbouring values in bfloat16, relative to the smaller.
+pub const HALF_ULP: f64 = 1.0 / 256.0;
 
 /// Results of a case, by name.
 pub type Results = Vec<(String, Vec<f32>)>;
@@ -23,18 +26,35 @@ pub struct Expected {
     tolerance: f64,
     /// The least size that errors are compared with, for results that may cancel to nothing.
     size: f64,
+    /// What storing may change, relative to each value.
+    storing: f64,
+    /// What is allowed in addition.
+    slack: f64,
 }
 
 impl Expected {
     /// Sums of `terms` products of values around 1: where the sum happens to be next to nothing, errors
     /// are compared with a tenth of what such sums are.
     pub fn sums(name: &str, values: Vec<f64>, tolerance: f64, terms: usize) -> Self {
-        Expected { name: name.into(), values, tolerance, size: 0.1 * (terms as f64).sqrt() }
+        let size = 0.1 * (terms as f64).sqrt();
+        Expected { name: name.into(), values, tolerance, size, storing: 0.0, slack: 0.0 }
     }
 
     /// Values to compare with the largest of them.
     pub fn new(name: &str, values: Vec<f64>, tolerance: f64) -> Self {
-        Expected { name: name.into(), values, tolerance, size: 0.0 }
+        Expected { name: name.into(), values, tolerance, size: 0.0, storing: 0.0, slack: 0.0 }
+    }
+
+    /// The values are rounded to `precision` when they are stored.
+    pub fn stored(self, precision: Precision) -> Self {
+        Expected { storing: if precision == Precision::Bf16 { HALF_ULP } else { 0.0 }, ..self }
+    }
+
+    /// The values are sums over others that are rounded to `precision`, up to `largest`. Where one of those lies
+    /// next to the middle between its neighbours it may go to either: two such are allowed, times `factor`.
+    pub fn over_stored(self, precision: Precision, largest: f64, factor: f64) -> Self {
+        let ulp = if precision == Precision::Bf16 { 2.0 * HALF_ULP } else { 0.0 };
+        Expected { slack: 2.0 * ulp * largest * factor, ..self }
     }
 
     /// What is wrong with `actual`.
@@ -43,8 +63,10 @@ impl Expected {
             return Some(format!("{}: {} values, expected {}", self.name, actual.len(), self.values.len()));
         }
         let largest = self.values.iter().fold(self.size, |a, b| a.max(b.abs()));
-        let bound = (self.tolerance * largest).max(1e-6);
-        let wrong = |i: &usize| (f64::from(actual[*i]) - self.values[*i]).abs();
+        let bound = (self.tolerance * largest).max(1e-6) + self.slack;
+        let wrong = |i: &usize| {
+            (f64::from(actual[*i]) - self.values[*i]).abs() - self.storing * self.values[*i].abs()
+        };
         // Not `>`: a NaN is wrong.
         let all: Vec<usize> = (0..actual.len()).filter(|i| !matches!(wrong(i), e if e <= bound)).collect();
         let worst = all.iter().copied().max_by(|a, b| wrong(a).total_cmp(&wrong(b)))?;
@@ -100,31 +122,54 @@ pub fn check<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C) -> Vec<Expected>,
 ) {
+    check_in(&[Precision::F32], cases, run, |case, _| expect(case));
+}
+
+/// As [`check`], with activations in every precision.
+pub fn check_stored<C: Debug>(
+    cases: &[C],
+    run: impl Fn(&Device, &C) -> Results,
+    expect: impl Fn(&C, Precision) -> Vec<Expected>,
+) {
+    check_in(&PRECISIONS, cases, run, expect);
+}
+
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
+fn check_in<C: Debug>(
+    precisions: &[Precision],
+    cases: &[C],
+    run: impl Fn(&Device, &C) -> Results,
+    expect: impl Fn(&C, Precision) -> Vec<Expected>,
+) {
     let devices = devices();
     let mut found = Vec::new();
-    for case in cases {
-        let expected = expect(case);
+    for (case, &precision) in cases.iter().flat_map(|c| precisions.iter().map(move |p| (c, p))) {
+        let expected = expect(case, precision);
         for (isa, device) in &devices {
-            let faults = match run_case(device, case, &run) {
+            let faults = match run_case(&device.with_precision(precision), case, &run) {
                 Ok(results) => faults(&results, &expected),
                 Err(panicked) => vec![panicked],
             };
-            found.extend(faults.into_iter().map(|f| format!("{isa:?} {case:?}: {f}")));
+            found.extend(faults.into_iter().map(|f| format!("{isa:?} {precision:?} {case:?}: {f}")));
         }
     }
     report(&found);
 }
 
-/// Demands the same bits from `run` with 1, 2 and 3 threads, on every instruction set.
+/// Demands the same bits from `run` with 1, 2 and 3 threads, on every instruction set, in every precision.
 pub fn check_threads<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results) {
     let mut found = Vec::new();
     for isa in Isa::available() {
         let devices: Vec<Device> = (1..=3).map(|t| Device::cpu_with(Some(t), isa).unwrap()).collect();
-        for case in cases {
-            let results: Vec<_> = devices.iter().map(|d| run_case(d, case, &run)).collect();
+        for (case, precision) in cases.iter().flat_map(|c| PRECISIONS.map(|p| (c, p))) {
+            let results: Vec<_> =
+                devices.iter().map(|d| run_case(&d.with_precision(precision), case, &run)).collect();
             for (threads, other) in (2..).zip(&results[1..]) {
                 if let Some(name) = first_difference(&results[0], other) {
-                    found.push(format!("{isa:?} {case:?}: {name} differs between 1 and {threads} threads"));
+                    found.push(format!(
+                        "{isa:?} {precision:?} {case:?}: {name} differs between 1 and {threads} threads"
+                    ));
                 }
             }
         }
@@ -158,7 +203,7 @@ pub fn outgoing(
 ) -> Results {
     let uploaded = x.upload(device);
     let mut grad: Tensor =
-        if wanted.accumulate { tensor(device, x.extents, before) } else { target(device, x.extents) };
+        if wanted.accumulate { stored(device, x.extents, before) } else { stored_target(device, x.extents) };
     let mut sums = Sums::new(device, x.extents[3]);
     let norm = wanted.sums.then(|| sums.grad());
     backward(&uploaded, Outgoing { grad: &mut grad, accumulate: wanted.accumulate, norm });
@@ -180,22 +225,29 @@ pub fn read_sums(device: &Device, prefix: &str, sums: &Sums) -> Results {
 
 const SUMS: [&str; 5] = ["norm weight", "norm bias", "coefficient a", "coefficient b", "coefficient c"];
 
-/// What [`outgoing`] must give when the gradient of the operand's value is `dvalue`, a sum of `terms`.
+/// What [`outgoing`] must give when the gradient of the operand's value is `dvalue`, a sum of `terms`, and is
+/// stored in `precision`.
 pub fn expected_outgoing(
     x: &Input,
     wanted: Wanted,
     before: &[f32],
     dvalue: &[f64],
     terms: usize,
+    precision: Precision,
 ) -> Vec<Expected> {
     let (raw, norm) = (wide(&x.raw), x.normalisation());
     let mut dx = scalar::load_backward(&raw, norm.as_ref(), x.relu, dvalue);
     if wanted.accumulate {
         dx.iter_mut().zip(before).for_each(|(dx, before)| *dx += f64::from(*before));
     }
-    let mut expected = vec![Expected::sums("dx", dx.clone(), GRADIENT, terms)];
+    let mut expected = vec![Expected::sums("dx", dx.clone(), GRADIENT, terms).stored(precision)];
     if wanted.sums {
-        expected.extend(expected_sums("", x, &dx, terms));
+        let largest = dx.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+        let over = |e: Expected, factor| e.over_stored(precision, largest, factor);
+        let sums = expected_sums("", x, &rounded(&dx, precision), terms);
+        // By how much one value of the gradient moves each of the sums, at the most.
+        let mean = 6.0 / x.pixels() as f64;
+        expected.extend(sums.into_iter().zip([3.0, 1.0, 0.0, mean, mean]).map(|(e, f)| over(e, f)));
     }
     expected
 }

@@ -2,10 +2,10 @@
 
 use super::check::{Expected, FORWARD, GRADIENT, Results, Wanted, before, expected_outgoing, outgoing};
 use super::random::Random;
-use super::values::{Input, target, tensor, wide};
-use mlaan_engine::Device;
+use super::values::{Input, rounded, stored, target, tensor, wide};
 use mlaan_engine::ops::{Incoming, WeightGrad, Window, norm};
 use mlaan_engine::scalar;
+use mlaan_engine::{Device, Precision};
 
 /// A convolution and what is asked of it.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,16 @@ impl Case {
         self.x[3] * self.window.kernel * self.window.kernel
     }
 
+    /// The precisions of input and output where `precision` is asked for: now and then one of them stays in 32 bits,
+    /// as images and logits do.
+    pub fn precisions(&self, precision: Precision) -> (Precision, Precision) {
+        match (self.work() / self.out + self.out) % 4 {
+            0 => (Precision::F32, precision),
+            1 => (precision, Precision::F32),
+            _ => (precision, precision),
+        }
+    }
+
     pub fn values(&self) -> Values {
         let mut random = Random::new(self.work() as u64 + 7 * self.window.stride as u64);
         let x = Input::random(&mut random, self.x, self.load.0, self.load.1);
@@ -70,11 +80,13 @@ impl Case {
 
 pub fn forward(device: &Device, case: &Case) -> Results {
     let v = case.values();
-    let (x, w) = (v.x.upload(device), tensor(device, case.weights(), &v.w));
+    let (of_x, of_y) = case.precisions(device.precision());
+    let (x, w) = (v.x.upload(&device.with_precision(of_x)), tensor(device, case.weights(), &v.w));
+    let device = &device.with_precision(of_y);
     let bias = case.bias.then(|| tensor(device, [case.out], &v.bias));
     let mut rows = case.norm.then(|| target(device, [norm::ROWS, case.out]));
     let y = device.convolve(case.window, &x.operand(), &w, bias.as_ref(), rows.as_mut()).unwrap();
-    assert_eq!(y.shape().dims(), case.y());
+    assert_eq!((y.shape().dims(), y.dtype()), (&case.y()[..], of_y.dtype()));
     let mut results = vec![("y".to_string(), device.download(&y).unwrap())];
     if let Some(rows) = rows {
         let rows = device.download(&rows).unwrap();
@@ -85,16 +97,20 @@ pub fn forward(device: &Device, case: &Case) -> Results {
     results
 }
 
-pub fn expect_forward(case: &Case) -> Vec<Expected> {
-    let v = case.values();
+pub fn expect_forward(case: &Case, precision: Precision) -> Vec<Expected> {
+    let (v, precision) = (case.values(), case.precisions(precision).1);
     let bias = case.bias.then(|| wide(&v.bias));
     let y = scalar::convolve(&v.x.loaded(), case.x, &wide(&v.w), case.out, bias.as_deref(), case.window);
     let terms = case.window_terms();
-    let mut expected = vec![Expected::sums("y", y.clone(), FORWARD, terms)];
+    let mut expected = vec![Expected::sums("y", y.clone(), FORWARD, terms).stored(precision)];
     if case.norm {
-        let statistics = scalar::mean_and_variance(&y, case.out);
-        expected.push(Expected::sums("mean", statistics.mean, FORWARD, terms));
-        expected.push(Expected::sums("variance", statistics.variance, FORWARD, terms * terms));
+        let statistics = scalar::mean_and_variance(&rounded(&y, precision), case.out);
+        let largest = y.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+        let part = case.out as f64 / y.len() as f64;
+        let over = |e: Expected, factor| e.over_stored(precision, largest, factor * part);
+        expected.push(over(Expected::sums("mean", statistics.mean, FORWARD, terms), 1.0));
+        let variance = Expected::sums("variance", statistics.variance, FORWARD, terms * terms);
+        expected.push(over(variance, 4.0 * largest));
     }
     expected
 }
@@ -102,7 +118,9 @@ pub fn expect_forward(case: &Case) -> Vec<Expected> {
 pub fn backward(device: &Device, case: &Case) -> Results {
     let v = case.values();
     let w = tensor(device, case.weights(), &v.w);
-    let (dy, raw) = (tensor(device, case.y(), &v.dy), tensor(device, case.y(), &v.raw));
+    let (of_x, of_y) = case.precisions(device.precision());
+    let (device, of_y) = (&device.with_precision(of_x), device.with_precision(of_y));
+    let (dy, raw) = (stored(&of_y, case.y(), &v.dy), stored(&of_y, case.y(), &v.raw));
     let coefficients = tensor(device, [3, case.out], &v.coefficients);
     let dy = Incoming { grad: &dy, norm: case.norm.then_some((&raw, &coefficients)) };
     let (mut weight, mut bias) = (target(device, case.weights()), target(device, [case.out]));
@@ -126,17 +144,18 @@ pub fn backward(device: &Device, case: &Case) -> Results {
     results
 }
 
-pub fn expect_backward(case: &Case) -> Vec<Expected> {
-    let v = case.values();
+pub fn expect_backward(case: &Case, precision: Precision) -> Vec<Expected> {
+    let (v, precision) = (case.values(), case.precisions(precision).0);
     let mut dy = wide(&v.dy);
     if case.norm {
         dy = scalar::incoming(&dy, &wide(&v.raw), &wide(&v.coefficients));
     }
     let grad = scalar::convolve_backward(&v.x.loaded(), case.x, &wide(&v.w), case.out, &dy, case.window);
     let k = case.window.kernel;
+    let terms = case.out * k * k;
     let mut expected = case
         .dx
-        .map_or(vec![], |wanted| expected_outgoing(&v.x, wanted, &v.before, &grad.x, case.out * k * k));
+        .map_or(vec![], |wanted| expected_outgoing(&v.x, wanted, &v.before, &grad.x, terms, precision));
     let pixels = case.y()[..3].iter().product();
     if case.dw {
         expected.push(Expected::sums("dw", grad.weight, GRADIENT, pixels));

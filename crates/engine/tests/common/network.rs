@@ -2,9 +2,9 @@
 
 use super::check::Results;
 use super::random::Random;
-use super::values::{Sums, labels, target, tensor};
+use super::values::{Sums, labels, stored_target, target, tensor};
 use mlaan_engine::ops::{Incoming, LossTarget, NormConstants, Operand, Outgoing, WeightGrad, Window, norm};
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, Precision, Purpose, Tensor};
 
 /// Images `[n, h, w, 3]`, channels of the two layers, classes.
 #[derive(Clone, Copy, Debug)]
@@ -130,8 +130,8 @@ pub fn step(device: &Device, network: &Network) -> Results {
     let parts = (body.operand(&body_y, false), shortcut.operand(&shortcut_y, false));
     let out = device.join(&parts.0, Some(&parts.1), true).unwrap();
     let pooled = device.average_pool(&Operand::plain(&out), 1, 1).unwrap();
-    let logits =
-        device.convolve(WINDOWS[3], &Operand::plain(&pooled), &classifier, Some(&bias), None).unwrap();
+    let wide = device.with_precision(Precision::F32);
+    let logits = wide.convolve(WINDOWS[3], &Operand::plain(&pooled), &classifier, Some(&bias), None).unwrap();
 
     let mut losses = target(device, [1, 2]);
     let mut dlogits = target(device, logits.shape());
@@ -148,7 +148,7 @@ pub fn step(device: &Device, network: &Network) -> Results {
     device
         .convolve_backward(WINDOWS[3], &Operand::plain(&pooled), &classifier, &dy, Some(dx), Some(dw))
         .unwrap();
-    let mut dout = target(device, out.shape());
+    let mut dout = stored_target(device, out.shape());
     device.average_pool_backward(&Operand::plain(&out), &dpooled, plain(&mut dout)).unwrap();
 
     // The sums of one part go where the other part's operand is not borrowed from.
@@ -159,7 +159,7 @@ pub fn step(device: &Device, network: &Network) -> Results {
     (body.sums, shortcut.sums) = (of_body, of_shortcut);
 
     // Two consumers of the stem: the second adds to the gradient and closes the sums.
-    let mut dstem = target(device, stem_y.shape());
+    let mut dstem = stored_target(device, stem_y.shape());
     let mut of_stem = Sums::new(device, network.channels[0]);
     let a = stem.operand(&stem_y, true);
     body.backward(device, &a, &body_y, &dout, plain(&mut dstem));

@@ -3,7 +3,7 @@
 use super::random::Random;
 use mlaan_engine::ops::{NormGrad, Operand};
 use mlaan_engine::scalar::{self, Extents, Normalisation};
-use mlaan_engine::{DType, Device, Purpose, Shape, Tensor};
+use mlaan_engine::{Bf16, DType, Device, Precision, Purpose, Shape, Tensor};
 
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
@@ -13,6 +13,35 @@ pub fn wide(values: &[f32]) -> Vec<f64> {
 pub fn tensor(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     let mut t = device.alloc(shape, DType::F32, Purpose::Data).unwrap();
     device.upload(&mut t, values).unwrap();
+    t
+}
+
+/// Values as they are when stored.
+pub fn rounded(values: &[f64], precision: Precision) -> Vec<f64> {
+    let round = |v: &f64| match precision {
+        Precision::F32 => *v,
+        Precision::Bf16 => f64::from(Bf16::from_f32(*v as f32).to_f32()),
+    };
+    values.iter().map(round).collect()
+}
+
+/// An activation or its gradient, of the device's precision.
+pub fn stored(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Tensor {
+    let mut t = device.alloc(shape, device.precision().dtype(), Purpose::Data).unwrap();
+    match device.precision() {
+        Precision::F32 => device.upload(&mut t, values).unwrap(),
+        Precision::Bf16 => {
+            let values: Vec<Bf16> = values.iter().map(|v| Bf16::from_f32(*v)).collect();
+            device.upload(&mut t, &values).unwrap();
+        }
+    }
+    t
+}
+
+/// An activation's gradient, of the device's precision, that must be written before it is read.
+pub fn stored_target(device: &Device, shape: impl Into<Shape>) -> Tensor {
+    let mut t = device.alloc(shape, device.precision().dtype(), Purpose::Gradients).unwrap();
+    device.fill(&mut t, f32::NAN).unwrap();
     t
 }
 
@@ -66,7 +95,7 @@ impl Input {
 
     pub fn upload(&self, device: &Device) -> Uploaded {
         Uploaded {
-            tensor: tensor(device, self.extents, &self.raw),
+            tensor: stored(device, self.extents, &self.raw),
             norm: self.norm.as_ref().map(|rows| tensor(device, [4, self.extents[3]], rows)),
             relu: self.relu,
         }

@@ -78,7 +78,7 @@ fn dgl(input: Extent, outputs: usize, name: &str, b: &Builder<'_>) -> Result<Seq
         let (linear, norm) = names(i);
         let window = Window { kernel, stride: 1, pad: 0 };
         let spec = UnitSpec::convolution(linear, norm, input, 4 * c, window);
-        layers.push(Box::new(Unit::new(b, UnitSpec { linear: true, ..spec })?));
+        layers.push(Box::new(Unit::new(b, UnitSpec { linear: true, wide: true, ..spec })?));
     }
     layers.push(Box::new(Unit::new(b, UnitSpec::linear(format!("{name}.net.18"), 4 * c, outputs))?));
     Ok(layers)
@@ -102,6 +102,7 @@ pub fn decoder(channels: usize, image: Extent, name: &str, b: &Builder<'_>) -> R
         norm: None,
         bias: true,
         relu: false,
+        wide: true,
         ..UnitSpec::convolution(format!("{name}.net.3"), "", DECODER_CHANNELS, image.channels, window)
     };
     Ok(vec![

@@ -5,7 +5,7 @@ use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Pass, Unit, each_unit};
 use crate::{Error, Result};
-use mlaan_engine::{DType, Device, Purpose};
+use mlaan_engine::{Device, Purpose};
 
 /// The blocks that module `j` mirrors.
 ///
@@ -146,7 +146,7 @@ impl LeapChain {
         self.sum = None;
         let beside = match (&mut self.shadow, self.shadow_act.take()) {
             (Some(shadow), Some(act)) => {
-                let mut copy = device.alloc(grad.tensor.shape(), DType::F32, Purpose::Gradients)?;
+                let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
                 device.copy(&mut copy, &grad.tensor)?;
                 let still = Pass { weights: false, input: true };
                 shadow.backward(device, x, &act, Grad::plain(copy), still)?

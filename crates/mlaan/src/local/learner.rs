@@ -6,7 +6,7 @@ use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Sequence, Slot, Unit};
 use crate::{Error, Result};
 use mlaan_engine::ops::{PixelScale, report};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{Device, Purpose, Tensor};
 
 /// Rows of the loss table that a module has: task and reconstruction of both branches.
 pub(super) const ROWS: usize = 4;
@@ -283,7 +283,7 @@ impl Module {
         if let Some(t) = &mut self.total {
             return Ok(device.add(t, &grad.tensor)?);
         }
-        let mut copy = device.alloc(grad.tensor.shape(), DType::F32, Purpose::Gradients)?;
+        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
         device.copy(&mut copy, &grad.tensor)?;
         self.total = Some(copy);
         Ok(())

@@ -62,12 +62,12 @@ impl Grad {
         Grad { tensor, norm: None }
     }
 
-    /// Room for the gradient of `x`.
+    /// Room for the gradient of `x`, of the same type.
     ///
     /// # Errors
     /// Out of memory.
     pub fn of(device: &Device, x: &Act, weights: bool) -> Result<Self> {
-        let tensor = device.alloc(x.tensor.shape(), DType::F32, Purpose::Gradients)?;
+        let tensor = device.alloc(x.tensor.shape(), x.tensor.dtype(), Purpose::Gradients)?;
         Self::over(device, tensor, x, weights)
     }
 

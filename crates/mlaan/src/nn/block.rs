@@ -2,7 +2,7 @@
 
 use super::{Act, Extent, Grad, GradNorm, Layer, Mode, Pass, Unit};
 use crate::{Error, Result};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{Device, Purpose, Tensor};
 
 /// relu(units(x) + shortcut(x)); the last unit and the shortcut are normalised but not rectified.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Layer for Residual {
             }
             return Ok(Some(dx));
         } else if pass.input {
-            let mut copy = device.alloc(at.shape(), DType::F32, Purpose::Gradients)?;
+            let mut copy = device.alloc(at.shape(), at.dtype(), Purpose::Gradients)?;
             device.copy(&mut copy, &at)?;
             dx = Some(Grad::over(device, copy, x, pass.weights)?);
         }

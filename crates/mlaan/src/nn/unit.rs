@@ -3,7 +3,7 @@
 use super::{Act, Builder, Extent, Grad, GradNorm, Layer, Mode, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, Sgd, WeightGrad, Window, norm};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{DType, Device, Precision, Purpose, Tensor};
 
 /// A tensor that learns.
 #[derive(Debug)]
@@ -50,6 +50,9 @@ pub struct UnitSpec {
     pub relu: bool,
     /// A linear layer: its weight is `[out, in · k · k]` in checkpoints and starts uniform.
     pub linear: bool,
+    /// Whether the output is stored in 32 bits whatever the device's precision: what a loss reads, and what is
+    /// small anyway.
+    pub wide: bool,
 }
 
 impl UnitSpec {
@@ -62,13 +65,23 @@ impl UnitSpec {
         window: Window,
     ) -> Self {
         let (name, norm) = (name.into(), Some(norm.into()));
-        UnitSpec { name, norm, input, output, window, bias: false, relu: true, linear: false }
+        UnitSpec { name, norm, input, output, window, bias: false, relu: true, linear: false, wide: false }
     }
 
     /// A linear layer with bias.
     pub fn linear(name: impl Into<String>, input: usize, output: usize) -> Self {
         let (name, window) = (name.into(), Window { kernel: 1, stride: 1, pad: 0 });
-        UnitSpec { name, norm: None, input, output, window, bias: true, relu: false, linear: true }
+        UnitSpec {
+            name,
+            norm: None,
+            input,
+            output,
+            window,
+            bias: true,
+            relu: false,
+            linear: true,
+            wide: true,
+        }
     }
 
     /// The same with or without a rectifier.
@@ -287,7 +300,9 @@ impl Layer for Unit {
         let bias = self.bias.as_ref().map(|b| &b.value);
         let mut rows = if self.norm.is_some() { Some(rows()?) } else { None };
         let sums = if mode == Mode::Train { rows.as_mut() } else { None };
-        let tensor = device.convolve(spec.window, &x.operand(), &self.weight.value, bias, sums)?;
+        let precision = if spec.wide { Precision::F32 } else { device.precision() };
+        let storing = device.with_precision(precision);
+        let tensor = storing.convolve(spec.window, &x.operand(), &self.weight.value, bias, sums)?;
         if let (Some(n), Some(rows)) = (&mut self.norm, &mut rows) {
             let (weight, bias, constants) = (&n.weight.value, &n.bias.value, NormConstants::default());
             let count = tensor.len() / c;

@@ -8,7 +8,7 @@ use crate::backbone::Backbone;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
 use crate::train::feed;
 use mlaan_engine::ops::Sgd;
-use mlaan_engine::{Device, Purpose, Usage};
+use mlaan_engine::{Device, Precision, Purpose, Usage};
 
 /// The sizes of a run that memory depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Sizes {
     pub test: Option<usize>,
     /// Bytes of host memory for data, outside of the device.
     pub data_bytes: usize,
+    /// What activations are stored in.
+    pub precision: Precision,
     /// Threads of the device; none: all cores.
     pub threads: Option<usize>,
 }
@@ -69,7 +71,7 @@ impl Plan {
 /// # Errors
 /// A method that does not fit the backbone, or images too small for it.
 pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
-    let device = Device::dry(sizes.threads)?;
+    let device = Device::dry(sizes.threads)?.with_precision(sizes.precision);
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     let side = task.image.height;

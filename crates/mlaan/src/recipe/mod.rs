@@ -18,7 +18,7 @@ pub use builtin::builtin;
 pub use data::{Augment, Data, MeanStd, Normalise, Statistics};
 pub use model::{Backbone, Family, Model};
 pub use schema::{KEYS, Key};
-pub use train::{Schedule, Train};
+pub use train::{Precision, Schedule, Train};
 
 use crate::local::Method;
 use crate::{Error, Result};

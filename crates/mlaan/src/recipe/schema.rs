@@ -102,6 +102,7 @@ pub const KEYS: &[Key] = &[
     key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter"),
     key("train.schedule", Kind::Word(&["cosine", "constant"]), "learning rate after the warm-up"),
     key("train.warmup", Kind::Whole(0, MANY), "epochs of linear warm-up, at most a fifth of train.epochs"),
+    key("train.precision", Kind::Word(&["f32", "bf16"]), "what activations and their gradients are stored in; bf16 halves their memory"),
     key("data.source", Kind::Text, "builtin, or the path of a data set"),
     key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),
     optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),

@@ -32,6 +32,27 @@ pub struct Train {
     pub schedule: Schedule,
     /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their peak rate.
     pub warmup: usize,
+    /// What activations and their gradients are stored in; parameters and arithmetic are of 32 bits either way.
+    pub precision: Precision,
+}
+
+/// What activations are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// bfloat16: half the memory, three significant digits.
+    Bf16,
+}
+
+impl From<Precision> for mlaan_engine::Precision {
+    fn from(p: Precision) -> Self {
+        match p {
+            Precision::F32 => mlaan_engine::Precision::F32,
+            Precision::Bf16 => mlaan_engine::Precision::Bf16,
+        }
+    }
 }
 
 /// The learning rate's course over the epochs.
@@ -58,6 +79,7 @@ impl Default for Train {
             weight_decay: 1e-4,
             schedule: Schedule::Cosine,
             warmup: 10,
+            precision: Precision::F32,
         }
     }
 }

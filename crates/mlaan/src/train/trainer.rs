@@ -107,11 +107,12 @@ impl Trainer {
         Self::new(recipe, &backbone, splits, device)
     }
 
-    /// A backbone and images of one's own; the recipe says the rest.
+    /// A backbone and images of one's own; the recipe says the rest, the precision too.
     ///
     /// # Errors
     /// As [`Trainer::from_recipe`].
     pub fn new(recipe: &Recipe, backbone: &dyn Backbone, splits: Splits, device: &Device) -> Result<Self> {
+        let device = &device.with_precision(recipe.train.precision.into());
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data)?;
         let (size, classes) = (recipe.data.size, splits.train.classes().len());
@@ -126,6 +127,7 @@ impl Trainer {
             train: Some(splits.train.len()),
             test: Some(splits.test.len()),
             data_bytes,
+            precision: device.precision(),
             threads: Some(device.threads()),
         };
         let plan = plan(backbone, &recipe.local, task, sizes)?;

@@ -7,26 +7,27 @@ use super::weight_grad::{reduce, weight_grad};
 use crate::cpu::channel::{SinkNorm, finish_norm};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::Isa;
+use crate::cpu::value::Value;
 
 /// Partial weight gradients should not take more than this together (unless fewer than eight would fit).
 const PARTIAL_BYTES: usize = 4 << 20;
 
 /// What a backward pass reads and writes, as slices.
-pub(crate) struct Backward<'a> {
-    pub x: &'a [f32],
+pub(crate) struct Backward<'a, X, Y> {
+    pub x: &'a [X],
     pub load: Load<'a>,
     pub w: &'a [f32],
-    pub grad: &'a [f32],
+    pub grad: &'a [Y],
     /// Raw output and coefficients `[3, oc]` of the normalisation behind.
-    pub grad_norm: Option<(&'a [f32], &'a [f32])>,
-    pub dx: Option<DxOut<'a>>,
+    pub grad_norm: Option<(&'a [Y], &'a [f32])>,
+    pub dx: Option<DxOut<'a, X>>,
     /// Gradients of the weights and the bias.
     pub dw: Option<(&'a mut [f32], Option<&'a mut [f32]>)>,
 }
 
 /// Where the input's gradient goes.
-pub(crate) struct DxOut<'a> {
-    pub grad: &'a mut [f32],
+pub(crate) struct DxOut<'a, X> {
+    pub grad: &'a mut [X],
     pub accumulate: bool,
     /// `[4, c]` of the operand, when it is normalised.
     pub operand_norm: Option<&'a [f32]>,
@@ -70,7 +71,13 @@ pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: 
         + ChannelSums::scratch(l.pieces, 1, g.oc)
 }
 
-pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scratch: &mut [u8]) {
+pub(super) fn run<X: Value, Y: Value>(
+    isa: Isa,
+    g: &Geometry,
+    op: Backward<'_, X, Y>,
+    threads: usize,
+    scratch: &mut [u8],
+) {
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
     let l = Layout::new(g, isa.lanes(), dx.is_some(), dw.is_some());
     let mut carver = Carver::new(scratch);
@@ -90,7 +97,7 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
     let (norm_rows, bias_rows) = (norm_sums.rows(), bias_sums.rows());
 
     let wants_bias = dw.as_ref().is_some_and(|(_, b)| b.is_some());
-    let direct = load.is_plain() && g.p == 0;
+    let direct = X::floats(x).filter(|_| load.is_plain() && g.p == 0);
     let (sink, dx_norm) = match dx {
         Some(d) => {
             let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
@@ -121,11 +128,11 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scra
             let bias = wants_bias.then_some(&mut *bias_row);
             pack_gradient(isa, g, span, rows.clone(), incoming, l.ocp, dy_packed, bias);
             if l.partial > 0 {
-                let image = &x[n * g.h * g.w * g.c..(n + 1) * g.h * g.w * g.c];
-                let packed = if direct {
-                    &image[rows.start * g.s * g.x_pitch()..]
+                let image = n * g.h * g.w * g.c..(n + 1) * g.h * g.w * g.c;
+                let packed = if let Some(x) = direct {
+                    &x[image][rows.start * g.s * g.x_pitch()..]
                 } else {
-                    pack_input(isa, g, rows.clone(), load, image, x_packed);
+                    pack_input(isa, g, rows.clone(), load, &x[image], x_packed);
                     &*x_packed
                 };
                 let skip =

@@ -2,22 +2,23 @@
 
 use super::geometry::Geometry;
 use super::pack::{Load, pack_input, pack_weights, padded};
-use super::tile::{Ahead, Tiles, Walk, accumulate, with_rows};
-use crate::cpu::blocks::{for_blocks, load_block, store_block};
+use super::tile::{Ahead, Tiles, Walk, accumulate, bytes, with_rows};
+use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::value::Value;
 use crate::ops::norm;
 
 /// Pixels after which 32-bit sums are handed on to 64-bit ones.
 const FLUSH: usize = 96;
 
 /// What a forward pass reads and writes, as slices.
-pub(crate) struct Forward<'a> {
-    pub x: &'a [f32],
+pub(crate) struct Forward<'a, X, Y> {
+    pub x: &'a [X],
     pub load: Load<'a>,
     pub w: &'a [f32],
     pub bias: Option<&'a [f32]>,
-    pub y: &'a mut [f32],
+    pub y: &'a mut [Y],
     /// `[4, oc]`: receives mean and variance.
     pub norm: Option<&'a mut [f32]>,
 }
@@ -29,7 +30,13 @@ pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
         + ChannelSums::scratch(pieces, 2, g.oc)
 }
 
-pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scratch: &mut [u8]) {
+pub(super) fn run<X: Value, Y: Value>(
+    isa: Isa,
+    g: &Geometry,
+    op: Forward<'_, X, Y>,
+    threads: usize,
+    scratch: &mut [u8],
+) {
     let pieces = parallel::pieces(g.units(), PIECES);
     let mut carver = Carver::new(scratch);
     let w = carver.take::<f32>(g.depth() * padded(g.oc, isa.lanes()));
@@ -39,7 +46,7 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scrat
     let mut sums = ChannelSums::new(&mut carver, pieces, 2, g.oc);
     let (rows, y, w) = (sums.rows(), Shared::new(op.y), &*w);
     let wants_sums = op.norm.is_some();
-    let direct = op.load.is_plain() && g.p == 0;
+    let direct = X::floats(op.x).filter(|_| op.load.is_plain() && g.p == 0);
     parallel::for_each(pieces, |piece| {
         // SAFETY: one slot per thread, one row per piece, one part of y per unit.
         let (packed, sums) = unsafe {
@@ -48,17 +55,17 @@ pub(super) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scrat
         };
         for u in parallel::piece(g.units(), pieces, piece) {
             let (n, r) = g.unit(u);
-            let image = &op.x[n * g.h * g.w * g.c..(n + 1) * g.h * g.w * g.c];
-            let x = if direct {
-                &image[r.start * g.s * g.x_pitch()..]
+            let image = n * g.h * g.w * g.c..(n + 1) * g.h * g.w * g.c;
+            let x = if let Some(x) = direct {
+                &x[image][r.start * g.s * g.x_pitch()..]
             } else {
-                pack_input(isa, g, r.clone(), op.load, image, packed);
+                pack_input(isa, g, r.clone(), op.load, &op.x[image], packed);
                 &*packed
             };
             // SAFETY: the pixels of this unit.
             let y = unsafe { y.part(g.y_range(u)) };
             let tiles = r.len() * g.ow * g.oc / 96;
-            let mut ahead = Ahead::new([&op.x[g.x_range(u + 1)], &[], &[]], tiles);
+            let mut ahead = Ahead::new([bytes(&op.x[g.x_range(u + 1)]), &[], &[]], tiles);
             unit(isa, g, x, w, op.bias, y, wants_sums.then_some(&mut *sums), &mut ahead);
         }
     });
@@ -79,8 +86,8 @@ pub(super) fn finish_moments(total: &[f64], g: &Geometry, rows: &mut [f32]) {
 
 kernel! {
     /// The pixels of one unit from its packed rows; per-channel sums of values and squares into `sums`.
-    fn unit<S>(
-        g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], sums: Option<&mut [f64]>,
+    fn unit<S, Y>(
+        g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [Y], sums: Option<&mut [f64]>,
         ahead: &mut Ahead<'_>,
     ) {
         let mut sums = sums;
@@ -112,7 +119,7 @@ fn channels<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     &Unit { g, x, w, bias }: &Unit<'_>,
-    y: &mut [f32],
+    y: &mut [impl Value],
     sums: Option<&mut [f64]>,
     ahead: &mut Ahead<'_>,
 ) {
@@ -183,7 +190,7 @@ unsafe fn pixels_of<S: Simd, const T: usize, const V: usize, const FULL: bool>(
     q: usize,
     walk: &mut Walk,
     start: &[S::V; V],
-    y: &mut [f32],
+    y: &mut [impl Value],
     moments: &mut Moments<'_, S, V>,
 ) {
     let g = b.g;
@@ -208,6 +215,8 @@ unsafe fn pixels_of<S: Simd, const T: usize, const V: usize, const FULL: bool>(
         if moments.sums.is_some() {
             for acc in &acc {
                 for (v, &x) in acc.iter().enumerate() {
+                    // Statistics are those of the values that are loaded again.
+                    let x = as_stored::<S, _>(out, x);
                     moments.sum[v] = S::add(moments.sum[v], x);
                     moments.square[v] = S::fma(x, x, moments.square[v]);
                 }

@@ -3,39 +3,40 @@
 
 use super::geometry::{Geometry, Phase};
 use super::tile::{Tiles, Walk, accumulate, with_rows};
-use crate::cpu::blocks::{for_blocks, load_block, store_block};
+use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
 use crate::cpu::parallel::Shared;
 use crate::cpu::simd::{Simd, kernel};
+use crate::cpu::value::Value;
 use crate::ops::norm;
 use std::ops::Range;
 
 /// Where input gradients go and what is done to them on the way (the rule of [`crate::ops`]).
-pub(super) struct Sink<'a> {
-    pub grad: Shared<'a, f32>,
+pub(super) struct Sink<'a, X> {
+    pub grad: Shared<'a, X>,
     pub accumulate: bool,
     /// `[4, c]` of the operand.
     pub norm: Option<&'a [f32]>,
     pub relu: bool,
     pub sums: bool,
     /// The operand's raw values.
-    pub raw: &'a [f32],
+    pub raw: &'a [X],
 }
 
-impl<'a> Sink<'a> {
+impl<'a, X> Sink<'a, X> {
     pub(super) fn new(
-        grad: &'a mut [f32],
+        grad: &'a mut [X],
         accumulate: bool,
         norm: Option<&'a [f32]>,
         relu: bool,
         sums: bool,
-        raw: &'a [f32],
+        raw: &'a [X],
     ) -> Self {
         Sink { grad: Shared::new(grad), accumulate, norm, relu, sums, raw }
     }
 }
 
 /// One phase of one unit.
-struct Pass<'a> {
+struct Pass<'a, X> {
     g: &'a Geometry,
     phases: (Phase, Phase),
     /// First input row and column of the phase, and columns in a row.
@@ -46,10 +47,10 @@ struct Pass<'a> {
     dy: &'a [f32],
     dy_first: isize,
     ocp: usize,
-    sink: &'a Sink<'a>,
+    sink: &'a Sink<'a, X>,
 }
 
-impl Pass<'_> {
+impl<X> Pass<'_, X> {
     /// Where the phase's pixels find their gradients in `dy`, and where they lie in the operand's tensor.
     fn walks(&self) -> (Walk, Walk) {
         let g = self.g;
@@ -78,9 +79,9 @@ impl Pass<'_> {
 kernel! {
     /// Input rows `rows` of image `n`, one pair of phases. `dy`: packed gradient rows from row `dy_first` on;
     /// `w`: their packed weights; `sums`: `[2][c]` sums of gradients, and of gradients times centred values.
-    fn input_grad<S>(
+    fn input_grad<S, X>(
         g: &Geometry, n: usize, rows: Range<usize>, phases: (Phase, Phase), dy_first: isize, dy: &[f32],
-        ocp: usize, w: &[f32], sink: &Sink<'_>, sums: &mut [f64],
+        ocp: usize, w: &[f32], sink: &Sink<'_, X>, sums: &mut [f64],
     ) {
         let (row, lines) = phases.0.within(&rows, g);
         let (column, columns) = phases.1.within(&(0..g.w), g);
@@ -116,7 +117,7 @@ const FLUSH_TILES: usize = 16;
 fn channels<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
-    pass: &Pass<'_>,
+    pass: &Pass<'_, impl Value>,
     pixels: usize,
     w: &[f32],
     sums: &mut [f64],
@@ -176,7 +177,7 @@ unsafe fn flush<S: Simd, const V: usize>(ch: &mut Channels<S, V>, c: usize, sums
 /// The next T pixels of the phase.
 #[inline(always)]
 unsafe fn tile<S: Simd, const T: usize, const V: usize, const FULL: bool>(
-    pass: &Pass<'_>,
+    pass: &Pass<'_, impl Value>,
     w: &[f32],
     ch: &mut Channels<S, V>,
 ) {
@@ -212,6 +213,7 @@ unsafe fn tile<S: Simd, const T: usize, const V: usize, const FULL: bool>(
                         let z = S::fma(raw[v], ch.scale[v], ch.shift[v]);
                         value[v] = S::where_positive(z, value[v]);
                     }
+                    value[v] = as_stored::<S, _>(out, value[v]);
                     ch.sum[v] = S::add(ch.sum[v], value[v]);
                     ch.product[v] = S::fma(value[v], S::sub(raw[v], ch.mean[v]), ch.product[v]);
                 }

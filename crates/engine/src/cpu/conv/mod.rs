@@ -14,6 +14,7 @@ mod weight_grad;
 mod winograd;
 
 use crate::cpu::simd::Isa;
+use crate::cpu::value::Value;
 use crate::ops::Window;
 use geometry::Geometry;
 
@@ -69,10 +70,10 @@ impl Tiled {
     }
 }
 
-pub(crate) fn forward(
+pub(crate) fn forward<X: Value, Y: Value>(
     isa: Isa,
     (x, out, window): ([usize; 4], usize, Window),
-    op: Forward<'_>,
+    op: Forward<'_, X, Y>,
     threads: usize,
     scratch: &mut [u8],
 ) {
@@ -83,10 +84,10 @@ pub(crate) fn forward(
     }
 }
 
-pub(crate) fn backward(
+pub(crate) fn backward<X: Value, Y: Value>(
     isa: Isa,
     (x, out, window): ([usize; 4], usize, Window),
-    op: Backward<'_>,
+    op: Backward<'_, X, Y>,
     threads: usize,
     scratch: &mut [u8],
 ) {

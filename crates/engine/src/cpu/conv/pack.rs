@@ -3,6 +3,7 @@
 use super::geometry::{Geometry, Phase};
 use crate::cpu::blocks::{for_blocks, load_block, store_block};
 use crate::cpu::simd::{Simd, kernel};
+use crate::cpu::value::{Value, widen};
 use crate::ops::norm;
 use std::ops::Range;
 
@@ -26,12 +27,13 @@ impl<'a> Load<'a> {
 
     /// Transforms whole pixels of `c` channels from `x` to `out`.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, x: &[f32], out: &mut [f32]) {
+    pub(crate) fn apply<S: Simd>(&self, x: &[impl Value], out: &mut [f32]) {
         match (self.affine, self.relu) {
-            (None, false) => out.copy_from_slice(x),
+            (None, false) => widen(x, out),
             (None, true) => {
                 for (o, x) in out.iter_mut().zip(x) {
-                    *o = if *x <= 0.0 { 0.0 } else { *x };
+                    let x = x.wide();
+                    *o = if x <= 0.0 { 0.0 } else { x };
                 }
             }
             (Some(rows), true) => for_blocks!(
@@ -52,7 +54,7 @@ fn affine<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     (scale, shift): (&[f32], &[f32]),
-    x: &[f32],
+    x: &[impl Value],
     out: &mut [f32],
     end: impl Fn(S::V) -> S::V,
 ) {
@@ -73,7 +75,7 @@ fn affine<S: Simd, const V: usize, const FULL: bool>(
 
 kernel! {
     /// The input rows that the output `rows` read, with their border of zeros.
-    fn pack_input<S>(g: &Geometry, rows: Range<usize>, load: Load<'_>, image: &[f32], out: &mut [f32]) {
+    fn pack_input<S, X>(g: &Geometry, rows: Range<usize>, load: Load<'_>, image: &[X], out: &mut [f32]) {
         let pitch = g.x_pitch();
         let border = g.p * g.c;
         let first = (rows.start * g.s) as isize - g.p as isize;
@@ -94,17 +96,17 @@ kernel! {
 
 /// The gradient at the output: `grad · a + raw · b + c`, or `grad`.
 #[derive(Clone, Copy)]
-pub(super) struct GradLoad<'a> {
-    pub grad: &'a [f32],
+pub(super) struct GradLoad<'a, Y> {
+    pub grad: &'a [Y],
     /// Raw output and coefficients `[3, oc]`.
-    pub norm: Option<(&'a [f32], &'a [f32])>,
+    pub norm: Option<(&'a [Y], &'a [f32])>,
 }
 
 kernel! {
     /// Rows `first..first + count` of the output's gradient (zeros outside), channels padded with zeros to `ocp`,
     /// with a border of zeros. `sums`: per-channel sums over the rows `own`.
-    fn pack_gradient<S>(
-        g: &Geometry, span: (isize, usize), own: Range<usize>, load: GradLoad<'_>, ocp: usize,
+    fn pack_gradient<S, Y>(
+        g: &Geometry, span: (isize, usize), own: Range<usize>, load: GradLoad<'_, Y>, ocp: usize,
         out: &mut [f32], sums: Option<&mut [f64]>,
     ) {
         let pitch = g.dy_pitch(ocp);
@@ -125,10 +127,10 @@ kernel! {
             tail.fill(0.0);
             let grad = &load.grad[r * row..(r + 1) * row];
             match load.norm {
-                None if g.oc == ocp => inner.copy_from_slice(grad),
+                None if g.oc == ocp => widen(grad, inner),
                 None => {
                     for (o, x) in inner.chunks_exact_mut(ocp).zip(grad.chunks_exact(g.oc)) {
-                        o[..g.oc].copy_from_slice(x);
+                        widen(x, &mut o[..g.oc]);
                         o[g.oc..].fill(0.0);
                     }
                 }
@@ -160,8 +162,8 @@ fn gradient<S: Simd, const V: usize, const FULL: bool>(
     valid: usize,
     (oc, ocp): (usize, usize),
     coefficients: &[f32],
-    grad: &[f32],
-    raw: &[f32],
+    grad: &[impl Value],
+    raw: &[impl Value],
     out: &mut [f32],
 ) {
     let row = |i: usize| coefficients[i * oc + first..].as_ptr();

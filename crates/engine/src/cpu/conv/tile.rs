@@ -3,8 +3,8 @@
 use crate::cpu::blocks::prefetch;
 use crate::cpu::simd::Simd;
 
-/// Floats of a cache line.
-const LINE: usize = 16;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// `acc[t][v] += a[t][k · a_step] · b[k · b_step + v]` for k in 0..len.
 ///
@@ -86,8 +86,8 @@ impl Walk {
 
 /// Operands of the next unit, asked for a little with every tile: memory works while the tiles compute.
 pub(super) struct Ahead<'a> {
-    now: &'a [f32],
-    rest: [&'a [f32]; 2],
+    now: &'a [u8],
+    rest: [&'a [u8]; 2],
     /// Cache lines to ask for, times `tiles`; as soon as there are `tiles` of them, the next line is asked for.
     owed: usize,
     lines: usize,
@@ -95,8 +95,8 @@ pub(super) struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    /// To be spread evenly over `tiles` tiles.
-    pub(super) fn new([now, a, b]: [&'a [f32]; 3], tiles: usize) -> Self {
+    /// The bytes of operands, to be spread evenly over `tiles` tiles.
+    pub(super) fn new([now, a, b]: [&'a [u8]; 3], tiles: usize) -> Self {
         let lines = [now, a, b].iter().map(|s| s.len().div_ceil(LINE)).sum::<usize>();
         Ahead { now, rest: [a, b], owed: 0, lines, tiles: tiles.max(1) }
     }
@@ -117,6 +117,11 @@ impl<'a> Ahead<'a> {
             }
         }
     }
+}
+
+/// For [`Ahead`].
+pub(super) fn bytes<T: bytemuck::Pod>(values: &[T]) -> &[u8] {
+    bytemuck::cast_slice(values)
 }
 
 /// Cuts `total` rows into tiles of nearly equal height, none higher than `most`: a low tile at the end would

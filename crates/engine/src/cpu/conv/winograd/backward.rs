@@ -6,15 +6,16 @@ use super::grid::{Grid, Segment, pitch};
 use super::multiply::{Operand, outer_products, outer_tiles, products, products_tiles};
 use super::tiles::{Points, Rows, gradient_tiles, input_tiles, output_tile, points};
 use super::weights::{Matrix, Source, reduce, transformed};
-use crate::cpu::blocks::{load_block, store_block};
+use crate::cpu::blocks::{as_stored, load_block, store_block};
 use crate::cpu::channel::finish_norm;
 use crate::cpu::conv::backward::Backward;
 use crate::cpu::conv::geometry::Geometry;
 use crate::cpu::conv::input_grad::Sink;
 use crate::cpu::conv::pack::{GradLoad, pack_gradient, pack_input};
-use crate::cpu::conv::tile::Ahead;
+use crate::cpu::conv::tile::{Ahead, bytes};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::value::Value;
 use crate::ops::norm;
 
 /// Partial weight gradients should not take more than this together (unless fewer than eight would fit).
@@ -80,7 +81,13 @@ pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize, dx: 
         + ChannelSums::scratch(l.pieces, 1, g.oc)
 }
 
-pub(in crate::cpu::conv) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, threads: usize, scratch: &mut [u8]) {
+pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
+    isa: Isa,
+    g: &Geometry,
+    op: Backward<'_, X, Y>,
+    threads: usize,
+    scratch: &mut [u8],
+) {
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
     let l = Layout::new(g, isa, dw.is_some());
     let grid = &l.grid;
@@ -131,9 +138,9 @@ pub(in crate::cpu::conv) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, thread
             let dy_line = g.dy_pitch(l.dw.columns);
             let mut ahead = Ahead::new(
                 [
-                    &x[grid.range(u + 1, g.h, g.w * g.c)],
-                    &grad[grid.range(u + 1, g.oh, g.ow * g.oc)],
-                    grad_norm.map_or(&[], |(raw, _)| &raw[grid.range(u + 1, g.oh, g.ow * g.oc)]),
+                    bytes(&x[grid.range(u + 1, g.h, g.w * g.c)]),
+                    bytes(&grad[grid.range(u + 1, g.oh, g.ow * g.oc)]),
+                    grad_norm.map_or(&[], |(raw, _)| bytes(&raw[grid.range(u + 1, g.oh, g.ow * g.oc)])),
                 ],
                 l.register_tiles(sink.is_some()),
             );
@@ -190,8 +197,8 @@ pub(in crate::cpu::conv) fn run(isa: Isa, g: &Geometry, op: Backward<'_>, thread
 
 kernel! {
     /// Writes a segment's tiles of the input's gradient; sums for its normalisation into `sums`.
-    fn store<S>(
-        g: &Geometry, grid: &Grid, s: &Segment, from: Operand<'_>, sink: &Sink<'_>, moments: &mut [f32],
+    fn store<S, X>(
+        g: &Geometry, grid: &Grid, s: &Segment, from: Operand<'_>, sink: &Sink<'_, X>, moments: &mut [f32],
         sums: &mut [f64],
     ) {
         let padded = from.channels;
@@ -225,7 +232,7 @@ kernel! {
 #[inline(always)]
 unsafe fn write<S: Simd, const FULL: bool>(
     values: [[S::V; STEP]; STEP],
-    sink: &Sink<'_>,
+    sink: &Sink<'_, impl Value>,
     (place, channels, first, n): (Place, usize, usize, usize),
     moments: *mut f32,
     padded: usize,
@@ -255,6 +262,7 @@ unsafe fn write<S: Simd, const FULL: bool>(
                     if sink.relu {
                         value = S::where_positive(S::fma(raw, scale, shift), value);
                     }
+                    value = as_stored::<S, _>(out, value);
                     sum = S::add(sum, value);
                     product = S::fma(value, S::sub(raw, mean), product);
                 }

@@ -5,13 +5,14 @@ use super::grid::{Grid, Segment, pitch};
 use super::multiply::{Operand, products, products_tiles};
 use super::tiles::{Points, Rows, input_tiles, output_tile, points};
 use super::weights::{Matrix, Source, transformed};
-use crate::cpu::blocks::{load_block, store_block};
+use crate::cpu::blocks::{as_stored, load_block, store_block};
 use crate::cpu::conv::forward::{Forward, finish_moments};
 use crate::cpu::conv::geometry::Geometry;
 use crate::cpu::conv::pack::pack_input;
-use crate::cpu::conv::tile::Ahead;
+use crate::cpu::conv::tile::{Ahead, bytes};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::value::Value;
 
 /// Tiles after which 32-bit sums are handed on to 64-bit ones.
 const FLUSH: usize = 8;
@@ -47,7 +48,13 @@ pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize) -> u
         + ChannelSums::scratch(pieces, 2, g.oc)
 }
 
-pub(in crate::cpu::conv) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads: usize, scratch: &mut [u8]) {
+pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
+    isa: Isa,
+    g: &Geometry,
+    op: Forward<'_, X, Y>,
+    threads: usize,
+    scratch: &mut [u8],
+) {
     let (grid, m) = (Grid::new(g), Matrix::new(g.c, g.oc, isa));
     let pieces = parallel::pieces(grid.units(), PIECES);
     let slot = Slot::new(g, &grid, m);
@@ -77,7 +84,7 @@ pub(in crate::cpu::conv) fn run(isa: Isa, g: &Geometry, op: Forward<'_>, threads
                 let mut to = Points { values: input, pitch: pitch_in, channels: g.c };
                 input_tiles(isa, from, s.rows.len(), grid.columns, s.first, &mut to);
             }
-            let next = &op.x[grid.range(u + 1, g.h, g.w * g.c)];
+            let next = bytes(&op.x[grid.range(u + 1, g.h, g.w * g.c)]);
             let mut ahead = Ahead::new([next, &[], &[]], products_tiles(grid.tiles(), m));
             let a = Operand { values: input, pitch: pitch_in, channels: g.c };
             products(isa, grid.count(u), a, w, m, output, pitch_out, &mut ahead);
@@ -135,8 +142,8 @@ pub(super) fn places(
 
 kernel! {
     /// Writes a segment's tiles into its image; per-channel sums of values and squares into `sums`.
-    fn store<S>(
-        g: &Geometry, grid: &Grid, s: &Segment, from: Operand<'_>, bias: Option<&[f32]>, y: &mut [f32],
+    fn store<S, Y>(
+        g: &Geometry, grid: &Grid, s: &Segment, from: Operand<'_>, bias: Option<&[f32]>, y: &mut [Y],
         moments: &mut [f32], sums: Option<&mut [f64]>,
     ) {
         let mut sums = sums;
@@ -186,7 +193,7 @@ pub(super) fn flush(channels: usize, padded: usize, moments: &mut [f32], sums: &
 unsafe fn write<S: Simd, const FULL: bool>(
     values: [[S::V; STEP]; STEP],
     start: Option<S::V>,
-    out: *mut f32,
+    out: *mut impl Value,
     (place, channels, n): (Place, usize, usize),
     moments: *mut f32,
     padded: usize,
@@ -203,9 +210,12 @@ unsafe fn write<S: Simd, const FULL: bool>(
                 if let Some(start) = start {
                     v = S::add(v, start);
                 }
+                let out = out.add(r * place.line + c * channels);
+                // Statistics are those of the values that are loaded again.
+                v = as_stored::<S, _>(out, v);
                 sum = S::add(sum, v);
                 square = S::fma(v, v, square);
-                store_block::<S, 1, FULL>(out.add(r * place.line + c * channels), [v], n);
+                store_block::<S, 1, FULL>(out, [v], n);
             }
         }
         S::store(moments, sum);
