@@ -39,7 +39,8 @@ pub(crate) fn backward_scratch(
 ) -> usize {
     let g = Geometry::new(x, out, window);
     let by_tiles = Tiled::new(&g, dx, dw);
-    let direct = by_tiles.rest(dx, dw).map_or(0, |(dx, dw)| backward::scratch(&g, isa.lanes(), threads, dx, dw));
+    let direct =
+        by_tiles.rest(dx, dw).map_or(0, |(dx, dw)| backward::scratch(&g, isa.lanes(), threads, dx, dw));
     let tiled = match by_tiles.any() {
         true => winograd::backward_scratch(&g, isa, threads, by_tiles.dx, by_tiles.dw),
         false => 0,

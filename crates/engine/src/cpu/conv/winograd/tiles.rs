@@ -1,8 +1,4 @@
 //! Tiles of packed rows into the transformed domain, and products back into tiles of pixels.
-//!
-//! Plain loops over plain arrays: what an iterator's or `array::map`'s closure does with vectors is not compiled for
-//! the kernel's instruction set.
-#![allow(clippy::needless_range_loop)]
 
 use super::{POINTS, STEP, transform};
 use crate::cpu::blocks::load_block;

@@ -1,5 +1,4 @@
 //! Weights into the transformed domain, and their gradients back.
-#![allow(clippy::needless_range_loop)] // As in `tiles`.
 
 use super::POINTS;
 use super::transform;
