@@ -26,6 +26,10 @@ kernel! {
         unsafe {
             let (a, b) = (S::splat(factor), S::splat(1.0 - factor));
             let mut all = [S::zero(); REGISTERS];
+            // Unequal, or they could all be computed as one.
+            for (i, x) in all.iter_mut().enumerate() {
+                *x = S::splat(i as f32);
+            }
             // The constant is `chains`: two vectors a row of the tile.
             for _ in 0..rounds {
                 for x in all.iter_mut().take(2 * S::TILE) {
