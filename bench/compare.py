@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from networks import RECIPES, ROOT, Configuration
@@ -79,6 +80,8 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
+        self.process.stdout.readline()
+        time.sleep(REST)
         return self
 
     def __exit__(self, *_):
@@ -114,7 +117,7 @@ def speed(configuration, precision, a):
     if precision == "bf16" and c.method != "bp":
         forms = []
     slow = precision == "bf16" and not has_bf16()
-    with Worker(c.recipe, batch, a.threads, precision) as worker:
+    with Worker(c.recipe, batch, a.threads, precision) if forms else nullcontext() as worker:
         for i in range(a.rounds):
             try:
                 found["mlaan"].append(mlaan(c.recipe, batch, a.threads, precision, a.steps))

@@ -1,7 +1,7 @@
 """PyTorch's side, in a process of its own; started by compare.py.
 
-    worker.py RECIPE BATCH THREADS PRECISION                 times steps: a line of JSON in, {"form", "steps", "warm"},
-                                                             a line out, {"seconds": [...]}
+    worker.py RECIPE BATCH THREADS PRECISION                 times steps: first a line {"ready"}; then for every line in,
+                                                             {"form", "steps", "warm"}, a line out, {"seconds": [...]}
     worker.py RECIPE BATCH THREADS PRECISION --memory FORM   one line: {"bytes"}, by which the process grew
 """
 import gc
@@ -48,6 +48,8 @@ def memory(configuration, form, batch, bf16):
 
 def serve(configuration, batch, bf16):
     steps = {}
+    # Loading takes seconds: nobody may be timed meanwhile.
+    print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         wanted = json.loads(line)
         form = wanted["form"]
