@@ -141,7 +141,8 @@ pub fn bench(recipe: &Recipe, options: &Options) -> Result<Report> {
 
 /// Memory and operations of a step.
 fn plan(dry: &Device, recipe: &Recipe) -> Result<(Usage, u64)> {
-    Rig::new(dry, recipe)?.step()?;
+    let mut rig = Rig::new(dry, recipe)?;
+    rig.step()?;
     Ok((dry.usage(), dry.flops()))
 }
 
