@@ -23,6 +23,7 @@ Examples:
   mlaan                                   as `mlaan train`: a first run on the built-in images, about two minutes
   mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
   mlaan eval runs/quickstart              errors of the trained network, per class
+  mlaan bench bp-resnet32 --batch 128     how fast it trains here, beside what the machine can do
   mlaan recipes                           the experiments that come with this program
 
 `mlaan COMMAND --help` says more.";
@@ -36,6 +37,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show what a run would need: memory and compute, module by module
     Plan(PlanArgs),
+    /// Measure how fast a recipe trains here, and in how much memory
+    Bench(BenchArgs),
     /// List the built-in recipes
     Recipes(RecipesArgs),
 }
@@ -211,6 +214,55 @@ Examples:
   mlaan plan quickstart --set local.leap=none model.backbone=resnet20 local.modules=10
 
 Nothing is computed and no images are read: a training step runs on a device that only counts.";
+
+/// `mlaan bench`
+#[derive(Args)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub struct BenchArgs {
+    /// A built-in recipe (see `mlaan recipes`) or a TOML file
+    #[arg(default_value = DEFAULT_RECIPE)]
+    pub recipe: String,
+    /// Change a key of the recipe; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
+    /// Images per step [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Height and width of the images [default: the recipe's]
+    #[arg(long, value_name = "PX")]
+    pub size: Option<usize>,
+    /// What activations are stored in [default: the recipe's]
+    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
+    pub precision: Option<String>,
+    /// Rounds; the median of their medians counts
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
+    pub rounds: usize,
+    /// Steps of a round; the median counts
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_positive)]
+    pub steps: usize,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Also time every kind and shape of operation
+    #[arg(long)]
+    pub profile: bool,
+    /// Operations that the profile's table shows
+    #[arg(long, value_name = "N", default_value = "20", value_parser = parse_positive)]
+    pub top: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  mlaan bench
+  mlaan bench bp-resnet32 --batch 128 --profile
+  mlaan bench bp-resnet50 --batch 16 --threads 2 --json
+  mlaan bench mlaan-released-resnet32-16 --precision bf16
+  mlaan bench quickstart --set local.leap=none model.width=32
+
+Images are made up: none are read. What the machine can do at the most is measured in the same run.";
 
 /// `mlaan recipes`
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `mlaan`: trains image classifiers module by module, from the command line.
 
 mod args;
+mod bench;
 mod eval;
 mod folder;
 mod format;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Some(Command::Train(args)) => train::train(args),
         Some(Command::Eval(args)) => eval::eval(args),
         Some(Command::Plan(args)) => plan::plan(args),
+        Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Recipes(args)) => recipes::recipes(args),
         None => Ok(ExitCode::SUCCESS),
     };

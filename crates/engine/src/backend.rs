@@ -56,6 +56,23 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Floating-point operations of a convolution as it is defined (a multiply-add is two), whatever way a backend
+    /// computes it; 0 for anything else.
+    pub fn flops(&self) -> u64 {
+        let (x, out, window, parts) = match *self {
+            Work::Convolve { x, out, window } => (x, out, window, 1),
+            Work::ConvolveBackward { x, out, window, dx, dw } => {
+                (x, out, window, usize::from(dx) + usize::from(dw))
+            }
+            _ => return 0,
+        };
+        let [n, h, w, c] = x;
+        let outputs = n * window.output(h) * window.output(w) * out;
+        (2 * parts * outputs * c * window.kernel * window.kernel) as u64
+    }
+}
+
 /// The operations of a kind of device, about twenty, coarse and fused.
 pub trait Backend: Send + Sync {
     /// Bytes of scratch that an operation needs.
@@ -72,6 +89,12 @@ pub trait Backend: Send + Sync {
     /// Whether tensors hold values.
     fn computes(&self) -> bool {
         true
+    }
+
+    /// Does multiply-adds in registers, on every thread, in number proportional to `rounds`: the most that the
+    /// device's arithmetic can do. Returns how many floating-point operations they were; 0 where nothing is computed.
+    fn multiply_adds(&self, _rounds: usize) -> u64 {
+        0
     }
 
     /// y = convolution of `x` with `w` (+ bias); with `norm`, also mean and biased variance of y.

@@ -12,6 +12,7 @@ mod dry;
 mod error;
 mod memory;
 pub mod ops;
+mod profile;
 pub mod scalar;
 mod tensor;
 
@@ -20,4 +21,5 @@ pub use cpu::Isa;
 pub use device::Device;
 pub use error::{Error, Result};
 pub use memory::{Block, Pool, Purpose, Usage};
+pub use profile::OperationCost;
 pub use tensor::{DType, Element, Precision, Shape, Tensor};

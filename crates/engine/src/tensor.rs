@@ -57,7 +57,7 @@ impl Precision {
 
 /// Up to four extents. Activations are `[batch, height, width, channels]` (channels last), convolution
 /// weights `[out, in, height, width]` and linear weights `[out, in]` as in PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     dims: [usize; 4],
     rank: u8,

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 pub mod backbone;
+pub mod bench;
 pub mod data;
 mod error;
 pub mod local;

@@ -6,6 +6,7 @@ mod conv;
 mod join;
 mod loss;
 mod parallel;
+mod peak;
 mod pool;
 mod resize;
 mod simd;
@@ -155,6 +156,12 @@ impl Backend for Cpu {
 
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
         self.run(f);
+    }
+
+    fn multiply_adds(&self, rounds: usize) -> u64 {
+        let Some(pool) = &self.pool else { return 0 };
+        pool.broadcast(|_| peak::work(self.isa, rounds));
+        peak::operations(self.isa, rounds) * self.threads as u64
     }
 
     fn convolve(

@@ -24,7 +24,7 @@ impl Device {
     ) -> Result<Tensor> {
         const OP: &str = "convolve";
         let (input, out) = self.check_convolution(OP, window, x, w)?;
-        let [n, h, wd, c] = input;
+        let [n, h, wd, _] = input;
         if let Some(b) = bias {
             vector(OP, b, out)?;
         }
@@ -33,8 +33,9 @@ impl Device {
         }
         let (oh, ow) = (window.output(h), window.output(wd));
         let mut y = self.alloc([n, oh, ow, out], self.precision().dtype(), Purpose::Activations)?;
-        let mut scratch = self.scratch(&Work::Convolve { x: input, out, window })?;
-        self.count(2 * n * oh * ow * out * c * window.kernel * window.kernel);
+        let work = Work::Convolve { x: input, out, window };
+        let mut scratch = self.scratch(&work)?;
+        self.count(work.flops());
         self.0.backend.convolve(window, x, w, bias, &mut y, norm_rows, scratch.bytes());
         Ok(y)
     }
@@ -79,7 +80,7 @@ impl Device {
     ) -> Result<()> {
         const OP: &str = "convolve_backward";
         let (input, out) = self.check_convolution(OP, window, x, w)?;
-        let [n, h, wd, c] = input;
+        let [n, h, wd, _] = input;
         let (oh, ow) = (window.output(h), window.output(wd));
         extents(OP, dy.grad, [n, oh, ow, out])?;
         if let Some((raw, coefficients)) = dy.norm {
@@ -97,8 +98,7 @@ impl Device {
         }
         let work = Work::ConvolveBackward { x: input, out, window, dx: dx.is_some(), dw: dw.is_some() };
         let mut scratch = self.scratch(&work)?;
-        let parts = usize::from(dx.is_some()) + usize::from(dw.is_some());
-        self.count(2 * parts * n * oh * ow * out * c * window.kernel * window.kernel);
+        self.count(work.flops());
         self.0.backend.convolve_backward(window, x, w, dy, dx, dw, scratch.bytes());
         Ok(())
     }

@@ -11,6 +11,7 @@ mod values;
 
 use crate::backend::{Backend, Work};
 use crate::memory::{Block, Pool, Purpose, Usage};
+use crate::profile::{OperationCost, Profiled, Records};
 use crate::{DType, Error, Precision, Result, Shape, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,9 @@ pub struct Device(Arc<Inner>, Precision);
 struct Inner {
     name: String,
     pool: Arc<Pool>,
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
+    /// Of a handle that records what operations cost.
+    records: Option<Arc<Records>>,
     flops: AtomicU64,
 }
 
@@ -62,7 +65,36 @@ impl Device {
     }
 
     fn with_backend(name: &str, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
-        Device(Arc::new(Inner { name: name.into(), pool, backend, flops: AtomicU64::new(0) }), Precision::F32)
+        let (name, backend, flops) = (name.into(), backend.into(), AtomicU64::new(0));
+        Device(Arc::new(Inner { name, pool, backend, records: None, flops }), Precision::F32)
+    }
+
+    /// Another handle to the same memory and threads, which records what each operation costs ([`Device::profile`])
+    /// and counts its own floating-point operations. Results are the same; tensors may be used through either.
+    pub fn profiled(&self) -> Self {
+        let (name, pool, records) = (self.0.name.clone(), Arc::clone(&self.0.pool), Arc::default());
+        let backend = Arc::new(Profiled::new(Arc::clone(&self.0.backend), Arc::clone(&records)));
+        let flops = AtomicU64::new(0);
+        Device(Arc::new(Inner { name, pool, backend, records: Some(records), flops }), self.1)
+    }
+
+    /// What the operations of a profiled handle cost since [`Device::reset_profile`], by kind and shape, the slowest
+    /// first; nothing for a handle that does not record.
+    pub fn profile(&self) -> Vec<OperationCost> {
+        self.0.records.as_ref().map(|r| r.costs()).unwrap_or_default()
+    }
+
+    /// Forgets what was recorded.
+    pub fn reset_profile(&self) {
+        if let Some(records) = &self.0.records {
+            records.clear();
+        }
+    }
+
+    /// Does multiply-adds in registers, on every thread, in number proportional to `rounds`: timed from outside, the
+    /// most that the device's arithmetic can do. Returns how many floating-point operations they were; 0 on `dry`.
+    pub fn multiply_adds(&self, rounds: usize) -> u64 {
+        self.0.backend.multiply_adds(rounds)
     }
 
     /// `cpu` or `dry`.
@@ -151,8 +183,8 @@ impl Device {
         Ok(ScratchBlock { block, bytes })
     }
 
-    fn count(&self, flops: usize) {
-        self.0.flops.fetch_add(flops as u64, Ordering::Relaxed);
+    fn count(&self, flops: u64) {
+        self.0.flops.fetch_add(flops, Ordering::Relaxed);
     }
 }
 

@@ -21,5 +21,7 @@ pub fn builtin() -> &'static [(&'static str, &'static str)] {
         "infopro-star-resnet32-16",
         "bp-resnet110",
         "mlaan-released-resnet110-55",
+        "bp-resnet34",
+        "bp-resnet50",
     ]
 }

@@ -1,0 +1,122 @@
+//! `mlaan bench`: how fast a recipe trains here, and in how much memory.
+
+mod json;
+mod profile;
+
+use crate::args::{BenchArgs, Overrides};
+use crate::{format, output};
+use anyhow::Result;
+use mlaan::bench::{Options, Report, bench as measure};
+use mlaan::recipe::Recipe;
+use std::process::ExitCode;
+
+/// Measures and shows.
+///
+/// # Errors
+/// What is wrong with the recipe, or out of memory.
+pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
+    let recipe = recipe(args)?;
+    let options = Options {
+        rounds: args.rounds,
+        steps: args.steps,
+        threads: args.threads,
+        profile: args.profile,
+        ..Options::default()
+    };
+    let report = measure(&recipe, &options)?;
+    if args.json {
+        output::json(&json::report(&args.recipe, &recipe, &options, &report))?;
+    } else {
+        output::page(&text(&args.recipe, &recipe, &options, &report))?;
+        if let Some(p) = &report.profile {
+            output::page(&profile::text(p, &report, args.top))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The recipe with what the command line changes of it.
+fn recipe(args: &BenchArgs) -> Result<Recipe> {
+    let mut recipe = Recipe::load(&args.recipe)?;
+    let keys = [args.size.map(|px| format!("data.size={px}"))];
+    let set = args.set.iter().cloned().chain(keys.into_iter().flatten()).collect();
+    let precision = args.precision.clone();
+    Overrides { set, batch: args.batch, precision, ..Overrides::default() }.apply(&mut recipe)?;
+    Ok(recipe)
+}
+
+fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
+    let side = recipe.data.size;
+    let what = format!(
+        "{}, width {}, {}, images of {side}x{side}, {} classes, {} per step, {} ({})",
+        r.network,
+        recipe.model.width(),
+        format::several(r.modules, "module"),
+        format::count(r.classes),
+        format::several(r.batch, "image"),
+        format::several(r.threads, "thread"),
+        r.isa,
+    );
+    let lines: Vec<String> =
+        rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
+    format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
+}
+
+fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
+    let extreme = |f: fn(f64, f64) -> f64| seconds(r.rounds.iter().copied().reduce(f).unwrap_or(f64::NAN));
+    let m = &r.machine;
+    let of = |limit: f64| format::percent(100.0 * r.flops_per_second() / limit);
+    vec![
+        (
+            "step",
+            format!(
+                "{}, median of {} of {} ({} to {})",
+                format::heading(&seconds(r.seconds())),
+                format::several(r.rounds.len(), "round"),
+                format::several(options.steps, "step"),
+                extreme(f64::min),
+                extreme(f64::max)
+            ),
+        ),
+        ("speed", format!("{} images/s", format::digits(r.images_per_second()))),
+        (
+            "compute",
+            format!("{} GFLOP a step, {} GFLOP/s", format::giga(r.flops), giga(r.flops_per_second())),
+        ),
+        ("of peak", format!("{} of {} GFLOP/s, multiply-adds in registers", of(m.flops), giga(m.flops))),
+        (
+            "of sgemm",
+            format!("{} of {} GFLOP/s, 2048x2048 matrices in this engine", of(m.sgemm), giga(m.sgemm)),
+        ),
+        ("bandwidth", format!("{} GB/s, two reads and a write of long arrays", giga(m.bandwidth))),
+        (
+            "memory",
+            format!(
+                "{} used, {} planned",
+                format::bytes(r.used.footprint as u64),
+                format::bytes(r.planned.footprint as u64)
+            ),
+        ),
+        (
+            "process",
+            match r.resident {
+                Some(bytes) => format!("grew by {} at the most", format::bytes(bytes)),
+                None => "unknown by how much it grew: this system does not say".into(),
+            },
+        ),
+    ]
+}
+
+/// A time between a nanosecond and an hour, with three digits.
+fn seconds(s: f64) -> String {
+    match s {
+        s if s >= 1.0 => format!("{} s", format::digits(s)),
+        s if s >= 1e-3 => format!("{} ms", format::digits(1e3 * s)),
+        _ => format!("{} µs", format::digits(1e6 * s)),
+    }
+}
+
+/// Billions.
+fn giga(value: f64) -> String {
+    format::digits(value / 1e9)
+}

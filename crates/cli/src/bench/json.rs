@@ -1,0 +1,57 @@
+//! The report for programs.
+
+use mlaan::bench::{Machine, Options, Profile, Report};
+use mlaan::recipe::Recipe;
+use serde_json::{Value, json};
+
+/// Everything that was measured; units are seconds, bytes and floating-point operations.
+pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "recipe": name,
+        "network": r.network,
+        "modules": r.modules,
+        "size": recipe.data.size,
+        "classes": r.classes,
+        "batch": r.batch,
+        "threads": r.threads,
+        "isa": r.isa,
+        "steps": options.steps,
+        "rounds": r.rounds,
+        "seconds": r.seconds(),
+        "images_per_second": r.images_per_second(),
+        "flops": r.flops,
+        "flops_per_second": r.flops_per_second(),
+        "machine": {
+            "flops_per_second": r.machine.flops,
+            "sgemm_flops_per_second": r.machine.sgemm,
+            "bytes_per_second": r.machine.bandwidth,
+        },
+        "of_peak": r.of_peak(),
+        "of_sgemm": r.flops_per_second() / r.machine.sgemm,
+        "planned_bytes": r.planned.footprint,
+        "used_bytes": r.used.footprint,
+        "resident_bytes": r.resident,
+        "profile": r.profile.as_ref().map(|p| profile(p, &r.machine)),
+    })
+}
+
+fn profile(p: &Profile, machine: &Machine) -> Value {
+    let operations: Vec<Value> = p
+        .operations
+        .iter()
+        .map(|o| {
+            json!({
+                "name": o.name,
+                "calls": o.calls,
+                "seconds": o.seconds,
+                "share": o.seconds / p.seconds,
+                "flops": o.flops,
+                "bytes": o.bytes,
+                "of_peak": o.flops as f64 / o.seconds / machine.flops,
+                "of_bandwidth": o.bytes as f64 / o.seconds / machine.bandwidth,
+            })
+        })
+        .collect();
+    json!({ "steps": p.steps, "seconds": p.seconds, "outside_seconds": p.outside(), "operations": operations })
+}

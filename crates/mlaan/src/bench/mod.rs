@@ -1,0 +1,183 @@
+//! How fast a recipe trains here, and in how much memory: training steps on made-up images, timed, beside what the
+//! machine can do at the most.
+//!
+//! ```no_run
+//! use mlaan::{bench::{Options, bench}, recipe::Recipe};
+//!
+//! # fn main() -> mlaan::Result<()> {
+//! let report = bench(&Recipe::load("bp-resnet32")?, &Options::default())?;
+//! println!("{:.3} s a step, {:.0} % of the peak", report.seconds(), 100.0 * report.of_peak());
+//! # Ok(())
+//! # }
+//! ```
+
+mod machine;
+mod profile;
+mod resident;
+mod rig;
+
+pub use machine::Machine;
+pub use profile::Profile;
+
+use crate::recipe::Recipe;
+use crate::train::setup;
+use crate::{Device, Result};
+use mlaan_engine::{Isa, Usage};
+use rig::Rig;
+use std::time::Instant;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Times that a median of steps is taken.
+    pub rounds: usize,
+    /// Steps of a round.
+    pub steps: usize,
+    /// Steps before the first round, untimed; at least one is made.
+    pub warmup: usize,
+    /// Threads; none: all cores.
+    pub threads: Option<usize>,
+    /// Whether every operation is timed too, in steps of their own behind the rounds.
+    pub profile: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { rounds: 5, steps: 3, warmup: 2, threads: None, profile: false }
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The backbone's name.
+    pub network: String,
+    /// Local modules.
+    pub modules: usize,
+    /// Number of classes: 10 for images of up to 96 pixels, else 1000.
+    pub classes: usize,
+    /// Images of a step.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Instruction set of the kernels.
+    pub isa: &'static str,
+    /// Each round's median of a step, in seconds.
+    pub rounds: Vec<f64>,
+    /// Floating-point operations of a step: those of convolutions and linear layers.
+    pub flops: u64,
+    /// Memory of the same steps on a device that only counts.
+    pub planned: Usage,
+    /// Memory of the steps.
+    pub used: Usage,
+    /// Bytes by which the process grew at the most, from before the network was built; none where the system does not
+    /// say (it is asked on Linux only).
+    pub resident: Option<u64>,
+    /// What the machine can do, measured behind the rounds.
+    pub machine: Machine,
+    /// Every operation, when asked for.
+    pub profile: Option<Profile>,
+}
+
+impl Report {
+    /// Seconds of a step: the median of the rounds.
+    pub fn seconds(&self) -> f64 {
+        median(&self.rounds)
+    }
+
+    /// Images a second.
+    pub fn images_per_second(&self) -> f64 {
+        self.batch as f64 / self.seconds()
+    }
+
+    /// Floating-point operations a second.
+    pub fn flops_per_second(&self) -> f64 {
+        self.flops as f64 / self.seconds()
+    }
+
+    /// Part of [`Machine::flops`] that a step reaches.
+    pub fn of_peak(&self) -> f64 {
+        self.flops_per_second() / self.machine.flops
+    }
+}
+
+/// Times training steps of a recipe on this machine's processor.
+///
+/// # Errors
+/// What is wrong with the recipe, or out of memory.
+pub fn bench(recipe: &Recipe, options: &Options) -> Result<Report> {
+    let precision = recipe.train.precision.into();
+    let device = Device::cpu(options.threads)?.with_precision(precision);
+    let dry = Device::dry(Some(device.threads()))?.with_precision(precision);
+    let (planned, flops) = plan(&dry, recipe)?;
+    let watch = resident::Watch::begin();
+    // In one piece, as a run does.
+    device.pool().reserve(planned.held)?;
+    let mut rig = Rig::new(&device, recipe)?;
+    for _ in 0..options.warmup.max(1) {
+        rig.step()?;
+    }
+    let rounds = (0..options.rounds.max(1)).map(|_| round(&mut rig, options.steps)).collect::<Result<_>>()?;
+    let (resident, used) = (watch.grown(), device.usage());
+    let (modules, classes) = (rig.modules(), rig.classes());
+    drop(rig);
+    let machine = Machine::measure(&device)?;
+    let profile = options.profile.then(|| Profile::measure(&device, recipe, options.steps)).transpose()?;
+    Ok(Report {
+        network: crate::backbone::Backbone::name(&setup::backbone(&recipe.model)?),
+        modules,
+        classes,
+        batch: recipe.train.batch,
+        threads: device.threads(),
+        isa: Isa::available().first().map_or("portable", |isa| isa.name()),
+        rounds,
+        flops,
+        planned,
+        used,
+        resident,
+        machine,
+        profile,
+    })
+}
+
+/// Memory and operations of a step.
+fn plan(dry: &Device, recipe: &Recipe) -> Result<(Usage, u64)> {
+    let mut rig = Rig::new(dry, recipe)?;
+    rig.step()?;
+    Ok((dry.usage(), dry.flops()))
+}
+
+/// The median time of a step.
+fn round(rig: &mut Rig, steps: usize) -> Result<f64> {
+    let times: Vec<f64> = (0..steps.max(1))
+        .map(|_| {
+            let begin = Instant::now();
+            rig.step()?;
+            Ok(begin.elapsed().as_secs_f64())
+        })
+        .collect::<Result<_>>()?;
+    Ok(median(&times))
+}
+
+/// The middle value, or the mean of the middle two; not a number when there is none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.get(sorted.len().wrapping_sub(1) / 2), sorted.get(sorted.len() / 2)) {
+        (Some(a), Some(b)) => (a + b) / 2.0,
+        _ => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[7.0]), 7.0);
+        assert!(median(&[]).is_nan());
+    }
+}

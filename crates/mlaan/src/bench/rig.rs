@@ -1,0 +1,67 @@
+//! Training steps of a recipe without its images.
+
+use crate::data::Batch;
+use crate::local::{Learner, StepOptions, Task};
+use crate::nn::Extent;
+use crate::recipe::Recipe;
+use crate::train::{feed, setup};
+use crate::{Device, Result};
+use mlaan_engine::ops::{PixelScale, Sgd};
+
+/// Images larger than this are taken for ImageNet's, with a thousand classes.
+const SMALL: usize = 96;
+
+/// A network and one batch, to be trained on again and again.
+pub(super) struct Rig {
+    device: Device,
+    learner: Learner,
+    /// None where nothing is computed.
+    images: Option<Batch>,
+    options: StepOptions,
+    batch: usize,
+    task: Task,
+}
+
+impl Rig {
+    pub(super) fn new(device: &Device, recipe: &Recipe) -> Result<Self> {
+        let (size, batch) = (recipe.data.size, recipe.train.batch);
+        let classes = if size > SMALL { 1000 } else { 10 };
+        let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
+        let task = Task { image: Extent::square(size, 3), classes, pixels };
+        let learner =
+            Learner::new(device, &setup::backbone(&recipe.model)?, &recipe.local, task, recipe.seed)?;
+        // Small enough that values stay finite however long it runs.
+        let (lr, t) = (1e-3, &recipe.train);
+        let (momentum, weight_decay, nesterov) = (t.momentum as f32, t.weight_decay as f32, t.nesterov);
+        let sgd = Sgd { lr, momentum, weight_decay, nesterov };
+        let options = StepOptions { backbone: sgd, independent: sgd, cascaded: sgd };
+        let images = device.computes().then(|| synthetic(batch, size, classes));
+        Ok(Rig { device: device.clone(), learner, images, options, batch, task })
+    }
+
+    /// One training step, from bytes on the host to new parameters.
+    pub(super) fn step(&mut self) -> Result<()> {
+        let Rig { device, learner, images, options, batch, task } = self;
+        let step = || -> Result<()> {
+            let fed = feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
+            learner.step(fed.images, &fed.labels, options)?;
+            Ok(())
+        };
+        device.scope(step).unwrap_or(Ok(()))
+    }
+
+    pub(super) fn modules(&self) -> usize {
+        self.learner.modules()
+    }
+
+    pub(super) fn classes(&self) -> usize {
+        self.task.classes
+    }
+}
+
+/// Pixels without meaning, every class in turn.
+fn synthetic(n: usize, size: usize, classes: usize) -> Batch {
+    let bytes = (0..n * size * size * 3).map(|i| (i * 7919 % 251) as u8).collect();
+    let labels = (0..n).map(|i| (i % classes) as u32).collect();
+    Batch { bytes, labels, indices: (0..n).collect() }
+}
