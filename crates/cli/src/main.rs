@@ -2,6 +2,7 @@
 
 mod args;
 mod eval;
+mod fits;
 mod folder;
 mod format;
 mod interrupt;

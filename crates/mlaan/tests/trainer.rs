@@ -103,16 +103,20 @@ fn threads_change_nothing_but_time() {
 #[test]
 fn a_run_uses_what_was_planned_to_the_byte() {
     let folder = tempdir().unwrap();
-    for (name, _) in builtin() {
+    let recomputed = ["bp-resnet32", "mlaan-paper-resnet32-16", "mlaan-released-resnet32-16"];
+    let runs = builtin().iter().map(|(name, _)| (*name, "none"));
+    for (name, recompute) in runs.chain(recomputed.map(|name| (name, "module"))) {
         let mut recipe = Recipe::load(name).unwrap();
-        let keys = ["train.epochs=1", "train.batch=6", "data.limit=8", "data.source=builtin"];
+        let recompute = format!("local.recompute={recompute}");
+        let keys = ["train.epochs=1", "train.batch=6", "data.limit=8", "data.source=builtin", &recompute];
         recipe.set_all(keys).unwrap();
         let mut trainer = trainer(&recipe, 2);
         let planned = trainer.plan().footprint() as u64;
         let stop = AtomicBool::new(false);
-        let outcome = trainer.run(&folder.path().join(name), false, &stop, &mut |_| {}).unwrap();
+        let folder = folder.path().join(format!("{name} {recompute}"));
+        let outcome = trainer.run(&folder, false, &stop, &mut |_| {}).unwrap();
         let Outcome::Finished(summary) = outcome else { panic!("{name}: {outcome:?}") };
-        assert_eq!(summary.peak_bytes, planned, "{name}");
+        assert_eq!(summary.peak_bytes, planned, "{name}, {recompute}");
     }
 }
 

@@ -137,7 +137,9 @@ impl Learner {
         let Learner { device, modules, branches, values, .. } = self;
         let module = &mut modules[j];
         let mut carried = None;
-        for (branch, auxiliary) in [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]) {
+        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
+        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]);
+        for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
             let grad = a.teach(device, features, lesson, values, row(j, branch))?;
             if let Some(o) = options {
