@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// The settings of a fit, as keys of a recipe.
 pub fn settings(fit: &Fit, batch: usize) -> Vec<String> {
-    let mut keys = fit.candidate.settings();
+    let mut keys = fit.candidate.settings.clone();
     if fit.batch != batch {
         keys.push(format!("train.batch={}", fit.batch));
     }

@@ -27,6 +27,8 @@ pub struct Candidate {
     pub learning: Learning,
     /// The same in full, with its recomputation.
     pub method: Method,
+    /// The keys that make the recipe this candidate, as `local.recompute=module`.
+    pub settings: Vec<String>,
 }
 
 /// A candidate that fits.
@@ -58,25 +60,6 @@ pub struct Request<'a> {
     pub memory: usize,
 }
 
-impl Candidate {
-    /// The keys of a recipe that make it this candidate, as `local.recompute=module`.
-    pub fn settings(&self) -> Vec<String> {
-        let mut keys = Vec::new();
-        let m = &self.method;
-        match self.learning {
-            Learning::Recipe => {}
-            Learning::Fewer(n) => keys.push(format!("local.modules={n}")),
-            Learning::Backpropagation => {
-                keys.extend(["local.modules=1", "local.cascade=none", "local.leap=none"].map(String::from));
-            }
-        }
-        if m.recompute == Recompute::Module {
-            keys.push("local.recompute=module".into());
-        }
-        keys
-    }
-}
-
 /// The settings to try, the recipe's own first.
 pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
     let own = request.method;
@@ -94,10 +77,39 @@ pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
             if learning == Learning::Recipe && own.recompute > recompute {
                 continue;
             }
-            all.push(Candidate { learning, method: Method { recompute, segments, ..method.clone() } });
+            let method = Method { recompute, segments, ..method.clone() };
+            let settings = settings(own, learning, &method);
+            all.push(Candidate { learning, method, settings });
         }
     }
     all
+}
+
+/// The keys that make a recipe with the method `own` this candidate.
+fn settings(own: &Method, learning: Learning, method: &Method) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut removed = |key: &str, is_there: bool| {
+        if is_there {
+            keys.push(format!("{key}=none"));
+        }
+    };
+    if learning != Learning::Recipe {
+        removed("local.cuts", own.cuts.is_some());
+        removed("local.stem_alone", own.stem_alone.is_some());
+    }
+    if learning == Learning::Backpropagation {
+        removed("local.cascade", own.cascade.is_some());
+        removed("local.leap", own.leap.is_some());
+    }
+    removed("local.segments", own.segments.is_some() && method.segments.is_none());
+    if learning != Learning::Recipe {
+        keys.insert(0, format!("local.modules={}", method.modules));
+    }
+    if own.recompute != method.recompute {
+        let word = if method.recompute == Recompute::Module { "module" } else { "none" };
+        keys.push(format!("local.recompute={word}"));
+    }
+    keys
 }
 
 /// The recipe's method with a half, a quarter, … of its modules; cuts and sources of its own have no half.
@@ -160,7 +172,7 @@ fn largest(
     let (mut low, mut high, mut best) = (1, request.batch, one);
     while high - low > step(low) {
         let middle = low + (high - low) / 2;
-        let middle = (middle / step(middle) * step(middle)).max(low + 1);
+        let middle = (middle / step(middle) * step(middle)).max(low + step(low));
         let plan = planned(middle)?;
         if fits(&plan) { (low, best) = (middle, plan) } else { high = middle }
     }
@@ -174,7 +186,7 @@ fn step(batch: usize) -> usize {
 
 fn nothing_fits(memory: usize, least: Option<(usize, &Candidate)>) -> Error {
     let (needed, settings) = match least {
-        Some((n, c)) => (n, c.settings()),
+        Some((n, c)) => (n, c.settings.clone()),
         None => (0, Vec::new()),
     };
     let settings: String = settings.iter().map(|s| format!(" {s}")).collect();
