@@ -129,6 +129,22 @@ impl Chain {
         if self.ends.is_empty() { self.acts.pop() } else { self.outputs.pop() }
     }
 
+    /// Whether [`Chain::output_again`] gives the output cheaply after it was taken out.
+    pub fn repeats_output(&self) -> bool {
+        self.ends.is_empty() && self.layers.last().is_some_and(|l| l.repeats_output())
+    }
+
+    /// The output that was taken out once more, to the bit, from the values that the chain still has.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+        match self.layers.last() {
+            Some(last) => last.output_again(device, self.acts.last().unwrap_or(x)),
+            None => Ok(None),
+        }
+    }
+
     /// Runs all layers with running statistics; nothing is kept.
     ///
     /// # Errors

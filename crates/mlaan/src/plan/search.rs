@@ -168,7 +168,7 @@ fn largest(
     if !fits(&one) {
         return Ok(Err(one.footprint()));
     }
-    // Memory grows with the batch: `low` fits, `high` does not.
+    // Memory grows with the batch, but for the little that lies unusable between blocks: `low` fits, `high` does not.
     let (mut low, mut high, mut best) = (1, request.batch, one);
     while high - low > step(low) {
         let middle = low + (high - low) / 2;
