@@ -33,8 +33,11 @@ fn methods() -> Vec<(&'static str, Method)> {
     ]
 }
 
+/// A tensor's name and bits.
+type Named = (String, Vec<u32>);
+
 /// Every value that a network holds, with its name, as bits.
-fn values(learner: &mut Learner) -> Vec<(String, Vec<u32>)> {
+fn values(learner: &mut Learner) -> Vec<Named> {
     let device = learner.device().clone();
     let mut all = Vec::new();
     learner
@@ -57,8 +60,8 @@ fn values(learner: &mut Learner) -> Vec<(String, Vec<u32>)> {
     all
 }
 
-/// Three steps, then gradients: reports, values and bytes in use at the most.
-fn run(method: &Method) -> (Vec<StepReport>, Vec<(String, Vec<u32>)>, usize) {
+/// Three steps, then gradients: reports and values.
+fn run(method: &Method) -> (Vec<StepReport>, Vec<Named>) {
     let device = Device::cpu(Some(2)).unwrap();
     let net = ResNet::cifar(20, 8).unwrap();
     let mut learner = Learner::new(&device, &net, method, task(), 3).unwrap();
@@ -76,7 +79,7 @@ fn run(method: &Method) -> (Vec<StepReport>, Vec<(String, Vec<u32>)>, usize) {
         };
         reports.push(report.unwrap().clone());
     }
-    (reports, values(&mut learner), device.usage().peak)
+    (reports, values(&mut learner))
 }
 
 fn planned(method: &Method, batch: usize) -> Plan {
