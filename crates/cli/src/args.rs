@@ -55,6 +55,9 @@ pub struct Overrides {
     /// Images per step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// How the network is cut and where memory goes.
+    #[command(flatten)]
+    pub layout: Layout,
     /// Use only so many training images, and at most as many test images
     #[arg(long, value_name = "IMAGES")]
     pub limit: Option<usize>,
@@ -72,6 +75,33 @@ pub struct Overrides {
     pub skip_broken: bool,
 }
 
+/// How the network is cut and where its memory goes.
+#[derive(Args, Clone, Default)]
+pub struct Layout {
+    /// Local modules, cut evenly; 1 is backpropagation
+    #[arg(long, value_name = "N")]
+    pub modules: Option<usize>,
+    /// Cut such that the greatest memory of a module is least, instead of evenly
+    #[arg(long)]
+    pub balance: bool,
+    /// Compute the inside of modules again on the way back instead of storing it; results stay the same to the bit
+    #[arg(long, value_name = "none|module")]
+    pub recompute: Option<String>,
+}
+
+impl Layout {
+    /// The keys of a recipe that it sets.
+    fn assignments(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        if let Some(n) = self.modules {
+            keys.extend([format!("local.modules={n}"), "local.cuts=none".into()]);
+        }
+        keys.extend(self.balance.then(|| "local.balance=true".to_owned()));
+        keys.extend(self.recompute.as_ref().map(|r| format!("local.recompute={r}")));
+        keys
+    }
+}
+
 impl Overrides {
     /// Changes `recipe`, and checks the whole.
     ///
@@ -87,6 +117,7 @@ impl Overrides {
         let numbers =
             [("train.epochs", self.epochs), ("train.batch", self.batch), ("data.limit", self.limit)];
         assignments.extend(numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}"))));
+        assignments.extend(self.layout.assignments());
         assignments.extend(self.seed.map(|n| format!("seed={n}")));
         assignments.extend(self.precision.as_ref().map(|p| format!("train.precision={p}")));
         assignments.extend(self.skip_broken.then(|| "data.skip_broken=true".to_owned()));
@@ -119,6 +150,10 @@ pub struct TrainArgs {
     /// Go on after the last checkpoint of the folder, exactly as if the run had never stopped
     #[arg(long)]
     pub resume: bool,
+    /// Memory that the run may use, as 2GiB, 900MB or 1.5G; where the recipe needs more, recomputation and, if need
+    /// be, a smaller batch are chosen
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
+    pub memory: Option<usize>,
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
@@ -139,6 +174,7 @@ Examples:
   mlaan train mlaan-paper-resnet32-16 --data cifar10/ --epochs 30
   mlaan train mine.toml --set local.cascade.span=3 --set train.lr=0.05 --out runs/span3
   mlaan train --resume --out runs/span3
+  mlaan train mlaan-paper-resnet32-16 --memory 900MB
 
 Ctrl-C stops after the current step and saves; --resume goes on from there.";
 
@@ -196,6 +232,12 @@ pub struct PlanArgs {
     /// What activations and their gradients are stored in
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
+    /// How the network is cut and where memory goes.
+    #[command(flatten)]
+    pub layout: Layout,
+    /// Show what fits into this much memory, as 2GiB, 900MB or 1.5G, instead of the modules
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    pub memory: Option<usize>,
     /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
     #[arg(long, value_name = "N")]
     pub classes: Option<usize>,
@@ -211,6 +253,8 @@ const PLAN_EXAMPLES: &str = "\
 Examples:
   mlaan plan
   mlaan plan mlaan-released-resnet110-55 --batch 256
+  mlaan plan mlaan-released-resnet110-55 --memory 1GiB
+  mlaan plan dgl-resnet32-16 --balance --modules 4
   mlaan plan quickstart --set local.leap=none model.backbone=resnet20 local.modules=10
 
 Nothing is computed and no images are read: a training step runs on a device that only counts.";
@@ -293,6 +337,10 @@ const PRECISIONS: &str = "f32|bf16";
 
 fn parse_precision(text: &str) -> Result<String, String> {
     if PRECISIONS.split('|').any(|p| p == text) { Ok(text.into()) } else { Err("f32 or bf16".into()) }
+}
+
+fn parse_memory(text: &str) -> Result<usize, String> {
+    mlaan::plan::bytes::parse(text).map_err(|e| e.to_string())
 }
 
 fn parse_threads(text: &str) -> Result<usize, String> {

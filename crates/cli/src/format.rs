@@ -5,18 +5,7 @@ use console::style;
 
 /// Bytes, with three digits.
 pub fn bytes(n: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = n as f64;
-    let mut unit = 0;
-    // 999.5 would be written with four digits.
-    while value >= 999.5 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{n} B"),
-        _ => format!("{} {}", digits(value), units[unit]),
-    }
+    mlaan::plan::bytes::written(n)
 }
 
 /// Three digits of a number.

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod eval;
+mod fits;
 mod folder;
 mod format;
 mod interrupt;

@@ -1,12 +1,14 @@
 //! `mlaan plan`: what a run would need, beside plain backpropagation.
 
 use crate::args::{Overrides, PlanArgs};
-use crate::{format, output};
+use crate::{fits, format, output};
 use anyhow::Result;
 use mlaan::backbone::Backbone;
+use mlaan::data::LoaderPool;
 use mlaan::local::{Method, ModuleSummary, Task};
 use mlaan::nn::Extent;
-use mlaan::plan::{ModulePlan, Plan, Sizes, plan as make};
+use mlaan::plan::search::{Request, candidates, search};
+use mlaan::plan::{ModulePlan, Plan, Sizes, balanced, plan as make};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
 use mlaan::train::setup;
 use mlaan_engine::Purpose;
@@ -19,43 +21,74 @@ struct Pair {
     plain: Plan,
     classes: usize,
     network: String,
+    /// Blocks below each cut, where they are not even.
+    cuts: Option<Vec<usize>>,
 }
 
-/// Shows a plan.
+/// Shows a plan, or what fits.
 ///
 /// # Errors
-/// What is wrong with the recipe.
+/// What is wrong with the recipe; memory that nothing fits into.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let mut recipe = Recipe::load(&args.recipe)?;
-    let (set, precision) = (args.set.clone(), args.precision.clone());
-    Overrides { set, batch: args.batch, precision, ..Overrides::default() }.apply(&mut recipe)?;
-    let pair = Pair::new(&recipe, args)?;
-    if args.json {
-        output::json(&pair.json(&args.recipe, &recipe))?;
-    } else {
-        output::page(&pair.text(&args.recipe, &recipe))?;
+    let (set, layout, precision) = (args.set.clone(), args.layout.clone(), args.precision.clone());
+    Overrides { set, batch: args.batch, layout, precision, ..Overrides::default() }.apply(&mut recipe)?;
+    match args.memory {
+        Some(memory) => show_fits(&recipe, args, memory)?,
+        None => {
+            let pair = Pair::new(&recipe, args)?;
+            if args.json {
+                output::json(&pair.json(&args.recipe, &recipe))?;
+            } else {
+                output::page(&pair.text(&args.recipe, &recipe))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
+    let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args));
+    let (batch, method) = (recipe.train.batch, &recipe.local);
+    let sizes = |batch| sizes(recipe, args, batch);
+    let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory };
+    let found = search(&request, &candidates(&request))?;
+    if args.json {
+        output::json(&fits::json(&found, batch, memory))
+    } else {
+        output::page(&format!("{}: {}", args.recipe, fits::text(&found, batch, memory)))
+    }
+}
+
+/// The images that a plan is for; their values do not matter.
+fn task(recipe: &Recipe, args: &PlanArgs) -> Task {
+    let size = recipe.data.size;
+    let classes = args.classes.unwrap_or(if size <= 96 { 10 } else { 1000 });
+    let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
+    Task { image: Extent::square(size, 3), classes, pixels }
+}
+
+/// Without images, but with the batches that wait for the step.
+fn sizes(recipe: &Recipe, args: &PlanArgs, batch: usize) -> Sizes {
+    let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size);
+    Sizes {
+        batch,
+        train: None,
+        test: None,
+        data_bytes,
+        precision: recipe.train.precision.into(),
+        threads: args.threads,
+    }
+}
+
 impl Pair {
     fn new(recipe: &Recipe, args: &PlanArgs) -> Result<Self> {
-        let size = recipe.data.size;
-        let classes = args.classes.unwrap_or(if size <= 96 { 10 } else { 1000 });
-        let backbone = setup::backbone(&recipe.model)?;
-        let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
-        let task = Task { image: Extent::square(size, 3), classes, pixels };
-        let sizes = Sizes {
-            batch: recipe.train.batch,
-            train: None,
-            test: None,
-            data_bytes: 0,
-            precision: recipe.train.precision.into(),
-            threads: args.threads,
-        };
-        let local = make(&backbone, &recipe.local, task, sizes)?;
+        let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args));
+        let sizes = sizes(recipe, args, recipe.train.batch);
+        let method = balanced(&backbone, &recipe.local, task, sizes)?;
+        let local = make(&backbone, &method, task, sizes)?;
         let plain = make(&backbone, &Method::default(), task, sizes)?;
-        Ok(Pair { local, plain, classes, network: backbone.name() })
+        Ok(Pair { local, plain, classes: task.classes, network: backbone.name(), cuts: method.cuts })
     }
 
     fn text(&self, name: &str, recipe: &Recipe) -> String {
@@ -70,10 +103,12 @@ impl Pair {
             format::several(self.local.batch, "image") + " per step",
             if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" },
         );
-        let note = "← blocks that the leap chain mirrors, counted from 1. Memory is without the images themselves.\n\
-                    GFLOP are those of convolutions and linear layers in one step.";
+        let note = "← blocks that the leap chain mirrors, counted from 0. Memory is without the images themselves, but with\n\
+                    the batches that wait for the step. aux.: the auxiliary networks. GFLOP are those of convolutions and\n\
+                    linear layers in one step.";
+        let cuts = self.cuts.as_ref().map_or_else(String::new, |c| format!(", local.cuts={c:?}"));
         format!(
-            "{}: {what}\n\n{}\n\n{}\n\n{}\n",
+            "{}: {what}{cuts}\n\n{}\n\n{}\n\n{}\n",
             format::heading(name),
             self.modules(&recipe.local),
             self.totals(),
@@ -86,10 +121,13 @@ impl Pair {
             ">#",
             "blocks",
             ">output",
+            ">parameters",
+            ">aux. parameters",
             ">activations",
+            ">aux. memory",
             ">peak",
             ">forward",
-            ">auxiliary",
+            ">aux.",
             ">backward",
             "taught by",
         ]);
@@ -98,7 +136,10 @@ impl Pair {
                 i.to_string(),
                 blocks(&m.summary),
                 m.summary.output.to_string(),
+                format::count(m.summary.parameters),
+                format::count(m.summary.auxiliary_parameters),
                 format::bytes(m.meter.activations as u64),
+                format::bytes(m.meter.auxiliary_bytes as u64),
                 format::bytes(m.meter.peak as u64),
                 format::giga(m.meter.forward),
                 format::giga(m.meter.auxiliary),
@@ -110,6 +151,9 @@ impl Pair {
         table.add_row([
             String::new(),
             "all".into(),
+            String::new(),
+            format::count(self.local.parameters()),
+            format::count(self.local.auxiliary_parameters()),
             String::new(),
             String::new(),
             format::bytes(self.local.usage.peak as u64),
@@ -148,6 +192,8 @@ impl Pair {
             "size": recipe.data.size,
             "batch": self.local.batch,
             "precision": recipe.train.precision,
+            "cuts": self.cuts,
+            "recompute": recipe.local.recompute,
             "parameters": self.local.parameters(),
             "modules": self.local.modules.iter().map(module_json).collect::<Vec<_>>(),
             "local": total_json(&self.local),
@@ -168,6 +214,7 @@ fn module_json(m: &ModulePlan) -> Value {
         "auxiliary_parameters": s.auxiliary_parameters,
         "sources": s.sources,
         "activation_bytes": c.activations,
+        "auxiliary_bytes": c.auxiliary_bytes,
         "peak_bytes": c.peak,
         "forward_flops": c.forward,
         "auxiliary_flops": c.auxiliary,

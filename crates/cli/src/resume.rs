@@ -47,7 +47,7 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
     if !differing.is_empty() {
         bail!(
             "{}: this run was started with other values: {}. Leave out the recipe and these flags to go on as \
-             it began (data.source, --threads and a larger train.epochs may change), or pass another --out",
+             it began (data.source, --recompute, --threads and a larger train.epochs may change), or pass another --out",
             folder.display(),
             differing.join(", ")
         );
@@ -60,7 +60,8 @@ fn differences(was: &Recipe, wanted: &Recipe) -> Result<Vec<String>> {
     let (old, new) = (keys(was)?, keys(wanted)?);
     let raised = wanted.train.epochs >= was.train.epochs;
     let free = |key: &str| match key {
-        "description" | "data.source" => true,
+        // Recomputation changes no bit of a result.
+        "description" | "data.source" | "local.recompute" | "local.segments" => true,
         "train.epochs" => raised,
         _ => false,
     };

@@ -7,7 +7,7 @@ mod report;
 use crate::args::{DEFAULT_RECIPE, TrainArgs, device};
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
-use crate::{format, output, resume};
+use crate::{fits, format, output, resume};
 use anyhow::Result;
 use lines::Lines;
 use mlaan::recipe::Recipe;
@@ -36,11 +36,23 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::install()?;
-    let mut trainer = Trainer::from_recipe(&recipe, &device)?;
+    let (mut trainer, chosen) = match args.memory {
+        Some(memory) => {
+            let (trainer, fit) = Trainer::from_recipe_within(&recipe, &device, memory)?;
+            let chosen = fits::chosen(&fit, recipe.train.batch, memory);
+            (trainer, Some(chosen))
+        }
+        None => (Trainer::from_recipe(&recipe, &device)?, None),
+    };
+    let recipe = trainer.recipe().clone();
     let held = target.hold(args)?;
     let speaks = !args.quiet && !args.json;
+    if let (Some(warning), false) = (trainer.warning(), args.quiet) {
+        output::note(&format!("warning: {warning}"));
+    }
     if speaks {
         output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);
+        chosen.iter().for_each(|c| output::line(&format!("{c}\n")));
         if args.resume && target.checkpoint.is_none() {
             output::line("There is no checkpoint to resume: the run starts from the beginning.\n");
         }

@@ -49,6 +49,16 @@ pub enum Error {
         /// Step within the epoch (1-based).
         step: usize,
     },
+    /// A run needs more memory than it may use.
+    #[error("{message}")]
+    Memory {
+        /// Bytes that it needs.
+        needed: usize,
+        /// Bytes that are allowed.
+        allowed: usize,
+        /// Both, and what to do.
+        message: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

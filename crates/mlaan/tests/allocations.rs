@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use mlaan::backbone::ResNet;
-use mlaan::local::{Branch, Cascade, Leap, Learner, Method, StepOptions, Task, Tie};
+use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, Task, Tie};
 use mlaan::nn::Extent;
 use mlaan_engine::ops::{PixelScale, Sgd};
 use mlaan_engine::{DType, Device, Precision, Purpose};
@@ -39,6 +39,8 @@ fn methods() -> Vec<(&'static str, Method)> {
         ("infopro", Method { reconstruct: [5.0, 0.5], task: [0.5, 1.0], ..local(4) }),
         ("mlm", Method { cascade: cascade(3), ..local(4) }),
         ("mlaan", Method { cascade: cascade(2), leap: leap(Tie::Twin, Branch::Cascaded), ..local(4) }),
+        ("bp again", Method { recompute: Recompute::Module, ..Method::default() }),
+        ("mlm again", Method { cascade: cascade(3), recompute: Recompute::Module, ..local(4) }),
         ("pulled", Method { leap: leap(Tie::Pulled, Branch::Independent), ..local(3) }),
     ]
 }

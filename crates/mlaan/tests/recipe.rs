@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside test functions
 
 use mlaan::Error;
-use mlaan::local::{Branch, Cascade, Head, Leap, TaskLoss, Tie};
+use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
 use mlaan::recipe::{Augment, Family, KEYS, MeanStd, Normalise, Recipe, Schedule, builtin};
 use std::collections::BTreeSet;
 
@@ -34,6 +34,7 @@ fn full() -> Recipe {
     r.model.width = Some(8);
     r.local.cuts = Some(vec![0, 3]);
     r.local.stem_alone = Some(true);
+    (r.local.recompute, r.local.segments) = (Recompute::Module, Some(2));
     r.local.cascade = Some(Cascade::default());
     r.local.leap = Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), ..Leap::default() });
     r.train.lr_auxiliary = Some(0.1);
@@ -81,7 +82,7 @@ fn optional_keys_can_be_removed_and_others_cannot() {
     for key in KEYS.iter().filter(|k| k.path != "description" && k.path != "data.source") {
         let mut r = full();
         let removed = r.set(&format!("{}=none", key.path));
-        let is_word = key.path == "data.augment";
+        let is_word = ["data.augment", "local.recompute"].contains(&key.path);
         assert_eq!(removed.is_ok(), key.optional || is_word, "{}", key.path);
         if key.optional {
             assert_ne!(r, full(), "{}", key.path);

@@ -121,18 +121,22 @@ fn bf16_resumes_to_the_bit_with_any_number_of_threads() {
 #[test]
 fn a_run_uses_what_was_planned_to_the_byte() {
     let folder = tempdir().unwrap();
-    for ((name, _), precision) in builtin().into_iter().flat_map(|r| ["f32", "bf16"].map(|p| (r, p))) {
+    let recomputed = ["bp-resnet32", "mlaan-paper-resnet32-16", "mlaan-released-resnet32-16"];
+    let runs = builtin().iter().map(|(name, _)| (*name, "none"));
+    let runs = runs.chain(recomputed.map(|name| (name, "module")));
+    for ((name, recompute), precision) in runs.flat_map(|r| ["f32", "bf16"].map(|p| (r, p))) {
         let mut recipe = Recipe::load(name).unwrap();
-        let keys = ["train.epochs=1", "train.batch=6", "data.limit=8", "data.source=builtin"];
+        let recompute = format!("local.recompute={recompute}");
+        let keys = ["train.epochs=1", "train.batch=6", "data.limit=8", "data.source=builtin", &recompute];
         recipe.set_all(keys).unwrap();
         recipe.set(&format!("train.precision={precision}")).unwrap();
         let mut trainer = trainer(&recipe, 2);
         let planned = trainer.plan().footprint() as u64;
         let stop = AtomicBool::new(false);
-        let outcome =
-            trainer.run(&folder.path().join(name).join(precision), false, &stop, &mut |_| {}).unwrap();
+        let folder = folder.path().join(format!("{name} {recompute} {precision}"));
+        let outcome = trainer.run(&folder, false, &stop, &mut |_| {}).unwrap();
         let Outcome::Finished(summary) = outcome else { panic!("{name}: {outcome:?}") };
-        assert_eq!(summary.peak_bytes, planned, "{name} in {precision}");
+        assert_eq!(summary.peak_bytes, planned, "{name}, {recompute}, {precision}");
     }
 }
 

@@ -86,9 +86,14 @@ impl LoaderPool {
     /// Bytes of the buffers once a loader with these options runs: the batches ahead and the one the
     /// step holds.
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
-        let image = options.size.saturating_mul(options.size).saturating_mul(3);
+        Self::bytes(self.ahead, options.batch, options.size)
+    }
+
+    /// As [`LoaderPool::buffer_bytes`], for a pool that is not there yet.
+    pub fn bytes(ahead: usize, batch: usize, size: usize) -> usize {
+        let image = size.saturating_mul(size).saturating_mul(3);
         let item = image.saturating_add(size_of::<u32>() + size_of::<usize>());
-        item.saturating_mul(options.batch).saturating_mul(self.ahead + 1)
+        item.saturating_mul(batch).saturating_mul(ahead + 1)
     }
 
     fn take(&self) -> Batch {

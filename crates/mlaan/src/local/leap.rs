@@ -3,7 +3,7 @@
 use super::learner::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
-use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Pass, Unit, each_unit};
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Mode, Pass, Unit, each_unit};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Purpose};
 
@@ -115,16 +115,19 @@ impl LeapChain {
     /// # Errors
     /// From a layer.
     pub fn forward(&mut self, device: &Device, x: &Act) -> Result<()> {
-        let mode = crate::nn::Mode::Train;
-        let first = self.first.forward(device, x, mode)?;
-        if let Some(shadow) = &mut self.shadow {
-            let beside = shadow.forward(device, x, mode)?;
-            self.sum = Some(Act::plain(device.join(&first.operand(), Some(&beside.operand()), false)?));
-            self.shadow_act = Some(beside);
-        }
-        let below = self.sum.as_ref().unwrap_or(&first);
-        self.rest.forward(device, below)?;
-        self.first_act = Some(first);
+        let first = self.first.forward(device, x, Mode::Train)?;
+        let Some(shadow) = &mut self.shadow else {
+            self.rest.forward(device, &first)?;
+            self.first_act = Some(first);
+            return Ok(());
+        };
+        let beside = shadow.forward(device, x, Mode::Train)?;
+        let sum = Act::plain(device.join(&first.operand(), Some(&beside.operand()), false)?);
+        // Only the sum is read on: on the way back the two are made again, one after the other.
+        self.first_act = (!self.first.repeats_output()).then_some(first);
+        self.shadow_act = (!shadow.repeats_output()).then_some(beside);
+        self.rest.forward(device, &sum)?;
+        self.sum = Some(sum);
         Ok(())
     }
 
@@ -140,25 +143,37 @@ impl LeapChain {
     /// From a layer.
     pub fn backward(&mut self, device: &Device, x: &Act, grad: Grad) -> Result<Option<Grad>> {
         let pass = Pass { weights: true, input: true };
-        let Some(first_act) = self.first_act.take() else { return Ok(None) };
-        let below = self.sum.as_ref().unwrap_or(&first_act);
+        let Some(below) = self.sum.as_ref().or(self.first_act.as_ref()) else { return Ok(None) };
         let Some(grad) = self.rest.backward(device, below, None, grad, pass, false)? else { return Ok(None) };
         self.sum = None;
-        let beside = match (&mut self.shadow, self.shadow_act.take()) {
-            (Some(shadow), Some(act)) => {
-                let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
-                device.copy(&mut copy, &grad.tensor)?;
-                let still = Pass { weights: false, input: true };
-                shadow.backward(device, x, &act, Grad::plain(copy), still)?
-            }
-            _ => None,
+        let beside = self.shadow_backward(device, x, &grad)?;
+        let first_act = match self.first_act.take() {
+            Some(act) => Some(act),
+            None => self.first.output_again(device, x)?,
         };
+        let Some(first_act) = first_act else { return Ok(None) };
         let mut dx = self.first.backward(device, x, &first_act, grad, pass)?;
         if let (Some(dx), Some(beside)) = (&mut dx, beside) {
             device.add(&mut dx.tensor, &beside.tensor)?;
         }
         self.release();
         Ok(dx)
+    }
+
+    /// The gradient at the sum back through the shadow, which is then forgotten.
+    fn shadow_backward(&mut self, device: &Device, x: &Act, grad: &Grad) -> Result<Option<Grad>> {
+        let Some(shadow) = &mut self.shadow else { return Ok(None) };
+        let act = match self.shadow_act.take() {
+            Some(act) => Some(act),
+            None => shadow.output_again(device, x)?,
+        };
+        let Some(act) = act else { return Ok(None) };
+        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
+        device.copy(&mut copy, &grad.tensor)?;
+        let still = Pass { weights: false, input: true };
+        let beside = shadow.backward(device, x, &act, Grad::plain(copy), still)?;
+        shadow.release();
+        Ok(beside)
     }
 
     /// Forgets the last forward.

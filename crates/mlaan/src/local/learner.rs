@@ -1,7 +1,7 @@
 //! A network cut into modules, with everything that teaches it.
 
 use super::branch::Auxiliary;
-use super::{Branch, Method, Partition};
+use super::{Branch, Method, Partition, segments};
 use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Sequence, Slot, Unit};
 use crate::{Error, Result};
@@ -92,7 +92,15 @@ impl Learner {
         }
         let partition = Partition::new(method, backbone)?;
         let b = Builder { device, seed, learns: true };
-        let modules = modules(&partition, backbone, task.image, &b)?;
+        let mut modules = modules(&partition, backbone, task.image, &b)?;
+        let stems: Vec<usize> = modules.iter().map(|m| m.stem).collect();
+        if let Some(ends) = segments::ends(method, &partition, &stems)? {
+            let last = modules.len() - 1;
+            for (j, (m, ends)) in modules.iter_mut().zip(ends).enumerate() {
+                // The way back over the last module begins at once.
+                m.chain.recompute(ends, j == last);
+            }
+        }
         let mut branches = Vec::new();
         for (j, module) in modules[..modules.len() - 1].iter().enumerate() {
             let auxiliary = |branch| {

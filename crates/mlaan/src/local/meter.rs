@@ -13,6 +13,8 @@ pub struct Meter {
     pub auxiliary: u64,
     /// Of the passes back through it.
     pub backward: u64,
+    /// Bytes that its auxiliary networks take at the most, beside what is there before.
+    pub auxiliary_bytes: usize,
     /// Bytes that its forward pass keeps.
     pub activations: usize,
     /// Most bytes in use on the device at any moment of work on it.
@@ -41,7 +43,7 @@ impl Learner {
         let device = self.device.clone();
         let kept = |d: &mlaan_engine::Device| d.usage().by_purpose[Purpose::Activations as usize];
         device.pool().reset_peak();
-        let (flops, before) = (device.flops(), kept(&device));
+        let (flops, before, all) = (device.flops(), kept(&device), device.usage().current);
         let done = work(self)?;
         let flops = device.flops() - flops;
         if let Some(m) = self.meters.as_mut().and_then(|m| m.get_mut(j)) {
@@ -51,7 +53,10 @@ impl Learner {
                     m.forward += flops;
                     m.activations += kept(&device).saturating_sub(before);
                 }
-                Part::Auxiliary => m.auxiliary += flops,
+                Part::Auxiliary => {
+                    m.auxiliary += flops;
+                    m.auxiliary_bytes = m.auxiliary_bytes.max(device.usage().peak.saturating_sub(all));
+                }
                 Part::Backward => m.backward += flops,
             }
         }

@@ -17,6 +17,15 @@ pub struct Method {
     /// Explicit cuts: the number of blocks below each cut, ascending; 0 cuts after the stem. Overrides `modules`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cuts: Option<Vec<usize>>,
+    /// Cut such that the greatest memory of a module is least, instead of evenly. [`crate::plan::balanced`] turns it
+    /// into `cuts` before a network is built.
+    pub balance: bool,
+    /// What is computed again on the way back instead of being stored; results are the same to the bit.
+    pub recompute: Recompute,
+    /// Parts that each module is cut into for `recompute`, evenly by blocks (a module of fewer blocks into so many); only
+    /// their inputs are stored. Default: the square root of a module's blocks, rounded up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<usize>,
     /// Auxiliary classifier: `AcBf` (A convolutions, B linear layers) or `dgl`.
     pub head: Head,
     /// Width of the hidden linear layers of a head, and of the contrastive loss's output.
@@ -43,6 +52,9 @@ impl Default for Method {
             modules: 1,
             stem_alone: None,
             cuts: None,
+            balance: false,
+            recompute: Recompute::None,
+            segments: None,
             head: Head::Classifier { convolutions: 1, linears: 2 },
             hidden: 128,
             loss: TaskLoss::CrossEntropy,
@@ -53,6 +65,17 @@ impl Default for Method {
             leap: None,
         }
     }
+}
+
+/// See [`Method::recompute`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// Nothing.
+    #[default]
+    None,
+    /// The inside of every module, or of its segments: each pass back over it runs it forward first.
+    Module,
 }
 
 /// The auxiliary classifier's shape, written `0c1f`, `1c2f`, … or `dgl` (METHOD §3).

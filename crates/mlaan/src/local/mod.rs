@@ -7,12 +7,13 @@ mod learner;
 mod meter;
 mod method;
 mod partition;
+mod segments;
 mod step;
 
 pub use branch::{Auxiliary, Lesson};
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};
 pub use meter::Meter;
-pub use method::{Branch, Cascade, Head, Leap, Method, TaskLoss, Tie};
+pub use method::{Branch, Cascade, Head, Leap, Method, Recompute, TaskLoss, Tie};
 pub use partition::Partition;
 pub use step::{BranchLoss, StepOptions, StepReport};

@@ -18,6 +18,10 @@ impl Partition {
     /// More modules than blocks allow; cuts that are not ascending or leave the network.
     pub fn new(method: &Method, backbone: &dyn Backbone) -> Result<Self> {
         let blocks = backbone.blocks().len();
+        if method.balance && method.cuts.is_none() && method.modules > 1 {
+            let message = "cuts that balance memory are to be chosen first: `mlaan::plan::balanced` does it";
+            return Err(Error::recipe("local.balance", message));
+        }
         let cuts = match &method.cuts {
             Some(cuts) => cuts.clone(),
             None => even(method, blocks, &backbone.name())?,

@@ -94,11 +94,13 @@ impl Learner {
         let images = Act::plain(images);
         for j in 0..=last {
             self.metered(j, Part::Forward, |l| l.forward_module(j, &images))?;
+            self.drop_outputs(j, span);
             let lesson = Lesson { images: &images.tensor, labels, pixels: self.task.pixels };
             let carried = self.metered(j, Part::Auxiliary, |l| match j == last {
                 true => l.teach_last(labels, options),
                 false => l.teach(j, &lesson, options),
             })?;
+            self.restore_outputs(j, span, &images)?;
             if let Some(grad) = carried {
                 self.cascade_back(j, span, grad, &images)?;
             }
@@ -127,6 +129,32 @@ impl Learner {
         Ok(())
     }
 
+    /// The open modules below module `j`.
+    fn open_below(j: usize, span: usize) -> std::ops::Range<usize> {
+        (j + 1).saturating_sub(span)..j
+    }
+
+    /// Drops the outputs of open modules that can be had again: nobody reads them while module `j` is taught, which
+    /// is when a step needs the most memory.
+    fn drop_outputs(&mut self, j: usize, span: usize) {
+        for m in self.modules[Self::open_below(j, span)].iter_mut().filter(|m| m.chain.repeats_output()) {
+            m.output = None;
+        }
+    }
+
+    /// Undoes [`Learner::drop_outputs`].
+    fn restore_outputs(&mut self, j: usize, span: usize, images: &Act) -> Result<()> {
+        for m in Self::open_below(j, span) {
+            let (below, rest) = self.modules.split_at_mut(m);
+            let module = &mut rest[0];
+            if module.output.is_none() {
+                let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
+                module.output = module.chain.output_again(&self.device, x)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Both local losses behind module `j`; returns the cascaded one's gradient.
     fn teach(
         &mut self,
@@ -137,7 +165,9 @@ impl Learner {
         let Learner { device, modules, branches, values, .. } = self;
         let module = &mut modules[j];
         let mut carried = None;
-        for (branch, auxiliary) in [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]) {
+        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
+        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]);
+        for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
             let grad = a.teach(device, features, lesson, values, row(j, branch))?;
             if let Some(o) = options {

@@ -28,6 +28,29 @@ impl Residual {
         Residual { units, shortcut, acts, shortcut_act: None }
     }
 
+    /// Runs the units and the shortcut.
+    fn branches(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<()> {
+        self.release();
+        for unit in &mut self.units {
+            let act = unit.forward(device, self.acts.last().unwrap_or(x), mode)?;
+            if mode == Mode::Infer {
+                self.acts.clear();
+            }
+            self.acts.push(act);
+        }
+        if let Some(unit) = &mut self.shortcut {
+            self.shortcut_act = Some(unit.forward(device, x, mode)?);
+        }
+        Ok(())
+    }
+
+    /// The sum of both branches, rectified.
+    fn joined(&self, device: &Device, x: &Act) -> Result<Act> {
+        let side = self.shortcut_act.as_ref().unwrap_or(x);
+        let main = self.acts.last().unwrap_or(x);
+        Ok(Act::plain(device.join(&main.operand(), Some(&side.operand()), true)?))
+    }
+
     /// Through the rectifier, in place.
     fn at_sum(&self, device: &Device, y: &Act, grad: Grad, weights: bool) -> Result<AtSum> {
         let norm = |act: Option<&Act>| match act.filter(|a| a.norm.is_some()) {
@@ -83,26 +106,17 @@ impl Layer for Residual {
     }
 
     fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
-        self.release();
-        for unit in &mut self.units {
-            let act = unit.forward(device, self.acts.last().unwrap_or(x), mode)?;
-            if mode == Mode::Infer {
-                self.acts.clear();
-            }
-            self.acts.push(act);
-        }
-        if let Some(unit) = &mut self.shortcut {
-            self.shortcut_act = Some(unit.forward(device, x, mode)?);
-        }
-        let side = self.shortcut_act.as_ref().unwrap_or(x);
-        let main = self.acts.last().unwrap_or(x);
-        let out = Act::plain(device.join(&main.operand(), Some(&side.operand()), true)?);
+        self.branches(device, x, mode)?;
+        let out = self.joined(device, x)?;
         if mode == Mode::Infer {
             self.release();
         }
         Ok(out)
     }
 
+    fn refill(&mut self, device: &Device, x: &Act) -> Result<()> {
+        self.branches(device, x, Mode::Again)
+    }
     fn backward(
         &mut self,
         device: &Device,
@@ -139,6 +153,14 @@ impl Layer for Residual {
             unit.backward_into(device, (x, y), (first.as_ref().unwrap_or(&at), norm), pass.weights, out)?;
         }
         Ok(dx)
+    }
+
+    fn repeats_output(&self) -> bool {
+        true
+    }
+
+    fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+        if self.acts.is_empty() { Ok(None) } else { self.joined(device, x).map(Some) }
     }
 
     fn release(&mut self) {

@@ -3,23 +3,44 @@
 use super::{Act, Extent, Grad, Layer, Mode, Pass, Unit};
 use crate::{Error, Result};
 use mlaan_engine::Device;
+use std::ops::Range;
 
 /// Layers that were not yet told their input: what a head or a stem is written as.
 pub type Sequence = Vec<Box<dyn Layer>>;
 
 /// Layers one after another, with the values between them.
+///
+/// A chain cut into segments ([`Chain::recompute`]) keeps the inputs of its segments only; a pass back over a segment
+/// first runs it forward once more.
 #[derive(Default)]
 pub struct Chain {
     layers: Sequence,
-    /// Outputs of the layers of the last training forward; the last one is the chain's output.
+    /// Outputs of the layers of the last training forward, the last of which is the chain's output. In a chain cut
+    /// into segments: of the layers of the segment at hand, without the segment's own output.
     acts: Vec<Act>,
+    /// One past each segment's last layer; empty: all values are kept.
+    ends: Vec<usize>,
+    /// Outputs of the segments.
+    outputs: Vec<Act>,
+    /// The segment whose inner values are there.
+    at_hand: Option<usize>,
+    /// Whether a forward leaves the last segment at hand.
+    holds_last: bool,
 }
 
 impl Chain {
     /// A chain; an empty one stands for its input itself.
     pub fn new(layers: Sequence) -> Self {
         let acts = Vec::with_capacity(layers.len());
-        Chain { layers, acts }
+        Chain { layers, acts, ..Chain::default() }
+    }
+
+    /// Cuts the chain into segments that end before the layers `ends`, ascending, the last one at the chain's end.
+    /// `holds_last`: keep the last segment's values after a forward, for a pass back that follows at once.
+    pub fn recompute(&mut self, ends: Vec<usize>, holds_last: bool) {
+        self.release();
+        self.outputs = Vec::with_capacity(ends.len());
+        (self.ends, self.holds_last) = (ends, holds_last);
     }
 
     /// Whether there is no layer.
@@ -40,27 +61,88 @@ impl Chain {
         self.layers.iter().try_fold(input, |e, l| l.extent(e))
     }
 
-    /// Runs all layers and keeps the values between them.
+    /// Runs all layers and keeps the values between them, or between its segments.
     ///
     /// # Errors
     /// From a layer.
     pub fn forward(&mut self, device: &Device, x: &Act) -> Result<()> {
         self.acts.clear();
-        for layer in &mut self.layers {
-            let y = layer.forward(device, self.acts.last().unwrap_or(x), Mode::Train)?;
+        self.outputs.clear();
+        if self.ends.is_empty() {
+            return self.run(device, 0..self.layers.len(), x, Mode::Train);
+        }
+        for s in 0..self.ends.len() {
+            self.forget_inner();
+            self.at_hand = Some(s);
+            let (layers, outputs) = (self.segment(s), std::mem::take(&mut self.outputs));
+            let done = self.run(device, layers, outputs.last().unwrap_or(x), Mode::Train);
+            self.outputs = outputs;
+            done?;
+            self.outputs.extend(self.acts.pop());
+        }
+        if !self.holds_last {
+            self.forget_inner();
+        }
+        Ok(())
+    }
+
+    /// The layers of segment `s`.
+    fn segment(&self, s: usize) -> Range<usize> {
+        let start = if s == 0 { 0 } else { self.ends[s - 1] };
+        start..self.ends[s]
+    }
+
+    /// Runs segment `s` over its input `x` again. Its output is stored already.
+    fn refill_segment(&mut self, device: &Device, s: usize, x: &Act) -> Result<()> {
+        self.forget_inner();
+        self.at_hand = Some(s);
+        let layers = self.segment(s);
+        let Some(last) = layers.clone().last() else { return Ok(()) };
+        self.run(device, layers.start..last, x, Mode::Again)?;
+        self.layers[last].refill(device, self.acts.last().unwrap_or(x))
+    }
+
+    fn run(&mut self, device: &Device, layers: Range<usize>, x: &Act, mode: Mode) -> Result<()> {
+        for layer in &mut self.layers[layers] {
+            let y = layer.forward(device, self.acts.last().unwrap_or(x), mode)?;
             self.acts.push(y);
         }
         Ok(())
     }
 
+    /// Drops what lies between the inputs of segments.
+    fn forget_inner(&mut self) {
+        if let Some(s) = self.at_hand.take() {
+            let layers = self.segment(s);
+            self.layers[layers].iter_mut().for_each(|l| l.release());
+        }
+        self.acts.clear();
+    }
+
     /// The output of the last [`Chain::forward`] over `x`.
     pub fn output<'a>(&'a self, x: &'a Act) -> &'a Act {
-        self.acts.last().unwrap_or(x)
+        self.outputs.last().or(self.acts.last()).unwrap_or(x)
     }
 
     /// Takes the output out, to outlive the chain's other values.
     pub fn take_output(&mut self) -> Option<Act> {
-        self.acts.pop()
+        if self.ends.is_empty() { self.acts.pop() } else { self.outputs.pop() }
+    }
+
+    /// Whether [`Chain::output_again`] gives the output cheaply after it was taken out.
+    pub fn repeats_output(&self) -> bool {
+        self.ends.is_empty() && self.layers.last().is_some_and(|l| l.repeats_output())
+    }
+
+    /// The output that was taken out once more, to the bit, from the values that the chain still has.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+        match self.layers.last() {
+            Some(last) => last.output_again(device, self.acts.last().unwrap_or(x)),
+            None => Ok(None),
+        }
     }
 
     /// Runs all layers with running statistics; nothing is kept.
@@ -85,17 +167,62 @@ impl Chain {
         pass: Pass,
         keep: bool,
     ) -> Result<Option<Grad>> {
+        if !self.ends.is_empty() {
+            return self.backward_segments(device, x, y, grad, pass, keep);
+        }
+        let layers = 0..self.layers.len();
+        self.backward_over(device, layers, (x, y), grad, pass, keep)
+    }
+
+    /// [`Chain::backward`] over `layers`, whose values `acts` holds.
+    fn backward_over(
+        &mut self,
+        device: &Device,
+        layers: Range<usize>,
+        (x, y): (&Act, Option<&Act>),
+        grad: Grad,
+        pass: Pass,
+        keep: bool,
+    ) -> Result<Option<Grad>> {
         let mut grad = Some(grad);
-        for i in (0..self.layers.len()).rev() {
+        for (k, i) in layers.clone().enumerate().rev() {
             let Some(g) = grad.take() else { break };
-            let below = if i == 0 { x } else { &self.acts[i - 1] };
-            let Some(above) = self.acts.get(i).or(y) else { break };
-            let pass = Pass { input: pass.input || (i > 0), ..pass };
+            let below = if k == 0 { x } else { &self.acts[k - 1] };
+            let Some(above) = self.acts.get(k).or(y) else { break };
+            let pass = Pass { input: pass.input || (k > 0), ..pass };
             grad = self.layers[i].backward(device, below, above, g, pass)?;
             if !keep {
                 self.layers[i].release();
-                self.acts.truncate(i);
+                self.acts.truncate(k);
             }
+        }
+        Ok(grad.filter(|_| pass.input))
+    }
+
+    /// [`Chain::backward`], each segment run forward again unless it is at hand.
+    fn backward_segments(
+        &mut self,
+        device: &Device,
+        x: &Act,
+        y: Option<&Act>,
+        grad: Grad,
+        pass: Pass,
+        keep: bool,
+    ) -> Result<Option<Grad>> {
+        let mut grad = Some(grad);
+        for s in (0..self.ends.len()).rev() {
+            let Some(g) = grad.take() else { break };
+            let outputs = std::mem::take(&mut self.outputs);
+            let (x, y) = (if s == 0 { x } else { &outputs[s - 1] }, outputs.get(s).or(y));
+            let ready = if self.at_hand == Some(s) { Ok(()) } else { self.refill_segment(device, s, x) };
+            let pass = Pass { input: pass.input || s > 0, ..pass };
+            let layers = self.segment(s);
+            let done = ready.and_then(|()| self.backward_over(device, layers, (x, y), g, pass, false));
+            (self.outputs, self.at_hand) = (outputs, None);
+            if !keep {
+                self.outputs.truncate(s);
+            }
+            grad = done?;
         }
         Ok(grad.filter(|_| pass.input))
     }
@@ -103,6 +230,8 @@ impl Chain {
     /// Forgets the values of the last forward.
     pub fn release(&mut self) {
         self.acts.clear();
+        self.outputs.clear();
+        self.at_hand = None;
         self.layers.iter_mut().for_each(|l| l.release());
     }
 
@@ -126,7 +255,7 @@ impl Layer for Chain {
         self.acts.clear();
         for layer in &mut self.layers {
             let y = layer.forward(device, output.as_ref().unwrap_or(x), mode)?;
-            if let (Some(between), Mode::Train) = (output.replace(y), mode) {
+            if let (Some(between), true) = (output.replace(y), mode != Mode::Infer) {
                 self.acts.push(between);
             }
         }

@@ -28,6 +28,8 @@ use mlaan_engine::Device;
 pub enum Mode {
     /// Batch statistics; running statistics move; what backward needs is kept.
     Train,
+    /// As `Train`, over the same input once more, for values that were dropped: running statistics stay.
+    Again,
     /// Running statistics; nothing is kept.
     Infer,
 }
@@ -55,6 +57,28 @@ pub trait Layer: Send {
     /// Out of memory; shapes that do not fit.
     fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass)
     -> Result<Option<Grad>>;
+
+    /// Runs forward over the same input once more for what the layer keeps; nobody wants the output.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    fn refill(&mut self, device: &Device, x: &Act) -> Result<()> {
+        self.forward(device, x, Mode::Again).map(drop)
+    }
+
+    /// Whether [`Layer::output_again`] gives the output cheaply, so that it need not be stored.
+    fn repeats_output(&self) -> bool {
+        false
+    }
+
+    /// The output of the last training forward over `x` once more, to the bit, from what the layer kept.
+    ///
+    /// # Errors
+    /// Out of memory.
+    fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+        let _ = (device, x);
+        Ok(None)
+    }
 
     /// Forgets what the last forward kept.
     fn release(&mut self) {}

@@ -299,7 +299,7 @@ impl Layer for Unit {
         let rows = || device.alloc([norm::ROWS, c], DType::F32, Purpose::Activations);
         let bias = self.bias.as_ref().map(|b| &b.value);
         let mut rows = if self.norm.is_some() { Some(rows()?) } else { None };
-        let sums = if mode == Mode::Train { rows.as_mut() } else { None };
+        let sums = if mode == Mode::Infer { None } else { rows.as_mut() };
         let precision = if spec.wide { Precision::F32 } else { device.precision() };
         let storing = device.with_precision(precision);
         let tensor = storing.convolve(spec.window, &x.operand(), &self.weight.value, bias, sums)?;
@@ -316,6 +316,12 @@ impl Layer for Unit {
                         count,
                         constants,
                     )?;
+                }
+                Mode::Again => {
+                    // The first forward moved the running statistics: these are thrown away.
+                    let unused = || device.alloc([c], DType::F32, Purpose::Activations);
+                    let running = (&mut unused()?, &mut unused()?);
+                    device.normalise_train(rows, weight, bias, running, count, constants)?;
                 }
                 Mode::Infer => {
                     device.normalise_eval(rows, weight, bias, (&n.mean, &n.variance), constants)?

@@ -3,6 +3,13 @@
 //! The dry device makes the same allocations in the same order as the real one, so the plan's bytes are the
 //! run's bytes.
 
+mod balance;
+pub mod bytes;
+pub mod limit;
+pub mod search;
+
+pub use balance::balanced;
+
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
@@ -71,21 +78,17 @@ impl Plan {
 /// # Errors
 /// A method that does not fit the backbone, or images too small for it.
 pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
+    let method = &balanced(backbone, method, task, sizes)?;
     let device = Device::dry(sizes.threads)?.with_precision(sizes.precision);
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     let side = task.image.height;
-    let train = |learner: &mut Learner, n: usize| -> Result<()> {
-        let fed = feed(&device, None, n, side, task.pixels)?;
-        learner.step(fed.images, &fed.labels, &options())?;
-        Ok(())
-    };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch.max(1));
-    train(&mut learner, batch)?;
+    step(&mut learner, batch)?;
     let flops = device.flops();
     if rest(sizes.train) > 0 {
-        train(&mut learner, rest(sizes.train))?;
+        step(&mut learner, rest(sizes.train))?;
     }
     let test = sizes.test.map_or(sizes.batch, |n| n.min(sizes.batch));
     for n in [test, rest(sizes.test)] {
@@ -96,11 +99,27 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
     }
     let usage = device.usage();
     learner.start_meters();
-    train(&mut learner, batch)?;
+    step(&mut learner, batch)?;
     let meters = learner.take_meters();
     let modules = learner.summary()?.into_iter().zip(meters);
     let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
     Ok(Plan { modules, usage, flops, batch })
+}
+
+/// One step on the dry device, over `n` images.
+fn step(learner: &mut Learner, n: usize) -> Result<()> {
+    let task = learner.task();
+    let fed = feed(learner.device(), None, n, task.image.height, task.pixels)?;
+    learner.step(fed.images, &fed.labels, &options())?;
+    Ok(())
+}
+
+/// What each module costs in a step.
+fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
+    let mut learner = Learner::new(&Device::dry(sizes.threads)?, backbone, method, task, 0)?;
+    learner.start_meters();
+    step(&mut learner, sizes.batch)?;
+    Ok(learner.take_meters())
 }
 
 /// Learning rates do not matter to a plan.

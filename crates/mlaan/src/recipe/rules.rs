@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use super::check::check_table;
-use crate::local::{Branch, Leap, Method};
+use crate::local::{Branch, Leap, Method, Recompute};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -36,6 +36,7 @@ fn validate_method(method: &Method) -> Result<()> {
             "this and local.reconstruct are all 0, so no module would learn; raise one of them",
         ));
     }
+    validate_memory(method)?;
     let alone = modules(method) == 1;
     let needs_modules = |key: &str| {
         Err(Error::recipe(
@@ -69,6 +70,29 @@ fn validate_method(method: &Method) -> Result<()> {
         Some(leap) => validate_leap(leap, method),
         None => Ok(()),
     }
+}
+
+/// What decides where memory goes, not what is learnt.
+fn validate_memory(method: &Method) -> Result<()> {
+    if method.segments.is_some() && method.recompute == Recompute::None {
+        return Err(Error::recipe(
+            "local.segments",
+            "segments are for recomputation, and local.recompute is \"none\"; write \"module\" there, or remove this key",
+        ));
+    }
+    if method.balance && method.cuts.is_some() {
+        return Err(Error::recipe(
+            "local.balance",
+            "local.cuts says already where to cut; remove one of the two",
+        ));
+    }
+    if method.balance && method.leap.as_ref().is_some_and(|l| l.sources.is_some()) {
+        return Err(Error::recipe(
+            "local.balance",
+            "local.leap.sources names blocks for known cuts; remove one of the two",
+        ));
+    }
+    Ok(())
 }
 
 fn validate_leap(leap: &Leap, method: &Method) -> Result<()> {

@@ -55,6 +55,15 @@ impl From<Precision> for mlaan_engine::Precision {
     }
 }
 
+impl From<mlaan_engine::Precision> for Precision {
+    fn from(p: mlaan_engine::Precision) -> Self {
+        match p {
+            mlaan_engine::Precision::F32 => Precision::F32,
+            mlaan_engine::Precision::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
 /// The learning rate's course over the epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

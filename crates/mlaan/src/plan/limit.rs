@@ -1,0 +1,200 @@
+//! What the system lets this process use, so that a run that cannot fit is refused before it begins.
+//!
+//! Known on Linux: `ulimit -v`, the memory limit of the control group (version 2 or 1) and the machine's memory are hard
+//! limits; what the machine has left at the moment is only worth a warning, as the system may free more. Elsewhere no
+//! limit is known.
+
+use super::Plan;
+use super::bytes::written;
+use crate::{Error, Result};
+use mlaan_engine::Purpose;
+use std::path::{Path, PathBuf};
+
+/// Address space that a run takes beside its plan: stacks of threads and buffers of files.
+const BESIDE: usize = 32 << 20;
+
+/// A hard limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What limits, for people.
+    pub what: String,
+    /// Bytes that it allows.
+    pub bytes: usize,
+    /// Bytes of them that this process uses already.
+    pub used: usize,
+    /// Bytes that a run needs beside its plan under this limit.
+    pub beside: usize,
+}
+
+/// All that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Hard limits.
+    pub hard: Vec<Limit>,
+    /// Bytes that the machine could give now.
+    pub available: Option<usize>,
+}
+
+impl Limit {
+    /// Bytes that a run may still take.
+    pub fn room(&self) -> usize {
+        self.bytes.saturating_sub(self.used).saturating_sub(self.beside)
+    }
+}
+
+impl Limits {
+    /// The limits of this process, as far as the system tells.
+    pub fn of_this_process() -> Self {
+        Self::under(Path::new("/"))
+    }
+
+    /// As [`Limits::of_this_process`], with `/proc` and `/sys` below `root`.
+    fn under(root: &Path) -> Self {
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        let (status, machine) = (read("proc/self/status"), read("proc/meminfo"));
+        let (resident, mapped) = (field(&status, "VmRSS:"), field(&status, "VmSize:"));
+        let mut hard = Vec::new();
+        let mut add = |what: &str, bytes: Option<usize>, used: Option<usize>, beside| {
+            if let Some(bytes) = bytes {
+                hard.push(Limit { what: what.into(), bytes, used: used.unwrap_or(0), beside });
+            }
+        };
+        add("the address space (`ulimit -v`)", address_space(&read("proc/self/limits")), mapped, BESIDE);
+        add("the control group", group(root, &read("proc/self/cgroup")), resident, 0);
+        add("the machine's memory", field(&machine, "MemTotal:"), resident, 0);
+        Limits { hard, available: field(&machine, "MemAvailable:") }
+    }
+
+    /// Whether a planned run fits whose images take `resident` bytes already; a warning where it fits only if the
+    /// system frees memory.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] with both numbers and what to do.
+    pub fn check(&self, plan: &Plan, resident: usize) -> Result<Option<String>> {
+        // A checkpoint is a copy of all parameters and momentum.
+        let copied = [Purpose::Parameters, Purpose::Optimiser];
+        let copies = copied.iter().filter_map(|&p| plan.usage.peak_by_purpose.get(p as usize)).sum();
+        self.check_bytes(plan.footprint(), copies, resident)
+    }
+
+    fn check_bytes(&self, planned: usize, copies: usize, resident: usize) -> Result<Option<String>> {
+        let say = |n: usize| written(n as u64);
+        let allows = |l: &Limit| l.room().saturating_add(resident).saturating_sub(copies);
+        let tightest = self.hard.iter().min_by_key(|l| l.room());
+        if let Some(limit) = tightest.filter(|l| planned > allows(l)) {
+            let message = format!(
+                "this run needs {} of memory, and this process has room for {}: {} allows {}, of which {} are in use and \
+                 {} are for threads, files and checkpoints. Pass `--memory {}MiB` to let settings be chosen that fit, a \
+                 smaller `--batch` or `--recompute module`, or raise the limit",
+                say(planned),
+                say(allows(limit)),
+                limit.what,
+                say(limit.bytes),
+                say(limit.used),
+                say(limit.beside + copies),
+                allows(limit) >> 20,
+            );
+            return Err(Error::Memory { needed: planned, allowed: allows(limit), message });
+        }
+        let missing = planned.saturating_sub(resident);
+        let short = self.available.filter(|&a| missing > a);
+        Ok(short.map(|a| {
+            format!(
+                "this run needs {} more memory, and the machine has {} free at the moment: it may become slow or be \
+                 stopped by the system",
+                say(missing),
+                say(a)
+            )
+        }))
+    }
+}
+
+/// A line of `/proc` in kB.
+fn field(text: &str, name: &str) -> Option<usize> {
+    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<usize>().ok().map(|kib| kib.saturating_mul(1024))
+}
+
+/// The soft limit of the address space; none when it is unlimited.
+fn address_space(limits: &str) -> Option<usize> {
+    limits.lines().find_map(|l| l.strip_prefix("Max address space"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// The least memory limit among the control group and those that it is in.
+fn group(root: &Path, groups: &str) -> Option<usize> {
+    let limits = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or("/"));
+        let (mount, file) = match controllers {
+            "" => ("sys/fs/cgroup", "memory.max"),
+            c if c.split(',').any(|c| c == "memory") => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => return Vec::new(),
+        };
+        let (mount, inner) = (root.join(mount), PathBuf::from(path.trim_start_matches('/')));
+        // Inside a container the path may be the host's: the mount itself is the group then.
+        let places = inner.ancestors().map(|p| mount.join(p).join(file));
+        places.filter_map(|p| std::fs::read_to_string(p).ok()?.trim().parse::<usize>().ok()).collect()
+    });
+    // Version 1 writes "unlimited" as a number near 2^63.
+    limits.filter(|&n| n < 1 << 60).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, Limits) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let limits = Limits::under(root.path());
+        (root, limits)
+    }
+
+    const STATUS: (&str, &str) = ("proc/self/status", "Name: x\nVmSize:\t  300 kB\nVmRSS:\t  100 kB\n");
+
+    #[test]
+    fn limits_are_read_from_the_system() {
+        let (_root, limits) = system(&[
+            STATUS,
+            ("proc/meminfo", "MemTotal:  8000 kB\nMemAvailable:  2000 kB\n"),
+            ("proc/self/limits", "Limit Soft Hard Units\nMax address space  4096000  unlimited  bytes\n"),
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/memory.max", "5000000\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+        ]);
+        let found: Vec<_> = limits.hard.iter().map(|l| (l.bytes, l.used)).collect();
+        assert_eq!(found, [(4_096_000, 307_200), (5_000_000, 102_400), (8_192_000, 102_400)]);
+        assert_eq!(limits.available, Some(2_048_000));
+    }
+
+    #[test]
+    fn version_1_groups_and_unlimited_ones() {
+        let v1 = ("proc/self/cgroup", "5:cpu:/x\n4:memory,hugetlb:/y\n");
+        let (_root, limits) =
+            system(&[STATUS, v1, ("sys/fs/cgroup/memory/memory.limit_in_bytes", "7000000")]);
+        assert_eq!(limits.hard.len(), 1);
+        assert_eq!(limits.hard[0].bytes, 7_000_000);
+        let endless = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712");
+        assert_eq!(system(&[STATUS, v1, endless]).1.hard, []);
+        assert_eq!(system(&[]).1, Limits::default());
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_with_both_numbers() {
+        let hard = vec![Limit { what: "the control group".into(), bytes: 2 << 30, used: 1 << 30, beside: 0 }];
+        let limits = Limits { hard, available: Some(512 << 20) };
+        assert_eq!(limits.check_bytes(512 << 20, 0, 0).unwrap(), None);
+        assert!(limits.check_bytes(1 << 30, 0, 0).unwrap().unwrap().contains("512 MiB free"));
+        // Images that are there already are in use and need no more.
+        assert_eq!(limits.check_bytes(3 << 29, 0, 1 << 30).unwrap(), None);
+        assert!(limits.check_bytes(1 << 30, 1, 0).is_err(), "checkpoints need memory too");
+        let err = limits.check_bytes(3 << 30, 0, 0).unwrap_err().to_string();
+        let words =
+            ["3.00 GiB", "room for 1.00 GiB", "the control group allows 2.00 GiB", "--memory 1024MiB"];
+        assert!(words.iter().all(|w| err.contains(w)), "{err}");
+    }
+}

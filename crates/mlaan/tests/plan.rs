@@ -1,0 +1,116 @@
+//! Plans: what fits into a given memory, and cuts that balance it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use mlaan::Error;
+use mlaan::backbone::ResNet;
+use mlaan::local::{Method, Recompute, Task};
+use mlaan::nn::Extent;
+use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
+use mlaan::plan::{Sizes, balanced, plan};
+use mlaan::recipe::Recipe;
+use mlaan::train::Trainer;
+use mlaan_engine::Device;
+use mlaan_engine::ops::PixelScale;
+
+fn task() -> Task {
+    let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
+    Task { image: Extent::square(32, 3), classes: 10, pixels }
+}
+
+fn sizes(batch: usize) -> Sizes {
+    Sizes { batch, train: None, test: None, data_bytes: 1000 * batch, threads: Some(2) }
+}
+
+fn fits(method: &Method, batch: usize, memory: usize) -> mlaan::Result<Vec<Fit>> {
+    let backbone = ResNet::cifar(32, 16).unwrap();
+    let request = Request { backbone: &backbone, method, task: task(), batch, sizes: &sizes, memory };
+    search(&request, &candidates(&request))
+}
+
+fn needs(method: &Method, batch: usize) -> usize {
+    plan(&ResNet::cifar(32, 16).unwrap(), method, task(), sizes(batch)).unwrap().footprint()
+}
+
+#[test]
+fn all_that_is_listed_fits_and_the_best_is_first() {
+    let method = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
+    let own = needs(&method, 256);
+    let found = fits(&method, 256, own).unwrap();
+    for f in &found {
+        assert!(f.plan.footprint() <= own && f.batch <= 256, "{:?}", f.candidate);
+        assert_eq!(needs(&f.candidate.method, f.batch), f.plan.footprint(), "{:?}", f.candidate);
+        // The next larger batch must not fit.
+        if f.batch < 256 {
+            assert!(
+                needs(&f.candidate.method, (f.batch + 8).min(256)) > own,
+                "{:?} {}",
+                f.candidate,
+                f.batch
+            );
+        }
+    }
+    let order = |f: &Fit| (usize::MAX - f.batch, f.plan.modules.len(), f.plan.flops);
+    assert!(found.windows(2).all(|w| order(&w[0]) <= order(&w[1])));
+    assert!(found.iter().any(|f| f.candidate.learning == Learning::Recipe && f.time == 1.0));
+    let kinds = |l: fn(Learning) -> bool| found.iter().filter(|f| l(f.candidate.learning)).count();
+    assert_eq!(kinds(|l| l == Learning::Backpropagation), 2);
+    assert_eq!(kinds(|l| matches!(l, Learning::Fewer(_))), 6);
+}
+
+#[test]
+fn memory_grows_with_the_batch() {
+    for name in ["mlaan-released-resnet32-16", "bp-resnet32"] {
+        for recompute in [Recompute::None, Recompute::Module] {
+            let method = Method { recompute, ..Recipe::load(name).unwrap().local };
+            let all: Vec<_> = (1..40).map(|batch| needs(&method, batch)).collect();
+            // What lies unusable between blocks differs from batch to batch.
+            assert!(all.windows(2).all(|w| w[0] <= w[1] + w[1] / 10), "{name}: {all:?}");
+        }
+    }
+}
+
+#[test]
+fn what_nothing_fits_into_is_an_error_with_the_least_that_would_do() {
+    let method = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
+    let Err(Error::Memory { needed, allowed, message }) = fits(&method, 256, 1000) else { panic!() };
+    assert!(allowed == 1000 && needed > 1000);
+    assert!(message.contains("0.98 KiB") && message.contains("train.batch=1"), "{message}");
+    assert!(fits(&method, 256, needed).is_ok(), "the least named must do");
+}
+
+#[test]
+fn a_run_within_its_memory_keeps_its_method() {
+    let mut recipe = Recipe::load("quickstart").unwrap();
+    recipe.set_all(["data.limit=600", "train.batch=256", "train.epochs=1"]).unwrap();
+    let device = || Device::cpu(Some(2)).unwrap();
+    let whole = Trainer::from_recipe(&recipe, &device()).unwrap().plan().footprint();
+    let (same, fit) = Trainer::from_recipe_within(&recipe, &device(), whole).unwrap();
+    assert_eq!((same.recipe(), fit.time), (&recipe, 1.0));
+    let (less, fit) = Trainer::from_recipe_within(&recipe, &device(), whole / 2).unwrap();
+    assert!(less.plan().footprint() <= whole / 2);
+    assert_eq!(less.recipe().train.batch, fit.batch);
+    let method = Method { recompute: Recompute::None, ..less.recipe().local.clone() };
+    assert_eq!(method, recipe.local);
+    assert!(Trainer::from_recipe_within(&recipe, &device(), 1 << 16).is_err());
+}
+
+#[test]
+fn balanced_modules_need_less_at_the_most() {
+    let net = ResNet::cifar(32, 16).unwrap();
+    for modules in [2, 4, 8] {
+        let even = Method { modules, ..Method::default() };
+        let asked = Method { balance: true, ..even.clone() };
+        let cut = balanced(&net, &asked, task(), sizes(64)).unwrap();
+        assert_eq!(cut.cuts.as_ref().map(Vec::len), Some(modules - 1));
+        assert_eq!(cut, balanced(&net, &asked, task(), sizes(64)).unwrap());
+        let most = |m: &Method| {
+            let plan = plan(&net, m, task(), sizes(64)).unwrap();
+            plan.modules.iter().map(|m| m.meter.activations + m.meter.auxiliary_bytes).max().unwrap()
+        };
+        assert!(most(&cut) < most(&even), "{modules}: {:?}", cut.cuts);
+        assert_eq!(most(&asked), most(&cut), "a plan chooses the cuts itself");
+    }
+    let too_many = Method { balance: true, modules: 40, ..Method::default() };
+    let err = balanced(&net, &too_many, task(), sizes(64)).unwrap_err().to_string();
+    assert!(err.contains("local.modules") && err.contains("1 to 16"), "{err}");
+}
