@@ -16,13 +16,18 @@ fn compare(what: &str, run: impl Fn(&Device)) {
         run(&dry);
         let plan: Usage = dry.usage();
         let cpu = Device::cpu(Some(threads)).unwrap();
-        cpu.pool().reserve(plan.held).unwrap();
+        cpu.pool().reserve(&plan).unwrap();
         run(&cpu);
         assert_eq!(cpu.usage(), plan, "{what}, {threads} threads");
         assert_eq!(cpu.flops(), dry.flops(), "{what}, {threads} threads");
         let unplanned = Device::cpu(Some(threads)).unwrap();
         run(&unplanned);
-        let usage = Usage { held: plan.held, footprint: plan.footprint, ..unplanned.usage() };
+        let usage = Usage {
+            held: plan.held,
+            held_small: plan.held_small,
+            footprint: plan.footprint,
+            ..unplanned.usage()
+        };
         assert_eq!(usage, plan, "{what}, {threads} threads, nothing reserved");
     }
 }

@@ -18,7 +18,8 @@ fn task() -> Task {
 }
 
 fn sizes(batch: usize) -> Sizes {
-    Sizes { batch, train: None, test: None, data_bytes: 1000 * batch, threads: Some(2) }
+    let precision = mlaan_engine::Precision::F32;
+    Sizes { batch, train: None, test: None, data_bytes: 1000 * batch, precision, threads: Some(2) }
 }
 
 fn fits(method: &Method, batch: usize, memory: usize) -> mlaan::Result<Vec<Fit>> {

@@ -53,8 +53,10 @@ pub struct Usage {
     pub current: usize,
     /// The most that was ever in use at one moment.
     pub peak: usize,
-    /// What the pool's address range had to hold: its blocks and what lay unusable between them.
+    /// What the pool's address ranges had to hold: blocks and what lay unusable between them.
     pub held: usize,
+    /// The part of `held` that is the range of small blocks.
+    pub held_small: usize,
     /// `held` plus what was counted outside of the pool: the memory that a run needs.
     pub footprint: usize,
     /// In use now, in the order of [`Purpose::ALL`].
@@ -65,7 +67,7 @@ pub struct Usage {
 
 #[derive(Debug)]
 struct State {
-    /// One when a plan was reserved; more when a run asks for what nobody planned.
+    /// One of each class when a plan was reserved; more when a run asks for what nobody planned.
     segments: Vec<Segment>,
     usage: Usage,
     /// Bytes counted but not held here, and the most of them since the last reset.
@@ -76,10 +78,28 @@ struct State {
 /// One piece of memory and its layout.
 #[derive(Debug)]
 struct Segment {
+    class: Class,
     arena: Arena,
     bytes: usize,
     /// Null in a virtual pool.
     address: *mut u8,
+}
+
+/// Small and large blocks have ranges of their own: a small block that outlives large ones around it would keep them
+/// from becoming one hole, in which the next large one finds its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Small,
+    Large,
+}
+
+/// Blocks below this are small: weights and their gradients, not activations.
+const SMALL: usize = 256 << 10;
+
+impl Class {
+    fn of(bytes: usize) -> Self {
+        if bytes < SMALL { Class::Small } else { Class::Large }
+    }
 }
 
 /// The memory of one device.
@@ -113,7 +133,9 @@ impl Pool {
         let mut segments = Vec::new();
         if !real {
             let bytes = isize::MAX as usize / ALIGN * ALIGN;
-            segments.push(Segment { arena: Arena::new(bytes), bytes, address: std::ptr::null_mut() });
+            let part =
+                |class| Segment { class, arena: Arena::new(bytes), bytes, address: std::ptr::null_mut() };
+            segments.extend([part(Class::Small), part(Class::Large)]);
         }
         let state = State { segments, usage: Usage::default(), outside: 0, outside_peak: 0 };
         Arc::new(Pool { name: name.to_string(), real, state: Mutex::new(state) })
@@ -124,14 +146,20 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for a planned footprint in one piece, before anything is allocated.
+    /// Makes room for a planned use, before anything is allocated.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the system refuses.
-    pub fn reserve(&self, bytes: usize) -> Result<()> {
+    pub fn reserve(&self, plan: &Usage) -> Result<()> {
         let mut state = self.state();
-        if self.real && state.segments.is_empty() && bytes > 0 {
-            self.grow(&mut state, bytes.next_multiple_of(ALIGN))?;
+        if self.real && state.segments.is_empty() {
+            for (class, bytes) in
+                [(Class::Small, plan.held_small), (Class::Large, plan.held.saturating_sub(plan.held_small))]
+            {
+                if bytes > 0 {
+                    self.grow(&mut state, class, bytes.next_multiple_of(ALIGN))?;
+                }
+            }
         }
         Ok(())
     }
@@ -139,8 +167,12 @@ impl Pool {
     /// Bytes in use.
     pub fn usage(&self) -> Usage {
         let state = self.state();
-        let held: usize = state.segments.iter().map(|s| s.arena.extent()).sum();
-        Usage { held, footprint: held + state.outside_peak, ..state.usage }
+        let held_by = |class| -> usize {
+            state.segments.iter().filter(|s| s.class == class).map(|s| s.arena.extent()).sum()
+        };
+        let held_small = held_by(Class::Small);
+        let held = held_small + held_by(Class::Large);
+        Usage { held, held_small, footprint: held + state.outside_peak, ..state.usage }
     }
 
     /// Lets peak and footprint count from now on.
@@ -170,7 +202,7 @@ impl Pool {
         let (segment, offset) = match state.place(bytes) {
             Some(found) => found,
             None => {
-                self.grow(&mut state, bytes.max(SEGMENT))?;
+                self.grow(&mut state, Class::of(bytes), bytes.max(SEGMENT))?;
                 state.place(bytes).ok_or_else(|| self.refused(&state, bytes))?
             }
         };
@@ -184,7 +216,7 @@ impl Pool {
         Error::OutOfMemory { device: self.name.clone(), requested: bytes, in_use: state.usage.current }
     }
 
-    fn grow(&self, state: &mut State, bytes: usize) -> Result<()> {
+    fn grow(&self, state: &mut State, class: Class, bytes: usize) -> Result<()> {
         let layout = Layout::from_size_align(bytes, ALIGN).map_err(|_| self.refused(state, bytes))?;
         if !self.real {
             return Err(self.refused(state, bytes));
@@ -194,7 +226,7 @@ impl Pool {
         if address.is_null() {
             return Err(self.refused(state, bytes));
         }
-        state.segments.push(Segment { arena: Arena::new(bytes), bytes, address });
+        state.segments.push(Segment { class, arena: Arena::new(bytes), bytes, address });
         Ok(())
     }
 }
@@ -212,7 +244,9 @@ impl Drop for Pool {
 
 impl State {
     fn place(&mut self, bytes: usize) -> Option<(usize, usize)> {
-        self.segments.iter_mut().enumerate().find_map(|(i, s)| Some((i, s.arena.take(bytes)?)))
+        let class = Class::of(bytes);
+        let mut fitting = self.segments.iter_mut().enumerate().filter(|(_, s)| s.class == class);
+        fitting.find_map(|(i, s)| Some((i, s.arena.take(bytes)?)))
     }
 }
 
@@ -267,7 +301,7 @@ mod tests {
     fn a_reserved_pool_lays_out_as_a_virtual_one() {
         let run = |pool: &Arc<Pool>| {
             let a = pool.take(1000, Purpose::Parameters).unwrap();
-            let b = pool.take(5000, Purpose::Activations).unwrap();
+            let b = pool.take(500_000, Purpose::Activations).unwrap();
             let c = pool.take(64, Purpose::Workspace).unwrap();
             drop(b);
             let d = pool.take(3000, Purpose::Gradients).unwrap();
@@ -278,9 +312,9 @@ mod tests {
         drop(run(&dry));
         let plan = dry.usage();
         let host = Pool::host("cpu");
-        host.reserve(plan.held).unwrap();
+        host.reserve(&plan).unwrap();
         let held = run(&host);
-        assert_eq!(host.state().segments.len(), 1);
+        assert_eq!(host.state().segments.len(), 2);
         assert_eq!(host.usage().footprint, plan.footprint);
         assert_eq!(host.usage().peak, plan.peak);
         assert_eq!(host.usage().by_purpose[Purpose::Gradients as usize], 2 * 3008);
@@ -292,7 +326,7 @@ mod tests {
     #[test]
     fn what_was_not_planned_still_fits() {
         let host = Pool::host("cpu");
-        host.reserve(128).unwrap();
+        host.reserve(&Usage { held: 128, held_small: 128, ..Usage::default() }).unwrap();
         let big = host.take(10 << 20, Purpose::Data).unwrap();
         let small = host.take(128, Purpose::Data).unwrap();
         assert!(!big.address().is_null() && !small.address().is_null());

@@ -125,7 +125,7 @@ impl Trainer {
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         let plan = plan(backbone, &recipe.local, task, sizes)?;
         let warning = Limits::of_this_process().check(&plan, resident(&splits))?;
-        device.pool().reserve(plan.usage.held)?;
+        device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
         let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed)?;

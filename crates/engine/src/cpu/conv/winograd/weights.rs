@@ -129,9 +129,12 @@ pub(super) fn reduce(
 ) {
     let rows = m.blocks() * m.rows;
     let parts = parallel::pieces(rows.div_ceil(RUN), PIECES);
-    let start = |at: usize| match m.block(at / m.rows) {
-        _ if at == rows => m.point(),
-        (first, width) => first * m.rows + at % m.rows * width,
+    let start = |at: usize| {
+        if at == rows {
+            return m.point();
+        }
+        let (first, width) = m.block(at / m.rows);
+        first * m.rows + at % m.rows * width
     };
     let (partials, dw) = (Shared::new(partials), Shared::new(dw));
     parallel::for_each(parts, |i| {
