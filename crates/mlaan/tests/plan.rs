@@ -10,6 +10,7 @@ use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::Recipe;
 use mlaan::train::Trainer;
 use mlaan_engine::Device;
+use mlaan_engine::Precision;
 use mlaan_engine::ops::PixelScale;
 
 fn task() -> Task {
@@ -18,7 +19,7 @@ fn task() -> Task {
 }
 
 fn sizes(batch: usize) -> Sizes {
-    let precision = mlaan_engine::Precision::F32;
+    let precision = Precision::F32;
     Sizes { batch, train: None, test: None, data_bytes: 1000 * batch, precision, threads: Some(2) }
 }
 
@@ -29,7 +30,12 @@ fn fits(method: &Method, batch: usize, memory: usize) -> mlaan::Result<Vec<Fit>>
 }
 
 fn needs(method: &Method, batch: usize) -> usize {
-    plan(&ResNet::cifar(32, 16).unwrap(), method, task(), sizes(batch)).unwrap().footprint()
+    stored_needs(method, batch, Precision::F32)
+}
+
+fn stored_needs(method: &Method, batch: usize, precision: Precision) -> usize {
+    let sizes = Sizes { precision, ..sizes(batch) };
+    plan(&ResNet::cifar(32, 16).unwrap(), method, task(), sizes).unwrap().footprint()
 }
 
 #[test]
@@ -39,23 +45,22 @@ fn all_that_is_listed_fits_and_the_best_is_first() {
     let found = fits(&method, 256, own).unwrap();
     for f in &found {
         assert!(f.plan.footprint() <= own && f.batch <= 256, "{:?}", f.candidate);
-        assert_eq!(needs(&f.candidate.method, f.batch), f.plan.footprint(), "{:?}", f.candidate);
+        let needs = |batch| stored_needs(&f.candidate.method, batch, f.candidate.precision);
+        assert_eq!(needs(f.batch), f.plan.footprint(), "{:?}", f.candidate);
         // The next larger batch must not fit.
         if f.batch < 256 {
-            assert!(
-                needs(&f.candidate.method, (f.batch + 8).min(256)) > own,
-                "{:?} {}",
-                f.candidate,
-                f.batch
-            );
+            assert!(needs((f.batch + 8).min(256)) > own, "{:?} {}", f.candidate, f.batch);
         }
     }
-    let order = |f: &Fit| (usize::MAX - f.batch, f.plan.modules.len(), f.plan.flops);
+    let order = |f: &Fit| {
+        let rounds = f.candidate.precision == Precision::Bf16;
+        (usize::MAX - f.batch, rounds, f.plan.modules.len(), f.plan.flops)
+    };
     assert!(found.windows(2).all(|w| order(&w[0]) <= order(&w[1])));
     assert!(found.iter().any(|f| f.candidate.learning == Learning::Recipe && f.time == 1.0));
     let kinds = |l: fn(Learning) -> bool| found.iter().filter(|f| l(f.candidate.learning)).count();
-    assert_eq!(kinds(|l| l == Learning::Backpropagation), 2);
-    assert_eq!(kinds(|l| matches!(l, Learning::Fewer(_))), 6);
+    assert_eq!(kinds(|l| l == Learning::Backpropagation), 4);
+    assert_eq!(kinds(|l| matches!(l, Learning::Fewer(_))), 12);
 }
 
 #[test]
