@@ -6,6 +6,12 @@ use std::ops::Range;
 /// Packed rows of a unit should stay in the second-level cache.
 const BAND_BYTES: usize = 96 << 10;
 
+/// Operands of a line of pixels without neighbours should stay in the second-level cache.
+const LINE_BYTES: usize = 192 << 10;
+
+/// Fewest pixels of such a line.
+const LEAST_LINE: usize = 64;
+
 /// Extents of one convolution, possibly of a regrouped view of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
@@ -34,7 +40,7 @@ impl Geometry {
         let s = stride.min((h.max(w) + 2 * p - k).max(1) + 1);
         // Without neighbours, pixels are rows of a matrix: regroup them into lines of a handy length.
         let ([n, h, w], k1) = if (k, s, p) == (1, 1, 0) {
-            let line = line_length(n * h * w, c.max(oc));
+            let line = line_length(n * h * w, c, oc);
             ([n * h * w / line, 1, line], true)
         } else {
             ([n, h, w], false)
@@ -131,9 +137,10 @@ impl Geometry {
     }
 }
 
-/// The largest divisor of `pixels` whose line of `channels` floats stays in the cache.
-fn line_length(pixels: usize, channels: usize) -> usize {
-    let most = (BAND_BYTES / 2 / (4 * channels.max(1))).clamp(1, pixels.max(1));
+/// The largest divisor of `pixels` whose line of both operands stays in the cache.
+fn line_length(pixels: usize, c: usize, oc: usize) -> usize {
+    // All weights pass through the cache once a line.
+    let most = (LINE_BYTES / (4 * (c + oc).max(1))).max(LEAST_LINE).min(pixels.max(1));
     (1..=most).rev().find(|d| pixels.is_multiple_of(*d)).unwrap_or(1)
 }
 

@@ -8,7 +8,10 @@ mod backward;
 mod forward;
 mod geometry;
 mod input_grad;
+mod matrix;
+mod multiply;
 mod pack;
+mod pointwise;
 mod tile;
 mod weight_grad;
 mod winograd;
@@ -24,9 +27,10 @@ pub(crate) use pack::Load;
 
 pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Isa, threads: usize) -> usize {
     let g = Geometry::new(x, out, window);
-    match winograd::fits(&g) {
-        true => winograd::forward_scratch(&g, isa, threads),
-        false => forward::scratch(&g, isa.lanes(), threads),
+    match () {
+        () if winograd::fits(&g) => winograd::forward_scratch(&g, isa, threads),
+        () if pointwise::fits(&g) => pointwise::forward_scratch(&g, isa, threads),
+        () => forward::scratch(&g, isa.lanes(), threads),
     }
 }
 
@@ -38,6 +42,9 @@ pub(crate) fn backward_scratch(
     dw: bool,
 ) -> usize {
     let g = Geometry::new(x, out, window);
+    if pointwise::fits(&g) {
+        return pointwise::backward_scratch(&g, isa, threads, dx, dw);
+    }
     let by_tiles = Tiled::new(&g, dx, dw);
     let direct =
         by_tiles.rest(dx, dw).map_or(0, |(dx, dw)| backward::scratch(&g, isa.lanes(), threads, dx, dw));
@@ -79,9 +86,10 @@ pub(crate) fn forward<X: Value, Y: Value>(
     scratch: &mut [u8],
 ) {
     let g = Geometry::new(x, out, window);
-    match winograd::fits(&g) {
-        true => winograd::forward(isa, &g, op, threads, scratch),
-        false => forward::run(isa, &g, op, threads, scratch),
+    match () {
+        () if winograd::fits(&g) => winograd::forward(isa, &g, op, threads, scratch),
+        () if pointwise::fits(&g) => pointwise::forward(isa, &g, op, threads, scratch),
+        () => forward::run(isa, &g, op, threads, scratch),
     }
 }
 
@@ -93,6 +101,9 @@ pub(crate) fn backward<X: Value, Y: Value>(
     scratch: &mut [u8],
 ) {
     let g = Geometry::new(x, out, window);
+    if pointwise::fits(&g) {
+        return pointwise::backward(isa, &g, op, threads, scratch);
+    }
     let tiled = Tiled::new(&g, op.dx.is_some(), op.dw.is_some());
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
     let (tiled_dx, direct_dx) = if tiled.dx { (dx, None) } else { (None, dx) };

@@ -1,16 +1,17 @@
 //! Both gradients over tiles.
 
-use super::STEP;
 use super::forward::{Floats, Place, flush, places};
 use super::grid::{Grid, Segment, pitch};
-use super::multiply::{Operand, outer_products, outer_tiles, products, products_tiles};
 use super::tiles::{Points, Rows, gradient_tiles, input_tiles, output_tile, points};
-use super::weights::{Matrix, Source, reduce, transformed};
+use super::weights::{Source, reduce, transformed};
+use super::{POINTS, STEP};
 use crate::cpu::blocks::{as_stored, load_block, store_block};
 use crate::cpu::channel::finish_norm;
 use crate::cpu::conv::backward::Backward;
 use crate::cpu::conv::geometry::Geometry;
 use crate::cpu::conv::input_grad::Sink;
+use crate::cpu::conv::matrix::Matrix;
+use crate::cpu::conv::multiply::{Operand, outer_products, outer_tiles, products, products_tiles};
 use crate::cpu::conv::pack::{GradLoad, pack_gradient, pack_input};
 use crate::cpu::conv::tile::{Ahead, bytes};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
@@ -39,8 +40,8 @@ struct Layout {
 impl Layout {
     fn new(g: &Geometry, isa: Isa, dw: bool) -> Self {
         let grid = Grid::new(g);
-        let sums = Matrix::new(g.c, g.oc, isa);
-        let products = Matrix::new(sums.columns, g.c, isa);
+        let sums = Matrix::new(POINTS, g.c, g.oc, isa);
+        let products = Matrix::new(POINTS, sums.columns, g.c, isa);
         let partial = if dw { sums.len() } else { 0 };
         let most = if dw { (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES) } else { PIECES };
         let rows = grid.deepest() * STEP + 2;

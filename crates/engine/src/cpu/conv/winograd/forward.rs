@@ -1,13 +1,14 @@
 //! The forward pass over tiles.
 
-use super::STEP;
 use super::grid::{Grid, Segment, pitch};
-use super::multiply::{Operand, products, products_tiles};
 use super::tiles::{Points, Rows, input_tiles, output_tile, points};
-use super::weights::{Matrix, Source, transformed};
+use super::weights::{Source, transformed};
+use super::{POINTS, STEP};
 use crate::cpu::blocks::{as_stored, load_block, store_block};
 use crate::cpu::conv::forward::{Forward, finish_moments};
 use crate::cpu::conv::geometry::Geometry;
+use crate::cpu::conv::matrix::Matrix;
+use crate::cpu::conv::multiply::{Operand, products, products_tiles};
 use crate::cpu::conv::pack::pack_input;
 use crate::cpu::conv::tile::{Ahead, bytes};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
@@ -41,7 +42,7 @@ impl Slot {
 }
 
 pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
-    let (grid, m) = (Grid::new(g), Matrix::new(g.c, g.oc, isa));
+    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
     let pieces = parallel::pieces(grid.units(), PIECES);
     scratch_of::<f32>(m.len())
         + scratch_of::<f32>(threads * Slot::new(g, &grid, m).len())
@@ -55,7 +56,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    let (grid, m) = (Grid::new(g), Matrix::new(g.c, g.oc, isa));
+    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
     let pieces = parallel::pieces(grid.units(), PIECES);
     let slot = Slot::new(g, &grid, m);
     let mut carver = Carver::new(scratch);

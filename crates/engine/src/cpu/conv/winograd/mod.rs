@@ -18,7 +18,6 @@
 mod backward;
 mod forward;
 mod grid;
-mod multiply;
 mod tiles;
 mod transform;
 mod weights;

@@ -2,48 +2,12 @@
 
 use super::POINTS;
 use super::transform;
-use crate::cpu::conv::pack::padded;
+use crate::cpu::conv::matrix::Matrix;
 use crate::cpu::parallel::{self, PIECES, Shared};
 use crate::cpu::simd::{Isa, kernel};
 
 /// Channels that are transformed together.
 const GROUP: usize = 8;
-
-/// Extents of transformed weights `[36][block of columns][rows][columns of the block]`: `rows` are summed over,
-/// columns are what the products give, in blocks of two vectors (one at an odd end).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix {
-    pub rows: usize,
-    /// Whole vectors.
-    pub columns: usize,
-    pub lanes: usize,
-}
-
-impl Matrix {
-    pub fn new(rows: usize, columns: usize, isa: Isa) -> Self {
-        Matrix { rows, columns: padded(columns, isa.lanes()), lanes: isa.lanes() }
-    }
-
-    /// Floats of one point.
-    pub fn point(&self) -> usize {
-        self.rows * self.columns
-    }
-
-    /// Floats of all.
-    pub fn len(&self) -> usize {
-        POINTS * self.point()
-    }
-
-    /// First column and width of block `b`.
-    pub fn block(&self, b: usize) -> (usize, usize) {
-        let first = b * 2 * self.lanes;
-        (first, (self.columns - first).min(2 * self.lanes))
-    }
-
-    pub fn blocks(&self) -> usize {
-        self.columns.div_ceil(2 * self.lanes)
-    }
-}
 
 /// How a weight tensor `[out, in, 3, 3]` is read.
 #[derive(Clone, Copy)]

@@ -1,11 +1,12 @@
-//! The 36 matrix products of a unit.
+//! Matrix products of a unit of work: one for a convolution without neighbours, one for each of the 36 points of
+//! transformed tiles. Rows of operands are called tiles here; of a convolution without neighbours they are pixels.
+#![allow(clippy::needless_range_loop)] // As in `winograd`.
 
-use super::POINTS;
-use super::weights::Matrix;
-use crate::cpu::conv::tile::{Ahead, Tiles, accumulate, with_rows};
+use super::matrix::Matrix;
+use super::tile::{Ahead, Tiles, accumulate, with_rows};
 use crate::cpu::simd::{Simd, kernel};
 
-/// Transformed tiles to read: `[36]` times a pitch, `[tile][channels]` in each.
+/// Tiles to read: for every point, `pitch` floats apart, `[tile][channels]`.
 #[derive(Clone, Copy)]
 pub(super) struct Operand<'a> {
     pub values: &'a [f32],
@@ -13,14 +14,17 @@ pub(super) struct Operand<'a> {
     pub channels: usize,
 }
 
+/// Rows of weights that are multiplied at a time: a block of them stays in the first-level cache.
+const DEEP: usize = 256;
+
 /// Register tiles of [`products`], about.
 pub(super) fn products_tiles(tiles: usize, m: Matrix) -> usize {
-    POINTS * m.blocks() * tiles.div_ceil(TILE)
+    m.points * m.blocks() * tiles.div_ceil(TILE)
 }
 
 /// Register tiles of [`outer_products`], about.
 pub(super) fn outer_tiles(m: Matrix) -> usize {
-    POINTS * m.blocks() * m.rows.div_ceil(TILE)
+    m.points * m.blocks() * m.rows.div_ceil(TILE)
 }
 
 /// Rows of a register tile; some instruction sets have more.
@@ -31,53 +35,65 @@ kernel! {
     fn products<S>(
         tiles: usize, a: Operand<'_>, w: &[f32], m: Matrix, out: &mut [f32], out_pitch: usize, ahead: &mut Ahead<'_>,
     ) {
-        for p in 0..POINTS {
+        for p in 0..m.points {
             let a = Operand { values: &a.values[p * a.pitch..], ..a };
             let w = &w[p * m.point()..(p + 1) * m.point()];
             let out = &mut out[p * out_pitch..][..tiles * m.columns];
-            for b in 0..m.blocks() {
-                let (first, width) = m.block(b);
-                let w = &w[first * m.rows..];
-                if width == 2 * S::LANES {
-                    block::<S, 2>(tiles, a, w, m, &mut out[first..], ahead);
-                } else {
-                    block::<S, 1>(tiles, a, w, m, &mut out[first..], ahead);
+            for start in (0..m.rows).step_by(DEEP) {
+                for b in 0..m.blocks() {
+                    let (first, width) = m.block(b);
+                    let w = &w[first * m.rows + start * width..];
+                    let part = Part { a, start, rows: (m.rows - start).min(DEEP), w, columns: m.columns };
+                    if width == 2 * S::LANES {
+                        block::<S, 2>(tiles, &part, &mut out[first..], ahead);
+                    } else {
+                        block::<S, 1>(tiles, &part, &mut out[first..], ahead);
+                    }
                 }
             }
         }
     }
 }
 
+/// Some rows of one block of weights.
+struct Part<'a> {
+    a: Operand<'a>,
+    /// The first row, and how many.
+    start: usize,
+    rows: usize,
+    w: &'a [f32],
+    columns: usize,
+}
+
 #[inline(always)]
-fn block<S: Simd, const V: usize>(
-    tiles: usize,
-    a: Operand<'_>,
-    w: &[f32],
-    m: Matrix,
-    out: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
+fn block<S: Simd, const V: usize>(tiles: usize, p: &Part<'_>, out: &mut [f32], ahead: &mut Ahead<'_>) {
     for (q, height) in Tiles::new(tiles, S::TILE) {
         ahead.step();
-        let (a, out) = (&a.values[q * a.channels..], &mut out[q * m.columns..]);
+        let a = &p.a.values[q * p.a.channels + p.start..];
+        let out = &mut out[q * p.columns..];
         // SAFETY: tiles lie inside both operands, and `w` holds `rows` rows of V vectors.
-        unsafe { with_rows!(height, product::<S, V>(a, m, w, out)) };
+        unsafe { with_rows!(height, product::<S, V>(a, p, out)) };
     }
 }
 
 #[inline(always)]
-unsafe fn product<S: Simd, const T: usize, const V: usize>(a: &[f32], m: Matrix, w: &[f32], out: &mut [f32]) {
+unsafe fn product<S: Simd, const T: usize, const V: usize>(a: &[f32], p: &Part<'_>, out: &mut [f32]) {
     // SAFETY: the caller's T tiles and `w` are there.
     unsafe {
-        let mut rows = [a.as_ptr(); T];
-        for (t, row) in rows.iter_mut().enumerate() {
-            *row = row.add(t * m.rows);
+        let out = out.as_mut_ptr();
+        let (mut rows, mut acc) = ([a.as_ptr(); T], [[S::zero(); V]; T]);
+        for t in 0..T {
+            rows[t] = rows[t].add(t * p.a.channels);
+            if p.start > 0 {
+                for v in 0..V {
+                    acc[t][v] = S::load(out.add(t * p.columns + v * S::LANES));
+                }
+            }
         }
-        let zero = [[S::zero(); V]; T];
-        let acc = accumulate::<S, T, V>(zero, rows, 1, w.as_ptr(), V * S::LANES, m.rows);
-        for (t, acc) in acc.iter().enumerate() {
-            for (v, acc) in acc.iter().enumerate() {
-                S::store(out.as_mut_ptr().add(t * m.columns + v * S::LANES), *acc);
+        let acc = accumulate::<S, T, V>(acc, rows, 1, p.w.as_ptr(), V * S::LANES, p.rows);
+        for t in 0..T {
+            for v in 0..V {
+                S::store(out.add(t * p.columns + v * S::LANES), acc[t][v]);
             }
         }
     }
@@ -89,16 +105,18 @@ kernel! {
         tiles: usize, x: Operand<'_>, dy: Operand<'_>, m: Matrix, fresh: bool, partial: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        for p in 0..POINTS {
-            let x = &x.values[p * x.pitch..][..tiles * x.channels];
-            let dy = &dy.values[p * dy.pitch..][..tiles * dy.channels];
+        for p in 0..m.points {
+            let (x_step, dy_step) = (x.channels, dy.channels);
+            let x = &x.values[p * x.pitch..][..tiles * x_step];
+            let dy = &dy.values[p * dy.pitch..][..tiles * dy_step];
             let partial = &mut partial[p * m.point()..(p + 1) * m.point()];
             for b in 0..m.blocks() {
                 let (first, width) = m.block(b);
                 let out = &mut partial[first * m.rows..(first + width) * m.rows];
                 for (row, height) in Tiles::new(m.rows, S::TILE) {
                     ahead.step();
-                    let sum = Sum { tiles, x: &x[row..], rows: m.rows, dy: &dy[first..], columns: m.columns, fresh };
+                    let (x, dy) = ((&x[row..], x_step), (&dy[first..], dy_step));
+                    let sum = Sum { tiles, x, dy, fresh };
                     let out = &mut out[row * width..(row + height) * width];
                     if width == 2 * S::LANES {
                         sums::<S, 2>(height, &sum, out);
@@ -114,10 +132,9 @@ kernel! {
 /// A sum over tiles.
 struct Sum<'a> {
     tiles: usize,
-    x: &'a [f32],
-    rows: usize,
-    dy: &'a [f32],
-    columns: usize,
+    /// Values, and floats from one tile to the next.
+    x: (&'a [f32], usize),
+    dy: (&'a [f32], usize),
     fresh: bool,
 }
 
@@ -138,11 +155,11 @@ unsafe fn outer<S: Simd, const T: usize, const V: usize>(s: &Sum<'_>, out: &mut 
                 *acc = S::load(out.add(i * S::LANES));
             }
         }
-        let mut rows = [s.x.as_ptr(); T];
+        let mut rows = [s.x.0.as_ptr(); T];
         for (t, row) in rows.iter_mut().enumerate() {
             *row = row.add(t);
         }
-        acc = accumulate::<S, T, V>(acc, rows, s.rows, s.dy.as_ptr(), s.columns, s.tiles);
+        acc = accumulate::<S, T, V>(acc, rows, s.x.1, s.dy.0.as_ptr(), s.dy.1, s.tiles);
         for (i, acc) in acc.as_flattened().iter().enumerate() {
             S::store(out.add(i * S::LANES), *acc);
         }
