@@ -38,7 +38,7 @@ def arguments():
     p.add_argument("--steps", type=int, default=3, help="steps of a round, of which the median counts")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--precision", default="f32", help="f32, bf16 or f32,bf16")
-    p.add_argument("--checkpoint", action="store_true", help="also torch.utils.checkpoint (backpropagation only)")
+    p.add_argument("--checkpoint", action="store_true", help="also recomputation: ours, and torch.utils.checkpoint for backpropagation")
     p.add_argument("--name", default="compare", help="of the files in --out")
     p.add_argument("--out", type=Path, default=ROOT / "bench/results")
     only = p.add_mutually_exclusive_group()
@@ -60,12 +60,14 @@ class Failed(Exception):
     """One side could not run; the table goes on without it."""
 
 
-def mlaan(recipe, batch, threads, precision, steps):
+def mlaan(recipe, batch, threads, precision, steps, *keys):
     """One round of ours, as `mlaan bench` reports it."""
     command = [MLAAN, "bench", recipe, "--batch", str(batch), "--threads", str(threads), "--rounds", "1",
                "--steps", str(steps), "--json"]
     if precision != "f32":
         command += ["--precision", precision]
+    if keys:
+        command += ["--set", *keys]
     out = subprocess.run(command, capture_output=True, text=True)
     if out.returncode:
         raise Failed(f"mlaan: {out.stderr.strip() or f'status {out.returncode}'}")
@@ -113,14 +115,14 @@ def speed(configuration, precision, a):
     c, batch = configuration, a.batch or configuration.batch()
     found = {"recipe": c.recipe, "precision": precision, "batch": batch, "mlaan": [], "pytorch": {}, "errors": []}
     forms = c.forms(a.checkpoint)
-    # Local methods have one form in PyTorch, float32: it is measured once.
-    if precision == "bf16" and c.method != "bp":
-        forms = []
     slow = precision == "bf16" and not has_bf16()
     with Worker(c.recipe, batch, a.threads, precision) if forms else nullcontext() as worker:
         for i in range(a.rounds):
             try:
                 found["mlaan"].append(mlaan(c.recipe, batch, a.threads, precision, a.steps))
+                if a.checkpoint:
+                    found.setdefault("recomputed", []).append(
+                        mlaan(c.recipe, batch, a.threads, precision, a.steps, "local.recompute=module"))
             except Failed as e:
                 found["errors"].append(str(e))
             for form in forms if not slow or i < SLOW_ROUNDS else []:
@@ -139,10 +141,10 @@ def memory(configuration, precision, a):
     found = {"recipe": c.recipe, "precision": precision, "batch": batch, "mlaan": None, "pytorch": {}, "errors": []}
     try:
         found["mlaan"] = mlaan(c.recipe, batch, a.threads, precision, 1)
+        if a.checkpoint:
+            found["recomputed"] = mlaan(c.recipe, batch, a.threads, precision, 1, "local.recompute=module")
     except Failed as e:
         found["errors"].append(str(e))
-    if precision == "bf16" and c.method != "bp":
-        return found
     for form in c.forms(a.checkpoint):
         command = [sys.executable, WORKER, c.recipe, str(batch), str(a.threads), precision, "--memory", form]
         out = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -160,24 +162,27 @@ def fastest(found):
 
 
 def speed_table(rows):
-    table = Columns("recipe", "precision", ">batch", ">mlaan s", ">of peak", ">channels last s", ">default layout s",
-                    ">checkpoint s", ">ratio", ">ratio to f32")
+    table = Columns("recipe", "precision", ">batch", ">mlaan s", ">GFLOP/s", ">of peak", ">of sgemm",
+                    ">recomputed s", ">channels last s", ">default layout s", ">checkpoint s", ">ratio", ">ratio to f32")
     f32 = {r["recipe"]: fastest(r)[1] for r in rows if r["precision"] == "f32"}
     for r in rows:
         ours = [m["seconds"] for m in r["mlaan"]]
         mine = statistics.median(ours) if ours else None
-        peak = statistics.median(m["of_peak"] for m in r["mlaan"]) if ours else None
+        peak, sgemm = (statistics.median(m[f] for m in r["mlaan"]) if ours else None for f in ("of_peak", "of_sgemm"))
+        giga = r["mlaan"][0]["flops"] / mine / 1e9 if ours else None
+        again = [m["seconds"] for m in r.get("recomputed", [])]
         forms = [statistics.median(r["pytorch"][f]) if r["pytorch"].get(f) else None
                  for f in ("channels last", "default layout", "checkpoint")]
         ratios = [t / mine if t and mine else None for t in (fastest(r)[1], f32.get(r["recipe"]))]
-        table.row(r["recipe"], r["precision"], str(r["batch"]), mine, peak and f"{100 * peak:.0f} %", *forms,
+        table.row(r["recipe"], r["precision"], str(r["batch"]), mine, giga, peak and f"{100 * peak:.0f} %",
+                  sgemm and f"{100 * sgemm:.0f} %", statistics.median(again) if again else None, *forms,
                   *(x and f"{x:.2f}x" for x in ratios))
     return table.text()
 
 
 def memory_table(rows):
-    table = Columns("recipe", "precision", ">batch", ">planned GiB", ">used GiB", ">mlaan process", ">channels last",
-                    ">default layout", ">checkpoint", ">ratio", ">ratio to f32")
+    table = Columns("recipe", "precision", ">batch", ">planned GiB", ">used GiB", ">mlaan process", ">recomputed",
+                    ">channels last", ">default layout", ">checkpoint", ">ratio", ">ratio to f32")
     least = {r["recipe"]: plain_bytes(r) for r in rows if r["precision"] == "f32"}
     for r in rows:
         m = r["mlaan"] or {}
@@ -185,7 +190,8 @@ def memory_table(rows):
         forms = [r["pytorch"].get(f) for f in ("channels last", "default layout", "checkpoint")]
         ratios = [t / mine if t and mine else None for t in (plain_bytes(r), least.get(r["recipe"]))]
         table.row(r["recipe"], r["precision"], str(r["batch"]),
-                  *map(gib, (m.get("planned_bytes"), m.get("used_bytes"), mine, *forms)),
+                  *map(gib, (m.get("planned_bytes"), m.get("used_bytes"), mine,
+                             (r.get("recomputed") or {}).get("resident_bytes"), *forms)),
                   *(x and f"{x:.2f}x" for x in ratios))
     return table.text()
 

@@ -89,7 +89,7 @@ def step(configuration, form, batch, bf16=False):
     """A function that makes one training step."""
     if configuration.method == "bp":
         return plain(configuration, form, batch, bf16)
-    return local(configuration, batch)
+    return local(configuration, batch, bf16)
 
 
 def plain(configuration, form, batch, bf16):
@@ -147,8 +147,8 @@ def plain(configuration, form, batch, bf16):
     return run
 
 
-def local(configuration, batch):
-    """A local method in the form of the numerical reference, in float32, channels last."""
+def local(configuration, batch, bf16):
+    """A local method in the form of the numerical reference, in float32 or under autocast, channels last."""
     import torch
     sys.path.insert(0, str(ROOT / "crates/mlaan/tests/golden"))
     import oracle
@@ -163,4 +163,8 @@ def local(configuration, batch):
     t.aux.float().to(memory_format=torch.channels_last)
     t.images = t.images.float().contiguous(memory_format=torch.channels_last)
     t.pixels = t.pixels.float()
-    return t.step
+
+    def run():
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            t.step()
+    return run

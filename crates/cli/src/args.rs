@@ -95,6 +95,9 @@ impl Layout {
         let mut keys = Vec::new();
         if let Some(n) = self.modules {
             keys.extend([format!("local.modules={n}"), "local.cuts=none".into()]);
+            if n == 1 {
+                keys.extend(["cascade", "leap", "stem_alone"].map(|key| format!("local.{key}=none")));
+            }
         }
         keys.extend(self.balance.then(|| "local.balance=true".to_owned()));
         keys.extend(self.recompute.as_ref().map(|r| format!("local.recompute={r}")));
@@ -150,8 +153,8 @@ pub struct TrainArgs {
     /// Go on after the last checkpoint of the folder, exactly as if the run had never stopped
     #[arg(long)]
     pub resume: bool,
-    /// Memory that the run may use, as 2GiB, 900MB or 1.5G; where the recipe needs more, recomputation and, if need
-    /// be, a smaller batch are chosen
+    /// Memory that the run may use, as 2GiB, 900MB or 1.5G; where the recipe needs more, recomputation is chosen, then
+    /// activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
     /// Where to compute

@@ -120,3 +120,17 @@ fn balanced_modules_need_less_at_the_most() {
     let err = balanced(&net, &too_many, task(), sizes(64)).unwrap_err().to_string();
     assert!(err.contains("local.modules") && err.contains("1 to 16"), "{err}");
 }
+
+/// What the paper's two networks may take at its batch, by the accountant: the paper's own on a GPU are 2.62 and 2.76 GB.
+#[test]
+fn the_papers_networks_stay_small() {
+    for (name, depth) in [("mlaan-released-resnet32-16", 32), ("mlaan-released-resnet110-55", 110)] {
+        let method = Recipe::load(name).unwrap().local;
+        let backbone = ResNet::cifar(depth, 16).unwrap();
+        for (precision, most) in [(Precision::F32, 1.2e9), (Precision::Bf16, 0.65e9)] {
+            let sizes = Sizes { precision, data_bytes: 0, ..sizes(1024) };
+            let planned = plan(&backbone, &method, task(), sizes).unwrap().footprint();
+            assert!((planned as f64) < most, "{name} in {precision:?}: {planned} bytes");
+        }
+    }
+}

@@ -111,7 +111,7 @@ pub fn bench(recipe: &Recipe, options: &Options) -> Result<Report> {
     let dry = Device::dry(Some(device.threads()))?.with_precision(precision);
     let (planned, flops) = plan(&dry, recipe)?;
     let watch = resident::Watch::begin();
-    // In one piece, as a run does.
+    // Beforehand, as a run does.
     device.pool().reserve(&planned)?;
     let mut rig = Rig::new(&device, recipe)?;
     for _ in 0..options.warmup.max(1) {

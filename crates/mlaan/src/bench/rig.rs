@@ -3,6 +3,7 @@
 use crate::data::Batch;
 use crate::local::{Learner, StepOptions, Task};
 use crate::nn::Extent;
+use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
 use crate::train::{feed, setup};
 use crate::{Device, Result};
@@ -28,8 +29,17 @@ impl Rig {
         let classes = if size > SMALL { 1000 } else { 10 };
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: Extent::square(size, 3), classes, pixels };
-        let learner =
-            Learner::new(device, &setup::backbone(&recipe.model)?, &recipe.local, task, recipe.seed)?;
+        let backbone = setup::backbone(&recipe.model)?;
+        let sizes = Sizes {
+            batch,
+            train: None,
+            test: None,
+            data_bytes: 0,
+            precision: device.precision(),
+            threads: Some(device.threads()),
+        };
+        let method = balanced(&backbone, &recipe.local, task, sizes)?;
+        let learner = Learner::new(device, &backbone, &method, task, recipe.seed)?;
         // Small enough that values stay finite however long it runs.
         let (lr, t) = (1e-3, &recipe.train);
         let (momentum, weight_decay, nesterov) = (t.momentum as f32, t.weight_decay as f32, t.nesterov);

@@ -149,7 +149,9 @@ impl Learner {
             let module = &mut rest[0];
             if module.output.is_none() {
                 let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-                module.output = module.chain.output_again(&self.device, x)?;
+                let again = module.chain.output_again(&self.device, x)?;
+                let lost = || Error::recipe("model.backbone", "a block that repeats its output did not");
+                module.output = Some(again.ok_or_else(lost)?);
             }
         }
         Ok(())

@@ -20,7 +20,7 @@ pub struct Limit {
     pub what: String,
     /// Bytes that it allows.
     pub bytes: usize,
-    /// Bytes of them that this process uses already.
+    /// Bytes of them that are in use already: by this process, of a control group by all its processes.
     pub used: usize,
     /// Bytes that a run needs beside its plan under this limit.
     pub beside: usize,
@@ -60,7 +60,8 @@ impl Limits {
             }
         };
         add("the address space (`ulimit -v`)", address_space(&read("proc/self/limits")), mapped, BESIDE);
-        add("the control group", group(root, &read("proc/self/cgroup")), resident, 0);
+        let (group, all) = group(root, &read("proc/self/cgroup")).unzip();
+        add("the control group", group, resident.max(all), 0);
         add("the machine's memory", field(&machine, "MemTotal:"), resident, 0);
         Limits { hard, available: field(&machine, "MemAvailable:") }
     }
@@ -82,17 +83,20 @@ impl Limits {
         let allows = |l: &Limit| l.room().saturating_add(resident).saturating_sub(copies);
         let tightest = self.hard.iter().min_by_key(|l| l.room());
         if let Some(limit) = tightest.filter(|l| planned > allows(l)) {
+            let choice = match allows(limit) >> 20 {
+                0 => String::new(),
+                room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
+            };
             let message = format!(
                 "this run needs {} of memory, and this process has room for {}: {} allows {}, of which {} are in use and \
-                 {} are for threads, files and checkpoints. Pass `--memory {}MiB` to let settings be chosen that fit, a \
-                 smaller `--batch` or `--recompute module`, or raise the limit",
+                 {} are for threads, files and checkpoints. Raise the limit, {choice}take `--recompute module`, or start it \
+                 with a smaller `--batch`",
                 say(planned),
                 say(allows(limit)),
                 limit.what,
                 say(limit.bytes),
                 say(limit.used),
                 say(limit.beside + copies),
-                allows(limit) >> 20,
             );
             return Err(Error::Memory { needed: planned, allowed: allows(limit), message });
         }
@@ -120,23 +124,38 @@ fn address_space(limits: &str) -> Option<usize> {
     limits.lines().find_map(|l| l.strip_prefix("Max address space"))?.split_whitespace().next()?.parse().ok()
 }
 
-/// The least memory limit among the control group and those that it is in.
-fn group(root: &Path, groups: &str) -> Option<usize> {
+/// Names of a control group's limit, of its use, and of the part of its use that the system can take back.
+type Files = (&'static str, &'static str, &'static str);
+const VERSION_2: Files = ("memory.max", "memory.current", "inactive_file");
+const VERSION_1: Files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file");
+
+/// The limit and use of the control group that leaves the least, among this process's and those that it is in.
+fn group(root: &Path, groups: &str) -> Option<(usize, usize)> {
     let limits = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or("/"));
-        let (mount, file) = match controllers {
-            "" => ("sys/fs/cgroup", "memory.max"),
-            c if c.split(',').any(|c| c == "memory") => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        let (mount, files) = match controllers {
+            "" => ("sys/fs/cgroup", VERSION_2),
+            c if c.split(',').any(|c| c == "memory") => ("sys/fs/cgroup/memory", VERSION_1),
             _ => return Vec::new(),
         };
         let (mount, inner) = (root.join(mount), PathBuf::from(path.trim_start_matches('/')));
         // Inside a container the path may be the host's: the mount itself is the group then.
-        let places = inner.ancestors().map(|p| mount.join(p).join(file));
-        places.filter_map(|p| std::fs::read_to_string(p).ok()?.trim().parse::<usize>().ok()).collect()
+        inner.ancestors().filter_map(|p| limit_and_use(&mount.join(p), files)).collect()
     });
+    limits.min_by_key(|(limit, used)| limit.saturating_sub(*used))
+}
+
+fn limit_and_use(folder: &Path, (limit, used, idle): Files) -> Option<(usize, usize)> {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+    let number = |name: &str| read(name)?.trim().parse::<usize>().ok();
     // Version 1 writes "unlimited" as a number near 2^63.
-    limits.filter(|&n| n < 1 << 60).min()
+    let limit = number(limit).filter(|&n| n < 1 << 60)?;
+    let cached = read("memory.stat").and_then(|text| {
+        let mut fields = text.lines().filter_map(|l| l.split_once(' '));
+        fields.find(|(name, _)| *name == idle)?.1.trim().parse::<usize>().ok()
+    });
+    Some((limit, number(used).unwrap_or(0).saturating_sub(cached.unwrap_or(0))))
 }
 
 #[cfg(test)]
@@ -164,10 +183,12 @@ mod tests {
             ("proc/self/limits", "Limit Soft Hard Units\nMax address space  4096000  unlimited  bytes\n"),
             ("proc/self/cgroup", "0::/a/b\n"),
             ("sys/fs/cgroup/a/memory.max", "5000000\n"),
+            ("sys/fs/cgroup/a/memory.current", "900000\n"),
+            ("sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 100000\n"),
             ("sys/fs/cgroup/a/b/memory.max", "max\n"),
         ]);
         let found: Vec<_> = limits.hard.iter().map(|l| (l.bytes, l.used)).collect();
-        assert_eq!(found, [(4_096_000, 307_200), (5_000_000, 102_400), (8_192_000, 102_400)]);
+        assert_eq!(found, [(4_096_000, 307_200), (5_000_000, 800_000), (8_192_000, 102_400)]);
         assert_eq!(limits.available, Some(2_048_000));
     }
 

@@ -116,7 +116,9 @@ fn step(learner: &mut Learner, n: usize) -> Result<()> {
 
 /// What each module costs in a step.
 fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
-    let mut learner = Learner::new(&Device::dry(sizes.threads)?, backbone, method, task, 0)?;
+    // Cuts are part of what is learnt: they must not depend on the number of threads.
+    let device = Device::dry(Some(1))?.with_precision(sizes.precision);
+    let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     learner.start_meters();
     step(&mut learner, sizes.batch)?;
     Ok(learner.take_meters())

@@ -143,13 +143,15 @@ pub fn search(request: &Request<'_>, candidates: &[Candidate]) -> Result<Vec<Fit
     let mut fits = Vec::new();
     let mut least: Option<(usize, &Candidate)> = None;
     for candidate in candidates {
-        let method = balanced(request.backbone, &candidate.method, request.task, full)?;
         let sizes = |batch: usize| Sizes { precision: candidate.precision, ..(request.sizes)(batch) };
+        let method = balanced(request.backbone, &candidate.method, request.task, sizes(request.batch))?;
         let planned = |batch: usize| plan(request.backbone, &method, request.task, sizes(batch));
         match largest(request, &planned)? {
             Ok((batch, plan)) => {
                 let time = plan.flops as f64 / plan.batch.max(1) as f64 / base.max(1.0);
-                let candidate = Candidate { method: method.clone(), ..candidate.clone() };
+                let balance = candidate.method.balance;
+                let mut candidate = Candidate { method: method.clone(), ..candidate.clone() };
+                candidate.settings.extend(chosen_cuts(balance, &method));
                 fits.push(Fit { candidate, batch, plan, time });
             }
             Err(needed) if least.is_none_or(|(n, _)| needed < n) => least = Some((needed, candidate)),
@@ -168,6 +170,13 @@ pub fn search(request: &Request<'_>, candidates: &[Candidate]) -> Result<Vec<Fit
             .then(a.plan.flops.cmp(&b.plan.flops))
     });
     Ok(fits)
+}
+
+/// The keys of cuts that were chosen by their memory: at another batch others might be.
+fn chosen_cuts(balance: bool, method: &Method) -> Vec<String> {
+    let Some(cuts) = method.cuts.as_ref().filter(|_| balance) else { return Vec::new() };
+    let cuts: Vec<String> = cuts.iter().map(usize::to_string).collect();
+    vec!["local.balance=false".into(), format!("local.cuts=[{}]", cuts.join(","))]
 }
 
 /// The largest batch up to the recipe's whose plan fits, and the plan; or what one image needs.

@@ -11,6 +11,7 @@ mod state;
 mod tally;
 mod tensor_file;
 mod trainer;
+mod within;
 
 pub use evaluate::{ClassError, Evaluation, evaluate};
 pub use feed::{Fed, feed};

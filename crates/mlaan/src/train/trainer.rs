@@ -5,15 +5,14 @@ use super::evaluate::evaluate;
 use super::feed::feed;
 use super::metrics::{Epoch, Event, Metrics, Start, Summary};
 use super::tally::Tally;
+use super::within::{resident, sizes, task};
 use super::{LearningRate, setup, state};
 use crate::backbone::Backbone;
 use crate::data::{Augment, Dataset, Loader, LoaderOptions, LoaderPool, Splits};
-use crate::local::{Learner, StepOptions, Task};
-use crate::nn::Extent;
+use crate::local::{Learner, StepOptions};
 use crate::plan::limit::Limits;
-use crate::plan::search::{Fit, Learning, Request, candidates, search};
-use crate::plan::{Plan, Sizes, balanced, plan};
-use crate::recipe::{MeanStd, Recipe};
+use crate::plan::{Plan, balanced, plan};
+use crate::recipe::Recipe;
 use crate::{Error, Result};
 use mlaan_engine::ops::Sgd;
 use mlaan_engine::{Device, Purpose};
@@ -131,48 +130,6 @@ impl Trainer {
         let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed)?;
         let device = device.clone();
         Ok(Trainer { recipe, device, splits, augment, normalise, learner, pool, plan, warning, counted })
-    }
-
-    /// As [`Trainer::from_recipe`], in at most `memory` bytes, images included: the recipe as it is where it fits, else
-    /// with recomputation, else with a smaller batch as well. Says what was chosen. The method stays the recipe's.
-    ///
-    /// # Errors
-    /// When nothing fits: says the least memory that would do. As [`Trainer::from_recipe`].
-    pub fn from_recipe_within(recipe: &Recipe, device: &Device, memory: usize) -> Result<(Self, Fit)> {
-        recipe.validate()?;
-        let backbone = setup::backbone(&recipe.model)?;
-        let splits = setup::open(recipe, device.threads())?;
-        Self::within(recipe, &backbone, splits, device, memory)
-    }
-
-    /// As [`Trainer::new`], within `memory` bytes (see [`Trainer::from_recipe_within`]).
-    ///
-    /// # Errors
-    /// As [`Trainer::from_recipe_within`].
-    pub fn within(
-        recipe: &Recipe,
-        backbone: &dyn Backbone,
-        splits: Splits,
-        device: &Device,
-        memory: usize,
-    ) -> Result<(Self, Fit)> {
-        let normalise = setup::normalisation(&recipe.data, &splits)?;
-        let request = Request {
-            backbone,
-            method: &recipe.local,
-            task: task(recipe, &splits, &normalise),
-            batch: recipe.train.batch,
-            sizes: &|batch| sizes(recipe, &splits, device, batch),
-            memory,
-        };
-        let own: Vec<_> =
-            candidates(&request).into_iter().filter(|c| c.learning == Learning::Recipe).collect();
-        let found = search(&request, &own)?.into_iter().next();
-        let fit = found.ok_or_else(|| Error::recipe("local", "no settings to choose from"))?;
-        let mut chosen = recipe.clone();
-        (chosen.local, chosen.train.batch) = (fit.candidate.method.clone(), fit.batch);
-        chosen.train.precision = fit.candidate.precision.into();
-        Ok((Self::new(&chosen, backbone, splits, device)?, fit))
     }
 
     /// What it trains with: the recipe, with the cuts and settings that were chosen.
@@ -481,28 +438,6 @@ impl Position {
             seconds: m.seconds,
             peak: m.peak_bytes,
         }
-    }
-}
-
-fn task(recipe: &Recipe, splits: &Splits, normalise: &MeanStd) -> Task {
-    let (size, classes) = (recipe.data.size, splits.train.classes().len());
-    Task { image: Extent::square(size, 3), classes, pixels: setup::pixel_scale(normalise) }
-}
-
-/// Bytes of the images.
-fn resident(splits: &Splits) -> usize {
-    splits.train.resident_bytes() + splits.test.resident_bytes()
-}
-
-/// What memory depends on, with batches of `batch` images.
-fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
-    Sizes {
-        batch,
-        train: Some(splits.train.len()),
-        test: Some(splits.test.len()),
-        data_bytes: resident(splits) + LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size),
-        precision: recipe.train.precision.into(),
-        threads: Some(device.threads()),
     }
 }
 

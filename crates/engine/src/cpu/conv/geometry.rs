@@ -75,7 +75,12 @@ impl Geometry {
             let (n, rows) = self.unit(u);
             (n * self.h + rows.start * self.s) * self.w * self.c
         };
-        if u < self.units() { at(u)..at(u + 1).min(self.n * self.h * self.w * self.c) } else { 0..0 }
+        if u >= self.units() {
+            return 0..0;
+        }
+        // The last rows of a unit may lie in the border below the image.
+        let end = at(u + 1).min(self.n * self.h * self.w * self.c);
+        at(u).min(end)..end
     }
 
     /// The floats of the output that a unit owns; none behind the last unit.

@@ -1,8 +1,12 @@
-//! Direct convolution, channels last: any window, stride and channel count, forward and both gradients.
+//! Convolution, channels last: any window, stride and channel count, forward and both gradients.
 //!
-//! Input rows are packed with a border of zeros (normalised and rectified on the way), so that the
-//! `k · channels` inputs of an output pixel are contiguous for each row of its window. Then one register tile
-//! serves all three passes: a few broadcast values times one or two vectors of channels.
+//! Three ways, chosen by extents alone: [`winograd`] for 3x3 windows of step 1 with enough channels, [`pointwise`] for
+//! 1x1 windows of step 1 with enough weights, and otherwise directly. Every way packs rows of its operands first
+//! (normalised and rectified on the way) and then runs one register tile: a few broadcast values times one or two
+//! vectors of channels.
+//!
+//! Directly, rows are packed with a border of zeros, so that the `k · channels` inputs of an output pixel are contiguous
+//! for each row of its window.
 
 mod backward;
 mod forward;

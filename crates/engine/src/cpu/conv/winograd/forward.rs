@@ -90,8 +90,10 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
             let a = Operand { values: input, pitch: pitch_in, channels: g.c };
             products(isa, grid.count(u), a, w, m, output, pitch_out, &mut ahead);
             for s in grid.segments(u) {
-                // SAFETY: the pixels of this segment, which no other unit writes.
-                let y = unsafe { y.part(s.image * y_image..(s.image + 1) * y_image) };
+                let (line, rows) = (g.ow * g.oc, s.pixels().start..s.pixels().end.min(g.oh));
+                let at = s.image * y_image;
+                // SAFETY: the rows of this segment, which no other unit writes.
+                let y = unsafe { y.part(at + rows.start * line..at + rows.end * line) };
                 let from = Operand { values: output, pitch: pitch_out, channels: m.columns };
                 let sums = wants_sums.then_some(&mut *sum_row);
                 store(isa, g, &grid, &s, from, op.bias, y, moments, sums);
@@ -142,7 +144,7 @@ pub(super) fn places(
 }
 
 kernel! {
-    /// Writes a segment's tiles into its image; per-channel sums of values and squares into `sums`.
+    /// Writes a segment's tiles into its rows `y`; per-channel sums of values and squares into `sums`.
     fn store<S, Y>(
         g: &Geometry, grid: &Grid, s: &Segment, from: Operand<'_>, bias: Option<&[f32]>, y: &mut [Y],
         moments: &mut [f32], sums: Option<&mut [f64]>,
@@ -151,6 +153,7 @@ kernel! {
         let padded = from.channels;
         moments.fill(0.0);
         let tiles = s.rows.len() * grid.columns;
+        let top = s.pixels().start * g.ow * g.oc;
         for (i, (tile, place)) in places((g.oh, g.ow, g.oc), grid, s).enumerate() {
             let whole = place.rows == STEP && place.columns == STEP;
             let m = from.values[tile * padded..].as_ptr();
@@ -160,8 +163,11 @@ kernel! {
                 // whole vectors.
                 unsafe {
                     let values = output_tile::<S>(m.add(first), from.pitch);
-                    let start = bias.map(|b| load_block::<S, 1, false>(b[first..].as_ptr(), n)[0]);
-                    let out = y[place.at + first..].as_mut_ptr();
+                    let start = match bias {
+                        Some(b) => load_block::<S, 1, false>(b[first..].as_ptr(), n)[0],
+                        None => S::zero(),
+                    };
+                    let out = y[place.at - top + first..].as_mut_ptr();
                     let moments = moments.as_mut_ptr().add(first);
                     if whole && n == S::LANES {
                         write::<S, true>(values, start, out, (place, g.oc, n), moments, padded);
@@ -193,7 +199,7 @@ pub(super) fn flush(channels: usize, padded: usize, moments: &mut [f32], sums: &
 #[inline(always)]
 unsafe fn write<S: Simd, const FULL: bool>(
     values: [[S::V; STEP]; STEP],
-    start: Option<S::V>,
+    start: S::V,
     out: *mut impl Value,
     (place, channels, n): (Place, usize, usize),
     moments: *mut f32,
@@ -208,9 +214,7 @@ unsafe fn write<S: Simd, const FULL: bool>(
                 if !FULL && (r >= place.rows || c >= place.columns) {
                     continue;
                 }
-                if let Some(start) = start {
-                    v = S::add(v, start);
-                }
+                v = S::add(v, start);
                 let out = out.add(r * place.line + c * channels);
                 // Statistics are those of the values that are loaded again.
                 v = as_stored::<S, _>(out, v);

@@ -105,8 +105,7 @@ unsafe fn input_tile<S: Simd, const FULL: bool>(corner: Corner, v: *mut f32, pit
 }
 
 kernel! {
-    /// `A dy Aᵀ` of `rows x columns` tiles. `from` starts at the first tile's first pixel and has no border;
-    /// `lines`: its rows that count, the others being another unit's.
+    /// `A dy Aᵀ` of `rows x columns` tiles. `from` starts at the first tile's first pixel; rows are `width` pixels wide.
     fn gradient_tiles<S>(
         from: Rows<'_>, width: usize, rows: usize, columns: usize, first: usize, to: &mut Points<'_>,
     ) {
