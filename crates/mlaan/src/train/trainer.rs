@@ -12,7 +12,7 @@ use crate::data::{Augment, Dataset, Loader, LoaderOptions, LoaderPool, Splits};
 use crate::local::{Learner, StepOptions};
 use crate::plan::limit::Limits;
 use crate::plan::{Plan, balanced, plan};
-use crate::recipe::Recipe;
+use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Sgd;
 use mlaan_engine::{Device, Purpose};

@@ -1,8 +1,9 @@
 //! The backward convolution: both gradients from one loading of the operands.
 
 use super::geometry::{Geometry, Phase};
-use super::input_grad::{Sink, input_grad};
+use super::input_grad::input_grad;
 use super::pack::{GradLoad, Load, pack_gradient, pack_input, pack_transposed, padded};
+use super::sink::Sink;
 use super::weight_grad::{reduce, weight_grad};
 use crate::cpu::channel::{SinkNorm, finish_norm};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};

@@ -2,6 +2,7 @@
 
 use super::geometry::Geometry;
 use super::pack::{Load, pack_input, pack_weights, padded};
+use super::sink::hand_on;
 use super::tile::{Ahead, Tiles, Walk, accumulate, bytes, with_rows};
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
@@ -166,19 +167,10 @@ impl<'a, S: Simd, const V: usize> Moments<'a, S, V> {
         let Some(sums) = self.sums.as_deref_mut() else {
             return;
         };
-        let (mut a, mut b) = ([0f32; 32], [0f32; 32]);
-        // SAFETY: the arrays hold two vectors of any instruction set.
+        // SAFETY: the caller runs where S exists.
         unsafe {
-            for v in 0..V {
-                S::store(a.as_mut_ptr().add(v * S::LANES), self.sum[v]);
-                S::store(b.as_mut_ptr().add(v * S::LANES), self.square[v]);
-                self.sum[v] = S::zero();
-                self.square[v] = S::zero();
-            }
-        }
-        for i in 0..self.valid {
-            sums[self.first + i] += f64::from(a[i]);
-            sums[self.channels + self.first + i] += f64::from(b[i]);
+            hand_on::<S, V>((self.sum, self.square), (self.first, self.valid, self.channels), sums);
+            (self.sum, self.square) = ([S::zero(); V], [S::zero(); V]);
         }
         self.pixels = 0;
     }

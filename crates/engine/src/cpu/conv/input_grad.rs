@@ -2,38 +2,12 @@
 //! gradient with the window positions that fall on it. Nothing is multiplied by zeros between strides.
 
 use super::geometry::{Geometry, Phase};
+use super::sink::{Put, Sink};
 use super::tile::{Tiles, Walk, accumulate, with_rows};
-use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
-use crate::cpu::parallel::Shared;
+use crate::cpu::blocks::for_blocks;
 use crate::cpu::simd::{Simd, kernel};
 use crate::cpu::value::Value;
-use crate::ops::norm;
 use std::ops::Range;
-
-/// Where input gradients go and what is done to them on the way (the rule of [`crate::ops`]).
-pub(super) struct Sink<'a, X> {
-    pub grad: Shared<'a, X>,
-    pub accumulate: bool,
-    /// `[4, c]` of the operand.
-    pub norm: Option<&'a [f32]>,
-    pub relu: bool,
-    pub sums: bool,
-    /// The operand's raw values.
-    pub raw: &'a [X],
-}
-
-impl<'a, X> Sink<'a, X> {
-    pub(super) fn new(
-        grad: &'a mut [X],
-        accumulate: bool,
-        norm: Option<&'a [f32]>,
-        relu: bool,
-        sums: bool,
-        raw: &'a [X],
-    ) -> Self {
-        Sink { grad: Shared::new(grad), accumulate, norm, relu, sums, raw }
-    }
-}
 
 /// One phase of one unit.
 struct Pass<'a, X> {
@@ -97,17 +71,13 @@ kernel! {
     }
 }
 
-/// Per-channel rows of the operand's normalisation for one block, and its sums.
+/// One block of channels on its way through the phase's pixels.
 struct Channels<S: Simd, const V: usize> {
     first: usize,
     valid: usize,
     dy_walk: Walk,
     dx_walk: Walk,
-    scale: [S::V; V],
-    shift: [S::V; V],
-    mean: [S::V; V],
-    sum: [S::V; V],
-    product: [S::V; V],
+    put: Put<S, V>,
 }
 
 /// Sums are handed on to 64-bit ones after this many tiles.
@@ -124,53 +94,20 @@ fn channels<S: Simd, const V: usize, const FULL: bool>(
 ) {
     let (g, sink) = (pass.g, pass.sink);
     let w = &w[first * pass.phases.0.taps * pass.phases.1.taps * pass.ocp..];
-    // SAFETY: rows hold g.c values; parts are cut at `valid`; tiles stay inside the unit.
+    // SAFETY: the block lies within g.c channels; tiles stay inside the unit.
     unsafe {
-        let row = |i: Option<usize>| match (sink.norm, i) {
-            (Some(t), Some(i)) => load_block::<S, V, FULL>(t[i * g.c + first..].as_ptr(), valid),
-            _ => [S::splat(if i.is_some() { 1.0 } else { 0.0 }); V],
-        };
-        let zero = [S::zero(); V];
         let (dy_walk, dx_walk) = pass.walks();
-        let mut ch = Channels::<S, V> {
-            first,
-            valid,
-            dy_walk,
-            dx_walk,
-            // Without a normalisation the rectifier looks at the value itself.
-            scale: row(Some(norm::SCALE)),
-            shift: row(sink.norm.map(|_| norm::SHIFT)),
-            mean: row(sink.norm.map(|_| norm::MEAN)),
-            sum: zero,
-            product: zero,
-        };
+        let put = Put::new::<FULL>(sink, g.c, first, valid);
+        let mut ch = Channels::<S, V> { first, valid, dy_walk, dx_walk, put };
         for (i, (_, height)) in Tiles::new(pixels, S::TILE).enumerate() {
             with_rows!(height, tile::<S, V, FULL>(pass, w, &mut ch));
             if sink.sums && i % FLUSH_TILES == FLUSH_TILES - 1 {
-                flush(&mut ch, g.c, sums);
+                ch.put.hand_on((first, valid, g.c), sums);
             }
         }
         if sink.sums {
-            flush(&mut ch, g.c, sums);
+            ch.put.hand_on((first, valid, g.c), sums);
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn flush<S: Simd, const V: usize>(ch: &mut Channels<S, V>, c: usize, sums: &mut [f64]) {
-    let (mut a, mut b) = ([0f32; 32], [0f32; 32]);
-    // SAFETY: the arrays hold two vectors of any instruction set.
-    unsafe {
-        for v in 0..V {
-            S::store(a.as_mut_ptr().add(v * S::LANES), ch.sum[v]);
-            S::store(b.as_mut_ptr().add(v * S::LANES), ch.product[v]);
-            ch.sum[v] = S::zero();
-            ch.product[v] = S::zero();
-        }
-    }
-    for i in 0..ch.valid {
-        sums[ch.first + i] += f64::from(a[i]);
-        sums[c + ch.first + i] += f64::from(b[i]);
     }
 }
 
@@ -197,28 +134,9 @@ unsafe fn tile<S: Simd, const T: usize, const V: usize, const FULL: bool>(
             let w = w.as_ptr().add(r * len * V * S::LANES);
             acc = accumulate::<S, T, V>(acc, a.map(|a| a.wrapping_add(r * pitch)), 1, w, V * S::LANES, len);
         }
-        for mut value in acc {
+        for value in acc {
             let at = ch.dx_walk.advance() + ch.first;
-            let out = sink.grad.part(at..at + ch.valid).as_mut_ptr();
-            if sink.accumulate {
-                let old = load_block::<S, V, FULL>(out, ch.valid);
-                for v in 0..V {
-                    value[v] = S::add(value[v], old[v]);
-                }
-            }
-            if sink.relu || sink.sums {
-                let raw = load_block::<S, V, FULL>(sink.raw.as_ptr().add(at), ch.valid);
-                for v in 0..V {
-                    if sink.relu {
-                        let z = S::fma(raw[v], ch.scale[v], ch.shift[v]);
-                        value[v] = S::where_positive(z, value[v]);
-                    }
-                    value[v] = as_stored::<S, _>(out, value[v]);
-                    ch.sum[v] = S::add(ch.sum[v], value[v]);
-                    ch.product[v] = S::fma(value[v], S::sub(raw[v], ch.mean[v]), ch.product[v]);
-                }
-            }
-            store_block::<S, V, FULL>(out, value, ch.valid);
+            ch.put.write::<FULL>(sink, at, value, ch.valid);
         }
     }
 }

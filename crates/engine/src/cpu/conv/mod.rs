@@ -16,6 +16,7 @@ mod matrix;
 mod multiply;
 mod pack;
 mod pointwise;
+mod sink;
 mod tile;
 mod weight_grad;
 mod winograd;

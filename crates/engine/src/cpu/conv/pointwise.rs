@@ -6,10 +6,10 @@
 use super::backward::Backward;
 use super::forward::{Forward, finish_moments};
 use super::geometry::Geometry;
-use super::input_grad::Sink;
 use super::matrix::Matrix;
 use super::multiply::{Operand, outer_products, outer_tiles, products, products_tiles};
 use super::pack::{GradLoad, Load, pack_gradient};
+use super::sink::{Put, Sink, hand_on};
 use super::tile::{Ahead, bytes};
 use super::weight_grad::reduce;
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
@@ -17,7 +17,6 @@ use crate::cpu::channel::finish_norm;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::cpu::value::Value;
-use crate::ops::norm;
 
 /// Partial weight gradients should not take more than this together (unless fewer than eight would fit).
 const PARTIAL_BYTES: usize = 1 << 20;
@@ -276,30 +275,6 @@ fn store_block_of<S: Simd, const V: usize, const FULL: bool>(
     }
 }
 
-/// Adds vectors to `[2][channels]` 64-bit sums.
-///
-/// # Safety
-/// Only where S exists.
-#[inline(always)]
-unsafe fn hand_on<S: Simd, const V: usize>(
-    (sum, other): ([S::V; V], [S::V; V]),
-    (first, valid, channels): (usize, usize, usize),
-    sums: &mut [f64],
-) {
-    let (mut a, mut b) = ([0f32; 32], [0f32; 32]);
-    // SAFETY: the arrays hold two vectors of any instruction set.
-    unsafe {
-        for v in 0..V {
-            S::store(a.as_mut_ptr().add(v * S::LANES), sum[v]);
-            S::store(b.as_mut_ptr().add(v * S::LANES), other[v]);
-        }
-    }
-    for i in 0..valid {
-        sums[first + i] += f64::from(a[i]);
-        sums[channels + first + i] += f64::from(b[i]);
-    }
-}
-
 kernel! {
     /// Writes products as the gradient of `pixels` pixels from offset `at` on; sums for its normalisation into `sums`.
     fn store_gradient<S, X>(
@@ -319,41 +294,16 @@ fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
     sink: &Sink<'_, impl Value>,
     sums: &mut [f64],
 ) {
-    // SAFETY: units write disjoint pixels, which are whole; rows of the normalisation hold a value for every channel.
+    // SAFETY: units write disjoint pixels, which are whole.
     unsafe {
-        let row = |r: usize, other: f32| match sink.norm {
-            Some(t) => load_block::<S, V, FULL>(t[r * c + first..].as_ptr(), valid),
-            None => [S::splat(other); V],
-        };
-        // Without a normalisation the rectifier looks at the value itself.
-        let (scale, shift, mean) = (row(norm::SCALE, 1.0), row(norm::SHIFT, 0.0), row(norm::MEAN, 0.0));
+        let mut put = Put::<S, V>::new::<FULL>(sink, c, first, valid);
         for start in (0..pixels).step_by(FLUSH) {
-            let (mut sum, mut product) = ([S::zero(); V], [S::zero(); V]);
             for pixel in start..(start + FLUSH).min(pixels) {
-                let at = at + pixel * c + first;
-                let out = sink.grad.part(at..at + valid).as_mut_ptr();
-                let mut value = load_block::<S, V, FULL>(products.as_ptr().add(pixel * step + first), valid);
-                if sink.accumulate {
-                    let old = load_block::<S, V, FULL>(out, valid);
-                    for v in 0..V {
-                        value[v] = S::add(value[v], old[v]);
-                    }
-                }
-                if sink.relu || sink.sums {
-                    let raw = load_block::<S, V, FULL>(sink.raw.as_ptr().add(at), valid);
-                    for v in 0..V {
-                        if sink.relu {
-                            value[v] = S::where_positive(S::fma(raw[v], scale[v], shift[v]), value[v]);
-                        }
-                        value[v] = as_stored::<S, _>(out, value[v]);
-                        sum[v] = S::add(sum[v], value[v]);
-                        product[v] = S::fma(value[v], S::sub(raw[v], mean[v]), product[v]);
-                    }
-                }
-                store_block::<S, V, FULL>(out, value, valid);
+                let value = load_block::<S, V, FULL>(products.as_ptr().add(pixel * step + first), valid);
+                put.write::<FULL>(sink, at + pixel * c + first, value, valid);
             }
             if sink.sums {
-                hand_on::<S, V>((sum, product), (first, valid, c), sums);
+                put.hand_on((first, valid, c), sums);
             }
         }
     }

@@ -5,19 +5,17 @@ use super::grid::{Grid, Segment, pitch};
 use super::tiles::{Points, Rows, gradient_tiles, input_tiles, output_tile, points};
 use super::weights::{Source, reduce, transformed};
 use super::{POINTS, STEP};
-use crate::cpu::blocks::{as_stored, load_block, store_block};
 use crate::cpu::channel::finish_norm;
 use crate::cpu::conv::backward::Backward;
 use crate::cpu::conv::geometry::Geometry;
-use crate::cpu::conv::input_grad::Sink;
 use crate::cpu::conv::matrix::Matrix;
 use crate::cpu::conv::multiply::{Operand, outer_products, outer_tiles, products, products_tiles};
 use crate::cpu::conv::pack::{GradLoad, pack_gradient, pack_input};
+use crate::cpu::conv::sink::{Put, Sink};
 use crate::cpu::conv::tile::{Ahead, bytes};
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::cpu::value::Value;
-use crate::ops::norm;
 
 /// Partial weight gradients should not take more than this together (unless fewer than eight would fit).
 const PARTIAL_BYTES: usize = 1 << 20;
@@ -238,39 +236,19 @@ unsafe fn write<S: Simd, const FULL: bool>(
     moments: *mut f32,
     padded: usize,
 ) {
-    // SAFETY: the caller's pixels and moments are there; rows of the normalisation hold a value for every channel.
+    // SAFETY: the caller's pixels and moments are there.
     unsafe {
-        let row = |r: usize, other: f32| match sink.norm {
-            Some(t) => load_block::<S, 1, FULL>(t[r * channels + first..].as_ptr(), n)[0],
-            None => S::splat(other),
-        };
-        // Without a normalisation the rectifier looks at the value itself.
-        let (scale, shift, mean) = (row(norm::SCALE, 1.0), row(norm::SHIFT, 0.0), row(norm::MEAN, 0.0));
-        let (mut sum, mut product) = (S::load(moments), S::load(moments.add(padded)));
+        let mut put = Put::<S, 1>::new::<FULL>(sink, channels, first, n);
+        (put.sum, put.product) = ([S::load(moments)], [S::load(moments.add(padded))]);
         for r in 0..STEP {
             for c in 0..STEP {
-                let mut value = values[r][c];
-                if !FULL && (r >= place.rows || c >= place.columns) {
-                    continue;
+                if FULL || (r < place.rows && c < place.columns) {
+                    let at = place.at + r * place.line + c * channels + first;
+                    put.write::<FULL>(sink, at, [values[r][c]], n);
                 }
-                let at = place.at + r * place.line + c * channels + first;
-                let out = sink.grad.part(at..at + n).as_mut_ptr();
-                if sink.accumulate {
-                    value = S::add(value, load_block::<S, 1, FULL>(out, n)[0]);
-                }
-                if sink.relu || sink.sums {
-                    let raw = load_block::<S, 1, FULL>(sink.raw.as_ptr().add(at), n)[0];
-                    if sink.relu {
-                        value = S::where_positive(S::fma(raw, scale, shift), value);
-                    }
-                    value = as_stored::<S, _>(out, value);
-                    sum = S::add(sum, value);
-                    product = S::fma(value, S::sub(raw, mean), product);
-                }
-                store_block::<S, 1, FULL>(out, [value], n);
             }
         }
-        S::store(moments, sum);
-        S::store(moments.add(padded), product);
+        S::store(moments, put.sum[0]);
+        S::store(moments.add(padded), put.product[0]);
     }
 }
