@@ -62,7 +62,7 @@ kernel! {
         let first = (row, column);
         // Without a window position there is nothing to add.
         let taps = phases.0.taps * phases.1.taps;
-        if taps == 0 && sink.accumulate && !sink.relu && !sink.sums {
+        if taps == 0 && sink.ignores_zeros() {
             return;
         }
         let pass = Pass { g, phases, first, columns, image: n * g.h * g.w * g.c, dy, dy_first, ocp, sink };

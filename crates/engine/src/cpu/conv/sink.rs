@@ -31,6 +31,13 @@ impl<'a, X> Sink<'a, X> {
     }
 }
 
+impl<X> Sink<'_, X> {
+    /// Whether values of 0 change nothing: what is there stays, and nobody looks at it.
+    pub(super) fn ignores_zeros(&self) -> bool {
+        self.accumulate && !self.relu && !self.sums
+    }
+}
+
 /// One block of channels of a sink: rows of the operand's normalisation, and sums of what was written.
 pub(super) struct Put<S: Simd, const V: usize> {
     scale: [S::V; V],
