@@ -7,7 +7,8 @@ use crate::args::{BenchArgs, Overrides};
 use crate::{format, output};
 use anyhow::Result;
 use mlaan::bench::{Options, Report, bench as measure};
-use mlaan::recipe::Recipe;
+use mlaan::local::Recompute;
+use mlaan::recipe::{Precision, Recipe};
 use std::process::ExitCode;
 
 /// Measures and shows.
@@ -47,8 +48,10 @@ fn recipe(args: &BenchArgs) -> Result<Recipe> {
 
 fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
     let side = recipe.data.size;
+    let stored = if recipe.train.precision == Precision::Bf16 { "bf16" } else { "f32" };
+    let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
     let what = format!(
-        "{}, width {}, {}, images of {side}x{side}, {} classes, {} per step, {} ({})",
+        "{}, width {}, {}, images of {side}x{side}, {} classes, {} per step, {stored}{again}, {} ({})",
         r.network,
         recipe.model.width(),
         format::several(r.modules, "module"),

@@ -28,11 +28,12 @@ pub fn text(fits: &[Fit], batch: usize, memory: usize) -> String {
     let header =
         ["", ">modules", ">batch", "recompute", "stored", ">memory", ">time", "learns by", "settings"];
     let mut table = format::table(&header);
+    let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
     for (i, fit) in fits.iter().enumerate() {
         let keys = settings(fit, batch);
         let again = fit.candidate.method.recompute == mlaan::local::Recompute::Module;
         table.add_row([
-            if i == 0 { "best".into() } else { String::new() },
+            mark(i, Some(i) == own),
             format::count(fit.plan.modules.len()),
             format::count(fit.batch),
             if again { "module".into() } else { "none".into() },
@@ -45,7 +46,8 @@ pub fn text(fits: &[Fit], batch: usize, memory: usize) -> String {
     }
     let note = "Best first: the largest batch (at most the recipe's), then the recipe's precision, then the fewest modules,\n\
                 then the fewest operations. Time is an estimate: operations per image, of the recipe's. `mlaan train RECIPE\n\
-                --memory` takes the best that learns as the recipe does; another is chosen with --set and its settings.";
+                --memory` takes the row marked train, which learns as the recipe does; another is chosen with --set and\n\
+                its settings.";
     let title = format!("Fits into {}", format::bytes(memory as u64));
     format!("{}\n\n{}\n\n{}\n", format::heading(&title), format::text(&table), format::dim(note))
 }
@@ -66,6 +68,12 @@ pub fn json(fits: &[Fit], batch: usize, memory: usize) -> Value {
         })
     };
     json!({ "memory_limit_bytes": memory, "fits": fits.iter().map(fit).collect::<Vec<_>>() })
+}
+
+/// Which row is best, and which `mlaan train` would take.
+fn mark(row: usize, own: bool) -> String {
+    let marks = [(row == 0).then_some("best"), own.then_some("train")];
+    marks.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn stored(fit: &Fit) -> &'static str {

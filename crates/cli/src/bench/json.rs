@@ -14,6 +14,8 @@ pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Val
         "size": recipe.data.size,
         "classes": r.classes,
         "batch": r.batch,
+        "precision": recipe.train.precision,
+        "recompute": recipe.local.recompute,
         "threads": r.threads,
         "isa": r.isa,
         "steps": options.steps,

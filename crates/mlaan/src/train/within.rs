@@ -69,11 +69,13 @@ pub(super) fn resident(splits: &Splits) -> usize {
 
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
+    // No batch is larger than the set that it is taken from.
+    let batches = batch.min(splits.train.len().max(splits.test.len()));
     Sizes {
         batch,
         train: Some(splits.train.len()),
         test: Some(splits.test.len()),
-        data_bytes: resident(splits) + LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size),
+        data_bytes: resident(splits) + LoaderPool::bytes(LoaderPool::AHEAD, batches, recipe.data.size),
         precision: recipe.train.precision.into(),
         threads: Some(device.threads()),
     }
