@@ -1,12 +1,36 @@
 //! What a kind of device implements. Arguments were checked by [`Device`](crate::Device).
 
+use crate::memory::Block;
 use crate::ops::{
     Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
 };
-use crate::{Bf16, DType, Element, Tensor};
+use crate::{Bf16, DType, Element, Error, Tensor};
 
 /// Scratch of one operation, allocated by the device to the size that the backend asked for.
-pub type Scratch<'a> = &'a mut [u8];
+pub struct Scratch<'a> {
+    block: &'a mut Block,
+    bytes: usize,
+}
+
+impl<'a> Scratch<'a> {
+    pub(crate) fn new(block: &'a mut Block, bytes: usize) -> Self {
+        Scratch { block, bytes }
+    }
+
+    /// As host memory; empty where there is none.
+    pub(crate) fn host(self) -> &'a mut [u8] {
+        if self.block.host_address().is_null() {
+            return &mut [];
+        }
+        // SAFETY: the block holds at least `bytes` initialised bytes and is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.block.host_address(), self.bytes) }
+    }
+
+    /// Where it lies in the device's memory.
+    pub(crate) fn device_address(&self) -> u64 {
+        self.block.device_address()
+    }
+}
 
 /// An operation and the extents that decide how much scratch it needs.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +109,14 @@ pub trait Backend: Send + Sync {
 
     /// Threads that operations use.
     fn threads(&self) -> usize;
+
+    /// Waits until all that was asked for is done.
+    fn synchronize(&self) {}
+
+    /// What went wrong on the device since it was opened: a device that works beside the processor says so late.
+    fn fault(&self) -> Option<Error> {
+        None
+    }
 
     /// Whether tensors hold values.
     fn computes(&self) -> bool {

@@ -32,6 +32,14 @@ pub enum Error {
         /// Why, and what to do.
         message: String,
     },
+    /// The device stopped working: what it computed since is lost.
+    #[error("device {device} failed: {message}")]
+    Failed {
+        /// The device.
+        device: String,
+        /// What it said.
+        message: String,
+    },
 }
 
 /// The engine's result.

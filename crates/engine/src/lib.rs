@@ -7,6 +7,7 @@
 mod backend;
 mod bf16;
 mod cpu;
+pub mod cuda;
 mod device;
 mod dry;
 mod error;

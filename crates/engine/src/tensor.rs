@@ -134,23 +134,28 @@ impl Tensor {
         self.shape.nhwc()
     }
 
-    /// Elements of host memory; empty where there is none (a dry tensor) or for another type.
+    /// Where the elements lie in the device's memory; 0 for a dry tensor.
+    pub(crate) fn device_address(&self) -> u64 {
+        self.block.device_address()
+    }
+
+    /// Elements of host memory; empty where there is none (a tensor that is dry or on another device) or for another type.
     pub(crate) fn host<T: Element>(&self) -> &[T] {
-        if self.block.address().is_null() || self.dtype != T::DTYPE {
+        if self.block.host_address().is_null() || self.dtype != T::DTYPE {
             return &[];
         }
         // SAFETY: the block holds `len` elements of this type, initialised (zeroed at birth), aligned to
         // 64 bytes, and this tensor is their only owner.
-        unsafe { std::slice::from_raw_parts(self.block.address().cast::<T>(), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.block.host_address().cast::<T>(), self.len()) }
     }
 
     /// Elements of host memory, to write.
     pub(crate) fn host_mut<T: Element>(&mut self) -> &mut [T] {
-        if self.block.address().is_null() || self.dtype != T::DTYPE {
+        if self.block.host_address().is_null() || self.dtype != T::DTYPE {
             return &mut [];
         }
         // SAFETY: as in `host`; `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.block.address().cast::<T>(), self.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.block.host_address().cast::<T>(), self.len()) }
     }
 }
 

@@ -118,7 +118,7 @@ impl Cpu {
         let sink = ImageSink::new(dx.grad.host_mut(), dx.accumulate, raw, load(x), sums, h * w * c, c);
         let norm = rows.zip(dx.norm.map(sink_norm));
         self.run(|| {
-            let scratch = (self.slots(), scratch);
+            let scratch = (self.slots(), scratch.host());
             pool::each_gradient(self.isa, (n, h * w, c), &sink, norm, scratch, |n, grad| {
                 f(n, sink.raw(n), grad)
             });
@@ -174,7 +174,7 @@ impl Backend for Cpu {
         norm: Option<&mut Tensor>,
         scratch: Scratch<'_>,
     ) {
-        let extents = (x.tensor.nhwc(), y.nhwc()[3], window);
+        let (extents, scratch) = ((x.tensor.nhwc(), y.nhwc()[3], window), scratch.host());
         typed!(x.tensor.dtype(), X => typed!(y.dtype(), Y => {
             let op = Forward::<X, Y> {
                 x: x.tensor.host(),
@@ -198,7 +198,7 @@ impl Backend for Cpu {
         dw: Option<WeightGrad<'_>>,
         scratch: Scratch<'_>,
     ) {
-        let extents = (x.tensor.nhwc(), dy.grad.nhwc()[3], window);
+        let (extents, scratch) = ((x.tensor.nhwc(), dy.grad.nhwc()[3], window), scratch.host());
         typed!(x.tensor.dtype(), X => typed!(dy.grad.dtype(), Y => {
             let op = Backward::<X, Y> {
                 x: x.tensor.host(),
@@ -261,6 +261,7 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let c = grad.nhwc()[3];
+        let scratch = scratch.host();
         typed!(grad.dtype(), X => {
             let parts = parts.map(|p| {
                 let (x, n) = p?;
@@ -338,6 +339,7 @@ impl Backend for Cpu {
 
     fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>) {
         let (logits, labels, target) = (logits.host(), labels.host(), loss_target(target));
+        let scratch = scratch.host();
         self.run(|| loss::cross_entropy(logits, labels, target, scratch));
     }
 
@@ -350,6 +352,7 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let (features, labels, target) = (features.host(), labels.host(), loss_target(target));
+        let scratch = scratch.host();
         self.run(|| loss::contrastive(features, labels, temperature, target, scratch));
     }
 
@@ -362,7 +365,7 @@ impl Backend for Cpu {
         scratch: Scratch<'_>,
     ) {
         let (n, target) = (raw.nhwc()[0], loss_target(target));
-        let (raw, images) = (raw.host(), images.host());
+        let (raw, images, scratch) = (raw.host(), images.host(), scratch.host());
         self.run(|| loss::reconstruction(raw, images, n, scale, target, scratch));
     }
 

@@ -9,7 +9,7 @@ mod resampling;
 mod updates;
 mod values;
 
-use crate::backend::{Backend, Work};
+use crate::backend::{Backend, Scratch, Work};
 use crate::memory::{Block, Pool, Purpose, Usage};
 use crate::profile::{OperationCost, Profiled, Records};
 use crate::{DType, Error, Precision, Result, Shape, Tensor};
@@ -53,6 +53,16 @@ impl Device {
     pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
         let backend = crate::cpu::Cpu::with_isa(threads, isa)?;
         Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
+    }
+
+    /// NVIDIA GPU number `ordinal`, counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with what is missing and how to get it.
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        let backend = crate::cuda::Cuda::new(ordinal)?;
+        let pool = Pool::over("cuda", backend.memory());
+        Ok(Self::with_backend("cuda", pool, Box::new(backend)))
     }
 
     /// A device that computes nothing and counts every byte and operation as `cpu` would use them.
@@ -188,18 +198,14 @@ impl Device {
     }
 }
 
-/// A scratch block as bytes.
+/// A scratch block and how much of it was asked for.
 struct ScratchBlock {
     block: Block,
     bytes: usize,
 }
 
 impl ScratchBlock {
-    fn bytes(&mut self) -> &mut [u8] {
-        if self.block.address().is_null() {
-            return &mut [];
-        }
-        // SAFETY: the block holds at least `bytes` initialised bytes and is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.block.address(), self.bytes) }
+    fn bytes(&mut self) -> Scratch<'_> {
+        Scratch::new(&mut self.block, self.bytes)
     }
 }

@@ -7,4 +7,5 @@ mod arena;
 mod pool;
 
 pub(crate) use arena::ALIGN;
+pub(crate) use pool::Memory;
 pub use pool::{Block, Pool, Purpose, Usage};

@@ -3,7 +3,44 @@
 use super::arena::{ALIGN, Arena};
 use crate::{Error, Result};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where a pool's address ranges come from.
+pub(crate) trait Memory: Debug + Send + Sync {
+    /// The start of `bytes` new bytes, all zero, aligned to a cache line; nothing where there is no room.
+    fn allocate(&self, bytes: usize) -> Option<*mut u8>;
+
+    /// Gives back what `allocate` returned.
+    fn free(&self, address: *mut u8, bytes: usize);
+
+    /// Whether the processor may read and write it.
+    fn on_host(&self) -> bool;
+}
+
+/// The process's own memory.
+#[derive(Debug)]
+struct HostMemory;
+
+impl Memory for HostMemory {
+    fn allocate(&self, bytes: usize) -> Option<*mut u8> {
+        let layout = Layout::from_size_align(bytes, ALIGN).ok().filter(|l| l.size() > 0)?;
+        // SAFETY: the size is not zero.
+        let address = unsafe { alloc_zeroed(layout) };
+        (!address.is_null()).then_some(address)
+    }
+
+    fn free(&self, address: *mut u8, bytes: usize) {
+        if let Ok(layout) = Layout::from_size_align(bytes, ALIGN) {
+            // SAFETY: allocated above with this layout.
+            unsafe { dealloc(address, layout) };
+        }
+    }
+
+    fn on_host(&self) -> bool {
+        true
+    }
+}
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +143,8 @@ impl Class {
 #[derive(Debug)]
 pub struct Pool {
     name: String,
-    real: bool,
+    /// None in a virtual pool.
+    memory: Option<Box<dyn Memory>>,
     state: Mutex<State>,
 }
 
@@ -121,24 +159,29 @@ const SEGMENT: usize = 4 << 20;
 impl Pool {
     /// A pool of host memory.
     pub(crate) fn host(name: &str) -> Arc<Self> {
-        Self::new(name, true)
+        Self::over(name, HostMemory)
+    }
+
+    /// A pool of any kind of memory.
+    pub(crate) fn over(name: &str, memory: impl Memory + 'static) -> Arc<Self> {
+        Self::new(name, Some(Box::new(memory)))
     }
 
     /// A pool that counts and lays out but has nothing behind it.
     pub(crate) fn virtual_memory(name: &str) -> Arc<Self> {
-        Self::new(name, false)
+        Self::new(name, None)
     }
 
-    fn new(name: &str, real: bool) -> Arc<Self> {
+    fn new(name: &str, memory: Option<Box<dyn Memory>>) -> Arc<Self> {
         let mut segments = Vec::new();
-        if !real {
+        if memory.is_none() {
             let bytes = isize::MAX as usize / ALIGN * ALIGN;
             let part =
                 |class| Segment { class, arena: Arena::new(bytes), bytes, address: std::ptr::null_mut() };
             segments.extend([part(Class::Small), part(Class::Large)]);
         }
         let state = State { segments, usage: Usage::default(), outside: 0, outside_peak: 0 };
-        Arc::new(Pool { name: name.to_string(), real, state: Mutex::new(state) })
+        Arc::new(Pool { name: name.to_string(), memory, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,7 +195,7 @@ impl Pool {
     /// [`Error::OutOfMemory`] when the system refuses.
     pub fn reserve(&self, plan: &Usage) -> Result<()> {
         let mut state = self.state();
-        if self.real && state.segments.is_empty() {
+        if self.memory.is_some() && state.segments.is_empty() {
             for (class, bytes) in
                 [(Class::Small, plan.held_small), (Class::Large, plan.held.saturating_sub(plan.held_small))]
             {
@@ -217,15 +260,8 @@ impl Pool {
     }
 
     fn grow(&self, state: &mut State, class: Class, bytes: usize) -> Result<()> {
-        let layout = Layout::from_size_align(bytes, ALIGN).map_err(|_| self.refused(state, bytes))?;
-        if !self.real {
-            return Err(self.refused(state, bytes));
-        }
-        // SAFETY: the size is not zero (callers round up or check).
-        let address = unsafe { alloc_zeroed(layout) };
-        if address.is_null() {
-            return Err(self.refused(state, bytes));
-        }
+        let address = self.memory.as_ref().and_then(|m| m.allocate(bytes));
+        let address = address.ok_or_else(|| self.refused(state, bytes))?;
         state.segments.push(Segment { class, arena: Arena::new(bytes), bytes, address });
         Ok(())
     }
@@ -233,11 +269,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for s in self.state().segments.drain(..).filter(|s| !s.address.is_null()) {
-            if let Ok(layout) = Layout::from_size_align(s.bytes, ALIGN) {
-                // SAFETY: allocated in `grow` with this layout; no block outlives its pool.
-                unsafe { dealloc(s.address, layout) };
-            }
+        let Some(memory) = &self.memory else { return };
+        // No block outlives its pool.
+        for s in self.state().segments.drain(..) {
+            memory.free(s.address, s.bytes);
         }
     }
 }
@@ -279,9 +314,17 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// Where the block lies in host memory; null in a virtual pool.
-    pub(crate) fn address(&self) -> *mut u8 {
-        self.address
+    /// Where the block lies in host memory; null in another kind of pool.
+    pub(crate) fn host_address(&self) -> *mut u8 {
+        match &self.pool.memory {
+            Some(memory) if memory.on_host() => self.address,
+            _ => std::ptr::null_mut(),
+        }
+    }
+
+    /// Where the block lies in the memory of its pool, whatever kind that is; 0 in a virtual pool.
+    pub(crate) fn device_address(&self) -> u64 {
+        self.address as u64
     }
 }
 
@@ -329,7 +372,7 @@ mod tests {
         host.reserve(&Usage { held: 128, held_small: 128, ..Usage::default() }).unwrap();
         let big = host.take(10 << 20, Purpose::Data).unwrap();
         let small = host.take(128, Purpose::Data).unwrap();
-        assert!(!big.address().is_null() && !small.address().is_null());
+        assert!(!big.host_address().is_null() && !small.host_address().is_null());
         let err = host.take(usize::MAX / 4, Purpose::Data).unwrap_err();
         assert!(err.to_string().contains("out of memory on cpu"), "{err}");
     }

@@ -1,0 +1,44 @@
+//! What there is of CUDA on this machine, and what is missing.
+
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// What `--device cuda:N` calls it.
+    pub ordinal: usize,
+    /// The vendor's name.
+    pub name: String,
+    /// Compute capability.
+    pub capability: (u32, u32),
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// Bytes of memory.
+    pub memory: usize,
+}
+
+/// What there is of CUDA.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The GPUs, or why there are none.
+    pub gpus: Result<Vec<Gpu>, String>,
+    /// The compiler's version, or what is missing and how to get it.
+    pub compiler: Result<(u32, u32), String>,
+}
+
+/// Looks.
+pub fn find() -> Found {
+    Found { gpus: gpus(), compiler: compiler() }
+}
+
+fn gpus() -> Result<Vec<Gpu>, String> {
+    let gpu = |ordinal: usize| {
+        let (_, p) = super::driver::properties(ordinal)?;
+        let (name, capability) = (p.name, p.capability);
+        Ok(Gpu { ordinal, name, capability, multiprocessors: p.multiprocessors, memory: p.memory })
+    };
+    (0..super::driver::count()?).map(gpu).collect()
+}
+
+fn compiler() -> Result<(u32, u32), String> {
+    super::nvrtc::load()?;
+    super::nvrtc::version()
+}

@@ -1,0 +1,383 @@
+//! The CUDA driver, as far as it is needed: one device, one stream, memory, kernels.
+//!
+//! Work is asked for in order on one stream and done beside the processor. What fails is kept ([`Driver::fault`]):
+//! an operation has no one to tell, and the error of one that runs later comes with any call.
+
+use super::program::Program;
+use crate::{Error, Result};
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Dynamic shared memory that a kernel may have without asking.
+const SHARED_UNASKED: u32 = 48 << 10;
+
+/// Of a stream that does not wait for the default one (`CU_STREAM_NON_BLOCKING`).
+const NON_BLOCKING: u32 = 1;
+
+/// A mutex whose holder cannot leave its contents half-changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a device is.
+#[derive(Clone, Debug)]
+pub(super) struct Properties {
+    pub(super) name: String,
+    /// Major and minor number of the compute capability.
+    pub(super) capability: (u32, u32),
+    pub(super) multiprocessors: usize,
+    pub(super) memory: usize,
+}
+
+/// A failed call as text: the driver's own words.
+pub(super) fn describe(call: &str, result: CUresult) -> String {
+    let mut text: *const std::ffi::c_char = std::ptr::null();
+    // SAFETY: the driver is loaded, as it gave the result; the text it points to is constant.
+    let known = unsafe { sys::cuGetErrorString(result, &raw mut text) } == CUresult::CUDA_SUCCESS;
+    if !known || text.is_null() {
+        return format!("{call}: {result:?}");
+    }
+    // SAFETY: a constant, terminated text.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    format!("{call}: {text} ({result:?})")
+}
+
+fn unavailable(ordinal: usize, message: String) -> Error {
+    Error::Unavailable { device: format!("cuda:{ordinal}"), message }
+}
+
+/// A kernel that is ready to be launched.
+#[derive(Clone, Copy)]
+struct Function(sys::CUfunction);
+
+// SAFETY: a handle of the driver, which is safe to use from any thread.
+unsafe impl Send for Function {}
+
+/// Of a launch: blocks, threads of a block, bytes of dynamic shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub(super) grid: [u32; 3],
+    pub(super) threads: u32,
+    pub(super) shared: u32,
+}
+
+/// See the module.
+pub(super) struct Driver {
+    pub(super) ordinal: usize,
+    pub(super) properties: Properties,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    pub(super) stream: sys::CUstream,
+    functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
+    fault: Mutex<Option<String>>,
+}
+
+// SAFETY: handles of the driver may be used from any thread; all else is behind mutexes.
+unsafe impl Send for Driver {}
+// SAFETY: as above.
+unsafe impl Sync for Driver {}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cuda:{}", self.ordinal)
+    }
+}
+
+/// Whether the driver's library is on this machine.
+pub(super) fn present() -> bool {
+    // SAFETY: loading NVIDIA's driver library runs its initialisers, which are harmless.
+    unsafe { sys::is_culib_present() }
+}
+
+/// Starts the driver and counts its devices.
+pub(super) fn count() -> std::result::Result<usize, String> {
+    if !present() {
+        return Err("the NVIDIA driver (libcuda) is not installed".into());
+    }
+    // SAFETY: no arguments but a place for the count.
+    unsafe {
+        let started = sys::cuInit(0);
+        if started != CUresult::CUDA_SUCCESS {
+            return Err(describe("cuInit", started));
+        }
+        let mut n: c_int = 0;
+        match sys::cuDeviceGetCount(&raw mut n) {
+            CUresult::CUDA_SUCCESS => Ok(usize::try_from(n).unwrap_or(0)),
+            failed => Err(describe("cuDeviceGetCount", failed)),
+        }
+    }
+}
+
+/// What device `ordinal` is; the driver must be started.
+pub(super) fn properties(ordinal: usize) -> std::result::Result<(sys::CUdevice, Properties), String> {
+    let number = c_int::try_from(ordinal).map_err(|_| format!("there is no device {ordinal}"))?;
+    let mut device: sys::CUdevice = 0;
+    let mut name = [0u8; 256];
+    let mut memory = 0usize;
+    let ok = |call: &str, r: CUresult| match r {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        failed => Err(describe(call, failed)),
+    };
+    // SAFETY: places for results only; the name's is as long as it says.
+    unsafe {
+        ok("cuDeviceGet", sys::cuDeviceGet(&raw mut device, number))?;
+        ok("cuDeviceGetName", sys::cuDeviceGetName(name.as_mut_ptr().cast(), 255, device))?;
+        ok("cuDeviceTotalMem", sys::cuDeviceTotalMem_v2(&raw mut memory, device))?;
+    }
+    let attribute = |which: Attribute| {
+        let mut value: c_int = 0;
+        // SAFETY: a place for the value.
+        ok("cuDeviceGetAttribute", unsafe { sys::cuDeviceGetAttribute(&raw mut value, which, device) })?;
+        Ok::<u32, String>(u32::try_from(value).unwrap_or(0))
+    };
+    let capability = (
+        attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    );
+    let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+    let name =
+        CStr::from_bytes_until_nul(&name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok((device, Properties { name, capability, multiprocessors, memory }))
+}
+
+impl Driver {
+    /// Opens device `ordinal`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with what is missing and how to get it.
+    pub(super) fn open(ordinal: usize) -> Result<Self> {
+        let refuse = |message: String| unavailable(ordinal, message);
+        let devices = count().map_err(|e| refuse(format!("{e}; `mlaan devices` says what is needed")))?;
+        if ordinal >= devices {
+            return Err(refuse(format!("there is no such device; the driver knows {devices}")));
+        }
+        let (device, properties) = properties(ordinal).map_err(refuse)?;
+        let (major, minor) = properties.capability;
+        if major < 8 {
+            let message = format!(
+                "{} has compute capability {major}.{minor}; 8.0 or later is needed (Ampere and after)",
+                properties.name
+            );
+            return Err(refuse(message));
+        }
+        let mut driver = Driver {
+            ordinal,
+            properties,
+            device,
+            context: std::ptr::null_mut(),
+            stream: std::ptr::null_mut(),
+            functions: Mutex::default(),
+            fault: Mutex::default(),
+        };
+        // SAFETY: the device exists; its primary context is released and the stream destroyed on drop.
+        unsafe {
+            let retained = sys::cuDevicePrimaryCtxRetain(&raw mut driver.context, device);
+            driver.check("cuDevicePrimaryCtxRetain", retained)?;
+            driver.check("cuCtxSetCurrent", sys::cuCtxSetCurrent(driver.context))?;
+            let created = sys::cuStreamCreate(&raw mut driver.stream, NON_BLOCKING);
+            driver.check("cuStreamCreate", created)?;
+        }
+        Ok(driver)
+    }
+
+    fn name(&self) -> String {
+        format!("cuda:{}", self.ordinal)
+    }
+
+    /// A call's result as an error of this device.
+    pub(super) fn check(&self, call: &str, result: CUresult) -> Result<()> {
+        match result {
+            CUresult::CUDA_SUCCESS => Ok(()),
+            failed => Err(Error::Failed { device: self.name(), message: describe(call, failed) }),
+        }
+    }
+
+    /// Keeps the first failure.
+    pub(super) fn note(&self, call: &str, result: CUresult) {
+        if result != CUresult::CUDA_SUCCESS {
+            self.fail(describe(call, result));
+        }
+    }
+
+    pub(super) fn fail(&self, message: String) {
+        lock(&self.fault).get_or_insert(message);
+    }
+
+    /// The first failure, if there was one.
+    pub(super) fn fault(&self) -> Option<Error> {
+        lock(&self.fault).clone().map(|message| Error::Failed { device: self.name(), message })
+    }
+
+    /// Makes the device the calling thread's.
+    pub(super) fn bind(&self) {
+        // SAFETY: the context lives as long as `self`.
+        self.note("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) });
+    }
+
+    /// New memory; nothing where there is no room.
+    pub(super) fn allocate(&self, bytes: usize) -> Option<u64> {
+        self.bind();
+        let mut address: sys::CUdeviceptr = 0;
+        // SAFETY: a place for the address; the range is freed in `free`.
+        unsafe {
+            if sys::cuMemAlloc_v2(&raw mut address, bytes) != CUresult::CUDA_SUCCESS {
+                return None;
+            }
+            self.note("cuMemsetD8Async", sys::cuMemsetD8Async(address, 0, bytes, self.stream));
+        }
+        Some(address)
+    }
+
+    pub(super) fn free(&self, address: u64) {
+        self.bind();
+        // SAFETY: from `allocate`, and nothing refers to it any more; the driver waits for what runs.
+        let _ = unsafe { sys::cuMemFree_v2(address) };
+    }
+
+    /// Copies host bytes to the device, in the order of the stream; `bytes` may change as soon as it returns.
+    pub(super) fn upload(&self, address: u64, bytes: &[u8]) {
+        self.bind();
+        // SAFETY: the caller owns a tensor of that length there; pageable memory is staged before the call returns.
+        let r =
+            unsafe { sys::cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), self.stream) };
+        self.note("cuMemcpyHtoDAsync", r);
+    }
+
+    /// Copies from the device and waits for it.
+    pub(super) fn download(&self, address: u64, bytes: &mut [u8]) {
+        self.bind();
+        // SAFETY: as in `upload`; the wait ends the copy before the borrow.
+        let r = unsafe {
+            sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream)
+        };
+        self.note("cuMemcpyDtoHAsync", r);
+        self.wait();
+    }
+
+    /// Copies within the device.
+    pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
+        self.bind();
+        // SAFETY: both are tensors of that length.
+        self.note("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) });
+    }
+
+    /// Waits until the stream is empty.
+    pub(super) fn wait(&self) {
+        self.bind();
+        // SAFETY: the stream lives as long as `self`.
+        self.note("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream) });
+    }
+
+    /// Runs a kernel in the order of the stream. `arguments` is the one value that the kernel takes.
+    pub(super) fn launch<T: Copy>(
+        &self,
+        program: &'static Program,
+        entry: &'static str,
+        geometry: Geometry,
+        arguments: &T,
+    ) {
+        if geometry.grid.contains(&0) || lock(&self.fault).is_some() {
+            return;
+        }
+        self.bind();
+        let function = match self.function(program, entry, geometry.shared) {
+            Ok(function) => function,
+            Err(message) => return self.fail(message),
+        };
+        let mut parameters = [std::ptr::from_ref(arguments).cast_mut().cast::<c_void>()];
+        let [x, y, z] = geometry.grid;
+        // SAFETY: the kernel takes one value of T's layout (tested for each kernel); addresses in it are those of
+        // tensors that the operation borrows, and the stream runs it before anything that reuses their memory.
+        let r = unsafe {
+            let (shared, parameters) = (geometry.shared, parameters.as_mut_ptr());
+            sys::cuLaunchKernel(
+                function.0,
+                x,
+                y,
+                z,
+                geometry.threads,
+                1,
+                1,
+                shared,
+                self.stream,
+                parameters,
+                std::ptr::null_mut(),
+            )
+        };
+        if r != CUresult::CUDA_SUCCESS {
+            self.fail(format!("{entry} {geometry:?}: {}", describe("cuLaunchKernel", r)));
+        }
+    }
+
+    fn function(
+        &self,
+        program: &'static Program,
+        entry: &'static str,
+        shared: u32,
+    ) -> std::result::Result<Function, String> {
+        let mut functions = lock(&self.functions);
+        if let Some(f) = functions.get(&(std::ptr::from_ref(program), entry)) {
+            return Ok(*f);
+        }
+        let image = program.compile(self.properties.capability)?;
+        let module = load(&image)?;
+        let mut asked = None;
+        for &name in program.entries {
+            let f = entry_of(module, name)?;
+            // As much as an operation may ever ask for; what a launch takes is decided then.
+            let most = program.shared.max(shared);
+            if most > SHARED_UNASKED {
+                raise(f, most).map_err(|e| format!("{name}: {e}"))?;
+            }
+            functions.insert((std::ptr::from_ref(program), name), f);
+            asked = if name == entry { Some(f) } else { asked };
+        }
+        asked.ok_or_else(|| format!("{entry} is not among the kernels of {}", program.name))
+    }
+}
+
+fn load(image: &[u8]) -> std::result::Result<sys::CUmodule, String> {
+    let mut module: sys::CUmodule = std::ptr::null_mut();
+    // SAFETY: an image that the compiler made; it stays loaded as long as the context.
+    match unsafe { sys::cuModuleLoadData(&raw mut module, image.as_ptr().cast()) } {
+        CUresult::CUDA_SUCCESS => Ok(module),
+        failed => Err(describe("cuModuleLoadData", failed)),
+    }
+}
+
+fn entry_of(module: sys::CUmodule, name: &str) -> std::result::Result<Function, String> {
+    let text = CString::new(name).map_err(|e| e.to_string())?;
+    let mut function: sys::CUfunction = std::ptr::null_mut();
+    // SAFETY: a loaded module and a terminated name.
+    match unsafe { sys::cuModuleGetFunction(&raw mut function, module, text.as_ptr()) } {
+        CUresult::CUDA_SUCCESS => Ok(Function(function)),
+        failed => Err(format!("{name}: {}", describe("cuModuleGetFunction", failed))),
+    }
+}
+
+fn raise(function: Function, bytes: u32) -> std::result::Result<(), String> {
+    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    let bytes = c_int::try_from(bytes).map_err(|e| e.to_string())?;
+    // SAFETY: a function of a loaded module.
+    match unsafe { sys::cuFuncSetAttribute(function.0, which, bytes) } {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        failed => Err(describe("cuFuncSetAttribute", failed)),
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.context.is_null() {
+            return;
+        }
+        self.bind();
+        // SAFETY: made in `open`; errors at the end change nothing.
+        unsafe {
+            let _ = sys::cuStreamSynchronize(self.stream);
+            let _ = sys::cuStreamDestroy_v2(self.stream);
+            let _ = sys::cuDevicePrimaryCtxRelease_v2(self.device);
+        }
+    }
+}

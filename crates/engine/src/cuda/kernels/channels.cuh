@@ -1,0 +1,3 @@
+// Sums per channel over many pixels.
+#pragma once
+#include "common.cuh"

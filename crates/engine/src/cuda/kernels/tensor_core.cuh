@@ -1,0 +1,3 @@
+// Products of small matrices by a warp.
+#pragma once
+#include "common.cuh"

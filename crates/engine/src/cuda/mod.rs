@@ -1,0 +1,296 @@
+//! NVIDIA GPUs: own kernels, compiled for the device at hand when it is opened.
+//!
+//! Nothing of CUDA is needed to build: driver and compiler are loaded at run time ([`devices`] says what is missing).
+//! Operations are asked for in order on one stream and return at once; values are waited for when they are read.
+//! How work is cut into blocks depends on extents alone, so plans need no GPU and results are the same from run to
+//! run.
+
+mod args;
+mod convolution;
+pub mod devices;
+mod driver;
+mod images;
+mod join;
+mod loss;
+mod normalise;
+mod nvrtc;
+mod pool;
+mod program;
+mod resize;
+mod sums;
+mod update;
+mod weight_gradient;
+
+use crate::backend::{Backend, Scratch, Work};
+use crate::memory::Memory;
+use crate::ops::{
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+};
+use crate::{Bf16, DType, Error, Result, Tensor};
+use driver::Driver;
+use std::sync::Arc;
+
+/// See the module.
+pub(crate) struct Cuda {
+    driver: Arc<Driver>,
+    updates: update::Pending,
+}
+
+/// The device's memory.
+#[derive(Debug)]
+struct DeviceMemory(Arc<Driver>);
+
+impl Memory for DeviceMemory {
+    fn allocate(&self, bytes: usize) -> Option<*mut u8> {
+        self.0.allocate(bytes).map(|address| address as *mut u8)
+    }
+
+    fn free(&self, address: *mut u8, _: usize) {
+        self.0.free(address as u64);
+    }
+
+    fn on_host(&self) -> bool {
+        false
+    }
+}
+
+impl Cuda {
+    /// Device `ordinal`, counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with what is missing and how to get it.
+    pub(crate) fn new(ordinal: usize) -> Result<Self> {
+        let driver = Arc::new(Driver::open(ordinal)?);
+        nvrtc::load().map_err(|message| Error::Unavailable { device: format!("cuda:{ordinal}"), message })?;
+        Ok(Cuda { driver, updates: update::Pending::default() })
+    }
+
+    /// The device's memory.
+    pub(crate) fn memory(&self) -> impl Memory + use<> {
+        DeviceMemory(Arc::clone(&self.driver))
+    }
+
+    /// The driver, with everything asked for that waits to be asked for together.
+    fn driver(&self) -> &Driver {
+        self.updates.flush(&self.driver);
+        &self.driver
+    }
+}
+
+/// Bytes of scratch that an operation needs, on every device of this kind.
+pub(crate) fn scratch(work: &Work) -> usize {
+    match *work {
+        Work::Convolve { x, out, window } => convolution::forward_scratch(x, out, window),
+        Work::ConvolveBackward { x, out, window, dx, dw } => {
+            let input = if dx { convolution::backward_scratch(x, out, window) } else { 0 };
+            let weights = if dw { weight_gradient::scratch(x, out, window) } else { 0 };
+            input.max(weights)
+        }
+        Work::ChannelSums { x, sums } => sums::scratch(x, sums),
+        Work::ImageGradient { x, .. } => sums::scratch(x, 2),
+        Work::PerSample { n, each } => loss::scratch(n, each),
+    }
+}
+
+/// Values as bytes, and back.
+fn bytes<T: bytemuck::NoUninit>(values: &[T]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}
+
+impl Backend for Cuda {
+    fn scratch(&self, work: &Work) -> usize {
+        scratch(work)
+    }
+
+    fn threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    fn synchronize(&self) {
+        self.driver().wait();
+    }
+
+    fn fault(&self) -> Option<Error> {
+        self.driver.fault()
+    }
+
+    fn convolve(
+        &self,
+        window: Window,
+        x: &Operand<'_>,
+        w: &Tensor,
+        bias: Option<&Tensor>,
+        y: &mut Tensor,
+        norm: Option<&mut Tensor>,
+        scratch: Scratch<'_>,
+    ) {
+        convolution::forward(self.driver(), window, x, w, bias, y, norm, scratch.device_address());
+    }
+
+    fn convolve_backward(
+        &self,
+        window: Window,
+        x: &Operand<'_>,
+        w: &Tensor,
+        dy: &Incoming<'_>,
+        dx: Option<Outgoing<'_>>,
+        dw: Option<WeightGrad<'_>>,
+        scratch: Scratch<'_>,
+    ) {
+        let (driver, scratch) = (self.driver(), scratch.device_address());
+        // One after the other on the stream: they share the scratch.
+        if let Some(dw) = dw {
+            weight_gradient::run(driver, window, x, dy, dw, scratch);
+        }
+        if let Some(dx) = dx {
+            convolution::backward(driver, window, x, w, dy, dx, scratch);
+        }
+    }
+
+    fn normalise_train(
+        &self,
+        norm: &mut Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        running: (&mut Tensor, &mut Tensor),
+        count: usize,
+        constants: NormConstants,
+    ) {
+        normalise::train(self.driver(), norm, weight, bias, running, count, constants);
+    }
+
+    fn normalise_eval(
+        &self,
+        norm: &mut Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        running: (&Tensor, &Tensor),
+        constants: NormConstants,
+    ) {
+        normalise::eval(self.driver(), norm, weight, bias, running, constants);
+    }
+
+    fn join(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool, out: &mut Tensor) {
+        join::forward(self.driver(), a, b, relu, out);
+    }
+
+    fn join_backward(
+        &self,
+        grad: &mut Tensor,
+        out: Option<&Tensor>,
+        parts: [Option<(&Operand<'_>, NormGrad<'_>)>; 2],
+        scratch: Scratch<'_>,
+    ) {
+        join::backward(self.driver(), grad, out, parts, scratch.device_address());
+    }
+
+    fn max_pool(&self, window: Window, x: &Operand<'_>, y: &mut Tensor) {
+        pool::max(self.driver(), window, x, y);
+    }
+
+    fn max_pool_backward(
+        &self,
+        window: Window,
+        x: &Operand<'_>,
+        dy: &Tensor,
+        dx: Outgoing<'_>,
+        scratch: Scratch<'_>,
+    ) {
+        pool::max_backward(self.driver(), window, x, dy, dx, scratch.device_address());
+    }
+
+    fn average_pool(&self, x: &Operand<'_>, y: &mut Tensor) {
+        pool::average(self.driver(), x, y);
+    }
+
+    fn average_pool_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>) {
+        pool::average_backward(self.driver(), x, dy, dx, scratch.device_address());
+    }
+
+    fn resize(&self, x: &Operand<'_>, y: &mut Tensor) {
+        resize::forward(self.driver(), x, y);
+    }
+
+    fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>) {
+        resize::backward(self.driver(), x, dy, dx, scratch.device_address());
+    }
+
+    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>) {
+        loss::cross_entropy(self.driver(), logits, labels, target, scratch.device_address());
+    }
+
+    fn contrastive(
+        &self,
+        features: &Tensor,
+        labels: &Tensor,
+        temperature: f32,
+        target: LossTarget<'_>,
+        scratch: Scratch<'_>,
+    ) {
+        loss::contrastive(self.driver(), features, labels, temperature, target, scratch.device_address());
+    }
+
+    fn reconstruction(
+        &self,
+        raw: &Tensor,
+        images: &Tensor,
+        scale: PixelScale,
+        target: LossTarget<'_>,
+        scratch: Scratch<'_>,
+    ) {
+        loss::reconstruction(self.driver(), raw, images, scale, target, scratch.device_address());
+    }
+
+    fn sgd(&self, parameter: &mut Tensor, grad: &Tensor, velocity: &mut Tensor, options: Sgd) {
+        self.updates.sgd(&self.driver, parameter, grad, velocity, options);
+    }
+
+    fn ema(&self, target: &mut Tensor, source: &Tensor, m: f32) {
+        self.updates.ema(&self.driver, target, source, m);
+    }
+
+    fn add(&self, target: &mut Tensor, source: &Tensor) {
+        update::add(self.driver(), target, source);
+    }
+
+    fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
+        images::from_bytes(self.driver(), bytes, scale, images);
+    }
+
+    fn fill(&self, tensor: &mut Tensor, value: f32) {
+        update::fill(self.driver(), tensor, value);
+    }
+
+    fn copy(&self, target: &mut Tensor, source: &Tensor) {
+        let bytes = source.len() * source.dtype().bytes();
+        self.driver().copy(target.device_address(), source.device_address(), bytes);
+    }
+
+    fn upload_f32(&self, tensor: &mut Tensor, values: &[f32]) {
+        self.driver().upload(tensor.device_address(), bytes(values));
+    }
+
+    fn upload_u32(&self, tensor: &mut Tensor, values: &[u32]) {
+        self.driver().upload(tensor.device_address(), bytes(values));
+    }
+
+    fn upload_u8(&self, tensor: &mut Tensor, values: &[u8]) {
+        self.driver().upload(tensor.device_address(), values);
+    }
+
+    fn upload_bf16(&self, tensor: &mut Tensor, values: &[Bf16]) {
+        self.driver().upload(tensor.device_address(), bytes(values));
+    }
+
+    fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {
+        let (driver, address) = (self.driver(), tensor.device_address());
+        if tensor.dtype() == DType::F32 {
+            return driver.download(address, bytemuck::cast_slice_mut(values));
+        }
+        let mut halves = vec![Bf16::default(); values.len()];
+        driver.download(address, bytemuck::cast_slice_mut(&mut halves));
+        for (v, h) in values.iter_mut().zip(halves) {
+            *v = h.to_f32();
+        }
+    }
+}

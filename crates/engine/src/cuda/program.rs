@@ -1,0 +1,127 @@
+//! Kernels from their sources: compiled by NVRTC for the device at hand when they are first used.
+
+use cudarc::nvrtc::sys::{self, nvrtcResult};
+use std::ffi::{CStr, CString, c_char};
+
+/// A source file with what is defined for it.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) source: &'static str,
+    pub(super) defines: &'static [(&'static str, u32)],
+    pub(super) entries: &'static [&'static str],
+    /// The most dynamic shared memory that a launch of it takes.
+    pub(super) shared: u32,
+}
+
+/// What sources include.
+const HEADERS: [(&str, &str); 4] = [
+    ("common.cuh", include_str!("kernels/common.cuh")),
+    ("channels.cuh", include_str!("kernels/channels.cuh")),
+    ("outgoing.cuh", include_str!("kernels/outgoing.cuh")),
+    ("tensor_core.cuh", include_str!("kernels/tensor_core.cuh")),
+];
+
+/// What NVRTC makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Machine code for one architecture.
+    Binary,
+    /// Intermediate code, for tests of the sources.
+    #[cfg(test)]
+    Intermediate,
+}
+
+impl Program {
+    /// Machine code for a compute capability.
+    pub(super) fn compile(&self, capability: (u32, u32)) -> Result<Vec<u8>, String> {
+        super::nvrtc::load()?;
+        let (major, minor) = capability;
+        self.make(&format!("sm_{major}{minor}"), Form::Binary)
+    }
+
+    fn make(&self, architecture: &str, form: Form) -> Result<Vec<u8>, String> {
+        let text = |s: &str| CString::new(s).map_err(|e| e.to_string());
+        let mut options = vec![text(&format!("--gpu-architecture={architecture}"))?, text("--std=c++17")?];
+        for (key, value) in self.defines {
+            options.push(text(&format!("-D{key}={value}"))?);
+        }
+        let compiled = Compilation::new(self)?;
+        compiled.run(&options).map_err(|e| format!("{} for {architecture}: {e}", self.name))?;
+        compiled.image(form)
+    }
+}
+
+/// A program of NVRTC's.
+struct Compilation(sys::nvrtcProgram);
+
+impl Drop for Compilation {
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed once.
+        let _ = unsafe { sys::nvrtcDestroyProgram(&raw mut self.0) };
+    }
+}
+
+fn ok(call: &str, result: nvrtcResult) -> Result<(), String> {
+    if result == nvrtcResult::NVRTC_SUCCESS { Ok(()) } else { Err(format!("{call}: {result:?}")) }
+}
+
+impl Compilation {
+    fn new(program: &Program) -> Result<Self, String> {
+        let text = |s: &str| CString::new(s).map_err(|e| e.to_string());
+        let (source, name) = (text(program.source)?, text(program.name)?);
+        let contents = HEADERS.iter().map(|h| text(h.1)).collect::<Result<Vec<_>, _>>()?;
+        let names = HEADERS.iter().map(|h| text(h.0)).collect::<Result<Vec<_>, _>>()?;
+        let pointers = |all: &[CString]| all.iter().map(|t| t.as_ptr()).collect::<Vec<*const c_char>>();
+        let (contents, names) = (pointers(&contents), pointers(&names));
+        let mut made: sys::nvrtcProgram = std::ptr::null_mut();
+        let (source, name) = (source.as_ptr(), name.as_ptr());
+        // SAFETY: terminated texts that outlive the call, which copies them; as many as said.
+        let result = unsafe {
+            let n = HEADERS.len() as i32;
+            sys::nvrtcCreateProgram(&raw mut made, source, name, n, contents.as_ptr(), names.as_ptr())
+        };
+        ok("nvrtcCreateProgram", result)?;
+        Ok(Compilation(made))
+    }
+
+    fn run(&self, options: &[CString]) -> Result<(), String> {
+        let pointers: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
+        // SAFETY: as many terminated options as said.
+        let result = unsafe { sys::nvrtcCompileProgram(self.0, pointers.len() as i32, pointers.as_ptr()) };
+        ok("nvrtcCompileProgram", result).map_err(|e| format!("{e}\n{}", self.log()))
+    }
+
+    fn log(&self) -> String {
+        let mut size = 0usize;
+        // SAFETY: a place for the size, then as many bytes as it says.
+        unsafe {
+            if sys::nvrtcGetProgramLogSize(self.0, &raw mut size) != nvrtcResult::NVRTC_SUCCESS {
+                return String::new();
+            }
+            let mut log = vec![0u8; size + 1];
+            let _ = sys::nvrtcGetProgramLog(self.0, log.as_mut_ptr().cast());
+            CStr::from_bytes_until_nul(&log).map(|l| l.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+    }
+
+    fn image(&self, form: Form) -> Result<Vec<u8>, String> {
+        let mut size = 0usize;
+        // SAFETY: a place for the size, then as many bytes as it says.
+        unsafe {
+            match form {
+                Form::Binary => ok("nvrtcGetCUBINSize", sys::nvrtcGetCUBINSize(self.0, &raw mut size))?,
+                #[cfg(test)]
+                Form::Intermediate => ok("nvrtcGetPTXSize", sys::nvrtcGetPTXSize(self.0, &raw mut size))?,
+            }
+            let mut image = vec![0u8; size];
+            let to = image.as_mut_ptr().cast();
+            match form {
+                Form::Binary => ok("nvrtcGetCUBIN", sys::nvrtcGetCUBIN(self.0, to))?,
+                #[cfg(test)]
+                Form::Intermediate => ok("nvrtcGetPTX", sys::nvrtcGetPTX(self.0, to))?,
+            }
+            Ok(image)
+        }
+    }
+}
