@@ -18,6 +18,7 @@ mod pool;
 mod program;
 mod resize;
 mod sums;
+mod tiles;
 mod update;
 mod weight_gradient;
 

@@ -15,10 +15,11 @@ pub(super) struct Program {
 }
 
 /// What sources include.
-const HEADERS: [(&str, &str); 4] = [
+const HEADERS: [(&str, &str); 5] = [
     ("common.cuh", include_str!("kernels/common.cuh")),
     ("channels.cuh", include_str!("kernels/channels.cuh")),
     ("outgoing.cuh", include_str!("kernels/outgoing.cuh")),
+    ("halo.cuh", include_str!("kernels/halo.cuh")),
     ("tensor_core.cuh", include_str!("kernels/tensor_core.cuh")),
 ];
 
