@@ -84,16 +84,21 @@ impl Tiling {
     pub(super) fn new(pass: &Pass) -> Self {
         let mut tap_rows = pass.taps();
         loop {
-            match Self::best(pass, tap_rows) {
+            match Self::within(pass, tap_rows, REGION) {
                 Some(tiling) => return tiling,
                 None if tap_rows > 1 => tap_rows = tap_rows.div_ceil(2),
-                // A window of more than a thousand columns: one output at a time.
-                None => return Self::of(pass, (1, 1, 1), 1),
+                None => return Self::smallest(pass, 1),
             }
         }
     }
 
-    fn best(pass: &Pass, tap_rows: usize) -> Option<Self> {
+    /// One output at a time: for windows of more than a thousand columns.
+    pub(super) fn smallest(pass: &Pass, tap_rows: usize) -> Self {
+        Self::of(pass, (1, 1, 1), tap_rows)
+    }
+
+    /// The same for so many rows of taps at once, with regions of at most `region` pixels.
+    pub(super) fn within(pass: &Pass, tap_rows: usize, region: usize) -> Option<Self> {
         let (h, w) = (pass.axis(0).outputs, pass.axis(1).outputs);
         let widths = (1..=w.min(SLOTS)).map(|parts| w.div_ceil(parts)).filter(|&columns| columns <= SLOTS);
         let narrow = (w > SLOTS).then(|| w.div_ceil(w.div_ceil(SLOTS)));
@@ -106,7 +111,7 @@ impl Tiling {
         });
         // Every slot is computed, and every pixel of a region loaded and transformed.
         let cost = |t: &Tiling| t.tiles() * (SLOTS + t.region());
-        tilings.filter(|t| t.region() <= REGION).min_by_key(cost)
+        tilings.filter(|t| t.region() <= region).min_by_key(cost)
     }
 
     fn of(pass: &Pass, (images, rows, columns): (usize, usize, usize), tap_rows: usize) -> Self {

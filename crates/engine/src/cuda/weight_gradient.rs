@@ -47,6 +47,13 @@ impl Block {
         8 * self.warps[1] * self.tiles[1]
     }
 
+    /// Bytes of shared memory for the gradient of a tile, and for a pixel of its region.
+    fn shared(&self, product: Product) -> [usize; 2] {
+        let pad = if product == Product::Bf16 { 16 } else { 32 };
+        let pitch = |channels: usize| channels * product.bytes() + pad;
+        [SLOTS * pitch(self.out()), pitch(self.input())]
+    }
+
     fn threads(&self) -> usize {
         32 * self.warps.iter().product::<usize>()
     }
@@ -153,7 +160,12 @@ impl Layout {
             _ => &WAYS[1],
         };
         let block = &way.block;
-        let tiling = Tiling::new(pass);
+        // As many rows of taps as a group can touch.
+        let rows = (block.taps.div_ceil(kernel) + usize::from(block.taps % kernel != 0)).min(kernel);
+        // By the larger of the products, so that both are cut alike.
+        let [gradient, source] = block.shared(Product::F32);
+        let region = (SHARED_LIMIT as usize - gradient) / source;
+        let tiling = Tiling::within(pass, rows, region).unwrap_or_else(|| Tiling::smallest(pass, rows));
         let channels = out.div_ceil(block.out()) * input.div_ceil(block.input());
         let tap_groups = (kernel * kernel).div_ceil(block.taps);
         let weights = out * input * kernel * kernel;
@@ -171,15 +183,9 @@ impl Layout {
     }
 
     /// Bytes of shared memory of a block.
-    fn shared(&self, pass: &Pass, product: Product) -> usize {
-        let pad = if product == Product::Bf16 { 16 } else { 32 };
-        let pitch = |channels: usize| channels * product.bytes() + pad;
-        let block = &self.way.block;
-        // As many rows of taps as a group can touch.
-        let rows =
-            block.taps.div_ceil(pass.window.kernel) + usize::from(block.taps % pass.window.kernel != 0);
-        let region = self.tiling.region_for(rows.min(pass.window.kernel));
-        SLOTS * pitch(block.out()) + region * pitch(block.input())
+    fn shared(&self, product: Product) -> usize {
+        let [gradient, source] = self.way.block.shared(product);
+        gradient + self.tiling.region() * source
     }
 }
 
@@ -232,7 +238,7 @@ pub(super) fn run(
         unused: flag(false),
     };
     let grid = [layout.splits, layout.channels, layout.tap_groups].map(extent);
-    let (threads, shared) = (extent(layout.way.block.threads()), extent(layout.shared(&pass, product)));
+    let (threads, shared) = (extent(layout.way.block.threads()), extent(layout.shared(product)));
     let program = &layout.way.programs[product as usize];
     driver.launch(program, "weight_gradient", Geometry { grid, threads, shared }, &args);
     let taps = window.kernel * window.kernel;
@@ -273,7 +279,7 @@ mod tests {
                     let pass = pass_of([n, side, side, c], out, window);
                     let l = Layout::new(&pass);
                     for product in [Product::Bf16, Product::F32] {
-                        assert!(l.shared(&pass, product) <= SHARED_LIMIT as usize, "{pass:?} {product:?}");
+                        assert!(l.shared(product) <= SHARED_LIMIT as usize, "{pass:?} {product:?}");
                     }
                     assert!(l.splits * l.block_tiles >= l.tiling.tiles());
                     assert!(l.channels <= 65_535 && l.tap_groups <= 65_535);
