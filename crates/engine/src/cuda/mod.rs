@@ -9,11 +9,13 @@ mod args;
 mod convolution;
 pub mod devices;
 mod driver;
+mod graph;
 mod images;
 mod join;
 mod loss;
 mod normalise;
 mod nvrtc;
+mod peak;
 mod pool;
 mod program;
 mod resize;
@@ -105,6 +107,16 @@ impl Backend for Cuda {
 
     fn threads(&self) -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    fn scope(&self, f: &mut (dyn FnMut() + Send)) {
+        self.driver.recorder.begin();
+        f();
+        self.driver().recorder.end(&self.driver);
+    }
+
+    fn multiply_adds(&self, rounds: usize) -> u64 {
+        peak::run(self.driver(), rounds)
     }
 
     fn synchronize(&self) {

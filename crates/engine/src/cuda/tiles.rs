@@ -3,7 +3,10 @@
 //! All of it follows from extents alone: a plan needs no GPU, and results do not depend on which it is.
 
 use super::args::extent;
+use super::driver::lock;
 use crate::ops::Window;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 /// Pixels of a tile, as in `kernels/halo.cuh`.
 pub(super) const SLOTS: usize = 128;
@@ -24,7 +27,7 @@ pub(super) struct Axis {
 }
 
 /// A convolution as the kernels see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pass {
     pub(super) images: usize,
     /// Extents of what is read, `[h, w, c]`.
@@ -99,6 +102,13 @@ impl Tiling {
 
     /// The same for so many rows of taps at once, with regions of at most `region` pixels.
     pub(super) fn within(pass: &Pass, tap_rows: usize, region: usize) -> Option<Self> {
+        // A network asks for few tilings, but at every step.
+        static KNOWN: Mutex<BTreeMap<(Pass, usize, usize), Option<Tiling>>> = Mutex::new(BTreeMap::new());
+        let key = (*pass, tap_rows, region);
+        *lock(&KNOWN).entry(key).or_insert_with(|| Self::search(pass, tap_rows, region))
+    }
+
+    fn search(pass: &Pass, tap_rows: usize, region: usize) -> Option<Self> {
         let (h, w) = (pass.axis(0).outputs, pass.axis(1).outputs);
         let widths = (1..=w.min(SLOTS)).map(|parts| w.div_ceil(parts)).filter(|&columns| columns <= SLOTS);
         let narrow = (w > SLOTS).then(|| w.div_ceil(w.div_ceil(SLOTS)));
