@@ -2,14 +2,14 @@
 
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
 use super::driver::{Driver, Geometry};
-use super::program::Program;
+use super::program::{Entry, Program, entry};
 use super::sums;
 use super::tiles::{BLOCKS, Pass, Plane, SLOTS, Tiling};
 use crate::ops::{Incoming, Operand, Outgoing, Window};
 use crate::{DType, Tensor};
 
 const SOURCE: &str = include_str!("kernels/convolve.cu");
-const ENTRIES: &[&str] = &["pack_weights", "convolve"];
+const ENTRIES: &[Entry] = &[entry::<PackArgs>("pack_weights"), entry::<ConvolveArgs>("convolve")];
 
 /// Threads of a block of `convolve`.
 const THREADS: u32 = 128;
@@ -42,9 +42,15 @@ static STATISTICS: Program = Program {
     name: "statistics.cu",
     source: include_str!("kernels/statistics.cu"),
     defines: &[],
-    entries: &["finish_statistics"],
+    entries: &[entry::<StatisticsArgs>("finish_statistics")],
     shared: 0,
 };
+
+/// Everything that this file launches.
+#[cfg(test)]
+pub(super) fn programs() -> Vec<&'static Program> {
+    PROGRAMS.iter().flatten().chain([&STATISTICS]).collect()
+}
 
 /// What operands are multiplied in: as soon as one side of a convolution is stored in bfloat16, bfloat16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -288,6 +288,7 @@ impl Driver {
         geometry: Geometry,
         arguments: &T,
     ) {
+        debug_assert!(program.entries.iter().any(|e| e.name == entry && e.bytes == size_of::<T>()));
         if geometry.grid.contains(&0) || lock(&self.fault).is_some() {
             return;
         }
@@ -336,7 +337,7 @@ impl Driver {
         let image = program.compile(self.properties.capability)?;
         let module = load(&image)?;
         let mut asked = None;
-        for &name in program.entries {
+        for name in program.entries.iter().map(|e| e.name) {
             let f = entry_of(module, name)?;
             // As much as an operation may ever ask for; what a launch takes is decided then.
             let most = program.shared.max(shared);

@@ -80,6 +80,12 @@ impl Cuda {
     }
 }
 
+/// Every program, for tests of the sources.
+#[cfg(test)]
+fn programs() -> Vec<&'static program::Program> {
+    [vec![&peak::PEAK], convolution::programs(), weight_gradient::programs()].concat()
+}
+
 /// Bytes of scratch that an operation needs, on every device of this kind.
 pub(crate) fn scratch(work: &Work) -> usize {
     match *work {

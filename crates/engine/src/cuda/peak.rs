@@ -2,13 +2,13 @@
 
 use super::args::extent;
 use super::driver::{Driver, Geometry};
-use super::program::Program;
+use super::program::{Program, entry};
 
-static PEAK: Program = Program {
+pub(super) static PEAK: Program = Program {
     name: "peak.cu",
     source: include_str!("kernels/peak.cu"),
     defines: &[],
-    entries: &["multiply_adds"],
+    entries: &[entry::<Args>("multiply_adds")],
     shared: 0,
 };
 

@@ -3,7 +3,7 @@
 use super::args::{extent, flag};
 use super::convolution::{Product, Source};
 use super::driver::{Driver, Geometry};
-use super::program::Program;
+use super::program::{Entry, Program, entry};
 use super::tiles::{Pass, Plane, SLOTS, Tiling};
 use crate::ops::{Incoming, Operand, WeightGrad, Window};
 
@@ -18,14 +18,10 @@ const BLOCKS: usize = 1024;
 /// Bytes of the parts of one gradient: more of them than this cost more to add than they save.
 const PARTS: usize = 16 << 20;
 
+const ENTRIES: &[Entry] = &[entry::<Args>("weight_gradient")];
+
 const fn program(defines: &'static [(&'static str, u32)]) -> Program {
-    Program {
-        name: "weight_gradient.cu",
-        source: SOURCE,
-        defines,
-        entries: &["weight_gradient"],
-        shared: SHARED_LIMIT,
-    }
+    Program { name: "weight_gradient.cu", source: SOURCE, defines, entries: ENTRIES, shared: SHARED_LIMIT }
 }
 
 /// What a block computes.
@@ -92,9 +88,15 @@ static ADD: Program = Program {
     name: "parts.cu",
     source: include_str!("kernels/parts.cu"),
     defines: &[],
-    entries: &["add_parts", "bias_gradient"],
+    entries: &[entry::<PartsArgs>("add_parts"), entry::<BiasArgs>("bias_gradient")],
     shared: 0,
 };
+
+/// Everything that this file launches.
+#[cfg(test)]
+pub(super) fn programs() -> Vec<&'static Program> {
+    WAYS.iter().flat_map(|w| &w.programs).chain([&ADD]).collect()
+}
 
 /// `struct WeightGradient` of `kernels/weight_gradient.cu`.
 #[derive(Clone, Copy, Debug)]
