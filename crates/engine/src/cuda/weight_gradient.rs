@@ -1,6 +1,6 @@
 //! Gradients of a convolution's parameters.
 
-use super::args::{extent, flag};
+use super::args::{self, extent, flag};
 use super::convolution::{Product, Source};
 use super::driver::{Driver, Geometry};
 use super::program::{Entry, Program, entry};
@@ -131,7 +131,7 @@ struct PartsArgs {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct BiasArgs {
-    gradient: Source,
+    gradient: args::Incoming,
     pieces: u64,
     pixels: u64,
     channels: u32,
@@ -249,7 +249,7 @@ pub(super) fn run(
         let (piece, pieces) = bias_pieces(&pass);
         let pixels = (pass.images * pass.result[0] * pass.result[1]) as u64;
         let (channels, piece) = (extent(pass.result[2]), extent(piece));
-        let args = BiasArgs { gradient: Source::from(dy), pieces: scratch, pixels, channels, piece };
+        let args = BiasArgs { gradient: args::Incoming::from(dy), pieces: scratch, pixels, channels, piece };
         let grid = [extent(pieces), extent(pass.result[2].div_ceil(32)), 1];
         driver.launch(&ADD, "bias_gradient", Geometry { grid, threads: 256, shared: 0 }, &args);
         add(driver, scratch, pieces, bias.device_address(), pass.result[2], 1);

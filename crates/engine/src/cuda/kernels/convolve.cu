@@ -186,40 +186,42 @@ INLINE bool result_pixel(const Convolve &a, const Axis &h, const Axis &w, u32 rh
     return true;
 }
 
-// Eight channels of a result, of which `count` are there, at element i.
-INLINE Eight load_result(const void *data, u32 type, u64 i, u32 count, bool aligned) {
-    if (aligned) return load_eight(data, type, i);
-    Eight e;
-#pragma unroll
-    for (u32 k = 0; k < 8; k++) e.v[k] = k < count ? load(data, type, i + k) : 0.0f;
-    return e;
-}
-
-// Bias, or the rules of an outgoing gradient: rectifier, rounding, sums.
-INLINE void finish_value(const Convolve &a, Eight &v, u64 i, u32 c, u32 count, bool aligned, float (&totals)[2][8]) {
+// Bias, or the rules of an outgoing gradient: rectifier, rounding, sums. Channels c to c + 7, those beyond the last 0.
+INLINE void finish_value(const Convolve &a, Some<8> &v, u64 i, u32 c, bool aligned, float (&totals)[2][8]) {
+    const u32 channels = a.result_c;
+    auto row = [&](const float *rows, u32 r) {
+        return load_channels<8>(rows + r * channels, F32, c, c, channels, aligned);
+    };
     if (a.bias) {
+        Some<8> bias = load_channels<8>(a.bias, F32, c, c, channels, false);
 #pragma unroll
-        for (u32 k = 0; k < 8; k++)
-            if (k < count) v.v[k] += a.bias[c + k];
+        for (u32 k = 0; k < 8; k++) v.v[k] += bias.v[k];
     }
     if (a.accumulate) {
-        Eight old = load_result(a.result, a.result_type, i, count, aligned);
+        Some<8> old = load_channels<8>(a.result, a.result_type, i, c, channels, aligned);
 #pragma unroll
         for (u32 k = 0; k < 8; k++) v.v[k] += old.v[k];
     }
-    if (a.operand.relu || a.partials) {
-        Eight x = load_result(a.operand.data, a.operand.type, i, count, aligned);
-        const float *norm = a.operand.norm;
+    const Operand &o = a.operand;
+    if (o.relu || a.partials) {
+        Some<8> x = load_channels<8>(o.data, o.type, i, c, channels, aligned);
+        if (o.relu) {
+            Some<8> value = x;
+            if (o.norm) {
+                Some<8> scale = row(o.norm, SCALE), shift = row(o.norm, SHIFT);
 #pragma unroll
-        for (u32 k = 0; k < 8; k++) {
-            if (k >= count) continue;
-            float value = norm ? normalised(norm, a.result_c, c + k, x.v[k]) : x.v[k];
-            if (a.operand.relu && !(value > 0.0f)) v.v[k] = 0.0f;
-            v.v[k] = as_stored(v.v[k], a.result_type);
-            if (a.partials) {
-                float centred = (x.v[k] - norm[MEAN * a.result_c + c + k]) * norm[INV_STD * a.result_c + c + k];
-                totals[0][k] += v.v[k] * centred;
-                totals[1][k] += v.v[k];
+                for (u32 k = 0; k < 8; k++) value.v[k] = fmaf(x.v[k], scale.v[k], shift.v[k]);
+            }
+#pragma unroll
+            for (u32 k = 0; k < 8; k++) v.v[k] = value.v[k] > 0.0f ? v.v[k] : 0.0f;
+        }
+        if (a.partials) {
+            Some<8> mean = row(o.norm, MEAN), inv_std = row(o.norm, INV_STD);
+#pragma unroll
+            for (u32 k = 0; k < 8; k++) {
+                float g = as_stored(v.v[k], a.result_type);
+                totals[0][k] += g * ((x.v[k] - mean.v[k]) * inv_std.v[k]);
+                totals[1][k] += g;
             }
         }
     }
@@ -305,7 +307,7 @@ KERNEL(convolve, Convolve, THREADS) {
     float *rows = (float *)shared_memory(), *room = rows + SLOTS * PITCH;
     u32 c = n0 + threadIdx.x % GROUPS * 8, first = threadIdx.x / GROUPS;
     u32 count = c < a.result_c ? min(8u, a.result_c - c) : 0;
-    bool aligned = a.result_c % 8 == 0 && count == 8;
+    bool aligned = a.result_c % 8 == 0;
     // Forward: mean and squared deviations of `seen` values; backward: sums for the operand's normalisation.
     float totals[2][8] = {}, seen = 0.0f;
     u32 end = min(a.plane.tiles, (blockIdx.x + 1) * a.block_tiles);
@@ -325,11 +327,13 @@ KERNEL(convolve, Convolve, THREADS) {
             there |= 1u << s;
             float *row = rows + (first + s * STEP) * PITCH + (threadIdx.x % GROUPS) * 8;
             u64 i = pixel * a.result_c + c;
-            Eight v;
+            Some<8> v;
 #pragma unroll
             for (u32 k = 0; k < 8; k++) v.v[k] = row[k];
-            finish_value(a, v, i, c, count, aligned, totals);
-            if (aligned) store_eight(a.result, a.result_type, i, v);
+            finish_value(a, v, i, c, aligned, totals);
+            if (aligned)
+                store_eight(a.result, a.result_type, i,
+                            Eight{{v.v[0], v.v[1], v.v[2], v.v[3], v.v[4], v.v[5], v.v[6], v.v[7]}});
             else
                 for (u32 k = 0; k < count; k++) store(a.result, a.result_type, i + k, v.v[k]);
 #pragma unroll

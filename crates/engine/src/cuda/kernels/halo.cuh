@@ -76,42 +76,62 @@ template <> struct Vector<PRODUCT_BF16> {
     enum : u32 { VALUES = 8 };
 };
 
-INLINE float from_source(const Source &s, u32 channels, u32 c, float x, float raw) {
-    if (s.raw) return fmaf(x, s.factors[c], fmaf(raw, s.factors[channels + c], s.factors[2 * channels + c]));
-    if (s.factors) x = normalised(s.factors, channels, c, x);
-    return s.relu ? fmaxf(x, 0.0f) : x;
+// Neighbouring values of N channels.
+template <u32 N> struct Some {
+    float v[N];
+};
+
+template <u32 N> INLINE Some<N> load_aligned(const void *data, u32 type, u64 i) {
+    Some<N> s;
+    if constexpr (N == 8) {
+        Eight e = load_eight(data, type, i);
+#pragma unroll
+        for (u32 k = 0; k < N; k++) s.v[k] = e.v[k];
+    } else {
+        float4 e = *(const float4 *)((const float *)data + i);
+        s = Some<N>{{e.x, e.y, e.z, e.w}};
+    }
+    return s;
 }
 
-// 16 bytes of operands: channels c on of a pixel, those from `end` on 0.
-template <u32 P> INLINE uint4 load_operands(const Source &s, u32 channels, u64 pixel, u32 c, u32 end) {
-    const u32 N = Vector<P>::VALUES;
-    float v[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+// N channels from c on, of which those from `end` on are 0. Where channels come in eights, `aligned` is set.
+template <u32 N> INLINE Some<N> load_channels(const void *data, u32 type, u64 i, u32 c, u32 end, bool aligned) {
+    if (aligned) return load_aligned<N>(data, type, i);
+    Some<N> s;
+#pragma unroll
+    for (u32 k = 0; k < N; k++) s.v[k] = c + k < end ? load(data, type, i + k) : 0.0f;
+    return s;
+}
+
+// 16 bytes of operands: channels c on of a pixel, those beyond the last 0.
+template <u32 P> INLINE uint4 load_operands(const Source &s, u32 channels, u64 pixel, u32 c) {
+    constexpr u32 N = Vector<P>::VALUES;
+    bool aligned = channels % 8 == 0;
     u64 i = pixel * channels + c;
-    if (channels % 8 == 0 && c + N <= end) {
-        if (N == 8) {
-            Eight x = load_eight(s.data, s.type, i), raw;
-            if (s.raw) raw = load_eight(s.raw, s.type, i);
+    Some<N> x = load_channels<N>(s.data, s.type, i, c, channels, aligned);
+    if (s.factors) {
+        Some<N> f = load_channels<N>(s.factors, F32, c, c, channels, aligned);
+        Some<N> g = load_channels<N>(s.factors + channels, F32, c, c, channels, aligned);
+        if (s.raw) {
+            Some<N> raw = load_channels<N>(s.raw, s.type, i, c, channels, aligned);
+            Some<N> h = load_channels<N>(s.factors + 2 * channels, F32, c, c, channels, aligned);
 #pragma unroll
-            for (u32 k = 0; k < 8; k++) v[k] = from_source(s, channels, c + k, x.v[k], s.raw ? raw.v[k] : 0.0f);
+            for (u32 k = 0; k < N; k++) x.v[k] = fmaf(x.v[k], f.v[k], fmaf(raw.v[k], g.v[k], h.v[k]));
         } else {
-            float4 x = *(const float4 *)((const float *)s.data + i), raw = {0, 0, 0, 0};
-            if (s.raw) raw = *(const float4 *)((const float *)s.raw + i);
-            v[0] = from_source(s, channels, c, x.x, raw.x);
-            v[1] = from_source(s, channels, c + 1, x.y, raw.y);
-            v[2] = from_source(s, channels, c + 2, x.z, raw.z);
-            v[3] = from_source(s, channels, c + 3, x.w, raw.w);
-        }
-    } else {
 #pragma unroll
-        for (u32 k = 0; k < N; k++)
-            if (c + k < end)
-                v[k] = from_source(s, channels, c + k, load(s.data, s.type, i + k),
-                                   s.raw ? load(s.raw, s.type, i + k) : 0.0f);
+            for (u32 k = 0; k < N; k++) x.v[k] = fmaf(x.v[k], f.v[k], g.v[k]);
+        }
     }
-    if (N == 8)
-        return uint4{floats_to_bf16(v[0], v[1]), floats_to_bf16(v[2], v[3]), floats_to_bf16(v[4], v[5]),
-                     floats_to_bf16(v[6], v[7])};
-    return uint4{__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]), __float_as_uint(v[3])};
+    if (s.relu) {
+#pragma unroll
+        for (u32 k = 0; k < N; k++) x.v[k] = fmaxf(x.v[k], 0.0f);
+    }
+    if constexpr (N == 8)
+        return uint4{floats_to_bf16(x.v[0], x.v[1]), floats_to_bf16(x.v[2], x.v[3]), floats_to_bf16(x.v[4], x.v[5]),
+                     floats_to_bf16(x.v[6], x.v[7])};
+    else
+        return uint4{__float_as_uint(x.v[0]), __float_as_uint(x.v[1]), __float_as_uint(x.v[2]),
+                     __float_as_uint(x.v[3])};
 }
 
 // Fills the region of a tile with channels c0 .. c0 + values of the source; what lies outside the image is 0.
@@ -130,7 +150,7 @@ INLINE void fill_region(u8 *region, u32 pitch, const Plane &p, const Region &r, 
         if (image < p.images && y >= 0 && y < (int)p.source_h && x >= 0 && x < (int)p.source_w) {
             u64 at = ((u64)image * p.source_h + y) * p.source_w + x;
             u32 c = c0 + vector * Vector<P>::VALUES;
-            if (c < p.source_c) bytes = load_operands<P>(s, p.source_c, at, c, p.source_c);
+            if (c < p.source_c) bytes = load_operands<P>(s, p.source_c, at, c);
         }
         *(uint4 *)(region + pixel * pitch + vector * 16) = bytes;
     }

@@ -1,5 +1,5 @@
 // Sums of parts, in order: the end of the gradients of weights and biases.
-#include "halo.cuh"
+#include "common.cuh"
 
 struct Parts {
     // [parts][length]
@@ -28,7 +28,7 @@ KERNEL(add_parts, Parts, ACROSS * DOWN) {
 }
 
 struct BiasGradient {
-    Source gradient;
+    Incoming gradient;
     // [pieces][channels]
     float *pieces;
     u64 pixels;
@@ -44,8 +44,8 @@ KERNEL(bias_gradient, BiasGradient, ACROSS * DOWN) {
     if (c < a.channels)
         for (u64 p = begin + strand; p < end; p += DOWN) {
             u64 i = p * a.channels + c;
-            const Source &g = a.gradient;
-            sum += from_source(g, a.channels, c, load(g.data, g.type, i), g.raw ? load(g.raw, g.type, i) : 0.0f);
+            const Incoming &g = a.gradient;
+            sum += arrived(g, a.channels, c, load(g.grad, g.type, i), g.raw ? load(g.raw, g.type, i) : 0.0f);
         }
     strands[strand][column] = sum;
     __syncthreads();

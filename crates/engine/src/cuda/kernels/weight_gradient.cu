@@ -49,7 +49,7 @@ INLINE void fill_gradient(u8 *to, const WeightGradient &a, const Tile &tile, u32
             u32 image = tile.image + s.image, row = tile.row + s.row, column = tile.column + s.column;
             if (image < a.plane.images && row < a.result_h && column < a.result_w) {
                 u64 pixel = ((u64)image * a.result_h + row) * a.result_w + column;
-                bytes = load_operands<PRODUCT>(a.gradient, a.out, pixel, o, a.out);
+                bytes = load_operands<PRODUCT>(a.gradient, a.out, pixel, o);
             }
         }
         *(uint4 *)(to + slot * OUT_PITCH + i % vectors * 16) = bytes;
