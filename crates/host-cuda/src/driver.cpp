@@ -1,0 +1,301 @@
+// The CUDA driver's functions over host memory: one device, streams that do at once what they are asked for, and
+// recordings of streams as graphs. Limits are checked as the real one checks them.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <map>
+#include <mutex>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+typedef int Result;
+enum {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    INVALID_CONTEXT = 201,
+    NOT_FOUND = 500,
+    LAUNCH_FAILED = 719,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901,
+    UPDATE_FAILURE = 910
+};
+
+const size_t SHARED_UNASKED = 48 << 10, SHARED_LIMIT = 227 << 10;
+
+typedef const char *(*Launch)(void (*)(const void *), const void *, const unsigned *, unsigned, unsigned);
+
+struct Module {
+    void *library;
+    Launch launch;
+    std::map<std::string, struct Function *> functions;
+};
+
+struct Function {
+    std::string name;
+    void (*kernel)(const void *);
+    unsigned bytes;
+    size_t shared;
+    Launch launch;
+};
+
+// Something that a stream does.
+struct Node {
+    enum Kind { KERNEL, COPY, SET } kind;
+    Function *function;
+    unsigned grid[3], threads, shared;
+    std::vector<unsigned char> arguments;
+    void *to;
+    const void *from;
+    size_t bytes;
+    int value;
+};
+
+struct Graph {
+    std::vector<Node> nodes;
+};
+
+struct Stream {
+    bool recording = false, broken = false;
+    Graph *graph = nullptr;
+};
+
+static std::mutex all;
+static std::map<void *, size_t> blocks;
+static size_t in_use = 0;
+static Result fault = SUCCESS;
+static int context_object;
+static thread_local void *current = nullptr;
+
+static size_t number(const char *variable, size_t otherwise) {
+    const char *text = getenv(variable);
+    return text ? strtoull(text, nullptr, 10) : otherwise;
+}
+
+static size_t total() { return number("MLAAN_HOST_CUDA_MEMORY", (size_t)4 << 30); }
+static int devices() { return (int)number("MLAAN_HOST_CUDA_DEVICES", 1); }
+
+static Result run(const Node &n) {
+    if (n.kind == Node::COPY) memcpy(n.to, n.from, n.bytes);
+    if (n.kind == Node::SET) memset(n.to, n.value, n.bytes);
+    if (n.kind != Node::KERNEL) return SUCCESS;
+    const char *wrong = n.function->launch(n.function->kernel, n.arguments.data(), n.grid, n.threads, n.shared);
+    if (!wrong) return SUCCESS;
+    fprintf(stderr, "host CUDA: %s, blocks of %u threads: %s\n", n.function->name.c_str(), n.threads, wrong);
+    return fault = LAUNCH_FAILED;
+}
+
+// Does it, or records it.
+static Result ask(Stream *stream, const Node &n) {
+    if (!current) return INVALID_CONTEXT;
+    if (fault) return fault;
+    if (stream && stream->recording) {
+        stream->graph->nodes.push_back(n);
+        return SUCCESS;
+    }
+    return run(n);
+}
+
+static Result copy(Stream *stream, void *to, const void *from, size_t bytes) {
+    Node n{};
+    n.kind = Node::COPY, n.to = to, n.from = from, n.bytes = bytes;
+    return ask(stream, n);
+}
+
+static Result wait(Stream *stream) {
+    if (!current) return INVALID_CONTEXT;
+    if (stream && stream->recording) {
+        stream->broken = true;
+        return CAPTURE_UNSUPPORTED;
+    }
+    return fault;
+}
+
+extern "C" {
+
+Result cuInit(unsigned) { return devices() ? SUCCESS : 100; }
+Result cuDriverGetVersion(int *v) { return *v = 13000, SUCCESS; }
+Result cuDeviceGetCount(int *n) { return *n = devices(), SUCCESS; }
+Result cuDeviceGet(int *d, int n) { return *d = n, n >= 0 && n < devices() ? SUCCESS : INVALID_DEVICE; }
+Result cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "host CUDA"), SUCCESS; }
+Result cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = total(), SUCCESS; }
+
+Result cuDeviceGetAttribute(int *value, int which, int) {
+    switch (which) {
+    case 75: *value = (int)number("MLAAN_HOST_CUDA_CAPABILITY", 9); break;
+    case 76: *value = 0; break;
+    case 16: *value = 4; break;
+    case 10: *value = 32; break;
+    case 1: *value = 1024; break;
+    case 97: *value = (int)SHARED_LIMIT; break;
+    default: *value = 1;
+    }
+    return SUCCESS;
+}
+
+Result cuDevicePrimaryCtxRetain(void **c, int) { return *c = &context_object, SUCCESS; }
+Result cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+Result cuCtxSetCurrent(void *c) { return current = c, SUCCESS; }
+Result cuCtxGetCurrent(void **c) { return *c = current, SUCCESS; }
+Result cuCtxSynchronize() { return wait(nullptr); }
+
+Result cuGetErrorName(Result, const char **text) { return *text = "HOST_CUDA_ERROR", SUCCESS; }
+
+Result cuGetErrorString(Result r, const char **text) {
+    switch (r) {
+    case SUCCESS: *text = "no error"; break;
+    case INVALID_VALUE: *text = "invalid argument"; break;
+    case OUT_OF_MEMORY: *text = "out of memory"; break;
+    case 100: *text = "no CUDA-capable device is detected"; break;
+    case INVALID_CONTEXT: *text = "invalid device context"; break;
+    case LAUNCH_FAILED: *text = "unspecified launch failure"; break;
+    case CAPTURE_UNSUPPORTED: *text = "operation not permitted when stream is capturing"; break;
+    case CAPTURE_INVALIDATED: *text = "operation failed due to a previous error during capture"; break;
+    default: *text = "an error";
+    }
+    return SUCCESS;
+}
+
+Result cuStreamCreate(Stream **s, unsigned) { return *s = new Stream, SUCCESS; }
+Result cuStreamDestroy_v2(Stream *s) { return delete s, SUCCESS; }
+Result cuStreamSynchronize(Stream *s) { return wait(s); }
+
+// The end of a block is the end of a page, and behind it lies one that nobody may touch.
+Result cuMemAlloc_v2(void **p, size_t bytes) {
+    if (!current) return INVALID_CONTEXT;
+    std::lock_guard<std::mutex> held(all);
+    if (bytes == 0) return INVALID_VALUE;
+    if (in_use + bytes > total()) return OUT_OF_MEMORY;
+    size_t page = sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
+    char *at = (char *)mmap(nullptr, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return OUT_OF_MEMORY;
+    mprotect(at + whole, page, PROT_NONE);
+    blocks[at] = bytes;
+    in_use += bytes;
+    *p = at;
+    return SUCCESS;
+}
+
+Result cuMemFree_v2(void *p) {
+    std::lock_guard<std::mutex> held(all);
+    auto found = blocks.find(p);
+    if (found == blocks.end()) return INVALID_VALUE;
+    size_t page = sysconf(_SC_PAGESIZE), whole = (found->second + page - 1) / page * page;
+    munmap(p, whole + page);
+    in_use -= found->second;
+    blocks.erase(found);
+    return SUCCESS;
+}
+
+Result cuMemGetInfo_v2(size_t *free, size_t *of) {
+    if (!current) return INVALID_CONTEXT;
+    std::lock_guard<std::mutex> held(all);
+    *of = total();
+    *free = *of - in_use;
+    return SUCCESS;
+}
+
+Result cuMemsetD8Async(void *p, unsigned char value, size_t bytes, Stream *s) {
+    Node n{};
+    n.kind = Node::SET, n.to = p, n.value = value, n.bytes = bytes;
+    return ask(s, n);
+}
+
+Result cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
+    // Memory that is not locked is copied before the call returns, which a recording cannot do.
+    if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
+    return copy(s, to, from, n);
+}
+Result cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t n, Stream *s) {
+    if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
+    return copy(s, to, from, n);
+}
+Result cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) { return copy(s, to, from, n); }
+
+Result cuModuleLoadData(Module **m, const void *image) {
+    if (!current) return INVALID_CONTEXT;
+    void *library = dlopen((const char *)image, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return fprintf(stderr, "host CUDA: %s\n", dlerror()), INVALID_IMAGE;
+    Launch launch = (Launch)dlsym(library, "host_launch");
+    if (!launch) return INVALID_IMAGE;
+    *m = new Module{library, launch, {}};
+    return SUCCESS;
+}
+
+Result cuModuleUnload(Module *) { return SUCCESS; }
+
+Result cuModuleGetFunction(Function **f, Module *m, const char *name) {
+    auto found = m->functions.find(name);
+    if (found == m->functions.end()) {
+        void *kernel = dlsym(m->library, name);
+        const unsigned *bytes = (const unsigned *)dlsym(m->library, (std::string(name) + "_size").c_str());
+        if (!kernel || !bytes) return NOT_FOUND;
+        Function *made = new Function{name, (void (*)(const void *))kernel, *bytes, SHARED_UNASKED, m->launch};
+        found = m->functions.emplace(name, made).first;
+    }
+    *f = found->second;
+    return SUCCESS;
+}
+
+Result cuFuncSetAttribute(Function *f, int which, int value) {
+    if (which == 8 && (size_t)value > SHARED_LIMIT) return INVALID_VALUE;
+    if (which == 8) f->shared = value;
+    return SUCCESS;
+}
+
+Result cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                      unsigned shared, Stream *s, void **arguments, void **) {
+    bool whole = gx && gy && gz && bx && by == 1 && bz == 1;
+    if (!whole || gx > 0x7fffffffu || gy > 65535 || gz > 65535 || bx > 1024 || shared > f->shared) return INVALID_VALUE;
+    Node n{};
+    n.kind = Node::KERNEL, n.function = f, n.threads = bx, n.shared = shared;
+    n.grid[0] = gx, n.grid[1] = gy, n.grid[2] = gz;
+    n.arguments.assign((unsigned char *)arguments[0], (unsigned char *)arguments[0] + f->bytes);
+    return ask(s, n);
+}
+
+Result cuStreamBeginCapture_v2(Stream *s, int) {
+    if (s->recording) return INVALID_VALUE;
+    s->recording = true, s->broken = false, s->graph = new Graph;
+    return SUCCESS;
+}
+
+Result cuStreamEndCapture(Stream *s, Graph **g) {
+    if (!s->recording) return INVALID_VALUE;
+    s->recording = false;
+    *g = s->broken ? nullptr : s->graph;
+    if (s->broken) delete s->graph;
+    return s->broken ? CAPTURE_INVALIDATED : SUCCESS;
+}
+
+Result cuGraphInstantiateWithFlags(Graph **e, Graph *g, unsigned long long) { return *e = new Graph(*g), SUCCESS; }
+
+struct UpdateInfo {
+    int result;
+    void *node, *from;
+};
+
+Result cuGraphExecUpdate_v2(Graph *e, Graph *g, UpdateInfo *) {
+    if (e->nodes.size() != g->nodes.size()) return UPDATE_FAILURE;
+    for (size_t i = 0; i < g->nodes.size(); i++)
+        if (e->nodes[i].kind != g->nodes[i].kind || e->nodes[i].function != g->nodes[i].function) return UPDATE_FAILURE;
+    e->nodes = g->nodes;
+    return SUCCESS;
+}
+
+Result cuGraphLaunch(Graph *e, Stream *s) {
+    if (s->recording) return CAPTURE_UNSUPPORTED;
+    for (auto &n : e->nodes)
+        if (Result r = ask(s, n)) return r;
+    return SUCCESS;
+}
+
+Result cuGraphExecDestroy(Graph *e) { return delete e, SUCCESS; }
+Result cuGraphDestroy(Graph *g) { return delete g, SUCCESS; }
+
+} // extern "C"

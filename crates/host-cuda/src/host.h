@@ -1,0 +1,274 @@
+// Stands in for CUDA's built-ins when kernel sources are compiled for the processor (force-included), and runs their
+// blocks: every thread is a fiber of its own, barriers switch between them.
+//
+// Between barriers threads run one after the other, in an order that MLAAN_HOST_CUDA_ORDER sets (forward, reverse,
+// shuffle): what depends on it lacks a barrier.
+#pragma once
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <sys/mman.h>
+#include <thread>
+#include <vector>
+
+struct Extent3 {
+    unsigned x, y, z;
+};
+struct float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+
+namespace host {
+
+enum State : unsigned char { READY, AT_WARP, AT_BLOCK, DONE };
+
+const unsigned THREADS = 1024, LANES = 32, MAIL = 64, STACK = 64 << 10, SHARED = 227 << 10;
+
+// What one block needs; one an OS thread.
+struct Block {
+    Extent3 grid, index, size;
+    unsigned current;
+    void (*kernel)(const void *);
+    const void *arguments;
+    void *scheduler;
+    void *stack_pointer[THREADS];
+    State state[THREADS];
+    unsigned char *stacks, *shared;
+    // Two boxes a lane, used in turn: a lane is never two exchanges ahead of another of its warp.
+    alignas(16) unsigned char mail[2][THREADS][MAIL];
+    unsigned char turn[THREADS];
+
+    Block() {
+        size_t bytes = (size_t)STACK * THREADS + SHARED + 4096;
+        stacks = (unsigned char *)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (stacks == MAP_FAILED) abort();
+        shared = stacks + (size_t)STACK * THREADS;
+    }
+};
+
+static thread_local Block *block;
+
+extern "C" void host_switch(void **from, void *to);
+#if defined(__x86_64__)
+asm(".text\n.globl host_switch\n.hidden host_switch\n.type host_switch,@function\nhost_switch:\n"
+    "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
+    "mov %rsp,(%rdi)\nmov %rsi,%rsp\n"
+    "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n.size host_switch,.-host_switch\n");
+const unsigned SAVED = 6;
+#elif defined(__aarch64__)
+asm(".text\n.globl host_switch\n.hidden host_switch\n.type host_switch,%function\nhost_switch:\n"
+    "sub sp,sp,#160\nstp x19,x20,[sp]\nstp x21,x22,[sp,#16]\nstp x23,x24,[sp,#32]\nstp x25,x26,[sp,#48]\n"
+    "stp x27,x28,[sp,#64]\nstp x29,x30,[sp,#80]\nstp d8,d9,[sp,#96]\nstp d10,d11,[sp,#112]\nstp d12,d13,[sp,#128]\n"
+    "stp d14,d15,[sp,#144]\nmov x2,sp\nstr x2,[x0]\nmov sp,x1\n"
+    "ldp x19,x20,[sp]\nldp x21,x22,[sp,#16]\nldp x23,x24,[sp,#32]\nldp x25,x26,[sp,#48]\n"
+    "ldp x27,x28,[sp,#64]\nldp x29,x30,[sp,#80]\nldp d8,d9,[sp,#96]\nldp d10,d11,[sp,#112]\nldp d12,d13,[sp,#128]\n"
+    "ldp d14,d15,[sp,#144]\nadd sp,sp,#160\nret\n.size host_switch,.-host_switch\n");
+const unsigned SAVED = 20;
+#else
+#error "fibers are written for x86-64 and 64-bit ARM"
+#endif
+
+// Leaves the running thread until the scheduler comes back to it.
+__attribute__((noinline)) static void leave(State why) {
+    Block *b = block;
+    unsigned me = b->current;
+    b->state[me] = why;
+    host_switch(&b->stack_pointer[me], b->scheduler);
+}
+
+static void run_thread() {
+    block->kernel(block->arguments);
+    leave(DONE);
+    abort();
+}
+
+static void prepare(Block *b, unsigned thread) {
+    void **top = (void **)(b->stacks + (size_t)STACK * (thread + 1) - 64);
+#if defined(__x86_64__)
+    // As after a call: the stack ends 8 bytes off a multiple of 16.
+    *--top = nullptr;
+    *--top = (void *)run_thread;
+    for (unsigned i = 0; i < SAVED; i++) *--top = nullptr;
+#else
+    top -= SAVED;
+    for (unsigned i = 0; i < SAVED; i++) top[i] = nullptr;
+    top[11] = (void *)run_thread;
+#endif
+    b->stack_pointer[thread] = top;
+    b->state[thread] = READY;
+    b->turn[thread] = 0;
+}
+
+// The i-th of n in the order asked for.
+static unsigned nth(unsigned i, unsigned n) {
+    static const char *order = getenv("MLAAN_HOST_CUDA_ORDER");
+    if (order && !strcmp(order, "reverse")) return n - 1 - i;
+    // 13 has no factor in common with the sizes of warps and blocks.
+    if (order && !strcmp(order, "shuffle")) return (i * 13 + 7) % n;
+    return i;
+}
+
+static void resume(Block *b, unsigned thread) {
+    b->current = thread;
+    host_switch(&b->scheduler, b->stack_pointer[thread]);
+}
+
+// Runs a warp's threads until each is done or waits for the block; false when some wait for others that never come.
+static bool run_warp(Block *b, unsigned first, unsigned lanes) {
+    for (;;) {
+        unsigned waiting = 0, others = 0;
+        for (unsigned i = 0; i < lanes; i++) {
+            unsigned thread = first + nth(i, lanes);
+            if (b->state[thread] == READY) resume(b, thread);
+        }
+        for (unsigned i = 0; i < lanes; i++) (b->state[first + i] == AT_WARP ? waiting : others)++;
+        if (waiting == 0) return true;
+        if (others) return false;
+        for (unsigned i = 0; i < lanes; i++) b->state[first + i] = READY;
+    }
+}
+
+// Runs the block that `b` describes; what is wrong, or nothing.
+static const char *run_block(Block *b, unsigned shared) {
+    block = b;
+    unsigned threads = b->size.x, warps = (threads + LANES - 1) / LANES;
+    // Reading what was never written gives no number.
+    memset(b->shared, 0xff, shared);
+    for (unsigned i = 0; i < threads; i++) prepare(b, i);
+    for (;;) {
+        for (unsigned i = 0; i < warps; i++) {
+            unsigned first = nth(i, warps) * LANES, lanes = threads - first < LANES ? threads - first : LANES;
+            if (!run_warp(b, first, lanes)) return "a warp's barrier is not reached by all of its threads";
+        }
+        unsigned waiting = 0;
+        for (unsigned i = 0; i < threads; i++) waiting += b->state[i] == AT_BLOCK;
+        if (waiting == 0) return nullptr;
+        if (waiting != threads) return "__syncthreads is not reached by all threads of the block";
+        for (unsigned i = 0; i < threads; i++) b->state[i] = READY;
+    }
+}
+
+// Blocks that are not in use, kept for the next launch.
+struct Spare {
+    std::mutex mutex;
+    std::vector<Block *> blocks;
+
+    Block *take() {
+        std::lock_guard<std::mutex> held(mutex);
+        if (blocks.empty()) return new Block;
+        Block *b = blocks.back();
+        blocks.pop_back();
+        return b;
+    }
+
+    void give(Block *b) {
+        std::lock_guard<std::mutex> held(mutex);
+        blocks.push_back(b);
+    }
+};
+
+static Spare spare;
+
+struct Grid {
+    Extent3 extents;
+    unsigned threads, shared;
+    void (*kernel)(const void *);
+    const void *arguments;
+    std::atomic<unsigned long long> next{0};
+    std::atomic<const char *> wrong{nullptr};
+
+    void work() {
+        Block *b = spare.take();
+        b->grid = extents;
+        b->size = Extent3{threads, 1, 1};
+        b->kernel = kernel;
+        b->arguments = arguments;
+        unsigned long long count = (unsigned long long)extents.x * extents.y * extents.z;
+        for (unsigned long long i; (i = next++) < count && !wrong;) {
+            b->index = Extent3{(unsigned)(i % extents.x), (unsigned)(i / extents.x % extents.y), (unsigned)(i / extents.x / extents.y)};
+            if (const char *w = run_block(b, shared)) wrong = w;
+        }
+        // A block that stopped half-way leaves threads behind; its memory is not used again.
+        if (!wrong) spare.give(b);
+    }
+};
+
+} // namespace host
+
+// Runs a whole grid; what is wrong, or nothing. Called by the driver.
+extern "C" const char *host_launch(void (*kernel)(const void *), const void *arguments, const unsigned *grid,
+                                   unsigned threads, unsigned shared) {
+    host::Grid g;
+    g.extents = Extent3{grid[0], grid[1], grid[2]};
+    g.threads = threads;
+    g.shared = shared;
+    g.kernel = kernel;
+    g.arguments = arguments;
+    unsigned long long blocks = (unsigned long long)grid[0] * grid[1] * grid[2];
+    unsigned workers = std::thread::hardware_concurrency();
+    workers = workers > 4 ? 4 : workers;
+    std::vector<std::thread> others;
+    for (unsigned i = 1; i < workers && i < blocks; i++) others.emplace_back([&g] { g.work(); });
+    g.work();
+    for (auto &t : others) t.join();
+    return g.wrong;
+}
+
+#define KERNEL(name, Args, threads)                                        \
+    static void name##_body(const Args &a);                                \
+    extern "C" {                                                           \
+    extern const unsigned name##_size;                                     \
+    const unsigned name##_size = sizeof(Args);                             \
+    void name(const void *p) { name##_body(*(const Args *)p); }            \
+    }                                                                      \
+    static void name##_body(const Args &a)
+
+#define __device__
+#define __forceinline__ inline __attribute__((always_inline))
+// One block at a time runs on an OS thread.
+#define __shared__ static thread_local
+#define __restrict__ __restrict
+#define threadIdx (Extent3{host::block->current, 0, 0})
+#define blockIdx (host::block->index)
+#define blockDim (host::block->size)
+#define gridDim (host::block->grid)
+
+static inline unsigned char *shared_memory() { return host::block->shared; }
+static inline void __syncthreads() { host::leave(host::AT_BLOCK); }
+static inline void __syncwarp(unsigned = 0xffffffffu) { host::leave(host::AT_WARP); }
+
+// Every lane of the warp gives a value and sees those of all; they stay until the exchange after the next.
+template <class T> static inline const T *warp_exchange(const T &mine, T (&all)[host::LANES]) {
+    static_assert(sizeof(T) <= host::MAIL, "a larger mailbox is needed");
+    host::Block *b = host::block;
+    unsigned me = b->current, first = me / host::LANES * host::LANES, turn = b->turn[me] ^= 1;
+    memcpy(b->mail[turn][me], &mine, sizeof(T));
+    host::leave(host::AT_WARP);
+    for (unsigned i = 0; i < host::LANES; i++) memcpy(&all[i], b->mail[turn][first + i], sizeof(T));
+    return all;
+}
+
+template <class T> static inline T __shfl_sync(unsigned, T v, unsigned lane) {
+    T all[host::LANES];
+    return warp_exchange(v, all)[lane % host::LANES];
+}
+template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, unsigned lane) {
+    return __shfl_sync(mask, v, host::block->current % host::LANES ^ lane);
+}
+template <class T> static inline T __shfl_down_sync(unsigned mask, T v, unsigned by) {
+    unsigned lane = host::block->current % host::LANES;
+    return __shfl_sync(mask, v, lane + by < host::LANES ? lane + by : lane);
+}
+
+static inline unsigned __float_as_uint(float x) { unsigned u; memcpy(&u, &x, 4); return u; }
+static inline float __uint_as_float(unsigned u) { float x; memcpy(&x, &u, 4); return x; }
+template <class T> static inline T __ldg(const T *p) { return *p; }
+#define __expf expf
+#define __logf logf
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+template <class T> static inline T min(T a, T b) { return b < a ? b : a; }
+template <class T> static inline T max(T a, T b) { return a < b ? b : a; }

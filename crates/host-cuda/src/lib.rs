@@ -1,0 +1,108 @@
+//! A CUDA driver and compiler that run kernels on the processor: for tests of kernels, and of everything that launches
+//! them, on machines without a GPU.
+//!
+//! Two libraries are made with the system's C++ compiler: `libcuda.so` and `libnvrtc.so`. Whoever looks for CUDA by
+//! these names finds them, in this process after [`install`], in another with [`folder`] on its library path. Kernel
+//! sources are compiled by the same compiler, and run with threads as fibers (`host.h`).
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const HEADER: &str = include_str!("host.h");
+const DRIVER: &str = include_str!("driver.cpp");
+const COMPILER: &str = include_str!("nvrtc.cpp");
+
+/// The folder that holds `libcuda.so` and `libnvrtc.so`, made if need be.
+///
+/// # Errors
+/// What is missing: a C++ compiler, or a place to write to.
+pub fn folder() -> Result<PathBuf, String> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MADE.get_or_init(make).clone()
+}
+
+/// Loads both libraries into this process for good: whoever loads them by name from now on gets these.
+///
+/// # Errors
+/// As [`folder`].
+pub fn install() -> Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    LOADED.get_or_init(load).clone()
+}
+
+fn load() -> Result<(), String> {
+    for name in ["libcuda.so", "libnvrtc.so"] {
+        let path = folder()?.join(name);
+        // SAFETY: libraries of our own, which do nothing when loaded.
+        let library =
+            unsafe { libloading::Library::new(&path) }.map_err(|e| format!("{}: {e}", path.display()))?;
+        std::mem::forget(library);
+    }
+    Ok(())
+}
+
+fn make() -> Result<PathBuf, String> {
+    if !cfg!(target_os = "linux") {
+        return Err("CUDA on the host is written for Linux".into());
+    }
+    let compiler = compiler().ok_or("no C++ compiler was found (c++, g++ or clang++, or $CXX)")?;
+    let mut hash = DefaultHasher::new();
+    (HEADER, DRIVER, COMPILER, &compiler, version(&compiler)).hash(&mut hash);
+    let folder = target().join(format!("{:016x}", hash.finish()));
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    put(&folder.join("host.h"), HEADER)?;
+    build(&compiler, &folder, "libcuda.so", "driver.cpp", DRIVER)?;
+    build(&compiler, &folder, "libnvrtc.so", "nvrtc.cpp", COMPILER)?;
+    Ok(folder)
+}
+
+/// Beside the other build results.
+fn target() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+    std::env::var_os("CARGO_TARGET_DIR").map_or(workspace, PathBuf::from).join("host-cuda")
+}
+
+fn compiler() -> Option<String> {
+    let named = std::env::var("CXX").ok();
+    let all = named.into_iter().chain(["c++", "g++", "clang++"].map(String::from));
+    all.into_iter().find(|c| !version(c).is_empty())
+}
+
+/// What a compiler says of itself; nothing where there is none.
+fn version(compiler: &str) -> Vec<u8> {
+    Command::new(compiler).arg("--version").output().map(|o| o.stdout).unwrap_or_default()
+}
+
+/// Writes a file in one step, since several processes may do so.
+fn put(path: &Path, text: &str) -> Result<(), String> {
+    let own = path.with_extension(format!("{}.{:?}", std::process::id(), std::thread::current().id()));
+    let written = fs::write(&own, text).and_then(|()| fs::rename(&own, path));
+    written.map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn build(compiler: &str, folder: &Path, library: &str, source: &str, text: &str) -> Result<(), String> {
+    let path = folder.join(library);
+    if path.exists() {
+        return Ok(());
+    }
+    put(&folder.join(source), text)?;
+    let own = folder.join(format!("{library}.{}", std::process::id()));
+    let output = Command::new(compiler)
+        .args(["-O2", "-std=c++17", "-shared", "-fPIC", "-pthread"])
+        .arg(format!("-Wl,-soname,{library}"))
+        .arg(format!("-DMLAAN_FOLDER=\"{}\"", folder.display()))
+        .arg(format!("-DMLAAN_COMPILER=\"{compiler}\""))
+        .arg(folder.join(source))
+        .arg("-o")
+        .arg(&own)
+        .arg("-ldl")
+        .output()
+        .map_err(|e| format!("{compiler}: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("{source} does not compile:\n{}", String::from_utf8_lossy(&output.stderr)));
+    }
+    fs::rename(&own, &path).map_err(|e| format!("{}: {e}", path.display()))
+}

@@ -1,0 +1,100 @@
+// NVRTC's functions over the system's C++ compiler. An "image" is the path of a shared library.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <vector>
+
+enum { SUCCESS = 0, INVALID_INPUT = 3, COMPILATION = 6 };
+
+// Where host.h lies and libraries go, and the compiler; set when this library is built.
+static const std::string folder = MLAAN_FOLDER, compiler = MLAAN_COMPILER;
+
+struct Program {
+    std::string source, name, log, image;
+    std::vector<std::pair<std::string, std::string>> headers;
+};
+
+static std::string read_all(const std::string &path) {
+    std::ifstream in(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+static bool exists(const std::string &path) {
+    struct stat s;
+    return stat(path.c_str(), &s) == 0;
+}
+
+static void write_all(const std::string &path, const std::string &text) { std::ofstream(path, std::ios::binary) << text; }
+
+extern "C" {
+
+int nvrtcVersion(int *major, int *minor) {
+    *major = 13, *minor = 0;
+    return SUCCESS;
+}
+
+const char *nvrtcGetErrorString(int result) { return result == SUCCESS ? "success" : "failed"; }
+
+int nvrtcCreateProgram(Program **made, const char *source, const char *name, int n, const char *const *headers,
+                       const char *const *names) {
+    Program *p = new Program;
+    p->source = source;
+    p->name = name ? name : "program";
+    for (int i = 0; i < n; i++) p->headers.emplace_back(names[i], headers[i]);
+    *made = p;
+    return SUCCESS;
+}
+
+int nvrtcDestroyProgram(Program **p) {
+    delete *p;
+    *p = nullptr;
+    return SUCCESS;
+}
+
+int nvrtcCompileProgram(Program *p, int n, const char *const *options) {
+    std::string defines, all = p->source;
+    for (int i = 0; i < n; i++)
+        if (!strncmp(options[i], "-D", 2)) defines += std::string(" '") + options[i] + "'";
+    for (auto &h : p->headers) all += h.first + h.second;
+    std::string stem = folder + "/" + std::to_string(std::hash<std::string>()(all + defines));
+    p->image = stem + ".so";
+    if (exists(p->image)) return SUCCESS;
+    // Several processes may do the same: each works in a place of its own, and the last step is one.
+    std::string own = stem + "-" + std::to_string(getpid()) + "-" + std::to_string((size_t)p);
+    mkdir(own.c_str(), 0777);
+    write_all(own + "/" + p->name, p->source);
+    for (auto &h : p->headers) write_all(own + "/" + h.first, h.second);
+    std::string command = compiler + " -O2 -march=native -fno-math-errno -ffp-contract=off -std=c++17 -shared -fPIC -w -pthread"
+        " -DMLAAN_HOST=1" + defines + " -include '" + folder + "/host.h' -x c++ '" + own + "/" + p->name + "' -o '" + own +
+        "/out.so' 2> '" + own + "/log'";
+    int failed = system(command.c_str());
+    p->log = read_all(own + "/log");
+    if (!failed) rename((own + "/out.so").c_str(), p->image.c_str());
+    failed = failed || !exists(p->image);
+    if (system(("rm -rf '" + own + "'").c_str())) p->log += "\nthe temporary folder could not be removed";
+    return failed ? COMPILATION : SUCCESS;
+}
+
+static int size_of(const std::string &text, size_t *size) {
+    *size = text.size() + 1;
+    return SUCCESS;
+}
+
+static int copy_of(const std::string &text, char *to) {
+    memcpy(to, text.c_str(), text.size() + 1);
+    return SUCCESS;
+}
+
+int nvrtcGetPTXSize(Program *p, size_t *size) { return size_of(p->image, size); }
+int nvrtcGetPTX(Program *p, char *to) { return copy_of(p->image, to); }
+int nvrtcGetCUBINSize(Program *p, size_t *size) { return size_of(p->image, size); }
+int nvrtcGetCUBIN(Program *p, char *to) { return copy_of(p->image, to); }
+int nvrtcGetProgramLogSize(Program *p, size_t *size) { return size_of(p->log, size); }
+int nvrtcGetProgramLog(Program *p, char *to) { return copy_of(p->log, to); }
+
+} // extern "C"
