@@ -107,7 +107,7 @@ pub trait Backend: Send + Sync {
         f();
     }
 
-    /// Threads that operations use.
+    /// Threads of the processor that operations use, or that are for what is done beside the device.
     fn threads(&self) -> usize;
 
     /// Waits until all that was asked for is done.
@@ -115,6 +115,11 @@ pub trait Backend: Send + Sync {
 
     /// What went wrong on the device since it was opened: a device that works beside the processor says so late.
     fn fault(&self) -> Option<Error> {
+        None
+    }
+
+    /// Bytes of the device's own memory that nobody has taken; nothing where it has none of its own.
+    fn free_memory(&self) -> Option<usize> {
         None
     }
 

@@ -5,26 +5,41 @@ use crate::cpu::Cpu;
 use crate::ops::{
     Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
 };
-use crate::{Result, Tensor};
+use crate::{Kind, Tensor, cuda};
 
 /// Takes the scratch sizes of the device it stands for; every operation is empty.
 pub(crate) struct Dry {
-    model: Cpu,
+    model: Model,
+}
+
+enum Model {
+    Cpu(Cpu),
+    Cuda,
 }
 
 impl Dry {
-    pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
-        Ok(Dry { model: Cpu::without_threads(threads) })
+    pub(crate) fn new(kind: Kind) -> Self {
+        let model = match kind {
+            Kind::Cpu { threads } => Model::Cpu(Cpu::without_threads(threads)),
+            Kind::Cuda => Model::Cuda,
+        };
+        Dry { model }
     }
 }
 
 impl Backend for Dry {
     fn scratch(&self, work: &Work) -> usize {
-        self.model.scratch(work)
+        match &self.model {
+            Model::Cpu(cpu) => cpu.scratch(work),
+            Model::Cuda => cuda::scratch(work),
+        }
     }
 
     fn threads(&self) -> usize {
-        self.model.threads()
+        match &self.model {
+            Model::Cpu(cpu) => cpu.threads(),
+            Model::Cuda => crate::cpu::cores(),
+        }
     }
 
     fn computes(&self) -> bool {

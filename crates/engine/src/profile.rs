@@ -6,7 +6,7 @@ use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
     Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
 };
-use crate::{Shape, Tensor};
+use crate::{Bf16, Error, Shape, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -101,8 +101,11 @@ impl Profiled {
     }
 
     fn time(&self, key: Key, flops: u64, bytes: usize, f: impl FnOnce(&dyn Backend)) {
+        // A device that works beside the processor may still be at what was asked for before.
+        self.inner.synchronize();
         let begin = Instant::now();
         f(self.inner.as_ref());
+        self.inner.synchronize();
         let seconds = begin.elapsed().as_secs_f64();
         let mut sums = self.records.sums();
         let sum = sums.entry(key).or_default();
@@ -141,6 +144,18 @@ impl Backend for Profiled {
 
     fn threads(&self) -> usize {
         self.inner.threads()
+    }
+
+    fn synchronize(&self) {
+        self.inner.synchronize();
+    }
+
+    fn fault(&self) -> Option<Error> {
+        self.inner.fault()
+    }
+
+    fn free_memory(&self) -> Option<usize> {
+        self.inner.free_memory()
     }
 
     fn computes(&self) -> bool {
@@ -351,6 +366,10 @@ impl Backend for Profiled {
 
     fn upload_u8(&self, tensor: &mut Tensor, values: &[u8]) {
         self.plain("upload", tensor.shape(), 2 * size(tensor), |b| b.upload_u8(tensor, values));
+    }
+
+    fn upload_bf16(&self, tensor: &mut Tensor, values: &[Bf16]) {
+        self.plain("upload", tensor.shape(), 2 * size(tensor), |b| b.upload_bf16(tensor, values));
     }
 
     fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {

@@ -59,8 +59,7 @@ impl Cpu {
 
     /// Knows its extents but cannot compute in parallel: for plans.
     pub(crate) fn without_threads(threads: Option<usize>) -> Self {
-        let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        Cpu { threads: threads.unwrap_or_else(all).max(1), isa: best_isa(), pool: None }
+        Cpu { threads: threads.unwrap_or_else(cores).max(1), isa: best_isa(), pool: None }
     }
 
     /// Scratch slots, one a thread; rounded up, so that few threads more or less do not change a plan.
@@ -74,6 +73,11 @@ impl Cpu {
             None => f(),
         }
     }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn best_isa() -> Isa {

@@ -34,6 +34,8 @@ use std::sync::Arc;
 pub(crate) struct Cuda {
     driver: Arc<Driver>,
     updates: update::Pending,
+    /// Of the processor, for what is done beside the device.
+    threads: usize,
 }
 
 /// The device's memory.
@@ -55,14 +57,15 @@ impl Memory for DeviceMemory {
 }
 
 impl Cuda {
-    /// Device `ordinal`, counted from 0.
+    /// Device `ordinal`, counted from 0, and threads of the processor (all cores when `None`).
     ///
     /// # Errors
     /// [`Error::Unavailable`] with what is missing and how to get it.
-    pub(crate) fn new(ordinal: usize) -> Result<Self> {
+    pub(crate) fn new(ordinal: usize, threads: Option<usize>) -> Result<Self> {
         let driver = Arc::new(Driver::open(ordinal)?);
         nvrtc::load().map_err(|message| Error::Unavailable { device: format!("cuda:{ordinal}"), message })?;
-        Ok(Cuda { driver, updates: update::Pending::default() })
+        let threads = threads.unwrap_or_else(crate::cpu::cores).max(1);
+        Ok(Cuda { driver, updates: update::Pending::default(), threads })
     }
 
     /// The device's memory.
@@ -103,7 +106,7 @@ impl Backend for Cuda {
     }
 
     fn threads(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        self.threads
     }
 
     fn synchronize(&self) {
@@ -112,6 +115,10 @@ impl Backend for Cuda {
 
     fn fault(&self) -> Option<Error> {
         self.driver.fault()
+    }
+
+    fn free_memory(&self) -> Option<usize> {
+        self.driver.free_memory()
     }
 
     fn convolve(

@@ -36,7 +36,7 @@ impl Rig {
             test: None,
             data_bytes: 0,
             precision: device.precision(),
-            threads: Some(device.threads()),
+            kind: device.kind(),
         };
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
         let learner = Learner::new(device, &backbone, &method, task, recipe.seed)?;
@@ -58,6 +58,11 @@ impl Rig {
             Ok(())
         };
         device.scope(step).unwrap_or(Ok(()))
+    }
+
+    /// Waits until the steps so far are done.
+    pub(super) fn synchronize(&self) -> Result<()> {
+        Ok(self.device.synchronize()?)
     }
 
     pub(super) fn modules(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::backbone::Backbone;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
 use crate::train::feed;
 use mlaan_engine::ops::Sgd;
-use mlaan_engine::{Device, Precision, Purpose, Usage};
+use mlaan_engine::{Device, Kind, Precision, Purpose, Usage};
 
 /// The sizes of a run that memory depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Sizes {
     pub data_bytes: usize,
     /// What activations are stored in.
     pub precision: Precision,
-    /// Threads of the device; none: all cores.
-    pub threads: Option<usize>,
+    /// What computes: some scratch differs.
+    pub kind: Kind,
 }
 
 /// One module of a plan.
@@ -79,7 +79,7 @@ impl Plan {
 /// A method that does not fit the backbone, or images too small for it.
 pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
     let method = &balanced(backbone, method, task, sizes)?;
-    let device = Device::dry(sizes.threads)?.with_precision(sizes.precision);
+    let device = Device::dry(sizes.kind)?.with_precision(sizes.precision);
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     let side = task.image.height;
@@ -116,8 +116,8 @@ fn step(learner: &mut Learner, n: usize) -> Result<()> {
 
 /// What each module costs in a step.
 fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
-    // Cuts are part of what is learnt: they must not depend on the number of threads.
-    let device = Device::dry(Some(1))?.with_precision(sizes.precision);
+    // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
+    let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     learner.start_meters();
     step(&mut learner, sizes.batch)?;

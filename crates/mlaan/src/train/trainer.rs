@@ -118,12 +118,12 @@ impl Trainer {
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data)?;
         let task = task(recipe, &splits, &normalise);
-        let pool = LoaderPool::new(device.threads().div_ceil(4), LoaderPool::AHEAD)?;
+        let pool = setup::loader_pool(device)?;
         let sizes = sizes(recipe, &splits, device, recipe.train.batch);
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         let plan = plan(backbone, &recipe.local, task, sizes)?;
-        let warning = Limits::of_this_process().check(&plan, resident(&splits))?;
+        let warning = Limits::of(device).check(&plan, resident(&splits))?;
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
@@ -387,6 +387,8 @@ impl Trainer {
             train_images: self.splits.train.len(),
             test_images: self.splits.test.len(),
             device: self.device.name().to_string(),
+            precision: self.recipe.train.precision,
+            recompute: self.recipe.local.recompute,
             modules: self.learner.modules(),
             parameters: self.plan.parameters(),
             version: env!("CARGO_PKG_VERSION").to_string(),

@@ -77,6 +77,6 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: us
         test: Some(splits.test.len()),
         data_bytes: resident(splits) + LoaderPool::bytes(LoaderPool::AHEAD, batches, recipe.data.size),
         precision: recipe.train.precision.into(),
-        threads: Some(device.threads()),
+        kind: device.kind(),
     }
 }

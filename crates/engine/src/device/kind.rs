@@ -1,0 +1,29 @@
+//! Kinds of devices, as far as memory depends on them.
+
+/// What computes: the processor or a GPU. How much scratch an operation takes is a matter of the kind alone, so a plan
+/// ([`Device::dry`](crate::Device::dry)) needs neither the device nor its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The processor.
+    Cpu {
+        /// Threads to compute with, some of whose scratch is per thread; all cores when `None`.
+        threads: Option<usize>,
+    },
+    /// An NVIDIA GPU. All of them need the same memory.
+    Cuda,
+}
+
+impl Kind {
+    /// `cpu` or `cuda`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Cpu { .. } => "cpu",
+            Kind::Cuda => "cuda",
+        }
+    }
+
+    /// Whether the device has memory of its own, beside the process's.
+    pub fn has_own_memory(self) -> bool {
+        self == Kind::Cuda
+    }
+}
