@@ -86,7 +86,7 @@ pub struct WeightGrad<'a> {
 }
 
 /// A square window: convolution or pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
     /// Side of the window.
     pub kernel: usize,

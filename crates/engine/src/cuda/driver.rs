@@ -4,6 +4,7 @@
 //! an operation has no one to tell, and the error of one that runs later comes with any call.
 
 use super::devices::LEAST_CAPABILITY;
+use super::graph::Recorder;
 use super::program::Program;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
@@ -71,6 +72,7 @@ pub(super) struct Driver {
     device: sys::CUdevice,
     context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
+    pub(super) recorder: Recorder,
     functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
     fault: Mutex<Option<String>>,
 }
@@ -169,6 +171,7 @@ impl Driver {
             device,
             context: std::ptr::null_mut(),
             stream: std::ptr::null_mut(),
+            recorder: Recorder::new(),
             functions: Mutex::default(),
             fault: Mutex::default(),
         };
@@ -217,9 +220,15 @@ impl Driver {
         self.note("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) });
     }
 
+    /// Binds, and runs what was recorded, before a call that cannot be.
+    fn flush(&self) {
+        self.bind();
+        self.recorder.run(self);
+    }
+
     /// New memory; nothing where there is no room.
     pub(super) fn allocate(&self, bytes: usize) -> Option<u64> {
-        self.bind();
+        self.flush();
         let mut address: sys::CUdeviceptr = 0;
         // SAFETY: a place for the address; the range is freed in `free`.
         unsafe {
@@ -247,14 +256,14 @@ impl Driver {
     }
 
     pub(super) fn free(&self, address: u64) {
-        self.bind();
+        self.flush();
         // SAFETY: from `allocate`, and nothing refers to it any more; the driver waits for what runs.
         let _ = unsafe { sys::cuMemFree_v2(address) };
     }
 
     /// Copies host bytes to the device, in the order of the stream; `bytes` may change as soon as it returns.
     pub(super) fn upload(&self, address: u64, bytes: &[u8]) {
-        self.bind();
+        self.flush();
         // SAFETY: the caller owns a tensor of that length there; pageable memory is staged before the call returns.
         let r =
             unsafe { sys::cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), self.stream) };
@@ -263,7 +272,7 @@ impl Driver {
 
     /// Copies from the device and waits for it.
     pub(super) fn download(&self, address: u64, bytes: &mut [u8]) {
-        self.bind();
+        self.flush();
         // SAFETY: as in `upload`; the wait ends the copy before the borrow.
         let r = unsafe {
             sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream)
@@ -275,13 +284,14 @@ impl Driver {
     /// Copies within the device.
     pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
         self.bind();
+        self.recorder.record(self);
         // SAFETY: both are tensors of that length.
         self.note("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) });
     }
 
     /// Waits until the stream is empty.
     pub(super) fn wait(&self) {
-        self.bind();
+        self.flush();
         // SAFETY: the stream lives as long as `self`.
         self.note("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream) });
     }
@@ -294,6 +304,7 @@ impl Driver {
         geometry: Geometry,
         arguments: &T,
     ) {
+        debug_assert!(program.entries.iter().any(|e| e.name == entry && e.bytes == size_of::<T>()));
         if geometry.grid.contains(&0) || lock(&self.fault).is_some() {
             return;
         }
@@ -302,6 +313,7 @@ impl Driver {
             Ok(function) => function,
             Err(message) => return self.fail(message),
         };
+        self.recorder.record(self);
         let mut parameters = [std::ptr::from_ref(arguments).cast_mut().cast::<c_void>()];
         let [x, y, z] = geometry.grid;
         // SAFETY: the kernel takes one value of T's layout (tested for each kernel); addresses in it are those of
@@ -337,10 +349,11 @@ impl Driver {
         if let Some(f) = functions.get(&(std::ptr::from_ref(program), entry)) {
             return Ok(*f);
         }
+        self.recorder.run(self);
         let image = program.compile(self.properties.capability)?;
         let module = load(&image)?;
         let mut asked = None;
-        for &name in program.entries {
+        for name in program.entries.iter().map(|e| e.name) {
             let f = entry_of(module, name)?;
             // As much as an operation may ever ask for; what a launch takes is decided then.
             let most = program.shared.max(shared);
@@ -389,6 +402,7 @@ impl Drop for Driver {
             return;
         }
         self.bind();
+        self.recorder.clear();
         // SAFETY: made in `open`; errors at the end change nothing.
         unsafe {
             let _ = sys::cuStreamSynchronize(self.stream);

@@ -9,15 +9,18 @@ mod args;
 mod convolution;
 pub mod devices;
 mod driver;
+mod graph;
 mod images;
 mod join;
 mod loss;
 mod normalise;
 mod nvrtc;
+mod peak;
 mod pool;
 mod program;
 mod resize;
 mod sums;
+mod tiles;
 mod update;
 mod weight_gradient;
 
@@ -80,6 +83,12 @@ impl Cuda {
     }
 }
 
+/// Every program, for tests of the sources.
+#[cfg(test)]
+fn programs() -> Vec<&'static program::Program> {
+    [vec![&peak::PEAK], convolution::programs(), weight_gradient::programs()].concat()
+}
+
 /// Bytes of scratch that an operation needs, on every device of this kind.
 pub(crate) fn scratch(work: &Work) -> usize {
     match *work {
@@ -107,6 +116,16 @@ impl Backend for Cuda {
 
     fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn scope(&self, f: &mut (dyn FnMut() + Send)) {
+        self.driver.recorder.begin();
+        f();
+        self.driver().recorder.end(&self.driver);
+    }
+
+    fn multiply_adds(&self, rounds: usize) -> u64 {
+        peak::run(self.driver(), rounds)
     }
 
     fn synchronize(&self) {

@@ -3,22 +3,35 @@
 use cudarc::nvrtc::sys::{self, nvrtcResult};
 use std::ffi::{CStr, CString, c_char};
 
+/// A kernel, and the bytes of the one value that it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) bytes: usize,
+}
+
+/// A kernel that takes a `T`.
+pub(super) const fn entry<T>(name: &'static str) -> Entry {
+    Entry { name, bytes: size_of::<T>() }
+}
+
 /// A source file with what is defined for it.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
     pub(super) defines: &'static [(&'static str, u32)],
-    pub(super) entries: &'static [&'static str],
+    pub(super) entries: &'static [Entry],
     /// The most dynamic shared memory that a launch of it takes.
     pub(super) shared: u32,
 }
 
 /// What sources include.
-const HEADERS: [(&str, &str); 4] = [
+const HEADERS: [(&str, &str); 5] = [
     ("common.cuh", include_str!("kernels/common.cuh")),
     ("channels.cuh", include_str!("kernels/channels.cuh")),
     ("outgoing.cuh", include_str!("kernels/outgoing.cuh")),
+    ("halo.cuh", include_str!("kernels/halo.cuh")),
     ("tensor_core.cuh", include_str!("kernels/tensor_core.cuh")),
 ];
 
@@ -122,6 +135,49 @@ impl Compilation {
                 Form::Intermediate => ok("nvrtcGetPTX", sys::nvrtcGetPTX(self.0, to))?,
             }
             Ok(image)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the parameter of a kernel, as its intermediate code declares it.
+    fn parameter(code: &str, kernel: &str) -> Option<usize> {
+        let declared = code.split_once(&format!(".b8 {kernel}_param_0["))?.1;
+        declared.split_once(']')?.0.parse().ok()
+    }
+
+    #[test]
+    fn every_kernel_compiles_for_ampere_and_hopper_and_takes_what_it_is_given() {
+        if let Err(missing) = super::super::nvrtc::load() {
+            eprintln!("SKIPPED: kernels were not compiled for a GPU: {missing}");
+            return;
+        }
+        for program in super::super::programs() {
+            for architecture in ["compute_80", "compute_90"] {
+                let code = program.make(architecture, Form::Intermediate).unwrap();
+                let code = String::from_utf8_lossy(&code);
+                for entry in program.entries {
+                    assert!(
+                        code.contains(&format!(".entry {}(", entry.name)),
+                        "{} in {program:?}",
+                        entry.name
+                    );
+                    assert_eq!(
+                        parameter(&code, entry.name),
+                        Some(entry.bytes),
+                        "{} of {}",
+                        entry.name,
+                        program.name
+                    );
+                }
+            }
+            // Machine code too: what runs, and what a GPU has registers and shared memory for.
+            for capability in [(8, 0), (9, 0)] {
+                assert!(!program.compile(capability).unwrap().is_empty());
+            }
         }
     }
 }
