@@ -2,7 +2,8 @@
 
 use crate::memory::Block;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
 use crate::{Bf16, DType, Element, Error, Tensor};
 
@@ -253,6 +254,16 @@ pub trait Backend: Send + Sync {
 
     /// images = (bytes / 255 - mean) / std.
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor);
+
+    /// images = parts of padded images of `set`, as `draws` say, normalised.
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    );
 
     /// Every element becomes `value`.
     fn fill(&self, tensor: &mut Tensor, value: f32);

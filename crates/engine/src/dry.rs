@@ -3,7 +3,8 @@
 use crate::backend::{Backend, Scratch, Work};
 use crate::cpu::Cpu;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
 use crate::{Kind, Tensor, cuda};
 
@@ -127,6 +128,8 @@ impl Backend for Dry {
     fn add(&self, _: &mut Tensor, _: &Tensor) {}
 
     fn images_from_bytes(&self, _: &Tensor, _: PixelScale, _: &mut Tensor) {}
+
+    fn images_from_set(&self, _: &Tensor, _: &Tensor, _: Padding, _: PixelScale, _: &mut Tensor) {}
 
     fn fill(&self, _: &mut Tensor, _: f32) {}
 

@@ -4,7 +4,8 @@ mod traffic;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
 use crate::{Bf16, Error, Shape, Tensor};
 use std::collections::HashMap;
@@ -346,6 +347,21 @@ impl Backend for Profiled {
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
         let moved = size(bytes) + size(images);
         self.plain("images_from_bytes", bytes.shape(), moved, |b| b.images_from_bytes(bytes, scale, images));
+    }
+
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    ) {
+        // Of the set as many bytes as there are values.
+        let moved = images.len() + size(draws) + size(images);
+        self.plain("images_from_set", images.shape(), moved, |b| {
+            b.images_from_set(set, draws, padding, scale, images);
+        });
     }
 
     fn fill(&self, tensor: &mut Tensor, value: f32) {

@@ -6,7 +6,7 @@ mod common;
 use common::network::{Network, step};
 use common::random::Random;
 use common::values::{Input, Sums, labels, target, tensor};
-use mlaan_engine::ops::{Incoming, LossTarget, Outgoing, PixelScale, Sgd, WeightGrad, Window};
+use mlaan_engine::ops::{Incoming, LossTarget, Outgoing, Padding, PixelScale, Sgd, WeightGrad, Window};
 use mlaan_engine::{DType, Device, Kind, Purpose, Usage};
 
 /// Runs on the dry device, then on one with its plan reserved, and compares.
@@ -93,6 +93,9 @@ fn losses_and_updates(device: &Device) {
     device.upload(&mut bytes, &[100u8; 525]).unwrap();
     let mut images = target(device, [7, 5, 5, 3]);
     device.images_from_bytes(&bytes, scale, &mut images).unwrap();
+    let mut draws = device.alloc([7, 4], DType::U32, Purpose::Data).unwrap();
+    device.upload(&mut draws, &[1u32; 28]).unwrap();
+    device.images_from_set(&bytes, &draws, Padding::NONE, scale, &mut images).unwrap();
     let raw = device.full([7, 5, 5, 3], 0.5, Purpose::Activations).unwrap();
     let features = tensor(device, [7, 1, 1, 10], &Random::new(3).floats(70));
     let classes = labels(device, &[0, 1, 2, 0, 1, 2, 3]);

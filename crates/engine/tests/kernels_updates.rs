@@ -6,9 +6,9 @@ mod common;
 use common::check::{Expected, FORWARD, Results, check, check_stored, check_threads};
 use common::random::Random;
 use common::values::{rounded, stored, stored_target, target, tensor, wide};
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::ops::Sgd;
 use mlaan_engine::scalar;
-use mlaan_engine::{DType, Device, Precision, Purpose};
+use mlaan_engine::{Device, Precision, Purpose};
 
 const LENGTHS: [usize; 18] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001];
 
@@ -118,39 +118,9 @@ fn means_sums_and_copies() {
     check(&LENGTHS, blend, expect_blend);
 }
 
-const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
-
-fn bytes(extents: [usize; 4]) -> Vec<u8> {
-    let mut random = Random::new(5);
-    let n = extents.iter().product::<usize>();
-    // Every byte where there is room.
-    (0..n).map(|i| if n > 1000 { (i / 3 % 256) as u8 } else { random.next() as u8 }).collect()
-}
-
-fn images(device: &Device, &extents: &[usize; 4]) -> Results {
-    let mut source = device.alloc(extents, DType::U8, Purpose::Data).unwrap();
-    device.upload(&mut source, &bytes(extents)).unwrap();
-    let mut images = target(device, extents);
-    device.images_from_bytes(&source, SCALE, &mut images).unwrap();
-    vec![("images".into(), device.download(&images).unwrap())]
-}
-
-fn expect_images(&extents: &[usize; 4]) -> Vec<Expected> {
-    vec![Expected::new("images", scalar::images_from_bytes(&bytes(extents), SCALE), FORWARD)]
-}
-
-const IMAGES: [[usize; 4]; 6] =
-    [[1, 1, 1, 3], [1, 2, 1, 3], [3, 5, 7, 3], [9, 33, 31, 3], [2, 32, 32, 3], [1, 16, 16, 3]];
-
-#[test]
-fn images_of_bytes() {
-    check(&IMAGES, images, expect_images);
-}
-
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     check_threads(&sgd_cases(), sgd);
     check_threads(&LENGTHS, blend);
     check_threads(&LENGTHS, total);
-    check_threads(&IMAGES, images);
 }

@@ -6,6 +6,7 @@
 //! run.
 
 mod args;
+mod contrastive;
 mod convolution;
 pub mod devices;
 mod driver;
@@ -20,6 +21,7 @@ mod pool;
 mod program;
 mod resize;
 mod sums;
+mod table;
 mod tiles;
 mod update;
 mod weight_gradient;
@@ -27,7 +29,8 @@ mod weight_gradient;
 use crate::backend::{Backend, Scratch, Work};
 use crate::memory::Memory;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
 use crate::{Bf16, DType, Error, Result, Tensor};
 use driver::Driver;
@@ -86,7 +89,12 @@ impl Cuda {
 /// Every program, for tests of the sources.
 #[cfg(test)]
 fn programs() -> Vec<&'static program::Program> {
-    [vec![&peak::PEAK], convolution::programs(), weight_gradient::programs()].concat()
+    [
+        vec![&peak::PEAK, &loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES],
+        convolution::programs(),
+        weight_gradient::programs(),
+    ]
+    .concat()
 }
 
 /// Bytes of scratch that an operation needs, on every device of this kind.
@@ -253,7 +261,8 @@ impl Backend for Cuda {
         target: LossTarget<'_>,
         scratch: Scratch<'_>,
     ) {
-        loss::contrastive(self.driver(), features, labels, temperature, target, scratch.device_address());
+        let scratch = scratch.device_address();
+        contrastive::contrastive(self.driver(), features, labels, temperature, target, scratch);
     }
 
     fn reconstruction(
@@ -281,6 +290,17 @@ impl Backend for Cuda {
 
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
         images::from_bytes(self.driver(), bytes, scale, images);
+    }
+
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    ) {
+        images::from_set(self.driver(), set, draws, padding, scale, images);
     }
 
     fn fill(&self, tensor: &mut Tensor, value: f32) {

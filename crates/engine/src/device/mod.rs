@@ -2,6 +2,7 @@
 
 mod checks;
 mod convolution;
+mod images;
 mod joining;
 mod kind;
 mod losses;
