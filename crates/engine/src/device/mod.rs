@@ -120,9 +120,9 @@ impl Device {
         }
     }
 
-    /// Does multiply-adds in registers, on every thread, in number proportional to `rounds`: timed from outside, the
-    /// most that the device's arithmetic can do. Returns how many floating-point operations they were; 0 on devices that
-    /// do not offer it (`dry`, `cuda`).
+    /// Does multiply-adds in registers, on every thread (on a GPU: products in bfloat16 by tensor cores), in number
+    /// proportional to `rounds`: timed from outside, the most that the device's arithmetic can do. Returns how many
+    /// floating-point operations they were; 0 on devices that do not offer it (`dry`).
     pub fn multiply_adds(&self, rounds: usize) -> u64 {
         self.0.backend.multiply_adds(rounds)
     }
