@@ -77,12 +77,10 @@ fn missing(found: &Found) -> Vec<String> {
         Ok(gpus) if gpus.is_empty() => Some("a GPU: the driver knows none".to_owned()),
         Ok(_) => None,
         Err(why) => Some(format!(
-            "the driver, which runs kernels: {why}; install NVIDIA's driver from your system's packages or from \
-             nvidia.com/drivers"
+            "{why}. The driver runs kernels; it comes with your system's packages or from nvidia.com/drivers"
         )),
     };
-    let compiler = found.compiler.as_ref().err().map(|why| format!("the compiler: {why}"));
-    driver.into_iter().chain(compiler).collect()
+    driver.into_iter().chain(found.compiler.as_ref().err().cloned()).collect()
 }
 
 fn json(processor: &Processor, found: &Found) -> Value {
@@ -144,7 +142,9 @@ mod tests {
         let found = Found { gpus: Err("no libcuda".into()), compiler: Err("no NVRTC: get it".into()) };
         let missing = missing(&found);
         assert_eq!(missing.len(), 2);
-        assert!(missing[0].contains("runs kernels: no libcuda; install") && missing[1].contains("get it"));
+        assert!(
+            missing[0].starts_with("no libcuda. The driver runs kernels") && missing[1].contains("get it")
+        );
         assert_eq!(text(&processor(), &found).matches("Missing for --device cuda: ").count(), 2);
         let json = json(&processor(), &found);
         assert_eq!((&json["gpus"], &json["nvrtc"]), (&json!([]), &Value::Null));

@@ -261,3 +261,34 @@ impl ScratchBlock {
         Scratch::new(&mut self.block, self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Operand, Window};
+
+    #[test]
+    fn a_device_that_failed_says_so_at_the_next_call() {
+        let device = |failed: Option<&'static str>, pool: &Arc<Pool>| {
+            let mut dry = crate::dry::Dry::new(Kind::Cuda);
+            dry.failed = failed;
+            Device::with_backend("dry", Kind::Cuda, Arc::clone(pool), Box::new(dry))
+        };
+        let pool = Pool::virtual_memory("dry");
+        let (sound, failed) = (device(None, &pool), device(Some("illegal address"), &pool));
+        let x = sound.full([1, 4, 4, 8], 1.0, Purpose::Activations).unwrap();
+        let w = sound.full([8, 8, 1, 1], 1.0, Purpose::Parameters).unwrap();
+        sound.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).unwrap();
+        assert_eq!(sound.download(&x).unwrap().len(), x.len());
+        sound.synchronize().unwrap();
+        let said = |r: Result<()>| {
+            let message = r.unwrap_err().to_string();
+            assert_eq!(message, "device dry failed: illegal address");
+        };
+        said(failed.alloc([3], DType::F32, Purpose::Data).map(drop));
+        said(failed.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).map(drop));
+        said(failed.download(&x).map(drop));
+        said(failed.synchronize());
+        said(failed.profiled().synchronize());
+    }
+}
