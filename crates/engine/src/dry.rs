@@ -11,6 +11,9 @@ use crate::{Kind, Tensor, cuda};
 /// Takes the scratch sizes of the device it stands for; every operation is empty.
 pub(crate) struct Dry {
     model: Model,
+    /// What the device is said to have failed with.
+    #[cfg(test)]
+    pub(crate) failed: Option<&'static str>,
 }
 
 enum Model {
@@ -24,7 +27,11 @@ impl Dry {
             Kind::Cpu { threads } => Model::Cpu(Cpu::without_threads(threads)),
             Kind::Cuda => Model::Cuda,
         };
-        Dry { model }
+        Dry {
+            model,
+            #[cfg(test)]
+            failed: None,
+        }
     }
 }
 
@@ -41,6 +48,11 @@ impl Backend for Dry {
             Model::Cpu(cpu) => cpu.threads(),
             Model::Cuda => crate::cpu::cores(),
         }
+    }
+
+    #[cfg(test)]
+    fn fault(&self) -> Option<crate::Error> {
+        self.failed.map(|m| crate::Error::Failed { device: "dry".into(), message: m.into() })
     }
 
     fn computes(&self) -> bool {

@@ -9,8 +9,8 @@ use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::Recipe;
 use mlaan::train::Trainer;
-use mlaan_engine::{Device, Kind, Precision};
 use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Kind, Precision};
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };

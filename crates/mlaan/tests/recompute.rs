@@ -84,7 +84,14 @@ fn run(method: &Method) -> (Vec<StepReport>, Vec<Named>) {
 
 fn planned(method: &Method, batch: usize) -> Plan {
     let precision = mlaan_engine::Precision::F32;
-    let sizes = Sizes { batch, train: None, test: None, data_bytes: 0, precision, kind: Kind::Cpu { threads: Some(2) } };
+    let sizes = Sizes {
+        batch,
+        train: None,
+        test: None,
+        data_bytes: 0,
+        precision,
+        kind: Kind::Cpu { threads: Some(2) },
+    };
     plan(&ResNet::cifar(20, 8).unwrap(), method, task(), sizes).unwrap()
 }
 

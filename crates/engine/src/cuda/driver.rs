@@ -248,7 +248,7 @@ impl Driver {
 
     /// Bytes that nobody has taken, other processes included; nothing where the driver does not say.
     pub(super) fn free_memory(&self) -> Option<usize> {
-        self.bind();
+        self.flush();
         let (mut free, mut total) = (0usize, 0usize);
         // SAFETY: places for two numbers.
         let asked = unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };

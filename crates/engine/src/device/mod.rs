@@ -121,9 +121,9 @@ impl Device {
         }
     }
 
-    /// Does multiply-adds in registers, on every thread, in number proportional to `rounds`: timed from outside, the
-    /// most that the device's arithmetic can do. Returns how many floating-point operations they were; 0 on devices that
-    /// do not offer it (`dry`, `cuda`).
+    /// Does multiply-adds in registers, on every thread (on a GPU: products in bfloat16 by tensor cores), in number
+    /// proportional to `rounds`: timed from outside, the most that the device's arithmetic can do. Returns how many
+    /// floating-point operations they were; 0 on devices that do not offer it (`dry`).
     pub fn multiply_adds(&self, rounds: usize) -> u64 {
         self.0.backend.multiply_adds(rounds)
     }
@@ -260,5 +260,36 @@ struct ScratchBlock {
 impl ScratchBlock {
     fn bytes(&mut self) -> Scratch<'_> {
         Scratch::new(&mut self.block, self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Operand, Window};
+
+    #[test]
+    fn a_device_that_failed_says_so_at_the_next_call() {
+        let device = |failed: Option<&'static str>, pool: &Arc<Pool>| {
+            let mut dry = crate::dry::Dry::new(Kind::Cuda);
+            dry.failed = failed;
+            Device::with_backend("dry", Kind::Cuda, Arc::clone(pool), Box::new(dry))
+        };
+        let pool = Pool::virtual_memory("dry");
+        let (sound, failed) = (device(None, &pool), device(Some("illegal address"), &pool));
+        let x = sound.full([1, 4, 4, 8], 1.0, Purpose::Activations).unwrap();
+        let w = sound.full([8, 8, 1, 1], 1.0, Purpose::Parameters).unwrap();
+        sound.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).unwrap();
+        assert_eq!(sound.download(&x).unwrap().len(), x.len());
+        sound.synchronize().unwrap();
+        let said = |r: Result<()>| {
+            let message = r.unwrap_err().to_string();
+            assert_eq!(message, "device dry failed: illegal address");
+        };
+        said(failed.alloc([3], DType::F32, Purpose::Data).map(drop));
+        said(failed.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).map(drop));
+        said(failed.download(&x).map(drop));
+        said(failed.synchronize());
+        said(failed.profiled().synchronize());
     }
 }

@@ -17,8 +17,9 @@ const WHILE: f64 = 0.1;
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
-    /// Floating-point operations a second of multiply-adds that stay in registers: the arithmetic's own limit. None
-    /// on a device that does not offer them (see [`Device::multiply_adds`]).
+    /// Floating-point operations a second of multiply-adds that stay in registers, on a GPU of products in bfloat16 by
+    /// tensor cores: the arithmetic's own limit. None on a device that does not offer them (see
+    /// [`Device::multiply_adds`]).
     pub flops: Option<f64>,
     /// The same of a product of two matrices 2048x2048, as this engine computes it: a 1x1 convolution of 2048 pixels
     /// with 2048 channels on both sides.

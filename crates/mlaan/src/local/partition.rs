@@ -74,8 +74,9 @@ fn even(method: &Method, blocks: usize, name: &str) -> Result<Vec<usize>> {
         None => (1, blocks + 1, ""),
     };
     if modules < least || modules > most {
-        let message =
-            format!("{modules} modules; {name} has {blocks} blocks, which make {least} to {most} modules{stem}");
+        let message = format!(
+            "{modules} modules; {name} has {blocks} blocks, which make {least} to {most} modules{stem}"
+        );
         return Err(Error::recipe("local.modules", message));
     }
     let alone = method.stem_alone.unwrap_or(modules == blocks + 1);
