@@ -75,6 +75,7 @@ fn sizes(recipe: &Recipe, args: &PlanArgs, batch: usize) -> Sizes {
     Sizes {
         batch,
         train: None,
+        kept: false,
         test: None,
         data_bytes,
         precision: recipe.train.precision.into(),

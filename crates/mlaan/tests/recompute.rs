@@ -87,6 +87,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
     let sizes = Sizes {
         batch,
         train: None,
+        kept: false,
         test: None,
         data_bytes: 0,
         precision,

@@ -22,6 +22,12 @@ impl Kind {
         }
     }
 
+    /// Whether images are better kept on the device, as bytes, than brought there with every step: there is less to
+    /// bring, and nothing to make beforehand.
+    pub fn keeps_data(self) -> bool {
+        self == Kind::Cuda
+    }
+
     /// Whether the device has memory of its own, beside the process's.
     pub fn has_own_memory(self) -> bool {
         self == Kind::Cuda

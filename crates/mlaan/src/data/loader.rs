@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use mlaan_engine::ops::draw;
 use rayon::prelude::*;
 
 use super::augment::Scratch;
@@ -19,8 +20,10 @@ const MAX_SIZE: usize = 8_192;
 /// Images and labels of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// `n * size * size * 3` bytes: images, rows, columns, channels.
+    /// `n * size * size * 3` bytes: images, rows, columns, channels. None where the device has the images.
     pub bytes: Vec<u8>,
+    /// `n * 4` numbers, columns of [`draw`], where the device has the images; else none.
+    pub draws: Vec<u32>,
     /// `n` labels.
     pub labels: Vec<u32>,
     /// Which image of the set each one is.
@@ -39,6 +42,15 @@ impl Batch {
     }
 }
 
+/// What batches hold of their images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// The images themselves.
+    Images,
+    /// Which part of which image each one is, for a device that has the whole set.
+    Draws,
+}
+
 /// What a [`Loader`] delivers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoaderOptions {
@@ -46,6 +58,8 @@ pub struct LoaderOptions {
     pub batch: usize,
     /// Height and width of the images delivered.
     pub size: usize,
+    /// What is made on the host.
+    pub deliver: Deliver,
     /// Random changes.
     pub augment: Augment,
     /// Whether the order is drawn from `(seed, epoch)`; otherwise it is that of the set.
@@ -86,12 +100,23 @@ impl LoaderPool {
     /// Bytes of the buffers once a loader with these options runs: the batches ahead and the one the
     /// step holds.
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
-        Self::bytes(self.ahead, options.batch, options.size)
+        match options.deliver {
+            Deliver::Images => Self::bytes(self.ahead, options.batch, options.size),
+            Deliver::Draws => Self::draw_bytes(self.ahead, options.batch),
+        }
     }
 
     /// As [`LoaderPool::buffer_bytes`], for a pool that is not there yet.
     pub fn bytes(ahead: usize, batch: usize, size: usize) -> usize {
-        let image = size.saturating_mul(size).saturating_mul(3);
+        Self::buffers(size.saturating_mul(size).saturating_mul(3), batch, ahead)
+    }
+
+    /// As [`LoaderPool::bytes`], for batches of draws.
+    pub fn draw_bytes(ahead: usize, batch: usize) -> usize {
+        Self::buffers(draw::COLUMNS * size_of::<u32>(), batch, ahead)
+    }
+
+    fn buffers(image: usize, batch: usize, ahead: usize) -> usize {
         let item = image.saturating_add(size_of::<u32>() + size_of::<usize>());
         item.saturating_mul(batch).saturating_mul(ahead + 1)
     }
@@ -135,6 +160,9 @@ impl Loader {
         }
         if data.is_empty() {
             return Err(failed("the split has no images"));
+        }
+        if options.deliver == Deliver::Draws && (options.augment.padding().is_none() || !numbered(&*data)) {
+            return Err(failed("this augmentation or set needs its images made on the host"));
         }
         options.batch = options.batch.min(data.len());
         if options.size > MAX_SIZE {
@@ -252,11 +280,6 @@ thread_local! {
 
 /// Makes the batch of `indices`, on the current pool.
 fn fill(batch: &mut Batch, data: &dyn Dataset, indices: &[usize], options: &LoaderOptions) -> Result<()> {
-    let image_bytes = options.size * options.size * 3;
-    let full = options.batch * image_bytes;
-    // Room for a full batch, so that a short last batch does not make the next one allocate.
-    batch.bytes.reserve_exact(full.saturating_sub(batch.bytes.len()));
-    batch.bytes.resize(indices.len() * image_bytes, 0);
     batch.indices.clear();
     batch.indices.extend_from_slice(indices);
     batch.labels.clear();
@@ -268,6 +291,36 @@ fn fill(batch: &mut Batch, data: &dyn Dataset, indices: &[usize], options: &Load
         }
         batch.labels.push(label as u32);
     }
+    batch.draws.clear();
+    match options.deliver {
+        Deliver::Images => fill_images(batch, data, indices, options),
+        Deliver::Draws => {
+            batch.bytes.clear();
+            batch.draws.reserve_exact(options.batch * draw::COLUMNS);
+            let draw = |&index: &usize| options.augment.draw((options.seed, options.epoch, index));
+            batch.draws.extend(indices.iter().flat_map(draw));
+            Ok(())
+        }
+    }
+}
+
+/// Whether the numbers of draws can name every image.
+fn numbered(data: &dyn Dataset) -> bool {
+    u32::try_from(data.len()).is_ok()
+}
+
+/// Makes the images of `indices`, on the current pool.
+fn fill_images(
+    batch: &mut Batch,
+    data: &dyn Dataset,
+    indices: &[usize],
+    options: &LoaderOptions,
+) -> Result<()> {
+    let image_bytes = options.size * options.size * 3;
+    // Room for a full batch, so that a short last batch does not make the next one allocate.
+    let full = options.batch * image_bytes;
+    batch.bytes.reserve_exact(full.saturating_sub(batch.bytes.len()));
+    batch.bytes.resize(indices.len() * image_bytes, 0);
     let images = batch.bytes.par_chunks_exact_mut(image_bytes);
     images.zip(indices).try_for_each(|(out, &index)| {
         // Taken out rather than borrowed: a data set that itself uses rayon may come back here.

@@ -13,8 +13,8 @@ pub use balance::balanced;
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
-use crate::train::feed;
-use mlaan_engine::ops::Sgd;
+use crate::train::Source;
+use mlaan_engine::ops::{Padding, Sgd};
 use mlaan_engine::{Device, Kind, Precision, Purpose, Usage};
 
 /// The sizes of a run that memory depends on.
@@ -24,6 +24,8 @@ pub struct Sizes {
     pub batch: usize,
     /// Training images; their number decides the size of an epoch's last batch. None: whole batches only.
     pub train: Option<usize>,
+    /// Whether the training images stay on the device ([`Source::keeps`](crate::train::Source::keeps)).
+    pub kept: bool,
     /// Test images, likewise.
     pub test: Option<usize>,
     /// Bytes of host memory for data, outside of the device.
@@ -83,23 +85,27 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     let side = task.image.height;
+    let source = match sizes.train {
+        Some(images) if sizes.kept => Source::kept(&device, (images, side), Padding::NONE, None)?,
+        _ => Source::Host,
+    };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch.max(1));
-    step(&mut learner, batch)?;
+    step(&mut learner, &source, batch)?;
     let flops = device.flops();
     if rest(sizes.train) > 0 {
-        step(&mut learner, rest(sizes.train))?;
+        step(&mut learner, &source, rest(sizes.train))?;
     }
     let test = sizes.test.map_or(sizes.batch, |n| n.min(sizes.batch));
     for n in [test, rest(sizes.test)] {
         if n > 0 {
-            let fed = feed(&device, None, n, side, task.pixels)?;
+            let fed = Source::Host.feed(&device, None, n, side, task.pixels)?;
             learner.infer(fed.images)?;
         }
     }
     let usage = device.usage();
     learner.start_meters();
-    step(&mut learner, batch)?;
+    step(&mut learner, &source, batch)?;
     let meters = learner.take_meters();
     let modules = learner.summary()?.into_iter().zip(meters);
     let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
@@ -107,9 +113,9 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
 }
 
 /// One step on the dry device, over `n` images.
-fn step(learner: &mut Learner, n: usize) -> Result<()> {
+fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
     let task = learner.task();
-    let fed = feed(learner.device(), None, n, task.image.height, task.pixels)?;
+    let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
     learner.step(fed.images, &fed.labels, &options())?;
     Ok(())
 }
@@ -120,7 +126,7 @@ fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) ->
     let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     learner.start_meters();
-    step(&mut learner, sizes.batch)?;
+    step(&mut learner, &Source::Host, sizes.batch)?;
     Ok(learner.take_meters())
 }
 
