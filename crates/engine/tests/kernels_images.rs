@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::check::{Expected, FORWARD, Results, check, check_threads, devices};
+use common::check::{Expected, FORWARD, Results, check, check_again, check_threads, devices};
 use common::random::Random;
 use common::values::target;
 use mlaan_engine::ops::{Border, Padding, PixelScale, draw};
@@ -147,4 +147,9 @@ fn draws_beyond_the_set_count_as_the_last() {
 fn any_number_of_threads_gives_the_same_bits() {
     check_threads(&IMAGES, images);
     check_threads(&cases(), parts);
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    check_again(&cases(), parts);
 }

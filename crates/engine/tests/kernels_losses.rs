@@ -1,9 +1,9 @@
-//! Losses on every instruction set against the twins.
+//! Losses on every device against the twins.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
-use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_threads};
+use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_again, check_threads};
 use common::random::Random;
 use common::values::{labels, target, tensor, wide};
 use mlaan_engine::Device;
@@ -146,6 +146,11 @@ fn contrastives() -> Vec<Case> {
     });
     cases.push(Case { classes: 1000, ..base(Kind::Contrastive(0.07), [4, 1, 1, 16]) });
     cases.push(Case { classes: 10, ..base(Kind::Contrastive(0.07), [128, 1, 1, 128]) });
+    cases.push(Case { classes: 7, ..base(Kind::Contrastive(0.3), [201, 1, 1, 130]) });
+    // Squares beyond the range of floats, and below it.
+    for size in [1e25, 1e-25] {
+        cases.push(Case { classes: 3, size, ..base(Kind::Contrastive(0.5), [12, 1, 1, 20]) });
+    }
     cases
 }
 
@@ -177,5 +182,12 @@ fn reconstruction() {
 fn any_number_of_threads_gives_the_same_bits() {
     for cases in [cross_entropies(), contrastives(), reconstructions()] {
         check_threads(&cases, run);
+    }
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    for cases in [cross_entropies(), contrastives(), reconstructions()] {
+        check_again(&cases, run);
     }
 }
