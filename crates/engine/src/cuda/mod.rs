@@ -16,6 +16,7 @@ mod loss;
 mod normalise;
 mod nvrtc;
 mod peak;
+mod plane;
 mod pool;
 mod program;
 mod resize;
@@ -83,7 +84,9 @@ impl Cuda {
 /// Every program, for tests of the sources.
 #[cfg(test)]
 fn programs() -> Vec<&'static program::Program> {
-    [vec![&peak::PEAK], convolution::programs(), weight_gradient::programs()].concat()
+    let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
+    all.extend([&pool::POOL, &resize::RESIZE]);
+    [all, convolution::programs(), weight_gradient::programs()].concat()
 }
 
 /// Bytes of scratch that an operation needs, on every device of this kind.
