@@ -17,6 +17,7 @@ mod loss;
 mod normalise;
 mod nvrtc;
 mod peak;
+mod plane;
 mod pool;
 mod program;
 mod resize;
@@ -89,12 +90,10 @@ impl Cuda {
 /// Every program, for tests of the sources.
 #[cfg(test)]
 fn programs() -> Vec<&'static program::Program> {
-    [
-        vec![&peak::PEAK, &loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES],
-        convolution::programs(),
-        weight_gradient::programs(),
-    ]
-    .concat()
+    let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
+    all.extend([&pool::POOL, &resize::RESIZE]);
+    all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES]);
+    [all, convolution::programs(), weight_gradient::programs()].concat()
 }
 
 /// Bytes of scratch that an operation needs, on every device of this kind.

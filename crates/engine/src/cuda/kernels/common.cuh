@@ -147,10 +147,21 @@ INLINE float normalised(const float *norm, u32 channels, u32 c, float x) {
     return fmaf(x, norm[SCALE * channels + c], norm[SHIFT * channels + c]);
 }
 
+// The greater of x and 0; what is not a number stays so, that it be seen.
+INLINE float rectified(float x) {
+#ifdef MLAAN_HOST
+    return x <= 0.0f ? 0.0f : x;
+#else
+    float y;
+    asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
 // An operand's value from its stored one.
 INLINE float loaded(const Operand &o, u32 channels, u32 c, float x) {
     if (o.norm) x = normalised(o.norm, channels, c, x);
-    return o.relu ? fmaxf(x, 0.0f) : x;
+    return o.relu ? rectified(x) : x;
 }
 
 // A gradient with its normalisation's backward, from the stored ones.
