@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_again, check_threads};
+use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_again, check_threads, devices};
 use common::random::Random;
 use common::values::{labels, target, tensor, wide};
 use mlaan_engine::Device;
@@ -176,6 +176,22 @@ fn contrastive() {
 #[test]
 fn reconstruction() {
     check(&reconstructions(), run, expect);
+}
+
+#[test]
+fn what_is_no_number_and_no_class_is_no_finite_loss() {
+    for (name, device) in devices() {
+        let run = |x: &[f32], classes: &[usize]| {
+            let (x, classes) = (tensor(&device, [2, 1, 1, 3], x), labels(&device, classes));
+            let (mut values, mut grad) = (target(&device, [1, 2]), target(&device, [2, 1, 1, 3]));
+            let into = LossTarget { weight: 1.0, grad: Some(&mut grad), values: &mut values, row: 0 };
+            device.cross_entropy(&x, &classes, into).unwrap();
+            device.download(&values).unwrap()
+        };
+        assert_eq!(run(&[1.0; 6], &[0, 3]), [f32::INFINITY, 1.0], "{name}");
+        let lost = run(&[1.0, f32::NAN, 0.0, 1.0, 0.0, 0.0], &[0, 0]);
+        assert!(lost[0].is_nan() && lost[1] == 0.0, "{name}: {lost:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Batches of a set that stays on the device are those that the host makes, to the bit.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use mlaan::data::{
     Augment, Dataset, Deliver, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
 };
@@ -53,6 +55,9 @@ fn both_ways(device: &Device) {
 #[test]
 fn a_kept_set_gives_the_batches_of_the_host() {
     both_ways(&Device::cpu(Some(2)).unwrap());
+    if let Some(cuda) = common::cuda() {
+        both_ways(&cuda);
+    }
 }
 
 #[test]
@@ -69,7 +74,7 @@ fn only_what_a_device_can_make_is_kept() {
         mixed.push(ImageView { height, width, rgb: &vec![0; height * width * 3] }, 0).unwrap();
     }
     assert!(!keeps(Kind::Cuda, &mixed, &cifar, 32), "sizes differ");
-    assert!(Kept::MOST > 50_000 * 32 * 32 * 3, "CIFAR");
+    const { assert!(Kept::MOST > 50_000 * 32 * 32 * 3, "CIFAR") };
 }
 
 #[test]

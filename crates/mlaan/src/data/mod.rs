@@ -1,6 +1,7 @@
 //! Data sets: images as bytes, and batches of them.
 
 mod augment;
+mod batch;
 mod collect;
 mod decode;
 mod folder;
@@ -15,7 +16,8 @@ mod shapes;
 pub mod synthetic;
 
 pub use augment::{Augment, PadMode, Scratch};
-pub use loader::{Batch, Deliver, Loader, LoaderOptions, LoaderPool};
+pub use batch::{Batch, Deliver};
+pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;
 pub use open::{BUILTIN, OpenOptions, open};

@@ -41,8 +41,8 @@ impl Source {
     /// Whether a device of this kind keeps the set and makes its batches itself: images of the size fed to the network,
     /// of which batches show parts.
     pub fn keeps(kind: Kind, data: &dyn Dataset, augment: &Augment, size: usize) -> bool {
-        let suits = |bytes: &[u8]| Self::border(kind, augment, bytes.len()).is_some();
-        data.whole().is_some_and(|(side, bytes)| side == size && suits(bytes))
+        let suits = |n: usize| n == data.len() * size * size * 3 && Self::border(kind, augment, n).is_some();
+        data.whole().is_some_and(|(side, bytes)| side == size && suits(bytes.len()))
     }
 
     /// The border of images of which a device of this kind keeps `bytes` bytes; none where it does not.
