@@ -7,7 +7,7 @@ use crate::ops::{
     Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
     Window,
 };
-use crate::{Bf16, Error, Shape, Tensor};
+use crate::{Bf16, Error, Kind, Shape, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -94,11 +94,12 @@ impl Key {
 pub(crate) struct Profiled {
     inner: Arc<dyn Backend>,
     records: Arc<Records>,
+    kind: Kind,
 }
 
 impl Profiled {
-    pub(crate) fn new(inner: Arc<dyn Backend>, records: Arc<Records>) -> Self {
-        Profiled { inner, records }
+    pub(crate) fn new(inner: Arc<dyn Backend>, records: Arc<Records>, kind: Kind) -> Self {
+        Profiled { inner, records, kind }
     }
 
     fn time(&self, key: Key, flops: u64, bytes: usize, f: impl FnOnce(&dyn Backend)) {
@@ -140,7 +141,11 @@ impl Backend for Profiled {
     }
 
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
-        self.inner.scope(f);
+        match self.kind {
+            Kind::Cpu { .. } => self.inner.scope(f),
+            // A scope's operations go to a GPU together: each would be a recording of its own when it is waited for.
+            Kind::Cuda => f(),
+        }
     }
 
     fn threads(&self) -> usize {

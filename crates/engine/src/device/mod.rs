@@ -103,7 +103,7 @@ impl Device {
     pub fn profiled(&self) -> Self {
         let (name, kind) = (self.0.name.clone(), self.0.kind);
         let (pool, records) = (Arc::clone(&self.0.pool), Arc::default());
-        let backend = Arc::new(Profiled::new(Arc::clone(&self.0.backend), Arc::clone(&records)));
+        let backend = Arc::new(Profiled::new(Arc::clone(&self.0.backend), Arc::clone(&records), kind));
         let flops = AtomicU64::new(0);
         Device(Arc::new(Inner { name, kind, pool, backend, records: Some(records), flops }), self.1)
     }

@@ -33,7 +33,7 @@ pub struct Options {
     pub rounds: usize,
     /// Steps of a round.
     pub steps: usize,
-    /// Steps before the first round, untimed; at least one is made.
+    /// Steps before the first round, untimed; at least one is made, on a GPU some more, until its steps are recorded.
     pub warmup: usize,
     /// Whether every operation is timed too, in steps of their own behind the rounds.
     pub profile: bool,
@@ -104,7 +104,10 @@ impl Report {
     }
 }
 
-/// Times training steps of a recipe on `device`, which nothing else should use meanwhile.
+/// Steps that a GPU takes beside [`Options::warmup`]: two are asked for kernel by kernel, the third is recorded.
+const RECORDING: usize = 3;
+
+/// Times training steps of a recipe on `device`: a fresh one, as memory is counted from when it was opened.
 ///
 /// # Errors
 /// What is wrong with the recipe, out of memory, or a device that fails.
@@ -117,7 +120,8 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
     // Beforehand, as a run does.
     device.pool().reserve(&planned)?;
     let mut rig = Rig::new(&device, recipe)?;
-    for _ in 0..options.warmup.max(1) {
+    let recording = if device.kind() == Kind::Cuda { RECORDING } else { 0 };
+    for _ in 0..options.warmup.max(1) + recording {
         rig.step()?;
     }
     rig.synchronize()?;
