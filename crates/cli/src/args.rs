@@ -1,9 +1,11 @@
 //! The command line.
 
-use anyhow::{Result, bail};
+mod overrides;
+
+pub use overrides::{Layout, Overrides};
+
+use crate::device::Place;
 use clap::{Args, Parser, Subcommand};
-use mlaan::recipe::Recipe;
-use mlaan_engine::Device;
 use std::path::PathBuf;
 
 /// The recipe that is used when none is named.
@@ -25,6 +27,7 @@ Examples:
   mlaan eval runs/quickstart              errors of the trained network, per class
   mlaan bench bp-resnet32 --batch 128     how fast it trains here, beside what the machine can do
   mlaan recipes                           the experiments that come with this program
+  mlaan devices                           what can be computed with here
 
 `mlaan COMMAND --help` says more.";
 
@@ -41,101 +44,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the built-in recipes
     Recipes(RecipesArgs),
-}
-
-/// Where images come from and what replaces a recipe's keys.
-#[derive(Args, Default)]
-pub struct Overrides {
-    /// Images: `builtin`, a folder of parquet files, or a folder with train/ and test/, one subfolder per class
-    #[arg(long, value_name = "builtin|PATH")]
-    pub data: Option<String>,
-    /// Passes over the training images
-    #[arg(long, value_name = "N")]
-    pub epochs: Option<usize>,
-    /// Images per step
-    #[arg(long, value_name = "N")]
-    pub batch: Option<usize>,
-    /// How the network is cut and where memory goes.
-    #[command(flatten)]
-    pub layout: Layout,
-    /// Use only so many training images, and at most as many test images
-    #[arg(long, value_name = "IMAGES")]
-    pub limit: Option<usize>,
-    /// Seed of everything random
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// What activations and their gradients are stored in: bf16 halves their memory
-    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
-    pub precision: Option<String>,
-    /// Change a key of the recipe; may be given several times (`mlaan recipes --keys` lists the keys)
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
-    pub set: Vec<String>,
-    /// Leave out images that cannot be decoded, and count them, instead of stopping
-    #[arg(long)]
-    pub skip_broken: bool,
-}
-
-/// How the network is cut and where its memory goes.
-#[derive(Args, Clone, Default)]
-pub struct Layout {
-    /// Local modules, cut evenly; 1 is backpropagation
-    #[arg(long, value_name = "N")]
-    pub modules: Option<usize>,
-    /// Cut such that the greatest memory of a module is least, instead of evenly
-    #[arg(long)]
-    pub balance: bool,
-    /// Compute the inside of modules again on the way back instead of storing it; results stay the same to the bit
-    #[arg(long, value_name = "none|module")]
-    pub recompute: Option<String>,
-}
-
-impl Layout {
-    /// The keys of a recipe that it sets.
-    fn assignments(&self) -> Vec<String> {
-        let mut keys = Vec::new();
-        if let Some(n) = self.modules {
-            keys.extend([format!("local.modules={n}"), "local.cuts=none".into()]);
-            if n == 1 {
-                keys.extend(["cascade", "leap", "stem_alone"].map(|key| format!("local.{key}=none")));
-            }
-        }
-        keys.extend(self.balance.then(|| "local.balance=true".to_owned()));
-        keys.extend(self.recompute.as_ref().map(|r| format!("local.recompute={r}")));
-        keys
-    }
-}
-
-impl Overrides {
-    /// Changes `recipe`, and checks the whole.
-    ///
-    /// # Errors
-    /// Which key is unknown or has an impossible value.
-    pub fn apply(&self, recipe: &mut Recipe) -> mlaan::Result<()> {
-        let mut assignments = self.set.clone();
-        if let Some(stray) = assignments.iter().find(|a| !a.contains('=')) {
-            let message =
-                "expected key=value, as local.cascade.span=3; if this is the recipe, put it before --set";
-            return Err(mlaan::Error::recipe(stray, message));
-        }
-        let numbers =
-            [("train.epochs", self.epochs), ("train.batch", self.batch), ("data.limit", self.limit)];
-        assignments.extend(numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}"))));
-        assignments.extend(self.layout.assignments());
-        assignments.extend(self.seed.map(|n| format!("seed={n}")));
-        assignments.extend(self.precision.as_ref().map(|p| format!("train.precision={p}")));
-        assignments.extend(self.skip_broken.then(|| "data.skip_broken=true".to_owned()));
-        recipe.set_all(assignments)?;
-        if let Some(source) = &self.data {
-            recipe.set_source(source);
-        }
-        Ok(())
-    }
-
-    /// Whether the data set is named.
-    pub fn names_data(&self) -> bool {
-        let sets = |s: &String| s.split('=').next().is_some_and(|k| k.trim() == "data.source");
-        self.data.is_some() || self.set.iter().any(sets)
-    }
+    /// List what can be computed with here: the processor, NVIDIA GPUs, and what these lack
+    Devices(DevicesArgs),
 }
 
 /// `mlaan train`
@@ -157,10 +67,10 @@ pub struct TrainArgs {
     /// activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
-    /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: String,
-    /// Threads to compute with; results do not depend on it [default: all cores]
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
     /// Print errors only
@@ -205,7 +115,10 @@ pub struct EvalArgs {
     /// What activations are stored in [default: as in the run]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Threads to compute with [default: all cores]
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads to compute with, or beside a GPU to load images with [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
     /// Print one JSON object
@@ -244,7 +157,10 @@ pub struct PlanArgs {
     /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
     #[arg(long, value_name = "N")]
     pub classes: Option<usize>,
-    /// Threads to compute with; some scratch memory is per thread [default: all cores]
+    /// Where the run is to compute; a plan for a GPU needs none
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads of the processor to compute with; some scratch memory is per thread [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
     /// Print one JSON object
@@ -258,6 +174,7 @@ Examples:
   mlaan plan mlaan-released-resnet110-55 --batch 256
   mlaan plan mlaan-released-resnet110-55 --memory 1GiB
   mlaan plan dgl-resnet32-16 --balance --modules 4
+  mlaan plan bp-resnet50 --device cuda
   mlaan plan quickstart --set local.leap=none model.backbone=resnet20 local.modules=10
 
 Nothing is computed and no images are read: a training step runs on a device that only counts.";
@@ -281,13 +198,19 @@ pub struct BenchArgs {
     /// What activations are stored in [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
+    /// How the network is cut and where memory goes.
+    #[command(flatten)]
+    pub layout: Layout,
     /// Rounds; the median of their medians counts
     #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
     pub rounds: usize,
     /// Steps of a round; the median counts
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_positive)]
     pub steps: usize,
-    /// Threads to compute with [default: all cores]
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads of the processor to compute with [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
     /// Also time every kind and shape of operation
@@ -307,6 +230,7 @@ Examples:
   mlaan bench bp-resnet32 --batch 128 --profile
   mlaan bench bp-resnet50 --batch 16 --threads 2 --json
   mlaan bench mlaan-released-resnet32-16 --precision bf16
+  mlaan bench bp-resnet110 --recompute module
   mlaan bench quickstart --set local.leap=none model.width=32
 
 Images are made up: none are read. What the machine can do at the most is measured in the same run.";
@@ -327,6 +251,26 @@ const RECIPES_EXAMPLES: &str = "\
 Examples:
   mlaan recipes
   mlaan recipes --show quickstart > mine.toml";
+
+/// `mlaan devices`
+#[derive(Args)]
+#[command(after_help = DEVICES_EXAMPLES)]
+pub struct DevicesArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  mlaan devices
+  mlaan train --device cuda
+  mlaan train --device cuda:1
+
+A GPU needs NVIDIA's driver, which runs kernels, and NVRTC, which compiles them when a run begins.";
+
+/// Names of devices, as help shows them.
+const DEVICES: &str = "cpu|cuda|cuda:N";
 
 fn parse_positive(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -349,18 +293,4 @@ fn parse_memory(text: &str) -> Result<usize, String> {
 fn parse_threads(text: &str) -> Result<usize, String> {
     let n = parse_positive(text)?;
     if n > 1024 { Err("at most 1024".into()) } else { Ok(n) }
-}
-
-/// The device of that name.
-///
-/// # Errors
-/// A device that this program does not have.
-pub fn device(name: &str, threads: Option<usize>) -> Result<Device> {
-    match name {
-        "cpu" => Ok(Device::cpu(threads)?),
-        "cuda" | "gpu" => {
-            bail!("--device {name}: graphics processors are not supported yet; possible is: cpu")
-        }
-        _ => bail!("--device {name}: there is no such device; possible is: cpu"),
-    }
 }

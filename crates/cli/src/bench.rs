@@ -17,14 +17,10 @@ use std::process::ExitCode;
 /// What is wrong with the recipe, or out of memory.
 pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let recipe = recipe(args)?;
-    let options = Options {
-        rounds: args.rounds,
-        steps: args.steps,
-        threads: args.threads,
-        profile: args.profile,
-        ..Options::default()
-    };
-    let report = measure(&recipe, &options)?;
+    let options =
+        Options { rounds: args.rounds, steps: args.steps, profile: args.profile, ..Options::default() };
+    let device = args.device.open(args.threads)?;
+    let report = measure(&recipe, &device, &options)?;
     if args.json {
         output::json(&json::report(&args.recipe, &recipe, &options, &report))?;
     } else {
@@ -41,8 +37,8 @@ fn recipe(args: &BenchArgs) -> Result<Recipe> {
     let mut recipe = Recipe::load(&args.recipe)?;
     let keys = [args.size.map(|px| format!("data.size={px}"))];
     let set = args.set.iter().cloned().chain(keys.into_iter().flatten()).collect();
-    let precision = args.precision.clone();
-    Overrides { set, batch: args.batch, precision, ..Overrides::default() }.apply(&mut recipe)?;
+    let (layout, precision) = (args.layout.clone(), args.precision.clone());
+    Overrides { set, batch: args.batch, layout, precision, ..Overrides::default() }.apply(&mut recipe)?;
     Ok(recipe)
 }
 
@@ -51,14 +47,16 @@ fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
     let stored = if recipe.train.precision == Precision::Bf16 { "bf16" } else { "f32" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
     let what = format!(
-        "{}, width {}, {}, images of {side}x{side}, {} classes, {} per step, {stored}{again}, {} ({})",
+        "{}, width {}, {}, images of {side}x{side}, {} classes, {} per step, {stored}{again}, {}",
         r.network,
         recipe.model.width(),
         format::several(r.modules, "module"),
         format::count(r.classes),
         format::several(r.batch, "image"),
-        format::several(r.threads, "thread"),
-        r.isa,
+        match r.isa {
+            Some(isa) => format!("{} ({isa})", format::several(r.threads, "thread")),
+            None => r.device.clone(),
+        },
     );
     let lines: Vec<String> =
         rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
@@ -69,7 +67,7 @@ fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
     let extreme = |f: fn(f64, f64) -> f64| seconds(r.rounds.iter().copied().reduce(f).unwrap_or(f64::NAN));
     let m = &r.machine;
     let of = |limit: f64| format::percent(100.0 * r.flops_per_second() / limit);
-    vec![
+    let mut rows = vec![
         (
             "step",
             format!(
@@ -86,7 +84,7 @@ fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
             "compute",
             format!("{} GFLOP a step, {} GFLOP/s", format::giga(r.flops), giga(r.flops_per_second())),
         ),
-        ("of peak", format!("{} of {} GFLOP/s, multiply-adds in registers", of(m.flops), giga(m.flops))),
+        ("of peak", of_peak(r)),
         (
             "of sgemm",
             format!("{} of {} GFLOP/s, 2048x2048 matrices in this engine", of(m.sgemm), giga(m.sgemm)),
@@ -107,7 +105,20 @@ fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
                 None => "unknown by how much it grew: this system does not say".into(),
             },
         ),
-    ]
+    ];
+    rows.extend(r.device_bytes.map(|bytes| {
+        ("device", format!("{} of its memory taken, kernels included, by its driver", format::bytes(bytes)))
+    }));
+    rows
+}
+
+/// The part of the peak that a step reaches, and what the peak is.
+fn of_peak(r: &Report) -> String {
+    let (Some(part), Some(peak)) = (r.of_peak(), r.machine.flops) else {
+        return "not known: this device does not offer its measurement".into();
+    };
+    let what = if r.isa.is_some() { "multiply-adds in registers" } else { "bf16 products of tensor cores" };
+    format!("{} of {} GFLOP/s, {what}", format::percent(100.0 * part), giga(peak))
 }
 
 /// A time between a nanosecond and an hour, with three digits.

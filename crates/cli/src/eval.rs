@@ -3,7 +3,7 @@
 use crate::args::EvalArgs;
 use crate::{format, output};
 use anyhow::{Result, bail};
-use mlaan::data::{LoaderPool, Splits};
+use mlaan::data::Splits;
 use mlaan::local::{Learner, Method, Task};
 use mlaan::nn::Extent;
 use mlaan::recipe::Recipe;
@@ -25,7 +25,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let path = if args.best { best(&args.checkpoint)? } else { args.checkpoint.clone() };
     let (manifest, mut tensors) = checkpoint::load(&path)?;
     let recipe = recipe(args, &manifest, &path)?;
-    let device = Device::cpu(args.threads)?.with_precision(recipe.train.precision.into());
+    let device = args.device.open(args.threads)?.with_precision(recipe.train.precision.into());
     let splits = setup::open(&recipe, device.threads())?;
     same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
@@ -116,7 +116,7 @@ fn test(
     // One module: the network alone, without what only teaches it.
     let mut learner = Learner::new(device, &backbone, &Method::default(), task, 0)?;
     restore(&mut learner, tensors, false)?;
-    let pool = LoaderPool::new(device.threads().div_ceil(4), LoaderPool::AHEAD)?;
+    let pool = setup::loader_pool(device)?;
     Ok(evaluate(&mut learner, &splits.test, &pool, (batch, manifest.size))?)
 }
 

@@ -23,8 +23,8 @@ pub fn chosen(fit: &Fit, batch: usize, memory: usize) -> String {
     format!("Chosen for {memory}: {what}{time}; {planned} planned.")
 }
 
-/// The table, best first; `batch` is the recipe's.
-pub fn text(fits: &[Fit], batch: usize, memory: usize) -> String {
+/// The table, best first; `batch` is the recipe's, `device` what the run is to compute on.
+pub fn text(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> String {
     let header =
         ["", ">modules", ">batch", "recompute", "stored", ">memory", ">time", "learns by", "settings"];
     let mut table = format::table(&header);
@@ -48,12 +48,12 @@ pub fn text(fits: &[Fit], batch: usize, memory: usize) -> String {
                 then the fewest operations. Time is an estimate: operations per image, of the recipe's. `mlaan train RECIPE\n\
                 --memory` takes the row marked train, which learns as the recipe does; another is chosen with --set and\n\
                 its settings.";
-    let title = format!("Fits into {}", format::bytes(memory as u64));
+    let title = format!("Fits into {} on {device}", format::bytes(memory as u64));
     format!("{}\n\n{}\n\n{}\n", format::heading(&title), format::text(&table), format::dim(note))
 }
 
 /// For machines.
-pub fn json(fits: &[Fit], batch: usize, memory: usize) -> Value {
+pub fn json(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> Value {
     let fit = |f: &Fit| {
         json!({
             "learning": learning(f),
@@ -67,7 +67,7 @@ pub fn json(fits: &[Fit], batch: usize, memory: usize) -> Value {
             "settings": settings(f, batch),
         })
     };
-    json!({ "memory_limit_bytes": memory, "fits": fits.iter().map(fit).collect::<Vec<_>>() })
+    json!({ "device": device, "memory_limit_bytes": memory, "fits": fits.iter().map(fit).collect::<Vec<_>>() })
 }
 
 /// Which row is best, and which `mlaan train` would take.

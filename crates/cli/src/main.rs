@@ -2,6 +2,8 @@
 
 mod args;
 mod bench;
+mod device;
+mod devices;
 mod eval;
 mod fits;
 mod folder;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Some(Command::Plan(args)) => plan::plan(args),
         Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Recipes(args)) => recipes::recipes(args),
+        Some(Command::Devices(args)) => devices::devices(args),
         None => Ok(ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|e| {

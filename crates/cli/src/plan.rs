@@ -38,9 +38,9 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
         None => {
             let pair = Pair::new(&recipe, args)?;
             if args.json {
-                output::json(&pair.json(&args.recipe, &recipe))?;
+                output::json(&pair.json(args, &recipe))?;
             } else {
-                output::page(&pair.text(&args.recipe, &recipe))?;
+                output::page(&pair.text(args, &recipe))?;
             }
         }
     }
@@ -53,10 +53,11 @@ fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
     let sizes = |batch| sizes(recipe, args, batch);
     let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory };
     let found = search(&request, &candidates(&request))?;
+    let limit = (memory, args.device.kind(args.threads).name());
     if args.json {
-        output::json(&fits::json(&found, batch, memory))
+        output::json(&fits::json(&found, batch, limit))
     } else {
-        output::page(&format!("{}: {}", args.recipe, fits::text(&found, batch, memory)))
+        output::page(&format!("{}: {}", args.recipe, fits::text(&found, batch, limit)))
     }
 }
 
@@ -74,10 +75,11 @@ fn sizes(recipe: &Recipe, args: &PlanArgs, batch: usize) -> Sizes {
     Sizes {
         batch,
         train: None,
+        kept: false,
         test: None,
         data_bytes,
         precision: recipe.train.precision.into(),
-        threads: args.threads,
+        kind: args.device.kind(args.threads),
     }
 }
 
@@ -91,10 +93,10 @@ impl Pair {
         Ok(Pair { local, plain, classes: task.classes, network: backbone.name(), cuts: method.cuts })
     }
 
-    fn text(&self, name: &str, recipe: &Recipe) -> String {
+    fn text(&self, args: &PlanArgs, recipe: &Recipe) -> String {
         let side = recipe.data.size;
         let what = format!(
-            "{}, width {}, {} in {}, images of {side}x{side}, {} classes, {}{}",
+            "{}, width {}, {} in {}, images of {side}x{side}, {} classes, {}{}, on {}",
             self.network,
             recipe.model.width(),
             format::several(self.local.parameters(), "parameter"),
@@ -102,6 +104,7 @@ impl Pair {
             format::count(self.classes),
             format::several(self.local.batch, "image") + " per step",
             if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" },
+            args.device.kind(None).name(),
         );
         let note = "← blocks that the leap chain mirrors, counted from 0. Memory is without the images themselves, but with\n\
                     the batches that wait for the step. aux.: the auxiliary networks. GFLOP are those of convolutions and\n\
@@ -109,7 +112,7 @@ impl Pair {
         let cuts = self.cuts.as_ref().map_or_else(String::new, |c| format!(", local.cuts={c:?}"));
         format!(
             "{}: {what}{cuts}\n\n{}\n\n{}\n\n{}\n",
-            format::heading(name),
+            format::heading(&args.recipe),
             self.modules(&recipe.local),
             self.totals(),
             format::dim(note)
@@ -184,9 +187,10 @@ impl Pair {
         format::text(&table)
     }
 
-    fn json(&self, name: &str, recipe: &Recipe) -> Value {
+    fn json(&self, args: &PlanArgs, recipe: &Recipe) -> Value {
         json!({
-            "recipe": name,
+            "recipe": args.recipe,
+            "device": args.device.kind(None).name(),
             "network": self.network,
             "classes": self.classes,
             "size": recipe.data.size,

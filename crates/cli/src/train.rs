@@ -4,7 +4,7 @@ mod lines;
 mod overview;
 mod report;
 
-use crate::args::{DEFAULT_RECIPE, TrainArgs, device};
+use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::{fits, format, output, resume};
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 /// What is wrong with the recipe, the data, the folder or the run.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let name = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
-    let device = device(&args.device, args.threads)?;
+    let device = args.device.open(args.threads)?;
     // A misspelt recipe is to be found before its folder is looked for.
     let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args, name)?) };
     let target = Target::choose(args)?;

@@ -44,6 +44,8 @@ fn json_has_every_field_and_they_agree() {
     assert!(n("/machine/bytes_per_second") > 0.0);
     assert_eq!(report["planned_bytes"], report["used_bytes"]);
     assert!(report["resident_bytes"].is_u64() || report["resident_bytes"].is_null());
+    assert_eq!((&report["device"], &report["device_bytes"]), (&"cpu".into(), &Value::Null));
+    assert!(report["isa"].is_string());
     assert!(report["profile"].is_null());
     assert_eq!(fs::read_dir(at.path()).unwrap().count(), 0, "a benchmark writes nothing");
 }
@@ -84,6 +86,20 @@ fn text_names_what_was_measured() {
         assert!(said.contains(words), "{words} is missing in:\n{said}");
     }
     assert!(ok(at.path(), &[TINY, &["--size=16"]].concat()).contains("images of 16x16"));
+}
+
+#[test]
+fn the_layout_may_be_changed() {
+    let at = tempfile::tempdir().unwrap();
+    let bench = |more: &[&str]| -> Value {
+        let tiny = ["bench", "--json", "--batch=4", "--threads=1", "--rounds=1", "--steps=1"];
+        serde_json::from_str(&ok(at.path(), &[&tiny, more].concat())).unwrap()
+    };
+    let (stored, again) = (bench(&["--modules=1"]), bench(&["--modules=1", "--recompute=module"]));
+    assert_eq!((&stored["modules"], &again["recompute"]), (&1.into(), &"module".into()));
+    assert!(again["used_bytes"].as_u64() < stored["used_bytes"].as_u64());
+    let balanced = bench(&["--modules=3", "--balance", "--set", "local.leap=none"]);
+    assert_eq!((&balanced["modules"], &balanced["planned_bytes"]), (&3.into(), &balanced["used_bytes"]));
 }
 
 #[test]

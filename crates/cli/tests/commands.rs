@@ -11,10 +11,10 @@ use std::fs;
 fn help_and_version() {
     let at = tempfile::tempdir().unwrap();
     let help = ok(at.path(), &["--help"]);
-    for word in ["train", "eval", "plan", "bench", "recipes", "Examples:"] {
+    for word in ["train", "eval", "plan", "bench", "recipes", "devices", "Examples:"] {
         assert!(help.contains(word), "{help}");
     }
-    for command in ["train", "eval", "plan", "bench", "recipes"] {
+    for command in ["train", "eval", "plan", "bench", "recipes", "devices"] {
         let help = ok(at.path(), &[command, "--help"]);
         assert!(help.contains("Usage: mlaan ") && help.contains("Examples:"), "{help}");
         assert!(!help.contains("What replaces keys"), "{help}");
@@ -104,11 +104,10 @@ fn mistakes_get_one_clear_message() {
         (&["train", "--epochs", "0"], &["train.epochs", "0"]),
         (&["train", "--batch", "0"], &["train.batch", "0"]),
         (&["train", "--seed", "18446744073709551615"], &["seed"]),
-        (&["train", "--set", "local.modules=40"], &["local.modules", "40"]),
+        (&["train", "--set", "local.modules=40"], &["local.modules", "40", "1 to 4"]),
+        (&["plan", "bp-resnet32", "--modules", "99"], &["local.modules", "99", "1 to 16"]),
         (&["train", "--data", "nowhere"], &["nowhere"]),
         (&["train", "--data", "file"], &["file"]),
-        (&["train", "--device", "cuda"], &["--device cuda", "not supported yet", "cpu"]),
-        (&["train", "--device", "abacus"], &["--device abacus", "possible is: cpu"]),
         (&["train", "--out", "file"], &["file", "--out wants a folder"]),
         (&["plan", "--set", "model.backbone=resnet9"], &["model.backbone", "resnet8"]),
         (&["plan", "--classes", "1"], &["1 classes"]),

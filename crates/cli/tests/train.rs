@@ -22,6 +22,9 @@ fn a_run_writes_every_file_and_eval_agrees() {
     let kinds: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
     assert_eq!((&events[0]["train_images"], &events[0]["modules"]), (&200.into(), &4.into()));
+    for (key, value) in [("device", "cpu"), ("precision", "f32"), ("recompute", "none")] {
+        assert_eq!(events[0][key], value, "{key}");
+    }
     for e in &events[1..3] {
         assert_eq!(e["module_errors"].as_array().unwrap().len(), 4);
         assert!(e["images_per_second"].as_f64().unwrap() > 0.0 && e["peak_bytes"].as_u64().unwrap() > 0);

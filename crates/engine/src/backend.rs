@@ -2,7 +2,8 @@
 
 use crate::memory::Block;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
 use crate::{Bf16, DType, Element, Error, Tensor};
 
@@ -107,7 +108,7 @@ pub trait Backend: Send + Sync {
         f();
     }
 
-    /// Threads that operations use.
+    /// Threads of the processor that operations use, or that are for what is done beside the device.
     fn threads(&self) -> usize;
 
     /// Waits until all that was asked for is done.
@@ -115,6 +116,11 @@ pub trait Backend: Send + Sync {
 
     /// What went wrong on the device since it was opened: a device that works beside the processor says so late.
     fn fault(&self) -> Option<Error> {
+        None
+    }
+
+    /// Bytes of the device's own memory that nobody has taken; nothing where it has none of its own.
+    fn free_memory(&self) -> Option<usize> {
         None
     }
 
@@ -248,6 +254,16 @@ pub trait Backend: Send + Sync {
 
     /// images = (bytes / 255 - mean) / std.
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor);
+
+    /// images = parts of padded images of `set`, as `draws` say, normalised.
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    );
 
     /// Every element becomes `value`.
     fn fill(&self, tensor: &mut Tensor, value: f32);

@@ -3,28 +3,56 @@
 use crate::backend::{Backend, Scratch, Work};
 use crate::cpu::Cpu;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
-use crate::{Result, Tensor};
+use crate::{Kind, Tensor, cuda};
 
 /// Takes the scratch sizes of the device it stands for; every operation is empty.
 pub(crate) struct Dry {
-    model: Cpu,
+    model: Model,
+    /// What the device is said to have failed with.
+    #[cfg(test)]
+    pub(crate) failed: Option<&'static str>,
+}
+
+enum Model {
+    Cpu(Cpu),
+    Cuda,
 }
 
 impl Dry {
-    pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
-        Ok(Dry { model: Cpu::without_threads(threads) })
+    pub(crate) fn new(kind: Kind) -> Self {
+        let model = match kind {
+            Kind::Cpu { threads } => Model::Cpu(Cpu::without_threads(threads)),
+            Kind::Cuda => Model::Cuda,
+        };
+        Dry {
+            model,
+            #[cfg(test)]
+            failed: None,
+        }
     }
 }
 
 impl Backend for Dry {
     fn scratch(&self, work: &Work) -> usize {
-        self.model.scratch(work)
+        match &self.model {
+            Model::Cpu(cpu) => cpu.scratch(work),
+            Model::Cuda => cuda::scratch(work),
+        }
     }
 
     fn threads(&self) -> usize {
-        self.model.threads()
+        match &self.model {
+            Model::Cpu(cpu) => cpu.threads(),
+            Model::Cuda => crate::cpu::cores(),
+        }
+    }
+
+    #[cfg(test)]
+    fn fault(&self) -> Option<crate::Error> {
+        self.failed.map(|m| crate::Error::Failed { device: "dry".into(), message: m.into() })
     }
 
     fn computes(&self) -> bool {
@@ -112,6 +140,8 @@ impl Backend for Dry {
     fn add(&self, _: &mut Tensor, _: &Tensor) {}
 
     fn images_from_bytes(&self, _: &Tensor, _: PixelScale, _: &mut Tensor) {}
+
+    fn images_from_set(&self, _: &Tensor, _: &Tensor, _: Padding, _: PixelScale, _: &mut Tensor) {}
 
     fn fill(&self, _: &mut Tensor, _: f32) {}
 

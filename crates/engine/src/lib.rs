@@ -2,7 +2,8 @@
 //!
 //! It knows nothing of networks or learning. A [`Device`] owns memory (every byte from one accountant,
 //! [`Pool`]) and runs about twenty coarse, fused operations; [`ops`] explains how they fit together.
-//! Layout is channels last everywhere. `cpu` computes; `dry` runs the same calls and counts what they need.
+//! Layout is channels last everywhere. `cpu` and `cuda` compute;
+//! `dry` runs the same calls and counts what they need on either.
 
 mod backend;
 mod bf16;
@@ -19,7 +20,7 @@ mod tensor;
 
 pub use bf16::Bf16;
 pub use cpu::Isa;
-pub use device::Device;
+pub use device::{Device, Kind};
 pub use error::{Error, Result};
 pub use memory::{Block, Pool, Purpose, Usage};
 pub use profile::OperationCost;

@@ -164,6 +164,43 @@ pub struct LossTarget<'a> {
     pub row: usize,
 }
 
+/// Columns of draws `[n, 4]`: which part of which image of a set an image is.
+pub mod draw {
+    /// The image's place in the set.
+    pub const INDEX: usize = 0;
+    /// Rows between the top of the padded image and that of the part, at most twice the border.
+    pub const TOP: usize = 1;
+    /// Columns between the left of the padded image and that of the part, at most twice the border.
+    pub const LEFT: usize = 2;
+    /// Whether the part is mirrored left to right: 0 or 1.
+    pub const FLIP: usize = 3;
+    /// Columns.
+    pub const COLUMNS: usize = 4;
+}
+
+/// What lies around a padded image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Border {
+    /// The mirrored image, without repeating its edge.
+    Reflect,
+    /// Byte 0.
+    Zero,
+}
+
+/// A border around an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Padding {
+    /// Its width on every side.
+    pub pixels: usize,
+    /// What is there.
+    pub border: Border,
+}
+
+impl Padding {
+    /// No border.
+    pub const NONE: Padding = Padding { pixels: 0, border: Border::Zero };
+}
+
 /// Pixel value = normalised value · std + mean, per channel, in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PixelScale {
@@ -171,4 +208,12 @@ pub struct PixelScale {
     pub mean: [f32; 3],
     /// Per-channel standard deviation, of 1.
     pub std: [f32; 3],
+}
+
+impl PixelScale {
+    /// What makes a normalised value of a byte: value = byte · factor + offset.
+    pub(crate) fn of_bytes(&self) -> ([f32; 3], [f32; 3]) {
+        let offset = std::array::from_fn(|c| -self.mean[c] / self.std[c]);
+        (self.std.map(|s| 1.0 / (255.0 * s)), offset)
+    }
 }

@@ -4,9 +4,10 @@ mod traffic;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
-use crate::{Shape, Tensor};
+use crate::{Bf16, Error, Kind, Shape, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -93,16 +94,20 @@ impl Key {
 pub(crate) struct Profiled {
     inner: Arc<dyn Backend>,
     records: Arc<Records>,
+    kind: Kind,
 }
 
 impl Profiled {
-    pub(crate) fn new(inner: Arc<dyn Backend>, records: Arc<Records>) -> Self {
-        Profiled { inner, records }
+    pub(crate) fn new(inner: Arc<dyn Backend>, records: Arc<Records>, kind: Kind) -> Self {
+        Profiled { inner, records, kind }
     }
 
     fn time(&self, key: Key, flops: u64, bytes: usize, f: impl FnOnce(&dyn Backend)) {
+        // A device that works beside the processor may still be at what was asked for before.
+        self.inner.synchronize();
         let begin = Instant::now();
         f(self.inner.as_ref());
+        self.inner.synchronize();
         let seconds = begin.elapsed().as_secs_f64();
         let mut sums = self.records.sums();
         let sum = sums.entry(key).or_default();
@@ -136,11 +141,27 @@ impl Backend for Profiled {
     }
 
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
-        self.inner.scope(f);
+        match self.kind {
+            Kind::Cpu { .. } => self.inner.scope(f),
+            // A scope's operations go to a GPU together: each would be a recording of its own when it is waited for.
+            Kind::Cuda => f(),
+        }
     }
 
     fn threads(&self) -> usize {
         self.inner.threads()
+    }
+
+    fn synchronize(&self) {
+        self.inner.synchronize();
+    }
+
+    fn fault(&self) -> Option<Error> {
+        self.inner.fault()
+    }
+
+    fn free_memory(&self) -> Option<usize> {
+        self.inner.free_memory()
     }
 
     fn computes(&self) -> bool {
@@ -333,6 +354,21 @@ impl Backend for Profiled {
         self.plain("images_from_bytes", bytes.shape(), moved, |b| b.images_from_bytes(bytes, scale, images));
     }
 
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    ) {
+        // Of the set as many bytes as there are values.
+        let moved = images.len() + size(draws) + size(images);
+        self.plain("images_from_set", images.shape(), moved, |b| {
+            b.images_from_set(set, draws, padding, scale, images);
+        });
+    }
+
     fn fill(&self, tensor: &mut Tensor, value: f32) {
         self.plain("fill", tensor.shape(), size(tensor), |b| b.fill(tensor, value));
     }
@@ -351,6 +387,10 @@ impl Backend for Profiled {
 
     fn upload_u8(&self, tensor: &mut Tensor, values: &[u8]) {
         self.plain("upload", tensor.shape(), 2 * size(tensor), |b| b.upload_u8(tensor, values));
+    }
+
+    fn upload_bf16(&self, tensor: &mut Tensor, values: &[Bf16]) {
+        self.plain("upload", tensor.shape(), 2 * size(tensor), |b| b.upload_bf16(tensor, values));
     }
 
     fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {

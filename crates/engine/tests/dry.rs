@@ -6,13 +6,13 @@ mod common;
 use common::network::{Network, step};
 use common::random::Random;
 use common::values::{Input, Sums, labels, target, tensor};
-use mlaan_engine::ops::{Incoming, LossTarget, Outgoing, PixelScale, Sgd, WeightGrad, Window};
-use mlaan_engine::{DType, Device, Purpose, Usage};
+use mlaan_engine::ops::{Incoming, LossTarget, Outgoing, Padding, PixelScale, Sgd, WeightGrad, Window};
+use mlaan_engine::{DType, Device, Kind, Purpose, Usage};
 
 /// Runs on the dry device, then on one with its plan reserved, and compares.
 fn compare(what: &str, run: impl Fn(&Device)) {
     for threads in [1, 2, 3, 7] {
-        let dry = Device::dry(Some(threads)).unwrap();
+        let dry = Device::dry(Kind::Cpu { threads: Some(threads) }).unwrap();
         run(&dry);
         let plan: Usage = dry.usage();
         let cpu = Device::cpu(Some(threads)).unwrap();
@@ -93,6 +93,9 @@ fn losses_and_updates(device: &Device) {
     device.upload(&mut bytes, &[100u8; 525]).unwrap();
     let mut images = target(device, [7, 5, 5, 3]);
     device.images_from_bytes(&bytes, scale, &mut images).unwrap();
+    let mut draws = device.alloc([7, 4], DType::U32, Purpose::Data).unwrap();
+    device.upload(&mut draws, &[1u32; 28]).unwrap();
+    device.images_from_set(&bytes, &draws, Padding::NONE, scale, &mut images).unwrap();
     let raw = device.full([7, 5, 5, 3], 0.5, Purpose::Activations).unwrap();
     let features = tensor(device, [7, 1, 1, 10], &Random::new(3).floats(70));
     let classes = labels(device, &[0, 1, 2, 0, 1, 2, 3]);
@@ -119,7 +122,7 @@ fn everything_else() {
 
 #[test]
 fn nothing_is_behind_a_dry_tensor() {
-    let dry = Device::dry(Some(2)).unwrap();
+    let dry = Device::dry(Kind::Cpu { threads: Some(2) }).unwrap();
     assert!(!dry.computes());
     let vast = dry.full([1 << 20, 1 << 10, 1 << 10], 1.0, Purpose::Activations).unwrap();
     assert_eq!(dry.usage().current, 1 << 42);
@@ -127,4 +130,28 @@ fn nothing_is_behind_a_dry_tensor() {
     assert_eq!((dry.usage().current, dry.usage().peak), (0, 1 << 42));
     let small = dry.full([3], 1.0, Purpose::Data).unwrap();
     assert_eq!(dry.download(&small).unwrap(), [0.0; 3]);
+}
+
+#[test]
+fn a_gpu_is_planned_without_one() {
+    let network = Network { images: [16, 32, 32, 3], channels: [17, 70], classes: 100 };
+    let planned = || {
+        let dry = Device::dry(Kind::Cuda).unwrap();
+        assert_eq!((dry.name(), dry.kind(), dry.free_memory()), ("dry", Kind::Cuda, None));
+        drop((step(&dry, &network), step(&dry, &network)));
+        dry.synchronize().unwrap();
+        (dry.usage(), dry.flops())
+    };
+    let (usage, flops) = planned();
+    assert!(usage.footprint > 0 && flops > 0);
+    assert_eq!(planned(), (usage, flops));
+}
+
+#[test]
+fn a_device_says_what_it_is() {
+    let cpu = Device::cpu(Some(3)).unwrap();
+    assert_eq!((cpu.name(), cpu.kind()), ("cpu", Kind::Cpu { threads: Some(3) }));
+    assert_eq!(cpu.profiled().kind(), cpu.kind());
+    assert!(!cpu.kind().has_own_memory() && cpu.free_memory().is_none());
+    assert_eq!((Kind::Cuda.name(), Kind::Cuda.has_own_memory()), ("cuda", true));
 }

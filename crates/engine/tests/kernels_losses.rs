@@ -1,9 +1,9 @@
-//! Losses on every instruction set against the twins.
+//! Losses on every device against the twins.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
-use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_threads};
+use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_again, check_threads, devices};
 use common::random::Random;
 use common::values::{labels, target, tensor, wide};
 use mlaan_engine::Device;
@@ -146,6 +146,11 @@ fn contrastives() -> Vec<Case> {
     });
     cases.push(Case { classes: 1000, ..base(Kind::Contrastive(0.07), [4, 1, 1, 16]) });
     cases.push(Case { classes: 10, ..base(Kind::Contrastive(0.07), [128, 1, 1, 128]) });
+    cases.push(Case { classes: 7, ..base(Kind::Contrastive(0.3), [201, 1, 1, 130]) });
+    // Squares beyond the range of floats, and below it.
+    for size in [1e25, 1e-25] {
+        cases.push(Case { classes: 3, size, ..base(Kind::Contrastive(0.5), [12, 1, 1, 20]) });
+    }
     cases
 }
 
@@ -174,8 +179,31 @@ fn reconstruction() {
 }
 
 #[test]
+fn what_is_no_number_and_no_class_is_no_finite_loss() {
+    for (name, device) in devices() {
+        let run = |x: &[f32], classes: &[usize]| {
+            let (x, classes) = (tensor(&device, [2, 1, 1, 3], x), labels(&device, classes));
+            let (mut values, mut grad) = (target(&device, [1, 2]), target(&device, [2, 1, 1, 3]));
+            let into = LossTarget { weight: 1.0, grad: Some(&mut grad), values: &mut values, row: 0 };
+            device.cross_entropy(&x, &classes, into).unwrap();
+            device.download(&values).unwrap()
+        };
+        assert_eq!(run(&[1.0; 6], &[0, 3]), [f32::INFINITY, 1.0], "{name}");
+        let lost = run(&[1.0, f32::NAN, 0.0, 1.0, 0.0, 0.0], &[0, 0]);
+        assert!(lost[0].is_nan() && lost[1] == 0.0, "{name}: {lost:?}");
+    }
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits() {
     for cases in [cross_entropies(), contrastives(), reconstructions()] {
         check_threads(&cases, run);
+    }
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    for cases in [cross_entropies(), contrastives(), reconstructions()] {
+        check_again(&cases, run);
     }
 }

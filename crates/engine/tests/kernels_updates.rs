@@ -1,14 +1,14 @@
-//! Updates and copies on every instruction set against the twins.
+//! Updates and copies on every device against the twins.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
-use common::check::{Expected, FORWARD, Results, check, check_stored, check_threads};
+use common::check::{Expected, FORWARD, Results, check, check_again, check_stored, check_threads};
 use common::random::Random;
 use common::values::{rounded, stored, stored_target, target, tensor, wide};
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::ops::Sgd;
 use mlaan_engine::scalar;
-use mlaan_engine::{DType, Device, Precision, Purpose};
+use mlaan_engine::{Device, Precision, Purpose};
 
 const LENGTHS: [usize; 18] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001];
 
@@ -118,33 +118,84 @@ fn means_sums_and_copies() {
     check(&LENGTHS, blend, expect_blend);
 }
 
-const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
-
-fn bytes(extents: [usize; 4]) -> Vec<u8> {
-    let mut random = Random::new(5);
-    let n = extents.iter().product::<usize>();
-    // Every byte where there is room.
-    (0..n).map(|i| if n > 1000 { (i / 3 % 256) as u8 } else { random.next() as u8 }).collect()
+/// Steps of a network of this many small parameters, as a run asks for them: everything that may be done at once, and
+/// what depends on it right behind.
+fn together(device: &Device, &parameters: &usize) -> Results {
+    let lengths = || (0..parameters).map(|i| 1 + i * 37 % 2500);
+    let all = |which: usize| lengths().map(|n| tensor(device, [n], &values(n)[which])).collect::<Vec<_>>();
+    let (mut weights, gradients, mut shadows) = (all(0), all(1), all(2));
+    let mut velocities: Vec<_> =
+        lengths().map(|n| device.full([n], 0.0, Purpose::Optimiser).unwrap()).collect();
+    for lr in [0.1, 0.01] {
+        let options = Sgd { lr, momentum: 0.9, weight_decay: 1e-3, nesterov: true };
+        for ((p, g), v) in weights.iter_mut().zip(&gradients).zip(&mut velocities) {
+            device.sgd(p, g, v, options).unwrap();
+        }
+        for (shadow, p) in shadows.iter_mut().zip(&weights) {
+            device.ema(shadow, p, 0.9).unwrap();
+        }
+    }
+    // A chain: each average reads the one before it.
+    let last = parameters - 1;
+    let mut chain = [0.5, 0.25].map(|x| device.full([weights[last].len()], x, Purpose::Data).unwrap());
+    let [first, second] = &mut chain;
+    device.ema(first, &shadows[last], 0.5).unwrap();
+    device.ema(second, first, 0.5).unwrap();
+    let options = Sgd { lr: 1.0, momentum: 0.5, weight_decay: 0.0, nesterov: false };
+    // Twice the same parameter, then with what came of it as a gradient.
+    let (mut a, mut b) = (tensor(device, [3], &[1.0, 2.0, 3.0]), tensor(device, [3], &[0.0; 3]));
+    let [mut u, mut v] = [0, 1].map(|_| device.full([3], 0.0, Purpose::Optimiser).unwrap());
+    let g = tensor(device, [3], &[1.0, 1.0, 1.0]);
+    device.sgd(&mut a, &g, &mut u, options).unwrap();
+    device.sgd(&mut a, &g, &mut u, options).unwrap();
+    device.sgd(&mut b, &a, &mut v, options).unwrap();
+    let mut results = Results::new();
+    for (name, tensors) in [("p", &weights), ("v", &velocities), ("shadow", &shadows)] {
+        let each = tensors.iter().flat_map(|t| device.download(t).unwrap());
+        results.push((name.into(), each.collect()));
+    }
+    let rest = [("first", &chain[0]), ("second", &chain[1]), ("a", &a), ("b", &b)];
+    results.extend(rest.map(|(name, t)| (name.to_string(), device.download(t).unwrap())));
+    results
 }
 
-fn images(device: &Device, &extents: &[usize; 4]) -> Results {
-    let mut source = device.alloc(extents, DType::U8, Purpose::Data).unwrap();
-    device.upload(&mut source, &bytes(extents)).unwrap();
-    let mut images = target(device, extents);
-    device.images_from_bytes(&source, SCALE, &mut images).unwrap();
-    vec![("images".into(), device.download(&images).unwrap())]
+fn expect_together(&parameters: &usize) -> Vec<Expected> {
+    let lengths = || (0..parameters).map(|i| 1 + i * 37 % 2500);
+    let all = |which: usize| lengths().map(|n| wide(&values(n)[which])).collect::<Vec<_>>();
+    let (mut weights, gradients, mut shadows) = (all(0), all(1), all(2));
+    let mut velocities: Vec<_> = lengths().map(|n| vec![0.0; n]).collect();
+    for lr in [0.1, 0.01] {
+        let options = Sgd { lr, momentum: 0.9, weight_decay: 1e-3, nesterov: true };
+        for (((p, g), v), shadow) in weights.iter_mut().zip(&gradients).zip(&mut velocities).zip(&mut shadows)
+        {
+            scalar::sgd(p, g, v, options);
+            scalar::ema(shadow, p, f64::from(0.9f32));
+        }
+    }
+    let last = &shadows[parameters - 1];
+    let [mut first, mut second] = [0.5, 0.25].map(|x| vec![x; last.len()]);
+    scalar::ema(&mut first, last, 0.5);
+    scalar::ema(&mut second, &first, 0.5);
+    let all = [("p", &weights), ("v", &velocities), ("shadow", &shadows)];
+    let mut expected: Vec<Expected> =
+        all.map(|(name, values)| Expected::new(name, values.concat(), FORWARD)).into();
+    let a = vec![-1.5, -0.5, 0.5];
+    let b = a.iter().map(|x| -x).collect();
+    let rest = [("first", first), ("second", second), ("a", a), ("b", b)];
+    expected.extend(rest.map(|(name, values)| Expected::new(name, values, FORWARD)));
+    expected
 }
-
-fn expect_images(&extents: &[usize; 4]) -> Vec<Expected> {
-    vec![Expected::new("images", scalar::images_from_bytes(&bytes(extents), SCALE), FORWARD)]
-}
-
-const IMAGES: [[usize; 4]; 6] =
-    [[1, 1, 1, 3], [1, 2, 1, 3], [3, 5, 7, 3], [9, 33, 31, 3], [2, 32, 32, 3], [1, 16, 16, 3]];
 
 #[test]
-fn images_of_bytes() {
-    check(&IMAGES, images, expect_images);
+fn many_parameters_together() {
+    check(&[1, 2, 63, 64, 65, 200], together, expect_together);
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    check_again(&sgd_cases(), sgd);
+    check_again(&LENGTHS, blend);
+    check_again(&[150], together);
 }
 
 #[test]
@@ -152,5 +203,4 @@ fn any_number_of_threads_gives_the_same_bits() {
     check_threads(&sgd_cases(), sgd);
     check_threads(&LENGTHS, blend);
     check_threads(&LENGTHS, total);
-    check_threads(&IMAGES, images);
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::misuse::{Bench, WINDOW, fault, norm, refused};
 use common::values::{labels, target};
-use mlaan_engine::ops::{LossTarget, Operand, PixelScale, Sgd};
+use mlaan_engine::ops::{Border, LossTarget, Operand, Padding, PixelScale, Sgd};
 use mlaan_engine::{DType, Error, Purpose, Result, Tensor};
 
 #[test]
@@ -93,6 +93,32 @@ fn reconstructions_and_images() {
     refused("to bytes", IMAGES, "U8", || {
         from(&b.of(DType::U8, [2, 4, 4, 3]), &mut b.of(DType::U8, [2, 4, 4, 3]))
     });
+}
+
+#[test]
+fn images_of_a_set() {
+    let b = Bench::new();
+    let scale = PixelScale { mean: [0.5; 3], std: [0.2; 3] };
+    const OP: &str = "images_from_set";
+    let padding = |pixels| Padding { pixels, border: Border::Reflect };
+    let set = |extents| b.of(DType::U8, extents);
+    let run = |set: &Tensor, draws: &Tensor, pad, images: &mut Tensor| {
+        b.0.images_from_set(set, draws, padding(pad), scale, images)
+    };
+    let draws = |extents: [usize; 2]| b.of(DType::U32, extents);
+    let images = || b.t([2, 4, 4, 3]);
+    assert!(run(&set([9, 4, 4, 3]), &draws([2, 4]), 3, &mut images()).is_ok());
+    refused("floats", OP, "F32", || run(&b.t([9, 4, 4, 3]), &draws([2, 4]), 3, &mut images()));
+    refused("float draws", OP, "F32", || run(&set([9, 4, 4, 3]), &b.t([2, 4]), 3, &mut images()));
+    refused("to bytes", OP, "U8", || run(&set([9, 4, 4, 3]), &draws([2, 4]), 3, &mut set([2, 4, 4, 3])));
+    refused("extents", OP, "[9, 4, 5, 3]", || run(&set([9, 4, 5, 3]), &draws([2, 4]), 3, &mut images()));
+    refused("channels", OP, "[9, 4, 4, 1]", || {
+        run(&set([9, 4, 4, 1]), &draws([2, 4]), 3, &mut b.t([2, 4, 4, 1]))
+    });
+    refused("no set", OP, "[0, 4, 4, 3]", || run(&set([0, 4, 4, 3]), &draws([2, 4]), 3, &mut images()));
+    refused("images", OP, "[3, 4]", || run(&set([9, 4, 4, 3]), &draws([3, 4]), 3, &mut images()));
+    refused("columns", OP, "[2, 3]", || run(&set([9, 4, 4, 3]), &draws([2, 3]), 3, &mut images()));
+    refused("border", OP, "4 pixels", || run(&set([9, 4, 4, 3]), &draws([2, 4]), 4, &mut images()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use common::network::{Network, step};
 use common::values::tensor;
 use mlaan_engine::ops::{Operand, Window};
-use mlaan_engine::{Device, OperationCost};
+use mlaan_engine::{Device, Kind, OperationCost};
 
 const NETWORK: Network = Network { images: [4, 9, 8, 3], channels: [8, 16], classes: 10 };
 
@@ -59,5 +59,5 @@ fn multiply_adds_are_counted_for_every_thread() {
     let three = Device::cpu(Some(3)).unwrap();
     assert_eq!(three.multiply_adds(10), 3 * one);
     assert_eq!(three.profiled().multiply_adds(10), 3 * one);
-    assert_eq!(Device::dry(Some(3)).unwrap().multiply_adds(10), 0);
+    assert_eq!(Device::dry(Kind::Cpu { threads: Some(3) }).unwrap().multiply_adds(10), 0);
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mlaan::Result;
-use mlaan::data::{Augment, Batch, Dataset, ImageView, Loader, LoaderOptions, LoaderPool, synthetic};
+use mlaan::data::{
+    Augment, Batch, Dataset, Deliver, ImageView, Loader, LoaderOptions, LoaderPool, synthetic,
+};
 
 /// 4x4 images whose bytes are their index; can be slow, broken or panicking at some index.
 struct Fake {
@@ -58,7 +60,16 @@ impl Dataset for Fake {
 }
 
 fn options(batch: usize, size: usize) -> LoaderOptions {
-    LoaderOptions { batch, size, augment: Augment::None, shuffle: false, seed: 1, epoch: 0, first_batch: 0 }
+    LoaderOptions {
+        batch,
+        size,
+        deliver: Deliver::Images,
+        augment: Augment::None,
+        shuffle: false,
+        seed: 1,
+        epoch: 0,
+        first_batch: 0,
+    }
 }
 
 fn run(data: Arc<dyn Dataset>, workers: usize, options: LoaderOptions) -> Vec<Batch> {

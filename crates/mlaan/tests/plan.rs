@@ -9,9 +9,8 @@ use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::Recipe;
 use mlaan::train::Trainer;
-use mlaan_engine::Device;
-use mlaan_engine::Precision;
 use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Kind, Precision};
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
@@ -20,7 +19,8 @@ fn task() -> Task {
 
 fn sizes(batch: usize) -> Sizes {
     let precision = Precision::F32;
-    Sizes { batch, train: None, test: None, data_bytes: 1000 * batch, precision, threads: Some(2) }
+    let kind = Kind::Cpu { threads: Some(2) };
+    Sizes { batch, train: None, kept: false, test: None, data_bytes: 1000 * batch, precision, kind }
 }
 
 fn fits(method: &Method, batch: usize, memory: usize) -> mlaan::Result<Vec<Fit>> {
@@ -116,9 +116,30 @@ fn balanced_modules_need_less_at_the_most() {
         assert!(most(&cut) < most(&even), "{modules}: {:?}", cut.cuts);
         assert_eq!(most(&asked), most(&cut), "a plan chooses the cuts itself");
     }
+    let elsewhere = Sizes { kind: Kind::Cuda, ..sizes(64) };
+    let asked = Method { balance: true, modules: 4, ..Method::default() };
+    let here = balanced(&net, &asked, task(), sizes(64)).unwrap();
+    assert_eq!(balanced(&net, &asked, task(), elsewhere).unwrap(), here, "cuts do not depend on the device");
     let too_many = Method { balance: true, modules: 40, ..Method::default() };
     let err = balanced(&net, &too_many, task(), sizes(64)).unwrap_err().to_string();
     assert!(err.contains("local.modules") && err.contains("1 to 16"), "{err}");
+}
+
+#[test]
+fn a_gpus_plan_needs_no_gpu() {
+    let method = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
+    let planned = || {
+        let sizes = Sizes { kind: Kind::Cuda, ..sizes(64) };
+        plan(&ResNet::cifar(32, 16).unwrap(), &method, task(), sizes).unwrap()
+    };
+    let (one, two) = (planned(), planned());
+    assert_eq!((one.usage, one.flops), (two.usage, two.flops));
+    let here = plan(&ResNet::cifar(32, 16).unwrap(), &method, task(), sizes(64)).unwrap();
+    assert_eq!(one.flops, here.flops, "operations are counted as they are defined");
+    // Workspace aside, both keep the same.
+    let kept = |p: &mlaan::plan::Plan| p.usage.peak_by_purpose[..2].to_vec();
+    assert_eq!(kept(&one), kept(&here));
+    assert!(one.footprint() > here.footprint() / 4, "{} {}", one.footprint(), here.footprint());
 }
 
 /// What the paper's two networks may take at its batch, by the accountant: the paper's own on a GPU are 2.62 and 2.76 GB.

@@ -6,7 +6,7 @@ use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOption
 use mlaan::nn::{Extent, SlotKind};
 use mlaan::plan::{Plan, Sizes, plan};
 use mlaan_engine::ops::{PixelScale, Sgd};
-use mlaan_engine::{DType, Device, Purpose};
+use mlaan_engine::{DType, Device, Kind, Purpose};
 
 const BATCH: usize = 8;
 
@@ -84,7 +84,15 @@ fn run(method: &Method) -> (Vec<StepReport>, Vec<Named>) {
 
 fn planned(method: &Method, batch: usize) -> Plan {
     let precision = mlaan_engine::Precision::F32;
-    let sizes = Sizes { batch, train: None, test: None, data_bytes: 0, precision, threads: Some(2) };
+    let sizes = Sizes {
+        batch,
+        train: None,
+        kept: false,
+        test: None,
+        data_bytes: 0,
+        precision,
+        kind: Kind::Cpu { threads: Some(2) },
+    };
     plan(&ResNet::cifar(20, 8).unwrap(), method, task(), sizes).unwrap()
 }
 

@@ -16,6 +16,7 @@ pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Val
         "batch": r.batch,
         "precision": recipe.train.precision,
         "recompute": recipe.local.recompute,
+        "device": r.device,
         "threads": r.threads,
         "isa": r.isa,
         "steps": options.steps,
@@ -34,6 +35,7 @@ pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Val
         "planned_bytes": r.planned.footprint,
         "used_bytes": r.used.footprint,
         "resident_bytes": r.resident,
+        "device_bytes": r.device_bytes,
         "profile": r.profile.as_ref().map(|p| profile(p, &r.machine)),
     })
 }
@@ -50,7 +52,7 @@ fn profile(p: &Profile, machine: &Machine) -> Value {
                 "share": o.seconds / p.seconds,
                 "flops": o.flops,
                 "bytes": o.bytes,
-                "of_peak": o.flops as f64 / o.seconds / machine.flops,
+                "of_peak": machine.flops.map(|peak| o.flops as f64 / o.seconds / peak),
                 "of_bandwidth": o.bytes as f64 / o.seconds / machine.bandwidth,
             })
         })

@@ -5,8 +5,8 @@ use crate::format;
 use mlaan::bench::{Profile, Report};
 use mlaan_engine::OperationCost;
 
-const NOTE: &str = "Calls and times are those of one step. Compute is that of convolutions and linear layers, part of what\n\
-                    multiply-adds in registers reach. Memory is every operand once, part of the bandwidth; it is more where\n\
+const NOTE: &str = "Calls and times are those of one step. Compute is that of convolutions and linear layers, part of the\n\
+                    peak. Memory is every operand once, part of the bandwidth; it is more where\n\
                     operands stay in a cache. Recording costs a little time of its own.";
 
 /// The `top` slowest operations, the rest, and what is outside of them.
@@ -48,7 +48,7 @@ fn row(p: &Profile, r: &Report, o: &OperationCost) -> [String; 8] {
         seconds(o.seconds / steps),
         format::percent(100.0 * o.seconds / p.seconds),
         or_dash(giga(flops)),
-        or_dash(format::percent(100.0 * flops / r.machine.flops)),
+        or_dash(format::percent(r.machine.flops.map_or(f64::NAN, |peak| 100.0 * flops / peak))),
         giga(bytes),
         format::percent(100.0 * bytes / r.machine.bandwidth),
         o.name.clone(),

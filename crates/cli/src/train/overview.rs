@@ -3,7 +3,8 @@
 use crate::format;
 use crate::plan::{blocks, head};
 use anyhow::Result;
-use mlaan::recipe::Recipe;
+use mlaan::local::Recompute;
+use mlaan::recipe::{Precision, Recipe};
 use mlaan::train::Trainer;
 use std::path::Path;
 
@@ -70,16 +71,17 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     let t = &recipe.train;
     let steps = splits.train.len().div_ceil(t.batch.max(1));
     let run = format!(
-        "{} of {} of {}, seed {}",
+        "{} of {} of {}, seed {}{}",
         format::several(t.epochs, "epoch"),
         format::several(steps, "step"),
         format::several(t.batch.min(splits.train.len()), "image"),
-        recipe.seed
+        recipe.seed,
+        settings(recipe),
     );
     let memory = format::bytes(trainer.plan().footprint() as u64);
-    let learner = trainer.learner();
-    let device =
-        format!("{}, {}", learner.device().name(), format::several(learner.device().threads(), "thread"));
+    let device = trainer.learner().device();
+    let beside = if device.kind().has_own_memory() { " to load images" } else { "" };
+    let device = format!("{}, {}{beside}", device.name(), format::several(device.threads(), "thread"));
     vec![
         ("data", data),
         ("run", run),
@@ -87,4 +89,11 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         ("device", device),
         ("folder", folder.display().to_string()),
     ]
+}
+
+/// How activations are kept, where it is not plainly.
+fn settings(recipe: &Recipe) -> String {
+    let stored = if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" };
+    let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
+    format!("{stored}{again}")
 }

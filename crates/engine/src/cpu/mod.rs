@@ -3,6 +3,7 @@
 mod blocks;
 mod channel;
 mod conv;
+mod images;
 mod join;
 mod loss;
 mod parallel;
@@ -17,8 +18,8 @@ pub use simd::Isa;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
-    report,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window, report,
 };
 use crate::{DType, Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
@@ -59,8 +60,7 @@ impl Cpu {
 
     /// Knows its extents but cannot compute in parallel: for plans.
     pub(crate) fn without_threads(threads: Option<usize>) -> Self {
-        let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        Cpu { threads: threads.unwrap_or_else(all).max(1), isa: best_isa(), pool: None }
+        Cpu { threads: threads.unwrap_or_else(cores).max(1), isa: best_isa(), pool: None }
     }
 
     /// Scratch slots, one a thread; rounded up, so that few threads more or less do not change a plan.
@@ -74,6 +74,11 @@ impl Cpu {
             None => f(),
         }
     }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn best_isa() -> Isa {
@@ -388,7 +393,20 @@ impl Backend for Cpu {
 
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
         let (b, i) = (bytes.host(), images.host_mut());
-        self.run(|| update::images_from_bytes(b, scale, i));
+        self.run(|| images::from_bytes(b, scale, i));
+    }
+
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    ) {
+        let ([_, h, w, _], set, draws) = (images.nhwc(), set.host(), draws.host());
+        let images = images.host_mut();
+        self.run(|| images::from_set(set, draws, (h, w), padding, scale, images));
     }
 
     fn fill(&self, tensor: &mut Tensor, value: f32) {

@@ -1,15 +1,15 @@
-//! Element by element: optimiser, moving averages, sums, copies, images from bytes.
+//! Element by element: optimiser, moving averages, sums, copies.
 
 use super::parallel::{self, PIECES, Shared};
 use super::simd::{Isa, kernel};
 use super::value::Value;
-use crate::ops::{PixelScale, Sgd};
+use crate::ops::Sgd;
 
 /// Below this many elements threads cost more than they bring.
 const SMALL: usize = 1 << 15;
 
 /// Runs `f(range)` over pieces of `len` elements (multiples of `unit`).
-fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>) + Sync + Send) {
+pub(super) fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>) + Sync + Send) {
     let units = len / unit;
     let pieces = if len < SMALL { 1 } else { parallel::pieces(units, PIECES) };
     parallel::for_each(pieces, |i| {
@@ -71,19 +71,4 @@ pub(crate) fn copy<E: Value>(target: &mut [E], source: &[E]) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
     ranges(source.len(), 1, |r| unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r]));
-}
-
-pub(crate) fn images_from_bytes(bytes: &[u8], scale: PixelScale, images: &mut [f32]) {
-    let factor = scale.std.map(|s| 1.0 / (255.0 * s));
-    let offset: [f32; 3] = std::array::from_fn(|c| -scale.mean[c] / scale.std[c]);
-    let shared = Shared::new(images);
-    ranges(bytes.len(), 3, |r| {
-        // SAFETY: ranges are disjoint.
-        let images = unsafe { shared.part(r.clone()) };
-        for (out, rgb) in images.chunks_exact_mut(3).zip(bytes[r].chunks_exact(3)) {
-            for c in 0..3 {
-                out[c] = f32::from(rgb[c]) * factor[c] + offset[c];
-            }
-        }
-    });
 }

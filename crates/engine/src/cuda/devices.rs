@@ -1,5 +1,8 @@
 //! What there is of CUDA on this machine, and what is missing.
 
+/// The compute capability that kernels need at the least: Ampere's, the first with tensor cores for bf16.
+pub const LEAST_CAPABILITY: (u32, u32) = (8, 0);
+
 /// A GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpu {
@@ -13,6 +16,13 @@ pub struct Gpu {
     pub multiprocessors: usize,
     /// Bytes of memory.
     pub memory: usize,
+}
+
+impl Gpu {
+    /// Whether it is new enough.
+    pub fn is_usable(&self) -> bool {
+        self.capability >= LEAST_CAPABILITY
+    }
 }
 
 /// What there is of CUDA.

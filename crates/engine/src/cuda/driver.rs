@@ -3,6 +3,7 @@
 //! Work is asked for in order on one stream and done beside the processor. What fails is kept ([`Driver::fault`]):
 //! an operation has no one to tell, and the error of one that runs later comes with any call.
 
+use super::devices::LEAST_CAPABILITY;
 use super::graph::Recorder;
 use super::program::Program;
 use crate::{Error, Result};
@@ -151,15 +152,15 @@ impl Driver {
     /// [`Error::Unavailable`] with what is missing and how to get it.
     pub(super) fn open(ordinal: usize) -> Result<Self> {
         let refuse = |message: String| unavailable(ordinal, message);
-        let devices = count().map_err(|e| refuse(format!("{e}; `mlaan devices` says what is needed")))?;
+        let devices = count().map_err(refuse)?;
         if ordinal >= devices {
             return Err(refuse(format!("there is no such device; the driver knows {devices}")));
         }
         let (device, properties) = properties(ordinal).map_err(refuse)?;
-        let (major, minor) = properties.capability;
-        if major < 8 {
+        if properties.capability < LEAST_CAPABILITY {
+            let ((major, minor), (least, part)) = (properties.capability, LEAST_CAPABILITY);
             let message = format!(
-                "{} has compute capability {major}.{minor}; 8.0 or later is needed (Ampere and after)",
+                "{} has compute capability {major}.{minor}; {least}.{part} or later is needed (Ampere and after)",
                 properties.name
             );
             return Err(refuse(message));
@@ -231,12 +232,27 @@ impl Driver {
         let mut address: sys::CUdeviceptr = 0;
         // SAFETY: a place for the address; the range is freed in `free`.
         unsafe {
-            if sys::cuMemAlloc_v2(&raw mut address, bytes) != CUresult::CUDA_SUCCESS {
-                return None;
+            match sys::cuMemAlloc_v2(&raw mut address, bytes) {
+                CUresult::CUDA_SUCCESS => {}
+                CUresult::CUDA_ERROR_OUT_OF_MEMORY => return None,
+                // The device is in no state to allocate: that is not a lack of memory.
+                failed => {
+                    self.note("cuMemAlloc", failed);
+                    return None;
+                }
             }
             self.note("cuMemsetD8Async", sys::cuMemsetD8Async(address, 0, bytes, self.stream));
         }
         Some(address)
+    }
+
+    /// Bytes that nobody has taken, other processes included; nothing where the driver does not say.
+    pub(super) fn free_memory(&self) -> Option<usize> {
+        self.flush();
+        let (mut free, mut total) = (0usize, 0usize);
+        // SAFETY: places for two numbers.
+        let asked = unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };
+        (asked == CUresult::CUDA_SUCCESS).then_some(free)
     }
 
     pub(super) fn free(&self, address: u64) {

@@ -6,6 +6,7 @@
 //! run.
 
 mod args;
+mod contrastive;
 mod convolution;
 pub mod devices;
 mod driver;
@@ -16,10 +17,12 @@ mod loss;
 mod normalise;
 mod nvrtc;
 mod peak;
+mod plane;
 mod pool;
 mod program;
 mod resize;
 mod sums;
+mod table;
 mod tiles;
 mod update;
 mod weight_gradient;
@@ -27,7 +30,8 @@ mod weight_gradient;
 use crate::backend::{Backend, Scratch, Work};
 use crate::memory::Memory;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, PixelScale, Sgd, WeightGrad, Window,
+    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Window,
 };
 use crate::{Bf16, DType, Error, Result, Tensor};
 use driver::Driver;
@@ -37,6 +41,8 @@ use std::sync::Arc;
 pub(crate) struct Cuda {
     driver: Arc<Driver>,
     updates: update::Pending,
+    /// Of the processor, for what is done beside the device.
+    threads: usize,
 }
 
 /// The device's memory.
@@ -58,14 +64,15 @@ impl Memory for DeviceMemory {
 }
 
 impl Cuda {
-    /// Device `ordinal`, counted from 0.
+    /// Device `ordinal`, counted from 0, and threads of the processor (all cores when `None`).
     ///
     /// # Errors
     /// [`Error::Unavailable`] with what is missing and how to get it.
-    pub(crate) fn new(ordinal: usize) -> Result<Self> {
+    pub(crate) fn new(ordinal: usize, threads: Option<usize>) -> Result<Self> {
         let driver = Arc::new(Driver::open(ordinal)?);
         nvrtc::load().map_err(|message| Error::Unavailable { device: format!("cuda:{ordinal}"), message })?;
-        Ok(Cuda { driver, updates: update::Pending::default() })
+        let threads = threads.unwrap_or_else(crate::cpu::cores).max(1);
+        Ok(Cuda { driver, updates: update::Pending::default(), threads })
     }
 
     /// The device's memory.
@@ -83,7 +90,10 @@ impl Cuda {
 /// Every program, for tests of the sources.
 #[cfg(test)]
 fn programs() -> Vec<&'static program::Program> {
-    [vec![&peak::PEAK], convolution::programs(), weight_gradient::programs()].concat()
+    let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
+    all.extend([&pool::POOL, &resize::RESIZE]);
+    all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES]);
+    [all, convolution::programs(), weight_gradient::programs()].concat()
 }
 
 /// Bytes of scratch that an operation needs, on every device of this kind.
@@ -112,7 +122,7 @@ impl Backend for Cuda {
     }
 
     fn threads(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        self.threads
     }
 
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
@@ -131,6 +141,10 @@ impl Backend for Cuda {
 
     fn fault(&self) -> Option<Error> {
         self.driver.fault()
+    }
+
+    fn free_memory(&self) -> Option<usize> {
+        self.driver.free_memory()
     }
 
     fn convolve(
@@ -246,7 +260,8 @@ impl Backend for Cuda {
         target: LossTarget<'_>,
         scratch: Scratch<'_>,
     ) {
-        loss::contrastive(self.driver(), features, labels, temperature, target, scratch.device_address());
+        let scratch = scratch.device_address();
+        contrastive::contrastive(self.driver(), features, labels, temperature, target, scratch);
     }
 
     fn reconstruction(
@@ -274,6 +289,17 @@ impl Backend for Cuda {
 
     fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
         images::from_bytes(self.driver(), bytes, scale, images);
+    }
+
+    fn images_from_set(
+        &self,
+        set: &Tensor,
+        draws: &Tensor,
+        padding: Padding,
+        scale: PixelScale,
+        images: &mut Tensor,
+    ) {
+        images::from_set(self.driver(), set, draws, padding, scale, images);
     }
 
     fn fill(&self, tensor: &mut Tensor, value: f32) {

@@ -2,12 +2,16 @@
 
 mod checks;
 mod convolution;
+mod images;
 mod joining;
+mod kind;
 mod losses;
 mod normalisation;
 mod resampling;
 mod updates;
 mod values;
+
+pub use kind::Kind;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::memory::{Block, Pool, Purpose, Usage};
@@ -23,6 +27,7 @@ pub struct Device(Arc<Inner>, Precision);
 
 struct Inner {
     name: String,
+    kind: Kind,
     pool: Arc<Pool>,
     backend: Arc<dyn Backend>,
     /// Of a handle that records what operations cost.
@@ -42,8 +47,7 @@ impl Device {
     /// # Errors
     /// [`Error::Unavailable`] when the threads cannot be started.
     pub fn cpu(threads: Option<usize>) -> Result<Self> {
-        let backend = crate::cpu::Cpu::new(threads)?;
-        Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
+        Ok(Self::processor(crate::cpu::Cpu::new(threads)?))
     }
 
     /// The processor with a given instruction set, for tests and comparisons.
@@ -51,8 +55,12 @@ impl Device {
     /// # Errors
     /// [`Error::Unavailable`] when this machine does not have it.
     pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
-        let backend = crate::cpu::Cpu::with_isa(threads, isa)?;
-        Ok(Self::with_backend("cpu", Pool::host("cpu"), Box::new(backend)))
+        Ok(Self::processor(crate::cpu::Cpu::with_isa(threads, isa)?))
+    }
+
+    fn processor(backend: crate::cpu::Cpu) -> Self {
+        let kind = Kind::Cpu { threads: Some(backend.threads()) };
+        Self::with_backend("cpu", kind, Pool::host("cpu"), Box::new(backend))
     }
 
     /// NVIDIA GPU number `ordinal`, counted from 0.
@@ -60,32 +68,44 @@ impl Device {
     /// # Errors
     /// [`Error::Unavailable`] with what is missing and how to get it.
     pub fn cuda(ordinal: usize) -> Result<Self> {
-        let backend = crate::cuda::Cuda::new(ordinal)?;
-        let pool = Pool::over("cuda", backend.memory());
-        Ok(Self::with_backend("cuda", pool, Box::new(backend)))
+        Self::cuda_with(ordinal, None)
     }
 
-    /// A device that computes nothing and counts every byte and operation as `cpu` would use them.
+    /// As [`Device::cuda`], with `threads` threads of the processor for what is done beside the GPU, as reading images
+    /// (all cores when `None`).
     ///
     /// # Errors
-    /// [`Error::Unavailable`] as [`Device::cpu`].
-    pub fn dry(threads: Option<usize>) -> Result<Self> {
-        let backend = crate::dry::Dry::new(threads)?;
-        Ok(Self::with_backend("dry", Pool::virtual_memory("dry"), Box::new(backend)))
+    /// As [`Device::cuda`].
+    pub fn cuda_with(ordinal: usize, threads: Option<usize>) -> Result<Self> {
+        let backend = crate::cuda::Cuda::new(ordinal, threads)?;
+        let name = format!("cuda:{ordinal}");
+        let pool = Pool::over(&name, backend.memory());
+        Ok(Self::with_backend(&name, Kind::Cuda, pool, Box::new(backend)))
     }
 
-    fn with_backend(name: &str, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
+    /// A device that computes nothing and counts every byte and operation as one of this kind would use them. It needs
+    /// no GPU.
+    ///
+    /// # Errors
+    /// None today; kinds to come may need what a machine lacks.
+    pub fn dry(kind: Kind) -> Result<Self> {
+        let backend = crate::dry::Dry::new(kind);
+        Ok(Self::with_backend("dry", kind, Pool::virtual_memory("dry"), Box::new(backend)))
+    }
+
+    fn with_backend(name: &str, kind: Kind, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
         let (name, backend, flops) = (name.into(), backend.into(), AtomicU64::new(0));
-        Device(Arc::new(Inner { name, pool, backend, records: None, flops }), Precision::F32)
+        Device(Arc::new(Inner { name, kind, pool, backend, records: None, flops }), Precision::F32)
     }
 
     /// Another handle to the same memory and threads, which records what each operation costs ([`Device::profile`])
     /// and counts its own floating-point operations. Results are the same; tensors may be used through either.
     pub fn profiled(&self) -> Self {
-        let (name, pool, records) = (self.0.name.clone(), Arc::clone(&self.0.pool), Arc::default());
-        let backend = Arc::new(Profiled::new(Arc::clone(&self.0.backend), Arc::clone(&records)));
+        let (name, kind) = (self.0.name.clone(), self.0.kind);
+        let (pool, records) = (Arc::clone(&self.0.pool), Arc::default());
+        let backend = Arc::new(Profiled::new(Arc::clone(&self.0.backend), Arc::clone(&records), kind));
         let flops = AtomicU64::new(0);
-        Device(Arc::new(Inner { name, pool, backend, records: Some(records), flops }), self.1)
+        Device(Arc::new(Inner { name, kind, pool, backend, records: Some(records), flops }), self.1)
     }
 
     /// What the operations of a profiled handle cost since [`Device::reset_profile`], by kind and shape, the slowest
@@ -101,15 +121,41 @@ impl Device {
         }
     }
 
-    /// Does multiply-adds in registers, on every thread, in number proportional to `rounds`: timed from outside, the
-    /// most that the device's arithmetic can do. Returns how many floating-point operations they were; 0 on `dry`.
+    /// Does multiply-adds in registers, on every thread (on a GPU: products in bfloat16 by tensor cores), in number
+    /// proportional to `rounds`: timed from outside, the most that the device's arithmetic can do. Returns how many
+    /// floating-point operations they were; 0 on devices that do not offer it (`dry`).
     pub fn multiply_adds(&self, rounds: usize) -> u64 {
         self.0.backend.multiply_adds(rounds)
     }
 
-    /// `cpu` or `dry`.
+    /// `cpu`, `cuda:N` or `dry`.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What it is, and of a dry one what it stands for.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Waits until all operations that were asked for are done: a GPU works beside the processor.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when one of them failed.
+    pub fn synchronize(&self) -> Result<()> {
+        self.0.backend.synchronize();
+        self.sound()
+    }
+
+    /// Bytes of the device's own memory that nobody has taken, as its driver says now; nothing where it has none of
+    /// its own.
+    pub fn free_memory(&self) -> Option<usize> {
+        self.0.backend.free_memory()
+    }
+
+    /// What failed on the device since it was opened, as an error: an operation that runs later has no one to tell.
+    fn sound(&self) -> Result<()> {
+        self.0.backend.fault().map_or(Ok(()), Err)
     }
 
     /// The same device, its convolutions storing their results in `precision`.
@@ -122,7 +168,7 @@ impl Device {
         self.1
     }
 
-    /// Threads that operations use.
+    /// Threads of the processor: those that operations use, or on a GPU those for what is done beside it.
     pub fn threads(&self) -> usize {
         self.0.backend.threads()
     }
@@ -161,7 +207,7 @@ impl Device {
     /// A new tensor; its values are whatever lay there before.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`]; [`Error::Failed`] when an earlier operation failed.
     pub fn alloc(&self, shape: impl Into<Shape>, dtype: DType, purpose: Purpose) -> Result<Tensor> {
         let shape = shape.into();
         let bytes = shape
@@ -174,7 +220,7 @@ impl Device {
             requested: usize::MAX,
             in_use: self.usage().current,
         })?;
-        Ok(Tensor::new(shape, dtype, self.0.pool.take(bytes, purpose)?))
+        Ok(Tensor::new(shape, dtype, self.take(bytes, purpose)?))
     }
 
     /// A new tensor of 32-bit floats, all `value`.
@@ -189,8 +235,15 @@ impl Device {
 
     fn scratch(&self, work: &Work) -> Result<ScratchBlock> {
         let bytes = self.0.backend.scratch(work);
-        let block = self.0.pool.take(bytes, Purpose::Workspace)?;
+        let block = self.take(bytes, Purpose::Workspace)?;
         Ok(ScratchBlock { block, bytes })
+    }
+
+    /// A block of a device that still works.
+    fn take(&self, bytes: usize, purpose: Purpose) -> Result<Block> {
+        self.sound()?;
+        // A device that fails while it allocates has not run out of memory.
+        self.0.pool.take(bytes, purpose).or_else(|refused| self.sound().and(Err(refused)))
     }
 
     fn count(&self, flops: u64) {
@@ -207,5 +260,36 @@ struct ScratchBlock {
 impl ScratchBlock {
     fn bytes(&mut self) -> Scratch<'_> {
         Scratch::new(&mut self.block, self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Operand, Window};
+
+    #[test]
+    fn a_device_that_failed_says_so_at_the_next_call() {
+        let device = |failed: Option<&'static str>, pool: &Arc<Pool>| {
+            let mut dry = crate::dry::Dry::new(Kind::Cuda);
+            dry.failed = failed;
+            Device::with_backend("dry", Kind::Cuda, Arc::clone(pool), Box::new(dry))
+        };
+        let pool = Pool::virtual_memory("dry");
+        let (sound, failed) = (device(None, &pool), device(Some("illegal address"), &pool));
+        let x = sound.full([1, 4, 4, 8], 1.0, Purpose::Activations).unwrap();
+        let w = sound.full([8, 8, 1, 1], 1.0, Purpose::Parameters).unwrap();
+        sound.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).unwrap();
+        assert_eq!(sound.download(&x).unwrap().len(), x.len());
+        sound.synchronize().unwrap();
+        let said = |r: Result<()>| {
+            let message = r.unwrap_err().to_string();
+            assert_eq!(message, "device dry failed: illegal address");
+        };
+        said(failed.alloc([3], DType::F32, Purpose::Data).map(drop));
+        said(failed.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).map(drop));
+        said(failed.download(&x).map(drop));
+        said(failed.synchronize());
+        said(failed.profiled().synchronize());
     }
 }

@@ -32,10 +32,10 @@ impl Device {
         Ok(())
     }
 
-    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`.
+    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`. Waits for the operations before it.
     ///
     /// # Errors
-    /// [`Error::Shape`].
+    /// [`Error::Shape`]; [`Error::Failed`] when an operation before it failed.
     pub fn download(&self, tensor: &Tensor) -> Result<Vec<f32>> {
         let mut values = vec![0.0; tensor.len()];
         self.download_into(tensor, &mut values)?;
@@ -45,14 +45,14 @@ impl Device {
     /// As [`Device::download`], into an existing slice.
     ///
     /// # Errors
-    /// [`Error::Shape`].
+    /// As [`Device::download`].
     pub fn download_into(&self, tensor: &Tensor, values: &mut [f32]) -> Result<()> {
         floats("download", tensor)?;
         ensure(tensor.len() == values.len(), "download", || {
             format!("{} places for {:?}", values.len(), tensor.shape().dims())
         })?;
         self.0.backend.download_f32(tensor, values);
-        Ok(())
+        self.sound()
     }
 
     /// Every element of a tensor of floats becomes `value`.

@@ -6,6 +6,7 @@
 mod contrastive;
 mod convolution;
 mod cross_entropy;
+mod images;
 mod normalisation;
 mod operand;
 mod pooling;
@@ -16,12 +17,13 @@ mod updates;
 pub use contrastive::contrastive;
 pub use convolution::{ConvolutionGrad, convolve, convolve_backward};
 pub use cross_entropy::cross_entropy;
+pub use images::{images_from_bytes, images_from_set};
 pub use normalisation::{NormSums, Normalisation, Statistics, mean_and_variance, running};
 pub use operand::{incoming, join, join_backward, load, load_backward};
 pub use pooling::{Maxima, max_pool, max_pool_backward};
 pub use reconstruction::reconstruction;
 pub use resampling::{average_pool, average_pool_backward, resize, resize_backward};
-pub use updates::{ema, images_from_bytes, sgd};
+pub use updates::{ema, sgd};
 
 /// Extents of activations: batch, height, width, channels.
 pub type Extents = [usize; 4];

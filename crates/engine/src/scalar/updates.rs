@@ -1,6 +1,6 @@
-//! What moves parameters, and what makes images.
+//! What moves parameters.
 
-use crate::ops::{PixelScale, Sgd};
+use crate::ops::Sgd;
 
 /// One step of SGD in PyTorch's form: g += wd · p; v = µ · v + g; p -= lr · (g + µ · v), or lr · v
 /// without Nesterov.
@@ -18,12 +18,4 @@ pub fn ema(target: &mut [f64], source: &[f64], m: f64) {
     for (t, s) in target.iter_mut().zip(source) {
         *t = m * *t + (1.0 - m) * s;
     }
-}
-
-/// Images `[.., 3]`: (bytes / 255 - mean) / std.
-pub fn images_from_bytes(bytes: &[u8], scale: PixelScale) -> Vec<f64> {
-    let pixel = |(i, &b): (usize, &u8)| {
-        (f64::from(b) / 255.0 - f64::from(scale.mean[i % 3])) / f64::from(scale.std[i % 3])
-    };
-    bytes.iter().enumerate().map(pixel).collect()
 }

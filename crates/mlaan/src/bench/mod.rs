@@ -2,11 +2,11 @@
 //! machine can do at the most.
 //!
 //! ```no_run
-//! use mlaan::{bench::{Options, bench}, recipe::Recipe};
+//! use mlaan::{Device, bench::{Options, bench}, recipe::Recipe};
 //!
 //! # fn main() -> mlaan::Result<()> {
-//! let report = bench(&Recipe::load("bp-resnet32")?, &Options::default())?;
-//! println!("{:.3} s a step, {:.0} % of the peak", report.seconds(), 100.0 * report.of_peak());
+//! let report = bench(&Recipe::load("bp-resnet32")?, &Device::cpu(None)?, &Options::default())?;
+//! println!("{:.3} s a step, {:.1} images/s", report.seconds(), report.images_per_second());
 //! # Ok(())
 //! # }
 //! ```
@@ -22,7 +22,7 @@ pub use profile::Profile;
 use crate::recipe::Recipe;
 use crate::train::setup;
 use crate::{Device, Result};
-use mlaan_engine::{Isa, Usage};
+use mlaan_engine::{Isa, Kind, Usage};
 use rig::Rig;
 use std::time::Instant;
 
@@ -33,17 +33,15 @@ pub struct Options {
     pub rounds: usize,
     /// Steps of a round.
     pub steps: usize,
-    /// Steps before the first round, untimed; at least one is made.
+    /// Steps before the first round, untimed; at least one is made, on a GPU some more, until its steps are recorded.
     pub warmup: usize,
-    /// Threads; none: all cores.
-    pub threads: Option<usize>,
     /// Whether every operation is timed too, in steps of their own behind the rounds.
     pub profile: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { rounds: 5, steps: 3, warmup: 2, threads: None, profile: false }
+        Options { rounds: 5, steps: 3, warmup: 2, profile: false }
     }
 }
 
@@ -58,10 +56,12 @@ pub struct Report {
     pub classes: usize,
     /// Images of a step.
     pub batch: usize,
-    /// Threads.
+    /// What computed, as `cpu` or `cuda:0`.
+    pub device: String,
+    /// Threads of the processor.
     pub threads: usize,
-    /// Instruction set of the kernels.
-    pub isa: &'static str,
+    /// Instruction set of the processor's kernels; none where another device computed.
+    pub isa: Option<&'static str>,
     /// Each round's median of a step, in seconds.
     pub rounds: Vec<f64>,
     /// Floating-point operations of a step: those of convolutions and linear layers.
@@ -73,6 +73,9 @@ pub struct Report {
     /// Bytes by which the process grew at the most, from before the network was built; none where the system does not
     /// say (it is asked on Linux only).
     pub resident: Option<u64>,
+    /// Bytes that the steps took of the device's own memory, by its driver: with the code of kernels and all that the
+    /// accountant does not see (and with what other processes took meanwhile). None where it has no memory of its own.
+    pub device_bytes: Option<u64>,
     /// What the machine can do, measured behind the rounds.
     pub machine: Machine,
     /// Every operation, when asked for.
@@ -95,30 +98,36 @@ impl Report {
         self.flops as f64 / self.seconds()
     }
 
-    /// Part of [`Machine::flops`] that a step reaches.
-    pub fn of_peak(&self) -> f64 {
-        self.flops_per_second() / self.machine.flops
+    /// Part of [`Machine::flops`] that a step reaches, where that is known.
+    pub fn of_peak(&self) -> Option<f64> {
+        self.machine.flops.map(|peak| self.flops_per_second() / peak)
     }
 }
 
-/// Times training steps of a recipe on this machine's processor.
+/// Steps that a GPU takes beside [`Options::warmup`]: two are asked for kernel by kernel, the third is recorded.
+const RECORDING: usize = 3;
+
+/// Times training steps of a recipe on `device`: a fresh one, as memory is counted from when it was opened.
 ///
 /// # Errors
-/// What is wrong with the recipe, or out of memory.
-pub fn bench(recipe: &Recipe, options: &Options) -> Result<Report> {
+/// What is wrong with the recipe, out of memory, or a device that fails.
+pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Report> {
     let precision = recipe.train.precision.into();
-    let device = Device::cpu(options.threads)?.with_precision(precision);
-    let dry = Device::dry(Some(device.threads()))?.with_precision(precision);
+    let device = device.with_precision(precision);
+    let dry = Device::dry(device.kind())?.with_precision(precision);
     let (planned, flops) = plan(&dry, recipe)?;
-    let watch = resident::Watch::begin();
+    let (watch, free) = (resident::Watch::begin(), device.free_memory());
     // Beforehand, as a run does.
     device.pool().reserve(&planned)?;
     let mut rig = Rig::new(&device, recipe)?;
-    for _ in 0..options.warmup.max(1) {
+    let recording = if device.kind() == Kind::Cuda { RECORDING } else { 0 };
+    for _ in 0..options.warmup.max(1) + recording {
         rig.step()?;
     }
+    rig.synchronize()?;
     let rounds = (0..options.rounds.max(1)).map(|_| round(&mut rig, options.steps)).collect::<Result<_>>()?;
     let (resident, used) = (watch.grown(), device.usage());
+    let taken = free.zip(device.free_memory()).map(|(before, after)| before.saturating_sub(after) as u64);
     let (modules, classes) = (rig.modules(), rig.classes());
     drop(rig);
     let machine = Machine::measure(&device)?;
@@ -128,16 +137,26 @@ pub fn bench(recipe: &Recipe, options: &Options) -> Result<Report> {
         modules,
         classes,
         batch: recipe.train.batch,
+        device: device.name().into(),
         threads: device.threads(),
-        isa: Isa::available().first().map_or("portable", |isa| isa.name()),
+        isa: isa(device.kind()),
         rounds,
         flops,
         planned,
         used,
         resident,
+        device_bytes: taken,
         machine,
         profile,
     })
+}
+
+/// The instruction set that computes, where the processor does.
+fn isa(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Cpu { .. } => Some(Isa::available().first().map_or("portable", |isa| isa.name())),
+        Kind::Cuda => None,
+    }
 }
 
 /// Memory and operations of a step.
@@ -153,6 +172,8 @@ fn round(rig: &mut Rig, steps: usize) -> Result<f64> {
         .map(|_| {
             let begin = Instant::now();
             rig.step()?;
+            // The last updates may still be going on beside the processor.
+            rig.synchronize()?;
             Ok(begin.elapsed().as_secs_f64())
         })
         .collect::<Result<_>>()?;

@@ -23,11 +23,13 @@ impl Profile {
         let (device, steps) = (device.profiled(), steps.max(1));
         let mut rig = Rig::new(&device, recipe)?;
         rig.step()?;
+        rig.synchronize()?;
         device.reset_profile();
         let begin = Instant::now();
         for _ in 0..steps {
             rig.step()?;
         }
+        rig.synchronize()?;
         let seconds = begin.elapsed().as_secs_f64();
         Ok(Profile { steps, seconds, operations: device.profile() })
     }

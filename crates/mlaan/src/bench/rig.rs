@@ -5,17 +5,18 @@ use crate::local::{Learner, StepOptions, Task};
 use crate::nn::Extent;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
-use crate::train::{feed, setup};
+use crate::train::{Source, setup};
 use crate::{Device, Result};
 use mlaan_engine::ops::{PixelScale, Sgd};
 
 /// Images larger than this are taken for ImageNet's, with a thousand classes.
 const SMALL: usize = 96;
 
-/// A network and one batch, to be trained on again and again.
+/// A network and one batch, from where a run has its images, to be trained on again and again.
 pub(super) struct Rig {
     device: Device,
     learner: Learner,
+    source: Source,
     /// None where nothing is computed.
     images: Option<Batch>,
     options: StepOptions,
@@ -33,10 +34,11 @@ impl Rig {
         let sizes = Sizes {
             batch,
             train: None,
+            kept: false,
             test: None,
             data_bytes: 0,
             precision: device.precision(),
-            threads: Some(device.threads()),
+            kind: device.kind(),
         };
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
         let learner = Learner::new(device, &backbone, &method, task, recipe.seed)?;
@@ -45,19 +47,24 @@ impl Rig {
         let (momentum, weight_decay, nesterov) = (t.momentum as f32, t.weight_decay as f32, t.nesterov);
         let sgd = Sgd { lr, momentum, weight_decay, nesterov };
         let options = StepOptions { backbone: sgd, independent: sgd, cascaded: sgd };
-        let images = device.computes().then(|| synthetic(batch, size, classes));
-        Ok(Rig { device: device.clone(), learner, images, options, batch, task })
+        let (source, images) = made_up(device, recipe, classes)?;
+        Ok(Rig { device: device.clone(), learner, source, images, options, batch, task })
     }
 
     /// One training step, from bytes on the host to new parameters.
     pub(super) fn step(&mut self) -> Result<()> {
-        let Rig { device, learner, images, options, batch, task } = self;
+        let Rig { device, learner, source, images, options, batch, task } = self;
         let step = || -> Result<()> {
-            let fed = feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
+            let fed = source.feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
             learner.step(fed.images, &fed.labels, options)?;
             Ok(())
         };
         device.scope(step).unwrap_or(Ok(()))
+    }
+
+    /// Waits until the steps so far are done.
+    pub(super) fn synchronize(&self) -> Result<()> {
+        Ok(self.device.synchronize()?)
     }
 
     pub(super) fn modules(&self) -> usize {
@@ -69,9 +76,21 @@ impl Rig {
     }
 }
 
-/// Pixels without meaning, every class in turn.
-fn synthetic(n: usize, size: usize, classes: usize) -> Batch {
-    let bytes = (0..n * size * size * 3).map(|i| (i * 7919 % 251) as u8).collect();
-    let labels = (0..n).map(|i| (i % classes) as u32).collect();
-    Batch { bytes, labels, indices: (0..n).collect() }
+/// Pixels without meaning, every class in turn, from where a run has its images; no batch where nothing is computed.
+fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, Option<Batch>)> {
+    let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data)?);
+    let length = n * size * size * 3;
+    let bytes = || -> Vec<u8> { (0..length).map(|i| (i * 7919 % 251) as u8).collect() };
+    let labels = || (0..n).map(|i| (i % classes) as u32).collect();
+    let batch = |bytes, draws| Batch { bytes, draws, labels: labels(), indices: (0..n).collect() };
+    let computes = device.computes();
+    Ok(match Source::border(device.kind(), &augment, length) {
+        Some(padding) => {
+            let draws = || (0..n).flat_map(|i| augment.draw((recipe.seed, 0, i))).collect();
+            let set = computes.then(bytes);
+            let source = Source::kept(device, (n, size), padding, set.as_deref())?;
+            (source, computes.then(|| batch(Vec::new(), draws())))
+        }
+        None => (Source::Host, computes.then(|| batch(bytes(), Vec::new()))),
+    })
 }

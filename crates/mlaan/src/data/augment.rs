@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use mlaan_engine::ops::{Border, Padding, draw};
+
 use super::ImageView;
 use super::decode::sides;
 use super::resize::{Region, Workspace, resize};
@@ -16,6 +18,15 @@ pub enum PadMode {
     Reflect,
     /// Byte 0, before normalisation.
     Zero,
+}
+
+impl From<PadMode> for Border {
+    fn from(mode: PadMode) -> Self {
+        match mode {
+            PadMode::Reflect => Border::Reflect,
+            PadMode::Zero => Border::Zero,
+        }
+    }
 }
 
 /// Random changes of a training image. The output is always `size x size`.
@@ -44,6 +55,22 @@ pub enum Augment {
         /// Whether half of the images are mirrored left to right.
         flip: bool,
     },
+}
+
+/// Which part of a padded image is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    /// Rows above it in the padded image, and columns left of it.
+    corner: [usize; 2],
+    /// Whether it is mirrored left to right.
+    flip: bool,
+}
+
+impl Part {
+    fn draw(pad: usize, flip: bool, rng: &mut Rng) -> Self {
+        let corner = [0; 2].map(|_| rng.below(2 * pad + 1));
+        Part { corner, flip: flip && rng.uniform() < 0.5 }
+    }
 }
 
 /// Work space of [`Augment::apply`], reused between images.
@@ -97,6 +124,29 @@ impl Augment {
         }
     }
 
+    /// The border of an augmentation that shows parts of padded images and does nothing else; none for others.
+    pub fn padding(&self) -> Option<Padding> {
+        match *self {
+            Augment::None => Some(Padding::NONE),
+            Augment::PadCrop { pad, mode, .. } => Some(Padding { pixels: pad, border: mode.into() }),
+            Augment::RandomResizedCrop { .. } => None,
+        }
+    }
+
+    /// The part of the padded image ([`Augment::padding`]) that [`Augment::apply`] shows for the same draw, as a device
+    /// that has the set takes it: columns of [`draw`]. Indices fit into 32 bits.
+    pub fn draw(&self, (seed, epoch, index): (u64, usize, usize)) -> [u32; draw::COLUMNS] {
+        let part = match *self {
+            Augment::PadCrop { pad, flip, .. } => Part::draw(pad, flip, &mut rng(seed, epoch, index)),
+            _ => Part { corner: [0; 2], flip: false },
+        };
+        let mut row = [0; draw::COLUMNS];
+        row[draw::INDEX] = index as u32;
+        (row[draw::TOP], row[draw::LEFT]) = (part.corner[0] as u32, part.corner[1] as u32);
+        row[draw::FLIP] = part.flip.into();
+        row
+    }
+
     /// Writes `image` as `size x size` RGB bytes into `out`, changed by what `(seed, epoch, index)` draws.
     /// `out` holds `size * size * 3` bytes and `image` has at least one pixel, else nothing is written.
     pub fn apply(
@@ -110,17 +160,17 @@ impl Augment {
         if image.rgb.is_empty() || out.is_empty() || out.len() != size * size * 3 {
             return;
         }
-        let mut rng = Rng::new(seed, Purpose::Augment, epoch as u64, index as u64);
+        let mut rng = rng(seed, epoch, index);
         let flip = match *self {
             Augment::None => {
                 fit(image, size, out, scratch);
                 false
             }
             Augment::PadCrop { pad, mode, flip } => {
-                let shift = [0; 2].map(|_| rng.below(2 * pad + 1) as isize - pad as isize);
-                let flip = flip && rng.uniform() < 0.5;
+                let part = Part::draw(pad, flip, &mut rng);
+                let shift = part.corner.map(|at| at as isize - pad as isize);
                 pad_crop(image, size, shift, mode, out, scratch);
-                flip
+                part.flip
             }
             Augment::RandomResizedCrop { scale, ratio, flip } => {
                 let region = random_region(image, scale, ratio, &mut rng);
@@ -133,6 +183,10 @@ impl Augment {
             mirror(out, size);
         }
     }
+}
+
+fn rng(seed: u64, epoch: usize, index: usize) -> Rng {
+    Rng::new(seed, Purpose::Augment, epoch as u64, index as u64)
 }
 
 /// What evaluation sees: the image itself when it is `size x size`, else its shorter side resized to

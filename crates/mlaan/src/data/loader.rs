@@ -5,39 +5,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rayon::prelude::*;
+use mlaan_engine::ops::draw;
 
-use super::augment::Scratch;
-use super::memory::label_error;
-use super::{Augment, Dataset};
+use super::batch::{fill, numbered};
+use super::{Augment, Batch, Dataset, Deliver};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// Largest side of the images delivered, so that a mistyped size is an error and not all of memory.
 const MAX_SIZE: usize = 8_192;
-
-/// Images and labels of one step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// `n * size * size * 3` bytes: images, rows, columns, channels.
-    pub bytes: Vec<u8>,
-    /// `n` labels.
-    pub labels: Vec<u32>,
-    /// Which image of the set each one is.
-    pub indices: Vec<usize>,
-}
-
-impl Batch {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is no image.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-}
 
 /// What a [`Loader`] delivers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +22,8 @@ pub struct LoaderOptions {
     pub batch: usize,
     /// Height and width of the images delivered.
     pub size: usize,
+    /// What is made on the host.
+    pub deliver: Deliver,
     /// Random changes.
     pub augment: Augment,
     /// Whether the order is drawn from `(seed, epoch)`; otherwise it is that of the set.
@@ -86,12 +64,23 @@ impl LoaderPool {
     /// Bytes of the buffers once a loader with these options runs: the batches ahead and the one the
     /// step holds.
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
-        Self::bytes(self.ahead, options.batch, options.size)
+        match options.deliver {
+            Deliver::Images => Self::bytes(self.ahead, options.batch, options.size),
+            Deliver::Draws => Self::draw_bytes(self.ahead, options.batch),
+        }
     }
 
     /// As [`LoaderPool::buffer_bytes`], for a pool that is not there yet.
     pub fn bytes(ahead: usize, batch: usize, size: usize) -> usize {
-        let image = size.saturating_mul(size).saturating_mul(3);
+        Self::buffers(size.saturating_mul(size).saturating_mul(3), batch, ahead)
+    }
+
+    /// As [`LoaderPool::bytes`], for batches of draws.
+    pub fn draw_bytes(ahead: usize, batch: usize) -> usize {
+        Self::buffers(draw::COLUMNS * size_of::<u32>(), batch, ahead)
+    }
+
+    fn buffers(image: usize, batch: usize, ahead: usize) -> usize {
         let item = image.saturating_add(size_of::<u32>() + size_of::<usize>());
         item.saturating_mul(batch).saturating_mul(ahead + 1)
     }
@@ -135,6 +124,9 @@ impl Loader {
         }
         if data.is_empty() {
             return Err(failed("the split has no images"));
+        }
+        if options.deliver == Deliver::Draws && (options.augment.padding().is_none() || !numbered(&*data)) {
+            return Err(failed("this augmentation or set needs its images made on the host"));
         }
         options.batch = options.batch.min(data.len());
         if options.size > MAX_SIZE {
@@ -243,51 +235,4 @@ fn order(len: usize, options: &LoaderOptions) -> Vec<usize> {
         Rng::new(options.seed, Purpose::Shuffle, options.epoch as u64, 0).shuffle(&mut order);
     }
     order
-}
-
-thread_local! {
-    /// Work space of a worker: what a data set decodes into, and the augmentation's.
-    static WORK: std::cell::RefCell<(Vec<u8>, Scratch)> = std::cell::RefCell::default();
-}
-
-/// Makes the batch of `indices`, on the current pool.
-fn fill(batch: &mut Batch, data: &dyn Dataset, indices: &[usize], options: &LoaderOptions) -> Result<()> {
-    let image_bytes = options.size * options.size * 3;
-    let full = options.batch * image_bytes;
-    // Room for a full batch, so that a short last batch does not make the next one allocate.
-    batch.bytes.reserve_exact(full.saturating_sub(batch.bytes.len()));
-    batch.bytes.resize(indices.len() * image_bytes, 0);
-    batch.indices.clear();
-    batch.indices.extend_from_slice(indices);
-    batch.labels.clear();
-    for &index in indices {
-        let label = data.label(index);
-        if label >= data.classes().len() {
-            let place = format!("image {index}");
-            return Err(label_error(&place, label as i64, data.classes().len()));
-        }
-        batch.labels.push(label as u32);
-    }
-    let images = batch.bytes.par_chunks_exact_mut(image_bytes);
-    images.zip(indices).try_for_each(|(out, &index)| {
-        // Taken out rather than borrowed: a data set that itself uses rayon may come back here.
-        let (mut decoded, mut scratch) = WORK.take();
-        let image = data.image(index, &mut decoded).and_then(|image| checked(image, index));
-        let image = image.map(|image| {
-            let draw = (options.seed, options.epoch, index);
-            options.augment.apply(image, options.size, draw, out, &mut scratch);
-        });
-        WORK.set((decoded, scratch));
-        image
-    })
-}
-
-/// Data sets from outside may hand out views that do not fit together.
-fn checked(image: super::ImageView<'_>, index: usize) -> Result<super::ImageView<'_>> {
-    let (h, w, n) = (image.height, image.width, image.rgb.len());
-    if n == 0 || h.checked_mul(w).and_then(|p| p.checked_mul(3)) != Some(n) {
-        let message = format!("{w}x{h} RGB with {n} bytes: the bytes must be height * width * 3, above 0");
-        return Err(Error::data(format!("image {index}"), message));
-    }
-    Ok(image)
 }

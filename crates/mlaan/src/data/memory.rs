@@ -146,6 +146,12 @@ impl Dataset for Memory {
         Ok(ImageView { height, width, rgb: &self.bytes[item.offset..item.offset + height * width * 3] })
     }
 
+    fn whole(&self) -> Option<(usize, &[u8])> {
+        let side = self.items.first()?.height;
+        let alike = self.items.iter().all(|i| (i.height, i.width) == (side, side));
+        alike.then_some((side as usize, &self.bytes[..]))
+    }
+
     fn resident_bytes(&self) -> usize {
         self.bytes.capacity() + self.items.capacity() * size_of::<Item>()
     }
@@ -171,6 +177,16 @@ mod tests {
         let image = set.image(1, &mut scratch).unwrap();
         assert_eq!((image.height, image.width, image.rgb), (1, 1, &[7, 8, 9][..]));
         assert!(set.resident_bytes() >= 9);
+        assert_eq!(set.whole(), None);
+    }
+
+    #[test]
+    fn images_of_one_size_are_one_run_of_bytes() {
+        let mut set = Memory::new(vec!["a".into()]);
+        assert_eq!(set.whole(), None);
+        set.push(view(1, 1, &[1, 2, 3]), 0).unwrap();
+        set.push(view(1, 1, &[4, 5, 6]), 0).unwrap();
+        assert_eq!(set.whole(), Some((1, &[1, 2, 3, 4, 5, 6][..])));
     }
 
     #[test]

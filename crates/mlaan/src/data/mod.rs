@@ -1,6 +1,7 @@
 //! Data sets: images as bytes, and batches of them.
 
 mod augment;
+mod batch;
 mod collect;
 mod decode;
 mod folder;
@@ -15,7 +16,8 @@ mod shapes;
 pub mod synthetic;
 
 pub use augment::{Augment, PadMode, Scratch};
-pub use loader::{Batch, Loader, LoaderOptions, LoaderPool};
+pub use batch::{Batch, Deliver};
+pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;
 pub use open::{BUILTIN, OpenOptions, open};
@@ -52,6 +54,11 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// When the image cannot be read; names the file or row.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>>;
+    /// The side of the images and all their bytes, one image after the other, where all are squares of one size and lie
+    /// in memory so. A device may then keep the whole set.
+    fn whole(&self) -> Option<(usize, &[u8])> {
+        None
+    }
     /// Bytes this set holds in memory, for the plan and the accountant.
     fn resident_bytes(&self) -> usize;
 }

@@ -68,16 +68,18 @@ impl Partition {
 
 fn even(method: &Method, blocks: usize, name: &str) -> Result<Vec<usize>> {
     let modules = method.modules;
-    let alone = method.stem_alone.unwrap_or(modules == blocks + 1);
-    let most = if alone { blocks + 1 } else { blocks };
-    let least = if alone { 2 } else { 1 };
+    let (least, most, stem) = match method.stem_alone {
+        Some(true) => (2, blocks + 1, " with the stem as a module of its own"),
+        Some(false) => (1, blocks, " with the stem in the first"),
+        None => (1, blocks + 1, ""),
+    };
     if modules < least || modules > most {
         let message = format!(
-            "{modules} modules; {name} has {blocks} blocks, which make {least} to {most} modules {}",
-            if alone { "with the stem as a module of its own" } else { "with the stem in the first" }
+            "{modules} modules; {name} has {blocks} blocks, which make {least} to {most} modules{stem}"
         );
         return Err(Error::recipe("local.modules", message));
     }
+    let alone = method.stem_alone.unwrap_or(modules == blocks + 1);
     Ok(if alone {
         (0..modules - 1).map(|i| i * blocks / (modules - 1)).collect()
     } else {
@@ -111,8 +113,10 @@ mod tests {
 
     #[test]
     fn impossible_cuts_say_what_is_possible() {
-        let err = cut(Method { modules: 17, ..Method::default() }).unwrap_err().to_string();
-        assert!(err.contains("local.modules") && err.contains("1 to 15"), "{err}");
+        for (stem_alone, possible) in [(None, "1 to 16"), (Some(true), "2 to 16"), (Some(false), "1 to 15")] {
+            let err = cut(Method { modules: 17, stem_alone, ..Method::default() }).unwrap_err().to_string();
+            assert!(err.contains("local.modules") && err.contains(possible), "{err}");
+        }
         for cuts in [vec![15], vec![3, 3], vec![4, 2], vec![99]] {
             let err = cut(Method { cuts: Some(cuts), ..Method::default() }).unwrap_err().to_string();
             assert!(err.contains("local.cuts") && err.contains("0 (after the stem) to 14"), "{err}");

@@ -2,16 +2,20 @@
 //!
 //! Known on Linux: `ulimit -v`, the memory limit of the control group (version 2 or 1) and the machine's memory are hard
 //! limits; what the machine has left at the moment is only worth a warning, as the system may free more. Elsewhere no
-//! limit is known.
+//! limit is known. On a device with memory of its own, what is free there is a hard limit of what lies there; the system's
+//! hold for the rest, the images.
 
 use super::Plan;
 use super::bytes::written;
 use crate::{Error, Result};
-use mlaan_engine::Purpose;
+use mlaan_engine::{Device, Purpose};
 use std::path::{Path, PathBuf};
 
 /// Address space that a run takes beside its plan: stacks of threads and buffers of files.
 const BESIDE: usize = 32 << 20;
+
+/// A device's own memory that a run takes beside its plan: code of kernels, and what the driver keeps for them.
+const BESIDE_ON_DEVICE: usize = 64 << 20;
 
 /// A hard limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct Limits {
     pub hard: Vec<Limit>,
     /// Bytes that the machine could give now.
     pub available: Option<usize>,
+    /// What is free of the device's own memory, where it has some.
+    pub device: Option<Limit>,
 }
 
 impl Limit {
@@ -43,6 +49,13 @@ impl Limit {
 }
 
 impl Limits {
+    /// The limits of a run of this process on `device`, as far as the system and the device's driver tell.
+    pub fn of(device: &Device) -> Self {
+        let (what, beside) = (device.name().to_owned(), BESIDE_ON_DEVICE);
+        let own = device.free_memory().map(|bytes| Limit { what, bytes, used: 0, beside });
+        Limits { device: own, ..Self::of_this_process() }
+    }
+
     /// The limits of this process, as far as the system tells.
     pub fn of_this_process() -> Self {
         Self::under(Path::new("/"))
@@ -63,7 +76,7 @@ impl Limits {
         let (group, all) = group(root, &read("proc/self/cgroup")).unzip();
         add("the control group", group, resident.max(all), 0);
         add("the machine's memory", field(&machine, "MemTotal:"), resident, 0);
-        Limits { hard, available: field(&machine, "MemAvailable:") }
+        Limits { hard, available: field(&machine, "MemAvailable:"), device: None }
     }
 
     /// Whether a planned run fits whose images take `resident` bytes already; a warning where it fits only if the
@@ -75,7 +88,12 @@ impl Limits {
         // A checkpoint is a copy of all parameters and momentum.
         let copied = [Purpose::Parameters, Purpose::Optimiser];
         let copies = copied.iter().filter_map(|&p| plan.usage.peak_by_purpose.get(p as usize)).sum();
-        self.check_bytes(plan.footprint(), copies, resident)
+        let Some(device) = &self.device else {
+            return self.check_bytes(plan.footprint(), copies, resident);
+        };
+        let images = plan.footprint().saturating_sub(plan.usage.held);
+        check_device(device, plan.usage.held, images)?;
+        self.check_bytes(images, copies, resident)
     }
 
     fn check_bytes(&self, planned: usize, copies: usize, resident: usize) -> Result<Option<String>> {
@@ -111,6 +129,27 @@ impl Limits {
             )
         }))
     }
+}
+
+/// Whether `planned` bytes fit into a device's own memory; `images` bytes of the plan lie elsewhere.
+fn check_device(device: &Limit, planned: usize, images: usize) -> Result<()> {
+    let (room, say) = (device.room(), |n: usize| written(n as u64));
+    if planned <= room {
+        return Ok(());
+    }
+    let choice = match (room >> 20, (room.saturating_add(images)) >> 20) {
+        (0, _) => String::new(),
+        (_, allowed) => format!("start it with `--memory {allowed}MiB` to let settings be chosen that fit, "),
+    };
+    let message = format!(
+        "this run needs {} of memory on {}, which has room for {}: {} are free, of which {} are for kernels. End what          else uses it, {choice}take `--recompute module`, or start it with a smaller `--batch`",
+        say(planned),
+        device.what,
+        say(room),
+        say(device.bytes),
+        say(device.beside),
+    );
+    Err(Error::Memory { needed: planned, allowed: room, message })
 }
 
 /// A line of `/proc` in kB.
@@ -205,9 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn a_device_with_memory_of_its_own_is_a_limit_of_its_own() {
+        let free = |bytes| Limit { what: "cuda:1".into(), bytes, used: 0, beside: 64 << 20 };
+        assert!(check_device(&free(1 << 30), 960 << 20, 5 << 30).is_ok(), "images lie elsewhere");
+        let err = check_device(&free(1 << 30), 961 << 20, 100 << 20).unwrap_err().to_string();
+        let words = ["961 MiB", "on cuda:1", "room for 960 MiB", "1.00 GiB are free", "--memory 1060MiB"];
+        assert!(words.iter().all(|w| err.contains(w)), "{err}");
+        let err = check_device(&free(1 << 20), 1 << 20, 1 << 30).unwrap_err().to_string();
+        assert!(!err.contains("--memory"), "no settings would fit: {err}");
+    }
+
+    #[test]
     fn what_cannot_fit_is_refused_with_both_numbers() {
         let hard = vec![Limit { what: "the control group".into(), bytes: 2 << 30, used: 1 << 30, beside: 0 }];
-        let limits = Limits { hard, available: Some(512 << 20) };
+        let limits = Limits { hard, available: Some(512 << 20), device: None };
         assert_eq!(limits.check_bytes(512 << 20, 0, 0).unwrap(), None);
         assert!(limits.check_bytes(1 << 30, 0, 0).unwrap().unwrap().contains("512 MiB free"));
         // Images that are there already are in use and need no more.

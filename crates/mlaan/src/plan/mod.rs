@@ -13,9 +13,9 @@ pub use balance::balanced;
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
-use crate::train::feed;
-use mlaan_engine::ops::Sgd;
-use mlaan_engine::{Device, Precision, Purpose, Usage};
+use crate::train::Source;
+use mlaan_engine::ops::{Padding, Sgd};
+use mlaan_engine::{Device, Kind, Precision, Purpose, Usage};
 
 /// The sizes of a run that memory depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +24,16 @@ pub struct Sizes {
     pub batch: usize,
     /// Training images; their number decides the size of an epoch's last batch. None: whole batches only.
     pub train: Option<usize>,
+    /// Whether the training images stay on the device ([`Source::keeps`](crate::train::Source::keeps)).
+    pub kept: bool,
     /// Test images, likewise.
     pub test: Option<usize>,
     /// Bytes of host memory for data, outside of the device.
     pub data_bytes: usize,
     /// What activations are stored in.
     pub precision: Precision,
-    /// Threads of the device; none: all cores.
-    pub threads: Option<usize>,
+    /// What computes: some scratch differs.
+    pub kind: Kind,
 }
 
 /// One module of a plan.
@@ -79,27 +81,31 @@ impl Plan {
 /// A method that does not fit the backbone, or images too small for it.
 pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
     let method = &balanced(backbone, method, task, sizes)?;
-    let device = Device::dry(sizes.threads)?.with_precision(sizes.precision);
+    let device = Device::dry(sizes.kind)?.with_precision(sizes.precision);
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     let side = task.image.height;
+    let source = match sizes.train {
+        Some(images) if sizes.kept => Source::kept(&device, (images, side), Padding::NONE, None)?,
+        _ => Source::Host,
+    };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch.max(1));
-    step(&mut learner, batch)?;
+    step(&mut learner, &source, batch)?;
     let flops = device.flops();
     if rest(sizes.train) > 0 {
-        step(&mut learner, rest(sizes.train))?;
+        step(&mut learner, &source, rest(sizes.train))?;
     }
     let test = sizes.test.map_or(sizes.batch, |n| n.min(sizes.batch));
     for n in [test, rest(sizes.test)] {
         if n > 0 {
-            let fed = feed(&device, None, n, side, task.pixels)?;
+            let fed = Source::Host.feed(&device, None, n, side, task.pixels)?;
             learner.infer(fed.images)?;
         }
     }
     let usage = device.usage();
     learner.start_meters();
-    step(&mut learner, batch)?;
+    step(&mut learner, &source, batch)?;
     let meters = learner.take_meters();
     let modules = learner.summary()?.into_iter().zip(meters);
     let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
@@ -107,20 +113,20 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
 }
 
 /// One step on the dry device, over `n` images.
-fn step(learner: &mut Learner, n: usize) -> Result<()> {
+fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
     let task = learner.task();
-    let fed = feed(learner.device(), None, n, task.image.height, task.pixels)?;
+    let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
     learner.step(fed.images, &fed.labels, &options())?;
     Ok(())
 }
 
 /// What each module costs in a step.
 fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
-    // Cuts are part of what is learnt: they must not depend on the number of threads.
-    let device = Device::dry(Some(1))?.with_precision(sizes.precision);
+    // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
+    let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
     learner.start_meters();
-    step(&mut learner, sizes.batch)?;
+    step(&mut learner, &Source::Host, sizes.batch)?;
     Ok(learner.take_meters())
 }
 

@@ -37,10 +37,11 @@ pub struct Train {
 }
 
 /// What activations are stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit floats.
+    #[default]
     F32,
     /// bfloat16: half the memory, three significant digits.
     Bf16,

@@ -1,9 +1,9 @@
-//! Batches from host bytes to the device.
+//! Batches to the device: their images, or which parts of images that are there already.
 
 use crate::Result;
-use crate::data::Batch;
-use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use crate::data::{Augment, Batch, Dataset, Deliver};
+use mlaan_engine::ops::{Padding, PixelScale, draw};
+use mlaan_engine::{DType, Device, Kind, Purpose, Tensor};
 
 /// Images normalised on the device, and labels.
 #[derive(Debug)]
@@ -14,18 +14,100 @@ pub struct Fed {
     pub labels: Tensor,
 }
 
-/// Room for a batch of `n` images, with values when `batch` is given (a plan has none).
-///
-/// # Errors
-/// Out of memory.
-pub fn feed(device: &Device, batch: Option<&Batch>, n: usize, size: usize, scale: PixelScale) -> Result<Fed> {
-    let mut labels = device.alloc([n], DType::U32, Purpose::Data)?;
-    let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
-    let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
-    if let Some(b) = batch {
-        device.upload(&mut labels, &b.labels)?;
-        device.upload(&mut bytes, &b.bytes)?;
+/// Where the images of batches come from.
+#[derive(Debug)]
+pub enum Source {
+    /// From the host, as bytes, with every batch.
+    Host,
+    /// From the device, which keeps a whole set: with a batch comes which parts of which images it shows.
+    Device(Kept),
+}
+
+/// A set of images on a device.
+#[derive(Debug)]
+pub struct Kept {
+    /// `[images, size, size, 3]` bytes.
+    set: Tensor,
+    padding: Padding,
+}
+
+impl Kept {
+    /// Bytes of a set that is kept, at the most: of a small GPU's memory a quarter. A number rather than a part of the
+    /// memory at hand, so that a plan needs no GPU.
+    pub const MOST: usize = 2 << 30;
+}
+
+impl Source {
+    /// Whether a device of this kind keeps the set and makes its batches itself: images of the size fed to the network,
+    /// of which batches show parts.
+    pub fn keeps(kind: Kind, data: &dyn Dataset, augment: &Augment, size: usize) -> bool {
+        let suits = |n: usize| n == data.len() * size * size * 3 && Self::border(kind, augment, n).is_some();
+        data.whole().is_some_and(|(side, bytes)| side == size && suits(bytes.len()))
     }
-    device.images_from_bytes(&bytes, scale, &mut images)?;
-    Ok(Fed { images, labels })
+
+    /// The border of images of which a device of this kind keeps `bytes` bytes; none where it does not.
+    pub(crate) fn border(kind: Kind, augment: &Augment, bytes: usize) -> Option<Padding> {
+        augment.padding().filter(|_| kind.keeps_data() && bytes <= Kept::MOST)
+    }
+
+    /// Room for `images` images of side `size` on a device, with values when `bytes` are given (a plan has none).
+    ///
+    /// # Errors
+    /// Out of memory; bytes that are not so many images.
+    pub fn kept(
+        device: &Device,
+        (images, size): (usize, usize),
+        padding: Padding,
+        bytes: Option<&[u8]>,
+    ) -> Result<Self> {
+        let mut set = device.alloc([images, size, size, 3], DType::U8, Purpose::Data)?;
+        if let Some(bytes) = bytes {
+            device.upload(&mut set, bytes)?;
+        }
+        Ok(Source::Device(Kept { set, padding }))
+    }
+
+    /// What a loader makes for it.
+    pub fn deliver(&self) -> Deliver {
+        match self {
+            Source::Host => Deliver::Images,
+            Source::Device(_) => Deliver::Draws,
+        }
+    }
+
+    /// Room for a batch of `n` images, with values when `batch` is given (a plan has none).
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn feed(
+        &self,
+        device: &Device,
+        batch: Option<&Batch>,
+        n: usize,
+        size: usize,
+        scale: PixelScale,
+    ) -> Result<Fed> {
+        let mut labels = device.alloc([n], DType::U32, Purpose::Data)?;
+        let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
+        if let Some(b) = batch {
+            device.upload(&mut labels, &b.labels)?;
+        }
+        match self {
+            Source::Host => {
+                let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
+                if let Some(b) = batch {
+                    device.upload(&mut bytes, &b.bytes)?;
+                }
+                device.images_from_bytes(&bytes, scale, &mut images)?;
+            }
+            Source::Device(kept) => {
+                let mut draws = device.alloc([n, draw::COLUMNS], DType::U32, Purpose::Data)?;
+                if let Some(b) = batch {
+                    device.upload(&mut draws, &b.draws)?;
+                }
+                device.images_from_set(&kept.set, &draws, kept.padding, scale, &mut images)?;
+            }
+        }
+        Ok(Fed { images, labels })
+    }
 }

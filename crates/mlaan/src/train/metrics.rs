@@ -4,6 +4,8 @@
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::atomic;
+use crate::local::Recompute;
+use crate::recipe::Precision;
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
@@ -50,8 +52,14 @@ pub struct Start {
     pub train_images: usize,
     /// Test images.
     pub test_images: usize,
-    /// The device, in words.
+    /// What computes, as `cpu` or `cuda:0`.
     pub device: String,
+    /// What activations are stored in.
+    #[serde(default)]
+    pub precision: Precision,
+    /// What is computed again instead of stored.
+    #[serde(default)]
+    pub recompute: Recompute,
     /// Number of local modules.
     pub modules: usize,
     /// Values of the network, without auxiliary networks.

@@ -1,10 +1,11 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::ResNet;
-use crate::data::{self, OpenOptions, Splits};
+use crate::data::{self, LoaderPool, OpenOptions, Splits};
 use crate::recipe::{self, Family, MeanStd, Model, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Kind};
 
 /// The backbone that a recipe names.
 ///
@@ -37,6 +38,19 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
         }
     }
     Ok(splits)
+}
+
+/// Threads that load images beside what `device` computes: a quarter as many as compute on the processor, which share its
+/// cores; beside a GPU all.
+///
+/// # Errors
+/// When the system starts no threads.
+pub fn loader_pool(device: &Device) -> Result<LoaderPool> {
+    let workers = match device.kind() {
+        Kind::Cpu { .. } => device.threads().div_ceil(4),
+        Kind::Cuda => device.threads(),
+    };
+    LoaderPool::new(workers, LoaderPool::AHEAD)
 }
 
 /// The augmentation of a recipe; `auto` goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to

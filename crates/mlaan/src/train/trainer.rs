@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Best, Manifest};
 use super::evaluate::evaluate;
-use super::feed::feed;
+use super::feed::Source;
 use super::metrics::{Epoch, Event, Metrics, Start, Summary};
 use super::tally::Tally;
 use super::within::{resident, sizes, task};
@@ -80,6 +80,7 @@ pub struct Trainer {
     augment: Augment,
     normalise: MeanStd,
     learner: Learner,
+    source: Source,
     pool: LoaderPool,
     plan: Plan,
     warning: Option<String>,
@@ -118,18 +119,36 @@ impl Trainer {
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data)?;
         let task = task(recipe, &splits, &normalise);
-        let pool = LoaderPool::new(device.threads().div_ceil(4), LoaderPool::AHEAD)?;
+        let pool = setup::loader_pool(device)?;
         let sizes = sizes(recipe, &splits, device, recipe.train.batch);
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         let plan = plan(backbone, &recipe.local, task, sizes)?;
-        let warning = Limits::of_this_process().check(&plan, resident(&splits))?;
+        let warning = Limits::of(device).check(&plan, resident(&splits))?;
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
         let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed)?;
+        let source = match (splits.train.whole(), augment.padding()) {
+            (Some((side, bytes)), Some(padding)) if sizes.kept => {
+                Source::kept(device, (splits.train.len(), side), padding, Some(bytes))?
+            }
+            _ => Source::Host,
+        };
         let device = device.clone();
-        Ok(Trainer { recipe, device, splits, augment, normalise, learner, pool, plan, warning, counted })
+        Ok(Trainer {
+            recipe,
+            device,
+            splits,
+            augment,
+            normalise,
+            learner,
+            source,
+            pool,
+            plan,
+            warning,
+            counted,
+        })
     }
 
     /// What it trains with: the recipe, with the cuts and settings that were chosen.
@@ -258,7 +277,7 @@ impl Trainer {
     ) -> Result<bool> {
         let epoch = run.at.epoch + 1;
         let options = self.step_options(rates, epoch);
-        let loading = loader_options(&self.recipe, self.augment, epoch, run.at.tally.steps);
+        let loading = self.loader_options(epoch, run.at.tally.steps);
         let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
         let steps = run.at.tally.steps + loader.remaining();
         let begin = Instant::now();
@@ -296,11 +315,11 @@ impl Trainer {
         run: &mut Run,
         epoch: usize,
     ) -> Result<()> {
-        let Trainer { learner, device, recipe, .. } = self;
+        let Trainer { learner, source, device, recipe, .. } = self;
         let (size, pixels) = (recipe.data.size, learner.task().pixels);
         let tally = &mut run.at.tally;
         let step = || -> Result<()> {
-            let fed = feed(device, Some(batch), batch.len(), size, pixels)?;
+            let fed = source.feed(device, Some(batch), batch.len(), size, pixels)?;
             let report = learner.step(fed.images, &fed.labels, options)?;
             tally.add(report, &recipe.local, batch.len());
             match report.non_finite() {
@@ -368,6 +387,20 @@ impl Trainer {
         checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &model, &state, is_best)
     }
 
+    fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {
+        let Trainer { recipe, augment, source, .. } = self;
+        LoaderOptions {
+            batch: recipe.train.batch,
+            size: recipe.data.size,
+            deliver: source.deliver(),
+            augment: *augment,
+            shuffle: true,
+            seed: recipe.seed,
+            epoch,
+            first_batch,
+        }
+    }
+
     fn step_options(&self, rates: &LearningRate, epoch: usize) -> StepOptions {
         let (t, r) = (&self.recipe.train, rates.at(epoch));
         let sgd = |lr: f64| Sgd {
@@ -387,6 +420,8 @@ impl Trainer {
             train_images: self.splits.train.len(),
             test_images: self.splits.test.len(),
             device: self.device.name().to_string(),
+            precision: self.recipe.train.precision,
+            recompute: self.recipe.local.recompute,
             modules: self.learner.modules(),
             parameters: self.plan.parameters(),
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -439,9 +474,4 @@ impl Position {
             peak: m.peak_bytes,
         }
     }
-}
-
-fn loader_options(recipe: &Recipe, augment: Augment, epoch: usize, first_batch: usize) -> LoaderOptions {
-    let (batch, size, seed) = (recipe.train.batch, recipe.data.size, recipe.seed);
-    LoaderOptions { batch, size, augment, shuffle: true, seed, epoch, first_batch }
 }

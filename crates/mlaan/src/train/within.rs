@@ -1,5 +1,6 @@
 //! Runs within a given memory, and what a run's memory depends on.
 
+use super::feed::Source;
 use super::{Trainer, setup};
 use crate::backbone::Backbone;
 use crate::data::{LoaderPool, Splits};
@@ -69,14 +70,20 @@ pub(super) fn resident(splits: &Splits) -> usize {
 
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
+    let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
+    let augment = setup::augmentation(&recipe.data);
+    let kept = augment.is_ok_and(|a| Source::keeps(device.kind(), splits.train.as_ref(), &a, size));
     // No batch is larger than the set that it is taken from.
-    let batches = batch.min(splits.train.len().max(splits.test.len()));
+    let made = |images: usize| LoaderPool::bytes(LoaderPool::AHEAD, batch.min(images), size);
+    let drawn = LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(train));
+    let buffers = if kept { made(test) + drawn } else { made(train.max(test)) };
     Sizes {
         batch,
-        train: Some(splits.train.len()),
-        test: Some(splits.test.len()),
-        data_bytes: resident(splits) + LoaderPool::bytes(LoaderPool::AHEAD, batches, recipe.data.size),
+        train: Some(train),
+        kept,
+        test: Some(test),
+        data_bytes: resident(splits) + buffers,
         precision: recipe.train.precision.into(),
-        threads: Some(device.threads()),
+        kind: device.kind(),
     }
 }

@@ -57,6 +57,8 @@ struct Outgoing {
 
 INLINE u32 ceil_div(u32 a, u32 b) { return (a + b - 1) / b; }
 
+INLINE float infinity() { return __uint_as_float(0x7f800000u); }
+
 INLINE float bf16_to_float(u32 bits) { return __uint_as_float(bits << 16); }
 
 // Two values rounded to the nearest, ties to even; the first in the low half.
@@ -145,14 +147,38 @@ INLINE float normalised(const float *norm, u32 channels, u32 c, float x) {
     return fmaf(x, norm[SCALE * channels + c], norm[SHIFT * channels + c]);
 }
 
+// The greater of x and 0; what is not a number stays so, that it be seen.
+INLINE float rectified(float x) {
+#ifdef MLAAN_HOST
+    return x <= 0.0f ? 0.0f : x;
+#else
+    float y;
+    asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
 // An operand's value from its stored one.
 INLINE float loaded(const Operand &o, u32 channels, u32 c, float x) {
     if (o.norm) x = normalised(o.norm, channels, c, x);
-    return o.relu ? fmaxf(x, 0.0f) : x;
+    return o.relu ? rectified(x) : x;
 }
 
 // A gradient with its normalisation's backward, from the stored ones.
 INLINE float arrived(const Incoming &g, u32 channels, u32 c, float grad, float raw) {
     if (!g.coefficients) return grad;
     return fmaf(grad, g.coefficients[c], fmaf(raw, g.coefficients[channels + c], g.coefficients[2 * channels + c]));
+}
+
+// Over the lanes of a warp, each getting the result; the order is the same in every run.
+INLINE float warp_sum(float x) {
+#pragma unroll
+    for (u32 by = 16; by > 0; by /= 2) x += __shfl_xor_sync(0xffffffffu, x, by);
+    return x;
+}
+
+INLINE float warp_max(float x) {
+#pragma unroll
+    for (u32 by = 16; by > 0; by /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, by));
+    return x;
 }

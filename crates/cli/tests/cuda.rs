@@ -1,0 +1,166 @@
+//! Runs on the device `cuda`: on a GPU where there is one, else on a driver that runs kernels on the processor.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{epochs, metrics, mlaan, ok, summary, text, train};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+/// A folder with a driver and a compiler that run kernels on the processor.
+fn host() -> Option<PathBuf> {
+    std::env::var_os("MLAAN_HOST_CUDA").map(PathBuf::from)
+}
+
+/// Whether there is anything to run on; says so where there is not.
+fn can_run() -> bool {
+    let can = host().is_some() || mlaan_engine::cuda::devices::find().gpus.is_ok_and(|g| !g.is_empty());
+    if !can {
+        eprintln!("SKIPPED: there is no GPU here, and MLAAN_HOST_CUDA names no driver that does without");
+    }
+    can
+}
+
+/// The program with CUDA, and these variables.
+fn cuda(at: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = mlaan(at, args);
+    if let Some(folder) = host() {
+        command.env("LD_LIBRARY_PATH", folder);
+    }
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+/// What it prints; it must succeed.
+fn prints(at: &Path, args: &[&str]) -> String {
+    let out = cuda(at, args, &[]);
+    assert!(out.status.success(), "{args:?}: {}{}", text(&out.stdout), text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// Its error of one line.
+fn fails(at: &Path, args: &[&str], variables: &[(&str, &str)]) -> String {
+    let out = cuda(at, args, variables);
+    let message = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{args:?}: {message}");
+    assert!(message.starts_with("error: ") && message.trim_end().lines().count() == 1, "{message}");
+    message
+}
+
+/// `train` of very little: the driver on the processor is slow.
+fn little<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = train(more);
+    for (flag, value) in [("--batch", "10"), ("--limit", "20"), ("--epochs", "1")] {
+        let at = args.iter().position(|a| *a == flag).unwrap();
+        args[at + 1] = value;
+    }
+    let set = args.iter().position(|a| *a == "--set").unwrap();
+    args.insert(set + 1, "data.size=16");
+    args
+}
+
+#[test]
+fn gpus_are_listed() {
+    if !can_run() {
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let found: Value = serde_json::from_str(&prints(at.path(), &["devices", "--json"])).unwrap();
+    assert_eq!((&found["gpus"][0]["device"], &found["gpus"][0]["usable"]), (&"cuda:0".into(), &true.into()));
+    assert_eq!(found["missing"], serde_json::json!([]));
+    assert!(prints(at.path(), &["devices"]).contains("cuda:0"));
+    let message = fails(at.path(), &little(&["--device", "cuda:99"]), &[]);
+    assert!(message.contains("cuda:99") && message.contains("`mlaan devices`"), "{message}");
+    let missing = [("MLAAN_NVRTC", "/nowhere/libnvrtc.so")];
+    let message = fails(at.path(), &little(&["--device", "cuda"]), &missing);
+    assert!(message.contains("MLAAN_NVRTC") && message.contains("`mlaan devices`"), "{message}");
+    assert!(!at.path().join("runs").exists(), "a run that never began leaves nothing");
+}
+
+#[test]
+fn old_and_small_gpus_are_refused() {
+    if host().is_none() {
+        eprintln!("SKIPPED: MLAAN_HOST_CUDA names no driver whose GPU can be made old or small");
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let old = [("MLAAN_HOST_CUDA_CAPABILITY", "7"), ("MLAAN_HOST_CUDA_DEVICES", "2")];
+    let shown = text(&cuda(at.path(), &["devices"], &old).stdout);
+    assert!(shown.contains("cuda:1") && shown.contains("too old: needs 8.0"), "{shown}");
+    let message = fails(at.path(), &little(&["--device", "cuda:1"]), &old);
+    assert!(message.contains("capability 7.0") && message.contains("8.0 or later"), "{message}");
+    let none = [("MLAAN_HOST_CUDA_DEVICES", "0")];
+    let shown = text(&cuda(at.path(), &["devices"], &none).stdout);
+    assert!(shown.contains("Missing for --device cuda: "), "{shown}");
+    // As much as is left to kernels, and a little.
+    let small = [("MLAAN_HOST_CUDA_MEMORY", "67200000")];
+    let message = fails(at.path(), &little(&["--device", "cuda", "--out", "small"]), &small);
+    let words = ["this run needs", "on cuda:0", "are free", "--batch"];
+    assert!(words.iter().all(|w| message.contains(w)), "{message}");
+    assert!(!at.path().join("small").exists(), "a refused run leaves nothing");
+}
+
+#[test]
+fn a_run_goes_on_on_another_device() {
+    if !can_run() {
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let run = |name: &str| at.path().join(name);
+    let said = prints(at.path(), &little(&["--device", "cuda", "--out", "there"]));
+    assert!(said.contains("cuda:0, 1 thread to load images"), "{said}");
+    ok(at.path(), &little(&["--out", "here"]));
+    for (name, device) in [("there", "cuda:0"), ("here", "cpu")] {
+        assert_eq!(metrics(&run(name))[0]["device"], device);
+    }
+    // An epoch is too short for roundings to grow.
+    let loss = |name: &str| epochs(&run(name), &[])[0]["train_loss"].as_f64().unwrap();
+    assert!((loss("there") - loss("here")).abs() < 0.01 * loss("here"), "{} {}", loss("there"), loss("here"));
+
+    let on = |name, device| {
+        ["train", "--resume", "--epochs", "2", "--threads", "1", "--out", name, "--device", device]
+    };
+    ok(at.path(), &on("there", "cpu"));
+    prints(at.path(), &on("here", "cuda"));
+    for name in ["there", "here"] {
+        assert_eq!(summary(&run(name))["epochs"], 2);
+    }
+    assert!((loss("there") - loss("here")).abs() < 0.01 * loss("here"));
+    let eval = ["eval", "here", "--json", "--device", "cuda"];
+    let found: Value = serde_json::from_str(&prints(at.path(), &eval)).unwrap();
+    assert_eq!(found["error"], summary(&run("here"))["test_error"]);
+}
+
+#[test]
+fn a_run_repeats_itself_and_takes_what_was_planned() {
+    if !can_run() {
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let run = |precision: &str, out: &str| {
+        let said = prints(at.path(), &little(&["--device", "cuda", "--precision", precision, "--out", out]));
+        let line = said.lines().find(|l| l.contains("peak memory")).unwrap();
+        let (used, planned) = line.trim().trim_end_matches(')').split_once(" (planned ").unwrap();
+        assert!(used.ends_with(planned), "{line}");
+        epochs(&at.path().join(out), &[])
+    };
+    let stored = run("f32", "one");
+    assert_eq!(stored, run("f32", "two"));
+    assert!(run("bf16", "half")[0]["peak_bytes"].as_u64() < stored[0]["peak_bytes"].as_u64());
+}
+
+#[test]
+fn a_benchmark_says_what_the_driver_saw() {
+    // On the processor the large matrices of the machine's measurement would take an hour.
+    if host().is_some() || !can_run() {
+        eprintln!("SKIPPED: a benchmark wants a GPU");
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let args = ["bench", "quickstart", "--device", "cuda", "--json", "--profile", "--rounds", "2"];
+    let report: Value = serde_json::from_str(&prints(at.path(), &args)).unwrap();
+    assert_eq!((&report["device"], &report["isa"]), (&"cuda:0".into(), &Value::Null));
+    assert_eq!(report["planned_bytes"], report["used_bytes"]);
+    assert!(report["device_bytes"].as_u64().unwrap() > 0);
+    assert!(report["machine"]["flops_per_second"].as_f64().unwrap() > 1e12, "{report}");
+}

@@ -1,0 +1,86 @@
+//! Batches of a set that stays on the device are those that the host makes, to the bit.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use mlaan::data::{
+    Augment, Dataset, Deliver, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
+};
+use mlaan::train::{Kept, Source};
+use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Kind};
+use std::sync::Arc;
+
+const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
+
+/// What reaches the network: bits of images, and labels, batch by batch.
+type Seen = Vec<(Vec<u32>, Vec<u32>, Vec<usize>)>;
+
+fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &Source, options: LoaderOptions) -> Seen {
+    let options = LoaderOptions { deliver: source.deliver(), ..options };
+    let pool = LoaderPool::new(2, LoaderPool::AHEAD).unwrap();
+    let mut loader = Loader::new(Arc::clone(data), &pool, options).unwrap();
+    let mut seen = Vec::new();
+    while let Some(batch) = loader.next() {
+        let batch = batch.unwrap();
+        assert_eq!(batch.bytes.is_empty(), options.deliver == Deliver::Draws);
+        let fed = source.feed(device, Some(&batch), batch.len(), options.size, SCALE).unwrap();
+        let images = device.download(&fed.images).unwrap().iter().map(|v| v.to_bits()).collect();
+        seen.push((images, batch.labels.clone(), batch.indices.clone()));
+        loader.recycle(batch);
+    }
+    seen
+}
+
+fn options(augment: Augment) -> LoaderOptions {
+    let (deliver, shuffle) = (Deliver::Images, true);
+    LoaderOptions { batch: 32, size: 32, deliver, augment, shuffle, seed: 3, epoch: 5, first_batch: 0 }
+}
+
+fn both_ways(device: &Device) {
+    let data: Arc<dyn Dataset> = Arc::new(synthetic::generate(1, 0, 150).unwrap());
+    for name in ["cifar", "svhn", "stl10", "none"] {
+        let augment = Augment::preset(name).unwrap();
+        let (side, bytes) = data.whole().unwrap();
+        let padding = augment.padding().unwrap();
+        let kept = Source::kept(device, (data.len(), side), padding, Some(bytes)).unwrap();
+        for options in [options(augment), LoaderOptions { epoch: 6, first_batch: 2, ..options(augment) }] {
+            let host = seen(device, &data, &Source::Host, options);
+            assert_eq!(host.len(), 5 - options.first_batch);
+            assert!(seen(device, &data, &kept, options) == host, "{name} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn a_kept_set_gives_the_batches_of_the_host() {
+    both_ways(&Device::cpu(Some(2)).unwrap());
+    if let Some(cuda) = common::cuda() {
+        both_ways(&cuda);
+    }
+}
+
+#[test]
+fn only_what_a_device_can_make_is_kept() {
+    let shapes = synthetic::generate(1, 0, 3).unwrap();
+    let cifar = Augment::preset("cifar").unwrap();
+    let keeps = |kind, data: &dyn Dataset, augment: &Augment, size| Source::keeps(kind, data, augment, size);
+    assert!(keeps(Kind::Cuda, &shapes, &cifar, 32) && keeps(Kind::Cuda, &shapes, &Augment::None, 32));
+    assert!(!keeps(Kind::Cpu { threads: None }, &shapes, &cifar, 32), "nothing is brought to the processor");
+    assert!(!keeps(Kind::Cuda, &shapes, &cifar, 24), "another size");
+    assert!(!keeps(Kind::Cuda, &shapes, &Augment::preset("imagenet").unwrap(), 32), "resized");
+    let mut mixed = Memory::new(vec!["a".into()]);
+    for (height, width) in [(32, 32), (32, 31)] {
+        mixed.push(ImageView { height, width, rgb: &vec![0; height * width * 3] }, 0).unwrap();
+    }
+    assert!(!keeps(Kind::Cuda, &mixed, &cifar, 32), "sizes differ");
+    const { assert!(Kept::MOST > 50_000 * 32 * 32 * 3, "CIFAR") };
+}
+
+#[test]
+fn draws_of_what_only_the_host_makes_are_refused() {
+    let data = Arc::new(synthetic::generate(1, 0, 3).unwrap());
+    let pool = LoaderPool::new(1, 1).unwrap();
+    let options = options(Augment::preset("imagenet").unwrap());
+    assert!(Loader::new(data, &pool, LoaderOptions { deliver: Deliver::Draws, ..options }).is_err());
+}
