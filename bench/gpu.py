@@ -15,6 +15,7 @@ import queue
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -39,9 +40,10 @@ TOO_LITTLE = 15
 TOP = 8
 
 NOTES = """\
-Ours: from image bytes in host memory to new parameters; each round is a new process, its steps timed one by one, the median counts.
-PyTorch: the batch is on the GPU already, channels last, fused SGD, cuDNN's kernels chosen by trial; its steps are asked for without
-waiting for any but the last, the mean counts. `graph` is its eager step recorded once as a CUDA graph, `compile` torch.compile.
+Ours: from image bytes in host memory to new parameters; each round is a new process, its steps timed one by one, the median
+counts. PyTorch: the batch is on the GPU already, channels last, fused SGD, cuDNN's kernels chosen by trial; its steps are asked
+for without waiting for any but the last, the mean counts. `graph` is its eager step recorded once as a CUDA graph, `compile`
+torch.compile.
 bf16: PyTorch's autocast beside ours. tf32: PyTorch with TF32 beside our f32, whose products are three of TF32 each and so
 nearly exact: ours computes more, and more exactly. A ratio is PyTorch's fastest form divided by ours."""
 
@@ -54,7 +56,7 @@ def arguments():
     p.add_argument("--precision", default="bf16,tf32", help="of bf16, tf32 and f32 (PyTorch without TF32) [bf16,tf32]")
     p.add_argument("--forms", default=",".join(FORMS), help="PyTorch's, of eager, compile and graph [all]")
     p.add_argument("--all-forms", action="store_true", help="compile mlm and mlaan-released too, which may take long")
-    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--steps", type=int, default=10, help="steps of a round")
     p.add_argument("--minutes", type=float, default=20, help="all of it [20]")
     p.add_argument("--limit", type=float, default=240, metavar="SECONDS", help="one configuration [240]")
@@ -95,8 +97,8 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def first_line(text):
-    """Of what a process said last."""
+def last_line(text):
+    """What a process said last: of Python's, the error."""
     lines = [l for l in text.strip().splitlines() if l.strip()]
     return lines[-1][:300] if lines else ""
 
@@ -126,11 +128,11 @@ def mlaan(c, precision, batch, a, clock, nvml, *more):
 class Worker:
     """A process that keeps PyTorch and one form of one network, and is given up when it does not answer."""
 
-    def __init__(self, c, precision, form, batch, a, nvml, log):
-        self.form, self.nvml, self.log = form, nvml, log
+    def __init__(self, c, precision, form, batch, a, logs):
+        self.form, self.log = form, logs / f"{c.recipe}-{precision}-{form}.log"
         command = [sys.executable, WORKER, c.recipe, str(batch), str(a.threads), precision, a.device]
-        self.begin = log.tell()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         self.lines = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -158,10 +160,8 @@ class Worker:
             raise Failed(f"PyTorch, {self.form}: did not answer in time") from None
         if line is None:
             status = self.process.wait()
-            self.log.flush()
-            with open(self.log.name, errors="replace") as f:
-                f.seek(self.begin)
-                raise Failed(f"PyTorch, {self.form}: status {status}: {first_line(f.read())}")
+            said = last_line(self.log.read_text(errors="replace"))
+            raise Failed(f"PyTorch, {self.form}: status {status}: {said}")
         return json.loads(line)
 
     def turn(self, steps, warm, clock):
@@ -177,7 +177,7 @@ def forms(c, a):
     return [f for f in a.forms if f != "compile" or not slow]
 
 
-def measured(recipe, precision, a, nvml, clock, log):
+def measured(recipe, precision, a, nvml, clock, logs):
     """Every round of both sides, in turn."""
     c = Configuration.named(recipe)
     batch = a.batch or (SMALL_BATCH if c.small else LARGE_BATCH)
@@ -193,30 +193,31 @@ def measured(recipe, precision, a, nvml, clock, log):
 
     with ExitStack() as stack:
         workers = {}
+        # Loading PyTorch takes seconds, for all forms at once; it does not touch the GPU yet.
+        limit = Clock(a.compile_limit, clock)
+        loading = {f: stack.enter_context(Worker(c, precision, f, batch, a, logs)) for f in forms(c, a)}
+        loaded = [f for f in loading if attempt(lambda: loading[f].answer(limit))]
         # One after another, alone: what the GPU's memory grows by is then of this one.
-        first = attempt(lambda: mlaan(c, precision, batch, a, clock, nvml))
+        first = attempt(lambda: mlaan(c, precision, batch, a, clock, nvml, *([] if a.no_profile else ["--profile"])))
         running = bool(first)
         if first:
+            found["profile"] = first.pop("profile", None)
             found["mlaan"].append(first)
-            if not a.no_profile:
-                profiled = attempt(lambda: mlaan(c, precision, batch, a, clock, nvml, "--profile"))
-                found["profile"] = (profiled or {}).get("profile")
-        for form in forms(c, a):
+        for form in loaded:
             if clock.left() < TOO_LITTLE:
                 found["errors"].append(f"PyTorch, {form}: left out, no time")
                 continue
+            worker, begin, limit = loading[form], time.monotonic(), Clock(a.compile_limit, clock)
             with Watch(nvml) as watch:
-                worker = stack.enter_context(Worker(c, precision, form, batch, a, nvml, log))
                 watch.pid = worker.process.pid
-                limit, begin = Clock(a.compile_limit, clock), time.monotonic()
-                first = attempt(lambda: (worker.answer(limit), worker.turn(2, 3, limit))[1])
-            if first is None:
+                turn = attempt(lambda: worker.turn(2, 3, limit))
+            if turn is None:
                 worker.process.kill()
                 continue
             workers[form] = worker
             found["pytorch"][form] = {
-                "seconds": [], "alone": statistics.median(first["seconds"]), "begin_seconds": time.monotonic() - begin,
-                "allocated": first.get("allocated"), "reserved": first.get("reserved"), "grown": watch.grown,
+                "seconds": [], "alone": statistics.median(turn["seconds"]), "begin_seconds": time.monotonic() - begin,
+                "allocated": turn.get("allocated"), "reserved": turn.get("reserved"), "grown": watch.grown,
                 "process": watch.process}
         for i in range(a.rounds):
             begin = time.monotonic()
@@ -227,7 +228,7 @@ def measured(recipe, precision, a, nvml, clock, log):
             for form in list(workers):
                 theirs = attempt(lambda: workers[form].turn(a.steps, 2, clock))
                 if theirs is None:
-                    del workers[form]
+                    workers.pop(form).process.kill()
                     continue
                 found["pytorch"][form]["seconds"].append(statistics.median(theirs["seconds"]))
             if not running and not workers:
@@ -336,11 +337,13 @@ def text(data):
         giga = lambda key, unit: f"{measured_[key] / unit:.4g}" if measured_.get(key) else "unknown"
         parts.append(f"mlaan here at the most: {giga('flops_per_second', 1e12)} TFLOP/s, "
                      f"{giga('bytes_per_second', 1e9)} GB/s")
+    if data["device"] == "cpu":
+        parts.append("On a processor: shows that this program works, and nothing about a GPU.")
     parts.append("Milliseconds of a training step. Of peak: operations as they are defined; of bandwidth: every operand once; of "
                  "roofline: the\ntime that all operations need at the least by either, of the step's.\n\n" + speed_table(rows, peaks))
     parts.append("GiB. Ours: planned, used by the accountant, taken as the driver says, held by the process as NVML says (with "
-                 "the CUDA context,\nand up to 0.3 GiB of what measures the GPU's limits afterwards). PyTorch: allocated and reserved by its allocator, held by the process. A ratio is PyTorch's "
-                 "divided by ours.\n\n" + memory_table(rows))
+                 "the CUDA context,\nand up to 0.3 GiB of what measures the GPU's limits afterwards). PyTorch: allocated and "
+                 "reserved by its allocator,\nheld by the process. A ratio is PyTorch's divided by ours.\n\n" + memory_table(rows))
     errors = [f"{r['recipe']}, {r['precision']}: {e}" for r in rows for e in dict.fromkeys(r["errors"])] + data["left_out"]
     if errors:
         parts.append("Failed or left out:\n" + "\n".join(errors))
@@ -362,7 +365,7 @@ def peaks(a, clock, data):
                              timeout=max(1, min(90, clock.left())))
         if out.returncode == 0:
             return json.loads(out.stdout)
-        problem = first_line(out.stderr)
+        problem = last_line(out.stderr)
     except (subprocess.TimeoutExpired, ValueError) as e:
         problem = str(e)
     data["left_out"].append(f"PyTorch's peaks: {problem}")
@@ -381,16 +384,16 @@ def main():
     data = {"machine": about, "command": sys.argv, "device": a.device, "peaks": {}, "results": [], "left_out": []}
     data["peaks"] = peaks(a, clock, data)
     stem = place(a.out, a.name)
-    with open(f"{stem}.log", "w") as log:
+    with tempfile.TemporaryDirectory() as logs:
         for recipe, precision in wanted:
             if clock.left() < TOO_LITTLE:
                 data["left_out"].append(f"{recipe}, {precision}: no time")
             else:
                 say(f"{recipe}, {precision}, {clock.left():.0f} s left")
-                data["results"].append(measured(recipe, precision, a, nvml, clock, log))
+                data["results"].append(measured(recipe, precision, a, nvml, clock, Path(logs)))
             write(stem, text(data), data)
     print(text(data))
-    say(f"written: {stem}.txt, .json and .log")
+    say(f"written: {stem}.txt and .json")
     if not any(r["mlaan"] for r in data["results"]):
         sys.exit("mlaan could not run in any configuration")
 

@@ -22,8 +22,9 @@ Options of `run`:
   --device NAME    cuda, cuda:N; or cpu, to try this script [cuda]
   --quick          small batches and few rounds, to see whether all of it works
 
-Needs bash, coreutils and gzip. Every step has a limit of time. One that fails is recorded, and the next begins; DIR/summary.txt holds at any moment what
-is known. It ends with 1 if a step failed. MLAAN_NVRTC names libnvrtc where it is not found beside PyTorch.
+Needs bash, coreutils and gzip. Every step has a limit of time. One that fails is recorded, and the next begins;
+DIR/summary.txt holds at any moment what is known. It ends with 1 if a step failed. MLAAN_NVRTC names libnvrtc where it
+is not found beside PyTorch.
 END
 }
 
@@ -99,7 +100,7 @@ left() { say $((end - SECONDS)); }
 
 # The first line of a log that says how it went: a result, or what was wrong.
 note() {
-    local line last="" words result='^( step  | test error  | error  |error|test result:|.*: (holds|DOES NOT HOLD)$)'
+    local line last="" words result='^( step  | test error  |Stopped: | error  |error|test result:|.*: (holds|DOES NOT HOLD)$)'
     while IFS= read -r line; do
         if [[ $line =~ $result ]]; then last=$line; break; fi
         [[ $line =~ [^[:space:]] ]] && last=$line
@@ -126,7 +127,9 @@ summarise() {
             printf '\n%s\n%s\n' "---- the end of $line.log" "$(tail -n 25 "$out/$line.log" 2>/dev/null)"
         done
         for file in nvidia-smi python devices; do
-            [ -f "$out/$file.log" ] && printf '\n%s\n%s\n' "---- $file" "$(tail -n 30 "$out/$file.log")"
+            if [ -f "$out/$file.log" ] && [[ " ${failed[*]} " != *" $file "* ]]; then
+                printf '\n%s\n%s\n' "---- $file" "$(tail -n 30 "$out/$file.log")"
+            fi
         done
     } >"$out/summary.txt.new"
     mv "$out/summary.txt.new" "$out/summary.txt"
@@ -181,6 +184,8 @@ step() {
     case $status in
         0) keep ok "$now" "$name" "$(note "$log")"; return 0 ;;
         hangs) failed+=("$name"); keep "HANGS" "$now" "$name" "cannot be killed" ;;
+        # Ctrl-C, after which mlaan saves: a run that had no more time.
+        130) keep stopped "$now" "$name" "$(note "$log")"; return 0 ;;
         124 | 137) failed+=("$name"); keep "TIMED OUT" "$now" "$name" "$(note "$log")" ;;
         *) failed+=("$name"); keep "FAILED $status" "$now" "$name" "$(note "$log")" ;;
     esac
@@ -312,7 +317,8 @@ run_train() {
         return
     fi
     # Interrupted, it saves, and can be resumed elsewhere.
-    step train $((seconds + 20)) timeout -s INT "$seconds" "$mlaan" train "${words[@]}" --epochs "$epochs" --out "$out/run"
+    step train $((seconds + 20)) timeout --preserve-status -s INT "$seconds" \
+        "$mlaan" train "${words[@]}" --epochs "$epochs" --out "$out/run"
     words=()
     [ "$device" = cpu ] || words=(--device "$device")
     step eval 60 "$mlaan" eval "$out/run" "${words[@]}" ${data:+--data "$data"}
@@ -380,8 +386,19 @@ run() {
 }
 
 case ${1:-} in
-    build) shift; [ $# -le 1 ] || stop "build takes one folder"; case ${1:-} in -h | --help) usage ;; -*) stop "$1: unknown; see --help" ;; *) build "$@" ;; esac ;;
-    run) shift; run "$@" ;;
+    build)
+        shift
+        [ $# -le 1 ] || stop "build takes one folder"
+        case ${1:-} in
+            -h | --help) usage ;;
+            -*) stop "$1: unknown; see --help" ;;
+            *) build "$@" ;;
+        esac
+        ;;
+    run)
+        shift
+        run "$@"
+        ;;
     -h | --help) usage ;;
     *) usage >&2; exit 2 ;;
 esac
