@@ -94,7 +94,7 @@ LEAST=10
 # Seconds after its limit that a step may take to be killed; a process that hangs in the driver cannot be.
 GRACE=15
 
-record=() failed=() running="" child=""
+record=() failed=() running="" child="" current=""
 
 left() { say $((end - SECONDS)); }
 
@@ -124,7 +124,8 @@ summarise() {
             [ -f "$file" ] && printf '\n%s\n\n%s\n' "---- ${file##*/}" "$(<"$file")"
         done
         for line in "${failed[@]}"; do
-            printf '\n%s\n%s\n' "---- the end of $line.log" "$(tail -n 25 "$out/$line.log" 2>/dev/null)"
+            [ -f "$out/$line.log" ] || continue
+            printf '\n%s\n%s\n' "---- the end of $line.log" "$(tail -n 25 "$out/$line.log")"
         done
         for file in nvidia-smi python devices; do
             if [ -f "$out/$file.log" ] && [[ " ${failed[*]} " != *" $file "* ]]; then
@@ -150,6 +151,7 @@ keep() {
 step() {
     local name=$1 limit=$2 log=$out/$1.log begin=$SECONDS follower status shown=$SECONDS now
     shift 2
+    current=$name
     now=$(left)
     [ "$limit" -le "$now" ] || limit=$now
     if [ "$limit" -lt "$LEAST" ]; then
@@ -194,7 +196,7 @@ step() {
 
 interrupted() {
     [ -z "$child" ] || kill "$child" 2>/dev/null
-    keep "INTERRUPTED" 0 "-" ""
+    keep "INTERRUPTED" "$SECONDS" "${current:--}" ""
     exit 130
 }
 
