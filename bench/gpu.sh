@@ -255,7 +255,7 @@ run_tests() {
         # One that cannot be unpacked fails as a step, below.
         gzip -dc "$packed" >"$test" && chmod +x "$test"
         step "test-${test##*/}" "$(of_part 30 ${#all[@]})" \
-            env MLAAN_TEST_CUDA=$mode MLAAN_GOLDEN="$folder/crates/mlaan/tests/golden" "$test" --show-output
+            env MLAAN_TEST_CUDA=$mode MLAAN_GOLDEN="${MLAAN_GOLDEN:-$folder/crates/mlaan/tests/golden}" "$test" --show-output
         all=("${all[@]:1}")
     done
 }
