@@ -61,8 +61,18 @@ class Configuration:
             return IMAGENET_BATCH
         return CIFAR_MEMORY_BATCH if memory else CIFAR_BATCH
 
+    @property
+    def arguments(self):
+        """What names it to `mlaan`: its recipe, or one of the same method with another depth."""
+        if self.recipe in RECIPES:
+            return [self.recipe]
+        if self.method == "bp":
+            return ["bp-resnet32", "--set", f"model.backbone=resnet{self.depth}"]
+        return [f"{self.method}-resnet32-16", "--set", f"model.backbone=resnet{self.depth}",
+                f"local.modules={sum(self.stages) + 1}"]
+
     def forms(self, checkpoint=False):
-        """The ways in which PyTorch runs it."""
+        """The ways in which PyTorch runs it on a processor."""
         if self.method != "bp":
             return ["channels last"]
         return ["channels last", "default layout"] + (["checkpoint"] if checkpoint else [])
@@ -85,14 +95,40 @@ def leaps(stages):
     return [by_rule(reshapes, j) for j in range(sum(stages))]
 
 
-def step(configuration, form, batch, bf16=False):
-    """A function that makes one training step."""
-    if configuration.method == "bp":
-        return plain(configuration, form, batch, bf16)
-    return local(configuration, batch, bf16)
+def step(configuration, form, batch, precision="f32", device="cpu"):
+    """A function that makes one training step in PyTorch.
+
+    Forms: "channels last" ("eager" is the same), "default layout", "checkpoint", "compile" (torch.compile), and "graph"
+    (the eager step recorded once as a CUDA graph). Precisions: f32, bf16 (autocast), tf32.
+    """
+    import torch
+    if device != "cpu":
+        torch.cuda.set_device(device)
+        # Whatever makes PyTorch fast: kernels are chosen by trial, and what autocast leaves in f32 may be TF32.
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "f32"
+    make = plain if configuration.method == "bp" else local
+    run = make(configuration, form, batch, precision == "bf16", device)
+    return recorded(run) if form == "graph" else run
 
 
-def plain(configuration, form, batch, bf16):
+def recorded(run):
+    """The step as a CUDA graph: launching it costs no Python."""
+    import torch
+    # As PyTorch's manual has it: what is lazily made must be there before, made on a stream of its own.
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def plain(configuration, form, batch, bf16, device):
     """Backpropagation: plain autograd, rectifiers in place as torchvision has them."""
     import torch
     import torch.nn.functional as F
@@ -133,21 +169,35 @@ def plain(configuration, form, batch, bf16):
     block = Bottleneck if c.depth == 50 else Basic
     net = Network(block, c.stages, widths, "cifar" if c.small else "imagenet", c.classes)
     layout = torch.contiguous_format if form == "default layout" else torch.channels_last
-    net = net.to(memory_format=layout)
-    x = torch.randn(batch, 3, c.size, c.size).contiguous(memory_format=layout)
-    y = torch.arange(batch) % c.classes
-    opt = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    net = net.to(device, memory_format=layout)
+    x = torch.randn(batch, 3, c.size, c.size).to(device).contiguous(memory_format=layout)
+    y = (torch.arange(batch) % c.classes).to(device)
+    opt = optimiser(net.parameters(), device)
+
+    def loss(x, y):
+        with torch.autocast(kind(device), torch.bfloat16, enabled=bf16):
+            return F.cross_entropy(net(x), y)
+    if form == "compile":
+        loss = torch.compile(loss, dynamic=False)
 
     def run():
         opt.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = F.cross_entropy(net(x), y)
-        loss.backward()
+        loss(x, y).backward()
         opt.step()
     return run
 
 
-def local(configuration, batch, bf16):
+def kind(device):
+    return device.split(":")[0]
+
+
+def optimiser(parameters, device):
+    import torch
+    fused = {"fused": True} if device != "cpu" else {}
+    return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, **fused)
+
+
+def local(configuration, form, batch, bf16, device):
     """A local method in the form of the numerical reference, in float32 or under autocast, channels last."""
     import torch
     sys.path.insert(0, str(ROOT / "crates/mlaan/tests/golden"))
@@ -159,12 +209,19 @@ def local(configuration, batch, bf16):
     case = oracle.Case("bench", batch=batch, depths=c.stages, widths=[16, 32, 64], size=c.size, classes=c.classes,
                        hidden=128, lr=1e-3, cuts=list(range(blocks)), **method)
     t = oracle.Trainer(case)
-    t.net.float().to(memory_format=torch.channels_last)
-    t.aux.float().to(memory_format=torch.channels_last)
-    t.images = t.images.float().contiguous(memory_format=torch.channels_last)
-    t.pixels = t.pixels.float()
+    for part in (t.net, t.aux):
+        part.float().to(device, memory_format=torch.channels_last)
+    t.images = t.images.float().to(device).contiguous(memory_format=torch.channels_last)
+    t.pixels, t.labels = t.pixels.float().to(device), t.labels.to(device)
+    t.opt = optimiser([p for p in [*t.net.parameters(), *t.aux.parameters()] if p.requires_grad], device)
+    if form == "compile":
+        # A step has many backward passes, which cannot be compiled as one; blocks and heads can, once for each shape.
+        torch._dynamo.config.recompile_limit = 256
+        for part in [b for _, _, b in t.net.blocks] + list(t.aux.values()):
+            for m in part if isinstance(part, torch.nn.ModuleList) else [part]:
+                m.compile(dynamic=False)
 
     def run():
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind(device), torch.bfloat16, enabled=bf16):
             t.step()
     return run

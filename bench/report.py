@@ -48,9 +48,18 @@ def processor():
     return next((l.split(":")[1].strip() for l in lines if l.startswith("model name")), platform.machine())
 
 
+def commit():
+    """Of a folder that `gpu.sh build` made, what was built."""
+    try:
+        return (ROOT / "COMMIT").read_text().split()[1]
+    except (OSError, IndexError):
+        pass
+    changed = "-changed" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    return output("git", "rev-parse", "--short", "HEAD") + changed
+
+
 def machine(mlaan, threads):
     """Everything that a number depends on."""
-    changed = "-changed" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
     try:
         torch = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
@@ -58,7 +67,7 @@ def machine(mlaan, threads):
     about = {
         "date": time.strftime("%Y-%m-%d"), "processor": processor(), "cores": os.cpu_count(), "threads": threads,
         "system": platform.platform(), "python": platform.python_version(), "pytorch": torch,
-        "mlaan": output(mlaan, "--version"), "commit": output("git", "rev-parse", "--short", "HEAD") + changed,
+        "mlaan": output(mlaan, "--version"), "commit": commit(),
         "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
     }
     about["text"] = (f"{about['date']}, {about['processor']}, {about['cores']} cores, {threads} threads, {about['system']}\n"
@@ -67,15 +76,28 @@ def machine(mlaan, threads):
     return about
 
 
-def save(folder, name, text, data):
-    """Prints, and writes DATE-NAME.txt and .json; a number is added rather than anything overwritten."""
+def place(folder, name):
+    """The path, without its ending, of a new result: DATE-NAME; a number is added rather than anything overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = base = f"{time.strftime('%Y-%m-%d')}-{name}"
     n = 1
     while (folder / f"{stem}.txt").exists() or (folder / f"{stem}.json").exists():
         n += 1
         stem = f"{base}-{n}"
-    (folder / f"{stem}.txt").write_text(text)
-    (folder / f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n")
+    return folder / stem
+
+
+def write(stem, text, data):
+    """Both files, each whole at any moment: a result that grows is read while it does."""
+    for ending, content in ((".txt", text), (".json", json.dumps(data, indent=1) + "\n")):
+        new = stem.with_name(stem.name + ending + ".new")
+        new.write_text(content)
+        new.replace(stem.with_name(stem.name + ending))
+
+
+def save(folder, name, text, data):
+    """Prints, and writes DATE-NAME.txt and .json."""
+    stem = place(folder, name)
+    write(stem, text, data)
     print(text)
-    print(f"written: {folder / stem}.txt and .json", file=sys.stderr)
+    print(f"written: {stem}.txt and .json", file=sys.stderr)

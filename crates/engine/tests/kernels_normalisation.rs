@@ -1,10 +1,11 @@
-//! Normalisation and joins on every instruction set against the twins.
+//! Normalisation and joins on every device against the twins.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
 use common::check::{
-    Expected, FORWARD, GRADIENT, Results, check, check_stored, check_threads, expected_sums, read_sums,
+    Expected, FORWARD, GRADIENT, Results, check, check_again, check_stored, check_threads, expected_sums,
+    read_sums,
 };
 use common::random::Random;
 use common::values::{Input, Sums, stored, tensor, wide};
@@ -218,4 +219,11 @@ fn any_number_of_threads_gives_the_same_bits() {
     check_threads(&norm_cases(), train);
     check_threads(&joins(), join);
     check_threads(&joins(), join_backward);
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    check_again(&norm_cases(), train);
+    check_again(&joins(), join);
+    check_again(&joins(), join_backward);
 }

@@ -1,10 +1,11 @@
-//! Pooling and resizing on every instruction set against the twins.
+//! Pooling and resizing on every device against the twins.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
 use common::check::{
-    Expected, FORWARD, Results, Wanted, before, check_stored, check_threads, expected_outgoing, outgoing,
+    Expected, FORWARD, Results, Wanted, before, check_again, check_stored, check_threads, expected_outgoing,
+    outgoing,
 };
 use common::random::Random;
 use common::values::{Input, stored, tensor, wide};
@@ -214,5 +215,13 @@ fn any_number_of_threads_gives_the_same_bits() {
     for cases in [maxima(), averages(), resizes()] {
         check_threads(&cases, forward);
         check_threads(&cases, backward);
+    }
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    for cases in [maxima(), averages(), resizes()] {
+        check_again(&cases, forward);
+        check_again(&cases, backward);
     }
 }

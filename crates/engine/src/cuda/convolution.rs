@@ -263,7 +263,6 @@ pub(super) fn backward_scratch(x: [usize; 4], out: usize, window: Window) -> usi
 struct Run<'a> {
     driver: &'a Driver,
     pass: Pass,
-    product: Product,
     layout: Layout,
     program: &'static Program,
     /// Where the packed weights lie, and where the pieces of sums.
@@ -277,7 +276,7 @@ impl<'a> Run<'a> {
         let columns = layout.columns.trailing_zeros() as usize - 1;
         let program = &PROGRAMS[product as usize][columns];
         let (packed, _) = layout.scratch(&pass, product, 0);
-        Run { driver, pass, product, layout, program, packed: scratch, pieces: scratch + packed as u64 }
+        Run { driver, pass, layout, program, packed: scratch, pieces: scratch + packed as u64 }
     }
 
     fn pack(&self, w: &Tensor) {

@@ -1,5 +1,6 @@
 //! The engine against the twins: what a case gives on a device, and what it must give.
 
+use super::cuda;
 use super::random::Random;
 use super::values::{Input, Sums, Uploaded, rounded, stored, stored_target, wide};
 use mlaan_engine::ops::Outgoing;
@@ -81,9 +82,11 @@ impl Expected {
     }
 }
 
-/// A device of every instruction set.
-pub fn devices() -> Vec<(Isa, Device)> {
-    Isa::available().into_iter().map(|isa| (isa, Device::cpu_with(Some(2), isa).unwrap())).collect()
+/// A device of every instruction set, and a CUDA device where there is one, by name.
+pub fn devices() -> Vec<(String, Device)> {
+    let cpu = |isa: Isa| (format!("{isa:?}"), Device::cpu_with(Some(2), isa).unwrap());
+    let cuda = cuda::device().map(|d| ("cuda".to_string(), d));
+    Isa::available().into_iter().map(cpu).chain(cuda).collect()
 }
 
 /// Leaves NaN where the next tensors will lie.
@@ -116,7 +119,7 @@ fn report(found: &[String]) {
     assert!(found.is_empty(), "{} faults, the first of them:\n{first:#?}", found.len());
 }
 
-/// Compares `run` with `expect` in every case on every instruction set.
+/// Compares `run` with `expect` in every case on every device.
 pub fn check<C: Debug>(
     cases: &[C],
     run: impl Fn(&Device, &C) -> Results,
@@ -146,12 +149,12 @@ fn check_in<C: Debug>(
     let mut found = Vec::new();
     for (case, &precision) in cases.iter().flat_map(|c| precisions.iter().map(move |p| (c, p))) {
         let expected = expect(case, precision);
-        for (isa, device) in &devices {
+        for (name, device) in &devices {
             let faults = match run_case(&device.with_precision(precision), case, &run) {
                 Ok(results) => faults(&results, &expected),
                 Err(panicked) => vec![panicked],
             };
-            found.extend(faults.into_iter().map(|f| format!("{isa:?} {precision:?} {case:?}: {f}")));
+            found.extend(faults.into_iter().map(|f| format!("{name} {precision:?} {case:?}: {f}")));
         }
     }
     report(&found);
@@ -172,6 +175,19 @@ pub fn check_threads<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results
                     ));
                 }
             }
+        }
+    }
+    report(&found);
+}
+
+/// Demands the same bits from `run` twice on a CUDA device, in every precision.
+pub fn check_again<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results) {
+    let Some(device) = cuda::device() else { return };
+    let mut found = Vec::new();
+    for (case, precision) in cases.iter().flat_map(|c| PRECISIONS.map(|p| (c, p))) {
+        let [first, again] = [0, 1].map(|_| run_case(&device.with_precision(precision), case, &run));
+        if let Some(name) = first_difference(&first, &again) {
+            found.push(format!("{precision:?} {case:?}: {name} differs between two runs"));
         }
     }
     report(&found);

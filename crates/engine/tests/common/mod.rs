@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod convolution;
+pub mod cuda;
 pub mod misuse;
 pub mod network;
 pub mod random;
