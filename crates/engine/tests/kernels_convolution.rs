@@ -1,9 +1,9 @@
-//! Convolutions on every instruction set against the twin, forward and backward.
+//! Convolutions on every device against the twin, forward and backward.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
-use common::check::{Wanted, check_stored, check_threads};
+use common::check::{Wanted, check_again, check_products, check_threads};
 use common::convolution::{Case, backward, expect_backward, expect_forward, forward};
 use common::random::Random;
 use mlaan_engine::ops::Window;
@@ -91,12 +91,12 @@ fn chosen() -> Vec<Case> {
 
 #[test]
 fn forward_at_chosen_shapes() {
-    check_stored(&chosen(), forward, expect_forward);
+    check_products(&chosen(), forward, expect_forward);
 }
 
 #[test]
 fn backward_at_chosen_shapes() {
-    check_stored(&chosen(), backward, expect_backward);
+    check_products(&chosen(), backward, expect_backward);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn forward_over_a_sweep_of_shapes() {
     let mut random = Random::new(11);
     let cases: Vec<Case> =
         (0..300).map(|i| random_shape(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 })).collect();
-    check_stored(&cases, forward, expect_forward);
+    check_products(&cases, forward, expect_forward);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn backward_over_a_sweep_of_shapes() {
     let mut random = Random::new(12);
     let cases: Vec<Case> =
         (0..300).map(|i| random_case(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 })).collect();
-    check_stored(&cases, backward, expect_backward);
+    check_products(&cases, backward, expect_backward);
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn every_pair_of_channel_counts_around_a_vector() {
     let pairs = counts.iter().flat_map(|&c| counts.iter().map(move |&o| (c, o)));
     let window = Window { kernel: 3, stride: 1, pad: 1 };
     let cases: Vec<Case> = pairs.map(|(c, o)| full([1, 5, 4, c], o, window)).collect();
-    check_stored(&cases, forward, expect_forward);
-    check_stored(&cases, backward, expect_backward);
+    check_products(&cases, forward, expect_forward);
+    check_products(&cases, backward, expect_backward);
 }
 
 #[test]
@@ -132,4 +132,12 @@ fn any_number_of_threads_gives_the_same_bits() {
     cases.extend((0..40).map(|_| random_case(&mut random, 1 << 20)));
     check_threads(&cases, forward);
     check_threads(&cases, backward);
+}
+
+#[test]
+fn two_runs_on_cuda_give_the_same_bits() {
+    let mut random = Random::new(14);
+    let cases: Vec<Case> = (0..20).map(|_| random_case(&mut random, 1 << 19)).collect();
+    check_again(&cases, forward);
+    check_again(&cases, backward);
 }

@@ -85,9 +85,11 @@ impl Expected {
 /// A device of every instruction set, and a CUDA device where there is one, by name.
 pub fn devices() -> Vec<(String, Device)> {
     let cpu = |isa: Isa| (format!("{isa:?}"), Device::cpu_with(Some(2), isa).unwrap());
-    let cuda = cuda::device().map(|d| ("cuda".to_string(), d));
+    let cuda = cuda::device().map(|d| (CUDA.to_string(), d));
     Isa::available().into_iter().map(cpu).chain(cuda).collect()
 }
+
+const CUDA: &str = "cuda";
 
 /// Leaves NaN where the next tensors will lie.
 fn poison(device: &Device) {
@@ -125,7 +127,7 @@ pub fn check<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C) -> Vec<Expected>,
 ) {
-    check_in(&[Precision::F32], cases, run, |case, _| expect(case));
+    check_in(&[Precision::F32], cases, run, |case, _, _| expect(case));
 }
 
 /// As [`check`], with activations in every precision.
@@ -134,7 +136,25 @@ pub fn check_stored<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C, Precision) -> Vec<Expected>,
 ) {
+    check_in(&PRECISIONS, cases, run, |case, precision, _| expect(case, precision));
+}
+
+/// As [`check_stored`], of an operation with products.
+pub fn check_products<C: Debug>(
+    cases: &[C],
+    run: impl Fn(&Device, &C) -> Results,
+    expect: impl Fn(&C, Precision, Products) -> Vec<Expected>,
+) {
     check_in(&PRECISIONS, cases, run, expect);
+}
+
+/// What a device multiplies where activations are in bfloat16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// Values as they were loaded, in 32 bits.
+    Loaded,
+    /// Values rounded to bfloat16, as tensor cores do.
+    Rounded,
 }
 
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
@@ -143,18 +163,23 @@ fn check_in<C: Debug>(
     precisions: &[Precision],
     cases: &[C],
     run: impl Fn(&Device, &C) -> Results,
-    expect: impl Fn(&C, Precision) -> Vec<Expected>,
+    expect: impl Fn(&C, Precision, Products) -> Vec<Expected>,
 ) {
-    let devices = devices();
+    let (cuda, cpu): (Vec<_>, Vec<_>) = devices().into_iter().partition(|(name, _)| name == CUDA);
     let mut found = Vec::new();
     for (case, &precision) in cases.iter().flat_map(|c| precisions.iter().map(move |p| (c, p))) {
-        let expected = expect(case, precision);
-        for (name, device) in &devices {
-            let faults = match run_case(&device.with_precision(precision), case, &run) {
-                Ok(results) => faults(&results, &expected),
-                Err(panicked) => vec![panicked],
-            };
-            found.extend(faults.into_iter().map(|f| format!("{name} {precision:?} {case:?}: {f}")));
+        for (devices, products) in [(&cpu, Products::Loaded), (&cuda, Products::Rounded)] {
+            if devices.is_empty() {
+                continue;
+            }
+            let expected = expect(case, precision, products);
+            for (name, device) in devices {
+                let faults = match run_case(&device.with_precision(precision), case, &run) {
+                    Ok(results) => faults(&results, &expected),
+                    Err(panicked) => vec![panicked],
+                };
+                found.extend(faults.into_iter().map(|f| format!("{name} {precision:?} {case:?}: {f}")));
+            }
         }
     }
     report(&found);

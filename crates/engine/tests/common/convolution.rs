@@ -1,6 +1,8 @@
 //! A convolution on a device and by the twin.
 
-use super::check::{Expected, FORWARD, GRADIENT, Results, Wanted, before, expected_outgoing, outgoing};
+use super::check::{
+    Expected, FORWARD, GRADIENT, Products, Results, Wanted, before, expected_outgoing, outgoing,
+};
 use super::random::Random;
 use super::values::{Input, rounded, stored, target, tensor, wide};
 use mlaan_engine::ops::{Incoming, WeightGrad, Window, norm};
@@ -78,6 +80,40 @@ impl Case {
     }
 }
 
+/// What is multiplied: the input, the weights and the gradient.
+struct Factors {
+    x: Vec<f64>,
+    w: Vec<f64>,
+    dy: Vec<f64>,
+}
+
+impl Factors {
+    fn new(case: &Case, v: &Values, precision: Precision, products: Products) -> Self {
+        let (of_x, of_y) = case.precisions(precision);
+        if products == Products::Rounded && [of_x, of_y].contains(&Precision::Bf16) {
+            return Factors::rounded(case, v);
+        }
+        let dy = wide(&v.dy);
+        let dy = if case.norm { scalar::incoming(&dy, &wide(&v.raw), &wide(&v.coefficients)) } else { dy };
+        Factors { x: v.x.loaded(), w: wide(&v.w), dy }
+    }
+
+    /// Loaded in 32 bits, by fused multiply-adds as on the device since the last bit decides what becomes of values
+    /// in the middle between their neighbours, and then rounded.
+    fn rounded(case: &Case, v: &Values) -> Self {
+        let rounded = |values: Vec<f32>| rounded(&wide(&values), Precision::Bf16);
+        let incoming = |(i, dy): (usize, &f32)| {
+            let [a, b, c] = [0, 1, 2].map(|r| v.coefficients[r * case.out + i % case.out]);
+            if case.norm { dy.mul_add(a, v.raw[i].mul_add(b, c)) } else { *dy }
+        };
+        Factors {
+            x: rounded(v.x.loaded_in_32_bits()),
+            w: rounded(v.w.clone()),
+            dy: rounded(v.dy.iter().enumerate().map(incoming).collect()),
+        }
+    }
+}
+
 pub fn forward(device: &Device, case: &Case) -> Results {
     let v = case.values();
     let (of_x, of_y) = case.precisions(device.precision());
@@ -97,10 +133,12 @@ pub fn forward(device: &Device, case: &Case) -> Results {
     results
 }
 
-pub fn expect_forward(case: &Case, precision: Precision) -> Vec<Expected> {
-    let (v, precision) = (case.values(), case.precisions(precision).1);
+pub fn expect_forward(case: &Case, precision: Precision, products: Products) -> Vec<Expected> {
+    let v = case.values();
+    let Factors { x, w, .. } = Factors::new(case, &v, precision, products);
+    let precision = case.precisions(precision).1;
     let bias = case.bias.then(|| wide(&v.bias));
-    let y = scalar::convolve(&v.x.loaded(), case.x, &wide(&v.w), case.out, bias.as_deref(), case.window);
+    let y = scalar::convolve(&x, case.x, &w, case.out, bias.as_deref(), case.window);
     let terms = case.window_terms();
     let mut expected = vec![Expected::sums("y", y.clone(), FORWARD, terms).stored(precision)];
     if case.norm {
@@ -144,13 +182,14 @@ pub fn backward(device: &Device, case: &Case) -> Results {
     results
 }
 
-pub fn expect_backward(case: &Case, precision: Precision) -> Vec<Expected> {
-    let (v, precision) = (case.values(), case.precisions(precision).0);
-    let mut dy = wide(&v.dy);
-    if case.norm {
-        dy = scalar::incoming(&dy, &wide(&v.raw), &wide(&v.coefficients));
-    }
-    let grad = scalar::convolve_backward(&v.x.loaded(), case.x, &wide(&v.w), case.out, &dy, case.window);
+pub fn expect_backward(case: &Case, precision: Precision, products: Products) -> Vec<Expected> {
+    let v = case.values();
+    let Factors { x, w, dy } = Factors::new(case, &v, precision, products);
+    let precision = case.precisions(precision).0;
+    let mut grad = scalar::convolve_backward(&x, case.x, &w, case.out, &dy, case.window);
+    // What is only added up is not rounded.
+    let exact = Factors::new(case, &v, precision, Products::Loaded).dy;
+    (0..case.out).for_each(|c| grad.bias[c] = exact.iter().skip(c).step_by(case.out).sum());
     let k = case.window.kernel;
     let terms = case.out * k * k;
     let mut expected = case
