@@ -4,22 +4,19 @@
 mod common;
 
 use common::{epochs, metrics, mlaan, ok, summary, text, train};
+use mlaan_host_cuda::On;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-/// A folder with a driver and a compiler that run kernels on the processor.
+/// A folder with a driver and a compiler that run kernels on the processor, where that is what tests run on.
 fn host() -> Option<PathBuf> {
-    std::env::var_os("MLAAN_HOST_CUDA").map(PathBuf::from)
+    (mlaan_host_cuda::tests_on() == Some(On::Host)).then(|| mlaan_host_cuda::folder().unwrap())
 }
 
 /// Whether there is anything to run on; says so where there is not.
 fn can_run() -> bool {
-    let can = host().is_some() || mlaan_engine::cuda::devices::find().gpus.is_ok_and(|g| !g.is_empty());
-    if !can {
-        eprintln!("SKIPPED: there is no GPU here, and MLAAN_HOST_CUDA names no driver that does without");
-    }
-    can
+    mlaan_host_cuda::tests_on().is_some()
 }
 
 /// The program with CUDA, and these variables.
@@ -80,7 +77,7 @@ fn gpus_are_listed() {
 #[test]
 fn old_and_small_gpus_are_refused() {
     if host().is_none() {
-        eprintln!("SKIPPED: MLAAN_HOST_CUDA names no driver whose GPU can be made old or small");
+        eprintln!("SKIPPED: a GPU cannot be made old or small");
         return;
     }
     let at = tempfile::tempdir().unwrap();

@@ -15,6 +15,40 @@ const HEADER: &str = include_str!("host.h");
 const DRIVER: &str = include_str!("driver.cpp");
 const COMPILER: &str = include_str!("nvrtc.cpp");
 
+/// What tests of CUDA run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The driver of this crate, which is then installed.
+    Host,
+    /// The machine's own GPU.
+    Gpu,
+}
+
+/// What tests of CUDA shall run on, or nothing, which is said. The variable `MLAAN_TEST_CUDA` decides: `real` is for
+/// the machine's own GPU and `host` for this crate's driver, which must then be there; `off` is for nothing. Without it
+/// tests run on this crate's driver where that can be made.
+///
+/// # Panics
+/// When what must be there is not, or the variable says something else.
+pub fn tests_on() -> Option<On> {
+    let why = match std::env::var("MLAAN_TEST_CUDA").as_deref() {
+        Ok("real") => return Some(On::Gpu),
+        Ok("off") => "MLAAN_TEST_CUDA is off".into(),
+        Ok("host") => {
+            let made = install();
+            assert!(made.is_ok(), "MLAAN_TEST_CUDA is host, but: {}", made.unwrap_err());
+            return Some(On::Host);
+        }
+        Ok(other) => panic!("MLAAN_TEST_CUDA is {other:?}; it can be `real`, `host` or `off`"),
+        Err(_) => match install() {
+            Ok(()) => return Some(On::Host),
+            Err(why) => why,
+        },
+    };
+    eprintln!("SKIPPED on CUDA: {why}");
+    None
+}
+
 /// The folder that holds `libcuda.so` and `libnvrtc.so`, made if need be.
 ///
 /// # Errors

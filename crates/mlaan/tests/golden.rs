@@ -3,6 +3,9 @@
 //! file); what a file tests stands in its metadata.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
+use common::devices;
 use mlaan::backbone::{BlockKind, ResNet, Stem};
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
 use mlaan::nn::{Extent, Slot, SlotKind};
@@ -269,18 +272,18 @@ fn files() -> Vec<PathBuf> {
 
 #[test]
 fn every_golden_file_is_reproduced() {
-    let device = Device::cpu(None).unwrap();
     let mut failures = vec![];
-    for path in files() {
-        let check = run(&path, &device);
+    for (device, path) in devices().iter().flat_map(|d| files().into_iter().map(move |f| (d, f))) {
+        let check = run(&path, device);
         let worst = |prefix: &str| {
             let of = check.worst.iter().filter(|w| w.2.starts_with(prefix));
             of.max_by(|a, b| a.0.total_cmp(&b.0))
                 .map_or(String::from("-"), |w| format!("{:.1e} ({})", w.0, w.2))
         };
         println!(
-            "{}: {}, {}, {}, {}",
+            "{} on {}: {}, {}, {}, {}",
             check.file,
+            device.name(),
             worst("loss"),
             worst("grad"),
             worst("after"),
@@ -328,14 +331,13 @@ fn rounded(golden: &Golden, device: &Device) -> Learner {
 /// parameters are rounded once and all else is of 32 bits, which is what they are held against.
 #[test]
 fn activations_in_bf16_keep_losses_and_gradients() {
-    let single = Device::cpu(None).unwrap();
-    let half = single.with_precision(Precision::Bf16);
-    for path in files() {
+    for (single, path) in devices().iter().flat_map(|d| files().into_iter().map(move |f| (d, f))) {
+        let half = single.with_precision(Precision::Bf16);
         let golden = Golden::open(&path);
         let (loss, off) = distances(&golden, &half, golden.learner(&half));
-        let (_, noise) = distances(&golden, &single, rounded(&golden, &single));
+        let (_, noise) = distances(&golden, single, rounded(&golden, single));
         let found = format!("losses {loss:.1e}, gradients {off:.1e}, from rounded parameters {noise:.1e}");
-        println!("{}: {found}", path.display());
+        println!("{} on {}: {found}", path.display(), single.name());
         assert!(loss < 1e-2 && off < 3.0 * noise, "{}: {found}", path.display());
     }
 }

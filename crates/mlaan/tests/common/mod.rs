@@ -1,20 +1,14 @@
 //! What tests of runs share.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use mlaan_engine::Device;
 
-/// A CUDA device, or nothing where it cannot be had, which is said. Its kernels run on the processor, unless
-/// `MLAAN_TEST_CUDA` is `real`; `off` is for none.
+/// A CUDA device, or nothing where tests have none, which is said.
 pub fn cuda() -> Option<Device> {
-    let installed = match std::env::var("MLAAN_TEST_CUDA").as_deref() {
-        Ok("off") => Err("MLAAN_TEST_CUDA is off".into()),
-        Ok("real") => Ok(()),
-        _ => mlaan_host_cuda::install(),
-    };
-    match installed {
-        Ok(()) => Some(Device::cuda(0).unwrap()),
-        Err(why) => {
-            eprintln!("SKIPPED on cuda: {why}");
-            None
-        }
-    }
+    mlaan_host_cuda::tests_on().map(|_| Device::cuda(0).unwrap())
+}
+
+/// The processor, and a CUDA device where tests have one.
+pub fn devices() -> Vec<Device> {
+    [Device::cpu(None).unwrap()].into_iter().chain(cuda()).collect()
 }
