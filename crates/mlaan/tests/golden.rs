@@ -9,8 +9,9 @@ use common::devices;
 use mlaan::backbone::{BlockKind, ResNet, Stem};
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
 use mlaan::nn::{Extent, Slot, SlotKind};
+use mlaan::rng::{self, Rng};
 use mlaan_engine::ops::{PixelScale, Sgd};
-use mlaan_engine::{Bf16, DType, Device, Precision, Purpose, Tensor};
+use mlaan_engine::{DType, Device, Kind, Precision, Purpose, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -310,14 +311,16 @@ fn distances(golden: &Golden, device: &Device, learner: Learner) -> (f64, f64) {
     (loss, (off / length).sqrt())
 }
 
-/// The file's parameters rounded to bfloat16.
-fn rounded(golden: &Golden, device: &Device) -> Learner {
-    let mut learner = golden.learner(device);
+/// The file's parameters, each moved by up to half of what lies between neighbours in bfloat16.
+fn moved(golden: &Golden, device: &Device, seed: u64) -> Learner {
+    let (mut learner, mut rng) = (golden.learner(device), Rng::new(seed, rng::Purpose::Initialise, 0, 0));
     learner
         .slots(&mut |s: Slot<'_>| {
             if let SlotKind::Parameter(p) = s.kind {
-                let values = device.download(&p.value)?;
-                let values: Vec<f32> = values.iter().map(|v| Bf16::from_f32(*v).to_f32()).collect();
+                let mut values = device.download(&p.value)?;
+                for v in &mut values {
+                    *v *= 1.0 + rng.range(-0.5, 0.5) as f32 / 128.0;
+                }
                 device.upload(&mut p.value, &values)?;
             }
             Ok(())
@@ -327,18 +330,26 @@ fn rounded(golden: &Golden, device: &Device) -> Learner {
 }
 
 /// Where rounding takes a value across a rectifier's zero a whole element of the gradient comes or goes, so that in
-/// networks and batches as small as these gradients differ by a tenth and more: by about as much as when the
-/// parameters are rounded once and all else is of 32 bits, which is what they are held against.
+/// networks and batches as small as these gradients differ by a tenth and more (in PyTorch's bf16 autocast too), and
+/// by a half where one element outweighs the others. So they are held against what becomes of them in 32 bits when
+/// parameters are moved as little as bfloat16 does, in eight ways.
 #[test]
 fn activations_in_bf16_keep_losses_and_gradients() {
-    for (single, path) in devices().iter().flat_map(|d| files().into_iter().map(move |f| (d, f))) {
-        let half = single.with_precision(Precision::Bf16);
+    let single = Device::cpu(None).unwrap();
+    for path in files() {
         let golden = Golden::open(&path);
-        let (loss, off) = distances(&golden, &half, golden.learner(&half));
-        let (_, noise) = distances(&golden, single, rounded(&golden, single));
-        let found = format!("losses {loss:.1e}, gradients {off:.1e}, from rounded parameters {noise:.1e}");
-        println!("{} on {}: {found}", path.display(), single.name());
-        assert!(loss < 1e-2 && off < 3.0 * noise, "{}: {found}", path.display());
+        let noise = (0..8).map(|seed| distances(&golden, &single, moved(&golden, &single, seed)).1);
+        let noise = noise.fold(0.0, f64::max);
+        for device in devices() {
+            let half = device.with_precision(Precision::Bf16);
+            let (loss, off) = distances(&golden, &half, golden.learner(&half));
+            let file = path.file_stem().unwrap().to_string_lossy();
+            let found = format!("losses {loss:.1e}, gradients {off:.1e}, from moved parameters {noise:.1e}");
+            println!("{file} on {}: {found}", device.name());
+            // A GPU rounds what it multiplies, too.
+            let most = if device.kind() == Kind::Cuda { 3e-2 } else { 1e-2 };
+            assert!(loss < most && off < 2.0 * noise, "{file} on {}: {found}", device.name());
+        }
     }
 }
 
