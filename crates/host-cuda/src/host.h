@@ -12,6 +12,7 @@
 #include <mutex>
 #include <sys/mman.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 struct Extent3 {
@@ -24,6 +25,7 @@ struct alignas(16) uint4 { unsigned x, y, z, w; };
 
 namespace host {
 
+enum Order : unsigned char { FORWARD, REVERSE, SHUFFLE };
 enum State : unsigned char { READY, AT_WARP, AT_BLOCK, DONE };
 
 const unsigned THREADS = 1024, LANES = 32, MAIL = 64, STACK = 64 << 10, SHARED = 227 << 10;
@@ -37,16 +39,20 @@ struct Block {
     void *scheduler;
     void *stack_pointer[THREADS];
     State state[THREADS];
-    unsigned char *stacks, *shared;
+    unsigned char *stacks, *shared, *end;
+    Order order;
     // Two boxes a lane, used in turn: a lane is never two exchanges ahead of another of its warp.
     alignas(16) unsigned char mail[2][THREADS][MAIL];
     unsigned char turn[THREADS];
 
     Block() {
-        size_t bytes = (size_t)STACK * THREADS + SHARED + 4096;
+        size_t page = sysconf(_SC_PAGESIZE), room = (SHARED + page - 1) / page * page;
+        size_t bytes = (size_t)STACK * THREADS + room + page;
         stacks = (unsigned char *)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stacks == MAP_FAILED) abort();
-        shared = stacks + (size_t)STACK * THREADS;
+        // Shared memory ends where a page does, and behind it lies one that nobody may touch.
+        end = stacks + (size_t)STACK * THREADS + room;
+        mprotect(end, page, PROT_NONE);
     }
 };
 
@@ -103,13 +109,17 @@ static void prepare(Block *b, unsigned thread) {
     b->turn[thread] = 0;
 }
 
-// The i-th of n in the order asked for.
-static unsigned nth(unsigned i, unsigned n) {
-    static const char *order = getenv("MLAAN_HOST_CUDA_ORDER");
-    if (order && !strcmp(order, "reverse")) return n - 1 - i;
+static Order order_asked_for() {
+    const char *order = getenv("MLAAN_HOST_CUDA_ORDER");
+    if (order && !strcmp(order, "reverse")) return REVERSE;
+    return order && !strcmp(order, "shuffle") ? SHUFFLE : FORWARD;
+}
+
+// The i-th of n in an order.
+static unsigned nth(Order order, unsigned i, unsigned n) {
+    if (order == REVERSE) return n - 1 - i;
     // 13 has no factor in common with the sizes of warps and blocks.
-    if (order && !strcmp(order, "shuffle")) return (i * 13 + 7) % n;
-    return i;
+    return order == SHUFFLE ? (i * 13 + 7) % n : i;
 }
 
 static void resume(Block *b, unsigned thread) {
@@ -122,7 +132,7 @@ static bool run_warp(Block *b, unsigned first, unsigned lanes) {
     for (;;) {
         unsigned waiting = 0, others = 0;
         for (unsigned i = 0; i < lanes; i++) {
-            unsigned thread = first + nth(i, lanes);
+            unsigned thread = first + nth(b->order, i, lanes);
             if (b->state[thread] == READY) resume(b, thread);
         }
         for (unsigned i = 0; i < lanes; i++) (b->state[first + i] == AT_WARP ? waiting : others)++;
@@ -136,12 +146,13 @@ static bool run_warp(Block *b, unsigned first, unsigned lanes) {
 static const char *run_block(Block *b, unsigned shared) {
     block = b;
     unsigned threads = b->size.x, warps = (threads + LANES - 1) / LANES;
+    b->shared = b->end - (shared + 127) / 128 * 128;
     // Reading what was never written gives no number.
     memset(b->shared, 0xff, shared);
     for (unsigned i = 0; i < threads; i++) prepare(b, i);
     for (;;) {
         for (unsigned i = 0; i < warps; i++) {
-            unsigned first = nth(i, warps) * LANES, lanes = threads - first < LANES ? threads - first : LANES;
+            unsigned first = nth(b->order, i, warps) * LANES, lanes = threads - first < LANES ? threads - first : LANES;
             if (!run_warp(b, first, lanes)) return "a warp's barrier is not reached by all of its threads";
         }
         unsigned waiting = 0;
@@ -176,6 +187,7 @@ static Spare spare;
 struct Grid {
     Extent3 extents;
     unsigned threads, shared;
+    Order order;
     void (*kernel)(const void *);
     const void *arguments;
     std::atomic<unsigned long long> next{0};
@@ -185,6 +197,7 @@ struct Grid {
         Block *b = spare.take();
         b->grid = extents;
         b->size = Extent3{threads, 1, 1};
+        b->order = order;
         b->kernel = kernel;
         b->arguments = arguments;
         unsigned long long count = (unsigned long long)extents.x * extents.y * extents.z;
@@ -206,6 +219,7 @@ extern "C" const char *host_launch(void (*kernel)(const void *), const void *arg
     g.extents = Extent3{grid[0], grid[1], grid[2]};
     g.threads = threads;
     g.shared = shared;
+    g.order = host::order_asked_for();
     g.kernel = kernel;
     g.arguments = arguments;
     unsigned long long blocks = (unsigned long long)grid[0] * grid[1] * grid[2];

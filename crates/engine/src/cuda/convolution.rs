@@ -177,8 +177,8 @@ impl Layout {
     fn new(pass: &Pass, product: Product) -> Self {
         let tiling = Tiling::new(pass);
         let columns = match pass.result[2] {
-            ..=16 => 2,
-            ..=32 => 4,
+            0..=16 => 2,
+            17..=32 => 4,
             _ => 8,
         };
         // In units of 32 bytes, the depth of one product.
