@@ -414,7 +414,8 @@ mod tests {
                             let l = Layout::new(&pass, product);
                             assert!(l.shared <= SHARED_LIMIT as usize, "{pass:?} {l:?}");
                             assert!(
-                                l.chunk * l.chunks >= pass.source[2] && l.chunk * product.bytes() % 32 == 0
+                                l.chunk * l.chunks >= pass.source[2]
+                                    && (l.chunk * product.bytes()).is_multiple_of(32)
                             );
                             assert!(l.blocks * l.block_tiles >= l.tiling.tiles() && l.blocks <= BLOCKS);
                             assert!(
