@@ -6,6 +6,7 @@ mod common;
 use common::{epochs, metrics, mlaan, ok, summary, text, train};
 use mlaan_host_cuda::On;
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -77,7 +78,7 @@ fn gpus_are_listed() {
 #[test]
 fn old_and_small_gpus_are_refused() {
     if host().is_none() {
-        eprintln!("SKIPPED: a GPU cannot be made old or small");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a GPU cannot be made old or small");
         return;
     }
     let at = tempfile::tempdir().unwrap();
@@ -150,7 +151,7 @@ fn a_run_repeats_itself_and_takes_what_was_planned() {
 fn a_benchmark_says_what_the_driver_saw() {
     // On the processor the large matrices of the machine's measurement would take an hour.
     if host().is_some() || !can_run() {
-        eprintln!("SKIPPED: a benchmark wants a GPU");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a benchmark wants a GPU");
         return;
     }
     let at = tempfile::tempdir().unwrap();

@@ -5,12 +5,16 @@ mod common;
 
 use common::{fails, ok, output, text, train};
 use serde_json::Value;
+use std::io::Write;
 
 /// Whether a GPU could be used here; then what its absence looks like cannot be tested.
 fn driver_is_here() -> bool {
     let there = mlaan_engine::cuda::devices::find().gpus.is_ok();
     if there {
-        eprintln!("SKIPPED: this machine has a CUDA driver, and the test is about its absence");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: this machine has a CUDA driver, and the test is about its absence"
+        );
     }
     there
 }

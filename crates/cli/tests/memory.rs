@@ -6,6 +6,7 @@ mod common;
 use common::{TINY, fails, metrics, model, ok, output, text, train};
 use mlaan::recipe::Recipe;
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
 
 fn json(at: &Path, args: &[&str]) -> Value {
@@ -156,7 +157,7 @@ fn a_run_that_cannot_fit_is_refused_and_one_that_just_fits_runs() {
     let at = tempfile::tempdir().unwrap();
     let low = 160 << 10;
     let Some((fitted, message)) = limited(at.path(), low, "low") else {
-        eprintln!("SKIPPED: there is no bash whose `ulimit -v` works here");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no bash whose `ulimit -v` works here");
         return;
     };
     assert!(!fitted && message.starts_with("error: this run needs "), "{message}");

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -43,7 +44,8 @@ pub fn tests_on() -> Option<On> {
         },
         Some(other) => panic!("MLAAN_TEST_CUDA is {other:?}; it can be `real`, `host` or `off`"),
     };
-    eprintln!("SKIPPED on CUDA: {why}");
+    // Not `eprintln!`, which test programs keep to themselves.
+    let _ = writeln!(std::io::stderr(), "SKIPPED on CUDA: {why}");
     None
 }
 

@@ -1,20 +1,21 @@
 //! Real sets, where `MLAAN_DATA` names a folder that holds them.
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use mlaan::data::{Normalise, OpenOptions, Splits, open};
 
 fn real(name: &str) -> Option<String> {
     let Some(folder) = std::env::var_os("MLAAN_DATA") else {
-        eprintln!("SKIPPED: set MLAAN_DATA to the folder that holds {name}");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: set MLAAN_DATA to the folder that holds {name}");
         return None;
     };
     let path = PathBuf::from(folder).join(name);
     if path.is_dir() {
         return Some(path.display().to_string());
     }
-    eprintln!("SKIPPED: no {} (unpack it there)", path.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: no {} (unpack it there)", path.display());
     None
 }
 

@@ -3,6 +3,7 @@
 use cudarc::driver::sys::{self, CUresult};
 use cudarc::nvrtc::sys as nvrtc;
 use std::ffi::{CStr, CString, c_void};
+use std::io::Write;
 use std::ptr::{null, null_mut};
 
 /// Succeeded, or the driver's answer.
@@ -13,7 +14,7 @@ pub fn ok(r: CUresult) -> Result<(), CUresult> {
 /// A started device, or nothing where the driver cannot be made, which is said.
 pub fn start() -> bool {
     if let Err(why) = mlaan_host_cuda::install() {
-        eprintln!("SKIPPED: {why}");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
         return false;
     }
     let mut context = null_mut();
