@@ -6,6 +6,7 @@
 //! run.
 
 mod args;
+mod cache;
 mod contrastive;
 mod convolution;
 pub mod devices;

@@ -1,5 +1,6 @@
 //! Kernels from their sources: compiled by NVRTC for the device at hand when they are first used.
 
+use super::cache;
 use cudarc::nvrtc::sys::{self, nvrtcResult};
 use std::ffi::{CStr, CString, c_char};
 
@@ -40,17 +41,30 @@ const HEADERS: [(&str, &str); 5] = [
 enum Form {
     /// Machine code for one architecture.
     Binary,
-    /// Intermediate code, for tests of the sources.
-    #[cfg(test)]
+    /// Intermediate code, which the driver translates.
     Intermediate,
 }
 
 impl Program {
-    /// Machine code for a compute capability.
+    /// Code for a compute capability, from the cache where it was made before. Where the compiler is older than the
+    /// GPU it is intermediate code for the newest that the compiler knows.
+    ///
+    /// # Errors
+    /// Why there is no compiler, or what it said.
     pub(super) fn compile(&self, capability: (u32, u32)) -> Result<Vec<u8>, String> {
         super::nvrtc::load()?;
-        let (major, minor) = capability;
-        self.make(&format!("sm_{major}{minor}"), Form::Binary)
+        let (architecture, form) = target(capability, &architectures()?)?;
+        let key = (super::nvrtc::version()?, &architecture, self.source, HEADERS, self.defines);
+        let name = cache::name(self.name, &key);
+        let folder = cache::folder().filter(|_| form == Form::Binary);
+        if let Some(code) = folder.as_ref().and_then(|f| cache::get(f, &name)) {
+            return Ok(code);
+        }
+        let code = self.make(&architecture, form)?;
+        if let Some(folder) = &folder {
+            cache::put(folder, &name, &code);
+        }
+        Ok(code)
     }
 
     fn make(&self, architecture: &str, form: Form) -> Result<Vec<u8>, String> {
@@ -62,6 +76,29 @@ impl Program {
         let compiled = Compilation::new(self)?;
         compiled.run(&options).map_err(|e| format!("{} for {architecture}: {e}", self.name))?;
         compiled.image(form)
+    }
+}
+
+/// The architectures that NVRTC knows, as ten times the major number plus the minor.
+fn architectures() -> Result<Vec<i32>, String> {
+    let mut count = 0;
+    // SAFETY: a place for the count, then as many as it says.
+    unsafe {
+        ok("nvrtcGetNumSupportedArchs", sys::nvrtcGetNumSupportedArchs(&raw mut count))?;
+        let mut all = vec![0; usize::try_from(count).unwrap_or(0)];
+        ok("nvrtcGetSupportedArchs", sys::nvrtcGetSupportedArchs(all.as_mut_ptr()))?;
+        Ok(all)
+    }
+}
+
+/// What to compile for, of the architectures that NVRTC knows.
+fn target((major, minor): (u32, u32), known: &[i32]) -> Result<(String, Form), String> {
+    let number = |k: &i32| u32::try_from(*k).unwrap_or(0);
+    let wanted = 10 * major + minor;
+    let best = known.iter().map(number).filter(|k| *k <= wanted).max();
+    match best.ok_or_else(|| format!("NVRTC knows no GPU of compute capability {major}.{minor} or less"))? {
+        best if best == wanted => Ok((format!("sm_{wanted}"), Form::Binary)),
+        best => Ok((format!("compute_{best}"), Form::Intermediate)),
     }
 }
 
@@ -124,14 +161,12 @@ impl Compilation {
         unsafe {
             match form {
                 Form::Binary => ok("nvrtcGetCUBINSize", sys::nvrtcGetCUBINSize(self.0, &raw mut size))?,
-                #[cfg(test)]
                 Form::Intermediate => ok("nvrtcGetPTXSize", sys::nvrtcGetPTXSize(self.0, &raw mut size))?,
             }
             let mut image = vec![0u8; size];
             let to = image.as_mut_ptr().cast();
             match form {
                 Form::Binary => ok("nvrtcGetCUBIN", sys::nvrtcGetCUBIN(self.0, to))?,
-                #[cfg(test)]
                 Form::Intermediate => ok("nvrtcGetPTX", sys::nvrtcGetPTX(self.0, to))?,
             }
             Ok(image)
@@ -148,6 +183,15 @@ mod tests {
     fn parameter(code: &str, kernel: &str) -> Option<usize> {
         let declared = code.split_once(&format!(".b8 {kernel}_param_0["))?.1;
         declared.split_once(']')?.0.parse().ok()
+    }
+
+    #[test]
+    fn compilers_older_than_the_gpu_make_what_its_driver_translates() {
+        let known = [75, 80, 90, 86];
+        assert_eq!(target((9, 0), &known), Ok(("sm_90".into(), Form::Binary)));
+        assert_eq!(target((8, 9), &known), Ok(("compute_86".into(), Form::Intermediate)));
+        assert_eq!(target((12, 0), &known), Ok(("compute_90".into(), Form::Intermediate)));
+        assert!(target((7, 0), &known).is_err_and(|e| e.contains("7.0")));
     }
 
     #[test]
@@ -176,8 +220,8 @@ mod tests {
                 }
             }
             // Machine code too: what runs, and what a GPU has registers and shared memory for.
-            for capability in [(8, 0), (9, 0)] {
-                assert!(!program.compile(capability).unwrap().is_empty());
+            for architecture in ["sm_80", "sm_90"] {
+                assert!(!program.make(architecture, Form::Binary).unwrap().is_empty());
             }
         }
     }
