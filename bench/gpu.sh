@@ -22,7 +22,7 @@ Options of `run`:
   --device NAME    cuda, cuda:N; or cpu, to try this script [cuda]
   --quick          small batches and few rounds, to see whether all of it works
 
-Needs bash, coreutils and gzip. Every step has a limit of time. One that fails is recorded, and the next begins;
+Needs bash, coreutils, tar, and xz on both sides or on neither. Every step has a limit of time. One that fails is recorded, and the next begins;
 DIR/summary.txt holds at any moment what is known. It ends with 1 if a step failed. MLAAN_NVRTC names libnvrtc where it
 is not found beside PyTorch.
 END
@@ -67,8 +67,13 @@ build() {
         # Tests that can use a GPU know this variable; the others say nothing about one.
         grep -qa MLAAN_TEST_CUDA "$path" || continue
         name=${path##*/}
-        slim "$path" "$folder/tests/${name%-*}" && gzip -9 "$folder/tests/${name%-*}" && count=$((count + 1))
+        slim "$path" "$folder/tests/${name%-*}" && count=$((count + 1))
     done < <(executables <<<"$messages")
+
+    # Together, since they have most of their code in common.
+    if command -v xz >/dev/null; then
+        (cd "$folder" && tar -cf - tests target | xz -9 >programs.tar.xz && rm -r tests target) || exit 1
+    fi
 
     # The same places as in the repository: what reads them need not know.
     cp bench/*.py bench/*.sh "$folder/bench/" &&
@@ -240,20 +245,15 @@ run_info() {
 }
 
 run_tests() {
-    local packed test mode=real all
+    local test mode=real all
     [ "$device" = cpu ] && mode=off
-    mkdir -p "$out/tests"
-    all=("$folder"/tests/*.gz)
+    all=("$folder"/tests/*)
     if [ ! -f "${all[0]}" ]; then
         failed+=(tests)
         keep MISSING 0 tests "$folder/tests holds none"
         return
     fi
-    for packed in "${all[@]}"; do
-        test=$out/tests/${packed##*/}
-        test=${test%.gz}
-        # One that cannot be unpacked fails as a step, below.
-        gzip -dc "$packed" >"$test" && chmod +x "$test"
+    for test in "${all[@]}"; do
         step "test-${test##*/}" "$(of_part 30 ${#all[@]})" \
             env MLAAN_TEST_CUDA=$mode MLAAN_GOLDEN="${MLAAN_GOLDEN:-$folder/crates/mlaan/tests/golden}" "$test" --show-output
         all=("${all[@]:1}")
@@ -359,6 +359,9 @@ run() {
         [ -d "$data" ] || stop "--data $data: no such folder"
         data_given=1
     fi
+    if [ ! -d "$folder/tests" ] && [ -f "$folder/programs.tar.xz" ]; then
+        (cd "$folder" && xz -dc programs.tar.xz | tar -xf -) || stop "$folder/programs.tar.xz could not be unpacked"
+    fi
     out=${out:-gpu-$(date '+%Y-%m-%d-%H%M%S')}
     mkdir -p "$out" || exit 2
     [ -z "$(ls -A "$out")" ] || stop "--out $out: not empty"
@@ -376,7 +379,7 @@ run() {
         # It loads a second library from its own folder.
         export LD_LIBRARY_PATH="${MLAAN_NVRTC%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
     fi
-    export PYTHONUNBUFFERED=1
+    export PYTHONUNBUFFERED=1 MLAAN_KERNEL_CACHE=${MLAAN_KERNEL_CACHE-$out/kernels}
 
     for part in info tests checks speed graphs train; do
         if wanted "$part"; then "run_$part"; fi
