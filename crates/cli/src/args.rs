@@ -239,9 +239,12 @@ Images are made up: none are read. What the machine can do at the most is measur
 #[derive(Args)]
 #[command(after_help = RECIPES_EXAMPLES)]
 pub struct RecipesArgs {
-    /// Print a recipe's TOML
+    /// Print the TOML of a built-in recipe
     #[arg(long, value_name = "NAME")]
     pub show: Option<String>,
+    /// With --show: every key spelt out, those of the recipes that it extends included; NAME may also be a file
+    #[arg(long, requires = "show")]
+    pub resolve: bool,
     /// List every key that a recipe may hold
     #[arg(long, conflicts_with = "show")]
     pub keys: bool,
@@ -250,7 +253,11 @@ pub struct RecipesArgs {
 const RECIPES_EXAMPLES: &str = "\
 Examples:
   mlaan recipes
-  mlaan recipes --show quickstart > mine.toml";
+  mlaan recipes --show quickstart > mine.toml
+  mlaan recipes --show mlaan-paper-resnet32-16+mine.toml --resolve
+
+A recipe may extend others: `extends = \"quickstart\"`, a path counted from its file, or a list of which later ones win.
+Names with + between are such a list.";
 
 /// `mlaan devices`
 #[derive(Args)]

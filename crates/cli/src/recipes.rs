@@ -12,6 +12,7 @@ use std::process::ExitCode;
 /// No recipe of that name.
 pub fn recipes(args: &RecipesArgs) -> Result<ExitCode> {
     match &args.show {
+        Some(name) if args.resolve => output::page(&Recipe::load(name)?.to_toml()?)?,
         Some(name) => show(name)?,
         None if args.keys => output::page(&keys())?,
         None => output::page(&list()?)?,
@@ -25,7 +26,7 @@ fn show(name: &str) -> Result<()> {
     }
     // The library names what is there, and what is spelt like it.
     Recipe::load(name)?;
-    bail!("{name} is a file; --show prints built-in recipes")
+    bail!("{name} is a file, or several recipes; --show prints a built-in one, with --resolve any")
 }
 
 fn list() -> Result<String> {

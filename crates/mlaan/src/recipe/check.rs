@@ -2,6 +2,7 @@
 //!
 //! serde would find most of the same mistakes, but without the full key, the range, or a hint.
 
+use super::merge::removes;
 use super::model::Backbone;
 use super::schema::{self, Kind};
 use super::spelling::{nearest, unknown_key};
@@ -24,10 +25,17 @@ pub(super) fn join(table: &str, name: &str) -> String {
 pub(super) fn check_table(path: &str, table: &Table) -> Result<()> {
     for (name, value) in table {
         let full = join(path, name);
+        let word = value.as_str().unwrap_or_default();
         if let Some(key) = schema::find(&full) {
-            check_value(&full, key.kind, value)?;
-        } else if schema::table(&full).is_some() {
-            let inner = value.as_table().ok_or_else(|| Error::recipe(&full, not_a_table(&full, value)))?;
+            if !(key.optional && removes(word)) {
+                check_value(&full, key.kind, value)?;
+            }
+        } else if let Some(optional) = schema::table(&full) {
+            if optional && (removes(word) || word == "on") {
+                continue;
+            }
+            let inner =
+                value.as_table().ok_or_else(|| Error::recipe(&full, not_a_table(&full, optional, value)))?;
             check_table(&full, inner)?;
         } else {
             return Err(Error::recipe(&full, unknown_key(path, name)));
@@ -37,8 +45,13 @@ pub(super) fn check_table(path: &str, table: &Table) -> Result<()> {
 }
 
 /// The text for a value where a table must stand.
-pub(super) fn not_a_table(path: &str, value: &Value) -> String {
-    format!("found {}, expected a table; its keys are: {}", found(value), schema::names_in(path).join(", "))
+pub(super) fn not_a_table(path: &str, optional: bool, value: &Value) -> String {
+    let words = if optional { ", or on, or none" } else { "" };
+    format!(
+        "found {}, expected a table; its keys are: {}{words}",
+        found(value),
+        schema::names_in(path).join(", ")
+    )
 }
 
 /// Checks one value.

@@ -1,13 +1,16 @@
 //! Recipes: experiments as TOML.
 //!
 //! A recipe says everything that decides a run's result: the backbone, the local learning method, the
-//! optimiser, the data and the seed. It is read from a file or from the built-in set, changed key by
-//! key ([`Recipe::set`]), and written into the run's folder with every key spelt out.
+//! optimiser, the data and the seed. It is read from a file or from the built-in set, may extend others ([`Recipe::load`]),
+//! is changed key by key ([`Recipe::set`]), and written into the run's folder with every key spelt out.
 
 mod builtin;
 mod check;
 mod data;
+mod layers;
+mod merge;
 mod model;
+mod place;
 mod rules;
 mod schema;
 mod set;
@@ -22,10 +25,9 @@ pub use train::{Precision, Schedule, Train};
 
 use crate::local::Method;
 use crate::{Error, Result};
+use layers::Layers;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use toml::Table;
-use toml::de::{DeTable, DeValue};
 
 /// One experiment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,37 +48,33 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Reads a recipe from TOML; `origin` names the text in errors (a file, or a built-in recipe).
+    /// Reads a recipe from TOML; `origin` names the text in errors (a file, or a built-in recipe). What it extends is
+    /// built in, or a file whose path counts from the working folder.
     ///
     /// # Errors
     /// [`Error::Data`] with line and column for what is not TOML; [`Error::Recipe`] with the full key
     /// for an unknown key, a wrong type, an impossible value, or values that contradict each other.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        let table: Table = toml::from_str(text).map_err(|e| syntax_error(text, origin, &e))?;
-        check::check_table("", &table)
-            .and_then(|()| Self::from_table(table))
-            .and_then(|recipe| recipe.validate().map(|()| recipe))
-            .map_err(|e| locate(e, text, origin))
+        Layers::of_text(text, origin)?.recipe()
     }
 
-    /// Reads the built-in recipe of this name, else the TOML file at this path.
+    /// Reads the built-in recipe of this name, else the TOML file at this path, else what is joined by `+`: of
+    /// `a+b`, the keys of `b` win, as in a recipe with `extends = ["a", "b"]`.
     ///
     /// # Errors
     /// [`Error::Data`] if there is neither, with the nearest built-in names; otherwise as [`Recipe::parse`].
     pub fn load(name_or_path: &str) -> Result<Self> {
-        if let Some((name, text)) = builtin().iter().find(|(n, _)| *n == name_or_path) {
-            return Self::parse(text, &format!("built-in recipe {name}"));
-        }
-        let path = Path::new(name_or_path);
-        if path.is_dir() {
-            let message = "this is a folder, not a recipe: name images with `--data`, a run with `--out`";
-            return Err(Error::data(name_or_path, message));
-        }
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, name_or_path),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(unknown_recipe(name_or_path)),
-            Err(e) => Err(Error::io(path)(e)),
-        }
+        Layers::of_name(name_or_path)?.recipe()
+    }
+
+    /// Joins what `names` name, later ones win, and changes keys as [`Recipe::set_all`] does.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`] and [`Recipe::set_all`].
+    pub fn compose<S: AsRef<str>>(names: &[&str], assignments: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut recipe = Self::load(&names.join("+"))?;
+        recipe.set_all(assignments)?;
+        Ok(recipe)
     }
 
     /// The recipe as TOML: every key with its value, also those left at their default. Reading it again
@@ -100,64 +98,4 @@ impl Recipe {
     fn to_table(&self) -> Result<Table> {
         Table::try_from(self).map_err(|e| Error::recipe("recipe", e.to_string()))
     }
-}
-
-fn unknown_recipe(name: &str) -> Error {
-    let names = || builtin().iter().map(|(n, _)| *n);
-    let near = spelling::nearest(name, names(), 3);
-    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
-    Error::data(
-        name,
-        format!(
-            "neither a built-in recipe nor a file.{hint} Built-in recipes: {}",
-            names().collect::<Vec<_>>().join(", ")
-        ),
-    )
-}
-
-fn syntax_error(text: &str, origin: &str, e: &toml::de::Error) -> Error {
-    let at = e.span().map_or(0, |s| s.start);
-    let (line, column) = position(text, at);
-    Error::data(format!("{origin}, line {line}, column {column}"), format!("not valid TOML: {}", e.message()))
-}
-
-/// Line and column (1-based, in characters) of byte `at`.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |i| i + 1);
-    let column = before.get(start..).map_or(0, |s| s.chars().count()) + 1;
-    (line, column)
-}
-
-/// Adds the file, and the line where one can be found, to a recipe error.
-fn locate(e: Error, text: &str, origin: &str) -> Error {
-    match e {
-        Error::Recipe { key, message } => {
-            let place = match line_of(text, &key) {
-                Some(line) => format!("{origin}, line {line}"),
-                None => origin.to_owned(),
-            };
-            let message = format!("{message} ({place})");
-            Error::Recipe { key, message }
-        }
-        other => other,
-    }
-}
-
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let root = DeTable::parse(text).ok()?;
-    let mut table = root.get_ref();
-    let mut names = key.split('.').peekable();
-    while let Some(name) = names.next() {
-        let (found, value) = table.iter().find(|(k, _)| k.get_ref() == name)?;
-        if names.peek().is_none() {
-            return Some(position(text, found.span().start).0);
-        }
-        match value.get_ref() {
-            DeValue::Table(inner) => table = inner,
-            _ => return None,
-        }
-    }
-    None
 }

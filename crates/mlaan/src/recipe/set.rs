@@ -2,6 +2,8 @@
 
 use super::Recipe;
 use super::check::{check_table, check_value, found, not_a_table};
+use super::layers::EXTENDS;
+use super::merge::{merge, removes};
 use super::schema::{self, Kind};
 use super::spelling::unknown_key;
 use crate::{Error, Result};
@@ -33,6 +35,11 @@ impl Recipe {
                 }
             },
             (None, Some(optional)) => set_table(&mut table, path, optional, text)?,
+            (None, None) if path == EXTENDS => {
+                let message =
+                    "is read with a recipe's file; to join recipes here, write their names with + between";
+                return Err(Error::recipe(path, message));
+            }
             (None, None) => return Err(unknown(path)),
         }
         *self = Self::from_table(table)?;
@@ -94,10 +101,6 @@ impl Recipe {
     }
 }
 
-fn removes(text: &str) -> bool {
-    ["none", "off"].contains(&text)
-}
-
 /// The value of `text`: TOML if it is one value, else a string. Keys that hold strings take anything
 /// that is not a quoted string as it stands, so that a folder may be called `2024`.
 fn read(kind: Kind, text: &str) -> Value {
@@ -122,12 +125,13 @@ fn set_table(table: &mut Table, path: &str, optional: bool, text: &str) -> Resul
         _ => read(Kind::Flag, text),
     };
     let Value::Table(inner) = &value else {
-        let what = if optional { ", or on, or none" } else { "" };
-        let message = format!("{}{what}", not_a_table(path, &value));
-        return Err(Error::recipe(path, message));
+        return Err(Error::recipe(path, not_a_table(path, optional, &value)));
     };
     check_table(path, inner)?;
-    insert(table, path, value)
+    // Words that remove keys are for the merging.
+    let mut clean = Table::new();
+    merge(path, &mut clean, inner);
+    insert(table, path, Value::Table(clean))
 }
 
 fn remove(table: &mut Table, path: &str) {

@@ -1,5 +1,6 @@
 //! Spelling hints: what was probably meant.
 
+use super::layers::EXTENDS;
 use super::schema::{KEYS, names_in};
 
 /// The candidates nearest to `word`, best first, none if nothing is similar.
@@ -20,7 +21,10 @@ pub(super) fn nearest<'a>(
 
 /// The text for an unknown name `name` in `table` ("" is the top).
 pub(super) fn unknown_key(table: &str, name: &str) -> String {
-    let here = names_in(table);
+    let mut here = names_in(table);
+    if table.is_empty() {
+        here.insert(0, EXTENDS);
+    }
     let dotted = |n: &str| match table {
         "" => n.to_owned(),
         _ => format!("{table}.{n}"),

@@ -1,0 +1,54 @@
+//! Where in a recipe's text something stands.
+
+use crate::Error;
+use toml::de::{DeTable, DeValue};
+
+/// The error for a text that is not TOML, with line and column.
+pub(super) fn syntax_error(text: &str, origin: &str, e: &toml::de::Error) -> Error {
+    let at = e.span().map_or(0, |s| s.start);
+    let (line, column) = position(text, at);
+    Error::data(format!("{origin}, line {line}, column {column}"), format!("not valid TOML: {}", e.message()))
+}
+
+/// Adds a place to a recipe error.
+pub(super) fn at(e: Error, place: &str) -> Error {
+    match e {
+        Error::Recipe { key, message } => Error::Recipe { key, message: format!("{message} ({place})") },
+        other => other,
+    }
+}
+
+/// `origin`, and the line where one can be found.
+pub(super) fn place(text: &str, origin: &str, key: &str) -> String {
+    match line_of(text, key) {
+        Some(line) => format!("{origin}, line {line}"),
+        None => origin.to_owned(),
+    }
+}
+
+/// The line (from 1) on which `key` is written.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let mut table = root.get_ref();
+    let mut names = key.split('.').peekable();
+    while let Some(name) = names.next() {
+        let (found, value) = table.iter().find(|(k, _)| k.get_ref() == name)?;
+        if names.peek().is_none() {
+            return Some(position(text, found.span().start).0);
+        }
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Line and column (1-based, in characters) of byte `at`.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |i| i + 1);
+    let column = before.get(start..).map_or(0, |s| s.chars().count()) + 1;
+    (line, column)
+}
