@@ -26,6 +26,7 @@ pub mod data;
 mod error;
 pub mod local;
 pub mod nn;
+pub mod pickle;
 pub mod plan;
 pub mod recipe;
 pub mod rng;

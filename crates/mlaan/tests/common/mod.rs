@@ -1,5 +1,8 @@
 //! What tests of runs share.
 #![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
+
+pub mod python;
 
 use mlaan_engine::Device;
 

@@ -1,0 +1,196 @@
+//! numpy's arrays, as every version of it pickles them.
+
+use super::Item;
+use std::borrow::Cow;
+
+/// The type of an array's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// Truth values.
+    Bool,
+    /// Unsigned integers of so many bytes.
+    Unsigned(usize),
+    /// Signed integers of so many bytes.
+    Signed(usize),
+    /// Floats of so many bytes.
+    Float(usize),
+}
+
+impl Scalar {
+    /// By numpy's code, as `u1`.
+    fn of(code: &str) -> Option<Self> {
+        Some(match code {
+            "b1" => Scalar::Bool,
+            "u1" => Scalar::Unsigned(1),
+            "u2" => Scalar::Unsigned(2),
+            "u4" => Scalar::Unsigned(4),
+            "u8" => Scalar::Unsigned(8),
+            "i1" => Scalar::Signed(1),
+            "i2" => Scalar::Signed(2),
+            "i4" => Scalar::Signed(4),
+            "i8" => Scalar::Signed(8),
+            "f4" => Scalar::Float(4),
+            "f8" => Scalar::Float(8),
+            _ => return None,
+        })
+    }
+
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Scalar::Bool => 1,
+            Scalar::Unsigned(size) | Scalar::Signed(size) | Scalar::Float(size) => size,
+        }
+    }
+}
+
+/// An array: numpy's `ndarray`, or a scalar (no extents).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array<'p> {
+    /// Extents; their product fits the bytes.
+    pub shape: Vec<usize>,
+    /// Type of the elements.
+    pub scalar: Scalar,
+    /// Whether the first index runs fastest (Fortran's order) and not the last.
+    pub fortran: bool,
+    /// Whether the highest byte of an element is first.
+    pub big_endian: bool,
+    /// The elements, in the order that `fortran` says.
+    pub data: Cow<'p, [u8]>,
+}
+
+impl<'p> Item<'p, '_> {
+    /// The value as an array of numbers.
+    ///
+    /// # Errors
+    /// What it is instead, or what is wrong with it.
+    pub fn array(self) -> Result<Array<'p>, String> {
+        let (module, name) =
+            self.callee().ok_or_else(|| format!("{} instead of an array", self.describe()))?;
+        let arguments = self.arguments().unwrap_or_default();
+        match (module, name, arguments.as_slice()) {
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct", _) => {
+                let state: Vec<Self> = self.state().and_then(Item::sequence).into_iter().flatten().collect();
+                let [_, shape, dtype, fortran, data] = state.as_slice() else {
+                    return Err(format!("an array's state has {} parts instead of 5", state.len()));
+                };
+                whole(*shape, *dtype, fortran.extent() == Some(1), *data)
+            }
+            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer", [data, dtype, shape, order]) => {
+                whole(*shape, *dtype, order.text().is_some_and(|o| o == "F"), *data)
+            }
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar", [dtype, data]) => {
+                let (scalar, big_endian) = element(*dtype)?;
+                checked(Vec::new(), scalar, false, big_endian, *data)
+            }
+            _ => Err(format!("{} instead of an array", self.describe())),
+        }
+    }
+}
+
+fn whole<'p>(
+    shape: Item<'p, '_>,
+    dtype: Item<'p, '_>,
+    fortran: bool,
+    data: Item<'p, '_>,
+) -> Result<Array<'p>, String> {
+    let extents: Option<Vec<usize>> = shape.sequence().and_then(|s| s.map(Item::extent).collect());
+    let extents = extents.ok_or("an array's shape is no tuple of extents")?;
+    let (scalar, big_endian) = element(dtype)?;
+    checked(extents, scalar, fortran, big_endian, data)
+}
+
+fn checked<'p>(
+    shape: Vec<usize>,
+    scalar: Scalar,
+    fortran: bool,
+    big_endian: bool,
+    data: Item<'p, '_>,
+) -> Result<Array<'p>, String> {
+    let data = data.bytes().ok_or_else(|| format!("an array holds {} instead of bytes", data.describe()))?;
+    let needed = shape.iter().try_fold(scalar.size(), |n, e| n.checked_mul(*e));
+    if needed != Some(data.len()) {
+        return Err(format!("{} bytes do not fit an array of shape {shape:?} and {scalar:?}", data.len()));
+    }
+    Ok(Array { shape, scalar, fortran, big_endian, data })
+}
+
+/// Type and order of bytes of a `dtype`.
+fn element(dtype: Item<'_, '_>) -> Result<(Scalar, bool), String> {
+    let unknown = || format!("elements that are {}: integers and floats are read", dtype.describe());
+    if dtype.callee() != Some(("numpy", "dtype")) {
+        return Err(unknown());
+    }
+    let code = dtype.arguments().unwrap_or_default().first().and_then(|c| c.text()).ok_or_else(unknown)?;
+    let order = dtype.state().and_then(Item::sequence).and_then(|mut s| s.nth(1)).and_then(Item::text);
+    let scalar = Scalar::of(&code).ok_or_else(|| format!("elements of type {code:?} are not read"))?;
+    Ok((scalar, order.is_some_and(|o| o == ">")))
+}
+
+impl Array<'_> {
+    /// The elements as bytes in C's order, if these are unsigned bytes.
+    pub fn unsigned_bytes(&self) -> Option<Cow<'_, [u8]>> {
+        match self.scalar {
+            Scalar::Unsigned(1) if !self.fortran => Some(Cow::Borrowed(&*self.data)),
+            Scalar::Unsigned(1) => Some(Cow::Owned(self.in_order().flatten().copied().collect())),
+            _ => None,
+        }
+    }
+
+    /// The elements in C's order, if these are integers that 64 bits hold.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        let signed = match self.scalar {
+            Scalar::Bool | Scalar::Unsigned(_) => false,
+            Scalar::Signed(_) => true,
+            Scalar::Float(_) => return None,
+        };
+        let integer = |bytes: &[u8]| {
+            let wide = self.widened(bytes, signed);
+            let value = i64::from_le_bytes(wide);
+            (signed || value >= 0).then_some(value)
+        };
+        self.in_order().map(integer).collect()
+    }
+
+    /// The elements in C's order, if these are floats; those of 64 bits are rounded.
+    pub fn floats(&self) -> Option<Vec<f32>> {
+        let float = |bytes: &[u8]| {
+            let [a, b, c, d, ..] = self.widened(bytes, false);
+            match self.scalar {
+                Scalar::Float(4) => f32::from_le_bytes([a, b, c, d]),
+                _ => f64::from_le_bytes(self.widened(bytes, false)) as f32,
+            }
+        };
+        matches!(self.scalar, Scalar::Float(_)).then(|| self.in_order().map(float).collect())
+    }
+
+    /// The lowest byte first, in eight bytes.
+    fn widened(&self, bytes: &[u8], signed: bool) -> [u8; 8] {
+        let first = if self.big_endian { bytes.first() } else { bytes.last() };
+        let mut wide = [if signed && first.is_some_and(|b| *b >= 0x80) { 0xff } else { 0 }; 8];
+        for (i, to) in wide.iter_mut().enumerate().take(bytes.len()) {
+            *to = bytes[if self.big_endian { bytes.len() - 1 - i } else { i }];
+        }
+        wide
+    }
+
+    /// The bytes of every element, the last index fastest.
+    fn in_order(&self) -> impl Iterator<Item = &[u8]> {
+        let (size, count) = (self.scalar.size(), self.data.len() / self.scalar.size());
+        (0..count).map(move |index| {
+            let place = if self.fortran { self.fortran_place(index) } else { index };
+            &self.data[place * size..(place + 1) * size]
+        })
+    }
+
+    /// Where the element at `index` of C's order lies in Fortran's.
+    fn fortran_place(&self, mut index: usize) -> usize {
+        let (mut place, mut stride) = (0, self.shape.iter().product::<usize>());
+        for extent in self.shape.iter().rev() {
+            stride /= extent;
+            place += index % extent * stride;
+            index /= extent;
+        }
+        place
+    }
+}

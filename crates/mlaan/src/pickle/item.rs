@@ -1,0 +1,197 @@
+//! A value with its pickle, to look at.
+
+use super::{Id, Object, Pickle, Value};
+use std::borrow::Cow;
+
+/// One value of a pickle.
+#[derive(Clone, Copy)]
+pub struct Item<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    id: Id,
+}
+
+impl<'p, 'a> Item<'p, 'a> {
+    pub(super) fn new(pickle: &'p Pickle<'a>, id: Id) -> Self {
+        Item { pickle, id }
+    }
+
+    fn at(self, id: Id) -> Self {
+        Item { id, ..self }
+    }
+
+    /// The node itself.
+    pub fn value(self) -> &'p Value<'a> {
+        // Every index was given out for a node of this list.
+        self.pickle.nodes.get(self.id.0 as usize).unwrap_or(&Value::None)
+    }
+
+    /// A whole number: Python's or a numpy scalar.
+    pub fn integer(self) -> Option<i64> {
+        match self.value() {
+            Value::Integer(value) => Some(*value),
+            Value::Bool(value) => Some((*value).into()),
+            Value::Object(_) => {
+                self.array().ok().filter(|a| a.shape.is_empty())?.integers()?.first().copied()
+            }
+            _ => None,
+        }
+    }
+
+    /// A whole number of Python's that is no less than 0 and can be an extent. (No numpy scalar: an array's shape
+    /// could be the array itself.)
+    pub(super) fn extent(self) -> Option<usize> {
+        match self.value() {
+            Value::Integer(value) => usize::try_from(*value).ok(),
+            Value::Bool(value) => Some((*value).into()),
+            _ => None,
+        }
+    }
+
+    /// Whole numbers of a list, a tuple or an array of one dimension.
+    pub fn integers(self) -> Option<Vec<i64>> {
+        match self.sequence() {
+            Some(items) => items.map(Item::integer).collect(),
+            None => self.array().ok().filter(|a| a.shape.len() == 1)?.integers(),
+        }
+    }
+
+    /// Text: a `str` of either Python (of Python 2's, bytes that are no UTF-8 are taken as Latin-1).
+    pub fn text(self) -> Option<Cow<'p, str>> {
+        match self.value() {
+            Value::Text(text) => Some(Cow::Borrowed(text)),
+            Value::Bytes(bytes) => Some(match std::str::from_utf8(bytes) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Bytes, in whichever way Python writes them.
+    pub fn bytes(self) -> Option<Cow<'p, [u8]>> {
+        if let Value::Bytes(bytes) = self.value() {
+            return Some(Cow::Borrowed(bytes));
+        }
+        let (module, name) = self.callee()?;
+        let arguments = self.arguments()?;
+        match (module, name, arguments.as_slice()) {
+            // How protocols before 3 write them.
+            ("_codecs", "encode", [text, code]) if code.text()? == "latin1" => {
+                let Value::Text(text) = text.value() else { return None };
+                text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+            }
+            ("builtins" | "__builtin__", "bytes" | "bytearray", []) => Some(Cow::Borrowed(&[])),
+            ("builtins" | "__builtin__", "bytes" | "bytearray", [inner]) => match inner.value() {
+                Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Elements of a list, tuple or set.
+    pub fn sequence(self) -> Option<impl ExactSizeIterator<Item = Self> + use<'p, 'a>> {
+        match self.value() {
+            Value::Tuple(list) | Value::List(list) | Value::Set(list) => {
+                Some(list.iter().map(move |id| self.at(*id)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Entries of a dictionary, an ordered one or another that calls itself so.
+    pub fn entries(self) -> Option<Vec<(Self, Self)>> {
+        let pair = |(key, value): &(Id, Id)| (self.at(*key), self.at(*value));
+        match self.value() {
+            Value::Dict(entries) => Some(entries.iter().map(pair).collect()),
+            Value::Object(object) => {
+                let (_, name) = self.callee()?;
+                if !name.to_ascii_lowercase().ends_with("dict") {
+                    return None;
+                }
+                let mut found = self.listed(object);
+                found.extend(object.entries.iter().map(pair));
+                Some(found)
+            }
+            _ => None,
+        }
+    }
+
+    /// Python 2 gives an ordered dictionary its entries as a list of pairs.
+    fn listed(self, object: &Object) -> Vec<(Self, Self)> {
+        let pairs = self.at(object.arguments).sequence().and_then(|mut a| a.next()).and_then(Item::sequence);
+        let pair = |item: Self| {
+            let mut both = item.sequence().filter(|s| s.len() == 2)?;
+            Some((both.next()?, both.next()?))
+        };
+        pairs.into_iter().flatten().filter_map(pair).collect()
+    }
+
+    /// The entry of a dictionary with this key.
+    pub fn get(self, key: &str) -> Option<Self> {
+        let entries = self.entries()?;
+        entries.into_iter().rev().find(|(k, _)| k.text().is_some_and(|k| k == key)).map(|(_, value)| value)
+    }
+
+    /// What a persistent value is called.
+    pub fn persistent(self) -> Option<Self> {
+        match self.value() {
+            Value::Persistent(name) => Some(self.at(*name)),
+            _ => None,
+        }
+    }
+
+    /// Module and name of a class or function.
+    pub fn global(self) -> Option<(&'p str, &'p str)> {
+        match self.value() {
+            Value::Global { module, name } => Some((module, name)),
+            _ => None,
+        }
+    }
+
+    /// Module and name of what an object is the result of.
+    pub fn callee(self) -> Option<(&'p str, &'p str)> {
+        match self.value() {
+            Value::Object(object) => self.at(object.callable).global(),
+            _ => None,
+        }
+    }
+
+    /// Arguments of the call that an object stands for.
+    pub fn arguments(self) -> Option<Vec<Self>> {
+        match self.value() {
+            Value::Object(object) => Some(self.at(object.arguments).sequence()?.collect()),
+            _ => None,
+        }
+    }
+
+    /// What `BUILD` gave an object.
+    pub fn state(self) -> Option<Self> {
+        match self.value() {
+            Value::Object(object) => object.state.map(|id| self.at(id)),
+            _ => None,
+        }
+    }
+
+    /// What it is, for messages.
+    pub fn describe(self) -> String {
+        match self.value() {
+            Value::None => "None".into(),
+            Value::Bool(_) => "a truth value".into(),
+            Value::Integer(_) | Value::Huge => "a whole number".into(),
+            Value::Float(_) => "a number".into(),
+            Value::Text(_) => "text".into(),
+            Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Value::Tuple(list) => format!("a tuple of {}", list.len()),
+            Value::List(list) => format!("a list of {}", list.len()),
+            Value::Set(list) => format!("a set of {}", list.len()),
+            Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
+            Value::Global { module, name } => format!("the class or function {module}.{name}"),
+            Value::Persistent(_) => "something outside of the pickle".into(),
+            Value::Object(_) => match self.callee() {
+                Some((module, name)) => format!("an object of {module}.{name}"),
+                None => "an object".into(),
+            },
+        }
+    }
+}
