@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Scratch, Work};
 use crate::cpu::Cpu;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
     Window,
 };
 use crate::{Kind, Tensor, cuda};
@@ -127,7 +127,7 @@ impl Backend for Dry {
 
     fn resize_backward(&self, _: &Operand<'_>, _: &Tensor, _: Outgoing<'_>, _: Scratch<'_>) {}
 
-    fn cross_entropy(&self, _: &Tensor, _: &Tensor, _: LossTarget<'_>, _: Scratch<'_>) {}
+    fn cross_entropy(&self, _: &Tensor, _: Labels<'_>, _: LossTarget<'_>, _: Scratch<'_>) {}
 
     fn contrastive(&self, _: &Tensor, _: &Tensor, _: f32, _: LossTarget<'_>, _: Scratch<'_>) {}
 

@@ -151,6 +151,30 @@ pub mod report {
     pub const COLUMNS: usize = 2;
 }
 
+/// The classes that a batch is taught.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a> {
+    /// `[n]`: the classes; a sample that is taken for another one counts as wrong.
+    pub own: &'a Tensor,
+    /// What samples hold of second classes, if they are mixtures.
+    pub mixed: Option<Mixed<'a>>,
+}
+
+/// The second classes of samples that are mixtures of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Mixed<'a> {
+    /// `[n]`: the second classes.
+    pub other: &'a Tensor,
+    /// `[n]`: the part of a sample that is of its own class, from 0 to 1; the rest is of the second.
+    pub share: &'a Tensor,
+}
+
+impl<'a> From<&'a Tensor> for Labels<'a> {
+    fn from(own: &'a Tensor) -> Self {
+        Labels { own, mixed: None }
+    }
+}
+
 /// A loss: by what its gradient is multiplied, and where its value goes.
 #[derive(Debug)]
 pub struct LossTarget<'a> {

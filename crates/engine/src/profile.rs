@@ -4,7 +4,7 @@ mod traffic;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
     Window,
 };
 use crate::{Bf16, Error, Kind, Shape, Tensor};
@@ -299,8 +299,9 @@ impl Backend for Profiled {
         self.plain("resize_backward", dy.shape(), bytes, |b| b.resize_backward(x, dy, dx, scratch));
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>) {
-        let bytes = size(logits) + size(labels) + loss(&target);
+    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>) {
+        let mixed = labels.mixed.map_or(0, |m| size(m.other) + size(m.share));
+        let bytes = size(logits) + size(labels.own) + mixed + loss(&target);
         self.plain("cross_entropy", logits.shape(), bytes, |b| {
             b.cross_entropy(logits, labels, target, scratch);
         });

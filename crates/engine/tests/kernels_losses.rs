@@ -7,7 +7,7 @@ use common::check::{Expected, FORWARD, GRADIENT, Results, check, check_again, ch
 use common::random::Random;
 use common::values::{labels, target, tensor, wide};
 use mlaan_engine::Device;
-use mlaan_engine::ops::{LossTarget, PixelScale};
+use mlaan_engine::ops::{Labels, LossTarget, Mixed, PixelScale};
 use mlaan_engine::scalar::{self, Loss};
 
 const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
@@ -15,6 +15,8 @@ const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     CrossEntropy,
+    /// Of samples that are mixtures of two classes.
+    Mixed,
     Contrastive(f32),
     Reconstruction,
 }
@@ -37,6 +39,9 @@ const ROW: usize = 2;
 /// A case's values: input, labels, images.
 type Values = (Vec<f32>, Vec<usize>, Vec<f32>);
 
+/// Second labels and the shares of the first, all and nothing among them.
+type Second = (Vec<usize>, Vec<f32>);
+
 impl Case {
     fn values(&self) -> Values {
         let mut random = Random::new(self.x.iter().product::<usize>() as u64);
@@ -47,6 +52,17 @@ impl Case {
         let pixel = |(i, v): (usize, &f32)| ((v + 1.0) / 2.0 - SCALE.mean[i % 3]) / SCALE.std[i % 3];
         let images = random.floats(n).iter().enumerate().map(pixel).collect();
         (x, labels, images)
+    }
+
+    fn second(&self) -> Second {
+        let mut random = Random::new(7 + self.x[0] as u64);
+        let labels = (0..self.x[0]).map(|_| random.below(self.classes)).collect();
+        let share = |(i, v): (usize, f32)| match i % 5 {
+            3 => 1.0,
+            4 => 0.0,
+            _ => (v + 1.0) / 2.0,
+        };
+        (labels, random.floats(self.x[0]).into_iter().enumerate().map(share).collect())
     }
 }
 
@@ -64,6 +80,12 @@ fn run(device: &Device, case: &Case) -> Results {
     };
     let done = match case.kind {
         Kind::CrossEntropy => device.cross_entropy(&x, &classes, into),
+        Kind::Mixed => {
+            let (other, share) = case.second();
+            let (other, share) = (labels(device, &other), tensor(device, [share.len()], &share));
+            let mixed = Some(Mixed { other: &other, share: &share });
+            device.cross_entropy(&x, Labels { own: &classes, mixed }, into)
+        }
         Kind::Contrastive(temperature) => device.contrastive(&x, &classes, temperature, into),
         Kind::Reconstruction => device.reconstruction(&x, &images, SCALE, into),
     };
@@ -86,6 +108,10 @@ fn twin(case: &Case) -> Loss {
     let (x, labels, images) = case.values();
     match case.kind {
         Kind::CrossEntropy => scalar::cross_entropy(&wide(&x), &labels),
+        Kind::Mixed => {
+            let (other, share) = case.second();
+            scalar::mixed_cross_entropy(&wide(&x), &labels, &other, &wide(&share))
+        }
         Kind::Contrastive(temperature) => scalar::contrastive(&wide(&x), &labels, f64::from(temperature)),
         Kind::Reconstruction => scalar::reconstruction(&wide(&x), &wide(&images), SCALE),
     }
@@ -94,7 +120,7 @@ fn twin(case: &Case) -> Loss {
 fn expect(case: &Case) -> Vec<Expected> {
     let loss = twin(case);
     let wrong = match case.kind {
-        Kind::CrossEntropy => vec![loss.wrong as f64],
+        Kind::CrossEntropy | Kind::Mixed => vec![loss.wrong as f64],
         Kind::Contrastive(_) => vec![],
         // The column is not touched.
         Kind::Reconstruction => vec![7.0],
@@ -138,6 +164,10 @@ fn cross_entropies() -> Vec<Case> {
     cases
 }
 
+fn mixtures() -> Vec<Case> {
+    cross_entropies().into_iter().map(|c| Case { kind: Kind::Mixed, ..c }).collect()
+}
+
 fn contrastives() -> Vec<Case> {
     let mut cases = sweep(42, |random| {
         let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS[1..])];
@@ -169,6 +199,11 @@ fn cross_entropy() {
 }
 
 #[test]
+fn cross_entropy_of_mixtures() {
+    check(&mixtures(), run, expect);
+}
+
+#[test]
 fn contrastive() {
     check(&contrastives(), run, expect);
 }
@@ -196,14 +231,14 @@ fn what_is_no_number_and_no_class_is_no_finite_loss() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for cases in [cross_entropies(), contrastives(), reconstructions()] {
+    for cases in [cross_entropies(), mixtures(), contrastives(), reconstructions()] {
         check_threads(&cases, run);
     }
 }
 
 #[test]
 fn two_runs_on_cuda_give_the_same_bits() {
-    for cases in [cross_entropies(), contrastives(), reconstructions()] {
+    for cases in [cross_entropies(), mixtures(), contrastives(), reconstructions()] {
         check_again(&cases, run);
     }
 }

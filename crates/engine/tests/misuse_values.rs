@@ -5,7 +5,7 @@ mod common;
 
 use common::misuse::{Bench, WINDOW, fault, norm, refused};
 use common::values::{labels, target};
-use mlaan_engine::ops::{Border, LossTarget, Operand, Padding, PixelScale, Sgd};
+use mlaan_engine::ops::{Border, Labels, LossTarget, Mixed, Operand, Padding, PixelScale, Sgd};
 use mlaan_engine::{DType, Error, Purpose, Result, Tensor};
 
 #[test]
@@ -53,6 +53,21 @@ fn losses() {
         refused("row", op, "row 3", || run(op, &x, &classes, None, &mut v, 3));
         refused("columns", op, "[3, 1]", || run(op, &x, &classes, None, &mut b.t([3, 1]), 0));
     }
+}
+
+#[test]
+fn second_labels_that_do_not_fit_are_refused() {
+    let b = Bench::new();
+    let (x, own) = (b.t([4, 1, 1, 10]), labels(&b.0, &[0, 1, 2, 3]));
+    let run = |other: &Tensor, share: &Tensor| {
+        let mut values = target(&b.0, [1, 2]);
+        let into = LossTarget { weight: 1.0, grad: None, values: &mut values, row: 0 };
+        b.0.cross_entropy(&x, Labels { own: &own, mixed: Some(Mixed { other, share }) }, into)
+    };
+    run(&own, &b.t([4])).unwrap();
+    refused("labels", "cross_entropy", "3 labels", || run(&labels(&b.0, &[0, 1, 2]), &b.t([4])));
+    refused("shares", "cross_entropy", "5 shares for 4", || run(&own, &b.t([5])));
+    refused("share type", "cross_entropy", "U32", || run(&own, &own));
 }
 
 #[test]

@@ -155,6 +155,9 @@ fn of_the_losses() {
     let x: Vec<f64> = random.doubles(6 * 5).iter().map(|v| 3.0 * v).collect();
     let grad = scalar::cross_entropy(&x, &labels).grad;
     check("cross-entropy", &x, &grad, |x| scalar::cross_entropy(x, &labels).value);
+    let (other, share) = ([1, 2, 0, 3, 4, 0], [0.5, 0.9, 0.0, 1.0, 0.7, 0.25]);
+    let mixed = |x: &[f64]| scalar::mixed_cross_entropy(x, &labels, &other, &share);
+    check("of mixtures", &x, &mixed(&x).grad, |x| mixed(x).value);
     for temperature in [0.07, 0.5, 1.0] {
         let grad = scalar::contrastive(&x, &labels, temperature).grad;
         check("contrastive", &x, &grad, |x| scalar::contrastive(x, &labels, temperature).value);

@@ -11,6 +11,24 @@ pub(crate) struct Target<'a> {
     pub row: &'a mut [f32],
 }
 
+/// The classes of samples, as slices.
+#[derive(Clone, Copy)]
+pub(crate) struct Labels<'a> {
+    pub own: &'a [u32],
+    /// The second ones, and the share of the first.
+    pub mixed: Option<(&'a [u32], &'a [f32])>,
+}
+
+impl Labels<'_> {
+    /// The second class of sample `i`, and the shares of both.
+    fn second(&self, i: usize) -> (usize, [f64; 2]) {
+        self.mixed.map_or((usize::MAX, [1.0, 0.0]), |(other, share)| {
+            let own = f64::from(share[i]);
+            (other[i] as usize, [own, 1.0 - own])
+        })
+    }
+}
+
 /// Bytes for `n` samples with `each` numbers.
 pub(crate) fn scratch(n: usize, each: usize) -> usize {
     scratch_of::<f64>(n * each) + 4 * crate::memory::ALIGN
@@ -23,8 +41,8 @@ fn samples(n: usize, f: impl Fn(usize) + Sync + Send) {
 }
 
 /// Softmax cross-entropy, mean over the batch.
-pub(crate) fn cross_entropy(logits: &[f32], labels: &[u32], target: Target<'_>, scratch: &mut [u8]) {
-    let n = labels.len();
+pub(crate) fn cross_entropy(logits: &[f32], labels: Labels<'_>, target: Target<'_>, scratch: &mut [u8]) {
+    let n = labels.own.len();
     let classes = logits.len() / n;
     let values = Carver::new(scratch).take::<f64>(2 * n);
     let factor = f64::from(target.weight) / n as f64;
@@ -32,7 +50,7 @@ pub(crate) fn cross_entropy(logits: &[f32], labels: &[u32], target: Target<'_>, 
     let shared = Shared::new(values);
     samples(n, |i| {
         let row = &logits[i * classes..(i + 1) * classes];
-        let label = labels[i] as usize;
+        let (label, (other, share)) = (labels.own[i] as usize, labels.second(i));
         let (mut best, mut max) = (0, f32::NEG_INFINITY);
         for (k, &x) in row.iter().enumerate() {
             if x > max {
@@ -41,15 +59,17 @@ pub(crate) fn cross_entropy(logits: &[f32], labels: &[u32], target: Target<'_>, 
         }
         let sum: f64 = row.iter().map(|x| f64::from(x - max).exp()).sum();
         // A label outside of the classes has no probability; the loss says so.
-        let own = row.get(label).map_or(f64::NEG_INFINITY, |&x| f64::from(x - max));
+        let of = |label: usize| row.get(label).map_or(f64::NEG_INFINITY, |&x| f64::from(x - max));
+        let mixture = if share[0] == 1.0 { of(label) } else { share[0] * of(label) + share[1] * of(other) };
         // SAFETY: one pair of values and one row of the gradient per sample.
         unsafe {
-            shared.part(2 * i..2 * i + 2).copy_from_slice(&[sum.ln() - own, f64::from(best != label)]);
+            shared.part(2 * i..2 * i + 2).copy_from_slice(&[sum.ln() - mixture, f64::from(best != label)]);
             if wants {
                 for (k, (g, &x)) in grad.part(i * classes..(i + 1) * classes).iter_mut().zip(row).enumerate()
                 {
                     let p = f64::from(x - max).exp() / sum;
-                    *g = (factor * (p - f64::from(k == label))) as f32;
+                    let wanted = share[0] * f64::from(k == label) + share[1] * f64::from(k == other);
+                    *g = (factor * (p - wanted)) as f32;
                 }
             }
         }

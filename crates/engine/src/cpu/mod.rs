@@ -18,7 +18,7 @@ pub use simd::Isa;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
     Window, report,
 };
 use crate::{DType, Error, Result, Tensor};
@@ -342,9 +342,10 @@ impl Backend for Cpu {
         });
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>) {
-        let (logits, labels, target) = (logits.host(), labels.host(), loss_target(target));
-        let scratch = scratch.host();
+    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>) {
+        let (logits, target, scratch) = (logits.host(), loss_target(target), scratch.host());
+        let mixed = labels.mixed.map(|m| (m.other.host(), m.share.host()));
+        let labels = loss::Labels { own: labels.own.host(), mixed };
         self.run(|| loss::cross_entropy(logits, labels, target, scratch));
     }
 

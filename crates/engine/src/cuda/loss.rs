@@ -4,7 +4,7 @@ use super::args::{at, extent};
 use super::driver::{Driver, Geometry};
 use super::program::{Program, entry};
 use crate::Tensor;
-use crate::ops::{LossTarget, PixelScale, report};
+use crate::ops::{Labels, LossTarget, PixelScale, report};
 
 pub(super) static LOSS: Program = Program {
     name: "loss.cu",
@@ -31,6 +31,8 @@ const PIXEL_THREADS: u32 = 384;
 struct CrossEntropyArgs {
     logits: u64,
     labels: u64,
+    other: u64,
+    share: u64,
     grad: u64,
     losses: u64,
     wrong: u64,
@@ -109,15 +111,17 @@ pub(super) fn total(driver: &Driver, parts: &Parts, values: &Tensor, row: usize)
 pub(super) fn cross_entropy(
     driver: &Driver,
     logits: &Tensor,
-    labels: &Tensor,
+    labels: Labels<'_>,
     target: LossTarget<'_>,
     scratch: u64,
 ) {
-    let (n, classes) = (labels.len(), logits.nhwc()[3]);
+    let (n, classes) = (labels.own.len(), logits.nhwc()[3]);
     let (losses, wrong) = (scratch, number(scratch, n));
     let args = CrossEntropyArgs {
         logits: logits.device_address(),
-        labels: labels.device_address(),
+        labels: labels.own.device_address(),
+        other: at(labels.mixed.map(|m| m.other)),
+        share: at(labels.mixed.map(|m| m.share)),
         grad: at(target.grad.as_deref()),
         losses,
         wrong,

@@ -31,7 +31,7 @@ mod weight_gradient;
 use crate::backend::{Backend, Scratch, Work};
 use crate::memory::Memory;
 use crate::ops::{
-    Incoming, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
     Window,
 };
 use crate::{Bf16, DType, Error, Result, Tensor};
@@ -249,7 +249,7 @@ impl Backend for Cuda {
         resize::backward(self.driver(), x, dy, dx, scratch.device_address());
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>, scratch: Scratch<'_>) {
+    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>) {
         loss::cross_entropy(self.driver(), logits, labels, target, scratch.device_address());
     }
 

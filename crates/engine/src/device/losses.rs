@@ -3,18 +3,31 @@
 use super::Device;
 use super::checks::*;
 use crate::backend::Work;
-use crate::ops::{LossTarget, PixelScale, report};
+use crate::ops::{Labels, LossTarget, PixelScale, report};
 use crate::{DType, Result, Tensor};
 
 impl Device {
     /// Softmax cross-entropy of logits `[n, 1, 1, classes]` against labels `[n]`, mean over the batch; also
-    /// counts the samples whose largest logit (the first of equals) is not their label.
+    /// counts the samples whose largest logit (the first of equals) is not their label. Of a mixture of two classes it
+    /// is the mixture of both cross-entropies.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn cross_entropy(&self, logits: &Tensor, labels: &Tensor, target: LossTarget<'_>) -> Result<()> {
+    pub fn cross_entropy<'a>(
+        &self,
+        logits: &Tensor,
+        labels: impl Into<Labels<'a>>,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
         const OP: &str = "cross_entropy";
-        let n = check_loss(OP, logits, Some(labels), &target)?;
+        let labels = labels.into();
+        let n = check_loss(OP, logits, Some(labels.own), &target)?;
+        if let Some(mixed) = labels.mixed {
+            check_loss(OP, logits, Some(mixed.other), &target)?;
+            f32_only(OP, &[mixed.share])?;
+            let shares = mixed.share.len();
+            ensure(shares == n, OP, || format!("{shares} shares for {n} samples"))?;
+        }
         let mut scratch = self.scratch(&Work::PerSample { n, each: 2 })?;
         self.0.backend.cross_entropy(logits, labels, target, scratch.bytes());
         Ok(())

@@ -16,7 +16,7 @@ mod updates;
 
 pub use contrastive::contrastive;
 pub use convolution::{ConvolutionGrad, convolve, convolve_backward};
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{cross_entropy, mixed_cross_entropy};
 pub use images::{images_from_bytes, images_from_set};
 pub use normalisation::{NormSums, Normalisation, Statistics, mean_and_variance, running};
 pub use operand::{incoming, join, join_backward, load, load_backward};

@@ -7,6 +7,9 @@ struct CrossEntropy {
     // [samples][classes], and a label each.
     const float *logits;
     const u32 *labels;
+    // The second label of mixtures, and the share of the first; null where samples are none.
+    const u32 *other;
+    const float *share;
     // Null where only the value is wanted.
     float *grad;
     float *losses, *wrong;
@@ -42,7 +45,8 @@ KERNEL(cross_entropy, CrossEntropy, THREADS) {
     u64 sample = (u64)blockIdx.x * WARPS + threadIdx.x / 32;
     if (sample >= a.samples) return;
     const float *row = a.logits + sample * a.classes;
-    u32 label = a.labels[sample];
+    u32 label = a.labels[sample], other = a.other ? a.other[sample] : label;
+    float share = a.share ? a.share[sample] : 1.0f;
 
     Best best = {-infinity(), 0};
     for (u32 k = lane; k < a.classes; k += 32)
@@ -55,14 +59,18 @@ KERNEL(cross_entropy, CrossEntropy, THREADS) {
     if (lane == 0) {
         // A label outside of the classes has no probability; the loss says so.
         float own = label < a.classes ? row[label] - best.value : -infinity();
+        if (share < 1.0f)
+            own = share * own + (1.0f - share) * (other < a.classes ? row[other] - best.value : -infinity());
         a.losses[sample] = logf(sum) - own;
         a.wrong[sample] = best.place == label ? 0.0f : 1.0f;
     }
     if (!a.grad) return;
     float *grad = a.grad + sample * a.classes;
     float scale = 1.0f / sum;
-    for (u32 k = lane; k < a.classes; k += 32)
-        grad[k] = a.factor * (expf(row[k] - best.value) * scale - (k == label ? 1.0f : 0.0f));
+    for (u32 k = lane; k < a.classes; k += 32) {
+        float wanted = (k == label ? share : 0.0f) + (k == other ? 1.0f - share : 0.0f);
+        grad[k] = a.factor * (expf(row[k] - best.value) * scale - wanted);
+    }
 }
 
 struct Reconstruction {
