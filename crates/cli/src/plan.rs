@@ -71,11 +71,13 @@ fn task(recipe: &Recipe, args: &PlanArgs) -> Task {
 
 /// Without images, but with the batches that wait for the step.
 fn sizes(recipe: &Recipe, args: &PlanArgs, batch: usize) -> Sizes {
-    let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size);
+    let mixed = recipe.data.mixup.is_some();
+    let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, mixed);
     Sizes {
         batch,
         train: None,
         kept: false,
+        mixed,
         test: None,
         data_bytes,
         precision: recipe.train.precision.into(),

@@ -2,8 +2,8 @@
 
 use crate::memory::Block;
 use crate::ops::{
-    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
-    Window,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
+    WeightGrad, Window,
 };
 use crate::{Bf16, DType, Element, Error, Tensor};
 
@@ -221,7 +221,13 @@ pub trait Backend: Send + Sync {
     fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: Scratch<'_>);
 
     /// Softmax cross-entropy of `[n, 1, 1, classes]`.
-    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>);
+    fn cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: Labels<'_>,
+        target: LossTarget<'_>,
+        scratch: Scratch<'_>,
+    );
 
     /// Supervised contrastive loss of `[n, 1, 1, features]`.
     fn contrastive(

@@ -4,8 +4,8 @@ mod traffic;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
-    Window,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
+    WeightGrad, Window,
 };
 use crate::{Bf16, Error, Kind, Shape, Tensor};
 use std::collections::HashMap;
@@ -299,7 +299,13 @@ impl Backend for Profiled {
         self.plain("resize_backward", dy.shape(), bytes, |b| b.resize_backward(x, dy, dx, scratch));
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>) {
+    fn cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: Labels<'_>,
+        target: LossTarget<'_>,
+        scratch: Scratch<'_>,
+    ) {
         let mixed = labels.mixed.map_or(0, |m| size(m.other) + size(m.share));
         let bytes = size(logits) + size(labels.own) + mixed + loss(&target);
         self.plain("cross_entropy", logits.shape(), bytes, |b| {

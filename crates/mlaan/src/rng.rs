@@ -19,6 +19,14 @@ pub enum Purpose {
     Synthetic = 4,
     /// Which images `--limit` keeps.
     Limit = 5,
+    /// Changes of colours.
+    Colour = 6,
+    /// Erased rectangles.
+    Erase = 7,
+    /// Squares that are cut out.
+    Cutout = 8,
+    /// Shares of mixed images.
+    Mixup = 9,
 }
 
 /// A small deterministic generator for one purpose.

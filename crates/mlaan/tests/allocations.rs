@@ -4,7 +4,7 @@
 use mlaan::backbone::ResNet;
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, Task, Tie};
 use mlaan::nn::Extent;
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::ops::{Labels, Mixed, PixelScale, Sgd};
 use mlaan_engine::{DType, Device, Precision, Purpose};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,8 +55,10 @@ fn steps_allocate_nothing_after_the_first() {
         pixels: PixelScale { mean: [0.5; 3], std: [0.25; 3] },
     };
     assert!(ALLOCATIONS.load(Ordering::Relaxed) > 0, "the counter is not in use");
-    for ((name, method), precision) in
-        methods().into_iter().flat_map(|m| [Precision::F32, Precision::Bf16].map(|p| (m.clone(), p)))
+    // Of mixtures of two classes once, too.
+    let ways = [(Precision::F32, false), (Precision::Bf16, false), (Precision::F32, true)];
+    for ((name, method), (precision, mixed)) in
+        methods().into_iter().flat_map(|m| ways.map(|w| (m.clone(), w)))
     {
         let device = Device::cpu(Some(2)).unwrap().with_precision(precision);
         let net = ResNet::cifar(8, 8).unwrap();
@@ -70,8 +72,11 @@ fn steps_allocate_nothing_after_the_first() {
                     device.upload(&mut images, &values).unwrap();
                     let mut labels = device.alloc([8], DType::U32, Purpose::Data).unwrap();
                     device.upload(&mut labels, &[0u32, 1, 2, 3, 0, 1, 2, 3]).unwrap();
+                    let mut share = device.alloc([8], DType::F32, Purpose::Data).unwrap();
+                    device.upload(&mut share, &[0.75f32; 8]).unwrap();
+                    let mixed = mixed.then_some(Mixed { other: &labels, share: &share });
                     let before = (ALLOCATIONS.load(Ordering::Relaxed), device.usage().held);
-                    learner.step(images, &labels, &options).unwrap();
+                    learner.step(images, Labels { own: &labels, mixed }, &options).unwrap();
                     (ALLOCATIONS.load(Ordering::Relaxed) - before.0, device.usage().held - before.1)
                 };
                 (0..6).map(|_| step()).collect::<Vec<_>>()

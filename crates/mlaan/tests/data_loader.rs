@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mlaan::Result;
 use mlaan::data::{
-    Augment, Batch, Dataset, Deliver, ImageView, Loader, LoaderOptions, LoaderPool, synthetic,
+    Augment, Batch, ColourJitter, Dataset, Deliver, Extras, ImageView, Loader, LoaderOptions, LoaderPool,
+    synthetic,
 };
 
 /// 4x4 images whose bytes are their index; can be slow, broken or panicking at some index.
@@ -65,6 +66,7 @@ fn options(batch: usize, size: usize) -> LoaderOptions {
         size,
         deliver: Deliver::Images,
         augment: Augment::None,
+        extras: Extras::default(),
         shuffle: false,
         seed: 1,
         epoch: 0,
@@ -117,6 +119,29 @@ fn batches_do_not_depend_on_the_number_of_workers() {
         let next = LoaderOptions { epoch: 4, ..options };
         assert_ne!(one, run(data.clone(), 2, next), "{preset}");
     }
+}
+
+#[test]
+fn further_changes_do_not_depend_on_workers_or_where_an_epoch_began() {
+    let data = synthetic::splits(0, 70, 1).unwrap().train;
+    let colour_jitter = Some(ColourJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 });
+    let extras = Extras {
+        colour_jitter,
+        random_erasing: Some(0.5),
+        cutout: Some(6),
+        mixup: Some(0.2),
+        ..Extras::default()
+    };
+    let options = LoaderOptions { extras, shuffle: true, epoch: 3, ..options(32, 24) };
+    let one = run(data.clone(), 1, options);
+    assert_eq!(one, run(data.clone(), 4, options));
+    assert_eq!(one[2..], run(data.clone(), 2, LoaderOptions { first_batch: 2, ..options }));
+    for batch in &one {
+        assert_eq!((batch.other.len(), batch.shares.len()), (batch.len(), batch.len()));
+        assert!(batch.shares.iter().all(|s| (0.5..=1.0).contains(s)));
+    }
+    let plain = run(data, 2, LoaderOptions { extras: Extras::default(), ..options });
+    assert!(plain.iter().all(|b| b.other.is_empty()) && plain[0].labels == one[0].labels);
 }
 
 #[test]

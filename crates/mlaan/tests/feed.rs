@@ -4,7 +4,7 @@
 mod common;
 
 use mlaan::data::{
-    Augment, Dataset, Deliver, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
+    Augment, Dataset, Deliver, Extras, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
 };
 use mlaan::train::{Kept, Source};
 use mlaan_engine::ops::PixelScale;
@@ -34,7 +34,8 @@ fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &Source, options: Load
 
 fn options(augment: Augment) -> LoaderOptions {
     let (deliver, shuffle) = (Deliver::Images, true);
-    LoaderOptions { batch: 32, size: 32, deliver, augment, shuffle, seed: 3, epoch: 5, first_batch: 0 }
+    let (extras, seed, epoch) = (Extras::default(), 3, 5);
+    LoaderOptions { batch: 32, size: 32, deliver, augment, extras, shuffle, seed, epoch, first_batch: 0 }
 }
 
 fn both_ways(device: &Device) {
@@ -64,7 +65,9 @@ fn a_kept_set_gives_the_batches_of_the_host() {
 fn only_what_a_device_can_make_is_kept() {
     let shapes = synthetic::generate(1, 0, 3).unwrap();
     let cifar = Augment::preset("cifar").unwrap();
-    let keeps = |kind, data: &dyn Dataset, augment: &Augment, size| Source::keeps(kind, data, augment, size);
+    let none = Extras::default();
+    let keeps =
+        |kind, data: &dyn Dataset, augment: &Augment, size| Source::keeps(kind, data, (augment, &none), size);
     assert!(keeps(Kind::Cuda, &shapes, &cifar, 32) && keeps(Kind::Cuda, &shapes, &Augment::None, 32));
     assert!(!keeps(Kind::Cpu { threads: None }, &shapes, &cifar, 32), "nothing is brought to the processor");
     assert!(!keeps(Kind::Cuda, &shapes, &cifar, 24), "another size");
@@ -74,6 +77,9 @@ fn only_what_a_device_can_make_is_kept() {
         mixed.push(ImageView { height, width, rgb: &vec![0; height * width * 3] }, 0).unwrap();
     }
     assert!(!keeps(Kind::Cuda, &mixed, &cifar, 32), "sizes differ");
+    for extras in [Extras { cutout: Some(8), ..none }, Extras { mixup: Some(0.2), ..none }] {
+        assert!(!Source::keeps(Kind::Cuda, &shapes, (&cifar, &extras), 32), "{extras:?} is made on the host");
+    }
     const { assert!(Kept::MOST > 50_000 * 32 * 32 * 3, "CIFAR") };
 }
 
@@ -82,5 +88,8 @@ fn draws_of_what_only_the_host_makes_are_refused() {
     let data = Arc::new(synthetic::generate(1, 0, 3).unwrap());
     let pool = LoaderPool::new(1, 1).unwrap();
     let options = options(Augment::preset("imagenet").unwrap());
-    assert!(Loader::new(data, &pool, LoaderOptions { deliver: Deliver::Draws, ..options }).is_err());
+    let drawn = LoaderOptions { deliver: Deliver::Draws, ..options };
+    assert!(Loader::new(data.clone(), &pool, drawn).is_err());
+    let (augment, extras) = (Augment::None, Extras { random_erasing: Some(0.5), ..Extras::default() });
+    assert!(Loader::new(data, &pool, LoaderOptions { augment, extras, ..drawn }).is_err());
 }

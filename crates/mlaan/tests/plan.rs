@@ -20,7 +20,16 @@ fn task() -> Task {
 fn sizes(batch: usize) -> Sizes {
     let precision = Precision::F32;
     let kind = Kind::Cpu { threads: Some(2) };
-    Sizes { batch, train: None, kept: false, test: None, data_bytes: 1000 * batch, precision, kind }
+    Sizes {
+        batch,
+        train: None,
+        kept: false,
+        mixed: false,
+        test: None,
+        data_bytes: 1000 * batch,
+        precision,
+        kind,
+    }
 }
 
 fn fits(method: &Method, batch: usize, memory: usize) -> mlaan::Result<Vec<Fit>> {

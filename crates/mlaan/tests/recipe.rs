@@ -4,7 +4,7 @@
 
 use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
-use mlaan::recipe::{Augment, Family, KEYS, MeanStd, Normalise, Recipe, Schedule, builtin};
+use mlaan::recipe::{Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, Recipe, Schedule, builtin};
 use std::collections::BTreeSet;
 
 fn refused(text: &str) -> (String, String) {
@@ -42,6 +42,8 @@ fn full() -> Recipe {
     r.train.lr_batch = Some(512);
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
+    r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));
+    (r.data.random_erasing, r.data.cutout, r.data.mixup) = (Some(0.25), Some(8), Some(0.2));
     r
 }
 
@@ -170,6 +172,13 @@ fn impossible_values_say_what_is_allowed() {
         ("data.size = 7", "data.size", "from 8"),
         ("data.limit = 0", "data.limit", "at least 1"),
         ("data.short_side = 16", "data.short_side", "at least 32"),
+        ("data.colour_jitter = -0.1", "data.colour_jitter", "from 0"),
+        ("data.colour_jitter = [0.1, 0.1, 0.1]", "data.colour_jitter", "four"),
+        ("data.colour_jitter = [0.1, 0.1, 0.1, 0.6]", "data.colour_jitter", "0.5"),
+        ("data.random_erasing = 1.5", "data.random_erasing", "from 0 to 1"),
+        ("data.cutout = 33", "data.cutout", "32 pixels"),
+        ("data.mixup = 0", "data.mixup", "above 0"),
+        ("data.mixup = 0.2\nlocal.loss = \"contrastive\"", "data.mixup", "cross_entropy"),
         ("data.normalise = {mean=[125,0,0], std=[1,1,1]}", "data.normalise", "divide by 255"),
         ("data.normalise = {mean=[0,0,0], std=[1,1,0]}", "data.normalise", "none of them 0"),
         ("data.normalise = {mean=[0,0,0]}", "data.normalise", "std"),
@@ -245,6 +254,8 @@ fn set_reaches_every_kind_of_key() {
         "data.augment=none",
         "data.limit=10",
         "data.normalise=svhn",
+        "data.colour_jitter=[0.4, 0.3, 0.2, 0]",
+        "data.cutout=8",
         "description=a = b",
     ])
     .unwrap();
@@ -255,6 +266,9 @@ fn set_reaches_every_kind_of_key() {
     assert_eq!(r.local.head, Head::Classifier { convolutions: 0, linears: 1 });
     assert_eq!((r.local.loss, r.local.cuts.clone()), (TaskLoss::Contrastive, Some(vec![0, 5])));
     assert_eq!((r.local.reconstruct, r.train.lr), ([5.0, 0.5], 1.0));
+    assert_eq!(r.data.colour_jitter, Some(ColourJitter::Each([0.4, 0.3, 0.2, 0.0])));
+    r.set("data.colour_jitter=0.4").unwrap();
+    assert_eq!((r.data.colour_jitter, r.data.cutout), (Some(ColourJitter::Same(0.4)), Some(8)));
     assert_eq!(r.data.source, "/images/of cats");
     assert_eq!((r.data.augment, r.data.limit), (Augment::None, Some(10)));
     assert_eq!(r.description, "a = b");

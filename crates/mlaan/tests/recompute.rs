@@ -88,6 +88,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         batch,
         train: None,
         kept: false,
+        mixed: false,
         test: None,
         data_bytes: 0,
         precision,

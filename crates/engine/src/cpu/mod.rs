@@ -18,8 +18,8 @@ pub use simd::Isa;
 
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
-    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
-    Window, report,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
+    WeightGrad, Window, report,
 };
 use crate::{DType, Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
@@ -342,7 +342,13 @@ impl Backend for Cpu {
         });
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>) {
+    fn cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: Labels<'_>,
+        target: LossTarget<'_>,
+        scratch: Scratch<'_>,
+    ) {
         let (logits, target, scratch) = (logits.host(), loss_target(target), scratch.host());
         let mixed = labels.mixed.map(|m| (m.other.host(), m.share.host()));
         let labels = loss::Labels { own: labels.own.host(), mixed };

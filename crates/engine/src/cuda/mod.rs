@@ -31,8 +31,8 @@ mod weight_gradient;
 use crate::backend::{Backend, Scratch, Work};
 use crate::memory::Memory;
 use crate::ops::{
-    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd, WeightGrad,
-    Window,
+    Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
+    WeightGrad, Window,
 };
 use crate::{Bf16, DType, Error, Result, Tensor};
 use driver::Driver;
@@ -249,7 +249,13 @@ impl Backend for Cuda {
         resize::backward(self.driver(), x, dy, dx, scratch.device_address());
     }
 
-    fn cross_entropy(&self, logits: &Tensor, labels: Labels<'_>, target: LossTarget<'_>, scratch: Scratch<'_>) {
+    fn cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: Labels<'_>,
+        target: LossTarget<'_>,
+        scratch: Scratch<'_>,
+    ) {
         loss::cross_entropy(self.driver(), logits, labels, target, scratch.device_address());
     }
 

@@ -35,6 +35,7 @@ impl Rig {
             batch,
             train: None,
             kept: false,
+            mixed: false,
             test: None,
             data_bytes: 0,
             precision: device.precision(),
@@ -79,18 +80,22 @@ impl Rig {
 /// Pixels without meaning, every class in turn, from where a run has its images; no batch where nothing is computed.
 fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, Option<Batch>)> {
     let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data)?);
+    let extras = setup::extras(&recipe.data);
     let length = n * size * size * 3;
     let bytes = || -> Vec<u8> { (0..length).map(|i| (i * 7919 % 251) as u8).collect() };
-    let labels = || (0..n).map(|i| (i % classes) as u32).collect();
-    let batch = |bytes, draws| Batch { bytes, draws, labels: labels(), indices: (0..n).collect() };
+    let labels = |from: usize| (from..from + n).map(|i| (i % classes) as u32).collect::<Vec<_>>();
+    let (other, shares) =
+        if extras.mixup.is_some() { (labels(1), vec![0.75; n]) } else { Default::default() };
+    let indices = (0..n).collect();
+    let batch = |bytes, draws| Batch { bytes, draws, labels: labels(0), indices, other, shares };
     let computes = device.computes();
-    Ok(match Source::border(device.kind(), &augment, length) {
+    Ok(match Source::border(device.kind(), (&augment, &extras), length) {
         Some(padding) => {
             let draws = || (0..n).flat_map(|i| augment.draw((recipe.seed, 0, i))).collect();
             let set = computes.then(bytes);
             let source = Source::kept(device, (n, size), padding, set.as_deref())?;
             (source, computes.then(|| batch(Vec::new(), draws())))
         }
-        None => (Source::Host, computes.then(|| batch(bytes(), Vec::new()))),
+        None => (Source::host(&extras), computes.then(|| batch(bytes(), Vec::new()))),
     })
 }

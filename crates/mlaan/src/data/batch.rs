@@ -4,12 +4,13 @@ use mlaan_engine::ops::draw;
 use rayon::prelude::*;
 
 use super::augment::Scratch;
+use super::extras::mix;
 use super::memory::label_error;
 use super::{Dataset, ImageView, LoaderOptions};
 use crate::{Error, Result};
 
 /// Images and labels of one step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// `n * size * size * 3` bytes: images, rows, columns, channels. None where the device has the images.
     pub bytes: Vec<u8>,
@@ -19,6 +20,10 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Which image of the set each one is.
     pub indices: Vec<usize>,
+    /// `n` labels of the images mixed into these, where they are mixtures ([`Extras::mixup`](super::Extras)); else none.
+    pub other: Vec<u32>,
+    /// With `other`: how much of an image is its own, from a half to 1.
+    pub shares: Vec<f32>,
 }
 
 impl Batch {
@@ -66,8 +71,17 @@ pub(super) fn fill(
         batch.labels.push(label as u32);
     }
     batch.draws.clear();
+    batch.other.clear();
+    batch.shares.clear();
     match options.deliver {
-        Deliver::Images => fill_images(batch, data, indices, options),
+        Deliver::Images => {
+            fill_images(batch, data, indices, options)?;
+            if let Some(alpha) = options.extras.mixup {
+                let image = options.size * options.size * 3;
+                mix(batch, image, alpha, (options.seed, options.epoch));
+            }
+            Ok(())
+        }
         Deliver::Draws => {
             batch.bytes.clear();
             batch.draws.reserve_exact(options.batch * draw::COLUMNS);
@@ -103,6 +117,7 @@ fn fill_images(
         let image = image.map(|image| {
             let draw = (options.seed, options.epoch, index);
             options.augment.apply(image, options.size, draw, out, &mut scratch);
+            options.extras.apply(out, options.size, draw);
         });
         WORK.set((decoded, scratch));
         image

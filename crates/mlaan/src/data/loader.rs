@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use mlaan_engine::ops::draw;
 
 use super::batch::{fill, numbered};
-use super::{Augment, Batch, Dataset, Deliver};
+use super::{Augment, Batch, Dataset, Deliver, Extras};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -26,6 +26,8 @@ pub struct LoaderOptions {
     pub deliver: Deliver,
     /// Random changes.
     pub augment: Augment,
+    /// More of them; only of images made on the host.
+    pub extras: Extras,
     /// Whether the order is drawn from `(seed, epoch)`; otherwise it is that of the set.
     pub shuffle: bool,
     /// The run's seed.
@@ -65,14 +67,18 @@ impl LoaderPool {
     /// step holds.
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
         match options.deliver {
-            Deliver::Images => Self::bytes(self.ahead, options.batch, options.size),
+            Deliver::Images => {
+                Self::bytes(self.ahead, options.batch, options.size, options.extras.mixup.is_some())
+            }
             Deliver::Draws => Self::draw_bytes(self.ahead, options.batch),
         }
     }
 
-    /// As [`LoaderPool::buffer_bytes`], for a pool that is not there yet.
-    pub fn bytes(ahead: usize, batch: usize, size: usize) -> usize {
-        Self::buffers(size.saturating_mul(size).saturating_mul(3), batch, ahead)
+    /// As [`LoaderPool::buffer_bytes`], for a pool that is not there yet; `mixed` images have two labels.
+    pub fn bytes(ahead: usize, batch: usize, size: usize, mixed: bool) -> usize {
+        let second = if mixed { size_of::<u32>() + size_of::<f32>() } else { 0 };
+        let image = size.saturating_mul(size).saturating_mul(3);
+        Self::buffers(image.saturating_add(second), batch, ahead)
     }
 
     /// As [`LoaderPool::bytes`], for batches of draws.
@@ -119,13 +125,15 @@ impl Loader {
     /// When an option is impossible for this set or no thread can be started.
     pub fn new(data: Arc<dyn Dataset>, pool: &LoaderPool, mut options: LoaderOptions) -> Result<Self> {
         options.augment.validate(options.size)?;
+        options.extras.validate(options.size)?;
         if options.batch == 0 {
             return Err(Error::recipe("train.batch", "0 images per batch: use at least 1"));
         }
         if data.is_empty() {
             return Err(failed("the split has no images"));
         }
-        if options.deliver == Deliver::Draws && (options.augment.padding().is_none() || !numbered(&*data)) {
+        let drawn = options.augment.padding().is_some() && options.extras.is_none() && numbered(&*data);
+        if options.deliver == Deliver::Draws && !drawn {
             return Err(failed("this augmentation or set needs its images made on the host"));
         }
         options.batch = options.batch.min(data.len());

@@ -4,6 +4,7 @@ mod augment;
 mod batch;
 mod collect;
 mod decode;
+mod extras;
 mod folder;
 mod limit;
 mod loader;
@@ -17,6 +18,7 @@ pub mod synthetic;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
+pub use extras::{ColourJitter, Extras};
 pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;

@@ -3,18 +3,18 @@
 use super::auxiliary::decoder;
 use super::leap::{LeapChain, sources};
 use super::{Branch, Method, Partition, TaskLoss};
-use crate::Result;
 use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Pass, Unit};
-use mlaan_engine::ops::{LossTarget, PixelScale, Sgd};
+use crate::{Error, Result};
+use mlaan_engine::ops::{Labels, LossTarget, PixelScale, Sgd};
 use mlaan_engine::{DType, Device, Purpose, Tensor};
 
 /// What a batch gives to a loss.
 pub struct Lesson<'a> {
     /// Normalised images `[n, h, w, 3]`.
     pub images: &'a Tensor,
-    /// `[n]`.
-    pub labels: &'a Tensor,
+    /// Their classes.
+    pub labels: Labels<'a>,
     /// From normalised values back to pixels.
     pub pixels: PixelScale,
 }
@@ -37,6 +37,12 @@ pub struct Auxiliary {
 pub(super) fn schedule(ends: [f64; 2], j: usize, modules: usize) -> f64 {
     let r = if modules > 2 { j as f64 / (modules - 2) as f64 } else { 0.0 };
     ends[0] * (1.0 - r) + ends[1] * r
+}
+
+/// Whether two samples are of one class has no answer for mixtures.
+pub(crate) fn no_mixtures() -> Error {
+    let message = "local.loss is \"contrastive\", which has no meaning for mixtures of two classes; write \"cross_entropy\" there, or remove this key";
+    Error::recipe("data.mixup", message)
 }
 
 impl Auxiliary {
@@ -142,7 +148,10 @@ impl Auxiliary {
         let target = LossTarget { weight: self.weight * self.task, grad: Some(&mut grad), values, row };
         match self.loss {
             TaskLoss::CrossEntropy => device.cross_entropy(output, lesson.labels, target)?,
-            TaskLoss::Contrastive => device.contrastive(output, lesson.labels, self.temperature, target)?,
+            TaskLoss::Contrastive if lesson.labels.mixed.is_some() => return Err(no_mixtures()),
+            TaskLoss::Contrastive => {
+                device.contrastive(output, lesson.labels.own, self.temperature, target)?;
+            }
         }
         let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
 

@@ -10,6 +10,7 @@ mod partition;
 mod segments;
 mod step;
 
+pub(crate) use branch::no_mixtures;
 pub use branch::{Auxiliary, Lesson};
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};

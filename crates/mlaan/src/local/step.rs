@@ -11,7 +11,7 @@ use super::meter::Part;
 use super::{Branch, TaskLoss};
 use crate::nn::{Act, Grad, Pass};
 use crate::{Error, Result};
-use mlaan_engine::ops::{LossTarget, Sgd, report};
+use mlaan_engine::ops::{Labels, LossTarget, Sgd, report};
 use mlaan_engine::{DType, Purpose, Tensor};
 
 /// Optimiser settings of one step; learning rates may differ by part (METHOD §7).
@@ -63,12 +63,18 @@ fn row(j: usize, branch: Branch) -> usize {
 }
 
 impl Learner {
-    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`.
+    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each.
     ///
     /// # Errors
-    /// From the device. The parameters may then be those of a step half done.
-    pub fn step(&mut self, images: Tensor, labels: &Tensor, options: &StepOptions) -> Result<&StepReport> {
-        let done = self.pass(images, labels, Some(options));
+    /// From the device; mixtures where a loss has no meaning for them. The parameters may then be those of a step half
+    /// done.
+    pub fn step<'a>(
+        &mut self,
+        images: Tensor,
+        labels: impl Into<Labels<'a>>,
+        options: &StepOptions,
+    ) -> Result<&StepReport> {
+        let done = self.pass(images, labels.into(), Some(options));
         if done.is_err() {
             self.release();
         }
@@ -79,9 +85,9 @@ impl Learner {
     /// As [`Learner::step`] without updates: the gradients stay in the parameters.
     ///
     /// # Errors
-    /// From the device.
-    pub fn gradients(&mut self, images: Tensor, labels: &Tensor) -> Result<&StepReport> {
-        let done = self.pass(images, labels, None);
+    /// As [`Learner::step`].
+    pub fn gradients<'a>(&mut self, images: Tensor, labels: impl Into<Labels<'a>>) -> Result<&StepReport> {
+        let done = self.pass(images, labels.into(), None);
         if done.is_err() {
             self.release();
         }
@@ -89,7 +95,7 @@ impl Learner {
         self.read_report()
     }
 
-    fn pass(&mut self, images: Tensor, labels: &Tensor, options: Option<&StepOptions>) -> Result<()> {
+    fn pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
         let (last, span) = (self.modules.len() - 1, self.method.span());
         let images = Act::plain(images);
         for j in 0..=last {
@@ -188,7 +194,7 @@ impl Learner {
     }
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
-    fn teach_last(&mut self, labels: &Tensor, options: Option<&StepOptions>) -> Result<Option<Grad>> {
+    fn teach_last(&mut self, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
         let Learner { device, modules, classifier, values, method, .. } = self;
         let j = modules.len() - 1;
         let module = &mut modules[j];

@@ -26,6 +26,8 @@ pub struct Sizes {
     pub train: Option<usize>,
     /// Whether the training images stay on the device ([`Source::keeps`](crate::train::Source::keeps)).
     pub kept: bool,
+    /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`]).
+    pub mixed: bool,
     /// Test images, likewise.
     pub test: Option<usize>,
     /// Bytes of host memory for data, outside of the device.
@@ -87,6 +89,7 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
     let side = task.image.height;
     let source = match sizes.train {
         Some(images) if sizes.kept => Source::kept(&device, (images, side), Padding::NONE, None)?,
+        _ if sizes.mixed => Source::Mixed,
         _ => Source::Host,
     };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);

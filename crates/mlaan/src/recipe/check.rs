@@ -87,6 +87,10 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Head, Value::String(s)) => Head::try_from(s.clone()).err(),
         (Kind::Backbone | Kind::Head | Kind::Text, _) => expected("a string".into()),
         (Kind::Flag, _) => expected("true or false".into()),
+        (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
+            Some([b, c, s, hue]) if [b, c, s].iter().all(|x| **x >= 0.0) && (0.0..=0.5).contains(hue) => None,
+            _ => expected(JITTER.into()),
+        },
         (Kind::Ascending, v) => {
             ascending(v).is_none().then(|| format!("found {}, expected {ASCENDING}", found(v)))
         }
@@ -102,6 +106,8 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
     }
 }
 
+const JITTER: &str =
+    "a number from 0, or four [brightness, contrast, saturation, hue], the last from 0 to 0.5";
 const ASCENDING: &str = "whole numbers from 0 upwards, each greater than the one before";
 
 fn whole(low: i64, high: i64) -> String {

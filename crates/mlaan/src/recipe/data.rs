@@ -16,6 +16,18 @@ pub struct Data {
     pub limit: Option<usize>,
     /// Random changes to training images.
     pub augment: Augment,
+    /// Changes of brightness, contrast, saturation and hue, behind `augment`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colour_jitter: Option<ColourJitter>,
+    /// Probability that a random rectangle of an image is erased. Default: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_erasing: Option<f64>,
+    /// Side, pixels, of a square that is cut out of every image. Default: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutout: Option<usize>,
+    /// Trains on mixtures of two images: the α of Beta(α, α), from which their shares are drawn. Default: on images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<f64>,
     /// Mean and deviation that pixels are normalised with.
     pub normalise: Normalise,
     /// Skip images that cannot be decoded, and count them, instead of stopping.
@@ -32,6 +44,10 @@ impl Default for Data {
             size: 32,
             limit: None,
             augment: Augment::Auto,
+            colour_jitter: None,
+            random_erasing: None,
+            cutout: None,
+            mixup: None,
             normalise: Normalise::Named(Statistics::Auto),
             skip_broken: false,
             short_side: None,
@@ -55,6 +71,26 @@ pub enum Augment {
     Imagenet,
     /// None.
     None,
+}
+
+/// By how much colours change at the most (torchvision's `ColorJitter`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ColourJitter {
+    /// Brightness, contrast and saturation alike; the hue stays.
+    Same(f64),
+    /// Brightness, contrast, saturation, hue.
+    Each([f64; 4]),
+}
+
+impl From<ColourJitter> for crate::data::ColourJitter {
+    fn from(jitter: ColourJitter) -> Self {
+        let [brightness, contrast, saturation, hue] = match jitter {
+            ColourJitter::Same(by) => [by, by, by, 0.0],
+            ColourJitter::Each(by) => by,
+        };
+        Self { brightness, contrast, saturation, hue }
+    }
 }
 
 /// What pixels are normalised with.
@@ -95,6 +131,7 @@ pub struct MeanStd {
 
 impl Data {
     pub(super) fn validate(&self) -> Result<()> {
+        crate::train::setup::extras(self).validate(self.size)?;
         match self.short_side {
             Some(side) if side < self.size => Err(Error::recipe(
                 "data.short_side",

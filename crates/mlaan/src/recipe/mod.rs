@@ -18,7 +18,7 @@ mod spelling;
 mod train;
 
 pub use builtin::builtin;
-pub use data::{Augment, Data, MeanStd, Normalise, Statistics};
+pub use data::{Augment, ColourJitter, Data, MeanStd, Normalise, Statistics};
 pub use model::{Backbone, Family, Model};
 pub use schema::{KEYS, Key};
 pub use train::{Precision, Schedule, Train};

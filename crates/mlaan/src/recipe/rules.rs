@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use super::check::check_table;
-use crate::local::{Branch, Leap, Method, Recompute};
+use crate::local::{Branch, Leap, Method, Recompute, TaskLoss, no_mixtures};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -20,6 +20,9 @@ impl Recipe {
         check_table("", &self.to_table()?)?;
         self.model.validate()?;
         validate_method(&self.local)?;
+        if self.data.mixup.is_some() && self.local.loss == TaskLoss::Contrastive {
+            return Err(no_mixtures());
+        }
         self.data.validate()
     }
 }

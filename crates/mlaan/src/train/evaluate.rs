@@ -2,7 +2,7 @@
 
 use super::feed::Source;
 use crate::Result;
-use crate::data::{Augment, Dataset, Deliver, Loader, LoaderOptions, LoaderPool};
+use crate::data::{Augment, Dataset, Deliver, Extras, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
 use serde::Serialize;
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub fn evaluate(
         size,
         deliver: Deliver::Images,
         augment: Augment::None,
+        extras: Extras::default(),
         shuffle: false,
         seed: 0,
         epoch: 0,

@@ -1,8 +1,8 @@
 //! Batches to the device: their images, or which parts of images that are there already.
 
 use crate::Result;
-use crate::data::{Augment, Batch, Dataset, Deliver};
-use mlaan_engine::ops::{Padding, PixelScale, draw};
+use crate::data::{Augment, Batch, Dataset, Deliver, Extras};
+use mlaan_engine::ops::{Labels, Mixed, Padding, PixelScale, draw};
 use mlaan_engine::{DType, Device, Kind, Purpose, Tensor};
 
 /// Images normalised on the device, and labels.
@@ -10,8 +10,24 @@ use mlaan_engine::{DType, Device, Kind, Purpose, Tensor};
 pub struct Fed {
     /// `[n, size, size, 3]`.
     pub images: Tensor,
+    /// What they are of.
+    pub labels: Classes,
+}
+
+/// Labels on the device.
+#[derive(Debug)]
+pub struct Classes {
     /// `[n]`.
-    pub labels: Tensor,
+    pub own: Tensor,
+    /// Of mixtures: the second labels `[n]`, and the shares of the first `[n]`.
+    pub mixed: Option<(Tensor, Tensor)>,
+}
+
+impl<'a> From<&'a Classes> for Labels<'a> {
+    fn from(classes: &'a Classes) -> Self {
+        let mixed = classes.mixed.as_ref().map(|(other, share)| Mixed { other, share });
+        Labels { own: &classes.own, mixed }
+    }
 }
 
 /// Where the images of batches come from.
@@ -19,6 +35,8 @@ pub struct Fed {
 pub enum Source {
     /// From the host, as bytes, with every batch.
     Host,
+    /// Likewise, as mixtures of two, with two labels an image.
+    Mixed,
     /// From the device, which keeps a whole set: with a batch comes which parts of which images it shows.
     Device(Kept),
 }
@@ -40,14 +58,29 @@ impl Kept {
 impl Source {
     /// Whether a device of this kind keeps the set and makes its batches itself: images of the size fed to the network,
     /// of which batches show parts.
-    pub fn keeps(kind: Kind, data: &dyn Dataset, augment: &Augment, size: usize) -> bool {
-        let suits = |n: usize| n == data.len() * size * size * 3 && Self::border(kind, augment, n).is_some();
+    pub fn keeps(
+        kind: Kind,
+        data: &dyn Dataset,
+        (augment, extras): (&Augment, &Extras),
+        size: usize,
+    ) -> bool {
+        let border = |n| Self::border(kind, (augment, extras), n);
+        let suits = |n: usize| n == data.len() * size * size * 3 && border(n).is_some();
         data.whole().is_some_and(|(side, bytes)| side == size && suits(bytes.len()))
     }
 
     /// The border of images of which a device of this kind keeps `bytes` bytes; none where it does not.
-    pub(crate) fn border(kind: Kind, augment: &Augment, bytes: usize) -> Option<Padding> {
-        augment.padding().filter(|_| kind.keeps_data() && bytes <= Kept::MOST)
+    pub(crate) fn border(
+        kind: Kind,
+        (augment, extras): (&Augment, &Extras),
+        bytes: usize,
+    ) -> Option<Padding> {
+        augment.padding().filter(|_| kind.keeps_data() && extras.is_none() && bytes <= Kept::MOST)
+    }
+
+    /// From the host, with what `extras` need.
+    pub fn host(extras: &Extras) -> Self {
+        if extras.mixup.is_some() { Source::Mixed } else { Source::Host }
     }
 
     /// Room for `images` images of side `size` on a device, with values when `bytes` are given (a plan has none).
@@ -70,7 +103,7 @@ impl Source {
     /// What a loader makes for it.
     pub fn deliver(&self) -> Deliver {
         match self {
-            Source::Host => Deliver::Images,
+            Source::Host | Source::Mixed => Deliver::Images,
             Source::Device(_) => Deliver::Draws,
         }
     }
@@ -87,13 +120,13 @@ impl Source {
         size: usize,
         scale: PixelScale,
     ) -> Result<Fed> {
-        let mut labels = device.alloc([n], DType::U32, Purpose::Data)?;
+        let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
         let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
         if let Some(b) = batch {
-            device.upload(&mut labels, &b.labels)?;
+            device.upload(&mut own, &b.labels)?;
         }
         match self {
-            Source::Host => {
+            Source::Host | Source::Mixed => {
                 let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
                 if let Some(b) = batch {
                     device.upload(&mut bytes, &b.bytes)?;
@@ -108,6 +141,21 @@ impl Source {
                 device.images_from_set(&kept.set, &draws, kept.padding, scale, &mut images)?;
             }
         }
-        Ok(Fed { images, labels })
+        let mixed = match self {
+            Source::Mixed => Some(second(device, batch, n)?),
+            _ => None,
+        };
+        Ok(Fed { images, labels: Classes { own, mixed } })
     }
+}
+
+/// The second labels of mixtures, and the shares of the first.
+fn second(device: &Device, batch: Option<&Batch>, n: usize) -> Result<(Tensor, Tensor)> {
+    let mut other = device.alloc([n], DType::U32, Purpose::Data)?;
+    let mut share = device.alloc([n], DType::F32, Purpose::Data)?;
+    if let Some(b) = batch {
+        device.upload(&mut other, &b.other)?;
+        device.upload(&mut share, &b.shares)?;
+    }
+    Ok((other, share))
 }

@@ -14,7 +14,7 @@ mod trainer;
 mod within;
 
 pub use evaluate::{ClassError, Evaluation, evaluate};
-pub use feed::{Fed, Kept, Source};
+pub use feed::{Classes, Fed, Kept, Source};
 pub use schedule::{LearningRate, Rates};
 pub use state::{capture, restore};
 pub use tally::Tally;

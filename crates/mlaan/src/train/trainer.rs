@@ -8,7 +8,7 @@ use super::tally::Tally;
 use super::within::{resident, sizes, task};
 use super::{LearningRate, setup, state};
 use crate::backbone::Backbone;
-use crate::data::{Augment, Dataset, Loader, LoaderOptions, LoaderPool, Splits};
+use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
 use crate::local::{Learner, StepOptions};
 use crate::plan::limit::Limits;
 use crate::plan::{Plan, balanced, plan};
@@ -78,6 +78,7 @@ pub struct Trainer {
     device: Device,
     splits: Splits,
     augment: Augment,
+    extras: Extras,
     normalise: MeanStd,
     learner: Learner,
     source: Source,
@@ -118,6 +119,7 @@ impl Trainer {
         let device = &device.with_precision(recipe.train.precision.into());
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data)?;
+        let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
         let task = task(recipe, &splits, &normalise);
         let pool = setup::loader_pool(device)?;
         let sizes = sizes(recipe, &splits, device, recipe.train.batch);
@@ -133,7 +135,7 @@ impl Trainer {
             (Some((side, bytes)), Some(padding)) if sizes.kept => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))?
             }
-            _ => Source::Host,
+            _ => Source::host(&extras),
         };
         let device = device.clone();
         Ok(Trainer {
@@ -141,6 +143,7 @@ impl Trainer {
             device,
             splits,
             augment,
+            extras,
             normalise,
             learner,
             source,
@@ -388,12 +391,13 @@ impl Trainer {
     }
 
     fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {
-        let Trainer { recipe, augment, source, .. } = self;
+        let Trainer { recipe, augment, extras, source, .. } = self;
         LoaderOptions {
             batch: recipe.train.batch,
             size: recipe.data.size,
             deliver: source.deliver(),
             augment: *augment,
+            extras: *extras,
             shuffle: true,
             seed: recipe.seed,
             epoch,

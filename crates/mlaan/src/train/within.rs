@@ -71,16 +71,19 @@ pub(super) fn resident(splits: &Splits) -> usize {
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
-    let augment = setup::augmentation(&recipe.data);
-    let kept = augment.is_ok_and(|a| Source::keeps(device.kind(), splits.train.as_ref(), &a, size));
+    let (augment, extras) = (setup::augmentation(&recipe.data), setup::extras(&recipe.data));
+    let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
+    let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
     // No batch is larger than the set that it is taken from.
-    let made = |images: usize| LoaderPool::bytes(LoaderPool::AHEAD, batch.min(images), size);
+    let made = |images: usize, mixed| LoaderPool::bytes(LoaderPool::AHEAD, batch.min(images), size, mixed);
     let drawn = LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(train));
-    let buffers = if kept { made(test) + drawn } else { made(train.max(test)) };
+    // The buffers of training also serve the evaluation, those of draws beside its images.
+    let buffers = if kept { made(test, false) + drawn } else { made(train.max(test), mixed) };
     Sizes {
         batch,
         train: Some(train),
         kept,
+        mixed,
         test: Some(test),
         data_bytes: resident(splits) + buffers,
         precision: recipe.train.precision.into(),
