@@ -1,7 +1,9 @@
 //! The command line.
 
+mod data;
 mod overrides;
 
+pub use data::{DataArgs, DataCommand, DownloadArgs};
 pub use overrides::{Layout, Overrides};
 
 use crate::device::Place;
@@ -42,6 +44,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Measure how fast a recipe trains here, and in how much memory
     Bench(BenchArgs),
+    /// Fetch image sets
+    Data(DataArgs),
     /// List the built-in recipes
     Recipes(RecipesArgs),
     /// List what can be computed with here: the processor, NVIDIA GPUs, and what these lack

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod data;
 mod device;
 mod devices;
 mod eval;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some(Command::Eval(args)) => eval::eval(args),
         Some(Command::Plan(args)) => plan::plan(args),
         Some(Command::Bench(args)) => bench::bench(args),
+        Some(Command::Data(args)) => data::data(args),
         Some(Command::Recipes(args)) => recipes::recipes(args),
         Some(Command::Devices(args)) => devices::devices(args),
         None => Ok(ExitCode::SUCCESS),

@@ -4,6 +4,7 @@ mod augment;
 mod batch;
 mod collect;
 mod decode;
+pub mod download;
 mod extras;
 mod folder;
 mod limit;

@@ -94,7 +94,7 @@ fn scratch_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// The folder that holds `path`.
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
@@ -105,7 +105,7 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// # Errors
 /// [`Error::Io`] if the folder cannot be opened or the system refuses.
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     // Windows cannot open folders as files; its renames are journalled.
     if cfg!(unix) {
         let opened = File::open(folder).and_then(|f| f.sync_all());

@@ -1,0 +1,56 @@
+//! `mlaan data`.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `mlaan data`
+#[derive(Args)]
+#[command(after_help = DATA_EXAMPLES)]
+pub struct DataArgs {
+    /// What to do with images.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// What can be done with images.
+#[derive(Subcommand)]
+pub enum DataCommand {
+    /// Fetch a published set: resumed where it was cut, and checked before it counts
+    Download(DownloadArgs),
+}
+
+const DATA_EXAMPLES: &str = "\
+Examples:
+  mlaan data download cifar10
+  mlaan train bp-resnet32 --data data/cifar10";
+
+/// `mlaan data download`
+#[derive(Args)]
+#[command(after_help = DOWNLOAD_EXAMPLES)]
+pub struct DownloadArgs {
+    /// The set: cifar10, cifar100, svhn or stl10
+    pub set: String,
+    /// The folder to put it in [default: data/ and the set's name]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// A folder on a server of your own that has the files; it is asked first
+    #[arg(long, value_name = "URL", value_parser = parse_mirror)]
+    pub mirror: Option<String>,
+    /// Print one JSON object, and progress nowhere
+    #[arg(long)]
+    pub json: bool,
+}
+
+const DOWNLOAD_EXAMPLES: &str = "\
+Examples:
+  mlaan data download cifar10
+  mlaan data download svhn --to sets/svhn
+  mlaan data download stl10 --mirror http://files.example/stl10
+
+A download that stopped goes on where it was when it is asked for again. Archives stay packed: they are read so. Proxies
+are taken from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.";
+
+fn parse_mirror(text: &str) -> Result<String, String> {
+    let http = text.starts_with("http://") || text.starts_with("https://");
+    if http { Ok(text.into()) } else { Err("a URL that begins with http:// or https://".into()) }
+}
