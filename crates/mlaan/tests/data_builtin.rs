@@ -1,7 +1,6 @@
 //! The built-in set: repeatable, balanced, and not solved by colour or by single pixels.
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
-use std::time::Instant;
 
 use mlaan::data::{Dataset, Normalise, synthetic};
 use mlaan::rng::{Purpose, Rng};
@@ -109,11 +108,8 @@ fn a_linear_classifier_and_mean_colours_stay_far_from_solving_it() {
 }
 
 #[test]
-fn it_is_balanced_repeatable_and_quick() {
-    let start = Instant::now();
+fn it_is_balanced_and_repeatable() {
     let splits = synthetic::splits(0, synthetic::TRAIN, synthetic::TEST).unwrap();
-    eprintln!("generated in {:?}", start.elapsed());
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     for data in [&splits.train, &splits.test] {
         let mut counts = [0; CLASSES];
         (0..data.len()).for_each(|i| counts[data.label(i)] += 1);
