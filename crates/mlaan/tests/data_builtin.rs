@@ -1,7 +1,6 @@
 //! The built-in set: repeatable, balanced, and not solved by colour or by single pixels.
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
-
 use mlaan::data::{Dataset, Normalise, synthetic};
 use mlaan::rng::{Purpose, Rng};
 
