@@ -1,83 +1,90 @@
-//! Decodes many images in parallel into a [`Memory`].
+//! Decodes a split into a [`Memory`], in parallel.
 
 use rayon::prelude::*;
 
-use super::decode::decode;
-use super::{Dataset, Memory, OpenOptions};
+use super::decode::{decode, shrink};
+use super::limit::choose;
+use super::stored::{CHUNK, Content, Images, Raw, Stored};
+use super::{Dataset, Image, Memory, OpenOptions};
 use crate::{Error, Result};
 
-/// Images decoded before they are put in place; bounds what lies in memory twice.
-pub(super) const CHUNK: usize = 128;
-
-/// An encoded image and where it comes from.
-pub(super) struct Encoded<B> {
-    /// What the file or row holds, or why it cannot be read.
-    pub bytes: std::result::Result<B, String>,
-    /// The label, below the number of classes.
-    pub label: usize,
+/// The images of `stored` that the options choose, decoded, and how many were skipped; `split` numbers the split, for
+/// the choice.
+///
+/// # Errors
+/// The first image that cannot be decoded, unless broken images are skipped; no image left; out of memory.
+pub(super) fn decode_all(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
+    let chosen = choose(&stored.labels, options.limit, options.seed, split);
+    let set = Memory::new(stored.classes.clone());
+    let mut collector = Collector { options, stored, set, total: chosen.len(), done: 0, skipped: 0 };
+    match &stored.images {
+        Images::Random(images) => {
+            for chunk in chosen.chunks(CHUNK) {
+                let one = |&index: &usize| {
+                    let mut bytes = Vec::new();
+                    let content = images.read(index, &mut bytes);
+                    collector.decode(Raw { index, content, bytes })
+                };
+                let decoded = chunk.par_iter().map(one).collect();
+                collector.add(decoded)?;
+            }
+        }
+        Images::Ordered(images) => images.scan(&chosen, &mut |raws| {
+            let decoded = raws.into_par_iter().map(|raw| collector.decode(raw)).collect();
+            collector.add(decoded)
+        })?,
+    }
+    collector.finish()
 }
 
+/// An image of a split, or what is wrong with it.
+type Decoded = (usize, std::result::Result<Image, String>);
+
 /// A split that is being decoded.
-pub(super) struct Collector<'a> {
+struct Collector<'a> {
     options: &'a OpenOptions,
+    stored: &'a Stored,
     set: Memory,
     total: usize,
     done: usize,
     skipped: usize,
 }
 
-impl<'a> Collector<'a> {
-    /// For `total` images.
-    pub fn new(classes: Vec<String>, total: usize, options: &'a OpenOptions) -> Self {
-        Collector { options, set: Memory::new(classes), total, done: 0, skipped: 0 }
+impl Collector<'_> {
+    fn decode(&self, raw: Raw) -> Decoded {
+        let image = raw.content.and_then(|content| match content {
+            Content::Encoded => decode(&raw.bytes, self.options.short_side),
+            Content::Rgb { height, width } => {
+                Ok(shrink(Image { height, width, rgb: raw.bytes }, self.options.short_side))
+            }
+        });
+        (raw.index, image)
     }
 
-    /// Decodes and appends `items`; `read` fetches one and `place` names it (file, or shard and row).
-    ///
-    /// # Errors
-    /// The first image that cannot be decoded, unless broken images are skipped.
-    pub fn add<T: Sync, B: AsRef<[u8]>>(
-        &mut self,
-        items: &[T],
-        read: impl Fn(&T) -> Encoded<B> + Sync,
-        place: impl Fn(&T) -> String,
-    ) -> Result<()> {
-        for chunk in items.chunks(CHUNK) {
-            let decode_one = |item: &T| {
-                let encoded = read(item);
-                let bytes = encoded.bytes?;
-                let image = decode(bytes.as_ref(), self.options.short_side)?;
-                Ok::<_, String>((image, encoded.label))
-            };
-            let images: Vec<_> = chunk.par_iter().map(decode_one).collect();
-            for (item, image) in chunk.iter().zip(images) {
-                match image {
-                    Ok((image, label)) => self.set.push(image.view(), label)?,
-                    Err(_) if self.options.skip_broken => self.skipped += 1,
-                    Err(message) => return Err(broken(place(item), &message)),
-                }
+    /// Appends images in order.
+    fn add(&mut self, images: Vec<Decoded>) -> Result<()> {
+        let first = self.done == 0;
+        self.done += images.len();
+        for (index, image) in images {
+            match image {
+                Ok(image) => self.set.push(image.view(), self.stored.labels[index] as usize)?,
+                Err(_) if self.options.skip_broken => self.skipped += 1,
+                Err(message) => return Err(broken(self.stored.images.name(index), &message)),
             }
-            let first = self.done == 0;
-            self.done += chunk.len();
-            if first && !self.set.is_empty() {
-                self.set.expect(self.total.saturating_sub(self.done))?;
-            }
+        }
+        if first && !self.set.is_empty() {
+            self.set.expect(self.total.saturating_sub(self.done))?;
         }
         Ok(())
     }
 
-    /// The split, and how many images were skipped.
-    ///
-    /// # Errors
-    /// When no image is left; `place` names the split.
-    pub fn finish(mut self, place: &str) -> Result<(Memory, usize)> {
+    fn finish(mut self) -> Result<(Memory, usize)> {
         if self.set.is_empty() {
-            let skipped = self.skipped;
-            let message = match skipped {
+            let message = match self.skipped {
                 0 => "the split has no images".into(),
-                _ => format!("none of the {skipped} images of the split can be decoded"),
+                skipped => format!("none of the {skipped} images of the split can be decoded"),
             };
-            return Err(Error::data(place, message));
+            return Err(Error::data(&self.stored.place, message));
         }
         self.set.shrink();
         Ok((self.set, self.skipped))

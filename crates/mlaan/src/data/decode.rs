@@ -46,10 +46,15 @@ fn decode_unguarded(encoded: &[u8], short_side: usize) -> Result<Image, String> 
     if width == 0 || height == 0 {
         return Err(format!("the image has no pixels ({width}x{height})"));
     }
-    if short_side == 0 || width.min(height) <= short_side {
-        return Ok(image);
+    Ok(shrink(image, short_side))
+}
+
+/// The image, scaled down where `short_side` is not 0 and its shorter side is longer than that.
+pub(super) fn shrink(image: Image, short_side: usize) -> Image {
+    if short_side == 0 || image.width.min(image.height) <= short_side {
+        return image;
     }
-    Ok(scaled_down(image.view(), short_side))
+    scaled_down(image.view(), short_side)
 }
 
 /// The sides after scaling the shorter one to `short_side` (the longer is cut to whole pixels, as

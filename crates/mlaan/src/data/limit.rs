@@ -4,15 +4,15 @@ use crate::rng::{Purpose, Rng};
 
 /// At most `limit` of the images with these labels, in ascending order: of each class as many as of the
 /// others, as far as there are, chosen by `(seed, split, class)`.
-pub(super) fn choose(labels: &[usize], limit: Option<usize>, seed: u64, split: u64) -> Vec<usize> {
+pub(super) fn choose(labels: &[u32], limit: Option<usize>, seed: u64, split: u64) -> Vec<usize> {
     let limit = match limit {
         Some(limit) if limit < labels.len() => limit,
         _ => return (0..labels.len()).collect(),
     };
-    let classes = labels.iter().max().map_or(0, |l| l + 1);
+    let classes = labels.iter().max().map_or(0, |l| *l as usize + 1);
     let mut members = vec![Vec::new(); classes];
     for (index, &label) in labels.iter().enumerate() {
-        members[label].push(index);
+        members[label as usize].push(index);
     }
     // A random class order too: when the limit is no multiple of the classes, some get one more.
     let mut ranked = Vec::with_capacity(labels.len());
@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn classes_are_balanced_as_far_as_possible_and_the_choice_repeats() {
         // 50 of class 0, 30 of class 1, 2 of class 2.
-        let labels: Vec<usize> = [vec![0; 50], vec![1; 30], vec![2; 2]].concat();
+        let labels: Vec<u32> = [vec![0; 50], vec![1; 30], vec![2; 2]].concat();
         let chosen = choose(&labels, Some(20), 1, 0);
         let count = |c| chosen.iter().filter(|i| labels[**i] == c).count();
         assert_eq!((count(0), count(1), count(2)), (9, 9, 2));

@@ -6,15 +6,17 @@ mod collect;
 mod decode;
 pub mod download;
 mod extras;
-mod folder;
+#[allow(dead_code)] // Until the first format of raw pixels.
+mod formats;
 mod limit;
 mod loader;
 mod memory;
 mod normalise;
 mod open;
-mod parquet;
 pub mod resize;
 mod shapes;
+#[allow(dead_code)]
+mod stored;
 pub mod synthetic;
 
 pub use augment::{Augment, PadMode, Scratch};

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Dataset, Splits, folder, parquet, synthetic};
+use super::collect::decode_all;
+use super::formats::folder::entries;
+use super::{Dataset, Splits, formats, synthetic};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -35,9 +37,11 @@ pub const BUILTIN: &str = "builtin";
 /// Seed of the built-in set: every run sees the same images, whatever its own seed.
 const BUILTIN_SEED: u64 = 0;
 
-const LAYOUTS: &str = "known are: a folder with `train-*.parquet` and `test-*.parquet` (or `validation-*`, \
-`valid-*`), also inside `data/`; a folder with `train/` and `test/` (or `val/`, `validation/`), one \
-subfolder of images per class; `builtin` for the built-in set";
+/// What can be read, for messages.
+fn known() -> String {
+    let layouts: Vec<&str> = formats::FORMATS.iter().map(|f| f.layout).collect();
+    format!("known are: {}; `{BUILTIN}` for the built-in set", layouts.join("; "))
+}
 
 /// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
 /// (Hugging Face parquet files, or an image folder). All images are decoded now, into memory.
@@ -93,33 +97,39 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
     if !path.exists() {
-        return Err(Error::data(source, format!("no such file or folder; {LAYOUTS}")));
+        return Err(Error::data(source, format!("no such file or folder; {}", known())));
     }
-    if !path.is_dir() {
-        return Err(Error::data(source, format!("{}; {LAYOUTS}", about_file(path))));
-    }
-    let (train, test, skipped) = if let Some(layout) = parquet::detect(path)? {
-        parquet::load(&layout, options)?
-    } else if let Some(layout) = folder::detect(path)? {
-        folder::load(&layout, options)?
-    } else {
-        let message = format!("no known data set here (found {}); {LAYOUTS}", contents(path)?);
-        return Err(Error::data(source, message));
+    let Some((_, pair)) = formats::open(path)? else {
+        return Err(unknown(source, path)?);
     };
-    Ok(Splits { name: name(path), train: Arc::new(train), test: Arc::new(test), skipped })
+    let (train, skipped) = decode_all(&pair.train, options, 0)?;
+    let (test, more) = decode_all(&pair.test, options, 1)?;
+    let (train, test) = (Arc::new(train), Arc::new(test));
+    Ok(Splits { name: name(path), train, test, skipped: skipped + more })
+}
+
+/// The error of a path at which nothing known lies.
+fn unknown(source: &str, path: &Path) -> Result<Error> {
+    let message = match path.is_dir() {
+        true => format!("no known data set here (found {}); {}", contents(path)?, known()),
+        false => format!("{}; {}", about_file(path), known()),
+    };
+    Ok(Error::data(source, message))
 }
 
 fn about_file(path: &Path) -> &'static str {
     match path.extension().and_then(|e| e.to_str()) {
         Some("parquet") => "this is one file of a set: name the folder that holds it",
-        Some("tar" | "gz" | "tgz" | "zip" | "zst" | "xz") => "this is an archive: unpack it first",
+        Some("tar" | "gz" | "tgz" | "zip" | "zst" | "xz") => {
+            "this archive holds no known data set: unpack it"
+        }
         _ => "this is a file, not a folder",
     }
 }
 
 /// A few names of what lies in `path`.
 fn contents(path: &Path) -> Result<String> {
-    let mut names: Vec<String> = folder::entries(path)?
+    let mut names: Vec<String> = entries(path)?
         .into_iter()
         .map(|(name, path)| if path.is_dir() { name + "/" } else { name })
         .collect();

@@ -6,14 +6,21 @@ mod shard;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::collect::{Collector, Encoded};
+use super::super::stored::{Content, Images, Raw, Scan, Stored};
 use super::folder::entries;
-use super::limit::choose;
-use super::memory::label_error;
-use super::{Memory, OpenOptions};
+use super::{Format, Pair};
 use crate::{Error, Result};
+use ::parquet::data_type::ByteArray;
 use shard::Shard;
+
+/// See the module.
+pub(super) const FORMAT: Format = Format {
+    name: "Hugging Face parquet",
+    layout: "a folder with `train-*.parquet` and `test-*.parquet` (or `validation-*`, `valid-*`), also inside `data/`",
+    open,
+};
 
 /// Names of the test split; the first that has files is used.
 const TEST: [&str; 3] = ["test", "validation", "valid"];
@@ -21,13 +28,13 @@ const TEST: [&str; 3] = ["test", "validation", "valid"];
 const MAX_UNNAMED: i64 = 100_000;
 
 /// The files of the two splits.
-pub(super) struct Layout {
+struct Layout {
     train: Vec<PathBuf>,
     test: Vec<PathBuf>,
 }
 
 /// Whether `root` or its `data/` holds such a set; an error when a split or one of its files is missing.
-pub(super) fn detect(root: &Path) -> Result<Option<Layout>> {
+fn detect(root: &Path) -> Result<Option<Layout>> {
     for folder in [root.to_path_buf(), root.join("data")] {
         if !folder.is_dir() {
             continue;
@@ -78,28 +85,24 @@ fn shards(folder: &Path, split: &str) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Both splits, and how many images were skipped.
-///
-/// # Errors
-/// When a file is damaged or has other columns, the splits' classes differ, a label is out of range, or
-/// an image is broken (unless skipped).
-pub(super) fn load(layout: &Layout, options: &OpenOptions) -> Result<(Memory, Memory, usize)> {
-    // The parquet reader meets damaged bytes here; should it panic, that is a damaged file too.
-    let guarded = catch_unwind(AssertUnwindSafe(|| load_unguarded(layout, options)));
-    guarded.unwrap_or_else(|_| {
-        let folder = layout.train.first().and_then(|p| p.parent());
-        let place = folder.unwrap_or(Path::new("")).display().to_string();
-        Err(Error::data(place, "a parquet file here is damaged: fetch the set again"))
+fn open(path: &Path) -> Result<Option<Pair>> {
+    let Some(layout) = detect(path)? else {
+        return Ok(None);
+    };
+    let folder = layout.train.first().and_then(|p| p.parent()).unwrap_or(path).to_path_buf();
+    guarded(&folder, || {
+        let (train, test) = (Split::open(&layout.train)?, Split::open(&layout.test)?);
+        let classes = classes(&train, &test)?;
+        Ok(Some(Pair { train: train.stored(classes.clone())?, test: test.stored(classes)? }))
     })
 }
 
-fn load_unguarded(layout: &Layout, options: &OpenOptions) -> Result<(Memory, Memory, usize)> {
-    let train = Split::open(&layout.train)?;
-    let test = Split::open(&layout.test)?;
-    let classes = classes(&train, &test)?;
-    let (train, skipped) = train.decode(&classes, options, 0)?;
-    let (test, more) = test.decode(&classes, options, 1)?;
-    Ok((train, test, skipped + more))
+/// The parquet reader meets damaged bytes in `work`; should it panic, that is a damaged file too.
+fn guarded<T>(place: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "a parquet file here is damaged: fetch the set again";
+        Err(Error::data(place.display().to_string(), message))
+    })
 }
 
 /// The class names both splits agree on; without names, the numbers up to the largest training label.
@@ -161,37 +164,50 @@ impl Split {
         }
     }
 
-    /// All labels as class indices.
-    fn checked_labels(&self, classes: usize) -> Result<Vec<usize>> {
-        let mut checked = Vec::new();
-        for (shard, labels) in self.shards.iter().zip(&self.labels) {
-            for (row, &label) in labels.iter().enumerate() {
-                let valid = usize::try_from(label).ok().filter(|l| *l < classes);
-                let error = || label_error(&shard.row(row), label, classes);
-                checked.push(valid.ok_or_else(error)?);
-            }
+    fn stored(self, classes: Vec<String>) -> Result<Stored> {
+        let place = self.place();
+        let mut starts = vec![0];
+        for labels in &self.labels {
+            starts.push(starts.last().unwrap_or(&0) + labels.len());
         }
-        Ok(checked)
+        let labels: Vec<i64> = self.labels.concat();
+        let rows = Rows { shards: self.shards, starts };
+        Stored::new(place, classes, labels, Images::Ordered(Arc::new(rows)))
+    }
+}
+
+/// The rows of all shards, one after the other.
+struct Rows {
+    shards: Vec<Shard>,
+    /// The first row of every shard, and the number of all.
+    starts: Vec<usize>,
+}
+
+impl Scan for Rows {
+    fn name(&self, index: usize) -> String {
+        let shard = self.starts.partition_point(|start| *start <= index).saturating_sub(1);
+        self.shards.get(shard).map_or_else(String::new, |s| s.row(index - self.starts[shard]))
     }
 
-    fn decode(&self, classes: &[String], options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
-        let labels = self.checked_labels(classes.len())?;
-        let chosen = choose(&labels, options.limit, options.seed, split);
-        let mut collector = Collector::new(classes.to_vec(), chosen.len(), options);
-        let mut start = 0;
-        for (shard, own) in self.shards.iter().zip(&self.labels) {
-            let end = start + own.len();
-            let rows = chosen.iter().filter(|i| (start..end).contains(i));
-            let rows: Vec<usize> = rows.map(|i| i - start).collect();
-            shard.images(&rows, |images| {
-                let read = |(row, image): &(usize, Option<_>)| Encoded {
-                    bytes: image.clone().ok_or_else(|| "the row has no image bytes".into()),
-                    label: labels[start + row],
-                };
-                collector.add(images, read, |(row, _)| shard.row(*row))
+    fn scan(&self, indices: &[usize], each: &mut dyn FnMut(Vec<Raw>) -> Result<()>) -> Result<()> {
+        for (shard, bounds) in self.shards.iter().zip(self.starts.windows(2)) {
+            let first = indices.partition_point(|i| *i < bounds[0]);
+            let last = indices.partition_point(|i| *i < bounds[1]);
+            let rows: Vec<usize> = indices[first..last].iter().map(|i| i - bounds[0]).collect();
+            guarded(Path::new(&shard.place), || {
+                shard.images(&rows, |images| {
+                    let raw = |(row, image): &(usize, Option<_>)| raw(bounds[0] + row, image.as_ref());
+                    each(images.iter().map(raw).collect())
+                })
             })?;
-            start = end;
         }
-        collector.finish(&self.place())
+        Ok(())
+    }
+}
+
+fn raw(index: usize, image: Option<&ByteArray>) -> Raw {
+    match image {
+        Some(bytes) => Raw { index, content: Ok(Content::Encoded), bytes: bytes.data().to_vec() },
+        None => Raw { index, content: Err("the row has no image bytes".into()), bytes: Vec::new() },
     }
 }

@@ -8,7 +8,7 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::super::collect::CHUNK;
+use super::super::super::stored::CHUNK;
 use super::schema::{Columns, columns};
 use crate::{Error, Result};
 

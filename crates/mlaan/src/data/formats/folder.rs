@@ -1,12 +1,20 @@
 //! Image folders: `train/` and `test/` (or `val/`, `validation/`), one subfolder per class.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::collect::{Collector, Encoded};
-use super::limit::choose;
-use super::{Memory, OpenOptions};
+use super::super::stored::{Content, Images, ReadAt, Stored};
+use super::{Format, Pair};
 use crate::{Error, Result};
+
+/// See the module.
+pub(super) const FORMAT: Format = Format {
+    name: "image folder",
+    layout: "a folder with `train/` and `test/` (or `val/`, `validation/`), one subfolder of images per class",
+    open,
+};
 
 /// Names of the folder with the test images; the first that has class folders is used.
 const TEST: [&str; 3] = ["test", "val", "validation"];
@@ -16,13 +24,13 @@ const MAX_FILE: u64 = 1 << 30;
 const DEPTH: usize = 8;
 
 /// The folders of the two splits.
-pub(super) struct Layout {
+struct Layout {
     train: PathBuf,
     test: PathBuf,
 }
 
 /// Whether `root` is an image folder; an error when it is one with a split missing.
-pub(super) fn detect(root: &Path) -> Result<Option<Layout>> {
+fn detect(root: &Path) -> Result<Option<Layout>> {
     let with_classes = |name: &str| -> Result<Option<PathBuf>> {
         let path = root.join(name);
         Ok((path.is_dir() && !class_folders(&path)?.is_empty()).then_some(path))
@@ -49,17 +57,13 @@ pub(super) fn detect(root: &Path) -> Result<Option<Layout>> {
     }
 }
 
-/// Both splits, and how many images were skipped.
-///
-/// # Errors
-/// When the splits' classes differ, a class has no image, or an image is broken (unless skipped).
-pub(super) fn load(layout: &Layout, options: &OpenOptions) -> Result<(Memory, Memory, usize)> {
-    let train = Split::list(&layout.train)?;
-    let test = Split::list(&layout.test)?;
+fn open(path: &Path) -> Result<Option<Pair>> {
+    let Some(layout) = detect(path)? else {
+        return Ok(None);
+    };
+    let (train, test) = (Split::list(&layout.train)?, Split::list(&layout.test)?);
     same_classes(&train, &test)?;
-    let (train, skipped) = train.decode(options, 0)?;
-    let (test, more) = test.decode(options, 1)?;
-    Ok((train, test, skipped + more))
+    Ok(Some(Pair { train: train.stored()?, test: test.stored()? }))
 }
 
 struct Split {
@@ -90,21 +94,32 @@ impl Split {
         Ok(split)
     }
 
-    fn decode(self, options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
-        let chosen = choose(&self.labels, options.limit, options.seed, split);
-        let mut collector = Collector::new(self.classes, chosen.len(), options);
-        let read = |&i: &usize| Encoded { bytes: read_file(&self.files[i]), label: self.labels[i] };
-        collector.add(&chosen, read, |&i| self.files[i].display().to_string())?;
-        collector.finish(&self.place)
+    fn stored(self) -> Result<Stored> {
+        let labels = self.labels.into_iter().map(|l| l as i64);
+        Stored::new(self.place, self.classes, labels, Images::Random(Arc::new(Files(self.files))))
     }
 }
 
-fn read_file(path: &Path) -> std::result::Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > MAX_FILE {
-        return Err(format!("{} MiB is too large for an image file", size >> 20));
+/// Images that are a file each.
+pub(in crate::data) struct Files(pub Vec<PathBuf>);
+
+impl ReadAt for Files {
+    fn name(&self, index: usize) -> String {
+        self.0.get(index).map_or_else(String::new, |path| path.display().to_string())
     }
-    fs::read(path).map_err(|e| e.to_string())
+
+    fn read(&self, index: usize, bytes: &mut Vec<u8>) -> std::result::Result<Content, String> {
+        let path = self.0.get(index).ok_or("no such image")?;
+        let mut file = File::open(path).map_err(|e| e.to_string())?;
+        let size = file.metadata().map_err(|e| e.to_string())?.len();
+        if size > MAX_FILE {
+            return Err(format!("{} MiB is too large for an image file", size >> 20));
+        }
+        bytes.clear();
+        bytes.reserve(size as usize);
+        file.by_ref().take(MAX_FILE).read_to_end(bytes).map_err(|e| e.to_string())?;
+        Ok(Content::Encoded)
+    }
 }
 
 fn same_classes(train: &Split, test: &Split) -> Result<()> {
@@ -148,7 +163,7 @@ fn list_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(
 }
 
 /// Entries of a folder, without hidden ones, in no order.
-pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(in crate::data) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;

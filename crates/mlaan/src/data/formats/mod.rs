@@ -1,0 +1,44 @@
+//! The forms that data sets come in. A format is recognised by what lies at a path, and gives two [`Stored`] splits;
+//! where their images then live is not its concern.
+
+pub(super) mod folder;
+mod parquet;
+
+use std::path::Path;
+
+use super::stored::Stored;
+use crate::Result;
+
+/// A form that data sets come in.
+pub(super) struct Format {
+    /// What it is called.
+    pub name: &'static str,
+    /// How it looks on disk, for who looks for a mistake.
+    pub layout: &'static str,
+    /// The set at a path; `None` where there is none of this format.
+    pub open: fn(&Path) -> Result<Option<Pair>>,
+}
+
+/// A set as it lies on disk. Both splits have the same classes.
+pub(super) struct Pair {
+    /// Training images.
+    pub train: Stored,
+    /// Test images.
+    pub test: Stored,
+}
+
+/// All of them; the first that recognises a path reads it.
+pub(super) const FORMATS: &[Format] = &[parquet::FORMAT, folder::FORMAT];
+
+/// The set at `path`, and its format.
+///
+/// # Errors
+/// When a format recognises it, and finds something wrong.
+pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
+    for format in FORMATS {
+        if let Some(pair) = (format.open)(path)? {
+            return Ok(Some((format, pair)));
+        }
+    }
+    Ok(None)
+}
