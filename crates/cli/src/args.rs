@@ -77,6 +77,9 @@ pub struct TrainArgs {
     /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
+    /// A progress bar and lines also where the terminal has room for the dashboard
+    #[arg(long)]
+    pub plain: bool,
     /// Print errors only
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,

@@ -25,6 +25,9 @@ pub enum Notice {
     Line,
     /// Above the progress bar.
     Above(ProgressBar),
+    /// In the dashboard.
+    #[cfg(unix)]
+    Board(Arc<crate::train::board::Shared>),
 }
 
 impl Interrupt {
@@ -50,15 +53,33 @@ impl Interrupt {
         &self.stop
     }
 
+    /// Asks the run to save and stop, however often.
+    #[cfg(unix)]
+    pub fn stop(&self) {
+        if !self.stop.swap(true, Ordering::SeqCst) {
+            self.acknowledge();
+        }
+    }
+
     fn received(&self) {
         let nothing_to_save = !self.running.load(Ordering::SeqCst);
         if self.stop.swap(true, Ordering::SeqCst) || nothing_to_save {
+            #[cfg(unix)]
+            if let Some(Notice::Board(board)) = &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
+                board.close();
+            }
             std::process::exit(i32::from(EXIT));
         }
+        self.acknowledge();
+    }
+
+    fn acknowledge(&self) {
         let text = "stopping after this step and saving; Ctrl-C again stops at once";
         match &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Notice::Line) => output::note(text),
             Some(Notice::Above(bar)) => bar.suspend(|| output::note(text)),
+            #[cfg(unix)]
+            Some(Notice::Board(board)) => board.stopping(),
             None => {}
         }
     }

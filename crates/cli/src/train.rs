@@ -1,14 +1,19 @@
 //! `mlaan train`
 
+#[cfg(unix)]
+pub mod board;
+mod left;
 mod lines;
 mod overview;
 mod report;
+mod table;
 
 use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::{fits, format, output, resume};
 use anyhow::Result;
+use left::Left;
 use lines::Lines;
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{Event, Summary};
@@ -16,6 +21,7 @@ use mlaan::train::{Outcome, Trainer};
 use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Trains.
 ///
@@ -76,17 +82,44 @@ fn run(
     (recipe, best): (&Recipe, f64),
     trainer: &mut Trainer,
     held: &Held,
-    interrupt: &Interrupt,
+    interrupt: &Arc<Interrupt>,
 ) -> Result<Outcome> {
     let mut report = match (args.quiet, args.json) {
         (true, _) => Report::Quiet,
         (_, true) => Report::Json,
-        _ => Report::Lines(Box::new(Lines::new(recipe, trainer, best))),
+        _ => spoken(args, (recipe, best), trainer, (&held.path, interrupt)),
     };
     interrupt.begin(report.notice());
     // A folder without metrics holds no run that could go on.
     let goes_on = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
     Ok(trainer.run(&held.path, goes_on, interrupt.flag(), &mut |p| report.tell(p))?)
+}
+
+/// The dashboard, or where it has no room or is not wanted, lines.
+fn spoken(
+    args: &TrainArgs,
+    (recipe, best): (&Recipe, f64),
+    trainer: &Trainer,
+    (folder, interrupt): (&Path, &Arc<Interrupt>),
+) -> Report {
+    let left = Left {
+        epochs: recipe.train.epochs,
+        images: trainer.splits().train.len(),
+        batch: recipe.train.batch,
+        testing: 0.0,
+    };
+    #[cfg(unix)]
+    if let (false, Some(screen)) = (args.plain, board::Screen::open()) {
+        let before =
+            if args.resume { mlaan::train::metrics::read(folder).unwrap_or_default() } else { vec![] };
+        let names = (title(args, folder), folder.display().to_string());
+        let planned = trainer.plan().footprint() as u64;
+        let state = board::State::new(names, planned, left.clone(), &before, best);
+        if let Ok(board) = board::Board::start(screen, state, interrupt) {
+            return Report::Board(Box::new(board));
+        }
+    }
+    Report::Lines(Box::new(Lines::new(left, best)))
 }
 
 /// Says how it ended and what can be done next.

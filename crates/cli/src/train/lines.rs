@@ -1,13 +1,14 @@
 //! A run for people: a line per epoch, and between them a progress bar or, without a terminal, now and
 //! then a line.
 
+use super::left::Left;
+use super::table::{self, Table};
 use crate::interrupt::Notice;
 use crate::{format, output};
-use console::{Term, style};
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
-use mlaan::recipe::Recipe;
-use mlaan::train::metrics::Epoch;
-use mlaan::train::{Progress, Trainer};
+use mlaan::train::Progress;
+use mlaan::train::metrics::Event;
 use std::time::{Duration, Instant};
 
 /// Time between two progress lines.
@@ -20,13 +21,9 @@ const WIDTH: usize = 16;
 pub struct Lines {
     bar: Option<ProgressBar>,
     last: Instant,
-    epochs: usize,
-    /// Training images of an epoch and of a step.
-    images: (usize, usize),
-    /// Seconds of the last evaluation; the bar's guess for those to come.
-    testing: f64,
+    left: Left,
     testing_since: Instant,
-    best: f64,
+    table: Table,
 }
 
 /// A step, as [`Progress::Step`] tells it.
@@ -41,17 +38,15 @@ struct Step {
 }
 
 impl Lines {
-    /// For a run of this recipe, whose lowest test error so far is `best`.
-    pub fn new(recipe: &Recipe, trainer: &Trainer, best: f64) -> Self {
+    /// For a run whose lowest test error so far is `best`.
+    pub fn new(left: Left, best: f64) -> Self {
         let terminal = Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
             bar: terminal.then(bar),
             last: Instant::now(),
-            epochs: recipe.train.epochs,
-            images: (trainer.splits().train.len(), recipe.train.batch),
-            testing: 0.0,
+            table: Table::new(left.epochs, best),
+            left,
             testing_since: Instant::now(),
-            best,
         }
     }
 
@@ -63,17 +58,13 @@ impl Lines {
     /// Tells what happened.
     pub fn tell(&mut self, progress: Progress<'_>) {
         match progress {
-            Progress::Resumed { epoch, step } => {
-                let (epochs, steps) = (format::several(epoch, "epoch"), format::several(step, "step"));
-                let within = if step == 0 { String::new() } else { format!(" and {steps} of the next") };
-                self.line(&format!("Going on after {epochs}{within}."));
+            Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
+            Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
+                self.line(&format::dim(&table::header()));
             }
-            Progress::Event(
-                mlaan::train::metrics::Event::Start(_) | mlaan::train::metrics::Event::Resume { .. },
-            ) => {
-                self.line(&format::dim(&header()));
-            }
-            Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak_bytes } => {
+            Progress::Step {
+                epoch, step, steps, loss, error, images_per_second: speed, peak_bytes, ..
+            } => {
                 self.step(&Step { epoch, step, steps, loss, error, speed, bytes: peak_bytes as u64 });
             }
             Progress::Evaluating { epoch } => {
@@ -84,10 +75,9 @@ impl Lines {
                 }
             }
             Progress::Epoch(e) => {
-                self.testing = self.testing_since.elapsed().as_secs_f64();
-                let is_best = e.test_error < self.best;
-                self.best = self.best.min(e.test_error);
-                self.line(&self.epoch_line(e, is_best));
+                self.left.testing = self.testing_since.elapsed().as_secs_f64();
+                let row = self.table.row(e);
+                self.line(&row.line(self.shown()));
                 self.last = Instant::now();
             }
             Progress::Event(_) => {}
@@ -102,11 +92,11 @@ impl Lines {
     }
 
     fn prefix(&self, epoch: usize) -> String {
-        format!("epoch {epoch}/{}", self.epochs)
+        format!("epoch {epoch}/{}", self.left.epochs)
     }
 
     fn step(&mut self, s: &Step) {
-        let (epoch, run) = self.left(s);
+        let (epoch, run) = self.left.after(s.epoch, s.step, s.speed);
         let state = format!(
             "{} left, run {} · loss {:.3} · error {:.1} % · {} images/s · {}",
             format::clock(epoch),
@@ -133,38 +123,9 @@ impl Lines {
         text.chars().take(usize::from(output::width()).saturating_sub(taken)).collect()
     }
 
-    /// Seconds left of the epoch and of the run.
-    fn left(&self, s: &Step) -> (f64, f64) {
-        let (all, batch) = self.images;
-        let seconds = |images: usize| images as f64 / s.speed.max(1e-9);
-        let epoch = seconds(all.saturating_sub(s.step * batch)) + self.testing;
-        let later = self.epochs.saturating_sub(s.epoch) as f64;
-        (epoch, epoch + later * (seconds(all) + self.testing))
-    }
-
-    fn epoch_line(&self, e: &Epoch, is_best: bool) -> String {
-        let at = format!("{}/{}", e.epoch, self.epochs);
-        let mark = if is_best { style("*").green().to_string() } else { " ".into() };
-        let test = format!("{:>8}", format::percent(e.test_error));
-        let test = if is_best { style(test).bold().to_string() } else { test };
-        format!(
-            "{at:>7}  {:<6}  {:>6}  {:>8}  {test}{mark}  {:>8}  {:>8}  {:>6}  {}",
-            rate(e.lr),
-            loss(e.train_loss),
-            format::percent(e.train_error),
-            format::count(e.images_per_second as usize),
-            format::bytes(e.peak_bytes),
-            format::clock(e.seconds),
-            format::dim(&modules(&e.module_errors, self.shown())),
-        )
-    }
-
     /// Modules whose error there is room for.
     fn shown(&self) -> usize {
-        match self.bar {
-            Some(_) => usize::from(output::width().saturating_sub(77) / 4).clamp(2, 10),
-            None => 10,
-        }
+        self.bar.as_ref().map_or(10, |_| table::shown(output::width()))
     }
 }
 
@@ -176,6 +137,13 @@ impl Drop for Lines {
     }
 }
 
+/// Where a run goes on.
+pub fn going_on(epoch: usize, step: usize) -> String {
+    let (epochs, steps) = (format::several(epoch, "epoch"), format::several(step, "step"));
+    let within = if step == 0 { String::new() } else { format!(" and {steps} of the next") };
+    format!("Going on after {epochs}{within}.")
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(1);
     let template = format!("{{prefix}} {{bar:{WIDTH}.green/dim}} {{percent:>3}} %  {{msg}}");
@@ -183,30 +151,4 @@ fn bar() -> ProgressBar {
         bar.set_style(style.progress_chars("━━╌"));
     }
     bar
-}
-
-fn header() -> String {
-    format!(
-        "{:>7}  {:<6}  {:>6}  {:>8}  {:>8}   {:>8}  {:>8}  {:>6}  {}",
-        "epoch", "lr", "loss", "error", "test", "images/s", "memory", "time", "% per module"
-    )
-}
-
-fn rate(lr: f64) -> String {
-    if lr == 0.0 || lr >= 1e-3 { format!("{lr:.4}") } else { format!("{lr:.1e}") }
-}
-
-fn loss(value: f64) -> String {
-    if value.is_finite() { format!("{value:.4}") } else { "–".into() }
-}
-
-/// The training error of every module; of many, the first and the last few.
-fn modules(errors: &[f64], most: usize) -> String {
-    let one = |i: usize| match errors.get(i) {
-        Some(e) if e.is_finite() => format!("{e:.0}"),
-        _ => "–".into(),
-    };
-    let shown = format::abridged(errors.len(), most);
-    let words: Vec<String> = shown.iter().map(|i| i.map_or_else(|| "…".into(), one)).collect();
-    words.join(" ")
 }

@@ -1,5 +1,7 @@
 //! Who is told what a run does.
 
+#[cfg(unix)]
+use super::board::Board;
 use super::lines::Lines;
 use crate::interrupt::Notice;
 use crate::output;
@@ -13,6 +15,9 @@ pub enum Report {
     Json,
     /// For people.
     Lines(Box<Lines>),
+    /// For people whose terminal has room.
+    #[cfg(unix)]
+    Board(Box<Board>),
 }
 
 impl Report {
@@ -20,6 +25,8 @@ impl Report {
     pub fn tell(&mut self, progress: Progress<'_>) {
         match (self, progress) {
             (Report::Lines(lines), p) => lines.tell(p),
+            #[cfg(unix)]
+            (Report::Board(board), p) => board.tell(p),
             (Report::Json, Progress::Event(event)) => {
                 if let Ok(json) = serde_json::to_string(event) {
                     output::line(&json);
@@ -35,6 +42,8 @@ impl Report {
             Report::Quiet => None,
             Report::Json => Some(Notice::Line),
             Report::Lines(lines) => Some(lines.notice()),
+            #[cfg(unix)]
+            Report::Board(board) => Some(board.notice()),
         }
     }
 }

@@ -46,6 +46,10 @@ pub enum Progress<'a> {
         images_per_second: f64,
         /// Bytes in use at the most so far.
         peak_bytes: usize,
+        /// Learning rate of the backbone.
+        lr: f64,
+        /// Sums of this epoch so far, of every module.
+        tally: &'a Tally,
     },
     /// The test images are being classified.
     Evaluating {
@@ -305,6 +309,8 @@ impl Trainer {
                 error,
                 images_per_second: run.at.tally.images as f64 / run.at.tally.seconds.max(1e-9),
                 peak_bytes: self.device.usage().footprint,
+                lr: rates.at(epoch).backbone,
+                tally: &run.at.tally,
             });
         }
         run.at.seconds += run.at.tally.seconds - before;

@@ -1,0 +1,101 @@
+//! The table of finished epochs: a header and a line each.
+
+use crate::format;
+use console::style;
+use mlaan::train::metrics::Epoch;
+
+/// What the lines of a run share.
+#[derive(Clone)]
+pub struct Table {
+    epochs: usize,
+    best: f64,
+}
+
+/// A line of the table, in parts that may look different.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Epoch to training error.
+    pub begin: String,
+    /// Test error.
+    pub test: String,
+    /// Whether no epoch before had a lower one.
+    pub is_best: bool,
+    /// Speed, memory, time.
+    pub end: String,
+    /// Training error of every module, percent; NaN where a module does not classify.
+    errors: Vec<f64>,
+}
+
+impl Table {
+    /// Of a run of so many epochs, whose lowest test error so far is `best`.
+    pub fn new(epochs: usize, best: f64) -> Self {
+        Table { epochs, best }
+    }
+
+    /// The line of an epoch, which comes after those that were asked for before.
+    pub fn row(&mut self, e: &Epoch) -> Row {
+        let is_best = e.test_error < self.best;
+        self.best = self.best.min(e.test_error);
+        let at = format!("{}/{}", e.epoch, self.epochs);
+        Row {
+            begin: format!(
+                "{at:>7}  {:<6}  {:>6}  {:>8}",
+                rate(e.lr),
+                loss(e.train_loss),
+                format::percent(e.train_error)
+            ),
+            test: format!("{:>8}", format::percent(e.test_error)),
+            is_best,
+            end: format!(
+                "{:>8}  {:>8}  {:>6}",
+                format::count(e.images_per_second as usize),
+                format::bytes(e.peak_bytes),
+                format::clock(e.seconds)
+            ),
+            errors: e.module_errors.clone(),
+        }
+    }
+}
+
+impl Row {
+    /// Errors of at most `most` modules: of more, the first and the last few.
+    pub fn modules(&self, most: usize) -> String {
+        let one = |i: usize| match self.errors.get(i) {
+            Some(e) if e.is_finite() => format!("{e:.0}"),
+            _ => "–".into(),
+        };
+        let shown = format::abridged(self.errors.len(), most);
+        let words: Vec<String> = shown.iter().map(|i| i.map_or_else(|| "…".into(), one)).collect();
+        words.join(" ")
+    }
+
+    /// The line, for the terminal.
+    pub fn line(&self, modules: usize) -> String {
+        let mark = if self.is_best { style("*").green().to_string() } else { " ".into() };
+        let test = if self.is_best { style(&self.test).bold().to_string() } else { self.test.clone() };
+        format!("{}  {test}{mark}  {}  {}", self.begin, self.end, format::dim(&self.modules(modules)))
+    }
+}
+
+/// What the columns are.
+pub fn header() -> String {
+    format!(
+        "{:>7}  {:<6}  {:>6}  {:>8}  {:>8}   {:>8}  {:>8}  {:>6}  {}",
+        "epoch", "lr", "loss", "error", "test", "images/s", "memory", "time", "% per module"
+    )
+}
+
+/// Modules whose error a line of so many columns has room for.
+pub fn shown(width: u16) -> usize {
+    usize::from(width.saturating_sub(77) / 4).clamp(2, 10)
+}
+
+/// A learning rate.
+pub fn rate(lr: f64) -> String {
+    if lr == 0.0 || lr >= 1e-3 { format!("{lr:.4}") } else { format!("{lr:.1e}") }
+}
+
+/// A loss.
+pub fn loss(value: f64) -> String {
+    if value.is_finite() { format!("{value:.4}") } else { "–".into() }
+}
