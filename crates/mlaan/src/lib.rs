@@ -20,6 +20,7 @@
 //! # Ok(())
 //! # }
 //! ```
+pub mod analyze;
 pub mod backbone;
 pub mod bench;
 pub mod data;
@@ -28,6 +29,7 @@ pub mod local;
 pub mod nn;
 pub mod pickle;
 pub mod plan;
+pub mod plot;
 pub mod recipe;
 pub mod rng;
 pub mod train;

@@ -2,16 +2,28 @@
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use image::{ImageReader, Limits};
 
 use super::resize::{Region, Workspace, resize};
 use super::{Image, ImageView};
+use crate::{Error, Result};
 
 /// Longest side accepted, so that a damaged header cannot ask for all memory.
 const MAX_SIDE: u32 = 32_768;
 /// Most bytes one image may need while it is decoded.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// Reads an image file (JPEG, PNG, WebP). `short_side`: scaled down so that its shorter side has so many pixels; 0 keeps
+/// its size.
+///
+/// # Errors
+/// When it cannot be read or is no image.
+pub fn read_image(path: &Path, short_side: usize) -> Result<Image> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    decode(&bytes, short_side).map_err(|m| Error::data(path.display().to_string(), m))
+}
 
 /// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8).
 ///
@@ -20,13 +32,13 @@ const MAX_BYTES: u64 = 1 << 30;
 ///
 /// # Errors
 /// What is wrong with the image, without its place, which only the caller knows.
-pub(super) fn decode(encoded: &[u8], short_side: usize) -> Result<Image, String> {
+pub(super) fn decode(encoded: &[u8], short_side: usize) -> std::result::Result<Image, String> {
     // Decoders are outside code that reads hostile bytes: a panic there is one more broken image.
     catch_unwind(AssertUnwindSafe(|| decode_unguarded(encoded, short_side)))
         .unwrap_or_else(|_| Err("the decoder failed on it; the file is damaged".into()))
 }
 
-fn decode_unguarded(encoded: &[u8], short_side: usize) -> Result<Image, String> {
+fn decode_unguarded(encoded: &[u8], short_side: usize) -> std::result::Result<Image, String> {
     if encoded.is_empty() {
         return Err("the image is empty (0 bytes)".into());
     }

@@ -21,6 +21,7 @@ pub mod synthetic;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
+pub use decode::read_image;
 pub use extras::{ColourJitter, Extras};
 pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};

@@ -173,6 +173,19 @@ impl Auxiliary {
         }
     }
 
+    /// The head's output `[n, outputs]` for a module's output, with running statistics: logits where it classifies.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn infer(&mut self, device: &Device, features: &Act) -> Result<Tensor> {
+        // The head takes its input over; a join with nothing is a copy.
+        let x = match &mut self.leap {
+            Some(l) => l.infer(device, features)?,
+            None => Act::plain(device.join(&features.operand(), None, false)?),
+        };
+        Ok(self.head.infer(device, x)?.tensor)
+    }
+
     /// Applies the gradients that [`Auxiliary::teach`] left.
     ///
     /// # Errors

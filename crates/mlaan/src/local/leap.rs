@@ -131,6 +131,19 @@ impl LeapChain {
         Ok(())
     }
 
+    /// The chain's output with running statistics; nothing is kept.
+    ///
+    /// # Errors
+    /// From a layer.
+    pub fn infer(&mut self, device: &Device, x: &Act) -> Result<Act> {
+        let mut y = self.first.forward(device, x, Mode::Infer)?;
+        if let Some(shadow) = &mut self.shadow {
+            let beside = shadow.forward(device, x, Mode::Infer)?;
+            y = Act::plain(device.join(&y.operand(), Some(&beside.operand()), false)?);
+        }
+        self.rest.infer(device, y)
+    }
+
     /// The output of the last forward.
     pub fn output(&self) -> Option<&Act> {
         let below = self.sum.as_ref().or(self.first_act.as_ref())?;

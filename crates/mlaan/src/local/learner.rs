@@ -207,13 +207,63 @@ impl Learner {
     /// # Errors
     /// From the device.
     pub fn infer(&mut self, images: Tensor) -> Result<Vec<f32>> {
+        self.infer_seen(images, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Learner::infer`]; `see` is shown the output `[n, h, w, c]` of the stem (place 0, where there is one) and of
+    /// every block (place 1 and after).
+    ///
+    /// # Errors
+    /// From the device; what `see` returns.
+    pub fn infer_seen(
+        &mut self,
+        images: Tensor,
+        see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Vec<f32>> {
         let Learner { device, modules, classifier, .. } = self;
         let mut x = Act::plain(images);
-        for module in modules {
-            x = module.chain.infer(device, x)?;
+        let mut place = usize::from(modules.first().is_some_and(|m| m.stem == 0));
+        for Module { chain, stem, .. } in modules {
+            x = chain.infer_seen(device, x, &mut |layer, y| {
+                // Layers of the stem before its last are no place.
+                if layer + 1 >= *stem {
+                    see(place, &y.tensor)?;
+                    place += 1;
+                }
+                Ok(())
+            })?;
         }
         let logits = classifier.infer(device, x)?;
         Ok(device.download(&logits.tensor)?)
+    }
+
+    /// Logits `[n, classes]` of each auxiliary classifier and, under the last module, of the network's own, with running
+    /// statistics; `see` is told the module and the branch. Heads of a contrastive loss do not classify and are
+    /// left out.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn infer_heads(&mut self, images: Tensor, see: &mut dyn FnMut(usize, Branch, &[f32])) -> Result<()> {
+        let Learner { device, modules, branches, classifier, .. } = self;
+        let mut x = Act::plain(images);
+        for (j, module) in modules.iter_mut().enumerate() {
+            x = module.chain.infer(device, x)?;
+            let pair = branches.get_mut(j).into_iter().flatten();
+            for (branch, a) in [Branch::Independent, Branch::Cascaded].into_iter().zip(pair) {
+                if let Some(a) = a.as_mut().filter(|a| a.classifies()) {
+                    let logits = a.infer(device, &x)?;
+                    see(j, branch, &device.download(&logits)?);
+                }
+            }
+        }
+        let logits = classifier.infer(device, x)?;
+        see(modules.len() - 1, Branch::Independent, &device.download(&logits.tensor)?);
+        Ok(())
+    }
+
+    /// The places (see [`Learner::infer_seen`]) at which modules end.
+    pub fn module_ends(&self) -> Vec<usize> {
+        (0..self.partition.len()).map(|j| self.partition.blocks(j).end).collect()
     }
 
     /// Forgets what a step that stopped half-way left.

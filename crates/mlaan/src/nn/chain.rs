@@ -150,7 +150,24 @@ impl Chain {
     /// # Errors
     /// From a layer.
     pub fn infer(&mut self, device: &Device, x: Act) -> Result<Act> {
-        self.layers.iter_mut().try_fold(x, |x, layer| layer.forward(device, &x, Mode::Infer))
+        self.infer_seen(device, x, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Chain::infer`]; `see` is shown each layer's number and output.
+    ///
+    /// # Errors
+    /// From a layer; what `see` returns.
+    pub fn infer_seen(
+        &mut self,
+        device: &Device,
+        x: Act,
+        see: &mut dyn FnMut(usize, &Act) -> Result<()>,
+    ) -> Result<Act> {
+        self.layers.iter_mut().enumerate().try_fold(x, |x, (i, layer)| {
+            let y = layer.forward(device, &x, Mode::Infer)?;
+            see(i, &y)?;
+            Ok(y)
+        })
     }
 
     /// Goes back over the last forward. `x`: the chain's input, `y`: its output when it was taken out; `keep`:

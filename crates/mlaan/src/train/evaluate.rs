@@ -39,22 +39,22 @@ struct Counts {
 }
 
 impl Counts {
-    /// The rank of the label among the logits, 0 the best; the first of equals wins, and a network whose
-    /// logits are not numbers is always wrong.
     fn add(&mut self, logits: &[f32], label: usize) {
-        let own = logits.get(label).copied().unwrap_or(f32::NAN);
-        let better = |(k, &x): (usize, &f32)| x > own || (x == own && k < label) || x.is_nan();
-        let rank = if own.is_nan() {
-            logits.len()
-        } else {
-            logits.iter().enumerate().filter(|&p| better(p)).count()
-        };
+        let rank = rank(logits, label);
         if let (Some(n), Some(w)) = (self.images.get_mut(label), self.wrong.get_mut(label)) {
             *n += 1;
             *w += usize::from(rank > 0);
         }
         self.beyond_five += usize::from(rank >= 5);
     }
+}
+
+/// The rank of the label among the logits, 0 the best; the first of equals wins, and a network whose logits are not
+/// numbers is always wrong.
+pub(crate) fn rank(logits: &[f32], label: usize) -> usize {
+    let own = logits.get(label).copied().unwrap_or(f32::NAN);
+    let better = |(k, &x): (usize, &f32)| x > own || (x == own && k < label) || x.is_nan();
+    if own.is_nan() { logits.len() } else { logits.iter().enumerate().filter(|&p| better(p)).count() }
 }
 
 /// Evaluates with running statistics, in batches of `batch` images of side `size`.

@@ -13,6 +13,7 @@ mod tensor_file;
 mod trainer;
 mod within;
 
+pub(crate) use evaluate::rank;
 pub use evaluate::{ClassError, Evaluation, evaluate};
 pub use feed::{Classes, Fed, Kept, Source};
 pub use schedule::{LearningRate, Rates};

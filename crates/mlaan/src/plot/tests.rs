@@ -1,0 +1,68 @@
+use super::*;
+
+fn lines() -> Lines {
+    let curve = |name: &str, by: f64| Series {
+        name: name.into(),
+        points: (0..4).map(|i| (f64::from(i), by * f64::from(i))).collect(),
+        filled: vec![true, false],
+        ..Series::default()
+    };
+    Lines {
+        title: "A <title> & more".into(),
+        x: "block".into(),
+        y: "error, %".into(),
+        names: Some(["stem", "a", "b", "c"].map(String::from).into()),
+        markers: true,
+        series: vec![curve("one", 1.0), Series { dashed: true, ..curve("two", 2.0) }],
+        ..Lines::default()
+    }
+}
+
+#[test]
+fn a_plot_is_whole_svg_that_says_its_title_and_has_a_dark_side() {
+    let svg = lines().svg().unwrap();
+    assert!(svg.starts_with("<svg xmlns") && svg.trim_end().ends_with("</svg>"));
+    assert_eq!(svg.matches("<svg").count(), 1);
+    assert!(svg.contains("<title>A &lt;title&gt; &amp; more</title>") && svg.contains("role=\"img\""));
+    for name in ["stem", "one", "two", "block", "error, %"] {
+        assert!(svg.contains(name), "{name}");
+    }
+    // Every colour that the dark style replaces is found as it is written.
+    for (RGBColor(r, g, b), dark) in DARK {
+        let light = format!("#{r:02X}{g:02X}{b:02X}");
+        assert!(svg.matches(&light).count() > 2, "{light} is written in another way");
+        assert!(svg.contains(dark));
+    }
+}
+
+#[test]
+fn plots_of_nothing_and_of_what_is_not_finite_are_drawn() {
+    assert!(Lines::default().svg().is_ok());
+    let mut odd = lines();
+    odd.series[0].points = vec![(0.0, f64::NAN), (1.0, f64::INFINITY), (2.0, 3.0)];
+    odd.series[1].points.clear();
+    let svg = odd.svg().unwrap();
+    assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    assert!(Heat::default().svg().is_ok());
+}
+
+#[test]
+fn a_heat_map_shows_every_value() {
+    let heat = Heat {
+        columns: vec!["p".into(), "q".into()],
+        rows: vec!["r".into()],
+        values: vec![vec![Some(0.25), None]],
+        ..Heat::default()
+    };
+    let svg = heat.svg().unwrap();
+    let [r, g, b] = colour::viridis(0.25);
+    assert!(svg.contains(&format!("#{r:02X}{g:02X}{b:02X}")) && svg.contains("0.25"));
+}
+
+#[test]
+fn steps_are_round() {
+    assert_eq!(step(100.0, 6), 20.0);
+    assert_eq!(step(0.9, 6), 0.2);
+    assert_eq!(number(0.4, 0.2), "0.4");
+    assert_eq!(number(40.0, 20.0), "40");
+}
