@@ -1,7 +1,7 @@
 //! The network of a checkpoint, and the images that are shown to it.
 
 use crate::backbone::Backbone;
-use crate::data::{Augment, Batch, Dataset, Deliver, Loader, LoaderOptions, LoaderPool};
+use crate::data::{Augment, Batch, Dataset, Deliver, Extras, Loader, LoaderOptions, LoaderPool};
 use crate::local::{Learner, Method, Partition, Task, TaskLoss};
 use crate::nn::Extent;
 use crate::recipe::Recipe;
@@ -141,6 +141,7 @@ impl<'a> Seen<'a> {
             size,
             deliver: Deliver::Images,
             augment: Augment::None,
+            extras: Extras::default(),
             shuffle,
             seed: 0,
             epoch: 0,

@@ -21,8 +21,13 @@ const MAX_BYTES: u64 = 1 << 30;
 /// # Errors
 /// When it cannot be read or is no image.
 pub fn read_image(path: &Path, short_side: usize) -> Result<Image> {
+    let wrong = |m: String| Error::data(path.display().to_string(), m);
+    let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
+    if length > MAX_BYTES {
+        return Err(wrong(format!("{} MiB are too many for an image", length >> 20)));
+    }
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    decode(&bytes, short_side).map_err(|m| Error::data(path.display().to_string(), m))
+    decode(&bytes, short_side).map_err(wrong)
 }
 
 /// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8).
