@@ -10,7 +10,7 @@ use crate::train::{Source, restore, setup};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 /// Where values of a network are looked at.
@@ -187,11 +187,8 @@ pub fn names(paths: &[impl AsRef<Path>]) -> Vec<String> {
 /// The parts of the path of a checkpoint's run; of a manifest other than the last one its name too.
 fn run_parts(path: &Path) -> Vec<String> {
     let whole = path.canonicalize().unwrap_or_else(|_| path.into());
-    let text = |p: &std::ffi::OsStr| p.to_string_lossy().into_owned();
-    let mut parts: Vec<String> = whole
-        .components()
-        .filter_map(|c| matches!(c, std::path::Component::Normal(_)).then(|| text(c.as_os_str())))
-        .collect();
+    let parts = whole.components().filter(|c| matches!(c, Component::Normal(_)));
+    let mut parts: Vec<String> = parts.map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
     if parts.last().is_some_and(|p| p == checkpoint::LAST) {
         parts.pop();
     } else if let Some(p) = parts.last_mut().filter(|p| p.ends_with(".json")) {
