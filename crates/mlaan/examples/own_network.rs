@@ -114,7 +114,14 @@ fn main() -> Result<()> {
     recipe.set_all(["local.modules=4", "train.epochs=3", "data.size=16", "data.augment=none"])?;
     let classes: Vec<String> = ["left", "right", "down", "up"].map(String::from).into();
     let split = |images| Arc::new(Gradients { classes: classes.clone(), images }) as Arc<dyn Dataset>;
-    let splits = Splits { name: "gradients".into(), train: split(1000), test: split(200), skipped: 0 };
+    let splits = Splits {
+        name: "gradients".into(),
+        train: split(1000),
+        test: split(200),
+        skipped: 0,
+        format: "made here",
+        known: None,
+    };
 
     let device = Device::cpu(None)?;
     let mut trainer = Trainer::new(&recipe, &Plain::new(&[8, 16, 32, 64]), splits, &device)?;

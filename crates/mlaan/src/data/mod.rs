@@ -1,12 +1,12 @@
 //! Data sets: images as bytes, and batches of them.
 
+mod at;
 mod augment;
 mod batch;
 mod collect;
 mod decode;
 pub mod download;
 mod extras;
-#[allow(dead_code)] // Until the first format of raw pixels.
 mod formats;
 mod limit;
 mod loader;
@@ -15,7 +15,6 @@ mod normalise;
 mod open;
 pub mod resize;
 mod shapes;
-#[allow(dead_code)]
 mod stored;
 pub mod synthetic;
 
@@ -69,15 +68,34 @@ pub trait Dataset: Send + Sync {
     fn resident_bytes(&self) -> usize;
 }
 
+/// A data set of the literature, recognised by its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// CIFAR-10 (Krizhevsky 2009).
+    Cifar10,
+    /// CIFAR-100 (Krizhevsky 2009).
+    Cifar100,
+    /// SVHN, cropped digits (Netzer et al. 2011).
+    Svhn,
+    /// STL-10 (Coates et al. 2011).
+    Stl10,
+    /// ImageNet (Russakovsky et al. 2015).
+    Imagenet,
+}
+
 /// A training and a test split with the same classes.
 #[derive(Clone)]
 pub struct Splits {
     /// What the set is called in tables and metrics.
     pub name: String,
+    /// The form it was in, for people.
+    pub format: &'static str,
     /// Training images.
     pub train: Arc<dyn Dataset>,
     /// Test images.
     pub test: Arc<dyn Dataset>,
     /// Images skipped because they could not be decoded (`--skip-broken`).
     pub skipped: usize,
+    /// Which set of the literature it is, where its form says so.
+    pub known: Option<Known>,
 }

@@ -99,13 +99,20 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
     if !path.exists() {
         return Err(Error::data(source, format!("no such file or folder; {}", known())));
     }
-    let Some((_, pair)) = formats::open(path)? else {
+    let Some((format, pair)) = formats::open(path)? else {
         return Err(unknown(source, path)?);
     };
     let (train, skipped) = decode_all(&pair.train, options, 0)?;
     let (test, more) = decode_all(&pair.test, options, 1)?;
     let (train, test) = (Arc::new(train), Arc::new(test));
-    Ok(Splits { name: name(path), train, test, skipped: skipped + more })
+    Ok(Splits {
+        name: name(path),
+        train,
+        test,
+        skipped: skipped + more,
+        format: format.name,
+        known: pair.known,
+    })
 }
 
 /// The error of a path at which nothing known lies.

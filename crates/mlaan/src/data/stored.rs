@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::label_error;
-use crate::{Error, Result};
+use crate::Result;
 
 /// One split: its labels are known, its images are read when they are needed.
 pub(super) struct Stored {
@@ -92,11 +92,6 @@ impl Stored {
         let labels = labels.into_iter().enumerate().map(checked).collect::<Result<_>>()?;
         Ok(Stored { place: place.into(), classes, labels, images })
     }
-
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
 }
 
 impl Images {
@@ -107,20 +102,4 @@ impl Images {
             Images::Ordered(images) => images.name(index),
         }
     }
-}
-
-/// The error of two splits whose classes are not the same; none where they are.
-pub(super) fn same_classes(train: &Stored, test: &Stored) -> Result<()> {
-    let (a, b) = (&train.classes, &test.classes);
-    let Some(differ) = (0..a.len().max(b.len())).find(|&i| a.get(i) != b.get(i)) else {
-        return Ok(());
-    };
-    let name = |names: &[String]| names.get(differ).map_or_else(|| "none".into(), |n| format!("`{n}`"));
-    let message = format!(
-        "class {differ} is {}, but {} in {}: both splits need the same classes",
-        name(b),
-        name(a),
-        train.place
-    );
-    Err(Error::data(&test.place, message))
 }

@@ -63,7 +63,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     };
     let (train, test) = (Split::list(&layout.train)?, Split::list(&layout.test)?);
     same_classes(&train, &test)?;
-    Ok(Some(Pair { train: train.stored()?, test: test.stored()? }))
+    Ok(Some(Pair { train: train.stored()?, test: test.stored()?, known: None }))
 }
 
 struct Split {

@@ -1,11 +1,17 @@
 //! The forms that data sets come in. A format is recognised by what lies at a path, and gives two [`Stored`] splits;
 //! where their images then live is not its concern.
 
+mod cifar;
 pub(super) mod folder;
+mod idx;
+mod members;
 mod parquet;
+mod records;
+mod stl10;
 
 use std::path::Path;
 
+use super::Known;
 use super::stored::Stored;
 use crate::Result;
 
@@ -25,10 +31,13 @@ pub(super) struct Pair {
     pub train: Stored,
     /// Test images.
     pub test: Stored,
+    /// Which of the known sets it is, where the format says so.
+    pub known: Option<Known>,
 }
 
 /// All of them; the first that recognises a path reads it.
-pub(super) const FORMATS: &[Format] = &[parquet::FORMAT, folder::FORMAT];
+pub(super) const FORMATS: &[Format] =
+    &[parquet::FORMAT, folder::FORMAT, cifar::BINARY, cifar::PYTHON, stl10::FORMAT, idx::FORMAT];
 
 /// The set at `path`, and its format.
 ///

@@ -93,7 +93,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     guarded(&folder, || {
         let (train, test) = (Split::open(&layout.train)?, Split::open(&layout.test)?);
         let classes = classes(&train, &test)?;
-        Ok(Some(Pair { train: train.stored(classes.clone())?, test: test.stored(classes)? }))
+        Ok(Some(Pair { train: train.stored(classes.clone())?, test: test.stored(classes)?, known: None }))
     })
 }
 

@@ -1,0 +1,233 @@
+//! The published forms of CIFAR, STL-10 and MNIST: read whole, and damaged in many ways.
+#![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
+
+#[path = "common/sets.rs"]
+mod sets;
+
+use std::fs;
+use std::path::Path;
+
+use mlaan::data::{Known, OpenOptions, Splits, open};
+use sets::{TEST, TRAIN, pixel, put};
+use tempfile::TempDir;
+
+type Files = Vec<(String, Vec<u8>)>;
+
+fn opened(path: &Path) -> mlaan::Result<Splits> {
+    open(path.to_str().unwrap(), &OpenOptions { limit: Some(10_000), ..OpenOptions::default() })
+}
+
+fn error(path: &Path) -> String {
+    match opened(path) {
+        Ok(_) => panic!("{} opened", path.display()),
+        Err(e) => e.to_string(),
+    }
+}
+
+/// Whether every image is what the generator made.
+fn whole(splits: &Splits, (train, test): (usize, usize), classes: usize, side: usize, grey: bool) {
+    for (split, (data, images)) in [(&splits.train, train), (&splits.test, test)].into_iter().enumerate() {
+        assert_eq!((data.len(), data.classes().len()), (images, classes));
+        for i in 0..images {
+            assert_eq!(data.label(i), i % classes);
+            let mut scratch = Vec::new();
+            let image = data.image(i, &mut scratch).unwrap();
+            assert_eq!((image.height, image.width), (side, side));
+            for (at, rgb) in image.rgb.chunks_exact(3).enumerate() {
+                let one = |c| pixel(split, i, (at / side, at % side), if grey { 0 } else { c });
+                assert_eq!(rgb, [0, 1, 2].map(one), "image {i}, pixel {at}");
+            }
+        }
+    }
+}
+
+/// A folder that holds the files, one that holds them in `inner`, and archives of them.
+fn forms(files: &Files, inner: &str) -> (TempDir, Vec<std::path::PathBuf>) {
+    let root = TempDir::new().unwrap();
+    let at = |name: &str| root.path().join(name);
+    sets::unpacked(&at("plain"), files);
+    sets::unpacked(&at("outer").join(inner), files);
+    let tar = sets::tar(inner, files);
+    put(at("set.tar"), &tar);
+    put(at("set.tar.gz"), &sets::gz(&tar));
+    put(at("set.tgz"), &sets::gz(&tar));
+    let paths = ["plain", "outer", "set.tar", "set.tar.gz", "set.tgz"].map(at).to_vec();
+    (root, paths)
+}
+
+#[test]
+fn cifar10_is_read_in_every_form() {
+    let versions =
+        [(sets::cifar10_binary(), "cifar-10-batches-bin"), (sets::cifar10_python(), "cifar-10-batches-py")];
+    for (files, inner) in versions {
+        let (_root, paths) = forms(&files, inner);
+        for path in paths {
+            let splits = opened(&path).unwrap();
+            whole(&splits, (TRAIN, TEST), 10, 32, false);
+            assert_eq!(splits.known, Some(Known::Cifar10), "{}", path.display());
+            assert_eq!(splits.train.classes()[3], "c3");
+        }
+    }
+}
+
+#[test]
+fn cifar100_has_its_fine_labels() {
+    let (_root, paths) = forms(&sets::cifar100_binary(), "cifar-100-binary");
+    for path in paths {
+        let splits = opened(&path).unwrap();
+        whole(&splits, (100, TEST), 100, 32, false);
+        assert_eq!(splits.known, Some(Known::Cifar100));
+    }
+}
+
+#[test]
+fn stl10_is_turned_the_right_way() {
+    let (_root, paths) = forms(&sets::stl10(), "stl10_binary");
+    for path in paths {
+        let splits = opened(&path).unwrap();
+        whole(&splits, (TRAIN, TEST), 10, 96, false);
+        assert_eq!((splits.known, &*splits.train.classes()[7]), (Some(Known::Stl10), "monkey"));
+    }
+}
+
+#[test]
+fn mnist_becomes_rgb() {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(&root.path().join("plain/MNIST/raw"), &sets::mnist());
+    whole(&opened(&root.path().join("plain")).unwrap(), (TRAIN, TEST), 10, 28, true);
+    let compressed = sets::mnist().into_iter().map(|(name, bytes)| (name + ".gz", sets::gz(&bytes)));
+    sets::unpacked(&root.path().join("gz"), &compressed.collect::<Vec<_>>());
+    whole(&opened(&root.path().join("gz")).unwrap(), (TRAIN, TEST), 10, 28, true);
+}
+
+/// Cuts every file at many places, and removes each: always an error that names a file, except for names of classes.
+fn cut_everywhere(files: &Files, optional: &str) {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(root.path(), files);
+    for (name, bytes) in files {
+        let path = root.path().join(name);
+        let places = (0..40).map(|k| k * k * bytes.len() / 1600).chain([bytes.len() - 1, 1, 2, 3, 5, 7]);
+        // Fewer whole records of CIFAR are a smaller set.
+        let whole = |cut: usize| cut > 0 && cut % 3073 == 0 && name.contains("batch");
+        for cut in places.filter(|cut| *cut < bytes.len() && !whole(*cut)) {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            // A shorter list of names may be a whole one.
+            if name == optional {
+                let _ = opened(root.path());
+                continue;
+            }
+            let message = error(root.path());
+            assert!(message.contains(root.path().to_str().unwrap()), "{name} cut at {cut}: {message}");
+        }
+        fs::remove_file(&path).unwrap();
+        if name != optional {
+            let message = error(root.path());
+            assert!(message.contains("missing"), "without {name}: {message}");
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    assert!(opened(root.path()).is_ok());
+}
+
+#[test]
+fn files_that_are_cut_off_are_errors() {
+    cut_everywhere(&sets::cifar10_binary(), "batches.meta.txt");
+    cut_everywhere(&sets::stl10(), "");
+    cut_everywhere(&sets::mnist(), "");
+}
+
+#[test]
+fn pickles_that_are_cut_off_are_errors() {
+    let files = sets::cifar10_python();
+    let root = TempDir::new().unwrap();
+    sets::unpacked(root.path(), &files);
+    let (name, bytes) = &files[1];
+    for cut in (0..300).chain([bytes.len() / 2, bytes.len() - 1]) {
+        fs::write(root.path().join(name), &bytes[..cut]).unwrap();
+        assert!(error(root.path()).contains("data_batch_1"), "cut at {cut}");
+    }
+}
+
+#[test]
+fn archives_that_are_damaged_never_panic() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("set.tar.gz");
+    for files in [sets::cifar10_binary(), sets::cifar10_python(), sets::stl10()] {
+        let bytes = sets::gz(&sets::tar("x", &files));
+        let step = bytes.len() / 60 + 1;
+        for cut in (0..bytes.len() - 8).step_by(step) {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            assert!(error(&path).contains("set.tar.gz"), "cut at {cut}");
+            let mut flipped = bytes.clone();
+            flipped[cut] ^= 0x10;
+            fs::write(&path, &flipped).unwrap();
+            let _ = opened(&path);
+        }
+    }
+}
+
+#[test]
+fn labels_out_of_range_name_the_record() {
+    let root = TempDir::new().unwrap();
+    let mut files = sets::cifar10_binary();
+    files[2].1[2 * 3073] = 10;
+    sets::unpacked(root.path(), &files);
+    let message = error(root.path());
+    assert!(message.contains("data_batch_2.bin, record 2") && message.contains("label 10"), "{message}");
+
+    let root = TempDir::new().unwrap();
+    let mut files = sets::stl10();
+    files[3].1[4] = 0;
+    sets::unpacked(root.path(), &files);
+    let message = error(root.path());
+    assert!(message.contains("train_X.bin, record 4") && message.contains("label -1"), "{message}");
+
+    let root = TempDir::new().unwrap();
+    let mut files = sets::mnist();
+    files[3].1[8 + 3] = 200;
+    sets::unpacked(root.path(), &files);
+    let message = error(root.path());
+    assert!(
+        message.contains("t10k-images-idx3-ubyte, record 3") && message.contains("label 200"),
+        "{message}"
+    );
+}
+
+#[test]
+fn wrong_beginnings_and_extents_are_errors() {
+    for (at, value, said) in
+        [(2, 9, "begins with"), (3, 1, "begins with"), (4, 0x7f, "do not fit"), (11, 29, "do not fit")]
+    {
+        let root = TempDir::new().unwrap();
+        let mut files = sets::mnist();
+        files[0].1[at] = value;
+        sets::unpacked(root.path(), &files);
+        let message = error(root.path());
+        assert!(message.contains(said) && message.contains("train-images-idx3-ubyte"), "{message}");
+    }
+}
+
+#[test]
+fn bombs_are_bounded() {
+    let root = TempDir::new().unwrap();
+    // A batch of CIFAR that inflates to 700 MiB, of which a header says so.
+    let zeros = vec![0u8; 3073 * 230_000];
+    let path = root.path().join("bomb.tar.gz");
+    put(&path, &sets::gz(&sets::tar("x", &[("data_batch_1.bin".into(), zeros)])));
+    let message = error(&path);
+    assert!(message.contains("data_batch_1.bin") && message.contains("at most"), "{message}");
+
+    // A header that announces what is not there.
+    let mut tar = sets::tar("x", &[("test_X.bin".into(), vec![0; 100])]);
+    tar[124..136].copy_from_slice(b"77777777777\0");
+    let sum: u32 = tar[..512]
+        .iter()
+        .enumerate()
+        .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
+        .sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let path = root.path().join("liar.tar");
+    put(&path, &tar);
+    let message = error(&path);
+    assert!(message.contains("liar.tar") && message.contains("fetch it again"), "{message}");
+}
