@@ -108,7 +108,7 @@ fn cut_everywhere(files: &Files, optional: &str) {
         let path = root.path().join(name);
         let places = (0..40).map(|k| k * k * bytes.len() / 1600).chain([bytes.len() - 1, 1, 2, 3, 5, 7]);
         // Fewer whole records of CIFAR are a smaller set.
-        let whole = |cut: usize| cut > 0 && cut % 3073 == 0 && name.contains("batch");
+        let whole = |cut: usize| cut > 0 && cut.is_multiple_of(3073) && name.contains("batch");
         for cut in places.filter(|cut| *cut < bytes.len() && !whole(*cut)) {
             fs::write(&path, &bytes[..cut]).unwrap();
             // A shorter list of names may be a whole one.
