@@ -1,8 +1,10 @@
 //! The command line.
 
+mod compare;
 mod data;
 mod overrides;
 
+pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs};
 pub use overrides::{Layout, Overrides};
 
@@ -28,6 +30,7 @@ Examples:
   mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
   mlaan eval runs/quickstart              errors of the trained network, per class
   mlaan bench bp-resnet32 --batch 128     how fast it trains here, beside what the machine can do
+  mlaan compare small --plan              every method side by side, and what that would cost here
   mlaan recipes                           the experiments that come with this program
   mlaan devices                           what can be computed with here
 
@@ -46,6 +49,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Fetch image sets
     Data(DataArgs),
+    /// Run methods side by side, with several seeds, as the paper's tables do
+    Compare(CompareArgs),
     /// List the built-in recipes
     Recipes(RecipesArgs),
     /// List what can be computed with here: the processor, NVIDIA GPUs, and what these lack

@@ -46,13 +46,23 @@ impl Place {
     /// # Errors
     /// What is missing.
     pub fn open(self, threads: Option<usize>) -> Result<Device> {
-        match self {
-            Place::Cpu => Ok(Device::cpu(threads)?),
-            Place::Cuda(ordinal) => Device::cuda_with(ordinal, threads).map_err(|e| match e {
-                Error::Unavailable { .. } => anyhow::anyhow!("{e}; `mlaan devices` says what there is"),
-                other => other.into(),
-            }),
-        }
+        self.open_plainly(threads).map_err(|e| match e {
+            mlaan::Error::Engine(Error::Unavailable { .. }) => {
+                anyhow::anyhow!("{e}; `mlaan devices` says what there is")
+            }
+            other => other.into(),
+        })
+    }
+
+    /// As [`Place::open`], with the library's error.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn open_plainly(self, threads: Option<usize>) -> mlaan::Result<Device> {
+        Ok(match self {
+            Place::Cpu => Device::cpu(threads)?,
+            Place::Cuda(ordinal) => Device::cuda_with(ordinal, threads)?,
+        })
     }
 }
 

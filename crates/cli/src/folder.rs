@@ -4,14 +4,13 @@ use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use anyhow::{Context, Result, bail};
 use mlaan::train::checkpoint::{self, Manifest};
 use mlaan::train::metrics::{METRICS, Summary};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use mlaan::train::{LOCK, Lock};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Where runs lie unless told otherwise.
 const RUNS: &str = "runs";
-/// The file whose lock means that a process trains here.
-const LOCK: &str = ".lock";
 
 /// The folder that a run will use.
 pub struct Target {
@@ -27,7 +26,7 @@ pub struct Target {
 pub struct Held {
     /// The folder.
     pub path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Target {
@@ -46,7 +45,7 @@ impl Target {
             bail!("{}: this is a file; --out wants a folder", path.display());
         }
         if path.join(LOCK).exists() && (named || args.resume) {
-            lock(&path)?;
+            Lock::take(&path)?;
         }
         if !args.resume && taken(&path) {
             let found = path.display();
@@ -72,7 +71,7 @@ impl Target {
         }
         for path in candidates(args).skip_while(|p| *p != self.path) {
             // Another process may have begun in the meantime.
-            if taken(&path) || (path.join(LOCK).exists() && lock(&path).is_err()) {
+            if taken(&path) || (path.join(LOCK).exists() && Lock::take(&path).is_err()) {
                 continue;
             }
             return Held::new(&path);
@@ -91,25 +90,7 @@ impl Target {
 impl Held {
     fn new(path: &Path) -> Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        Ok(Held { path: path.into(), _lock: lock(path)? })
-    }
-}
-
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
-    let open = OpenOptions::new().create(true).append(true).open(&path);
-    let file = open.with_context(|| format!("{}: cannot be written", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!(
-                "{}: another process trains in this folder; wait for it, or pass another --out",
-                folder.display()
-            )
-        }
-        Err(TryLockError::Error(e)) => {
-            Err(e).with_context(|| format!("{}: cannot be locked", path.display()))
-        }
+        Ok(Held { path: path.into(), _lock: Lock::take(path)? })
     }
 }
 

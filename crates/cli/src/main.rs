@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod data;
 mod device;
 mod devices;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Some(Command::Plan(args)) => plan::plan(args),
         Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Data(args)) => data::data(args),
+        Some(Command::Compare(args)) => compare::compare(args),
         Some(Command::Recipes(args)) => recipes::recipes(args),
         Some(Command::Devices(args)) => devices::devices(args),
         None => Ok(ExitCode::SUCCESS),

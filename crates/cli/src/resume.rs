@@ -4,8 +4,6 @@ use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use anyhow::{Result, bail};
 use mlaan::recipe::Recipe;
 use mlaan::train::checkpoint::Manifest;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The recipe of a new run.
@@ -57,40 +55,9 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
 
 /// Keys that differ and must not, with both values.
 fn differences(was: &Recipe, wanted: &Recipe) -> Result<Vec<String>> {
-    let (old, new) = (keys(was)?, keys(wanted)?);
     let raised = wanted.train.epochs >= was.train.epochs;
-    let free = |key: &str| match key {
-        // Recomputation changes no bit of a result.
-        "description" | "data.source" | "local.recompute" | "local.segments" => true,
-        "train.epochs" => raised,
-        _ => false,
-    };
-    let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let said = |v: Option<&Value>| v.map_or_else(|| "none".into(), ToString::to_string);
-    let differs = all.into_iter().filter(|k| !free(k) && old.get(*k) != new.get(*k));
-    Ok(differs.map(|k| format!("{k} is {}, not {}", said(old.get(k)), said(new.get(k)))).collect())
-}
-
-/// Every key with its value, as a run's folder keeps them.
-fn keys(recipe: &Recipe) -> Result<BTreeMap<String, Value>> {
-    let resolved = Recipe::parse(&recipe.to_toml()?, "recipe")?;
-    let mut keys = BTreeMap::new();
-    flatten("", serde_json::to_value(resolved)?, &mut keys);
-    Ok(keys)
-}
-
-fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Object(table) => {
-            for (name, value) in table {
-                let inner = if path.is_empty() { name } else { format!("{path}.{name}") };
-                flatten(&inner, value, keys);
-            }
-        }
-        other => {
-            keys.insert(path.to_owned(), other);
-        }
-    }
+    let differing = was.differences(wanted)?.into_iter().filter(|d| !(raised && d.key == "train.epochs"));
+    Ok(differing.map(|d| d.to_string()).collect())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! A network ([`backbone`]) is cut into gradient-isolated modules, each taught by a small auxiliary network; how is a
 //! value, [`local::Method`]. A [`recipe`] names a network, a method, images ([`data`]) and an optimiser; a
-//! [`train::Trainer`] runs it, a [`plan`] says beforehand what it will need.
+//! [`train::Trainer`] runs it, a [`plan`] says beforehand what it will need, and
+//! [`compare`] runs tables of recipes.
 //!
 //! ```no_run
 //! use mlaan::{Device, recipe::Recipe, train::{Progress, Trainer}};
@@ -23,6 +24,7 @@
 pub mod analyze;
 pub mod backbone;
 pub mod bench;
+pub mod compare;
 pub mod data;
 mod error;
 pub mod local;

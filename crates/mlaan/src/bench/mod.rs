@@ -151,6 +151,39 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
     })
 }
 
+/// A few steps, timed without the machine's limits beside them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probe {
+    /// Seconds of a step: the median of those that were timed, or the first one's if none was.
+    pub seconds: f64,
+    /// Floating-point operations of a step.
+    pub flops: u64,
+    /// Memory of the steps, without images.
+    pub used: Usage,
+    /// What was taken of a device's own memory, as [`Report::device_bytes`].
+    pub device_bytes: Option<u64>,
+}
+
+/// Times `steps` training steps of a recipe on `device` after a first one that is not counted.
+///
+/// # Errors
+/// As [`bench`].
+pub fn probe(recipe: &Recipe, device: &Device, steps: usize) -> Result<Probe> {
+    let precision = recipe.train.precision.into();
+    let device = device.with_precision(precision);
+    let (planned, flops) = plan(&Device::dry(device.kind())?.with_precision(precision), recipe)?;
+    let free = device.free_memory();
+    device.pool().reserve(&planned)?;
+    let mut rig = Rig::new(&device, recipe)?;
+    let mut seconds = round(&mut rig, 1)?;
+    if steps > 0 {
+        seconds = round(&mut rig, steps)?;
+    }
+    let device_bytes =
+        free.zip(device.free_memory()).map(|(before, after)| before.saturating_sub(after) as u64);
+    Ok(Probe { seconds, flops, used: device.usage(), device_bytes })
+}
+
 /// The instruction set that computes, where the processor does.
 fn isa(kind: Kind) -> Option<&'static str> {
     match kind {

@@ -7,6 +7,7 @@
 mod builtin;
 mod check;
 mod data;
+mod differ;
 mod layers;
 mod merge;
 mod model;
@@ -19,6 +20,7 @@ mod train;
 
 pub use builtin::builtin;
 pub use data::{Augment, ColourJitter, Data, MeanStd, Normalise, Statistics};
+pub use differ::Difference;
 pub use model::{Backbone, Family, Model};
 pub use schema::{KEYS, Key};
 pub use train::{Precision, Schedule, Train};

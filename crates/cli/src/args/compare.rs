@@ -1,0 +1,139 @@
+//! `mlaan compare`
+
+use super::{DEVICES, PRECISIONS, parse_memory, parse_positive, parse_precision, parse_threads};
+use crate::device::Place;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `mlaan compare`
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CompareArgs {
+    /// A suite (built in, or a TOML file) and recipes to set beside it, or recipes alone; nothing: list the suites
+    #[arg(value_name = "SUITE|RECIPE")]
+    pub what: Vec<String>,
+    /// How many seeds, from 0, or which, as 0,3,4 [default: the suite's, else 3]
+    #[arg(long, value_name = "N|LIST", value_parser = parse_seeds)]
+    pub seeds: Option<Seeds>,
+    /// Where the images are: `builtin`, a path, or NAME=PATH where a suite wants several sets
+    #[arg(long, value_name = "builtin|[NAME=]PATH")]
+    pub data: Vec<String>,
+    /// Passes over the training images, in every cell
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Images per step, in every cell
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Use only so many training images, and at most as many test images
+    #[arg(long, value_name = "IMAGES")]
+    pub limit: Option<usize>,
+    /// What activations and their gradients are stored in
+    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
+    pub precision: Option<String>,
+    /// Change a key of every cell; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
+    /// Memory that every run may use beside the data set's images, as 2GiB: where a cell needs more, recomputation is
+    /// chosen, then activations in bf16, and a smaller batch if need be
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    pub memory: Option<usize>,
+    /// Only these rows, columns or cells
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub only: Vec<String>,
+    /// The row that others are tested against [default: the suite's, else bp, else the first of one module]
+    #[arg(long, value_name = "ROW")]
+    pub against: Option<String>,
+    /// Begin no run that is not expected to end within this time, as 8h, 90min or 2d
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub time: Option<Duration>,
+    /// Show what it would cost, and train nothing; speed is measured with a few steps
+    #[arg(long)]
+    pub plan: bool,
+    /// Folder of runs, results and tables [default: runs/ and the suite's name]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print the tables only
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print one JSON object, that of compare.json
+    #[arg(long)]
+    pub json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mlaan compare                                           the built-in suites
+  mlaan compare small --plan                              what it would cost here
+  mlaan compare small --data cifar10/                     runs what is missing; again: goes on where it stopped
+  mlaan compare small mine.toml --data cifar10/           a variant of one's own beside it
+  mlaan compare table1-cifar10 --data cifar10/ --only resnet32-16 --epochs 60 --time 8h
+  mlaan compare bp-resnet32 mine.toml --seeds 5 --epochs 20 --data cifar10/
+  mlaan compare table3-memory                             memory beside the paper's; nothing is trained
+
+Runs lie in DIR/CELL/seed-N, tables in DIR/compare.json, .csv and .md, small records of finished runs in DIR/results: these
+alone, copied or committed, count as done too. Ctrl-C saves; the same command goes on.";
+
+/// Which seeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeds(pub Vec<u64>);
+
+fn parse_seeds(text: &str) -> Result<Seeds, String> {
+    if !text.contains(',') {
+        let n = parse_positive(text)?;
+        return if n > 10_000 { Err("at most 10000".into()) } else { Ok(Seeds((0..n as u64).collect())) };
+    }
+    let numbers: Result<Vec<u64>, _> =
+        text.trim_end_matches(',').split(',').map(|n| n.trim().parse()).collect();
+    let mut seeds = numbers.map_err(|_| "not whole numbers, as 0,3,4".to_owned())?;
+    let given = seeds.len();
+    seeds.sort_unstable();
+    seeds.dedup();
+    if seeds.len() < given { Err("a seed stands there twice".into()) } else { Ok(Seeds(seeds)) }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number and a unit (s, min, h or d), as 8h or 90min".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let value: f64 = digits.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(value * unit).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_counted_or_listed() {
+        assert_eq!(parse_seeds("3").unwrap().0, [0, 1, 2]);
+        assert_eq!(parse_seeds("7,0, 4").unwrap().0, [0, 4, 7]);
+        assert_eq!(parse_seeds("5,").unwrap().0, [5]);
+        for text in ["0", "", "a", "1,1", "1,b", "-1", "99999999999"] {
+            assert!(parse_seeds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        let seconds = |text| parse_time(text).map(|d| d.as_secs_f64());
+        assert_eq!(seconds("8h"), Ok(28_800.0));
+        assert_eq!(seconds("90min"), Ok(5_400.0));
+        assert_eq!((seconds("1.5m"), seconds("2d"), seconds("30 s")), (Ok(90.0), Ok(172_800.0), Ok(30.0)));
+        for text in ["8", "h", "-1h", "8w", "1e400h", "NaNs", ""] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `mlaan compare`: methods side by side, as the paper's tables have them.
+
+mod lines;
+mod plan;
+mod tables;
+
+use crate::args::CompareArgs;
+use crate::interrupt::{EXIT, Interrupt, Notice};
+use crate::{format, output};
+use anyhow::{Context, Result, bail};
+use lines::Lines;
+use mlaan::Device;
+use mlaan::compare::{
+    Cell, Comparison, Cost, End, Measure, Run, Runner, Standing, Store, Suite, Table, builtin, fit,
+    measure_step,
+};
+use mlaan::train::{Lock, setup};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A table, its folder and what is in it.
+struct Work {
+    table: Table,
+    seeds: Vec<u64>,
+    store: Store,
+    runs: Vec<Run>,
+    costs: Vec<Cost>,
+}
+
+/// Runs a table, or shows what it would cost.
+///
+/// # Errors
+/// What is wrong with a suite, a recipe, the data or the folder; runs that failed.
+pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
+    if args.what.is_empty() {
+        output::page(&tables::suites(builtin())?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut work = Work::new(args)?;
+    if args.plan {
+        plan::show(args, &work)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = work.store.folder().to_path_buf();
+    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    let _held = Lock::take(&folder)?;
+    let end = match work.table.measure {
+        Measure::Error => work.run(args)?,
+        Measure::Memory => work.measure(args)?,
+    };
+    let found = work.gather()?;
+    found.write(&folder)?;
+    if args.json {
+        output::json(&serde_json::to_value(&found)?)?;
+    } else if end != End::Interrupted {
+        output::page(&tables::text(&found))?;
+    }
+    work.end(args, end, &found)
+}
+
+impl Work {
+    fn new(args: &CompareArgs) -> Result<Self> {
+        let mut table = table(args)?;
+        if let Some(memory) = args.memory {
+            for cell in &mut table.cells {
+                let keys = fit(cell, args.device.kind(args.threads), memory)
+                    .with_context(|| format!("cell {}", cell.name))?;
+                if !keys.is_empty() && !args.quiet && !args.json {
+                    let memory = format::bytes(memory as u64);
+                    output::line(&format!("Chosen for {memory}, {}: {}", cell.name, keys.join(", ")));
+                }
+            }
+        }
+        let seeds = args.seeds.as_ref().map_or_else(|| (0..table.seeds).collect(), |s| s.0.clone());
+        let store = Store::new(&out(args, &table));
+        let runs = match table.measure {
+            Measure::Error => Runner::survey(&table, &seeds, &store)?,
+            Measure::Memory => Vec::new(),
+        };
+        let costs = costs(args, &table, &runs)?;
+        Ok(Work { table, seeds, store, runs, costs })
+    }
+
+    fn run(&mut self, args: &CompareArgs) -> Result<End> {
+        let open = opener(args);
+        let runner = Runner {
+            table: &self.table,
+            costs: &self.costs,
+            store: &self.store,
+            open: &open,
+            time: args.time,
+        };
+        let interrupt = Interrupt::install()?;
+        let mut lines = Lines::new(&self.table, &self.runs, args.quiet || args.json);
+        interrupt.begin(if args.quiet { None } else { Some(lines.notice()) });
+        lines.begin(self.store.folder());
+        Ok(runner.run(&mut self.runs, interrupt.flag(), &mut |t| lines.tell(t))?)
+    }
+
+    /// Measures a step of every cell that fits here.
+    fn measure(&self, args: &CompareArgs) -> Result<End> {
+        let (open, interrupt) = (opener(args), Interrupt::install()?);
+        interrupt.begin(Some(Notice::Line));
+        let speaks = !args.quiet && !args.json;
+        for cell in &self.table.cells {
+            if self.store.step(cell)?.is_some() {
+                continue;
+            }
+            if interrupt.flag().load(std::sync::atomic::Ordering::Relaxed) {
+                return Ok(End::Interrupted);
+            }
+            match measure_step(cell, &open()?) {
+                Ok(record) => {
+                    self.store.keep_step(&record)?;
+                    if speaks {
+                        let bytes = format::bytes(record.bytes);
+                        output::line(&format!(
+                            " {}: {bytes}, {}",
+                            cell.name,
+                            format::duration(record.seconds)
+                        ));
+                    }
+                }
+                Err(mlaan::Error::Memory { needed, allowed, .. }) if speaks => output::line(&format!(
+                    " {}: not measured; needs {}, and there is room for {}",
+                    cell.name,
+                    format::bytes(needed as u64),
+                    format::bytes(allowed as u64)
+                )),
+                Err(mlaan::Error::Memory { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(End::Complete { failed: 0 })
+    }
+
+    fn gather(&self) -> Result<Comparison> {
+        Ok(Comparison::gather(&self.table, &self.costs, &self.seeds, &self.runs, &self.store)?)
+    }
+
+    /// The last words, and the exit status.
+    fn end(&self, args: &CompareArgs, end: End, found: &Comparison) -> Result<ExitCode> {
+        let [done, _, all] = found.counts();
+        let at = self.store.folder().display();
+        let speaks = !args.quiet && !args.json;
+        if speaks && end != End::Interrupted {
+            output::line(&format!("\nfiles  {at}/ (compare.json, compare.csv, compare.md, results/)"));
+        }
+        let said = |what: &str| {
+            if speaks {
+                let done = format!("{done} of {} are done", format::several(all, "run"));
+                output::line(&format!("\n{what}: {done}. To go on:\n  {}", command()));
+            }
+        };
+        match end {
+            End::Interrupted => {
+                said("Stopped");
+                return Ok(ExitCode::from(EXIT));
+            }
+            End::OutOfTime { .. } => said("The time is up for another run"),
+            End::Complete { .. } => {}
+        }
+        let failed = found.cells.iter().flat_map(|c| c.runs.iter().map(move |r| (c, r)));
+        let failed: Vec<String> = failed
+            .filter_map(|(c, r)| r.error.as_ref().map(|e| format!("{} seed {}: {e}", c.name, r.seed)))
+            .collect();
+        let tried = matches!(end, End::Complete { failed: 1.. } | End::OutOfTime { failed: 1.. });
+        if tried {
+            bail!("{} of {} failed: {}", failed.len(), format::several(all, "run"), failed.join("; "));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The table that the arguments name.
+fn table(args: &CompareArgs) -> Result<Table> {
+    let suite = args.what.first().map(|w| Suite::find(w)).transpose()?.flatten();
+    let suite = match (suite, args.what.as_slice()) {
+        (Some(mut suite), [_, recipes @ ..]) => {
+            for recipe in recipes {
+                if Suite::find(recipe)?.is_some() {
+                    bail!("{recipe}: only the first name can be a suite; compare them one by one");
+                }
+                suite.add(recipe);
+            }
+            suite
+        }
+        (_, recipes) => Suite::of_recipes(recipes),
+    };
+    let mut table = suite.table(&changes(args)?)?;
+    if !args.only.is_empty() {
+        table.keep(&args.only)?;
+    }
+    table.find_data(&args.data)?;
+    if let Some(name) = &args.against {
+        table.against = Some(table.row(name)?);
+    }
+    Ok(table)
+}
+
+/// Keys that the flags change in every cell.
+fn changes(args: &CompareArgs) -> Result<Vec<String>> {
+    if let Some(stray) = args.set.iter().find(|a| !a.contains('=')) {
+        bail!(
+            "{stray}: expected key=value after --set, as local.cascade.span=3; suite and recipes stand before it"
+        );
+    }
+    let numbers = [("train.epochs", args.epochs), ("train.batch", args.batch), ("data.limit", args.limit)];
+    let numbers = numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}")));
+    let precision = args.precision.iter().map(|p| format!("train.precision={p}"));
+    Ok(args.set.iter().cloned().chain(numbers).chain(precision).collect())
+}
+
+fn out(args: &CompareArgs, table: &Table) -> PathBuf {
+    args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&table.name))
+}
+
+fn opener(args: &CompareArgs) -> impl Fn() -> mlaan::Result<Device> {
+    let (device, threads) = (args.device, args.threads);
+    move || device.open_plainly(threads)
+}
+
+/// What every cell costs.
+fn costs(args: &CompareArgs, table: &Table, runs: &[Run]) -> Result<Vec<Cost>> {
+    let kind = args.device.kind(args.threads);
+    let cost = |(i, cell): (usize, &Cell)| {
+        let images = images(args, (i, cell), runs)?;
+        Cost::of(cell, kind, images).with_context(|| format!("cell {}", cell.name))
+    };
+    table.cells.iter().enumerate().map(cost).collect()
+}
+
+/// A cell's training and test images: as known, as a finished run had them, or counted.
+fn images(args: &CompareArgs, (i, cell): (usize, &Cell), runs: &[Run]) -> Result<Option<[usize; 2]>> {
+    if let Some(known) = cell.images() {
+        return Ok(Some(known));
+    }
+    let mut own = runs.iter().filter(|r| r.cell == i);
+    let told = own.clone().find_map(|r| match &r.standing {
+        Standing::Done(record) => record.start.as_ref().map(|s| [s.train_images, s.test_images]),
+        _ => None,
+    });
+    if told.is_some() || own.all(|r| matches!(r.standing, Standing::Done(_))) {
+        return Ok(told);
+    }
+    let splits = setup::open(&cell.recipe(0), args.threads.unwrap_or(0))?;
+    Ok(Some([splits.train.len(), splits.test.len()]))
+}
+
+/// This command, to be given again.
+fn command() -> String {
+    let quoted = |a: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
+        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{}'", a.replace('\'', "'\\''")) }
+    };
+    let args = std::env::args_os().skip(1).map(|a| quoted(a.to_string_lossy().into_owned()));
+    ["mlaan".to_owned()].into_iter().chain(args).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,177 @@
+//! A table for people while it runs: a line per run, and a bar or now and then a line in between.
+
+use crate::interrupt::Notice;
+use crate::{format, output};
+use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
+use mlaan::compare::{Run, Standing, Table, Tell};
+use mlaan::train::Progress;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Time between two progress lines.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct Lines {
+    bar: Option<ProgressBar>,
+    silent: bool,
+    /// Per run: its cell, seed and epochs.
+    runs: Vec<(String, u64, usize)>,
+    done: usize,
+    /// Width of the longest cell's name.
+    width: usize,
+    current: Current,
+}
+
+/// The run at hand.
+struct Current {
+    run: usize,
+    begun: Instant,
+    /// Its part that was done when it went on.
+    from: f64,
+    expected: Option<f64>,
+    later: Option<f64>,
+    said: Instant,
+}
+
+impl Lines {
+    /// For these runs.
+    pub fn new(table: &Table, runs: &[Run], silent: bool) -> Self {
+        let named = |r: &Run| {
+            let cell = table.cells.get(r.cell);
+            let epochs = cell.map_or(0, |c| c.recipe.train.epochs);
+            (cell.map(|c| c.name.clone()).unwrap_or_default(), r.seed, epochs)
+        };
+        let runs_named: Vec<_> = runs.iter().map(named).collect();
+        let terminal = !silent && Term::stdout().is_term() && Term::stderr().is_term();
+        let now = Instant::now();
+        Lines {
+            bar: terminal.then(bar),
+            silent,
+            width: runs_named.iter().map(|r| r.0.len()).max().unwrap_or(0),
+            done: runs.iter().filter(|r| matches!(r.standing, Standing::Done(_))).count(),
+            runs: runs_named,
+            current: Current { run: 0, begun: now, from: 0.0, expected: None, later: None, said: now },
+        }
+    }
+
+    /// Where Ctrl-C is acknowledged.
+    pub fn notice(&self) -> Notice {
+        self.bar.clone().map_or(Notice::Line, Notice::Above)
+    }
+
+    /// Says what is there already.
+    pub fn begin(&self, folder: &Path) {
+        let all = format::several(self.runs.len(), "run");
+        self.line(&format!("{all} in {}; {} done before.\n", folder.display(), self.done));
+    }
+
+    /// Tells what happened.
+    pub fn tell(&mut self, tell: Tell<'_>) {
+        match tell {
+            Tell::Begin { run, expected, later } => {
+                let now = Instant::now();
+                self.current = Current { run, begun: now, from: 0.0, expected, later, said: now };
+                self.moves("begins", 0.0);
+            }
+            Tell::Moves(progress) => self.progress(progress),
+            Tell::Done(record) => {
+                self.done += 1;
+                let s = &record.summary;
+                let best = format!("best {} after {}", format::percent(s.best_test_error), s.best_epoch);
+                self.run_line(&format!(
+                    "{:>8} ({best})  {}  {}",
+                    format::percent(s.test_error),
+                    format::duration(s.seconds),
+                    format::bytes(s.peak_bytes)
+                ));
+            }
+            Tell::Failed(failure) => self.run_line(&format!("failed: {}", failure.error)),
+        }
+    }
+
+    fn progress(&mut self, progress: Progress<'_>) {
+        let epochs = self.runs.get(self.current.run).map_or(1, |r| r.2).max(1) as f64;
+        match progress {
+            Progress::Resumed { epoch, .. } => self.current.from = epoch as f64 / epochs,
+            Progress::Step { epoch, step, steps, loss, error, .. } => {
+                let part = ((epoch - 1) as f64 + step as f64 / steps.max(1) as f64) / epochs;
+                let state = format!("epoch {epoch}/{epochs} · loss {loss:.3} · error {error:.1} %");
+                self.moves(&state, part);
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows where the run at hand stands; `part` of it is done.
+    fn moves(&mut self, state: &str, part: f64) {
+        let left = self.left(part);
+        let Some((cell, seed, _)) = self.runs.get(self.current.run) else { return };
+        let text = format!("{cell} seed {seed} · {state}{left}");
+        if let Some(bar) = &self.bar {
+            bar.set_length(1000);
+            bar.set_position((part * 1000.0) as u64);
+            bar.set_prefix(format!("{}/{}", self.done, self.runs.len()));
+            let room = usize::from(output::width()).saturating_sub(28);
+            bar.set_message(text.chars().take(room).collect::<String>());
+        } else if self.current.said.elapsed() >= QUIET {
+            self.current.said = Instant::now();
+            self.line(&format!("  {text}"));
+        }
+    }
+
+    /// Time left of the run at hand and of all, in words.
+    fn left(&self, part: f64) -> String {
+        let c = &self.current;
+        let spent = c.begun.elapsed().as_secs_f64();
+        // Its own pace, once there is one.
+        let own = match (part - c.from, c.expected) {
+            (done, _) if done > 0.02 => Some(spent / done * (1.0 - part)),
+            (_, expected) => expected.map(|e| (e - spent).max(0.0)),
+        };
+        match (own, c.later) {
+            (Some(own), Some(later)) => {
+                format!(" · {} left, all {}", format::duration(own), format::duration(own + later))
+            }
+            (Some(own), None) => format!(" · {} left", format::duration(own)),
+            _ => String::new(),
+        }
+    }
+
+    /// The line that stays of a run.
+    fn run_line(&self, text: &str) {
+        let Some((cell, seed, _)) = self.runs.get(self.current.run) else { return };
+        let all = self.runs.len();
+        let digits = all.to_string().len();
+        self.line(&format!(
+            " {:>digits$}/{all}  {cell:<width$}  seed {seed}  {text}",
+            self.done,
+            width = self.width
+        ));
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            _ if self.silent => {}
+            Some(bar) => bar.suspend(|| output::line(text)),
+            None => output::line(text),
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(1000);
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:10.green/dim} {percent:>3} %  {msg}") {
+        bar.set_style(style.progress_chars("━━╌"));
+    }
+    bar
+}

@@ -1,0 +1,158 @@
+//! What a cell costs, known before it runs: memory and operations from its plan, time from measured speed.
+
+use super::cell::Cell;
+use crate::backbone::Backbone;
+use crate::bench::probe;
+use crate::local::Method;
+use crate::plan::search::{Learning, Request, candidates, search};
+use crate::plan::{Plan, plan};
+use crate::train::setup;
+use crate::{Device, Result};
+use mlaan_engine::Kind;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Operations of the steps that speed is measured with: a fraction of a second on two cores.
+const PROBED: f64 = 20e9;
+
+/// What a cell costs with one seed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// Local modules.
+    pub modules: usize,
+    /// Values of the network.
+    pub parameters: usize,
+    /// Values of the auxiliary networks.
+    pub auxiliary_parameters: usize,
+    /// Bytes of training, without the images of the data set.
+    pub memory_bytes: usize,
+    /// The same under plain backpropagation.
+    pub plain_memory_bytes: usize,
+    /// Floating-point operations of training, per image.
+    pub flops: f64,
+    /// The same under plain backpropagation.
+    pub plain_flops: f64,
+    /// Floating-point operations of testing, per image.
+    pub test_flops: f64,
+    /// Images of a step.
+    pub batch: usize,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Training and test images; none where they are not known before the set is opened.
+    pub images: Option<[usize; 2]>,
+}
+
+impl Cost {
+    /// Plans a cell on a device of this kind; `images` where they are known better than the cell knows them.
+    ///
+    /// # Errors
+    /// A method that does not fit the network.
+    pub fn of(cell: &Cell, kind: Kind, images: Option<[usize; 2]>) -> Result<Self> {
+        let images = images.or(cell.images());
+        let backbone = setup::backbone(&cell.recipe.model)?;
+        let own = planned(cell, &backbone, &cell.recipe.local, (kind, images))?;
+        let plain = match cell.is_plain() {
+            true => own.clone(),
+            false => planned(cell, &backbone, &Method::default(), (kind, images))?,
+        };
+        let per_image = |flops: u64, p: &Plan| flops as f64 / p.batch.max(1) as f64;
+        Ok(Cost {
+            modules: own.modules.len(),
+            parameters: own.parameters(),
+            auxiliary_parameters: own.auxiliary_parameters(),
+            memory_bytes: own.footprint(),
+            plain_memory_bytes: plain.footprint(),
+            flops: per_image(own.flops, &own),
+            plain_flops: per_image(plain.flops, &plain),
+            test_flops: per_image(plain.modules.iter().map(|m| m.meter.forward).sum(), &plain),
+            batch: own.batch,
+            epochs: cell.recipe.train.epochs,
+            images,
+        })
+    }
+
+    /// Floating-point operations of a whole run, testing after every epoch included.
+    pub fn operations(&self) -> Option<f64> {
+        let [train, test] = self.images?.map(|n| n as f64);
+        Some(self.epochs as f64 * (train * self.flops + test * self.test_flops))
+    }
+}
+
+/// The plan of a cell's step, whole; see [`Cost::of`].
+///
+/// # Errors
+/// A method that does not fit the network.
+pub(super) fn step_plan(cell: &Cell, kind: Kind) -> Result<Plan> {
+    planned(cell, &setup::backbone(&cell.recipe.model)?, &cell.recipe.local, (kind, None))
+}
+
+fn planned(
+    cell: &Cell,
+    backbone: &dyn Backbone,
+    method: &Method,
+    (kind, images): (Kind, Option<[usize; 2]>),
+) -> Result<Plan> {
+    plan(backbone, method, cell.task(), cell.sizes(images, kind))
+}
+
+/// Makes a cell fit into `memory` bytes, images of the data set not counted: with recomputation, else with activations
+/// in bf16, else with a smaller batch as well. Gives the keys that it changed.
+///
+/// # Errors
+/// When nothing fits: says the least memory that would do.
+pub fn fit(cell: &mut Cell, kind: Kind, memory: usize) -> Result<Vec<String>> {
+    let backbone = setup::backbone(&cell.recipe.model)?;
+    let sizes = |batch: usize| crate::plan::Sizes { batch, ..cell.sizes(cell.images(), kind) };
+    let (method, batch) = (&cell.recipe.local, cell.recipe.train.batch);
+    let request = Request { backbone: &backbone, method, task: cell.task(), batch, sizes: &sizes, memory };
+    let own: Vec<_> = candidates(&request).into_iter().filter(|c| c.learning == Learning::Recipe).collect();
+    let Some(fit) = search(&request, &own)?.into_iter().next() else { return Ok(Vec::new()) };
+    let mut keys = fit.candidate.settings.clone();
+    if fit.batch != batch {
+        keys.push(format!("train.batch={}", fit.batch));
+    }
+    cell.recipe.set_all(&keys)?;
+    Ok(keys)
+}
+
+/// Seconds per operation, as far as they were measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Speeds {
+    /// Seconds and operations, per cell.
+    cells: BTreeMap<String, (f64, f64)>,
+}
+
+impl Speeds {
+    /// Counts `operations` of a cell that took so many seconds.
+    pub fn add(&mut self, cell: &str, operations: f64, seconds: f64) {
+        if operations > 0.0 && seconds > 0.0 && seconds.is_finite() {
+            let sums = self.cells.entry(cell.to_owned()).or_default();
+            *sums = (sums.0 + seconds, sums.1 + operations);
+        }
+    }
+
+    /// Measures a cell with a few steps on made-up images.
+    ///
+    /// # Errors
+    /// Out of memory, a device that fails.
+    pub fn measure(&mut self, cell: &Cell, cost: &Cost, device: &Device) -> Result<()> {
+        let mut recipe = cell.recipe.clone();
+        let batch = (PROBED / cost.flops.max(1.0)) as usize;
+        recipe.train.batch = batch.clamp(1, recipe.train.batch);
+        let found = probe(&recipe, device, 2)?;
+        self.add(&cell.name, found.flops as f64, found.seconds);
+        Ok(())
+    }
+
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Seconds that `operations` of a cell will take: as it was measured, else as all others were together.
+    pub fn seconds(&self, cell: &str, operations: f64) -> Option<f64> {
+        let all = || self.cells.values().fold((0.0, 0.0), |(s, o), (a, b)| (s + a, o + b));
+        let (seconds, counted) = self.cells.get(cell).copied().unwrap_or_else(all);
+        (counted > 0.0).then(|| operations * seconds / counted)
+    }
+}

@@ -1,0 +1,306 @@
+//! A comparison as tables for people, as Markdown and as CSV.
+
+use super::outcome::{CellOutcome, Comparison};
+use super::statistics::{Moments, Paired, visible};
+use super::table::Measure;
+use crate::plan::bytes::written;
+
+/// A table of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sheet {
+    /// Its heading.
+    pub title: String,
+    /// Names of its columns; numbers stand in those that begin with `>`.
+    pub header: Vec<String>,
+    /// Its rows.
+    pub rows: Vec<Vec<String>>,
+}
+
+const NONE: &str = "–";
+
+impl Comparison {
+    /// The tables: as the paper has them (where there are several networks), then every cell, then the tests.
+    pub fn sheets(&self) -> Vec<Sheet> {
+        let grid = (self.columns.len() > 1).then(|| self.grid());
+        let rest = match self.measure {
+            Measure::Error => vec![self.details(), self.tests()],
+            Measure::Memory => vec![self.memory()],
+        };
+        grid.into_iter().chain(rest).filter(|s| !s.rows.is_empty()).collect()
+    }
+
+    /// What a reader must know of the numbers.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        match self.measure {
+            Measure::Error => notes.push(
+                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" is chosen by the \
+                 test images and flatters. Memory is the measured peak, images included; its ratio is of planned bytes without images, \
+                 to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran."
+                    .into(),
+            ),
+            Measure::Memory => notes.push(
+                "Memory of a training step without the images of the data set; GB are 10^9 bytes. The paper's are of another \
+                 framework on a GPU: compare the ratios."
+                    .into(),
+            ),
+        }
+        if self.cells.iter().any(|c| c.paper.is_some()) {
+            notes.push(format!("The paper's numbers: {}.", self.source));
+            if !self.changes.is_empty() {
+                notes.push(format!(
+                    "Not the paper's conditions: changed in every cell were {}.",
+                    self.changes.join(", ")
+                ));
+            }
+        } else if !self.changes.is_empty() {
+            notes.push(format!("Changed in every cell: {}.", self.changes.join(", ")));
+        }
+        notes.extend(self.weakness());
+        notes
+    }
+
+    /// What the tests cannot see.
+    fn weakness(&self) -> Option<String> {
+        let n = self.cells.iter().filter_map(|c| c.test.map(|t| t.n)).min()?;
+        let seen = visible(n)?;
+        Some(format!(
+            "Paired t-tests over {n} seeds against {}: a difference shows at 5 % only if its mean exceeds {seen:.2} times its \
+             standard deviation between seeds. With so few seeds a large p says little, and says never that two methods are equal.",
+            self.against.as_deref().unwrap_or(NONE)
+        ))
+    }
+
+    fn row_title(&self, cell: &CellOutcome) -> String {
+        self.rows.iter().find(|r| r.name == cell.row).map_or_else(|| cell.row.clone(), |r| r.title.clone())
+    }
+
+    /// Method and network.
+    fn cell_title(&self, cell: &CellOutcome) -> String {
+        if self.columns.len() < 2 { self.row_title(cell) } else { cell.name.clone() }
+    }
+
+    fn grid(&self) -> Sheet {
+        let mut header = vec!["method".to_owned()];
+        header.extend(self.columns.iter().map(|c| format!(">{}", c.title)));
+        let text = |c: &CellOutcome| {
+            let ours = match self.measure {
+                Measure::Error => spread(c.test_error),
+                Measure::Memory => gigabytes(c.step.as_ref().map_or(c.cost.memory_bytes as u64, |s| s.bytes)),
+            };
+            match c.paper {
+                Some(paper) => format!("{ours} ({paper:.2})"),
+                None => ours,
+            }
+        };
+        let row = |name: &str, title: &str| {
+            let found: Vec<_> = self.columns.iter().map(|c| self.cell(name, &c.name)).collect();
+            let cells = found.iter().map(|c| c.map_or_else(|| NONE.into(), text));
+            found.iter().any(Option::is_some).then(|| [title.to_owned()].into_iter().chain(cells).collect())
+        };
+        let rows = self.rows.iter().filter_map(|r| row(&r.name, &r.title)).collect();
+        Sheet { title: format!("{} (the paper's in brackets)", self.title), header, rows }
+    }
+
+    fn details(&self) -> Sheet {
+        let paper = self.cells.iter().any(|c| c.paper.is_some());
+        let mut header = vec![
+            "method",
+            ">seeds",
+            ">test error",
+            ">best",
+            ">after",
+            ">time",
+            ">× BP",
+            ">memory",
+            ">× BP",
+            ">operations × BP",
+        ];
+        if paper {
+            header.extend([">paper", ">− paper"]);
+        }
+        let row = |c: &CellOutcome| {
+            let done = c.runs.iter().filter(|r| r.state == "done").count();
+            let epochs: Vec<String> =
+                c.runs.iter().filter_map(|r| r.best_epoch).map(|e| e.to_string()).collect();
+            let mut row = vec![
+                self.cell_title(c),
+                format!("{done}/{}", c.runs.len()),
+                spread(c.test_error),
+                spread(c.best_test_error),
+                if epochs.is_empty() { NONE.into() } else { epochs.join(" ") },
+                c.seconds.map_or_else(|| NONE.into(), |m| duration(m.mean)),
+                factor(c.to_plain.seconds),
+                c.peak_bytes.map_or_else(|| NONE.into(), written),
+                factor(Some(c.to_plain.memory)),
+                factor(Some(c.to_plain.operations)),
+            ];
+            if paper {
+                row.push(c.paper.map_or_else(|| NONE.into(), |p| format!("{p:.2}")));
+                row.push(c.to_paper.map_or_else(|| NONE.into(), |d| format!("{d:+.2}")));
+            }
+            row
+        };
+        Sheet {
+            title: if self.columns.len() > 1 { "Every cell".into() } else { self.title.clone() },
+            header: header.into_iter().map(str::to_owned).collect(),
+            rows: self.cells.iter().map(row).collect(),
+        }
+    }
+
+    fn tests(&self) -> Sheet {
+        let header = ["method", ">difference", ">95 % interval", ">t", ">p", ">p (Holm)", ">seeds"];
+        let row = |(c, t): (&CellOutcome, Paired)| {
+            vec![
+                self.cell_title(c),
+                format!("{:+.2}", t.difference),
+                format!("{:+.2} to {:+.2}", t.difference - t.half_width, t.difference + t.half_width),
+                t.t.map_or_else(|| NONE.into(), |t| format!("{t:.2}")),
+                probability(t.p),
+                probability(t.p_holm),
+                t.n.to_string(),
+            ]
+        };
+        Sheet {
+            title: format!("Test error against {}, paired by seed", self.against.as_deref().unwrap_or(NONE)),
+            header: header.map(str::to_owned).to_vec(),
+            rows: self.cells.iter().filter_map(|c| c.test.map(|t| (c, t))).map(row).collect(),
+        }
+    }
+
+    fn memory(&self) -> Sheet {
+        let header =
+            ["cell", ">batch", ">planned", ">measured", ">× BP", ">operations × BP", ">paper", ">paper × BP"];
+        let paper_ratio = |c: &CellOutcome| {
+            let plain = self
+                .cells
+                .iter()
+                .find(|p| p.cost.modules == 1 && p.columns.iter().any(|n| c.columns.contains(n)))?;
+            Some(c.paper? / plain.paper?)
+        };
+        let row = |c: &CellOutcome| {
+            vec![
+                c.name.clone(),
+                c.cost.batch.to_string(),
+                gigabytes(c.cost.memory_bytes as u64),
+                c.step.as_ref().map_or_else(|| NONE.into(), |s| gigabytes(s.bytes)),
+                factor(Some(c.to_plain.memory)),
+                factor(Some(c.to_plain.operations)),
+                c.paper.map_or_else(|| NONE.into(), |p| format!("{p:.2} GB")),
+                factor(paper_ratio(c)),
+            ]
+        };
+        Sheet {
+            title: "Every cell".into(),
+            header: header.map(str::to_owned).to_vec(),
+            rows: self.cells.iter().map(row).collect(),
+        }
+    }
+
+    /// All tables and notes.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# {}\n", self.title);
+        for sheet in self.sheets() {
+            let align: Vec<&str> =
+                sheet.header.iter().map(|h| if h.starts_with('>') { "---:" } else { "---" }).collect();
+            let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+            text += &format!("\n## {}\n\n", sheet.title);
+            text +=
+                &line(sheet.header.iter().map(|h| h.trim_start_matches('>').replace('|', "\\|")).collect());
+            text += &line(align.into_iter().map(str::to_owned).collect());
+            for row in sheet.rows {
+                text += &line(row.iter().map(|c| c.replace('|', "\\|").replace('*', "\\*")).collect());
+            }
+        }
+        for note in self.notes() {
+            text += &format!("\n{}\n", note.replace('*', "\\*"));
+        }
+        let [done, failed, all] = self.counts();
+        if self.measure == Measure::Error {
+            text += &format!("\n{done} of {all} runs are done, {failed} failed; mlaan {}.\n", self.version);
+        }
+        text
+    }
+
+    /// One line per cell, numbers as they are; empty where there is none.
+    pub fn csv(&self) -> String {
+        let header = "cell,row,columns,seeds,test_error_mean,test_error_sd,best_error_mean,best_error_sd,seconds_mean,seconds_sd,\
+                      peak_bytes,planned_bytes,step_bytes,flops_per_image,time_ratio,peak_ratio,memory_ratio,operations_ratio,\
+                      paper,difference_to_paper,difference_to_baseline,half_width_95,t,p,p_holm\n";
+        let lines = self.cells.iter().map(|c| {
+            let number = |x: Option<f64>| x.map_or_else(String::new, |x| x.to_string());
+            let two = |m: Option<Moments>| [number(m.map(|m| m.mean)), number(m.and_then(|m| m.sd))];
+            let whole = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+            let names = [c.name.clone(), c.row.clone(), c.columns.join(" ")];
+            let seeds = c.test_error.map_or(0, |m| m.n).to_string();
+            let bytes =
+                [c.peak_bytes, Some(c.cost.memory_bytes as u64), c.step.as_ref().map(|s| s.bytes)].map(whole);
+            let t = c.test;
+            let rest = [
+                Some(c.cost.flops),
+                c.to_plain.seconds,
+                c.to_plain.peak_bytes,
+                Some(c.to_plain.memory),
+                Some(c.to_plain.operations),
+                c.paper,
+                c.to_paper,
+                t.map(|t| t.difference),
+                t.map(|t| t.half_width),
+                t.and_then(|t| t.t),
+                t.and_then(|t| t.p),
+                t.and_then(|t| t.p_holm),
+            ];
+            let fields: Vec<String> = names
+                .into_iter()
+                .map(quoted)
+                .chain([seeds])
+                .chain(two(c.test_error))
+                .chain(two(c.best_test_error))
+                .chain(two(c.seconds))
+                .chain(bytes)
+                .chain(rest.map(number))
+                .collect();
+            fields.join(",") + "\n"
+        });
+        header.to_owned() + &lines.collect::<String>()
+    }
+}
+
+/// A field that may hold anything.
+fn quoted(text: String) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+fn spread(m: Option<Moments>) -> String {
+    match m {
+        Some(Moments { mean, sd: Some(sd), .. }) => format!("{mean:.2} ± {sd:.2}"),
+        Some(Moments { mean, .. }) => format!("{mean:.2}"),
+        None => NONE.into(),
+    }
+}
+
+fn factor(x: Option<f64>) -> String {
+    x.map_or_else(|| NONE.into(), |x| format!("{x:.2}"))
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
+}
+
+fn probability(p: Option<f64>) -> String {
+    match p {
+        Some(p) if p < 0.001 => "<0.001".into(),
+        Some(p) => format!("{p:.3}"),
+        None => NONE.into(),
+    }
+}
+
+/// A stretch of time, with its largest unit.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7200.0 => format!("{:.1} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}

@@ -1,0 +1,262 @@
+//! Runs what is missing, seed by seed, so that a part of the table is useful early.
+
+use super::cell::Cell;
+use super::cost::{Cost, Speeds};
+use super::machine::Machine;
+use super::store::{Failure, Record, Standing, Store};
+use super::table::Table;
+use crate::data::Splits;
+use crate::recipe::Recipe;
+use crate::train::metrics::METRICS;
+use crate::train::{Lock, Outcome, Progress, Trainer, setup};
+use crate::{Device, Error, Result};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// One run of a table: a cell with a seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Index of the cell.
+    pub cell: usize,
+    /// The seed.
+    pub seed: u64,
+    /// How far it is.
+    pub standing: Standing,
+}
+
+/// What is told while a table runs.
+pub enum Tell<'a> {
+    /// A run begins or goes on.
+    Begin {
+        /// Which, from 0, of all runs of the table.
+        run: usize,
+        /// Seconds that it is expected to take.
+        expected: Option<f64>,
+        /// Seconds that the runs behind it are expected to take.
+        later: Option<f64>,
+    },
+    /// It moves.
+    Moves(Progress<'a>),
+    /// It is finished.
+    Done(&'a Record),
+    /// It failed; the others go on.
+    Failed(&'a Failure),
+}
+
+/// How a table's runs ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every run was tried; so many failed.
+    Complete {
+        /// Runs that failed.
+        failed: usize,
+    },
+    /// It was asked to stop; what it had is saved.
+    Interrupted,
+    /// The time that it may take would not have been enough for the next run.
+    OutOfTime {
+        /// Runs that failed so far.
+        failed: usize,
+    },
+}
+
+/// See the module.
+pub struct Runner<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// What each cell costs.
+    pub costs: &'a [Cost],
+    /// Its folder.
+    pub store: &'a Store,
+    /// Opens the device: a fresh one for every run, as memory is counted from when it was opened.
+    pub open: &'a dyn Fn() -> Result<Device>,
+    /// No run is begun that is not expected to end within it.
+    pub time: Option<Duration>,
+}
+
+/// What the runner knows beside the table.
+struct State {
+    begun: Instant,
+    speeds: Speeds,
+    images: Images,
+}
+
+impl Runner<'_> {
+    /// Every run of the table with these seeds, and how far it is.
+    ///
+    /// # Errors
+    /// A run or record in the folder that is of another experiment, or damaged.
+    pub fn survey(table: &Table, seeds: &[u64], store: &Store) -> Result<Vec<Run>> {
+        let all =
+            seeds.iter().flat_map(|&seed| table.cells.iter().enumerate().map(move |(i, c)| (i, c, seed)));
+        all.map(|(cell, c, seed)| Ok(Run { cell, seed, standing: store.standing(c, seed)? })).collect()
+    }
+
+    /// Runs what is not done; `stop` as in [`Trainer::run`]. The folder must be held ([`Lock`]).
+    ///
+    /// # Errors
+    /// What no run could begin with: images that are not there, a folder that cannot be written. A run's own failure is
+    /// kept and told, and the others go on.
+    pub fn run(&self, runs: &mut [Run], stop: &AtomicBool, tell: &mut dyn FnMut(Tell<'_>)) -> Result<End> {
+        for run in runs.iter() {
+            match &run.standing {
+                Standing::Done(record) => self.keep_if_new(record)?,
+                _ => drop(self.cell(run)?.runnable(run.seed)?),
+            }
+        }
+        let machine = Machine::of(&(self.open)()?);
+        let mut state =
+            State { begun: Instant::now(), speeds: self.known(runs, &machine), images: Images(None) };
+        let mut failed = 0;
+        for i in 0..runs.len() {
+            let Some(run) = runs.get(i).filter(|r| !matches!(r.standing, Standing::Done(_))) else {
+                continue;
+            };
+            let (cell, seed) = (self.cell(run)?, run.seed);
+            self.measure(&mut state.speeds, run)?;
+            let expected = self.expected(&state.speeds, run);
+            if self.exceeds(&state, expected) {
+                return Ok(End::OutOfTime { failed });
+            }
+            let behind = runs.iter().skip(i + 1).filter(|r| !matches!(r.standing, Standing::Done(_)));
+            let later = behind.map(|r| self.expected(&state.speeds, r)).sum();
+            tell(Tell::Begin { run: i, expected, later });
+            let standing = match self.train(cell, seed, (&machine, &mut state.images), stop, tell) {
+                Ok(None) => return Ok(End::Interrupted),
+                Ok(Some(record)) => {
+                    self.store.keep(&record)?;
+                    self.learn(&mut state.speeds, run.cell, &record);
+                    tell(Tell::Done(&record));
+                    Standing::Done(Box::new(record))
+                }
+                Err(Stop::All(e)) => return Err(e),
+                Err(Stop::This(e)) => {
+                    failed += 1;
+                    let failure = failure(cell, seed, &e);
+                    self.store.keep_failure(&failure)?;
+                    tell(Tell::Failed(&failure));
+                    Standing::Failed(failure)
+                }
+            };
+            if let Some(run) = runs.get_mut(i) {
+                run.standing = standing;
+            }
+        }
+        Ok(End::Complete { failed })
+    }
+
+    fn cell(&self, run: &Run) -> Result<&Cell> {
+        let missing = || Error::data(&self.table.name, format!("there is no cell {}", run.cell));
+        self.table.cells.get(run.cell).ok_or_else(missing)
+    }
+
+    /// A run that was brought here as a folder gets its record.
+    fn keep_if_new(&self, record: &Record) -> Result<()> {
+        if self.store.record(&record.cell, record.seed).is_file() { Ok(()) } else { self.store.keep(record) }
+    }
+
+    /// What this machine's finished runs say of its speed.
+    fn known(&self, runs: &[Run], machine: &Machine) -> Speeds {
+        let mut speeds = Speeds::default();
+        for run in runs {
+            if let Standing::Done(record) = &run.standing
+                && record.machine.as_ref() == Some(machine)
+            {
+                self.learn(&mut speeds, run.cell, record);
+            }
+        }
+        speeds
+    }
+
+    fn learn(&self, speeds: &mut Speeds, cell: usize, record: &Record) {
+        if let Some(operations) = self.costs.get(cell).and_then(Cost::operations) {
+            speeds.add(&record.cell, operations, record.summary.seconds);
+        }
+    }
+
+    /// Without any run to go by, a few steps say how fast this machine is; where they fail, so will the run, and say why.
+    fn measure(&self, speeds: &mut Speeds, run: &Run) -> Result<()> {
+        let cost = self.costs.get(run.cell).filter(|_| speeds.is_empty());
+        if let Some(cost) = cost {
+            let _ = speeds.measure(self.cell(run)?, cost, &(self.open)()?);
+        }
+        Ok(())
+    }
+
+    /// Seconds that the rest of a run is expected to take.
+    fn expected(&self, speeds: &Speeds, run: &Run) -> Option<f64> {
+        let cost = self.costs.get(run.cell)?;
+        let done = if let Standing::Begun(epochs) = run.standing { epochs } else { 0 };
+        let rest = cost.epochs.saturating_sub(done) as f64 / cost.epochs.max(1) as f64;
+        speeds.seconds(&self.table.cells.get(run.cell)?.name, cost.operations()? * rest)
+    }
+
+    fn exceeds(&self, state: &State, expected: Option<f64>) -> bool {
+        let spent = state.begun.elapsed().as_secs_f64();
+        self.time.is_some_and(|t| spent + expected.unwrap_or(0.0) > t.as_secs_f64())
+    }
+
+    /// Trains, or goes on; none when it was interrupted.
+    fn train(
+        &self,
+        cell: &Cell,
+        seed: u64,
+        (machine, images): (&Machine, &mut Images),
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Tell<'_>),
+    ) -> std::result::Result<Option<Record>, Stop> {
+        let recipe = cell.runnable(seed).map_err(Stop::All)?;
+        let device = (self.open)().map_err(Stop::All)?;
+        let splits = images.open(&recipe, device.threads()).map_err(Stop::All)?;
+        let folder = self.store.run(&cell.name, seed);
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder)).map_err(Stop::All)?;
+        let _held = Lock::take(&folder)?;
+        let backbone = setup::backbone(&recipe.model)?;
+        let mut trainer = Trainer::new(&recipe, &backbone, splits, &device)?;
+        let planned = trainer.plan().footprint() as u64;
+        let goes_on = folder.join(METRICS).exists();
+        match trainer.run(&folder, goes_on, stop, &mut |p| tell(Tell::Moves(p)))? {
+            Outcome::Finished(_) => Ok(Some(self.store.finished(cell, seed, machine, planned)?)),
+            Outcome::Interrupted { .. } => Ok(None),
+        }
+    }
+}
+
+/// What an error ends.
+enum Stop {
+    /// All runs: no other would fare better.
+    All(Error),
+    /// This run.
+    This(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Self {
+        Stop::This(e)
+    }
+}
+
+fn failure(cell: &Cell, seed: u64, e: &Error) -> Failure {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Failure { cell: cell.name.clone(), seed, error: e.to_string(), version }
+}
+
+/// The images of the last run: the next one mostly wants the same.
+struct Images(Option<(crate::recipe::Data, Option<u64>, Splits)>);
+
+impl Images {
+    fn open(&mut self, recipe: &Recipe, threads: usize) -> Result<Splits> {
+        // The seed chooses which images a limit keeps.
+        let seed = recipe.data.limit.map(|_| recipe.seed);
+        if let Some((data, chosen, splits)) = &self.0
+            && (data, chosen) == (&recipe.data, &seed)
+        {
+            return Ok(splits.clone());
+        }
+        // Both at once might be more than there is room for.
+        self.0 = None;
+        let splits = setup::open(recipe, threads)?;
+        self.0 = Some((recipe.data.clone(), seed, splits.clone()));
+        Ok(splits)
+    }
+}

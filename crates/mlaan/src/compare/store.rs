@@ -1,0 +1,280 @@
+//! What is known of a table's runs: their folders, and a record of each that may be kept without them.
+//!
+//! In a comparison's folder, `CELL/seed-N/` is an ordinary run and `results/CELL/seed-N.json` its record: small enough
+//! to be committed, one file per run so that results of several machines go together. A run is done when either says so
+//! of the same experiment, so a copy with the records alone goes on where they end.
+
+use super::cell::Cell;
+use super::machine::Machine;
+use crate::data::BUILTIN;
+use crate::recipe::Recipe;
+use crate::train::metrics::{self, Epoch, Event, Start, Summary};
+use crate::train::{RECIPE, atomic};
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The folder of records in a comparison's folder.
+pub const RESULTS: &str = "results";
+
+/// The version of a record's layout.
+const FORMAT: u32 = 1;
+
+/// A record is a few kilobytes; nothing reasonable comes near this.
+const LARGEST: u64 = 64 << 20;
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of this layout.
+    pub format: u32,
+    /// The cell.
+    pub cell: String,
+    /// The seed.
+    pub seed: u64,
+    /// What the run said when it began: data set, device, version.
+    pub start: Option<Start>,
+    /// What computed it; none where the run was brought here from elsewhere.
+    pub machine: Option<Machine>,
+    /// Bytes that were planned, images included; none where the run was brought here from elsewhere.
+    pub planned_bytes: Option<u64>,
+    /// Its outcome.
+    pub summary: Summary,
+    /// Every epoch.
+    pub epochs: Vec<Epoch>,
+    /// Its recipe as TOML, every key spelt out; the images by the name of their set.
+    pub recipe: String,
+}
+
+/// A run that could not be finished.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The cell.
+    pub cell: String,
+    /// The seed.
+    pub seed: u64,
+    /// Why.
+    pub error: String,
+    /// Version of this library.
+    pub version: String,
+}
+
+/// A measured training step, of a table that trains nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The cell.
+    pub cell: String,
+    /// What computed it.
+    pub machine: Machine,
+    /// Bytes in use at the most, images of the data set not included.
+    pub bytes: u64,
+    /// Bytes that its driver says were taken of a device's own memory; none where it has none.
+    pub device_bytes: Option<u64>,
+    /// Seconds of the step, the first one of its kind.
+    pub seconds: f64,
+    /// Version of this library.
+    pub version: String,
+    /// Its recipe as TOML.
+    pub recipe: String,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Finished.
+    Done(Box<Record>),
+    /// Its folder has so many epochs; it goes on.
+    Begun(usize),
+    /// It failed, and may be tried again.
+    Failed(Failure),
+    /// Nothing is there.
+    Missing,
+}
+
+/// The folder of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// In `folder`, which need not exist yet.
+    pub fn new(folder: &Path) -> Self {
+        Store { folder: folder.to_path_buf() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of a run.
+    pub fn run(&self, cell: &str, seed: u64) -> PathBuf {
+        self.folder.join(cell).join(format!("seed-{seed}"))
+    }
+
+    /// The file of a run's record.
+    pub fn record(&self, cell: &str, seed: u64) -> PathBuf {
+        self.folder.join(RESULTS).join(cell).join(format!("seed-{seed}.json"))
+    }
+
+    fn failure(&self, cell: &str, seed: u64) -> PathBuf {
+        self.folder.join(RESULTS).join(cell).join(format!("seed-{seed}.failed.json"))
+    }
+
+    /// How far a run of `cell` is.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where what is there is of another experiment (names the keys), or is damaged.
+    pub fn standing(&self, cell: &Cell, seed: u64) -> Result<Standing> {
+        let (path, folder) = (self.record(&cell.name, seed), self.run(&cell.name, seed));
+        if let Some(record) = read::<Record>(&path)? {
+            let recipe = Recipe::parse(&record.recipe, &path.display().to_string())?;
+            same(cell, seed, &recipe, &path)?;
+            if record.format > FORMAT {
+                let message =
+                    "it was written by a later version of mlaan; use that version, or another --out";
+                return Err(Error::data(path.display().to_string(), message));
+            }
+            return Ok(Standing::Done(Box::new(record)));
+        }
+        let kept = folder.join(RECIPE);
+        if kept.is_file() {
+            same(cell, seed, &Recipe::load(&kept.to_string_lossy())?, &folder)?;
+            if let Some(record) = adopt(cell, seed, &folder)? {
+                return Ok(Standing::Done(Box::new(record)));
+            }
+        }
+        if let Some(failure) = read::<Failure>(&self.failure(&cell.name, seed))? {
+            return Ok(Standing::Failed(failure));
+        }
+        if !kept.is_file() {
+            return Ok(Standing::Missing);
+        }
+        let events = metrics::read(&folder).unwrap_or_default();
+        let epochs = events.iter().map(|e| if let Event::Epoch(e) = e { e.epoch } else { 0 });
+        Ok(Standing::Begun(epochs.max().unwrap_or(0)))
+    }
+
+    /// Keeps a finished run's record, and forgets that it failed before.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn keep(&self, record: &Record) -> Result<()> {
+        write(&self.record(&record.cell, record.seed), record)?;
+        let failed = self.failure(&record.cell, record.seed);
+        if failed.exists() { std::fs::remove_file(&failed).map_err(Error::io(failed)) } else { Ok(()) }
+    }
+
+    /// Keeps why a run failed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn keep_failure(&self, failure: &Failure) -> Result<()> {
+        write(&self.failure(&failure.cell, failure.seed), failure)
+    }
+
+    /// The measured step of a cell, where it was measured.
+    ///
+    /// # Errors
+    /// As [`Store::standing`].
+    pub fn step(&self, cell: &Cell) -> Result<Option<StepRecord>> {
+        let path = self.step_file(&cell.name);
+        let Some(record) = read::<StepRecord>(&path)? else { return Ok(None) };
+        let found = Recipe::parse(&record.recipe, &path.display().to_string())?;
+        // Here recomputation is part of what is measured.
+        if found.local.recompute != cell.recipe.local.recompute {
+            return Ok(None);
+        }
+        same(cell, found.seed, &Recipe { data: cell.recipe(0).data, ..found }, &path)?;
+        Ok(Some(record))
+    }
+
+    /// Keeps a measured step.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn keep_step(&self, record: &StepRecord) -> Result<()> {
+        write(&self.step_file(&record.cell), record)
+    }
+
+    fn step_file(&self, cell: &str) -> PathBuf {
+        self.folder.join(RESULTS).join(cell).join("step.json")
+    }
+
+    /// The record of a run that has just finished here.
+    ///
+    /// # Errors
+    /// What is missing in its folder.
+    pub fn finished(&self, cell: &Cell, seed: u64, machine: &Machine, planned_bytes: u64) -> Result<Record> {
+        let folder = self.run(&cell.name, seed);
+        let record = adopt(cell, seed, &folder)?.ok_or_else(|| {
+            let message = "the run has ended, but its metrics or its summary are not whole";
+            Error::data(folder.display().to_string(), message)
+        })?;
+        Ok(Record { machine: Some(machine.clone()), planned_bytes: Some(planned_bytes), ..record })
+    }
+}
+
+/// The record of a finished run's folder; none where it is not finished.
+fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
+    if !folder.join(metrics::SUMMARY).is_file() || !folder.join(metrics::METRICS).is_file() {
+        return Ok(None);
+    }
+    let (summary, events) = (Summary::read(folder)?, metrics::read(folder)?);
+    let mut recipe = Recipe::load(&folder.join(RECIPE).to_string_lossy())?;
+    let start = events.iter().find_map(|e| if let Event::Start(s) = e { Some(s.clone()) } else { None });
+    let epochs: Vec<Epoch> =
+        events.into_iter().filter_map(|e| if let Event::Epoch(e) = e { Some(e) } else { None }).collect();
+    if summary.epochs != recipe.train.epochs || epochs.last().map(|e| e.epoch) != Some(summary.epochs) {
+        return Ok(None);
+    }
+    if recipe.data.source != BUILTIN {
+        // Where the images lay on one machine says nothing on another.
+        recipe.set_source(start.as_ref().map_or_else(|| "unknown".into(), |s| s.data.clone()));
+    }
+    let recipe = recipe.to_toml()?;
+    let (format, cell, machine, planned_bytes) = (FORMAT, cell.name.clone(), None, None);
+    Ok(Some(Record { format, cell, seed, start, machine, planned_bytes, summary, epochs, recipe }))
+}
+
+/// Whether what lies at `path` is `cell`'s experiment.
+fn same(cell: &Cell, seed: u64, found: &Recipe, path: &Path) -> Result<()> {
+    let mut differing: Vec<String> =
+        found.differences(&cell.recipe(seed))?.iter().map(ToString::to_string).collect();
+    let built_in = |source: &str| source == BUILTIN;
+    let wanted = cell.source.as_deref().is_some_and(built_in);
+    if built_in(&found.data.source) != wanted {
+        let said = |b: bool| if b { "builtin" } else { "a data set's" };
+        differing.push(format!("data.source is {}, not {}", said(!wanted), said(wanted)));
+    }
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "this is another experiment than cell {}: {}. Pass another --out, or remove it",
+        cell.name,
+        differing.join(", ")
+    );
+    Err(Error::data(path.display().to_string(), message))
+}
+
+/// A small JSON file; none where there is none.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Ok(about) = std::fs::metadata(path) else { return Ok(None) };
+    let damaged = |what: String| Error::data(path.display().to_string(), format!("{what}; remove this file"));
+    if about.len() > LARGEST {
+        return Err(damaged(format!("{} bytes are too many for a record", about.len())));
+    }
+    let json = std::fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&json).map(Some).map_err(|e| damaged(format!("not a record ({e})")))
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let mut json = serde_json::to_vec_pretty(value).map_err(|e| Error::io(path)(e.into()))?;
+    json.push(b'\n');
+    atomic::write(path, |out| out.write_all(&json).map_err(Error::io(path)))
+}

@@ -1,0 +1,254 @@
+//! Suites: a table of experiments as a small TOML file, methods by networks, as the paper's tables are.
+//!
+//! ```toml
+//! title = "Test error on CIFAR-10"
+//! data = "cifar10"                       # what the images are; the user says where they lie
+//! set = ["train.epochs=400"]             # keys of every cell, as `--set` takes them
+//! columns = [
+//!     { network = "resnet32", modules = 16 },
+//! ]
+//! rows = [
+//!     { name = "bp", title = "BP", recipe = "bp-resnet32", paper = [6.37] },
+//!     { name = "dgl", title = "DGL", recipe = "dgl-resnet32-16", paper = [14.08] },
+//! ]
+//! ```
+
+use super::builtin;
+use super::sets::KnownSet;
+use super::table::{Measure, Table};
+use crate::recipe::Recipe;
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A table of experiments before its cells are made.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// What `mlaan compare` calls it: the built-in name, or the file's.
+    #[serde(skip)]
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Where the table comes from, and under which conditions it was measured.
+    #[serde(default)]
+    pub source: String,
+    /// The data set of every column that names none ([`super::sets`]); without one, each recipe's own.
+    pub data: Option<String>,
+    /// What the paper's numbers count.
+    #[serde(default)]
+    pub measure: Measure,
+    /// Seeds, from 0, unless the user says otherwise.
+    #[serde(default = "three")]
+    pub seeds: u64,
+    /// The row that others are compared with: `bp` when absent, else the first of one module.
+    pub against: Option<String>,
+    /// Keys of every cell, as `train.epochs=15`.
+    #[serde(default)]
+    pub set: Vec<String>,
+    /// Networks, left to right.
+    #[serde(default = "one_column")]
+    pub columns: Vec<Column>,
+    /// Methods, from above.
+    pub rows: Vec<Row>,
+    /// Where relative paths of recipes begin.
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// A network and how it is cut.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Column {
+    /// `model.backbone`; without one, each recipe's own.
+    pub network: Option<String>,
+    /// `local.modules` of the recipes that have several; without, each recipe's own.
+    pub modules: Option<usize>,
+    /// The data set, where it is not the suite's.
+    pub data: Option<String>,
+    /// For people; made from the rest when absent.
+    pub title: Option<String>,
+    /// Keys of its cells, stronger than the suite's.
+    pub set: Vec<String>,
+}
+
+/// A method.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Begins the names of its cells.
+    pub name: String,
+    /// For people; the name when absent.
+    pub title: Option<String>,
+    /// A built-in recipe or a TOML file, to which the columns' keys are applied.
+    pub recipe: String,
+    /// The paper's number for every column; `nan` where it has none, empty where it has none at all.
+    #[serde(default)]
+    pub paper: Vec<f64>,
+    /// Keys of its cells, stronger than the columns'.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+fn three() -> u64 {
+    3
+}
+
+fn one_column() -> Vec<Column> {
+    vec![Column::default()]
+}
+
+impl Suite {
+    /// Reads a suite from TOML; `origin` names the text in errors, `folder` is where relative paths begin.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with line and column for what is not TOML, an unknown key, or a missing one; for tables that
+    /// contradict themselves.
+    pub fn parse(text: &str, name: &str, origin: &str, folder: &Path) -> Result<Self> {
+        let mut suite: Suite = toml::from_str(text).map_err(|e| {
+            let before = text.get(..e.span().map_or(0, |s| s.start)).unwrap_or_default();
+            let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |i| i + 1));
+            let column = before.chars().count() - before.get(..start).unwrap_or_default().chars().count() + 1;
+            Error::data(origin, format!("line {line}, column {column}: {}", e.message()))
+        })?;
+        (suite.name, suite.folder) = (name.to_owned(), folder.to_path_buf());
+        suite.check().map_err(|message| Error::data(origin, message))?;
+        Ok(suite)
+    }
+
+    /// Reads the built-in suite of this name, else the TOML file at this path if it holds rows; none where it is
+    /// neither, as it may be a recipe.
+    ///
+    /// # Errors
+    /// As [`Suite::parse`].
+    pub fn find(name_or_path: &str) -> Result<Option<Self>> {
+        if let Some((name, text)) = builtin::builtin().iter().find(|(n, _)| *n == name_or_path) {
+            return Self::parse(text, name, &format!("built-in suite {name}"), Path::new("")).map(Some);
+        }
+        let path = Path::new(name_or_path);
+        let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+        let is_suite = toml::from_str::<toml::Table>(&text).is_ok_and(|t| t.contains_key("rows"));
+        if !is_suite {
+            return Ok(None);
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, &stem(name_or_path), name_or_path, folder).map(Some)
+    }
+
+    /// Recipes side by side.
+    pub fn of_recipes(recipes: &[String]) -> Self {
+        let rows = recipes.iter().map(|r| Row::of_recipe(r)).collect();
+        Suite {
+            name: "compare".into(),
+            title: recipes.iter().map(|r| stem(r)).collect::<Vec<_>>().join(", "),
+            source: String::new(),
+            data: None,
+            measure: Measure::Error,
+            seeds: three(),
+            against: None,
+            set: Vec::new(),
+            columns: one_column(),
+            rows,
+            folder: PathBuf::new(),
+        }
+    }
+
+    /// One more method in every column: a variant of one's own beside a built-in suite's.
+    pub fn add(&mut self, recipe: &str) {
+        self.rows.push(Row::of_recipe(recipe));
+    }
+
+    /// The cells, with `changes` (keys as `--set` takes them) stronger than all that the suite says.
+    ///
+    /// # Errors
+    /// What is wrong with a recipe or a key, naming the cell.
+    pub fn table(&self, changes: &[String]) -> Result<Table> {
+        self.check().map_err(|message| Error::data(&self.name, message))?;
+        Table::new(self, changes)
+    }
+
+    /// A row's recipe as it is before a column changes it.
+    pub(super) fn recipe(&self, row: &Row) -> Result<Recipe> {
+        let beside = self.folder.join(&row.recipe);
+        let is_builtin = crate::recipe::builtin().iter().any(|(n, _)| *n == row.recipe);
+        if !is_builtin && beside.is_file() {
+            return Recipe::load(&beside.to_string_lossy());
+        }
+        Recipe::load(&row.recipe)
+    }
+
+    /// The data set of a column.
+    pub(super) fn set_of(&self, column: &Column) -> Result<Option<&'static KnownSet>> {
+        column.data.as_deref().or(self.data.as_deref()).map(KnownSet::find).transpose()
+    }
+
+    /// Whether its columns are of different data sets.
+    pub(super) fn has_several_sets(&self) -> Result<bool> {
+        let sets = self.columns.iter().map(|c| self.set_of(c)).collect::<Result<Vec<_>>>()?;
+        Ok(sets.windows(2).any(|w| matches!(w, [a, b] if a != b)))
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.columns.is_empty() || self.rows.is_empty() {
+            return Err("a suite needs at least one column and one row".into());
+        }
+        if self.seeds == 0 {
+            return Err("`seeds` is 0; at least one is needed".into());
+        }
+        for (i, row) in self.rows.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            if row.name.is_empty() || row.name.starts_with('.') || !row.name.chars().all(plain) {
+                return Err(format!(
+                    "row `{}`: the name becomes that of a folder; use letters, digits, -, _ and .",
+                    row.name
+                ));
+            }
+            if self.rows.iter().take(i).any(|r| r.name == row.name) {
+                return Err(format!("there are two rows called `{}`; give each its own name", row.name));
+            }
+            if !row.paper.is_empty() && row.paper.len() != self.columns.len() {
+                return Err(format!(
+                    "row `{}`: `paper` has {} numbers for {} columns; write nan where the paper has none",
+                    row.name,
+                    row.paper.len(),
+                    self.columns.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    fn of_recipe(recipe: &str) -> Self {
+        Row { name: stem(recipe), title: None, recipe: recipe.into(), paper: Vec::new(), set: Vec::new() }
+    }
+}
+
+impl Column {
+    /// What its cells' names end with, without the data set: `resnet32-16`, or `resnet32` of one module.
+    pub(super) fn suffix(&self, modules: Option<usize>) -> String {
+        let network = self.network.clone().unwrap_or_default();
+        match modules.filter(|n| *n > 1) {
+            Some(n) if network.is_empty() => n.to_string(),
+            Some(n) => format!("{network}-{n}"),
+            None => network,
+        }
+    }
+
+    /// For people, with so many modules.
+    pub(super) fn title(&self, modules: Option<usize>, set: Option<&KnownSet>) -> String {
+        if let Some(title) = &self.title {
+            return title.clone();
+        }
+        let network = self.network.as_ref().map(|n| n.replace("resnet", "ResNet-"));
+        let modules = modules.filter(|n| *n > 1).map(|n| format!("{n} modules"));
+        let parts = [network, modules, set.map(|s| s.title.to_owned())];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A recipe's name without folder and ending.
+fn stem(name: &str) -> String {
+    Path::new(name).file_stem().map_or_else(|| name.to_owned(), |s| s.to_string_lossy().into_owned())
+}

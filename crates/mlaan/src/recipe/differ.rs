@@ -1,0 +1,68 @@
+//! Whether two recipes are the same experiment.
+
+use super::Recipe;
+use crate::{Error, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A key whose values differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Dotted.
+    pub key: String,
+    /// Its value in the first recipe, as JSON; none where it is absent.
+    pub was: Option<Value>,
+    /// In the second.
+    pub is: Option<Value>,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let said = |v: &Option<Value>| v.as_ref().map_or_else(|| "none".into(), ToString::to_string);
+        write!(f, "{} is {}, not {}", self.key, said(&self.was), said(&self.is))
+    }
+}
+
+impl Recipe {
+    /// The keys that make `other` another experiment: all that differ, but those that change no bit of a result (what
+    /// is computed again, words for people) and the place of the images, which may have moved.
+    ///
+    /// # Errors
+    /// As [`Recipe::to_toml`].
+    pub fn differences(&self, other: &Recipe) -> Result<Vec<Difference>> {
+        let (was, is) = (self.keys()?, other.keys()?);
+        let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        let free =
+            |key: &str| matches!(key, "description" | "data.source" | "local.recompute" | "local.segments");
+        let differing = all.into_iter().filter(|k| !free(k) && was.get(*k) != is.get(*k));
+        let found = differing.map(|key| Difference {
+            key: key.clone(),
+            was: was.get(key).cloned(),
+            is: is.get(key).cloned(),
+        });
+        Ok(found.collect())
+    }
+
+    /// Every key with its value, as a run's folder keeps them.
+    fn keys(&self) -> Result<BTreeMap<String, Value>> {
+        let resolved = Recipe::parse(&self.to_toml()?, "recipe")?;
+        let value = serde_json::to_value(resolved).map_err(|e| Error::recipe("recipe", e.to_string()))?;
+        let mut keys = BTreeMap::new();
+        flatten("", value, &mut keys);
+        Ok(keys)
+    }
+}
+
+fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(table) => {
+            for (name, value) in table {
+                let inner = if path.is_empty() { name } else { format!("{path}.{name}") };
+                flatten(&inner, value, keys);
+            }
+        }
+        other => {
+            keys.insert(path.to_owned(), other);
+        }
+    }
+}
