@@ -41,6 +41,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         plan::show(args, &work)?;
         return Ok(ExitCode::SUCCESS);
     }
+    Runner::ready(&work.table, &work.runs)?;
     let folder = work.store.folder().to_path_buf();
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
     let _held = Lock::take(&folder)?;

@@ -93,7 +93,7 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
             format::count(c.batch),
             format::bytes(c.memory_bytes as u64),
             ratio(c.memory_bytes as f64, c.plain_memory_bytes as f64),
-            format::digits(c.flops / 1e9),
+            format::giga(c.flops as u64),
             ratio(c.flops, c.plain_flops),
         ];
         if trains {

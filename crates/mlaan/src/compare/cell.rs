@@ -87,13 +87,15 @@ impl Cell {
     /// What memory depends on, without the images themselves.
     pub(super) fn sizes(&self, images: Option<[usize; 2]>, kind: Kind) -> Sizes {
         let (batch, size) = (self.recipe.train.batch, self.recipe.data.size);
+        let mixed = self.recipe.data.mixup.is_some();
         let largest = images.map_or(batch, |[train, test]| batch.min(train.max(test)));
         Sizes {
             batch,
             train: images.map(|i| i[0]),
             kept: false,
+            mixed,
             test: images.map(|i| i[1]),
-            data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size),
+            data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size, mixed),
             precision: self.recipe.train.precision.into(),
             kind,
         }

@@ -10,7 +10,7 @@ use crate::recipe::Recipe;
 use crate::train::metrics::METRICS;
 use crate::train::{Lock, Outcome, Progress, Trainer, setup};
 use crate::{Device, Error, Result};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One run of a table: a cell with a seed.
@@ -92,16 +92,28 @@ impl Runner<'_> {
         all.map(|(cell, c, seed)| Ok(Run { cell, seed, standing: store.standing(c, seed)? })).collect()
     }
 
+    /// Whether every run that is left knows where its images are.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the set that is wanted.
+    pub fn ready(table: &Table, runs: &[Run]) -> Result<()> {
+        let left = runs.iter().filter(|r| !matches!(r.standing, Standing::Done(_)));
+        for (run, cell) in left.filter_map(|r| table.cells.get(r.cell).map(|c| (r, c))) {
+            cell.runnable(run.seed)?;
+        }
+        Ok(())
+    }
+
     /// Runs what is not done; `stop` as in [`Trainer::run`]. The folder must be held ([`Lock`]).
     ///
     /// # Errors
     /// What no run could begin with: images that are not there, a folder that cannot be written. A run's own failure is
     /// kept and told, and the others go on.
     pub fn run(&self, runs: &mut [Run], stop: &AtomicBool, tell: &mut dyn FnMut(Tell<'_>)) -> Result<End> {
+        Self::ready(self.table, runs)?;
         for run in runs.iter() {
-            match &run.standing {
-                Standing::Done(record) => self.keep_if_new(record)?,
-                _ => drop(self.cell(run)?.runnable(run.seed)?),
+            if let Standing::Done(record) = &run.standing {
+                self.keep_if_new(record)?;
             }
         }
         let machine = Machine::of(&(self.open)()?);
@@ -112,6 +124,9 @@ impl Runner<'_> {
             let Some(run) = runs.get(i).filter(|r| !matches!(r.standing, Standing::Done(_))) else {
                 continue;
             };
+            if stop.load(Ordering::Relaxed) {
+                return Ok(End::Interrupted);
+            }
             let (cell, seed) = (self.cell(run)?, run.seed);
             self.measure(&mut state.speeds, run)?;
             let expected = self.expected(&state.speeds, run);

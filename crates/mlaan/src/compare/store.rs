@@ -13,6 +13,7 @@ use crate::train::{RECIPE, atomic};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The folder of records in a comparison's folder.
@@ -274,7 +275,20 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let mut json = serde_json::to_vec_pretty(value).map_err(|e| Error::io(path)(e.into()))?;
-    json.push(b'\n');
-    atomic::write(path, |out| out.write_all(&json).map_err(Error::io(path)))
+    let value = serde_json::to_value(value).map_err(|e| Error::io(path)(e.into()))?;
+    let text = lines(&value);
+    atomic::write(path, |out| out.write_all(text.as_bytes()).map_err(Error::io(path)))
+}
+
+/// JSON with a line per key, and one per element of its lists: short, and changes can be read.
+fn lines(value: &Value) -> String {
+    let Value::Object(table) = value else { return format!("{value}\n") };
+    let line = |(key, value): (&String, &Value)| match value {
+        Value::Array(list) if !list.is_empty() => {
+            let list: Vec<String> = list.iter().map(|v| format!("    {v}")).collect();
+            format!("  {}: [\n{}\n  ]", Value::from(key.as_str()), list.join(",\n"))
+        }
+        other => format!("  {}: {other}", Value::from(key.as_str())),
+    };
+    format!("{{\n{}\n}}\n", table.iter().map(line).collect::<Vec<_>>().join(",\n"))
 }
