@@ -256,7 +256,9 @@ fn another_experiment_is_not_taken_for_done() {
     let at = tempfile::tempdir().unwrap();
     let mut bench = Bench::new(TINY, at.path());
     let stop = AtomicBool::new(false);
-    bench.run(None, &stop, &mut |t| drop(stop.fetch_or(matches!(t, Tell::Done(_)), Ordering::Relaxed)));
+    bench.run(None, &stop, &mut |t| {
+        stop.fetch_or(matches!(t, Tell::Done(_)), Ordering::Relaxed);
+    });
     assert_eq!(bench.records().len(), 1);
     let refused = |text: &str| {
         let message = Runner::survey(&table(text), SEEDS, &bench.store).unwrap_err().to_string();
