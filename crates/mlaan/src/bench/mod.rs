@@ -167,7 +167,7 @@ pub struct Probe {
 /// Times `steps` training steps of a recipe on `device` after a first one that is not counted.
 ///
 /// # Errors
-/// As [`bench`].
+/// As [`bench()`].
 pub fn probe(recipe: &Recipe, device: &Device, steps: usize) -> Result<Probe> {
     let precision = recipe.train.precision.into();
     let device = device.with_precision(precision);
