@@ -33,7 +33,7 @@ pub struct Suite {
     /// Where the table comes from, and under which conditions it was measured.
     #[serde(default)]
     pub source: String,
-    /// The data set of every column that names none ([`super::sets`]); without one, each recipe's own.
+    /// The data set of every column that names none ([`SETS`](super::SETS)); without one, each recipe's own.
     pub data: Option<String>,
     /// What the paper's numbers count.
     #[serde(default)]
