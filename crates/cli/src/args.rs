@@ -82,6 +82,10 @@ pub struct TrainArgs {
     /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
+    /// Write TensorBoard's event files too, into this folder [default: tensorboard in the run's folder]; a run that has
+    /// that one goes on with it
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub tensorboard: Option<Option<PathBuf>>,
     /// A progress bar and lines also where the terminal has room for the dashboard
     #[arg(long)]
     pub plain: bool,
@@ -100,6 +104,7 @@ Examples:
   mlaan train mine.toml --set local.cascade.span=3 --set train.lr=0.05 --out runs/span3
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
+  mlaan train --tensorboard               then: tensorboard --logdir runs
 
 Ctrl-C stops after the current step and saves; --resume goes on from there.";
 

@@ -17,7 +17,8 @@ use left::Left;
 use lines::Lines;
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{Event, Summary};
-use mlaan::train::{Outcome, Trainer};
+use mlaan::train::tensorboard::{self, TensorBoard};
+use mlaan::train::{Outcome, Progress, Trainer};
 use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
@@ -92,7 +93,33 @@ fn run(
     interrupt.begin(report.notice());
     // A folder without metrics holds no run that could go on.
     let goes_on = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
-    Ok(trainer.run(&held.path, goes_on, interrupt.flag(), &mut |p| report.tell(p))?)
+    let mut events = events(args, recipe, trainer, &held.path)?;
+    let mut tell = |progress: Progress<'_>| {
+        report.tell(progress);
+        // A run is worth more than its pictures.
+        if let Some(e) = events.as_mut().and_then(|events| events.tell(progress).err()) {
+            report.warn(&format!("warning: no more values for TensorBoard: {e}"));
+            events = None;
+        }
+    };
+    Ok(trainer.run(&held.path, goes_on, interrupt.flag(), &mut tell)?)
+}
+
+/// Event files for TensorBoard, where they are wanted or the run that goes on has some.
+fn events(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    trainer: &Trainer,
+    folder: &Path,
+) -> Result<Option<TensorBoard>> {
+    let own = folder.join(tensorboard::FOLDER);
+    let wanted = match &args.tensorboard {
+        Some(folder) => Some(folder.clone().unwrap_or(own)),
+        None if args.resume && own.is_dir() => Some(own),
+        None => None,
+    };
+    let steps = trainer.splits().train.len().div_ceil(recipe.train.batch.max(1));
+    Ok(wanted.map(|folder| TensorBoard::create(&folder, recipe, steps)).transpose()?)
 }
 
 /// The dashboard, or where it has no room or is not wanted, lines.

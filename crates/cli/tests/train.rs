@@ -117,3 +117,15 @@ fn resuming_nothing_starts_from_the_beginning() {
         metrics(&at.path().join("runs/quickstart")).iter().map(|e| e["event"].clone()).collect();
     assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
 }
+
+#[test]
+fn event_files_for_tensorboard_lie_where_they_are_wanted_and_go_on() {
+    let at = tempfile::tempdir().unwrap();
+    let files = |folder: &str| fs::read_dir(at.path().join(folder)).map_or(0, Iterator::count);
+    ok(at.path(), &train(&["--tensorboard", "--out", "a"]));
+    assert_eq!(files("a/tensorboard"), 1);
+    ok(at.path(), &["train", "--resume", "--out", "a", "--epochs", "3", "--threads", "1"]);
+    assert_eq!(files("a/tensorboard"), 2, "it goes on without being asked");
+    ok(at.path(), &train(&["--tensorboard=logs/b", "--quiet", "--out", "b"]));
+    assert_eq!((files("logs/b"), files("b/tensorboard")), (1, 0));
+}

@@ -91,6 +91,14 @@ impl Lines {
         }
     }
 
+    /// Says something on standard error.
+    pub fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| output::note(text)),
+            None => output::note(text),
+        }
+    }
+
     fn prefix(&self, epoch: usize) -> String {
         format!("epoch {epoch}/{}", self.left.epochs)
     }

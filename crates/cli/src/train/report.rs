@@ -36,6 +36,17 @@ impl Report {
         }
     }
 
+    /// Says on standard error, as soon as it can be read there, what does not stop the run.
+    pub fn warn(&self, text: &str) {
+        match self {
+            Report::Quiet => {}
+            Report::Json => output::note(text),
+            Report::Lines(lines) => lines.note(text),
+            #[cfg(unix)]
+            Report::Board(board) => board.note(text),
+        }
+    }
+
     /// Where Ctrl-C is acknowledged.
     pub fn notice(&self) -> Option<Notice> {
         match self {

@@ -11,6 +11,7 @@ pub mod setup;
 mod state;
 mod tally;
 mod tensor_file;
+pub mod tensorboard;
 mod trainer;
 mod within;
 

@@ -83,6 +83,11 @@ impl Board {
         }
     }
 
+    /// Says something when the usual screen is back.
+    pub fn note(&self, text: &str) {
+        self.shared.say(text.into());
+    }
+
     /// Where Ctrl-C is acknowledged.
     pub fn notice(&self) -> Notice {
         Notice::Board(Arc::clone(&self.shared))

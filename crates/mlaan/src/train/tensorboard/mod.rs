@@ -1,0 +1,145 @@
+//! A run's values as TensorBoard's event files, fed by its progress.
+//!
+//! Every process of a run writes a file of its own, which begins by saying from which step on it holds: what a process
+//! before had written of later steps, TensorBoard then forgets. The x axis counts training steps.
+
+mod event;
+mod record;
+
+use super::metrics::Epoch;
+use super::{Progress, Tally};
+use crate::recipe::Recipe;
+use crate::{Error, Result};
+use event::{SessionLog, Summary, Value, What};
+use prost::Message;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Name of the folder within a run's folder, unless told otherwise.
+pub const FOLDER: &str = "tensorboard";
+
+/// How names of event files begin.
+const PREFIX: &str = "events.out.tfevents.";
+
+/// Points of the training loss that an epoch has at most.
+const POINTS: usize = 50;
+
+/// The open event file of a run.
+///
+/// Scalars of every epoch: `train/loss`, `train/error`, `test/error` (percent), `lr`, `images_per_second`,
+/// `memory/peak_bytes`, and `module/K/loss`, `module/K/error` of module K from 0. Within an epoch: `steps/loss` and
+/// `steps/error`, means over the steps since the last point. Values that are not finite are left out.
+#[derive(Debug)]
+pub struct TensorBoard {
+    path: PathBuf,
+    out: BufWriter<File>,
+    recipe: String,
+    /// Steps of an epoch.
+    steps: usize,
+    /// Images, sum of losses and wrong ones of the epoch up to the last point.
+    seen: (usize, f64, f64),
+}
+
+impl TensorBoard {
+    /// Begins a file in `folder`, which is created, for a run of this recipe with so many steps an epoch.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written; what is wrong with the recipe.
+    pub fn create(folder: &Path, recipe: &Recipe, steps: usize) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let path = next(folder)?;
+        let opened = OpenOptions::new().create_new(true).write(true).open(&path);
+        let out = BufWriter::new(opened.map_err(Error::io(&path))?);
+        let recipe = format!("```toml\n{}```\n", recipe.to_toml()?);
+        let mut board = TensorBoard { path, out, recipe, steps: steps.max(1), seen: (0, 0.0, 0.0) };
+        board.write(0, What::FileVersion("brain.Event:2".into()))?;
+        board.flush()?;
+        Ok(board)
+    }
+
+    /// Writes what happened.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn tell(&mut self, progress: Progress<'_>) -> Result<()> {
+        use super::metrics::Event;
+        match progress {
+            Progress::Resumed { epoch, step } => self.begin(epoch * self.steps + step + 1),
+            Progress::Event(Event::Start(_)) => self.begin(0),
+            Progress::Step { epoch, step, steps, tally, .. } => self.step(epoch, (step, steps), tally),
+            Progress::Epoch(e) => self.epoch(e),
+            Progress::Event(_) | Progress::Evaluating { .. } => Ok(()),
+        }
+    }
+
+    /// Values of steps from `first` on hold from now.
+    fn begin(&mut self, first: usize) -> Result<()> {
+        self.write(first, What::SessionLog(SessionLog { status: 1 }))?;
+        let text = Value::text("recipe", &self.recipe);
+        self.summary(first, vec![text])
+    }
+
+    fn step(&mut self, epoch: usize, (step, steps): (usize, usize), tally: &Tally) -> Result<()> {
+        if !step.is_multiple_of(steps.div_ceil(POINTS).max(1)) && step != steps {
+            return Ok(());
+        }
+        let wrong = tally.wrong.last().copied().unwrap_or(f64::NAN);
+        let (images, loss, missed) = if tally.images > self.seen.0 { self.seen } else { (0, 0.0, 0.0) };
+        let n = (tally.images - images) as f64;
+        let error = if wrong < 0.0 { f64::NAN } else { 100.0 * (wrong - missed) / n };
+        self.seen = (tally.images, tally.loss, wrong);
+        let values =
+            vec![Value::scalar("steps/loss", (tally.loss - loss) / n), Value::scalar("steps/error", error)];
+        self.summary((epoch - 1) * self.steps + step, values)
+    }
+
+    fn epoch(&mut self, e: &Epoch) -> Result<()> {
+        self.seen = (0, 0.0, 0.0);
+        let mut values = vec![
+            Value::scalar("train/loss", e.train_loss),
+            Value::scalar("train/error", e.train_error),
+            Value::scalar("test/error", e.test_error),
+            Value::scalar("lr", e.lr),
+            Value::scalar("images_per_second", e.images_per_second),
+            Value::scalar("memory/peak_bytes", e.peak_bytes as f64),
+        ];
+        let modules = |what: &str, of: &[f64]| -> Vec<Value> {
+            of.iter().enumerate().map(|(k, v)| Value::scalar(format!("module/{k}/{what}"), *v)).collect()
+        };
+        values.extend(modules("loss", &e.module_losses));
+        values.extend(modules("error", &e.module_errors));
+        self.summary(e.epoch * self.steps, values)
+    }
+
+    fn summary(&mut self, step: usize, mut value: Vec<Value>) -> Result<()> {
+        value.retain(|v| v.simple_value.is_none_or(f32::is_finite));
+        self.write(step, What::Summary(Summary { value }))?;
+        self.flush()
+    }
+
+    fn write(&mut self, step: usize, what: What) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let step = i64::try_from(step).unwrap_or(i64::MAX);
+        let event = event::Event { wall_time: now.as_secs_f64(), step, what: Some(what) };
+        record::write(&mut self.out, &event.encode_to_vec()).map_err(Error::io(&self.path))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(Error::io(&self.path))
+    }
+}
+
+/// A new file's name: TensorBoard reads files in the order of their names, so it must come after those that are there.
+fn next(folder: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
+    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let times = names.filter_map(|n| n.strip_prefix(PREFIX)?.split('.').next()?.parse::<u64>().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let time = times.max().map_or(now, |last| now.max(last.saturating_add(1)));
+    Ok(folder.join(format!("{PREFIX}{time:010}.mlaan")))
+}
+
+#[cfg(test)]
+mod tests;
