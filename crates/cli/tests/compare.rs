@@ -56,6 +56,13 @@ fn a_table_is_run_shown_and_found_done() {
         serde_json::from_slice(&fs::read(at.path().join("runs/tiny/compare.json")).unwrap()).unwrap();
     assert_eq!(found, kept);
     assert_eq!(found["cells"][1]["test"]["n"], 2);
+    // A copy with the records alone shows the same.
+    let (from, to) = (at.path().join("runs/tiny/results"), at.path().join("copy/results"));
+    fs::create_dir(at.path().join("copy")).unwrap();
+    fs::rename(from, to).unwrap();
+    assert_eq!(json(at.path(), &compare(&["--show", "--json", "--out", "copy"])), found);
+    assert!(!at.path().join("copy/bp-resnet8").exists());
+    assert!(ok(at.path(), &compare(&["--show", "--seeds", "4"])).contains("2/4"));
     // Three seeds, of which two are done.
     assert!(ok(at.path(), &compare(&["--seeds", "3"])).contains("6 runs in runs/tiny; 4 done before"));
     let message = fails(at.path(), &compare(&["--epochs", "3"]));

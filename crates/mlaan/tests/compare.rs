@@ -111,32 +111,50 @@ fn every_built_in_suite_has_its_cells() {
     assert!(message.contains("STL-10") && message.contains("--data stl10=PATH"), "{message}");
 }
 
-/// The cells of `small` are the runs that these commands make.
+/// What is done stays done: runs that were made by hand before the suite was, `mlaan train dgl-resnet32-16 --set
+/// model.backbone=resnet20 local.modules=10 --limit 10000 --epochs 15 --batch 128 --seed 2`, are its cells.
 #[test]
-fn small_is_the_recipes_with_a_smaller_network() {
-    let table = Suite::find("small").unwrap().unwrap().table(&[]).unwrap();
-    let names: Vec<&str> = table.cells.iter().map(|c| c.name.as_str()).collect();
-    let methods =
-        ["dgl", "lam", "mlm", "mlaan-paper", "mlaan-released", "infopro", "dgl-star", "infopro-star"];
-    let expected: Vec<String> = methods.iter().map(|m| format!("{m}-resnet20-10")).collect();
-    assert_eq!(names[0], "bp-resnet20");
-    assert_eq!(names[1..], expected);
-    for (cell, method) in table.cells.iter().zip(["bp"].iter().chain(&methods)) {
-        let (recipe, modules) =
-            if *method == "bp" { ("bp-resnet32".into(), 1) } else { (format!("{method}-resnet32-16"), 10) };
-        let mut by_hand = Recipe::load(&recipe).unwrap();
-        by_hand
-            .set_all([
-                "model.backbone=resnet20",
-                &format!("local.modules={modules}"),
-                "data.limit=10000",
-                "train.epochs=15",
-                "train.batch=128",
-                "seed=2",
-                "data.source=/somewhere/cifar10",
-            ])
-            .unwrap();
-        assert_eq!(by_hand.differences(&cell.recipe(2)).unwrap(), [], "{}", cell.name);
+fn runs_of_small_that_were_made_by_hand_count() {
+    let by_hand = |head: &str, modules: usize, more: &str| {
+        format!(
+            "description = \"DGL, ResNet-32 in 16 modules\"\nseed = 2\n\n[model]\nbackbone = \"resnet20\"\nwidth = 16\n\n[local]\n\
+             modules = {modules}\nbalance = false\nrecompute = \"none\"\nhead = \"{head}\"\nhidden = 128\nloss = \"cross_entropy\"\n\
+             temperature = 0.07\nreconstruct = [0.0, 0.0]\ntask = [1.0, 1.0]\n\n{more}[train]\nepochs = 15\nbatch = 128\nlr = 0.8\n\
+             lr_batch = 1024\nmomentum = 0.9\nnesterov = true\nweight_decay = 0.0001\nschedule = \"cosine\"\nwarmup = 10\n\
+             precision = \"f32\"\n\n[data]\nsource = \"/somewhere/cifar10-jpeg\"\nsize = 32\nlimit = 10000\naugment = \"auto\"\n\
+             normalise = \"auto\"\nskip_broken = false\n"
+        )
+    };
+    let cascade = |span, one, other| {
+        format!("[local.cascade]\nspan = {span}\nindependent = {one}\ncascaded = {other}\n\n")
+    };
+    let leap = |tie, on| format!("[local.leap]\ntie = \"{tie}\"\non = \"{on}\"\ndepth = 4\nema = 0.995\n\n");
+    let released = cascade(2, 0.001, 0.999) + &leap("twin", "cascaded");
+    let infopro = |text: String| {
+        text.replace("reconstruct = [0.0, 0.0]", "reconstruct = [5.0, 0.5]")
+            .replace("task = [1.0, 1.0]", "task = [0.0, 1.0]")
+    };
+    let runs = [
+        ("bp-resnet20", by_hand("1c2f", 1, "")),
+        ("dgl-resnet20-10", by_hand("1c2f", 10, "")),
+        ("lam-resnet20-10", by_hand("0c1f", 10, &leap("pulled", "independent"))),
+        ("mlm-resnet20-10", by_hand("1c2f", 10, &cascade(3, 0.001, 0.999))),
+        (
+            "mlaan-paper-resnet20-10",
+            by_hand("0c1f", 10, &(cascade(3, 0.5, 0.5) + &leap("pulled", "independent"))),
+        ),
+        ("mlaan-released-resnet20-10", by_hand("0c1f", 10, &released)),
+        ("infopro-resnet20-10", infopro(by_hand("1c2f", 10, ""))),
+        ("dgl-star-resnet20-10", by_hand("1c2f", 10, &released)),
+        ("infopro-star-resnet20-10", infopro(by_hand("1c2f", 10, &released))),
+    ];
+    let mut table = Suite::find("small").unwrap().unwrap().table(&[]).unwrap();
+    table.find_data(&["/elsewhere".into()]).unwrap();
+    assert_eq!(table.cells.len(), runs.len());
+    for (cell, (name, toml)) in table.cells.iter().zip(&runs) {
+        assert_eq!(cell.name, *name);
+        let found = Recipe::parse(toml, name).unwrap();
+        assert_eq!(found.differences(&cell.recipe(2)).unwrap(), [], "{name}");
     }
 }
 
@@ -326,6 +344,24 @@ fn a_variant_stands_beside_a_suite_and_parts_can_be_chosen() {
     let names: Vec<&str> = table.cells.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["bp-resnet20", "mine-resnet20-10"]);
     assert!(table.keep(&["nothing".into()]).unwrap_err().to_string().contains("mine-resnet20-10"));
+}
+
+/// Cuts and sources are of one network: they go where a column has another, and stay where they were written for it.
+#[test]
+fn recipes_of_one_network_keep_their_sources() {
+    let at = tempfile::tempdir().unwrap();
+    let text = "[model]\nbackbone = \"resnet8\"\n[local]\nmodules = 2\n[local.leap]\nsources = [[2]]\n";
+    fs::write(at.path().join("mine-resnet8-2.toml"), text).unwrap();
+    let suite = |recipe: &str| {
+        let text = format!(
+            "title = \"t\"\ncolumns = [{{ network = \"resnet8\", modules = 2 }}]\nrows = [{{ name = \"mine\", recipe = \"{recipe}\" }}]"
+        );
+        Suite::parse(&text, "t", "t", at.path()).unwrap().table(&[]).unwrap().cells[0].clone()
+    };
+    let (own, by_rule) = (suite("mine-{network}.toml"), suite("mine-resnet8-2.toml"));
+    assert_eq!((own.name.as_str(), by_rule.name.as_str()), ("mine-resnet8-2", "mine-resnet8-2"));
+    let sources = |c: &mlaan::compare::Cell| c.recipe.local.leap.as_ref().unwrap().sources.clone();
+    assert_eq!((sources(&own), sources(&by_rule)), (Some(vec![vec![2]]), None));
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub struct CompareArgs {
     /// Show what it would cost, and train nothing; speed is measured with a few steps
     #[arg(long)]
     pub plan: bool,
+    /// Show and write the tables of what is there, and run nothing
+    #[arg(long, conflicts_with = "plan")]
+    pub show: bool,
     /// Folder of runs, results and tables [default: runs/ and the suite's name]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -75,6 +78,7 @@ Examples:
   mlaan compare small mine.toml --data cifar10/           a variant of one's own beside it
   mlaan compare table1-cifar10 --data cifar10/ --only resnet32-16 --epochs 60 --time 8h
   mlaan compare bp-resnet32 mine.toml --seeds 5 --epochs 20 --data cifar10/
+  mlaan compare small --show --out results/small          the tables of what is there, from committed results too
   mlaan compare table3-memory                             memory beside the paper's; nothing is trained
 
 Runs lie in DIR/CELL/seed-N, tables in DIR/compare.json, .csv and .md, small records of finished runs in DIR/results: these

@@ -122,13 +122,9 @@ pub(super) fn cell(
     let plain = cell.is_plain();
     let modules = column.modules.filter(|_| !plain);
     let mut keys: Vec<String> = Vec::new();
-    if column.network.is_some() || modules.is_some() {
-        // Cuts and sources are of the network that they were written for.
-        keys.extend(["local.cuts=none", "local.stem_alone=none"].map(str::to_owned));
-        keys.extend(base.local.leap.as_ref().map(|_| "local.leap.sources=none".to_owned()));
+    if !row.has_networks() {
+        keys.extend(network(base, column, modules));
     }
-    keys.extend(column.network.iter().map(|n| format!("model.backbone={n}")));
-    keys.extend(modules.map(|n| format!("local.modules={n}")));
     keys.extend(set.into_iter().flat_map(|s| s.keys).map(|k| (*k).to_owned()));
     let parts = [&suite.set, &column.set, &row.set];
     keys.extend(parts.into_iter().flatten().chain(changes).cloned());
@@ -151,6 +147,19 @@ pub(super) fn cell(
         cell.recipe.local = balanced(&backbone, &cell.recipe.local, cell.task(), sizes)?;
     }
     Ok(cell)
+}
+
+/// The keys that give a recipe a column's network.
+fn network(base: &Recipe, column: &Column, modules: Option<usize>) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    if column.network.is_some() || modules.is_some() {
+        // Cuts and sources are of the network that they were written for.
+        keys.extend(["local.cuts=none", "local.stem_alone=none"].map(str::to_owned));
+        keys.extend(base.local.leap.as_ref().map(|_| "local.leap.sources=none".to_owned()));
+    }
+    keys.extend(column.network.iter().map(|n| format!("model.backbone={n}")));
+    keys.extend(modules.map(|n| format!("local.modules={n}")));
+    keys
 }
 
 /// A name that tells data sets apart where there are several.

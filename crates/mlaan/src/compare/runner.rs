@@ -104,6 +104,21 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Gives those runs a record that were brought here as folders.
+    ///
+    /// # Errors
+    /// A record that cannot be written.
+    pub fn adopt(runs: &[Run], store: &Store) -> Result<()> {
+        for run in runs {
+            if let Standing::Done(record) = &run.standing
+                && !store.record(&record.cell, record.seed).is_file()
+            {
+                store.keep(record)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs what is not done; `stop` as in [`Trainer::run`]. The folder must be held ([`Lock`]).
     ///
     /// # Errors
@@ -111,11 +126,7 @@ impl Runner<'_> {
     /// kept and told, and the others go on.
     pub fn run(&self, runs: &mut [Run], stop: &AtomicBool, tell: &mut dyn FnMut(Tell<'_>)) -> Result<End> {
         Self::ready(self.table, runs)?;
-        for run in runs.iter() {
-            if let Standing::Done(record) = &run.standing {
-                self.keep_if_new(record)?;
-            }
-        }
+        Self::adopt(runs, self.store)?;
         let machine = Machine::of(&(self.open)()?);
         let mut state =
             State { begun: Instant::now(), speeds: self.known(runs, &machine), images: Images(None) };
@@ -163,11 +174,6 @@ impl Runner<'_> {
     fn cell(&self, run: &Run) -> Result<&Cell> {
         let missing = || Error::data(&self.table.name, format!("there is no cell {}", run.cell));
         self.table.cells.get(run.cell).ok_or_else(missing)
-    }
-
-    /// A run that was brought here as a folder gets its record.
-    fn keep_if_new(&self, record: &Record) -> Result<()> {
-        if self.store.record(&record.cell, record.seed).is_file() { Ok(()) } else { self.store.keep(record) }
     }
 
     /// What this machine's finished runs say of its speed.

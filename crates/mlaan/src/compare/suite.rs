@@ -80,7 +80,8 @@ pub struct Row {
     pub name: String,
     /// For people; the name when absent.
     pub title: Option<String>,
-    /// A built-in recipe or a TOML file, to which the columns' keys are applied.
+    /// A built-in recipe or a TOML file, whose network and number of modules become the column's. Where it holds
+    /// `{network}`, this becomes `resnet32-16` in that column, and the recipe's own network, cuts and sources stay.
     pub recipe: String,
     /// The paper's number for every column; `nan` where it has none, empty where it has none at all.
     #[serde(default)]
@@ -89,6 +90,9 @@ pub struct Row {
     #[serde(default)]
     pub set: Vec<String>,
 }
+
+/// What stands for a column's network in the name of a row's recipe.
+const NETWORK: &str = "{network}";
 
 fn three() -> u64 {
     3
@@ -167,14 +171,14 @@ impl Suite {
         Table::new(self, changes)
     }
 
-    /// A row's recipe as it is before a column changes it.
-    pub(super) fn recipe(&self, row: &Row) -> Result<Recipe> {
-        let beside = self.folder.join(&row.recipe);
-        let is_builtin = crate::recipe::builtin().iter().any(|(n, _)| *n == row.recipe);
-        if !is_builtin && beside.is_file() {
-            return Recipe::load(&beside.to_string_lossy());
+    /// A row's recipe in a column, before keys change it.
+    pub(super) fn recipe(&self, row: &Row, column: &Column) -> Result<Recipe> {
+        let name = row.recipe.replace(NETWORK, &column.suffix(column.modules));
+        let beside = self.folder.join(&name);
+        if self.folder.as_os_str().is_empty() || !beside.is_file() {
+            return Recipe::load(&name);
         }
-        Recipe::load(&row.recipe)
+        Recipe::load(&beside.to_string_lossy())
     }
 
     /// The data set of a column.
@@ -220,6 +224,11 @@ impl Suite {
 }
 
 impl Row {
+    /// Whether its recipes are written for their columns' networks.
+    pub(super) fn has_networks(&self) -> bool {
+        self.recipe.contains(NETWORK)
+    }
+
     fn of_recipe(recipe: &str) -> Self {
         Row { name: stem(recipe), title: None, recipe: recipe.into(), paper: Vec::new(), set: Vec::new() }
     }

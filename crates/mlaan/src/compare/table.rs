@@ -57,8 +57,8 @@ impl Table {
     pub(super) fn new(suite: &Suite, changes: &[String]) -> Result<Self> {
         let mut cells: Vec<Cell> = Vec::new();
         for (i, row) in suite.rows.iter().enumerate() {
-            let base = suite.recipe(row)?;
             for (j, column) in suite.columns.iter().enumerate() {
+                let base = suite.recipe(row, column)?;
                 let cell = cell(suite, (row, &base), column, changes)?;
                 let paper = row.paper.get(j).copied().filter(|p| p.is_finite());
                 add(&mut cells, Cell { row: i, columns: vec![j], paper, ..cell })?;
