@@ -10,11 +10,13 @@ pub mod cka;
 pub mod features;
 pub mod heads;
 pub mod logistic;
+mod plots;
 mod report;
 pub mod separability;
 mod sheet;
 mod subject;
 
+pub use plots::FILE;
 pub use report::{Report, Studied};
 pub use sheet::Sheet;
 pub use subject::{Place, Seen, Subject, names};
