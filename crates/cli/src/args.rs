@@ -3,10 +3,12 @@
 mod compare;
 mod data;
 mod overrides;
+mod report;
 
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs};
 pub use overrides::{Layout, Overrides};
+pub use report::ReportArgs;
 
 use crate::device::Place;
 use clap::{Args, Parser, Subcommand};
@@ -51,6 +53,8 @@ pub enum Command {
     Data(DataArgs),
     /// Run methods side by side, with several seeds, as the paper's tables do
     Compare(CompareArgs),
+    /// Write a page about runs, comparisons and analyses
+    Report(ReportArgs),
     /// List the built-in recipes
     Recipes(RecipesArgs),
     /// List what can be computed with here: the processor, NVIDIA GPUs, and what these lack

@@ -14,6 +14,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod recipes;
+mod report;
 mod resume;
 mod train;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Data(args)) => data::data(args),
         Some(Command::Compare(args)) => compare::compare(args),
         Some(Command::Recipes(args)) => recipes::recipes(args),
+        Some(Command::Report(args)) => report::report(args),
         Some(Command::Devices(args)) => devices::devices(args),
         None => Ok(ExitCode::SUCCESS),
     };

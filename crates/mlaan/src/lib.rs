@@ -33,6 +33,7 @@ pub mod pickle;
 pub mod plan;
 pub mod plot;
 pub mod recipe;
+pub mod report;
 pub mod rng;
 pub mod train;
 

@@ -312,7 +312,7 @@ fn a_failing_cell_is_kept_and_the_others_go_on() {
     assert_eq!(found.counts(), [4, 2, 6]);
     let error = found.cells[0].runs[0].error.as_ref().unwrap();
     assert!(error.contains("train.lr"), "{error}");
-    assert_eq!((found.cells[0].test_error, found.cells[1].runs[0].state), (None, "done"));
+    assert_eq!((found.cells[0].test_error, found.cells[1].runs[0].state.as_str()), (None, "done"));
     // It is tried again, and alone; mended, it is another experiment in the same folder.
     let mut again = Bench::new(&text, at.path());
     assert!(matches!(again.runs[0].standing, Standing::Begun(_) | Standing::Failed(_)));

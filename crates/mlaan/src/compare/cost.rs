@@ -9,14 +9,14 @@ use crate::plan::{Plan, plan};
 use crate::train::setup;
 use crate::{Device, Result};
 use mlaan_engine::Kind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Operations of the steps that speed is measured with: a fraction of a second on two cores.
 const PROBED: f64 = 20e9;
 
 /// What a cell costs with one seed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Local modules.
     pub modules: usize,

@@ -23,7 +23,7 @@ pub use builtin::builtin;
 pub use cell::Cell;
 pub use cost::{Cost, Speeds, fit};
 pub use machine::Machine;
-pub use outcome::{CellOutcome, Comparison, Ratios, RunOutcome};
+pub use outcome::{COMPARISON, CellOutcome, Comparison, Ratios, RunOutcome};
 pub use render::Sheet;
 pub use runner::{End, Run, Runner, Tell};
 pub use sets::{KnownSet, SETS};

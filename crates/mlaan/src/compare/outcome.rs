@@ -4,18 +4,21 @@ use super::cell::Cell;
 use super::cost::Cost;
 use super::runner::Run;
 use super::statistics::{Moments, Paired, holm};
-use super::store::{Record, Standing, StepRecord, Store};
+use super::store::{self, Record, Standing, StepRecord, Store};
 use super::table::{Heading, Measure, Table};
 use crate::train::atomic;
 use crate::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The version of the layout of `compare.json`.
 const FORMAT: u32 = 1;
 
+/// The file in a comparison's folder.
+pub const COMPARISON: &str = "compare.json";
+
 /// A table's results; `compare.json` is this. Errors in percent, times in seconds, memory in bytes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Version of this layout.
     pub format: u32,
@@ -44,7 +47,7 @@ pub struct Comparison {
 }
 
 /// A cell's results.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellOutcome {
     /// Its name, that of its folder.
     pub name: String,
@@ -79,12 +82,12 @@ pub struct CellOutcome {
 }
 
 /// A run's results.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
     /// The seed.
     pub seed: u64,
     /// `done`, `begun`, `failed` or `missing`.
-    pub state: &'static str,
+    pub state: String,
     /// Finished epochs.
     pub epochs: usize,
     /// Test error after the last epoch.
@@ -106,7 +109,7 @@ pub struct RunOutcome {
 }
 
 /// A cell as multiples of backpropagation of the same network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ratios {
     /// Of measured time; none where backpropagation was not run, or on another machine.
     pub seconds: Option<f64>,
@@ -178,6 +181,21 @@ impl Comparison {
         self.cells.iter().find(|c| c.row == row && c.columns.iter().any(|n| n == column))
     }
 
+    /// Reads the `compare.json` of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is missing, damaged, or of a later version.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(COMPARISON);
+        let wrong = |what: &str| Error::data(path.display().to_string(), what);
+        let found: Option<Self> = store::read(&path)?;
+        match found {
+            Some(found) if found.format <= FORMAT => Ok(found),
+            Some(_) => Err(wrong("it was written by a later version of mlaan; use that version")),
+            None => Err(wrong("there is no such file")),
+        }
+    }
+
     /// Writes `compare.json`, `compare.csv` and `compare.md` into a folder, each whole or not at all.
     ///
     /// # Errors
@@ -185,8 +203,7 @@ impl Comparison {
     pub fn write(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let json = serde_json::to_string_pretty(self).map_err(|e| Error::io(folder)(e.into()))? + "\n";
-        for (name, text) in
-            [("compare.json", json), ("compare.csv", self.csv()), ("compare.md", self.markdown())]
+        for (name, text) in [(COMPARISON, json), ("compare.csv", self.csv()), ("compare.md", self.markdown())]
         {
             let path = folder.join(name);
             atomic::write(&path, |out| out.write_all(text.as_bytes()).map_err(Error::io(&path)))?;
@@ -240,16 +257,18 @@ fn run_outcome(run: &Run, cell: &Cell, store: &Store) -> RunOutcome {
             let s = &record.summary;
             let finite = |x: f64| x.is_finite().then_some(x);
             let path = store.record(&cell.name, run.seed);
-            found.state = "done";
+            found.state = "done".into();
             found.epochs = s.epochs;
             (found.test_error, found.best_test_error) = (finite(s.test_error), finite(s.best_test_error));
             (found.best_epoch, found.seconds) = (Some(s.best_epoch), finite(s.seconds));
             (found.peak_bytes, found.planned_bytes) = (Some(s.peak_bytes), record.planned_bytes);
             found.record = path.strip_prefix(store.folder()).ok().map(Path::to_path_buf);
         }
-        Standing::Begun(epochs) => (found.state, found.epochs) = ("begun", *epochs),
-        Standing::Failed(failure) => (found.state, found.error) = ("failed", Some(failure.error.clone())),
-        Standing::Missing => found.state = "missing",
+        Standing::Begun(epochs) => (found.state, found.epochs) = ("begun".into(), *epochs),
+        Standing::Failed(failure) => {
+            (found.state, found.error) = ("failed".into(), Some(failure.error.clone()))
+        }
+        Standing::Missing => found.state = "missing".into(),
     }
     found
 }

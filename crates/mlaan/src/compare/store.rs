@@ -80,6 +80,16 @@ pub struct StepRecord {
     pub recipe: String,
 }
 
+impl Record {
+    /// Reads a record's file.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is missing or damaged.
+    pub fn read(path: &Path) -> Result<Self> {
+        read(path)?.ok_or_else(|| Error::data(path.display().to_string(), "there is no such record"))
+    }
+}
+
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
@@ -262,7 +272,7 @@ fn same(cell: &Cell, seed: u64, found: &Recipe, path: &Path) -> Result<()> {
 }
 
 /// A small JSON file; none where there is none.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Ok(about) = std::fs::metadata(path) else { return Ok(None) };
     let damaged = |what: String| Error::data(path.display().to_string(), format!("{what}; remove this file"));
     if about.len() > LARGEST {

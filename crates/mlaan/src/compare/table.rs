@@ -19,7 +19,7 @@ pub enum Measure {
 }
 
 /// A row or a column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heading {
     /// As in names of cells.
     pub name: String,

@@ -3,10 +3,12 @@
 //!
 //! A plot stands for itself as a file and may as well be put into a page: its style touches nothing else there.
 
+mod bars;
 pub mod colour;
 mod heat;
 mod lines;
 
+pub use bars::{Bar, Bars, Group};
 pub use heat::Heat;
 pub use lines::{Lines, Series};
 

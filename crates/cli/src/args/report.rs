@@ -1,0 +1,31 @@
+//! `mlaan report`
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// `mlaan report`
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ReportArgs {
+    /// Folders of runs, of comparisons or of analyses, or folders of these; JSON files of bench/compare.py
+    #[arg(required = true, value_name = "DIR")]
+    pub paths: Vec<PathBuf>,
+    /// The page
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    pub out: PathBuf,
+    /// Its heading
+    #[arg(long, value_name = "TEXT", default_value = "Training module by module")]
+    pub title: String,
+    /// Print one JSON object that says what is in the page
+    #[arg(long)]
+    pub json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mlaan report runs/quickstart
+  mlaan report runs/small                                 a comparison, its runs, and analyses of them
+  mlaan report runs/small runs/mine bench/results/memory.json --out page.html
+
+The page is one file that needs no network: curves, tables beside the paper's, memory, analyses with their pictures, every
+configuration. Each plot has its numbers as a table.";

@@ -1,0 +1,87 @@
+//! Tables of experiments beside the paper's.
+
+use super::gather::Compared;
+use super::html::{figure, table};
+use super::runs::Group;
+use super::{curves, memory};
+use crate::Result;
+use crate::compare::{CellOutcome, Heading, Measure, Sheet};
+use crate::plot::{Bar, Bars, Group as Bunch};
+use maud::{Markup, html};
+
+/// A comparison: tables, notes, errors and memory as bars, curves.
+///
+/// # Errors
+/// When a plot cannot be drawn.
+pub fn comparison(compared: &Compared) -> Result<Markup> {
+    let found = &compared.found;
+    let done = found.cells.iter().flat_map(|c| &c.runs).filter(|r| r.state == "done").count();
+    let all = found.cells.iter().map(|c| c.runs.len()).sum::<usize>();
+    let failed = found.cells.iter().flat_map(|c| c.runs.iter().map(move |r| (c, r)));
+    let failed: Vec<String> = failed
+        .filter_map(|(c, r)| Some(format!("{}, seed {}: {}", c.name, r.seed, r.error.as_ref()?)))
+        .collect();
+    let mut plots = Vec::new();
+    for column in &found.columns {
+        let cells: Vec<(usize, &CellOutcome)> =
+            found.cells.iter().enumerate().filter(|(_, c)| c.columns.contains(&column.name)).collect();
+        let of = if found.columns.len() > 1 { format!(", {}", column.title) } else { String::new() };
+        if found.measure == Measure::Error {
+            plots.extend(errors(found, &cells, &of)?);
+            let named = cells.iter().map(|(i, c)| Group {
+                name: title(&found.rows, c),
+                ..compared.groups.get(*i).cloned().unwrap_or_default()
+            });
+            let named: Vec<Group> = named.collect();
+            plots.push(curves::curves(&named.iter().collect::<Vec<_>>(), &of)?);
+        }
+    }
+    Ok(html! {
+        @if found.measure == Measure::Error { p { (done) " of " (all) " runs are done." } }
+        @for f in failed { p { "Failed: " (f) } }
+        @for sheet in found.sheets() { (table(&sheet)) }
+        @for note in found.notes() { p.note { (note) } }
+        @for plot in plots { (plot) }
+        @if let Some(plot) = memory::compared(compared)? { (plot) }
+    })
+}
+
+/// The test error of every method, the paper's below it.
+fn errors(
+    found: &crate::compare::Comparison,
+    cells: &[(usize, &CellOutcome)],
+    of: &str,
+) -> Result<Option<Markup>> {
+    let group = |c: &CellOutcome| {
+        let ours = c.test_error.map(|m| {
+            let spread = m.sd.map_or_else(String::new, |sd| format!(" ± {sd:.2}"));
+            let label = format!("here {:.2}{spread} %", m.mean);
+            Bar { value: m.mean, spread: m.sd, label, look: 0 }
+        });
+        let paper = c.paper.map(|p| {
+            let difference = c.to_paper.map_or_else(String::new, |d| format!(" (here {d:+.2})"));
+            Bar { value: p, spread: None, label: format!("the paper {p:.2} %{difference}"), look: 1 }
+        });
+        Bunch { name: title(&found.rows, c), bars: ours.into_iter().chain(paper).collect() }
+    };
+    let groups: Vec<Bunch> =
+        cells.iter().map(|(_, c)| group(c)).filter(|g: &Bunch| !g.bars.is_empty()).collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let numbers = Sheet {
+        title: format!("Test error of every method{of}"),
+        header: ["method", "test error"].map(String::from).into(),
+        rows: groups
+            .iter()
+            .flat_map(|g| g.bars.iter().map(|b| vec![g.name.clone(), b.label.clone()]))
+            .collect(),
+    };
+    let svg = Bars { title: numbers.title.clone(), groups }.svg()?;
+    let about = "Mean over the seeds after the last epoch; lines are one standard deviation to either side.";
+    Ok(Some(figure(svg, about, &numbers)))
+}
+
+fn title(rows: &[Heading], cell: &CellOutcome) -> String {
+    rows.iter().find(|r| r.name == cell.row).map_or_else(|| cell.row.clone(), |r| r.title.clone())
+}

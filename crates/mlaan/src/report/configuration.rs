@@ -1,0 +1,118 @@
+//! Every configuration and version, and how to do it again.
+
+use super::gather::{Compared, Material};
+use super::html::{duration, table};
+use super::runs::{Group, Run};
+use crate::compare::Sheet;
+use crate::compare::statistics::Moments;
+use crate::plan::bytes::written;
+use maud::{Markup, html};
+
+/// Runs of their own, a line each.
+pub fn runs(groups: &[Group]) -> Markup {
+    let spread = |m: Option<Moments>| match m {
+        Some(Moments { mean, sd: Some(sd), .. }) => format!("{mean:.2} ± {sd:.2}"),
+        Some(m) => format!("{:.2}", m.mean),
+        None => "–".into(),
+    };
+    let row = |g: &Group| {
+        let epochs = g.runs.iter().map(|r| r.epochs.len()).min().unwrap_or(0);
+        let open = g.runs.iter().filter(|r| r.summary.is_none()).count();
+        let start = g.runs.iter().find_map(|r| r.start.as_ref());
+        let about = |f: &dyn Fn(&crate::train::metrics::Start) -> String| start.map_or_else(|| "–".into(), f);
+        vec![
+            g.name.clone(),
+            format!(
+                "{}{}",
+                g.runs.len(),
+                if open > 0 { format!(" ({open} not ended)") } else { String::new() }
+            ),
+            about(&|s| s.modules.to_string()),
+            about(&|s| s.data.clone()),
+            epochs.to_string(),
+            spread(g.moments(Run::test_error)),
+            spread(g.moments(|r| r.best().map(|e| e.test_error))),
+            duration(g.moments(|r| Some(r.seconds())).map_or(f64::NAN, |m| m.mean)),
+            written(g.runs.iter().map(Run::peak_bytes).max().unwrap_or(0)),
+        ]
+    };
+    let header =
+        ["run", ">runs", ">modules", "data", ">epochs", ">test error, %", ">best, %", ">time", ">memory"];
+    table(&Sheet {
+        title: "Runs: test error after the last epoch, mean ± standard deviation over seeds".into(),
+        header: header.map(String::from).into(),
+        rows: groups.iter().map(row).collect(),
+    })
+}
+
+/// What was set, by whom it was computed, and how to repeat it.
+pub fn configuration(material: &Material) -> Markup {
+    let commands = material.comparisons.iter().map(command);
+    html! {
+        @if !material.comparisons.is_empty() {
+            p { "To repeat a comparison (" code { "--data" } " says where the images are):" }
+            pre { code { (commands.collect::<Vec<_>>().join("\n")) } }
+        }
+        @if !material.groups.is_empty() {
+            p { "To repeat a run, save its recipe below as " code { "recipe.toml" } " and set " code { "data.source" }
+                " in it to the images' place:" }
+            pre { code { "mlaan train recipe.toml --out runs/again" } }
+        }
+        @for c in &material.comparisons { @for (cell, group) in c.found.cells.iter().zip(&c.groups) {
+            (recipe(&cell.name, &cell.recipe, group))
+        } }
+        @for g in &material.groups {
+            (recipe(&g.name, g.runs.first().map_or("", |r| r.recipe.as_str()), g))
+        }
+    }
+}
+
+fn recipe(name: &str, toml: &str, group: &Group) -> Markup {
+    let row = |r: &Run| {
+        let start = r.start.as_ref();
+        let machine = r.machine.as_ref();
+        let or = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+        vec![
+            r.place.clone(),
+            or(start.map(|s| s.seed.to_string())),
+            or(start.map(|s| s.version.clone())),
+            or(start.map(|s| s.device.clone())),
+            or(start.map(|s| format!("{:?}", s.precision).to_lowercase())),
+            or(machine.and_then(|m| m.processor.clone())),
+            or(machine.map(|m| m.system.clone())),
+            r.epochs.len().to_string(),
+        ]
+    };
+    let header = ["place", ">seed", "version", "device", "precision", "processor", "system", ">epochs"];
+    let sheet = Sheet {
+        title: format!("Runs of {name}"),
+        header: header.map(String::from).into(),
+        rows: group.runs.iter().map(row).collect(),
+    };
+    html! {
+        details {
+            summary { (name) }
+            @if !sheet.rows.is_empty() { (table(&sheet)) }
+            @if !toml.is_empty() { pre tabindex="0" { code { (toml) } } }
+        }
+    }
+}
+
+/// The command that gives this comparison.
+fn command(c: &Compared) -> String {
+    let found = &c.found;
+    let seeds: Vec<String> = found.seeds.iter().map(u64::to_string).collect();
+    let first = found.seeds.iter().copied().eq(0..found.seeds.len() as u64);
+    // One number says how many; a comma says which.
+    let seeds = match first {
+        true => seeds.len().to_string(),
+        false => format!("{},", seeds.join(",")),
+    };
+    let set = found.changes.iter().map(|c| format!(" --set '{}'", c.replace('\'', "'\\''")));
+    format!(
+        "mlaan compare {} --seeds {seeds}{} --out {} --data DIR",
+        found.name,
+        set.collect::<String>(),
+        c.folder
+    )
+}

@@ -1,0 +1,231 @@
+//! Finds what folders hold.
+
+use super::runs::{Group, Run};
+use crate::analyze::{FILE as ANALYSIS, Report};
+use crate::compare::{COMPARISON, Comparison, RESULTS, Record};
+use crate::train::metrics::METRICS;
+use crate::{Error, Result};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Folders within folders that are looked into.
+const DEEPEST: usize = 6;
+/// A picture of feature maps, and a file of measurements, at the most.
+const LARGEST: u64 = 32 << 20;
+
+/// A comparison and its runs.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Its tables.
+    pub found: Comparison,
+    /// The runs of its cells, in their order.
+    pub groups: Vec<Group>,
+    /// Its folder.
+    pub folder: String,
+}
+
+/// An analysis and its pictures.
+#[derive(Clone, Debug)]
+pub struct Analysed {
+    /// Its numbers.
+    pub found: Report,
+    /// PNG files of feature maps, in the order of its list.
+    pub pictures: Vec<Vec<u8>>,
+    /// Its folder.
+    pub folder: String,
+}
+
+/// Memory measured beside PyTorch: one entry of `bench/compare.py`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Recipe, batch, precision.
+    pub name: String,
+    /// What was measured, and bytes.
+    pub bytes: Vec<(String, u64)>,
+    /// Where and when.
+    pub machine: String,
+}
+
+/// See [`super`].
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    /// Tables of experiments.
+    pub comparisons: Vec<Compared>,
+    /// Runs of their own.
+    pub groups: Vec<Group>,
+    /// Analyses.
+    pub analyses: Vec<Analysed>,
+    /// Memory beside PyTorch.
+    pub measured: Vec<Measured>,
+}
+
+impl Material {
+    /// What `paths` hold: folders of runs, of comparisons and of analyses, or folders of these, and JSON files of
+    /// `bench/compare.py`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a path that holds nothing of this kind; what cannot be read.
+    pub fn gather(paths: &[PathBuf]) -> Result<Self> {
+        let mut material = Material::default();
+        for path in paths {
+            let before = material.count();
+            match path.is_file() {
+                true => material.measured.extend(measured(path)?),
+                false => material.folder(path, DEEPEST)?,
+            }
+            if material.count() == before {
+                let message = "holds no run (metrics.jsonl), no comparison (compare.json) and no analysis (analysis.json)";
+                let message = if path.exists() { message } else { "there is no such file or folder" };
+                return Err(Error::data(path.display().to_string(), message));
+            }
+        }
+        Ok(material)
+    }
+
+    /// All groups of runs, those of comparisons first.
+    pub fn all_groups(&self) -> impl Iterator<Item = &Group> {
+        self.comparisons.iter().flat_map(|c| &c.groups).chain(&self.groups)
+    }
+
+    fn count(&self) -> usize {
+        let runs: usize = self.groups.iter().map(|g| g.runs.len()).sum();
+        self.comparisons.len() + runs + self.analyses.len() + self.measured.len()
+    }
+
+    fn folder(&mut self, folder: &Path, deeper: usize) -> Result<()> {
+        if folder.join(ANALYSIS).is_file() {
+            self.analyses.push(analysed(folder)?);
+        }
+        let compared = folder.join(COMPARISON).is_file();
+        if compared {
+            self.comparisons.push(Compared::read(folder)?);
+        } else if folder.join(METRICS).is_file() {
+            let (name, run) = (name(folder), Run::read(folder)?);
+            match self.groups.iter_mut().find(|g| g.name == name.0 && name.1) {
+                Some(group) => group.runs.push(run),
+                None => self.groups.push(Group { name: name.0, runs: vec![run] }),
+            }
+        }
+        if deeper == 0 {
+            return Ok(());
+        }
+        for inner in folders(folder)? {
+            // The runs of a comparison are its own; analyses of them may lie beside them.
+            if compared { self.analyses_in(&inner, deeper - 1)? } else { self.folder(&inner, deeper - 1)? }
+        }
+        Ok(())
+    }
+
+    fn analyses_in(&mut self, folder: &Path, deeper: usize) -> Result<()> {
+        if folder.join(ANALYSIS).is_file() {
+            self.analyses.push(analysed(folder)?);
+        }
+        if deeper > 0 {
+            folders(folder)?.iter().try_for_each(|inner| self.analyses_in(inner, deeper - 1))?;
+        }
+        Ok(())
+    }
+}
+
+impl Compared {
+    fn read(folder: &Path) -> Result<Self> {
+        let found = Comparison::read(folder)?;
+        let mut groups = Vec::new();
+        for cell in &found.cells {
+            let mut runs = Vec::new();
+            for run in &cell.runs {
+                let record = folder.join(RESULTS).join(&cell.name).join(format!("seed-{}.json", run.seed));
+                let own = folder.join(&cell.name).join(format!("seed-{}", run.seed));
+                if record.is_file() {
+                    runs.push(Run::of(Record::read(&record)?, record.display().to_string()));
+                } else if own.join(METRICS).is_file() {
+                    runs.push(Run::read(&own)?);
+                }
+            }
+            groups.push(Group { name: cell.name.clone(), runs });
+        }
+        Ok(Compared { found, groups, folder: folder.display().to_string() })
+    }
+}
+
+fn analysed(folder: &Path) -> Result<Analysed> {
+    let found = Report::read(&folder.join(ANALYSIS))?;
+    // A name of another folder would bring files into the page that nobody asked for.
+    let inside = |file: &str| Path::new(file).file_name().map(|name| folder.join(name));
+    let pictures = found.features.iter().map(|f| inside(&f.file).map_or(Ok(Vec::new()), |path| bytes(&path)));
+    let pictures = pictures.collect::<Result<Vec<_>>>()?;
+    Ok(Analysed { pictures, folder: folder.display().to_string(), found })
+}
+
+/// A file that is not too large.
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let about = std::fs::metadata(path).map_err(Error::io(path))?;
+    if about.len() > LARGEST {
+        let message = format!("{} bytes are too many for a page", about.len());
+        return Err(Error::data(path.display().to_string(), message));
+    }
+    std::fs::read(path).map_err(Error::io(path))
+}
+
+/// What a run is called, and whether its folder's name is a seed's, so that its parent's names it.
+fn name(folder: &Path) -> (String, bool) {
+    let last = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+    // `.` and the like have a name only when they are spelt out.
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let own = last(&whole).unwrap_or_else(|| "run".into());
+    let is_seed = own.strip_prefix("seed-").is_some_and(|n| n.parse::<u64>().is_ok());
+    match whole.parent().and_then(last) {
+        Some(parent) if is_seed => (parent, true),
+        _ => (own, false),
+    }
+}
+
+/// Folders in a folder, by name, but for hidden ones.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(_) if !folder.exists() => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(folder)(e)),
+    };
+    let hidden = |path: &Path| path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
+    // A link could lead round in circles.
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|e| e.ok())
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .map(|e| e.path())
+        .filter(|p| !hidden(p))
+        .collect();
+    found.sort_by_key(|path| by_number(path));
+    Ok(found)
+}
+
+/// So that seed-10 comes after seed-9.
+fn by_number(path: &Path) -> (String, String) {
+    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let (head, number) = name.split_at(name.len() - digits);
+    (head.to_owned(), format!("{number:0>20}"))
+}
+
+/// Memory in a file of `bench/compare.py`; nothing in another one.
+fn measured(path: &Path) -> Result<Vec<Measured>> {
+    let wrong = |e: serde_json::Error| Error::data(path.display().to_string(), format!("is not JSON ({e})"));
+    let json: Value = serde_json::from_slice(&bytes(path)?).map_err(wrong)?;
+    let machine = json["machine"]["text"].as_str().unwrap_or_default().to_owned();
+    let entries = json["memory"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let one = |entry: &Value| {
+        let text = |key: &str| entry[key].as_str().unwrap_or("?").to_owned();
+        let name = format!("{}, batch {}, {}", text("recipe"), entry["batch"], text("precision"));
+        let mut found = Vec::new();
+        let mut add = |what: &str, value: &Value| found.extend(value.as_u64().map(|b| (what.to_owned(), b)));
+        for (prefix, ours) in [("mlaan", &entry["mlaan"]), ("mlaan, recomputed", &entry["recomputed"])] {
+            add(&format!("{prefix}, planned"), &ours["planned_bytes"]);
+            add(&format!("{prefix}, the process"), &ours["resident_bytes"]);
+        }
+        for (what, value) in entry["pytorch"].as_object().into_iter().flatten() {
+            add(&format!("PyTorch, {what}"), value);
+        }
+        Measured { name, bytes: found, machine: machine.clone() }
+    };
+    Ok(entries.iter().map(one).filter(|m| !m.bytes.is_empty()).collect())
+}

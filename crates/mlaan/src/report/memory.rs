@@ -1,0 +1,103 @@
+//! Memory as bars: planned, measured, and PyTorch's.
+
+use super::gather::{Compared, Measured};
+use super::html::figure;
+use super::runs::Group as Runs;
+use crate::Result;
+use crate::compare::Sheet;
+use crate::plan::bytes::written;
+use crate::plot::{Bar, Bars, Group};
+use maud::{Markup, html};
+
+/// Colours of kinds of bars.
+const PLANNED: usize = 5;
+const MEASURED: usize = 0;
+const OTHERS: usize = 1;
+
+/// Memory of a comparison's cells; nothing where nothing is known.
+///
+/// # Errors
+/// When the plot cannot be drawn.
+pub fn compared(compared: &Compared) -> Result<Option<Markup>> {
+    let cells = compared.found.cells.iter();
+    let groups = cells.map(|c| {
+        let most = |f: fn(&crate::compare::RunOutcome) -> Option<u64>| c.runs.iter().filter_map(f).max();
+        let step = c.step.as_ref().map(|s| s.bytes);
+        // A measured step has no data set's images, and neither has the plan beside it.
+        let planned = match step {
+            Some(_) => Some(c.cost.memory_bytes as u64),
+            None => most(|r| r.planned_bytes),
+        };
+        let paper = c.paper.filter(|_| step.is_some()).map(|gb| (gb * 1e9) as u64);
+        let bars = [
+            ("planned", planned, PLANNED),
+            ("measured", step.or(c.peak_bytes), MEASURED),
+            ("the paper (PyTorch on a GPU)", paper, OTHERS),
+        ];
+        Group { name: c.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
+    });
+    let about = "Bytes in use at the most during training: as planned before the run, and as measured.";
+    plot("Memory", groups.collect(), about)
+}
+
+/// Memory of runs of their own.
+///
+/// # Errors
+/// When the plot cannot be drawn.
+pub fn runs(groups: &[Runs]) -> Result<Option<Markup>> {
+    let groups = groups.iter().map(|g| {
+        let most = |f: &dyn Fn(&super::Run) -> Option<u64>| g.runs.iter().filter_map(f).max();
+        let measured = most(&|r| Some(r.peak_bytes()).filter(|b| *b > 0));
+        let bars = [("planned", most(&|r| r.planned), PLANNED), ("measured", measured, MEASURED)];
+        Group { name: g.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
+    });
+    plot(
+        "Memory",
+        groups.collect(),
+        "Bytes in use at the most during training, images of the data set included.",
+    )
+}
+
+/// Memory beside PyTorch.
+///
+/// # Errors
+/// When the plot cannot be drawn.
+pub fn beside_pytorch(measured: &[Measured]) -> Result<Option<Markup>> {
+    let groups = measured.iter().map(|m| {
+        let look = |what: &str| match (what.starts_with("PyTorch"), what.ends_with("planned")) {
+            (true, _) => OTHERS,
+            (_, true) => PLANNED,
+            _ => MEASURED,
+        };
+        let bars = m.bytes.iter().filter_map(|(what, bytes)| bar((what, Some(*bytes), look(what))));
+        Group { name: m.name.clone(), bars: bars.collect() }
+    });
+    let mut machines: Vec<&str> = measured.iter().map(|m| m.machine.as_str()).collect();
+    machines.dedup();
+    let found = plot(
+        "Memory beside PyTorch",
+        groups.collect(),
+        "By how much a process grew while it trained, on the same machine; planned is what mlaan says before.",
+    )?;
+    Ok(found.map(|figure| html! { (figure) @for m in machines { pre { code { (m) } } } }))
+}
+
+fn bar((what, bytes, look): (&str, Option<u64>, usize)) -> Option<Bar> {
+    let bytes = bytes?;
+    Some(Bar { value: bytes as f64, spread: None, label: format!("{what} {}", written(bytes)), look })
+}
+
+fn plot(title: &str, groups: Vec<Group>, about: &str) -> Result<Option<Markup>> {
+    let groups: Vec<Group> = groups.into_iter().filter(|g| !g.bars.is_empty()).collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let row = |g: &Group, b: &Bar| vec![g.name.clone(), b.label.clone(), format!("{:.0}", b.value)];
+    let numbers = Sheet {
+        title: title.into(),
+        header: ["of", "what", ">bytes"].map(String::from).into(),
+        rows: groups.iter().flat_map(|g| g.bars.iter().map(|b| row(g, b))).collect(),
+    };
+    let svg = Bars { title: title.into(), groups }.svg()?;
+    Ok(Some(figure(svg, about, &numbers)))
+}

@@ -1,0 +1,20 @@
+//! One page about runs, comparisons and analyses: HTML that needs nothing else, no network, no other file.
+//!
+//! [`Material::gather`] finds what folders hold, [`Material::page`] writes it. Every plot has its numbers as a table
+//! beside it, so that it can be read aloud, searched and copied.
+
+mod analyses;
+mod comparisons;
+mod configuration;
+mod curves;
+mod gather;
+mod html;
+mod memory;
+mod page;
+mod runs;
+
+pub use gather::{Analysed, Compared, Material, Measured};
+pub use runs::{Group, Run};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The page around it all.
+
+use super::gather::Material;
+use super::{analyses, comparisons, configuration, curves, memory};
+use crate::Result;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+const STYLE: &str = include_str!("page.css");
+
+/// A part of the page with its heading.
+struct Section {
+    id: String,
+    title: String,
+    body: Markup,
+}
+
+impl Material {
+    /// The page; `date` is when it is made.
+    ///
+    /// # Errors
+    /// When a plot cannot be drawn.
+    pub fn page(&self, title: &str, date: &str) -> Result<String> {
+        let sections = self.sections()?;
+        let version = env!("CARGO_PKG_VERSION");
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    // Without one, browsers ask a server for it.
+                    link rel="icon" href="data:,";
+                    title { (title) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    a.skip href="#main" { "To the content" }
+                    header {
+                        h1 { (title) }
+                        p { "Made on " (date) " by mlaan " (version) ". Errors in percent; memory in bytes in use at the most." }
+                        nav aria-label="Sections" { ul { @for s in &sections {
+                            li { a href={ "#" (s.id) } { (s.title) } }
+                        } } }
+                    }
+                    main id="main" { @for s in &sections {
+                        section aria-labelledby=(s.id) { h2 id=(s.id) { (s.title) } (s.body) }
+                    } }
+                    footer { p { "This page holds everything it shows and loads nothing." } }
+                }
+            }
+        };
+        Ok(page.into_string())
+    }
+
+    fn sections(&self) -> Result<Vec<Section>> {
+        let mut sections: Vec<Section> = Vec::new();
+        let mut add = |title: String, body: Markup| {
+            sections.push(Section { id: format!("section-{}", sections.len() + 1), title, body });
+        };
+        for c in &self.comparisons {
+            add(c.found.title.clone(), comparisons::comparison(c)?);
+        }
+        if !self.groups.is_empty() {
+            let groups: Vec<_> = self.groups.iter().collect();
+            let (curves, memory) = (curves::curves(&groups, "")?, memory::runs(&self.groups)?);
+            add(
+                "Runs".into(),
+                html! { (configuration::runs(&self.groups)) (curves) @if let Some(m) = memory { (m) } },
+            );
+        }
+        for a in &self.analyses {
+            let names: Vec<&str> = a.found.subjects.iter().map(|s| s.name.as_str()).collect();
+            add(format!("Inside {}", names.join(", ")), analyses::analysis(a)?);
+        }
+        if let Some(bars) = memory::beside_pytorch(&self.measured)? {
+            add("Memory beside PyTorch".into(), bars);
+        }
+        if self.all_groups().next().is_some() {
+            add("Configurations and versions".into(), configuration::configuration(self));
+        }
+        Ok(sections)
+    }
+}

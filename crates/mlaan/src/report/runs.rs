@@ -1,0 +1,133 @@
+//! Runs, those that differ in their seed only together.
+
+use crate::compare::statistics::Moments;
+use crate::compare::{Machine, Record};
+use crate::train::RECIPE;
+use crate::train::metrics::{self, Epoch, Event, Start, Summary};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// A recipe is a few kilobytes.
+const LARGEST_RECIPE: u64 = 1 << 20;
+
+/// A run, finished or not.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// What it was when it began.
+    pub start: Option<Start>,
+    /// What computed it, where that is known.
+    pub machine: Option<Machine>,
+    /// Bytes that were planned, images included, where that is known.
+    pub planned: Option<u64>,
+    /// Its outcome; none before its end.
+    pub summary: Option<Summary>,
+    /// Finished epochs.
+    pub epochs: Vec<Epoch>,
+    /// Its recipe as TOML.
+    pub recipe: String,
+    /// Where it was found.
+    pub place: String,
+}
+
+/// Runs of one experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// What it is called.
+    pub name: String,
+    /// One per seed.
+    pub runs: Vec<Run>,
+}
+
+impl Run {
+    /// The run of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Data`] where its metrics or its recipe cannot be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let events = metrics::read(folder)?;
+        let path = folder.join(RECIPE);
+        let recipe = match std::fs::metadata(&path) {
+            Ok(about) if about.len() > LARGEST_RECIPE => {
+                let message = format!("{} bytes are too many for a recipe", about.len());
+                return Err(Error::data(path.display().to_string(), message));
+            }
+            Ok(_) => std::fs::read_to_string(&path).map_err(Error::io(&path))?,
+            Err(_) => String::new(),
+        };
+        let mut run = Run { recipe, place: folder.display().to_string(), ..Run::default() };
+        for event in events {
+            match event {
+                Event::Start(start) => run.start = Some(start),
+                Event::Epoch(epoch) => run.epochs.push(epoch),
+                Event::End(summary) => run.summary = Some(summary),
+                _ => {}
+            }
+        }
+        Ok(run)
+    }
+
+    /// The run of a comparison's record.
+    pub fn of(record: Record, place: String) -> Self {
+        Run {
+            start: record.start,
+            machine: record.machine,
+            planned: record.planned_bytes,
+            summary: Some(record.summary),
+            epochs: record.epochs,
+            recipe: record.recipe,
+            place,
+        }
+    }
+
+    /// The test error after the last epoch, percent.
+    pub fn test_error(&self) -> Option<f64> {
+        self.epochs.last().map(|e| e.test_error).filter(|e| e.is_finite())
+    }
+
+    /// The epoch with the lowest test error.
+    pub fn best(&self) -> Option<&Epoch> {
+        let tested = self.epochs.iter().filter(|e| e.test_error.is_finite());
+        tested.min_by(|a, b| a.test_error.total_cmp(&b.test_error))
+    }
+
+    /// Seconds trained.
+    pub fn seconds(&self) -> f64 {
+        self.summary.as_ref().map_or_else(|| self.epochs.iter().map(|e| e.seconds).sum(), |s| s.seconds)
+    }
+
+    /// Bytes in use at the most.
+    pub fn peak_bytes(&self) -> u64 {
+        self.epochs.iter().map(|e| e.peak_bytes).max().unwrap_or(0)
+    }
+}
+
+impl Group {
+    /// Mean and spread of what its runs have.
+    pub fn moments(&self, of: impl Fn(&Run) -> Option<f64>) -> Option<Moments> {
+        let values: Vec<f64> = self.runs.iter().filter_map(of).collect();
+        Moments::of(&values)
+    }
+
+    /// A value by epoch, the mean over the runs that have it.
+    pub fn curve(&self, of: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64)> {
+        let last = self.runs.iter().flat_map(|r| &r.epochs).map(|e| e.epoch).max().unwrap_or(0);
+        let at = |epoch: usize| {
+            let all = self.runs.iter().flat_map(|r| &r.epochs).filter(|e| e.epoch == epoch).map(&of);
+            let values: Vec<f64> = all.filter(|v| v.is_finite()).collect();
+            Moments::of(&values).map(|m| (epoch as f64, m.mean))
+        };
+        (1..=last).filter_map(at).collect()
+    }
+
+    /// Training errors of the modules in the last epoch, means over the runs.
+    pub fn modules(&self) -> Vec<(f64, f64)> {
+        let last: Vec<&Epoch> = self.runs.iter().filter_map(|r| r.epochs.last()).collect();
+        let n = last.iter().map(|e| e.module_errors.len()).max().unwrap_or(0);
+        let at = |k: usize| {
+            let all = last.iter().filter_map(|e| e.module_errors.get(k).copied());
+            let values: Vec<f64> = all.filter(|v| v.is_finite()).collect();
+            Moments::of(&values).map(|m| (k as f64, m.mean))
+        };
+        (0..n).filter_map(at).collect()
+    }
+}
