@@ -222,7 +222,10 @@ pub struct BenchArgs {
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
-    /// Rounds; the median of their medians counts
+    /// Time the loading of these images instead of steps: a folder, or builtin
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["profile", "steps"])]
+    pub data: Option<String>,
+    /// Rounds; the median of their medians counts. With --data a round is an epoch
     #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
     pub rounds: usize,
     /// Steps of a round; the median counts
@@ -253,8 +256,9 @@ Examples:
   mlaan bench mlaan-released-resnet32-16 --precision bf16
   mlaan bench bp-resnet110 --recompute module
   mlaan bench quickstart --set local.leap=none model.width=32
+  mlaan bench bp-resnet34 --data DIR --threads 2   images read, decoded, cropped and normalised a second
 
-Images are made up: none are read. What the machine can do at the most is measured in the same run.";
+Images of steps are made up: none are read. What the machine can do at the most is measured in the same run.";
 
 /// `mlaan recipes`
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `mlaan bench`: how fast a recipe trains here, and in how much memory.
 
 mod json;
+mod loading;
 mod profile;
 
 use crate::args::{BenchArgs, Overrides};
@@ -20,6 +21,9 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let options =
         Options { rounds: args.rounds, steps: args.steps, profile: args.profile, ..Options::default() };
     let device = args.device.open(args.threads)?;
+    if let Some(source) = &args.data {
+        return loading::bench(recipe, source, &device, args);
+    }
     let report = measure(&recipe, &device, &options)?;
     if args.json {
         output::json(&json::report(&args.recipe, &recipe, &options, &report))?;

@@ -116,7 +116,7 @@ fn test(
     // One module: the network alone, without what only teaches it.
     let mut learner = Learner::new(device, &backbone, &Method::default(), task, 0)?;
     restore(&mut learner, tensors, false)?;
-    let pool = setup::loader_pool(device)?;
+    let pool = setup::loader_pool(device, splits.test.as_ref())?;
     Ok(evaluate(&mut learner, &splits.test, &pool, (batch, manifest.size))?)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use mlaan::data::{OpenOptions, Splits, open};
+use mlaan::data::{Load, OpenOptions, Splits, open};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -229,6 +229,13 @@ fn parquet_shards_are_read_with_names() {
     let greys: Vec<u8> = (0..8).map(|i| first(&splits, i)).collect();
     assert_eq!(greys, [0, 10, 20, 30, 40, 0, 10, 20]);
     assert_eq!(splits.test.len(), 2);
+    // From a copy on disk, in any order.
+    let streamed =
+        opened(root.path(), &OpenOptions { load: Load::Stream, ..OpenOptions::default() }).unwrap();
+    assert!(streamed.train.streams());
+    for i in [7, 0, 5, 3] {
+        assert_eq!((first(&streamed, i), streamed.train.label(i)), (greys[i], labels[i]));
+    }
     // A limit keeps rows out of the middle, with their own labels.
     for seed in 0..5 {
         let options = OpenOptions { limit: Some(3), seed, ..OpenOptions::default() };
@@ -287,6 +294,10 @@ fn broken_rows_are_named_or_skipped() {
     write(&train, SCHEMA, Some(NAMES), &broken);
     says(&error(root.path()), &["train.parquet, row 2", "not an image", "--skip-broken"]);
     let options = OpenOptions { skip_broken: true, ..OpenOptions::default() };
+    let streamed = opened(root.path(), &OpenOptions { load: Load::Stream, ..options.clone() }).unwrap();
+    // Rows without bytes are left out when they are copied, others are met when they are decoded.
+    assert_eq!((streamed.train.len(), streamed.skipped), (4, 1));
+    assert_eq!((first(&streamed, 2), streamed.train.label(2)), (40, 1));
     let splits = opened(root.path(), &options).unwrap();
     assert_eq!((splits.train.len(), splits.skipped), (3, 2));
     assert_eq!((first(&splits, 2), splits.train.label(2)), (40, 1));

@@ -11,11 +11,13 @@
 //! # }
 //! ```
 
+mod loading;
 mod machine;
 mod profile;
 mod resident;
 mod rig;
 
+pub use loading::{Loading, loading};
 pub use machine::Machine;
 pub use profile::Profile;
 

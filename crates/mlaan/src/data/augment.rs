@@ -6,7 +6,7 @@ use mlaan_engine::ops::{Border, Padding, draw};
 
 use super::ImageView;
 use super::decode::sides;
-use super::resize::{Region, Workspace, resize};
+use super::resize::{Region, Workspace, resize, resize_mirrored};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -175,8 +175,8 @@ impl Augment {
             Augment::RandomResizedCrop { scale, ratio, flip } => {
                 let region = random_region(image, scale, ratio, &mut rng);
                 let flip = flip && rng.uniform() < 0.5;
-                resize(image, region, (size, size), out, &mut scratch.resize);
-                flip
+                resize_mirrored(image, region, (size, size), flip, out, &mut scratch.resize);
+                false
             }
         };
         if flip {

@@ -91,7 +91,7 @@ impl Collector<'_> {
     }
 }
 
-fn broken(place: String, message: &str) -> Error {
+pub(super) fn broken(place: String, message: &str) -> Error {
     let hint = "repair or remove it, or leave such images out with `--skip-broken`";
     Error::data(place, format!("broken image: {message}; {hint}"))
 }

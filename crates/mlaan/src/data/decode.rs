@@ -5,10 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::{ImageReader, Limits};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
 
 use super::resize::{Region, Workspace, resize};
 use super::{Image, ImageView};
-use crate::{Error, Result};
+use crate::Error;
 
 /// Longest side accepted, so that a damaged header cannot ask for all memory.
 const MAX_SIDE: u32 = 32_768;
@@ -20,7 +24,7 @@ const MAX_BYTES: u64 = 1 << 30;
 ///
 /// # Errors
 /// When it cannot be read or is no image.
-pub fn read_image(path: &Path, short_side: usize) -> Result<Image> {
+pub fn read_image(path: &Path, short_side: usize) -> crate::Result<Image> {
     let wrong = |m: String| Error::data(path.display().to_string(), m);
     let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
     if length > MAX_BYTES {
@@ -30,20 +34,73 @@ pub fn read_image(path: &Path, short_side: usize) -> Result<Image> {
     decode(&bytes, short_side).map_err(wrong)
 }
 
-/// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8).
+/// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8), into `rgb`; its height and
+/// width.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn decode_into(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize), String> {
+    guarded(|| decode_unguarded(encoded, rgb))
+}
+
+/// Height and width of an encoded image, by its header.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn dimensions(encoded: &[u8]) -> Result<(usize, usize), String> {
+    guarded(|| {
+        if is_jpeg(encoded) {
+            return jpeg_header(encoded).map(|(_, sides)| sides);
+        }
+        let (width, height) = reader(encoded)?.into_dimensions().map_err(|e| undecodable(&e))?;
+        Ok((height as usize, width as usize))
+    })
+}
+
+/// Decodes `encoded` into an image of its own, as [`decode_into`].
 ///
 /// When `short_side` is not 0 and the image's shorter side is longer than that, the image is scaled
 /// down to it and keeps its aspect.
 ///
 /// # Errors
 /// What is wrong with the image, without its place, which only the caller knows.
-pub(super) fn decode(encoded: &[u8], short_side: usize) -> std::result::Result<Image, String> {
-    // Decoders are outside code that reads hostile bytes: a panic there is one more broken image.
-    catch_unwind(AssertUnwindSafe(|| decode_unguarded(encoded, short_side)))
+pub(super) fn decode(encoded: &[u8], short_side: usize) -> Result<Image, String> {
+    let mut rgb = Vec::new();
+    let (height, width) = decode_into(encoded, &mut rgb)?;
+    Ok(shrink(Image { height, width, rgb }, short_side))
+}
+
+/// Decoders are outside code that reads hostile bytes: a panic there is one more broken image.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err("the decoder failed on it; the file is damaged".into()))
 }
 
-fn decode_unguarded(encoded: &[u8], short_side: usize) -> std::result::Result<Image, String> {
+fn decode_unguarded(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize), String> {
+    if is_jpeg(encoded) {
+        let (mut decoder, (height, width)) = jpeg_header(encoded)?;
+        let bytes = height * width * 3;
+        // Cleared: what a damaged file lacks must not show the image before.
+        rgb.clear();
+        rgb.resize(bytes, 0);
+        decoder.decode_into(rgb).map_err(|e| undecodable(&e))?;
+        return Ok((height, width));
+    }
+    let decoded = reader(encoded)?.decode().map_err(|e| undecodable(&e))?.into_rgb8();
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    if width == 0 || height == 0 {
+        return Err(format!("the image has no pixels ({width}x{height})"));
+    }
+    *rgb = decoded.into_raw();
+    Ok((height, width))
+}
+
+fn undecodable(reason: &dyn std::fmt::Display) -> String {
+    format!("cannot be decoded: {reason}")
+}
+
+/// A reader of any format, with limits.
+fn reader(encoded: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
     if encoded.is_empty() {
         return Err("the image is empty (0 bytes)".into());
     }
@@ -57,13 +114,29 @@ fn decode_unguarded(encoded: &[u8], short_side: usize) -> std::result::Result<Im
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let rgb = reader.decode().map_err(|e| format!("cannot be decoded: {e}"))?.into_rgb8();
-    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    let image = Image { height, width, rgb: rgb.into_raw() };
-    if width == 0 || height == 0 {
-        return Err(format!("the image has no pixels ({width}x{height})"));
+    Ok(reader)
+}
+
+fn is_jpeg(encoded: &[u8]) -> bool {
+    encoded.starts_with(&[0xFF, 0xD8, 0xFF])
+}
+
+/// A JPEG's decoder, and its height and width: the one that `image` uses, without its copies of the file.
+fn jpeg_header(encoded: &[u8]) -> Result<(JpegDecoder<ZCursor<&[u8]>>, (usize, usize)), String> {
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(MAX_SIDE as usize)
+        .set_max_height(MAX_SIDE as usize)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(encoded), options);
+    decoder.decode_headers().map_err(|e| undecodable(&e))?;
+    let (width, height) = decoder.dimensions().ok_or("cannot be decoded: no dimensions")?;
+    let bytes = (width as u64).saturating_mul(height as u64).saturating_mul(3);
+    match bytes {
+        0 => Err(format!("the image has no pixels ({width}x{height})")),
+        _ if bytes > MAX_BYTES => Err(format!("{width}x{height} pixels are too many for an image")),
+        _ => Ok((decoder, (height, width))),
     }
-    Ok(shrink(image, short_side))
 }
 
 /// The image, scaled down where `short_side` is not 0 and its shorter side is longer than that.

@@ -9,23 +9,28 @@ pub mod download;
 mod extras;
 mod formats;
 mod limit;
+mod load;
 mod loader;
 mod memory;
 mod normalise;
 mod open;
 pub mod resize;
 mod shapes;
+mod spool;
 mod stored;
+mod streamed;
 pub mod synthetic;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
 pub use decode::read_image;
 pub use extras::{ColourJitter, Extras};
+pub use load::Load;
 pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;
 pub use open::{BUILTIN, OpenOptions, open};
+pub use spool::SPOOL_FOLDER;
 
 use std::sync::Arc;
 
@@ -64,8 +69,20 @@ pub trait Dataset: Send + Sync {
     fn whole(&self) -> Option<(usize, &[u8])> {
         None
     }
+    /// Whether images are read and decoded each time.
+    fn streams(&self) -> bool {
+        false
+    }
+    /// Broken images so far in whose place another one stood.
+    fn replaced(&self) -> usize {
+        0
+    }
     /// Bytes this set holds in memory, for the plan and the accountant.
     fn resident_bytes(&self) -> usize;
+    /// Bytes that every loading thread needs beside, about, to read an image.
+    fn work_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A data set of the literature, recognised by its form.

@@ -1,11 +1,10 @@
 //! From what a user names to the two splits.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use super::collect::decode_all;
 use super::formats::folder::entries;
-use super::{Dataset, Splits, formats, synthetic};
+use super::load::load;
+use super::{Dataset, Load, Splits, formats, synthetic};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -15,7 +14,9 @@ pub struct OpenOptions {
     /// the others, as far as there are; which ones depends on `seed` alone (the built-in set keeps its
     /// first ones). Only these are decoded, so a small limit is quick.
     pub limit: Option<usize>,
-    /// Scale larger images down so that their shorter side has so many pixels; 0 keeps every size.
+    /// Where images live.
+    pub load: Load,
+    /// Scale larger images in memory down so that their shorter side has so many pixels; 0 keeps every size.
     pub short_side: usize,
     /// Leave broken images out (and count them) instead of stopping.
     pub skip_broken: bool,
@@ -27,7 +28,14 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { limit: None, short_side: 256, skip_broken: false, seed: 0, threads: 0 }
+        OpenOptions {
+            limit: None,
+            load: Load::Auto,
+            short_side: 256,
+            skip_broken: false,
+            seed: 0,
+            threads: 0,
+        }
     }
 }
 
@@ -44,7 +52,8 @@ fn known() -> String {
 }
 
 /// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
-/// (Hugging Face parquet files, or an image folder). All images are decoded now, into memory.
+/// (Hugging Face parquet files, or an image folder). All images are decoded now, into memory, or stay where they are
+/// ([`Load`]).
 ///
 /// # Errors
 /// When the path does not exist or holds nothing known, a split is missing, the splits' classes differ,
@@ -102,17 +111,9 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
     let Some((format, pair)) = formats::open(path)? else {
         return Err(unknown(source, path)?);
     };
-    let (train, skipped) = decode_all(&pair.train, options, 0)?;
-    let (test, more) = decode_all(&pair.test, options, 1)?;
-    let (train, test) = (Arc::new(train), Arc::new(test));
-    Ok(Splits {
-        name: name(path),
-        train,
-        test,
-        skipped: skipped + more,
-        format: format.name,
-        known: pair.known,
-    })
+    let known = pair.known;
+    let (train, test, skipped) = load(pair, options)?;
+    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known })
 }
 
 /// The error of a path at which nothing known lies.

@@ -34,7 +34,6 @@ pub struct Workspace {
     across: Weights,
     down: Weights,
     rows: Vec<u8>,
-    sums: Vec<i32>,
 }
 
 /// Weights of the source pixels of every output pixel along one axis.
@@ -81,6 +80,7 @@ impl Weights {
 /// Half a unit, so that dropping the fraction rounds.
 const HALF: i32 = 1 << (BITS - 1);
 
+#[inline(always)]
 fn byte(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
@@ -92,7 +92,19 @@ fn byte(sum: i32) -> u8 {
 pub fn resize(
     image: ImageView<'_>,
     region: Region,
+    size: (usize, usize),
+    out: &mut [u8],
+    work: &mut Workspace,
+) {
+    resize_mirrored(image, region, size, false, out, work);
+}
+
+/// As [`resize`], mirrored left to right if `mirrored`.
+pub(super) fn resize_mirrored(
+    image: ImageView<'_>,
+    region: Region,
     (height, width): (usize, usize),
+    mirrored: bool,
     out: &mut [u8],
     work: &mut Workspace,
 ) {
@@ -106,42 +118,126 @@ pub fn resize(
         return;
     }
     work.across.fill(region.left, region.width, width);
+    if mirrored {
+        work.across.spans.reverse();
+    }
     work.down.fill(region.top, region.height, height);
     let (top, bottom) = work.down.source();
-    work.rows.resize((bottom - top) * width * 3, 0);
-    let source = image.rgb.chunks_exact(image.width * 3).skip(top);
-    for (line, row) in source.zip(work.rows.chunks_exact_mut(width * 3)) {
-        shrink_row(line, row, &work.across);
+    // A pixel is written as four bytes, of which the last belongs to the next one.
+    work.rows.resize((bottom - top) * width * 3 + 1, 0);
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { avx2::both_passes(image, (top, bottom), out, work) };
     }
-    work.sums.resize(width * 3, 0);
-    for (row, &(first, count, weight)) in out.chunks_exact_mut(width * 3).zip(&work.down.spans) {
-        work.sums.fill(HALF);
-        let lines = work.rows.chunks_exact(width * 3).skip(first - top);
-        for (line, &w) in lines.zip(&work.down.values[weight..weight + count]) {
-            for (sum, &v) in work.sums.iter_mut().zip(line) {
-                *sum += w * i32::from(v);
-            }
-        }
-        for (v, &sum) in row.iter_mut().zip(&work.sums) {
-            *v = byte(sum);
-        }
+    both_passes(image, (top, bottom), out, work, weighted);
+}
+
+/// Lines `top..bottom` of the image to the new width, then these to the new height; `weighted` makes one pixel.
+#[inline(always)]
+fn both_passes(
+    image: ImageView<'_>,
+    (top, bottom): (usize, usize),
+    out: &mut [u8],
+    work: &mut Workspace,
+    weighted: impl Fn(&[u8], &[i32]) -> [u8; 4],
+) {
+    let Workspace { across, down, rows } = work;
+    let (line, row) = (image.width * 3, across.spans.len() * 3);
+    for y in top..bottom {
+        // One byte beyond the line, where there is one.
+        let source = &image.rgb[y * line..((y + 1) * line + 1).min(image.rgb.len())];
+        shrink_row(source, &mut rows[(y - top) * row..(y - top + 1) * row + 1], across, &weighted);
+    }
+    for (out, &(first, count, weight)) in out.chunks_exact_mut(row).zip(&down.spans) {
+        let rows = &rows[(first - top) * row..(first - top + count) * row];
+        join_rows(rows, &down.values[weight..weight + count], out);
     }
 }
 
-fn shrink_row(line: &[u8], row: &mut [u8], weights: &Weights) {
-    for (pixel, &(first, count, weight)) in row.chunks_exact_mut(3).zip(&weights.spans) {
-        let source = line[first * 3..(first + count) * 3].chunks_exact(3);
-        let mut sum = [HALF; 3];
-        for (v, &w) in source.zip(&weights.values[weight..weight + count]) {
-            for k in 0..3 {
-                sum[k] += w * i32::from(v[k]);
-            }
-        }
-        for k in 0..3 {
-            pixel[k] = byte(sum[k]);
-        }
+/// One line to a new width: `row` has one byte more than its pixels.
+#[inline(always)]
+fn shrink_row(line: &[u8], row: &mut [u8], weights: &Weights, weighted: &impl Fn(&[u8], &[i32]) -> [u8; 4]) {
+    for (x, &(first, count, weight)) in weights.spans.iter().enumerate() {
+        let pixel = weighted(&line[first * 3..], &weights.values[weight..weight + count]);
+        row[x * 3..x * 3 + 4].copy_from_slice(&pixel);
     }
 }
+
+/// The weighted sum of the pixels that `source` begins with; the fourth byte has no meaning.
+#[inline(always)]
+fn weighted(source: &[u8], weights: &[i32]) -> [u8; 4] {
+    let mut sum = [HALF; 3];
+    for (v, &w) in source.chunks_exact(3).zip(weights) {
+        for k in 0..3 {
+            sum[k] += w * i32::from(v[k]);
+        }
+    }
+    [byte(sum[0]), byte(sum[1]), byte(sum[2]), 0]
+}
+
+/// The same for processors with AVX2, to the bit.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{BITS, HALF, ImageView, Workspace};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn both_passes(
+        image: ImageView<'_>,
+        lines: (usize, usize),
+        out: &mut [u8],
+        work: &mut Workspace,
+    ) {
+        // What is inlined into a function is compiled for what the function may use.
+        super::both_passes(image, lines, out, work, |source, weights| weighted(source, weights));
+    }
+
+    /// As [`super::weighted`], all channels of a pixel at once.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn weighted(source: &[u8], weights: &[i32]) -> [u8; 4] {
+        let mut sum = _mm_set1_epi32(HALF);
+        for (p, &w) in weights.iter().enumerate() {
+            // The last pixel of the image has no byte behind it.
+            let four = match source.get(3 * p..3 * p + 4) {
+                Some(&[a, b, c, d]) => [a, b, c, d],
+                _ => [source[3 * p], source[3 * p + 1], source[3 * p + 2], 0],
+            };
+            let pixel = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(i32::from_le_bytes(four)));
+            sum = _mm_add_epi32(sum, _mm_mullo_epi32(pixel, _mm_set1_epi32(w)));
+        }
+        let whole = _mm_srai_epi32::<{ BITS as i32 }>(sum);
+        let short = _mm_packs_epi32(whole, whole);
+        _mm_cvtsi128_si32(_mm_packus_epi16(short, short)).to_le_bytes()
+    }
+}
+
+/// The weighted sum of rows, as long as `out` each.
+#[inline(always)]
+fn join_rows(rows: &[u8], weights: &[i32], out: &mut [u8]) {
+    let length = out.len();
+    let mut parts = out.chunks_exact_mut(LANES);
+    let mut at = 0;
+    for part in &mut parts {
+        let mut sum = [HALF; LANES];
+        for (row, &w) in rows.chunks_exact(length).zip(weights) {
+            for (sum, &v) in sum.iter_mut().zip(&row[at..at + LANES]) {
+                *sum += w * i32::from(v);
+            }
+        }
+        part.copy_from_slice(&sum.map(byte));
+        at += LANES;
+    }
+    for v in parts.into_remainder() {
+        let weighted = rows.chunks_exact(length).zip(weights).map(|(row, &w)| w * i32::from(row[at]));
+        *v = byte(HALF + weighted.sum::<i32>());
+        at += 1;
+    }
+}
+
+/// Values of a row that are summed at a time.
+const LANES: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,8 @@ pub struct Data {
     /// Use only this many training images (chosen by the seed). Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Where the images of a path live while a run goes on.
+    pub load: Load,
     /// Random changes to training images.
     pub augment: Augment,
     /// Changes of brightness, contrast, saturation and hue, behind `augment`. Default: none.
@@ -43,6 +45,7 @@ impl Default for Data {
             source: "builtin".into(),
             size: 32,
             limit: None,
+            load: Load::Auto,
             augment: Augment::Auto,
             colour_jitter: None,
             random_erasing: None,
@@ -51,6 +54,28 @@ impl Default for Data {
             normalise: Normalise::Named(Statistics::Auto),
             skip_broken: false,
             short_side: None,
+        }
+    }
+}
+
+/// Where images live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// In memory up to [`data::Load::MOST`](crate::data::Load::MOST) bytes, else on disk; a run keeps what was chosen.
+    Auto,
+    /// Decoded once, scaled down to `short_side`.
+    Memory,
+    /// On disk: decoded each time, so that random crops see all pixels.
+    Stream,
+}
+
+impl From<Load> for crate::data::Load {
+    fn from(load: Load) -> Self {
+        match load {
+            Load::Auto => Self::Auto,
+            Load::Memory => Self::Memory,
+            Load::Stream => Self::Stream,
         }
     }
 }

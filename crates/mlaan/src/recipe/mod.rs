@@ -19,7 +19,7 @@ mod spelling;
 mod train;
 
 pub use builtin::builtin;
-pub use data::{Augment, ColourJitter, Data, MeanStd, Normalise, Statistics};
+pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Statistics};
 pub use differ::Difference;
 pub use model::{Backbone, Family, Model};
 pub use schema::{KEYS, Key};

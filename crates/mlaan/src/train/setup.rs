@@ -1,8 +1,8 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::ResNet;
-use crate::data::{self, LoaderPool, OpenOptions, Splits};
-use crate::recipe::{self, Family, MeanStd, Model, Recipe, Statistics};
+use crate::data::{self, Dataset, LoaderPool, OpenOptions, Splits};
+use crate::recipe::{self, Family, Load, MeanStd, Model, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Kind};
@@ -26,6 +26,7 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     let d = &recipe.data;
     let options = OpenOptions {
         limit: d.limit,
+        load: d.load.into(),
         short_side: d.short_side.unwrap_or(d.size * 256 / 224),
         skip_broken: d.skip_broken,
         seed: recipe.seed,
@@ -40,17 +41,30 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     Ok(splits)
 }
 
-/// Threads that load images beside what `device` computes: a quarter as many as compute on the processor, which share its
-/// cores; beside a GPU all.
+/// What `auto` chose: part of what a run computes, so a run that goes on must not choose again.
+pub fn loaded(load: Load, splits: &Splits) -> Load {
+    match load {
+        Load::Auto if splits.train.streams() => Load::Stream,
+        Load::Auto if splits.train.resident_bytes() > 0 => Load::Memory,
+        load => load,
+    }
+}
+
+/// Threads that load the images of `data` beside what `device` computes: all where they are decoded each time, or beside
+/// a GPU; else a quarter of those that compute on the processor, whose cores they share.
+pub fn loader_threads(device: &Device, data: &dyn Dataset) -> usize {
+    match device.kind() {
+        Kind::Cpu { .. } if !data.streams() => device.threads().div_ceil(4),
+        _ => device.threads(),
+    }
+}
+
+/// [`loader_threads`] of them.
 ///
 /// # Errors
 /// When the system starts no threads.
-pub fn loader_pool(device: &Device) -> Result<LoaderPool> {
-    let workers = match device.kind() {
-        Kind::Cpu { .. } => device.threads().div_ceil(4),
-        Kind::Cuda => device.threads(),
-    };
-    LoaderPool::new(workers, LoaderPool::AHEAD)
+pub fn loader_pool(device: &Device, data: &dyn Dataset) -> Result<LoaderPool> {
+    LoaderPool::new(loader_threads(device, data), LoaderPool::AHEAD)
 }
 
 /// The augmentation of a recipe; `auto` goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to

@@ -125,10 +125,11 @@ impl Trainer {
         let augment = setup::augmentation(&recipe.data)?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
         let task = task(recipe, &splits, &normalise);
-        let pool = setup::loader_pool(device)?;
+        let pool = setup::loader_pool(device, splits.train.as_ref())?;
         let sizes = sizes(recipe, &splits, device, recipe.train.batch);
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
+        recipe.data.load = setup::loaded(recipe.data.load, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
         let warning = Limits::of(device).check(&plan, resident(&splits))?;
         device.pool().reserve(&plan.usage)?;

@@ -79,13 +79,15 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: us
     let drawn = LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(train));
     // The buffers of training also serve the evaluation, those of draws beside its images.
     let buffers = if kept { made(test, false) + drawn } else { made(train.max(test), mixed) };
+    let threads = setup::loader_threads(device, splits.train.as_ref());
+    let work = threads * splits.train.work_bytes().max(splits.test.work_bytes());
     Sizes {
         batch,
         train: Some(train),
         kept,
         mixed,
         test: Some(test),
-        data_bytes: resident(splits) + buffers,
+        data_bytes: resident(splits) + buffers + work,
         precision: recipe.train.precision.into(),
         kind: device.kind(),
     }

@@ -1,0 +1,72 @@
+//! `mlaan bench --data`: how fast images reach the network.
+
+use crate::args::BenchArgs;
+use crate::{format, output};
+use anyhow::Result;
+use mlaan::Device;
+use mlaan::bench::{Loading, loading};
+use mlaan::recipe::Recipe;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Measures and shows.
+///
+/// # Errors
+/// What is wrong with the recipe or the images.
+pub fn bench(mut recipe: Recipe, source: &str, device: &Device, args: &BenchArgs) -> Result<ExitCode> {
+    recipe.set_source(source);
+    let found = loading(&recipe, device, args.rounds)?;
+    if args.json {
+        output::json(&json(&args.recipe, &recipe, &found))?;
+    } else {
+        output::page(&text(&args.recipe, &recipe, &found))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json(name: &str, recipe: &Recipe, l: &Loading) -> serde_json::Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "recipe": name,
+        "data": l.name,
+        "images": l.images,
+        "size": recipe.data.size,
+        "batch": l.batch,
+        "load": if l.streamed { "stream" } else { "memory" },
+        "device": l.device,
+        "threads": l.threads,
+        "opening_seconds": l.opening,
+        "rounds": l.rounds,
+        "seconds": l.seconds(),
+        "images_per_second": l.images_per_second(),
+        "bytes": l.bytes,
+    })
+}
+
+fn text(name: &str, recipe: &Recipe, l: &Loading) -> String {
+    let side = recipe.data.size;
+    let from = if l.streamed { "decoded each time" } else { "decoded in memory" };
+    let rows = [
+        ("speed", format!("{} images/s", format::heading(&format::digits(l.images_per_second())))),
+        (
+            "epoch",
+            format!(
+                "{} s, median of {}",
+                format::digits(l.seconds()),
+                format::several(l.rounds.len(), "round")
+            ),
+        ),
+        ("opening", format!("{} s", format::digits(l.opening))),
+        ("memory", format!("{} for batches and decoding", format::bytes(l.bytes as u64))),
+    ];
+    let rows: Vec<String> = rows.iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
+    format!(
+        "{}: {} of {}, {from}, to {side}x{side}, {} a batch, {}\n\n{}\n",
+        format::heading(name),
+        format::several(l.images, "image"),
+        l.name,
+        l.batch,
+        format::several(l.threads, "thread"),
+        rows.join("\n")
+    )
+}

@@ -1,0 +1,137 @@
+//! Where the images of a set live: decoded in memory, or on disk, read when they are needed.
+//!
+//! Which of the two changes what random crops see, so it must not depend on the machine: `auto` goes by the number of
+//! images and the size of a fixed few of them alone, and a run keeps what was chosen.
+
+use std::sync::Arc;
+
+use super::collect::decode_all;
+use super::decode::dimensions;
+use super::formats::Pair;
+use super::limit::choose;
+use super::spool::Spool;
+use super::stored::{Content, Images, ReadAt, Stored};
+use super::streamed::Streamed;
+use super::{Dataset, OpenOptions};
+use crate::Result;
+
+/// Where images live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Load {
+    /// In memory where both splits need at most [`Load::MOST`] bytes, else on disk.
+    #[default]
+    Auto,
+    /// Decoded once, scaled down to [`OpenOptions::short_side`].
+    Memory,
+    /// On disk: decoded when they are needed, in their own size.
+    Stream,
+}
+
+impl Load {
+    /// Bytes of decoded images that `auto` keeps in memory, at the most.
+    pub const MOST: u64 = 2 << 30;
+
+    /// Images whose sizes are looked at, to know how many bytes all would need.
+    const SAMPLE: usize = 64;
+}
+
+/// Both splits as the options say, and how many images were skipped.
+///
+/// # Errors
+/// A broken image, unless they are skipped; a split without images; out of memory, or of room for a [`Spool`].
+pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>, usize)> {
+    let stream = match options.load {
+        Load::Memory => false,
+        Load::Stream => true,
+        Load::Auto => {
+            let bytes = |stored, split| estimate(stored, options, split);
+            bytes(&pair.train, 0)?.saturating_add(bytes(&pair.test, 1)?) > Load::MOST
+        }
+    };
+    let split = |stored: Stored, number| -> Result<(Arc<dyn Dataset>, usize)> {
+        if !stream {
+            let (set, skipped) = decode_all(&stored, options, number)?;
+            return Ok((Arc::new(set), skipped));
+        }
+        let chosen = choose(&stored.labels, options.limit, options.seed, number);
+        let (images, chosen, skipped): (Arc<dyn ReadAt>, _, _) = match stored.images {
+            Images::Random(images) => (images, chosen, 0),
+            Images::Ordered(images) => {
+                let (spool, kept) = Spool::fill(images, &chosen, options.skip_broken)?;
+                let skipped = chosen.len() - kept.len();
+                (Arc::new(spool), kept, skipped)
+            }
+        };
+        let labels = chosen.iter().map(|&i| stored.labels[i]).collect();
+        let set =
+            Streamed::new((images, chosen), (stored.classes, labels), options.skip_broken, &stored.place)?;
+        Ok((Arc::new(set), skipped))
+    };
+    let ((train, skipped), (test, more)) = (split(pair.train, 0)?, split(pair.test, 1)?);
+    Ok((train, test, skipped + more))
+}
+
+/// Bytes that the chosen images of a split would need, decoded: their number times the mean of a fixed few. Images that
+/// cannot be read do not count; what is wrong with them is said when they are loaded.
+fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<u64> {
+    let chosen = choose(&stored.labels, options.limit, options.seed, split);
+    let mut sizes = Vec::new();
+    let mut look = |content: std::result::Result<Content, String>, bytes: &[u8]| {
+        let sides = match content {
+            Ok(Content::Encoded) => dimensions(bytes),
+            Ok(Content::Rgb { height, width }) => Ok((height, width)),
+            Err(message) => Err(message),
+        };
+        if let Ok((height, width)) = sides {
+            sizes.push(scaled_bytes(height, width, options.short_side));
+        }
+    };
+    match &stored.images {
+        Images::Random(images) => {
+            let mut bytes = Vec::new();
+            for &index in spread(&chosen, Load::SAMPLE) {
+                look(images.read(index, &mut bytes), &bytes);
+            }
+        }
+        // Looking further into compressed files costs as much as reading them.
+        Images::Ordered(images) => {
+            let first = &chosen[..chosen.len().min(Load::SAMPLE)];
+            images.scan(first, &mut |raws| {
+                raws.into_iter().for_each(|raw| look(raw.content, &raw.bytes));
+                Ok(())
+            })?;
+        }
+    }
+    let sum: u64 = sizes.iter().sum();
+    Ok(sum / sizes.len().max(1) as u64 * chosen.len() as u64)
+}
+
+/// At most `most` of the items, evenly spread.
+pub(super) fn spread<T>(items: &[T], most: usize) -> impl Iterator<Item = &T> {
+    let taken = items.len().min(most);
+    (0..taken).map(move |i| &items[(i as u128 * items.len() as u128 / taken as u128) as usize])
+}
+
+/// Bytes of a decoded image whose shorter side is scaled down to `short_side` (0: never).
+fn scaled_bytes(height: usize, width: usize, short_side: usize) -> u64 {
+    let area = height as f64 * width as f64;
+    let shorter = height.min(width);
+    let scale = if short_side > 0 && shorter > short_side { short_side as f64 / shorter as f64 } else { 1.0 };
+    (3.0 * area * scale * scale) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_spread_and_sizes_scaled() {
+        let all: Vec<usize> = (0..10).collect();
+        assert_eq!(spread(&all, 5).copied().collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
+        assert_eq!(spread(&all, 20).count(), 10);
+        assert_eq!(spread(&all[..0], 5).count(), 0);
+        assert_eq!(scaled_bytes(10, 20, 0), 600);
+        assert_eq!(scaled_bytes(10, 20, 5), 150);
+        assert_eq!(scaled_bytes(10, 20, 50), 600);
+    }
+}
