@@ -121,8 +121,11 @@ fn is_jpeg(encoded: &[u8]) -> bool {
     encoded.starts_with(&[0xFF, 0xD8, 0xFF])
 }
 
+/// A decoder of bytes in memory.
+type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
+
 /// A JPEG's decoder, and its height and width: the one that `image` uses, without its copies of the file.
-fn jpeg_header(encoded: &[u8]) -> Result<(JpegDecoder<ZCursor<&[u8]>>, (usize, usize)), String> {
+fn jpeg_header(encoded: &[u8]) -> Result<(Jpeg<'_>, (usize, usize)), String> {
     let options = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(MAX_SIDE as usize)

@@ -35,11 +35,18 @@ impl Load {
     const SAMPLE: usize = 64;
 }
 
-/// Both splits as the options say, and how many images were skipped.
+/// Both splits, and how many images were skipped.
+pub(super) struct Loaded {
+    pub train: Arc<dyn Dataset>,
+    pub test: Arc<dyn Dataset>,
+    pub skipped: usize,
+}
+
+/// Both splits as the options say.
 ///
 /// # Errors
 /// A broken image, unless they are skipped; a split without images; out of memory, or of room for a [`Spool`].
-pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>, usize)> {
+pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<Loaded> {
     let stream = match options.load {
         Load::Memory => false,
         Load::Stream => true,
@@ -68,7 +75,7 @@ pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<(Arc<dyn Dataset
         Ok((Arc::new(set), skipped))
     };
     let ((train, skipped), (test, more)) = (split(pair.train, 0)?, split(pair.test, 1)?);
-    Ok((train, test, skipped + more))
+    Ok(Loaded { train, test, skipped: skipped + more })
 }
 
 /// Bytes that the chosen images of a split would need, decoded: their number times the mean of a fixed few. Images that

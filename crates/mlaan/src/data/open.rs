@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::formats::folder::entries;
-use super::load::load;
+use super::load::{Loaded, load};
 use super::{Dataset, Load, Splits, formats, synthetic};
 use crate::{Error, Result};
 
@@ -112,7 +112,7 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
         return Err(unknown(source, path)?);
     };
     let known = pair.known;
-    let (train, test, skipped) = load(pair, options)?;
+    let Loaded { train, test, skipped } = load(pair, options)?;
     Ok(Splits { name: name(path), train, test, skipped, format: format.name, known })
 }
 
