@@ -116,6 +116,21 @@ fn a_failing_cell_is_told_at_the_end() {
 }
 
 #[test]
+fn a_table_of_memory_trains_nothing_and_measures_once() {
+    let at = folder(&TINY.replace("source = \"nowhere\"", "measure = \"memory\"\ndata = \"cifar10\""));
+    let said = ok(at.path(), &compare(&[]));
+    assert!(said.contains("measured") && said.contains("12.50 GB") && !said.contains("seed"), "{said}");
+    assert!(!at.path().join("runs/tiny/bp-resnet8").exists());
+    let found = json(at.path(), &compare(&["--json"]));
+    let (step, cost) = (&found["cells"][0]["step"], &found["cells"][0]["cost"]);
+    // The step itself, without the evaluation and the batches that wait.
+    assert!(step["bytes"].as_u64().unwrap() <= cost["memory_bytes"].as_u64().unwrap(), "{found}");
+    assert!(step["bytes"].as_u64().unwrap() * 2 > cost["memory_bytes"].as_u64().unwrap(), "{found}");
+    assert_eq!(json(at.path(), &compare(&["--json"])), found);
+    assert!(fails(at.path(), &compare(&["--batch", "10"])).contains("train.batch is 30, not 10"));
+}
+
+#[test]
 fn memory_is_a_limit_of_every_cell() {
     let at = folder(&TINY.replace("train.batch=30", "train.batch=60"));
     let own = json(at.path(), &compare(&["--plan", "--json"]));

@@ -7,7 +7,7 @@
 use super::cell::Cell;
 use super::machine::Machine;
 use crate::data::BUILTIN;
-use crate::recipe::Recipe;
+use crate::recipe::{Difference, Recipe};
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::train::{RECIPE, atomic};
 use crate::{Error, Result};
@@ -198,8 +198,8 @@ impl Store {
         if found.local.recompute != cell.recipe.local.recompute {
             return Ok(None);
         }
-        same(cell, found.seed, &Recipe { data: cell.recipe(0).data, ..found }, &path)?;
-        Ok(Some(record))
+        let differing = found.differences(&cell.recipe(found.seed))?;
+        if differing.is_empty() { Ok(Some(record)) } else { Err(another(cell, &path, &said(&differing))) }
     }
 
     /// Keeps a measured step.
@@ -252,23 +252,27 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
 
 /// Whether what lies at `path` is `cell`'s experiment.
 fn same(cell: &Cell, seed: u64, found: &Recipe, path: &Path) -> Result<()> {
-    let mut differing: Vec<String> =
-        found.differences(&cell.recipe(seed))?.iter().map(ToString::to_string).collect();
+    let mut differing = said(&found.differences(&cell.recipe(seed))?);
     let built_in = |source: &str| source == BUILTIN;
     let wanted = cell.source.as_deref().is_some_and(built_in);
     if built_in(&found.data.source) != wanted {
         let said = |b: bool| if b { "builtin" } else { "a data set's" };
         differing.push(format!("data.source is {}, not {}", said(!wanted), said(wanted)));
     }
-    if differing.is_empty() {
-        return Ok(());
-    }
+    if differing.is_empty() { Ok(()) } else { Err(another(cell, path, &differing)) }
+}
+
+fn said(differing: &[Difference]) -> Vec<String> {
+    differing.iter().map(ToString::to_string).collect()
+}
+
+fn another(cell: &Cell, path: &Path, differing: &[String]) -> Error {
     let message = format!(
         "this is another experiment than cell {}: {}. Pass another --out, or remove it",
         cell.name,
         differing.join(", ")
     );
-    Err(Error::data(path.display().to_string(), message))
+    Error::data(path.display().to_string(), message)
 }
 
 /// A small JSON file; none where there is none.
