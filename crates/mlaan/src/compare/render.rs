@@ -2,7 +2,7 @@
 
 use super::outcome::{CellOutcome, Comparison};
 use super::statistics::{Moments, Paired, visible};
-use super::table::Measure;
+use super::table::{Heading, Measure};
 use crate::plan::bytes::written;
 
 /// A table of text.
@@ -81,8 +81,10 @@ impl Comparison {
     }
 
     fn grid(&self) -> Sheet {
+        let used = |c: &&Heading| self.rows.iter().any(|r| self.cell(&r.name, &c.name).is_some());
+        let columns: Vec<&Heading> = self.columns.iter().filter(used).collect();
         let mut header = vec!["method".to_owned()];
-        header.extend(self.columns.iter().map(|c| format!(">{}", c.title)));
+        header.extend(columns.iter().map(|c| format!(">{}", c.title)));
         let text = |c: &CellOutcome| {
             let ours = match self.measure {
                 Measure::Error => spread(c.test_error),
@@ -94,7 +96,7 @@ impl Comparison {
             }
         };
         let row = |name: &str, title: &str| {
-            let found: Vec<_> = self.columns.iter().map(|c| self.cell(name, &c.name)).collect();
+            let found: Vec<_> = columns.iter().map(|c| self.cell(name, &c.name)).collect();
             let cells = found.iter().map(|c| c.map_or_else(|| NONE.into(), text));
             found.iter().any(Option::is_some).then(|| [title.to_owned()].into_iter().chain(cells).collect())
         };
