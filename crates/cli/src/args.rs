@@ -4,11 +4,13 @@ mod compare;
 mod data;
 mod overrides;
 mod report;
+mod using;
 
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs};
 pub use overrides::{Layout, Overrides};
 pub use report::ReportArgs;
+pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs};
 
 use crate::device::Place;
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +33,7 @@ Examples:
   mlaan                                   as `mlaan train`: a first run on the built-in images, about two minutes
   mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
   mlaan eval runs/quickstart              errors of the trained network, per class
+  mlaan predict runs/quickstart a.jpg     the class of an image
   mlaan bench bp-resnet32 --batch 128     how fast it trains here, beside what the machine can do
   mlaan compare small --plan              every method side by side, and what that would cost here
   mlaan recipes                           the experiments that come with this program
@@ -45,6 +48,12 @@ pub enum Command {
     Train(TrainArgs),
     /// Test a trained network
     Eval(EvalArgs),
+    /// Classify images with a trained network
+    Predict(PredictArgs),
+    /// Write a trained network for other programs: as a state dict of PyTorch, or as ONNX
+    Export(ExportArgs),
+    /// Make a checkpoint of weights that PyTorch saved
+    Import(ImportArgs),
     /// Show what a run would need: memory and compute, module by module
     Plan(PlanArgs),
     /// Measure how fast a recipe trains here, and in how much memory
@@ -109,6 +118,7 @@ Examples:
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train --tensorboard               then: tensorboard --logdir runs
+  mlaan train bp-resnet50 --data photos/ --init resnet50.pth --set train.lr=0.01   fine-tuning
 
 Ctrl-C stops after the current step and saves; --resume goes on from there.";
 

@@ -4,14 +4,11 @@ use crate::args::EvalArgs;
 use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::data::Splits;
-use mlaan::local::{Learner, Method, Task};
-use mlaan::nn::Extent;
 use mlaan::recipe::Recipe;
-use mlaan::train::checkpoint::{self, BEST, FOLDER, Manifest, Tensors};
-use mlaan::train::{ClassError, Evaluation, evaluate, restore, setup};
-use mlaan_engine::Device;
+use mlaan::train::checkpoint::Manifest;
+use mlaan::train::{ClassError, Evaluation, Trained, evaluate, setup};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Classes in a table at most; of more, those with the highest error are shown.
@@ -22,14 +19,15 @@ const ROWS: usize = 50;
 /// # Errors
 /// A checkpoint that cannot be used, images that do not fit it.
 pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
-    let path = if args.best { best(&args.checkpoint)? } else { args.checkpoint.clone() };
-    let (manifest, mut tensors) = checkpoint::load(&path)?;
-    let recipe = recipe(args, &manifest, &path)?;
+    let mut trained = Trained::open(&args.checkpoint, args.best)?;
+    let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
     let device = args.device.open(args.threads)?.with_precision(recipe.train.precision.into());
     let splits = setup::open(&recipe, device.threads())?;
     same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
-    let found = test(&manifest, &recipe, &mut tensors, &splits, (&device, batch))?;
+    let mut network = trained.network(&device)?;
+    let pool = setup::loader_pool(&device, splits.test.as_ref())?;
+    let found = evaluate(&mut network, &splits.test, &pool, (batch, manifest.size))?;
     if args.json {
         let mut value = json!(found);
         let about = json!({
@@ -48,20 +46,9 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The manifest of the best epoch beside what was named.
-fn best(path: &Path) -> Result<PathBuf> {
-    let beside = path.with_file_name(BEST);
-    let places =
-        if path.is_file() { vec![beside] } else { vec![path.join(FOLDER).join(BEST), path.join(BEST)] };
-    match places.into_iter().find(|p| p.is_file()) {
-        Some(found) => Ok(found),
-        None => bail!("{}: there is no {BEST} here; a run writes it after its first epoch", path.display()),
-    }
-}
-
 /// The run's recipe, with the images that are asked for.
-fn recipe(args: &EvalArgs, manifest: &Manifest, path: &Path) -> Result<Recipe> {
-    let mut recipe = Recipe::parse(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
+fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
+    let mut recipe = trained.recipe.clone();
     if let Some(source) = args.data.as_ref().filter(|s| **s != recipe.data.source) {
         recipe.set_source(source);
         // The run's limit was for the run's own images.
@@ -74,7 +61,6 @@ fn recipe(args: &EvalArgs, manifest: &Manifest, path: &Path) -> Result<Recipe> {
         recipe.set(&format!("train.precision={precision}"))?;
     }
     recipe.data.skip_broken |= args.skip_broken;
-    recipe.data.size = manifest.size;
     Ok(recipe)
 }
 
@@ -100,24 +86,6 @@ fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> 
         parts.push("the same names in another order".into());
     }
     bail!("{source}: its classes are not those of the checkpoint ({})", parts.join("; "))
-}
-
-fn test(
-    manifest: &Manifest,
-    recipe: &Recipe,
-    tensors: &mut Tensors,
-    splits: &Splits,
-    (device, batch): (&Device, usize),
-) -> Result<Evaluation> {
-    let backbone = setup::backbone(&recipe.model)?;
-    let pixels = setup::pixel_scale(&manifest.normalise);
-    let classes = manifest.classes.len();
-    let task = Task { image: Extent::square(manifest.size, 3), classes, pixels };
-    // One module: the network alone, without what only teaches it.
-    let mut learner = Learner::new(device, &backbone, &Method::default(), task, 0)?;
-    restore(&mut learner, tensors, false)?;
-    let pool = setup::loader_pool(device, splits.test.as_ref())?;
-    Ok(evaluate(&mut learner, &splits.test, &pool, (batch, manifest.size))?)
 }
 
 fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -> String {

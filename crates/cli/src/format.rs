@@ -37,6 +37,20 @@ pub fn several(n: usize, one: &str) -> String {
     format!("{} {one}{s}", count(n))
 }
 
+/// A number of classes.
+pub fn classes(n: usize) -> String {
+    format!("{} {}", count(n), if n == 1 { "class" } else { "classes" })
+}
+
+/// Where a network's values come from.
+pub fn taken(taken: &mlaan::import::Taken) -> String {
+    let classifier = match taken.new_classifier {
+        true => "; the classifier is new, since the classes are others: it has to be trained",
+        false => "",
+    };
+    format!("Weights of {} ({}){classifier}.", taken.from, several(taken.tensors, "tensor"))
+}
+
 /// Billions of floating-point operations.
 pub fn giga(flops: u64) -> String {
     let value = flops as f64 / 1e9;

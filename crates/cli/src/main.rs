@@ -7,12 +7,15 @@ mod data;
 mod device;
 mod devices;
 mod eval;
+mod export;
 mod fits;
 mod folder;
 mod format;
+mod import;
 mod interrupt;
 mod output;
 mod plan;
+mod predict;
 mod recipes;
 mod report;
 mod resume;
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
     let done = match &command {
         Some(Command::Train(args)) => train::train(args),
         Some(Command::Eval(args)) => eval::eval(args),
+        Some(Command::Predict(args)) => predict::predict(args),
+        Some(Command::Export(args)) => export::export(args),
+        Some(Command::Import(args)) => import::import(args),
         Some(Command::Plan(args)) => plan::plan(args),
         Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Data(args)) => data::data(args),

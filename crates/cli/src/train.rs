@@ -52,6 +52,10 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         None => (Trainer::from_recipe(&recipe, &device)?, None),
     };
     let recipe = trainer.recipe().clone();
+    if target.checkpoint.is_none() {
+        // What does not fit is to be found before anything is said or written.
+        trainer.initialise()?;
+    }
     let held = target.hold(args)?;
     let speaks = !args.quiet && !args.json;
     if let (Some(warning), false) = (trainer.warning(), args.quiet) {

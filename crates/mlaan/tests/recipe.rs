@@ -32,6 +32,7 @@ fn full() -> Recipe {
     let mut r = Recipe::default();
     r.model.family = Some(Family::Cifar);
     r.model.width = Some(8);
+    r.model.init = Some("runs/before".into());
     r.local.cuts = Some(vec![0, 3]);
     r.local.stem_alone = Some(true);
     (r.local.recompute, r.local.segments) = (Recompute::Module, Some(2));

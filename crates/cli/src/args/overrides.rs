@@ -22,6 +22,10 @@ pub struct Overrides {
     /// Use only so many training images, and at most as many test images
     #[arg(long, value_name = "IMAGES")]
     pub limit: Option<usize>,
+    /// Start from these weights: a checkpoint (a run's folder or a manifest), or a state dict of PyTorch (.pth, .pt,
+    /// .safetensors); with other classes the classifier is new
+    #[arg(long, value_name = "CHECKPOINT|FILE")]
+    pub init: Option<String>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -86,6 +90,10 @@ impl Overrides {
         assignments.extend(self.precision.as_ref().map(|p| format!("train.precision={p}")));
         assignments.extend(self.skip_broken.then(|| "data.skip_broken=true".to_owned()));
         recipe.set_all(assignments)?;
+        if let Some(from) = &self.init {
+            // As it is: a path may look like another TOML value.
+            recipe.model.init = Some(from.clone());
+        }
         if let Some(source) = &self.data {
             recipe.set_source(source);
         }

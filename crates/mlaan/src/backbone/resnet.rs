@@ -121,6 +121,13 @@ impl ResNet {
     }
 }
 
+impl ResNet {
+    /// What comes before its blocks.
+    pub fn stem_kind(&self) -> Stem {
+        self.stem
+    }
+}
+
 impl Backbone for ResNet {
     fn name(&self) -> String {
         self.name.clone()

@@ -185,6 +185,13 @@ impl Augment {
     }
 }
 
+/// What evaluation sees of an image: `size x size` RGB bytes.
+pub fn as_evaluated(image: ImageView<'_>, size: usize) -> Vec<u8> {
+    let mut out = vec![0; size * size * 3];
+    Augment::None.apply(image, size, (0, 0, 0), &mut out, &mut Scratch::default());
+    out
+}
+
 fn rng(seed: u64, epoch: usize, index: usize) -> Rng {
     Rng::new(seed, Purpose::Augment, epoch as u64, index as u64)
 }

@@ -21,7 +21,7 @@ mod stored;
 mod streamed;
 pub mod synthetic;
 
-pub use augment::{Augment, PadMode, Scratch};
+pub use augment::{Augment, PadMode, Scratch, as_evaluated};
 pub use batch::{Batch, Deliver};
 pub use decode::read_image;
 pub use extras::{ColourJitter, Extras};

@@ -130,7 +130,7 @@ impl Learner {
     }
 
     /// Gives mirrors the values of their sources.
-    fn mirror(&mut self) -> Result<()> {
+    pub(crate) fn mirror(&mut self) -> Result<()> {
         let Learner { device, partition, modules, branches, .. } = self;
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
             leap.copy_sources(device, &mut Blocks { modules, partition })?;
@@ -194,12 +194,21 @@ impl Learner {
     }
 
     /// Calls `f` with every unit, in the order of [`Learner::slots`].
-    pub(super) fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+    pub(crate) fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
         for module in &mut self.modules {
             module.chain.each_unit(f)?;
         }
         self.classifier.each_unit(f)?;
         self.branches.iter_mut().flatten().flatten().try_for_each(|a| a.each_unit(f))
+    }
+
+    /// Takes every BatchNorm into its convolution (see [`Unit::fold`]), for inference only.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn fold(&mut self) -> Result<()> {
+        let device = self.device.clone();
+        self.each_unit(&mut |u| u.fold(&device))
     }
 
     /// Logits `[n, classes]` of normalised images, with running statistics.

@@ -244,6 +244,37 @@ impl Unit {
         Ok(())
     }
 
+    /// Takes the normalisation by running statistics into weights and bias: the same function for inference, with
+    /// nothing left to normalise. Such a unit cannot learn as it did.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn fold(&mut self, device: &Device) -> Result<()> {
+        let Some(n) = self.norm.take() else { return Ok(()) };
+        let values = |t: &Tensor| device.download(t);
+        let (scale, shift) = (values(&n.weight.value)?, values(&n.bias.value)?);
+        let (mean, variance) = (values(&n.mean)?, values(&n.variance)?);
+        let old = match &self.bias {
+            Some(b) => values(&b.value)?,
+            None => vec![0.0; self.spec.output],
+        };
+        let mut weight = values(&self.weight.value)?;
+        let mut bias = vec![0.0; self.spec.output];
+        let eps = f64::from(NormConstants::default().eps);
+        let fan_in = weight.len() / self.spec.output.max(1);
+        for (o, row) in weight.chunks_exact_mut(fan_in.max(1)).enumerate() {
+            let factor = f64::from(scale[o]) / (f64::from(variance[o]) + eps).sqrt();
+            row.iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
+            bias[o] = (f64::from(shift[o]) + (f64::from(old[o]) - f64::from(mean[o])) * factor) as f32;
+        }
+        device.upload(&mut self.weight.value, &weight)?;
+        let mut value = device.alloc([self.spec.output], DType::F32, Purpose::Parameters)?;
+        device.upload(&mut value, &bias)?;
+        self.bias = Some(Parameter { value, velocity: None, grad: None });
+        (self.weight.velocity, self.spec.norm, self.spec.bias) = (None, None, true);
+        Ok(())
+    }
+
     /// As [`Layer::backward`], with the gradient's parts apart and the input's gradient going to `dx`.
     pub(super) fn backward_into(
         &mut self,

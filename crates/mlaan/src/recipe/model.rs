@@ -15,6 +15,9 @@ pub struct Model {
     /// Channels of the first stage; every later stage has twice its predecessor's. Default: 16 (CIFAR) or 64 (ImageNet).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<usize>,
+    /// Where the first values come from: a checkpoint (a run's folder or a manifest), or a file of weights. Default: random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
 }
 
 /// The two families of residual networks of He et al. 2016.

@@ -238,6 +238,20 @@ pub fn load(path: &Path) -> Result<(Manifest, Tensors)> {
     open(&manifest).map_err(|e| advise(e, &manifest))
 }
 
+/// The manifest of the best epoch beside what `path` names: a run's folder, its [`FOLDER`], or a manifest there.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if there is none.
+pub fn best(path: &Path) -> Result<PathBuf> {
+    let beside = path.with_file_name(BEST);
+    let places =
+        if path.is_file() { vec![beside] } else { vec![path.join(FOLDER).join(BEST), path.join(BEST)] };
+    places.into_iter().find(|p| p.is_file()).ok_or_else(|| {
+        let message = format!("there is no {BEST} here; a run writes it after its first epoch");
+        checkpoint_error(path, message)
+    })
+}
+
 /// The manifest file that `path` stands for.
 fn find(path: &Path) -> Result<PathBuf> {
     if path.is_file() {

@@ -4,6 +4,7 @@
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::atomic;
+use crate::import::Taken;
 use crate::local::Recompute;
 use crate::recipe::Precision;
 use crate::{Error, Result};
@@ -64,6 +65,9 @@ pub struct Start {
     pub modules: usize,
     /// Values of the network, without auxiliary networks.
     pub parameters: usize,
+    /// Weights that it starts from, if these are not random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Taken>,
     /// Version of this library.
     pub version: String,
 }

@@ -12,6 +12,7 @@ mod state;
 mod tally;
 mod tensor_file;
 pub mod tensorboard;
+mod trained;
 mod trainer;
 mod within;
 
@@ -22,5 +23,7 @@ pub use lock::{LOCK, Lock};
 pub use schedule::{LearningRate, Rates};
 pub use state::{capture, restore};
 pub use tally::Tally;
-pub use tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors};
+pub(crate) use tensor_file::read_tensor_header;
+pub use tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors, write_tensors_with};
+pub use trained::Trained;
 pub use trainer::{Outcome, Progress, RECIPE, Trainer};

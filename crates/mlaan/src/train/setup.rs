@@ -27,7 +27,7 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     let options = OpenOptions {
         limit: d.limit,
         load: d.load.into(),
-        short_side: d.short_side.unwrap_or(d.size * 256 / 224),
+        short_side: short_side(d),
         skip_broken: d.skip_broken,
         seed: recipe.seed,
         threads,
@@ -39,6 +39,11 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
         }
     }
     Ok(splits)
+}
+
+/// Shorter side that larger images are scaled down to, before their centre is cut out or a random part is.
+pub fn short_side(d: &recipe::Data) -> usize {
+    d.short_side.unwrap_or(d.size * 256 / 224)
 }
 
 /// What `auto` chose: part of what a run computes, so a run that goes on must not choose again.
@@ -123,6 +128,19 @@ pub fn normalisation(d: &recipe::Data, splits: &Splits) -> Result<MeanStd> {
         Some(n) => Ok(from_data(n)),
         None => Err(Error::recipe("data.normalise", format!("no statistics called {name}"))),
     }
+}
+
+/// The statistics of a known data set, as recipes call it.
+///
+/// # Errors
+/// When there is no such set; says which there are.
+pub fn statistics(name: &str) -> Result<MeanStd> {
+    let unknown = || {
+        let message = format!("no statistics called `{name}`; there are cifar10, svhn, stl10 and imagenet");
+        Error::recipe("data.normalise", message)
+    };
+    let preset = if name == "cifar10" { "cifar" } else { name };
+    data::Normalise::preset(preset).map(from_data).ok_or_else(unknown)
 }
 
 fn from_data(n: data::Normalise) -> MeanStd {

@@ -30,6 +30,7 @@ pub struct NamedTensor<'a> {
 enum Source<'a> {
     Here(Cow<'a, [f32]>),
     Lazy(Box<dyn Fn() -> Result<Vec<f32>> + 'a>),
+    Integer(i64),
 }
 
 impl<'a> NamedTensor<'a> {
@@ -51,11 +52,21 @@ impl<'a> NamedTensor<'a> {
         NamedTensor { name: name.into(), shape: shape.into(), data: Source::Lazy(Box::new(fetch)) }
     }
 
+    /// One integer of 64 bits: a counter of PyTorch's.
+    pub fn integer(name: impl Into<String>, value: i64) -> Self {
+        NamedTensor { name: name.into(), shape: Vec::new(), data: Source::Integer(value) }
+    }
+
     fn values(&self) -> Result<Cow<'_, [f32]>> {
         match &self.data {
             Source::Here(data) => Ok(Cow::Borrowed(data)),
             Source::Lazy(fetch) => fetch().map(Cow::Owned),
+            Source::Integer(_) => Ok(Cow::Borrowed(&[])),
         }
+    }
+
+    fn dtype(&self) -> Dtype {
+        if matches!(self.data, Source::Integer(_)) { Dtype::I64 } else { Dtype::F32 }
     }
 }
 
@@ -75,13 +86,29 @@ pub struct Stamp {
 /// [`Error::Checkpoint`] if a name stands twice or a tensor's values do not fit its shape;
 /// [`Error::Io`] if the file cannot be written; whatever a lazy tensor returns.
 pub fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<Stamp> {
-    let header = header(path, tensors)?;
+    write_tensors_with(path, tensors, Vec::new())
+}
+
+/// As [`write_tensors`], with words about the whole.
+///
+/// # Errors
+/// As [`write_tensors`].
+pub fn write_tensors_with(
+    path: &Path,
+    tensors: &[NamedTensor],
+    about: Vec<(String, String)>,
+) -> Result<Stamp> {
+    let header = header(path, tensors, about)?;
     atomic::write(path, |out| {
         let mut out = Stamped { out, crc: crc32fast::Hasher::new(), bytes: 0 };
         let failed = |e| Error::io(path)(e);
         out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
         out.write_all(&header).map_err(failed)?;
         for tensor in tensors {
+            if let Source::Integer(value) = tensor.data {
+                out.write_all(&value.to_le_bytes()).map_err(failed)?;
+                continue;
+            }
             let values = tensor.values()?;
             if values.len() != tensor.shape.iter().product::<usize>() {
                 return Err(misfit(path, tensor, values.len()));
@@ -92,7 +119,7 @@ pub fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<Stamp> {
     })
 }
 
-fn header(path: &Path, tensors: &[NamedTensor]) -> Result<Vec<u8>> {
+fn header(path: &Path, tensors: &[NamedTensor], about: Vec<(String, String)>) -> Result<Vec<u8>> {
     let wrong = |message: String| checkpoint_error(path, message);
     let mut names = HashSet::new();
     let mut infos = Vec::with_capacity(tensors.len());
@@ -101,15 +128,19 @@ fn header(path: &Path, tensors: &[NamedTensor]) -> Result<Vec<u8>> {
         if !names.insert(t.name.as_str()) {
             return Err(wrong(format!("two tensors are called `{}`", t.name)));
         }
-        let end = offset + t.shape.iter().product::<usize>() * size_of::<f32>();
-        let info = TensorInfo { dtype: Dtype::F32, shape: t.shape.clone(), data_offsets: (offset, end) };
+        let size = if t.dtype() == Dtype::I64 { size_of::<i64>() } else { size_of::<f32>() };
+        let end = offset + t.shape.iter().product::<usize>() * size;
+        let info = TensorInfo { dtype: t.dtype(), shape: t.shape.clone(), data_offsets: (offset, end) };
         infos.push((t.name.clone(), info));
         offset = end;
     }
     // Some Python readers refuse files without this word.
-    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let metadata = Metadata::new(Some(format), infos).map_err(|e| wrong(e.to_string()))?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|e| wrong(e.to_string()))?;
+    let mut about: HashMap<String, String> = about.into_iter().collect();
+    about.insert("format".to_owned(), "pt".to_owned());
+    let metadata = Metadata::new(Some(about), infos).map_err(|e| wrong(e.to_string()))?;
+    // As a value first: sorted, so that the same network gives the same bytes.
+    let header = serde_json::to_value(&metadata).and_then(|value| serde_json::to_vec(&value));
+    let mut header = header.map_err(|e| wrong(e.to_string()))?;
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
 }
@@ -206,6 +237,11 @@ impl TensorFile {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -259,6 +295,21 @@ fn checksum(path: &Path) -> Result<u32> {
 }
 
 fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    let (start, infos) = read_tensor_header(path, file)?;
+    let placed = |(name, info): (String, TensorInfo)| match place(&info, start, length - start) {
+        Some(place) => Ok((name, place)),
+        None => {
+            let message =
+                format!("not a safetensors file: tensor `{name}` is not f32 or lies outside the file");
+            Err(checkpoint_error(path, message))
+        }
+    };
+    infos.into_iter().map(placed).collect()
+}
+
+/// Names, types, extents and places of the tensors, the places counted from the byte that is said first.
+pub(crate) fn read_tensor_header(path: &Path, file: &File) -> Result<(u64, Vec<(String, TensorInfo)>)> {
     let wrong = |what: &str| checkpoint_error(path, format!("not a safetensors file: {what}"));
     let length = file.metadata().map_err(Error::io(path))?.len();
     let mut reader = BufReader::new(file);
@@ -271,16 +322,8 @@ fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
     let mut header = vec![0; size as usize];
     reader.read_exact(&mut header).map_err(Error::io(path))?;
     let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(&e.to_string()))?;
-    let data = length - 8 - size;
-    metadata
-        .tensors()
-        .into_iter()
-        .map(|(name, info)| {
-            let place = place(info, 8 + size, data)
-                .ok_or_else(|| wrong(&format!("tensor `{name}` is not f32 or lies outside the file")))?;
-            Ok((name, place))
-        })
-        .collect()
+    let infos = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+    Ok((8 + size, infos))
 }
 
 fn place(info: &TensorInfo, first: u64, data: u64) -> Option<Place> {

@@ -9,6 +9,7 @@ use super::within::{resident, sizes, task};
 use super::{LearningRate, setup, state};
 use crate::backbone::Backbone;
 use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
+use crate::import::{self, Taken};
 use crate::local::{Learner, StepOptions};
 use crate::plan::limit::Limits;
 use crate::plan::{Plan, balanced, plan};
@@ -90,6 +91,8 @@ pub struct Trainer {
     plan: Plan,
     warning: Option<String>,
     counted: isize,
+    /// Where the first values come from, when they were taken.
+    taken: Option<Taken>,
 }
 
 /// Where a run stands.
@@ -156,6 +159,7 @@ impl Trainer {
             plan,
             warning,
             counted,
+            taken: None,
         })
     }
 
@@ -182,6 +186,18 @@ impl Trainer {
     /// The network, as it stands.
     pub fn learner(&mut self) -> &mut Learner {
         &mut self.learner
+    }
+
+    /// Takes the first values from where the recipe says (`model.init`), once; says what was taken. A new run does it by
+    /// itself: before, it finds early what does not fit.
+    ///
+    /// # Errors
+    /// As [`import::import`](crate::import::import).
+    pub fn initialise(&mut self) -> Result<Option<&Taken>> {
+        if let (Some(from), None) = (&self.recipe.model.init, &self.taken) {
+            self.taken = Some(import::initialise(&mut self.learner, Path::new(from))?);
+        }
+        Ok(self.taken.as_ref())
     }
 
     /// Trains to the last epoch, or until `stop` is set (the step at hand is finished, then all is saved).
@@ -235,9 +251,10 @@ impl Trainer {
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
             return Ok(Run { folder, metrics, at });
         }
+        let init = self.initialise()?.cloned();
         self.write_recipe(&folder)?;
         let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
-        let start = Event::Start(self.start());
+        let start = Event::Start(self.start(init));
         metrics.write(&start)?;
         watch(Progress::Event(&start));
         Ok(Run { folder, metrics, at: Position::start() })
@@ -423,7 +440,7 @@ impl Trainer {
         StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
     }
 
-    fn start(&self) -> Start {
+    fn start(&self, init: Option<Taken>) -> Start {
         Start {
             description: self.recipe.description.clone(),
             seed: self.recipe.seed,
@@ -435,6 +452,7 @@ impl Trainer {
             recompute: self.recipe.local.recompute,
             modules: self.learner.modules(),
             parameters: self.plan.parameters(),
+            init,
             version: env!("CARGO_PKG_VERSION").to_string(),
         }
     }

@@ -1,0 +1,121 @@
+//! Commands that use a trained network, or bring one in.
+
+use super::{DEVICES, parse_positive, parse_threads};
+use crate::device::Place;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `mlaan predict`
+#[derive(Args)]
+#[command(after_help = PREDICT_EXAMPLES)]
+pub struct PredictArgs {
+    /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
+    pub checkpoint: PathBuf,
+    /// Image files (JPEG, PNG, WebP), folders with images in or below them, or - for a list of paths on standard input
+    #[arg(required = true, value_name = "IMAGES")]
+    pub images: Vec<PathBuf>,
+    /// Use the checkpoint with the lowest test error instead of the last one
+    #[arg(long)]
+    pub best: bool,
+    /// Classes per image, the most probable first
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_positive)]
+    pub top: usize,
+    /// Images per step; changes speed and memory, not the result
+    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_positive)]
+    pub batch: usize,
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads to compute with, or beside a GPU to load images with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print one JSON object per image and line
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print a table as CSV: image, rank, class, probability
+    #[arg(long)]
+    pub csv: bool,
+}
+
+const PREDICT_EXAMPLES: &str = "\
+Examples:
+  mlaan predict runs/quickstart cat.jpg
+  mlaan predict runs/quickstart photos/ --top 5 --csv > classes.csv
+  find / -name '*.png' | mlaan predict runs/quickstart - --json
+
+Images are prepared as in an evaluation: the shorter side is scaled, the centre cut out. A file that is no image is reported \
+and stops nothing; the exit status is then 1.";
+
+/// `mlaan export`
+#[derive(Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct ExportArgs {
+    /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
+    pub checkpoint: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// The file to write; one that is there is replaced
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Use the checkpoint with the lowest test error instead of the last one
+    #[arg(long)]
+    pub best: bool,
+}
+
+/// See [`ExportArgs::format`].
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ExportFormat {
+    /// A state dict under torchvision's names, for load_state_dict
+    Safetensors,
+    /// A graph: `image` [N, 3, size, size] of pixels from 0 to 1 becomes `logits` and `probabilities` [N, classes]
+    Onnx,
+}
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  mlaan export runs/quickstart --format onnx --out quickstart.onnx
+  mlaan export runs/imagenet --best --format safetensors --out resnet50.safetensors
+
+Auxiliary networks are left out. Names of the classes, image size, mean and deviation are in the file's metadata. The ONNX graph \
+normalises pixels itself; a program that uses the state dict has to do it.";
+
+/// `mlaan import`
+#[derive(Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// A state dict of a ResNet with torchvision's names: what torch.save wrote (.pth, .pt), or safetensors
+    pub file: PathBuf,
+    /// The folder to make, as a run's
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The network, as resnet50 [default: told by the names and extents of the tensors]
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
+    pub backbone: Option<String>,
+    /// A recipe whose network it is
+    #[arg(long, value_name = "RECIPE")]
+    pub recipe: Option<String>,
+    /// Names of the classes, one a line; with another number of them than the file has, the classifier is new
+    #[arg(long, value_name = "FILE")]
+    pub classes: Option<PathBuf>,
+    /// Height and width of the images, pixels [default: 32 for CIFAR's ResNets, 224 for ImageNet's]
+    #[arg(long, value_name = "PX", value_parser = parse_positive)]
+    pub size: Option<usize>,
+    /// What pixels are normalised with [default: cifar10 or imagenet, by the network]
+    #[arg(long, value_name = "cifar10|svhn|stl10|imagenet")]
+    pub normalise: Option<String>,
+    /// Seed of a new classifier
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  mlaan import resnet50-11ad3fa6.pth --classes imagenet.txt --out runs/resnet50
+  mlaan predict runs/resnet50 photos/ --top 5
+  mlaan train bp-resnet50 --data photos/ --init runs/resnet50 --set train.lr=0.01
+
+Nothing in the file is executed. `mlaan train --init` takes such a file as well.";

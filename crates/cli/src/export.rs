@@ -1,0 +1,36 @@
+//! `mlaan export`: a trained network for other programs.
+
+use crate::args::{ExportArgs, ExportFormat};
+use crate::{format, output};
+use anyhow::{Result, bail};
+use mlaan::export::Format;
+use mlaan::train::Trained;
+use std::process::ExitCode;
+
+/// Writes the file.
+///
+/// # Errors
+/// A checkpoint that cannot be used, a file that cannot be written.
+pub fn export(args: &ExportArgs) -> Result<ExitCode> {
+    if args.out.is_dir() {
+        bail!("{}: this is a folder; --out wants a file", args.out.display());
+    }
+    let mut trained = Trained::open(&args.checkpoint, args.best)?;
+    let format = match args.format {
+        ExportFormat::Safetensors => Format::Safetensors,
+        ExportFormat::Onnx => Format::Onnx,
+    };
+    mlaan::export::export(&mut trained, format, &args.out)?;
+    let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
+    let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
+    output::line(&format!(
+        "{}: {backbone} after {}, {}, images of {}x{} pixels ({})",
+        args.out.display(),
+        format::several(m.epoch, "epoch"),
+        format::classes(m.classes.len()),
+        m.size,
+        m.size,
+        format::bytes(bytes)
+    ));
+    Ok(ExitCode::SUCCESS)
+}

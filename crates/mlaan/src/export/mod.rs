@@ -1,0 +1,47 @@
+//! A trained network for other programs: as a state dict of PyTorch, or as ONNX. Auxiliary networks stay behind.
+
+mod onnx;
+mod proto;
+mod state_dict;
+
+use crate::Result;
+use crate::train::{Trained, setup};
+use mlaan_engine::Device;
+use std::path::Path;
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A state dict under torchvision's names.
+    Safetensors,
+    /// A graph that takes pixels: BatchNorm is in the convolutions, normalisation of pixels in the graph.
+    Onnx,
+}
+
+/// Writes a network to `out`, whole or not at all.
+///
+/// # Errors
+/// A checkpoint that lacks tensors; a file that cannot be written; a network beyond 2 GiB as ONNX.
+pub fn export(trained: &mut Trained, format: Format, out: &Path) -> Result<()> {
+    let device = Device::cpu(Some(1))?;
+    match format {
+        Format::Safetensors => state_dict::write(trained, &device, out),
+        Format::Onnx => onnx::write(trained, &device, out),
+    }
+}
+
+/// What a reader of the file needs to know: names and values, lists and numbers as JSON.
+fn about(trained: &Trained) -> Vec<(String, String)> {
+    let m = &trained.manifest;
+    let json = |value: serde_json::Value| value.to_string();
+    vec![
+        ("classes".into(), json(m.classes.clone().into())),
+        ("size".into(), m.size.to_string()),
+        ("short_side".into(), setup::short_side(&trained.recipe.data).to_string()),
+        ("mean".into(), json(m.normalise.mean.to_vec().into())),
+        ("std".into(), json(m.normalise.std.to_vec().into())),
+        ("backbone".into(), trained.recipe.model.backbone.to_string()),
+        ("epoch".into(), m.epoch.to_string()),
+        ("producer".into(), format!("mlaan {}", env!("CARGO_PKG_VERSION"))),
+    ]
+}

@@ -1,0 +1,214 @@
+//! Weights from elsewhere: state dicts of PyTorch as checkpoints, and as the start of a run.
+
+mod names;
+mod state_dict;
+mod torch;
+
+pub use state_dict::StateDict;
+
+use crate::local::{Learner, Method, Task};
+use crate::nn::{Extent, SlotKind};
+use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
+use crate::train::checkpoint::{self, FOLDER, Manifest};
+use crate::train::{RECIPE, Tally, Trained, atomic, capture, setup};
+use crate::{Error, Result};
+use mlaan_engine::Device;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Names of the classifier's tensors.
+const CLASSIFIER: &str = "fc.";
+/// Names of auxiliary tensors begin with this.
+const AUXILIARY: &str = "aux.";
+/// Names of each kind that an error lists.
+const LISTED: usize = 5;
+
+/// What is known beside a file of weights.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The network; otherwise it is told by names and extents.
+    pub model: Option<Model>,
+    /// Names of the classes; otherwise `0`, `1`, …. With another number of them than the file has, the classifier is new.
+    pub classes: Option<Vec<String>>,
+    /// Side of the images; otherwise 32 (CIFAR family) or 224 (ImageNet family).
+    pub size: Option<usize>,
+    /// What pixels are normalised with; otherwise CIFAR-10's or ImageNet's statistics, by the family.
+    pub normalise: Option<MeanStd>,
+    /// Seed of a new classifier.
+    pub seed: u64,
+}
+
+/// What a network took from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The file or checkpoint.
+    pub from: String,
+    /// Tensors that were taken.
+    pub tensors: usize,
+    /// Whether the classifier is new: the file's has another number of classes, or there is none.
+    pub new_classifier: bool,
+}
+
+/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict.
+///
+/// # Errors
+/// A file that is no state dict; a network that is not known; tensors that are missing, left over or of other extents: all of
+/// them are listed. A folder that cannot be written.
+pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest, Taken)> {
+    let mut dict = StateDict::open(file)?;
+    names::normalise(&mut dict);
+    let model = match &options.model {
+        Some(model) => model.clone(),
+        None => names::model(&dict, file)?,
+    };
+    let classes = classes(&dict, options, file)?;
+    let recipe = recipe(model, options, file)?;
+    let normalise = match &recipe.data.normalise {
+        Normalise::Values(values) => *values,
+        Normalise::Named(_) => return Err(Error::recipe("data.normalise", "no values")),
+    };
+    let size = recipe.data.size;
+    let task = Task {
+        image: Extent::square(size, 3),
+        classes: classes.len(),
+        pixels: setup::pixel_scale(&normalise),
+    };
+    let device = Device::cpu(Some(1))?;
+    let backbone = setup::backbone(&recipe.model)?;
+    let mut learner = Learner::new(&device, &backbone, &Method::default(), task, options.seed)?;
+    let taken = fill(&mut learner, &mut dict, file)?;
+    let manifest = Manifest {
+        epoch: 0,
+        step: 0,
+        seed: options.seed,
+        recipe: recipe.to_toml()?,
+        classes,
+        images: [0, 0],
+        normalise,
+        size,
+        best: None,
+        test_error: f64::NAN,
+        seconds: 0.0,
+        peak_bytes: 0,
+        partial: Tally::default(),
+    };
+    let (tensors, state) = capture(&mut learner)?;
+    checkpoint::save(&folder.join(FOLDER), &manifest, &tensors, &state, false)?;
+    let path = folder.join(RECIPE);
+    atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
+    Ok((manifest, taken))
+}
+
+fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<String>> {
+    let found = dict.shape("fc.weight").and_then(|s| s.first().copied());
+    match (&options.classes, found) {
+        (Some(names), _) => Ok(names.clone()),
+        (None, Some(n)) => Ok((0..n).map(|i| i.to_string()).collect()),
+        (None, None) => {
+            let message = "it has no classifier (`fc.weight`); name the classes with --classes";
+            Err(Error::data(file.display().to_string(), message))
+        }
+    }
+}
+
+fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
+    let (size, statistics) = match model.family() {
+        Family::Cifar => (32, "cifar10"),
+        Family::Imagenet => (224, "imagenet"),
+    };
+    let normalise = match options.normalise {
+        Some(values) => values,
+        None => setup::statistics(statistics)?,
+    };
+    let mut recipe = Recipe { model, seed: options.seed, ..Recipe::default() };
+    recipe.description = format!("imported from {}", file.display());
+    recipe.local = Method::default();
+    recipe.data.size = options.size.unwrap_or(size);
+    recipe.data.normalise = Normalise::Values(normalise);
+    recipe.validate()?;
+    Ok(recipe)
+}
+
+/// Gives a learner's network the values of a checkpoint (a folder or a manifest) or of a file of weights. A classifier for
+/// another number of classes keeps its initial values; auxiliary networks too, but mirrors, which take over their sources'.
+///
+/// # Errors
+/// As [`import`].
+pub fn initialise(learner: &mut Learner, from: &Path) -> Result<Taken> {
+    let manifest = from.is_dir() || from.extension().is_some_and(|e| e == "json");
+    let mut dict = match manifest {
+        true => StateDict::open(Trained::open(from, false)?.model_file())?,
+        false => StateDict::open(from)?,
+    };
+    names::normalise(&mut dict);
+    let mut taken = fill(learner, &mut dict, from)?;
+    learner.mirror()?;
+    taken.from = from.display().to_string();
+    Ok(taken)
+}
+
+/// Puts a state dict's values into a network, all or none.
+fn fill(learner: &mut Learner, dict: &mut StateDict, file: &Path) -> Result<Taken> {
+    let new_classifier = check(learner, dict, file)?;
+    let device = learner.device().clone();
+    let mut tensors = 0;
+    learner.slots(&mut |slot| {
+        let name = format!("{}.{}", slot.owner, slot.leaf);
+        if name.starts_with(AUXILIARY) || (new_classifier && name.starts_with(CLASSIFIER)) {
+            return Ok(());
+        }
+        let values = dict.read(&name)?;
+        if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+            let message = format!("tensor `{name}` holds {bad}: this network did not train well");
+            return Err(Error::data(file.display().to_string(), message));
+        }
+        tensors += 1;
+        match slot.kind {
+            SlotKind::Parameter(p) => Ok(device.upload(&mut p.value, &values)?),
+            SlotKind::Buffer(t) => Ok(device.upload(t, &values)?),
+        }
+    })?;
+    Ok(Taken { from: file.display().to_string(), tensors, new_classifier })
+}
+
+/// Compares names and extents; whether the classifier is to be a new one.
+fn check(learner: &mut Learner, dict: &StateDict, file: &Path) -> Result<bool> {
+    let (mut missing, mut shaped, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut new_classifier = false;
+    learner.slots(&mut |slot| {
+        let name = format!("{}.{}", slot.owner, slot.leaf);
+        if name.starts_with(AUXILIARY) {
+            return Ok(());
+        }
+        match dict.shape(&name) {
+            Some(shape) if shape == slot.shape => {}
+            // Other features are another network; other classes are not.
+            Some(shape) if name.starts_with(CLASSIFIER) && shape.get(1) == slot.shape.get(1) => {
+                new_classifier = true;
+            }
+            None if name.starts_with(CLASSIFIER) => new_classifier = true,
+            Some(shape) => shaped.push(format!("{name} {shape:?} instead of {:?}", slot.shape)),
+            None => missing.push(name.clone()),
+        }
+        expected.push(name);
+        Ok(())
+    })?;
+    let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !expected.iter().any(|e| e == n));
+    let unexpected: Vec<String> = unexpected.map(str::to_owned).collect();
+    let parts = [("missing", missing), ("of other extents", shaped), ("unexpected", unexpected)];
+    let said: Vec<String> = parts.iter().filter(|(_, n)| !n.is_empty()).map(|(w, n)| listed(w, n)).collect();
+    match said.is_empty() {
+        true => Ok(new_classifier),
+        false => Err(Error::data(
+            file.display().to_string(),
+            format!("its tensors are not those of this network: {}", said.join("; ")),
+        )),
+    }
+}
+
+fn listed(what: &str, names: &[String]) -> String {
+    let shown = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(LISTED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {what} ({shown}{rest})", names.len())
+}

@@ -1,0 +1,78 @@
+//! What network a state dict is of, told by names and extents.
+
+use super::StateDict;
+use crate::recipe::{Backbone, Family, Model};
+use crate::{Error, Result};
+
+/// The first convolution; what stands before it stands before all names.
+const STEM: &str = "conv1.weight";
+/// A name that every ResNet has.
+const FIRST: &str = "layer1.0.conv1.weight";
+/// Blocks per stage of the ImageNet family: depth, whether of bottlenecks, blocks.
+const IMAGENET: [(usize, bool, [usize; 4]); 5] = [
+    (18, false, [2, 2, 2, 2]),
+    (34, false, [3, 4, 6, 3]),
+    (50, true, [3, 4, 6, 3]),
+    (101, true, [3, 4, 23, 3]),
+    (152, true, [3, 8, 36, 3]),
+];
+
+/// Brings names into torchvision's form: without what wrappers put in front (`module.`, `model.`, `backbone.` …), the
+/// shortcut called `downsample`, the classifier `fc`, no counters.
+pub(super) fn normalise(dict: &mut StateDict) {
+    let prefixes = dict.tensors().filter_map(|(name, _)| name.strip_suffix(STEM).map(str::to_owned));
+    let own = |p: &String| dict.shape(&format!("{p}{FIRST}")).is_some();
+    let prefix = prefixes.filter(own).min_by_key(String::len).unwrap_or_default();
+    dict.rename(|name| {
+        let inner = name.strip_prefix(&prefix).unwrap_or(name);
+        if inner.ends_with(".num_batches_tracked") {
+            return None;
+        }
+        let inner = inner.replace(".shortcut.", ".downsample.");
+        Some(match inner.strip_prefix("linear.") {
+            Some(leaf) => format!("fc.{leaf}"),
+            None => inner,
+        })
+    });
+}
+
+/// The network, if it is one that is known.
+///
+/// # Errors
+/// What was found instead.
+pub(super) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
+    let wrong = |message: String| {
+        let advice = "a recipe or --backbone can name the network, and what does not fit is then listed";
+        Err(Error::data(path.display().to_string(), format!("{message}; {advice}")))
+    };
+    let Some([width, 3, kernel, _]) = dict.shape(STEM) else {
+        let names: Vec<&str> = dict.tensors().map(|(name, _)| name).take(4).collect();
+        return wrong(format!(
+            "no ResNet under torchvision's names: no `{STEM}` for 3 channels, but {}",
+            names.join(", ")
+        ));
+    };
+    let (width, kernel) = (*width, *kernel);
+    let stages: Vec<usize> = (1..).map(|s| blocks(dict, s)).take_while(|n| *n > 0).collect();
+    let bottleneck = dict.shape("layer1.0.conv3.weight").is_some();
+    let imagenet = IMAGENET.iter().find(|(_, b, depths)| *b == bottleneck && depths[..] == stages[..]);
+    let (family, depth) = match (kernel, stages.as_slice(), imagenet) {
+        (3, [a, b, c], _) if a == b && b == c && !bottleneck => (Family::Cifar, 6 * a + 2),
+        (7, _, Some((depth, ..))) => (Family::Imagenet, *depth),
+        _ => {
+            let kind = if bottleneck { "bottleneck" } else { "basic" };
+            return wrong(format!(
+                "stages of {stages:?} {kind} blocks behind a {kernel}x{kernel} convolution: known are the CIFAR family (3x3, \
+                 three equal stages of basic blocks) and the ImageNet family (7x7, ResNet-18, 34, 50, 101, 152)"
+            ));
+        }
+    };
+    let backbone =
+        Backbone::try_from(format!("resnet{depth}")).map_err(|e| Error::recipe("model.backbone", e))?;
+    Ok(Model { backbone, family: Some(family), width: Some(width), init: None })
+}
+
+/// Blocks of stage `stage`, from 1.
+fn blocks(dict: &StateDict, stage: usize) -> usize {
+    (0..).take_while(|i| dict.shape(&format!("layer{stage}.{i}.conv1.weight")).is_some()).count()
+}

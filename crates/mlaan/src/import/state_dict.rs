@@ -1,0 +1,204 @@
+//! A state dict: named tensors of a file that PyTorch or safetensors wrote.
+
+use super::torch::Archive;
+use crate::pickle::Element;
+use crate::{Error, Result};
+use safetensors::Dtype;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// An open file of named tensors, read one at a time as 32-bit floats.
+pub struct StateDict {
+    path: PathBuf,
+    tensors: BTreeMap<String, Entry>,
+    source: Source,
+}
+
+/// One tensor.
+pub(super) struct Entry {
+    pub shape: Vec<usize>,
+    pub place: Place,
+}
+
+/// Where a tensor's values lie.
+pub(super) enum Place {
+    /// In a file, from this byte on, one after another.
+    File { element: Element, start: u64 },
+    /// In an archive.
+    Archive(crate::pickle::TensorRef),
+}
+
+enum Source {
+    File(File),
+    Archive(Archive),
+}
+
+impl StateDict {
+    /// Opens a file: what lies in it decides, not its name.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that says what the file is instead, and what to do.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut first = [0; 8];
+        let read = file.read(&mut first).map_err(Error::io(path))?;
+        file.rewind().map_err(Error::io(path))?;
+        let (tensors, source) = match first.get(..read).unwrap_or_default() {
+            [b'P', b'K', 3, 4, ..] => {
+                let (archive, tensors) = Archive::open(path, file)?;
+                (tensors, Source::Archive(archive))
+            }
+            [_, _, _, _, _, _, _, _] if looks_like_safetensors(first, &file) => {
+                let tensors = safetensors(path, &file)?;
+                (tensors, Source::File(file))
+            }
+            other => return Err(Error::data(path.display().to_string(), unknown(other))),
+        };
+        Ok(StateDict { path: path.into(), tensors, source })
+    }
+
+    /// Names and extents, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(name, t)| (name.as_str(), t.shape.as_slice()))
+    }
+
+    /// The extents of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|t| t.shape.as_slice())
+    }
+
+    /// Replaces the names: `rename` gives the new one, or none where the tensor is of no use.
+    pub(super) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
+        let old = std::mem::take(&mut self.tensors);
+        self.tensors = old.into_iter().filter_map(|(name, t)| Some((rename(&name)?, t))).collect();
+    }
+
+    /// The values of a tensor, the last index fastest.
+    ///
+    /// # Errors
+    /// No such tensor; a file that is damaged or cannot be read.
+    pub fn read(&mut self, name: &str) -> Result<Vec<f32>> {
+        let wrong = |message: String| {
+            Error::data(self.path.display().to_string(), format!("tensor `{name}`: {message}"))
+        };
+        let entry = self.tensors.get(name).ok_or_else(|| wrong("there is none".into()))?;
+        match (&entry.place, &mut self.source) {
+            (Place::Archive(tensor), Source::Archive(archive)) => archive.values(tensor).map_err(wrong),
+            (Place::File { element, start }, Source::File(file)) => {
+                let mut bytes = vec![0; entry.shape.iter().product::<usize>() * element.size()];
+                file.seek(SeekFrom::Start(*start))
+                    .and_then(|_| file.read_exact(&mut bytes))
+                    .map_err(Error::io(&self.path))?;
+                Ok(floats(*element, &bytes))
+            }
+            _ => Err(wrong("it lies elsewhere".into())),
+        }
+    }
+}
+
+/// The file's length holds the header that its first bytes announce.
+fn looks_like_safetensors(first: [u8; 8], file: &File) -> bool {
+    let length = file.metadata().map_or(0, |m| m.len());
+    u64::from_le_bytes(first) <= length.saturating_sub(8) && u64::from_le_bytes(first) >= 2
+}
+
+fn unknown(first: &[u8]) -> String {
+    let resave = "load it in Python and save it again: \
+                  `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), NEW)`";
+    match first {
+        // A pickle of the old format's magic number.
+        [0x80, _, 0x8a, 0x0a, ..] => format!("PyTorch wrote this before version 1.6, which is not read; {resave}"),
+        [0x80, ..] => format!("a plain pickle, not a PyTorch archive; {resave}"),
+        [] => "this file is empty".into(),
+        _ => "neither a PyTorch file (`torch.save`) nor safetensors; it may be cut off, or a very old PyTorch file: \
+              then load it in Python and save it again with `torch.save`"
+            .into(),
+    }
+}
+
+fn safetensors(path: &Path, file: &File) -> Result<BTreeMap<String, Entry>> {
+    let (start, infos) = crate::train::read_tensor_header(path, file)?;
+    let entry = |(name, info): (String, safetensors::tensor::TensorInfo)| {
+        let wrong = |m: String| Error::data(path.display().to_string(), format!("tensor `{name}`: {m}"));
+        let element =
+            element(info.dtype).ok_or_else(|| wrong(format!("its type {:?} is not read", info.dtype)))?;
+        let (from, to) = info.data_offsets;
+        let bytes = info.shape.iter().try_fold(element.size(), |n, e| n.checked_mul(*e));
+        let length = file.metadata().map_err(Error::io(path))?.len();
+        if to.checked_sub(from) != bytes || start.saturating_add(to as u64) > length {
+            return Err(wrong("it lies outside of the file".into()));
+        }
+        Ok((name, Entry { shape: info.shape, place: Place::File { element, start: start + from as u64 } }))
+    };
+    infos.into_iter().map(entry).collect()
+}
+
+fn element(dtype: Dtype) -> Option<Element> {
+    Some(match dtype {
+        Dtype::F64 => Element::F64,
+        Dtype::F32 => Element::F32,
+        Dtype::F16 => Element::F16,
+        Dtype::BF16 => Element::Bf16,
+        Dtype::I64 => Element::I64,
+        Dtype::I32 => Element::I32,
+        Dtype::I16 => Element::I16,
+        Dtype::I8 => Element::I8,
+        Dtype::U8 => Element::U8,
+        Dtype::BOOL => Element::Bool,
+        _ => return None,
+    })
+}
+
+/// Elements, the lowest byte first, as 32-bit floats.
+pub(super) fn floats(element: Element, bytes: &[u8]) -> Vec<f32> {
+    fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|b| f(*b)).collect()
+    }
+    match element {
+        Element::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+        Element::F32 => each(bytes, f32::from_le_bytes),
+        Element::F16 => each(bytes, |b| half(u16::from_le_bytes(b))),
+        Element::Bf16 => each(bytes, |[a, b]: [u8; 2]| f32::from_le_bytes([0, 0, a, b])),
+        Element::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
+        Element::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
+        Element::I16 => each(bytes, |b| i16::from_le_bytes(b).into()),
+        Element::I8 => each(bytes, |b| i8::from_le_bytes(b).into()),
+        Element::U8 | Element::Bool => each(bytes, |[b]: [u8; 1]| b.into()),
+    }
+}
+
+/// A float of IEEE 754's 16 bits.
+fn half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (bits >> 10 & 0x1f, f32::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction / 16_777_216.0,
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        e => (1.0 + fraction / 1024.0) * f32::from(e).mul_add(1.0, -15.0).exp2(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_is_what_ieee_says() {
+        let cases = [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 2f32.powi(-24)),
+            (0x3555, 0.33325195),
+        ];
+        for (bits, value) in cases {
+            assert_eq!(half(bits), value, "{bits:#x}");
+        }
+        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
+        assert_eq!(floats(Element::Bf16, &[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
+        assert_eq!(floats(Element::I8, &[0xff]), [-1.0]);
+    }
+}

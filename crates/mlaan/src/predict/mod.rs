@@ -1,0 +1,196 @@
+//! Classes of new images, by a trained network.
+//!
+//! ```no_run
+//! use mlaan::{Device, predict::{Predictor, top}};
+//!
+//! # fn main() -> mlaan::Result<()> {
+//! let mut predictor = Predictor::load("runs/mine".as_ref(), &Device::cpu(None)?)?;
+//! predictor.files(vec!["cat.jpg".into()], 32, &mut |image| {
+//!     if let Ok(probabilities) = image.probabilities {
+//!         for (class, p) in top(probabilities, 3) {
+//!             println!("{}: class {class}, {p:.3}", image.path.display());
+//!         }
+//!     }
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod files;
+
+pub use files::find;
+
+use crate::data::{
+    Augment, Batch, Deliver, Extras, ImageView, Loader, LoaderOptions, LoaderPool, as_evaluated,
+};
+use crate::local::Learner;
+use crate::train::{Source, Trained, setup};
+use crate::{Error, Result};
+use files::Files;
+use mlaan_engine::Device;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A trained network that is ready to classify: BatchNorm taken into the convolutions, images prepared as in evaluation.
+pub struct Predictor {
+    network: Learner,
+    classes: Vec<String>,
+    size: usize,
+    short_side: usize,
+    pool: LoaderPool,
+}
+
+/// What was found of one file.
+#[derive(Clone, Debug)]
+pub struct Classified<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The probability of every class, or why the file is no image.
+    pub probabilities: std::result::Result<&'a [f32], String>,
+}
+
+impl Predictor {
+    /// The last checkpoint of a run's folder, or the one whose manifest `path` is.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be used; out of memory.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Self::new(&mut Trained::open(path, false)?, device)
+    }
+
+    /// An opened checkpoint, with activations in the device's precision.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`].
+    pub fn new(trained: &mut Trained, device: &Device) -> Result<Self> {
+        let mut network = trained.network(device)?;
+        network.fold()?;
+        Ok(Predictor {
+            network,
+            classes: trained.manifest.classes.clone(),
+            size: trained.manifest.size,
+            short_side: setup::short_side(&trained.recipe.data),
+            // Files are decoded when their turn comes: that takes all cores.
+            pool: LoaderPool::new(device.threads(), LoaderPool::AHEAD)?,
+        })
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Side of the images that the network sees, pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The probability of every class, image by image, all in one batch.
+    ///
+    /// # Errors
+    /// Out of memory; an image whose bytes are not `height * width * 3`, above 0.
+    pub fn probabilities(&mut self, images: &[ImageView<'_>]) -> Result<Vec<Vec<f32>>> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut batch = Batch { labels: vec![0; images.len()], ..Batch::default() };
+        for (index, image) in images.iter().enumerate() {
+            let bytes = image.height.checked_mul(image.width).and_then(|n| n.checked_mul(3));
+            if image.rgb.is_empty() || bytes != Some(image.rgb.len()) {
+                let (w, h, n) = (image.width, image.height, image.rgb.len());
+                let message = format!("{w}x{h} RGB with {n} bytes: they must be height * width * 3, above 0");
+                return Err(Error::data(format!("image {index}"), message));
+            }
+            batch.bytes.extend(as_evaluated(*image, self.size));
+        }
+        let classes = self.classes.len();
+        Ok(self.classify(&batch)?.chunks_exact(classes).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Classifies files in their order, in batches of `batch`, and tells `each` as soon as a batch is done. Files are read
+    /// and decoded beside the computation. A file that is no image is told as well and stops nothing.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn files(
+        &mut self,
+        paths: Vec<PathBuf>,
+        batch: usize,
+        each: &mut dyn FnMut(Classified<'_>),
+    ) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let files = Arc::new(Files::new(paths, self.classes.clone(), self.short_side));
+        let options = LoaderOptions {
+            batch: batch.max(1),
+            size: self.size,
+            deliver: Deliver::Images,
+            augment: Augment::None,
+            extras: Extras::default(),
+            shuffle: false,
+            seed: 0,
+            epoch: 0,
+            first_batch: 0,
+        };
+        let mut loader = Loader::new(files.clone(), &self.pool, options)?;
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            let found = self.classify(&batch)?;
+            for (row, &index) in found.chunks_exact(self.classes.len()).zip(&batch.indices) {
+                let probabilities = files.failure(index).map_or(Ok(row), Err);
+                each(Classified { path: files.path(index), probabilities });
+            }
+            loader.recycle(batch);
+        }
+        Ok(())
+    }
+
+    /// Probabilities `[n, classes]` of a batch.
+    fn classify(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        let (device, task) = (self.network.device().clone(), self.network.task());
+        let fed = Source::Host.feed(&device, Some(batch), batch.len(), self.size, task.pixels)?;
+        // Where the device's threads are: a small batch would wait for them at every layer.
+        let network = &mut self.network;
+        let mut values = device.scope(|| network.infer(fed.images)).unwrap_or_else(|| Ok(Vec::new()))?;
+        values.chunks_exact_mut(task.classes).for_each(softmax);
+        Ok(values)
+    }
+}
+
+/// Logits into probabilities.
+fn softmax(row: &mut [f32]) {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = row.iter().map(|x| f64::from(x - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    for (x, weight) in row.iter_mut().zip(weights) {
+        *x = (weight / sum) as f32;
+    }
+}
+
+/// The `count` most probable classes with their probabilities, the most probable first; of equals the first.
+pub fn top(probabilities: &[f32], count: usize) -> Vec<(usize, f32)> {
+    let mut ranked: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked.truncate(count);
+    ranked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_add_up_to_one_however_large_logits_are() {
+        let mut row = [1000.0, 1001.0, -1000.0];
+        softmax(&mut row);
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!((row[1] / row[0] - std::f32::consts::E).abs() < 1e-4 && row[2] == 0.0);
+    }
+
+    #[test]
+    fn the_most_probable_come_first() {
+        assert_eq!(top(&[0.2, 0.5, 0.2, 0.1], 3), [(1, 0.5), (0, 0.2), (2, 0.2)]);
+        assert_eq!(top(&[1.0], 5), [(0, 1.0)]);
+    }
+}

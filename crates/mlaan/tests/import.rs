@@ -1,0 +1,151 @@
+//! State dicts from files that are not PyTorch's at the moment: round trips, misfits, damage.
+#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
+
+mod common;
+
+use common::trained::{checkpoint, recipe};
+use mlaan::export::{Format, export};
+use mlaan::import::{Options, StateDict, import};
+use mlaan::train::{NamedTensor, Trained, write_tensors};
+use std::fs;
+use std::path::Path;
+
+/// A network's tensors as `(name, extents, values)`.
+fn tensors(file: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let mut dict = StateDict::open(file).unwrap();
+    let found: Vec<(String, Vec<usize>)> = dict.tensors().map(|(n, s)| (n.to_owned(), s.to_vec())).collect();
+    found.into_iter().map(|(n, s)| (n.clone(), s, dict.read(&n).unwrap())).collect()
+}
+
+fn write(file: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
+    let named: Vec<NamedTensor> =
+        tensors.iter().map(|(n, s, v)| NamedTensor::new(n.clone(), s.clone(), v.clone())).collect();
+    write_tensors(file, &named).unwrap();
+}
+
+/// A checkpoint's tensors in a file, and a folder for more.
+fn exported(backbone: &str, width: usize, size: usize) -> (tempfile::TempDir, std::path::PathBuf) {
+    let at = tempfile::tempdir().unwrap();
+    checkpoint(&at.path().join("run"), &recipe(backbone, width, size), 4, 5);
+    let file = at.path().join("net.safetensors");
+    export(&mut Trained::open(&at.path().join("run"), false).unwrap(), Format::Safetensors, &file).unwrap();
+    (at, file)
+}
+
+fn fails(file: &Path, options: &Options) -> String {
+    let out = tempfile::tempdir().unwrap();
+    import(file, options, &out.path().join("x")).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_exported_comes_back_to_the_bit() {
+    for (backbone, width, size) in [("resnet14", 4, 16), ("resnet18", 4, 40), ("resnet50", 4, 40)] {
+        let (at, file) = exported(backbone, width, size);
+        let out = at.path().join("back");
+        let (manifest, taken) = import(&file, &Options::default(), &out).unwrap();
+        assert!(!taken.new_classifier);
+        assert_eq!((manifest.epoch, manifest.classes.len()), (0, 4));
+        assert_eq!(manifest.size, if backbone == "resnet14" { 32 } else { 224 });
+        let back = Trained::open(&out, false).unwrap();
+        assert_eq!(back.recipe.model.backbone.to_string(), backbone);
+        assert_eq!(back.recipe.model.width(), width);
+        let run = Trained::open(&at.path().join("run"), false).unwrap();
+        assert_eq!(tensors(back.model_file()), tensors(run.model_file()));
+    }
+}
+
+#[test]
+fn wrappers_names_are_understood() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let rename = |name: &str| {
+        let inner = name.replace(".downsample.", ".shortcut.");
+        format!("module.model.{}", inner.strip_prefix("fc").map_or(inner.clone(), |l| format!("linear{l}")))
+    };
+    let mut wrapped: Vec<_> = tensors(&file).into_iter().map(|(n, s, v)| (rename(&n), s, v)).collect();
+    // `linear` stands at the top, as in the networks that call it so.
+    wrapped.retain(|(n, ..)| !n.ends_with("num_batches_tracked"));
+    let other = at.path().join("wrapped.safetensors");
+    write(&other, &wrapped);
+    let (_, taken) = import(&other, &Options::default(), &at.path().join("out")).unwrap();
+    assert!(!taken.new_classifier);
+    assert_eq!(taken.tensors, wrapped.len());
+}
+
+#[test]
+fn other_classes_get_a_new_classifier() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let options = Options { classes: Some(names.clone()), size: Some(24), ..Options::default() };
+    let out = at.path().join("out");
+    let (manifest, taken) = import(&file, &options, &out).unwrap();
+    assert!(taken.new_classifier);
+    assert_eq!((manifest.classes, manifest.size), (names, 24));
+    let trained = Trained::open(&out, false).unwrap();
+    let found = tensors(trained.model_file());
+    let fc = found.iter().find(|t| t.0 == "fc.weight").unwrap();
+    assert_eq!(fc.1, [3, 16]);
+    assert!(fc.2.iter().all(|v| v.abs() <= 0.25) && fc.2.iter().any(|v| v.abs() > 0.01));
+}
+
+#[test]
+fn what_does_not_fit_is_listed() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let mut net = tensors(&file);
+    net.retain(|(n, ..)| !n.ends_with("num_batches_tracked") && n != "layer2.0.bn1.weight");
+    net.push(("head.extra".into(), vec![2], vec![0.0; 2]));
+    let at_conv = net.iter().position(|t| t.0 == "layer3.0.conv2.weight").unwrap();
+    net[at_conv].1 = vec![16, 16, 9];
+    let other = at.path().join("other.safetensors");
+    write(&other, &net);
+    let message = fails(&other, &Options::default());
+    for part in [
+        "1 missing (layer2.0.bn1.weight)",
+        "layer3.0.conv2.weight [16, 16, 9] instead of [16, 16, 3, 3]",
+        "1 unexpected (head.extra)",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let model = recipe("resnet14", 4, 16).model;
+    let message = fails(&file, &Options { model: Some(model), ..Options::default() });
+    assert!(message.contains("30 missing") && message.contains("and 25 more"), "{message}");
+    net.retain(|(n, ..)| !n.starts_with("layer3"));
+    write(&other, &net);
+    assert!(fails(&other, &Options::default()).contains("stages of [1, 1] basic blocks"));
+    write(&other, &[("a.weight".into(), vec![1], vec![0.0])]);
+    assert!(fails(&other, &Options::default()).contains("no ResNet under torchvision's names"));
+}
+
+#[test]
+fn values_that_are_no_numbers_are_refused() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let mut net = tensors(&file);
+    net.retain(|(n, ..)| !n.ends_with("num_batches_tracked"));
+    net.iter_mut().find(|t| t.0 == "bn1.bias").unwrap().2[1] = f32::NAN;
+    let other = at.path().join("other.safetensors");
+    write(&other, &net);
+    assert!(fails(&other, &Options::default()).contains("`bn1.bias` holds NaN"));
+}
+
+#[test]
+fn damaged_files_are_errors() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let whole = fs::read(&file).unwrap();
+    let other = at.path().join("other");
+    for length in [0, 5, 8, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&other, &whole[..length]).unwrap();
+        assert!(StateDict::open(&other).is_err(), "{length}");
+    }
+    let legacy = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
+    for (bytes, part) in [
+        (&legacy[..], "before version 1.6"),
+        (b"\x80\x04}.", "plain pickle"),
+        (b"", "empty"),
+        (b"PK\x03\x04 and no more", "cut off or damaged"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff", "neither"),
+    ] {
+        fs::write(&other, bytes).unwrap();
+        let message = StateDict::open(&other).err().unwrap().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(StateDict::open(&at.path().join("missing")).is_err());
+}
