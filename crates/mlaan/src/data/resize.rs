@@ -200,10 +200,8 @@ mod avx2 {
         let mut sum = _mm_set1_epi32(HALF);
         for (p, &w) in weights.iter().enumerate() {
             // The last pixel of the image has no byte behind it.
-            let four = match source.get(3 * p..3 * p + 4) {
-                Some(&[a, b, c, d]) => [a, b, c, d],
-                _ => [source[3 * p], source[3 * p + 1], source[3 * p + 2], 0],
-            };
+            let source = &source[3 * p..];
+            let four = source.first_chunk().copied().unwrap_or_else(|| [source[0], source[1], source[2], 0]);
             let pixel = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(i32::from_le_bytes(four)));
             sum = _mm_add_epi32(sum, _mm_mullo_epi32(pixel, _mm_set1_epi32(w)));
         }
@@ -226,7 +224,7 @@ fn join_rows(rows: &[u8], weights: &[i32], out: &mut [u8]) {
                 *sum += w * i32::from(v);
             }
         }
-        part.copy_from_slice(&sum.map(byte));
+        part.iter_mut().zip(sum).for_each(|(v, sum)| *v = byte(sum));
         at += LANES;
     }
     for v in parts.into_remainder() {
@@ -281,6 +279,29 @@ mod tests {
         assert_eq!(resized(Some(region(4, 2, 6, 4)), 4, 3), grown);
         let cut = [128, 133, 139, 131, 132, 131, 122, 130, 133, 126, 131, 124, 139, 129, 124, 132, 125, 116];
         assert_eq!(resized(Some(region(1, 0, 11, 8)), 2, 3), cut);
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_bytes_also_mirrored() {
+        let (h, w) = (41, 57);
+        let rgb: Vec<u8> = (0..h * w * 3).map(|i| (i * i % 251) as u8).collect();
+        let image = ImageView { height: h, width: w, rgb: &rgb };
+        for (region, size) in [
+            (Region { top: 3, left: 5, height: 30, width: 52 }, (64, 70)),
+            (Region::all(image), (20, 19)),
+            (Region { top: 40, left: 56, height: 1, width: 1 }, (9, 11)),
+            (Region { top: 0, left: 0, height: 41, width: 2 }, (1, 1)),
+        ] {
+            let (mut work, mut out) = (Workspace::default(), vec![0; size.0 * size.1 * 3]);
+            resize(image, region, size, &mut out, &mut work);
+            let (mut plain, lines) = (vec![0; out.len()], work.down.source());
+            both_passes(image, lines, &mut plain, &mut work, weighted);
+            assert!(out == plain, "{region:?} to {size:?}");
+            resize_mirrored(image, region, size, true, &mut plain, &mut work);
+            for (row, mirrored) in out.chunks_exact(size.1 * 3).zip(plain.chunks_exact(size.1 * 3)) {
+                assert!(row.chunks_exact(3).eq(mirrored.chunks_exact(3).rev()), "{region:?} to {size:?}");
+            }
+        }
     }
 
     #[test]
