@@ -156,6 +156,11 @@ fn spoken(
 /// Says how it ended and what can be done next.
 fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> ExitCode {
     let at = folder.display();
+    let replaced = trainer.splits().train.replaced();
+    if speaks && replaced > 0 {
+        let times = format::several(replaced, "time");
+        output::line(&format!("\nA broken training image was met {times}: its neighbour stood in for it."));
+    }
     match outcome {
         Outcome::Finished(summary) => {
             if speaks {

@@ -103,6 +103,25 @@ fn the_layout_may_be_changed() {
 }
 
 #[test]
+fn loading_is_timed_alone() {
+    let at = tempfile::tempdir().unwrap();
+    let args = ["bench", "--data=builtin", "--threads=2", "--rounds=2", "--batch=100"];
+    let report: Value = serde_json::from_str(&ok(at.path(), &[&args[..], &["--json"]].concat())).unwrap();
+    assert_eq!(
+        (&report["load"], &report["threads"], &report["batch"]),
+        (&"memory".into(), &2.into(), &100.into())
+    );
+    assert_eq!(report["rounds"].as_array().unwrap().len(), 2);
+    let (images, seconds) = (number(&report, "/images"), number(&report, "/seconds"));
+    assert!((number(&report, "/images_per_second") * seconds / images - 1.0).abs() < 1e-9);
+    // Two batches ahead and the one in hand, of images, labels and places.
+    assert_eq!(report["bytes"], 3 * 100 * (32 * 32 * 3 + 4 + size_of::<usize>()));
+    let said = ok(at.path(), &args);
+    assert!(said.contains("images/s") && said.contains("decoded in memory"), "{said}");
+    assert!(fails(at.path(), &["bench", "--data=nowhere"]).contains("nowhere"));
+}
+
+#[test]
 fn mistakes_get_one_clear_message() {
     let at = tempfile::tempdir().unwrap();
     for (args, words) in [
