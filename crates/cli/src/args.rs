@@ -1,11 +1,13 @@
 //! The command line.
 
+mod analyze;
 mod compare;
 mod data;
 mod overrides;
 mod report;
 mod using;
 
+pub use analyze::{AnalyzeArgs, Cut};
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs};
 pub use overrides::{Layout, Overrides};
@@ -34,6 +36,7 @@ Examples:
   mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
   mlaan eval runs/quickstart              errors of the trained network, per class
   mlaan predict runs/quickstart a.jpg     the class of an image
+  mlaan analyze runs/quickstart           what its modules hold, block by block
   mlaan bench bp-resnet32 --batch 128     how fast it trains here, beside what the machine can do
   mlaan compare small --plan              every method side by side, and what that would cost here
   mlaan recipes                           the experiments that come with this program
@@ -54,6 +57,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Make a checkpoint of weights that PyTorch saved
     Import(ImportArgs),
+    /// See what trained networks hold at each depth: separability, likeness, auxiliary classifiers, feature maps
+    Analyze(AnalyzeArgs),
     /// Show what a run would need: memory and compute, module by module
     Plan(PlanArgs),
     /// Measure how fast a recipe trains here, and in how much memory

@@ -1,5 +1,6 @@
 //! `mlaan`: trains image classifiers module by module, from the command line.
 
+mod analyze;
 mod args;
 mod bench;
 mod compare;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some(Command::Export(args)) => export::export(args),
         Some(Command::Import(args)) => import::import(args),
         Some(Command::Plan(args)) => plan::plan(args),
+        Some(Command::Analyze(args)) => analyze::analyze(args),
         Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Data(args)) => data::data(args),
         Some(Command::Compare(args)) => compare::compare(args),

@@ -11,10 +11,10 @@ use std::fs;
 fn help_and_version() {
     let at = tempfile::tempdir().unwrap();
     let help = ok(at.path(), &["--help"]);
-    for word in ["train", "eval", "plan", "bench", "data", "recipes", "devices", "Examples:"] {
+    for word in ["train", "eval", "analyze", "plan", "bench", "data", "recipes", "devices", "Examples:"] {
         assert!(help.contains(word), "{help}");
     }
-    for command in ["train", "eval", "plan", "bench", "data", "recipes", "devices"] {
+    for command in ["train", "eval", "analyze", "plan", "bench", "data", "recipes", "devices"] {
         let help = ok(at.path(), &[command, "--help"]);
         assert!(help.contains("Usage: mlaan ") && help.contains("Examples:"), "{help}");
         assert!(!help.contains("What replaces keys"), "{help}");

@@ -1,0 +1,180 @@
+//! `mlaan analyze`: what trained networks hold at each depth.
+
+mod text;
+
+use crate::args::{AnalyzeArgs, Cut};
+use crate::output;
+use anyhow::{Result, bail};
+use console::Term;
+use mlaan::Device;
+use mlaan::analyze::{Report, Seen, Studied, Subject, cka, features, heads, names, separability};
+use mlaan::data::{LoaderPool, Splits};
+use mlaan::recipe::Recipe;
+use mlaan::train::{checkpoint, setup};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Images at a time, at the most, where their number does not matter to the result.
+const BATCH: usize = 256;
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    separability: bool,
+    cka: bool,
+    features: bool,
+    heads: bool,
+}
+
+impl Wanted {
+    fn of(args: &AnalyzeArgs) -> Self {
+        let named = args.separability || args.cka || args.features || args.heads;
+        Wanted {
+            separability: args.separability || !named,
+            cka: args.cka || (args.against.is_some() && !named),
+            features: args.features || !named,
+            heads: args.heads || !named,
+        }
+    }
+}
+
+/// Analyses checkpoints.
+///
+/// # Errors
+/// Checkpoints that cannot be used or compared, images that do not fit them.
+pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
+    let wanted = Wanted::of(args);
+    let device = args.device.open(args.threads)?;
+    let mut subjects = open(args, &device, wanted.heads)?;
+    if args.heads && !subjects.iter().any(|s| s.with_heads) {
+        bail!(
+            "--heads: no checkpoint has auxiliary classifiers; backpropagation and contrastive losses have none"
+        );
+    }
+    let recipe = recipe(args, &subjects[0]);
+    let splits = setup::open(&recipe, device.threads())?;
+    // Before hours of work.
+    let chosen = if wanted.features { Some(chosen(args, &recipe, &splits)?) } else { None };
+    let out = args.out.clone().unwrap_or_else(|| folder(&args.checkpoints[0]).join("analysis"));
+    std::fs::create_dir_all(&out).map_err(|e| anyhow::anyhow!("{}: {e}", out.display()))?;
+
+    let pool = setup::loader_pool(&device)?;
+    let mut report = Report::new(&splits.name, [splits.train.len(), splits.test.len()]);
+    let mut other = match args.against.as_ref().filter(|_| wanted.cka) {
+        Some(path) => Some(against(args, path, &device)?),
+        None => None,
+    };
+    for (subject, path) in subjects.iter_mut().zip(&args.checkpoints) {
+        let mut found = Studied::new(subject, path);
+        study(args, wanted, (subject, other.as_mut()), (&splits, &pool), &mut found)?;
+        report.subjects.push(found);
+    }
+    let mut files = Vec::new();
+    if let Some(chosen) = chosen {
+        let looks = features::features(&mut subjects, chosen, &pool, args.places)?;
+        files = report.add_features(&out, &looks)?;
+    }
+    files.splice(0..0, report.save(&out)?);
+    match args.json {
+        true => output::json(&serde_json::to_value(&report)?)?,
+        false => output::page(&text::text(&report, &out, &files))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(args: &AnalyzeArgs, device: &Device, heads: bool) -> Result<Vec<Subject>> {
+    let names = names(&args.checkpoints);
+    let open = |(path, name): (&PathBuf, String)| Ok(Subject::open(name, path, device, heads)?);
+    args.checkpoints.iter().zip(names).map(open).collect()
+}
+
+/// The network that CKA compares with, called as among the others.
+fn against(args: &AnalyzeArgs, path: &Path, device: &Device) -> Result<Subject> {
+    let all: Vec<&Path> = args.checkpoints.iter().map(PathBuf::as_path).chain([path]).collect();
+    let same = |p: &&PathBuf| p.canonicalize().ok() == path.canonicalize().ok();
+    let name = match args.checkpoints.iter().position(|p| same(&p)) {
+        Some(i) => names(&args.checkpoints).swap_remove(i),
+        None => names(&all).pop().unwrap_or_default(),
+    };
+    Ok(Subject::open(name, path, device, false)?)
+}
+
+/// The first run's recipe, with the images that are asked for.
+fn recipe(args: &AnalyzeArgs, first: &Subject) -> Recipe {
+    let mut recipe = first.recipe.clone();
+    if let Some(source) = args.data.as_ref().filter(|s| **s != recipe.data.source) {
+        recipe.set_source(source);
+        // The run's limit was for the run's own images.
+        recipe.data.limit = None;
+    }
+    recipe.data.limit = args.limit.or(recipe.data.limit);
+    recipe.data.skip_broken |= args.skip_broken;
+    recipe.data.size = first.manifest.size;
+    recipe
+}
+
+/// The folder of a checkpoint's run.
+fn folder(path: &Path) -> &Path {
+    let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+    match folder.file_name() {
+        Some(name) if name == checkpoint::FOLDER => folder.parent().unwrap_or(folder),
+        _ => folder,
+    }
+}
+
+/// The images whose feature maps are shown.
+fn chosen(args: &AnalyzeArgs, recipe: &Recipe, splits: &Splits) -> Result<features::Chosen> {
+    let test = splits.test.as_ref();
+    let mut chosen = features::Chosen::of(test, &[])?;
+    for text in &args.images {
+        let numbers: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+        match numbers {
+            Ok(numbers) => chosen.add(test, &numbers)?,
+            Err(_) => {
+                let size = recipe.data.size;
+                let short_side = recipe.data.short_side.unwrap_or(size * 256 / 224);
+                chosen.add_file(Path::new(text), short_side)?;
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// All that is asked about one network, but its feature maps.
+fn study(
+    args: &AnalyzeArgs,
+    wanted: Wanted,
+    (subject, other): (&mut Subject, Option<&mut Subject>),
+    (splits, pool): (&Splits, &LoaderPool),
+    found: &mut Studied,
+) -> Result<()> {
+    // As many as its training had memory for.
+    let batch = subject.recipe.train.batch.min(BATCH);
+    let seen = Seen { data: &splits.test, pool, batch };
+    let name = subject.name.clone();
+    if wanted.heads && subject.with_heads {
+        tell(&format!("{name}: auxiliary classifiers"));
+        found.heads = Some(heads::heads(subject, &seen)?);
+    }
+    if let Some(other) = other {
+        tell(&format!("{name}: CKA with {}", other.name));
+        found.cka = Some(cka::cka(subject, other, &Seen { batch: args.minibatch, ..seen })?);
+    }
+    if wanted.separability {
+        tell(&format!("{name}: features of {} images", splits.train.len() + splits.test.len()));
+        let options =
+            separability::Options { grid: args.pool, c: args.c, ends_only: args.cut == Cut::Modules };
+        let mut say = |s: &separability::Separation| {
+            tell(&format!("{name}: {} separable to {:.2} %", s.at.name, s.test_error));
+        };
+        found.separability = Some(separability::separability(subject, splits, &seen, options, &mut say)?);
+    }
+    Ok(())
+}
+
+/// Says to someone who waits how far it is.
+fn tell(text: &str) {
+    if Term::stderr().is_term() {
+        output::note(text);
+    }
+}

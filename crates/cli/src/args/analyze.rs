@@ -1,0 +1,100 @@
+//! `mlaan analyze`.
+
+use super::{DEVICES, parse_positive, parse_threads};
+use crate::device::Place;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `mlaan analyze`
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct AnalyzeArgs {
+    /// Runs' folders, or manifests in them (checkpoints/last.json, best.json)
+    #[arg(required = true)]
+    pub checkpoints: Vec<PathBuf>,
+    /// Test error of a linear classifier on the frozen features of every block
+    #[arg(long)]
+    pub separability: bool,
+    /// Likeness (linear CKA) of every block to every block of another network
+    #[arg(long, requires = "against")]
+    pub cka: bool,
+    /// The checkpoint that CKA compares with, most often backpropagation's
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub against: Option<PathBuf>,
+    /// Pictures of what the networks look at, side by side
+    #[arg(long)]
+    pub features: bool,
+    /// Test error of every auxiliary classifier
+    #[arg(long)]
+    pub heads: bool,
+    /// Images for feature maps: numbers in the test split, or image files
+    #[arg(long, value_name = "INDEX,…|PATH", num_args = 1.., default_values = ["0,1,2"])]
+    pub images: Vec<String>,
+    /// Blocks that feature maps are shown of, spread over the network
+    #[arg(long, value_name = "N", default_value = "8", value_parser = parse_positive)]
+    pub places: usize,
+    /// Where linear classifiers read: after every block, or only where modules end
+    #[arg(long, value_name = "WHERE", default_value = "blocks")]
+    pub cut: Cut,
+    /// Side of the grid of averages that they read
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_grid)]
+    pub pool: usize,
+    /// Inverse strength of their L2 penalty (scikit-learn's C)
+    #[arg(long, value_name = "C", default_value = "1", value_parser = parse_c)]
+    pub c: f64,
+    /// Images of a minibatch of CKA
+    #[arg(long, value_name = "N", default_value = "256", value_parser = parse_positive)]
+    pub minibatch: usize,
+    /// Images to use [default: those of the first checkpoint's run]
+    #[arg(long, value_name = "builtin|PATH")]
+    pub data: Option<String>,
+    /// At most so many training and so many test images [default: the run's limit on its own data, otherwise all]
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub limit: Option<usize>,
+    /// Leave out images that cannot be decoded, and count them, instead of stopping
+    #[arg(long)]
+    pub skip_broken: bool,
+    /// Folder for numbers and pictures [default: analysis/ in the first checkpoint's run]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
+    pub device: Place,
+    /// Threads of the processor; results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print the numbers as one JSON object, as in analysis.json
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where linear classifiers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cut {
+    /// After the stem and every block: networks compare at equal depths, however they are cut.
+    Blocks,
+    /// Where the network's own modules end.
+    Modules,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mlaan analyze runs/bp-resnet32 runs/dgl-resnet32-16 --against runs/bp-resnet32
+  mlaan analyze runs/dgl-resnet32-16 --separability --pool 2 --limit 10000
+  mlaan analyze runs/bp-resnet32 runs/dgl-resnet32-16 --features --images 0,17 cat.jpg
+  mlaan analyze runs/dgl-resnet32-16 --heads --json
+
+Without --separability, --cka, --features or --heads: all that apply. Numbers come as JSON and CSV, plots as SVG, feature \
+maps as PNG.";
+
+fn parse_grid(text: &str) -> Result<usize, String> {
+    let n = parse_positive(text)?;
+    if n > 16 { Err("at most 16".into()) } else { Ok(n) }
+}
+
+fn parse_c(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(c) if c > 0.0 && f64::is_finite(c) => Ok(c),
+        _ => Err("a number above 0".into()),
+    }
+}
