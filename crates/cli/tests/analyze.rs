@@ -8,16 +8,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-const BP: &[&str] = &[
-    "--set",
-    "local.modules=1",
-    "local.leap=none",
-    "local.cascade=none",
-    "--out",
-    "runs/bp",
-    "--epochs",
-    "1",
-];
+const BP: &[&str] =
+    &["--set", "local.modules=1", "local.leap=none", "local.cascade=none", "--out", "runs/bp"];
 
 /// Two short runs: `runs/own` in four modules and `runs/bp`.
 fn runs(at: &Path) {

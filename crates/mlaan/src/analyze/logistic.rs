@@ -1,7 +1,8 @@
 //! Multinomial logistic regression with an L2 penalty, as scikit-learn's `LogisticRegression` defines it, on features
 //! standardised with their own mean and deviation.
 //!
-//! Least is `mean cross-entropy + |W|² / (2 C n)`; intercepts are free. The function is smooth and convex, so any solver
+//! Least is `mean cross-entropy + |W|² / (2 C n)`; intercepts are free. Of two classes scikit-learn has one vector of weights,
+//! their difference, which makes the penalty twice as strong; so it is here. The function is smooth and convex, so any solver
 //! that converges finds the same value. Pooled features are strongly correlated, which makes plain gradients crawl; here
 //! L-BFGS starts from Böhning's bound of the Hessian, `½ XᵀX / n + λ`, factored once: it costs one product of the features
 //! with themselves, and some tens of iterations follow instead of thousands. (Crates of general solvers were no shorter to
@@ -99,14 +100,16 @@ struct Objective<'a> {
     rows: Rows<'a>,
     scale: &'a Scale,
     classes: usize,
-    /// 1 / (C n).
+    /// 1 / (C n), twice that for two classes.
     penalty: f64,
 }
 
 /// Fits `classes` classes with penalty 1 / C, on the current threads.
 pub fn fit(rows: Rows<'_>, classes: usize, c: f64) -> Fit {
     let scale = Scale::of(rows);
-    let penalty = 1.0 / (c * rows.len().max(1) as f64);
+    // The difference of two opposite vectors is twice one of them: its square is twice the sum of both squares.
+    let strength = if classes == 2 { 2.0 } else { 1.0 };
+    let penalty = strength / (c * rows.len().max(1) as f64);
     let objective = Objective { rows, scale: &scale, classes, penalty };
     let (weights, loss, iterations, converged) = minimise(&objective);
     Fit { classes, scale, weights, loss, iterations, converged }

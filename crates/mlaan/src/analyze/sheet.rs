@@ -13,13 +13,13 @@ use std::path::Path;
 /// Side of a map, pixels.
 const CELL: usize = 128;
 /// Between cells.
-const GAP: usize = 8;
+const GAP: usize = 12;
 /// A letter's side: the font's 8 pixels, twice.
 const LETTER: usize = 16;
 /// From one line of text to the next.
 const LINE: usize = LETTER + 6;
 /// Letters in a line beside the rows.
-const LETTERS: usize = 14;
+const LETTERS: usize = 16;
 /// Share of the map's colour over the picture.
 const COVER: f32 = 0.6;
 
@@ -214,7 +214,7 @@ mod tests {
     fn long_names_are_broken_where_words_end() {
         assert_eq!(wrapped("mlaan-released-resnet20-10"), ["mlaan-", "released-", "resnet20-10"]);
         assert_eq!(wrapped("bp"), ["bp"]);
-        assert_eq!(wrapped("abcdefghijklmnopq"), ["abcdefghijklmn", "opq"]);
+        assert_eq!(wrapped("abcdefghijklmnopqrs"), ["abcdefghijklmnop", "qrs"]);
     }
 
     #[test]
