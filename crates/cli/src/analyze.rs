@@ -58,7 +58,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(|| folder(&args.checkpoints[0]).join("analysis"));
     std::fs::create_dir_all(&out).map_err(|e| anyhow::anyhow!("{}: {e}", out.display()))?;
 
-    let pool = setup::loader_pool(&device)?;
+    let pool = setup::loader_pool(&device, splits.test.as_ref())?;
     let mut report = Report::new(&splits.name, [splits.train.len(), splits.test.len()]);
     let mut other = match args.against.as_ref().filter(|_| wanted.cka) {
         Some(path) => Some(against(args, path, &device)?),

@@ -23,7 +23,8 @@ impl Opened {
     fn new(run: &Path, device: &Device) -> Self {
         let subject = Subject::open("it", run, device, true).unwrap();
         let splits = setup::open(&subject.recipe, 1).unwrap();
-        Opened { subject, splits, pool: setup::loader_pool(device).unwrap() }
+        let pool = setup::loader_pool(device, splits.test.as_ref()).unwrap();
+        Opened { subject, splits, pool }
     }
 
     fn separability(&mut self, options: separability::Options) -> separability::Separability {

@@ -112,7 +112,7 @@ fn cka_is_numpys() {
     let mut own = open("own", &["local.modules=4"]);
     let mut other = open("other", &["local.modules=1", "local.leap=none", "local.cascade=none", "seed=9"]);
     let splits = setup::open(&own.recipe, 1).unwrap();
-    let pool = setup::loader_pool(&device).unwrap();
+    let pool = setup::loader_pool(&device, splits.test.as_ref()).unwrap();
     let n = 20;
     let found = cka::cka(&mut own, &mut other, &Seen { data: &splits.test, pool: &pool, batch: n }).unwrap();
 
