@@ -3,11 +3,11 @@
 //!
 //! Least is `mean cross-entropy + |W|² / (2 C n)`; intercepts are free. Of two classes scikit-learn has one vector of weights,
 //! their difference, which makes the penalty twice as strong; so it is here. The function is smooth and convex, so any solver
-//! that converges finds the same value. Pooled features are strongly correlated, which makes plain gradients crawl; here
-//! L-BFGS starts from Böhning's bound of the Hessian, `½ XᵀX / n + λ`, factored once: it costs one product of the features
-//! with themselves, and some tens of iterations follow instead of thousands. (Crates of general solvers were no shorter to
-//! use, and none takes such a start.) All sums are in 64 bits, over pieces cut by extents alone and added in
-//! their order: the same bits for any number of threads.
+//! that converges finds the same value. Pooled features are correlated, so L-BFGS starts not from the identity but from
+//! Böhning's bound of the Hessian, `½ XᵀX / n + λ`, factored once, which costs one product of the features with themselves;
+//! ResNet-20's features of 2,000 images took 39 to 148 iterations. It is written out here because it is short and needs this
+//! start. All sums are in 64 bits, over pieces cut by extents alone and added in their order: the same bits for any
+//! number of threads.
 
 use rayon::prelude::*;
 use std::collections::VecDeque;
