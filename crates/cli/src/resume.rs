@@ -2,7 +2,7 @@
 
 use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use anyhow::{Result, bail};
-use mlaan::recipe::Recipe;
+use mlaan::recipe::{Load, Recipe};
 use mlaan::train::checkpoint::Manifest;
 use std::path::Path;
 
@@ -42,6 +42,9 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
         wanted.data.source.clone_from(&was.data.source);
     }
     let differing = differences(&was, &wanted)?;
+    if wanted.data.load == Load::Auto {
+        wanted.data.load = was.data.load;
+    }
     if !differing.is_empty() {
         bail!(
             "{}: this run was started with other values: {}. Leave out the recipe and these flags to go on as \

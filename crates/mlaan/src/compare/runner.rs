@@ -8,7 +8,7 @@ use super::table::Table;
 use crate::data::Splits;
 use crate::recipe::Recipe;
 use crate::train::metrics::METRICS;
-use crate::train::{Lock, Outcome, Progress, Trainer, setup};
+use crate::train::{Lock, Outcome, Progress, RECIPE, Trainer, setup};
 use crate::{Device, Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -226,10 +226,15 @@ impl Runner<'_> {
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Tell<'_>),
     ) -> std::result::Result<Option<Record>, Stop> {
-        let recipe = cell.runnable(seed).map_err(Stop::All)?;
+        let mut recipe = cell.runnable(seed).map_err(Stop::All)?;
+        let folder = self.store.run(&cell.name, seed);
+        let kept = folder.join(RECIPE);
+        if kept.is_file() {
+            // A run that goes on keeps what it chose.
+            recipe.data.load = Recipe::load(&kept.to_string_lossy())?.data.load;
+        }
         let device = (self.open)().map_err(Stop::All)?;
         let splits = images.open(&recipe, device.threads()).map_err(Stop::All)?;
-        let folder = self.store.run(&cell.name, seed);
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder)).map_err(Stop::All)?;
         let _held = Lock::take(&folder)?;
         let backbone = setup::backbone(&recipe.model)?;

@@ -34,7 +34,9 @@ impl Recipe {
         let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         let free =
             |key: &str| matches!(key, "description" | "data.source" | "local.recompute" | "local.segments");
-        let differing = all.into_iter().filter(|k| !free(k) && was.get(*k) != is.get(*k));
+        // What a recipe leaves to the run is the same as what the run chose.
+        let left = |key: &str| key == "data.load" && (auto(was.get(key)) || auto(is.get(key)));
+        let differing = all.into_iter().filter(|k| !free(k) && !left(k) && was.get(*k) != is.get(*k));
         let found = differing.map(|key| Difference {
             key: key.clone(),
             was: was.get(key).cloned(),
@@ -53,6 +55,10 @@ impl Recipe {
     }
 }
 
+fn auto(value: Option<&Value>) -> bool {
+    value.is_some_and(|v| v == "auto")
+}
+
 fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(table) => {
@@ -64,5 +70,27 @@ fn flatten(path: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
         other => {
             keys.insert(path.to_owned(), other);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_chose_is_no_difference_to_a_free_choice() {
+        let with = |set: &[&str]| {
+            let mut r = Recipe::load("quickstart").unwrap();
+            r.set_all(set).unwrap();
+            r
+        };
+        let between = |a: &str, b: &str| with(&[a]).differences(&with(&[b])).unwrap();
+        assert_eq!(between("data.load=auto", "data.load=memory"), []);
+        assert_eq!(between("data.load=stream", "data.load=auto"), []);
+        let found = between("data.load=stream", "data.load=memory");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].to_string(), "data.load is \"stream\", not \"memory\"");
+        // Other keys that may be left open are not resolved in a run's folder: there auto is a value like others.
+        assert_eq!(between("data.normalise=auto", "data.normalise=cifar10").len(), 1);
     }
 }
