@@ -1,6 +1,8 @@
 //! The published forms of CIFAR, STL-10 and MNIST: read whole, and damaged in many ways.
 #![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
 
+#[path = "common/python.rs"]
+mod python;
 #[path = "common/sets.rs"]
 mod sets;
 
@@ -167,6 +169,44 @@ fn archives_that_are_damaged_never_panic() {
 }
 
 #[test]
+fn an_archive_whose_sum_is_wrong_is_an_error() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("set.tar.gz");
+    let mut bytes = sets::gz(&sets::tar("x", &sets::cifar10_binary()));
+    put(&path, &bytes);
+    assert!(opened(&path).is_ok());
+    let sum = bytes.len() - 8;
+    bytes[sum] ^= 1;
+    put(&path, &bytes);
+    let message = error(&path);
+    assert!(message.contains("set.tar.gz") && message.contains("fetch it again"), "{message}");
+}
+
+#[test]
+fn large_files_are_not_inflated_to_recognise_a_set() {
+    // Another file of 7 GiB, as its header says, and nothing behind it: passing over it would be an error.
+    let root = TempDir::new().unwrap();
+    let mut tar = sets::tar("x", &[("other.bin".into(), vec![0; 100])]);
+    announce(&mut tar, "70000000000");
+    let path = root.path().join("other.tar.gz");
+    put(&path, &sets::gz(&tar));
+    let message = error(&path);
+    assert!(message.contains("holds no known data set"), "{message}");
+}
+
+/// Makes the first header of an archive announce so many bytes (octal, eleven digits).
+fn announce(tar: &mut [u8], size: &str) {
+    tar[124..135].copy_from_slice(size.as_bytes());
+    tar[135] = 0;
+    let sum: u32 = tar[..512]
+        .iter()
+        .enumerate()
+        .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
+        .sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
 fn labels_out_of_range_name_the_record() {
     let root = TempDir::new().unwrap();
     let mut files = sets::cifar10_binary();
@@ -219,15 +259,56 @@ fn bombs_are_bounded() {
 
     // A header that announces what is not there.
     let mut tar = sets::tar("x", &[("test_X.bin".into(), vec![0; 100])]);
-    tar[124..136].copy_from_slice(b"77777777777\0");
-    let sum: u32 = tar[..512]
-        .iter()
-        .enumerate()
-        .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
-        .sum();
-    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    announce(&mut tar, "77777777777");
     let path = root.path().join("liar.tar");
     put(&path, &tar);
     let message = error(&path);
-    assert!(message.contains("liar.tar") && message.contains("fetch it again"), "{message}");
+    assert!(message.contains("liar.tar, member test_X.bin") && message.contains("at most"), "{message}");
+}
+
+/// What the generator makes, as torchvision reads it; the sums that it knows are those of the real files.
+const TORCHVISION: &str = r#"
+import sys
+import numpy as np
+from torchvision.datasets import CIFAR10, MNIST, STL10
+
+def value(split, image, side, c):
+    y, x = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    return ((split * 101 + image * 37 + y * 7 + x * 13 + c * 71) % 256).astype(np.uint8)
+
+def rgb(split, image, side):
+    return np.stack([value(split, image, side, c) for c in range(3)], -1)
+
+CIFAR10._check_integrity = STL10._check_integrity = lambda self: True
+CIFAR10._load_meta = lambda self: None
+root = sys.argv[1]
+for split, count in enumerate(map(int, sys.argv[2:4])):
+    cifar = CIFAR10(root, train=split == 0)
+    stl = STL10(root, split=["train", "test"][split])
+    mnist = MNIST(root, train=split == 0)
+    assert len(cifar) == len(stl) == len(mnist) == count
+    for i in range(count):
+        assert cifar.targets[i] == int(stl.labels[i]) == int(mnist.targets[i]) == i % 10
+        assert (cifar.data[i] == rgb(split, i, 32)).all()
+        assert (np.array(stl[i][0]) == rgb(split, i, 96)).all()
+        assert (mnist.data[i].numpy() == value(split, i, 28, 0)).all()
+print("same")
+"#;
+
+#[test]
+fn torchvision_reads_the_same_from_the_same_files() {
+    let Some(python) = python::python(&["numpy", "torchvision"]) else {
+        return;
+    };
+    let root = TempDir::new().unwrap();
+    for (folder, files) in [
+        ("cifar-10-batches-py", sets::cifar10_python()),
+        ("stl10_binary", sets::stl10()),
+        ("MNIST/raw", sets::mnist()),
+    ] {
+        sets::unpacked(&root.path().join(folder), &files);
+    }
+    let path = root.path().to_str().unwrap();
+    let said = python.run(TORCHVISION, &[path, &TRAIN.to_string(), &TEST.to_string()]);
+    assert_eq!(said.trim(), "same");
 }

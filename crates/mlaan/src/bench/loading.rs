@@ -87,7 +87,7 @@ impl<'a> Epochs<'a> {
             batch: recipe.train.batch,
             size: recipe.data.size,
             deliver: Source::host(&extras).deliver(),
-            augment: setup::augmentation(&recipe.data)?,
+            augment: setup::augmentation(&recipe.data, splits.known)?,
             extras,
             shuffle: true,
             seed: recipe.seed,

@@ -79,7 +79,7 @@ impl Rig {
 
 /// Pixels without meaning, every class in turn, from where a run has its images; no batch where nothing is computed.
 fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, Option<Batch>)> {
-    let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data)?);
+    let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data, None)?);
     let extras = setup::extras(&recipe.data);
     let length = n * size * size * 3;
     let bytes = || -> Vec<u8> { (0..length).map(|i| (i * 7919 % 251) as u8).collect() };

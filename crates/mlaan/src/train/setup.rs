@@ -1,7 +1,7 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::ResNet;
-use crate::data::{self, Dataset, LoaderPool, OpenOptions, Splits};
+use crate::data::{self, Dataset, Known, LoaderPool, OpenOptions, Splits};
 use crate::recipe::{self, Family, Load, MeanStd, Model, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
@@ -72,16 +72,23 @@ pub fn loader_pool(device: &Device, data: &dyn Dataset) -> Result<LoaderPool> {
     LoaderPool::new(loader_threads(device, data), LoaderPool::AHEAD)
 }
 
-/// The augmentation of a recipe; `auto` goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to
-/// 96 STL-10's, above ImageNet's (METHOD §8).
+/// The augmentation of a recipe; `auto` is that of the set where it is `known`, and otherwise goes by the size fed to the
+/// network: up to 32 pixels CIFAR-10's, up to 96 STL-10's, above ImageNet's (METHOD §8).
 ///
 /// # Errors
 /// When it does not fit the image size.
-pub fn augmentation(d: &recipe::Data) -> Result<data::Augment> {
+pub fn augmentation(d: &recipe::Data, known: Option<Known>) -> Result<data::Augment> {
     let name = match d.augment {
-        recipe::Augment::Auto if d.size <= 32 => "cifar",
-        recipe::Augment::Auto if d.size <= 96 => "stl10",
-        recipe::Augment::Auto | recipe::Augment::Imagenet => "imagenet",
+        recipe::Augment::Auto => match known {
+            Some(Known::Cifar10 | Known::Cifar100) => "cifar",
+            Some(Known::Svhn) => "svhn",
+            Some(Known::Stl10) => "stl10",
+            Some(Known::Imagenet) => "imagenet",
+            None if d.size <= 32 => "cifar",
+            None if d.size <= 96 => "stl10",
+            None => "imagenet",
+        },
+        recipe::Augment::Imagenet => "imagenet",
         recipe::Augment::Cifar => "cifar",
         recipe::Augment::Svhn => "svhn",
         recipe::Augment::Stl10 => "stl10",
@@ -108,17 +115,25 @@ pub fn mean_pixel(n: &MeanStd) -> [u8; 3] {
     n.mean.map(|m| (255.0 * m).round().clamp(0.0, 255.0) as u8)
 }
 
-/// The normalisation of a recipe; `auto` measures the training images.
+/// The normalisation of a recipe; `auto` is that of the set where it is known (METHOD §8), and otherwise measures the
+/// training images.
 ///
 /// # Errors
 /// When an image cannot be read.
 pub fn normalisation(d: &recipe::Data, splits: &Splits) -> Result<MeanStd> {
     let name = match &d.normalise {
         recipe::Normalise::Values(v) => return Ok(*v),
-        recipe::Normalise::Named(Statistics::Auto) => {
-            let n = data::Normalise::measure(splits.train.as_ref())?;
-            return Ok(from_data(n));
-        }
+        recipe::Normalise::Named(Statistics::Auto) => match splits.known {
+            Some(Known::Cifar10) => "cifar",
+            Some(Known::Svhn) => "svhn",
+            Some(Known::Stl10) => "stl10",
+            Some(Known::Imagenet) => "imagenet",
+            // METHOD names none for CIFAR-100.
+            Some(Known::Cifar100) | None => {
+                let n = data::Normalise::measure(splits.train.as_ref())?;
+                return Ok(from_data(n));
+            }
+        },
         recipe::Normalise::Named(Statistics::Cifar10) => "cifar",
         recipe::Normalise::Named(Statistics::Svhn) => "svhn",
         recipe::Normalise::Named(Statistics::Stl10) => "stl10",
@@ -150,4 +165,45 @@ fn from_data(n: data::Normalise) -> MeanStd {
 /// For the engine.
 pub fn pixel_scale(n: &MeanStd) -> PixelScale {
     PixelScale { mean: n.mean.map(|x| x as f32), std: n.std.map(|x| x as f32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Augment;
+
+    #[test]
+    fn auto_follows_a_known_set_and_a_given_name_does_not() {
+        let of = |name| Augment::preset(name).unwrap();
+        let mut d = recipe::Data { size: 32, ..recipe::Data::default() };
+        assert_eq!(augmentation(&d, None).unwrap(), of("cifar"));
+        assert_eq!(augmentation(&d, Some(Known::Svhn)).unwrap(), of("svhn"));
+        assert_eq!(augmentation(&d, Some(Known::Stl10)).unwrap(), of("stl10"));
+        d.augment = recipe::Augment::Cifar;
+        assert_eq!(augmentation(&d, Some(Known::Svhn)).unwrap(), of("cifar"));
+    }
+
+    #[test]
+    fn auto_takes_a_known_set_s_statistics_and_measures_others() {
+        let mut splits = data::synthetic::splits(0, 20, 10).unwrap();
+        let mut d = recipe::Data::default();
+        let measured = from_data(data::Normalise::measure(splits.train.as_ref()).unwrap());
+        for (known, name) in [
+            (Known::Cifar10, "cifar10"),
+            (Known::Svhn, "svhn"),
+            (Known::Stl10, "stl10"),
+            (Known::Imagenet, "imagenet"),
+        ] {
+            splits.known = Some(known);
+            assert_eq!(normalisation(&d, &splits).unwrap(), statistics(name).unwrap());
+            assert_ne!(normalisation(&d, &splits).unwrap(), measured);
+        }
+        for known in [None, Some(Known::Cifar100)] {
+            splits.known = known;
+            assert_eq!(normalisation(&d, &splits).unwrap(), measured);
+        }
+        d.normalise = recipe::Normalise::Named(Statistics::Imagenet);
+        splits.known = Some(Known::Svhn);
+        assert_eq!(normalisation(&d, &splits).unwrap(), statistics("imagenet").unwrap());
+    }
 }
