@@ -4,6 +4,7 @@ mod analyze;
 mod compare;
 mod data;
 mod overrides;
+mod recipes;
 mod report;
 mod using;
 
@@ -11,6 +12,7 @@ pub use analyze::{AnalyzeArgs, Cut};
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs};
 pub use overrides::{Layout, Overrides};
+pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
 pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs};
 
@@ -69,10 +71,14 @@ pub enum Command {
     Compare(CompareArgs),
     /// Write a page about runs, comparisons and analyses
     Report(ReportArgs),
-    /// List the built-in recipes
+    /// List the built-in recipes, print one, or list the keys that a recipe may hold
     Recipes(RecipesArgs),
     /// List what can be computed with here: the processor, NVIDIA GPUs, and what these lack
     Devices(DevicesArgs),
+    /// Print completions of commands, flags and recipes for a shell
+    Completions(CompletionsArgs),
+    /// Print or write manual pages
+    Man(ManArgs),
 }
 
 /// `mlaan train`
@@ -274,30 +280,6 @@ Examples:
   mlaan bench bp-resnet34 --data DIR --threads 2   images read, decoded, cropped and normalised a second
 
 Images of steps are made up: none are read. What the machine can do at the most is measured in the same run.";
-
-/// `mlaan recipes`
-#[derive(Args)]
-#[command(after_help = RECIPES_EXAMPLES)]
-pub struct RecipesArgs {
-    /// Print the TOML of a built-in recipe
-    #[arg(long, value_name = "NAME")]
-    pub show: Option<String>,
-    /// With --show: every key spelt out, those of the recipes that it extends included; NAME may also be a file
-    #[arg(long, requires = "show")]
-    pub resolve: bool,
-    /// List every key that a recipe may hold
-    #[arg(long, conflicts_with = "show")]
-    pub keys: bool,
-}
-
-const RECIPES_EXAMPLES: &str = "\
-Examples:
-  mlaan recipes
-  mlaan recipes --show quickstart > mine.toml
-  mlaan recipes --show mlaan-paper-resnet32-16+mine.toml --resolve
-
-A recipe may extend others: `extends = \"quickstart\"`, a path counted from its file, or a list of which later ones win.
-Names with + between are such a list.";
 
 /// `mlaan devices`
 #[derive(Args)]

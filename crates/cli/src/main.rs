@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod compare;
 mod data;
+mod definitions;
 mod device;
 mod devices;
 mod eval;
@@ -42,6 +43,8 @@ fn main() -> ExitCode {
         Some(Command::Recipes(args)) => recipes::recipes(args),
         Some(Command::Report(args)) => report::report(args),
         Some(Command::Devices(args)) => devices::devices(args),
+        Some(Command::Completions(args)) => definitions::completions(args),
+        Some(Command::Man(args)) => definitions::man(args),
         None => Ok(ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|e| {

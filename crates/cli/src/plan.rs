@@ -11,7 +11,7 @@ use mlaan::plan::search::{Request, candidates, search};
 use mlaan::plan::{ModulePlan, Plan, Sizes, balanced, plan as make};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
 use mlaan::train::setup;
-use mlaan_engine::Purpose;
+use mlaan_engine::{Kind, Purpose};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -48,12 +48,12 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
 }
 
 fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
-    let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args));
-    let (batch, method) = (recipe.train.batch, &recipe.local);
-    let sizes = |batch| sizes(recipe, args, batch);
+    let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
+    let (batch, method, kind) = (recipe.train.batch, &recipe.local, args.device.kind(args.threads));
+    let sizes = |batch| sizes(recipe, batch, kind);
     let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory };
     let found = search(&request, &candidates(&request))?;
-    let limit = (memory, args.device.kind(args.threads).name());
+    let limit = (memory, kind.name());
     if args.json {
         output::json(&fits::json(&found, batch, limit))
     } else {
@@ -62,15 +62,15 @@ fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
 }
 
 /// The images that a plan is for; their values do not matter.
-fn task(recipe: &Recipe, args: &PlanArgs) -> Task {
+pub fn task(recipe: &Recipe, classes: Option<usize>) -> Task {
     let size = recipe.data.size;
-    let classes = args.classes.unwrap_or(if size <= 96 { 10 } else { 1000 });
+    let classes = classes.unwrap_or(if size <= 96 { 10 } else { 1000 });
     let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
     Task { image: Extent::square(size, 3), classes, pixels }
 }
 
 /// Without images, but with the batches that wait for the step.
-fn sizes(recipe: &Recipe, args: &PlanArgs, batch: usize) -> Sizes {
+pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
     let mixed = recipe.data.mixup.is_some();
     let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, mixed);
     Sizes {
@@ -81,14 +81,14 @@ fn sizes(recipe: &Recipe, args: &PlanArgs, batch: usize) -> Sizes {
         test: None,
         data_bytes,
         precision: recipe.train.precision.into(),
-        kind: args.device.kind(args.threads),
+        kind,
     }
 }
 
 impl Pair {
     fn new(recipe: &Recipe, args: &PlanArgs) -> Result<Self> {
-        let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args));
-        let sizes = sizes(recipe, args, recipe.train.batch);
+        let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
+        let sizes = sizes(recipe, recipe.train.batch, args.device.kind(args.threads));
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
         let local = make(&backbone, &method, task, sizes)?;
         let plain = make(&backbone, &Method::default(), task, sizes)?;

@@ -90,7 +90,7 @@ fn suites_are_listed_and_wrong_names_explained() {
     let said = ok(at.path(), &["compare"]);
     assert!(said.contains("small") && said.contains("table5-epochs"), "{said}");
     let said = |args: &[&str]| fails(at.path(), &[&["compare"], args].concat());
-    assert!(said(&["dgl-resnet32"]).contains("dgl-resnet32-16"));
+    assert!(said(&["dgl-resnt32-16"]).contains("dgl-resnet32-16"));
     assert!(said(&["tiny.toml", "small"]).contains("only the first name can be a suite"));
     assert!(said(&["small"]).contains("CIFAR-10") && said(&["small"]).contains("--data PATH"));
     assert!(said(&["tiny.toml", "--against", "cp"]).contains("bp, dgl"));

@@ -375,7 +375,7 @@ fn suites_that_contradict_themselves_say_where() {
     assert!(changed("paper = [50.0]", "paper = [1.0, 2.0]").contains("2 numbers for 1 columns"));
     assert!(changed("name = \"dgl\"", "name = \"bp\"").contains("two rows called `bp`"));
     assert!(changed("name = \"dgl\"", "name = \"../x\"").contains("becomes that of a folder"));
-    assert!(changed("dgl-resnet32-16", "dgl-resnet32").contains("dgl-resnet32-16"));
+    assert!(changed("dgl-resnet32-16", "dgl-resnt32-16").contains("dgl-resnet32-16"));
     assert!(changed("train.epochs=2", "train.epochs=0").contains("cell bp-resnet8"));
     assert!(changed("title = \"tiny\"", "title = \"x\"\ndata = \"cifar\"").contains("cifar10"));
     assert!(error("title = \"x\"\nrows = []").contains("at least one"));

@@ -32,7 +32,7 @@ pub struct Overrides {
     /// What activations and their gradients are stored in: bf16 halves their memory
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Change a key of the recipe; may be given several times (`mlaan recipes --keys` lists the keys)
+    /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Leave out images that cannot be decoded, and count them, instead of stopping

@@ -12,9 +12,8 @@ use mlaan_engine::{Device, Purpose};
 /// # Errors
 /// When the recipe's own list does not fit.
 pub fn sources(leap: &Leap, partition: &Partition, backbone: &dyn Backbone, j: usize) -> Result<Vec<usize>> {
-    let next = partition.blocks(j).end;
     match &leap.sources {
-        None => Ok(by_rule(leap.depth, backbone, next)),
+        None => Ok(by_rule(leap.depth, backbone, partition.blocks(j).end)),
         Some(all) => {
             let wrong = |message: String| Err(Error::recipe("local.leap.sources", message));
             if all.len() != partition.len() - 1 {
@@ -25,11 +24,11 @@ pub fn sources(leap: &Leap, partition: &Partition, backbone: &dyn Backbone, j: u
                 ));
             }
             let blocks = backbone.blocks().len();
-            match all[j].iter().find(|&&s| s < next || s >= blocks) {
-                Some(s) => wrong(format!(
-                    "module {j} mirrors block {s}; it can mirror blocks {next} to {}",
-                    blocks - 1
-                )),
+            // Later blocks make sense, but the authors' lists have others, too.
+            match all[j].iter().find(|&&s| s >= blocks) {
+                Some(s) => {
+                    wrong(format!("module {j} mirrors block {s}; there are blocks 0 to {}", blocks - 1))
+                }
                 None if all[j].is_empty() => {
                     wrong(format!("module {j} mirrors nothing; name at least one block"))
                 }
@@ -107,7 +106,10 @@ impl LeapChain {
     /// # Errors
     /// When a mirror cannot take what comes before it.
     pub fn extent(&self, input: Extent) -> Result<Extent> {
-        self.rest.extent(self.first.extent(input)?)
+        self.first.extent(input).and_then(|e| self.rest.extent(e)).map_err(|e| {
+            let message = format!("mirrors of blocks {:?} do not fit behind {input}: {e}", self.sources);
+            Error::recipe("local.leap.sources", message)
+        })
     }
 
     /// Runs the chain and keeps what backward needs.

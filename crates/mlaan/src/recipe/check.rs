@@ -64,50 +64,63 @@ pub(super) fn check_value(path: &str, kind: Kind, value: &Value) -> Result<()> {
 
 /// What is wrong with `value`, if anything.
 fn problem(kind: Kind, value: &Value) -> Option<String> {
-    let expected = |what: String| Some(format!("found {}, expected {what}", found(value)));
-    match (kind, value) {
-        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => None,
-        (Kind::Whole(low, high), Value::Integer(n)) if (low..=high).contains(n) => None,
-        (Kind::Whole(low, high), _) => expected(whole(low, high)),
-        (Kind::Real(low, high), v) => match number(v) {
-            Some(x) if x >= low && x <= high => None,
-            _ => expected(format!("a number from {low} to {high}")),
-        },
-        (Kind::Above(low, high), v) => match number(v) {
-            Some(x) if x > low && x <= high => None,
-            _ => expected(format!("a number above {low}, at most {high}")),
-        },
+    let within = |low: f64, high: f64| number(value).is_some_and(|x| x >= low && x <= high);
+    let fits = match (kind, value) {
+        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => true,
+        (Kind::Whole(low, high), Value::Integer(n)) => (low..=high).contains(n),
+        (Kind::Real(low, high), _) => within(low, high),
+        (Kind::Above(low, high), _) => within(low, high) && number(value) != Some(low),
         (Kind::Pair(low, high), v) => match numbers(v).as_deref() {
-            Some([a, b]) if [a, b].iter().all(|x| **x >= low && **x <= high) => None,
-            _ => expected(format!("two numbers [first, last], each from {low} to {high}")),
+            Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
+            _ => false,
         },
-        (Kind::Word(words), Value::String(s)) => word_problem(words, s),
-        (Kind::Word(words), _) => expected(format!("one of {}", words.join(", "))),
-        (Kind::Backbone, Value::String(s)) => Backbone::try_from(s.clone()).err(),
-        (Kind::Head, Value::String(s)) => Head::try_from(s.clone()).err(),
-        (Kind::Backbone | Kind::Head | Kind::Text, _) => expected("a string".into()),
-        (Kind::Flag, _) => expected("true or false".into()),
+        (Kind::Word(words) | Kind::Normalise(words), Value::String(s)) => return word_problem(words, s),
+        (Kind::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
+        (Kind::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
         (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
-            Some([b, c, s, hue]) if [b, c, s].iter().all(|x| **x >= 0.0) && (0.0..=0.5).contains(hue) => None,
-            _ => expected(JITTER.into()),
+            Some([b, c, s, hue]) => [b, c, s].iter().all(|x| **x >= 0.0) && (0.0..=0.5).contains(hue),
+            _ => false,
         },
-        (Kind::Ascending, v) => {
-            ascending(v).is_none().then(|| format!("found {}, expected {ASCENDING}", found(v)))
-        }
-        (Kind::Lists, Value::Array(lists)) => lists.iter().enumerate().find_map(|(i, v)| {
-            ascending(v).is_none().then(|| format!("list {i} (from 0) is {}, expected {ASCENDING}", found(v)))
-        }),
-        (Kind::Lists, _) => expected("a list of lists of whole numbers".into()),
-        (Kind::Normalise(words), Value::String(s)) => word_problem(words, s),
-        (Kind::Normalise(_), Value::Table(t)) => statistics_problem(t),
-        (Kind::Normalise(words), _) => {
-            expected(format!("one of {}, or {{mean = [r, g, b], std = [r, g, b]}}", words.join(", ")))
+        (Kind::Ascending, v) => ascending(v).is_some(),
+        (Kind::Lists, Value::Array(lists)) => return list_problem(lists),
+        (Kind::Normalise(_), Value::Table(t)) => return statistics_problem(t),
+        _ => false,
+    };
+    (!fits).then(|| format!("found {}, expected {}", found(value), expected(kind)))
+}
+
+/// What a key may hold, in words.
+pub(super) fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "a string".into(),
+        Kind::Flag => "true or false".into(),
+        Kind::Whole(low, high) => whole(low, high),
+        Kind::Real(low, high) => format!("a number from {low} to {high}"),
+        Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
+        Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
+        Kind::Word(words) => format!("one of {}", words.join(", ")),
+        Kind::Backbone => "a string, resnet and a depth".into(),
+        Kind::Head => "a string, AcBf or dgl".into(),
+        Kind::Jitter => JITTER.into(),
+        Kind::Ascending => ASCENDING.into(),
+        Kind::Lists => "a list of lists of whole numbers".into(),
+        Kind::Normalise(words) => {
+            format!("one of {}, or {{mean = [r, g, b], std = [r, g, b]}}", words.join(", "))
         }
     }
 }
 
 const JITTER: &str =
     "a number from 0, or four [brightness, contrast, saturation, hue], the last from 0 to 0.5";
+fn list_problem(lists: &[Value]) -> Option<String> {
+    let blocks = |v: &Value| v.as_array().is_some_and(|l| l.iter().all(|n| n.as_integer() >= Some(0)));
+    lists
+        .iter()
+        .enumerate()
+        .find(|(_, v)| !blocks(v))
+        .map(|(i, v)| format!("list {i} (from 0) is {}, expected whole numbers from 0 upwards", found(v)))
+}
+
 const ASCENDING: &str = "whole numbers from 0 upwards, each greater than the one before";
 
 fn whole(low: i64, high: i64) -> String {

@@ -3,40 +3,42 @@
 //! Every text is checked by itself, so that an error points to the file that wrote the key; then the tables are laid
 //! over one another, bases first.
 
-use super::builtin::builtin;
+use super::builtin::Part;
 use super::check::{check_table, found};
 use super::merge::merge;
-use super::{Recipe, place, spelling};
+use super::sources::{Source, arranged, complete, find};
+use super::{Recipe, parts, place};
 use crate::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use toml::{Table, Value};
 
 /// The key that names what a recipe extends.
 pub(super) const EXTENDS: &str = "extends";
-/// What joins several names to one.
-const AND: char = '+';
 /// Recipes that extend one another in a row, at most.
 const DEEPEST: usize = 16;
 /// Recipes that one is made of, at most: lists in lists could name any number.
 const MOST: usize = 128;
 
 /// One text, checked, without `extends`.
-struct Layer {
-    origin: String,
+pub(super) struct Layer {
+    pub(super) part: Part,
+    pub(super) origin: String,
     text: String,
     table: Table,
 }
 
-/// A recipe's text and where it is from.
-pub(super) struct Source {
-    /// What errors call it.
-    pub(super) origin: String,
-    /// The text.
-    pub(super) text: String,
-    /// The folder that its `extends` counts from; none for what is built in.
-    pub(super) folder: Option<PathBuf>,
-    /// What tells it from others: a built-in name, or the file's full path.
-    id: String,
+impl Layer {
+    /// The table or value at `path`.
+    pub(super) fn get(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+        let value = self.table.get(first);
+        rest.split('.').filter(|name| !name.is_empty()).fold(value, |v, name| v?.as_table()?.get(name))
+    }
+
+    /// What it calls itself.
+    pub(super) fn description(&self) -> Option<&str> {
+        self.table.get("description")?.as_str()
+    }
 }
 
 /// All texts of a recipe, bases first.
@@ -54,7 +56,7 @@ impl Layers {
     /// Nothing of that name, or what is wrong with the texts.
     pub(super) fn of_name(name: &str) -> Result<Self> {
         let mut layers = Layers::default();
-        for source in find(name, Some(Path::new("")))? {
+        for source in complete(find(name, Some(Path::new("")))?, name)? {
             layers.add(source)?;
         }
         Ok(layers)
@@ -66,9 +68,18 @@ impl Layers {
     /// What is wrong with it, or with what it extends.
     pub(super) fn of_text(text: &str, origin: &str) -> Result<Self> {
         let mut layers = Layers::default();
-        let folder = Some(PathBuf::new());
-        layers.add(Source { origin: origin.into(), text: text.into(), folder, id: String::new() })?;
+        layers.add(Source::of_text(text, origin))?;
         Ok(layers)
+    }
+
+    /// The names and files that `name` joins, in the order in which their keys win.
+    ///
+    /// # Errors
+    /// As [`Layers::of_name`].
+    pub(super) fn parts(name: &str) -> Result<Vec<(Part, String)>> {
+        let sources = complete(find(name, Some(Path::new("")))?, name)?;
+        let named = |s: Source| (s.part, if s.folder.is_some() { s.origin } else { s.id });
+        Ok(sources.into_iter().map(named).collect())
     }
 
     /// The recipe that they make.
@@ -80,13 +91,17 @@ impl Layers {
         for layer in &self.layers {
             merge("", &mut all, &layer.table);
         }
+        parts::check(&self.layers, &all).map_err(|e| self.locate(e))?;
+        if let Some(description) = self.description() {
+            all.insert("description".into(), Value::String(description));
+        }
         Recipe::from_table(all)
             .and_then(|recipe| recipe.validate().map(|()| recipe))
             .map_err(|e| self.locate(e))
     }
 
     fn add(&mut self, source: Source) -> Result<()> {
-        let Source { origin, text, folder, id } = source;
+        let Source { part, origin, text, folder, id, .. } = source;
         let mut table: Table = toml::from_str(&text).map_err(|e| place::syntax_error(&text, &origin, &e))?;
         let here = |e: Error| match &e {
             Error::Recipe { key, .. } => {
@@ -98,18 +113,28 @@ impl Layers {
         let bases = table.remove(EXTENDS).map_or_else(|| Ok(Vec::new()), |v| names(&v)).map_err(here)?;
         check_table("", &table).map_err(here)?;
         self.chain.push((id, origin.clone()));
-        for base in &bases {
-            for source in find(base, folder.as_deref()).map_err(as_key).map_err(here)? {
-                self.refuse_endless(&source).map_err(here)?;
-                self.add(source)?;
-            }
+        let found = bases.iter().map(|base| find(base, folder.as_deref()).map_err(as_key).map_err(here));
+        for source in arranged(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()) {
+            self.refuse_endless(&source).map_err(here)?;
+            self.add(source)?;
         }
         self.chain.pop();
         if self.layers.len() >= MOST {
             return Err(here(Error::recipe(EXTENDS, format!("more than {MOST} recipes make this one"))));
         }
-        self.layers.push(Layer { origin, text, table });
+        self.layers.push(Layer { part, origin, text, table });
         Ok(())
+    }
+
+    /// What parts call the whole, and what of it others have said since.
+    fn description(&self) -> Option<String> {
+        let of = |l: &Layer| l.description().map(str::to_owned);
+        let whole = self.layers.iter().rposition(|l| l.part == Part::Recipe && l.description().is_some());
+        let after = self.layers.iter().skip(whole.map_or(0, |i| i + 1));
+        let last = |part: Part| after.clone().filter(|l| l.part == part).filter_map(of).next_back();
+        let parts = [Part::Method, Part::Network, Part::Data].into_iter().filter_map(last);
+        let said = whole.and_then(|i| self.layers.get(i)).and_then(of).into_iter().chain(parts);
+        Some(said.collect::<Vec<_>>().join(", ")).filter(|d| !d.is_empty())
     }
 
     /// Refuses a recipe that would extend itself, and a chain that is too long.
@@ -159,42 +184,6 @@ fn names(value: &Value) -> Result<Vec<String>> {
     }
 }
 
-/// What `name` means, in this order: what is built in, a file (its path counts from `folder`), several names joined by
-/// `+`.
-///
-/// # Errors
-/// [`Error::Data`]: nothing of that name; a file that cannot be read.
-pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<Source>> {
-    if let Some((name, text)) = builtin().iter().find(|(n, _)| *n == name) {
-        let origin = format!("built-in recipe {name}");
-        return Ok(vec![Source { origin, text: (*text).into(), folder: None, id: (*name).into() }]);
-    }
-    let path = folder.map(|f| f.join(name));
-    if let Some(path) = path.as_deref().filter(|p| p.exists() && !p.is_dir()) {
-        return Ok(vec![file(path)?]);
-    }
-    if name.contains(AND) {
-        let parts = name.split(AND).map(|part| find(part.trim(), folder));
-        return Ok(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect());
-    }
-    if path.is_some_and(|p| p.is_dir()) && !name.is_empty() {
-        let message = "this is a folder, not a recipe: name images with `--data`, a run with `--out`";
-        return Err(Error::data(name, message));
-    }
-    Err(unknown(name))
-}
-
-fn file(path: &Path) -> Result<Source> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let full = path.canonicalize().map_err(Error::io(path))?;
-    Ok(Source {
-        origin: path.display().to_string(),
-        text,
-        folder: Some(path.parent().map_or_else(PathBuf::new, Path::to_path_buf)),
-        id: full.display().to_string(),
-    })
-}
-
 /// What went wrong with a base, as a mistake in `extends`.
 fn as_key(e: Error) -> Error {
     match e {
@@ -202,17 +191,4 @@ fn as_key(e: Error) -> Error {
         Error::Io { .. } => Error::recipe(EXTENDS, e.to_string()),
         other => other,
     }
-}
-
-fn unknown(name: &str) -> Error {
-    let names = || builtin().iter().map(|(n, _)| *n);
-    let near = spelling::nearest(name, names(), 3);
-    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
-    Error::data(
-        name,
-        format!(
-            "neither a built-in recipe nor a file.{hint} Built-in recipes: {}",
-            names().collect::<Vec<_>>().join(", ")
-        ),
-    )
 }

@@ -9,6 +9,14 @@ pub(super) fn removes(text: &str) -> bool {
     ["none", "off"].contains(&text)
 }
 
+/// Whether everything in a table, which stands at `path`, removes a key.
+fn only_removes(path: &str, table: &Table) -> bool {
+    let removed = |(name, value): (&String, &Value)| {
+        schema::find(&join(path, name)).is_some_and(|k| k.optional) && value.as_str().is_some_and(removes)
+    };
+    !table.is_empty() && table.iter().all(removed)
+}
+
 /// Lays `over`, which was checked and stands at `path`, over `under`. Tables merge, other values replace; `none` or
 /// `off` removes an optional key or table, `on` gives an optional table its defaults.
 pub(super) fn merge(path: &str, under: &mut Table, over: &Table) {
@@ -19,6 +27,8 @@ pub(super) fn merge(path: &str, under: &mut Table, over: &Table) {
             (Value::String(word), _) if optional && removes(word) => {
                 under.remove(name);
             }
+            // What only removes keys makes no table.
+            (Value::Table(inner), Some(true)) if !under.contains_key(name) && only_removes(&full, inner) => {}
             (Value::Table(inner), Some(_)) => {
                 let place = under.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
                 match place {

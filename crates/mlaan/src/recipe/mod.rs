@@ -7,22 +7,26 @@
 mod builtin;
 mod check;
 mod data;
+mod describe;
 mod differ;
 mod layers;
 mod merge;
 mod model;
+mod parts;
 mod place;
 mod rules;
 mod schema;
 mod set;
+mod sources;
 mod spelling;
 mod train;
 
-pub use builtin::builtin;
+pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
 pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Statistics};
+pub use describe::json_schema;
 pub use differ::Difference;
 pub use model::{Backbone, Family, Model};
-pub use schema::{KEYS, Key};
+pub use schema::{EXTENDS_HELP, KEYS, Key};
 pub use train::{Precision, Schedule, Train};
 
 use crate::local::Method;
@@ -60,13 +64,23 @@ impl Recipe {
         Layers::of_text(text, origin)?.recipe()
     }
 
-    /// Reads the built-in recipe of this name, else the TOML file at this path, else what is joined by `+`: of
-    /// `a+b`, the keys of `b` win, as in a recipe with `extends = ["a", "b"]`.
+    /// Reads what is built in by this name ([`recipes`]), else the TOML file at this path, else what is joined by `+`: of
+    /// `a+b`, the keys of `b` win, as in a recipe with `extends = ["a", "b"]`. Of a method, a network and a data set
+    /// ([`Part`]) the order does not matter; without a data set it is the network's usual one.
     ///
     /// # Errors
     /// [`Error::Data`] if there is neither, with the nearest built-in names; otherwise as [`Recipe::parse`].
     pub fn load(name_or_path: &str) -> Result<Self> {
         Layers::of_name(name_or_path)?.recipe()
+    }
+
+    /// What a name joins, in the order in which keys win: names of what is built in, and files. The data set that is
+    /// usual for a network is among them where none is named.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there is nothing of that name, or parts are missing.
+    pub fn parts(name_or_path: &str) -> Result<Vec<(Part, String)>> {
+        Layers::parts(name_or_path)
     }
 
     /// Joins what `names` name, later ones win, and changes keys as [`Recipe::set_all`] does.

@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Jitter,
     /// Whole numbers, ascending.
     Ascending,
-    /// A list of lists of whole numbers, each ascending.
+    /// A list of lists of whole numbers.
     Lists,
     /// One of these words, or a table of `mean` and `std`.
     Normalise(&'static [&'static str]),
@@ -56,7 +56,8 @@ pub(super) const TABLES: &[(&str, bool)] = &[
     ("data", false),
 ];
 
-const MANY: i64 = 1 << 32;
+/// A bound that only keeps arithmetic safe.
+pub(super) const MANY: i64 = 1 << 32;
 const HUGE: f64 = 1e6;
 const BRANCHES: &[&str] = &["independent", "cascaded"];
 
@@ -67,6 +68,9 @@ const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
 const fn optional(path: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { path, kind, optional: true, help }
 }
+
+/// What the one name is for that is no key: it is gone when a recipe has been read.
+pub const EXTENDS_HELP: &str = "recipes whose keys this one begins with: a built-in name, or a path counted from this file, or a list of which later ones win; none or off then drops what an optional key or table inherits";
 
 /// All keys, in the order of a recipe file.
 #[rustfmt::skip]
@@ -96,7 +100,7 @@ pub const KEYS: &[Key] = &[
     key("local.leap.on", Kind::Word(BRANCHES), "the loss whose auxiliary network carries the leap chain"),
     key("local.leap.depth", Kind::Whole(1, MANY), "mirrors in a chain at most, when sources does not say (more where the shapes need them)"),
     key("local.leap.ema", Kind::Real(0.0, 1.0), "EMA factor m of p <- m p + (1 - m) source"),
-    optional("local.leap.sources", Kind::Lists, "per module (all but the last) the blocks it mirrors, from 0"),
+    optional("local.leap.sources", Kind::Lists, "per module (all but the last) the blocks that it mirrors, in the order of the chain, counted from 0"),
     key("train.epochs", Kind::Whole(1, MANY), "passes over the training images"),
     key("train.batch", Kind::Whole(1, MANY), "images per step"),
     key("train.lr", Kind::Real(0.0, HUGE), "peak learning rate"),

@@ -1,0 +1,95 @@
+//! `mlaan completions` and `mlaan man`: made from the definitions of the commands.
+
+use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::output;
+use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
+use clap::{Command, CommandFactory, ValueHint};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use mlaan::recipe::recipes;
+use std::fs;
+use std::process::ExitCode;
+
+const PROGRAM: &str = "mlaan";
+
+/// Prints a shell's completions.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut completed(args.shell), PROGRAM, &mut script);
+    output::page(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The commands, with what may stand for a recipe.
+fn completed(shell: Shell) -> Command {
+    let mut cli = Cli::command();
+    let names: Vec<String> = cli.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    for name in names {
+        cli = cli.mut_subcommand(name, |command| {
+            let takes_recipe = command.get_arguments().any(|a| a.get_id() == "recipe");
+            match takes_recipe {
+                // In zsh, names would take the place of files.
+                true if shell == Shell::Zsh => {
+                    command.mut_arg("recipe", |a| a.value_hint(ValueHint::FilePath))
+                }
+                true => command.mut_arg("recipe", |a| a.value_parser(PossibleValuesParser::new(recipes()))),
+                false => command,
+            }
+        });
+    }
+    cli
+}
+
+/// Prints a manual page, or writes them all.
+///
+/// # Errors
+/// No such command; a folder that cannot be written.
+pub fn man(args: &ManArgs) -> Result<ExitCode> {
+    let mut cli = Cli::command().disable_help_subcommand(true);
+    cli.build();
+    match &args.out {
+        Some(folder) => {
+            fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+            clap_mangen::generate_to(cli, folder)
+                .with_context(|| format!("{}: cannot be written", folder.display()))?;
+        }
+        None => {
+            let command = match &args.page {
+                Some(name) => named(&cli, name)?,
+                None => cli,
+            };
+            let mut page = Vec::new();
+            Man::new(command).render(&mut page)?;
+            output::page(&String::from_utf8_lossy(&page))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A subcommand.
+fn named(cli: &Command, name: &str) -> Result<Command> {
+    match cli.get_subcommands().find(|c| c.get_name() == name) {
+        Some(command) => Ok(command.clone()),
+        None => {
+            let names: Vec<&str> = cli.get_subcommands().map(Command::get_name).collect();
+            bail!("{name}: no such command; there are {}", names.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
+            completed(shell).debug_assert();
+        }
+    }
+}
