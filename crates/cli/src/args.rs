@@ -10,7 +10,7 @@ mod using;
 
 pub use analyze::{AnalyzeArgs, Cut};
 pub use compare::CompareArgs;
-pub use data::{DataArgs, DataCommand, DownloadArgs};
+pub use data::{DataArgs, DataCommand, DownloadArgs, InspectArgs};
 pub use overrides::{Layout, Overrides};
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;

@@ -1,6 +1,7 @@
 //! `mlaan data`: image sets, fetched and looked at.
 
 mod download;
+mod inspect;
 
 use crate::args::{DataArgs, DataCommand};
 use anyhow::Result;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 /// Whatever the part of it says.
 pub fn data(args: &DataArgs) -> Result<ExitCode> {
     match &args.command {
+        DataCommand::Inspect(args) => inspect::inspect(args),
         DataCommand::Download(args) => download::download(args),
     }
 }

@@ -15,6 +15,8 @@ pub struct DataArgs {
 /// What can be done with images.
 #[derive(Subcommand)]
 pub enum DataCommand {
+    /// Say what lies at a path: form, classes, sizes, statistics, and the first problem
+    Inspect(InspectArgs),
     /// Fetch a published set: resumed where it was cut, and checked before it counts
     Download(DownloadArgs),
 }
@@ -22,7 +24,33 @@ pub enum DataCommand {
 const DATA_EXAMPLES: &str = "\
 Examples:
   mlaan data download cifar10
+  mlaan data inspect data/cifar10
   mlaan train bp-resnet32 --data data/cifar10";
+
+/// `mlaan data inspect`
+#[derive(Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub struct InspectArgs {
+    /// A folder, an archive, or `builtin`
+    pub path: String,
+    /// Show every class and up to a hundred problems
+    #[arg(long)]
+    pub all: bool,
+    /// Threads that decode [default: all cores]
+    #[arg(long, value_name = "N", value_parser = super::parse_threads)]
+    pub threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  mlaan data inspect cifar-10-binary.tar.gz
+  mlaan data inspect photos/ --all
+  mlaan data inspect imagenet/ --json
+
+Every image is decoded, and none is kept. The exit status is 1 where images are broken.";
 
 /// `mlaan data download`
 #[derive(Args)]

@@ -8,6 +8,7 @@ mod decode;
 pub mod download;
 mod extras;
 mod formats;
+pub mod inspect;
 mod limit;
 mod load;
 mod loader;
@@ -86,7 +87,8 @@ pub trait Dataset: Send + Sync {
 }
 
 /// A data set of the literature, recognised by its form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Known {
     /// CIFAR-10 (Krizhevsky 2009).
     Cifar10,

@@ -51,13 +51,15 @@ impl Normalise {
         let (pixels, sum, square) = measured
             .into_par_iter()
             .map_init(Vec::new, |scratch, i| -> Result<Sums> { Ok(sums(data.image(i, scratch)?.rgb)) })
-            .try_reduce(Default::default, |a, b| {
-                let add = |x: [u64; 3], y: [u64; 3]| std::array::from_fn(|k| x[k] + y[k]);
-                Ok((a.0 + b.0, add(a.1, b.1), add(a.2, b.2)))
-            })?;
+            .try_reduce(Default::default, |a, b| Ok(both(a, b)))?;
         if pixels == 0 {
             return Err(Error::data("normalisation", "the split has no images to measure"));
         }
+        Ok(Self::of((pixels, sum, square)))
+    }
+
+    /// Those of the pixels that were summed, at least one.
+    pub(super) fn of((pixels, sum, square): Sums) -> Self {
         let n = pixels as f64;
         let mean = sum.map(|s| s as f64 / n);
         let std = std::array::from_fn(|k| {
@@ -65,14 +67,21 @@ impl Normalise {
             if variance > 1e-9 { (variance.sqrt() / 255.0) as f32 } else { 1.0 }
         });
         let mean = mean.map(|m| (m / 255.0) as f32);
-        Ok(Normalise { mean, std })
+        Normalise { mean, std }
     }
 }
 
 /// Pixels, sums and sums of squares of the three channels.
-type Sums = (u64, [u64; 3], [u64; 3]);
+pub(super) type Sums = (u64, [u64; 3], [u64; 3]);
 
-fn sums(rgb: &[u8]) -> Sums {
+/// Those of the pixels of both.
+pub(super) fn both(a: Sums, b: Sums) -> Sums {
+    let add = |x: [u64; 3], y: [u64; 3]| std::array::from_fn(|k| x[k] + y[k]);
+    (a.0 + b.0, add(a.1, b.1), add(a.2, b.2))
+}
+
+/// Those of an image.
+pub(super) fn sums(rgb: &[u8]) -> Sums {
     let (mut sum, mut square) = ([0; 3], [0; 3]);
     for pixel in rgb.chunks_exact(3) {
         for k in 0..3 {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::formats::folder::entries;
+use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
 use super::{Dataset, Load, Splits, formats, synthetic};
 use crate::{Error, Result};
@@ -105,15 +106,24 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
 }
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
-    if !path.exists() {
-        return Err(Error::data(source, format!("no such file or folder; {}", known())));
-    }
-    let Some((format, pair)) = formats::open(path)? else {
-        return Err(unknown(source, path)?);
-    };
+    let (format, pair) = found(source, path)?;
     let known = pair.known;
     let Loaded { train, test, skipped } = load(pair, options)?;
     Ok(Splits { name: name(path), train, test, skipped, format: format.name, known })
+}
+
+/// What lies at a path, and in which form.
+///
+/// # Errors
+/// When nothing is there, nothing that is known, or something that is damaged.
+pub(super) fn found(source: &str, path: &Path) -> Result<(&'static Format, Pair)> {
+    if !path.exists() {
+        return Err(Error::data(source, format!("no such file or folder; {}", known())));
+    }
+    match formats::open(path)? {
+        Some(found) => Ok(found),
+        None => Err(unknown(source, path)?),
+    }
 }
 
 /// The error of a path at which nothing known lies.
@@ -153,7 +163,7 @@ fn contents(path: &Path) -> Result<String> {
 }
 
 /// What tables call the set: the folder's own name, also for `.` and `..`.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.into());
     let last = whole.file_name().map(|n| n.to_string_lossy().into_owned());
     last.unwrap_or_else(|| path.display().to_string())

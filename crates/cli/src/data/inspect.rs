@@ -1,0 +1,99 @@
+//! `mlaan data inspect`
+
+use crate::args::InspectArgs;
+use crate::{format, output};
+use anyhow::{Context, Result};
+use mlaan::data::Normalise;
+use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect as look};
+use std::process::ExitCode;
+
+/// Classes in the table unless all are asked for.
+const ROWS: usize = 20;
+
+/// Says what lies at a path.
+///
+/// # Errors
+/// When nothing known is there.
+pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
+    let threads = args.threads.unwrap_or(0);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.context("no threads to decode with")?;
+    let found = pool.install(|| look(&args.path))?;
+    match args.json {
+        true => output::json(&serde_json::to_value(&found)?)?,
+        false => output::page(&text(&found, args.all))?,
+    }
+    let broken = found.train.broken + found.test.broken;
+    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(found: &Inspection, all: bool) -> String {
+    let mut lines = vec![format!("{}: {}\n", format::heading(&found.name), found.format)];
+    let row = |what: &str, text: String| format!(" {what:<10}  {text}");
+    for (what, split) in [("training", &found.train), ("test", &found.test)] {
+        lines.push(row(what, split_line(split)));
+        if let Some(pixels) = &split.pixels {
+            lines.push(row("", pixel_line(pixels)));
+        }
+    }
+    let decoded = format::bytes(found.decoded_bytes());
+    lines.push(row("decoded", format!("{decoded} at the images' own size")));
+    lines.push(row("problems", problems(found, all)));
+    lines.push(format!("\n{}", classes(found, all)));
+    lines.join("\n")
+}
+
+fn split_line(split: &SplitReport) -> String {
+    let mut parts = vec![format::several(split.images, "image")];
+    parts.extend(split.sizes.as_ref().map(size));
+    if split.broken > 0 {
+        parts.push(format!("{} broken", format::count(split.broken)));
+    }
+    if split.repeated > 0 {
+        parts.push(format!("{} there more than once", format::count(split.repeated)));
+    }
+    format!("{} ({})", parts.join(", "), split.place)
+}
+
+fn size(sizes: &Sizes) -> String {
+    let one = |[height, width]: [usize; 2]| format!("{width}x{height}");
+    match sizes.least == sizes.most {
+        true => format!("all {}", one(sizes.least)),
+        false => {
+            let (least, median, most) = (one(sizes.least), one(sizes.median), one(sizes.most));
+            format!("{least} to {most}, median {median}")
+        }
+    }
+}
+
+fn pixel_line(pixels: &Normalise) -> String {
+    let list = |values: [f32; 3]| values.map(|v| format!("{v:.4}")).join(" ");
+    format!("mean {}, deviation {} (red, green, blue, of 1)", list(pixels.mean), list(pixels.std))
+}
+
+fn problems(found: &Inspection, all: bool) -> String {
+    let Some(first) = found.problems.first() else {
+        return "none found".into();
+    };
+    let shown = if all { &found.problems[..] } else { std::slice::from_ref(first) };
+    let more = match found.problem_count - shown.len() {
+        0 => String::new(),
+        n if all => format!("\n{:13}and {} more", "", format::count(n)),
+        n => format!("\n{:13}and {} more; --all shows them", "", format::count(n)),
+    };
+    format!("{}{more}", shown.join(&format!("\n{:13}", "")))
+}
+
+fn classes(found: &Inspection, all: bool) -> String {
+    let mut table = format::table(&["class", ">training", ">test"]);
+    let rows = if all { found.classes.len() } else { ROWS };
+    let counts = found.train.per_class.iter().zip(&found.test.per_class);
+    for (class, (train, test)) in found.classes.iter().zip(counts).take(rows) {
+        table.add_row([class.clone(), format::count(*train), format::count(*test)]);
+    }
+    let text = format::text(&table);
+    match found.classes.len().saturating_sub(rows) {
+        0 => text,
+        n => format!("{text}\n … {n} more; --all shows them"),
+    }
+}

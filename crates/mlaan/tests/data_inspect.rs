@@ -1,0 +1,64 @@
+//! What `inspect` says of sets made here, whole and with faults.
+#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
+
+#[path = "common/sets.rs"]
+mod sets;
+
+use mlaan::data::inspect::{Inspection, inspect};
+use mlaan::data::{Known, Normalise, OpenOptions, open};
+use tempfile::TempDir;
+
+fn look(path: &std::path::Path) -> Inspection {
+    inspect(path.to_str().unwrap()).unwrap()
+}
+
+#[test]
+fn a_whole_set_has_its_counts_and_statistics() {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(root.path(), &sets::cifar10_binary());
+    let found = look(root.path());
+    assert_eq!((found.known, found.classes.len()), (Some(Known::Cifar10), 10));
+    assert_eq!((found.train.images, found.test.images), (sets::TRAIN, sets::TEST));
+    assert_eq!(found.train.per_class, [3, 3, 3, 3, 3, 2, 2, 2, 2, 2]);
+    let sizes = found.train.sizes.unwrap();
+    assert_eq!((sizes.least, sizes.most), ([32, 32], [32, 32]));
+    assert_eq!(found.decoded_bytes(), ((sets::TRAIN + sets::TEST) * 32 * 32 * 3) as u64);
+    let options = OpenOptions { limit: Some(1000), ..OpenOptions::default() };
+    let splits = open(root.path().to_str().unwrap(), &options).unwrap();
+    assert_eq!(found.train.pixels, Some(Normalise::measure(&*splits.train).unwrap()));
+    assert_eq!((found.shared, found.train.repeated, found.problem_count), (0, 0, 0), "{:?}", found.problems);
+}
+
+#[test]
+fn faults_are_listed_with_their_places() {
+    let root = TempDir::new().unwrap();
+    let picture = |value: u8| {
+        let image = image::RgbImage::from_pixel(6, 5, image::Rgb([value; 3]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::DynamicImage::from(image).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    for (place, bytes) in [
+        ("train/cat/0.png", picture(1)),
+        ("train/cat/1.png", picture(1)),
+        ("train/dog/0.png", picture(2)),
+        ("train/dog/1.png", b"no picture".to_vec()),
+        ("test/cat/0.png", picture(2)),
+        ("test/dog/0.png", picture(9)),
+    ] {
+        sets::put(root.path().join(place), &bytes);
+    }
+    let found = look(root.path());
+    assert_eq!((found.train.broken, found.train.repeated, found.shared), (1, 1, 1));
+    assert_eq!(found.problem_count, 2);
+    assert!(found.problems[0].contains("dog/1.png") && found.problems[0].contains("not an image"));
+    assert!(found.problems[1].contains("test/cat/0.png"), "{:?}", found.problems);
+}
+
+#[test]
+fn nothing_known_is_an_error_and_the_built_in_set_is_looked_at() {
+    let root = TempDir::new().unwrap();
+    assert!(inspect(root.path().to_str().unwrap()).unwrap_err().to_string().contains("known are"));
+    let found = inspect("builtin").unwrap();
+    assert!(found.problems.is_empty() && found.train.images > 0 && found.train.sizes.is_some());
+}
