@@ -17,9 +17,11 @@ pub(super) const FORMAT: Format = Format {
 };
 
 /// Names of the folder with the test images; the first that has class folders is used.
-const TEST: [&str; 3] = ["test", "val", "validation"];
+pub(super) const TEST: [&str; 3] = ["test", "val", "validation"];
 /// Largest file read as an image.
 const MAX_FILE: u64 = 1 << 30;
+/// What file managers leave beside images.
+pub(super) const LEFT_BEHIND: [&str; 2] = ["Thumbs.db", "desktop.ini"];
 /// How deep images may lie below their class folder; ends loops of links.
 const DEPTH: usize = 8;
 
@@ -66,7 +68,8 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     Ok(Some(Pair { train: train.stored()?, test: test.stored()?, known: None }))
 }
 
-struct Split {
+/// The files of a split and their classes.
+pub(super) struct Split {
     place: String,
     classes: Vec<String>,
     files: Vec<PathBuf>,
@@ -74,7 +77,11 @@ struct Split {
 }
 
 impl Split {
-    fn list(root: &Path) -> Result<Self> {
+    /// All files of the class folders in `root`.
+    ///
+    /// # Errors
+    /// When a class has none.
+    pub fn list(root: &Path) -> Result<Self> {
         let mut split = Split {
             place: root.display().to_string(),
             classes: Vec::new(),
@@ -94,7 +101,11 @@ impl Split {
         Ok(split)
     }
 
-    fn stored(self) -> Result<Stored> {
+    /// The split; images are read when needed.
+    ///
+    /// # Errors
+    /// More classes than labels can number.
+    pub fn stored(self) -> Result<Stored> {
         let labels = self.labels.into_iter().map(|l| l as i64);
         Stored::new(self.place, self.classes, labels, Images::Random(Arc::new(Files(self.files))))
     }
@@ -140,7 +151,7 @@ fn same_classes(train: &Split, test: &Split) -> Result<()> {
 }
 
 /// Subfolders with their names, sorted; hidden ones do not count.
-fn class_folders(root: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(super) fn class_folders(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut folders: Vec<_> = entries(root)?.into_iter().filter(|(_, p)| p.is_dir()).collect();
     folders.sort();
     Ok(folders)
@@ -155,7 +166,7 @@ fn list_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(
             if depth > 0 {
                 list_files(&path, depth - 1, files)?;
             }
-        } else if !["Thumbs.db", "desktop.ini"].contains(&name.as_str()) {
+        } else if !LEFT_BEHIND.contains(&name.as_str()) {
             files.push(path);
         }
     }

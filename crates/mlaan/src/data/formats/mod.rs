@@ -4,12 +4,19 @@
 mod cifar;
 pub(super) mod folder;
 mod idx;
+mod imagenet;
+mod mat;
 mod members;
+mod names;
+mod packed;
 mod parquet;
 mod records;
 mod stl10;
+mod svhn;
+mod tar_folder;
+mod webdataset;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Known;
 use super::stored::Stored;
@@ -36,14 +43,39 @@ pub(super) struct Pair {
 }
 
 /// All of them; the first that recognises a path reads it.
-pub(super) const FORMATS: &[Format] =
-    &[parquet::FORMAT, folder::FORMAT, cifar::BINARY, cifar::PYTHON, stl10::FORMAT, idx::FORMAT];
+pub(super) const FORMATS: &[Format] = &[
+    parquet::FORMAT,
+    webdataset::FORMAT,
+    imagenet::FORMAT,
+    folder::FORMAT,
+    cifar::BINARY,
+    cifar::PYTHON,
+    stl10::FORMAT,
+    svhn::FORMAT,
+    idx::FORMAT,
+    tar_folder::FORMAT,
+];
 
 /// The set at `path`, and its format.
 ///
 /// # Errors
 /// When a format recognises it, and finds something wrong.
 pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
+    let found = open_itself(path)?;
+    match only_archive(path) {
+        Some(archive) if found.is_none() => open_itself(&archive),
+        _ => Ok(found),
+    }
+}
+
+/// The archive in a folder, where there is one only: what a download leaves.
+fn only_archive(path: &Path) -> Option<PathBuf> {
+    let files = if path.is_dir() { folder::entries(path).ok()? } else { Vec::new() };
+    let mut archives = files.into_iter().map(|(_, path)| path).filter(|path| packed::kind(path).is_some());
+    archives.next().filter(|_| archives.next().is_none())
+}
+
+fn open_itself(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
     for format in FORMATS {
         if let Some(pair) = (format.open)(path)? {
             return Ok(Some((format, pair)));

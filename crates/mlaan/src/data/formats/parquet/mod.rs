@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::super::stored::{Content, Images, Raw, Scan, Stored};
 use super::folder::entries;
+use super::names::numbered;
 use super::{Format, Pair};
 use crate::{Error, Result};
 use ::parquet::data_type::ByteArray;
@@ -24,8 +25,6 @@ pub(super) const FORMAT: Format = Format {
 
 /// Names of the test split; the first that has files is used.
 const TEST: [&str; 3] = ["test", "validation", "valid"];
-/// Most classes of a set without class names, so that a wild label is an error and not all of memory.
-const MAX_UNNAMED: i64 = 100_000;
 
 /// The files of the two splits.
 struct Layout {
@@ -125,12 +124,7 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
     if let Some(names) = named.or(test_named) {
         return Ok(names.to_vec());
     }
-    let largest = train.labels.iter().flatten().copied().max().unwrap_or(-1);
-    if largest >= MAX_UNNAMED {
-        let message = format!("label {largest}: without class names, labels must be below {MAX_UNNAMED}");
-        return Err(Error::data(train.place(), message));
-    }
-    Ok((0..=largest).map(|label| label.to_string()).collect())
+    numbered(&train.place(), train.labels.iter().flatten().copied())
 }
 
 struct Split {

@@ -1,0 +1,62 @@
+//! Names of classes that are not in the images' own files.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Most classes of a set without class names, so that a wild label is an error and not all of memory.
+pub(super) const MAX_UNNAMED: i64 = 100_000;
+/// Longest text file that is read whole.
+const MOST_TEXT: u64 = 64 << 20;
+
+/// The text of a file; nothing where there is none.
+///
+/// # Errors
+/// When it is too long, no text, or cannot be read.
+pub(super) fn text(path: &Path) -> Result<Option<String>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.take(MOST_TEXT + 1).read_to_string(&mut text).map_err(Error::io(path))?;
+    if text.len() as u64 > MOST_TEXT {
+        return Err(Error::data(path.display().to_string(), "too long for a list: this is another file"));
+    }
+    Ok(Some(text))
+}
+
+/// The lines of the first of the files `names` in `folder` that is there.
+///
+/// # Errors
+/// When it cannot be read, or has an empty line between others.
+pub(super) fn listed(folder: &Path, names: &[&str]) -> Result<Option<Vec<String>>> {
+    for name in names {
+        let path = folder.join(name);
+        let Some(text) = text(&path)? else {
+            continue;
+        };
+        let lines: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+        if let Some(empty) = lines.iter().position(String::is_empty) {
+            let place = format!("{}, line {}", path.display(), empty + 1);
+            return Err(Error::data(place, "a class without a name: one line per class is read"));
+        }
+        return Ok(Some(lines));
+    }
+    Ok(None)
+}
+
+/// The numbers up to the largest training label.
+///
+/// # Errors
+/// When that is wild.
+pub(super) fn numbered(place: &str, labels: impl Iterator<Item = i64>) -> Result<Vec<String>> {
+    let largest = labels.max().unwrap_or(-1);
+    if largest >= MAX_UNNAMED {
+        let message = format!("label {largest}: without class names, labels must be below {MAX_UNNAMED}");
+        return Err(Error::data(place, message));
+    }
+    Ok((0..=largest).map(|label| label.to_string()).collect())
+}
