@@ -144,7 +144,7 @@ fn folders_that_do_not_fit_are_explained() {
     says(&error(root.path()), &["found nothing"]);
     says(&error(&root.path().join("gone")), &["no such file or folder", "gone"]);
     put(root.path().join("set.tar"), b"");
-    says(&error(&root.path().join("set.tar")), &["unpack it"]);
+    says(&error(&root.path().join("set.tar")), &["set.tar", "the archive is cut"]);
     put(root.path().join("set"), b"");
     says(&error(&root.path().join("set")), &["a file, not a folder"]);
 }

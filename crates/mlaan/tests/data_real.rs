@@ -12,7 +12,7 @@ fn real(name: &str) -> Option<String> {
         return None;
     };
     let path = PathBuf::from(folder).join(name);
-    if path.is_dir() {
+    if path.exists() {
         return Some(path.display().to_string());
     }
     let _ = writeln!(std::io::stderr(), "SKIPPED: no {} (unpack it there)", path.display());
@@ -78,5 +78,28 @@ fn imagenette_folders_are_read() {
     for i in 0..100 {
         let image = splits.train.image(i, &mut scratch).unwrap();
         assert_eq!(image.height.min(image.width), 64);
+    }
+}
+
+#[test]
+fn imagenette_is_read_out_of_its_archive() {
+    let Some(path) = real("imagenette2-224.tar") else {
+        return;
+    };
+    let options = OpenOptions { limit: Some(100), short_side: 64, ..OpenOptions::default() };
+    let splits = open(&path, &options).unwrap();
+    assert_eq!((splits.train.len(), splits.test.len()), (100, 100));
+    assert_eq!((&*splits.train.classes()[0], splits.train.classes().len()), ("n01440764", 10));
+    // Unpacked it is the same set.
+    let Some(unpacked) = real("imagenette2-224") else {
+        return;
+    };
+    let folder = open(&unpacked, &options).unwrap();
+    for i in 0..100 {
+        assert_eq!(splits.train.label(i), folder.train.label(i));
+        assert_eq!(
+            splits.train.image(i, &mut Vec::new()).unwrap(),
+            folder.train.image(i, &mut Vec::new()).unwrap()
+        );
     }
 }

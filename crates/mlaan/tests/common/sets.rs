@@ -129,6 +129,76 @@ pub fn mnist() -> Vec<(String, Vec<u8>)> {
     files
 }
 
+/// Name and bytes of SVHN's two files, of 32x32 pixels; the label of digit 0 is 10.
+pub fn svhn() -> Vec<(String, Vec<u8>)> {
+    let file = |split: usize, images: usize| {
+        let mut pixels = Vec::new();
+        for i in 0..images {
+            for c in 0..3 {
+                // Column by column.
+                pixels.extend((0..32 * 32).map(|at| pixel(split, i, (at % 32, at / 32), c)));
+            }
+        }
+        let labels: Vec<u8> = (0..images).map(|i| if i % 10 == 0 { 10 } else { (i % 10) as u8 }).collect();
+        let images = [("X", vec![32, 32, 3, images as u32], pixels), ("y", vec![images as u32, 1], labels)];
+        mat(&images.map(|(name, dims, bytes)| zlib_element(&matrix(name, &dims, 2, &bytes))))
+    };
+    vec![("train_32x32.mat".into(), file(0, TRAIN)), ("test_32x32.mat".into(), file(1, TEST))]
+}
+
+/// A MATLAB file of version 5 of these elements.
+pub fn mat(elements: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = b"MATLAB 5.0 MAT-file".to_vec();
+    bytes.resize(124, b' ');
+    bytes.extend([0, 1, b'I', b'M']);
+    bytes.extend(elements.concat());
+    bytes
+}
+
+/// An element that is a variable whose values are stored as the type `kind`.
+pub fn matrix(name: &str, dims: &[u32], kind: u32, values: &[u8]) -> Vec<u8> {
+    let part = |kind: u32, bytes: &[u8]| {
+        let mut part = [kind.to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat();
+        part.extend(bytes);
+        part.resize(part.len().next_multiple_of(8), 0);
+        part
+    };
+    let dims: Vec<u8> = dims.iter().flat_map(|d| d.to_le_bytes()).collect();
+    // Class 9: bytes. What values are stored as is said by their own part.
+    let parts =
+        [part(6, &[9, 0, 0, 0, 0, 0, 0, 0]), part(5, &dims), part(1, name.as_bytes()), part(kind, values)];
+    part(14, &parts.concat())
+}
+
+/// The element, compressed.
+pub fn zlib_element(element: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(element).unwrap();
+    let bytes = encoder.finish().unwrap();
+    [&15u32.to_le_bytes()[..], &(bytes.len() as u32).to_le_bytes(), &bytes].concat()
+}
+
+/// The samples `images` of a split as the members of a WebDataset shard: PNGs of 8x8 pixels, labels of three classes, and
+/// something to be passed over.
+pub fn samples(split: usize, images: std::ops::Range<usize>) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for i in images {
+        files.push((format!("{i:06}.json"), b"{}".to_vec()));
+        files.push((format!("{i:06}.cls"), (i % 3).to_string().into_bytes()));
+        files.push((format!("{i:06}.png"), png(split, i)));
+    }
+    files
+}
+
+/// Image `image` as a PNG of 8x8 pixels.
+pub fn png(split: usize, image: usize) -> Vec<u8> {
+    let rgb = |x: u32, y: u32| [0, 1, 2].map(|c| pixel(split, image, (y as usize, x as usize), c));
+    let picture = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb(rgb(x, y)));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
 /// Puts files into a folder.
 pub fn unpacked(folder: &Path, files: &[(String, Vec<u8>)]) {
     files.iter().for_each(|(name, bytes)| put(folder.join(name), bytes));

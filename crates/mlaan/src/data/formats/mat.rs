@@ -143,7 +143,7 @@ impl Mat {
         });
         let file = opened.map_err(Error::io(&self.path))?;
         let mut content = Content::new(BufReader::new(file), length, variable.compressed);
-        let begun = begin(&mut content, self.big, length);
+        let begun = begin(&mut content, self.big, most(length, variable.compressed));
         match begun.map_err(|message| at(&self.path, offset, &message))? {
             Some(found) if found.bytes == variable.bytes => {
                 let rest = content.take(found.bytes - found.small.len() as u64);
@@ -199,8 +199,7 @@ impl Mat {
         }
         let compressed = kind == COMPRESSED;
         let mut content = Content::new(BufReader::new(&mut *file), length, compressed);
-        let most = if compressed { length.saturating_mul(MAX_RATIO) } else { length };
-        let found = begin(&mut content, self.big, most)?;
+        let found = begin(&mut content, self.big, most(length, compressed))?;
         let variable = |found: Found| Variable {
             name: found.name,
             dims: found.dims,
@@ -361,6 +360,11 @@ fn header(file: &mut impl Read) -> std::result::Result<bool, String> {
         2 => Err(format!("this is a MATLAB file of version 7.3 (HDF5), which is not read: {resave}")),
         other => Err(format!("a MATLAB file of the unknown version {other}: {resave}")),
     }
+}
+
+/// Bytes that an element's content can have at the most.
+fn most(length: u64, compressed: bool) -> u64 {
+    if compressed { length.saturating_mul(MAX_RATIO) } else { length }
 }
 
 fn number(big: bool, raw: [u8; 4]) -> u32 {

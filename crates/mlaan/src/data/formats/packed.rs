@@ -72,21 +72,25 @@ pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<
         let content = Bounded { content: MultiGzDecoder::new(BufReader::new(file)), left: most };
         let mut archive = Archive::new(content);
         let entries = archive.entries().map_err(|e| damaged(path, &e))?;
-        return walk(path, entries.raw(true), None, each);
+        if walk(path, entries.raw(true), None, each)? {
+            // What follows holds the checksum of all.
+            io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| damaged(path, &e))?;
+        }
+        return Ok(());
     }
     let mut archive = Archive::new(BufReader::new(file));
     let entries = archive.entries_with_seek().map_err(|e| damaged(path, &e))?;
-    walk(path, entries.raw(true), Some(size), each)
+    walk(path, entries.raw(true), Some(size), each).map(|_| ())
 }
 
-/// Long names come as members of their own before the member; they are put together here, so that no header can ask
-/// for all memory.
+/// Whether all members were passed. Long names come as members of their own before the member; they are put together
+/// here, so that no header can ask for all memory.
 fn walk<'a, R: Read + 'a>(
     path: &Path,
     entries: impl Iterator<Item = io::Result<Entry<'a, R>>>,
     size: Option<u64>,
     each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
-) -> Result<()> {
+) -> Result<bool> {
     let place = || path.display().to_string();
     let mut long_name: Option<String> = None;
     let mut end = 0;
@@ -123,14 +127,14 @@ fn walk<'a, R: Read + 'a>(
             long_name.take().unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned());
         let name = name.trim_start_matches("./");
         if !each(Member { name, offset, size: length, content: &mut entry })? {
-            return Ok(());
+            return Ok(false);
         }
     }
     // An archive ends with an empty block; one that was cut between two members does not.
     if size.is_some_and(|size| end + 512 > size) {
         return Err(cut(path, "there is no end to it"));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn short(entry: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {

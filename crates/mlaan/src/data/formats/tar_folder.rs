@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::stored::{Images, Stored, same_classes};
+use super::super::stored::{Images, Stored};
 use super::folder::{LEFT_BEHIND, TEST};
 use super::packed::{Item, Packed, each_file, kind};
 use super::{Format, Pair};
@@ -52,8 +52,16 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         return Err(Error::data(path.display().to_string(), message));
     };
     let (train, test) = (stored(path, "train", train, compressed)?, stored(path, "test", test, compressed)?);
-    same_classes(&train, &test)?;
+    same_classes(&train, &test).or_else(|| same_classes(&test, &train)).map_or(Ok(()), Err)?;
     Ok(Some(Pair { train, test, known: None }))
+}
+
+/// The error of a class of `of` that is not one of `from`.
+fn same_classes(from: &Stored, of: &Stored) -> Option<Error> {
+    let class = of.classes.iter().find(|class| !from.classes.contains(class))?;
+    let message =
+        format!("class folder `{class}` is in {} but not here: both splits need the same classes", of.place);
+    Some(Error::data(&from.place, message))
 }
 
 /// Split and class of a member, where it is an image of such a folder.

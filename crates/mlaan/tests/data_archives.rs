@@ -1,0 +1,498 @@
+//! SVHN's MATLAB files, images inside archives, and ImageNet's validation images: read whole, and damaged in many ways.
+#![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
+
+#[path = "common/python.rs"]
+mod python;
+#[path = "common/sets.rs"]
+mod sets;
+
+use std::fs;
+use std::path::Path;
+
+use mlaan::data::{Dataset, Known, OpenOptions, Splits, open};
+use sets::{TEST, TRAIN, gz, matrix, pixel, png, put, samples, tar, zlib_element};
+use tempfile::TempDir;
+
+fn opened(path: &Path) -> mlaan::Result<Splits> {
+    // A limit allows classes without images.
+    open(path.to_str().unwrap(), &OpenOptions { limit: Some(10_000), ..OpenOptions::default() })
+}
+
+#[track_caller]
+fn fails(path: &Path, says: &[&str]) {
+    match opened(path) {
+        Ok(_) => panic!("{} opened", path.display()),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(says.iter().all(|part| error.contains(part)), "{says:?}: {error}");
+        }
+    }
+}
+
+/// Whether image `at` of a split is image `image` of the generator.
+#[track_caller]
+fn is(data: &dyn Dataset, at: usize, (split, image): (usize, usize), side: usize) {
+    let mut scratch = Vec::new();
+    let view = data.image(at, &mut scratch).unwrap();
+    assert_eq!((view.height, view.width), (side, side));
+    for (place, rgb) in view.rgb.chunks_exact(3).enumerate() {
+        let wanted = [0, 1, 2].map(|c| pixel(split, image, (place / side, place % side), c));
+        assert_eq!(rgb, wanted, "image {at}, pixel {place}");
+    }
+}
+
+#[test]
+fn svhn_is_turned_the_right_way() {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(root.path(), &sets::svhn());
+    let splits = opened(root.path()).unwrap();
+    assert_eq!((splits.train.len(), splits.test.len(), splits.known), (TRAIN, TEST, Some(Known::Svhn)));
+    for i in 0..TRAIN {
+        is(&*splits.train, i, (0, i), 32);
+        assert_eq!(splits.train.label(i), i % 10, "10 is the digit 0");
+    }
+    is(&*splits.test, TEST - 1, (1, TEST - 1), 32);
+    fs::remove_file(root.path().join("test_32x32.mat")).unwrap();
+    fails(root.path(), &["test_32x32.mat", "missing"]);
+}
+
+/// A set whose training file is this.
+fn with_train(elements: &[Vec<u8>]) -> TempDir {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(root.path(), &sets::svhn());
+    put(root.path().join("train_32x32.mat"), &sets::mat(elements));
+    root
+}
+
+#[test]
+fn matlab_files_are_read_as_matlab_and_python_write_them() {
+    let pixels = vec![7; 3072 * 2];
+    let x = matrix("X", &[32, 32, 3, 2], 2, &pixels);
+    let doubles: Vec<u8> = [10.0f64, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    // Plain and compressed, labels as doubles and 16 bits, and variables that are passed over.
+    let labels = [matrix("y", &[2, 1], 9, &doubles), matrix("y", &[1, 2], 4, &[10, 0, 3, 0])];
+    for y in labels {
+        for elements in [
+            vec![y.clone(), x.clone()],
+            vec![matrix("note", &[1, 8], 2, b"whatever"), x.clone(), zlib_element(&y)],
+        ] {
+            let splits = opened(with_train(&elements).path()).unwrap();
+            assert_eq!((splits.train.len(), splits.train.label(0), splits.train.label(1)), (2, 0, 3));
+        }
+    }
+    // One image has no fourth dimension, and its label lies in the tag.
+    let small = [&[2, 0, 1, 0, 5, 0, 0, 0][..]].concat();
+    let mut y = matrix("y", &[1, 1], 2, &[5]);
+    let tail = y.len() - 16;
+    y.splice(tail.., small);
+    let length = (y.len() - 8) as u32;
+    y[4..8].copy_from_slice(&length.to_le_bytes());
+    let root = with_train(&[matrix("X", &[32, 32, 3], 2, &pixels[..3072]), y]);
+    fs::copy(root.path().join("train_32x32.mat"), root.path().join("test_32x32.mat")).unwrap();
+    let splits = opened(root.path()).unwrap();
+    assert_eq!((splits.train.len(), splits.train.label(0)), (1, 5));
+}
+
+#[test]
+fn scipy_writes_what_is_read() {
+    let Some(python) = python::python(&["numpy", "scipy.io"]) else {
+        return;
+    };
+    let root = TempDir::new().unwrap();
+    let script = "
+import sys, numpy as np
+from scipy.io import savemat
+r = np.random.default_rng(1)
+for split, n in (('train', 30), ('test', 20)):
+    X = r.integers(0, 256, (32, 32, 3, n), dtype=np.uint8)
+    y = (np.arange(n) % 10 + 1).astype(np.float64 if split == 'train' else np.uint8)[:, None]
+    savemat(f'{sys.argv[1]}/{split}_32x32.mat', {'X': X, 'y': y}, do_compression=split == 'train')
+    for i in range(n):
+        print(split, i, int(y[i, 0]) % 10, X[5, 9, 2, i], X[31, 0, 0, i])
+";
+    let printed = python.run(script, &[root.path().as_os_str()]);
+    let splits = opened(root.path()).unwrap();
+    assert_eq!(printed.lines().count(), 50);
+    for line in printed.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [i, label, blue, red] = [1, 2, 3, 4].map(|w| words[w].parse::<usize>().unwrap());
+        let data = if words[0] == "train" { &splits.train } else { &splits.test };
+        let mut scratch = Vec::new();
+        let image = data.image(i, &mut scratch).unwrap();
+        let at = |row: usize, column: usize, channel: usize| {
+            usize::from(image.rgb[(row * 32 + column) * 3 + channel])
+        };
+        assert_eq!((data.label(i), at(5, 9, 2), at(31, 0, 0)), (label, blue, red), "{line}");
+    }
+}
+
+#[test]
+fn matlab_files_that_do_not_fit_are_explained() {
+    let pixels = vec![7; 3072 * 2];
+    let x = matrix("X", &[32, 32, 3, 2], 2, &pixels);
+    let y = matrix("y", &[2, 1], 2, &[1, 2]);
+    let cases: Vec<(Vec<Vec<u8>>, Vec<&str>)> = vec![
+        (vec![x.clone()], vec!["no variable `y`", "found X"]),
+        (vec![], vec!["no variable `X`"]),
+        (vec![matrix("X", &[32, 32, 2, 3], 2, &pixels), y.clone()], vec!["dimensions [32, 32, 2, 3]"]),
+        (vec![matrix("X", &[32, 32, 3, 1], 4, &pixels), y.clone()], vec!["not stored as bytes"]),
+        (vec![matrix("X", &[32, 32, 3, 9], 2, &pixels), y.clone()], vec!["which cannot be"]),
+        (vec![x.clone(), matrix("y", &[3, 1], 2, &[1, 2, 3])], vec!["3 labels", "2 images"]),
+        (vec![x.clone(), matrix("y", &[2, 1], 2, &[1, 11])], vec!["image 1", "label 11 is out of range"]),
+        (
+            vec![x.clone(), matrix("y", &[2, 1], 7, &[0, 0, 0, 63, 0, 0, 0, 63])],
+            vec!["value 0", "not a whole number"],
+        ),
+    ];
+    for (elements, says) in cases {
+        fails(with_train(&elements).path(), &[&["train_32x32.mat"], &says[..]].concat());
+    }
+    // A claim of more images than could be in the bytes.
+    let claim = matrix("X", &[32, 32, 3, 1 << 20], 2, &[0; 64]);
+    fails(with_train(&[zlib_element(&claim), y]).path(), &["train_32x32.mat", "which cannot be"]);
+    let root = with_train(&[]);
+    let train = root.path().join("train_32x32.mat");
+    let mut hdf = b"MATLAB 7.3 MAT-file, HDF5 schema 1.00".to_vec();
+    hdf.resize(600, 0);
+    for (bytes, says) in [
+        (&hdf[..], "version 7.3"),
+        (&[b"\x89HDF\r\n\x1a\n".to_vec(), vec![0; 200]].concat(), "savemat"),
+        (&vec![0; 200], "version 4"),
+        (&b"text".to_vec(), "too short"),
+        (&vec![b'x'; 200], "not a MATLAB file"),
+    ] {
+        put(&train, bytes);
+        fails(root.path(), &["train_32x32.mat", says]);
+    }
+}
+
+#[test]
+fn damaged_matlab_files_never_panic() {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(root.path(), &sets::svhn());
+    let path = root.path().join("train_32x32.mat");
+    let whole = fs::read(&path).unwrap();
+    for cut in (0..whole.len()).step_by(whole.len() / 150 + 1) {
+        fs::write(&path, &whole[..cut]).unwrap();
+        fails(root.path(), &["train_32x32.mat"]);
+    }
+    for at in (0..600).chain((600..whole.len()).step_by(whole.len() / 150 + 1)) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x5A;
+        fs::write(&path, &damaged).unwrap();
+        let _ = opened(root.path());
+    }
+}
+
+/// The files of an image folder of three classes below `outer`.
+fn image_folder(outer: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![(format!("{outer}readme.txt"), b"hello".to_vec())];
+    for (split, (name, images)) in [("train", 9), ("val", 6)].into_iter().enumerate() {
+        // Not in the order of names.
+        for i in (0..images).rev() {
+            files.push((format!("{outer}{name}/c{}/{i:03}.png", i % 3), png(split, i)));
+        }
+        files.push((format!("{outer}{name}/c0/._000.png"), b"left behind".to_vec()));
+    }
+    files
+}
+
+#[test]
+fn an_archive_of_an_image_folder_is_that_folder() {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(&root.path().join("unpacked"), &image_folder(""));
+    let folder = opened(&root.path().join("unpacked")).unwrap();
+    for outer in ["", "./", "set/", "a/b/"] {
+        let packed = tar(".", &image_folder(outer));
+        put(root.path().join("set.tar"), &packed);
+        let splits = opened(&root.path().join("set.tar")).unwrap();
+        assert_eq!((splits.train.classes(), splits.train.len()), (folder.train.classes(), 9));
+        for (a, b) in [(&splits.train, &folder.train), (&splits.test, &folder.test)] {
+            for i in 0..a.len() {
+                assert_eq!(a.label(i), b.label(i));
+                assert_eq!(a.image(i, &mut Vec::new()).unwrap(), b.image(i, &mut Vec::new()).unwrap());
+            }
+        }
+        // A compressed one keeps its own order.
+        put(root.path().join("set.tar.gz"), &gz(&packed));
+        let splits = opened(&root.path().join("set.tar.gz")).unwrap();
+        assert_eq!((splits.train.len(), splits.test.len()), (9, 6));
+        for i in 0..9 {
+            is(&*splits.train, i, (0, 8 - i), 8);
+            assert_eq!(splits.train.label(i), (8 - i) % 3);
+        }
+    }
+    // What a download leaves: a folder with the archive alone.
+    fs::create_dir(root.path().join("alone")).unwrap();
+    fs::rename(root.path().join("set.tar.gz"), root.path().join("alone/set.tar.gz")).unwrap();
+    assert_eq!(opened(&root.path().join("alone")).unwrap().train.len(), 9);
+}
+
+#[test]
+fn long_names_are_read_in_both_ways() {
+    let long = format!("{}/train/c0/{}.png", "o".repeat(120), "x".repeat(150));
+    let files = [(long.clone(), png(0, 0)), (long.replace("train", "test"), png(1, 0))];
+    let root = TempDir::new().unwrap();
+    // GNU's way.
+    put(root.path().join("gnu.tar"), &tar(".", &files));
+    // POSIX's way.
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in &files {
+        builder.append_pax_extensions([("path", name.as_bytes())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_path("short").unwrap();
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        builder.append(&header, &bytes[..]).unwrap();
+    }
+    put(root.path().join("pax.tar"), &builder.into_inner().unwrap());
+    for name in ["gnu.tar", "pax.tar"] {
+        let splits = opened(&root.path().join(name)).unwrap();
+        is(&*splits.train, 0, (0, 0), 8);
+        is(&*splits.test, 0, (1, 0), 8);
+    }
+}
+
+#[test]
+fn archives_that_do_not_fit_are_explained() {
+    let root = TempDir::new().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let files = image_folder("");
+    let only =
+        |split: &str| files.iter().filter(|(name, _)| name.starts_with(split)).cloned().collect::<Vec<_>>();
+    put(at("train.tar"), &tar(".", &only("train")));
+    fails(&at("train.tar"), &["train.tar", "no class folders in `test/`, `val/`"]);
+    put(at("val.tar"), &tar(".", &only("val")));
+    fails(&at("val.tar"), &["val.tar", "no class folders in `train/`"]);
+    let more = [files.clone(), vec![("val/emu/1.png".into(), png(1, 0))]].concat();
+    put(at("more.tar"), &tar(".", &more));
+    fails(&at("more.tar"), &["more.tar", "`emu`", "same classes"]);
+    put(at("other.tar"), &tar(".", &[("a.txt".into(), vec![1])]));
+    fails(&at("other.tar"), &["other.tar", "no known data set"]);
+    let mut broken = files;
+    let last = broken.len() - 2;
+    broken[last].1 = b"no image".to_vec();
+    put(at("broken.tar"), &tar(".", &broken));
+    fails(&at("broken.tar"), &["broken.tar, val/c0/000.png", "not an image", "--skip-broken"]);
+    put(at("broken.tgz"), &gz(&tar(".", &broken)));
+    fails(&at("broken.tgz"), &["broken.tgz, val/c0/000.png", "not an image"]);
+}
+
+#[test]
+fn damaged_archives_never_panic() {
+    let root = TempDir::new().unwrap();
+    let whole = tar(".", &image_folder("set/"));
+    for (name, bytes) in [("set.tar", whole.clone()), ("set.tar.gz", gz(&whole))] {
+        let path = root.path().join(name);
+        // All but the empty blocks at the end.
+        let content = if name == "set.tar" { bytes.len() - 1024 } else { bytes.len() };
+        for cut in (0..content).step_by(content / 120) {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            fails(&path, &[name]);
+        }
+        for at in (0..content).step_by(content / 400) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x15;
+            fs::write(&path, &damaged).unwrap();
+            let _ = opened(&path);
+        }
+    }
+}
+
+/// A tar header with this size and kind, and a checksum that is right.
+fn header(name: &str, size: u64, kind: tar::EntryType) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+#[test]
+fn wild_headers_and_bombs_are_bounded() {
+    let root = TempDir::new().unwrap();
+    let put_both = |bytes: &[u8]| {
+        put(root.path().join("set.tar"), bytes);
+        put(root.path().join("set.tar.gz"), &gz(bytes));
+        [root.path().join("set.tar"), root.path().join("set.tar.gz")]
+    };
+    for size in [1 << 40, u64::MAX / 2, u64::MAX] {
+        for kind in [tar::EntryType::Regular, tar::EntryType::GNULongName, tar::EntryType::XHeader] {
+            let bytes = [header("train/a/1.png", size, kind), vec![0; 2048]].concat();
+            for path in put_both(&bytes) {
+                fails(&path, &["set.tar"]);
+            }
+        }
+    }
+    // 300 MiB of zeros in 300 KB.
+    let bomb =
+        gz(&[header("train/a/1.png", 300 << 20, tar::EntryType::Regular), vec![0; 300 << 20]].concat());
+    let path = root.path().join("bomb.tgz");
+    put(&path, &bomb);
+    fails(&path, &["bomb.tgz", "200 times as long"]);
+}
+
+/// A folder of shards: two for training, one for testing.
+fn webdataset(ending: &str) -> TempDir {
+    let root = TempDir::new().unwrap();
+    for (name, split, images) in [("train-00000", 0, 0..7), ("train-00001", 0, 7..11), ("val-00000", 1, 0..5)]
+    {
+        let bytes = tar("shard", &samples(split, images));
+        let bytes = if ending == "tar" { bytes } else { gz(&bytes) };
+        put(root.path().join(format!("{name}.{ending}")), &bytes);
+    }
+    root
+}
+
+#[test]
+fn webdataset_shards_are_read() {
+    for ending in ["tar", "tar.gz"] {
+        let root = webdataset(ending);
+        let splits = opened(root.path()).unwrap();
+        assert_eq!((splits.train.len(), splits.test.len(), splits.format), (11, 5, "WebDataset"));
+        assert_eq!(splits.train.classes(), ["0", "1", "2"]);
+        for i in 0..11 {
+            is(&*splits.train, i, (0, i), 8);
+            assert_eq!(splits.train.label(i), i % 3);
+        }
+        is(&*splits.test, 4, (1, 4), 8);
+        // A limit reads some of a shard.
+        let options = OpenOptions { limit: Some(3), seed: 2, ..OpenOptions::default() };
+        assert_eq!(open(root.path().to_str().unwrap(), &options).unwrap().train.len(), 3);
+        put(root.path().join("classnames.txt"), b"cat\ndog\nemu\n");
+        assert_eq!(opened(root.path()).unwrap().test.classes(), ["cat", "dog", "emu"]);
+        // Shards in folders of their splits.
+        for split in ["train", "val"] {
+            fs::create_dir(root.path().join(split)).unwrap();
+        }
+        for (from, to) in [("train-00000", "train/0"), ("train-00001", "train/1"), ("val-00000", "val/0")] {
+            let at = |name: &str| root.path().join(format!("{name}.{ending}"));
+            fs::rename(at(from), at(to)).unwrap();
+        }
+        let splits = opened(root.path()).unwrap();
+        assert_eq!((splits.train.len(), splits.test.len()), (11, 5));
+    }
+}
+
+#[test]
+fn shards_that_do_not_fit_are_explained() {
+    let root = webdataset("tar");
+    let shard = root.path().join("train-00001.tar");
+    let with = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+        let mut files = samples(0, 7..11);
+        change(&mut files);
+        put(&shard, &tar("shard", &files));
+    };
+    with(&|files| drop(files.remove(4)));
+    fails(root.path(), &["train-00001.tar, sample shard/000008", "no label (`.cls`)"]);
+    with(&|files| drop(files.remove(5)));
+    fails(root.path(), &["train-00001.tar, sample shard/000008", "no image"]);
+    with(&|files| files[4].1 = b"cat".to_vec());
+    fails(root.path(), &["train-00001.tar, shard/000008.cls", "not a whole number"]);
+    with(&|files| files[4].1 = vec![b'1'; 1000]);
+    fails(root.path(), &["000008.cls", "1000 bytes"]);
+    with(&|files| files[4].1 = b"-1".to_vec());
+    fails(root.path(), &["000008.png", "label -1 is out of range"]);
+    with(&|files| files[4].1 = b"2000000000".to_vec());
+    fails(root.path(), &["label 2000000000", "100000"]);
+    with(&|_| {});
+    put(root.path().join("classes.txt"), b"cat\ndog\n");
+    fails(root.path(), &["000002.png", "label 2 is out of range"]);
+    put(root.path().join("classes.txt"), b"cat\n\ndog\n");
+    fails(root.path(), &["classes.txt, line 2", "without a name"]);
+    fs::remove_file(root.path().join("classes.txt")).unwrap();
+    let whole = fs::read(&shard).unwrap();
+    for cut in (0..whole.len() - 1024).step_by(whole.len() / 40) {
+        fs::write(&shard, &whole[..cut]).unwrap();
+        fails(root.path(), &["train-00001.tar"]);
+    }
+    fs::write(&shard, whole).unwrap();
+    fs::remove_file(root.path().join("val-00000.tar")).unwrap();
+    fails(root.path(), &["no `test-*.tar`"]);
+}
+
+const SYNSETS: [&str; 3] = ["n01440764", "n02102040", "n03000684"];
+
+/// ImageNet with three classes: two training images of each, and four validation images, whose classes are 2, 0, 1, 2.
+fn imagenet(inside: &str) -> TempDir {
+    let root = TempDir::new().unwrap();
+    let at = |name: String| root.path().join(inside).join(name);
+    for (c, synset) in SYNSETS.iter().enumerate() {
+        for i in 0..2 {
+            put(at(format!("train/{synset}/{synset}_{i}.JPEG")), &png(0, c * 2 + i));
+        }
+    }
+    for i in 1..=4 {
+        put(at(format!("val/ILSVRC2012_val_{i:08}.JPEG")), &png(1, i));
+    }
+    root
+}
+
+#[test]
+fn imagenets_validation_images_get_their_classes() {
+    let name = |i: usize| format!("ILSVRC2012_val_{i:08}");
+    let truth = [2, 0, 1, 2];
+    let each = |line: &dyn Fn(usize, usize) -> String| -> String {
+        truth.iter().enumerate().map(|(i, c)| line(i + 1, *c) + "\n").collect()
+    };
+    let kaggle =
+        format!("ImageId,PredictionString\n{}", each(&|i, c| format!("{},{} 1 2 3 4 ", name(i), SYNSETS[c])));
+    let synsets = each(&|_, c| SYNSETS[c].to_owned());
+    let caffe = each(&|i, c| format!("{}.JPEG {c}", name(i)));
+    let words = each(&|i, c| format!("val/{}.JPEG {}", name(i), SYNSETS[c]));
+    // The devkit's own order: 3, 1, 2.
+    let devkit = each(&|_, c| [2, 3, 1][c].to_string());
+    let map = "n03000684 1 saw\nn01440764 2 tench\nn02102040 3 springer\n".to_owned();
+    // A list of classes in another order than the folders'.
+    let reordered = each(&|i, c| format!("{}.JPEG {}", name(i), 2 - c));
+    let order = "n03000684 saw\nn02102040 springer\nn01440764 tench\n".to_owned();
+    let cases: Vec<(&str, Vec<(&str, String)>)> = vec![
+        ("", vec![("LOC_val_solution.csv", kaggle.clone())]),
+        ("ILSVRC/Data/CLS-LOC", vec![("LOC_val_solution.csv", kaggle)]),
+        ("", vec![("imagenet_2012_validation_synset_labels.txt", synsets)]),
+        ("", vec![("val.txt", caffe)]),
+        ("", vec![("val/val.txt", words)]),
+        ("", vec![("val.txt", reordered), ("synset_words.txt", order)]),
+        (
+            "",
+            vec![
+                ("ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", devkit),
+                ("map_clsloc.txt", map),
+            ],
+        ),
+    ];
+    for (inside, lists) in cases {
+        let root = imagenet(inside);
+        for (file, text) in &lists {
+            put(root.path().join(file), text.as_bytes());
+        }
+        let splits = opened(root.path()).unwrap();
+        assert_eq!((splits.train.classes(), splits.train.len()), (&SYNSETS.map(String::from)[..], 6));
+        let labels: Vec<usize> = (0..4).map(|i| splits.test.label(i)).collect();
+        assert_eq!(labels, truth, "{lists:?}");
+        is(&*splits.test, 2, (1, 3), 8);
+        assert_eq!(splits.known, Some(Known::Imagenet));
+    }
+}
+
+#[test]
+fn validation_images_without_classes_are_explained() {
+    let root = imagenet("");
+    let at = |name: &str| root.path().join(name);
+    fails(root.path(), &["val", "not their classes", "LOC_val_solution.csv", "one folder per class"]);
+    put(at("ILSVRC2012_validation_ground_truth.txt"), b"1\n2\n3\n1\n");
+    put(at("synset_words.txt"), b"n01440764 tench\n");
+    fails(root.path(), &["ground_truth.txt", "an order of their own", "map_clsloc.txt"]);
+    put(at("map_clsloc.txt"), b"n01440764 1 tench\nn02102040 2 x\nn03000684 three\n");
+    fails(root.path(), &["map_clsloc.txt, line 3"]);
+    put(at("map_clsloc.txt"), b"n01440764 1 tench\nn02102040 2 x\n");
+    fails(root.path(), &["ground_truth.txt, line 3", "`3` is not a number of map_clsloc.txt"]);
+    put(at("val.txt"), b"ILSVRC2012_val_00000001.JPEG n01440764\n");
+    fails(root.path(), &["ILSVRC2012_val_00000002.JPEG", "image 2 is not in", "val.txt"]);
+    put(at("val.txt"), b"cat 3\n");
+    fails(root.path(), &["val.txt, line 1", "`cat 3`"]);
+    let lines: String = (1..5).map(|i| format!("ILSVRC2012_val_{i:08}.JPEG n09999999\n")).collect();
+    put(at("val.txt"), lines.as_bytes());
+    fails(root.path(), &["n09999999", "no folder in `train/`"]);
+}
