@@ -13,6 +13,8 @@ use mlaan::data::{Dataset, Known, OpenOptions, Splits, open};
 use sets::{TEST, TRAIN, gz, matrix, pixel, png, put, samples, tar, zlib_element};
 use tempfile::TempDir;
 
+type Files = Vec<(String, Vec<u8>)>;
+
 fn opened(path: &Path) -> mlaan::Result<Splits> {
     // A limit allows classes without images.
     open(path.to_str().unwrap(), &OpenOptions { limit: Some(10_000), ..OpenOptions::default() })
@@ -157,9 +159,9 @@ fn matlab_files_that_do_not_fit_are_explained() {
     for (bytes, says) in [
         (&hdf[..], "version 7.3"),
         (&[b"\x89HDF\r\n\x1a\n".to_vec(), vec![0; 200]].concat(), "savemat"),
-        (&vec![0; 200], "version 4"),
-        (&b"text".to_vec(), "too short"),
-        (&vec![b'x'; 200], "not a MATLAB file"),
+        (&[0; 200], "version 4"),
+        (b"text".as_ref(), "too short"),
+        (&[b'x'; 200], "not a MATLAB file"),
     ] {
         put(&train, bytes);
         fails(root.path(), &["train_32x32.mat", says]);
@@ -379,7 +381,7 @@ fn webdataset_shards_are_read() {
 fn shards_that_do_not_fit_are_explained() {
     let root = webdataset("tar");
     let shard = root.path().join("train-00001.tar");
-    let with = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let with = |change: &dyn Fn(&mut Files)| {
         let mut files = samples(0, 7..11);
         change(&mut files);
         put(&shard, &tar("shard", &files));
