@@ -98,8 +98,10 @@ def main():
         table.row(side, theirs.images / seconds[side], seconds[side])
     table.row("mlaan, from memory", memory["images_per_second"], memory["seconds"])
     ratio = seconds["torchvision"] / seconds["mlaan"]
+    each = [r["torchvision"] / r["mlaan"] for r in rounds]
     text = (f"{theirs.images} images of {first['size']}x{first['size']}, batch {a.batch}, {a.threads} threads "
-            f"(processes): {ratio:.2f}x\n\n{table.text()}\n\nDecoding the set into memory took {memory['opening_seconds']:.1f} s.")
+            f"(processes): {ratio:.2f}x "
+            f"(rounds {min(each):.2f}x to {max(each):.2f}x)\n\n{table.text()}\n\nDecoding the set into memory took {memory['opening_seconds']:.1f} s.")
     about = machine(MLAAN, a.threads)
     result = {"machine": about, "command": sys.argv, "ratio": ratio, "images": theirs.images, "batch": a.batch, "threads": a.threads, "size": first["size"],
               "rounds": rounds, "seconds": seconds, "memory": memory}
