@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// See the module.
 pub(super) const FORMAT: Format = Format {
     name: "image folder in an archive",
-    layout: "a `.tar`, `.tar.gz` or `.tgz` of such an image folder",
+    layout: "a `.tar`, `.tar.gz` or `.tgz` of an image folder",
     open,
 };
 
