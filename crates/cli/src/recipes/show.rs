@@ -76,9 +76,8 @@ fn needs(recipe: &Recipe, set: Option<&KnownSet>) -> Result<String> {
         let epochs = recipe.train.epochs;
         let time = format::duration(each * images as f64 * epochs as f64 / 1e12);
         let (images, epochs) = (format::count(images), format::several(epochs, "epoch"));
-        text += &format!(
-            "; {epochs} of {images} images take {time} for every TFLOP/s (`mlaan bench` measures yours)"
-        );
+        text +=
+            &format!("; {epochs} of {images} images take {time} at 1 TFLOP/s (`mlaan bench` measures yours)");
     }
     Ok(text + ".")
 }

@@ -16,6 +16,12 @@ use crate::Error;
 
 /// Longest side accepted, so that a damaged header cannot ask for all memory.
 const MAX_SIDE: u32 = 32_768;
+/// How many times as long as the other a side may be.
+const MAX_RATIO: usize = 256;
+/// What ends a JPEG, and how many bytes of other things may follow it.
+const END: [u8; 2] = [0xFF, 0xD9];
+/// See [`END`].
+const TAIL: usize = 1 << 16;
 /// Most bytes one image may need while it is decoded.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -40,7 +46,7 @@ pub fn read_image(path: &Path, short_side: usize) -> crate::Result<Image> {
 /// # Errors
 /// As [`decode`].
 pub(super) fn decode_into(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize), String> {
-    guarded(|| decode_unguarded(encoded, rgb))
+    guarded(|| decode_unguarded(encoded, rgb).and_then(proportioned))
 }
 
 /// Height and width of an encoded image, by its header.
@@ -80,6 +86,9 @@ fn decode_unguarded(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize),
     if is_jpeg(encoded) {
         let (mut decoder, (height, width)) = jpeg_header(encoded)?;
         let bytes = height * width * 3;
+        if !encoded[encoded.len().saturating_sub(TAIL)..].windows(2).any(|w| w == END) {
+            return Err("the file ends before the picture does: it is cut off".into());
+        }
         // Cleared: what a damaged file lacks must not show the image before.
         rgb.clear();
         rgb.resize(bytes, 0);
@@ -93,6 +102,14 @@ fn decode_unguarded(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize),
     }
     *rgb = decoded.into_raw();
     Ok((height, width))
+}
+
+/// Refuses what would take gigabytes once its shorter side has the size of the others'.
+fn proportioned((height, width): (usize, usize)) -> Result<(usize, usize), String> {
+    match height.max(width) > MAX_RATIO * height.min(width) {
+        true => Err(format!("{width}x{height} pixels: one side is more than {MAX_RATIO} times the other")),
+        false => Ok((height, width)),
+    }
 }
 
 fn undecodable(reason: &dyn std::fmt::Display) -> String {
@@ -218,12 +235,21 @@ mod tests {
         for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
             let bytes = encoded(&picture, format);
             assert!(decode(&bytes[..20], 0).is_err(), "{format:?}");
+            assert!(decode(&bytes[..bytes.len() * 3 / 4], 0).is_err(), "{format:?}");
             for i in 0..bytes.len() {
                 let mut damaged = bytes.clone();
                 damaged[i] ^= 0x55;
                 let _ = decode(&damaged, 0);
             }
         }
+    }
+
+    #[test]
+    fn what_would_take_gigabytes_once_scaled_is_refused() {
+        let line = DynamicImage::ImageRgb8(image::RgbImage::new(2000, 2));
+        let message = decode(&encoded(&line, ImageFormat::Png), 0).unwrap_err();
+        assert!(message.contains("2000x2"), "{message}");
+        assert!(decode(&encoded(&line.crop_imm(0, 0, 512, 2), ImageFormat::Png), 0).is_ok());
     }
 
     #[test]

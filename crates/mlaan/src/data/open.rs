@@ -53,7 +53,7 @@ fn known() -> String {
 }
 
 /// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
-/// (Hugging Face parquet files, or an image folder). All images are decoded now, into memory, or stay where they are
+/// (see `data::formats`). All images are decoded now, into memory, or stay where they are
 /// ([`Load`]).
 ///
 /// # Errors

@@ -99,10 +99,18 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
     Ok((manifest, taken))
 }
 
+/// Most classes of a classifier whose names are not given.
+const MAX_CLASSES: usize = 100_000;
+
 fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<String>> {
     let found = dict.shape("fc.weight").and_then(|s| s.first().copied());
     match (&options.classes, found) {
         (Some(names), _) => Ok(names.clone()),
+        (None, Some(n)) if n == 0 || n > MAX_CLASSES => {
+            let message =
+                format!("its classifier (`fc.weight`) has {n} classes; 1 to {MAX_CLASSES} are read");
+            Err(Error::data(file.display().to_string(), message))
+        }
         (None, Some(n)) => Ok((0..n).map(|i| i.to_string()).collect()),
         (None, None) => {
             let message = "it has no classifier (`fc.weight`); name the classes with --classes";

@@ -21,6 +21,8 @@ pub(super) const FORMAT: Format = Format {
 
 /// Most bytes of a file once inflated: a million images of 28x28 pixels.
 const MOST_BYTES: u64 = 1 << 30;
+/// Most images of a split.
+const MOST_RECORDS: usize = 10_000_000;
 /// Longest side of an image.
 const MOST_SIDE: usize = 4096;
 /// Most classes, as labels are bytes.
@@ -130,6 +132,9 @@ fn classes(labels: &[u8]) -> Vec<String> {
 fn split(images: &Path, label_file: &Path, classes: &[String]) -> Result<Stored> {
     let (file, labels) = (Idx::<3>::read(images)?, labels(label_file)?);
     let [records, height, width] = file.extents;
+    if records > MOST_RECORDS {
+        return Err(Error::data(file.place, format!("{records} images, where {MOST_RECORDS} are the most")));
+    }
     if records != labels.len() || records == 0 {
         let message = format!("{records} images, but {} labels in {}", labels.len(), label_file.display());
         return Err(Error::data(file.place, message));

@@ -184,7 +184,9 @@ fn each_member(
         _ => Box::new(file),
     };
     let mut archive = tar::Archive::new(content);
-    for (count, entry) in archive.entries().map_err(|e| damaged(path, &e))?.enumerate() {
+    // Raw: members that hold a long name are passed over like any other, instead of being read whole.
+    let entries = archive.entries().map_err(|e| damaged(path, &e))?.raw(true);
+    for (count, entry) in entries.enumerate() {
         let mut entry = entry.map_err(|e| damaged(path, &e))?;
         if count >= MOST_MEMBERS {
             return Err(Error::data(

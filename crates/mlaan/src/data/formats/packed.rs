@@ -153,7 +153,11 @@ fn pax_name(mut text: &[u8]) -> Option<String> {
     let mut name = None;
     while let Some(space) = text.iter().position(|b| *b == b' ') {
         let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
-        let record = text.get(space + 1..length.checked_sub(1)?)?;
+        let end = length.checked_sub(1)?;
+        let record = text.get(space + 1..end)?;
+        if text.get(end) != Some(&b'\n') {
+            return None;
+        }
         if let Some(value) = record.strip_prefix(b"path=") {
             name = Some(String::from_utf8_lossy(value).into_owned());
         }

@@ -29,8 +29,15 @@ impl Shard {
     pub fn open(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
         let file = File::open(path).map_err(Error::io(path))?;
+        let bytes = file.metadata().map_err(Error::io(path))?.len();
         let reader = SerializedFileReader::new(file).map_err(|e| damaged(&place, &e))?;
         let columns = columns(reader.metadata(), &place)?;
+        let rows = reader.metadata().row_groups().iter().map(|g| g.num_rows());
+        // An image takes a byte at least, whatever its label is packed into.
+        if rows.fold(0, i64::saturating_add) > i64::try_from(bytes).unwrap_or(i64::MAX) {
+            let message = "announces more rows than it has bytes: it is damaged; fetch it again";
+            return Err(Error::data(place, message));
+        }
         Ok(Shard { place, columns, reader })
     }
 
