@@ -45,7 +45,16 @@ fn what_is_exported_comes_back_to_the_bit() {
         let (manifest, taken) = import(&file, &Options::default(), &out).unwrap();
         assert!(!taken.new_classifier);
         assert_eq!((manifest.epoch, manifest.classes.len()), (0, 4));
+        // What the export says of itself.
+        let was = Trained::open(&at.path().join("run"), false).unwrap().manifest;
+        assert_eq!((manifest.size, manifest.classes, manifest.normalise), (size, was.classes, was.normalise));
+        // Without it, what is usual.
+        let bare = at.path().join("bare.safetensors");
+        let kept = tensors(&file).into_iter().filter(|(n, ..)| !n.ends_with("num_batches_tracked"));
+        write(&bare, &kept.collect::<Vec<_>>());
+        let (manifest, _) = import(&bare, &Options::default(), &at.path().join("usual")).unwrap();
         assert_eq!(manifest.size, if backbone == "resnet14" { 32 } else { 224 });
+        assert_eq!(manifest.classes, ["0", "1", "2", "3"]);
         let back = Trained::open(&out, false).unwrap();
         assert_eq!(back.recipe.model.backbone.to_string(), backbone);
         assert_eq!(back.recipe.model.width(), width);

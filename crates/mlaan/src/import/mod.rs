@@ -1,11 +1,13 @@
 //! Weights from elsewhere: state dicts of PyTorch as checkpoints, and as the start of a run.
 
+mod described;
 mod names;
 mod state_dict;
 mod torch;
 
 pub use state_dict::StateDict;
 
+use self::described::described;
 use crate::local::{Learner, Method, Task};
 use crate::nn::{Extent, SlotKind};
 use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
@@ -23,7 +25,7 @@ const AUXILIARY: &str = "aux.";
 /// Names of each kind that an error lists.
 const LISTED: usize = 5;
 
-/// What is known beside a file of weights.
+/// What is known beside a file of weights. What is left out is taken from the file's metadata where this library exported it.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The network; otherwise it is told by names and extents.
@@ -56,6 +58,7 @@ pub struct Taken {
 /// them are listed. A folder that cannot be written.
 pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest, Taken)> {
     let mut dict = StateDict::open(file)?;
+    let options = &described(file, dict.about(), options)?;
     names::normalise(&mut dict);
     let model = match &options.model {
         Some(model) => model.clone(),

@@ -4,7 +4,7 @@ use super::torch::Archive;
 use crate::pickle::Element;
 use crate::{Error, Result};
 use safetensors::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct StateDict {
     path: PathBuf,
     tensors: BTreeMap<String, Entry>,
+    about: HashMap<String, String>,
     source: Source,
 }
 
@@ -45,23 +46,28 @@ impl StateDict {
         let mut first = [0; 8];
         let read = file.read(&mut first).map_err(Error::io(path))?;
         file.rewind().map_err(Error::io(path))?;
-        let (tensors, source) = match first.get(..read).unwrap_or_default() {
+        let (tensors, about, source) = match first.get(..read).unwrap_or_default() {
             [b'P', b'K', 3, 4, ..] => {
                 let (archive, tensors) = Archive::open(path, file)?;
-                (tensors, Source::Archive(archive))
+                (tensors, HashMap::new(), Source::Archive(archive))
             }
             [_, _, _, _, _, _, _, _] if looks_like_safetensors(first, &file) => {
-                let tensors = safetensors(path, &file)?;
-                (tensors, Source::File(file))
+                let (tensors, about) = safetensors(path, &file)?;
+                (tensors, about, Source::File(file))
             }
             other => return Err(Error::data(path.display().to_string(), unknown(other))),
         };
-        Ok(StateDict { path: path.into(), tensors, source })
+        Ok(StateDict { path: path.into(), tensors, about, source })
     }
 
     /// Names and extents, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, t)| (name.as_str(), t.shape.as_slice()))
+    }
+
+    /// What its writer says beside the tensors; only safetensors have it.
+    pub(super) fn about(&self) -> &HashMap<String, String> {
+        &self.about
     }
 
     /// The extents of a tensor.
@@ -118,8 +124,8 @@ fn unknown(first: &[u8]) -> String {
     }
 }
 
-fn safetensors(path: &Path, file: &File) -> Result<BTreeMap<String, Entry>> {
-    let (start, infos) = crate::train::read_tensor_header(path, file)?;
+fn safetensors(path: &Path, file: &File) -> Result<(BTreeMap<String, Entry>, HashMap<String, String>)> {
+    let crate::train::Header { start, tensors, about } = crate::train::read_tensor_header(path, file)?;
     let entry = |(name, info): (String, safetensors::tensor::TensorInfo)| {
         let wrong = |m: String| Error::data(path.display().to_string(), format!("tensor `{name}`: {m}"));
         let element =
@@ -132,7 +138,7 @@ fn safetensors(path: &Path, file: &File) -> Result<BTreeMap<String, Entry>> {
         }
         Ok((name, Entry { shape: info.shape, place: Place::File { element, start: start + from as u64 } }))
     };
-    infos.into_iter().map(entry).collect()
+    Ok((tensors.into_iter().map(entry).collect::<Result<_>>()?, about))
 }
 
 fn element(dtype: Dtype) -> Option<Element> {

@@ -23,7 +23,7 @@ pub use lock::{LOCK, Lock};
 pub use schedule::{LearningRate, Rates};
 pub use state::{capture, restore};
 pub use tally::Tally;
-pub(crate) use tensor_file::read_tensor_header;
+pub(crate) use tensor_file::{Header, read_tensor_header};
 pub use tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors, write_tensors_with};
 pub use trained::Trained;
 pub use trainer::{Outcome, Progress, RECIPE, Trainer};

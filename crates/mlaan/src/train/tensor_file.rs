@@ -296,7 +296,7 @@ fn checksum(path: &Path) -> Result<u32> {
 
 fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
     let length = file.metadata().map_err(Error::io(path))?.len();
-    let (start, infos) = read_tensor_header(path, file)?;
+    let Header { start, tensors, .. } = read_tensor_header(path, file)?;
     let placed = |(name, info): (String, TensorInfo)| match place(&info, start, length - start) {
         Some(place) => Ok((name, place)),
         None => {
@@ -305,11 +305,21 @@ fn read_header(path: &Path, file: &File) -> Result<BTreeMap<String, Place>> {
             Err(checkpoint_error(path, message))
         }
     };
-    infos.into_iter().map(placed).collect()
+    tensors.into_iter().map(placed).collect()
 }
 
-/// Names, types, extents and places of the tensors, the places counted from the byte that is said first.
-pub(crate) fn read_tensor_header(path: &Path, file: &File) -> Result<(u64, Vec<(String, TensorInfo)>)> {
+/// What a safetensors file begins with.
+pub(crate) struct Header {
+    /// The byte that the tensors' places are counted from.
+    pub start: u64,
+    /// Names, types, extents and places.
+    pub tensors: Vec<(String, TensorInfo)>,
+    /// What else its writer says.
+    pub about: HashMap<String, String>,
+}
+
+/// Reads it.
+pub(crate) fn read_tensor_header(path: &Path, file: &File) -> Result<Header> {
     let wrong = |what: &str| checkpoint_error(path, format!("not a safetensors file: {what}"));
     let length = file.metadata().map_err(Error::io(path))?.len();
     let mut reader = BufReader::new(file);
@@ -322,8 +332,8 @@ pub(crate) fn read_tensor_header(path: &Path, file: &File) -> Result<(u64, Vec<(
     let mut header = vec![0; size as usize];
     reader.read_exact(&mut header).map_err(Error::io(path))?;
     let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(&e.to_string()))?;
-    let infos = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
-    Ok((8 + size, infos))
+    let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+    Ok(Header { start: 8 + size, tensors, about: metadata.metadata().clone().unwrap_or_default() })
 }
 
 fn place(info: &TensorInfo, first: u64, data: u64) -> Option<Place> {
