@@ -94,7 +94,7 @@ mod tests {
         let of = |v: &[f64]| ticks(v.iter().copied());
         assert_eq!(of(&[12.0, 88.0]), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         assert_eq!(of(&[]), [0.0, 1.0]);
-        assert_eq!(labels(&of(&[1.6, 2.4])), ["1.50", "1.75", "2.00", "2.25", "2.50"]);
+        assert_eq!(labels(&of(&[1.55, 2.45])), ["1.50", "1.75", "2.00", "2.25", "2.50"]);
         for values in [vec![5.0], vec![0.0], vec![1e-9, 2e-9], vec![-3.0, 1e12], vec![6.01, 6.02]] {
             let ticks = of(&values);
             assert!((2..=7).contains(&ticks.len()), "{values:?}: {ticks:?}");
