@@ -7,7 +7,7 @@ use mlaan::recipe::Recipe;
 /// Where images come from and what replaces a recipe's keys.
 #[derive(Args, Default)]
 pub struct Overrides {
-    /// Images: `builtin`, a folder of parquet files, or a folder with train/ and test/, one subfolder per class
+    /// Images: `builtin`, or a folder or archive in any of the forms that `mlaan data inspect` knows
     #[arg(long, value_name = "builtin|PATH")]
     pub data: Option<String>,
     /// Passes over the training images
