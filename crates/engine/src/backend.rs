@@ -3,7 +3,7 @@
 use crate::memory::Block;
 use crate::ops::{
     Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
-    WeightGrad, Window,
+    WeightGrad, Weights, Window,
 };
 use crate::{Bf16, DType, Element, Error, Tensor};
 
@@ -135,13 +135,21 @@ pub trait Backend: Send + Sync {
         0
     }
 
+    /// How many values the weights of such a convolution have when they are arranged for it; 0 where that is of no use.
+    fn arranged(&self, _window: Window, _x: [usize; 4], _out: usize) -> usize {
+        0
+    }
+
+    /// Arranges the weights `w` into `to`, which has [`Backend::arranged`] values.
+    fn arrange(&self, _window: Window, _x: [usize; 4], _w: &Tensor, _to: &mut Tensor) {}
+
     /// y = convolution of `x` with `w` (+ bias); with `norm`, also mean and biased variance of y.
     #[allow(clippy::too_many_arguments)] // An operation's operands, each of another kind.
     fn convolve(
         &self,
         window: Window,
         x: &Operand<'_>,
-        w: &Tensor,
+        w: Weights<'_>,
         bias: Option<&Tensor>,
         y: &mut Tensor,
         norm: Option<&mut Tensor>,

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Scratch, Work};
 use crate::cpu::Cpu;
 use crate::ops::{
     Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
-    WeightGrad, Window,
+    WeightGrad, Weights, Window,
 };
 use crate::{Kind, Tensor, cuda};
 
@@ -63,7 +63,7 @@ impl Backend for Dry {
         &self,
         _: Window,
         _: &Operand<'_>,
-        _: &Tensor,
+        _: Weights<'_>,
         _: Option<&Tensor>,
         _: &mut Tensor,
         _: Option<&mut Tensor>,

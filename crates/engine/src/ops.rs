@@ -43,6 +43,46 @@ impl<'a> Operand<'a> {
     }
 }
 
+/// The weights of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// `[out, in, k, k]`, as they learn. A device arranges them for itself in every convolution.
+    Plain(&'a Tensor),
+    /// Arranged once, by [`Device::arrange`](crate::Device::arrange): for many convolutions with the same weights.
+    Arranged(&'a Arranged),
+}
+
+impl<'a> Weights<'a> {
+    /// What is stored of them.
+    pub(crate) fn values(self) -> &'a Tensor {
+        match self {
+            Weights::Plain(w) => w,
+            Weights::Arranged(w) => &w.values,
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Weights<'a> {
+    fn from(w: &'a Tensor) -> Self {
+        Weights::Plain(w)
+    }
+}
+
+impl<'a> From<&'a Arranged> for Weights<'a> {
+    fn from(w: &'a Arranged) -> Self {
+        Weights::Arranged(w)
+    }
+}
+
+/// Weights in the order, and transformed as, a device's convolution of images of one size reads them.
+#[derive(Debug)]
+pub struct Arranged {
+    /// As many values as the way of computing needs, in an order of the device's own.
+    pub(crate) values: Tensor,
+    /// `[out, in, k, k]` of the weights.
+    pub(crate) shape: [usize; 4],
+}
+
 /// The gradient that reaches an operation's output, with the backward of the normalisation behind it:
 /// `grad · a + raw · b + c`.
 #[derive(Clone, Copy, Debug)]

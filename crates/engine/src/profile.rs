@@ -5,7 +5,7 @@ mod traffic;
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
     Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
-    WeightGrad, Window,
+    WeightGrad, Weights, Window,
 };
 use crate::{Bf16, Error, Kind, Shape, Tensor};
 use std::collections::HashMap;
@@ -172,11 +172,19 @@ impl Backend for Profiled {
         self.inner.multiply_adds(rounds)
     }
 
+    fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
+        self.inner.arranged(window, x, out)
+    }
+
+    fn arrange(&self, window: Window, x: [usize; 4], w: &Tensor, to: &mut Tensor) {
+        self.inner.arrange(window, x, w, to);
+    }
+
     fn convolve(
         &self,
         window: Window,
         x: &Operand<'_>,
-        w: &Tensor,
+        w: Weights<'_>,
         bias: Option<&Tensor>,
         y: &mut Tensor,
         norm: Option<&mut Tensor>,
@@ -184,7 +192,7 @@ impl Backend for Profiled {
     ) {
         let out = y.nhwc()[3];
         let flops = Work::Convolve { x: x.tensor.nhwc(), out, window }.flops();
-        let bytes = operand(x) + size(w) + of(bias) + size(y) + of(norm.as_deref()) / 2;
+        let bytes = operand(x) + size(w.values()) + of(bias) + size(y) + of(norm.as_deref()) / 2;
         self.windowed(("convolve", window, out), x, (flops, bytes), |b| {
             b.convolve(window, x, w, bias, y, norm, scratch);
         });

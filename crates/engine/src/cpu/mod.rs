@@ -19,7 +19,7 @@ pub use simd::Isa;
 use crate::backend::{Backend, Scratch, Work};
 use crate::ops::{
     Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
-    WeightGrad, Window, report,
+    WeightGrad, Weights, Window, report,
 };
 use crate::{DType, Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
@@ -169,11 +169,20 @@ impl Backend for Cpu {
         peak::operations(self.isa, rounds) * self.threads as u64
     }
 
+    fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
+        conv::arranged(x, out, window, self.isa)
+    }
+
+    fn arrange(&self, window: Window, x: [usize; 4], w: &Tensor, to: &mut Tensor) {
+        let extents = (x, w.shape().dims().first().copied().unwrap_or(0), window);
+        self.run(|| conv::arrange(self.isa, extents, w.host(), to.host_mut()));
+    }
+
     fn convolve(
         &self,
         window: Window,
         x: &Operand<'_>,
-        w: &Tensor,
+        w: Weights<'_>,
         bias: Option<&Tensor>,
         y: &mut Tensor,
         norm: Option<&mut Tensor>,
@@ -184,7 +193,10 @@ impl Backend for Cpu {
             let op = Forward::<X, Y> {
                 x: x.tensor.host(),
                 load: load(x),
-                w: w.host(),
+                w: match w {
+                    Weights::Plain(w) => conv::Weights::Plain(w.host()),
+                    Weights::Arranged(w) => conv::Weights::Arranged(w.values.host()),
+                },
                 bias: bias.map(Tensor::host),
                 y: y.host_mut(),
                 norm: norm.map(Tensor::host_mut),

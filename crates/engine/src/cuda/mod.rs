@@ -32,7 +32,7 @@ use crate::backend::{Backend, Scratch, Work};
 use crate::memory::Memory;
 use crate::ops::{
     Incoming, Labels, LossTarget, NormConstants, NormGrad, Operand, Outgoing, Padding, PixelScale, Sgd,
-    WeightGrad, Window,
+    WeightGrad, Weights, Window,
 };
 use crate::{Bf16, DType, Error, Result, Tensor};
 use driver::Driver;
@@ -152,13 +152,14 @@ impl Backend for Cuda {
         &self,
         window: Window,
         x: &Operand<'_>,
-        w: &Tensor,
+        w: Weights<'_>,
         bias: Option<&Tensor>,
         y: &mut Tensor,
         norm: Option<&mut Tensor>,
         scratch: Scratch<'_>,
     ) {
-        convolution::forward(self.driver(), window, x, w, bias, y, norm, scratch.device_address());
+        // Nothing is arranged here beforehand: `arranged` says 0.
+        convolution::forward(self.driver(), window, x, w.values(), bias, y, norm, scratch.device_address());
     }
 
     fn convolve_backward(

@@ -4,8 +4,8 @@ use super::Device;
 use super::checks::*;
 use crate::backend::Work;
 use crate::memory::Purpose;
-use crate::ops::{Incoming, Operand, Outgoing, WeightGrad, Window, norm};
-use crate::{Result, Tensor};
+use crate::ops::{Arranged, Incoming, Operand, Outgoing, WeightGrad, Weights, Window, norm};
+use crate::{DType, Result, Tensor};
 
 impl Device {
     /// Convolution of `x` `[n, h, w, in]` with `w` `[out, in, k, k]`; a linear layer is a 1x1 convolution
@@ -14,16 +14,20 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn convolve(
+    pub fn convolve<'w>(
         &self,
         window: Window,
         x: &Operand<'_>,
-        w: &Tensor,
+        w: impl Into<Weights<'w>>,
         bias: Option<&Tensor>,
         norm_rows: Option<&mut Tensor>,
     ) -> Result<Tensor> {
         const OP: &str = "convolve";
-        let (input, out) = self.check_convolution(OP, window, x, w)?;
+        let w = w.into();
+        let (input, out) = match w {
+            Weights::Plain(w) => self.check_convolution(OP, window, x, w)?,
+            Weights::Arranged(w) => self.check_arranged(OP, window, x, w)?,
+        };
         let [n, h, wd, _] = input;
         if let Some(b) = bias {
             vector(OP, b, out)?;
@@ -38,6 +42,44 @@ impl Device {
         self.count(work.flops());
         self.0.backend.convolve(window, x, w, bias, &mut y, norm_rows, scratch.bytes());
         Ok(y)
+    }
+
+    /// The weights `w` `[out, in, k, k]` as convolutions of images like `x` `[n, h, w, in]` read them, for any `n`: where
+    /// weights no longer change this saves arranging them every time. Nothing where this device gains nothing by it.
+    ///
+    /// # Errors
+    /// As [`Device::convolve`].
+    pub fn arrange(&self, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<Option<Arranged>> {
+        const OP: &str = "arrange";
+        let (input, out) = self.check_convolution(OP, window, x, w)?;
+        let len = self.0.backend.arranged(window, input, out);
+        if len == 0 {
+            return Ok(None);
+        }
+        let mut values = self.alloc([len], DType::F32, Purpose::Parameters)?;
+        self.0.backend.arrange(window, input, w, &mut values);
+        Ok(Some(Arranged { values, shape: [out, input[3], window.kernel, window.kernel] }))
+    }
+
+    /// As [`Device::check_convolution`]: the weights' own extents, and that they were arranged for such images.
+    fn check_arranged(
+        &self,
+        op: &'static str,
+        window: Window,
+        x: &Operand<'_>,
+        w: &Arranged,
+    ) -> Result<([usize; 4], usize)> {
+        operand(op, x)?;
+        let (input, [out, ins, k, _]) = (x.tensor.nhwc(), w.shape);
+        ensure(ins == input[3] && k == window.kernel, op, || {
+            format!("weights {:?} for {} channels and a window of {}", w.shape, input[3], window.kernel)
+        })?;
+        check_window(op, window, input)?;
+        let wanted = self.0.backend.arranged(window, input, out);
+        ensure(wanted == w.values.len(), op, || {
+            format!("weights that were arranged for images of another size than {}x{}", input[1], input[2])
+        })?;
+        Ok((input, out))
     }
 
     fn check_convolution(
@@ -57,11 +99,7 @@ impl Device {
         ensure(out > 0 && k > 0 && window.stride > 0 && weights == Some(w.len()), op, || {
             format!("weights {:?} for {} channels and a {k}x{k} window", w.shape().dims(), input[3])
         })?;
-        ensure(window.pad < k, op, || format!("a border of {} for a {k}x{k} window", window.pad))?;
-        let fits = window.output(input[1]) > 0 && window.output(input[2]) > 0;
-        ensure(fits && !input.contains(&0), op, || {
-            format!("a {k}x{k} window does not fit into {}x{}", input[1], input[2])
-        })?;
+        check_window(op, window, input)?;
         Ok((input, out))
     }
 
@@ -102,4 +140,14 @@ impl Device {
         self.0.backend.convolve_backward(window, x, w, dy, dx, dw, scratch.bytes());
         Ok(())
     }
+}
+
+/// Whether a window lies within images `[n, h, w, c]` with its border.
+fn check_window(op: &'static str, window: Window, input: [usize; 4]) -> Result<()> {
+    let k = window.kernel;
+    ensure(window.pad < k, op, || format!("a border of {} for a {k}x{k} window", window.pad))?;
+    let fits = window.output(input[1]) > 0 && window.output(input[2]) > 0;
+    ensure(fits && !input.contains(&0), op, || {
+        format!("a {k}x{k} window does not fit into {}x{}", input[1], input[2])
+    })
 }

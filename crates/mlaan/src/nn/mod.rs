@@ -7,6 +7,7 @@
 mod act;
 mod block;
 mod chain;
+mod fixed;
 mod init;
 mod shape;
 mod simple;

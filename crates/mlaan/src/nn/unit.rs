@@ -1,5 +1,6 @@
 //! The unit of networks: a convolution or linear layer, with BatchNorm and ReLU if wanted.
 
+use super::fixed::Fixed;
 use super::{Act, Builder, Extent, Grad, GradNorm, Layer, Mode, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, Sgd, WeightGrad, Window, norm};
@@ -91,20 +92,22 @@ impl UnitSpec {
 }
 
 #[derive(Debug)]
-struct Norm {
-    weight: Parameter,
-    bias: Parameter,
-    mean: Tensor,
-    variance: Tensor,
+pub(super) struct Norm {
+    pub weight: Parameter,
+    pub bias: Parameter,
+    pub mean: Tensor,
+    pub variance: Tensor,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Unit {
-    spec: UnitSpec,
-    weight: Parameter,
-    bias: Option<Parameter>,
-    norm: Option<Norm>,
+    pub(super) spec: UnitSpec,
+    pub(super) weight: Parameter,
+    pub(super) bias: Option<Parameter>,
+    pub(super) norm: Option<Norm>,
+    /// Once it is for inference only.
+    pub(super) fixed: Option<Fixed>,
 }
 
 /// One named tensor of a unit.
@@ -153,7 +156,7 @@ impl Unit {
             }),
             None => None,
         };
-        Ok(Unit { weight: Parameter::new(b, weight)?, bias, norm, spec })
+        Ok(Unit { weight: Parameter::new(b, weight)?, bias, norm, spec, fixed: None })
     }
 
     /// What it is made of.
@@ -172,6 +175,7 @@ impl Unit {
     /// # Errors
     /// What `f` returns.
     pub fn slots(&mut self, f: &mut dyn FnMut(Slot<'_>) -> Result<()>) -> Result<()> {
+        self.changed();
         let spec = &self.spec;
         let (k, vector) = (spec.window.kernel, vec![spec.output]);
         let shape = match spec.linear {
@@ -215,6 +219,7 @@ impl Unit {
     /// # Errors
     /// When the two have different extents.
     pub fn follow(&mut self, device: &Device, source: &Unit, m: f32) -> Result<()> {
+        self.changed();
         device.ema(&mut self.weight.value, &source.weight.value, m)?;
         if let (Some(t), Some(s)) = (&mut self.bias, &source.bias) {
             device.ema(&mut t.value, &s.value, m)?;
@@ -231,6 +236,7 @@ impl Unit {
     /// # Errors
     /// When the two have different extents.
     pub fn copy_from(&mut self, device: &Device, source: &Unit) -> Result<()> {
+        self.changed();
         device.copy(&mut self.weight.value, &source.weight.value)?;
         if let (Some(t), Some(s)) = (&mut self.bias, &source.bias) {
             device.copy(&mut t.value, &s.value)?;
@@ -241,37 +247,6 @@ impl Unit {
             device.copy(&mut t.mean, &s.mean)?;
             device.copy(&mut t.variance, &s.variance)?;
         }
-        Ok(())
-    }
-
-    /// Takes the normalisation by running statistics into weights and bias: the same function for inference, with
-    /// nothing left to normalise. Such a unit cannot learn as it did.
-    ///
-    /// # Errors
-    /// From the device.
-    pub fn fold(&mut self, device: &Device) -> Result<()> {
-        let Some(n) = self.norm.take() else { return Ok(()) };
-        let values = |t: &Tensor| device.download(t);
-        let (scale, shift) = (values(&n.weight.value)?, values(&n.bias.value)?);
-        let (mean, variance) = (values(&n.mean)?, values(&n.variance)?);
-        let old = match &self.bias {
-            Some(b) => values(&b.value)?,
-            None => vec![0.0; self.spec.output],
-        };
-        let mut weight = values(&self.weight.value)?;
-        let mut bias = vec![0.0; self.spec.output];
-        let eps = f64::from(NormConstants::default().eps);
-        let fan_in = weight.len() / self.spec.output.max(1);
-        for (o, row) in weight.chunks_exact_mut(fan_in.max(1)).enumerate() {
-            let factor = f64::from(scale[o]) / (f64::from(variance[o]) + eps).sqrt();
-            row.iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
-            bias[o] = (f64::from(shift[o]) + (f64::from(old[o]) - f64::from(mean[o])) * factor) as f32;
-        }
-        device.upload(&mut self.weight.value, &weight)?;
-        let mut value = device.alloc([self.spec.output], DType::F32, Purpose::Parameters)?;
-        device.upload(&mut value, &bias)?;
-        self.bias = Some(Parameter { value, velocity: None, grad: None });
-        (self.weight.velocity, self.spec.norm, self.spec.bias) = (None, None, true);
         Ok(())
     }
 
@@ -326,6 +301,9 @@ impl Layer for Unit {
     }
 
     fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
+        if mode == Mode::Infer {
+            self.arrange(device, x)?;
+        }
         let (spec, c) = (&self.spec, self.spec.output);
         let rows = || device.alloc([norm::ROWS, c], DType::F32, Purpose::Activations);
         let bias = self.bias.as_ref().map(|b| &b.value);
@@ -333,7 +311,7 @@ impl Layer for Unit {
         let sums = if mode == Mode::Infer { None } else { rows.as_mut() };
         let precision = if spec.wide { Precision::F32 } else { device.precision() };
         let storing = device.with_precision(precision);
-        let tensor = storing.convolve(spec.window, &x.operand(), &self.weight.value, bias, sums)?;
+        let tensor = storing.convolve(spec.window, &x.operand(), self.weights(), bias, sums)?;
         if let (Some(n), Some(rows)) = (&mut self.norm, &mut rows) {
             let (weight, bias, constants) = (&n.weight.value, &n.bias.value, NormConstants::default());
             let count = tensor.len() / c;

@@ -13,15 +13,43 @@ use crate::ops::norm;
 /// Pixels after which 32-bit sums are handed on to 64-bit ones.
 const FLUSH: usize = 96;
 
+/// Weights as they learn, or as a forward pass reads them.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights<'a> {
+    Plain(&'a [f32]),
+    Arranged(&'a [f32]),
+}
+
+impl<'a> Weights<'a> {
+    /// As a forward pass reads them: `arrange` writes plain ones into `room`.
+    pub(super) fn arranged(self, room: &'a mut [f32], arrange: impl FnOnce(&[f32], &mut [f32])) -> &'a [f32] {
+        match self {
+            Weights::Plain(w) => {
+                arrange(w, room);
+                room
+            }
+            Weights::Arranged(w) => w,
+        }
+    }
+}
+
 /// What a forward pass reads and writes, as slices.
 pub(crate) struct Forward<'a, X, Y> {
     pub x: &'a [X],
     pub load: Load<'a>,
-    pub w: &'a [f32],
+    pub w: Weights<'a>,
     pub bias: Option<&'a [f32]>,
     pub y: &'a mut [Y],
     /// `[4, oc]`: receives mean and variance.
     pub norm: Option<&'a mut [f32]>,
+}
+
+pub(super) fn arranged(g: &Geometry, isa: Isa) -> usize {
+    g.depth() * padded(g.oc, isa.lanes())
+}
+
+pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
+    pack_weights(g, w, isa.lanes(), to);
 }
 
 pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
@@ -40,12 +68,12 @@ pub(super) fn run<X: Value, Y: Value>(
 ) {
     let pieces = parallel::pieces(g.units(), PIECES);
     let mut carver = Carver::new(scratch);
-    let w = carver.take::<f32>(g.depth() * padded(g.oc, isa.lanes()));
-    pack_weights(g, op.w, isa.lanes(), w);
+    let room = carver.take::<f32>(arranged(g, isa));
+    let w = op.w.arranged(room, |w, to| arrange(isa, g, w, to));
     let slot_len = scratch_of::<f32>(g.x_packed()) / 4;
     let slots = Shared::new(carver.take::<f32>(threads * slot_len));
     let mut sums = ChannelSums::new(&mut carver, pieces, 2, g.oc);
-    let (rows, y, w) = (sums.rows(), Shared::new(op.y), &*w);
+    let (rows, y) = (sums.rows(), Shared::new(op.y));
     let wants_sums = op.norm.is_some();
     let direct = X::floats(op.x).filter(|_| op.load.is_plain() && g.p == 0);
     parallel::for_each(pieces, |piece| {

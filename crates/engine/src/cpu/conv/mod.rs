@@ -27,7 +27,7 @@ use crate::ops::Window;
 use geometry::Geometry;
 
 pub(crate) use backward::{Backward, DxOut};
-pub(crate) use forward::Forward;
+pub(crate) use forward::{Forward, Weights};
 pub(crate) use pack::Load;
 
 pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Isa, threads: usize) -> usize {
@@ -36,6 +36,26 @@ pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Is
         () if winograd::fits(&g) => winograd::forward_scratch(&g, isa, threads),
         () if pointwise::fits(&g) => pointwise::forward_scratch(&g, isa, threads),
         () => forward::scratch(&g, isa.lanes(), threads),
+    }
+}
+
+/// Floats of weights that are arranged for a forward pass; which way is taken, they tell by their number.
+pub(crate) fn arranged(x: [usize; 4], out: usize, window: Window, isa: Isa) -> usize {
+    let g = Geometry::new(x, out, window);
+    match () {
+        () if winograd::fits(&g) => winograd::arranged(&g, isa),
+        () if pointwise::fits(&g) => pointwise::arranged(&g, isa),
+        () => forward::arranged(&g, isa),
+    }
+}
+
+/// Arranges weights for a forward pass.
+pub(crate) fn arrange(isa: Isa, (x, out, window): ([usize; 4], usize, Window), w: &[f32], to: &mut [f32]) {
+    let g = Geometry::new(x, out, window);
+    match () {
+        () if winograd::fits(&g) => winograd::arrange(isa, &g, w, to),
+        () if pointwise::fits(&g) => pointwise::arrange(isa, &g, w, to),
+        () => forward::arrange(isa, &g, w, to),
     }
 }
 

@@ -64,7 +64,7 @@ impl Layout {
 }
 
 /// `[out, in]` as `m`: rows are input channels, or output channels if `turned`.
-fn arrange(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
+fn ordered(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
     let outs = w.len() / ins.max(1);
     let blocks = Shared::new(out);
     parallel::for_each(m.blocks(), |b| {
@@ -80,6 +80,14 @@ fn arrange(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
             }
         }
     });
+}
+
+pub(super) fn arranged(g: &Geometry, isa: Isa) -> usize {
+    Layout::new(g, isa, false).forward.len()
+}
+
+pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
+    ordered(Layout::new(g, isa, false).forward, w, g.c, false, to);
 }
 
 pub(super) fn forward_scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
@@ -98,11 +106,11 @@ pub(super) fn forward<X: Value, Y: Value>(
 ) {
     let l = Layout::new(g, isa, false);
     let mut carver = Carver::new(scratch);
-    let w = carver.take::<f32>(l.forward.len());
-    arrange(l.forward, op.w, g.c, false, w);
+    let room = carver.take::<f32>(l.forward.len());
+    let w = op.w.arranged(room, |w, to| ordered(l.forward, w, g.c, false, to));
     let slots = Shared::new(carver.take::<f32>(threads * l.slot_len()));
     let mut sums = ChannelSums::new(&mut carver, l.pieces, 2, g.oc);
-    let (rows, y, w) = (sums.rows(), Shared::new(op.y), &*w);
+    let (rows, y) = (sums.rows(), Shared::new(op.y));
     let (x_line, y_line) = (g.w * g.c, g.w * g.oc);
     parallel::for_each(l.pieces, |piece| {
         // SAFETY: one slot per thread, one row per piece.
@@ -151,7 +159,7 @@ pub(super) fn backward<X: Value, Y: Value>(
     let mut carver = Carver::new(scratch);
     let turned = carver.take::<f32>(if dx.is_some() { l.turned.len() } else { 0 });
     if dx.is_some() {
-        arrange(l.turned, w, g.c, true, turned);
+        ordered(l.turned, w, g.c, true, turned);
     }
     let turned = &*turned;
     let slots = Shared::new(carver.take::<f32>(threads * l.slot_len()));

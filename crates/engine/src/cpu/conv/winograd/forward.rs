@@ -41,6 +41,15 @@ impl Slot {
     }
 }
 
+pub(in crate::cpu::conv) fn arranged(g: &Geometry, isa: Isa) -> usize {
+    Matrix::new(POINTS, g.c, g.oc, isa).len()
+}
+
+pub(in crate::cpu::conv) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
+    let source = Source { w, outs: g.oc, ins: g.c, turned: false };
+    transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa), to);
+}
+
 pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
     let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
     let pieces = parallel::pieces(grid.units(), PIECES);
@@ -60,11 +69,11 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let pieces = parallel::pieces(grid.units(), PIECES);
     let slot = Slot::new(g, &grid, m);
     let mut carver = Carver::new(scratch);
-    let w = carver.take::<f32>(m.len());
-    transformed(isa, Source { w: op.w, outs: g.oc, ins: g.c, turned: false }, m, w);
+    let room = carver.take::<f32>(m.len());
+    let w = op.w.arranged(room, |w, to| arrange(isa, g, w, to));
     let slots = Shared::new(carver.take::<f32>(threads * slot.len()));
     let mut sums = ChannelSums::new(&mut carver, pieces, 2, g.oc);
-    let (sum_rows, y, w) = (sums.rows(), Shared::new(op.y), &*w);
+    let (sum_rows, y) = (sums.rows(), Shared::new(op.y));
     let wants_sums = op.norm.is_some();
     let (pitch_in, pitch_out) = (pitch(grid.tiles(), g.c), pitch(grid.tiles(), m.columns));
     let (x_image, y_image) = (g.h * g.w * g.c, g.oh * g.ow * g.oc);

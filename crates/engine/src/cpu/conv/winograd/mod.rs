@@ -25,7 +25,7 @@ mod weights;
 use super::geometry::Geometry;
 
 pub(super) use backward::{run as backward, scratch as backward_scratch};
-pub(super) use forward::{run as forward, scratch as forward_scratch};
+pub(super) use forward::{arrange, arranged, run as forward, scratch as forward_scratch};
 
 /// Values of a transformed tile.
 const POINTS: usize = 36;
