@@ -128,9 +128,13 @@ def recorded(run):
     return graph.replay
 
 
-def plain(configuration, form, batch, bf16, device):
-    """Backpropagation: plain autograd, rectifiers in place as torchvision has them."""
+def layout(form):
     import torch
+    return torch.contiguous_format if form == "default layout" else torch.channels_last
+
+
+def network(configuration, form, device):
+    """The backbone, rectifiers in place as torchvision has them."""
     import torch.nn.functional as F
     from torch.utils.checkpoint import checkpoint_sequential
     sys.path.insert(0, str(ROOT / "crates/mlaan/tests/golden"))
@@ -168,9 +172,16 @@ def plain(configuration, form, batch, bf16, device):
     widths = [16, 32, 64] if c.small else [64, 128, 256, 512]
     block = Bottleneck if c.depth == 50 else Basic
     net = Network(block, c.stages, widths, "cifar" if c.small else "imagenet", c.classes)
-    layout = torch.contiguous_format if form == "default layout" else torch.channels_last
-    net = net.to(device, memory_format=layout)
-    x = torch.randn(batch, 3, c.size, c.size).to(device).contiguous(memory_format=layout)
+    return net.to(device, memory_format=layout(form))
+
+
+def plain(configuration, form, batch, bf16, device):
+    """Backpropagation: plain autograd."""
+    import torch
+    import torch.nn.functional as F
+    c = configuration
+    net = network(c, form, device)
+    x = torch.randn(batch, 3, c.size, c.size).to(device).contiguous(memory_format=layout(form))
     y = (torch.arange(batch) % c.classes).to(device)
     opt = optimiser(net.parameters(), device)
 

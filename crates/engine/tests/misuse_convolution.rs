@@ -35,6 +35,28 @@ fn convolutions() {
 }
 
 #[test]
+fn arranged_weights_of_another_convolution() {
+    const OP: &str = "convolve";
+    let b = Bench::new();
+    let (x, w) = (b.t([2, 8, 8, 8]), b.t([6, 8, 3, 3]));
+    let wide = b.t([8, 8, 3, 3]);
+    refused("channels", "arrange", "[6, 5, 3, 3]", || {
+        b.0.arrange(WINDOW, &Operand::plain(&x), &b.t([6, 5, 3, 3]))
+    });
+    let arranged = |w: &Tensor| b.0.arrange(WINDOW, &Operand::plain(&x), w).unwrap().unwrap();
+    let (few, many) = (arranged(&w), arranged(&wide));
+    let run = |x: &Tensor, window, a| b.0.convolve(window, &Operand::plain(x), a, None, None);
+    run(&b.t([5, 8, 8, 8]), WINDOW, &few).unwrap();
+    run(&b.t([1, 8, 8, 8]), WINDOW, &many).unwrap();
+    refused("kernel", OP, "", || run(&x, Window { kernel: 5, ..WINDOW }, &many));
+    refused("border", OP, "border of 3", || run(&x, Window { pad: 3, ..WINDOW }, &many));
+    refused("input", OP, "[8, 8, 3, 3]", || run(&b.t([2, 8, 8, 4]), WINDOW, &many));
+    refused("empty batch", OP, "", || run(&b.t([0, 8, 8, 8]), WINDOW, &many));
+    // Small images are computed another way, with weights in another order.
+    refused("size", OP, "another size", || run(&b.t([2, 2, 2, 8]), WINDOW, &many));
+}
+
+#[test]
 fn types_that_do_not_go_together() {
     const OP: &str = "convolve_backward";
     let b = Bench::new();

@@ -124,6 +124,13 @@ pub fn forward(device: &Device, case: &Case) -> Results {
     let y = device.convolve(case.window, &x.operand(), &w, bias.as_ref(), rows.as_mut()).unwrap();
     assert_eq!((y.shape().dims(), y.dtype()), (&case.y()[..], of_y.dtype()));
     let mut results = vec![("y".to_string(), device.download(&y).unwrap())];
+    // Weights that were arranged beforehand are the same values: so is the result, to the bit.
+    if let Some(arranged) = device.arrange(case.window, &x.operand(), &w).unwrap() {
+        let again = device.convolve(case.window, &x.operand(), &arranged, bias.as_ref(), None).unwrap();
+        let bits = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        let (again, y) = (device.download(&again).unwrap(), results[0].1.clone());
+        assert!(bits(again) == bits(y), "{case:?}: arranged weights give another result");
+    }
     if let Some(rows) = rows {
         let rows = device.download(&rows).unwrap();
         let row = |r: usize| rows[r * case.out..(r + 1) * case.out].to_vec();
