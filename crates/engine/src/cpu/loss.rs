@@ -1,7 +1,7 @@
 //! Losses with their gradients; values are summed per sample, in order.
 
 use super::parallel::{self, Carver, PIECES, Shared, scratch_of};
-use crate::ops::{PixelScale, report};
+use crate::ops::report;
 
 /// Where a loss goes, as slices.
 pub(crate) struct Target<'a> {
@@ -35,7 +35,7 @@ pub(crate) fn scratch(n: usize, each: usize) -> usize {
 }
 
 /// Runs `f(sample)` over all samples in parallel.
-fn samples(n: usize, f: impl Fn(usize) + Sync + Send) {
+pub(super) fn samples(n: usize, f: impl Fn(usize) + Sync + Send) {
     let pieces = parallel::pieces(n, PIECES);
     parallel::for_each(pieces, |i| parallel::piece(n, pieces, i).for_each(&f));
 }
@@ -183,38 +183,4 @@ fn through_length(i: usize, unit: &Unit<'_>, pairs: &[f32], factor: f32, out: &m
     for (o, x) in out.iter_mut().zip(own) {
         *o = factor * (*o - along * x) / unit.length[i];
     }
-}
-
-/// Binary cross-entropy of sigmoid(raw) against pixels, mean over all values.
-pub(crate) fn reconstruction(
-    raw: &[f32],
-    images: &[f32],
-    n: usize,
-    scale: PixelScale,
-    target: Target<'_>,
-    scratch: &mut [u8],
-) {
-    let image = raw.len() / n;
-    let values = Carver::new(scratch).take::<f64>(n);
-    let factor = target.weight / raw.len() as f32;
-    let (wants, grad) = (target.grad.is_some(), Shared::new(target.grad.unwrap_or_default()));
-    let shared = Shared::new(values);
-    samples(n, |i| {
-        let at = i * image..(i + 1) * image;
-        // SAFETY: one value and one image per sample.
-        let (value, grad) =
-            unsafe { (shared.part(i..i + 1), grad.part(if wants { at.clone() } else { 0..0 })) };
-        let mut sum = 0.0;
-        for (k, (x, y)) in raw[at.clone()].iter().zip(&images[at]).enumerate() {
-            let pixel = y * scale.std[k % 3] + scale.mean[k % 3];
-            let e = (-x.abs()).exp();
-            sum += f64::from(x.max(0.0) - x * pixel + e.ln_1p());
-            if wants {
-                let sigmoid = if *x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
-                grad[k] = factor * (sigmoid - pixel);
-            }
-        }
-        value[0] = sum;
-    });
-    target.row[report::LOSS] = (values.iter().sum::<f64>() / raw.len() as f64) as f32;
 }

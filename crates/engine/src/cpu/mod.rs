@@ -9,6 +9,7 @@ mod loss;
 mod parallel;
 mod peak;
 mod pool;
+mod reconstruction;
 mod resize;
 mod simd;
 mod update;
@@ -390,7 +391,7 @@ impl Backend for Cpu {
     ) {
         let (n, target) = (raw.nhwc()[0], loss_target(target));
         let (raw, images, scratch) = (raw.host(), images.host(), scratch.host());
-        self.run(|| loss::reconstruction(raw, images, n, scale, target, scratch));
+        self.run(|| reconstruction::reconstruction(self.isa, (raw, images), n, scale, target, scratch));
     }
 
     fn sgd(&self, parameter: &mut Tensor, grad: &Tensor, velocity: &mut Tensor, options: Sgd) {

@@ -1,9 +1,10 @@
 //! Bilinear resizing with aligned corners, and its gradient, one image at a time.
 
+use super::blocks::{for_blocks, load_block, store_block};
 use super::conv::Load;
 use super::pool::Plane;
-use super::simd::kernel;
-use super::value::narrow;
+use super::simd::{Simd, kernel};
+use super::value::Value;
 
 /// The two input lines an output line lies between, and the second one's part.
 #[inline(always)]
@@ -35,39 +36,75 @@ fn corners(plane: Plane, mut f: impl FnMut(usize, [(usize, f32); 4])) {
     }
 }
 
-/// Channels whose sums stay in registers.
-const WIDE: usize = 32;
-
 kernel! {
     /// One image.
     fn resize_image<S, X>(plane: Plane, load: Load<'_>, x: &[X], y: &mut [X]) {
-        let _ = S::LANES;
-        let c = plane.c;
-        corners(plane, |o, corners| {
-            for first in (0..c).step_by(WIDE) {
-                let n = WIDE.min(c - first);
-                let mut sums = [0f32; WIDE];
-                let sums = &mut sums[..n];
-                for (p, weight) in corners {
-                    let x = &x[p * c + first..][..n];
-                    match load.affine {
-                        None => {
-                            for (s, x) in sums.iter_mut().zip(x) {
-                                let v = x.wide();
-                                *s += weight * if load.relu && v <= 0.0 { 0.0 } else { v };
-                            }
+        for start in (0..plane.ow).step_by(COLUMNS) {
+            let mut between = [(0, 0, 0.0); COLUMNS];
+            let columns = start..(start + COLUMNS).min(plane.ow);
+            for (b, column) in between.iter_mut().zip(columns.clone()) {
+                *b = source(column, plane.w, plane.ow);
+            }
+            let part = Part { plane, start, between: &between[..columns.len()] };
+            for_blocks!(plane.c, resized::<S>(&part, load, x, y));
+        }
+    }
+}
+
+/// Columns whose sources are found once for all lines.
+const COLUMNS: usize = 64;
+
+/// Some columns of the output.
+struct Part<'a> {
+    plane: Plane,
+    start: usize,
+    /// As [`source`] says, column by column.
+    between: &'a [(usize, usize, f32)],
+}
+
+/// One block of channels of some columns.
+#[inline(always)]
+fn resized<S: Simd, const V: usize, const FULL: bool>(
+    first: usize,
+    valid: usize,
+    &Part { plane: Plane { h, w, oh, ow, c }, start, between }: &Part<'_>,
+    load: Load<'_>,
+    x: &[impl Value],
+    y: &mut [impl Value],
+) {
+    // SAFETY: sources lie inside the input, columns inside the output, and `first + valid` is at most the channels.
+    unsafe {
+        let rows = load.affine.map(|(a, b)| {
+            let row = |r: &[f32]| load_block::<S, V, FULL>(r[first..].as_ptr(), valid);
+            (row(a), row(b))
+        });
+        for line in 0..oh {
+            let (top, bottom, down) = source(line, h, oh);
+            let out = y[(line * ow + start) * c + first..].as_mut_ptr();
+            for (i, &(left, right, across)) in between.iter().enumerate() {
+                let corners = [
+                    (top * w + left, (1.0 - down) * (1.0 - across)),
+                    (top * w + right, (1.0 - down) * across),
+                    (bottom * w + left, down * (1.0 - across)),
+                    (bottom * w + right, down * across),
+                ];
+                let mut sum = [S::zero(); V];
+                for (pixel, weight) in corners {
+                    let mut value = load_block::<S, V, FULL>(x[pixel * c + first..].as_ptr(), valid);
+                    let weight = S::splat(weight);
+                    for v in 0..V {
+                        if let Some((a, b)) = rows {
+                            value[v] = S::fma(value[v], a[v], b[v]);
                         }
-                        Some((a, b)) => {
-                            for (((s, x), a), b) in sums.iter_mut().zip(x).zip(&a[first..]).zip(&b[first..]) {
-                                let v = x.wide() * a + b;
-                                *s += weight * if load.relu && v <= 0.0 { 0.0 } else { v };
-                            }
+                        if load.relu {
+                            value[v] = S::rectify(value[v]);
                         }
+                        sum[v] = S::fma(value[v], weight, sum[v]);
                     }
                 }
-                narrow(sums, &mut y[o * c + first..][..n]);
+                store_block::<S, V, FULL>(out.wrapping_add(i * c), sum, valid);
             }
-        });
+        }
     }
 }
 
