@@ -124,7 +124,7 @@ pub const KEYS: &[Key] = &[
     optional("data.mixup", Kind::Above(0.0, HUGE), "trains on mixtures of two images and their labels, shares from Beta(a, a): this a"),
     key("data.normalise", Kind::Normalise(&["auto", "cifar10", "svhn", "stl10", "imagenet"]), "pixel statistics: a data set's name, or {mean = [r, g, b], std = [r, g, b]} of pixels in 0 to 1"),
     key("data.skip_broken", Kind::Flag, "skip images that cannot be decoded instead of stopping"),
-    optional("data.short_side", Kind::Whole(8, 16_384), "shorter side of a test image before its centre is cut out, pixels"),
+    optional("data.short_side", Kind::Whole(8, 16_384), "shorter side of a test image before its centre is cut out, pixels; images of data.size are taken as they are"),
 ];
 
 /// The names directly inside `table` ("" is the top).

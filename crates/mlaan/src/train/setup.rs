@@ -1,7 +1,7 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::ResNet;
-use crate::data::{self, Dataset, Known, LoaderPool, OpenOptions, Splits};
+use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
 use crate::recipe::{self, Family, Load, MeanStd, Model, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
@@ -27,7 +27,7 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     let options = OpenOptions {
         limit: d.limit,
         load: d.load.into(),
-        short_side: short_side(d),
+        short_side: frame(d).short_side,
         skip_broken: d.skip_broken,
         seed: recipe.seed,
         threads,
@@ -41,9 +41,9 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     Ok(splits)
 }
 
-/// Shorter side that larger images are scaled down to, before their centre is cut out or a random part is.
-pub fn short_side(d: &recipe::Data) -> usize {
-    d.short_side.unwrap_or(d.size * 256 / 224)
+/// What the network sees of an image of any size.
+pub fn frame(d: &recipe::Data) -> Frame {
+    Frame::new(d.size, d.short_side)
 }
 
 /// What `auto` chose: part of what a run computes, so a run that goes on must not choose again.

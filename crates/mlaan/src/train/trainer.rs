@@ -370,7 +370,7 @@ impl Trainer {
         watch(Progress::Evaluating { epoch });
         let begin = Instant::now();
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
-        let sizes = (self.recipe.train.batch, self.recipe.data.size);
+        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
         let found = evaluate(&mut self.learner, test, &self.pool, sizes)?;
         let evaluating = begin.elapsed().as_secs_f64();
         let at = &mut run.at;
@@ -418,7 +418,7 @@ impl Trainer {
         let Trainer { recipe, augment, extras, source, .. } = self;
         LoaderOptions {
             batch: recipe.train.batch,
-            size: recipe.data.size,
+            frame: setup::frame(&recipe.data),
             deliver: source.deliver(),
             augment: *augment,
             extras: *extras,
