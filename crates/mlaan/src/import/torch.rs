@@ -28,6 +28,7 @@ pub(super) struct Archive {
 impl Archive {
     pub(super) fn open(path: &Path, file: File) -> Result<(Self, BTreeMap<String, Entry>)> {
         let wrong = |message: String| Error::data(path.display().to_string(), message);
+        let length = file.metadata().map_err(Error::io(path))?.len();
         let mut zip = ZipArchive::new(BufReader::new(file))
             .map_err(|e| wrong(format!("this archive is cut off or damaged ({e})")))?;
         let names: Vec<String> = zip.file_names().flatten().map(|n| n.into_owned()).collect();
@@ -47,6 +48,7 @@ impl Archive {
         let pickle = entry(&mut zip, &format!("{folder}data.pkl"), MAX_PICKLE).map_err(wrong)?;
         let pickle = Pickle::parse(&pickle, Limits::default()).map_err(|e| wrong(e.to_string()))?;
         let tensors = tensors(pickle.root()).map_err(wrong)?;
+        within(&tensors, length).map_err(wrong)?;
         Ok((Archive { zip, folder, last: None }, tensors))
     }
 
@@ -77,6 +79,19 @@ impl Archive {
         }
         Ok(values)
     }
+}
+
+/// Refuses tensors of more values than an archive of `length` bytes can hold, which stores them as they are.
+fn within(tensors: &BTreeMap<String, Entry>, length: u64) -> std::result::Result<(), String> {
+    for (name, entry) in tensors {
+        let Place::Archive(TensorRef { storage, .. }) = &entry.place else { continue };
+        let bytes = (storage.length as u64).saturating_mul(storage.element.size() as u64);
+        if bytes > length {
+            let what = "that is more than the archive has, which is cut off or damaged";
+            return Err(format!("tensor `{name}` takes {bytes} bytes: {what}"));
+        }
+    }
+    Ok(())
 }
 
 /// Where the element at `index`, the last index fastest, lies in the storage.
