@@ -87,12 +87,11 @@ fn names(file: Member, classes: usize) -> Result<Vec<String>> {
     unpickle(file, |root| {
         let list = entry(root, &["label_names", "fine_label_names"])?;
         let names = list.sequence().ok_or("the names of the classes are no list")?;
-        let names: Option<Vec<String>> = names.map(|n| n.text().map(|t| t.into_owned())).collect();
-        let names = names.ok_or("a name of a class is no text")?;
-        match names.len() == classes {
-            true => Ok(names),
-            false => Err(format!("{} names of classes, where there must be {classes}", names.len())),
+        if names.len() != classes {
+            return Err(format!("{} names of classes, where there must be {classes}", names.len()));
         }
+        let names: Option<Vec<String>> = names.map(|n| n.text().map(|t| t.into_owned())).collect();
+        Ok(names.ok_or("a name of a class is no text")?)
     })
 }
 
