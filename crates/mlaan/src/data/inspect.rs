@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::decode::decode;
 use super::normalise::{Sums, both, sums};
 use super::open::{found, name};
+use super::published::Published;
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
 use super::{BUILTIN, Dataset, Known, Normalise, synthetic};
 use crate::Result;
@@ -34,7 +35,8 @@ pub struct Inspection {
     pub test: SplitReport,
     /// Test images whose file, or pixels, are those of a training image too.
     pub shared: usize,
-    /// The first problems, as text: broken images, classes without images, images in both splits.
+    /// The first problems, as text: numbers of images that are not those published, broken images, classes without images,
+    /// images in both splits.
     pub problems: Vec<String>,
     /// All problems, also those that `problems` has no room for.
     pub problem_count: usize,
@@ -84,7 +86,10 @@ pub fn inspect(source: &str) -> Result<Inspection> {
     let path = Path::new(source);
     let (format, pair) = found(source, path)?;
     let (train, test) = (Seen::of(&pair.train)?, Seen::of(&pair.test)?);
-    Ok(conclude(name(path), format.name, pair.known, &pair.train.classes, train, test))
+    let published = Published::of(format, pair.known, pair.train.classes.len());
+    let counts = [pair.train.labels.len(), pair.test.labels.len()];
+    let other = published.map(|p| p.differences(counts)).unwrap_or_default();
+    Ok(conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other))
 }
 
 fn built_in() -> Result<Inspection> {
@@ -101,7 +106,7 @@ fn built_in() -> Result<Inspection> {
         seen
     };
     let (train, test) = (seen(&*splits.train, "built-in, training"), seen(&*splits.test, "built-in, test"));
-    Ok(conclude(splits.name, splits.format, None, splits.train.classes(), train, test))
+    Ok(conclude(splits.name, splits.format, None, splits.train.classes(), (train, test), Vec::new()))
 }
 
 /// What is kept of an image.
@@ -232,16 +237,16 @@ impl Seen {
     }
 }
 
-/// Both splits together.
+/// Both splits together; `problems` are those of the whole set.
 fn conclude(
     name: String,
     format: &'static str,
     known: Option<Known>,
     classes: &[String],
-    mut train: Seen,
-    mut test: Seen,
+    (mut train, mut test): (Seen, Seen),
+    mut problems: Vec<String>,
 ) -> Inspection {
-    let mut problems = std::mem::take(&mut train.problems);
+    problems.append(&mut train.problems);
     problems.append(&mut test.problems);
     for (seen, what) in [(&train, "training"), (&test, "test")] {
         let empty = classes.iter().zip(&seen.report.per_class).filter(|(_, n)| **n == 0);

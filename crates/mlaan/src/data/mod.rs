@@ -16,6 +16,7 @@ mod loader;
 mod memory;
 mod normalise;
 mod open;
+mod published;
 pub mod resize;
 mod shapes;
 mod spool;
