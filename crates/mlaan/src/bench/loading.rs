@@ -87,7 +87,7 @@ impl<'a> Epochs<'a> {
             batch: recipe.train.batch,
             frame: setup::frame(&recipe.data),
             deliver: Source::host(&extras).deliver(),
-            augment: setup::augmentation(&recipe.data, splits.known)?,
+            augment: setup::augmentation(&recipe.data, Some(splits))?,
             extras,
             shuffle: true,
             seed: recipe.seed,

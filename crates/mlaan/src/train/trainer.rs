@@ -125,7 +125,7 @@ impl Trainer {
     pub fn new(recipe: &Recipe, backbone: &dyn Backbone, splits: Splits, device: &Device) -> Result<Self> {
         let device = &device.with_precision(recipe.train.precision.into());
         let normalise = setup::normalisation(&recipe.data, &splits)?;
-        let augment = setup::augmentation(&recipe.data, splits.known)?;
+        let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
         let task = task(recipe, &splits, &normalise);
         let pool = setup::loader_pool(device, splits.train.as_ref())?;
