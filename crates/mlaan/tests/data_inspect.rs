@@ -9,7 +9,16 @@ use mlaan::data::{Known, Normalise, OpenOptions, open};
 use tempfile::TempDir;
 
 fn look(path: &std::path::Path) -> Inspection {
-    inspect(path.to_str().unwrap()).unwrap()
+    let (mut told, mut all) = (Vec::new(), 0);
+    let mut watch = |seen, of| {
+        told.push(seen);
+        all = of;
+    };
+    let found = inspect(path.to_str().unwrap(), &mut watch).unwrap();
+    // From the beginning to the end, and never back.
+    assert_eq!((told[0], told.last()), (0, Some(&(found.train.images + found.test.images))));
+    assert!(told.is_sorted() && told.last() == Some(&all));
+    found
 }
 
 #[test]
@@ -77,7 +86,9 @@ fn faults_are_listed_with_their_places() {
 #[test]
 fn nothing_known_is_an_error_and_the_built_in_set_is_looked_at() {
     let root = TempDir::new().unwrap();
-    assert!(inspect(root.path().to_str().unwrap()).unwrap_err().to_string().contains("known are"));
-    let found = inspect("builtin").unwrap();
+    assert!(
+        inspect(root.path().to_str().unwrap(), &mut |_, _| {}).unwrap_err().to_string().contains("known are")
+    );
+    let found = inspect("builtin", &mut |_, _| {}).unwrap();
     assert!(found.problems.is_empty() && found.train.images > 0 && found.train.sizes.is_some());
 }

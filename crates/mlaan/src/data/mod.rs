@@ -3,6 +3,7 @@
 mod at;
 mod augment;
 mod batch;
+mod bounds;
 mod collect;
 mod decode;
 pub mod download;

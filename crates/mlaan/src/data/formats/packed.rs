@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType};
 
+use super::super::decode::MAX_FILE;
 use super::super::stored::{CHUNK, Content, Raw, ReadAt, Scan};
 use crate::{Error, Result};
 
@@ -16,8 +17,6 @@ use crate::{Error, Result};
 const MOST_MEMBERS: usize = 20_000_000;
 /// Longest name of a member.
 const MOST_NAME: u64 = 16 << 10;
-/// Largest member read as an image.
-const MOST_IMAGE: u64 = 256 << 20;
 /// How many times as long as an archive its content may be: images hardly compress.
 const MOST_RATIO: u64 = 200;
 /// Bytes of images that lie in memory at a time while a compressed archive is read.
@@ -232,7 +231,7 @@ impl ReadAt for Packed {
     fn read(&self, index: usize, bytes: &mut Vec<u8>) -> std::result::Result<Content, String> {
         let item = self.items.get(index).ok_or("no such image")?;
         let archive = self.archives.get(item.archive as usize).ok_or("no such archive")?;
-        if item.size > MOST_IMAGE {
+        if item.size > MAX_FILE {
             return Err(format!("{} MiB is too large for an image", item.size >> 20));
         }
         let mut file = File::open(archive).map_err(|e| e.to_string())?;
@@ -263,7 +262,7 @@ impl Scan for Packed {
                 let next =
                     |(_, item): &(usize, &Item)| item.archive == archive && item.offset == member.offset;
                 if let Some((index, _)) = wanted.next_if(next) {
-                    let (content, bytes) = match member.bytes(MOST_IMAGE) {
+                    let (content, bytes) = match member.bytes(MAX_FILE) {
                         Ok(bytes) => (Ok(Content::Encoded), bytes),
                         Err(message) => (Err(message), Vec::new()),
                     };
