@@ -59,11 +59,14 @@ pub(super) fn kind(path: &Path) -> Option<bool> {
     }
 }
 
-/// Hands on all files of an archive, in order, until `each` says no more.
+/// Hands on all files of an archive, in order, until `each` says no more. Gives what was not read of a compressed one.
 ///
 /// # Errors
 /// When the archive is damaged, cut or beyond all bounds; from `each`.
-pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<bool>) -> Result<()> {
+pub(super) fn each_file(
+    path: &Path,
+    each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
+) -> Result<Box<dyn Read>> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     if kind(path) == Some(true) {
@@ -71,15 +74,18 @@ pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<
         let content = Bounded { content: MultiGzDecoder::new(BufReader::new(file)), left: most };
         let mut archive = Archive::new(content);
         let entries = archive.entries().map_err(|e| damaged(path, &e))?;
-        if walk(path, entries.raw(true), None, each)? {
+        let all = walk(path, entries.raw(true), None, each)?;
+        let mut rest = archive.into_inner();
+        if all {
             // What follows holds the checksum of all.
-            io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| damaged(path, &e))?;
+            io::copy(&mut rest, &mut io::sink()).map_err(|e| damaged(path, &e))?;
         }
-        return Ok(());
+        return Ok(Box::new(rest));
     }
     let mut archive = Archive::new(BufReader::new(file));
     let entries = archive.entries_with_seek().map_err(|e| damaged(path, &e))?;
-    walk(path, entries.raw(true), Some(size), each).map(|_| ())
+    walk(path, entries.raw(true), Some(size), each)?;
+    Ok(Box::new(io::empty()))
 }
 
 /// Whether all members were passed. Long names come as members of their own before the member; they are put together
@@ -165,13 +171,13 @@ fn pax_name(mut text: &[u8]) -> Option<String> {
     name
 }
 
-fn damaged(path: &Path, error: &io::Error) -> Error {
-    let message = format!("cannot be read as an archive ({error}): if it is damaged or cut, get it again");
+pub(super) fn damaged(path: &Path, error: &io::Error) -> Error {
+    let message = format!("cannot be read as an archive ({error}): if it is damaged or cut, fetch it again");
     Error::data(path.display().to_string(), message)
 }
 
 fn cut(path: &Path, what: &str) -> Error {
-    Error::data(path.display().to_string(), format!("the archive is cut ({what}): get it again"))
+    Error::data(path.display().to_string(), format!("the archive is cut ({what}): fetch it again"))
 }
 
 /// Stops inflating what is no data set.
