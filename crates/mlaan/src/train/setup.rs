@@ -111,6 +111,19 @@ fn digits(splits: &Splits) -> bool {
     classes.len() == 10 && (called("svhn") || (numbered && !called("cifar")))
 }
 
+/// What a recipe for other images does to these that it should not: recipes name the augmentation of their own set.
+pub fn unsuited(d: &recipe::Data, splits: &Splits) -> Option<String> {
+    let mirrors = match augmentation(d, Some(splits)).ok()? {
+        data::Augment::None => false,
+        data::Augment::PadCrop { flip, .. } | data::Augment::RandomResizedCrop { flip, .. } => flip,
+    };
+    let of_digits = splits.known == Some(Known::Svhn) || (splits.known.is_none() && digits(splits));
+    (mirrors && of_digits).then(|| {
+        let what = "the images seem to be digits, and the recipe mirrors half of them (data.augment)";
+        format!("{what}: take a recipe of their set, as bp-resnet32+svhn, or --set data.augment=auto")
+    })
+}
+
 /// The further random changes of a recipe; what erased pixels become is [`mean_pixel`], when it is known.
 pub fn extras(d: &recipe::Data) -> data::Extras {
     data::Extras {
@@ -223,6 +236,10 @@ mod tests {
             let d = recipe::Data { size, ..recipe::Data::default() };
             let found = augmentation(&d, Some(&splits)).unwrap();
             assert_eq!(Some(found), Augment::preset(preset), "{name} {:?}", train.classes());
+            // A recipe that mirrors them all the same is told of.
+            assert_eq!(unsuited(&d, &splits), None);
+            let d = recipe::Data { augment: recipe::Augment::Cifar, ..d };
+            assert_eq!(unsuited(&d, &splits).is_some(), preset == "svhn", "{name}");
         }
     }
 

@@ -89,7 +89,7 @@ pub struct Trainer {
     source: Source,
     pool: LoaderPool,
     plan: Plan,
-    warning: Option<String>,
+    warnings: Vec<String>,
     counted: isize,
     /// Where the first values come from, when they were taken.
     taken: Option<Taken>,
@@ -134,7 +134,8 @@ impl Trainer {
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
-        let warning = Limits::of(device).check(&plan, resident(&splits))?;
+        let short = Limits::of(device).check(&plan, resident(&splits))?;
+        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().collect();
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
@@ -157,7 +158,7 @@ impl Trainer {
             source,
             pool,
             plan,
-            warning,
+            warnings,
             counted,
             taken: None,
         })
@@ -168,9 +169,9 @@ impl Trainer {
         &self.recipe
     }
 
-    /// Why the run may be short of memory, if it may.
-    pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    /// What may go wrong: memory that is short, images that the recipe is not meant for.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What the run needs.
