@@ -24,6 +24,7 @@ mod spool;
 mod stored;
 mod streamed;
 pub mod synthetic;
+mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};

@@ -45,7 +45,7 @@ impl StateDict {
     pub fn open(path: &Path) -> Result<Self> {
         let wrong = |message: String| Error::data(path.display().to_string(), message);
         if path.is_dir() {
-            return Err(wrong("this is a folder; name a file of weights".into()));
+            return Err(wrong("this is a folder; name a file of weights (a run's folder needs no import: `--init` takes it)".into()));
         }
         let mut file = File::open(path).map_err(Error::io(path))?;
         let length = file.metadata().map_err(Error::io(path))?.len();
