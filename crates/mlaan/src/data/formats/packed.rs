@@ -10,7 +10,7 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType};
 
 use super::super::decode::MAX_FILE;
-use super::super::stored::{CHUNK, Content, Raw, ReadAt, Scan};
+use super::super::stored::{CHUNK, CHUNK_BYTES, Content, Raw, ReadAt, Scan};
 use crate::{Error, Result};
 
 /// Most members of an archive.
@@ -19,8 +19,6 @@ const MOST_MEMBERS: usize = 20_000_000;
 const MOST_NAME: u64 = 16 << 10;
 /// How many times as long as an archive its content may be: images hardly compress.
 const MOST_RATIO: u64 = 200;
-/// Bytes of images that lie in memory at a time while a compressed archive is read.
-const MOST_PENDING: usize = 64 << 20;
 
 /// A member of an archive, as it is passed.
 pub(super) struct Member<'a> {
@@ -275,7 +273,7 @@ impl Scan for Packed {
                     held += bytes.len();
                     pending.push(Raw { index, content, bytes });
                 }
-                if pending.len() == CHUNK || held > MOST_PENDING {
+                if pending.len() == CHUNK || held > CHUNK_BYTES {
                     each(std::mem::take(&mut pending))?;
                     held = 0;
                 }
