@@ -7,7 +7,7 @@ use super::super::super::at::read_exact_at;
 use super::super::members::{Member, Place};
 use super::super::records::{Blob, Part};
 use super::super::{Format, Pair};
-use super::{PIXELS, Set};
+use super::{Batch, PIXELS, Set};
 use crate::{Error, Result};
 
 /// See the module.
@@ -68,7 +68,7 @@ fn names(file: Member) -> Result<Vec<String>> {
 }
 
 /// Whole records of a header, whose last byte is the label, and pixels.
-fn batch(file: Member, header: usize) -> Result<(Part, Vec<i64>)> {
+fn batch(file: Member, header: usize) -> Result<Batch> {
     let record = header + PIXELS;
     let records = file.size as usize / record;
     if records == 0 || records * record != file.size as usize {

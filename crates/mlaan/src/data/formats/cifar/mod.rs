@@ -24,6 +24,9 @@ const MOST_IMAGES: usize = 60_000;
 /// Most bytes of a list of names.
 const MOST_NAMES: u64 = 1 << 16;
 
+/// The images of a file, and their labels.
+type Batch = (Part, Vec<i64>);
+
 /// One of the two sets, as it is packed.
 struct Set {
     known: Known,
@@ -42,7 +45,7 @@ struct Set {
     /// Reads the file of names.
     read_names: fn(Member) -> Result<Vec<String>>,
     /// Reads a file of images: where they lie, and their labels.
-    read_batch: fn(Member, usize) -> Result<(Part, Vec<i64>)>,
+    read_batch: fn(Member, usize) -> Result<Batch>,
 }
 
 impl Set {

@@ -6,7 +6,7 @@ use super::super::super::Known;
 use super::super::members::{Member, Place};
 use super::super::records::{Blob, Part};
 use super::super::{Format, Pair};
-use super::{PIXELS, Set};
+use super::{Batch, PIXELS, Set};
 use crate::pickle::{Item, Limits, Pickle};
 use crate::{Error, Result};
 
@@ -91,7 +91,7 @@ fn names(file: Member) -> Result<Vec<String>> {
     })
 }
 
-fn batch(file: Member, _: usize) -> Result<(Part, Vec<i64>)> {
+fn batch(file: Member, _: usize) -> Result<Batch> {
     let place = file.place.clone();
     let (pixels, labels) = unpickle(file, pixels_and_labels)?;
     Ok((Part { place, blob: Blob::Memory(pixels), offset: 0, records: labels.len() }, labels))
