@@ -131,9 +131,7 @@ fn chosen(args: &AnalyzeArgs, recipe: &Recipe, splits: &Splits) -> Result<featur
         match numbers {
             Ok(numbers) => chosen.add(test, &numbers)?,
             Err(_) => {
-                let size = recipe.data.size;
-                let short_side = recipe.data.short_side.unwrap_or(size * 256 / 224);
-                chosen.add_file(Path::new(text), short_side)?;
+                chosen.add_file(Path::new(text), setup::frame(&recipe.data).short_side)?;
             }
         }
     }

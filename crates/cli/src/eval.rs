@@ -27,7 +27,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
     let mut network = trained.network(&device)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;
-    let found = evaluate(&mut network, &splits.test, &pool, (batch, manifest.size))?;
+    let found = evaluate(&mut network, &splits.test, &pool, (batch, setup::frame(&recipe.data)))?;
     if args.json {
         let mut value = json!(found);
         let about = json!({

@@ -45,7 +45,7 @@ pub fn classes(n: usize) -> String {
 /// Where a network's values come from.
 pub fn taken(taken: &mlaan::import::Taken) -> String {
     let classifier = match taken.new_classifier {
-        true => "; the classifier is new, since the classes are others: it has to be trained",
+        true => "; the classifier is new, since the file has none for these classes: it has to be trained",
         false => "",
     };
     format!("Weights of {} ({}){classifier}.", taken.from, several(taken.tensors, "tensor"))

@@ -58,8 +58,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
     let held = target.hold(args)?;
     let speaks = !args.quiet && !args.json;
-    if let (Some(warning), false) = (trainer.warning(), args.quiet) {
-        output::note(&format!("warning: {warning}"));
+    if !args.quiet {
+        trainer.warnings().iter().for_each(|w| output::note(&format!("warning: {w}")));
     }
     if speaks {
         output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);

@@ -6,7 +6,7 @@ mod common;
 use common::trained;
 use mlaan::Device;
 use mlaan::analyze::{Report, Seen, Studied, Subject, cka, features, heads, separability};
-use mlaan::data::Splits;
+use mlaan::data::{Frame, Splits};
 use mlaan::train::{evaluate, setup};
 use std::path::Path;
 
@@ -99,7 +99,7 @@ fn the_networks_own_classifier_is_the_last_head_and_batches_do_not_matter() {
     }
     let last = &found.modules[3];
     let Opened { subject, splits, pool } = &mut opened;
-    let own = evaluate(&mut subject.learner, &splits.test, pool, (32, 32)).unwrap();
+    let own = evaluate(&mut subject.learner, &splits.test, pool, (32, Frame::usual(32))).unwrap();
     assert_eq!((last.independent, last.cascaded), (Some(own.error), None));
     assert_eq!(subject.manifest.test_error, own.error);
 

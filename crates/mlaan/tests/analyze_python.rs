@@ -7,7 +7,7 @@ use common::{python, trained};
 use mlaan::Device;
 use mlaan::analyze::logistic::{self, Rows};
 use mlaan::analyze::{Seen, Subject, cka};
-use mlaan::data::{Augment, Deliver, Extras, Loader, LoaderOptions};
+use mlaan::data::{Frame, Loader, LoaderOptions};
 use mlaan::rng::{Purpose, Rng};
 use mlaan::train::{Source, setup};
 use std::fs;
@@ -117,17 +117,7 @@ fn cka_is_numpys() {
     let found = cka::cka(&mut own, &mut other, &Seen { data: &splits.test, pool: &pool, batch: n }).unwrap();
 
     // The same minibatches once more, with all values of both networks.
-    let options = LoaderOptions {
-        batch: n,
-        size: 32,
-        deliver: Deliver::Images,
-        augment: Augment::None,
-        extras: Extras::default(),
-        shuffle: true,
-        seed: 0,
-        epoch: 0,
-        first_batch: 0,
-    };
+    let options = LoaderOptions { shuffle: true, ..LoaderOptions::evaluation(n, Frame::usual(32)) };
     let mut loader = Loader::new(splits.test.clone(), &pool, options).unwrap();
     let mut batches = 0;
     while let Some(batch) = loader.next() {

@@ -251,8 +251,8 @@ fn wrong_ranges_and_sizes_are_not_believed() {
     let cases: [(Reply, &str); 7] = [
         (Reply::new("200 OK", &[length(SIZE - 1)], &file()[1..]), "299999 bytes instead of 300000"),
         (Reply::new("200 OK", &[length(SIZE + 9)], &file()), "300009 bytes instead of 300000"),
-        // No length is given, and more comes.
-        (Reply::new("200 OK", &[], &[file(), file()].concat()), "more than the 300000 bytes"),
+        // No length is given, and another file comes.
+        (Reply::new("200 OK", &[], &[&[1], &file()[..]].concat()), "not the published ones"),
         (Reply::new("206 Partial Content", &[length(SIZE)], &file()), "without saying which"),
         (
             Reply::new(
@@ -275,6 +275,42 @@ fn wrong_ranges_and_sizes_are_not_believed() {
         assert!(failed.len() == 1 && failed[0].contains(says), "{says}: {failed:?}");
         assert_eq!((server.starts(), honest.starts()), (vec![0], vec![0]), "{says}");
     }
+}
+
+#[test]
+fn nothing_is_read_beyond_the_file() {
+    // Without a length, the file and what never ends behind it: the client goes away.
+    let reply = Reply::new("200 OK", &[], &[file(), vec![7; 16 << 20]].concat());
+    let reply = reply.hold(Duration::from_secs(60));
+    let endless = Server::start(move |_, _| reply.clone());
+    let to = TempDir::new().unwrap();
+    let (outcome, failed) = run(&wanted(&[&endless]), to.path());
+    assert_eq!(outcome.unwrap(), Outcome { fetched: 1, present: 0 });
+    is_right(to.path());
+    assert!(failed.is_empty() && endless.starts() == [0], "{failed:?}");
+}
+
+#[test]
+fn a_server_that_always_begins_again_is_left_alone() {
+    // Half of the file, then another version of it, and so on: each time the download seems to get further.
+    let turns = Server::start(|n, asked| {
+        let tag = format!("\"{n}\"");
+        match asked.from {
+            Some(from) => Reply::new(
+                "206 Partial Content",
+                &[format!("Content-Range: bytes {from}-{}/{SIZE}", SIZE - 1), format!("ETag: {tag}")],
+                &file()[from..],
+            ),
+            None => Reply::honest(asked, &file(), &tag).cut(SIZE / 2),
+        }
+    });
+    let honest = Server::start(|_, asked| Reply::honest(asked, &file(), "\"1\""));
+    let to = TempDir::new().unwrap();
+    let (outcome, failed) = run(&wanted(&[&turns, &honest]), to.path());
+    outcome.unwrap();
+    is_right(to.path());
+    assert!(failed.last().unwrap().contains("4 times the file"), "{failed:?}");
+    assert!(turns.asked().len() < 25, "{}", turns.asked().len());
 }
 
 #[test]

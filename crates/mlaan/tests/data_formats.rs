@@ -263,7 +263,7 @@ fn bombs_are_bounded() {
     let path = root.path().join("liar.tar");
     put(&path, &tar);
     let message = error(&path);
-    assert!(message.contains("liar.tar, member test_X.bin") && message.contains("at most"), "{message}");
+    assert!(message.contains("liar.tar") && message.contains("the archive is cut"), "{message}");
 }
 
 /// What the generator makes, as torchvision reads it; the sums that it knows are those of the real files.

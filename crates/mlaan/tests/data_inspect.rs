@@ -9,7 +9,16 @@ use mlaan::data::{Known, Normalise, OpenOptions, open};
 use tempfile::TempDir;
 
 fn look(path: &std::path::Path) -> Inspection {
-    inspect(path.to_str().unwrap()).unwrap()
+    let (mut told, mut all) = (Vec::new(), 0);
+    let mut watch = |seen, of| {
+        told.push(seen);
+        all = of;
+    };
+    let found = inspect(path.to_str().unwrap(), &mut watch).unwrap();
+    // From the beginning to the end, and never back.
+    assert_eq!((told[0], told.last()), (0, Some(&(found.train.images + found.test.images))));
+    assert!(told.is_sorted() && told.last() == Some(&all));
+    found
 }
 
 #[test]
@@ -26,7 +35,26 @@ fn a_whole_set_has_its_counts_and_statistics() {
     let options = OpenOptions { limit: Some(1000), ..OpenOptions::default() };
     let splits = open(root.path().to_str().unwrap(), &options).unwrap();
     assert_eq!(found.train.pixels, Some(Normalise::measure(&*splits.train).unwrap()));
-    assert_eq!((found.shared, found.train.repeated, found.problem_count), (0, 0, 0), "{:?}", found.problems);
+    // What is small on purpose here would be cut elsewhere.
+    assert_eq!((found.shared, found.train.repeated, found.problem_count), (0, 0, 2), "{:?}", found.problems);
+    assert!(found.problems[0].starts_with("25 training images; CIFAR-10 as published has 50,000"));
+    assert!(found.problems[1].starts_with("12 test images; CIFAR-10 as published has 10,000"));
+}
+
+#[test]
+fn every_published_set_has_its_numbers() {
+    for (files, [train, test]) in [
+        (sets::cifar100_binary(), ["CIFAR-100 as published has 50,000", "10,000"]),
+        (sets::cifar10_python(), ["CIFAR-10 as published has 50,000", "10,000"]),
+        (sets::stl10(), ["STL-10 as published has 5,000", "8,000"]),
+        (sets::svhn(), ["SVHN as published has 73,257", "26,032"]),
+        (sets::mnist(), ["MNIST as published has 60,000", "10,000"]),
+    ] {
+        let root = TempDir::new().unwrap();
+        sets::unpacked(root.path(), &files);
+        let problems = look(root.path()).problems;
+        assert!(problems[0].contains(train) && problems[1].contains(test), "{problems:?}");
+    }
 }
 
 #[test]
@@ -58,7 +86,9 @@ fn faults_are_listed_with_their_places() {
 #[test]
 fn nothing_known_is_an_error_and_the_built_in_set_is_looked_at() {
     let root = TempDir::new().unwrap();
-    assert!(inspect(root.path().to_str().unwrap()).unwrap_err().to_string().contains("known are"));
-    let found = inspect("builtin").unwrap();
+    assert!(
+        inspect(root.path().to_str().unwrap(), &mut |_, _| {}).unwrap_err().to_string().contains("known are")
+    );
+    let found = inspect("builtin", &mut |_, _| {}).unwrap();
     assert!(found.problems.is_empty() && found.train.images > 0 && found.train.sizes.is_some());
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mlaan::Result;
 use mlaan::data::{
-    Augment, Batch, ColourJitter, Dataset, Deliver, Extras, ImageView, Loader, LoaderOptions, LoaderPool,
+    Augment, Batch, ColourJitter, Dataset, Extras, Frame, ImageView, Loader, LoaderOptions, LoaderPool,
     synthetic,
 };
 
@@ -61,17 +61,7 @@ impl Dataset for Fake {
 }
 
 fn options(batch: usize, size: usize) -> LoaderOptions {
-    LoaderOptions {
-        batch,
-        size,
-        deliver: Deliver::Images,
-        augment: Augment::None,
-        extras: Extras::default(),
-        shuffle: false,
-        seed: 1,
-        epoch: 0,
-        first_batch: 0,
-    }
+    LoaderOptions { seed: 1, ..LoaderOptions::evaluation(batch, Frame::usual(size)) }
 }
 
 fn run(data: Arc<dyn Dataset>, workers: usize, options: LoaderOptions) -> Vec<Batch> {
@@ -227,6 +217,9 @@ fn impossible_options_are_errors() {
     assert!(start(Fake::new(3), options(1, 0)).is_err());
     assert!(start(Fake::new(3), options(1, usize::MAX)).is_err());
     assert!(start(Fake::new(0), options(1, 4)).is_err());
+    let frame = Frame { size: 4, short_side: 3 };
+    let error = start(Fake::new(3), LoaderOptions { frame, ..options(1, 4) }).unwrap_err().to_string();
+    assert!(error.contains("data.short_side") && error.contains("at least data.size (4)"), "{error}");
     assert!(start(Fake::new(3), options(usize::MAX, 4)).is_ok());
     let pad = LoaderOptions { augment: Augment::preset("cifar").unwrap(), ..options(1, 4) };
     assert!(start(Fake::new(3), pad).is_err());

@@ -146,7 +146,26 @@ fn folders_that_do_not_fit_are_explained() {
     put(root.path().join("set.tar"), b"");
     says(&error(&root.path().join("set.tar")), &["set.tar", "the archive is cut"]);
     put(root.path().join("set"), b"");
-    says(&error(&root.path().join("set")), &["a file, not a folder"]);
+    says(&error(&root.path().join("set")), &["one file, and no data set by itself"]);
+    put(root.path().join("set.zip"), b"");
+    says(&error(&root.path().join("set.zip")), &["set.zip", "not read: unpack it"]);
+}
+
+#[test]
+fn a_set_just_above_or_below_is_pointed_at() {
+    let root = folder();
+    let above = format!("{} is one (image folder): name it", root.path().display());
+    says(&error(&root.path().join("train")), &["found cat/, dog/", &above]);
+    let outer = TempDir::new().unwrap();
+    fs::create_dir(outer.path().join("empty")).unwrap();
+    fs::rename(root.path(), outer.path().join("inner")).unwrap();
+    says(&error(outer.path()), &["found empty/, inner/", "inner is one (image folder): name it"]);
+    put(outer.path().join("inner/notes.txt"), b"x");
+    says(&error(&outer.path().join("inner/notes.txt")), &["inner is one (image folder): name it"]);
+    fs::rename(outer.path().join("inner"), root.path()).unwrap();
+    // A published set that is not here.
+    let text = open("stl10", &OpenOptions::default()).map(|_| ()).unwrap_err().to_string();
+    says(&text, &["no such file or folder", "`mlaan data download stl10`", "data/stl10"]);
 }
 
 const SCHEMA: &str = "message m {

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use mlaan::data::{
-    Augment, Batch, Dataset, Deliver, Extras, Load, Loader, LoaderOptions, LoaderPool, Normalise,
-    OpenOptions, Splits, open,
+    Augment, Batch, Dataset, Frame, Load, Loader, LoaderOptions, LoaderPool, Normalise, OpenOptions, Splits,
+    open,
 };
 use mlaan::recipe::{self, Recipe};
-use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
+use mlaan::train::{Outcome, Progress, Trainer, checkpoint, setup};
 use mlaan_engine::Device;
 use tempfile::TempDir;
 
@@ -39,23 +39,31 @@ fn folder() -> TempDir {
 }
 
 fn opened(root: &Path, load: Load, skip_broken: bool) -> mlaan::Result<Splits> {
-    let options = OpenOptions { load, skip_broken, short_side: 32 * 256 / 224, ..OpenOptions::default() };
+    let short_side = Frame::usual(32).short_side;
+    let options = OpenOptions { load, skip_broken, short_side, ..OpenOptions::default() };
     open(root.to_str().unwrap(), &options)
 }
 
 fn batches(data: &Arc<dyn Dataset>, workers: usize, augment: Augment, first_batch: usize) -> Vec<Batch> {
+    framed(data, workers, augment, first_batch, Frame::usual(32))
+}
+
+fn framed(
+    data: &Arc<dyn Dataset>,
+    workers: usize,
+    augment: Augment,
+    first_batch: usize,
+    frame: Frame,
+) -> Vec<Batch> {
     let pool = LoaderPool::new(workers, LoaderPool::AHEAD).unwrap();
-    let (deliver, extras, shuffle) = (Deliver::Images, Extras::default(), augment != Augment::None);
+    let shuffle = augment != Augment::None;
     let options = LoaderOptions {
-        batch: 5,
-        size: 32,
-        deliver,
         augment,
-        extras,
         shuffle,
         seed: 3,
         epoch: 2,
         first_batch,
+        ..LoaderOptions::evaluation(5, frame)
     };
     let mut loader = Loader::new(Arc::clone(data), &pool, options).unwrap();
     std::iter::from_fn(|| loader.next()).map(Result::unwrap).collect()
@@ -82,6 +90,26 @@ fn evaluation_sees_the_same_images_from_disk_as_from_memory() {
     assert!(one.iter().zip(&small).all(|(a, b)| a.labels == b.labels && a.bytes != b.bytes));
     // Nothing but numbers lies in memory.
     assert!(disk.train.resident_bytes() < 2000 && disk.train.work_bytes() > 78 * 45 * 3);
+}
+
+#[test]
+fn a_short_side_of_one_s_own_is_the_same_from_disk_as_from_memory() {
+    let root = folder();
+    let evaluated = |load, short_side| {
+        let mut recipe = recipe(root.path());
+        recipe.data.load = load;
+        recipe.data.short_side = short_side;
+        let (splits, frame) = (setup::open(&recipe, 1).unwrap(), setup::frame(&recipe.data));
+        assert_eq!((frame.size, splits.test.streams()), (32, load == recipe::Load::Stream));
+        framed(&splits.test, 2, Augment::None, 0, frame)
+    };
+    let usual = evaluated(recipe::Load::Stream, None);
+    // Shorter and longer than the usual 36, and than the shorter sides of most images.
+    for short_side in [32, 33, 60] {
+        let disk = evaluated(recipe::Load::Stream, Some(short_side));
+        assert!(disk == evaluated(recipe::Load::Memory, Some(short_side)), "{short_side}");
+        assert!(disk.iter().zip(&usual).all(|(a, b)| a.bytes != b.bytes), "{short_side}");
+    }
 }
 
 #[test]

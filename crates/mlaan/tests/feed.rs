@@ -4,7 +4,7 @@
 mod common;
 
 use mlaan::data::{
-    Augment, Dataset, Deliver, Extras, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
+    Augment, Dataset, Deliver, Extras, Frame, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
 };
 use mlaan::train::{Kept, Source};
 use mlaan_engine::ops::PixelScale;
@@ -24,7 +24,7 @@ fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &Source, options: Load
     while let Some(batch) = loader.next() {
         let batch = batch.unwrap();
         assert_eq!(batch.bytes.is_empty(), options.deliver == Deliver::Draws);
-        let fed = source.feed(device, Some(&batch), batch.len(), options.size, SCALE).unwrap();
+        let fed = source.feed(device, Some(&batch), batch.len(), options.frame.size, SCALE).unwrap();
         let images = device.download(&fed.images).unwrap().iter().map(|v| v.to_bits()).collect();
         seen.push((images, batch.labels.clone(), batch.indices.clone()));
         loader.recycle(batch);
@@ -33,9 +33,8 @@ fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &Source, options: Load
 }
 
 fn options(augment: Augment) -> LoaderOptions {
-    let (deliver, shuffle) = (Deliver::Images, true);
-    let (extras, seed, epoch) = (Extras::default(), 3, 5);
-    LoaderOptions { batch: 32, size: 32, deliver, augment, extras, shuffle, seed, epoch, first_batch: 0 }
+    let (shuffle, seed, epoch) = (true, 3, 5);
+    LoaderOptions { augment, shuffle, seed, epoch, ..LoaderOptions::evaluation(32, Frame::usual(32)) }
 }
 
 fn both_ways(device: &Device) {

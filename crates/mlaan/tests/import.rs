@@ -125,6 +125,54 @@ fn what_does_not_fit_is_listed() {
 }
 
 #[test]
+fn half_a_classifier_is_no_other_classes() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let mut net = tensors(&file);
+    net.retain(|(n, ..)| !n.ends_with("num_batches_tracked"));
+    let other = at.path().join("other.safetensors");
+    let with = |change: &dyn Fn(&mut Vec<_>)| {
+        let mut net = net.clone();
+        change(&mut net);
+        write(&other, &net);
+        fails(&other, &Options { model: Some(recipe("resnet8", 4, 16).model), ..Options::default() })
+    };
+    let without = |name: &'static str| move |net: &mut Vec<(String, _, _)>| net.retain(|t| t.0 != name);
+    let message = with(&without("fc.bias"));
+    assert!(message.ends_with("1 missing (fc.bias)"), "{message}");
+    let message = with(&|net| {
+        let bias = net.iter_mut().find(|t| t.0 == "fc.bias").unwrap();
+        (bias.1, bias.2) = (vec![3], vec![0.0; 3]);
+    });
+    assert!(message.contains("fc.bias [3] instead of [4]"), "{message}");
+    // None at all is a network without a classifier, which is new then.
+    let bare: Vec<_> = net.iter().filter(|(n, ..)| !n.starts_with("fc.")).cloned().collect();
+    write(&other, &bare);
+    let classes = Some(vec!["a".to_owned(), "b".to_owned(), "c".to_owned(), "d".to_owned()]);
+    let options = Options { classes, ..Options::default() };
+    assert!(import(&other, &options, &at.path().join("bare")).unwrap().1.new_classifier);
+}
+
+#[test]
+fn a_header_cannot_ask_for_all_memory() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let mut net = tensors(&file);
+    net.retain(|(n, ..)| !n.ends_with("num_batches_tracked"));
+    let other = at.path().join("other.safetensors");
+    // Two megabytes that announce a network of a terabyte.
+    let wide = 20_000;
+    let first = net.iter().position(|t| t.0 == "conv1.weight").unwrap();
+    net[first] = ("conv1.weight".into(), vec![wide, 3, 3, 3], vec![0.0; wide * 27]);
+    write(&other, &net);
+    let message = fails(&other, &Options::default());
+    assert!(message.contains("bn1.weight [4] instead of [20000]"), "{message}");
+    // Extents without values announce anything.
+    net[first] = ("conv1.weight".into(), vec![1 << 40, 3, 3, 0], Vec::new());
+    write(&other, &net);
+    let message = fails(&other, &Options::default());
+    assert!(message.contains("`conv1.weight`") && message.contains("no values"), "{message}");
+}
+
+#[test]
 fn values_that_are_no_numbers_are_refused() {
     let (at, file) = exported("resnet8", 4, 16);
     let mut net = tensors(&file);
@@ -142,7 +190,9 @@ fn damaged_files_are_errors() {
     let other = at.path().join("other");
     for length in [0, 5, 8, 100, whole.len() / 2, whole.len() - 1] {
         fs::write(&other, &whole[..length]).unwrap();
-        assert!(StateDict::open(&other).is_err(), "{length}");
+        let message = StateDict::open(&other).err().unwrap().to_string();
+        let expected = if length == 0 { "empty" } else { "cut off" };
+        assert!(message.contains(expected), "{length}: {message}");
     }
     let legacy = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
     for (bytes, part) in [
@@ -157,4 +207,9 @@ fn damaged_files_are_errors() {
         assert!(message.contains(part), "{message}");
     }
     assert!(StateDict::open(&at.path().join("missing")).is_err());
+    assert!(StateDict::open(at.path()).err().unwrap().to_string().contains("a folder"));
+    let onnx = at.path().join("net.onnx");
+    export(&mut Trained::open(&at.path().join("run"), false).unwrap(), Format::Onnx, &onnx).unwrap();
+    let message = StateDict::open(&onnx).err().unwrap().to_string();
+    assert!(message.contains("ONNX") && message.contains("safetensors"), "{message}");
 }

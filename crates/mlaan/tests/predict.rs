@@ -70,6 +70,33 @@ fn probabilities_are_those_of_the_logits_and_do_not_depend_on_the_batch() {
 }
 
 #[test]
+fn images_are_cut_out_as_the_run_s_short_side_says() {
+    let mut rgb = vec![0; 40 * 30 * 3];
+    rgb.iter_mut().enumerate().for_each(|(i, b)| *b = (i * i % 251) as u8);
+    let at = tempfile::tempdir().unwrap();
+    let file = at.path().join("it.png");
+    image::save_buffer(&file, &rgb, 30, 40, image::ColorType::Rgb8).unwrap();
+    let found = |short_side: Option<usize>| {
+        let run = tempfile::tempdir().unwrap();
+        let mut recipe = recipe("resnet8", 8, 16);
+        recipe.data.short_side = short_side;
+        checkpoint(run.path(), &recipe, 5, 3);
+        let mut predictor = Predictor::load(run.path(), &Device::cpu(Some(1)).unwrap()).unwrap();
+        let view = ImageView { height: 40, width: 30, rgb: &rgb };
+        let direct = predictor.probabilities(&[view]).unwrap().remove(0);
+        let each =
+            &mut |image: mlaan::predict::Classified<'_>| assert_eq!(image.probabilities.unwrap(), direct);
+        predictor.files(vec![file.clone()], 1, each).unwrap();
+        direct
+    };
+    let usual = found(None);
+    assert_eq!(found(Some(18)), usual);
+    for other in [16, 25, 36] {
+        assert_ne!(found(Some(other)), usual, "{other}");
+    }
+}
+
+#[test]
 fn files_are_told_in_order_and_broken_ones_stop_nothing() {
     let at = tempfile::tempdir().unwrap();
     checkpoint(at.path(), &recipe("resnet8", 8, 16), 5, 3);

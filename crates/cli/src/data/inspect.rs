@@ -3,6 +3,8 @@
 use crate::args::InspectArgs;
 use crate::{format, output};
 use anyhow::{Context, Result};
+use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::data::Normalise;
 use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect as look};
 use std::process::ExitCode;
@@ -18,13 +20,33 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let threads = args.threads.unwrap_or(0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.context("no threads to decode with")?;
-    let found = pool.install(|| look(&args.path))?;
+    let bar = (!args.json && Term::stderr().is_term()).then(bar);
+    let found = pool.install(|| {
+        look(&args.path, &mut |seen, all| {
+            if let Some(bar) = &bar {
+                bar.set_length(all as u64);
+                bar.set_position(seen as u64);
+            }
+        })
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let found = found?;
     match args.json {
         true => output::json(&serde_json::to_value(&found)?)?,
         false => output::page(&text(&found, args.all))?,
     }
     let broken = found.train.broken + found.test.broken;
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shown on a terminal while a large set is looked at.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} images, {eta} left");
+    let bar = ProgressBar::no_length();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
 }
 
 fn text(found: &Inspection, all: bool) -> String {

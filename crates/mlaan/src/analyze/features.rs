@@ -145,7 +145,8 @@ pub fn features(
 ) -> Result<Vec<Looks>> {
     let Chosen { names, images } = chosen;
     let data: Arc<dyn Dataset> = Arc::new(images);
-    let Some(size) = subjects.first().map(|s| s.manifest.size) else { return Ok(Vec::new()) };
+    let Some(frame) = subjects.first().map(Subject::frame) else { return Ok(Vec::new()) };
+    let size = frame.size;
     if let Some(other) = subjects.iter().find(|s| s.manifest.size != size) {
         let message =
             format!("it sees images of {} pixels, others {size}: look at it apart", other.manifest.size);
@@ -154,7 +155,7 @@ pub fn features(
     let unknown = data.classes().len() - 1;
     let mut all = Vec::with_capacity(names.len());
     let seen = Seen { data: &data, pool, batch: 1 };
-    seen.each(size, false, &mut |batch| {
+    seen.each(frame, false, &mut |batch| {
         let looks = subjects.iter_mut().map(|s| {
             let images = s.feed(batch)?;
             look(s, images, places)

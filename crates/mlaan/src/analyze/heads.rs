@@ -44,7 +44,7 @@ pub fn heads(subject: &mut Subject, seen: &Seen<'_>) -> Result<Heads> {
     let classes = subject.manifest.classes.len();
     let ends = subject.ends();
     let mut wrong = vec![[None; 2]; ends.len()];
-    seen.each(subject.manifest.size, false, &mut |batch| {
+    seen.each(subject.frame(), false, &mut |batch| {
         let images = subject.feed(batch)?;
         subject.learner.infer_heads(images, &mut |module, branch, logits| {
             let rows = logits.chunks_exact(classes).zip(&batch.labels);

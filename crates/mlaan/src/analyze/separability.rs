@@ -186,7 +186,7 @@ fn table(subject: &mut Subject, seen: &Seen<'_>, at: &[Place], grid: usize) -> R
         table.places.push(values);
     }
     let device = subject.learner.device().clone();
-    seen.each(subject.manifest.size, false, &mut |batch| {
+    seen.each(subject.frame(), false, &mut |batch| {
         table.labels.extend_from_slice(&batch.labels);
         let images = subject.feed(batch)?;
         subject.learner.infer_seen(images, &mut |place, x| {

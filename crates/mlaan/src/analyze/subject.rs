@@ -1,7 +1,7 @@
 //! The network of a checkpoint, and the images that are shown to it.
 
 use crate::backbone::Backbone;
-use crate::data::{Augment, Batch, Dataset, Deliver, Extras, Loader, LoaderOptions, LoaderPool};
+use crate::data::{Batch, Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::local::{Learner, Method, Partition, Task, TaskLoss};
 use crate::nn::Extent;
 use crate::recipe::Recipe;
@@ -101,6 +101,11 @@ impl Subject {
         Err(Error::data(&self.name, message))
     }
 
+    /// What it sees of an image of any size.
+    pub fn frame(&self) -> Frame {
+        Frame::new(self.manifest.size, self.recipe.data.short_side)
+    }
+
     /// Normalised images of a batch on its device.
     pub(super) fn feed(&self, batch: &Batch) -> Result<Tensor> {
         let (size, pixels) = (self.manifest.size, self.learner.task().pixels);
@@ -125,28 +130,18 @@ impl<'a> Seen<'a> {
         Seen { data, ..*self }
     }
 
-    /// Calls `f` with every batch, of images of side `size` without augmentation, in the set's order or shuffled (always
+    /// Calls `f` with every batch, of framed images without augmentation, in the set's order or shuffled (always
     /// alike).
     ///
     /// # Errors
     /// From the data set; what `f` returns.
     pub(super) fn each(
         &self,
-        size: usize,
+        frame: Frame,
         shuffle: bool,
         f: &mut dyn FnMut(&Batch) -> Result<()>,
     ) -> Result<()> {
-        let options = LoaderOptions {
-            batch: self.batch,
-            size,
-            deliver: Deliver::Images,
-            augment: Augment::None,
-            extras: Extras::default(),
-            shuffle,
-            seed: 0,
-            epoch: 0,
-            first_batch: 0,
-        };
+        let options = LoaderOptions { shuffle, ..LoaderOptions::evaluation(self.batch, frame) };
         let mut loader = Loader::new(Arc::clone(self.data), self.pool, options)?;
         while let Some(batch) = loader.next() {
             let batch = batch?;

@@ -85,9 +85,9 @@ impl<'a> Epochs<'a> {
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
         let options = LoaderOptions {
             batch: recipe.train.batch,
-            size: recipe.data.size,
+            frame: setup::frame(&recipe.data),
             deliver: Source::host(&extras).deliver(),
-            augment: setup::augmentation(&recipe.data, splits.known)?,
+            augment: setup::augmentation(&recipe.data, Some(splits))?,
             extras,
             shuffle: true,
             seed: recipe.seed,
@@ -107,7 +107,7 @@ impl<'a> Epochs<'a> {
         while let Some(batch) = loader.next() {
             let batch = batch?;
             let feed = || -> Result<()> {
-                source.feed(self.device, Some(&batch), batch.len(), options.size, self.scale)?;
+                source.feed(self.device, Some(&batch), batch.len(), options.frame.size, self.scale)?;
                 Ok(())
             };
             self.device.scope(feed).unwrap_or(Ok(()))?;

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use mlaan_engine::ops::{Border, Padding, draw};
 
-use super::ImageView;
-use super::decode::sides;
-use super::resize::{Region, Workspace, resize, resize_mirrored};
+use super::resize::{Region, Workspace, resize_mirrored};
+use super::{Frame, ImageView};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -147,29 +146,30 @@ impl Augment {
         row
     }
 
-    /// Writes `image` as `size x size` RGB bytes into `out`, changed by what `(seed, epoch, index)` draws.
+    /// Writes `image` as RGB bytes of the frame's size into `out`, changed by what `(seed, epoch, index)` draws.
     /// `out` holds `size * size * 3` bytes and `image` has at least one pixel, else nothing is written.
     pub fn apply(
         &self,
         image: ImageView<'_>,
-        size: usize,
+        frame: Frame,
         (seed, epoch, index): (u64, usize, usize),
         out: &mut [u8],
         scratch: &mut Scratch,
     ) {
-        if image.rgb.is_empty() || out.is_empty() || out.len() != size * size * 3 {
+        if image.rgb.is_empty() || out.is_empty() || out.len() != frame.bytes() {
             return;
         }
+        let size = frame.size;
         let mut rng = rng(seed, epoch, index);
         let flip = match *self {
             Augment::None => {
-                fit(image, size, out, scratch);
+                frame.cut(image, out, &mut scratch.resized, &mut scratch.resize);
                 false
             }
             Augment::PadCrop { pad, mode, flip } => {
                 let part = Part::draw(pad, flip, &mut rng);
                 let shift = part.corner.map(|at| at as isize - pad as isize);
-                pad_crop(image, size, shift, mode, out, scratch);
+                pad_crop(image, frame, shift, mode, out, scratch);
                 part.flip
             }
             Augment::RandomResizedCrop { scale, ratio, flip } => {
@@ -185,54 +185,28 @@ impl Augment {
     }
 }
 
-/// What evaluation sees of an image: `size x size` RGB bytes.
-pub fn as_evaluated(image: ImageView<'_>, size: usize) -> Vec<u8> {
-    let mut out = vec![0; size * size * 3];
-    Augment::None.apply(image, size, (0, 0, 0), &mut out, &mut Scratch::default());
-    out
-}
-
 fn rng(seed: u64, epoch: usize, index: usize) -> Rng {
     Rng::new(seed, Purpose::Augment, epoch as u64, index as u64)
-}
-
-/// What evaluation sees: the image itself when it is `size x size`, else its shorter side resized to
-/// `size * 256 / 224` and the centre cropped.
-fn fit(image: ImageView<'_>, size: usize, out: &mut [u8], scratch: &mut Scratch) {
-    if (image.height, image.width) == (size, size) {
-        out.copy_from_slice(image.rgb);
-        return;
-    }
-    let (height, width) = sides(image.height, image.width, size * 256 / 224);
-    let resized = &mut scratch.resized;
-    resized.resize(height * width * 3, 0);
-    resize(image, Region::all(image), (height, width), resized, &mut scratch.resize);
-    // Half-way cases go to the even pixel, as torchvision's `CenterCrop` (Python's `round`) has it.
-    let middle = |side: usize| ((side - size) as f64 / 2.0).round_ties_even() as usize;
-    let (top, left) = (middle(height), middle(width));
-    let lines = resized.chunks_exact(width * 3).skip(top);
-    for (line, row) in lines.zip(out.chunks_exact_mut(size * 3)) {
-        row.copy_from_slice(&line[left * 3..(left + size) * 3]);
-    }
 }
 
 /// The image moved by `shift` (rows, columns), with what `mode` puts beyond its edges: the same as
 /// padding and then cropping.
 fn pad_crop(
     image: ImageView<'_>,
-    size: usize,
+    frame: Frame,
     [down, across]: [isize; 2],
     mode: PadMode,
     out: &mut [u8],
     scratch: &mut Scratch,
 ) {
-    let mut fitted = std::mem::take(&mut scratch.fitted);
-    let source = if (image.height, image.width) == (size, size) {
+    let Scratch { fitted, resized, resize } = scratch;
+    let size = frame.size;
+    let source = if frame.is_shape_of(image) {
         image.rgb
     } else {
-        fitted.resize(size * size * 3, 0);
-        fit(image, size, &mut fitted, scratch);
-        &fitted
+        fitted.resize(frame.bytes(), 0);
+        frame.cut(image, fitted, resized, resize);
+        fitted
     };
     for (y, row) in out.chunks_exact_mut(size * 3).enumerate() {
         let Some(line) = beyond(y as isize + down, size, mode) else {
@@ -247,7 +221,6 @@ fn pad_crop(
             }
         }
     }
-    scratch.fitted = fitted;
 }
 
 /// The pixel that position `at` shows, if any: positions from `-(size - 1)` to `2 * (size - 1)` mirror.

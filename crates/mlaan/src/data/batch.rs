@@ -77,7 +77,7 @@ pub(super) fn fill(
         Deliver::Images => {
             fill_images(batch, data, indices, options)?;
             if let Some(alpha) = options.extras.mixup {
-                let image = options.size * options.size * 3;
+                let image = options.frame.bytes();
                 mix(batch, image, alpha, (options.seed, options.epoch));
             }
             Ok(())
@@ -104,7 +104,7 @@ fn fill_images(
     indices: &[usize],
     options: &LoaderOptions,
 ) -> Result<()> {
-    let image_bytes = options.size * options.size * 3;
+    let image_bytes = options.frame.bytes();
     // Room for a full batch, so that a short last batch does not make the next one allocate.
     let full = options.batch * image_bytes;
     batch.bytes.reserve_exact(full.saturating_sub(batch.bytes.len()));
@@ -116,8 +116,8 @@ fn fill_images(
         let image = data.image(index, &mut decoded).and_then(|image| checked(image, index));
         let image = image.map(|image| {
             let draw = (options.seed, options.epoch, index);
-            options.augment.apply(image, options.size, draw, out, &mut scratch);
-            options.extras.apply(out, options.size, draw);
+            options.augment.apply(image, options.frame, draw, out, &mut scratch);
+            options.extras.apply(out, options.frame.size, draw);
         });
         WORK.set((decoded, scratch));
         image

@@ -10,20 +10,19 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use super::bounds::{MAX_SIDE, plausible};
 use super::resize::{Region, Workspace, resize};
 use super::{Image, ImageView};
 use crate::Error;
 
-/// Longest side accepted, so that a damaged header cannot ask for all memory.
-const MAX_SIDE: u32 = 32_768;
-/// How many times as long as the other a side may be.
-const MAX_RATIO: usize = 256;
 /// What ends a JPEG, and how many bytes of other things may follow it.
 const END: [u8; 2] = [0xFF, 0xD9];
 /// See [`END`].
 const TAIL: usize = 1 << 16;
-/// Most bytes one image may need while it is decoded.
-const MAX_BYTES: u64 = 1 << 30;
+/// Most bytes that a decoder of another format than JPEG may take.
+const MAX_BYTES: u64 = 1 << 29;
+/// Most bytes of an encoded image.
+pub(super) const MAX_FILE: u64 = 256 << 20;
 
 /// Reads an image file (JPEG, PNG, WebP). `short_side`: scaled down so that its shorter side has so many pixels; 0 keeps
 /// its size.
@@ -33,7 +32,7 @@ const MAX_BYTES: u64 = 1 << 30;
 pub fn read_image(path: &Path, short_side: usize) -> crate::Result<Image> {
     let wrong = |m: String| Error::data(path.display().to_string(), m);
     let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
-    if length > MAX_BYTES {
+    if length > MAX_FILE {
         return Err(wrong(format!("{} MiB are too many for an image", length >> 20)));
     }
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
@@ -46,7 +45,7 @@ pub fn read_image(path: &Path, short_side: usize) -> crate::Result<Image> {
 /// # Errors
 /// As [`decode`].
 pub(super) fn decode_into(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize), String> {
-    guarded(|| decode_unguarded(encoded, rgb).and_then(proportioned))
+    guarded(|| decode_unguarded(encoded, rgb))
 }
 
 /// Height and width of an encoded image, by its header.
@@ -58,8 +57,7 @@ pub(super) fn dimensions(encoded: &[u8]) -> Result<(usize, usize), String> {
         if is_jpeg(encoded) {
             return jpeg_header(encoded).map(|(_, sides)| sides);
         }
-        let (width, height) = reader(encoded)?.into_dimensions().map_err(|e| undecodable(&e))?;
-        Ok((height as usize, width as usize))
+        header(encoded)
     })
 }
 
@@ -95,21 +93,18 @@ fn decode_unguarded(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize),
         decoder.decode_into(rgb).map_err(|e| undecodable(&e))?;
         return Ok((height, width));
     }
+    header(encoded)?;
     let decoded = reader(encoded)?.decode().map_err(|e| undecodable(&e))?.into_rgb8();
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    if width == 0 || height == 0 {
-        return Err(format!("the image has no pixels ({width}x{height})"));
-    }
     *rgb = decoded.into_raw();
     Ok((height, width))
 }
 
-/// Refuses what would take gigabytes once its shorter side has the size of the others'.
-fn proportioned((height, width): (usize, usize)) -> Result<(usize, usize), String> {
-    match height.max(width) > MAX_RATIO * height.min(width) {
-        true => Err(format!("{width}x{height} pixels: one side is more than {MAX_RATIO} times the other")),
-        false => Ok((height, width)),
-    }
+/// Height and width by the header of any format but JPEG.
+fn header(encoded: &[u8]) -> Result<(usize, usize), String> {
+    let (width, height) = reader(encoded)?.into_dimensions().map_err(|e| undecodable(&e))?;
+    let sides = (height as usize, width as usize);
+    plausible(encoded, sides).map(|()| sides)
 }
 
 fn undecodable(reason: &dyn std::fmt::Display) -> String {
@@ -151,12 +146,8 @@ fn jpeg_header(encoded: &[u8]) -> Result<(Jpeg<'_>, (usize, usize)), String> {
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(encoded), options);
     decoder.decode_headers().map_err(|e| undecodable(&e))?;
     let (width, height) = decoder.dimensions().ok_or("cannot be decoded: no dimensions")?;
-    let bytes = (width as u64).saturating_mul(height as u64).saturating_mul(3);
-    match bytes {
-        0 => Err(format!("the image has no pixels ({width}x{height})")),
-        _ if bytes > MAX_BYTES => Err(format!("{width}x{height} pixels are too many for an image")),
-        _ => Ok((decoder, (height, width))),
-    }
+    plausible(encoded, (height, width))?;
+    Ok((decoder, (height, width)))
 }
 
 /// The image, scaled down where `short_side` is not 0 and its shorter side is longer than that.
@@ -261,6 +252,26 @@ mod tests {
         let crc = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&crc.to_be_bytes());
         assert!(decode(&png, 0).unwrap_err().contains("cannot be decoded"));
+        // Nor for what could be, in a file that is larger.
+        png[16..24].copy_from_slice(&[0, 0, 0x1F, 0xFF, 0, 0, 0x1F, 0xFF]);
+        let crc = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.to_be_bytes());
+        let mut jpeg = encoded(&small, ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1F, 0xFF, 0x1F, 0xFF]);
+        for hostile in [png, jpeg] {
+            for message in [decode(&hostile, 0).unwrap_err(), dimensions(&hostile).unwrap_err()] {
+                assert!(message.contains("8191x8191 pixels cannot be in"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn blank_pictures_are_read() {
+        let blank = DynamicImage::ImageLuma8(image::GrayImage::from_pixel(1500, 1500, image::Luma([255])));
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
+            assert_eq!(decode(&encoded(&blank, format), 10).unwrap().width, 10, "{format:?}");
+        }
     }
 
     fn crc32(bytes: &[u8]) -> u32 {

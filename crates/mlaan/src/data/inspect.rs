@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::decode::decode;
 use super::normalise::{Sums, both, sums};
 use super::open::{found, name};
+use super::published::Published;
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
 use super::{BUILTIN, Dataset, Known, Normalise, synthetic};
 use crate::Result;
@@ -34,7 +35,8 @@ pub struct Inspection {
     pub test: SplitReport,
     /// Test images whose file, or pixels, are those of a training image too.
     pub shared: usize,
-    /// The first problems, as text: broken images, classes without images, images in both splits.
+    /// The first problems, as text: numbers of images that are not those published, broken images, classes without images,
+    /// images in both splits.
     pub problems: Vec<String>,
     /// All problems, also those that `problems` has no room for.
     pub problem_count: usize,
@@ -72,19 +74,28 @@ pub struct Sizes {
     pub most: [usize; 2],
 }
 
-/// Looks at the set `source` (`builtin`, or a path) on the current rayon pool. Images are decoded at their own size and
-/// dropped; some hundred lie in memory at a time.
+/// Hears how many of all images have been looked at.
+pub type Watch<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
+
+/// Looks at the set `source` (`builtin`, or a path) on the current rayon pool, and tells `watch` how far it is. Images are
+/// decoded at their own size and dropped; one lies in memory per thread, or some hundred of a file that is read in order.
 ///
 /// # Errors
 /// When nothing is there, nothing that is known, or something too damaged to list its images.
-pub fn inspect(source: &str) -> Result<Inspection> {
+pub fn inspect(source: &str, watch: Watch<'_>) -> Result<Inspection> {
     if source == BUILTIN {
         return built_in();
     }
     let path = Path::new(source);
     let (format, pair) = found(source, path)?;
-    let (train, test) = (Seen::of(&pair.train)?, Seen::of(&pair.test)?);
-    Ok(conclude(name(path), format.name, pair.known, &pair.train.classes, train, test))
+    let (first, all) = (pair.train.labels.len(), pair.train.labels.len() + pair.test.labels.len());
+    watch(0, all);
+    let train = Seen::of(&pair.train, &mut |n| watch(n, all))?;
+    let test = Seen::of(&pair.test, &mut |n| watch(first + n, all))?;
+    let published = Published::of(format, pair.known, pair.train.classes.len());
+    let counts = [pair.train.labels.len(), pair.test.labels.len()];
+    let other = published.map(|p| p.differences(counts)).unwrap_or_default();
+    Ok(conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other))
 }
 
 fn built_in() -> Result<Inspection> {
@@ -101,7 +112,7 @@ fn built_in() -> Result<Inspection> {
         seen
     };
     let (train, test) = (seen(&*splits.train, "built-in, training"), seen(&*splits.test, "built-in, test"));
-    Ok(conclude(splits.name, splits.format, None, splits.train.classes(), train, test))
+    Ok(conclude(splits.name, splits.format, None, splits.train.classes(), (train, test), Vec::new()))
 }
 
 /// What is kept of an image.
@@ -163,28 +174,32 @@ impl Seen {
         }
     }
 
-    fn of(stored: &Stored) -> Result<Self> {
+    /// `watch` hears how many images have been looked at.
+    fn of(stored: &Stored, watch: &mut dyn FnMut(usize)) -> Result<Self> {
         let mut seen = Seen::new(&stored.place, stored.classes.len());
         let name = |index| stored.images.name(index);
-        let mut add = |raws: Vec<Raw>| {
-            let images: Vec<_> = raws.par_iter().map(Image::read).collect();
-            for (raw, image) in raws.iter().zip(images) {
-                let label = stored.labels.get(raw.index).map_or(0, |l| *l as usize);
-                seen.add(raw.index, label, image, &name);
+        let mut add = |images: Vec<(usize, std::result::Result<Image, String>)>| {
+            for (index, image) in images {
+                let label = stored.labels.get(index).map_or(0, |l| *l as usize);
+                seen.add(index, label, image, &name);
             }
-            Ok(())
+            watch(seen.report.images);
         };
         let all: Vec<usize> = (0..stored.labels.len()).collect();
         match &stored.images {
-            Images::Ordered(images) => images.scan(&all, &mut add)?,
+            Images::Ordered(images) => images.scan(&all, &mut |raws| {
+                add(raws.into_par_iter().map(|raw| (raw.index, Image::read(&raw))).collect());
+                Ok(())
+            })?,
             Images::Random(images) => {
                 for chunk in all.chunks(CHUNK) {
-                    let read = |&index: &usize| {
+                    // Read where it is decoded: files may be large, and a chunk of them all of memory.
+                    let look = |&index: &usize| {
                         let mut bytes = Vec::new();
                         let content = images.read(index, &mut bytes);
-                        Raw { index, content, bytes }
+                        (index, Image::read(&Raw { index, content, bytes }))
                     };
-                    add(chunk.par_iter().map(read).collect())?;
+                    add(chunk.par_iter().map(look).collect());
                 }
             }
         }
@@ -232,16 +247,16 @@ impl Seen {
     }
 }
 
-/// Both splits together.
+/// Both splits together; `problems` are those of the whole set.
 fn conclude(
     name: String,
     format: &'static str,
     known: Option<Known>,
     classes: &[String],
-    mut train: Seen,
-    mut test: Seen,
+    (mut train, mut test): (Seen, Seen),
+    mut problems: Vec<String>,
 ) -> Inspection {
-    let mut problems = std::mem::take(&mut train.problems);
+    problems.append(&mut train.problems);
     problems.append(&mut test.problems);
     for (seen, what) in [(&train, "training"), (&test, "test")] {
         let empty = classes.iter().zip(&seen.report.per_class).filter(|(_, n)| **n == 0);

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use mlaan_engine::ops::draw;
 
 use super::batch::{fill, numbered};
-use super::{Augment, Batch, Dataset, Deliver, Extras};
+use super::{Augment, Batch, Dataset, Deliver, Extras, Frame};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -20,8 +20,8 @@ const MAX_SIZE: usize = 8_192;
 pub struct LoaderOptions {
     /// Images per batch; the last batch of an epoch may have fewer.
     pub batch: usize,
-    /// Height and width of the images delivered.
-    pub size: usize,
+    /// The size of the images delivered, and what is seen of larger and smaller ones.
+    pub frame: Frame,
     /// What is made on the host.
     pub deliver: Deliver,
     /// Random changes.
@@ -36,6 +36,23 @@ pub struct LoaderOptions {
     pub epoch: usize,
     /// Batches to leave out at the start, when a run resumes within an epoch.
     pub first_batch: usize,
+}
+
+impl LoaderOptions {
+    /// What an evaluation sees: every image in the set's order, nothing random.
+    pub fn evaluation(batch: usize, frame: Frame) -> Self {
+        LoaderOptions {
+            batch,
+            frame,
+            deliver: Deliver::Images,
+            augment: Augment::None,
+            extras: Extras::default(),
+            shuffle: false,
+            seed: 0,
+            epoch: 0,
+            first_batch: 0,
+        }
+    }
 }
 
 /// Threads and buffers that the loaders of a run share, one epoch after another.
@@ -68,7 +85,7 @@ impl LoaderPool {
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
         match options.deliver {
             Deliver::Images => {
-                Self::bytes(self.ahead, options.batch, options.size, options.extras.mixup.is_some())
+                Self::bytes(self.ahead, options.batch, options.frame.size, options.extras.mixup.is_some())
             }
             Deliver::Draws => Self::draw_bytes(self.ahead, options.batch),
         }
@@ -124,8 +141,8 @@ impl Loader {
     /// # Errors
     /// When an option is impossible for this set or no thread can be started.
     pub fn new(data: Arc<dyn Dataset>, pool: &LoaderPool, mut options: LoaderOptions) -> Result<Self> {
-        options.augment.validate(options.size)?;
-        options.extras.validate(options.size)?;
+        options.augment.validate(options.frame.size)?;
+        options.extras.validate(options.frame.size)?;
         if options.batch == 0 {
             return Err(Error::recipe("train.batch", "0 images per batch: use at least 1"));
         }
@@ -137,10 +154,7 @@ impl Loader {
             return Err(failed("this augmentation or set needs its images made on the host"));
         }
         options.batch = options.batch.min(data.len());
-        if options.size > MAX_SIZE {
-            let message = format!("{} pixels: use at most {MAX_SIZE}", options.size);
-            return Err(Error::recipe("data.size", message));
-        }
+        bounded(options.frame)?;
         let remaining = data.len().div_ceil(options.batch).saturating_sub(options.first_batch);
         // One batch is being made, the others wait in the channel.
         let (sender, ready) = sync_channel(pool.ahead - 1);
@@ -198,6 +212,19 @@ impl Drop for Loader {
             let _ = maker.join();
         }
     }
+}
+
+/// Refuses sizes that no one means.
+fn bounded(Frame { size, short_side }: Frame) -> Result<()> {
+    if size > MAX_SIZE {
+        return Err(Error::recipe("data.size", format!("{size} pixels: use at most {MAX_SIZE}")));
+    }
+    if !(size..=2 * MAX_SIZE).contains(&short_side) {
+        let message =
+            format!("{short_side} pixels: use at least data.size ({size}), at most {}", 2 * MAX_SIZE);
+        return Err(Error::recipe("data.short_side", message));
+    }
+    Ok(())
 }
 
 fn failed(message: &str) -> Error {

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::formats::folder::entries;
 use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
-use super::{Dataset, Load, Splits, formats, synthetic};
+use super::{Dataset, Load, Splits, formats, synthetic, unknown};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -45,12 +44,6 @@ pub const BUILTIN: &str = "builtin";
 
 /// Seed of the built-in set: every run sees the same images, whatever its own seed.
 const BUILTIN_SEED: u64 = 0;
-
-/// What can be read, for messages.
-fn known() -> String {
-    let layouts: Vec<&str> = formats::FORMATS.iter().map(|f| f.layout).collect();
-    format!("known are: {}; `{BUILTIN}` for the built-in set", layouts.join("; "))
-}
 
 /// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
 /// (see `data::formats`). All images are decoded now, into memory, or stay where they are
@@ -117,49 +110,12 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
 /// # Errors
 /// When nothing is there, nothing that is known, or something that is damaged.
 pub(super) fn found(source: &str, path: &Path) -> Result<(&'static Format, Pair)> {
-    if !path.exists() {
-        return Err(Error::data(source, format!("no such file or folder; {}", known())));
+    if path.exists()
+        && let Some(found) = formats::open(path)?
+    {
+        return Ok(found);
     }
-    match formats::open(path)? {
-        Some(found) => Ok(found),
-        None => Err(unknown(source, path)?),
-    }
-}
-
-/// The error of a path at which nothing known lies.
-fn unknown(source: &str, path: &Path) -> Result<Error> {
-    let message = match path.is_dir() {
-        true => format!("no known data set here (found {}); {}", contents(path)?, known()),
-        false => format!("{}; {}", about_file(path), known()),
-    };
-    Ok(Error::data(source, message))
-}
-
-fn about_file(path: &Path) -> &'static str {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("parquet") => "this is one file of a set: name the folder that holds it",
-        Some("tar" | "gz" | "tgz" | "zip" | "zst" | "xz") => {
-            "this archive holds no known data set: unpack it"
-        }
-        _ => "this is a file, not a folder",
-    }
-}
-
-/// A few names of what lies in `path`.
-fn contents(path: &Path) -> Result<String> {
-    let mut names: Vec<String> = entries(path)?
-        .into_iter()
-        .map(|(name, path)| if path.is_dir() { name + "/" } else { name })
-        .collect();
-    names.sort();
-    let more = names.len().saturating_sub(6);
-    names.truncate(6);
-    let listed = names.join(", ");
-    Ok(match (names.is_empty(), more) {
-        (true, _) => "nothing".into(),
-        (_, 0) => listed,
-        _ => format!("{listed} and {more} more"),
-    })
+    Err(Error::data(source, unknown::message(source, path)?))
 }
 
 /// What tables call the set: the folder's own name, also for `.` and `..`.

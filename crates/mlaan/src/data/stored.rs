@@ -40,7 +40,8 @@ pub(super) trait ReadAt: Send + Sync {
 pub(super) trait Scan: Send + Sync {
     /// How messages name an image.
     fn name(&self, index: usize) -> String;
-    /// Reads the images `indices` (ascending) and hands them to `each` in that order, at most [`CHUNK`] at a time.
+    /// Reads the images `indices` (ascending) and hands them to `each` in that order, at most [`CHUNK`] at a time,
+    /// and about [`CHUNK_BYTES`].
     ///
     /// # Errors
     /// When the files are damaged beyond single images; from `each`.
@@ -49,6 +50,8 @@ pub(super) trait Scan: Send + Sync {
 
 /// Images that lie in memory at a time, encoded or decoded, before they are put in place.
 pub(super) const CHUNK: usize = 128;
+/// Bytes of them, encoded, but for the last few images: photographs may have many megabytes each.
+pub(super) const CHUNK_BYTES: usize = 64 << 20;
 
 /// What the bytes of an image are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ fn about(trained: &Trained) -> Vec<(String, String)> {
     vec![
         ("classes".into(), json(m.classes.clone().into())),
         ("size".into(), m.size.to_string()),
-        ("short_side".into(), setup::short_side(&trained.recipe.data).to_string()),
+        ("short_side".into(), setup::frame(&trained.recipe.data).short_side.to_string()),
         ("mean".into(), json(m.normalise.mean.to_vec().into())),
         ("std".into(), json(m.normalise.std.to_vec().into())),
         ("backbone".into(), trained.recipe.model.backbone.to_string()),

@@ -1,6 +1,7 @@
 //! Weights from elsewhere: state dicts of PyTorch as checkpoints, and as the start of a run.
 
 mod described;
+mod kind;
 mod names;
 mod state_dict;
 mod torch;
@@ -14,8 +15,9 @@ use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::train::checkpoint::{self, FOLDER, Manifest};
 use crate::train::{RECIPE, Tally, Trained, atomic, capture, setup};
 use crate::{Error, Result};
-use mlaan_engine::Device;
+use mlaan_engine::{Device, Kind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Names of the classifier's tensors.
@@ -76,9 +78,11 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
         classes: classes.len(),
         pixels: setup::pixel_scale(&normalise),
     };
-    let device = Device::cpu(Some(1))?;
     let backbone = setup::backbone(&recipe.model)?;
-    let mut learner = Learner::new(&device, &backbone, &Method::default(), task, options.seed)?;
+    let network = |device: &Device| Learner::new(device, &backbone, &Method::default(), task, options.seed);
+    // First without memory: the extents that a header announces may ask for all there is.
+    check(&mut network(&Device::dry(Kind::Cpu { threads: Some(1) })?)?, &dict, file)?;
+    let mut learner = network(&Device::cpu(Some(1))?)?;
     let taken = fill(&mut learner, &mut dict, file)?;
     let manifest = Manifest {
         epoch: 0,
@@ -184,27 +188,25 @@ fn fill(learner: &mut Learner, dict: &mut StateDict, file: &Path) -> Result<Take
 
 /// Compares names and extents; whether the classifier is to be a new one.
 fn check(learner: &mut Learner, dict: &StateDict, file: &Path) -> Result<bool> {
-    let (mut missing, mut shaped, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-    let mut new_classifier = false;
+    let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
     learner.slots(&mut |slot| {
         let name = format!("{}.{}", slot.owner, slot.leaf);
-        if name.starts_with(AUXILIARY) {
-            return Ok(());
+        if !name.starts_with(AUXILIARY) {
+            wanted.push((name, slot.shape.to_vec()));
         }
-        match dict.shape(&name) {
-            Some(shape) if shape == slot.shape => {}
-            // Other features are another network; other classes are not.
-            Some(shape) if name.starts_with(CLASSIFIER) && shape.get(1) == slot.shape.get(1) => {
-                new_classifier = true;
-            }
-            None if name.starts_with(CLASSIFIER) => new_classifier = true,
-            Some(shape) => shaped.push(format!("{name} {shape:?} instead of {:?}", slot.shape)),
-            None => missing.push(name.clone()),
-        }
-        expected.push(name);
         Ok(())
     })?;
-    let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !expected.iter().any(|e| e == n));
+    let new_classifier = new_classifier(dict, &wanted);
+    let (mut missing, mut shaped) = (Vec::new(), Vec::new());
+    for (name, extents) in wanted.iter().filter(|(n, _)| !(new_classifier && n.starts_with(CLASSIFIER))) {
+        match dict.shape(name) {
+            Some(shape) if shape == extents => {}
+            Some(shape) => shaped.push(format!("{name} {shape:?} instead of {extents:?}")),
+            None => missing.push(name.clone()),
+        }
+    }
+    let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+    let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !names.contains(n));
     let unexpected: Vec<String> = unexpected.map(str::to_owned).collect();
     let parts = [("missing", missing), ("of other extents", shaped), ("unexpected", unexpected)];
     let said: Vec<String> = parts.iter().filter(|(_, n)| !n.is_empty()).map(|(w, n)| listed(w, n)).collect();
@@ -214,6 +216,21 @@ fn check(learner: &mut Learner, dict: &StateDict, file: &Path) -> Result<bool> {
             file.display().to_string(),
             format!("its tensors are not those of this network: {}", said.join("; ")),
         )),
+    }
+}
+
+/// Whether a file's classifier is for other classes, or it has none. Other features are another network, and half a
+/// classifier is a damaged one.
+fn new_classifier(dict: &StateDict, wanted: &[(String, Vec<usize>)]) -> bool {
+    let name = format!("{CLASSIFIER}weight");
+    let mut own = wanted.iter().filter(|(n, _)| n.starts_with(CLASSIFIER));
+    match dict.shape(&name) {
+        Some([found, features]) => {
+            let shape = own.find(|(n, _)| *n == name).map(|(_, shape)| shape.as_slice());
+            shape.is_some_and(|own| own.get(1) == Some(features) && own.first() != Some(found))
+        }
+        Some(_) => false,
+        None => own.all(|(n, _)| dict.shape(n).is_none()),
     }
 }
 

@@ -6,6 +6,8 @@ use crate::{Error, Result};
 
 /// The first convolution; what stands before it stands before all names.
 const STEM: &str = "conv1.weight";
+/// Most channels of the first stage, as for `model.width`.
+const MAX_WIDTH: usize = 65_536;
 /// A name that every ResNet has.
 const FIRST: &str = "layer1.0.conv1.weight";
 /// Blocks per stage of the ImageNet family: depth, whether of bottlenecks, blocks.
@@ -53,6 +55,9 @@ pub(super) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
         ));
     };
     let (width, kernel) = (*width, *kernel);
+    if width > MAX_WIDTH {
+        return wrong(format!("a first stage of {width} channels; up to {MAX_WIDTH} are read"));
+    }
     let stages: Vec<usize> = (1..).map(|s| blocks(dict, s)).take_while(|n| *n > 0).collect();
     let bottleneck = dict.shape("layer1.0.conv3.weight").is_some();
     let imagenet = IMAGENET.iter().find(|(_, b, depths)| *b == bottleneck && depths[..] == stages[..]);

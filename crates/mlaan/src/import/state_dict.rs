@@ -1,5 +1,6 @@
 //! A state dict: named tensors of a file that PyTorch or safetensors wrote.
 
+use super::kind::{KNOWN_BY, Kind};
 use super::torch::Archive;
 use crate::pickle::Element;
 use crate::{Error, Result};
@@ -42,21 +43,32 @@ impl StateDict {
     /// # Errors
     /// [`Error::Data`] that says what the file is instead, and what to do.
     pub fn open(path: &Path) -> Result<Self> {
+        let wrong = |message: String| Error::data(path.display().to_string(), message);
+        if path.is_dir() {
+            return Err(wrong("this is a folder; name a file of weights (a run's folder needs no import: `--init` takes it)".into()));
+        }
         let mut file = File::open(path).map_err(Error::io(path))?;
-        let mut first = [0; 8];
-        let read = file.read(&mut first).map_err(Error::io(path))?;
+        let length = file.metadata().map_err(Error::io(path))?.len();
+        let mut first = Vec::new();
+        file.by_ref().take(KNOWN_BY).read_to_end(&mut first).map_err(Error::io(path))?;
         file.rewind().map_err(Error::io(path))?;
-        let (tensors, about, source) = match first.get(..read).unwrap_or_default() {
-            [b'P', b'K', 3, 4, ..] => {
+        let (tensors, about, source) = match Kind::of(&first, length) {
+            Kind::Archive => {
                 let (archive, tensors) = Archive::open(path, file)?;
                 (tensors, HashMap::new(), Source::Archive(archive))
             }
-            [_, _, _, _, _, _, _, _] if looks_like_safetensors(first, &file) => {
+            Kind::Safetensors => {
                 let (tensors, about) = safetensors(path, &file)?;
                 (tensors, about, Source::File(file))
             }
-            other => return Err(Error::data(path.display().to_string(), unknown(other))),
+            Kind::Other(message) => return Err(wrong(message)),
         };
+        if let Some((name, t)) = tensors.iter().find(|(_, t)| t.shape.contains(&0)) {
+            return Err(wrong(format!(
+                "tensor `{name}` has extents {:?}, so no values: the file is damaged",
+                t.shape
+            )));
+        }
         Ok(StateDict { path: path.into(), tensors, about, source })
     }
 
@@ -104,37 +116,21 @@ impl StateDict {
     }
 }
 
-/// The file's length holds the header that its first bytes announce.
-fn looks_like_safetensors(first: [u8; 8], file: &File) -> bool {
-    let length = file.metadata().map_or(0, |m| m.len());
-    u64::from_le_bytes(first) <= length.saturating_sub(8) && u64::from_le_bytes(first) >= 2
-}
-
-fn unknown(first: &[u8]) -> String {
-    let resave = "load it in Python and save it again: \
-                  `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), NEW)`";
-    match first {
-        // A pickle of the old format's magic number.
-        [0x80, _, 0x8a, 0x0a, ..] => format!("PyTorch wrote this before version 1.6, which is not read; {resave}"),
-        [0x80, ..] => format!("a plain pickle, not a PyTorch archive; {resave}"),
-        [] => "this file is empty".into(),
-        _ => "neither a PyTorch file (`torch.save`) nor safetensors; it may be cut off, or a very old PyTorch file: \
-              then load it in Python and save it again with `torch.save`"
-            .into(),
-    }
-}
-
 fn safetensors(path: &Path, file: &File) -> Result<(BTreeMap<String, Entry>, HashMap<String, String>)> {
     let crate::train::Header { start, tensors, about } = crate::train::read_tensor_header(path, file)?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
     let entry = |(name, info): (String, safetensors::tensor::TensorInfo)| {
         let wrong = |m: String| Error::data(path.display().to_string(), format!("tensor `{name}`: {m}"));
         let element =
             element(info.dtype).ok_or_else(|| wrong(format!("its type {:?} is not read", info.dtype)))?;
         let (from, to) = info.data_offsets;
         let bytes = info.shape.iter().try_fold(element.size(), |n, e| n.checked_mul(*e));
-        let length = file.metadata().map_err(Error::io(path))?.len();
-        if to.checked_sub(from) != bytes || start.saturating_add(to as u64) > length {
-            return Err(wrong("it lies outside of the file".into()));
+        if to.checked_sub(from) != bytes {
+            return Err(wrong(format!("its extents {:?} do not fit its place in the file", info.shape)));
+        }
+        let end = start.saturating_add(to as u64);
+        if end > length {
+            return Err(wrong(format!("it ends at byte {end} of {length}: the file is cut off")));
         }
         Ok((name, Entry { shape: info.shape, place: Place::File { element, start: start + from as u64 } }))
     };

@@ -11,6 +11,8 @@ use zip::ZipArchive;
 
 /// Largest pickle read; that of ResNet-152 has 200 KB.
 const MAX_PICKLE: u64 = 1 << 26;
+/// Most tensors: ResNet-152 has 932, the deepest that is known here 60,000.
+const MAX_TENSORS: usize = 1 << 16;
 /// Where training scripts put a state dict within what they save.
 const KEYS: [&str; 6] = ["state_dict", "model_state_dict", "model", "net", "network", "weights"];
 /// How deep it may lie.
@@ -28,6 +30,7 @@ pub(super) struct Archive {
 impl Archive {
     pub(super) fn open(path: &Path, file: File) -> Result<(Self, BTreeMap<String, Entry>)> {
         let wrong = |message: String| Error::data(path.display().to_string(), message);
+        let length = file.metadata().map_err(Error::io(path))?.len();
         let mut zip = ZipArchive::new(BufReader::new(file))
             .map_err(|e| wrong(format!("this archive is cut off or damaged ({e})")))?;
         let names: Vec<String> = zip.file_names().flatten().map(|n| n.into_owned()).collect();
@@ -47,6 +50,7 @@ impl Archive {
         let pickle = entry(&mut zip, &format!("{folder}data.pkl"), MAX_PICKLE).map_err(wrong)?;
         let pickle = Pickle::parse(&pickle, Limits::default()).map_err(|e| wrong(e.to_string()))?;
         let tensors = tensors(pickle.root()).map_err(wrong)?;
+        within(&tensors, length).map_err(wrong)?;
         Ok((Archive { zip, folder, last: None }, tensors))
     }
 
@@ -77,6 +81,19 @@ impl Archive {
         }
         Ok(values)
     }
+}
+
+/// Refuses tensors of more values than an archive of `length` bytes can hold, which stores them as they are.
+fn within(tensors: &BTreeMap<String, Entry>, length: u64) -> std::result::Result<(), String> {
+    for (name, entry) in tensors {
+        let Place::Archive(TensorRef { storage, .. }) = &entry.place else { continue };
+        let bytes = (storage.length as u64).saturating_mul(storage.element.size() as u64);
+        if bytes > length {
+            let what = "that is more than the archive has, which is cut off or damaged";
+            return Err(format!("tensor `{name}` takes {bytes} bytes: {what}"));
+        }
+    }
+    Ok(())
 }
 
 /// Where the element at `index`, the last index fastest, lies in the storage.
@@ -112,7 +129,6 @@ fn tensors(root: Item<'_, '_>) -> std::result::Result<BTreeMap<String, Entry>, S
     for _ in 0..DEPTH {
         let Some(entries) = at.entries() else { break };
         let mut found = BTreeMap::new();
-        let mut failed = None;
         for (key, value) in &entries {
             let Some(name) = key.text() else { continue };
             match value.tensor() {
@@ -121,15 +137,16 @@ fn tensors(root: Item<'_, '_>) -> std::result::Result<BTreeMap<String, Entry>, S
                     found.insert(name.into_owned(), entry);
                 }
                 Err(e) if value.callee().is_some_and(|(m, _)| m == "torch._utils") => {
-                    failed = Some(format!("tensor `{name}`: {e}"));
+                    return Err(format!("tensor `{name}`: {e}"));
                 }
                 Err(_) => {}
             }
+            if found.len() > MAX_TENSORS {
+                return Err(format!("more than {MAX_TENSORS} tensors, which no ResNet has"));
+            }
         }
-        match (failed, found.is_empty()) {
-            (Some(message), _) => return Err(message),
-            (None, false) => return Ok(found),
-            (None, true) => {}
+        if !found.is_empty() {
+            return Ok(found);
         }
         match KEYS.iter().find_map(|key| at.get(key)) {
             Some(inner) => at = inner,

@@ -1,6 +1,7 @@
 //! numpy's arrays, as every version of it pickles them.
 
 use super::Item;
+use super::item::shown;
 use std::borrow::Cow;
 
 /// The type of an array's elements.
@@ -70,16 +71,24 @@ impl<'p> Item<'p, '_> {
         let arguments = self.arguments().unwrap_or_default();
         match (module, name, arguments.as_slice()) {
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct", _) => {
-                let state: Vec<Self> = self.state().and_then(Item::sequence).into_iter().flatten().collect();
+                let state = self.state().and_then(Item::parts).unwrap_or_default();
                 let [_, shape, dtype, fortran, data] = state.as_slice() else {
-                    return Err(format!("an array's state has {} parts instead of 5", state.len()));
+                    return Err("an array's state has not 5 parts".into());
                 };
                 whole(*shape, *dtype, fortran.extent() == Some(1), *data)
             }
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer", [data, dtype, shape, order]) => {
                 whole(*shape, *dtype, order.text().is_some_and(|o| o == "F"), *data)
             }
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar", [dtype, data]) => {
+            _ => self.scalar(),
+        }
+    }
+
+    /// The value as an array without extents: one of numpy's scalars.
+    pub(super) fn scalar(self) -> Result<Array<'p>, String> {
+        let arguments = self.arguments().unwrap_or_default();
+        match (self.callee(), arguments.as_slice()) {
+            (Some(("numpy.core.multiarray" | "numpy._core.multiarray", "scalar")), [dtype, data]) => {
                 let (scalar, big_endian) = element(*dtype)?;
                 checked(Vec::new(), scalar, false, big_endian, *data)
             }
@@ -94,8 +103,7 @@ fn whole<'p>(
     fortran: bool,
     data: Item<'p, '_>,
 ) -> Result<Array<'p>, String> {
-    let extents: Option<Vec<usize>> = shape.sequence().and_then(|s| s.map(Item::extent).collect());
-    let extents = extents.ok_or("an array's shape is no tuple of extents")?;
+    let extents = shape.extents().ok_or("an array's shape is no tuple of extents")?;
     let (scalar, big_endian) = element(dtype)?;
     checked(extents, scalar, fortran, big_endian, data)
 }
@@ -107,11 +115,11 @@ fn checked<'p>(
     big_endian: bool,
     data: Item<'p, '_>,
 ) -> Result<Array<'p>, String> {
-    let data = data.bytes().ok_or_else(|| format!("an array holds {} instead of bytes", data.describe()))?;
     let needed = shape.iter().try_fold(scalar.size(), |n, e| n.checked_mul(*e));
-    if needed != Some(data.len()) {
-        return Err(format!("{} bytes do not fit an array of shape {shape:?} and {scalar:?}", data.len()));
-    }
+    let found = needed.and_then(|n| data.bytes_up_to(n).filter(|bytes| bytes.len() == n));
+    let data = found.ok_or_else(|| {
+        format!("{} instead of the bytes of an array of shape {shape:?} and {scalar:?}", data.describe())
+    })?;
     Ok(Array { shape, scalar, fortran, big_endian, data })
 }
 
@@ -123,7 +131,8 @@ fn element(dtype: Item<'_, '_>) -> Result<(Scalar, bool), String> {
     }
     let code = dtype.arguments().unwrap_or_default().first().and_then(|c| c.text()).ok_or_else(unknown)?;
     let order = dtype.state().and_then(Item::sequence).and_then(|mut s| s.nth(1)).and_then(Item::text);
-    let scalar = Scalar::of(&code).ok_or_else(|| format!("elements of type {code:?} are not read"))?;
+    let scalar =
+        Scalar::of(&code).ok_or_else(|| format!("elements of type {:?} are not read", shown(&code)))?;
     Ok((scalar, order.is_some_and(|o| o == ">")))
 }
 

@@ -3,6 +3,16 @@
 use super::{Id, Object, Pickle, Value};
 use std::borrow::Cow;
 
+/// Most arguments of a call that is understood, parts of a state, extents of an array: numpy has up to 64 extents.
+///
+/// A value may be referred to from a million places, so what is done at each of them must be little, however large the
+/// value is: lists are looked at up to this length, text up to [`MOST_TEXT`].
+pub(super) const MOST_PARTS: usize = 64;
+/// Longest text, bytes: keys and names are read, no prose.
+pub(super) const MOST_TEXT: usize = 4096;
+/// Longest name in a message, bytes.
+const SHOWN: usize = 80;
+
 /// One value of a pickle.
 #[derive(Clone, Copy)]
 pub struct Item<'p, 'a> {
@@ -16,7 +26,13 @@ impl<'p, 'a> Item<'p, 'a> {
     }
 
     fn at(self, id: Id) -> Self {
+        work::count(1);
         Item { id, ..self }
+    }
+
+    /// Elements of a list, tuple or set that has at most [`MOST_PARTS`].
+    pub(super) fn parts(self) -> Option<Vec<Self>> {
+        Some(self.sequence().filter(|s| s.len() <= MOST_PARTS)?.collect())
     }
 
     /// The node itself.
@@ -30,9 +46,7 @@ impl<'p, 'a> Item<'p, 'a> {
         match self.value() {
             Value::Integer(value) => Some(*value),
             Value::Bool(value) => Some((*value).into()),
-            Value::Object(_) => {
-                self.array().ok().filter(|a| a.shape.is_empty())?.integers()?.first().copied()
-            }
+            Value::Object(_) => self.scalar().ok()?.integers()?.first().copied(),
             _ => None,
         }
     }
@@ -47,6 +61,11 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
+    /// The extents of an array, as a list or tuple.
+    pub(super) fn extents(self) -> Option<Vec<usize>> {
+        self.parts()?.into_iter().map(Self::extent).collect()
+    }
+
     /// Whole numbers of a list, a tuple or an array of one dimension.
     pub fn integers(self) -> Option<Vec<i64>> {
         match self.sequence() {
@@ -55,20 +74,28 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// Text: a `str` of either Python (of Python 2's, bytes that are no UTF-8 are taken as Latin-1).
+    /// Text of up to 4 KiB: a `str` of either Python (of Python 2's, bytes that are no UTF-8 are taken as Latin-1).
     pub fn text(self) -> Option<Cow<'p, str>> {
         match self.value() {
-            Value::Text(text) => Some(Cow::Borrowed(text)),
-            Value::Bytes(bytes) => Some(match std::str::from_utf8(bytes) {
-                Ok(text) => Cow::Borrowed(text),
-                Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
-            }),
+            Value::Text(text) if text.len() <= MOST_TEXT => Some(Cow::Borrowed(text)),
+            Value::Bytes(bytes) if bytes.len() <= MOST_TEXT => {
+                work::count(bytes.len());
+                Some(match std::str::from_utf8(bytes) {
+                    Ok(text) => Cow::Borrowed(text),
+                    Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
+                })
+            }
             _ => None,
         }
     }
 
     /// Bytes, in whichever way Python writes them.
     pub fn bytes(self) -> Option<Cow<'p, [u8]>> {
+        self.bytes_up_to(usize::MAX)
+    }
+
+    /// As [`Item::bytes`]; none where making them would take more memory than `most` of them.
+    pub(super) fn bytes_up_to(self, most: usize) -> Option<Cow<'p, [u8]>> {
         if let Value::Bytes(bytes) = self.value() {
             return Some(Cow::Borrowed(bytes));
         }
@@ -78,6 +105,11 @@ impl<'p, 'a> Item<'p, 'a> {
             // How protocols before 3 write them.
             ("_codecs", "encode", [text, code]) if code.text()? == "latin1" => {
                 let Value::Text(text) = text.value() else { return None };
+                // Each of them takes one or two bytes of the text.
+                if text.len() > most.saturating_mul(2) {
+                    return None;
+                }
+                work::count(text.len());
                 text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
             }
             ("builtins" | "__builtin__", "bytes" | "bytearray", []) => Some(Cow::Borrowed(&[])),
@@ -157,10 +189,10 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// Arguments of the call that an object stands for.
+    /// Arguments of the call that an object stands for; none where there are more than any call has that is understood.
     pub fn arguments(self) -> Option<Vec<Self>> {
         match self.value() {
-            Value::Object(object) => Some(self.at(object.arguments).sequence()?.collect()),
+            Value::Object(object) => self.at(object.arguments).parts(),
             _ => None,
         }
     }
@@ -186,12 +218,37 @@ impl<'p, 'a> Item<'p, 'a> {
             Value::List(list) => format!("a list of {}", list.len()),
             Value::Set(list) => format!("a set of {}", list.len()),
             Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
-            Value::Global { module, name } => format!("the class or function {module}.{name}"),
+            Value::Global { module, name } => {
+                format!("the class or function {}.{}", shown(module), shown(name))
+            }
             Value::Persistent(_) => "something outside of the pickle".into(),
             Value::Object(_) => match self.callee() {
-                Some((module, name)) => format!("an object of {module}.{name}"),
+                Some((module, name)) => format!("an object of {}.{}", shown(module), shown(name)),
                 None => "an object".into(),
             },
         }
+    }
+}
+
+/// The beginning of a name that is too long for a message.
+pub(super) fn shown(name: &str) -> Cow<'_, str> {
+    match name.char_indices().find(|(at, _)| *at >= SHOWN) {
+        Some((at, _)) => Cow::Owned(format!("{}…", name.get(..at).unwrap_or_default())),
+        None => Cow::Borrowed(name),
+    }
+}
+
+/// How much was looked at, for tests.
+pub(super) mod work {
+    #[cfg(test)]
+    thread_local! {
+        /// Values and bytes.
+        pub(in super::super) static DONE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    /// So many values or bytes were.
+    pub(super) fn count(_amount: usize) {
+        #[cfg(test)]
+        DONE.with(|done| done.set(done.get() + _amount));
     }
 }

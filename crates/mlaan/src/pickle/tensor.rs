@@ -1,6 +1,7 @@
 //! PyTorch's tensors: where their values lie. The values themselves are in other files of the archive.
 
 use super::Item;
+use super::item::shown;
 
 /// The type of a storage's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Item<'_, '_> {
 
     /// What [`Item::persistent`] says of a storage.
     fn storage(self) -> Result<Storage, String> {
-        let parts: Vec<Self> = self.persistent().and_then(Item::sequence).into_iter().flatten().collect();
+        let parts = self.persistent().and_then(Item::parts).unwrap_or_default();
         let [kind, class, key, _, length, ..] = parts.as_slice() else {
             return Err(format!("a tensor's values are {}", self.describe()));
         };
@@ -148,7 +149,8 @@ impl Item<'_, '_> {
             return Err("a tensor's values are no storage".into());
         }
         let (_, name) = class.global().ok_or("a storage has no type")?;
-        let element = Element::of(name).ok_or_else(|| format!("values of type {name} are not read"))?;
+        let element =
+            Element::of(name).ok_or_else(|| format!("values of type {} are not read", shown(name)))?;
         let key = key.text().ok_or("a storage has no name")?.into_owned();
         Ok(Storage { element, key, length: length.extent().ok_or("a storage has no length")? })
     }
@@ -160,12 +162,11 @@ fn tensor(
     shape: Item<'_, '_>,
     strides: Item<'_, '_>,
 ) -> Result<TensorRef, String> {
-    let extents = |item: Item<'_, '_>| -> Option<Vec<usize>> { item.sequence()?.map(Item::extent).collect() };
     let tensor = TensorRef {
         storage: storage.storage()?,
         offset: offset.extent().ok_or("a tensor has no offset")?,
-        shape: extents(shape).ok_or("a tensor has no shape")?,
-        strides: extents(strides).ok_or("a tensor has no strides")?,
+        shape: shape.extents().ok_or("a tensor has no shape")?,
+        strides: strides.extents().ok_or("a tensor has no strides")?,
     };
     if tensor.shape.len() != tensor.strides.len() {
         return Err(format!("{} extents and {} strides", tensor.shape.len(), tensor.strides.len()));

@@ -2,6 +2,7 @@
 
 mod fixtures;
 
+use super::item::work;
 use super::*;
 use fixtures::*;
 
@@ -258,4 +259,50 @@ fn misuse_of_the_stack_is_an_error() {
         assert!(message.contains(expected), "{input:?}: {message}");
     }
     assert!(fault(b"<html>").message.contains("no instruction"));
+}
+
+/// `count` references to what `value` makes, in a list.
+fn shared(value: &[u8], count: usize) -> Vec<u8> {
+    [&b"\x80\x02"[..], value, b"q\x01](", &b"h\x01".repeat(count), b"e."].concat()
+}
+
+#[test]
+fn what_is_referred_to_often_is_not_looked_through_each_time() {
+    let (n, mut long) = (20_000, b"(".to_vec());
+    long.extend(b"K\x01".repeat(n));
+    long.push(b't');
+    let text = |code: u8| [&[code][..], &(n as u32).to_le_bytes(), &b"\xc3\xa4".repeat(n / 2)].concat();
+    let concat = |parts: &[&[u8]]| parts.concat();
+    let reconstruct = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01";
+    let dtype = b"cnumpy\ndtype\n(U\x02i8tR";
+    let scalar = b"cnumpy.core.multiarray\nscalar\n(";
+    let encoded = concat(&[b"c_codecs\nencode\n(", &text(b'X'), b"U\x06latin1tR"]);
+    let named = concat(&[b"c", &text(b'X'), b"\nx\n)R"]);
+    for (what, value) in [
+        ("arguments", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n", &long, b"R"])),
+        ("extents of a tensor", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x06tQK\x00", &long, &long, b"tR"])),
+        ("extents of an array", concat(&[reconstruct, &long, dtype, b"\x89U\x00tb"])),
+        ("a state", concat(&[b"cnumpy.core.multiarray\n_reconstruct\n)R", &long, b"b"])),
+        ("a storage", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n(", &long, b"QK\x00))tR"])),
+        ("a scalar's bytes", concat(&[scalar, dtype, &encoded, b"tR"])),
+        ("a type's name", concat(&[scalar, b"cnumpy\ndtype\n(", &text(b'T'), b"tRU\x00tR"])),
+        ("a module's name", named),
+        ("bytes as text", text(b'T')),
+    ] {
+        let input = shared(&value, n);
+        let pickle = Pickle::parse(&input, Limits::default()).unwrap();
+        work::DONE.set(0);
+        let items = pickle.root().sequence().unwrap();
+        assert_eq!(items.len(), n, "{what}");
+        for item in items {
+            // None of them is what it claims to be.
+            assert!(item.tensor().is_err_and(|e| e.len() < 2000), "{what}");
+            assert!(item.integer().is_none() && item.text().is_none(), "{what}");
+            assert!(item.describe().len() < 300, "{what}");
+        }
+        let array = pickle.root().sequence().unwrap().next().unwrap().array();
+        assert!(array.is_err_and(|e| e.len() < 2000), "{what}");
+        // Each might be n if all of it was looked at.
+        assert!(work::DONE.get() < 100 * n, "{what}: {}", work::DONE.get());
+    }
 }

@@ -20,9 +20,7 @@ mod files;
 
 pub use files::find;
 
-use crate::data::{
-    Augment, Batch, Deliver, Extras, ImageView, Loader, LoaderOptions, LoaderPool, as_evaluated,
-};
+use crate::data::{Batch, Frame, ImageView, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
 use crate::train::{Source, Trained, setup};
 use crate::{Error, Result};
@@ -35,8 +33,7 @@ use std::sync::Arc;
 pub struct Predictor {
     network: Learner,
     classes: Vec<String>,
-    size: usize,
-    short_side: usize,
+    frame: Frame,
     pool: LoaderPool,
 }
 
@@ -68,8 +65,7 @@ impl Predictor {
         Ok(Predictor {
             network,
             classes: trained.manifest.classes.clone(),
-            size: trained.manifest.size,
-            short_side: setup::short_side(&trained.recipe.data),
+            frame: setup::frame(&trained.recipe.data),
             // Files are decoded when their turn comes: that takes all cores.
             pool: LoaderPool::new(device.threads(), LoaderPool::AHEAD)?,
         })
@@ -82,7 +78,7 @@ impl Predictor {
 
     /// Side of the images that the network sees, pixels.
     pub fn size(&self) -> usize {
-        self.size
+        self.frame.size
     }
 
     /// The probability of every class, image by image, all in one batch.
@@ -101,7 +97,7 @@ impl Predictor {
                 let message = format!("{w}x{h} RGB with {n} bytes: they must be height * width * 3, above 0");
                 return Err(Error::data(format!("image {index}"), message));
             }
-            batch.bytes.extend(as_evaluated(*image, self.size));
+            batch.bytes.extend(self.frame.of(*image));
         }
         let classes = self.classes.len();
         Ok(self.classify(&batch)?.chunks_exact(classes).map(<[f32]>::to_vec).collect())
@@ -121,18 +117,8 @@ impl Predictor {
         if paths.is_empty() {
             return Ok(());
         }
-        let files = Arc::new(Files::new(paths, self.classes.clone(), self.short_side));
-        let options = LoaderOptions {
-            batch: batch.max(1),
-            size: self.size,
-            deliver: Deliver::Images,
-            augment: Augment::None,
-            extras: Extras::default(),
-            shuffle: false,
-            seed: 0,
-            epoch: 0,
-            first_batch: 0,
-        };
+        let files = Arc::new(Files::new(paths, self.classes.clone(), self.frame.short_side));
+        let options = LoaderOptions::evaluation(batch.max(1), self.frame);
         let mut loader = Loader::new(files.clone(), &self.pool, options)?;
         while let Some(batch) = loader.next() {
             let batch = batch?;
@@ -149,7 +135,7 @@ impl Predictor {
     /// Probabilities `[n, classes]` of a batch.
     fn classify(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         let (device, task) = (self.network.device().clone(), self.network.task());
-        let fed = Source::Host.feed(&device, Some(batch), batch.len(), self.size, task.pixels)?;
+        let fed = Source::Host.feed(&device, Some(batch), batch.len(), self.frame.size, task.pixels)?;
         // Where the device's threads are: a small batch would wait for them at every layer.
         let network = &mut self.network;
         let mut values = device.scope(|| network.infer(fed.images)).unwrap_or_else(|| Ok(Vec::new()))?;

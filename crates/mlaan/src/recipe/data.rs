@@ -34,7 +34,8 @@ pub struct Data {
     pub normalise: Normalise,
     /// Skip images that cannot be decoded, and count them, instead of stopping.
     pub skip_broken: bool,
-    /// Shorter side of a test image before its centre is cut out, pixels. Default: the rule of the augmentation.
+    /// Shorter side of a test image before its centre is cut out, pixels; images of `size` are taken as they are. Default:
+    /// `size * 256 / 224`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub short_side: Option<usize>,
 }

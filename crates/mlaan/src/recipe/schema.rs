@@ -117,14 +117,14 @@ pub const KEYS: &[Key] = &[
     key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),
     optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
-    key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images"),
+    key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images; auto: what suits the data set, and digits are not mirrored"),
     optional("data.colour_jitter", Kind::Jitter, "changes of brightness, contrast and saturation, by at most this part; or [brightness, contrast, saturation, hue]"),
     optional("data.random_erasing", Kind::Real(0.0, 1.0), "probability that a random rectangle, 2 to 33 % of an image, is erased"),
     optional("data.cutout", Kind::Whole(1, 8192), "side of a square cut out of every image around a random pixel, pixels"),
     optional("data.mixup", Kind::Above(0.0, HUGE), "trains on mixtures of two images and their labels, shares from Beta(a, a): this a"),
     key("data.normalise", Kind::Normalise(&["auto", "cifar10", "svhn", "stl10", "imagenet"]), "pixel statistics: a data set's name, or {mean = [r, g, b], std = [r, g, b]} of pixels in 0 to 1"),
     key("data.skip_broken", Kind::Flag, "skip images that cannot be decoded instead of stopping"),
-    optional("data.short_side", Kind::Whole(8, 16_384), "shorter side of a test image before its centre is cut out, pixels"),
+    optional("data.short_side", Kind::Whole(8, 16_384), "shorter side of a test image before its centre is cut out, pixels; images of data.size are taken as they are"),
 ];
 
 /// The names directly inside `table` ("" is the top).

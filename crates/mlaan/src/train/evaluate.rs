@@ -2,7 +2,7 @@
 
 use super::feed::Source;
 use crate::Result;
-use crate::data::{Augment, Dataset, Deliver, Extras, Loader, LoaderOptions, LoaderPool};
+use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
 use serde::Serialize;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) fn rank(logits: &[f32], label: usize) -> usize {
     if own.is_nan() { logits.len() } else { logits.iter().enumerate().filter(|&p| better(p)).count() }
 }
 
-/// Evaluates with running statistics, in batches of `batch` images of side `size`.
+/// Evaluates with running statistics, in batches of `batch` images, framed as a run frames its own.
 ///
 /// # Errors
 /// From the data set or the device.
@@ -65,19 +65,9 @@ pub fn evaluate(
     learner: &mut Learner,
     data: &Arc<dyn Dataset>,
     pool: &LoaderPool,
-    (batch, size): (usize, usize),
+    (batch, frame): (usize, Frame),
 ) -> Result<Evaluation> {
-    let options = LoaderOptions {
-        batch,
-        size,
-        deliver: Deliver::Images,
-        augment: Augment::None,
-        extras: Extras::default(),
-        shuffle: false,
-        seed: 0,
-        epoch: 0,
-        first_batch: 0,
-    };
+    let options = LoaderOptions::evaluation(batch, frame);
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
     let names = data.classes();
@@ -85,7 +75,7 @@ pub fn evaluate(
     while let Some(batch) = loader.next() {
         let batch = batch?;
         // Each image goes up once: keeping them all would bring no fewer.
-        let fed = Source::Host.feed(&device, Some(&batch), batch.len(), size, task.pixels)?;
+        let fed = Source::Host.feed(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
         let logits = learner.infer(fed.images)?;
         for (row, &label) in logits.chunks_exact(task.classes).zip(&batch.labels) {
             counts.add(row, label as usize);

@@ -1,7 +1,7 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::ResNet;
-use crate::data::{self, Dataset, Known, LoaderPool, OpenOptions, Splits};
+use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
 use crate::recipe::{self, Family, Load, MeanStd, Model, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
@@ -27,7 +27,7 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     let options = OpenOptions {
         limit: d.limit,
         load: d.load.into(),
-        short_side: short_side(d),
+        short_side: frame(d).short_side,
         skip_broken: d.skip_broken,
         seed: recipe.seed,
         threads,
@@ -41,9 +41,9 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
     Ok(splits)
 }
 
-/// Shorter side that larger images are scaled down to, before their centre is cut out or a random part is.
-pub fn short_side(d: &recipe::Data) -> usize {
-    d.short_side.unwrap_or(d.size * 256 / 224)
+/// What the network sees of an image of any size.
+pub fn frame(d: &recipe::Data) -> Frame {
+    Frame::new(d.size, d.short_side)
 }
 
 /// What `auto` chose: part of what a run computes, so a run that goes on must not choose again.
@@ -72,18 +72,20 @@ pub fn loader_pool(device: &Device, data: &dyn Dataset) -> Result<LoaderPool> {
     LoaderPool::new(loader_threads(device, data), LoaderPool::AHEAD)
 }
 
-/// The augmentation of a recipe; `auto` is that of the set where it is `known`, and otherwise goes by the size fed to the
-/// network: up to 32 pixels CIFAR-10's, up to 96 STL-10's, above ImageNet's (METHOD §8).
+/// The augmentation of a recipe; `auto` is that of the set where its form says which it is, SVHN's where its images are
+/// [`digits`], and otherwise goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to 96 STL-10's, above
+/// ImageNet's (METHOD §8).
 ///
 /// # Errors
 /// When it does not fit the image size.
-pub fn augmentation(d: &recipe::Data, known: Option<Known>) -> Result<data::Augment> {
+pub fn augmentation(d: &recipe::Data, splits: Option<&Splits>) -> Result<data::Augment> {
     let name = match d.augment {
-        recipe::Augment::Auto => match known {
+        recipe::Augment::Auto => match splits.and_then(|s| s.known) {
             Some(Known::Cifar10 | Known::Cifar100) => "cifar",
             Some(Known::Svhn) => "svhn",
             Some(Known::Stl10) => "stl10",
             Some(Known::Imagenet) => "imagenet",
+            None if splits.is_some_and(digits) => "svhn",
             None if d.size <= 32 => "cifar",
             None if d.size <= 96 => "stl10",
             None => "imagenet",
@@ -97,6 +99,29 @@ pub fn augmentation(d: &recipe::Data, known: Option<Known>) -> Result<data::Augm
     let augment = data::Augment::preset(name).unwrap_or(data::Augment::None);
     augment.validate(d.size)?;
     Ok(augment)
+}
+
+/// Whether the classes are the ten digits, which must not be mirrored: they are called so, or the set is called SVHN (as
+/// it comes in other forms than its own). Ten classes that only have numbers may be anything; what is called CIFAR is no
+/// digits then, anything else is taken for some, since images that are not mirrored lose less than digits that are.
+fn digits(splits: &Splits) -> bool {
+    let classes = splits.train.classes();
+    let numbered = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+    let called = |what: &str| splits.name.to_ascii_lowercase().contains(what);
+    classes.len() == 10 && (called("svhn") || (numbered && !called("cifar")))
+}
+
+/// What a recipe for other images does to these that it should not: recipes name the augmentation of their own set.
+pub fn unsuited(d: &recipe::Data, splits: &Splits) -> Option<String> {
+    let mirrors = match augmentation(d, Some(splits)).ok()? {
+        data::Augment::None => false,
+        data::Augment::PadCrop { flip, .. } | data::Augment::RandomResizedCrop { flip, .. } => flip,
+    };
+    let of_digits = splits.known == Some(Known::Svhn) || (splits.known.is_none() && digits(splits));
+    (mirrors && of_digits).then(|| {
+        let what = "the images seem to be digits, and the recipe mirrors half of them (data.augment)";
+        format!("{what}: take a recipe of their set, as bp-resnet32+svhn, or --set data.augment=auto")
+    })
 }
 
 /// The further random changes of a recipe; what erased pixels become is [`mean_pixel`], when it is known.
@@ -176,11 +201,46 @@ mod tests {
     fn auto_follows_a_known_set_and_a_given_name_does_not() {
         let of = |name| Augment::preset(name).unwrap();
         let mut d = recipe::Data { size: 32, ..recipe::Data::default() };
+        let mut splits = data::synthetic::splits(0, 20, 10).unwrap();
         assert_eq!(augmentation(&d, None).unwrap(), of("cifar"));
-        assert_eq!(augmentation(&d, Some(Known::Svhn)).unwrap(), of("svhn"));
-        assert_eq!(augmentation(&d, Some(Known::Stl10)).unwrap(), of("stl10"));
+        assert_eq!(augmentation(&d, Some(&splits)).unwrap(), of("cifar"));
+        for (known, name) in [(Known::Svhn, "svhn"), (Known::Stl10, "stl10")] {
+            splits.known = Some(known);
+            assert_eq!(augmentation(&d, Some(&splits)).unwrap(), of(name));
+        }
         d.augment = recipe::Augment::Cifar;
-        assert_eq!(augmentation(&d, Some(Known::Svhn)).unwrap(), of("cifar"));
+        assert_eq!(augmentation(&d, Some(&splits)).unwrap(), of("cifar"));
+    }
+
+    #[test]
+    fn digits_are_never_mirrored_by_auto() {
+        let names = |names: &[&str]| {
+            let mut memory = data::Memory::new(names.iter().map(|n| (*n).to_owned()).collect());
+            memory.push(data::ImageView { height: 1, width: 1, rgb: &[0; 3] }, 0).unwrap();
+            std::sync::Arc::new(memory)
+        };
+        let digits = names(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        let animals = names(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]);
+        let nine = names(&["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+        let splits = data::synthetic::splits(0, 20, 10).unwrap();
+        for (name, train, size, preset) in [
+            ("svhn", &animals, 32, "svhn"),
+            ("SVHN-cropped", &digits, 32, "svhn"),
+            ("mine", &digits, 32, "svhn"),
+            ("mine", &digits, 64, "svhn"),
+            ("mine", &animals, 32, "cifar"),
+            ("mine", &nine, 32, "cifar"),
+            ("cifar10-jpeg", &digits, 32, "cifar"),
+        ] {
+            let splits = Splits { name: name.into(), train: train.clone(), ..splits.clone() };
+            let d = recipe::Data { size, ..recipe::Data::default() };
+            let found = augmentation(&d, Some(&splits)).unwrap();
+            assert_eq!(Some(found), Augment::preset(preset), "{name} {:?}", train.classes());
+            // A recipe that mirrors them all the same is told of.
+            assert_eq!(unsuited(&d, &splits), None);
+            let d = recipe::Data { augment: recipe::Augment::Cifar, ..d };
+            assert_eq!(unsuited(&d, &splits).is_some(), preset == "svhn", "{name}");
+        }
     }
 
     #[test]

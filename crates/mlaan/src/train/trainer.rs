@@ -89,7 +89,7 @@ pub struct Trainer {
     source: Source,
     pool: LoaderPool,
     plan: Plan,
-    warning: Option<String>,
+    warnings: Vec<String>,
     counted: isize,
     /// Where the first values come from, when they were taken.
     taken: Option<Taken>,
@@ -125,7 +125,7 @@ impl Trainer {
     pub fn new(recipe: &Recipe, backbone: &dyn Backbone, splits: Splits, device: &Device) -> Result<Self> {
         let device = &device.with_precision(recipe.train.precision.into());
         let normalise = setup::normalisation(&recipe.data, &splits)?;
-        let augment = setup::augmentation(&recipe.data, splits.known)?;
+        let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
         let task = task(recipe, &splits, &normalise);
         let pool = setup::loader_pool(device, splits.train.as_ref())?;
@@ -134,7 +134,8 @@ impl Trainer {
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
-        let warning = Limits::of(device).check(&plan, resident(&splits))?;
+        let short = Limits::of(device).check(&plan, resident(&splits))?;
+        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().collect();
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
@@ -157,7 +158,7 @@ impl Trainer {
             source,
             pool,
             plan,
-            warning,
+            warnings,
             counted,
             taken: None,
         })
@@ -168,9 +169,9 @@ impl Trainer {
         &self.recipe
     }
 
-    /// Why the run may be short of memory, if it may.
-    pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    /// What may go wrong: memory that is short, images that the recipe is not meant for.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What the run needs.
@@ -370,7 +371,7 @@ impl Trainer {
         watch(Progress::Evaluating { epoch });
         let begin = Instant::now();
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
-        let sizes = (self.recipe.train.batch, self.recipe.data.size);
+        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
         let found = evaluate(&mut self.learner, test, &self.pool, sizes)?;
         let evaluating = begin.elapsed().as_secs_f64();
         let at = &mut run.at;
@@ -418,7 +419,7 @@ impl Trainer {
         let Trainer { recipe, augment, extras, source, .. } = self;
         LoaderOptions {
             batch: recipe.train.batch,
-            size: recipe.data.size,
+            frame: setup::frame(&recipe.data),
             deliver: source.deliver(),
             augment: *augment,
             extras: *extras,

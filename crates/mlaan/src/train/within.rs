@@ -71,7 +71,7 @@ pub(super) fn resident(splits: &Splits) -> usize {
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
-    let (augment, extras) = (setup::augmentation(&recipe.data, splits.known), setup::extras(&recipe.data));
+    let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), setup::extras(&recipe.data));
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
     let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
     // No batch is larger than the set that it is taken from.

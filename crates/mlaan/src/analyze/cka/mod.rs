@@ -66,7 +66,7 @@ pub fn cka(subject: &mut Subject, other: &mut Subject, seen: &Seen<'_>) -> Resul
         return Err(Error::data("cka", message));
     }
     let mut sums: Option<Sums> = None;
-    Seen { batch: minibatch, ..*seen }.each(size, true, &mut |batch| {
+    Seen { batch: minibatch, ..*seen }.each(subject.frame(), true, &mut |batch| {
         if batch.len() == minibatch {
             let (own, others) = (grams(subject, batch)?, grams(other, batch)?);
             sums.get_or_insert_with(|| Sums::new(own.len(), others.len())).add(&own, &others);

@@ -10,7 +10,7 @@ fn view(height: usize, width: usize, rgb: &[u8]) -> ImageView<'_> {
 
 fn applied(augment: Augment, image: ImageView<'_>, size: usize, index: usize) -> Vec<u8> {
     let mut out = vec![0; size * size * 3];
-    augment.apply(image, size, (1, 2, index), &mut out, &mut Scratch::default());
+    augment.apply(image, Frame::usual(size), (1, 2, index), &mut out, &mut Scratch::default());
     out
 }
 
@@ -18,7 +18,7 @@ fn applied(augment: Augment, image: ImageView<'_>, size: usize, index: usize) ->
 fn shifted(shift: [isize; 2], mode: PadMode) -> Vec<u8> {
     let rgb = counting(3, 3);
     let mut out = vec![99; 27];
-    pad_crop(view(3, 3, &rgb), 3, shift, mode, &mut out, &mut Scratch::default());
+    pad_crop(view(3, 3, &rgb), Frame::usual(3), shift, mode, &mut out, &mut Scratch::default());
     out.chunks_exact(3).map(|p| p[0]).collect()
 }
 
@@ -117,8 +117,8 @@ fn the_same_draw_gives_the_same_image_whatever_ran_before() {
         let augment = Augment::preset(name).unwrap();
         let fresh = applied(augment, view(9, 9, &a), 8, 11);
         let mut out = vec![0; 8 * 8 * 3];
-        augment.apply(view(20, 31, &b), 8, (1, 2, 12), &mut out, &mut scratch);
-        augment.apply(view(9, 9, &a), 8, (1, 2, 11), &mut out, &mut scratch);
+        augment.apply(view(20, 31, &b), Frame::usual(8), (1, 2, 12), &mut out, &mut scratch);
+        augment.apply(view(9, 9, &a), Frame::usual(8), (1, 2, 11), &mut out, &mut scratch);
         assert_eq!(out, fresh, "{name}");
     }
 }

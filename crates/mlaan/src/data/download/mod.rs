@@ -30,6 +30,10 @@ pub struct Wanted {
     pub urls: Vec<String>,
 }
 
+/// How many times a file's bytes one server may send before it is left alone: it has to begin again now and then, but one
+/// that always does would send for ever.
+const MOST_ANSWERS: u64 = 4;
+
 /// How long servers are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -152,7 +156,7 @@ fn fetch(
     let mut part = Part::open(target)?;
     let mut reasons: Vec<String> = Vec::new();
     for url in &file.urls {
-        let mut failures = 0;
+        let (mut failures, begin) = (0, part.received());
         loop {
             let before = part.len();
             let (reason, again) = match bring(&agent, url, file, &mut part, each) {
@@ -166,6 +170,10 @@ fn fetch(
             failures = if brought { 1 } else { failures + 1 };
             let pause =
                 patience.pause.saturating_mul(1 << (failures - 1).min(16)).min(Duration::from_secs(30));
+            let (reason, again) = match part.received() - begin > MOST_ANSWERS * file.size {
+                true => (format!("{reason}; it has sent {MOST_ANSWERS} times the file by now"), false),
+                false => (reason, again),
+            };
             let again = (again && failures < patience.tries).then_some(pause);
             each(Progress::Failed { file, url, reason: &reason, again });
             match again {

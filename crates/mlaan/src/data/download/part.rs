@@ -34,6 +34,7 @@ pub(super) struct Part {
     note: PathBuf,
     file: File,
     len: u64,
+    received: u64,
     origin: Origin,
 }
 
@@ -58,12 +59,17 @@ impl Part {
         let len = file.metadata().map_err(Error::io(&path))?.len();
         // A note that cannot be read only means that the server is asked without a version.
         let origin = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        Ok(Part { path, note, file, len, origin: origin.unwrap_or_default() })
+        Ok(Part { path, note, file, len, received: 0, origin: origin.unwrap_or_default() })
     }
 
     /// Bytes that are here.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Bytes that were ever appended, those dropped since included.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Where they came from.
@@ -91,6 +97,7 @@ impl Part {
         let written = self.file.seek(SeekFrom::Start(self.len)).and_then(|_| self.file.write_all(bytes));
         written.map_err(Error::io(&self.path))?;
         self.len += bytes.len() as u64;
+        self.received += bytes.len() as u64;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::decode::MAX_FILE;
 use super::super::stored::{Content, Images, ReadAt, Stored};
 use super::{Format, Pair};
 use crate::{Error, Result};
@@ -18,8 +19,6 @@ pub(super) const FORMAT: Format = Format {
 
 /// Names of the folder with the test images; the first that has class folders is used.
 pub(super) const TEST: [&str; 3] = ["test", "val", "validation"];
-/// Largest file read as an image.
-const MAX_FILE: u64 = 1 << 30;
 /// What file managers leave beside images.
 pub(super) const LEFT_BEHIND: [&str; 2] = ["Thumbs.db", "desktop.ini"];
 /// How deep images may lie below their class folder; ends loops of links.

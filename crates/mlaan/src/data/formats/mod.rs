@@ -42,6 +42,9 @@ pub(super) struct Pair {
     pub known: Option<Known>,
 }
 
+/// What the form of MNIST's files is called.
+pub(super) const MNIST: &str = idx::FORMAT.name;
+
 /// All of them; the first that recognises a path reads it.
 pub(super) const FORMATS: &[Format] = &[
     parquet::FORMAT,

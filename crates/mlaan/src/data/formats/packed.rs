@@ -9,19 +9,16 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType};
 
-use super::super::stored::{CHUNK, Content, Raw, ReadAt, Scan};
+use super::super::decode::MAX_FILE;
+use super::super::stored::{CHUNK, CHUNK_BYTES, Content, Raw, ReadAt, Scan};
 use crate::{Error, Result};
 
 /// Most members of an archive.
 const MOST_MEMBERS: usize = 20_000_000;
 /// Longest name of a member.
 const MOST_NAME: u64 = 16 << 10;
-/// Largest member read as an image.
-const MOST_IMAGE: u64 = 256 << 20;
 /// How many times as long as an archive its content may be: images hardly compress.
 const MOST_RATIO: u64 = 200;
-/// Bytes of images that lie in memory at a time while a compressed archive is read.
-const MOST_PENDING: usize = 64 << 20;
 
 /// A member of an archive, as it is passed.
 pub(super) struct Member<'a> {
@@ -60,11 +57,14 @@ pub(super) fn kind(path: &Path) -> Option<bool> {
     }
 }
 
-/// Hands on all files of an archive, in order, until `each` says no more.
+/// Hands on all files of an archive, in order, until `each` says no more. Gives what was not read of a compressed one.
 ///
 /// # Errors
 /// When the archive is damaged, cut or beyond all bounds; from `each`.
-pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<bool>) -> Result<()> {
+pub(super) fn each_file(
+    path: &Path,
+    each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
+) -> Result<Box<dyn Read>> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     if kind(path) == Some(true) {
@@ -72,15 +72,18 @@ pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<
         let content = Bounded { content: MultiGzDecoder::new(BufReader::new(file)), left: most };
         let mut archive = Archive::new(content);
         let entries = archive.entries().map_err(|e| damaged(path, &e))?;
-        if walk(path, entries.raw(true), None, each)? {
+        let all = walk(path, entries.raw(true), None, each)?;
+        let mut rest = archive.into_inner();
+        if all {
             // What follows holds the checksum of all.
-            io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| damaged(path, &e))?;
+            io::copy(&mut rest, &mut io::sink()).map_err(|e| damaged(path, &e))?;
         }
-        return Ok(());
+        return Ok(Box::new(rest));
     }
     let mut archive = Archive::new(BufReader::new(file));
     let entries = archive.entries_with_seek().map_err(|e| damaged(path, &e))?;
-    walk(path, entries.raw(true), Some(size), each).map(|_| ())
+    walk(path, entries.raw(true), Some(size), each)?;
+    Ok(Box::new(io::empty()))
 }
 
 /// Whether all members were passed. Long names come as members of their own before the member; they are put together
@@ -166,13 +169,13 @@ fn pax_name(mut text: &[u8]) -> Option<String> {
     name
 }
 
-fn damaged(path: &Path, error: &io::Error) -> Error {
-    let message = format!("cannot be read as an archive ({error}): if it is damaged or cut, get it again");
+pub(super) fn damaged(path: &Path, error: &io::Error) -> Error {
+    let message = format!("cannot be read as an archive ({error}): if it is damaged or cut, fetch it again");
     Error::data(path.display().to_string(), message)
 }
 
 fn cut(path: &Path, what: &str) -> Error {
-    Error::data(path.display().to_string(), format!("the archive is cut ({what}): get it again"))
+    Error::data(path.display().to_string(), format!("the archive is cut ({what}): fetch it again"))
 }
 
 /// Stops inflating what is no data set.
@@ -232,7 +235,7 @@ impl ReadAt for Packed {
     fn read(&self, index: usize, bytes: &mut Vec<u8>) -> std::result::Result<Content, String> {
         let item = self.items.get(index).ok_or("no such image")?;
         let archive = self.archives.get(item.archive as usize).ok_or("no such archive")?;
-        if item.size > MOST_IMAGE {
+        if item.size > MAX_FILE {
             return Err(format!("{} MiB is too large for an image", item.size >> 20));
         }
         let mut file = File::open(archive).map_err(|e| e.to_string())?;
@@ -263,14 +266,14 @@ impl Scan for Packed {
                 let next =
                     |(_, item): &(usize, &Item)| item.archive == archive && item.offset == member.offset;
                 if let Some((index, _)) = wanted.next_if(next) {
-                    let (content, bytes) = match member.bytes(MOST_IMAGE) {
+                    let (content, bytes) = match member.bytes(MAX_FILE) {
                         Ok(bytes) => (Ok(Content::Encoded), bytes),
                         Err(message) => (Err(message), Vec::new()),
                     };
                     held += bytes.len();
                     pending.push(Raw { index, content, bytes });
                 }
-                if pending.len() == CHUNK || held > MOST_PENDING {
+                if pending.len() == CHUNK || held > CHUNK_BYTES {
                     each(std::mem::take(&mut pending))?;
                     held = 0;
                 }

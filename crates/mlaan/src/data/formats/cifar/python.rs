@@ -1,15 +1,12 @@
 //! The Python version: pickled dictionaries of an array of pixels and a list of labels.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::super::super::Known;
-use super::super::super::stored::{Images, Stored};
 use super::super::members::{Member, Place};
-use super::super::records::{Blob, Part, Records};
+use super::super::records::{Blob, Part};
 use super::super::{Format, Pair};
-use super::{MOST_IMAGES, PIXELS, Set, form, numbers};
+use super::{Batch, PIXELS, Set};
 use crate::pickle::{Item, Limits, Pickle};
 use crate::{Error, Result};
 
@@ -20,6 +17,11 @@ pub(in super::super) const FORMAT: Format = Format {
     open,
 };
 
+/// Most names of classes that are looked at.
+const MOST_CLASSES: usize = 1000;
+/// Bytes of a label and of the name of a file, which stand beside an image's pixels.
+const BESIDE: usize = 128;
+
 const SETS: [Set; 2] = [
     Set {
         known: Known::Cifar10,
@@ -28,6 +30,10 @@ const SETS: [Set; 2] = [
         names: "batches.meta",
         classes: 10,
         folder: "cifar-10-batches-py",
+        header: 0,
+        most: PIXELS + BESIDE,
+        read_names: names,
+        read_batch: batch,
     },
     Set {
         known: Known::Cifar100,
@@ -36,6 +42,10 @@ const SETS: [Set; 2] = [
         names: "meta",
         classes: 100,
         folder: "cifar-100-python",
+        header: 0,
+        most: PIXELS + BESIDE,
+        read_names: names,
+        read_batch: batch,
     },
 ];
 
@@ -45,25 +55,11 @@ fn open(path: &Path) -> Result<Option<Pair>> {
             // CIFAR-100's names are common ones: together with its names of classes they are its own.
             let own = place.has(&[set.names])? && (place.has(set.train)? || place.has(set.test)?);
             if own {
-                return read(set, &place).map(Some);
+                return set.read(&place).map(Some);
             }
         }
     }
     Ok(None)
-}
-
-fn read(set: &Set, place: &Place) -> Result<Pair> {
-    // Pixels, and as much again for labels and the names of files.
-    let most = MOST_IMAGES * 2 * PIXELS as u64;
-    let wanted: Vec<_> = set.files().into_iter().map(|name| (name, most)).collect();
-    let mut files = place.files(&wanted, &set.files())?;
-    let classes = match files.remove(set.names) {
-        Some(file) => names(file, set.classes)?,
-        None => numbers(set.classes),
-    };
-    let mut split = |names: &[&str]| split(place, names, &classes, &mut files);
-    let (train, test) = (split(set.train)?, split(set.test)?);
-    Ok(Pair { train, test, known: Some(set.known) })
 }
 
 /// Reads a file as a pickle and takes something out of it.
@@ -83,42 +79,26 @@ fn entry<'p, 'a>(root: Item<'p, 'a>, keys: &[&str]) -> std::result::Result<Item<
     found.ok_or_else(|| format!("no `{}` in it", keys.join("` or `")))
 }
 
-fn names(file: Member, classes: usize) -> Result<Vec<String>> {
+fn names(file: Member) -> Result<Vec<String>> {
     unpickle(file, |root| {
         let list = entry(root, &["label_names", "fine_label_names"])?;
         let names = list.sequence().ok_or("the names of the classes are no list")?;
-        let names: Option<Vec<String>> = names.map(|n| n.text().map(|t| t.into_owned())).collect();
-        let names = names.ok_or("a name of a class is no text")?;
-        match names.len() == classes {
-            true => Ok(names),
-            false => Err(format!("{} names of classes, where there must be {classes}", names.len())),
+        if names.len() > MOST_CLASSES {
+            return Err(format!("{} names of classes", names.len()));
         }
+        let names: Option<Vec<String>> = names.map(|n| n.text().map(|t| t.into_owned())).collect();
+        Ok(names.ok_or("a name of a class is no text")?)
     })
 }
 
-fn split(
-    place: &Place,
-    names: &[&str],
-    classes: &[String],
-    files: &mut BTreeMap<String, Member>,
-) -> Result<Stored> {
-    let (mut parts, mut labels) = (Vec::new(), Vec::new());
-    for name in names {
-        let Some(file) = files.remove(*name) else {
-            let message = format!("`{name}` is missing: the set is incomplete; fetch it again");
-            return Err(Error::data(place.path().display().to_string(), message));
-        };
-        let place = file.place.clone();
-        let (pixels, own) = unpickle(file, batch)?;
-        parts.push(Part { place, blob: Blob::Memory(pixels), offset: 0, records: own.len() });
-        labels.extend(own);
-    }
-    let images = Images::Random(Arc::new(Records::new(form(0), parts)));
-    Stored::new(place.path().display().to_string(), classes.to_vec(), labels, images)
+fn batch(file: Member, _: usize) -> Result<Batch> {
+    let place = file.place.clone();
+    let (pixels, labels) = unpickle(file, pixels_and_labels)?;
+    Ok((Part { place, blob: Blob::Memory(pixels), offset: 0, records: labels.len() }, labels))
 }
 
 /// Pixels and labels of a batch.
-fn batch(root: Item<'_, '_>) -> std::result::Result<(Vec<u8>, Vec<i64>), String> {
+fn pixels_and_labels(root: Item<'_, '_>) -> std::result::Result<(Vec<u8>, Vec<i64>), String> {
     let array = entry(root, &["data"])?.array()?;
     let pixels = array.unsigned_bytes().ok_or("the pixels are not bytes")?.into_owned();
     let labels = entry(root, &["fine_labels", "labels"])?;

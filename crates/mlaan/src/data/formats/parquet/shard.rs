@@ -8,7 +8,7 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::super::super::stored::CHUNK;
+use super::super::super::stored::{CHUNK, CHUNK_BYTES};
 use super::schema::{Columns, columns};
 use crate::{Error, Result};
 
@@ -123,11 +123,12 @@ impl Shard {
                 let row = self.row(first + images.len());
                 return Err(Error::data(row, "the file ends here; fetch it again"));
             }
-            pending.extend(run.iter().copied().zip(images));
-            if pending.len() >= CHUNK {
+            let held: usize = pending.iter().flat_map(|(_, image)| image).map(ByteArray::len).sum();
+            if pending.len() + run.len() > CHUNK || held > CHUNK_BYTES {
                 each(pending)?;
                 pending.clear();
             }
+            pending.extend(run.iter().copied().zip(images));
             at = last + 1;
         }
         Ok(())
@@ -148,9 +149,12 @@ fn damaged(place: &str, error: &ParquetError) -> Error {
     Error::data(place, message)
 }
 
-/// Splits ascending rows into runs without gaps, of at most [`CHUNK`] rows.
+/// Rows that are read at once: how large their images are is known only then.
+const RUN: usize = 16;
+
+/// Splits ascending rows into runs without gaps, of at most [`RUN`] rows.
 fn runs(rows: &[usize]) -> impl Iterator<Item = &[usize]> {
-    rows.chunk_by(|a, b| *b == a + 1).flat_map(|run| run.chunks(CHUNK))
+    rows.chunk_by(|a, b| *b == a + 1).flat_map(|run| run.chunks(RUN))
 }
 
 /// The next `rows` values of a column; `None` where the row, or the group around the value, is null.

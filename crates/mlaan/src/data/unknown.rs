@@ -1,0 +1,93 @@
+//! What to say of a path at which no data set lies: what is there, and where one may be meant.
+
+use std::path::{Path, PathBuf};
+
+use super::download::Published;
+use super::formats::folder::entries;
+use super::{BUILTIN, formats};
+use crate::Result;
+
+/// Folders of splits, in which a set's classes lie.
+const SPLITS: [&str; 5] = ["train", "test", "val", "validation", "valid"];
+/// Folders inside a folder that are tried, at the most.
+const TRIED: usize = 8;
+/// Names of what lies in a folder that are listed.
+const LISTED: usize = 6;
+
+/// What is wrong with a path, and what to do.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(super) fn message(source: &str, path: &Path) -> Result<String> {
+    if !path.exists() {
+        return Ok(format!("no such file or folder; {}", fetched(source).unwrap_or_else(known)));
+    }
+    let about = match path.is_dir() {
+        true => format!("no known data set here (found {})", contents(path)?),
+        false => about_file(path).to_owned(),
+    };
+    Ok(match near(path) {
+        Some((near, form)) => format!("{about}; {} is one ({form}): name it", near.display()),
+        None => format!("{about}; {}", known()),
+    })
+}
+
+/// Where a set of this name is, or how to get it.
+fn fetched(source: &str) -> Option<String> {
+    let usual = Path::new("data").join(source);
+    Published::named(source)?;
+    let usual = usual.display();
+    Some(match Path::new("data").join(source).exists() {
+        true => format!("{usual} is there: name it so"),
+        false => format!("`mlaan data download {source}` fetches it into {usual}"),
+    })
+}
+
+/// A set just above or below a path, and its form.
+fn near(path: &Path) -> Option<(PathBuf, &'static str)> {
+    let name = path.file_name().and_then(|n| n.to_str());
+    let above =
+        (path.is_file() || name.is_some_and(|n| SPLITS.contains(&n))).then(|| path.parent()).flatten();
+    // Of a single name it is the folder where the command runs.
+    let above = above.map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned());
+    let inside = if path.is_dir() { entries(path).unwrap_or_default() } else { Vec::new() };
+    let folders = inside.into_iter().map(|(_, path)| path).filter(|path| path.is_dir()).take(TRIED);
+    let found = |path: PathBuf| {
+        let (format, _) = formats::open(&path).ok().flatten()?;
+        Some((path, format.name))
+    };
+    above.into_iter().chain(folders).find_map(found)
+}
+
+/// What can be read.
+fn known() -> String {
+    let layouts: Vec<&str> = formats::FORMATS.iter().map(|f| f.layout).collect();
+    format!("known are\n  {}\n  `{BUILTIN}`: the built-in set", layouts.join("\n  "))
+}
+
+fn about_file(path: &Path) -> &'static str {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("parquet") => "this is one file of a set: name the folder that holds it",
+        Some("zip" | "zst" | "xz" | "bz2" | "7z") => "archives of this kind are not read: unpack it",
+        Some("tar" | "tgz") => "this archive holds no known data set",
+        Some("gz") if path.to_string_lossy().ends_with(".tar.gz") => "this archive holds no known data set",
+        _ => "this is one file, and no data set by itself",
+    }
+}
+
+/// A few names of what lies in a folder.
+fn contents(path: &Path) -> Result<String> {
+    let mut names: Vec<String> = entries(path)?
+        .into_iter()
+        .map(|(name, path)| if path.is_dir() { name + "/" } else { name })
+        .collect();
+    names.sort();
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let listed = names.join(", ");
+    Ok(match (names.is_empty(), more) {
+        (true, _) => "nothing".into(),
+        (_, 0) => listed,
+        _ => format!("{listed} and {more} more"),
+    })
+}

@@ -1,0 +1,76 @@
+//! What a file is, by its first bytes.
+
+/// Bytes that tell it.
+pub(super) const KNOWN_BY: u64 = 16;
+/// What is read, for messages.
+const READ: &str =
+    "state dicts of ResNets are read, as `torch.save` (PyTorch 1.6 or later) or safetensors write them";
+/// How to make one of an older file.
+const SAVE_AGAIN: &str = "load it in Python and save it again: \
+                          `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), NEW)`";
+
+/// A file's form.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What `torch.save` writes: a zip file.
+    Archive,
+    /// Its header may still be damaged.
+    Safetensors,
+    /// None that is read: what it is instead.
+    Other(String),
+}
+
+impl Kind {
+    /// By a file's first bytes ([`KNOWN_BY`]) and its length.
+    pub(super) fn of(first: &[u8], length: u64) -> Self {
+        if first.starts_with(b"PK\x03\x04") {
+            return Kind::Archive;
+        }
+        let announced = first.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let json = first.get(8) == Some(&b'{');
+        Kind::Other(match (announced, first) {
+            (Some(header), _) if (2..=length.saturating_sub(8)).contains(&header) => {
+                return Kind::Safetensors;
+            }
+            // Behind the length of safetensors' header stands JSON; a file of other things hardly has both.
+            (Some(header), _) if json && header >> 32 == 0 => {
+                format!("safetensors, cut off: it has {length} bytes, its header alone {header}")
+            }
+            // A pickle of the old format's magic number.
+            (_, [0x80, _, 0x8a, 0x0a, ..]) => {
+                format!("PyTorch wrote this before version 1.6, which is not read; {SAVE_AGAIN}")
+            }
+            (_, [0x80, ..]) => format!("a plain pickle, not a PyTorch archive; {SAVE_AGAIN}"),
+            (_, []) => format!("this file is empty; {READ}"),
+            // ONNX: field 1, the version of its form, which is below 128; then another field of the outermost message.
+            (_, [0x08, 1..=0x7f, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..]) => {
+                format!("this looks like ONNX, which holds a computation; {READ}")
+            }
+            _ => format!(
+                "neither a PyTorch file (`torch.save`) nor safetensors, or cut off at its beginning; {READ}"
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_their_first_bytes() {
+        let of = |first: &[u8], length| Kind::of(first, length);
+        assert_eq!(of(b"PK\x03\x04....", 8), Kind::Archive);
+        assert_eq!(of(b"\x02\0\0\0\0\0\0\0{}", 10), Kind::Safetensors);
+        for (first, length, part) in [
+            (&b"\x03\0\0\0\0\0\0\0{}"[..], 10, "cut off: it has 10 bytes, its header alone 3"),
+            (b"\x08\x08\x12\x05mlaan\x1a\x050.1.0", 900, "looks like ONNX"),
+            (b"\x80\x04}.", 4, "plain pickle"),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01", 5000, "neither"),
+            (b"", 0, "empty"),
+        ] {
+            let Kind::Other(message) = of(first, length) else { unreachable!("{part}") };
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
