@@ -46,7 +46,9 @@ impl Comparison {
             ),
         }
         if self.cells.iter().any(|c| c.paper.is_some()) {
-            notes.push(format!("The paper's numbers: {}.", self.source));
+            if !self.source.is_empty() {
+                notes.push(format!("The paper's numbers: {}.", self.source));
+            }
             if !self.changes.is_empty() {
                 notes.push(format!(
                     "Not the paper's conditions: changed in every cell were {}.",

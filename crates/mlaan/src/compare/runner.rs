@@ -235,6 +235,9 @@ impl Runner<'_> {
         }
         let device = (self.open)().map_err(Stop::All)?;
         let splits = images.open(&recipe, device.threads()).map_err(Stop::All)?;
+        if let Some(set) = cell.set {
+            set.check(&splits, recipe.data.limit, &recipe.data.source).map_err(Stop::All)?;
+        }
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder)).map_err(Stop::All)?;
         let _held = Lock::take(&folder)?;
         let backbone = setup::backbone(&recipe.model)?;

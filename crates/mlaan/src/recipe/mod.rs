@@ -18,7 +18,7 @@ mod rules;
 mod schema;
 mod set;
 mod sources;
-mod spelling;
+pub(crate) mod spelling;
 mod train;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
