@@ -14,6 +14,7 @@ mod tensor_file;
 pub mod tensorboard;
 mod trained;
 mod trainer;
+mod unsaved;
 mod within;
 
 pub(crate) use evaluate::rank;
@@ -27,3 +28,4 @@ pub(crate) use tensor_file::{Header, read_tensor_header};
 pub use tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors, write_tensors_with};
 pub use trained::Trained;
 pub use trainer::{Outcome, Progress, RECIPE, Trainer};
+pub use unsaved::{clear_unsaved, is_unsaved};
