@@ -105,6 +105,10 @@ fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -
     if let Some(top5) = found.top5_error {
         lines.push(format!(" top-5 error  {}", format::percent(top5)));
     }
+    if found.undefined > 0 {
+        let images = format::several(found.undefined, "image");
+        lines.push(format!(" no number    {images}: this network diverged in training"));
+    }
     lines.push(format!("\n{}", table(&found.classes)));
     lines.join("\n")
 }

@@ -372,6 +372,11 @@ impl Trainer {
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
         let sizes = (self.recipe.train.batch, self.recipe.data.size);
         let found = evaluate(&mut self.learner, test, &self.pool, sizes)?;
+        if found.undefined == found.images {
+            // The last step of the epoch may have been the one too far, which no loss has seen.
+            let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
+            return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
+        }
         let evaluating = begin.elapsed().as_secs_f64();
         let at = &mut run.at;
         at.seconds += evaluating;
