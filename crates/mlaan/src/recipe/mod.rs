@@ -20,6 +20,7 @@ mod set;
 mod sources;
 pub(crate) mod spelling;
 mod train;
+mod words;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
 pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Statistics};

@@ -6,6 +6,7 @@ use super::layers::EXTENDS;
 use super::merge::{merge, removes};
 use super::schema::{self, Kind};
 use super::spelling::unknown_key;
+use super::words;
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -42,7 +43,9 @@ impl Recipe {
             }
             (None, None) => return Err(unknown(path)),
         }
+        let before = words::of(self);
         *self = Self::from_table(table)?;
+        words::follow(self, &before);
         Ok(())
     }
 
