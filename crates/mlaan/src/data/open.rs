@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use super::download::PUBLISHED;
 use super::formats::folder::entries;
 use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
 use super::{Dataset, Load, Splits, formats, synthetic};
+use crate::recipe::spelling::nearest;
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -118,12 +120,24 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
 /// When nothing is there, nothing that is known, or something that is damaged.
 pub(super) fn found(source: &str, path: &Path) -> Result<(&'static Format, Pair)> {
     if !path.exists() {
-        return Err(Error::data(source, format!("no such file or folder; {}", known())));
+        return Err(Error::data(source, missing(path)));
     }
     match formats::open(path)? {
         Some(found) => Ok(found),
         None => Err(unknown(source, path)?),
     }
+}
+
+/// What can be had instead of a path at which nothing lies.
+fn missing(path: &Path) -> String {
+    let names: Vec<&str> = PUBLISHED.iter().map(|set| set.name).collect();
+    let said = name(path).to_lowercase();
+    let near = nearest(&said, names.iter().copied(), 1);
+    let which = near.first().map_or("NAME", |n| *n);
+    let of = if near.is_empty() { format!(" ({})", names.join(", ")) } else { String::new() };
+    format!(
+        "no such file or folder; `{BUILTIN}` is the built-in set, `mlaan data download {which}` fetches one{of}"
+    )
 }
 
 /// The error of a path at which nothing known lies.
