@@ -1,6 +1,6 @@
 //! Runs that ended before anything of them was saved: their folders are free again.
 
-use super::trainer::RECIPE;
+use super::run::RECIPE;
 use super::{checkpoint, metrics};
 use crate::{Error, Result};
 use std::io::ErrorKind;
