@@ -58,10 +58,7 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
                 .with_context(|| format!("{}: cannot be written", folder.display()))?;
         }
         None => {
-            let command = match &args.page {
-                Some(name) => named(&cli, name)?,
-                None => cli,
-            };
+            let command = named(&cli, &args.page.join("-"))?;
             let mut page = Vec::new();
             Man::new(command).render(&mut page)?;
             output::page(&String::from_utf8_lossy(&page))?;
@@ -70,13 +67,22 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A subcommand.
+/// The command of this name, or below it, as its page is called: `data-inspect`.
 fn named(cli: &Command, name: &str) -> Result<Command> {
-    match cli.get_subcommands().find(|c| c.get_name() == name) {
-        Some(command) => Ok(command.clone()),
+    let below =
+        |c: &&Command| name.strip_prefix(c.get_name()).is_some_and(|r| r.is_empty() || r.starts_with('-'));
+    match cli.get_subcommands().find(below) {
+        _ if name.is_empty() => Ok(cli.clone()),
+        Some(command) => {
+            let rest = name.strip_prefix(command.get_name()).unwrap_or_default();
+            named(command, rest.trim_start_matches('-'))
+        }
         None => {
             let names: Vec<&str> = cli.get_subcommands().map(Command::get_name).collect();
-            bail!("{name}: no such command; there are {}", names.join(", "))
+            match names.as_slice() {
+                [] => bail!("{name}: `{}` has no commands of its own", cli.get_name()),
+                names => bail!("{name}: no such command; there are {}", names.join(", ")),
+            }
         }
     }
 }

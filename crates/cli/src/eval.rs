@@ -85,7 +85,11 @@ fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> 
     if new.is_empty() && lost.is_empty() {
         parts.push("the same names in another order".into());
     }
-    bail!("{source}: its classes are not those of the checkpoint ({})", parts.join("; "))
+    bail!(
+        "{source}: its classes are not those of the checkpoint ({}). Where only their names differ, `mlaan import --classes \
+         FILE` gives a network's classes other names",
+        parts.join("; ")
+    )
 }
 
 fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -> String {
@@ -104,6 +108,10 @@ fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -
     lines.push(format!(" error        {error}"));
     if let Some(top5) = found.top5_error {
         lines.push(format!(" top-5 error  {}", format::percent(top5)));
+    }
+    if found.undefined > 0 {
+        let images = format::several(found.undefined, "image");
+        lines.push(format!(" no number    {images}: this network diverged in training"));
     }
     lines.push(format!("\n{}", table(&found.classes)));
     lines.join("\n")

@@ -4,7 +4,7 @@ use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use anyhow::{Context, Result, bail};
 use mlaan::train::checkpoint::{self, Manifest};
 use mlaan::train::metrics::{METRICS, Summary};
-use mlaan::train::{LOCK, Lock};
+use mlaan::train::{LOCK, Lock, clear_unsaved, is_unsaved};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -18,6 +18,8 @@ pub struct Target {
     pub path: PathBuf,
     /// Whether the user named it.
     named: bool,
+    /// Whether it holds a run of which nothing was saved, whose place is taken.
+    pub replaces: bool,
     /// Where the run goes on.
     pub checkpoint: Option<Manifest>,
 }
@@ -47,7 +49,8 @@ impl Target {
         if path.join(LOCK).exists() && (named || args.resume) {
             Lock::take(&path)?;
         }
-        if !args.resume && taken(&path) {
+        let replaces = !args.resume && named && is_unsaved(&path);
+        if !args.resume && taken(&path) && !replaces {
             let found = path.display();
             if path.join(METRICS).exists() || has_checkpoint(&path) {
                 bail!("{found}: holds a run already; pass --resume to go on with it, or another --out");
@@ -58,7 +61,7 @@ impl Target {
             true => Some(checkpoint::load(&path)?.0),
             false => None,
         };
-        Ok(Target { path, named, checkpoint })
+        Ok(Target { path, named, replaces, checkpoint })
     }
 
     /// Creates the folder and keeps other processes out.
@@ -67,7 +70,11 @@ impl Target {
     /// Another process was faster; the folder cannot be written.
     pub fn hold(&self, args: &TrainArgs) -> Result<Held> {
         if self.named || args.resume {
-            return Held::new(&self.path);
+            let held = Held::new(&self.path)?;
+            if self.replaces && is_unsaved(&self.path) {
+                clear_unsaved(&self.path)?;
+            }
+            return Ok(held);
         }
         for path in candidates(args).skip_while(|p| *p != self.path) {
             // Another process may have begun in the meantime.
@@ -127,6 +134,15 @@ fn newest(args: &TrainArgs) -> PathBuf {
     let resumable = existing.into_iter().filter(|p| has_checkpoint(p) || p.join(METRICS).is_file());
     let rank = |p: &PathBuf| (!is_finished(p), has_checkpoint(p), age(p));
     resumable.max_by_key(rank).or_else(|| candidates(args).next()).unwrap_or_else(|| Path::new(RUNS).into())
+}
+
+/// Folders of runs that are begun and not finished, for messages.
+pub fn unfinished() -> Vec<PathBuf> {
+    let entries = fs::read_dir(RUNS).into_iter().flatten().flatten().map(|e| e.path());
+    let begun = |p: &PathBuf| has_checkpoint(p) || p.join(METRICS).is_file();
+    let mut found: Vec<PathBuf> = entries.filter(|p| begun(p) && !is_finished(p)).collect();
+    found.sort();
+    found
 }
 
 /// Whether a run's newest event is its end.

@@ -1,19 +1,26 @@
-//! Ctrl-C: the first one asks a run to save and stop, the second one ends the program.
+//! Ctrl-C: the first one asks a run to save and stop, the second one ends the program. Signals that arrive together are
+//! one: `timeout` and some shells send theirs to the process and to its group.
 
 use crate::output;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The exit status of a program that Ctrl-C ended.
 pub const EXIT: u8 = 130;
+
+/// Signals within this time are one.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// What the handler and the run share.
 #[derive(Default)]
 pub struct Interrupt {
     stop: AtomicBool,
     running: AtomicBool,
+    /// When the run was first asked to stop.
+    first: Mutex<Option<Instant>>,
     /// How to tell the user; nothing when the run is quiet.
     notice: Mutex<Option<Notice>>,
 }
@@ -56,21 +63,27 @@ impl Interrupt {
     /// Asks the run to save and stop, however often.
     #[cfg(unix)]
     pub fn stop(&self) {
-        if !self.stop.swap(true, Ordering::SeqCst) {
-            self.acknowledge();
-        }
+        self.ask(Instant::now());
     }
 
     fn received(&self) {
         let nothing_to_save = !self.running.load(Ordering::SeqCst);
-        if self.stop.swap(true, Ordering::SeqCst) || nothing_to_save {
+        if self.ask(Instant::now()) || nothing_to_save {
             #[cfg(unix)]
             if let Some(Notice::Board(board)) = &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
                 board.close();
             }
             std::process::exit(i32::from(EXIT));
         }
-        self.acknowledge();
+    }
+
+    /// Asks the run to stop; whether it was asked before, and not just now.
+    fn ask(&self, now: Instant) -> bool {
+        let first = *self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
+        if !self.stop.swap(true, Ordering::SeqCst) && self.running.load(Ordering::SeqCst) {
+            self.acknowledge();
+        }
+        now.duration_since(first) > TOGETHER
     }
 
     fn acknowledge(&self) {
@@ -82,5 +95,18 @@ impl Interrupt {
             Some(Notice::Board(board)) => board.stopping(),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_that_arrive_together_are_one() {
+        let (interrupt, now) = (Interrupt::default(), Instant::now());
+        assert!(!interrupt.ask(now) && interrupt.flag().load(Ordering::SeqCst));
+        assert!(!interrupt.ask(now) && !interrupt.ask(now + TOGETHER));
+        assert!(interrupt.ask(now + 2 * TOGETHER));
     }
 }

@@ -38,10 +38,37 @@ pub fn note(text: &str) {
 /// Says on standard error why the program stops.
 pub fn error(e: &anyhow::Error) {
     let mut err = std::io::stderr().lock();
-    let _ = writeln!(err, "{}: {e:#}", style("error").for_stderr().red().bold());
+    let _ = writeln!(err, "{}: {}", style("error").for_stderr().red().bold(), causes(e));
+}
+
+/// An error and its causes; those that it tells of by itself are not told twice.
+fn causes(e: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in e.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Columns of the terminal; 100 where there is none.
 pub fn width() -> u16 {
     console::Term::stdout().size_checked().map_or(100, |(_, columns)| columns.clamp(60, 160))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn causes_are_told_once() {
+        let missing = || std::io::Error::other("gone");
+        let e = anyhow::Error::new(mlaan::Error::Io { path: "a/b".into(), source: missing() });
+        assert_eq!(causes(&e), "a/b: gone");
+        assert_eq!(causes(&Err::<(), _>(missing()).context("c").unwrap_err()), "c: gone");
+    }
 }

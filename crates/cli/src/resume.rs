@@ -1,6 +1,7 @@
 //! A run that goes on: its own recipe, and what of it may be changed.
 
-use crate::args::{DEFAULT_RECIPE, TrainArgs};
+use crate::args::TrainArgs;
+use crate::folder::unfinished;
 use anyhow::{Result, bail};
 use mlaan::recipe::{Load, Recipe};
 use mlaan::train::checkpoint::Manifest;
@@ -27,11 +28,7 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
         (Some(m), _) => Recipe::parse(&m.recipe, &format!("checkpoint in {}", folder.display()))?,
         (None, _) if kept.is_file() => Recipe::load(&kept.to_string_lossy())?,
         (None, Some(name)) => return fresh(args, name),
-        (None, None) if args.out.is_none() => return fresh(args, DEFAULT_RECIPE),
-        (None, None) => bail!(
-            "{}: there is no run to resume; check --out, or name a recipe to start one there",
-            folder.display()
-        ),
+        (None, None) => bail!("{}", nothing(args, folder)),
     };
     let mut wanted = match &args.recipe {
         Some(name) => Recipe::load(name)?,
@@ -54,6 +51,22 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
         );
     }
     Ok(wanted)
+}
+
+/// Why there is nothing to go on with, and what there is elsewhere.
+fn nothing(args: &TrainArgs, folder: &Path) -> String {
+    let at = folder.display();
+    if args.out.is_some() {
+        return format!("{at}: there is no run to resume; check --out, or name a recipe to start one there");
+    }
+    let others: Vec<String> = unfinished().iter().take(5).map(|p| p.display().to_string()).collect();
+    match others.as_slice() {
+        [] => format!("{at}: there is no run to resume; --out names the folder of one"),
+        some => format!(
+            "{at}: there is no run to resume; not finished are {}: name one with --out",
+            some.join(", ")
+        ),
+    }
 }
 
 /// Keys that differ and must not, with both values.

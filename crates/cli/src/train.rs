@@ -64,6 +64,11 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     if speaks {
         output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);
         chosen.iter().for_each(|c| output::line(&format!("{c}\n")));
+        if target.replaces {
+            let text =
+                "The run that was here ended before its first epoch was saved: this one takes its place.";
+            output::line(&format!("{text}\n"));
+        }
         if args.resume && target.checkpoint.is_none() {
             output::line("There is no checkpoint to resume: the run starts from the beginning.\n");
         }

@@ -113,6 +113,11 @@ fn a_failing_cell_is_told_at_the_end() {
     let states: Vec<&Value> =
         kept["cells"].as_array().unwrap().iter().map(|c| &c["runs"][0]["state"]).collect();
     assert_eq!(states, ["failed", "done", "done"]);
+    assert_eq!(kept["cells"][0]["runs"][0]["diverged"], true);
+    assert!(said.contains("0/1, 1 diverged") && said.contains("stand in no mean"), "{said}");
+    // It saved nothing, so it stands in no other experiment's way.
+    let milder = ["--seeds", "1", "--only", "broken", "--set", "train.lr=0.1", "train.weight_decay=0"];
+    assert!(ok(at.path(), &compare(&milder)).contains("1/1  broken-resnet8-2"));
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn a_finished_run_leaves_its_lines_on_the_usual_screen() {
 }
 
 #[test]
-fn a_second_interruption_ends_at_once_and_gives_the_terminal_back() {
+fn interruptions_in_a_row_end_a_run_and_give_the_terminal_back() {
     let at = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(at.path(), &long("5000", &[]), (90, 30));
     terminal.trains("5000");

@@ -121,6 +121,11 @@ fn every_command_has_a_manual_page() {
     assert!(page.contains("mlaan\\-train(1)"), "{page}");
     assert_eq!(ok(at.path(), &["man"]).trim(), page.trim());
     assert!(fails(at.path(), &["man", "fly"]).contains("there are train"));
+    let nested = fs::read_to_string(at.path().join("pages/mlaan-data-inspect.1")).unwrap();
+    for words in [&["data-inspect"][..], &["data", "inspect"]] {
+        assert_eq!(ok(at.path(), &[&["man"], words].concat()).trim(), nested.trim(), "{words:?}");
+    }
+    assert!(fails(at.path(), &["man", "data", "fly"]).contains("there are inspect, download"));
     fs::write(at.path().join("file"), "").unwrap();
     assert!(fails(at.path(), &["man", "--out", "file"]).contains("cannot be created"));
 }

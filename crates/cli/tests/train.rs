@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{epochs, fails, metrics, model, ok, parse, summary, tensors, train};
+use common::{epochs, fails, metrics, model, ok, output, parse, summary, tensors, text, train};
 use serde_json::Value;
 use std::fs;
 
@@ -111,11 +111,41 @@ fn a_resumed_run_keeps_its_recipe() {
 #[test]
 fn resuming_nothing_starts_from_the_beginning() {
     let at = tempfile::tempdir().unwrap();
-    let said = ok(at.path(), &train(&["--resume"]));
+    let said = ok(at.path(), &train(&["--resume", "quickstart"]));
     assert!(said.contains("no checkpoint to resume: the run starts from the beginning"), "{said}");
     let kinds: Vec<Value> =
         metrics(&at.path().join("runs/quickstart")).iter().map(|e| e["event"].clone()).collect();
     assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
+}
+
+/// Settings whose first epoch ends in what is no number.
+const DIVERGES: &[&str] =
+    &["--set", "train.lr=1e6", "train.weight_decay=1e6", "train.schedule=constant", "train.warmup=0"];
+
+#[test]
+fn a_run_that_saved_nothing_gives_its_folder_back() {
+    let at = tempfile::tempdir().unwrap();
+    let out = output(at.path(), &train(&[&["--out", "a"], DIVERGES].concat()));
+    let message = text(&out.stderr);
+    assert!(out.status.code() == Some(1) && message.contains("training stopped"), "{message}");
+    assert_eq!(metrics(&at.path().join("a")).len(), 1, "it began, and finished no epoch");
+    let said = ok(at.path(), &train(&["--out", "a"]));
+    assert!(said.contains("this one takes its place"), "{said}");
+    let kinds: Vec<Value> = metrics(&at.path().join("a")).iter().map(|e| e["event"].clone()).collect();
+    assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
+    // What was saved is not given back.
+    assert!(fails(at.path(), &train(&["--out", "a"])).contains("holds a run already"));
+}
+
+#[test]
+fn nothing_is_resumed_where_nothing_was_begun() {
+    let at = tempfile::tempdir().unwrap();
+    let message = fails(at.path(), &["train", "--resume"]);
+    assert!(message.contains("runs/quickstart: there is no run to resume"), "{message}");
+    output(at.path(), &train(&[&["--out", "runs/mine"], DIVERGES].concat()));
+    let message = fails(at.path(), &["train", "--resume"]);
+    assert!(message.contains("not finished are runs/mine"), "{message}");
+    assert!(!at.path().join("runs/quickstart").exists());
 }
 
 #[test]

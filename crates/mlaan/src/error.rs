@@ -40,7 +40,7 @@ pub enum Error {
     NonFinite {
         /// Module (0-based).
         module: usize,
-        /// `independent` or `cascaded`.
+        /// `independent`, `cascaded`, or `test`.
         term: &'static str,
         /// The loss.
         value: f32,

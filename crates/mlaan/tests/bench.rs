@@ -1,8 +1,9 @@
-//! Benchmarks: what they say agrees with itself and with the plan. No time is compared.
+//! Benchmarks: what they say agrees with itself and with the plan. Times only by their order of magnitude.
 #![allow(clippy::unwrap_used)]
 
 use mlaan::Device;
-use mlaan::bench::{Options, bench};
+use mlaan::bench::{Options, bench, pace};
+use mlaan::compare::{Cost, Speeds, Suite};
 use mlaan::recipe::Recipe;
 
 #[test]
@@ -23,4 +24,30 @@ fn a_report_agrees_with_itself() {
     assert_eq!(profile.operations.iter().map(|o| o.flops).sum::<u64>(), 2 * report.flops);
     assert!(profile.operations.iter().all(|o| o.calls.is_multiple_of(2)), "two equal steps");
     assert!(profile.outside() <= profile.seconds);
+}
+
+#[test]
+fn a_guess_of_a_run_follows_its_images_epochs_and_tests() {
+    let suite = |set: &str| {
+        let text = format!(
+            "title = \"t\"\nset = [\"model.width=4\", \"train.batch=6\", {set}]\nrows = [{{ name = \"bp\", recipe = \"bp-resnet8\" }}]"
+        );
+        let suite = Suite::parse(&text, "s", "s", "".as_ref()).unwrap();
+        suite.table(&["data.source=builtin".into()]).unwrap()
+    };
+    let device = Device::cpu(Some(1)).unwrap();
+    let table = suite("\"data.limit=60\", \"train.epochs=4\"");
+    let cell = &table.cells[0];
+    let cost = Cost::of(cell, device.kind(), None).unwrap();
+    let (mut speeds, operations) = (Speeds::default(), cost.operations().unwrap());
+    speeds.measure(cell, &cost, &device).unwrap();
+    let seconds = speeds.seconds(&cell.name, operations).unwrap();
+    // By the guess's own pace: four epochs are not one, and each trains and tests sixty images.
+    let pace = pace(&cell.recipe, &device).unwrap();
+    assert!(pace.training > 0.0 && pace.testing > 0.0);
+    let same = 4.0 * 60.0 * (pace.training + pace.testing);
+    assert!(seconds > same / 50.0 && seconds < same * 50.0, "{seconds} s and {same} s");
+    // A finished run counts for more than the guess.
+    speeds.add(&cell.name, operations, 1000.0 * seconds);
+    assert!(speeds.seconds(&cell.name, operations).unwrap() > 500.0 * seconds);
 }

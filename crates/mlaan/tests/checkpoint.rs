@@ -201,6 +201,15 @@ fn missing_tensors_and_other_shapes_are_named() {
 }
 
 #[test]
+fn the_best_is_not_offered_where_it_is_the_same() {
+    let (run, folder) = run();
+    put(&folder, 1, true);
+    fs::remove_file(folder.join("epoch-0001.model.safetensors")).unwrap();
+    let text = load(run.path()).unwrap_err().to_string();
+    assert!(text.contains("start the run again") && !text.contains("best.json"), "{text}");
+}
+
+#[test]
 fn a_missing_or_damaged_tensor_file_is_refused_and_the_best_is_offered() {
     for kind in ["model", "state"] {
         let (run, folder) = run();

@@ -298,6 +298,9 @@ fn a_refused_set_says_why_and_changes_nothing() {
         ("train.lr.x=3", "train.lr.x", "no keys inside"),
         ("train.lr=1\nseed = 3", "train.lr", "a number"),
         ("data.normalise.mean=[0,0,0]", "data.normalise.mean", "as a whole"),
+        ("data.normalise=foo", "data.normalise", "{mean = [r, g, b]"),
+        ("data.mixup=0", "data.mixup", "`none` leaves it out"),
+        ("data.cutout=0", "data.cutout", "`none` leaves it out"),
         ("=3", "", "unknown key"),
     ] {
         let mut r = before.clone();
@@ -310,6 +313,12 @@ fn a_refused_set_says_why_and_changes_nothing() {
     // The first is fine by itself, but contradicts the single module.
     assert!(r.set_all(["train.epochs=3", "local.cascade.span=3"]).is_err());
     assert_eq!(r, before);
+    // Lists of sources leave a depth without effect.
+    let listed = Recipe::load("mlaan-released-authors-resnet32-8").unwrap();
+    let set = |keys: &[&str]| listed.clone().set_all(keys);
+    let (key, message) = key_and_message(set(&["local.leap.depth=2"]).unwrap_err());
+    assert!(key == "local.leap.depth" && message.contains("local.leap.sources"), "{key}: {message}");
+    set(&["local.leap.depth=2", "local.leap.sources=none"]).unwrap();
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn separability(report: &Report) -> Option<String> {
     let cell = |s: &Studied, place: usize| {
         let found = s.separability.as_ref().and_then(|f| f.places.iter().find(|p| p.at.place == place));
         found.map_or_else(String::new, |p| {
-            let end = if p.at.module_end && s.places.iter().any(|p| !p.module_end) { "*" } else { "" };
+            let end = if p.at.module_end { "*" } else { "" };
             format!("{}{end}", format::percent(p.test_error))
         })
     };

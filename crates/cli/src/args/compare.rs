@@ -1,6 +1,6 @@
 //! `mlaan compare`
 
-use super::{DEVICES, PRECISIONS, parse_memory, parse_positive, parse_precision, parse_threads};
+use super::{DEVICES, PRECISIONS, parse_memory, parse_precision, parse_threads};
 use crate::device::Place;
 use clap::Args;
 use std::path::PathBuf;
@@ -13,10 +13,11 @@ pub struct CompareArgs {
     /// A suite (built in, or a TOML file) and recipes to set beside it, or recipes alone; nothing: list the suites
     #[arg(value_name = "SUITE|RECIPE")]
     pub what: Vec<String>,
-    /// How many seeds, from 0, or which, as 0,3,4 [default: the suite's, else 3]
-    #[arg(long, value_name = "N|LIST", value_parser = parse_seeds)]
+    /// How many seeds, from 0, or which: 0,3,4 or 2, (a comma: seed 2 alone) or 3-5 [default: the suite's, else 3]
+    #[arg(long, value_name = "N|LIST|A-B", value_parser = parse_seeds)]
     pub seeds: Option<Seeds>,
-    /// Where the images are: `builtin`, a path, or NAME=PATH where a suite wants several sets
+    /// Where the images are: `builtin`, a path, or NAME=PATH where a suite wants several sets; they must be of the set that
+    /// the suite names (`--set data.source=PATH` takes any)
     #[arg(long, value_name = "builtin|[NAME=]PATH")]
     pub data: Vec<String>,
     /// Passes over the training images, in every cell
@@ -88,14 +89,36 @@ alone, copied or committed, count as done too. Ctrl-C saves; the same command go
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seeds(pub Vec<u64>);
 
+/// More would not be run.
+const MOST_SEEDS: u64 = 10_000;
+
 fn parse_seeds(text: &str) -> Result<Seeds, String> {
-    if !text.contains(',') {
-        let n = parse_positive(text)?;
-        return if n > 10_000 { Err("at most 10000".into()) } else { Ok(Seeds((0..n as u64).collect())) };
+    let wrong = || {
+        "expected how many, from 1, or which: a list as 0,3,4, one as `2,` with its comma, or a range as 3-5"
+            .to_owned()
+    };
+    if let Ok(n) = text.trim().parse() {
+        return match n {
+            0 => Err("0 seeds are none; seed 0 alone is `0,` or `--seeds 1`".into()),
+            1..=MOST_SEEDS => Ok(Seeds((0..n).collect())),
+            _ => Err(format!("at most {MOST_SEEDS}")),
+        };
     }
-    let numbers: Result<Vec<u64>, _> =
-        text.trim_end_matches(',').split(',').map(|n| n.trim().parse()).collect();
-    let mut seeds = numbers.map_err(|_| "not whole numbers, as 0,3,4".to_owned())?;
+    if !text.contains([',', '-']) {
+        return Err(wrong());
+    }
+    let mut seeds: Vec<u64> = Vec::new();
+    for part in text.strip_suffix(',').unwrap_or(text).split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u64, u64) = match (first.trim().parse(), last.trim().parse()) {
+            (Ok(first), Ok(last)) if first <= last => (first, last),
+            _ => return Err(wrong()),
+        };
+        if last - first >= MOST_SEEDS {
+            return Err(format!("at most {MOST_SEEDS}"));
+        }
+        seeds.extend(first..=last);
+    }
     let given = seeds.len();
     seeds.sort_unstable();
     seeds.dedup();
@@ -125,7 +148,13 @@ mod tests {
         assert_eq!(parse_seeds("3").unwrap().0, [0, 1, 2]);
         assert_eq!(parse_seeds("7,0, 4").unwrap().0, [0, 4, 7]);
         assert_eq!(parse_seeds("5,").unwrap().0, [5]);
-        for text in ["0", "", "a", "1,1", "1,b", "-1", "99999999999"] {
+        assert_eq!(parse_seeds("0,").unwrap().0, [0]);
+        assert_eq!(parse_seeds("2-4").unwrap().0, [2, 3, 4]);
+        assert_eq!(parse_seeds("1-2, 7,").unwrap().0, [1, 2, 7]);
+        assert!(parse_seeds("0").unwrap_err().contains("`0,`"));
+        for text in
+            ["0", "", "a", "1,1", "1,b", "-1", "99999999999", ",", "1,,2", "3-2", "1-2,2", "0-99999999999"]
+        {
             assert!(parse_seeds(text).is_err(), "{text}");
         }
     }

@@ -51,9 +51,9 @@ Examples:
 #[derive(Args)]
 #[command(after_help = MAN_EXAMPLES)]
 pub struct ManArgs {
-    /// Print the page of this command [default: of mlaan itself]
+    /// Print the page of this command, as train, or data inspect [default: of mlaan itself]
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
-    pub page: Option<String>,
+    pub page: Vec<String>,
     /// Write all pages into this folder, as mlaan.1, mlaan-train.1, …
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

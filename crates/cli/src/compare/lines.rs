@@ -80,8 +80,9 @@ impl Lines {
                 self.done += 1;
                 let s = &record.summary;
                 let best = format!("best {} after {}", format::percent(s.best_test_error), s.best_epoch);
+                let diverged = if record.diverged() { "diverged: " } else { "" };
                 self.run_line(&format!(
-                    "{:>8} ({best})  {}  {}",
+                    "{diverged}{:>8} ({best})  {}  {}",
                     format::percent(s.test_error),
                     format::duration(s.seconds),
                     format::bytes(s.peak_bytes)

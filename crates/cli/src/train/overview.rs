@@ -11,6 +11,10 @@ use std::path::Path;
 /// Modules in a table at most; the middle of longer ones is left out.
 const ROWS: usize = 20;
 
+/// What stands in the last column where there are leap chains.
+const LEGEND: &str =
+    " AcBf: a head of A convolutions and B linear layers; ← blocks that its leap chain mirrors, from 0";
+
 /// The run: network, modules, images, memory.
 ///
 /// # Errors
@@ -56,7 +60,11 @@ fn modules(recipe: &Recipe, trainer: &Trainer) -> String {
         format::bytes(held as u64),
         format::bytes(plan.usage.peak as u64),
     ]);
-    format::text(&table)
+    let text = format::text(&table);
+    match plan.modules.iter().any(|m| !m.summary.sources.is_empty()) {
+        true => format!("{text}\n{}", format::dim(LEGEND)),
+        false => text,
+    }
 }
 
 fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static str, String)> {
@@ -74,7 +82,13 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         "{} of {} of {}, seed {}{}",
         format::several(t.epochs, "epoch"),
         format::several(steps, "step"),
-        format::several(t.batch.min(splits.train.len()), "image"),
+        match splits.train.len() {
+            images if images < t.batch => {
+                let all = format::several(images, "image");
+                format!("all {all} (learning rates are those of train.batch = {})", t.batch)
+            }
+            _ => format::several(t.batch, "image"),
+        },
         recipe.seed,
         settings(recipe),
     );

@@ -156,34 +156,68 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
 /// A few steps, timed without the machine's limits beside them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probe {
-    /// Seconds of a step: the median of those that were timed, or the first one's if none was.
+    /// Seconds of the first step.
     pub seconds: f64,
-    /// Floating-point operations of a step.
-    pub flops: u64,
-    /// Memory of the steps, without images.
+    /// Memory of the step, without images.
     pub used: Usage,
     /// What was taken of a device's own memory, as [`Report::device_bytes`].
     pub device_bytes: Option<u64>,
 }
 
-/// Times `steps` training steps of a recipe on `device` after a first one that is not counted.
+/// One training step of a recipe on `device`, with its memory.
 ///
 /// # Errors
 /// As [`bench()`].
-pub fn probe(recipe: &Recipe, device: &Device, steps: usize) -> Result<Probe> {
+pub fn probe(recipe: &Recipe, device: &Device) -> Result<Probe> {
+    let (mut rig, device, free) = prepared(recipe, device)?;
+    let seconds = round(&mut rig, 1)?;
+    let taken = free.zip(device.free_memory()).map(|(before, after)| before.saturating_sub(after) as u64);
+    Ok(Probe { seconds, used: device.usage(), device_bytes: taken })
+}
+
+/// How long an image takes, training and testing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Seconds of training, per image.
+    pub training: f64,
+    /// Seconds of testing, per image.
+    pub testing: f64,
+}
+
+/// Times a few batches of a recipe on `device`, behind first ones that are not counted: up to three steps, no more
+/// behind the first than begin within half a second, and as many batches of testing.
+///
+/// # Errors
+/// As [`bench()`].
+pub fn pace(recipe: &Recipe, device: &Device) -> Result<Pace> {
+    let (mut rig, device, _) = prepared(recipe, device)?;
+    let recording = if device.kind() == Kind::Cuda { RECORDING } else { 0 };
+    let steps = few(1 + recording, &mut || timed(&mut rig, Rig::step))?;
+    let tests = few(1, &mut || timed(&mut rig, Rig::infer))?;
+    let images = recipe.train.batch.max(1) as f64;
+    Ok(Pace { training: steps / images, testing: tests / images })
+}
+
+/// A recipe's network in its precision, its device and what of the device's own memory was free before.
+fn prepared(recipe: &Recipe, device: &Device) -> Result<(Rig, Device, Option<usize>)> {
     let precision = recipe.train.precision.into();
     let device = device.with_precision(precision);
-    let (planned, flops) = plan(&Device::dry(device.kind())?.with_precision(precision), recipe)?;
+    let (planned, _) = plan(&Device::dry(device.kind())?.with_precision(precision), recipe)?;
     let free = device.free_memory();
     device.pool().reserve(&planned)?;
-    let mut rig = Rig::new(&device, recipe)?;
-    let mut seconds = round(&mut rig, 1)?;
-    if steps > 0 {
-        seconds = round(&mut rig, steps)?;
+    Ok((Rig::new(&device, recipe)?, device, free))
+}
+
+/// The median of up to three times, no more than begin within half a second, behind `warmup` that do not count.
+fn few(warmup: usize, time: &mut dyn FnMut() -> Result<f64>) -> Result<f64> {
+    for _ in 0..warmup {
+        time()?;
     }
-    let device_bytes =
-        free.zip(device.free_memory()).map(|(before, after)| before.saturating_sub(after) as u64);
-    Ok(Probe { seconds, flops, used: device.usage(), device_bytes })
+    let mut times = vec![time()?];
+    while times.len() < 3 && times.iter().sum::<f64>() < 0.5 {
+        times.push(time()?);
+    }
+    Ok(median(&times))
 }
 
 /// The instruction set that computes, where the processor does.
@@ -203,16 +237,17 @@ fn plan(dry: &Device, recipe: &Recipe) -> Result<(Usage, u64)> {
 
 /// The median time of a step.
 fn round(rig: &mut Rig, steps: usize) -> Result<f64> {
-    let times: Vec<f64> = (0..steps.max(1))
-        .map(|_| {
-            let begin = Instant::now();
-            rig.step()?;
-            // The last updates may still be going on beside the processor.
-            rig.synchronize()?;
-            Ok(begin.elapsed().as_secs_f64())
-        })
-        .collect::<Result<_>>()?;
+    let times = (0..steps.max(1)).map(|_| timed(rig, Rig::step)).collect::<Result<Vec<f64>>>()?;
     Ok(median(&times))
+}
+
+/// Seconds of a step or another work.
+fn timed(rig: &mut Rig, work: fn(&mut Rig) -> Result<()>) -> Result<f64> {
+    let begin = Instant::now();
+    work(rig)?;
+    // The last updates may still be going on beside the processor.
+    rig.synchronize()?;
+    Ok(begin.elapsed().as_secs_f64())
 }
 
 /// The middle value, or the mean of the middle two; not a number when there is none.

@@ -63,6 +63,13 @@ impl Rig {
         device.scope(step).unwrap_or(Ok(()))
     }
 
+    /// The batch classified as testing does it.
+    pub(super) fn infer(&mut self) -> Result<()> {
+        let Rig { device, learner, source, images, batch, task, .. } = self;
+        let fed = source.feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
+        learner.infer(fed.images).map(|_| ())
+    }
+
     /// Waits until the steps so far are done.
     pub(super) fn synchronize(&self) -> Result<()> {
         Ok(self.device.synchronize()?)

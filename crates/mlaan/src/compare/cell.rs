@@ -22,7 +22,7 @@ pub struct Cell {
     pub columns: Vec<usize>,
     /// Everything but the seed.
     pub recipe: Recipe,
-    /// The data set that the suite asks for.
+    /// The data set that the suite asks for; none where it asks for none, or the user for other images.
     pub set: Option<&'static KnownSet>,
     /// Where its images are; none where the suite asks for a set and nobody said where it lies.
     pub source: Option<String>,
@@ -78,8 +78,7 @@ impl Cell {
     pub(super) fn task(&self) -> Task {
         let size = self.recipe.data.size;
         let guess = if size <= 96 { 10 } else { 1000 };
-        let built_in = self.source.as_deref() == Some(BUILTIN);
-        let classes = self.set.filter(|_| !built_in).map_or(guess, |s| s.classes);
+        let classes = self.set.map_or(guess, |s| s.classes);
         let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
         Task { image: Extent::square(size, 3), classes, pixels }
     }
@@ -134,7 +133,8 @@ pub(super) fn cell(
     }
     cell.recipe.set_all(&keys).map_err(|e| located(&cell.name, e))?;
     if keys.iter().any(|k| k.trim_start().starts_with("data.source")) {
-        cell.source = Some(cell.recipe.data.source.clone());
+        // Whoever names images means these, whatever the set that the suite names.
+        (cell.source, cell.set) = (Some(cell.recipe.data.source.clone()), None);
     }
     if cell.recipe.model.backbone != base.model.backbone || cell.recipe.local.modules != base.local.modules {
         let method = row.title.as_ref().unwrap_or(&row.name);

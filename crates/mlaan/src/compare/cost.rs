@@ -2,7 +2,7 @@
 
 use super::cell::Cell;
 use crate::backbone::Backbone;
-use crate::bench::probe;
+use crate::bench::pace;
 use crate::local::Method;
 use crate::plan::search::{Learning, Request, candidates, search};
 use crate::plan::{Plan, plan};
@@ -12,8 +12,9 @@ use mlaan_engine::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Operations of the steps that speed is measured with: a fraction of a second on two cores.
-const PROBED: f64 = 20e9;
+/// Operations of the steps that speed is measured with, at the most: some seconds on two cores. Batches are cut for it as
+/// little as may be, since small ones take longer per image.
+const PROBED: f64 = 500e9;
 
 /// What a cell costs with one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,16 +132,20 @@ impl Speeds {
         }
     }
 
-    /// Measures a cell with a few steps on made-up images.
+    /// Measures a cell with a few steps and tests on made-up images; nothing where its images are not counted.
     ///
     /// # Errors
     /// Out of memory, a device that fails.
     pub fn measure(&mut self, cell: &Cell, cost: &Cost, device: &Device) -> Result<()> {
+        let (Some([train, test]), Some(operations)) = (cost.images, cost.operations()) else { return Ok(()) };
         let mut recipe = cell.recipe.clone();
-        let batch = (PROBED / cost.flops.max(1.0)) as usize;
-        recipe.train.batch = batch.clamp(1, recipe.train.batch);
-        let found = probe(&recipe, device, 2)?;
-        self.add(&cell.name, found.flops as f64, found.seconds);
+        let most = (PROBED / cost.flops.max(1.0)) as usize;
+        recipe.train.batch = recipe.train.batch.min(most).min(train).max(1);
+        let found = pace(&recipe, device)?;
+        let epoch = train as f64 * found.training + test as f64 * found.testing;
+        // As much as was run: a finished run counts for more than its guess.
+        let part = recipe.train.batch as f64 * cost.flops / operations.max(1.0);
+        self.add(&cell.name, part * operations, part * epoch * cost.epochs as f64);
         Ok(())
     }
 

@@ -106,6 +106,9 @@ pub struct RunOutcome {
     pub record: Option<PathBuf>,
     /// Why it failed.
     pub error: Option<String>,
+    /// Whether it diverged: then it stands in no mean and no test.
+    #[serde(default)]
+    pub diverged: bool,
 }
 
 /// A cell as multiples of backpropagation of the same network.
@@ -218,7 +221,7 @@ fn outcome(
     runs: &[&Run],
     (store, step): (&Store, Option<StepRecord>),
 ) -> Result<CellOutcome> {
-    let records: Vec<&Record> = runs.iter().filter_map(|r| done(r)).collect();
+    let records: Vec<&Record> = runs.iter().filter_map(|r| learnt(r)).collect();
     let moments = |f: fn(&Record) -> f64| Moments::of(&records.iter().map(|r| f(r)).collect::<Vec<_>>());
     let test_error = moments(|r| r.summary.test_error);
     let bytes = step.as_ref().map_or(cost.memory_bytes as u64, |s| s.bytes);
@@ -262,23 +265,29 @@ fn run_outcome(run: &Run, cell: &Cell, store: &Store) -> RunOutcome {
             (found.test_error, found.best_test_error) = (finite(s.test_error), finite(s.best_test_error));
             (found.best_epoch, found.seconds) = (Some(s.best_epoch), finite(s.seconds));
             (found.peak_bytes, found.planned_bytes) = (Some(s.peak_bytes), record.planned_bytes);
+            found.diverged = record.diverged();
             found.record = path.strip_prefix(store.folder()).ok().map(Path::to_path_buf);
         }
         Standing::Begun(epochs) => (found.state, found.epochs) = ("begun".into(), *epochs),
         Standing::Failed(failure) => {
-            (found.state, found.error) = ("failed".into(), Some(failure.error.clone()))
+            (found.state, found.error) = ("failed".into(), Some(failure.error.clone()));
+            found.diverged = failure.diverged;
         }
         Standing::Missing => found.state = "missing".into(),
     }
     found
 }
 
-fn done(run: &Run) -> Option<&Record> {
-    if let Standing::Done(record) = &run.standing { Some(record) } else { None }
+/// The record of a finished run that is a result.
+fn learnt(run: &Run) -> Option<&Record> {
+    match &run.standing {
+        Standing::Done(record) if !record.diverged() => Some(record),
+        _ => None,
+    }
 }
 
 fn records(runs: &[Run], cell: usize) -> Vec<&Record> {
-    runs.iter().filter(|r| r.cell == cell).filter_map(done).collect()
+    runs.iter().filter(|r| r.cell == cell).filter_map(learnt).collect()
 }
 
 fn peak(records: &[&Record]) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 use super::outcome::{CellOutcome, Comparison};
 use super::statistics::{Moments, Paired, visible};
+use super::store::DIVERGED;
 use super::table::{Heading, Measure};
 use crate::plan::bytes::written;
 
@@ -46,7 +47,9 @@ impl Comparison {
             ),
         }
         if self.cells.iter().any(|c| c.paper.is_some()) {
-            notes.push(format!("The paper's numbers: {}.", self.source));
+            if !self.source.is_empty() {
+                notes.push(format!("The paper's numbers: {}.", self.source));
+            }
             if !self.changes.is_empty() {
                 notes.push(format!(
                     "Not the paper's conditions: changed in every cell were {}.",
@@ -55,6 +58,12 @@ impl Comparison {
             }
         } else if !self.changes.is_empty() {
             notes.push(format!("Changed in every cell: {}.", self.changes.join(", ")));
+        }
+        if self.runs().any(|r| r.diverged) {
+            notes.push(format!(
+                "Diverged runs (a loss that is no number, or above {DIVERGED:.0} at the end) are counted beside the seeds, and \
+                 stand in no mean and no test."
+            ));
         }
         notes.extend(self.weakness());
         notes
@@ -122,12 +131,21 @@ impl Comparison {
             header.extend([">paper", ">− paper"]);
         }
         let row = |c: &CellOutcome| {
-            let done = c.runs.iter().filter(|r| r.state == "done").count();
-            let epochs: Vec<String> =
-                c.runs.iter().filter_map(|r| r.best_epoch).map(|e| e.to_string()).collect();
+            let done = c.runs.iter().filter(|r| r.state == "done" && !r.diverged).count();
+            let diverged = match c.runs.iter().filter(|r| r.diverged).count() {
+                0 => String::new(),
+                n => format!(", {n} diverged"),
+            };
+            let epochs: Vec<String> = c
+                .runs
+                .iter()
+                .filter(|r| !r.diverged)
+                .filter_map(|r| r.best_epoch)
+                .map(|e| e.to_string())
+                .collect();
             let mut row = vec![
                 self.cell_title(c),
-                format!("{done}/{}", c.runs.len()),
+                format!("{done}/{}{diverged}", c.runs.len()),
                 spread(c.test_error),
                 spread(c.best_test_error),
                 if epochs.is_empty() { NONE.into() } else { epochs.join(" ") },

@@ -8,7 +8,7 @@ use super::table::Table;
 use crate::data::Splits;
 use crate::recipe::Recipe;
 use crate::train::metrics::METRICS;
-use crate::train::{Lock, Outcome, Progress, RECIPE, Trainer, setup};
+use crate::train::{Lock, Outcome, Progress, RECIPE, Trainer, clear_unsaved, is_unsaved, setup};
 use crate::{Device, Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -229,14 +229,20 @@ impl Runner<'_> {
         let mut recipe = cell.runnable(seed).map_err(Stop::All)?;
         let folder = self.store.run(&cell.name, seed);
         let kept = folder.join(RECIPE);
-        if kept.is_file() {
+        if kept.is_file() && !is_unsaved(&folder) {
             // A run that goes on keeps what it chose.
             recipe.data.load = Recipe::load(&kept.to_string_lossy())?.data.load;
         }
         let device = (self.open)().map_err(Stop::All)?;
         let splits = images.open(&recipe, device.threads()).map_err(Stop::All)?;
+        if let Some(set) = cell.set {
+            set.check(&splits, recipe.data.limit, &recipe.data.source).map_err(Stop::All)?;
+        }
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder)).map_err(Stop::All)?;
         let _held = Lock::take(&folder)?;
+        if is_unsaved(&folder) {
+            clear_unsaved(&folder)?;
+        }
         let backbone = setup::backbone(&recipe.model)?;
         let mut trainer = Trainer::new(&recipe, &backbone, splits, &device)?;
         let planned = trainer.plan().footprint() as u64;
@@ -264,7 +270,8 @@ impl From<Error> for Stop {
 
 fn failure(cell: &Cell, seed: u64, e: &Error) -> Failure {
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Failure { cell: cell.name.clone(), seed, error: e.to_string(), version }
+    let diverged = matches!(e, Error::NonFinite { .. });
+    Failure { cell: cell.name.clone(), seed, error: e.to_string(), version, diverged }
 }
 
 /// The images of the last run: the next one mostly wants the same.

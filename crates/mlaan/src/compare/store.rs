@@ -9,7 +9,7 @@ use super::machine::Machine;
 use crate::data::BUILTIN;
 use crate::recipe::{Difference, Recipe};
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
-use crate::train::{RECIPE, atomic};
+use crate::train::{RECIPE, atomic, is_unsaved};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ const FORMAT: u32 = 1;
 
 /// A record is a few kilobytes; nothing reasonable comes near this.
 const LARGEST: u64 = 64 << 20;
+
+/// A loss above it is no result: guessing a thousand classes costs 6.9.
+pub(super) const DIVERGED: f64 = 100.0;
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,9 @@ pub struct Failure {
     pub error: String,
     /// Version of this library.
     pub version: String,
+    /// Whether its loss became infinite or not a number.
+    #[serde(default)]
+    pub diverged: bool,
 }
 
 /// A measured training step, of a table that trains nothing.
@@ -87,6 +93,13 @@ impl Record {
     /// [`Error::Data`] if it is missing or damaged.
     pub fn read(path: &Path) -> Result<Self> {
         read(path)?.ok_or_else(|| Error::data(path.display().to_string(), "there is no such record"))
+    }
+
+    /// Whether it ended with a network that has learnt nothing any more: its loss or error is no number, or the loss
+    /// lies beyond all that guessing gives.
+    pub fn diverged(&self) -> bool {
+        let loss = self.epochs.last().map_or(0.0, |e| e.train_loss);
+        !(loss <= DIVERGED && self.summary.test_error.is_finite())
     }
 }
 
@@ -151,7 +164,8 @@ impl Store {
             return Ok(Standing::Done(Box::new(record)));
         }
         let kept = folder.join(RECIPE);
-        if kept.is_file() {
+        let unsaved = is_unsaved(&folder);
+        if kept.is_file() && !unsaved {
             same(cell, seed, &Recipe::load(&kept.to_string_lossy())?, &folder)?;
             if let Some(record) = adopt(cell, seed, &folder)? {
                 return Ok(Standing::Done(Box::new(record)));
@@ -160,7 +174,7 @@ impl Store {
         if let Some(failure) = read::<Failure>(&self.failure(&cell.name, seed))? {
             return Ok(Standing::Failed(failure));
         }
-        if !kept.is_file() {
+        if !kept.is_file() || unsaved {
             return Ok(Standing::Missing);
         }
         let events = metrics::read(&folder).unwrap_or_default();

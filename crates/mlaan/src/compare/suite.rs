@@ -17,6 +17,7 @@ use super::builtin;
 use super::sets::KnownSet;
 use super::table::{Measure, Table};
 use crate::recipe::Recipe;
+use crate::recipe::spelling::nearest;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -176,7 +177,7 @@ impl Suite {
         let name = row.recipe.replace(NETWORK, &column.suffix(column.modules));
         let beside = self.folder.join(&name);
         if self.folder.as_os_str().is_empty() || !beside.is_file() {
-            return Recipe::load(&name);
+            return Recipe::load(&name).map_err(|e| with_suites(e, &name));
         }
         Recipe::load(&beside.to_string_lossy())
     }
@@ -254,6 +255,17 @@ impl Column {
         let modules = modules.filter(|n| *n > 1).map(|n| format!("{n} modules"));
         let parts = [network, modules, set.map(|s| s.title.to_owned())];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Adds the suites that are spelt much like what is no recipe.
+fn with_suites(e: Error, name: &str) -> Error {
+    let near = nearest(name, builtin::builtin().iter().map(|(n, _)| *n), 2);
+    match e {
+        Error::Data { place, message } if place == name && !near.is_empty() => {
+            Error::data(place, format!("{message}; of suites, {} is near", near.join(" or ")))
+        }
+        other => other,
     }
 }
 

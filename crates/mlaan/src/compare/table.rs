@@ -6,6 +6,7 @@ use super::suite::{Column, Row, Suite};
 use crate::data::BUILTIN;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// What a table's numbers count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,14 +136,18 @@ impl Table {
         Ok(())
     }
 
-    /// Says where the images are: one place for all, or `NAME=PATH` per data set.
+    /// Says where the images are: one place for all, or `NAME=PATH` per data set. The built-in images stand in for any
+    /// set; where a suite names one, that counts as a change of its conditions.
     ///
     /// # Errors
     /// A set that no cell wants; one place where several sets are wanted.
     pub fn find_data(&mut self, places: &[String]) -> Result<()> {
         for place in places {
-            let named =
-                place.split_once('=').and_then(|(name, path)| Some((KnownSet::find(name).ok()?, path)));
+            let named = match place.split_once('=') {
+                // A folder may have such a name, too.
+                Some((name, path)) if !Path::new(place).exists() => Some((KnownSet::find(name)?, path)),
+                _ => None,
+            };
             let wanted = self.wanted();
             match named {
                 Some((set, path)) => {
@@ -160,7 +165,13 @@ impl Table {
                     );
                     return Err(Error::data(place.as_str(), message));
                 }
-                None => self.cells.iter_mut().for_each(|c| c.source = Some(place.clone())),
+                None => {
+                    self.cells.iter_mut().for_each(|c| c.source = Some(place.clone()));
+                    if place == BUILTIN && !wanted.is_empty() {
+                        self.cells.iter_mut().for_each(|c| c.set = None);
+                        self.changes.push(format!("data.source={BUILTIN}"));
+                    }
+                }
             }
         }
         Ok(())

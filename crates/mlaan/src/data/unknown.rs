@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::download::Published;
+use super::download::{PUBLISHED, Published};
 use super::formats::folder::entries;
 use super::{BUILTIN, formats};
 use crate::Result;
+use crate::recipe::spelling::nearest;
 
 /// Folders of splits, in which a set's classes lie.
 const SPLITS: [&str; 5] = ["train", "test", "val", "validation", "valid"];
@@ -20,7 +21,7 @@ const LISTED: usize = 6;
 /// A folder that cannot be read.
 pub(super) fn message(source: &str, path: &Path) -> Result<String> {
     if !path.exists() {
-        return Ok(format!("no such file or folder; {}", fetched(source).unwrap_or_else(known)));
+        return Ok(format!("no such file or folder; {}", fetched(source).unwrap_or_else(|| fetchable(path))));
     }
     let about = match path.is_dir() {
         true => format!("no known data set here (found {})", contents(path)?),
@@ -41,6 +42,16 @@ fn fetched(source: &str) -> Option<String> {
         true => format!("{usual} is there: name it so"),
         false => format!("`mlaan data download {source}` fetches it into {usual}"),
     })
+}
+
+/// What can be had instead of a path at which nothing lies.
+fn fetchable(path: &Path) -> String {
+    let names: Vec<&str> = PUBLISHED.iter().map(|set| set.name).collect();
+    let said = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let near = nearest(&said, names.iter().copied(), 1);
+    let which = near.first().map_or("NAME", |n| *n);
+    let of = if near.is_empty() { format!(" ({})", names.join(", ")) } else { String::new() };
+    format!("`{BUILTIN}` is the built-in set, `mlaan data download {which}` fetches one{of}")
 }
 
 /// A set just above or below a path, and its form.

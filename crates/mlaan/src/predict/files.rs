@@ -106,6 +106,7 @@ impl Dataset for Files {
                 let message = match e {
                     // The caller knows the place.
                     Error::Data { message, .. } => message,
+                    Error::Io { source, .. } => source.to_string(),
                     other => other.to_string(),
                 };
                 failures.insert(index, message);

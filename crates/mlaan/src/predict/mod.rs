@@ -139,6 +139,11 @@ impl Predictor {
         // Where the device's threads are: a small batch would wait for them at every layer.
         let network = &mut self.network;
         let mut values = device.scope(|| network.infer(fed.images)).unwrap_or_else(|| Ok(Vec::new()))?;
+        if values.iter().any(|v| !v.is_finite()) {
+            let message =
+                "what it computes are no finite numbers: it diverged in training; use another checkpoint";
+            return Err(Error::data("the network", message));
+        }
         values.chunks_exact_mut(task.classes).for_each(softmax);
         Ok(values)
     }

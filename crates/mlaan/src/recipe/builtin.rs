@@ -5,6 +5,7 @@
 //! `mlaan-released-resnet110-55`.
 
 use super::model::{Backbone, Family};
+use super::words;
 
 /// What a built-in name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,18 +99,12 @@ pub fn network(name: &str) -> Option<String> {
         "# A network by rule: resnetD is a backbone of depth D, resnetD-K the same cut into K modules.\n\n";
     let model = format!("[model]\nbackbone = \"{backbone}\"\nfamily = \"none\"\nwidth = \"none\"\n");
     let sources = "leap.sources = \"none\"\n";
-    Some(match modules {
-        None => {
-            format!("{about}description = \"ResNet-{depth}\"\n\n{model}\n[local]\ncuts = \"none\"\n{sources}")
-        }
-        Some(modules) => {
-            let s = if modules == 1 { "" } else { "s" };
-            format!(
-                "{about}description = \"ResNet-{depth} in {modules} module{s}\"\n\n{model}\n[local]\nmodules = {modules}\n\
-                 stem_alone = \"none\"\ncuts = \"none\"\n{sources}"
-            )
-        }
-    })
+    let words = words::network(usize::try_from(depth).ok()?, modules.and_then(|n| usize::try_from(n).ok()));
+    let local = match modules {
+        None => String::new(),
+        Some(modules) => format!("modules = {modules}\nstem_alone = \"none\"\n"),
+    };
+    Some(format!("{about}description = \"{words}\"\n\n{model}\n[local]\n{local}cuts = \"none\"\n{sources}"))
 }
 
 /// The data set that a network is usually trained on.

@@ -59,7 +59,12 @@ pub(super) fn not_a_table(path: &str, optional: bool, value: &Value) -> String {
 /// # Errors
 /// [`Error::Recipe`] with `path` as its key.
 pub(super) fn check_value(path: &str, kind: Kind, value: &Value) -> Result<()> {
-    problem(kind, value).map_or(Ok(()), |p| Err(Error::recipe(path, p)))
+    let Some(mut problem) = problem(kind, value) else { return Ok(()) };
+    // 0 is mostly meant to switch it off.
+    if number(value) == Some(0.0) && schema::find(path).is_some_and(|k| k.optional) {
+        problem += "; `none` leaves it out";
+    }
+    Err(Error::recipe(path, problem))
 }
 
 /// What is wrong with `value`, if anything.
@@ -74,7 +79,9 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
             _ => false,
         },
-        (Kind::Word(words) | Kind::Normalise(words), Value::String(s)) => return word_problem(words, s),
+        (Kind::Word(words) | Kind::Normalise(words), Value::String(s)) => {
+            return word_problem(words, s, &expected(kind));
+        }
         (Kind::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
         (Kind::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
         (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
@@ -132,7 +139,7 @@ fn whole(low: i64, high: i64) -> String {
     }
 }
 
-fn word_problem(words: &[&str], s: &str) -> Option<String> {
+fn word_problem(words: &[&str], s: &str, expected: &str) -> Option<String> {
     if words.contains(&s) {
         return None;
     }
@@ -140,7 +147,7 @@ fn word_problem(words: &[&str], s: &str) -> Option<String> {
         .first()
         .map(|w| format!(" (did you mean \"{w}\"?)"))
         .unwrap_or_default();
-    Some(format!("found \"{s}\"{hint}, expected one of {}", words.join(", ")))
+    Some(format!("found \"{s}\"{hint}, expected {expected}"))
 }
 
 fn statistics_problem(t: &Table) -> Option<String> {

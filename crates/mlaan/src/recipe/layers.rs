@@ -7,7 +7,7 @@ use super::builtin::Part;
 use super::check::{check_table, found};
 use super::merge::merge;
 use super::sources::{Source, arranged, complete, find};
-use super::{Recipe, parts, place};
+use super::{Recipe, builtin, parts, place, words};
 use crate::{Error, Result};
 use std::path::Path;
 use toml::{Table, Value};
@@ -97,7 +97,18 @@ impl Layers {
         }
         Recipe::from_table(all)
             .and_then(|recipe| recipe.validate().map(|()| recipe))
+            .map(|recipe| self.described(recipe))
             .map_err(|e| self.locate(e))
+    }
+
+    /// With the network in its description that later keys have made of the one by rule.
+    fn described(&self, mut recipe: Recipe) -> Recipe {
+        let by_rule = |l: &&Layer| l.part == Part::Network && builtin::network(&l.origin).is_some();
+        let network = self.layers.iter().rev().find(by_rule);
+        if let Some(before) = network.and_then(Layer::description) {
+            words::follow(&mut recipe, before);
+        }
+        recipe
     }
 
     fn add(&mut self, source: Source) -> Result<()> {

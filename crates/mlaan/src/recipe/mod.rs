@@ -18,8 +18,9 @@ mod rules;
 mod schema;
 mod set;
 mod sources;
-mod spelling;
+pub(crate) mod spelling;
 mod train;
+mod words;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
 pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Statistics};

@@ -6,8 +6,12 @@ use super::layers::EXTENDS;
 use super::merge::{merge, removes};
 use super::schema::{self, Kind};
 use super::spelling::unknown_key;
+use super::words;
 use crate::{Error, Result};
 use toml::{Table, Value};
+
+/// The key that lists of sources make meaningless.
+const DEPTH: &str = "local.leap.depth";
 
 impl Recipe {
     /// Applies `key=value`, as `local.cascade.span=3`.
@@ -42,7 +46,9 @@ impl Recipe {
             }
             (None, None) => return Err(unknown(path)),
         }
+        let before = words::of(self);
         *self = Self::from_table(table)?;
+        words::follow(self, &before);
         Ok(())
     }
 
@@ -51,9 +57,15 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::set`] and [`Recipe::validate`]. The recipe is then unchanged.
     pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
-        let mut changed = self.clone();
+        let (mut changed, mut deep) = (self.clone(), false);
         for assignment in assignments {
-            changed.set(assignment.as_ref())?;
+            let assignment = assignment.as_ref();
+            changed.set(assignment)?;
+            deep |= assignment.split('=').next().is_some_and(|path| path.trim() == DEPTH);
+        }
+        if deep && changed.local.leap.as_ref().is_some_and(|leap| leap.sources.is_some()) {
+            let message = "local.leap.sources says already what each chain mirrors; set that to none as well, or leave this out";
+            return Err(Error::recipe(DEPTH, message));
         }
         changed.validate()?;
         *self = changed;

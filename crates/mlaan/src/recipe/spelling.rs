@@ -4,7 +4,7 @@ use super::layers::EXTENDS;
 use super::schema::{KEYS, names_in};
 
 /// The candidates nearest to `word`, best first, none if nothing is similar.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
     most: usize,

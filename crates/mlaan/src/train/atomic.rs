@@ -21,6 +21,11 @@ const SCRATCH: &str = ".scratch";
 /// before is then unchanged, and no scratch file is left.
 pub fn write<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     let scratch = scratch_of(path)?;
+    if !folder_of(path).is_dir() {
+        let reason =
+            io::Error::new(io::ErrorKind::NotFound, "there is no such folder to write into; create it first");
+        return Err(Error::io(path)(reason));
+    }
     let written = write_scratch(&scratch, path, fill);
     if written.is_err() && !fault::killed() {
         // The first error is the one to report.
@@ -35,7 +40,7 @@ fn write_scratch<T>(
     fill: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<T> {
     let failed = |e| Error::io(path)(e);
-    let file = create(scratch).map_err(Error::io(scratch))?;
+    let file = create(scratch).map_err(failed)?;
     fault::step().map_err(failed)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     let value = fill(&mut Steps(&mut out))?;

@@ -318,7 +318,11 @@ fn advise(e: Error, manifest: &Path) -> Error {
         Some(name) if name == LAST => manifest.with_file_name(BEST),
         _ => manifest.with_file_name(LAST),
     };
-    let advice = if other.is_file() {
+    // Of a run whose last epoch was its best both name the same tensors.
+    let tensors =
+        |manifest: &Path| read_manifest(manifest).ok().map(|m| (m.files.model.name, m.files.state.name));
+    let same = tensors(manifest).is_some_and(|names| tensors(&other) == Some(names));
+    let advice = if other.is_file() && !same {
         format!("{} may still be good: pass it instead", other.display())
     } else {
         "restore it from a copy, or start the run again".to_owned()

@@ -16,6 +16,8 @@ pub struct Evaluation {
     pub error: f64,
     /// Images whose label is not among the five best guesses, percent; only with more than five classes.
     pub top5_error: Option<f64>,
+    /// Images for which the network gives no number: counted as wrong.
+    pub undefined: usize,
     /// Per class: name, images, error in percent (none without images).
     pub classes: Vec<ClassError>,
 }
@@ -36,9 +38,14 @@ struct Counts {
     images: Vec<usize>,
     wrong: Vec<usize>,
     beyond_five: usize,
+    undefined: usize,
 }
 
 impl Counts {
+    fn new(classes: usize) -> Self {
+        Counts { images: vec![0; classes], wrong: vec![0; classes], beyond_five: 0, undefined: 0 }
+    }
+
     fn add(&mut self, logits: &[f32], label: usize) {
         let rank = rank(logits, label);
         if let (Some(n), Some(w)) = (self.images.get_mut(label), self.wrong.get_mut(label)) {
@@ -46,6 +53,7 @@ impl Counts {
             *w += usize::from(rank > 0);
         }
         self.beyond_five += usize::from(rank >= 5);
+        self.undefined += usize::from(logits.iter().any(|x| x.is_nan()));
     }
 }
 
@@ -71,7 +79,7 @@ pub fn evaluate(
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
     let names = data.classes();
-    let mut counts = Counts { images: vec![0; names.len()], wrong: vec![0; names.len()], beyond_five: 0 };
+    let mut counts = Counts::new(names.len());
     while let Some(batch) = loader.next() {
         let batch = batch?;
         // Each image goes up once: keeping them all would bring no fewer.
@@ -93,6 +101,7 @@ pub fn evaluate(
         images,
         error: percent(counts.wrong.iter().sum(), images),
         top5_error: (task.classes > 5).then(|| percent(counts.beyond_five, images)),
+        undefined: counts.undefined,
         classes: names.iter().enumerate().map(class).collect(),
     })
 }
@@ -103,7 +112,7 @@ mod tests {
 
     #[test]
     fn ranks_count_the_first_of_equals_and_distrust_nan() {
-        let mut c = Counts { images: vec![0; 7], wrong: vec![0; 7], beyond_five: 0 };
+        let mut c = Counts::new(7);
         c.add(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 6);
         c.add(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
         c.add(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 1);
@@ -112,6 +121,6 @@ mod tests {
         c.add(&[1.0; 7], 3);
         assert_eq!((c.wrong[0], c.wrong[3]), (0, 1));
         c.add(&[f32::NAN; 7], 0);
-        assert_eq!((c.wrong[0], c.beyond_five), (1, 2));
+        assert_eq!((c.wrong[0], c.beyond_five, c.undefined), (1, 2, 1));
     }
 }

@@ -1,12 +1,14 @@
-//! A run: epochs of steps, evaluation, metrics, checkpoints; interrupted and resumed without a trace.
+//! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
 
-use super::checkpoint::{self, Best, Manifest};
+use super::checkpoint::Best;
 use super::evaluate::evaluate;
 use super::feed::Source;
-use super::metrics::{Epoch, Event, Metrics, Start, Summary};
+use super::metrics::Event;
+use super::progress::{Outcome, Progress};
+use super::run::Run;
 use super::tally::Tally;
 use super::within::{resident, sizes, task};
-use super::{LearningRate, setup, state};
+use super::{LearningRate, setup};
 use crate::backbone::Backbone;
 use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
 use crate::import::{self, Taken};
@@ -17,93 +19,26 @@ use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Sgd;
 use mlaan_engine::{Device, Purpose};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// What a run tells while it goes on.
-#[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
-    /// It goes on after a checkpoint: finished epochs, and steps of the next one.
-    Resumed {
-        /// Finished epochs.
-        epoch: usize,
-        /// Steps of the next epoch.
-        step: usize,
-    },
-    /// A step is done.
-    Step {
-        /// From 1.
-        epoch: usize,
-        /// From 1.
-        step: usize,
-        /// Steps of an epoch.
-        steps: usize,
-        /// Mean loss of the classifier in this epoch so far.
-        loss: f64,
-        /// Its error so far, percent.
-        error: f64,
-        /// Images per second in this epoch so far.
-        images_per_second: f64,
-        /// Bytes in use at the most so far.
-        peak_bytes: usize,
-        /// Learning rate of the backbone.
-        lr: f64,
-        /// Sums of this epoch so far, of every module.
-        tally: &'a Tally,
-    },
-    /// The test images are being classified.
-    Evaluating {
-        /// From 1.
-        epoch: usize,
-    },
-    /// An epoch is finished, tested and saved.
-    Epoch(&'a Epoch),
-    /// A line of the metrics file was written (an epoch's: and its checkpoint saved).
-    Event(&'a Event),
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// All epochs are done.
-    Finished(Summary),
-    /// It was asked to stop; what it had is saved.
-    Interrupted {
-        /// Finished epochs.
-        epoch: usize,
-        /// Steps of the next one.
-        step: usize,
-    },
-}
-
 /// Trains a network as a recipe says.
 pub struct Trainer {
-    recipe: Recipe,
-    device: Device,
-    splits: Splits,
+    pub(super) recipe: Recipe,
+    pub(super) device: Device,
+    pub(super) splits: Splits,
     augment: Augment,
     extras: Extras,
-    normalise: MeanStd,
-    learner: Learner,
+    pub(super) normalise: MeanStd,
+    pub(super) learner: Learner,
     source: Source,
     pool: LoaderPool,
-    plan: Plan,
+    pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
     /// Where the first values come from, when they were taken.
     taken: Option<Taken>,
-}
-
-/// Where a run stands.
-struct Position {
-    epoch: usize,
-    step: u64,
-    tally: Tally,
-    best: Option<Best>,
-    last_error: f64,
-    seconds: f64,
-    peak: u64,
 }
 
 impl Trainer {
@@ -234,65 +169,6 @@ impl Trainer {
         Ok(Outcome::Finished(summary))
     }
 
-    fn open_run(&mut self, folder: &Path, resume: bool, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Run> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        if !resume && folder.join(super::metrics::METRICS).exists() {
-            let message = "holds a run already; pass --resume to go on with it, or another --out";
-            return Err(Error::data(folder.display().to_string(), message));
-        }
-        let folder = folder.to_path_buf();
-        if resume && checkpoint::exists(&folder) {
-            let (manifest, mut tensors) = checkpoint::load(&folder)?;
-            self.check_same_run(&folder, &manifest)?;
-            state::restore(&mut self.learner, &mut tensors, true)?;
-            self.write_recipe(&folder)?;
-            let metrics = Metrics::resume(&folder, manifest.epoch)?;
-            let at = Position::of(manifest);
-            watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
-            watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
-            return Ok(Run { folder, metrics, at });
-        }
-        let init = self.initialise()?.cloned();
-        self.write_recipe(&folder)?;
-        let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
-        let start = Event::Start(self.start(init));
-        metrics.write(&start)?;
-        watch(Progress::Event(&start));
-        Ok(Run { folder, metrics, at: Position::start() })
-    }
-
-    fn write_recipe(&self, folder: &Path) -> Result<()> {
-        let (path, toml) = (folder.join(RECIPE), self.recipe.to_toml()?);
-        super::atomic::write(&path, |out| out.write_all(toml.as_bytes()).map_err(Error::io(&path)))
-    }
-
-    fn check_same_run(&self, folder: &Path, m: &Manifest) -> Result<()> {
-        let differs = |what: &str, theirs: String, ours: String| {
-            let message =
-                format!("it was trained with {what} {theirs}, and this run has {ours}; use another --out");
-            Err(Error::Checkpoint { path: folder.to_path_buf(), message })
-        };
-        let classes = self.splits.train.classes();
-        if m.classes != classes {
-            return differs("classes", m.classes.join(", "), classes.join(", "));
-        }
-        let images = [self.splits.train.len(), self.splits.test.len()];
-        if m.images != images {
-            let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
-            return differs("other images:", said(m.images), said(images));
-        }
-        if m.size != self.recipe.data.size {
-            return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
-        }
-        if m.seed != self.recipe.seed {
-            return differs("seed", m.seed.to_string(), self.recipe.seed.to_string());
-        }
-        if m.normalise != self.normalise {
-            return differs("normalisation", format!("{:?}", m.normalise), format!("{:?}", self.normalise));
-        }
-        Ok(())
-    }
-
     /// Trains the rest of an epoch; false when it was stopped.
     fn train_epoch(
         &mut self,
@@ -373,6 +249,11 @@ impl Trainer {
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
         let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
         let found = evaluate(&mut self.learner, test, &self.pool, sizes)?;
+        if found.undefined == found.images {
+            // The last step of the epoch may have been the one too far, which no loss has seen.
+            let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
+            return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
+        }
         let evaluating = begin.elapsed().as_secs_f64();
         let at = &mut run.at;
         at.seconds += evaluating;
@@ -392,27 +273,6 @@ impl Trainer {
         watch(Progress::Epoch(&line));
         watch(Progress::Event(&event));
         Ok(())
-    }
-
-    fn save(&mut self, run: &Run, is_best: bool) -> Result<()> {
-        let (model, state) = state::capture(&mut self.learner)?;
-        let at = &run.at;
-        let manifest = Manifest {
-            epoch: at.epoch,
-            step: at.step,
-            seed: self.recipe.seed,
-            recipe: self.recipe.to_toml()?,
-            classes: self.splits.train.classes().to_vec(),
-            images: [self.splits.train.len(), self.splits.test.len()],
-            normalise: self.normalise,
-            size: self.recipe.data.size,
-            best: at.best,
-            test_error: at.last_error,
-            seconds: at.seconds,
-            peak_bytes: at.peak,
-            partial: at.tally.clone(),
-        };
-        checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &model, &state, is_best)
     }
 
     fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {
@@ -440,68 +300,10 @@ impl Trainer {
         };
         StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
     }
-
-    fn start(&self, init: Option<Taken>) -> Start {
-        Start {
-            description: self.recipe.description.clone(),
-            seed: self.recipe.seed,
-            data: self.splits.name.clone(),
-            train_images: self.splits.train.len(),
-            test_images: self.splits.test.len(),
-            device: self.device.name().to_string(),
-            precision: self.recipe.train.precision,
-            recompute: self.recipe.local.recompute,
-            modules: self.learner.modules(),
-            parameters: self.plan.parameters(),
-            init,
-            version: env!("CARGO_PKG_VERSION").to_string(),
-        }
-    }
-
-    fn summary(&self, at: &Position) -> Summary {
-        Summary {
-            epochs: at.epoch,
-            test_error: at.last_error,
-            best_test_error: at.best.map_or(f64::NAN, |b| b.error),
-            best_epoch: at.best.map_or(0, |b| b.epoch),
-            seconds: at.seconds,
-            peak_bytes: at.peak,
-            parameters: self.plan.parameters(),
-        }
-    }
 }
 
 impl Drop for Trainer {
     fn drop(&mut self) {
         self.device.pool().count(Purpose::Data, -self.counted);
-    }
-}
-
-/// Name of the fully resolved recipe in a run's folder.
-pub const RECIPE: &str = "recipe.toml";
-
-/// An open run.
-struct Run {
-    folder: PathBuf,
-    metrics: Metrics,
-    at: Position,
-}
-
-impl Position {
-    fn start() -> Self {
-        let tally = Tally::default();
-        Position { epoch: 0, step: 0, tally, best: None, last_error: f64::NAN, seconds: 0.0, peak: 0 }
-    }
-
-    fn of(m: Manifest) -> Self {
-        Position {
-            epoch: m.epoch,
-            step: m.step,
-            tally: m.partial,
-            best: m.best,
-            last_error: m.test_error,
-            seconds: m.seconds,
-            peak: m.peak_bytes,
-        }
     }
 }

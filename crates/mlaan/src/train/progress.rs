@@ -1,0 +1,60 @@
+//! What a run tells while it goes on, and how it ends.
+
+use super::metrics::{Epoch, Event, Summary};
+use super::tally::Tally;
+
+/// What a run tells while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// It goes on after a checkpoint: finished epochs, and steps of the next one.
+    Resumed {
+        /// Finished epochs.
+        epoch: usize,
+        /// Steps of the next epoch.
+        step: usize,
+    },
+    /// A step is done.
+    Step {
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        step: usize,
+        /// Steps of an epoch.
+        steps: usize,
+        /// Mean loss of the classifier in this epoch so far.
+        loss: f64,
+        /// Its error so far, percent.
+        error: f64,
+        /// Images per second in this epoch so far.
+        images_per_second: f64,
+        /// Bytes in use at the most so far.
+        peak_bytes: usize,
+        /// Learning rate of the backbone.
+        lr: f64,
+        /// Sums of this epoch so far, of every module.
+        tally: &'a Tally,
+    },
+    /// The test images are being classified.
+    Evaluating {
+        /// From 1.
+        epoch: usize,
+    },
+    /// An epoch is finished, tested and saved.
+    Epoch(&'a Epoch),
+    /// A line of the metrics file was written (an epoch's: and its checkpoint saved).
+    Event(&'a Event),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Summary),
+    /// It was asked to stop; what it had is saved.
+    Interrupted {
+        /// Finished epochs.
+        epoch: usize,
+        /// Steps of the next one.
+        step: usize,
+    },
+}

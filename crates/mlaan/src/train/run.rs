@@ -1,0 +1,167 @@
+//! A run's folder: begun or gone on with, and what is saved into it.
+
+use super::checkpoint::{self, Best, Manifest};
+use super::metrics::{Event, METRICS, Metrics, Start, Summary};
+use super::progress::Progress;
+use super::tally::Tally;
+use super::trainer::Trainer;
+use super::{atomic, state};
+use crate::import::Taken;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Name of the fully resolved recipe in a run's folder.
+pub const RECIPE: &str = "recipe.toml";
+
+/// An open run.
+pub(super) struct Run {
+    pub(super) folder: PathBuf,
+    pub(super) metrics: Metrics,
+    pub(super) at: Position,
+}
+
+/// Where a run stands.
+pub(super) struct Position {
+    pub(super) epoch: usize,
+    pub(super) step: u64,
+    pub(super) tally: Tally,
+    pub(super) best: Option<Best>,
+    pub(super) last_error: f64,
+    pub(super) seconds: f64,
+    pub(super) peak: u64,
+}
+
+impl Position {
+    fn start() -> Self {
+        let tally = Tally::default();
+        Position { epoch: 0, step: 0, tally, best: None, last_error: f64::NAN, seconds: 0.0, peak: 0 }
+    }
+
+    fn of(m: Manifest) -> Self {
+        Position {
+            epoch: m.epoch,
+            step: m.step,
+            tally: m.partial,
+            best: m.best,
+            last_error: m.test_error,
+            seconds: m.seconds,
+            peak: m.peak_bytes,
+        }
+    }
+}
+
+impl Trainer {
+    pub(super) fn open_run(
+        &mut self,
+        folder: &Path,
+        resume: bool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Run> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        if !resume && folder.join(METRICS).exists() {
+            let message = "holds a run already; pass --resume to go on with it, or another --out";
+            return Err(Error::data(folder.display().to_string(), message));
+        }
+        let folder = folder.to_path_buf();
+        if resume && checkpoint::exists(&folder) {
+            let (manifest, mut tensors) = checkpoint::load(&folder)?;
+            self.check_same_run(&folder, &manifest)?;
+            state::restore(&mut self.learner, &mut tensors, true)?;
+            self.write_recipe(&folder)?;
+            let metrics = Metrics::resume(&folder, manifest.epoch)?;
+            let at = Position::of(manifest);
+            watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
+            watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
+            return Ok(Run { folder, metrics, at });
+        }
+        let init = self.initialise()?.cloned();
+        self.write_recipe(&folder)?;
+        let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
+        let start = Event::Start(self.start(init));
+        metrics.write(&start)?;
+        watch(Progress::Event(&start));
+        Ok(Run { folder, metrics, at: Position::start() })
+    }
+
+    fn write_recipe(&self, folder: &Path) -> Result<()> {
+        let (path, toml) = (folder.join(RECIPE), self.recipe.to_toml()?);
+        atomic::write(&path, |out| out.write_all(toml.as_bytes()).map_err(Error::io(&path)))
+    }
+
+    fn check_same_run(&self, folder: &Path, m: &Manifest) -> Result<()> {
+        let differs = |what: &str, theirs: String, ours: String| {
+            let message =
+                format!("it was trained with {what} {theirs}, and this run has {ours}; use another --out");
+            Err(Error::Checkpoint { path: folder.to_path_buf(), message })
+        };
+        let classes = self.splits.train.classes();
+        if m.classes != classes {
+            return differs("classes", m.classes.join(", "), classes.join(", "));
+        }
+        let images = [self.splits.train.len(), self.splits.test.len()];
+        if m.images != images {
+            let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
+            return differs("other images:", said(m.images), said(images));
+        }
+        if m.size != self.recipe.data.size {
+            return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
+        }
+        if m.seed != self.recipe.seed {
+            return differs("seed", m.seed.to_string(), self.recipe.seed.to_string());
+        }
+        if m.normalise != self.normalise {
+            return differs("normalisation", format!("{:?}", m.normalise), format!("{:?}", self.normalise));
+        }
+        Ok(())
+    }
+
+    pub(super) fn save(&mut self, run: &Run, is_best: bool) -> Result<()> {
+        let (model, state) = state::capture(&mut self.learner)?;
+        let at = &run.at;
+        let manifest = Manifest {
+            epoch: at.epoch,
+            step: at.step,
+            seed: self.recipe.seed,
+            recipe: self.recipe.to_toml()?,
+            classes: self.splits.train.classes().to_vec(),
+            images: [self.splits.train.len(), self.splits.test.len()],
+            normalise: self.normalise,
+            size: self.recipe.data.size,
+            best: at.best,
+            test_error: at.last_error,
+            seconds: at.seconds,
+            peak_bytes: at.peak,
+            partial: at.tally.clone(),
+        };
+        checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &model, &state, is_best)
+    }
+
+    fn start(&self, init: Option<Taken>) -> Start {
+        Start {
+            description: self.recipe.description.clone(),
+            seed: self.recipe.seed,
+            data: self.splits.name.clone(),
+            train_images: self.splits.train.len(),
+            test_images: self.splits.test.len(),
+            device: self.device.name().to_string(),
+            precision: self.recipe.train.precision,
+            recompute: self.recipe.local.recompute,
+            modules: self.learner.modules(),
+            parameters: self.plan.parameters(),
+            init,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        }
+    }
+
+    pub(super) fn summary(&self, at: &Position) -> Summary {
+        Summary {
+            epochs: at.epoch,
+            test_error: at.last_error,
+            best_test_error: at.best.map_or(f64::NAN, |b| b.error),
+            best_epoch: at.best.map_or(0, |b| b.epoch),
+            seconds: at.seconds,
+            peak_bytes: at.peak,
+            parameters: self.plan.parameters(),
+        }
+    }
+}
