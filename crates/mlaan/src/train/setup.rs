@@ -73,7 +73,7 @@ pub fn loader_pool(device: &Device, data: &dyn Dataset) -> Result<LoaderPool> {
 }
 
 /// The augmentation of a recipe; `auto` is that of the set where its form says which it is, SVHN's where its images are
-/// [`digits`], and otherwise goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to 96 STL-10's, above
+/// digits (by the names of classes, or of the set), and otherwise goes by the size fed to the network: up to 32 pixels CIFAR-10's, up to 96 STL-10's, above
 /// ImageNet's (METHOD §8).
 ///
 /// # Errors
