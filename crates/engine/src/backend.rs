@@ -140,6 +140,11 @@ pub trait Backend: Send + Sync {
         0
     }
 
+    /// What tells orders apart that have as many values: it differs where kernels do.
+    fn order(&self) -> usize {
+        0
+    }
+
     /// Arranges the weights `w` into `to`, which has [`Backend::arranged`] values.
     fn arrange(&self, _window: Window, _x: [usize; 4], _w: &Tensor, _to: &mut Tensor) {}
 

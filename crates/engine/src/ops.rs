@@ -81,6 +81,10 @@ pub struct Arranged {
     pub(crate) values: Tensor,
     /// `[out, in, k, k]` of the weights.
     pub(crate) shape: [usize; 4],
+    /// The convolution that they are for.
+    pub(crate) window: Window,
+    /// Which order it is, of those that a device of this kind may have.
+    pub(crate) order: usize,
 }
 
 /// The gradient that reaches an operation's output, with the backward of the normalisation behind it:

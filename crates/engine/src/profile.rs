@@ -176,6 +176,10 @@ impl Backend for Profiled {
         self.inner.arranged(window, x, out)
     }
 
+    fn order(&self) -> usize {
+        self.inner.order()
+    }
+
     fn arrange(&self, window: Window, x: [usize; 4], w: &Tensor, to: &mut Tensor) {
         self.inner.arrange(window, x, w, to);
     }

@@ -49,7 +49,13 @@ fn arranged_weights_of_another_convolution() {
     run(&b.t([5, 8, 8, 8]), WINDOW, &few).unwrap();
     run(&b.t([1, 8, 8, 8]), WINDOW, &many).unwrap();
     refused("kernel", OP, "", || run(&x, Window { kernel: 5, ..WINDOW }, &many));
-    refused("border", OP, "border of 3", || run(&x, Window { pad: 3, ..WINDOW }, &many));
+    refused("border", OP, "arranged for", || run(&x, Window { pad: 3, ..WINDOW }, &many));
+    // As many values, but in another order.
+    let one = |stride| Window { kernel: 1, stride, pad: 0 };
+    let (x1, w1) = (b.t([2, 8, 8, 64]), b.t([64, 64, 1, 1]));
+    let pointwise = b.0.arrange(one(1), &Operand::plain(&x1), &w1).unwrap().unwrap();
+    run(&x1, one(1), &pointwise).unwrap();
+    refused("stride", OP, "stride: 1", || run(&x1, one(2), &pointwise));
     refused("input", OP, "[8, 8, 3, 3]", || run(&b.t([2, 8, 8, 4]), WINDOW, &many));
     refused("empty batch", OP, "", || run(&b.t([0, 8, 8, 8]), WINDOW, &many));
     // Small images are computed another way, with weights in another order.

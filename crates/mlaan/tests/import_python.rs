@@ -42,7 +42,8 @@ def save(how, out):
         torch.save(net.state_dict(), out)
     elif how == "nested":
         inner = {"module." + k: v for k, v in net.state_dict().items()}
-        torch.save({"epoch": 3, "state_dict": inner, "optimizer": {"lr": 0.1, "state": {}}}, out)
+        kept = {"best_acc1": torch.tensor(51.5), "arch": "resnet", "optimizer": {"lr": 0.1, "state": {}}}
+        torch.save({"epoch": 3, "state_dict": inner, **kept}, out)
     elif how == "layout":
         # Channels last, and views of one storage.
         last = lambda v: torch.nn.Parameter(v.to(memory_format=torch.channels_last))

@@ -29,7 +29,7 @@ Examples:
 
 /// `mlaan data inspect`
 #[derive(Args)]
-#[command(after_help = INSPECT_EXAMPLES)]
+#[command(after_help = inspect_help())]
 pub struct InspectArgs {
     /// A folder, an archive, or `builtin`
     pub path: String,
@@ -51,6 +51,11 @@ Examples:
   mlaan data inspect imagenet/ --json
 
 Every image is decoded, and none is kept. The exit status is 1 where images are broken.";
+
+fn inspect_help() -> String {
+    let layouts = mlaan::data::layouts();
+    format!("{INSPECT_EXAMPLES}\n\nA data set is\n  {}\n  `builtin`", layouts.join("\n  "))
+}
 
 /// `mlaan data download`
 #[derive(Args)]

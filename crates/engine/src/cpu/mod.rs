@@ -174,6 +174,10 @@ impl Backend for Cpu {
         conv::arranged(x, out, window, self.isa)
     }
 
+    fn order(&self) -> usize {
+        self.isa.lanes()
+    }
+
     fn arrange(&self, window: Window, x: [usize; 4], w: &Tensor, to: &mut Tensor) {
         let extents = (x, w.shape().dims().first().copied().unwrap_or(0), window);
         self.run(|| conv::arrange(self.isa, extents, w.host(), to.host_mut()));

@@ -58,7 +58,8 @@ impl Device {
         }
         let mut values = self.alloc([len], DType::F32, Purpose::Parameters)?;
         self.0.backend.arrange(window, input, w, &mut values);
-        Ok(Some(Arranged { values, shape: [out, input[3], window.kernel, window.kernel] }))
+        let (shape, order) = ([out, input[3], window.kernel, window.kernel], self.0.backend.order());
+        Ok(Some(Arranged { values, shape, window, order }))
     }
 
     /// As [`Device::check_convolution`]: the weights' own extents, and that they were arranged for such images.
@@ -73,6 +74,9 @@ impl Device {
         let (input, [out, ins, k, _]) = (x.tensor.nhwc(), w.shape);
         ensure(ins == input[3] && k == window.kernel, op, || {
             format!("weights {:?} for {} channels and a window of {}", w.shape, input[3], window.kernel)
+        })?;
+        ensure(w.window == window && w.order == self.0.backend.order(), op, || {
+            format!("weights that were arranged for {:?} and {} lanes", w.window, w.order)
         })?;
         check_window(op, window, input)?;
         let wanted = self.0.backend.arranged(window, input, out);

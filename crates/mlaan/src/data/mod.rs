@@ -37,6 +37,7 @@ pub use memory::{Image, Memory};
 pub use normalise::Normalise;
 pub use open::{BUILTIN, OpenOptions, open};
 pub use spool::SPOOL_FOLDER;
+pub use unknown::layouts;
 
 use std::sync::Arc;
 

@@ -72,8 +72,16 @@ fn near(path: &Path) -> Option<(PathBuf, &'static str)> {
 
 /// What can be read.
 fn known() -> String {
-    let layouts: Vec<&str> = formats::FORMATS.iter().map(|f| f.layout).collect();
-    format!("known are\n  {}\n  `{BUILTIN}`: the built-in set", layouts.join("\n  "))
+    let names: Vec<&str> = formats::FORMATS.iter().map(|f| f.name).collect();
+    format!(
+        "known are {}, and `{BUILTIN}`; `mlaan data inspect --help` says how files of each are called",
+        names.join("; ")
+    )
+}
+
+/// What lies where each kind of data set does, in the order in which they are tried.
+pub fn layouts() -> Vec<&'static str> {
+    formats::FORMATS.iter().map(|f| f.layout).collect()
 }
 
 fn about_file(path: &Path) -> &'static str {

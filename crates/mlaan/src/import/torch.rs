@@ -127,31 +127,34 @@ fn entry(
 fn tensors(root: Item<'_, '_>) -> std::result::Result<BTreeMap<String, Entry>, String> {
     let mut at = root;
     for _ in 0..DEPTH {
-        let Some(entries) = at.entries() else { break };
-        let mut found = BTreeMap::new();
-        for (key, value) in &entries {
-            let Some(name) = key.text() else { continue };
-            match value.tensor() {
-                Ok(tensor) => {
-                    let entry = Entry { shape: tensor.shape.clone(), place: Place::Archive(tensor) };
-                    found.insert(name.into_owned(), entry);
-                }
-                Err(e) if value.callee().is_some_and(|(m, _)| m == "torch._utils") => {
-                    return Err(format!("tensor `{name}`: {e}"));
-                }
-                Err(_) => {}
-            }
-            if found.len() > MAX_TENSORS {
-                return Err(format!("more than {MAX_TENSORS} tensors, which no ResNet has"));
-            }
-        }
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        match KEYS.iter().find_map(|key| at.get(key)) {
+        // First where its name says so: training keeps other things beside it, which may be tensors.
+        let named = || KEYS.iter().filter_map(|key| at.get(key));
+        let inner =
+            named().find(|v| v.entries().is_some()).or_else(|| named().find(|v| v.callee().is_some()));
+        match inner.filter(|v| v.tensor().is_err()) {
             Some(inner) => at = inner,
             None => break,
         }
+    }
+    let mut found = BTreeMap::new();
+    for (key, value) in at.entries().iter().flatten() {
+        let Some(name) = key.text() else { continue };
+        match value.tensor() {
+            Ok(tensor) => {
+                let entry = Entry { shape: tensor.shape.clone(), place: Place::Archive(tensor) };
+                found.insert(name.into_owned(), entry);
+            }
+            Err(e) if value.callee().is_some_and(|(m, _)| m == "torch._utils") => {
+                return Err(format!("tensor `{name}`: {e}"));
+            }
+            Err(_) => {}
+        }
+        if found.len() > MAX_TENSORS {
+            return Err(format!("more than {MAX_TENSORS} tensors, which no ResNet has"));
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
     }
     let whole = at.callee().is_some_and(|(module, _)| module != "collections");
     let advice = "save the state dict: `torch.save(model.state_dict(), NEW)`";

@@ -243,6 +243,19 @@ pub fn read(run: &Path) -> Result<Vec<Event>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
+/// Whether the metrics file of a folder is surely of a run: every line is an event, but for a last one that a kill cut off,
+/// and the first says how a run began. An empty file may be one.
+pub(super) fn is_of_a_run(run: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(run.join(METRICS)) else { return false };
+    let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+    let mut lines = whole.lines().map(serde_json::from_str::<Event>);
+    let begins = match lines.next() {
+        Some(first) => matches!(first, Ok(Event::Start(_))),
+        None => text.is_empty() || text.starts_with("{\"event\":\"start\""),
+    };
+    begins && lines.all(|line| line.is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

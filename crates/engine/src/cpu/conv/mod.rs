@@ -39,7 +39,8 @@ pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Is
     }
 }
 
-/// Floats of weights that are arranged for a forward pass; which way is taken, they tell by their number.
+/// Floats of weights that are arranged for a forward pass. For one window and instruction set their number tells which
+/// way is taken.
 pub(crate) fn arranged(x: [usize; 4], out: usize, window: Window, isa: Isa) -> usize {
     let g = Geometry::new(x, out, window);
     match () {
