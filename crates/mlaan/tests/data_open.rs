@@ -139,7 +139,8 @@ fn folders_that_do_not_fit_are_explained() {
     fs::rename(root.path().join("train"), root.path().join("test")).unwrap();
     says(&error(root.path()), &["none in `train/`"]);
     fs::rename(root.path().join("test"), root.path().join("images")).unwrap();
-    says(&error(root.path()), &["found images/", "train-*.parquet", "builtin"]);
+    says(&error(root.path()), &["found images/", "Hugging Face parquet", "builtin", "data inspect --help"]);
+    assert!(mlaan::data::layouts().iter().any(|l| l.contains("train-*.parquet")), "which says this");
     fs::remove_dir_all(root.path().join("images")).unwrap();
     says(&error(root.path()), &["found nothing"]);
     says(&error(&root.path().join("gone")), &["no such file or folder", "gone"]);
