@@ -25,28 +25,28 @@ class Nvml:
             index = int(shown[index])
         self.handle = ctypes.c_void_p()
         try:
-            self.library = ctypes.CDLL("libnvidia-ml.so.1")
-            failed = self.library.nvmlInit_v2() or self.library.nvmlDeviceGetHandleByIndex_v2(
+            self.nvml = ctypes.CDLL("libnvidia-ml.so.1")
+            failed = self.nvml.nvmlInit_v2() or self.nvml.nvmlDeviceGetHandleByIndex_v2(
                 ctypes.c_uint(index), ctypes.byref(self.handle))
         except (OSError, AttributeError):
             failed = True
         if failed:
-            self.library = None
+            self.nvml = None
 
     def used(self):
         """Bytes taken by whomever."""
         m = Memory()
-        if not self.library or self.library.nvmlDeviceGetMemoryInfo(self.handle, ctypes.byref(m)):
+        if not self.nvml or self.nvml.nvmlDeviceGetMemoryInfo(self.handle, ctypes.byref(m)):
             return None
         return m.used
 
     def of(self, pid):
         """Bytes of a process; none where the system shows other numbers of processes than ours, as containers may."""
-        if not self.library:
+        if not self.nvml:
             return None
         count, found = ctypes.c_uint(PROCESSES), (Process * PROCESSES)()
         try:
-            if self.library.nvmlDeviceGetComputeRunningProcesses_v3(self.handle, ctypes.byref(count), found):
+            if self.nvml.nvmlDeviceGetComputeRunningProcesses_v3(self.handle, ctypes.byref(count), found):
                 return None
         except AttributeError:
             return None
