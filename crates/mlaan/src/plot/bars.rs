@@ -38,16 +38,17 @@ pub struct Bars {
     pub groups: Vec<Group>,
 }
 
-const WIDTH: i32 = 760;
+/// Little more than a phone's, so that the whole plot is seen there at once.
+const WIDTH: i32 = 560;
 const LEFT: i32 = 12;
 /// Where bars begin and may end.
-const BEGIN: i32 = 262;
+const BEGIN: i32 = 266;
 const END: i32 = WIDTH - 16;
 const TOP: i32 = 42;
 /// Height of a bar, its distance to the next one, of a name above them, and between groups.
 const BAR: i32 = 14;
-const PITCH: i32 = 19;
-const NAME: i32 = 20;
+const PITCH: i32 = 20;
+const NAME: i32 = 21;
 const GAP: i32 = 10;
 
 impl Bars {
@@ -60,13 +61,13 @@ impl Bars {
         let ends = self.groups.iter().flat_map(|g| &g.bars).map(|b| b.value + b.spread.unwrap_or(0.0));
         let longest = ends.filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
         svg((WIDTH as u32, (TOP + height.max(20)) as u32), &self.title, |root| {
-            root.draw(&Text::new(self.title.as_str(), (LEFT, 10), text(17.0, INK, HPos::Left, VPos::Top)))?;
+            root.draw(&Text::new(self.title.as_str(), (LEFT, 10), text(18.0, INK, HPos::Left, VPos::Top)))?;
             let mut y = TOP;
             for group in &self.groups {
                 root.draw(&Text::new(
                     group.name.as_str(),
                     (LEFT, y),
-                    text(13.0, QUIET, HPos::Left, VPos::Top),
+                    text(14.0, QUIET, HPos::Left, VPos::Top),
                 ))?;
                 y += NAME;
                 for bar in &group.bars {
@@ -84,7 +85,7 @@ fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, bar: &Bar, y: i32, longest: f
     let x =
         |value: f64| BEGIN + (value.clamp(0.0, longest) / longest * f64::from(END - BEGIN)).round() as i32;
     let middle = y + BAR / 2;
-    let label = text(13.0, INK, HPos::Left, VPos::Center);
+    let label = text(14.0, INK, HPos::Left, VPos::Center);
     root.draw(&Text::new(bar.label.as_str(), (LEFT + 12, middle), label))?;
     if !bar.value.is_finite() {
         return Ok(());

@@ -2,7 +2,8 @@
 
 use plotters::style::RGBColor;
 
-/// Okabe and Ito's colours, those that show best on light and dark first (black would vanish on dark and is left out).
+/// Okabe and Ito's colours, those that show best on light and dark first. Grey stands for their black, which would vanish
+/// on dark, and their yellow, which does on white.
 pub const SERIES: [[u8; 3]; 7] = [
     [0x00, 0x72, 0xb2],
     [0xd5, 0x5e, 0x00],
@@ -10,7 +11,7 @@ pub const SERIES: [[u8; 3]; 7] = [
     [0xcc, 0x79, 0xa7],
     [0xe6, 0x9f, 0x00],
     [0x56, 0xb4, 0xe9],
-    [0xf0, 0xe4, 0x42],
+    [0x80, 0x80, 0x82],
 ];
 
 /// The colour of series number `i`; they repeat.

@@ -40,9 +40,9 @@ pub struct Lines {
     pub series: Vec<Series>,
 }
 
-const SIZE: (u32, u32) = (760, 420);
-/// Width of the legend.
-const LEGEND: u32 = 210;
+const SIZE: (u32, u32) = (820, 420);
+/// Width of the legend, at the right: narrow pages cut it off and say it below.
+const LEGEND: u32 = 270;
 /// Height of a line of the legend.
 const LINE: i32 = 24;
 
@@ -50,6 +50,9 @@ const LINE: i32 = 24;
 type Range = ((f64, f64), (f64, f64));
 
 impl Lines {
+    /// How much of the drawing's width is the plot; the rest is its legend.
+    pub const PLOT: f32 = (SIZE.0 - LEGEND) as f32 / SIZE.0 as f32;
+
     /// The plot as SVG.
     ///
     /// # Errors
@@ -82,10 +85,10 @@ impl Lines {
         let ((x0, x1), (y0, y1)) = self.range();
         let slant = self.names.as_ref().is_some_and(|n| n.len() > 12);
         let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, text(17.0, INK, HPos::Left, VPos::Top))
+            .caption(&self.title, text(18.0, INK, HPos::Left, VPos::Top))
             .margin(10)
-            .x_label_area_size(if slant { 60 } else { 46 })
-            .y_label_area_size(58)
+            .x_label_area_size(if slant { 60 } else { 50 })
+            .y_label_area_size(62)
             .build_cartesian_2d(x0..x1, y0..y1)?;
         let (dx, dy) = (step(x1 - x0, 8), step(y1 - y0, 6));
         let named = |v: &f64| match &self.names {
@@ -100,8 +103,14 @@ impl Lines {
             .configure_mesh()
             .x_desc(&self.x)
             .y_desc(&self.y)
-            .axis_desc_style(text(14.0, INK, HPos::Center, VPos::Top))
-            .label_style(text(12.0, QUIET, HPos::Center, VPos::Top))
+            .axis_desc_style(text(15.0, INK, HPos::Center, VPos::Top))
+            .label_style(text(14.0, QUIET, HPos::Center, VPos::Top))
+            .x_label_style(text(
+                if self.names.is_some() { 12.0 } else { 14.0 },
+                QUIET,
+                HPos::Center,
+                VPos::Top,
+            ))
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
             .axis_style(QUIET)
@@ -151,7 +160,7 @@ impl Lines {
 
 /// As much of a name as the legend has room for.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 26;
+    const MOST: usize = 38;
     match name.chars().count() {
         n if n > MOST => name.chars().take(MOST - 1).chain(['…']).collect(),
         _ => name.into(),

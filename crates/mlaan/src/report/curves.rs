@@ -50,10 +50,10 @@ fn series(i: usize, name: &str, points: Vec<(f64, f64)>) -> Series {
     Series { name: name.into(), points, filled, dashed, look: Some(i) }
 }
 
-/// A plot, if there is anything to plot.
+/// A plot, if there is anything to plot: one point is no curve.
 fn lines(title: String, x: &str, y: &str, series: Vec<Series>) -> Option<Lines> {
     let series: Vec<Series> = series.into_iter().filter(|s| !s.points.is_empty()).collect();
-    let longest = series.iter().map(|s| s.points.len()).max()?;
+    let longest = series.iter().map(|s| s.points.len()).max().filter(|n| *n > 1)?;
     let markers = longest <= MARKED;
     Some(Lines { title, x: x.into(), y: y.into(), markers, series, ..Lines::default() })
 }

@@ -27,14 +27,13 @@ pub fn table(sheet: &Sheet) -> Markup {
 
 /// A plot, what it shows, and its numbers.
 pub fn figure(svg: String, about: &str, numbers: &Sheet) -> Markup {
-    drawn(svg, html! {}, about, numbers)
+    drawn(html! { div.plot { (PreEscaped(svg)) } }, about, numbers)
 }
 
-fn drawn(svg: String, key: Markup, about: &str, numbers: &Sheet) -> Markup {
+fn drawn(plot: Markup, about: &str, numbers: &Sheet) -> Markup {
     html! {
         figure {
-            div.scroll.plot tabindex="0" role="region" aria-label=(numbers.title) { (PreEscaped(svg)) }
-            (key)
+            (plot)
             figcaption { (about) }
             details { summary { "Numbers: " (numbers.title) } (table(numbers)) }
         }
@@ -55,12 +54,14 @@ pub fn curve(plot: &Lines, about: &str) -> Result<Markup> {
         (format!("color:#{r:02x}{g:02x}{b:02x}"), format!("{line}{mark}{line}"))
     };
     let keys = plot.series.iter().enumerate().map(|(i, s)| (key(i, s), &s.name));
-    let key = html! {
+    let share = format!("--plot:{:.4}", Lines::PLOT);
+    let drawing = html! {
+        div.plot.curve style=(share) { (PreEscaped(plot.svg()?)) }
         ul.key aria-hidden="true" { @for ((style, mark), name) in keys {
             li { span style=(style) { (mark) } " " (name) }
         } }
     };
-    Ok(drawn(plot.svg()?, key, about, &numbers(plot)))
+    Ok(drawn(drawing, about, &numbers(plot)))
 }
 
 /// The points of curves as a table: a row per x, a column per curve.

@@ -70,8 +70,7 @@ impl Material {
             );
         }
         for a in &self.analyses {
-            let names: Vec<&str> = a.found.subjects.iter().map(|s| s.name.as_str()).collect();
-            add(format!("Inside {}", names.join(", ")), analyses::analysis(a)?);
+            add(inside(&a.found), analyses::analysis(a)?);
         }
         if let Some(bars) = memory::beside_pytorch(&self.measured)? {
             add("Memory beside PyTorch".into(), bars);
@@ -80,5 +79,16 @@ impl Material {
             add("Configurations and versions".into(), configuration::configuration(self));
         }
         Ok(sections)
+    }
+}
+
+/// The heading of an analysis: three names at the most.
+fn inside(found: &crate::analyze::Report) -> String {
+    let names: Vec<&str> = found.subjects.iter().map(|s| s.name.as_str()).collect();
+    match names.as_slice() {
+        [one, two, _, rest @ ..] if !rest.is_empty() => {
+            format!("Inside {one}, {two} and {} more", rest.len() + 1)
+        }
+        few => format!("Inside {}", few.join(", ")),
     }
 }
