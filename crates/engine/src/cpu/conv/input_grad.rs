@@ -129,10 +129,14 @@ unsafe fn tile<S: Simd, const T: usize, const V: usize, const FULL: bool>(
             *a = a.wrapping_add(ch.dy_walk.advance());
         }
         let mut acc = [[S::zero(); V]; T];
-        let len = columns.taps * ocp;
+        // Where pixels are padded, each window position by itself: nothing is multiplied by the padding's zeros.
+        let (runs, len) = if g.oc == ocp { (1, columns.taps * ocp) } else { (columns.taps, g.oc) };
         for r in 0..rows.taps {
-            let w = w.as_ptr().add(r * len * V * S::LANES);
-            acc = accumulate::<S, T, V>(acc, a.map(|a| a.wrapping_add(r * pitch)), 1, w, V * S::LANES, len);
+            for q in 0..runs {
+                let at = a.map(|a| a.wrapping_add(r * pitch + q * ocp));
+                let w = w.as_ptr().add((r * columns.taps + q) * ocp * V * S::LANES);
+                acc = accumulate::<S, T, V>(acc, at, 1, w, V * S::LANES, len);
+            }
         }
         for value in acc {
             let at = ch.dx_walk.advance() + ch.first;

@@ -129,10 +129,8 @@ kernel! {
             match load.norm {
                 None if g.oc == ocp => widen(grad, inner),
                 None => {
-                    for (o, x) in inner.chunks_exact_mut(ocp).zip(grad.chunks_exact(g.oc)) {
-                        widen(x, &mut o[..g.oc]);
-                        o[g.oc..].fill(0.0);
-                    }
+                    inner.fill(0.0);
+                    for_blocks!(g.oc, spread::<S>((g.oc, ocp), grad, inner));
                 }
                 Some((raw, k)) => {
                     let raw = &raw[r * row..(r + 1) * row];
@@ -151,6 +149,24 @@ kernel! {
                     }
                 }
             }
+        }
+    }
+}
+
+/// One block of channels, from pixels of `oc` channels to pixels of `ocp`.
+#[inline(always)]
+fn spread<S: Simd, const V: usize, const FULL: bool>(
+    first: usize,
+    valid: usize,
+    (oc, ocp): (usize, usize),
+    grad: &[impl Value],
+    out: &mut [f32],
+) {
+    for (o, x) in out.chunks_exact_mut(ocp).zip(grad.chunks_exact(oc)) {
+        // SAFETY: pixels are whole, and `first + valid` is at most the channels of one.
+        unsafe {
+            let x = load_block::<S, V, FULL>(x.as_ptr().add(first), valid);
+            store_block::<S, V, FULL>(o.as_mut_ptr().add(first), x, valid);
         }
     }
 }
