@@ -83,6 +83,17 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
 }
 
 fn open(args: &AnalyzeArgs, device: &Device, heads: bool) -> Result<Vec<Subject>> {
+    let twice = |(i, p): &(usize, &PathBuf)| {
+        let same =
+            |q: &PathBuf| q == *p || q.canonicalize().ok().is_some_and(|q| Some(q) == p.canonicalize().ok());
+        args.checkpoints.iter().take(*i).any(same)
+    };
+    if let Some((_, path)) = args.checkpoints.iter().enumerate().find(twice) {
+        bail!(
+            "{} is named twice; one network is compared with others, or with itself by --against",
+            path.display()
+        );
+    }
     let names = names(&args.checkpoints);
     let open = |(path, name): (&PathBuf, String)| Ok(Subject::open(name, path, device, heads)?);
     args.checkpoints.iter().zip(names).map(open).collect()

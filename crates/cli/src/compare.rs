@@ -55,14 +55,17 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         Measure::Error => work.run(args)?,
         Measure::Memory => work.measure(args)?,
     };
-    let found = work.gather()?;
+    let own = work.gather()?;
+    let mut found = work.whole(args).unwrap_or_else(|_| own.clone());
+    found.what.clone_from(&args.what);
     found.write(&folder)?;
+    found.keep(&work.table.cells.iter().map(|c| c.name.as_str()).collect::<Vec<_>>());
     if args.json {
         output::json(&serde_json::to_value(&found)?)?;
     } else if end != End::Interrupted {
         output::page(&tables::text(&found))?;
     }
-    work.end(args, end, &found)
+    work.end(args, end, &own)
 }
 
 impl Work {
@@ -141,6 +144,45 @@ impl Work {
         Ok(End::Complete { failed: 0 })
     }
 
+    /// The table with the cells that `--only` leaves out and the seeds that were run before, so that the files keep them.
+    ///
+    /// # Errors
+    /// As [`Comparison::gather`]; where other cells in the folder were measured in another way.
+    fn whole(&self, args: &CompareArgs) -> Result<Comparison> {
+        let mut table = full_table(args)?;
+        // Images are not opened for it; only the built-in ones change what a cell is.
+        let _ = table.find_data(&args.data);
+        let mut seeds = self.seeds.clone();
+        if !(args.show && args.seeds.is_some()) {
+            seeds.extend(self.store.seeds(&table.cells));
+        }
+        seeds.sort_unstable();
+        seeds.dedup();
+        let position = |cell: &Cell| self.table.cells.iter().position(|c| c.name == cell.name);
+        let (mut runs, mut costs) = (Vec::new(), Vec::new());
+        for (i, cell) in table.cells.iter_mut().enumerate() {
+            let own = position(cell);
+            if let Some(same) = own.and_then(|j| self.table.cells.get(j)) {
+                // As `--memory` chose it.
+                cell.recipe = same.recipe.clone();
+            }
+            for &seed in &seeds {
+                // What others left there in another experiment is not this table's.
+                let standing = self.store.standing(cell, seed);
+                let standing = if own.is_some() { standing? } else { standing.unwrap_or(Standing::Missing) };
+                if own.is_none() || self.seeds.contains(&seed) || matches!(standing, Standing::Done(_)) {
+                    runs.push(Run { cell: i, seed, standing });
+                }
+            }
+            let known = own.and_then(|j| self.costs.get(j).cloned());
+            costs.push(match known {
+                Some(cost) => cost,
+                None => Cost::of(cell, args.device.kind(args.threads), None)?,
+            });
+        }
+        Ok(Comparison::gather(&table, &costs, &seeds, &runs, &self.store)?)
+    }
+
     fn gather(&self) -> Result<Comparison> {
         Ok(Comparison::gather(&self.table, &self.costs, &self.seeds, &self.runs, &self.store)?)
     }
@@ -179,8 +221,18 @@ impl Work {
     }
 }
 
-/// The table that the arguments name.
+/// The cells that the arguments name.
 fn table(args: &CompareArgs) -> Result<Table> {
+    let mut table = full_table(args)?;
+    if !args.only.is_empty() {
+        table.keep(&args.only)?;
+    }
+    table.find_data(&args.data)?;
+    Ok(table)
+}
+
+/// The table that the arguments name, with all its cells.
+fn full_table(args: &CompareArgs) -> Result<Table> {
     let suite = args.what.first().map(|w| Suite::find(w)).transpose()?.flatten();
     let suite = match (suite, args.what.as_slice()) {
         (Some(mut suite), [_, recipes @ ..]) => {
@@ -192,13 +244,16 @@ fn table(args: &CompareArgs) -> Result<Table> {
             }
             suite
         }
-        (_, recipes) => Suite::of_recipes(recipes),
+        (_, recipes) => {
+            for name in recipes {
+                if Suite::find(name).is_ok_and(|s| s.is_some()) {
+                    bail!("{name} is a suite: it stands first, recipes behind it");
+                }
+            }
+            Suite::of_recipes(recipes)
+        }
     };
     let mut table = suite.table(&changes(args)?)?;
-    if !args.only.is_empty() {
-        table.keep(&args.only)?;
-    }
-    table.find_data(&args.data)?;
     if let Some(name) = &args.against {
         table.against = Some(table.row(name)?);
     }

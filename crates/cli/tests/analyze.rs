@@ -80,6 +80,7 @@ fn mistakes_are_named() {
     let refused = fails(at.path(), &["analyze", "runs/bp", "--heads"]);
     assert!(refused.contains("auxiliary classifiers"), "{refused}");
     assert!(fails(at.path(), &["analyze", "runs/none"]).contains("runs/none"));
+    assert!(fails(at.path(), &["analyze", "runs/bp", "./runs/bp"]).contains("./runs/bp is named twice"));
     for wrong in [&["--cka"][..], &["--c", "0"], &["--pool", "0"], &["--cut", "stem"], &["--limit", "0"]] {
         let out = output(at.path(), &[&["analyze", "runs/bp"], wrong].concat());
         assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));

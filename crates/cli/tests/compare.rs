@@ -70,6 +70,37 @@ fn a_table_is_run_shown_and_found_done() {
 }
 
 #[test]
+fn a_part_of_a_table_leaves_the_rest_as_it_is() {
+    let at = folder(TINY);
+    ok(at.path(), &compare(&["--seeds", "1"]));
+    let said = ok(at.path(), &compare(&["--only", "dgl", "--seeds", "1,"]));
+    assert!(
+        said.contains("1 run in runs/tiny; 0 done before") && said.contains("1/1  dgl-resnet8-2"),
+        "{said}"
+    );
+    // What is shown is the part that was asked for, beside all that is known.
+    assert!(said.contains("2/2") && !said.contains("BP  "), "{said}");
+    let kept = || -> Value {
+        serde_json::from_slice(&fs::read(at.path().join("runs/tiny/compare.json")).unwrap()).unwrap()
+    };
+    let found = kept();
+    assert_eq!(found["seeds"], serde_json::json!([0, 1]));
+    assert_eq!(found["what"], serde_json::json!(["tiny.toml"]));
+    assert_eq!(found["cells"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&found["cells"][0]["runs"][0]["state"], &found["cells"][1]["test"]["n"]),
+        (&"done".into(), &1.into())
+    );
+    assert!(found["cells"][1]["to_plain"]["seconds"].as_f64().unwrap() > 0.0);
+    // Seeds that are asked for are those that are shown.
+    let first = json(at.path(), &compare(&["--show", "--json", "--seeds", "1", "--only", "dgl"]));
+    assert_eq!(
+        (first["seeds"].clone(), first["cells"].as_array().unwrap().len()),
+        (serde_json::json!([0]), 1)
+    );
+}
+
+#[test]
 fn a_plan_trains_nothing() {
     let at = folder(TINY);
     let said = ok(at.path(), &compare(&["--plan"]));
@@ -92,6 +123,10 @@ fn suites_are_listed_and_wrong_names_explained() {
     let said = |args: &[&str]| fails(at.path(), &[&["compare"], args].concat());
     assert!(said(&["dgl-resnt32-16"]).contains("dgl-resnet32-16"));
     assert!(said(&["tiny.toml", "small"]).contains("only the first name can be a suite"));
+    assert!(said(&["bp-resnet8", "tiny.toml"]).contains("tiny.toml is a suite: it stands first"));
+    assert!(
+        said(&["tiny.toml", "--only", "dgll"]).contains("did you mean `dgl`? Rows are bp, dgl; columns are")
+    );
     assert!(said(&["small"]).contains("CIFAR-10") && said(&["small"]).contains("--data PATH"));
     assert!(said(&["tiny.toml", "--against", "cp"]).contains("bp, dgl"));
     assert!(said(&["small", "--data", "svhn=x"]).contains("no cell wants this set"));

@@ -24,6 +24,9 @@ struct Row<'a> {
 /// # Errors
 /// When standard output cannot be written.
 pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
+    if !args.quiet && !args.json {
+        output::note("measuring a few steps of every cell …");
+    }
     let (speeds, unknown) = measure(args, work);
     let rows: Vec<Row<'_>> =
         work.table.cells.iter().zip(&work.costs).enumerate().map(|c| row(work, c, &speeds)).collect();

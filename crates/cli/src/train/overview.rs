@@ -3,8 +3,9 @@
 use crate::format;
 use crate::plan::{blocks, head};
 use anyhow::Result;
+use mlaan::data::BUILTIN;
 use mlaan::local::Recompute;
-use mlaan::recipe::{Precision, Recipe};
+use mlaan::recipe::{Normalise, Precision, Recipe, Statistics};
 use mlaan::train::Trainer;
 use std::path::Path;
 
@@ -75,7 +76,11 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         0 => String::new(),
         n => format!(", {} skipped", format::several(n, "broken image")),
     };
-    let data = format!("{}: {train} training and {test} test images, {classes}{skipped}", splits.name);
+    let own = matches!(recipe.data.normalise, Normalise::Named(s) if s != Statistics::Auto);
+    let stand_in =
+        if own && recipe.data.source == BUILTIN { "; in place of the recipe's: --data PATH" } else { "" };
+    let data =
+        format!("{}: {train} training and {test} test images, {classes}{skipped}{stand_in}", splits.name);
     let t = &recipe.train;
     let steps = splits.train.len().div_ceil(t.batch.max(1));
     let run = format!(

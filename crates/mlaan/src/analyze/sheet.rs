@@ -40,16 +40,18 @@ impl Sheet {
     pub fn draw(found: &Looks) -> Self {
         let columns = found.looks.iter().map(|l| l.places.len()).max().unwrap_or(0) + 1;
         let (left, row) = (LETTERS * LETTER + 2 * GAP, LINE + 2 * (CELL + GAP) + GAP);
-        let top = GAP + 2 * LINE + GAP;
-        let mut sheet = Self::blank(left + columns * (CELL + GAP), top + found.looks.len() * row);
+        let width = left + columns * (CELL + GAP);
         let class = found.label.as_ref().map_or_else(String::new, |l| format!(", {l}"));
-        sheet.text(GAP, GAP, &format!("image {}{class}", found.image), INK);
-        sheet.text(
-            GAP,
-            GAP + LINE,
-            "above: mean over channels; below: the 4 strongest; dark: least, bright: greatest",
-            QUIET,
-        );
+        let across = |text: &str| wrapped(text, (width - 2 * GAP) / LETTER);
+        let title = across(&format!("image {}{class}", found.image));
+        let about =
+            across("above: mean over channels; below: the 4 strongest; dark: least, bright: greatest");
+        let top = GAP + (title.len() + about.len()) * LINE + GAP;
+        let mut sheet = Self::blank(width, top + found.looks.len() * row);
+        let inks = std::iter::repeat_n(INK, title.len()).chain(std::iter::repeat(QUIET));
+        for (i, (line, ink)) in title.iter().chain(&about).zip(inks).enumerate() {
+            sheet.text(GAP, GAP + i * LINE, line, ink);
+        }
         let view = ImageView { height: found.size, width: found.size, rgb: &found.rgb };
         let mut picture = vec![0; CELL * CELL * 3];
         resize(view, Region::all(view), (CELL, CELL), &mut picture, &mut Workspace::default());
@@ -65,11 +67,11 @@ impl Sheet {
 
     fn row(&mut self, look: &Look, picture: &[u8], left: usize, top: usize) {
         let mut y = top + LINE;
-        for line in wrapped(&look.subject) {
+        for line in wrapped(&look.subject, LETTERS) {
             self.text(GAP, y, &line, INK);
             y += LINE;
         }
-        for line in wrapped(&format!("says {}", look.prediction)) {
+        for line in wrapped(&format!("says {}", look.prediction), LETTERS) {
             self.text(GAP, y, &line, QUIET);
             y += LINE;
         }
@@ -184,18 +186,18 @@ impl<'a> Plane<'a> {
     }
 }
 
-/// A text in lines of [`LETTERS`], broken behind `-`, `/` and spaces where there are some.
-fn wrapped(text: &str) -> Vec<String> {
+/// A text in lines of so many letters, broken behind `-`, `/` and spaces where there are some.
+fn wrapped(text: &str, letters: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(['-', '/', ' ', '_']) {
         let mut word: Vec<char> = word.chars().collect();
         while !word.is_empty() {
             let line = lines.last().map_or(0, |l| l.chars().count());
-            if line > 0 && line + word.len() > LETTERS {
+            if line > 0 && line + word.len() > letters {
                 lines.push(String::new());
                 continue;
             }
-            let rest = word.split_off(word.len().min(LETTERS));
+            let rest = word.split_off(word.len().min(letters));
             if let Some(l) = lines.last_mut() {
                 l.extend(word);
             }
@@ -212,9 +214,9 @@ mod tests {
 
     #[test]
     fn long_names_are_broken_where_words_end() {
-        assert_eq!(wrapped("mlaan-released-resnet20-10"), ["mlaan-released-", "resnet20-10"]);
-        assert_eq!(wrapped("bp"), ["bp"]);
-        assert_eq!(wrapped("abcdefghijklmnopqrs"), ["abcdefghijklmnop", "qrs"]);
+        assert_eq!(wrapped("mlaan-released-resnet20-10", 16), ["mlaan-released-", "resnet20-10"]);
+        assert_eq!(wrapped("bp", 16), ["bp"]);
+        assert_eq!(wrapped("abcdefghijklmnopqrs", 16), ["abcdefghijklmnop", "qrs"]);
     }
 
     #[test]
@@ -235,7 +237,8 @@ mod tests {
         let sheet = Sheet::draw(&found);
         assert_eq!(sheet.rgb.len(), sheet.width * sheet.height * 3);
         let left = LETTERS * LETTER + 2 * GAP + CELL + GAP;
-        let top = GAP + 2 * LINE + GAP + LINE;
+        let row = LINE + 2 * (CELL + GAP) + GAP;
+        let top = sheet.height - row + LINE;
         let brightness = |x: usize| {
             let at = ((top + CELL / 2) * sheet.width + left + x) * 3;
             sheet.rgb[at..at + 3].iter().map(|&v| u32::from(v)).sum::<u32>()

@@ -34,6 +34,9 @@ pub struct Comparison {
     pub measure: Measure,
     /// Keys that the user changed in every cell.
     pub changes: Vec<String>,
+    /// What was compared, as it was named: a suite, recipes, files; none where the library was asked.
+    #[serde(default)]
+    pub what: Vec<String>,
     /// The seeds.
     pub seeds: Vec<u64>,
     /// The row that others are tested against.
@@ -160,12 +163,18 @@ impl Comparison {
             source: table.source.clone(),
             measure: table.measure,
             changes: table.changes.clone(),
+            what: Vec::new(),
             seeds: seeds.to_vec(),
             against: table.against.and_then(|i| table.rows.get(i)).map(|r| r.name.clone()),
             rows: table.rows.clone(),
             columns: table.columns.clone(),
             cells,
         })
+    }
+
+    /// Leaves only cells of these names, with what the others say of them: ratios and tests.
+    pub fn keep(&mut self, cells: &[&str]) {
+        self.cells.retain(|c| cells.contains(&c.name.as_str()));
     }
 
     /// Runs that are done, failed, and all.

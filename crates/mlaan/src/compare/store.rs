@@ -182,6 +182,20 @@ impl Store {
         Ok(Standing::Begun(epochs.max().unwrap_or(0)))
     }
 
+    /// Seeds that some of `cells` have a finished run of, in order.
+    pub fn seeds(&self, cells: &[Cell]) -> Vec<u64> {
+        let folders =
+            cells.iter().filter_map(|c| std::fs::read_dir(self.folder.join(RESULTS).join(&c.name)).ok());
+        let seed = |file: &std::ffi::OsStr| {
+            file.to_str()?.strip_prefix("seed-")?.strip_suffix(".json")?.parse::<u64>().ok()
+        };
+        let files = folders.flat_map(|entries| entries.filter_map(|e| e.ok()));
+        let mut seeds: Vec<u64> = files.filter_map(|e| seed(&e.file_name())).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
     /// Keeps a finished run's record, and forgets that it failed before.
     ///
     /// # Errors

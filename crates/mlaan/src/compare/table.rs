@@ -4,6 +4,7 @@ use super::cell::{Cell, cell, named};
 use super::sets::KnownSet;
 use super::suite::{Column, Row, Suite};
 use crate::data::BUILTIN;
+use crate::recipe::spelling::nearest;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -123,11 +124,19 @@ impl Table {
         };
         for name in names {
             if !self.cells.iter().any(|c| called(c, name)) {
-                let there: Vec<&str> = self.cells.iter().map(|c| c.name.as_str()).collect();
-                return Err(Error::data(
-                    name,
-                    format!("no such row, column or cell; cells are {}", there.join(", ")),
-                ));
+                let [rows, columns] = [&self.rows, &self.columns]
+                    .map(|of| of.iter().map(|h| h.name.as_str()).collect::<Vec<_>>());
+                let cells = self.cells.iter().map(|c| c.name.as_str());
+                let all = rows.iter().chain(&columns).copied().chain(cells);
+                let meant = nearest(name, all, 1)
+                    .first()
+                    .map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+                let message = format!(
+                    "no such row, column or cell{meant} Rows are {}; columns are {}",
+                    rows.join(", "),
+                    columns.join(", ")
+                );
+                return Err(Error::data(name, message));
             }
         }
         let kept: Vec<Cell> =

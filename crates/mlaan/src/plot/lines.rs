@@ -21,6 +21,13 @@ pub struct Series {
     pub look: Option<usize>,
 }
 
+impl Series {
+    /// Whether its markers are filled, as a legend shows it: some of them, or all where nothing is said.
+    pub fn is_filled(&self) -> bool {
+        self.filled.is_empty() || self.filled.contains(&true)
+    }
+}
+
 /// A plot of curves.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lines {
@@ -90,13 +97,17 @@ impl Lines {
             .x_label_area_size(if slant { 60 } else { 50 })
             .y_label_area_size(62)
             .build_cartesian_2d(x0..x1, y0..y1)?;
+        // What is counted, as epochs are, has no halves.
+        let mut points = self.series.iter().flat_map(|s| &s.points);
+        let counted = points.all(|p| p.0.fract() == 0.0);
         let (dx, dy) = (step(x1 - x0, 8), step(y1 - y0, 6));
         let named = |v: &f64| match &self.names {
             Some(names) if (v - v.round()).abs() < 1e-6 && *v >= 0.0 => {
                 names.get(v.round() as usize).cloned().unwrap_or_default()
             }
             Some(_) => String::new(),
-            None => number(*v, dx),
+            None if counted && (v - v.round()).abs() > 1e-6 => String::new(),
+            None => number(*v, if counted { dx.max(1.0) } else { dx }),
         };
         let marks = self.names.as_ref().map_or(8, |n| n.len().min(12));
         chart
@@ -149,7 +160,7 @@ impl Lines {
             }
             if self.markers {
                 let (x0, y0) = area.get_base_pixel();
-                marker(area, (x0 + 16, y0 + y), look, true)?;
+                marker(area, (x0 + 16, y0 + y), look, s.is_filled())?;
             }
             let name: String = shortened(&s.name);
             area.draw(&Text::new(name, (34, y), text(13.0, INK, HPos::Left, VPos::Center)))?;

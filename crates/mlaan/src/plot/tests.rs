@@ -66,3 +66,12 @@ fn steps_are_round() {
     assert_eq!(number(0.4, 0.2), "0.4");
     assert_eq!(number(40.0, 20.0), "40");
 }
+
+#[test]
+fn what_is_counted_has_no_halves_and_hollow_curves_hollow_keys() {
+    let counted = Lines { names: None, ..lines() };
+    let svg = counted.svg().unwrap();
+    assert!(svg.contains(">\n2\n</text>") && !svg.contains(">\n1.5\n</text>"), "{svg}");
+    let hollow = Series { filled: vec![false; 4], ..Series::default() };
+    assert!(!hollow.is_filled() && Series::default().is_filled() && lines().series[0].is_filled());
+}

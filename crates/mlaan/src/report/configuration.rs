@@ -3,8 +3,8 @@
 use super::gather::{Compared, Material};
 use super::html::{duration, table};
 use super::runs::{Group, Run};
-use crate::compare::Sheet;
 use crate::compare::statistics::Moments;
+use crate::compare::{Measure, Sheet};
 use crate::plan::bytes::written;
 use maud::{Markup, html};
 
@@ -109,10 +109,16 @@ fn command(c: &Compared) -> String {
         false => format!("{},", seeds.join(",")),
     };
     let set = found.changes.iter().map(|c| format!(" --set '{}'", c.replace('\'', "'\\''")));
+    let what = if found.what.is_empty() { std::slice::from_ref(&found.name) } else { found.what.as_slice() };
+    let trains = found.measure == Measure::Error;
+    // Nothing is trained where memory is measured, and the built-in images stand among the changes.
+    let builtin = found.changes.iter().any(|c| c.starts_with("data.source="));
     format!(
-        "mlaan compare {} --seeds {seeds}{} --out {} --data DIR",
-        found.name,
+        "mlaan compare {}{}{} --out {}{}",
+        what.join(" "),
+        if trains { format!(" --seeds {seeds}") } else { String::new() },
         set.collect::<String>(),
-        c.folder
+        c.folder,
+        if trains && !builtin { " --data DIR" } else { "" },
     )
 }

@@ -37,7 +37,8 @@ pub fn curves(groups: &[&Group], of: &str) -> Result<Markup> {
     let modules = modules.filter(|s| s.points.len() > 1).collect();
     let plot = lines(format!("Modules in the last epoch{of}"), "module", "training error, %", modules);
     let about = format!(
-        "{means}Error of every module's auxiliary classifier on the training images, from the first module to the last."
+        "{means}Error of every module's auxiliary classifier on the training images, from the first module to the last; \
+         in cascades, of the level that teaches the module more."
     );
     figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);
     Ok(html! { @for f in figures { (f) } })

@@ -45,11 +45,11 @@ fn drawn(plot: Markup, about: &str, numbers: &Sheet) -> Markup {
 /// # Errors
 /// When the plot cannot be drawn.
 pub fn curve(plot: &Lines, about: &str) -> Result<Markup> {
-    let marks = ["●", "■", "▲", "◆"];
+    let marks = [["○", "□", "△", "◇"], ["●", "■", "▲", "◆"]];
     let key = |i: usize, s: &crate::plot::Series| {
         let look = s.look.unwrap_or(i);
         let [r, g, b] = colour::series(look);
-        let mark = marks.get(look % marks.len()).copied().unwrap_or_default();
+        let mark = marks[usize::from(s.is_filled())][look % 4];
         let line = if s.dashed { "╌" } else { "─" };
         (format!("color:#{r:02x}{g:02x}{b:02x}"), format!("{line}{mark}{line}"))
     };

@@ -45,6 +45,10 @@ impl Run {
     /// [`Error::Io`], [`Error::Data`] where its metrics or its recipe cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
         let events = metrics::read(folder)?;
+        if events.is_empty() {
+            let at = folder.join(metrics::METRICS).display().to_string();
+            return Err(Error::data(at, "holds no event of a run: it is damaged, or no run's"));
+        }
         let path = folder.join(RECIPE);
         let recipe = match std::fs::metadata(&path) {
             Ok(about) if about.len() > LARGEST_RECIPE => {
@@ -92,7 +96,9 @@ impl Run {
 
     /// Seconds trained.
     pub fn seconds(&self) -> f64 {
-        self.summary.as_ref().map_or_else(|| self.epochs.iter().map(|e| e.seconds).sum(), |s| s.seconds)
+        self.summary
+            .as_ref()
+            .map_or_else(|| self.epochs.iter().fold(0.0, |s, e| s + e.seconds), |s| s.seconds)
     }
 
     /// Bytes in use at the most.

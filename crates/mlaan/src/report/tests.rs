@@ -84,6 +84,7 @@ fn comparison(folder: &Path) {
         source: "the paper's table 1".into(),
         measure: Default::default(),
         changes: vec!["train.epochs=3".into()],
+        what: vec!["mine.toml".into()],
         seeds: vec![0, 1],
         against: Some("bp".into()),
         rows: vec![heading("bp"), heading("dgl")],
@@ -186,7 +187,7 @@ fn a_page_has_all_sections_and_loads_nothing() {
         "planned 4.00 MiB",
         "PyTorch, channels last",
         "1 not ended",
-        "mlaan compare small --seeds 2 --set 'train.epochs=3'",
+        "mlaan compare mine.toml --seeds 2 --set 'train.epochs=3'",
         "mlaan train recipe.toml",
         "Configurations and versions",
         "2026-01-31",
@@ -268,4 +269,14 @@ fn nothing_gives_a_page_without_sections() {
     let group = Group::default();
     assert!(group.curve(|e| e.test_error).is_empty() && group.modules().is_empty());
     assert!(!Material::default().page("nothing", "2026-01-31").unwrap().contains("<section"));
+}
+
+#[test]
+fn what_is_no_run_is_no_run() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("odd");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("metrics.jsonl"), "garbage\n").unwrap();
+    let message = Material::gather(&[at.path().into()]).unwrap_err().to_string();
+    assert!(message.contains("metrics.jsonl") && message.contains("no event"), "{message}");
 }
