@@ -45,6 +45,9 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         Runner::ready(&work.table, &work.runs)?;
     }
     let folder = work.store.folder().to_path_buf();
+    if args.show && !folder.is_dir() {
+        bail!("{}: there is no such folder; --out names that of a comparison", folder.display());
+    }
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
     let _held = Lock::take(&folder)?;
     let end = match work.table.measure {

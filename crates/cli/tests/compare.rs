@@ -63,6 +63,10 @@ fn a_table_is_run_shown_and_found_done() {
     assert_eq!(json(at.path(), &compare(&["--show", "--json", "--out", "copy"])), found);
     assert!(!at.path().join("copy/bp-resnet8").exists());
     assert!(ok(at.path(), &compare(&["--show", "--seeds", "4"])).contains("2/4"));
+    assert!(
+        fails(at.path(), &compare(&["--show", "--out", "none"])).contains("none: there is no such folder")
+    );
+    assert!(!at.path().join("none").exists());
     // Three seeds, of which two are done.
     assert!(ok(at.path(), &compare(&["--seeds", "3"])).contains("6 runs in runs/tiny; 4 done before"));
     let message = fails(at.path(), &compare(&["--epochs", "3"]));

@@ -343,7 +343,9 @@ fn a_variant_stands_beside_a_suite_and_parts_can_be_chosen() {
     table.keep(&["mine".into(), "bp-resnet20".into()]).unwrap();
     let names: Vec<&str> = table.cells.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["bp-resnet20", "mine-resnet20-10"]);
-    assert!(table.keep(&["nothing".into()]).unwrap_err().to_string().contains("mine; columns are resnet20-10"));
+    assert!(
+        table.keep(&["nothing".into()]).unwrap_err().to_string().contains("mine; columns are resnet20-10")
+    );
 }
 
 /// Cuts and sources are of one network: they go where a column has another, and stay where they were written for it.
