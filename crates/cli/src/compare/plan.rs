@@ -24,7 +24,8 @@ struct Row<'a> {
 /// # Errors
 /// When standard output cannot be written.
 pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
-    if !args.quiet && !args.json {
+    // A person waits for it; it is no part of the answer.
+    if console::user_attended_stderr() {
         output::note("measuring a few steps of every cell …");
     }
     let (speeds, unknown) = measure(args, work);
