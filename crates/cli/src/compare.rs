@@ -12,7 +12,7 @@ use lines::Lines;
 use mlaan::Device;
 use mlaan::compare::{
     Cell, Comparison, Cost, End, Measure, Run, Runner, Standing, Store, Suite, Table, builtin, fit,
-    measure_step,
+    measure_step, word,
 };
 use mlaan::train::{Lock, setup};
 use std::path::PathBuf;
@@ -59,7 +59,10 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         Measure::Memory => work.measure(args)?,
     };
     let own = work.gather()?;
-    let mut found = work.whole(args).unwrap_or_else(|_| own.clone());
+    let mut found = work.whole(args).unwrap_or_else(|e| {
+        output::note(&format!("note: the tables hold this part alone: {e:#}"));
+        own.clone()
+    });
     found.what.clone_from(&args.what);
     found.write(&folder)?;
     found.keep(&work.table.cells.iter().map(|c| c.name.as_str()).collect::<Vec<_>>());
@@ -150,7 +153,7 @@ impl Work {
     /// The table with the cells that `--only` leaves out and the seeds that were run before, so that the files keep them.
     ///
     /// # Errors
-    /// As [`Comparison::gather`]; where other cells in the folder were measured in another way.
+    /// As [`Comparison::gather`]; where steps of other cells in the folder are of another experiment.
     fn whole(&self, args: &CompareArgs) -> Result<Comparison> {
         let mut table = full_table(args)?;
         // Images are not opened for it; only the built-in ones change what a cell is.
@@ -161,26 +164,28 @@ impl Work {
         }
         seeds.sort_unstable();
         seeds.dedup();
-        let position = |cell: &Cell| self.table.cells.iter().position(|c| c.name == cell.name);
+        let kind = args.device.kind(args.threads);
         let (mut runs, mut costs) = (Vec::new(), Vec::new());
         for (i, cell) in table.cells.iter_mut().enumerate() {
-            let own = position(cell);
-            if let Some(same) = own.and_then(|j| self.table.cells.get(j)) {
-                // As `--memory` chose it.
-                cell.recipe = same.recipe.clone();
+            let own = self.table.cells.iter().position(|c| c.name == cell.name);
+            // As `--memory` chose it, then and now; a cell that does not fit has no runs.
+            match (own.and_then(|j| self.table.cells.get(j)), args.memory) {
+                (Some(same), _) => cell.recipe = same.recipe.clone(),
+                (None, Some(memory)) => drop(fit(cell, kind, memory)),
+                (None, None) => {}
             }
             for &seed in &seeds {
+                let asked = own.is_some() && self.seeds.contains(&seed);
                 // What others left there in another experiment is not this table's.
                 let standing = self.store.standing(cell, seed);
-                let standing = if own.is_some() { standing? } else { standing.unwrap_or(Standing::Missing) };
-                if own.is_none() || self.seeds.contains(&seed) || matches!(standing, Standing::Done(_)) {
+                let standing = if asked { standing? } else { standing.unwrap_or(Standing::Missing) };
+                if own.is_none() || asked || matches!(standing, Standing::Done(_)) {
                     runs.push(Run { cell: i, seed, standing });
                 }
             }
-            let known = own.and_then(|j| self.costs.get(j).cloned());
-            costs.push(match known {
+            costs.push(match own.and_then(|j| self.costs.get(j).cloned()) {
                 Some(cost) => cost,
-                None => Cost::of(cell, args.device.kind(args.threads), None)?,
+                None => Cost::of(cell, kind, told(i, &runs))?,
             });
         }
         Ok(Comparison::gather(&table, &costs, &seeds, &runs, &self.store)?)
@@ -300,11 +305,8 @@ fn images(args: &CompareArgs, (i, cell): (usize, &Cell), runs: &[Run]) -> Result
     if let Some(known) = cell.images() {
         return Ok(Some(known));
     }
+    let told = told(i, runs);
     let mut own = runs.iter().filter(|r| r.cell == i);
-    let told = own.clone().find_map(|r| match &r.standing {
-        Standing::Done(record) => record.start.as_ref().map(|s| [s.train_images, s.test_images]),
-        _ => None,
-    });
     if told.is_some() || own.all(|r| matches!(r.standing, Standing::Done(_))) {
         return Ok(told);
     }
@@ -312,12 +314,16 @@ fn images(args: &CompareArgs, (i, cell): (usize, &Cell), runs: &[Run]) -> Result
     Ok(Some([splits.train.len(), splits.test.len()]))
 }
 
+/// A cell's images as a finished run had them.
+fn told(i: usize, runs: &[Run]) -> Option<[usize; 2]> {
+    runs.iter().filter(|r| r.cell == i).find_map(|r| match &r.standing {
+        Standing::Done(record) => record.start.as_ref().map(|s| [s.train_images, s.test_images]),
+        _ => None,
+    })
+}
+
 /// This command, to be given again.
 fn command() -> String {
-    let quoted = |a: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
-        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{}'", a.replace('\'', "'\\''")) }
-    };
-    let args = std::env::args_os().skip(1).map(|a| quoted(a.to_string_lossy().into_owned()));
+    let args = std::env::args_os().skip(1).map(|a| word(&a.to_string_lossy()));
     ["mlaan".to_owned()].into_iter().chain(args).collect::<Vec<_>>().join(" ")
 }

@@ -324,3 +324,13 @@ fn duration(seconds: f64) -> String {
         s => format!("{:.1} d", s / 86_400.0),
     }
 }
+
+/// A word of a shell's command, quoted where it must be.
+pub fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}

@@ -4,7 +4,7 @@ use super::gather::{Compared, Material};
 use super::html::{duration, table};
 use super::runs::{Group, Run};
 use crate::compare::statistics::Moments;
-use crate::compare::{Measure, Sheet};
+use crate::compare::{Measure, Sheet, word};
 use crate::plan::bytes::written;
 use maud::{Markup, html};
 
@@ -108,17 +108,17 @@ fn command(c: &Compared) -> String {
         true => seeds.len().to_string(),
         false => format!("{},", seeds.join(",")),
     };
-    let set = found.changes.iter().map(|c| format!(" --set '{}'", c.replace('\'', "'\\''")));
+    let set = found.changes.iter().map(|c| format!(" --set {}", word(c)));
     let what = if found.what.is_empty() { std::slice::from_ref(&found.name) } else { found.what.as_slice() };
     let trains = found.measure == Measure::Error;
     // Nothing is trained where memory is measured, and the built-in images stand among the changes.
     let builtin = found.changes.iter().any(|c| c.starts_with("data.source="));
     format!(
         "mlaan compare {}{}{} --out {}{}",
-        what.join(" "),
+        what.iter().map(|w| word(w)).collect::<Vec<_>>().join(" "),
         if trains { format!(" --seeds {seeds}") } else { String::new() },
         set.collect::<String>(),
-        c.folder,
+        word(&c.folder),
         if trains && !builtin { " --data DIR" } else { "" },
     )
 }

@@ -187,7 +187,7 @@ fn a_page_has_all_sections_and_loads_nothing() {
         "planned 4.00 MiB",
         "PyTorch, channels last",
         "1 not ended",
-        "mlaan compare mine.toml --seeds 2 --set 'train.epochs=3'",
+        "mlaan compare mine.toml --seeds 2 --set train.epochs=3",
         "mlaan train recipe.toml",
         "Configurations and versions",
         "2026-01-31",
