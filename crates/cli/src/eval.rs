@@ -19,7 +19,7 @@ const ROWS: usize = 50;
 /// # Errors
 /// A checkpoint that cannot be used, images that do not fit it.
 pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
-    let mut trained = Trained::open(&args.checkpoint, args.best)?;
+    let trained = Trained::open(&args.checkpoint, args.best)?;
     let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
     let device = args.device.open(args.threads)?.with_precision(recipe.train.precision.into());
     let splits = setup::open(&recipe, device.threads())?;

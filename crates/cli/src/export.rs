@@ -15,12 +15,12 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     if args.out.is_dir() {
         bail!("{}: this is a folder; --out wants a file", args.out.display());
     }
-    let mut trained = Trained::open(&args.checkpoint, args.best)?;
+    let trained = Trained::open(&args.checkpoint, args.best)?;
     let format = match args.format {
         ExportFormat::Safetensors => Format::Safetensors,
         ExportFormat::Onnx => Format::Onnx,
     };
-    mlaan::export::export(&mut trained, format, &args.out)?;
+    mlaan::export::export(&trained, format, &args.out)?;
     let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
     output::line(&format!(

@@ -98,7 +98,7 @@ fn an_exported_network_comes_back_and_classifies_the_same() {
 /// The first and the last tensor that learn.
 fn values(run: &Path) -> [Vec<f32>; 2] {
     let trained = mlaan::train::Trained::open(run, false).unwrap();
-    let mut dict = mlaan::import::StateDict::open(trained.model_file()).unwrap();
+    let mut dict = mlaan::import::StateDict::open(trained.model_file().path()).unwrap();
     ["conv1.weight", "fc.bias"].map(|name| dict.read(name).unwrap())
 }
 

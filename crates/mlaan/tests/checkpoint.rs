@@ -7,6 +7,8 @@ use mlaan::recipe::MeanStd;
 use mlaan::train::Tally;
 use mlaan::train::checkpoint::{BEST, Best, FOLDER, LAST, Manifest, exists, load, save};
 use mlaan::train::{NamedTensor, TensorFile, write_tensors};
+
+const NONE: [NamedTensor; 0] = [];
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,7 @@ fn put(folder: &Path, epoch: usize, is_best: bool) {
         NamedTensor::new("bn1.bias", [2], vec![f32::MIN_POSITIVE, -0.0]),
     ];
     let state = [NamedTensor::lazy("momentum.conv1.weight", [60], || Ok(values(epoch + 100)))];
-    save(folder, &manifest(epoch), &model, &state, is_best).unwrap();
+    save(folder, &manifest(epoch), &mut (&model, &state), is_best).unwrap();
 }
 
 fn assert_holds(path: &Path, epoch: usize) {
@@ -125,7 +127,7 @@ fn an_epoch_trained_again_does_not_overwrite_what_a_manifest_names() {
     let (run, folder) = run();
     put(&folder, 3, true);
     let other = [NamedTensor::new("w", [1], vec![5.0])];
-    save(&folder, &manifest(3), &other, &[], false).unwrap();
+    save(&folder, &manifest(3), &mut (&other, &NONE), false).unwrap();
     assert_holds(&folder.join(BEST), 3);
     let (_, mut tensors) = load(run.path()).unwrap();
     assert_eq!(tensors.model.read("w", &[1]).unwrap(), [5.0]);
@@ -156,7 +158,7 @@ fn lazy_tensors_are_fetched_once_each_and_their_errors_keep_the_old_checkpoint()
         Ok(vec![1.0])
     })];
     let state = [NamedTensor::lazy("s", [1], || Err(Error::data("device", "lost")))];
-    let failed = save(&folder, &manifest(2), &model, &state, true).unwrap_err();
+    let failed = save(&folder, &manifest(2), &mut (&model, &state), true).unwrap_err();
     assert_eq!(failed.to_string(), "device: lost");
     assert_eq!(fetched.get(), 1);
     assert_eq!(names(&folder), before);
@@ -173,7 +175,7 @@ fn contradictory_tensors_are_refused() {
             "two tensors are called `w`",
         ),
     ] {
-        let text = save(&folder, &manifest(1), &model, &[], true).unwrap_err().to_string();
+        let text = save(&folder, &manifest(1), &mut (&model, &NONE), true).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
         assert_eq!(names(&folder), Vec::<String>::new());
     }

@@ -59,7 +59,7 @@ fn what_is_exported_comes_back_to_the_bit() {
         assert_eq!(back.recipe.model.backbone.to_string(), backbone);
         assert_eq!(back.recipe.model.width(), width);
         let run = Trained::open(&at.path().join("run"), false).unwrap();
-        assert_eq!(tensors(back.model_file()), tensors(run.model_file()));
+        assert_eq!(tensors(back.model_file().path()), tensors(run.model_file().path()));
     }
 }
 
@@ -90,7 +90,7 @@ fn other_classes_get_a_new_classifier() {
     assert!(taken.new_classifier);
     assert_eq!((manifest.classes, manifest.size), (names, 24));
     let trained = Trained::open(&out, false).unwrap();
-    let found = tensors(trained.model_file());
+    let found = tensors(trained.model_file().path());
     let fc = found.iter().find(|t| t.0 == "fc.weight").unwrap();
     assert_eq!(fc.1, [3, 16]);
     assert!(fc.2.iter().all(|v| v.abs() <= 0.25) && fc.2.iter().any(|v| v.abs() > 0.01));

@@ -22,11 +22,10 @@ pub enum Format {
 ///
 /// # Errors
 /// A checkpoint that lacks tensors; a file that cannot be written; a network beyond 2 GiB as ONNX.
-pub fn export(trained: &mut Trained, format: Format, out: &Path) -> Result<()> {
-    let device = Device::cpu(Some(1))?;
+pub fn export(trained: &Trained, format: Format, out: &Path) -> Result<()> {
     match format {
-        Format::Safetensors => state_dict::write(trained, &device, out),
-        Format::Onnx => onnx::write(trained, &device, out),
+        Format::Safetensors => state_dict::write(trained, out),
+        Format::Onnx => onnx::write(trained, &Device::cpu(Some(1))?, out),
     }
 }
 

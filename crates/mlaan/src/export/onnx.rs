@@ -6,6 +6,7 @@
 use super::about;
 use super::proto::Message;
 use crate::backbone::{Backbone, Stem};
+use crate::local::Learner;
 use crate::nn::{SlotKind, UnitSpec};
 use crate::train::{Trained, atomic};
 use crate::{Error, Result};
@@ -26,18 +27,46 @@ const FLOAT: i64 = 1;
 const INT: i64 = 2;
 const INTS: i64 = 7;
 
-pub(super) fn write(trained: &mut Trained, device: &Device, out: &Path) -> Result<()> {
-    let model = model(trained, device)?.0;
+/// Writes the graph. Its weights are copied from the network one tensor at a time.
+pub(super) fn write(trained: &Trained, device: &Device, out: &Path) -> Result<()> {
+    let mut network = trained.network(device)?;
+    network.fold()?;
+    let (model, weights) = model(trained, &mut network)?;
     if model.len() > MOST {
         let message = format!("{} MiB do not fit an ONNX file, which holds 2 GiB", model.len() >> 20);
         return Err(Error::data(out.display().to_string(), message));
     }
-    atomic::write(out, |file| file.write_all(&model).map_err(Error::io(out)))
+    atomic::write(out, |file| {
+        model.write(file, out, &mut |key| match weights.get(key) {
+            Some((unit, leaf)) => values(&mut network, unit, leaf),
+            None => Ok(Vec::new()),
+        })
+    })
 }
 
-fn model(trained: &mut Trained, device: &Device) -> Result<Message> {
+/// The values of one parameter.
+fn values(network: &mut Learner, unit: &str, leaf: &str) -> Result<Vec<f32>> {
+    let device = network.device().clone();
+    let mut found = Vec::new();
+    network.each_unit(&mut |u| {
+        if u.spec().name != unit {
+            return Ok(());
+        }
+        u.slots(&mut |slot| match slot.kind {
+            SlotKind::Parameter(p) if slot.leaf == leaf => {
+                found = device.download(&p.value)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        })
+    })?;
+    Ok(found)
+}
+
+/// The whole message, and what its values are: units and their tensors.
+fn model(trained: &Trained, network: &mut Learner) -> Result<(Message, Vec<(String, &'static str)>)> {
     let mut g = Graph::default();
-    graph(&mut g, trained, device)?;
+    graph(&mut g, trained, network)?;
     let m = &trained.manifest;
     let (size, classes) = (m.size as i64, m.classes.len() as i64);
     let image = value("image", &[3, size, size]);
@@ -48,30 +77,30 @@ fn model(trained: &mut Trained, device: &Device) -> Result<Message> {
         .message(11, image)
         .messages(12, [value("logits", &[classes]), value("probabilities", &[classes])]);
     let property = |(key, value): (String, String)| Message::default().text(1, &key).text(2, &value);
-    Ok(Message::default()
+    let message = Message::default()
         .int(1, IR)
         .text(2, "mlaan")
         .text(3, env!("CARGO_PKG_VERSION"))
         .message(7, graph)
         .message(8, Message::default().text(1, "").int(2, OPSET))
-        .messages(14, about(trained).into_iter().map(property)))
+        .messages(14, about(trained).into_iter().map(property));
+    Ok((message, g.weights))
 }
 
 /// A unit after folding.
 struct Part {
     spec: UnitSpec,
-    tensors: Vec<(&'static str, Vec<usize>, Vec<f32>)>,
+    tensors: Vec<(&'static str, Vec<usize>)>,
 }
 
-fn graph(g: &mut Graph, trained: &mut Trained, device: &Device) -> Result<()> {
-    let mut network = trained.network(device)?;
-    network.fold()?;
+fn graph(g: &mut Graph, trained: &Trained, network: &mut Learner) -> Result<()> {
     let mut parts = BTreeMap::new();
     network.each_unit(&mut |unit| {
         let (spec, mut tensors) = (unit.spec().clone(), Vec::new());
         unit.slots(&mut |slot| {
-            let SlotKind::Parameter(p) = slot.kind else { return Ok(()) };
-            tensors.push((slot.leaf, slot.shape, device.download(&p.value)?));
+            if let SlotKind::Parameter(_) = slot.kind {
+                tensors.push((slot.leaf, slot.shape));
+            }
             Ok(())
         })?;
         parts.insert(spec.name.clone(), Part { spec, tensors });
@@ -105,6 +134,8 @@ fn graph(g: &mut Graph, trained: &mut Trained, device: &Device) -> Result<()> {
 struct Graph {
     nodes: Vec<Message>,
     initialisers: Vec<Message>,
+    /// Units and tensors whose values are written last, by their keys.
+    weights: Vec<(String, &'static str)>,
 }
 
 impl Graph {
@@ -128,16 +159,18 @@ impl Graph {
     }
 
     fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let dims: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.initialisers.push(Message::default().ints(1, &dims).int(2, FLOAT).text(8, name).bytes(9, &raw));
+        self.initialisers.push(announced(name, shape).bytes(9, &raw));
     }
 
     /// The weights of the unit `name`.
     fn initialise<'p>(&mut self, parts: &'p BTreeMap<String, Part>, name: &str) -> Result<&'p UnitSpec> {
         let part = parts.get(name).ok_or_else(|| unknown(name))?;
-        for (leaf, shape, values) in &part.tensors {
-            self.tensor(&format!("{name}.{leaf}"), shape, values);
+        for (leaf, shape) in &part.tensors {
+            let tensor = announced(&format!("{name}.{leaf}"), shape);
+            let count = shape.iter().product();
+            self.initialisers.push(tensor.floats(9, self.weights.len(), count));
+            self.weights.push((name.to_owned(), leaf));
         }
         Ok(&part.spec)
     }
@@ -170,6 +203,12 @@ impl Graph {
         let sum = self.node("Add", &format!("{name}.sum"), &[&y, &side], &[]);
         Ok(self.node("Relu", name, &[&sum], &[]))
     }
+}
+
+/// `TensorProto` of floats, before its values.
+fn announced(name: &str, shape: &[usize]) -> Message {
+    let dims: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
+    Message::default().ints(1, &dims).int(2, FLOAT).text(8, name)
 }
 
 fn unknown(name: &str) -> Error {

@@ -2,9 +2,9 @@
 
 use super::about;
 use crate::Result;
-use crate::nn::SlotKind;
-use crate::train::{NamedTensor, Trained, write_tensors_with};
-use mlaan_engine::Device;
+use crate::local::Learner;
+use crate::train::{TensorFile, TensorSource, TensorView, Trained, Values, write_tensors_with};
+use mlaan_engine::{Device, Kind};
 use std::path::Path;
 
 /// Behind this tensor of a BatchNorm comes its counter.
@@ -12,23 +12,36 @@ const LAST: &str = "running_var";
 /// The counter: batches that moved the running statistics.
 const COUNTER: &str = "num_batches_tracked";
 
-pub(super) fn write(trained: &mut Trained, device: &Device, out: &Path) -> Result<()> {
-    let mut network = trained.network(device)?;
+/// Writes it from the checkpoint's file, tensor by tensor; the network is built without memory, for names and shapes.
+pub(super) fn write(trained: &Trained, out: &Path) -> Result<()> {
+    let device = Device::dry(Kind::Cpu { threads: Some(1) })?;
+    let mut network = Learner::for_inference(&device, &trained.backbone()?, trained.task())?;
     let steps = i64::try_from(trained.manifest.step).unwrap_or(i64::MAX);
-    let (mut tensors, mut counters) = (Vec::new(), Vec::new());
-    network.slots(&mut |slot| {
-        let value = match slot.kind {
-            SlotKind::Parameter(p) => &p.value,
-            SlotKind::Buffer(t) => t,
-        };
-        let name = format!("{}.{}", slot.owner, slot.leaf);
-        tensors.push(NamedTensor::new(name, slot.shape, device.download(value)?));
-        if slot.leaf == LAST {
-            counters.push(NamedTensor::integer(format!("{}.{COUNTER}", slot.owner), steps));
-        }
-        Ok(())
-    })?;
-    // The wider type first: readers look at the file's bytes as they lie, and want them aligned.
-    counters.append(&mut tensors);
-    write_tensors_with(out, &counters, about(trained)).map(drop)
+    let source = StateDict { network: &mut network, file: trained.model_file(), steps };
+    write_tensors_with(out, source, about(trained)).map(drop)
+}
+
+struct StateDict<'a> {
+    network: &'a mut Learner,
+    file: &'a TensorFile,
+    steps: i64,
+}
+
+impl TensorSource for StateDict<'_> {
+    fn each(&mut self, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
+        let StateDict { network, file, steps } = self;
+        // The wider type first: readers look at the file's bytes as they lie, and want them aligned.
+        network.slots(&mut |slot| match slot.leaf {
+            LAST => {
+                let name = format!("{}.{COUNTER}", slot.owner);
+                show(&TensorView { name: &name, shape: &[], values: Values::Integer(*steps) })
+            }
+            _ => Ok(()),
+        })?;
+        network.slots(&mut |slot| {
+            let name = format!("{}.{}", slot.owner, slot.leaf);
+            let read = || file.read(&name, &slot.shape);
+            show(&TensorView { name: &name, shape: &slot.shape, values: Values::Lazy(&read) })
+        })
+    }
 }

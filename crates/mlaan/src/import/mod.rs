@@ -13,7 +13,7 @@ use crate::local::{Learner, Method, Task};
 use crate::nn::{Extent, SlotKind};
 use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::train::checkpoint::{self, FOLDER, Manifest};
-use crate::train::{RECIPE, Tally, Trained, atomic, capture, setup};
+use crate::train::{RECIPE, Tally, Trained, atomic, setup};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Kind};
 use serde::{Deserialize, Serialize};
@@ -99,8 +99,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
         peak_bytes: 0,
         partial: Tally::default(),
     };
-    let (tensors, state) = capture(&mut learner)?;
-    checkpoint::save(&folder.join(FOLDER), &manifest, &tensors, &state, false)?;
+    checkpoint::save(&folder.join(FOLDER), &manifest, &mut learner, false)?;
     let path = folder.join(RECIPE);
     atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
     Ok((manifest, taken))
@@ -152,7 +151,7 @@ fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
 pub fn initialise(learner: &mut Learner, from: &Path) -> Result<Taken> {
     let manifest = from.is_dir() || from.extension().is_some_and(|e| e == "json");
     let mut dict = match manifest {
-        true => StateDict::open(Trained::open(from, false)?.model_file())?,
+        true => StateDict::open(Trained::open(from, false)?.model_file().path())?,
         false => StateDict::open(from)?,
     };
     names::normalise(&mut dict);

@@ -86,13 +86,25 @@ impl Learner {
         task: Task,
         seed: u64,
     ) -> Result<Self> {
+        Self::build(&Builder { device, seed, learns: true }, backbone, method, task)
+    }
+
+    /// The network in one module, without momentum, for values that come from a checkpoint and stay as they are.
+    ///
+    /// # Errors
+    /// As [`Learner::new`].
+    pub fn for_inference(device: &Device, backbone: &dyn Backbone, task: Task) -> Result<Self> {
+        Self::build(&Builder { device, seed: 0, learns: false }, backbone, &Method::default(), task)
+    }
+
+    fn build(b: &Builder<'_>, backbone: &dyn Backbone, method: &Method, task: Task) -> Result<Self> {
+        let device = b.device;
         if task.classes < 2 {
             let message = format!("{} classes; a classifier needs at least 2", task.classes);
             return Err(Error::data("data set", message));
         }
         let partition = Partition::new(method, backbone)?;
-        let b = Builder { device, seed, learns: true };
-        let mut modules = modules(&partition, backbone, task.image, &b)?;
+        let mut modules = modules(&partition, backbone, task.image, b)?;
         let stems: Vec<usize> = modules.iter().map(|m| m.stem).collect();
         if let Some(ends) = segments::ends(method, &partition, &stems)? {
             let last = modules.len() - 1;
@@ -105,12 +117,12 @@ impl Learner {
         for (j, module) in modules[..modules.len() - 1].iter().enumerate() {
             let auxiliary = |branch| {
                 let goal = (task.image, task.classes);
-                Auxiliary::new(method, &partition, backbone, branch, j, module.extent, goal, &b)
+                Auxiliary::new(method, &partition, backbone, branch, j, module.extent, goal, b)
             };
             let cascaded = if method.span() > 1 { Some(auxiliary(Branch::Cascaded)?) } else { None };
             branches.push([Some(auxiliary(Branch::Independent)?), cascaded]);
         }
-        let classifier = Chain::new(backbone.classifier(task.classes, &b)?);
+        let classifier = Chain::new(backbone.classifier(task.classes, b)?);
         let values = device.full([modules.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
         let report = super::StepReport::new(modules.len());
         let mut learner = Learner {

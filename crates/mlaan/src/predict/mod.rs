@@ -52,14 +52,14 @@ impl Predictor {
     /// # Errors
     /// A checkpoint that cannot be used; out of memory.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        Self::new(&mut Trained::open(path, false)?, device)
+        Self::new(&Trained::open(path, false)?, device)
     }
 
     /// An opened checkpoint, with activations in the device's precision.
     ///
     /// # Errors
     /// As [`Predictor::load`].
-    pub fn new(trained: &mut Trained, device: &Device) -> Result<Self> {
+    pub fn new(trained: &Trained, device: &Device) -> Result<Self> {
         let mut network = trained.network(device)?;
         network.fold()?;
         Ok(Predictor {

@@ -11,7 +11,8 @@
 //! previous checkpoint or the new one, both whole.
 
 use super::tally::Tally;
-use super::tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors};
+use super::tensor_file::TensorFile;
+use super::tensor_writer::{Stamp, TensorSource, TensorView, write_tensors};
 use super::{atomic, fault};
 use crate::recipe::MeanStd;
 use crate::{Error, Result};
@@ -106,22 +107,53 @@ struct Named {
     stamp: Stamp,
 }
 
+/// A tensor file of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The network, under torchvision's names.
+    Model,
+    /// Everything else.
+    State,
+}
+
+/// What a checkpoint is written of: the tensors of both files, shown one at a time, so that saving copies no network.
+pub trait Parts {
+    /// Shows the tensors of one file, as [`TensorSource::each`] does.
+    ///
+    /// # Errors
+    /// What `show` returns.
+    fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()>;
+}
+
+/// The model's tensors, then the state's.
+impl<M: TensorSource, S: TensorSource> Parts for (M, S) {
+    fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
+        match part {
+            Part::Model => self.0.each(show),
+            Part::State => self.1.each(show),
+        }
+    }
+}
+
+/// One of them.
+struct One<'a>(&'a mut dyn Parts, Part);
+
+impl TensorSource for One<'_> {
+    fn each(&mut self, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
+        self.0.each(self.1, show)
+    }
+}
+
 /// Writes a checkpoint into `folder` (a run's [`FOLDER`], created if need be) as the last one, and as the
 /// best one if `is_best`; then removes the files of earlier ones. One process at a time may do this.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be written, [`Error::Checkpoint`] if tensors are contradictory. The earlier
 /// checkpoint is then still there.
-pub fn save(
-    folder: &Path,
-    manifest: &Manifest,
-    model: &[NamedTensor],
-    state: &[NamedTensor],
-    is_best: bool,
-) -> Result<()> {
+pub fn save(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts, is_best: bool) -> Result<()> {
     create_folder(folder)?;
     atomic::remove_stale(folder)?;
-    let saved = write_generation(folder, manifest, model, state, is_best);
+    let saved = write_generation(folder, manifest, tensors, is_best);
     if saved.is_err() {
         if !fault::killed() {
             // Gives back the room of half a checkpoint; the first error is the one to report.
@@ -146,17 +178,16 @@ fn create_folder(folder: &Path) -> Result<()> {
 fn write_generation(
     folder: &Path,
     manifest: &Manifest,
-    model: &[NamedTensor],
-    state: &[NamedTensor],
+    tensors: &mut dyn Parts,
     is_best: bool,
 ) -> Result<()> {
     let stem = free_stem(folder, manifest.epoch);
-    let write = |kind: &str, tensors| {
+    let mut write = |kind: &str, part| {
         let name = tensor_name(&stem, kind);
-        let stamp = write_tensors(&folder.join(&name), tensors)?;
+        let stamp = write_tensors(&folder.join(&name), One(&mut *tensors, part))?;
         Ok::<_, Error>(Named { name, stamp })
     };
-    let files = Files { model: write("model", model)?, state: write("state", state)? };
+    let files = Files { model: write("model", Part::Model)?, state: write("state", Part::State)? };
     let mut stored = Stored { format: FORMAT, crc32: 0, run: manifest.clone(), files };
     stored.crc32 = stored.checksum(folder)?;
     // The best first: a kill in between must not leave a last checkpoint that takes a lost epoch for saved.
@@ -343,6 +374,7 @@ fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::NamedTensor;
 
     fn put(folder: &Path, epoch: usize, is_best: bool) -> Result<()> {
         put_step(folder, epoch, epoch as u64, is_best)
@@ -367,7 +399,7 @@ mod tests {
         };
         let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
         let model = [tensor("a"), tensor("b")];
-        save(folder, &run, &model, &[tensor("c")], is_best)
+        save(folder, &run, &mut (&model, &[tensor("c")]), is_best)
     }
 
     /// The epoch of a checkpoint, all of whose tensors belong to its manifest.

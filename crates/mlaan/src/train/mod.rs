@@ -13,6 +13,7 @@ pub mod setup;
 mod state;
 mod tally;
 mod tensor_file;
+mod tensor_writer;
 pub mod tensorboard;
 mod trained;
 mod trainer;
@@ -26,10 +27,13 @@ pub use lock::{LOCK, Lock};
 pub use progress::{Outcome, Progress};
 pub use run::RECIPE;
 pub use schedule::{LearningRate, Rates};
-pub use state::{capture, restore};
+pub use state::restore;
 pub use tally::Tally;
 pub(crate) use tensor_file::{Header, read_tensor_header};
-pub use tensor_file::{NamedTensor, Stamp, TensorFile, write_tensors, write_tensors_with};
+pub use tensor_file::TensorFile;
+pub use tensor_writer::{
+    NamedTensor, Stamp, TensorSource, TensorView, Values, write_tensors, write_tensors_with,
+};
 pub use trained::Trained;
 pub use trainer::Trainer;
 pub use unsaved::{clear_unsaved, is_unsaved};

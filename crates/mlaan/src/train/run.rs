@@ -64,9 +64,9 @@ impl Trainer {
         }
         let folder = folder.to_path_buf();
         if resume && checkpoint::exists(&folder) {
-            let (manifest, mut tensors) = checkpoint::load(&folder)?;
+            let (manifest, tensors) = checkpoint::load(&folder)?;
             self.check_same_run(&folder, &manifest)?;
-            state::restore(&mut self.learner, &mut tensors, true)?;
+            state::restore(&mut self.learner, &tensors, true)?;
             self.write_recipe(&folder)?;
             let metrics = Metrics::resume(&folder, manifest.epoch)?;
             let at = Position::of(manifest);
@@ -116,7 +116,6 @@ impl Trainer {
     }
 
     pub(super) fn save(&mut self, run: &Run, is_best: bool) -> Result<()> {
-        let (model, state) = state::capture(&mut self.learner)?;
         let at = &run.at;
         let manifest = Manifest {
             epoch: at.epoch,
@@ -133,7 +132,7 @@ impl Trainer {
             peak_bytes: at.peak,
             partial: at.tally.clone(),
         };
-        checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &model, &state, is_best)
+        checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &mut self.learner, is_best)
     }
 
     fn start(&self, init: Option<Taken>) -> Start {

@@ -1,7 +1,7 @@
 //! Between a learner and the tensors of a checkpoint.
 
-use super::checkpoint::Tensors;
-use super::tensor_file::NamedTensor;
+use super::checkpoint::{Part, Parts, Tensors};
+use super::tensor_writer::{TensorView, Values};
 use crate::Result;
 use crate::local::Learner;
 use crate::nn::SlotKind;
@@ -11,38 +11,33 @@ const AUXILIARY: &str = "aux.";
 /// Names of momentum tensors begin with this.
 const MOMENTUM: &str = "momentum.";
 
-/// The network's own tensors, and everything else: auxiliary networks, shadows, momentum.
-///
-/// # Errors
-/// From the device.
-pub fn capture(learner: &mut Learner) -> Result<(Vec<NamedTensor<'static>>, Vec<NamedTensor<'static>>)> {
-    let device = learner.device().clone();
-    let (mut model, mut state) = (Vec::new(), Vec::new());
-    learner.slots(&mut |slot| {
-        let name = format!("{}.{}", slot.owner, slot.leaf);
-        let (value, velocity) = match &slot.kind {
-            SlotKind::Parameter(p) => (&p.value, p.velocity.as_ref()),
-            SlotKind::Buffer(t) => (&**t, None),
-        };
-        if let Some(v) = velocity {
-            state.push(NamedTensor::new(
-                format!("{MOMENTUM}{name}"),
-                slot.shape.clone(),
-                device.download(v)?,
-            ));
-        }
-        let group = if name.starts_with(AUXILIARY) { &mut state } else { &mut model };
-        group.push(NamedTensor::new(name, slot.shape, device.download(value)?));
-        Ok(())
-    })?;
-    Ok((model, state))
+/// The network's own tensors are the model; auxiliary networks, shadows and momentum are the state.
+impl Parts for Learner {
+    fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
+        let device = self.device().clone();
+        self.slots(&mut |slot| {
+            let name = format!("{}.{}", slot.owner, slot.leaf);
+            let (value, velocity) = match &slot.kind {
+                SlotKind::Parameter(p) => (&p.value, p.velocity.as_ref()),
+                SlotKind::Buffer(t) => (&**t, None),
+            };
+            let mut shown = |name: &str, tensor| {
+                show(&TensorView { name, shape: &slot.shape, values: Values::Device(&device, tensor) })
+            };
+            if let (Some(velocity), Part::State) = (velocity, part) {
+                shown(&format!("{MOMENTUM}{name}"), velocity)?;
+            }
+            let own = if name.starts_with(AUXILIARY) { Part::State } else { Part::Model };
+            if own == part { shown(&name, value) } else { Ok(()) }
+        })
+    }
 }
 
 /// Puts a checkpoint's values into a learner; `training`: also all that only training needs.
 ///
 /// # Errors
 /// A tensor that is missing or has other extents.
-pub fn restore(learner: &mut Learner, tensors: &mut Tensors, training: bool) -> Result<()> {
+pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Result<()> {
     let device = learner.device().clone();
     learner.slots(&mut |slot| {
         let name = format!("{}.{}", slot.owner, slot.leaf);
@@ -50,7 +45,7 @@ pub fn restore(learner: &mut Learner, tensors: &mut Tensors, training: bool) -> 
         if auxiliary && !training {
             return Ok(());
         }
-        let file = if auxiliary { &mut tensors.state } else { &mut tensors.model };
+        let file = if auxiliary { &tensors.state } else { &tensors.model };
         let values = file.read(&name, &slot.shape)?;
         let velocity = match slot.kind {
             SlotKind::Parameter(p) => {

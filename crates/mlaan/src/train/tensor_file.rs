@@ -1,189 +1,20 @@
-//! Files of named f32 tensors (safetensors), written and read one tensor at a time.
-//!
-//! Neither direction holds all tensors in memory: a lazy tensor is fetched when its turn comes to be
-//! written, and reading fetches one by name.
+//! Reading files of named f32 tensors (safetensors), one tensor at a time; [`tensor_writer`](super::tensor_writer)
+//! writes them.
 
-use super::atomic;
+use super::tensor_writer::Stamp;
 use crate::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Headers beyond this are refused, as the format's own readers do.
 const HEADER_LIMIT: u64 = 100_000_000;
 
-/// Values converted to bytes at a time.
-const CHUNK: usize = 1 << 14;
-
-/// A tensor to be written.
-pub struct NamedTensor<'a> {
-    name: String,
-    shape: Vec<usize>,
-    data: Source<'a>,
-}
-
-enum Source<'a> {
-    Here(Cow<'a, [f32]>),
-    Lazy(Box<dyn Fn() -> Result<Vec<f32>> + 'a>),
-    Integer(i64),
-}
-
-impl<'a> NamedTensor<'a> {
-    /// A tensor in memory, borrowed or owned, row by row.
-    pub fn new(
-        name: impl Into<String>,
-        shape: impl Into<Vec<usize>>,
-        data: impl Into<Cow<'a, [f32]>>,
-    ) -> Self {
-        NamedTensor { name: name.into(), shape: shape.into(), data: Source::Here(data.into()) }
-    }
-
-    /// A tensor that `fetch` copies from a device when it is written.
-    pub fn lazy(
-        name: impl Into<String>,
-        shape: impl Into<Vec<usize>>,
-        fetch: impl Fn() -> Result<Vec<f32>> + 'a,
-    ) -> Self {
-        NamedTensor { name: name.into(), shape: shape.into(), data: Source::Lazy(Box::new(fetch)) }
-    }
-
-    /// One integer of 64 bits: a counter of PyTorch's.
-    pub fn integer(name: impl Into<String>, value: i64) -> Self {
-        NamedTensor { name: name.into(), shape: Vec::new(), data: Source::Integer(value) }
-    }
-
-    fn values(&self) -> Result<Cow<'_, [f32]>> {
-        match &self.data {
-            Source::Here(data) => Ok(Cow::Borrowed(data)),
-            Source::Lazy(fetch) => fetch().map(Cow::Owned),
-            Source::Integer(_) => Ok(Cow::Borrowed(&[])),
-        }
-    }
-
-    fn dtype(&self) -> Dtype {
-        if matches!(self.data, Source::Integer(_)) { Dtype::I64 } else { Dtype::F32 }
-    }
-}
-
-/// Size and checksum of a file, by which its reader knows that it is whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stamp {
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// CRC-32 of the file.
-    pub crc32: u32,
-}
-
-/// Writes `tensors` to `path`, whole or not at all.
-///
-/// # Errors
-/// [`Error::Checkpoint`] if a name stands twice or a tensor's values do not fit its shape;
-/// [`Error::Io`] if the file cannot be written; whatever a lazy tensor returns.
-pub fn write_tensors(path: &Path, tensors: &[NamedTensor]) -> Result<Stamp> {
-    write_tensors_with(path, tensors, Vec::new())
-}
-
-/// As [`write_tensors`], with words about the whole.
-///
-/// # Errors
-/// As [`write_tensors`].
-pub fn write_tensors_with(
-    path: &Path,
-    tensors: &[NamedTensor],
-    about: Vec<(String, String)>,
-) -> Result<Stamp> {
-    let header = header(path, tensors, about)?;
-    atomic::write(path, |out| {
-        let mut out = Stamped { out, crc: crc32fast::Hasher::new(), bytes: 0 };
-        let failed = |e| Error::io(path)(e);
-        out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
-        out.write_all(&header).map_err(failed)?;
-        for tensor in tensors {
-            if let Source::Integer(value) = tensor.data {
-                out.write_all(&value.to_le_bytes()).map_err(failed)?;
-                continue;
-            }
-            let values = tensor.values()?;
-            if values.len() != tensor.shape.iter().product::<usize>() {
-                return Err(misfit(path, tensor, values.len()));
-            }
-            write_values(&mut out, &values).map_err(failed)?;
-        }
-        Ok(Stamp { bytes: out.bytes, crc32: out.crc.finalize() })
-    })
-}
-
-fn header(path: &Path, tensors: &[NamedTensor], about: Vec<(String, String)>) -> Result<Vec<u8>> {
-    let wrong = |message: String| checkpoint_error(path, message);
-    let mut names = HashSet::new();
-    let mut infos = Vec::with_capacity(tensors.len());
-    let mut offset = 0;
-    for t in tensors {
-        if !names.insert(t.name.as_str()) {
-            return Err(wrong(format!("two tensors are called `{}`", t.name)));
-        }
-        let size = if t.dtype() == Dtype::I64 { size_of::<i64>() } else { size_of::<f32>() };
-        let end = offset + t.shape.iter().product::<usize>() * size;
-        let info = TensorInfo { dtype: t.dtype(), shape: t.shape.clone(), data_offsets: (offset, end) };
-        infos.push((t.name.clone(), info));
-        offset = end;
-    }
-    // Some Python readers refuse files without this word.
-    let mut about: HashMap<String, String> = about.into_iter().collect();
-    about.insert("format".to_owned(), "pt".to_owned());
-    let metadata = Metadata::new(Some(about), infos).map_err(|e| wrong(e.to_string()))?;
-    // As a value first: sorted, so that the same network gives the same bytes.
-    let header = serde_json::to_value(&metadata).and_then(|value| serde_json::to_vec(&value));
-    let mut header = header.map_err(|e| wrong(e.to_string()))?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok(header)
-}
-
-fn misfit(path: &Path, tensor: &NamedTensor, values: usize) -> Error {
-    checkpoint_error(
-        path,
-        format!(
-            "tensor `{}` has {values} values, which do not fit its shape {:?}",
-            tensor.name, tensor.shape
-        ),
-    )
-}
-
-fn write_values(out: &mut impl Write, values: &[f32]) -> std::io::Result<()> {
-    let mut bytes = Vec::with_capacity(CHUNK.min(values.len()) * size_of::<f32>());
-    for chunk in values.chunks(CHUNK) {
-        bytes.clear();
-        bytes.extend(chunk.iter().flat_map(|v| v.to_le_bytes()));
-        out.write_all(&bytes)?;
-    }
-    Ok(())
-}
-
-/// Counts and sums what passes through.
-struct Stamped<'a> {
-    out: &'a mut dyn Write,
-    crc: crc32fast::Hasher,
-    bytes: u64,
-}
-
-impl Write for Stamped<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.crc.update(bytes.get(..written).unwrap_or(bytes));
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
-}
+/// Bytes converted to values at a time.
+const CHUNK: usize = 1 << 16;
 
 /// An open file of named f32 tensors.
 #[derive(Debug)]
@@ -257,7 +88,7 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Checkpoint`] if there is no such tensor or it has another shape; [`Error::Io`] if it
     /// cannot be read.
-    pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let wrong = |message| Err(checkpoint_error(&self.path, message));
         let Some(place) = self.tensors.get(name) else {
             return wrong(format!(
@@ -270,14 +101,23 @@ impl TensorFile {
                 place.shape
             ));
         }
-        let mut bytes = vec![0; shape.iter().product::<usize>() * size_of::<f32>()];
-        self.file
-            .seek(SeekFrom::Start(place.start))
-            .and_then(|_| self.file.read_exact(&mut bytes))
-            .map_err(Error::io(&self.path))?;
-        let (values, _) = bytes.as_chunks::<4>();
-        Ok(values.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        let count = shape.iter().product::<usize>();
+        read_values(&self.file, place.start, count).map_err(Error::io(&self.path))
     }
+}
+
+/// `count` values from the byte `start` on; beside them a chunk of bytes, so that a tensor lies in memory once.
+fn read_values(mut file: &File, start: u64, count: usize) -> std::io::Result<Vec<f32>> {
+    file.seek(SeekFrom::Start(start))?;
+    let mut values = Vec::with_capacity(count);
+    let mut bytes = vec![0; CHUNK.min(count * size_of::<f32>())];
+    while values.len() < count {
+        let wanted = bytes.len().min((count - values.len()) * size_of::<f32>());
+        let chunk = bytes.get_mut(..wanted).unwrap_or_default();
+        file.read_exact(chunk)?;
+        values.extend(chunk.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
+    }
+    Ok(values)
 }
 
 fn checksum(path: &Path) -> Result<u32> {

@@ -1,10 +1,10 @@
 //! A trained network, as a checkpoint keeps it: to test, use, export or look into.
 
 use super::checkpoint::{self, Manifest, Tensors};
-use super::{restore, setup};
+use super::{TensorFile, restore, setup};
 use crate::Result;
 use crate::backbone::ResNet;
-use crate::local::{Learner, Method, Task};
+use crate::local::{Learner, Task};
 use crate::nn::Extent;
 use crate::recipe::Recipe;
 use mlaan_engine::Device;
@@ -51,17 +51,17 @@ impl Trained {
     }
 
     /// The file of the network's tensors.
-    pub fn model_file(&self) -> &Path {
-        self.tensors.model.path()
+    pub fn model_file(&self) -> &TensorFile {
+        &self.tensors.model
     }
 
-    /// The network on a device, in one module and without what only teaches it.
+    /// The network on a device, in one module, without auxiliary networks and without momentum.
     ///
     /// # Errors
     /// Out of memory; a checkpoint that lacks tensors.
-    pub fn network(&mut self, device: &Device) -> Result<Learner> {
-        let mut learner = Learner::new(device, &self.backbone()?, &Method::default(), self.task(), 0)?;
-        restore(&mut learner, &mut self.tensors, false)?;
+    pub fn network(&self, device: &Device) -> Result<Learner> {
+        let mut learner = Learner::for_inference(device, &self.backbone()?, self.task())?;
+        restore(&mut learner, &self.tensors, false)?;
         Ok(learner)
     }
 }

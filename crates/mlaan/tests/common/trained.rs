@@ -7,7 +7,7 @@ use mlaan::local::{Learner, Method, Task};
 use mlaan::nn::{Extent, SlotKind};
 use mlaan::recipe::{MeanStd, Normalise, Recipe};
 use mlaan::train::checkpoint::{self, Manifest};
-use mlaan::train::{Tally, capture, setup};
+use mlaan::train::{Tally, setup};
 use std::path::Path;
 
 /// Numbers that look random, from -1 to 1.
@@ -89,7 +89,6 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
         peak_bytes: 0,
         partial: Tally::default(),
     };
-    let (model, state) = capture(&mut learner).unwrap();
-    checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &model, &state, true).unwrap();
+    checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &mut learner, true).unwrap();
     learner
 }
