@@ -63,7 +63,7 @@ def main():
         errors = [r[-1]["test_error"] for r in runs]
         deviation = statistics.stdev(errors) if len(errors) > 1 else None
         loss = statistics.mean(r[-1]["train_loss"] for r in runs)
-        peak = max(e["peak_bytes"] for r in runs for e in r)
+        peak = max((e.get("peak_memory_bytes") or e["peak_allocated_bytes"]) for r in runs for e in r)
         table.row(precision, *(f"{e:.2f}" for e in errors), f"{statistics.mean(errors):.2f}",
                   deviation and f"{deviation:.2f}", f"{loss:.3f}", f"{peak / 2**20:.0f}")
         data[precision] = runs

@@ -3,14 +3,17 @@
 mod text;
 
 use crate::args::{AnalyzeArgs, Cut};
+use crate::memory::Planned;
 use crate::output;
 use anyhow::{Result, bail};
 use console::Term;
 use mlaan::Device;
-use mlaan::analyze::{Report, Seen, Studied, Subject, cka, features, heads, names, separability};
+use mlaan::analyze::{
+    Images, Report, Seen, Studied, Studies, Subject, cka, features, heads, names, plan, separability,
+};
 use mlaan::data::{LoaderPool, Splits};
 use mlaan::recipe::Recipe;
-use mlaan::train::{checkpoint, setup};
+use mlaan::train::{Trained, checkpoint, setup};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,24 +48,37 @@ impl Wanted {
 pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     let wanted = Wanted::of(args);
     let device = args.device.open(args.threads)?;
-    let mut subjects = open(args, &device, wanted.heads)?;
-    if args.heads && !subjects.iter().any(|s| s.with_heads) {
+    let opened = open(args)?;
+    let opened_against = args.against.as_ref().filter(|_| wanted.cka);
+    let opened_against = opened_against.map(|path| Trained::open(path, false)).transpose()?;
+    if args.heads && !opened.iter().any(Subject::has_heads) {
         bail!(
             "--heads: no checkpoint has auxiliary classifiers; backpropagation and contrastive losses have none"
         );
     }
-    let recipe = recipe(args, &subjects[0]);
+    let recipe = recipe(args, &opened[0]);
     let splits = setup::open(&recipe, device.threads())?;
     // Before hours of work.
     let chosen = if wanted.features { Some(chosen(args, &recipe, &splits)?) } else { None };
     let out = args.out.clone().unwrap_or_else(|| folder(&args.checkpoints[0]).join("analysis"));
     std::fs::create_dir_all(&out).map_err(|e| anyhow::anyhow!("{}: {e}", out.display()))?;
 
+    let studies = Studies {
+        heads: wanted.heads,
+        separability: wanted.separability.then(|| separability_options(args)),
+        cka: wanted.cka.then_some(args.minibatch),
+        features: chosen.as_ref().map(|c| (c.len(), args.places)),
+        batch: BATCH,
+    };
+    let images = images(&splits, &device, (args, &recipe));
+    let needs = plan((&opened, opened_against.as_ref()), images, studies, device.kind())?;
+    let memory = Planned::begin(needs, &device)?;
+    let mut subjects = named(args, &opened, &device, wanted.heads)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;
     let mut report = Report::new(&splits.name, [splits.train.len(), splits.test.len()]);
-    let mut other = match args.against.as_ref().filter(|_| wanted.cka) {
-        Some(path) => Some(against(args, path, &device)?),
-        None => None,
+    let mut other = match (args.against.as_ref(), &opened_against) {
+        (Some(path), Some(opened)) => Some(against(args, (path, opened), &device)?),
+        _ => None,
     };
     for (subject, path) in subjects.iter_mut().zip(&args.checkpoints) {
         let mut found = Studied::new(subject, path);
@@ -77,12 +93,15 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     files.splice(0..0, report.save(&out)?);
     match args.json {
         true => output::json(&serde_json::to_value(&report)?)?,
-        false => output::page(&text::text(&report, &out, &files))?,
+        false => {
+            output::page(&format!("{}\n peak memory {}", text::text(&report, &out, &files), memory.text()))?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(args: &AnalyzeArgs, device: &Device, heads: bool) -> Result<Vec<Subject>> {
+/// Every checkpoint, each once.
+fn open(args: &AnalyzeArgs) -> Result<Vec<Trained>> {
     let twice = |(i, p): &(usize, &PathBuf)| {
         let same =
             |q: &PathBuf| q == *p || q.canonicalize().ok().is_some_and(|q| Some(q) == p.canonicalize().ok());
@@ -94,24 +113,41 @@ fn open(args: &AnalyzeArgs, device: &Device, heads: bool) -> Result<Vec<Subject>
             path.display()
         );
     }
+    args.checkpoints.iter().map(|path| Ok(Trained::open(path, false)?)).collect()
+}
+
+fn named(args: &AnalyzeArgs, opened: &[Trained], device: &Device, heads: bool) -> Result<Vec<Subject>> {
     let names = names(&args.checkpoints);
-    let open = |(path, name): (&PathBuf, String)| Ok(Subject::open(name, path, device, heads)?);
-    args.checkpoints.iter().zip(names).map(open).collect()
+    opened.iter().zip(names).map(|(trained, name)| Ok(Subject::of(name, trained, device, heads)?)).collect()
+}
+
+/// What the images and their batches take.
+fn images(splits: &Splits, device: &Device, (args, recipe): (&AnalyzeArgs, &Recipe)) -> Images {
+    let (train, test) = (splits.train.as_ref(), splits.test.as_ref());
+    let work = setup::loader_threads(device, test) * test.work_bytes().max(train.work_bytes());
+    let batch = BATCH.max(args.minibatch).min(train.len().max(test.len()));
+    let batches = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, false);
+    let data_bytes = train.resident_bytes() + test.resident_bytes() + batches + work;
+    Images { count: [train.len(), test.len()], data_bytes }
+}
+
+fn separability_options(args: &AnalyzeArgs) -> separability::Options {
+    separability::Options { grid: args.pool, c: args.c, ends_only: args.cut == Cut::Modules }
 }
 
 /// The network that CKA compares with, called as among the others.
-fn against(args: &AnalyzeArgs, path: &Path, device: &Device) -> Result<Subject> {
+fn against(args: &AnalyzeArgs, (path, opened): (&Path, &Trained), device: &Device) -> Result<Subject> {
     let all: Vec<&Path> = args.checkpoints.iter().map(PathBuf::as_path).chain([path]).collect();
     let same = |p: &&PathBuf| p.canonicalize().ok() == path.canonicalize().ok();
     let name = match args.checkpoints.iter().position(|p| same(&p)) {
         Some(i) => names(&args.checkpoints).swap_remove(i),
         None => names(&all).pop().unwrap_or_default(),
     };
-    Ok(Subject::open(name, path, device, false)?)
+    Ok(Subject::of(name, opened, device, false)?)
 }
 
 /// The first run's recipe, with the images that are asked for.
-fn recipe(args: &AnalyzeArgs, first: &Subject) -> Recipe {
+fn recipe(args: &AnalyzeArgs, first: &Trained) -> Recipe {
     let mut recipe = first.recipe.clone();
     if let Some(source) = args.data.as_ref().filter(|s| **s != recipe.data.source) {
         recipe.set_source(source);
@@ -171,8 +207,7 @@ fn study(
     }
     if wanted.separability {
         tell(&format!("{name}: features of {} images", splits.train.len() + splits.test.len()));
-        let options =
-            separability::Options { grid: args.pool, c: args.c, ends_only: args.cut == Cut::Modules };
+        let options = separability_options(args);
         let mut say = |s: &separability::Separation| {
             tell(&format!("{name}: {} separable to {:.2} %", s.at.name, s.test_error));
         };

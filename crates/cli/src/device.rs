@@ -1,6 +1,7 @@
 //! Where to compute, as `--device` names it.
 
 use anyhow::Result;
+use mlaan::plan::limit::Limits;
 use mlaan_engine::{Device, Error, Kind};
 
 /// What `--device` names.
@@ -46,6 +47,9 @@ impl Place {
     /// # Errors
     /// What is missing.
     pub fn open(self, threads: Option<usize>) -> Result<Device> {
+        // Where it does not even fit to begin, threads would fail to start one by one.
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Limits::of_this_process().check_start(threads.unwrap_or_else(cores), 0)?;
         self.open_plainly(threads).map_err(|e| match e {
             mlaan::Error::Engine(Error::Unavailable { .. }) => {
                 anyhow::anyhow!("{e}; `mlaan devices` says what there is")

@@ -1,9 +1,12 @@
 //! `mlaan eval`: errors of a trained network.
 
 use crate::args::EvalArgs;
+use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Result, bail};
-use mlaan::data::Splits;
+use mlaan::Device;
+use mlaan::data::{LoaderPool, Splits};
+use mlaan::plan::{Inference, Needs, inference};
 use mlaan::recipe::Recipe;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{ClassError, Evaluation, Trained, evaluate, setup};
@@ -25,6 +28,8 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let splits = setup::open(&recipe, device.threads())?;
     same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
+    let needs = plan(&trained, &recipe, (&splits, batch), &device)?;
+    let memory = Planned::begin(needs, &device)?;
     let mut network = trained.network(&device)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;
     let found = evaluate(&mut network, &splits.test, &pool, (batch, setup::frame(&recipe.data)))?;
@@ -35,15 +40,33 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "epoch": manifest.epoch,
             "data": splits.name,
             "skipped": splits.skipped,
+            "memory": memory.json(),
         });
         if let (Some(all), Some(about)) = (value.as_object_mut(), about.as_object()) {
             all.extend(about.clone());
         }
         output::json(&value)?;
     } else {
-        output::page(&text(&found, &manifest, &splits, &path))?;
+        output::page(&text(&found, &manifest, &splits, (&path, &memory.text())))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it needs: the network, a batch at a time, and the images, those for training included, since a set is opened whole.
+fn plan(trained: &Trained, recipe: &Recipe, (splits, batch): (&Splits, usize), device: &Device) -> Result<Needs> {
+    let (train, test) = (splits.train.as_ref(), splits.test.as_ref());
+    let work = setup::loader_threads(device, test) * test.work_bytes();
+    let images = train.resident_bytes() + test.resident_bytes();
+    let batches = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, false);
+    let sizes = Inference {
+        batch,
+        images: test.len(),
+        folded: false,
+        data_bytes: images + batches + work,
+        precision: recipe.train.precision.into(),
+        kind: device.kind(),
+    };
+    Ok(inference(&trained.backbone()?, trained.task(), &sizes)?)
 }
 
 /// The run's recipe, with the images that are asked for.
@@ -92,7 +115,12 @@ fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> 
     )
 }
 
-fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -> String {
+fn text(
+    found: &Evaluation,
+    manifest: &Manifest,
+    splits: &Splits,
+    (path, memory): (&Path, &str),
+) -> String {
     let at = match manifest.partial.steps {
         0 => format!("after epoch {}", manifest.epoch),
         n => format!("after epoch {} and {}", manifest.epoch, format::several(n, "step")),
@@ -113,6 +141,7 @@ fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -
         let images = format::several(found.undefined, "image");
         lines.push(format!(" no number    {images}: this network diverged in training"));
     }
+    lines.push(format!(" peak memory  {memory}"));
     lines.push(format!("\n{}", table(&found.classes)));
     lines.join("\n")
 }

@@ -1,6 +1,7 @@
 //! `mlaan export`: a trained network for other programs.
 
 use crate::args::{ExportArgs, ExportFormat};
+use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::export::Format;
@@ -20,17 +21,19 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         ExportFormat::Safetensors => Format::Safetensors,
         ExportFormat::Onnx => Format::Onnx,
     };
+    let memory = Planned::process(mlaan::export::plan(&trained, format)?)?;
     mlaan::export::export(&trained, format, &args.out)?;
     let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
     output::line(&format!(
-        "{}: {backbone} after {}, {}, images of {}x{} pixels ({})",
+        "{}: {backbone} after {}, {}, images of {}x{} pixels ({})\n peak memory {}",
         args.out.display(),
         format::several(m.epoch, "epoch"),
         format::classes(m.classes.len()),
         m.size,
         m.size,
-        format::bytes(bytes)
+        format::bytes(bytes),
+        memory.text()
     ));
     Ok(ExitCode::SUCCESS)
 }

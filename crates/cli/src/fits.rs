@@ -18,7 +18,7 @@ pub fn settings(fit: &Fit, batch: usize) -> Vec<String> {
 pub fn chosen(fit: &Fit, batch: usize, memory: usize) -> String {
     let keys = settings(fit, batch);
     let what = if keys.is_empty() { "the recipe as it is".into() } else { keys.join(", ") };
-    let (planned, memory) = (format::bytes(fit.plan.footprint() as u64), format::bytes(memory as u64));
+    let (planned, memory) = (format::bytes(fit.plan.memory() as u64), format::bytes(memory as u64));
     let time = if keys.is_empty() { String::new() } else { format!(", about {:.2}× the time", fit.time) };
     format!("Chosen for {memory}: {what}{time}; {planned} planned.")
 }
@@ -38,7 +38,7 @@ pub fn text(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> Stri
             format::count(fit.batch),
             if again { "module".into() } else { "none".into() },
             stored(fit).into(),
-            format::bytes(fit.plan.footprint() as u64),
+            format::bytes(fit.plan.memory() as u64),
             format!("{:.2}×", fit.time),
             learning(fit).into(),
             if keys.is_empty() { "as it is".into() } else { keys.join(" ") },
@@ -61,7 +61,8 @@ pub fn json(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> Valu
             "batch": f.batch,
             "recompute": f.candidate.method.recompute,
             "precision": stored(f),
-            "memory_bytes": f.plan.footprint(),
+            "memory_bytes": f.plan.memory(),
+            "allocated_bytes": f.plan.allocated(),
             "flops": f.plan.flops,
             "relative_time": f.time,
             "settings": settings(f, batch),

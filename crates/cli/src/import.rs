@@ -1,9 +1,10 @@
 //! `mlaan import`: a checkpoint of weights from elsewhere.
 
 use crate::args::ImportArgs;
+use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
-use mlaan::import::Options;
+use mlaan::import::{Imported, Options};
 use mlaan::recipe::{Backbone, Model, Recipe};
 use mlaan::train::setup;
 use serde_json::json;
@@ -25,7 +26,8 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
         normalise: args.normalise.as_deref().map(setup::statistics).transpose()?,
         seed: args.seed,
     };
-    let (manifest, taken) = mlaan::import::import(&args.file, &options, &args.out)?;
+    let Imported { manifest, taken, needs } = mlaan::import::import(&args.file, &options, &args.out)?;
+    let memory = Planned::process(needs)?;
     let recipe = Recipe::parse(&manifest.recipe, "recipe")?;
     if args.json {
         output::json(&json!({
@@ -38,16 +40,18 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
             "std": manifest.normalise.std,
             "tensors": taken.tensors,
             "new_classifier": taken.new_classifier,
+            "memory": memory.json(),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     output::page(&format!(
-        "{}\n {}, {}, images of {}x{} pixels\n next: mlaan predict {at} IMAGES…, or mlaan train RECIPE --init {at}",
+        "{}\n {}, {}, images of {}x{} pixels\n peak memory {}\n next: mlaan predict {at} IMAGES…, or mlaan train RECIPE --init {at}",
         format::taken(&taken),
         recipe.model.backbone,
         format::classes(manifest.classes.len()),
         manifest.size,
         manifest.size,
+        memory.text(),
         at = args.out.display(),
     ))?;
     Ok(ExitCode::SUCCESS)

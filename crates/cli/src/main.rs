@@ -15,6 +15,7 @@ mod folder;
 mod format;
 mod import;
 mod interrupt;
+mod memory;
 mod output;
 mod plan;
 mod predict;
@@ -25,9 +26,13 @@ mod train;
 
 use args::{Cli, Command};
 use clap::Parser;
+use mlaan::plan::limit::Limits;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if Limits::of_this_process().address_space() {
+        mlaan::engine::share_arenas();
+    }
     let command = Cli::parse().command.or_else(|| Cli::parse_from(["mlaan", "train"]).command);
     let done = match &command {
         Some(Command::Train(args)) => train::train(args),

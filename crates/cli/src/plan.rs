@@ -181,7 +181,10 @@ impl Pair {
             let at_peak = |p: &Plan| p.usage.peak_by_purpose.get(i).copied().unwrap_or(0);
             bytes(format!("{} at the peak", purpose.name()), at_peak(a), at_peak(b));
         }
-        bytes("memory of a run".into(), a.footprint(), b.footprint());
+        bytes("tensors and batches".into(), a.allocated(), b.allocated());
+        if a.process > 0 {
+            bytes("peak memory of the process".into(), a.memory(), b.memory());
+        }
         let steps = |p: &Plan| format!("{} GFLOP", format::giga(p.flops));
         table.add_row(["compute of a step".into(), steps(a), steps(b), format::ratio(a.flops, b.flops)]);
         let (x, y) = (a.auxiliary_parameters(), b.auxiliary_parameters());
@@ -204,7 +207,7 @@ impl Pair {
             "modules": self.local.modules.iter().map(module_json).collect::<Vec<_>>(),
             "local": total_json(&self.local),
             "backpropagation": total_json(&self.plain),
-            "memory_ratio": self.local.footprint() as f64 / self.plain.footprint().max(1) as f64,
+            "memory_ratio": self.local.allocated() as f64 / self.plain.allocated().max(1) as f64,
             "compute_ratio": self.local.flops as f64 / self.plain.flops.max(1) as f64,
         })
     }
@@ -233,7 +236,8 @@ fn total_json(p: &Plan) -> Value {
     let purposes: serde_json::Map<String, Value> =
         purposes.map(|(purpose, bytes)| (purpose.name().to_owned(), json!(bytes))).collect();
     json!({
-        "memory_bytes": p.footprint(),
+        "memory_bytes": p.memory(),
+        "allocated_bytes": p.allocated(),
         "peak_bytes": p.usage.peak,
         "peak_by_purpose": purposes,
         "flops": p.flops,

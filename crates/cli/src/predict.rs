@@ -1,6 +1,7 @@
 //! `mlaan predict`: classes of images.
 
 use crate::args::PredictArgs;
+use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use mlaan::predict::{Classified, Predictor, find, top};
@@ -24,6 +25,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         bail!("there is no image to classify: standard input named none");
     }
     let device = args.device.open(args.threads)?.with_precision(trained.recipe.train.precision.into());
+    let memory = Planned::begin(Predictor::plan(&trained, &device, &paths, args.batch)?, &device)?;
     let mut predictor = Predictor::new(&trained, &device)?;
     let (count, classes) = (paths.len(), predictor.classes().to_vec());
     if args.csv {
@@ -34,6 +36,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         broken += usize::from(image.probabilities.is_err());
         tell(args, &classes, &image);
     })?;
+    output::note(&format!("peak memory {}", memory.text()));
     match broken {
         0 => Ok(ExitCode::SUCCESS),
         n => bail!("{n} of {} could not be read", format::several(count, "file")),

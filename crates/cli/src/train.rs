@@ -149,7 +149,7 @@ fn spoken(
         let before =
             if args.resume { mlaan::train::metrics::read(folder).unwrap_or_default() } else { vec![] };
         let names = (title(args, folder), folder.display().to_string());
-        let planned = trainer.plan().footprint() as u64;
+        let planned = trainer.plan().memory() as u64;
         let state = board::State::new(names, planned, left.clone(), &before, best);
         if let Ok(board) = board::Board::start(screen, state, interrupt) {
             return Report::Board(Box::new(board));
@@ -169,7 +169,7 @@ fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> Exi
     match outcome {
         Outcome::Finished(summary) => {
             if speaks {
-                output::line(&finished(summary, Some(trainer.plan().footprint() as u64), folder));
+                output::line(&finished(summary, Some(trainer.plan().memory() as u64), folder));
             }
             ExitCode::SUCCESS
         }
@@ -198,11 +198,14 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
 fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
     let at = folder.display();
     let best = format!("best {} after epoch {}", format::percent(s.best_test_error), s.best_epoch);
-    let planned = planned.map_or_else(String::new, |p| format!(" (planned {})", format::bytes(p)));
+    let planned = planned.map(|p| format!("planned {}", format::bytes(p)));
+    let allocated = s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
+    let beside: Vec<String> = planned.into_iter().chain(allocated).collect();
+    let beside = if beside.is_empty() { String::new() } else { format!(" ({})", beside.join("; ")) };
     let rows = [
         ("test error", format!("{} ({best})", format::heading(&format::percent(s.test_error)))),
         ("time", format!("{} for {}", format::duration(s.seconds), format::several(s.epochs, "epoch"))),
-        ("peak memory", format!("{}{planned}", format::bytes(s.peak_bytes))),
+        ("peak memory", format!("{}{beside}", format::bytes(s.peak().most()))),
         ("files", format!("{at}/ (metrics.jsonl, summary.json, recipe.toml, checkpoints/)")),
         ("next", format!("mlaan eval {at}")),
     ];

@@ -50,7 +50,7 @@ fn interrupted_runs_go_on_as_if_nothing_had_happened() {
         assert!(text(&out.stdout).contains("\"interrupted\""), "{}", text(&out.stdout));
         ok(at.path(), &["train", "--resume", "--out", name, "--threads", "1"]);
         let (a, b) = (at.path().join("whole"), at.path().join(name));
-        assert_eq!(epochs(&a, &["peak_bytes"]), epochs(&b, &["peak_bytes"]));
+        assert_eq!(epochs(&a, &["peak_allocated_bytes"]), epochs(&b, &["peak_allocated_bytes"]));
         assert_eq!(model(&a), model(&b));
         assert_eq!(tensors(&a, "state"), tensors(&b, "state"));
         assert_eq!(summary(&a)["best_epoch"], summary(&b)["best_epoch"]);
@@ -101,7 +101,7 @@ fn killed_runs_go_on_as_if_nothing_had_happened() {
     let (a, b) = (at.path().join("whole"), at.path().join("killed"));
     assert_eq!(model(&a), model(&b));
     assert_eq!(tensors(&a, "state"), tensors(&b, "state"));
-    assert_eq!(epochs(&a, &["peak_bytes"]), epochs(&b, &["peak_bytes"]));
+    assert_eq!(epochs(&a, &["peak_allocated_bytes"]), epochs(&b, &["peak_allocated_bytes"]));
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_run_writes_every_file_and_eval_agrees() {
     }
     for e in &events[1..3] {
         assert_eq!(e["module_errors"].as_array().unwrap().len(), 4);
-        assert!(e["images_per_second"].as_f64().unwrap() > 0.0 && e["peak_bytes"].as_u64().unwrap() > 0);
+        assert!(e["images_per_second"].as_f64().unwrap() > 0.0 && e["peak_allocated_bytes"].as_u64().unwrap() > 0);
     }
     let summary = summary(&run);
     assert_eq!(summary["test_error"], events[2]["test_error"]);
@@ -66,7 +66,7 @@ fn threads_do_not_change_the_result() {
     ok(at.path(), &train(&["--out", "one"]));
     ok(at.path(), &two);
     let (one, two) = (at.path().join("one"), at.path().join("two"));
-    assert_eq!(epochs(&one, &["peak_bytes"]), epochs(&two, &["peak_bytes"]));
+    assert_eq!(epochs(&one, &["peak_allocated_bytes"]), epochs(&two, &["peak_allocated_bytes"]));
     assert_eq!(model(&one), model(&two));
     assert_eq!(tensors(&one, "state"), tensors(&two, "state"));
 }

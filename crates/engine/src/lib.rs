@@ -22,6 +22,6 @@ pub use bf16::Bf16;
 pub use cpu::Isa;
 pub use device::{Device, Kind};
 pub use error::{Error, Result};
-pub use memory::{Block, Pool, Purpose, Usage};
+pub use memory::{Block, Pool, Purpose, Usage, share_arenas};
 pub use profile::OperationCost;
 pub use tensor::{DType, Element, Precision, Shape, Tensor};

@@ -11,7 +11,7 @@ fn main() -> mlaan::Result<()> {
     recipe.set("local.cascade.span=3")?;
     let device = Device::cpu(None)?;
     let mut trainer = Trainer::from_recipe(&recipe, &device)?;
-    println!("{} bytes planned", trainer.plan().footprint());
+    println!("{} bytes planned", trainer.plan().memory());
     let outcome = trainer.run(Path::new("runs/example"), true, &AtomicBool::new(false), &mut |p| {
         if let Progress::Epoch(e) = p {
             println!(

@@ -12,7 +12,7 @@
 //! # fn main() -> mlaan::Result<()> {
 //! let recipe = Recipe::load("quickstart")?;
 //! let mut trainer = Trainer::from_recipe(&recipe, &Device::cpu(None)?)?;
-//! println!("{} bytes planned", trainer.plan().footprint());
+//! println!("{} bytes planned", trainer.plan().memory());
 //! trainer.run(Path::new("runs/mine"), false, &AtomicBool::new(false), &mut |p| {
 //!     if let Progress::Epoch(e) = p {
 //!         println!("epoch {}: test error {:.2} %", e.epoch, e.test_error);
@@ -35,6 +35,7 @@ pub mod pickle;
 pub mod plan;
 pub mod plot;
 pub mod predict;
+pub mod process;
 pub mod recipe;
 pub mod report;
 pub mod rng;

@@ -30,6 +30,7 @@ fn manifest(epoch: usize) -> Manifest {
         test_error: 100.0 / 7.0,
         seconds: 0.1 * epoch as f64,
         peak_bytes: 1 << 40,
+        peak_memory_bytes: Some(3 << 40),
         partial: Tally { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..Tally::default() },
     }
 }
@@ -49,7 +50,7 @@ fn put(folder: &Path, epoch: usize, is_best: bool) {
 }
 
 fn assert_holds(path: &Path, epoch: usize) {
-    let (found, mut tensors) = load(path).unwrap();
+    let (found, tensors) = load(path).unwrap();
     assert_eq!(found, manifest(epoch));
     let weight = tensors.model.read("conv1.weight", &[3, 5, 4]).unwrap();
     assert_eq!(weight, values(epoch));
@@ -129,7 +130,7 @@ fn an_epoch_trained_again_does_not_overwrite_what_a_manifest_names() {
     let other = [NamedTensor::new("w", [1], vec![5.0])];
     save(&folder, &manifest(3), &mut (&other, &NONE), false).unwrap();
     assert_holds(&folder.join(BEST), 3);
-    let (_, mut tensors) = load(run.path()).unwrap();
+    let (_, tensors) = load(run.path()).unwrap();
     assert_eq!(tensors.model.read("w", &[1]).unwrap(), [5.0]);
     put(&folder, 4, true);
     assert_eq!(names(&folder).len(), 4);
@@ -195,7 +196,7 @@ fn a_missing_checkpoint_says_what_to_pass() {
 fn missing_tensors_and_other_shapes_are_named() {
     let (run, folder) = run();
     put(&folder, 1, true);
-    let (_, mut tensors) = load(run.path()).unwrap();
+    let (_, tensors) = load(run.path()).unwrap();
     let text = tensors.model.read("fc.weight", &[1]).unwrap_err().to_string();
     assert!(text.contains("`fc.weight` is missing") && text.contains("recipe"), "{text}");
     let text = tensors.model.read("bn1.bias", &[3]).unwrap_err().to_string();
@@ -315,7 +316,7 @@ fn foreign_safetensors_are_refused_or_read_but_never_panic() {
             let mut bad = good.clone();
             bad[at] ^= 1 << bit;
             fs::write(&path, &bad).unwrap();
-            if let Ok(mut file) = TensorFile::open(&path) {
+            if let Ok(file) = TensorFile::open(&path) {
                 let _ = file.read("w", &[4]);
             }
         }

@@ -88,7 +88,7 @@ impl Bench {
 
 /// Epochs without what differs from run to run.
 fn learnt(record: &Record) -> Vec<Epoch> {
-    let timeless = |e: &Epoch| Epoch { seconds: 0.0, images_per_second: 0.0, peak_bytes: 0, ..e.clone() };
+    let timeless = |e: &Epoch| Epoch { seconds: 0.0, images_per_second: 0.0, peak_allocated_bytes: 0, peak_memory_bytes: None, ..e.clone() };
     record.epochs.iter().map(timeless).collect()
 }
 
@@ -183,7 +183,7 @@ fn a_table_runs_seed_by_seed_and_then_everything_is_done() {
     });
     assert!(dgl.to_plain.operations > 1.0 && dgl.to_plain.seconds.is_some());
     for record in bench.records() {
-        assert_eq!(record.planned_bytes, Some(record.summary.peak_bytes), "{}", record.cell);
+        assert!(record.planned_bytes >= Some(record.summary.peak_allocated_bytes), "{}", record.cell);
     }
     let json: serde_json::Value =
         serde_json::from_slice(&fs::read(at.path().join("compare.json")).unwrap()).unwrap();

@@ -23,7 +23,7 @@ fn recipe() -> Recipe {
 fn run(recipe: &Recipe, device: &Device, folder: &Path, stop_after: Option<usize>) -> (u64, Outcome) {
     let (stop, mut steps) = (AtomicBool::new(false), 0);
     let mut trainer = Trainer::from_recipe(recipe, device).unwrap();
-    let planned = trainer.plan().footprint() as u64;
+    let planned = trainer.plan().allocated() as u64;
     let outcome = trainer.run(folder, true, &stop, &mut |p| {
         if let Progress::Step { .. } = p {
             steps += 1;
@@ -48,7 +48,7 @@ fn a_run_sees_the_processors_images_and_needs_what_was_planned() {
     run(&recipe(), &Device::cpu(Some(2)).unwrap(), here.path(), None);
     let (planned, outcome) = run(&recipe(), &device, there.path(), None);
     let Outcome::Finished(summary) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(summary.peak_bytes, planned);
+    assert_eq!(summary.peak_allocated_bytes, planned);
     // Within the second epoch from one to the other.
     run(&recipe(), &Device::cpu(Some(2)).unwrap(), both.path(), Some(3));
     run(&recipe(), &device, both.path(), None);

@@ -164,7 +164,7 @@ fn recipe(root: &Path) -> Recipe {
 
 fn run(recipe: &Recipe, threads: usize, folder: &Path, stop_after: Option<usize>) -> (u64, Outcome) {
     let mut trainer = Trainer::from_recipe(recipe, &Device::cpu(Some(threads)).unwrap()).unwrap();
-    let (planned, stop, mut steps) = (trainer.plan().footprint() as u64, AtomicBool::new(false), 0);
+    let (planned, stop, mut steps) = (trainer.plan().allocated() as u64, AtomicBool::new(false), 0);
     let outcome = trainer.run(folder, true, &stop, &mut |p| {
         if let Progress::Step { .. } = p {
             steps += 1;
@@ -176,7 +176,7 @@ fn run(recipe: &Recipe, threads: usize, folder: &Path, stop_after: Option<usize>
 
 /// A checkpoint's model, as bits.
 fn model(folder: &Path) -> Vec<u32> {
-    let (_, mut files) = checkpoint::load(folder).unwrap();
+    let (_, files) = checkpoint::load(folder).unwrap();
     let names: Vec<String> = files.model.names().map(String::from).collect();
     let mut bits = Vec::new();
     for name in names {
@@ -192,7 +192,7 @@ fn runs_are_as_planned_and_resume_to_the_bit_with_any_number_of_threads() {
     let (whole, parts) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (planned, outcome) = run(&recipe(root.path()), 2, whole.path(), None);
     let Outcome::Finished(summary) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(summary.peak_bytes, planned);
+    assert_eq!(summary.peak_allocated_bytes, planned);
     for (threads, stop) in [(1, Some(2)), (3, Some(3)), (2, None)] {
         run(&recipe(root.path()), threads, parts.path(), stop);
     }

@@ -24,7 +24,7 @@ fn recipe() -> Recipe {
 
 fn run(recipe: &Recipe, device: &Device, folder: &Path, stop_after: Option<usize>) -> (u64, Outcome) {
     let mut trainer = Trainer::from_recipe(recipe, device).unwrap();
-    let (planned, stop, mut steps) = (trainer.plan().footprint() as u64, AtomicBool::new(false), 0);
+    let (planned, stop, mut steps) = (trainer.plan().allocated() as u64, AtomicBool::new(false), 0);
     let outcome = trainer.run(folder, true, &stop, &mut |p| {
         if let Progress::Step { .. } = p {
             steps += 1;
@@ -36,7 +36,7 @@ fn run(recipe: &Recipe, device: &Device, folder: &Path, stop_after: Option<usize
 
 /// A checkpoint's model, as bits.
 fn model(folder: &Path) -> Vec<u32> {
-    let (_, mut files) = checkpoint::load(folder).unwrap();
+    let (_, files) = checkpoint::load(folder).unwrap();
     let names: Vec<String> = files.model.names().map(String::from).collect();
     let mut bits = Vec::new();
     for name in names {
@@ -52,7 +52,7 @@ fn runs_with_everything_are_as_planned_and_resume_to_the_bit() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (planned, outcome) = run(&recipe(), &device, whole.path(), None);
     let Outcome::Finished(summary) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(summary.peak_bytes, planned);
+    assert_eq!(summary.peak_allocated_bytes, planned);
     for stop in [Some(1), Some(3), None] {
         run(&recipe(), &device, parts.path(), stop);
     }
@@ -68,7 +68,7 @@ fn on_cuda_images_are_made_on_the_host_as_planned() {
     let folder = tempfile::tempdir().unwrap();
     let (planned, outcome) = run(&r, &device, folder.path(), None);
     let Outcome::Finished(summary) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(summary.peak_bytes, planned);
+    assert_eq!(summary.peak_allocated_bytes, planned);
 }
 
 #[test]

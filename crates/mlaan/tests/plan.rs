@@ -44,7 +44,7 @@ fn needs(method: &Method, batch: usize) -> usize {
 
 fn stored_needs(method: &Method, batch: usize, precision: Precision) -> usize {
     let sizes = Sizes { precision, ..sizes(batch) };
-    plan(&ResNet::cifar(32, 16).unwrap(), method, task(), sizes).unwrap().footprint()
+    plan(&ResNet::cifar(32, 16).unwrap(), method, task(), sizes).unwrap().memory()
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn all_that_is_listed_fits_and_the_best_is_first() {
     let own = needs(&method, 256);
     let found = fits(&method, 256, own).unwrap();
     for f in &found {
-        assert!(f.plan.footprint() <= own && f.batch <= 256, "{:?}", f.candidate);
+        assert!(f.plan.memory() <= own && f.batch <= 256, "{:?}", f.candidate);
         let needs = |batch| stored_needs(&f.candidate.method, batch, f.candidate.precision);
-        assert_eq!(needs(f.batch), f.plan.footprint(), "{:?}", f.candidate);
+        assert_eq!(needs(f.batch), f.plan.memory(), "{:?}", f.candidate);
         // The next larger batch must not fit.
         if f.batch < 256 {
             assert!(needs((f.batch + 8).min(256)) > own, "{:?} {}", f.candidate, f.batch);
@@ -98,13 +98,13 @@ fn a_run_within_its_memory_keeps_its_method() {
     let mut recipe = Recipe::load("quickstart").unwrap();
     recipe.set_all(["data.limit=600", "train.batch=256", "train.epochs=1"]).unwrap();
     let device = || Device::cpu(Some(2)).unwrap();
-    let whole = Trainer::from_recipe(&recipe, &device()).unwrap().plan().footprint();
+    let whole = Trainer::from_recipe(&recipe, &device()).unwrap().plan().memory();
     let (same, fit) = Trainer::from_recipe_within(&recipe, &device(), whole).unwrap();
     // What was chosen by itself is part of the run: where the images live.
     let kept = Recipe { data: Data { load: Load::Memory, ..recipe.data.clone() }, ..recipe.clone() };
     assert_eq!((same.recipe(), fit.time), (&kept, 1.0));
     let (less, fit) = Trainer::from_recipe_within(&recipe, &device(), whole / 2).unwrap();
-    assert!(less.plan().footprint() <= whole / 2);
+    assert!(less.plan().memory() <= whole / 2);
     assert_eq!(less.recipe().train.batch, fit.batch);
     let method = Method { recompute: Recompute::None, ..less.recipe().local.clone() };
     assert_eq!(method, recipe.local);
@@ -150,7 +150,7 @@ fn a_gpus_plan_needs_no_gpu() {
     // Workspace aside, both keep the same.
     let kept = |p: &mlaan::plan::Plan| p.usage.peak_by_purpose[..2].to_vec();
     assert_eq!(kept(&one), kept(&here));
-    assert!(one.footprint() > here.footprint() / 4, "{} {}", one.footprint(), here.footprint());
+    assert!(one.memory() > here.memory() / 4, "{} {}", one.memory(), here.memory());
 }
 
 /// What the paper's two networks may take at its batch, by the accountant: the paper's own on a GPU are 2.62 and 2.76 GB.
@@ -161,7 +161,7 @@ fn the_papers_networks_stay_small() {
         let backbone = ResNet::cifar(depth, 16).unwrap();
         for (precision, most) in [(Precision::F32, 1.2e9), (Precision::Bf16, 0.65e9)] {
             let sizes = Sizes { precision, data_bytes: 0, ..sizes(1024) };
-            let planned = plan(&backbone, &method, task(), sizes).unwrap().footprint();
+            let planned = plan(&backbone, &method, task(), sizes).unwrap().memory();
             assert!((planned as f64) < most, "{name} in {precision:?}: {planned} bytes");
         }
     }

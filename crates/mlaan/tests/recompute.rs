@@ -120,7 +120,7 @@ fn memory_falls_and_operations_rise() {
     for (name, stored) in methods() {
         let again = Method { recompute: Recompute::Module, ..stored.clone() };
         let (a, b) = (planned(&stored, 256), planned(&again, 256));
-        assert!(b.footprint() < a.footprint(), "{name}: {} and {}", b.footprint(), a.footprint());
+        assert!(b.memory() < a.memory(), "{name}: {} and {}", b.memory(), a.memory());
         assert!(b.flops > a.flops, "{name}: {} and {}", b.flops, a.flops);
         let kept = |p: &Plan| p.modules.iter().map(|m| m.meter.activations).sum::<usize>();
         assert!(kept(&b) < kept(&a), "{name}");
@@ -128,10 +128,10 @@ fn memory_falls_and_operations_rise() {
     let bp = Method { recompute: Recompute::Module, ..Method::default() };
     let (stored, again) = (planned(&Method::default(), 256), planned(&bp, 256));
     assert!(
-        again.footprint() * 10 < stored.footprint() * 9,
+        again.memory() * 10 < stored.memory() * 9,
         "{} of {}",
-        again.footprint(),
-        stored.footprint()
+        again.memory(),
+        stored.memory()
     );
     assert!(again.flops * 3 < stored.flops * 4, "at most one more forward");
 }

@@ -97,7 +97,7 @@ fn tensorboard_reads_every_epoch_once() {
     same("test/error", &|e| e.test_error);
     same("lr", &|e| e.lr);
     same("images_per_second", &|e| e.images_per_second);
-    same("memory/peak_bytes", &|e| e.peak_bytes as f64);
+    same("memory/peak_allocated_bytes", &|e| e.peak_allocated_bytes as f64);
     for k in 0..4 {
         same(&format!("module/{k}/loss"), &|e| e.module_losses[k]);
         same(&format!("module/{k}/error"), &|e| e.module_errors[k]);

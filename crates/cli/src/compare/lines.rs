@@ -85,7 +85,7 @@ impl Lines {
                     "{diverged}{:>8} ({best})  {}  {}",
                     format::percent(s.test_error),
                     format::duration(s.seconds),
-                    format::bytes(s.peak_bytes)
+                    format::bytes(s.peak().most())
                 ));
             }
             Tell::Failed(failure) => self.run_line(&format!("failed: {}", failure.error)),

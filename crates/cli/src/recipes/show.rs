@@ -67,7 +67,7 @@ fn needs(recipe: &Recipe, set: Option<&KnownSet>) -> Result<String> {
     let sizes = sizes(recipe, recipe.train.batch, kind);
     let method = balanced(&backbone, &recipe.local, task, sizes)?;
     let plan = plan(&backbone, &method, task, sizes)?;
-    let memory = format::bytes(plan.footprint() as u64);
+    let memory = format::bytes(plan.memory() as u64);
     let each = plan.flops as f64 / plan.batch.max(1) as f64;
     let mut text =
         format!("Planned: {memory} beside the images; {} GFLOP an image", format::digits(each / 1e9));

@@ -66,9 +66,9 @@ impl Lines {
                 self.line(&format::dim(&table::header()));
             }
             Progress::Step {
-                epoch, step, steps, loss, error, images_per_second: speed, peak_bytes, ..
+                epoch, step, steps, loss, error, images_per_second: speed, peak, ..
             } => {
-                self.step(&Step { epoch, step, steps, loss, error, speed, bytes: peak_bytes as u64 });
+                self.step(&Step { epoch, step, steps, loss, error, speed, bytes: peak.most() });
             }
             Progress::Evaluating { epoch } => {
                 self.testing_since = Instant::now();

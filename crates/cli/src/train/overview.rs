@@ -97,14 +97,16 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         recipe.seed,
         settings(recipe),
     );
-    let memory = format::bytes(trainer.plan().footprint() as u64);
+    let plan = trainer.plan();
+    let memory = format::bytes(plan.memory() as u64);
+    let allocated = format::bytes(plan.allocated() as u64);
     let device = trainer.learner().device();
     let beside = if device.kind().has_own_memory() { " to load images" } else { "" };
     let device = format!("{}, {}{beside}", device.name(), format::several(device.threads(), "thread"));
     vec![
         ("data", data),
         ("run", run),
-        ("memory", format!("{memory} planned, images included")),
+        ("memory", format!("{memory} planned, {allocated} of it tensors and images")),
         ("device", device),
         ("folder", folder.display().to_string()),
     ]

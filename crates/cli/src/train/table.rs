@@ -49,7 +49,7 @@ impl Table {
             end: format!(
                 "{:>8}  {:>8}  {:>6}",
                 format::count(e.images_per_second as usize),
-                format::bytes(e.peak_bytes),
+                format::bytes(e.peak().most()),
                 format::clock(e.seconds)
             ),
             errors: e.module_errors.clone(),

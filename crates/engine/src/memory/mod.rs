@@ -4,8 +4,10 @@
 //! layout without any memory behind it, so that what it says is what a real run uses, to the byte.
 
 mod arena;
+mod arenas;
 mod pool;
 
 pub(crate) use arena::ALIGN;
+pub use arenas::share_arenas;
 pub(crate) use pool::Memory;
 pub use pool::{Block, Pool, Purpose, Usage};

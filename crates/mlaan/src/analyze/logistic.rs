@@ -104,6 +104,13 @@ struct Objective<'a> {
     penalty: f64,
 }
 
+/// Bytes that [`fit`] takes over `width` features beside its rows: the factor of the bound and a block of rows, the
+/// weights, steps and gradients of the solver, and a gradient of every piece.
+pub(super) fn bytes(width: usize, classes: usize) -> usize {
+    let (side, size) = (width + 1, (width + 1) * classes);
+    (side * side + BLOCK * side + (2 * MEMORY + 8 + PIECES) * size) * size_of::<f64>()
+}
+
 /// Fits `classes` classes with penalty 1 / C, on the current threads.
 pub fn fit(rows: Rows<'_>, classes: usize, c: f64) -> Fit {
     let scale = Scale::of(rows);

@@ -10,12 +10,14 @@ pub mod cka;
 pub mod features;
 pub mod heads;
 pub mod logistic;
+mod plan;
 mod plots;
 mod report;
 pub mod separability;
 mod sheet;
 mod subject;
 
+pub use plan::{Images, Studies, plan};
 pub use plots::FILE;
 pub use report::{Report, Studied};
 pub use sheet::Sheet;

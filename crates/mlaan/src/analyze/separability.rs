@@ -122,7 +122,7 @@ pub fn separability(
     let device = subject.learner.device().clone();
     let threads = workers(&device)?;
     let images = splits.train.len() + splits.test.len();
-    let bytes = |p: &Place| p.channels * grid * grid * images * size_of::<f32>();
+    let bytes = |p: &Place| feature_bytes(p, grid, images);
     let wanted = if ends_only { subject.ends() } else { subject.places.clone() };
     let mut found = Vec::with_capacity(wanted.len());
     for group in groups(&wanted, bytes) {
@@ -156,8 +156,13 @@ fn separation(at: &Place, train: Rows<'_>, test: Rows<'_>, classes: usize, c: f6
     }
 }
 
+/// Bytes of the features of so many images at a place.
+pub(super) fn feature_bytes(place: &Place, grid: usize, images: usize) -> usize {
+    place.channels * grid * grid * images * size_of::<f32>()
+}
+
 /// Runs of places whose features fit into memory together; at least one in each.
-fn groups(places: &[Place], bytes: impl Fn(&Place) -> usize) -> Vec<&[Place]> {
+pub(super) fn groups(places: &[Place], bytes: impl Fn(&Place) -> usize) -> Vec<&[Place]> {
     let (mut groups, mut start, mut held) = (Vec::new(), 0, 0);
     for (i, place) in places.iter().enumerate() {
         if i > start && held + bytes(place) > AT_ONCE {

@@ -2,11 +2,10 @@
 
 use crate::backbone::Backbone;
 use crate::data::{Batch, Dataset, Frame, Loader, LoaderOptions, LoaderPool};
-use crate::local::{Learner, Method, Partition, Task, TaskLoss};
-use crate::nn::Extent;
+use crate::local::{Learner, Method, Partition, TaskLoss};
 use crate::recipe::Recipe;
 use crate::train::checkpoint::{self, Manifest};
-use crate::train::{Source, restore, setup};
+use crate::train::{Source, Trained, restore, setup};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -62,19 +61,33 @@ impl Subject {
     /// # Errors
     /// A checkpoint that cannot be used; out of memory.
     pub fn open(name: impl Into<String>, path: &Path, device: &Device, heads: bool) -> Result<Self> {
-        let (manifest, mut tensors) = checkpoint::load(path)?;
-        let recipe = Recipe::parse(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
+        Self::of(name, &Trained::open(path, false)?, device, heads)
+    }
+
+    /// As [`Subject::open`], of a checkpoint that is open; a device that computes nothing gets no values.
+    ///
+    /// # Errors
+    /// A checkpoint that lacks tensors; out of memory.
+    pub fn of(name: impl Into<String>, trained: &Trained, device: &Device, heads: bool) -> Result<Self> {
+        let (manifest, recipe) = (trained.manifest.clone(), trained.recipe.clone());
         let device = device.with_precision(recipe.train.precision.into());
         let backbone = setup::backbone(&recipe.model)?;
         let partition = Partition::new(&recipe.local, &backbone)?;
         let with_heads = heads && partition.len() > 1 && recipe.local.loss == TaskLoss::CrossEntropy;
         let method = if with_heads { recipe.local.clone() } else { Method::default() };
-        let pixels = setup::pixel_scale(&manifest.normalise);
-        let task = Task { image: Extent::square(manifest.size, 3), classes: manifest.classes.len(), pixels };
-        let mut learner = Learner::new(&device, &backbone, &method, task, 0)?;
-        restore(&mut learner, &mut tensors, with_heads)?;
+        let mut learner = Learner::for_inference(&device, &backbone, &method, trained.task(), 0)?;
+        if device.computes() {
+            restore(&mut learner, &trained.tensors, with_heads)?;
+        }
         let places = places(&partition, &backbone);
         Ok(Subject { name: name.into(), manifest, recipe, learner, places, with_heads })
+    }
+
+    /// Whether a checkpoint has auxiliary classifiers.
+    pub fn has_heads(trained: &Trained) -> bool {
+        let method = &trained.recipe.local;
+        let modules = method.cuts.as_ref().map_or(method.modules, |c| c.len() + 1);
+        modules > 1 && method.loss == TaskLoss::CrossEntropy
     }
 
     /// The places at which its modules end.

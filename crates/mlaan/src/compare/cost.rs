@@ -25,7 +25,7 @@ pub struct Cost {
     pub parameters: usize,
     /// Values of the auxiliary networks.
     pub auxiliary_parameters: usize,
-    /// Bytes of training, without the images of the data set.
+    /// Bytes of tensors in training, without the images of the data set and what a process needs beside.
     pub memory_bytes: usize,
     /// The same under plain backpropagation.
     pub plain_memory_bytes: usize,
@@ -61,8 +61,8 @@ impl Cost {
             modules: own.modules.len(),
             parameters: own.parameters(),
             auxiliary_parameters: own.auxiliary_parameters(),
-            memory_bytes: own.footprint(),
-            plain_memory_bytes: plain.footprint(),
+            memory_bytes: own.allocated(),
+            plain_memory_bytes: plain.allocated(),
             flops: per_image(own.flops, &own),
             plain_flops: per_image(plain.flops, &plain),
             test_flops: per_image(plain.modules.iter().map(|m| m.meter.forward).sum(), &plain),

@@ -70,8 +70,11 @@ pub struct CellOutcome {
     pub best_test_error: Option<Moments>,
     /// Time of a run.
     pub seconds: Option<Moments>,
-    /// Bytes in use at the most in any run, images included.
+    /// Peak memory of any run: of its process, or where that is not known, of tensors and images.
     pub peak_bytes: Option<u64>,
+    /// The same of tensors and images alone.
+    #[serde(default)]
+    pub peak_allocated_bytes: Option<u64>,
     /// The measured step, where the table trains nothing.
     pub step: Option<StepRecord>,
     /// The paper's number: percent, or GB.
@@ -101,9 +104,12 @@ pub struct RunOutcome {
     pub best_epoch: Option<usize>,
     /// Seconds trained.
     pub seconds: Option<f64>,
-    /// Bytes in use at the most, images included.
+    /// Peak memory: of the process, or where that is not known, of tensors and images.
     pub peak_bytes: Option<u64>,
-    /// The same as planned.
+    /// The same of tensors and images alone.
+    #[serde(default)]
+    pub peak_allocated_bytes: Option<u64>,
+    /// What was planned for the process; of older records, for tensors and images.
     pub planned_bytes: Option<u64>,
     /// Its record, from the comparison's folder.
     pub record: Option<PathBuf>,
@@ -254,6 +260,7 @@ fn outcome(
         best_test_error: moments(|r| r.summary.best_test_error),
         seconds: moments(|r| r.summary.seconds),
         peak_bytes: peak(&records),
+        peak_allocated_bytes: records.iter().map(|r| r.summary.peak_allocated_bytes).max(),
         step,
         paper: cell.paper,
         to_paper: ours.zip(cell.paper).map(|(a, b)| a - b),
@@ -273,7 +280,8 @@ fn run_outcome(run: &Run, cell: &Cell, store: &Store) -> RunOutcome {
             found.epochs = s.epochs;
             (found.test_error, found.best_test_error) = (finite(s.test_error), finite(s.best_test_error));
             (found.best_epoch, found.seconds) = (Some(s.best_epoch), finite(s.seconds));
-            (found.peak_bytes, found.planned_bytes) = (Some(s.peak_bytes), record.planned_bytes);
+            (found.peak_bytes, found.planned_bytes) = (Some(s.peak().most()), record.planned_bytes);
+            found.peak_allocated_bytes = Some(s.peak_allocated_bytes);
             found.diverged = record.diverged();
             found.record = path.strip_prefix(store.folder()).ok().map(Path::to_path_buf);
         }
@@ -300,7 +308,7 @@ fn records(runs: &[Run], cell: usize) -> Vec<&Record> {
 }
 
 fn peak(records: &[&Record]) -> Option<u64> {
-    records.iter().map(|r| r.summary.peak_bytes).max()
+    records.iter().map(|r| r.summary.peak().most()).max()
 }
 
 /// The cell of backpropagation in a cell's column.

@@ -36,12 +36,12 @@ impl Comparison {
         match self.measure {
             Measure::Error => notes.push(
                 "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" is chosen by the \
-                 test images and flatters. Memory is the measured peak, images included; its ratio is of planned bytes without images, \
-                 to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran."
+                 test images and flatters. Memory is the peak of the process, images included; its ratio is of the tensors as planned, without \
+                 images, to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran."
                     .into(),
             ),
             Measure::Memory => notes.push(
-                "Memory of a training step without the images of the data set; GB are 10^9 bytes. The paper's are of another \
+                "Memory of the tensors of a training step, without the images of the data set; GB are 10^9 bytes. The paper's are of another \
                  framework on a GPU: compare the ratios."
                     .into(),
             ),

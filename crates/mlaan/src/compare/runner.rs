@@ -245,7 +245,7 @@ impl Runner<'_> {
         }
         let backbone = setup::backbone(&recipe.model)?;
         let mut trainer = Trainer::new(&recipe, &backbone, splits, &device)?;
-        let planned = trainer.plan().footprint() as u64;
+        let planned = trainer.plan().memory() as u64;
         let goes_on = folder.join(METRICS).exists();
         match trainer.run(&folder, goes_on, stop, &mut |p| tell(Tell::Moves(p)))? {
             Outcome::Finished(_) => Ok(Some(self.store.finished(cell, seed, machine, planned)?)),

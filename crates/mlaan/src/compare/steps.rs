@@ -13,7 +13,7 @@ use crate::{Device, Result};
 /// # Errors
 /// [`Error::Memory`](crate::Error::Memory) where it does not fit into what the system allows: nothing was run then.
 pub fn measure_step(cell: &Cell, device: &Device) -> Result<StepRecord> {
-    Limits::of(device).check(&step_plan(cell, device.kind())?, 0)?;
+    Limits::of(device).check(&step_plan(cell, device.kind())?.needs())?;
     let found = probe(&cell.recipe, device)?;
     let mut recipe = cell.recipe.clone();
     recipe.set_source(cell.set.map_or(cell.recipe.data.source.as_str(), |s| s.name));

@@ -41,7 +41,7 @@ pub struct Record {
     pub start: Option<Start>,
     /// What computed it; none where the run was brought here from elsewhere.
     pub machine: Option<Machine>,
-    /// Bytes that were planned, images included; none where the run was brought here from elsewhere.
+    /// Bytes that were planned, for the process and its images; none where the run was brought here from elsewhere.
     pub planned_bytes: Option<u64>,
     /// Its outcome.
     pub summary: Summary,

@@ -52,7 +52,7 @@ pub(super) fn decode_into(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, u
 ///
 /// # Errors
 /// As [`decode`].
-pub(super) fn dimensions(encoded: &[u8]) -> Result<(usize, usize), String> {
+pub(crate) fn dimensions(encoded: &[u8]) -> Result<(usize, usize), String> {
     guarded(|| {
         if is_jpeg(encoded) {
             return jpeg_header(encoded).map(|(_, sides)| sides);

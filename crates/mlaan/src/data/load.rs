@@ -14,6 +14,7 @@ use super::stored::{Content, Images, ReadAt, Stored};
 use super::streamed::Streamed;
 use super::{Dataset, OpenOptions};
 use crate::Result;
+use crate::plan::limit::Limits;
 
 /// Where images live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,14 +48,20 @@ pub(super) struct Loaded {
 /// # Errors
 /// A broken image, unless they are skipped; a split without images; out of memory, or of room for a [`Spool`].
 pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<Loaded> {
-    let stream = match options.load {
-        Load::Memory => false,
-        Load::Stream => true,
-        Load::Auto => {
-            let bytes = |stored, split| estimate(stored, options, split);
-            bytes(&pair.train, 0)?.saturating_add(bytes(&pair.test, 1)?) > Load::MOST
-        }
+    let bytes = || -> Result<u64> {
+        Ok(estimate(&pair.train, options, 0)?.saturating_add(estimate(&pair.test, options, 1)?))
     };
+    let limits = Limits::of_this_process();
+    let (stream, expected) = match options.load {
+        Load::Stream => (true, 0),
+        // Images that do not fit are to be refused before they are decoded, and where address space is limited by an
+        // error at all: there an allocation that fails ends the process.
+        Load::Memory => (false, if limits.address_space() { bytes()? } else { 0 }),
+        Load::Auto => bytes().map(|n| (n > Load::MOST, n))?,
+    };
+    if !stream && expected > 0 {
+        limits.check_start(options.threads, usize::try_from(expected).unwrap_or(usize::MAX))?;
+    }
     let split = |stored: Stored, number| -> Result<(Arc<dyn Dataset>, usize)> {
         if !stream {
             let (set, skipped) = decode_all(&stored, options, number)?;
@@ -114,7 +121,7 @@ fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<u64> {
 }
 
 /// At most `most` of the items, evenly spread.
-pub(super) fn spread<T>(items: &[T], most: usize) -> impl Iterator<Item = &T> {
+pub(crate) fn spread<T>(items: &[T], most: usize) -> impl Iterator<Item = &T> {
     let taken = items.len().min(most);
     (0..taken).map(move |i| &items[(i as u128 * items.len() as u128 / taken as u128) as usize])
 }

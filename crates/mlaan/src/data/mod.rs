@@ -28,10 +28,12 @@ mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
+pub(crate) use decode::dimensions;
 pub use decode::read_image;
 pub use extras::{ColourJitter, Extras};
 pub use frame::Frame;
 pub use load::Load;
+pub(crate) use load::spread;
 pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;

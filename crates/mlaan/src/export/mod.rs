@@ -5,8 +5,9 @@ mod proto;
 mod state_dict;
 
 use crate::Result;
+use crate::plan::Needs;
 use crate::train::{Trained, setup};
-use mlaan_engine::Device;
+use mlaan_engine::{Device, Usage};
 use std::path::Path;
 
 /// What is written.
@@ -27,6 +28,18 @@ pub fn export(trained: &Trained, format: Format, out: &Path) -> Result<()> {
         Format::Safetensors => state_dict::write(trained, out),
         Format::Onnx => onnx::write(trained, &Device::cpu(Some(1))?, out),
     }
+}
+
+/// What an export needs: one tensor at a time, and as ONNX the network, whose BatchNorm is folded.
+///
+/// # Errors
+/// As [`Trained::plan_values`].
+pub fn plan(trained: &Trained, format: Format) -> Result<Needs> {
+    let whole = trained.plan_values()?;
+    Ok(match format {
+        Format::Safetensors => Needs { usage: Usage::default(), ..whole },
+        Format::Onnx => whole,
+    })
 }
 
 /// What a reader of the file needs to know: names and values, lists and numbers as JSON.

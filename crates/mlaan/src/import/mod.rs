@@ -12,8 +12,10 @@ use self::described::described;
 use crate::local::{Learner, Method, Task};
 use crate::nn::{Extent, SlotKind};
 use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
-use crate::train::checkpoint::{self, FOLDER, Manifest};
-use crate::train::{RECIPE, Tally, Trained, atomic, setup};
+use crate::plan::limit::Limits;
+use crate::plan::{Needs, TensorSizes};
+use crate::train::checkpoint::{self, FOLDER, Manifest, Part, Parts};
+use crate::train::{MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, atomic, setup};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Kind};
 use serde::{Deserialize, Serialize};
@@ -53,12 +55,23 @@ pub struct Taken {
     pub new_classifier: bool,
 }
 
+/// What [`import`] made.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The checkpoint's manifest.
+    pub manifest: Manifest,
+    /// What was taken from the file.
+    pub taken: Taken,
+    /// The memory that was planned for it.
+    pub needs: Needs,
+}
+
 /// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict.
 ///
 /// # Errors
 /// A file that is no state dict; a network that is not known; tensors that are missing, left over or of other extents: all of
 /// them are listed. A folder that cannot be written.
-pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest, Taken)> {
+pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
     let mut dict = StateDict::open(file)?;
     let options = &described(file, dict.about(), options)?;
     names::normalise(&mut dict);
@@ -79,10 +92,19 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
         pixels: setup::pixel_scale(&normalise),
     };
     let backbone = setup::backbone(&recipe.model)?;
-    let network = |device: &Device| Learner::new(device, &backbone, &Method::default(), task, options.seed);
+    let network = |device: &Device| {
+        Learner::for_inference(device, &backbone, &Method::default(), task, options.seed)
+    };
     // First without memory: the extents that a header announces may ask for all there is.
-    check(&mut network(&Device::dry(Kind::Cpu { threads: Some(1) })?)?, &dict, file)?;
-    let mut learner = network(&Device::cpu(Some(1))?)?;
+    let dry = Device::dry(Kind::Cpu { threads: Some(1) })?;
+    let mut learner = network(&dry)?;
+    check(&mut learner, &dict, file)?;
+    let process = TensorSizes::of(&mut learner)?.process(dry.kind()) + dict.work_bytes();
+    let needs = Needs { usage: dry.usage(), process };
+    Limits::of_this_process().check_use(&needs)?;
+    let device = Device::cpu(Some(1))?;
+    device.pool().reserve(&needs.usage)?;
+    let mut learner = network(&device)?;
     let taken = fill(&mut learner, &mut dict, file)?;
     let manifest = Manifest {
         epoch: 0,
@@ -97,12 +119,31 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
         test_error: f64::NAN,
         seconds: 0.0,
         peak_bytes: 0,
+        peak_memory_bytes: None,
         partial: Tally::default(),
     };
-    checkpoint::save(&folder.join(FOLDER), &manifest, &mut learner, false)?;
+    checkpoint::save(&folder.join(FOLDER), &manifest, &mut Untrained(learner), false)?;
     let path = folder.join(RECIPE);
     atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
-    Ok((manifest, taken))
+    Ok(Imported { manifest, taken, needs })
+}
+
+/// A network that was never trained here: its momentum is zero.
+struct Untrained(Learner);
+
+impl Parts for Untrained {
+    fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
+        match part {
+            Part::Model => self.0.each(part, show),
+            Part::State => self.0.slots(&mut |slot| match slot.kind {
+                SlotKind::Parameter(_) => {
+                    let name = format!("{MOMENTUM}{}.{}", slot.owner, slot.leaf);
+                    show(&TensorView { name: &name, shape: &slot.shape, values: Values::Zeros })
+                }
+                SlotKind::Buffer(_) => Ok(()),
+            }),
+        }
+    }
 }
 
 /// Most classes of a classifier whose names are not given.

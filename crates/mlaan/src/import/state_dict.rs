@@ -93,6 +93,20 @@ impl StateDict {
         self.tensors = old.into_iter().filter_map(|(name, t)| Some((rename(&name)?, t))).collect();
     }
 
+    /// Bytes that reading any one tensor takes beside its values.
+    pub(super) fn work_bytes(&self) -> usize {
+        let stored = |t: &Entry| match &t.place {
+            Place::File { element, .. } => t.shape.iter().product::<usize>().saturating_mul(element.size()),
+            // The storage that was read last is kept, and one that is not contiguous is converted as a whole.
+            Place::Archive(tensor) => {
+                let (length, size) = (tensor.storage.length, tensor.storage.element.size());
+                let converted = if tensor.contiguous() { 0 } else { size_of::<f32>() };
+                length.saturating_mul(size + converted)
+            }
+        };
+        self.tensors.values().map(stored).max().unwrap_or(0)
+    }
+
     /// The values of a tensor, the last index fastest.
     ///
     /// # Errors

@@ -89,12 +89,19 @@ impl Learner {
         Self::build(&Builder { device, seed, learns: true }, backbone, method, task)
     }
 
-    /// The network in one module, without momentum, for values that come from a checkpoint and stay as they are.
+    /// As [`Learner::new`] without momentum, for values that come from a checkpoint and stay as they are; `seed` is that of
+    /// values which do not come.
     ///
     /// # Errors
     /// As [`Learner::new`].
-    pub fn for_inference(device: &Device, backbone: &dyn Backbone, task: Task) -> Result<Self> {
-        Self::build(&Builder { device, seed: 0, learns: false }, backbone, &Method::default(), task)
+    pub fn for_inference(
+        device: &Device,
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+    ) -> Result<Self> {
+        Self::build(&Builder { device, seed, learns: false }, backbone, method, task)
     }
 
     fn build(b: &Builder<'_>, backbone: &dyn Backbone, method: &Method, task: Task) -> Result<Self> {

@@ -5,17 +5,21 @@
 //! limit is known. On a device with memory of its own, what is free there is a hard limit of what lies there; the system's
 //! hold for the rest, the images.
 
-use super::Plan;
+use super::Needs;
 use super::bytes::written;
+use crate::process::Status;
 use crate::{Error, Result};
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::Device;
 use std::path::{Path, PathBuf};
 
-/// Address space that a run takes beside its plan: stacks of threads and buffers of files.
+/// Address space that a run takes beside what it holds: stacks of threads to come, and what the allocator sets aside.
 const BESIDE: usize = 32 << 20;
 
 /// A device's own memory that a run takes beside its plan: code of kernels, and what the driver keeps for them.
 const BESIDE_ON_DEVICE: usize = 64 << 20;
+
+/// What limits address space is called.
+const ADDRESS_SPACE: &str = "the address space (`ulimit -v`)";
 
 /// A hard limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +28,8 @@ pub struct Limit {
     pub what: String,
     /// Bytes that it allows.
     pub bytes: usize,
-    /// Bytes of them that are in use already: by this process, of a control group by all its processes.
-    pub used: usize,
-    /// Bytes that a run needs beside its plan under this limit.
-    pub beside: usize,
+    /// Bytes of them that a run cannot have, and why.
+    pub taken: Vec<(usize, String)>,
 }
 
 /// All that is known.
@@ -37,22 +39,35 @@ pub struct Limits {
     pub hard: Vec<Limit>,
     /// Bytes that the machine could give now.
     pub available: Option<usize>,
+    /// Bytes that this process holds now.
+    pub resident: usize,
     /// What is free of the device's own memory, where it has some.
     pub device: Option<Limit>,
 }
 
 impl Limit {
-    /// Bytes that a run may still take.
+    /// Bytes that a whole run may take, what this process holds already included.
     pub fn room(&self) -> usize {
-        self.bytes.saturating_sub(self.used).saturating_sub(self.beside)
+        self.taken.iter().fold(self.bytes, |left, (bytes, _)| left.saturating_sub(*bytes))
+    }
+
+    /// The limit, and what is taken of it, in words.
+    fn explained(&self) -> String {
+        let say = |n: usize| written(n as u64);
+        let taken: Vec<String> = (self.taken.iter().filter(|(n, _)| *n > 0))
+            .map(|(n, why)| format!("{} {why}", say(*n)))
+            .collect();
+        let of_which = if taken.is_empty() { String::new() } else { format!(", of which {}", taken.join(" and ")) };
+        format!("{} allows {}{of_which}", self.what, say(self.bytes))
     }
 }
 
 impl Limits {
     /// The limits of a run of this process on `device`, as far as the system and the device's driver tell.
     pub fn of(device: &Device) -> Self {
-        let (what, beside) = (device.name().to_owned(), BESIDE_ON_DEVICE);
-        let own = device.free_memory().map(|bytes| Limit { what, bytes, used: 0, beside });
+        let what = device.name().to_owned();
+        let taken = vec![(BESIDE_ON_DEVICE, "are for kernels".to_owned())];
+        let own = device.free_memory().map(|bytes| Limit { what, bytes, taken });
         Limits { device: own, ..Self::of_this_process() }
     }
 
@@ -61,68 +76,107 @@ impl Limits {
         Self::under(Path::new("/"))
     }
 
+    /// Whether address space is limited.
+    pub fn address_space(&self) -> bool {
+        self.hard.iter().any(|l| l.what == ADDRESS_SPACE)
+    }
+
     /// As [`Limits::of_this_process`], with `/proc` and `/sys` below `root`.
     fn under(root: &Path) -> Self {
         let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
-        let (status, machine) = (read("proc/self/status"), read("proc/meminfo"));
-        let (resident, mapped) = (field(&status, "VmRSS:"), field(&status, "VmSize:"));
+        let status = Status::parse(&read("proc/self/status"));
+        let bytes = |f: fn(Status) -> u64| usize::try_from(status.map_or(0, f)).unwrap_or(usize::MAX);
+        let (resident, mapped) = (bytes(|s| s.resident), bytes(|s| s.mapped));
         let mut hard = Vec::new();
-        let mut add = |what: &str, bytes: Option<usize>, used: Option<usize>, beside| {
-            if let Some(bytes) = bytes {
-                hard.push(Limit { what: what.into(), bytes, used: used.unwrap_or(0), beside });
-            }
-        };
-        add("the address space (`ulimit -v`)", address_space(&read("proc/self/limits")), mapped, BESIDE);
-        let (group, all) = group(root, &read("proc/self/cgroup")).unzip();
-        add("the control group", group, resident.max(all), 0);
-        add("the machine's memory", field(&machine, "MemTotal:"), resident, 0);
-        Limits { hard, available: field(&machine, "MemAvailable:"), device: None }
+        if let Some(bytes) = address_space(&read("proc/self/limits")) {
+            // Address space counts what is mapped, a run's plan what is held.
+            let empty = "are mapped already without holding memory (the program, stacks of threads)".to_owned();
+            let taken = vec![
+                (mapped.saturating_sub(resident), empty),
+                (BESIDE, "are for threads and files to come".into()),
+            ];
+            hard.push(Limit { what: ADDRESS_SPACE.into(), bytes, taken });
+        }
+        if let Some((bytes, used)) = group(root, &read("proc/self/cgroup")) {
+            let taken = vec![(used.saturating_sub(resident), "are in use by others".to_owned())];
+            hard.push(Limit { what: "the control group".into(), bytes, taken });
+        }
+        let machine = read("proc/meminfo");
+        if let Some(bytes) = field(&machine, "MemTotal:") {
+            hard.push(Limit { what: "the machine's memory".into(), bytes, taken: Vec::new() });
+        }
+        Limits { hard, available: field(&machine, "MemAvailable:"), resident, device: None }
     }
 
-    /// Whether a planned run fits whose images take `resident` bytes already; a warning where it fits only if the
-    /// system frees memory.
+    /// Whether what is planned fits; a warning where it fits only if the system frees memory.
     ///
     /// # Errors
     /// [`Error::Memory`] with both numbers and what to do.
-    pub fn check(&self, plan: &Plan, resident: usize) -> Result<Option<String>> {
-        // A checkpoint is a copy of all parameters and momentum.
-        let copied = [Purpose::Parameters, Purpose::Optimiser];
-        let copies = copied.iter().filter_map(|&p| plan.usage.peak_by_purpose.get(p as usize)).sum();
-        let Some(device) = &self.device else {
-            return self.check_bytes(plan.footprint(), copies, resident);
-        };
-        let images = plan.footprint().saturating_sub(plan.usage.held);
-        check_device(device, plan.usage.held, images)?;
-        self.check_bytes(images, copies, resident)
-    }
-
-    fn check_bytes(&self, planned: usize, copies: usize, resident: usize) -> Result<Option<String>> {
-        let say = |n: usize| written(n as u64);
-        let allows = |l: &Limit| l.room().saturating_add(resident).saturating_sub(copies);
-        let tightest = self.hard.iter().min_by_key(|l| l.room());
-        if let Some(limit) = tightest.filter(|l| planned > allows(l)) {
-            let choice = match allows(limit) >> 20 {
+    pub fn check(&self, needs: &Needs) -> Result<Option<String>> {
+        let advice = |room: usize| {
+            let choice = match room >> 20 {
                 0 => String::new(),
                 room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
             };
-            let message = format!(
-                "this run needs {} of memory, and this process has room for {}: {} allows {}, of which {} are in use and \
-                 {} are for threads, files and checkpoints. Raise the limit, {choice}take `--recompute module`, or start it \
-                 with a smaller `--batch`",
-                say(planned),
-                say(allows(limit)),
-                limit.what,
-                say(limit.bytes),
-                say(limit.used),
-                say(limit.beside + copies),
-            );
-            return Err(Error::Memory { needed: planned, allowed: allows(limit), message });
+            format!("Raise the limit, {choice}take `--recompute module`, or start it with a smaller `--batch`")
+        };
+        let Some(device) = &self.device else {
+            return self.check_bytes("this run", needs.memory(), &advice);
+        };
+        let images = needs.usage.footprint.saturating_sub(needs.usage.held);
+        check_device(device, needs.usage.held, images)?;
+        self.check_bytes("this run", images, &advice)
+    }
+
+    /// As [`Limits::check`], for a command whose memory nothing but its batch and the images can make smaller.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn check_use(&self, needs: &Needs) -> Result<Option<String>> {
+        let advice = |_| "Raise the limit, or take a smaller `--batch` or fewer images".to_owned();
+        match &self.device {
+            Some(device) => check_device(device, needs.usage.held, 0).map(|()| None),
+            None => self.check_bytes("this command", needs.memory(), &advice),
         }
-        let missing = planned.saturating_sub(resident);
+    }
+
+    /// Whether there is room to begin at all with `threads` threads, and for `images` bytes of images.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] with both numbers.
+    pub fn check_start(&self, threads: usize, images: usize) -> Result<()> {
+        let least = self.resident + images + START + 2 * threads * STACK;
+        let advice = |_| match images {
+            0 => "Raise the limit, or take fewer `--threads`".to_owned(),
+            _ => "Raise the limit, take fewer images (`--limit`), or leave them on disk (`--set data.load=stream`)".into(),
+        };
+        let what = if images > 0 { "this command with its images" } else { "this command" };
+        self.check_bytes(what, least, &advice).map(drop)
+    }
+
+    fn check_bytes(
+        &self,
+        what: &str,
+        planned: usize,
+        advice: &dyn Fn(usize) -> String,
+    ) -> Result<Option<String>> {
+        let say = |n: usize| written(n as u64);
+        let tightest = self.hard.iter().min_by_key(|l| l.room());
+        if let Some(limit) = tightest.filter(|l| planned > l.room()) {
+            let message = format!(
+                "{what} needs {} of memory, and this process has room for {}: {}. {}",
+                say(planned),
+                say(limit.room()),
+                limit.explained(),
+                advice(limit.room()),
+            );
+            return Err(Error::Memory { needed: planned, allowed: limit.room(), message });
+        }
+        let missing = planned.saturating_sub(self.resident);
         let short = self.available.filter(|&a| missing > a);
         Ok(short.map(|a| {
             format!(
-                "this run needs {} more memory, and the machine has {} free at the moment: it may become slow or be \
+                "{what} needs {} more memory, and the machine has {} free at the moment: it may become slow or be \
                  stopped by the system",
                 say(missing),
                 say(a)
@@ -130,6 +184,11 @@ impl Limits {
         }))
     }
 }
+
+/// What a command takes before anything is known of its network and images: reading recipes, planning.
+const START: usize = 16 << 20;
+/// Address space of a thread.
+const STACK: usize = 2 << 20;
 
 /// Whether `planned` bytes fit into a device's own memory; `images` bytes of the plan lie elsewhere.
 fn check_device(device: &Limit, planned: usize, images: usize) -> Result<()> {
@@ -141,13 +200,15 @@ fn check_device(device: &Limit, planned: usize, images: usize) -> Result<()> {
         (0, _) => String::new(),
         (_, allowed) => format!("start it with `--memory {allowed}MiB` to let settings be chosen that fit, "),
     };
+    let kernels: usize = device.taken.iter().map(|(n, _)| n).sum();
     let message = format!(
-        "this run needs {} of memory on {}, which has room for {}: {} are free, of which {} are for kernels. End what          else uses it, {choice}take `--recompute module`, or start it with a smaller `--batch`",
+        "this run needs {} of memory on {}, which has room for {}: {} are free, of which {} are for kernels. End what \
+         else uses it, {choice}take `--recompute module`, or start it with a smaller `--batch`",
         say(planned),
         device.what,
         say(room),
         say(device.bytes),
-        say(device.beside),
+        say(kernels),
     );
     Err(Error::Memory { needed: planned, allowed: room, message })
 }
@@ -219,16 +280,20 @@ mod tests {
         let (_root, limits) = system(&[
             STATUS,
             ("proc/meminfo", "MemTotal:  8000 kB\nMemAvailable:  2000 kB\n"),
-            ("proc/self/limits", "Limit Soft Hard Units\nMax address space  4096000  unlimited  bytes\n"),
+            ("proc/self/limits", "Limit Soft Hard Units\nMax address space  64000000  unlimited  bytes\n"),
             ("proc/self/cgroup", "0::/a/b\n"),
             ("sys/fs/cgroup/a/memory.max", "5000000\n"),
             ("sys/fs/cgroup/a/memory.current", "900000\n"),
             ("sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 100000\n"),
             ("sys/fs/cgroup/a/b/memory.max", "max\n"),
         ]);
-        let found: Vec<_> = limits.hard.iter().map(|l| (l.bytes, l.used)).collect();
-        assert_eq!(found, [(4_096_000, 307_200), (5_000_000, 800_000), (8_192_000, 102_400)]);
-        assert_eq!(limits.available, Some(2_048_000));
+        // VmSize - VmRSS and 32 MiB; 900 kB in use, 100 kB of it cached, this process's 100 kB in it; the machine's whole.
+        let rooms: Vec<_> = limits.hard.iter().map(|l| (l.bytes, l.bytes - l.room())).collect();
+        let kib = 1 << 10;
+        assert_eq!(rooms, [(64_000_000, 200 * kib + (32 << 20)), (5_000_000, 800_000 - 100 * kib), (8000 * kib, 0)]);
+        assert_eq!((limits.available, limits.resident), (Some(2000 * kib), 100 * kib));
+        let said = limits.hard[0].explained();
+        assert!(said.contains("200 KiB are mapped already without holding memory"), "{said}");
     }
 
     #[test]
@@ -245,7 +310,8 @@ mod tests {
 
     #[test]
     fn a_device_with_memory_of_its_own_is_a_limit_of_its_own() {
-        let free = |bytes| Limit { what: "cuda:1".into(), bytes, used: 0, beside: 64 << 20 };
+        let taken = vec![(64 << 20, String::new())];
+        let free = |bytes| Limit { what: "cuda:1".into(), bytes, taken: taken.clone() };
         assert!(check_device(&free(1 << 30), 960 << 20, 5 << 30).is_ok(), "images lie elsewhere");
         let err = check_device(&free(1 << 30), 961 << 20, 100 << 20).unwrap_err().to_string();
         let words = ["961 MiB", "on cuda:1", "room for 960 MiB", "1.00 GiB are free", "--memory 1060MiB"];
@@ -256,16 +322,26 @@ mod tests {
 
     #[test]
     fn what_cannot_fit_is_refused_with_both_numbers() {
-        let hard = vec![Limit { what: "the control group".into(), bytes: 2 << 30, used: 1 << 30, beside: 0 }];
-        let limits = Limits { hard, available: Some(512 << 20), device: None };
-        assert_eq!(limits.check_bytes(512 << 20, 0, 0).unwrap(), None);
-        assert!(limits.check_bytes(1 << 30, 0, 0).unwrap().unwrap().contains("512 MiB free"));
-        // Images that are there already are in use and need no more.
-        assert_eq!(limits.check_bytes(3 << 29, 0, 1 << 30).unwrap(), None);
-        assert!(limits.check_bytes(1 << 30, 1, 0).is_err(), "checkpoints need memory too");
-        let err = limits.check_bytes(3 << 30, 0, 0).unwrap_err().to_string();
-        let words =
-            ["3.00 GiB", "room for 1.00 GiB", "the control group allows 2.00 GiB", "--memory 1024MiB"];
+        let taken = vec![(1 << 30, "are in use by others".to_owned())];
+        let hard = vec![Limit { what: "the control group".into(), bytes: 2 << 30, taken }];
+        let limits = Limits { hard, available: Some(512 << 20), resident: 256 << 20, device: None };
+        let needs = |process| Needs { process, ..Needs::default() };
+        assert_eq!(limits.check(&needs(768 << 20)).unwrap(), None);
+        // What this process holds already needs no more memory.
+        let warning = limits.check(&needs(1 << 30)).unwrap().unwrap();
+        assert!(warning.contains("needs 768 MiB more") && warning.contains("512 MiB free"), "{warning}");
+        let err = limits.check(&needs(3 << 30)).unwrap_err().to_string();
+        let words = [
+            "3.00 GiB",
+            "room for 1.00 GiB",
+            "the control group allows 2.00 GiB, of which 1.00 GiB are in use by others",
+            "--memory 1024MiB",
+        ];
         assert!(words.iter().all(|w| err.contains(w)), "{err}");
+        let err = limits.check_use(&needs(3 << 30)).unwrap_err().to_string();
+        assert!(err.contains("this command needs 3.00 GiB") && !err.contains("--memory"), "{err}");
+        assert!(limits.check_start(2, 700 << 20).is_ok());
+        let err = limits.check_start(2, 800 << 20).unwrap_err().to_string();
+        assert!(err.contains("with its images needs 1.05 GiB") && err.contains("data.load=stream"), "{err}");
     }
 }

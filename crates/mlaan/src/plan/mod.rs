@@ -5,10 +5,14 @@
 
 mod balance;
 pub mod bytes;
+mod inference;
 pub mod limit;
+mod process;
 pub mod search;
 
 pub use balance::balanced;
+pub use inference::{Inference, inference};
+pub use process::{Needs, TensorSizes};
 
 use crate::Result;
 use crate::backbone::Backbone;
@@ -52,8 +56,10 @@ pub struct ModulePlan {
 pub struct Plan {
     /// Every module.
     pub modules: Vec<ModulePlan>,
-    /// Bytes at the most, over training and evaluation.
+    /// Bytes of tensors and images at the most, over training and evaluation.
     pub usage: Usage,
+    /// Bytes that the process needs beside them ([`Needs::process`]).
+    pub process: usize,
     /// Floating-point operations of a training step (a multiply-add is two).
     pub flops: u64,
     /// Images of a step.
@@ -61,9 +67,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Bytes that a run needs on the device and for its data.
-    pub fn footprint(&self) -> usize {
+    /// Bytes that a run needs: of the whole process, from its start to its end, or on a device with memory of its own,
+    /// there and for the images.
+    pub fn memory(&self) -> usize {
+        self.needs().memory()
+    }
+
+    /// Bytes of tensors and images: what the accountant of the device will count.
+    pub fn allocated(&self) -> usize {
         self.usage.footprint
+    }
+
+    /// What a run needs, apart.
+    pub fn needs(&self) -> Needs {
+        Needs { usage: self.usage, process: self.process }
     }
 
     /// Parameters of the backbone.
@@ -107,12 +124,13 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
         }
     }
     let usage = device.usage();
+    let process = TensorSizes::of(&mut learner)?.process(sizes.kind);
     learner.start_meters();
     step(&mut learner, &source, batch)?;
     let meters = learner.take_meters();
     let modules = learner.summary()?.into_iter().zip(meters);
     let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
-    Ok(Plan { modules, usage, flops, batch })
+    Ok(Plan { modules, usage, process, flops, batch })
 }
 
 /// One step on the dry device, over `n` images.

@@ -184,14 +184,14 @@ fn largest(
     request: &Request<'_>,
     planned: &dyn Fn(usize) -> Result<Plan>,
 ) -> Result<std::result::Result<(usize, Plan), usize>> {
-    let fits = |p: &Plan| p.footprint() <= request.memory;
+    let fits = |p: &Plan| p.memory() <= request.memory;
     let whole = planned(request.batch)?;
     if fits(&whole) {
         return Ok(Ok((request.batch, whole)));
     }
     let one = planned(1)?;
     if !fits(&one) {
-        return Ok(Err(one.footprint()));
+        return Ok(Err(one.memory()));
     }
     // Memory grows with the batch, but for the little that lies unusable between blocks: `low` fits, `high` does not.
     let (mut low, mut high, mut best) = (1, request.batch, one);

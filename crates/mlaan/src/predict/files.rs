@@ -1,6 +1,6 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{Dataset, ImageView, read_image};
+use crate::data::{Dataset, ImageView, dimensions, read_image, spread};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// How deep images may lie below a folder; ends loops of links.
 const DEPTH: usize = 32;
+/// Files whose sizes are looked at.
+const SAMPLE: usize = 16;
+/// Larger ones are not looked at.
+const LARGEST: u64 = 1 << 27;
 /// What image files are called.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
@@ -55,6 +59,17 @@ fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes that reading a file takes: as stored and decoded, the largest of a fixed few.
+pub(super) fn work_bytes(paths: &[PathBuf]) -> usize {
+    let bytes = spread(paths, SAMPLE).filter_map(|path| {
+        std::fs::metadata(path).ok().filter(|m| m.is_file() && m.len() <= LARGEST)?;
+        let encoded = std::fs::read(path).ok()?;
+        let (height, width) = dimensions(&encoded).ok()?;
+        Some(encoded.len() + height * width * 3)
+    });
+    bytes.max().unwrap_or(0)
 }
 
 /// Files as a set without labels.

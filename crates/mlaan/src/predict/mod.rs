@@ -22,6 +22,7 @@ pub use files::find;
 
 use crate::data::{Batch, Frame, ImageView, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
+use crate::plan::Needs;
 use crate::train::{Source, Trained, setup};
 use crate::{Error, Result};
 use files::Files;
@@ -69,6 +70,19 @@ impl Predictor {
             // Files are decoded when their turn comes: that takes all cores.
             pool: LoaderPool::new(device.threads(), LoaderPool::AHEAD)?,
         })
+    }
+
+    /// What it needs to classify `paths`, `batch` at a time, on a device of this kind with so many threads; the sizes of a
+    /// few of the files are looked at.
+    ///
+    /// # Errors
+    /// As [`Trained::plan`].
+    pub fn plan(trained: &Trained, device: &Device, paths: &[PathBuf], batch: usize) -> Result<Needs> {
+        let (size, images) = (trained.manifest.size, paths.len().max(1));
+        let batch = batch.clamp(1, images);
+        let work = device.threads() * files::work_bytes(paths);
+        let data = LoaderPool::bytes(LoaderPool::AHEAD, batch, size, false) + work;
+        trained.plan(device.kind(), (batch, images), data, true)
     }
 
     /// Names of the classes.

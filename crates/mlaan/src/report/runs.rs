@@ -103,7 +103,7 @@ impl Run {
 
     /// Bytes in use at the most.
     pub fn peak_bytes(&self) -> u64 {
-        self.epochs.iter().map(|e| e.peak_bytes).max().unwrap_or(0)
+        self.epochs.iter().map(|e| e.peak().most()).max().unwrap_or(0)
     }
 }
 

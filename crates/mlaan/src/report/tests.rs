@@ -23,7 +23,8 @@ fn epochs(n: usize, error: f64) -> Vec<Epoch> {
         train_error: error - epoch as f64,
         test_error: error - 0.5 * epoch as f64,
         module_errors: vec![error, f64::NAN, error / 2.0],
-        peak_bytes: 3 << 20,
+        peak_memory_bytes: None,
+        peak_allocated_bytes: 3 << 20,
         seconds: 2.0,
         ..Epoch::default()
     };
@@ -35,7 +36,8 @@ fn summary(n: usize, error: f64) -> Summary {
         epochs: n,
         test_error: error - 0.5 * n as f64,
         seconds: 60.0,
-        peak_bytes: 3 << 20,
+        peak_memory_bytes: None,
+        peak_allocated_bytes: 3 << 20,
         ..Summary::default()
     }
 }

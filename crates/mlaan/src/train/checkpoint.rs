@@ -57,8 +57,11 @@ pub struct Manifest {
     pub test_error: f64,
     /// Seconds trained so far, over all resumptions.
     pub seconds: f64,
-    /// Highest number of bytes in use on the device so far.
+    /// Bytes of tensors and images at the most so far, as the accountant counts them.
     pub peak_bytes: u64,
+    /// Peak memory of the process so far, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
     /// What was done of the next epoch, when the run was interrupted within it.
     pub partial: Tally,
 }
@@ -395,6 +398,7 @@ mod tests {
             test_error: 50.0,
             seconds: 0.0,
             peak_bytes: 0,
+            peak_memory_bytes: None,
             partial: Tally::default(),
         };
         let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
@@ -404,7 +408,7 @@ mod tests {
 
     /// The epoch of a checkpoint, all of whose tensors belong to its manifest.
     fn whole(path: &Path) -> usize {
-        let (run, mut tensors) = load(path).unwrap();
+        let (run, tensors) = load(path).unwrap();
         let expected = vec![run.step as f32; 3];
         for name in ["a", "b"] {
             assert_eq!(tensors.model.read(name, &[3]).unwrap(), expected);

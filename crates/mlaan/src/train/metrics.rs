@@ -4,6 +4,7 @@
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::atomic;
+use super::progress::PeakBytes;
 use crate::import::Taken;
 use crate::local::Recompute;
 use crate::recipe::Precision;
@@ -101,8 +102,19 @@ pub struct Epoch {
     /// Training images per second.
     #[serde(deserialize_with = "number")]
     pub images_per_second: f64,
-    /// Highest number of bytes in use on the device so far.
-    pub peak_bytes: u64,
+    /// Peak memory of the process so far; none where the system does not tell, and on a device with memory of its own.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
+    /// The part of it that is tensors and images, as the accountant counts them.
+    #[serde(alias = "peak_bytes")]
+    pub peak_allocated_bytes: u64,
+}
+
+impl Epoch {
+    /// Peak memory so far, as far as it is known.
+    pub fn peak(&self) -> PeakBytes {
+        PeakBytes { memory: self.peak_memory_bytes, allocated: self.peak_allocated_bytes }
+    }
 }
 
 /// What a finished run achieved.
@@ -121,8 +133,12 @@ pub struct Summary {
     /// Seconds trained, over all resumptions.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
-    /// Highest number of bytes in use on the device.
-    pub peak_bytes: u64,
+    /// Peak memory of the process; none where the system does not tell, and on a device with memory of its own.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
+    /// The part of it that is tensors and images, as the accountant counts them.
+    #[serde(alias = "peak_bytes")]
+    pub peak_allocated_bytes: u64,
     /// Values of the network, without auxiliary networks.
     pub parameters: usize,
 }
@@ -138,6 +154,11 @@ fn numbers<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Vec<f64>, D::
 }
 
 impl Summary {
+    /// Peak memory, as far as it is known.
+    pub fn peak(&self) -> PeakBytes {
+        PeakBytes { memory: self.peak_memory_bytes, allocated: self.peak_allocated_bytes }
+    }
+
     /// Writes the summary into a run's folder, whole or not at all.
     ///
     /// # Errors
@@ -291,7 +312,8 @@ mod tests {
                 "lr",
                 "module_errors",
                 "module_losses",
-                "peak_bytes",
+                "peak_allocated_bytes",
+                "peak_memory_bytes",
                 "seconds",
                 "test_error",
                 "train_error",
@@ -374,7 +396,8 @@ mod tests {
             best_test_error: 30.1,
             best_epoch: 7,
             seconds: 12.5,
-            peak_bytes: 1 << 40,
+            peak_memory_bytes: Some(2 << 40),
+            peak_allocated_bytes: 1 << 40,
             parameters: 466_906,
         };
         summary.write(run.path()).unwrap();

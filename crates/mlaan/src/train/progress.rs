@@ -27,8 +27,8 @@ pub enum Progress<'a> {
         error: f64,
         /// Images per second in this epoch so far.
         images_per_second: f64,
-        /// Bytes in use at the most so far.
-        peak_bytes: usize,
+        /// Memory at the most so far.
+        peak: PeakBytes,
         /// Learning rate of the backbone.
         lr: f64,
         /// Sums of this epoch so far, of every module.
@@ -43,6 +43,27 @@ pub enum Progress<'a> {
     Epoch(&'a Epoch),
     /// A line of the metrics file was written (an epoch's: and its checkpoint saved).
     Event(&'a Event),
+}
+
+/// Memory at the most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeakBytes {
+    /// Of the process; none where the system does not tell, and on a device with memory of its own.
+    pub memory: Option<u64>,
+    /// Of tensors and images, as the accountant counts them.
+    pub allocated: u64,
+}
+
+impl PeakBytes {
+    /// What is called peak memory: the process's, or what is known of it.
+    pub fn most(self) -> u64 {
+        self.memory.unwrap_or(self.allocated)
+    }
+
+    /// The larger of each.
+    pub(super) fn max(self, other: Self) -> Self {
+        PeakBytes { memory: self.memory.max(other.memory), allocated: self.allocated.max(other.allocated) }
+    }
 }
 
 /// How a run ended.

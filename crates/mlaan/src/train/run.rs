@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Best, Manifest};
 use super::metrics::{Event, METRICS, Metrics, Start, Summary};
-use super::progress::Progress;
+use super::progress::{PeakBytes, Progress};
 use super::tally::Tally;
 use super::trainer::Trainer;
 use super::{atomic, state};
@@ -28,13 +28,13 @@ pub(super) struct Position {
     pub(super) best: Option<Best>,
     pub(super) last_error: f64,
     pub(super) seconds: f64,
-    pub(super) peak: u64,
+    pub(super) peak: PeakBytes,
 }
 
 impl Position {
     fn start() -> Self {
         let tally = Tally::default();
-        Position { epoch: 0, step: 0, tally, best: None, last_error: f64::NAN, seconds: 0.0, peak: 0 }
+        Position { epoch: 0, step: 0, tally, best: None, last_error: f64::NAN, seconds: 0.0, peak: PeakBytes::default() }
     }
 
     fn of(m: Manifest) -> Self {
@@ -45,7 +45,7 @@ impl Position {
             best: m.best,
             last_error: m.test_error,
             seconds: m.seconds,
-            peak: m.peak_bytes,
+            peak: PeakBytes { memory: m.peak_memory_bytes, allocated: m.peak_bytes },
         }
     }
 }
@@ -129,7 +129,8 @@ impl Trainer {
             best: at.best,
             test_error: at.last_error,
             seconds: at.seconds,
-            peak_bytes: at.peak,
+            peak_bytes: at.peak.allocated,
+            peak_memory_bytes: at.peak.memory,
             partial: at.tally.clone(),
         };
         checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &mut self.learner, is_best)
@@ -159,7 +160,8 @@ impl Trainer {
             best_test_error: at.best.map_or(f64::NAN, |b| b.error),
             best_epoch: at.best.map_or(0, |b| b.epoch),
             seconds: at.seconds,
-            peak_bytes: at.peak,
+            peak_memory_bytes: at.peak.memory,
+            peak_allocated_bytes: at.peak.allocated,
             parameters: self.plan.parameters(),
         }
     }

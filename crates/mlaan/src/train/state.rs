@@ -9,7 +9,7 @@ use crate::nn::SlotKind;
 /// Names of auxiliary tensors begin with this.
 const AUXILIARY: &str = "aux.";
 /// Names of momentum tensors begin with this.
-const MOMENTUM: &str = "momentum.";
+pub(crate) const MOMENTUM: &str = "momentum.";
 
 /// The network's own tensors are the model; auxiliary networks, shadows and momentum are the state.
 impl Parts for Learner {

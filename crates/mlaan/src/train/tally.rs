@@ -1,6 +1,7 @@
 //! Sums of an epoch's losses and errors.
 
 use super::metrics::Epoch;
+use super::progress::PeakBytes;
 use crate::local::{Branch, Method, StepReport};
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ impl Tally {
     }
 
     /// As the line of a finished epoch.
-    pub fn epoch(&self, epoch: usize, lr: f64, test_error: f64, seconds: f64, peak_bytes: u64) -> Epoch {
+    pub fn epoch(&self, epoch: usize, lr: f64, test_error: f64, seconds: f64, peak: PeakBytes) -> Epoch {
         let n = self.images.max(1) as f64;
         let (train_loss, train_error) = self.classifier();
         let error = |&w: &f64| if w < 0.0 { f64::NAN } else { 100.0 * w / n };
@@ -66,7 +67,8 @@ impl Tally {
             module_errors: self.wrong.iter().map(error).collect(),
             seconds,
             images_per_second: self.images as f64 / self.seconds.max(1e-9),
-            peak_bytes,
+            peak_memory_bytes: peak.memory,
+            peak_allocated_bytes: peak.allocated,
         }
     }
 }

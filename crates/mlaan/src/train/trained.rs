@@ -4,10 +4,11 @@ use super::checkpoint::{self, Manifest, Tensors};
 use super::{TensorFile, restore, setup};
 use crate::Result;
 use crate::backbone::ResNet;
-use crate::local::{Learner, Task};
+use crate::local::{Learner, Method, Task};
 use crate::nn::Extent;
+use crate::plan::{self, Inference, Needs, TensorSizes};
 use crate::recipe::Recipe;
-use mlaan_engine::Device;
+use mlaan_engine::{Device, Kind};
 use std::path::{Path, PathBuf};
 
 /// See the module.
@@ -19,7 +20,7 @@ pub struct Trained {
     pub manifest: Manifest,
     /// The run's recipe, with the images' size of the run.
     pub recipe: Recipe,
-    tensors: Tensors,
+    pub(crate) tensors: Tensors,
 }
 
 impl Trained {
@@ -50,6 +51,36 @@ impl Trained {
         Task { image: Extent::square(m.size, 3), classes: m.classes.len(), pixels }
     }
 
+    /// What it needs to see `images` images, `batch` at a time, on a device of this kind; `data_bytes` of host memory are
+    /// the images' and their batches'. `folded` as [`Learner::fold`].
+    ///
+    /// # Errors
+    /// As [`plan::inference`].
+    pub fn plan(
+        &self,
+        kind: Kind,
+        (batch, images): (usize, usize),
+        data_bytes: usize,
+        folded: bool,
+    ) -> Result<Needs> {
+        let precision = self.recipe.train.precision.into();
+        let sizes = Inference { batch, images, folded, data_bytes, precision, kind };
+        plan::inference(&self.backbone()?, self.task(), &sizes)
+    }
+
+    /// What it needs to be built with its values and nothing more, on one thread of the processor.
+    ///
+    /// # Errors
+    /// As [`plan::inference`].
+    pub fn plan_values(&self) -> Result<Needs> {
+        let kind = Kind::Cpu { threads: Some(1) };
+        let device = Device::dry(kind)?;
+        let mut network = Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;
+        let process = TensorSizes::of(&mut network)?.process(kind);
+        network.fold()?;
+        Ok(Needs { usage: device.usage(), process })
+    }
+
     /// The file of the network's tensors.
     pub fn model_file(&self) -> &TensorFile {
         &self.tensors.model
@@ -60,7 +91,7 @@ impl Trained {
     /// # Errors
     /// Out of memory; a checkpoint that lacks tensors.
     pub fn network(&self, device: &Device) -> Result<Learner> {
-        let mut learner = Learner::for_inference(device, &self.backbone()?, self.task())?;
+        let mut learner = Learner::for_inference(device, &self.backbone()?, &Method::default(), self.task(), 0)?;
         restore(&mut learner, &self.tensors, false)?;
         Ok(learner)
     }

@@ -4,10 +4,10 @@ use super::checkpoint::Best;
 use super::evaluate::evaluate;
 use super::feed::Source;
 use super::metrics::Event;
-use super::progress::{Outcome, Progress};
+use super::progress::{Outcome, PeakBytes, Progress};
 use super::run::Run;
 use super::tally::Tally;
-use super::within::{resident, sizes, task};
+use super::within::{sizes, task};
 use super::{LearningRate, setup};
 use crate::backbone::Backbone;
 use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
@@ -15,6 +15,7 @@ use crate::import::{self, Taken};
 use crate::local::{Learner, StepOptions};
 use crate::plan::limit::Limits;
 use crate::plan::{Plan, balanced, plan};
+use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Sgd;
@@ -37,6 +38,8 @@ pub struct Trainer {
     pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
+    /// Peak memory of the process, where that is what limits.
+    peak: Option<Peak>,
     /// Where the first values come from, when they were taken.
     taken: Option<Taken>,
 }
@@ -69,7 +72,7 @@ impl Trainer {
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
-        let short = Limits::of(device).check(&plan, resident(&splits))?;
+        let short = Limits::of(device).check(&plan.needs())?;
         let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().collect();
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
@@ -82,6 +85,7 @@ impl Trainer {
             _ => Source::host(&extras),
         };
         let device = device.clone();
+        let peak = (!device.kind().has_own_memory()).then(Peak::begin);
         Ok(Trainer {
             recipe,
             device,
@@ -95,6 +99,7 @@ impl Trainer {
             plan,
             warnings,
             counted,
+            peak,
             taken: None,
         })
     }
@@ -161,6 +166,7 @@ impl Trainer {
             }
             self.finish_epoch(&mut run, &rates, watch)?;
         }
+        self.look(&mut run);
         let summary = self.summary(&run.at);
         summary.write(folder)?;
         let end = Event::End(summary.clone());
@@ -187,7 +193,7 @@ impl Trainer {
         loop {
             if stop.load(Ordering::Relaxed) {
                 run.at.seconds += run.at.tally.seconds - before;
-                run.at.peak = run.at.peak.max(self.device.usage().footprint as u64);
+                self.look(run);
                 return Ok(false);
             }
             let Some(batch) = loader.next() else { break };
@@ -196,6 +202,7 @@ impl Trainer {
             loader.recycle(batch);
             run.at.tally.seconds = before + begin.elapsed().as_secs_f64();
             let (loss, error) = run.at.tally.classifier();
+            let peak = run.at.peak.max(self.peak());
             watch(Progress::Step {
                 epoch,
                 step: run.at.tally.steps,
@@ -203,7 +210,7 @@ impl Trainer {
                 loss,
                 error,
                 images_per_second: run.at.tally.images as f64 / run.at.tally.seconds.max(1e-9),
-                peak_bytes: self.device.usage().footprint,
+                peak,
                 lr: rates.at(epoch).backbone,
                 tally: &run.at.tally,
             });
@@ -255,9 +262,9 @@ impl Trainer {
             return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
         }
         let evaluating = begin.elapsed().as_secs_f64();
+        self.look(run);
         let at = &mut run.at;
         at.seconds += evaluating;
-        at.peak = at.peak.max(self.device.usage().footprint as u64);
         let seconds = at.tally.seconds + evaluating;
         let line = at.tally.epoch(epoch, rates.at(epoch).backbone, found.error, seconds, at.peak);
         let is_best = at.best.is_none_or(|b| found.error < b.error);
@@ -273,6 +280,18 @@ impl Trainer {
         watch(Progress::Epoch(&line));
         watch(Progress::Event(&event));
         Ok(())
+    }
+
+    /// Memory at the most so far, in this process.
+    fn peak(&mut self) -> PeakBytes {
+        let allocated = self.device.usage().footprint as u64;
+        PeakBytes { memory: self.peak.as_mut().and_then(Peak::look), allocated }
+    }
+
+    /// Takes note of it, asking the system in any case.
+    fn look(&mut self, run: &mut Run) {
+        let memory = self.peak.as_mut().and_then(Peak::bytes);
+        run.at.peak = run.at.peak.max(PeakBytes { memory, ..self.peak() });
     }
 
     fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {

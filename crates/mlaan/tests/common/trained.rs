@@ -87,6 +87,7 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
         test_error: 50.0,
         seconds: 1.0,
         peak_bytes: 0,
+        peak_memory_bytes: None,
         partial: Tally::default(),
     };
     checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &mut learner, true).unwrap();

@@ -4,7 +4,7 @@ use super::curve::Curve;
 use crate::train::left::Left;
 use crate::train::table::{Row, Table};
 use mlaan::train::metrics::{Epoch, Event};
-use mlaan::train::{Progress, Tally};
+use mlaan::train::{PeakBytes, Progress, Tally};
 use std::time::{Duration, Instant};
 
 /// Finished epochs whose lines are kept to be looked at: what the tallest terminal shows.
@@ -172,10 +172,10 @@ impl State {
     pub fn tell(&mut self, progress: Progress<'_>, now: Instant) -> bool {
         match progress {
             Progress::Step {
-                epoch, step, steps, images_per_second: speed, peak_bytes, lr, tally, ..
+                epoch, step, steps, images_per_second: speed, peak, lr, tally, ..
             } => {
                 self.doing = Doing::Training;
-                self.at = Step { epoch, step, steps, speed, bytes: peak_bytes as u64, lr };
+                self.at = Step { epoch, step, steps, speed, bytes: peak.most(), lr };
                 self.step(tally);
                 false
             }
@@ -222,7 +222,7 @@ impl State {
         self.seen = (tally.images, tally.loss, wrong);
         // The first steps of an epoch say little of it: until then the epoch before stands.
         if at.step * 10 >= at.steps || self.modules.errors.is_empty() {
-            let e = tally.epoch(at.epoch, at.lr, f64::NAN, 0.0, at.bytes);
+            let e = tally.epoch(at.epoch, at.lr, f64::NAN, 0.0, PeakBytes::default());
             self.modules =
                 Modules { losses: e.module_losses, errors: e.module_errors, epoch: at.epoch, so_far: true };
         }

@@ -27,7 +27,6 @@ impl Gram {
     /// # Errors
     /// From the device.
     pub fn of(device: &Device, x: &Tensor) -> Result<Self> {
-        let device = device.with_precision(Precision::F32);
         let n = x.nhwc()[0];
         let (values, width) = (device.download(x)?, x.len() / n.max(1));
         let mut products = vec![0.0; n * n];
@@ -35,15 +34,25 @@ impl Gram {
         for start in (0..width).step_by(CHUNK) {
             let taken = CHUNK.min(width - start);
             centre(&values, width, start..start + taken, &mut centred);
-            let mut rows = device.alloc([n, 1, 1, taken], DType::F32, Purpose::Workspace)?;
-            let mut columns = device.alloc([n, taken, 1, 1], DType::F32, Purpose::Workspace)?;
-            device.upload(&mut rows, &centred)?;
-            device.upload(&mut columns, &centred)?;
-            // A matrix product is a linear layer whose weights are the images themselves.
-            let part = device.convolve(Window::same(1, 1), &Operand::plain(&rows), &columns, None, None)?;
+            let part = product(device, (n, taken), Some(&centred))?;
             products.iter_mut().zip(device.download(&part)?).for_each(|(p, v)| *p += f64::from(v));
         }
         Ok(Self::centred(n, products))
+    }
+
+    /// Makes room for the same on a device that computes nothing.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn plan(device: &Device, x: &Tensor) -> Result<()> {
+        let n = x.nhwc()[0];
+        product(device, (n, CHUNK.min(x.len() / n.max(1))), None).map(drop)
+    }
+
+    /// Bytes on the host of so many of them at once, and of making one.
+    pub fn bytes(n: usize, grams: usize) -> usize {
+        let (square, chunk) = (n * n, n * CHUNK);
+        (grams + 1) * square * size_of::<f64>() + (square + chunk) * size_of::<f32>()
     }
 
     /// Of products that are there already, row by row, `n` images.
@@ -72,6 +81,19 @@ impl Gram {
         let product: f64 = self.values.iter().zip(&other.values).map(|(a, b)| a * b).sum();
         product / (n * (n - 3.0))
     }
+}
+
+/// The products of `n` images over `features` features, whose values are given where the device computes: a linear layer
+/// whose weights are the images themselves.
+fn product(device: &Device, (n, features): (usize, usize), values: Option<&[f32]>) -> Result<Tensor> {
+    let device = device.with_precision(Precision::F32);
+    let mut rows = device.alloc([n, 1, 1, features], DType::F32, Purpose::Workspace)?;
+    let mut columns = device.alloc([n, features, 1, 1], DType::F32, Purpose::Workspace)?;
+    if let Some(values) = values {
+        device.upload(&mut rows, values)?;
+        device.upload(&mut columns, values)?;
+    }
+    Ok(device.convolve(Window::same(1, 1), &Operand::plain(&rows), &columns, None, None)?)
 }
 
 /// Some features of all images, less their means.

@@ -29,7 +29,7 @@ const POINTS: usize = 50;
 /// The open event file of a run.
 ///
 /// Scalars of every epoch: `train/loss`, `train/error`, `test/error` (percent), `lr`, `images_per_second`,
-/// `memory/peak_bytes`, and `module/K/loss`, `module/K/error` of module K from 0. Within an epoch: `steps/loss` and
+/// `memory/peak_memory_bytes`, `memory/peak_allocated_bytes`, and `module/K/loss`, `module/K/error` of module K from 0. Within an epoch: `steps/loss` and
 /// `steps/error`, means over the steps since the last point. Values that are not finite are left out.
 #[derive(Debug)]
 pub struct TensorBoard {
@@ -103,8 +103,10 @@ impl TensorBoard {
             Value::scalar("test/error", e.test_error),
             Value::scalar("lr", e.lr),
             Value::scalar("images_per_second", e.images_per_second),
-            Value::scalar("memory/peak_bytes", e.peak_bytes as f64),
+            Value::scalar("memory/peak_allocated_bytes", e.peak_allocated_bytes as f64),
         ];
+        let process = e.peak_memory_bytes.map(|n| Value::scalar("memory/peak_memory_bytes", n as f64));
+        values.extend(process);
         let modules = |what: &str, of: &[f64]| -> Vec<Value> {
             of.iter().enumerate().map(|(k, v)| Value::scalar(format!("module/{k}/{what}"), *v)).collect()
         };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::train::PeakBytes;
 use crate::train::metrics::{Event, Start};
 
 /// The events of a file, read back by their framing.
@@ -53,7 +54,7 @@ fn events_of_a_run_stand_at_their_steps() {
         loss: 2.0,
         error: 25.0,
         images_per_second: 1.0,
-        peak_bytes: 1,
+        peak: PeakBytes { memory: Some(2), allocated: 1 },
         lr: 0.1,
         tally: &tally,
     };

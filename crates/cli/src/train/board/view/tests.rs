@@ -1,7 +1,7 @@
 use super::*;
 use crate::train::left::Left;
 use mlaan::train::metrics::{Epoch, Event};
-use mlaan::train::{Progress, Tally};
+use mlaan::train::{PeakBytes, Progress, Tally};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ fn run(modules: usize) -> State {
                     loss,
                     error,
                     images_per_second: 100.0,
-                    peak_bytes: 48 << 20,
+                    peak: PeakBytes { memory: Some(48 << 20), allocated: 40 << 20 },
                     lr: 0.1,
                     tally: &tally,
                 },

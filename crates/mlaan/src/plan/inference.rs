@@ -1,0 +1,47 @@
+//! What testing, classifying and looking into a trained network need.
+
+use super::{Needs, TensorSizes};
+use crate::Result;
+use crate::backbone::Backbone;
+use crate::local::{Learner, Method, Task};
+use crate::train::Source;
+use mlaan_engine::{Device, Kind, Precision, Purpose};
+
+/// What the memory of an inference depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inference {
+    /// Images at a time.
+    pub batch: usize,
+    /// Images in all; their number decides the size of the last batch.
+    pub images: usize,
+    /// Whether BatchNorm is taken into the convolutions first ([`Learner::fold`]).
+    pub folded: bool,
+    /// Bytes of host memory for data, outside of the device.
+    pub data_bytes: usize,
+    /// What activations are stored in.
+    pub precision: Precision,
+    /// What computes.
+    pub kind: Kind,
+}
+
+/// Plans an inference on a device that computes nothing.
+///
+/// # Errors
+/// Images too small for the network.
+pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Result<Needs> {
+    let device = Device::dry(sizes.kind)?.with_precision(sizes.precision);
+    device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
+    let mut network = Learner::for_inference(&device, backbone, &Method::default(), task, 0)?;
+    if sizes.folded {
+        network.fold()?;
+    }
+    let tensors = TensorSizes::of(&mut network)?;
+    let batch = sizes.batch.min(sizes.images).max(1);
+    for n in [batch, sizes.images % batch] {
+        if n > 0 {
+            let fed = Source::Host.feed(&device, None, n, task.image.height, task.pixels)?;
+            network.infer(fed.images)?;
+        }
+    }
+    Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind) })
+}

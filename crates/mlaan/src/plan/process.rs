@@ -1,0 +1,77 @@
+//! What a process holds beside tensors and images: the program itself, stacks of threads, what it knows of the tensors,
+//! and the one tensor that is being saved or loaded. Measured on Linux with the system's C library, over networks from
+//! ResNet-8 to ResNet-152; the constants are a little above what was found.
+
+use crate::Result;
+use crate::local::Learner;
+use crate::nn::SlotKind;
+use mlaan_engine::{Kind, Usage};
+
+/// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
+const PROGRAM: usize = 13 << 20;
+/// Buffers of files that are written and read.
+const BUFFERS: usize = 1 << 20;
+/// The part of a thread's stack that is touched, and its part of the allocator.
+const THREAD: usize = 96 << 10;
+/// What is known of a tensor: its name, its place in the header of a file, its layout in memory.
+const TENSOR: usize = 768;
+
+/// The memory that a command needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// TensorSizes and images, as the accountant of the device counts them.
+    pub usage: Usage,
+    /// Bytes that the process needs beside them; none of them on a device with memory of its own, where they are not what
+    /// limits.
+    pub process: usize,
+}
+
+impl Needs {
+    /// Bytes at the most: of the whole process, or on a device with memory of its own, there and for the images.
+    pub fn memory(&self) -> usize {
+        self.usage.footprint + self.process
+    }
+
+    /// What a process needs that holds `bytes` itself beside a network that was only described, not built.
+    pub fn of_process(tensors: TensorSizes, bytes: usize) -> Self {
+        Needs { usage: Usage::default(), process: tensors.process(Kind::Cpu { threads: Some(1) }) + bytes }
+    }
+}
+
+/// What matters of a network's tensors to the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TensorSizes {
+    /// Their number, momentum included.
+    pub count: usize,
+    /// Values of the largest one.
+    pub largest: usize,
+}
+
+impl TensorSizes {
+    /// Those of a learner.
+    ///
+    /// # Errors
+    /// None in practice; visiting tensors is fallible.
+    pub fn of(learner: &mut Learner) -> Result<Self> {
+        let mut found = TensorSizes::default();
+        learner.slots(&mut |slot| {
+            let (values, tensors) = match slot.kind {
+                SlotKind::Parameter(p) => (p.value.len(), 1 + usize::from(p.velocity.is_some())),
+                SlotKind::Buffer(t) => (t.len(), 1),
+            };
+            found.count += tensors;
+            found.largest = found.largest.max(values);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Bytes that a process holds beside the tensors' values: one of them is copied while it is saved or loaded.
+    pub(crate) fn process(self, kind: Kind) -> usize {
+        let Kind::Cpu { threads } = kind else { return 0 };
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        // Threads that compute, threads that load, and a few that wait.
+        let threads = 2 * threads.unwrap_or_else(cores) + 3;
+        PROGRAM + BUFFERS + threads * THREAD + self.count * TENSOR + self.largest * size_of::<f32>()
+    }
+}

@@ -1,0 +1,99 @@
+//! The memory of this process, as the system counts it. Known on Linux; elsewhere nothing is said.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// What `/proc/self/status` says, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Resident now (`VmRSS`): memory that the process really holds.
+    pub resident: u64,
+    /// The most that was ever resident (`VmHWM`), kept by the kernel.
+    pub peak: u64,
+    /// Address space in use (`VmSize`): with what is mapped but was never touched, as stacks of threads.
+    pub mapped: u64,
+}
+
+impl Status {
+    /// Asks the system.
+    pub fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/status").ok()?)
+    }
+
+    /// The same from the file's text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = |name: &str| -> Option<u64> {
+            let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+            let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            kibibytes.checked_mul(1024)
+        };
+        let resident = bytes("VmRSS:")?;
+        Some(Status { resident, peak: bytes("VmHWM:").unwrap_or(resident), mapped: bytes("VmSize:").unwrap_or(0) })
+    }
+}
+
+/// How often [`Peak::look`] asks the system, at the most: asking takes about 20 µs.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The peak memory of the process while something runs in it.
+///
+/// The kernel's own mark is exact, but never falls: of a run that follows a larger one in the same process it says
+/// nothing. Then the largest of the values seen by [`Peak::look`] counts; memory of tensors stays resident between steps,
+/// so little is missed.
+#[derive(Clone, Debug)]
+pub struct Peak {
+    before: Option<u64>,
+    seen: u64,
+    last: Option<Instant>,
+}
+
+impl Peak {
+    /// From now on.
+    pub fn begin() -> Self {
+        let status = Status::read();
+        Peak { before: status.map(|s| s.peak), seen: status.map_or(0, |s| s.resident), last: None }
+    }
+
+    /// Bytes at the most so far; none where the system does not tell. Asks the system at most ten times a second.
+    pub fn look(&mut self) -> Option<u64> {
+        if self.last.is_some_and(|at| at.elapsed() < PAUSE) {
+            return self.before.map(|_| self.seen);
+        }
+        self.bytes()
+    }
+
+    /// As [`Peak::look`], asking in any case.
+    pub fn bytes(&mut self) -> Option<u64> {
+        let (before, status) = (self.before?, Status::read()?);
+        self.last = Some(Instant::now());
+        let now = if status.peak > before { status.peak } else { status.resident };
+        self.seen = self.seen.max(now);
+        Some(self.seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read() {
+        let text = "Name:\tmlaan\nVmSize:\t    4096 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        let found = Status::parse(text);
+        assert_eq!(found, Some(Status { resident: 1 << 20, peak: 2 << 20, mapped: 4 << 20 }));
+        assert_eq!(Status::parse("VmRSS:\t1024 kB\n").map(|s| s.peak), Some(1 << 20));
+        assert_eq!(Status::parse("VmHWM: 1 kB\nVmRSS: x kB"), None);
+    }
+
+    #[test]
+    fn memory_that_was_held_and_given_back_is_seen() {
+        let mut peak = Peak::begin();
+        let before = peak.bytes();
+        let held = std::hint::black_box(vec![1u8; 64 << 20]);
+        peak.bytes();
+        drop(held);
+        if let (Some(before), Some(after)) = (before, peak.bytes()) {
+            assert!(after >= before + (32 << 20), "{before} {after}");
+        }
+    }
+}
