@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn processor() -> Processor {
-        let limit = Limit { what: "the control group".into(), bytes: 4 << 30, used: 0, beside: 0 };
+        let limit = Limit { what: "the control group".into(), bytes: 4 << 30, taken: Vec::new() };
         Processor { cores: 2, isas: vec!["avx2", "portable"], limit: Some(limit) }
     }
 

@@ -43,6 +43,20 @@ impl Backend for Dry {
         }
     }
 
+    fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
+        match &self.model {
+            Model::Cpu(cpu) => cpu.arranged(window, x, out),
+            Model::Cuda => 0,
+        }
+    }
+
+    fn order(&self) -> usize {
+        match &self.model {
+            Model::Cpu(cpu) => cpu.order(),
+            Model::Cuda => 0,
+        }
+    }
+
     fn threads(&self) -> usize {
         match &self.model {
             Model::Cpu(cpu) => cpu.threads(),

@@ -5,7 +5,7 @@ mod common;
 
 use common::trained::{checkpoint, recipe};
 use mlaan::export::{Format, export};
-use mlaan::import::{Options, StateDict, import};
+use mlaan::import::{Imported, Options, StateDict, import};
 use mlaan::train::{NamedTensor, Trained, write_tensors};
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn exported(backbone: &str, width: usize, size: usize) -> (tempfile::TempDir, st
     let at = tempfile::tempdir().unwrap();
     checkpoint(&at.path().join("run"), &recipe(backbone, width, size), 4, 5);
     let file = at.path().join("net.safetensors");
-    export(&mut Trained::open(&at.path().join("run"), false).unwrap(), Format::Safetensors, &file).unwrap();
+    export(&Trained::open(&at.path().join("run"), false).unwrap(), Format::Safetensors, &file).unwrap();
     (at, file)
 }
 
@@ -42,7 +42,7 @@ fn what_is_exported_comes_back_to_the_bit() {
     for (backbone, width, size) in [("resnet14", 4, 16), ("resnet18", 4, 40), ("resnet50", 4, 40)] {
         let (at, file) = exported(backbone, width, size);
         let out = at.path().join("back");
-        let (manifest, taken) = import(&file, &Options::default(), &out).unwrap();
+        let Imported { manifest, taken, .. } = import(&file, &Options::default(), &out).unwrap();
         assert!(!taken.new_classifier);
         assert_eq!((manifest.epoch, manifest.classes.len()), (0, 4));
         // What the export says of itself.
@@ -52,7 +52,7 @@ fn what_is_exported_comes_back_to_the_bit() {
         let bare = at.path().join("bare.safetensors");
         let kept = tensors(&file).into_iter().filter(|(n, ..)| !n.ends_with("num_batches_tracked"));
         write(&bare, &kept.collect::<Vec<_>>());
-        let (manifest, _) = import(&bare, &Options::default(), &at.path().join("usual")).unwrap();
+        let Imported { manifest, .. } = import(&bare, &Options::default(), &at.path().join("usual")).unwrap();
         assert_eq!(manifest.size, if backbone == "resnet14" { 32 } else { 224 });
         assert_eq!(manifest.classes, ["0", "1", "2", "3"]);
         let back = Trained::open(&out, false).unwrap();
@@ -75,7 +75,7 @@ fn wrappers_names_are_understood() {
     wrapped.retain(|(n, ..)| !n.ends_with("num_batches_tracked"));
     let other = at.path().join("wrapped.safetensors");
     write(&other, &wrapped);
-    let (_, taken) = import(&other, &Options::default(), &at.path().join("out")).unwrap();
+    let Imported { taken, .. } = import(&other, &Options::default(), &at.path().join("out")).unwrap();
     assert!(!taken.new_classifier);
     assert_eq!(taken.tensors, wrapped.len());
 }
@@ -86,7 +86,7 @@ fn other_classes_get_a_new_classifier() {
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
     let options = Options { classes: Some(names.clone()), size: Some(24), ..Options::default() };
     let out = at.path().join("out");
-    let (manifest, taken) = import(&file, &options, &out).unwrap();
+    let Imported { manifest, taken, .. } = import(&file, &options, &out).unwrap();
     assert!(taken.new_classifier);
     assert_eq!((manifest.classes, manifest.size), (names, 24));
     let trained = Trained::open(&out, false).unwrap();
@@ -149,7 +149,7 @@ fn half_a_classifier_is_no_other_classes() {
     write(&other, &bare);
     let classes = Some(vec!["a".to_owned(), "b".to_owned(), "c".to_owned(), "d".to_owned()]);
     let options = Options { classes, ..Options::default() };
-    assert!(import(&other, &options, &at.path().join("bare")).unwrap().1.new_classifier);
+    assert!(import(&other, &options, &at.path().join("bare")).unwrap().taken.new_classifier);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn damaged_files_are_errors() {
     assert!(StateDict::open(&at.path().join("missing")).is_err());
     assert!(StateDict::open(at.path()).err().unwrap().to_string().contains("a folder"));
     let onnx = at.path().join("net.onnx");
-    export(&mut Trained::open(&at.path().join("run"), false).unwrap(), Format::Onnx, &onnx).unwrap();
+    export(&Trained::open(&at.path().join("run"), false).unwrap(), Format::Onnx, &onnx).unwrap();
     let message = StateDict::open(&onnx).err().unwrap().to_string();
     assert!(message.contains("ONNX") && message.contains("safetensors"), "{message}");
 }

@@ -82,7 +82,7 @@ fn same_probabilities(python: &Python, name: &str, hows: &[&str], size: usize) {
     let options = Options { size: Some(size), normalise, ..Options::default() };
     for how in hows {
         let run = at.path().join("runs").join(how);
-        let (_, taken) = import(&at.path().join(how), &options, &run).unwrap();
+        let mlaan::import::Imported { taken, .. } = import(&at.path().join(how), &options, &run).unwrap();
         assert!(!taken.new_classifier);
         let mut predictor = Predictor::load(&run, &Device::cpu(Some(2)).unwrap()).unwrap();
         let images = pictures(3, size);

@@ -53,7 +53,8 @@ fn run(modules: usize) -> State {
         }
         if epoch < 3 {
             state.tell(Progress::Evaluating { epoch: epoch as usize }, begin);
-            let e = tally.epoch(epoch as usize, 0.1, 80.0 - 10.0 * f64::from(epoch), 4.0, 48 << 20);
+            let peak = PeakBytes { memory: Some(48 << 20), allocated: 40 << 20 };
+            let e = tally.epoch(epoch as usize, 0.1, 80.0 - 10.0 * f64::from(epoch), 4.0, peak);
             state.tell(Progress::Epoch(&e), begin + Duration::from_secs(2));
         }
     }
