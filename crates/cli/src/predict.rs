@@ -36,7 +36,9 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         broken += usize::from(image.probabilities.is_err());
         tell(args, &classes, &image);
     })?;
-    output::note(&format!("peak memory {}", memory.text()));
+    if !args.json && !args.csv {
+        output::line(&format!("\npeak memory {}", memory.text()));
+    }
     match broken {
         0 => Ok(ExitCode::SUCCESS),
         n => bail!("{n} of {} could not be read", format::several(count, "file")),
