@@ -18,6 +18,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod predict;
+mod rates;
 mod recipes;
 mod report;
 mod resume;

@@ -52,7 +52,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         None => (Trainer::from_recipe(&recipe, &device)?, None),
     };
     let recipe = trainer.recipe().clone();
-    if target.checkpoint.is_none() {
+    if let Some(manifest) = &target.checkpoint {
+        trainer.goes_on(manifest);
+    } else {
         // What does not fit is to be found before anything is said or written.
         trainer.initialise()?;
     }

@@ -29,6 +29,7 @@ fn manifest(epoch: usize) -> Manifest {
         seconds: 0.1 * epoch as f64,
         peak_bytes: 1 << 40,
         partial: Tally { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..Tally::default() },
+        rate_batch: Some(100),
     }
 }
 

@@ -98,6 +98,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
         seconds: 0.0,
         peak_bytes: 0,
         partial: Tally::default(),
+        rate_batch: None,
     };
     let (tensors, state) = capture(&mut learner)?;
     checkpoint::save(&folder.join(FOLDER), &manifest, &tensors, &state, false)?;

@@ -1,6 +1,6 @@
 //! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
 
-use super::checkpoint::Best;
+use super::checkpoint::{Best, Manifest};
 use super::evaluate::evaluate;
 use super::feed::Source;
 use super::metrics::Event;
@@ -37,6 +37,8 @@ pub struct Trainer {
     pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
+    /// Images of a step that the learning rates follow.
+    pub(super) rate_batch: usize,
     /// Where the first values come from, when they were taken.
     taken: Option<Taken>,
 }
@@ -82,6 +84,7 @@ impl Trainer {
             _ => Source::host(&extras),
         };
         let device = device.clone();
+        let rate_batch = recipe.train.batch.min(splits.train.len());
         Ok(Trainer {
             recipe,
             device,
@@ -95,6 +98,7 @@ impl Trainer {
             plan,
             warnings,
             counted,
+            rate_batch,
             taken: None,
         })
     }
@@ -112,6 +116,17 @@ impl Trainer {
     /// What the run needs.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The learning rates of every epoch, for the images that a step really takes.
+    pub fn rates(&self) -> LearningRate {
+        LearningRate::with_batch(&self.recipe.train, self.rate_batch)
+    }
+
+    /// Takes over what the run of a checkpoint decided when it began. A run that is resumed does it by itself: before, it
+    /// lets [`Trainer::rates`] say the rates that it will have.
+    pub fn goes_on(&mut self, manifest: &Manifest) {
+        self.rate_batch = manifest.rate_batch.unwrap_or(self.recipe.train.batch);
     }
 
     /// The images.
@@ -150,7 +165,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
         let mut run = self.open_run(folder, resume, watch)?;
-        let rates = LearningRate::new(&self.recipe.train);
+        let rates = self.rates();
         while run.at.epoch < self.recipe.train.epochs {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
                 self.save(&run, false)?;

@@ -88,6 +88,7 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
         seconds: 1.0,
         peak_bytes: 0,
         partial: Tally::default(),
+        rate_batch: None,
     };
     let (model, state) = capture(&mut learner).unwrap();
     checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &model, &state, true).unwrap();
