@@ -39,6 +39,12 @@ impl Layer {
     fn lay_over(&self, all: &mut Table) -> Result<()> {
         let before = train(all)?;
         merge("", all, &self.table);
+        if let (Some(_), None, Some(Value::Table(model))) =
+            (self.get("model.init"), self.get("model.init_key"), all.get_mut("model"))
+        {
+            // The key was one of another file.
+            model.remove("init_key");
+        }
         let Some(Value::Table(own)) = self.get("train") else { return Ok(()) };
         let mut after = train(all)?;
         let whole = coupled::is_kept(&self.table);

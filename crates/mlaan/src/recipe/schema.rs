@@ -81,6 +81,7 @@ pub const KEYS: &[Key] = &[
     optional("model.family", Kind::Word(&["cifar", "imagenet"]), "which ResNets the backbone's depth is of; told by the depth when absent"),
     optional("model.width", Kind::Whole(1, 65_536), "channels of the first stage, doubled at each later one; 16 (cifar) or 64 (imagenet) when absent"),
     optional("model.init", Kind::Text, "checkpoint (a run's folder or a manifest) or file of weights (.pth, .safetensors) that training starts from"),
+    optional("model.init_key", Kind::Text, "which network of a file of weights, where it has several: a key of a nested dictionary, or what stands in front of its names"),
     key("local.modules", Kind::Whole(1, MANY), "number of local modules; 1 is backpropagation"),
     optional("local.stem_alone", Kind::Flag, "whether the stem is a module of its own; when absent, if modules = blocks + 1"),
     optional("local.cuts", Kind::Ascending, "number of blocks below each cut; overrides modules"),

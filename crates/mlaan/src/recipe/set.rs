@@ -72,6 +72,11 @@ impl Recipe {
         }
         let says = |key: &str| paths.iter().any(|p| p.strip_prefix("train.") == Some(key));
         coupled::settle(&before, &mut self.train, &says)?;
+        let has = |path: &str| paths.iter().any(|p| p == path);
+        if has("model.init") && !has("model.init_key") {
+            // The key was one of another file.
+            self.model.init_key = None;
+        }
         Ok(paths)
     }
 

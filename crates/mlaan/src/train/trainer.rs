@@ -146,7 +146,8 @@ impl Trainer {
     /// As [`import::import`](crate::import::import).
     pub fn initialise(&mut self) -> Result<Option<&Taken>> {
         if let (Some(from), None) = (&self.recipe.model.init, &self.taken) {
-            self.taken = Some(import::initialise(&mut self.learner, Path::new(from))?);
+            let key = self.recipe.model.init_key.as_deref();
+            self.taken = Some(import::initialise(&mut self.learner, Path::new(from), key)?);
         }
         Ok(self.taken.as_ref())
     }
