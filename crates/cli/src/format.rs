@@ -51,11 +51,14 @@ pub fn taken(taken: &mlaan::import::Taken) -> String {
         true => "; the classifier is new, since the file has none for these classes: it has to be trained",
         false => "",
     };
-    let key = taken.key.as_ref().map_or_else(String::new, |key| format!(", {key}"));
+    let average = if taken.average { " (an average)" } else { "" };
+    let key = taken.key.as_ref().map_or_else(String::new, |key| format!(", {key}{average}"));
     let more = |what: &str, names: &[String]| match names.len() {
         0 => String::new(),
         n if n <= NAMED => format!(" {what}: {}.", names.join(", ")),
-        n => format!(" {what}: {} and {} more.", names.get(..NAMED).unwrap_or_default().join(", "), n - NAMED),
+        n => {
+            format!(" {what}: {} and {} more.", names.get(..NAMED).unwrap_or_default().join(", "), n - NAMED)
+        }
     };
     let others = more("Left in the file (--key takes them)", &taken.others);
     let unused = more("Not part of the network", &taken.unused);

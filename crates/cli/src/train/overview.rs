@@ -1,7 +1,7 @@
 //! What is said before a run begins.
 
-use crate::{format, rates};
 use crate::plan::{blocks, head};
+use crate::{format, rates};
 use anyhow::Result;
 use mlaan::data::BUILTIN;
 use mlaan::local::Recompute;

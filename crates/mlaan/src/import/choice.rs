@@ -34,8 +34,10 @@ pub(super) struct Choice {
     pub prefix: String,
     /// What its set's other networks' names begin with.
     pub beside: Vec<String>,
-    /// What it is called, where the file has several or calls it an average.
+    /// What it is called, where the file has several or it is an average.
     pub key: Option<String>,
+    /// Whether it is an average of weights.
+    pub average: bool,
     /// What the others are called.
     pub others: Vec<String>,
 }
@@ -82,20 +84,21 @@ pub(super) fn choose(sets: &[Set], key: Option<&str>) -> Result<Choice, String> 
         prefix: best.prefix.clone(),
         beside: own.map(|n| n.prefix.clone()).collect(),
         key: (best.average || !others.is_empty()).then(|| called(best)),
+        average: best.average,
         others: others.into_iter().map(called).collect(),
     })
 }
 
 /// For people.
 fn called(network: &Network) -> String {
-    let name = if network.shown.is_empty() { "the names without a key" } else { &network.shown };
-    if network.average { format!("{name} (an average)") } else { name.to_owned() }
+    if network.shown.is_empty() { "the names without a key".into() } else { network.shown.clone() }
 }
 
 /// The networks of a set, by what stands before the names that every ResNet has.
 fn networks(index: usize, set: &Set) -> Vec<Network> {
     let stems = set.tensors.keys().filter_map(|name| name.strip_suffix(STEM));
-    let whole = |p: &&str| (p.is_empty() || p.ends_with('.')) && set.tensors.contains_key(&format!("{p}{FIRST}"));
+    let whole =
+        |p: &&str| (p.is_empty() || p.ends_with('.')) && set.tensors.contains_key(&format!("{p}{FIRST}"));
     let network = |prefix: &str| {
         let inner = prefix.trim_end_matches('.');
         let parts = [set.path.as_str(), inner].into_iter().filter(|p| !p.is_empty());
@@ -111,7 +114,13 @@ fn networks(index: usize, set: &Set) -> Vec<Network> {
         let place = known.unwrap_or(if set.path.is_empty() { KEYS.len() } else { KEYS.len() + 1 });
         let wrapped = inner.is_empty() || inner.split('.').all(|part| WRAPPERS.contains(&part));
         // A network that contains the other one's names in a deeper place is the outer one.
-        let depth = if inner.is_empty() { 0 } else if wrapped { 1 } else { 2 };
+        let depth = if inner.is_empty() {
+            0
+        } else if wrapped {
+            1
+        } else {
+            2
+        };
         let (prefix, shown) = (prefix.to_owned(), key.clone());
         Network { set: index, prefix, key, shown, average, rank: (average, place, depth) }
     };
@@ -146,7 +155,11 @@ fn without_network(sets: &[Set], key: &str, networks: &str) -> Result<Choice, St
     let there = match networks {
         "" => {
             let paths: Vec<&str> = sets.iter().map(|s| s.path.as_str()).filter(|p| !p.is_empty()).collect();
-            if paths.is_empty() { "its tensors have no key".into() } else { format!("tensors are under {}", paths.join(", ")) }
+            if paths.is_empty() {
+                "its tensors have no key".into()
+            } else {
+                format!("tensors are under {}", paths.join(", "))
+            }
         }
         some => format!("it has {some}"),
     };
@@ -217,7 +230,10 @@ mod tests {
         of.iter().map(set).collect()
     }
 
-    fn chosen(of: &[(&str, &[&str], &[&str])], key: Option<&str>) -> Result<(String, Option<String>, usize), String> {
+    fn chosen(
+        of: &[(&str, &[&str], &[&str])],
+        key: Option<&str>,
+    ) -> Result<(String, Option<String>, usize), String> {
         let sets = sets(of);
         choose(&sets, key).map(|c| {
             let path = &sets[c.set].path;
@@ -227,24 +243,27 @@ mod tests {
 
     #[test]
     fn weights_are_taken_before_their_averages_and_a_key_chooses() {
-        let ema = Some("state_dict_ema (an average)".to_owned());
-        let both: &[(&str, &[&str], &[&str])] = &[("state_dict", &["module."], &[]), ("state_dict_ema", &[""], &[])];
+        let ema = Some("state_dict_ema".to_owned());
+        let both: &[(&str, &[&str], &[&str])] =
+            &[("state_dict", &["module."], &[]), ("state_dict_ema", &[""], &[])];
         assert_eq!(chosen(both, None).unwrap(), ("state_dict:module.".into(), Some("state_dict".into()), 1));
         assert_eq!(chosen(both, Some("state_dict_ema")).unwrap(), ("state_dict_ema:".into(), ema.clone(), 1));
         assert_eq!(chosen(both, Some("state_dict")).unwrap().0, "state_dict:module.");
         assert_eq!(chosen(&both[1..], None).unwrap(), ("state_dict_ema:".into(), ema, 0));
         assert_eq!(chosen(&both[..1], None).unwrap(), ("state_dict:module.".into(), None, 0));
         let e = chosen(both, Some("nowhere")).unwrap_err();
-        assert!(e.contains("`nowhere`") && e.contains("state_dict_ema (an average)"), "{e}");
+        assert!(e.contains("`nowhere`") && e.contains("state_dict, state_dict_ema"), "{e}");
         // In one dictionary.
-        let one: &[(&str, &[&str], &[&str])] = &[("", &["model.", "ema_model.module."], &["ema_model.n_averaged"])];
+        let one: &[(&str, &[&str], &[&str])] =
+            &[("", &["model.", "ema_model.module."], &["ema_model.n_averaged"])];
         assert_eq!(chosen(one, None).unwrap(), (":model.".into(), Some("model".into()), 1));
         assert_eq!(chosen(one, Some("ema_model")).unwrap().0, ":ema_model.module.");
         assert_eq!(chosen(one, Some("module")).unwrap().0, ":ema_model.module.");
         // By its counter.
         let swa: &[(&str, &[&str], &[&str])] = &[("", &["module."], &["n_averaged"])];
-        assert_eq!(chosen(swa, None).unwrap(), (":module.".into(), Some("module (an average)".into()), 0));
-        let swa: &[(&str, &[&str], &[&str])] = &[("net", &[""], &[]), ("best", &["module."], &["n_averaged"])];
+        assert_eq!(chosen(swa, None).unwrap(), (":module.".into(), Some("module".into()), 0));
+        let swa: &[(&str, &[&str], &[&str])] =
+            &[("net", &[""], &[]), ("best", &["module."], &["n_averaged"])];
         assert_eq!(chosen(swa, None).unwrap().0, "net:");
         assert_eq!(chosen(swa, Some("best")).unwrap().0, "best:module.");
     }
@@ -258,7 +277,8 @@ mod tests {
             let e = chosen(of, None).unwrap_err();
             assert!(e.contains("several networks") && e.contains("--key"), "{e}");
         }
-        let of: &[(&str, &[&str], &[&str])] = &[("state_dict", &["module.encoder_q.", "module.encoder_k."], &[])];
+        let of: &[(&str, &[&str], &[&str])] =
+            &[("state_dict", &["module.encoder_q.", "module.encoder_k."], &[])];
         assert_eq!(chosen(of, Some("encoder_q")).unwrap().0, "state_dict:module.encoder_q.");
         // What only ends like a stem is none.
         assert_eq!(chosen(&[("", &["", "x"], &[])], None).unwrap(), (":".into(), None, 0));
@@ -266,10 +286,20 @@ mod tests {
 
     #[test]
     fn names_of_other_things_are_told_by_words() {
-        for name in ["n_averaged", "swa.n_averaged", "criterion.weight", "module.loss_fn.pos_weight", "model_ema.decay", "aux_loss.w", "emaModel.x"] {
+        for name in [
+            "n_averaged",
+            "swa.n_averaged",
+            "criterion.weight",
+            "module.loss_fn.pos_weight",
+            "model_ema.decay",
+            "aux_loss.w",
+            "emaModel.x",
+        ] {
             assert!(belongs_elsewhere(name), "{name}");
         }
-        for name in ["head.extra", "schema.weight", "glossy.weight", "layer1.0.ema_gate.weight", "classifier.weight"] {
+        for name in
+            ["head.extra", "schema.weight", "glossy.weight", "layer1.0.ema_gate.weight", "classifier.weight"]
+        {
             assert!(!belongs_elsewhere(name), "{name}");
         }
     }

@@ -31,7 +31,9 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>> {
     })?;
     let names = names(&text).map_err(wrong)?;
     match names.len() {
-        0 | 1 => Err(wrong(format!("{} is named; at least 2 classes are needed, one a line", said(names.len())))),
+        0 | 1 => {
+            Err(wrong(format!("{} is named; at least 2 classes are needed, one a line", said(names.len()))))
+        }
         _ => Ok(names),
     }
 }
@@ -73,7 +75,8 @@ fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
         }
         Value::Object(table) => {
             let pair = |(key, value): (&String, &Value)| {
-                let index = key.parse::<u64>().map_err(|_| format!("the key {key:?} is no index; {FORMS}"))?;
+                let index =
+                    key.parse::<u64>().map_err(|_| format!("the key {key:?} is no index; {FORMS}"))?;
                 Ok((Some(index), name(key, value)?))
             };
             ordered(table.iter().map(pair).collect::<std::result::Result<_, String>>()?)
@@ -110,7 +113,9 @@ fn ordered(pairs: Vec<(Option<u64>, String)>) -> std::result::Result<Vec<String>
     }
     if let Some(missing) = (0..count as u64).find(|i| !found.contains_key(i)) {
         let highest = found.last_key_value().map_or(0, |(i, _)| *i);
-        return Err(format!("class {missing} has no name, and the highest index is {highest}; indices are all from 0 up"));
+        return Err(format!(
+            "class {missing} has no name, and the highest index is {highest}; indices are all from 0 up"
+        ));
     }
     Ok(found.into_values().collect())
 }
@@ -141,7 +146,10 @@ mod tests {
         let many: Vec<String> = (0..12).map(|i| format!("\"{i}\": \"class {i}\"")).collect();
         let found = names(&format!("{{{}}}", many.join(","))).unwrap();
         assert_eq!((found[2].as_str(), found[11].as_str()), ("class 2", "class 11"));
-        assert_eq!(names("[unk\n").unwrap_err().split(" (").next(), Some("it begins as JSON does, and is none"));
+        assert_eq!(
+            names("[unk\n").unwrap_err().split(" (").next(),
+            Some("it begins as JSON does, and is none")
+        );
     }
 
     #[test]

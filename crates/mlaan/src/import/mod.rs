@@ -58,6 +58,9 @@ pub struct Taken {
     /// What they are called in it, where it has several networks or an average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Whether they are an average of weights, as training scripts keep one beside the weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub average: bool,
     /// What its other networks are called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
@@ -133,7 +136,8 @@ fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<Strin
     match (&options.classes, found) {
         (Some(names), Some(n)) if n != names.len() && !options.new_classifier => {
             let message = format!(
-                "its classifier has {n} classes, and {} are named (--classes): name those that it was trained for, one a line in                  the order of its outputs, or pass --new-classifier to give it up for an untrained one",
+                "its classifier has {n} classes, and {} are named (--classes): name those that it was trained for, one a line in \
+                 the order of its outputs, or pass --new-classifier to give it up for an untrained one",
                 names.len()
             );
             Err(Error::data(file.display().to_string(), message))
@@ -211,8 +215,9 @@ fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path)
         }
     })?;
     let (choice, unused) = (dict.choice().clone(), dict.left.clone());
-    let (from, key, others) = (file.display().to_string(), choice.key, choice.others);
-    Ok(Taken { from, key, others, unused, tensors, new_classifier })
+    let (from, key, average, others) =
+        (file.display().to_string(), choice.key, choice.average, choice.others);
+    Ok(Taken { from, key, average, others, unused, tensors, new_classifier })
 }
 
 /// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.

@@ -50,7 +50,9 @@ pub(super) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
     let Some([width, 3, kernel, _]) = dict.shape(STEM) else {
         let names: Vec<String> = dict.tensors().map(|(name, _)| name.to_owned()).collect();
         let there = super::listed("tensors", &names);
-        return wrong(format!("no ResNet under torchvision's names: no `{STEM}` for 3 channels, but {there}"));
+        return wrong(format!(
+            "no ResNet under torchvision's names: no `{STEM}` for 3 channels, but {there}"
+        ));
     };
     let (width, kernel) = (*width, *kernel);
     if width > MAX_WIDTH {

@@ -155,7 +155,8 @@ fn sets(root: Item<'_, '_>) -> Vec<Set> {
                     set.fault = Some(format!("tensor `{}`: {e}", shown(&name)));
                 }
                 Err(_) if depth < DEPTH && open.len() < MAX_SETS && value.is_dictionary() => {
-                    let path = if set.path.is_empty() { name.into_owned() } else { format!("{}.{name}", set.path) };
+                    let path =
+                        if set.path.is_empty() { name.into_owned() } else { format!("{}.{name}", set.path) };
                     open.push_back((*value, path, depth + 1));
                 }
                 Err(_) => {}
@@ -182,6 +183,7 @@ fn nothing(root: Item<'_, '_>) -> String {
     };
     let keys: Vec<String> = entries.iter().take(LISTED).filter_map(told).collect();
     let more = if entries.len() > LISTED { ", …" } else { "" };
-    let keys = if keys.is_empty() { String::new() } else { format!(" with the keys {}{more}", keys.join(", ")) };
+    let keys =
+        if keys.is_empty() { String::new() } else { format!(" with the keys {}{more}", keys.join(", ")) };
     format!("no state dict, but {}{keys}; {advice}", root.describe())
 }

@@ -54,11 +54,8 @@ fn settle_batch(before: &Train, train: &mut Train, says: &dyn Fn(&str) -> bool) 
     let Some(batch) = before.lr_batch.filter(|_| train.lr_batch.is_some() && !says("lr_batch")) else {
         return Ok(());
     };
-    let rates = [
-        ("lr", Some(train.lr)),
-        ("lr_auxiliary", train.lr_auxiliary),
-        ("lr_cascaded", train.lr_cascaded),
-    ];
+    let rates =
+        [("lr", Some(train.lr)), ("lr_auxiliary", train.lr_auxiliary), ("lr_cascaded", train.lr_cascaded)];
     let there = || rates.iter().filter_map(|(key, rate)| Some((*key, (*rate)?)));
     let own = there().find(|(key, _)| says(key));
     let inherited = there().find(|(key, _)| !says(key));

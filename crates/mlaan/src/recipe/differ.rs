@@ -37,7 +37,8 @@ impl Recipe {
         // What a recipe leaves to the run is the same as what the run chose.
         let left = |key: &str| key == "data.load" && (auto(was.get(key)) || auto(is.get(key)));
         // What a warm-up is shortened to decides, not why.
-        let warm = |key: &str| key == "train.full_warmup" && self.train.warmup_used() == other.train.warmup_used();
+        let warm =
+            |key: &str| key == "train.full_warmup" && self.train.warmup_used() == other.train.warmup_used();
         let same = |key: &str| free(key) || left(key) || warm(key);
         let differing = all.into_iter().filter(|k| !same(k) && was.get(*k) != is.get(*k));
         let found = differing.map(|key| Difference {

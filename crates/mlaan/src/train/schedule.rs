@@ -170,7 +170,9 @@ mod tests {
         let train = Train { epochs: 6, warmup: 5, full_warmup: Some(true), ..Train::default() };
         let lr = LearningRate::new(&train);
         assert_eq!(lr.warmup(), 5);
-        assert!(close(lr.at(1).backbone, 0.16) && close(lr.at(5).backbone, 0.8) && close(lr.at(6).backbone, 0.0));
+        assert!(
+            close(lr.at(1).backbone, 0.16) && close(lr.at(5).backbone, 0.8) && close(lr.at(6).backbone, 0.0)
+        );
         assert_eq!(LearningRate::new(&Train { full_warmup: None, ..train }).warmup(), 1);
     }
 
