@@ -176,13 +176,13 @@ fn what_a_run_keeps_is_read_as_it_was() {
     let kept = recipe.to_toml().unwrap();
     assert!(kept.contains("warmup = 10") && !kept.contains("full_warmup"), "{kept}");
     let again = Recipe::parse(&kept, "kept").unwrap();
-    assert_eq!((again.train.warmup_used(), &again), (3, &recipe));
+    assert_eq!((again.train.warmup_used(), &again.train), (3, &recipe.train));
     assert_eq!(recipe.differences(&again).unwrap(), []);
     // A whole one keeps what it says, too, and is another experiment.
     let mut whole = Recipe::load(PAPER).unwrap();
     whole.set_all(["train.epochs=15", "train.warmup=10"]).unwrap();
     let kept = Recipe::parse(&whole.to_toml().unwrap(), "kept").unwrap();
-    assert_eq!((kept.train.warmup_used(), &kept), (10, &whole));
+    assert_eq!((kept.train.warmup_used(), &kept.train), (10, &whole.train));
     let found = recipe.differences(&kept).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].key, "train.full_warmup");
