@@ -1,7 +1,9 @@
 //! `mlaan plan --memory`: what fits, as a table or as JSON.
 
-use crate::format;
+use crate::plan::course;
+use crate::{format, rates};
 use mlaan::plan::search::{Fit, Learning};
+use mlaan::recipe::Recipe;
 use mlaan_engine::Precision;
 use serde_json::{Value, json};
 
@@ -23,10 +25,11 @@ pub fn chosen(fit: &Fit, batch: usize, memory: usize) -> String {
     format!("Chosen for {memory}: {what}{time}; {planned} planned.")
 }
 
-/// The table, best first; `batch` is the recipe's, `device` what the run is to compute on.
-pub fn text(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> String {
+/// The table of what fits for `recipe`, best first; `device` is what the run is to compute on.
+pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> String {
+    let batch = recipe.train.batch;
     let header =
-        ["", ">modules", ">batch", "recompute", "stored", ">memory", ">time", "learns by", "settings"];
+        ["", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time", "learns by", "settings"];
     let mut table = format::table(&header);
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
     for (i, fit) in fits.iter().enumerate() {
@@ -36,6 +39,7 @@ pub fn text(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> Stri
             mark(i, Some(i) == own),
             format::count(fit.plan.modules.len()),
             format::count(fit.batch),
+            rates::rate(course(recipe, fit.batch).peak().backbone),
             if again { "module".into() } else { "none".into() },
             stored(fit).into(),
             format::bytes(fit.plan.memory() as u64),
@@ -53,12 +57,14 @@ pub fn text(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> Stri
 }
 
 /// For machines.
-pub fn json(fits: &[Fit], batch: usize, (memory, device): (usize, &str)) -> Value {
+pub fn json(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> Value {
+    let batch = recipe.train.batch;
     let fit = |f: &Fit| {
         json!({
             "learning": learning(f),
             "modules": f.plan.modules.len(),
             "batch": f.batch,
+            "lr": rates::json(&recipe.train, &course(recipe, f.batch)),
             "recompute": f.candidate.method.recompute,
             "precision": stored(f),
             "memory_bytes": f.plan.memory(),

@@ -42,13 +42,28 @@ pub fn classes(n: usize) -> String {
     format!("{} {}", count(n), if n == 1 { "class" } else { "classes" })
 }
 
+/// Names of a list that are shown.
+const NAMED: usize = 5;
+
 /// Where a network's values come from.
 pub fn taken(taken: &mlaan::import::Taken) -> String {
     let classifier = match taken.new_classifier {
         true => "; the classifier is new, since the file has none for these classes: it has to be trained",
         false => "",
     };
-    format!("Weights of {} ({}){classifier}.", taken.from, several(taken.tensors, "tensor"))
+    let average = if taken.average { " (an average)" } else { "" };
+    let key = taken.key.as_ref().map_or_else(String::new, |key| format!(", {key}{average}"));
+    let more = |what: &str, names: &[String]| match names.len() {
+        0 => String::new(),
+        n if n <= NAMED => format!(" {what}: {}.", names.join(", ")),
+        n => {
+            format!(" {what}: {} and {} more.", names.get(..NAMED).unwrap_or_default().join(", "), n - NAMED)
+        }
+    };
+    let others = more("Left in the file (--key takes them)", &taken.others);
+    let unused = more("Not part of the network", &taken.unused);
+    let tensors = several(taken.tensors, "tensor");
+    format!("Weights of {}{key} ({tensors}){classifier}.{others}{unused}", taken.from)
 }
 
 /// Billions of floating-point operations.

@@ -3,12 +3,11 @@
 use crate::args::ImportArgs;
 use crate::memory::Planned;
 use crate::{format, output};
-use anyhow::{Context, Result, bail};
-use mlaan::import::{Imported, Options};
+use anyhow::{Result, bail};
+use mlaan::import::{Imported, Options, read_classes};
 use mlaan::recipe::{Backbone, Model, Recipe};
 use mlaan::train::setup;
 use serde_json::json;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Makes the folder.
@@ -21,7 +20,9 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     }
     let options = Options {
         model: model(args)?,
-        classes: args.classes.as_deref().map(classes).transpose()?,
+        key: args.key.clone(),
+        classes: args.classes.as_deref().map(read_classes).transpose()?,
+        new_classifier: args.new_classifier,
         size: args.size,
         normalise: args.normalise.as_deref().map(setup::statistics).transpose()?,
         seed: args.seed,
@@ -38,6 +39,10 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
             "size": manifest.size,
             "mean": manifest.normalise.mean,
             "std": manifest.normalise.std,
+            "key": taken.key,
+            "average": taken.average,
+            "others": taken.others,
+            "unused": taken.unused,
             "tensors": taken.tensors,
             "new_classifier": taken.new_classifier,
             "memory": memory.json(),
@@ -59,20 +64,9 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
 
 fn model(args: &ImportArgs) -> Result<Option<Model>> {
     if let Some(recipe) = &args.recipe {
-        return Ok(Some(Model { init: None, ..Recipe::load(recipe)?.model }));
+        return Ok(Some(Model { init: None, init_key: None, ..Recipe::load(recipe)?.model }));
     }
     let Some(name) = &args.backbone else { return Ok(None) };
     let backbone = Backbone::try_from(name.clone()).map_err(anyhow::Error::msg)?;
     Ok(Some(Model { backbone, ..Model::default() }))
-}
-
-/// One name a line.
-fn classes(path: &Path) -> Result<Vec<String>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let names: Vec<String> = text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
-    if names.len() < 2 {
-        bail!("{}: at least 2 classes are needed, one a line", path.display());
-    }
-    Ok(names)
 }

@@ -19,6 +19,7 @@ mod memory;
 mod output;
 mod plan;
 mod predict;
+mod rates;
 mod recipes;
 mod report;
 mod resume;

@@ -1,7 +1,7 @@
 //! `mlaan plan`: what a run would need, beside plain backpropagation.
 
 use crate::args::{Overrides, PlanArgs};
-use crate::{fits, format, output};
+use crate::{fits, format, output, rates};
 use anyhow::Result;
 use mlaan::backbone::Backbone;
 use mlaan::data::LoaderPool;
@@ -10,7 +10,7 @@ use mlaan::nn::Extent;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::plan::{ModulePlan, Plan, Sizes, balanced, plan as make};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
-use mlaan::train::setup;
+use mlaan::train::{LearningRate, setup};
 use mlaan_engine::{Kind, Purpose};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -55,9 +55,9 @@ fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
     let found = search(&request, &candidates(&request))?;
     let limit = (memory, kind.name());
     if args.json {
-        output::json(&fits::json(&found, batch, limit))
+        output::json(&fits::json(&found, recipe, limit))
     } else {
-        output::page(&format!("{}: {}", args.recipe, fits::text(&found, batch, limit)))
+        output::page(&format!("{}: {}", args.recipe, fits::text(&found, recipe, limit)))
     }
 }
 
@@ -113,8 +113,9 @@ impl Pair {
                     linear layers in one step.";
         let cuts = self.cuts.as_ref().map_or_else(String::new, |c| format!(", local.cuts={c:?}"));
         format!(
-            "{}: {what}{cuts}\n\n{}\n\n{}\n\n{}\n",
+            "{}: {what}{cuts}\nlr {}\n\n{}\n\n{}\n\n{}\n",
             format::heading(&args.recipe),
+            rates::text(&recipe.train, &course(recipe, recipe.train.batch)),
             self.modules(&recipe.local),
             self.totals(),
             format::dim(note)
@@ -201,6 +202,7 @@ impl Pair {
             "size": recipe.data.size,
             "batch": self.local.batch,
             "precision": recipe.train.precision,
+            "lr": rates::json(&recipe.train, &course(recipe, recipe.train.batch)),
             "cuts": self.cuts,
             "recompute": recipe.local.recompute,
             "parameters": self.local.parameters(),
@@ -211,6 +213,11 @@ impl Pair {
             "compute_ratio": self.local.flops as f64 / self.plain.flops.max(1) as f64,
         })
     }
+}
+
+/// The learning rates with steps of `batch` images, as far as it is known how many there are.
+pub fn course(recipe: &Recipe, batch: usize) -> LearningRate {
+    LearningRate::with_batch(&recipe.train, recipe.data.limit.map_or(batch, |most| batch.min(most)))
 }
 
 fn module_json(m: &ModulePlan) -> Value {

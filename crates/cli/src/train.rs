@@ -52,7 +52,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         None => (Trainer::from_recipe(&recipe, &device)?, None),
     };
     let recipe = trainer.recipe().clone();
-    if target.checkpoint.is_none() {
+    if let Some(manifest) = &target.checkpoint {
+        trainer.goes_on(manifest);
+    } else {
         // What does not fit is to be found before anything is said or written.
         trainer.initialise()?;
     }
@@ -64,6 +66,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     if speaks {
         output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);
         chosen.iter().for_each(|c| output::line(&format!("{c}\n")));
+        // Here rather than with the epochs, so that it is said before a dashboard, too.
+        let taken = if target.checkpoint.is_none() { trainer.initialise()? } else { None };
+        taken.iter().for_each(|t| output::line(&format!("{}\n", format::taken(t))));
         if target.replaces {
             let text =
                 "The run that was here ended before its first epoch was saved: this one takes its place.";

@@ -118,6 +118,50 @@ fn resuming_nothing_starts_from_the_beginning() {
     assert_eq!(kinds, ["start", "epoch", "epoch", "end"]);
 }
 
+#[test]
+fn rates_are_those_that_were_set_and_said() {
+    let at = tempfile::tempdir().unwrap();
+    let run = |more: &[&str]| {
+        let begin = ["train", "bp-resnet8", "--set", "model.width=4", "--limit", "40", "--threads", "1"];
+        let said = ok(at.path(), &[&begin[..], more].concat());
+        let out = more.iter().position(|a| *a == "--out").map(|i| more[i + 1]).unwrap();
+        let rates: Vec<f64> =
+            epochs(&at.path().join(out), &[]).iter().map(|e| e["lr"].as_f64().unwrap()).collect();
+        (said, rates)
+    };
+    let (said, rates) = run(&["--out", "a", "--epochs", "2", "--batch", "8", "--set", "train.lr=0.01"]);
+    assert_eq!(rates, [0.005, 0.0]);
+    assert!(
+        said.contains(
+            "lr        0.01; no warm-up (10 shortened to a fifth of 2), cosine, 0 in the last epoch"
+        ),
+        "{said}"
+    );
+    let (said, rates) = run(&["--out", "b", "--epochs", "2", "--batch", "100000"]);
+    assert!(said.contains("0.8 at batch 1024 → 0.03125 at 40;") && said.contains("all 40 images"), "{said}");
+    assert_eq!(rates, [0.015625, 0.0]);
+    let (said, rates) =
+        run(&["--out", "c", "--epochs", "4", "--batch", "20", "--set", "train.lr=0.3", "train.warmup=3"]);
+    assert!(said.contains("lr        0.3; warm-up of 3 epochs, cosine, 0 in the last epoch"), "{said}");
+    assert!(rates.iter().zip([0.1, 0.2, 0.3, 0.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{rates:?}");
+    // A run that goes on says the rate that it has.
+    let (said, _) = run(&["--out", "b", "--epochs", "3", "--batch", "100000", "--resume"]);
+    assert!(said.contains("0.8 at batch 1024 → 0.03125 at 40;"), "{said}");
+    let message = fails(at.path(), &["train", "bp-resnet8", "--epochs", "3", "--set", "train.warmup=5"]);
+    assert!(message.contains("train.warmup") && message.contains("train.epochs = 3"), "{message}");
+    let planned = ok(at.path(), &["plan", "bp-resnet8", "--batch", "128"]);
+    assert!(
+        planned
+            .contains("lr 0.8 at batch 1024 → 0.1 at 128; warm-up of 10 epochs, cosine, 0 in the last epoch"),
+        "{planned}"
+    );
+    let planned = ok(at.path(), &["plan", "bp-resnet8", "--batch", "128", "--json"]);
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!((planned["lr"]["backbone"].as_f64(), planned["lr"]["batch"].as_u64()), (Some(0.1), Some(128)));
+    let fits = ok(at.path(), &["plan", "bp-resnet8", "--memory", "20MB"]);
+    assert!(fits.lines().any(|l| l.contains(" lr ")), "{fits}");
+}
+
 /// Settings whose first epoch ends in what is no number.
 const DIVERGES: &[&str] =
     &["--set", "train.lr=1e6", "train.weight_decay=1e6", "train.schedule=constant", "train.warmup=0"];

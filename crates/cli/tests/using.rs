@@ -95,6 +95,31 @@ fn an_exported_network_comes_back_and_classifies_the_same() {
     assert!(found[0]["classes"][0]["class"].is_string());
 }
 
+#[test]
+fn lists_of_classes_are_checked_before_a_classifier_is_given_up() {
+    let at = tempfile::tempdir().unwrap();
+    ok(at.path(), &train(&["--out", "run", "--quiet"]));
+    ok(at.path(), &["export", "run", "--format", "safetensors", "--out", "net.safetensors"]);
+    let list = |name: &str, text: String| fs::write(at.path().join(name), text).unwrap();
+    let names: Vec<String> = (0..10).map(|i| format!("\"{i}\": [\"n{i}\", \"kind {i}\"]")).collect();
+    list("names.json", format!("{{{}}}", names.join(", ")));
+    list("eleven.txt", (0..11).map(|i| format!("kind {i}\n")).collect());
+    list("hole.txt", (0..10).map(|i| if i == 3 { "\n".into() } else { format!("kind {i}\n") }).collect());
+    let import = |more: &[&'static str]| [&["import", "net.safetensors", "--classes"], more].concat();
+    assert!(ok(at.path(), &import(&["names.json", "--out", "a"])).contains("resnet8, 10 classes"));
+    let manifest = fs::read_to_string(at.path().join("a/checkpoints/last.json")).unwrap();
+    assert!(manifest.contains("\"kind 0\"") && manifest.contains("\"kind 9\""), "{manifest}");
+    let message = fails(at.path(), &import(&["eleven.txt", "--out", "b"]));
+    assert!(
+        message.contains("has 10 classes, and 11 are named") && message.contains("--new-classifier"),
+        "{message}"
+    );
+    assert!(!at.path().join("b").exists());
+    let said = ok(at.path(), &import(&["eleven.txt", "--new-classifier", "--out", "b"]));
+    assert!(said.contains("the classifier is new") && said.contains("11 classes"), "{said}");
+    assert!(fails(at.path(), &import(&["hole.txt", "--out", "c"])).contains("line 4 is empty"));
+}
+
 /// The first and the last tensor that learn.
 fn values(run: &Path) -> [Vec<f32>; 2] {
     let trained = mlaan::train::Trained::open(run, false).unwrap();

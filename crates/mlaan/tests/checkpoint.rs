@@ -32,6 +32,7 @@ fn manifest(epoch: usize) -> Manifest {
         peak_bytes: 1 << 40,
         peak_memory_bytes: Some(3 << 40),
         partial: Tally { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..Tally::default() },
+        rate_batch: Some(100),
     }
 }
 

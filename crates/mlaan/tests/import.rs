@@ -85,6 +85,12 @@ fn other_classes_get_a_new_classifier() {
     let (at, file) = exported("resnet8", 4, 16);
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
     let options = Options { classes: Some(names.clone()), size: Some(24), ..Options::default() };
+    let message = fails(&file, &options);
+    assert!(
+        message.contains("has 4 classes, and 3 are named") && message.contains("--new-classifier"),
+        "{message}"
+    );
+    let options = Options { new_classifier: true, ..options };
     let out = at.path().join("out");
     let Imported { manifest, taken, .. } = import(&file, &options, &out).unwrap();
     assert!(taken.new_classifier);
@@ -94,6 +100,89 @@ fn other_classes_get_a_new_classifier() {
     let fc = found.iter().find(|t| t.0 == "fc.weight").unwrap();
     assert_eq!(fc.1, [3, 16]);
     assert!(fc.2.iter().all(|v| v.abs() <= 0.25) && fc.2.iter().any(|v| v.abs() > 0.01));
+}
+
+#[test]
+fn a_new_classifier_can_be_asked_for() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let Imported { taken, .. } =
+        import(&file, &Options { new_classifier: true, ..Options::default() }, &at.path().join("out"))
+            .unwrap();
+    assert!(taken.new_classifier);
+    let fc = |file: &Path| tensors(file).into_iter().find(|t| t.0 == "fc.weight").unwrap();
+    let (old, new) = (fc(&file), fc(Trained::open(&at.path().join("out"), false).unwrap().model_file().path()));
+    assert!(old.1 == new.1 && old.2 != new.2);
+}
+
+/// Without counters, and with a prefix.
+fn named(
+    net: &[(String, Vec<usize>, Vec<f32>)],
+    prefix: &str,
+    factor: f32,
+) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let kept = net.iter().filter(|(n, ..)| !n.ends_with("num_batches_tracked"));
+    kept.map(|(n, s, v)| (format!("{prefix}{n}"), s.clone(), v.iter().map(|x| x * factor).collect()))
+        .collect()
+}
+
+#[test]
+fn of_weights_and_their_average_one_is_taken_and_the_other_told() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let net = tensors(&file);
+    let both = at.path().join("both.safetensors");
+    let more = ["criterion.weight", "ema.n_averaged"].map(|n| (n.to_owned(), vec![1], vec![1.0]));
+    write(&both, &[named(&net, "model.", 1.0), named(&net, "ema.module.", 0.5), more.to_vec()].concat());
+    let stem = |out: &str, options: &Options| {
+        let Imported { taken, .. } = import(&both, options, &at.path().join(out)).unwrap();
+        let found = tensors(Trained::open(&at.path().join(out), false).unwrap().model_file().path());
+        (taken, found.into_iter().find(|t| t.0 == "conv1.weight").unwrap().2)
+    };
+    let own = net.iter().find(|t| t.0 == "conv1.weight").unwrap().2.clone();
+    let (taken, found) = stem("raw", &Options::default());
+    assert_eq!((taken.key.as_deref(), taken.average), (Some("model"), false));
+    assert_eq!(
+        (taken.others, taken.unused),
+        (vec!["ema.module".to_owned()], vec!["criterion.weight".to_owned(), "ema.n_averaged".to_owned()])
+    );
+    assert_eq!(found, own);
+    for key in ["ema", "ema.module"] {
+        let (taken, found) = stem(key, &Options { key: Some(key.into()), ..Options::default() });
+        assert_eq!(
+            (taken.key.as_deref(), taken.average, taken.others),
+            (Some("ema.module"), true, vec!["model".to_owned()])
+        );
+        assert_eq!(found, own.iter().map(|x| x * 0.5).collect::<Vec<_>>());
+    }
+    let message = fails(&both, &Options { key: Some("swa".into()), ..Options::default() });
+    assert!(message.contains("`swa`") && message.contains("it has ema.module, model"), "{message}");
+    // An average alone, with its counter.
+    write(&both, &[named(&net, "module.", 1.0), vec![("n_averaged".into(), vec![1], vec![3.0])]].concat());
+    let (taken, found) = stem("alone", &Options::default());
+    assert_eq!((taken.average, taken.unused, found), (true, vec!["n_averaged".to_owned()], own));
+    // Something else beside a network is still a fault.
+    write(
+        &both,
+        &[named(&net, "backbone.", 1.0), vec![("classifier.weight".into(), vec![1], vec![3.0])]].concat(),
+    );
+    assert!(fails(&both, &Options::default()).contains("1 unexpected (classifier.weight)"));
+}
+
+#[test]
+fn shortcuts_without_parameters_are_explained() {
+    let (at, file) = exported("resnet14", 4, 16);
+    let other = at.path().join("other.safetensors");
+    let mut net = named(&tensors(&file), "module.", 1.0);
+    net.retain(|(n, ..)| !n.contains(".downsample."));
+    write(&other, &net);
+    let message = fails(&other, &Options::default());
+    for part in ["shortcuts have no parameters", "option A", "layer2.0.downsample.0.weight", "9 more"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // One of several is damage.
+    let mut net = named(&tensors(&file), "", 1.0);
+    net.retain(|(n, ..)| n != "layer2.0.downsample.0.weight");
+    write(&other, &net);
+    assert!(fails(&other, &Options::default()).contains("1 missing (layer2.0.downsample.0.weight)"));
 }
 
 #[test]

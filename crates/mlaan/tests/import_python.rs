@@ -53,6 +53,12 @@ def save(how, out):
         torch.save(state, out)
     elif how == "double":
         torch.save({"model": {k: v.double() for k, v in net.state_dict().items()}}, out)
+    elif how == "average":
+        average = torch.optim.swa_utils.AveragedModel(net)
+        start = {k: torch.zeros_like(v) for k, v in net.state_dict().items()}
+        torch.save({"model": start, "swa_model": average.state_dict(), "epoch": 1}, out)
+    elif how == "average alone":
+        torch.save({"callbacks": {"ema": {"ema_state_dict": net.state_dict()}}}, out)
     elif how == "legacy":
         torch.save(net.state_dict(), out, _use_new_zipfile_serialization=False)
     elif how == "whole":
@@ -79,8 +85,9 @@ fn same_probabilities(python: &Python, name: &str, hows: &[&str], size: usize) {
     let at = tempfile::tempdir().unwrap();
     let expected = save(python, at.path(), name, hows, size);
     let normalise = Some(MeanStd { mean: [0.5; 3], std: [0.25; 3] });
-    let options = Options { size: Some(size), normalise, ..Options::default() };
     for how in hows {
+        let key = (*how == "average").then(|| "swa_model".to_owned());
+        let options = Options { size: Some(size), normalise, key, ..Options::default() };
         let run = at.path().join("runs").join(how);
         let mlaan::import::Imported { taken, .. } = import(&at.path().join(how), &options, &run).unwrap();
         assert!(!taken.new_classifier);
@@ -98,7 +105,12 @@ fn same_probabilities(python: &Python, name: &str, hows: &[&str], size: usize) {
 #[test]
 fn state_dicts_of_pytorch_give_the_same_probabilities() {
     let Some(python) = python(&["numpy", "torch", "torchvision", "safetensors"]) else { return };
-    same_probabilities(&python, "resnet8", &["plain", "nested", "layout", "double"], 16);
+    same_probabilities(
+        &python,
+        "resnet8",
+        &["plain", "nested", "layout", "double", "average", "average alone"],
+        16,
+    );
     same_probabilities(&python, "resnet50", &["plain"], 40);
 }
 

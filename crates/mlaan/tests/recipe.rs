@@ -33,6 +33,7 @@ fn full() -> Recipe {
     r.model.family = Some(Family::Cifar);
     r.model.width = Some(8);
     r.model.init = Some("runs/before".into());
+    r.model.init_key = Some("ema".into());
     r.local.cuts = Some(vec![0, 3]);
     r.local.stem_alone = Some(true);
     (r.local.recompute, r.local.segments) = (Recompute::Module, Some(2));
@@ -41,6 +42,7 @@ fn full() -> Recipe {
     r.train.lr_auxiliary = Some(0.1);
     r.train.lr_cascaded = Some(0.2);
     r.train.lr_batch = Some(512);
+    r.train.full_warmup = Some(true);
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));

@@ -57,7 +57,7 @@ fn another(path: &str) -> &'static str {
         "description" | "data.source" => "elsewhere",
         "model.backbone" => "resnet20",
         "model.family" => "cifar",
-        "local.stem_alone" | "local.balance" | "data.skip_broken" => "true",
+        "local.stem_alone" | "local.balance" | "data.skip_broken" | "train.full_warmup" => "true",
         "train.nesterov" => "false",
         "local.cuts" => "[0, 3]",
         "local.recompute" => "module",

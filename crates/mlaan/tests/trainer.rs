@@ -146,6 +146,28 @@ fn a_run_uses_what_was_planned_to_the_byte() {
 }
 
 #[test]
+fn rates_follow_the_images_that_are_taken_and_older_runs_keep_theirs() {
+    let mut recipe = recipe(3);
+    recipe.set_all(["train.batch=100000", "train.lr=0.1", "train.lr_batch=160", "train.warmup=0"]).unwrap();
+    recipe.set_all(["train.schedule=constant"]).unwrap();
+    let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
+    run(&recipe, 1, whole.path(), None);
+    // 80 of 160 images.
+    assert!(epochs(whole.path()).iter().all(|e| e.lr == 0.05));
+    while !matches!(run(&recipe, 1, parts.path(), Some(1)), Outcome::Finished(_)) {}
+    assert_eq!(epochs(parts.path()), epochs(whole.path()));
+    assert!(tensors(parts.path()) == tensors(whole.path()));
+    // What earlier versions wrote followed the recipe's batch.
+    let mut manifest = checkpoint::load(parts.path()).unwrap().0;
+    assert_eq!(manifest.rate_batch, Some(80));
+    let mut trainer = trainer(&recipe, 1);
+    assert_eq!(trainer.rates().peak().backbone, 0.05);
+    manifest.rate_batch = None;
+    trainer.goes_on(&manifest);
+    assert_eq!(trainer.rates().peak().backbone, 62.5);
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_names_the_module() {
     let mut recipe = recipe(20);
     recipe.set_all(["train.lr=1e6", "train.weight_decay=1.0", "train.warmup=0"]).unwrap();

@@ -26,6 +26,9 @@ pub struct Overrides {
     /// .safetensors); with other classes the classifier is new
     #[arg(long, value_name = "CHECKPOINT|FILE")]
     pub init: Option<String>,
+    /// Which network of that file, where it has several, as state_dict_ema
+    #[arg(long, visible_alias = "key", value_name = "NAME", requires = "init")]
+    pub init_key: Option<String>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -93,6 +96,7 @@ impl Overrides {
         if let Some(from) = &self.init {
             // As it is: a path may look like another TOML value.
             recipe.model.init = Some(from.clone());
+            recipe.model.init_key.clone_from(&self.init_key);
         }
         if let Some(source) = &self.data {
             recipe.set_source(source);

@@ -95,9 +95,17 @@ pub struct ImportArgs {
     /// A recipe whose network it is
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
-    /// Names of the classes, one a line; with another number of them than the file has, the classifier is new
+    /// Which of the file's networks to take, as state_dict_ema: a key of what was saved, or what its names begin with
+    /// [default: the weights themselves, before an average of them]
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Names of the classes in the order of the classifier's outputs: one a line, or JSON (a list, {"0": "cat"}, {"cat": 0},
+    /// ImageNet's {"0": ["n01440764", "tench"]})
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
+    /// Give up the file's classifier for a new, untrained one, of as many classes as are named
+    #[arg(long)]
+    pub new_classifier: bool,
     /// Height and width of the images, pixels [default: 32 for CIFAR's ResNets, 224 for ImageNet's]
     #[arg(long, value_name = "PX", value_parser = parse_positive)]
     pub size: Option<usize>,
@@ -115,6 +123,7 @@ pub struct ImportArgs {
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   mlaan import resnet50-11ad3fa6.pth --classes imagenet.txt --out runs/resnet50
+  mlaan import checkpoint-best.pth.tar --key state_dict_ema --out runs/average
   mlaan predict runs/resnet50 photos/ --top 5
   mlaan train bp-resnet50 --data photos/ --init runs/resnet50 --set train.lr=0.01
 

@@ -2,9 +2,10 @@
 
 use super::{Work, opener, tables};
 use crate::args::CompareArgs;
-use crate::{format, output};
+use crate::{format, output, rates};
 use anyhow::Result;
 use mlaan::compare::{Cell, Cost, Measure, Sheet, Speeds, Standing};
+use mlaan::train::LearningRate;
 use serde_json::{Value, json};
 
 /// A cell with what is left of it.
@@ -86,7 +87,8 @@ fn total(rows: &[Row<'_>]) -> Option<f64> {
 
 fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
     let trains = work.table.measure == Measure::Error;
-    let mut header = vec!["cell", ">modules", ">batch", ">memory", ">× BP", ">GFLOP per image", ">× BP"];
+    let mut header =
+        vec!["cell", ">modules", ">batch", ">lr", ">memory", ">× BP", ">GFLOP per image", ">× BP"];
     header.extend(if trains { &[">runs left", ">images", ">time"][..] } else { &[">paper"] });
     let line = |r: &Row<'_>| {
         let c = r.cost;
@@ -95,6 +97,7 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
             r.cell.name.clone(),
             format::count(c.modules),
             format::count(c.batch),
+            rates::rate(course(r).peak().backbone),
             format::bytes(c.memory_bytes as u64),
             ratio(c.memory_bytes as f64, c.plain_memory_bytes as f64),
             format::giga(c.flops as u64),
@@ -116,11 +119,18 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
     }
 }
 
+/// The learning rates of a cell, with the images that a step takes as far as their number is known.
+fn course(r: &Row<'_>) -> LearningRate {
+    let batch = r.cost.images.map_or(r.cost.batch, |[train, _]| r.cost.batch.min(train));
+    LearningRate::with_batch(&r.cell.recipe.train, batch)
+}
+
 fn to_json(work: &Work, rows: &[Row<'_>], unknown: Option<&str>) -> Value {
     let row = |r: &Row<'_>| {
         json!({
             "cell": r.cell.name,
             "cost": r.cost,
+            "lr": rates::json(&r.cell.recipe.train, &course(r)),
             "runs": r.runs[1],
             "runs_left": r.runs[0],
             "epochs_left": r.epochs,

@@ -8,7 +8,7 @@ use crate::{format, output};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::train::Progress;
-use mlaan::train::metrics::{Event, Start};
+use mlaan::train::metrics::Event;
 use std::time::{Duration, Instant};
 
 /// Time between two progress lines.
@@ -59,10 +59,7 @@ impl Lines {
     pub fn tell(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
-            Progress::Event(event @ (Event::Start(_) | Event::Resume { .. })) => {
-                if let Event::Start(Start { init: Some(taken), .. }) = event {
-                    self.line(&format!("{}\n", format::taken(taken)));
-                }
+            Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
                 self.line(&format::dim(&table::header()));
             }
             Progress::Step {

@@ -1,7 +1,7 @@
 //! What is said before a run begins.
 
-use crate::format;
 use crate::plan::{blocks, head};
+use crate::{format, rates};
 use anyhow::Result;
 use mlaan::data::BUILTIN;
 use mlaan::local::Recompute;
@@ -90,7 +90,7 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         match splits.train.len() {
             images if images < t.batch => {
                 let all = format::several(images, "image");
-                format!("all {all} (learning rates are those of train.batch = {})", t.batch)
+                format!("all {all} (train.batch is {})", format::count(t.batch))
             }
             _ => format::several(t.batch, "image"),
         },
@@ -106,6 +106,7 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     vec![
         ("data", data),
         ("run", run),
+        ("lr", rates::text(&recipe.train, &trainer.rates())),
         ("memory", format!("{memory} planned, {allocated} of it tensors and images")),
         ("device", device),
         ("folder", folder.display().to_string()),

@@ -125,14 +125,14 @@ pub(super) fn cell(
         keys.extend(network(base, column, modules));
     }
     keys.extend(set.into_iter().flat_map(|s| s.keys).map(|k| (*k).to_owned()));
-    let parts = [&suite.set, &column.set, &row.set];
-    keys.extend(parts.into_iter().flatten().chain(changes).cloned());
+    // Each has learning rates of its own.
+    let layers = [keys.as_slice(), &suite.set, &column.set, &row.set, changes];
     let suffix = named(column.suffix(modules), set.filter(|_| several));
     if !suffix.is_empty() {
         cell.name = format!("{}-{suffix}", row.name);
     }
-    cell.recipe.set_all(&keys).map_err(|e| located(&cell.name, e))?;
-    if keys.iter().any(|k| k.trim_start().starts_with("data.source")) {
+    cell.recipe.set_layers(layers).map_err(|e| located(&cell.name, e))?;
+    if layers.iter().copied().flatten().any(|k| k.trim_start().starts_with("data.source")) {
         // Whoever names images means these, whatever the set that the suite names.
         (cell.source, cell.set) = (Some(cell.recipe.data.source.clone()), None);
     }

@@ -1,11 +1,14 @@
 //! Weights from elsewhere: state dicts of PyTorch as checkpoints, and as the start of a run.
 
+mod choice;
+mod classes;
 mod described;
 mod kind;
 mod names;
 mod state_dict;
 mod torch;
 
+pub use classes::read_classes;
 pub use state_dict::StateDict;
 
 use self::described::described;
@@ -34,8 +37,13 @@ const LISTED: usize = 5;
 pub struct Options {
     /// The network; otherwise it is told by names and extents.
     pub model: Option<Model>,
-    /// Names of the classes; otherwise `0`, `1`, …. With another number of them than the file has, the classifier is new.
+    /// Which of the file's networks is taken: a key of a nested dictionary, or what stands in front of its names. Otherwise
+    /// the weights themselves, before an average of them.
+    pub key: Option<String>,
+    /// Names of the classes; otherwise `0`, `1`, ….
     pub classes: Option<Vec<String>>,
+    /// Whether the classifier is a new one. Otherwise another number of classes than the file has is an error.
+    pub new_classifier: bool,
     /// Side of the images; otherwise 32 (CIFAR family) or 224 (ImageNet family).
     pub size: Option<usize>,
     /// What pixels are normalised with; otherwise CIFAR-10's or ImageNet's statistics, by the family.
@@ -49,6 +57,18 @@ pub struct Options {
 pub struct Taken {
     /// The file or checkpoint.
     pub from: String,
+    /// What they are called in it, where it has several networks or an average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Whether they are an average of weights, as training scripts keep one beside the weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub average: bool,
+    /// What its other networks are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// Tensors beside the network that were of no use: counters, weights of a loss.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<String>,
     /// Tensors that were taken.
     pub tensors: usize,
     /// Whether the classifier is new: the file's has another number of classes, or there is none.
@@ -69,10 +89,10 @@ pub struct Imported {
 /// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict.
 ///
 /// # Errors
-/// A file that is no state dict; a network that is not known; tensors that are missing, left over or of other extents: all of
+/// A file that is no state dict; a network that is not known; other classes than the file's; tensors that are missing, left over or of other extents: all of
 /// them are listed. A folder that cannot be written.
 pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
-    let mut dict = StateDict::open(file)?;
+    let mut dict = StateDict::open_key(file, options.key.as_deref())?;
     let options = &described(file, dict.about(), options)?;
     names::normalise(&mut dict);
     let model = match &options.model {
@@ -96,16 +116,16 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         Learner::for_inference(device, &backbone, &Method::default(), task, options.seed)
     };
     // First without memory: the extents that a header announces may ask for all there is.
-    let dry = Device::dry(Kind::Cpu { threads: Some(1) })?;
+    let (dry, new) = (Device::dry(Kind::Cpu { threads: Some(1) })?, options.new_classifier);
     let mut learner = network(&dry)?;
-    check(&mut learner, &dict, file)?;
+    check(&mut learner, (&dict, new), file)?;
     let process = TensorSizes::of(&mut learner)?.process(dry.kind()) + dict.work_bytes();
     let needs = Needs { usage: dry.usage(), process };
     Limits::of_this_process().check_use(&needs)?;
     let device = Device::cpu(Some(1))?;
     device.pool().reserve(&needs.usage)?;
     let mut learner = network(&device)?;
-    let taken = fill(&mut learner, &mut dict, file)?;
+    let taken = fill(&mut learner, (&mut dict, new), file)?;
     let manifest = Manifest {
         epoch: 0,
         step: 0,
@@ -121,6 +141,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         peak_bytes: 0,
         peak_memory_bytes: None,
         partial: Tally::default(),
+        rate_batch: None,
     };
     checkpoint::save(&folder.join(FOLDER), &manifest, &mut Untrained(learner), false)?;
     let path = folder.join(RECIPE);
@@ -152,6 +173,14 @@ const MAX_CLASSES: usize = 100_000;
 fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<String>> {
     let found = dict.shape("fc.weight").and_then(|s| s.first().copied());
     match (&options.classes, found) {
+        (Some(names), Some(n)) if n != names.len() && !options.new_classifier => {
+            let message = format!(
+                "its classifier has {n} classes, and {} are named (--classes): name those that it was trained for, one a line in \
+                 the order of its outputs, or pass --new-classifier to give it up for an untrained one",
+                names.len()
+            );
+            Err(Error::data(file.display().to_string(), message))
+        }
         (Some(names), _) => Ok(names.clone()),
         (None, Some(n)) if n == 0 || n > MAX_CLASSES => {
             let message =
@@ -184,27 +213,28 @@ fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// Gives a learner's network the values of a checkpoint (a folder or a manifest) or of a file of weights. A classifier for
+/// Gives a learner's network the values of a checkpoint (a folder or a manifest) or of a file of weights, where `key` names one
+/// of several networks ([`Options::key`]). A classifier for
 /// another number of classes keeps its initial values; auxiliary networks too, but mirrors, which take over their sources'.
 ///
 /// # Errors
 /// As [`import`].
-pub fn initialise(learner: &mut Learner, from: &Path) -> Result<Taken> {
+pub fn initialise(learner: &mut Learner, from: &Path, key: Option<&str>) -> Result<Taken> {
     let manifest = from.is_dir() || from.extension().is_some_and(|e| e == "json");
     let mut dict = match manifest {
-        true => StateDict::open(Trained::open(from, false)?.model_file().path())?,
-        false => StateDict::open(from)?,
+        true => StateDict::open_key(Trained::open(from, false)?.model_file().path(), key)?,
+        false => StateDict::open_key(from, key)?,
     };
     names::normalise(&mut dict);
-    let mut taken = fill(learner, &mut dict, from)?;
+    let mut taken = fill(learner, (&mut dict, false), from)?;
     learner.mirror()?;
     taken.from = from.display().to_string();
     Ok(taken)
 }
 
 /// Puts a state dict's values into a network, all or none.
-fn fill(learner: &mut Learner, dict: &mut StateDict, file: &Path) -> Result<Taken> {
-    let new_classifier = check(learner, dict, file)?;
+fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path) -> Result<Taken> {
+    let new_classifier = check(learner, (dict, new), file)?;
     let device = learner.device().clone();
     let mut tensors = 0;
     learner.slots(&mut |slot| {
@@ -223,11 +253,14 @@ fn fill(learner: &mut Learner, dict: &mut StateDict, file: &Path) -> Result<Take
             SlotKind::Buffer(t) => Ok(device.upload(t, &values)?),
         }
     })?;
-    Ok(Taken { from: file.display().to_string(), tensors, new_classifier })
+    let (choice, unused) = (dict.choice().clone(), dict.left.clone());
+    let (from, key, average, others) =
+        (file.display().to_string(), choice.key, choice.average, choice.others);
+    Ok(Taken { from, key, average, others, unused, tensors, new_classifier })
 }
 
-/// Compares names and extents; whether the classifier is to be a new one.
-fn check(learner: &mut Learner, dict: &StateDict, file: &Path) -> Result<bool> {
+/// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.
+fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) -> Result<bool> {
     let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
     learner.slots(&mut |slot| {
         let name = format!("{}.{}", slot.owner, slot.leaf);
@@ -236,7 +269,7 @@ fn check(learner: &mut Learner, dict: &StateDict, file: &Path) -> Result<bool> {
         }
         Ok(())
     })?;
-    let new_classifier = new_classifier(dict, &wanted);
+    let new_classifier = new || new_classifier(dict, &wanted);
     let (mut missing, mut shaped) = (Vec::new(), Vec::new());
     for (name, extents) in wanted.iter().filter(|(n, _)| !(new_classifier && n.starts_with(CLASSIFIER))) {
         match dict.shape(name) {
@@ -247,7 +280,10 @@ fn check(learner: &mut Learner, dict: &StateDict, file: &Path) -> Result<bool> {
     }
     let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !names.contains(n));
-    let unexpected: Vec<String> = unexpected.map(str::to_owned).collect();
+    let unexpected: Vec<String> = unexpected.map(str::to_owned).chain(dict.strange.iter().cloned()).collect();
+    if let Some(message) = names::without_projections(dict, &missing) {
+        return Err(Error::data(file.display().to_string(), message));
+    }
     let parts = [("missing", missing), ("of other extents", shaped), ("unexpected", unexpected)];
     let said: Vec<String> = parts.iter().filter(|(_, n)| !n.is_empty()).map(|(w, n)| listed(w, n)).collect();
     match said.is_empty() {

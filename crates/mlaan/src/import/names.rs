@@ -5,11 +5,15 @@ use crate::recipe::{Backbone, Family, Model};
 use crate::{Error, Result};
 
 /// The first convolution; what stands before it stands before all names.
-const STEM: &str = "conv1.weight";
+pub(super) const STEM: &str = "conv1.weight";
+/// The projection of a shortcut.
+const DOWNSAMPLE: &str = ".downsample.";
 /// Most channels of the first stage, as for `model.width`.
 const MAX_WIDTH: usize = 65_536;
 /// A name that every ResNet has.
-const FIRST: &str = "layer1.0.conv1.weight";
+pub(super) const FIRST: &str = "layer1.0.conv1.weight";
+/// PyTorch's counters of batches, which nothing here reads.
+pub(super) const BATCHES: &str = ".num_batches_tracked";
 /// Blocks per stage of the ImageNet family: depth, whether of bottlenecks, blocks.
 const IMAGENET: [(usize, bool, [usize; 4]); 5] = [
     (18, false, [2, 2, 2, 2]),
@@ -22,15 +26,11 @@ const IMAGENET: [(usize, bool, [usize; 4]); 5] = [
 /// Brings names into torchvision's form: without what wrappers put in front (`module.`, `model.`, `backbone.` …), the
 /// shortcut called `downsample`, the classifier `fc`, no counters.
 pub(super) fn normalise(dict: &mut StateDict) {
-    let prefixes = dict.tensors().filter_map(|(name, _)| name.strip_suffix(STEM).map(str::to_owned));
-    let own = |p: &String| dict.shape(&format!("{p}{FIRST}")).is_some();
-    let prefix = prefixes.filter(own).min_by_key(String::len).unwrap_or_default();
-    dict.rename(|name| {
-        let inner = name.strip_prefix(&prefix).unwrap_or(name);
-        if inner.ends_with(".num_batches_tracked") {
+    dict.rename(|inner| {
+        if inner.ends_with(BATCHES) {
             return None;
         }
-        let inner = inner.replace(".shortcut.", ".downsample.");
+        let inner = inner.replace(".shortcut.", DOWNSAMPLE);
         Some(match inner.strip_prefix("linear.") {
             Some(leaf) => format!("fc.{leaf}"),
             None => inner,
@@ -48,10 +48,10 @@ pub(super) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
         Err(Error::data(path.display().to_string(), format!("{message}; {advice}")))
     };
     let Some([width, 3, kernel, _]) = dict.shape(STEM) else {
-        let names: Vec<&str> = dict.tensors().map(|(name, _)| name).take(4).collect();
+        let names: Vec<String> = dict.tensors().map(|(name, _)| name.to_owned()).collect();
+        let there = super::listed("tensors", &names);
         return wrong(format!(
-            "no ResNet under torchvision's names: no `{STEM}` for 3 channels, but {}",
-            names.join(", ")
+            "no ResNet under torchvision's names: no `{STEM}` for 3 channels, but {there}"
         ));
     };
     let (width, kernel) = (*width, *kernel);
@@ -74,7 +74,22 @@ pub(super) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
     };
     let backbone =
         Backbone::try_from(format!("resnet{depth}")).map_err(|e| Error::recipe("model.backbone", e))?;
-    Ok(Model { backbone, family: Some(family), width: Some(width), init: None })
+    Ok(Model { backbone, family: Some(family), width: Some(width), init: None, init_key: None })
+}
+
+/// Why a network whose shortcuts have no parameters does not fit, where that is what is `missing`.
+pub(super) fn without_projections(dict: &StateDict, missing: &[String]) -> Option<String> {
+    let projection = |name: &str| name.contains(DOWNSAMPLE);
+    let first = missing.first().filter(|_| missing.iter().all(|name| projection(name)))?;
+    if dict.tensors().any(|(name, _)| projection(name)) {
+        return None;
+    }
+    Some(format!(
+        "its shortcuts have no parameters (`{first}` and {} more are missing): it pads them with zeros where the extents change, \
+         option A of He et al. 2016, as many CIFAR ResNets do. The networks here project them by 1x1 convolutions (option B), so \
+         these weights cannot be used; take some of a network with option B, or train it here",
+        missing.len() - 1
+    ))
 }
 
 /// Blocks of stage `stage`, from 1.

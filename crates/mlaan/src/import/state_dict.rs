@@ -1,6 +1,8 @@
 //! A state dict: named tensors of a file that PyTorch or safetensors wrote.
 
+use super::choice::{Choice, Set, belongs_elsewhere, choose, set_of};
 use super::kind::{KNOWN_BY, Kind};
+use super::names::BATCHES;
 use super::torch::Archive;
 use crate::pickle::Element;
 use crate::{Error, Result};
@@ -10,12 +12,21 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// Tensors by their names.
+pub(super) type Tensors = BTreeMap<String, Entry>;
+
 /// An open file of named tensors, read one at a time as 32-bit floats.
 pub struct StateDict {
     path: PathBuf,
-    tensors: BTreeMap<String, Entry>,
+    tensors: Tensors,
     about: HashMap<String, String>,
     source: Source,
+    /// What of the file is taken.
+    choice: Choice,
+    /// Tensors beside the network that are no fault: counters, weights of losses, averages.
+    pub(super) left: Vec<String>,
+    /// Tensors beside the network that may belong to it.
+    pub(super) strange: Vec<String>,
 }
 
 /// One tensor.
@@ -38,11 +49,20 @@ enum Source {
 }
 
 impl StateDict {
-    /// Opens a file: what lies in it decides, not its name.
+    /// Opens a file: what lies in it decides, not its name. Of several networks the weights themselves are taken, not an
+    /// average of them.
     ///
     /// # Errors
     /// [`Error::Data`] that says what the file is instead, and what to do.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_key(path, None)
+    }
+
+    /// As [`StateDict::open`], taking the network under this key (of a nested dictionary, or in front of its names).
+    ///
+    /// # Errors
+    /// As [`StateDict::open`]; nothing under this key, or several networks that may be meant.
+    pub fn open_key(path: &Path, key: Option<&str>) -> Result<Self> {
         let wrong = |message: String| Error::data(path.display().to_string(), message);
         if path.is_dir() {
             return Err(wrong("this is a folder; name a file of weights (a run's folder needs no import: `--init` takes it)".into()));
@@ -52,24 +72,30 @@ impl StateDict {
         let mut first = Vec::new();
         file.by_ref().take(KNOWN_BY).read_to_end(&mut first).map_err(Error::io(path))?;
         file.rewind().map_err(Error::io(path))?;
-        let (tensors, about, source) = match Kind::of(&first, length) {
+        let (mut sets, about, source) = match Kind::of(&first, length) {
             Kind::Archive => {
-                let (archive, tensors) = Archive::open(path, file)?;
-                (tensors, HashMap::new(), Source::Archive(archive))
+                let (archive, sets) = Archive::open(path, file)?;
+                (sets, HashMap::new(), Source::Archive(archive))
             }
             Kind::Safetensors => {
                 let (tensors, about) = safetensors(path, &file)?;
-                (tensors, about, Source::File(file))
+                (vec![set_of(tensors)], about, Source::File(file))
             }
             Kind::Other(message) => return Err(wrong(message)),
         };
+        let choice = choose(&sets, key).map_err(wrong)?;
+        let Set { tensors, fault, .. } = sets.swap_remove(choice.set);
+        if let Some(fault) = fault {
+            return Err(wrong(fault));
+        }
         if let Some((name, t)) = tensors.iter().find(|(_, t)| t.shape.contains(&0)) {
             return Err(wrong(format!(
                 "tensor `{name}` has extents {:?}, so no values: the file is damaged",
                 t.shape
             )));
         }
-        Ok(StateDict { path: path.into(), tensors, about, source })
+        let (left, strange) = (Vec::new(), Vec::new());
+        Ok(StateDict { path: path.into(), tensors, about, source, choice, left, strange })
     }
 
     /// Names and extents, sorted by name.
@@ -87,10 +113,30 @@ impl StateDict {
         self.tensors.get(name).map(|t| t.shape.as_slice())
     }
 
-    /// Replaces the names: `rename` gives the new one, or none where the tensor is of no use.
+    /// What of the file is taken.
+    pub(super) fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Replaces the names: `rename` gives the new one, or none where the tensor is of no use. What is not the chosen
+    /// network's is put aside.
     pub(super) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
         let old = std::mem::take(&mut self.tensors);
-        self.tensors = old.into_iter().filter_map(|(name, t)| Some((rename(&name)?, t))).collect();
+        let Choice { prefix, beside, .. } = &self.choice;
+        let mut kept = Tensors::new();
+        for (name, tensor) in old {
+            let inner = name.strip_prefix(prefix.as_str());
+            // Prefixes of others may begin with this one's.
+            let other = beside.iter().any(|p| p.len() > prefix.len() && name.starts_with(p.as_str()));
+            match inner.filter(|_| !other) {
+                Some(inner) if belongs_elsewhere(inner) && !inner.ends_with(BATCHES) => self.left.push(name),
+                Some(inner) => kept.extend(rename(inner).map(|new| (new, tensor))),
+                None if other || beside.iter().any(|p| name.starts_with(p.as_str())) => {}
+                None if belongs_elsewhere(&name) => self.left.push(name),
+                None => self.strange.push(name),
+            }
+        }
+        self.tensors = kept;
     }
 
     /// Bytes that reading any one tensor takes beside its values.

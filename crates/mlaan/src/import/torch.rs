@@ -1,9 +1,10 @@
 //! PyTorch's archives: a zip file with a pickle and the values of tensors.
 
-use super::state_dict::{Entry, Place, floats};
-use crate::pickle::{Item, Limits, Pickle, Storage, TensorRef};
+use super::choice::{Set, set_of};
+use super::state_dict::{Entry, Place, Tensors, floats};
+use crate::pickle::{Item, Limits, Pickle, Storage, TensorRef, shown};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -13,10 +14,12 @@ use zip::ZipArchive;
 const MAX_PICKLE: u64 = 1 << 26;
 /// Most tensors: ResNet-152 has 932, the deepest that is known here 60,000.
 const MAX_TENSORS: usize = 1 << 16;
-/// Where training scripts put a state dict within what they save.
-const KEYS: [&str; 6] = ["state_dict", "model_state_dict", "model", "net", "network", "weights"];
-/// How deep it may lie.
+/// How deep a state dict may lie in what was saved.
 const DEPTH: usize = 3;
+/// Most dictionaries that are looked into.
+const MAX_SETS: usize = 256;
+/// Keys of a file that an error lists.
+const LISTED: usize = 12;
 
 /// An open archive.
 pub(super) struct Archive {
@@ -28,7 +31,7 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    pub(super) fn open(path: &Path, file: File) -> Result<(Self, BTreeMap<String, Entry>)> {
+    pub(super) fn open(path: &Path, file: File) -> Result<(Self, Vec<Set>)> {
         let wrong = |message: String| Error::data(path.display().to_string(), message);
         let length = file.metadata().map_err(Error::io(path))?.len();
         let mut zip = ZipArchive::new(BufReader::new(file))
@@ -49,9 +52,14 @@ impl Archive {
         }
         let pickle = entry(&mut zip, &format!("{folder}data.pkl"), MAX_PICKLE).map_err(wrong)?;
         let pickle = Pickle::parse(&pickle, Limits::default()).map_err(|e| wrong(e.to_string()))?;
-        let tensors = tensors(pickle.root()).map_err(wrong)?;
-        within(&tensors, length).map_err(wrong)?;
-        Ok((Archive { zip, folder, last: None }, tensors))
+        let mut sets = sets(pickle.root());
+        if sets.is_empty() {
+            return Err(wrong(nothing(pickle.root())));
+        }
+        for set in &mut sets {
+            set.fault = set.fault.take().or_else(|| within(&set.tensors, length).err());
+        }
+        Ok((Archive { zip, folder, last: None }, sets))
     }
 
     /// The values of a tensor, the last index fastest.
@@ -84,7 +92,7 @@ impl Archive {
 }
 
 /// Refuses tensors of more values than an archive of `length` bytes can hold, which stores them as they are.
-fn within(tensors: &BTreeMap<String, Entry>, length: u64) -> std::result::Result<(), String> {
+fn within(tensors: &Tensors, length: u64) -> std::result::Result<(), String> {
     for (name, entry) in tensors {
         let Place::Archive(TensorRef { storage, .. }) = &entry.place else { continue };
         let bytes = (storage.length as u64).saturating_mul(storage.element.size() as u64);
@@ -123,43 +131,59 @@ fn entry(
     Ok(bytes)
 }
 
-/// The tensors of the state dict, wherever it lies in what was saved.
-fn tensors(root: Item<'_, '_>) -> std::result::Result<BTreeMap<String, Entry>, String> {
-    let mut at = root;
-    for _ in 0..DEPTH {
-        // First where its name says so: training keeps other things beside it, which may be tensors.
-        let named = || KEYS.iter().filter_map(|key| at.get(key));
-        let inner =
-            named().find(|v| v.entries().is_some()).or_else(|| named().find(|v| v.callee().is_some()));
-        match inner.filter(|v| v.tensor().is_err()) {
-            Some(inner) => at = inner,
-            None => break,
+/// The dictionaries that hold tensors, the outermost first.
+fn sets(root: Item<'_, '_>) -> Vec<Set> {
+    let mut open = VecDeque::from([(root, String::new(), 0)]);
+    // A pickle may refer to one value from everywhere.
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    while let Some((at, path, depth)) = open.pop_front() {
+        if seen.len() >= MAX_SETS || !seen.insert(at.id()) {
+            continue;
         }
-    }
-    let mut found = BTreeMap::new();
-    for (key, value) in at.entries().iter().flatten() {
-        let Some(name) = key.text() else { continue };
-        match value.tensor() {
-            Ok(tensor) => {
-                let entry = Entry { shape: tensor.shape.clone(), place: Place::Archive(tensor) };
-                found.insert(name.into_owned(), entry);
+        let mut set = Set { path, ..set_of([]) };
+        for (key, value) in at.entries().iter().flatten() {
+            let Some(name) = key.text() else { continue };
+            match value.tensor() {
+                Ok(_) if set.tensors.len() >= MAX_TENSORS => {
+                    set.fault = Some(format!("more than {MAX_TENSORS} tensors, which no ResNet has"));
+                }
+                Ok(tensor) => {
+                    let entry = Entry { shape: tensor.shape.clone(), place: Place::Archive(tensor) };
+                    set.tensors.insert(name.into_owned(), entry);
+                }
+                Err(e) if value.callee().is_some_and(|(m, _)| m == "torch._utils") => {
+                    set.fault = Some(format!("tensor `{}`: {e}", shown(&name)));
+                }
+                Err(_) if depth < DEPTH && open.len() < MAX_SETS && value.is_dictionary() => {
+                    let path =
+                        if set.path.is_empty() { name.into_owned() } else { format!("{}.{name}", set.path) };
+                    open.push_back((*value, path, depth + 1));
+                }
+                Err(_) => {}
             }
-            Err(e) if value.callee().is_some_and(|(m, _)| m == "torch._utils") => {
-                return Err(format!("tensor `{name}`: {e}"));
-            }
-            Err(_) => {}
         }
-        if found.len() > MAX_TENSORS {
-            return Err(format!("more than {MAX_TENSORS} tensors, which no ResNet has"));
+        if !set.tensors.is_empty() || set.fault.is_some() {
+            found.push(set);
         }
     }
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let whole = at.callee().is_some_and(|(module, _)| module != "collections");
+    found
+}
+
+/// What a file without tensors holds instead, and what to do.
+fn nothing(root: Item<'_, '_>) -> String {
+    let whole = |at: Item<'_, '_>| at.callee().is_some_and(|(module, _)| module != "collections");
     let advice = "save the state dict: `torch.save(model.state_dict(), NEW)`";
-    Err(match whole {
-        true => format!("a whole network ({}), which needs its Python code; {advice}", at.describe()),
-        false => format!("no state dict, but {}; {advice}", at.describe()),
-    })
+    let entries = root.entries().unwrap_or_default();
+    let network = entries.iter().map(|(_, value)| *value).find(|v| whole(*v) && v.state().is_some());
+    if let Some(network) = Some(root).filter(|r| whole(*r)).or(network) {
+        return format!("a whole network ({}), which needs its Python code; {advice}", network.describe());
+    }
+    let told = |(key, value): &(Item<'_, '_>, Item<'_, '_>)| {
+        Some(format!("{} ({})", shown(&key.text()?), value.describe()))
+    };
+    let keys: Vec<String> = entries.iter().take(LISTED).filter_map(told).collect();
+    let more = if entries.len() > LISTED { ", …" } else { "" };
+    let keys =
+        if keys.is_empty() { String::new() } else { format!(" with the keys {}{more}", keys.join(", ")) };
+    format!("no state dict, but {}{keys}; {advice}", root.describe())
 }

@@ -35,6 +35,11 @@ impl<'p, 'a> Item<'p, 'a> {
         Some(self.sequence().filter(|s| s.len() <= MOST_PARTS)?.collect())
     }
 
+    /// Which node it is: the same value may be met in several places.
+    pub fn id(self) -> Id {
+        self.id
+    }
+
     /// The node itself.
     pub fn value(self) -> &'p Value<'a> {
         // Every index was given out for a node of this list.
@@ -131,14 +136,19 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// Entries of a dictionary, an ordered one or another that calls itself so.
+    /// Whether it is a dictionary, an ordered one or another that calls itself so.
+    pub fn is_dictionary(self) -> bool {
+        let called = || self.callee().is_some_and(|(_, name)| name.to_ascii_lowercase().ends_with("dict"));
+        matches!(self.value(), Value::Dict(_)) || called()
+    }
+
+    /// Entries of a dictionary ([`Item::is_dictionary`]).
     pub fn entries(self) -> Option<Vec<(Self, Self)>> {
         let pair = |(key, value): &(Id, Id)| (self.at(*key), self.at(*value));
         match self.value() {
             Value::Dict(entries) => Some(entries.iter().map(pair).collect()),
             Value::Object(object) => {
-                let (_, name) = self.callee()?;
-                if !name.to_ascii_lowercase().ends_with("dict") {
+                if !self.is_dictionary() {
                     return None;
                 }
                 let mut found = self.listed(object);
@@ -231,7 +241,7 @@ impl<'p, 'a> Item<'p, 'a> {
 }
 
 /// The beginning of a name that is too long for a message.
-pub(super) fn shown(name: &str) -> Cow<'_, str> {
+pub(crate) fn shown(name: &str) -> Cow<'_, str> {
     match name.char_indices().find(|(at, _)| *at >= SHOWN) {
         Some((at, _)) => Cow::Owned(format!("{}…", name.get(..at).unwrap_or_default())),
         None => Cow::Borrowed(name),

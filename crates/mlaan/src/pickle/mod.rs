@@ -22,6 +22,7 @@ mod tests;
 
 pub use array::{Array, Scalar};
 pub use item::Item;
+pub(crate) use item::shown;
 pub use tensor::{Element, Storage, TensorRef};
 
 use std::borrow::Cow;
@@ -52,7 +53,7 @@ impl Default for Limits {
 }
 
 /// The index of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(u32);
 
 /// A node.

@@ -36,7 +36,11 @@ impl Recipe {
             |key: &str| matches!(key, "description" | "data.source" | "local.recompute" | "local.segments");
         // What a recipe leaves to the run is the same as what the run chose.
         let left = |key: &str| key == "data.load" && (auto(was.get(key)) || auto(is.get(key)));
-        let differing = all.into_iter().filter(|k| !free(k) && !left(k) && was.get(*k) != is.get(*k));
+        // What a warm-up is shortened to decides, not why.
+        let warm =
+            |key: &str| key == "train.full_warmup" && self.train.warmup_used() == other.train.warmup_used();
+        let same = |key: &str| free(key) || left(key) || warm(key);
+        let differing = all.into_iter().filter(|k| !same(k) && was.get(*k) != is.get(*k));
         let found = differing.map(|key| Difference {
             key: key.clone(),
             was: was.get(key).cloned(),

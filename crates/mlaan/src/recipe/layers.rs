@@ -7,7 +7,7 @@ use super::builtin::Part;
 use super::check::{check_table, found};
 use super::merge::merge;
 use super::sources::{Source, arranged, complete, find};
-use super::{Recipe, builtin, parts, place, words};
+use super::{Recipe, Train, builtin, coupled, parts, place, words};
 use crate::{Error, Result};
 use std::path::Path;
 use toml::{Table, Value};
@@ -35,10 +35,48 @@ impl Layer {
         rest.split('.').filter(|name| !name.is_empty()).fold(value, |v, name| v?.as_table()?.get(name))
     }
 
+    /// Lays it over what it inherits.
+    fn lay_over(&self, all: &mut Table) -> Result<()> {
+        let before = train(all)?;
+        merge("", all, &self.table);
+        if let (Some(_), None, Some(Value::Table(model))) =
+            (self.get("model.init"), self.get("model.init_key"), all.get_mut("model"))
+        {
+            // The key was one of another file.
+            model.remove("init_key");
+        }
+        let Some(Value::Table(own)) = self.get("train") else { return Ok(()) };
+        let mut after = train(all)?;
+        let whole = coupled::is_kept(&self.table);
+        // The warm-up of a whole recipe is as it was used.
+        let says = |key: &str| own.contains_key(key) || (whole && key == "full_warmup");
+        coupled::settle(&before, &mut after, &says)?;
+        if let Some(Value::Table(table)) = all.get_mut("train") {
+            write(table, "lr_batch", after.lr_batch.and_then(|n| i64::try_from(n).ok()).map(Value::Integer));
+            let full = after.full_warmup.filter(|_| !whole || own.contains_key("full_warmup"));
+            write(table, "full_warmup", full.map(Value::Boolean));
+        }
+        Ok(())
+    }
+
     /// What it calls itself.
     pub(super) fn description(&self) -> Option<&str> {
         self.table.get("description")?.as_str()
     }
+}
+
+/// `[train]` of a table that was checked.
+fn train(all: &Table) -> Result<Train> {
+    let table = all.get("train").and_then(Value::as_table).cloned().unwrap_or_default();
+    table.try_into().map_err(|e: toml::de::Error| Error::recipe("train", e.message()))
+}
+
+/// Sets a key, or removes it.
+fn write(table: &mut Table, key: &str, value: Option<Value>) {
+    match value {
+        Some(value) => table.insert(key.to_owned(), value),
+        None => table.remove(key),
+    };
 }
 
 /// All texts of a recipe, bases first.
@@ -89,7 +127,7 @@ impl Layers {
     pub(super) fn recipe(&self) -> Result<Recipe> {
         let mut all = Table::new();
         for layer in &self.layers {
-            merge("", &mut all, &layer.table);
+            layer.lay_over(&mut all).map_err(|e| self.locate(e))?;
         }
         parts::check(&self.layers, &all).map_err(|e| self.locate(e))?;
         if let Some(description) = self.description() {

@@ -6,6 +6,7 @@
 
 mod builtin;
 mod check;
+mod coupled;
 mod data;
 mod describe;
 mod differ;

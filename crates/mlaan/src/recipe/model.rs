@@ -18,6 +18,10 @@ pub struct Model {
     /// Where the first values come from: a checkpoint (a run's folder or a manifest), or a file of weights. Default: random.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
+    /// Which network of a file of weights is taken, where it has several: a key of a nested dictionary, or what stands in
+    /// front of its names. Default: the weights themselves, before an average of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_key: Option<String>,
 }
 
 /// The two families of residual networks of He et al. 2016.

@@ -1,7 +1,7 @@
 //! Rules between keys. What needs the backbone's block count is checked where the network is cut.
 
-use super::Recipe;
 use super::check::check_table;
+use super::{Recipe, Train};
 use crate::local::{Branch, Leap, Method, Recompute, TaskLoss, no_mixtures};
 use crate::{Error, Result};
 
@@ -19,12 +19,24 @@ impl Recipe {
         }
         check_table("", &self.to_table()?)?;
         self.model.validate()?;
+        validate_warmup(&self.train)?;
         validate_method(&self.local)?;
         if self.data.mixup.is_some() && self.local.loss == TaskLoss::Contrastive {
             return Err(no_mixtures());
         }
         self.data.validate()
     }
+}
+
+fn validate_warmup(train: &Train) -> Result<()> {
+    let (warmup, epochs) = (train.warmup, train.epochs);
+    if train.full_warmup == Some(true) && warmup > epochs {
+        let message = format!(
+            "a warm-up of {warmup} epochs does not fit into train.epochs = {epochs}; shorten one or lengthen the other"
+        );
+        return Err(Error::recipe("train.warmup", message));
+    }
+    Ok(())
 }
 
 /// Number of modules the recipe asks for.

@@ -1,12 +1,12 @@
 //! Changes one key at a time: `--set key=value`, and the settings that have a flag of their own.
 
 use super::Recipe;
-use super::check::{check_table, check_value, found, not_a_table};
+use super::check::{check_table, check_value, found, join, not_a_table};
 use super::layers::EXTENDS;
 use super::merge::{merge, removes};
 use super::schema::{self, Kind};
 use super::spelling::unknown_key;
-use super::words;
+use super::{coupled, words};
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -20,15 +20,21 @@ impl Recipe {
     /// its defaults. `none` or `off` removes an optional key or table, `on` creates a table.
     ///
     /// Only the key's own range is checked, so that keys that belong together can be set one after
-    /// the other; call [`Recipe::validate`] at the end, or use [`Recipe::set_all`].
+    /// the other; call [`Recipe::validate`] at the end, or use [`Recipe::set_all`]. A learning rate is then as it is: one that is
+    /// set drops `train.lr_batch`, unless [`Recipe::set_all`] sets both.
     ///
     /// # Errors
     /// [`Error::Recipe`] for an unknown key, a wrong type or a value out of range. The recipe is then unchanged.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
-        let (path, text) = assignment
-            .split_once('=')
-            .ok_or_else(|| Error::recipe(assignment, "expected key=value, as local.cascade.span=3"))?;
-        let (path, text) = (path.trim(), text.trim());
+        let mut changed = self.clone();
+        changed.lay([assignment])?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Sets one key.
+    fn assign(&mut self, assignment: &str) -> Result<()> {
+        let (path, text) = split(assignment)?;
         let mut table = self.to_table()?;
         match (schema::find(path), schema::table(path)) {
             (Some(key), _) => match read(key.kind, text) {
@@ -52,16 +58,48 @@ impl Recipe {
         Ok(())
     }
 
-    /// Applies several assignments, then checks the whole.
-    ///
-    /// # Errors
-    /// As [`Recipe::set`] and [`Recipe::validate`]. The recipe is then unchanged.
-    pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
-        let (mut changed, mut deep) = (self.clone(), false);
+    /// Sets keys that stand beside each other, over those that the recipe has; the paths that were set.
+    fn lay<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<Vec<String>> {
+        let (before, mut paths) = (self.train.clone(), Vec::new());
         for assignment in assignments {
             let assignment = assignment.as_ref();
-            changed.set(assignment)?;
-            deep |= assignment.split('=').next().is_some_and(|path| path.trim() == DEPTH);
+            self.assign(assignment)?;
+            let (path, text) = split(assignment)?;
+            match read(Kind::Flag, text) {
+                Value::Table(inner) => paths.extend(inner.keys().map(|name| join(path, name))),
+                _ => paths.push(path.to_owned()),
+            }
+        }
+        let says = |key: &str| paths.iter().any(|p| p.strip_prefix("train.") == Some(key));
+        coupled::settle(&before, &mut self.train, &says)?;
+        let has = |path: &str| paths.iter().any(|p| p == path);
+        if has("model.init") && !has("model.init_key") {
+            // The key was one of another file.
+            self.model.init_key = None;
+        }
+        Ok(paths)
+    }
+
+    /// Applies several assignments that stand beside each other, then checks the whole.
+    ///
+    /// # Errors
+    /// As [`Recipe::set`] and [`Recipe::validate`]; a learning rate beside others that are meant for a batch. The recipe is then
+    /// unchanged.
+    pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
+        self.set_layers([assignments])
+    }
+
+    /// As [`Recipe::set_all`] for one list after the other: each has its own learning rates.
+    ///
+    /// # Errors
+    /// As [`Recipe::set_all`].
+    pub(crate) fn set_layers<S: AsRef<str>, L: IntoIterator<Item = S>>(
+        &mut self,
+        layers: impl IntoIterator<Item = L>,
+    ) -> Result<()> {
+        let (mut changed, mut deep) = (self.clone(), false);
+        for layer in layers {
+            deep |= changed.lay(layer)?.iter().any(|path| path == DEPTH);
         }
         if deep && changed.local.leap.as_ref().is_some_and(|leap| leap.sources.is_some()) {
             let message = "local.leap.sources says already what each chain mirrors; set that to none as well, or leave this out";
@@ -88,6 +126,14 @@ impl Recipe {
         self.set(&format!("train.batch={images}"))
     }
 
+    /// Sets `train.lr` as it is, for steps of any size: drops `train.lr_batch`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a negative or infinite one; where other rates are meant for that batch.
+    pub fn set_lr(&mut self, lr: f64) -> Result<()> {
+        self.set(&format!("train.lr={lr:?}"))
+    }
+
     /// Sets `seed`.
     ///
     /// # Errors
@@ -111,6 +157,14 @@ impl Recipe {
     pub fn set_source(&mut self, source: impl Into<String>) {
         self.data.source = source.into();
     }
+}
+
+/// Key and value of an assignment.
+fn split(assignment: &str) -> Result<(&str, &str)> {
+    let (path, text) = assignment
+        .split_once('=')
+        .ok_or_else(|| Error::recipe(assignment, "expected key=value, as local.cascade.span=3"))?;
+    Ok((path.trim(), text.trim()))
 }
 
 /// The value of `text`: TOML if it is one value, else a string. Keys that hold strings take anything

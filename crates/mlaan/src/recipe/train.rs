@@ -18,8 +18,9 @@ pub struct Train {
     /// Peak learning rate of the cascaded auxiliary networks, η_c. Default: `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_cascaded: Option<f64>,
-    /// Batch that the learning rates are meant for: with another `batch` they change in proportion (Goyal et al. 2017),
-    /// so that a smaller batch needs no other key. Default: `batch`, no change.
+    /// Batch that the learning rates are meant for: with steps of other sizes they change in proportion (Goyal et al. 2017),
+    /// so that a smaller batch needs no other key. Default: none, no change. It belongs to the rates beside it: whoever
+    /// sets a rate of one's own sets this, too ([`Recipe::set_lr`](super::Recipe::set_lr) drops it).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_batch: Option<usize>,
     /// Momentum of SGD, from 0 to 1.
@@ -30,8 +31,13 @@ pub struct Train {
     pub weight_decay: f64,
     /// The learning rate's course after the warm-up.
     pub schedule: Schedule,
-    /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their peak rate.
+    /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their
+    /// peak rate, unless `full_warmup` says otherwise.
     pub warmup: usize,
+    /// Whether the warm-up is taken whole, also where it is more than a fifth of `epochs`. Recipes that set such a warm-up
+    /// for their own epochs have it set by themselves. Default: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_warmup: Option<bool>,
     /// What activations and their gradients are stored in; parameters and arithmetic are of 32 bits either way.
     pub precision: Precision,
 }
@@ -75,6 +81,17 @@ pub enum Schedule {
     Constant,
 }
 
+impl Train {
+    /// A warm-up takes at most one in so many epochs, unless it is meant for this run.
+    pub(super) const WARMUP_PART: usize = 5;
+
+    /// Epochs of warm-up in use.
+    pub fn warmup_used(&self) -> usize {
+        let most = if self.full_warmup == Some(true) { self.epochs } else { self.epochs / Self::WARMUP_PART };
+        self.warmup.min(most)
+    }
+}
+
 impl Default for Train {
     fn default() -> Self {
         Train {
@@ -89,6 +106,7 @@ impl Default for Train {
             weight_decay: 1e-4,
             schedule: Schedule::Cosine,
             warmup: 10,
+            full_warmup: None,
             precision: Precision::F32,
         }
     }

@@ -64,6 +64,10 @@ pub struct Manifest {
     pub peak_memory_bytes: Option<u64>,
     /// What was done of the next epoch, when the run was interrupted within it.
     pub partial: Tally,
+    /// Images of a step that `train.lr_batch` is for, where they are fewer than `train.batch`. Runs of earlier versions
+    /// have none: their rates follow `train.batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_batch: Option<usize>,
 }
 
 /// The best epoch of a run.
@@ -400,6 +404,7 @@ mod tests {
             peak_bytes: 0,
             peak_memory_bytes: None,
             partial: Tally::default(),
+            rate_batch: None,
         };
         let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
         let model = [tensor("a"), tensor("b")];

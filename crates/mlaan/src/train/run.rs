@@ -66,6 +66,7 @@ impl Trainer {
         if resume && checkpoint::exists(&folder) {
             let (manifest, tensors) = checkpoint::load(&folder)?;
             self.check_same_run(&folder, &manifest)?;
+            self.goes_on(&manifest);
             state::restore(&mut self.learner, &tensors, true)?;
             self.write_recipe(&folder)?;
             let metrics = Metrics::resume(&folder, manifest.epoch)?;
@@ -132,6 +133,7 @@ impl Trainer {
             peak_bytes: at.peak.allocated,
             peak_memory_bytes: at.peak.memory,
             partial: at.tally.clone(),
+            rate_batch: Some(self.rate_batch).filter(|n| *n != self.recipe.train.batch),
         };
         checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &mut self.learner, is_best)
     }

@@ -11,13 +11,14 @@ use std::f64::consts::PI;
 /// - e > w: lr(e) = lr0 / 2 · (1 + cos(π · e / E)), or lr0 for `constant`.
 ///
 /// The cosine counts from the first epoch, not from the end of the warm-up, as in the authors' code, and
-/// reaches 0 at the last epoch. w is `train.warmup`, but at most E / 5 rounded down. A run of a single epoch trains
-/// at the peak: the formula would give it 0.
+/// reaches 0 at the last epoch. w is `train.warmup`, but at most E / 5 rounded down unless `train.full_warmup` says otherwise.
+/// A run of a single epoch trains at the peak: the formula would give it 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
     epochs: usize,
     warmup: usize,
     schedule: Schedule,
+    batch: usize,
     backbone: f64,
     auxiliary: f64,
     cascaded: f64,
@@ -35,22 +36,39 @@ pub struct Rates {
 }
 
 impl LearningRate {
-    /// The course that a recipe asks for.
+    /// The course that a recipe asks for, with steps of `train.batch` images.
     pub fn new(train: &Train) -> Self {
-        let scale = train.lr_batch.map_or(1.0, |b| train.batch as f64 / b as f64);
+        Self::with_batch(train, train.batch)
+    }
+
+    /// The course that a recipe asks for, with steps of `batch` images: `train.lr_batch` is for what is taken, which is
+    /// less than `train.batch` where there are fewer images.
+    pub fn with_batch(train: &Train, batch: usize) -> Self {
+        let scale = train.lr_batch.map_or(1.0, |b| batch as f64 / b as f64);
         LearningRate {
             epochs: train.epochs,
-            warmup: train.warmup.min(train.epochs / 5),
+            warmup: train.warmup_used(),
             schedule: train.schedule,
+            batch,
             backbone: scale * train.lr,
             auxiliary: scale * train.lr_auxiliary.unwrap_or(train.lr),
             cascaded: scale * train.lr_cascaded.unwrap_or(train.lr),
         }
     }
 
+    /// Images of a step that they are for.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Epochs of warm-up in use.
     pub fn warmup(&self) -> usize {
         self.warmup
+    }
+
+    /// The highest rates, after the warm-up.
+    pub fn peak(&self) -> Rates {
+        Rates { backbone: self.backbone, auxiliary: self.auxiliary, cascaded: self.cascaded }
     }
 
     /// The rates of `epoch`, counted from 1; past the last epoch, those of the last.
@@ -137,6 +155,25 @@ mod tests {
         let train = Train { batch: 128, lr_batch: Some(1024), lr_cascaded: Some(0.4), ..Train::default() };
         let r = LearningRate::new(&train).at(10);
         assert!(close(r.backbone, 0.1) && close(r.auxiliary, 0.1) && close(r.cascaded, 0.05), "{r:?}");
+    }
+
+    #[test]
+    fn rates_follow_the_images_that_a_step_takes() {
+        let train = Train { batch: 100_000, lr_batch: Some(1024), ..Train::default() };
+        assert!(close(LearningRate::with_batch(&train, 128).peak().backbone, 0.1));
+        let own = Train { lr_batch: None, lr: 0.01, ..train };
+        assert_eq!(LearningRate::with_batch(&own, 128).peak().backbone, 0.01);
+    }
+
+    #[test]
+    fn a_full_warm_up_is_taken_whole() {
+        let train = Train { epochs: 6, warmup: 5, full_warmup: Some(true), ..Train::default() };
+        let lr = LearningRate::new(&train);
+        assert_eq!(lr.warmup(), 5);
+        assert!(
+            close(lr.at(1).backbone, 0.16) && close(lr.at(5).backbone, 0.8) && close(lr.at(6).backbone, 0.0)
+        );
+        assert_eq!(LearningRate::new(&Train { full_warmup: None, ..train }).warmup(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
 
-use super::checkpoint::Best;
+use super::checkpoint::{Best, Manifest};
 use super::evaluate::evaluate;
 use super::feed::Source;
 use super::metrics::Event;
@@ -40,6 +40,8 @@ pub struct Trainer {
     counted: isize,
     /// Peak memory of the process, where that is what limits.
     peak: Option<Peak>,
+    /// Images of a step that the learning rates follow.
+    pub(super) rate_batch: usize,
     /// Where the first values come from, when they were taken.
     taken: Option<Taken>,
 }
@@ -86,6 +88,7 @@ impl Trainer {
         };
         let device = device.clone();
         let peak = (!device.kind().has_own_memory()).then(Peak::begin);
+        let rate_batch = recipe.train.batch.min(splits.train.len());
         Ok(Trainer {
             recipe,
             device,
@@ -100,6 +103,7 @@ impl Trainer {
             warnings,
             counted,
             peak,
+            rate_batch,
             taken: None,
         })
     }
@@ -119,6 +123,17 @@ impl Trainer {
         &self.plan
     }
 
+    /// The learning rates of every epoch, for the images that a step really takes.
+    pub fn rates(&self) -> LearningRate {
+        LearningRate::with_batch(&self.recipe.train, self.rate_batch)
+    }
+
+    /// Takes over what the run of a checkpoint decided when it began. A run that is resumed does it by itself: before, it
+    /// lets [`Trainer::rates`] say the rates that it will have.
+    pub fn goes_on(&mut self, manifest: &Manifest) {
+        self.rate_batch = manifest.rate_batch.unwrap_or(self.recipe.train.batch);
+    }
+
     /// The images.
     pub fn splits(&self) -> &Splits {
         &self.splits
@@ -136,7 +151,8 @@ impl Trainer {
     /// As [`import::import`](crate::import::import).
     pub fn initialise(&mut self) -> Result<Option<&Taken>> {
         if let (Some(from), None) = (&self.recipe.model.init, &self.taken) {
-            self.taken = Some(import::initialise(&mut self.learner, Path::new(from))?);
+            let key = self.recipe.model.init_key.as_deref();
+            self.taken = Some(import::initialise(&mut self.learner, Path::new(from), key)?);
         }
         Ok(self.taken.as_ref())
     }
@@ -155,7 +171,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
         let mut run = self.open_run(folder, resume, watch)?;
-        let rates = LearningRate::new(&self.recipe.train);
+        let rates = self.rates();
         while run.at.epoch < self.recipe.train.epochs {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
                 self.save(&run, false)?;

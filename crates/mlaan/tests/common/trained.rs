@@ -89,6 +89,7 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
         peak_bytes: 0,
         peak_memory_bytes: None,
         partial: Tally::default(),
+        rate_batch: None,
     };
     checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &mut learner, true).unwrap();
     learner

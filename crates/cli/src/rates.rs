@@ -1,0 +1,133 @@
+//! Learning rates in words.
+
+use crate::format;
+use mlaan::recipe::{Schedule, Train};
+use mlaan::train::LearningRate;
+use serde_json::{Value, json};
+
+/// The peak, what it was scaled from, and the course over the epochs.
+pub fn text(train: &Train, rates: &LearningRate) -> String {
+    let peak = rates.peak();
+    let others =
+        [("auxiliary", train.lr_auxiliary, peak.auxiliary), ("cascaded", train.lr_cascaded, peak.cascaded)];
+    let others = others.iter().filter_map(|(what, own, taken)| Some((what, (*own)?, *taken)));
+    let rates_text = match train.lr_batch.filter(|batch| *batch != rates.batch()) {
+        Some(batch) => {
+            let (lr, taken) = (rate(train.lr), rate(peak.backbone));
+            let others: String = others
+                .map(|(what, own, taken)| format!(", {what} {} → {}", rate(own), rate(taken)))
+                .collect();
+            format!("{lr} at batch {batch} → {taken} at {}{others}", rates.batch())
+        }
+        None => {
+            let others: String = others.map(|(what, _, taken)| format!(", {what} {}", rate(taken))).collect();
+            format!("{}{others}", rate(peak.backbone))
+        }
+    };
+    format!("{rates_text}; {}{}", warmup(train), course(train, rates))
+}
+
+/// The warm-up, and where it is not the recipe's.
+fn warmup(train: &Train) -> String {
+    let used = train.warmup_used();
+    let shortened = match used < train.warmup {
+        true => format!(" ({} shortened to a fifth of {})", train.warmup, train.epochs),
+        false => String::new(),
+    };
+    match used {
+        0 if shortened.is_empty() => String::new(),
+        0 => format!("no warm-up{shortened}, "),
+        n => format!("warm-up of {}{shortened}, ", format::several(n, "epoch")),
+    }
+}
+
+fn course(train: &Train, rates: &LearningRate) -> &'static str {
+    let ends_at_zero = rates.at(train.epochs).backbone == 0.0 && rates.peak().backbone > 0.0;
+    match train.schedule {
+        _ if train.epochs == 1 => "one epoch at that rate",
+        Schedule::Cosine if ends_at_zero => "cosine, 0 in the last epoch",
+        Schedule::Cosine => "cosine",
+        Schedule::Constant => "constant",
+    }
+}
+
+/// For machines.
+pub fn json(train: &Train, rates: &LearningRate) -> Value {
+    let (peak, last) = (rates.peak(), rates.at(train.epochs));
+    json!({
+        "batch": rates.batch(),
+        "backbone": peak.backbone,
+        "auxiliary": peak.auxiliary,
+        "cascaded": peak.cascaded,
+        "warmup_epochs": rates.warmup(),
+        "last_epoch": last.backbone,
+    })
+}
+
+/// A rate with up to four digits.
+pub fn rate(value: f64) -> String {
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    if rounded != 0.0 && rounded < 1e-3 { format!("{rounded:e}") } else { rounded.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlaan::recipe::Recipe;
+
+    fn said(name: &str, set: &[&str], batch: usize) -> String {
+        let mut recipe = Recipe::load(name).unwrap();
+        recipe.set_all(set).unwrap();
+        text(&recipe.train, &LearningRate::with_batch(&recipe.train, batch.min(recipe.train.batch)))
+    }
+
+    #[test]
+    fn what_scales_a_rate_is_said() {
+        for (set, images, expected) in [
+            (
+                &["train.batch=128"][..],
+                50_000,
+                "0.8 at batch 1024 → 0.1 at 128; warm-up of 10 epochs, cosine, 0 in the last epoch",
+            ),
+            (&[], 50_000, "0.8; warm-up of 10 epochs, cosine, 0 in the last epoch"),
+            (
+                &["train.batch=100000"],
+                100,
+                "0.8 at batch 1024 → 0.07812 at 100; warm-up of 10 epochs, cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.lr=0.01", "train.batch=8"],
+                100,
+                "0.01; warm-up of 10 epochs, cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.epochs=15"],
+                1024,
+                "0.8; warm-up of 3 epochs (10 shortened to a fifth of 15), cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.epochs=3"],
+                1024,
+                "0.8; no warm-up (10 shortened to a fifth of 3), cosine, 0 in the last epoch",
+            ),
+            (
+                &["train.epochs=6", "train.warmup=5"],
+                1024,
+                "0.8; warm-up of 5 epochs, cosine, 0 in the last epoch",
+            ),
+            (&["train.epochs=1", "train.warmup=0"], 1024, "0.8; one epoch at that rate"),
+            (&["train.schedule=constant", "train.warmup=0"], 1024, "0.8; constant"),
+            (
+                &["train.lr_auxiliary=0.4", "train.lr_batch=1024", "train.batch=8", "train.warmup=0"],
+                1024,
+                "0.8 at batch 1024 → 0.00625 at 8, auxiliary 0.4 → 0.003125; cosine, 0 in the last epoch",
+            ),
+        ] {
+            assert_eq!(said("dgl-resnet32-16", set, images), expected, "{set:?}");
+        }
+        assert_eq!(
+            (rate(0.000_078_1), rate(39.1625), rate(0.0)),
+            ("7.81e-5".into(), "39.16".into(), "0".into())
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! Names of classes from a file: one a line, or JSON.
+
+use crate::{Error, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest file read; the names of ImageNet's 21,841 classes take 1 MB.
+const MAX_BYTES: u64 = 1 << 24;
+/// What JSON may be, for messages.
+const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\"}, {\"0\": [\"n01\", \"cat\"], …} and {\"cat\": 0, \"dog\": 1}";
+
+/// Reads the names of classes in the order of a classifier's outputs: one a line, a JSON list, or a JSON object from indices
+/// to names (or lists that end with them, as ImageNet's) or from names to indices.
+///
+/// # Errors
+/// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, fewer than two names.
+pub fn read_classes(path: &Path) -> Result<Vec<String>> {
+    let wrong = |message: String| Error::data(path.display().to_string(), message);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(wrong(format!("more than {MAX_BYTES} bytes, which no list of classes has")));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        wrong(format!("no text in UTF-8 (byte {at}); save the names of the classes so, one a line"))
+    })?;
+    let names = names(&text).map_err(wrong)?;
+    match names.len() {
+        0 | 1 => {
+            Err(wrong(format!("{} is named; at least 2 classes are needed, one a line", said(names.len()))))
+        }
+        _ => Ok(names),
+    }
+}
+
+fn said(n: usize) -> String {
+    if n == 1 { "1 class".into() } else { "no class".into() }
+}
+
+fn names(text: &str) -> std::result::Result<Vec<String>, String> {
+    // A byte-order mark is no part of the first name.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with(['[', '{']) {
+        let value = serde_json::from_str(text)
+            .map_err(|e| format!("it begins as JSON does, and is none ({e}); {FORMS}, or one name a line"))?;
+        return json(&value);
+    }
+    lines(text)
+}
+
+fn lines(text: &str) -> std::result::Result<Vec<String>, String> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    match names.iter().position(String::is_empty) {
+        // All that follow would be other classes.
+        Some(at) => Err(format!(
+            "line {} is empty, and the line says which output a name is of: remove it, or write the name of class {at} there",
+            at + 1
+        )),
+        None => Ok(names),
+    }
+}
+
+fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
+    match value {
+        Value::Array(list) => list.iter().enumerate().map(|(i, v)| name(&i.to_string(), v)).collect(),
+        Value::Object(table) if table.values().all(Value::is_u64) => {
+            let pairs = table.iter().map(|(name, index)| (index.as_u64(), name.clone()));
+            ordered(pairs.collect())
+        }
+        Value::Object(table) => {
+            let pair = |(key, value): (&String, &Value)| {
+                let index =
+                    key.parse::<u64>().map_err(|_| format!("the key {key:?} is no index; {FORMS}"))?;
+                Ok((Some(index), name(key, value)?))
+            };
+            ordered(table.iter().map(pair).collect::<std::result::Result<_, String>>()?)
+        }
+        _ => Err(format!("JSON, and neither a list nor an object; {FORMS}")),
+    }
+}
+
+/// The name that an entry holds: itself, or the last of a list, as of ImageNet's `["n01440764", "tench"]`.
+fn name(at: &str, value: &Value) -> std::result::Result<String, String> {
+    let text = match value {
+        Value::Array(list) if list.iter().all(Value::is_string) => list.last().and_then(Value::as_str),
+        other => other.as_str(),
+    };
+    match text.map(str::trim) {
+        Some("") => Err(format!("the name of class {at} is empty")),
+        Some(text) => Ok(text.to_owned()),
+        None => {
+            let shown: String = value.to_string().chars().take(60).collect();
+            Err(format!("class {at} is {shown}, which is no name; {FORMS}"))
+        }
+    }
+}
+
+/// Names by index, which are all from 0 up.
+fn ordered(pairs: Vec<(Option<u64>, String)>) -> std::result::Result<Vec<String>, String> {
+    let count = pairs.len();
+    let mut found = BTreeMap::new();
+    for (index, name) in pairs {
+        let index = index.ok_or_else(|| format!("{name:?} has no index"))?;
+        if let Some(other) = found.insert(index, name.clone()) {
+            return Err(format!("class {index} is both {other:?} and {name:?}"));
+        }
+    }
+    if let Some(missing) = (0..count as u64).find(|i| !found.contains_key(i)) {
+        let highest = found.last_key_value().map_or(0, |(i, _)| *i);
+        return Err(format!(
+            "class {missing} has no name, and the highest index is {highest}; indices are all from 0 up"
+        ));
+    }
+    Ok(found.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_objects_give_names_in_the_order_of_outputs() {
+        for text in [
+            "blue\ngreen\nred",
+            "blue\ngreen\nred\n\n\n",
+            "\u{feff}blue\r\ngreen\r\nred\r\n",
+            "blue\rgreen\rred\r",
+            "  blue \n\tgreen\nred  ",
+            "[\"blue\", \"green\", \"red\"]",
+            "\u{feff}\n{\"2\": \"red\", \"0\": \"blue\", \"1\": \"green\"}",
+            "{\"0\": [\"n01\", \"blue\"], \"1\": [\"n02\", \"green\"], \"2\": [\"n03\", \"red\"]}",
+            "[[\"n01\", \"blue\"], [\"n02\", \"green\"], \"red\"]",
+            "{\"red\": 2, \"blue\": 0, \"green\": 1}",
+        ] {
+            assert_eq!(names(text).unwrap(), ["blue", "green", "red"], "{text:?}");
+        }
+        // As torchvision's `class_to_idx` of digits.
+        assert_eq!(names("{\"1\": 0, \"0\": 1}").unwrap(), ["1", "0"]);
+        // More than ten: by number, not by text.
+        let many: Vec<String> = (0..12).map(|i| format!("\"{i}\": \"class {i}\"")).collect();
+        let found = names(&format!("{{{}}}", many.join(","))).unwrap();
+        assert_eq!((found[2].as_str(), found[11].as_str()), ("class 2", "class 11"));
+        assert_eq!(
+            names("[unk\n").unwrap_err().split(" (").next(),
+            Some("it begins as JSON does, and is none")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_twice_is_an_error() {
+        for (text, part) in [
+            ("blue\n\ngreen\nred", "line 2 is empty"),
+            ("\nblue\ngreen", "line 1 is empty"),
+            ("blue\r\n \r\nred", "line 2 is empty"),
+            ("{\"0\": \"a\", \"2\": \"b\"}", "class 1 has no name, and the highest index is 2"),
+            ("{\"1\": \"a\", \"2\": \"b\"}", "class 0 has no name"),
+            ("{\"a\": 0, \"b\": 0}", "class 0 is both \"a\" and \"b\""),
+            ("{\"0\": \"a\", \"00\": \"b\"}", "class 0 is both"),
+            ("{\"a\": \"b\"}", "\"a\" is no index"),
+            ("{\"a\": -1, \"b\": 0}", "is no index"),
+            ("[\"a\", 3]", "class 1 is 3"),
+            ("[\"a\", \"\"]", "class 1 is empty"),
+            ("[\"a\", []]", "class 1 is []"),
+            ("[\"a\", null]", "class 1 is null"),
+            ("{\"0\": \"a\",", "is none (EOF"),
+        ] {
+            let message = names(text).unwrap_err();
+            assert!(message.contains(part), "{text:?}: {message}");
+        }
+        let at = tempfile::tempdir().unwrap();
+        let file = at.path().join("names");
+        for (bytes, part) in [
+            (&b""[..], "no class is named"),
+            (b"blue\n", "1 class is named"),
+            (b"[]", "no class is named"),
+            (b"blue\ngr\xfcn", "no text in UTF-8 (byte 7)"),
+            (b"\xff\xfeb\0l\0", "no text in UTF-8"),
+        ] {
+            std::fs::write(&file, bytes).unwrap();
+            let message = read_classes(&file).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(read_classes(&at.path().join("nowhere")).is_err());
+    }
+}
