@@ -23,7 +23,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     mlaan::export::export(&mut trained, format, &args.out)?;
     let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
-    output::line(&format!(
+    output::page(&format!(
         "{}: {backbone} after {}, {}, images of {}x{} pixels ({})",
         args.out.display(),
         format::several(m.epoch, "epoch"),
@@ -31,6 +31,6 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         m.size,
         m.size,
         format::bytes(bytes)
-    ));
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,8 @@
 
 use crate::args::ImportArgs;
 use crate::{format, output};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use mlaan::files;
 use mlaan::import::Options;
 use mlaan::recipe::{Backbone, Model, Recipe};
 use mlaan::train::setup;
@@ -64,8 +65,7 @@ fn model(args: &ImportArgs) -> Result<Option<Model>> {
 
 /// One name a line.
 fn classes(path: &Path) -> Result<Vec<String>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let text = files::text(path, files::CLASSES)?;
     let names: Vec<String> = text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
     if names.len() < 2 {
         bail!("{}: at least 2 classes are needed, one a line", path.display());

@@ -18,7 +18,7 @@ use super::sets::KnownSet;
 use super::table::{Measure, Table};
 use crate::recipe::Recipe;
 use crate::recipe::spelling::nearest;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -131,7 +131,10 @@ impl Suite {
             return Self::parse(text, name, &format!("built-in suite {name}"), Path::new("")).map(Some);
         }
         let path = Path::new(name_or_path);
-        let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+        if !path.exists() || path.is_dir() {
+            return Ok(None);
+        }
+        let text = files::text(path, files::RECIPE)?;
         let is_suite = toml::from_str::<toml::Table>(&text).is_ok_and(|t| t.contains_key("rows"));
         if !is_suite {
             return Ok(None);
