@@ -18,7 +18,9 @@ fn fifo(path: &Path) {
 
 fn picture(path: &Path, shade: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([x as u8 * 9, y as u8 * 9, shade])).save(path).unwrap();
+    image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([x as u8 * 9, y as u8 * 9, shade]))
+        .save(path)
+        .unwrap();
 }
 
 fn trained() -> tempfile::TempDir {
@@ -33,11 +35,8 @@ fn a_fifo_in_place_of_a_file_is_named() {
     let at = trained();
     fifo(&at.path().join("pipe"));
     fs::write(at.path().join("mine.toml"), "extends = \"pipe\"\n").unwrap();
-    fs::write(
-        at.path().join("suite.toml"),
-        "title = \"t\"\nrows = [{ name = \"bp\", recipe = \"pipe\" }]\n",
-    )
-    .unwrap();
+    fs::write(at.path().join("suite.toml"), "title = \"t\"\nrows = [{ name = \"bp\", recipe = \"pipe\" }]\n")
+        .unwrap();
     for folder in ["locked", "listed", "split/train/cat"] {
         fs::create_dir_all(at.path().join(folder)).unwrap();
     }
@@ -72,7 +71,10 @@ fn a_fifo_in_place_of_a_file_is_named() {
     let mut command = mlaan(at.path(), &["predict", "run", "pipe"]);
     command.stdout(Stdio::piped());
     let out = finish(command);
-    assert_eq!(text(&out.stderr), "pipe: is a FIFO, not a regular file\nerror: 1 of 1 file could not be read\n");
+    assert_eq!(
+        text(&out.stderr),
+        "pipe: is a FIFO, not a regular file\nerror: 1 of 1 file could not be read\n"
+    );
 }
 
 #[test]
@@ -195,7 +197,8 @@ fn special_files_among_images_are_broken_images() {
     symlink("/dev/zero", root.join("train/dog/zero.png")).unwrap();
     for load in ["memory", "stream"] {
         let set = format!("data.load={load}");
-        let said = refuses(at.path(), &["train", "--data", "set", "--set", &set, "data.size=16", "--out", "x"]);
+        let said =
+            refuses(at.path(), &["train", "--data", "set", "--set", &set, "data.size=16", "--out", "x"]);
         assert!(said.contains("pipe.png") && said.contains("is a FIFO"), "{said}");
     }
     let mut command = mlaan(at.path(), &["data", "inspect", "set", "--all"]);
