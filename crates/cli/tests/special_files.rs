@@ -57,6 +57,7 @@ fn a_fifo_in_place_of_a_file_is_named() {
         &["eval", "pipe"],
         &["eval", "run", "--data", "pipe"],
         &["analyze", "pipe"],
+        &["analyze", "run", "--images", "pipe"],
         &["export", "pipe", "--format", "onnx", "--out", "x.onnx"],
         &["import", "pipe", "--out", "x"],
         &["import", "net.safetensors", "--classes", "pipe", "--out", "x"],
@@ -83,6 +84,14 @@ fn what_never_ends_is_refused() {
     for (name, size) in [("large.toml", 2_u64 << 20), ("names.txt", 1 << 30), ("huge.safetensors", 1 << 40)] {
         File::create(at.path().join(name)).unwrap().set_len(size).unwrap();
     }
+    let put = |name: &str, text: String| fs::write(at.path().join(name), text).unwrap();
+    put("base.toml", format!("description = \"{}\"\n", "x".repeat(1_000_000)));
+    put("bases.toml", format!("extends = [{}]\n", "\"base.toml\",".repeat(50_000)));
+    let row = "{ name = \"bp\", recipe = \"bp-resnet32\" }";
+    put("seeds.toml", format!("title = \"t\"\nseeds = 99999999999\nrows = [{row}]\n"));
+    let rows: String =
+        (0..5000).map(|i| format!("{{ name = \"r{i}\", recipe = \"bp-resnet32\" }},")).collect();
+    put("cells.toml", format!("title = \"t\"\nrows = [{rows}]\ncolumns = [{}]\n", "{},".repeat(5000)));
     let cases: &[(&[&str], &str)] = &[
         (&["plan", "/dev/zero"], "is a device"),
         (&["compare", "/dev/zero"], "is a device"),
@@ -91,6 +100,9 @@ fn what_never_ends_is_refused() {
         (&["data", "inspect", "/dev/zero"], "is a device"),
         (&["eval", "/dev/zero"], "is a device"),
         (&["report", "/dev/zero"], "is a device"),
+        (&["compare", "seeds.toml"], "at most 10000"),
+        (&["compare", "cells.toml"], "at most 10000 cells"),
+        (&["plan", "bases.toml"], "more than"),
         (&["plan", "large.toml"], "larger than 1 MiB"),
         (&["compare", "large.toml"], "larger than 1 MiB"),
         (&["import", "net.safetensors", "--classes", "names.txt", "--out", "x"], "larger than 16 MiB"),

@@ -92,6 +92,12 @@ pub struct Row {
     pub set: Vec<String>,
 }
 
+/// Cells of a table; the paper's tables have less than a hundred.
+const MOST_CELLS: usize = 10_000;
+
+/// Seeds of a cell.
+const MOST_SEEDS: u64 = 10_000;
+
 /// What stands for a column's network in the name of a row's recipe.
 const NETWORK: &str = "{network}";
 
@@ -200,8 +206,12 @@ impl Suite {
         if self.columns.is_empty() || self.rows.is_empty() {
             return Err("a suite needs at least one column and one row".into());
         }
-        if self.seeds == 0 {
-            return Err("`seeds` is 0; at least one is needed".into());
+        let (rows, columns) = (self.rows.len(), self.columns.len());
+        if rows.saturating_mul(columns) > MOST_CELLS {
+            return Err(format!("{rows} rows by {columns} columns; at most {MOST_CELLS} cells are run"));
+        }
+        if self.seeds == 0 || self.seeds > MOST_SEEDS {
+            return Err(format!("`seeds` is {}; at least one is needed, at most {MOST_SEEDS}", self.seeds));
         }
         for (i, row) in self.rows.iter().enumerate() {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

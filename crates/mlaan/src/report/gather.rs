@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Folders within folders that are looked into.
 const DEEPEST: usize = 6;
+/// Bytes of the pictures of an analysis at the most.
+const MOST_PICTURES: usize = 256 << 20;
 
 /// A comparison and its runs.
 #[derive(Clone, Debug)]
@@ -165,9 +167,17 @@ fn analysed(folder: &Path) -> Result<Analysed> {
     let found = Report::read(&folder.join(ANALYSIS))?;
     // A name of another folder would bring files into the page that nobody asked for.
     let inside = |file: &str| Path::new(file).file_name().map(|name| folder.join(name));
-    let picture = |path: PathBuf| files::read(&path, files::PICTURE);
-    let pictures = found.features.iter().map(|f| inside(&f.file).map_or(Ok(Vec::new()), picture));
-    let pictures = pictures.collect::<Result<Vec<_>>>()?;
+    let mut left = MOST_PICTURES;
+    let mut pictures = Vec::new();
+    for file in found.features.iter().map(|f| inside(&f.file)) {
+        let bytes = file.map_or(Ok(Vec::new()), |path| files::read(&path, files::PICTURE))?;
+        left = left.checked_sub(bytes.len()).ok_or_else(|| {
+            let message =
+                format!("its pictures have more than {} MiB, too many for a page", MOST_PICTURES >> 20);
+            Error::data(folder.display().to_string(), message)
+        })?;
+        pictures.push(bytes);
+    }
     Ok(Analysed { pictures, folder: folder.display().to_string(), found })
 }
 
