@@ -8,7 +8,9 @@ use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use mlaan::recipe::recipes;
+use mlaan::train::atomic;
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 const PROGRAM: &str = "mlaan";
@@ -54,8 +56,7 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
     match &args.out {
         Some(folder) => {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-            clap_mangen::generate_to(cli, folder)
-                .with_context(|| format!("{}: cannot be written", folder.display()))?;
+            write_pages(&cli, folder)?;
         }
         None => {
             let command = named(&cli, &args.page.join("-"))?;
@@ -65,6 +66,17 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command and those of all below it.
+fn write_pages(command: &Command, folder: &Path) -> Result<()> {
+    let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
+    shown.into_iter().try_for_each(|c| write_pages(c, folder))?;
+    let man = Man::new(command.clone());
+    let path = folder.join(man.get_filename());
+    Ok(atomic::write(&path, |out| {
+        man.render(out).map_err(|source| mlaan::Error::Io { path: path.clone(), source })
+    })?)
 }
 
 /// The command of this name, or below it, as its page is called: `data-inspect`.

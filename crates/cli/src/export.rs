@@ -25,7 +25,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     mlaan::export::export(&trained, format, &args.out)?;
     let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
-    output::line(&format!(
+    output::page(&format!(
         "{}: {backbone} after {}, {}, images of {}x{} pixels ({})\n peak memory {}",
         args.out.display(),
         format::several(m.epoch, "epoch"),
@@ -34,6 +34,6 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         m.size,
         format::bytes(bytes),
         memory.text()
-    ));
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -25,8 +25,10 @@ mod report;
 mod resume;
 mod train;
 
+use anyhow::Result;
 use args::{Cli, Command};
 use clap::Parser;
+use clap::builder::StyledStr;
 use mlaan::plan::limit::Limits;
 use std::process::ExitCode;
 
@@ -34,8 +36,25 @@ fn main() -> ExitCode {
     if Limits::of_this_process().address_space() {
         mlaan::engine::share_arenas();
     }
-    let command = Cli::parse().command.or_else(|| Cli::parse_from(["mlaan", "train"]).command);
-    let done = match &command {
+    let done = match Cli::try_parse() {
+        Ok(cli) => run(&cli.command.or_else(|| Cli::parse_from(["mlaan", "train"]).command)),
+        Err(e) if e.use_stderr() => e.exit(),
+        // Help, or the version, as it was asked for.
+        Err(e) => help(&e.render()),
+    };
+    done.and_then(|code| output::end().map(|()| code)).unwrap_or_else(|e| {
+        output::error(&e);
+        ExitCode::FAILURE
+    })
+}
+
+fn help(text: &StyledStr) -> Result<ExitCode> {
+    output::page(&if console::colors_enabled() { text.ansi().to_string() } else { text.to_string() })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(command: &Option<Command>) -> Result<ExitCode> {
+    match command {
         Some(Command::Train(args)) => train::train(args),
         Some(Command::Eval(args)) => eval::eval(args),
         Some(Command::Predict(args)) => predict::predict(args),
@@ -52,9 +71,5 @@ fn main() -> ExitCode {
         Some(Command::Completions(args)) => definitions::completions(args),
         Some(Command::Man(args)) => definitions::man(args),
         None => Ok(ExitCode::SUCCESS),
-    };
-    done.unwrap_or_else(|e| {
-        output::error(&e);
-        ExitCode::FAILURE
-    })
+    }
 }

@@ -1,48 +1,144 @@
-//! What the program says.
+//! What the program says: on standard output what it was asked for, on standard error the rest.
+//!
+//! A reader of standard output that went away (`| head`) has seen enough, which is no error. Anything else that keeps a
+//! byte from being written is one: output that is cut off must not look like success.
 
-use anyhow::Result;
+use anyhow::{Context, Error, Result};
 use console::style;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{self, ErrorKind, Write, stderr, stdout};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Prints a line; a reader that went away does not matter to a run.
-pub fn line(text: &str) {
-    let mut out = stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+/// What has become of standard output, for all threads.
+static STATE: Mutex<State> = Mutex::new(State::Open);
+
+/// See [`STATE`].
+enum State {
+    Open,
+    /// Nobody reads it any more.
+    Gone,
+    /// It cannot be written to. Nothing more is printed, so that what there is has no gap.
+    Failed(io::Error),
 }
 
-/// Prints what a command was asked for; a reader that has seen enough (`| head`) is no error.
-///
-/// # Errors
-/// When standard output cannot be written.
-pub fn page(text: &str) -> Result<()> {
-    let mut out = stdout().lock();
-    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
+/// Standard output without the buffer of the library, which would be emptied unseen when the program ends, and without
+/// its silence where nothing can be written at all.
+struct Output;
+
+impl Write for Output {
+    #[cfg(unix)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let out = stdout();
+        loop {
+            match rustix::io::write(&out, bytes) {
+                // Another process has made it one that does not wait.
+                Err(rustix::io::Errno::AGAIN) => match poll(&mut [PollFd::new(&out, PollFlags::OUT)], None) {
+                    Err(e) if e != rustix::io::Errno::INTR => return Err(e.into()),
+                    _ => {}
+                },
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        stdout().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stdout().flush()
     }
 }
 
-/// Prints a line of JSON.
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints `text` as it is.
+fn print(text: &str) -> Result<()> {
+    let mut state = state();
+    if let State::Open = *state {
+        match Output.write_all(text.as_bytes()).and_then(|()| Output.flush()) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => *state = State::Gone,
+            Err(e) => *state = State::Failed(e),
+        }
+    }
+    failure(&state)
+}
+
+/// Why standard output could not be written.
+fn failure(state: &State) -> Result<()> {
+    match state {
+        State::Failed(e) => {
+            // An error of the system says as much once more.
+            let again = e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error);
+            Err(again).context("standard output")
+        }
+        State::Open | State::Gone => Ok(()),
+    }
+}
+
+/// Prints a line of what a command was asked for.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// When standard output cannot be written, now or before.
+pub fn row(text: &str) -> Result<()> {
+    print(&format!("{text}\n"))
+}
+
+/// Prints what a command was asked for.
+///
+/// # Errors
+/// As [`row`].
+pub fn page(text: &str) -> Result<()> {
+    row(text.trim_end())
+}
+
+/// Prints JSON.
+///
+/// # Errors
+/// As [`row`].
 pub fn json(value: &serde_json::Value) -> Result<()> {
     page(&serde_json::to_string_pretty(value)?)
 }
 
+/// Prints a line about a run, which is worth more than what is said of it and goes on: what keeps it from being printed
+/// is said on standard error, and makes [`end`] fail.
+pub fn line(text: &str) {
+    let before = failure(&state()).is_err();
+    if let (false, Err(e)) = (before, row(text)) {
+        note(&format!("warning: {}; nothing more is printed", causes(&e)));
+    }
+}
+
+/// Whether nobody reads standard output any more.
+pub fn is_gone() -> bool {
+    matches!(*state(), State::Gone)
+}
+
+/// The end of all output.
+///
+/// # Errors
+/// When some of it could not be written.
+pub fn end() -> Result<()> {
+    failure(&state())
+}
+
 /// Says something on standard error.
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    // There is nowhere to say that this fails.
+    let _ = writeln!(stderr().lock(), "{text}");
 }
 
 /// Says on standard error why the program stops.
-pub fn error(e: &anyhow::Error) {
-    let mut err = std::io::stderr().lock();
-    let _ = writeln!(err, "{}: {}", style("error").for_stderr().red().bold(), causes(e));
+pub fn error(e: &Error) {
+    note(&format!("{}: {}", style("error").for_stderr().red().bold(), causes(e)));
 }
 
 /// An error and its causes; those that it tells of by itself are not told twice.
-fn causes(e: &anyhow::Error) -> String {
+fn causes(e: &Error) -> String {
     let mut text = String::new();
     for cause in e.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -62,13 +158,20 @@ pub fn width() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Context;
 
     #[test]
     fn causes_are_told_once() {
-        let missing = || std::io::Error::other("gone");
-        let e = anyhow::Error::new(mlaan::Error::Io { path: "a/b".into(), source: missing() });
+        let missing = || io::Error::other("gone");
+        let e = Error::new(mlaan::Error::Io { path: "a/b".into(), source: missing() });
         assert_eq!(causes(&e), "a/b: gone");
         assert_eq!(causes(&Err::<(), _>(missing()).context("c").unwrap_err()), "c: gone");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure_and_all_else_is() {
+        assert!(failure(&State::Open).is_ok() && failure(&State::Gone).is_ok());
+        let full = io::Error::from_raw_os_error(28);
+        let text = causes(&failure(&State::Failed(full)).unwrap_err());
+        assert!(text.starts_with("standard output: ") && text.contains("28"), "{text}");
     }
 }

@@ -4,6 +4,7 @@ use crate::args::ReportArgs;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use mlaan::report::Material;
+use mlaan::train::atomic;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +24,8 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be created", folder.display()))?;
     }
-    std::fs::write(&args.out, &page).with_context(|| format!("{}: cannot be written", args.out.display()))?;
+    let written = |e| mlaan::Error::Io { path: args.out.clone(), source: e };
+    atomic::write(&args.out, |out| out.write_all(page.as_bytes()).map_err(written))?;
     let runs: usize = material.all_groups().map(|g| g.runs.len()).sum();
     let (comparisons, analyses) = (material.comparisons.len(), material.analyses.len());
     let path = args.out.display().to_string();

@@ -28,6 +28,7 @@ pub mod compare;
 pub mod data;
 mod error;
 pub mod export;
+pub mod files;
 pub mod import;
 pub mod local;
 pub mod nn;

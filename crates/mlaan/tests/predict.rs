@@ -10,6 +10,7 @@ use mlaan::predict::{Predictor, find};
 use mlaan::train::Trained;
 use mlaan_engine::{DType, Purpose};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Logits of the whole network, not folded.
@@ -84,8 +85,10 @@ fn images_are_cut_out_as_the_run_s_short_side_says() {
         let mut predictor = Predictor::load(run.path(), &Device::cpu(Some(1)).unwrap()).unwrap();
         let view = ImageView { height: 40, width: 30, rgb: &rgb };
         let direct = predictor.probabilities(&[view]).unwrap().remove(0);
-        let each =
-            &mut |image: mlaan::predict::Classified<'_>| assert_eq!(image.probabilities.unwrap(), direct);
+        let each = &mut |image: mlaan::predict::Classified<'_>| {
+            assert_eq!(image.probabilities.unwrap(), direct);
+            ControlFlow::Continue(())
+        };
         predictor.files(vec![file.clone()], 1, each).unwrap();
         direct
     };
@@ -120,13 +123,21 @@ fn files_are_told_in_order_and_broken_ones_stop_nothing() {
     predictor
         .files(paths.clone(), 2, &mut |c| {
             told.push((c.path.into(), c.probabilities.map(<[f32]>::to_vec)));
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert_eq!(told.iter().map(|t| t.0.clone()).collect::<Vec<_>>(), paths);
     assert!(told[0].1.as_ref().unwrap_err().contains("not an image"), "{:?}", told[0]);
     assert!(told[4].1.is_err());
     let mut alone = Vec::new();
-    predictor.files(vec![paths[2].clone()], 7, &mut |c| alone = c.probabilities.unwrap().to_vec()).unwrap();
+    let mut times = 0;
+    predictor
+        .files(vec![paths[2].clone(), paths[1].clone()], 1, &mut |c| {
+            (alone, times) = (c.probabilities.unwrap().to_vec(), times + 1);
+            ControlFlow::Break(())
+        })
+        .unwrap();
+    assert_eq!(times, 1, "it stops when it is told to");
     assert_eq!(told[2].1.as_ref().unwrap(), &alone);
     let empty = at.path().join("empty");
     fs::create_dir(&empty).unwrap();

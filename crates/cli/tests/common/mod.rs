@@ -1,6 +1,8 @@
 //! Running the program.
 #![allow(dead_code)]
 
+pub mod guard;
+
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

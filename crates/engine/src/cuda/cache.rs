@@ -2,8 +2,9 @@
 //!
 //! A file holds a checksum and the code. What is missing, damaged or cannot be written is compiled anew.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The variable that names the folder; empty for none. Default: `mlaan` in the user's cache folder.
@@ -13,6 +14,9 @@ const VARIABLE: &str = "MLAAN_KERNEL_CACHE";
 const MAGIC: &[u8] = b"\x7fELF";
 
 const CHECKSUM: usize = size_of::<u64>();
+
+/// Code of a program is less than a megabyte.
+const LARGEST: u64 = 1 << 28;
 
 /// Where code lies, if anywhere.
 pub(super) fn folder() -> Option<PathBuf> {
@@ -37,7 +41,10 @@ fn hash(value: &impl Hash) -> u64 {
 
 /// The code of this name.
 pub(super) fn get(folder: &Path, name: &str) -> Option<Vec<u8>> {
-    let mut file = fs::read(folder.join(name)).ok()?;
+    let path = folder.join(name);
+    // Nothing else is opened: a FIFO would wait for its writer.
+    fs::metadata(&path).ok().filter(|about| about.is_file() && about.len() <= LARGEST)?;
+    let mut file = fs::read(path).ok()?;
     let code = file.split_off(CHECKSUM.min(file.len()));
     (file == hash(&code.as_slice()).to_le_bytes() && code.starts_with(MAGIC)).then_some(code)
 }
@@ -49,7 +56,11 @@ pub(super) fn put(folder: &Path, name: &str, code: &[u8]) {
     }
     let own = folder.join(format!("{name}.{}", std::process::id()));
     let file = [&hash(&code).to_le_bytes(), code].concat();
-    let written = fs::create_dir_all(folder).and_then(|()| fs::write(&own, file));
+    let written = fs::create_dir_all(folder).and_then(|()| {
+        // What a killed process of this number left. A new file never follows a link that someone put there.
+        let _ = fs::remove_file(&own);
+        File::create_new(&own)?.write_all(&file)
+    });
     if written.and_then(|()| fs::rename(&own, folder.join(name))).is_err() {
         let _ = fs::remove_file(&own);
     }

@@ -5,7 +5,7 @@ use super::features::FeatureSheet;
 use super::heads::Heads;
 use super::separability::Separability;
 use super::{Place, Subject};
-use crate::{Error, Result, train::atomic};
+use crate::{Error, Result, files, train::atomic};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -61,7 +61,7 @@ impl Report {
     /// # Errors
     /// When it cannot be read, or is not an analysis of this version.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::io(path))?;
+        let text = files::read(path, files::ANALYSIS)?;
         let wrong = |m: String| Error::data(path.display().to_string(), m);
         let report: Self =
             serde_json::from_slice(&text).map_err(|e| wrong(format!("not an analysis ({e})")))?;

@@ -10,7 +10,7 @@ use crate::data::BUILTIN;
 use crate::recipe::{Difference, Recipe};
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::train::{RECIPE, atomic, is_unsaved};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,9 +21,6 @@ pub const RESULTS: &str = "results";
 
 /// The version of a record's layout.
 const FORMAT: u32 = 1;
-
-/// A record is a few kilobytes; nothing reasonable comes near this.
-const LARGEST: u64 = 64 << 20;
 
 /// A loss above it is no result: guessing a thousand classes costs 6.9.
 pub(super) const DIVERGED: f64 = 100.0;
@@ -305,13 +302,14 @@ fn another(cell: &Cell, path: &Path, differing: &[String]) -> Error {
 
 /// A small JSON file; none where there is none.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Ok(about) = std::fs::metadata(path) else { return Ok(None) };
-    let damaged = |what: String| Error::data(path.display().to_string(), format!("{what}; remove this file"));
-    if about.len() > LARGEST {
-        return Err(damaged(format!("{} bytes are too many for a record", about.len())));
+    if !path.exists() {
+        return Ok(None);
     }
-    let json = std::fs::read(path).map_err(Error::io(path))?;
-    serde_json::from_slice(&json).map(Some).map_err(|e| damaged(format!("not a record ({e})")))
+    let json = files::read(path, files::RECORD)?;
+    serde_json::from_slice(&json).map(Some).map_err(|e| {
+        let message = format!("not a record ({e}); remove this file");
+        Error::data(path.display().to_string(), message)
+    })
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {

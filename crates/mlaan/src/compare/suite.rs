@@ -18,7 +18,7 @@ use super::sets::KnownSet;
 use super::table::{Measure, Table};
 use crate::recipe::Recipe;
 use crate::recipe::spelling::nearest;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +92,12 @@ pub struct Row {
     pub set: Vec<String>,
 }
 
+/// Cells of a table; the paper's tables have less than a hundred.
+const MOST_CELLS: usize = 10_000;
+
+/// Seeds of a cell.
+const MOST_SEEDS: u64 = 10_000;
+
 /// What stands for a column's network in the name of a row's recipe.
 const NETWORK: &str = "{network}";
 
@@ -131,7 +137,10 @@ impl Suite {
             return Self::parse(text, name, &format!("built-in suite {name}"), Path::new("")).map(Some);
         }
         let path = Path::new(name_or_path);
-        let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+        if !path.exists() || path.is_dir() {
+            return Ok(None);
+        }
+        let text = files::text(path, files::RECIPE)?;
         let is_suite = toml::from_str::<toml::Table>(&text).is_ok_and(|t| t.contains_key("rows"));
         if !is_suite {
             return Ok(None);
@@ -197,8 +206,12 @@ impl Suite {
         if self.columns.is_empty() || self.rows.is_empty() {
             return Err("a suite needs at least one column and one row".into());
         }
-        if self.seeds == 0 {
-            return Err("`seeds` is 0; at least one is needed".into());
+        let (rows, columns) = (self.rows.len(), self.columns.len());
+        if rows.saturating_mul(columns) > MOST_CELLS {
+            return Err(format!("{rows} rows by {columns} columns; at most {MOST_CELLS} cells are run"));
+        }
+        if self.seeds == 0 || self.seeds > MOST_SEEDS {
+            return Err(format!("`seeds` is {}; at least one is needed, at most {MOST_SEEDS}", self.seeds));
         }
         for (i, row) in self.rows.iter().enumerate() {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

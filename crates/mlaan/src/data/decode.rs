@@ -22,7 +22,7 @@ const TAIL: usize = 1 << 16;
 /// Most bytes that a decoder of another format than JPEG may take.
 const MAX_BYTES: u64 = 1 << 29;
 /// Most bytes of an encoded image.
-pub(super) const MAX_FILE: u64 = 256 << 20;
+pub(super) const MAX_FILE: u64 = crate::files::IMAGE.most;
 
 /// Reads an image file (JPEG, PNG, WebP). `short_side`: scaled down so that its shorter side has so many pixels; 0 keeps
 /// its size.
@@ -31,11 +31,7 @@ pub(super) const MAX_FILE: u64 = 256 << 20;
 /// When it cannot be read or is no image.
 pub fn read_image(path: &Path, short_side: usize) -> crate::Result<Image> {
     let wrong = |m: String| Error::data(path.display().to_string(), m);
-    let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
-    if length > MAX_FILE {
-        return Err(wrong(format!("{} MiB are too many for an image", length >> 20)));
-    }
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = crate::files::read(path, crate::files::IMAGE)?;
     decode(&bytes, short_side).map_err(wrong)
 }
 

@@ -110,6 +110,9 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
 /// # Errors
 /// When nothing is there, nothing that is known, or something that is damaged.
 pub(super) fn found(source: &str, path: &Path) -> Result<(&'static Format, Pair)> {
+    if let Some(what) = crate::files::special(path) {
+        return Err(Error::data(source, format!("is {what}, not a folder or a file of images")));
+    }
     if path.exists()
         && let Some(found) = formats::open(path)?
     {

@@ -1,14 +1,10 @@
 //! Names of classes from a file: one a line, or JSON.
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-/// Largest file read; the names of ImageNet's 21,841 classes take 1 MB.
-const MAX_BYTES: u64 = 1 << 24;
 /// What JSON may be, for messages.
 const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\"}, {\"0\": [\"n01\", \"cat\"], …} and {\"cat\": 0, \"dog\": 1}";
 
@@ -19,13 +15,7 @@ const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\
 /// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, fewer than two names.
 pub fn read_classes(path: &Path) -> Result<Vec<String>> {
     let wrong = |message: String| Error::data(path.display().to_string(), message);
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(wrong(format!("more than {MAX_BYTES} bytes, which no list of classes has")));
-    }
-    let text = String::from_utf8(bytes).map_err(|e| {
+    let text = String::from_utf8(files::read(path, files::CLASSES)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         wrong(format!("no text in UTF-8 (byte {at}); save the names of the classes so, one a line"))
     })?;

@@ -67,7 +67,7 @@ impl StateDict {
         if path.is_dir() {
             return Err(wrong("this is a folder; name a file of weights (a run's folder needs no import: `--init` takes it)".into()));
         }
-        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut file = crate::files::open(path).map_err(Error::io(path))?;
         let length = file.metadata().map_err(Error::io(path))?.len();
         let mut first = Vec::new();
         file.by_ref().take(KNOWN_BY).read_to_end(&mut first).map_err(Error::io(path))?;

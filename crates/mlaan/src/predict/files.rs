@@ -1,22 +1,21 @@
 //! Image files to classify: found, and read when their turn comes.
 
 use crate::data::{Dataset, ImageView, dimensions, read_image, spread};
+use crate::files::{self, Visited};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// How deep images may lie below a folder; ends loops of links.
+/// How deep images may lie below a folder.
 const DEPTH: usize = 32;
 /// Files whose sizes are looked at.
 const SAMPLE: usize = 16;
-/// Larger ones are not looked at.
-const LARGEST: u64 = 1 << 27;
 /// What image files are called.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Files named by `paths`: a file stands for itself, whatever it is called, a folder for all images in and below it (by
-/// their names, hidden ones apart), sorted.
+/// their names, hidden ones apart), sorted. Links are followed, but no folder is visited twice.
 ///
 /// # Errors
 /// A path that does not exist, a folder that cannot be read or has no image.
@@ -28,44 +27,65 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             found.push(path.clone());
             continue;
         }
-        let before = found.len();
-        below(path, DEPTH, &mut found)?;
-        if found.len() == before {
+        let images = Walk::of(path)?;
+        if images.is_empty() {
             let message = format!("there is no image in or below this folder ({})", EXTENSIONS.join(", "));
             return Err(Error::data(path.display().to_string(), message));
         }
+        found.extend(images);
     }
     Ok(found)
 }
 
-fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        entries.push(entry.map_err(Error::io(folder))?.path());
-    }
-    entries.sort();
-    for path in entries {
-        let hidden = path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-        if hidden {
-            continue;
+/// A walk through a folder.
+struct Walk {
+    visited: Visited,
+    /// Links to folders and how deep it may go there: they wait, so that what lies here is found here.
+    links: Vec<(PathBuf, usize)>,
+    images: Vec<PathBuf>,
+}
+
+impl Walk {
+    /// All images in and below `folder`, sorted.
+    fn of(folder: &Path) -> Result<Vec<PathBuf>> {
+        let visited = Visited::below(folder).map_err(Error::io(folder))?;
+        let mut walk = Walk { visited, links: vec![(folder.to_owned(), DEPTH)], images: Vec::new() };
+        while !walk.links.is_empty() {
+            let mut links = std::mem::take(&mut walk.links);
+            links.sort();
+            links.iter().try_for_each(|(link, depth)| walk.below(link, *depth))?;
         }
-        if path.is_dir() {
-            if depth > 0 {
-                below(&path, depth - 1, found)?;
+        walk.images.sort();
+        Ok(walk.images)
+    }
+
+    fn below(&mut self, folder: &Path, depth: usize) -> Result<()> {
+        if !self.visited.is_new(folder).map_err(Error::io(folder))? {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+            let path = entry.map_err(Error::io(folder))?.path();
+            let hidden = path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
+            let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+            match path.is_dir() {
+                _ if hidden => {}
+                true if depth == 0 => {}
+                true if path.is_symlink() => self.links.push((path, depth - 1)),
+                true => self.below(&path, depth - 1)?,
+                false if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) => {
+                    self.images.push(path)
+                }
+                false => {}
             }
-        } else if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) {
-            found.push(path);
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Bytes that reading a file takes: as stored and decoded, the largest of a fixed few.
 pub(super) fn work_bytes(paths: &[PathBuf]) -> usize {
     let bytes = spread(paths, SAMPLE).filter_map(|path| {
-        std::fs::metadata(path).ok().filter(|m| m.is_file() && m.len() <= LARGEST)?;
-        let encoded = std::fs::read(path).ok()?;
+        let encoded = files::read(path, files::IMAGE).ok()?;
         let (height, width) = dimensions(&encoded).ok()?;
         Some(encoded.len() + height * width * 3)
     });

@@ -2,6 +2,7 @@
 //!
 //! ```no_run
 //! use mlaan::{Device, predict::{Predictor, top}};
+//! use std::ops::ControlFlow;
 //!
 //! # fn main() -> mlaan::Result<()> {
 //! let mut predictor = Predictor::load("runs/mine".as_ref(), &Device::cpu(None)?)?;
@@ -11,6 +12,7 @@
 //!             println!("{}: class {class}, {p:.3}", image.path.display());
 //!         }
 //!     }
+//!     ControlFlow::Continue(())
 //! })?;
 //! # Ok(())
 //! # }
@@ -27,6 +29,7 @@ use crate::train::{Source, Trained, setup};
 use crate::{Error, Result};
 use files::Files;
 use mlaan_engine::Device;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -118,7 +121,7 @@ impl Predictor {
     }
 
     /// Classifies files in their order, in batches of `batch`, and tells `each` as soon as a batch is done. Files are read
-    /// and decoded beside the computation. A file that is no image is told as well and stops nothing.
+    /// and decoded beside the computation. A file that is no image is told as well and stops nothing; `each` may stop it.
     ///
     /// # Errors
     /// Out of memory.
@@ -126,7 +129,7 @@ impl Predictor {
         &mut self,
         paths: Vec<PathBuf>,
         batch: usize,
-        each: &mut dyn FnMut(Classified<'_>),
+        each: &mut dyn FnMut(Classified<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         if paths.is_empty() {
             return Ok(());
@@ -139,7 +142,9 @@ impl Predictor {
             let found = self.classify(&batch)?;
             for (row, &index) in found.chunks_exact(self.classes.len()).zip(&batch.indices) {
                 let probabilities = files.failure(index).map_or(Ok(row), Err);
-                each(Classified { path: files.path(index), probabilities });
+                if each(Classified { path: files.path(index), probabilities }).is_break() {
+                    return Ok(());
+                }
             }
             loader.recycle(batch);
         }

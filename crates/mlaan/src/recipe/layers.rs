@@ -161,6 +161,10 @@ impl Layers {
         };
         let bases = table.remove(EXTENDS).map_or_else(|| Ok(Vec::new()), |v| names(&v)).map_err(here)?;
         check_table("", &table).map_err(here)?;
+        // Before they are read: a name is short, and what it names may be long.
+        if bases.len() > MOST {
+            return Err(here(Error::recipe(EXTENDS, format!("more than {MOST} recipes make this one"))));
+        }
         self.chain.push((id, origin.clone()));
         let found = bases.iter().map(|base| find(base, folder.as_deref()).map_err(as_key).map_err(here));
         for source in arranged(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()) {

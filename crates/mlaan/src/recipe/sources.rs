@@ -2,7 +2,7 @@
 
 use super::builtin::{self, Part};
 use super::spelling;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::path::{Path, PathBuf};
 
 /// What joins several names to one.
@@ -129,7 +129,7 @@ fn built_in(file: &builtin::Builtin) -> Source {
 }
 
 fn file(path: &Path) -> Result<Source> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = files::text(path, files::RECIPE)?;
     let full = path.canonicalize().map_err(Error::io(path))?;
     Ok(Source {
         part: Part::Recipe,

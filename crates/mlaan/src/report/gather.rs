@@ -3,6 +3,7 @@
 use super::runs::{Group, Run};
 use crate::analyze::{FILE as ANALYSIS, Report};
 use crate::compare::{COMPARISON, Comparison, RESULTS, Record};
+use crate::files::{self, Visited};
 use crate::train::metrics::METRICS;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -10,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Folders within folders that are looked into.
 const DEEPEST: usize = 6;
-/// A picture of feature maps, and a file of measurements, at the most.
-const LARGEST: u64 = 32 << 20;
+/// Bytes of the pictures of an analysis at the most.
+const MOST_PICTURES: usize = 256 << 20;
 
 /// A comparison and its runs.
 #[derive(Clone, Debug)]
@@ -66,16 +67,21 @@ impl Material {
     /// # Errors
     /// [`Error::Data`] for a path that holds nothing of this kind; what cannot be read.
     pub fn gather(paths: &[PathBuf]) -> Result<Self> {
-        let mut material = Material::default();
+        let (mut material, mut visited) = (Material::default(), Visited::default());
         for path in paths {
             let before = material.count();
-            match path.is_file() {
-                true => material.measured.extend(measured(path)?),
-                false => material.folder(path, DEEPEST)?,
+            match path.is_dir() {
+                false if !path.exists() => {
+                    let message = "there is no such file or folder";
+                    return Err(Error::data(path.display().to_string(), message));
+                }
+                false => material.measured.extend(measured(path)?),
+                // What another path has brought in already is not brought in again.
+                true if !visited.clone().is_new(path).map_err(Error::io(path))? => continue,
+                true => material.folder(path, DEEPEST, &mut visited)?,
             }
             if material.count() == before {
                 let message = "holds no run (metrics.jsonl), no comparison (compare.json) and no analysis (analysis.json)";
-                let message = if path.exists() { message } else { "there is no such file or folder" };
                 return Err(Error::data(path.display().to_string(), message));
             }
         }
@@ -92,14 +98,17 @@ impl Material {
         self.comparisons.len() + runs + self.analyses.len() + self.measured.len()
     }
 
-    fn folder(&mut self, folder: &Path, deeper: usize) -> Result<()> {
-        if folder.join(ANALYSIS).is_file() {
+    fn folder(&mut self, folder: &Path, deeper: usize, visited: &mut Visited) -> Result<()> {
+        if !visited.is_new(folder).map_err(Error::io(folder))? {
+            return Ok(());
+        }
+        if folder.join(ANALYSIS).exists() {
             self.analyses.push(analysed(folder)?);
         }
-        let compared = folder.join(COMPARISON).is_file();
+        let compared = folder.join(COMPARISON).exists();
         if compared {
             self.comparisons.push(Compared::read(folder)?);
-        } else if folder.join(METRICS).is_file() {
+        } else if folder.join(METRICS).exists() {
             let (name, run) = (name(folder), Run::read(folder)?);
             match self.groups.iter_mut().find(|g| g.name == name.0 && name.1) {
                 Some(group) => group.runs.push(run),
@@ -111,17 +120,23 @@ impl Material {
         }
         for inner in folders(folder)? {
             // The runs of a comparison are its own; analyses of them may lie beside them.
-            if compared { self.analyses_in(&inner, deeper - 1)? } else { self.folder(&inner, deeper - 1)? }
+            match compared {
+                true => self.analyses_in(&inner, deeper - 1, visited)?,
+                false => self.folder(&inner, deeper - 1, visited)?,
+            }
         }
         Ok(())
     }
 
-    fn analyses_in(&mut self, folder: &Path, deeper: usize) -> Result<()> {
-        if folder.join(ANALYSIS).is_file() {
+    fn analyses_in(&mut self, folder: &Path, deeper: usize, visited: &mut Visited) -> Result<()> {
+        if !visited.is_new(folder).map_err(Error::io(folder))? {
+            return Ok(());
+        }
+        if folder.join(ANALYSIS).exists() {
             self.analyses.push(analysed(folder)?);
         }
         if deeper > 0 {
-            folders(folder)?.iter().try_for_each(|inner| self.analyses_in(inner, deeper - 1))?;
+            folders(folder)?.iter().try_for_each(|inner| self.analyses_in(inner, deeper - 1, visited))?;
         }
         Ok(())
     }
@@ -136,9 +151,9 @@ impl Compared {
             for run in &cell.runs {
                 let record = folder.join(RESULTS).join(&cell.name).join(format!("seed-{}.json", run.seed));
                 let own = folder.join(&cell.name).join(format!("seed-{}", run.seed));
-                if record.is_file() {
+                if record.exists() {
                     runs.push(Run::of(Record::read(&record)?, record.display().to_string()));
-                } else if own.join(METRICS).is_file() {
+                } else if own.join(METRICS).exists() {
                     runs.push(Run::read(&own)?);
                 }
             }
@@ -152,19 +167,18 @@ fn analysed(folder: &Path) -> Result<Analysed> {
     let found = Report::read(&folder.join(ANALYSIS))?;
     // A name of another folder would bring files into the page that nobody asked for.
     let inside = |file: &str| Path::new(file).file_name().map(|name| folder.join(name));
-    let pictures = found.features.iter().map(|f| inside(&f.file).map_or(Ok(Vec::new()), |path| bytes(&path)));
-    let pictures = pictures.collect::<Result<Vec<_>>>()?;
-    Ok(Analysed { pictures, folder: folder.display().to_string(), found })
-}
-
-/// A file that is not too large.
-fn bytes(path: &Path) -> Result<Vec<u8>> {
-    let about = std::fs::metadata(path).map_err(Error::io(path))?;
-    if about.len() > LARGEST {
-        let message = format!("{} bytes are too many for a page", about.len());
-        return Err(Error::data(path.display().to_string(), message));
+    let mut left = MOST_PICTURES;
+    let mut pictures = Vec::new();
+    for file in found.features.iter().map(|f| inside(&f.file)) {
+        let bytes = file.map_or(Ok(Vec::new()), |path| files::read(&path, files::PICTURE))?;
+        left = left.checked_sub(bytes.len()).ok_or_else(|| {
+            let message =
+                format!("its pictures have more than {} MiB, too many for a page", MOST_PICTURES >> 20);
+            Error::data(folder.display().to_string(), message)
+        })?;
+        pictures.push(bytes);
     }
-    std::fs::read(path).map_err(Error::io(path))
+    Ok(Analysed { pictures, folder: folder.display().to_string(), found })
 }
 
 /// What a run is called, and whether its folder's name is a seed's, so that its parent's names it.
@@ -210,7 +224,7 @@ fn by_number(path: &Path) -> (String, String) {
 /// Memory in a file of `bench/compare.py`; nothing in another one.
 fn measured(path: &Path) -> Result<Vec<Measured>> {
     let wrong = |e: serde_json::Error| Error::data(path.display().to_string(), format!("is not JSON ({e})"));
-    let json: Value = serde_json::from_slice(&bytes(path)?).map_err(wrong)?;
+    let json: Value = serde_json::from_slice(&files::read(path, files::PICTURE)?).map_err(wrong)?;
     let machine = json["machine"]["text"].as_str().unwrap_or_default().to_owned();
     let entries = json["memory"].as_array().map(Vec::as_slice).unwrap_or_default();
     let one = |entry: &Value| {

@@ -4,11 +4,8 @@ use crate::compare::statistics::Moments;
 use crate::compare::{Machine, Record};
 use crate::train::RECIPE;
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::path::Path;
-
-/// A recipe is a few kilobytes.
-const LARGEST_RECIPE: u64 = 1 << 20;
 
 /// A run, finished or not.
 #[derive(Clone, Debug, Default)]
@@ -50,14 +47,7 @@ impl Run {
             return Err(Error::data(at, "holds no event of a run: it is damaged, or no run's"));
         }
         let path = folder.join(RECIPE);
-        let recipe = match std::fs::metadata(&path) {
-            Ok(about) if about.len() > LARGEST_RECIPE => {
-                let message = format!("{} bytes are too many for a recipe", about.len());
-                return Err(Error::data(path.display().to_string(), message));
-            }
-            Ok(_) => std::fs::read_to_string(&path).map_err(Error::io(&path))?,
-            Err(_) => String::new(),
-        };
+        let recipe = if path.exists() { files::text(&path, files::RECIPE)? } else { String::new() };
         let mut run = Run { recipe, place: folder.display().to_string(), ..Run::default() };
         for event in events {
             match event {

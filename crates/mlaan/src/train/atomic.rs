@@ -2,7 +2,8 @@
 //!
 //! A file is written to a scratch sibling, made durable, and renamed into place; then the folder is made
 //! durable. A run that is killed, or a machine that loses power, at any moment leaves the old file or the
-//! new one. There is one writer per folder at a time: nothing here guards against two.
+//! new one. There is one writer per folder at a time: nothing here guards against two. A link at the file's path gives way
+//! to the file, and what it leads to stays as it is; a device or a FIFO there is an error.
 
 use super::fault;
 use crate::{Error, Result};
@@ -26,6 +27,7 @@ pub fn write<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> 
             io::Error::new(io::ErrorKind::NotFound, "there is no such folder to write into; create it first");
         return Err(Error::io(path)(reason));
     }
+    crate::files::replaceable(path).map_err(Error::io(path))?;
     let written = write_scratch(&scratch, path, fill);
     if written.is_err() && !fault::killed() {
         // The first error is the one to report.

@@ -15,7 +15,7 @@ use super::tensor_file::TensorFile;
 use super::tensor_writer::{Stamp, TensorSource, TensorView, write_tensors};
 use super::{atomic, fault};
 use crate::recipe::MeanStd;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -298,6 +298,9 @@ fn find(path: &Path) -> Result<PathBuf> {
     if !path.exists() {
         return Err(checkpoint_error(path, "there is no such file or folder"));
     }
+    if let Some(what) = files::special(path) {
+        return Err(checkpoint_error(path, format!("is {what}, neither a folder nor a manifest")));
+    }
     let folders = [path.to_owned(), path.join(FOLDER)];
     if let Some(folder) = folders.iter().find(|f| f.join(LAST).is_file()) {
         return Ok(folder.join(LAST));
@@ -322,7 +325,7 @@ fn read_manifest(path: &Path) -> Result<Stored> {
     struct Version {
         format: u32,
     }
-    let json = fs::read(path).map_err(Error::io(path))?;
+    let json = files::read(path, files::MANIFEST)?;
     let damaged =
         |e: serde_json::Error| checkpoint_error(path, format!("this manifest was cut off or damaged ({e})"));
     let version: Version = serde_json::from_slice(&json).map_err(damaged)?;

@@ -18,7 +18,8 @@ impl Lock {
     /// Another process holds it, or its lock cannot be written.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+        let opened = crate::files::open_own(&path, OpenOptions::new().create(true).append(true));
+        let file = opened.map_err(Error::io(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {

@@ -8,7 +8,7 @@ use super::progress::PeakBytes;
 use crate::import::Taken;
 use crate::local::Recompute;
 use crate::recipe::Precision;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -177,7 +177,7 @@ impl Summary {
     /// [`Error::Io`] if there is none (the run has not finished) or it cannot be read.
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join(SUMMARY);
-        let json = std::fs::read(&path).map_err(Error::io(&path))?;
+        let json = files::read(&path, files::SUMMARY)?;
         serde_json::from_slice(&json).map_err(|e| Error::io(&path)(e.into()))
     }
 }
@@ -208,10 +208,10 @@ impl Metrics {
     /// [`Error::Io`] if the file cannot be read or written. A missing file is begun anew.
     pub fn resume(run: &Path, epoch: usize) -> Result<Self> {
         let path = run.join(METRICS);
-        let text = match std::fs::read(&path) {
+        let text = match files::read(&path, files::METRICS) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(Error::io(&path)(e)),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(e),
         };
         atomic::write(&path, |out| {
             text.lines()
@@ -219,7 +219,7 @@ impl Metrics {
                 .try_for_each(|line| writeln!(out, "{line}"))
                 .map_err(Error::io(&path))
         })?;
-        let opened = OpenOptions::new().append(true).open(&path);
+        let opened = files::open_own(&path, OpenOptions::new().append(true));
         let file = opened.map_err(Error::io(&path))?;
         let mut metrics = Metrics { path, file };
         metrics.write(&Event::Resume { epoch })?;
@@ -259,7 +259,7 @@ fn stays(line: &str, epoch: usize) -> bool {
 /// [`Error::Io`] if the file is missing or cannot be read.
 pub fn read(run: &Path) -> Result<Vec<Event>> {
     let path = run.join(METRICS);
-    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+    let bytes = files::read(&path, files::METRICS)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
@@ -267,7 +267,7 @@ pub fn read(run: &Path) -> Result<Vec<Event>> {
 /// Whether the metrics file of a folder is surely of a run: every line is an event, but for a last one that a kill cut off,
 /// and the first says how a run began. An empty file may be one.
 pub(super) fn is_of_a_run(run: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(run.join(METRICS)) else { return false };
+    let Ok(text) = files::text(&run.join(METRICS), files::METRICS) else { return false };
     let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
     let mut lines = whole.lines().map(serde_json::from_str::<Event>);
     let begins = match lines.next() {

@@ -37,7 +37,7 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Checkpoint`] if it is not there or not such a file; [`Error::Io`] if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| match e.kind() {
+        let file = crate::files::open(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => checkpoint_error(path, "this file is missing"),
             _ => Error::io(path)(e),
         })?;
@@ -121,7 +121,7 @@ fn read_values(mut file: &File, start: u64, count: usize) -> std::io::Result<Vec
 }
 
 fn checksum(path: &Path) -> Result<u32> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = crate::files::open(path).map_err(Error::io(path))?;
     let mut crc = crc32fast::Hasher::new();
     let mut buffer = vec![0; 1 << 18];
     loop {

@@ -9,13 +9,13 @@ mod table;
 
 pub use table::{PUBLISHED, Published};
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use self::answer::{Failed, agent, ask};
 use self::part::{Part, sha256};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn present(file: &Wanted, target: &Path, each: &mut dyn FnMut(Progress<'_>)) -> 
         return Ok(false);
     };
     let found = if meta.len() == file.size && meta.is_file() {
-        let mut open = File::open(target).map_err(Error::io(target))?;
+        let mut open = files::open(target).map_err(Error::io(target))?;
         let found = sha256(&mut open, target, |done| each(Progress::Checked(file, done)))?;
         if found == file.sha256 {
             return Ok(true);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::train::atomic;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Bytes read or written at a time.
 pub(super) const BLOCK: usize = 1 << 17;
@@ -47,7 +47,7 @@ impl Part {
         let (path, note) = (beside(target, ".part"), beside(target, ".part.json"));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&path).map_err(Error::io(&path))?;
+        let file = files::open_own(&path, &mut options).map_err(Error::io(&path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 let message = "another program is fetching this file: wait for it";
@@ -58,7 +58,8 @@ impl Part {
         }
         let len = file.metadata().map_err(Error::io(&path))?.len();
         // A note that cannot be read only means that the server is asked without a version.
-        let origin = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let origin =
+            files::read(&note, files::SUMMARY).ok().and_then(|text| serde_json::from_slice(&text).ok());
         Ok(Part { path, note, file, len, received: 0, origin: origin.unwrap_or_default() })
     }
 
@@ -86,7 +87,7 @@ impl Part {
         let answers = if self.len == 0 { 1 } else { self.origin.answers.max(1) + 1 };
         self.origin = Origin { url: url.into(), version, answers };
         let text = serde_json::to_vec(&self.origin).map_err(|e| Error::data(url, e.to_string()))?;
-        fs::write(&self.note, text).map_err(Error::io(&self.note))
+        atomic::write(&self.note, |out| out.write_all(&text).map_err(Error::io(&self.note)))
     }
 
     /// Appends.

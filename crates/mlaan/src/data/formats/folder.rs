@@ -1,6 +1,6 @@
 //! Image folders: `train/` and `test/` (or `val/`, `validation/`), one subfolder per class.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::super::decode::MAX_FILE;
 use super::super::stored::{Content, Images, ReadAt, Stored};
 use super::{Format, Pair};
+use crate::files::Visited;
 use crate::{Error, Result};
 
 /// See the module.
@@ -21,7 +22,7 @@ pub(super) const FORMAT: Format = Format {
 pub(super) const TEST: [&str; 3] = ["test", "val", "validation"];
 /// What file managers leave beside images.
 pub(super) const LEFT_BEHIND: [&str; 2] = ["Thumbs.db", "desktop.ini"];
-/// How deep images may lie below their class folder; ends loops of links.
+/// How deep images may lie below their class folder.
 const DEPTH: usize = 8;
 
 /// The folders of the two splits.
@@ -87,9 +88,10 @@ impl Split {
             files: Vec::new(),
             labels: Vec::new(),
         };
-        for (name, path) in class_folders(root)? {
+        let (mut visited, folders) = own_folders(root)?;
+        for (name, path) in folders {
             let before = split.files.len();
-            list_files(&path, DEPTH, &mut split.files)?;
+            list_files(&path, DEPTH, &mut visited, &mut split.files)?;
             if split.files.len() == before {
                 let message = "this class folder has no files: add images or remove the folder";
                 return Err(Error::data(path.display().to_string(), message));
@@ -120,7 +122,7 @@ impl ReadAt for Files {
 
     fn read(&self, index: usize, bytes: &mut Vec<u8>) -> std::result::Result<Content, String> {
         let path = self.0.get(index).ok_or("no such image")?;
-        let mut file = File::open(path).map_err(|e| e.to_string())?;
+        let mut file = crate::files::open(path).map_err(|e| e.to_string())?;
         let size = file.metadata().map_err(|e| e.to_string())?.len();
         if size > MAX_FILE {
             return Err(format!("{} MiB is too large for an image file", size >> 20));
@@ -156,14 +158,34 @@ pub(super) fn class_folders(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(folders)
 }
 
-/// Appends all files below `folder`, sorted; hidden ones and what file managers leave do not count.
-fn list_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+/// The class folders of a split, and these and what lies above them as visited: no link may bring the images of one class,
+/// or of the other split, into another class. A link that leads back to the split or above it is no class.
+fn own_folders(root: &Path) -> Result<(Visited, Vec<(String, PathBuf)>)> {
+    let mut visited = Visited::below(root).map_err(Error::io(root))?;
+    visited.is_new(root).map_err(Error::io(root))?;
+    let above = visited.clone();
+    let mut folders = Vec::new();
+    for (name, path) in class_folders(root)? {
+        if visited.is_new(&path).map_err(Error::io(&path))? {
+            folders.push((name, path));
+        } else if above.clone().is_new(&path).map_err(Error::io(&path))? {
+            let message =
+                "this class folder is a link to that of another class: remove it, or copy the images";
+            return Err(Error::data(path.display().to_string(), message));
+        }
+    }
+    Ok((visited, folders))
+}
+
+/// Appends all files below `folder`, sorted; hidden ones and what file managers leave do not count, nor folders that were
+/// visited.
+fn list_files(folder: &Path, depth: usize, visited: &mut Visited, files: &mut Vec<PathBuf>) -> Result<()> {
     let mut found = entries(folder)?;
     found.sort();
     for (name, path) in found {
         if path.is_dir() {
-            if depth > 0 {
-                list_files(&path, depth - 1, files)?;
+            if depth > 0 && visited.is_new(&path).map_err(Error::io(&path))? {
+                list_files(&path, depth - 1, visited, files)?;
             }
         } else if !LEFT_BEHIND.contains(&name.as_str()) {
             files.push(path);

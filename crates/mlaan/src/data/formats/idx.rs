@@ -1,6 +1,5 @@
 //! MNIST's files, and those of sets in its form: big-endian extents, then bytes.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,7 +99,7 @@ impl<const N: usize> Idx<N> {
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>> {
-    let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    let file = BufReader::new(crate::files::open(path).map_err(Error::io(path))?);
     let mut bytes = Vec::new();
     let read = match path.extension().is_some_and(|e| e == "gz") {
         true => GzDecoder::new(file).take(MOST_BYTES + 1).read_to_end(&mut bytes),

@@ -103,7 +103,7 @@ impl Mat {
     /// # Errors
     /// When it is of another version, cut, or damaged; names the offset.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut file = crate::files::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
         let big = header(&mut file).map_err(|message| at(path, 0, &message))?;
         let mut mat = Mat { path: path.into(), big, variables: Vec::new() };
@@ -137,7 +137,7 @@ impl Mat {
     /// When the file has changed or cannot be read.
     pub fn bytes(&self, variable: &Variable) -> Result<impl Read + use<>> {
         let (offset, length) = variable.element;
-        let opened = File::open(&self.path).and_then(|mut file| {
+        let opened = crate::files::open(&self.path).and_then(|mut file| {
             file.seek(SeekFrom::Start(offset))?;
             Ok(file)
         });

@@ -1,7 +1,6 @@
 //! Files by their names, in a folder or inside an archive that is never unpacked to disk.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -120,7 +119,7 @@ impl Member {
 }
 
 fn opened(path: &Path, most: u64) -> Result<Member> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = crate::files::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let place = path.display().to_string();
     if size > most {

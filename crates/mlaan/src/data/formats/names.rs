@@ -1,6 +1,5 @@
 //! Names of classes that are not in the images' own files.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -20,7 +19,7 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
         return Ok(None);
     }
     let mut text = String::new();
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = crate::files::open(path).map_err(Error::io(path))?;
     file.take(MOST_TEXT + 1).read_to_string(&mut text).map_err(Error::io(path))?;
     if text.len() as u64 > MOST_TEXT {
         return Err(Error::data(path.display().to_string(), "too long for a list: this is another file"));

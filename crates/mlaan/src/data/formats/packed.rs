@@ -2,7 +2,6 @@
 //!
 //! Out of an uncompressed archive an image is read like a file of its own; a compressed one is inflated from the front.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +64,7 @@ pub(super) fn each_file(
     path: &Path,
     each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
 ) -> Result<Box<dyn Read>> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = crate::files::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     if kind(path) == Some(true) {
         let most = size.saturating_mul(MOST_RATIO).saturating_add(1 << 20);
@@ -238,7 +237,7 @@ impl ReadAt for Packed {
         if item.size > MAX_FILE {
             return Err(format!("{} MiB is too large for an image", item.size >> 20));
         }
-        let mut file = File::open(archive).map_err(|e| e.to_string())?;
+        let mut file = crate::files::open(archive).map_err(|e| e.to_string())?;
         file.seek(SeekFrom::Start(item.offset)).map_err(|e| e.to_string())?;
         bytes.clear();
         file.take(item.size).read_to_end(bytes).map_err(|e| e.to_string())?;

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use event::{SessionLog, Summary, Value, What};
 use prost::Message;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,7 +34,11 @@ const POINTS: usize = 50;
 #[derive(Debug)]
 pub struct TensorBoard {
     path: PathBuf,
-    out: BufWriter<File>,
+    out: File,
+    /// Bytes of whole records in the file.
+    whole: u64,
+    /// Records that are not in it yet.
+    waiting: Vec<u8>,
     recipe: String,
     /// Steps of an epoch.
     steps: usize,
@@ -50,13 +54,26 @@ impl TensorBoard {
     pub fn create(folder: &Path, recipe: &Recipe, steps: usize) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = next(folder)?;
-        let opened = OpenOptions::new().create_new(true).write(true).open(&path);
-        let out = BufWriter::new(opened.map_err(Error::io(&path))?);
         let recipe = format!("```toml\n{}```\n", recipe.to_toml()?);
-        let mut board = TensorBoard { path, out, recipe, steps: steps.max(1), seen: (0, 0.0, 0.0) };
-        board.write(0, What::FileVersion("brain.Event:2".into()))?;
-        board.flush()?;
-        Ok(board)
+        let mut first = Vec::new();
+        append(&mut first, 0, What::FileVersion("brain.Event:2".into())).map_err(Error::io(&path))?;
+        // Never one of another run that began in the same second.
+        let opened = OpenOptions::new().create_new(true).append(true).open(&path);
+        let mut out = opened.map_err(Error::io(&path))?;
+        if let Err(e) = out.write_all(&first) {
+            // Without its first record it is no file that TensorBoard reads.
+            let _ = fs::remove_file(&path);
+            return Err(Error::io(path)(e));
+        }
+        Ok(TensorBoard {
+            out,
+            path,
+            whole: first.len() as u64,
+            waiting: Vec::new(),
+            recipe,
+            steps: steps.max(1),
+            seen: (0, 0.0, 0.0),
+        })
     }
 
     /// Writes what happened.
@@ -122,15 +139,27 @@ impl TensorBoard {
     }
 
     fn write(&mut self, step: usize, what: What) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
-        let event = event::Event { wall_time: now.as_secs_f64(), step, what: Some(what) };
-        record::write(&mut self.out, &event.encode_to_vec()).map_err(Error::io(&self.path))
+        append(&mut self.waiting, step, what).map_err(Error::io(&self.path))
     }
 
+    /// What cannot be written whole is taken back, as far as the system allows it.
     fn flush(&mut self) -> Result<()> {
-        self.out.flush().map_err(Error::io(&self.path))
+        let written = self.out.write_all(&self.waiting);
+        match written {
+            Ok(()) => self.whole += self.waiting.len() as u64,
+            Err(_) => drop(self.out.set_len(self.whole)),
+        }
+        self.waiting.clear();
+        written.map_err(Error::io(&self.path))
     }
+}
+
+/// Adds the record of something that happened now.
+fn append(records: &mut Vec<u8>, step: usize, what: What) -> std::io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let step = i64::try_from(step).unwrap_or(i64::MAX);
+    let event = event::Event { wall_time: now.as_secs_f64(), step, what: Some(what) };
+    record::write(records, &event.encode_to_vec())
 }
 
 /// A new file's name: TensorBoard reads files in the order of their names, so it must come after those that are there.

@@ -28,7 +28,7 @@ impl Shard {
     /// When it is no parquet file or lacks an image or label column.
     pub fn open(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = crate::files::open(path).map_err(Error::io(path))?;
         let bytes = file.metadata().map_err(Error::io(path))?.len();
         let reader = SerializedFileReader::new(file).map_err(|e| damaged(&place, &e))?;
         let columns = columns(reader.metadata(), &place)?;
