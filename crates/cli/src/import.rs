@@ -15,9 +15,6 @@ use std::process::ExitCode;
 /// # Errors
 /// A file that is no state dict of a network that is known; a folder that holds something.
 pub fn import(args: &ImportArgs) -> Result<ExitCode> {
-    if std::fs::read_dir(&args.out).map_or(args.out.exists(), |mut e| e.next().is_some()) {
-        bail!("{}: is there already and not empty; pass another --out", args.out.display());
-    }
     let options = Options {
         model: model(args)?,
         classes: args.classes.as_deref().map(classes).transpose()?,

@@ -13,7 +13,9 @@ use crate::local::{Learner, Method, Task};
 use crate::nn::{Extent, SlotKind};
 use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::train::checkpoint::{self, FOLDER, Manifest};
-use crate::train::{RECIPE, Tally, Trained, atomic, capture, setup};
+use crate::train::{
+    Lock, NamedTensor, RECIPE, Tally, Trained, atomic, capture, clear_unsaved, is_free, setup,
+};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Kind};
 use serde::{Deserialize, Serialize};
@@ -53,11 +55,12 @@ pub struct Taken {
     pub new_classifier: bool,
 }
 
-/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict.
+/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict. A folder that holds the same
+/// already, or what a killed import left, is no other one.
 ///
 /// # Errors
 /// A file that is no state dict; a network that is not known; tensors that are missing, left over or of other extents: all of
-/// them are listed. A folder that cannot be written.
+/// them are listed. A folder that holds something else, or cannot be written.
 pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest, Taken)> {
     let mut dict = StateDict::open(file)?;
     let options = &described(file, dict.about(), options)?;
@@ -100,10 +103,38 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<(Manifest
         partial: Tally::default(),
     };
     let (tensors, state) = capture(&mut learner)?;
-    checkpoint::save(&folder.join(FOLDER), &manifest, &tensors, &state, false)?;
+    if !is_free(folder) && holds(folder, &manifest, &tensors) {
+        return Ok((manifest, taken));
+    }
+    put(folder, &manifest, &tensors, &state)?;
+    Ok((manifest, taken))
+}
+
+/// Fills a folder. The manifest is written last: with it all is there, and without it the folder is free again.
+fn put(folder: &Path, manifest: &Manifest, tensors: &[NamedTensor], state: &[NamedTensor]) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let held = Lock::take(folder)?;
+    if !is_free(folder) {
+        let message = "is there already and not empty; pass another --out";
+        return Err(Error::data(folder.display().to_string(), message));
+    }
+    clear_unsaved(folder)?;
+    let checkpoints = folder.join(FOLDER);
+    std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
     let path = folder.join(RECIPE);
     atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
-    Ok((manifest, taken))
+    held.check()?;
+    let saved = checkpoint::save(&checkpoints, manifest, tensors, state, false);
+    held.check()?;
+    saved
+}
+
+/// Whether a folder holds this import already: one that was killed when all was done.
+fn holds(folder: &Path, manifest: &Manifest, tensors: &[NamedTensor]) -> bool {
+    let json = |m: &Manifest| serde_json::to_string(m).ok();
+    let Ok((there, mut files)) = checkpoint::load(folder) else { return false };
+    json(&there).is_some_and(|there| Some(there) == json(manifest))
+        && tensors.iter().all(|t| files.model.holds(t))
 }
 
 /// Most classes of a classifier whose names are not given.

@@ -16,6 +16,7 @@ use super::{atomic, fault};
 use crate::recipe::MeanStd;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,7 @@ struct Named {
     stamp: Stamp,
 }
 
-/// Writes a checkpoint into `folder` (a run's [`FOLDER`], created if need be) as the last one, and as the
+/// Writes a checkpoint into `folder` (a run's [`FOLDER`], created if need be, but not the run's folder) as the last one, and as the
 /// best one if `is_best`; then removes the files of earlier ones. One process at a time may do this.
 ///
 /// # Errors
@@ -136,7 +137,8 @@ fn create_folder(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    // A run's folder that is gone must not come back with one file in it.
+    fs::create_dir(folder).map_err(Error::io(folder))?;
     match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => atomic::sync_folder(parent),
         _ => Ok(()),
@@ -164,6 +166,11 @@ fn write_generation(
         write_manifest(&folder.join(BEST), &stored)?;
     }
     write_manifest(&folder.join(LAST), &stored)
+}
+
+/// Whether a file in a run's [`FOLDER`] has the name of tensors.
+pub(super) fn is_tensors(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|n| n.starts_with("epoch-") && n.ends_with(".safetensors"))
 }
 
 fn tensor_name(stem: &str, kind: &str) -> String {
@@ -201,6 +208,18 @@ impl Stored {
     }
 }
 
+/// Removes what a killed process left in a run's [`FOLDER`]: half-written files, and tensor files that no manifest names.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be read or a file not removed.
+pub(super) fn tidy(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    atomic::remove_stale(folder)?;
+    prune(folder)
+}
+
 /// Removes tensor files that neither manifest names. Removes nothing if a manifest cannot be read, since
 /// it may name any of them.
 fn prune(folder: &Path) -> Result<()> {
@@ -216,10 +235,7 @@ fn prune(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
         let name = entry.file_name();
-        let old = name.to_str().is_some_and(|n| {
-            n.starts_with("epoch-") && n.ends_with(".safetensors") && !named.iter().any(|k| k == n)
-        });
-        if old {
+        if is_tensors(&name) && !named.iter().any(|k| name == k.as_str()) {
             fault::step().map_err(Error::io(entry.path()))?;
             fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
         }

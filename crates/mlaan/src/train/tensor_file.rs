@@ -280,6 +280,17 @@ impl TensorFile {
     }
 }
 
+impl TensorFile {
+    /// Whether such a tensor is there, with the same bits.
+    pub(crate) fn holds(&mut self, tensor: &NamedTensor) -> bool {
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        match (self.read(&tensor.name, &tensor.shape), tensor.values()) {
+            (Ok(there), Ok(values)) => bits(&there) == bits(&values),
+            _ => false,
+        }
+    }
+}
+
 fn checksum(path: &Path) -> Result<u32> {
     let mut file = File::open(path).map_err(Error::io(path))?;
     let mut crc = crc32fast::Hasher::new();

@@ -7,7 +7,7 @@ mod event;
 mod record;
 
 use super::metrics::Epoch;
-use super::{Progress, Tally};
+use super::{Progress, Tally, place};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 use event::{SessionLog, Summary, Value, What};
@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const FOLDER: &str = "tensorboard";
 
 /// How names of event files begin.
-const PREFIX: &str = "events.out.tfevents.";
+pub(super) const PREFIX: &str = "events.out.tfevents.";
 
 /// Points of the training loss that an epoch has at most.
 const POINTS: usize = 50;
@@ -127,6 +127,10 @@ impl TensorBoard {
     }
 
     fn flush(&mut self) -> Result<()> {
+        if !place::is_at(self.out.get_ref(), &self.path) {
+            let message = "this file was removed or replaced while the run wrote it";
+            return Err(Error::data(self.path.display().to_string(), message));
+        }
         self.out.flush().map_err(Error::io(&self.path))
     }
 }
