@@ -118,15 +118,13 @@ fn put(folder: &Path, manifest: &Manifest, tensors: &[NamedTensor], state: &[Nam
         let message = "is there already and not empty; pass another --out";
         return Err(Error::data(folder.display().to_string(), message));
     }
-    clear_unsaved(folder)?;
-    let checkpoints = folder.join(FOLDER);
-    std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
-    let path = folder.join(RECIPE);
-    atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
-    held.check()?;
-    let saved = checkpoint::save(&checkpoints, manifest, tensors, state, false);
-    held.check()?;
-    saved
+    held.write(|folder| {
+        clear_unsaved(folder)?;
+        let (checkpoints, path) = (folder.join(FOLDER), folder.join(RECIPE));
+        std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
+        atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
+        checkpoint::save(&checkpoints, manifest, tensors, state, false)
+    })
 }
 
 /// Whether a folder holds this import already: one that was killed when all was done.

@@ -92,6 +92,23 @@ impl Lock {
         Err(Error::data(self.folder.display().to_string(), self.lost(here, &file)))
     }
 
+    /// Writes into the folder by the path that `write` is given: it leads there also when the folder is moved or replaced at
+    /// this moment. [`check`](Self::check) before and after says that it was; where the system has no such paths, this alone
+    /// keeps files out of another folder.
+    ///
+    /// # Errors
+    /// Those of `write`, with the paths that a user knows; a folder that was lost.
+    pub fn write<T>(&self, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        self.check()?;
+        let written = match self.place.as_ref().and_then(place::inside) {
+            Some(inside) => write(&inside).map_err(|e| known(e, &inside, &self.folder)),
+            None => write(&self.folder),
+        };
+        // That the folder was lost meanwhile says more than which file could not be written.
+        self.check()?;
+        written
+    }
+
     /// What happened to the folder, and what to do.
     fn lost(&self, here: bool, file: &File) -> String {
         if here && self.place.is_some() {
@@ -113,6 +130,23 @@ impl Lock {
             None => "what was saved is in it, wherever it is now: go on there with --out".to_owned(),
         };
         format!("{happened} while this process worked in it{other}: stopped, nothing more is written; {rest}")
+    }
+}
+
+/// An error whose paths begin with the folder's name instead of the path `inside` it.
+fn known(e: Error, inside: &Path, folder: &Path) -> Error {
+    let path = |path: PathBuf| match path.strip_prefix(inside) {
+        Ok(rest) => folder.join(rest),
+        Err(_) => path,
+    };
+    let text = |text: String| text.replace(&*inside.to_string_lossy(), &folder.to_string_lossy());
+    match e {
+        Error::Io { path: at, source } => Error::Io { path: path(at), source },
+        Error::Checkpoint { path: at, message } => {
+            Error::Checkpoint { path: path(at), message: text(message) }
+        }
+        Error::Data { place, message } => Error::Data { place: text(place), message: text(message) },
+        other => other,
     }
 }
 
@@ -226,6 +260,35 @@ mod tests {
         fs::remove_dir(&folder).unwrap();
         fs::write(&folder, "").unwrap();
         assert!(refused(&lock).contains("removed"), "{}", refused(&lock));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_written_at_the_moment_of_a_move_is_in_the_moved_folder() {
+        let (_at, folder, lock) = held();
+        let moved = folder.with_file_name("b");
+        let written = lock.write(|path| {
+            fs::rename(&folder, &moved).map_err(Error::io(&folder))?;
+            fs::create_dir(&folder).map_err(Error::io(&folder))?;
+            fs::write(path.join("x"), "x").map_err(Error::io(path))
+        });
+        assert!(written.unwrap_err().to_string().contains("was moved to"));
+        assert!(moved.join("x").is_file());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        assert!(lock.write(|_| -> Result<()> { panic!("nothing more is written") }).is_err());
+    }
+
+    #[test]
+    fn errors_name_the_folder_as_it_is_known() {
+        let (_at, folder, lock) = held();
+        let path = folder.join("none").join("x");
+        let io = lock.write(|at| fs::write(at.join("none/x"), "").map_err(Error::io(at.join("none/x"))));
+        assert!(io.unwrap_err().to_string().starts_with(&path.display().to_string()));
+        let data = lock.write(|at| -> Result<()> {
+            Err(Error::data(at.join("none/x").display().to_string(), format!("see {}", at.display())))
+        });
+        let expected = format!("{}: see {}", path.display(), folder.display());
+        assert_eq!(data.unwrap_err().to_string(), expected);
     }
 
     #[test]

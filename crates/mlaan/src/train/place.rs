@@ -20,6 +20,12 @@ pub(crate) fn found(file: &File) -> Option<PathBuf> {
     fs::metadata(&path).is_ok_and(|at| file.metadata().is_ok_and(|held| same(&held, &at))).then_some(path)
 }
 
+/// A path that leads into an open folder whatever its name has come to stand for, where the system has such paths (Linux).
+pub(crate) fn inside(folder: &File) -> Option<PathBuf> {
+    let path = link(folder)?;
+    is_at(folder, &path).then_some(path).filter(|p| p.is_dir())
+}
+
 /// Whether nothing is there, instead of something that cannot be looked at.
 fn is_absent(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
@@ -50,14 +56,19 @@ pub(crate) fn is_removed(_: &File) -> bool {
     false
 }
 
-#[cfg(target_os = "linux")]
 fn named(file: &File) -> Option<PathBuf> {
+    fs::read_link(link(file)?).ok()
+}
+
+/// The link that the system keeps of an open file.
+#[cfg(target_os = "linux")]
+fn link(file: &File) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
-    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+    Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn named(_: &File) -> Option<PathBuf> {
+fn link(_: &File) -> Option<PathBuf> {
     None
 }
 
@@ -80,6 +91,21 @@ mod tests {
         fs::remove_file(&b).unwrap();
         assert!(!is_at(&file, &b) && is_removed(&file));
         assert_eq!(found(&file), None);
+    }
+
+    #[test]
+    fn what_is_written_inside_a_folder_stays_in_it() {
+        let at = tempfile::tempdir().unwrap();
+        let (a, b) = (at.path().join("a"), at.path().join("b"));
+        fs::create_dir(&a).unwrap();
+        let folder = File::open(&a).unwrap();
+        let inside = inside(&folder).unwrap();
+        fs::rename(&a, &b).unwrap();
+        fs::create_dir(&a).unwrap();
+        fs::write(inside.join("x"), "x").unwrap();
+        assert!(b.join("x").is_file() && !a.join("x").exists());
+        fs::remove_dir_all(&b).unwrap();
+        assert!(fs::write(inside.join("x"), "x").is_err());
     }
 
     #[test]

@@ -30,8 +30,7 @@ impl Run<'_> {
     }
 
     pub(super) fn conclude(&self, summary: &Summary) -> Result<()> {
-        self.held.check()?;
-        summary.write(self.held.folder())
+        self.held.write(|folder| summary.write(folder))
     }
 }
 
@@ -88,8 +87,7 @@ impl Trainer {
             let (manifest, mut tensors) = checkpoint::load(folder)?;
             self.check_same_run(folder, &manifest)?;
             state::restore(&mut self.learner, &mut tensors, true)?;
-            tidy(folder)?;
-            self.write_recipe(folder)?;
+            held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
             let metrics = Metrics::resume(folder, manifest.epoch)?;
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
@@ -97,10 +95,10 @@ impl Trainer {
             return Ok(Run { held, metrics, at });
         }
         let init = self.initialise()?.cloned();
-        tidy(folder)?;
+        held.write(tidy)?;
         // The metrics first: by them the folder is known as a run's from now on, whenever it is killed.
         let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };
-        self.write_recipe(folder)?;
+        held.write(|folder| self.write_recipe(folder))?;
         let start = Event::Start(self.start(init));
         let mut run = Run { held, metrics, at: Position::start() };
         run.note(&start)?;
@@ -141,7 +139,6 @@ impl Trainer {
     }
 
     pub(super) fn save(&mut self, run: &Run<'_>, is_best: bool) -> Result<()> {
-        run.held.check()?;
         let (model, state) = state::capture(&mut self.learner)?;
         let at = &run.at;
         let manifest = Manifest {
@@ -159,12 +156,9 @@ impl Trainer {
             peak_bytes: at.peak,
             partial: at.tally.clone(),
         };
-        let folder = run.held.folder().join(checkpoint::FOLDER);
-        let saved = checkpoint::save(&folder, &manifest, &model, &state, is_best);
-        // That the folder was lost meanwhile says more than which file could not be written, and a checkpoint in another
-        // folder is none.
-        run.held.check()?;
-        saved
+        let save =
+            |run: &Path| checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &model, &state, is_best);
+        run.held.write(save)
     }
 
     fn start(&self, init: Option<Taken>) -> Start {
