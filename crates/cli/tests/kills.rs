@@ -54,7 +54,7 @@ fn an_export(at: &Path) {
 }
 
 fn a_suite(at: &Path) {
-    let suite = "source = \"builtin\"\nseeds = 1\ncolumns = [{ network = \"resnet8\", modules = 2 }]\n\
+    let suite = "title = \"Tiny\"\nsource = \"builtin\"\nseeds = 1\ncolumns = [{ network = \"resnet8\", modules = 2 }]\n\
                  set = [\"model.width=4\", \"data.limit=40\", \"train.epochs=1\", \"train.batch=20\"]\n\
                  rows = [{ name = \"bp\", recipe = \"bp-resnet32\" }, { name = \"dgl\", recipe = \"dgl-resnet32-16\" }]\n";
     fs::write(at.join("tiny.toml"), suite).unwrap();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{epochs, fails, metrics, mlaan, model, ok, text, train};
+use common::{epochs, fails, mlaan, model, ok, text, train};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn begun(at: &Path, more: &[&str]) -> Child {
 
 /// Does something while a process stands still, as the process may be anywhere in its work.
 fn meanwhile(child: &Child, work: impl FnOnce()) {
-    let signal = |name| {
+    let signal = |name: &str| {
         let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     };
@@ -150,18 +150,19 @@ fn a_comparison_whose_folder_is_lost_stops_and_a_cell_fails_alone() {
             "set = [\"model.width=4\", \"data.limit=40\", \"train.epochs={epochs}\", \"train.batch=20\"]"
         );
         let text = format!(
-            "source = \"builtin\"\nseeds = 1\ncolumns = [{{ network = \"resnet8\", modules = 2 }}]\n{set}\n{rows}\n"
+            "title = \"Tiny\"\nsource = \"builtin\"\nseeds = 1\ncolumns = [{{ network = \"resnet8\", modules = 2 }}]\n{set}\n{rows}\n"
         );
         fs::write(at.path().join("tiny.toml"), text).unwrap();
     };
     let start = || {
-        let child = mlaan(at.path(), &["compare", "tiny.toml", "--threads", "1", "--quiet"])
+        let mut child = mlaan(at.path(), &["compare", "tiny.toml", "--threads", "1", "--quiet"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         while !at.path().join("runs/tiny/bp-resnet8/seed-0/checkpoints/last.json").exists() {
             std::thread::sleep(Duration::from_millis(5));
+            assert!(child.try_wait().unwrap().is_none(), "it ended early");
         }
         child
     };
@@ -193,8 +194,8 @@ fn a_comparison_whose_folder_is_lost_stops_and_a_cell_fails_alone() {
 fn what_a_kill_leaves_at_the_start_is_no_run() {
     let at = tempfile::tempdir().unwrap();
     ok(at.path(), &train(&["--out", "whole", "--quiet"]));
-    let start = metrics(&at.path().join("whole"))[0].to_string();
-    let epoch = metrics(&at.path().join("whole"))[1].to_string();
+    let lines = fs::read_to_string(at.path().join("whole/metrics.jsonl")).unwrap();
+    let [start, epoch] = [0, 1].map(|i| lines.lines().nth(i).unwrap());
     let put = |run: &str, name: &str, text: &str| {
         let path = at.path().join(run).join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -224,9 +225,10 @@ fn what_a_kill_leaves_at_the_start_is_no_run() {
         let (whole, run) = (at.path().join("whole"), at.path().join(run));
         assert_eq!(epochs(&whole, &["peak_bytes"]), epochs(&run, &["peak_bytes"]), "{files:?}");
         assert_eq!(model(&whole), model(&run), "{files:?}");
-        let names =
-            |run: &Path| self::files(run).into_iter().map(|(p, _)| p.strip_prefix(run).unwrap().to_owned());
-        assert_eq!(names(&whole).collect::<Vec<_>>(), names(&run).collect::<Vec<_>>(), "{files:?}");
+        let names = |run: &Path| -> Vec<PathBuf> {
+            self::files(run).into_iter().map(|(p, _)| p.strip_prefix(run).unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(&whole), names(&run), "{files:?}");
     }
     // What is somebody else's is not taken.
     put("other", ".lock", "");
