@@ -55,12 +55,13 @@ fn run(at: &Path, log: &Path, filter: &[String], program: &str, args: &[&str]) -
 /// The calls of these names that a program makes; of those that open files, the ones that may make one.
 pub fn traced(at: &Path, program: &str, args: &[&str], names: &[&str]) -> Vec<Call> {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let filter = ["-e".into(), format!("trace={}", names.join(","))];
+    let filter = ["-e".into(), format!("trace=execve,{}", names.join(","))];
     assert!(run(at, log.path(), &filter, program, args).success(), "{args:?}");
     let calls = of_main_thread(&fs::read_to_string(log.path()).unwrap());
     calls.into_iter().filter(|c| c.name != "openat" || c.line.contains("O_CREAT")).collect()
 }
 
+/// The main thread is the one that the log begins with: it starts the program.
 fn of_main_thread(log: &str) -> Vec<Call> {
     let main = log.split_whitespace().next().unwrap_or_default();
     let lines = log.lines().filter_map(|l| l.strip_prefix(main)?.trim_start().split_once('('));
@@ -76,8 +77,12 @@ fn of_main_thread(log: &str) -> Vec<Call> {
 pub fn killed(at: &Path, program: &str, args: &[&str], call: &Call) -> bool {
     let log = tempfile::NamedTempFile::new().unwrap();
     let Call { name, nth, .. } = call;
-    let filter =
-        ["-e".into(), format!("trace={name}"), "-e".into(), format!("inject={name}:signal=KILL:when={nth}")];
+    let filter = [
+        "-e".into(),
+        format!("trace=execve,{name}"),
+        "-e".into(),
+        format!("inject={name}:signal=KILL:when={nth}"),
+    ];
     if run(at, log.path(), &filter, program, args).success() {
         return false;
     }

@@ -352,6 +352,11 @@ pub fn exists(path: &Path) -> bool {
     find(path).is_ok()
 }
 
+/// The epoch of a manifest that can be read.
+pub(super) fn epoch_of(manifest: &Path) -> Option<usize> {
+    read_manifest(manifest).ok().map(|stored| stored.run.epoch)
+}
+
 fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {
     Error::Checkpoint { path: path.to_owned(), message: message.into() }
 }

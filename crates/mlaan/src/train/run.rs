@@ -6,6 +6,7 @@ use super::metrics::{Event, METRICS, Metrics, Start, Summary};
 use super::progress::Progress;
 use super::tally::Tally;
 use super::trainer::Trainer;
+use super::unsaved::{clear_checkpoints, is_unsaved};
 use super::{atomic, state};
 use crate::import::Taken;
 use crate::{Error, Result};
@@ -95,6 +96,9 @@ impl Trainer {
             return Ok(Run { held, metrics, at });
         }
         let init = self.initialise()?.cloned();
+        if is_unsaved(folder) {
+            held.write(clear_checkpoints)?;
+        }
         held.write(tidy)?;
         // The metrics first: by them the folder is known as a run's from now on, whenever it is killed.
         let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };

@@ -49,14 +49,25 @@ pub fn clear_unsaved(folder: &Path) -> Result<()> {
     clear_folder(&folder.join(tensorboard::FOLDER), is_events)?;
     // The folder of checkpoints and the metrics last: without them nothing says that this was ours.
     remove(&folder.join(RECIPE))?;
-    clear_folder(&folder.join(checkpoint::FOLDER), is_unnamed)?;
+    clear_checkpoints(folder)?;
     remove(&folder.join(metrics::METRICS))
 }
 
-/// Whether there is a manifest, whatever is in it.
+/// Removes the first checkpoint of such a run, which is not whole.
+///
+/// # Errors
+/// [`Error::Io`] if a file cannot be removed.
+pub(super) fn clear_checkpoints(folder: &Path) -> Result<()> {
+    let checkpoints = folder.join(checkpoint::FOLDER);
+    remove(&checkpoints.join(checkpoint::BEST))?;
+    clear_folder(&checkpoints, is_unnamed)
+}
+
+/// Whether there is a manifest, whatever is in it; but for that of a best epoch which is the first, and was to be the last.
 fn has_checkpoint(folder: &Path) -> bool {
-    let manifests = [checkpoint::LAST, checkpoint::BEST];
-    checkpoint::exists(folder) || manifests.iter().any(|m| folder.join(checkpoint::FOLDER).join(m).exists())
+    let best = folder.join(checkpoint::FOLDER).join(checkpoint::BEST);
+    let last = best.with_file_name(checkpoint::LAST);
+    checkpoint::exists(folder) || last.exists() || best.exists() && checkpoint::epoch_of(&best) != Some(1)
 }
 
 fn names(folder: &Path) -> std::io::Result<Vec<(OsString, DirEntry)>> {
