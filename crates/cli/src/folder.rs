@@ -95,7 +95,8 @@ impl Target {
     pub fn finished(&self, epochs: usize) -> Option<Summary> {
         let done = self.checkpoint.as_ref()?.epoch;
         let summary = Summary::read(&self.path).ok()?;
-        (done >= epochs && summary.epochs == done).then_some(summary)
+        // Between its summary and its last line it may have been killed.
+        (done >= epochs && summary.epochs == done && is_finished(&self.path)).then_some(summary)
     }
 }
 

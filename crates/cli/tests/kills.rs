@@ -43,7 +43,10 @@ fn tiny(more: &[&'static str]) -> Vec<&'static str> {
 
 /// A finished run of one epoch.
 fn a_run(at: &Path) {
-    ok(at, &[&tiny(&["--out", "run", "--quiet"])[..], &["--set", "train.epochs=1"]].concat()[..]);
+    let mut args = tiny(&["--out", "run", "--quiet"]);
+    let epochs = args.iter().position(|a| *a == "--epochs").unwrap();
+    args[epochs + 1] = "1";
+    ok(at, &args);
 }
 
 fn an_export(at: &Path) {

@@ -288,6 +288,10 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
         return Ok(None);
     }
     let (summary, events) = (Summary::read(folder)?, metrics::read(folder)?);
+    // A run that was killed between its summary and its last line writes both again.
+    if !events.iter().any(|e| matches!(e, Event::End(_))) {
+        return Ok(None);
+    }
     let mut recipe = Recipe::load(&folder.join(RECIPE).to_string_lossy())?;
     let start = events.iter().find_map(|e| if let Event::Start(s) = e { Some(s.clone()) } else { None });
     let epochs: Vec<Epoch> =
