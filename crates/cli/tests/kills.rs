@@ -9,6 +9,8 @@
 #[path = "kills/calls.rs"]
 mod calls;
 mod common;
+#[path = "kills/download.rs"]
+mod download;
 #[path = "kills/left.rs"]
 mod left;
 
@@ -18,12 +20,13 @@ use left::{assert_same, copy};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A command under test.
 struct Scenario {
     name: &'static str,
+    program: PathBuf,
     /// Puts into a folder what it works on.
     prepare: fn(&Path),
     args: Vec<&'static str>,
@@ -66,12 +69,19 @@ fn a_suite(at: &Path) {
 fn nothing(_: &Path) {}
 
 fn scenarios() -> Vec<Scenario> {
-    let plain =
-        |name, prepare, args: &[&'static str]| Scenario { name, prepare, args: args.to_vec(), resume: None };
+    let program = || PathBuf::from(env!("CARGO_BIN_EXE_mlaan"));
+    let plain = |name, prepare, args: &[&'static str]| Scenario {
+        name,
+        program: program(),
+        prepare,
+        args: args.to_vec(),
+        resume: None,
+    };
     let resume = vec!["train", "--resume", "--out", "run", "--threads", "1", "--quiet"];
     vec![
         Scenario {
             name: "train",
+            program: program(),
             prepare: nothing,
             args: tiny(&["--out", "run", "--quiet", "--tensorboard"]),
             resume: Some(resume),
@@ -92,6 +102,14 @@ fn scenarios() -> Vec<Scenario> {
         plain("analyze", a_run, &["analyze", "run", "--threads", "1"]),
         plain("report", a_run, &["report", "run", "--out", "pages/page.html"]),
         plain("man", nothing, &["man", "--out", "man"]),
+        // Published sets are large; the program is this one, and the set a small file on a server of its own.
+        Scenario {
+            name: "data download",
+            program: std::env::current_exe().unwrap(),
+            prepare: download::serve,
+            args: download::ARGS.to_vec(),
+            resume: None,
+        },
     ]
 }
 
@@ -105,12 +123,12 @@ fn kill_everywhere(scenario: &Scenario, calls: &[&str], table: &mut Table) {
     fs::create_dir(&before).unwrap();
     (scenario.prepare)(&before);
     copy(&before, &whole);
-    let made = calls::traced(&whole, env!("CARGO_BIN_EXE_mlaan"), &scenario.args, calls);
+    let made = calls::traced(&whole, &scenario.program, &scenario.args, calls);
     assert!(!made.is_empty(), "{}: no calls were seen", scenario.name);
     for call in made {
         let folder = at.path().join("killed");
         copy(&before, &folder);
-        if !calls::killed(&folder, env!("CARGO_BIN_EXE_mlaan"), &scenario.args, &call) {
+        if !calls::killed(&folder, &scenario.program, &scenario.args, &call) {
             // It took another way than the first time and ended, or met another call.
             fs::remove_dir_all(&folder).unwrap();
             continue;
@@ -124,7 +142,7 @@ fn kill_everywhere(scenario: &Scenario, calls: &[&str], table: &mut Table) {
 
 /// Gives the command again.
 fn again(scenario: &Scenario, folder: &Path, call: &Call) {
-    let out = mlaan(folder, &scenario.args).output().unwrap();
+    let out = Command::new(&scenario.program).args(&scenario.args).current_dir(folder).output().unwrap();
     if out.status.success() {
         return;
     }

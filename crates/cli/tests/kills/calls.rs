@@ -1,5 +1,6 @@
 //! Calls of a program that change files, by `strace`: which there are, and a kill at one of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ pub const CALLS: &[&str] = &[
     "linkat",
 ];
 
-/// A call of the main thread.
+/// A call of a thread.
 pub struct Call {
     pub name: String,
     /// Which of its name, from 1.
@@ -46,46 +47,58 @@ pub fn strace() -> bool {
     tried.is_ok_and(|s| s.success())
 }
 
-fn run(at: &Path, log: &Path, filter: &[String], program: &str, args: &[&str]) -> std::process::ExitStatus {
+fn run(at: &Path, log: &Path, filter: &[String], program: &Path, args: &[&str]) -> std::process::ExitStatus {
     let mut command = Command::new("strace");
     command.arg("-f").arg("-o").arg(log).args(filter).arg(program).args(args);
     command.current_dir(at).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
 }
 
-/// The calls of these names that a program makes; of those that open files, the ones that may make one.
-pub fn traced(at: &Path, program: &str, args: &[&str], names: &[&str]) -> Vec<Call> {
+/// The calls of these names that a program's working thread makes; of those that open files, the ones that may make one.
+pub fn traced(at: &Path, program: &Path, args: &[&str], names: &[&str]) -> Vec<Call> {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let filter = ["-e".into(), format!("trace=execve,{}", names.join(","))];
+    let filter = ["-e".into(), format!("trace={}", names.join(","))];
     assert!(run(at, log.path(), &filter, program, args).success(), "{args:?}");
-    let calls = of_main_thread(&fs::read_to_string(log.path()).unwrap());
-    calls.into_iter().filter(|c| c.name != "openat" || c.line.contains("O_CREAT")).collect()
+    let threads = of_threads(&fs::read_to_string(log.path()).unwrap());
+    let changing =
+        threads.into_iter().map(|calls| calls.into_iter().filter(Call::changes).collect::<Vec<_>>());
+    // What tells of the work is not the work.
+    let work = |calls: &Vec<Call>| {
+        calls.iter().filter(|c| !c.line.starts_with("1,") && !c.line.starts_with("2,")).count()
+    };
+    changing.max_by_key(work).unwrap_or_default()
 }
 
-/// The main thread is the one that the log begins with: it starts the program.
-fn of_main_thread(log: &str) -> Vec<Call> {
-    let main = log.split_whitespace().next().unwrap_or_default();
-    let lines = log.lines().filter_map(|l| l.strip_prefix(main)?.trim_start().split_once('('));
-    let mut calls: Vec<Call> = Vec::new();
-    for (name, rest) in lines.filter(|(name, _)| CALLS.contains(name)) {
+impl Call {
+    fn changes(&self) -> bool {
+        self.name != "openat" || self.line.contains("O_CREAT")
+    }
+}
+
+/// The calls of each thread.
+fn of_threads(log: &str) -> Vec<Vec<Call>> {
+    let mut threads: BTreeMap<&str, Vec<Call>> = BTreeMap::new();
+    for line in log.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let Some((name, rest)) = call.trim_start().split_once('(').filter(|(name, _)| CALLS.contains(name))
+        else {
+            continue;
+        };
+        let calls = threads.entry(thread).or_default();
         let nth = 1 + calls.iter().filter(|c| c.name == name).count();
         calls.push(Call { name: name.into(), nth, line: rest.into() });
     }
-    calls
+    threads.into_values().collect()
 }
 
-/// Kills a program when it enters the call; whether that call was its last one.
-pub fn killed(at: &Path, program: &str, args: &[&str], call: &Call) -> bool {
+/// Kills a program when one of its threads enters the call; whether that call was the thread's last one.
+pub fn killed(at: &Path, program: &Path, args: &[&str], call: &Call) -> bool {
     let log = tempfile::NamedTempFile::new().unwrap();
     let Call { name, nth, .. } = call;
-    let filter = [
-        "-e".into(),
-        format!("trace=execve,{name}"),
-        "-e".into(),
-        format!("inject={name}:signal=KILL:when={nth}"),
-    ];
+    let filter =
+        ["-e".into(), format!("trace={name}"), "-e".into(), format!("inject={name}:signal=KILL:when={nth}")];
     if run(at, log.path(), &filter, program, args).success() {
         return false;
     }
-    let last = of_main_thread(&fs::read_to_string(log.path()).unwrap()).pop();
-    last.is_some_and(|last| last.nth == *nth && (name != "openat" || last.line.contains("O_CREAT")))
+    let threads = of_threads(&fs::read_to_string(log.path()).unwrap());
+    threads.iter().filter_map(|calls| calls.last()).any(|last| last.nth == *nth && last.changes())
 }
