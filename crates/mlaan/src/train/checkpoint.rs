@@ -107,7 +107,7 @@ struct Named {
     stamp: Stamp,
 }
 
-/// Writes a checkpoint into `folder` (a run's [`FOLDER`], created if need be, but not the run's folder) as the last one, and as the
+/// Writes a checkpoint into `folder` (a run's [`FOLDER`], created if need be) as the last one, and as the
 /// best one if `is_best`; then removes the files of earlier ones. One process at a time may do this.
 ///
 /// # Errors
@@ -137,8 +137,7 @@ fn create_folder(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    // A run's folder that is gone must not come back with one file in it.
-    fs::create_dir(folder).map_err(Error::io(folder))?;
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
     match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => atomic::sync_folder(parent),
         _ => Ok(()),
