@@ -26,8 +26,7 @@ pub fn write<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> 
             io::Error::new(io::ErrorKind::NotFound, "there is no such folder to write into; create it first");
         return Err(Error::io(path)(reason));
     }
-    let written = write_scratch(&scratch, path, fill);
-    written
+    write_scratch(&scratch, path, fill)
 }
 
 fn write_scratch<T>(

@@ -177,7 +177,8 @@ fn has_no_locks(e: &std::io::Error) -> bool {
     matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use rustix::io::Errno;

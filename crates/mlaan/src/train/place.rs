@@ -72,7 +72,8 @@ fn link(_: &File) -> Option<PathBuf> {
     None
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
