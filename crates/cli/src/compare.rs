@@ -49,14 +49,17 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         bail!("{}: there is no such folder; --out names that of a comparison", folder.display());
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-    let _held = Lock::take(&folder)?;
+    let held = Lock::take(&folder)?;
+    if let Some(warning) = held.warning().filter(|_| !args.quiet) {
+        output::note(&format!("warning: {warning}"));
+    }
     let end = match work.table.measure {
         _ if args.show => {
             Runner::adopt(&work.runs, &work.store)?;
             End::Complete { failed: 0 }
         }
-        Measure::Error => work.run(args)?,
-        Measure::Memory => work.measure(args)?,
+        Measure::Error => work.run(args, &held)?,
+        Measure::Memory => work.measure(args, &held)?,
     };
     let own = work.gather()?;
     let mut found = work.whole(args).unwrap_or_else(|e| {
@@ -64,6 +67,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         own.clone()
     });
     found.what.clone_from(&args.what);
+    held.check()?;
     found.write(&folder)?;
     found.keep(&work.table.cells.iter().map(|c| c.name.as_str()).collect::<Vec<_>>());
     if args.json {
@@ -97,12 +101,13 @@ impl Work {
         Ok(Work { table, seeds, store, runs, costs })
     }
 
-    fn run(&mut self, args: &CompareArgs) -> Result<End> {
+    fn run(&mut self, args: &CompareArgs, held: &Lock) -> Result<End> {
         let open = opener(args);
         let runner = Runner {
             table: &self.table,
             costs: &self.costs,
             store: &self.store,
+            held,
             open: &open,
             time: args.time,
         };
@@ -114,7 +119,7 @@ impl Work {
     }
 
     /// Measures a step of every cell that fits here.
-    fn measure(&self, args: &CompareArgs) -> Result<End> {
+    fn measure(&self, args: &CompareArgs, held: &Lock) -> Result<End> {
         let (open, interrupt) = (opener(args), Interrupt::install()?);
         interrupt.begin(Some(Notice::Line));
         let speaks = !args.quiet && !args.json;
@@ -127,6 +132,7 @@ impl Work {
             }
             match measure_step(cell, &open()?) {
                 Ok(record) => {
+                    held.check()?;
                     self.store.keep_step(&record)?;
                     if speaks {
                         let bytes = format::bytes(record.bytes);

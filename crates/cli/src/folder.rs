@@ -4,7 +4,7 @@ use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use anyhow::{Context, Result, bail};
 use mlaan::train::checkpoint::{self, Manifest};
 use mlaan::train::metrics::{METRICS, Summary};
-use mlaan::train::{LOCK, Lock, clear_unsaved, is_unsaved};
+use mlaan::train::{LOCK, Lock, clear_unsaved, is_free, is_unsaved};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -28,7 +28,8 @@ pub struct Target {
 pub struct Held {
     /// The folder.
     pub path: PathBuf,
-    _lock: Lock,
+    /// That it is held.
+    pub lock: Lock,
 }
 
 impl Target {
@@ -41,7 +42,7 @@ impl Target {
         let path = match &args.out {
             Some(path) => path.clone(),
             None if args.resume => newest(args),
-            None => candidates(args).find(|p| !taken(p)).unwrap_or_else(|| Path::new(RUNS).into()),
+            None => candidates(args).find(|p| is_free(p)).unwrap_or_else(|| Path::new(RUNS).into()),
         };
         if path.exists() && !path.is_dir() {
             bail!("{}: this is a file; --out wants a folder", path.display());
@@ -50,7 +51,7 @@ impl Target {
             Lock::take(&path)?;
         }
         let replaces = !args.resume && named && is_unsaved(&path);
-        if !args.resume && taken(&path) && !replaces {
+        if !args.resume && !is_free(&path) && !replaces {
             let found = path.display();
             if path.join(METRICS).exists() || has_checkpoint(&path) {
                 bail!("{found}: holds a run already; pass --resume to go on with it, or another --out");
@@ -71,17 +72,21 @@ impl Target {
     pub fn hold(&self, args: &TrainArgs) -> Result<Held> {
         if self.named || args.resume {
             let held = Held::new(&self.path)?;
-            if self.replaces && is_unsaved(&self.path) {
+            if !args.resume && (is_free(&self.path) || self.replaces && is_unsaved(&self.path)) {
                 clear_unsaved(&self.path)?;
             }
             return Ok(held);
         }
         for path in candidates(args).skip_while(|p| *p != self.path) {
             // Another process may have begun in the meantime.
-            if taken(&path) || (path.join(LOCK).exists() && Lock::take(&path).is_err()) {
+            if !is_free(&path) || (path.join(LOCK).exists() && Lock::take(&path).is_err()) {
                 continue;
             }
-            return Held::new(&path);
+            let held = Held::new(&path)?;
+            if is_free(&path) {
+                clear_unsaved(&path)?;
+                return Ok(held);
+            }
         }
         bail!("no folder is free in {RUNS}; pass --out")
     }
@@ -90,22 +95,15 @@ impl Target {
     pub fn finished(&self, epochs: usize) -> Option<Summary> {
         let done = self.checkpoint.as_ref()?.epoch;
         let summary = Summary::read(&self.path).ok()?;
-        (done >= epochs && summary.epochs == done).then_some(summary)
+        // Between its summary and its last line it may have been killed.
+        (done >= epochs && summary.epochs == done && is_finished(&self.path)).then_some(summary)
     }
 }
 
 impl Held {
     fn new(path: &Path) -> Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        Ok(Held { path: path.into(), _lock: Lock::take(path)? })
-    }
-}
-
-/// Whether a folder holds anything but what a run leaves that never began.
-fn taken(path: &Path) -> bool {
-    match fs::read_dir(path) {
-        Ok(mut entries) => entries.any(|e| e.is_ok_and(|e| e.file_name() != LOCK)),
-        Err(_) => path.exists(),
+        Ok(Held { path: path.into(), lock: Lock::take(path)? })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::args::ImportArgs;
 use crate::memory::Planned;
 use crate::{format, output};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use mlaan::import::{Imported, Options, read_classes};
 use mlaan::recipe::{Backbone, Model, Recipe};
 use mlaan::train::setup;
@@ -15,9 +15,6 @@ use std::process::ExitCode;
 /// # Errors
 /// A file that is no state dict of a network that is known; a folder that holds something.
 pub fn import(args: &ImportArgs) -> Result<ExitCode> {
-    if std::fs::read_dir(&args.out).map_or(args.out.exists(), |mut e| e.next().is_some()) {
-        bail!("{}: is there already and not empty; pass another --out", args.out.display());
-    }
     let options = Options {
         model: model(args)?,
         key: args.key.clone(),

@@ -61,7 +61,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let held = target.hold(args)?;
     let speaks = !args.quiet && !args.json;
     if !args.quiet {
-        trainer.warnings().iter().for_each(|w| output::note(&format!("warning: {w}")));
+        let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
+        warnings.for_each(|w| output::note(&format!("warning: {w}")));
     }
     if speaks {
         output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);
@@ -107,6 +108,7 @@ fn run(
     interrupt.begin(report.notice());
     // A folder without metrics holds no run that could go on.
     let goes_on = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
+    held.lock.check()?;
     let mut events = events(args, recipe, trainer, &held.path)?;
     let mut tell = |progress: Progress<'_>| {
         report.tell(progress);
@@ -116,7 +118,7 @@ fn run(
             events = None;
         }
     };
-    Ok(trainer.run(&held.path, goes_on, interrupt.flag(), &mut tell)?)
+    Ok(trainer.run_in(&held.lock, goes_on, interrupt.flag(), &mut tell)?)
 }
 
 /// Event files for TensorBoard, where they are wanted or the run that goes on has some.

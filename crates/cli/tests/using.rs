@@ -85,7 +85,12 @@ fn an_exported_network_comes_back_and_classifies_the_same() {
     let import = ["import", "net.safetensors", "--classes", "names.txt", "--normalise", "cifar10"];
     let said = ok(at.path(), &[&import[..], &["--out", "back"]].concat());
     assert!(said.contains("(47 tensors).") && said.contains("resnet8, 10 classes"), "{said}");
-    assert!(fails(at.path(), &[&import[..], &["--out", "back"]].concat()).contains("not empty"));
+    // The same again is there already; another one is not put over it.
+    assert_eq!(ok(at.path(), &[&import[..], &["--out", "back"]].concat()), said);
+    assert!(
+        fails(at.path(), &[&import[..], &["--out", "back", "--size", "40"]].concat()).contains("not empty")
+    );
+    assert!(fails(at.path(), &[&import[..], &["--out", "photos"]].concat()).contains("not empty"));
     let evaluated = |run: &str| {
         let said = ok(at.path(), &["eval", run, "--data", "builtin", "--limit", "50", "--json"]);
         serde_json::from_str::<Value>(&said).unwrap()["images"].clone()

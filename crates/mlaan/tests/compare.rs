@@ -10,7 +10,7 @@ use mlaan::compare::{
 };
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::Epoch;
-use mlaan::train::{Outcome, Progress, Trainer};
+use mlaan::train::{Lock, Outcome, Progress, Trainer};
 use mlaan::{Device, Result};
 use std::fs;
 use std::path::Path;
@@ -59,8 +59,20 @@ impl Bench {
     }
 
     fn run(&mut self, time: Option<Duration>, stop: &AtomicBool, tell: &mut dyn FnMut(Tell<'_>)) -> End {
-        let runner = Runner { table: &self.table, costs: &self.costs, store: &self.store, open: &open, time };
-        runner.run(&mut self.runs, stop, tell).unwrap()
+        self.try_run(time, stop, tell).unwrap()
+    }
+
+    fn try_run(
+        &mut self,
+        time: Option<Duration>,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Tell<'_>),
+    ) -> mlaan::Result<End> {
+        fs::create_dir_all(self.store.folder()).unwrap();
+        let held = Lock::take(self.store.folder()).unwrap();
+        let (table, costs, store) = (&self.table, &self.costs, &self.store);
+        let runner = Runner { table, costs, store, held: &held, open: &open, time };
+        runner.run(&mut self.runs, stop, tell)
     }
 
     /// Runs what is left; which runs began.

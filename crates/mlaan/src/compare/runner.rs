@@ -68,6 +68,8 @@ pub struct Runner<'a> {
     pub costs: &'a [Cost],
     /// Its folder.
     pub store: &'a Store,
+    /// That it is held.
+    pub held: &'a Lock,
     /// Opens the device: a fresh one for every run, as memory is counted from when it was opened.
     pub open: &'a dyn Fn() -> Result<Device>,
     /// No run is begun that is not expected to end within it.
@@ -104,26 +106,27 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Gives those runs a record that were brought here as folders.
+    /// Gives those runs a record that were brought here as folders, or whose process was killed when they had ended.
     ///
     /// # Errors
     /// A record that cannot be written.
     pub fn adopt(runs: &[Run], store: &Store) -> Result<()> {
         for run in runs {
-            if let Standing::Done(record) = &run.standing
-                && !store.record(&record.cell, record.seed).is_file()
-            {
-                store.keep(record)?;
+            if let Standing::Done(record) = &run.standing {
+                if !store.record(&record.cell, record.seed).is_file() {
+                    store.keep(record)?;
+                }
+                store.forget_failure(&record.cell, record.seed)?;
             }
         }
         Ok(())
     }
 
-    /// Runs what is not done; `stop` as in [`Trainer::run`]. The folder must be held ([`Lock`]).
+    /// Runs what is not done; `stop` as in [`Trainer::run`].
     ///
     /// # Errors
-    /// What no run could begin with: images that are not there, a folder that cannot be written. A run's own failure is
-    /// kept and told, and the others go on.
+    /// What no run could begin with: images that are not there, a folder that cannot be written or is lost
+    /// ([`Lock::check`]). A run's own failure is kept and told, and the others go on.
     pub fn run(&self, runs: &mut [Run], stop: &AtomicBool, tell: &mut dyn FnMut(Tell<'_>)) -> Result<End> {
         Self::ready(self.table, runs)?;
         Self::adopt(runs, self.store)?;
@@ -146,8 +149,12 @@ impl Runner<'_> {
             }
             let behind = runs.iter().skip(i + 1).filter(|r| !matches!(r.standing, Standing::Done(_)));
             let later = behind.map(|r| self.expected(&state.speeds, r)).sum();
+            self.held.check()?;
             tell(Tell::Begin { run: i, expected, later });
-            let standing = match self.train(cell, seed, (&machine, &mut state.images), stop, tell) {
+            let trained = self.train(cell, seed, (&machine, &mut state.images), stop, tell);
+            // A run fails with the table's folder; nothing of that is to be kept in another one.
+            self.held.check()?;
+            let standing = match trained {
                 Ok(None) => return Ok(End::Interrupted),
                 Ok(Some(record)) => {
                     self.store.keep(&record)?;
@@ -239,7 +246,7 @@ impl Runner<'_> {
             set.check(&splits, recipe.data.limit, &recipe.data.source).map_err(Stop::All)?;
         }
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder)).map_err(Stop::All)?;
-        let _held = Lock::take(&folder)?;
+        let held = Lock::take(&folder)?;
         if is_unsaved(&folder) {
             clear_unsaved(&folder)?;
         }
@@ -247,8 +254,10 @@ impl Runner<'_> {
         let mut trainer = Trainer::new(&recipe, &backbone, splits, &device)?;
         let planned = trainer.plan().memory() as u64;
         let goes_on = folder.join(METRICS).exists();
-        match trainer.run(&folder, goes_on, stop, &mut |p| tell(Tell::Moves(p)))? {
-            Outcome::Finished(_) => Ok(Some(self.store.finished(cell, seed, machine, planned)?)),
+        held.check()?;
+        self.store.begin(cell, seed, machine, planned)?;
+        match trainer.run_in(&held, goes_on, stop, &mut |p| tell(Tell::Moves(p)))? {
+            Outcome::Finished(_) => Ok(Some(self.store.finished(cell, seed)?)),
             Outcome::Interrupted { .. } => Ok(None),
         }
     }

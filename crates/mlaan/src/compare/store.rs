@@ -22,6 +22,9 @@ pub const RESULTS: &str = "results";
 /// The version of a record's layout.
 const FORMAT: u32 = 1;
 
+/// The file in a run's folder that says what computes it: the run may end without its record.
+const MACHINE: &str = "machine.json";
+
 /// A loss above it is no result: guessing a thousand classes costs 6.9.
 pub(super) const DIVERGED: f64 = 100.0;
 
@@ -46,6 +49,13 @@ pub struct Record {
     pub epochs: Vec<Epoch>,
     /// Its recipe as TOML, every key spelt out; the images by the name of their set.
     pub recipe: String,
+}
+
+/// What is known of a run before it begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Begun {
+    machine: Machine,
+    planned_bytes: u64,
 }
 
 /// A run that could not be finished.
@@ -199,7 +209,15 @@ impl Store {
     /// [`Error::Io`] if it cannot be written.
     pub fn keep(&self, record: &Record) -> Result<()> {
         write(&self.record(&record.cell, record.seed), record)?;
-        let failed = self.failure(&record.cell, record.seed);
+        self.forget_failure(&record.cell, record.seed)
+    }
+
+    /// Forgets that a run failed before it was finished.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if what is kept of it cannot be removed.
+    pub fn forget_failure(&self, cell: &str, seed: u64) -> Result<()> {
+        let failed = self.failure(cell, seed);
         if failed.exists() { std::fs::remove_file(&failed).map_err(Error::io(failed)) } else { Ok(()) }
     }
 
@@ -239,17 +257,25 @@ impl Store {
         self.folder.join(RESULTS).join(cell).join("step.json")
     }
 
+    /// Keeps in a run's folder what computes it from now on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn begin(&self, cell: &Cell, seed: u64, machine: &Machine, planned_bytes: u64) -> Result<()> {
+        let begun = Begun { machine: machine.clone(), planned_bytes };
+        write(&self.run(&cell.name, seed).join(MACHINE), &begun)
+    }
+
     /// The record of a run that has just finished here.
     ///
     /// # Errors
     /// What is missing in its folder.
-    pub fn finished(&self, cell: &Cell, seed: u64, machine: &Machine, planned_bytes: u64) -> Result<Record> {
+    pub fn finished(&self, cell: &Cell, seed: u64) -> Result<Record> {
         let folder = self.run(&cell.name, seed);
-        let record = adopt(cell, seed, &folder)?.ok_or_else(|| {
+        adopt(cell, seed, &folder)?.ok_or_else(|| {
             let message = "the run has ended, but its metrics or its summary are not whole";
             Error::data(folder.display().to_string(), message)
-        })?;
-        Ok(Record { machine: Some(machine.clone()), planned_bytes: Some(planned_bytes), ..record })
+        })
     }
 }
 
@@ -259,6 +285,10 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
         return Ok(None);
     }
     let (summary, events) = (Summary::read(folder)?, metrics::read(folder)?);
+    // A run that was killed between its summary and its last line writes both again.
+    if !events.iter().any(|e| matches!(e, Event::End(_))) {
+        return Ok(None);
+    }
     let mut recipe = Recipe::load(&folder.join(RECIPE).to_string_lossy())?;
     let start = events.iter().find_map(|e| if let Event::Start(s) = e { Some(s.clone()) } else { None });
     let epochs: Vec<Epoch> =
@@ -271,7 +301,9 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
         recipe.set_source(start.as_ref().map_or_else(|| "unknown".into(), |s| s.data.clone()));
     }
     let recipe = recipe.to_toml()?;
-    let (format, cell, machine, planned_bytes) = (FORMAT, cell.name.clone(), None, None);
+    let begun = read::<Begun>(&folder.join(MACHINE))?;
+    let (machine, planned_bytes) = begun.map(|b| (b.machine, b.planned_bytes)).unzip();
+    let (format, cell) = (FORMAT, cell.name.clone());
     Ok(Some(Record { format, cell, seed, start, machine, planned_bytes, summary, epochs, recipe }))
 }
 

@@ -18,7 +18,9 @@ use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::plan::limit::Limits;
 use crate::plan::{Needs, TensorSizes};
 use crate::train::checkpoint::{self, FOLDER, Manifest, Part, Parts};
-use crate::train::{MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, atomic, setup};
+use crate::train::{
+    Lock, MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, atomic, clear_unsaved, is_free, setup,
+};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Kind};
 use serde::{Deserialize, Serialize};
@@ -86,11 +88,12 @@ pub struct Imported {
     pub needs: Needs,
 }
 
-/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict.
+/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict. A folder that holds the same
+/// already, or what a killed import left, is no other one.
 ///
 /// # Errors
-/// A file that is no state dict; a network that is not known; other classes than the file's; tensors that are missing, left over or of other extents: all of
-/// them are listed. A folder that cannot be written.
+/// A file that is no state dict; a network that is not known; other classes than the file's; tensors that are missing, left
+/// over or of other extents: all of them are listed. A folder that holds something else, or cannot be written.
 pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
     let mut dict = StateDict::open_key(file, options.key.as_deref())?;
     let options = &described(file, dict.about(), options)?;
@@ -143,9 +146,11 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         partial: Tally::default(),
         rate_batch: None,
     };
-    checkpoint::save(&folder.join(FOLDER), &manifest, &mut Untrained(learner), false)?;
-    let path = folder.join(RECIPE);
-    atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
+    let mut tensors = Untrained(learner);
+    let there = !is_free(folder) && holds(folder, &manifest, &mut tensors);
+    if !there {
+        put(folder, &manifest, &mut tensors)?;
+    }
     Ok(Imported { manifest, taken, needs })
 }
 
@@ -165,6 +170,31 @@ impl Parts for Untrained {
             }),
         }
     }
+}
+
+/// Fills a folder. The manifest is written last: with it all is there, and without it the folder is free again.
+fn put(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let held = Lock::take(folder)?;
+    if !is_free(folder) {
+        let message = "is there already and not empty; pass another --out";
+        return Err(Error::data(folder.display().to_string(), message));
+    }
+    held.write(|folder| {
+        clear_unsaved(folder)?;
+        let (checkpoints, path) = (folder.join(FOLDER), folder.join(RECIPE));
+        std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
+        atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
+        checkpoint::save(&checkpoints, manifest, tensors, false)
+    })
+}
+
+/// Whether a folder holds this import already: one that was killed when all was done.
+fn holds(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> bool {
+    let json = |m: &Manifest| serde_json::to_string(m).ok();
+    let Ok((there, files)) = checkpoint::load(folder) else { return false };
+    json(&there).is_some_and(|there| Some(there) == json(manifest))
+        && tensors.each(Part::Model, &mut |t| files.model.holds(t)).is_ok()
 }
 
 /// Most classes of a classifier whose names are not given.

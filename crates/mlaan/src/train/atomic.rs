@@ -2,10 +2,10 @@
 //!
 //! A file is written to a scratch sibling, made durable, and renamed into place; then the folder is made
 //! durable. A run that is killed, or a machine that loses power, at any moment leaves the old file or the
-//! new one. There is one writer per folder at a time: nothing here guards against two. A link at the file's path gives way
-//! to the file, and what it leads to stays as it is; a device or a FIFO there is an error.
+//! new one. Two writers of one file at the same time: the one that comes later wins, the other one fails. A link at the
+//! file's path gives way to the file, and what it leads to stays as it is; a device or a FIFO there is an error.
 
-use super::fault;
+use super::{fault, place};
 use crate::{Error, Result};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -28,12 +28,7 @@ pub fn write<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> 
         return Err(Error::io(path)(reason));
     }
     crate::files::replaceable(path).map_err(Error::io(path))?;
-    let written = write_scratch(&scratch, path, fill);
-    if written.is_err() && !fault::killed() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&scratch);
-    }
-    written
+    write_scratch(&scratch, path, fill)
 }
 
 fn write_scratch<T>(
@@ -43,18 +38,44 @@ fn write_scratch<T>(
 ) -> Result<T> {
     let failed = |e| Error::io(path)(e);
     let file = create(scratch).map_err(failed)?;
-    fault::step().map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 18, file);
-    let value = fill(&mut Steps(&mut out))?;
-    let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
-    fault::step().map_err(failed)?;
-    file.sync_all().map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 18, &file);
+    let filled = fill_and_sync(&mut out, path, fill);
+    // What is left in the buffer of a failed write goes nowhere.
+    drop(out.into_parts());
+    // Under the name of another writer's half file lies nothing that may take the file's place, or be removed.
+    let is_own = place::is_at(&file, scratch);
     drop(file);
-    fault::step().map_err(failed)?;
-    fs::rename(scratch, path).map_err(failed)?;
+    let put = filled.and_then(|value| {
+        if !is_own {
+            let message = "another process writes this file too, or its folder was moved: not written";
+            return Err(Error::data(path.display().to_string(), message));
+        }
+        fault::step().map_err(failed)?;
+        fs::rename(scratch, path).map_err(failed)?;
+        Ok(value)
+    });
+    if put.is_err() && is_own && !fault::killed() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(scratch);
+    }
+    let value = put?;
     fault::step().map_err(failed)?;
     sync_folder(folder_of(path))?;
     fault::step().map_err(failed)?;
+    Ok(value)
+}
+
+fn fill_and_sync<T>(
+    out: &mut BufWriter<&File>,
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    let failed = |e| Error::io(path)(e);
+    fault::step().map_err(failed)?;
+    let value = fill(&mut Steps(out))?;
+    out.flush().map_err(failed)?;
+    fault::step().map_err(failed)?;
+    out.get_ref().sync_all().map_err(failed)?;
     Ok(value)
 }
 
@@ -85,8 +106,13 @@ pub fn remove_stale(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_scratch(name: &OsStr) -> bool {
+pub(super) fn is_scratch(name: &OsStr) -> bool {
     name.to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(SCRATCH))
+}
+
+/// Whether `name` is that of the scratch file of a file called `of`.
+pub(super) fn is_scratch_of(name: &OsStr, of: &str) -> bool {
+    name.to_str().and_then(|n| n.strip_prefix('.')?.strip_suffix(SCRATCH)) == Some(of)
 }
 
 fn scratch_of(path: &Path) -> Result<PathBuf> {
@@ -114,17 +140,20 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 /// [`Error::Io`] if the folder cannot be opened or the system refuses.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     // Windows cannot open folders as files; its renames are journalled.
-    if cfg!(unix) {
-        let opened = File::open(folder).and_then(|f| f.sync_all());
-        opened.map_err(Error::io(folder))?;
+    if !cfg!(unix) {
+        return Ok(());
     }
-    Ok(())
+    match File::open(folder).and_then(|f| f.sync_all()) {
+        // Some file systems (of networks, in user space) know no durable folders.
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        done => done.map_err(Error::io(folder)),
+    }
 }
 
 /// Passes bytes on; in tests a run can be killed at every one of these writes.
-struct Steps<'a>(&'a mut BufWriter<File>);
+struct Steps<'a, 'f>(&'a mut BufWriter<&'f File>);
 
-impl Write for Steps<'_> {
+impl Write for Steps<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         fault::step()?;
         self.0.write(bytes)
@@ -190,6 +219,31 @@ mod tests {
                 break;
             }
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn two_writers_of_one_file_never_leave_half_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        // Another process begins, and is done, while this one writes.
+        let late = write(&path, |out| {
+            out.write_all(b"first").map_err(Error::io(&path))?;
+            put(&path, "second")
+        });
+        assert!(late.unwrap_err().to_string().contains("another process writes this file"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(names(folder.path()), ["a.json"]);
+        // It has begun, and is not done: its half file is left to it.
+        let scratch = folder.path().join(".a.json.scratch");
+        let late = write(&path, |out| {
+            fs::remove_file(&scratch).map_err(Error::io(&scratch))?;
+            fs::write(&scratch, "half").map_err(Error::io(&scratch))?;
+            out.write_all(b"first").map_err(Error::io(&path))
+        });
+        assert!(late.is_err());
+        assert_eq!(fs::read_to_string(&scratch).unwrap(), "half");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
     }
 
     #[test]

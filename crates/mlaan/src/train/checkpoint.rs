@@ -17,6 +17,7 @@ use super::{atomic, fault};
 use crate::recipe::MeanStd;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -204,6 +205,11 @@ fn write_generation(
     write_manifest(&folder.join(LAST), &stored)
 }
 
+/// Whether a file in a run's [`FOLDER`] has the name of tensors.
+pub(super) fn is_tensors(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|n| n.starts_with("epoch-") && n.ends_with(".safetensors"))
+}
+
 fn tensor_name(stem: &str, kind: &str) -> String {
     format!("{stem}.{kind}.safetensors")
 }
@@ -239,6 +245,18 @@ impl Stored {
     }
 }
 
+/// Removes what a killed process left in a run's [`FOLDER`]: half-written files, and tensor files that no manifest names.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be read or a file not removed.
+pub(super) fn tidy(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    atomic::remove_stale(folder)?;
+    prune(folder)
+}
+
 /// Removes tensor files that neither manifest names. Removes nothing if a manifest cannot be read, since
 /// it may name any of them.
 fn prune(folder: &Path) -> Result<()> {
@@ -254,10 +272,7 @@ fn prune(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
         let name = entry.file_name();
-        let old = name.to_str().is_some_and(|n| {
-            n.starts_with("epoch-") && n.ends_with(".safetensors") && !named.iter().any(|k| k == n)
-        });
-        if old {
+        if is_tensors(&name) && !named.iter().any(|k| name == k.as_str()) {
             fault::step().map_err(Error::io(entry.path()))?;
             fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
         }
@@ -375,6 +390,11 @@ fn advise(e: Error, manifest: &Path) -> Error {
 /// Whether `path` holds a checkpoint that [`load`] would try to open.
 pub fn exists(path: &Path) -> bool {
     find(path).is_ok()
+}
+
+/// The epoch of a manifest that can be read.
+pub(super) fn epoch_of(manifest: &Path) -> Option<usize> {
+    read_manifest(manifest).ok().map(|stored| stored.run.epoch)
 }
 
 fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {

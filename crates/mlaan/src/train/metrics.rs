@@ -3,8 +3,8 @@
 //! Errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
-use super::atomic;
 use super::progress::PeakBytes;
+use super::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
 use crate::recipe::Precision;
@@ -230,8 +230,14 @@ impl Metrics {
     /// never knows an epoch that the metrics do not.
     ///
     /// # Errors
-    /// [`Error::Io`] if the line cannot be written.
+    /// [`Error::Io`] if the line cannot be written; [`Error::Data`] if the file is not in its place any more, where nobody
+    /// would find the line.
     pub fn write(&mut self, event: &Event) -> Result<()> {
+        if !place::is_at(&self.file, &self.path) {
+            let message = "this file was removed or replaced while the run wrote it: stopped; put it back if it was moved. \
+                           --resume goes on after the last checkpoint";
+            return Err(Error::data(self.path.display().to_string(), message));
+        }
         let failed = |e| Error::io(&self.path)(e);
         let mut line = serde_json::to_vec(event).map_err(|e| failed(e.into()))?;
         line.push(b'\n');
@@ -264,6 +270,9 @@ pub fn read(run: &Path) -> Result<Vec<Event>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
+/// How the first line of a run's metrics begins; the second where it began again after it was killed at its start.
+const BEGINS: [&str; 2] = ["{\"event\":\"start\"", "{\"event\":\"resume\",\"epoch\":0"];
+
 /// Whether the metrics file of a folder is surely of a run: every line is an event, but for a last one that a kill cut off,
 /// and the first says how a run began. An empty file may be one.
 pub(super) fn is_of_a_run(run: &Path) -> bool {
@@ -271,8 +280,8 @@ pub(super) fn is_of_a_run(run: &Path) -> bool {
     let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
     let mut lines = whole.lines().map(serde_json::from_str::<Event>);
     let begins = match lines.next() {
-        Some(first) => matches!(first, Ok(Event::Start(_))),
-        None => text.is_empty() || text.starts_with("{\"event\":\"start\""),
+        Some(first) => matches!(first, Ok(Event::Start(_) | Event::Resume { epoch: 0 })),
+        None => BEGINS.iter().any(|b| text.starts_with(b) || b.starts_with(&text)),
     };
     begins && lines.all(|line| line.is_ok())
 }

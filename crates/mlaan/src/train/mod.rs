@@ -6,6 +6,7 @@ mod fault;
 mod feed;
 mod lock;
 pub mod metrics;
+pub(crate) mod place;
 mod progress;
 mod run;
 mod schedule;
@@ -37,4 +38,4 @@ pub use tensor_writer::{
 };
 pub use trained::Trained;
 pub use trainer::Trainer;
-pub use unsaved::{clear_unsaved, is_unsaved};
+pub use unsaved::{clear_unsaved, is_free, is_unsaved};

@@ -1,23 +1,38 @@
 //! A run's folder: begun or gone on with, and what is saved into it.
 
 use super::checkpoint::{self, Best, Manifest};
+use super::lock::Lock;
 use super::metrics::{Event, METRICS, Metrics, Start, Summary};
 use super::progress::{PeakBytes, Progress};
 use super::tally::Tally;
 use super::trainer::Trainer;
+use super::unsaved::{clear_checkpoints, is_unsaved};
 use super::{atomic, state};
 use crate::import::Taken;
 use crate::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Name of the fully resolved recipe in a run's folder.
 pub const RECIPE: &str = "recipe.toml";
 
 /// An open run.
-pub(super) struct Run {
-    pub(super) folder: PathBuf,
-    pub(super) metrics: Metrics,
+pub(super) struct Run<'a> {
+    /// Its folder, which may be lost at any time.
+    pub(super) held: &'a Lock,
+    metrics: Metrics,
     pub(super) at: Position,
+}
+
+impl Run<'_> {
+    /// Adds a line to the metrics.
+    pub(super) fn note(&mut self, event: &Event) -> Result<()> {
+        self.held.check()?;
+        self.metrics.write(event)
+    }
+
+    pub(super) fn conclude(&self, summary: &Summary) -> Result<()> {
+        self.held.write(|folder| summary.write(folder))
+    }
 }
 
 /// Where a run stands.
@@ -50,38 +65,50 @@ impl Position {
     }
 }
 
+/// Removes what a killed process left half done in a run's folder.
+fn tidy(folder: &Path) -> Result<()> {
+    atomic::remove_stale(folder)?;
+    checkpoint::tidy(&folder.join(checkpoint::FOLDER))
+}
+
 impl Trainer {
-    pub(super) fn open_run(
+    pub(super) fn open_run<'a>(
         &mut self,
-        folder: &Path,
+        held: &'a Lock,
         resume: bool,
         watch: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Run> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    ) -> Result<Run<'a>> {
+        held.check()?;
+        let folder = held.folder();
         if !resume && folder.join(METRICS).exists() {
             let message = "holds a run already; pass --resume to go on with it, or another --out";
             return Err(Error::data(folder.display().to_string(), message));
         }
-        let folder = folder.to_path_buf();
-        if resume && checkpoint::exists(&folder) {
-            let (manifest, tensors) = checkpoint::load(&folder)?;
-            self.check_same_run(&folder, &manifest)?;
+        if resume && checkpoint::exists(folder) {
+            let (manifest, tensors) = checkpoint::load(folder)?;
+            self.check_same_run(folder, &manifest)?;
             self.goes_on(&manifest);
             state::restore(&mut self.learner, &tensors, true)?;
-            self.write_recipe(&folder)?;
-            let metrics = Metrics::resume(&folder, manifest.epoch)?;
+            held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
+            let metrics = Metrics::resume(folder, manifest.epoch)?;
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
-            return Ok(Run { folder, metrics, at });
+            return Ok(Run { held, metrics, at });
         }
         let init = self.initialise()?.cloned();
-        self.write_recipe(&folder)?;
-        let mut metrics = if resume { Metrics::resume(&folder, 0)? } else { Metrics::create(&folder)? };
+        if is_unsaved(folder) {
+            held.write(clear_checkpoints)?;
+        }
+        held.write(tidy)?;
+        // The metrics first: by them the folder is known as a run's from now on, whenever it is killed.
+        let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };
+        held.write(|folder| self.write_recipe(folder))?;
         let start = Event::Start(self.start(init));
-        metrics.write(&start)?;
+        let mut run = Run { held, metrics, at: Position::start() };
+        run.note(&start)?;
         watch(Progress::Event(&start));
-        Ok(Run { folder, metrics, at: Position::start() })
+        Ok(run)
     }
 
     fn write_recipe(&self, folder: &Path) -> Result<()> {
@@ -116,7 +143,7 @@ impl Trainer {
         Ok(())
     }
 
-    pub(super) fn save(&mut self, run: &Run, is_best: bool) -> Result<()> {
+    pub(super) fn save(&mut self, run: &Run<'_>, is_best: bool) -> Result<()> {
         let at = &run.at;
         let manifest = Manifest {
             epoch: at.epoch,
@@ -135,7 +162,8 @@ impl Trainer {
             partial: at.tally.clone(),
             rate_batch: Some(self.rate_batch).filter(|n| *n != self.recipe.train.batch),
         };
-        checkpoint::save(&run.folder.join(checkpoint::FOLDER), &manifest, &mut self.learner, is_best)
+        let learner = &mut self.learner;
+        run.held.write(|run| checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, learner, is_best))
     }
 
     fn start(&self, init: Option<Taken>) -> Start {

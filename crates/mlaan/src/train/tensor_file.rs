@@ -1,7 +1,7 @@
 //! Reading files of named f32 tensors (safetensors), one tensor at a time; [`tensor_writer`](super::tensor_writer)
 //! writes them.
 
-use super::tensor_writer::Stamp;
+use super::tensor_writer::{Stamp, TensorView};
 use crate::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -103,6 +103,21 @@ impl TensorFile {
         }
         let count = shape.iter().product::<usize>();
         read_values(&self.file, place.start, count).map_err(Error::io(&self.path))
+    }
+}
+
+impl TensorFile {
+    /// Whether such a tensor is there, with the same bits.
+    ///
+    /// # Errors
+    /// When it is not; when either cannot be read.
+    pub(crate) fn holds(&self, tensor: &TensorView<'_>) -> Result<()> {
+        let there = self.read(tensor.name, tensor.shape)?;
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        match bits(&there) == bits(&tensor.values()?) {
+            true => Ok(()),
+            false => Err(checkpoint_error(&self.path, format!("tensor `{}` has other values", tensor.name))),
+        }
     }
 }
 

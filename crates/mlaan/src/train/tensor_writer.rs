@@ -39,6 +39,22 @@ pub enum Values<'a> {
     Integer(i64),
 }
 
+impl TensorView<'_> {
+    /// A copy of its values; none of an integer.
+    ///
+    /// # Errors
+    /// From the device, or what fetching returns.
+    pub(super) fn values(&self) -> Result<Vec<f32>> {
+        match self.values {
+            Values::Host(values) => Ok(values.to_vec()),
+            Values::Device(device, tensor) => Ok(device.download(tensor)?),
+            Values::Lazy(fetch) => fetch(),
+            Values::Zeros => Ok(vec![0.0; self.shape.iter().product()]),
+            Values::Integer(_) => Ok(Vec::new()),
+        }
+    }
+}
+
 /// Tensors to be written. They are visited twice: for the header, then for the values.
 pub trait TensorSource {
     /// Shows every tensor in the order of the file, with the same names and shapes each time.

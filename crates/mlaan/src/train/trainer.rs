@@ -8,7 +8,7 @@ use super::progress::{Outcome, PeakBytes, Progress};
 use super::run::Run;
 use super::tally::Tally;
 use super::within::{sizes, task};
-use super::{LearningRate, setup};
+use super::{LearningRate, Lock, setup};
 use crate::backbone::Backbone;
 use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
 use crate::import::{self, Taken};
@@ -158,11 +158,12 @@ impl Trainer {
     }
 
     /// Trains to the last epoch, or until `stop` is set (the step at hand is finished, then all is saved).
-    /// `folder` receives metrics, recipe, checkpoints and summary; `resume` goes on from the checkpoint there, if
-    /// there is one.
+    /// `folder` is created if need be and receives metrics, recipe, checkpoints and summary; `resume` goes on from the
+    /// checkpoint there, if there is one.
     ///
     /// # Errors
-    /// A folder that holds another run, a loss that is not finite, anything with files, data or device.
+    /// A folder that holds another run, that another process holds, or that is lost on the way ([`Lock::check`]); a loss that
+    /// is not finite; anything with files, data or device.
     pub fn run(
         &mut self,
         folder: &Path,
@@ -170,13 +171,28 @@ impl Trainer {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
-        let mut run = self.open_run(folder, resume, watch)?;
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        self.run_in(&Lock::take(folder)?, resume, stop, watch)
+    }
+
+    /// As [`Trainer::run`], in a folder that is held already.
+    ///
+    /// # Errors
+    /// As [`Trainer::run`].
+    pub fn run_in(
+        &mut self,
+        held: &Lock,
+        resume: bool,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Outcome> {
+        let mut run = self.open_run(held, resume, watch)?;
         let rates = self.rates();
         while run.at.epoch < self.recipe.train.epochs {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
                 self.save(&run, false)?;
                 let interrupted = Event::Interrupted { epoch: run.at.epoch };
-                run.metrics.write(&interrupted)?;
+                run.note(&interrupted)?;
                 watch(Progress::Event(&interrupted));
                 return Ok(Outcome::Interrupted { epoch: run.at.epoch, step: run.at.tally.steps });
             }
@@ -184,9 +200,9 @@ impl Trainer {
         }
         self.look(&mut run);
         let summary = self.summary(&run.at);
-        summary.write(folder)?;
+        run.conclude(&summary)?;
         let end = Event::End(summary.clone());
-        run.metrics.write(&end)?;
+        run.note(&end)?;
         watch(Progress::Event(&end));
         Ok(Outcome::Finished(summary))
     }
@@ -194,7 +210,7 @@ impl Trainer {
     /// Trains the rest of an epoch; false when it was stopped.
     fn train_epoch(
         &mut self,
-        run: &mut Run,
+        run: &mut Run<'_>,
         rates: &LearningRate,
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Progress<'_>),
@@ -239,7 +255,7 @@ impl Trainer {
         &mut self,
         batch: &crate::data::Batch,
         options: &StepOptions,
-        run: &mut Run,
+        run: &mut Run<'_>,
         epoch: usize,
     ) -> Result<()> {
         let Trainer { learner, source, device, recipe, .. } = self;
@@ -262,7 +278,7 @@ impl Trainer {
 
     fn finish_epoch(
         &mut self,
-        run: &mut Run,
+        run: &mut Run<'_>,
         rates: &LearningRate,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<()> {
@@ -291,7 +307,7 @@ impl Trainer {
         at.last_error = found.error;
         at.tally = Tally::default();
         let event = Event::Epoch(line.clone());
-        run.metrics.write(&event)?;
+        run.note(&event)?;
         self.save(run, is_best)?;
         watch(Progress::Epoch(&line));
         watch(Progress::Event(&event));

@@ -115,6 +115,7 @@ pub fn download(
         let target = to.join(&file.name);
         if present(file, &target, each)? {
             outcome.present += 1;
+            Part::forget(&target);
             each(Progress::Present(file));
         } else if let Err(reasons) = fetch(file, &target, patience, each)? {
             missing.push((file, reasons));

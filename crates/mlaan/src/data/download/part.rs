@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::train::atomic;
+use crate::train::{atomic, place};
 use crate::{Error, Result, files};
 
 /// Bytes read or written at a time.
@@ -124,13 +124,26 @@ impl Part {
     /// Becomes `target`, durably.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// When the file system fails; when the part was moved or replaced meanwhile.
     pub fn finish(self, target: &Path) -> Result<()> {
         self.file.sync_all().map_err(Error::io(&self.path))?;
+        if !place::is_at(&self.file, &self.path) {
+            let message =
+                "this file was moved, removed or replaced while it was fetched: run the same command again";
+            return Err(Error::data(self.path.display().to_string(), message));
+        }
         fs::rename(&self.path, target).map_err(Error::io(target))?;
         // Left behind it would do no harm.
         let _ = fs::remove_file(&self.note);
         atomic::sync_folder(atomic::folder_of(target))
+    }
+
+    /// Removes the note that a kill left when the part had become `target`.
+    pub fn forget(target: &Path) {
+        if !beside(target, ".part").exists() {
+            // It does no harm.
+            let _ = fs::remove_file(beside(target, ".part.json"));
+        }
     }
 
     /// Removes the part when there is nothing in it.

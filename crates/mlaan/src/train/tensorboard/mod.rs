@@ -7,7 +7,7 @@ mod event;
 mod record;
 
 use super::metrics::Epoch;
-use super::{Progress, Tally};
+use super::{Progress, Tally, place};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 use event::{SessionLog, Summary, Value, What};
@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const FOLDER: &str = "tensorboard";
 
 /// How names of event files begin.
-const PREFIX: &str = "events.out.tfevents.";
+pub(super) const PREFIX: &str = "events.out.tfevents.";
 
 /// Points of the training loss that an epoch has at most.
 const POINTS: usize = 50;
@@ -144,6 +144,10 @@ impl TensorBoard {
 
     /// What cannot be written whole is taken back, as far as the system allows it.
     fn flush(&mut self) -> Result<()> {
+        if !place::is_at(&self.out, &self.path) {
+            let message = "this file was removed or replaced while the run wrote it";
+            return Err(Error::data(self.path.display().to_string(), message));
+        }
         let written = self.out.write_all(&self.waiting);
         match written {
             Ok(()) => self.whole += self.waiting.len() as u64,
