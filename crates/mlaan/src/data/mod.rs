@@ -11,11 +11,13 @@ mod extras;
 mod formats;
 mod frame;
 pub mod inspect;
+pub(crate) mod is_image;
 mod limit;
 mod load;
 mod loader;
 mod memory;
 mod normalise;
+mod notes;
 mod open;
 mod published;
 pub mod resize;
@@ -35,6 +37,7 @@ pub use load::Load;
 pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;
+pub use notes::{Notes, Skipped};
 pub use open::{BUILTIN, OpenOptions, open};
 pub use spool::SPOOL_FOLDER;
 pub use unknown::layouts;
@@ -123,4 +126,6 @@ pub struct Splits {
     pub skipped: usize,
     /// Which set of the literature it is, where its form says so.
     pub known: Option<Known>,
+    /// What was not read, and how the set was understood where that is not plain.
+    pub notes: Notes,
 }
