@@ -3,7 +3,7 @@
 use crate::args::EvalArgs;
 use crate::{format, output};
 use anyhow::{Result, bail};
-use mlaan::data::Splits;
+use mlaan::data::{Splits, by_name};
 use mlaan::recipe::Recipe;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{ClassError, Evaluation, Trained, evaluate, setup};
@@ -22,8 +22,8 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let mut trained = Trained::open(&args.checkpoint, args.best)?;
     let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
     let device = args.device.open(args.threads)?.with_precision(recipe.train.precision.into());
-    let splits = setup::open(&recipe, device.threads())?;
-    same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
+    let mut splits = setup::open(&recipe, device.threads())?;
+    relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
     let mut network = trained.network(&device)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;
@@ -35,6 +35,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "epoch": manifest.epoch,
             "data": splits.name,
             "skipped": splits.skipped,
+            "notes": splits.notes,
         });
         if let (Some(all), Some(about)) = (value.as_object_mut(), about.as_object()) {
             all.extend(about.clone());
@@ -64,26 +65,40 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     Ok(recipe)
 }
 
-fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> {
+/// Gives test images the labels of the checkpoint's classes, by name; a set may have fewer classes.
+fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
+    let ours = splits.test.classes().to_vec();
     if theirs == ours {
         return Ok(());
     }
-    let only = |a: &[String], b: &[String]| {
-        let names: Vec<&str> = a.iter().filter(|c| !b.contains(c)).map(String::as_str).collect();
+    let unknown = match by_name(&splits.test, theirs) {
+        Ok(test) => {
+            let text = format!(
+                "its {} classes are matched by name with the checkpoint's {}",
+                ours.len(),
+                theirs.len()
+            );
+            splits.notes.remarks.push(text);
+            splits.test = test;
+            return Ok(());
+        }
+        Err(unknown) => unknown,
+    };
+    let listed = |names: &[String]| {
         let more = names.len().saturating_sub(5);
-        let listed = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let listed = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         if more > 0 { format!("{listed} and {more} more") } else { listed }
     };
-    let (lost, new) = (only(theirs, ours), only(ours, theirs));
+    let lost: Vec<String> = theirs.iter().filter(|c| !ours.contains(c)).cloned().collect();
     let mut parts = vec![format!("{} classes here, {} in the checkpoint", ours.len(), theirs.len())];
-    if !new.is_empty() {
-        parts.push(format!("only here: {new}"));
+    if !unknown.is_empty() {
+        parts.push(format!("only here: {}", listed(&unknown)));
     }
     if !lost.is_empty() {
-        parts.push(format!("only in the checkpoint: {lost}"));
+        parts.push(format!("only in the checkpoint: {}", listed(&lost)));
     }
-    if new.is_empty() && lost.is_empty() {
-        parts.push("the same names in another order".into());
+    if unknown.is_empty() {
+        parts.push("a name stands for several classes".into());
     }
     bail!(
         "{source}: its classes are not those of the checkpoint ({}). Where only their names differ, `mlaan import --classes \
@@ -105,6 +120,9 @@ fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -
     let error = format::heading(&format::percent(found.error));
     let mut lines = vec![format!("{} ({at})\n", path.display())];
     lines.push(format!(" data         {}: {images}{skipped}", splits.name));
+    for (at, note) in splits.notes.lines().iter().enumerate() {
+        lines.push(format!(" {:<11}  {note}", if at == 0 { "notes" } else { "" }));
+    }
     lines.push(format!(" error        {error}"));
     if let Some(top5) = found.top5_error {
         lines.push(format!(" top-5 error  {}", format::percent(top5)));

@@ -19,12 +19,13 @@ const MAX_LIST: u64 = 1 << 30;
 /// A checkpoint that cannot be used; files that are no images (after all others were classified).
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let mut trained = Trained::open(&args.checkpoint, args.best)?;
-    let paths = find(&listed(&args.images)?)?;
+    let (paths, notes) = find(&listed(&args.images)?)?;
     if paths.is_empty() {
         bail!("there is no image to classify: standard input named none");
     }
     let device = args.device.open(args.threads)?.with_precision(trained.recipe.train.precision.into());
     let mut predictor = Predictor::new(&mut trained, &device)?;
+    notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     let (count, classes) = (paths.len(), predictor.classes().to_vec());
     if args.csv {
         output::line("image,rank,class,probability");

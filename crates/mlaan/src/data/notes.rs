@@ -25,6 +25,7 @@ pub struct Notes {
 /// Why files are not read.
 pub(super) mod reason {
     pub const NO_IMAGE: &str = "no image by its name and content";
+    pub const FORMAT: &str = "an image of a format that is not read: convert it to JPEG or PNG";
     pub const LEFT_BEHIND: &str = "hidden, or left behind by a system";
     pub const OUTSIDE: &str = "an image outside of the class folders";
     pub const NO_IMAGES: &str = "a folder without images";
@@ -54,7 +55,7 @@ impl Notes {
     }
 
     /// Takes over what `other` says.
-    pub(super) fn append(&mut self, other: Notes) {
+    pub(crate) fn append(&mut self, other: Notes) {
         for skipped in other.skipped {
             match self.skipped.iter_mut().find(|s| s.reason == skipped.reason) {
                 Some(own) => own.count += skipped.count,

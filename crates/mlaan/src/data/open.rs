@@ -122,7 +122,8 @@ fn untested(test: &Stored, notes: &mut Notes) {
     }
     let lost: Vec<&str> =
         test.classes.iter().zip(&tested).filter(|(_, t)| !**t).map(|(class, _)| class.as_str()).collect();
-    let what = if lost.len() == 1 { "is a class without a test image" } else { "are classes without test images" };
+    let what =
+        if lost.len() == 1 { "is a class without a test image" } else { "are classes without test images" };
     if !lost.is_empty() {
         notes.remark(format!("{} {what} ({}): trained, but not tested", few(lost), test.place));
     }

@@ -1,6 +1,6 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{Dataset, ImageView, read_image};
+use crate::data::{Dataset, ImageView, Notes, files_below, is_image, read_image};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 /// How deep images may lie below a folder; ends loops of links.
 const DEPTH: usize = 32;
-/// What image files are called.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// Files named by `paths`: a file stands for itself, whatever it is called, a folder for all images in and below it (by
-/// their names, hidden ones apart), sorted.
+/// Files named by `paths`: a file stands for itself, whatever it is called, a folder for all images in and below it, as a
+/// data set's class folder does, sorted. With what in folders is no image.
 ///
 /// # Errors
 /// A path that does not exist, a folder that cannot be read or has no image.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+pub fn find(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Notes)> {
+    let (mut found, mut notes) = (Vec::new(), Notes::default());
     for path in paths {
         if !path.is_dir() {
             // A file that is missing is one more that cannot be read, and stops nothing.
@@ -25,36 +23,17 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             continue;
         }
         let before = found.len();
-        below(path, DEPTH, &mut found)?;
+        let mut skipped = Notes::default();
+        files_below(path, DEPTH, (&mut found, &mut skipped))?;
         if found.len() == before {
-            let message = format!("there is no image in or below this folder ({})", EXTENSIONS.join(", "));
+            let lines: Vec<String> = skipped.lines().into_iter().map(|line| format!("; {line}")).collect();
+            let endings = is_image::ENDINGS.join(", ");
+            let message = format!("there is no image in or below this folder ({endings}){}", lines.concat());
             return Err(Error::data(path.display().to_string(), message));
         }
+        notes.append(skipped);
     }
-    Ok(found)
-}
-
-fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        entries.push(entry.map_err(Error::io(folder))?.path());
-    }
-    entries.sort();
-    for path in entries {
-        let hidden = path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-        if hidden {
-            continue;
-        }
-        if path.is_dir() {
-            if depth > 0 {
-                below(&path, depth - 1, found)?;
-            }
-        } else if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) {
-            found.push(path);
-        }
-    }
-    Ok(())
+    Ok((found, notes))
 }
 
 /// Files as a set without labels.

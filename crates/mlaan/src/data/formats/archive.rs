@@ -92,7 +92,11 @@ impl Archive {
     /// Folders in a folder, but for what systems leave.
     pub fn folders(&self, at: &At) -> Vec<At> {
         let entries = self.entries(at).unwrap_or_default();
-        entries.into_iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)).map(|e| e.at).collect()
+        entries
+            .into_iter()
+            .filter(|e| e.kind == Kind::Folder && !left_behind(&e.name))
+            .map(|e| e.at)
+            .collect()
     }
 
     fn add(&mut self, found: Found<'_>) {
@@ -207,6 +211,7 @@ impl Archive {
         let kind = match node {
             Some(Node::Folder) => Kind::Folder,
             Some(Node::File(file)) if file.looks || is_image::by_name(name) => Kind::Image,
+            Some(Node::File(_)) if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
             Some(Node::File(_)) => Kind::File,
             Some(Node::Other(why)) => Kind::Other(why),
             Some(Node::Link(_)) | None => Kind::Other(why),
@@ -254,7 +259,7 @@ impl Tree for Archive {
 
 /// Whether a file whose name is not an image's begins as one.
 fn looks(name: &str, content: &mut dyn Read, size: u64) -> bool {
-    if is_image::by_name(name) || size < is_image::HEAD as u64 {
+    if is_image::by_name(name) || is_image::of_another_format(name) || size < is_image::HEAD as u64 {
         return false;
     }
     let mut head = [0; is_image::HEAD];

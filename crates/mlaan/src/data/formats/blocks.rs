@@ -113,7 +113,10 @@ pub(super) fn each_block<E: From<io::Error>>(
 
 /// Whether a member only says something about the next.
 fn is_extension(of: EntryType) -> bool {
-    matches!(of, EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader)
+    matches!(
+        of,
+        EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
+    )
 }
 
 /// The next header; nothing where the bytes end.
@@ -154,7 +157,12 @@ struct Begins {
 }
 
 /// Name and kind of a member.
-fn member(header: &Header, next: Next, source: &mut impl Read, size: u64) -> io::Result<(String, Type, Begins)> {
+fn member(
+    header: &Header,
+    next: Next,
+    source: &mut impl Read,
+    size: u64,
+) -> io::Result<(String, Type, Begins)> {
     let name = next.name.unwrap_or_else(|| header.path_bytes().into_owned());
     let link = || match &next.link {
         Some(link) => readable(link),

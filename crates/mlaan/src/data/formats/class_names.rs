@@ -37,7 +37,10 @@ pub(super) fn told_apart(names: Vec<String>) -> Vec<String> {
 }
 
 /// A name and the one of `others` that could be taken for it: both with what does not show, or may be another letter.
-pub(super) fn mistaken<'a>(name: &str, others: impl Iterator<Item = &'a str> + Clone) -> Option<(String, String)> {
+pub(super) fn mistaken<'a>(
+    name: &str,
+    others: impl Iterator<Item = &'a str> + Clone,
+) -> Option<(String, String)> {
     if let Some(other) = others.clone().find(|other| look(other) == look(name)) {
         return Some((revealed(name), revealed(other)));
     }
@@ -49,7 +52,8 @@ pub(super) fn mistaken<'a>(name: &str, others: impl Iterator<Item = &'a str> + C
 
 /// What people see of a name.
 fn look(name: &str) -> String {
-    let visible: String = name.nfkc().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !ignored(*c)).collect();
+    let visible: String =
+        name.nfkc().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !ignored(*c)).collect();
     visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -111,7 +115,8 @@ mod tests {
 
     #[test]
     fn names_that_look_the_same_show_how_they_differ() {
-        let names = ["cat", "cat\u{200b}", "cat ", "cat\u{a0}", "dog\u{200d}x", "em u"].map(String::from).to_vec();
+        let names =
+            ["cat", "cat\u{200b}", "cat ", "cat\u{a0}", "dog\u{200d}x", "em u"].map(String::from).to_vec();
         let told = ["cat", "cat\\u{200b}", "cat\\u{20}", "cat\\u{a0}", "dog\u{200d}x", "em u"];
         assert_eq!(told_apart(names), told);
         let wide = told_apart(vec!["\u{ff21}".into(), "A".into()]);

@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::Known;
-use super::super::stored::{Images, Stored};
 use super::super::is_image;
 use super::super::notes::{Notes, reason};
+use super::super::stored::{Images, Stored};
 use super::folder::{Files, class_folders, entries, stored};
-use super::tree::{Disk, Tree};
 use super::layout::trained;
 use super::meta_mat;
 use super::names::text;
+use super::tree::{Disk, Tree};
 use super::{Format, Pair};
 use crate::{Error, Result};
 

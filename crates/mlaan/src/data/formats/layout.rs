@@ -52,7 +52,7 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
             if has_classes(tree, &folder.at)? {
                 let found = siblings(&entries);
                 let message = format!(
-                    "found class folders in `{}/`, but none in `train/` (beside it: {found}): an image folder needs both, \
+                    "found class folders in `{}/`, but none in `train/` (found {found}): an image folder needs both, \
                      with one subfolder per class; rename the folder of the training images to `train/`",
                     folder.name
                 );
@@ -63,7 +63,7 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
     };
     if theirs.is_empty() {
         let message = format!(
-            "found class folders in `{}/`, but no {TEST_FOLDERS} beside it (only {}): an image folder needs a test split; \
+            "found class folders in `{}/`, but no class folders in {TEST_FOLDERS} (found {}): an image folder needs a test split; \
              rename the one that is meant, or move some images of every class into `test/CLASS/`",
             train.name,
             siblings(&entries)
@@ -82,7 +82,8 @@ fn has_classes<T: Tree>(tree: &T, at: &T::At) -> Result<bool> {
 
 /// What lies beside a split.
 fn siblings<At>(entries: &[Entry<At>]) -> String {
-    let folders: Vec<&str> = entries.iter().filter(|e| e.kind == Kind::Folder).map(|e| e.name.as_str()).collect();
+    let folders: Vec<&str> =
+        entries.iter().filter(|e| e.kind == Kind::Folder).map(|e| e.name.as_str()).collect();
     few(folders)
 }
 
@@ -90,7 +91,12 @@ fn siblings<At>(entries: &[Entry<At>]) -> String {
 fn by_class<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<BTreeMap<String, Vec<Entry<T::At>>>> {
     let mut classes: BTreeMap<String, Vec<Entry<T::At>>> = BTreeMap::new();
     for folder in class_folders(tree, at, notes)? {
-        classes.entry(class(&folder.name)).or_default().push(folder);
+        let name = class(&folder.name);
+        if name != folder.name {
+            let text = "is written with accents as characters of their own, as a Mac does, and read as the same name without";
+            notes.remark(format!("the name of {} {text}", tree.place(&folder.at)));
+        }
+        classes.entry(name).or_default().push(folder);
     }
     for (name, _) in classes.iter().filter(|(_, folders)| folders.len() > 1) {
         let text = "whose names differ only in how Unicode writes their accents are read as the one class";
@@ -168,7 +174,8 @@ fn tested<T: Tree>(
         if let Some(mut listed) = found {
             if !passed.is_empty() {
                 let other = few(passed.iter().map(String::as_str));
-                let text = format!("{other} has no folder of a class, so no labels: tested is on {}", listed.place);
+                let text =
+                    format!("{other} has no folder of a class, so no labels: tested is on {}", listed.place);
                 listed.notes.remark(text);
             }
             return Ok(listed);

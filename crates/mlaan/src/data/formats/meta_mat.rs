@@ -184,7 +184,8 @@ impl<'a> Matrix<'a> {
         if self.content.big {
             raw.reverse();
         }
-        let real = |value: f64| (value.fract() == 0.0 && (0.0..1e9).contains(&value)).then_some(value as usize);
+        let real =
+            |value: f64| (value.fract() == 0.0 && (0.0..1e9).contains(&value)).then_some(value as usize);
         Ok(match element.kind {
             7 => raw.try_into().ok().and_then(|raw| real(f64::from(f32::from_le_bytes(raw)))),
             9 => raw.try_into().ok().and_then(|raw| real(f64::from_le_bytes(raw))),

@@ -17,7 +17,7 @@ mod packed;
 mod parquet;
 mod records;
 mod sparse;
-mod splits;
+pub(super) mod splits;
 mod stl10;
 mod svhn;
 mod tar_folder;

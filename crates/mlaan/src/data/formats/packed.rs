@@ -24,9 +24,7 @@ const MOST_RATIO: u64 = 200;
 pub(super) struct Member<'a> {
     /// Its path in the archive, without a leading `./`.
     pub name: &'a str,
-    /// Where its bytes begin in the uncompressed archive.
-    pub offset: u64,
-    /// Their number.
+    /// Bytes in it.
     pub size: u64,
     content: &'a mut dyn Read,
 }
@@ -45,7 +43,11 @@ impl Member<'_> {
 ///
 /// # Errors
 /// When there are more, or the archive ends before.
-pub(super) fn read_bytes(content: &mut impl Read, size: u64, most: u64) -> std::result::Result<Vec<u8>, String> {
+pub(super) fn read_bytes(
+    content: &mut impl Read,
+    size: u64,
+    most: u64,
+) -> std::result::Result<Vec<u8>, String> {
     if size > most {
         return Err(format!("{size} bytes, where at most {most} can be"));
     }
@@ -77,7 +79,7 @@ pub(super) fn each_file(
     each_member(path, &mut |found| match found.what {
         Type::File => {
             let name = found.name.trim_start_matches("./");
-            each(Member { name, offset: found.offset, size: found.size, content: found.content })
+            each(Member { name, size: found.size, content: found.content })
         }
         _ => Ok(true),
     })
@@ -283,7 +285,8 @@ impl Scan for Packed {
                 let mut read: Option<std::result::Result<Vec<u8>, String>> = None;
                 // Several images may be links to one file.
                 while let Some((index, item)) = wanted.next_if(|(_, item)| here(item)) {
-                    let content = read.get_or_insert_with(|| read_bytes(&mut found.content, item.size, MAX_FILE));
+                    let content =
+                        read.get_or_insert_with(|| read_bytes(&mut found.content, item.size, MAX_FILE));
                     let (content, bytes) = match content.clone() {
                         Ok(mut bytes) => (item.whole(&mut bytes), bytes),
                         Err(message) => (Err(message), Vec::new()),

@@ -144,7 +144,9 @@ mod tests {
         let holes = Holes::from_list(10, b"2,3,7,1", 4).unwrap();
         assert_eq!(holes.fill(b"abcd", 10).unwrap(), b"\0\0abc\0\0d\0\0");
         assert!(holes.fill(b"abc", 10).is_err() && holes.fill(b"abcd", 9).is_err());
-        for (list, stored) in [("2,3,4,1", 4), ("2,3", 4), ("2,9", 9), ("2", 2), ("x,1", 1), ("18446744073709551615,2", 2)] {
+        for (list, stored) in
+            [("2,3,4,1", 4), ("2,3", 4), ("2,9", 9), ("2", 2), ("x,1", 1), ("18446744073709551615,2", 2)]
+        {
             assert!(Holes::from_list(10, list.as_bytes(), stored).is_err(), "{list}");
         }
     }

@@ -41,7 +41,8 @@ pub(super) fn called<T: Tree>(
 
 /// The split that a shard's name says, as `imagenet1k-train-0000.tar` or `validation_00.tar.gz`: one of `names`.
 pub(super) fn in_name<'a>(file: &str, names: &[&'a str]) -> Option<&'a str> {
-    let words = file.split(['-', '_', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let words =
+        file.split(['-', '_', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
     words.into_iter().find_map(|word| names.iter().find(|name| name.eq_ignore_ascii_case(word))).copied()
 }
 
@@ -56,6 +57,9 @@ mod tests {
         assert_eq!(split("imagenet1k-train-0000.tar"), Some("train"));
         assert_eq!(split("imagenet1k-validation-00.tar"), Some("validation"));
         assert_eq!((split("VAL_01.tar.gz"), split("train0001.tar")), (Some("val"), Some("train")));
-        assert_eq!((split("0000.tar"), split("training.tar"), split("strain-1.tar")), (None, Some("training"), None));
+        assert_eq!(
+            (split("0000.tar"), split("training.tar"), split("strain-1.tar")),
+            (None, Some("training"), None)
+        );
     }
 }

@@ -94,6 +94,7 @@ fn kind(name: &str, path: &Path, of: FileType) -> Kind {
         return Kind::Image;
     }
     match of.is_file() {
+        true if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
         true if !left_behind(name) && is_image::file_by_content(path) => Kind::Image,
         true => Kind::File,
         false => Kind::Other(reason::SPECIAL),
@@ -112,7 +113,10 @@ pub(in crate::data) fn left_behind(name: &str) -> bool {
         "Thumbs.db",
     ];
     let known = NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
-    known || name.starts_with('.') || name.starts_with("PaxHeaders") || name.eq_ignore_ascii_case("desktop.ini")
+    known
+        || name.starts_with('.')
+        || name.starts_with("PaxHeaders")
+        || name.eq_ignore_ascii_case("desktop.ini")
 }
 
 /// Subfolders that may be classes; what else lies there is counted.
@@ -175,13 +179,27 @@ pub(in crate::data) fn images_below<T: Tree>(
     Ok(())
 }
 
+/// All images in and below a folder on disk, as [`images_below`].
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(crate) fn files_below(
+    folder: &Path,
+    depth: usize,
+    (found, notes): (&mut Vec<PathBuf>, &mut Notes),
+) -> Result<()> {
+    images_below(&Disk, &folder.to_path_buf(), (depth, &mut Vec::new()), (found, notes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::left_behind;
 
     #[test]
     fn what_systems_leave_is_known() {
-        for name in [".DS_Store", "._a.png", "@eaDir", "__MACOSX", "thumbs.db", "Desktop.ini", "PaxHeaders.12"] {
+        for name in
+            [".DS_Store", "._a.png", "@eaDir", "__MACOSX", "thumbs.db", "Desktop.ini", "PaxHeaders.12"]
+        {
             assert!(left_behind(name), "{name}");
         }
         assert!(!left_behind("cat") && !left_behind("a.png") && !left_behind("macosx"));

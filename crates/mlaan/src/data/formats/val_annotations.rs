@@ -46,7 +46,8 @@ pub(super) fn read<T: Tree>(
     for entry in below(tree, folder, &mut notes)? {
         let wrong = |message: String| Error::data(tree.place(&entry.at), message);
         let class = truth.remove(entry.name.as_str());
-        let class = class.ok_or_else(|| wrong(format!("this image is not in {place}: get the whole list")))?;
+        let class =
+            class.ok_or_else(|| wrong(format!("this image is not in {place}: get the whole list")))?;
         let label = keys.iter().position(|key| key == class).ok_or_else(|| {
             wrong(format!("its class {class} (in {place}) has no folder in {}", train.place))
         })?;

@@ -98,13 +98,20 @@ pub(super) struct Labels<'a> {
 /// # Errors
 /// A wild number.
 pub(super) fn classes(place: &str, train: &Labels<'_>) -> Result<Vec<String>> {
+    let index = |(_, label): &(Source, Label)| match label {
+        Label::Index(index) => Some(*index),
+        Label::Name(_) => None,
+    };
     let mut names: Vec<String> = train.labels.iter().filter_map(named).map(str::to_owned).collect();
-    if names.is_empty() {
-        let index = |(_, label): &(Source, Label)| match label {
-            Label::Index(index) => Some(*index),
-            Label::Name(_) => None,
-        };
+    let Some(first) = train.labels.iter().position(|label| named(label).is_some()) else {
         return numbered(place, train.labels.iter().filter_map(index));
+    };
+    if let Some(number) = train.labels.iter().position(|label| index(label).is_some()) {
+        let (name, other) = (&names[0], (train.place)(number));
+        let message = format!(
+            "its label is `{name}`, not a whole number in digits as that of {other} is: write all as numbers, or all as names"
+        );
+        return Err(Error::data((train.place)(first), message));
     }
     names.sort();
     names.dedup();
@@ -133,7 +140,9 @@ impl Labels<'_> {
                 Some(index) => Ok(*index),
                 None => Err(Error::data(
                     (self.place)(at),
-                    format!("its label {index} is a number, where others are names: write all as one of both"),
+                    format!(
+                        "its label {index} is a number, where others are names: write all as one of both"
+                    ),
                 )),
             },
             Label::Name(name) => by_name.get(name).copied().ok_or_else(|| {
@@ -153,7 +162,9 @@ fn unknown(source: Source, name: &str, classes: &[String], numbers: bool) -> Str
         (_, true) => format!("its label `{name}` is not a whole number in digits, as others are"),
         (_, false) => {
             let known = few(classes.iter().map(String::as_str));
-            format!("its label `{name}` is no class of training ({known}): add training images of it, or remove it")
+            format!(
+                "its label `{name}` is no class of training ({known}): add training images of it, or remove it"
+            )
         }
     }
 }
@@ -186,6 +197,12 @@ mod tests {
         let names = [cls(Label::Name("dog".into())), cls(Label::Name("cat".into()))];
         let labels = Labels { labels: &names, place: &place };
         let found = classes("x", &labels).unwrap();
+        let both = [cls(Label::Index(0)), cls(Label::Name("cat".into()))];
+        let message = classes("x", &Labels { labels: &both, place: &place }).unwrap_err().to_string();
+        assert!(
+            message.starts_with("image 1") && message.contains("`cat`") && message.contains("image 0"),
+            "{message}"
+        );
         assert_eq!(found, ["cat", "dog"]);
         assert_eq!(labels.indices(&found, false).unwrap(), [1, 0]);
         let mixed = [cls(Label::Index(0)), cls(Label::Name("cat".into()))];

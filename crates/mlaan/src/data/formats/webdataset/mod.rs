@@ -79,7 +79,8 @@ fn labelled(candidates: Vec<(&str, Vec<PathBuf>)>) -> Result<Split> {
         }
         split.check()?;
         if !passed.is_empty() {
-            let text = format!("the shards of {} have no labels: tested is on `{name}`", passed.join(" and "));
+            let text =
+                format!("the shards of {} have no labels: tested is on `{name}`", passed.join(" and "));
             split.notes.remark(text);
         }
         return Ok(split);
@@ -89,10 +90,8 @@ fn labelled(candidates: Vec<(&str, Vec<PathBuf>)>) -> Result<Split> {
 
 /// The archives in a folder, by name.
 fn archives(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut found: Vec<_> = entries(folder)?
-        .into_iter()
-        .filter(|(_, path)| kind(path).is_some() && path.is_file())
-        .collect();
+    let mut found: Vec<_> =
+        entries(folder)?.into_iter().filter(|(_, path)| kind(path).is_some() && path.is_file()).collect();
     found.sort();
     Ok(found)
 }
@@ -170,17 +169,20 @@ impl Split {
             return Err(Error::data(&self.unlabelled.1, message));
         }
         if self.items.is_empty() {
-            let message = format!("there is no sample in it, as `KEY.jpg` with `KEY.cls` ({})", self.contents);
+            let message =
+                format!("there is no sample in it, as `KEY.jpg` with `KEY.cls` ({})", self.contents);
             return Err(Error::data(&self.place, message));
         }
         Ok(())
     }
 
     fn with_labels<T>(&self, what: impl FnOnce(&Labels<'_>) -> T) -> T {
-        let place = |at: usize| self.items.get(at).map_or_else(String::new, |item| {
-            let archive = self.archives.get(item.archive as usize);
-            archive.map_or_else(String::new, |path| format!("{}, {}", path.display(), item.name))
-        });
+        let place = |at: usize| {
+            self.items.get(at).map_or_else(String::new, |item| {
+                let archive = self.archives.get(item.archive as usize);
+                archive.map_or_else(String::new, |path| format!("{}, {}", path.display(), item.name))
+            })
+        };
         what(&Labels { labels: &self.labels, place: &place })
     }
 

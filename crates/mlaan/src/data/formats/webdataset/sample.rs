@@ -101,7 +101,8 @@ pub(super) fn samples(mut parts: Vec<Part>, place: &dyn Fn(&str) -> String) -> S
             }
         }
         // What lies beside a sample belongs to it.
-        let belongs = |at: &usize| (1..=dots(&parts[*at].name)).any(|n| stems.contains(stem(&parts[*at].name, n)));
+        let belongs =
+            |at: &usize| (1..=dots(&parts[*at].name)).any(|n| stems.contains(stem(&parts[*at].name, n)));
         let beside: Vec<usize> = free.iter().copied().filter(belongs).collect();
         for at in beside {
             free.remove(&at);
@@ -198,7 +199,10 @@ mod tests {
 
     #[test]
     fn names_with_dots_are_samples_of_their_own() {
-        are(&["v1.5_a2.png", "v1.5_a2.cls=1", "v1.5_a3.png", "v1.5_a3.cls=0"], &[("v1.5_a2.png", 1), ("v1.5_a3.png", 0)]);
+        are(
+            &["v1.5_a2.png", "v1.5_a2.cls=1", "v1.5_a3.png", "v1.5_a3.cls=0"],
+            &[("v1.5_a2.png", 1), ("v1.5_a3.png", 0)],
+        );
         are(&["cat.0.cls=1", "cat.0.jpg", "cat.1.cls=0", "cat.1.jpg"], &[("cat.0.jpg", 1), ("cat.1.jpg", 0)]);
         are(&["cat.0.jpg", "cat.1.jpg", "cat.0.cls=1", "cat.1.cls=0"], &[("cat.0.jpg", 1), ("cat.1.jpg", 0)]);
         are(&["cat.jpg", "cat.cls=2", "cat.0.jpg", "cat.0.cls=1"], &[("cat.jpg", 2), ("cat.0.jpg", 1)]);
@@ -207,12 +211,18 @@ mod tests {
     #[test]
     fn further_endings_belong_to_the_sample() {
         are(&["1.input.png", "1.target.cls=4"], &[("1.input.png", 4)]);
-        are(&["1.5.input.png", "1.5.target.cls=4", "1.6.input.png", "1.6.target.cls=3"], &[("1.5.input.png", 4), ("1.6.input.png", 3)]);
+        are(
+            &["1.5.input.png", "1.5.target.cls=4", "1.6.input.png", "1.6.target.cls=3"],
+            &[("1.5.input.png", 4), ("1.6.input.png", 3)],
+        );
         are(&["1.input.png", "1.cls=4"], &[("1.input.png", 4)]);
         are(&["1.png", "1.mask.png", "1.target.cls=4"], &[("1.png", 4)]);
         let samples = are(&["1.jpg", "1.seg.png", "1.json", "1.cls=4", "1.txt"], &[("1.jpg", 4)]);
         assert_eq!(samples.notes.skipped.len(), 1);
-        assert_eq!((samples.notes.skipped[0].reason, samples.notes.skipped[0].count), (reason::ANOTHER_IMAGE, 1));
+        assert_eq!(
+            (samples.notes.skipped[0].reason, samples.notes.skipped[0].count),
+            (reason::ANOTHER_IMAGE, 1)
+        );
         let samples = are(&["cat.0.jpg", "cat.0.cls=1", "cat.0.seg.png"], &[("cat.0.jpg", 1)]);
         assert_eq!(samples.notes.skipped[0].reason, reason::ANOTHER_IMAGE);
     }
@@ -228,8 +238,15 @@ mod tests {
     fn halves_are_told() {
         let samples = are(&["cat.0.jpg", "cat.0.cls=1", "cat.1.jpg"], &[("cat.0.jpg", 1)]);
         assert_eq!(samples.unlabelled, ["cat.1.jpg"]);
-        assert_eq!(are(&["cat.0.jpg", "cat.0.cls=1", "cat.1.cls=1"], &[("cat.0.jpg", 1)]).without_image, Some("cat.1.cls".into()));
-        assert_eq!(are(&["1.left.png", "1.right.png", "1.cls=1"], &[]).unlabelled.len(), 2, "which is meant?");
+        assert_eq!(
+            are(&["cat.0.jpg", "cat.0.cls=1", "cat.1.cls=1"], &[("cat.0.jpg", 1)]).without_image,
+            Some("cat.1.cls".into())
+        );
+        assert_eq!(
+            are(&["1.left.png", "1.right.png", "1.cls=1"], &[]).unlabelled.len(),
+            2,
+            "which is meant?"
+        );
         let samples = are(&["notes.txt"], &[]);
         assert_eq!(samples.notes.skipped[0].reason, reason::NO_SAMPLE);
         let samples = are(&["1.png", "1.cls=1", "1.png", "1.cls=2"], &[("1.png", 2)]);

@@ -134,7 +134,8 @@ impl<'a> Reader<'a> {
         };
         let stem = name.rsplit_once('.').map_or("", |(stem, _)| stem);
         let source = Source::of(&ending(&name)).filter(|s| *s == Source::Cls || stem != self.labelled);
-        let readable = |s: &Source| holes.is_none() && link.is_none() && (*s == Source::Cls || size <= s.most());
+        let readable =
+            |s: &Source| holes.is_none() && link.is_none() && (*s == Source::Cls || size <= s.most());
         let label = match source.filter(readable) {
             Some(source) => {
                 let wrong = |message: String| Error::data(place(), message);
@@ -184,7 +185,9 @@ impl<'a> Reader<'a> {
             let endings = is_image::ENDINGS.iter().map(|e| format!("`.{e}`")).collect::<Vec<_>>().join(", ");
             return Err(Error::data(
                 place(&format!("sample {sample}")),
-                format!("has a label but no image ({endings}) beside it: both must follow each other in the shard"),
+                format!(
+                    "has a label but no image ({endings}) beside it: both must follow each other in the shard"
+                ),
             ));
         }
         if let (0, Some(first)) = (self.shard.unlabelled.0, found.unlabelled.first()) {
@@ -199,7 +202,11 @@ impl<'a> Reader<'a> {
 }
 
 /// The member at the end of links: its bytes and label.
-fn end(open: &[Read], by_name: &HashMap<String, usize>, link: &str) -> Option<(Bytes, Option<(Source, Label)>)> {
+fn end(
+    open: &[Read],
+    by_name: &HashMap<String, usize>,
+    link: &str,
+) -> Option<(Bytes, Option<(Source, Label)>)> {
     let mut read = open.get(*by_name.get(link)?)?;
     for _ in 0..MOST_LINKS {
         match &read.link {
