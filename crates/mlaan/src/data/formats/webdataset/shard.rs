@@ -180,19 +180,26 @@ impl<'a> Reader<'a> {
         let place = |name: &str| format!("{}, {name}", self.path.display());
         let parts = std::mem::take(&mut self.open).into_iter().map(|read| read.part).collect();
         let found = samples(parts, &place);
-        if let Some(name) = found.without_image {
-            let sample = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-            let endings = is_image::ENDINGS.iter().map(|e| format!("`.{e}`")).collect::<Vec<_>>().join(", ");
-            return Err(Error::data(
-                place(&format!("sample {sample}")),
-                format!(
-                    "has a label but no image ({endings}) beside it: both must follow each other in the shard"
-                ),
-            ));
-        }
-        if let (0, Some(first)) = (self.shard.unlabelled.0, found.unlabelled.first()) {
-            let sample = first.rsplit_once('.').map_or(first.as_str(), |(stem, _)| stem);
-            self.shard.unlabelled.1 = place(&format!("sample {sample}"));
+        let sample = |name: &str| place(&format!("sample {}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)));
+        match (found.without_image, found.unlabelled.first()) {
+            (Some(label), Some(image)) => {
+                let message = format!(
+                    "has no label (`.cls`) of its own: {} is of another name, or could be of several images; name both alike up to \
+                     the last dot",
+                    place(&label)
+                );
+                return Err(Error::data(sample(image), message));
+            }
+            (Some(label), None) => {
+                let endings: Vec<String> = is_image::ENDINGS.iter().map(|e| format!("`.{e}`")).collect();
+                let message = format!(
+                    "has a label but no image ({}) beside it: both must follow each other in the shard",
+                    endings.join(", ")
+                );
+                return Err(Error::data(sample(&label), message));
+            }
+            (None, Some(image)) if self.shard.unlabelled.0 == 0 => self.shard.unlabelled.1 = sample(image),
+            (None, _) => {}
         }
         self.shard.unlabelled.0 += found.unlabelled.len();
         self.shard.samples.extend(found.samples);
