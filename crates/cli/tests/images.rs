@@ -109,7 +109,10 @@ fn a_set_with_fewer_classes_is_tested_by_name_and_what_is_skipped_is_said() {
     for name in ["ant", "cat", "dog"] {
         assert_eq!(class(&few, name), class(&own, name));
     }
-    assert!(few["notes"]["remarks"][0].as_str().unwrap().contains("its 2 classes are matched by name"), "{few}");
+    assert!(
+        few["notes"]["remarks"][0].as_str().unwrap().contains("its 2 classes are matched by name"),
+        "{few}"
+    );
     let predicted = common::output(root, &["predict", "runs/quickstart", "pictures/train/cat"]);
     let heard = String::from_utf8_lossy(&predicted.stderr).into_owned();
     assert!(predicted.status.success() && heard.contains("notes.txt"), "{heard}");

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use crate::recipe::spelling::nearest;
+
 /// The name of a file as text. Bytes that are no UTF-8 are written `\xE9`, so that names stay apart.
 pub(in crate::data) fn readable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -44,10 +46,16 @@ pub(super) fn mistaken<'a>(
     if let Some(other) = others.clone().find(|other| look(other) == look(name)) {
         return Some((revealed(name), revealed(other)));
     }
-    let near = crate::recipe::spelling::nearest(name, others, 1);
-    let other = near.first()?;
-    let differ = name.chars().count().abs_diff(other.chars().count()) <= 2;
-    differ.then(|| (escaped(name, |c| !c.is_ascii()), escaped(other, |c| !c.is_ascii())))
+    let foreign = |other: &&str| other_letters(name, other);
+    let near = others.clone().find(foreign).or_else(|| nearest(name, others, 1).first().copied());
+    let shown = |name: &str| escaped(name, |c| !c.is_ascii());
+    near.map(|other| (shown(name), shown(other)))
+}
+
+/// Whether names differ only in letters of which one is not Latin, as `а` (Cyrillic) and `a`.
+fn other_letters(a: &str, b: &str) -> bool {
+    let pairs = || a.chars().zip(b.chars());
+    a.chars().count() == b.chars().count() && pairs().all(|(a, b)| a == b || a.is_ascii() != b.is_ascii())
 }
 
 /// What people see of a name.

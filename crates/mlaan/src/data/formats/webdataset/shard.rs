@@ -180,7 +180,8 @@ impl<'a> Reader<'a> {
         let place = |name: &str| format!("{}, {name}", self.path.display());
         let parts = std::mem::take(&mut self.open).into_iter().map(|read| read.part).collect();
         let found = samples(parts, &place);
-        let sample = |name: &str| place(&format!("sample {}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)));
+        let sample =
+            |name: &str| place(&format!("sample {}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)));
         match (found.without_image, found.unlabelled.first()) {
             (Some(label), Some(image)) => {
                 let message = format!(
