@@ -27,9 +27,14 @@ pub(super) struct Listed<At> {
     pub notes: Notes,
 }
 
+/// Folders of a split by the class they stand for.
+type Folders<At> = BTreeMap<String, Vec<Entry<At>>>;
+
 /// Both splits.
 pub(super) struct Both<At> {
+    /// Training images.
     pub train: Listed<At>,
+    /// Test images.
     pub test: Listed<At>,
 }
 
@@ -88,8 +93,8 @@ fn siblings<At>(entries: &[Entry<At>]) -> String {
 }
 
 /// Folders of a split by the class they stand for: `café` may be written in two ways, and is one class.
-fn by_class<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<BTreeMap<String, Vec<Entry<T::At>>>> {
-    let mut classes: BTreeMap<String, Vec<Entry<T::At>>> = BTreeMap::new();
+fn by_class<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<Folders<T::At>> {
+    let mut classes: Folders<T::At> = BTreeMap::new();
     for folder in class_folders(tree, at, notes)? {
         let name = class(&folder.name);
         if name != folder.name {
@@ -197,7 +202,7 @@ fn tested<T: Tree>(
 /// A test split with class folders.
 fn labelled<T: Tree>(
     tree: &T,
-    (folder, classes, mut notes): (&Entry<T::At>, BTreeMap<String, Vec<Entry<T::At>>>, Notes),
+    (folder, classes, mut notes): (&Entry<T::At>, Folders<T::At>, Notes),
     (keys, train): (&[String], &Listed<T::At>),
     above: &mut Vec<PathBuf>,
 ) -> Result<Listed<T::At>> {
