@@ -100,9 +100,9 @@ fn a_limit_applies_before_decoding() {
     // Everything that is not kept may be broken.
     let kept: Vec<u8> = (0..2).map(|i| first(&splits, i)).collect();
     for (c, class) in ["cat", "dog"].iter().enumerate() {
-        for i in 0..3 {
+        for (i, file) in FILES.into_iter().enumerate() {
             if kept[c].abs_diff((c * 100 + i * 10) as u8) > 2 {
-                put(root.path().join(format!("train/{class}/{}", FILES[i])), b"broken");
+                put(root.path().join(format!("train/{class}/{file}")), b"broken");
             }
         }
     }
