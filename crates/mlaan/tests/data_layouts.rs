@@ -126,7 +126,7 @@ fn splits_are_known_by_their_usual_names() {
 fn other_arrangements_are_explained() {
     let root = TempDir::new().unwrap();
     let at = |name: &str| root.path().join(name);
-    sets::unpacked(&at("flat"), &vec![("cat/0.png".into(), png(0, 0)), ("dog/0.png".into(), png(0, 1))]);
+    sets::unpacked(&at("flat"), &[("cat/0.png".into(), png(0, 0)), ("dog/0.png".into(), png(0, 1))]);
     fails(
         &at("flat"),
         &["class folders (`cat`, `dog`), but no splits", "`train/CLASS/IMAGE`", "`test/CLASS/`"],
@@ -137,10 +137,10 @@ fn other_arrangements_are_explained() {
     fails(&at("dev"), &["`train/`", "no class folders in `test/`", "found `dev`, `train`", "rename"]);
     sets::unpacked(
         &at("unsorted"),
-        &vec![("train/cat.0.png".into(), png(0, 0)), ("test/1.png".into(), png(0, 1))],
+        &[("train/cat.0.png".into(), png(0, 0)), ("test/1.png".into(), png(0, 1))],
     );
     fails(&at("unsorted"), &["the images in `test/` lie in no class folders", "one folder per class"]);
-    sets::unpacked(&at("loose"), &vec![("cat.0.png".into(), png(0, 0))]);
+    sets::unpacked(&at("loose"), &[("cat.0.png".into(), png(0, 0))]);
     fails(&at("loose"), &["its images lie in no folders"]);
     let unlabelled =
         [files(["train", "other"], &["cat", "dog"]), vec![("test/1.png".into(), png(1, 1))]].concat();
