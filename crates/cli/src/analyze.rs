@@ -58,6 +58,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     }
     let recipe = recipe(args, &opened[0]);
     let splits = setup::open(&recipe, device.threads())?;
+    splits.notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     // Before hours of work.
     let chosen = if wanted.features { Some(chosen(args, &recipe, &splits)?) } else { None };
     let out = args.out.clone().unwrap_or_else(|| folder(&args.checkpoints[0]).join("analysis"));

@@ -5,7 +5,7 @@ use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::Device;
-use mlaan::data::{LoaderPool, Splits};
+use mlaan::data::{LoaderPool, Splits, by_name};
 use mlaan::plan::{Inference, Needs, inference};
 use mlaan::recipe::Recipe;
 use mlaan::train::checkpoint::Manifest;
@@ -25,8 +25,8 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let trained = Trained::open(&args.checkpoint, args.best)?;
     let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
     let device = args.device.open(args.threads)?.with_precision(recipe.train.precision.into());
-    let splits = setup::open(&recipe, device.threads())?;
-    same_classes(&manifest.classes, splits.test.classes(), &recipe.data.source)?;
+    let mut splits = setup::open(&recipe, device.threads())?;
+    relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
     let needs = plan(&trained, &recipe, (&splits, batch), &device)?;
     let memory = Planned::begin(needs, &device)?;
@@ -41,6 +41,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "data": splits.name,
             "skipped": splits.skipped,
             "memory": memory.json(),
+            "notes": splits.notes,
         });
         if let (Some(all), Some(about)) = (value.as_object_mut(), about.as_object()) {
             all.extend(about.clone());
@@ -87,26 +88,40 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     Ok(recipe)
 }
 
-fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> {
+/// Gives test images the labels of the checkpoint's classes, by name; a set may have fewer classes.
+fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
+    let ours = splits.test.classes().to_vec();
     if theirs == ours {
         return Ok(());
     }
-    let only = |a: &[String], b: &[String]| {
-        let names: Vec<&str> = a.iter().filter(|c| !b.contains(c)).map(String::as_str).collect();
+    let unknown = match by_name(&splits.test, theirs) {
+        Ok(test) => {
+            let text = format!(
+                "its {} classes are matched by name with the checkpoint's {}",
+                ours.len(),
+                theirs.len()
+            );
+            splits.notes.remarks.push(text);
+            splits.test = test;
+            return Ok(());
+        }
+        Err(unknown) => unknown,
+    };
+    let listed = |names: &[String]| {
         let more = names.len().saturating_sub(5);
-        let listed = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let listed = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         if more > 0 { format!("{listed} and {more} more") } else { listed }
     };
-    let (lost, new) = (only(theirs, ours), only(ours, theirs));
+    let lost: Vec<String> = theirs.iter().filter(|c| !ours.contains(c)).cloned().collect();
     let mut parts = vec![format!("{} classes here, {} in the checkpoint", ours.len(), theirs.len())];
-    if !new.is_empty() {
-        parts.push(format!("only here: {new}"));
+    if !unknown.is_empty() {
+        parts.push(format!("only here: {}", listed(&unknown)));
     }
     if !lost.is_empty() {
-        parts.push(format!("only in the checkpoint: {lost}"));
+        parts.push(format!("only in the checkpoint: {}", listed(&lost)));
     }
-    if new.is_empty() && lost.is_empty() {
-        parts.push("the same names in another order".into());
+    if unknown.is_empty() {
+        parts.push("a name stands for several classes".into());
     }
     bail!(
         "{source}: its classes are not those of the checkpoint ({}). Where only their names differ, `mlaan import --classes \
@@ -133,6 +148,9 @@ fn text(
     let error = format::heading(&format::percent(found.error));
     let mut lines = vec![format!("{} ({at})\n", path.display())];
     lines.push(format!(" data         {}: {images}{skipped}", splits.name));
+    for (at, note) in splits.notes.lines().iter().enumerate() {
+        lines.push(format!(" {:<11}  {note}", if at == 0 { "notes" } else { "" }));
+    }
     lines.push(format!(" error        {error}"));
     if let Some(top5) = found.top5_error {
         lines.push(format!(" top-5 error  {}", format::percent(top5)));

@@ -23,13 +23,14 @@ const MAX_PATH: u64 = 64 << 10;
 /// A checkpoint that cannot be used; files that are no images (after all others were classified).
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let trained = Trained::open(&args.checkpoint, args.best)?;
-    let paths = find(&listed(&args.images)?)?;
+    let (paths, notes) = find(&listed(&args.images)?)?;
     if paths.is_empty() {
         bail!("there is no image to classify: standard input named none");
     }
     let device = args.device.open(args.threads)?.with_precision(trained.recipe.train.precision.into());
     let memory = Planned::begin(Predictor::plan(&trained, &device, &paths, args.batch)?, &device)?;
     let mut predictor = Predictor::new(&trained, &device)?;
+    notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     let (count, classes) = (paths.len(), predictor.classes().to_vec());
     if args.csv {
         output::row("image,rank,class,probability")?;

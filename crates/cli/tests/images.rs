@@ -72,3 +72,49 @@ fn broken_images_stop_a_run_or_are_counted() {
     );
     assert!(ok(at.path(), &["eval", "runs/quickstart"]).contains("1 broken image skipped"));
 }
+
+#[test]
+fn a_set_with_fewer_classes_is_tested_by_name_and_what_is_skipped_is_said() {
+    let at = tempfile::tempdir().unwrap();
+    let root = at.path();
+    pictures(&root.join("pictures"), &["ant", "cat", "dog"], 6);
+    fs::remove_dir_all(root.join("pictures/test/ant")).unwrap();
+    fs::write(root.join("pictures/train/cat/notes.txt"), "notes").unwrap();
+    let trained = common::output(root, ARGS);
+    let heard = String::from_utf8_lossy(&trained.stderr).into_owned();
+    assert!(trained.status.success(), "{heard}");
+    assert!(heard.contains("`ant` is a class without a test image"), "{heard}");
+    assert!(heard.contains("1 file skipped") && heard.contains("train/cat/notes.txt"), "{heard}");
+    let inspected = ok(root, &["data", "inspect", "pictures"]);
+    assert!(inspected.contains("1 file skipped") && inspected.contains("no test image"), "{inspected}");
+    // The errors of the classes are those that they have in the run's own set.
+    let of = |data: &str| -> serde_json::Value {
+        serde_json::from_str(&ok(root, &["eval", "runs/quickstart", "--data", data, "--json"])).unwrap()
+    };
+    let class = |found: &serde_json::Value, name: &str| {
+        let classes = found["classes"].as_array().unwrap().clone();
+        classes.into_iter().find(|c| c["name"] == name).unwrap()
+    };
+    let own = of("pictures");
+    pictures(&root.join("few"), &["cat", "dog"], 6);
+    // The pictures that these classes have in the run's set.
+    for class in ["cat", "dog"] {
+        for i in 0..6 {
+            let file = format!("test/{class}/{i}.png");
+            fs::copy(root.join("pictures").join(&file), root.join("few").join(&file)).unwrap();
+        }
+    }
+    let few = of("few");
+    assert_eq!(few["classes"].as_array().unwrap().len(), 3);
+    for name in ["ant", "cat", "dog"] {
+        assert_eq!(class(&few, name), class(&own, name));
+    }
+    assert!(
+        few["notes"]["remarks"][0].as_str().unwrap().contains("its 2 classes are matched by name"),
+        "{few}"
+    );
+    let predicted = common::output(root, &["predict", "runs/quickstart", "pictures/train/cat"]);
+    let heard = String::from_utf8_lossy(&predicted.stderr).into_owned();
+    assert!(predicted.status.success() && heard.contains("notes.txt"), "{heard}");
+    assert_eq!(String::from_utf8_lossy(&predicted.stdout).lines().count(), 6);
+}

@@ -119,6 +119,7 @@ fn main() -> Result<()> {
         train: split(1000),
         test: split(200),
         skipped: 0,
+        notes: Default::default(),
         format: "made here",
         known: None,
     };

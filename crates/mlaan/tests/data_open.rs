@@ -28,6 +28,9 @@ fn put(path: impl AsRef<Path>, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
+/// The images of a class.
+const FILES: [&str; 3] = ["0.PNG", "1.jpg", "2.webp"];
+
 /// `train/` and `val/` with two classes of three images, in three formats.
 fn folder() -> TempDir {
     let root = TempDir::new().unwrap();
@@ -35,8 +38,7 @@ fn folder() -> TempDir {
         for (c, class) in ["cat", "dog"].iter().enumerate() {
             let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
             for (i, format) in formats.into_iter().enumerate() {
-                // Names without an ending: the content decides.
-                let path = root.path().join(split).join(class).join(format!("{i}"));
+                let path = root.path().join(split).join(class).join(FILES[i]);
                 put(path, &picture((c * 100 + i * 10) as u8, format));
             }
         }
@@ -98,9 +100,9 @@ fn a_limit_applies_before_decoding() {
     // Everything that is not kept may be broken.
     let kept: Vec<u8> = (0..2).map(|i| first(&splits, i)).collect();
     for (c, class) in ["cat", "dog"].iter().enumerate() {
-        for i in 0..3 {
+        for (i, file) in FILES.into_iter().enumerate() {
             if kept[c].abs_diff((c * 100 + i * 10) as u8) > 2 {
-                put(root.path().join(format!("train/{class}/{i}")), b"broken");
+                put(root.path().join(format!("train/{class}/{file}")), b"broken");
             }
         }
     }
@@ -112,15 +114,15 @@ fn a_limit_applies_before_decoding() {
 #[test]
 fn a_broken_file_is_named_or_skipped() {
     let root = folder();
-    put(root.path().join("train/dog/1"), b"this is not an image");
-    put(root.path().join("val/cat/0"), &picture(0, ImageFormat::Png)[..40]);
-    says(&error(root.path()), &["train/dog/1", "broken image", "--skip-broken", "JPEG"]);
+    put(root.path().join("train/dog/1.jpg"), b"this is not an image");
+    put(root.path().join("val/cat/0.PNG"), &picture(0, ImageFormat::Png)[..40]);
+    says(&error(root.path()), &["train/dog/1.jpg", "broken image", "--skip-broken", "JPEG"]);
     let options = OpenOptions { skip_broken: true, ..OpenOptions::default() };
     let splits = opened(root.path(), &options).unwrap();
     assert_eq!((splits.train.len(), splits.test.len(), splits.skipped), (5, 5, 2));
     for class in ["cat", "dog"] {
-        for i in 0..3 {
-            put(root.path().join(format!("val/{class}/{i}")), b"");
+        for file in FILES {
+            put(root.path().join(format!("val/{class}/{file}")), b"");
         }
     }
     let text = opened(root.path(), &options).map(|_| ()).unwrap_err().to_string();
@@ -130,15 +132,20 @@ fn a_broken_file_is_named_or_skipped() {
 #[test]
 fn folders_that_do_not_fit_are_explained() {
     let root = folder();
-    fs::create_dir(root.path().join("val/emu")).unwrap();
-    says(&error(root.path()), &["val/emu", "no files"]);
+    fs::create_dir(root.path().join("train/emu")).unwrap();
+    says(&error(root.path()), &["train/emu", "no images to train on: it is empty"]);
+    fs::remove_dir(root.path().join("train/emu")).unwrap();
+    // By its content an image.
     put(root.path().join("val/emu/0"), &picture(0, ImageFormat::Png));
-    says(&error(root.path()), &["train", "`emu`", "same classes"]);
+    says(&error(root.path()), &["val", "`emu` is not in", "train", "must be trained"]);
     fs::remove_dir_all(root.path().join("val")).unwrap();
-    says(&error(root.path()), &["none in `test/`, `val/`"]);
+    says(&error(root.path()), &["no class folders in `test/`, `val/`"]);
     fs::rename(root.path().join("train"), root.path().join("test")).unwrap();
     says(&error(root.path()), &["none in `train/`"]);
     fs::rename(root.path().join("test"), root.path().join("images")).unwrap();
+    says(&error(root.path()), &["found images/", "class folders lie in `images`", "to `train/`"]);
+    fs::remove_dir_all(root.path().join("images")).unwrap();
+    fs::create_dir(root.path().join("images")).unwrap();
     says(&error(root.path()), &["found images/", "Hugging Face parquet", "builtin", "data inspect --help"]);
     assert!(mlaan::data::layouts().iter().any(|l| l.contains("train-*.parquet")), "which says this");
     fs::remove_dir_all(root.path().join("images")).unwrap();

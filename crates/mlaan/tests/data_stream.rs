@@ -31,7 +31,7 @@ fn folder() -> TempDir {
                 picture.write_to(&mut bytes, format).unwrap();
                 let class = root.path().join(split).join(["cat", "dog"][c as usize]);
                 fs::create_dir_all(&class).unwrap();
-                fs::write(class.join(format!("{i}.img")), bytes.into_inner()).unwrap();
+                fs::write(class.join(format!("{i}.png")), bytes.into_inner()).unwrap();
             }
         }
     }
@@ -135,21 +135,21 @@ fn few_images_are_kept_in_memory() {
 #[test]
 fn a_broken_image_is_named_or_its_neighbour_stands_in() {
     let root = folder();
-    let broken = root.path().join("train/cat/8.img");
+    let broken = root.path().join("train/cat/8.png");
     fs::write(&broken, b"\xFF\xD8\xFF no image").unwrap();
     let strict = opened(root.path(), Load::Stream, false).unwrap();
     let mut scratch = Vec::new();
     let error = strict.train.image(8, &mut scratch).unwrap_err().to_string();
-    assert!(error.contains("8.img") && error.contains("--skip-broken"), "{error}");
+    assert!(error.contains("8.png") && error.contains("--skip-broken"), "{error}");
     let lax = opened(root.path(), Load::Stream, true).unwrap();
     let stand_in = lax.train.image(8, &mut scratch).unwrap();
     // The next of its class, around the end.
     assert_eq!((stand_in.width, stand_in.height, lax.train.label(8)), (30, 80, 0));
     assert_eq!(lax.train.replaced(), 1);
     for i in 0..9 {
-        fs::write(root.path().join(format!("train/cat/{i}.img")), b"").unwrap();
+        fs::write(root.path().join(format!("train/cat/{i}.png")), b"").unwrap();
     }
-    assert!(lax.train.image(3, &mut scratch).unwrap_err().to_string().contains("3.img"));
+    assert!(lax.train.image(3, &mut scratch).unwrap_err().to_string().contains("3.png"));
     // In memory both are known at once.
     assert!(opened(root.path(), Load::Memory, false).is_err());
 }

@@ -114,7 +114,10 @@ fn files_are_told_in_order_and_broken_ones_stop_nothing() {
     fs::write(folder.join("notes.txt"), "text").unwrap();
     fs::write(folder.join(".hidden.png"), "x").unwrap();
     let named = [folder.clone(), at.path().join("missing.png")];
-    let paths = find(&named).unwrap();
+    let (paths, notes) = find(&named).unwrap();
+    let skipped: Vec<_> =
+        notes.skipped.iter().map(|s| (s.count, s.example.rsplit('/').next().unwrap())).collect();
+    assert_eq!(skipped, [(1, ".hidden.png"), (1, "notes.txt")]);
     let names: Vec<String> =
         paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect();
     assert_eq!(names, ["broken.JPG", "0.png", "1.png", "2.png", "missing.png"]);

@@ -75,6 +75,7 @@ impl Lines {
                 self.current = Current { run, begun: now, from: 0.0, expected, later, said: now };
                 self.moves("begins", 0.0);
             }
+            Tell::Notes(notes) => notes.lines().iter().for_each(|line| self.note(&format!("note: {line}"))),
             Tell::Moves(progress) => self.progress(progress),
             Tell::Done(record) => {
                 self.done += 1;
@@ -150,6 +151,14 @@ impl Lines {
             self.done,
             width = self.width
         ));
+    }
+
+    fn note(&self, text: &str) {
+        match &self.bar {
+            _ if self.silent => {}
+            Some(bar) => bar.suspend(|| output::note(text)),
+            None => output::note(text),
+        }
     }
 
     fn line(&self, text: &str) {

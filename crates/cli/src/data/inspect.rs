@@ -60,6 +60,9 @@ fn text(found: &Inspection, all: bool) -> String {
     }
     let decoded = format::bytes(found.decoded_bytes());
     lines.push(row("decoded", format!("{decoded} at the images' own size")));
+    for (at, note) in found.notes.lines().iter().enumerate() {
+        lines.push(row(if at == 0 { "notes" } else { "" }, note.clone()));
+    }
     lines.push(row("problems", problems(found, all)));
     lines.push(format!("\n{}", classes(found, all)));
     lines.join("\n")

@@ -5,7 +5,7 @@ use super::cost::{Cost, Speeds};
 use super::machine::Machine;
 use super::store::{Failure, Record, Standing, Store};
 use super::table::Table;
-use crate::data::Splits;
+use crate::data::{Notes, Splits};
 use crate::recipe::Recipe;
 use crate::train::metrics::METRICS;
 use crate::train::{Lock, Outcome, Progress, RECIPE, Trainer, clear_unsaved, is_unsaved, setup};
@@ -35,6 +35,8 @@ pub enum Tell<'a> {
         /// Seconds that the runs behind it are expected to take.
         later: Option<f64>,
     },
+    /// Its images were opened, and this is to be said of them.
+    Notes(&'a Notes),
     /// It moves.
     Moves(Progress<'a>),
     /// It is finished.
@@ -241,7 +243,10 @@ impl Runner<'_> {
             recipe.data.load = Recipe::load(&kept.to_string_lossy())?.data.load;
         }
         let device = (self.open)().map_err(Stop::All)?;
-        let splits = images.open(&recipe, device.threads()).map_err(Stop::All)?;
+        let (splits, fresh) = images.open(&recipe, device.threads()).map_err(Stop::All)?;
+        if fresh && !splits.notes.is_empty() {
+            tell(Tell::Notes(&splits.notes));
+        }
         if let Some(set) = cell.set {
             set.check(&splits, recipe.data.limit, &recipe.data.source).map_err(Stop::All)?;
         }
@@ -287,18 +292,19 @@ fn failure(cell: &Cell, seed: u64, e: &Error) -> Failure {
 struct Images(Option<(crate::recipe::Data, Option<u64>, Splits)>);
 
 impl Images {
-    fn open(&mut self, recipe: &Recipe, threads: usize) -> Result<Splits> {
+    /// The images of a recipe, and whether they were opened for it.
+    fn open(&mut self, recipe: &Recipe, threads: usize) -> Result<(Splits, bool)> {
         // The seed chooses which images a limit keeps.
         let seed = recipe.data.limit.map(|_| recipe.seed);
         if let Some((data, chosen, splits)) = &self.0
             && (data, chosen) == (&recipe.data, &seed)
         {
-            return Ok(splits.clone());
+            return Ok((splits.clone(), false));
         }
         // Both at once might be more than there is room for.
         self.0 = None;
         let splits = setup::open(recipe, threads)?;
         self.0 = Some((recipe.data.clone(), seed, splits.clone()));
-        Ok(splits)
+        Ok((splits, true))
     }
 }

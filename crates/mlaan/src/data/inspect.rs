@@ -12,7 +12,7 @@ use super::normalise::{Sums, both, sums};
 use super::open::{found, name};
 use super::published::Published;
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
-use super::{BUILTIN, Dataset, Known, Normalise, synthetic};
+use super::{BUILTIN, Dataset, Known, Normalise, Notes, synthetic};
 use crate::Result;
 
 /// Problems that are kept; more are counted.
@@ -40,6 +40,8 @@ pub struct Inspection {
     pub problems: Vec<String>,
     /// All problems, also those that `problems` has no room for.
     pub problem_count: usize,
+    /// What was not read, and how the set was understood where that is not plain.
+    pub notes: Notes,
 }
 
 /// What a split is.
@@ -87,7 +89,8 @@ pub fn inspect(source: &str, watch: Watch<'_>) -> Result<Inspection> {
         return built_in();
     }
     let path = Path::new(source);
-    let (format, pair) = found(source, path)?;
+    let (format, mut pair) = found(source, path)?;
+    let notes = pair.take_notes();
     let (first, all) = (pair.train.labels.len(), pair.train.labels.len() + pair.test.labels.len());
     watch(0, all);
     let train = Seen::of(&pair.train, &mut |n| watch(n, all))?;
@@ -95,7 +98,8 @@ pub fn inspect(source: &str, watch: Watch<'_>) -> Result<Inspection> {
     let published = Published::of(format, pair.known, pair.train.classes.len());
     let counts = [pair.train.labels.len(), pair.test.labels.len()];
     let other = published.map(|p| p.differences(counts)).unwrap_or_default();
-    Ok(conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other))
+    let found = conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other);
+    Ok(Inspection { notes, ..found })
 }
 
 fn built_in() -> Result<Inspection> {
@@ -281,6 +285,7 @@ fn conclude(
         shared,
         problems,
         problem_count,
+        notes: Notes::default(),
     }
 }
 

@@ -11,13 +11,16 @@ mod extras;
 mod formats;
 mod frame;
 pub mod inspect;
+pub(crate) mod is_image;
 mod limit;
 mod load;
 mod loader;
 mod memory;
 mod normalise;
+mod notes;
 mod open;
 mod published;
+mod relabelled;
 pub mod resize;
 mod shapes;
 mod spool;
@@ -31,13 +34,17 @@ pub use batch::{Batch, Deliver};
 pub(crate) use decode::dimensions;
 pub use decode::read_image;
 pub use extras::{ColourJitter, Extras};
+pub(crate) use formats::class_names::class;
+pub(crate) use formats::tree::files_below;
 pub use frame::Frame;
 pub use load::Load;
 pub(crate) use load::spread;
 pub use loader::{Loader, LoaderOptions, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;
+pub use notes::{Notes, Skipped};
 pub use open::{BUILTIN, OpenOptions, open};
+pub use relabelled::by_name;
 pub use spool::SPOOL_FOLDER;
 pub use unknown::layouts;
 
@@ -125,4 +132,6 @@ pub struct Splits {
     pub skipped: usize,
     /// Which set of the literature it is, where its form says so.
     pub known: Option<Known>,
+    /// What was not read, and how the set was understood where that is not plain.
+    pub notes: Notes,
 }

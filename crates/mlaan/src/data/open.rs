@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
+use super::notes::{Notes, few};
+use super::stored::Stored;
 use super::{Dataset, Load, Splits, formats, synthetic, unknown};
 use crate::{Error, Result};
 
@@ -50,7 +52,7 @@ const BUILTIN_SEED: u64 = 0;
 /// ([`Load`]).
 ///
 /// # Errors
-/// When the path does not exist or holds nothing known, a split is missing, the splits' classes differ,
+/// When the path does not exist or holds nothing known, a split is missing, a class is tested but not trained,
 /// a label is out of range, a class has no training image (without a limit), or an image is broken (unless
 /// `skip_broken`).
 pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
@@ -99,10 +101,32 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
 }
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
-    let (format, pair) = found(source, path)?;
+    let (format, mut pair) = found(source, path)?;
     let known = pair.known;
+    let mut notes = pair.take_notes();
+    // A limit may leave a class out on purpose.
+    if options.limit.is_none() {
+        untested(&pair.test, &mut notes);
+    }
     let Loaded { train, test, skipped } = load(pair, options)?;
-    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known })
+    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known, notes })
+}
+
+/// Says which classes are trained and not tested.
+fn untested(test: &Stored, notes: &mut Notes) {
+    let mut tested = vec![false; test.classes.len()];
+    for label in &test.labels {
+        if let Some(tested) = tested.get_mut(*label as usize) {
+            *tested = true;
+        }
+    }
+    let lost: Vec<&str> =
+        test.classes.iter().zip(&tested).filter(|(_, t)| !**t).map(|(class, _)| class.as_str()).collect();
+    let what =
+        if lost.len() == 1 { "is a class without a test image" } else { "are classes without test images" };
+    if !lost.is_empty() {
+        notes.remark(format!("{} {what} ({}): trained, but not tested", few(lost), test.place));
+    }
 }
 
 /// What lies at a path, and in which form.

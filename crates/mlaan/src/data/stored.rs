@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::label_error;
+use super::notes::Notes;
 use crate::Result;
 
 /// One split: its labels are known, its images are read when they are needed.
@@ -15,6 +16,8 @@ pub(super) struct Stored {
     pub labels: Vec<u32>,
     /// The images.
     pub images: Images,
+    /// What is to be said of it.
+    pub notes: Notes,
 }
 
 /// How the images of a split can be read.
@@ -93,7 +96,13 @@ impl Stored {
             valid.ok_or_else(|| label_error(&images.name(index), label, classes.len()))
         };
         let labels = labels.into_iter().enumerate().map(checked).collect::<Result<_>>()?;
-        Ok(Stored { place: place.into(), classes, labels, images })
+        Ok(Stored { place: place.into(), classes, labels, images, notes: Notes::default() })
+    }
+
+    /// The split, of which more is to be said.
+    pub fn with_notes(mut self, notes: Notes) -> Self {
+        self.notes.append(notes);
+        self
     }
 }
 

@@ -35,6 +35,7 @@ pub fn splits(seed: u64, train: usize, test: usize) -> Result<Splits> {
         train: std::sync::Arc::new(generate(seed, 0, train)?),
         test: std::sync::Arc::new(generate(seed, 1, test)?),
         skipped: 0,
+        notes: super::Notes::default(),
         format: "built-in",
         known: None,
     })

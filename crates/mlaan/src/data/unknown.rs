@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::download::{PUBLISHED, Published};
 use super::formats::folder::entries;
-use super::{BUILTIN, formats};
+use super::formats::splits::{TEST, TRAIN};
+use super::formats::tree::{Disk, Kind, Tree, left_behind};
+use super::notes::few;
+use super::{BUILTIN, formats, is_image};
 use crate::Result;
 use crate::recipe::spelling::nearest;
 
-/// Folders of splits, in which a set's classes lie.
-const SPLITS: [&str; 5] = ["train", "test", "val", "validation", "valid"];
 /// Folders inside a folder that are tried, at the most.
 const TRIED: usize = 8;
 /// Names of what lies in a folder that are listed.
@@ -29,7 +30,10 @@ pub(super) fn message(source: &str, path: &Path) -> Result<String> {
     };
     Ok(match near(path) {
         Some((near, form)) => format!("{about}; {} is one ({form}): name it", near.display()),
-        None => format!("{about}; {}", known()),
+        None => match path.is_dir().then(|| arranged(path)).flatten() {
+            Some(advice) => format!("{about}; {advice}"),
+            None => format!("{about}; {}", known()),
+        },
     })
 }
 
@@ -57,8 +61,7 @@ fn fetchable(path: &Path) -> String {
 /// A set just above or below a path, and its form.
 fn near(path: &Path) -> Option<(PathBuf, &'static str)> {
     let name = path.file_name().and_then(|n| n.to_str());
-    let above =
-        (path.is_file() || name.is_some_and(|n| SPLITS.contains(&n))).then(|| path.parent()).flatten();
+    let above = (path.is_file() || name.is_some_and(is_split)).then(|| path.parent()).flatten();
     // Of a single name it is the folder where the command runs.
     let above = above.map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned());
     let inside = if path.is_dir() { entries(path).unwrap_or_default() } else { Vec::new() };
@@ -68,6 +71,69 @@ fn near(path: &Path) -> Option<(PathBuf, &'static str)> {
         Some((path, format.name))
     };
     above.into_iter().chain(folders).find_map(found)
+}
+
+/// Whether a folder is called like a split.
+fn is_split(name: &str) -> bool {
+    TRAIN.iter().chain(&TEST).any(|split| split.eq_ignore_ascii_case(name))
+}
+
+/// How to arrange images that lie in folders, but not as they are read.
+fn arranged(path: &Path) -> Option<String> {
+    let inside = Disk.entries(&path.to_path_buf()).ok()?;
+    let archives: Vec<&str> =
+        inside.iter().map(|e| e.name.as_str()).filter(|name| is_archive(name)).collect();
+    if archives.len() > 1 {
+        return Some(format!(
+            "the names of its archives ({}) do not say which are for training: call WebDataset shards `train-0000.tar` and \
+             `test-0000.tar` (or `val-`), or put them into `train/` and `test/`",
+            few(archives)
+        ));
+    }
+    let folders: Vec<_> =
+        inside.iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)).take(TRIED).collect();
+    let with_images: Vec<&str> =
+        folders.iter().filter(|e| has_image(&e.at)).map(|e| e.name.as_str()).collect();
+    let with_classes: Vec<&str> =
+        folders.iter().filter(|e| has_class(&e.at)).map(|e| e.name.as_str()).collect();
+    let lies = "an image folder is `train/CLASS/IMAGE` and `test/CLASS/IMAGE`";
+    if let Some(split) = with_images.iter().find(|name| is_split(name)) {
+        return Some(format!(
+            "the images in `{split}/` lie in no class folders, so they have no labels: {lies}; move them into one folder per class"
+        ));
+    }
+    match (with_classes.as_slice(), with_images.as_slice()) {
+        ([], []) => has_image(path).then(|| {
+            format!("its images lie in no folders, so they have no classes: {lies}; make both, with one folder per class")
+        }),
+        ([], classes) => Some(format!(
+            "class folders ({}), but no splits: {lies}; move these folders into `train/`, and some images of every class, as \
+             each fifth, from there into `test/CLASS/`",
+            few(classes.iter().copied())
+        )),
+        (splits, _) => Some(format!(
+            "class folders lie in {}: {lies}; rename the folder of the training images to `train/` and that of the test \
+             images to `test/`",
+            few(splits.iter().copied())
+        )),
+    }
+}
+
+fn is_archive(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz")
+}
+
+/// Whether an image lies in a folder.
+fn has_image(folder: &Path) -> bool {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| is_image::by_name(&name.to_string_lossy()))
+}
+
+/// Whether a folder has a folder with an image.
+fn has_class(folder: &Path) -> bool {
+    let inside = Disk.entries(&folder.to_path_buf()).unwrap_or_default().into_iter();
+    inside.filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)).take(TRIED).any(|e| has_image(&e.at))
 }
 
 /// What can be read.

@@ -1,7 +1,7 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{Dataset, ImageView, dimensions, read_image, spread};
-use crate::files::{self, Visited};
+use crate::data::{Dataset, ImageView, Notes, dimensions, files_below, is_image, read_image, spread};
+use crate::files;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,75 +11,32 @@ use std::sync::{Mutex, PoisonError};
 const DEPTH: usize = 32;
 /// Files whose sizes are looked at.
 const SAMPLE: usize = 16;
-/// What image files are called.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// Files named by `paths`: a file stands for itself, whatever it is called, a folder for all images in and below it (by
-/// their names, hidden ones apart), sorted. Links are followed, but no folder is visited twice.
+/// Files named by `paths`: a file stands for itself, whatever it is called, a folder for all images in and below it, as a
+/// data set's class folder does, sorted. With what in folders is no image. Links are followed, but no folder is visited twice.
 ///
 /// # Errors
 /// A path that does not exist, a folder that cannot be read or has no image.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+pub fn find(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Notes)> {
+    let (mut found, mut notes) = (Vec::new(), Notes::default());
     for path in paths {
         if !path.is_dir() {
             // A file that is missing is one more that cannot be read, and stops nothing.
             found.push(path.clone());
             continue;
         }
-        let images = Walk::of(path)?;
-        if images.is_empty() {
-            let message = format!("there is no image in or below this folder ({})", EXTENSIONS.join(", "));
+        let before = found.len();
+        let mut skipped = Notes::default();
+        files_below(path, DEPTH, (&mut found, &mut skipped))?;
+        if found.len() == before {
+            let lines: Vec<String> = skipped.lines().into_iter().map(|line| format!("; {line}")).collect();
+            let endings = is_image::ENDINGS.join(", ");
+            let message = format!("there is no image in or below this folder ({endings}){}", lines.concat());
             return Err(Error::data(path.display().to_string(), message));
         }
-        found.extend(images);
+        notes.append(skipped);
     }
-    Ok(found)
-}
-
-/// A walk through a folder.
-struct Walk {
-    visited: Visited,
-    /// Links to folders and how deep it may go there: they wait, so that what lies here is found here.
-    links: Vec<(PathBuf, usize)>,
-    images: Vec<PathBuf>,
-}
-
-impl Walk {
-    /// All images in and below `folder`, sorted.
-    fn of(folder: &Path) -> Result<Vec<PathBuf>> {
-        let visited = Visited::below(folder).map_err(Error::io(folder))?;
-        let mut walk = Walk { visited, links: vec![(folder.to_owned(), DEPTH)], images: Vec::new() };
-        while !walk.links.is_empty() {
-            let mut links = std::mem::take(&mut walk.links);
-            links.sort();
-            links.iter().try_for_each(|(link, depth)| walk.below(link, *depth))?;
-        }
-        walk.images.sort();
-        Ok(walk.images)
-    }
-
-    fn below(&mut self, folder: &Path, depth: usize) -> Result<()> {
-        if !self.visited.is_new(folder).map_err(Error::io(folder))? {
-            return Ok(());
-        }
-        for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-            let path = entry.map_err(Error::io(folder))?.path();
-            let hidden = path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
-            let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-            match path.is_dir() {
-                _ if hidden => {}
-                true if depth == 0 => {}
-                true if path.is_symlink() => self.links.push((path, depth - 1)),
-                true => self.below(&path, depth - 1)?,
-                false if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) => {
-                    self.images.push(path)
-                }
-                false => {}
-            }
-        }
-        Ok(())
-    }
+    Ok((found, notes))
 }
 
 /// Bytes that reading a file takes: as stored and decoded, the largest of a fixed few.

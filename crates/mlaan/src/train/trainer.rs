@@ -75,7 +75,8 @@ impl Trainer {
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
         let short = Limits::of(device).check(&plan.needs())?;
-        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().collect();
+        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten();
+        let warnings = warnings.chain(splits.notes.lines()).collect();
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
@@ -113,7 +114,7 @@ impl Trainer {
         &self.recipe
     }
 
-    /// What may go wrong: memory that is short, images that the recipe is not meant for.
+    /// What may go wrong: memory that is short, images that the recipe is not meant for, or that were not read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

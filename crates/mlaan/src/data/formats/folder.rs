@@ -1,4 +1,4 @@
-//! Image folders: `train/` and `test/` (or `val/`, `validation/`), one subfolder per class.
+//! Image folders: `train/` and `test/` (or `val/`, `valid/`, `validation/`), one subfolder per class.
 
 use std::fs;
 use std::io::Read;
@@ -7,109 +7,36 @@ use std::sync::Arc;
 
 use super::super::decode::MAX_FILE;
 use super::super::stored::{Content, Images, ReadAt, Stored};
+use super::class_names::readable;
+use super::layout::{self, Both, Listed};
+use super::tree::{Disk, left_behind};
 use super::{Format, Pair};
-use crate::files::Visited;
 use crate::{Error, Result};
 
 /// See the module.
 pub(super) const FORMAT: Format = Format {
     name: "image folder",
-    layout: "a folder with `train/` and `test/` (or `val/`, `validation/`), one subfolder of images per class",
+    layout: "a folder with `train/` and `test/` (or `val/`, `valid/`, `validation/`), one subfolder of images per class",
     open,
 };
 
-/// Names of the folder with the test images; the first that has class folders is used.
-pub(super) const TEST: [&str; 3] = ["test", "val", "validation"];
-/// What file managers leave beside images.
-pub(super) const LEFT_BEHIND: [&str; 2] = ["Thumbs.db", "desktop.ini"];
-/// How deep images may lie below their class folder.
-const DEPTH: usize = 8;
-
-/// The folders of the two splits.
-struct Layout {
-    train: PathBuf,
-    test: PathBuf,
-}
-
-/// Whether `root` is an image folder; an error when it is one with a split missing.
-fn detect(root: &Path) -> Result<Option<Layout>> {
-    let with_classes = |name: &str| -> Result<Option<PathBuf>> {
-        let path = root.join(name);
-        Ok((path.is_dir() && !class_folders(&path)?.is_empty()).then_some(path))
-    };
-    let train = with_classes("train")?;
-    let mut test = None;
-    for name in TEST {
-        if test.is_none() {
-            test = with_classes(name)?;
-        }
-    }
-    let missing = |found: &Path, wanted: &str| {
-        let found = found.display();
-        let message = format!(
-            "found class folders in {found}, but none in {wanted}: an image folder needs both, with one subfolder per class"
-        );
-        Err(Error::data(root.display().to_string(), message))
-    };
-    match (train, test) {
-        (Some(train), Some(test)) => Ok(Some(Layout { train, test })),
-        (Some(train), None) => missing(&train, "`test/`, `val/` or `validation/`"),
-        (None, Some(test)) => missing(&test, "`train/`"),
-        (None, None) => Ok(None),
-    }
-}
-
 fn open(path: &Path) -> Result<Option<Pair>> {
-    let Some(layout) = detect(path)? else {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let Some(Both { train, test }) = layout::open(&Disk, &path.to_path_buf())? else {
         return Ok(None);
     };
-    let (train, test) = (Split::list(&layout.train)?, Split::list(&layout.test)?);
-    same_classes(&train, &test)?;
-    Ok(Some(Pair { train: train.stored()?, test: test.stored()?, known: None }))
+    Ok(Some(Pair { train: stored(train)?, test: stored(test)?, known: None }))
 }
 
-/// The files of a split and their classes.
-pub(super) struct Split {
-    place: String,
-    classes: Vec<String>,
-    files: Vec<PathBuf>,
-    labels: Vec<usize>,
-}
-
-impl Split {
-    /// All files of the class folders in `root`.
-    ///
-    /// # Errors
-    /// When a class has none.
-    pub fn list(root: &Path) -> Result<Self> {
-        let mut split = Split {
-            place: root.display().to_string(),
-            classes: Vec::new(),
-            files: Vec::new(),
-            labels: Vec::new(),
-        };
-        let (mut visited, folders) = own_folders(root)?;
-        for (name, path) in folders {
-            let before = split.files.len();
-            list_files(&path, DEPTH, &mut visited, &mut split.files)?;
-            if split.files.len() == before {
-                let message = "this class folder has no files: add images or remove the folder";
-                return Err(Error::data(path.display().to_string(), message));
-            }
-            split.labels.resize(split.files.len(), split.classes.len());
-            split.classes.push(name);
-        }
-        Ok(split)
-    }
-
-    /// The split; images are read when needed.
-    ///
-    /// # Errors
-    /// More classes than labels can number.
-    pub fn stored(self) -> Result<Stored> {
-        let labels = self.labels.into_iter().map(|l| l as i64);
-        Stored::new(self.place, self.classes, labels, Images::Random(Arc::new(Files(self.files))))
-    }
+/// A split; its images are read when needed.
+///
+/// # Errors
+/// More classes than labels can number.
+pub(super) fn stored(split: Listed<PathBuf>) -> Result<Stored> {
+    let images = Images::Random(Arc::new(Files(split.images)));
+    Ok(Stored::new(split.place, split.classes, split.labels, images)?.with_notes(split.notes))
 }
 
 /// Images that are a file each.
@@ -134,23 +61,6 @@ impl ReadAt for Files {
     }
 }
 
-fn same_classes(train: &Split, test: &Split) -> Result<()> {
-    let missing = |from: &Split, of: &Split| {
-        let lost = |c: &&String| !from.classes.contains(c);
-        of.classes.iter().find(lost).map(|class| {
-            let message = format!(
-                "class folder `{class}` is in {} but not here: both splits need the same classes",
-                of.place
-            );
-            Error::data(from.place.clone(), message)
-        })
-    };
-    match missing(test, train).or_else(|| missing(train, test)) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
-}
-
 /// Subfolders with their names, sorted; hidden ones do not count.
 pub(super) fn class_folders(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut folders: Vec<_> = entries(root)?.into_iter().filter(|(_, p)| p.is_dir()).collect();
@@ -158,49 +68,13 @@ pub(super) fn class_folders(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(folders)
 }
 
-/// The class folders of a split, and these and what lies above them as visited: no link may bring the images of one class,
-/// or of the other split, into another class. A link that leads back to the split or above it is no class.
-fn own_folders(root: &Path) -> Result<(Visited, Vec<(String, PathBuf)>)> {
-    let mut visited = Visited::below(root).map_err(Error::io(root))?;
-    visited.is_new(root).map_err(Error::io(root))?;
-    let above = visited.clone();
-    let mut folders = Vec::new();
-    for (name, path) in class_folders(root)? {
-        if visited.is_new(&path).map_err(Error::io(&path))? {
-            folders.push((name, path));
-        } else if above.clone().is_new(&path).map_err(Error::io(&path))? {
-            let message =
-                "this class folder is a link to that of another class: remove it, or copy the images";
-            return Err(Error::data(path.display().to_string(), message));
-        }
-    }
-    Ok((visited, folders))
-}
-
-/// Appends all files below `folder`, sorted; hidden ones and what file managers leave do not count, nor folders that were
-/// visited.
-fn list_files(folder: &Path, depth: usize, visited: &mut Visited, files: &mut Vec<PathBuf>) -> Result<()> {
-    let mut found = entries(folder)?;
-    found.sort();
-    for (name, path) in found {
-        if path.is_dir() {
-            if depth > 0 && visited.is_new(&path).map_err(Error::io(&path))? {
-                list_files(&path, depth - 1, visited, files)?;
-            }
-        } else if !LEFT_BEHIND.contains(&name.as_str()) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// Entries of a folder, without hidden ones, in no order.
+/// Entries of a folder, without hidden ones and what systems leave behind, in no order.
 pub(in crate::data) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
+        let name = readable(entry.file_name().as_encoded_bytes());
+        if !left_behind(&name) {
             found.push((name, entry.path()));
         }
     }

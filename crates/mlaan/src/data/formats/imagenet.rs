@@ -7,16 +7,21 @@
 //! - `val.txt`: image and WordNet id, or index into the sorted WordNet ids (or into `synsets.txt`, `synset_words.txt`,
 //!   `LOC_synset_mapping.txt` where one is there);
 //! - `ILSVRC2012_validation_ground_truth.txt`: one `ILSVRC2012_ID` per image. These number the classes in an order of their own,
-//!   which only `map_clsloc.txt` (WordNet id and number) tells.
+//!   which the devkit's `meta.mat` or `map_clsloc.txt` (WordNet id and number) tells.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::Known;
+use super::super::is_image;
+use super::super::notes::{Notes, reason};
 use super::super::stored::{Images, Stored};
-use super::folder::{Files, Split, class_folders, entries};
+use super::folder::{Files, class_folders, entries, stored};
+use super::layout::trained;
+use super::meta_mat;
 use super::names::text;
+use super::tree::{Disk, Tree};
 use super::{Format, Pair};
 use crate::{Error, Result};
 
@@ -41,11 +46,13 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         if !train.is_dir() || !val.is_dir() {
             continue;
         }
-        let images = validation(&val)?;
+        let mut notes = Notes::default();
+        let images = validation(&val, &mut notes)?;
         if images.is_empty() || !class_folders(&train)?.iter().any(|(name, _)| is_synset(name)) {
             continue;
         }
-        let train = Split::list(&train)?.stored()?;
+        let (train, _) = trained(&Disk, &train, &mut vec![Disk.real(&root)])?;
+        let train = stored(train)?.with_notes(notes);
         let folders: Vec<PathBuf> =
             [path, &root].iter().flat_map(|f| LISTS.map(|list| f.join(list))).collect();
         let test = labelled(&val, images, &train.classes, &folders)?;
@@ -55,10 +62,18 @@ fn open(path: &Path) -> Result<Option<Pair>> {
 }
 
 /// The validation images that lie in one folder, sorted: their numbers and files.
-fn validation(folder: &Path) -> Result<Vec<(usize, PathBuf)>> {
-    let mut found: Vec<_> =
-        entries(folder)?.into_iter().filter_map(|(name, path)| Some((number(&name)?, path))).collect();
+fn validation(folder: &Path, notes: &mut Notes) -> Result<Vec<(usize, PathBuf)>> {
+    let (mut found, mut others) = (Vec::new(), Vec::new());
+    for (name, path) in entries(folder)? {
+        match number(&name) {
+            Some(number) => found.push((number, path)),
+            None if is_image::by_name(&name) => others.push(path),
+            None => {}
+        }
+    }
     found.sort();
+    others.sort();
+    others.iter().for_each(|path| notes.skip(reason::OUTSIDE, || path.display().to_string()));
     Ok(found)
 }
 
@@ -68,7 +83,7 @@ fn number(name: &str) -> Option<usize> {
     digits.parse().ok()
 }
 
-fn is_synset(name: &str) -> bool {
+pub(super) fn is_synset(name: &str) -> bool {
     name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|b| b.is_ascii_digit())
 }
 
@@ -121,20 +136,23 @@ fn truth(folder: &Path, folders: &[PathBuf], classes: &[String]) -> Result<(Path
         return Ok((path, truth));
     }
     if let Some(path) = find("ILSVRC2012_validation_ground_truth.txt") {
-        let Some(map) = find("map_clsloc.txt") else {
-            let message = "its numbers (ILSVRC2012_ID) are in an order of their own, not that of the WordNet ids: put \
-                           `map_clsloc.txt` (lines of WordNet id and number) beside it, or `LOC_val_solution.csv`, which \
-                           needs no such list";
-            return Err(Error::data(path.display().to_string(), message));
+        let (numbers, whose) = match (find("meta.mat"), find("map_clsloc.txt")) {
+            (_, Some(map)) => (numbers(&map, &read(&map)?)?, "a number of map_clsloc.txt"),
+            (Some(meta), None) => (meta_mat::numbers(&meta)?, "a number of meta.mat"),
+            (None, None) => {
+                let message = "its numbers (ILSVRC2012_ID) are in an order of their own, not that of the WordNet ids: put the \
+                               devkit's `meta.mat` or `map_clsloc.txt` (lines of WordNet id and number) beside it, or \
+                               `LOC_val_solution.csv`, which needs no such list";
+                return Err(Error::data(path.display().to_string(), message));
+            }
         };
-        let numbers = numbers(&map, &read(&map)?)?;
         let synset = |line: &str| numbers.get(&line.parse().ok()?).cloned();
-        let truth = lines(&path, &read(&path)?, "a number of map_clsloc.txt", synset)?;
+        let truth = lines(&path, &read(&path)?, whose, synset)?;
         return Ok((path, truth));
     }
     let message = "the validation images are here, but not their classes: put `LOC_val_solution.csv`, `val.txt`, \
-                   `imagenet_2012_validation_synset_labels.txt`, or `ILSVRC2012_validation_ground_truth.txt` with \
-                   `map_clsloc.txt` beside `val/`, or sort the images into one folder per class";
+                   `imagenet_2012_validation_synset_labels.txt`, or the devkit (`ILSVRC2012_validation_ground_truth.txt` with \
+                   `meta.mat` or `map_clsloc.txt`) beside `val/`, or sort the images into one folder per class";
     Err(Error::data(folder.display().to_string(), message))
 }
 

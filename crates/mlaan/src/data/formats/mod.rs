@@ -1,24 +1,34 @@
 //! The forms that data sets come in. A format is recognised by what lies at a path, and gives two [`Stored`] splits;
 //! where their images then live is not its concern.
 
+mod archive;
+mod blocks;
 mod cifar;
+pub(super) mod class_names;
 pub(super) mod folder;
 mod idx;
 mod imagenet;
+mod layout;
 mod mat;
 mod members;
+mod meta_mat;
 mod names;
 mod packed;
 mod parquet;
 mod records;
+mod sparse;
+pub(super) mod splits;
 mod stl10;
 mod svhn;
 mod tar_folder;
+pub(super) mod tree;
+mod val_annotations;
 mod webdataset;
 
 use std::path::{Path, PathBuf};
 
 use super::Known;
+use super::notes::Notes;
 use super::stored::Stored;
 use crate::Result;
 
@@ -40,6 +50,15 @@ pub(super) struct Pair {
     pub test: Stored,
     /// Which of the known sets it is, where the format says so.
     pub known: Option<Known>,
+}
+
+impl Pair {
+    /// What is to be said of both splits.
+    pub fn take_notes(&mut self) -> Notes {
+        let mut notes = std::mem::take(&mut self.train.notes);
+        notes.append(std::mem::take(&mut self.test.notes));
+        notes
+    }
 }
 
 /// What the form of MNIST's files is called.

@@ -2,20 +2,21 @@
 //!
 //! Out of an uncompressed archive an image is read like a file of its own; a compressed one is inflated from the front.
 
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
-use tar::{Archive, Entry, EntryType};
 
 use super::super::decode::MAX_FILE;
 use super::super::stored::{CHUNK, CHUNK_BYTES, Content, Raw, ReadAt, Scan};
+use super::blocks::{End, Found, Source, Type, each_block};
+use super::sparse::Holes;
 use crate::{Error, Result};
 
 /// Most members of an archive.
 const MOST_MEMBERS: usize = 20_000_000;
-/// Longest name of a member.
-const MOST_NAME: u64 = 16 << 10;
 /// How many times as long as an archive its content may be: images hardly compress.
 const MOST_RATIO: u64 = 200;
 
@@ -23,9 +24,7 @@ const MOST_RATIO: u64 = 200;
 pub(super) struct Member<'a> {
     /// Its path in the archive, without a leading `./`.
     pub name: &'a str,
-    /// Where its bytes begin in the uncompressed archive.
-    pub offset: u64,
-    /// Their number.
+    /// Bytes in it.
     pub size: u64,
     content: &'a mut dyn Read,
 }
@@ -36,14 +35,26 @@ impl Member<'_> {
     /// # Errors
     /// When there are more, or the archive ends before.
     pub fn bytes(&mut self, most: u64) -> std::result::Result<Vec<u8>, String> {
-        if self.size > most {
-            return Err(format!("{} bytes, where at most {most} can be", self.size));
-        }
-        // Grows as bytes arrive: a header alone asks for nothing.
-        let mut bytes = Vec::new();
-        (&mut *self.content).take(self.size).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        if bytes.len() as u64 == self.size { Ok(bytes) } else { Err("the archive ends within it".into()) }
+        read_bytes(&mut self.content, self.size, most)
     }
+}
+
+/// The `size` bytes of a member, of which there may be `most`.
+///
+/// # Errors
+/// When there are more, or the archive ends before.
+pub(super) fn read_bytes(
+    content: &mut impl Read,
+    size: u64,
+    most: u64,
+) -> std::result::Result<Vec<u8>, String> {
+    if size > most {
+        return Err(format!("{size} bytes, where at most {most} can be"));
+    }
+    // Grows as bytes arrive: a header alone asks for nothing.
+    let mut bytes = Vec::new();
+    content.take(size).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 == size { Ok(bytes) } else { Err("the archive ends within it".into()) }
 }
 
 /// Whether a file's name is that of an archive that is read (`.tar`, `.tar.gz`, `.tgz`), and whether it is compressed.
@@ -56,7 +67,8 @@ pub(super) fn kind(path: &Path) -> Option<bool> {
     }
 }
 
-/// Hands on all files of an archive, in order, until `each` says no more. Gives what was not read of a compressed one.
+/// Hands on all files of an archive, in order, until `each` says no more; links and files with holes are passed over. Gives
+/// what was not read of a compressed one.
 ///
 /// # Errors
 /// When the archive is damaged, cut or beyond all bounds; from `each`.
@@ -64,108 +76,103 @@ pub(super) fn each_file(
     path: &Path,
     each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
 ) -> Result<Box<dyn Read>> {
+    each_member(path, &mut |found| match found.what {
+        Type::File => {
+            let name = found.name.trim_start_matches("./");
+            each(Member { name, size: found.size, content: found.content })
+        }
+        _ => Ok(true),
+    })
+}
+
+/// Hands on all members of an archive, in order, until `each` says no more. Gives what was not read of a compressed one.
+///
+/// # Errors
+/// When the archive is damaged, cut or beyond all bounds; from `each`.
+pub(super) fn each_member(
+    path: &Path,
+    each: &mut dyn FnMut(Found<'_>) -> Result<bool>,
+) -> Result<Box<dyn Read>> {
     let file = crate::files::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     if kind(path) == Some(true) {
         let most = size.saturating_mul(MOST_RATIO).saturating_add(1 << 20);
-        let content = Bounded { content: MultiGzDecoder::new(BufReader::new(file)), left: most };
-        let mut archive = Archive::new(content);
-        let entries = archive.entries().map_err(|e| damaged(path, &e))?;
-        let all = walk(path, entries.raw(true), None, each)?;
-        let mut rest = archive.into_inner();
-        if all {
+        let mut content = Bounded { content: MultiGzDecoder::new(BufReader::new(file)), left: most };
+        if !matches!(walk(path, &mut content, None, each)?, End::Stopped) {
             // What follows holds the checksum of all.
-            io::copy(&mut rest, &mut io::sink()).map_err(|e| damaged(path, &e))?;
+            io::copy(&mut content, &mut io::sink()).map_err(|e| damaged(path, &e))?;
         }
-        return Ok(Box::new(rest));
+        return Ok(Box::new(content));
     }
-    let mut archive = Archive::new(BufReader::new(file));
-    let entries = archive.entries_with_seek().map_err(|e| damaged(path, &e))?;
-    walk(path, entries.raw(true), Some(size), each)?;
+    if matches!(walk(path, &mut BufReader::new(file), Some(size), each)?, End::Without) {
+        // An archive ends with an empty block; one that was cut between two members does not.
+        return Err(cut(path, "there is no end to it"));
+    }
     Ok(Box::new(io::empty()))
 }
 
-/// Whether all members were passed. Long names come as members of their own before the member; they are put together
-/// here, so that no header can ask for all memory.
-fn walk<'a, R: Read + 'a>(
+fn walk(
     path: &Path,
-    entries: impl Iterator<Item = io::Result<Entry<'a, R>>>,
+    source: &mut impl Source,
     size: Option<u64>,
-    each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
-) -> Result<bool> {
-    let place = || path.display().to_string();
-    let mut long_name: Option<String> = None;
-    let mut end = 0;
-    for (count, entry) in entries.enumerate() {
-        let mut entry = entry.map_err(|e| damaged(path, &e))?;
-        let (offset, length) = (entry.raw_file_position(), entry.size());
-        if count >= MOST_MEMBERS {
-            return Err(Error::data(
-                place(),
-                format!("more than {MOST_MEMBERS} members: split it into shards"),
-            ));
+    each: &mut dyn FnMut(Found<'_>) -> Result<bool>,
+) -> Result<End> {
+    let mut count = 0;
+    let fits = |offset: u64, length: u64| {
+        let end = offset.saturating_add(length.checked_next_multiple_of(512).unwrap_or(u64::MAX));
+        match size.is_some_and(|size| end > size) {
+            true => Err(cut(path, &format!("the member at byte {offset} has {length} bytes")).into()),
+            false => Ok(()),
         }
-        end = offset.saturating_add(length.checked_next_multiple_of(512).unwrap_or(u64::MAX));
-        if size.is_some_and(|size| end > size) {
-            return Err(cut(path, &format!("the member at byte {offset} has {length} bytes")));
+    };
+    let mut bounded = |found: Found<'_>| {
+        count += 1;
+        if count > MOST_MEMBERS {
+            let message = format!("more than {MOST_MEMBERS} members: split it into shards");
+            return Err(Error::data(path.display().to_string(), message).into());
         }
-        let kind = entry.header().entry_type();
-        match kind {
-            EntryType::GNULongName | EntryType::XHeader => {
-                let text = short(&mut entry, length).map_err(|e| damaged(path, &e))?;
-                let name = if kind == EntryType::XHeader { pax_name(&text) } else { Some(trimmed(&text)) };
-                long_name = name.or(long_name);
-                continue;
-            }
-            EntryType::Regular | EntryType::Continuous => {}
-            // Folders, links; headers for all that follows.
-            EntryType::XGlobalHeader | EntryType::GNULongLink => continue,
-            _ => {
-                long_name = None;
-                continue;
-            }
+        each(found).map_err(Stop::Own)
+    };
+    each_block(source, &fits, &mut bounded).map_err(|stop| match stop {
+        Stop::Own(error) => error,
+        Stop::Read(e) if size.is_some() && e.kind() == io::ErrorKind::UnexpectedEof => {
+            cut(path, "it ends within a header")
         }
-        let name =
-            long_name.take().unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned());
-        let name = name.trim_start_matches("./");
-        if !each(Member { name, offset, size: length, content: &mut entry })? {
-            return Ok(false);
-        }
-    }
-    // An archive ends with an empty block; one that was cut between two members does not.
-    if size.is_some_and(|size| end + 512 > size) {
-        return Err(cut(path, "there is no end to it"));
-    }
-    Ok(true)
+        Stop::Read(e) => damaged(path, &e),
+    })
 }
 
-fn short(entry: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    entry.take(MOST_NAME.min(length)).read_to_end(&mut text)?;
-    if length > MOST_NAME { Err(io::Error::other("a name is longer than any can be")) } else { Ok(text) }
+/// Why a walk ended early.
+enum Stop {
+    Own(Error),
+    Read(io::Error),
 }
 
-fn trimmed(text: &[u8]) -> String {
-    let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
-    String::from_utf8_lossy(&text[..end]).into_owned()
-}
-
-/// The path in a pax header: records of `LENGTH KEY=VALUE` and a line feed.
-fn pax_name(mut text: &[u8]) -> Option<String> {
-    let mut name = None;
-    while let Some(space) = text.iter().position(|b| *b == b' ') {
-        let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
-        let end = length.checked_sub(1)?;
-        let record = text.get(space + 1..end)?;
-        if text.get(end) != Some(&b'\n') {
-            return None;
-        }
-        if let Some(value) = record.strip_prefix(b"path=") {
-            name = Some(String::from_utf8_lossy(value).into_owned());
-        }
-        text = text.get(length..)?;
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Stop::Read(error)
     }
-    name
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Own(error)
+    }
+}
+
+impl Source for BufReader<File> {
+    fn pass(&mut self, bytes: u64) -> io::Result<()> {
+        self.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
+    }
+}
+
+impl<R: Read> Source for Bounded<R> {
+    fn pass(&mut self, bytes: u64) -> io::Result<()> {
+        match io::copy(&mut Read::take(&mut *self, bytes), &mut io::sink())? == bytes {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }
 
 pub(super) fn damaged(path: &Path, error: &io::Error) -> Error {
@@ -204,6 +211,18 @@ pub(super) struct Item {
     pub size: u64,
     /// What it is called there.
     pub name: String,
+    /// Where its bytes belong, if it has holes.
+    pub holes: Option<Arc<Holes>>,
+}
+
+impl Item {
+    /// The image, of the bytes that are stored of it.
+    fn whole(&self, stored: &mut Vec<u8>) -> std::result::Result<Content, String> {
+        if let Some(holes) = &self.holes {
+            *stored = holes.fill(stored, MAX_FILE)?;
+        }
+        Ok(Content::Encoded)
+    }
 }
 
 /// The images of a split that lie in archives. For [`Scan`] they are in the order of archives and offsets.
@@ -242,7 +261,7 @@ impl ReadAt for Packed {
         bytes.clear();
         file.take(item.size).read_to_end(bytes).map_err(|e| e.to_string())?;
         if bytes.len() as u64 == item.size {
-            Ok(Content::Encoded)
+            item.whole(bytes)
         } else {
             Err("the archive ends within it".into())
         }
@@ -261,20 +280,23 @@ impl Scan for Packed {
             let Some(path) = self.archives.get(archive as usize) else {
                 break;
             };
-            each_file(path, &mut |mut member| {
-                let next =
-                    |(_, item): &(usize, &Item)| item.archive == archive && item.offset == member.offset;
-                if let Some((index, _)) = wanted.next_if(next) {
-                    let (content, bytes) = match member.bytes(MAX_FILE) {
-                        Ok(bytes) => (Ok(Content::Encoded), bytes),
+            each_member(path, &mut |mut found| {
+                let here = |item: &Item| item.archive == archive && item.offset == found.offset;
+                let mut read: Option<std::result::Result<Vec<u8>, String>> = None;
+                // Several images may be links to one file.
+                while let Some((index, item)) = wanted.next_if(|(_, item)| here(item)) {
+                    let content =
+                        read.get_or_insert_with(|| read_bytes(&mut found.content, item.size, MAX_FILE));
+                    let (content, bytes) = match content.clone() {
+                        Ok(mut bytes) => (item.whole(&mut bytes), bytes),
                         Err(message) => (Err(message), Vec::new()),
                     };
                     held += bytes.len();
                     pending.push(Raw { index, content, bytes });
-                }
-                if pending.len() == CHUNK || held > CHUNK_BYTES {
-                    each(std::mem::take(&mut pending))?;
-                    held = 0;
+                    if pending.len() == CHUNK || held > CHUNK_BYTES {
+                        each(std::mem::take(&mut pending))?;
+                        held = 0;
+                    }
                 }
                 Ok(wanted.peek().is_some_and(|(_, item)| item.archive == archive))
             })?;
@@ -292,19 +314,6 @@ impl Scan for Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_found_in_pax_headers() {
-        assert_eq!(pax_name(b"11 path=a/b\n"), None, "too short a length");
-        assert_eq!(pax_name(b"12 path=a/b\n"), Some("a/b".into()));
-        assert_eq!(pax_name(b"9 uid=17\n12 path=a/b\n"), Some("a/b".into()));
-        for bad in
-            ["", "x path=a\n", "0 path=a\n", "1 path=a\n", "99999999999999999999 path=a\n", "900 path=a\n"]
-        {
-            assert_eq!(pax_name(bad.as_bytes()), None, "{bad}");
-        }
-        assert_eq!(trimmed(b"name\0\0"), "name");
-    }
 
     #[test]
     fn archives_are_told_by_their_names() {

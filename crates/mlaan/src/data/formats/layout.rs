@@ -1,0 +1,255 @@
+//! Where the splits and classes of an image folder lie, on disk or in an archive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::super::notes::{Notes, few, reason};
+use super::class_names::{class, mistaken, told_apart};
+use super::splits::{TEST, TEST_FOLDERS, TRAIN, called};
+use super::tree::{Entry, Kind, Tree, class_folders, images_below};
+use super::val_annotations;
+use crate::{Error, Result};
+
+/// How deep images may lie below their class folder.
+const DEPTH: usize = 8;
+
+/// The images of a split and their classes.
+pub(super) struct Listed<At> {
+    /// What messages call it.
+    pub place: String,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// The images, class by class.
+    pub images: Vec<At>,
+    /// Their labels.
+    pub labels: Vec<i64>,
+    /// What was not read.
+    pub notes: Notes,
+}
+
+/// Folders of a split by the class they stand for.
+type Folders<At> = BTreeMap<String, Vec<Entry<At>>>;
+
+/// Both splits.
+pub(super) struct Both<At> {
+    /// Training images.
+    pub train: Listed<At>,
+    /// Test images.
+    pub test: Listed<At>,
+}
+
+/// The image folder `root`; nothing where no split there has class folders.
+///
+/// # Errors
+/// A split that is missing, a class without training images, a test class that is not trained.
+pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>>> {
+    let entries = tree.entries(root)?;
+    let ours = called(tree, &entries, &TRAIN)?;
+    let theirs = called(tree, &entries, &TEST)?;
+    let mut train = None;
+    for folder in &ours {
+        if train.is_none() && has_classes(tree, &folder.at)? {
+            train = Some(folder);
+        }
+    }
+    let Some(train) = train else {
+        for folder in &theirs {
+            if has_classes(tree, &folder.at)? {
+                let found = siblings(&entries);
+                let message = format!(
+                    "found class folders in `{}/`, but none in `train/` (found {found}): an image folder needs both, \
+                     with one subfolder per class; rename the folder of the training images to `train/`",
+                    folder.name
+                );
+                return Err(Error::data(tree.place(root), message));
+            }
+        }
+        return Ok(None);
+    };
+    if theirs.is_empty() {
+        let message = format!(
+            "found class folders in `{}/`, but no class folders in {TEST_FOLDERS} (found {}): an image folder needs a test split; \
+             rename the one that is meant, or move some images of every class into `test/CLASS/`",
+            train.name,
+            siblings(&entries)
+        );
+        return Err(Error::data(tree.place(root), message));
+    }
+    let mut around = vec![tree.real(root)];
+    let (train, keys) = trained(tree, &train.at, &mut around)?;
+    let test = tested(tree, &theirs, (&keys, &train), &mut around)?;
+    Ok(Some(Both { train, test }))
+}
+
+fn has_classes<T: Tree>(tree: &T, at: &T::At) -> Result<bool> {
+    Ok(!class_folders(tree, at, &mut Notes::default())?.is_empty())
+}
+
+/// What lies beside a split.
+fn siblings<At>(entries: &[Entry<At>]) -> String {
+    let folders: Vec<&str> =
+        entries.iter().filter(|e| e.kind == Kind::Folder).map(|e| e.name.as_str()).collect();
+    few(folders)
+}
+
+/// Folders of a split by the class they stand for: `café` may be written in two ways, and is one class.
+fn by_class<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<Folders<T::At>> {
+    let mut classes: Folders<T::At> = BTreeMap::new();
+    for folder in class_folders(tree, at, notes)? {
+        let name = class(&folder.name);
+        if name != folder.name {
+            let text = "is written with accents as characters of their own, as a Mac does, and read as the same name without";
+            notes.remark(format!("the name of {} {text}", tree.place(&folder.at)));
+        }
+        classes.entry(name).or_default().push(folder);
+    }
+    for (name, _) in classes.iter().filter(|(_, folders)| folders.len() > 1) {
+        let text = "whose names differ only in how Unicode writes their accents are read as the one class";
+        notes.remark(format!("folders in {} {text} `{name}`", tree.place(at)));
+    }
+    Ok(classes)
+}
+
+/// The training images of the class folders in `at`, and the folders' names as they are matched (classes that would look
+/// the same are called otherwise).
+///
+/// # Errors
+/// When a class has no image.
+pub(super) fn trained<T: Tree>(
+    tree: &T,
+    at: &T::At,
+    above: &mut Vec<PathBuf>,
+) -> Result<(Listed<T::At>, Vec<String>)> {
+    let mut notes = Notes::default();
+    let classes = by_class(tree, at, &mut notes)?;
+    let (mut images, mut labels, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    above.push(tree.real(at));
+    for (label, (key, folders)) in (0..).zip(classes) {
+        let (before, mut skipped) = (images.len(), Notes::default());
+        for folder in &folders {
+            images_below(tree, &folder.at, (DEPTH, &mut *above), (&mut images, &mut skipped))?;
+        }
+        if let (true, Some(folder)) = (images.len() == before, folders.first()) {
+            return Err(without_images(tree.place(&folder.at), &skipped));
+        }
+        notes.append(skipped);
+        labels.resize(images.len(), label);
+        keys.push(key);
+    }
+    above.pop();
+    let classes = told_apart(keys.clone());
+    Ok((Listed { place: tree.place(at), classes, images, labels, notes }, keys))
+}
+
+fn without_images(place: String, skipped: &Notes) -> Error {
+    let found = match skipped.lines().first() {
+        Some(line) => format!("; {line}"),
+        None => ": it is empty".into(),
+    };
+    let message = "this class folder has no images to train on";
+    Error::data(place, format!("{message}{found}; add images, or remove the folder"))
+}
+
+/// The first of the folders `candidates` that has labels, with the classes of the training images.
+fn tested<T: Tree>(
+    tree: &T,
+    candidates: &[Entry<T::At>],
+    (keys, train): (&[String], &Listed<T::At>),
+    above: &mut Vec<PathBuf>,
+) -> Result<Listed<T::At>> {
+    let mut passed: Vec<String> = Vec::new();
+    let mut unlike: Option<Error> = None;
+    for folder in candidates {
+        let mut notes = Notes::default();
+        let classes = by_class(tree, &folder.at, &mut notes)?;
+        let found = if classes.keys().any(|name| keys.contains(name)) {
+            Some(labelled(tree, (folder, classes, notes), (keys, train), above)?)
+        } else if let Some(list) = val_annotations::list(tree, &folder.at)? {
+            Some(val_annotations::read(tree, (&folder.at, &list), (keys, train))?)
+        } else {
+            // One folder of another name is no class, but a folder around all images.
+            if classes.len() > 1 {
+                return Err(untrained(&tree.place(&folder.at), classes.keys(), (keys, train)));
+            }
+            if let (Some(_), None) = (classes.keys().next(), &unlike) {
+                unlike = Some(untrained(&tree.place(&folder.at), classes.keys(), (keys, train)));
+            }
+            None
+        };
+        if let Some(mut listed) = found {
+            if !passed.is_empty() {
+                let other = few(passed.iter().map(String::as_str));
+                let text =
+                    format!("{other} has no folder of a class, so no labels: tested is on {}", listed.place);
+                listed.notes.remark(text);
+            }
+            return Ok(listed);
+        }
+        passed.push(format!("{}/", folder.name));
+    }
+    Err(unlike.unwrap_or_else(|| {
+        let message = format!(
+            "found class folders in {}, but none in {}: its images have no labels, so nothing can be tested; move them into \
+             one folder per class, as `test/{}/`, or add a labelled `val/`",
+            train.place,
+            few(passed.iter().map(String::as_str)),
+            keys.first().map_or("CLASS", String::as_str)
+        );
+        Error::data(candidates.first().map_or_else(String::new, |c| tree.place(&c.at)), message)
+    }))
+}
+
+/// A test split with class folders.
+fn labelled<T: Tree>(
+    tree: &T,
+    (folder, classes, mut notes): (&Entry<T::At>, Folders<T::At>, Notes),
+    (keys, train): (&[String], &Listed<T::At>),
+    above: &mut Vec<PathBuf>,
+) -> Result<Listed<T::At>> {
+    let place = tree.place(&folder.at);
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    let mut unknown = BTreeSet::new();
+    above.push(tree.real(&folder.at));
+    for (name, folders) in classes {
+        let label = keys.binary_search(&name).ok();
+        let before = images.len();
+        for folder in &folders {
+            let first = images.len();
+            images_below(tree, &folder.at, (DEPTH, &mut *above), (&mut images, &mut notes))?;
+            if images.len() == first && label.is_none() {
+                notes.skip(reason::NO_IMAGES, || tree.place(&folder.at));
+            }
+        }
+        match label {
+            Some(label) => labels.resize(images.len(), label as i64),
+            None if images.len() > before => drop(unknown.insert(name)),
+            None => {}
+        }
+    }
+    above.pop();
+    if !unknown.is_empty() {
+        return Err(untrained(&place, unknown.iter(), (keys, train)));
+    }
+    Ok(Listed { place, classes: train.classes.clone(), images, labels, notes })
+}
+
+/// The error of test classes that are not trained.
+fn untrained<'a, At>(
+    place: &str,
+    names: impl Iterator<Item = &'a String> + Clone,
+    (keys, train): (&[String], &Listed<At>),
+) -> Error {
+    let known = keys.iter().map(String::as_str);
+    let count = names.clone().count();
+    let (what, is) = if count == 1 { ("the class folder", "is") } else { ("the class folders", "are") };
+    let alike = names.clone().find_map(|name| mistaken(name, known.clone()));
+    let alike = alike.map_or_else(String::new, |(a, b)| format!(" (here it is `{a}`, there `{b}`)"));
+    let message = format!(
+        "{what} {} {is} not in {}{alike}, which has {}: a class that is tested must be trained; rename the folder, remove it, \
+         or add training images",
+        few(names.map(String::as_str)),
+        train.place,
+        few(known)
+    );
+    Error::data(place, message)
+}

@@ -1,0 +1,244 @@
+//! Folders of images, on disk or inside an archive: one walk for both, so that an archive gives what it unpacks to.
+
+use std::collections::HashSet;
+use std::fs::{self, FileType};
+use std::path::{Path, PathBuf};
+
+use super::super::is_image;
+use super::super::notes::{Notes, reason};
+use super::class_names::readable;
+use super::names::text;
+use crate::{Error, Result};
+
+/// What an entry of a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data) enum Kind {
+    /// A folder, or a link to one.
+    Folder,
+    /// A file that is an image by its name, or else by its content.
+    Image,
+    /// Another file.
+    File,
+    /// What is not read, and why.
+    Other(&'static str),
+}
+
+/// An entry of a folder.
+#[derive(Clone, Debug)]
+pub(in crate::data) struct Entry<At> {
+    /// Its name, as text.
+    pub name: String,
+    /// Where it is.
+    pub at: At,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Folders in folders.
+pub(in crate::data) trait Tree {
+    /// Where something lies.
+    type At: Clone;
+    /// What lies in a folder, by name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn entries(&self, at: &Self::At) -> Result<Vec<Entry<Self::At>>>;
+    /// What messages call a place.
+    fn place(&self, at: &Self::At) -> String;
+    /// The path of a folder behind all links.
+    fn real(&self, at: &Self::At) -> PathBuf;
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// When it is no text or cannot be read.
+    fn text(&self, at: &Self::At) -> Result<String>;
+}
+
+/// The disk.
+pub(in crate::data) struct Disk;
+
+impl Tree for Disk {
+    type At = PathBuf;
+
+    fn entries(&self, at: &PathBuf) -> Result<Vec<Entry<PathBuf>>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(at).map_err(Error::io(at))? {
+            let entry = entry.map_err(Error::io(at))?;
+            let name = readable(entry.file_name().as_encoded_bytes());
+            let (path, of) = (entry.path(), entry.file_type().map_err(Error::io(at))?);
+            found.push(Entry { kind: kind(&name, &path, of), name, at: path });
+        }
+        found.sort_by(|a, b| (&a.name, &a.at).cmp(&(&b.name, &b.at)));
+        Ok(found)
+    }
+
+    fn place(&self, at: &PathBuf) -> String {
+        at.display().to_string()
+    }
+
+    fn real(&self, at: &PathBuf) -> PathBuf {
+        at.canonicalize().unwrap_or_else(|_| at.clone())
+    }
+
+    fn text(&self, at: &PathBuf) -> Result<String> {
+        text(at).map(Option::unwrap_or_default)
+    }
+}
+
+fn kind(name: &str, path: &Path, of: FileType) -> Kind {
+    let of = if of.is_symlink() { fs::metadata(path).map(|m| m.file_type()).unwrap_or(of) } else { of };
+    if of.is_dir() {
+        return Kind::Folder;
+    }
+    // A link to an image that is not there is an image that cannot be read.
+    if is_image::by_name(name) && (of.is_file() || of.is_symlink()) {
+        return Kind::Image;
+    }
+    match of.is_file() {
+        true if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
+        true if !left_behind(name) && is_image::file_by_content(path) => Kind::Image,
+        true => Kind::File,
+        false => Kind::Other(reason::SPECIAL),
+    }
+}
+
+/// Whether a file or folder is what systems and programs put beside images: hidden, or known by its name.
+pub(in crate::data) fn left_behind(name: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "@eaDir",
+        "#recycle",
+        "__MACOSX",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "Thumbs.db",
+    ];
+    let known = NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    known
+        || name.starts_with('.')
+        || name.starts_with("PaxHeaders")
+        || name.eq_ignore_ascii_case("desktop.ini")
+}
+
+/// Subfolders that may be classes; what else lies there is counted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(super) fn class_folders<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<Vec<Entry<T::At>>> {
+    let mut folders = Vec::new();
+    for entry in tree.entries(at)? {
+        let why = match entry.kind {
+            _ if left_behind(&entry.name) => reason::LEFT_BEHIND,
+            Kind::Folder => {
+                folders.push(entry);
+                continue;
+            }
+            Kind::Image => reason::OUTSIDE,
+            Kind::File => reason::NO_IMAGE,
+            Kind::Other(why) => why,
+        };
+        notes.skip(why, || tree.place(&entry.at));
+    }
+    Ok(folders)
+}
+
+/// All images in and below `folder`, at most `depth` folders deep, in the order of their names; `above` are the folders
+/// around it, to which no link may lead back.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub(in crate::data) fn images_below<T: Tree>(
+    tree: &T,
+    folder: &T::At,
+    (depth, above): (usize, &mut Vec<PathBuf>),
+    (found, notes): (&mut Vec<T::At>, &mut Notes),
+) -> Result<()> {
+    below(tree, folder, (depth, above, &mut HashSet::new()), (found, notes))
+}
+
+/// As [`images_below`]; folders that were `visited` do not count again, however many links lead to them: a few links to
+/// folders of links would be more paths than can ever be walked.
+fn below<T: Tree>(
+    tree: &T,
+    folder: &T::At,
+    (depth, above, visited): (usize, &mut Vec<PathBuf>, &mut HashSet<PathBuf>),
+    (found, notes): (&mut Vec<T::At>, &mut Notes),
+) -> Result<()> {
+    let real = tree.real(folder);
+    if above.iter().any(|path| path.starts_with(&real)) {
+        notes.skip(reason::CIRCLE, || tree.place(folder));
+        return Ok(());
+    }
+    if !visited.insert(real.clone()) {
+        notes.skip(reason::TWICE, || tree.place(folder));
+        return Ok(());
+    }
+    above.push(real);
+    for entry in tree.entries(folder)? {
+        let why = match entry.kind {
+            _ if left_behind(&entry.name) => reason::LEFT_BEHIND,
+            Kind::Image => {
+                found.push(entry.at);
+                continue;
+            }
+            Kind::Folder if depth > 0 => {
+                let walk = (depth - 1, &mut *above, &mut *visited);
+                below(tree, &entry.at, walk, (&mut *found, &mut *notes))?;
+                continue;
+            }
+            Kind::Folder => reason::TOO_DEEP,
+            Kind::File => reason::NO_IMAGE,
+            Kind::Other(why) => why,
+        };
+        notes.skip(why, || tree.place(&entry.at));
+    }
+    above.pop();
+    Ok(())
+}
+
+/// All images in and below a folder on disk, as [`images_below`].
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(crate) fn files_below(
+    folder: &Path,
+    depth: usize,
+    (found, notes): (&mut Vec<PathBuf>, &mut Notes),
+) -> Result<()> {
+    images_below(&Disk, &folder.to_path_buf(), (depth, &mut Vec::new()), (found, notes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two links in every folder to the next one: 2^30 paths to one image.
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_is_read_once_however_many_links_lead_to_it() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = |i: usize| at.path().join(format!("f{i}"));
+        let name = |i: usize| format!("../f{i}");
+        for i in 0..30 {
+            fs::create_dir(folder(i)).unwrap();
+            std::os::unix::fs::symlink(name(i + 1), folder(i).join("a")).unwrap();
+            std::os::unix::fs::symlink(name(i + 1), folder(i).join("b")).unwrap();
+        }
+        fs::create_dir(folder(30)).unwrap();
+        fs::write(folder(30).join("x.png"), "").unwrap();
+        let (mut found, mut notes) = (Vec::new(), Notes::default());
+        files_below(&folder(0), 64, (&mut found, &mut notes)).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(notes.lines().concat().contains("read already"), "{:?}", notes.lines());
+    }
+
+    #[test]
+    fn what_systems_leave_is_known() {
+        for name in
+            [".DS_Store", "._a.png", "@eaDir", "__MACOSX", "thumbs.db", "Desktop.ini", "PaxHeaders.12"]
+        {
+            assert!(left_behind(name), "{name}");
+        }
+        assert!(!left_behind("cat") && !left_behind("a.png") && !left_behind("macosx"));
+    }
+}

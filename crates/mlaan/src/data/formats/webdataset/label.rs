@@ -1,0 +1,218 @@
+//! Labels of samples: a class's index or name, from `KEY.cls`, `KEY.json` or `KEY.txt`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::class_names::class;
+use super::super::names::numbered;
+use crate::data::notes::few;
+use crate::{Error, Result};
+
+/// What a label is read from; the first of a sample's counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// `KEY.cls`: nothing but the label.
+    Cls,
+    /// `KEY.json`: an object with the label in it.
+    Json,
+    /// `KEY.txt`: the label, unless it is a caption.
+    Txt,
+}
+
+/// A label, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    /// The class's index.
+    Index(i64),
+    /// The class's name.
+    Name(String),
+}
+
+/// Keys of a JSON object under which the label is looked for.
+const KEYS: [&str; 3] = ["label", "cls", "class"];
+
+impl Source {
+    /// Of a member with this ending.
+    pub fn of(ending: &str) -> Option<Self> {
+        match ending {
+            "cls" => Some(Source::Cls),
+            "json" => Some(Source::Json),
+            "txt" => Some(Source::Txt),
+            _ => None,
+        }
+    }
+
+    /// Longest text that is read; a longer JSON or text holds something else.
+    pub fn most(self) -> u64 {
+        match self {
+            Source::Cls | Source::Txt => 256,
+            Source::Json => 1 << 20,
+        }
+    }
+
+    /// The label in such a member; nothing where it holds something else.
+    ///
+    /// # Errors
+    /// A `.cls` that is empty or no text.
+    pub fn label(self, bytes: &[u8]) -> std::result::Result<Option<Label>, String> {
+        match self {
+            Source::Cls => {
+                let text = std::str::from_utf8(bytes).map_err(|_| "this label is no text".to_owned())?;
+                let empty = "this label is empty: write the class's index or name";
+                Label::of(text).map(Some).ok_or_else(|| empty.into())
+            }
+            Source::Json => Ok(in_json(bytes)),
+            Source::Txt => Ok(std::str::from_utf8(bytes).ok().and_then(Label::of)),
+        }
+    }
+}
+
+fn in_json(bytes: &[u8]) -> Option<Label> {
+    let object: Value = serde_json::from_slice(bytes).ok()?;
+    KEYS.iter().find_map(|key| match object.get(key)? {
+        Value::String(text) => Label::of(text),
+        Value::Number(number) => number.as_i64().map(Label::Index),
+        _ => None,
+    })
+}
+
+impl Label {
+    fn of(text: &str) -> Option<Self> {
+        let text = text.trim();
+        match text.parse() {
+            Ok(index) => Some(Label::Index(index)),
+            Err(_) => (!text.is_empty()).then(|| Label::Name(class(text))),
+        }
+    }
+}
+
+/// Labels of a split, and what messages call their images.
+pub(super) struct Labels<'a> {
+    pub labels: &'a [(Source, Label)],
+    pub place: &'a dyn Fn(usize) -> String,
+}
+
+/// The classes of a set without a list of them: the names in its training labels, or numbers.
+///
+/// # Errors
+/// A wild number.
+pub(super) fn classes(place: &str, train: &Labels<'_>) -> Result<Vec<String>> {
+    let index = |(_, label): &(Source, Label)| match label {
+        Label::Index(index) => Some(*index),
+        Label::Name(_) => None,
+    };
+    let mut names: Vec<String> = train.labels.iter().filter_map(named).map(str::to_owned).collect();
+    let Some(first) = train.labels.iter().position(|label| named(label).is_some()) else {
+        return numbered(place, train.labels.iter().filter_map(index));
+    };
+    if let Some(number) = train.labels.iter().position(|label| index(label).is_some()) {
+        let (name, other) = (&names[0], (train.place)(number));
+        let message = format!(
+            "its label is `{name}`, not a whole number in digits as that of {other} is: write all as numbers, or all as names"
+        );
+        return Err(Error::data((train.place)(first), message));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The name that says a class. A text alone may be a caption, so it makes no class.
+fn named((source, label): &(Source, Label)) -> Option<&str> {
+    match label {
+        Label::Name(name) if *source != Source::Txt => Some(name),
+        _ => None,
+    }
+}
+
+impl Labels<'_> {
+    /// Labels as indices into `classes`, which are `listed` in a file or were found in labels.
+    ///
+    /// # Errors
+    /// A name that is no class, or a number among names.
+    pub fn indices(&self, classes: &[String], listed: bool) -> Result<Vec<i64>> {
+        let by_name: BTreeMap<String, i64> = classes.iter().map(|name| class(name)).zip(0..).collect();
+        let numbers = listed || classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+        let index = |(at, (source, label)): (usize, &(Source, Label))| match label {
+            Label::Index(index) if numbers => Ok(*index),
+            Label::Index(index) => match by_name.get(&index.to_string()) {
+                Some(index) => Ok(*index),
+                None => Err(Error::data(
+                    (self.place)(at),
+                    format!(
+                        "its label {index} is a number, where others are names: write all as one of both"
+                    ),
+                )),
+            },
+            Label::Name(name) => by_name.get(name).copied().ok_or_else(|| {
+                Error::data((self.place)(at), unknown(*source, name, classes, numbers && !listed))
+            }),
+        };
+        self.labels.iter().enumerate().map(index).collect()
+    }
+}
+
+fn unknown(source: Source, name: &str, classes: &[String], numbers: bool) -> String {
+    match (source, numbers) {
+        (Source::Txt, _) => format!(
+            "its label is looked for in `.cls`, in `.json` (`label`, `cls` or `class`) and in `.txt`, but its `.txt` (`{name}`) \
+             is neither a number nor a class of `classes.txt`"
+        ),
+        (_, true) => format!("its label `{name}` is not a whole number in digits, as others are"),
+        (_, false) => {
+            let known = few(classes.iter().map(String::as_str));
+            format!(
+                "its label `{name}` is no class of training ({known}): add training images of it, or remove it"
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_found_in_each_kind_of_member() {
+        let index = |n| Ok(Some(Label::Index(n)));
+        let name = |n: &str| Ok(Some(Label::Name(n.into())));
+        assert_eq!(Source::Cls.label(b" 7\n"), index(7));
+        assert_eq!(Source::Cls.label("cafe\u{301}".as_bytes()), name("caf\u{e9}"));
+        assert!(Source::Cls.label(b" ").is_err() && Source::Cls.label(b"\xff").is_err());
+        assert_eq!(Source::Json.label(br#"{"label": 3, "width": 9}"#), index(3));
+        assert_eq!(Source::Json.label(br#"{"cls": "5"}"#), index(5));
+        assert_eq!(Source::Json.label(br#"{"label": null, "class": "cat"}"#), name("cat"));
+        for other in [&b"{}"[..], b"[1]", b"no", br#"{"label": [0, 1]}"#, br#"{"label": 1.5}"#] {
+            assert_eq!(Source::Json.label(other), Ok(None));
+        }
+        assert_eq!(Source::Txt.label(b"2"), index(2));
+        assert_eq!(Source::Txt.label(b""), Ok(None));
+    }
+
+    #[test]
+    fn names_and_numbers_become_indices() {
+        let place = |at: usize| format!("image {at}");
+        let cls = |label: Label| (Source::Cls, label);
+        let names = [cls(Label::Name("dog".into())), cls(Label::Name("cat".into()))];
+        let labels = Labels { labels: &names, place: &place };
+        let found = classes("x", &labels).unwrap();
+        let both = [cls(Label::Index(0)), cls(Label::Name("cat".into()))];
+        let message = classes("x", &Labels { labels: &both, place: &place }).unwrap_err().to_string();
+        assert!(
+            message.starts_with("image 1") && message.contains("`cat`") && message.contains("image 0"),
+            "{message}"
+        );
+        assert_eq!(found, ["cat", "dog"]);
+        assert_eq!(labels.indices(&found, false).unwrap(), [1, 0]);
+        let mixed = [cls(Label::Index(0)), cls(Label::Name("cat".into()))];
+        let mixed = Labels { labels: &mixed, place: &place };
+        assert!(mixed.indices(&found, false).unwrap_err().to_string().contains("image 0"));
+        assert_eq!(mixed.indices(&found, true).unwrap(), [0, 0]);
+        let caption = [(Source::Txt, Label::Name("a cat".into()))];
+        let caption = Labels { labels: &caption, place: &place };
+        assert!(classes("x", &caption).unwrap().is_empty());
+        let message = caption.indices(&[], false).unwrap_err().to_string();
+        assert!(message.contains("`.cls`") && message.contains("a cat"), "{message}");
+    }
+}

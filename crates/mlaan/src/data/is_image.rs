@@ -1,0 +1,61 @@
+//! Whether a file is an image, by its name or by its first bytes. The only place that knows.
+
+use std::path::Path;
+
+/// Endings of image files, in lower case.
+pub(crate) const ENDINGS: &[&str] =
+    &["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
+/// Endings of images that are not read.
+const OTHERS: &[&str] = &[
+    "heic", "heif", "avif", "jxl", "jp2", "j2k", "psd", "svg", "ico", "tga", "exr", "hdr", "dng", "cr2",
+    "cr3", "nef", "arw", "raw", "dds", "qoi",
+];
+
+/// First bytes of a file that tell what it is.
+pub(crate) const HEAD: usize = 12;
+
+/// Whether a file of this name is meant to be an image.
+pub(crate) fn by_name(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| by_ending(ending))
+}
+
+/// Whether files with this ending (without its dot) are meant to be images.
+pub(crate) fn by_ending(ending: &str) -> bool {
+    ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+}
+
+/// Whether a file of this name is an image of a format that is not read.
+pub(crate) fn of_another_format(name: &str) -> bool {
+    let another = |ending: &str| OTHERS.iter().any(|known| known.eq_ignore_ascii_case(ending));
+    name.rsplit_once('.').is_some_and(|(_, ending)| another(ending))
+}
+
+/// Whether a file that begins so is an image, whatever it is called.
+pub(crate) fn by_content(head: &[u8]) -> bool {
+    let webp = head.len() >= HEAD && head.starts_with(b"RIFF") && head[8..].starts_with(b"WEBP");
+    webp || head.starts_with(&[0xFF, 0xD8, 0xFF]) || head.starts_with(b"\x89PNG\r\n\x1a\n")
+}
+
+/// [`by_content`] of a file on disk; not where it cannot be read.
+pub(crate) fn file_by_content(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+    read.is_ok() && by_content(&head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_told_by_ending_or_content() {
+        assert!(by_name("a.JPG") && by_name("cat.0.jpeg") && by_name("x.webp"));
+        assert!(
+            of_another_format("IMG_1.HEIC") && !of_another_format("a.txt") && !of_another_format("a.png")
+        );
+        assert!(!by_name("jpg") && !by_name("a.jpg.txt") && !by_name("a.xml"));
+        assert!(by_content(b"\xFF\xD8\xFF\xE0") && by_content(b"RIFF\0\0\0\0WEBP"));
+        assert!(!by_content(b"RIFF\0\0\0\0WAVE") && !by_content(b"") && !by_content(b"\xFF\xD8"));
+    }
+}

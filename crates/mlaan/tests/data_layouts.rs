@@ -1,0 +1,343 @@
+//! Image folders as people have them: classes that are not tested, names of splits, notes beside images, names in several
+//! spellings, Tiny ImageNet.
+#![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
+
+#[path = "common/sets.rs"]
+mod sets;
+
+use std::fs;
+use std::path::Path;
+
+use mlaan::data::inspect::inspect;
+use mlaan::data::{Dataset, Notes, OpenOptions, Splits, open};
+use sets::{gz, png, put, tar};
+use tempfile::TempDir;
+
+fn opened(path: &Path) -> mlaan::Result<Splits> {
+    open(path.to_str().unwrap(), &OpenOptions::default())
+}
+
+#[track_caller]
+fn fails(path: &Path, says: &[&str]) {
+    match opened(path) {
+        Ok(_) => panic!("{} opened", path.display()),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(says.iter().all(|part| error.contains(part)), "{says:?}: {error}");
+        }
+    }
+}
+
+fn labels(data: &dyn Dataset) -> Vec<usize> {
+    (0..data.len()).map(|i| data.label(i)).collect()
+}
+
+/// How many files were skipped for each reason, and the name of the first.
+fn skipped(notes: &Notes) -> Vec<(usize, String, &'static str)> {
+    let name = |path: &str| path.rsplit(['/', ' ']).next().unwrap().to_owned();
+    notes.skipped.iter().map(|s| (s.count, name(&s.example), s.reason)).collect()
+}
+
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Files of a set with two images of each class in each split.
+fn files(splits: [&str; 2], classes: &[&str]) -> Files {
+    let mut files = Vec::new();
+    for (s, split) in splits.into_iter().enumerate() {
+        for (c, class) in classes.iter().enumerate() {
+            for i in 0..2 {
+                files.push((format!("{split}/{class}/{i}.png"), png(s, 2 * c + i)));
+            }
+        }
+    }
+    files
+}
+
+/// The set as a folder, an archive and a compressed one.
+fn in_all_forms(files: &Files) -> TempDir {
+    let root = TempDir::new().unwrap();
+    sets::unpacked(&root.path().join("set"), files);
+    let packed = tar(".", files);
+    put(root.path().join("set.tar"), &packed);
+    put(root.path().join("set.tgz"), &gz(&packed));
+    root
+}
+
+const FORMS: [&str; 3] = ["set", "set.tar", "set.tgz"];
+
+#[test]
+fn a_class_without_test_images_is_trained_and_said_to_be_untested() {
+    let more =
+        [files(["train", "test"], &["cat", "dog"]), vec![("train/bird/0.png".into(), png(0, 9))]].concat();
+    let root = in_all_forms(&more);
+    // An empty folder says the same as none.
+    for with_folder in [false, true] {
+        if with_folder {
+            fs::create_dir(root.path().join("set/test/bird")).unwrap();
+        }
+        for form in FORMS {
+            let splits = opened(&root.path().join(form)).unwrap();
+            assert_eq!(splits.train.classes(), ["bird", "cat", "dog"]);
+            assert_eq!(splits.test.classes(), splits.train.classes());
+            assert_eq!(labels(&*splits.train).len(), 5);
+            let mut tested = labels(&*splits.test);
+            tested.sort_unstable();
+            assert_eq!(tested, [1, 1, 2, 2], "{form}");
+            let remark = splits.notes.remarks.join("\n");
+            assert!(remark.contains("`bird` is a class without a test image"), "{form}: {remark}");
+        }
+    }
+    // A limit leaves classes out on purpose.
+    let options = OpenOptions { limit: Some(1), ..OpenOptions::default() };
+    assert!(open(root.path().join("set").to_str().unwrap(), &options).unwrap().notes.is_empty());
+    let more = [files(["train", "test"], &["cat"]), vec![("test/emu/0.png".into(), png(1, 9))]].concat();
+    let root = in_all_forms(&more);
+    for form in FORMS {
+        fails(&root.path().join(form), &[form, "test", "`emu` is not in", "must be trained"]);
+    }
+}
+
+#[test]
+fn splits_are_known_by_their_usual_names() {
+    for names in [
+        ["train", "valid"],
+        ["Train", "Test"],
+        ["training", "testing"],
+        ["TRAIN", "VALIDATION"],
+        ["train", "Val"],
+    ] {
+        let root = in_all_forms(&files(names, &["cat", "dog"]));
+        for form in FORMS {
+            let splits = opened(&root.path().join(form)).unwrap();
+            assert_eq!((splits.train.len(), splits.test.len()), (4, 4), "{names:?} {form}");
+            assert!(splits.notes.is_empty(), "{:?}", splits.notes);
+        }
+    }
+    // The usual spelling goes before others; without it two are one too many.
+    let both = [files(["train", "test"], &["cat"]), files(["Train", "Test"], &["cat", "dog"])].concat();
+    let root = in_all_forms(&both);
+    assert_eq!(opened(&root.path().join("set")).unwrap().train.len(), 2);
+    let root =
+        in_all_forms(&[files(["TRAIN", "test"], &["cat"]), files(["Train", "val"], &["cat"])].concat());
+    fails(&root.path().join("set"), &["`TRAIN` and `Train`", "rename"]);
+}
+
+#[test]
+fn other_arrangements_are_explained() {
+    let root = TempDir::new().unwrap();
+    let at = |name: &str| root.path().join(name);
+    sets::unpacked(&at("flat"), &[("cat/0.png".into(), png(0, 0)), ("dog/0.png".into(), png(0, 1))]);
+    fails(
+        &at("flat"),
+        &["class folders (`cat`, `dog`), but no splits", "`train/CLASS/IMAGE`", "`test/CLASS/`"],
+    );
+    sets::unpacked(&at("intel"), &files(["seg_train", "seg_test"], &["cat", "dog"]));
+    fails(&at("intel"), &["class folders lie in `seg_test`, `seg_train`", "rename", "`train/`", "`test/`"]);
+    sets::unpacked(&at("dev"), &files(["train", "dev"], &["cat", "dog"]));
+    fails(&at("dev"), &["`train/`", "no class folders in `test/`", "found `dev`, `train`", "rename"]);
+    sets::unpacked(
+        &at("unsorted"),
+        &[("train/cat.0.png".into(), png(0, 0)), ("test/1.png".into(), png(0, 1))],
+    );
+    fails(&at("unsorted"), &["the images in `test/` lie in no class folders", "one folder per class"]);
+    sets::unpacked(&at("loose"), &[("cat.0.png".into(), png(0, 0))]);
+    fails(&at("loose"), &["its images lie in no folders"]);
+    let unlabelled =
+        [files(["train", "other"], &["cat", "dog"]), vec![("test/1.png".into(), png(1, 1))]].concat();
+    sets::unpacked(&at("unlabelled"), &unlabelled);
+    fails(&at("unlabelled"), &["none in `test/`", "no labels", "`test/cat/`"]);
+    for name in ["a-0000.tar", "a-0001.tar"] {
+        put(at("shards").join(name), &tar(".", &sets::samples(0, 0..2)));
+    }
+    fails(
+        &at("shards"),
+        &["`a-0000.tar`, `a-0001.tar`", "do not say which are for training", "`train-0000.tar`"],
+    );
+}
+
+#[test]
+fn an_unlabelled_test_folder_gives_way_to_val() {
+    for unlabelled in ["test/1.png", "test/images/1.png"] {
+        let set =
+            [files(["train", "val"], &["cat", "dog"]), vec![(unlabelled.to_owned(), png(1, 9))]].concat();
+        let root = in_all_forms(&set);
+        for form in FORMS {
+            let splits = opened(&root.path().join(form)).unwrap();
+            assert_eq!((splits.train.len(), splits.test.len()), (4, 4));
+            let remark = splits.notes.remarks.join("\n");
+            assert!(
+                remark.contains("`test/` has no folder of a class") && remark.contains("val"),
+                "{remark}"
+            );
+        }
+    }
+    // Labelled, it is what is tested.
+    let set = [files(["train", "val"], &["cat", "dog"]), vec![("test/cat/1.png".into(), png(1, 9))]].concat();
+    let root = in_all_forms(&set);
+    assert_eq!(opened(&root.path().join("set")).unwrap().test.len(), 1);
+}
+
+#[test]
+fn tiny_imagenet_is_read_as_published() {
+    let ids = ["n01443537", "n01629819"];
+    let mut set: Files = vec![("tiny/wnids.txt".into(), ids.join("\n").into_bytes())];
+    for (c, id) in ids.iter().enumerate() {
+        for i in 0..2 {
+            set.push((format!("tiny/train/{id}/images/{id}_{i}.JPEG"), png(0, 2 * c + i)));
+        }
+        set.push((format!("tiny/train/{id}/{id}_boxes.txt"), b"0".to_vec()));
+    }
+    for i in 0..3 {
+        set.push((format!("tiny/val/images/val_{i}.JPEG"), png(1, i)));
+        set.push((format!("tiny/test/images/test_{i}.JPEG"), png(1, 10 + i)));
+    }
+    let list = |classes: [&str; 3]| -> Vec<u8> {
+        (0..).zip(classes).map(|(i, c)| format!("val_{i}.JPEG\t{c}\t0\t0\t9\t9\n")).collect::<String>().into()
+    };
+    set.push(("tiny/val/val_annotations.txt".into(), list([ids[1], ids[0], ids[1]])));
+    let root = in_all_forms(&set);
+    for form in ["set/tiny", "set.tar", "set.tgz"] {
+        let splits = opened(&root.path().join(form)).unwrap();
+        assert_eq!((splits.train.classes(), splits.train.len()), (&ids.map(String::from)[..], 4));
+        assert_eq!(labels(&*splits.test), [1, 0, 1], "{form}");
+        assert!(splits.notes.remarks[0].contains("tested is on"), "{:?}", splits.notes);
+        assert_eq!(skipped(&splits.notes)[0].0, 2, "the boxes");
+    }
+    let val = root.path().join("set/tiny/val");
+    put(val.join("val_annotations.txt"), &list([ids[1], "n09999999", ids[1]]));
+    fails(&root.path().join("set/tiny"), &["val_1.JPEG", "n09999999", "no folder in"]);
+    put(val.join("val_annotations.txt"), b"val_0.JPEG\tn01443537\n");
+    fails(&root.path().join("set/tiny"), &["val_1.JPEG", "not in", "val_annotations.txt"]);
+    put(val.join("val_annotations.txt"), &list([ids[1], ids[0], ids[1]]));
+    fs::remove_file(val.join("images/val_2.JPEG")).unwrap();
+    fails(&root.path().join("set/tiny"), &["val_annotations.txt", "1 of its images", "val_2.JPEG"]);
+}
+
+#[test]
+fn what_is_no_image_is_skipped_counted_and_named() {
+    let strays = [
+        ("train/cat/README.txt", &b"notes"[..]),
+        ("train/cat/0.xml", b"<annotation/>"),
+        ("train/cat/Thumbs.db", b"\xd0\xcf"),
+        ("train/cat/Desktop.ini", b"[x]"),
+        ("train/cat/.DS_Store", b"x"),
+        ("train/cat/._0.png", b"x"),
+        ("train/cat/LICENSE", b"free"),
+        ("train/cat/x.heic", b"x"),
+        ("train/@eaDir/x.db", b"x"),
+        ("train/__MACOSX/cat/._0.png", b"x"),
+        ("train/labels.csv", b"a,b"),
+        ("test/dog/2.json", b"{}"),
+    ];
+    let mut set = files(["train", "test"], &["cat", "dog"]);
+    set.extend(strays.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
+    // What is an image is one, whatever it is called.
+    set.push(("train/cat/3".into(), png(0, 8)));
+    set.push(("train/loose.png".into(), png(0, 7)));
+    let root = in_all_forms(&set);
+    for form in FORMS {
+        let path = root.path().join(form);
+        let splits = opened(&path).unwrap();
+        assert_eq!(
+            (splits.train.classes().len(), splits.train.len(), splits.test.len()),
+            (2, 5, 4),
+            "{form}"
+        );
+        let mut found = skipped(&splits.notes).into_iter().map(|(n, _, why)| (n, why)).collect::<Vec<_>>();
+        found.sort_unstable();
+        let wanted = [
+            (1, "an image of a format that is not read: convert it to JPEG or PNG"),
+            (1, "an image outside of the class folders"),
+            (5, "no image by its name and content"),
+            (6, "hidden, or left behind by a system"),
+        ];
+        assert_eq!(found, wanted, "{form}: {:?}", splits.notes);
+        let looked = inspect(path.to_str().unwrap(), &mut |_, _| {}).unwrap();
+        assert_eq!((looked.notes.skipped, looked.train.broken), (splits.notes.skipped, 0));
+    }
+    // An image by its name must be one.
+    put(root.path().join("set/train/cat/4.png"), b"no image");
+    fails(&root.path().join("set"), &["train/cat/4.png", "not an image", "--skip-broken"]);
+    let skipping = OpenOptions { skip_broken: true, ..OpenOptions::default() };
+    assert_eq!(open(root.path().join("set").to_str().unwrap(), &skipping).unwrap().skipped, 1);
+    // Nor is a class without images trained.
+    put(root.path().join("set/train/labels/0.txt"), b"0 1 1 2 2");
+    fails(&root.path().join("set"), &["train/labels", "no images to train on", "1 file skipped", "0.txt"]);
+}
+
+#[test]
+fn a_name_in_two_spellings_of_unicode_is_one_class() {
+    let mut set = files(["train", "test"], &["dog"]);
+    set.push(("train/caf\u{e9}/0.png".into(), png(0, 8)));
+    set.push(("test/cafe\u{301}/0.png".into(), png(1, 8)));
+    let root = in_all_forms(&set);
+    for form in FORMS {
+        let splits = opened(&root.path().join(form)).unwrap();
+        assert_eq!(splits.train.classes(), ["caf\u{e9}", "dog"]);
+        let mut tested = labels(&*splits.test);
+        tested.sort_unstable();
+        assert_eq!(tested, [0, 1, 1], "{form}");
+        assert!(splits.notes.remarks[0].contains("as a Mac does"), "{:?}", splits.notes);
+    }
+    // Both in one split are one class, too.
+    set.push(("train/cafe\u{301}/1.png".into(), png(0, 9)));
+    let root = in_all_forms(&set);
+    for form in FORMS {
+        let splits = opened(&root.path().join(form)).unwrap();
+        assert_eq!((splits.train.classes().len(), splits.train.len()), (2, 4));
+        assert!(splits.notes.remarks.iter().any(|r| r.contains("one class")), "{:?}", splits.notes);
+    }
+}
+
+#[test]
+fn names_that_look_the_same_are_told_apart() {
+    let root = in_all_forms(&files(["train", "test"], &["cat", "cat\u{200b}", "cat "]));
+    let splits = opened(&root.path().join("set")).unwrap();
+    assert_eq!(splits.train.classes(), ["cat", "cat\\u{20}", "cat\\u{200b}"]);
+    assert_eq!(labels(&*splits.test), [0, 0, 1, 1, 2, 2]);
+    let mut set = files(["train", "val"], &["dog"]);
+    set.push(("train/cat\u{a0}/0.png".into(), png(0, 8)));
+    set.push(("val/cat/0.png".into(), png(1, 8)));
+    let root = in_all_forms(&set);
+    for form in FORMS {
+        fails(&root.path().join(form), &["here it is `cat`, there `cat\\u{a0}`"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn names_in_another_encoding_stay_apart() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let root = TempDir::new().unwrap();
+    for split in ["train", "test"] {
+        for (c, name) in [&b"caf\xe9"[..], b"caf\xe8"].into_iter().enumerate() {
+            put(root.path().join(split).join(OsStr::from_bytes(name)).join("0.png"), &png(0, c));
+        }
+    }
+    let splits = opened(root.path()).unwrap();
+    assert_eq!(splits.train.classes(), ["caf\\xE8", "caf\\xE9"]);
+    assert_eq!(labels(&*splits.test), [0, 1]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_on_disk_are_followed_but_not_in_circles() {
+    use std::os::unix::fs::symlink;
+    let root = in_all_forms(&files(["train", "test"], &["cat", "dog"]));
+    let set = root.path().join("set");
+    symlink("../cat", set.join("train/dog/more")).unwrap();
+    symlink(".", set.join("train/cat/self")).unwrap();
+    symlink("../../train", set.join("train/cat/up")).unwrap();
+    symlink("dog", set.join("train/wolf")).unwrap();
+    symlink("dog", set.join("test/wolf")).unwrap();
+    let splits = opened(&set).unwrap();
+    assert_eq!(splits.train.classes(), ["cat", "dog", "wolf"]);
+    // The cats of `dog/more`, met again below `wolf`.
+    assert_eq!(labels(&*splits.train), [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+    let circles = splits.notes.skipped.iter().find(|s| s.reason.contains("leads back")).unwrap();
+    assert!(circles.count >= 4, "{circles:?}");
+    // A link to an image that is gone is an image that cannot be read.
+    symlink("gone.png", set.join("train/dog/9.png")).unwrap();
+    fails(&set, &["train/dog/9.png", "broken image"]);
+}
