@@ -63,7 +63,7 @@ impl Subject {
     /// A checkpoint that cannot be used; out of memory.
     pub fn open(name: impl Into<String>, path: &Path, device: &Device, heads: bool) -> Result<Self> {
         let (manifest, mut tensors) = checkpoint::load(path)?;
-        let recipe = Recipe::parse(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
+        let recipe = Recipe::kept(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
         let device = device.with_precision(recipe.train.precision.into());
         let backbone = setup::backbone(&recipe.model)?;
         let partition = Partition::new(&recipe.local, &backbone)?;

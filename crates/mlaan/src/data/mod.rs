@@ -28,7 +28,7 @@ mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
-pub use decode::read_image;
+pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
 pub use extras::{ColourJitter, Extras};
 pub use frame::Frame;
 pub use load::Load;
@@ -123,4 +123,7 @@ pub struct Splits {
     pub skipped: usize,
     /// Which set of the literature it is, where its form says so.
     pub known: Option<Known>,
+    /// Whether its images were turned as their EXIF orientation says; never [`Orientation::Auto`] where that was to be
+    /// decided.
+    pub orientation: Orientation,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
-use super::{Dataset, Load, Splits, formats, synthetic, unknown};
+use super::{Dataset, Load, Orientation, Splits, formats, synthetic, unknown};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -18,6 +18,8 @@ pub struct OpenOptions {
     pub load: Load,
     /// Scale larger images in memory down so that their shorter side has so many pixels; 0 keeps every size.
     pub short_side: usize,
+    /// Whether pictures are turned as their EXIF orientation says.
+    pub orientation: Orientation,
     /// Leave broken images out (and count them) instead of stopping.
     pub skip_broken: bool,
     /// Chooses the images that `limit` keeps.
@@ -32,6 +34,7 @@ impl Default for OpenOptions {
             limit: None,
             load: Load::Auto,
             short_side: 256,
+            orientation: Orientation::Auto,
             skip_broken: false,
             seed: 0,
             threads: 0,
@@ -101,8 +104,9 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
     let (format, pair) = found(source, path)?;
     let known = pair.known;
-    let Loaded { train, test, skipped } = load(pair, options)?;
-    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known })
+    let orientation = formats::orientation(options.orientation, format, &pair);
+    let Loaded { train, test, skipped } = load(pair, &OpenOptions { orientation, ..options.clone() })?;
+    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known, orientation })
 }
 
 /// What lies at a path, and in which form.

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::shapes::{CLASSES, Shape};
-use super::{ImageView, Memory, Splits};
+use super::{ImageView, Memory, Orientation, Splits};
 use crate::Result;
 use crate::rng::{Purpose, Rng};
 
@@ -37,6 +37,7 @@ pub fn splits(seed: u64, train: usize, test: usize) -> Result<Splits> {
         skipped: 0,
         format: "built-in",
         known: None,
+        orientation: Orientation::Exif,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{Dataset, ImageView, read_image};
+use crate::data::{Dataset, IMAGE_ENDINGS, ImageView, Orientation, has_image_ending, read_image};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// How deep images may lie below a folder; ends loops of links.
 const DEPTH: usize = 32;
-/// What image files are called.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Files named by `paths`: a file stands for itself, whatever it is called, a folder for all images in and below it (by
 /// their names, hidden ones apart), sorted.
@@ -27,7 +25,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let before = found.len();
         below(path, DEPTH, &mut found)?;
         if found.len() == before {
-            let message = format!("there is no image in or below this folder ({})", EXTENSIONS.join(", "));
+            let message = format!("there is no image in or below this folder ({})", IMAGE_ENDINGS.join(", "));
             return Err(Error::data(path.display().to_string(), message));
         }
     }
@@ -42,7 +40,6 @@ fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     entries.sort();
     for path in entries {
         let hidden = path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
         if hidden {
             continue;
         }
@@ -50,7 +47,7 @@ fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
             if depth > 0 {
                 below(&path, depth - 1, found)?;
             }
-        } else if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) {
+        } else if path.file_name().is_some_and(|name| has_image_ending(&name.to_string_lossy())) {
             found.push(path);
         }
     }
@@ -62,13 +59,19 @@ pub(super) struct Files {
     paths: Vec<PathBuf>,
     classes: Vec<String>,
     short_side: usize,
+    orientation: Orientation,
     /// Why some are no images.
     failures: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Files {
-    pub(super) fn new(paths: Vec<PathBuf>, classes: Vec<String>, short_side: usize) -> Self {
-        Files { paths, classes, short_side, failures: Mutex::default() }
+    pub(super) fn new(
+        paths: Vec<PathBuf>,
+        classes: Vec<String>,
+        short_side: usize,
+        orientation: Orientation,
+    ) -> Self {
+        Files { paths, classes, short_side, orientation, failures: Mutex::default() }
     }
 
     pub(super) fn path(&self, index: usize) -> &Path {
@@ -96,7 +99,7 @@ impl Dataset for Files {
 
     /// The image, or a black one in its place, so that the others of its batch can be classified.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
-        let (height, width) = match read_image(self.path(index), self.short_side) {
+        let (height, width) = match read_image(self.path(index), self.short_side, self.orientation) {
             Ok(image) => {
                 *scratch = image.rgb;
                 (image.height, image.width)

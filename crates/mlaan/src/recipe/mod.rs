@@ -23,7 +23,7 @@ mod train;
 mod words;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
-pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Statistics};
+pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Orientation, Statistics};
 pub use describe::json_schema;
 pub use differ::Difference;
 pub use model::{Backbone, Family, Model};
@@ -73,6 +73,29 @@ impl Recipe {
     /// [`Error::Data`] if there is neither, with the nearest built-in names; otherwise as [`Recipe::parse`].
     pub fn load(name_or_path: &str) -> Result<Self> {
         Layers::of_name(name_or_path)?.recipe()
+    }
+
+    /// The recipe that a run, a checkpoint or a record keeps, every key spelt out. Runs from before a key was there did as
+    /// its value says that is filled in: their pictures were not turned.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`].
+    pub fn kept(text: &str, origin: &str) -> Result<Self> {
+        let mut recipe = Self::parse(text, origin)?;
+        let table: Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(origin, e.message()))?;
+        if table.get("data").and_then(|data| data.get("orientation")).is_none() {
+            recipe.data.orientation = Orientation::Ignore;
+        }
+        Ok(recipe)
+    }
+
+    /// [`Recipe::kept`] of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read; as [`Recipe::parse`].
+    pub fn kept_in(path: &std::path::Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::kept(&text, &path.display().to_string())
     }
 
     /// What a name joins, in the order in which keys win: names of what is built in, and files. The data set that is

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::decode::IMAGE_ENDINGS;
 use super::super::stored::{Images, Stored};
 use super::folder::{TEST, entries};
 use super::names::{listed, numbered};
@@ -19,8 +20,6 @@ pub(super) const FORMAT: Format = Format {
     open,
 };
 
-/// Endings of images.
-const IMAGES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 /// Longest text of a label.
 const MOST_LABEL: u64 = 32;
 /// Files with the names of the classes.
@@ -139,7 +138,7 @@ struct Sample {
 
 impl Sample {
     fn add(&mut self, path: &Path, ending: &str, mut member: Member<'_>) -> Result<()> {
-        if IMAGES.contains(&ending) && self.image.is_none() {
+        if IMAGE_ENDINGS.contains(&ending) && self.image.is_none() {
             self.image = Some((member.offset, member.size, member.name.into()));
         } else if ending == "cls" {
             let place = format!("{}, {}", path.display(), member.name);
