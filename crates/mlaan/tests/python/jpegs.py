@@ -102,18 +102,20 @@ def segment(marker, payload):
     return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + bytes(payload)
 
 
-def write(planes, factors, size, scans, restart=0, adobe=None, ids=None, progressive=False, frame=None, extra=b""):
+def write(planes, factors, size, scans, restart=0, colours="jfif", ids=None, progressive=False, frame=None):
     """A JPEG of `planes` (rows of numbers, one plane per component, each of its subsampled size); `factors`: (across, down).
 
     `scans`: the components of each scan. Progressive: these for the first coefficients, then two scans per component for the others.
-    `adobe`: the colour transform of an Adobe segment. `frame`: another SOF marker.
+    `colours`: a JFIF segment, the colour transform of an Adobe segment, or none of them. `frame`: another SOF marker.
     """
     height, width = size
     across, down = max(f[0] for f in factors), max(f[1] for f in factors)
     ids = ids or list(range(1, len(planes) + 1))
     out = bytearray(b"\xff\xd8")
-    out += segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0") if adobe is None else segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([adobe]))
-    out += extra
+    if colours == "jfif":
+        out += segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+    elif colours is not None:
+        out += segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([colours]))
     out += segment(0xDB, [0] + [QUANT[y * 8 + x] for y, x in ZIGZAG])
     sof = [8, *height.to_bytes(2, "big"), *width.to_bytes(2, "big"), len(planes)]
     for i, (h, v) in zip(ids, factors):
@@ -159,3 +161,65 @@ def planes(size, factors, seed=0):
         made.append([[round(128 + (90 if c in (0, 3) else 55) * math.sin(0.11 * (x + 0.5) * sx + 1.7 * c + seed) * math.cos(0.09 * (y + 0.5) * sy - c))
                       for x in range(columns)] for y in range(rows)])
     return made
+
+
+FACTORS = {
+    "444": [(1, 1)] * 3, "422": [(2, 1), (1, 1), (1, 1)], "440": [(1, 2), (1, 1), (1, 1)], "420": [(2, 2), (1, 1), (1, 1)],
+    "411": [(4, 1), (1, 1), (1, 1)], "410": [(4, 2), (1, 1), (1, 1)], "441": [(1, 4), (1, 1), (1, 1)], "24": [(2, 4), (1, 1), (1, 1)],
+    "31": [(3, 1), (1, 1), (1, 1)], "13": [(1, 3), (1, 1), (1, 1)], "32": [(3, 2), (1, 1), (1, 1)], "23": [(2, 3), (1, 1), (1, 1)],
+    "mixed": [(2, 2), (2, 1), (1, 2)], "uneven": [(2, 2), (1, 2), (1, 1)], "fine blue": [(2, 2), (2, 2), (1, 1)],
+    "fine chroma": [(1, 1), (2, 2), (2, 2)], "all 21": [(2, 1)] * 3, "pair": [(2, 2), (1, 2), (1, 2)],
+}
+SCANS = {
+    "one": [(0, 1, 2)], "three": [(0,), (1,), (2,)], "luma, chroma": [(0,), (1, 2)], "two, red": [(0, 1), (2,)],
+    "backwards": [(2,), (1,), (0,)], "chroma, luma": [(1, 2), (0,)],
+}
+SCANS4 = {"one": [(0, 1, 2, 3)], "four": [(0,), (1,), (2,), (3,)], "two": [(0, 3), (1, 2)]}
+
+
+def layouts(sizes):
+    """Name and file of all layouts, in each of the sizes."""
+    for size in sizes:
+        for restart, progressive in ((0, False), (3, False), (0, True), (1, True)):
+            tail = f"{size[1]}x{size[0]}, restart {restart}{', progressive' if progressive else ''}"
+            for name, factors in FACTORS.items():
+                made = planes(size, factors)
+                for how, scans in SCANS.items():
+                    yield f"{name}, {how}, {tail}", write(made, factors, size, scans, restart, progressive=progressive)
+                if name not in ("444", "420", "422"):
+                    continue
+                for kind, colours, ids in (("rgb", 0, None), ("rgb by numbers", None, [82, 71, 66]), ("ycc of adobe", 1, None), ("unmarked", None, [0, 1, 2])):
+                    for how, scans in SCANS.items():
+                        yield f"{kind} {name}, {how}, {tail}", write(made, factors, size, scans, restart, colours, ids, progressive)
+            for name in ("444", "420", "422", "440"):
+                factors = FACTORS[name] + [FACTORS[name][0]]
+                made = planes(size, factors)
+                for kind, colours in (("cmyk", 0), ("ycck", 2), ("cmyk unmarked", None)):
+                    for how, scans in SCANS4.items():
+                        yield f"{kind} {name}, {how}, {tail}", write(made, factors, size, scans, restart, colours, progressive=progressive)
+            for factor in ((1, 1), (2, 2), (1, 2), (3, 1), (4, 4)):
+                yield f"grey {factor}, {tail}", write(planes(size, [factor]), [factor], size, [(0,)], restart, progressive=progressive)
+        yield f"extended, {size}", write(planes(size, FACTORS["420"]), FACTORS["420"], size, SCANS["one"], frame=0xC1)
+
+
+def fixtures():
+    """A few layouts with the pixels that libjpeg makes of them: name, sides, file, pixels, each a line."""
+    import base64
+    import io
+    from PIL import Image
+    size = (13, 21)
+    few = [f"{name}, {how}" for name in ("420", "422") for how in SCANS]
+    few += ["444, three", "440, three", "410, three", "31, one", "31, three", "13, three", "mixed, backwards", "fine chroma, one", "fine chroma, three"]
+    few += ["rgb 420, three", "rgb 444, three", "rgb by numbers 444, one", "rgb by numbers 420, three", "cmyk 420, one", "cmyk 420, four",
+            "ycck 420, one", "ycck 422, two", "grey (3, 1)", "grey (2, 2)"]
+    few = [name + ", 21x13, restart 0" for name in few] + ["420, three, 21x13, restart 3", "24, one, 21x13, restart 0, progressive"]
+    for name, file in layouts([size]):
+        if name in few:
+            few.remove(name)
+            pixels = Image.open(io.BytesIO(file)).convert("RGB").tobytes()
+            print(name, size[0], size[1], base64.b64encode(file).decode(), base64.b64encode(pixels).decode(), sep="\t")
+    assert not few, few
+
+
+if __name__ == "__main__":
+    fixtures()

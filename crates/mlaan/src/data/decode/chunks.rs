@@ -106,3 +106,42 @@ fn blocks(encoded: &[u8], mut at: usize) -> Result<usize, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        [&(data.len() as u32).to_be_bytes()[..], kind, data, &[0; 4]].concat()
+    }
+
+    #[test]
+    fn colour_profiles_never_reach_the_decoder() {
+        let (start, middle, end) = (chunk(b"IHDR", &[1; 13]), chunk(b"IDAT", &[2; 9]), chunk(b"IEND", &[]));
+        let (profile, exif) = (chunk(b"iCCP", &[3; 1000]), chunk(b"eXIf", b"MM"));
+        let file = |parts: &[&[u8]]| [b"\x89PNG\r\n\x1a\n", &parts.concat()[..]].concat();
+        let plain = file(&[&start, &middle, &exif, &end]);
+        let seen = png(&plain).unwrap();
+        assert_eq!((&seen.bytes[..], seen.exif), (&plain[..], Some(&b"MM"[..])));
+        assert!(matches!(seen.bytes, Cow::Borrowed(_)));
+        let with = file(&[&start, &profile, &middle, &profile, &exif, &end, b"behind it"]);
+        assert_eq!(&png(&with).unwrap().bytes[..], &plain[..]);
+        for lost in 1..end.len() {
+            assert_eq!(png(&plain[..plain.len() - lost]).err().as_deref(), Some(CUT));
+        }
+    }
+
+    #[test]
+    fn a_gif_needs_its_first_picture_and_what_follows() {
+        // Two colours; a comment; a frame with a table of its own; one block of data.
+        let start = [&b"GIF89a\x01\0\x01\0\x80\0\0"[..], &[0; 6]].concat();
+        let frame = [&b"\x2C\0\0\0\0\x01\0\x01\0\x80"[..], &[0; 6], b"\x02\x02\x44\x01\0"].concat();
+        let whole = [&start[..], b"\x21\xFE\x02hi\0", &frame, b"\x3B"].concat();
+        assert_eq!(gif(&whole), Ok(()));
+        for length in 0..whole.len() {
+            assert_eq!(gif(&whole[..length]), Err(CUT.into()), "{length}");
+        }
+        assert!(gif(&[&start[..], b"\x3B"].concat()).is_err());
+        assert!(gif(&[&start[..], b"\x00"].concat()).is_err());
+    }
+}
