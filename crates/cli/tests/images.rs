@@ -72,3 +72,52 @@ fn broken_images_stop_a_run_or_are_counted() {
     );
     assert!(ok(at.path(), &["eval", "runs/quickstart"]).contains("1 broken image skipped"));
 }
+
+/// Puts how it was held into a PNG: a chunk of EXIF behind its header.
+fn turn(path: &Path, value: u8) {
+    let png = fs::read(path).unwrap();
+    let body =
+        [&b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[value, 0, 0, 0, 0, 0, 0]].concat();
+    let mut crc = !0u32;
+    for byte in &body {
+        crc ^= u32::from(*byte);
+        (0..8).for_each(|_| crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()));
+    }
+    let length = (body.len() as u32 - 4).to_be_bytes();
+    let chunk = [&length[..], &body, &(!crc).to_be_bytes()].concat();
+    fs::write(path, [&png[..33], &chunk, &png[33..]].concat()).unwrap();
+}
+
+#[test]
+fn a_run_turns_pictures_to_its_end_or_never() {
+    let at = tempfile::tempdir().unwrap();
+    pictures(&at.path().join("pictures"), &["cat", "dog"], 4);
+    for split in ["train", "test"] {
+        for class in ["cat", "dog"] {
+            (0..4).for_each(|i| turn(&at.path().join(format!("pictures/{split}/{class}/{i}.png")), 6));
+        }
+    }
+    let shown = ok(at.path(), &["data", "inspect", "pictures"]);
+    assert!(shown.contains("all 18x20") && shown.contains("8 images are turned as EXIF says"), "{shown}");
+    ok(at.path(), ARGS);
+    let recipe = at.path().join("runs/quickstart/recipe.toml");
+    let kept = fs::read_to_string(&recipe).unwrap();
+    assert!(kept.contains("orientation = \"exif\""), "{kept}");
+    // Classes of the same picture upright and sideways: the checkpoint's run decides.
+    let file = "pictures/test/dog/3.png";
+    let before = ok(at.path(), &["predict", "runs/quickstart", file, "--json"]);
+    // As a run from before the key: its manifests and its recipe lack it.
+    fs::write(&recipe, kept.replace("orientation = \"exif\"\n", "")).unwrap();
+    for entry in fs::read_dir(at.path().join("runs/quickstart/checkpoints")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "json") {
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace("orientation = \\\"exif\\\"\\n", "")).unwrap();
+        }
+    }
+    let after = ok(at.path(), &["predict", "runs/quickstart", file, "--json"]);
+    assert_ne!(before, after);
+    ok(at.path(), &["train", "--resume", "--out", "runs/quickstart", "--epochs", "2", "--threads", "1"]);
+    let kept = fs::read_to_string(&recipe).unwrap();
+    assert!(kept.contains("orientation = \"ignore\""), "{kept}");
+}

@@ -144,7 +144,10 @@ fn files_that_are_cut_anywhere_are_refused() {
         }
         // The directory of a TIFF lies behind its pixels.
         for lost in 1..whole.len() {
-            assert!(read(&whole[..whole.len() - lost], Orientation::Exif).is_err(), "{format:?}: {lost} less");
+            assert!(
+                read(&whole[..whole.len() - lost], Orientation::Exif).is_err(),
+                "{format:?}: {lost} less"
+            );
         }
     }
 }
@@ -164,8 +167,7 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 fn oriented(image: &DynamicImage, value: u8) -> Vec<(&'static str, Vec<u8>)> {
     let block = exif(value);
     let jpeg = encoded(image, ImageFormat::Jpeg);
-    let segment =
-        [&[0xFF, 0xE1][..], &(block.len() as u16 + 8).to_be_bytes(), b"Exif\0\0", &block].concat();
+    let segment = [&[0xFF, 0xE1][..], &(block.len() as u16 + 8).to_be_bytes(), b"Exif\0\0", &block].concat();
     let png = encoded(image, ImageFormat::Png);
     let end = png.len() - 12;
     let mut webp = encoded(image, ImageFormat::WebP);
@@ -283,7 +285,10 @@ fn sets_are_turned_alike_in_memory_and_on_disk_and_published_ones_are_not() {
         }
     }
     let seen = inspect(source, &mut |_, _| {}).unwrap();
-    assert_eq!((seen.train.turned, seen.orientation, seen.problem_count), (40, Orientation::Exif, seen.shared));
+    assert_eq!(
+        (seen.train.turned, seen.orientation, seen.problem_count),
+        (40, Orientation::Exif, seen.shared)
+    );
     assert_eq!(seen.train.sizes.unwrap().most, [20, 12]);
     // ImageNet's classes: results are compared with those of others, who do not turn them.
     let published = TempDir::new().unwrap();

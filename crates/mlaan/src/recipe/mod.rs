@@ -139,3 +139,23 @@ impl Recipe {
         Table::try_from(self).map_err(|e| Error::recipe("recipe", e.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_from_before_pictures_were_turned_go_on_without() {
+        let text = Recipe::default().to_toml().unwrap();
+        assert_eq!(Recipe::kept(&text, "run").unwrap().data.orientation, Orientation::Auto);
+        let before = text.replace("orientation = \"auto\"\n", "");
+        assert_ne!(before, text);
+        assert_eq!(Recipe::kept(&before, "run").unwrap().data.orientation, Orientation::Ignore);
+        // A recipe of one's own need not say it.
+        assert_eq!(Recipe::parse(&before, "recipe").unwrap().data.orientation, Orientation::Auto);
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("recipe.toml");
+        std::fs::write(&path, &before).unwrap();
+        assert_eq!(Recipe::kept_in(&path).unwrap().data.orientation, Orientation::Ignore);
+    }
+}

@@ -18,8 +18,14 @@ pub(super) fn decode(
     rgb: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let mut decoder = Decoder::new(picture);
-    // Colours are converted below: it tells them by other marks than libjpeg.
-    decoder.set_color_transform(ColorTransform::None);
+    // It tells colours by other marks than libjpeg.
+    decoder.set_color_transform(match header.colour() {
+        Colour::Grey => ColorTransform::Grayscale,
+        Colour::Rgb => ColorTransform::RGB,
+        Colour::Ycc => ColorTransform::YCbCr,
+        Colour::Cmyk => ColorTransform::CMYK,
+        Colour::Ycck => ColorTransform::YCCK,
+    });
     decoder.set_max_decoding_buffer_size(height * width * header.components.len());
     let samples = decoder.decode().map_err(|e| match e {
         jpeg_decoder::Error::Unsupported(what) => Fault::unread(format!(
@@ -38,18 +44,13 @@ pub(super) fn decode(
         return Err("the file is damaged: its header and its pixels differ".into());
     }
     rgb.clear();
-    rgb.reserve_exact(height * width * 3);
-    let colour = header.colour();
-    for pixel in samples.chunks_exact(planes) {
-        let [r, g, b] = match (colour, pixel) {
-            (Colour::Grey, [y]) => [*y; 3],
-            (Colour::Rgb, [r, g, b]) => [*r, *g, *b],
-            (Colour::Ycc, [y, cb, cr]) => rgb_of(*y, *cb, *cr),
-            (Colour::Cmyk, [c, m, y, k]) => [*c, *m, *y].map(|v| times(v, *k)),
-            (Colour::Ycck, [y, cb, cr, k]) => rgb_of(*y, *cb, *cr).map(|v| times(255 - v, *k)),
-            _ => return Err("the file is damaged: its colours and its components differ".into()),
-        };
-        rgb.extend_from_slice(&[r, g, b]);
+    match planes {
+        1 => rgb.extend(samples.iter().flat_map(|v| [*v; 3])),
+        3 => *rgb = samples,
+        // Inks are stored inverted, as Adobe does; here they come inverted once more.
+        _ => rgb.extend(
+            samples.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]].map(|v| times(255 - v, 255 - p[3]))),
+        ),
     }
     Ok(())
 }
@@ -57,15 +58,4 @@ pub(super) fn decode(
 /// A share of 255, rounded.
 fn times(value: u8, share: u8) -> u8 {
     ((u32::from(value) * u32::from(share) + 127) / 255) as u8
-}
-
-/// JFIF's YCbCr, in libjpeg's fixed point.
-fn rgb_of(y: u8, cb: u8, cr: u8) -> [u8; 3] {
-    let fix = |x: f64| (x * 65_536.0 + 0.5) as i32;
-    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
-    let half = 1 << 15;
-    let r = y + ((fix(1.402) * cr + half) >> 16);
-    let g = y + ((-fix(0.344_14) * cb - fix(0.714_14) * cr + half) >> 16);
-    let b = y + ((fix(1.772) * cb + half) >> 16);
-    [r, g, b].map(|v| v.clamp(0, 255) as u8)
 }
