@@ -72,7 +72,7 @@ fn jpegs_that_are_not_read_are_refused_by_name() {
         (1, 0xF7, "JPEG-LS"),
         (1, 0xC5, "hierarchical"),
         (4, 12, "12 bits a sample"),
-        (10, 0x50, "sampling factors are 1 to 4"),
+        (11, 0x50, "sampling factors are 1 to 4"),
     ] {
         refused(&with(at, value), part);
     }

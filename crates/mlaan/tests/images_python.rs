@@ -41,7 +41,7 @@ def smooth(height, width):
 
 const LAYOUTS: &str = r#"
 import jpegs
-for name, file in jpegs.layouts([(37, 53), (16, 16), (1, 1), (9, 70)]):
+for name, file in jpegs.layouts([(37, 53), (1, 1), (9, 70)]):
     put("layout", name, file)
 "#;
 
@@ -77,7 +77,7 @@ modes("TIFF", "1", compression="group4")
 modes("TIFF", "RGB", save_all=True, append_images=[image.rotate(90)])
 modes("WEBP", "RGB", "RGBA", lossless=True, exact=True)
 raw = image.tobytes()
-put("exact", "PPM of 100", b"P6\n53 37\n100\n" + bytes(v * 100 // 255 for v in raw))
+put("rounded", "PPM of 100", b"P6\n53 37\n100\n" + bytes(v * 100 // 255 for v in raw))
 put("exact", "PPM in text", b"P3\n# a comment\n53 37\n255\n" + " ".join(map(str, raw)).encode())
 put("exact", "PPM of 16 bits", b"P6\n53 37\n65535\n" + b"".join(bytes([v, v]) for v in raw))
 "#;
@@ -133,20 +133,20 @@ fn compare(script: &str, orientation: Orientation, bounds: &[(&str, u8, f64)]) {
 
 #[test]
 fn jpegs_of_all_layouts_are_pillow_s() {
-    compare(LAYOUTS, Orientation::Ignore, &[("layout", 4, 0.5)]);
+    compare(LAYOUTS, Orientation::Ignore, &[("layout", 4, 0.4)]);
 }
 
 #[test]
 fn jpegs_as_encoders_write_them_are_pillow_s() {
-    compare(ENCODED, Orientation::Ignore, &[("encoded", 6, 0.6)]);
+    compare(ENCODED, Orientation::Ignore, &[("encoded", 4, 0.75)]);
 }
 
 #[test]
 fn other_formats_are_pillow_s_to_the_bit() {
-    compare(OTHERS, Orientation::Ignore, &[("exact", 0, 0.0)]);
+    compare(OTHERS, Orientation::Ignore, &[("exact", 0, 0.0), ("rounded", 1, 0.1)]);
 }
 
 #[test]
 fn orientations_are_pillow_s() {
-    compare(ORIENTATIONS, Orientation::Exif, &[("turned", 0, 0.0), ("turned jpeg", 6, 0.6)]);
+    compare(ORIENTATIONS, Orientation::Exif, &[("turned", 0, 0.0), ("turned jpeg", 4, 0.5)]);
 }
