@@ -179,7 +179,11 @@ fn chosen(args: &AnalyzeArgs, recipe: &Recipe, splits: &Splits) -> Result<featur
         match numbers {
             Ok(numbers) => chosen.add(test, &numbers)?,
             Err(_) => {
-                chosen.add_file(Path::new(text), setup::frame(&recipe.data).short_side)?;
+                chosen.add_file(
+                    Path::new(text),
+                    setup::frame(&recipe.data).short_side,
+                    recipe.data.orientation.into(),
+                )?;
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::args::TrainArgs;
 use crate::folder::unfinished;
 use anyhow::{Result, bail};
-use mlaan::recipe::{Load, Recipe};
+use mlaan::recipe::{Load, Orientation, Recipe};
 use mlaan::train::checkpoint::Manifest;
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub fn fresh(args: &TrainArgs, name: &str) -> Result<Recipe> {
 pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -> Result<Recipe> {
     let kept = folder.join(mlaan::train::RECIPE);
     let was = match (manifest, &args.recipe) {
-        (Some(m), _) => Recipe::parse(&m.recipe, &format!("checkpoint in {}", folder.display()))?,
-        (None, _) if kept.is_file() => Recipe::load(&kept.to_string_lossy())?,
+        (Some(m), _) => Recipe::kept(&m.recipe, &format!("checkpoint in {}", folder.display()))?,
+        (None, _) if kept.is_file() => Recipe::kept_in(&kept)?,
         (None, Some(name)) => return fresh(args, name),
         (None, None) => bail!("{}", nothing(args, folder)),
     };
@@ -41,6 +41,9 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
     let differing = differences(&was, &wanted)?;
     if wanted.data.load == Load::Auto {
         wanted.data.load = was.data.load;
+    }
+    if wanted.data.orientation == Orientation::Auto {
+        wanted.data.orientation = was.data.orientation;
     }
     if !differing.is_empty() {
         bail!(

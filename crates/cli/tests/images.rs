@@ -117,4 +117,55 @@ fn a_set_with_fewer_classes_is_tested_by_name_and_what_is_skipped_is_said() {
     let heard = String::from_utf8_lossy(&predicted.stderr).into_owned();
     assert!(predicted.status.success() && heard.contains("notes.txt"), "{heard}");
     assert_eq!(String::from_utf8_lossy(&predicted.stdout).lines().count(), 6);
+/// Puts how it was held into a PNG: a chunk of EXIF behind its header.
+fn turn(path: &Path, value: u8) {
+    let png = fs::read(path).unwrap();
+    let body =
+        [&b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[value, 0, 0, 0, 0, 0, 0]].concat();
+    let mut crc = !0u32;
+    for byte in &body {
+        crc ^= u32::from(*byte);
+        (0..8).for_each(|_| crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()));
+    }
+    let length = (body.len() as u32 - 4).to_be_bytes();
+    let chunk = [&length[..], &body, &(!crc).to_be_bytes()].concat();
+    fs::write(path, [&png[..33], &chunk, &png[33..]].concat()).unwrap();
+}
+
+#[test]
+fn a_run_turns_pictures_to_its_end_or_never() {
+    let at = tempfile::tempdir().unwrap();
+    pictures(&at.path().join("pictures"), &["cat", "dog"], 4);
+    for split in ["train", "test"] {
+        for class in ["cat", "dog"] {
+            (0..4).for_each(|i| turn(&at.path().join(format!("pictures/{split}/{class}/{i}.png")), 6));
+        }
+    }
+    let shown = ok(at.path(), &["data", "inspect", "pictures"]);
+    assert!(shown.contains("all 18x20") && shown.contains("8 images are turned as EXIF says"), "{shown}");
+    ok(at.path(), ARGS);
+    let recipe = at.path().join("runs/quickstart/recipe.toml");
+    let kept = fs::read_to_string(&recipe).unwrap();
+    assert!(kept.contains("orientation = \"exif\""), "{kept}");
+    // A picture that is to be turned, the same one turned by hand, and its pixels as they lie.
+    let file = at.path().join("pictures/test/dog/3.png");
+    let pixels = image::open(&file).unwrap();
+    fs::create_dir(at.path().join("new")).unwrap();
+    fs::copy(&file, at.path().join("new/a.png")).unwrap();
+    pixels.rotate90().save(at.path().join("new/upright.png")).unwrap();
+    pixels.save(at.path().join("new/stored.png")).unwrap();
+    let found = |name: &str| {
+        let name = format!("new/{name}.png");
+        ok(at.path(), &["predict", "runs/quickstart", &name, "--json"]).replace(&name, "")
+    };
+    assert_eq!(found("a"), found("upright"));
+    assert_ne!(found("a"), found("stored"));
+    // A run from before the key, killed in its first epoch: its recipe lacks it.
+    fs::remove_dir_all(at.path().join("runs/quickstart/checkpoints")).unwrap();
+    fs::write(&recipe, kept.replace("orientation = \"exif\"\n", "")).unwrap();
+    ok(at.path(), &["train", "--resume", "--out", "runs/quickstart", "--threads", "1"]);
+    let kept = fs::read_to_string(&recipe).unwrap();
+    assert!(kept.contains("orientation = \"ignore\""), "{kept}");
+    assert_eq!(found("a"), found("stored"));
+    assert_ne!(found("a"), found("upright"));
 }

@@ -6,7 +6,7 @@
 
 use mlaan::Device;
 use mlaan::backbone::{Backbone, BlockInfo};
-use mlaan::data::{Dataset, ImageView, Splits};
+use mlaan::data::{Dataset, ImageView, Orientation, Splits};
 use mlaan::engine::ops::Window;
 use mlaan::nn::{AveragePool, Builder, Chain, Layer, Rectify, Sequence, Unit, UnitSpec};
 use mlaan::recipe::Recipe;
@@ -122,6 +122,7 @@ fn main() -> Result<()> {
         notes: Default::default(),
         format: "made here",
         known: None,
+        orientation: Orientation::Ignore,
     };
 
     let device = Device::cpu(None)?;

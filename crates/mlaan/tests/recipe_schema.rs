@@ -75,6 +75,7 @@ fn another(path: &str) -> &'static str {
         "train.precision" => "bf16",
         "data.augment" => "svhn",
         "data.load" => "stream",
+        "data.orientation" => "exif",
         "data.normalise" => "{mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25]}",
         "data.colour_jitter" => "[0.1, 0.2, 0.3, 0.1]",
         _ => "64",

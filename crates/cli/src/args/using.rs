@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct PredictArgs {
     /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
     pub checkpoint: PathBuf,
-    /// Image files (JPEG, PNG, WebP), folders with images in or below them, or - for a list of paths on standard input
+    /// Image files (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM), folders with images in or below them, or - for a list of paths on standard input
     #[arg(required = true, value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
     /// Use the checkpoint with the lowest test error instead of the last one

@@ -5,8 +5,8 @@ use crate::{format, output};
 use anyhow::{Context, Result};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
-use mlaan::data::Normalise;
 use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect as look};
+use mlaan::data::{Normalise, Orientation};
 use std::process::ExitCode;
 
 /// Classes in the table unless all are asked for.
@@ -54,6 +54,7 @@ fn text(found: &Inspection, all: bool) -> String {
     let row = |what: &str, text: String| format!(" {what:<10}  {text}");
     for (what, split) in [("training", &found.train), ("test", &found.test)] {
         lines.push(row(what, split_line(split)));
+        lines.extend(turned_line(split.turned, found.orientation).map(|line| row("", line)));
         if let Some(pixels) = &split.pixels {
             lines.push(row("", pixel_line(pixels)));
         }
@@ -78,6 +79,21 @@ fn split_line(split: &SplitReport) -> String {
         parts.push(format!("{} there more than once", format::count(split.repeated)));
     }
     format!("{} ({})", parts.join(", "), split.place)
+}
+
+/// Of pictures that their EXIF orientation says to turn.
+fn turned_line(turned: usize, orientation: Orientation) -> Option<String> {
+    let which = match turned {
+        0 => return None,
+        1 => "1 image is".to_owned(),
+        n => format!("{} images are", format::count(n)),
+    };
+    Some(match orientation {
+        Orientation::Ignore => {
+            format!("{which} not turned as EXIF says, as everybody reads this set (data.orientation)")
+        }
+        _ => format!("{which} turned as EXIF says (data.orientation)"),
+    })
 }
 
 fn size(sizes: &Sizes) -> String {

@@ -4,7 +4,7 @@
 //! have units of their own, so each is shown from its least to its greatest value.
 
 use super::{Place, Seen, Subject};
-use crate::data::{Dataset, LoaderPool, Memory};
+use crate::data::{Dataset, LoaderPool, Memory, Orientation};
 use crate::{Error, Result};
 use mlaan_engine::Tensor;
 use serde::{Deserialize, Serialize};
@@ -110,13 +110,13 @@ impl Chosen {
         Ok(())
     }
 
-    /// Adds an image file, whose class is not known. `short_side`: see [`crate::data::OpenOptions`].
+    /// Adds an image file, whose class is not known. `short_side` and `orientation`: see [`crate::data::OpenOptions`].
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn add_file(&mut self, path: &Path, short_side: usize) -> Result<()> {
+    pub fn add_file(&mut self, path: &Path, short_side: usize, orientation: Orientation) -> Result<()> {
         let unknown = self.images.classes().len() - 1;
-        let image = crate::data::read_image(path, short_side)?;
+        let image = crate::data::read_image(path, short_side, orientation)?;
         self.images.push(image.view(), unknown)?;
         self.names.push(path.display().to_string());
         Ok(())

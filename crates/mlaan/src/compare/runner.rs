@@ -240,7 +240,8 @@ impl Runner<'_> {
         let kept = folder.join(RECIPE);
         if kept.is_file() && !is_unsaved(&folder) {
             // A run that goes on keeps what it chose.
-            recipe.data.load = Recipe::load(&kept.to_string_lossy())?.data.load;
+            let kept = Recipe::kept_in(&kept)?.data;
+            (recipe.data.load, recipe.data.orientation) = (kept.load, kept.orientation);
         }
         let device = (self.open)().map_err(Stop::All)?;
         let (splits, fresh) = images.open(&recipe, device.threads()).map_err(Stop::All)?;

@@ -161,7 +161,7 @@ impl Store {
     pub fn standing(&self, cell: &Cell, seed: u64) -> Result<Standing> {
         let (path, folder) = (self.record(&cell.name, seed), self.run(&cell.name, seed));
         if let Some(record) = read::<Record>(&path)? {
-            let recipe = Recipe::parse(&record.recipe, &path.display().to_string())?;
+            let recipe = Recipe::kept(&record.recipe, &path.display().to_string())?;
             same(cell, seed, &recipe, &path)?;
             if record.format > FORMAT {
                 let message =
@@ -173,7 +173,7 @@ impl Store {
         let kept = folder.join(RECIPE);
         let unsaved = is_unsaved(&folder);
         if kept.is_file() && !unsaved {
-            same(cell, seed, &Recipe::load(&kept.to_string_lossy())?, &folder)?;
+            same(cell, seed, &Recipe::kept_in(&kept)?, &folder)?;
             if let Some(record) = adopt(cell, seed, &folder)? {
                 return Ok(Standing::Done(Box::new(record)));
             }
@@ -236,7 +236,7 @@ impl Store {
     pub fn step(&self, cell: &Cell) -> Result<Option<StepRecord>> {
         let path = self.step_file(&cell.name);
         let Some(record) = read::<StepRecord>(&path)? else { return Ok(None) };
-        let found = Recipe::parse(&record.recipe, &path.display().to_string())?;
+        let found = Recipe::kept(&record.recipe, &path.display().to_string())?;
         // Here recomputation is part of what is measured.
         if found.local.recompute != cell.recipe.local.recompute {
             return Ok(None);
@@ -289,7 +289,7 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
     if !events.iter().any(|e| matches!(e, Event::End(_))) {
         return Ok(None);
     }
-    let mut recipe = Recipe::load(&folder.join(RECIPE).to_string_lossy())?;
+    let mut recipe = Recipe::kept_in(&folder.join(RECIPE))?;
     let start = events.iter().find_map(|e| if let Event::Start(s) = e { Some(s.clone()) } else { None });
     let epochs: Vec<Epoch> =
         events.into_iter().filter_map(|e| if let Event::Epoch(e) = e { Some(e) } else { None }).collect();

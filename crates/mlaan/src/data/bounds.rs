@@ -3,6 +3,8 @@
 //! Formats cannot hold any number of pixels in a byte. What is beyond that is no picture, however blank: the emptiest ones
 //! that encoders write have half of a JPEG's bound, and come within 1 % of a PNG's.
 
+use super::decode::tags;
+
 /// Longest side accepted.
 pub(super) const MAX_SIDE: u32 = 32_768;
 /// Most pixels: 134 million, 384 MiB as RGB; more than cameras have, but for a few.
@@ -14,6 +16,10 @@ const MAX_RATIO: usize = 256;
 const JPEG: u64 = 8 * 64;
 /// Bytes of pixels that a byte of a PNG holds at the most: deflate repeats 258 bytes by two bits.
 const PNG: u64 = 258 * 8 / 2;
+/// Bytes that a byte of LZW codes holds at the most, in a GIF or TIFF: a code of 12 bits names up to 4096.
+const LZW: u64 = 4096 * 8 / 12 + 1;
+/// Pixels that a byte of a run-length coded BMP holds at the most: two bytes say 255.
+const RUNS: u64 = 128;
 /// What a PNG begins with.
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
@@ -35,14 +41,28 @@ pub(super) fn plausible(encoded: &[u8], (height, width): (usize, usize)) -> Resu
         return Err(format!("{}: one side is more than {MAX_RATIO} times the other", sides()));
     }
     let bytes = encoded.len() as u64;
-    let fits = if encoded.starts_with(&[0xFF, 0xD8]) {
-        pixels <= bytes * JPEG
-    } else if let Some(bits) = png_bits(encoded) {
-        pixels * bits / 8 <= bytes * PNG
-    } else {
-        true
+    let fits = match encoded {
+        [0xFF, 0xD8, ..] => pixels <= bytes * JPEG,
+        [b'G', b'I', b'F', ..] => pixels <= bytes * LZW,
+        [b'B', b'M', ..] if matches!(encoded.get(30), Some(1 | 2)) => pixels <= bytes * RUNS,
+        [b'B', b'M', ..] => pixels <= bytes * 8,
+        // Eight pixels a byte.
+        [b'P', b'1'..=b'7', ..] => pixels <= bytes * 8,
+        // Pixels of one bit; blank lines of a fax are one bit each.
+        [b'I', b'I', ..] | [b'M', b'M', ..] if fax(encoded) => pixels <= bytes * 8 * width as u64,
+        [b'I', b'I', ..] | [b'M', b'M', ..] => pixels <= bytes * 8 * LZW,
+        _ => match png_bits(encoded) {
+            Some(bits) => pixels * bits / 8 <= bytes * PNG,
+            // A WebP may say of all its pixels at once that they are alike.
+            None => true,
+        },
     };
     if fits { Ok(()) } else { Err(format!("{} cannot be in {bytes} bytes: the file is damaged", sides())) }
+}
+
+/// Whether a TIFF's lines are coded as a fax's are.
+fn fax(encoded: &[u8]) -> bool {
+    matches!(tags::number(encoded, tags::COMPRESSION), Some(2..=4))
 }
 
 /// Bits of a pixel, as a PNG's header says.
@@ -82,7 +102,16 @@ mod tests {
             assert_eq!(plausible(&png(depth, colour, bytes), (6000, 6000)), Ok(()));
             assert!(plausible(&png(depth, colour, bytes * 9 / 10), (6000, 6000)).is_err());
         }
-        // Others only by their extents.
+        for (start, least) in [(&b"GIF89a"[..], 2048), (b"BM", 698_880), (b"P4", 698_880), (b"II*\0", 256)] {
+            let of = |bytes: usize| [start, &vec![0; bytes - start.len()]].concat();
+            let pixels = (2048, 2730);
+            assert_eq!(plausible(&of(least), pixels), Ok(()), "{start:?}");
+            assert!(plausible(&of(least - 1), pixels).unwrap_err().contains("cannot be in"), "{start:?}");
+        }
+        // A blank page that came by fax; others only by their extents.
+        let mut fax = b"II*\0\x08\0\0\0\x01\0\x03\x01\x03\0\x01\0\0\0\x04\0\0\0".to_vec();
+        fax.resize(450, 0);
+        assert_eq!(plausible(&fax, (3508, 2480)), Ok(()));
         assert_eq!(plausible(b"RIFF", (10_000, 10_000)), Ok(()));
     }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::decode::{decode, shrink};
+use super::decode::{Fault, decode, shrink};
 use super::limit::choose;
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
 use super::{Dataset, Image, Memory, OpenOptions};
@@ -38,7 +38,7 @@ pub(super) fn decode_all(stored: &Stored, options: &OpenOptions, split: u64) -> 
 }
 
 /// An image of a split, or what is wrong with it.
-type Decoded = (usize, std::result::Result<Image, String>);
+type Decoded = (usize, std::result::Result<Image, Fault>);
 
 /// A split that is being decoded.
 struct Collector<'a> {
@@ -52,8 +52,8 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     fn decode(&self, raw: Raw) -> Decoded {
-        let image = raw.content.and_then(|content| match content {
-            Content::Encoded => decode(&raw.bytes, self.options.short_side),
+        let image = raw.content.map_err(Fault::from).and_then(|content| match content {
+            Content::Encoded => decode(&raw.bytes, self.options.short_side, self.options.orientation),
             Content::Rgb { height, width } => {
                 Ok(shrink(Image { height, width, rgb: raw.bytes }, self.options.short_side))
             }
@@ -69,7 +69,7 @@ impl Collector<'_> {
             match image {
                 Ok(image) => self.set.push(image.view(), self.stored.labels[index] as usize)?,
                 Err(_) if self.options.skip_broken => self.skipped += 1,
-                Err(message) => return Err(broken(self.stored.images.name(index), &message)),
+                Err(fault) => return Err(broken(self.stored.images.name(index), &fault)),
             }
         }
         if first && !self.set.is_empty() {
@@ -91,7 +91,8 @@ impl Collector<'_> {
     }
 }
 
-pub(super) fn broken(place: String, message: &str) -> Error {
+/// The error of an image that cannot be used, and what to do.
+pub(super) fn broken(place: String, fault: &Fault) -> Error {
     let hint = "repair or remove it, or leave such images out with `--skip-broken`";
-    Error::data(place, format!("broken image: {message}; {hint}"))
+    Error::data(place, format!("{}; {hint}", fault.said()))
 }

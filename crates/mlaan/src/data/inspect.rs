@@ -7,7 +7,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::decode::decode;
+use super::decode::{Fault, Orientation, decode, extent};
+use super::formats::orientation;
 use super::normalise::{Sums, both, sums};
 use super::open::{found, name};
 use super::published::Published;
@@ -29,6 +30,9 @@ pub struct Inspection {
     pub known: Option<Known>,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// Whether images whose EXIF orientation says so are turned, unless a recipe says otherwise.
+    #[serde(serialize_with = "word")]
+    pub orientation: Orientation,
     /// Training images.
     pub train: SplitReport,
     /// Test images.
@@ -57,7 +61,9 @@ pub struct SplitReport {
     pub per_class: Vec<usize>,
     /// Sizes of the images; none where all are broken.
     pub sizes: Option<Sizes>,
-    /// Mean and deviation of all pixels, of 1; none where all images are broken.
+    /// Images that their EXIF orientation says to turn.
+    pub turned: usize,
+    /// Mean and deviation of all pixels, of 1 (0 where a channel is constant); none where all images are broken.
     pub pixels: Option<Normalise>,
     /// Bytes of all images decoded.
     pub decoded_bytes: u64,
@@ -93,12 +99,14 @@ pub fn inspect(source: &str, watch: Watch<'_>) -> Result<Inspection> {
     let notes = pair.take_notes();
     let (first, all) = (pair.train.labels.len(), pair.train.labels.len() + pair.test.labels.len());
     watch(0, all);
-    let train = Seen::of(&pair.train, &mut |n| watch(n, all))?;
-    let test = Seen::of(&pair.test, &mut |n| watch(first + n, all))?;
+    let orientation = orientation(Orientation::Auto, format, &pair);
+    let train = Seen::of(&pair.train, orientation, &mut |n| watch(n, all))?;
+    let test = Seen::of(&pair.test, orientation, &mut |n| watch(first + n, all))?;
     let published = Published::of(format, pair.known, pair.train.classes.len());
     let counts = [pair.train.labels.len(), pair.test.labels.len()];
     let other = published.map(|p| p.differences(counts)).unwrap_or_default();
-    let found = conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other);
+    let form = (format.name, pair.known, orientation);
+    let found = conclude(name(path), form, &pair.train.classes, (train, test), other);
     Ok(Inspection { notes, ..found })
 }
 
@@ -109,19 +117,21 @@ fn built_in() -> Result<Inspection> {
         for index in 0..data.len() {
             let image =
                 data.image(index, &mut Vec::new()).map(|image| Image::of(image.rgb, image.height, image.rgb));
-            seen.add(index, data.label(index), image.map_err(|e| e.to_string()), &|index| {
+            seen.add(index, data.label(index), image.map_err(|e| e.to_string().into()), &|index| {
                 format!("image {index}")
             });
         }
         seen
     };
     let (train, test) = (seen(&*splits.train, "built-in, training"), seen(&*splits.test, "built-in, test"));
-    Ok(conclude(splits.name, splits.format, None, splits.train.classes(), (train, test), Vec::new()))
+    let form = (splits.format, None, splits.orientation);
+    Ok(conclude(splits.name, form, splits.train.classes(), (train, test), Vec::new()))
 }
 
 /// What is kept of an image.
 struct Image {
     size: [usize; 2],
+    turned: bool,
     sums: Sums,
     print: u64,
 }
@@ -131,15 +141,17 @@ impl Image {
     fn of(rgb: &[u8], height: usize, raw: &[u8]) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(raw);
-        Image { size: [height, rgb.len() / 3 / height.max(1)], sums: sums(rgb), print: hasher.finish() }
+        let size = [height, rgb.len() / 3 / height.max(1)];
+        Image { size, turned: false, sums: sums(rgb), print: hasher.finish() }
     }
 
-    fn read(raw: &Raw) -> std::result::Result<Self, String> {
+    fn read(raw: &Raw, orientation: Orientation) -> std::result::Result<Self, Fault> {
         match raw.content.clone()? {
             Content::Rgb { height, .. } => Ok(Image::of(&raw.bytes, height, &raw.bytes)),
             Content::Encoded => {
-                let image = decode(&raw.bytes, 0)?;
-                Ok(Image::of(&image.rgb, image.height, &raw.bytes))
+                let turned = extent(&raw.bytes, orientation)?.turned;
+                let image = decode(&raw.bytes, 0, orientation)?;
+                Ok(Image { turned, ..Image::of(&image.rgb, image.height, &raw.bytes) })
             }
         }
     }
@@ -167,6 +179,7 @@ impl Seen {
             pixels: None,
             decoded_bytes: 0,
             repeated: 0,
+            turned: 0,
         };
         Seen {
             report,
@@ -179,10 +192,10 @@ impl Seen {
     }
 
     /// `watch` hears how many images have been looked at.
-    fn of(stored: &Stored, watch: &mut dyn FnMut(usize)) -> Result<Self> {
+    fn of(stored: &Stored, orientation: Orientation, watch: &mut dyn FnMut(usize)) -> Result<Self> {
         let mut seen = Seen::new(&stored.place, stored.classes.len());
         let name = |index| stored.images.name(index);
-        let mut add = |images: Vec<(usize, std::result::Result<Image, String>)>| {
+        let mut add = |images: Vec<(usize, std::result::Result<Image, Fault>)>| {
             for (index, image) in images {
                 let label = stored.labels.get(index).map_or(0, |l| *l as usize);
                 seen.add(index, label, image, &name);
@@ -192,7 +205,7 @@ impl Seen {
         let all: Vec<usize> = (0..stored.labels.len()).collect();
         match &stored.images {
             Images::Ordered(images) => images.scan(&all, &mut |raws| {
-                add(raws.into_par_iter().map(|raw| (raw.index, Image::read(&raw))).collect());
+                add(raws.into_par_iter().map(|raw| (raw.index, Image::read(&raw, orientation))).collect());
                 Ok(())
             })?,
             Images::Random(images) => {
@@ -201,7 +214,7 @@ impl Seen {
                     let look = |&index: &usize| {
                         let mut bytes = Vec::new();
                         let content = images.read(index, &mut bytes);
-                        (index, Image::read(&Raw { index, content, bytes }))
+                        (index, Image::read(&Raw { index, content, bytes }, orientation))
                     };
                     add(chunk.par_iter().map(look).collect());
                 }
@@ -214,7 +227,7 @@ impl Seen {
         &mut self,
         index: usize,
         label: usize,
-        image: std::result::Result<Image, String>,
+        image: std::result::Result<Image, Fault>,
         name: &dyn Fn(usize) -> String,
     ) {
         self.report.images += 1;
@@ -225,15 +238,16 @@ impl Seen {
             Ok(image) => {
                 self.sums = both(self.sums, image.sums);
                 self.sizes.push(image.size);
+                self.report.turned += usize::from(image.turned);
                 if self.prints.insert(image.print) {
                     self.order.push((image.print, name(index)));
                 } else {
                     self.report.repeated += 1;
                 }
             }
-            Err(message) => {
+            Err(fault) => {
                 self.report.broken += 1;
-                self.problems.push(format!("{}: broken image: {message}", name(index)));
+                self.problems.push(format!("{}: {}", name(index), fault.said()));
             }
         }
     }
@@ -244,7 +258,7 @@ impl Seen {
         if let (Some(least), Some(most)) = (self.sizes.first(), self.sizes.last()) {
             let median = self.sizes[self.sizes.len() / 2];
             report.sizes = Some(Sizes { least: *least, median, most: *most });
-            report.pixels = Some(Normalise::of(self.sums));
+            report.pixels = Some(Normalise::seen(self.sums));
             report.decoded_bytes = self.sums.0 * 3;
         }
         self.report
@@ -254,8 +268,7 @@ impl Seen {
 /// Both splits together; `problems` are those of the whole set.
 fn conclude(
     name: String,
-    format: &'static str,
-    known: Option<Known>,
+    (format, known, orientation): (&'static str, Option<Known>, Orientation),
     classes: &[String],
     (mut train, mut test): (Seen, Seen),
     mut problems: Vec<String>,
@@ -279,6 +292,7 @@ fn conclude(
         name,
         format,
         known,
+        orientation,
         classes: classes.to_vec(),
         train: train.finished(),
         test: test.finished(),
@@ -287,6 +301,11 @@ fn conclude(
         problem_count,
         notes: Notes::default(),
     }
+}
+
+/// As recipes have it.
+fn word<S: serde::Serializer>(orientation: &Orientation, out: S) -> std::result::Result<S::Ok, S::Error> {
+    out.serialize_str(if orientation.turns() { "exif" } else { "ignore" })
 }
 
 impl Inspection {

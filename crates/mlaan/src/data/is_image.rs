@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// Endings of image files, in lower case.
-pub(crate) const ENDINGS: &[&str] =
-    &["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
+pub(crate) use super::decode::IMAGE_ENDINGS as ENDINGS;
+
 /// Endings of images that are not read.
 const OTHERS: &[&str] = &[
     "heic", "heif", "avif", "jxl", "jp2", "j2k", "psd", "svg", "ico", "tga", "exr", "hdr", "dng", "cr2",
@@ -40,7 +40,7 @@ pub(crate) fn by_content(head: &[u8]) -> bool {
 pub(crate) fn file_by_content(path: &Path) -> bool {
     use std::io::Read;
     let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+    let read = crate::files::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
     read.is_ok() && by_content(&head)
 }
 

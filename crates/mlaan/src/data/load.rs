@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::collect::decode_all;
-use super::decode::dimensions;
+use super::decode::extent;
 use super::formats::Pair;
 use super::limit::choose;
 use super::spool::Spool;
@@ -77,8 +77,12 @@ pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<Loaded> {
             }
         };
         let labels = chosen.iter().map(|&i| stored.labels[i]).collect();
-        let set =
-            Streamed::new((images, chosen), (stored.classes, labels), options.skip_broken, &stored.place)?;
+        let set = Streamed::new(
+            (images, chosen),
+            (stored.classes, labels),
+            (options.skip_broken, options.orientation),
+            &stored.place,
+        )?;
         Ok((Arc::new(set), skipped))
     };
     let ((train, skipped), (test, more)) = (split(pair.train, 0)?, split(pair.test, 1)?);
@@ -92,11 +96,11 @@ fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<u64> {
     let mut sizes = Vec::new();
     let mut look = |content: std::result::Result<Content, String>, bytes: &[u8]| {
         let sides = match content {
-            Ok(Content::Encoded) => dimensions(bytes),
-            Ok(Content::Rgb { height, width }) => Ok((height, width)),
-            Err(message) => Err(message),
+            Ok(Content::Encoded) => extent(bytes, options.orientation).ok().map(|extent| extent.sides),
+            Ok(Content::Rgb { height, width }) => Some((height, width)),
+            Err(_) => None,
         };
-        if let Ok((height, width)) = sides {
+        if let Some((height, width)) = sides {
             sizes.push(scaled_bytes(height, width, options.short_side));
         }
     };

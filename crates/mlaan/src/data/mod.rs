@@ -31,8 +31,8 @@ mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
-pub(crate) use decode::dimensions;
-pub use decode::read_image;
+pub(crate) use decode::stored_sides;
+pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
 pub use extras::{ColourJitter, Extras};
 pub(crate) use formats::class_names::class;
 pub(crate) use formats::tree::files_below;
@@ -134,4 +134,7 @@ pub struct Splits {
     pub known: Option<Known>,
     /// What was not read, and how the set was understood where that is not plain.
     pub notes: Notes,
+    /// Whether its images were turned as their EXIF orientation says; never [`Orientation::Auto`] where that was to be
+    /// decided.
+    pub orientation: Orientation,
 }

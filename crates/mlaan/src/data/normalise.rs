@@ -58,13 +58,19 @@ impl Normalise {
         Ok(Self::of((pixels, sum, square)))
     }
 
-    /// Those of the pixels that were summed, at least one.
-    pub(super) fn of((pixels, sum, square): Sums) -> Self {
+    /// What to normalise with: those of the pixels that were summed, at least one, and 1 where a channel is constant.
+    pub(super) fn of(summed: Sums) -> Self {
+        let Normalise { mean, std } = Self::seen(summed);
+        Normalise { mean, std: std.map(|s| if s > 0.0 { s } else { 1.0 }) }
+    }
+
+    /// Mean and standard deviation of the pixels that were summed, at least one; of a constant channel 0.
+    pub(super) fn seen((pixels, sum, square): Sums) -> Self {
         let n = pixels as f64;
         let mean = sum.map(|s| s as f64 / n);
         let std = std::array::from_fn(|k| {
             let variance = (square[k] as f64 / n - mean[k] * mean[k]).max(0.0);
-            if variance > 1e-9 { (variance.sqrt() / 255.0) as f32 } else { 1.0 }
+            if variance > 1e-9 { (variance.sqrt() / 255.0) as f32 } else { 0.0 }
         });
         let mean = mean.map(|m| (m / 255.0) as f32);
         Normalise { mean, std }

@@ -6,7 +6,7 @@ use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
 use super::notes::{Notes, few};
 use super::stored::Stored;
-use super::{Dataset, Load, Splits, formats, synthetic, unknown};
+use super::{Dataset, Load, Orientation, Splits, formats, synthetic, unknown};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -20,6 +20,8 @@ pub struct OpenOptions {
     pub load: Load,
     /// Scale larger images in memory down so that their shorter side has so many pixels; 0 keeps every size.
     pub short_side: usize,
+    /// Whether pictures are turned as their EXIF orientation says.
+    pub orientation: Orientation,
     /// Leave broken images out (and count them) instead of stopping.
     pub skip_broken: bool,
     /// Chooses the images that `limit` keeps.
@@ -34,6 +36,7 @@ impl Default for OpenOptions {
             limit: None,
             load: Load::Auto,
             short_side: 256,
+            orientation: Orientation::Auto,
             skip_broken: false,
             seed: 0,
             threads: 0,
@@ -108,8 +111,9 @@ fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits>
     if options.limit.is_none() {
         untested(&pair.test, &mut notes);
     }
-    let Loaded { train, test, skipped } = load(pair, options)?;
-    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known, notes })
+    let orientation = formats::orientation(options.orientation, format, &pair);
+    let Loaded { train, test, skipped } = load(pair, &OpenOptions { orientation, ..options.clone() })?;
+    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known, notes, orientation })
 }
 
 /// Says which classes are trained and not tested.

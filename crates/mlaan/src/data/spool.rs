@@ -62,7 +62,7 @@ impl Spool {
                 let content = match content {
                     Ok(content) => content,
                     Err(_) if skip_broken => continue,
-                    Err(message) => return Err(broken(source.name(raw.index), &message)),
+                    Err(message) => return Err(broken(source.name(raw.index), &message.into())),
                 };
                 out.write_all(&raw.bytes).map_err(|e| failed(folder, offset, &e))?;
                 items.push(Item { index: raw.index, offset, bytes: raw.bytes.len(), content });

@@ -59,7 +59,7 @@ pub(super) const CHUNK_BYTES: usize = 64 << 20;
 /// What the bytes of an image are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// JPEG, PNG or WebP.
+    /// A file of any format that is read.
     Encoded,
     /// `height * width * 3` bytes, row by row.
     Rgb {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::collect::broken;
-use super::decode::{decode_into, dimensions};
+use super::decode::{Fault, Orientation, decode_into, extent};
 use super::load::spread;
 use super::stored::{Content, ReadAt};
 use super::{Dataset, ImageView};
@@ -19,6 +19,7 @@ pub(super) struct Streamed {
     classes: Vec<String>,
     labels: Vec<u32>,
     skip_broken: bool,
+    orientation: Orientation,
     replaced: AtomicUsize,
     work: usize,
 }
@@ -42,24 +43,25 @@ impl Streamed {
     pub fn new(
         (images, chosen): (Arc<dyn ReadAt>, Vec<usize>),
         (classes, labels): (Vec<String>, Vec<u32>),
-        skip_broken: bool,
+        (skip_broken, orientation): (bool, Orientation),
         place: &str,
     ) -> Result<Self> {
         if chosen.is_empty() {
             return Err(Error::data(place, "the split has no images"));
         }
-        let work = work_bytes(&*images, &chosen);
+        let work = work_bytes(&*images, &chosen, orientation);
         let replaced = AtomicUsize::new(0);
-        Ok(Streamed { images, chosen, classes, labels, skip_broken, replaced, work })
+        Ok(Streamed { images, chosen, classes, labels, skip_broken, orientation, replaced, work })
     }
 
     /// Reads and decodes an image into `rgb`; its height and width.
-    fn read(&self, index: usize, rgb: &mut Vec<u8>) -> std::result::Result<(usize, usize), String> {
+    fn read(&self, index: usize, rgb: &mut Vec<u8>) -> std::result::Result<(usize, usize), Fault> {
         let stored = *self.chosen.get(index).ok_or("no such image")?;
         // Taken out rather than borrowed: decoders are outside code.
         let mut encoded = ENCODED.take();
-        let sides = self.images.read(stored, &mut encoded).and_then(|content| match content {
-            Content::Encoded => decode_into(&encoded, rgb),
+        let content = self.images.read(stored, &mut encoded).map_err(Fault::from);
+        let sides = content.and_then(|content| match content {
+            Content::Encoded => decode_into(&encoded, self.orientation, rgb),
             Content::Rgb { height, width } => {
                 std::mem::swap(rgb, &mut encoded);
                 Ok((height, width))
@@ -101,9 +103,9 @@ impl Dataset for Streamed {
                 read = Ok(sides);
             }
         }
-        let (height, width) = read.map_err(|message| {
+        let (height, width) = read.map_err(|fault| {
             let name = self.chosen.get(index).map_or_else(String::new, |&stored| self.images.name(stored));
-            broken(name, &message)
+            broken(name, &fault)
         })?;
         Ok(ImageView { height, width, rgb: scratch })
     }
@@ -126,14 +128,19 @@ impl Dataset for Streamed {
 }
 
 /// Bytes that reading an image takes: as stored and decoded, the largest of a fixed few.
-fn work_bytes(images: &dyn ReadAt, chosen: &[usize]) -> usize {
+fn work_bytes(images: &dyn ReadAt, chosen: &[usize], orientation: Orientation) -> usize {
     let mut encoded = Vec::new();
     let bytes = spread(chosen, SAMPLE).filter_map(|&index| {
-        let (height, width) = match images.read(index, &mut encoded).ok()? {
-            Content::Encoded => dimensions(&encoded).ok()?,
-            Content::Rgb { height, width } => (height, width),
+        let (height, width, copies) = match images.read(index, &mut encoded).ok()? {
+            Content::Encoded => {
+                let extent = extent(&encoded, orientation).ok()?;
+                // An image is turned into another one.
+                let turns = extent.turned && orientation.turns();
+                (extent.sides.0, extent.sides.1, if turns { 2 } else { 1 })
+            }
+            Content::Rgb { height, width } => (height, width, 1),
         };
-        Some(height * width * 3 + encoded.len())
+        Some(height * width * 3 * copies + encoded.len())
     });
     bytes.max().unwrap_or(0)
 }

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::shapes::{CLASSES, Shape};
-use super::{ImageView, Memory, Splits};
+use super::{ImageView, Memory, Orientation, Splits};
 use crate::Result;
 use crate::rng::{Purpose, Rng};
 
@@ -38,6 +38,7 @@ pub fn splits(seed: u64, train: usize, test: usize) -> Result<Splits> {
         notes: super::Notes::default(),
         format: "built-in",
         known: None,
+        orientation: Orientation::Exif,
     })
 }
 

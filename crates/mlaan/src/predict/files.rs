@@ -1,6 +1,8 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{Dataset, ImageView, Notes, dimensions, files_below, is_image, read_image, spread};
+use crate::data::{
+    Dataset, ImageView, Notes, Orientation, files_below, is_image, read_image, spread, stored_sides,
+};
 use crate::files;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -43,7 +45,7 @@ pub fn find(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Notes)> {
 pub(super) fn work_bytes(paths: &[PathBuf]) -> usize {
     let bytes = spread(paths, SAMPLE).filter_map(|path| {
         let encoded = files::read(path, files::IMAGE).ok()?;
-        let (height, width) = dimensions(&encoded).ok()?;
+        let (height, width) = stored_sides(&encoded)?;
         Some(encoded.len() + height * width * 3)
     });
     bytes.max().unwrap_or(0)
@@ -54,13 +56,19 @@ pub(super) struct Files {
     paths: Vec<PathBuf>,
     classes: Vec<String>,
     short_side: usize,
+    orientation: Orientation,
     /// Why some are no images.
     failures: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Files {
-    pub(super) fn new(paths: Vec<PathBuf>, classes: Vec<String>, short_side: usize) -> Self {
-        Files { paths, classes, short_side, failures: Mutex::default() }
+    pub(super) fn new(
+        paths: Vec<PathBuf>,
+        classes: Vec<String>,
+        short_side: usize,
+        orientation: Orientation,
+    ) -> Self {
+        Files { paths, classes, short_side, orientation, failures: Mutex::default() }
     }
 
     pub(super) fn path(&self, index: usize) -> &Path {
@@ -88,7 +96,7 @@ impl Dataset for Files {
 
     /// The image, or a black one in its place, so that the others of its batch can be classified.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
-        let (height, width) = match read_image(self.path(index), self.short_side) {
+        let (height, width) = match read_image(self.path(index), self.short_side, self.orientation) {
             Ok(image) => {
                 *scratch = image.rgb;
                 (image.height, image.width)

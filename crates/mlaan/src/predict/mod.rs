@@ -22,7 +22,7 @@ mod files;
 
 pub use files::find;
 
-use crate::data::{Batch, Frame, ImageView, Loader, LoaderOptions, LoaderPool};
+use crate::data::{Batch, Frame, ImageView, Loader, LoaderOptions, LoaderPool, Orientation};
 use crate::local::Learner;
 use crate::plan::Needs;
 use crate::train::{Source, Trained, setup};
@@ -38,6 +38,7 @@ pub struct Predictor {
     network: Learner,
     classes: Vec<String>,
     frame: Frame,
+    orientation: Orientation,
     pool: LoaderPool,
 }
 
@@ -70,6 +71,7 @@ impl Predictor {
             network,
             classes: trained.manifest.classes.clone(),
             frame: setup::frame(&trained.recipe.data),
+            orientation: trained.recipe.data.orientation.into(),
             // Files are decoded when their turn comes: that takes all cores.
             pool: LoaderPool::new(device.threads(), LoaderPool::AHEAD)?,
         })
@@ -134,7 +136,8 @@ impl Predictor {
         if paths.is_empty() {
             return Ok(());
         }
-        let files = Arc::new(Files::new(paths, self.classes.clone(), self.frame.short_side));
+        let files =
+            Arc::new(Files::new(paths, self.classes.clone(), self.frame.short_side, self.orientation));
         let options = LoaderOptions::evaluation(batch.max(1), self.frame);
         let mut loader = Loader::new(files.clone(), &self.pool, options)?;
         while let Some(batch) = loader.next() {

@@ -16,6 +16,8 @@ pub struct Data {
     pub limit: Option<usize>,
     /// Where the images of a path live while a run goes on.
     pub load: Load,
+    /// Whether pictures are turned as their EXIF orientation says.
+    pub orientation: Orientation,
     /// Random changes to training images.
     pub augment: Augment,
     /// Changes of brightness, contrast, saturation and hue, behind `augment`. Default: none.
@@ -47,6 +49,7 @@ impl Default for Data {
             size: 32,
             limit: None,
             load: Load::Auto,
+            orientation: Orientation::Auto,
             augment: Augment::Auto,
             colour_jitter: None,
             random_erasing: None,
@@ -77,6 +80,28 @@ impl From<Load> for crate::data::Load {
             Load::Auto => Self::Auto,
             Load::Memory => Self::Memory,
             Load::Stream => Self::Stream,
+        }
+    }
+}
+
+/// Whether pictures are turned as their EXIF orientation says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Orientation {
+    /// They are in folders and archives of one's own pictures, and not in published sets; a run keeps what was chosen.
+    Auto,
+    /// As viewers show them.
+    Exif,
+    /// As they are stored.
+    Ignore,
+}
+
+impl From<Orientation> for crate::data::Orientation {
+    fn from(orientation: Orientation) -> Self {
+        match orientation {
+            Orientation::Auto => Self::Auto,
+            Orientation::Exif => Self::Exif,
+            Orientation::Ignore => Self::Ignore,
         }
     }
 }

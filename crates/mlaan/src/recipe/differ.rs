@@ -35,7 +35,9 @@ impl Recipe {
         let free =
             |key: &str| matches!(key, "description" | "data.source" | "local.recompute" | "local.segments");
         // What a recipe leaves to the run is the same as what the run chose.
-        let left = |key: &str| key == "data.load" && (auto(was.get(key)) || auto(is.get(key)));
+        let left = |key: &str| {
+            matches!(key, "data.load" | "data.orientation") && (auto(was.get(key)) || auto(is.get(key)))
+        };
         // What a warm-up is shortened to decides, not why.
         let warm =
             |key: &str| key == "train.full_warmup" && self.train.warmup_used() == other.train.warmup_used();
@@ -91,6 +93,8 @@ mod tests {
         let between = |a: &str, b: &str| with(&[a]).differences(&with(&[b])).unwrap();
         assert_eq!(between("data.load=auto", "data.load=memory"), []);
         assert_eq!(between("data.load=stream", "data.load=auto"), []);
+        assert_eq!(between("data.orientation=ignore", "data.orientation=auto"), []);
+        assert_eq!(between("data.orientation=ignore", "data.orientation=exif").len(), 1);
         let found = between("data.load=stream", "data.load=memory");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].to_string(), "data.load is \"stream\", not \"memory\"");

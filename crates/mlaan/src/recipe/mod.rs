@@ -24,7 +24,7 @@ mod train;
 mod words;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
-pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Statistics};
+pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Orientation, Statistics};
 pub use describe::json_schema;
 pub use differ::Difference;
 pub use model::{Backbone, Family, Model};
@@ -76,6 +76,29 @@ impl Recipe {
         Layers::of_name(name_or_path)?.recipe()
     }
 
+    /// The recipe that a run, a checkpoint or a record keeps, every key spelt out. Runs from before a key was there did as
+    /// its value says that is filled in: their pictures were not turned.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`].
+    pub fn kept(text: &str, origin: &str) -> Result<Self> {
+        let mut recipe = Self::parse(text, origin)?;
+        let table: Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(origin, e.message()))?;
+        if table.get("data").and_then(|data| data.get("orientation")).is_none() {
+            recipe.data.orientation = Orientation::Ignore;
+        }
+        Ok(recipe)
+    }
+
+    /// [`Recipe::kept`] of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read; as [`Recipe::parse`].
+    pub fn kept_in(path: &std::path::Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::kept(&text, &path.display().to_string())
+    }
+
     /// What a name joins, in the order in which keys win: names of what is built in, and files. The data set that is
     /// usual for a network is among them where none is named.
     ///
@@ -115,5 +138,25 @@ impl Recipe {
 
     fn to_table(&self) -> Result<Table> {
         Table::try_from(self).map_err(|e| Error::recipe("recipe", e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_from_before_pictures_were_turned_go_on_without() {
+        let text = Recipe::default().to_toml().unwrap();
+        assert_eq!(Recipe::kept(&text, "run").unwrap().data.orientation, Orientation::Auto);
+        let before = text.replace("orientation = \"auto\"\n", "");
+        assert_ne!(before, text);
+        assert_eq!(Recipe::kept(&before, "run").unwrap().data.orientation, Orientation::Ignore);
+        // A recipe of one's own need not say it.
+        assert_eq!(Recipe::parse(&before, "recipe").unwrap().data.orientation, Orientation::Auto);
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("recipe.toml");
+        std::fs::write(&path, &before).unwrap();
+        assert_eq!(Recipe::kept_in(&path).unwrap().data.orientation, Orientation::Ignore);
     }
 }

@@ -119,6 +119,7 @@ pub const KEYS: &[Key] = &[
     key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),
     optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
+    key("data.orientation", Kind::Word(&["auto", "exif", "ignore"]), "turn pictures as their EXIF orientation says; auto: in folders and archives of one's own pictures, not in published sets (parquet, CIFAR, ImageNet, ...)"),
     key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images; auto: what suits the data set, and digits are not mirrored"),
     optional("data.colour_jitter", Kind::Jitter, "changes of brightness, contrast and saturation, by at most this part; or [brightness, contrast, saturation, hue]"),
     optional("data.random_erasing", Kind::Real(0.0, 1.0), "probability that a random rectangle, 2 to 33 % of an image, is erased"),

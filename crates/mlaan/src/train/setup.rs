@@ -2,7 +2,7 @@
 
 use crate::backbone::ResNet;
 use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
-use crate::recipe::{self, Family, Load, MeanStd, Model, Recipe, Statistics};
+use crate::recipe::{self, Family, Load, MeanStd, Model, Orientation, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Kind};
@@ -28,6 +28,7 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
         limit: d.limit,
         load: d.load.into(),
         short_side: frame(d).short_side,
+        orientation: d.orientation.into(),
         skip_broken: d.skip_broken,
         seed: recipe.seed,
         threads,
@@ -52,6 +53,15 @@ pub fn loaded(load: Load, splits: &Splits) -> Load {
         Load::Auto if splits.train.streams() => Load::Stream,
         Load::Auto if splits.train.resident_bytes() > 0 => Load::Memory,
         load => load,
+    }
+}
+
+/// What `auto` chose of turning pictures, for the same reason.
+pub fn oriented(orientation: Orientation, splits: &Splits) -> Orientation {
+    match (orientation, splits.orientation) {
+        (Orientation::Auto, data::Orientation::Exif) => Orientation::Exif,
+        (Orientation::Auto, data::Orientation::Ignore) => Orientation::Ignore,
+        (asked, _) => asked,
     }
 }
 

@@ -31,7 +31,7 @@ impl Trained {
     pub fn open(path: &Path, best: bool) -> Result<Self> {
         let path = if best { checkpoint::best(path)? } else { path.to_owned() };
         let (manifest, tensors) = checkpoint::load(&path)?;
-        let mut recipe = Recipe::parse(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
+        let mut recipe = Recipe::kept(&manifest.recipe, &format!("checkpoint {}", path.display()))?;
         recipe.data.size = manifest.size;
         Ok(Trained { path, manifest, recipe, tensors })
     }

@@ -73,6 +73,7 @@ impl Trainer {
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
+        recipe.data.orientation = setup::oriented(recipe.data.orientation, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
         let short = Limits::of(device).check(&plan.needs())?;
         let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten();

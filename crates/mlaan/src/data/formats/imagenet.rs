@@ -83,6 +83,7 @@ fn number(name: &str) -> Option<usize> {
     digits.parse().ok()
 }
 
+/// Whether a class is called by a WordNet id.
 pub(super) fn is_synset(name: &str) -> bool {
     name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|b| b.is_ascii_digit())
 }

@@ -27,9 +27,9 @@ mod webdataset;
 
 use std::path::{Path, PathBuf};
 
-use super::Known;
 use super::notes::Notes;
 use super::stored::Stored;
+use super::{Known, Orientation};
 use crate::Result;
 
 /// A form that data sets come in.
@@ -87,6 +87,18 @@ pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
     match only_archive(path) {
         Some(archive) if found.is_none() => open_itself(&archive),
         _ => Ok(found),
+    }
+}
+
+/// Whether images are turned, once a set is known. Pictures of one's own are as viewers show them; what is published,
+/// ImageNet's classes in folders too, is as everybody else reads it.
+pub(super) fn orientation(asked: Orientation, format: &Format, pair: &Pair) -> Orientation {
+    let own = [folder::FORMAT.name, tar_folder::FORMAT.name, webdataset::FORMAT.name].contains(&format.name);
+    let published = pair.known.is_some() || pair.train.classes.iter().all(|class| imagenet::is_synset(class));
+    match asked {
+        Orientation::Auto if own && !published => Orientation::Exif,
+        Orientation::Auto => Orientation::Ignore,
+        asked => asked,
     }
 }
 

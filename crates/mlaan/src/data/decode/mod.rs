@@ -1,60 +1,100 @@
-//! From an encoded image (JPEG, PNG, WebP) to RGB bytes.
+//! From an encoded image (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM) to RGB bytes.
 
+mod chunks;
+mod fault;
+mod jpeg;
+mod kind;
+mod orientation;
+pub(super) mod tags;
+
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::{ImageReader, Limits};
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use image::{ImageError, ImageFormat, ImageReader, Limits};
 
 use super::bounds::{MAX_SIDE, plausible};
 use super::resize::{Region, Workspace, resize};
 use super::{Image, ImageView};
 use crate::Error;
 
-/// What ends a JPEG, and how many bytes of other things may follow it.
-const END: [u8; 2] = [0xFF, 0xD9];
-/// See [`END`].
-const TAIL: usize = 1 << 16;
+pub(super) use fault::Fault;
+pub use kind::{IMAGE_ENDINGS, has_image_ending};
+use kind::{kind, unread};
+pub use orientation::Orientation;
+use orientation::Turn;
+
+/// What is said of a file that ends too early.
+const CUT: &str = "the file ends before the picture does: it is cut off";
 /// Most bytes that a decoder of another format than JPEG may take.
 const MAX_BYTES: u64 = 1 << 29;
 /// Most bytes of an encoded image.
 pub(super) const MAX_FILE: u64 = crate::files::IMAGE.most;
 
-/// Reads an image file (JPEG, PNG, WebP). `short_side`: scaled down so that its shorter side has so many pixels; 0 keeps
-/// its size.
+/// Reads an image file. `short_side`: scaled down so that its shorter side has so many pixels; 0 keeps its size. It is
+/// turned upright unless its orientation is ignored.
 ///
 /// # Errors
 /// When it cannot be read or is no image.
-pub fn read_image(path: &Path, short_side: usize) -> crate::Result<Image> {
+pub fn read_image(path: &Path, short_side: usize, orientation: Orientation) -> crate::Result<Image> {
     let wrong = |m: String| Error::data(path.display().to_string(), m);
     let bytes = crate::files::read(path, crate::files::IMAGE)?;
-    decode(&bytes, short_side).map_err(wrong)
+    decode(&bytes, short_side, orientation).map_err(|fault| wrong(fault.message()))
 }
 
 /// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8), into `rgb`; its height and
-/// width.
+/// width. Of several pictures in a file it is the first.
 ///
 /// # Errors
 /// As [`decode`].
-pub(super) fn decode_into(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize), String> {
-    guarded(|| decode_unguarded(encoded, rgb))
+pub(super) fn decode_into(
+    encoded: &[u8],
+    orientation: Orientation,
+    rgb: &mut Vec<u8>,
+) -> Result<(usize, usize), Fault> {
+    guarded(|| {
+        let (sides, turn) = decode_stored(encoded, rgb)?;
+        Ok(match turn.filter(|_| orientation.turns()) {
+            Some(turn) => turn.apply(rgb, sides),
+            None => sides,
+        })
+    })
 }
 
-/// Height and width of an encoded image, by its header.
+/// What a header says of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Height and width, turned as asked.
+    pub sides: (usize, usize),
+    /// Whether its orientation says that it is to be turned.
+    pub turned: bool,
+}
+
+/// Of an encoded image, by its header.
 ///
 /// # Errors
 /// As [`decode`].
-pub(crate) fn dimensions(encoded: &[u8]) -> Result<(usize, usize), String> {
+pub(super) fn extent(encoded: &[u8], orientation: Orientation) -> Result<Extent, Fault> {
     guarded(|| {
-        if is_jpeg(encoded) {
-            return jpeg_header(encoded).map(|(_, sides)| sides);
-        }
-        header(encoded)
+        let (sides, turn) = match kind(encoded)? {
+            ImageFormat::Jpeg => {
+                let header = jpeg::Header::read(encoded)?;
+                (jpeg::sides(encoded, &header)?, header.turn())
+            }
+            format => {
+                let (bytes, turn) = looked(encoded, format)?;
+                (header(&bytes, format)?, turn)
+            }
+        };
+        let sides = turn.filter(|_| orientation.turns()).map_or(sides, |turn| turn.sides(sides));
+        Ok(Extent { sides, turned: turn.is_some() })
     })
+}
+
+/// Height and width of an encoded image as they are stored; none where its header cannot be read.
+pub(crate) fn stored_sides(encoded: &[u8]) -> Option<(usize, usize)> {
+    extent(encoded, Orientation::Ignore).ok().map(|extent| extent.sides)
 }
 
 /// Decodes `encoded` into an image of its own, as [`decode_into`].
@@ -64,86 +104,79 @@ pub(crate) fn dimensions(encoded: &[u8]) -> Result<(usize, usize), String> {
 ///
 /// # Errors
 /// What is wrong with the image, without its place, which only the caller knows.
-pub(super) fn decode(encoded: &[u8], short_side: usize) -> Result<Image, String> {
+pub(super) fn decode(encoded: &[u8], short_side: usize, orientation: Orientation) -> Result<Image, Fault> {
     let mut rgb = Vec::new();
-    let (height, width) = decode_into(encoded, &mut rgb)?;
+    let (height, width) = decode_into(encoded, orientation, &mut rgb)?;
     Ok(shrink(Image { height, width, rgb }, short_side))
 }
 
 /// Decoders are outside code that reads hostile bytes: a panic there is one more broken image.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err("the decoder failed on it; the file is damaged".into()))
 }
 
-fn decode_unguarded(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize), String> {
-    if is_jpeg(encoded) {
-        let (mut decoder, (height, width)) = jpeg_header(encoded)?;
-        let bytes = height * width * 3;
-        if !encoded[encoded.len().saturating_sub(TAIL)..].windows(2).any(|w| w == END) {
-            return Err("the file ends before the picture does: it is cut off".into());
-        }
-        // Cleared: what a damaged file lacks must not show the image before.
-        rgb.clear();
-        rgb.resize(bytes, 0);
-        decoder.decode_into(rgb).map_err(|e| undecodable(&e))?;
-        return Ok((height, width));
+/// The pixels as they are stored, and how they are to be turned.
+fn decode_stored(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize), Option<Turn>), Fault> {
+    let format = kind(encoded)?;
+    if format == ImageFormat::Jpeg {
+        return jpeg::decode(encoded, rgb);
     }
-    header(encoded)?;
-    let decoded = reader(encoded)?.decode().map_err(|e| undecodable(&e))?.into_rgb8();
+    let (bytes, turn) = looked(encoded, format)?;
+    header(&bytes, format)?;
+    let decoded = reader(&bytes, format).decode().map_err(|e| said(&e, format))?.into_rgb8();
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
     *rgb = decoded.into_raw();
-    Ok((height, width))
+    Ok(((height, width), turn))
+}
+
+/// What the decoder gets of a file that is whole, and how its picture is to be turned.
+fn looked(encoded: &[u8], format: ImageFormat) -> Result<(Cow<'_, [u8]>, Option<Turn>), Fault> {
+    let chunks = match format {
+        ImageFormat::Png => chunks::png(encoded)?,
+        ImageFormat::WebP => chunks::webp(encoded)?,
+        ImageFormat::Tiff => return Ok((encoded.into(), Turn::of_exif(encoded))),
+        ImageFormat::Gif => {
+            chunks::gif(encoded)?;
+            return Ok((encoded.into(), None));
+        }
+        _ => return Ok((encoded.into(), None)),
+    };
+    Ok((chunks.bytes, chunks.exif.and_then(Turn::of_exif)))
 }
 
 /// Height and width by the header of any format but JPEG.
-fn header(encoded: &[u8]) -> Result<(usize, usize), String> {
-    let (width, height) = reader(encoded)?.into_dimensions().map_err(|e| undecodable(&e))?;
+fn header(encoded: &[u8], format: ImageFormat) -> Result<(usize, usize), Fault> {
+    let (width, height) = reader(encoded, format).into_dimensions().map_err(|e| said(&e, format))?;
     let sides = (height as usize, width as usize);
-    plausible(encoded, sides).map(|()| sides)
+    plausible(encoded, sides)?;
+    Ok(sides)
 }
 
-fn undecodable(reason: &dyn std::fmt::Display) -> String {
-    format!("cannot be decoded: {reason}")
+fn undecodable(reason: &dyn std::fmt::Display) -> Fault {
+    format!("cannot be decoded: {reason}").into()
+}
+
+/// What `image` says of a file.
+fn said(error: &ImageError, format: ImageFormat) -> Fault {
+    match error {
+        ImageError::Unsupported(what) => {
+            let name = format.extensions_str().first().map_or_else(String::new, |e| e.to_uppercase());
+            Fault::unread(format!("this kind of {name} is not read here ({what}): convert it to JPEG or PNG"))
+        }
+        other => undecodable(other),
+    }
 }
 
 /// A reader of any format, with limits.
-fn reader(encoded: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
-    if encoded.is_empty() {
-        return Err("the image is empty (0 bytes)".into());
-    }
-    let mut reader =
-        ImageReader::new(Cursor::new(encoded)).with_guessed_format().map_err(|e| e.to_string())?;
-    if reader.format().is_none() {
-        return Err("not an image: JPEG, PNG and WebP are read".into());
-    }
+fn reader(encoded: &[u8], format: ImageFormat) -> ImageReader<Cursor<&[u8]>> {
+    let mut reader = ImageReader::with_format(Cursor::new(encoded), format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    Ok(reader)
-}
-
-fn is_jpeg(encoded: &[u8]) -> bool {
-    encoded.starts_with(&[0xFF, 0xD8, 0xFF])
-}
-
-/// A decoder of bytes in memory.
-type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
-
-/// A JPEG's decoder, and its height and width: the one that `image` uses, without its copies of the file.
-fn jpeg_header(encoded: &[u8]) -> Result<(Jpeg<'_>, (usize, usize)), String> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(MAX_SIDE as usize)
-        .set_max_height(MAX_SIDE as usize)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(encoded), options);
-    decoder.decode_headers().map_err(|e| undecodable(&e))?;
-    let (width, height) = decoder.dimensions().ok_or("cannot be decoded: no dimensions")?;
-    plausible(encoded, (height, width))?;
-    Ok((decoder, (height, width)))
+    reader
 }
 
 /// The image, scaled down where `short_side` is not 0 and its shorter side is longer than that.
@@ -175,7 +208,7 @@ fn scaled_down(image: ImageView<'_>, short_side: usize) -> Image {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{DynamicImage, ImageFormat};
+    use image::DynamicImage;
 
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -189,16 +222,16 @@ mod tests {
             image::RgbaImage::from_fn(6, 4, |x, y| image::Rgba([40 * x as u8, 60 * y as u8, 200, 128]));
         let rgba = DynamicImage::ImageRgba8(rgba);
         for format in [ImageFormat::Png, ImageFormat::WebP] {
-            let image = decode(&encoded(&rgba, format), 0).unwrap();
+            let image = decode(&encoded(&rgba, format), 0, Orientation::Exif).unwrap();
             assert_eq!((image.height, image.width), (4, 6));
             assert_eq!(image.rgb[3 * 7..3 * 7 + 3], [40, 60, 200]);
         }
         let grey = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(3, 5, image::Luma([0x8000u16])));
-        let image = decode(&encoded(&grey, ImageFormat::Png), 0).unwrap();
+        let image = decode(&encoded(&grey, ImageFormat::Png), 0, Orientation::Exif).unwrap();
         assert_eq!((image.height, image.width), (5, 3));
         assert!(image.rgb.iter().all(|v| v.abs_diff(128) <= 1));
         let jpeg = encoded(&DynamicImage::ImageLuma8(grey.to_luma8()), ImageFormat::Jpeg);
-        let image = decode(&jpeg, 0).unwrap();
+        let image = decode(&jpeg, 0, Orientation::Exif).unwrap();
         assert!(image.rgb.iter().all(|v| v.abs_diff(128) <= 2));
     }
 
@@ -206,27 +239,27 @@ mod tests {
     fn large_images_are_scaled_to_the_short_side() {
         let wide = DynamicImage::ImageRgb8(image::RgbImage::from_pixel(101, 50, image::Rgb([9, 8, 7])));
         let bytes = encoded(&wide, ImageFormat::Png);
-        let image = decode(&bytes, 20).unwrap();
+        let image = decode(&bytes, 20, Orientation::Exif).unwrap();
         assert_eq!((image.height, image.width), (20, 40));
         assert_eq!(image.rgb[..3], [9, 8, 7]);
-        assert_eq!(decode(&bytes, 60).unwrap().width, 101);
+        assert_eq!(decode(&bytes, 60, Orientation::Exif).unwrap().width, 101);
     }
 
     #[test]
     fn damage_is_an_error_and_never_a_panic() {
-        assert!(decode(b"", 0).unwrap_err().contains("0 bytes"));
-        assert!(decode(b"hello, world", 0).unwrap_err().contains("not an image"));
+        assert!(decode(b"", 0, Orientation::Exif).unwrap_err().contains("0 bytes"));
+        assert!(decode(b"hello, world", 0, Orientation::Exif).unwrap_err().contains("not an image"));
         let picture = DynamicImage::ImageRgb8(image::RgbImage::from_fn(40, 40, |x, y| {
             image::Rgb([(x * 6) as u8, (y * 6) as u8, (x ^ y) as u8])
         }));
         for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
             let bytes = encoded(&picture, format);
-            assert!(decode(&bytes[..20], 0).is_err(), "{format:?}");
-            assert!(decode(&bytes[..bytes.len() * 3 / 4], 0).is_err(), "{format:?}");
+            assert!(decode(&bytes[..20], 0, Orientation::Exif).is_err(), "{format:?}");
+            assert!(decode(&bytes[..bytes.len() * 3 / 4], 0, Orientation::Exif).is_err(), "{format:?}");
             for i in 0..bytes.len() {
                 let mut damaged = bytes.clone();
                 damaged[i] ^= 0x55;
-                let _ = decode(&damaged, 0);
+                let _ = decode(&damaged, 0, Orientation::Exif);
             }
         }
     }
@@ -234,9 +267,11 @@ mod tests {
     #[test]
     fn what_would_take_gigabytes_once_scaled_is_refused() {
         let line = DynamicImage::ImageRgb8(image::RgbImage::new(2000, 2));
-        let message = decode(&encoded(&line, ImageFormat::Png), 0).unwrap_err();
+        let message = decode(&encoded(&line, ImageFormat::Png), 0, Orientation::Exif).unwrap_err();
         assert!(message.contains("2000x2"), "{message}");
-        assert!(decode(&encoded(&line.crop_imm(0, 0, 512, 2), ImageFormat::Png), 0).is_ok());
+        assert!(
+            decode(&encoded(&line.crop_imm(0, 0, 512, 2), ImageFormat::Png), 0, Orientation::Exif).is_ok()
+        );
     }
 
     #[test]
@@ -247,7 +282,7 @@ mod tests {
         png[16..24].copy_from_slice(&[0x7F, 0xFF, 0xFF, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF]);
         let crc = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&crc.to_be_bytes());
-        assert!(decode(&png, 0).unwrap_err().contains("cannot be decoded"));
+        assert!(decode(&png, 0, Orientation::Exif).unwrap_err().contains("cannot be decoded"));
         // Nor for what could be, in a file that is larger.
         png[16..24].copy_from_slice(&[0, 0, 0x1F, 0xFF, 0, 0, 0x1F, 0xFF]);
         let crc = crc32(&png[12..29]);
@@ -256,7 +291,10 @@ mod tests {
         let frame = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
         jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1F, 0xFF, 0x1F, 0xFF]);
         for hostile in [png, jpeg] {
-            for message in [decode(&hostile, 0).unwrap_err(), dimensions(&hostile).unwrap_err()] {
+            for message in [
+                decode(&hostile, 0, Orientation::Exif).unwrap_err(),
+                extent(&hostile, Orientation::Exif).unwrap_err(),
+            ] {
                 assert!(message.contains("8191x8191 pixels cannot be in"), "{message}");
             }
         }
@@ -266,7 +304,11 @@ mod tests {
     fn blank_pictures_are_read() {
         let blank = DynamicImage::ImageLuma8(image::GrayImage::from_pixel(1500, 1500, image::Luma([255])));
         for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
-            assert_eq!(decode(&encoded(&blank, format), 10).unwrap().width, 10, "{format:?}");
+            assert_eq!(
+                decode(&encoded(&blank, format), 10, Orientation::Exif).unwrap().width,
+                10,
+                "{format:?}"
+            );
         }
     }
 
