@@ -35,6 +35,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "epoch": manifest.epoch,
             "data": splits.name,
             "skipped": splits.skipped,
+            "notes": splits.notes,
         });
         if let (Some(all), Some(about)) = (value.as_object_mut(), about.as_object()) {
             all.extend(about.clone());
@@ -105,6 +106,7 @@ fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -
     let error = format::heading(&format::percent(found.error));
     let mut lines = vec![format!("{} ({at})\n", path.display())];
     lines.push(format!(" data         {}: {images}{skipped}", splits.name));
+    lines.extend(splits.notes.iter().map(|note| format!(" note         {note}")));
     lines.push(format!(" error        {error}"));
     if let Some(top5) = found.top5_error {
         lines.push(format!(" top-5 error  {}", format::percent(top5)));

@@ -121,6 +121,7 @@ fn main() -> Result<()> {
         skipped: 0,
         format: "made here",
         known: None,
+        notes: Vec::new(),
     };
 
     let device = Device::cpu(None)?;

@@ -60,6 +60,7 @@ fn text(found: &Inspection, all: bool) -> String {
     }
     let decoded = format::bytes(found.decoded_bytes());
     lines.push(row("decoded", format!("{decoded} at the images' own size")));
+    lines.extend(found.notes.iter().map(|note| row("note", note.clone())));
     lines.push(row("problems", problems(found, all)));
     lines.push(format!("\n{}", classes(found, all)));
     lines.join("\n")

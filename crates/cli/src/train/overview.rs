@@ -101,13 +101,15 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     let device = trainer.learner().device();
     let beside = if device.kind().has_own_memory() { " to load images" } else { "" };
     let device = format!("{}, {}{beside}", device.name(), format::several(device.threads(), "thread"));
-    vec![
-        ("data", data),
+    let notes: Vec<(&str, String)> =
+        trainer.splits().notes.iter().map(|note| ("note", note.clone())).collect();
+    let others = [
         ("run", run),
         ("memory", format!("{memory} planned, images included")),
         ("device", device),
         ("folder", folder.display().to_string()),
-    ]
+    ];
+    std::iter::once(("data", data)).chain(notes).chain(others).collect()
 }
 
 /// How activations are kept, where it is not plainly.

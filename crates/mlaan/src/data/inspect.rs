@@ -33,6 +33,8 @@ pub struct Inspection {
     pub train: SplitReport,
     /// Test images.
     pub test: SplitReport,
+    /// What is to be said of how the set was read.
+    pub notes: Vec<String>,
     /// Test images whose file, or pixels, are those of a training image too.
     pub shared: usize,
     /// The first problems, as text: numbers of images that are not those published, broken images, classes without images,
@@ -95,7 +97,8 @@ pub fn inspect(source: &str, watch: Watch<'_>) -> Result<Inspection> {
     let published = Published::of(format, pair.known, pair.train.classes.len());
     let counts = [pair.train.labels.len(), pair.test.labels.len()];
     let other = published.map(|p| p.differences(counts)).unwrap_or_default();
-    Ok(conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other))
+    let found = conclude(name(path), format.name, pair.known, &pair.train.classes, (train, test), other);
+    Ok(Inspection { notes: pair.notes, ..found })
 }
 
 fn built_in() -> Result<Inspection> {
@@ -278,6 +281,7 @@ fn conclude(
         classes: classes.to_vec(),
         train: train.finished(),
         test: test.finished(),
+        notes: Vec::new(),
         shared,
         problems,
         problem_count,

@@ -123,4 +123,6 @@ pub struct Splits {
     pub skipped: usize,
     /// Which set of the literature it is, where its form says so.
     pub known: Option<Known>,
+    /// What is to be said of how it was read: a split that another stands for.
+    pub notes: Vec<String>,
 }

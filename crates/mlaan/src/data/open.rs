@@ -100,9 +100,9 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
     let (format, pair) = found(source, path)?;
-    let known = pair.known;
+    let (known, notes) = (pair.known, pair.notes.clone());
     let Loaded { train, test, skipped } = load(pair, options)?;
-    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known })
+    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known, notes })
 }
 
 /// What lies at a path, and in which form.

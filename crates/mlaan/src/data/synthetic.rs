@@ -37,6 +37,7 @@ pub fn splits(seed: u64, train: usize, test: usize) -> Result<Splits> {
         skipped: 0,
         format: "built-in",
         known: None,
+        notes: Vec::new(),
     })
 }
 

@@ -64,7 +64,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     };
     let (train, test) = (Split::list(&layout.train)?, Split::list(&layout.test)?);
     same_classes(&train, &test)?;
-    Ok(Some(Pair { train: train.stored()?, test: test.stored()?, known: None }))
+    Ok(Some(Pair { train: train.stored()?, test: test.stored()?, known: None, notes: Vec::new() }))
 }
 
 /// The files of a split and their classes.

@@ -41,6 +41,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
                     train: split(&train, &train_labels, &classes)?,
                     test: split(&test, &test_labels, &classes)?,
                     known: None,
+                    notes: Vec::new(),
                 }));
             }
             some => {

@@ -49,7 +49,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         let folders: Vec<PathBuf> =
             [path, &root].iter().flat_map(|f| LISTS.map(|list| f.join(list))).collect();
         let test = labelled(&val, images, &train.classes, &folders)?;
-        return Ok(Some(Pair { train, test, known: Some(Known::Imagenet) }));
+        return Ok(Some(Pair { train, test, known: Some(Known::Imagenet), notes: Vec::new() }));
     }
     Ok(None)
 }

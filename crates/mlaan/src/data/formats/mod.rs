@@ -40,6 +40,8 @@ pub(super) struct Pair {
     pub test: Stored,
     /// Which of the known sets it is, where the format says so.
     pub known: Option<Known>,
+    /// What is to be said of how it was read.
+    pub notes: Vec<String>,
 }
 
 /// What the form of MNIST's files is called.

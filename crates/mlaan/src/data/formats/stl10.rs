@@ -50,7 +50,7 @@ fn read(place: &Place) -> Result<Pair> {
         let (images, labels) = (take(&format!("{name}_X.bin"))?, take(&format!("{name}_y.bin"))?);
         stored(place, images, labels)
     };
-    Ok(Pair { train: split("train")?, test: split("test")?, known: Some(Known::Stl10) })
+    Ok(Pair { train: split("train")?, test: split("test")?, known: Some(Known::Stl10), notes: Vec::new() })
 }
 
 fn stored(place: &Place, images: Member, labels: Member) -> Result<Stored> {

@@ -53,7 +53,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     };
     let (train, test) = (stored(path, "train", train, compressed)?, stored(path, "test", test, compressed)?);
     same_classes(&train, &test).or_else(|| same_classes(&test, &train)).map_or(Ok(()), Err)?;
-    Ok(Some(Pair { train, test, known: None }))
+    Ok(Some(Pair { train, test, known: None, notes: Vec::new() }))
 }
 
 /// The error of a class of `of` that is not one of `from`.
