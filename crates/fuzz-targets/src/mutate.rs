@@ -74,7 +74,8 @@ impl Mutator {
         }
         let mut rng = Rng::new(seed ^ number.wrapping_mul(0xA076_1D64_78BD_642F));
         let mut input = self.any(&mut rng).to_vec();
-        for _ in 0..1 + rng.below(1 << rng.below(4)) {
+        let most = 1 << rng.below(4);
+        for _ in 0..1 + rng.below(most) {
             self.change(&mut input, &mut rng);
             input.truncate(LONGEST);
         }

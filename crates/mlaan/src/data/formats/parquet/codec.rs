@@ -135,3 +135,55 @@ fn hadoop(mut packed: &[u8], size: usize) -> Result<Vec<u8>, String> {
     }
     if packed.is_empty() { Ok(out) } else { Err("bytes behind the last block".into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// 16 MiB of zeros.
+    const BROTLI: [u8; 26] = [
+        0xcb, 0xff, 0xff, 0x3f, 0, 0x24, 0, 0xe2, 0xb1, 0x40, 0x72, 0xef, 0xff, 0xf2, 0xff, 0xff, 0x0f, 0x80, 0x04, 0x40,
+        0x1c, 0x16, 0x80, 0xee, 0xfd, 0x1f,
+    ];
+    const LARGE: usize = 16 << 20;
+
+    fn packed() -> Vec<(Codec, Vec<u8>)> {
+        let zeros = vec![0; LARGE];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&zeros).unwrap();
+        let mut frame = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        frame.write_all(&zeros).unwrap();
+        let block = block::compress(&zeros);
+        let sizes = [LARGE, block.len()].map(|size| (size as u32).to_be_bytes()).concat();
+        vec![
+            (Codec::Brotli, BROTLI.to_vec()),
+            (Codec::Gzip, gzip.finish().unwrap()),
+            (Codec::Snappy, snap::raw::Encoder::new().compress_vec(&zeros).unwrap()),
+            (Codec::Zstd, zstd::bulk::compress(&zeros, 1).unwrap()),
+            (Codec::Lz4Raw, block.clone()),
+            (Codec::Lz4, frame.finish().unwrap()),
+            (Codec::Lz4, [sizes, block.clone()].concat()),
+            (Codec::Lz4, block),
+        ]
+    }
+
+    #[test]
+    fn pages_have_the_size_that_is_claimed_or_are_refused() {
+        for (codec, bytes) in packed() {
+            assert_eq!(codec.inflate(&bytes, LARGE).unwrap(), vec![0; LARGE], "{codec:?}");
+            for size in [LARGE - 1, LARGE + 1, 100, 0] {
+                let error = codec.inflate(&bytes, size).map(|page| page.len()).unwrap_err();
+                assert!(!error.is_empty(), "{codec:?}, {size}");
+            }
+            assert!(codec.inflate(&bytes[..bytes.len() / 2], LARGE).is_err(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn codecs_that_are_not_read_are_named() {
+        assert!(Codec::of(3).unwrap_err().contains("compressed with lzo, which is not read"));
+        assert!(Codec::of(8).unwrap_err().contains("codec 8, which is not known"));
+        assert_eq!(Codec::of(6), Ok(Codec::Zstd));
+    }
+}

@@ -331,3 +331,73 @@ fn encoding(of: &Struct<'_>, id: i16) -> Result<Encoding> {
 fn damaged(message: &str) -> ParquetError {
     ParquetError::General(message.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// A whole number in seven bits a byte; `number` is not negative.
+    fn number(number: u32) -> Vec<u8> {
+        let mut left = u64::from(number) << 1;
+        let mut bytes = Vec::new();
+        while left >= 0x80 {
+            bytes.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        bytes.push(left as u8);
+        bytes
+    }
+
+    /// A page of this kind, its sizes as claimed, about it `numbers`.
+    fn page(kind: u32, (size, packed): (u32, u32), numbers: &[u32], bytes: &[u8]) -> Vec<u8> {
+        let mut page = Vec::new();
+        for value in [kind, size, packed] {
+            page.push(0x15);
+            page.extend(number(value));
+        }
+        // Fields 5, 7 and 8 are those of the three kinds.
+        page.push([0x2C, 0x3C, 0x4C, 0x5C][kind as usize]);
+        for value in numbers {
+            page.push(0x15);
+            page.extend(number(*value));
+        }
+        page.extend([0, 0]);
+        page.extend(bytes);
+        page
+    }
+
+    fn first(bytes: &[u8], codec: i64, values: u64) -> Result<Option<Page>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let chunk = Chunk { codec, start: 0, bytes: bytes.len() as u64, values, unread: None };
+        let mut pages = Pages::new(Arc::new(file), &chunk, 0, Budget::of(bytes.len() as u64)).unwrap();
+        pages.get_next_page()
+    }
+
+    #[test]
+    fn claims_are_held_against_bytes() {
+        let bytes = [0; 16];
+        let huge = i32::MAX as u32;
+        let fits = page(0, (16, 16), &[2, 0, 3, 3], &bytes);
+        assert!(matches!(first(&fits, 0, 2), Ok(Some(Page::DataPage { num_values: 2, .. }))));
+        for (what, page) in [
+            ("values of a dictionary", page(2, (16, 16), &[huge, 0], &bytes)),
+            ("values of a page", page(0, (16, 16), &[3, 0, 3, 3], &bytes)),
+            ("bytes in the file", page(0, (16, 17), &[2, 0, 3, 3], &bytes)),
+            ("bytes inflated", page(0, (huge, 16), &[2, 0, 3, 3], &bytes)),
+            ("levels", page(3, (16, 16), &[2, 0, 2, 0, 17, 0], &bytes)),
+            ("nulls", page(3, (16, 16), &[2, 3, 2, 0, 0, 0], &bytes)),
+            ("a length that is negative", [&[0x15, 0, 0x15, 0x20, 0x15, 1][..], &[0; 20]].concat()),
+            ("a kind without its header", page(0, (16, 16), &[], &bytes)),
+            ("a header without an end", vec![0x15, 0, 0x15]),
+        ] {
+            for codec in [0, 2, 4, 6] {
+                assert!(first(&page, codec, 2).is_err(), "{what}, codec {codec}");
+            }
+        }
+        // Other kinds are passed over.
+        let other = [page(1, (4, 4), &[], &[]), vec![0; 4]].concat();
+        assert!(matches!(first(&[&other[..], &fits].concat(), 0, 2), Ok(Some(Page::DataPage { .. }))));
+    }
+}
