@@ -36,7 +36,11 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
             let mut bytes = Cursor::new(Vec::new());
             // JPEG has no transparency.
-            let image = if n == 1 && format == ImageFormat::Jpeg { &DynamicImage::from(image.to_rgb8()) } else { image };
+            let image = if n == 1 && format == ImageFormat::Jpeg {
+                &DynamicImage::from(image.to_rgb8())
+            } else {
+                image
+            };
             image.write_to(&mut bytes, format).expect("an image");
             files.push(bytes.into_inner());
         }
@@ -83,8 +87,14 @@ fn run() -> &'static BTreeMap<String, Vec<u8>> {
     RUN.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut recipe = Recipe::load("quickstart").expect("a recipe");
-        let small =
-            ["model.backbone=resnet8", "model.width=1", "train.batch=8", "data.limit=20", "train.epochs=2", "data.size=8"];
+        let small = [
+            "model.backbone=resnet8",
+            "model.width=1",
+            "train.batch=8",
+            "data.limit=20",
+            "train.epochs=2",
+            "data.size=8",
+        ];
         recipe.set_all(small).expect("keys");
         let device = Device::cpu(Some(1)).expect("a processor");
         let mut trainer = Trainer::from_recipe(&recipe, &device).expect("a run");
@@ -92,10 +102,28 @@ fn run() -> &'static BTreeMap<String, Vec<u8>> {
         let folders = [folder.path().to_owned(), folder.path().join("checkpoints")];
         let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder").flatten());
         let read = files.filter(|file| file.path().is_file()).map(|file| {
-            (file.file_name().to_string_lossy().into_owned(), std::fs::read(file.path()).expect("a file"))
+            let bytes = std::fs::read(file.path()).expect("a file");
+            (file.file_name().to_string_lossy().into_owned(), bytes)
         });
         read.collect()
     })
+}
+
+/// Times differ from run to run; the same seed is to give the same inputs.
+fn without_times(bytes: Vec<u8>) -> Vec<u8> {
+    let Ok(mut text) = String::from_utf8(bytes.clone()) else { return bytes };
+    for key in ["\"seconds\":", "\"images_per_second\":"] {
+        let parts: Vec<String> = text
+            .split(key)
+            .enumerate()
+            .map(|(n, part)| {
+                let number = if n == 0 { 0 } else { part.find([',', '}', '\n']).unwrap_or(part.len()) };
+                if n == 0 { part.to_owned() } else { format!("{key}0.5{}", &part[number..]) }
+            })
+            .collect();
+        text = parts.concat();
+    }
+    text.into_bytes()
 }
 
 fn of_run(ending: &str) -> Vec<Vec<u8>> {
@@ -111,7 +139,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn metrics() -> Vec<Vec<u8>> {
-    of_run("metrics.jsonl")
+    of_run("metrics.jsonl").into_iter().map(without_times).collect()
 }
 
 pub(crate) fn mats() -> Vec<Vec<u8>> {
@@ -125,7 +153,9 @@ pub(crate) fn mats() -> Vec<Vec<u8>> {
 pub(crate) fn tars() -> Vec<Vec<u8>> {
     let folder: Vec<(String, Vec<u8>)> = ["train", "val"]
         .iter()
-        .flat_map(|split| (0..3).map(move |i| (format!("{split}/{}/{i}.png", ["a", "b"][i % 2]), sets::png(0, i))))
+        .flat_map(|split| {
+            (0..3).map(move |i| (format!("{split}/{}/{i}.png", ["a", "b"][i % 2]), sets::png(0, i)))
+        })
         .collect();
     vec![sets::tar("set", &folder), sets::tar(".", &sets::samples(0, 0..4)), sets::tar("x", &sets::mnist())]
 }
@@ -152,7 +182,17 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
     vec![
         joined(&[whole.as_bytes(), FILE]),
         joined(&[whole.as_bytes(), &FILE[..16], b"\0", rest.as_bytes(), &FILE[16..]]),
-        joined(&[whole.as_bytes(), &FILE[..16], b"\0HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */40\r\nContent-Length: 0\r\n\r\n"]),
-        joined(&[whole.as_bytes(), &FILE[..16], b"\0HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n28\r\n", FILE, b"\r\n0\r\n\r\n"]),
+        joined(&[
+            whole.as_bytes(),
+            &FILE[..16],
+            b"\0HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */40\r\nContent-Length: 0\r\n\r\n",
+        ]),
+        joined(&[
+            whole.as_bytes(),
+            &FILE[..16],
+            b"\0HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n28\r\n",
+            FILE,
+            b"\r\n0\r\n\r\n",
+        ]),
     ]
 }

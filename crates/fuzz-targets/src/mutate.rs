@@ -23,8 +23,22 @@ const EDGES: [u64; 14] = [
 
 /// The same, as text; and what text has besides.
 const WORDS: [&str; 16] = [
-    "0", "-1", "1", "255", "2147483647", "4294967296", "9223372036854775808", "1e999", "NaN", "-0.0", "null", "true", "[]",
-    "{}", "\"\"", "\u{7f}",
+    "0",
+    "-1",
+    "1",
+    "255",
+    "2147483647",
+    "4294967296",
+    "9223372036854775808",
+    "1e999",
+    "NaN",
+    "-0.0",
+    "null",
+    "true",
+    "[]",
+    "{}",
+    "\"\"",
+    "\u{7f}",
 ];
 
 /// Numbers that look random (Steele, Lea and Flood 2014).
@@ -99,7 +113,11 @@ impl Mutator {
             2 => input.iter_mut().skip(at).take(1).for_each(|byte| *byte = rng.next() as u8),
             3 => {
                 let width = 1 << rng.below(4);
-                let bytes = if rng.below(2) == 0 { edge.to_le_bytes() } else { edge.rotate_right(8 * width).to_be_bytes() };
+                let bytes = if rng.below(2) == 0 {
+                    edge.to_le_bytes()
+                } else {
+                    edge.rotate_right(8 * width).to_be_bytes()
+                };
                 input.iter_mut().skip(at).zip(bytes).take(width as usize).for_each(|(to, byte)| *to = byte);
             }
             4 => drop(input.drain(rng.range(input.len(), 64))),
@@ -114,7 +132,9 @@ impl Mutator {
                 let end = if rng.below(2) == 0 { at } else { (at + part.len()).min(input.len()) };
                 input.splice(at..end, part);
             }
-            8 => drop(input.splice(at..at, (0..rng.below(16)).map(|_| rng.next() as u8).collect::<Vec<u8>>())),
+            8 => {
+                drop(input.splice(at..at, (0..rng.below(16)).map(|_| rng.next() as u8).collect::<Vec<u8>>()))
+            }
             9 => {
                 // A number in text, in place of one that is there.
                 let start = input.iter().skip(at).position(u8::is_ascii_digit).map_or(at, |found| at + found);
@@ -123,8 +143,10 @@ impl Mutator {
             }
             _ => {
                 // A line twice, or not at all.
-                let start = input.iter().take(at).rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);
-                let end = start + input.iter().skip(start).take(1 << 12).take_while(|byte| **byte != b'\n').count();
+                let start =
+                    input.iter().take(at).rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);
+                let end =
+                    start + input.iter().skip(start).take(1 << 12).take_while(|byte| **byte != b'\n').count();
                 let line: Vec<u8> = input.drain(start..(end + 1).min(input.len())).collect();
                 if rng.below(2) == 0 {
                     let to = rng.below(input.len() + 1);

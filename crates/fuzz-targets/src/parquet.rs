@@ -29,12 +29,24 @@ pub(crate) fn files(images: &[Vec<u8>]) -> Vec<Vec<u8>> {
     vec![
         file(images, NUMBERS, Compression::UNCOMPRESSED, WriterVersion::PARQUET_1_0, None),
         file(images, NUMBERS, Compression::SNAPPY, WriterVersion::PARQUET_2_0, Some(Encoding::PLAIN)),
-        file(images, NUMBERS, Compression::GZIP(Default::default()), WriterVersion::PARQUET_1_0, Some(Encoding::PLAIN)),
+        file(
+            images,
+            NUMBERS,
+            Compression::GZIP(Default::default()),
+            WriterVersion::PARQUET_1_0,
+            Some(Encoding::PLAIN),
+        ),
         file(images, NUMBERS, Compression::BROTLI(Default::default()), WriterVersion::PARQUET_2_0, None),
         file(images, TEXT, Compression::ZSTD(Default::default()), WriterVersion::PARQUET_1_0, None),
         file(images, TEXT, Compression::LZ4, WriterVersion::PARQUET_1_0, None),
         file(images, TEXT, Compression::LZ4_RAW, WriterVersion::PARQUET_2_0, Some(lengths)),
-        file(images, TEXT, Compression::UNCOMPRESSED, WriterVersion::PARQUET_2_0, Some(Encoding::DELTA_BYTE_ARRAY)),
+        file(
+            images,
+            TEXT,
+            Compression::UNCOMPRESSED,
+            WriterVersion::PARQUET_2_0,
+            Some(Encoding::DELTA_BYTE_ARRAY),
+        ),
     ]
 }
 
@@ -61,7 +73,8 @@ fn file(
                 .set_column_encoding(column, encoding);
         }
     }
-    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build())).expect("a writer");
+    let mut writer =
+        SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build())).expect("a writer");
     for images in images.chunks(5) {
         let mut group = writer.next_row_group().expect("a group");
         let mut image = true;
@@ -78,7 +91,10 @@ fn file(
                         false => (0..rows).map(|row| ByteArray::from(["cat", "dog"][row % 2])).collect(),
                     };
                     let levels = vec![if image { 2 } else { 1 }; rows];
-                    column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).expect("values");
+                    column
+                        .typed::<ByteArrayType>()
+                        .write_batch(&values, Some(&levels), None)
+                        .expect("values");
                     image = false;
                 }
                 _ => {}
@@ -89,4 +105,3 @@ fn file(
     }
     writer.into_inner().expect("a file")
 }
-

@@ -102,7 +102,10 @@ impl Watch {
                 if since > 0 && now.saturating_sub(since) > PATIENCE.as_millis() as u64 {
                     let number = shared.number.load(Ordering::Relaxed);
                     // Past what captures the output of tests.
-                    let _ = writeln!(std::io::stderr(), "{name}, seed {seed}, input {number}: takes longer than {PATIENCE:?}");
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "{name}, seed {seed}, input {number}: takes longer than {PATIENCE:?}"
+                    );
                     std::process::abort();
                 }
                 drop(shared);

@@ -191,7 +191,8 @@ pub fn ranges(data: &[u8]) {
         std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(&stream)));
         url
     });
-    *ANSWERS.lock().unwrap_or_else(PoisonError::into_inner) = data.split(|byte| *byte == 0).rev().map(Into::into).collect();
+    *ANSWERS.lock().unwrap_or_else(PoisonError::into_inner) =
+        data.split(|byte| *byte == 0).rev().map(Into::into).collect();
     let folder = folder("ranges");
     let _ = fs::remove_dir_all(&folder);
     let second = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Every target over mutated inputs, for half a minute in all. The inputs are the same each time;
+//! Every target over mutated inputs, for half a minute in all. The inputs are the same each time (but for times in the manifest);
 //! `MLAAN_FUZZ_SEED=N` tries others, and `fuzz/run.sh` tries them for an hour.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -23,7 +23,10 @@ fn no_input_is_a_panic_and_none_takes_long() {
         assert!(corpus > 0, "{}: nothing to begin with", target.name);
         match run(target, seed, left, MOST, &folder) {
             Ok(ran) => {
-                println!("{}: seed {seed}, {} inputs, the slowest {:.1?}", target.name, ran.inputs, ran.slowest.0);
+                println!(
+                    "{}: seed {seed}, {} inputs, the slowest {:.1?}",
+                    target.name, ran.inputs, ran.slowest.0
+                );
                 assert!(ran.inputs > 0, "{}: no time for any input", target.name);
             }
             Err(found) => panic!("{}: panics; {} has the input", found.what, found.kept.display()),

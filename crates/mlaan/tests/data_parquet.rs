@@ -65,12 +65,16 @@ fn every_codec_page_and_encoding_gives_the_same_images() {
         Compression::LZ4,
         Compression::LZ4_RAW,
     ];
-    let expected: Vec<(usize, u8)> = SEVEN.iter().enumerate().map(|(i, l)| (*l as usize, 10 * i as u8)).collect();
+    let expected: Vec<(usize, u8)> =
+        SEVEN.iter().enumerate().map(|(i, l)| (*l as usize, 10 * i as u8)).collect();
     for codec in codecs {
         for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
-            for encoding in
-                [None, Some(Encoding::PLAIN), Some(Encoding::DELTA_LENGTH_BYTE_ARRAY), Some(Encoding::DELTA_BYTE_ARRAY)]
-            {
+            for encoding in [
+                None,
+                Some(Encoding::PLAIN),
+                Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+                Some(Encoding::DELTA_BYTE_ARRAY),
+            ] {
                 for plain in [false, true] {
                     let how = How { codec, version, encoding, plain, ..How::default() };
                     let root = set(&Labels::of(&SEVEN), &Labels::of(&[0, 1, 2]), how);
@@ -100,9 +104,15 @@ fn labels_of_every_kind() {
         assert_eq!(splits.train.classes(), ["0", "1", "2"]);
     }
     let truth = |labels: &[bool]| Labels::Truth(labels.iter().copied().map(Some).collect());
-    let splits =
-        opened(set(&truth(&[true, false, false, true, true, true, false]), &truth(&[true, true, false]), How::default()).path())
-            .unwrap();
+    let splits = opened(
+        set(
+            &truth(&[true, false, false, true, true, true, false]),
+            &truth(&[true, true, false]),
+            How::default(),
+        )
+        .path(),
+    )
+    .unwrap();
     assert_eq!((splits.train.classes().len(), splits.train.label(0), splits.test.label(2)), (2, 1, 0));
     let half = Labels::Fractions(vec![Some(0.5); 7]);
     refused(set(&half, &half, How::default()).path(), &["train.parquet, row 0", "label 0.5 is no class"]);
@@ -119,12 +129,18 @@ fn text_labels_are_the_classes_names() {
     assert_eq!(labels(&*splits.test), [2, 1, 0]);
     // In the order that the file gives, where it does.
     let how = How { names: Some(&["emu", "dog", "cat"]), ..How::default() };
-    assert_eq!(labels(&*opened(set(&train, &text(&["emu", "dog", "cat"]), how).path()).unwrap().test), [0, 1, 2]);
+    assert_eq!(
+        labels(&*opened(set(&train, &text(&["emu", "dog", "cat"]), how).path()).unwrap().test),
+        [0, 1, 2]
+    );
     refused(
         set(&train, &text(&["cat", "owl", "dog"]), How::default()).path(),
         &["test.parquet, row 1", "`owl` is no class of the training split"],
     );
-    refused(set(&train, &Labels::of(&[0, 1, 2]), How::default()).path(), &["text in one split and numbers in the other"]);
+    refused(
+        set(&train, &Labels::of(&[0, 1, 2]), How::default()).path(),
+        &["text in one split and numbers in the other"],
+    );
     let caption: &'static str = Box::leak("a cat ".repeat(60).into_boxed_str());
     refused(set(&text(&[caption; 7]), &train, How::default()).path(), &["row 0", "360 bytes is no class"]);
 }
@@ -168,7 +184,8 @@ fn splits_lie_where_the_hub_and_others_put_them() {
 
 #[test]
 fn a_test_split_without_labels_is_passed_over_and_that_is_said() {
-    let none = [Labels::of(&[-1; 4]), Labels::Wide(vec![None; 4]), Labels::Text(vec![Some(""); 4]), Labels::None];
+    let none =
+        [Labels::of(&[-1; 4]), Labels::Wide(vec![None; 4]), Labels::Text(vec![Some(""); 4]), Labels::None];
     for labels in none {
         let root = TempDir::new().unwrap();
         let at = |name: &str| root.path().join("data").join(name);
@@ -197,17 +214,26 @@ fn a_split_partly_without_labels_is_an_error_that_counts() {
         refused(root.path(), &["test.parquet, row 2", "1 of 3 rows of the test split", "remove these rows"]);
     }
     let train = Labels::Text(vec![Some("cat"), None, Some("dog"), None, Some(""), Some("cat"), Some("cat")]);
-    refused(set(&train, &whole, How::default()).path(), &["train.parquet, row 1", "3 of 7 rows of the train split"]);
+    refused(
+        set(&train, &whole, How::default()).path(),
+        &["train.parquet, row 1", "3 of 7 rows of the train split"],
+    );
 }
 
 #[test]
 fn what_a_file_claims_costs_no_time() {
-    let root = set(&Labels::of(&SEVEN), &Labels::of(&[0, 1, 2]), How { encoding: Some(Encoding::PLAIN), ..How::default() });
+    let root = set(
+        &Labels::of(&SEVEN),
+        &Labels::of(&[0, 1, 2]),
+        How { encoding: Some(Encoding::PLAIN), ..How::default() },
+    );
     let train = root.path().join("train.parquet");
     let whole = fs::read(&train).unwrap();
     let start = Instant::now();
     // In place of the first page's header: two thousand million truth values; as many pairs; lists of lists.
-    for claim in [&[0x19, 0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 7][..], &[0x1B, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0x11], &[0x19; 40]] {
+    for claim in
+        [&[0x19, 0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 7][..], &[0x1B, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0x11], &[0x19; 40]]
+    {
         let mut damaged = whole.clone();
         damaged[4..4 + claim.len()].copy_from_slice(claim);
         fs::write(&train, &damaged).unwrap();

@@ -74,10 +74,12 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--seed" => asked.seed = number()?,
             "--input" => asked.input = Some(number()?),
             "--corpus" => asked.corpus = Some(arguments.next().ok_or("--corpus needs a folder")?),
-            name => asked.targets.push(TARGETS.iter().find(|target| target.name == name).ok_or_else(|| {
-                let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-                format!("no target `{name}`; there are {}", names.join(", "))
-            })?),
+            name => {
+                asked.targets.push(TARGETS.iter().find(|target| target.name == name).ok_or_else(|| {
+                    let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+                    format!("no target `{name}`; there are {}", names.join(", "))
+                })?)
+            }
         }
     }
     if asked.targets.is_empty() {

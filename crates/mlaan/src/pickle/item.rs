@@ -84,7 +84,9 @@ impl<'p, 'a> Item<'p, 'a> {
         work::count(bytes.len());
         let latin1 = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect();
         Some(match bytes {
-            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map_or_else(|_| Cow::Owned(latin1(bytes)), Cow::Borrowed),
+            Cow::Borrowed(bytes) => {
+                std::str::from_utf8(bytes).map_or_else(|_| Cow::Owned(latin1(bytes)), Cow::Borrowed)
+            }
             Cow::Owned(bytes) => {
                 Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|error| latin1(error.as_bytes())))
             }

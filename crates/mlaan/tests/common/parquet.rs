@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, Encoding};
-use parquet::data_type::{
-    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type,
-};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
@@ -75,10 +73,13 @@ impl Default for How {
 /// Writes a file in row groups of five rows and pages of two.
 pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let image = if how.plain { "optional binary image;" } else { "optional group image { optional binary bytes; }" };
+    let image =
+        if how.plain { "optional binary image;" } else { "optional group image { optional binary bytes; }" };
     let schema = format!("message m {{ {image} {} }}", labels.column());
     let names = how.names.map(|names| {
-        let names = format!(r#"{{"info": {{"features": {{"label": {{"names": {names:?}, "_type": "ClassLabel"}}}}}}}}"#);
+        let names = format!(
+            r#"{{"info": {{"features": {{"label": {{"names": {names:?}, "_type": "ClassLabel"}}}}}}}}"#
+        );
         vec![KeyValue::new("huggingface".into(), names)]
     });
     let mut properties = WriterProperties::builder()
@@ -89,8 +90,9 @@ pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
     if let Some(encoding) = how.encoding {
         let parts = if how.plain { vec!["image".to_owned()] } else { vec!["image".into(), "bytes".into()] };
         let column = ColumnPath::from(parts);
-        properties =
-            properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, encoding);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, encoding);
     }
     let schema = Arc::new(parse_message_type(&schema).unwrap());
     let file = fs::File::create(path).unwrap();
@@ -111,7 +113,8 @@ pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
                 Labels::Truth(labels) => put::<BoolType>(writer, rows, labels),
                 Labels::Fractions(labels) => put::<DoubleType>(writer, rows, labels),
                 Labels::Text(labels) => {
-                    let labels: Vec<Option<ByteArray>> = labels.iter().map(|l| l.map(ByteArray::from)).collect();
+                    let labels: Vec<Option<ByteArray>> =
+                        labels.iter().map(|l| l.map(ByteArray::from)).collect();
                     put::<ByteArrayType>(writer, rows, &labels);
                 }
                 Labels::None => panic!("a column of labels"),

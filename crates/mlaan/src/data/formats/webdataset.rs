@@ -52,7 +52,12 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         Some(names) => names,
         None => numbered(&train.place, train.labels.iter().copied())?,
     };
-    Ok(Some(Pair { train: train.stored(classes.clone())?, test: test.stored(classes)?, known: None, notes: Vec::new() }))
+    Ok(Some(Pair {
+        train: train.stored(classes.clone())?,
+        test: test.stored(classes)?,
+        known: None,
+        notes: Vec::new(),
+    }))
 }
 
 /// The shards of a split, in order: archives of that name, or all in the folder of that name.

@@ -80,7 +80,12 @@ impl Set {
             let images = Images::Random(Arc::new(Records::new(form, parts)));
             Stored::new(place.path().display().to_string(), classes.clone(), labels, images)
         };
-        Ok(Pair { train: split(self.train)?, test: split(self.test)?, known: Some(self.known), notes: Vec::new() })
+        Ok(Pair {
+            train: split(self.train)?,
+            test: split(self.test)?,
+            known: Some(self.known),
+            notes: Vec::new(),
+        })
     }
 
     fn named(&self, file: Member) -> Result<Vec<String>> {

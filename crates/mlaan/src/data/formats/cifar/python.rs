@@ -128,13 +128,16 @@ fn pixels_and_labels(root: Item<'_, '_>) -> std::result::Result<(Vec<u8>, Vec<i6
 
 /// Whole numbers of a list, or of an array, also one of a single column.
 fn numbers(item: Item<'_, '_>) -> Option<Vec<i64>> {
-    item.integers().or_else(|| item.array().ok().filter(|a| a.shape.iter().skip(1).all(|n| *n == 1))?.integers())
+    item.integers()
+        .or_else(|| item.array().ok().filter(|a| a.shape.iter().skip(1).all(|n| *n == 1))?.integers())
 }
 
 /// The pixels of one image among others: an array, or a list of numbers.
 fn one(image: Item<'_, '_>) -> std::result::Result<Vec<u8>, String> {
     let pixels = match image.sequence() {
-        Some(pixels) if pixels.len() == PIXELS => pixels.map(|value| u8::try_from(value.integer()?).ok()).collect(),
+        Some(pixels) if pixels.len() == PIXELS => {
+            pixels.map(|value| u8::try_from(value.integer()?).ok()).collect()
+        }
         Some(pixels) => return Err(format!("an image of {} numbers instead of {PIXELS}", pixels.len())),
         None => match whole(image, false)? {
             (_, pixels) if pixels.len() == PIXELS => Some(pixels),
@@ -161,7 +164,9 @@ fn whole(item: Item<'_, '_>, many: bool) -> std::result::Result<(Vec<usize>, Vec
         [SIDE, SIDE, 3] => planes(&pixels),
         _ => {
             let shape = &array.shape;
-            return Err(format!("pixels of shape {shape:?}; images of [{PIXELS}], [3, {SIDE}, {SIDE}] or [{SIDE}, {SIDE}, 3] are read"));
+            return Err(format!(
+                "pixels of shape {shape:?}; images of [{PIXELS}], [3, {SIDE}, {SIDE}] or [{SIDE}, {SIDE}, 3] are read"
+            ));
         }
     };
     Ok((array.shape, pixels))
@@ -169,6 +174,8 @@ fn whole(item: Item<'_, '_>, many: bool) -> std::result::Result<(Vec<usize>, Vec
 
 /// Images whose colours lie pixel by pixel, colour by colour.
 fn planes(pixels: &[u8]) -> Vec<u8> {
-    let image = |image: &[u8]| (0..PIXELS).map(|at| image[at % (SIDE * SIDE) * 3 + at / (SIDE * SIDE)]).collect::<Vec<u8>>();
+    let image = |image: &[u8]| {
+        (0..PIXELS).map(|at| image[at % (SIDE * SIDE) * 3 + at / (SIDE * SIDE)]).collect::<Vec<u8>>()
+    };
     pixels.chunks_exact(PIXELS).flat_map(image).collect()
 }

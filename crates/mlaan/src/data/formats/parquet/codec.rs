@@ -39,12 +39,20 @@ impl Codec {
             0 => Codec::None,
             1 => Codec::Snappy,
             2 => Codec::Gzip,
-            3 => return Err(format!("compressed with lzo, which is not read: write the file with another ({READ} are)")),
+            3 => {
+                return Err(format!(
+                    "compressed with lzo, which is not read: write the file with another ({READ} are)"
+                ));
+            }
             4 => Codec::Brotli,
             5 => Codec::Lz4,
             6 => Codec::Zstd,
             7 => Codec::Lz4Raw,
-            _ => return Err(format!("compressed with codec {number}, which is not known: write the file with another ({READ} are read)")),
+            _ => {
+                return Err(format!(
+                    "compressed with codec {number}, which is not known: write the file with another ({READ} are read)"
+                ));
+            }
         })
     }
 
@@ -121,7 +129,8 @@ fn hadoop(mut packed: &[u8], size: usize) -> Result<Vec<u8>, String> {
     let mut out = room(size)?;
     while let Some((sizes, rest)) = packed.split_first_chunk::<8>() {
         let [a, b, c, d, e, f, g, h] = *sizes;
-        let (inflated, length) = (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_be_bytes([e, f, g, h]) as usize);
+        let (inflated, length) =
+            (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_be_bytes([e, f, g, h]) as usize);
         let bytes = rest.get(..length).ok_or("a block ends too early")?;
         if inflated > size - out.len() {
             return Err(other_size(out.len() + inflated, size));
@@ -143,8 +152,8 @@ mod tests {
 
     /// 16 MiB of zeros.
     const BROTLI: [u8; 26] = [
-        0xcb, 0xff, 0xff, 0x3f, 0, 0x24, 0, 0xe2, 0xb1, 0x40, 0x72, 0xef, 0xff, 0xf2, 0xff, 0xff, 0x0f, 0x80, 0x04, 0x40,
-        0x1c, 0x16, 0x80, 0xee, 0xfd, 0x1f,
+        0xcb, 0xff, 0xff, 0x3f, 0, 0x24, 0, 0xe2, 0xb1, 0x40, 0x72, 0xef, 0xff, 0xf2, 0xff, 0xff, 0x0f, 0x80,
+        0x04, 0x40, 0x1c, 0x16, 0x80, 0xee, 0xfd, 0x1f,
     ];
     const LARGE: usize = 16 << 20;
 

@@ -69,7 +69,10 @@ mod tests {
         assert_eq!(lengths(2, &header(3)), None);
         assert_eq!(lengths(1, &header(1)), Some(5));
         // More blocks than there are bytes.
-        assert_eq!(lengths(u32::MAX, &[&[0x80, 1, 4, 0xFF, 0xFF, 0xFF, 0x7F, 0][..], &[0; 64]].concat()), None);
+        assert_eq!(
+            lengths(u32::MAX, &[&[0x80, 1, 4, 0xFF, 0xFF, 0xFF, 0x7F, 0][..], &[0; 64]].concat()),
+            None
+        );
         assert_eq!(lengths(9, &[0x80, 1, 0, 3, 0]), None);
         assert!(plausible(Encoding::PLAIN, 0, &[]));
         assert!(!plausible(Encoding::DELTA_BYTE_ARRAY, 3, &header(3)[..42]));

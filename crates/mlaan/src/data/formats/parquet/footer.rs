@@ -128,7 +128,8 @@ fn leaves(file: &Struct<'_>) -> Result<Vec<Leaf>, String> {
             open.pop();
         }
         let depth = open.len();
-        let level = open.last_mut().filter(|_| depth <= DEPTH).ok_or("its columns are not as it counts them")?;
+        let level =
+            open.last_mut().filter(|_| depth <= DEPTH).ok_or("its columns are not as it counts them")?;
         level.left -= 1;
         // 0 is always there, 1 may be null, 2 may be there several times.
         let repetition = element.number(3).unwrap_or(0);
@@ -168,7 +169,13 @@ fn chunk(column: &Struct<'_>) -> Result<Chunk, String> {
         _ => None,
     };
     let Some(about) = column.within(3) else {
-        let nothing = Chunk { codec: 0, start: 0, bytes: 0, values: 0, unread: Some("the file does not say where its values lie") };
+        let nothing = Chunk {
+            codec: 0,
+            start: 0,
+            bytes: 0,
+            values: 0,
+            unread: Some("the file does not say where its values lie"),
+        };
         return Ok(Chunk { unread: unread.or(nothing.unread), ..nothing });
     };
     let size = |id, what| about.size(id).ok_or_else(|| format!("a column has no {what}"));

@@ -126,7 +126,8 @@ impl Labels {
             Labels::Numbers(rows) => return Ok(rows.iter().map(|label| label.unwrap_or(-1)).collect()),
             Labels::Names(names) => names,
         };
-        let by_name: HashMap<&str, usize> = classes.iter().enumerate().map(|(n, class)| (class.as_str(), n)).collect();
+        let by_name: HashMap<&str, usize> =
+            classes.iter().enumerate().map(|(n, class)| (class.as_str(), n)).collect();
         let number = |name: &String| by_name.get(name.as_str()).map(|n| *n as i64);
         let of: Vec<Option<i64>> = names.distinct.iter().map(number).collect();
         let label = |(row, name): (usize, &Option<u32>)| match name {

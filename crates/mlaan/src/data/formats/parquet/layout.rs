@@ -98,7 +98,8 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
         let paths = found.remove(name).filter(|paths| !paths.is_empty())?;
         Some(Files { name, paths })
     };
-    let (train, tests) = (TRAIN.iter().find_map(&mut take), TEST.iter().filter_map(&mut take).collect::<Vec<_>>());
+    let (train, tests) =
+        (TRAIN.iter().find_map(&mut take), TEST.iter().filter_map(&mut take).collect::<Vec<_>>());
     let missing = match (train, tests.is_empty()) {
         (None, true) => return Ok(None),
         (Some(train), false) => return Ok(Some(Layout { train, tests })),
@@ -111,7 +112,8 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
 
 /// The parquet files of a folder.
 fn within(folder: &Path) -> Result<Vec<PathBuf>> {
-    let files = entries(folder)?.into_iter().filter(|(name, path)| name.ends_with(".parquet") && path.is_file());
+    let files =
+        entries(folder)?.into_iter().filter(|(name, path)| name.ends_with(".parquet") && path.is_file());
     let mut paths: Vec<PathBuf> = files.map(|(_, path)| path).collect();
     paths.sort();
     Ok(paths)
@@ -123,7 +125,8 @@ fn called(name: &str) -> Option<&'static str> {
     let end = name.find(['-', '_', '.']).unwrap_or(name.len());
     let (split, rest) = name.split_at(end);
     // Behind a hyphen anything, as ever; else a number, since `train_metadata` is no part of the split.
-    let belongs = rest.is_empty() || rest.starts_with('-') || rest[1..].starts_with(|c: char| c.is_ascii_digit());
+    let belongs =
+        rest.is_empty() || rest.starts_with('-') || rest[1..].starts_with(|c: char| c.is_ascii_digit());
     TRAIN.into_iter().chain(TEST).find(|known| belongs && *known == split)
 }
 

@@ -40,7 +40,10 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     let mut notes = Vec::new();
     let train = Split::open(&layout.train)?;
     if !train.labelled()? {
-        return Err(Error::data(train.place(), "no row has a label (all are missing, or −1): these are needed to train"));
+        return Err(Error::data(
+            train.place(),
+            "no row has a label (all are missing, or −1): these are needed to train",
+        ));
     }
     notes.extend(layout.train.partial());
     let test = test(&layout.tests, &mut notes)?;
@@ -67,7 +70,10 @@ fn test(splits: &[Files], notes: &mut Vec<String>) -> Result<Split> {
         }
         unlabelled.push(files.name.into());
     }
-    let place = splits.first().and_then(|files| files.paths.first()).map_or(String::new(), |p| p.display().to_string());
+    let place = splits
+        .first()
+        .and_then(|files| files.paths.first())
+        .map_or(String::new(), |p| p.display().to_string());
     let message = format!(
         "no row of the {} split has a label (all are missing, or −1), and there is no other to test on",
         unlabelled.join(", nor of the ")
@@ -100,7 +106,8 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
         (Some(classes), Some(_)) => Ok(classes),
         (None, None) => numbered(&train.place(), train.labels.largest().into_iter()),
         _ => {
-            let message = format!("labels are text in one split and numbers in the other ({})", train.place());
+            let message =
+                format!("labels are text in one split and numbers in the other ({})", train.place());
             Err(Error::data(test.place(), message))
         }
     }
@@ -181,7 +188,9 @@ impl Split {
     fn stored(self, classes: Vec<String>) -> Result<Stored> {
         let place = self.place();
         let labels = self.labels.numbered(&classes).map_err(|(at, name)| {
-            let message = format!("label `{name}` is no class of the training split: both splits need the same classes");
+            let message = format!(
+                "label `{name}` is no class of the training split: both splits need the same classes"
+            );
             Error::data(row(&self.shards, &self.starts, at), message)
         })?;
         let rows = Rows { shards: self.shards, starts: self.starts };

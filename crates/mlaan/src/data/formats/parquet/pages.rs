@@ -64,9 +64,18 @@ pub(super) struct Pages {
 enum Kind {
     Dictionary,
     /// With the encodings of its levels.
-    First { nullable: Encoding, repeated: Encoding },
+    First {
+        nullable: Encoding,
+        repeated: Encoding,
+    },
     /// With its rows and nulls, the bytes of its levels, and whether the others are compressed.
-    Second { rows: u32, nulls: u32, nullable: u32, repeated: u32, compressed: bool },
+    Second {
+        rows: u32,
+        nulls: u32,
+        nullable: u32,
+        repeated: u32,
+        compressed: bool,
+    },
 }
 
 /// What is said of a page.
@@ -120,7 +129,8 @@ impl Pages {
     }
 
     fn pass(&mut self, bytes: u64) -> Result<()> {
-        self.left = self.left.checked_sub(bytes).ok_or_else(|| damaged("a page reaches beyond its column"))?;
+        self.left =
+            self.left.checked_sub(bytes).ok_or_else(|| damaged("a page reaches beyond its column"))?;
         self.at = self.at.checked_add(bytes).ok_or_else(|| damaged("a page reaches beyond the file"))?;
         Ok(())
     }
@@ -130,7 +140,8 @@ impl Pages {
         let (mut length, mut bytes) = (HEADER.min(self.left), Vec::new());
         loop {
             bytes.resize(length as usize, 0);
-            read_exact_at(&self.file, &mut bytes, self.at).map_err(|e| ParquetError::External(Box::new(e)))?;
+            read_exact_at(&self.file, &mut bytes, self.at)
+                .map_err(|e| ParquetError::External(Box::new(e)))?;
             match parse(&bytes) {
                 Ok((fields, used)) => return self.checked(&fields, used as u64),
                 Err(Fault::End) if length < self.left.min(MOST_HEADER) => {
@@ -144,7 +155,8 @@ impl Pages {
     /// A header whose claims agree with the bytes that are there.
     fn checked(&mut self, fields: &Struct<'_>, length: u64) -> Result<(Option<Header>, u64)> {
         let missing = || damaged("the header of a page lacks a number");
-        let number = |of: &Struct<'_>, id| of.size(id).and_then(|n| u32::try_from(n).ok()).ok_or_else(missing);
+        let number =
+            |of: &Struct<'_>, id| of.size(id).and_then(|n| u32::try_from(n).ok()).ok_or_else(missing);
         let (size, packed) = (number(fields, 2)?, number(fields, 3)?);
         if u64::from(packed) > self.left.saturating_sub(length) {
             return Err(damaged("a page reaches beyond its column"));
@@ -184,7 +196,8 @@ impl Pages {
             Kind::Dictionary => {}
             Kind::First { .. } | Kind::Second { .. } => {
                 let left = self.values.checked_sub(header.values.into());
-                self.values = left.ok_or_else(|| damaged("the pages of a column have more values than it"))?;
+                self.values =
+                    left.ok_or_else(|| damaged("the pages of a column have more values than it"))?;
             }
         }
         if let Kind::Second { nullable, repeated, nulls, .. } = header.kind {
@@ -202,7 +215,9 @@ impl Pages {
         read_exact_at(&self.file, &mut packed, at).map_err(|e| ParquetError::External(Box::new(e)))?;
         // Levels of the second kind are never compressed.
         let (plain, compressed) = match header.kind {
-            Kind::Second { nullable, repeated, compressed, .. } => ((nullable + repeated) as usize, compressed),
+            Kind::Second { nullable, repeated, compressed, .. } => {
+                ((nullable + repeated) as usize, compressed)
+            }
             _ => (0, true),
         };
         let bytes = if self.codec == Codec::None || !compressed || header.size == plain {
@@ -276,7 +291,10 @@ impl PageReader for Pages {
         };
         let at = self.at;
         self.skip_next_page()?;
-        self.deferred = None;
+        if header.kind == Kind::Dictionary {
+            // It is handed over now.
+            self.deferred = None;
+        }
         self.page(header, at).map(Some)
     }
 

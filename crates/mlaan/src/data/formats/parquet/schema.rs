@@ -40,7 +40,8 @@ pub(super) fn columns(file: &Footer) -> Result<Columns, String> {
     })?;
     let described = |name: &str| typed(name) == Some("ClassLabel");
     // Text and fractions are labels only by their column's name: others are captions, and measurements.
-    let called = of(is_named_label).into_iter().filter(|(name, index)| LABELS.contains(name) && *index != image);
+    let called =
+        of(is_named_label).into_iter().filter(|(name, index)| LABELS.contains(name) && *index != image);
     let label = pick(of(is_number), described, &LABELS).filter(|(name, _)| described(name));
     let label = label
         .or_else(|| pick(called.collect(), described, &LABELS))

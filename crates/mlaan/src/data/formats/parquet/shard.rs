@@ -65,7 +65,8 @@ impl Shard {
                 if let Some(message) = chunk.unread {
                     return error(message);
                 }
-                Pages::new(self.file.clone(), chunk, 0, Budget::of(0)).map_err(|e| Error::data(&self.place, e))?;
+                Pages::new(self.file.clone(), chunk, 0, Budget::of(0))
+                    .map_err(|e| Error::data(&self.place, e))?;
                 bytes = bytes.saturating_add(chunk.bytes);
                 if chunk.values != group.rows as u64 {
                     return error("has another number of values than rows: it is damaged; fetch it again");

@@ -5,6 +5,8 @@
 
 /// How deep values may lie in each other; parquet's have about eight levels.
 const DEPTH: usize = 24;
+/// Most values, of some 40 bytes each: a footer has about fifty for every column of a row group.
+const MOST: usize = 1 << 22;
 
 /// Why bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +103,7 @@ impl<'a> Struct<'a> {
 /// # Errors
 /// See [`Fault`].
 pub(super) fn parse(bytes: &[u8]) -> Result<(Struct<'_>, usize), Fault> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { bytes, at: 0, left: MOST };
     let fields = reader.fields(DEPTH)?;
     Ok((fields, reader.at))
 }
@@ -109,6 +111,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Struct<'_>, usize), Fault> {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Values that may still be read.
+    left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -121,6 +125,12 @@ impl<'a> Reader<'a> {
 
     fn byte(&mut self) -> Result<u8, Fault> {
         self.take(1).map(|bytes| bytes[0])
+    }
+
+    /// One more value.
+    fn count(&mut self) -> Result<(), Fault> {
+        self.left = self.left.checked_sub(1).ok_or(Fault::Malformed)?;
+        Ok(())
     }
 
     /// Seven bits a byte, the lowest first.
@@ -158,6 +168,7 @@ impl<'a> Reader<'a> {
                 2 => Value::Flag(false),
                 kind => self.value(kind, depth)?,
             };
+            self.count()?;
             fields.push((last, value));
         }
     }
@@ -201,6 +212,7 @@ impl<'a> Reader<'a> {
         let mut list = Vec::new();
         for _ in 0..count {
             for kind in kinds {
+                self.count()?;
                 list.push(self.value(*kind, depth)?);
             }
         }
@@ -215,7 +227,12 @@ mod tests {
     #[test]
     fn values_of_every_kind() {
         // 1: true, 2: -3, 4 (a step of 2): "ab", 5: [7, 8], 300 (by its number): {1: 1}.
-        let bytes = [&[0x11, 0x15, 0x05, 0x28, 2][..], b"ab", &[0x19, 0x25, 14, 16], &[0x0C, 0xD8, 0x04, 0x15, 2, 0, 0]];
+        let bytes = [
+            &[0x11, 0x15, 0x05, 0x28, 2][..],
+            b"ab",
+            &[0x19, 0x25, 14, 16],
+            &[0x0C, 0xD8, 0x04, 0x15, 2, 0, 0],
+        ];
         let bytes = bytes.concat();
         let (fields, length) = parse(&bytes).unwrap();
         assert_eq!(length, bytes.len());
@@ -232,10 +249,15 @@ mod tests {
     #[test]
     fn claims_are_bounded_by_bytes() {
         // Two thousand million truth values, and as many pairs of them, in no bytes.
-        for claim in [&[0x19, 0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0][..], &[0x1B, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0x11, 0]] {
+        for claim in
+            [&[0x19, 0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0][..], &[0x1B, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0x11, 0]]
+        {
             assert_eq!(parse(claim), Err(Fault::End));
         }
         assert_eq!(parse(&[0x18, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0]), Err(Fault::End));
+        // Five million empty structs in a list of that many bytes.
+        let many = [&[0x19, 0xFC, 0xC0, 0x96, 0xB1, 2][..], &[0; 5_000_001]].concat();
+        assert_eq!(parse(&many), Err(Fault::Malformed));
         // Lists in lists, structs in structs: a level a byte.
         assert_eq!(parse(&[&[0x19][..], &[0x19; 100_000]].concat()), Err(Fault::Malformed));
         assert_eq!(parse(&[0x1C; 100_000]), Err(Fault::Malformed));
