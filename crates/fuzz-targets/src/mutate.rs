@@ -51,7 +51,7 @@ impl Rng {
     }
 
     /// The next.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -61,7 +61,7 @@ impl Rng {
 
     /// One below `end`; 0 where there is none.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        (self.draw() % end.max(1) as u64) as usize
     }
 
     fn range(&mut self, length: usize, most: usize) -> std::ops::Range<usize> {
@@ -110,7 +110,7 @@ impl Mutator {
         let edge = EDGES[rng.below(EDGES.len())].wrapping_add(rng.below(3) as u64).wrapping_sub(1);
         match rng.below(11) {
             0 | 1 => input.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << rng.below(8)),
-            2 => input.iter_mut().skip(at).take(1).for_each(|byte| *byte = rng.next() as u8),
+            2 => input.iter_mut().skip(at).take(1).for_each(|byte| *byte = rng.draw() as u8),
             3 => {
                 let width = 1 << rng.below(4);
                 let bytes = if rng.below(2) == 0 {
@@ -133,7 +133,7 @@ impl Mutator {
                 input.splice(at..end, part);
             }
             8 => {
-                drop(input.splice(at..at, (0..rng.below(16)).map(|_| rng.next() as u8).collect::<Vec<u8>>()))
+                drop(input.splice(at..at, (0..rng.below(16)).map(|_| rng.draw() as u8).collect::<Vec<u8>>()))
             }
             9 => {
                 // A number in text, in place of one that is there.
