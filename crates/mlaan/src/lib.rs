@@ -24,6 +24,7 @@
 pub mod analyze;
 pub mod backbone;
 pub mod bench;
+mod caught;
 pub mod compare;
 pub mod data;
 mod error;

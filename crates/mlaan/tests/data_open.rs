@@ -335,7 +335,7 @@ fn broken_rows_are_named_or_skipped() {
     write(&train, SCHEMA, Some(NAMES), &broken);
     says(&error(root.path()), &["row 4", "no label"]);
     write(&train, SCHEMA, Some(NAMES), &rows(&[0, -1]));
-    says(&error(root.path()), &["row 1", "label -1", "without labels"]);
+    says(&error(root.path()), &["row 1", "no label", "1 of 2 rows", "−1"]);
 }
 
 #[test]

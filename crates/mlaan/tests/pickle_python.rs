@@ -1,6 +1,6 @@
 //! Pickles that the Python at hand writes, of every protocol.
 
-#![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
+#![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
 
 mod common;
 
@@ -68,6 +68,59 @@ fn arrays() {
                 None => array.integers().unwrap(),
             };
             assert_eq!(found, (0..24).collect::<Vec<i64>>(), "protocol {protocol}, {array:?}");
+        }
+    }
+}
+
+/// CIFAR-10 as people write it again: keys, names and file names as bytes or text, arrays or lists.
+const CIFAR: &str = r#"
+import pickle, sys
+import numpy as np
+root, protocol, keys, form = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+name = (lambda s: s.encode()) if keys == "bytes" else (lambda s: s)
+def write(file, value):
+    with open(f"{root}/{file}", "wb") as out:
+        pickle.dump(value, out, protocol)
+for b, file in enumerate([f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]):
+    pixels = (np.arange(2 * 3072).reshape(2, 3072) * 7 + b).astype(np.uint8)
+    labels = [2 * b % 10, (2 * b + 1) % 10]
+    data, own = {
+        "arrays": lambda: (pixels, np.array(labels)),
+        "lists": lambda: (pixels.tolist(), labels),
+        "rows": lambda: (list(pixels), [np.int64(l) for l in labels]),
+        "planes": lambda: (pixels.reshape(2, 3, 32, 32).astype(np.int64), np.array(labels).reshape(2, 1)),
+        "colours": lambda: (np.ascontiguousarray(pixels.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1)), labels),
+        "view": lambda: (pixels.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1), labels),
+    }[form]()
+    write(file, {name("data"): data, name("labels"): own, name("batch_label"): name("x"), name("filenames"): [name("a.png"), name("b.png")]})
+write("batches.meta", {name("label_names"): [name(f"c{i}") for i in range(10)], name("num_vis"): 3072})
+"#;
+
+#[test]
+fn cifar_that_was_pickled_again() {
+    use mlaan::data::{OpenOptions, open};
+    let Some(python) = python(&["pickle", "numpy"]) else { return };
+    for protocol in 2..=5 {
+        for keys in ["bytes", "text"] {
+            for form in ["arrays", "lists", "rows", "planes", "colours", "view"] {
+                let root = tempfile::TempDir::new().unwrap();
+                let path = root.path().to_str().unwrap();
+                python.run(CIFAR, &[path, &protocol.to_string(), keys, form]);
+                let case = format!("protocol {protocol}, {keys}, {form}");
+                let splits = open(path, &OpenOptions::default()).unwrap_or_else(|e| panic!("{case}: {e}"));
+                assert_eq!((splits.train.len(), splits.test.len()), (10, 2), "{case}");
+                assert_eq!(splits.train.classes()[9], "c9", "{case}");
+                let mut scratch = Vec::new();
+                for index in 0..10 {
+                    let (batch, row) = (index / 2, index % 2);
+                    assert_eq!(splits.train.label(index), (2 * batch + row) % 10, "{case}");
+                    let image = splits.train.image(index, &mut scratch).unwrap();
+                    for (at, rgb) in image.rgb.chunks(3).enumerate() {
+                        let pixel = |plane: usize| (((row * 3 + plane) * 1024 + at) * 7 + batch) as u8;
+                        assert_eq!(rgb, [pixel(0), pixel(1), pixel(2)], "{case}, image {index}");
+                    }
+                }
+            }
         }
     }
 }

@@ -52,11 +52,11 @@ pub struct Array<'p> {
     pub shape: Vec<usize>,
     /// Type of the elements.
     pub scalar: Scalar,
-    /// Whether the first index runs fastest (Fortran's order) and not the last.
-    pub fortran: bool,
+    /// Elements from one index to the next, along every extent; none where the last index runs fastest (C's order).
+    pub steps: Option<Vec<usize>>,
     /// Whether the highest byte of an element is first.
     pub big_endian: bool,
-    /// The elements, in the order that `fortran` says.
+    /// The elements, in the order that `steps` say.
     pub data: Cow<'p, [u8]>,
 }
 
@@ -80,6 +80,12 @@ impl<'p> Item<'p, '_> {
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer", [data, dtype, shape, order]) => {
                 whole(*shape, *dtype, order.text().is_some_and(|o| o == "F"), *data)
             }
+            ("numpy._core.numeric", "_frombuffer", [data, dtype, shape, _, axes]) => {
+                let array = whole(*shape, *dtype, false, *data)?;
+                axes.extents()
+                    .and_then(|axes| array.transposed(&axes))
+                    .ok_or_else(|| "an array's axes are no order of its extents".into())
+            }
             _ => self.scalar(),
         }
     }
@@ -90,7 +96,7 @@ impl<'p> Item<'p, '_> {
         match (self.callee(), arguments.as_slice()) {
             (Some(("numpy.core.multiarray" | "numpy._core.multiarray", "scalar")), [dtype, data]) => {
                 let (scalar, big_endian) = element(*dtype)?;
-                checked(Vec::new(), scalar, false, big_endian, *data)
+                checked(Vec::new(), scalar, big_endian, *data)
             }
             _ => Err(format!("{} instead of an array", self.describe())),
         }
@@ -105,13 +111,13 @@ fn whole<'p>(
 ) -> Result<Array<'p>, String> {
     let extents = shape.extents().ok_or("an array's shape is no tuple of extents")?;
     let (scalar, big_endian) = element(dtype)?;
-    checked(extents, scalar, fortran, big_endian, data)
+    let steps = fortran.then(|| firsts(extents.iter()));
+    Ok(Array { steps, ..checked(extents, scalar, big_endian, data)? })
 }
 
 fn checked<'p>(
     shape: Vec<usize>,
     scalar: Scalar,
-    fortran: bool,
     big_endian: bool,
     data: Item<'p, '_>,
 ) -> Result<Array<'p>, String> {
@@ -120,7 +126,7 @@ fn checked<'p>(
     let data = found.ok_or_else(|| {
         format!("{} instead of the bytes of an array of shape {shape:?} and {scalar:?}", data.describe())
     })?;
-    Ok(Array { shape, scalar, fortran, big_endian, data })
+    Ok(Array { shape, scalar, steps: None, big_endian, data })
 }
 
 /// Type and order of bytes of a `dtype`.
@@ -140,7 +146,7 @@ impl Array<'_> {
     /// The elements as bytes in C's order, if these are unsigned bytes.
     pub fn unsigned_bytes(&self) -> Option<Cow<'_, [u8]>> {
         match self.scalar {
-            Scalar::Unsigned(1) if !self.fortran => Some(Cow::Borrowed(&*self.data)),
+            Scalar::Unsigned(1) if self.steps.is_none() => Some(Cow::Borrowed(&*self.data)),
             Scalar::Unsigned(1) => Some(Cow::Owned(self.in_order().flatten().copied().collect())),
             _ => None,
         }
@@ -187,19 +193,45 @@ impl Array<'_> {
     fn in_order(&self) -> impl Iterator<Item = &[u8]> {
         let (size, count) = (self.scalar.size(), self.data.len() / self.scalar.size());
         (0..count).map(move |index| {
-            let place = if self.fortran { self.fortran_place(index) } else { index };
+            let place = self.steps.as_ref().map_or(index, |steps| self.place(steps, index));
             &self.data[place * size..(place + 1) * size]
         })
     }
 
-    /// Where the element at `index` of C's order lies in Fortran's.
-    fn fortran_place(&self, mut index: usize) -> usize {
-        let (mut place, mut stride) = (0, self.shape.iter().product::<usize>());
-        for extent in self.shape.iter().rev() {
-            stride /= extent;
-            place += index % extent * stride;
+    /// Where the element at `index` of C's order lies.
+    fn place(&self, steps: &[usize], mut index: usize) -> usize {
+        let mut place = 0;
+        for (extent, step) in self.shape.iter().zip(steps).rev() {
+            place += index % extent * step;
             index /= extent;
         }
         place
     }
+
+    /// The array with its extents in another order, which a view has that numpy writes as it lies in memory.
+    fn transposed(self, axes: &[usize]) -> Option<Self> {
+        let mut seen = vec![false; self.shape.len()];
+        for axis in axes {
+            if std::mem::replace(seen.get_mut(*axis)?, true) {
+                return None;
+            }
+        }
+        if axes.len() != self.shape.len() {
+            return None;
+        }
+        let mut steps = firsts(self.shape.iter().rev());
+        steps.reverse();
+        let of = |list: &[usize]| axes.iter().map(|axis| list[*axis]).collect::<Vec<_>>();
+        Some(Array { shape: of(&self.shape), steps: Some(of(&steps)), ..self })
+    }
+}
+
+/// Elements from one index to the next, where the first of these extents runs fastest. An array without elements has any.
+fn firsts<'e>(extents: impl Iterator<Item = &'e usize>) -> Vec<usize> {
+    let step = |next: &mut usize, extent: &usize| {
+        let step = *next;
+        *next = next.saturating_mul(*extent);
+        Some(step)
+    };
+    extents.scan(1, step).collect()
 }

@@ -79,18 +79,31 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// Text of up to 4 KiB: a `str` of either Python (of Python 2's, bytes that are no UTF-8 are taken as Latin-1).
+    /// Text of up to 4 KiB: a `str` of either Python, or bytes in whichever way Python writes them (those that are no UTF-8
+    /// are taken as Latin-1).
     pub fn text(self) -> Option<Cow<'p, str>> {
-        match self.value() {
-            Value::Text(text) if text.len() <= MOST_TEXT => Some(Cow::Borrowed(text)),
-            Value::Bytes(bytes) if bytes.len() <= MOST_TEXT => {
-                work::count(bytes.len());
-                Some(match std::str::from_utf8(bytes) {
-                    Ok(text) => Cow::Borrowed(text),
-                    Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
-                })
+        if let Value::Text(text) = self.value() {
+            return (text.len() <= MOST_TEXT).then_some(Cow::Borrowed(text));
+        }
+        let bytes = self.bytes_up_to(MOST_TEXT).filter(|bytes| bytes.len() <= MOST_TEXT)?;
+        work::count(bytes.len());
+        let latin1 = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect();
+        Some(match bytes {
+            Cow::Borrowed(bytes) => {
+                std::str::from_utf8(bytes).map_or_else(|_| Cow::Owned(latin1(bytes)), Cow::Borrowed)
             }
-            _ => None,
+            Cow::Owned(bytes) => {
+                Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|error| latin1(error.as_bytes())))
+            }
+        })
+    }
+
+    /// Whether it is this text, written as `str`.
+    fn is(self, text: &str) -> bool {
+        match self.value() {
+            Value::Text(own) => own == text,
+            Value::Bytes(own) => **own == *text.as_bytes(),
+            _ => false,
         }
     }
 
@@ -108,7 +121,7 @@ impl<'p, 'a> Item<'p, 'a> {
         let arguments = self.arguments()?;
         match (module, name, arguments.as_slice()) {
             // How protocols before 3 write them.
-            ("_codecs", "encode", [text, code]) if code.text()? == "latin1" => {
+            ("_codecs", "encode", [text, code]) if code.is("latin1") => {
                 let Value::Text(text) = text.value() else { return None };
                 // Each of them takes one or two bytes of the text.
                 if text.len() > most.saturating_mul(2) {

@@ -19,6 +19,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<usize, Id>,
+    /// Numbers of a byte that were met: lists of pixels hold millions of them, which need no node each.
+    small: [Option<Id>; 256],
 }
 
 pub(super) fn run(input: &[u8], limits: Limits) -> Result<Pickle<'_>, Fault> {
@@ -30,6 +32,7 @@ pub(super) fn run(input: &[u8], limits: Limits) -> Result<Pickle<'_>, Fault> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        small: [None; 256],
     };
     for _ in 0..limits.steps {
         let offset = machine.reader.at;
@@ -65,6 +68,7 @@ impl<'a> Machine<'a> {
             b'c' | 0x93 | b'i' | b'o' | b'R' | 0x81 | 0x92 => self.refer(code)?,
             b'P' | b'Q' => self.persistent(code)?,
             b't' | b'l' | b'd' | 0x91 | 0x85 | 0x86 | 0x87 => self.collect(code)?,
+            b'K' => self.small()?,
             _ => {
                 let value = self.literal(code)?;
                 self.push(value)?;
@@ -89,7 +93,6 @@ impl<'a> Machine<'a> {
             0x89 => Value::Bool(false),
             b'I' | b'L' => decimal(r.text_line()?)?,
             b'J' => Value::Integer(i32::from_le_bytes(r.array()?).into()),
-            b'K' => Value::Integer(r.byte()?.into()),
             b'M' => Value::Integer(u16::from_le_bytes(r.array()?).into()),
             0x8a => {
                 let length = r.unsigned::<1>()?;
@@ -124,6 +127,18 @@ impl<'a> Machine<'a> {
             0x97 | 0x98 => return Err("it refers to buffers outside of it".into()),
             other => return Err(format!("{other:#04x} is no instruction: this is not a pickle, or damaged")),
         })
+    }
+
+    /// A number of a byte. Nothing changes numbers, so each is one node, however often it is there.
+    fn small(&mut self) -> Done {
+        let byte = self.reader.byte()?;
+        let id = match self.small[usize::from(byte)] {
+            Some(id) => id,
+            None => self.add(Value::Integer(byte.into()))?,
+        };
+        self.small[usize::from(byte)] = Some(id);
+        self.stack.push(id);
+        Ok(())
     }
 
     fn bytes<const N: usize>(&mut self) -> Done<Value<'a>> {

@@ -93,7 +93,7 @@ fn arrays_of_every_protocol() {
     let input = bytes(FORTRAN_4);
     let pickle = Pickle::parse(&input, Limits::default()).unwrap();
     let array = pickle.root().array().unwrap();
-    assert!(array.fortran);
+    assert_eq!(array.steps, Some(vec![1, 2]));
     assert_eq!((array.integers(), array.unsigned_bytes()), (Some(vec![0, 1, 2, 3, 4, 5]), None));
     let input = bytes(SCALARS_2);
     let pickle = Pickle::parse(&input, Limits::default()).unwrap();
@@ -107,7 +107,7 @@ fn bytes_of_an_element_in_either_order() {
     let array = |scalar, big_endian, data: &[u8]| Array {
         shape: vec![data.len() / scalar_size(scalar)],
         scalar,
-        fortran: false,
+        steps: None,
         big_endian,
         data: data.to_vec().into(),
     };

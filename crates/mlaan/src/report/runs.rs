@@ -5,6 +5,7 @@ use crate::compare::{Machine, Record};
 use crate::train::RECIPE;
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::{Error, Result, files};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A run, finished or not.
@@ -106,13 +107,16 @@ impl Group {
 
     /// A value by epoch, the mean over the runs that have it.
     pub fn curve(&self, of: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64)> {
-        let last = self.runs.iter().flat_map(|r| &r.epochs).map(|e| e.epoch).max().unwrap_or(0);
-        let at = |epoch: usize| {
-            let all = self.runs.iter().flat_map(|r| &r.epochs).filter(|e| e.epoch == epoch).map(&of);
-            let values: Vec<f64> = all.filter(|v| v.is_finite()).collect();
-            Moments::of(&values).map(|m| (epoch as f64, m.mean))
-        };
-        (1..=last).filter_map(at).collect()
+        // By those that are there: files may claim any number.
+        let mut values: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for epoch in self.runs.iter().flat_map(|r| &r.epochs) {
+            let value = of(epoch);
+            if epoch.epoch > 0 && value.is_finite() {
+                values.entry(epoch.epoch).or_default().push(value);
+            }
+        }
+        let mean = |(epoch, values): (usize, Vec<f64>)| Some((epoch as f64, Moments::of(&values)?.mean));
+        values.into_iter().filter_map(mean).collect()
     }
 
     /// Training errors of the modules in the last epoch, means over the runs.

@@ -282,3 +282,12 @@ fn what_is_no_run_is_no_run() {
     let message = Material::gather(&[at.path().into()]).unwrap_err().to_string();
     assert!(message.contains("metrics.jsonl") && message.contains("no event"), "{message}");
 }
+
+#[test]
+fn a_wild_number_of_an_epoch_costs_no_time() {
+    let mut epochs = epochs(3, 20.0);
+    epochs[2].epoch = usize::MAX;
+    let group = Group { name: "wild".into(), runs: vec![Run { epochs, ..Run::default() }] };
+    let places: Vec<f64> = group.curve(|e| e.test_error).iter().map(|point| point.0).collect();
+    assert_eq!(places, [1.0, 2.0, usize::MAX as f64]);
+}

@@ -1,110 +1,89 @@
-//! Hugging Face parquet sets: `train-*.parquet` and `test-*.parquet` with an encoded image and a label
-//! per row, as the `datasets` library and the Hub write them.
+//! Parquet sets with an encoded image and a label per row, as the `datasets` library, the Hub and others write them.
+//!
+//! The parquet crate takes values out of pages (`pages`, `labels`, `shard`). What a file says of itself is read here
+//! (`thrift`, `footer`) and pages are inflated here (`codec`), since the crate believes what files claim.
 
+mod codec;
+mod delta;
+mod footer;
+mod labels;
+mod layout;
+mod pages;
 mod schema;
 mod shard;
+mod thrift;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::stored::{Content, Images, Raw, Scan, Stored};
-use super::folder::entries;
+use super::super::notes::Notes;
 use super::names::numbered;
 use super::{Format, Pair};
 use crate::{Error, Result};
 use ::parquet::data_type::ByteArray;
+use labels::Labels;
+use layout::{Files, detect};
 use shard::Shard;
 
 /// See the module.
 pub(super) const FORMAT: Format = Format {
     name: "Hugging Face parquet",
-    layout: "a folder with `train-*.parquet` and `test-*.parquet` (or `validation-*`, `valid-*`), also inside `data/`",
+    layout: "a folder with `train-*.parquet` and `test-*.parquet` (or `validation-*`, `valid-*`, `val-*`), or folders `train/` \
+             and so on of parquet files; also inside `data/`, `default/` or another folder of the set's name",
     open,
 };
-
-/// Names of the test split; the first that has files is used.
-const TEST: [&str; 3] = ["test", "validation", "valid"];
-
-/// The files of the two splits.
-struct Layout {
-    train: Vec<PathBuf>,
-    test: Vec<PathBuf>,
-}
-
-/// Whether `root` or its `data/` holds such a set; an error when a split or one of its files is missing.
-fn detect(root: &Path) -> Result<Option<Layout>> {
-    for folder in [root.to_path_buf(), root.join("data")] {
-        if !folder.is_dir() {
-            continue;
-        }
-        let train = shards(&folder, "train")?;
-        let mut test = Vec::new();
-        for name in TEST {
-            if test.is_empty() {
-                test = shards(&folder, name)?;
-            }
-        }
-        let missing = match (train.is_empty(), test.is_empty()) {
-            (true, true) => continue,
-            (false, false) => return Ok(Some(Layout { train, test })),
-            (true, false) => "`train-*.parquet`",
-            (false, true) => "`test-*.parquet`, `validation-*.parquet` or `valid-*.parquet`",
-        };
-        let message = format!("the other split is here, but no {missing}: a set needs both");
-        return Err(Error::data(folder.display().to_string(), message));
-    }
-    Ok(None)
-}
-
-/// The files of split `split` in `folder`, in order; all of them when their names say how many there are.
-fn shards(folder: &Path, split: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut announced = None;
-    for (name, path) in entries(folder)? {
-        let Some(stem) = name.strip_suffix(".parquet") else {
-            continue;
-        };
-        if let Some(rest) = stem.strip_prefix(split)
-            && (rest.is_empty() || rest.starts_with('-'))
-            && path.is_file()
-        {
-            let of = rest.rsplit_once("-of-").and_then(|(_, n)| n.get(..5)?.parse().ok());
-            announced = announced.max(of);
-            found.push(path);
-        }
-    }
-    found.sort();
-    match announced {
-        Some(of) if found.len() < of => {
-            let message = format!("{} of {of} `{split}` files found: fetch the others", found.len());
-            Err(Error::data(folder.display().to_string(), message))
-        }
-        _ => Ok(found),
-    }
-}
 
 fn open(path: &Path) -> Result<Option<Pair>> {
     let Some(layout) = detect(path)? else {
         return Ok(None);
     };
-    let folder = layout.train.first().and_then(|p| p.parent()).unwrap_or(path).to_path_buf();
-    guarded(&folder, || {
-        let (train, test) = (Split::open(&layout.train)?, Split::open(&layout.test)?);
-        let classes = classes(&train, &test)?;
-        Ok(Some(Pair { train: train.stored(classes.clone())?, test: test.stored(classes)?, known: None }))
-    })
+    let mut notes = Notes::default();
+    let train = Split::open(&layout.train)?;
+    if !train.labelled()? {
+        return Err(Error::data(
+            train.place(),
+            "no row has a label (all are missing, or −1): these are needed to train",
+        ));
+    }
+    layout.train.partial().into_iter().for_each(|text| notes.remark(text));
+    let test = test(&layout.tests, &mut notes)?;
+    let classes = classes(&train, &test)?;
+    let train = train.stored(classes.clone())?.with_notes(notes);
+    Ok(Some(Pair { train, test: test.stored(classes)?, known: None }))
 }
 
-/// The parquet reader meets damaged bytes in `work`; should it panic, that is a damaged file too.
-fn guarded<T>(place: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let message = "a parquet file here is damaged: fetch the set again";
-        Err(Error::data(place.display().to_string(), message))
-    })
+/// The first split that has labels; of others that is noted.
+fn test(splits: &[Files], notes: &mut Notes) -> Result<Split> {
+    let mut unlabelled: Vec<String> = Vec::new();
+    for files in splits {
+        let split = Split::open(files)?;
+        if split.labelled()? {
+            let without = unlabelled.iter().map(|name| {
+                format!("the {name} split has no labels (all are missing, or −1): the {} split is used in its place", files.name)
+            });
+            without.chain(files.partial()).for_each(|text| notes.remark(text));
+            return Ok(split);
+        }
+        // The last one says what is wrong with its columns.
+        if unlabelled.len() + 1 == splits.len() {
+            split.has_column()?;
+        }
+        unlabelled.push(files.name.into());
+    }
+    let place = splits
+        .first()
+        .and_then(|files| files.paths.first())
+        .map_or(String::new(), |p| p.display().to_string());
+    let message = format!(
+        "no row of the {} split has a label (all are missing, or −1), and there is no other to test on",
+        unlabelled.join(", nor of the ")
+    );
+    Err(Error::data(place, message))
 }
 
-/// The class names both splits agree on; without names, the numbers up to the largest training label.
+/// The class names both splits agree on; without names, those that stand in place of numbers, or the numbers up to the
+/// largest training label.
 fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
     let named = train.names()?;
     let test_named = test.names()?;
@@ -124,24 +103,73 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
     if let Some(names) = named.or(test_named) {
         return Ok(names.to_vec());
     }
-    numbered(&train.place(), train.labels.iter().flatten().copied())
+    match (train.labels.classes(), test.labels.classes()) {
+        (Some(classes), Some(_)) => Ok(classes),
+        (None, None) => numbered(&train.place(), train.labels.largest().into_iter()),
+        _ => {
+            let message =
+                format!("labels are text in one split and numbers in the other ({})", train.place());
+            Err(Error::data(test.place(), message))
+        }
+    }
 }
 
 struct Split {
+    name: &'static str,
     shards: Vec<Shard>,
-    /// Labels of every shard's rows.
-    labels: Vec<Vec<i64>>,
+    /// The first row of every shard, and the number of all.
+    starts: Vec<usize>,
+    /// The labels of all rows.
+    labels: Labels,
 }
 
 impl Split {
-    fn open(paths: &[PathBuf]) -> Result<Self> {
-        let shards = paths.iter().map(|p| Shard::open(p)).collect::<Result<Vec<_>>>()?;
-        let labels = shards.iter().map(Shard::labels).collect::<Result<_>>()?;
-        Ok(Split { shards, labels })
+    fn open(files: &Files) -> Result<Self> {
+        files.complete()?;
+        let shards = files.paths.iter().map(|path| Shard::open(path)).collect::<Result<Vec<_>>>()?;
+        let (mut starts, mut labels) = (vec![0], None::<Labels>);
+        for shard in &shards {
+            let own = shard.labels()?;
+            starts.push(starts.last().unwrap_or(&0) + own.len());
+            match &mut labels {
+                None => labels = Some(own),
+                Some(labels) => labels.append(own).map_err(|message| Error::data(&shard.place, message))?,
+            }
+        }
+        let labels = labels.unwrap_or_else(|| Labels::of(false));
+        Ok(Split { name: files.name, shards, starts, labels })
     }
 
     fn place(&self) -> String {
         self.shards.first().map_or(String::new(), |s| s.place.clone())
+    }
+
+    /// Whether all rows have labels, and not none of them; of no rows all have.
+    ///
+    /// # Errors
+    /// When some have and some have not.
+    fn labelled(&self) -> Result<bool> {
+        let (missing, first) = self.labels.missing();
+        match first {
+            None => Ok(true),
+            Some(_) if missing == self.labels.len() => Ok(false),
+            Some(first) => {
+                let message = format!(
+                    "no label (it is missing, or −1), as {missing} of {} rows of the {} split: remove these rows, or label them",
+                    self.labels.len(),
+                    self.name
+                );
+                Err(Error::data(row(&self.shards, &self.starts, first), message))
+            }
+        }
+    }
+
+    /// Refuses files without a column of labels.
+    fn has_column(&self) -> Result<()> {
+        match self.shards.iter().find(|shard| shard.columns.label.is_none()) {
+            Some(shard) => Err(Error::data(&shard.place, schema::no_label(&shard.footer))),
+            None => Ok(()),
+        }
     }
 
     /// The class names in the files' metadata.
@@ -160,14 +188,21 @@ impl Split {
 
     fn stored(self, classes: Vec<String>) -> Result<Stored> {
         let place = self.place();
-        let mut starts = vec![0];
-        for labels in &self.labels {
-            starts.push(starts.last().unwrap_or(&0) + labels.len());
-        }
-        let labels: Vec<i64> = self.labels.concat();
-        let rows = Rows { shards: self.shards, starts };
+        let labels = self.labels.numbered(&classes).map_err(|(at, name)| {
+            let message = format!(
+                "label `{name}` is no class of the training split: both splits need the same classes"
+            );
+            Error::data(row(&self.shards, &self.starts, at), message)
+        })?;
+        let rows = Rows { shards: self.shards, starts: self.starts };
         Stored::new(place, classes, labels, Images::Ordered(Arc::new(rows)))
     }
+}
+
+/// How messages name row `index` of all shards.
+fn row(shards: &[Shard], starts: &[usize], index: usize) -> String {
+    let shard = starts.partition_point(|start| *start <= index).saturating_sub(1);
+    shards.get(shard).map_or_else(String::new, |s| s.row(index - starts[shard]))
 }
 
 /// The rows of all shards, one after the other.
@@ -179,8 +214,7 @@ struct Rows {
 
 impl Scan for Rows {
     fn name(&self, index: usize) -> String {
-        let shard = self.starts.partition_point(|start| *start <= index).saturating_sub(1);
-        self.shards.get(shard).map_or_else(String::new, |s| s.row(index - self.starts[shard]))
+        row(&self.shards, &self.starts, index)
     }
 
     fn scan(&self, indices: &[usize], each: &mut dyn FnMut(Vec<Raw>) -> Result<()>) -> Result<()> {
@@ -188,11 +222,9 @@ impl Scan for Rows {
             let first = indices.partition_point(|i| *i < bounds[0]);
             let last = indices.partition_point(|i| *i < bounds[1]);
             let rows: Vec<usize> = indices[first..last].iter().map(|i| i - bounds[0]).collect();
-            guarded(Path::new(&shard.place), || {
-                shard.images(&rows, |images| {
-                    let raw = |(row, image): &(usize, Option<_>)| raw(bounds[0] + row, image.as_ref());
-                    each(images.iter().map(raw).collect())
-                })
+            shard.images(&rows, |images| {
+                let raw = |(row, image): &(usize, Option<_>)| raw(bounds[0] + row, image.as_ref());
+                each(images.iter().map(raw).collect())
             })?;
         }
         Ok(())

@@ -1,11 +1,9 @@
 //! Which columns of a parquet file hold the image and the label, and what the classes are called.
 
 use parquet::basic::Type;
-use parquet::file::metadata::ParquetMetaData;
-use parquet::schema::types::ColumnDescriptor;
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use super::footer::{Footer, Leaf};
 
 /// The columns of interest, as indices of the file's leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +11,7 @@ pub(super) struct Columns {
     /// The encoded images.
     pub image: usize,
     /// The labels.
-    pub label: usize,
+    pub label: Option<usize>,
     /// Class names, when the file has them.
     pub names: Option<Vec<String>>,
 }
@@ -23,53 +21,49 @@ const LABELS: [&str; 5] = ["label", "labels", "fine_label", "class", "target"];
 /// Image columns in order of preference.
 const IMAGES: [&str; 2] = ["image", "img"];
 
-/// Finds the columns by the metadata the `datasets` library writes, else by their types: a group with
-/// binary `bytes`, and whole numbers.
+/// Finds the columns by the metadata the `datasets` library writes, else by their names and types. An image is a group with
+/// binary `bytes`, else a binary column. A label is a number, or, in a column that is called so, text.
 ///
 /// # Errors
-/// When there is no such column, or several that nothing tells apart; lists the file's columns.
-pub(super) fn columns(file: &ParquetMetaData, place: &str) -> Result<Columns> {
+/// When there is no image column, or several that nothing tells apart; lists the file's columns.
+pub(super) fn columns(file: &Footer) -> Result<Columns, String> {
     let features = features(file);
-    let leaves = file.file_metadata().schema_descr();
-    let leaves = leaves.columns().iter().enumerate();
-    let leaves: Vec<(usize, &ColumnDescriptor)> =
-        leaves.filter(|(_, c)| c.max_rep_level() == 0).map(|(i, c)| (i, &**c)).collect();
-    let images = leaves.iter().filter(|(_, c)| is_image(c)).map(named).collect();
-    let labels = leaves.iter().filter(|(_, c)| is_label(c)).map(named).collect();
     let typed = |name: &str| features.get(name)?.get("_type")?.as_str();
-    let is = |wanted: &'static str| move |name: &str| typed(name) == Some(wanted);
-    let image = pick(images, is("Image"), &IMAGES);
-    let label = pick(labels, is("ClassLabel"), &LABELS);
-    match (image, label) {
-        (Some((_, image)), Some((name, label))) => {
-            Ok(Columns { image, label, names: names(features.get(name)) })
-        }
-        (image, _) => Err(no_column(file, place, image.is_none())),
-    }
+    let of = |fits: fn(&Leaf) -> bool| {
+        let leaves = file.leaves.iter().enumerate().filter(|(_, leaf)| !leaf.repeated && fits(leaf));
+        leaves.map(|(index, leaf)| (leaf.path.first().map_or("", String::as_str), index)).collect::<Vec<_>>()
+    };
+    let described = |name: &str| typed(name) == Some("Image");
+    let within = pick(of(is_image), described, &IMAGES);
+    let (_, image) = within.or_else(|| pick(of(is_plain_image), described, &IMAGES)).ok_or_else(|| {
+        needs(file, "one image column (a group with binary `bytes`, as the `datasets` library writes, or a binary column called `image`)")
+    })?;
+    let described = |name: &str| typed(name) == Some("ClassLabel");
+    // Text and fractions are labels only by their column's name: others are captions, and measurements.
+    let called =
+        of(is_named_label).into_iter().filter(|(name, index)| LABELS.contains(name) && *index != image);
+    let label = pick(of(is_number), described, &LABELS).filter(|(name, _)| described(name));
+    let label = label
+        .or_else(|| pick(called.collect(), described, &LABELS))
+        .or_else(|| pick(of(is_number), described, &LABELS));
+    let names = label.and_then(|(name, _)| names(features.get(name)));
+    Ok(Columns { image, label: label.map(|(_, index)| index), names })
 }
 
-fn no_column(file: &ParquetMetaData, place: &str, image: bool) -> Error {
-    let leaves = file.file_metadata().schema_descr();
-    let described =
-        |c: &std::sync::Arc<ColumnDescriptor>| format!("{} ({})", c.path().string(), c.physical_type());
-    let found: Vec<String> = leaves.columns().iter().map(described).collect();
-    let wanted = if image {
-        "one image column (a group with binary `bytes`, as the `datasets` library writes)"
-    } else {
-        "one label column of whole numbers, called `label`"
-    };
-    Error::data(place, format!("needs {wanted}; found {}", found.join(", ")))
+/// What a file without a label column is told.
+pub(super) fn no_label(file: &Footer) -> String {
+    needs(file, "one label column, called `label`: whole numbers, or the classes' names")
+}
+
+fn needs(file: &Footer, wanted: &str) -> String {
+    let described = |leaf: &Leaf| format!("{} ({})", leaf.path.join("."), leaf.stored);
+    let found: Vec<String> = file.leaves.iter().map(described).collect();
+    format!("needs {wanted}; found {}", found.join(", "))
 }
 
 /// The feature descriptions in the file's metadata, by column name.
-fn features(file: &ParquetMetaData) -> Map<String, Value> {
-    let pairs = file.file_metadata().key_value_metadata();
-    let text = pairs
-        .into_iter()
-        .flatten()
-        .find(|pair| pair.key == "huggingface")
-        .and_then(|pair| pair.value.as_deref());
-    let value: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
+fn features(file: &Footer) -> Map<String, Value> {
+    let value: Option<Value> = file.features.as_ref().and_then(|text| serde_json::from_str(text).ok());
     match value.as_ref().and_then(|v| v.pointer("/info/features")) {
         Some(Value::Object(features)) => features.clone(),
         _ => Map::new(),
@@ -82,20 +76,21 @@ fn names(feature: Option<&Value>) -> Option<Vec<String>> {
     names.filter(|n| !n.is_empty())
 }
 
-fn is_image(column: &ColumnDescriptor) -> bool {
-    let parts = column.path().parts();
-    parts.len() == 2 && parts[1] == "bytes" && column.physical_type() == Type::BYTE_ARRAY
+fn is_image(leaf: &Leaf) -> bool {
+    leaf.path.len() == 2 && leaf.path[1] == "bytes" && leaf.stored == Type::BYTE_ARRAY
 }
 
-fn is_label(column: &ColumnDescriptor) -> bool {
-    let whole = matches!(column.physical_type(), Type::INT32 | Type::INT64);
-    column.path().parts().len() == 1 && whole
+fn is_plain_image(leaf: &Leaf) -> bool {
+    leaf.path.len() == 1 && leaf.stored == Type::BYTE_ARRAY && !leaf.text
 }
 
-/// A leaf with the name of its top-level column.
-fn named<'a>((index, column): &(usize, &'a ColumnDescriptor)) -> (&'a str, usize) {
-    let name = column.path().parts().first();
-    (name.map_or("", String::as_str), *index)
+fn is_number(leaf: &Leaf) -> bool {
+    leaf.path.len() == 1 && matches!(leaf.stored, Type::INT32 | Type::INT64)
+}
+
+fn is_named_label(leaf: &Leaf) -> bool {
+    let label = [Type::INT32, Type::INT64, Type::BYTE_ARRAY, Type::BOOLEAN, Type::FLOAT, Type::DOUBLE];
+    leaf.path.len() == 1 && label.contains(&leaf.stored)
 }
 
 /// Of the candidates, those the metadata names if any; of these the preferred name, else the only one.

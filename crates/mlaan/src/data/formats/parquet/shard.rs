@@ -2,14 +2,20 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::basic::{Repetition, Type};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type as Schema};
 
 use super::super::super::stored::{CHUNK, CHUNK_BYTES};
+use super::footer::{Footer, footer};
+use super::labels::Labels;
+use super::pages::{Budget, Pages};
 use super::schema::{Columns, columns};
+use crate::caught::caught;
 use crate::{Error, Result};
 
 /// An open parquet file.
@@ -18,61 +24,100 @@ pub(super) struct Shard {
     pub place: String,
     /// Where image and label are.
     pub columns: Columns,
-    reader: SerializedFileReader<File>,
+    /// What the file says of itself.
+    pub footer: Footer,
+    file: Arc<File>,
+    size: u64,
 }
 
 impl Shard {
     /// Opens a file and reads its footer.
     ///
     /// # Errors
-    /// When it is no parquet file or lacks an image or label column.
+    /// When it is no parquet file, claims what its bytes cannot hold, or lacks an image column.
     pub fn open(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
         let file = crate::files::open(path).map_err(Error::io(path))?;
-        let bytes = file.metadata().map_err(Error::io(path))?.len();
-        let reader = SerializedFileReader::new(file).map_err(|e| damaged(&place, &e))?;
-        let columns = columns(reader.metadata(), &place)?;
-        let rows = reader.metadata().row_groups().iter().map(|g| g.num_rows());
-        // An image takes a byte at least, whatever its label is packed into.
-        if rows.fold(0, i64::saturating_add) > i64::try_from(bytes).unwrap_or(i64::MAX) {
-            let message = "announces more rows than it has bytes: it is damaged; fetch it again";
-            return Err(Error::data(place, message));
-        }
-        Ok(Shard { place, columns, reader })
+        let size = file.metadata().map_err(Error::io(path))?.len();
+        let unread = |message: String| {
+            let message = format!("cannot be read as parquet ({message}); if it is damaged, fetch it again");
+            Error::data(&place, message)
+        };
+        let footer = footer(&file, size).map_err(unread)?;
+        let columns = columns(&footer).map_err(|message| Error::data(&place, message))?;
+        let shard = Shard { place, columns, footer, file: Arc::new(file), size };
+        shard.plausible()?;
+        Ok(shard)
     }
 
-    /// The labels of all rows.
+    /// Refuses counts beyond the file's bytes, and what is not read at all.
+    fn plausible(&self) -> Result<()> {
+        let error = |message: &str| Err(Error::data(&self.place, message));
+        let rows = self.footer.groups.iter().fold(0_u64, |all, group| all.saturating_add(group.rows as u64));
+        // An image takes a byte at least, whatever its label is packed into.
+        if rows > self.size {
+            return error("announces more rows than it has bytes: it is damaged; fetch it again");
+        }
+        for leaf in [Some(self.columns.image), self.columns.label].into_iter().flatten() {
+            let mut bytes = 0_u64;
+            for group in &self.footer.groups {
+                let chunk = &group.chunks[leaf];
+                if let Some(message) = chunk.unread {
+                    return error(message);
+                }
+                Pages::new(self.file.clone(), chunk, 0, Budget::of(0))
+                    .map_err(|e| Error::data(&self.place, e))?;
+                bytes = bytes.saturating_add(chunk.bytes);
+                if chunk.values != group.rows as u64 {
+                    return error("has another number of values than rows: it is damaged; fetch it again");
+                }
+            }
+            if bytes > self.size {
+                return error("announces larger columns than it has bytes: it is damaged; fetch it again");
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of a column in a group.
+    fn column(&self, group: usize, leaf: usize, budget: &Budget) -> parquet::errors::Result<ColumnReader> {
+        let (chunk, leaf) = (&self.footer.groups[group].chunks[leaf], &self.footer.leaves[leaf]);
+        let pages = Pages::new(self.file.clone(), chunk, leaf.nullable, budget.clone());
+        let pages = pages.map_err(ParquetError::General)?;
+        let repetition = if leaf.nullable > 0 { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+        let name = leaf.path.last().map_or("", String::as_str);
+        let schema = Schema::primitive_type_builder(name, leaf.stored).with_repetition(repetition).build()?;
+        let path = ColumnPath::new(leaf.path.clone());
+        let about = ColumnDescriptor::new(Arc::new(schema), leaf.nullable, 0, path);
+        Ok(get_column_reader(Arc::new(about), Box::new(pages)))
+    }
+
+    /// The labels of all rows; of a file without a column of them they are missing.
     ///
     /// # Errors
-    /// When the file is damaged or a row has no label.
-    pub fn labels(&self) -> Result<Vec<i64>> {
-        let mut labels = Vec::new();
-        for group in 0..self.reader.num_row_groups() {
-            for label in self.group_labels(group).map_err(|e| self.damaged(&e))? {
-                let row = labels.len();
-                let message = "this row has no label: remove it from the set";
-                labels.push(label.ok_or_else(|| Error::data(self.row(row), message))?);
+    /// When the file is damaged, or a label is none.
+    pub fn labels(&self) -> Result<Labels> {
+        let Some(leaf) = self.columns.label else {
+            let rows = self.footer.groups.iter().map(|group| group.rows).sum();
+            return Ok(Labels::Numbers(vec![None; rows]));
+        };
+        let budget = Budget::of(self.size);
+        let mut labels = Labels::of(self.footer.leaves[leaf].stored == Type::BYTE_ARRAY);
+        for (group, about) in self.footer.groups.iter().enumerate() {
+            let mut column = self.caught(|| self.column(group, leaf, &budget))?;
+            let mut left = about.rows;
+            while left > 0 {
+                let wanted = left.min(LABELS);
+                let read = self.caught(|| labels.read(&mut column, wanted))?;
+                let read = read.map_err(|(row, message)| Error::data(self.row(row), message))?;
+                if read == 0 {
+                    let message = format!("{left} labels fewer than rows: it is damaged; fetch it again");
+                    return Err(Error::data(&self.place, message));
+                }
+                left = left.saturating_sub(read);
             }
         }
         Ok(labels)
-    }
-
-    fn group_labels(&self, group: usize) -> parquet::errors::Result<Vec<Option<i64>>> {
-        let group = self.reader.get_row_group(group)?;
-        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        let labels = match group.get_column_reader(self.columns.label)? {
-            ColumnReader::Int64ColumnReader(mut column) => read(&mut column, rows)?,
-            ColumnReader::Int32ColumnReader(mut column) => {
-                read(&mut column, rows)?.into_iter().map(|label| label.map(i64::from)).collect()
-            }
-            _ => return Err(ParquetError::General("labels must be whole numbers".into())),
-        };
-        if labels.len() == rows {
-            return Ok(labels);
-        }
-        let found = labels.len();
-        let message = format!("{rows} rows announced, {found} labels found");
-        Err(ParquetError::General(message))
     }
 
     /// Hands the encoded images of `rows` (ascending) to `each`, some at a time; `None` for a row
@@ -87,12 +132,14 @@ impl Shard {
     ) -> Result<()> {
         let mut start = 0;
         let mut pending = Vec::new();
-        for (group, meta) in self.reader.metadata().row_groups().iter().enumerate() {
-            let end = start + usize::try_from(meta.num_rows()).unwrap_or(0);
+        let budget = Budget::of(self.size);
+        for (group, about) in self.footer.groups.iter().enumerate() {
+            let end = start + about.rows;
             let first = rows.partition_point(|row| *row < start);
             let last = rows.partition_point(|row| *row < end);
             if first < last {
-                self.group_images(group, start, &rows[first..last], &mut pending, &mut each)?;
+                let column = self.caught(|| self.column(group, self.columns.image, &budget))?;
+                self.group_images(column, start, &rows[first..last], &mut pending, &mut each)?;
             }
             start = end;
         }
@@ -102,23 +149,22 @@ impl Shard {
     /// The rows of one group, which starts at row `start` of the file.
     fn group_images(
         &self,
-        group: usize,
+        column: ColumnReader,
         start: usize,
         rows: &[usize],
         pending: &mut Vec<(usize, Option<ByteArray>)>,
         each: &mut impl FnMut(&[(usize, Option<ByteArray>)]) -> Result<()>,
     ) -> Result<()> {
-        let damaged = |e: ParquetError| self.damaged(&e);
-        let group = self.reader.get_row_group(group).map_err(damaged)?;
-        let column = group.get_column_reader(self.columns.image).map_err(damaged)?;
         let ColumnReader::ByteArrayColumnReader(mut column) = column else {
             return Err(Error::data(&self.place, "the image column is not binary"));
         };
         let mut at = start;
         for run in runs(rows) {
             let (first, last) = (run[0], run[run.len() - 1]);
-            column.skip_records(first - at).map_err(damaged)?;
-            let images = read(&mut column, run.len()).map_err(damaged)?;
+            let images = self.caught(|| {
+                column.skip_records(first - at)?;
+                read(&mut column, run.len())
+            })?;
             if images.len() != run.len() {
                 let row = self.row(first + images.len());
                 return Err(Error::data(row, "the file ends here; fetch it again"));
@@ -139,18 +185,22 @@ impl Shard {
         format!("{}, row {row}", self.place)
     }
 
-    fn damaged(&self, error: &ParquetError) -> Error {
-        damaged(&self.place, error)
+    /// What the parquet crate gives. It panics over some damaged bytes: that is a damaged file too.
+    fn caught<T>(&self, work: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+        let message = match caught(work) {
+            Some(Ok(done)) => return Ok(done),
+            Some(Err(ParquetError::NYI(message))) => format!("not read: {message}"),
+            Some(Err(e)) => format!("cannot be read as parquet ({e}); if it is damaged, fetch it again"),
+            None => "cannot be read as parquet: it is damaged; fetch it again".into(),
+        };
+        Err(Error::data(&self.place, message))
     }
 }
 
-fn damaged(place: &str, error: &ParquetError) -> Error {
-    let message = format!("cannot be read as parquet ({error}); if it is damaged, fetch it again");
-    Error::data(place, message)
-}
-
-/// Rows that are read at once: how large their images are is known only then.
+/// Rows whose images are read at once: how large they are is known only then.
 const RUN: usize = 16;
+/// Rows whose labels are read at once.
+const LABELS: usize = 4096;
 
 /// Splits ascending rows into runs without gaps, of at most [`RUN`] rows.
 fn runs(rows: &[usize]) -> impl Iterator<Item = &[usize]> {
@@ -158,7 +208,7 @@ fn runs(rows: &[usize]) -> impl Iterator<Item = &[usize]> {
 }
 
 /// The next `rows` values of a column; `None` where the row, or the group around the value, is null.
-fn read<T: DataType>(
+pub(super) fn read<T: DataType>(
     column: &mut ColumnReaderImpl<T>,
     rows: usize,
 ) -> parquet::errors::Result<Vec<Option<T::T>>> {
