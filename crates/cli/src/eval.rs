@@ -5,6 +5,7 @@ use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::data::Splits;
 use mlaan::recipe::Recipe;
+use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{ClassError, Evaluation, Trained, evaluate, setup};
 use serde_json::json;
@@ -31,7 +32,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     if args.json {
         let mut value = json!(found);
         let about = json!({
-            "checkpoint": path.display().to_string(),
+            "checkpoint": text::exact_path(&path),
             "epoch": manifest.epoch,
             "data": splits.name,
             "skipped": splits.skipped,
@@ -41,7 +42,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         }
         output::json(&value)?;
     } else {
-        output::page(&text(&found, &manifest, &splits, &path))?;
+        output::page(&told(&found, &manifest, &splits, &path))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -92,7 +93,7 @@ fn same_classes(theirs: &[String], ours: &[String], source: &str) -> Result<()> 
     )
 }
 
-fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -> String {
+fn told(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -> String {
     let at = match manifest.partial.steps {
         0 => format!("after epoch {}", manifest.epoch),
         n => format!("after epoch {} and {}", manifest.epoch, format::several(n, "step")),
@@ -103,8 +104,8 @@ fn text(found: &Evaluation, manifest: &Manifest, splits: &Splits, path: &Path) -
     };
     let images = format::several(found.images, "test image");
     let error = format::heading(&format::percent(found.error));
-    let mut lines = vec![format!("{} ({at})\n", path.display())];
-    lines.push(format!(" data         {}: {images}{skipped}", splits.name));
+    let mut lines = vec![format!("{} ({at})\n", text::path(path))];
+    lines.push(format!(" data         {}: {images}{skipped}", text::line(&splits.name)));
     lines.push(format!(" error        {error}"));
     if let Some(top5) = found.top5_error {
         lines.push(format!(" top-5 error  {}", format::percent(top5)));
@@ -128,9 +129,9 @@ fn table(classes: &[ClassError]) -> String {
         let error = c.error.map_or_else(|| "–".into(), format::percent);
         table.add_row([c.name.clone(), format::count(c.images), error]);
     }
-    let text = format::text(&table);
+    let table = format::text(&table);
     match classes.len() - shown.len() {
-        0 => text,
-        n => format!("{text}\n … {n} with a lower error; --json prints all"),
+        0 => table,
+        n => format!("{table}\n … {n} with a lower error; --json prints all"),
     }
 }

@@ -25,7 +25,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
     output::line(&format!(
         "{}: {backbone} after {}, {}, images of {}x{} pixels ({})",
-        args.out.display(),
+        mlaan::text::path(&args.out),
         format::several(m.epoch, "epoch"),
         format::classes(m.classes.len()),
         m.size,

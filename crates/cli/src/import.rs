@@ -5,6 +5,7 @@ use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use mlaan::import::Options;
 use mlaan::recipe::{Backbone, Model, Recipe};
+use mlaan::text;
 use mlaan::train::setup;
 use serde_json::json;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     let recipe = Recipe::parse(&manifest.recipe, "recipe")?;
     if args.json {
         output::json(&json!({
-            "out": args.out.display().to_string(),
+            "out": text::exact_path(&args.out),
             "backbone": recipe.model.backbone.to_string(),
             "width": recipe.model.width(),
             "classes": manifest.classes.len(),
@@ -48,7 +49,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
         format::classes(manifest.classes.len()),
         manifest.size,
         manifest.size,
-        at = args.out.display(),
+        at = text::file_word(&args.out),
     ))?;
     Ok(ExitCode::SUCCESS)
 }

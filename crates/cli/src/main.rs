@@ -21,6 +21,7 @@ mod predict;
 mod recipes;
 mod report;
 mod resume;
+mod style;
 mod train;
 
 use args::{Cli, Command};
@@ -28,7 +29,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command.or_else(|| Cli::parse_from(["mlaan", "train"]).command);
+    let command = args::parse().command.or_else(|| Cli::parse_from(["mlaan", "train"]).command);
     let done = match &command {
         Some(Command::Train(args)) => train::train(args),
         Some(Command::Eval(args)) => eval::eval(args),

@@ -57,7 +57,7 @@ fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
     if args.json {
         output::json(&fits::json(&found, batch, limit))
     } else {
-        output::page(&format!("{}: {}", args.recipe, fits::text(&found, batch, limit)))
+        output::page(&format!("{}: {}", mlaan::text::line(&args.recipe), fits::text(&found, batch, limit)))
     }
 }
 

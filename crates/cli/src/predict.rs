@@ -4,6 +4,7 @@ use crate::args::PredictArgs;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use mlaan::predict::{Classified, Predictor, find, top};
+use mlaan::text::{self, csv};
 use mlaan::train::Trained;
 use serde_json::json;
 use std::io::Read;
@@ -48,51 +49,69 @@ fn listed(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
             paths.push(path.clone());
             continue;
         }
-        let mut text = String::new();
-        let input = std::io::stdin().lock().take(MAX_LIST).read_to_string(&mut text);
+        let mut list = Vec::new();
+        let input = std::io::stdin().lock().take(MAX_LIST).read_to_end(&mut list);
         input.context("standard input is no list of paths")?;
-        paths.extend(text.lines().map(str::trim_end).filter(|l| !l.is_empty()).map(PathBuf::from));
+        paths.extend(lines(&list));
     }
     Ok(paths)
 }
 
+/// The paths of a list: one a line, or ended by zeros (`find -print0`) where there are any.
+fn lines(list: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let end = if list.contains(&0) { 0 } else { b'\n' };
+    let own = move |line: &'_ [u8]| match line {
+        [rest @ .., b'\r'] if end == b'\n' => rest.to_vec(),
+        whole => whole.to_vec(),
+    };
+    list.split(move |b| *b == end).map(own).filter(|l| !l.is_empty()).map(path_of)
+}
+
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
 fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) {
-    let path = image.path.display().to_string();
+    let path = || text::path(image.path);
     let probabilities = match &image.probabilities {
         Ok(probabilities) => probabilities,
         Err(message) if args.json => {
-            return output::line(&json!({"image": path, "error": message}).to_string());
+            let told = json!({"image": text::exact_path(image.path), "error": message});
+            return output::json_line(&told.to_string());
         }
-        Err(message) => return output::note(&format!("{path}: {message}")),
+        Err(message) => return output::note(&format!("{}: {message}", path())),
     };
     let best = top(probabilities, args.top);
     let name = |class: usize| classes.get(class).map_or("", String::as_str);
     if args.json {
         let rows: Vec<_> = best.iter().map(|(c, p)| json!({"class": name(*c), "probability": p})).collect();
-        return output::line(&json!({"image": path, "classes": rows}).to_string());
+        let told = json!({"image": text::exact_path(image.path), "classes": rows});
+        return output::json_line(&told.to_string());
     }
     if args.csv {
+        let path = csv::text(&text::exact_path(image.path));
         for (rank, (class, p)) in best.iter().enumerate() {
-            output::line(&format!("{},{},{},{p}", quoted(&path), rank + 1, quoted(name(*class))));
+            let cells = [path.clone(), (rank + 1).to_string(), csv::text(name(*class)), p.to_string()];
+            output::line(&csv::record(cells));
         }
         return;
     }
+    let name = |class: usize| text::line(name(class));
     let percent = |p: f32| format::percent(f64::from(p) * 100.0);
     if let [(class, p)] = best.as_slice() {
-        return output::line(&format!("{path}  {}  {}", name(*class), percent(*p)));
+        return output::line(&format!("{}  {}  {}", path(), name(*class), percent(*p)));
     }
-    output::line(&path);
+    output::line(&path());
     let width = best.iter().map(|(c, _)| name(*c).chars().count()).max().unwrap_or(0);
     for (class, p) in best {
         output::line(&format!("  {:<width$}  {:>8}", name(class), percent(p)));
-    }
-}
-
-/// A field of CSV (RFC 4180).
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.into(),
     }
 }
 
@@ -101,8 +120,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_with_commas_or_quotes_are_quoted() {
-        assert_eq!(quoted("a b.jpg"), "a b.jpg");
-        assert_eq!(quoted("a,\"b\".jpg"), "\"a,\"\"b\"\".jpg\"");
+    fn lists_have_a_path_a_line_whatever_its_bytes() {
+        let paths = |list: &[u8]| lines(list).map(|p| mlaan::text::path(p)).collect::<Vec<_>>();
+        assert_eq!(paths(b"a.jpg\r\n\nb c.jpg \n"), ["a.jpg", "b c.jpg "]);
+        assert_eq!(paths(b"a\nb\0c\0"), [r"a\u{a}b", "c"]);
+        #[cfg(unix)]
+        assert_eq!(paths(b"\xff.jpg\n"), [r"\xff.jpg"]);
     }
 }

@@ -26,7 +26,7 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
     let kept = folder.join(mlaan::train::RECIPE);
     let was = match (manifest, &args.recipe) {
         (Some(m), _) => Recipe::parse(&m.recipe, &format!("checkpoint in {}", folder.display()))?,
-        (None, _) if kept.is_file() => Recipe::load(&kept.to_string_lossy())?,
+        (None, _) if kept.is_file() => Recipe::read(&kept)?,
         (None, Some(name)) => return fresh(args, name),
         (None, None) => bail!("{}", nothing(args, folder)),
     };

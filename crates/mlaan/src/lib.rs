@@ -38,6 +38,7 @@ pub mod predict;
 pub mod recipe;
 pub mod report;
 pub mod rng;
+pub mod text;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -231,7 +231,7 @@ impl Runner<'_> {
         let kept = folder.join(RECIPE);
         if kept.is_file() && !is_unsaved(&folder) {
             // A run that goes on keeps what it chose.
-            recipe.data.load = Recipe::load(&kept.to_string_lossy())?.data.load;
+            recipe.data.load = Recipe::read(&kept)?.data.load;
         }
         let device = (self.open)().map_err(Stop::All)?;
         let splits = images.open(&recipe, device.threads()).map_err(Stop::All)?;

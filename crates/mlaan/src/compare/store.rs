@@ -166,7 +166,7 @@ impl Store {
         let kept = folder.join(RECIPE);
         let unsaved = is_unsaved(&folder);
         if kept.is_file() && !unsaved {
-            same(cell, seed, &Recipe::load(&kept.to_string_lossy())?, &folder)?;
+            same(cell, seed, &Recipe::read(&kept)?, &folder)?;
             if let Some(record) = adopt(cell, seed, &folder)? {
                 return Ok(Standing::Done(Box::new(record)));
             }
@@ -262,7 +262,7 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
         return Ok(None);
     }
     let (summary, events) = (Summary::read(folder)?, metrics::read(folder)?);
-    let mut recipe = Recipe::load(&folder.join(RECIPE).to_string_lossy())?;
+    let mut recipe = Recipe::read(&folder.join(RECIPE))?;
     let start = events.iter().find_map(|e| if let Event::Start(s) = e { Some(s.clone()) } else { None });
     let epochs: Vec<Epoch> =
         events.into_iter().filter_map(|e| if let Event::Epoch(e) = e { Some(e) } else { None }).collect();

@@ -179,7 +179,7 @@ impl Suite {
         if self.folder.as_os_str().is_empty() || !beside.is_file() {
             return Recipe::load(&name).map_err(|e| with_suites(e, &name));
         }
-        Recipe::load(&beside.to_string_lossy())
+        Recipe::read(&beside)
     }
 
     /// The data set of a column.

@@ -6,7 +6,7 @@
 use super::builtin::Part;
 use super::check::{check_table, found};
 use super::merge::merge;
-use super::sources::{Source, arranged, complete, find};
+use super::sources::{Source, arranged, complete, file, find};
 use super::{Recipe, builtin, parts, place, words};
 use crate::{Error, Result};
 use std::path::Path;
@@ -59,6 +59,16 @@ impl Layers {
         for source in complete(find(name, Some(Path::new("")))?, name)? {
             layers.add(source)?;
         }
+        Ok(layers)
+    }
+
+    /// Reads the file at `path`, whatever it is called.
+    ///
+    /// # Errors
+    /// As [`Layers::of_name`].
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        let mut layers = Layers::default();
+        layers.add(file(path)?)?;
         Ok(layers)
     }
 

@@ -34,6 +34,7 @@ use crate::local::Method;
 use crate::{Error, Result};
 use layers::Layers;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use toml::Table;
 
 /// One experiment.
@@ -73,6 +74,14 @@ impl Recipe {
     /// [`Error::Data`] if there is neither, with the nearest built-in names; otherwise as [`Recipe::parse`].
     pub fn load(name_or_path: &str) -> Result<Self> {
         Layers::of_name(name_or_path)?.recipe()
+    }
+
+    /// Reads the TOML file at `path`; what it extends counts from its folder. A path need not be UTF-8, as a name must.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; otherwise as [`Recipe::parse`].
+    pub fn read(path: &Path) -> Result<Self> {
+        Layers::of_file(path)?.recipe()
     }
 
     /// What a name joins, in the order in which keys win: names of what is built in, and files. The data set that is

@@ -4,8 +4,9 @@ use super::gather::{Compared, Material};
 use super::html::{duration, table};
 use super::runs::{Group, Run};
 use crate::compare::statistics::Moments;
-use crate::compare::{Measure, Sheet, word};
+use crate::compare::{Measure, Sheet};
 use crate::plan::bytes::written;
+use crate::text::{file_word, word};
 use maud::{Markup, html};
 
 /// Runs of their own, a line each.
@@ -118,7 +119,7 @@ fn command(c: &Compared) -> String {
         what.iter().map(|w| word(w)).collect::<Vec<_>>().join(" "),
         if trains { format!(" --seeds {seeds}") } else { String::new() },
         set.collect::<String>(),
-        word(&c.folder),
+        file_word(&c.folder),
         if trains && !builtin { " --data DIR" } else { "" },
     )
 }

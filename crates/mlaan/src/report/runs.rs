@@ -5,6 +5,7 @@ use crate::compare::{Machine, Record};
 use crate::train::RECIPE;
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A recipe is a few kilobytes.
@@ -114,15 +115,18 @@ impl Group {
         Moments::of(&values)
     }
 
-    /// A value by epoch, the mean over the runs that have it.
+    /// A value by epoch, the mean over the runs that have it. Epochs count as what they are called, so only those that
+    /// are there are looked at.
     pub fn curve(&self, of: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64)> {
-        let last = self.runs.iter().flat_map(|r| &r.epochs).map(|e| e.epoch).max().unwrap_or(0);
-        let at = |epoch: usize| {
-            let all = self.runs.iter().flat_map(|r| &r.epochs).filter(|e| e.epoch == epoch).map(&of);
-            let values: Vec<f64> = all.filter(|v| v.is_finite()).collect();
-            Moments::of(&values).map(|m| (epoch as f64, m.mean))
-        };
-        (1..=last).filter_map(at).collect()
+        let mut by_epoch: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for epoch in self.runs.iter().flat_map(|r| &r.epochs).filter(|e| e.epoch > 0) {
+            let value = of(epoch);
+            if value.is_finite() {
+                by_epoch.entry(epoch.epoch).or_default().push(value);
+            }
+        }
+        let mean = |(epoch, values): (usize, Vec<f64>)| Some((epoch as f64, Moments::of(&values)?.mean));
+        by_epoch.into_iter().filter_map(mean).collect()
     }
 
     /// Training errors of the modules in the last epoch, means over the runs.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use self::answer::{Failed, agent, ask};
 use self::part::{Part, sha256};
-use crate::{Error, Result};
+use crate::{Error, Result, text};
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +222,7 @@ fn host(url: &str) -> &str {
 
 /// No server has these: what a person can do.
 fn by_hand(missing: &[(&Wanted, Vec<String>)], to: &Path) -> Error {
-    let list = |lines: &[String]| lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
+    let list = |lines: &[String]| lines.iter().map(|l| format!("\n  {}", text::line(l))).collect::<String>();
     let mut message = String::from("no server has given it");
     for (file, reasons) in missing {
         message += &format!(
@@ -231,12 +231,13 @@ fn by_hand(missing: &[(&Wanted, Vec<String>)], to: &Path) -> Error {
             file.name,
             list(reasons),
             list(&file.urls),
-            to.join(&file.name).display(),
+            text::path(to.join(&file.name)),
             file.size,
             file.sha256,
         );
     }
     message += "\nThe same command, run again, checks it.";
     let names: Vec<&str> = missing.iter().map(|(file, _)| file.name.as_str()).collect();
-    Error::data(names.join(", "), message)
+    // Built here, since this message has lines of its own.
+    Error::Data { place: names.join(", "), message }
 }

@@ -42,6 +42,13 @@ pub struct TensorBoard {
     seen: (usize, f64, f64),
 }
 
+/// TOML as a block of Markdown; its fence is longer than any row of backticks inside.
+fn fenced(toml: &str) -> String {
+    let longest = toml.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}toml\n{}{fence}\n", crate::text::lines(toml))
+}
+
 impl TensorBoard {
     /// Begins a file in `folder`, which is created, for a run of this recipe with so many steps an epoch.
     ///
@@ -52,7 +59,7 @@ impl TensorBoard {
         let path = next(folder)?;
         let opened = OpenOptions::new().create_new(true).write(true).open(&path);
         let out = BufWriter::new(opened.map_err(Error::io(&path))?);
-        let recipe = format!("```toml\n{}```\n", recipe.to_toml()?);
+        let recipe = fenced(&recipe.to_toml()?);
         let mut board = TensorBoard { path, out, recipe, steps: steps.max(1), seen: (0, 0.0, 0.0) };
         board.write(0, What::FileVersion("brain.Event:2".into()))?;
         board.flush()?;
