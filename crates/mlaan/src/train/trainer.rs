@@ -70,7 +70,8 @@ impl Trainer {
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
         let short = Limits::of(device).check(&plan, resident(&splits))?;
-        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().collect();
+        let slow = device.warning().map(str::to_owned);
+        let warnings = [short, setup::unsuited(&recipe.data, &splits), slow].into_iter().flatten().collect();
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
