@@ -89,6 +89,9 @@ fn step(span: f64, wanted: usize) -> f64 {
 
 /// A number on a scale whose steps are `step`.
 fn number(value: f64, step: f64) -> String {
+    if value.abs() >= 1e12 {
+        return format!("{value:.2e}");
+    }
     let digits = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
     format!("{value:.digits$}")
 }

@@ -116,7 +116,7 @@ fn command(c: &Compared) -> String {
     let builtin = found.changes.iter().any(|c| c.starts_with("data.source="));
     format!(
         "mlaan compare {}{}{} --out {}{}",
-        what.iter().map(|w| word(w)).collect::<Vec<_>>().join(" "),
+        what.iter().map(word).collect::<Vec<_>>().join(" "),
         if trains { format!(" --seeds {seeds}") } else { String::new() },
         set.collect::<String>(),
         file_word(&c.folder),

@@ -280,3 +280,36 @@ fn what_is_no_run_is_no_run() {
     let message = Material::gather(&[at.path().into()]).unwrap_err().to_string();
     assert!(message.contains("metrics.jsonl") && message.contains("no event"), "{message}");
 }
+
+#[test]
+fn epochs_that_nobody_trained_take_no_time() {
+    let begin = std::time::Instant::now();
+    let of = |epochs: &mut dyn Iterator<Item = usize>| {
+        let epoch =
+            |epoch| Epoch { epoch, test_error: 50.0, module_errors: vec![1.0, 2.0], ..Epoch::default() };
+        let run = Run { epochs: epochs.map(epoch).collect(), ..Run::default() };
+        Group { name: "odd".into(), runs: vec![run.clone(), run] }
+    };
+    let huge = of(&mut [1, 2, 10_000_000_000, usize::MAX].into_iter());
+    let curve = huge.curve(|e| e.test_error);
+    assert_eq!(curve.iter().map(|p| p.0).collect::<Vec<_>>(), [1.0, 2.0, 1e10, usize::MAX as f64]);
+    let many = of(&mut (1..=100_000));
+    let page =
+        Material { groups: vec![huge, many], ..Material::default() }.page("odd", "2026-01-31").unwrap();
+    assert!(page.contains("(one of ") && page.len() < 30 << 20, "{} bytes", page.len());
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn commands_to_repeat_are_quoted_and_pages_hold_no_control_characters() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("-a $(b) \u{1b}[2J");
+    comparison(&folder);
+    let material = Material::gather(&[folder]).unwrap();
+    let page = material.page("t\u{9b}\u{202e}", "2026-01-31").unwrap();
+    assert!(
+        page.contains(r"-a $(b) \x1b[2J&#39;") || page.contains(r"-a $(b) \x1b[2J'"),
+        "the folder is quoted"
+    );
+    assert!(!page.contains(['\u{1b}', '\u{9b}', '\u{202e}']));
+}
