@@ -30,6 +30,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let command = args::parse().command.or_else(|| Cli::parse_from(["mlaan", "train"]).command);
+    if let Some(said) = args::fewer_threads().filter(|_| !is_quiet(command.as_ref())) {
+        output::note(&said);
+    }
     let done = match &command {
         Some(Command::Train(args)) => train::train(args),
         Some(Command::Eval(args)) => eval::eval(args),
@@ -52,4 +55,13 @@ fn main() -> ExitCode {
         output::error(&e);
         ExitCode::FAILURE
     })
+}
+
+/// Whether errors only are wanted on standard error.
+fn is_quiet(command: Option<&Command>) -> bool {
+    match command {
+        Some(Command::Train(args)) => args.quiet,
+        Some(Command::Compare(args)) => args.quiet,
+        _ => false,
+    }
 }

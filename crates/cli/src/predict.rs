@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn lists_have_a_path_a_line_whatever_its_bytes() {
-        let paths = |list: &[u8]| lines(list).map(|p| mlaan::text::path(p)).collect::<Vec<_>>();
+        let paths = |list: &[u8]| lines(list).map(mlaan::text::path).collect::<Vec<_>>();
         assert_eq!(paths(b"a.jpg\r\n\nb c.jpg \n"), ["a.jpg", "b c.jpg "]);
         assert_eq!(paths(b"a\nb\0c\0"), [r"a\u{a}b", "c"]);
         #[cfg(unix)]

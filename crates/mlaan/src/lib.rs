@@ -31,6 +31,7 @@ pub mod export;
 pub mod import;
 pub mod local;
 pub mod nn;
+mod numbers;
 pub mod pickle;
 pub mod plan;
 pub mod plot;

@@ -5,6 +5,7 @@ use super::features::FeatureSheet;
 use super::heads::Heads;
 use super::separability::Separability;
 use super::{Place, Subject};
+use crate::numbers::read_json;
 use crate::text::csv;
 use crate::{Error, Result, train::atomic};
 use serde::{Deserialize, Serialize};
@@ -64,8 +65,7 @@ impl Report {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(Error::io(path))?;
         let wrong = |m: String| Error::data(path.display().to_string(), m);
-        let report: Self =
-            serde_json::from_slice(&text).map_err(|e| wrong(format!("not an analysis ({e})")))?;
+        let report: Self = read_json(&text).map_err(|e| wrong(format!("not an analysis ({e})")))?;
         if report.version != VERSION {
             let message =
                 format!("version {}, and this program reads {VERSION}: analyse again", report.version);

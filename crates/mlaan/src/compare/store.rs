@@ -7,6 +7,7 @@
 use super::cell::Cell;
 use super::machine::Machine;
 use crate::data::BUILTIN;
+use crate::numbers::read_json;
 use crate::recipe::{Difference, Recipe};
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::train::{RECIPE, atomic, is_unsaved};
@@ -311,7 +312,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         return Err(damaged(format!("{} bytes are too many for a record", about.len())));
     }
     let json = std::fs::read(path).map_err(Error::io(path))?;
-    serde_json::from_slice(&json).map(Some).map_err(|e| damaged(format!("not a record ({e})")))
+    read_json(&json).map(Some).map_err(|e| damaged(format!("not a record ({e})")))
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {

@@ -123,7 +123,7 @@ impl Layers {
 
     fn add(&mut self, source: Source) -> Result<()> {
         let Source { part, origin, text, folder, id, .. } = source;
-        let mut table: Table = toml::from_str(&text).map_err(|e| place::syntax_error(&text, &origin, &e))?;
+        let mut table: Table = toml::from_str(&text).map_err(|e| place::unreadable(&text, &origin, &e))?;
         let here = |e: Error| match &e {
             Error::Recipe { key, .. } => {
                 let place = place::place(&text, &origin, key);

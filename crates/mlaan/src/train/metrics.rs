@@ -6,6 +6,7 @@
 use super::atomic;
 use crate::import::Taken;
 use crate::local::Recompute;
+use crate::numbers::read_json;
 use crate::recipe::Precision;
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -157,7 +158,7 @@ impl Summary {
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join(SUMMARY);
         let json = std::fs::read(&path).map_err(Error::io(&path))?;
-        serde_json::from_slice(&json).map_err(|e| Error::io(&path)(e.into()))
+        read_json(&json).map_err(|e| Error::io(&path)(std::io::Error::new(ErrorKind::InvalidData, e)))
     }
 }
 
