@@ -4,6 +4,7 @@ mod analyze;
 mod compare;
 mod data;
 mod overrides;
+mod parse;
 mod recipes;
 mod report;
 mod using;
@@ -12,13 +13,16 @@ pub use analyze::{AnalyzeArgs, Cut};
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs, InspectArgs};
 pub use overrides::{Layout, Overrides};
+pub use parse::parse;
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
 pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs};
 
 use crate::device::Place;
 use clap::{Args, Parser, Subcommand};
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The recipe that is used when none is named.
 pub const DEFAULT_RECIPE: &str = "quickstart";
@@ -185,7 +189,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Images per step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub batch: Option<usize>,
     /// What activations and their gradients are stored in
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
@@ -197,7 +201,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<usize>,
     /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub classes: Option<usize>,
     /// Where the run is to compute; a plan for a GPU needs none
     #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
@@ -232,10 +236,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Images per step [default: the recipe's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub batch: Option<usize>,
     /// Height and width of the images [default: the recipe's]
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
     pub size: Option<usize>,
     /// What activations are stored in [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
@@ -301,11 +305,19 @@ A GPU needs NVIDIA's driver, which runs kernels, and NVRTC, which compiles them 
 /// Names of devices, as help shows them.
 const DEVICES: &str = "cpu|cuda|cuda:N";
 
+fn parse_whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let too_large = || format!("expected a whole number, at most {}", usize::MAX);
+    let number: u64 = text.parse().map_err(|e: ParseIntError| match e.kind() {
+        IntErrorKind::PosOverflow => too_large(),
+        _ => "not a whole number".into(),
+    })?;
+    T::try_from(number).map_err(|_| too_large())
+}
+
 fn parse_positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(_) => Err("not a whole number".into()),
+    match parse_whole(text)? {
+        0 => Err("at least 1".into()),
+        n => Ok(n),
     }
 }
 
@@ -319,7 +331,54 @@ fn parse_memory(text: &str) -> Result<usize, String> {
     mlaan::plan::bytes::parse(text).map_err(|e| e.to_string())
 }
 
+/// The largest number of threads that was asked for, where it is more than can run at once.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// So many threads, but no more than this process can run at once: results do not depend on them, and each takes memory.
 fn parse_threads(text: &str) -> Result<usize, String> {
-    let n = parse_positive(text)?;
-    if n > 1024 { Err("at most 1024".into()) } else { Ok(n) }
+    let (asked, cores) = (parse_positive(text)?, cores());
+    if asked > cores {
+        ASKED.fetch_max(asked, Ordering::Relaxed);
+    }
+    Ok(asked.min(cores))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What is said of threads that there are not.
+pub fn fewer_threads() -> Option<String> {
+    let (asked, cores) = (ASKED.load(Ordering::Relaxed), cores());
+    let threads = |n: usize| crate::format::several(n, "thread");
+    (asked > 0).then(|| {
+        format!(
+            "note: {} instead of {}: no more can run here at once, and results do not depend on them",
+            threads(cores),
+            crate::format::count(asked)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_name_their_bound() {
+        assert_eq!(parse_whole::<u64>("18446744073709551615"), Ok(u64::MAX));
+        let beyond = parse_whole::<u64>("18446744073709551616").unwrap_err();
+        assert!(beyond.contains("at most 18446744073709551615"), "{beyond}");
+        assert_eq!(parse_positive("99999999999999999999").unwrap_err(), beyond);
+        assert!(parse_whole::<usize>("1e3").is_err() && parse_whole::<usize>("-1").is_err());
+        assert_eq!(parse_positive("0"), Err("at least 1".into()));
+    }
+
+    #[test]
+    fn no_more_threads_than_can_run() {
+        assert_eq!(parse_threads("1"), Ok(1));
+        assert_eq!(parse_threads("1000000"), Ok(cores()));
+        assert!(fewer_threads().is_some_and(|said| said.contains("1,000,000")));
+        assert!(parse_threads("0").is_err());
+    }
 }

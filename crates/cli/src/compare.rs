@@ -12,8 +12,9 @@ use lines::Lines;
 use mlaan::Device;
 use mlaan::compare::{
     Cell, Comparison, Cost, End, Measure, Run, Runner, Standing, Store, Suite, Table, builtin, fit,
-    measure_step, word,
+    measure_step,
 };
+use mlaan::text::{self, word};
 use mlaan::train::{Lock, setup};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,7 +88,11 @@ impl Work {
                     .with_context(|| format!("cell {}", cell.name))?;
                 if !keys.is_empty() && !args.quiet && !args.json {
                     let memory = format::bytes(memory as u64);
-                    output::line(&format!("Chosen for {memory}, {}: {}", cell.name, keys.join(", ")));
+                    output::line(&format!(
+                        "Chosen for {memory}, {}: {}",
+                        text::line(&cell.name),
+                        keys.join(", ")
+                    ));
                 }
             }
         }
@@ -138,14 +143,14 @@ impl Work {
                         let bytes = format::bytes(record.bytes);
                         output::line(&format!(
                             " {}: {bytes}, {}",
-                            cell.name,
+                            text::line(&cell.name),
                             format::duration(record.seconds)
                         ));
                     }
                 }
                 Err(mlaan::Error::Memory { needed, allowed, .. }) if speaks => output::line(&format!(
                     " {}: not measured; needs {}, and there is room for {}",
-                    cell.name,
+                    text::line(&cell.name),
                     format::bytes(needed as u64),
                     format::bytes(allowed as u64)
                 )),
@@ -204,7 +209,7 @@ impl Work {
     /// The last words, and the exit status.
     fn end(&self, args: &CompareArgs, end: End, found: &Comparison) -> Result<ExitCode> {
         let [done, _, all] = found.counts();
-        let at = self.store.folder().display();
+        let at = text::path(self.store.folder());
         let speaks = !args.quiet && !args.json;
         if speaks && end != End::Interrupted {
             output::line(&format!("\nfiles  {at}/ (compare.json, compare.csv, compare.md, results/)"));
@@ -330,6 +335,6 @@ fn told(i: usize, runs: &[Run]) -> Option<[usize; 2]> {
 
 /// This command, to be given again.
 fn command() -> String {
-    let args = std::env::args_os().skip(1).map(|a| word(&a.to_string_lossy()));
+    let args = std::env::args_os().skip(1).map(word);
     ["mlaan".to_owned()].into_iter().chain(args).collect::<Vec<_>>().join(" ")
 }

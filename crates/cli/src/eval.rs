@@ -8,6 +8,7 @@ use mlaan::Device;
 use mlaan::data::{LoaderPool, Splits, by_name};
 use mlaan::plan::{Inference, Needs, inference};
 use mlaan::recipe::Recipe;
+use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{ClassError, Evaluation, Trained, evaluate, setup};
 use serde_json::json;
@@ -36,7 +37,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     if args.json {
         let mut value = json!(found);
         let about = json!({
-            "checkpoint": path.display().to_string(),
+            "checkpoint": text::exact_path(&path),
             "epoch": manifest.epoch,
             "data": splits.name,
             "skipped": splits.skipped,
@@ -48,7 +49,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         }
         output::json(&value)?;
     } else {
-        output::page(&text(&found, &manifest, &splits, (&path, &memory.text())))?;
+        output::page(&told(&found, &manifest, &splits, (&path, &memory.text())))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -130,7 +131,7 @@ fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
     )
 }
 
-fn text(
+fn told(
     found: &Evaluation,
     manifest: &Manifest,
     splits: &Splits,
@@ -146,10 +147,10 @@ fn text(
     };
     let images = format::several(found.images, "test image");
     let error = format::heading(&format::percent(found.error));
-    let mut lines = vec![format!("{} ({at})\n", path.display())];
-    lines.push(format!(" data         {}: {images}{skipped}", splits.name));
+    let mut lines = vec![format!("{} ({at})\n", text::path(path))];
+    lines.push(format!(" data         {}: {images}{skipped}", text::line(&splits.name)));
     for (at, note) in splits.notes.lines().iter().enumerate() {
-        lines.push(format!(" {:<11}  {note}", if at == 0 { "notes" } else { "" }));
+        lines.push(format!(" {:<11}  {}", if at == 0 { "notes" } else { "" }, text::line(note)));
     }
     lines.push(format!(" error        {error}"));
     if let Some(top5) = found.top5_error {
@@ -175,9 +176,9 @@ fn table(classes: &[ClassError]) -> String {
         let error = c.error.map_or_else(|| "–".into(), format::percent);
         table.add_row([c.name.clone(), format::count(c.images), error]);
     }
-    let text = format::text(&table);
+    let table = format::text(&table);
     match classes.len() - shown.len() {
-        0 => text,
-        n => format!("{text}\n … {n} with a lower error; --json prints all"),
+        0 => table,
+        n => format!("{table}\n … {n} with a lower error; --json prints all"),
     }
 }

@@ -27,7 +27,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
     output::page(&format!(
         "{}: {backbone} after {}, {}, images of {}x{} pixels ({})\n peak memory {}",
-        args.out.display(),
+        mlaan::text::path(&args.out),
         format::several(m.epoch, "epoch"),
         format::classes(m.classes.len()),
         m.size,

@@ -6,6 +6,7 @@ use crate::{format, output};
 use anyhow::Result;
 use mlaan::import::{Imported, Options, read_classes};
 use mlaan::recipe::{Backbone, Model, Recipe};
+use mlaan::text;
 use mlaan::train::setup;
 use serde_json::json;
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     let recipe = Recipe::parse(&manifest.recipe, "recipe")?;
     if args.json {
         output::json(&json!({
-            "out": args.out.display().to_string(),
+            "out": text::exact_path(&args.out),
             "backbone": recipe.model.backbone.to_string(),
             "width": recipe.model.width(),
             "classes": manifest.classes.len(),
@@ -54,7 +55,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
         manifest.size,
         manifest.size,
         memory.text(),
-        at = args.out.display(),
+        at = text::file_word(&args.out),
     ))?;
     Ok(ExitCode::SUCCESS)
 }

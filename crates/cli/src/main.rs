@@ -23,12 +23,12 @@ mod rates;
 mod recipes;
 mod report;
 mod resume;
+mod style;
 mod train;
 
 use anyhow::Result;
 use args::{Cli, Command};
 use clap::Parser;
-use clap::builder::StyledStr;
 use mlaan::plan::limit::Limits;
 use std::process::ExitCode;
 
@@ -36,11 +36,10 @@ fn main() -> ExitCode {
     if Limits::of_this_process().address_space() {
         mlaan::engine::share_arenas();
     }
-    let done = match Cli::try_parse() {
+    let done = match args::parse() {
         Ok(cli) => run(&cli.command.or_else(|| Cli::parse_from(["mlaan", "train"]).command)),
-        Err(e) if e.use_stderr() => e.exit(),
         // Help, or the version, as it was asked for.
-        Err(e) => help(&e.render()),
+        Err(help) => output::help(&help).map(|()| ExitCode::SUCCESS),
     };
     done.and_then(|code| output::end().map(|()| code)).unwrap_or_else(|e| {
         output::error(&e);
@@ -48,12 +47,10 @@ fn main() -> ExitCode {
     })
 }
 
-fn help(text: &StyledStr) -> Result<ExitCode> {
-    output::page(&if console::colors_enabled() { text.ansi().to_string() } else { text.to_string() })?;
-    Ok(ExitCode::SUCCESS)
-}
-
 fn run(command: &Option<Command>) -> Result<ExitCode> {
+    if let Some(said) = args::fewer_threads().filter(|_| !is_quiet(command.as_ref())) {
+        output::note(&said);
+    }
     match command {
         Some(Command::Train(args)) => train::train(args),
         Some(Command::Eval(args)) => eval::eval(args),
@@ -71,5 +68,14 @@ fn run(command: &Option<Command>) -> Result<ExitCode> {
         Some(Command::Completions(args)) => definitions::completions(args),
         Some(Command::Man(args)) => definitions::man(args),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Whether errors only are wanted on standard error.
+fn is_quiet(command: Option<&Command>) -> bool {
+    match command {
+        Some(Command::Train(args)) => args.quiet,
+        Some(Command::Compare(args)) => args.quiet,
+        _ => false,
     }
 }

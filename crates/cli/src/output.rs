@@ -3,8 +3,11 @@
 //! A reader of standard output that went away (`| head`) has seen enough, which is no error. Anything else that keeps a
 //! byte from being written is one: output that is cut off must not look like success.
 
+use crate::style::shown;
 use anyhow::{Context, Error, Result};
+use clap::builder::StyledStr;
 use console::style;
+use mlaan::text;
 use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -85,7 +88,24 @@ fn failure(state: &State) -> Result<()> {
 /// # Errors
 /// When standard output cannot be written, now or before.
 pub fn row(text: &str) -> Result<()> {
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", shown(text, console::colors_enabled())))
+}
+
+/// Prints a line of JSON, whose text is exact.
+///
+/// # Errors
+/// As [`row`].
+pub fn json_line(json: &str) -> Result<()> {
+    print(&format!("{}\n", text::json(json)))
+}
+
+/// Prints help.
+///
+/// # Errors
+/// As [`row`].
+pub fn help(text: &StyledStr) -> Result<()> {
+    let text = if console::colors_enabled() { text.ansi().to_string() } else { text.to_string() };
+    print(&format!("{}\n", text.trim_end()))
 }
 
 /// Prints what a command was asked for.
@@ -101,14 +121,23 @@ pub fn page(text: &str) -> Result<()> {
 /// # Errors
 /// As [`row`].
 pub fn json(value: &serde_json::Value) -> Result<()> {
-    page(&serde_json::to_string_pretty(value)?)
+    json_line(&serde_json::to_string_pretty(value)?)
 }
 
 /// Prints a line about a run, which is worth more than what is said of it and goes on: what keeps it from being printed
 /// is said on standard error, and makes [`end`] fail.
 pub fn line(text: &str) {
+    about_a_run(|| row(text));
+}
+
+/// As [`line()`], of JSON, whose text is exact.
+pub fn json_event(json: &str) {
+    about_a_run(|| json_line(json));
+}
+
+fn about_a_run(print: impl FnOnce() -> Result<()>) {
     let before = failure(&state()).is_err();
-    if let (false, Err(e)) = (before, row(text)) {
+    if let (false, Err(e)) = (before, print()) {
         note(&format!("warning: {}; nothing more is printed", causes(&e)));
     }
 }
@@ -126,24 +155,28 @@ pub fn end() -> Result<()> {
     failure(&state())
 }
 
-/// Says something on standard error.
+/// Says something on standard error, on one line.
 pub fn note(text: &str) {
     // There is nowhere to say that this fails.
-    let _ = writeln!(stderr().lock(), "{text}");
+    let _ = writeln!(stderr().lock(), "{}", text::line(text));
 }
 
 /// Says on standard error why the program stops.
 pub fn error(e: &Error) {
-    note(&format!("{}: {}", style("error").for_stderr().red().bold(), causes(e)));
+    let _ = writeln!(stderr().lock(), "{}: {}", style("error").for_stderr().red().bold(), causes(e));
 }
 
 /// An error and its causes; those that it tells of by itself are not told twice.
 fn causes(e: &Error) -> String {
     let mut text = String::new();
-    for cause in e.chain().map(ToString::to_string) {
+    for cause in e.chain() {
+        // The library's own errors are safe, and may have lines; the rest is one.
+        let own = cause.is::<mlaan::Error>() || cause.is::<mlaan::engine::Error>();
+        let cause = cause.to_string();
+        let cause = if own { text::lines(&cause) } else { text::line(&cause) };
         if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
+            text = cause.into_owned();
+        } else if !text.ends_with(&*cause) {
             text = format!("{text}: {cause}");
         }
     }
@@ -165,6 +198,8 @@ mod tests {
         let e = Error::new(mlaan::Error::Io { path: "a/b".into(), source: missing() });
         assert_eq!(causes(&e), "a/b: gone");
         assert_eq!(causes(&Err::<(), _>(missing()).context("c").unwrap_err()), "c: gone");
+        let odd = Err::<(), _>(missing()).context("a\nerror: \u{1b}[2J").unwrap_err();
+        assert_eq!(causes(&odd), r"a\u{a}error: \u{1b}[2J: gone");
     }
 
     #[test]

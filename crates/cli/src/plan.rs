@@ -57,7 +57,8 @@ fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
     if args.json {
         output::json(&fits::json(&found, recipe, limit))
     } else {
-        output::page(&format!("{}: {}", args.recipe, fits::text(&found, recipe, limit)))
+        let title = mlaan::text::line(&args.recipe);
+        output::page(&format!("{title}: {}", fits::text(&found, recipe, limit)))
     }
 }
 

@@ -5,9 +5,10 @@ use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use mlaan::predict::{Classified, Predictor, find, top};
+use mlaan::text::{self, csv};
 use mlaan::train::Trained;
 use serde_json::json;
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,39 +66,50 @@ fn listed(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// One path a line.
-fn read_list(input: &mut dyn BufRead, paths: &mut Vec<PathBuf>) -> Result<()> {
-    let mut read = 0;
-    for number in 1.. {
-        let mut line = String::new();
-        let length =
-            input.take(MAX_PATH + 1).read_line(&mut line).with_context(|| format!("line {number}"))?;
-        if length == 0 {
-            break;
-        }
-        if length as u64 > MAX_PATH {
+/// The paths of a list: one a line, or ended by zeros (`find -print0`) where there are any.
+fn read_list(input: &mut dyn Read, paths: &mut Vec<PathBuf>) -> Result<()> {
+    let mut list = Vec::new();
+    input.take(MAX_LIST + 1).read_to_end(&mut list)?;
+    if list.len() as u64 > MAX_LIST {
+        bail!("it is longer than {} MiB", MAX_LIST >> 20);
+    }
+    let end = if list.contains(&0) { 0 } else { b'\n' };
+    for (line, number) in list.split(|b| *b == end).zip(1..) {
+        let path = match line {
+            [rest @ .., b'\r'] if end == b'\n' => rest,
+            whole => whole,
+        };
+        if path.len() as u64 > MAX_PATH {
             bail!("line {number} is longer than {} KiB", MAX_PATH >> 10);
         }
-        read += length as u64;
-        if read > MAX_LIST {
-            bail!("it is longer than {} MiB", MAX_LIST >> 20);
-        }
-        if !line.trim_end().is_empty() {
-            paths.push(PathBuf::from(line.trim_end()));
+        if !path.is_empty() {
+            paths.push(path_of(path.to_vec()));
         }
     }
     Ok(())
 }
 
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
 fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) -> Result<()> {
-    let path = image.path.display().to_string();
+    let path = || text::path(image.path);
     let probabilities = match &image.probabilities {
         Ok(probabilities) => probabilities,
         Err(message) if args.json => {
-            return output::row(&json!({"image": path, "error": message}).to_string());
+            let told = json!({"image": text::exact_path(image.path), "error": message});
+            return output::json_line(&told.to_string());
         }
         Err(message) => {
-            output::note(&format!("{path}: {message}"));
+            output::note(&format!("{}: {message}", path()));
             return Ok(());
         }
     };
@@ -105,19 +117,23 @@ fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) -> Resul
     let name = |class: usize| classes.get(class).map_or("", String::as_str);
     if args.json {
         let rows: Vec<_> = best.iter().map(|(c, p)| json!({"class": name(*c), "probability": p})).collect();
-        return output::row(&json!({"image": path, "classes": rows}).to_string());
+        let told = json!({"image": text::exact_path(image.path), "classes": rows});
+        return output::json_line(&told.to_string());
     }
     if args.csv {
+        let path = csv::text(&text::exact_path(image.path));
         for (rank, (class, p)) in best.iter().enumerate() {
-            output::row(&format!("{},{},{},{p}", quoted(&path), rank + 1, quoted(name(*class))))?;
+            let cells = [path.clone(), (rank + 1).to_string(), csv::text(name(*class)), p.to_string()];
+            output::row(&csv::record(cells))?;
         }
         return Ok(());
     }
+    let name = |class: usize| text::line(name(class));
     let percent = |p: f32| format::percent(f64::from(p) * 100.0);
     if let [(class, p)] = best.as_slice() {
-        return output::row(&format!("{path}  {}  {}", name(*class), percent(*p)));
+        return output::row(&format!("{}  {}  {}", path(), name(*class), percent(*p)));
     }
-    output::row(&path)?;
+    output::row(&path())?;
     let width = best.iter().map(|(c, _)| name(*c).chars().count()).max().unwrap_or(0);
     for (class, p) in best {
         output::row(&format!("  {:<width$}  {:>8}", name(class), percent(p)))?;
@@ -125,48 +141,30 @@ fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) -> Resul
     Ok(())
 }
 
-/// A field of CSV (RFC 4180).
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::BufReader;
 
-    #[test]
-    fn lists_end_and_so_do_their_lines() {
-        let read = |mut input: &mut dyn BufRead| {
-            let mut paths = Vec::new();
-            read_list(&mut input, &mut paths).map(|()| paths).map_err(|e| e.to_string())
-        };
-        let paths = read(&mut "a b.png \r\n\nc/d.png".as_bytes()).unwrap();
-        assert_eq!(paths, ["a b.png", "c/d.png"].map(PathBuf::from));
-        let line = [&[b'x'; 65535][..], b"\n"].concat();
-        assert_eq!(read(&mut &*line).unwrap().len(), 1);
-        let said = read(&mut BufReader::new(std::io::repeat(b'x'))).unwrap_err();
-        assert_eq!(said, "line 1 is longer than 64 KiB");
-        let pattern = [&[b' '; 1023][..], b"\n"].concat();
-        struct Endless(Vec<u8>);
-        impl Read for Endless {
-            fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-                let n = self.0.len().min(bytes.len());
-                bytes[..n].copy_from_slice(&self.0[..n]);
-                Ok(n)
-            }
-        }
-        let mut endless = BufReader::with_capacity(1 << 16, Endless(pattern));
-        assert_eq!(read(&mut endless).unwrap_err(), "it is longer than 256 MiB");
-        assert!(read(&mut &b"a\n\xff\n"[..]).unwrap_err().contains("line 2"));
+    fn read(mut input: &mut dyn Read) -> std::result::Result<Vec<PathBuf>, String> {
+        let mut paths = Vec::new();
+        read_list(&mut input, &mut paths).map(|()| paths).map_err(|e| e.to_string())
     }
 
     #[test]
-    fn fields_with_commas_or_quotes_are_quoted() {
-        assert_eq!(quoted("a b.jpg"), "a b.jpg");
-        assert_eq!(quoted("a,\"b\".jpg"), "\"a,\"\"b\"\".jpg\"");
+    fn lists_end_and_so_do_their_lines() {
+        let line = [&[b'x'; 65535][..], b"\n"].concat();
+        assert_eq!(read(&mut &*line).unwrap().len(), 1);
+        let line = [&[b'a', b'\n'][..], &[b'x'; 65537]].concat();
+        assert_eq!(read(&mut &*line).unwrap_err(), "line 2 is longer than 64 KiB");
+        assert_eq!(read(&mut std::io::repeat(b'x')).unwrap_err(), "it is longer than 256 MiB");
+    }
+
+    #[test]
+    fn lists_have_a_path_a_line_whatever_its_bytes() {
+        let paths = |mut list: &[u8]| read(&mut list).unwrap().iter().map(text::path).collect::<Vec<_>>();
+        assert_eq!(paths(b"a.jpg\r\n\nb c.jpg \n"), ["a.jpg", "b c.jpg "]);
+        assert_eq!(paths(b"a\nb\0c\0"), [r"a\u{a}b", "c"]);
+        #[cfg(unix)]
+        assert_eq!(paths(b"\xff.jpg\n"), [r"\xff.jpg"]);
     }
 }

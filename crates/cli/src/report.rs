@@ -4,6 +4,7 @@ use crate::args::ReportArgs;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use mlaan::report::Material;
+use mlaan::text;
 use mlaan::train::atomic;
 use serde_json::json;
 use std::path::Path;
@@ -28,10 +29,9 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
     atomic::write(&args.out, |out| out.write_all(page.as_bytes()).map_err(written))?;
     let runs: usize = material.all_groups().map(|g| g.runs.len()).sum();
     let (comparisons, analyses) = (material.comparisons.len(), material.analyses.len());
-    let path = args.out.display().to_string();
     if args.json {
         let found = json!({
-            "page": path, "bytes": page.len(), "runs": runs, "comparisons": comparisons, "analyses": analyses,
+            "page": text::exact_path(&args.out), "bytes": page.len(), "runs": runs, "comparisons": comparisons, "analyses": analyses,
             "measurements": material.measured.len(),
         });
         output::json(&found)?;
@@ -41,7 +41,7 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
     let held = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format::several(*n, what));
     let held = held.collect::<Vec<_>>().join(", ").replace("analysiss", "analyses");
     let held = if held.is_empty() { "measurements".into() } else { held };
-    output::page(&format!("{path}: {held}, {}", format::bytes(page.len() as u64)))?;
+    output::page(&format!("{}: {held}, {}", text::path(&args.out), format::bytes(page.len() as u64)))?;
     Ok(ExitCode::SUCCESS)
 }
 

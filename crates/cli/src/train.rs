@@ -16,6 +16,7 @@ use anyhow::Result;
 use left::Left;
 use lines::Lines;
 use mlaan::recipe::Recipe;
+use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
 use mlaan::train::tensorboard::{self, TensorBoard};
 use mlaan::train::{Outcome, Progress, Trainer};
@@ -88,7 +89,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 fn title(args: &TrainArgs, folder: &Path) -> String {
     match (&args.recipe, args.resume, folder.file_name()) {
         (Some(name), ..) => name.clone(),
-        (None, true, Some(name)) => name.to_string_lossy().into_owned(),
+        (None, true, Some(name)) => text::path(name),
         _ => DEFAULT_RECIPE.into(),
     }
 }
@@ -155,7 +156,7 @@ fn spoken(
     if let (false, Some(screen)) = (args.plain, board::Screen::open()) {
         let before =
             if args.resume { mlaan::train::metrics::read(folder).unwrap_or_default() } else { vec![] };
-        let names = (title(args, folder), folder.display().to_string());
+        let names = (text::line(&title(args, folder)).into_owned(), text::path(folder));
         let planned = trainer.plan().memory() as u64;
         let state = board::State::new(names, planned, left.clone(), &before, best);
         if let Ok(board) = board::Board::start(screen, state, interrupt) {
@@ -167,7 +168,6 @@ fn spoken(
 
 /// Says how it ended and what can be done next.
 fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> ExitCode {
-    let at = folder.display();
     let replaced = trainer.splits().train.replaced();
     if speaks && replaced > 0 {
         let times = format::several(replaced, "time");
@@ -184,7 +184,8 @@ fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> Exi
             if speaks {
                 let steps = format::several(*step, "step");
                 let done = format!("{} and {steps} of the next are saved", format::several(*epoch, "epoch"));
-                output::line(&format!("\nStopped: {done}. To go on:\n  mlaan train --resume --out {at}"));
+                let again = format!("mlaan train --resume --out {}", text::file_word(folder));
+                output::line(&format!("\nStopped: {done}. To go on:\n  {again}"));
             }
             ExitCode::from(EXIT)
         }
@@ -193,7 +194,7 @@ fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> Exi
 
 fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Result<()> {
     if args.json {
-        output::line(&serde_json::to_string(&Event::End(summary.clone()))?);
+        output::json_event(&serde_json::to_string(&Event::End(summary.clone()))?);
     } else if !args.quiet {
         let more = "This run is finished already; --epochs with a larger number goes on with it.";
         output::line(&format!("{more}\n{}", finished(summary, None, folder)));
@@ -203,7 +204,7 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
 
 /// The last words of a run.
 fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
-    let at = folder.display();
+    let (at, word) = (text::path(folder), text::file_word(folder));
     let best = format!("best {} after epoch {}", format::percent(s.best_test_error), s.best_epoch);
     let planned = planned.map(|p| format!("planned {}", format::bytes(p)));
     let allocated = s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
@@ -214,7 +215,7 @@ fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
         ("time", format!("{} for {}", format::duration(s.seconds), format::several(s.epochs, "epoch"))),
         ("peak memory", format!("{}{beside}", format::bytes(s.peak().most()))),
         ("files", format!("{at}/ (metrics.jsonl, summary.json, recipe.toml, checkpoints/)")),
-        ("next", format!("mlaan eval {at}")),
+        ("next", format!("mlaan eval {word}")),
     ];
     let lines: Vec<String> = rows.iter().map(|(what, text)| format!(" {what:<11}  {text}")).collect();
     format!("\n{}", lines.join("\n"))

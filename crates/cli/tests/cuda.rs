@@ -98,6 +98,36 @@ fn old_and_small_gpus_are_refused() {
     assert!(!at.path().join("small").exists(), "a refused run leaves nothing");
 }
 
+#[cfg(unix)]
+#[test]
+fn kernels_are_kept_where_nobody_else_may_write() {
+    use std::os::unix::fs::PermissionsExt;
+    if !can_run() {
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("kernels");
+    std::fs::create_dir(&folder).unwrap();
+    let mode = |mode: u32| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    let run = |out: &str| {
+        let args = little(&["--device", "cuda", "--out", out]);
+        let out = cuda(at.path(), &args, &[("MLAAN_KERNEL_CACHE", "kernels")]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stderr)
+    };
+    mode(0o777);
+    let said = run("open");
+    assert!(
+        said.starts_with("warning: compiled kernels are not kept: kernels: others may write there"),
+        "{said}"
+    );
+    assert_eq!((said.lines().count(), std::fs::read_dir(&folder).unwrap().count()), (1, 0));
+    mode(0o700);
+    assert_eq!(run("own"), "");
+    let key = std::fs::metadata(folder.join("key")).unwrap();
+    assert_eq!((key.permissions().mode() & 0o777, key.len()), (0o600, 32));
+}
+
 #[test]
 fn a_run_goes_on_on_another_device() {
     if !can_run() {

@@ -111,6 +111,11 @@ pub trait Backend: Send + Sync {
     /// Threads of the processor that operations use, or that are for what is done beside the device.
     fn threads(&self) -> usize;
 
+    /// What is not as it could be, and stops nothing.
+    fn warning(&self) -> Option<&str> {
+        None
+    }
+
     /// Waits until all that was asked for is done.
     fn synchronize(&self) {}
 

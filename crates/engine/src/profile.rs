@@ -152,6 +152,10 @@ impl Backend for Profiled {
         self.inner.threads()
     }
 
+    fn warning(&self) -> Option<&str> {
+        self.inner.warning()
+    }
+
     fn synchronize(&self) {
         self.inner.synchronize();
     }

@@ -196,7 +196,8 @@ pub fn ranges(data: &[u8]) {
     let folder = folder("ranges");
     let _ = fs::remove_dir_all(&folder);
     let second = Duration::from_secs(1);
-    let patience = Patience { connect: second, stall: second, tries: 2, pause: Duration::ZERO };
+    let (connect, stall, window) = (second, second, second);
+    let patience = Patience { connect, stall, tries: 2, pause: Duration::ZERO, least_rate: 1, window };
     let sha256 = Sha256::digest(FILE).iter().map(|byte| format!("{byte:02x}")).collect();
     let wanted = Wanted { name: "file".into(), size: FILE.len() as u64, sha256, urls: vec![url.clone()] };
     if download(&[wanted], &folder, &patience, &mut |_| ()).is_ok() {

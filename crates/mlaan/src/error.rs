@@ -1,5 +1,6 @@
 //! Everything that can go wrong, said so that the reader knows what to do.
 
+use crate::text::{self, line, lines};
 use std::path::PathBuf;
 
 /// The library's error. Its text says what was found, where, and what to do.
@@ -10,7 +11,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] mlaan_engine::Error),
     /// A recipe key is unknown, has the wrong type or an impossible value.
-    #[error("recipe key `{key}`: {message}")]
+    #[error("recipe key `{}`: {}", line(key), lines(message))]
     Recipe {
         /// The dotted key, as `local.cascade.span`.
         key: String,
@@ -18,7 +19,7 @@ pub enum Error {
         message: String,
     },
     /// A data set is not as expected; `place` names the file, row or folder.
-    #[error("{place}: {message}")]
+    #[error("{}: {}", line(place), lines(message))]
     Data {
         /// File, folder or row.
         place: String,
@@ -26,7 +27,7 @@ pub enum Error {
         message: String,
     },
     /// A checkpoint is missing, damaged or belongs to another configuration.
-    #[error("checkpoint {}: {message}", path.display())]
+    #[error("checkpoint {}: {}", text::path(path), line(message))]
     Checkpoint {
         /// The checkpoint's folder or file.
         path: PathBuf,
@@ -60,7 +61,7 @@ pub enum Error {
         message: String,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", text::path(path), line(&source.to_string()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -73,19 +74,42 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A [`Error::Recipe`].
+    /// A [`Error::Recipe`]; its message is one line, whatever values it repeats.
     pub fn recipe(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Recipe { key: key.into(), message: message.into() }
+        Error::Recipe { key: key.into(), message: line(&message.into()).into_owned() }
     }
 
-    /// A [`Error::Data`].
+    /// A [`Error::Data`]; its message is one line, whatever names it repeats.
     pub fn data(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Data { place: place.into(), message: message.into() }
+        Error::Data { place: place.into(), message: line(&message.into()).into_owned() }
     }
 
     /// An [`Error::Io`] for `path`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_errors_repeat_does_nothing_to_a_terminal() {
+        let odd = "a\u{1b}[2J\nerror: b\u{202e}";
+        let shown = r"a\u{1b}[2J\u{a}error: b\u{202e}";
+        let gone = || std::io::Error::other(odd);
+        for (e, says) in [
+            (Error::data(odd, odd), format!("{shown}: {shown}")),
+            (Error::recipe(odd, odd), format!("recipe key `{shown}`: {shown}")),
+            (Error::io(odd)(gone()), format!("{shown}: {shown}")),
+            (
+                Error::Checkpoint { path: odd.into(), message: odd.into() },
+                format!("checkpoint {shown}: {shown}"),
+            ),
+        ] {
+            assert_eq!(e.to_string(), says);
+        }
     }
 }

@@ -33,6 +33,7 @@ pub mod files;
 pub mod import;
 pub mod local;
 pub mod nn;
+mod numbers;
 pub mod pickle;
 pub mod plan;
 pub mod plot;
@@ -41,6 +42,7 @@ pub mod process;
 pub mod recipe;
 pub mod report;
 pub mod rng;
+pub mod text;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -28,13 +28,15 @@ struct Reply {
     body: Vec<u8>,
     /// Keeps the connection open so long after the body.
     hold: Duration,
+    /// Bytes of the body at a time, and the time between them.
+    drip: Option<(usize, Duration)>,
 }
 
 impl Reply {
     fn new(status: &str, headers: &[String], body: &[u8]) -> Self {
         let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
         let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
-        Reply { head, body: body.to_vec(), hold: Duration::ZERO }
+        Reply { head, body: body.to_vec(), hold: Duration::ZERO, drip: None }
     }
 
     /// `whole`, or its end, as an honest server answers.
@@ -61,6 +63,21 @@ impl Reply {
         self.hold = hold;
         self
     }
+
+    fn dripping(mut self, bytes: usize, pause: Duration) -> Self {
+        self.drip = Some((bytes, pause));
+        self
+    }
+
+    /// A client that has seen enough closes.
+    fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+        stream.write_all(self.head.as_bytes())?;
+        let Some((bytes, pause)) = self.drip else { return stream.write_all(&self.body) };
+        self.body.chunks(bytes).try_for_each(|chunk| {
+            std::thread::sleep(pause);
+            stream.write_all(chunk)
+        })
+    }
 }
 
 struct Server {
@@ -81,8 +98,7 @@ impl Server {
                 let request = read(&stream);
                 log.lock().unwrap().push(request.clone());
                 let reply = reply(n, &request);
-                // A client that has seen enough closes.
-                let _ = stream.write_all(reply.head.as_bytes()).and_then(|()| stream.write_all(&reply.body));
+                let _ = reply.send(&mut stream);
                 std::thread::sleep(reply.hold);
             }
         });
@@ -135,6 +151,8 @@ fn wanted(servers: &[&Server]) -> Wanted {
 const QUICK: Patience = Patience {
     connect: Duration::from_secs(5),
     stall: Duration::from_millis(300),
+    least_rate: 50_000,
+    window: Duration::from_millis(200),
     tries: 3,
     pause: Duration::from_millis(1),
 };
@@ -311,6 +329,28 @@ fn a_server_that_always_begins_again_is_left_alone() {
     is_right(to.path());
     assert!(failed.last().unwrap().contains("4 times the file"), "{failed:?}");
     assert!(turns.asked().len() < 25, "{}", turns.asked().len());
+}
+
+#[test]
+fn a_server_that_drips_is_left_for_another() {
+    // A few bytes at a time, often enough that it never stalls: 300 kB would take two minutes, a set of the usual size days.
+    let drips =
+        |asked: &Asked| Reply::honest(asked, &file(), "\"1\"").dripping(50, Duration::from_millis(20));
+    let slow = Server::start(move |_, asked| drips(asked));
+    let to = TempDir::new().unwrap();
+    let begin = std::time::Instant::now();
+    let (outcome, failed) = run(&wanted(&[&slow]), to.path());
+    let message = outcome.unwrap_err().to_string();
+    assert!(message.contains("too slow") && message.contains("bytes a second"), "{message}");
+    assert_eq!((slow.asked().len(), failed.len()), (QUICK.tries, QUICK.tries));
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    // What it sent is not lost, and another server brings the rest.
+    let honest = Server::start(|_, asked| Reply::honest(asked, &file(), "\"1\""));
+    let before = fs::metadata(to.path().join("set.tar.gz.part")).unwrap().len();
+    let (outcome, failed) = run(&wanted(&[&slow, &honest]), to.path());
+    outcome.unwrap();
+    is_right(to.path());
+    assert!(before > 0 && honest.starts()[0] as u64 > before, "{failed:?}");
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn splits_lie_where_the_hub_and_others_put_them() {
     fs::rename(root.path().join("fine"), root.path().join("default")).unwrap();
     fs::rename(root.path().join("default/train"), root.path().join("default/partial-train")).unwrap();
     let splits = opened(root.path()).unwrap();
-    assert!(splits.notes[0].contains("only a part of the split"), "{:?}", splits.notes);
+    assert!(splits.notes.remarks[0].contains("only a part of the split"), "{:?}", splits.notes);
 }
 
 #[test]
@@ -196,8 +196,8 @@ fn a_test_split_without_labels_is_passed_over_and_that_is_said() {
         let splits = opened(root.path()).unwrap();
         assert_eq!(seen(&*splits.test), [(2, 0), (1, 10), (0, 20)]);
         let note = "the test split has no labels (all are missing, or −1): the validation split is used in its place";
-        assert_eq!(splits.notes, [note]);
-        assert_eq!(inspect(root.path().to_str().unwrap(), &mut |_, _| ()).unwrap().notes, [note]);
+        assert_eq!(splits.notes.remarks, [note]);
+        assert_eq!(inspect(root.path().to_str().unwrap(), &mut |_, _| ()).unwrap().notes.remarks, [note]);
         // To train, labels are needed.
         fs::rename(at("test.parquet"), at("train.parquet")).unwrap();
         if !matches!(labels, Labels::None) {

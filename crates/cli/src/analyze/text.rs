@@ -2,6 +2,7 @@
 
 use crate::format;
 use mlaan::analyze::{Report, Studied};
+use mlaan::text::line;
 use std::path::{Path, PathBuf};
 
 /// The tables, and where the files are.
@@ -9,12 +10,12 @@ pub fn text(report: &Report, out: &Path, files: &[PathBuf]) -> String {
     let [train, test] = report.images;
     let images =
         format!("{} and {}", format::several(train, "training image"), format::several(test, "test image"));
-    let mut parts = vec![format!("{}: {images}", report.data)];
+    let mut parts = vec![format!("{}: {images}", line(&report.data))];
     parts.extend(separability(report));
     parts.extend(cka(report));
     parts.extend(heads(report));
-    let names = files.iter().filter_map(|f| f.file_name()).map(|n| n.to_string_lossy());
-    parts.push(format!("{}: {}", out.display(), names.collect::<Vec<_>>().join(", ")));
+    let names = files.iter().filter_map(|f| f.file_name()).map(mlaan::text::path);
+    parts.push(format!("{}: {}", mlaan::text::path(out), names.collect::<Vec<_>>().join(", ")));
     parts.join("\n\n")
 }
 
@@ -58,8 +59,9 @@ fn cka(report: &Report) -> Option<String> {
         written(row.and_then(|r| r.get(place).copied().flatten()))
     };
     let table = by_place(&format!("Linear CKA with {against}, at the same depth"), &subjects, cell);
-    let means =
-        subjects.iter().map(|s| format!("{} {}", s.name, written(s.cka.as_ref().and_then(|c| c.mean))));
+    let means = subjects
+        .iter()
+        .map(|s| format!("{} {}", line(&s.name), written(s.cka.as_ref().and_then(|c| c.mean))));
     Some(format!("{table}\n mean over layers: {}", means.collect::<Vec<_>>().join(", ")))
 }
 

@@ -1,6 +1,6 @@
 //! `mlaan compare`
 
-use super::{DEVICES, PRECISIONS, parse_memory, parse_precision, parse_threads};
+use super::{DEVICES, PRECISIONS, parse_memory, parse_precision, parse_threads, parse_whole};
 use crate::device::Place;
 use clap::Args;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ pub struct CompareArgs {
     #[arg(long, value_name = "builtin|[NAME=]PATH")]
     pub data: Vec<String>,
     /// Passes over the training images, in every cell
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub epochs: Option<usize>,
     /// Images per step, in every cell
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub batch: Option<usize>,
     /// Use only so many training images, and at most as many test images
-    #[arg(long, value_name = "IMAGES")]
+    #[arg(long, value_name = "IMAGES", value_parser = parse_whole::<usize>)]
     pub limit: Option<usize>,
     /// What activations and their gradients are stored in
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]

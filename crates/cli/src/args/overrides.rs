@@ -1,6 +1,6 @@
 //! Flags that change keys of a recipe.
 
-use super::{PRECISIONS, parse_precision};
+use super::{PRECISIONS, parse_precision, parse_whole};
 use clap::Args;
 use mlaan::recipe::Recipe;
 
@@ -11,16 +11,16 @@ pub struct Overrides {
     #[arg(long, value_name = "builtin|PATH")]
     pub data: Option<String>,
     /// Passes over the training images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub epochs: Option<usize>,
     /// Images per step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub batch: Option<usize>,
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
     /// Use only so many training images, and at most as many test images
-    #[arg(long, value_name = "IMAGES")]
+    #[arg(long, value_name = "IMAGES", value_parser = parse_whole::<usize>)]
     pub limit: Option<usize>,
     /// Start from these weights: a checkpoint (a run's folder or a manifest), or a state dict of PyTorch (.pth, .pt,
     /// .safetensors); with other classes the classifier is new
@@ -30,7 +30,7 @@ pub struct Overrides {
     #[arg(long, visible_alias = "key", value_name = "NAME", requires = "init")]
     pub init_key: Option<String>,
     /// Seed of everything random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     pub seed: Option<u64>,
     /// What activations and their gradients are stored in: bf16 halves their memory
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
@@ -47,7 +47,7 @@ pub struct Overrides {
 #[derive(Args, Clone, Default)]
 pub struct Layout {
     /// Local modules, cut evenly; 1 is backpropagation
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub modules: Option<usize>,
     /// Cut such that the greatest memory of a module is least, instead of evenly
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Commands that use a trained network, or bring one in.
 
-use super::{DEVICES, parse_positive, parse_threads};
+use super::{DEVICES, parse_positive, parse_threads, parse_whole};
 use crate::device::Place;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use std::path::PathBuf;
 pub struct PredictArgs {
     /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
     pub checkpoint: PathBuf,
-    /// Image files (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM), folders with images in or below them, or - for a list of paths on standard input
+    /// Image files (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM), folders with images in or below them, or - for a list of paths
+    /// on standard input (a line each, or ended by zeros as `find -print0` writes them)
     #[arg(required = true, value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
     /// Use the checkpoint with the lowest test error instead of the last one
@@ -32,7 +33,8 @@ pub struct PredictArgs {
     /// Print one JSON object per image and line
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-    /// Print a table as CSV: image, rank, class, probability
+    /// Print a table as CSV: image, rank, class, probability (names that a spreadsheet would compute begin with '; --json has
+    /// them exactly)
     #[arg(long)]
     pub csv: bool,
 }
@@ -113,7 +115,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "cifar10|svhn|stl10|imagenet")]
     pub normalise: Option<String>,
     /// Seed of a new classifier
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_whole::<u64>)]
     pub seed: u64,
     /// Print one JSON object
     #[arg(long)]

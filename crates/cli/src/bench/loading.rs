@@ -64,7 +64,7 @@ fn text(name: &str, recipe: &Recipe, l: &Loading) -> String {
         "{}: {} of {}, {from}, to {side}x{side}, {} a batch, {}\n\n{}\n",
         format::heading(name),
         format::several(l.images, "image"),
-        l.name,
+        mlaan::text::line(&l.name),
         l.batch,
         format::several(l.threads, "thread"),
         rows.join("\n")

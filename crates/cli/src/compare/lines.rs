@@ -5,6 +5,7 @@ use crate::{format, output};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::compare::{Run, Standing, Table, Tell};
+use mlaan::text;
 use mlaan::train::Progress;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ impl Lines {
         let named = |r: &Run| {
             let cell = table.cells.get(r.cell);
             let epochs = cell.map_or(0, |c| c.recipe.train.epochs);
-            (cell.map(|c| c.name.clone()).unwrap_or_default(), r.seed, epochs)
+            (cell.map(|c| text::line(&c.name).into_owned()).unwrap_or_default(), r.seed, epochs)
         };
         let runs_named: Vec<_> = runs.iter().map(named).collect();
         let terminal = !silent && Term::stdout().is_term() && Term::stderr().is_term();
@@ -64,7 +65,7 @@ impl Lines {
     /// Says what is there already.
     pub fn begin(&self, folder: &Path) {
         let all = format::several(self.runs.len(), "run");
-        self.line(&format!("{all} in {}; {} done before.\n", folder.display(), self.done));
+        self.line(&format!("{all} in {}; {} done before.\n", text::path(folder), self.done));
     }
 
     /// Tells what happened.
@@ -89,7 +90,7 @@ impl Lines {
                     format::bytes(s.peak().most())
                 ));
             }
-            Tell::Failed(failure) => self.run_line(&format!("failed: {}", failure.error)),
+            Tell::Failed(failure) => self.run_line(&format!("failed: {}", text::line(&failure.error))),
         }
     }
 

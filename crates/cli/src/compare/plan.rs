@@ -46,7 +46,7 @@ pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
                 each cell measured now, and of testing; other work on this machine makes them longer.";
     text += &format!("\n\n{}", format::dim(note));
     if let Some(reason) = unknown {
-        text += &format!("\n\nTimes are not known: {reason}");
+        text += &format!("\n\nTimes are not known: {}", mlaan::text::line(&reason));
     }
     output::page(&text)
 }

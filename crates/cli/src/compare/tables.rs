@@ -3,11 +3,12 @@
 use crate::{format, output};
 use anyhow::Result;
 use mlaan::compare::{Comparison, Measure, Sheet, Suite};
+use mlaan::text;
 
 /// All tables of a comparison, and what must be known of them.
 pub fn text(found: &Comparison) -> String {
     let sheets = found.sheets().into_iter().map(|s| sheet(&s));
-    let notes = found.notes().into_iter().map(|n| format::dim(&wrapped(&n)));
+    let notes = found.notes().into_iter().map(|n| format::dim(&wrapped(&text::line(&n))));
     format!("\n{}\n", sheets.chain(notes).collect::<Vec<_>>().join("\n\n"))
 }
 

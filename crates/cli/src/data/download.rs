@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::data::download::{PUBLISHED, Patience, Progress, Published, download as fetch};
+use mlaan::text::{self, file_word};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,14 +33,14 @@ pub fn download(args: &DownloadArgs) -> Result<ExitCode> {
     if args.json {
         output::json(&json!({
             "set": set.name,
-            "folder": to,
+            "folder": text::exact_path(&to),
             "files": files.iter().map(|f| json!({ "name": f.name, "bytes": f.size, "sha256": f.sha256 })).collect::<Vec<_>>(),
             "fetched": outcome.fetched,
             "present": outcome.present,
         }))?;
     } else {
         let done = if outcome.fetched == 0 { "Nothing to do: it is here." } else { "Here, and checked." };
-        output::page(&format!("{done} Use it with: --data {}", to.display()))?;
+        output::page(&format!("{done} Use it with: --data {}", file_word(&to)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

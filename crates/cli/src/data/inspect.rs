@@ -7,6 +7,7 @@ use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect as look};
 use mlaan::data::{Normalise, Orientation};
+use mlaan::text;
 use std::process::ExitCode;
 
 /// Classes in the table unless all are asked for.
@@ -35,7 +36,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let found = found?;
     match args.json {
         true => output::json(&serde_json::to_value(&found)?)?,
-        false => output::page(&text(&found, args.all))?,
+        false => output::page(&told(&found, args.all))?,
     }
     let broken = found.train.broken + found.test.broken;
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -49,7 +50,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-fn text(found: &Inspection, all: bool) -> String {
+fn told(found: &Inspection, all: bool) -> String {
     let mut lines = vec![format!("{}: {}\n", format::heading(&found.name), found.format)];
     let row = |what: &str, text: String| format!(" {what:<10}  {text}");
     for (what, split) in [("training", &found.train), ("test", &found.test)] {
@@ -78,7 +79,7 @@ fn split_line(split: &SplitReport) -> String {
     if split.repeated > 0 {
         parts.push(format!("{} there more than once", format::count(split.repeated)));
     }
-    format!("{} ({})", parts.join(", "), split.place)
+    format!("{} ({})", parts.join(", "), text::line(&split.place))
 }
 
 /// Of pictures that their EXIF orientation says to turn.
@@ -122,6 +123,7 @@ fn problems(found: &Inspection, all: bool) -> String {
         n if all => format!("\n{:13}and {} more", "", format::count(n)),
         n => format!("\n{:13}and {} more; --all shows them", "", format::count(n)),
     };
+    let shown: Vec<_> = shown.iter().map(|problem| text::line(problem)).collect();
     format!("{}{more}", shown.join(&format!("\n{:13}", "")))
 }
 
@@ -132,9 +134,9 @@ fn classes(found: &Inspection, all: bool) -> String {
     for (class, (train, test)) in found.classes.iter().zip(counts).take(rows) {
         table.add_row([class.clone(), format::count(*train), format::count(*test)]);
     }
-    let text = format::text(&table);
+    let table = format::text(&table);
     match found.classes.len().saturating_sub(rows) {
-        0 => text,
-        n => format!("{text}\n … {n} more; --all shows them"),
+        0 => table,
+        n => format!("{table}\n … {n} more; --all shows them"),
     }
 }

@@ -57,7 +57,7 @@ fn about(name: &str, recipe: &Recipe) -> Result<String> {
     }
     let set = KnownSet::find(data).ok().filter(|_| !whole);
     lines.push(needs(recipe, set)?);
-    Ok(lines.iter().map(|l| format!("# {l}\n")).collect())
+    Ok(lines.iter().map(|l| format!("# {}\n", mlaan::text::line(l))).collect())
 }
 
 /// Memory and arithmetic, planned for one thread, which is the same everywhere.

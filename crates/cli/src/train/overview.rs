@@ -6,6 +6,7 @@ use anyhow::Result;
 use mlaan::data::BUILTIN;
 use mlaan::local::Recompute;
 use mlaan::recipe::{Normalise, Precision, Recipe, Statistics};
+use mlaan::text;
 use mlaan::train::Trainer;
 use std::path::Path;
 
@@ -22,8 +23,11 @@ const LEGEND: &str =
 /// When a thread count or a summary cannot be had.
 pub fn overview(name: &str, recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Result<String> {
     let title = format::heading(name);
-    let about =
-        if recipe.description.is_empty() { String::new() } else { format!(": {}", recipe.description) };
+    let about = if recipe.description.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", text::line(&recipe.description))
+    };
     let facts = facts(recipe, trainer, folder);
     let lines: Vec<String> = facts.iter().map(|(what, text)| format!(" {what:<8}  {text}")).collect();
     Ok(format!("{title}{about}\n\n{}\n\n{}\n", modules(recipe, trainer), lines.join("\n")))
@@ -79,8 +83,10 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     let own = matches!(recipe.data.normalise, Normalise::Named(s) if s != Statistics::Auto);
     let stand_in =
         if own && recipe.data.source == BUILTIN { "; in place of the recipe's: --data PATH" } else { "" };
-    let data =
-        format!("{}: {train} training and {test} test images, {classes}{skipped}{stand_in}", splits.name);
+    let data = format!(
+        "{}: {train} training and {test} test images, {classes}{skipped}{stand_in}",
+        text::line(&splits.name)
+    );
     let t = &recipe.train;
     let steps = splits.train.len().div_ceil(t.batch.max(1));
     let run = format!(
@@ -109,7 +115,7 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         ("lr", rates::text(&recipe.train, &trainer.rates())),
         ("memory", format!("{memory} planned, {allocated} of it tensors and images")),
         ("device", device),
-        ("folder", folder.display().to_string()),
+        ("folder", text::path(folder)),
     ]
 }
 

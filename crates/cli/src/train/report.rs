@@ -29,7 +29,7 @@ impl Report {
             (Report::Board(board), p) => board.tell(p),
             (Report::Json, Progress::Event(event)) => {
                 if let Ok(json) = serde_json::to_string(event) {
-                    output::line(&json);
+                    output::json_event(&json);
                 }
             }
             _ => {}

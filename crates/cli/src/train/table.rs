@@ -1,7 +1,6 @@
 //! The table of finished epochs: a header and a line each.
 
-use crate::format;
-use console::style;
+use crate::{format, style};
 use mlaan::train::metrics::Epoch;
 
 /// What the lines of a run share.
@@ -71,8 +70,8 @@ impl Row {
 
     /// The line, for the terminal.
     pub fn line(&self, modules: usize) -> String {
-        let mark = if self.is_best { style("*").green().to_string() } else { " ".into() };
-        let test = if self.is_best { style(&self.test).bold().to_string() } else { self.test.clone() };
+        let mark = if self.is_best { style::green("*") } else { " ".into() };
+        let test = if self.is_best { style::bold(&self.test) } else { self.test.clone() };
         format!("{}  {test}{mark}  {}  {}", self.begin, self.end, format::dim(&self.modules(modules)))
     }
 }

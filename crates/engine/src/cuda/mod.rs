@@ -126,6 +126,10 @@ impl Backend for Cuda {
         self.threads
     }
 
+    fn warning(&self) -> Option<&str> {
+        cache::warning()
+    }
+
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
         self.driver.recorder.begin();
         f();

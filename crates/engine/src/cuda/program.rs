@@ -56,13 +56,13 @@ impl Program {
         let (architecture, form) = target(capability, &architectures()?)?;
         let key = (super::nvrtc::version()?, &architecture, self.source, HEADERS, self.defines);
         let name = cache::name(self.name, &key);
-        let folder = cache::folder().filter(|_| form == Form::Binary);
-        if let Some(code) = folder.as_ref().and_then(|f| cache::get(f, &name)) {
+        let cache = cache::opened().filter(|_| form == Form::Binary);
+        if let Some(code) = cache.and_then(|c| c.get(&name)) {
             return Ok(code);
         }
         let code = self.make(&architecture, form)?;
-        if let Some(folder) = &folder {
-            cache::put(folder, &name, &code);
+        if let Some(cache) = cache {
+            cache.put(&name, &code);
         }
         Ok(code)
     }

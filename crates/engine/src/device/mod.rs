@@ -128,6 +128,11 @@ impl Device {
         self.0.backend.multiply_adds(rounds)
     }
 
+    /// What is not as it could be, and stops nothing: why compiled kernels are not kept.
+    pub fn warning(&self) -> Option<&str> {
+        self.0.backend.warning()
+    }
+
     /// `cpu`, `cuda:N` or `dry`.
     pub fn name(&self) -> &str {
         &self.0.name

@@ -5,6 +5,8 @@ use super::features::FeatureSheet;
 use super::heads::Heads;
 use super::separability::Separability;
 use super::{Place, Subject};
+use crate::numbers::read_json;
+use crate::text::csv;
 use crate::{Error, Result, files, train::atomic};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -63,8 +65,7 @@ impl Report {
     pub fn read(path: &Path) -> Result<Self> {
         let text = files::read(path, files::ANALYSIS)?;
         let wrong = |m: String| Error::data(path.display().to_string(), m);
-        let report: Self =
-            serde_json::from_slice(&text).map_err(|e| wrong(format!("not an analysis ({e})")))?;
+        let report: Self = read_json(&text).map_err(|e| wrong(format!("not an analysis ({e})")))?;
         if report.version != VERSION {
             let message =
                 format!("version {}, and this program reads {VERSION}: analyse again", report.version);
@@ -87,24 +88,23 @@ impl Report {
     pub fn separability_csv(&self) -> Option<String> {
         let head = "checkpoint,place,name,module,module_end,features,test_error,train_error,loss,converged";
         let rows = self.subjects.iter().filter_map(|s| Some((s, s.separability.as_ref()?)));
-        csv(
+        table(
             head,
             rows.flat_map(|(s, found)| {
                 found.places.iter().map(|p| {
                     let at = &p.at;
-                    format!(
-                        "{},{},{},{},{},{},{},{},{},{}",
-                        quoted(&s.name),
-                        at.place,
-                        at.name,
-                        at.module,
-                        at.module_end,
-                        p.features,
-                        p.test_error,
-                        p.train_error,
-                        p.loss,
-                        p.converged
-                    )
+                    csv::record([
+                        csv::text(&s.name),
+                        at.place.to_string(),
+                        csv::text(&at.name),
+                        at.module.to_string(),
+                        at.module_end.to_string(),
+                        p.features.to_string(),
+                        p.test_error.to_string(),
+                        p.train_error.to_string(),
+                        p.loss.to_string(),
+                        p.converged.to_string(),
+                    ])
                 })
             }),
         )
@@ -113,13 +113,13 @@ impl Report {
     /// CKA of all checkpoints as CSV, one line for two places; none is empty.
     pub fn cka_csv(&self) -> Option<String> {
         let rows = self.subjects.iter().filter_map(|s| Some((s, s.cka.as_ref()?)));
-        csv(
+        table(
             "checkpoint,against,name,against_name,cka",
             rows.flat_map(|(s, found)| {
                 found.matrix.iter().zip(&found.places).flat_map(move |(row, a)| {
                     row.iter().zip(&found.against_places).map(move |(v, b)| {
-                        let (own, other) = (quoted(&s.name), quoted(&found.against));
-                        format!("{own},{other},{},{},{}", a.name, b.name, optional(*v))
+                        let names = [&s.name, &found.against, &a.name, &b.name].map(|n| csv::text(n));
+                        csv::record(names.into_iter().chain([optional(*v)]))
                     })
                 })
             }),
@@ -129,18 +129,13 @@ impl Report {
     /// Errors of auxiliary classifiers as CSV; none is empty.
     pub fn heads_csv(&self) -> Option<String> {
         let rows = self.subjects.iter().filter_map(|s| Some((s, s.heads.as_ref()?)));
-        csv(
+        table(
             "checkpoint,module,name,independent_error,cascaded_error",
             rows.flat_map(|(s, found)| {
                 found.modules.iter().map(|m| {
-                    let name = quoted(&s.name);
-                    format!(
-                        "{name},{},{},{},{}",
-                        m.module,
-                        m.name,
-                        optional(m.independent),
-                        optional(m.cascaded)
-                    )
+                    let [own, at] = [&s.name, &m.name].map(|n| csv::text(n));
+                    let errors = [m.independent, m.cascaded].map(optional);
+                    csv::record([own, m.module.to_string(), at].into_iter().chain(errors))
                 })
             }),
         )
@@ -166,15 +161,11 @@ impl Studied {
 }
 
 /// Lines below a head; none without lines.
-fn csv(head: &str, lines: impl Iterator<Item = String>) -> Option<String> {
+fn table(head: &str, lines: impl Iterator<Item = String>) -> Option<String> {
     let lines: Vec<String> = lines.collect();
     (!lines.is_empty()).then(|| format!("{head}\n{}\n", lines.join("\n")))
 }
 
 fn optional(value: Option<f64>) -> String {
     value.map_or_else(String::new, |v| v.to_string())
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

@@ -26,7 +26,7 @@ pub use cost::{Cost, Speeds, fit};
 pub use machine::Machine;
 pub use outcome::{COMPARISON, CellOutcome, Comparison, Ratios, RunOutcome};
 pub use published::{Published, published};
-pub use render::{Sheet, word};
+pub use render::Sheet;
 pub use runner::{End, Run, Runner, Tell};
 pub use sets::{KnownSet, SETS};
 pub use steps::measure_step;

@@ -5,6 +5,7 @@ use super::statistics::{Moments, Paired, visible};
 use super::store::DIVERGED;
 use super::table::{Heading, Measure};
 use crate::plan::bytes::written;
+use crate::text::{csv, markdown};
 
 /// A table of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,25 +220,27 @@ impl Comparison {
 
     /// All tables and notes.
     pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n", self.title);
+        let mut text = format!("# {}\n", markdown(&self.title));
         for sheet in self.sheets() {
             let align: Vec<&str> =
                 sheet.header.iter().map(|h| if h.starts_with('>') { "---:" } else { "---" }).collect();
             let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-            text += &format!("\n## {}\n\n", sheet.title);
-            text +=
-                &line(sheet.header.iter().map(|h| h.trim_start_matches('>').replace('|', "\\|")).collect());
+            text += &format!("\n## {}\n\n", markdown(&sheet.title));
+            text += &line(sheet.header.iter().map(|h| markdown(h.strip_prefix('>').unwrap_or(h))).collect());
             text += &line(align.into_iter().map(str::to_owned).collect());
             for row in sheet.rows {
-                text += &line(row.iter().map(|c| c.replace('|', "\\|").replace('*', "\\*")).collect());
+                text += &line(row.iter().map(|c| markdown(c)).collect());
             }
         }
         for note in self.notes() {
-            text += &format!("\n{}\n", note.replace('*', "\\*"));
+            text += &format!("\n{}\n", markdown(&note));
         }
         let [done, failed, all] = self.counts();
         if self.measure == Measure::Error {
-            text += &format!("\n{done} of {all} runs are done, {failed} failed; mlaan {}.\n", self.version);
+            text += &format!(
+                "\n{done} of {all} runs are done, {failed} failed; mlaan {}.\n",
+                markdown(&self.version)
+            );
         }
         text
     }
@@ -272,7 +275,7 @@ impl Comparison {
             ];
             let fields: Vec<String> = names
                 .into_iter()
-                .map(quoted)
+                .map(|name| csv::text(&name))
                 .chain([seeds])
                 .chain(two(c.test_error))
                 .chain(two(c.best_test_error))
@@ -280,15 +283,10 @@ impl Comparison {
                 .chain(bytes)
                 .chain(rest.map(number))
                 .collect();
-            fields.join(",") + "\n"
+            csv::record(fields) + "\n"
         });
         header.to_owned() + &lines.collect::<String>()
     }
-}
-
-/// A field that may hold anything.
-fn quoted(text: String) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 fn spread(m: Option<Moments>) -> String {
@@ -322,15 +320,5 @@ fn duration(seconds: f64) -> String {
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
         s => format!("{:.1} d", s / 86_400.0),
-    }
-}
-
-/// A word of a shell's command, quoted where it must be.
-pub fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.into()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }

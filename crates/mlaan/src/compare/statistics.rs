@@ -64,7 +64,8 @@ impl Paired {
 /// differences' standard deviation. With three pairs it is 2.5: only large differences are seen.
 pub fn visible(n: usize) -> Option<f64> {
     let degrees = n.checked_sub(1).filter(|d| *d > 0)?;
-    let distribution = StudentsT::new(0.0, 1.0, degrees as f64).ok()?;
+    // Beyond it is the normal distribution's to six digits, and its search may not end.
+    let distribution = StudentsT::new(0.0, 1.0, degrees.min(1 << 20) as f64).ok()?;
     Some(distribution.inverse_cdf(0.975) / (n as f64).sqrt())
 }
 
@@ -138,5 +139,13 @@ mod tests {
         holm(&mut tests.iter_mut().collect::<Vec<_>>());
         let found: Vec<Option<f64>> = tests.iter().map(|t| t.p_holm).collect();
         assert_eq!(found, [Some(0.04), Some(0.09), None, Some(0.09), Some(0.5)]);
+    }
+
+    #[test]
+    fn any_number_of_pairs_is_answered() {
+        assert!((visible(3).unwrap() - 4.302_652_73 / 3f64.sqrt()).abs() < 1e-6);
+        for n in [1_000, 1_000_000, 10_000_000_000, usize::MAX] {
+            assert!((visible(n).unwrap() * (n as f64).sqrt() - 1.96).abs() < 0.01, "{n}");
+        }
     }
 }

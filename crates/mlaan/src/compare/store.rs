@@ -7,6 +7,7 @@
 use super::cell::Cell;
 use super::machine::Machine;
 use crate::data::BUILTIN;
+use crate::numbers::read_json;
 use crate::recipe::{Difference, Recipe};
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::train::{RECIPE, atomic, is_unsaved};
@@ -338,7 +339,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         return Ok(None);
     }
     let json = files::read(path, files::RECORD)?;
-    serde_json::from_slice(&json).map(Some).map_err(|e| {
+    read_json(&json).map(Some).map_err(|e| {
         let message = format!("not a record ({e}); remove this file");
         Error::data(path.display().to_string(), message)
     })

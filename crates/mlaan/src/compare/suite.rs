@@ -16,6 +16,7 @@
 use super::builtin;
 use super::sets::KnownSet;
 use super::table::{Measure, Table};
+use crate::numbers::{TOML_WHOLE, too_large};
 use crate::recipe::Recipe;
 use crate::recipe::spelling::nearest;
 use crate::{Error, Result, files};
@@ -116,6 +117,9 @@ impl Suite {
     /// [`Error::Data`] with line and column for what is not TOML, an unknown key, or a missing one; for tables that
     /// contradict themselves.
     pub fn parse(text: &str, name: &str, origin: &str, folder: &Path) -> Result<Self> {
+        if let Some((key, number)) = too_large(text) {
+            return Err(Error::data(origin, format!("key `{key}`: found {number}, expected {TOML_WHOLE}")));
+        }
         let mut suite: Suite = toml::from_str(text).map_err(|e| {
             let before = text.get(..e.span().map_or(0, |s| s.start)).unwrap_or_default();
             let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |i| i + 1));
@@ -141,7 +145,8 @@ impl Suite {
             return Ok(None);
         }
         let text = files::text(path, files::RECIPE)?;
-        let is_suite = toml::from_str::<toml::Table>(&text).is_ok_and(|t| t.contains_key("rows"));
+        // Values that it cannot hold are for the suite's own error.
+        let is_suite = toml::de::DeTable::parse(&text).is_ok_and(|t| t.get_ref().contains_key("rows"));
         if !is_suite {
             return Ok(None);
         }
@@ -188,7 +193,7 @@ impl Suite {
         if self.folder.as_os_str().is_empty() || !beside.is_file() {
             return Recipe::load(&name).map_err(|e| with_suites(e, &name));
         }
-        Recipe::load(&beside.to_string_lossy())
+        Recipe::read(&beside)
     }
 
     /// The data set of a column.

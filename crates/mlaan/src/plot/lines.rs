@@ -53,6 +53,16 @@ const LEGEND: u32 = 270;
 /// Height of a line of the legend.
 const LINE: i32 = 24;
 
+/// Numbers beyond which arithmetic with them has no room.
+const GREATEST: f64 = 1e300;
+/// Least width of a scale, as a part of its numbers.
+const NARROWEST: f64 = 1e-9;
+
+/// Whether a point is drawn.
+fn is_drawn((x, y): &(f64, f64)) -> bool {
+    x.abs() <= GREATEST && y.abs() <= GREATEST
+}
+
 /// Least and greatest of x and y.
 type Range = ((f64, f64), (f64, f64));
 
@@ -74,15 +84,18 @@ impl Lines {
     }
 
     fn range(&self) -> Range {
-        let points =
-            self.series.iter().flat_map(|s| &s.points).filter(|p| p.0.is_finite() && p.1.is_finite());
+        let points = self.series.iter().flat_map(|s| &s.points).filter(|p| is_drawn(p));
         let empty = (f64::INFINITY, f64::NEG_INFINITY);
         let wider = |(a, b): (f64, f64), v: f64| (a.min(v), b.max(v));
         let (x, y) = points.fold((empty, empty), |(x, y), p| (wider(x, p.0), wider(y, p.1)));
-        let room = |(a, b): (f64, f64), share: f64| match (a <= b, a == b) {
-            (false, _) => (0.0, 1.0),
-            (_, true) => (a - 0.5, b + 0.5),
-            _ => (a - share * (b - a), b + share * (b - a)),
+        let room = |(a, b): (f64, f64), share: f64| {
+            // Steps of a scale that are lost in its numbers' last digits would never come to its end.
+            let least = NARROWEST * a.abs().max(b.abs());
+            match (a <= b, b - a <= least) {
+                (false, _) => (0.0, 1.0),
+                (_, true) => (a - least.max(0.5), b + least.max(0.5)),
+                _ => (a - share * (b - a), b + share * (b - a)),
+            }
         };
         let (x, y) = (room(x, 0.02), room(y, 0.06));
         (x, if self.from_zero { (0.0, y.1) } else { y })
@@ -133,14 +146,14 @@ impl Lines {
         for (i, s) in self.series.iter().enumerate() {
             let look = s.look.unwrap_or(i);
             let ink = colour::rgb(colour::series(look)).stroke_width(2);
-            let finite = s.points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite());
+            let finite = s.points.iter().copied().filter(is_drawn);
             if s.dashed {
                 chart.draw_series(DashedLineSeries::new(finite, 6, 4, ink))?;
             } else {
                 chart.draw_series(LineSeries::new(finite, ink))?;
             }
             if self.markers {
-                for (k, p) in s.points.iter().enumerate().filter(|(_, p)| p.1.is_finite()) {
+                for (k, p) in s.points.iter().enumerate().filter(|(_, p)| is_drawn(p)) {
                     let at = chart.backend_coord(p);
                     let filled = s.filled.get(k).copied().unwrap_or(false);
                     marker(area, at, look, filled)?;

@@ -59,7 +59,8 @@ fn failed(title: &str, e: &dyn std::error::Error) -> Error {
 /// The SVG with its title, and its style for dark screens.
 fn dressed(svg: &str, (width, height): (u32, u32), title: &str) -> String {
     let body = svg.split_once("<svg").and_then(|(_, rest)| rest.split_once('>')).map_or("", |(_, body)| body);
-    let title = escaped(title);
+    // XML has no control characters.
+    let (title, body) = (escaped(&crate::text::line(title)), crate::text::lines(body));
     let dark: String = DARK
         .iter()
         .map(|(RGBColor(r, g, b), dark)| {
@@ -88,6 +89,9 @@ fn step(span: f64, wanted: usize) -> f64 {
 
 /// A number on a scale whose steps are `step`.
 fn number(value: f64, step: f64) -> String {
+    if value.abs() >= 1e12 {
+        return format!("{value:.2e}");
+    }
     let digits = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
     format!("{value:.digits$}")
 }

@@ -75,3 +75,31 @@ fn what_is_counted_has_no_halves_and_hollow_curves_hollow_keys() {
     let hollow = Series { filled: vec![false; 4], ..Series::default() };
     assert!(!hollow.is_filled() && Series::default().is_filled() && lines().series[0].is_filled());
 }
+
+#[test]
+fn odd_numbers_cost_no_more_than_others() {
+    let begin = std::time::Instant::now();
+    let odd = [
+        vec![(1e10, 1.0), (1.0, 2.0)],
+        vec![(1e17, 1.0), (1e17 + 16.0, 2.0)],
+        vec![(1.0, 1e300), (2.0, -1e300)],
+        vec![(1.0, f64::MAX), (2.0, f64::MIN), (f64::MAX, 3.0)],
+        vec![(1.0, 1e-320), (2.0, 0.0)],
+        vec![(0.0, 1e18 + 128.0), (1.0, 1e18)],
+        vec![(18_446_744_073_709_551_615.0, 5.0), (3.0, 5.0 + 1e-15)],
+    ];
+    for points in odd {
+        for dashed in [false, true] {
+            let series = vec![Series { points: points.clone(), dashed, ..Series::default() }];
+            let svg = Lines { series, markers: true, ..Lines::default() }.svg().unwrap();
+            assert!(svg.len() < 20_000 && !svg.contains("NaN"), "{points:?}: {} bytes", svg.len());
+        }
+    }
+    assert!(begin.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn a_plot_holds_no_control_characters() {
+    let svg = Lines { title: "a\u{1b}b\u{202e}".into(), x: "c\u{7}".into(), ..lines() }.svg().unwrap();
+    assert!(!svg.contains(['\u{1b}', '\u{7}', '\u{202e}']) && svg.contains(r"a\u{1b}b"), "{svg}");
+}

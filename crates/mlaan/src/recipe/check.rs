@@ -93,7 +93,18 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Normalise(_), Value::Table(t)) => return statistics_problem(t),
         _ => false,
     };
-    (!fits).then(|| format!("found {}, expected {}", found(value), expected(kind)))
+    // The bound is said to whom it stops.
+    let above = matches!((kind, value), (Kind::Whole(_, high), Value::Integer(n)) if *n > high);
+    let expected = if above { both_bounds(kind) } else { expected(kind) };
+    (!fits).then(|| format!("found {}, expected {expected}", found(value)))
+}
+
+/// What a key may hold, in words, with both bounds.
+pub(super) fn both_bounds(kind: Kind) -> String {
+    match kind {
+        Kind::Whole(low, high) => format!("a whole number from {low} to {high}"),
+        other => expected(other),
+    }
 }
 
 /// What a key may hold, in words.

@@ -6,7 +6,7 @@
 use super::builtin::Part;
 use super::check::{check_table, found};
 use super::merge::merge;
-use super::sources::{Source, arranged, complete, find};
+use super::sources::{Source, arranged, complete, file, find};
 use super::{Recipe, Train, builtin, coupled, parts, place, words};
 use crate::{Error, Result};
 use std::path::Path;
@@ -100,6 +100,16 @@ impl Layers {
         Ok(layers)
     }
 
+    /// Reads the file at `path`, whatever it is called.
+    ///
+    /// # Errors
+    /// As [`Layers::of_name`].
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        let mut layers = Layers::default();
+        layers.add(file(path)?)?;
+        Ok(layers)
+    }
+
     /// Reads a text; what it extends is built in, or counts from the working folder.
     ///
     /// # Errors
@@ -151,7 +161,7 @@ impl Layers {
 
     fn add(&mut self, source: Source) -> Result<()> {
         let Source { part, origin, text, folder, id, .. } = source;
-        let mut table: Table = toml::from_str(&text).map_err(|e| place::syntax_error(&text, &origin, &e))?;
+        let mut table: Table = toml::from_str(&text).map_err(|e| place::unreadable(&text, &origin, &e))?;
         let here = |e: Error| match &e {
             Error::Recipe { key, .. } => {
                 let place = place::place(&text, &origin, key);

@@ -32,9 +32,10 @@ pub use schema::{EXTENDS_HELP, KEYS, Key};
 pub use train::{Precision, Schedule, Train};
 
 use crate::local::Method;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use layers::Layers;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use toml::Table;
 
 /// One experiment.
@@ -94,9 +95,17 @@ impl Recipe {
     ///
     /// # Errors
     /// When it cannot be read; as [`Recipe::parse`].
-    pub fn kept_in(path: &std::path::Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    pub fn kept_in(path: &Path) -> Result<Self> {
+        let text = files::text(path, files::RECIPE)?;
         Self::kept(&text, &path.display().to_string())
+    }
+
+    /// Reads the TOML file at `path`; what it extends counts from its folder. A path need not be UTF-8, as a name must.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; otherwise as [`Recipe::parse`].
+    pub fn read(path: &Path) -> Result<Self> {
+        Layers::of_file(path)?.recipe()
     }
 
     /// What a name joins, in the order in which keys win: names of what is built in, and files. The data set that is

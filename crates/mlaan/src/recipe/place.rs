@@ -1,13 +1,29 @@
 //! Where in a recipe's text something stands.
 
+use super::check::{both_bounds, expected};
+use super::schema;
 use crate::Error;
+use crate::numbers::{TOML_WHOLE, too_large};
 use toml::de::{DeTable, DeValue};
 
-/// The error for a text that is not TOML, with line and column.
-pub(super) fn syntax_error(text: &str, origin: &str, e: &toml::de::Error) -> Error {
+/// The error for a text that is not TOML, with line and column, or has numbers that TOML does not hold, with their key.
+pub(super) fn unreadable(text: &str, origin: &str, e: &toml::de::Error) -> Error {
+    if let Some((key, number)) = too_large(text) {
+        return at(oversized(&key, &number), &place(text, origin, &key));
+    }
     let at = e.span().map_or(0, |s| s.start);
     let (line, column) = position(text, at);
     Error::data(format!("{origin}, line {line}, column {column}"), format!("not valid TOML: {}", e.message()))
+}
+
+/// The error for a number of more digits than TOML holds.
+pub(super) fn oversized(key: &str, number: &str) -> Error {
+    let expected = match schema::find(key).map(|k| k.kind) {
+        Some(kind @ schema::Kind::Whole(..)) => both_bounds(kind),
+        Some(kind) => expected(kind),
+        None => TOML_WHOLE.into(),
+    };
+    Error::recipe(key, format!("found {number}, expected {expected}"))
 }
 
 /// Adds a place to a recipe error.

@@ -4,9 +4,11 @@ use super::Recipe;
 use super::check::{check_table, check_value, found, join, not_a_table};
 use super::layers::EXTENDS;
 use super::merge::{merge, removes};
+use super::place::oversized;
 use super::schema::{self, Kind};
 use super::spelling::unknown_key;
 use super::{coupled, words};
+use crate::numbers::too_large;
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -37,6 +39,9 @@ impl Recipe {
         let (path, text) = split(assignment)?;
         let mut table = self.to_table()?;
         match (schema::find(path), schema::table(path)) {
+            (Some(key), _) if !holds_string(key.kind) && beyond(text).is_some() => {
+                return Err(oversized(path, &beyond(text).unwrap_or_default()));
+            }
             (Some(key), _) => match read(key.kind, text) {
                 _ if key.optional && removes(text) => remove(&mut table, path),
                 value => {
@@ -174,11 +179,19 @@ fn read(kind: Kind, text: &str) -> Value {
     let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
     // A line break in the text could smuggle in a second key.
     let value = parsed.filter(|t| t.len() == 1).and_then(|mut t| t.remove("value")).unwrap_or_else(bare);
-    let holds_string = matches!(kind, Kind::Text | Kind::Word(_) | Kind::Backbone | Kind::Head);
-    if holds_string && !value.is_str() {
+    if holds_string(kind) && !value.is_str() {
         return bare();
     }
     value
+}
+
+fn holds_string(kind: Kind) -> bool {
+    matches!(kind, Kind::Text | Kind::Word(_) | Kind::Backbone | Kind::Head)
+}
+
+/// A number in a value that TOML does not hold.
+fn beyond(text: &str) -> Option<String> {
+    too_large(&format!("value = {text}")).map(|(_, number)| number)
 }
 
 fn set_table(table: &mut Table, path: &str, optional: bool, text: &str) -> Result<()> {

@@ -128,7 +128,11 @@ fn built_in(file: &builtin::Builtin) -> Source {
     }
 }
 
-fn file(path: &Path) -> Result<Source> {
+/// The file at `path`, which need not be UTF-8 and is no name.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read.
+pub(super) fn file(path: &Path) -> Result<Source> {
     let text = files::text(path, files::RECIPE)?;
     let full = path.canonicalize().map_err(Error::io(path))?;
     Ok(Source {

@@ -4,8 +4,9 @@ use super::gather::{Compared, Material};
 use super::html::{duration, table};
 use super::runs::{Group, Run};
 use crate::compare::statistics::Moments;
-use crate::compare::{Measure, Sheet, word};
+use crate::compare::{Measure, Sheet};
 use crate::plan::bytes::written;
+use crate::text::{file_word, word};
 use maud::{Markup, html};
 
 /// Runs of their own, a line each.
@@ -115,10 +116,10 @@ fn command(c: &Compared) -> String {
     let builtin = found.changes.iter().any(|c| c.starts_with("data.source="));
     format!(
         "mlaan compare {}{}{} --out {}{}",
-        what.iter().map(|w| word(w)).collect::<Vec<_>>().join(" "),
+        what.iter().map(word).collect::<Vec<_>>().join(" "),
         if trains { format!(" --seeds {seeds}") } else { String::new() },
         set.collect::<String>(),
-        word(&c.folder),
+        file_word(&c.folder),
         if trains && !builtin { " --data DIR" } else { "" },
     )
 }

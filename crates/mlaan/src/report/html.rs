@@ -64,25 +64,32 @@ pub fn curve(plot: &Lines, about: &str) -> Result<Markup> {
     Ok(drawn(drawing, about, &numbers(plot)))
 }
 
+/// Rows of a table of points, at most: of more, those at even distances.
+const ROWS: usize = 2000;
+
 /// The points of curves as a table: a row per x, a column per curve.
 fn numbers(plot: &Lines) -> Sheet {
     let mut at: Vec<f64> = plot.series.iter().flat_map(|s| &s.points).map(|p| p.0).collect();
     at.sort_by(f64::total_cmp);
     at.dedup();
+    let every = at.len().div_ceil(ROWS).max(1);
     let name = |x: f64| match plot.names.as_ref().and_then(|n| n.get(x.round().max(0.0) as usize)) {
         Some(name) => name.clone(),
         None => format!("{x}"),
     };
+    // Points stand in order of x.
     let value = |x: f64, points: &[(f64, f64)]| {
-        let found = points.iter().find(|p| p.0 == x && p.1.is_finite());
-        found.map_or_else(|| "–".into(), |p| digits(p.1))
+        let found = points.get(points.partition_point(|p| p.0 < x));
+        found.filter(|p| p.0 == x && p.1.is_finite()).map_or_else(|| "–".into(), |p| digits(p.1))
     };
     let header = std::iter::once(plot.x.clone());
+    let some = if every > 1 { format!(" (one of {every})") } else { String::new() };
     Sheet {
-        title: plot.title.clone(),
+        title: format!("{}{some}", plot.title),
         header: header.chain(plot.series.iter().map(|s| format!(">{}", s.name))).collect(),
         rows: at
             .iter()
+            .step_by(every)
             .map(|&x| {
                 std::iter::once(name(x)).chain(plot.series.iter().map(|s| value(x, &s.points))).collect()
             })
@@ -94,6 +101,7 @@ fn numbers(plot: &Lines) -> Sheet {
 pub fn digits(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "–".into(),
+        v if v >= 1e15 => format!("{value:.3e}"),
         v if v >= 1000.0 => format!("{value:.0}"),
         v if v >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.4}"),

@@ -50,7 +50,8 @@ impl Material {
                 }
             }
         };
-        Ok(page.into_string())
+        // Whatever names and recipes hold, the page is text.
+        Ok(crate::text::lines(&page.into_string()).into_owned())
     }
 
     fn sections(&self) -> Result<Vec<Section>> {

@@ -105,7 +105,8 @@ impl Group {
         Moments::of(&values)
     }
 
-    /// A value by epoch, the mean over the runs that have it.
+    /// A value by epoch, the mean over the runs that have it. Epochs count as what they are called, so only those that
+    /// are there are looked at.
     pub fn curve(&self, of: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64)> {
         // By those that are there: files may claim any number.
         let mut values: BTreeMap<usize, Vec<f64>> = BTreeMap::new();

@@ -284,10 +284,32 @@ fn what_is_no_run_is_no_run() {
 }
 
 #[test]
-fn a_wild_number_of_an_epoch_costs_no_time() {
-    let mut epochs = epochs(3, 20.0);
-    epochs[2].epoch = usize::MAX;
-    let group = Group { name: "wild".into(), runs: vec![Run { epochs, ..Run::default() }] };
-    let places: Vec<f64> = group.curve(|e| e.test_error).iter().map(|point| point.0).collect();
-    assert_eq!(places, [1.0, 2.0, usize::MAX as f64]);
+fn epochs_that_nobody_trained_take_no_time() {
+    let of = |epochs: &mut dyn Iterator<Item = usize>| {
+        let epoch =
+            |epoch| Epoch { epoch, test_error: 50.0, module_errors: vec![1.0, 2.0], ..Epoch::default() };
+        let run = Run { epochs: epochs.map(epoch).collect(), ..Run::default() };
+        Group { name: "odd".into(), runs: vec![run.clone(), run] }
+    };
+    let huge = of(&mut [1, 2, 10_000_000_000, usize::MAX].into_iter());
+    let curve = huge.curve(|e| e.test_error);
+    assert_eq!(curve.iter().map(|p| p.0).collect::<Vec<_>>(), [1.0, 2.0, 1e10, usize::MAX as f64]);
+    let many = of(&mut (1..=100_000));
+    let page =
+        Material { groups: vec![huge, many], ..Material::default() }.page("odd", "2026-01-31").unwrap();
+    assert!(page.contains("(one of ") && page.len() < 30 << 20, "{} bytes", page.len());
+}
+
+#[test]
+fn commands_to_repeat_are_quoted_and_pages_hold_no_control_characters() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("-a $(b) \u{1b}[2J");
+    comparison(&folder);
+    let material = Material::gather(&[folder]).unwrap();
+    let page = material.page("t\u{9b}\u{202e}", "2026-01-31").unwrap();
+    assert!(
+        page.contains(r"-a $(b) \x1b[2J&#39;") || page.contains(r"-a $(b) \x1b[2J'"),
+        "the folder is quoted"
+    );
+    assert!(!page.contains(['\u{1b}', '\u{9b}', '\u{202e}']));
 }

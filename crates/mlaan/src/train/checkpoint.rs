@@ -14,6 +14,7 @@ use super::tally::Tally;
 use super::tensor_file::TensorFile;
 use super::tensor_writer::{Stamp, TensorSource, TensorView, write_tensors};
 use super::{atomic, fault};
+use crate::numbers::read_json;
 use crate::recipe::MeanStd;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -342,8 +343,8 @@ fn read_manifest(path: &Path) -> Result<Stored> {
     }
     let json = files::read(path, files::MANIFEST)?;
     let damaged =
-        |e: serde_json::Error| checkpoint_error(path, format!("this manifest was cut off or damaged ({e})"));
-    let version: Version = serde_json::from_slice(&json).map_err(damaged)?;
+        |what: String| checkpoint_error(path, format!("this manifest was cut off or damaged ({what})"));
+    let version: Version = read_json(&json).map_err(damaged)?;
     if version.format != FORMAT {
         let message = format!(
             "its format is version {}, and this program reads version {FORMAT}; use the program that wrote it",
@@ -351,7 +352,7 @@ fn read_manifest(path: &Path) -> Result<Stored> {
         );
         return Err(checkpoint_error(path, message));
     }
-    let stored: Stored = serde_json::from_slice(&json).map_err(damaged)?;
+    let stored: Stored = read_json(&json).map_err(damaged)?;
     if stored.crc32 != stored.checksum(path)? {
         let message = "the checksum does not match: this manifest was damaged or edited";
         return Err(checkpoint_error(path, message));

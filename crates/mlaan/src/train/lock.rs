@@ -1,7 +1,7 @@
 //! One process per folder, and the same folder to the end.
 
 use super::{checkpoint, place};
-use crate::compare::word;
+use crate::text::word;
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -153,7 +153,7 @@ fn known(e: Error, inside: &Path, folder: &Path) -> Error {
 /// What is to be found in a folder that was moved.
 fn saved(now: &Path) -> String {
     let last = now.join(checkpoint::FOLDER).join(checkpoint::LAST);
-    let out = word(&now.to_string_lossy());
+    let out = word(now);
     match last.is_file() {
         true => format!(
             "the last checkpoint is {}; mlaan train --resume --out {out} goes on from it",

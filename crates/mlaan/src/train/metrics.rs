@@ -7,6 +7,7 @@ use super::progress::PeakBytes;
 use super::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
+use crate::numbers::read_json;
 use crate::recipe::Precision;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -178,7 +179,7 @@ impl Summary {
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join(SUMMARY);
         let json = files::read(&path, files::SUMMARY)?;
-        serde_json::from_slice(&json).map_err(|e| Error::io(&path)(e.into()))
+        read_json(&json).map_err(|e| Error::io(&path)(std::io::Error::new(ErrorKind::InvalidData, e)))
     }
 }
 

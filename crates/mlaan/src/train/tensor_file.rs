@@ -2,6 +2,7 @@
 //! writes them.
 
 use super::tensor_writer::{Stamp, TensorView};
+use crate::numbers::read_json;
 use crate::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -186,7 +187,7 @@ pub(crate) fn read_tensor_header(path: &Path, file: &File) -> Result<Header> {
     }
     let mut header = vec![0; size as usize];
     reader.read_exact(&mut header).map_err(Error::io(path))?;
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(&e.to_string()))?;
+    let metadata: Metadata = read_json(&header).map_err(|e| wrong(&e))?;
     let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
     Ok(Header { start: 8 + size, tensors, about: metadata.metadata().clone().unwrap_or_default() })
 }

@@ -76,7 +76,8 @@ impl Trainer {
         recipe.data.orientation = setup::oriented(recipe.data.orientation, &splits);
         let plan = plan(backbone, &recipe.local, task, sizes)?;
         let short = Limits::of(device).check(&plan.needs())?;
-        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten();
+        let slow = device.warning().map(str::to_owned);
+        let warnings = [short, setup::unsuited(&recipe.data, &splits), slow].into_iter().flatten();
         let warnings = warnings.chain(splits.notes.lines()).collect();
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);

@@ -1,6 +1,7 @@
 //! One question to one server, and its answer appended to the part.
 
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Response, header};
 use ureq::{Agent, Body};
@@ -41,12 +42,12 @@ pub(super) fn agent(patience: &Patience) -> Agent {
 /// Asks `url` for what `part` lacks and appends it; `each` hears how many bytes are here.
 ///
 /// # Errors
-/// When the answer is another file, is cut, or stalls. What came before stays in the part.
+/// When the answer is another file, is cut, stalls, or is too slow. What came before stays in the part.
 pub(super) fn ask(
     agent: &Agent,
     url: &str,
     wanted: &Wanted,
-    part: &mut Part,
+    (part, patience): (&mut Part, &Patience),
     mut each: impl FnMut(u64),
 ) -> Result<(), Failed> {
     let mut request = agent.get(url);
@@ -59,18 +60,48 @@ pub(super) fn ask(
     let mut answer = request.call().map_err(|e| refused(&e))?;
     begin(&answer, url, wanted, part)?;
     let mut body = answer.body_mut().as_reader();
-    let mut block = vec![0; BLOCK];
+    let (mut block, mut pace) = (vec![0; BLOCK], Pace::default());
     // No byte beyond the file is waited for: what a server sends there is its own affair, and the sum decides.
     while part.len() < wanted.size {
         let room = usize::try_from(wanted.size - part.len()).unwrap_or(BLOCK).min(BLOCK);
+        let asked = Instant::now();
         let read = body.read(&mut block[..room]).map_err(|e| cut(part, wanted, &e.to_string()))?;
+        let waited = asked.elapsed();
         if read == 0 {
             return Err(cut(part, wanted, "the server closed it"));
         }
         part.append(&block[..read])?;
         each(part.len());
+        if let Some(rate) = pace.slow(read as u64, waited, patience).filter(|_| part.len() < wanted.size) {
+            let reason = format!(
+                "too slow: {rate} bytes a second over {:.0?}, {} are the least that is waited for",
+                patience.window, patience.least_rate
+            );
+            return Err(cut(part, wanted, &reason));
+        }
     }
     Ok(())
+}
+
+/// How fast bytes come.
+#[derive(Default)]
+struct Pace {
+    bytes: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    /// Counts bytes and how long they were waited for; at the end of a window gives the rate if it is too low.
+    fn slow(&mut self, bytes: u64, waited: Duration, patience: &Patience) -> Option<u64> {
+        self.bytes += bytes;
+        self.waited += waited;
+        if self.waited < patience.window {
+            return None;
+        }
+        let rate = (self.bytes as f64 / self.waited.as_secs_f64()) as u64;
+        *self = Pace::default();
+        (rate < patience.least_rate).then_some(rate)
+    }
 }
 
 fn cut(part: &Part, wanted: &Wanted, reason: &str) -> Failed {

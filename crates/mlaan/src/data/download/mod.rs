@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use self::answer::{Failed, agent, ask};
 use self::part::{Part, sha256};
-use crate::{Error, Result, files};
+use crate::{Error, Result, files, text};
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,11 @@ pub struct Patience {
     pub connect: Duration,
     /// For the next bytes.
     pub stall: Duration,
+    /// Bytes a second that a server must send at the least: one that sends a byte now and then never stalls, and would hold a
+    /// download for ever.
+    pub least_rate: u64,
+    /// The time of waiting for bytes over which the rate counts.
+    pub window: Duration,
     /// Times that a server is asked in a row without bringing the file on.
     pub tries: usize,
     /// Between the first two of them; doubled each time, up to half a minute.
@@ -50,7 +55,9 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Patience { connect: seconds(20), stall: seconds(30), tries: 4, pause: seconds(1) }
+        // A hundred megabytes would take seven hours.
+        let (least_rate, window) = (4096, seconds(60));
+        Patience { connect: seconds(20), stall: seconds(30), least_rate, window, tries: 4, pause: seconds(1) }
     }
 }
 
@@ -160,7 +167,7 @@ fn fetch(
         let (mut failures, begin) = (0, part.received());
         loop {
             let before = part.len();
-            let (reason, again) = match bring(&agent, url, file, &mut part, each) {
+            let (reason, again) = match bring((&agent, patience), url, file, &mut part, each) {
                 Ok(()) => return part.finish(target).map(Ok),
                 Err(Failed::Own(error)) => return Err(error),
                 Err(Failed::Here(reason)) => (reason, false),
@@ -192,7 +199,7 @@ fn fetch(
 
 /// Brings the part to its end and checks it.
 fn bring(
-    agent: &ureq::Agent,
+    (agent, patience): (&ureq::Agent, &Patience),
     url: &str,
     file: &Wanted,
     part: &mut Part,
@@ -204,7 +211,7 @@ fn bring(
     let asked = part.len() < file.size;
     if asked {
         each(Progress::Asking { file, url, from: part.len() });
-        ask(agent, url, file, part, |bytes| each(Progress::Received(file, bytes)))?;
+        ask(agent, url, file, (part, patience), |bytes| each(Progress::Received(file, bytes)))?;
     }
     let found = part.sha256(|done| each(Progress::Checked(file, done)))?;
     if found == file.sha256 {
@@ -223,7 +230,7 @@ fn host(url: &str) -> &str {
 
 /// No server has these: what a person can do.
 fn by_hand(missing: &[(&Wanted, Vec<String>)], to: &Path) -> Error {
-    let list = |lines: &[String]| lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
+    let list = |lines: &[String]| lines.iter().map(|l| format!("\n  {}", text::line(l))).collect::<String>();
     let mut message = String::from("no server has given it");
     for (file, reasons) in missing {
         message += &format!(
@@ -232,12 +239,13 @@ fn by_hand(missing: &[(&Wanted, Vec<String>)], to: &Path) -> Error {
             file.name,
             list(reasons),
             list(&file.urls),
-            to.join(&file.name).display(),
+            text::path(to.join(&file.name)),
             file.size,
             file.sha256,
         );
     }
     message += "\nThe same command, run again, checks it.";
     let names: Vec<&str> = missing.iter().map(|(file, _)| file.name.as_str()).collect();
-    Error::data(names.join(", "), message)
+    // Built here, since this message has lines of its own.
+    Error::Data { place: names.join(", "), message }
 }

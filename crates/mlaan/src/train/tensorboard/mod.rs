@@ -46,6 +46,13 @@ pub struct TensorBoard {
     seen: (usize, f64, f64),
 }
 
+/// TOML as a block of Markdown; its fence is longer than any row of backticks inside.
+fn fenced(toml: &str) -> String {
+    let longest = toml.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}toml\n{}{fence}\n", crate::text::lines(toml))
+}
+
 impl TensorBoard {
     /// Begins a file in `folder`, which is created, for a run of this recipe with so many steps an epoch.
     ///
@@ -54,7 +61,7 @@ impl TensorBoard {
     pub fn create(folder: &Path, recipe: &Recipe, steps: usize) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = next(folder)?;
-        let recipe = format!("```toml\n{}```\n", recipe.to_toml()?);
+        let recipe = fenced(&recipe.to_toml()?);
         let mut first = Vec::new();
         append(&mut first, 0, What::FileVersion("brain.Event:2".into())).map_err(Error::io(&path))?;
         // Never one of another run that began in the same second.

@@ -1,0 +1,87 @@
+//! The arguments of the process, and what is said of those that mean nothing.
+
+use super::Cli;
+use crate::output;
+use clap::Parser;
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+use mlaan::text;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// The status of a command line that means nothing, as clap has it.
+const USAGE: i32 = 2;
+
+/// Reads the command line; ends the process where it means nothing.
+///
+/// # Errors
+/// Help, or the version, where that is asked for.
+pub fn parse() -> Result<Cli, StyledStr> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    Cli::try_parse_from(&args).map_err(|e| if e.use_stderr() { refuse(&e, &args) } else { e.render() })
+}
+
+fn refuse(e: &clap::Error, args: &[OsString]) -> ! {
+    if e.kind() == ErrorKind::InvalidUtf8 {
+        output::error(&anyhow::Error::msg(not_text(args)));
+        std::process::exit(USAGE);
+    }
+    // What is repeated of the arguments is coloured as the rest only where it does nothing else to a terminal.
+    let plain =
+        |a: &OsString| a.to_str().is_some_and(|a| matches!(text::line(a), std::borrow::Cow::Borrowed(_)));
+    if args.iter().all(plain) {
+        e.exit()
+    }
+    let shown: Vec<OsString> = args.iter().map(|a| text::path(Path::new(a)).into()).collect();
+    match Cli::try_parse_from(shown) {
+        Err(same) if same.kind() == e.kind() => same.exit(),
+        _ => {
+            output::note(&e.to_string());
+            std::process::exit(USAGE)
+        }
+    }
+}
+
+/// Which argument is no text where text is wanted: the one without which, or with whose readable form, all are read.
+fn not_text(args: &[OsString]) -> String {
+    let lossy = |a: &OsString| OsString::from(a.to_string_lossy().into_owned());
+    let odd = (0..args.len()).filter(|&i| args[i].to_str().is_none());
+    let guilty = odd.filter(|&i| {
+        let others = args.iter().enumerate().map(|(j, a)| if i == j { a.clone() } else { lossy(a) });
+        Cli::try_parse_from(others).is_err_and(|e| e.kind() == ErrorKind::InvalidUtf8)
+    });
+    let named = guilty.map(|i| match args.get(i.wrapping_sub(1)).and_then(|a| a.to_str()) {
+        Some(flag) if flag.starts_with("--") && !flag.contains('=') => {
+            format!("{flag} {}", text::path(Path::new(&args[i])))
+        }
+        _ => text::path(Path::new(&args[i])),
+    });
+    let named: Vec<String> = named.collect();
+    format!(
+        "`{}` is not UTF-8: a recipe keeps names and the place of images as text. Rename the file, or name a link to it that is UTF-8",
+        named.join("`, `")
+    )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn what_is_no_text_is_named() {
+        let odd = |text: &[u8]| std::ffi::OsStr::from_bytes(text).to_owned();
+        let args = [
+            "mlaan".into(),
+            "train".into(),
+            "--out".into(),
+            odd(b"r\xff"),
+            "--data".into(),
+            odd(b"d\xfe\x1b"),
+        ];
+        let said = not_text(&args);
+        assert!(said.starts_with(r"`--data d\xfe\u{1b}` is not UTF-8") && !said.contains(r"r\xff"), "{said}");
+        let args = ["mlaan".into(), "eval".into(), "run".into(), odd(b"--data=\xff")];
+        assert!(not_text(&args).starts_with(r"`--data=\xff` is not"), "{}", not_text(&args));
+    }
+}
