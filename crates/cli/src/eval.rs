@@ -55,7 +55,12 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
 }
 
 /// What it needs: the network, a batch at a time, and the images, those for training included, since a set is opened whole.
-fn plan(trained: &Trained, recipe: &Recipe, (splits, batch): (&Splits, usize), device: &Device) -> Result<Needs> {
+fn plan(
+    trained: &Trained,
+    recipe: &Recipe,
+    (splits, batch): (&Splits, usize),
+    device: &Device,
+) -> Result<Needs> {
     let (train, test) = (splits.train.as_ref(), splits.test.as_ref());
     let work = setup::loader_threads(device, test) * test.work_bytes();
     let images = train.resident_bytes() + test.resident_bytes();
@@ -131,12 +136,7 @@ fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
     )
 }
 
-fn told(
-    found: &Evaluation,
-    manifest: &Manifest,
-    splits: &Splits,
-    (path, memory): (&Path, &str),
-) -> String {
+fn told(found: &Evaluation, manifest: &Manifest, splits: &Splits, (path, memory): (&Path, &str)) -> String {
     let at = match manifest.partial.steps {
         0 => format!("after epoch {}", manifest.epoch),
         n => format!("after epoch {} and {}", manifest.epoch, format::several(n, "step")),

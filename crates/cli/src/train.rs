@@ -207,7 +207,8 @@ fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
     let (at, word) = (text::path(folder), text::file_word(folder));
     let best = format!("best {} after epoch {}", format::percent(s.best_test_error), s.best_epoch);
     let planned = planned.map(|p| format!("planned {}", format::bytes(p)));
-    let allocated = s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
+    let allocated =
+        s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
     let beside: Vec<String> = planned.into_iter().chain(allocated).collect();
     let beside = if beside.is_empty() { String::new() } else { format!(" ({})", beside.join("; ")) };
     let rows = [

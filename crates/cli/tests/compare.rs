@@ -200,7 +200,11 @@ mod stopped {
         for cell in ["bp-resnet8", "dgl-resnet8-2"] {
             for seed in ["seed-0", "seed-1"] {
                 let (a, b) = (a.join(cell).join(seed), b.join(cell).join(seed));
-                assert_eq!(epochs(&a, &["peak_allocated_bytes"]), epochs(&b, &["peak_allocated_bytes"]), "{cell} {seed}");
+                assert_eq!(
+                    epochs(&a, &["peak_allocated_bytes"]),
+                    epochs(&b, &["peak_allocated_bytes"]),
+                    "{cell} {seed}"
+                );
                 assert_eq!(model(&a), model(&b), "{cell} {seed}");
             }
         }

@@ -174,7 +174,9 @@ fn a_run_repeats_itself_and_takes_what_was_planned() {
     };
     let stored = run("f32", "one");
     assert_eq!(stored, run("f32", "two"));
-    assert!(run("bf16", "half")[0]["peak_allocated_bytes"].as_u64() < stored[0]["peak_allocated_bytes"].as_u64());
+    assert!(
+        run("bf16", "half")[0]["peak_allocated_bytes"].as_u64() < stored[0]["peak_allocated_bytes"].as_u64()
+    );
 }
 
 #[test]

@@ -93,7 +93,8 @@ fn what_uses_a_network_holds_what_it_planned() {
 fn a_comparison_holds_what_its_largest_run_planned() {
     let at = tempfile::tempdir().unwrap();
     let set = ["data.limit=100", "train.epochs=1", "train.batch=100", "train.warmup=0"];
-    let args = ["compare", "bp-resnet20", "bp-resnet8", "--data", "builtin", "--seeds", "1", "--threads", "2"];
+    let args =
+        ["compare", "bp-resnet20", "bp-resnet8", "--data", "builtin", "--seeds", "1", "--threads", "2"];
     let args = [&args, &["--out", "table", "--set"][..], &set].concat();
     let (_, held) = measured(at.path(), &args);
     let record = |cell: &str| {

@@ -27,7 +27,9 @@ fn a_run_writes_every_file_and_eval_agrees() {
     }
     for e in &events[1..3] {
         assert_eq!(e["module_errors"].as_array().unwrap().len(), 4);
-        assert!(e["images_per_second"].as_f64().unwrap() > 0.0 && e["peak_allocated_bytes"].as_u64().unwrap() > 0);
+        assert!(
+            e["images_per_second"].as_f64().unwrap() > 0.0 && e["peak_allocated_bytes"].as_u64().unwrap() > 0
+        );
     }
     let summary = summary(&run);
     assert_eq!(summary["test_error"], events[2]["test_error"]);

@@ -28,7 +28,11 @@ impl Status {
             kibibytes.checked_mul(1024)
         };
         let resident = bytes("VmRSS:")?;
-        Some(Status { resident, peak: bytes("VmHWM:").unwrap_or(resident), mapped: bytes("VmSize:").unwrap_or(0) })
+        Some(Status {
+            resident,
+            peak: bytes("VmHWM:").unwrap_or(resident),
+            mapped: bytes("VmSize:").unwrap_or(0),
+        })
     }
 }
 

@@ -100,7 +100,13 @@ impl Bench {
 
 /// Epochs without what differs from run to run.
 fn learnt(record: &Record) -> Vec<Epoch> {
-    let timeless = |e: &Epoch| Epoch { seconds: 0.0, images_per_second: 0.0, peak_allocated_bytes: 0, peak_memory_bytes: None, ..e.clone() };
+    let timeless = |e: &Epoch| Epoch {
+        seconds: 0.0,
+        images_per_second: 0.0,
+        peak_allocated_bytes: 0,
+        peak_memory_bytes: None,
+        ..e.clone()
+    };
     record.epochs.iter().map(timeless).collect()
 }
 

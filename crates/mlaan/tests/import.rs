@@ -110,7 +110,8 @@ fn a_new_classifier_can_be_asked_for() {
             .unwrap();
     assert!(taken.new_classifier);
     let fc = |file: &Path| tensors(file).into_iter().find(|t| t.0 == "fc.weight").unwrap();
-    let (old, new) = (fc(&file), fc(Trained::open(&at.path().join("out"), false).unwrap().model_file().path()));
+    let (old, new) =
+        (fc(&file), fc(Trained::open(&at.path().join("out"), false).unwrap().model_file().path()));
     assert!(old.1 == new.1 && old.2 != new.2);
 }
 

@@ -127,11 +127,6 @@ fn memory_falls_and_operations_rise() {
     }
     let bp = Method { recompute: Recompute::Module, ..Method::default() };
     let (stored, again) = (planned(&Method::default(), 256), planned(&bp, 256));
-    assert!(
-        again.memory() * 10 < stored.memory() * 9,
-        "{} of {}",
-        again.memory(),
-        stored.memory()
-    );
+    assert!(again.memory() * 10 < stored.memory() * 9, "{} of {}", again.memory(), stored.memory());
     assert!(again.flops * 3 < stored.flops * 4, "at most one more forward");
 }

@@ -56,8 +56,13 @@ fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
 /// The epochs' lines without what depends on the clock, and without the peak: a process that does a part of an epoch may
 /// need less than one that does all of it.
 fn epochs(folder: &Path) -> Vec<metrics::Epoch> {
-    let timeless =
-        |e: metrics::Epoch| metrics::Epoch { seconds: 0.0, images_per_second: 0.0, peak_allocated_bytes: 0, peak_memory_bytes: None, ..e };
+    let timeless = |e: metrics::Epoch| metrics::Epoch {
+        seconds: 0.0,
+        images_per_second: 0.0,
+        peak_allocated_bytes: 0,
+        peak_memory_bytes: None,
+        ..e
+    };
     let lines = metrics::read(folder).unwrap();
     lines.into_iter().filter_map(|e| if let Event::Epoch(e) = e { Some(timeless(e)) } else { None }).collect()
 }

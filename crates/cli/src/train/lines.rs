@@ -62,9 +62,7 @@ impl Lines {
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
                 self.line(&format::dim(&table::header()));
             }
-            Progress::Step {
-                epoch, step, steps, loss, error, images_per_second: speed, peak, ..
-            } => {
+            Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
                 self.step(&Step { epoch, step, steps, loss, error, speed, bytes: peak.most() });
             }
             Progress::Evaluating { epoch } => {

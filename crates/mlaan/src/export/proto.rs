@@ -20,7 +20,10 @@ pub(super) struct Message {
 enum Part {
     Bytes(Vec<u8>),
     /// So many 32-bit floats, the lowest byte first, known by a number.
-    Floats { key: usize, count: usize },
+    Floats {
+        key: usize,
+        count: usize,
+    },
 }
 
 /// How a field's value is laid out.

@@ -15,7 +15,8 @@ const COUNTER: &str = "num_batches_tracked";
 /// Writes it from the checkpoint's file, tensor by tensor; the network is built without memory, for names and shapes.
 pub(super) fn write(trained: &Trained, out: &Path) -> Result<()> {
     let device = Device::dry(Kind::Cpu { threads: Some(1) })?;
-    let mut network = Learner::for_inference(&device, &trained.backbone()?, &Method::default(), trained.task(), 0)?;
+    let mut network =
+        Learner::for_inference(&device, &trained.backbone()?, &Method::default(), trained.task(), 0)?;
     let steps = i64::try_from(trained.manifest.step).unwrap_or(i64::MAX);
     let source = StateDict { network: &mut network, file: trained.model_file(), steps };
     write_tensors_with(out, source, about(trained)).map(drop)

@@ -14,9 +14,9 @@ pub use state_dict::StateDict;
 use self::described::described;
 use crate::local::{Learner, Method, Task};
 use crate::nn::{Extent, SlotKind};
-use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::plan::limit::Limits;
 use crate::plan::{Needs, TensorSizes};
+use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::train::checkpoint::{self, FOLDER, Manifest, Part, Parts};
 use crate::train::{
     Lock, MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, atomic, clear_unsaved, is_free, setup,
@@ -115,9 +115,8 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         pixels: setup::pixel_scale(&normalise),
     };
     let backbone = setup::backbone(&recipe.model)?;
-    let network = |device: &Device| {
-        Learner::for_inference(device, &backbone, &Method::default(), task, options.seed)
-    };
+    let network =
+        |device: &Device| Learner::for_inference(device, &backbone, &Method::default(), task, options.seed);
     // First without memory: the extents that a header announces may ask for all there is.
     let (dry, new) = (Device::dry(Kind::Cpu { threads: Some(1) })?, options.new_classifier);
     let mut learner = network(&dry)?;

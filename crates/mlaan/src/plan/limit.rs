@@ -57,7 +57,8 @@ impl Limit {
         let taken: Vec<String> = (self.taken.iter().filter(|(n, _)| *n > 0))
             .map(|(n, why)| format!("{} {why}", say(*n)))
             .collect();
-        let of_which = if taken.is_empty() { String::new() } else { format!(", of which {}", taken.join(" and ")) };
+        let of_which =
+            if taken.is_empty() { String::new() } else { format!(", of which {}", taken.join(" and ")) };
         format!("{} allows {}{of_which}", self.what, say(self.bytes))
     }
 }
@@ -90,7 +91,8 @@ impl Limits {
         let mut hard = Vec::new();
         if let Some(bytes) = address_space(&read("proc/self/limits")) {
             // Address space counts what is mapped, a run's plan what is held.
-            let empty = "are mapped already without holding memory (the program, stacks of threads)".to_owned();
+            let empty =
+                "are mapped already without holding memory (the program, stacks of threads)".to_owned();
             let taken = vec![
                 (mapped.saturating_sub(resident), empty),
                 (BESIDE, "are for threads and files to come".into()),
@@ -118,7 +120,9 @@ impl Limits {
                 0 => String::new(),
                 room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
             };
-            format!("Raise the limit, {choice}take `--recompute module`, or start it with a smaller `--batch`")
+            format!(
+                "Raise the limit, {choice}take `--recompute module`, or start it with a smaller `--batch`"
+            )
         };
         let Some(device) = &self.device else {
             return self.check_bytes("this run", needs.memory(), &advice);
@@ -146,9 +150,11 @@ impl Limits {
     /// [`Error::Memory`] with both numbers.
     pub fn check_start(&self, threads: usize, images: usize) -> Result<()> {
         let least = self.resident + images + START + 2 * threads * STACK;
-        let advice = |_| match images {
+        let advice = |_| {
+            match images {
             0 => "Raise the limit, or take fewer `--threads`".to_owned(),
             _ => "Raise the limit, take fewer images (`--limit`), or leave them on disk (`--set data.load=stream`)".into(),
+        }
         };
         let what = if images > 0 { "this command with its images" } else { "this command" };
         self.check_bytes(what, least, &advice).map(drop)
@@ -290,7 +296,10 @@ mod tests {
         // VmSize - VmRSS and 32 MiB; 900 kB in use, 100 kB of it cached, this process's 100 kB in it; the machine's whole.
         let rooms: Vec<_> = limits.hard.iter().map(|l| (l.bytes, l.bytes - l.room())).collect();
         let kib = 1 << 10;
-        assert_eq!(rooms, [(64_000_000, 200 * kib + (32 << 20)), (5_000_000, 800_000 - 100 * kib), (8000 * kib, 0)]);
+        assert_eq!(
+            rooms,
+            [(64_000_000, 200 * kib + (32 << 20)), (5_000_000, 800_000 - 100 * kib), (8000 * kib, 0)]
+        );
         assert_eq!((limits.available, limits.resident), (Some(2000 * kib), 100 * kib));
         let said = limits.hard[0].explained();
         assert!(said.contains("200 KiB are mapped already without holding memory"), "{said}");

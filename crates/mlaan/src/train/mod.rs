@@ -31,8 +31,8 @@ pub use schedule::{LearningRate, Rates};
 pub(crate) use state::MOMENTUM;
 pub use state::restore;
 pub use tally::Tally;
-pub(crate) use tensor_file::{Header, read_tensor_header};
 pub use tensor_file::TensorFile;
+pub(crate) use tensor_file::{Header, read_tensor_header};
 pub use tensor_writer::{
     NamedTensor, Stamp, TensorSource, TensorView, Values, write_tensors, write_tensors_with,
 };

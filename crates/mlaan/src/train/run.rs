@@ -49,7 +49,15 @@ pub(super) struct Position {
 impl Position {
     fn start() -> Self {
         let tally = Tally::default();
-        Position { epoch: 0, step: 0, tally, best: None, last_error: f64::NAN, seconds: 0.0, peak: PeakBytes::default() }
+        Position {
+            epoch: 0,
+            step: 0,
+            tally,
+            best: None,
+            last_error: f64::NAN,
+            seconds: 0.0,
+            peak: PeakBytes::default(),
+        }
     }
 
     fn of(m: Manifest) -> Self {

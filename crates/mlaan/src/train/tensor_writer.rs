@@ -149,12 +149,7 @@ pub fn write_tensors_with(
     })
 }
 
-fn write_tensor(
-    out: &mut Stamped<'_>,
-    path: &Path,
-    t: &TensorView<'_>,
-    copy: &mut Vec<f32>,
-) -> Result<()> {
+fn write_tensor(out: &mut Stamped<'_>, path: &Path, t: &TensorView<'_>, copy: &mut Vec<f32>) -> Result<()> {
     let count = t.shape.iter().product::<usize>();
     let fetched;
     let values: &[f32] = match t.values {
@@ -172,8 +167,12 @@ fn write_tensor(
         }
     };
     if values.len() != count {
-        let message =
-            format!("tensor `{}` has {} values, which do not fit its shape {:?}", t.name, values.len(), t.shape);
+        let message = format!(
+            "tensor `{}` has {} values, which do not fit its shape {:?}",
+            t.name,
+            values.len(),
+            t.shape
+        );
         return Err(checkpoint_error(path, message));
     }
     write_values(out, values).map_err(Error::io(path))
@@ -193,7 +192,10 @@ fn header(path: &Path, tensors: &mut dyn TensorSource, metadata: Vec<(String, St
             _ => (Dtype::F32, size_of::<f32>()),
         };
         let end = offset + t.shape.iter().product::<usize>() * size;
-        infos.push((t.name.to_owned(), TensorInfo { dtype, shape: t.shape.to_vec(), data_offsets: (offset, end) }));
+        infos.push((
+            t.name.to_owned(),
+            TensorInfo { dtype, shape: t.shape.to_vec(), data_offsets: (offset, end) },
+        ));
         offset = end;
         Ok(())
     })?;

@@ -75,7 +75,8 @@ impl Trained {
     pub fn plan_values(&self) -> Result<Needs> {
         let kind = Kind::Cpu { threads: Some(1) };
         let device = Device::dry(kind)?;
-        let mut network = Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;
+        let mut network =
+            Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;
         let process = TensorSizes::of(&mut network)?.process(kind);
         network.fold()?;
         Ok(Needs { usage: device.usage(), process })
@@ -91,7 +92,8 @@ impl Trained {
     /// # Errors
     /// Out of memory; a checkpoint that lacks tensors.
     pub fn network(&self, device: &Device) -> Result<Learner> {
-        let mut learner = Learner::for_inference(device, &self.backbone()?, &Method::default(), self.task(), 0)?;
+        let mut learner =
+            Learner::for_inference(device, &self.backbone()?, &Method::default(), self.task(), 0)?;
         restore(&mut learner, &self.tensors, false)?;
         Ok(learner)
     }

@@ -171,9 +171,7 @@ impl State {
     /// Takes what happened; `true` where it is worth a new picture at once.
     pub fn tell(&mut self, progress: Progress<'_>, now: Instant) -> bool {
         match progress {
-            Progress::Step {
-                epoch, step, steps, images_per_second: speed, peak, lr, tally, ..
-            } => {
+            Progress::Step { epoch, step, steps, images_per_second: speed, peak, lr, tally, .. } => {
                 self.doing = Doing::Training;
                 self.at = Step { epoch, step, steps, speed, bytes: peak.most(), lr };
                 self.step(tally);

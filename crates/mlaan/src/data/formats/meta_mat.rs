@@ -3,7 +3,6 @@
 //! Of MATLAB's version 5, read from memory: the file is small.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -30,7 +29,7 @@ type Parsed<T> = std::result::Result<T, String>;
 /// A file that is not the devkit's.
 pub(super) fn numbers(path: &Path) -> Result<HashMap<usize, String>> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = crate::files::open(path).map_err(Error::io(path))?;
     file.take(MOST).read_to_end(&mut bytes).map_err(Error::io(path))?;
     synsets(&bytes).map_err(|message| {
         let hint = "take the `meta.mat` of ILSVRC2012_devkit_t12, or put `map_clsloc.txt` or `LOC_val_solution.csv` beside it";

@@ -37,11 +37,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         let message = format!("`{missing}` is missing: the set is incomplete; get it too");
         return Err(Error::data(path.display().to_string(), message));
     }
-    Ok(Some(Pair {
-        train: stored(&train)?,
-        test: stored(&test)?,
-        known: Some(Known::Svhn),
-    }))
+    Ok(Some(Pair { train: stored(&train)?, test: stored(&test)?, known: Some(Known::Svhn) }))
 }
 
 fn stored(path: &Path) -> Result<Stored> {

@@ -80,11 +80,7 @@ impl Set {
             let images = Images::Random(Arc::new(Records::new(form, parts)));
             Stored::new(place.path().display().to_string(), classes.clone(), labels, images)
         };
-        Ok(Pair {
-            train: split(self.train)?,
-            test: split(self.test)?,
-            known: Some(self.known),
-        })
+        Ok(Pair { train: split(self.train)?, test: split(self.test)?, known: Some(self.known) })
     }
 
     fn named(&self, file: Member) -> Result<Vec<String>> {

@@ -16,8 +16,8 @@ mod thrift;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::stored::{Content, Images, Raw, Scan, Stored};
 use super::super::notes::Notes;
+use super::super::stored::{Content, Images, Raw, Scan, Stored};
 use super::names::numbered;
 use super::{Format, Pair};
 use crate::{Error, Result};
