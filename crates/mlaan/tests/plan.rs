@@ -7,7 +7,7 @@ use mlaan::local::{Method, Recompute, Task};
 use mlaan::nn::Extent;
 use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
-use mlaan::recipe::{Data, Load, Recipe};
+use mlaan::recipe::{Data, Load, Orientation, Recipe};
 use mlaan::train::Trainer;
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Kind, Precision};
@@ -100,8 +100,9 @@ fn a_run_within_its_memory_keeps_its_method() {
     let device = || Device::cpu(Some(2)).unwrap();
     let whole = Trainer::from_recipe(&recipe, &device()).unwrap().plan().memory();
     let (same, fit) = Trainer::from_recipe_within(&recipe, &device(), whole).unwrap();
-    // What was chosen by itself is part of the run: where the images live.
-    let kept = Recipe { data: Data { load: Load::Memory, ..recipe.data.clone() }, ..recipe.clone() };
+    // What was chosen by itself is part of the run: where the images live, and whether they are turned.
+    let (load, orientation) = (Load::Memory, Orientation::Exif);
+    let kept = Recipe { data: Data { load, orientation, ..recipe.data.clone() }, ..recipe.clone() };
     assert_eq!((same.recipe(), fit.time), (&kept, 1.0));
     let (less, fit) = Trainer::from_recipe_within(&recipe, &device(), whole / 2).unwrap();
     assert!(less.plan().memory() <= whole / 2);
