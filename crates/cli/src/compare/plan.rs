@@ -98,7 +98,7 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
             format::count(c.modules),
             format::count(c.batch),
             rates::rate(course(r).peak().backbone),
-            format::bytes(c.memory_bytes as u64),
+            format::bytes((c.memory_bytes + if trains { c.process_bytes } else { 0 }) as u64),
             ratio(c.memory_bytes as f64, c.plain_memory_bytes as f64),
             format::giga(c.flops as u64),
             ratio(c.flops, c.plain_flops),

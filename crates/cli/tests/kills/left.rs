@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 /// Keys of what is measured.
-const MEASURED: &[&str] = &["seconds", "images_per_second", "peak_bytes"];
+const MEASURED: &[&str] =
+    &["seconds", "images_per_second", "peak_bytes", "peak_memory_bytes", "peak_allocated_bytes"];
 
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

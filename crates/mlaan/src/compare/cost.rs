@@ -29,6 +29,9 @@ pub struct Cost {
     pub memory_bytes: usize,
     /// The same under plain backpropagation.
     pub plain_memory_bytes: usize,
+    /// Bytes that the process needs beside.
+    #[serde(default)]
+    pub process_bytes: usize,
     /// Floating-point operations of training, per image.
     pub flops: f64,
     /// The same under plain backpropagation.
@@ -63,6 +66,7 @@ impl Cost {
             auxiliary_parameters: own.auxiliary_parameters(),
             memory_bytes: own.allocated(),
             plain_memory_bytes: plain.allocated(),
+            process_bytes: own.process,
             flops: per_image(own.flops, &own),
             plain_flops: per_image(plain.flops, &plain),
             test_flops: per_image(plain.modules.iter().map(|m| m.meter.forward).sum(), &plain),
