@@ -223,7 +223,11 @@ fn what_a_kill_leaves_at_the_start_is_no_run() {
         files.iter().for_each(|(name, text)| put(&run, name, text));
         ok(at.path(), &train(&["--out", &run, "--quiet"]));
         let (whole, run) = (at.path().join("whole"), at.path().join(run));
-        assert_eq!(epochs(&whole, &["peak_allocated_bytes"]), epochs(&run, &["peak_allocated_bytes"]), "{files:?}");
+        assert_eq!(
+            epochs(&whole, &["peak_allocated_bytes"]),
+            epochs(&run, &["peak_allocated_bytes"]),
+            "{files:?}"
+        );
         assert_eq!(model(&whole), model(&run), "{files:?}");
         let names = |run: &Path| -> Vec<PathBuf> {
             self::files(run).into_iter().map(|(p, _)| p.strip_prefix(run).unwrap().to_owned()).collect()

@@ -81,9 +81,9 @@ fn compare(format: Format, modules: &[&str], script: &str, cases: &[(&str, usize
         let images = pictures(3, size);
         let expected = logits(&mut trained, &images, size);
         let (file, pixels) = (at.path().join("network"), at.path().join("pixels"));
-        export(&mut trained, format, &file).unwrap();
+        export(&trained, format, &file).unwrap();
         let again = fs::read(&file).unwrap();
-        export(&mut trained, format, &file).unwrap();
+        export(&trained, format, &file).unwrap();
         assert!(again == fs::read(&file).unwrap(), "the same network, other bytes");
         fs::write(&pixels, images.concat()).unwrap();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

@@ -53,7 +53,7 @@ fn probabilities_are_those_of_the_logits_and_do_not_depend_on_the_batch() {
     let mut trained = Trained::open(run.path(), true).unwrap();
     let images = pictures(5, 16);
     let expected = logits(&mut trained, &images, 16, false);
-    let mut predictor = Predictor::new(&mut trained, &Device::cpu(Some(2)).unwrap()).unwrap();
+    let mut predictor = Predictor::new(&trained, &Device::cpu(Some(2)).unwrap()).unwrap();
     let views: Vec<ImageView> = images.iter().map(|rgb| ImageView { height: 16, width: 16, rgb }).collect();
     let found = predictor.probabilities(&views).unwrap();
     for (row, logits) in found.iter().zip(expected.chunks(5)) {
