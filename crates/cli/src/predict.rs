@@ -43,8 +43,9 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         if said.is_err() || output::is_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     said?;
-    if !args.json && !args.csv && !output::is_gone() {
-        output::page(&format!("\npeak memory {}", memory.text()))?;
+    // Beside the answers, which may be read line by line.
+    if !args.json && !args.csv {
+        output::note(&format!("peak memory {}", memory.text()));
     }
     match broken {
         _ if output::is_gone() => Ok(ExitCode::SUCCESS),

@@ -19,7 +19,7 @@ fn measured(at: &Path, args: &[&str]) -> (String, u64) {
     child.stderr.take().unwrap().read_to_end(&mut err).unwrap();
     let done = child.wait4().unwrap();
     assert!(done.status.success(), "{args:?}: {}{}", text(&out), text(&err));
-    (text(&out), done.rusage.maxrss)
+    (text(&out) + &text(&err), done.rusage.maxrss)
 }
 
 /// The amount behind the last `planned` in what a command printed, bytes.

@@ -160,7 +160,7 @@ fn rates_are_those_that_were_set_and_said() {
     let planned = ok(at.path(), &["plan", "bp-resnet8", "--batch", "128", "--json"]);
     let planned: Value = serde_json::from_str(&planned).unwrap();
     assert_eq!((planned["lr"]["backbone"].as_f64(), planned["lr"]["batch"].as_u64()), (Some(0.1), Some(128)));
-    let fits = ok(at.path(), &["plan", "bp-resnet8", "--memory", "20MB"]);
+    let fits = ok(at.path(), &["plan", "bp-resnet8", "--memory", "40MB"]);
     assert!(fits.lines().any(|l| l.contains(" lr ")), "{fits}");
 }
 

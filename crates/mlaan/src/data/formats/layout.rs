@@ -1,6 +1,6 @@
 //! Where the splits and classes of an image folder lie, on disk or in an archive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use super::super::notes::{Notes, few, reason};
@@ -110,6 +110,18 @@ fn by_class<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<Folders<
     Ok(classes)
 }
 
+/// The folders of all classes, behind all links.
+fn reals<T: Tree>(tree: &T, classes: &Folders<T::At>) -> HashSet<PathBuf> {
+    classes.values().flatten().map(|folder| tree.real(&folder.at)).collect()
+}
+
+/// Those of `all` that are not `own`: a link to one of them within a class would give its images another label. A class
+/// that is itself a link to another one is what it is called, as it would be to a reader of the folder.
+fn others<T: Tree>(tree: &T, all: &HashSet<PathBuf>, own: &[Entry<T::At>]) -> HashSet<PathBuf> {
+    let own: HashSet<PathBuf> = own.iter().map(|folder| tree.real(&folder.at)).collect();
+    all.difference(&own).cloned().collect()
+}
+
 /// The training images of the class folders in `at`, and the folders' names as they are matched (classes that would look
 /// the same are called otherwise).
 ///
@@ -124,10 +136,13 @@ pub(super) fn trained<T: Tree>(
     let classes = by_class(tree, at, &mut notes)?;
     let (mut images, mut labels, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     above.push(tree.real(at));
+    let all = reals(tree, &classes);
     for (label, (key, folders)) in (0..).zip(classes) {
         let (before, mut skipped) = (images.len(), Notes::default());
+        let mut visited = others(tree, &all, &folders);
         for folder in &folders {
-            images_below(tree, &folder.at, (DEPTH, &mut *above), (&mut images, &mut skipped))?;
+            let walk = (DEPTH, &mut *above, &mut visited);
+            images_below(tree, &folder.at, walk, (&mut images, &mut skipped))?;
         }
         if let (true, Some(folder)) = (images.len() == before, folders.first()) {
             return Err(without_images(tree.place(&folder.at), &skipped));
@@ -210,12 +225,15 @@ fn labelled<T: Tree>(
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     let mut unknown = BTreeSet::new();
     above.push(tree.real(&folder.at));
+    let all = reals(tree, &classes);
     for (name, folders) in classes {
         let label = keys.binary_search(&name).ok();
         let before = images.len();
+        let mut visited = others(tree, &all, &folders);
         for folder in &folders {
             let first = images.len();
-            images_below(tree, &folder.at, (DEPTH, &mut *above), (&mut images, &mut notes))?;
+            let walk = (DEPTH, &mut *above, &mut visited);
+            images_below(tree, &folder.at, walk, (&mut images, &mut notes))?;
             if images.len() == first && label.is_none() {
                 notes.skip(reason::NO_IMAGES, || tree.place(&folder.at));
             }

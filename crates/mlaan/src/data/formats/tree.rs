@@ -126,9 +126,11 @@ pub(in crate::data) fn left_behind(name: &str) -> bool {
 /// When the folder cannot be read.
 pub(super) fn class_folders<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) -> Result<Vec<Entry<T::At>>> {
     let mut folders = Vec::new();
+    let own = tree.real(at);
     for entry in tree.entries(at)? {
         let why = match entry.kind {
             _ if left_behind(&entry.name) => reason::LEFT_BEHIND,
+            Kind::Folder if own.starts_with(tree.real(&entry.at)) => reason::CIRCLE,
             Kind::Folder => {
                 folders.push(entry);
                 continue;
@@ -143,22 +145,13 @@ pub(super) fn class_folders<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) ->
 }
 
 /// All images in and below `folder`, at most `depth` folders deep, in the order of their names; `above` are the folders
-/// around it, to which no link may lead back.
+/// around it, to which no link may lead back, and `visited` those that no link may lead to: folders of other classes.
+/// However many links lead to a folder, it counts once: a few links to folders of links would be more paths than can ever
+/// be walked.
 ///
 /// # Errors
 /// When a folder cannot be read.
 pub(in crate::data) fn images_below<T: Tree>(
-    tree: &T,
-    folder: &T::At,
-    (depth, above): (usize, &mut Vec<PathBuf>),
-    (found, notes): (&mut Vec<T::At>, &mut Notes),
-) -> Result<()> {
-    below(tree, folder, (depth, above, &mut HashSet::new()), (found, notes))
-}
-
-/// As [`images_below`]; folders that were `visited` do not count again, however many links lead to them: a few links to
-/// folders of links would be more paths than can ever be walked.
-fn below<T: Tree>(
     tree: &T,
     folder: &T::At,
     (depth, above, visited): (usize, &mut Vec<PathBuf>, &mut HashSet<PathBuf>),
@@ -183,7 +176,7 @@ fn below<T: Tree>(
             }
             Kind::Folder if depth > 0 => {
                 let walk = (depth - 1, &mut *above, &mut *visited);
-                below(tree, &entry.at, walk, (&mut *found, &mut *notes))?;
+                images_below(tree, &entry.at, walk, (&mut *found, &mut *notes))?;
                 continue;
             }
             Kind::Folder => reason::TOO_DEEP,
@@ -205,7 +198,8 @@ pub(crate) fn files_below(
     depth: usize,
     (found, notes): (&mut Vec<PathBuf>, &mut Notes),
 ) -> Result<()> {
-    images_below(&Disk, &folder.to_path_buf(), (depth, &mut Vec::new()), (found, notes))
+    let walk = (depth, &mut Vec::new(), &mut HashSet::new());
+    images_below(&Disk, &folder.to_path_buf(), walk, (found, notes))
 }
 
 #[cfg(test)]
