@@ -13,7 +13,7 @@ use mlaan::analyze::{
 };
 use mlaan::data::{LoaderPool, Splits};
 use mlaan::recipe::Recipe;
-use mlaan::train::{Trained, checkpoint, setup};
+use mlaan::train::{Trained, checkpoint, loading, setup};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -73,6 +73,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     };
     let images = images(&splits, &device, (args, &recipe));
     let needs = plan((&opened, opened_against.as_ref()), images, studies, device.kind())?;
+    let needs = needs.loading(loading(&splits));
     let memory = Planned::begin(needs, &device)?;
     let mut subjects = named(args, &opened, &device, wanted.heads)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;

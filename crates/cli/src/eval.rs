@@ -10,7 +10,7 @@ use mlaan::plan::{Inference, Needs, inference};
 use mlaan::recipe::Recipe;
 use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
-use mlaan::train::{ClassError, Evaluation, Trained, evaluate, setup};
+use mlaan::train::{ClassError, Evaluation, Trained, evaluate, loading, setup};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ fn plan(
         precision: recipe.train.precision.into(),
         kind: device.kind(),
     };
-    Ok(inference(&trained.backbone()?, trained.task(), &sizes)?)
+    Ok(inference(&trained.backbone()?, trained.task(), &sizes)?.loading(loading(splits)))
 }
 
 /// The run's recipe, with the images that are asked for.

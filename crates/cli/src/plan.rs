@@ -81,6 +81,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
         mixed,
         test: None,
         data_bytes,
+        loading_bytes: 0,
         precision: recipe.train.precision.into(),
         kind,
     }

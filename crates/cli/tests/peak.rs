@@ -89,6 +89,30 @@ fn what_uses_a_network_holds_what_it_planned() {
     }
 }
 
+/// Photographs are large while they are decoded, however small what is kept of them.
+#[test]
+fn large_images_are_planned() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    for split in ["train", "test"] {
+        for (class, shade) in [("a", 40), ("b", 200)] {
+            std::fs::create_dir_all(at.join("set").join(split).join(class)).unwrap();
+            for i in 0..2u8 {
+                let path = at.join("set").join(split).join(class).join(format!("{i}.png"));
+                let pixel = |x: u32, y: u32| image::Rgba([shade, (x / 16) as u8, (y / 16) as u8, 255 - i]);
+                image::RgbaImage::from_fn(3000, 2000, pixel).save(path).unwrap();
+            }
+        }
+    }
+    for load in ["memory", "stream"] {
+        let set = format!("data.load={load}");
+        let args = ["train", "bp-resnet8", "--data", "set", "--batch", "2", "--epochs", "1", "--out", load];
+        check(at, &[&args[..], &["--threads", "2", "--set", "train.warmup=0", &set]].concat());
+        check(at, &["eval", load, "--threads", "2"]);
+        check(at, &["predict", load, "set/test", "--threads", "2"]);
+    }
+}
+
 #[test]
 fn a_comparison_holds_what_its_largest_run_planned() {
     let at = tempfile::tempdir().unwrap();

@@ -72,10 +72,9 @@ fn a_fifo_in_place_of_a_file_is_named() {
     let mut command = mlaan(at.path(), &["predict", "run", "pipe"]);
     command.stdout(Stdio::piped());
     let out = finish(command);
-    assert_eq!(
-        text(&out.stderr),
-        "pipe: is a FIFO, not a regular file\nerror: 1 of 1 file could not be read\n"
-    );
+    let said = text(&out.stderr);
+    let said: Vec<&str> = said.lines().filter(|l| !l.starts_with("peak memory ")).collect();
+    assert_eq!(said, ["pipe: is a FIFO, not a regular file", "error: 1 of 1 file could not be read"]);
 }
 
 #[test]

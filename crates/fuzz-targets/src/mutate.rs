@@ -174,7 +174,8 @@ mod tests {
         let mut distinct = inputs(3);
         distinct.sort();
         distinct.dedup();
-        assert!(distinct.len() > 450, "{}", distinct.len());
+        // A change may undo itself, or cut all away.
+        assert!(distinct.len() > 400, "{}", distinct.len());
         // Nothing to change is no panic.
         let empty = Mutator::new(vec![Vec::new()]);
         assert!((0..500).all(|number| empty.input(4, number).len() <= LONGEST));

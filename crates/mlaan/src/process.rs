@@ -1,6 +1,7 @@
 //! The memory of this process, as the system counts it. Known on Linux; elsewhere nothing is said.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What `/proc/self/status` says, in bytes.
@@ -52,10 +53,15 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// From now on.
+    /// From now on; the first one of a process counts from its start, with all that was loaded for what it measures.
     pub fn begin() -> Self {
-        let status = Status::read();
-        Peak { before: status.map(|s| s.peak), seen: status.map_or(0, |s| s.resident), last: None }
+        static BEGUN: AtomicBool = AtomicBool::new(false);
+        let (status, again) = (Status::read(), BEGUN.swap(true, Ordering::Relaxed));
+        Peak {
+            before: status.map(|s| if again { s.peak } else { 0 }),
+            seen: status.map_or(0, |s| s.resident),
+            last: None,
+        }
     }
 
     /// Bytes at the most so far; none where the system does not tell. Asks the system at most ten times a second.

@@ -27,6 +27,7 @@ fn sizes(batch: usize) -> Sizes {
         mixed: false,
         test: None,
         data_bytes: 1000 * batch,
+        loading_bytes: 0,
         precision,
         kind,
     }

@@ -91,6 +91,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         mixed: false,
         test: None,
         data_bytes: 0,
+        loading_bytes: 0,
         precision,
         kind: Kind::Cpu { threads: Some(2) },
     };

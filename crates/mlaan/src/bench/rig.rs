@@ -37,6 +37,7 @@ impl Rig {
             kept: false,
             mixed: false,
             test: None,
+            loading_bytes: 0,
             data_bytes: 0,
             precision: device.precision(),
             kind: device.kind(),

@@ -94,6 +94,7 @@ impl Cell {
             kept: false,
             mixed,
             test: images.map(|i| i[1]),
+            loading_bytes: 0,
             data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size, mixed),
             precision: self.recipe.train.precision.into(),
             kind,

@@ -1,8 +1,9 @@
 //! Decodes a split into a [`Memory`], in parallel.
 
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::decode::{Fault, decode, shrink};
+use super::decode::{Fault, decode, shrink, work_bytes};
 use super::limit::choose;
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
 use super::{Dataset, Image, Memory, OpenOptions};
@@ -16,7 +17,9 @@ use crate::{Error, Result};
 pub(super) fn decode_all(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
     let chosen = choose(&stored.labels, options.limit, options.seed, split);
     let set = Memory::new(stored.classes.clone());
-    let mut collector = Collector { options, stored, set, total: chosen.len(), done: 0, skipped: 0 };
+    let (total, largest) = (chosen.len(), AtomicUsize::new(0));
+    let mut collector = Collector { options, stored, set, total, done: 0, skipped: 0, largest };
+    let mut waiting = 0;
     match &stored.images {
         Images::Random(images) => {
             for chunk in chosen.chunks(CHUNK) {
@@ -30,11 +33,15 @@ pub(super) fn decode_all(stored: &Stored, options: &OpenOptions, split: u64) -> 
             }
         }
         Images::Ordered(images) => images.scan(&chosen, &mut |raws| {
+            waiting = waiting.max(raws.iter().map(|raw| raw.bytes.len()).sum());
             let decoded = raws.into_par_iter().map(|raw| collector.decode(raw)).collect();
             collector.add(decoded)
         })?,
     }
-    collector.finish()
+    let loading = waiting + options.threads.max(1) * collector.largest.load(Ordering::Relaxed);
+    let (mut set, skipped) = collector.finish()?;
+    set.loaded_with(loading);
+    Ok((set, skipped))
 }
 
 /// An image of a split, or what is wrong with it.
@@ -48,10 +55,17 @@ struct Collector<'a> {
     total: usize,
     done: usize,
     skipped: usize,
+    /// Bytes that the largest image took.
+    largest: AtomicUsize,
 }
 
 impl Collector<'_> {
     fn decode(&self, raw: Raw) -> Decoded {
+        let work = match &raw.content {
+            Ok(Content::Encoded) => work_bytes(&raw.bytes).unwrap_or(0),
+            _ => raw.bytes.len(),
+        };
+        self.largest.fetch_max(work, Ordering::Relaxed);
         let image = raw.content.map_err(Fault::from).and_then(|content| match content {
             Content::Encoded => decode(&raw.bytes, self.options.short_side, self.options.orientation),
             Content::Rgb { height, width } => {

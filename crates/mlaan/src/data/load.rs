@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::collect::decode_all;
-use super::decode::extent;
+use super::decode::{extent, work_bytes};
 use super::formats::Pair;
 use super::limit::choose;
 use super::spool::Spool;
@@ -48,19 +48,22 @@ pub(super) struct Loaded {
 /// # Errors
 /// A broken image, unless they are skipped; a split without images; out of memory, or of room for a [`Spool`].
 pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<Loaded> {
-    let bytes = || -> Result<u64> {
-        Ok(estimate(&pair.train, options, 0)?.saturating_add(estimate(&pair.test, options, 1)?))
+    // Beside what stays, the largest images of the threads that decode them.
+    let bytes = || -> Result<(u64, usize)> {
+        let (train, test) = (estimate(&pair.train, options, 0)?, estimate(&pair.test, options, 1)?);
+        Ok((train.0.saturating_add(test.0), options.threads.max(1).saturating_mul(train.1.max(test.1))))
     };
     let limits = Limits::of_this_process();
     let (stream, expected) = match options.load {
-        Load::Stream => (true, 0),
+        Load::Stream => (true, (0, 0)),
         // Images that do not fit are to be refused before they are decoded, and where address space is limited by an
         // error at all: there an allocation that fails ends the process.
-        Load::Memory => (false, if limits.address_space() { bytes()? } else { 0 }),
-        Load::Auto => bytes().map(|n| (n > Load::MOST, n))?,
+        Load::Memory => (false, if limits.address_space() { bytes()? } else { (0, 0) }),
+        Load::Auto => bytes().map(|n| (n.0 > Load::MOST, n))?,
     };
-    if !stream && expected > 0 {
-        limits.check_start(options.threads, usize::try_from(expected).unwrap_or(usize::MAX))?;
+    if !stream && expected.0 > 0 {
+        let images = usize::try_from(expected.0).unwrap_or(usize::MAX).saturating_add(expected.1);
+        limits.check_start(options.threads, images)?;
     }
     let split = |stored: Stored, number| -> Result<(Arc<dyn Dataset>, usize)> {
         if !stream {
@@ -90,16 +93,18 @@ pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<Loaded> {
 }
 
 /// Bytes that the chosen images of a split would need, decoded: their number times the mean of a fixed few. Images that
-/// cannot be read do not count; what is wrong with them is said when they are loaded.
-fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<u64> {
+/// cannot be read do not count; what is wrong with them is said when they are loaded. And bytes that decoding the largest
+/// of these few takes.
+fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(u64, usize)> {
     let chosen = choose(&stored.labels, options.limit, options.seed, split);
-    let mut sizes = Vec::new();
+    let (mut sizes, mut work) = (Vec::new(), 0);
     let mut look = |content: std::result::Result<Content, String>, bytes: &[u8]| {
         let sides = match content {
             Ok(Content::Encoded) => extent(bytes, options.orientation).ok().map(|extent| extent.sides),
             Ok(Content::Rgb { height, width }) => Some((height, width)),
             Err(_) => None,
         };
+        work = work.max(work_bytes(bytes).unwrap_or(0));
         if let Some((height, width)) = sides {
             sizes.push(scaled_bytes(height, width, options.short_side));
         }
@@ -121,7 +126,7 @@ fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<u64> {
         }
     }
     let sum: u64 = sizes.iter().sum();
-    Ok(sum / sizes.len().max(1) as u64 * chosen.len() as u64)
+    Ok((sum / sizes.len().max(1) as u64 * chosen.len() as u64, work))
 }
 
 /// At most `most` of the items, evenly spread.

@@ -9,6 +9,7 @@ pub struct Memory {
     bytes: Vec<u8>,
     items: Vec<Item>,
     classes: Vec<String>,
+    loading: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,11 @@ impl Memory {
         self.bytes.try_reserve(bytes).map_err(|_| out_of_memory(self.bytes.len().saturating_add(bytes)))
     }
 
+    /// Says what loading took beside ([`Dataset::loading_bytes`]).
+    pub(super) fn loaded_with(&mut self, bytes: usize) {
+        self.loading = bytes;
+    }
+
     /// Gives back what [`Memory::expect`] reserved too much.
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
@@ -150,6 +156,10 @@ impl Dataset for Memory {
         let side = self.items.first()?.height;
         let alike = self.items.iter().all(|i| (i.height, i.width) == (side, side));
         alike.then_some((side as usize, &self.bytes[..]))
+    }
+
+    fn loading_bytes(&self) -> usize {
+        self.loading
     }
 
     fn resident_bytes(&self) -> usize {

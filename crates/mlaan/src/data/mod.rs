@@ -31,7 +31,7 @@ mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
-pub(crate) use decode::stored_sides;
+pub(crate) use decode::work_bytes;
 pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
 pub use extras::{ColourJitter, Extras};
 pub(crate) use formats::class_names::class;
@@ -95,6 +95,10 @@ pub trait Dataset: Send + Sync {
     }
     /// Bytes this set holds in memory, for the plan and the accountant.
     fn resident_bytes(&self) -> usize;
+    /// Bytes that loading the set took at the most beside what stays in memory.
+    fn loading_bytes(&self) -> usize {
+        0
+    }
     /// Bytes that every loading thread needs beside, about, to read an image.
     fn work_bytes(&self) -> usize {
         0

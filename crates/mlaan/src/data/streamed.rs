@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::collect::broken;
-use super::decode::{Fault, Orientation, decode_into, extent};
+use super::decode::{Fault, Orientation, decode_into, extent, work_bytes as work_bytes_of};
 use super::load::spread;
 use super::stored::{Content, ReadAt};
 use super::{Dataset, ImageView};
@@ -131,16 +131,19 @@ impl Dataset for Streamed {
 fn work_bytes(images: &dyn ReadAt, chosen: &[usize], orientation: Orientation) -> usize {
     let mut encoded = Vec::new();
     let bytes = spread(chosen, SAMPLE).filter_map(|&index| {
-        let (height, width, copies) = match images.read(index, &mut encoded).ok()? {
+        match images.read(index, &mut encoded).ok()? {
             Content::Encoded => {
                 let extent = extent(&encoded, orientation).ok()?;
                 // An image is turned into another one.
-                let turns = extent.turned && orientation.turns();
-                (extent.sides.0, extent.sides.1, if turns { 2 } else { 1 })
+                let copy = if extent.turned && orientation.turns() {
+                    extent.sides.0 * extent.sides.1 * 3
+                } else {
+                    0
+                };
+                Some(work_bytes_of(&encoded)? + copy)
             }
-            Content::Rgb { height, width } => (height, width, 1),
-        };
-        Some(height * width * 3 * copies + encoded.len())
+            Content::Rgb { height, width } => Some(height * width * 3 + encoded.len()),
+        }
     });
     bytes.max().unwrap_or(0)
 }

@@ -173,12 +173,18 @@ impl Parts for Untrained {
 
 /// Fills a folder. The manifest is written last: with it all is there, and without it the folder is free again.
 fn put(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> Result<()> {
+    let free = || match is_free(folder) {
+        true => Ok(()),
+        false => {
+            let message = "is there already and not empty; pass another --out";
+            Err(Error::data(folder.display().to_string(), message))
+        }
+    };
+    // Once before anything is put there, and once more when nobody else can.
+    free()?;
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let held = Lock::take(folder)?;
-    if !is_free(folder) {
-        let message = "is there already and not empty; pass another --out";
-        return Err(Error::data(folder.display().to_string(), message));
-    }
+    free()?;
     held.write(|folder| {
         clear_unsaved(folder)?;
         let (checkpoints, path) = (folder.join(FOLDER), folder.join(RECIPE));

@@ -36,6 +36,8 @@ pub struct Sizes {
     pub test: Option<usize>,
     /// Bytes of host memory for data, outside of the device.
     pub data_bytes: usize,
+    /// Bytes that the images take while they are loaded, before there is any tensor.
+    pub loading_bytes: usize,
     /// What activations are stored in.
     pub precision: Precision,
     /// What computes: some scratch differs.
@@ -125,6 +127,10 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
     }
     let usage = device.usage();
     let process = TensorSizes::of(&mut learner)?.process(sizes.kind);
+    let process = match sizes.kind {
+        Kind::Cpu { .. } => Needs { usage, process }.loading(sizes.loading_bytes).process,
+        Kind::Cuda => process,
+    };
     learner.start_meters();
     step(&mut learner, &source, batch)?;
     let meters = learner.take_meters();

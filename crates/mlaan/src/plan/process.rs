@@ -32,6 +32,11 @@ impl Needs {
         self.usage.footprint + self.process
     }
 
+    /// The same where loading the images takes `bytes` at one moment, before there is any tensor.
+    pub fn loading(self, bytes: usize) -> Self {
+        Needs { process: self.process + bytes.saturating_sub(self.usage.footprint), ..self }
+    }
+
     /// What a process needs that holds `bytes` itself beside a network that was only described, not built.
     pub fn of_process(tensors: TensorSizes, bytes: usize) -> Self {
         Needs { usage: Usage::default(), process: tensors.process(Kind::Cpu { threads: Some(1) }) + bytes }

@@ -1,8 +1,6 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{
-    Dataset, ImageView, Notes, Orientation, files_below, is_image, read_image, spread, stored_sides,
-};
+use crate::data::{Dataset, ImageView, Notes, Orientation, files_below, is_image, read_image, spread};
 use crate::files;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -41,12 +39,15 @@ pub fn find(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Notes)> {
     Ok((found, notes))
 }
 
-/// Bytes that reading a file takes: as stored and decoded, the largest of a fixed few.
+/// Bytes that reading a file takes, with the image that is made of it: of the largest files and of a few others.
 pub(super) fn work_bytes(paths: &[PathBuf]) -> usize {
-    let bytes = spread(paths, SAMPLE).filter_map(|path| {
+    let mut by_size: Vec<(u64, &PathBuf)> =
+        paths.iter().map(|path| (std::fs::metadata(path).map_or(0, |m| m.len()), path)).collect();
+    by_size.sort_unstable_by(|a, b| b.cmp(a));
+    let largest = by_size.into_iter().take(SAMPLE).map(|(_, path)| path);
+    let bytes = largest.chain(spread(paths, SAMPLE)).filter_map(|path| {
         let encoded = files::read(path, files::IMAGE).ok()?;
-        let (height, width) = stored_sides(&encoded)?;
-        Some(encoded.len() + height * width * 3)
+        crate::data::work_bytes(&encoded)
     });
     bytes.max().unwrap_or(0)
 }

@@ -85,7 +85,7 @@ impl Predictor {
     pub fn plan(trained: &Trained, device: &Device, paths: &[PathBuf], batch: usize) -> Result<Needs> {
         let (size, images) = (trained.manifest.size, paths.len().max(1));
         let batch = batch.clamp(1, images);
-        let work = device.threads() * files::work_bytes(paths);
+        let work = device.threads().min(images) * files::work_bytes(paths);
         let data = LoaderPool::bytes(LoaderPool::AHEAD, batch, size, false) + work;
         trained.plan(device.kind(), (batch, images), data, true)
     }

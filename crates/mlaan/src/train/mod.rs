@@ -39,3 +39,4 @@ pub use tensor_writer::{
 pub use trained::Trained;
 pub use trainer::Trainer;
 pub use unsaved::{clear_unsaved, is_free, is_unsaved};
+pub use within::loading;

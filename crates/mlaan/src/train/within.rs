@@ -68,6 +68,11 @@ pub(super) fn resident(splits: &Splits) -> usize {
     splits.train.resident_bytes() + splits.test.resident_bytes()
 }
 
+/// Bytes that the images take at one moment while they are loaded.
+pub fn loading(splits: &Splits) -> usize {
+    resident(splits) + splits.train.loading_bytes().max(splits.test.loading_bytes())
+}
+
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
@@ -88,6 +93,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: us
         mixed,
         test: Some(test),
         data_bytes: resident(splits) + buffers + work,
+        loading_bytes: loading(splits),
         precision: recipe.train.precision.into(),
         kind: device.kind(),
     }

@@ -12,7 +12,7 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::{ImageError, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::bounds::{MAX_SIDE, plausible};
 use super::resize::{Region, Workspace, resize};
@@ -92,9 +92,25 @@ pub(super) fn extent(encoded: &[u8], orientation: Orientation) -> Result<Extent,
     })
 }
 
-/// Height and width of an encoded image as they are stored; none where its header cannot be read.
-pub(crate) fn stored_sides(encoded: &[u8]) -> Option<(usize, usize)> {
-    extent(encoded, Orientation::Ignore).ok().map(|extent| extent.sides)
+/// Bytes that reading an image takes beside what is made of it: as it is stored, as its decoder has its pixels, and as RGB
+/// where that is another copy; none where its header cannot be read.
+pub(crate) fn work_bytes(encoded: &[u8]) -> Option<usize> {
+    let work = guarded(|| match kind(encoded)? {
+        ImageFormat::Jpeg => {
+            let header = jpeg::Header::read(encoded)?;
+            let (height, width) = jpeg::sides(encoded, &header)?;
+            Ok(height * width * jpeg::work_per_pixel(encoded, &header))
+        }
+        format => {
+            let (bytes, _) = looked(encoded, format)?;
+            let (height, width) = header(&bytes, format)?;
+            let decoder = reader(&bytes, format).into_decoder().map_err(|e| said(&e, format))?;
+            let own = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX);
+            let copy = if decoder.color_type() == ColorType::Rgb8 { 0 } else { height * width * 3 };
+            Ok(own.saturating_add(copy))
+        }
+    });
+    work.ok().map(|work| work.saturating_add(encoded.len()))
 }
 
 /// Decodes `encoded` into an image of its own, as [`decode_into`].
@@ -124,6 +140,8 @@ fn decode_stored(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize), O
     }
     let (bytes, turn) = looked(encoded, format)?;
     header(&bytes, format)?;
+    // The image before gives its room to this one.
+    *rgb = Vec::new();
     let decoded = reader(&bytes, format).decode().map_err(|e| said(&e, format))?.into_rgb8();
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
     *rgb = decoded.into_raw();

@@ -32,6 +32,14 @@ pub(super) fn decode(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize
     Ok((sides, header.turn()))
 }
 
+/// Bytes a pixel that decoding takes, at the most: three of RGB; of progressive files and of those for the slower decoder
+/// also three components as planes and as coefficients of 16 bits.
+pub(super) fn work_per_pixel(encoded: &[u8], header: &Header<'_>) -> usize {
+    let scans = header.scans(encoded);
+    let plain = !header.progressive() && scans.is_ok_and(|scans| usual(header, &scans));
+    if plain { 3 } else { 12 }
+}
+
 /// Height and width as stored, by the header.
 ///
 /// # Errors
