@@ -100,7 +100,7 @@ fn large_images_are_planned() {
             for i in 0..2u8 {
                 let path = at.join("set").join(split).join(class).join(format!("{i}.png"));
                 let pixel = |x: u32, y: u32| image::Rgba([shade, (x / 16) as u8, (y / 16) as u8, 255 - i]);
-                image::RgbaImage::from_fn(3000, 2000, pixel).save(path).unwrap();
+                image::RgbaImage::from_fn(2000, 1500, pixel).save(path).unwrap();
             }
         }
     }

@@ -21,7 +21,8 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let task = Task { image: Extent::square(recipe.data.size, 3), classes: 10, pixels };
     let kind = Kind::Cpu { threads: Some(1) };
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
-    let sizes = Sizes { batch: 4, train, kept, mixed, test, data_bytes: 0, precision, kind };
+    let (data_bytes, loading_bytes) = (0, 0);
+    let sizes = Sizes { batch: 4, train, kept, mixed, test, data_bytes, loading_bytes, precision, kind };
     plan(&setup::backbone(&recipe.model)?, &recipe.local, task, sizes)
 }
 
