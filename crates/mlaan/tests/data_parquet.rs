@@ -284,7 +284,7 @@ fn labels_are_in_the_column_that_training_has_them_in() {
             format!("the test split has no labels (no column `{train}` as in training): the validation");
         assert!(splits.notes.remarks[0].starts_with(&said), "{:?}", splits.notes);
         std::fs::remove_file(root.path().join("validation.parquet")).unwrap();
-        let wanted = format!("needs the column `{train}`");
+        let wanted = format!("needs the label column `{train}`");
         refused(root.path(), &["test.parquet", &wanted, test]);
     }
     // Nor is another column of a later file of training a label.

@@ -66,7 +66,9 @@ fn label_of<'a>(
 /// What a file without a label column is told; labels of other files are in the column `label`.
 pub(super) fn no_label(file: &Footer, label: Option<&str>) -> String {
     match label {
-        Some(label) => needs(file, &format!("the column `{label}`, which has the training split's labels")),
+        Some(label) => {
+            needs(file, &format!("the label column `{label}`, which has the training split's labels"))
+        }
         None => needs(file, "one label column, called `label`: whole numbers, or the classes' names"),
     }
 }
