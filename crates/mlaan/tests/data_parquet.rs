@@ -195,7 +195,12 @@ fn a_test_split_without_labels_is_passed_over_and_that_is_said() {
         write(&at("validation.parquet"), &pictures(3), &Labels::of(&[2, 1, 0]), How::default());
         let splits = opened(root.path()).unwrap();
         assert_eq!(seen(&*splits.test), [(2, 0), (1, 10), (0, 20)]);
-        let note = "the test split has no labels (all are missing, or −1): the validation split is used in its place";
+        let why = match labels {
+            Labels::None => "no column `label` as in training",
+            _ => "all are missing, or −1",
+        };
+        let note = format!("the test split has no labels ({why}): the validation split is used in its place");
+        let note = note.as_str();
         assert_eq!(splits.notes.remarks, [note]);
         assert_eq!(inspect(root.path().to_str().unwrap(), &mut |_, _| ()).unwrap().notes.remarks, [note]);
         // To train, labels are needed.
@@ -254,4 +259,55 @@ fn what_a_file_claims_costs_no_time() {
     encrypted[end - 1] = b'E';
     fs::write(&train, &encrypted).unwrap();
     refused(root.path(), &["train.parquet", "encrypted"]);
+}
+
+#[test]
+fn labels_are_in_the_column_that_training_has_them_in() {
+    let labels = Labels::of(&[2, 0, 1]);
+    for (train, test) in [("label", "idx"), ("label", "width"), ("number", "idx"), ("label", "label")] {
+        let root = set(&Labels::of(&SEVEN), &labels, How { label: train, ..How::default() });
+        let other = How { label: test, ..How::default() };
+        write(&root.path().join("test.parquet"), &pictures(3), &labels, other);
+        write(
+            &root.path().join("validation.parquet"),
+            &pictures(2),
+            &Labels::of(&[1, 1]),
+            How { label: train, ..How::default() },
+        );
+        let splits = opened(root.path()).unwrap();
+        if train == test {
+            assert_eq!((splits.test.len(), splits.notes.is_empty()), (3, true));
+            continue;
+        }
+        assert_eq!(seen(&*splits.test), [(1, 0), (1, 10)]);
+        let said =
+            format!("the test split has no labels (no column `{train}` as in training): the validation");
+        assert!(splits.notes.remarks[0].starts_with(&said), "{:?}", splits.notes);
+        std::fs::remove_file(root.path().join("validation.parquet")).unwrap();
+        let wanted = format!("needs the label column `{train}`");
+        refused(root.path(), &["test.parquet", &wanted, test]);
+    }
+    // Nor is another column of a later file of training a label.
+    let root = set(&Labels::of(&SEVEN), &labels, How::default());
+    let (first, other) = (root.path().join("train.parquet"), How { label: "idx", ..How::default() });
+    std::fs::rename(first, root.path().join("train-0.parquet")).unwrap();
+    write(&root.path().join("train-1.parquet"), &pictures(3), &labels, other);
+    refused(root.path(), &["train-1.parquet, row 0", "3 of 10 rows"]);
+}
+
+#[test]
+fn names_in_two_spellings_are_one_class_and_files_are_named_as_people_do() {
+    let text = |labels: &[&'static str]| Labels::Text(labels.iter().copied().map(Some).collect());
+    let train = text(&["caf\u{e9}", "cafe\u{301}", "cat", "cat", "cafe\u{301}", "cat", "caf\u{e9}"]);
+    for names in [["train", "test"], ["Train", "Test"], ["TRAIN-0", "Validation"]] {
+        let root = TempDir::new().unwrap();
+        let at = |name: &str| root.path().join(format!("{name}.parquet"));
+        write(&at(names[0]), &pictures(7), &train, How::default());
+        write(&at(names[1]), &pictures(2), &text(&["cat", "cafe\u{301}"]), How::default());
+        let splits = opened(root.path()).unwrap();
+        assert_eq!(splits.train.classes(), ["caf\u{e9}", "cat"]);
+        let labels = |split| seen(split).iter().map(|row| row.0).collect::<Vec<_>>();
+        assert_eq!(labels(&*splits.train), [0, 0, 1, 1, 0, 1, 0], "{names:?}");
+        assert_eq!(labels(&*splits.test), [1, 0]);
+    }
 }

@@ -180,3 +180,34 @@ fn labels_are_read_from_json_and_text() {
         &["sample 1", "no label", "`.json` with `label`, `cls` or `class`"],
     );
 }
+
+#[test]
+fn a_test_split_that_is_labelled_minus_one_has_no_labels() {
+    let root =
+        shards(["train-0.tar", "val-0.tar"], &[("1.png", ""), ("1.cls", "0"), ("2.png", ""), ("2.cls", "1")]);
+    let none: Files = (0..3)
+        .flat_map(|i| [(format!("{i}.png"), png(1, i)), (format!("{i}.cls"), b"-1".to_vec())])
+        .collect();
+    put(root.path().join("test-0.tar"), &tar(".", &none));
+    let splits = opened(root.path()).unwrap();
+    assert_eq!(labels(&*splits.test), [0, 1]);
+    assert_eq!(splits.notes.remarks, ["the shards of `test` have no labels: tested is on `val`"]);
+    std::fs::remove_file(root.path().join("val-0.tar")).unwrap();
+    fails(root.path(), &["test-0.tar", "all of its 3 labels are −1"]);
+}
+
+#[test]
+fn lists_of_classes_are_read_as_editors_write_them() {
+    let root = shards(
+        ["train-0.tar", "test-0.tar"],
+        &[("1.png", ""), ("1.cls", "cat"), ("2.png", ""), ("2.cls", "1.0")],
+    );
+    put(root.path().join("classes.txt"), "\u{feff}cat\r\ndog\r\n".as_bytes());
+    let splits = opened(root.path()).unwrap();
+    assert_eq!(
+        (splits.train.classes(), labels(&*splits.train)),
+        (&["cat", "dog"].map(String::from)[..], vec![0, 1])
+    );
+    put(root.path().join("classes.txt"), b"cat\nd\0og\n");
+    fails(root.path(), &["classes.txt, line 2", "control character U+0000"]);
+}

@@ -33,13 +33,13 @@ impl Labels {
         Labels::Wide(labels.iter().copied().map(Some).collect())
     }
 
-    fn column(&self) -> String {
+    fn column(&self, name: &str) -> String {
         match self {
-            Labels::Narrow(_, kind) => format!("optional int32 label ({kind});"),
-            Labels::Wide(_) => "optional int64 label;".into(),
-            Labels::Text(_) => "optional binary label (UTF8);".into(),
-            Labels::Truth(_) => "optional boolean label;".into(),
-            Labels::Fractions(_) => "optional double label;".into(),
+            Labels::Narrow(_, kind) => format!("optional int32 {name} ({kind});"),
+            Labels::Wide(_) => format!("optional int64 {name};"),
+            Labels::Text(_) => format!("optional binary {name} (UTF8);"),
+            Labels::Truth(_) => format!("optional boolean {name};"),
+            Labels::Fractions(_) => format!("optional double {name};"),
             Labels::None => String::new(),
         }
     }
@@ -54,6 +54,8 @@ pub struct How {
     pub encoding: Option<Encoding>,
     /// Whether images are a column of bytes and not of a group.
     pub plain: bool,
+    /// What the column of labels is called.
+    pub label: &'static str,
     /// Names of the classes, in the file's metadata.
     pub names: Option<&'static [&'static str]>,
 }
@@ -65,6 +67,7 @@ impl Default for How {
             version: WriterVersion::PARQUET_1_0,
             encoding: None,
             plain: false,
+            label: "label",
             names: None,
         }
     }
@@ -75,7 +78,7 @@ pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let image =
         if how.plain { "optional binary image;" } else { "optional group image { optional binary bytes; }" };
-    let schema = format!("message m {{ {image} {} }}", labels.column());
+    let schema = format!("message m {{ {image} {} }}", labels.column(how.label));
     let names = how.names.map(|names| {
         let names = format!(
             r#"{{"info": {{"features": {{"label": {{"names": {names:?}, "_type": "ClassLabel"}}}}}}}}"#

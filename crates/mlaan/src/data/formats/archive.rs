@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::is_image;
 use super::super::notes::{Notes, reason};
 use super::blocks::{Found, Type};
+use super::names::unmarked;
 use super::packed::{Item, each_member, read_bytes};
 use super::sparse::Holes;
 use super::tree::{Entry, Kind, Tree, left_behind};
@@ -249,7 +250,8 @@ impl Tree for Archive {
         each_member(&self.path, &mut |found| {
             if found.offset == file.offset {
                 let bytes = read_bytes(&mut &mut *found.content, found.size, MOST_TEXT).map_err(wrong)?;
-                text = Some(String::from_utf8(bytes).map_err(|_| wrong("no text in UTF-8".into()))?);
+                let read = String::from_utf8(bytes).map_err(|_| wrong("no text in UTF-8".into()))?;
+                text = Some(unmarked(&read).to_owned());
             }
             Ok(text.is_none())
         })?;

@@ -18,7 +18,7 @@ use super::super::is_image;
 use super::super::notes::{Notes, reason};
 use super::super::stored::{Images, Stored};
 use super::folder::{Files, class_folders, entries, stored};
-use super::layout::trained;
+use super::layout::{beside, trained};
 use super::meta_mat;
 use super::names::text;
 use super::tree::{Disk, Tree};
@@ -33,7 +33,7 @@ pub(super) const FORMAT: Format = Format {
 };
 
 /// Where `train/` and `val/` may lie below what is named.
-const INSIDE: [&str; 3] = ["", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"];
+pub(super) const INSIDE: [&str; 3] = ["", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"];
 /// Where lists may lie below what is named and below the folder of `val/`.
 const LISTS: [&str; 5] = ["", "val", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"];
 /// How validation images are called before their number.
@@ -51,6 +51,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         if images.is_empty() || !class_folders(&train)?.iter().any(|(name, _)| is_synset(name)) {
             continue;
         }
+        beside(&Disk, &Disk.entries(&root)?, &mut notes);
         let (train, _) = trained(&Disk, &train, &mut vec![Disk.real(&root)])?;
         let train = stored(train)?.with_notes(notes);
         let folders: Vec<PathBuf> =

@@ -1,10 +1,11 @@
 //! Where the splits and classes of an image folder lie, on disk or in an archive.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::notes::{Notes, few, reason};
 use super::class_names::{class, mistaken, told_apart};
+use super::packed::kind;
 use super::splits::{TEST, TEST_FOLDERS, TRAIN, called};
 use super::tree::{Entry, Kind, Tree, class_folders, images_below};
 use super::val_annotations;
@@ -76,9 +77,37 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
         return Err(Error::data(tree.place(root), message));
     }
     let mut around = vec![tree.real(root)];
-    let (train, keys) = trained(tree, &train.at, &mut around)?;
+    let (mut train, keys) = trained(tree, &train.at, &mut around)?;
+    beside(tree, &entries, &mut train.notes);
     let test = tested(tree, &theirs, (&keys, &train), &mut around)?;
     Ok(Some(Both { train, test }))
+}
+
+/// Whether there is an image in a class folder of the training split in `root`. Nothing is said of what cannot be read:
+/// who reads it says so.
+pub(super) fn has_images<T: Tree>(tree: &T, root: &T::At) -> bool {
+    let Ok(splits) = tree.entries(root).and_then(|entries| called(tree, &entries, &TRAIN)) else {
+        return false;
+    };
+    let within = |split: &Entry<T::At>| {
+        let folders = class_folders(tree, &split.at, &mut Notes::default()).unwrap_or_default();
+        let mut above = vec![tree.real(root), tree.real(&split.at)];
+        folders.iter().any(|folder| {
+            let (mut images, mut notes, mut visited) = (Vec::new(), Notes::default(), HashSet::new());
+            let walk = (DEPTH, &mut above, &mut visited);
+            images_below(tree, &folder.at, walk, (&mut images, &mut notes)).is_ok() && !images.is_empty()
+        })
+    };
+    splits.iter().any(within)
+}
+
+/// Counts what sets of other formats lie beside the splits: archives and tables.
+pub(super) fn beside<T: Tree>(tree: &T, entries: &[Entry<T::At>], notes: &mut Notes) {
+    let other =
+        |name: &str| kind(Path::new(name)).is_some() || name.to_ascii_lowercase().ends_with(".parquet");
+    for entry in entries.iter().filter(|e| e.kind == Kind::File && other(&e.name)) {
+        notes.skip(reason::BESIDE, || tree.place(&entry.at));
+    }
 }
 
 fn has_classes<T: Tree>(tree: &T, at: &T::At) -> Result<bool> {
@@ -174,6 +203,7 @@ fn tested<T: Tree>(
 ) -> Result<Listed<T::At>> {
     let mut passed: Vec<String> = Vec::new();
     let mut unlike: Option<Error> = None;
+    let mut empty: Option<Listed<T::At>> = None;
     for folder in candidates {
         let mut notes = Notes::default();
         let classes = by_class(tree, &folder.at, &mut notes)?;
@@ -182,25 +212,32 @@ fn tested<T: Tree>(
         } else if let Some(list) = val_annotations::list(tree, &folder.at)? {
             Some(val_annotations::read(tree, (&folder.at, &list), (keys, train))?)
         } else {
-            // One folder of another name is no class, but a folder around all images.
-            if classes.len() > 1 {
-                return Err(untrained(&tree.place(&folder.at), classes.keys(), (keys, train)));
-            }
+            // Folders of other names are no classes: one lies around all images, several are of another order.
             if let (Some(_), None) = (classes.keys().next(), &unlike) {
                 unlike = Some(untrained(&tree.place(&folder.at), classes.keys(), (keys, train)));
             }
             None
         };
+        if found.as_ref().is_some_and(|listed| listed.images.is_empty()) {
+            passed.push(format!("{}/", folder.name));
+            empty = empty.or(found);
+            continue;
+        }
         if let Some(mut listed) = found {
             if !passed.is_empty() {
                 let other = few(passed.iter().map(String::as_str));
-                let text =
-                    format!("{other} has no folder of a class, so no labels: tested is on {}", listed.place);
+                let text = format!(
+                    "{other} has no folder of a class with images, so no labels: tested is on {}",
+                    listed.place
+                );
                 listed.notes.remark(text);
             }
             return Ok(listed);
         }
         passed.push(format!("{}/", folder.name));
+    }
+    if let Some(empty) = empty {
+        return Ok(empty);
     }
     Err(unlike.unwrap_or_else(|| {
         let message = format!(

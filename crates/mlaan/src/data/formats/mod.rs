@@ -31,6 +31,7 @@ use super::notes::Notes;
 use super::stored::Stored;
 use super::{Known, Orientation};
 use crate::Result;
+use tree::Disk;
 
 /// A form that data sets come in.
 pub(super) struct Format {
@@ -63,6 +64,9 @@ impl Pair {
 
 /// What the form of MNIST's files is called.
 pub(super) const MNIST: &str = idx::FORMAT.name;
+
+/// Where images lie in class folders, these formats go first: what was unpacked counts, not the archives that are left beside it.
+const OF_FOLDERS: [&str; 2] = [imagenet::FORMAT.name, folder::FORMAT.name];
 
 /// All of them; the first that recognises a path reads it.
 pub(super) const FORMATS: &[Format] = &[
@@ -110,7 +114,10 @@ fn only_archive(path: &Path) -> Option<PathBuf> {
 }
 
 fn open_itself(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
-    for format in FORMATS {
+    let folders = imagenet::INSIDE.iter().any(|inside| layout::has_images(&Disk, &path.join(inside)));
+    let of_folders = |format: &&Format| OF_FOLDERS.contains(&format.name);
+    let first = FORMATS.iter().filter(|format| folders && of_folders(format));
+    for format in first.chain(FORMATS.iter().filter(|format| !(folders && of_folders(format)))) {
         if let Some(pair) = (format.open)(path)? {
             return Ok(Some((format, pair)));
         }

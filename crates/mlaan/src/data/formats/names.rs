@@ -24,7 +24,21 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
     if text.len() as u64 > MOST_TEXT {
         return Err(Error::data(path.display().to_string(), "too long for a list: this is another file"));
     }
-    Ok(Some(text))
+    Ok(Some(unmarked(&text).to_owned()))
+}
+
+/// Text without the byte-order mark that some editors begin a file with.
+pub(super) fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// What is wrong with a class's name, where it holds what no name holds: a control character, as a NUL.
+pub(super) fn controlled(name: &str) -> Option<String> {
+    let found = name.chars().find(|c| c.is_control() && *c != '\t')?;
+    let code = u32::from(found);
+    Some(format!(
+        "has the control character U+{code:04X}, which is in no name of a class: write the name anew"
+    ))
 }
 
 /// The lines of the first of the files `names` in `folder` that is there.
@@ -41,6 +55,11 @@ pub(super) fn listed(folder: &Path, names: &[&str]) -> Result<Option<Vec<String>
         if let Some(empty) = lines.iter().position(String::is_empty) {
             let place = format!("{}, line {}", path.display(), empty + 1);
             return Err(Error::data(place, "a class without a name: one line per class is read"));
+        }
+        for (number, line) in (1..).zip(&lines) {
+            if let Some(message) = controlled(line) {
+                return Err(Error::data(format!("{}, line {number}", path.display()), message));
+            }
         }
         return Ok(Some(lines));
     }

@@ -6,6 +6,7 @@ use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 
+use super::super::class_names::class;
 use super::shard::read;
 
 /// The labels of rows; none where a row has no label.
@@ -191,11 +192,18 @@ impl Names {
         if let Some(number) = self.numbers.get(name) {
             return Ok(Some(*number));
         }
+        // Accents are written in two ways: the name is one.
+        let composed = class(name);
+        if let Some(number) = self.numbers.get(&composed).copied() {
+            self.numbers.insert(name.to_owned(), number);
+            return Ok(Some(number));
+        }
         if self.distinct.len() == MOST_NAMES {
             return Err(format!("more than {MOST_NAMES} different labels: these are no classes"));
         }
         let number = self.distinct.len() as u32;
-        self.distinct.push(name.to_owned());
+        self.distinct.push(composed.clone());
+        self.numbers.insert(composed, number);
         self.numbers.insert(name.to_owned(), number);
         Ok(Some(number))
     }

@@ -79,11 +79,11 @@ fn configuration(root: &Path) -> Result<Option<Layout>> {
 
 /// The set whose splits lie in `folder`, as files or in folders of their own.
 fn splits(folder: &Path) -> Result<Option<Layout>> {
-    let mut found: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
+    let mut found: BTreeMap<&str, Vec<(bool, PathBuf)>> = BTreeMap::new();
     let mut listed = entries(folder)?;
     listed.sort();
     for (name, path) in &listed {
-        let stem = name.strip_suffix(".parquet");
+        let stem = stem(name);
         let Some(split) = called(stem.unwrap_or(name)) else {
             continue;
         };
@@ -92,10 +92,16 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
             None if path.is_dir() => within(path)?,
             _ => continue,
         };
-        found.entry(split).or_default().extend(paths);
+        // The usual spelling goes before others: `Train.parquet` beside `train.parquet` is another file.
+        let usual = name.strip_prefix(PARTIAL).unwrap_or(name).starts_with(split);
+        found.entry(split).or_default().extend(paths.into_iter().map(|path| (usual, path)));
     }
     let mut take = |name: &&'static str| {
-        let paths = found.remove(name).filter(|paths| !paths.is_empty())?;
+        let mut paths = found.remove(name).filter(|paths| !paths.is_empty())?;
+        if paths.iter().any(|(usual, _)| *usual) {
+            paths.retain(|(usual, _)| *usual);
+        }
+        let paths = paths.into_iter().map(|(_, path)| path).collect();
         Some(Files { name, paths })
     };
     let (train, tests) =
@@ -110,16 +116,22 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
     Err(Error::data(folder.display().to_string(), message))
 }
 
+/// A parquet file's name without its ending, in which capitals do not matter.
+fn stem(name: &str) -> Option<&str> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    ending.eq_ignore_ascii_case("parquet").then_some(stem)
+}
+
 /// The parquet files of a folder.
 fn within(folder: &Path) -> Result<Vec<PathBuf>> {
-    let files =
-        entries(folder)?.into_iter().filter(|(name, path)| name.ends_with(".parquet") && path.is_file());
+    let files = entries(folder)?.into_iter().filter(|(name, path)| stem(name).is_some() && path.is_file());
     let mut paths: Vec<PathBuf> = files.map(|(_, path)| path).collect();
     paths.sort();
     Ok(paths)
 }
 
-/// The split that a file or folder belongs to by its name: `train`, `train-00000-of-00002`, `train_3`, `partial-train`.
+/// The split that a file or folder belongs to by its name: `train`, `train-00000-of-00002`, `train_3`, `partial-train`;
+/// capitals do not matter.
 fn called(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix(PARTIAL).unwrap_or(name);
     let end = name.find(['-', '_', '.']).unwrap_or(name.len());
@@ -127,7 +139,7 @@ fn called(name: &str) -> Option<&'static str> {
     // Behind a hyphen anything, as ever; else a number, since `train_metadata` is no part of the split.
     let belongs =
         rest.is_empty() || rest.starts_with('-') || rest[1..].starts_with(|c: char| c.is_ascii_digit());
-    TRAIN.into_iter().chain(TEST).find(|known| belongs && *known == split)
+    TRAIN.into_iter().chain(TEST).find(|known| belongs && known.eq_ignore_ascii_case(split))
 }
 
 impl Files {

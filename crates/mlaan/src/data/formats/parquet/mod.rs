@@ -39,7 +39,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         return Ok(None);
     };
     let mut notes = Notes::default();
-    let train = Split::open(&layout.train)?;
+    let train = Split::open(&layout.train, None)?;
     if !train.labelled()? {
         return Err(Error::data(
             train.place(),
@@ -47,20 +47,23 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         ));
     }
     layout.train.partial().into_iter().for_each(|text| notes.remark(text));
-    let test = test(&layout.tests, &mut notes)?;
+    let test = test(&layout.tests, train.label.as_deref(), &mut notes)?;
     let classes = classes(&train, &test)?;
     let train = train.stored(classes.clone())?.with_notes(notes);
     Ok(Some(Pair { train, test: test.stored(classes)?, known: None }))
 }
 
-/// The first split that has labels; of others that is noted.
-fn test(splits: &[Files], notes: &mut Notes) -> Result<Split> {
-    let mut unlabelled: Vec<String> = Vec::new();
+/// The first split that has labels, in the column `label` as training has; of others that is noted.
+fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Split> {
+    let mut unlabelled: Vec<(&str, String)> = Vec::new();
     for files in splits {
-        let split = Split::open(files)?;
+        let split = Split::open(files, label)?;
         if split.labelled()? {
-            let without = unlabelled.iter().map(|name| {
-                format!("the {name} split has no labels (all are missing, or −1): the {} split is used in its place", files.name)
+            let without = unlabelled.iter().map(|(name, why)| {
+                format!(
+                    "the {name} split has no labels ({why}): the {} split is used in its place",
+                    files.name
+                )
             });
             without.chain(files.partial()).for_each(|text| notes.remark(text));
             return Ok(split);
@@ -69,7 +72,11 @@ fn test(splits: &[Files], notes: &mut Notes) -> Result<Split> {
         if unlabelled.len() + 1 == splits.len() {
             split.has_column()?;
         }
-        unlabelled.push(files.name.into());
+        let why = match split.has_column() {
+            Ok(()) => "all are missing, or −1".to_owned(),
+            Err(_) => format!("no column `{}` as in training", label.unwrap_or("label")),
+        };
+        unlabelled.push((files.name, why));
     }
     let place = splits
         .first()
@@ -77,7 +84,7 @@ fn test(splits: &[Files], notes: &mut Notes) -> Result<Split> {
         .map_or(String::new(), |p| p.display().to_string());
     let message = format!(
         "no row of the {} split has a label (all are missing, or −1), and there is no other to test on",
-        unlabelled.join(", nor of the ")
+        unlabelled.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", nor of the ")
     );
     Err(Error::data(place, message))
 }
@@ -116,6 +123,8 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
 
 struct Split {
     name: &'static str,
+    /// The column of labels: that of training, else that of the first file.
+    label: Option<String>,
     shards: Vec<Shard>,
     /// The first row of every shard, and the number of all.
     starts: Vec<usize>,
@@ -124,9 +133,14 @@ struct Split {
 }
 
 impl Split {
-    fn open(files: &Files) -> Result<Self> {
+    fn open(files: &Files, label: Option<&str>) -> Result<Self> {
         files.complete()?;
-        let shards = files.paths.iter().map(|path| Shard::open(path)).collect::<Result<Vec<_>>>()?;
+        let (mut label, mut shards) = (label.map(str::to_owned), Vec::with_capacity(files.paths.len()));
+        for path in &files.paths {
+            let shard = Shard::open(path, label.as_deref())?;
+            label = label.or_else(|| shard.label().map(str::to_owned));
+            shards.push(shard);
+        }
         let (mut starts, mut labels) = (vec![0], None::<Labels>);
         for shard in &shards {
             let own = shard.labels()?;
@@ -137,7 +151,7 @@ impl Split {
             }
         }
         let labels = labels.unwrap_or_else(|| Labels::of(false));
-        Ok(Split { name: files.name, shards, starts, labels })
+        Ok(Split { name: files.name, label, shards, starts, labels })
     }
 
     fn place(&self) -> String {
@@ -167,7 +181,9 @@ impl Split {
     /// Refuses files without a column of labels.
     fn has_column(&self) -> Result<()> {
         match self.shards.iter().find(|shard| shard.columns.label.is_none()) {
-            Some(shard) => Err(Error::data(&shard.place, schema::no_label(&shard.footer))),
+            Some(shard) => {
+                Err(Error::data(&shard.place, schema::no_label(&shard.footer, self.label.as_deref())))
+            }
             None => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 use parquet::basic::Type;
 use serde_json::{Map, Value};
 
+use super::super::class_names::class;
 use super::footer::{Footer, Leaf};
 
 /// The columns of interest, as indices of the file's leaves.
@@ -22,11 +23,12 @@ const LABELS: [&str; 5] = ["label", "labels", "fine_label", "class", "target"];
 const IMAGES: [&str; 2] = ["image", "img"];
 
 /// Finds the columns by the metadata the `datasets` library writes, else by their names and types. An image is a group with
-/// binary `bytes`, else a binary column. A label is a number, or, in a column that is called so, text.
+/// binary `bytes`, else a binary column. A label is a number, or, in a column that is called so, text. Where other files of
+/// the set have said in which column labels are (`label`), they are in that one or in none: another lone number is a width.
 ///
 /// # Errors
 /// When there is no image column, or several that nothing tells apart; lists the file's columns.
-pub(super) fn columns(file: &Footer) -> Result<Columns, String> {
+pub(super) fn columns(file: &Footer, label: Option<&str>) -> Result<Columns, String> {
     let features = features(file);
     let typed = |name: &str| features.get(name)?.get("_type")?.as_str();
     let of = |fits: fn(&Leaf) -> bool| {
@@ -38,21 +40,37 @@ pub(super) fn columns(file: &Footer) -> Result<Columns, String> {
     let (_, image) = within.or_else(|| pick(of(is_plain_image), described, &IMAGES)).ok_or_else(|| {
         needs(file, "one image column (a group with binary `bytes`, as the `datasets` library writes, or a binary column called `image`)")
     })?;
-    let described = |name: &str| typed(name) == Some("ClassLabel");
-    // Text and fractions are labels only by their column's name: others are captions, and measurements.
-    let called =
-        of(is_named_label).into_iter().filter(|(name, index)| LABELS.contains(name) && *index != image);
-    let label = pick(of(is_number), described, &LABELS).filter(|(name, _)| described(name));
-    let label = label
-        .or_else(|| pick(called.collect(), described, &LABELS))
-        .or_else(|| pick(of(is_number), described, &LABELS));
+    let label = match label {
+        Some(label) => of(is_named_label).into_iter().find(|(name, index)| *name == label && *index != image),
+        None => label_of(of(is_number), of(is_named_label), image, |name| typed(name) == Some("ClassLabel")),
+    };
     let names = label.and_then(|(name, _)| names(features.get(name)));
     Ok(Columns { image, label: label.map(|(_, index)| index), names })
 }
 
-/// What a file without a label column is told.
-pub(super) fn no_label(file: &Footer) -> String {
-    needs(file, "one label column, called `label`: whole numbers, or the classes' names")
+/// The column of labels: among all of numbers, and among those of any kind that labels may be.
+fn label_of<'a>(
+    numbers: Vec<(&'a str, usize)>,
+    any: Vec<(&'a str, usize)>,
+    image: usize,
+    described: impl Fn(&str) -> bool,
+) -> Option<(&'a str, usize)> {
+    // Text and fractions are labels only by their column's name: others are captions, and measurements.
+    let called = any.into_iter().filter(|(name, index)| LABELS.contains(name) && *index != image);
+    let label = pick(numbers.clone(), &described, &LABELS).filter(|(name, _)| described(name));
+    label
+        .or_else(|| pick(called.collect(), &described, &LABELS))
+        .or_else(|| pick(numbers, &described, &LABELS))
+}
+
+/// What a file without a label column is told; labels of other files are in the column `label`.
+pub(super) fn no_label(file: &Footer, label: Option<&str>) -> String {
+    match label {
+        Some(label) => {
+            needs(file, &format!("the label column `{label}`, which has the training split's labels"))
+        }
+        None => needs(file, "one label column, called `label`: whole numbers, or the classes' names"),
+    }
 }
 
 fn needs(file: &Footer, wanted: &str) -> String {
@@ -72,7 +90,7 @@ fn features(file: &Footer) -> Map<String, Value> {
 
 fn names(feature: Option<&Value>) -> Option<Vec<String>> {
     let names = feature?.get("names")?.as_array()?;
-    let names: Option<Vec<String>> = names.iter().map(|n| n.as_str().map(Into::into)).collect();
+    let names: Option<Vec<String>> = names.iter().map(|n| n.as_str().map(class)).collect();
     names.filter(|n| !n.is_empty())
 }
 

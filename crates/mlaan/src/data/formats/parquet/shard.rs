@@ -31,11 +31,11 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Opens a file and reads its footer.
+    /// Opens a file and reads its footer. Labels are in the column `label`, where other files have said so.
     ///
     /// # Errors
     /// When it is no parquet file, claims what its bytes cannot hold, or lacks an image column.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, label: Option<&str>) -> Result<Self> {
         let place = path.display().to_string();
         let file = crate::files::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
@@ -44,7 +44,7 @@ impl Shard {
             Error::data(&place, message)
         };
         let footer = footer(&file, size).map_err(unread)?;
-        let columns = columns(&footer).map_err(|message| Error::data(&place, message))?;
+        let columns = columns(&footer, label).map_err(|message| Error::data(&place, message))?;
         let shard = Shard { place, columns, footer, file: Arc::new(file), size };
         shard.plausible()?;
         Ok(shard)
@@ -77,6 +77,11 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// What the column of labels is called.
+    pub fn label(&self) -> Option<&str> {
+        self.footer.leaves.get(self.columns.label?)?.path.first().map(String::as_str)
     }
 
     /// The values of a column in a group.

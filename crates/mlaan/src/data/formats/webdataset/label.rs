@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::class_names::class;
-use super::super::names::numbered;
+use super::super::names::{controlled, numbered, unmarked};
 use crate::data::notes::few;
 use crate::{Error, Result};
 
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub(super) enum Source {
     /// `KEY.cls`: nothing but the label.
     Cls,
-    /// `KEY.json`: an object with the label in it.
+    /// `KEY.json`: the label, or an object with the label in it.
     Json,
     /// `KEY.txt`: the label, unless it is a caption.
     Txt,
@@ -29,8 +29,8 @@ pub(super) enum Label {
     Name(String),
 }
 
-/// Keys of a JSON object under which the label is looked for.
-const KEYS: [&str; 3] = ["label", "cls", "class"];
+/// Keys of a JSON object under which the label is looked for, in this order; capitals do not matter.
+const KEYS: [&str; 6] = ["label", "cls", "class", "target", "class_id", "class_name"];
 
 impl Source {
     /// Of a member with this ending.
@@ -54,35 +54,67 @@ impl Source {
     /// The label in such a member; nothing where it holds something else.
     ///
     /// # Errors
-    /// A `.cls` that is empty or no text.
+    /// A `.cls` that is empty or no text; a name with a control character.
     pub fn label(self, bytes: &[u8]) -> std::result::Result<Option<Label>, String> {
-        match self {
+        let label = match self {
             Source::Cls => {
                 let text = std::str::from_utf8(bytes).map_err(|_| "this label is no text".to_owned())?;
                 let empty = "this label is empty: write the class's index or name";
-                Label::of(text).map(Some).ok_or_else(|| empty.into())
+                Some(Label::of(text).ok_or(empty)?)
             }
-            Source::Json => Ok(in_json(bytes)),
-            Source::Txt => Ok(std::str::from_utf8(bytes).ok().and_then(Label::of)),
+            Source::Json => in_json(bytes),
+            Source::Txt => std::str::from_utf8(bytes).ok().and_then(Label::of),
+        };
+        match &label {
+            // A text with such characters is no caption either, but need not be a label.
+            Some(Label::Name(name)) if self == Source::Txt && controlled(name).is_some() => Ok(None),
+            Some(Label::Name(name)) => match controlled(name) {
+                Some(message) => Err(format!("this label {message}")),
+                None => Ok(label),
+            },
+            _ => Ok(label),
         }
     }
 }
 
 fn in_json(bytes: &[u8]) -> Option<Label> {
-    let object: Value = serde_json::from_slice(bytes).ok()?;
-    KEYS.iter().find_map(|key| match object.get(key)? {
+    let value: Value = serde_json::from_str(unmarked(std::str::from_utf8(bytes).ok()?)).ok()?;
+    let Value::Object(object) = &value else {
+        return plain(&value);
+    };
+    let under = |key: &str| {
+        let alike =
+            || object.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value);
+        object.get(key).into_iter().chain(alike()).find_map(|value| match value {
+            // A list of one label, as of a picture that may have several.
+            Value::Array(list) if list.len() == 1 => plain(&list[0]),
+            value => plain(value),
+        })
+    };
+    KEYS.iter().find_map(|key| under(key))
+}
+
+/// The label that a text or a whole number is.
+fn plain(value: &Value) -> Option<Label> {
+    match value {
         Value::String(text) => Label::of(text),
-        Value::Number(number) => number.as_i64().map(Label::Index),
+        Value::Number(number) => number.as_i64().or_else(|| whole(&number.to_string())).map(Label::Index),
         _ => None,
-    })
+    }
+}
+
+/// The number that is written with a fraction of nothing, as `1.0`.
+fn whole(text: &str) -> Option<i64> {
+    let (number, fraction) = text.split_once('.')?;
+    fraction.bytes().all(|digit| digit == b'0').then(|| number.parse().ok())?
 }
 
 impl Label {
     fn of(text: &str) -> Option<Self> {
-        let text = text.trim();
-        match text.parse() {
-            Ok(index) => Some(Label::Index(index)),
-            Err(_) => (!text.is_empty()).then(|| Label::Name(class(text))),
+        let text = unmarked(text).trim();
+        match text.parse().ok().or_else(|| whole(text)) {
+            Some(index) => Some(Label::Index(index)),
+            None => (!text.is_empty()).then(|| Label::Name(class(text))),
         }
     }
 }
@@ -186,6 +218,29 @@ mod tests {
         for other in [&b"{}"[..], b"[1]", b"no", br#"{"label": [0, 1]}"#, br#"{"label": 1.5}"#] {
             assert_eq!(Source::Json.label(other), Ok(None));
         }
+        for one in ["1.0", "\u{feff}1", "\u{feff}1.00\r\n", "+1", "1."] {
+            assert_eq!(Source::Cls.label(one.as_bytes()), index(1), "{one:?}");
+            assert_eq!(Source::Txt.label(one.as_bytes()), index(1), "{one:?}");
+        }
+        assert_eq!(Source::Cls.label("\u{feff}cat\n".as_bytes()), name("cat"));
+        assert_eq!(Source::Cls.label(b"v1.5"), name("v1.5"));
+        for bad in [&b"cat\0"[..], b"3\0", b"a\x1bb"] {
+            assert!(Source::Cls.label(bad).unwrap_err().contains("control character U+00"));
+        }
+        assert!(Source::Json.label(br#"{"label": "a\u0000b"}"#).unwrap_err().contains("U+0000"));
+        assert_eq!(Source::Json.label(b"3"), index(3));
+        assert_eq!(Source::Json.label("\u{feff}\"cat\"".as_bytes()), name("cat"));
+        for json in [
+            r#"{"label": 1.0}"#,
+            r#"{"label": [1]}"#,
+            r#"{"target": 1}"#,
+            r#"{"class_id": "1"}"#,
+            r#"{"Label": 1}"#,
+            r#"{"LABEL": null, "Class_ID": 1, "class_name": "cat"}"#,
+        ] {
+            assert_eq!(Source::Json.label(json.as_bytes()), index(1), "{json}");
+        }
+        assert_eq!(Source::Json.label(br#"{"class_name": ["cat"]}"#), name("cat"));
         assert_eq!(Source::Txt.label(b"2"), index(2));
         assert_eq!(Source::Txt.label(b""), Ok(None));
     }

@@ -73,7 +73,7 @@ fn labelled(candidates: Vec<(&str, Vec<PathBuf>)>) -> Result<Split> {
     let mut passed = Vec::new();
     for (at, (name, shards)) in candidates.into_iter().enumerate() {
         let mut split = Split::read(shards)?;
-        if split.items.is_empty() && split.unlabelled.0 > 0 && at < last {
+        if split.is_unlabelled() && at < last {
             passed.push(format!("`{name}`"));
             continue;
         }
@@ -161,12 +161,23 @@ impl Split {
         Ok(split)
     }
 
+    /// Whether there are images, and no label of one: published test sets have none, or −1 throughout.
+    fn is_unlabelled(&self) -> bool {
+        let images = self.unlabelled.0 + self.items.len();
+        images > 0 && self.labels.iter().all(|(_, label)| *label == Label::Index(-1))
+    }
+
     /// That there are samples, all with a label.
     fn check(&self) -> Result<()> {
         if self.unlabelled.0 > 0 {
             let message = "has no label (`.cls`, or `.json` with `label`, `cls` or `class`) beside its image: both must follow each \
                            other in the shard, and one label can be of one image";
             return Err(Error::data(&self.unlabelled.1, message));
+        }
+        if self.is_unlabelled() {
+            let message =
+                format!("all of its {} labels are −1, which is no class: it has no labels", self.items.len());
+            return Err(Error::data(&self.place, message));
         }
         if self.items.is_empty() {
             let message =
