@@ -5,6 +5,7 @@ mod plan;
 mod tables;
 
 use crate::args::CompareArgs;
+use crate::device::room_to_begin;
 use crate::interrupt::{EXIT, Interrupt, Notice};
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
@@ -37,6 +38,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         output::page(&tables::suites(builtin())?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    room_to_begin(args.threads)?;
     let mut work = Work::new(args)?;
     if args.plan {
         plan::show(args, &work)?;

@@ -4,6 +4,16 @@ use anyhow::Result;
 use mlaan::plan::limit::Limits;
 use mlaan_engine::{Device, Error, Kind};
 
+/// Refuses what does not even fit to begin, where threads would fail to start one by one; `threads` as asked for, all cores
+/// by default.
+///
+/// # Errors
+/// With both numbers.
+pub fn room_to_begin(threads: Option<usize>) -> Result<()> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Limits::of_this_process().check_start(threads.unwrap_or_else(cores), 0)?)
+}
+
 /// What `--device` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -47,9 +57,7 @@ impl Place {
     /// # Errors
     /// What is missing.
     pub fn open(self, threads: Option<usize>) -> Result<Device> {
-        // Where it does not even fit to begin, threads would fail to start one by one.
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        Limits::of_this_process().check_start(threads.unwrap_or_else(cores), 0)?;
+        room_to_begin(threads)?;
         self.open_plainly(threads).map_err(|e| match e {
             mlaan::Error::Engine(Error::Unavailable { .. }) => {
                 anyhow::anyhow!("{e}; `mlaan devices` says what there is")

@@ -27,7 +27,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     };
     let Imported { manifest, taken, needs } = mlaan::import::import(&args.file, &options, &args.out)?;
     let memory = Planned::process(needs)?;
-    let recipe = Recipe::parse(&manifest.recipe, "recipe")?;
+    let recipe = Recipe::kept(&manifest.recipe, "recipe")?;
     if args.json {
         output::json(&json!({
             "out": text::exact_path(&args.out),

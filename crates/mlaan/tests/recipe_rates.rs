@@ -170,18 +170,26 @@ fn a_warm_up_that_is_set_is_taken_or_refused() {
 
 #[test]
 fn what_a_run_keeps_is_read_as_it_was() {
-    // An earlier version kept {15 epochs, warm-up 10} of a run that warmed up for 3.
+    // Earlier versions kept {15 epochs, warm-up 10} alone of a run that warmed up for 3.
     let mut recipe = Recipe::load(PAPER).unwrap();
     recipe.set_epochs(15).unwrap();
     let kept = recipe.to_toml().unwrap();
-    assert!(kept.contains("warmup = 10") && !kept.contains("full_warmup"), "{kept}");
-    let again = Recipe::parse(&kept, "kept").unwrap();
-    assert_eq!((again.train.warmup_used(), &again.train), (3, &recipe.train));
-    assert_eq!(recipe.differences(&again).unwrap(), []);
+    assert!(kept.contains("\nwarmup = 10\n") && kept.contains("\nfull_warmup = false\n"), "{kept}");
+    let earlier = kept.replace("full_warmup = false\n", "");
+    let at = tempfile::tempdir().unwrap();
+    let file = at.path().join("recipe.toml");
+    std::fs::write(&file, &earlier).unwrap();
+    let read = [Recipe::kept(&earlier, "kept"), Recipe::kept_in(&file), Recipe::kept(&kept, "kept")];
+    for again in read.into_iter().chain([Recipe::parse(&kept, "mine")]) {
+        let again = again.unwrap();
+        assert_eq!((again.train.warmup_used(), &again.train), (3, &recipe.train));
+        assert_eq!(recipe.differences(&again).unwrap(), []);
+        assert_eq!(again.to_toml().unwrap(), kept);
+    }
     // A whole one keeps what it says, too, and is another experiment.
     let mut whole = Recipe::load(PAPER).unwrap();
     whole.set_all(["train.epochs=15", "train.warmup=10"]).unwrap();
-    let kept = Recipe::parse(&whole.to_toml().unwrap(), "kept").unwrap();
+    let kept = Recipe::kept(&whole.to_toml().unwrap(), "kept").unwrap();
     assert_eq!((kept.train.warmup_used(), &kept.train), (10, &whole.train));
     let found = recipe.differences(&kept).unwrap();
     assert_eq!(found.len(), 1);
@@ -191,6 +199,31 @@ fn what_a_run_keeps_is_read_as_it_was() {
     longer.set_all(["train.epochs=100", "train.warmup=10"]).unwrap();
     let keys: Vec<String> = whole.differences(&longer).unwrap().into_iter().map(|d| d.key).collect();
     assert_eq!(keys, ["train.epochs"]);
+}
+
+#[test]
+fn a_whole_recipe_of_ones_own_is_a_layer_like_any_other() {
+    // With every key spelt out, as `mlaan recipes --show NAME --resolve` prints it.
+    let shown = Recipe::load("bp-resnet8").unwrap().to_toml().unwrap();
+    let line = |key: &str| {
+        let start = format!("{key} = ");
+        shown.lines().find(|l| l.starts_with(&start)).unwrap().to_owned()
+    };
+    let edited = |epochs: usize, warmup: usize| {
+        let text = shown.replace(&line("epochs"), &format!("epochs = {epochs}"));
+        text.replace(&line("warmup"), &format!("warmup = {warmup}"))
+    };
+    assert_eq!(parsed(&shown).unwrap(), Recipe::load("bp-resnet8").unwrap().train);
+    let at = tempfile::tempdir().unwrap();
+    let file = at.path().join("mine.toml");
+    std::fs::write(&file, edited(6, 5)).unwrap();
+    let named = Recipe::load(&file.display().to_string()).unwrap();
+    let read = Recipe::read(&file).unwrap();
+    for train in [parsed(&edited(6, 5)).unwrap(), named.train, read.train] {
+        assert_eq!((train.epochs, train.warmup_used()), (6, 5));
+    }
+    let e = parsed(&edited(6, 8)).unwrap_err().to_string();
+    assert!(e.contains("train.warmup") && e.contains("8 epochs"), "{e}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `mlaan data inspect`
 
 use crate::args::InspectArgs;
+use crate::device::room_to_begin;
 use crate::{format, output};
 use anyhow::{Context, Result};
 use console::Term;
@@ -18,6 +19,7 @@ const ROWS: usize = 20;
 /// # Errors
 /// When nothing known is there.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
+    room_to_begin(args.threads)?;
     let threads = args.threads.unwrap_or(0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.context("no threads to decode with")?;

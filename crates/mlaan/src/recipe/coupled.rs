@@ -3,34 +3,6 @@
 
 use super::Train;
 use crate::{Error, Result};
-use toml::Table;
-
-/// Keys that a run writes into its folder and has written since the first version. A text that has them all is what a
-/// run keeps: a warm-up there was shortened where it is longer than a fifth.
-const KEPT: [&str; 12] = [
-    "description",
-    "seed",
-    "model.width",
-    "local.temperature",
-    "train.epochs",
-    "train.batch",
-    "train.lr",
-    "train.weight_decay",
-    "train.schedule",
-    "train.warmup",
-    "data.normalise",
-    "data.skip_broken",
-];
-
-/// Whether `table` is a whole recipe as a run keeps it.
-pub(super) fn is_kept(table: &Table) -> bool {
-    KEPT.iter().all(|path| {
-        let (inner, name) = path.split_once('.').map_or((Some(table), *path), |(outer, name)| {
-            (table.get(outer).and_then(toml::Value::as_table), name)
-        });
-        inner.is_some_and(|t| t.contains_key(name))
-    })
-}
 
 /// Settles what a layer leaves open: `train` is `before` with the layer's keys, `says` which of `[train]` it writes.
 ///
@@ -39,7 +11,8 @@ pub(super) fn is_kept(table: &Table) -> bool {
 pub(super) fn settle(before: &Train, train: &mut Train, says: &dyn Fn(&str) -> bool) -> Result<()> {
     let epochs = says("epochs") && train.epochs < before.epochs;
     if says("full_warmup") {
-        // As it says.
+        // No is what its absence means.
+        train.full_warmup = train.full_warmup.filter(|&full| full);
     } else if says("warmup") {
         train.full_warmup = (train.warmup > train.epochs / Train::WARMUP_PART).then_some(true);
     } else if epochs {

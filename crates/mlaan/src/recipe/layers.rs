@@ -35,8 +35,8 @@ impl Layer {
         rest.split('.').filter(|name| !name.is_empty()).fold(value, |v, name| v?.as_table()?.get(name))
     }
 
-    /// Lays it over what it inherits.
-    fn lay_over(&self, all: &mut Table) -> Result<()> {
+    /// Lays it over what it inherits; `kept` where it is as it was used, with nothing left to settle.
+    fn lay_over(&self, all: &mut Table, kept: bool) -> Result<()> {
         let before = train(all)?;
         merge("", all, &self.table);
         if let (Some(_), None, Some(Value::Table(model))) =
@@ -47,14 +47,11 @@ impl Layer {
         }
         let Some(Value::Table(own)) = self.get("train") else { return Ok(()) };
         let mut after = train(all)?;
-        let whole = coupled::is_kept(&self.table);
-        // The warm-up of a whole recipe is as it was used.
-        let says = |key: &str| own.contains_key(key) || (whole && key == "full_warmup");
+        let says = |key: &str| own.contains_key(key) || (kept && key == "full_warmup");
         coupled::settle(&before, &mut after, &says)?;
         if let Some(Value::Table(table)) = all.get_mut("train") {
             write(table, "lr_batch", after.lr_batch.and_then(|n| i64::try_from(n).ok()).map(Value::Integer));
-            let full = after.full_warmup.filter(|_| !whole || own.contains_key("full_warmup"));
-            write(table, "full_warmup", full.map(Value::Boolean));
+            write(table, "full_warmup", after.full_warmup.map(Value::Boolean));
         }
         Ok(())
     }
@@ -85,6 +82,8 @@ pub(super) struct Layers {
     layers: Vec<Layer>,
     /// Who extends whom at the moment: identity and origin.
     chain: Vec<(String, String)>,
+    /// Whether this is what a run keeps: there a warm-up without `full_warmup` was shortened where it is longer than a fifth.
+    kept: bool,
 }
 
 impl Layers {
@@ -120,6 +119,14 @@ impl Layers {
         Ok(layers)
     }
 
+    /// As [`Layers::of_text`], of the text that a run, a checkpoint or a record keeps.
+    ///
+    /// # Errors
+    /// As [`Layers::of_text`].
+    pub(super) fn of_kept(text: &str, origin: &str) -> Result<Self> {
+        Ok(Layers { kept: true, ..Self::of_text(text, origin)? })
+    }
+
     /// The names and files that `name` joins, in the order in which their keys win.
     ///
     /// # Errors
@@ -137,7 +144,7 @@ impl Layers {
     pub(super) fn recipe(&self) -> Result<Recipe> {
         let mut all = Table::new();
         for layer in &self.layers {
-            layer.lay_over(&mut all).map_err(|e| self.locate(e))?;
+            layer.lay_over(&mut all, self.kept).map_err(|e| self.locate(e))?;
         }
         parts::check(&self.layers, &all).map_err(|e| self.locate(e))?;
         if let Some(description) = self.description() {

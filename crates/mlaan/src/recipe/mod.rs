@@ -78,12 +78,12 @@ impl Recipe {
     }
 
     /// The recipe that a run, a checkpoint or a record keeps, every key spelt out. Runs from before a key was there did as
-    /// its value says that is filled in: their pictures were not turned.
+    /// its value says that is filled in: their pictures were not turned, and their warm-up took a fifth of the epochs at most.
     ///
     /// # Errors
     /// As [`Recipe::parse`].
     pub fn kept(text: &str, origin: &str) -> Result<Self> {
-        let mut recipe = Self::parse(text, origin)?;
+        let mut recipe = Layers::of_kept(text, origin)?.recipe()?;
         let table: Table = text.parse().map_err(|e: toml::de::Error| Error::recipe(origin, e.message()))?;
         if table.get("data").and_then(|data| data.get("orientation")).is_none() {
             recipe.data.orientation = Orientation::Ignore;
@@ -129,7 +129,8 @@ impl Recipe {
 
     /// The recipe as TOML: every key with its value, also those left at their default. Reading it again
     /// gives the same recipe. Optional keys that are absent (as `train.lr_auxiliary`, which then follows
-    /// `train.lr`) stay absent, apart from `model.width`, which is written out.
+    /// `train.lr`) stay absent, apart from `model.width`, which is written out, and from `train.full_warmup` where a
+    /// warm-up is shortened: without it, one that a file says is taken whole.
     ///
     /// # Errors
     /// [`Error::Recipe`] if a value cannot be written, as a seed of 2^63 or more.
@@ -137,6 +138,9 @@ impl Recipe {
         self.validate()?;
         let mut full = self.clone();
         full.model.width = Some(self.model.width());
+        if self.train.warmup > self.train.epochs / Train::WARMUP_PART {
+            full.train.full_warmup.get_or_insert(false);
+        }
         toml::to_string(&full).map_err(|e| Error::recipe("recipe", e.to_string()))
     }
 
