@@ -44,7 +44,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     })?;
     said?;
     // Beside the answers, which may be read line by line.
-    if !args.json && !args.csv {
+    if !args.json && !args.csv && !output::is_gone() {
         output::note(&format!("peak memory {}", memory.text()));
     }
     match broken {
