@@ -229,13 +229,13 @@ impl Layout {
     }
 }
 
-fn forward_pass(x: [usize; 4], out: usize, window: Window) -> Pass {
+pub(super) fn forward_pass(x: [usize; 4], out: usize, window: Window) -> Pass {
     let [n, h, w, c] = x;
     let result = [window.output(h), window.output(w), out];
     Pass { images: n, source: [h, w, c], result, window, backward: false }
 }
 
-fn backward_pass(x: [usize; 4], out: usize, window: Window) -> Pass {
+pub(super) fn backward_pass(x: [usize; 4], out: usize, window: Window) -> Pass {
     let forward = forward_pass(x, out, window);
     Pass { source: forward.result, result: forward.source, backward: true, ..forward }
 }
@@ -361,12 +361,16 @@ pub(super) fn forward(
     let statistics = if norm.is_some() { run.pieces } else { 0 };
     run.convolve(&ConvolveArgs { bias: at(bias), statistics, ..run.arguments(Source::from(x), y) });
     if let Some(norm) = norm {
-        let count = extent(run.layout.blocks);
-        let args =
-            StatisticsArgs { pieces: run.pieces, norm: norm.device_address(), count, channels: extent(out) };
-        let geometry = Geometry { grid: [extent(out.div_ceil(8)), 1, 1], threads: 512, shared: 0 };
-        driver.launch(&STATISTICS, "finish_statistics", geometry, &args);
+        finish_statistics(driver, run.pieces, run.layout.blocks, norm, out);
     }
+}
+
+/// From pieces of count, mean and squared deviations, `[count][3][channels]`, to mean and variance of all.
+pub(super) fn finish_statistics(driver: &Driver, pieces: u64, count: usize, norm: &mut Tensor, channels: usize) {
+    let (count, norm) = (extent(count), norm.device_address());
+    let args = StatisticsArgs { pieces, norm, count, channels: extent(channels) };
+    let geometry = Geometry { grid: [extent(channels.div_ceil(8)), 1, 1], threads: 512, shared: 0 };
+    driver.launch(&STATISTICS, "finish_statistics", geometry, &args);
 }
 
 /// The gradient of the input: see [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).

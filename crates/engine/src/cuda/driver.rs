@@ -6,6 +6,7 @@
 use super::devices::LEAST_CAPABILITY;
 use super::graph::Recorder;
 use super::program::Program;
+use super::specialised::Kernels;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ pub(super) struct Properties {
     /// Major and minor number of the compute capability.
     pub(super) capability: (u32, u32),
     pub(super) multiprocessors: usize,
+    /// Bytes of shared memory that a block may ask for.
+    pub(super) shared: usize,
     pub(super) memory: usize,
 }
 
@@ -73,6 +76,7 @@ pub(super) struct Driver {
     context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
     pub(super) recorder: Recorder,
+    pub(super) kernels: Kernels,
     functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
     fault: Mutex<Option<String>>,
 }
@@ -140,9 +144,10 @@ pub(super) fn properties(ordinal: usize) -> std::result::Result<(sys::CUdevice, 
         attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
     );
     let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+    let shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as usize;
     let name =
         CStr::from_bytes_until_nul(&name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok((device, Properties { name, capability, multiprocessors, memory }))
+    Ok((device, Properties { name, capability, multiprocessors, shared, memory }))
 }
 
 impl Driver {
@@ -172,6 +177,7 @@ impl Driver {
             context: std::ptr::null_mut(),
             stream: std::ptr::null_mut(),
             recorder: Recorder::new(),
+            kernels: Kernels::chosen().map_err(refuse)?,
             functions: Mutex::default(),
             fault: Mutex::default(),
         };
@@ -337,6 +343,26 @@ impl Driver {
         if r != CUresult::CUDA_SUCCESS {
             self.fail(format!("{entry} {geometry:?}: {}", describe("cuLaunchKernel", r)));
         }
+    }
+
+    /// Blocks of a kernel that the device runs at once; 1 where that cannot be told.
+    pub(super) fn resident(&self, program: &'static Program, entry: &'static str, threads: u32, shared: u32) -> usize {
+        self.bind();
+        let function = match self.function(program, entry, shared) {
+            Ok(function) => function,
+            Err(message) => {
+                self.fail(message);
+                return 1;
+            }
+        };
+        let (mut blocks, threads) = (0, c_int::try_from(threads).unwrap_or(c_int::MAX));
+        // SAFETY: a function of a loaded module, and a place for the answer.
+        let r = unsafe {
+            let blocks = &raw mut blocks;
+            sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function.0, threads, shared as usize)
+        };
+        self.note("cuOccupancyMaxActiveBlocksPerMultiprocessor", r);
+        usize::try_from(blocks).unwrap_or(0).max(1) * self.properties.multiprocessors.max(1)
     }
 
     fn function(

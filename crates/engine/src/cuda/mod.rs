@@ -22,6 +22,7 @@ mod plane;
 mod pool;
 mod program;
 mod resize;
+mod specialised;
 mod sums;
 mod table;
 mod tiles;
@@ -35,7 +36,9 @@ use crate::ops::{
     WeightGrad, Weights, Window,
 };
 use crate::{Bf16, DType, Error, Result, Tensor};
+use convolution::Product;
 use driver::Driver;
+use specialised::Kernels;
 use std::sync::Arc;
 
 /// See the module.
@@ -100,11 +103,20 @@ fn programs() -> Vec<&'static program::Program> {
 /// Bytes of scratch that an operation needs, on every device of this kind.
 pub(crate) fn scratch(work: &Work) -> usize {
     match *work {
-        Work::Convolve { x, out, window } => convolution::forward_scratch(x, out, window),
+        // Of both sets of kernels the most: a plan holds for either.
+        Work::Convolve { x, out, window } => {
+            convolution::forward_scratch(x, out, window).max(specialised::forward_scratch(x, out, window))
+        }
         Work::ConvolveBackward { x, out, window, dx, dw } => {
-            let input = if dx { convolution::backward_scratch(x, out, window) } else { 0 };
-            let weights = if dw { weight_gradient::scratch(x, out, window) } else { 0 };
-            input.max(weights)
+            let input = || {
+                let proved = convolution::backward_scratch(x, out, window);
+                proved.max(specialised::backward_scratch(x, out, window))
+            };
+            let weights = || {
+                let proved = weight_gradient::scratch(x, out, window);
+                proved.max(specialised::weight_gradient_scratch(x, out, window))
+            };
+            (if dx { input() } else { 0 }).max(if dw { weights() } else { 0 })
         }
         Work::ChannelSums { x, sums } => sums::scratch(x, sums),
         Work::ImageGradient { x, .. } => sums::scratch(x, 2),
@@ -163,7 +175,13 @@ impl Backend for Cuda {
         scratch: Scratch<'_>,
     ) {
         // Nothing is arranged here beforehand: `arranged` says 0.
-        convolution::forward(self.driver(), window, x, w.values(), bias, y, norm, scratch.device_address());
+        let (driver, w, scratch) = (self.driver(), w.values(), scratch.device_address());
+        let pass = convolution::forward_pass(x.tensor.nhwc(), y.nhwc()[3], window);
+        let product = Product::of(x.tensor.dtype(), y.dtype());
+        if driver.kernels == Kernels::New && specialised::fits(&pass, product) {
+            return specialised::forward(driver, window, x, w, bias, y, norm, scratch);
+        }
+        convolution::forward(driver, window, x, w, bias, y, norm, scratch);
     }
 
     fn convolve_backward(
@@ -178,11 +196,23 @@ impl Backend for Cuda {
     ) {
         let (driver, scratch) = (self.driver(), scratch.device_address());
         // One after the other on the stream: they share the scratch.
+        let new = driver.kernels == Kernels::New;
+        let (out, product) = (dy.grad.nhwc()[3], Product::of(x.tensor.dtype(), dy.grad.dtype()));
         if let Some(dw) = dw {
-            weight_gradient::run(driver, window, x, dy, dw, scratch);
+            let pass = convolution::forward_pass(x.tensor.nhwc(), out, window);
+            if new && specialised::fits_weight_gradient(&pass, product) {
+                specialised::weight_gradient(driver, window, x, dy, dw, scratch);
+            } else {
+                weight_gradient::run(driver, window, x, dy, dw, scratch);
+            }
         }
         if let Some(dx) = dx {
-            convolution::backward(driver, window, x, w, dy, dx, scratch);
+            let pass = convolution::backward_pass(x.tensor.nhwc(), out, window);
+            if new && specialised::fits(&pass, product) {
+                specialised::backward(driver, window, x, w, dy, dx, scratch);
+            } else {
+                convolution::backward(driver, window, x, w, dy, dx, scratch);
+            }
         }
     }
 

@@ -28,12 +28,16 @@ pub(super) struct Program {
 }
 
 /// What sources include.
-const HEADERS: [(&str, &str); 5] = [
+const HEADERS: [(&str, &str); 9] = [
     ("common.cuh", include_str!("kernels/common.cuh")),
     ("channels.cuh", include_str!("kernels/channels.cuh")),
     ("outgoing.cuh", include_str!("kernels/outgoing.cuh")),
     ("halo.cuh", include_str!("kernels/halo.cuh")),
     ("tensor_core.cuh", include_str!("kernels/tensor_core.cuh")),
+    ("async.cuh", include_str!("kernels/specialised/async.cuh")),
+    ("values.cuh", include_str!("kernels/specialised/values.cuh")),
+    ("loading.cuh", include_str!("kernels/specialised/loading.cuh")),
+    ("geometry.cuh", include_str!("kernels/specialised/geometry.cuh")),
 ];
 
 /// What NVRTC makes.

@@ -5,6 +5,7 @@ use super::convolution::{Product, Source};
 use super::driver::{Driver, Geometry};
 use super::program::{Entry, Program, entry};
 use super::tiles::{Pass, Plane, SLOTS, Tiling};
+use crate::Tensor;
 use crate::ops::{Incoming, Operand, WeightGrad, Window};
 
 const SOURCE: &str = include_str!("kernels/weight_gradient.cu");
@@ -209,7 +210,12 @@ pub(super) fn scratch(x: [usize; 4], out: usize, window: Window) -> usize {
     let pass = pass_of(x, out, window);
     let layout = Layout::new(&pass);
     // One after the other: they share it.
-    (layout.parts() * layout.weights * 4).max(bias_pieces(&pass).1 * out * 4)
+    (layout.parts() * layout.weights * 4).max(bias_scratch(&pass))
+}
+
+/// Bytes for [`bias_gradient`].
+pub(super) fn bias_scratch(pass: &Pass) -> usize {
+    bias_pieces(pass).1 * pass.result[2] * 4
 }
 
 /// See [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
@@ -244,20 +250,25 @@ pub(super) fn run(
     let program = &layout.way.programs[product as usize];
     driver.launch(program, "weight_gradient", Geometry { grid, threads, shared }, &args);
     let taps = window.kernel * window.kernel;
-    add(driver, scratch, layout.parts(), dw.weight.device_address(), layout.weights, taps);
+    add_parts(driver, scratch, layout.parts(), dw.weight.device_address(), layout.weights, taps);
     if let Some(bias) = dw.bias {
-        let (piece, pieces) = bias_pieces(&pass);
-        let pixels = (pass.images * pass.result[0] * pass.result[1]) as u64;
-        let (channels, piece) = (extent(pass.result[2]), extent(piece));
-        let args = BiasArgs { gradient: args::Incoming::from(dy), pieces: scratch, pixels, channels, piece };
-        let grid = [extent(pieces), extent(pass.result[2].div_ceil(32)), 1];
-        driver.launch(&ADD, "bias_gradient", Geometry { grid, threads: 256, shared: 0 }, &args);
-        add(driver, scratch, pieces, bias.device_address(), pass.result[2], 1);
+        bias_gradient(driver, &pass, dy, bias, scratch);
     }
 }
 
+/// The gradient of a bias.
+pub(super) fn bias_gradient(driver: &Driver, pass: &Pass, dy: &Incoming<'_>, bias: &mut Tensor, scratch: u64) {
+    let (piece, pieces) = bias_pieces(pass);
+    let pixels = (pass.images * pass.result[0] * pass.result[1]) as u64;
+    let (channels, piece) = (extent(pass.result[2]), extent(piece));
+    let args = BiasArgs { gradient: args::Incoming::from(dy), pieces: scratch, pixels, channels, piece };
+    let grid = [extent(pieces), extent(pass.result[2].div_ceil(32)), 1];
+    driver.launch(&ADD, "bias_gradient", Geometry { grid, threads: 256, shared: 0 }, &args);
+    add_parts(driver, scratch, pieces, bias.device_address(), pass.result[2], 1);
+}
+
 /// Adds parts of a result in their order.
-fn add(driver: &Driver, parts: u64, count: usize, result: u64, length: usize, taps: usize) {
+pub(super) fn add_parts(driver: &Driver, parts: u64, count: usize, result: u64, length: usize, taps: usize) {
     let args = PartsArgs { parts, result, length: length as u64, count: extent(count), taps: extent(taps) };
     let grid = [extent(length.div_ceil(32)), 1, 1];
     driver.launch(&ADD, "add_parts", Geometry { grid, threads: 256, shared: 0 }, &args);

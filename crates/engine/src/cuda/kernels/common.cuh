@@ -12,12 +12,17 @@ typedef unsigned long long u64;
 #ifndef MLAAN_HOST
 #define KERNEL(name, Args, threads) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
+// The same where so many blocks shall be on a multiprocessor at once.
+#define KERNEL_OF(name, Args, threads, blocks) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args a)
 
 // The dynamic shared memory of the block.
 __device__ __forceinline__ u8 *shared_memory() {
     extern __shared__ __align__(128) u8 dynamic_shared_bytes[];
     return dynamic_shared_bytes;
 }
+#else
+#define KERNEL_OF(name, Args, threads, blocks) KERNEL(name, Args, threads)
 #endif
 
 #define INLINE __device__ __forceinline__

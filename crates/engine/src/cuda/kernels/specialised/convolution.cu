@@ -1,0 +1,478 @@
+// Convolution, and the gradient of its input, with everything known but the number of images: products of matrices, SLOTS
+// results x CHANNELS channels a tile. A block goes on from tile to tile; while one is computed the next ones' source
+// pixels are copied to shared memory. Results go from registers to memory: the order of the weights' channels is such
+// that a lane's sums are neighbouring channels.
+#include "geometry.cuh"
+#include "loading.cuh"
+
+// Defined by the launcher (specialised/convolution.rs); here as the editor's example.
+#ifndef CHUNK
+#define PRODUCT 0
+#define SOURCE_TYPE 1
+#define SOURCE_HOW 1
+#define SOURCE_RELU 1
+#define RESULT_TYPE 1
+#define BIAS 0
+#define STATISTICS 1
+#define ACCUMULATE 0
+#define OPERAND_TYPE 1
+#define OPERAND_NORM 0
+#define OPERAND_RELU 0
+#define PARTIALS 0
+#define CHUNK 16
+#define WARPS_M 8
+#define WARPS_N 1
+#define TILES_M 2
+#define TILES_N 2
+#define STAGES 2
+#define HELD 1
+#define PIECE 4
+#endif
+
+enum : u32 {
+    WARPS = WARPS_M * WARPS_N,
+    THREADS = 32 * WARPS,
+    SLOTS = 16 * WARPS_M * TILES_M,
+    // Channels of a block, of a warp, and of a lane.
+    CHANNELS = 8 * WARPS_N * TILES_N,
+    WARP_CHANNELS = 8 * TILES_N,
+    LANE = 2 * TILES_N,
+    CHUNKS = (SOURCE_C + CHUNK - 1) / CHUNK,
+    // Sums of a piece a channel.
+    SUMS = STATISTICS ? 3 : PARTIALS ? 2 : 0
+};
+static_assert(TILE_PIXELS <= SLOTS, "a tile fits a block");
+
+typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, CHUNK, THREADS> Source;
+
+struct Convolution {
+    const void *source, *raw;
+    const float *factors;
+    // Packed by `pack_weights`.
+    const void *weights;
+    void *result;
+    const float *bias;
+    // Of the result's rectifier and normalisation, backward.
+    const void *operand;
+    const float *norm;
+    // [pieces][SUMS][RESULT_C]: count, mean and squared deviations; or sums of gradient times normalised value, and of
+    // the gradient.
+    float *sums;
+    u32 images, tiles, pieces, unused;
+};
+
+struct Pack {
+    const float *weights;
+    void *packed;
+    u64 count;
+};
+
+// Which of a block's channels row r of the packed weights is: a lane has rows 8 j + 2 (lane % 4) and the next of each
+// tile j, and these shall be neighbours.
+CONSTEXPR u32 channel_of_row(u32 r) {
+    return r / WARP_CHANNELS * WARP_CHANNELS + r % 8 / 2 * LANE + r % WARP_CHANNELS / 8 * 2 + r % 2;
+}
+
+// From [out][in][k][k] to [block][chunk][tap][row][value of the chunk], zeros where there is none.
+KERNEL(pack_weights, Pack, 256) {
+    u64 i = (u64)blockIdx.x * 256 + threadIdx.x;
+    if (i >= a.count) return;
+    u32 value = i % CHUNK, row = i / CHUNK % CHANNELS;
+    u32 rest = i / (CHUNK * CHANNELS), tap = rest % WINDOW_TAPS;
+    rest /= WINDOW_TAPS;
+    u32 k = rest % CHUNKS * CHUNK + value, n = rest / CHUNKS * CHANNELS + channel_of_row(row);
+    float w = 0.0f;
+    if (k < SOURCE_C && n < RESULT_C) {
+        u64 at = BACKWARD ? (u64)k * RESULT_C + n : (u64)n * SOURCE_C + k;
+        w = a.weights[at * WINDOW_TAPS + tap];
+    }
+    if constexpr (PRODUCT == PRODUCT_BF16) ((u16 *)a.packed)[i] = float_to_bf16(w);
+    else ((float *)a.packed)[i] = w;
+}
+
+// What a block has in shared memory, for class CLASS or all.
+template <int CLASS> struct Room {
+    typedef Region<CLASS> R;
+    static constexpr bool ONE = CLASS != ALL;
+    enum : u32 {
+        TAPS = ONE ? reach_of(CLASS / SIDE_CLASSES).taps * reach_of(CLASS % SIDE_CLASSES).taps : WINDOW_TAPS,
+        // A class without taps: nothing is read, the results are 0.
+        EMPTY = TAPS == 0,
+        STEPS = EMPTY ? 1 : CHUNKS,
+        REGION = R::PIXELS * Source::PITCH,
+        REGIONS = (SOURCE_HOW == CORRECTED && Source::ASYNC ? 2 : 1) * REGION,
+        WEIGHTS = TAPS * CHANNELS * Source::PITCH,
+        STAGE = REGIONS + (HELD ? 0 : WEIGHTS),
+        HELD_BYTES = HELD ? STEPS * WEIGHTS : 0,
+        LOADS = (R::LOADED + Source::PIXELS - 1) / Source::PIXELS
+    };
+    static_assert(LOADS <= 32, "one bit for each vector of a thread");
+};
+
+// Which of the window's taps the t-th of a block's is.
+template <int CLASS> CONSTEXPR u32 window_tap_of(u32 t) {
+    if (CLASS == ALL) return t;
+    Reach h = reach_of(CLASS / SIDE_CLASSES), w = reach_of(CLASS % SIDE_CLASSES);
+    return w.taps == 0 ? 0 : window_tap(h, t / w.taps) * KERNEL_SIZE + window_tap(w, t % w.taps);
+}
+
+// Asks for the weights of a chunk.
+template <int CLASS> INLINE void ask_for_weights(u8 *to, const Convolution &a, u32 chunk) {
+    constexpr u32 VECTORS = Source::VECTORS, COUNT = Room<CLASS>::TAPS * CHANNELS * VECTORS;
+    const u8 *packed = (const u8 *)a.weights + (u64)(blockIdx.y * CHUNKS + chunk) * WINDOW_TAPS * CHANNELS * VECTORS * 16;
+    for (u32 i = threadIdx.x; i < COUNT; i += THREADS) {
+        u32 row = i / VECTORS, tap = window_tap_of<CLASS>(row / CHANNELS);
+        const u8 *from = packed + ((tap * CHANNELS + row % CHANNELS) * VECTORS + i % VECTORS) * 16;
+        copy_async_16(to + row * Source::PITCH + i % VECTORS * 16, from, true);
+    }
+}
+
+// Asks for a step's source pixels, and its weights where they are not held; one bit for each vector that is valid.
+template <int CLASS> INLINE u32 ask(u8 *stage, const Convolution &a, u32 tile, u32 chunk) {
+    typedef Room<CLASS> Of;
+    typedef typename Of::R R;
+    u32 valid = 0;
+    if constexpr (!Of::EMPTY) {
+        Corner corner = R::corner(tile);
+        typename Source::Kept kept{};
+        if constexpr (!Source::ASYNC) kept = Source::factors(a.factors, chunk);
+#pragma unroll
+        for (u32 l = 0; l < Of::LOADS; l++) {
+            u32 i = Source::first_pixel() + l * Source::PIXELS;
+            if (R::LOADED % Source::PIXELS != 0 && i >= R::LOADED) break;
+            u64 pixel;
+            bool inside = R::source(corner, i, a.images, pixel);
+            u8 *to = stage + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
+            inside = Source::load(to, to + Of::REGION, a.source, a.raw, kept, pixel * SOURCE_C, chunk, inside);
+            valid |= (u32)inside << l;
+        }
+        if constexpr (!HELD) ask_for_weights<CLASS>(stage + Of::REGIONS, a, chunk);
+    }
+    return valid;
+}
+
+// Makes operands of what this thread's copies brought.
+template <int CLASS> INLINE void transform(u8 *stage, const typename Source::Kept &kept, u32 valid) {
+    typedef Room<CLASS> Of;
+    typedef typename Of::R R;
+    if constexpr (Source::TRANSFORMS && !Of::EMPTY) {
+#pragma unroll
+        for (u32 l = 0; l < Of::LOADS; l++) {
+            u32 i = Source::first_pixel() + l * Source::PIXELS;
+            u8 *at = stage + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
+            Source::transform(at, at + Of::REGION, kept, valid >> l & 1);
+        }
+    }
+}
+
+typedef Sums Tiles[TILES_M][TILES_N];
+
+// Adds the products of a step for class (RH, RW). `slots`: this lane's rows in the region; `weights`: its row in those.
+template <int CLASS, u32 RH, u32 RW> INLINE void multiply_step(Tiles &sums, const u8 *const (&slots)[TILES_M], const u8 *weights) {
+    constexpr Reach h = reach_of(RH), w = reach_of(RW);
+    constexpr u32 DEPTHS = CHUNK * Source::BYTES / 32;
+#pragma unroll
+    for (u32 t = 0; t < h.taps * w.taps; t++) {
+        u32 i = t / (w.taps ? w.taps : 1), j = t % (w.taps ? w.taps : 1);
+        u32 tap = CLASS == ALL ? window_tap(h, i) * KERNEL_SIZE + window_tap(w, j) : t;
+        u32 offset = Region<CLASS>::offset(RH, RW, i, j) * Source::PITCH, from = tap * CHANNELS * Source::PITCH;
+#pragma unroll
+        for (u32 d = 0; d < DEPTHS; d++) {
+            Left left[TILES_M];
+#pragma unroll
+            for (u32 m = 0; m < TILES_M; m++) read_matrices<4, false>(left[m].r, slots[m] + offset + d * 32);
+#pragma unroll
+            for (u32 n = 0; n < TILES_N; n += 2) {
+                u32 both[4];
+                read_matrices<4, false>(both, weights + from + n * 8 * Source::PITCH + d * 32);
+                Right first = {{both[0], both[1]}}, second = {{both[2], both[3]}};
+#pragma unroll
+                for (u32 m = 0; m < TILES_M; m++) {
+                    multiply<PRODUCT>(sums[m][n], left[m], first);
+                    multiply<PRODUCT>(sums[m][n + 1], left[m], second);
+                }
+            }
+        }
+    }
+}
+
+// What a lane keeps of its channels over a piece: in STATISTICS a value near the mean, and sums of what is beyond it and
+// of the squares; in PARTIALS the sums themselves.
+struct Piece {
+    float count;
+    Some<LANE> pivot, first, second;
+
+    INLINE void begin() { *this = Piece{}; }
+
+    INLINE void see(const Some<LANE> &v) {
+        if (count == 0.0f) pivot = v;
+        count += 1.0f;
+#pragma unroll
+        for (u32 k = 0; k < LANE; k++) {
+            float d = v.v[k] - pivot.v[k];
+            first.v[k] += d;
+            second.v[k] = fmaf(d, d, second.v[k]);
+        }
+    }
+
+    // Adds another's count, means and squared deviations (Chan, Golub and LeVeque 1983).
+    INLINE void add(float n, const float (&mean)[LANE], const float (&deviations)[LANE]) {
+        float total = count + n;
+        if (total == 0.0f) return;
+        float share = n / total;
+#pragma unroll
+        for (u32 k = 0; k < LANE; k++) {
+            float d = mean[k] - first.v[k];
+            first.v[k] = fmaf(d, share, first.v[k]);
+            second.v[k] += deviations[k] + d * d * (count * share);
+        }
+        count = total;
+    }
+
+    // Over the eight lanes that have the same channels.
+    INLINE void over_lanes() {
+        if constexpr (STATISTICS) {
+#pragma unroll
+            for (u32 k = 0; k < LANE; k++) {
+                float mean = count == 0.0f ? 0.0f : first.v[k] / count;
+                second.v[k] = fmaxf(second.v[k] - first.v[k] * mean, 0.0f);
+                first.v[k] = pivot.v[k] + mean;
+            }
+        }
+#pragma unroll
+        for (u32 by = 4; by < 32; by *= 2) {
+            float n = __shfl_xor_sync(0xffffffffu, count, by), one[LANE], two[LANE];
+#pragma unroll
+            for (u32 k = 0; k < LANE; k++) {
+                one[k] = __shfl_xor_sync(0xffffffffu, first.v[k], by);
+                two[k] = __shfl_xor_sync(0xffffffffu, second.v[k], by);
+            }
+            combine(n, one, two);
+        }
+    }
+
+    INLINE void combine(float n, const float (&one)[LANE], const float (&two)[LANE]) {
+        if constexpr (STATISTICS) {
+            add(n, one, two);
+        } else {
+#pragma unroll
+            for (u32 k = 0; k < LANE; k++) first.v[k] += one[k], second.v[k] += two[k];
+        }
+    }
+};
+
+enum : u32 { ROOM_BYTES = SUMS ? WARPS_M * 3 * CHANNELS * 4 : 0 };
+
+// Ends a piece: the sums of all warps, in their order, to memory. The first row's warps do it.
+INLINE void write_piece(const Convolution &a, float *room, Piece &piece, u32 index) {
+    u32 lane = lane_id(), warp = threadIdx.x / 32, m = warp % WARPS_M, own = warp / WARPS_M * WARP_CHANNELS + lane % 4 * LANE;
+    piece.over_lanes();
+    __syncthreads();
+    if (lane < 4) {
+        float *to = room + m * 3 * CHANNELS + own;
+#pragma unroll
+        for (u32 k = 0; k < LANE; k++)
+            to[k] = piece.count, to[CHANNELS + k] = piece.first.v[k], to[2 * CHANNELS + k] = piece.second.v[k];
+    }
+    __syncthreads();
+    if (m == 0 && lane < 4) {
+        for (u32 i = 1; i < WARPS_M; i++) {
+            const float *from = room + i * 3 * CHANNELS + own;
+            float one[LANE], two[LANE];
+#pragma unroll
+            for (u32 k = 0; k < LANE; k++) one[k] = from[CHANNELS + k], two[k] = from[2 * CHANNELS + k];
+            piece.combine(from[0], one, two);
+        }
+        u32 c = blockIdx.y * CHANNELS + own;
+        float *to = a.sums + (u64)index * SUMS * RESULT_C;
+        Some<LANE> counts;
+#pragma unroll
+        for (u32 k = 0; k < LANE; k++) counts.v[k] = piece.count;
+        if constexpr (STATISTICS) store_some_of<F32, LANE, RESULT_C>(to, c, c, counts);
+        store_some_of<F32, LANE, RESULT_C>(to, (SUMS - 2) * RESULT_C + c, c, piece.first);
+        store_some_of<F32, LANE, RESULT_C>(to, (SUMS - 1) * RESULT_C + c, c, piece.second);
+    }
+    piece.begin();
+}
+
+// What the end of a result needs of its channels.
+struct Ends {
+    Some<LANE> bias, scale, shift, mean, inv_std;
+
+    INLINE void load_from(const Convolution &a, u32 c) {
+        auto row = [&](u32 r) { return load_some_of<F32, LANE, RESULT_C>(a.norm, r * RESULT_C + c, c); };
+        if constexpr (BIAS) bias = load_some_of<F32, LANE, RESULT_C>(a.bias, c, c);
+        if constexpr (OPERAND_RELU && OPERAND_NORM) scale = row(SCALE), shift = row(SHIFT);
+        if constexpr (PARTIALS) mean = row(MEAN), inv_std = row(INV_STD);
+    }
+};
+
+// Bias; or the rules of an outgoing gradient: accumulation, rectifier, rounding, sums.
+INLINE void end_result(const Convolution &a, const Ends &e, Piece &piece, Some<LANE> v, u64 pixel, u32 c) {
+    u64 i = pixel * RESULT_C + c;
+    Some<LANE> x;
+    if constexpr (OPERAND_RELU || PARTIALS) x = load_some_of<OPERAND_TYPE, LANE, RESULT_C>(a.operand, i, c);
+    if constexpr (ACCUMULATE) {
+        Some<LANE> old = load_some_of<RESULT_TYPE, LANE, RESULT_C>(a.result, i, c);
+#pragma unroll
+        for (u32 k = 0; k < LANE; k++) v.v[k] += old.v[k];
+    }
+#pragma unroll
+    for (u32 k = 0; k < LANE; k++) {
+        if constexpr (BIAS) v.v[k] += e.bias.v[k];
+        if constexpr (OPERAND_RELU) {
+            float value = OPERAND_NORM ? fmaf(x.v[k], e.scale.v[k], e.shift.v[k]) : x.v[k];
+            v.v[k] = value > 0.0f ? v.v[k] : 0.0f;
+        }
+        if constexpr (SUMS) v.v[k] = as_stored(v.v[k], RESULT_TYPE);
+        if constexpr (PARTIALS) {
+            piece.first.v[k] = fmaf(v.v[k], (x.v[k] - e.mean.v[k]) * e.inv_std.v[k], piece.first.v[k]);
+            piece.second.v[k] += v.v[k];
+        }
+    }
+    if constexpr (STATISTICS) piece.see(v);
+    store_some_of<RESULT_TYPE, LANE, RESULT_C>(a.result, i, c, v);
+}
+
+// The results of a tile in class (rh, rw), from the warps' sums.
+INLINE void end_tile(const Convolution &a, const Ends &e, Piece &piece, const Tiles &sums, u32 tile, u32 rh, u32 rw) {
+    u32 lane = lane_id(), warp = threadIdx.x / 32;
+    u32 c = blockIdx.y * CHANNELS + warp / WARPS_M * WARP_CHANNELS + lane % 4 * LANE;
+    if (RESULT_C % CHANNELS != 0 && c >= RESULT_C) return;
+#pragma unroll
+    for (u32 m = 0; m < TILES_M; m++)
+#pragma unroll
+        for (u32 half = 0; half < 2; half++) {
+            u64 pixel;
+            u32 slot = (warp % WARPS_M * TILES_M + m) * 16 + half * 8 + lane / 4;
+            if (!result_of(tile, slot, rh, rw, a.images, pixel)) continue;
+            Some<LANE> v;
+#pragma unroll
+            for (u32 k = 0; k < LANE; k++) v.v[k] = sums[m][k / 2].v[half * 2 + k % 2];
+            end_result(a, e, piece, v, pixel, c);
+        }
+}
+
+// All classes from one region, one after the other.
+template <u32 CLASS> INLINE void each_class(const Convolution &a, const Ends &e, Piece &piece, const u8 *const (&slots)[TILES_M],
+                                            const u8 *weights, u32 tile) {
+    if constexpr (CLASS < CLASSES) {
+        constexpr u32 RH = CLASS / SIDE_CLASSES, RW = CLASS % SIDE_CLASSES;
+        Tiles sums = {};
+        multiply_step<ALL, RH, RW>(sums, slots, weights);
+        end_tile(a, e, piece, sums, tile, RH, RW);
+        each_class<CLASS + 1>(a, e, piece, slots, weights, tile);
+    }
+}
+
+// A block's steps: one chunk of source channels of one tile each, in the order of its pieces.
+struct Steps {
+    u32 piece, tile, chunk;
+
+    INLINE explicit Steps(u32 first) : piece(first), tile(first * PIECE), chunk(0) {}
+
+    INLINE u32 end_of_piece(const Convolution &a) const { return min((piece + 1) * PIECE, a.tiles); }
+
+    // The next one; true where a piece ended.
+    template <u32 COUNT> INLINE bool next(const Convolution &a) {
+        if (COUNT > 1 && ++chunk < COUNT) return false;
+        chunk = 0;
+        if (++tile < end_of_piece(a)) return false;
+        piece += gridDim.x;
+        tile = piece * PIECE;
+        return true;
+    }
+};
+
+// What a block does, for one class or (ALL) for all.
+template <int CLASS> INLINE void run(const Convolution &a) {
+    typedef Room<CLASS> Of;
+    u32 lane = lane_id(), warp = threadIdx.x / 32, m = warp % WARPS_M, n = warp / WARPS_M;
+    u8 *held = shared_memory(), *stages = held + Of::HELD_BYTES;
+    float *room = (float *)(stages + STAGES * Of::STAGE);
+    // Of two tiles of eight rows: first half, second half, first half, second half of 32 bytes.
+    u32 weights_at = (n * WARP_CHANNELS + lane / 16 * 8 + lane % 8) * Source::PITCH + lane / 8 % 2 * 16;
+    u32 slots_at[TILES_M];
+#pragma unroll
+    for (u32 i = 0; i < TILES_M; i++)
+        slots_at[i] = Of::R::slot((m * TILES_M + i) * 16 + lane % 16) * Source::PITCH + lane / 16 * 16;
+    Ends ends;
+    ends.load_from(a, blockIdx.y * CHANNELS + n * WARP_CHANNELS + lane % 4 * LANE);
+    Piece piece;
+    piece.begin();
+    typename Source::Kept kept = Source::factors(a.factors, 0);
+    if constexpr (HELD) {
+        for (u32 chunk = 0; chunk < Of::STEPS; chunk++) ask_for_weights<CLASS>(held + chunk * Of::WEIGHTS, a, chunk);
+    }
+    Steps now(blockIdx.x), ahead(blockIdx.x);
+    u32 valid[STAGES] = {};
+#pragma unroll
+    for (u32 s = 0; s + 1 < STAGES; s++) {
+        if (ahead.piece < a.pieces) {
+            valid[s] = ask<CLASS>(stages + s * Of::STAGE, a, ahead.tile, ahead.chunk);
+            ahead.template next<Of::STEPS>(a);
+        }
+        copy_async_commit();
+    }
+    Tiles sums = {};
+    u32 current = 0;
+    while (now.piece < a.pieces) {
+        u8 *stage = stages + current * Of::STAGE;
+        if constexpr (STAGES == 1) {
+            __syncthreads();
+            valid[0] = ask<CLASS>(stage, a, now.tile, now.chunk);
+            copy_async_commit();
+        }
+        copy_async_wait<(STAGES > 2 ? STAGES - 2 : 0)>();
+        if constexpr (Of::STEPS > 1) kept = Source::factors(a.factors, now.chunk);
+        transform<CLASS>(stage, kept, valid[0]);
+        __syncthreads();
+        if constexpr (STAGES > 1) {
+            // The stage that was read last is free: all threads are done with it.
+#pragma unroll
+            for (u32 s = 0; s + 1 < STAGES; s++) valid[s] = valid[s + 1];
+            u32 free = current == 0 ? STAGES - 1 : current - 1;
+            if (ahead.piece < a.pieces) {
+                valid[STAGES - 2] = ask<CLASS>(stages + free * Of::STAGE, a, ahead.tile, ahead.chunk);
+                ahead.template next<Of::STEPS>(a);
+            }
+            copy_async_commit();
+            current = current + 1 == STAGES ? 0 : current + 1;
+        }
+        const u8 *slots[TILES_M];
+#pragma unroll
+        for (u32 i = 0; i < TILES_M; i++) slots[i] = stage + slots_at[i];
+        const u8 *weights = (HELD ? held + now.chunk * Of::WEIGHTS : stage + Of::REGIONS) + weights_at;
+        u32 tile = now.tile, of = now.piece;
+        if constexpr (CLASS == ALL && CLASSES > 1) {
+            each_class<0>(a, ends, piece, slots, weights, tile);
+        } else {
+            constexpr u32 ONE = CLASS == ALL ? 0 : CLASS, RH = ONE / SIDE_CLASSES, RW = ONE % SIDE_CLASSES;
+            multiply_step<CLASS, RH, RW>(sums, slots, weights);
+            if (now.chunk + 1 == Of::STEPS) {
+                end_tile(a, ends, piece, sums, tile, RH, RW);
+#pragma unroll
+                for (u32 i = 0; i < TILES_M; i++)
+#pragma unroll
+                    for (u32 j = 0; j < TILES_N; j++) sums[i][j] = Sums{};
+            }
+        }
+        bool ended = now.template next<Of::STEPS>(a);
+        if constexpr (SUMS) {
+            if (ended) write_piece(a, room, piece, CLASS > 0 ? CLASS * a.pieces + of : of);
+        }
+    }
+}
+
+// A block for each class where a region is loaded in chunks, so that sums of one class are kept at a time.
+template <int CLASS> INLINE void run_class(const Convolution &a) {
+    if constexpr (CLASS < (int)CLASSES) {
+        if (blockIdx.z == CLASS) run<CLASS>(a);
+        else run_class<CLASS + 1>(a);
+    }
+}
+
+KERNEL_OF(convolution, Convolution, THREADS, BLOCKS) {
+    if constexpr (CLASSES == 1 || CHUNKS == 1) run<ALL>(a);
+    else run_class<0>(a);
+}

@@ -1,0 +1,417 @@
+//! Convolutions and the gradients of their inputs.
+
+use super::super::args::{at, extent, flag, kind};
+use super::super::convolution::{Product, backward_pass, finish_statistics, forward_pass};
+use super::super::driver::{Driver, Geometry};
+use super::super::program::{Entry, Program, entry};
+use super::super::sums;
+use super::super::tiles::Pass;
+use super::program::{Defines, Template};
+use super::shape::{Shape, Stages, Tile};
+use super::{How, Source};
+use crate::ops::{Incoming, Operand, Outgoing, Window};
+use crate::{DType, Tensor};
+
+const ENTRIES: &[Entry] = &[entry::<Pack>("pack_weights"), entry::<Args>("convolution")];
+
+static TEMPLATE: Template =
+    Template::new("convolution.cu", include_str!("../kernels/specialised/convolution.cu"), ENTRIES);
+
+/// Shared memory of a block on every device of capability 8 or later. What decides the order of sums fits this with
+/// one stage, so that all devices compute the same bits.
+const LEAST_SHARED: usize = 99 << 10;
+
+/// Vectors of a region that a thread may have (a bit each).
+const MOST_LOADS: usize = 32;
+
+/// `struct Pack` of `kernels/specialised/convolution.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Pack {
+    weights: u64,
+    packed: u64,
+    count: u64,
+}
+
+/// `struct Convolution` of the same.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Args {
+    source: u64,
+    raw: u64,
+    factors: u64,
+    weights: u64,
+    result: u64,
+    bias: u64,
+    operand: u64,
+    norm: u64,
+    sums: u64,
+    images: u32,
+    tiles: u32,
+    pieces: u32,
+    unused: u32,
+}
+
+/// How a pass is cut: what decides the result to the bit. It depends on extents and the product alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    shape: Shape,
+    tile: Tile,
+    /// Warps along results and along channels, and each one's tiles of 16 results and of 8 channels.
+    warps: [usize; 2],
+    tiles: [usize; 2],
+    /// Source channels of a step.
+    chunk: usize,
+    /// Neighbouring tiles whose sums are taken together.
+    piece: usize,
+}
+
+impl Cut {
+    /// Nothing where a window's weights are too large for shared memory.
+    fn new(shape: Shape, product: Product) -> Option<Self> {
+        let out = shape.result[2];
+        // A warp's channels are at most 32, so that what a lane keeps of each fits registers.
+        let (warps, tiles) = match out {
+            0..=16 => ([4, 1], [4, 2]),
+            17..=32 => ([4, 1], [4, 4]),
+            33..=127 => ([4, 2], [4, 4]),
+            _ if shape.window.kernel == 1 => ([2, 4], [4, 4]),
+            _ => ([4, 2], [4, 4]),
+        };
+        let unit = 16 / product.bytes();
+        let whole = shape.source[2].next_multiple_of(2 * unit);
+        // From the widest chunk to the narrowest: the first with a tile that fits every device.
+        let chunks = [8 * unit, 4 * unit, 2 * unit].into_iter().filter(|c| *c <= whole.next_power_of_two());
+        let mut best = None;
+        for chunk in chunks {
+            let cut = Cut { shape, tile: Tile { images: 1, rows: 1, columns: 1 }, warps, tiles, chunk, piece: 1 };
+            let loads = MOST_LOADS * cut.threads() / (chunk / unit);
+            // Twice the region for a gradient that is corrected by the raw values.
+            let weights = shape.taps() * cut.channels() * cut.pitch(product);
+            let Some(room) = LEAST_SHARED.checked_sub(weights + cut.room()) else { continue };
+            let most = loads.min(room / (2 * cut.pitch(product)));
+            if let Some(tile) = shape.tile(cut.slots(), most) {
+                // A tile that is cut short for want of room is worse than a narrower chunk.
+                let free = shape.tile(cut.slots(), usize::MAX);
+                let cut = Cut { tile, piece: shape.piece(&tile), ..cut };
+                if free == Some(tile) {
+                    return Some(cut);
+                }
+                best.get_or_insert(cut);
+            }
+        }
+        best
+    }
+
+    fn slots(&self) -> usize {
+        16 * self.warps[0] * self.tiles[0]
+    }
+
+    fn threads(&self) -> usize {
+        32 * self.warps[0] * self.warps[1]
+    }
+
+    /// Channels of a block.
+    fn channels(&self) -> usize {
+        8 * self.warps[1] * self.tiles[1]
+    }
+
+    /// Blocks along channels.
+    fn channel_blocks(&self) -> usize {
+        self.shape.result[2].div_ceil(self.channels())
+    }
+
+    fn chunks(&self) -> usize {
+        self.shape.source[2].div_ceil(self.chunk)
+    }
+
+    /// Bytes from one pixel (or row of weights) to the next in shared memory.
+    fn pitch(&self, product: Product) -> usize {
+        self.chunk * product.bytes() + 16
+    }
+
+    /// Bytes for the sums of warps.
+    fn room(&self) -> usize {
+        self.warps[0] * 3 * self.channels() * 4
+    }
+
+    /// Blocks along classes of results: where a region is loaded in chunks, each class has blocks of its own.
+    fn class_blocks(&self) -> usize {
+        if self.chunks() == 1 { 1 } else { self.shape.classes() }
+    }
+
+    fn pieces(&self, images: usize) -> usize {
+        self.shape.tiles(&self.tile, images).div_ceil(self.piece)
+    }
+
+    /// Elements of the packed weights.
+    fn packed(&self) -> usize {
+        self.channel_blocks() * self.chunks() * self.shape.taps() * self.channels() * self.chunk
+    }
+
+    /// Bytes of the packed weights, and of the pieces of `rows` sums a channel.
+    fn scratch(&self, product: Product, images: usize, rows: usize) -> [usize; 2] {
+        let packed = (self.packed() * product.bytes()).next_multiple_of(64);
+        [packed, self.pieces(images) * self.class_blocks() * rows * self.shape.result[2] * 4]
+    }
+
+    /// How much of it a device keeps in shared memory.
+    fn stages(&self, product: Product, regions: usize, limit: usize) -> Option<Stages> {
+        let pitch = self.pitch(product);
+        let region = regions * self.shape.region(&self.tile) * pitch;
+        let weights = self.shape.taps() * self.channels() * pitch;
+        Stages::choose(limit, region, [weights, weights * self.chunks()], self.room())
+    }
+
+    fn defines(&self, product: Product, stages: Stages) -> Defines {
+        let mut all = self.shape.defines(&self.tile);
+        let numbers = [
+            ("PRODUCT", usize::from(product == Product::F32)),
+            ("CHUNK", self.chunk),
+            ("WARPS_M", self.warps[0]),
+            ("WARPS_N", self.warps[1]),
+            ("TILES_M", self.tiles[0]),
+            ("TILES_N", self.tiles[1]),
+            ("STAGES", stages.count),
+            ("HELD", usize::from(stages.held)),
+            ("BLOCKS", stages.blocks),
+            ("PIECE", self.piece),
+        ];
+        all.extend(numbers.map(|(name, n)| (name, extent(n))));
+        all
+    }
+}
+
+/// The most of all products, which a plan does not know.
+fn scratch(pass: &Pass, rows: usize) -> usize {
+    let of = |product| {
+        let cut = Cut::new(Shape::from(pass), product);
+        cut.map_or(0, |c| c.scratch(product, pass.images, rows).iter().sum())
+    };
+    of(Product::Bf16).max(of(Product::F32))
+}
+
+/// Bytes for [`forward`].
+pub(in super::super) fn forward_scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+    scratch(&forward_pass(x, out, window), 3)
+}
+
+/// Bytes for [`backward`].
+pub(in super::super) fn backward_scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+    scratch(&backward_pass(x, out, window), 2)
+}
+
+/// Whether there is a kernel for a pass.
+pub(in super::super) fn fits(pass: &Pass, product: Product) -> bool {
+    Cut::new(Shape::from(pass), product).is_some()
+}
+
+/// What happens to results.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    result: DType,
+    bias: bool,
+    statistics: bool,
+    accumulate: bool,
+    operand: DType,
+    operand_norm: bool,
+    operand_relu: bool,
+    partials: bool,
+}
+
+impl Ending {
+    fn defines(&self) -> Defines {
+        vec![
+            ("RESULT_TYPE", kind(self.result)),
+            ("BIAS", flag(self.bias)),
+            ("STATISTICS", flag(self.statistics)),
+            ("ACCUMULATE", flag(self.accumulate)),
+            ("OPERAND_TYPE", kind(self.operand)),
+            ("OPERAND_NORM", flag(self.operand_norm)),
+            ("OPERAND_RELU", flag(self.operand_relu)),
+            ("PARTIALS", flag(self.partials)),
+        ]
+    }
+}
+
+/// A pass with its kernel, on a device.
+struct Run<'a> {
+    driver: &'a Driver,
+    cut: Cut,
+    images: usize,
+    stages: Stages,
+    program: &'static Program,
+    /// Where the packed weights lie, and where the pieces of sums.
+    packed: u64,
+    pieces: u64,
+}
+
+impl<'a> Run<'a> {
+    /// Nothing where there is no kernel for it, or the device has too little shared memory, which is then its fault.
+    fn new(driver: &'a Driver, pass: &Pass, product: Product, source: &Source, ending: &Ending, scratch: u64) -> Option<Self> {
+        let cut = Cut::new(Shape::from(pass), product)?;
+        let copied = Source::copies(source.dtype, product, pass.source[2]);
+        let regions = if source.how == How::Corrected && copied { 2 } else { 1 };
+        let limit = driver.properties.shared;
+        let Some(stages) = cut.stages(product, regions, limit) else {
+            driver.fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
+            return None;
+        };
+        let mut defines = cut.defines(product, stages);
+        defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
+        defines.push(("SOURCE_RELU", flag(source.relu)));
+        defines.extend(ending.defines());
+        let program = TEMPLATE.program(defines, stages.shared);
+        let [packed, _] = cut.scratch(product, pass.images, 0);
+        Some(Run {
+            driver,
+            cut,
+            images: pass.images,
+            stages,
+            program,
+            packed: scratch,
+            pieces: scratch + packed as u64,
+        })
+    }
+
+    fn pack(&self, w: &Tensor) {
+        let count = self.cut.packed();
+        let args = Pack { weights: w.device_address(), packed: self.packed, count: count as u64 };
+        let grid = [extent(count.div_ceil(256)), 1, 1];
+        self.driver.launch(self.program, "pack_weights", Geometry { grid, threads: 256, shared: 0 }, &args);
+    }
+
+    /// The arguments that both passes have.
+    fn arguments(&self, source: Source, result: &Tensor) -> Args {
+        Args {
+            source: source.data,
+            raw: source.raw,
+            factors: source.factors,
+            weights: self.packed,
+            result: result.device_address(),
+            bias: 0,
+            operand: 0,
+            norm: 0,
+            sums: self.pieces,
+            images: extent(self.images),
+            tiles: extent(self.cut.shape.tiles(&self.cut.tile, self.images)),
+            pieces: extent(self.cut.pieces(self.images)),
+            unused: 0,
+        }
+    }
+
+    fn convolve(&self, args: &Args) {
+        let (cut, driver) = (&self.cut, self.driver);
+        let (threads, shared) = (extent(cut.threads()), extent(self.stages.shared));
+        let others = cut.channel_blocks() * cut.class_blocks();
+        // As many blocks as the device has at once: each goes on to the next piece.
+        let resident = driver.resident(self.program, "convolution", threads, shared);
+        let along = cut.pieces(self.images).min(resident.div_ceil(others).max(1));
+        let grid = [along, cut.channel_blocks(), cut.class_blocks()].map(extent);
+        driver.launch(self.program, "convolution", Geometry { grid, threads, shared }, args);
+    }
+}
+
+/// See [`Backend::convolve`](crate::backend::Backend::convolve).
+#[allow(clippy::too_many_arguments)] // An operation's operands, each of another kind.
+pub(in super::super) fn forward(
+    driver: &Driver,
+    window: Window,
+    x: &Operand<'_>,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    y: &mut Tensor,
+    norm: Option<&mut Tensor>,
+    scratch: u64,
+) {
+    let out = y.nhwc()[3];
+    let pass = forward_pass(x.tensor.nhwc(), out, window);
+    let product = Product::of(x.tensor.dtype(), y.dtype());
+    let source = Source::from(x);
+    let ending = Ending {
+        result: y.dtype(),
+        bias: bias.is_some(),
+        statistics: norm.is_some(),
+        accumulate: false,
+        operand: y.dtype(),
+        operand_norm: false,
+        operand_relu: false,
+        partials: false,
+    };
+    let Some(run) = Run::new(driver, &pass, product, &source, &ending, scratch) else { return };
+    run.pack(w);
+    run.convolve(&Args { bias: at(bias), ..run.arguments(source, y) });
+    if let Some(norm) = norm {
+        finish_statistics(driver, run.pieces, run.cut.pieces(pass.images), norm, out);
+    }
+}
+
+/// The gradient of the input: see [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
+pub(in super::super) fn backward(
+    driver: &Driver,
+    window: Window,
+    x: &Operand<'_>,
+    w: &Tensor,
+    dy: &Incoming<'_>,
+    dx: Outgoing<'_>,
+    scratch: u64,
+) {
+    let pass = backward_pass(x.tensor.nhwc(), dy.grad.nhwc()[3], window);
+    let product = Product::of(x.tensor.dtype(), dy.grad.dtype());
+    let source = Source::from(dy);
+    let ending = Ending {
+        result: dx.grad.dtype(),
+        bias: false,
+        statistics: false,
+        accumulate: dx.accumulate,
+        operand: x.tensor.dtype(),
+        operand_norm: x.norm.is_some(),
+        operand_relu: x.relu,
+        partials: dx.norm.is_some(),
+    };
+    let Some(run) = Run::new(driver, &pass, product, &source, &ending, scratch) else { return };
+    run.pack(w);
+    let args = run.arguments(source, dx.grad);
+    run.convolve(&Args { operand: x.tensor.device_address(), norm: at(x.norm), ..args });
+    if let Some(norm) = dx.norm {
+        let pieces = run.cut.pieces(pass.images) * run.cut.class_blocks();
+        sums::finish(driver, x, norm, run.pieces, pieces, x.tensor.len() / x.tensor.nhwc()[3]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_fit_every_device() {
+        let windows = [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (5, 3, 2)];
+        for (kernel, stride, pad) in windows {
+            let window = Window { kernel, stride, pad };
+            for (side, n) in [(1, 5), (7, 256), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
+                for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {
+                    if window.output(side) == 0 {
+                        continue;
+                    }
+                    for pass in [forward_pass, backward_pass].map(|p| p([n, side, side, c], out, window)) {
+                        for product in [Product::Bf16, Product::F32] {
+                            let cut = Cut::new(Shape::from(&pass), product).unwrap();
+                            assert!(cut.stages(product, 2, LEAST_SHARED).is_some(), "{cut:?}");
+                            assert!(cut.chunk * cut.chunks() >= pass.source[2]);
+                            assert!(cut.channel_blocks() <= 65_535 && cut.class_blocks() <= 65_535);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_of_sixteen_channels_is_loaded_whole_and_its_weights_once() {
+        let pass = forward_pass([1024, 32, 32, 16], 16, Window { kernel: 3, stride: 1, pad: 1 });
+        let cut = Cut::new(Shape::from(&pass), Product::Bf16).unwrap();
+        assert_eq!((cut.chunk, cut.chunks(), cut.channels()), (16, 1, 16));
+        let stages = cut.stages(Product::Bf16, 1, 227 << 10);
+        assert!(stages.is_some_and(|s| s.held && s.count == 3 && s.blocks == 4), "{cut:?} {stages:?}");
+    }
+}

@@ -1,0 +1,239 @@
+//! A convolution's extents without its number of images, and how its results are cut into tiles.
+
+use super::super::tiles::Pass;
+use super::program::Defines;
+use crate::ops::Window;
+
+/// Images that tiles are chosen for: enough for any number of them to be a tile's.
+const IMAGES: usize = 256;
+
+/// What a multiplied result costs beside a loaded pixel.
+const RESULT_COST: usize = 2;
+
+/// Extents `[h, w, c]` of what is read and of the result, as a pass has them but for its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Shape {
+    pub(super) source: [usize; 3],
+    pub(super) result: [usize; 3],
+    pub(super) window: Window,
+    pub(super) backward: bool,
+}
+
+impl From<&Pass> for Shape {
+    fn from(p: &Pass) -> Self {
+        Shape { source: p.source, result: p.result, window: p.window, backward: p.backward }
+    }
+}
+
+/// One axis of a class of results: the first source pixel, and taps. As `reach_of` in `kernels/specialised/geometry.cuh`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reach {
+    origin: isize,
+    taps: usize,
+}
+
+impl Shape {
+    /// Classes of results along an axis.
+    fn side_classes(&self) -> usize {
+        if self.backward { self.window.stride } else { 1 }
+    }
+
+    pub(super) fn classes(&self) -> usize {
+        self.side_classes() * self.side_classes()
+    }
+
+    fn reach(&self, r: usize) -> Reach {
+        let Window { kernel, stride, pad } = self.window;
+        if !self.backward {
+            return Reach { origin: -pad.cast_signed(), taps: kernel };
+        }
+        let first = (r + pad) % stride;
+        let taps = if first < kernel { (kernel - first).div_ceil(stride) } else { 0 };
+        Reach { origin: ((r + pad) / stride).cast_signed() - taps.cast_signed() + 1, taps }
+    }
+
+    /// The most taps of an axis of a class.
+    fn side_taps(&self) -> usize {
+        (0..self.side_classes()).map(|r| self.reach(r).taps).max().unwrap_or(1)
+    }
+
+    /// Region pixels of an axis beside those of the results, over all classes.
+    fn breadth(&self) -> usize {
+        let reaches = || (0..self.side_classes()).map(|r| self.reach(r)).filter(|r| r.taps > 0);
+        let low = reaches().map(|r| r.origin).min().unwrap_or(0);
+        let end = reaches().map(|r| r.origin + r.taps.cast_signed()).max().unwrap_or(1);
+        (end - low).max(1).cast_unsigned()
+    }
+
+    /// Region pixels between neighbouring results.
+    fn inner(&self) -> usize {
+        if self.backward || self.side_taps() == 1 { 1 } else { self.window.stride }
+    }
+
+    /// Rows and columns of results of a class.
+    fn outputs(&self) -> [usize; 2] {
+        [self.result[0], self.result[1]].map(|n| n.div_ceil(self.side_classes()))
+    }
+
+    /// Taps of the window.
+    pub(super) fn taps(&self) -> usize {
+        self.window.kernel * self.window.kernel
+    }
+
+    /// The tile of at most `slots` results that loads and computes the least, with regions of at most `most` pixels.
+    pub(super) fn tile(&self, slots: usize, most: usize) -> Option<Tile> {
+        let [h, w] = self.outputs();
+        let widths = (1..=w).map(|parts| w.div_ceil(parts)).filter(|&columns| columns <= slots);
+        let tiles = widths.flat_map(|columns| {
+            (1..=h.min(slots / columns)).map(move |rows| {
+                let whole = rows == h && columns == w;
+                let images = if whole { (slots / (rows * columns)).clamp(1, IMAGES) } else { 1 };
+                Tile { images, rows, columns }
+            })
+        });
+        let cost = |t: &Tile| {
+            let count = IMAGES.div_ceil(t.images) * h.div_ceil(t.rows) * w.div_ceil(t.columns);
+            count * (RESULT_COST * slots + self.region(t))
+        };
+        tiles.filter(|t| self.region(t) <= most).min_by_key(cost)
+    }
+
+    /// Pixels of a tile's region in memory.
+    pub(super) fn region(&self, t: &Tile) -> usize {
+        let side = |outputs: usize| (outputs - 1) * self.inner() + self.breadth();
+        t.images * side(t.rows) * side(t.columns).next_multiple_of(self.inner())
+    }
+
+    /// Tiles of so many images.
+    pub(super) fn tiles(&self, t: &Tile, images: usize) -> usize {
+        let [h, w] = self.outputs();
+        images.div_ceil(t.images) * h.div_ceil(t.rows) * w.div_ceil(t.columns)
+    }
+
+    /// Neighbouring tiles whose sums are taken together.
+    pub(super) fn piece(&self, t: &Tile) -> usize {
+        (self.tiles(t, IMAGES) / IMAGES).clamp(1, 8)
+    }
+
+    /// What `kernels/specialised/geometry.cuh` needs.
+    pub(super) fn defines(&self, t: &Tile) -> Defines {
+        let numbers = [
+            ("SOURCE_H", self.source[0]),
+            ("SOURCE_W", self.source[1]),
+            ("SOURCE_C", self.source[2]),
+            ("RESULT_H", self.result[0]),
+            ("RESULT_W", self.result[1]),
+            ("RESULT_C", self.result[2]),
+            ("KERNEL_SIZE", self.window.kernel),
+            ("STRIDE", self.window.stride),
+            ("PAD", self.window.pad),
+            ("BACKWARD", usize::from(self.backward)),
+            ("TILE_N", t.images),
+            ("TILE_H", t.rows),
+            ("TILE_W", t.columns),
+        ];
+        numbers.map(|(name, n)| (name, super::super::args::extent(n))).to_vec()
+    }
+}
+
+/// Images, rows and columns of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub(super) images: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+/// How much of its work a block has in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stages {
+    /// Steps whose sources are there, or on their way.
+    pub(super) count: usize,
+    /// Whether all weights are there for good.
+    pub(super) held: bool,
+    /// Blocks of a multiprocessor that find room.
+    pub(super) blocks: usize,
+    /// Bytes of a block.
+    pub(super) shared: usize,
+}
+
+/// What a device leaves beside a block's own shared memory.
+const RESERVED: usize = 1 << 10;
+
+impl Stages {
+    /// The best that fits `limit` bytes of a multiprocessor, for steps of `stage` bytes, weights of `weights` bytes a step
+    /// and of `all` in total, and `room` bytes beside. Nothing where not even one stage fits.
+    pub(super) fn choose(limit: usize, stage: usize, [weights, all]: [usize; 2], room: usize) -> Option<Self> {
+        let way = |blocks: usize, count: usize, held: bool| {
+            let shared = room + if held { all + count * stage } else { count * (stage + weights) };
+            let fits = shared <= (limit + RESERVED) / blocks - RESERVED;
+            fits.then_some(Stages { count, held, blocks, shared })
+        };
+        let held = [(4, 3), (4, 2), (3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2)].map(|(b, c)| (b, c, true));
+        let streamed = [(2, 3), (2, 2), (1, 3), (1, 2), (1, 1)].map(|(b, c)| (b, c, false));
+        held.into_iter().chain(streamed).find_map(|(blocks, count, held)| way(blocks, count, held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(source: [usize; 3], out: usize, window: Window, backward: bool) -> Shape {
+        let [h, w, c] = source;
+        let result = [window.output(h), window.output(w), out];
+        if backward {
+            return Shape { source: result, result: [h, w, c], window, backward };
+        }
+        Shape { source, result, window, backward }
+    }
+
+    #[test]
+    fn tiles_cover_every_output_and_fit() {
+        for (h, w) in [(1, 1), (1, 33), (7, 7), (32, 32), (56, 56), (5, 300), (224, 224)] {
+            for (kernel, stride, pad) in [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1)] {
+                let window = Window { kernel, stride, pad };
+                if window.output(h) == 0 || window.output(w) == 0 {
+                    continue;
+                }
+                for backward in [false, true] {
+                    let shape = shape([h, w, 16], 16, window, backward);
+                    let t = shape.tile(256, 2048).unwrap();
+                    assert!(t.images * t.rows * t.columns <= 256, "{shape:?} {t:?}");
+                    let [oh, ow] = shape.outputs();
+                    assert!(shape.tiles(&t, 3) * t.images * t.rows * t.columns >= 3 * oh * ow);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_shapes_of_networks_waste_little() {
+        let same = Window { kernel: 3, stride: 1, pad: 1 };
+        for side in [32, 16, 8, 4, 56, 28, 14, 7] {
+            let shape = shape([side, side, 64], 64, same, false);
+            let t = shape.tile(256, 1024).unwrap();
+            let used = (256 * side * side) as f64 / (shape.tiles(&t, 256) * 256) as f64;
+            assert!(used > 0.75, "{side}: {used} of {t:?}");
+        }
+    }
+
+    #[test]
+    fn all_classes_of_a_gradient_share_a_region() {
+        let shape = shape([32, 32, 16], 32, Window { kernel: 3, stride: 2, pad: 1 }, true);
+        assert_eq!((shape.classes(), shape.breadth(), shape.inner()), (4, 2, 1));
+        assert_eq!([0, 1].map(|r| shape.reach(r)), [Reach { origin: 0, taps: 1 }, Reach { origin: 0, taps: 2 }]);
+    }
+
+    #[test]
+    fn small_weights_are_held_and_large_ones_streamed() {
+        let h100 = 227 << 10;
+        let small = Stages::choose(h100, 16 << 10, [7 << 10; 2], 0).unwrap();
+        assert!(small.held && small.count == 3 && small.blocks >= 3, "{small:?}");
+        let large = Stages::choose(h100, 32 << 10, [46 << 10, 800 << 10], 0).unwrap();
+        assert_eq!((large.held, large.count, large.blocks), (false, 2, 1));
+        let least = Stages::choose(99 << 10, 32 << 10, [46 << 10, 92 << 10], 0).unwrap();
+        assert_eq!((least.held, least.count), (false, 1));
+        assert_eq!(Stages::choose(64 << 10, 32 << 10, [46 << 10, 92 << 10], 0), None);
+    }
+}

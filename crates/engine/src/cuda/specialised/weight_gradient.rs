@@ -1,0 +1,290 @@
+//! Gradients of a convolution's weights.
+
+use super::super::args::{extent, flag};
+use super::super::convolution::{Product, forward_pass};
+use super::super::driver::{Driver, Geometry};
+use super::super::program::{Entry, entry};
+use super::super::tiles::Pass;
+use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
+use super::program::{Defines, Template};
+use super::shape::{Shape, Stages, Tile};
+use super::{How, Source};
+use crate::ops::{Incoming, Operand, WeightGrad, Window};
+
+const ENTRIES: &[Entry] = &[entry::<Args>("weight_gradient")];
+
+static TEMPLATE: Template =
+    Template::new("weight_gradient.cu", include_str!("../kernels/specialised/weight_gradient.cu"), ENTRIES);
+
+/// As in the convolution: every device has it.
+const LEAST_SHARED: usize = 99 << 10;
+
+/// Pixels of a tile.
+const SLOTS: usize = 128;
+
+/// Blocks that fill a large GPU twice.
+const BLOCKS: usize = 264;
+
+/// Bytes of the parts of one gradient: more of them than this cost more to add than they save.
+const PARTS: usize = 20 << 20;
+
+/// `struct WeightGradient` of `kernels/specialised/weight_gradient.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Args {
+    source: u64,
+    source_factors: u64,
+    gradient: u64,
+    raw: u64,
+    gradient_factors: u64,
+    parts: u64,
+    images: u32,
+    tiles: u32,
+    each: u32,
+    unused: u32,
+}
+
+/// What a block computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    taps: usize,
+    /// Warps along output channels, input channels and pixels.
+    warps: [usize; 3],
+    /// A warp's tiles of 16 output and of 8 input channels.
+    tiles: [usize; 2],
+}
+
+impl Block {
+    /// Blocks to choose from, the largest first.
+    fn candidates(shape: &Shape) -> Vec<Block> {
+        let (out, input, taps) = (shape.result[2], shape.source[2], shape.taps());
+        let side = |channels: usize, sides: &[usize]| {
+            let most = channels.next_power_of_two();
+            sides.iter().copied().filter(|s| *s <= most.max(16)).collect::<Vec<_>>()
+        };
+        let (outs, ins): (&[usize], &[usize]) =
+            if taps == 1 { (&[128, 64, 32, 16], &[128, 64, 32, 16]) } else { (&[64, 32, 16], &[64, 32, 16]) };
+        if taps > 9 && input <= 8 {
+            // The first layer's large window: one tile of input channels, as many taps as registers hold.
+            let warps = if out > 32 { [4, 1, 2] } else { [1, 1, 8] };
+            return vec![Block { taps: taps.min(25), warps, tiles: [1, 1] }];
+        }
+        let narrow = input <= 8;
+        let ins = if narrow { vec![8] } else { side(input, ins) };
+        let pairs = side(out, outs).into_iter().flat_map(|o| ins.iter().map(move |i| (o, *i)));
+        let mut all: Vec<Block> = pairs.map(|(o, i)| Block::of(taps.min(9), o, i)).collect();
+        all.sort_by_key(|b| std::cmp::Reverse((b.out() * b.input(), b.out())));
+        all
+    }
+
+    /// A block of so many channels, with eight warps.
+    fn of(taps: usize, out: usize, input: usize) -> Self {
+        // Sums of several taps fill a warp's registers with two tiles by two, those of one tap with four by four.
+        let most = if taps > 1 { 2 } else { 4 };
+        let tiles_out = (out / 16).min(most);
+        let tiles_in = (input / 8).min(if tiles_out == 1 && taps > 1 { 4 } else { most });
+        let (warps_out, warps_in) = (out / 16 / tiles_out, input / 8 / tiles_in);
+        let pixels = (8 / (warps_out * warps_in)).max(1);
+        Block { taps, warps: [warps_out, warps_in, pixels], tiles: [tiles_out, tiles_in] }
+    }
+
+    fn out(&self) -> usize {
+        16 * self.warps[0] * self.tiles[0]
+    }
+
+    fn input(&self) -> usize {
+        8 * self.warps[1] * self.tiles[1]
+    }
+
+    fn threads(&self) -> usize {
+        32 * self.warps.iter().product::<usize>()
+    }
+
+    /// Bytes of a pixel of the gradient and of the source in shared memory.
+    fn pitches(&self, product: Product) -> [usize; 2] {
+        let apart = if product == Product::Bf16 { 16 } else { 32 };
+        [self.out(), self.input()].map(|channels| channels * product.bytes() + apart)
+    }
+
+    /// Bytes for the sums of warps that share channels.
+    fn room(&self) -> usize {
+        self.warps[2] / 2 * self.taps * self.out() * self.input() * 4
+    }
+}
+
+/// How a gradient is cut: what decides the result to the bit. It depends on extents and the product alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    shape: Shape,
+    block: Block,
+    tile: Tile,
+}
+
+impl Cut {
+    /// Nothing where a window is too large for one region.
+    fn new(shape: Shape, product: Product) -> Option<Self> {
+        let blocks = Block::candidates(&shape);
+        let fitting = blocks.iter().filter_map(|block| {
+            let [gradient, source] = block.pitches(product);
+            // Twice the gradient, which may be corrected by the raw values.
+            let room = LEAST_SHARED.checked_sub(2 * SLOTS * gradient).filter(|_| block.room() <= LEAST_SHARED)?;
+            let loads = 32 * block.threads() / (block.input() * product.bytes() / 16);
+            let tile = shape.tile(SLOTS, (room / source).min(loads))?;
+            Some(Cut { shape, block: *block, tile })
+        });
+        // A tile that is cut short for want of room costs more than smaller blocks of channels.
+        let free = shape.tile(SLOTS, usize::MAX);
+        let mut all: Vec<Cut> = fitting.collect();
+        let whole = all.iter().position(|c| Some(c.tile) == free).unwrap_or(0);
+        (!all.is_empty()).then(|| all.swap_remove(whole))
+    }
+
+    /// Blocks along channels.
+    fn channel_blocks(&self) -> usize {
+        self.shape.result[2].div_ceil(self.block.out()) * self.shape.source[2].div_ceil(self.block.input())
+    }
+
+    fn tap_groups(&self) -> usize {
+        self.shape.taps().div_ceil(self.block.taps)
+    }
+
+    fn weights(&self) -> usize {
+        self.shape.result[2] * self.shape.source[2] * self.shape.taps()
+    }
+
+    /// Tiles of a block, and blocks along tiles: each leaves a part of the sums.
+    fn parts(&self, images: usize) -> [usize; 2] {
+        let tiles = self.shape.tiles(&self.tile, images);
+        let wanted = BLOCKS.div_ceil(self.channel_blocks() * self.tap_groups());
+        let affordable = PARTS / (self.weights() * 4);
+        let each = tiles.div_ceil(wanted.min(affordable).clamp(1, tiles.max(1)));
+        [each, tiles.div_ceil(each.max(1))]
+    }
+
+    fn stages(&self, product: Product, gradients: usize, limit: usize) -> Option<Stages> {
+        let [gradient, source] = self.block.pitches(product);
+        let stage = gradients * SLOTS * gradient + self.shape.region(&self.tile) * source;
+        let stages = Stages::choose(limit, stage, [0; 2], 0)?;
+        Some(Stages { shared: stages.shared.max(self.block.room()), ..stages })
+    }
+
+    fn defines(&self, product: Product, stages: Stages) -> Defines {
+        let mut all = self.shape.defines(&self.tile);
+        // Sums of many taps take more registers than two blocks of a multiprocessor have.
+        let sums = self.block.taps * self.block.tiles[0] * self.block.tiles[1] * 4;
+        let registers = if sums > 64 { 1 } else { 2 };
+        let numbers = [
+            ("PRODUCT", usize::from(product == Product::F32)),
+            ("TAPS", self.block.taps),
+            ("SLOTS", SLOTS),
+            ("WARPS_OUT", self.block.warps[0]),
+            ("WARPS_IN", self.block.warps[1]),
+            ("WARPS_PIXELS", self.block.warps[2]),
+            ("TILES_OUT", self.block.tiles[0]),
+            ("TILES_IN", self.block.tiles[1]),
+            ("STAGES", stages.count),
+            ("BLOCKS", stages.blocks.min(registers)),
+        ];
+        all.extend(numbers.map(|(name, n)| (name, extent(n))));
+        all
+    }
+}
+
+/// Bytes for [`run`].
+pub(in super::super) fn scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+    let pass = forward_pass(x, out, window);
+    let of = |product| {
+        let cut = Cut::new(Shape::from(&pass), product);
+        cut.map_or(0, |c| c.parts(pass.images)[1] * c.weights() * 4)
+    };
+    // One after the other: they share it.
+    of(Product::Bf16).max(of(Product::F32)).max(bias_scratch(&pass))
+}
+
+/// Whether there is a kernel for a gradient.
+pub(in super::super) fn fits(pass: &Pass, product: Product) -> bool {
+    Cut::new(Shape::from(pass), product).is_some()
+}
+
+/// See [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
+pub(in super::super) fn run(
+    driver: &Driver,
+    window: Window,
+    x: &Operand<'_>,
+    dy: &Incoming<'_>,
+    dw: WeightGrad<'_>,
+    scratch: u64,
+) {
+    let pass = forward_pass(x.tensor.nhwc(), dy.grad.nhwc()[3], window);
+    let product = Product::of(x.tensor.dtype(), dy.grad.dtype());
+    let Some(cut) = Cut::new(Shape::from(&pass), product) else { return };
+    let (source, gradient) = (Source::from(x), Source::from(dy));
+    let copied = Source::copies(gradient.dtype, product, pass.result[2]);
+    let gradients = if gradient.how == How::Corrected && copied { 2 } else { 1 };
+    let limit = driver.properties.shared;
+    let Some(stages) = cut.stages(product, gradients, limit) else {
+        return driver.fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
+    };
+    let mut defines = cut.defines(product, stages);
+    defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
+    defines.push(("SOURCE_RELU", flag(source.relu)));
+    defines.extend(gradient.defines(["GRADIENT_TYPE", "GRADIENT_HOW"]));
+    let program = TEMPLATE.program(defines, stages.shared);
+    let [each, parts] = cut.parts(pass.images);
+    let args = Args {
+        source: source.data,
+        source_factors: source.factors,
+        gradient: gradient.data,
+        raw: gradient.raw,
+        gradient_factors: gradient.factors,
+        parts: scratch,
+        images: extent(pass.images),
+        tiles: extent(cut.shape.tiles(&cut.tile, pass.images)),
+        each: extent(each),
+        unused: 0,
+    };
+    let grid = [parts, cut.channel_blocks(), cut.tap_groups()].map(extent);
+    let (threads, shared) = (extent(cut.block.threads()), extent(stages.shared));
+    driver.launch(program, "weight_gradient", Geometry { grid, threads, shared }, &args);
+    add_parts(driver, scratch, parts, dw.weight.device_address(), cut.weights(), cut.shape.taps());
+    if let Some(bias) = dw.bias {
+        bias_gradient(driver, &pass, dy, bias, scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_fit_every_device() {
+        for (kernel, stride, pad) in [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1), (5, 1, 2)] {
+            let window = Window { kernel, stride, pad };
+            for (side, n) in [(1, 5), (7, 256), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
+                for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {
+                    if window.output(side) == 0 {
+                        continue;
+                    }
+                    let pass = forward_pass([n, side, side, c], out, window);
+                    for product in [Product::Bf16, Product::F32] {
+                        let cut = Cut::new(Shape::from(&pass), product).unwrap();
+                        assert!(cut.stages(product, 2, LEAST_SHARED).is_some(), "{cut:?}");
+                        let [each, parts] = cut.parts(n);
+                        assert!(each * parts >= cut.shape.tiles(&cut.tile, n));
+                        assert!(parts == 1 || parts * cut.weights() * 4 <= PARTS, "{cut:?}");
+                        assert!(cut.block.threads() <= 256 && cut.channel_blocks() <= 65_535);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_have_the_channels_of_the_layer() {
+        let of = |c, out| {
+            let pass = forward_pass([64, 8, 8, c], out, Window { kernel: 3, stride: 1, pad: 1 });
+            Cut::new(Shape::from(&pass), Product::Bf16).map(|c| [c.block.out(), c.block.input()])
+        };
+        assert_eq!([of(3, 16), of(16, 32), of(64, 64)], [Some([16, 8]), Some([32, 16]), Some([64, 64])]);
+    }
+}
