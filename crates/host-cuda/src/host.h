@@ -30,6 +30,13 @@ enum State : unsigned char { READY, AT_WARP, AT_BLOCK, DONE };
 
 const unsigned THREADS = 1024, LANES = 32, MAIL = 64, STACK = 64 << 10, SHARED = 227 << 10;
 
+// A copy that a thread has asked for, and the group of its copies that it belongs to.
+struct Copy {
+    void *to;
+    const void *from;
+    unsigned group;
+};
+
 // What one block needs; one an OS thread.
 struct Block {
     Extent3 grid, index, size;
@@ -44,6 +51,10 @@ struct Block {
     // Two boxes a lane, used in turn: a lane is never two exchanges ahead of another of its warp.
     alignas(16) unsigned char mail[2][THREADS][MAIL];
     unsigned char turn[THREADS];
+    // Asynchronous copies of each thread in the order of their asking, and how many groups it has closed.
+    std::vector<Copy> copies[THREADS];
+    unsigned closed[THREADS];
+    const char *wrong;
 
     Block() {
         size_t page = sysconf(_SC_PAGESIZE), room = (SHARED + page - 1) / page * page;
@@ -107,6 +118,8 @@ static void prepare(Block *b, unsigned thread) {
     b->stack_pointer[thread] = top;
     b->state[thread] = READY;
     b->turn[thread] = 0;
+    b->copies[thread].clear();
+    b->closed[thread] = 0;
 }
 
 static Order order_asked_for() {
@@ -151,11 +164,13 @@ static const char *run_block(Block *b, unsigned shared) {
     b->shared = b->end - (shared + 127) / 128 * 128;
     // Reading what was never written gives no number.
     memset(b->shared, 0xff, shared);
+    b->wrong = nullptr;
     for (unsigned i = 0; i < threads; i++) prepare(b, i);
     for (;;) {
         for (unsigned i = 0; i < warps; i++) {
             unsigned first = nth(b->order, i, warps) * LANES, lanes = threads - first < LANES ? threads - first : LANES;
             if (!run_warp(b, first, lanes)) return "a warp's barrier is not reached by all of its threads";
+            if (b->wrong) return b->wrong;
         }
         unsigned waiting = 0;
         for (unsigned i = 0; i < threads; i++) waiting += b->state[i] == AT_BLOCK;
@@ -278,6 +293,36 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, unsigned 
 template <class T> static inline T __shfl_down_sync(unsigned mask, T v, unsigned by) {
     unsigned lane = host::block->current % host::LANES;
     return __shfl_sync(mask, v, lane + by < host::LANES ? lane + by : lane);
+}
+
+// Copies 16 bytes from global to shared memory, or writes zeros where they are not `valid`, at some time up to the wait
+// for their group. Here that is the wait itself; until then the place holds what is no number.
+static inline void copy_async_16(void *shared, const void *global, bool valid) {
+    host::Block *b = host::block;
+    if ((size_t)shared % 16 || (valid && (size_t)global % 16)) {
+        b->wrong = "copy_async_16 takes addresses that are multiples of 16";
+        return;
+    }
+    memset(shared, 0xff, 16);
+    b->copies[b->current].push_back(host::Copy{shared, valid ? global : nullptr, b->closed[b->current]});
+}
+
+// Closes a group: the thread's copies since the last.
+static inline void copy_async_commit() { host::block->closed[host::block->current]++; }
+
+// Waits for all groups of the thread but the N that it closed last. What it copied is there for itself, and behind a
+// barrier for others.
+template <int N> static inline void copy_async_wait() {
+    static_assert(N >= 0, "groups are counted from 0");
+    host::Block *b = host::block;
+    auto &copies = b->copies[b->current];
+    size_t done = 0;
+    for (; done < copies.size() && copies[done].group + N < b->closed[b->current]; done++) {
+        const host::Copy &c = copies[done];
+        if (c.from) memcpy(c.to, c.from, 16);
+        else memset(c.to, 0, 16);
+    }
+    copies.erase(copies.begin(), copies.begin() + done);
 }
 
 static inline unsigned __float_as_uint(float x) { unsigned u; memcpy(&u, &x, 4); return u; }
