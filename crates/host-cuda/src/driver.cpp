@@ -1,5 +1,6 @@
 // The CUDA driver's functions over host memory: one device, streams that do at once what they are asked for, and
 // recordings of streams as graphs. Limits are checked as the real one checks them.
+#include "driver.h"
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -33,6 +34,7 @@ typedef const char *(*Launch)(void (*)(const void *), const void *, const unsign
 struct Module {
     void *library;
     Launch launch;
+    std::string counted;
     std::map<std::string, struct Function *> functions;
 };
 
@@ -42,6 +44,8 @@ struct Function {
     unsigned bytes;
     size_t shared;
     Launch launch;
+    // Where its code lies, when it was compiled to be counted.
+    std::string counted;
 };
 
 // Something that a stream does.
@@ -84,7 +88,14 @@ static Result run(const Node &n) {
     if (n.kind == Node::COPY) memcpy(n.to, n.from, n.bytes);
     if (n.kind == Node::SET) memset(n.to, n.value, n.bytes);
     if (n.kind != Node::KERNEL) return SUCCESS;
+    bool counted = count_file() && !n.function->counted.empty();
+    if (counted) {
+        std::lock_guard<std::mutex> held(all);
+        count_begin(blocks);
+    }
     const char *wrong = n.function->launch(n.function->kernel, n.arguments.data(), n.grid, n.threads, n.shared);
+    if (counted)
+        count_end({n.function->name.c_str(), n.function->counted.c_str(), n.grid, n.threads, n.shared});
     if (!wrong) return SUCCESS;
     fprintf(stderr, "host CUDA: %s, blocks of %u threads: %s\n", n.function->name.c_str(), n.threads, wrong);
     return fault = LAUNCH_FAILED;
@@ -223,7 +234,8 @@ Result cuModuleLoadData(Module **m, const void *image) {
     if (!library) return fprintf(stderr, "host CUDA: %s\n", dlerror()), INVALID_IMAGE;
     Launch launch = (Launch)dlsym(library, "host_launch");
     if (!launch) return INVALID_IMAGE;
-    *m = new Module{library, launch, {}};
+    bool counted = dlsym(library, "host_counted");
+    *m = new Module{library, launch, counted ? (const char *)image : "", {}};
     return SUCCESS;
 }
 
@@ -235,7 +247,7 @@ Result cuModuleGetFunction(Function **f, Module *m, const char *name) {
         void *kernel = dlsym(m->library, name);
         const unsigned *bytes = (const unsigned *)dlsym(m->library, (std::string(name) + "_size").c_str());
         if (!kernel || !bytes) return NOT_FOUND;
-        Function *made = new Function{name, (void (*)(const void *))kernel, *bytes, SHARED_UNASKED, m->launch};
+        Function *made = new Function{name, (void (*)(const void *))kernel, *bytes, SHARED_UNASKED, m->launch, m->counted};
         found = m->functions.emplace(name, made).first;
     }
     *f = found->second;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <link.h>
 #include <mutex>
 #include <sys/mman.h>
 #include <thread>
@@ -19,9 +20,28 @@ struct Extent3 {
     unsigned x, y, z;
 };
 struct float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
 struct uint2 { unsigned x, y; };
+#ifdef MLAAN_HOST_COUNT
+#include "count.h"
+// Four values go to memory in one access, as on a GPU; the compiler would take them apart.
+typedef unsigned FourWords __attribute__((vector_size(16), may_alias));
+#define FOUR(Type, Value)                                  \
+    struct alignas(16) Type {                              \
+        Value x, y, z, w;                                  \
+        Type &operator=(const Type &o) {                   \
+            *(FourWords *)this = *(const FourWords *)&o;   \
+            return *this;                                  \
+        }                                                  \
+    };
+FOUR(float4, float)
+FOUR(uint4, unsigned)
+#undef FOUR
+#define COUNT(call) host_count_##call
+#else
+struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
+#define COUNT(call)
+#endif
 
 namespace host {
 
@@ -29,6 +49,13 @@ enum Order : unsigned char { FORWARD, REVERSE, SHUFFLE };
 enum State : unsigned char { READY, AT_WARP, AT_BLOCK, DONE };
 
 const unsigned THREADS = 1024, LANES = 32, MAIL = 64, STACK = 64 << 10, SHARED = 227 << 10;
+
+// A copy that a thread has asked for, and the group of its copies that it belongs to.
+struct Copy {
+    void *to;
+    const void *from;
+    unsigned group;
+};
 
 // What one block needs; one an OS thread.
 struct Block {
@@ -44,6 +71,10 @@ struct Block {
     // Two boxes a lane, used in turn: a lane is never two exchanges ahead of another of its warp.
     alignas(16) unsigned char mail[2][THREADS][MAIL];
     unsigned char turn[THREADS];
+    // Asynchronous copies of each thread in the order of their asking, and how many groups it has closed.
+    std::vector<Copy> copies[THREADS];
+    unsigned closed[THREADS];
+    const char *wrong;
 
     Block() {
         size_t page = sysconf(_SC_PAGESIZE), room = (SHARED + page - 1) / page * page;
@@ -107,6 +138,8 @@ static void prepare(Block *b, unsigned thread) {
     b->stack_pointer[thread] = top;
     b->state[thread] = READY;
     b->turn[thread] = 0;
+    b->copies[thread].clear();
+    b->closed[thread] = 0;
 }
 
 static Order order_asked_for() {
@@ -126,7 +159,9 @@ static unsigned nth(Order order, unsigned i, unsigned n) {
 
 static void resume(Block *b, unsigned thread) {
     b->current = thread;
+    COUNT(thread(thread));
     host_switch(&b->scheduler, b->stack_pointer[thread]);
+    COUNT(thread(HOST_COUNT_NOBODY));
 }
 
 // Runs a warp's threads until each is done or waits for the block; false when some wait for others that never come.
@@ -137,12 +172,49 @@ static bool run_warp(Block *b, unsigned first, unsigned lanes) {
             unsigned thread = first + nth(b->order, i, lanes);
             if (b->state[thread] == READY) resume(b, thread);
         }
+        COUNT(warp(lanes));
         for (unsigned i = 0; i < lanes; i++) (b->state[first + i] == AT_WARP ? waiting : others)++;
         if (waiting == 0) return true;
         if (others) return false;
         for (unsigned i = 0; i < lanes; i++) b->state[first + i] = READY;
     }
 }
+
+#ifdef MLAAN_HOST_COUNT
+extern "C" const char host_counted = 1;
+
+static Places places_of(const Block *b) {
+    Places p{b->stacks, b->stacks + (size_t)STACK * THREADS, b->shared, b->end};
+    p.block = (const unsigned char *)b, p.block_end = p.block + sizeof(Block), p.own = &block;
+    // Shared memory of fixed size is this library's own memory of this OS thread.
+    dl_iterate_phdr([](dl_phdr_info *info, size_t, void *to) {
+        Places &p = *(Places *)to;
+        bool here = false;
+        for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+            size_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            here |= info->dlpi_phdr[i].p_type == PT_LOAD && (size_t)&host_counted - begin < info->dlpi_phdr[i].p_memsz;
+        }
+        if (!here) return 0;
+        p.code = (const unsigned char *)info->dlpi_addr;
+        for (unsigned i = 0; i < info->dlpi_phnum; i++)
+            if (info->dlpi_phdr[i].p_type == PT_TLS) {
+                p.fixed = (const unsigned char *)info->dlpi_tls_data;
+                p.fixed_end = p.fixed + info->dlpi_phdr[i].p_memsz;
+            }
+        return 1;
+    }, &p);
+    return p;
+}
+
+// While it lives the running thread's accesses are not counted.
+struct Uncounted {
+    Uncounted() { host_count_thread(HOST_COUNT_NOBODY); }
+    ~Uncounted() { host_count_thread(block->current); }
+};
+#define UNCOUNTED host::Uncounted uncounted;
+#else
+#define UNCOUNTED
+#endif
 
 // Runs the block that `b` describes; what is wrong, or nothing.
 static const char *run_block(Block *b, unsigned shared) {
@@ -151,17 +223,24 @@ static const char *run_block(Block *b, unsigned shared) {
     b->shared = b->end - (shared + 127) / 128 * 128;
     // Reading what was never written gives no number.
     memset(b->shared, 0xff, shared);
+    b->wrong = nullptr;
+#ifdef MLAAN_HOST_COUNT
+    Places places = places_of(b);
+    host_count_block(&places, threads);
+#endif
     for (unsigned i = 0; i < threads; i++) prepare(b, i);
     for (;;) {
         for (unsigned i = 0; i < warps; i++) {
             unsigned first = nth(b->order, i, warps) * LANES, lanes = threads - first < LANES ? threads - first : LANES;
             if (!run_warp(b, first, lanes)) return "a warp's barrier is not reached by all of its threads";
+            if (b->wrong) return b->wrong;
         }
         unsigned waiting = 0;
         for (unsigned i = 0; i < threads; i++) waiting += b->state[i] == AT_BLOCK;
         if (waiting == 0) return nullptr;
         if (waiting != threads) return "__syncthreads is not reached by all threads of the block";
         for (unsigned i = 0; i < threads; i++) b->state[i] = READY;
+        COUNT(barrier());
     }
 }
 
@@ -207,6 +286,7 @@ struct Grid {
             b->index = Extent3{(unsigned)(i % extents.x), (unsigned)(i / extents.x % extents.y), (unsigned)(i / extents.x / extents.y)};
             if (const char *w = run_block(b, shared)) wrong = w;
         }
+        COUNT(done());
         // A block that stopped half-way leaves threads behind; its memory is not used again.
         if (!wrong) spare.give(b);
     }
@@ -262,6 +342,7 @@ template <class T> static inline const T *warp_exchange(const T &mine, T (&all)[
     static_assert(sizeof(T) <= host::MAIL, "a larger mailbox is needed");
     host::Block *b = host::block;
     unsigned me = b->current, first = me / host::LANES * host::LANES, turn = b->turn[me] ^= 1;
+    COUNT(exchange(sizeof(T)));
     memcpy(b->mail[turn][me], &mine, sizeof(T));
     host::leave(host::AT_WARP);
     for (unsigned i = 0; i < host::LANES; i++) memcpy(&all[i], b->mail[turn][first + i], sizeof(T));
@@ -278,6 +359,39 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, unsigned 
 template <class T> static inline T __shfl_down_sync(unsigned mask, T v, unsigned by) {
     unsigned lane = host::block->current % host::LANES;
     return __shfl_sync(mask, v, lane + by < host::LANES ? lane + by : lane);
+}
+
+// Copies 16 bytes from global to shared memory, or writes zeros where they are not `valid`, at some time up to the wait
+// for their group. Here that is the wait itself; until then the place holds what is no number.
+static __forceinline__ void copy_async_16(void *shared, const void *global, bool valid) {
+    COUNT(copy(shared, valid ? global : nullptr));
+    UNCOUNTED
+    host::Block *b = host::block;
+    if ((size_t)shared % 16 || (valid && (size_t)global % 16)) {
+        b->wrong = "copy_async_16 takes addresses that are multiples of 16";
+        return;
+    }
+    memset(shared, 0xff, 16);
+    b->copies[b->current].push_back(host::Copy{shared, valid ? global : nullptr, b->closed[b->current]});
+}
+
+// Closes a group: the thread's copies since the last.
+static inline void copy_async_commit() { host::block->closed[host::block->current]++; }
+
+// Waits for all groups of the thread but the N that it closed last. What it copied is there for itself, and behind a
+// barrier for others.
+template <int N> static inline void copy_async_wait() {
+    static_assert(N >= 0, "groups are counted from 0");
+    UNCOUNTED
+    host::Block *b = host::block;
+    auto &copies = b->copies[b->current];
+    size_t done = 0;
+    for (; done < copies.size() && copies[done].group + N < b->closed[b->current]; done++) {
+        const host::Copy &c = copies[done];
+        if (c.from) memcpy(c.to, c.from, 16);
+        else memset(c.to, 0, 16);
+    }
+    copies.erase(copies.begin(), copies.begin() + done);
 }
 
 static inline unsigned __float_as_uint(float x) { unsigned u; memcpy(&u, &x, 4); return u; }

@@ -5,6 +5,8 @@
 //! these names finds them, in this process after [`install`], in another with [`folder`] on its library path. Kernel
 //! sources are compiled by the same compiler, and run with threads as fibers (`host.h`).
 
+pub mod counts;
+
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
@@ -12,9 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-const HEADER: &str = include_str!("host.h");
-const DRIVER: &str = include_str!("driver.cpp");
-const COMPILER: &str = include_str!("nvrtc.cpp");
+/// What the libraries are made of, and what kernels are compiled with.
+const FILES: [(&str, &str); 6] = [
+    ("host.h", include_str!("host.h")),
+    ("count.h", include_str!("count.h")),
+    ("count.cpp", include_str!("count.cpp")),
+    ("driver.h", include_str!("driver.h")),
+    ("driver.cpp", include_str!("driver.cpp")),
+    ("nvrtc.cpp", include_str!("nvrtc.cpp")),
+];
 
 /// What tests of CUDA run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +92,14 @@ fn make() -> Result<PathBuf, String> {
     }
     let compiler = compiler().ok_or("no C++ compiler was found (c++, g++ or clang++, or $CXX)")?;
     let mut hash = DefaultHasher::new();
-    (HEADER, DRIVER, COMPILER, &compiler, version(&compiler), processor()).hash(&mut hash);
+    (FILES, &compiler, version(&compiler), processor()).hash(&mut hash);
     let folder = target().join(format!("{:016x}", hash.finish()));
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    put(&folder.join("host.h"), HEADER)?;
-    build(&compiler, &folder, "libcuda.so", "driver.cpp", DRIVER)?;
-    build(&compiler, &folder, "libnvrtc.so", "nvrtc.cpp", COMPILER)?;
+    for (name, text) in FILES {
+        put(&folder.join(name), text)?;
+    }
+    build(&compiler, &folder, "libcuda.so", &["driver.cpp", "count.cpp"])?;
+    build(&compiler, &folder, "libnvrtc.so", &["nvrtc.cpp"])?;
     Ok(folder)
 }
 
@@ -124,26 +134,25 @@ fn put(path: &Path, text: &str) -> Result<(), String> {
     written.map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn build(compiler: &str, folder: &Path, library: &str, source: &str, text: &str) -> Result<(), String> {
+fn build(compiler: &str, folder: &Path, library: &str, sources: &[&str]) -> Result<(), String> {
     let path = folder.join(library);
     if path.exists() {
         return Ok(());
     }
-    put(&folder.join(source), text)?;
     let own = folder.join(format!("{library}.{}", std::process::id()));
     let output = Command::new(compiler)
         .args(["-O2", "-std=c++17", "-shared", "-fPIC", "-pthread"])
         .arg(format!("-Wl,-soname,{library}"))
         .arg(format!("-DMLAAN_FOLDER=\"{}\"", folder.display()))
         .arg(format!("-DMLAAN_COMPILER=\"{compiler}\""))
-        .arg(folder.join(source))
+        .args(sources.iter().map(|s| folder.join(s)))
         .arg("-o")
         .arg(&own)
         .arg("-ldl")
         .output()
         .map_err(|e| format!("{compiler}: {e}"))?;
     if !output.status.success() {
-        return Err(format!("{source} does not compile:\n{}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!("{library} does not compile:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
     fs::rename(&own, &path).map_err(|e| format!("{}: {e}", path.display()))
 }

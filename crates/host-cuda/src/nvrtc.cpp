@@ -64,6 +64,12 @@ int nvrtcCompileProgram(Program *p, int n, const char *const *options) {
     for (int i = 0; i < n; i++)
         if (!strncmp(options[i], "-D", 2)) defines += std::string(" '") + options[i] + "'";
     for (auto &h : p->headers) all += h.first + h.second;
+    // As driver.h says: calls for every access and basic block, in the order of the source, with accesses left as they are.
+    bool counted = getenv("MLAAN_HOST_CUDA_COUNT") && *getenv("MLAAN_HOST_CUDA_COUNT");
+    if (counted)
+        defines += " -DMLAAN_HOST_COUNT=1 -g1 -fsanitize=thread -fsanitize-coverage=trace-pc -fno-tree-sra -fno-ipa-sra"
+                   " -fno-tree-vectorize -fno-tree-pre -fno-tree-tail-merge -fno-code-hoisting -fno-gcse -fno-crossjumping"
+                   " -fno-thread-jumps -fno-split-paths -fno-reorder-blocks -fno-reorder-blocks-and-partition";
     std::string stem = folder + "/" + std::to_string(std::hash<std::string>()(all + defines));
     p->image = stem + ".so";
     if (exists(p->image)) return SUCCESS;
@@ -72,9 +78,12 @@ int nvrtcCompileProgram(Program *p, int n, const char *const *options) {
     mkdir(own.c_str(), 0777);
     write_all(own + "/" + p->name, p->source);
     for (auto &h : p->headers) write_all(own + "/" + h.first, h.second);
-    std::string command = compiler + " -O2 -march=native -fno-math-errno -ffp-contract=off -std=c++17 -shared -fPIC -w -pthread"
-        " -DMLAAN_HOST=1" + defines + " -include '" + folder + "/host.h' -x c++ '" + own + "/" + p->name + "' -o '" + own +
-        "/out.so' 2> '" + own + "/log'";
+    std::string object = " '" + own + "/out.o'", log = " '" + own + "/log'";
+    // Linked in a step of its own: the calls go to the driver, and no sanitiser's library is wanted.
+    std::string command = compiler + " -O2 -march=native -fno-math-errno -ffp-contract=off -std=c++17 -c -fPIC -w -pthread"
+        " -DMLAAN_HOST=1" + defines + " -include '" + folder + "/host.h' -x c++ '" + own + "/" + p->name + "' -o" + object +
+        " 2>" + log + " && " + compiler + " -shared -pthread" + object + (counted ? " '" + folder + "/libcuda.so'" : "") +
+        " -o '" + own + "/out.so' 2>>" + log;
     int failed = system(command.c_str());
     p->log = read_all(own + "/log");
     if (!failed) rename((own + "/out.so").c_str(), p->image.c_str());
