@@ -260,6 +260,12 @@ Result cuFuncSetAttribute(Function *f, int which, int value) {
     return SUCCESS;
 }
 
+// Some number: results must not depend on it.
+Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Function *, int threads, size_t shared) {
+    *blocks = (int)number("MLAAN_HOST_CUDA_RESIDENT", 2);
+    return threads > 0 && threads <= 1024 && shared <= SHARED_LIMIT ? SUCCESS : INVALID_VALUE;
+}
+
 Result cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, Stream *s, void **arguments, void **) {
     bool whole = gx && gy && gz && bx && by == 1 && bz == 1;

@@ -4,15 +4,15 @@
 #include "async.cuh"
 #include "values.cuh"
 
-// A source of CHANNELS channels, stored as TYPE; HOW and RELU: what is done to it while loading; CHUNK: channels that
+// A source of CHANNELS channels, stored as TYPE; HOW and RELU: what is done to it while loading; PART: channels that
 // are loaded at once, THREADS: of the block, APART: bytes between pixels.
-template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 CHUNK, u32 THREADS, u32 APART = 16> struct Loading {
+template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREADS, u32 APART = 16> struct Loading {
     enum : u32 {
         BYTES = sizeof(typename Element<P>::Type),
         VALUES = 16 / BYTES,
         // Vectors of 16 bytes of a pixel, and what a pixel takes in shared memory: its end keeps neighbours' reads apart.
-        VECTORS = CHUNK / VALUES,
-        PITCH = CHUNK * BYTES + APART,
+        VECTORS = PART / VALUES,
+        PITCH = PART * BYTES + APART,
         // A thread has the same channels of every pixel that it loads.
         PIXELS = THREADS / VECTORS
     };
@@ -22,7 +22,7 @@ template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 CHUNK, u32 THREA
     typedef Factors<HOW, VALUES> Kept;
 
     static INLINE u32 first_pixel() { return threadIdx.x / VECTORS; }
-    static INLINE u32 channel(u32 chunk) { return chunk * CHUNK + threadIdx.x % VECTORS * VALUES; }
+    static INLINE u32 channel(u32 chunk) { return chunk * PART + threadIdx.x % VECTORS * VALUES; }
 
     // This thread's place in the region's first pixels.
     static INLINE u8 *place(u8 *region) { return region + first_pixel() * PITCH + threadIdx.x % VECTORS * 16; }
