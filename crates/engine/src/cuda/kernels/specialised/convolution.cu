@@ -134,16 +134,17 @@ template <int CLASS> INLINE u32 ask(u8 *stage, const Convolution &a, u32 tile, u
     u32 valid = 0;
     if constexpr (!Of::EMPTY) {
         Corner corner = R::corner(tile);
+        u64 first = (u64)corner.pixel * SOURCE_C;
         typename Source::Kept kept{};
         if constexpr (!Source::ASYNC) kept = Source::factors(a.factors, chunk);
 #pragma unroll
         for (u32 l = 0; l < Of::LOADS; l++) {
-            u32 i = Source::first_pixel() + l * Source::PIXELS;
-            if (R::LOADED % Source::PIXELS != 0 && i >= R::LOADED) break;
-            u64 pixel;
+            u32 i = Source::first_pixel() + l * Source::PIXELS, pixel;
+            if (!Source::template loads<R::LOADED>(l)) break;
             bool inside = R::source(corner, i, a.images, pixel);
             u8 *to = stage + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
-            inside = Source::load(to, to + Of::REGION, a.source, a.raw, kept, pixel * SOURCE_C, chunk, inside);
+            u64 element = first + pixel * SOURCE_C;
+            inside = Source::load(to, to + Of::REGION, a.source, a.raw, kept, element, chunk, inside);
             valid |= (u32)inside << l;
         }
         if constexpr (!HELD) ask_for_weights<CLASS>(stage + Of::REGIONS, a, chunk);
@@ -158,6 +159,7 @@ template <int CLASS> INLINE void transform(u8 *stage, const typename Source::Kep
     if constexpr (Source::TRANSFORMS && !Of::EMPTY) {
 #pragma unroll
         for (u32 l = 0; l < Of::LOADS; l++) {
+            if (!Source::template loads<R::LOADED>(l)) break;
             u32 i = Source::first_pixel() + l * Source::PIXELS;
             u8 *at = stage + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
             Source::transform(at, at + Of::REGION, kept, valid >> l & 1);
@@ -229,8 +231,13 @@ struct Piece {
         count = total;
     }
 
-    // Over the eight lanes that have the same channels.
-    INLINE void over_lanes() {
+    // Over the eight lanes that have the same channels, from c on.
+    INLINE void over_lanes(const Convolution &a, u32 c) {
+        if constexpr (PARTIALS) {
+            Some<LANE> inv_std = load_some_of<F32, LANE, RESULT_C>(a.norm, INV_STD * RESULT_C + c, c);
+#pragma unroll
+            for (u32 k = 0; k < LANE; k++) first.v[k] *= inv_std.v[k];
+        }
         if constexpr (STATISTICS) {
 #pragma unroll
             for (u32 k = 0; k < LANE; k++) {
@@ -266,7 +273,7 @@ enum : u32 { ROOM_BYTES = SUMS ? WARPS_M * 3 * CHANNELS * 4 : 0 };
 // Ends a piece: the sums of all warps, in their order, to memory. The first row's warps do it.
 INLINE void write_piece(const Convolution &a, float *room, Piece &piece, u32 index) {
     u32 lane = lane_id(), warp = threadIdx.x / 32, m = warp % WARPS_M, own = warp / WARPS_M * WARP_CHANNELS + lane % 4 * LANE;
-    piece.over_lanes();
+    piece.over_lanes(a, blockIdx.y * CHANNELS + own);
     __syncthreads();
     if (lane < 4) {
         float *to = room + m * 3 * CHANNELS + own;
@@ -295,25 +302,30 @@ INLINE void write_piece(const Convolution &a, float *room, Piece &piece, u32 ind
     piece.begin();
 }
 
-// What the end of a result needs of its channels.
+// What the end of a result needs of its channels. It is read again for every tile: registers are for sums meanwhile.
 struct Ends {
-    Some<LANE> bias, scale, shift, mean, inv_std;
+    Some<LANE> bias, scale, shift, mean;
 
     INLINE void load_from(const Convolution &a, u32 c) {
         auto row = [&](u32 r) { return load_some_of<F32, LANE, RESULT_C>(a.norm, r * RESULT_C + c, c); };
         if constexpr (BIAS) bias = load_some_of<F32, LANE, RESULT_C>(a.bias, c, c);
         if constexpr (OPERAND_RELU && OPERAND_NORM) scale = row(SCALE), shift = row(SHIFT);
-        if constexpr (PARTIALS) mean = row(MEAN), inv_std = row(INV_STD);
+        if constexpr (PARTIALS) mean = row(MEAN);
     }
 };
 
+// What is there already of a result, as it is stored: the operand, and the gradient that is added to.
+struct There {
+    Packed<OPERAND_TYPE, LANE> operand;
+    Packed<RESULT_TYPE, LANE> old;
+};
+
 // Bias; or the rules of an outgoing gradient: accumulation, rectifier, rounding, sums.
-INLINE void end_result(const Convolution &a, const Ends &e, Piece &piece, Some<LANE> v, u64 pixel, u32 c) {
-    u64 i = pixel * RESULT_C + c;
+INLINE void end_result(const Convolution &a, const Ends &e, Piece &piece, const There &there, Some<LANE> v, u64 i, u32 c) {
     Some<LANE> x;
-    if constexpr (OPERAND_RELU || PARTIALS) x = load_some_of<OPERAND_TYPE, LANE, RESULT_C>(a.operand, i, c);
+    if constexpr (OPERAND_RELU || PARTIALS) x = there.operand.values();
     if constexpr (ACCUMULATE) {
-        Some<LANE> old = load_some_of<RESULT_TYPE, LANE, RESULT_C>(a.result, i, c);
+        Some<LANE> old = there.old.values();
 #pragma unroll
         for (u32 k = 0; k < LANE; k++) v.v[k] += old.v[k];
     }
@@ -326,7 +338,7 @@ INLINE void end_result(const Convolution &a, const Ends &e, Piece &piece, Some<L
         }
         if constexpr (SUMS) v.v[k] = as_stored(v.v[k], RESULT_TYPE);
         if constexpr (PARTIALS) {
-            piece.first.v[k] = fmaf(v.v[k], (x.v[k] - e.mean.v[k]) * e.inv_std.v[k], piece.first.v[k]);
+            piece.first.v[k] = fmaf(v.v[k], x.v[k] - e.mean.v[k], piece.first.v[k]);
             piece.second.v[k] += v.v[k];
         }
     }
@@ -335,33 +347,45 @@ INLINE void end_result(const Convolution &a, const Ends &e, Piece &piece, Some<L
 }
 
 // The results of a tile in class (rh, rw), from the warps' sums.
-INLINE void end_tile(const Convolution &a, const Ends &e, Piece &piece, const Tiles &sums, u32 tile, u32 rh, u32 rw) {
+INLINE void end_tile(const Convolution &a, Piece &piece, const Tiles &sums, u32 tile, u32 rh, u32 rw) {
     u32 lane = lane_id(), warp = threadIdx.x / 32;
     u32 c = blockIdx.y * CHANNELS + warp / WARPS_M * WARP_CHANNELS + lane % 4 * LANE;
     if (RESULT_C % CHANNELS != 0 && c >= RESULT_C) return;
+    Ends e;
+    e.load_from(a, c);
+    Results results(tile);
+    u64 first = results.pixel * RESULT_C + c;
+    u32 at[TILES_M * 2];
+    bool is[TILES_M * 2];
+    There there[TILES_M * 2];
+    // What is read is asked for at once, and used when all of it is under way.
 #pragma unroll
-    for (u32 m = 0; m < TILES_M; m++)
+    for (u32 r = 0; r < TILES_M * 2; r++) {
+        u32 slot = (warp % WARPS_M * TILES_M + r / 2) * 16 + r % 2 * 8 + lane / 4;
+        is[r] = results.at<SLOTS>(slot, rh, rw, a.images, at[r]);
+        u64 from = is[r] ? first + at[r] * RESULT_C : 0;
+        if constexpr (OPERAND_RELU || PARTIALS) there[r].operand.template read<RESULT_C>(a.operand, from, is[r] ? c : 0);
+        if constexpr (ACCUMULATE) there[r].old.template read<RESULT_C>(a.result, from, is[r] ? c : 0);
+    }
 #pragma unroll
-        for (u32 half = 0; half < 2; half++) {
-            u64 pixel;
-            u32 slot = (warp % WARPS_M * TILES_M + m) * 16 + half * 8 + lane / 4;
-            if (!result_of(tile, slot, rh, rw, a.images, pixel)) continue;
-            Some<LANE> v;
+    for (u32 r = 0; r < TILES_M * 2; r++) {
+        if (!is[r]) continue;
+        Some<LANE> v;
 #pragma unroll
-            for (u32 k = 0; k < LANE; k++) v.v[k] = sums[m][k / 2].v[half * 2 + k % 2];
-            end_result(a, e, piece, v, pixel, c);
-        }
+        for (u32 k = 0; k < LANE; k++) v.v[k] = sums[r / 2][k / 2].v[r % 2 * 2 + k % 2];
+        end_result(a, e, piece, there[r], v, first + at[r] * RESULT_C, c);
+    }
 }
 
 // All classes from one region, one after the other.
-template <u32 CLASS> INLINE void each_class(const Convolution &a, const Ends &e, Piece &piece, const u8 *const (&slots)[TILES_M],
+template <u32 CLASS> INLINE void each_class(const Convolution &a, Piece &piece, const u8 *const (&slots)[TILES_M],
                                             const u8 *weights, u32 tile) {
     if constexpr (CLASS < CLASSES) {
         constexpr u32 RH = CLASS / SIDE_CLASSES, RW = CLASS % SIDE_CLASSES;
         Tiles sums = {};
         multiply_step<ALL, RH, RW>(sums, slots, weights);
-        end_tile(a, e, piece, sums, tile, RH, RW);
-        each_class<CLASS + 1>(a, e, piece, slots, weights, tile);
+        end_tile(a, piece, sums, tile, RH, RW);
+        each_class<CLASS + 1>(a, piece, slots, weights, tile);
     }
 }
 
@@ -396,11 +420,8 @@ template <int CLASS> INLINE void run(const Convolution &a) {
 #pragma unroll
     for (u32 i = 0; i < TILES_M; i++)
         slots_at[i] = Of::R::slot((m * TILES_M + i) * 16 + lane % 16) * Source::PITCH + lane / 16 * 16;
-    Ends ends;
-    ends.load_from(a, blockIdx.y * CHANNELS + n * WARP_CHANNELS + lane % 4 * LANE);
     Piece piece;
     piece.begin();
-    typename Source::Kept kept = Source::factors(a.factors, 0);
     if constexpr (HELD) {
         for (u32 chunk = 0; chunk < Of::STEPS; chunk++) ask_for_weights<CLASS>(held + chunk * Of::WEIGHTS, a, chunk);
     }
@@ -424,8 +445,8 @@ template <int CLASS> INLINE void run(const Convolution &a) {
             copy_async_commit();
         }
         copy_async_wait<(STAGES > 2 ? STAGES - 2 : 0)>();
-        if constexpr (Of::STEPS > 1) kept = Source::factors(a.factors, now.chunk);
-        transform<CLASS>(stage, kept, valid[0]);
+        // Factors are read again for every step: registers are for sums meanwhile.
+        transform<CLASS>(stage, Source::factors(a.factors, now.chunk), valid[0]);
         __syncthreads();
         if constexpr (STAGES > 1) {
             // The stage that was read last is free: all threads are done with it.
@@ -445,12 +466,12 @@ template <int CLASS> INLINE void run(const Convolution &a) {
         const u8 *weights = (HELD ? held + now.chunk * Of::WEIGHTS : stage + Of::REGIONS) + weights_at;
         u32 tile = now.tile, of = now.piece;
         if constexpr (CLASS == ALL && CLASSES > 1) {
-            each_class<0>(a, ends, piece, slots, weights, tile);
+            each_class<0>(a, piece, slots, weights, tile);
         } else {
             constexpr u32 ONE = CLASS == ALL ? 0 : CLASS, RH = ONE / SIDE_CLASSES, RW = ONE % SIDE_CLASSES;
             multiply_step<CLASS, RH, RW>(sums, slots, weights);
             if (now.chunk + 1 == Of::STEPS) {
-                end_tile(a, ends, piece, sums, tile, RH, RW);
+                end_tile(a, piece, sums, tile, RH, RW);
 #pragma unroll
                 for (u32 i = 0; i < TILES_M; i++)
 #pragma unroll

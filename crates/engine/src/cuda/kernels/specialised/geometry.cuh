@@ -85,10 +85,12 @@ CONSTEXPR u32 breadth(int r) {
     return most;
 }
 
-// Where the region of a tile begins, in source pixels, and which images it is of.
+// Where the region of a tile begins: its first image, row and column, and the pixel that they are in the source (which
+// may lie before the first).
 struct Corner {
     u32 image;
     int y, x;
+    long long pixel;
 };
 
 // A region for class CLASS (ALL: for all).
@@ -112,16 +114,18 @@ template <int CLASS> struct Region {
     static INLINE u32 position(u32 i) { return INNER == 1 ? i : i / WIDTH * ROW + column(i % WIDTH); }
 
     static INLINE Corner corner(u32 tile) {
-        u32 across = tile % TILES_W, down = tile / TILES_W % TILES_H, image = tile / (TILES_W * TILES_H);
-        return Corner{image * TILE_N, (int)(down * TILE_H * STEP) + ORIGIN_H, (int)(across * TILE_W * STEP) + ORIGIN_W};
+        u32 across = tile % TILES_W, down = tile / TILES_W % TILES_H, image = tile / (TILES_W * TILES_H) * TILE_N;
+        int y = (int)(down * TILE_H * STEP) + ORIGIN_H, x = (int)(across * TILE_W * STEP) + ORIGIN_W;
+        return Corner{image, y, x, ((long long)image * SOURCE_H + y) * SOURCE_W + x};
     }
 
-    // The i-th loaded pixel of the source; false where it lies outside.
-    static INLINE bool source(const Corner &at, u32 i, u32 images, u64 &pixel) {
-        u32 rest = i / WIDTH, image = at.image + rest / HEIGHT;
-        int y = at.y + (int)(rest % HEIGHT * GAP), x = at.x + (int)(i % WIDTH * GAP);
-        pixel = ((u64)image * SOURCE_H + y) * SOURCE_W + x;
-        return image < images && (u32)y < SOURCE_H && (u32)x < SOURCE_W;
+    // The i-th loaded pixel, from the corner's on: what is the same for all tiles. False where it lies outside.
+    static INLINE bool source(const Corner &at, u32 i, u32 images, u32 &pixel) {
+        u32 rest = i / WIDTH, image = rest / HEIGHT, y = rest % HEIGHT * GAP, x = i % WIDTH * GAP;
+        pixel = (image * SOURCE_H + y) * SOURCE_W + x;
+        // A tile of one image is of one that is there.
+        bool there = TILE_N == 1 || at.image + image < images;
+        return there && (u32)(at.y + (int)y) < SOURCE_H && (u32)(at.x + (int)x) < SOURCE_W;
     }
 
     // Where a result of the tile lies, in region pixels; those beyond the tile share the first.
@@ -137,11 +141,26 @@ template <int CLASS> struct Region {
     }
 };
 
-// The result that slot s of a tile is, of class (rh, rw); false where it is none.
-INLINE bool result_of(u32 tile, u32 s, u32 rh, u32 rw, u32 images, u64 &pixel) {
-    u32 across = tile % TILES_W, down = tile / TILES_W % TILES_H, rest = s / TILE_W;
-    u32 image = tile / (TILES_W * TILES_H) * TILE_N + rest / TILE_H;
-    u32 y = (down * TILE_H + rest % TILE_H) * SIDE_CLASSES + rh, x = (across * TILE_W + s % TILE_W) * SIDE_CLASSES + rw;
-    pixel = ((u64)image * RESULT_H + y) * RESULT_W + x;
-    return s < TILE_PIXELS && image < images && y < RESULT_H && x < RESULT_W;
-}
+// Of a tile: its first image, row and column of results, and the pixel that they are for the first class.
+struct Results {
+    u32 image, y, x;
+    u64 pixel;
+
+    INLINE explicit Results(u32 tile) {
+        image = tile / (TILES_W * TILES_H) * TILE_N;
+        y = tile / TILES_W % TILES_H * TILE_H * SIDE_CLASSES, x = tile % TILES_W * TILE_W * SIDE_CLASSES;
+        pixel = ((u64)image * RESULT_H + y) * RESULT_W + x;
+    }
+
+    // Slot s in class (rh, rw), from the first pixel on: what is the same for all tiles. False where it is no result;
+    // what extents rule out is not asked.
+    template <u32 SLOTS_OF_TILE> INLINE bool at(u32 s, u32 rh, u32 rw, u32 images, u32 &of) const {
+        u32 rest = s / TILE_W, n = rest / TILE_H, row = rest % TILE_H * SIDE_CLASSES + rh, column = s % TILE_W * SIDE_CLASSES + rw;
+        of = (n * RESULT_H + row) * RESULT_W + column;
+        bool in_tile = TILE_PIXELS == SLOTS_OF_TILE || s < TILE_PIXELS;
+        bool there = TILE_N == 1 || image + n < images;
+        bool in_rows = RESULT_H % (TILE_H * SIDE_CLASSES) == 0 || y + row < RESULT_H;
+        bool in_columns = RESULT_W % (TILE_W * SIDE_CLASSES) == 0 || x + column < RESULT_W;
+        return in_tile && there && in_rows && in_columns;
+    }
+};

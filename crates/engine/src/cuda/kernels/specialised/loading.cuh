@@ -33,6 +33,11 @@ template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREAD
         return kept;
     }
 
+    // Whether the thread's l-th pixel of so many is one.
+    template <u32 COUNT> static INLINE bool loads(u32 l) {
+        return (l + 1) * PIXELS <= COUNT || first_pixel() + l * PIXELS < COUNT;
+    }
+
     // Asks for, or loads, the thread's vector of a pixel: `element` is that of the pixel's first channel. Not valid
     // are pixels outside of the image. `raw`: where the raw values go, in CORRECTED.
     static INLINE bool load(u8 *to, u8 *raw_to, const void *data, const void *raw, const Kept &kept, u64 element, u32 chunk,
@@ -58,9 +63,8 @@ template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREAD
         return valid;
     }
 
-    // Makes operands of what a copy brought, in place; what is not valid is 0 already.
+    // Makes operands of what a copy brought, in place; what is not valid is 0.
     static INLINE void transform(u8 *at, const u8 *raw_at, const Kept &kept, bool valid) {
-        if (!valid) return;
         uint4 operands = *(const uint4 *)at;
         if constexpr (HOW != PLAIN) {
             Some<VALUES> x = load_vector<TYPE, VALUES>(at, 0), r{};
@@ -70,6 +74,8 @@ template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREAD
             operands = to_operands<P>(x);
         }
         if constexpr (RELU) operands = rectified_operands<P>(operands);
+        // A choice, not a branch: all of a thread's vectors are under way at once.
+        operands = uint4{valid ? operands.x : 0, valid ? operands.y : 0, valid ? operands.z : 0, valid ? operands.w : 0};
         *(uint4 *)at = operands;
     }
 };

@@ -88,6 +88,42 @@ template <u32 T, u32 N, u32 END> INLINE void store_some_of(void *data, u64 i, u3
     }
 }
 
+// N values as they are stored: half the registers where they are of 16 bits.
+template <u32 T, u32 N> struct Packed {
+    enum : u32 { WORDS = N * Stored<T>::BYTES / 4 };
+    u32 words[WORDS];
+
+    // Channels c on of pixels that are `END` long, from element i on; beyond the last 0.
+    template <u32 END> INLINE void read(const void *data, u64 i, u32 c) {
+        const u8 *from = (const u8 *)data + i * Stored<T>::BYTES;
+        if constexpr (END % N == 0 && WORDS % 4 == 0) {
+#pragma unroll
+            for (u32 k = 0; k < WORDS; k += 4) {
+                uint4 w = *(const uint4 *)(from + k * 4);
+                words[k] = w.x, words[k + 1] = w.y, words[k + 2] = w.z, words[k + 3] = w.w;
+            }
+        } else if constexpr (END % N == 0) {
+            uint2 w = *(const uint2 *)from;
+            words[0] = w.x, words[1] = w.y;
+        } else {
+            Some<N> s = load_some_of<T, N, END>(data, i, c);
+#pragma unroll
+            for (u32 k = 0; k < WORDS; k++)
+                words[k] = T == BF16 ? floats_to_bf16(s.v[2 * k], s.v[2 * k + 1]) : __float_as_uint(s.v[k]);
+        }
+    }
+
+    INLINE Some<N> values() const {
+        Some<N> s;
+#pragma unroll
+        for (u32 k = 0; k < WORDS; k++) {
+            if constexpr (T == BF16) unpack(words[k], s.v[2 * k], s.v[2 * k + 1]);
+            else s.v[k] = __uint_as_float(words[k]);
+        }
+        return s;
+    }
+};
+
 // How a source becomes an operand: not at all, value * f[0] + f[1], or value * f[0] + raw * f[1] + f[2].
 enum : u32 { PLAIN = 0, SCALED = 1, CORRECTED = 2 };
 
