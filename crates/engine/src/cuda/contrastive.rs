@@ -1,7 +1,8 @@
 //! The contrastive loss: two matrix products over pairs of samples, and passes over samples between them.
 
 use super::args::{at, extent};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::loss::{Parts, THREADS, by_warps, number, total};
 use super::program::{Program, entry};
 use crate::Tensor;

@@ -1,7 +1,8 @@
 //! Convolutions and the gradients of their inputs.
 
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Entry, Program, entry};
 use super::sums;
 use super::tiles::{BLOCKS, Pass, Plane, SLOTS, Tiling};
@@ -366,7 +367,13 @@ pub(super) fn forward(
 }
 
 /// From pieces of count, mean and squared deviations, `[count][3][channels]`, to mean and variance of all.
-pub(super) fn finish_statistics(driver: &Driver, pieces: u64, count: usize, norm: &mut Tensor, channels: usize) {
+pub(super) fn finish_statistics(
+    driver: &Driver,
+    pieces: u64,
+    count: usize,
+    norm: &mut Tensor,
+    channels: usize,
+) {
     let (count, norm) = (extent(count), norm.device_address());
     let args = StatisticsArgs { pieces, norm, count, channels: extent(channels) };
     let geometry = Geometry { grid: [extent(channels.div_ceil(8)), 1, 1], threads: 512, shared: 0 };

@@ -1,5 +1,7 @@
 //! What there is of CUDA on this machine, and what is missing.
 
+pub use super::deferred::watch as watch_compilation;
+
 /// The compute capability that kernels need at the least: Ampere's, the first with tensor cores for bf16.
 pub const LEAST_CAPABILITY: (u32, u32) = (8, 0);
 

@@ -5,16 +5,12 @@
 
 use super::devices::LEAST_CAPABILITY;
 use super::graph::Recorder;
-use super::program::Program;
+use super::launch::Launches;
 use super::specialised::Kernels;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
-use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Dynamic shared memory that a kernel may have without asking.
-const SHARED_UNASKED: u32 = 48 << 10;
 
 /// Of a stream that does not wait for the default one (`CU_STREAM_NON_BLOCKING`).
 const NON_BLOCKING: u32 = 1;
@@ -53,21 +49,6 @@ fn unavailable(ordinal: usize, message: String) -> Error {
     Error::Unavailable { device: format!("cuda:{ordinal}"), message }
 }
 
-/// A kernel that is ready to be launched.
-#[derive(Clone, Copy)]
-struct Function(sys::CUfunction);
-
-// SAFETY: a handle of the driver, which is safe to use from any thread.
-unsafe impl Send for Function {}
-
-/// Of a launch: blocks, threads of a block, bytes of dynamic shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Geometry {
-    pub(super) grid: [u32; 3],
-    pub(super) threads: u32,
-    pub(super) shared: u32,
-}
-
 /// See the module.
 pub(super) struct Driver {
     pub(super) ordinal: usize,
@@ -77,8 +58,9 @@ pub(super) struct Driver {
     pub(super) stream: sys::CUstream,
     pub(super) recorder: Recorder,
     pub(super) kernels: Kernels,
-    functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
-    fault: Mutex<Option<String>>,
+    /// Kernels, and what waits for those that are not there yet.
+    pub(super) launches: Launches,
+    pub(super) fault: Mutex<Option<String>>,
 }
 
 // SAFETY: handles of the driver may be used from any thread; all else is behind mutexes.
@@ -178,7 +160,7 @@ impl Driver {
             stream: std::ptr::null_mut(),
             recorder: Recorder::new(),
             kernels: Kernels::chosen().map_err(refuse)?,
-            functions: Mutex::default(),
+            launches: Launches::default(),
             fault: Mutex::default(),
         };
         // SAFETY: the device exists; its primary context is released and the stream destroyed on drop.
@@ -226,9 +208,10 @@ impl Driver {
         self.note("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) });
     }
 
-    /// Binds, and runs what was recorded, before a call that cannot be.
+    /// Binds, and runs what waits and what was recorded, before a call that cannot be.
     fn flush(&self) {
         self.bind();
+        self.settle();
         self.recorder.run(self);
     }
 
@@ -287,138 +270,11 @@ impl Driver {
         self.wait();
     }
 
-    /// Copies within the device.
-    pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
-        self.bind();
-        self.recorder.record(self);
-        // SAFETY: both are tensors of that length.
-        self.note("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) });
-    }
-
     /// Waits until the stream is empty.
     pub(super) fn wait(&self) {
         self.flush();
         // SAFETY: the stream lives as long as `self`.
         self.note("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream) });
-    }
-
-    /// Runs a kernel in the order of the stream. `arguments` is the one value that the kernel takes.
-    pub(super) fn launch<T: Copy>(
-        &self,
-        program: &'static Program,
-        entry: &'static str,
-        geometry: Geometry,
-        arguments: &T,
-    ) {
-        debug_assert!(program.entries.iter().any(|e| e.name == entry && e.bytes == size_of::<T>()));
-        if geometry.grid.contains(&0) || lock(&self.fault).is_some() {
-            return;
-        }
-        self.bind();
-        let function = match self.function(program, entry, geometry.shared) {
-            Ok(function) => function,
-            Err(message) => return self.fail(message),
-        };
-        self.recorder.record(self);
-        let mut parameters = [std::ptr::from_ref(arguments).cast_mut().cast::<c_void>()];
-        let [x, y, z] = geometry.grid;
-        // SAFETY: the kernel takes one value of T's layout (tested for each kernel); addresses in it are those of
-        // tensors that the operation borrows, and the stream runs it before anything that reuses their memory.
-        let r = unsafe {
-            let (shared, parameters) = (geometry.shared, parameters.as_mut_ptr());
-            sys::cuLaunchKernel(
-                function.0,
-                x,
-                y,
-                z,
-                geometry.threads,
-                1,
-                1,
-                shared,
-                self.stream,
-                parameters,
-                std::ptr::null_mut(),
-            )
-        };
-        if r != CUresult::CUDA_SUCCESS {
-            self.fail(format!("{entry} {geometry:?}: {}", describe("cuLaunchKernel", r)));
-        }
-    }
-
-    /// Blocks of a kernel that the device runs at once; 1 where that cannot be told.
-    pub(super) fn resident(&self, program: &'static Program, entry: &'static str, threads: u32, shared: u32) -> usize {
-        self.bind();
-        let function = match self.function(program, entry, shared) {
-            Ok(function) => function,
-            Err(message) => {
-                self.fail(message);
-                return 1;
-            }
-        };
-        let (mut blocks, threads) = (0, c_int::try_from(threads).unwrap_or(c_int::MAX));
-        // SAFETY: a function of a loaded module, and a place for the answer.
-        let r = unsafe {
-            let blocks = &raw mut blocks;
-            sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function.0, threads, shared as usize)
-        };
-        self.note("cuOccupancyMaxActiveBlocksPerMultiprocessor", r);
-        usize::try_from(blocks).unwrap_or(0).max(1) * self.properties.multiprocessors.max(1)
-    }
-
-    fn function(
-        &self,
-        program: &'static Program,
-        entry: &'static str,
-        shared: u32,
-    ) -> std::result::Result<Function, String> {
-        let mut functions = lock(&self.functions);
-        if let Some(f) = functions.get(&(std::ptr::from_ref(program), entry)) {
-            return Ok(*f);
-        }
-        self.recorder.run(self);
-        let image = program.compile(self.properties.capability)?;
-        let module = load(&image)?;
-        let mut asked = None;
-        for name in program.entries.iter().map(|e| e.name) {
-            let f = entry_of(module, name)?;
-            // As much as an operation may ever ask for; what a launch takes is decided then.
-            let most = program.shared.max(shared);
-            if most > SHARED_UNASKED {
-                raise(f, most).map_err(|e| format!("{name}: {e}"))?;
-            }
-            functions.insert((std::ptr::from_ref(program), name), f);
-            asked = if name == entry { Some(f) } else { asked };
-        }
-        asked.ok_or_else(|| format!("{entry} is not among the kernels of {}", program.name))
-    }
-}
-
-fn load(image: &[u8]) -> std::result::Result<sys::CUmodule, String> {
-    let mut module: sys::CUmodule = std::ptr::null_mut();
-    // SAFETY: an image that the compiler made; it stays loaded as long as the context.
-    match unsafe { sys::cuModuleLoadData(&raw mut module, image.as_ptr().cast()) } {
-        CUresult::CUDA_SUCCESS => Ok(module),
-        failed => Err(describe("cuModuleLoadData", failed)),
-    }
-}
-
-fn entry_of(module: sys::CUmodule, name: &str) -> std::result::Result<Function, String> {
-    let text = CString::new(name).map_err(|e| e.to_string())?;
-    let mut function: sys::CUfunction = std::ptr::null_mut();
-    // SAFETY: a loaded module and a terminated name.
-    match unsafe { sys::cuModuleGetFunction(&raw mut function, module, text.as_ptr()) } {
-        CUresult::CUDA_SUCCESS => Ok(Function(function)),
-        failed => Err(format!("{name}: {}", describe("cuModuleGetFunction", failed))),
-    }
-}
-
-fn raise(function: Function, bytes: u32) -> std::result::Result<(), String> {
-    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-    let bytes = c_int::try_from(bytes).map_err(|e| e.to_string())?;
-    // SAFETY: a function of a loaded module.
-    match unsafe { sys::cuFuncSetAttribute(function.0, which, bytes) } {
-        CUresult::CUDA_SUCCESS => Ok(()),
-        failed => Err(describe("cuFuncSetAttribute", failed)),
     }
 }
 

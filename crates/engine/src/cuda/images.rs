@@ -1,7 +1,8 @@
 //! Images from bytes.
 
 use super::args::{extent, flag};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Program, entry};
 use crate::Tensor;
 use crate::ops::{Border, Padding, PixelScale};

@@ -1,7 +1,8 @@
 //! The sum at the end of a residual block.
 
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Program, entry};
 use super::sums::{self, BLOCK, Cut};
 use crate::Tensor;

@@ -1,7 +1,8 @@
 //! Losses per sample, and their sums.
 
 use super::args::{at, extent};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Program, entry};
 use crate::Tensor;
 use crate::ops::{Labels, LossTarget, PixelScale, report};

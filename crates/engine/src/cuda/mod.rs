@@ -9,11 +9,13 @@ mod args;
 mod cache;
 mod contrastive;
 mod convolution;
+mod deferred;
 pub mod devices;
 mod driver;
 mod graph;
 mod images;
 mod join;
+mod launch;
 mod loss;
 mod normalise;
 mod nvrtc;
@@ -145,7 +147,9 @@ impl Backend for Cuda {
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
         self.driver.recorder.begin();
         f();
-        self.driver().recorder.end(&self.driver);
+        let driver = self.driver();
+        driver.settle();
+        driver.recorder.end(driver);
     }
 
     fn multiply_adds(&self, rounds: usize) -> u64 {

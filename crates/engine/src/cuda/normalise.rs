@@ -1,7 +1,8 @@
 //! BatchNorm: from statistics to scale and shift.
 
 use super::args::extent;
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Program, entry};
 use super::sums::NormGradientArgs;
 use crate::Tensor;

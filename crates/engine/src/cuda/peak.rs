@@ -1,7 +1,8 @@
 //! The most that tensor cores can do, in bfloat16.
 
 use super::args::extent;
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Program, entry};
 
 pub(super) static PEAK: Program = Program {

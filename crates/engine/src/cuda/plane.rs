@@ -1,7 +1,8 @@
 //! Operations between images of different extents: what pooling and resizing have in common.
 
 use super::args::{Operand as OperandArgs, Outgoing as OutgoingArgs, extent, kind};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::Program;
 use super::sums::{self, BLOCK, Cut, width};
 use crate::Tensor;

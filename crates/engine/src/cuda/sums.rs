@@ -1,7 +1,8 @@
 //! Sums per channel: how pixels are cut into pieces, and what makes gradients of a normalisation of their sums.
 
 use super::args::{at, extent};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::normalise::NORMALISE;
 use crate::Tensor;
 use crate::ops::{NormGrad, Operand};

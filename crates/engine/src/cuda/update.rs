@@ -1,7 +1,8 @@
 //! Updates of parameters, copies and sums.
 
 use super::args::{extent, kind};
-use super::driver::{Driver, Geometry, lock};
+use super::driver::{Driver, lock};
+use super::launch::Geometry;
 use super::program::{Program, entry};
 use super::table::{Entry, Table};
 use crate::Tensor;

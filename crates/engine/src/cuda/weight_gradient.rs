@@ -2,7 +2,8 @@
 
 use super::args::{self, extent, flag};
 use super::convolution::{Product, Source};
-use super::driver::{Driver, Geometry};
+use super::driver::Driver;
+use super::launch::Geometry;
 use super::program::{Entry, Program, entry};
 use super::tiles::{Pass, Plane, SLOTS, Tiling};
 use crate::Tensor;
@@ -257,7 +258,13 @@ pub(super) fn run(
 }
 
 /// The gradient of a bias.
-pub(super) fn bias_gradient(driver: &Driver, pass: &Pass, dy: &Incoming<'_>, bias: &mut Tensor, scratch: u64) {
+pub(super) fn bias_gradient(
+    driver: &Driver,
+    pass: &Pass,
+    dy: &Incoming<'_>,
+    bias: &mut Tensor,
+    scratch: u64,
+) {
     let (piece, pieces) = bias_pieces(pass);
     let pixels = (pass.images * pass.result[0] * pass.result[1]) as u64;
     let (channels, piece) = (extent(pass.result[2]), extent(piece));

@@ -2,7 +2,8 @@
 
 use super::super::args::{at, extent, flag, kind};
 use super::super::convolution::{Product, backward_pass, finish_statistics, forward_pass};
-use super::super::driver::{Driver, Geometry};
+use super::super::driver::Driver;
+use super::super::launch::Geometry;
 use super::super::program::{Entry, Program, entry};
 use super::super::sums;
 use super::super::tiles::Pass;
@@ -84,7 +85,8 @@ impl Cut {
         let chunks = [8 * unit, 4 * unit, 2 * unit].into_iter().filter(|c| *c <= whole.next_power_of_two());
         let mut best = None;
         for chunk in chunks {
-            let cut = Cut { shape, tile: Tile { images: 1, rows: 1, columns: 1 }, warps, tiles, chunk, piece: 1 };
+            let cut =
+                Cut { shape, tile: Tile { images: 1, rows: 1, columns: 1 }, warps, tiles, chunk, piece: 1 };
             let loads = MOST_LOADS * cut.threads() / (chunk / unit);
             // Twice the region for a gradient that is corrected by the raw values.
             let weights = shape.taps() * cut.channels() * cut.pitch(product);
@@ -250,13 +252,21 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Nothing where there is no kernel for it, or the device has too little shared memory, which is then its fault.
-    fn new(driver: &'a Driver, pass: &Pass, product: Product, source: &Source, ending: &Ending, scratch: u64) -> Option<Self> {
+    fn new(
+        driver: &'a Driver,
+        pass: &Pass,
+        product: Product,
+        source: &Source,
+        ending: &Ending,
+        scratch: u64,
+    ) -> Option<Self> {
         let cut = Cut::new(Shape::from(pass), product)?;
         let copied = Source::copies(source.dtype, product, pass.source[2]);
         let regions = if source.how == How::Corrected && copied { 2 } else { 1 };
         let limit = driver.properties.shared;
         let Some(stages) = cut.stages(product, regions, limit) else {
-            driver.fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
+            driver
+                .fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
             return None;
         };
         let mut defines = cut.defines(product, stages);
@@ -305,12 +315,9 @@ impl<'a> Run<'a> {
     fn convolve(&self, args: &Args) {
         let (cut, driver) = (&self.cut, self.driver);
         let (threads, shared) = (extent(cut.threads()), extent(self.stages.shared));
-        let others = cut.channel_blocks() * cut.class_blocks();
-        // As many blocks as the device has at once: each goes on to the next piece.
-        let resident = driver.resident(self.program, "convolution", threads, shared);
-        let along = cut.pieces(self.images).min(resident.div_ceil(others).max(1));
-        let grid = [along, cut.channel_blocks(), cut.class_blocks()].map(extent);
-        driver.launch(self.program, "convolution", Geometry { grid, threads, shared }, args);
+        // Each block goes on to the next piece.
+        let grid = [cut.pieces(self.images), cut.channel_blocks(), cut.class_blocks()].map(extent);
+        driver.launch_resident(self.program, "convolution", Geometry { grid, threads, shared }, args);
     }
 }
 

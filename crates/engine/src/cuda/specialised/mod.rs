@@ -10,7 +10,9 @@ mod shape;
 mod weight_gradient;
 
 pub(super) use convolution::{backward, backward_scratch, fits, forward, forward_scratch};
-pub(super) use weight_gradient::{fits as fits_weight_gradient, run as weight_gradient, scratch as weight_gradient_scratch};
+pub(super) use weight_gradient::{
+    fits as fits_weight_gradient, run as weight_gradient, scratch as weight_gradient_scratch,
+};
 
 use super::args::{at, kind};
 use crate::DType;

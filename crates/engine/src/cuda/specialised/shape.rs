@@ -163,13 +163,19 @@ const RESERVED: usize = 1 << 10;
 impl Stages {
     /// The best that fits `limit` bytes of a multiprocessor, for steps of `stage` bytes, weights of `weights` bytes a step
     /// and of `all` in total, and `room` bytes beside. Nothing where not even one stage fits.
-    pub(super) fn choose(limit: usize, stage: usize, [weights, all]: [usize; 2], room: usize) -> Option<Self> {
+    pub(super) fn choose(
+        limit: usize,
+        stage: usize,
+        [weights, all]: [usize; 2],
+        room: usize,
+    ) -> Option<Self> {
         let way = |blocks: usize, count: usize, held: bool| {
             let shared = room + if held { all + count * stage } else { count * (stage + weights) };
             let fits = shared <= (limit + RESERVED) / blocks - RESERVED;
             fits.then_some(Stages { count, held, blocks, shared })
         };
-        let held = [(4, 3), (4, 2), (3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2)].map(|(b, c)| (b, c, true));
+        let held =
+            [(4, 3), (4, 2), (3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2)].map(|(b, c)| (b, c, true));
         let streamed = [(2, 3), (2, 2), (1, 3), (1, 2), (1, 1)].map(|(b, c)| (b, c, false));
         held.into_iter().chain(streamed).find_map(|(blocks, count, held)| way(blocks, count, held))
     }
@@ -222,7 +228,10 @@ mod tests {
     fn all_classes_of_a_gradient_share_a_region() {
         let shape = shape([32, 32, 16], 32, Window { kernel: 3, stride: 2, pad: 1 }, true);
         assert_eq!((shape.classes(), shape.breadth(), shape.inner()), (4, 2, 1));
-        assert_eq!([0, 1].map(|r| shape.reach(r)), [Reach { origin: 0, taps: 1 }, Reach { origin: 0, taps: 2 }]);
+        assert_eq!(
+            [0, 1].map(|r| shape.reach(r)),
+            [Reach { origin: 0, taps: 1 }, Reach { origin: 0, taps: 2 }]
+        );
     }
 
     #[test]

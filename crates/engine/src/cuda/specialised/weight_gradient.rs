@@ -2,7 +2,8 @@
 
 use super::super::args::{extent, flag};
 use super::super::convolution::{Product, forward_pass};
-use super::super::driver::{Driver, Geometry};
+use super::super::driver::Driver;
+use super::super::launch::Geometry;
 use super::super::program::{Entry, entry};
 use super::super::tiles::Pass;
 use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
@@ -127,7 +128,8 @@ impl Cut {
         let fitting = blocks.iter().filter_map(|block| {
             let [gradient, source] = block.pitches(product);
             // Twice the gradient, which may be corrected by the raw values.
-            let room = LEAST_SHARED.checked_sub(2 * SLOTS * gradient).filter(|_| block.room() <= LEAST_SHARED)?;
+            let room =
+                LEAST_SHARED.checked_sub(2 * SLOTS * gradient).filter(|_| block.room() <= LEAST_SHARED)?;
             let loads = 32 * block.threads() / (block.input() * product.bytes() / 16);
             let tile = shape.tile(SLOTS, (room / source).min(loads))?;
             Some(Cut { shape, block: *block, tile })
@@ -223,7 +225,8 @@ pub(in super::super) fn run(
     let gradients = if gradient.how == How::Corrected && copied { 2 } else { 1 };
     let limit = driver.properties.shared;
     let Some(stages) = cut.stages(product, gradients, limit) else {
-        return driver.fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
+        return driver
+            .fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
     };
     let mut defines = cut.defines(product, stages);
     defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
@@ -258,7 +261,9 @@ mod tests {
 
     #[test]
     fn cuts_fit_every_device() {
-        for (kernel, stride, pad) in [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1), (5, 1, 2)] {
+        for (kernel, stride, pad) in
+            [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1), (5, 1, 2)]
+        {
             let window = Window { kernel, stride, pad };
             for (side, n) in [(1, 5), (7, 256), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
                 for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {

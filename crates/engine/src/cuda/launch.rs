@@ -1,0 +1,224 @@
+//! Kernel launches, in the order of the stream.
+
+use super::args::extent;
+use super::deferred::{self, Deferred, Launch, Work};
+use super::driver::{Driver, describe, lock};
+use super::program::Program;
+use cudarc::driver::sys::{self, CUresult};
+use std::collections::HashMap;
+use std::ffi::{CString, c_int, c_void};
+use std::sync::Mutex;
+
+/// Dynamic shared memory that a kernel may have without asking.
+const SHARED_UNASKED: u32 = 48 << 10;
+
+/// A kernel that is ready to be launched.
+#[derive(Clone, Copy)]
+struct Function(sys::CUfunction);
+
+// SAFETY: a handle of the driver, which is safe to use from any thread.
+unsafe impl Send for Function {}
+
+/// Of a launch: blocks, threads of a block, bytes of dynamic shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub(super) grid: [u32; 3],
+    pub(super) threads: u32,
+    pub(super) shared: u32,
+}
+
+/// Kernels that are loaded, and what waits for others.
+#[derive(Default)]
+pub(super) struct Launches {
+    deferred: Deferred,
+    functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
+}
+
+impl Driver {
+    /// Runs a kernel in the order of the stream. `arguments` is the one value that the kernel takes.
+    pub(super) fn launch<T: Copy>(
+        &self,
+        program: &'static Program,
+        entry: &'static str,
+        geometry: Geometry,
+        arguments: &T,
+    ) {
+        self.ask(program, entry, geometry, arguments, false);
+    }
+
+    /// The same for a kernel whose blocks go on along the grid's first axis: no more of them than the device runs at once.
+    pub(super) fn launch_resident<T: Copy>(
+        &self,
+        program: &'static Program,
+        entry: &'static str,
+        geometry: Geometry,
+        arguments: &T,
+    ) {
+        self.ask(program, entry, geometry, arguments, true);
+    }
+
+    fn ask<T: Copy>(
+        &self,
+        program: &'static Program,
+        entry: &'static str,
+        geometry: Geometry,
+        arguments: &T,
+        resident: bool,
+    ) {
+        debug_assert!(program.entries.iter().any(|e| e.name == entry && e.bytes == size_of::<T>()));
+        if geometry.grid.contains(&0) || lock(&self.fault).is_some() {
+            return;
+        }
+        let loaded = if self.launches.deferred.waits() { None } else { self.function(program, entry) };
+        match loaded {
+            Some(f) => self.issue(f, entry, geometry, std::ptr::from_ref(arguments).cast(), resident),
+            None => {
+                let launch = Launch::new(program, entry, geometry, resident, arguments);
+                self.launches.deferred.push(Work::Launch(launch));
+            }
+        }
+    }
+
+    /// Launches a kernel; `arguments` points to the one value that it takes.
+    fn issue(&self, f: Function, entry: &str, geometry: Geometry, arguments: *const c_void, resident: bool) {
+        self.bind();
+        let [mut x, y, z] = geometry.grid;
+        if resident {
+            x = x.min(self.resident(f, geometry).div_ceil(y * z).max(1));
+        }
+        self.recorder.record(self);
+        let mut parameters = [arguments.cast_mut()];
+        // SAFETY: the kernel takes one value of the arguments' layout (tested for each kernel); addresses in it are those
+        // of tensors that the operation borrows, and the stream runs it before anything that reuses their memory.
+        let r = unsafe {
+            let (shared, parameters) = (geometry.shared, parameters.as_mut_ptr());
+            sys::cuLaunchKernel(
+                f.0,
+                x,
+                y,
+                z,
+                geometry.threads,
+                1,
+                1,
+                shared,
+                self.stream,
+                parameters,
+                std::ptr::null_mut(),
+            )
+        };
+        if r != CUresult::CUDA_SUCCESS {
+            self.fail(format!("{entry} {geometry:?}: {}", describe("cuLaunchKernel", r)));
+        }
+    }
+
+    /// Copies within the device.
+    pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
+        if self.launches.deferred.waits() {
+            return self.launches.deferred.push(Work::Copy { to, from, bytes });
+        }
+        self.issue_copy(to, from, bytes);
+    }
+
+    fn issue_copy(&self, to: u64, from: u64, bytes: usize) {
+        self.bind();
+        self.recorder.record(self);
+        // SAFETY: both are tensors of that length.
+        self.note("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) });
+    }
+
+    /// Asks for what waits for its kernels, which are compiled first.
+    pub(super) fn settle(&self) {
+        let waiting = self.launches.deferred.take();
+        if waiting.is_empty() {
+            return;
+        }
+        let mut missing: Vec<&'static Program> = Vec::new();
+        for work in &waiting {
+            if let Work::Launch(l) = work
+                && self.function(l.program, l.entry).is_none()
+                && !missing.iter().any(|p| std::ptr::eq(*p, l.program))
+            {
+                missing.push(l.program);
+            }
+        }
+        let mut images = deferred::compile(self, &missing);
+        for program in missing {
+            let image = images.remove(&std::ptr::from_ref(program));
+            let loaded = image.unwrap_or_else(|| program.compile(self.properties.capability));
+            if let Err(message) = loaded.and_then(|image| self.load(program, &image)) {
+                return self.fail(message);
+            }
+        }
+        for work in waiting {
+            match work {
+                Work::Launch(l) => match self.function(l.program, l.entry) {
+                    Some(f) => self.issue(f, l.entry, l.geometry, l.arguments.as_ptr().cast(), l.resident),
+                    None => self.fail(format!("{} is not among the kernels of {}", l.entry, l.program.name)),
+                },
+                Work::Copy { to, from, bytes } => self.issue_copy(to, from, bytes),
+            }
+        }
+    }
+
+    /// Blocks of a kernel that the device runs at once; at least one a multiprocessor where it does not say.
+    fn resident(&self, function: Function, geometry: Geometry) -> u32 {
+        let (mut blocks, threads) = (0, c_int::try_from(geometry.threads).unwrap_or(c_int::MAX));
+        // SAFETY: a function of a loaded module, and a place for the answer.
+        let r = unsafe {
+            let (blocks, shared) = (&raw mut blocks, geometry.shared as usize);
+            sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function.0, threads, shared)
+        };
+        self.note("cuOccupancyMaxActiveBlocksPerMultiprocessor", r);
+        u32::try_from(blocks).unwrap_or(0).max(1) * extent(self.properties.multiprocessors.max(1))
+    }
+
+    /// A kernel, where it is loaded.
+    fn function(&self, program: &'static Program, entry: &'static str) -> Option<Function> {
+        lock(&self.launches.functions).get(&(std::ptr::from_ref(program), entry)).copied()
+    }
+
+    /// Loads a program's machine code and knows its kernels from then on.
+    fn load(&self, program: &'static Program, image: &[u8]) -> std::result::Result<(), String> {
+        // Not while the stream records.
+        self.recorder.run(self);
+        let module = load(image)?;
+        for name in program.entries.iter().map(|e| e.name) {
+            let f = entry_of(module, name)?;
+            // As much as an operation may ever ask for; what a launch takes is decided then.
+            if program.shared > SHARED_UNASKED {
+                raise(f, program.shared).map_err(|e| format!("{name}: {e}"))?;
+            }
+            lock(&self.launches.functions).insert((std::ptr::from_ref(program), name), f);
+        }
+        Ok(())
+    }
+}
+
+fn load(image: &[u8]) -> std::result::Result<sys::CUmodule, String> {
+    let mut module: sys::CUmodule = std::ptr::null_mut();
+    // SAFETY: an image that the compiler made; it stays loaded as long as the context.
+    match unsafe { sys::cuModuleLoadData(&raw mut module, image.as_ptr().cast()) } {
+        CUresult::CUDA_SUCCESS => Ok(module),
+        failed => Err(describe("cuModuleLoadData", failed)),
+    }
+}
+
+fn entry_of(module: sys::CUmodule, name: &str) -> std::result::Result<Function, String> {
+    let text = CString::new(name).map_err(|e| e.to_string())?;
+    let mut function: sys::CUfunction = std::ptr::null_mut();
+    // SAFETY: a loaded module and a terminated name.
+    match unsafe { sys::cuModuleGetFunction(&raw mut function, module, text.as_ptr()) } {
+        CUresult::CUDA_SUCCESS => Ok(Function(function)),
+        failed => Err(format!("{name}: {}", describe("cuModuleGetFunction", failed))),
+    }
+}
+
+fn raise(function: Function, bytes: u32) -> std::result::Result<(), String> {
+    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    let bytes = c_int::try_from(bytes).map_err(|e| e.to_string())?;
+    // SAFETY: a function of a loaded module.
+    match unsafe { sys::cuFuncSetAttribute(function.0, which, bytes) } {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        failed => Err(describe("cuFuncSetAttribute", failed)),
+    }
+}
