@@ -73,7 +73,10 @@ impl Place {
     pub fn open_plainly(self, threads: Option<usize>) -> mlaan::Result<Device> {
         Ok(match self {
             Place::Cpu => Device::cpu(threads)?,
-            Place::Cuda(ordinal) => Device::cuda_with(ordinal, threads)?,
+            Place::Cuda(ordinal) => {
+                crate::compiling::watch();
+                Device::cuda_with(ordinal, threads)?
+            }
         })
     }
 }

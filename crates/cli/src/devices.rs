@@ -59,6 +59,12 @@ fn text(processor: &Processor, found: &Found) -> String {
     }
     let missing = missing(found);
     let mut lines = vec![format::text(&table)];
+    if let Some(kept) = found.cache.as_ref().filter(|k| k.programs > 0 || missing.is_empty()) {
+        let (programs, bytes) = (format::several(kept.programs, "program"), format::bytes(kept.bytes));
+        let folder = kept.folder.display();
+        lines.push(String::new());
+        lines.push(format!("Compiled kernels: {programs}, {bytes}, in {folder} (MLAAN_KERNEL_CACHE names another)"));
+    }
     if !missing.is_empty() {
         lines.push(String::new());
         lines.extend(missing.iter().map(|line| format!("Missing for --device cuda: {line}")));
@@ -105,6 +111,9 @@ fn json(processor: &Processor, found: &Found) -> Value {
         },
         "gpus": found.gpus.iter().flatten().map(gpu).collect::<Vec<_>>(),
         "nvrtc": compiler,
+        "kernel_cache": found.cache.as_ref().map(|k| {
+            json!({ "folder": k.folder, "programs": k.programs, "bytes": k.bytes })
+        }),
         "missing": missing(found),
     })
 }
@@ -112,6 +121,7 @@ fn json(processor: &Processor, found: &Found) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mlaan_engine::cuda::devices::Kept;
 
     fn gpu(ordinal: usize, name: &str, capability: (u32, u32)) -> Gpu {
         Gpu { ordinal, name: name.into(), capability, multiprocessors: 132, memory: 80 << 30 }
@@ -125,7 +135,7 @@ mod tests {
     #[test]
     fn gpus_are_listed_and_old_ones_marked() {
         let gpus = vec![gpu(0, "Hopper", (9, 0)), gpu(1, "Volta", (7, 0))];
-        let found = Found { gpus: Ok(gpus), compiler: Ok((12, 8)) };
+        let found = Found { gpus: Ok(gpus), compiler: Ok((12, 8)), cache: None };
         let shown = text(&processor(), &found);
         let lines: Vec<&str> = shown.lines().collect();
         assert!(lines[2].contains("2 cores: avx2, portable") && lines[2].contains("4.00 GiB"), "{shown}");
@@ -138,8 +148,17 @@ mod tests {
     }
 
     #[test]
+    fn compiled_kernels_are_counted() {
+        let cache = Some(Kept { folder: "/kept".into(), programs: 41, bytes: 3 << 20 });
+        let found = Found { gpus: Ok(vec![gpu(0, "Hopper", (9, 0))]), compiler: Ok((13, 0)), cache };
+        let shown = text(&processor(), &found);
+        assert!(shown.contains("Compiled kernels: 41 programs, 3.00 MiB, in /kept"), "{shown}");
+        assert_eq!(json(&processor(), &found)["kernel_cache"]["programs"], 41);
+    }
+
+    #[test]
     fn what_is_missing_has_a_line_each() {
-        let found = Found { gpus: Err("no libcuda".into()), compiler: Err("no NVRTC: get it".into()) };
+        let found = Found { gpus: Err("no libcuda".into()), compiler: Err("no NVRTC: get it".into()), cache: None };
         let missing = missing(&found);
         assert_eq!(missing.len(), 2);
         assert!(
@@ -148,7 +167,7 @@ mod tests {
         assert_eq!(text(&processor(), &found).matches("Missing for --device cuda: ").count(), 2);
         let json = json(&processor(), &found);
         assert_eq!((&json["gpus"], &json["nvrtc"]), (&json!([]), &Value::Null));
-        let none = Found { gpus: Ok(Vec::new()), compiler: Ok((12, 8)) };
+        let none = Found { gpus: Ok(Vec::new()), compiler: Ok((12, 8)), cache: None };
         assert!(text(&processor(), &none).contains("the driver knows none"));
     }
 }

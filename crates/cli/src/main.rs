@@ -4,6 +4,7 @@ mod analyze;
 mod args;
 mod bench;
 mod compare;
+mod compiling;
 mod data;
 mod definitions;
 mod device;

@@ -1,5 +1,7 @@
 //! What there is of CUDA on this machine, and what is missing.
 
+use std::path::PathBuf;
+
 pub use super::deferred::watch as watch_compilation;
 
 /// The compute capability that kernels need at the least: Ampere's, the first with tensor cores for bf16.
@@ -34,11 +36,24 @@ pub struct Found {
     pub gpus: Result<Vec<Gpu>, String>,
     /// The compiler's version, or what is missing and how to get it.
     pub compiler: Result<(u32, u32), String>,
+    /// Compiled kernels that are kept; nothing where none are.
+    pub cache: Option<Kept>,
+}
+
+/// Compiled kernels from one run to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where they lie.
+    pub folder: PathBuf,
+    /// Programs, each with one kernel or a few.
+    pub programs: usize,
+    /// Bytes of all.
+    pub bytes: u64,
 }
 
 /// Looks.
 pub fn find() -> Found {
-    Found { gpus: gpus(), compiler: compiler() }
+    Found { gpus: gpus(), compiler: compiler(), cache: super::cache::kept() }
 }
 
 fn gpus() -> Result<Vec<Gpu>, String> {

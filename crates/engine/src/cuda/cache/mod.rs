@@ -15,6 +15,7 @@ use plain::Folder;
 #[cfg(unix)]
 use unix::Folder;
 
+use super::devices::Kept;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,6 +27,8 @@ const VARIABLE: &str = "MLAAN_KERNEL_CACHE";
 
 /// How machine code for GPUs begins, as other object files do.
 const MAGIC: &[u8] = b"\x7fELF";
+/// The ending of a file of code.
+const EXTENSION: &str = "cubin";
 /// The file of the key.
 const KEY: &str = "key";
 const KEY_BYTES: usize = 32;
@@ -63,6 +66,15 @@ pub(super) fn warning() -> Option<&'static str> {
     cache().as_ref().err().map(String::as_str)
 }
 
+/// What is kept, without making a folder that is not there.
+pub(super) fn kept() -> Option<Kept> {
+    let folder = folder()?;
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let sizes = entries.filter(|e| e.path().extension().is_some_and(|x| x == EXTENSION));
+    let sizes: Vec<u64> = sizes.filter_map(|e| Some(e.metadata().ok()?.len())).collect();
+    Some(Kept { folder, programs: sizes.len(), bytes: sizes.iter().sum() })
+}
+
 /// Where code lies, if anywhere.
 fn folder() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(VARIABLE) {
@@ -77,7 +89,7 @@ fn folder() -> Option<PathBuf> {
 pub(super) fn name(program: &str, key: &impl Hash) -> String {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), key).hash(&mut hasher);
-    format!("{program}-{:016x}.cubin", hasher.finish())
+    format!("{program}-{:016x}.{EXTENSION}", hasher.finish())
 }
 
 impl Cache {

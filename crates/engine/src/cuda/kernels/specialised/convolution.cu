@@ -38,12 +38,14 @@ enum : u32 {
     WARP_CHANNELS = 8 * TILES_N,
     LANE = 2 * TILES_N,
     CHUNKS = (SOURCE_C + CHUNK - 1) / CHUNK,
+    // Where a warp's sums leave few registers.
+    AGAIN = TILES_M * TILES_N >= 8 || CLASSES > 1 || INNER > 1,
     // Sums of a piece a channel.
     SUMS = STATISTICS ? 3 : PARTIALS ? 2 : 0
 };
 static_assert(TILE_PIXELS <= SLOTS, "a tile fits a block");
 
-typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, CHUNK, THREADS> Source;
+typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, CHUNK, THREADS, 16, AGAIN> Source;
 
 struct Convolution {
     const void *source, *raw;
@@ -135,16 +137,17 @@ template <int CLASS> INLINE u32 ask(u8 *stage, const Convolution &a, u32 tile, u
     if constexpr (!Of::EMPTY) {
         Corner corner = R::corner(tile);
         u64 first = (u64)corner.pixel * SOURCE_C;
+        u32 thread = Source::thread(), c = Source::channel(chunk, thread), place = thread % Source::VECTORS * 16;
         typename Source::Kept kept{};
         if constexpr (!Source::ASYNC) kept = Source::factors(a.factors, chunk);
 #pragma unroll
         for (u32 l = 0; l < Of::LOADS; l++) {
-            u32 i = Source::first_pixel() + l * Source::PIXELS, pixel;
-            if (!Source::template loads<R::LOADED>(l)) break;
+            u32 i = thread / Source::VECTORS + l * Source::PIXELS, pixel;
+            if (!Source::template loads<R::LOADED>(l, thread)) break;
             bool inside = R::source(corner, i, a.images, pixel);
-            u8 *to = stage + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
+            u8 *to = stage + R::position(i) * Source::PITCH + place;
             u64 element = first + pixel * SOURCE_C;
-            inside = Source::load(to, to + Of::REGION, a.source, a.raw, kept, element, chunk, inside);
+            inside = Source::load(to, to + Of::REGION, a.source, a.raw, kept, element, c, inside);
             valid |= (u32)inside << l;
         }
         if constexpr (!HELD) ask_for_weights<CLASS>(stage + Of::REGIONS, a, chunk);
@@ -157,11 +160,12 @@ template <int CLASS> INLINE void transform(u8 *stage, const typename Source::Kep
     typedef Room<CLASS> Of;
     typedef typename Of::R R;
     if constexpr (Source::TRANSFORMS && !Of::EMPTY) {
-#pragma unroll
+        u32 thread = Source::thread();
+        u8 *place = stage + thread % Source::VECTORS * 16;
+#pragma unroll 2
         for (u32 l = 0; l < Of::LOADS; l++) {
-            if (!Source::template loads<R::LOADED>(l)) break;
-            u32 i = Source::first_pixel() + l * Source::PIXELS;
-            u8 *at = stage + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
+            if (!Source::template loads<R::LOADED>(l, thread)) break;
+            u8 *at = place + R::position(thread / Source::VECTORS + l * Source::PIXELS) * Source::PITCH;
             Source::transform(at, at + Of::REGION, kept, valid >> l & 1);
         }
     }
@@ -348,7 +352,7 @@ INLINE void end_result(const Convolution &a, const Ends &e, Piece &piece, const 
 
 // The results of a tile in class (rh, rw), from the warps' sums.
 INLINE void end_tile(const Convolution &a, Piece &piece, const Tiles &sums, u32 tile, u32 rh, u32 rw) {
-    u32 lane = lane_id(), warp = threadIdx.x / 32;
+    u32 thread = Source::thread(), lane = thread % 32, warp = thread / 32;
     u32 c = blockIdx.y * CHANNELS + warp / WARPS_M * WARP_CHANNELS + lane % 4 * LANE;
     if (RESULT_C % CHANNELS != 0 && c >= RESULT_C) return;
     Ends e;
@@ -377,15 +381,11 @@ INLINE void end_tile(const Convolution &a, Piece &piece, const Tiles &sums, u32 
     }
 }
 
-// All classes from one region, one after the other.
-template <u32 CLASS> INLINE void each_class(const Convolution &a, Piece &piece, const u8 *const (&slots)[TILES_M],
-                                            const u8 *weights, u32 tile) {
+// The products of one class of all, from a region for all.
+template <u32 CLASS> INLINE void multiply_class(u32 which, Tiles &sums, const u8 *const (&slots)[TILES_M], const u8 *weights) {
     if constexpr (CLASS < CLASSES) {
-        constexpr u32 RH = CLASS / SIDE_CLASSES, RW = CLASS % SIDE_CLASSES;
-        Tiles sums = {};
-        multiply_step<ALL, RH, RW>(sums, slots, weights);
-        end_tile(a, piece, sums, tile, RH, RW);
-        each_class<CLASS + 1>(a, piece, slots, weights, tile);
+        if (which == CLASS) multiply_step<ALL, CLASS / SIDE_CLASSES, CLASS % SIDE_CLASSES>(sums, slots, weights);
+        else multiply_class<CLASS + 1>(which, sums, slots, weights);
     }
 }
 
@@ -466,7 +466,13 @@ template <int CLASS> INLINE void run(const Convolution &a) {
         const u8 *weights = (HELD ? held + now.chunk * Of::WEIGHTS : stage + Of::REGIONS) + weights_at;
         u32 tile = now.tile, of = now.piece;
         if constexpr (CLASS == ALL && CLASSES > 1) {
-            each_class<0>(a, piece, slots, weights, tile);
+            // One after the other, so that the sums of one are kept at a time.
+#pragma unroll 1
+            for (u32 which = 0; which < CLASSES; which++) {
+                Tiles of_class = {};
+                multiply_class<0>(which, of_class, slots, weights);
+                end_tile(a, piece, of_class, tile, which / SIDE_CLASSES, which % SIDE_CLASSES);
+            }
         } else {
             constexpr u32 ONE = CLASS == ALL ? 0 : CLASS, RH = ONE / SIDE_CLASSES, RW = ONE % SIDE_CLASSES;
             multiply_step<CLASS, RH, RW>(sums, slots, weights);

@@ -5,8 +5,11 @@
 #include "values.cuh"
 
 // A source of CHANNELS channels, stored as TYPE; HOW and RELU: what is done to it while loading; PART: channels that
-// are loaded at once, THREADS: of the block, APART: bytes between pixels.
-template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREADS, u32 APART = 16> struct Loading {
+// are loaded at once, THREADS: of the block, APART: bytes between pixels;
+// AGAIN: whether what follows from a thread's place is computed again for every step, for want of registers to keep it in.
+template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREADS, u32 APART = 16,
+          bool AGAIN = false>
+struct Loading {
     enum : u32 {
         BYTES = sizeof(typename Element<P>::Type),
         VALUES = 16 / BYTES,
@@ -21,28 +24,32 @@ template <u32 P, u32 TYPE, u32 HOW, u32 RELU, u32 CHANNELS, u32 PART, u32 THREAD
     static constexpr bool TRANSFORMS = ASYNC && (HOW != PLAIN || RELU);
     typedef Factors<HOW, VALUES> Kept;
 
-    static INLINE u32 first_pixel() { return threadIdx.x / VECTORS; }
-    static INLINE u32 channel(u32 chunk) { return chunk * PART + threadIdx.x % VECTORS * VALUES; }
-
-    // This thread's place in the region's first pixels.
-    static INLINE u8 *place(u8 *region) { return region + first_pixel() * PITCH + threadIdx.x % VECTORS * 16; }
+    // This thread; in AGAIN unknown to the compiler as often as it is asked for.
+    static INLINE u32 thread() {
+        u32 t = threadIdx.x;
+#ifndef MLAAN_HOST
+        if constexpr (AGAIN) asm volatile("" : "+r"(t));
+#endif
+        return t;
+    }
+    static INLINE u32 channel(u32 chunk, u32 thread) { return chunk * PART + thread % VECTORS * VALUES; }
 
     static INLINE Kept factors(const float *factors, u32 chunk) {
         Kept kept;
-        kept.template load_from<CHANNELS>(factors, channel(chunk));
+        kept.template load_from<CHANNELS>(factors, channel(chunk, threadIdx.x));
         return kept;
     }
 
     // Whether the thread's l-th pixel of so many is one.
-    template <u32 COUNT> static INLINE bool loads(u32 l) {
-        return (l + 1) * PIXELS <= COUNT || first_pixel() + l * PIXELS < COUNT;
+    template <u32 COUNT> static INLINE bool loads(u32 l, u32 thread) {
+        return (l + 1) * PIXELS <= COUNT || thread / VECTORS + l * PIXELS < COUNT;
     }
 
-    // Asks for, or loads, the thread's vector of a pixel: `element` is that of the pixel's first channel. Not valid
+    // Asks for, or loads, the thread's vector of a pixel: `element` is that of the pixel's first channel, c the
+    // vector's. Not valid
     // are pixels outside of the image. `raw`: where the raw values go, in CORRECTED.
-    static INLINE bool load(u8 *to, u8 *raw_to, const void *data, const void *raw, const Kept &kept, u64 element, u32 chunk,
+    static INLINE bool load(u8 *to, u8 *raw_to, const void *data, const void *raw, const Kept &kept, u64 element, u32 c,
                             bool valid) {
-        u32 c = channel(chunk);
         valid = valid && c < CHANNELS;
         if constexpr (ASYNC) {
             u64 at = valid ? (element + c) * BYTES : 0;

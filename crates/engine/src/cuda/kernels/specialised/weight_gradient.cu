@@ -73,24 +73,25 @@ INLINE u64 ask(u8 *stage, const WeightGradient &a, const Kept &kept, u32 tile) {
     Corner corner = R::corner(tile);
     Results results(tile);
     u64 first = (u64)corner.pixel * SOURCE_C, first_result = results.pixel * RESULT_C;
+    u32 c = Source::channel(blockIdx.y % BLOCKS_IN, threadIdx.x), o = Gradient::channel(blockIdx.y / BLOCKS_IN, threadIdx.x);
     u8 *region = stage + GRADIENTS;
 #pragma unroll
     for (u32 l = 0; l < LOADS; l++) {
-        u32 i = Source::first_pixel() + l * Source::PIXELS, pixel;
-        if (!Source::template loads<R::LOADED>(l)) break;
+        u32 i = threadIdx.x / Source::VECTORS + l * Source::PIXELS, pixel;
+        if (!Source::template loads<R::LOADED>(l, threadIdx.x)) break;
         bool inside = R::source(corner, i, a.images, pixel);
         u8 *to = region + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
-        inside = Source::load(to, nullptr, a.source, nullptr, kept.source, first + pixel * SOURCE_C, blockIdx.y % BLOCKS_IN, inside);
+        inside = Source::load(to, nullptr, a.source, nullptr, kept.source, first + pixel * SOURCE_C, c, inside);
         valid |= (u64)inside << l;
     }
 #pragma unroll
     for (u32 l = 0; l < GRADIENT_LOADS; l++) {
-        u32 i = Gradient::first_pixel() + l * Gradient::PIXELS, pixel;
-        if (!Gradient::template loads<SLOTS>(l)) break;
+        u32 i = threadIdx.x / Gradient::VECTORS + l * Gradient::PIXELS, pixel;
+        if (!Gradient::template loads<SLOTS>(l, threadIdx.x)) break;
         bool inside = results.at<SLOTS>(i, 0, 0, a.images, pixel);
         u8 *to = stage + i * Gradient::PITCH + threadIdx.x % Gradient::VECTORS * 16;
-        inside = Gradient::load(to, to + GRADIENT_BYTES, a.gradient, a.raw, kept.gradient, first_result + pixel * RESULT_C,
-                                blockIdx.y / BLOCKS_IN, inside);
+        inside = Gradient::load(to, to + GRADIENT_BYTES, a.gradient, a.raw, kept.gradient, first_result + pixel * RESULT_C, o,
+                                inside);
         valid |= (u64)inside << (LOADS + l);
     }
     return valid;
@@ -101,8 +102,8 @@ INLINE void transform(u8 *stage, const Kept &kept, u64 valid) {
     if constexpr (Source::TRANSFORMS) {
 #pragma unroll
         for (u32 l = 0; l < LOADS; l++) {
-            if (!Source::template loads<R::LOADED>(l)) break;
-            u32 i = Source::first_pixel() + l * Source::PIXELS;
+            if (!Source::template loads<R::LOADED>(l, threadIdx.x)) break;
+            u32 i = threadIdx.x / Source::VECTORS + l * Source::PIXELS;
             u8 *at = stage + GRADIENTS + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
             Source::transform(at, nullptr, kept.source, valid >> l & 1);
         }
@@ -110,8 +111,8 @@ INLINE void transform(u8 *stage, const Kept &kept, u64 valid) {
     if constexpr (Gradient::TRANSFORMS) {
 #pragma unroll
         for (u32 l = 0; l < GRADIENT_LOADS; l++) {
-            if (!Gradient::template loads<SLOTS>(l)) break;
-            u32 i = Gradient::first_pixel() + l * Gradient::PIXELS;
+            if (!Gradient::template loads<SLOTS>(l, threadIdx.x)) break;
+            u32 i = threadIdx.x / Gradient::VECTORS + l * Gradient::PIXELS;
             u8 *at = stage + i * Gradient::PITCH + threadIdx.x % Gradient::VECTORS * 16;
             Gradient::transform(at, at + GRADIENT_BYTES, kept.gradient, valid >> (LOADS + l) & 1);
         }
