@@ -54,7 +54,7 @@ struct Launch {
     std::vector<Piece> pieces;
     Sites sites;
     std::map<unsigned, uint64_t> exchanges;
-    uint64_t barriers = 0;
+    uint64_t barriers = 0, steps = 0;
 };
 
 std::mutex one_launch, to_file;
@@ -70,7 +70,7 @@ struct Recorder {
     uint32_t called[THREADS][2];
     std::unordered_map<uint64_t, Sum> sites[KINDS];
     std::map<unsigned, uint64_t> exchanges;
-    uint64_t barriers = 0;
+    uint64_t barriers = 0, steps = 0;
     Piece *last = nullptr;
 
     bool within(const void *p, const unsigned char *begin, const unsigned char *end) const { return p >= begin && p < end; }
@@ -166,7 +166,10 @@ void count_wavefronts(Sum &sum, const Event *const *events, unsigned count, cons
 // What lanes do at the same time.
 void Recorder::together(const Event *const *events, const unsigned *lane_of, unsigned count) {
     Kind kind = events[0]->kind;
-    if (kind == BLOCK) return;
+    if (kind == BLOCK) {
+        steps++;
+        return;
+    }
     Sum &sum = sites[kind][events[0]->place];
     sum.instructions++;
     sum.lanes += count;
@@ -224,7 +227,8 @@ std::string line(const Launch &l, const CountedLaunch &what) {
     std::string out = "{\"kernel\":\"" + std::string(what.kernel) + "\",\"grid\":[" + std::to_string(what.grid[0]) + "," +
                       std::to_string(what.grid[1]) + "," + std::to_string(what.grid[2]) + "],\"threads\":" +
                       std::to_string(what.threads) + ",\"shared\":" + std::to_string(what.shared) +
-                      ",\"library\":\"" + what.library + "\",\"barriers\":" + std::to_string(l.barriers);
+                      ",\"library\":\"" + what.library + "\",\"barriers\":" + std::to_string(l.barriers) + ",\"steps\":" +
+                      std::to_string(l.steps);
     Sum sums[KINDS];
     for (auto &s : l.sites) sums[s.first.second].add(s.second);
     for (unsigned k = GLOBAL_LOAD; k < KINDS; k++) {
@@ -311,7 +315,8 @@ void host_count_done() {
     for (auto &e : r.exchanges) launch->exchanges[e.first] += e.second;
     r.exchanges.clear();
     launch->barriers += r.barriers;
-    r.barriers = 0;
+    launch->steps += r.steps;
+    r.barriers = r.steps = 0;
     r.last = nullptr;
 }
 

@@ -48,6 +48,8 @@ pub struct Launch {
     pub library: PathBuf,
     /// Barriers that blocks passed.
     pub barriers: u64,
+    /// Basic blocks that warps ran, as the host's compiler makes them.
+    pub steps: u64,
     /// Loads from global memory, asynchronous copies among them.
     pub global_load: Accesses,
     /// Stores to global memory.
@@ -84,7 +86,7 @@ fn sum(a: Accesses, b: Accesses) -> Accesses {
     }
 }
 
-/// The launches of a file.
+/// The launches of a file; what else programs write there is left out.
 ///
 /// # Errors
 /// What cannot be read.
