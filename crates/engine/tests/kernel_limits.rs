@@ -103,7 +103,9 @@ fn accesses_are_as_few_as_can_be() {
     for (kernel, (sectors, wavefronts)) in found {
         let keeps = sectors <= SECTORS && wavefronts <= WAVEFRONTS;
         let (most_sectors, most_wavefronts) = known.get(kernel).copied().unwrap_or((SECTORS, WAVEFRONTS));
-        let allowed = sectors <= most_sectors + 0.005 && wavefronts <= most_wavefronts + 0.005;
+        // Compilers differ a little in the order of blocks.
+        let slack = if known.contains_key(kernel) { 1.05 } else { 1.0 };
+        let allowed = sectors <= most_sectors * slack && wavefronts <= most_wavefronts * slack;
         if !allowed || (keeps && known.contains_key(kernel)) {
             wrong.push(format!("(\"{kernel}\", {sectors:.2}, {wavefronts:.2}),"));
         }
