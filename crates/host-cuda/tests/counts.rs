@@ -131,6 +131,19 @@ fn sixteen_bytes_come_in_quarters_of_a_warp() {
 }
 
 #[test]
+fn neighbouring_words_of_shared_memory_are_one_access() {
+    let sum = |from: &str| {
+        launch(&format!("unsigned v = 0; for (int k = 0; k < 8; k++) v += {from}; a.to[i] = v;"))
+    };
+    let Some(shared) = sum("s[8 * threadIdx.x + k]") else { return };
+    // Eight lanes 32 bytes apart want each bank for two of them.
+    assert_eq!(numbers(shared.shared_load), [8, 256, 64, 32]);
+    // Not where they begin off a multiple of 16, nor in global memory, whose alignment no compiler knows.
+    assert_eq!(sum("s[9 * threadIdx.x + k]").unwrap().shared_load.instructions, 32);
+    assert_eq!(sum("a.from[8 * i + k]").unwrap().global_load.instructions, 32);
+}
+
+#[test]
 fn fixed_shared_memory_counts_and_local_arrays_do_not() {
     let body = "__shared__ unsigned fixed[64]; volatile unsigned local[4] = {i, i, i, i};
                 fixed[threadIdx.x] = local[lane % 4]; __syncthreads(); a.to[i] = fixed[63 - threadIdx.x];";
