@@ -31,7 +31,7 @@ fn counted() {
              {body}
          }}"
     ));
-    let count = 64 * (BLOCKS * THREADS) as usize;
+    let count = 80 * (BLOCKS * THREADS) as usize;
     let (stream, from, to) = (Stream::new(), Numbers::new(count), Numbers::new(count));
     let args = Args { from: from.address, to: to.address, n: 5 };
     kernel.launch(&stream, [BLOCKS, 1, 1], THREADS, 32 << 10, args).unwrap();
@@ -97,6 +97,17 @@ fn lanes_that_go_apart_meet_again() {
                 a.to[i] = sum;";
     let Some(found) = launch(body) else { return };
     assert_eq!(numbers(found.global_load), [4 * 5, 64 * 5, 8 * 5, 8 * 5]);
+    // Neither within a function that is called.
+    let called = "auto sum = [&](unsigned k) __attribute__((noinline)) {
+                      unsigned v = 0;
+                      if ((lane / 16 + k) % 2) v += a.from[k * 128 + i];
+                      return v + a.from[64 * 128 + 8 * i];
+                  };
+                  unsigned total = 0;
+                  for (unsigned k = 0; k < a.n; k++) total += sum(k);
+                  a.to[i] = total;";
+    let Some(found) = launch(called) else { return };
+    assert_eq!(numbers(found.global_load), [4 * 10, 64 * 15, (8 + 128) * 5, (8 + 16) * 5]);
     // Lanes that leave a loop wait for the others.
     let uneven =
         "unsigned sum = 0; for (unsigned k = 0; k <= lane; k++) sum += a.from[k * 128 + i]; a.to[i] = sum;";
