@@ -43,6 +43,13 @@ struct Sum {
 
 typedef std::map<std::pair<uint64_t, Kind>, Sum> Sites;
 
+// An access of shared memory by some lanes.
+struct Wide {
+    unsigned count = 0, lane_of[LANES], bytes;
+    uint64_t address[LANES], place;
+    Kind kind;
+};
+
 // A piece of the device's memory, with a bit for each of its bytes that was read, and one for each that was written.
 struct Piece {
     uintptr_t begin, end;
@@ -54,7 +61,7 @@ struct Launch {
     std::vector<Piece> pieces;
     Sites sites;
     std::map<unsigned, uint64_t> exchanges;
-    uint64_t barriers = 0;
+    uint64_t barriers = 0, steps = 0;
 };
 
 std::mutex one_launch, to_file;
@@ -65,12 +72,14 @@ struct Recorder {
     host::Places places;
     unsigned current = HOST_COUNT_NOBODY, first = 0;
     std::vector<Event> lanes[LANES];
+    // The last access of shared memory, not counted yet.
+    Wide wide{};
     // Of each thread of the block: functions entered, and where the first two were called.
     unsigned depth[THREADS];
     uint32_t called[THREADS][2];
     std::unordered_map<uint64_t, Sum> sites[KINDS];
     std::map<unsigned, uint64_t> exchanges;
-    uint64_t barriers = 0;
+    uint64_t barriers = 0, steps = 0;
     Piece *last = nullptr;
 
     bool within(const void *p, const unsigned char *begin, const unsigned char *end) const { return p >= begin && p < end; }
@@ -106,6 +115,8 @@ struct Recorder {
     }
 
     void together(const Event *const *events, const unsigned *lane_of, unsigned count);
+    void share(const Event *const *events, const unsigned *lane_of, unsigned count);
+    void count_wide();
     void merge(unsigned n);
 };
 
@@ -144,15 +155,15 @@ void count_sectors(Sum &sum, const Event *const *events, unsigned count, Piece *
 
 // Wavefronts of shared memory: lanes in groups whose accesses fill all banks once; in each group words of one bank wait for
 // each other.
-void count_wavefronts(Sum &sum, const Event *const *events, unsigned count, const unsigned *lane_of) {
-    unsigned bytes = events[0]->bytes, lanes = bytes <= WORD ? LANES : bytes <= 8 ? LANES / 2 : LANES / 4;
+void count_wavefronts(Sum &sum, const Wide &a) {
+    unsigned lanes = a.bytes <= WORD ? LANES : a.bytes <= 8 ? LANES / 2 : LANES / 4;
     for (unsigned first = 0; first < LANES; first += lanes) {
         uint64_t words[4 * LANES];
         unsigned n = 0, in_bank[BANKS] = {}, most = 0;
-        for (unsigned i = 0; i < count; i++) {
-            if (lane_of[i] < first || lane_of[i] >= first + lanes) continue;
-            uint64_t end = (events[i]->address + events[i]->bytes + WORD - 1) / WORD;
-            for (uint64_t w = events[i]->address / WORD; w < end && n < 4 * LANES; w++) {
+        for (unsigned i = 0; i < a.count; i++) {
+            if (a.lane_of[i] < first || a.lane_of[i] >= first + lanes) continue;
+            uint64_t end = (a.address[i] + a.bytes + WORD - 1) / WORD;
+            for (uint64_t w = a.address[i] / WORD; w < end && n < 4 * LANES; w++) {
                 if (std::find(words, words + n, w) != words + n) continue;
                 words[n++] = w;
                 most = std::max(most, ++in_bank[w % BANKS]);
@@ -163,14 +174,42 @@ void count_wavefronts(Sum &sum, const Event *const *events, unsigned count, cons
     }
 }
 
+void Recorder::count_wide() {
+    if (!wide.count) return;
+    Sum &sum = sites[wide.kind][wide.place];
+    sum.instructions++;
+    sum.lanes += wide.count;
+    count_wavefronts(sum, wide);
+    wide.count = 0;
+}
+
+// NVIDIA's compiler knows how shared memory is aligned, and makes one access of 8 or 16 bytes of those of neighbouring words
+// that follow each other. Of global memory it knows no more than the types say.
+void Recorder::share(const Event *const *events, const unsigned *lane_of, unsigned count) {
+    unsigned bytes = events[0]->bytes, both = wide.bytes + bytes, aligned = both <= 8 ? 8 : 16;
+    bool follows = wide.count == count && wide.kind == events[0]->kind && both <= 16;
+    for (unsigned i = 0; follows && i < count; i++)
+        follows = wide.lane_of[i] == lane_of[i] && wide.address[i] + wide.bytes == events[i]->address && wide.address[i] % aligned == 0;
+    if (follows) {
+        wide.bytes = both;
+        return;
+    }
+    count_wide();
+    wide.count = count, wide.bytes = bytes, wide.kind = events[0]->kind, wide.place = events[0]->place;
+    for (unsigned i = 0; i < count; i++) wide.lane_of[i] = lane_of[i], wide.address[i] = events[i]->address;
+}
+
 // What lanes do at the same time.
 void Recorder::together(const Event *const *events, const unsigned *lane_of, unsigned count) {
     Kind kind = events[0]->kind;
-    if (kind == BLOCK) return;
+    if (kind == BLOCK) {
+        steps++;
+        return;
+    }
+    if (kind == SHARED_LOAD || kind == SHARED_STORE) return share(events, lane_of, count);
     Sum &sum = sites[kind][events[0]->place];
     sum.instructions++;
     sum.lanes += count;
-    if (kind == SHARED_LOAD || kind == SHARED_STORE) return count_wavefronts(sum, events, count, lane_of);
     // Lanes read from one tensor at a time; should they not, each tensor is a case of its own.
     for (unsigned begin = 0, end; begin < count; begin = end) {
         Piece *p = piece(events[begin]->address);
@@ -202,6 +241,7 @@ void Recorder::merge(unsigned n) {
         together(events, lane_of, count);
     }
     for (unsigned i = 0; i < n; i++) lanes[i].clear();
+    count_wide();
 }
 
 std::string text(const char *name, const Sum &s) {
@@ -224,7 +264,8 @@ std::string line(const Launch &l, const CountedLaunch &what) {
     std::string out = "{\"kernel\":\"" + std::string(what.kernel) + "\",\"grid\":[" + std::to_string(what.grid[0]) + "," +
                       std::to_string(what.grid[1]) + "," + std::to_string(what.grid[2]) + "],\"threads\":" +
                       std::to_string(what.threads) + ",\"shared\":" + std::to_string(what.shared) +
-                      ",\"library\":\"" + what.library + "\",\"barriers\":" + std::to_string(l.barriers);
+                      ",\"library\":\"" + what.library + "\",\"barriers\":" + std::to_string(l.barriers) + ",\"steps\":" +
+                      std::to_string(l.steps);
     Sum sums[KINDS];
     for (auto &s : l.sites) sums[s.first.second].add(s.second);
     for (unsigned k = GLOBAL_LOAD; k < KINDS; k++) {
@@ -311,7 +352,8 @@ void host_count_done() {
     for (auto &e : r.exchanges) launch->exchanges[e.first] += e.second;
     r.exchanges.clear();
     launch->barriers += r.barriers;
-    r.barriers = 0;
+    launch->steps += r.steps;
+    r.barriers = r.steps = 0;
     r.last = nullptr;
 }
 

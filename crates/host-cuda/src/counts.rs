@@ -4,6 +4,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The variable that names the file, to which each launch adds a line of JSON. It must be set when kernels are compiled.
 pub const VARIABLE: &str = "MLAAN_HOST_CUDA_COUNT";
@@ -48,6 +49,8 @@ pub struct Launch {
     pub library: PathBuf,
     /// Barriers that blocks passed.
     pub barriers: u64,
+    /// Basic blocks that warps ran, as the host's compiler makes them.
+    pub steps: u64,
     /// Loads from global memory, asynchronous copies among them.
     pub global_load: Accesses,
     /// Stores to global memory.
@@ -84,7 +87,7 @@ fn sum(a: Accesses, b: Accesses) -> Accesses {
     }
 }
 
-/// The launches of a file.
+/// The launches of a file; what else programs write there is left out.
 ///
 /// # Errors
 /// What cannot be read.
@@ -100,8 +103,11 @@ pub fn read(file: &Path) -> Result<Vec<Launch>, String> {
 /// # Errors
 /// What the test says when it fails.
 pub fn of_test(test: &str, variables: &[(&str, &str)]) -> Result<Vec<Launch>, String> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{}-{run}.counts", test.replace(':', "-"), std::process::id());
+    let file = crate::folder()?.join(name);
     let this = std::env::current_exe().map_err(|e| e.to_string())?;
-    let file = crate::folder()?.join(format!("{}-{}.counts", test.replace(':', "-"), std::process::id()));
     let mut command = Command::new(this);
     command
         .args(["--exact", test, "--nocapture", "--ignored"])

@@ -31,6 +31,18 @@ static bool exists(const std::string &path) {
 
 static void write_all(const std::string &path, const std::string &text) { std::ofstream(path, std::ios::binary) << text; }
 
+// Leaves a program for a real compiler, with its headers and a file of options, where MLAAN_HOST_CUDA_PROGRAMS names a folder.
+static void leave_program(const Program &p, const std::string &options) {
+    const char *to = getenv("MLAAN_HOST_CUDA_PROGRAMS");
+    if (!to || !*to) return;
+    std::string own = std::string(to) + "/" + p.name + "-" + std::to_string(std::hash<std::string>()(p.source + options));
+    mkdir(to, 0777);
+    mkdir(own.c_str(), 0777);
+    write_all(own + "/" + p.name, p.source);
+    for (auto &h : p.headers) write_all(own + "/" + h.first, h.second);
+    write_all(own + "/options", p.name + "\n" + options);
+}
+
 extern "C" {
 
 int nvrtcVersion(int *major, int *minor) {
@@ -60,9 +72,12 @@ int nvrtcDestroyProgram(Program **p) {
 }
 
 int nvrtcCompileProgram(Program *p, int n, const char *const *options) {
-    std::string defines, all = p->source;
-    for (int i = 0; i < n; i++)
+    std::string defines, given, all = p->source;
+    for (int i = 0; i < n; i++) {
+        given += std::string(options[i]) + "\n";
         if (!strncmp(options[i], "-D", 2)) defines += std::string(" '") + options[i] + "'";
+    }
+    leave_program(*p, given);
     for (auto &h : p->headers) all += h.first + h.second;
     // As driver.h says: calls for every access and basic block, in the order of the source, with accesses left as they are.
     bool counted = getenv("MLAAN_HOST_CUDA_COUNT") && *getenv("MLAAN_HOST_CUDA_COUNT");

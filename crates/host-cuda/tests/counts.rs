@@ -31,11 +31,11 @@ fn counted() {
              {body}
          }}"
     ));
-    let count = 64 * (BLOCKS * THREADS) as usize;
+    let count = 80 * (BLOCKS * THREADS) as usize;
     let (stream, from, to) = (Stream::new(), Numbers::new(count), Numbers::new(count));
     let args = Args { from: from.address, to: to.address, n: 5 };
     kernel.launch(&stream, [BLOCKS, 1, 1], THREADS, 32 << 10, args).unwrap();
-    stream.synchronize().unwrap();
+    assert_eq!(to.read(&stream).len(), count);
 }
 
 /// What a body asks for, in two blocks of two warps; nothing where there is no compiler.
@@ -97,6 +97,17 @@ fn lanes_that_go_apart_meet_again() {
                 a.to[i] = sum;";
     let Some(found) = launch(body) else { return };
     assert_eq!(numbers(found.global_load), [4 * 5, 64 * 5, 8 * 5, 8 * 5]);
+    // Neither within a function that is called.
+    let called = "auto sum = [&](unsigned k) __attribute__((noinline)) {
+                      unsigned v = 0;
+                      if ((lane / 16 + k) % 2) v += a.from[k * 128 + i];
+                      return v + a.from[64 * 128 + 8 * i];
+                  };
+                  unsigned total = 0;
+                  for (unsigned k = 0; k < a.n; k++) total += sum(k);
+                  a.to[i] = total;";
+    let Some(found) = launch(called) else { return };
+    assert_eq!(numbers(found.global_load), [4 * 10, 64 * 15, (8 + 128) * 5, (8 + 16) * 5]);
     // Lanes that leave a loop wait for the others.
     let uneven =
         "unsigned sum = 0; for (unsigned k = 0; k <= lane; k++) sum += a.from[k * 128 + i]; a.to[i] = sum;";
@@ -128,6 +139,19 @@ fn sixteen_bytes_come_in_quarters_of_a_warp() {
     assert_eq!(numbers(wide("8 * threadIdx.x").unwrap().shared_store), [4, 128, 128, 16]);
     // Padded by 16 bytes.
     assert_eq!(numbers(wide("9 * threadIdx.x").unwrap().shared_store), [4, 128, 16, 16]);
+}
+
+#[test]
+fn neighbouring_words_of_shared_memory_are_one_access() {
+    let sum = |from: &str| {
+        launch(&format!("unsigned v = 0; for (int k = 0; k < 8; k++) v += {from}; a.to[i] = v;"))
+    };
+    let Some(shared) = sum("s[8 * threadIdx.x + k]") else { return };
+    // Eight lanes 32 bytes apart want each bank for two of them.
+    assert_eq!(numbers(shared.shared_load), [8, 256, 64, 32]);
+    // Not where they begin off a multiple of 16, nor in global memory, whose alignment no compiler knows.
+    assert_eq!(sum("s[9 * threadIdx.x + k]").unwrap().shared_load.instructions, 32);
+    assert_eq!(sum("a.from[8 * i + k]").unwrap().global_load.instructions, 32);
 }
 
 #[test]
