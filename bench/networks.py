@@ -5,6 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import capture
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGENET = {34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
 CIFAR_BATCH, IMAGENET_BATCH = 128, 16
@@ -95,42 +97,47 @@ def leaps(stages):
     return [by_rule(reshapes, j) for j in range(sum(stages))]
 
 
-def step(configuration, form, batch, precision="f32", device="cpu"):
-    """A function that makes one training step in PyTorch.
+class Step:
+    """A training step in PyTorch: called, it makes one. `backward` and `update` are its halves, the optimiser's the second.
 
-    Forms: "channels last" ("eager" is the same), "default layout", "checkpoint", "compile" (torch.compile), and "graph"
-    (the eager step recorded once as a CUDA graph). Precisions: f32, bf16 (autocast), tf32.
+    It holds all that it needs. A CUDA graph knows addresses only: what it reads and writes must outlive it.
+    """
+
+    def __init__(self, backward, update, parameter):
+        self.backward, self.update, self.parameter = backward, update, parameter
+
+    def __call__(self):
+        self.backward()
+        self.update()
+
+
+def step(configuration, form, batch, precision="f32", device="cpu", how=None):
+    """A `Step` of PyTorch's.
+
+    Forms: "channels last" ("eager" is the same), "default layout" ("nchw"), "checkpoint", "compile" (torch.compile), and
+    "graph" (the eager step recorded once as a CUDA graph; `how`, see capture.py). Precisions: f32, bf16 (autocast), tf32.
     """
     import torch
+    how = how or capture.Capture()
     if device != "cpu":
         torch.cuda.set_device(device)
         # Whatever makes PyTorch fast: kernels are chosen by trial, and what autocast leaves in f32 may be TF32.
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = form != "graph" or how.trial
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "f32"
     make = plain if configuration.method == "bp" else local
-    run = make(configuration, form, batch, precision == "bf16", device)
-    return recorded(run) if form == "graph" else run
-
-
-def recorded(run):
-    """The step as a CUDA graph: launching it costs no Python."""
-    import torch
-    # As PyTorch's manual has it: what is lazily made must be there before, made on a stream of its own.
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
+    made = make(configuration, form, batch, precision == "bf16", device, how)
+    return capture.recorded(made, how) if form == "graph" else made
 
 
 def layout(form):
     import torch
-    return torch.contiguous_format if form == "default layout" else torch.channels_last
+    return torch.contiguous_format if form in ("default layout", "nchw") else torch.channels_last
+
+
+def autocast(form, bf16, device):
+    import torch
+    # Casts of parameters that are kept from one use to the next would be outside of a graph's own memory.
+    return torch.autocast(kind(device), torch.bfloat16, enabled=bf16, cache_enabled=form != "graph")
 
 
 def network(configuration, form, device):
@@ -175,7 +182,7 @@ def network(configuration, form, device):
     return net.to(device, memory_format=layout(form))
 
 
-def plain(configuration, form, batch, bf16, device):
+def plain(configuration, form, batch, bf16, device, how):
     """Backpropagation: plain autograd."""
     import torch
     import torch.nn.functional as F
@@ -183,32 +190,41 @@ def plain(configuration, form, batch, bf16, device):
     net = network(c, form, device)
     x = torch.randn(batch, 3, c.size, c.size).to(device).contiguous(memory_format=layout(form))
     y = (torch.arange(batch) % c.classes).to(device)
-    opt = optimiser(net.parameters(), device)
+    opt = optimiser(net.parameters(), device, how)
 
     def loss(x, y):
-        with torch.autocast(kind(device), torch.bfloat16, enabled=bf16):
+        with autocast(form, bf16, device):
             return F.cross_entropy(net(x), y)
     if form == "compile":
         loss = torch.compile(loss, dynamic=False)
 
-    def run():
-        opt.zero_grad()
+    def backward():
+        opt.zero_grad(set_to_none=True)
         loss(x, y).backward()
-        opt.step()
-    return run
+    return Step(backward, opt.step, net.conv1.weight)
 
 
 def kind(device):
     return device.split(":")[0]
 
 
-def optimiser(parameters, device):
+def optimiser(parameters, device, how):
     import torch
-    fused = {"fused": True} if device != "cpu" else {}
-    return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, **fused)
+    fast = {("fused" if how.fused else "foreach"): True} if device != "cpu" else {}
+    return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, **fast)
 
 
-def local(configuration, form, batch, bf16, device):
+class Later:
+    """An optimiser whose step is made by somebody else, afterwards."""
+
+    def __init__(self, opt):
+        self.zero_grad, self.real = opt.zero_grad, opt
+
+    def step(self):
+        pass
+
+
+def local(configuration, form, batch, bf16, device, how):
     """A local method in the form of the numerical reference, in float32 or under autocast, channels last."""
     import torch
     sys.path.insert(0, str(ROOT / "crates/mlaan/tests/golden"))
@@ -224,7 +240,8 @@ def local(configuration, form, batch, bf16, device):
         part.float().to(device, memory_format=torch.channels_last)
     t.images = t.images.float().to(device).contiguous(memory_format=torch.channels_last)
     t.pixels, t.labels = t.pixels.float().to(device), t.labels.to(device)
-    t.opt = optimiser([p for p in [*t.net.parameters(), *t.aux.parameters()] if p.requires_grad], device)
+    opt = optimiser([p for p in [*t.net.parameters(), *t.aux.parameters()] if p.requires_grad], device, how)
+    t.opt = Later(opt)
     if form == "compile":
         # A step has many backward passes, which cannot be compiled as one; blocks and heads can, once for each shape.
         torch._dynamo.config.recompile_limit = 256
@@ -232,7 +249,8 @@ def local(configuration, form, batch, bf16, device):
             for m in part if isinstance(part, torch.nn.ModuleList) else [part]:
                 m.compile(dynamic=False)
 
-    def run():
-        with torch.autocast(kind(device), torch.bfloat16, enabled=bf16):
+    def backward():
+        with autocast(form, bf16, device):
             t.step()
-    return run
+    # Mirrors are pulled within, before the update instead of after: as much work.
+    return Step(backward, opt.step, t.net.conv1.weight)

@@ -1,7 +1,8 @@
 """PyTorch's side, in a process of its own; started by compare.py and gpu.py.
 
     worker.py RECIPE BATCH THREADS PRECISION [DEVICE]        times steps: first a line {"ready"}; then for every line in,
-                                                             {"form", "steps", "warm"}, a line out, {"seconds": [...]}
+                                                             {"form", "steps", "warm"}, for a graph also {"way"}, a line
+                                                             out, {"seconds": [...]}, or {"error"}, the last
     worker.py RECIPE BATCH THREADS PRECISION --memory FORM   one line: {"bytes"}, by which the process grew
     worker.py --peaks DEVICE                                 one line: what PyTorch reaches on that GPU at the most
 """
@@ -10,9 +11,12 @@ import json
 import resource
 import sys
 import time
+import traceback
 
 import torch
 import torch.utils.checkpoint  # noqa: F401  Libraries are loaded before anything is measured.
+import capture
+import errors
 import networks
 
 
@@ -52,16 +56,31 @@ def serve(configuration, batch, precision, device):
     # Loading takes seconds: nobody may be timed meanwhile.
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        wanted = json.loads(line)
-        form = wanted["form"]
-        if form not in steps:
-            steps[form] = networks.step(configuration, form, batch, precision, device)
-        measure = on_processor if device == "cpu" else on_gpu
-        found = measure(steps[form], wanted["steps"], wanted["warm"])
-        if form == "graph":
-            # A graph's tensors are not allocated when it runs.
-            found.pop("allocated", None)
+        try:
+            found = turn(steps, json.loads(line), configuration, batch, precision, device)
+        except Exception as e:
+            # The whole of it goes to the log. CUDA may be unusable from here on.
+            traceback.print_exc()
+            print(json.dumps({"error": errors.of(e)}), flush=True)
+            sys.exit(1)
         print(json.dumps(found), flush=True)
+
+
+def turn(steps, wanted, configuration, batch, precision, device):
+    form = wanted["form"]
+    if form not in steps:
+        how = capture.WAYS[wanted.get("way", "whole")]
+        steps[form] = networks.step(configuration, form, batch, precision, device, how)
+    step = steps[form]
+    before = step.parameter.detach().clone()
+    found = (on_processor if device == "cpu" else on_gpu)(step, wanted["steps"], wanted["warm"])
+    after = step.parameter.detach()
+    if not after.isfinite().all() or torch.equal(before, after):
+        raise RuntimeError("its steps do not train: parameters are as before, or not finite")
+    if form == "graph":
+        # A graph's tensors are not allocated when it runs.
+        found.pop("allocated", None)
+    return found
 
 
 def on_processor(step, count, warm):
