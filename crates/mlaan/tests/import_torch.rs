@@ -55,6 +55,28 @@ fn both_forms_hold_the_same() {
 }
 
 #[test]
+fn the_old_form_is_known_in_any_protocol() {
+    let (at, net, _) = networks();
+    let bytes = old(&state_dict(&net));
+    // A newer one says how long a frame is.
+    let framed = [&b"\x80\x04\x95\x0d\0\0\0\0\0\0\0"[..], &bytes[2..]].concat();
+    assert_eq!(tensors(&put(at.path(), &framed)).len(), net.len());
+}
+
+#[test]
+fn tensors_may_have_attributes() {
+    let (at, net, _) = networks();
+    let Value::Dict(mut entries) = state_dict(&net) else { unreachable!() };
+    for (_, value) in &mut entries {
+        if let Value::Tensor(shape, values) = value.clone() {
+            *value = Value::Attributed(shape, values);
+        }
+    }
+    let file = put(at.path(), &archive(&Value::Dict(entries)));
+    assert_eq!(taken(&file, &Options::default()).1, stem(&net));
+}
+
+#[test]
 fn a_damaged_file_of_the_old_form_is_an_error() {
     let (at, net, _) = networks();
     let whole = old(&state_dict(&net));
@@ -122,6 +144,10 @@ fn weights_without_names_are_told_and_left() {
 fn whole_networks_say_how_to_save_them() {
     let (at, net, _) = networks();
     let pickled = || Value::Network("Net".into());
+    for bytes in [archive(&dict([("model", pickled())])), old(&dict([("model", pickled())]))] {
+        let message = fails(&put(at.path(), &bytes), &Options::default());
+        assert!(message.contains("a whole network (an object of __main__.Net)"), "{message}");
+    }
     let message = fails(&put(at.path(), &archive(&dict([("model", pickled())]))), &Options::default());
     for part in ["`model`", "a whole network (an object of __main__.Net)", "[\"model\"].state_dict(), NEW)"] {
         assert!(message.contains(part), "{message}");

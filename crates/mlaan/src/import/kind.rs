@@ -1,6 +1,6 @@
 //! What a file is, by its first bytes.
 
-use super::old::MAGIC;
+use super::old;
 
 /// Bytes that tell it.
 pub(super) const KNOWN_BY: u64 = 16;
@@ -29,8 +29,7 @@ impl Kind {
         if first.starts_with(b"PK\x03\x04") {
             return Kind::Archive;
         }
-        // Of any protocol.
-        if first.first() == MAGIC.first() && first.get(2..MAGIC.len()) == MAGIC.get(2..) {
+        if old::begins(first) {
             return Kind::Old;
         }
         let announced = first.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
@@ -64,7 +63,8 @@ mod tests {
     fn files_are_told_apart_by_their_first_bytes() {
         let of = |first: &[u8], length| Kind::of(first, length);
         assert_eq!(of(b"PK\x03\x04....", 8), Kind::Archive);
-        assert_eq!(of(&[&MAGIC[..], b"\x80"].concat(), 99), Kind::Old);
+        assert_eq!(of(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80", 99), Kind::Old);
+        assert_eq!(of(b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\nl\xfc\x9c", 99), Kind::Old);
         assert_eq!(of(b"\x02\0\0\0\0\0\0\0{}", 10), Kind::Safetensors);
         for (first, length, part) in [
             (&b"\x03\0\0\0\0\0\0\0{}"[..], 10, "cut off: it has 10 bytes, its header alone 3"),

@@ -8,15 +8,24 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// The pickle of the magic number that such a file begins with.
-pub(super) const MAGIC: [u8; 15] =
-    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The magic number as a pickle has it, behind what says the protocol and, of newer ones, the frame.
+const MAGIC: [u8; 5] = [0x8a, 10, 0x6c, 0xfc, 0x9c];
+/// Bytes of a frame's mark and length.
+const FRAME: usize = 9;
 /// The version of the form that is known.
 const VERSION: i64 = 1001;
 /// Bytes read first: the pickles of ResNet-152 have 300 KB.
 const FIRST: u64 = 1 << 19;
 /// Bytes of a storage's length.
 const COUNT: u64 = 8;
+
+/// Whether a file begins as one of this form.
+pub(super) fn begins(first: &[u8]) -> bool {
+    let [0x80, _, rest @ ..] = first else { return false };
+    let framed =
+        || rest.first() == Some(&0x95) && rest.get(FRAME..).is_some_and(|rest| rest.starts_with(&MAGIC));
+    rest.starts_with(&MAGIC) || framed()
+}
 
 type Done<T> = std::result::Result<T, String>;
 
@@ -31,7 +40,9 @@ impl Values {
     /// The bytes of a storage; its length is no more than the file's.
     pub(super) fn of(&mut self, storage: &Storage) -> Done<Vec<u8>> {
         let start =
-            self.starts.get(&storage.key).ok_or("its values are not in the file, which is damaged")?;
+            self.starts.get(&storage.key).ok_or(
+            "its values are not found in the file: it is damaged, or values of a type that is not read stand before them",
+        )?;
         let mut bytes = vec![0; storage.length.saturating_mul(storage.element.size())];
         let read = self.file.seek(SeekFrom::Start(*start)).and_then(|_| self.file.read_exact(&mut bytes));
         read.map_err(|e| format!("its values cannot be read ({e})")).map(|()| bytes)
@@ -94,7 +105,7 @@ fn cut_off(length: u64, needed: u64) -> String {
 }
 
 fn pickles(bytes: &[u8]) -> Done<Pickles> {
-    let mut at = MAGIC.len();
+    let mut at = 0;
     let mut next = || {
         let rest = bytes.get(at..).unwrap_or_default();
         let pickle = Pickle::parse(rest, Limits::default())
@@ -102,6 +113,7 @@ fn pickles(bytes: &[u8]) -> Done<Pickles> {
         at += pickle.length();
         Ok::<_, String>(pickle)
     };
+    drop(next()?); // The magic number.
     let version = next()?.root().integer();
     if version != Some(VERSION) {
         return Err(format!(

@@ -116,9 +116,7 @@ impl Item<'_, '_> {
     /// What it is instead, or what is wrong with it.
     pub fn tensor(self) -> Result<TensorRef, String> {
         let other = || match self.unread() {
-            Some(what) => {
-                format!("{what}, which is not read: save it as a tensor of floats, as `.float()` makes one")
-            }
+            Some(what) => format!("{what}, which is not read: save the network with tensors of floats"),
             None => format!("{} instead of a tensor", self.describe()),
         };
         let (module, name) = self.callee().ok_or_else(other)?;
@@ -127,6 +125,15 @@ impl Item<'_, '_> {
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state", [inner, ..]) => {
                 // Not by calling itself: a pickle may be a circle.
                 inner.view().unwrap_or_else(|| Err(other()))
+            }
+            // A tensor with attributes of Python's.
+            ("torch._tensor", "_rebuild_from_type_v2", [function, _, inner, ..])
+                if function.global() == Some(("torch._utils", "_rebuild_tensor_v2")) =>
+            {
+                match inner.parts().unwrap_or_default().as_slice() {
+                    [storage, offset, shape, strides, ..] => tensor(*storage, *offset, *shape, *strides),
+                    _ => Err(other()),
+                }
             }
             _ => self.view().unwrap_or_else(|| Err(other())),
         }

@@ -16,6 +16,8 @@ pub enum Value {
     List(Vec<Value>),
     /// Extents and values.
     Tensor(Vec<usize>, Vec<f32>),
+    /// The same with an attribute of Python's.
+    Attributed(Vec<usize>, Vec<f32>),
     /// A whole network of this class, with its modules.
     Network(String),
 }
@@ -112,10 +114,32 @@ impl Pickler {
                 elements.iter().for_each(|element| self.put(element));
                 self.out.push(b'e');
             }
-            Value::Tensor(shape, values) => self.tensor(shape, values),
+            Value::Tensor(shape, values) => {
+                self.out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n");
+                self.view(shape, values);
+                self.out.push(b'R');
+            }
+            Value::Attributed(shape, values) => {
+                self.out.extend(b"ctorch._tensor\n_rebuild_from_type_v2\n(");
+                self.out.extend(b"ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n");
+                self.view(shape, values);
+                self.put(&dict([("note", Value::Int(1))]));
+                self.out.extend(b"tR");
+            }
             Value::Network(class) => {
-                self.out.extend(format!("c__main__\n{class}\n)").as_bytes());
-                self.out.push(0x81);
+                let class = format!("c__main__\n{class}\n");
+                if self.old {
+                    // With its source.
+                    self.out.push(b'(');
+                    self.put(&Value::Text("module".into()));
+                    self.out.extend(class.as_bytes());
+                    self.put(&Value::Text("net.py".into()));
+                    self.put(&Value::Text("class Net".into()));
+                    self.out.extend(b"tQ");
+                } else {
+                    self.out.extend(class.as_bytes());
+                }
+                self.out.extend([b')', 0x81]);
                 self.put(&dict([("training", Value::Int(0)), ("_modules", dict([]))]));
                 self.out.push(b'b');
             }
@@ -128,10 +152,11 @@ impl Pickler {
         self.out.push(b't');
     }
 
-    fn tensor(&mut self, shape: &[usize], values: &[f32]) {
+    /// The arguments of what makes a tensor.
+    fn view(&mut self, shape: &[usize], values: &[f32]) {
         let key = self.storages.len().to_string();
         self.storages.push(values.to_vec());
-        self.out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        self.out.extend(b"((");
         self.put(&Value::Text("storage".into()));
         self.out.extend(b"ctorch\nFloatStorage\n");
         self.put(&Value::Text(key));
@@ -145,6 +170,6 @@ impl Pickler {
         self.numbers(shape);
         let strides: Vec<usize> = (1..=shape.len()).map(|at| shape[at..].iter().product()).collect();
         self.numbers(&strides);
-        self.out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
+        self.out.extend(b"\x89ccollections\nOrderedDict\n)Rt");
     }
 }
