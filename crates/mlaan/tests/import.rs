@@ -296,6 +296,8 @@ fn what_training_keeps_beside_a_network_is_no_fault() {
         ("queue", &[4, 8], 1.0),
         ("queue_ptr", &[1], 1.0),
         ("projector.0.weight", &[4, 4], 1.0),
+        // Without a value so far.
+        ("seen.targets", &[0], 1.0),
     ];
     let mut names: Vec<String> = more.iter().map(|(name, ..)| (*name).to_owned()).collect();
     names.sort();
@@ -306,6 +308,9 @@ fn what_training_keeps_beside_a_network_is_no_fault() {
         assert_eq!(unused, names);
         assert!(!taken.new_classifier);
     }
+    let bare: Tensors = net.iter().filter(|t| t.0 != "fc.weight").cloned().collect();
+    let file = beside(at.path(), &bare, "", &[("fc.weight", &[0, 16], 1.0)]);
+    assert!(fails(&file, &Options::default()).contains("`fc.weight` has extents [0, 16]"));
     // A module whose name only looks like one is still a fault.
     let file = beside(at.path(), &net, "", &[("accessor.weight", &[4], 1.0)]);
     assert!(fails(&file, &Options::default()).contains("1 unexpected (accessor.weight)"));

@@ -49,6 +49,11 @@ pub(super) fn is_behind(name: &str) -> bool {
     !(stage || first == "conv1" || first == "bn1")
 }
 
+/// Whether a tensor is called as one of a network's own.
+pub(super) fn is_own(name: &str) -> bool {
+    !is_behind(name) || name.starts_with("fc.")
+}
+
 /// The linear layer that is the classifier under another name than `fc`, as `head.fc`, `classifier.1`: it alone is there
 /// beside what is in front of it.
 fn classifier(dict: &StateDict) -> Option<String> {

@@ -3,7 +3,7 @@
 use super::beside::belongs_elsewhere;
 use super::choice::{Choice, Elsewhere, Set, choose, set_of, unwrap_names};
 use super::kind::{KNOWN_BY, Kind};
-use super::names::BATCHES;
+use super::names::{self, BATCHES};
 use super::sets::Found;
 use super::statistics;
 use super::torch::Archive;
@@ -98,13 +98,18 @@ impl StateDict {
         if let Some(fault) = fault {
             return Err(wrong(fault));
         }
-        if let Some((name, t)) = tensors.iter().find(|(_, t)| t.shape.contains(&0)) {
+        let own = |name: &str| name.strip_prefix(choice.prefix.as_str()).is_some_and(names::is_own);
+        let (empty, tensors): (Tensors, Tensors) =
+            tensors.into_iter().partition(|(_, t)| t.shape.contains(&0));
+        if let Some((name, t)) = empty.iter().find(|(name, _)| own(name)) {
             return Err(wrong(format!(
                 "tensor `{name}` has extents {:?}, so no values: the file is damaged",
                 t.shape
             )));
         }
-        let left = elsewhere.iter().filter(|e| e.weights).map(Elsewhere::named).collect();
+        // What has no values yet, as a metric's predictions, is no part of the network.
+        let left =
+            elsewhere.iter().filter(|e| e.weights).map(Elsewhere::named).chain(empty.into_keys()).collect();
         let (strange, classifier, statistics) = (Tensors::new(), None, None);
         let path = path.into();
         let mut dict =
