@@ -64,7 +64,8 @@ pub fn taken(taken: &mlaan::import::Taken) -> String {
     let others = more("Left in the file (--key takes them)", &taken.others);
     let unused = more("Not part of the network", &taken.unused);
     let tensors = several(taken.tensors, "tensor");
-    format!("Weights of {}{key} ({tensors}){classifier}.{others}{unused}", text::line(&taken.from))
+    let remarks: String = taken.remarks.iter().map(|remark| format!(" {}", text::line(remark))).collect();
+    format!("Weights of {}{key} ({tensors}){classifier}.{others}{unused}{remarks}", text::line(&taken.from))
 }
 
 /// Billions of floating-point operations.

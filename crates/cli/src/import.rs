@@ -41,6 +41,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
             "average": taken.average,
             "others": taken.others,
             "unused": taken.unused,
+            "remarks": taken.remarks,
             "tensors": taken.tensors,
             "new_classifier": taken.new_classifier,
             "memory": memory.json(),

@@ -70,7 +70,7 @@ pub(crate) fn archives() -> Vec<Vec<u8>> {
     let members = [
         ("net/data.pkl", bytes(fixtures::STATE_DICT)),
         ("net/byteorder", b"little".to_vec()),
-        ("net/data/0", numbers),
+        ("net/data/0", numbers.clone()),
         ("net/data/1", 5_i64.to_le_bytes().to_vec()),
         ("net/version", b"3\n".to_vec()),
     ];
@@ -78,7 +78,16 @@ pub(crate) fn archives() -> Vec<Vec<u8>> {
         zip.start_file(name, stored).expect("a member");
         zip.write_all(&bytes).expect("a member");
     }
-    vec![zip.finish().expect("an archive").into_inner()]
+    vec![zip.finish().expect("an archive").into_inner(), old_archive(&numbers)]
+}
+
+/// As it did before version 1.6: pickles, then each storage's length and values.
+fn old_archive(numbers: &[u8]) -> Vec<u8> {
+    let begins = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
+    let machine = b"\x80\x02}X\x0d\0\0\0little_endian\x88s.";
+    let names = b"\x80\x02](X\x01\0\0\x000X\x01\0\0\x001e.";
+    let values = [&6_u64.to_le_bytes(), numbers, &1_u64.to_le_bytes(), &5_i64.to_le_bytes()];
+    [&begins[..], machine, &bytes(fixtures::STATE_DICT), names, &values.concat()].concat()
 }
 
 /// What a short run leaves, by the names of its files.

@@ -6,9 +6,10 @@ mod common;
 use common::trained;
 use mlaan::Device;
 use mlaan::analyze::{Report, Seen, Studied, Subject, cka, features, heads, separability};
-use mlaan::data::{Frame, Splits};
+use mlaan::data::{Dataset, Frame, Memory, Splits};
 use mlaan::train::{evaluate, setup};
 use std::path::Path;
+use std::sync::Arc;
 
 const MLAAN: &[&str] = &["local.modules=4"];
 const BP: &[&str] = &["local.modules=1", "local.leap=none", "local.cascade=none", "seed=5"];
@@ -147,6 +148,45 @@ fn classes_must_be_the_images() {
     opened.subject.manifest.classes[3] = "zebra".into();
     let message = opened.heads(8).unwrap_err().to_string();
     assert!(message.contains("zebra") && message.contains("--data"), "{message}");
+}
+
+/// Images of the classes that `keep` says, which are in the opposite order.
+fn other_way_round(data: &dyn Dataset, keep: impl Fn(usize) -> bool) -> Arc<dyn Dataset> {
+    let kept: Vec<usize> = (0..data.classes().len()).rev().filter(|class| keep(*class)).collect();
+    let mut found = Memory::new(kept.iter().map(|class| data.classes()[*class].clone()).collect());
+    let mut scratch = Vec::new();
+    for index in 0..data.len() {
+        if let Some(label) = kept.iter().position(|class| *class == data.label(index)) {
+            found.push(data.image(index, &mut scratch).unwrap(), label).unwrap();
+        }
+    }
+    Arc::new(found)
+}
+
+#[test]
+fn classes_are_matched_by_name() {
+    let at = tempfile::tempdir().unwrap();
+    let run = trained(&at.path().join("own"), MLAAN);
+    let mut opened = Opened::new(&run, &Device::cpu(Some(1)).unwrap());
+    let (heads, options) = (opened.heads(8).unwrap(), separability::Options::default());
+    let separable = opened.separability(options);
+    let original = opened.splits.clone();
+    let arrange = |keep: &dyn Fn(usize) -> bool| Splits {
+        train: other_way_round(original.train.as_ref(), keep),
+        test: other_way_round(original.test.as_ref(), keep),
+        ..original.clone()
+    };
+    opened.splits = arrange(&|_| true);
+    assert_eq!(opened.heads(8).unwrap(), heads);
+    for (a, b) in opened.separability(options).places.iter().zip(&separable.places) {
+        assert!((a.loss - b.loss).abs() < 1e-6, "{a:?} {b:?}");
+    }
+    // Some of the network's classes.
+    opened.splits = arrange(&|class| class % 2 == 0);
+    assert_eq!(opened.heads(8).unwrap().images, opened.splits.test.len());
+    let fewer = opened.separability(options);
+    assert_eq!(fewer.test_images, opened.splits.test.len());
+    assert!(fewer.places.iter().all(|place| place.converged), "{fewer:?}");
 }
 
 #[test]

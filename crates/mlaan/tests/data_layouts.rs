@@ -105,6 +105,12 @@ fn splits_are_known_by_their_usual_names() {
         ["training", "testing"],
         ["TRAIN", "VALIDATION"],
         ["train", "Val"],
+        ["seg_train", "seg_test"],
+        ["train_set", "test_set"],
+        ["TrainData", "Validation Data"],
+        ["train-images", "val-images"],
+        ["train2017", "val2017"],
+        ["train", "evaluation"],
     ] {
         let root = in_all_forms(&files(names, &["cat", "dog"]));
         for form in FORMS {
@@ -131,8 +137,28 @@ fn other_arrangements_are_explained() {
         &at("flat"),
         &["class folders (`cat`, `dog`), but no splits", "`train/CLASS/IMAGE`", "`test/CLASS/`"],
     );
-    sets::unpacked(&at("intel"), &files(["seg_train", "seg_test"], &["cat", "dog"]));
-    fails(&at("intel"), &["class folders lie in `seg_test`, `seg_train`", "rename", "`train/`", "`test/`"]);
+    sets::unpacked(&at("folds"), &files(["fold_a", "fold_b"], &["cat", "dog"]));
+    fails(&at("folds"), &["class folders lie in `fold_a`, `fold_b`", "rename", "`train/`", "`test/`"]);
+    sets::unpacked(&at("raw"), &files(["images", "images"], &["cat", "dog"]));
+    fails(&at("raw"), &["class folders lie in `images` (`cat`, `dog`), but no splits", "into `train/`"]);
+    let turned = [files(["cat", "dog"], &["train"]), files(["cat", "dog"], &["test"])].concat();
+    sets::unpacked(&at("turned"), &turned);
+    fails(&at("turned"), &["splits lie inside of the class folders (`cat/test`, `dog/test`)", "SPLIT/CLASS"]);
+    let both = [files(["train_a", "test"], &["cat"]), files(["train_b", "test"], &["cat"])].concat();
+    sets::unpacked(&at("both"), &both);
+    fails(&at("both"), &["`train_a`, `train_b`", "could all be the split `train`"]);
+    let listed = [("images/0.png".into(), png(0, 0)), ("labels.csv".into(), b"0.png,cat".to_vec())];
+    sets::unpacked(&at("listed"), &listed);
+    fails(&at("listed"), &["the images in `images/` lie in no class folders", "`labels.csv` beside them"]);
+    let boxes = [("images/train/0.png".into(), png(0, 0)), ("labels/train/0.txt".into(), b"0".to_vec())];
+    sets::unpacked(&at("boxes"), &boxes);
+    fails(&at("boxes"), &["the images in `images/train/` lie in no class folders", "object detection"]);
+    let named: Files =
+        (0..4).map(|i| (format!("train/{}.{i}.png", ["cat", "dog"][i % 2]), png(0, i))).collect();
+    sets::unpacked(&at("named"), &named);
+    fails(&at("named"), &["their names begin with `cat`, `dog`"]);
+    sets::unpacked(&at("outer/a/b"), &files(["train", "test"], &["cat"]));
+    fails(&at("outer"), &["found a/", "a/b is one (image folder): name it"]);
     sets::unpacked(&at("dev"), &files(["train", "dev"], &["cat", "dog"]));
     fails(&at("dev"), &["`train/`", "no class folders in `test/`", "found `dev`, `train`", "rename"]);
     sets::unpacked(
@@ -153,6 +179,50 @@ fn other_arrangements_are_explained() {
         &at("shards"),
         &["`a-0000.tar`, `a-0001.tar`", "do not say which are for training", "`train-0000.tar`"],
     );
+}
+
+#[test]
+fn folders_around_all_classes_are_looked_into() {
+    let notes = |path: &str| (format!("train/{path}/_notes.txt"), b"x".to_vec());
+    for (around, more) in [("images", "labels"), ("train", "__MACOSX"), ("a/b", ".hidden")] {
+        let mut set: Files = files(["train", "test"], &["cat", "dog"]);
+        for file in &mut set {
+            let (split, rest) = file.0.split_once('/').unwrap();
+            file.0 = format!("{split}/{around}/{rest}");
+        }
+        set.push(notes(more));
+        let root = in_all_forms(&set);
+        for form in FORMS {
+            let splits = opened(&root.path().join(form)).unwrap();
+            assert_eq!(splits.train.classes(), ["cat", "dog"], "{around} {form}");
+            assert_eq!((splits.train.len(), labels(&*splits.test)), (4, vec![0, 0, 1, 1]), "{around} {form}");
+            let remark = splits.notes.remarks.join("\n");
+            assert!(remark.contains(around) && remark.contains("around all of them"), "{remark}");
+        }
+    }
+    // Folders in a class are no classes, nor are those of a class that alone is tested.
+    let mut set: Files = files(["train", "test"], &["cat", "dog"]);
+    set.iter_mut()
+        .for_each(|file| file.0 = file.0.replace("/0.png", "/a/0.png").replace("/1.png", "/b/1.png"));
+    set.retain(|file| !file.0.starts_with("test/dog"));
+    let root = in_all_forms(&set);
+    for form in FORMS {
+        let splits = opened(&root.path().join(form)).unwrap();
+        assert_eq!(splits.train.classes(), ["cat", "dog"]);
+        assert_eq!((splits.train.len(), labels(&*splits.test)), (4, vec![0, 0]));
+    }
+}
+
+#[test]
+fn capitals_tell_classes_apart_and_that_is_said() {
+    let root =
+        in_all_forms(&[files(["train", "x"], &["Cat", "dog"]), files(["test", "y"], &["cat"])].concat());
+    fails(&root.path().join("set"), &["`cat` is not in", "(here it is `cat`, there `Cat`)"]);
+    let root = in_all_forms(&files(["train", "test"], &["CAT", "cat", "dog"]));
+    for form in FORMS {
+        let remarks = opened(&root.path().join(form)).unwrap().notes.remarks.join("\n");
+        assert!(remarks.contains("`CAT` and `cat` differ in capitals alone"), "{remarks}");
+    }
 }
 
 #[test]
@@ -220,6 +290,13 @@ fn tiny_imagenet_is_read_as_published() {
         assert_eq!(skipped(&splits.notes)[0].0, 2, "the boxes");
     }
     let val = root.path().join("set/tiny/val");
+    // As Windows writes it.
+    let text = list([ids[1], ids[0], ids[1]]);
+    let text = format!("\u{feff}{}", String::from_utf8(text).unwrap().replace('\n', "\r\n"));
+    put(val.join("val_annotations.txt"), text.as_bytes());
+    assert_eq!(labels(&*opened(&root.path().join("set/tiny")).unwrap().test), [1, 0, 1]);
+    put(val.join("val_annotations.txt"), b"\xff\xfev\0a\0");
+    fails(&root.path().join("set/tiny"), &["val_annotations.txt", "no text in UTF-8"]);
     put(val.join("val_annotations.txt"), &list([ids[1], "n09999999", ids[1]]));
     fails(&root.path().join("set/tiny"), &["val_1.JPEG", "n09999999", "no folder in"]);
     put(val.join("val_annotations.txt"), b"val_0.JPEG\tn01443537\n");

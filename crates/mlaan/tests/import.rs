@@ -3,39 +3,14 @@
 
 mod common;
 
-use common::trained::{checkpoint, recipe};
+use common::trained::recipe;
+use common::weights::{Tensors, exported, fails, named, tensors, write};
 use mlaan::export::{Format, export};
 use mlaan::import::{Imported, Options, StateDict, import};
-use mlaan::train::{NamedTensor, Trained, write_tensors};
+use mlaan::recipe::MeanStd;
+use mlaan::train::Trained;
 use std::fs;
-use std::path::Path;
-
-/// A network's tensors as `(name, extents, values)`.
-fn tensors(file: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let mut dict = StateDict::open(file).unwrap();
-    let found: Vec<(String, Vec<usize>)> = dict.tensors().map(|(n, s)| (n.to_owned(), s.to_vec())).collect();
-    found.into_iter().map(|(n, s)| (n.clone(), s, dict.read(&n).unwrap())).collect()
-}
-
-fn write(file: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
-    let named: Vec<NamedTensor> =
-        tensors.iter().map(|(n, s, v)| NamedTensor::new(n.clone(), s.clone(), v.clone())).collect();
-    write_tensors(file, &named).unwrap();
-}
-
-/// A checkpoint's tensors in a file, and a folder for more.
-fn exported(backbone: &str, width: usize, size: usize) -> (tempfile::TempDir, std::path::PathBuf) {
-    let at = tempfile::tempdir().unwrap();
-    checkpoint(&at.path().join("run"), &recipe(backbone, width, size), 4, 5);
-    let file = at.path().join("net.safetensors");
-    export(&Trained::open(&at.path().join("run"), false).unwrap(), Format::Safetensors, &file).unwrap();
-    (at, file)
-}
-
-fn fails(file: &Path, options: &Options) -> String {
-    let out = tempfile::tempdir().unwrap();
-    import(file, options, &out.path().join("x")).unwrap_err().to_string()
-}
+use std::path::{Path, PathBuf};
 
 #[test]
 fn what_is_exported_comes_back_to_the_bit() {
@@ -113,17 +88,6 @@ fn a_new_classifier_can_be_asked_for() {
     let (old, new) =
         (fc(&file), fc(Trained::open(&at.path().join("out"), false).unwrap().model_file().path()));
     assert!(old.1 == new.1 && old.2 != new.2);
-}
-
-/// Without counters, and with a prefix.
-fn named(
-    net: &[(String, Vec<usize>, Vec<f32>)],
-    prefix: &str,
-    factor: f32,
-) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let kept = net.iter().filter(|(n, ..)| !n.ends_with("num_batches_tracked"));
-    kept.map(|(n, s, v)| (format!("{prefix}{n}"), s.clone(), v.iter().map(|x| x * factor).collect()))
-        .collect()
 }
 
 #[test]
@@ -302,4 +266,150 @@ fn damaged_files_are_errors() {
     export(&Trained::open(&at.path().join("run"), false).unwrap(), Format::Onnx, &onnx).unwrap();
     let message = StateDict::open(&onnx).err().unwrap().to_string();
     assert!(message.contains("ONNX") && message.contains("safetensors"), "{message}");
+}
+
+/// A file of a network behind a prefix, and further tensors.
+fn beside(at: &Path, net: &Tensors, prefix: &str, more: &[(&str, &[usize], f32)]) -> PathBuf {
+    let of = |(name, shape, value): &(&str, &[usize], f32)| {
+        ((*name).to_owned(), shape.to_vec(), vec![*value; shape.iter().product()])
+    };
+    let file = at.join("beside.safetensors");
+    write(&file, &[named(net, prefix, 1.0), more.iter().map(of).collect()].concat());
+    file
+}
+
+fn imported(file: &Path, options: &Options) -> Imported {
+    let out = tempfile::tempdir().unwrap();
+    import(file, options, &out.path().join("x")).unwrap()
+}
+
+#[test]
+fn what_training_keeps_beside_a_network_is_no_fault() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let net = tensors(&file);
+    let more: &[(&str, &[usize], f32)] = &[
+        ("train_acc.tp", &[4], 1.0),
+        ("metrics.f1.fn", &[4], 1.0),
+        ("cm.confmat", &[4, 4], 1.0),
+        ("running.mean_value", &[1], 1.0),
+        ("running.weight", &[1], 1.0),
+        ("queue", &[4, 8], 1.0),
+        ("queue_ptr", &[1], 1.0),
+        ("projector.0.weight", &[4, 4], 1.0),
+        // Without a value so far.
+        ("seen.targets", &[0], 1.0),
+    ];
+    let mut names: Vec<String> = more.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    names.sort();
+    for prefix in ["", "model."] {
+        let Imported { taken, .. } = imported(&beside(at.path(), &net, prefix, more), &Options::default());
+        let mut unused = taken.unused.clone();
+        unused.sort();
+        assert_eq!(unused, names);
+        assert!(!taken.new_classifier);
+    }
+    let bare: Tensors = net.iter().filter(|t| t.0 != "fc.weight").cloned().collect();
+    let file = beside(at.path(), &bare, "", &[("fc.weight", &[0, 16], 1.0)]);
+    assert!(fails(&file, &Options::default()).contains("`fc.weight` has extents [0, 16]"));
+    // A module whose name only looks like one is still a fault.
+    let file = beside(at.path(), &net, "", &[("accessor.weight", &[4], 1.0)]);
+    assert!(fails(&file, &Options::default()).contains("1 unexpected (accessor.weight)"));
+}
+
+#[test]
+fn statistics_of_a_wrapper_are_taken_and_said() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let net = tensors(&file);
+    let of = |mean: f32, std: f32| -> PathBuf {
+        let more: &[(&str, &[usize], f32)] =
+            &[("norm.pixel_mean", &[1, 3, 1, 1], mean), ("norm.pixel_std", &[3], std)];
+        beside(at.path(), &net, "backbone.", more)
+    };
+    for (mean, std) in [(0.5, 0.25), (127.5, 63.75)] {
+        let Imported { taken, manifest, .. } = imported(&of(mean, std), &Options::default());
+        assert_eq!(manifest.normalise, MeanStd { mean: [0.5; 3], std: [0.25; 3] });
+        assert_eq!(taken.unused, ["norm.pixel_mean", "norm.pixel_std"]);
+        assert!(taken.remarks[0].contains("by its own `norm.pixel_mean`"), "{:?}", taken.remarks);
+        assert!(taken.remarks[0].contains("not as usual"), "{:?}", taken.remarks);
+    }
+    // What is asked for goes first, and the difference is said.
+    let given = MeanStd { mean: [0.4; 3], std: [0.25; 3] };
+    let options = Options { normalise: Some(given), ..Options::default() };
+    let Imported { taken, manifest, .. } = imported(&of(0.5, 0.25), &options);
+    assert_eq!(manifest.normalise, given);
+    assert!(taken.remarks[0].contains("[0.5, 0.5, 0.5]") && taken.remarks[0].contains("[0.4, 0.4, 0.4]"));
+    assert!(imported(&of(0.4, 0.25), &options).taken.remarks.is_empty());
+}
+
+#[test]
+fn a_classifier_may_have_another_name() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let net = tensors(&file);
+    let renamed = |prefix: &str, classifier: &str| {
+        let rename = |name: &str| match name.strip_prefix("fc.") {
+            Some(leaf) => format!("{classifier}.{leaf}"),
+            None => format!("{prefix}{name}"),
+        };
+        let tensors: Tensors = named(&net, "", 1.0).into_iter().map(|(n, s, v)| (rename(&n), s, v)).collect();
+        let file = at.path().join("renamed.safetensors");
+        write(&file, &tensors);
+        file
+    };
+    for (prefix, classifier) in
+        [("", "fc.1"), ("", "head"), ("backbone.", "head.fc"), ("model.", "model.classifier")]
+    {
+        let out = tempfile::tempdir().unwrap();
+        let run = out.path().join("x");
+        let Imported { taken, .. } = import(&renamed(prefix, classifier), &Options::default(), &run).unwrap();
+        assert!(!taken.new_classifier);
+        let called = classifier.trim_start_matches("model.");
+        assert_eq!(taken.remarks, [format!("Its classifier is called `{called}`.")]);
+        let found = tensors(Trained::open(&run, false).unwrap().model_file().path());
+        let fc = |of: &Tensors| of.iter().find(|t| t.0 == "fc.weight").unwrap().2.clone();
+        assert_eq!(fc(&found), fc(&net));
+    }
+    // No classifier by its name.
+    let message = fails(&renamed("", "gate"), &Options::default());
+    assert!(
+        message.contains("no classifier (`fc.weight`), but 2 tensors (gate.bias, gate.weight)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_projection_head_gives_way_to_a_new_classifier() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let mut net = tensors(&file);
+    net.retain(|(n, ..)| !n.starts_with("fc."));
+    let more: &[(&str, &[usize], f32)] = &[
+        ("encoder_q.fc.0.weight", &[16, 16], 1.0),
+        ("encoder_q.fc.2.weight", &[8, 16], 1.0),
+        ("queue", &[8, 64], 1.0),
+        ("head.last_layer.weight_g", &[3, 1], 1.0),
+    ];
+    let mut both = named(&net, "encoder_q.", 1.0);
+    both.extend(named(&net, "encoder_k.", 0.5));
+    let file = beside(at.path(), &both, "", more);
+    let key = Some("encoder_q".to_owned());
+    let message = fails(&file, &Options { key: key.clone(), ..Options::default() });
+    assert!(message.contains("fc.0.weight") && message.contains("--classes"), "{message}");
+    let classes = Some(["a", "b"].map(str::to_owned).to_vec());
+    let Imported { taken, .. } = imported(&file, &Options { key, classes, ..Options::default() });
+    assert!(taken.new_classifier);
+    assert_eq!(taken.others, ["encoder_k"]);
+    assert_eq!(taken.unused, ["queue", "fc.0.weight", "fc.2.weight", "head.last_layer.weight_g"]);
+}
+
+#[test]
+fn modules_around_modules_are_no_part_of_names() {
+    let (at, file) = exported("resnet8", 4, 16);
+    let net = named(&tensors(&file), "", 1.0);
+    let rename = |name: &str| {
+        let inner = name.replace("layer1.", "layer1._orig_mod.");
+        format!("_orig_mod.module.{}", inner.replace("layer2.0.", "layer2.0._checkpoint_wrapped_module."))
+    };
+    let wrapped: Tensors = net.iter().map(|(n, s, v)| (rename(n), s.clone(), v.clone())).collect();
+    let other = at.path().join("wrapped.safetensors");
+    write(&other, &wrapped);
+    assert_eq!(imported(&other, &Options::default()).taken.tensors, net.len());
 }

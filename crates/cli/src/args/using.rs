@@ -97,8 +97,8 @@ pub struct ImportArgs {
     /// A recipe whose network it is
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
-    /// Which of the file's networks to take, as state_dict_ema: a key of what was saved, or what its names begin with
-    /// [default: the weights themselves, before an average of them]
+    /// Which of the file's networks to take, as state_dict_ema: a key of what was saved (several joined by dots, as
+    /// model.encoder_q; a number in a list), or what its names begin with [default: the weights themselves, before an average of them]
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Names of the classes in the order of the classifier's outputs: one a line, or JSON (a list, {"0": "cat"}, {"cat": 0},
@@ -111,7 +111,8 @@ pub struct ImportArgs {
     /// Height and width of the images, pixels [default: 32 for CIFAR's ResNets, 224 for ImageNet's]
     #[arg(long, value_name = "PX", value_parser = parse_positive)]
     pub size: Option<usize>,
-    /// What pixels are normalised with [default: cifar10 or imagenet, by the network]
+    /// What pixels are normalised with [default: the mean and deviation that a wrapper in the file has, else cifar10 or imagenet, by
+    /// the network]
     #[arg(long, value_name = "cifar10|svhn|stl10|imagenet")]
     pub normalise: Option<String>,
     /// Seed of a new classifier

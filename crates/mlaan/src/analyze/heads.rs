@@ -40,7 +40,8 @@ pub fn heads(subject: &mut Subject, seen: &Seen<'_>) -> Result<Heads> {
             "it has no auxiliary classifiers: one module, a contrastive loss, or opened without them";
         return Err(Error::data(&subject.name, message));
     }
-    subject.check(seen.data.as_ref())?;
+    let data = subject.matched(seen.data)?;
+    let seen = seen.of(&data);
     let classes = subject.manifest.classes.len();
     let ends = subject.ends();
     let mut wrong = vec![[None; 2]; ends.len()];

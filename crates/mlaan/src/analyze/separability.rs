@@ -118,7 +118,11 @@ pub fn separability(
         let message = format!("a grid of {grid} and C = {c}: both must be above 0");
         return Err(Error::data("separability", message));
     }
-    subject.check(splits.train.as_ref())?;
+    // The set's own classes are told apart, all of which the network was trained for.
+    for data in [&splits.train, &splits.test] {
+        subject.matched(data)?;
+    }
+    let classes = splits.train.classes().len();
     let device = subject.learner.device().clone();
     let threads = workers(&device)?;
     let images = splits.train.len() + splits.test.len();
@@ -131,7 +135,6 @@ pub fn separability(
         let test = table(subject, &seen.of(&splits.test), group, grid)?;
         for (i, at) in group.iter().enumerate() {
             let width = at.channels * grid * grid;
-            let classes = subject.manifest.classes.len();
             let [train, test] = [train.rows(i, width), test.rows(i, width)];
             let one = threads.install(|| separation(at, train, test, classes, c));
             tell(&one);

@@ -1,7 +1,7 @@
 //! The network of a checkpoint, and the images that are shown to it.
 
 use crate::backbone::Backbone;
-use crate::data::{Batch, Dataset, Frame, Loader, LoaderOptions, LoaderPool};
+use crate::data::{Batch, Dataset, Frame, Loader, LoaderOptions, LoaderPool, by_name};
 use crate::local::{Learner, Method, Partition, TaskLoss};
 use crate::recipe::Recipe;
 use crate::train::checkpoint::{self, Manifest};
@@ -95,23 +95,29 @@ impl Subject {
         self.places.iter().filter(|p| p.module_end).cloned().collect()
     }
 
-    /// Whether the classes of a set are its own.
+    /// The images of a set with the labels of its own classes, by name; a set may have fewer of them.
     ///
     /// # Errors
-    /// When they are not.
-    pub(super) fn check(&self, data: &dyn Dataset) -> Result<()> {
+    /// When a class with images is none of its own, or a name stands for several.
+    pub(super) fn matched(&self, data: &Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
         let (ours, theirs) = (&self.manifest.classes, data.classes());
         if ours == theirs {
-            return Ok(());
+            return Ok(Arc::clone(data));
         }
-        let differ = ours.iter().zip(theirs).find(|(a, b)| a != b);
-        let differ = differ.map_or_else(String::new, |(a, b)| format!(" (as `{a}` and `{b}`)"));
-        let message = format!(
-            "its {} classes are not the images' {}{differ}: analyse it with images of its own kind (`--data`)",
-            ours.len(),
-            theirs.len()
-        );
-        Err(Error::data(&self.name, message))
+        by_name(data, ours).map_err(|unknown| {
+            let lost = ours.iter().find(|class| !theirs.contains(class));
+            let why = match (unknown.first(), lost) {
+                (Some(class), Some(own)) => format!("it does not know `{class}`, and has `{own}`"),
+                (Some(class), None) => format!("it does not know `{class}`"),
+                (None, _) => "a name stands for several classes".into(),
+            };
+            let message = format!(
+                "its {} classes are not the images' {} ({why}): analyse it with images of its own kind (`--data`)",
+                ours.len(),
+                theirs.len()
+            );
+            Error::data(&self.name, message)
+        })
     }
 
     /// What it sees of an image of any size.

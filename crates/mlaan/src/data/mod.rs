@@ -1,5 +1,6 @@
 //! Data sets: images as bytes, and batches of them.
 
+mod arranged;
 mod at;
 mod augment;
 mod batch;
@@ -34,7 +35,7 @@ pub use batch::{Batch, Deliver};
 pub(crate) use decode::work_bytes;
 pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
 pub use extras::{ColourJitter, Extras};
-pub(crate) use formats::class_names::class;
+pub(crate) use formats::class_names::{alike, class, revealed};
 pub(crate) use formats::tree::files_below;
 pub use frame::Frame;
 pub use load::Load;

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::arranged::arranged;
 use super::download::{PUBLISHED, Published};
 use super::formats::folder::entries;
 use super::formats::splits::{TEST, TRAIN};
-use super::formats::tree::{Disk, Kind, Tree, left_behind};
-use super::notes::few;
-use super::{BUILTIN, formats, is_image};
+use super::{BUILTIN, formats};
 use crate::Result;
 use crate::recipe::spelling::nearest;
 
 /// Folders inside a folder that are tried, at the most.
 const TRIED: usize = 8;
+/// How deep a set is looked for in folders that lie around one another.
+const DEEPEST: usize = 4;
 /// Names of what lies in a folder that are listed.
 const LISTED: usize = 6;
 
@@ -64,76 +65,35 @@ fn near(path: &Path) -> Option<(PathBuf, &'static str)> {
     let above = (path.is_file() || name.is_some_and(is_split)).then(|| path.parent()).flatten();
     // Of a single name it is the folder where the command runs.
     let above = above.map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned());
-    let inside = if path.is_dir() { entries(path).unwrap_or_default() } else { Vec::new() };
-    let folders = inside.into_iter().map(|(_, path)| path).filter(|path| path.is_dir()).take(TRIED);
     let found = |path: PathBuf| {
         let (format, _) = formats::open(&path).ok().flatten()?;
         Some((path, format.name))
     };
-    above.into_iter().chain(folders).find_map(found)
+    if let Some(above) = above.and_then(found) {
+        return Some(above);
+    }
+    // Folders around one another are looked through as long as there is one only.
+    let mut outer = path.to_owned();
+    for _ in 0..DEEPEST {
+        let inside = if outer.is_dir() { entries(&outer).unwrap_or_default() } else { Vec::new() };
+        let mut folders: Vec<PathBuf> =
+            inside.into_iter().map(|(_, path)| path).filter(|p| p.is_dir()).collect();
+        folders.sort();
+        folders.truncate(TRIED);
+        if let Some(inner) = folders.iter().cloned().find_map(found) {
+            return Some(inner);
+        }
+        match folders.as_slice() {
+            [one] => outer.clone_from(one),
+            _ => break,
+        }
+    }
+    None
 }
 
 /// Whether a folder is called like a split.
 fn is_split(name: &str) -> bool {
     TRAIN.iter().chain(&TEST).any(|split| split.eq_ignore_ascii_case(name))
-}
-
-/// How to arrange images that lie in folders, but not as they are read.
-fn arranged(path: &Path) -> Option<String> {
-    let inside = Disk.entries(&path.to_path_buf()).ok()?;
-    let archives: Vec<&str> =
-        inside.iter().map(|e| e.name.as_str()).filter(|name| is_archive(name)).collect();
-    if archives.len() > 1 {
-        return Some(format!(
-            "the names of its archives ({}) do not say which are for training: call WebDataset shards `train-0000.tar` and \
-             `test-0000.tar` (or `val-`), or put them into `train/` and `test/`",
-            few(archives)
-        ));
-    }
-    let folders: Vec<_> =
-        inside.iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)).take(TRIED).collect();
-    let with_images: Vec<&str> =
-        folders.iter().filter(|e| has_image(&e.at)).map(|e| e.name.as_str()).collect();
-    let with_classes: Vec<&str> =
-        folders.iter().filter(|e| has_class(&e.at)).map(|e| e.name.as_str()).collect();
-    let lies = "an image folder is `train/CLASS/IMAGE` and `test/CLASS/IMAGE`";
-    if let Some(split) = with_images.iter().find(|name| is_split(name)) {
-        return Some(format!(
-            "the images in `{split}/` lie in no class folders, so they have no labels: {lies}; move them into one folder per class"
-        ));
-    }
-    match (with_classes.as_slice(), with_images.as_slice()) {
-        ([], []) => has_image(path).then(|| {
-            format!("its images lie in no folders, so they have no classes: {lies}; make both, with one folder per class")
-        }),
-        ([], classes) => Some(format!(
-            "class folders ({}), but no splits: {lies}; move these folders into `train/`, and some images of every class, as \
-             each fifth, from there into `test/CLASS/`",
-            few(classes.iter().copied())
-        )),
-        (splits, _) => Some(format!(
-            "class folders lie in {}: {lies}; rename the folder of the training images to `train/` and that of the test \
-             images to `test/`",
-            few(splits.iter().copied())
-        )),
-    }
-}
-
-fn is_archive(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz")
-}
-
-/// Whether an image lies in a folder.
-fn has_image(folder: &Path) -> bool {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().any(|name| is_image::by_name(&name.to_string_lossy()))
-}
-
-/// Whether a folder has a folder with an image.
-fn has_class(folder: &Path) -> bool {
-    let inside = Disk.entries(&folder.to_path_buf()).unwrap_or_default().into_iter();
-    inside.filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)).take(TRIED).any(|e| has_image(&e.at))
 }
 
 /// What can be read.

@@ -1,20 +1,18 @@
 //! Which of a file's networks is taken: training scripts keep averages of the weights beside them, or several networks.
 
+use super::beside::{AVERAGED, is_average};
 use super::names::{FIRST, STEM};
 use super::state_dict::{Entry, Tensors};
+use std::collections::BTreeSet;
 
 /// Where training scripts put a state dict within what they save, the likeliest first.
 pub(super) const KEYS: [&str; 6] = ["state_dict", "model_state_dict", "model", "net", "network", "weights"];
 /// What wrappers and trainers put in front of all names.
 const WRAPPERS: [&str; 6] = ["module", "model", "net", "network", "backbone", "_orig_mod"];
-/// Words of names that averages of weights have.
-const AVERAGES: [&str; 8] = ["ema", "swa", "average", "averaged", "averages", "avg", "shadow", "polyak"];
-/// What `torch.optim.swa_utils.AveragedModel` counts.
-const AVERAGED: &str = "n_averaged";
-/// Words of names that losses have: their weights are no part of a network.
-const LOSSES: [&str; 4] = ["criterion", "criteria", "loss", "losses"];
-/// Counters that are no part of a network.
-const COUNTERS: [&str; 4] = [AVERAGED, "num_batches_tracked", "num_updates", "decay"];
+/// Modules that `torch.compile`, FSDP and recomputation put around any other, also in the middle of names: they have no tensors
+/// of their own.
+const TRANSPARENT: [&str; 4] =
+    ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module"];
 
 /// A dictionary of tensors in a file.
 pub(super) struct Set {
@@ -23,6 +21,29 @@ pub(super) struct Set {
     pub tensors: Tensors,
     /// What is wrong with one of its tensors.
     pub fault: Option<String>,
+}
+
+/// What a file holds that is no dictionary of named tensors: a whole network, tensors without names, an optimiser's state.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Elsewhere {
+    /// The keys that lead to it, joined by dots.
+    pub path: String,
+    /// What it is.
+    pub what: String,
+    /// What to do with it, as the rest of a sentence.
+    pub advice: String,
+    /// Whether it holds weights of a network, which are left in the file.
+    pub weights: bool,
+}
+
+impl Elsewhere {
+    /// In a list.
+    pub fn named(&self) -> String {
+        match self.path.as_str() {
+            "" => self.what.clone(),
+            path => format!("{path} ({})", self.what),
+        }
+    }
 }
 
 /// The network that is taken.
@@ -59,7 +80,7 @@ struct Network {
 ///
 /// # Errors
 /// Nothing of that name; several that are as likely.
-pub(super) fn choose(sets: &[Set], key: Option<&str>) -> Result<Choice, String> {
+pub(super) fn choose(sets: &[Set], elsewhere: &[Elsewhere], key: Option<&str>) -> Result<Choice, String> {
     let all: Vec<Network> = sets.iter().enumerate().flat_map(|(i, set)| networks(i, set)).collect();
     let names = |some: &[&Network]| some.iter().map(|n| called(n)).collect::<Vec<_>>().join(", ");
     let everything: Vec<&Network> = all.iter().collect();
@@ -69,7 +90,7 @@ pub(super) fn choose(sets: &[Set], key: Option<&str>) -> Result<Choice, String> 
     };
     let Some(best) = meant.iter().min_by_key(|n| n.rank) else {
         return match key {
-            Some(key) => without_network(sets, key, &names(&everything)),
+            Some(key) => without_network((sets, elsewhere), key, &names(&everything)),
             None => Ok(Choice { set: largest(sets), ..Choice::default() }),
         };
     };
@@ -148,7 +169,18 @@ fn named<'n>(all: &'n [Network], key: &str) -> Vec<&'n Network> {
 }
 
 /// What `key` names without a network in it that is known: its tensors, so that an error lists them.
-fn without_network(sets: &[Set], key: &str, networks: &str) -> Result<Choice, String> {
+fn without_network(
+    (sets, elsewhere): (&[Set], &[Elsewhere]),
+    key: &str,
+    networks: &str,
+) -> Result<Choice, String> {
+    let meant = |e: &&Elsewhere| {
+        let below = e.path.starts_with(&format!("{key}.")) || e.path.contains(&format!(".{key}."));
+        e.path == key || e.path.ends_with(&format!(".{key}")) || below
+    };
+    if let Some(other) = elsewhere.iter().find(meant) {
+        return Err(format!("`{}` is {}{}", other.path, other.what, other.advice));
+    }
     if let Some(set) = sets.iter().position(|s| !s.path.is_empty() && s.path == key) {
         return Ok(Choice { set, key: Some(key.to_owned()), ..Choice::default() });
     }
@@ -175,42 +207,26 @@ fn largest(sets: &[Set]) -> usize {
     sets.iter().enumerate().min_by_key(|(_, set)| rank(set)).map_or(0, |(i, _)| i)
 }
 
-/// The words of a part of a name: `modelEma` and `model_ema` are `model` and `ema`.
-fn words(part: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut lower = false;
-    for c in part.chars() {
-        if !c.is_ascii_alphanumeric() || (lower && c.is_ascii_uppercase()) {
-            words.push(String::new());
-        }
-        lower = c.is_ascii_lowercase();
-        if let (true, Some(word)) = (c.is_ascii_alphanumeric(), words.last_mut()) {
-            word.push(c.to_ascii_lowercase());
-        }
-    }
-    words
-}
-
-fn has_word(part: &str, of: &[&str]) -> bool {
-    words(part).iter().any(|word| of.contains(&word.as_str()))
-}
-
-fn is_average(part: &str) -> bool {
-    has_word(part, &AVERAGES)
-}
-
-/// Whether a tensor of this name, which is not the network's, is known to be none of its: a counter, a loss's weight, a part
-/// of an average.
-pub(super) fn belongs_elsewhere(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let modules = name.split('.').collect::<Vec<_>>();
-    let is_loss = modules.iter().any(|part| has_word(part, &LOSSES));
-    COUNTERS.contains(&last) || is_loss || modules.first().is_some_and(|part| is_average(part))
-}
-
-/// A set of tensors without names.
+/// A set of tensors without a key.
 pub(super) fn set_of(tensors: impl IntoIterator<Item = (String, Entry)>) -> Set {
     Set { path: String::new(), tensors: tensors.into_iter().collect(), fault: None }
+}
+
+/// Takes out of all names what wraps modules without a trace ([`TRANSPARENT`]); where two would become one, none is changed.
+pub(super) fn unwrap_names(set: &mut Set) {
+    let bare = |name: &str| {
+        let kept: Vec<&str> = name.split('.').filter(|part| !TRANSPARENT.contains(part)).collect();
+        kept.join(".")
+    };
+    let wrapped = |name: &String| name.split('.').any(|part| TRANSPARENT.contains(&part));
+    if !set.tensors.keys().any(wrapped) {
+        return;
+    }
+    let distinct: BTreeSet<String> = set.tensors.keys().map(|name| bare(name)).collect();
+    if distinct.len() == set.tensors.len() {
+        let old = std::mem::take(&mut set.tensors);
+        set.tensors = old.into_iter().map(|(name, tensor)| (bare(&name), tensor)).collect();
+    }
 }
 
 #[cfg(test)]
@@ -235,7 +251,7 @@ mod tests {
         key: Option<&str>,
     ) -> Result<(String, Option<String>, usize), String> {
         let sets = sets(of);
-        choose(&sets, key).map(|c| {
+        choose(&sets, &[], key).map(|c| {
             let path = &sets[c.set].path;
             (format!("{path}:{}", c.prefix), c.key, c.others.len())
         })
@@ -280,27 +296,27 @@ mod tests {
         let of: &[(&str, &[&str], &[&str])] =
             &[("state_dict", &["module.encoder_q.", "module.encoder_k."], &[])];
         assert_eq!(chosen(of, Some("encoder_q")).unwrap().0, "state_dict:module.encoder_q.");
+        // What is no dictionary of tensors is named.
+        let [path, what, advice] = ["ema.shadow_params", "a list", "; no"].map(str::to_owned);
+        let shadow = Elsewhere { path, what, advice, weights: true };
+        let e = choose(&sets(&[("model", &[""], &[])]), &[shadow], Some("ema")).unwrap_err();
+        assert_eq!(e, "`ema.shadow_params` is a list; no");
         // What only ends like a stem is none.
         assert_eq!(chosen(&[("", &["", "x"], &[])], None).unwrap(), (":".into(), None, 0));
     }
 
     #[test]
-    fn names_of_other_things_are_told_by_words() {
-        for name in [
-            "n_averaged",
-            "swa.n_averaged",
-            "criterion.weight",
-            "module.loss_fn.pos_weight",
-            "model_ema.decay",
-            "aux_loss.w",
-            "emaModel.x",
-        ] {
-            assert!(belongs_elsewhere(name), "{name}");
-        }
-        for name in
-            ["head.extra", "schema.weight", "glossy.weight", "layer1.0.ema_gate.weight", "classifier.weight"]
-        {
-            assert!(!belongs_elsewhere(name), "{name}");
-        }
+    fn modules_around_others_are_taken_out_of_names() {
+        let names = |names: &[&str]| {
+            let mut set = sets(&[("", &[], names)]).swap_remove(0);
+            unwrap_names(&mut set);
+            set.tensors.into_keys().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            names(&["_orig_mod.a", "module._orig_mod.b._checkpoint_wrapped_module.c"]),
+            "a module.b.c"
+        );
+        // None of two is lost.
+        assert_eq!(names(&["_orig_mod.a", "a"]), "_orig_mod.a a");
     }
 }

@@ -1,5 +1,6 @@
 //! Names of classes from a file: one a line, or JSON.
 
+use crate::data::{alike, revealed};
 use crate::{Error, Result, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\
 /// to names (or lists that end with them, as ImageNet's) or from names to indices.
 ///
 /// # Errors
-/// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, fewer than two names.
+/// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, a name that is there twice or
+/// looks like another, fewer than two names.
 pub fn read_classes(path: &Path) -> Result<Vec<String>> {
     let wrong = |message: String| Error::data(path.display().to_string(), message);
     let text = String::from_utf8(files::read(path, files::CLASSES)?).map_err(|e| {
@@ -20,12 +22,30 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>> {
         wrong(format!("no text in UTF-8 (byte {at}); save the names of the classes so, one a line"))
     })?;
     let names = names(&text).map_err(wrong)?;
+    if let Some((a, b)) = alike(&names) {
+        return Err(wrong(twice((a, b), &names)));
+    }
     match names.len() {
         0 | 1 => {
             Err(wrong(format!("{} is named; at least 2 classes are needed, one a line", said(names.len()))))
         }
         _ => Ok(names),
     }
+}
+
+/// What is said of two classes of which nobody could tell one from the other by its name.
+fn twice((a, b): (usize, usize), names: &[String]) -> String {
+    let same = match names[a] == names[b] {
+        true => format!("`{}` is the name of class {a} and of class {b}", names[a]),
+        false => format!(
+            "the names of class {a} and class {b} look the same (`{}` and `{}`)",
+            revealed(&names[a]),
+            revealed(&names[b])
+        ),
+    };
+    format!(
+        "{same}, counted from 0: images are matched with classes by name, so give each its own, as `crane (bird)`"
+    )
 }
 
 fn said(n: usize) -> String {
@@ -58,10 +78,14 @@ fn lines(text: &str) -> std::result::Result<Vec<String>, String> {
 
 fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
     match value {
-        Value::Array(list) => list.iter().enumerate().map(|(i, v)| name(&i.to_string(), v)).collect(),
+        Value::Array(list) => {
+            let named = |(i, v): (usize, &Value)| name(&i.to_string(), v);
+            list.iter().enumerate().map(named).collect::<std::result::Result<_, _>>().map(told_apart)
+        }
         Value::Object(table) if table.values().all(Value::is_u64) => {
-            let pairs = table.iter().map(|(name, index)| (index.as_u64(), name.clone()));
-            ordered(pairs.collect())
+            let pairs =
+                table.iter().map(|(name, index)| (index.as_u64(), Named { name: name.clone(), id: None }));
+            ordered(pairs.collect()).map(told_apart)
         }
         Value::Object(table) => {
             let pair = |(key, value): (&String, &Value)| {
@@ -69,21 +93,30 @@ fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
                     key.parse::<u64>().map_err(|_| format!("the key {key:?} is no index; {FORMS}"))?;
                 Ok((Some(index), name(key, value)?))
             };
-            ordered(table.iter().map(pair).collect::<std::result::Result<_, String>>()?)
+            ordered(table.iter().map(pair).collect::<std::result::Result<_, String>>()?).map(told_apart)
         }
         _ => Err(format!("JSON, and neither a list nor an object; {FORMS}")),
     }
 }
 
+/// A class's name, and what else it is called.
+#[derive(Clone)]
+struct Named {
+    name: String,
+    /// The first of a list, as ImageNet's `n01440764`.
+    id: Option<String>,
+}
+
 /// The name that an entry holds: itself, or the last of a list, as of ImageNet's `["n01440764", "tench"]`.
-fn name(at: &str, value: &Value) -> std::result::Result<String, String> {
+fn name(at: &str, value: &Value) -> std::result::Result<Named, String> {
     let text = match value {
         Value::Array(list) if list.iter().all(Value::is_string) => list.last().and_then(Value::as_str),
         other => other.as_str(),
     };
+    let id = value.as_array().filter(|list| list.len() > 1).and_then(|list| list.first()?.as_str());
     match text.map(str::trim) {
         Some("") => Err(format!("the name of class {at} is empty")),
-        Some(text) => Ok(text.to_owned()),
+        Some(text) => Ok(Named { name: text.to_owned(), id: id.map(str::to_owned) }),
         None => {
             let shown: String = value.to_string().chars().take(60).collect();
             Err(format!("class {at} is {shown}, which is no name; {FORMS}"))
@@ -91,14 +124,28 @@ fn name(at: &str, value: &Value) -> std::result::Result<String, String> {
     }
 }
 
+/// The names; those of several classes with what else these are called, as two of ImageNet's classes are cranes.
+fn told_apart(classes: Vec<Named>) -> Vec<String> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for class in &classes {
+        *times.entry(class.name.clone()).or_default() += 1;
+    }
+    let shown = |class: Named| match (times.get(&class.name), class.id) {
+        (Some(2..), Some(id)) => format!("{} ({id})", class.name),
+        _ => class.name,
+    };
+    classes.into_iter().map(shown).collect()
+}
+
 /// Names by index, which are all from 0 up.
-fn ordered(pairs: Vec<(Option<u64>, String)>) -> std::result::Result<Vec<String>, String> {
+fn ordered(pairs: Vec<(Option<u64>, Named)>) -> std::result::Result<Vec<Named>, String> {
     let count = pairs.len();
-    let mut found = BTreeMap::new();
-    for (index, name) in pairs {
-        let index = index.ok_or_else(|| format!("{name:?} has no index"))?;
-        if let Some(other) = found.insert(index, name.clone()) {
-            return Err(format!("class {index} is both {other:?} and {name:?}"));
+    let mut found: BTreeMap<u64, Named> = BTreeMap::new();
+    for (index, class) in pairs {
+        let index = index.ok_or_else(|| format!("{:?} has no index", class.name))?;
+        let name = class.name.clone();
+        if let Some(other) = found.insert(index, class) {
+            return Err(format!("class {index} is both {:?} and {name:?}", other.name));
         }
     }
     if let Some(missing) = (0..count as u64).find(|i| !found.contains_key(i)) {
@@ -130,6 +177,10 @@ mod tests {
         ] {
             assert_eq!(names(text).unwrap(), ["blue", "green", "red"], "{text:?}");
         }
+        // Two of ImageNet's classes are cranes.
+        let cranes =
+            r#"{"0": ["n02012849", "crane"], "1": ["n01440764", "tench"], "2": ["n03126707", "crane"]}"#;
+        assert_eq!(names(cranes).unwrap(), ["crane (n02012849)", "tench", "crane (n03126707)"]);
         // As torchvision's `class_to_idx` of digits.
         assert_eq!(names("{\"1\": 0, \"0\": 1}").unwrap(), ["1", "0"]);
         // More than ten: by number, not by text.
@@ -171,6 +222,10 @@ mod tests {
             (b"[]", "no class is named"),
             (b"blue\ngr\xfcn", "no text in UTF-8 (byte 7)"),
             (b"\xff\xfeb\0l\0", "no text in UTF-8"),
+            (b"cat\ndog\ncat\n", "`cat` is the name of class 0 and of class 2"),
+            (b"[\"cat\", \"dog\", \"cat\"]", "`cat` is the name of class 0 and of class 2"),
+            ("caf\u{e9}\ncafe\u{301}\n".as_bytes(), "class 0 and class 1 look the same"),
+            ("cat\nc\u{200b}at\n".as_bytes(), "(`cat` and `c\\u{200b}at`)"),
         ] {
             std::fs::write(&file, bytes).unwrap();
             let message = read_classes(&file).unwrap_err().to_string();

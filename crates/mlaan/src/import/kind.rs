@@ -1,19 +1,22 @@
 //! What a file is, by its first bytes.
 
+use super::old;
+
 /// Bytes that tell it.
 pub(super) const KNOWN_BY: u64 = 16;
 /// What is read, for messages.
-const READ: &str =
-    "state dicts of ResNets are read, as `torch.save` (PyTorch 1.6 or later) or safetensors write them";
-/// How to make one of an older file.
-const SAVE_AGAIN: &str = "load it in Python and save it again: \
-                          `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), NEW)`";
+const READ: &str = "state dicts of ResNets are read, as `torch.save` or safetensors write them";
+/// How to make one of a pickle of Python's own.
+const SAVE_AGAIN: &str =
+    "load it in Python and save it with PyTorch: `torch.save(pickle.load(open(FILE, \"rb\")), NEW)`";
 
 /// A file's form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// What `torch.save` writes: a zip file.
     Archive,
+    /// What it wrote before version 1.6.
+    Old,
     /// Its header may still be damaged.
     Safetensors,
     /// None that is read: what it is instead.
@@ -26,6 +29,9 @@ impl Kind {
         if first.starts_with(b"PK\x03\x04") {
             return Kind::Archive;
         }
+        if old::begins(first) {
+            return Kind::Old;
+        }
         let announced = first.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
         let json = first.get(8) == Some(&b'{');
         Kind::Other(match (announced, first) {
@@ -35,10 +41,6 @@ impl Kind {
             // Behind the length of safetensors' header stands JSON; a file of other things hardly has both.
             (Some(header), _) if json && header >> 32 == 0 => {
                 format!("safetensors, cut off: it has {length} bytes, its header alone {header}")
-            }
-            // A pickle of the old format's magic number.
-            (_, [0x80, _, 0x8a, 0x0a, ..]) => {
-                format!("PyTorch wrote this before version 1.6, which is not read; {SAVE_AGAIN}")
             }
             (_, [0x80, ..]) => format!("a plain pickle, not a PyTorch archive; {SAVE_AGAIN}"),
             (_, []) => format!("this file is empty; {READ}"),
@@ -61,6 +63,8 @@ mod tests {
     fn files_are_told_apart_by_their_first_bytes() {
         let of = |first: &[u8], length| Kind::of(first, length);
         assert_eq!(of(b"PK\x03\x04....", 8), Kind::Archive);
+        assert_eq!(of(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80", 99), Kind::Old);
+        assert_eq!(of(b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\nl\xfc\x9c", 99), Kind::Old);
         assert_eq!(of(b"\x02\0\0\0\0\0\0\0{}", 10), Kind::Safetensors);
         for (first, length, part) in [
             (&b"\x03\0\0\0\0\0\0\0{}"[..], 10, "cut off: it has 10 bytes, its header alone 3"),

@@ -1,11 +1,15 @@
 //! Weights from elsewhere: state dicts of PyTorch as checkpoints, and as the start of a run.
 
+mod beside;
 mod choice;
 mod classes;
 mod described;
 mod kind;
 mod names;
+mod old;
+mod sets;
 mod state_dict;
+mod statistics;
 mod torch;
 
 pub use classes::read_classes;
@@ -48,7 +52,8 @@ pub struct Options {
     pub new_classifier: bool,
     /// Side of the images; otherwise 32 (CIFAR family) or 224 (ImageNet family).
     pub size: Option<usize>,
-    /// What pixels are normalised with; otherwise CIFAR-10's or ImageNet's statistics, by the family.
+    /// What pixels are normalised with; otherwise what the file's network normalises by itself, else CIFAR-10's or ImageNet's
+    /// statistics, by the family.
     pub normalise: Option<MeanStd>,
     /// Seed of a new classifier.
     pub seed: u64,
@@ -75,6 +80,9 @@ pub struct Taken {
     pub tensors: usize,
     /// Whether the classifier is new: the file's has another number of classes, or there is none.
     pub new_classifier: bool,
+    /// How the file was understood, where that is not plain; sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What [`import`] made.
@@ -96,8 +104,10 @@ pub struct Imported {
 /// over or of other extents: all of them are listed. A folder that holds something else, or cannot be written.
 pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
     let mut dict = StateDict::open_key(file, options.key.as_deref())?;
-    let options = &described(file, dict.about(), options)?;
+    let options = &mut described(file, dict.about(), options)?;
     names::normalise(&mut dict);
+    let own = options.normalise.is_none().then(|| dict.statistics.clone()).flatten();
+    options.normalise = options.normalise.or(own.as_ref().map(|(_, values)| *values));
     let model = match &options.model {
         Some(model) => model.clone(),
         None => names::model(&dict, file)?,
@@ -127,7 +137,11 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
     let device = Device::cpu(Some(1))?;
     device.pool().reserve(&needs.usage)?;
     let mut learner = network(&device)?;
-    let taken = fill(&mut learner, (&mut dict, new), file)?;
+    let mut taken = fill(&mut learner, (&mut dict, new), file)?;
+    if let Some((names, values)) = own {
+        let usual = setup::statistics(usual(recipe.model.family()).1)?;
+        taken.remarks.push(statistics::taken(&names, &values, &usual));
+    }
     let manifest = Manifest {
         epoch: 0,
         step: 0,
@@ -224,17 +238,38 @@ fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<Strin
         }
         (None, Some(n)) => Ok((0..n).map(|i| i.to_string()).collect()),
         (None, None) => {
-            let message = "it has no classifier (`fc.weight`); name the classes with --classes";
+            let there: Vec<String> = behind(dict).collect();
+            let instead = match there.is_empty() {
+                true => String::new(),
+                false => format!(
+                    ", but {}, which are no single linear layer behind its blocks",
+                    listed("tensors", &there)
+                ),
+            };
+            let message = format!(
+                "it has no classifier (`fc.weight`){instead}; name the classes with --classes, for a new, untrained one"
+            );
             Err(Error::data(file.display().to_string(), message))
         }
     }
 }
 
-fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
-    let (size, statistics) = match model.family() {
+/// The names of what lies behind or beside a network's blocks.
+fn behind(dict: &StateDict) -> impl Iterator<Item = String> {
+    let own = dict.tensors().map(|(name, _)| name).filter(|name| names::is_behind(name));
+    own.chain(dict.strange.keys().map(String::as_str)).map(str::to_owned)
+}
+
+/// Side of the images and name of their statistics.
+fn usual(family: Family) -> (usize, &'static str) {
+    match family {
         Family::Cifar => (32, "cifar10"),
         Family::Imagenet => (224, "imagenet"),
-    };
+    }
+}
+
+fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
+    let (size, statistics) = usual(model.family());
     let normalise = match options.normalise {
         Some(values) => values,
         None => setup::statistics(statistics)?,
@@ -288,10 +323,25 @@ fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path)
             SlotKind::Buffer(t) => Ok(device.upload(t, &values)?),
         }
     })?;
-    let (choice, unused) = (dict.choice().clone(), dict.left.clone());
+    let (choice, mut unused) = (dict.choice().clone(), dict.left.clone());
+    if new_classifier {
+        unused.extend(behind(dict).filter(|name| !is_own_classifier(name)));
+    }
     let (from, key, average, others) =
         (file.display().to_string(), choice.key, choice.average, choice.others);
-    Ok(Taken { from, key, average, others, unused, tensors, new_classifier })
+    let mut remarks = Vec::new();
+    if let (Some(name), false) = (&dict.classifier, new_classifier) {
+        remarks.push(format!("Its classifier is called `{name}`."));
+    }
+    let used = learner.task().pixels;
+    let used = MeanStd { mean: used.mean.map(f64::from), std: used.std.map(f64::from) };
+    remarks.extend(dict.statistics.as_ref().and_then(|(names, own)| statistics::remark(names, own, &used)));
+    Ok(Taken { from, key, average, others, unused, tensors, new_classifier, remarks })
+}
+
+/// Whether this is a tensor of the classifier as torchvision calls it.
+fn is_own_classifier(name: &str) -> bool {
+    name.strip_prefix(CLASSIFIER).is_some_and(|leaf| matches!(leaf, "weight" | "bias"))
 }
 
 /// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.
@@ -314,8 +364,11 @@ fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) ->
         }
     }
     let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
-    let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !names.contains(n));
-    let unexpected: Vec<String> = unexpected.map(str::to_owned).chain(dict.strange.iter().cloned()).collect();
+    // What stands in the place of a classifier that is given up is given up with it.
+    let given_up = |name: &str| new_classifier && names::is_behind(name);
+    let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !names.contains(n) && !given_up(n));
+    let beside = dict.strange.keys().filter(|_| !new_classifier).map(String::as_str);
+    let unexpected: Vec<String> = unexpected.chain(beside).map(str::to_owned).collect();
     if let Some(message) = names::without_projections(dict, &missing) {
         return Err(Error::data(file.display().to_string(), message));
     }

@@ -1,6 +1,7 @@
 //! What network a state dict is of, told by names and extents.
 
 use super::StateDict;
+use super::beside::is_classifier;
 use crate::recipe::{Backbone, Family, Model};
 use crate::{Error, Result};
 
@@ -36,6 +37,42 @@ pub(super) fn normalise(dict: &mut StateDict) {
             None => inner,
         })
     });
+    if let Some(classifier) = classifier(dict) {
+        dict.take_classifier(&classifier);
+    }
+}
+
+/// Whether a tensor of a network may be its classifier's or what comes in its place: it is no convolution's of torchvision's.
+pub(super) fn is_behind(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    let stage = first.strip_prefix("layer").is_some_and(|n| n.parse::<usize>().is_ok());
+    !(stage || first == "conv1" || first == "bn1")
+}
+
+/// Whether a tensor is called as one of a network's own.
+pub(super) fn is_own(name: &str) -> bool {
+    !is_behind(name) || name.starts_with("fc.")
+}
+
+/// The linear layer that is the classifier under another name than `fc`, as `head.fc`, `classifier.1`: it alone is there
+/// beside what is in front of it.
+fn classifier(dict: &StateDict) -> Option<String> {
+    let behind = dict.tensors().filter(|(name, _)| is_behind(name));
+    let strange = dict.strange.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()));
+    let mut found: Vec<(&str, &[usize])> = behind.chain(strange).collect();
+    found.sort_unstable();
+    let [(bias, [outputs]), (weight, [rows, columns])] = found.as_slice() else { return None };
+    let name = weight.strip_suffix(".weight")?;
+    let fits = outputs == rows && Some(*columns) == features(dict) && bias.strip_suffix(".bias")? == name;
+    (fits && name != "fc" && is_classifier(name)).then(|| name.to_owned())
+}
+
+/// Channels behind the last block.
+fn features(dict: &StateDict) -> Option<usize> {
+    let stages = (1..).take_while(|stage| blocks(dict, *stage) > 0).count();
+    let last = format!("layer{stages}.{}", blocks(dict, stages).checked_sub(1)?);
+    let of = |conv: &str| dict.shape(&format!("{last}.{conv}.weight"))?.first().copied();
+    of("conv3").or_else(|| of("conv2"))
 }
 
 /// The network, if it is one that is known.

@@ -1,13 +1,17 @@
 //! A state dict: named tensors of a file that PyTorch or safetensors wrote.
 
-use super::choice::{Choice, Set, belongs_elsewhere, choose, set_of};
+use super::beside::belongs_elsewhere;
+use super::choice::{Choice, Elsewhere, Set, choose, set_of, unwrap_names};
 use super::kind::{KNOWN_BY, Kind};
-use super::names::BATCHES;
+use super::names::{self, BATCHES};
+use super::sets::Found;
+use super::statistics;
 use super::torch::Archive;
 use crate::pickle::Element;
+use crate::recipe::MeanStd;
 use crate::{Error, Result};
 use safetensors::Dtype;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,7 +30,11 @@ pub struct StateDict {
     /// Tensors beside the network that are no fault: counters, weights of losses, averages.
     pub(super) left: Vec<String>,
     /// Tensors beside the network that may belong to it.
-    pub(super) strange: Vec<String>,
+    pub(super) strange: Tensors,
+    /// What its classifier is called, where that is not usual.
+    pub(super) classifier: Option<String>,
+    /// The mean and deviation by which the network normalises images itself.
+    pub(super) statistics: Option<(statistics::Names, MeanStd)>,
 }
 
 /// One tensor.
@@ -72,30 +80,44 @@ impl StateDict {
         let mut first = Vec::new();
         file.by_ref().take(KNOWN_BY).read_to_end(&mut first).map_err(Error::io(path))?;
         file.rewind().map_err(Error::io(path))?;
-        let (mut sets, about, source) = match Kind::of(&first, length) {
-            Kind::Archive => {
-                let (archive, sets) = Archive::open(path, file)?;
-                (sets, HashMap::new(), Source::Archive(archive))
-            }
+        let archived = |(archive, found): (Archive, Found)| {
+            (found.sets, found.elsewhere, HashMap::new(), Source::Archive(archive))
+        };
+        let (mut sets, elsewhere, about, source) = match Kind::of(&first, length) {
+            Kind::Archive => archived(Archive::open(path, file)?),
+            Kind::Old => archived(Archive::open_old(path, file)?),
             Kind::Safetensors => {
                 let (tensors, about) = safetensors(path, &file)?;
-                (vec![set_of(tensors)], about, Source::File(file))
+                (vec![set_of(tensors)], Vec::new(), about, Source::File(file))
             }
             Kind::Other(message) => return Err(wrong(message)),
         };
-        let choice = choose(&sets, key).map_err(wrong)?;
+        sets.iter_mut().for_each(unwrap_names);
+        let choice = choose(&sets, &elsewhere, key).map_err(wrong)?;
         let Set { tensors, fault, .. } = sets.swap_remove(choice.set);
         if let Some(fault) = fault {
             return Err(wrong(fault));
         }
-        if let Some((name, t)) = tensors.iter().find(|(_, t)| t.shape.contains(&0)) {
+        let own = |name: &str| name.strip_prefix(choice.prefix.as_str()).is_some_and(names::is_own);
+        let (empty, tensors): (Tensors, Tensors) =
+            tensors.into_iter().partition(|(_, t)| t.shape.contains(&0));
+        if let Some((name, t)) = empty.iter().find(|(name, _)| own(name)) {
             return Err(wrong(format!(
                 "tensor `{name}` has extents {:?}, so no values: the file is damaged",
                 t.shape
             )));
         }
-        let (left, strange) = (Vec::new(), Vec::new());
-        Ok(StateDict { path: path.into(), tensors, about, source, choice, left, strange })
+        // What has no values yet, as a metric's predictions, is no part of the network.
+        let left =
+            elsewhere.iter().filter(|e| e.weights).map(Elsewhere::named).chain(empty.into_keys()).collect();
+        let (strange, classifier, statistics) = (Tensors::new(), None, None);
+        let path = path.into();
+        let mut dict =
+            StateDict { path, tensors, about, source, choice, left, strange, classifier, statistics };
+        if let Some(names) = statistics::names(&dict.tensors) {
+            dict.statistics = statistics::values(&mut dict, &names)?.map(|values| (names, values));
+        }
+        Ok(dict)
     }
 
     /// Names and extents, sorted by name.
@@ -123,20 +145,38 @@ impl StateDict {
     pub(super) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
         let old = std::mem::take(&mut self.tensors);
         let Choice { prefix, beside, .. } = &self.choice;
+        let names: HashSet<String> = old.keys().cloned().collect();
+        let elsewhere = |name: &str, inner: &str, shape: &[usize]| {
+            let there =
+                |other: &str| names.contains(&format!("{}{other}", &name[..name.len() - inner.len()]));
+            belongs_elsewhere(inner, there) || statistics::is_one(inner, shape)
+        };
         let mut kept = Tensors::new();
         for (name, tensor) in old {
             let inner = name.strip_prefix(prefix.as_str());
             // Prefixes of others may begin with this one's.
             let other = beside.iter().any(|p| p.len() > prefix.len() && name.starts_with(p.as_str()));
             match inner.filter(|_| !other) {
-                Some(inner) if belongs_elsewhere(inner) && !inner.ends_with(BATCHES) => self.left.push(name),
+                Some(inner) if !inner.ends_with(BATCHES) && elsewhere(&name, inner, &tensor.shape) => {
+                    self.left.push(name);
+                }
                 Some(inner) => kept.extend(rename(inner).map(|new| (new, tensor))),
                 None if other || beside.iter().any(|p| name.starts_with(p.as_str())) => {}
-                None if belongs_elsewhere(&name) => self.left.push(name),
-                None => self.strange.push(name),
+                None if elsewhere(&name, &name, &tensor.shape) => self.left.push(name),
+                None => drop(self.strange.insert(name, tensor)),
             }
         }
         self.tensors = kept;
+    }
+
+    /// Takes the tensors `classifier.weight` and `.bias`, wherever they lie, as the network's `fc`.
+    pub(super) fn take_classifier(&mut self, classifier: &str) {
+        for leaf in ["weight", "bias"] {
+            let name = format!("{classifier}.{leaf}");
+            let tensor = self.tensors.remove(&name).or_else(|| self.strange.remove(&name));
+            self.tensors.extend(tensor.map(|tensor| (format!("fc.{leaf}"), tensor)));
+        }
+        self.classifier = Some(classifier.to_owned());
     }
 
     /// Bytes that reading any one tensor takes beside its values.

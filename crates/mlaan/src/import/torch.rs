@@ -1,37 +1,38 @@
-//! PyTorch's archives: a zip file with a pickle and the values of tensors.
+//! PyTorch's archives: a zip file with a pickle and the values of tensors, or, before version 1.6, pickles and values one after
+//! the other.
 
-use super::choice::{Set, set_of};
-use super::state_dict::{Entry, Place, Tensors, floats};
-use crate::pickle::{Item, Limits, Pickle, Storage, TensorRef, shown};
+use super::choice::Set;
+use super::old::{self, Values};
+use super::sets::{Found, find, nothing};
+use super::state_dict::{Place, Tensors, floats};
+use crate::pickle::{Limits, Pickle, Storage, TensorRef};
 use crate::{Error, Result};
-use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use zip::ZipArchive;
 
 /// Largest pickle read; that of ResNet-152 has 200 KB.
-const MAX_PICKLE: u64 = 1 << 26;
-/// Most tensors: ResNet-152 has 932, the deepest that is known here 60,000.
-const MAX_TENSORS: usize = 1 << 16;
-/// How deep a state dict may lie in what was saved.
-const DEPTH: usize = 3;
-/// Most dictionaries that are looked into.
-const MAX_SETS: usize = 256;
-/// Keys of a file that an error lists.
-const LISTED: usize = 12;
+pub(super) const MAX_PICKLE: u64 = 1 << 26;
 
 /// An open archive.
 pub(super) struct Archive {
-    zip: ZipArchive<BufReader<File>>,
-    /// What the names of its files begin with.
-    folder: String,
+    store: Store,
     /// The storage that was read last: tensors may share one.
     last: Option<(Storage, Vec<u8>)>,
 }
 
+/// Where the values of tensors lie.
+enum Store {
+    /// In files of a zip archive, whose names begin with `folder`.
+    Zip { zip: ZipArchive<BufReader<File>>, folder: String },
+    /// In the file itself.
+    Old(Values),
+}
+
 impl Archive {
-    pub(super) fn open(path: &Path, file: File) -> Result<(Self, Vec<Set>)> {
+    /// What PyTorch writes since version 1.6.
+    pub(super) fn open(path: &Path, file: File) -> Result<(Self, Found)> {
         let wrong = |message: String| Error::data(path.display().to_string(), message);
         let length = file.metadata().map_err(Error::io(path))?.len();
         let mut zip = ZipArchive::new(BufReader::new(file))
@@ -39,7 +40,7 @@ impl Archive {
         let names: Vec<String> = zip.file_names().flatten().map(|n| n.into_owned()).collect();
         let folder = names.iter().find_map(|n| n.strip_suffix("data.pkl")).map(str::to_owned);
         let Some(folder) = folder else {
-            return Err(wrong("a zip file without `data.pkl`: `torch.save` did not write it".into()));
+            return Err(wrong(no_pickle(&names)));
         };
         if names.iter().any(|n| n.strip_prefix(&folder) == Some("constants.pkl")) {
             let message = "a TorchScript program, not a state dict; save its weights in Python: \
@@ -52,14 +53,21 @@ impl Archive {
         }
         let pickle = entry(&mut zip, &format!("{folder}data.pkl"), MAX_PICKLE).map_err(wrong)?;
         let pickle = Pickle::parse(&pickle, Limits::default()).map_err(|e| wrong(e.to_string()))?;
-        let mut sets = sets(pickle.root());
-        if sets.is_empty() {
-            return Err(wrong(nothing(pickle.root())));
+        let mut found = find(pickle.root());
+        if found.sets.is_empty() {
+            return Err(wrong(nothing(pickle.root(), &found)));
         }
-        for set in &mut sets {
-            set.fault = set.fault.take().or_else(|| within(&set.tensors, length).err());
-        }
-        Ok((Archive { zip, folder, last: None }, sets))
+        check(&mut found.sets, length);
+        Ok((Archive { store: Store::Zip { zip, folder }, last: None }, found))
+    }
+
+    /// What PyTorch wrote before version 1.6, and still writes when asked to.
+    pub(super) fn open_old(path: &Path, mut file: File) -> Result<(Self, Found)> {
+        let length = file.metadata().map_err(Error::io(path))?.len();
+        let (mut found, starts) =
+            old::read(&mut file, length).map_err(|m| Error::data(path.display().to_string(), m))?;
+        check(&mut found.sets, length);
+        Ok((Archive { store: Store::Old(Values { file, starts }), last: None }, found))
     }
 
     /// The values of a tensor, the last index fastest.
@@ -68,7 +76,10 @@ impl Archive {
         let known = self.last.as_ref().is_some_and(|(s, _)| s == storage);
         if !known {
             let most = storage.length.saturating_mul(size) as u64;
-            let bytes = entry(&mut self.zip, &format!("{}data/{}", self.folder, storage.key), most)?;
+            let bytes = match &mut self.store {
+                Store::Zip { zip, folder } => entry(zip, &format!("{folder}data/{}", storage.key), most)?,
+                Store::Old(values) => values.of(storage)?,
+            };
             if bytes.len() as u64 != most {
                 return Err(format!("{} bytes of values instead of {most}", bytes.len()));
             }
@@ -91,7 +102,23 @@ impl Archive {
     }
 }
 
-/// Refuses tensors of more values than an archive of `length` bytes can hold, which stores them as they are.
+/// What is said of a zip file without PyTorch's pickle.
+fn no_pickle(names: &[String]) -> String {
+    match names.iter().all(|name| name.ends_with(".npy")) && !names.is_empty() {
+        true => "arrays of NumPy (`.npz`), not a state dict; save them with PyTorch: `torch.save({k: torch.from_numpy(v) for k, v in \
+                 numpy.load(FILE).items()}, NEW)`"
+            .into(),
+        false => "a zip file without `data.pkl`: `torch.save` did not write it".into(),
+    }
+}
+
+/// Notes in every set the first tensor of more values than a file of `length` bytes can hold, which stores them as they are.
+fn check(sets: &mut [Set], length: u64) {
+    for set in sets {
+        set.fault = set.fault.take().or_else(|| within(&set.tensors, length).err());
+    }
+}
+
 fn within(tensors: &Tensors, length: u64) -> std::result::Result<(), String> {
     for (name, entry) in tensors {
         let Place::Archive(TensorRef { storage, .. }) = &entry.place else { continue };
@@ -129,61 +156,4 @@ fn entry(
     // Not by the size that the header says: it may lie.
     file.take(most).read_to_end(&mut bytes).map_err(|e| format!("its `{name}` is damaged ({e})"))?;
     Ok(bytes)
-}
-
-/// The dictionaries that hold tensors, the outermost first.
-fn sets(root: Item<'_, '_>) -> Vec<Set> {
-    let mut open = VecDeque::from([(root, String::new(), 0)]);
-    // A pickle may refer to one value from everywhere.
-    let (mut seen, mut found) = (HashSet::new(), Vec::new());
-    while let Some((at, path, depth)) = open.pop_front() {
-        if seen.len() >= MAX_SETS || !seen.insert(at.id()) {
-            continue;
-        }
-        let mut set = Set { path, ..set_of([]) };
-        for (key, value) in at.entries().iter().flatten() {
-            let Some(name) = key.text() else { continue };
-            match value.tensor() {
-                Ok(_) if set.tensors.len() >= MAX_TENSORS => {
-                    set.fault = Some(format!("more than {MAX_TENSORS} tensors, which no ResNet has"));
-                }
-                Ok(tensor) => {
-                    let entry = Entry { shape: tensor.shape.clone(), place: Place::Archive(tensor) };
-                    set.tensors.insert(name.into_owned(), entry);
-                }
-                Err(e) if value.callee().is_some_and(|(m, _)| m == "torch._utils") => {
-                    set.fault = Some(format!("tensor `{}`: {e}", shown(&name)));
-                }
-                Err(_) if depth < DEPTH && open.len() < MAX_SETS && value.is_dictionary() => {
-                    let path =
-                        if set.path.is_empty() { name.into_owned() } else { format!("{}.{name}", set.path) };
-                    open.push_back((*value, path, depth + 1));
-                }
-                Err(_) => {}
-            }
-        }
-        if !set.tensors.is_empty() || set.fault.is_some() {
-            found.push(set);
-        }
-    }
-    found
-}
-
-/// What a file without tensors holds instead, and what to do.
-fn nothing(root: Item<'_, '_>) -> String {
-    let whole = |at: Item<'_, '_>| at.callee().is_some_and(|(module, _)| module != "collections");
-    let advice = "save the state dict: `torch.save(model.state_dict(), NEW)`";
-    let entries = root.entries().unwrap_or_default();
-    let network = entries.iter().map(|(_, value)| *value).find(|v| whole(*v) && v.state().is_some());
-    if let Some(network) = Some(root).filter(|r| whole(*r)).or(network) {
-        return format!("a whole network ({}), which needs its Python code; {advice}", network.describe());
-    }
-    let told = |(key, value): &(Item<'_, '_>, Item<'_, '_>)| {
-        Some(format!("{} ({})", shown(&key.text()?), value.describe()))
-    };
-    let keys: Vec<String> = entries.iter().take(LISTED).filter_map(told).collect();
-    let more = if entries.len() > LISTED { ", …" } else { "" };
-    let keys =
-        if keys.is_empty() { String::new() } else { format!(" with the keys {}{more}", keys.join(", ")) };
-    format!("no state dict, but {}{keys}; {advice}", root.describe())
 }

@@ -207,7 +207,18 @@ impl<'p, 'a> Item<'p, 'a> {
     /// Module and name of what an object is the result of.
     pub fn callee(self) -> Option<(&'p str, &'p str)> {
         match self.value() {
-            Value::Object(object) => self.at(object.callable).global(),
+            Value::Object(object) => {
+                let callable = self.at(object.callable);
+                callable.global().or_else(|| callable.module_class())
+            }
+            _ => None,
+        }
+    }
+
+    /// A class of PyTorch's modules, which its old form writes with its source: `("module", class, file, source)`.
+    fn module_class(self) -> Option<(&'p str, &'p str)> {
+        match self.persistent()?.parts()?.as_slice() {
+            [kind, class, ..] if kind.is("module") => class.global(),
             _ => None,
         }
     }

@@ -132,6 +132,13 @@ impl<'a> Pickle<'a> {
         Item::new(self, self.root)
     }
 
+    /// Everything that the pickle says of PyTorch's storages, once for every tensor.
+    pub(crate) fn storages(&self) -> impl Iterator<Item = Storage> {
+        let ids = (0..self.nodes.len()).filter_map(|at| u32::try_from(at).ok());
+        let persistent = ids.map(|at| Item::new(self, Id(at))).filter(|item| item.persistent().is_some());
+        persistent.filter_map(|item| item.storage().ok())
+    }
+
     /// Bytes that the pickle takes of the input.
     pub fn length(&self) -> usize {
         self.length

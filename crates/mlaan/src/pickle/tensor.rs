@@ -1,7 +1,7 @@
 //! PyTorch's tensors: where their values lie. The values themselves are in other files of the archive.
 
-use super::Item;
 use super::item::shown;
+use super::{Item, Value};
 
 /// The type of a storage's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,10 @@ impl Item<'_, '_> {
     /// # Errors
     /// What it is instead, or what is wrong with it.
     pub fn tensor(self) -> Result<TensorRef, String> {
-        let other = || format!("{} instead of a tensor", self.describe());
+        let other = || match self.unread() {
+            Some(what) => format!("{what}, which is not read: save the network with tensors of floats"),
+            None => format!("{} instead of a tensor", self.describe()),
+        };
         let (module, name) = self.callee().ok_or_else(other)?;
         let arguments = self.arguments().unwrap_or_default();
         match (module, name, arguments.as_slice()) {
@@ -123,8 +126,32 @@ impl Item<'_, '_> {
                 // Not by calling itself: a pickle may be a circle.
                 inner.view().unwrap_or_else(|| Err(other()))
             }
+            // A tensor with attributes of Python's.
+            ("torch._tensor", "_rebuild_from_type_v2", [function, _, inner, ..])
+                if function.global() == Some(("torch._utils", "_rebuild_tensor_v2")) =>
+            {
+                match inner.parts().unwrap_or_default().as_slice() {
+                    [storage, offset, shape, strides, ..] => tensor(*storage, *offset, *shape, *strides),
+                    _ => Err(other()),
+                }
+            }
             _ => self.view().unwrap_or_else(|| Err(other())),
         }
+    }
+
+    /// What kind of tensor it is, if it is one of those that are not read.
+    fn unread(self) -> Option<String> {
+        let ("torch._utils", name) = self.callee()? else { return None };
+        Some(match name {
+            "_rebuild_tensor_v3" => {
+                let kind = self.arguments().unwrap_or_default().get(6).and_then(|kind| kind.global());
+                format!("a tensor of type {}", shown(kind.map_or("unknown", |(_, name)| name)))
+            }
+            "_rebuild_qtensor" => "a quantised tensor".into(),
+            "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor" => "a sparse tensor".into(),
+            "_rebuild_meta_tensor_no_storage" => "a tensor without values (on the device `meta`)".into(),
+            _ => return None,
+        })
     }
 
     /// None if it is no view of a storage.
@@ -140,13 +167,20 @@ impl Item<'_, '_> {
     }
 
     /// What [`Item::persistent`] says of a storage.
-    fn storage(self) -> Result<Storage, String> {
+    pub(super) fn storage(self) -> Result<Storage, String> {
         let parts = self.persistent().and_then(Item::parts).unwrap_or_default();
-        let [kind, class, key, _, length, ..] = parts.as_slice() else {
+        let [kind, class, key, _, length, rest @ ..] = parts.as_slice() else {
             return Err(format!("a tensor's values are {}", self.describe()));
         };
         if kind.text().is_none_or(|k| k != "storage") {
             return Err("a tensor's values are no storage".into());
+        }
+        // Where a storage begins in another one.
+        if rest.first().is_some_and(|view| *view.value() != Value::None) {
+            return Err(
+                "its values are part of another storage, as PyTorch before 0.4 wrote them, which is not read"
+                    .into(),
+            );
         }
         let (_, name) = class.global().ok_or("a storage has no type")?;
         let element =

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
 pub mod python;
+pub mod torch_file;
 pub mod trained;
+pub mod weights;
 
 use mlaan::recipe::Recipe;
 use mlaan::train::Trainer;

@@ -58,6 +58,13 @@ fn other_letters(a: &str, b: &str) -> bool {
     a.chars().count() == b.chars().count() && pairs().all(|(a, b)| a == b || a.is_ascii() != b.is_ascii())
 }
 
+/// The first two of many names that are one, or look the same.
+pub(crate) fn alike(names: &[String]) -> Option<(usize, usize)> {
+    let mut seen = BTreeMap::new();
+    let twice = |(at, name): (usize, &String)| Some((seen.insert(look(name), at)?, at));
+    names.iter().enumerate().find_map(twice)
+}
+
 /// What people see of a name.
 fn look(name: &str) -> String {
     let visible: String =
@@ -66,7 +73,7 @@ fn look(name: &str) -> String {
 }
 
 /// A name that shows all of its characters.
-fn revealed(name: &str) -> String {
+pub(crate) fn revealed(name: &str) -> String {
     let last = name.chars().count().saturating_sub(1);
     let edge = |at: usize, c: char| c == ' ' && (at == 0 || at == last);
     let mut text = String::new();

@@ -16,7 +16,8 @@ use crate::{Error, Result};
 /// See the module.
 pub(super) const FORMAT: Format = Format {
     name: "image folder",
-    layout: "a folder with `train/` and `test/` (or `val/`, `valid/`, `validation/`), one subfolder of images per class",
+    layout: "a folder with `train/` and `test/` (or `val/`, `valid/`, `validation/`; also `seg_train/`, `test_set/` and the like), one \
+             subfolder of images per class",
     open,
 };
 

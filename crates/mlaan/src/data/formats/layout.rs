@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::notes::{Notes, few, reason};
 use super::class_names::{class, mistaken, told_apart};
+use super::enclosed::classes_in;
 use super::packed::kind;
-use super::splits::{TEST, TEST_FOLDERS, TRAIN, called};
+use super::split_folders::{Splits, splits};
+use super::splits::TEST_FOLDERS;
 use super::tree::{Entry, Kind, Tree, class_folders, images_below};
 use super::val_annotations;
 use crate::{Error, Result};
@@ -45,8 +47,7 @@ pub(super) struct Both<At> {
 /// A split that is missing, a class without training images, a test class that is not trained.
 pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>>> {
     let entries = tree.entries(root)?;
-    let ours = called(tree, &entries, &TRAIN)?;
-    let theirs = called(tree, &entries, &TEST)?;
+    let Splits { train: ours, test: theirs } = splits(tree, &entries)?;
     let mut train = None;
     for folder in &ours {
         if train.is_none() && has_classes(tree, &folder.at)? {
@@ -77,7 +78,14 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
         return Err(Error::data(tree.place(root), message));
     }
     let mut around = vec![tree.real(root)];
-    let (mut train, keys) = trained(tree, &train.at, &mut around)?;
+    let classes = classes_in(tree, &train.at, None)?;
+    let (mut listed, keys) = trained(tree, &classes, &mut around)?;
+    if tree.real(&classes) != tree.real(&train.at) {
+        listed
+            .notes
+            .remark(format!("classes are the folders in {}, which lies around all of them", listed.place));
+    }
+    let mut train = listed;
     beside(tree, &entries, &mut train.notes);
     let test = tested(tree, &theirs, (&keys, &train), &mut around)?;
     Ok(Some(Both { train, test }))
@@ -86,7 +94,7 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
 /// Whether there is an image in a class folder of the training split in `root`. Nothing is said of what cannot be read:
 /// who reads it says so.
 pub(super) fn has_images<T: Tree>(tree: &T, root: &T::At) -> bool {
-    let Ok(splits) = tree.entries(root).and_then(|entries| called(tree, &entries, &TRAIN)) else {
+    let Ok(Splits { train, .. }) = tree.entries(root).and_then(|entries| splits(tree, &entries)) else {
         return false;
     };
     let within = |split: &Entry<T::At>| {
@@ -98,7 +106,7 @@ pub(super) fn has_images<T: Tree>(tree: &T, root: &T::At) -> bool {
             images_below(tree, &folder.at, walk, (&mut images, &mut notes)).is_ok() && !images.is_empty()
         })
     };
-    splits.iter().any(within)
+    train.iter().any(within)
 }
 
 /// Counts what sets of other formats lie beside the splits: archives and tables.
@@ -181,8 +189,19 @@ pub(super) fn trained<T: Tree>(
         keys.push(key);
     }
     above.pop();
+    in_capitals_alone(&keys, &mut notes);
     let classes = told_apart(keys.clone());
     Ok((Listed { place: tree.place(at), classes, images, labels, notes }, keys))
+}
+
+/// Says which classes differ in capitals alone: two on this disk, and one on others.
+fn in_capitals_alone(keys: &[String], notes: &mut Notes) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for key in keys {
+        if let Some(other) = seen.insert(key.to_lowercase(), key) {
+            notes.remark(format!("`{other}` and `{key}` differ in capitals alone, and are two classes: rename one if they are meant as one"));
+        }
+    }
 }
 
 fn without_images(place: String, skipped: &Notes) -> Error {
@@ -206,15 +225,18 @@ fn tested<T: Tree>(
     let mut empty: Option<Listed<T::At>> = None;
     for folder in candidates {
         let mut notes = Notes::default();
-        let classes = by_class(tree, &folder.at, &mut notes)?;
+        let at = classes_in(tree, &folder.at, Some(keys))?;
+        let classes = by_class(tree, &at, &mut notes)?;
         let found = if classes.keys().any(|name| keys.contains(name)) {
-            Some(labelled(tree, (folder, classes, notes), (keys, train), above)?)
+            Some(labelled(tree, (&at, classes, notes), (keys, train), above)?)
         } else if let Some(list) = val_annotations::list(tree, &folder.at)? {
             Some(val_annotations::read(tree, (&folder.at, &list), (keys, train))?)
         } else {
             // Folders of other names are no classes: one lies around all images, several are of another order.
-            if let (Some(_), None) = (classes.keys().next(), &unlike) {
-                unlike = Some(untrained(&tree.place(&folder.at), classes.keys(), (keys, train)));
+            let names: Vec<&String> = classes.keys().collect();
+            let around_all = matches!(names.as_slice(), [name] if is_around_images(name));
+            if !names.is_empty() && !around_all && unlike.is_none() {
+                unlike = Some(untrained(&tree.place(&at), classes.keys(), (keys, train)));
             }
             None
         };
@@ -251,17 +273,35 @@ fn tested<T: Tree>(
     }))
 }
 
+/// Whether a folder is called as one around images that are of no class.
+fn is_around_images(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "jpegimages",
+        "jpegs",
+        "pictures",
+        "photos",
+        "unknown",
+        "unlabeled",
+        "unlabelled",
+    ];
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// A test split with class folders.
 fn labelled<T: Tree>(
     tree: &T,
-    (folder, classes, mut notes): (&Entry<T::At>, Folders<T::At>, Notes),
+    (at, classes, mut notes): (&T::At, Folders<T::At>, Notes),
     (keys, train): (&[String], &Listed<T::At>),
     above: &mut Vec<PathBuf>,
 ) -> Result<Listed<T::At>> {
-    let place = tree.place(&folder.at);
+    let place = tree.place(at);
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     let mut unknown = BTreeSet::new();
-    above.push(tree.real(&folder.at));
+    above.push(tree.real(at));
     let all = reals(tree, &classes);
     for (name, folders) in classes {
         let label = keys.binary_search(&name).ok();
@@ -297,7 +337,9 @@ fn untrained<'a, At>(
     let known = keys.iter().map(String::as_str);
     let count = names.clone().count();
     let (what, is) = if count == 1 { ("the class folder", "is") } else { ("the class folders", "are") };
-    let alike = names.clone().find_map(|name| mistaken(name, known.clone()));
+    let capitals = |name: &&String| known.clone().find(|k| k.to_lowercase() == name.to_lowercase());
+    let in_capitals = names.clone().find_map(|name| Some((name.clone(), capitals(&name)?.to_owned())));
+    let alike = in_capitals.or_else(|| names.clone().find_map(|name| mistaken(name, known.clone())));
     let alike = alike.map_or_else(String::new, |(a, b)| format!(" (here it is `{a}`, there `{b}`)"));
     let message = format!(
         "{what} {} {is} not in {}{alike}, which has {}: a class that is tested must be trained; rename the folder, remove it, \

@@ -20,7 +20,12 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
     }
     let mut text = String::new();
     let file = crate::files::open(path).map_err(Error::io(path))?;
-    file.take(MOST_TEXT + 1).read_to_string(&mut text).map_err(Error::io(path))?;
+    file.take(MOST_TEXT + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => {
+            Error::data(path.display().to_string(), "no text in UTF-8: save it so (UTF-16 is not read)")
+        }
+        _ => Error::io(path)(error),
+    })?;
     if text.len() as u64 > MOST_TEXT {
         return Err(Error::data(path.display().to_string(), "too long for a list: this is another file"));
     }

@@ -1,0 +1,172 @@
+//! How to arrange images that lie in folders, but not as they are read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::formats::split_folders::role;
+use super::formats::tree::{Disk, Entry, Kind, Tree, left_behind};
+use super::is_image;
+use super::notes::few;
+
+/// Folders inside a folder that are looked at, at the most.
+const TRIED: usize = 8;
+/// Images whose names are looked at, at the most.
+const MOST_NAMES: usize = 1000;
+/// What is read.
+const LIES: &str = "an image folder is `train/CLASS/IMAGE` and `test/CLASS/IMAGE`";
+
+type Folder = Entry<PathBuf>;
+
+/// What to do with what lies at `path`, where it is images in some order.
+pub(super) fn arranged(path: &Path) -> Option<String> {
+    let inside = Disk.entries(&path.to_path_buf()).ok()?;
+    let archives: Vec<&str> =
+        inside.iter().map(|e| e.name.as_str()).filter(|name| is_archive(name)).collect();
+    if archives.len() > 1 {
+        return Some(format!(
+            "the names of its archives ({}) do not say which are for training: call WebDataset shards `train-0000.tar` and \
+             `test-0000.tar` (or `val-`), or put them into `train/` and `test/`",
+            few(archives)
+        ));
+    }
+    let folders: Vec<&Folder> = visible(&inside).take(TRIED).collect();
+    let flat: Vec<&Folder> = folders.iter().copied().filter(|e| has_image(&e.at)).collect();
+    if let Some(split) = flat.iter().find(|e| role(&e.name).is_some()) {
+        return Some(unsorted(&split.name, &split.at, &inside));
+    }
+    let nested: Vec<&Folder> = folders.iter().copied().filter(|e| has_class(&e.at)).collect();
+    match (nested.as_slice(), flat.as_slice()) {
+        ([], []) => has_image(path).then(|| {
+            format!(
+                "its images lie in no folders, so they have no classes{}: {LIES}; make both, with one folder per class",
+                hints(path, &inside)
+            )
+        }),
+        ([], [one]) => Some(unsorted(&one.name, &one.at, &inside)),
+        ([], classes) => Some(format!(
+            "class folders ({}), but no splits: {LIES}; {}",
+            few(classes.iter().map(|e| e.name.as_str())),
+            split_up("these folders")
+        )),
+        ([one], _) => Some(within(one, &inside)),
+        (several, _) => Some(orders(several)),
+    }
+}
+
+/// Of one folder that holds folders of images.
+fn within(outer: &Folder, beside: &[Folder]) -> String {
+    let inside = Disk.entries(&outer.at).unwrap_or_default();
+    let with_images: Vec<&Folder> = visible(&inside).filter(|e| has_image(&e.at)).collect();
+    if let Some(split) = with_images.iter().find(|e| role(&e.name).is_some()) {
+        return unsorted(&format!("{}/{}", outer.name, split.name), &split.at, beside);
+    }
+    format!(
+        "class folders lie in `{}` ({}), but no splits: {LIES}; {}",
+        outer.name,
+        few(with_images.iter().map(|e| e.name.as_str())),
+        split_up("them")
+    )
+}
+
+/// Of several folders that hold folders of images.
+fn orders(folders: &[&Folder]) -> String {
+    let split_of = |folder: &Folder| {
+        let inside = Disk.entries(&folder.at).unwrap_or_default();
+        let split =
+            visible(&inside).find(|e| role(&e.name).is_some() && has_image(&e.at)).map(|e| e.name.clone());
+        Some(format!("{}/{}", folder.name, split?))
+    };
+    let turned: Vec<String> = folders.iter().filter_map(|folder| split_of(folder)).collect();
+    if turned.len() == folders.len() {
+        return format!(
+            "the splits lie inside of the class folders ({}): {LIES}, the other way round; move each `CLASS/SPLIT` to `SPLIT/CLASS`",
+            few(turned.iter().map(String::as_str))
+        );
+    }
+    format!(
+        "class folders lie in {}: {LIES}; rename the folder of the training images to `train/` and that of the test images to \
+         `test/`",
+        few(folders.iter().map(|e| e.name.as_str()))
+    )
+}
+
+/// How splits are made.
+fn split_up(which: &str) -> String {
+    format!(
+        "move {which} into `train/`, and some images of every class, as each fifth, from there into `test/CLASS/`"
+    )
+}
+
+/// Of a folder of images without classes.
+fn unsorted(name: &str, at: &Path, beside: &[Folder]) -> String {
+    format!(
+        "the images in `{name}/` lie in no class folders, so they have no labels{}: {LIES}; move them into one folder per class",
+        hints(at, beside)
+    )
+}
+
+/// What may tell the classes of the images in a folder: lists and notes beside it, or the images' own names.
+fn hints(at: &Path, beside: &[Folder]) -> String {
+    let detection = |e: &&Folder| {
+        e.kind == Kind::Folder && ["labels", "annotations"].iter().any(|n| n.eq_ignore_ascii_case(&e.name))
+    };
+    let list = |e: &&Folder| {
+        let ending = Path::new(&e.name).extension().map(|ending| ending.to_ascii_lowercase());
+        e.kind == Kind::File && ending.is_some_and(|ending| ending == "csv" || ending == "tsv")
+    };
+    if let Some(folder) = beside.iter().find(detection) {
+        return format!(
+            " (`{}/` beside them is as object detection has it, which is not trained here)",
+            folder.name
+        );
+    }
+    if let Some(list) = beside.iter().find(list) {
+        return format!(" (`{}` beside them may say which class each is of)", list.name);
+    }
+    let begins = beginnings(at);
+    if begins.len() > 1 {
+        return format!(
+            " (their names begin with {}, which may be the classes)",
+            few(begins.iter().map(String::as_str))
+        );
+    }
+    String::new()
+}
+
+/// The words that images' names begin with, where each is there several times, as `cat` in `cat.0.jpg`.
+fn beginnings(folder: &Path) -> Vec<String> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let images = names.map(|name| name.to_string_lossy().into_owned()).filter(|name| is_image::by_name(name));
+    for name in images.take(MOST_NAMES) {
+        let stem = name.rsplit_once('.').map_or("", |(stem, _)| stem);
+        let word: String = stem.chars().take_while(|c| c.is_alphabetic()).collect();
+        *times.entry(word).or_default() += 1;
+    }
+    // Else they are names of the images alone.
+    if times.values().any(|n| *n < 2) || times.contains_key("") || times.len() > TRIED * TRIED {
+        return Vec::new();
+    }
+    times.into_keys().collect()
+}
+
+fn visible(entries: &[Folder]) -> impl Iterator<Item = &Folder> {
+    entries.iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name))
+}
+
+fn is_archive(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz")
+}
+
+/// Whether an image lies in a folder.
+fn has_image(folder: &Path) -> bool {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| is_image::by_name(&name.to_string_lossy()))
+}
+
+/// Whether a folder has a folder with an image.
+fn has_class(folder: &Path) -> bool {
+    let inside = Disk.entries(&folder.to_path_buf()).unwrap_or_default();
+    visible(&inside).take(TRIED).any(|e| has_image(&e.at))
+}
