@@ -19,7 +19,9 @@ pub fn watch() {
         }
         if !terminal {
             if done == 1 {
-                output::note(&format!("Compiling {all} GPU kernel programs; they are kept for the next run."));
+                output::note(&format!(
+                    "Compiling {all} GPU kernel programs; they are kept for the next run."
+                ));
             }
             return;
         }
@@ -35,7 +37,8 @@ pub fn watch() {
 
 fn bar(all: usize) -> ProgressBar {
     let bar = ProgressBar::new(all as u64);
-    if let Ok(style) = ProgressStyle::with_template("Compiling GPU kernels {bar:20.green/dim} {pos} of {len}") {
+    if let Ok(style) = ProgressStyle::with_template("Compiling GPU kernels {bar:20.green/dim} {pos} of {len}")
+    {
         bar.set_style(style.progress_chars("━━╌"));
     }
     bar

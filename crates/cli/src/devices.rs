@@ -63,7 +63,9 @@ fn text(processor: &Processor, found: &Found) -> String {
         let (programs, bytes) = (format::several(kept.programs, "program"), format::bytes(kept.bytes));
         let folder = kept.folder.display();
         lines.push(String::new());
-        lines.push(format!("Compiled kernels: {programs}, {bytes}, in {folder} (MLAAN_KERNEL_CACHE names another)"));
+        lines.push(format!(
+            "Compiled kernels: {programs}, {bytes}, in {folder} (MLAAN_KERNEL_CACHE names another)"
+        ));
     }
     if !missing.is_empty() {
         lines.push(String::new());
@@ -158,7 +160,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_has_a_line_each() {
-        let found = Found { gpus: Err("no libcuda".into()), compiler: Err("no NVRTC: get it".into()), cache: None };
+        let found =
+            Found { gpus: Err("no libcuda".into()), compiler: Err("no NVRTC: get it".into()), cache: None };
         let missing = missing(&found);
         assert_eq!(missing.len(), 2);
         assert!(

@@ -182,7 +182,7 @@ impl Backend for Cuda {
         let (driver, w, scratch) = (self.driver(), w.values(), scratch.device_address());
         let pass = convolution::forward_pass(x.tensor.nhwc(), y.nhwc()[3], window);
         let product = Product::of(x.tensor.dtype(), y.dtype());
-        if driver.kernels == Kernels::New && specialised::fits(&pass, product) {
+        if driver.kernels == Kernels::New && specialised::fits(driver, &pass, product) {
             return specialised::forward(driver, window, x, w, bias, y, norm, scratch);
         }
         convolution::forward(driver, window, x, w, bias, y, norm, scratch);
@@ -212,7 +212,7 @@ impl Backend for Cuda {
         }
         if let Some(dx) = dx {
             let pass = convolution::backward_pass(x.tensor.nhwc(), out, window);
-            if new && specialised::fits(&pass, product) {
+            if new && specialised::fits(driver, &pass, product) {
                 specialised::backward(driver, window, x, w, dy, dx, scratch);
             } else {
                 convolution::backward(driver, window, x, w, dy, dx, scratch);

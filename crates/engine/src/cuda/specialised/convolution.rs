@@ -8,7 +8,7 @@ use super::super::program::{Entry, Program, entry};
 use super::super::sums;
 use super::super::tiles::Pass;
 use super::program::{Defines, Template};
-use super::shape::{Shape, Stages, Tile};
+use super::shape::{Room, Shape, Stages, Tile};
 use super::{How, Source};
 use crate::ops::{Incoming, Operand, Outgoing, Window};
 use crate::{DType, Tensor};
@@ -17,10 +17,6 @@ const ENTRIES: &[Entry] = &[entry::<Pack>("pack_weights"), entry::<Args>("convol
 
 static TEMPLATE: Template =
     Template::new("convolution.cu", include_str!("../kernels/specialised/convolution.cu"), ENTRIES);
-
-/// Shared memory of a block on every device of capability 8 or later. What decides the order of sums fits this with
-/// one stage, so that all devices compute the same bits.
-const LEAST_SHARED: usize = 99 << 10;
 
 /// Vectors of a region that a thread may have (a bit each).
 const MOST_LOADS: usize = 32;
@@ -53,7 +49,7 @@ struct Args {
     unused: u32,
 }
 
-/// How a pass is cut: what decides the result to the bit. It depends on extents and the product alone.
+/// How a pass is cut: what decides the result to the bit. It depends on extents, the product and the kind of device alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cut {
     shape: Shape,
@@ -69,7 +65,7 @@ struct Cut {
 
 impl Cut {
     /// Nothing where a window's weights are too large for shared memory.
-    fn new(shape: Shape, product: Product) -> Option<Self> {
+    fn new(shape: Shape, product: Product, room: Room) -> Option<Self> {
         let out = shape.result[2];
         // A warp's channels are at most 32, so that what a lane keeps of each fits registers.
         let (warps, tiles) = match out {
@@ -81,28 +77,32 @@ impl Cut {
         };
         let unit = 16 / product.bytes();
         let whole = shape.source[2].next_multiple_of(2 * unit);
-        // From the widest chunk to the narrowest: the first with a tile that fits every device.
         let chunks = [8 * unit, 4 * unit, 2 * unit].into_iter().filter(|c| *c <= whole.next_power_of_two());
-        let mut best = None;
-        for chunk in chunks {
-            let cut =
-                Cut { shape, tile: Tile { images: 1, rows: 1, columns: 1 }, warps, tiles, chunk, piece: 1 };
-            let loads = MOST_LOADS * cut.threads() / (chunk / unit);
-            // Twice the region for a gradient that is corrected by the raw values.
-            let weights = shape.taps() * cut.channels() * cut.pitch(product);
-            let Some(room) = LEAST_SHARED.checked_sub(weights + cut.room()) else { continue };
-            let most = loads.min(room / (2 * cut.pitch(product)));
-            if let Some(tile) = shape.tile(cut.slots(), most) {
-                // A tile that is cut short for want of room is worse than a narrower chunk.
-                let free = shape.tile(cut.slots(), usize::MAX);
-                let cut = Cut { tile, piece: shape.piece(&tile), ..cut };
-                if free == Some(tile) {
-                    return Some(cut);
-                }
-                best.get_or_insert(cut);
-            }
-        }
-        best
+        let all: Vec<Cut> = chunks
+            .filter_map(|chunk| {
+                let none = Tile { images: 1, rows: 1, columns: 1 };
+                let cut = Cut { shape, tile: none, warps, tiles, chunk, piece: 1 };
+                let loads = MOST_LOADS * cut.threads() / (chunk / unit);
+                // The next step's sources on their way if there is room for them, else one step at a time.
+                let tile =
+                    |stages| shape.tile(cut.slots(), loads.min(cut.most_pixels(product, room, stages)?));
+                let tile = tile(2).or_else(|| tile(1))?;
+                Some(Cut { tile, piece: shape.piece(&tile), ..cut })
+            })
+            .collect();
+        // The widest chunk whose tile is not cut short for want of room: that is worse than a narrower chunk.
+        let free = shape.tile(warps[0] * tiles[0] * 16, usize::MAX);
+        all.iter().find(|c| Some(c.tile) == free).or(all.last()).copied()
+    }
+
+    /// Source pixels of a step of which so many fit beside the weights.
+    fn most_pixels(&self, product: Product, room: Room, stages: usize) -> Option<usize> {
+        let pitch = self.pitch(product);
+        let weights = self.shape.taps() * self.channels() * pitch;
+        // Twice the region for a gradient that is corrected by the raw values.
+        let regions = if self.shape.backward { 2 } else { 1 };
+        let least = (weights * self.chunks()).min(stages * weights);
+        Some(room.bytes().checked_sub(least + self.room())? / (stages * regions * pitch))
     }
 
     fn slots(&self) -> usize {
@@ -186,13 +186,14 @@ impl Cut {
     }
 }
 
-/// The most of all products, which a plan does not know.
+/// The most of all products and kinds of devices, which a plan does not know.
 fn scratch(pass: &Pass, rows: usize) -> usize {
-    let of = |product| {
-        let cut = Cut::new(Shape::from(pass), product);
+    let of = |product, room| {
+        let cut = Cut::new(Shape::from(pass), product, room);
         cut.map_or(0, |c| c.scratch(product, pass.images, rows).iter().sum())
     };
-    of(Product::Bf16).max(of(Product::F32))
+    let rooms = |product| Room::ALL.map(|room| of(product, room)).into_iter().max().unwrap_or(0);
+    rooms(Product::Bf16).max(rooms(Product::F32))
 }
 
 /// Bytes for [`forward`].
@@ -206,8 +207,8 @@ pub(in super::super) fn backward_scratch(x: [usize; 4], out: usize, window: Wind
 }
 
 /// Whether there is a kernel for a pass.
-pub(in super::super) fn fits(pass: &Pass, product: Product) -> bool {
-    Cut::new(Shape::from(pass), product).is_some()
+pub(in super::super) fn fits(driver: &Driver, pass: &Pass, product: Product) -> bool {
+    Cut::new(Shape::from(pass), product, Room::of(driver)).is_some()
 }
 
 /// What happens to results.
@@ -260,7 +261,7 @@ impl<'a> Run<'a> {
         ending: &Ending,
         scratch: u64,
     ) -> Option<Self> {
-        let cut = Cut::new(Shape::from(pass), product)?;
+        let cut = Cut::new(Shape::from(pass), product, Room::of(driver))?;
         let copied = Source::copies(source.dtype, product, pass.source[2]);
         let regions = if source.how == How::Corrected && copied { 2 } else { 1 };
         let limit = driver.properties.shared;
@@ -404,10 +405,13 @@ mod tests {
                     }
                     for pass in [forward_pass, backward_pass].map(|p| p([n, side, side, c], out, window)) {
                         for product in [Product::Bf16, Product::F32] {
-                            let cut = Cut::new(Shape::from(&pass), product).unwrap();
-                            assert!(cut.stages(product, 2, LEAST_SHARED).is_some(), "{cut:?}");
-                            assert!(cut.chunk * cut.chunks() >= pass.source[2]);
-                            assert!(cut.channel_blocks() <= 65_535 && cut.class_blocks() <= 65_535);
+                            for room in Room::ALL {
+                                let cut = Cut::new(Shape::from(&pass), product, room).unwrap();
+                                let regions = if pass.backward { 2 } else { 1 };
+                                assert!(cut.stages(product, regions, room.bytes()).is_some(), "{cut:?}");
+                                assert!(cut.chunk * cut.chunks() >= pass.source[2]);
+                                assert!(cut.channel_blocks() <= 65_535 && cut.class_blocks() <= 65_535);
+                            }
                         }
                     }
                 }
@@ -418,7 +422,7 @@ mod tests {
     #[test]
     fn a_layer_of_sixteen_channels_is_loaded_whole_and_its_weights_once() {
         let pass = forward_pass([1024, 32, 32, 16], 16, Window { kernel: 3, stride: 1, pad: 1 });
-        let cut = Cut::new(Shape::from(&pass), Product::Bf16).unwrap();
+        let cut = Cut::new(Shape::from(&pass), Product::Bf16, Room::Large).unwrap();
         assert_eq!((cut.chunk, cut.chunks(), cut.channels()), (16, 1, 16));
         let stages = cut.stages(Product::Bf16, 1, 227 << 10);
         assert!(stages.is_some_and(|s| s.held && s.count == 3 && s.blocks >= 2), "{cut:?} {stages:?}");

@@ -2,7 +2,7 @@
 //!
 //! NVRTC compiles on the machine at hand, so a network's few dozen shapes each get a kernel without divisions by what is
 //! known only at run time and without branches on types. How work is cut, and so the result to the bit, depends on
-//! extents alone; how much of it a device keeps in shared memory at once ([`Stages`]) does not change the result.
+//! extents and on how much shared memory devices of a kind have.
 
 mod convolution;
 mod program;

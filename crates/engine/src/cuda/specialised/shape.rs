@@ -1,5 +1,6 @@
 //! A convolution's extents without its number of images, and how its results are cut into tiles.
 
+use super::super::driver::Driver;
 use super::super::tiles::Pass;
 use super::program::Defines;
 use crate::ops::Window;
@@ -142,6 +143,35 @@ pub(super) struct Tile {
     pub(super) images: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
+}
+
+/// Kinds of devices by the shared memory of a block. Devices of one kind compute the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// 99 KiB: capability 8.6, 8.9 and 12.
+    Small,
+    /// 163 KiB: 8.0.
+    Middle,
+    /// 227 KiB: 9.0 and 10.
+    Large,
+}
+
+impl Room {
+    pub(super) const ALL: [Room; 3] = [Room::Small, Room::Middle, Room::Large];
+
+    /// The largest that a device has.
+    pub(super) fn of(driver: &Driver) -> Self {
+        let fits = |r: &Room| r.bytes() <= driver.properties.shared;
+        Self::ALL.into_iter().rev().find(fits).unwrap_or(Room::Small)
+    }
+
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Room::Small => 99 << 10,
+            Room::Middle => 163 << 10,
+            Room::Large => 227 << 10,
+        }
+    }
 }
 
 /// How much of its work a block has in shared memory.
