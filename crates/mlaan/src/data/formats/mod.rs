@@ -22,6 +22,7 @@ mod stl10;
 mod svhn;
 mod tar_folder;
 pub(super) mod tree;
+mod unpacked;
 mod val_annotations;
 mod webdataset;
 

@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
     fn read(path: &'a Path, keep: bool) -> Result<Option<Shard>> {
         let mut reader = Reader { path, shard: Shard::default(), open: Vec::new(), labelled: String::new() };
         let mut linked = false;
-        each_member(path, &mut |found| {
+        let walked = each_member(path, &mut |found| {
             linked |= matches!(found.what, Type::Link { .. });
             if linked && !keep {
                 return Ok(false);
@@ -86,6 +86,7 @@ impl<'a> Reader<'a> {
         if linked && !keep {
             return Ok(None);
         }
+        walked.remark.into_iter().for_each(|text| reader.shard.notes.remark(text));
         if keep {
             reader.resolve();
             let mut all = std::mem::take(&mut reader.open).into_iter().peekable();
