@@ -165,7 +165,9 @@ fn splits_lie_where_the_hub_and_others_put_them() {
         fs::write(root.path().join("train_metadata.parquet"), b"").unwrap();
         let splits = opened(root.path()).unwrap_or_else(|e| panic!("{train}: {e}"));
         assert_eq!((splits.train.len(), splits.test.len()), (7, 3), "{train}");
-        assert!(splits.notes.is_empty(), "{train}");
+        let skipped: Vec<_> = splits.notes.skipped.iter().map(|s| (s.count, s.example.as_str())).collect();
+        assert!(splits.notes.remarks.is_empty() && skipped.len() <= 1, "{train}: {skipped:?}");
+        assert!(skipped.iter().all(|(n, name)| *n == 1 && name.ends_with("train_metadata.parquet")));
     }
     let root = TempDir::new().unwrap();
     for configuration in ["fine", "coarse"] {
@@ -197,7 +199,7 @@ fn a_test_split_without_labels_is_passed_over_and_that_is_said() {
         assert_eq!(seen(&*splits.test), [(2, 0), (1, 10), (0, 20)]);
         let why = match labels {
             Labels::None => "no column `label` as in training",
-            _ => "all are missing, or −1",
+            _ => "all in the column `label` are missing, or −1",
         };
         let note = format!("the test split has no labels ({why}): the validation split is used in its place");
         let note = note.as_str();

@@ -46,7 +46,10 @@ pub(super) mod reason {
     pub const TO_FOLDER: &str = "a hard link to a folder, which tar does not unpack";
     pub const REPLACED: &str = "replaced by a later member of the same name";
     pub const NO_SAMPLE: &str = "no part of a sample";
-    pub const ANOTHER_IMAGE: &str = "another image, or label, of a sample that has one";
+    pub const OTHER_SHARD: &str = "a shard beside those of the same split, which lie elsewhere";
+    pub const OTHER_TABLE: &str = "a parquet file that belongs to neither split";
+    pub const ANOTHER_IMAGE: &str = "another image, or label, of a sample that has one; of several images the first of `jpg`, `png`, `jpeg` and `webp` is taken, \
+         or that called `image`, `img`, `rgb` or `input`";
 }
 
 impl Notes {

@@ -1,5 +1,6 @@
 //! Names of classes from a file: one a line, or JSON.
 
+use crate::data::{class, told_apart};
 use crate::{Error, Result, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::path::Path;
 const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\"}, {\"0\": [\"n01\", \"cat\"], …} and {\"cat\": 0, \"dog\": 1}";
 
 /// Reads the names of classes in the order of a classifier's outputs: one a line, a JSON list, or a JSON object from indices
-/// to names (or lists that end with them, as ImageNet's) or from names to indices.
+/// to names (or lists that end with them, as ImageNet's) or from names to indices. Names that look the same are told apart.
 ///
 /// # Errors
 /// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, fewer than two names.
@@ -24,7 +25,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>> {
         0 | 1 => {
             Err(wrong(format!("{} is named; at least 2 classes are needed, one a line", said(names.len()))))
         }
-        _ => Ok(names),
+        _ => Ok(told_apart(names.iter().map(|name| class(name)).collect())),
     }
 }
 
@@ -177,5 +178,8 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
         assert!(read_classes(&at.path().join("nowhere")).is_err());
+        std::fs::write(&file, "cafe\u{301}\ncat\nc\u{430}t\ncrane\ncrane\n").unwrap();
+        let told = ["caf\u{e9}", "cat", "c\\u{430}t", "crane (3)", "crane (4)"];
+        assert_eq!(read_classes(&file).unwrap(), told);
     }
 }

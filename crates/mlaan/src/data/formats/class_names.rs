@@ -1,9 +1,10 @@
 //! Names of classes as text: one name in two spellings of Unicode is one name, and two names never look the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
+use unicode_security::skeleton;
 
 use crate::recipe::spelling::nearest;
 
@@ -25,17 +26,34 @@ pub(crate) fn class(name: &str) -> String {
     if is_nfc(name) { name.to_owned() } else { name.nfc().collect() }
 }
 
-/// Class names in which those that would look the same show how they differ.
-pub(super) fn told_apart(names: Vec<String>) -> Vec<String> {
-    let mut alike: BTreeMap<String, usize> = BTreeMap::new();
-    for name in &names {
-        *alike.entry(look(name)).or_default() += 1;
+/// Class names in which those that would look the same show how they differ: by what takes no room, else by letters of another
+/// script. Those that are the same, as ImageNet's two `crane`s, have their numbers behind them.
+pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
+    let plain = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
+    let distinct: BTreeSet<&String> = names.iter().collect();
+    if names.iter().all(plain) && distinct.len() == names.len() {
+        return names;
     }
-    let shown = |name: String| match alike.get(&look(&name)) {
-        Some(2..) => revealed(&name),
+    let names = each_alike(names, look, |name, _| revealed(name));
+    let names =
+        each_alike(names, |name| skeleton(&look(name)).collect(), |name, _| escaped(name, |c| !c.is_ascii()));
+    each_alike(names, str::to_owned, |name, at| format!("{name} ({at})"))
+}
+
+/// The names, with `change` (of a name and its number) those of which several are alike by `key`.
+fn each_alike(
+    names: Vec<String>,
+    key: impl Fn(&str) -> String,
+    change: impl Fn(&str, usize) -> String,
+) -> Vec<String> {
+    let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
+    let mut alike: BTreeMap<&str, usize> = BTreeMap::new();
+    keys.iter().for_each(|key| *alike.entry(key).or_default() += 1);
+    let shown = |(at, (name, key)): (usize, (String, &String))| match alike.get(key.as_str()) {
+        Some(2..) => change(&name, at),
         _ => name,
     };
-    names.into_iter().map(shown).collect()
+    names.into_iter().zip(&keys).enumerate().map(shown).collect()
 }
 
 /// A name and the one of `others` that could be taken for it: both with what does not show, or may be another letter.
@@ -50,6 +68,12 @@ pub(super) fn mistaken<'a>(
     let near = others.clone().find(foreign).or_else(|| nearest(name, others, 1).first().copied());
     let shown = |name: &str| escaped(name, |c| !c.is_ascii());
     near.map(|other| (shown(name), shown(other)))
+}
+
+/// For a message about a name that is none of `others`: how it differs from one that it could be taken for.
+pub(super) fn alike(name: &str, others: &[String]) -> String {
+    let found = mistaken(name, others.iter().map(String::as_str));
+    found.map_or_else(String::new, |(a, b)| format!(" (here it is `{a}`, there `{b}`)"))
 }
 
 /// Whether names differ only in letters of which one is not Latin, as `а` (Cyrillic) and `a`.
@@ -127,6 +151,17 @@ mod tests {
             ["cat", "cat\u{200b}", "cat ", "cat\u{a0}", "dog\u{200d}x", "em u"].map(String::from).to_vec();
         let told = ["cat", "cat\\u{200b}", "cat\\u{20}", "cat\\u{a0}", "dog\u{200d}x", "em u"];
         assert_eq!(told_apart(names), told);
+        // Letters of other scripts, accents on their own, and names that are the same.
+        for (names, told) in [
+            (["cat", "c\u{430}t"], ["cat", "c\\u{430}t"]),
+            (["\u{441}\u{43e}\u{440}", "cop"], ["\\u{441}\\u{43e}\\u{440}", "cop"]),
+            (["caf\u{e9}", "cafe\u{301}"], ["caf\\u{e9}", "cafe\\u{301}"]),
+            (["crane", "crane"], ["crane (0)", "crane (1)"]),
+            (["I", "l"], ["I", "l"]),
+            (["\u{43a}\u{43e}\u{442}", "caf\u{e9}"], ["\u{43a}\u{43e}\u{442}", "caf\u{e9}"]),
+        ] {
+            assert_eq!(told_apart(names.map(String::from).to_vec()), told);
+        }
         let wide = told_apart(vec!["\u{ff21}".into(), "A".into()]);
         assert_eq!(wide, ["\\u{ff21}", "A"]);
     }
