@@ -6,6 +6,7 @@ use super::download::{PUBLISHED, Published};
 use super::formats::folder::entries;
 use super::formats::splits::{TEST, TRAIN};
 use super::formats::tree::{Disk, Kind, Tree, left_behind};
+use super::formats::webdataset::is_unread;
 use super::notes::few;
 use super::{BUILTIN, formats, is_image};
 use crate::Result;
@@ -88,6 +89,13 @@ fn arranged(path: &Path) -> Option<String> {
             "the names of its archives ({}) do not say which are for training: call WebDataset shards `train-0000.tar` and \
              `test-0000.tar` (or `val-`), or put them into `train/` and `test/`",
             few(archives)
+        ));
+    }
+    let unread: Vec<&str> = inside.iter().map(|e| e.name.as_str()).filter(|name| is_unread(name)).collect();
+    if !unread.is_empty() {
+        return Some(format!(
+            "its archives ({}) are compressed in a way that is not read: decompress them, or pack them as `.tar` or `.tar.gz`",
+            few(unread)
         ));
     }
     let folders: Vec<_> =

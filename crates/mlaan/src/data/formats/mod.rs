@@ -24,7 +24,7 @@ mod tar_folder;
 pub(super) mod tree;
 mod unpacked;
 mod val_annotations;
-mod webdataset;
+pub(super) mod webdataset;
 
 use std::path::{Path, PathBuf};
 

@@ -112,6 +112,7 @@ pub(super) fn each_member(path: &Path, each: &mut dyn FnMut(Found<'_>) -> Result
     let remark = match walk(path, &mut content, Some(size), each)? {
         End::Stopped => None,
         End::Whole => more(&mut content, MOST_ZEROS).map_err(Error::io(path))?.then(|| beyond(path)),
+        End::Without if size == 0 => return Err(cut(path, "it is empty")),
         End::Without => Some(format!(
             "{} has no mark at its end: as tar does, all up to there is read, and whether members were cut off behind it cannot \
              be told",

@@ -10,7 +10,7 @@ use super::super::tree::left_behind;
 use super::label::{Label, Source};
 use super::sample::{Bytes, Part, Sample, ending, key, samples};
 use crate::data::is_image;
-use crate::data::notes::{Notes, reason};
+use crate::data::notes::{Notes, few, reason};
 use crate::{Error, Result};
 
 /// Links that may lead to each other.
@@ -183,11 +183,16 @@ impl<'a> Reader<'a> {
         let found = samples(parts, &place);
         let sample =
             |name: &str| place(&format!("sample {}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)));
+        // Where several are of one label, all are named: it must be said which is meant.
+        let several = match found.unlabelled.as_slice() {
+            [] | [_] => String::new(),
+            images => format!(" (its images are {})", few(images.iter().map(String::as_str))),
+        };
         match (found.without_image, found.unlabelled.first()) {
             (Some(label), Some(image)) => {
                 let message = format!(
-                    "has no label (`.cls`) of its own: {} is of another name, or could be of several images; name both alike up to \
-                     the last dot",
+                    "has no label (`.cls`) of its own: {} is of another name, or could be of several images{several}; name both alike \
+                     up to the last dot, or the image that is meant `KEY.image.png`",
                     place(&label)
                 );
                 return Err(Error::data(sample(image), message));
@@ -200,7 +205,9 @@ impl<'a> Reader<'a> {
                 );
                 return Err(Error::data(sample(&label), message));
             }
-            (None, Some(image)) if self.shard.unlabelled.0 == 0 => self.shard.unlabelled.1 = sample(image),
+            (None, Some(image)) if self.shard.unlabelled.0 == 0 => {
+                self.shard.unlabelled.1 = format!("{}{several}", sample(image));
+            }
             (None, _) => {}
         }
         self.shard.unlabelled.0 += found.unlabelled.len();
