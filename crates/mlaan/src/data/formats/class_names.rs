@@ -40,6 +40,21 @@ pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
     each_alike(names, str::to_owned, |name, at| format!("{name} ({at})"))
 }
 
+/// A name without what [`told_apart`] writes of its letters: one that is alone in another set shows none of them.
+pub(crate) fn as_written(name: &str) -> String {
+    let (mut text, mut rest) = (String::new(), name);
+    while let Some((before, behind)) = rest.split_once("\\u{") {
+        let letter = behind.split_once('}').and_then(|(number, after)| {
+            Some((char::from_u32(u32::from_str_radix(number, 16).ok()?)?, after))
+        });
+        let Some((letter, after)) = letter else { break };
+        text.push_str(before);
+        text.push(letter);
+        rest = after;
+    }
+    text + rest
+}
+
 /// The names, with `change` (of a name and its number) those of which several are alike by `key`.
 fn each_alike(
     names: Vec<String>,
@@ -151,6 +166,13 @@ mod tests {
             ["cat", "cat\u{200b}", "cat ", "cat\u{a0}", "dog\u{200d}x", "em u"].map(String::from).to_vec();
         let told = ["cat", "cat\\u{200b}", "cat\\u{20}", "cat\\u{a0}", "dog\u{200d}x", "em u"];
         assert_eq!(told_apart(names), told);
+        for name in ["cat", "c\\u{430}t", "caf\\u{e9}\\u{200b}"] {
+            assert!(as_written(name).chars().all(|c| c != '\\'), "{name}");
+        }
+        assert_eq!(
+            (as_written("c\\u{430}t"), as_written("a\\u{zz}b\\u{")),
+            ("c\u{430}t".into(), "a\\u{zz}b\\u{".into())
+        );
         // Letters of other scripts, accents on their own, and names that are the same.
         for (names, told) in [
             (["cat", "c\u{430}t"], ["cat", "c\\u{430}t"]),
