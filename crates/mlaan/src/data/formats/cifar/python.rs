@@ -88,8 +88,7 @@ fn names(file: Member) -> Result<Vec<String>> {
             return Err(format!("{} names of classes", names.len()));
         }
         let names = list.names(MOST_CLASSES);
-        Ok(names
-            .ok_or_else(|| format!("the names of the classes are {}, no list of text", list.describe()))?)
+        names.ok_or_else(|| format!("the names of the classes are {}, no list of text", list.describe()))
     })
 }
 
