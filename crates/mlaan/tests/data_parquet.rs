@@ -199,7 +199,7 @@ fn a_test_split_without_labels_is_passed_over_and_that_is_said() {
         assert_eq!(seen(&*splits.test), [(2, 0), (1, 10), (0, 20)]);
         let why = match labels {
             Labels::None => "no column `label` as in training",
-            _ => "all in the column `label` are missing, or −1",
+            _ => "all are missing, or −1",
         };
         let note = format!("the test split has no labels ({why}): the validation split is used in its place");
         let note = note.as_str();

@@ -76,7 +76,7 @@ fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Spli
             split.has_column()?;
         }
         let why = match split.has_column() {
-            Ok(()) => split.without(),
+            Ok(()) => split.without().to_owned(),
             Err(_) => format!("no column `{}` as in training", label.unwrap_or("label")),
         };
         unlabelled.push((files.name, why));
@@ -183,12 +183,10 @@ impl Split {
     }
 
     /// Why no row has a label.
-    fn without(&self) -> String {
-        let column =
-            self.label.as_ref().map_or_else(String::new, |label| format!(" in the column `{label}`"));
+    fn without(&self) -> &'static str {
         match self.labels.len() {
-            0 => "it has no rows, so no images".into(),
-            _ => format!("all{column} are missing, or −1"),
+            0 => "it has no rows, so no images",
+            _ => "all are missing, or −1",
         }
     }
 
