@@ -54,12 +54,13 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 pub(crate) fn pickles() -> Vec<Vec<u8>> {
     use fixtures::{
-        ARRAY_0, ARRAY_2, ARRAY_4, ARRAY_5, FORTRAN_4, ORDERED_4, PLAIN_0, PLAIN_2, SCALARS_2, STATE_DICT,
+        ARRAY_0, ARRAY_2, ARRAY_4, ARRAY_5, FORTRAN_4, NAMES, ORDERED_4, PLAIN_0, PLAIN_2, SCALARS_2,
+        STATE_DICT,
     };
     let fixed =
         [PLAIN_0, PLAIN_2, ORDERED_4, ARRAY_0, ARRAY_2, ARRAY_4, ARRAY_5, FORTRAN_4, SCALARS_2, STATE_DICT];
     let meta = sets::cifar10_python().swap_remove(0).1;
-    fixed.iter().map(|hex| bytes(hex)).chain([meta]).collect()
+    fixed.iter().chain(&NAMES).map(|hex| bytes(hex)).chain([meta]).collect()
 }
 
 /// As `torch.save` packs a state dict.
@@ -166,7 +167,40 @@ pub(crate) fn tars() -> Vec<Vec<u8>> {
             (0..3).map(move |i| (format!("{split}/{}/{i}.png", ["a", "b"][i % 2]), sets::png(0, i)))
         })
         .collect();
-    vec![sets::tar("set", &folder), sets::tar(".", &sets::samples(0, 0..4)), sets::tar("x", &sets::mnist())]
+    vec![
+        sets::tar("set", &folder),
+        sets::tar(".", &sets::samples(0, 0..4)),
+        sets::tar("x", &sets::mnist()),
+        linked(&folder),
+    ]
+}
+
+/// A folder with links of both kinds, members below one, a folder over a file, and no end.
+fn linked(folder: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let whole = sets::tar("set", folder);
+    let mut archive = tar::Builder::new(whole[..whole.len() - 1024].to_vec());
+    let header = |kind: tar::EntryType, size: usize| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size as u64);
+        header
+    };
+    let links = [
+        (tar::EntryType::Symlink, "set/train/c", "a"),
+        (tar::EntryType::Symlink, "set/train/b/up", "../a"),
+        (tar::EntryType::Link, "set/train/b/9", "set/train/c/0.png"),
+        (tar::EntryType::Symlink, "set/train/b/loop", "loop"),
+    ];
+    for (kind, name, to) in links {
+        archive.append_link(&mut header(kind, 0), name, to).expect("a link");
+    }
+    let image = sets::png(0, 7);
+    for name in ["set/train/c/7.png", "set/val/a/7.png", "set/val/a/7.png/8.png", "set/train/a"] {
+        let mut header = header(tar::EntryType::Regular, image.len());
+        archive.append_data(&mut header, name, &image[..]).expect("a member");
+    }
+    let whole = archive.into_inner().expect("an archive");
+    whole[..whole.len() - 1024].to_vec()
 }
 
 pub(crate) fn recipes() -> Vec<Vec<u8>> {

@@ -81,7 +81,7 @@ fn look(item: Item<'_, '_>, depth: usize) {
     /// Elements of each list that are looked at.
     const MOST: usize = 8;
     let _ = (item.describe(), item.integer(), item.text(), item.bytes(), item.tensor(), item.callee());
-    let _ = (item.integers(), item.get("data").map(Item::describe));
+    let _ = (item.integers(), item.names(MOST), item.get("data").map(Item::describe));
     if let Ok(array) = item.array() {
         let _ = (array.unsigned_bytes(), array.integers(), array.floats());
     }

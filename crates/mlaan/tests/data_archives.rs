@@ -414,7 +414,15 @@ fn shards_that_do_not_fit_are_explained() {
     let whole = fs::read(&shard).unwrap();
     for cut in (0..whole.len() - 1024).step_by(whole.len() / 40) {
         fs::write(&shard, &whole[..cut]).unwrap();
-        fails(root.path(), &["train-00001.tar"]);
+        // Between two members it may be that only the end is missing, which is said.
+        match opened(root.path()) {
+            Ok(splits) => assert!(
+                splits.notes.remarks.iter().any(|r| r.contains("train-00001.tar has no mark at its end")),
+                "{:?}",
+                splits.notes
+            ),
+            Err(error) => assert!(error.to_string().contains("train-00001.tar"), "{error}"),
+        }
     }
     fs::write(&shard, whole).unwrap();
     fs::remove_file(root.path().join("val-00000.tar")).unwrap();

@@ -84,3 +84,26 @@ savemat(sys.argv[1], {'a': 1.0, 'synsets': synsets, 'z': np.zeros(9)}, do_compre
         labels(root.path(), [2, 0, 1, 2]);
     }
 }
+
+#[test]
+fn files_of_other_kinds_are_refused_by_what_they_are() {
+    let root = imagenet();
+    put(root.path().join("ILSVRC2012_validation_ground_truth.txt"), b"7\n999\n2\n7\n");
+    let matlab = [&b"MATLAB 7.3 MAT-file, Platform: GLNXA64"[..], &[0; 1000]].concat();
+    let hdf5 = [&b"\x89HDF\r\n\x1a\n"[..], &[0; 1000]].concat();
+    let utf16: Vec<u8> = "\u{feff}n1 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = |name: &str, bytes: &[u8]| {
+        put(root.path().join(name), bytes);
+        let options = mlaan::data::OpenOptions::default();
+        mlaan::data::open(root.path().to_str().unwrap(), &options).err().unwrap().to_string()
+    };
+    for bytes in [matlab, hdf5] {
+        let message = error("meta.mat", &bytes);
+        for part in ["meta.mat", "version 7.3 (HDF5), which is not read", "`save -v7`", "`scipy.io.savemat`"]
+        {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let message = error("map_clsloc.txt", &utf16);
+    assert!(message.contains("map_clsloc.txt") && message.contains("no text in UTF-8 (byte 0)"), "{message}");
+}

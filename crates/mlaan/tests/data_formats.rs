@@ -312,3 +312,17 @@ fn torchvision_reads_the_same_from_the_same_files() {
     let said = python.run(TORCHVISION, &[path, &TRAIN.to_string(), &TEST.to_string()]);
     assert_eq!(said.trim(), "same");
 }
+
+#[test]
+fn lists_of_classes_are_read_as_editors_write_them() {
+    let mut files = sets::cifar10_binary();
+    for (_, bytes) in files.iter_mut().filter(|(name, _)| name == "batches.meta.txt") {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        *bytes = format!("\u{feff}{}\r\n", text.replace('\n', "\r\n")).into_bytes();
+    }
+    let root = tempfile::TempDir::new().unwrap();
+    sets::unpacked(root.path(), &files);
+    let splits =
+        mlaan::data::open(root.path().to_str().unwrap(), &mlaan::data::OpenOptions::default()).unwrap();
+    assert_eq!((splits.train.classes()[0].as_str(), splits.train.classes()[9].as_str()), ("c0", "c9"));
+}

@@ -165,7 +165,9 @@ fn splits_lie_where_the_hub_and_others_put_them() {
         fs::write(root.path().join("train_metadata.parquet"), b"").unwrap();
         let splits = opened(root.path()).unwrap_or_else(|e| panic!("{train}: {e}"));
         assert_eq!((splits.train.len(), splits.test.len()), (7, 3), "{train}");
-        assert!(splits.notes.is_empty(), "{train}");
+        let skipped: Vec<_> = splits.notes.skipped.iter().map(|s| (s.count, s.example.as_str())).collect();
+        assert!(splits.notes.remarks.is_empty() && skipped.len() <= 1, "{train}: {skipped:?}");
+        assert!(skipped.iter().all(|(n, name)| *n == 1 && name.ends_with("train_metadata.parquet")));
     }
     let root = TempDir::new().unwrap();
     for configuration in ["fine", "coarse"] {

@@ -215,3 +215,60 @@ fn webdataset_shards_may_have_links() {
     let red = |i: usize| splits.train.image(i, &mut Vec::new()).unwrap().rgb[0];
     assert_eq!([0, 1, 2].map(red), [0, 1, 1].map(|image| sets::pixel(0, image, (0, 0), 0)));
 }
+
+/// What tar unpacks of members that lie across each other, wherever tests run.
+#[test]
+fn members_are_written_as_tar_writes_them() {
+    let root = TempDir::new().unwrap();
+    let mut archive = Archive::new();
+    archive.link(EntryType::Symlink, "train/wolf", "dog");
+    archive.link(EntryType::Symlink, "test/wolf", "dog");
+    // Lies in `train/dog`, and so is an image of both.
+    archive.file("train/wolf/new.png", &png(0, 7));
+    // The links' own names say nothing of what they lead to.
+    archive.file("train/cat/content", &png(0, 8));
+    archive.link(EntryType::Symlink, "train/cat/soft", "0.png");
+    archive.link(EntryType::Link, "train/cat/hard", "train/cat/1.png");
+    archive.link(EntryType::Symlink, "train/cat/up", "../dog");
+    archive.file("train/cat/up/lost.png", &png(0, 9));
+    archive.link(EntryType::Link, "train/cat/early.png", "train/cat/late.png");
+    archive.file("train/cat/late.png", &png(0, 6));
+    archive.file("train/dog", &png(0, 9));
+    archive.file("train/dog/0.png/below.png", &png(0, 9));
+    for path in archive.put(&root) {
+        let splits = opened(&path);
+        let mut counts = [0; 3];
+        (0..splits.train.len()).for_each(|i| counts[splits.train.label(i)] += 1);
+        // `up` leads to another class, whose images are not this one's.
+        assert_eq!((counts, splits.test.len()), ([6, 3, 3], 6), "{:?}", splits.notes);
+        let mut skipped: Vec<_> = splits
+            .notes
+            .skipped
+            .iter()
+            .map(|s| (s.example.rsplit_once(", ").unwrap().1.to_owned(), s.count))
+            .collect();
+        skipped.sort();
+        let wanted = ["train/cat/early.png", "train/cat/up", "train/cat/up/lost.png", "train/dog"];
+        let counts = [1, 1, 2, 1];
+        assert_eq!(skipped, wanted.map(String::from).into_iter().zip(counts).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn archives_without_an_end_or_with_more_behind_it_say_so() {
+    let root = TempDir::new().unwrap();
+    let whole = Archive::new().0.into_inner().unwrap();
+    let members = &whole[..whole.len() - 1024];
+    let joined = [&whole[..], &whole].concat();
+    for (bytes, says) in [(members, "has no mark at its end"), (&joined, "more lies behind the end of")] {
+        let path = root.path().join("set.tar");
+        put(&path, bytes);
+        let splits = opened(&path);
+        assert_eq!((splits.train.len(), splits.test.len()), (4, 4));
+        let remarks = &splits.notes.remarks;
+        assert!(remarks.len() == 1 && remarks[0].contains(says), "{remarks:?}");
+        // In the middle of a member it is cut.
+        put(&path, &bytes[..members.len() - 100]);
+        assert!(open(path.to_str().unwrap(), &OpenOptions::default()).is_err());
+    }
+}

@@ -129,6 +129,9 @@ fn shards_say_their_split_anywhere_in_their_name() {
         ["TRAIN-0.tar", "Val-0.tar"],
         ["train0001.tar", "valid0001.tar"],
         ["Train/a.tar", "valid/b.tar"],
+        ["shard-train-000000.tar", "shard-dev-000000.tar"],
+        ["trainset-0.tar", "evaluation-0.tgz"],
+        ["train/0.tar", "dev/0.tar"],
     ] {
         let splits = opened(shards(names, &members).path()).unwrap();
         assert_eq!((splits.train.len(), splits.test.len(), splits.format), (1, 1, "WebDataset"), "{names:?}");
@@ -210,4 +213,87 @@ fn lists_of_classes_are_read_as_editors_write_them() {
     );
     put(root.path().join("classes.txt"), b"cat\nd\0og\n");
     fails(root.path(), &["classes.txt, line 2", "control character U+0000"]);
+}
+
+#[test]
+fn of_several_images_a_known_one_is_taken_or_none() {
+    for (members, taken) in [
+        ([("1.depth.png", ""), ("1.rgb.png", ""), ("1.cls", "0")], 1),
+        ([("1.image.png", ""), ("1.mask.png", ""), ("1.cls", "0")], 0),
+        ([("1.png", ""), ("1.jpg", ""), ("1.cls", "0")], 1),
+        ([("1.webp", ""), ("1.jpeg", ""), ("1.cls", "0")], 1),
+        ([("1.rgb.png", ""), ("1.depth.png", ""), ("1.json", r#"{"category_id": 0}"#)], 0),
+    ] {
+        let splits = opened(shards(["train-0.tar", "test-0.tar"], &members).path()).unwrap();
+        let red = splits.train.image(0, &mut Vec::new()).unwrap().rgb[0];
+        assert_eq!(red, sets::pixel(0, taken, (0, 0), 0), "{members:?}");
+        let skipped = &splits.notes.skipped;
+        assert_eq!((splits.train.len(), skipped.len(), skipped[0].count), (1, 1, 2));
+        assert!(skipped[0].example.ends_with(members[1 - taken].0), "{skipped:?}");
+    }
+    for label in [("1.cls", "0"), ("1.json", r#"{"label": 0}"#)] {
+        let members = [("1.left.png", ""), ("1.right.jpg", ""), label];
+        let root = shards(["train-0.tar", "test-0.tar"], &members);
+        fails(root.path(), &["train-0.tar, sample 1.left", "(its images are `1.left.png`, `1.right.jpg`)"]);
+    }
+    let some = [("1.png", ""), ("1.cls", "0"), ("2.png", ""), ("3.png", ""), ("3.cls", "1"), ("4.png", "")];
+    fails(shards(["train-0.tar", "test-0.tar"], &some).path(), &["sample 2", "2 of 4 images of the split"]);
+}
+
+#[test]
+fn shards_that_cannot_be_read_are_named() {
+    let one = [("1.png", ""), ("1.cls", "0")];
+    let root = || shards(["train-0.tar", "val-0.tar"], &one);
+    #[cfg(unix)]
+    for folder in ["", "train/"] {
+        let root = match folder {
+            "" => root(),
+            _ => shards(["train/0.tar", "val/0.tar"], &one),
+        };
+        let link = format!("{folder}train-1.tar");
+        std::os::unix::fs::symlink("gone.tar", root.path().join(&link)).unwrap();
+        fails(root.path(), &[&link, "is a link to what is not there, so a shard is missing"]);
+    }
+    for (name, says) in [
+        ("train-1.tar.zst", "compressed in a way that is not read"),
+        ("val-1.tar.XZ", "compressed in a way that is not read"),
+        ("train-0.tar.gz", "the shard is there twice (`train-0.tar`, `train-0.tar.gz`)"),
+    ] {
+        let root = root();
+        put(root.path().join(name), b"x");
+        fails(root.path(), &[name, says]);
+    }
+    let folder = root();
+    std::fs::create_dir(folder.path().join("train-1.tar")).unwrap();
+    fails(folder.path(), &["train-1.tar", "is a folder"]);
+    // Shards in a folder beside are counted.
+    let both = root();
+    put(both.path().join("train/9.tar"), &tar(".", &[("9.png".to_owned(), png(0, 9))]));
+    let splits = opened(both.path()).unwrap();
+    assert_eq!((splits.train.len(), splits.notes.skipped[0].count), (1, 1));
+    let other = TempDir::new().unwrap();
+    put(other.path().join("train-0.tar.zst"), b"x");
+    fails(other.path(), &["train-0.tar.zst", "decompress them"]);
+}
+
+#[test]
+fn labels_that_look_the_same_are_told_apart() {
+    for (labels, told) in
+        [(["cat", "c\u{430}t"], ["cat", "c\\u{430}t"]), (["cat", "cat\u{200b}\n"], ["cat", "cat\\u{200b}"])]
+    {
+        let members = [("1.png", ""), ("1.cls", labels[0]), ("2.png", ""), ("2.cls", labels[1])];
+        let splits = opened(shards(["train-0.tar", "test-0.tar"], &members).path()).unwrap();
+        assert_eq!(
+            (splits.train.classes(), crate::labels(&*splits.test)),
+            (&told.map(String::from)[..], vec![0, 1])
+        );
+    }
+    let members = [("1.png", ""), ("1.cls", "0"), ("2.png", ""), ("2.cls", "1")];
+    let root = shards(["train-0.tar", "test-0.tar"], &members);
+    put(root.path().join("classes.txt"), b"crane\ncrane\n");
+    assert_eq!(opened(root.path()).unwrap().train.classes(), ["crane (0)", "crane (1)"]);
+    // A number says which, the name does not.
+    let root = shards(["train-0.tar", "test-0.tar"], &[("1.png", ""), ("1.cls", "crane")]);
+    put(root.path().join("classes.txt"), b"crane\ncrane\n");
+    fails(root.path(), &["1.png", "`crane` is the name of both class 0 and class 1"]);
 }

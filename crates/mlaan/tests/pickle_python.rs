@@ -76,7 +76,7 @@ fn arrays() {
 const CIFAR: &str = r#"
 import pickle, sys
 import numpy as np
-root, protocol, keys, form = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+root, protocol, keys, form, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
 name = (lambda s: s.encode()) if keys == "bytes" else (lambda s: s)
 def write(file, value):
     with open(f"{root}/{file}", "wb") as out:
@@ -93,7 +93,9 @@ for b, file in enumerate([f"data_batch_{i}" for i in range(1, 6)] + ["test_batch
         "view": lambda: (pixels.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1), labels),
     }[form]()
     write(file, {name("data"): data, name("labels"): own, name("batch_label"): name("x"), name("filenames"): [name("a.png"), name("b.png")]})
-write("batches.meta", {name("label_names"): [name(f"c{i}") for i in range(10)], name("num_vis"): 3072})
+names = [name(f"c{i}") for i in range(10)]
+names = {"list": names, "array": np.array(names), "objects": np.array(names, dtype=object), "scalars": list(np.array(names))}[kind]
+write("batches.meta", {name("label_names"): names, name("num_vis"): 3072})
 "#;
 
 #[test]
@@ -102,11 +104,14 @@ fn cifar_that_was_pickled_again() {
     let Some(python) = python(&["pickle", "numpy"]) else { return };
     for protocol in 2..=5 {
         for keys in ["bytes", "text"] {
-            for form in ["arrays", "lists", "rows", "planes", "colours", "view"] {
+            let names = ["list", "array", "objects", "scalars", "list", "list"];
+            for (form, names) in
+                ["arrays", "lists", "rows", "planes", "colours", "view"].into_iter().zip(names)
+            {
                 let root = tempfile::TempDir::new().unwrap();
                 let path = root.path().to_str().unwrap();
-                python.run(CIFAR, &[path, &protocol.to_string(), keys, form]);
-                let case = format!("protocol {protocol}, {keys}, {form}");
+                python.run(CIFAR, &[path, &protocol.to_string(), keys, form, names]);
+                let case = format!("protocol {protocol}, {keys}, {form}, names as {names}");
                 let splits = open(path, &OpenOptions::default()).unwrap_or_else(|e| panic!("{case}: {e}"));
                 assert_eq!((splits.train.len(), splits.test.len()), (10, 2), "{case}");
                 assert_eq!(splits.train.classes()[9], "c9", "{case}");

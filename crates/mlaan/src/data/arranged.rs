@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::formats::split_folders::role;
 use super::formats::tree::{Disk, Entry, Kind, Tree, left_behind};
+use super::formats::webdataset::is_unread;
 use super::is_image;
 use super::notes::few;
 
@@ -27,6 +28,13 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
             "the names of its archives ({}) do not say which are for training: call WebDataset shards `train-0000.tar` and \
              `test-0000.tar` (or `val-`), or put them into `train/` and `test/`",
             few(archives)
+        ));
+    }
+    let unread: Vec<&str> = inside.iter().map(|e| e.name.as_str()).filter(|name| is_unread(name)).collect();
+    if !unread.is_empty() {
+        return Some(format!(
+            "its archives ({}) are compressed in a way that is not read: decompress them, or pack them as `.tar` or `.tar.gz`",
+            few(unread)
         ));
     }
     let folders: Vec<&Folder> = visible(&inside).take(TRIED).collect();

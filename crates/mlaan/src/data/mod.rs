@@ -35,7 +35,7 @@ pub use batch::{Batch, Deliver};
 pub(crate) use decode::work_bytes;
 pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
 pub use extras::{ColourJitter, Extras};
-pub(crate) use formats::class_names::{alike, class, revealed};
+pub(crate) use formats::class_names::{as_written, class, told_apart};
 pub(crate) use formats::tree::files_below;
 pub use frame::Frame;
 pub use load::Load;

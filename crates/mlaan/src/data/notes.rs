@@ -37,9 +37,19 @@ pub(super) mod reason {
     pub const ABSOLUTE: &str = "a link to an absolute path, which an archive does not hold";
     pub const OUT: &str = "a path that leads out of the archive";
     pub const DANGLING: &str = "a link to what is not in the archive";
+    pub const NOWHERE: &str = "a link to what is not there";
+    pub const DOTS: &str = "a name with `..`, which tar does not unpack";
+    pub const LONG: &str = "a name longer than any on a disk";
+    pub const THROUGH: &str =
+        "a path through a file, or a link that leads up, out or nowhere, which tar does not unpack";
+    pub const FOLDER: &str = "a file under the name of a folder that is not empty, which tar does not unpack";
+    pub const TO_FOLDER: &str = "a hard link to a folder, which tar does not unpack";
     pub const REPLACED: &str = "replaced by a later member of the same name";
     pub const NO_SAMPLE: &str = "no part of a sample";
-    pub const ANOTHER_IMAGE: &str = "another image, or label, of a sample that has one";
+    pub const OTHER_SHARD: &str = "a shard beside those of the same split, which lie elsewhere";
+    pub const OTHER_TABLE: &str = "a parquet file that belongs to neither split";
+    pub const ANOTHER_IMAGE: &str = "another image, or label, of a sample that has one; of several images the first of `jpg`, `png`, `jpeg` and `webp` is taken, \
+         or that called `image`, `img`, `rgb` or `input`";
 }
 
 impl Notes {

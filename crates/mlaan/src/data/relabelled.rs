@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Dataset, ImageView, class};
+use super::{Dataset, ImageView, as_written, class};
 use crate::Result;
 
 /// The images of `data`, labelled by `classes`: each by the name of its class.
@@ -14,8 +14,9 @@ pub fn by_name(
     data: &Arc<dyn Dataset>,
     classes: &[String],
 ) -> std::result::Result<Arc<dyn Dataset>, Vec<String>> {
-    let theirs: BTreeMap<String, usize> = classes.iter().map(|name| class(name)).zip(0..).collect();
-    let ours: Vec<String> = data.classes().iter().map(|name| class(name)).collect();
+    let theirs: BTreeMap<String, usize> =
+        classes.iter().map(|name| class(&as_written(name))).zip(0..).collect();
+    let ours: Vec<String> = data.classes().iter().map(|name| class(&as_written(name))).collect();
     let label: Vec<Option<usize>> = ours.iter().map(|name| theirs.get(name).copied()).collect();
     let mut used = vec![false; ours.len()];
     for index in 0..data.len() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::memory::label_error;
 use super::notes::Notes;
+use super::told_apart;
 use crate::Result;
 
 /// One split: its labels are known, its images are read when they are needed.
@@ -81,7 +82,7 @@ pub(super) struct Raw {
 }
 
 impl Stored {
-    /// A split whose labels are checked; `name` says which image has a wrong one.
+    /// A split whose labels are checked; `name` says which image has a wrong one. Classes that would look the same are told apart.
     ///
     /// # Errors
     /// A label that names no class; more classes than labels can number.
@@ -96,6 +97,7 @@ impl Stored {
             valid.ok_or_else(|| label_error(&images.name(index), label, classes.len()))
         };
         let labels = labels.into_iter().enumerate().map(checked).collect::<Result<_>>()?;
+        let classes = told_apart(classes);
         Ok(Stored { place: place.into(), classes, labels, images, notes: Notes::default() })
     }
 

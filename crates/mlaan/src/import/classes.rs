@@ -1,6 +1,6 @@
 //! Names of classes from a file: one a line, or JSON.
 
-use crate::data::{alike, revealed};
+use crate::data::{class, told_apart};
 use crate::{Error, Result, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,11 +10,10 @@ use std::path::Path;
 const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\"}, {\"0\": [\"n01\", \"cat\"], …} and {\"cat\": 0, \"dog\": 1}";
 
 /// Reads the names of classes in the order of a classifier's outputs: one a line, a JSON list, or a JSON object from indices
-/// to names (or lists that end with them, as ImageNet's) or from names to indices.
+/// to names (or lists that end with them, as ImageNet's) or from names to indices. Names that look the same are told apart.
 ///
 /// # Errors
-/// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, a name that is there twice or
-/// looks like another, fewer than two names.
+/// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, fewer than two names.
 pub fn read_classes(path: &Path) -> Result<Vec<String>> {
     let wrong = |message: String| Error::data(path.display().to_string(), message);
     let text = String::from_utf8(files::read(path, files::CLASSES)?).map_err(|e| {
@@ -22,30 +21,12 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>> {
         wrong(format!("no text in UTF-8 (byte {at}); save the names of the classes so, one a line"))
     })?;
     let names = names(&text).map_err(wrong)?;
-    if let Some((a, b)) = alike(&names) {
-        return Err(wrong(twice((a, b), &names)));
-    }
     match names.len() {
         0 | 1 => {
             Err(wrong(format!("{} is named; at least 2 classes are needed, one a line", said(names.len()))))
         }
-        _ => Ok(names),
+        _ => Ok(told_apart(names.iter().map(|name| class(name)).collect())),
     }
-}
-
-/// What is said of two classes of which nobody could tell one from the other by its name.
-fn twice((a, b): (usize, usize), names: &[String]) -> String {
-    let same = match names[a] == names[b] {
-        true => format!("`{}` is the name of class {a} and of class {b}", names[a]),
-        false => format!(
-            "the names of class {a} and class {b} look the same (`{}` and `{}`)",
-            revealed(&names[a]),
-            revealed(&names[b])
-        ),
-    };
-    format!(
-        "{same}, counted from 0: images are matched with classes by name, so give each its own, as `crane (bird)`"
-    )
 }
 
 fn said(n: usize) -> String {
@@ -80,12 +61,12 @@ fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
     match value {
         Value::Array(list) => {
             let named = |(i, v): (usize, &Value)| name(&i.to_string(), v);
-            list.iter().enumerate().map(named).collect::<std::result::Result<_, _>>().map(told_apart)
+            list.iter().enumerate().map(named).collect::<std::result::Result<_, _>>().map(with_ids)
         }
         Value::Object(table) if table.values().all(Value::is_u64) => {
             let pairs =
                 table.iter().map(|(name, index)| (index.as_u64(), Named { name: name.clone(), id: None }));
-            ordered(pairs.collect()).map(told_apart)
+            ordered(pairs.collect()).map(with_ids)
         }
         Value::Object(table) => {
             let pair = |(key, value): (&String, &Value)| {
@@ -93,7 +74,7 @@ fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
                     key.parse::<u64>().map_err(|_| format!("the key {key:?} is no index; {FORMS}"))?;
                 Ok((Some(index), name(key, value)?))
             };
-            ordered(table.iter().map(pair).collect::<std::result::Result<_, String>>()?).map(told_apart)
+            ordered(table.iter().map(pair).collect::<std::result::Result<_, String>>()?).map(with_ids)
         }
         _ => Err(format!("JSON, and neither a list nor an object; {FORMS}")),
     }
@@ -125,7 +106,7 @@ fn name(at: &str, value: &Value) -> std::result::Result<Named, String> {
 }
 
 /// The names; those of several classes with what else these are called, as two of ImageNet's classes are cranes.
-fn told_apart(classes: Vec<Named>) -> Vec<String> {
+fn with_ids(classes: Vec<Named>) -> Vec<String> {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for class in &classes {
         *times.entry(class.name.clone()).or_default() += 1;
@@ -222,15 +203,14 @@ mod tests {
             (b"[]", "no class is named"),
             (b"blue\ngr\xfcn", "no text in UTF-8 (byte 7)"),
             (b"\xff\xfeb\0l\0", "no text in UTF-8"),
-            (b"cat\ndog\ncat\n", "`cat` is the name of class 0 and of class 2"),
-            (b"[\"cat\", \"dog\", \"cat\"]", "`cat` is the name of class 0 and of class 2"),
-            ("caf\u{e9}\ncafe\u{301}\n".as_bytes(), "class 0 and class 1 look the same"),
-            ("cat\nc\u{200b}at\n".as_bytes(), "(`cat` and `c\\u{200b}at`)"),
         ] {
             std::fs::write(&file, bytes).unwrap();
             let message = read_classes(&file).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
         assert!(read_classes(&at.path().join("nowhere")).is_err());
+        std::fs::write(&file, "cafe\u{301}\ncat\nc\u{430}t\ncrane\ncrane\n").unwrap();
+        let told = ["caf\u{e9}", "cat", "c\\u{430}t", "crane (3)", "crane (4)"];
+        assert_eq!(read_classes(&file).unwrap(), told);
     }
 }

@@ -1,7 +1,7 @@
 //! numpy's arrays, as every version of it pickles them.
 
 use super::Item;
-use super::item::shown;
+use super::item::{MOST_TEXT, shown};
 use std::borrow::Cow;
 
 /// The type of an array's elements.
@@ -15,6 +15,10 @@ pub enum Scalar {
     Signed(usize),
     /// Floats of so many bytes.
     Float(usize),
+    /// Text of so many bytes, filled up with zeros.
+    Bytes(usize),
+    /// Text of so many characters, of four bytes each.
+    Characters(usize),
 }
 
 impl Scalar {
@@ -32,7 +36,15 @@ impl Scalar {
             "i8" => Scalar::Signed(8),
             "f4" => Scalar::Float(4),
             "f8" => Scalar::Float(8),
-            _ => return None,
+            _ => {
+                let (kind, length) = code.split_at_checked(1)?;
+                let length = length.parse().ok().filter(|length| (1..=MOST_TEXT).contains(length))?;
+                match kind {
+                    "S" => Scalar::Bytes(length),
+                    "U" => Scalar::Characters(length),
+                    _ => return None,
+                }
+            }
         })
     }
 
@@ -40,7 +52,8 @@ impl Scalar {
     pub fn size(self) -> usize {
         match self {
             Scalar::Bool => 1,
-            Scalar::Unsigned(size) | Scalar::Signed(size) | Scalar::Float(size) => size,
+            Scalar::Unsigned(size) | Scalar::Signed(size) | Scalar::Float(size) | Scalar::Bytes(size) => size,
+            Scalar::Characters(length) => 4 * length,
         }
     }
 }
@@ -157,7 +170,7 @@ impl Array<'_> {
         let signed = match self.scalar {
             Scalar::Bool | Scalar::Unsigned(_) => false,
             Scalar::Signed(_) => true,
-            Scalar::Float(_) => return None,
+            Scalar::Float(_) | Scalar::Bytes(_) | Scalar::Characters(_) => return None,
         };
         let integer = |bytes: &[u8]| {
             let wide = self.widened(bytes, signed);
@@ -190,7 +203,7 @@ impl Array<'_> {
     }
 
     /// The bytes of every element, the last index fastest.
-    fn in_order(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &[u8]> {
         let (size, count) = (self.scalar.size(), self.data.len() / self.scalar.size());
         (0..count).map(move |index| {
             let place = self.steps.as_ref().map_or(index, |steps| self.place(steps, index));

@@ -15,6 +15,7 @@
 mod array;
 mod item;
 mod machine;
+mod names;
 mod reader;
 mod tensor;
 #[cfg(test)]

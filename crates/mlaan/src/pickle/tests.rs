@@ -25,7 +25,7 @@ fn cifar() -> Vec<u8> {
 fn all() -> Vec<Vec<u8>> {
     let hex =
         [PLAIN_0, PLAIN_2, ORDERED_4, ARRAY_0, ARRAY_2, ARRAY_4, ARRAY_5, FORTRAN_4, SCALARS_2, STATE_DICT];
-    hex.map(bytes).into_iter().chain([cifar()]).collect()
+    hex.into_iter().chain(NAMES).map(bytes).chain([cifar()]).collect()
 }
 
 /// Looks at everything in every way.
@@ -36,8 +36,9 @@ fn walk(pickle: &Pickle) {
         let _ = (item.get("data").map(Item::describe), item.persistent().is_some(), item.state().is_some());
         let _ = item.tensor();
         if let Ok(array) = item.array() {
-            let _ = (array.unsigned_bytes(), array.integers(), array.floats());
+            let _ = (array.unsigned_bytes(), array.integers(), array.floats(), array.texts());
         }
+        let _ = (item.name(), item.names(100));
     }
 }
 
@@ -119,6 +120,27 @@ fn bytes_of_an_element_in_either_order() {
     assert_eq!(array(Scalar::Unsigned(2), false, &[0xfe, 0xff]).integers(), Some(vec![0xfffe]));
     assert_eq!(array(Scalar::Unsigned(8), false, &[0xff; 8]).integers(), None);
     assert_eq!(array(Scalar::Float(8), true, &1.5_f64.to_be_bytes()).floats(), Some(vec![1.5]));
+}
+
+#[test]
+fn names_as_numpy_keeps_them() {
+    let lists =
+        [["cat", "dog"], ["cat", "d\u{f6}g \u{1f600}"], ["cat", "caf\u{e9}"], ["cat", "dog"], ["cat", "dog"]];
+    for hex in NAMES {
+        let input = bytes(hex);
+        let pickle = Pickle::parse(&input, Limits::default()).unwrap();
+        for (item, names) in pickle.root().sequence().unwrap().zip(lists) {
+            assert_eq!(item.names(2).unwrap(), names);
+            assert_ne!(item.names(1).map(|names| names.len()), Some(2), "no more than are asked for");
+            assert_eq!((item.name(), item.integers()), (None, None));
+        }
+    }
+    // An array that holds itself is no list of names.
+    let mut cyclic =
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x05cnumpy\nndarray\nK\x00\x85U\x01b\x87Rq\x07"
+            .to_vec();
+    cyclic.extend(b"(K\x01K\x01\x85h\x05\x89]h\x07atb.");
+    assert_eq!(Pickle::parse(&cyclic, Limits::default()).unwrap().root().names(9), None);
 }
 
 #[test]

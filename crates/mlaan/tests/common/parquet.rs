@@ -23,6 +23,8 @@ pub enum Labels {
     Text(Vec<Option<&'static str>>),
     Truth(Vec<Option<bool>>),
     Fractions(Vec<Option<f64>>),
+    /// In a group, or in lists of one: what is behind `optional group label`, and how deep values lie.
+    Nested(Vec<i64>, &'static str, i16),
     /// No column of them.
     None,
 }
@@ -40,6 +42,7 @@ impl Labels {
             Labels::Text(_) => format!("optional binary {name} (UTF8);"),
             Labels::Truth(_) => format!("optional boolean {name};"),
             Labels::Fractions(_) => format!("optional double {name};"),
+            Labels::Nested(_, within, _) => format!("optional group {name} {within}"),
             Labels::None => String::new(),
         }
     }
@@ -80,8 +83,9 @@ pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
         if how.plain { "optional binary image;" } else { "optional group image { optional binary bytes; }" };
     let schema = format!("message m {{ {image} {} }}", labels.column(how.label));
     let names = how.names.map(|names| {
+        let names = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let names = format!(
-            r#"{{"info": {{"features": {{"label": {{"names": {names:?}, "_type": "ClassLabel"}}}}}}}}"#
+            r#"{{"info": {{"features": {{"label": {{"names": [{names}], "_type": "ClassLabel"}}}}}}}}"#
         );
         vec![KeyValue::new("huggingface".into(), names)]
     });
@@ -119,6 +123,11 @@ pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
                     let labels: Vec<Option<ByteArray>> =
                         labels.iter().map(|l| l.map(ByteArray::from)).collect();
                     put::<ByteArrayType>(writer, rows, &labels);
+                }
+                Labels::Nested(labels, _, depth) => {
+                    let values: Vec<i64> = rows.iter().map(|row| labels[*row]).collect();
+                    let (levels, first) = (vec![*depth; rows.len()], vec![0; rows.len()]);
+                    writer.typed::<Int64Type>().write_batch(&values, Some(&levels), Some(&first)).unwrap();
                 }
                 Labels::None => panic!("a column of labels"),
             }

@@ -95,6 +95,8 @@ pub(super) fn each_block<E: From<io::Error>>(
         let mut left = padded;
         if extension {
             left -= next.take(of, source, size)?;
+        } else if is_about_archive(of) {
+            next = Next::default();
         } else {
             let (name, what, begins) = member(&header, std::mem::take(&mut next), source, size)?;
             at = at.saturating_add(begins.before);
@@ -116,7 +118,15 @@ fn is_extension(of: EntryType) -> bool {
     matches!(
         of,
         EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
-    )
+    ) || of.as_byte() == SOLARIS
+}
+
+/// A pax header, as Solaris wrote it before there were any.
+const SOLARIS: u8 = b'X';
+
+/// Whether a member is no file but says what GNU tar calls the archive (`tar -V`).
+fn is_about_archive(of: EntryType) -> bool {
+    of.as_byte() == b'V'
 }
 
 /// The next header; nothing where the bytes end.
@@ -191,7 +201,11 @@ fn member(
         of if of.as_byte() == b'D' => Type::Folder,
         EntryType::Link => Type::Link { hard: true, to: link() },
         EntryType::Symlink => Type::Link { hard: false, to: link() },
-        _ => Type::Other,
+        EntryType::Fifo | EntryType::Char | EntryType::Block => Type::Other,
+        // The rest of a file in another archive.
+        of if of.as_byte() == b'M' => Type::Other,
+        // Tar unpacks kinds that it does not know as files.
+        _ => Type::File,
     };
     Ok((readable(&name), what, begins))
 }
@@ -223,6 +237,7 @@ impl Next {
     fn take(&mut self, of: EntryType, source: &mut impl Read, size: u64) -> io::Result<u64> {
         let most = match of {
             EntryType::XHeader => MOST_PAX,
+            _ if of.as_byte() == SOLARIS => MOST_PAX,
             // It says something of all members, which no reader of images needs.
             EntryType::XGlobalHeader => return Ok(0),
             _ => MOST_NAME,

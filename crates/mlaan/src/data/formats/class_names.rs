@@ -1,9 +1,10 @@
 //! Names of classes as text: one name in two spellings of Unicode is one name, and two names never look the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
+use unicode_security::skeleton;
 
 use crate::recipe::spelling::nearest;
 
@@ -25,17 +26,49 @@ pub(crate) fn class(name: &str) -> String {
     if is_nfc(name) { name.to_owned() } else { name.nfc().collect() }
 }
 
-/// Class names in which those that would look the same show how they differ.
-pub(super) fn told_apart(names: Vec<String>) -> Vec<String> {
-    let mut alike: BTreeMap<String, usize> = BTreeMap::new();
-    for name in &names {
-        *alike.entry(look(name)).or_default() += 1;
+/// Class names in which those that would look the same show how they differ: by what takes no room, else by letters of another
+/// script. Those that are the same, as ImageNet's two `crane`s, have their numbers behind them.
+pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
+    let plain = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
+    let distinct: BTreeSet<&String> = names.iter().collect();
+    if names.iter().all(plain) && distinct.len() == names.len() {
+        return names;
     }
-    let shown = |name: String| match alike.get(&look(&name)) {
-        Some(2..) => revealed(&name),
+    let names = each_alike(names, look, |name, _| revealed(name));
+    let names =
+        each_alike(names, |name| skeleton(&look(name)).collect(), |name, _| escaped(name, |c| !c.is_ascii()));
+    each_alike(names, str::to_owned, |name, at| format!("{name} ({at})"))
+}
+
+/// A name without what [`told_apart`] writes of its letters: one that is alone in another set shows none of them.
+pub(crate) fn as_written(name: &str) -> String {
+    let (mut text, mut rest) = (String::new(), name);
+    while let Some((before, behind)) = rest.split_once("\\u{") {
+        let letter = behind.split_once('}').and_then(|(number, after)| {
+            Some((char::from_u32(u32::from_str_radix(number, 16).ok()?)?, after))
+        });
+        let Some((letter, after)) = letter else { break };
+        text.push_str(before);
+        text.push(letter);
+        rest = after;
+    }
+    text + rest
+}
+
+/// The names, with `change` (of a name and its number) those of which several are alike by `key`.
+fn each_alike(
+    names: Vec<String>,
+    key: impl Fn(&str) -> String,
+    change: impl Fn(&str, usize) -> String,
+) -> Vec<String> {
+    let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
+    let mut alike: BTreeMap<&str, usize> = BTreeMap::new();
+    keys.iter().for_each(|key| *alike.entry(key).or_default() += 1);
+    let shown = |(at, (name, key)): (usize, (String, &String))| match alike.get(key.as_str()) {
+        Some(2..) => change(&name, at),
         _ => name,
     };
-    names.into_iter().map(shown).collect()
+    names.into_iter().zip(&keys).enumerate().map(shown).collect()
 }
 
 /// A name and the one of `others` that could be taken for it: both with what does not show, or may be another letter.
@@ -52,17 +85,16 @@ pub(super) fn mistaken<'a>(
     near.map(|other| (shown(name), shown(other)))
 }
 
+/// For a message about a name that is none of `others`: how it differs from one that it could be taken for.
+pub(super) fn alike(name: &str, others: &[String]) -> String {
+    let found = mistaken(name, others.iter().map(String::as_str));
+    found.map_or_else(String::new, |(a, b)| format!(" (here it is `{a}`, there `{b}`)"))
+}
+
 /// Whether names differ only in letters of which one is not Latin, as `а` (Cyrillic) and `a`.
 fn other_letters(a: &str, b: &str) -> bool {
     let pairs = || a.chars().zip(b.chars());
     a.chars().count() == b.chars().count() && pairs().all(|(a, b)| a == b || a.is_ascii() != b.is_ascii())
-}
-
-/// The first two of many names that are one, or look the same.
-pub(crate) fn alike(names: &[String]) -> Option<(usize, usize)> {
-    let mut seen = BTreeMap::new();
-    let twice = |(at, name): (usize, &String)| Some((seen.insert(look(name), at)?, at));
-    names.iter().enumerate().find_map(twice)
 }
 
 /// What people see of a name.
@@ -73,7 +105,7 @@ fn look(name: &str) -> String {
 }
 
 /// A name that shows all of its characters.
-pub(crate) fn revealed(name: &str) -> String {
+fn revealed(name: &str) -> String {
     let last = name.chars().count().saturating_sub(1);
     let edge = |at: usize, c: char| c == ' ' && (at == 0 || at == last);
     let mut text = String::new();
@@ -134,6 +166,24 @@ mod tests {
             ["cat", "cat\u{200b}", "cat ", "cat\u{a0}", "dog\u{200d}x", "em u"].map(String::from).to_vec();
         let told = ["cat", "cat\\u{200b}", "cat\\u{20}", "cat\\u{a0}", "dog\u{200d}x", "em u"];
         assert_eq!(told_apart(names), told);
+        for name in ["cat", "c\\u{430}t", "caf\\u{e9}\\u{200b}"] {
+            assert!(as_written(name).chars().all(|c| c != '\\'), "{name}");
+        }
+        assert_eq!(
+            (as_written("c\\u{430}t"), as_written("a\\u{zz}b\\u{")),
+            ("c\u{430}t".into(), "a\\u{zz}b\\u{".into())
+        );
+        // Letters of other scripts, accents on their own, and names that are the same.
+        for (names, told) in [
+            (["cat", "c\u{430}t"], ["cat", "c\\u{430}t"]),
+            (["\u{441}\u{43e}\u{440}", "cop"], ["\\u{441}\\u{43e}\\u{440}", "cop"]),
+            (["caf\u{e9}", "cafe\u{301}"], ["caf\\u{e9}", "cafe\\u{301}"]),
+            (["crane", "crane"], ["crane (0)", "crane (1)"]),
+            (["I", "l"], ["I", "l"]),
+            (["\u{43a}\u{43e}\u{442}", "caf\u{e9}"], ["\u{43a}\u{43e}\u{442}", "caf\u{e9}"]),
+        ] {
+            assert_eq!(told_apart(names.map(String::from).to_vec()), told);
+        }
         let wide = told_apart(vec!["\u{ff21}".into(), "A".into()]);
         assert_eq!(wide, ["\\u{ff21}", "A"]);
     }

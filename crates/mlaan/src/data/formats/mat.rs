@@ -339,7 +339,7 @@ impl Tag {
 }
 
 /// Reads the header; whether numbers begin with their highest byte.
-fn header(file: &mut impl Read) -> std::result::Result<bool, String> {
+pub(super) fn header(file: &mut impl Read) -> std::result::Result<bool, String> {
     let resave = "save it again in version 5 (in MATLAB `save -v7`, in Python `scipy.io.savemat`)";
     let mut header = [0; 128];
     file.read_exact(&mut header).map_err(|_| "too short for a MATLAB file: get it again".to_owned())?;

@@ -138,7 +138,7 @@ fn too_large(place: &str, size: u64, most: u64) -> Error {
 fn extract(path: &Path, wanted: &[(&str, u64)], needed: &[&str]) -> Result<BTreeMap<String, Member>> {
     let mut found: BTreeMap<String, Member> = BTreeMap::new();
     let (mut seen, mut passed) = (0, 0_u64);
-    let rest = each_file(path, &mut |mut member| {
+    let walked = each_file(path, &mut |mut member| {
         (seen, passed) = (seen + 1, passed.saturating_add(member.size));
         if seen > MOST_MEMBERS || passed > MOST_PASSED {
             let message = format!("more than {MOST_MEMBERS} files, or {} GiB of them", MOST_PASSED >> 30);
@@ -160,7 +160,7 @@ fn extract(path: &Path, wanted: &[(&str, u64)], needed: &[&str]) -> Result<BTree
         Ok(!needed.iter().all(|n| found.contains_key(*n)))
     })?;
     // At the end of a compressed archive its sum is compared.
-    io::copy(&mut rest.take(MOST_TAIL), &mut io::sink()).map_err(|e| damaged(path, &e))?;
+    io::copy(&mut walked.rest.take(MOST_TAIL), &mut io::sink()).map_err(|e| damaged(path, &e))?;
     Ok(found)
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 
 use super::imagenet::is_synset;
+use super::mat::header;
 use crate::{Error, Result};
 
 /// Most bytes of the file, and of what it inflates to; the devkit's have 82 KB and 3 MB.
@@ -38,13 +39,9 @@ pub(super) fn numbers(path: &Path) -> Result<HashMap<usize, String>> {
 }
 
 fn synsets(file: &[u8]) -> Parsed<HashMap<usize, String>> {
-    let header = file.get(..128).ok_or("too short for a MATLAB file")?;
-    let big = match &header[126..] {
-        b"IM" => false,
-        b"MI" => true,
-        _ => return Err("not a MATLAB file of version 5".into()),
-    };
-    let mut rest = Bytes { bytes: &file[128..], big };
+    let mut content = file;
+    let big = header(&mut content)?;
+    let mut rest = Bytes { bytes: content, big };
     while !rest.bytes.is_empty() {
         let element = rest.element()?;
         let mut inflated = Vec::new();

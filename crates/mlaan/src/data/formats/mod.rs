@@ -24,8 +24,9 @@ mod stl10;
 mod svhn;
 mod tar_folder;
 pub(super) mod tree;
+mod unpacked;
 mod val_annotations;
-mod webdataset;
+pub(super) mod webdataset;
 
 use std::path::{Path, PathBuf};
 

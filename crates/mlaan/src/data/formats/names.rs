@@ -18,17 +18,17 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let mut text = String::new();
+    let wrong = |message: String| Error::data(path.display().to_string(), message);
+    let mut bytes = Vec::new();
     let file = crate::files::open(path).map_err(Error::io(path))?;
-    file.take(MOST_TEXT + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => {
-            Error::data(path.display().to_string(), "no text in UTF-8: save it so (UTF-16 is not read)")
-        }
-        _ => Error::io(path)(error),
-    })?;
-    if text.len() as u64 > MOST_TEXT {
-        return Err(Error::data(path.display().to_string(), "too long for a list: this is another file"));
+    file.take(MOST_TEXT + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > MOST_TEXT {
+        return Err(wrong("too long for a list: this is another file".into()));
     }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        wrong(format!("no text in UTF-8 (byte {at}): open it in an editor and save it so"))
+    })?;
     Ok(Some(unmarked(&text).to_owned()))
 }
 

@@ -17,6 +17,8 @@ use crate::{Error, Result};
 
 /// Most members of an archive.
 const MOST_MEMBERS: usize = 20_000_000;
+/// Bytes behind the end of an archive that are looked at: tar fills it up to 10 KiB.
+const MOST_ZEROS: u64 = 1 << 20;
 /// How many times as long as an archive its content may be: images hardly compress.
 const MOST_RATIO: u64 = 200;
 
@@ -67,15 +69,19 @@ pub(super) fn kind(path: &Path) -> Option<bool> {
     }
 }
 
-/// Hands on all files of an archive, in order, until `each` says no more; links and files with holes are passed over. Gives
-/// what was not read of a compressed one.
+/// How a walk over an archive ended.
+pub(super) struct Walked {
+    /// What was not read of a compressed one.
+    pub rest: Box<dyn Read>,
+    /// What is to be said of its end.
+    pub remark: Option<String>,
+}
+
+/// Hands on all files of an archive, in order, until `each` says no more; links and files with holes are passed over.
 ///
 /// # Errors
 /// When the archive is damaged, cut or beyond all bounds; from `each`.
-pub(super) fn each_file(
-    path: &Path,
-    each: &mut dyn FnMut(Member<'_>) -> Result<bool>,
-) -> Result<Box<dyn Read>> {
+pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<bool>) -> Result<Walked> {
     each_member(path, &mut |found| match found.what {
         Type::File => {
             let name = found.name.trim_start_matches("./");
@@ -85,30 +91,54 @@ pub(super) fn each_file(
     })
 }
 
-/// Hands on all members of an archive, in order, until `each` says no more. Gives what was not read of a compressed one.
+/// Hands on all members of an archive, in order, until `each` says no more.
 ///
 /// # Errors
 /// When the archive is damaged, cut or beyond all bounds; from `each`.
-pub(super) fn each_member(
-    path: &Path,
-    each: &mut dyn FnMut(Found<'_>) -> Result<bool>,
-) -> Result<Box<dyn Read>> {
+pub(super) fn each_member(path: &Path, each: &mut dyn FnMut(Found<'_>) -> Result<bool>) -> Result<Walked> {
     let file = crate::files::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     if kind(path) == Some(true) {
         let most = size.saturating_mul(MOST_RATIO).saturating_add(1 << 20);
         let mut content = Bounded { content: MultiGzDecoder::new(BufReader::new(file)), left: most };
-        if !matches!(walk(path, &mut content, None, each)?, End::Stopped) {
-            // What follows holds the checksum of all.
-            io::copy(&mut content, &mut io::sink()).map_err(|e| damaged(path, &e))?;
+        let remark = match walk(path, &mut content, None, each)? {
+            End::Stopped => None,
+            // What follows holds the checksum of all, which says that it was not cut.
+            _ => more(&mut content, u64::MAX).map_err(|e| damaged(path, &e))?.then(|| beyond(path)),
+        };
+        return Ok(Walked { rest: Box::new(content), remark });
+    }
+    let mut content = BufReader::new(file);
+    let remark = match walk(path, &mut content, Some(size), each)? {
+        End::Stopped => None,
+        End::Whole => more(&mut content, MOST_ZEROS).map_err(Error::io(path))?.then(|| beyond(path)),
+        End::Without if size == 0 => return Err(cut(path, "it is empty")),
+        End::Without => Some(format!(
+            "{} has no mark at its end: as tar does, all up to there is read, and whether members were cut off behind it cannot \
+             be told",
+            path.display()
+        )),
+    };
+    Ok(Walked { rest: Box::new(io::empty()), remark })
+}
+
+/// Whether anything but zeros follows, in so many bytes.
+fn more(content: &mut impl Read, most: u64) -> io::Result<bool> {
+    let (mut content, mut buffer, mut found) = (content.take(most), [0; 8192], false);
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(found),
+            read => found |= buffer[..read].iter().any(|byte| *byte != 0),
         }
-        return Ok(Box::new(content));
     }
-    if matches!(walk(path, &mut BufReader::new(file), Some(size), each)?, End::Without) {
-        // An archive ends with an empty block; one that was cut between two members does not.
-        return Err(cut(path, "there is no end to it"));
-    }
-    Ok(Box::new(io::empty()))
+}
+
+fn beyond(path: &Path) -> String {
+    format!(
+        "more lies behind the end of {} and is not read, as by tar: of archives that were put together with `cat` only the first \
+         counts; `tar -A` joins them",
+        path.display()
+    )
 }
 
 fn walk(

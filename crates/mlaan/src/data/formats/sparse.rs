@@ -54,6 +54,19 @@ impl Holes {
         Ok(whole)
     }
 
+    /// The first bytes of the whole file, at most `most`, of the first that are stored of it.
+    pub fn begin(&self, stored: &[u8], most: usize) -> Vec<u8> {
+        let mut begin = vec![0; most.min(self.size as usize)];
+        let mut rest = stored.iter();
+        for (start, length) in &self.parts {
+            for at in *start..(start + length).min(begin.len() as u64) {
+                // `at` is below the length of what a process holds.
+                begin[at as usize] = rest.next().copied().unwrap_or(0);
+            }
+        }
+        begin
+    }
+
     /// GNU's own form: four parts in the header, more in blocks behind it. Also gives the bytes of these blocks.
     ///
     /// # Errors
@@ -143,6 +156,9 @@ mod tests {
     fn parts_are_put_where_they_belong() {
         let holes = Holes::from_list(10, b"2,3,7,1", 4).unwrap();
         assert_eq!(holes.fill(b"abcd", 10).unwrap(), b"\0\0abc\0\0d\0\0");
+        for most in 0..12 {
+            assert_eq!(holes.begin(b"abcd", most), b"\0\0abc\0\0d\0\0"[..most.min(10)]);
+        }
         assert!(holes.fill(b"abc", 10).is_err() && holes.fill(b"abcd", 9).is_err());
         for (list, stored) in
             [("2,3,4,1", 4), ("2,3", 4), ("2,9", 9), ("2", 2), ("x,1", 1), ("18446744073709551615,2", 2)]

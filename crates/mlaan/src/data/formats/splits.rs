@@ -7,6 +7,9 @@ use crate::{Error, Result};
 pub(in crate::data) const TRAIN: [&str; 2] = ["train", "training"];
 /// Names of the test split: the first that is there and has labels is used.
 pub(in crate::data) const TEST: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
+/// [`TEST`] and what else shards are called; images in folders of these names may be anything.
+pub(super) const TEST_SHARDS: [&str; 8] =
+    ["test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"];
 /// For messages.
 pub(super) const TEST_FOLDERS: &str = "`test/`, `val/`, `valid/` or `validation/`";
 
@@ -39,11 +42,25 @@ pub(super) fn called<T: Tree>(
     Ok(found)
 }
 
-/// The split that a shard's name says, as `imagenet1k-train-0000.tar` or `validation_00.tar.gz`: one of `names`.
+/// The split that a file's name says, as `imagenet1k-train-0000.tar` or `validation_00.tar.gz`: one of `names`.
 pub(super) fn in_name<'a>(file: &str, names: &[&'a str]) -> Option<&'a str> {
-    let words =
-        file.split(['-', '_', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
-    words.into_iter().find_map(|word| names.iter().find(|name| name.eq_ignore_ascii_case(word))).copied()
+    words(file).find_map(|(_, word)| named(word, names))
+}
+
+/// The words of a file's name, and where each begins.
+pub(super) fn words(file: &str) -> impl Iterator<Item = (usize, &str)> {
+    let word = file.split(['-', '_', '.', ' ', '=', '{']);
+    word.map(|word| (word.as_ptr() as usize - file.as_ptr() as usize, word))
+}
+
+/// The split that a word says: `train`, `train0`, `trainset`.
+pub(super) fn named<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+    let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let cut = word.len().saturating_sub("set".len());
+    let set = word.get(cut..).filter(|end| end.eq_ignore_ascii_case("set")).and_then(|_| word.get(..cut));
+    let is =
+        |name: &&&str| name.eq_ignore_ascii_case(word) || set.is_some_and(|w| name.eq_ignore_ascii_case(w));
+    names.iter().find(is).copied()
 }
 
 #[cfg(test)]
@@ -52,11 +69,17 @@ mod tests {
 
     #[test]
     fn shards_name_their_split() {
-        let all: Vec<&str> = TRAIN.into_iter().chain(TEST).collect();
+        let all: Vec<&str> = TRAIN.into_iter().chain(TEST_SHARDS).collect();
         let split = |name| in_name(name, &all);
         assert_eq!(split("imagenet1k-train-0000.tar"), Some("train"));
         assert_eq!(split("imagenet1k-validation-00.tar"), Some("validation"));
         assert_eq!((split("VAL_01.tar.gz"), split("train0001.tar")), (Some("val"), Some("train")));
+        assert_eq!((split("shard-dev-000.tar"), split("a_eval_0.tar")), (Some("dev"), Some("eval")));
+        assert_eq!(
+            (split("trainset.tar"), split("set-train{0}.tar"), split("set.tar")),
+            (Some("train"), Some("train"), None)
+        );
+        assert_eq!(words("a-train.b").collect::<Vec<_>>(), [(0, "a"), (2, "train"), (8, "b")]);
         assert_eq!(
             (split("0000.tar"), split("training.tar"), split("strain-1.tar")),
             (None, Some("training"), None)

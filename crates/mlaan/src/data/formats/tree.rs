@@ -98,6 +98,7 @@ fn kind(name: &str, path: &Path, of: FileType) -> Kind {
         true if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
         true if !left_behind(name) && is_image::file_by_content(path) => Kind::Image,
         true => Kind::File,
+        false if of.is_symlink() => Kind::Other(reason::NOWHERE),
         false => Kind::Other(reason::SPECIAL),
     }
 }

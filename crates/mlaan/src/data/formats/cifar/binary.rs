@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::super::Known;
 use super::super::super::at::read_exact_at;
 use super::super::members::{Member, Place};
+use super::super::names::unmarked;
 use super::super::records::{Blob, Part};
 use super::super::{Format, Pair};
 use super::{Batch, PIXELS, Set};
@@ -64,7 +65,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
 /// One name a line.
 fn names(file: Member) -> Result<Vec<String>> {
     let text = String::from_utf8_lossy(&file.bytes()?).into_owned();
-    Ok(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(Into::into).collect())
+    Ok(unmarked(&text).lines().map(str::trim).filter(|l| !l.is_empty()).map(Into::into).collect())
 }
 
 /// Whole records of a header, whose last byte is the label, and pixels.

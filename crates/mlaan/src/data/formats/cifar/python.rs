@@ -84,12 +84,11 @@ fn entry<'p, 'a>(root: Item<'p, 'a>, keys: &[&str]) -> std::result::Result<Item<
 fn names(file: Member) -> Result<Vec<String>> {
     unpickle(file, |root| {
         let list = entry(root, &["label_names", "fine_label_names"])?;
-        let names = list.sequence().ok_or("the names of the classes are no list")?;
-        if names.len() > MOST_CLASSES {
+        if let Some(names) = list.sequence().filter(|names| names.len() > MOST_CLASSES) {
             return Err(format!("{} names of classes", names.len()));
         }
-        let names: Option<Vec<String>> = names.map(|n| n.text().map(|t| t.into_owned())).collect();
-        Ok(names.ok_or("a name of a class is no text")?)
+        let names = list.names(MOST_CLASSES);
+        names.ok_or_else(|| format!("the names of the classes are {}, no list of text", list.describe()))
     })
 }
 

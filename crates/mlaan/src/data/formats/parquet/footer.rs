@@ -36,6 +36,8 @@ pub(super) struct Leaf {
     pub stored: Type,
     /// Whether its bytes are text.
     pub text: bool,
+    /// What its values stand for, where they are neither numbers nor text.
+    pub meaning: Option<&'static str>,
     /// How many of the column and the groups around it may be null.
     pub nullable: i16,
     /// Whether a row may have several values.
@@ -138,14 +140,32 @@ fn leaves(file: &Struct<'_>) -> Result<Vec<Leaf>, String> {
         let repeated = level.repeated || repetition == 2;
         match element.number(1) {
             Some(stored) => {
-                // Text by either of its two annotations.
-                let text = element.number(6) == Some(0) || element.within(10).is_some_and(|kind| kind.has(1));
-                leaves.push(Leaf { path, stored: stored_as(stored)?, text, nullable, repeated });
+                let (text, meaning) = annotated(element);
+                leaves.push(Leaf { path, stored: stored_as(stored)?, text, meaning, nullable, repeated });
             }
             None => open.push(Level { left: element.size(5).unwrap_or(0), path, nullable, repeated }),
         }
     }
     Ok(leaves)
+}
+
+/// Whether a column is text, and else what its values stand for, by either of its two annotations.
+fn annotated(element: &Struct<'_>) -> (bool, Option<&'static str>) {
+    let logical = |ids: &[i16]| element.within(10).is_some_and(|kind| ids.iter().any(|id| kind.has(*id)));
+    let converted = |numbers: &[i64]| element.number(6).is_some_and(|number| numbers.contains(&number));
+    // Text, one of a few texts, JSON.
+    let text = converted(&[0, 4, 19]) || logical(&[1, 4, 12]);
+    let meaning = match () {
+        () if converted(&[5]) || logical(&[5]) => Some("decimal fractions"),
+        () if converted(&[6]) || logical(&[6]) => Some("dates"),
+        () if converted(&[7, 8]) || logical(&[7]) => Some("times of day"),
+        () if converted(&[9, 10]) || logical(&[8]) => Some("points in time"),
+        () if converted(&[20, 21]) || logical(&[13]) => Some("BSON or intervals"),
+        () if logical(&[14]) => Some("UUIDs"),
+        () if logical(&[15]) => Some("fractions of 16 bits"),
+        () => None,
+    };
+    (text, meaning)
 }
 
 fn stored_as(number: i64) -> Result<Type, String> {

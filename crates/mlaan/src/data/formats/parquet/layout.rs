@@ -1,14 +1,14 @@
 //! Which parquet files are which split: by their names, or by the folders that they lie in, as the Hub and its users arrange
 //! them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::folder::entries;
+use super::super::splits::{TRAIN, named, words};
+use crate::data::notes::{Notes, few, reason};
 use crate::{Error, Result};
 
-/// Names of the training split.
-const TRAIN: [&str; 2] = ["train", "training"];
 /// Names of splits to test on, in the order in which they are taken.
 const TEST: [&str; 8] = ["test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation"];
 /// Of a split that is there in part only the Hub says so.
@@ -23,6 +23,8 @@ const DEFAULT: &str = "default";
 pub(super) struct Files {
     /// What it is called there.
     pub name: &'static str,
+    /// What stands before that in the files' names, as `mnist` in `mnist_train.parquet`.
+    set: String,
     /// Its files, in order.
     pub paths: Vec<PathBuf>,
 }
@@ -34,6 +36,8 @@ pub(super) struct Layout {
     pub train: Files,
     /// Splits to test on: the first that has labels is taken. There is one at least.
     pub tests: Vec<Files>,
+    /// What is passed over.
+    pub notes: Notes,
 }
 
 /// The set in `root`: there, in its `data/`, or in the folder of a configuration.
@@ -43,8 +47,15 @@ pub(super) struct Layout {
 pub(super) fn detect(root: &Path) -> Result<Option<Layout>> {
     for folder in [root.to_path_buf(), root.join("data"), root.join(DEFAULT)] {
         if folder.is_dir()
-            && let Some(layout) = splits(&folder)?
+            && let Some(mut layout) = splits(&folder)?
         {
+            // Who has both has two sets, or one set twice.
+            let data = root.join("data");
+            if folder != data && data.is_dir() && matches!(splits(&data), Ok(Some(_))) {
+                layout
+                    .notes
+                    .remark(format!("another set lies in {}: name that folder to read it", data.display()));
+            }
             return Ok(Some(layout));
         }
     }
@@ -77,94 +88,278 @@ fn configuration(root: &Path) -> Result<Option<Layout>> {
     Ok(found.pop().map(|(_, layout)| layout))
 }
 
+/// What the name of a file or folder says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    split: &'static str,
+    /// Whether the split is spelled as usual: `Train.parquet` beside `train.parquet` is another file.
+    usual: bool,
+    /// What stands before it.
+    set: String,
+}
+
 /// The set whose splits lie in `folder`, as files or in folders of their own.
 fn splits(folder: &Path) -> Result<Option<Layout>> {
-    let mut found: BTreeMap<&str, Vec<(bool, PathBuf)>> = BTreeMap::new();
+    let mut found: BTreeMap<&str, Vec<(Named, PathBuf)>> = BTreeMap::new();
+    let (mut notes, mut lost) = (Notes::default(), None::<Error>);
     let mut listed = entries(folder)?;
     listed.sort();
     for (name, path) in &listed {
         let stem = stem(name);
-        let Some(split) = called(stem.unwrap_or(name)) else {
+        let Some(named) = called(stem.unwrap_or(name)) else {
+            if stem.is_some() {
+                notes.skip(reason::OTHER_TABLE, || path.display().to_string());
+            }
             continue;
         };
         let paths = match stem {
             Some(_) if path.is_file() => vec![path.clone()],
-            None if path.is_dir() => within(path)?,
+            Some(_) if !path.is_dir() => {
+                let message = "is a link to what is not there, so a file of the set is missing: get it, or remove the link";
+                lost = lost.or(Some(Error::data(path.display().to_string(), message)));
+                continue;
+            }
+            // Some programs call a folder of files so.
+            _ if path.is_dir() => within(path, &mut notes)?,
             _ => continue,
         };
-        // The usual spelling goes before others: `Train.parquet` beside `train.parquet` is another file.
-        let usual = name.strip_prefix(PARTIAL).unwrap_or(name).starts_with(split);
-        found.entry(split).or_default().extend(paths.into_iter().map(|path| (usual, path)));
+        found.entry(named.split).or_default().extend(paths.into_iter().map(|path| (named.clone(), path)));
     }
-    let mut take = |name: &&'static str| {
-        let mut paths = found.remove(name).filter(|paths| !paths.is_empty())?;
-        if paths.iter().any(|(usual, _)| *usual) {
-            paths.retain(|(usual, _)| *usual);
-        }
-        let paths = paths.into_iter().map(|(_, path)| path).collect();
-        Some(Files { name, paths })
+    let mut take = |name: &'static str, notes: &mut Notes| -> Result<Option<Files>> {
+        let Some(paths) = found.remove(name).filter(|paths| !paths.is_empty()) else {
+            return Ok(None);
+        };
+        one_set(folder, name, paths, notes).map(Some)
     };
-    let (train, tests) =
-        (TRAIN.iter().find_map(&mut take), TEST.iter().filter_map(&mut take).collect::<Vec<_>>());
+    let mut train = None;
+    for name in TRAIN {
+        let files = take(name, &mut notes)?;
+        match (&train, files) {
+            (None, files) => train = files,
+            // Of two spellings of the split the first counts.
+            (Some(_), files) => files.into_iter().for_each(|files| pass_over(&files.paths, &mut notes)),
+        }
+    }
+    let mut tests = Vec::new();
+    for name in TEST {
+        tests.extend(take(name, &mut notes)?);
+    }
     let missing = match (train, tests.is_empty()) {
         (None, true) => return Ok(None),
-        (Some(train), false) => return Ok(Some(Layout { train, tests })),
+        (Some(train), false) => {
+            of_one_set(folder, &train, &tests)?;
+            return lost.map_or(Ok(Some(Layout { train, tests, notes })), Err);
+        }
         (None, false) => "`train-*.parquet`",
         (Some(_), true) => "`test-*.parquet`, `validation-*.parquet`, `valid-*.parquet` or `val-*.parquet`",
     };
     let message = format!("the other split is here, but no {missing}: a set needs both");
-    Err(Error::data(folder.display().to_string(), message))
+    Err(lost.unwrap_or_else(|| Error::data(folder.display().to_string(), message)))
 }
 
-/// A parquet file's name without its ending, in which capitals do not matter.
+fn pass_over(paths: &[PathBuf], notes: &mut Notes) {
+    paths.iter().for_each(|path| notes.skip(reason::OTHER_TABLE, || path.display().to_string()));
+}
+
+/// The files of one split: those that are called by it alone before those of a named set, and the usual spelling before others.
+fn one_set(
+    folder: &Path,
+    name: &'static str,
+    paths: Vec<(Named, PathBuf)>,
+    notes: &mut Notes,
+) -> Result<Files> {
+    let alone = paths.iter().any(|(named, _)| named.set.is_empty());
+    let usual = paths.iter().any(|(named, _)| named.usual && named.set.is_empty() == alone);
+    let counts = |(named, _): &(Named, PathBuf)| named.set.is_empty() == alone && named.usual == usual;
+    let (taken, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(counts);
+    others.iter().for_each(|(_, path)| pass_over(std::slice::from_ref(path), notes));
+    let sets: BTreeSet<&str> = taken.iter().map(|(named, _)| named.set.as_str()).collect();
+    if sets.len() > 1 {
+        return Err(several(folder, sets));
+    }
+    let set = sets.into_iter().next().unwrap_or_default().to_owned();
+    Ok(Files { name, set, paths: taken.into_iter().map(|(_, path)| path).collect() })
+}
+
+/// Refuses splits of sets that are called differently.
+fn of_one_set(folder: &Path, train: &Files, tests: &[Files]) -> Result<()> {
+    let sets: BTreeSet<&str> = tests.iter().chain([train]).map(|files| files.set.as_str()).collect();
+    // Without a name it may be of any.
+    match sets.iter().filter(|set| !set.is_empty()).count() {
+        0 | 1 => Ok(()),
+        _ => Err(several(folder, sets)),
+    }
+}
+
+fn several(folder: &Path, sets: BTreeSet<&str>) -> Error {
+    let message = format!(
+        "files of several sets are here ({}): put each set into a folder of its own",
+        few(sets.into_iter().filter(|set| !set.is_empty()))
+    );
+    Error::data(folder.display().to_string(), message)
+}
+
+/// A parquet file's name without its ending and that of its codec, in which capitals do not matter.
 fn stem(name: &str) -> Option<&str> {
-    let (stem, ending) = name.rsplit_once('.')?;
-    ending.eq_ignore_ascii_case("parquet").then_some(stem)
+    let without = |name: &'_ str, endings: &[&str]| {
+        let (stem, ending) = name.rsplit_once('.')?;
+        endings.iter().any(|known| known.eq_ignore_ascii_case(ending)).then_some(stem.len())
+    };
+    let stem = &name[..without(name, &["parquet", "parq", "pq"])?];
+    Some(
+        without(stem, &["snappy", "gz", "gzip", "zstd", "zst", "brotli", "br", "lz4"])
+            .map_or(stem, |n| &stem[..n]),
+    )
 }
 
-/// The parquet files of a folder.
-fn within(folder: &Path) -> Result<Vec<PathBuf>> {
-    let files = entries(folder)?.into_iter().filter(|(name, path)| stem(name).is_some() && path.is_file());
-    let mut paths: Vec<PathBuf> = files.map(|(_, path)| path).collect();
+/// The parquet files of a folder; those in folders below are passed over.
+fn within(folder: &Path, notes: &mut Notes) -> Result<Vec<PathBuf>> {
+    let (mut paths, mut folders) = (Vec::new(), Vec::new());
+    for (name, path) in entries(folder)? {
+        match stem(&name) {
+            Some(_) if path.is_file() => paths.push(path),
+            Some(_) if path.is_symlink() && !path.exists() => {
+                let message = "is a link to what is not there, so a file of the split is missing: get it, or remove the link";
+                return Err(Error::data(path.display().to_string(), message));
+            }
+            _ => folders.push(path),
+        }
+    }
+    // Only of a folder of tables: one of images may have a thousand folders.
+    folders.retain(|path| !paths.is_empty() && path.is_dir());
+    for below in folders.iter().flat_map(|folder| entries(folder).unwrap_or_default()) {
+        if stem(&below.0).is_some() {
+            pass_over(&[below.1], notes);
+        }
+    }
     paths.sort();
     Ok(paths)
 }
 
-/// The split that a file or folder belongs to by its name: `train`, `train-00000-of-00002`, `train_3`, `partial-train`;
-/// capitals do not matter.
-fn called(name: &str) -> Option<&'static str> {
-    let name = name.strip_prefix(PARTIAL).unwrap_or(name);
-    let end = name.find(['-', '_', '.']).unwrap_or(name.len());
-    let (split, rest) = name.split_at(end);
+/// The split that a file or folder belongs to by its name: `train`, `train-00000-of-00002`, `train_3`, `train0`,
+/// `partial-train`, `mnist_train`; capitals do not matter.
+fn called(name: &str) -> Option<Named> {
+    let own = name.strip_prefix(PARTIAL).unwrap_or(name);
+    let all: Vec<&'static str> = TRAIN.into_iter().chain(TEST).collect();
+    let (at, word, split) =
+        words(own).find_map(|(at, word)| named(word, &all).map(|split| (at, word, split)))?;
+    let rest = &own[at + word.len()..];
+    let numbered =
+        |rest: &str| rest.get(1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     // Behind a hyphen anything, as ever; else a number, since `train_metadata` is no part of the split.
-    let belongs =
-        rest.is_empty() || rest.starts_with('-') || rest[1..].starts_with(|c: char| c.is_ascii_digit());
-    TRAIN.into_iter().chain(TEST).find(|known| belongs && known.eq_ignore_ascii_case(split))
+    let belongs = rest.is_empty() || numbered(rest) || (at == 0 && rest.starts_with('-'));
+    let set = own[..at].trim_end_matches(['-', '_', '.', ' ', '=']);
+    // A folder `split=train` is of no other set.
+    let set = if set.eq_ignore_ascii_case("split") { "" } else { set };
+    belongs.then(|| Named { split, usual: word.starts_with(split), set: set.to_ascii_lowercase() })
 }
 
 impl Files {
-    /// Refuses a split of whose files not all are there, when their names say how many there are.
+    /// Refuses a split of whose files not all are there, or some twice, when their names say how many there are.
     ///
     /// # Errors
-    /// How many are missing.
+    /// How many are missing, or which are there twice.
     pub fn complete(&self) -> Result<()> {
-        let announced = |path: &PathBuf| {
-            let stem = path.file_stem()?.to_str()?;
-            stem.rsplit_once("-of-").and_then(|(_, n)| n.get(..5)?.parse::<usize>().ok())
+        let numbers = |path: &PathBuf| {
+            let (before, behind) = path.file_stem()?.to_str()?.rsplit_once("-of-")?;
+            let of = behind.get(..5)?.parse::<usize>().ok()?;
+            Some((before.rsplit('-').next()?.parse::<usize>().ok()?, of))
         };
-        let of = self.paths.iter().filter_map(announced).max().unwrap_or(0);
-        if self.paths.len() >= of {
-            return Ok(());
-        }
         let folder = self.paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("."));
-        let message = format!("{} of {of} `{}` files found: fetch the others", self.paths.len(), self.name);
-        Err(Error::data(folder.display().to_string(), message))
+        let refuse = |message: String| Err(Error::data(folder.display().to_string(), message));
+        let (mut seen, mut of) = (BTreeSet::new(), 0);
+        for (number, all) in self.paths.iter().filter_map(numbers) {
+            if !seen.insert((number, all)) {
+                return refuse(format!(
+                    "there are two files `{}` {number} of {all}: remove those of another version of the set",
+                    self.name
+                ));
+            }
+            if of > 0 && all != of {
+                return refuse(format!(
+                    "files `{}` of {of} and of {all} are here: remove those of another version of the set",
+                    self.name
+                ));
+            }
+            of = all;
+        }
+        let missing: Vec<usize> = (0..of).filter(|number| !seen.contains(&(*number, of))).take(1).collect();
+        match missing.first() {
+            None => Ok(()),
+            Some(first) => refuse(format!(
+                "{} of {of} `{}` files found, without `{:05}-of-{of:05}`: fetch the others",
+                self.paths.len(),
+                self.name,
+                first
+            )),
+        }
+    }
+
+    /// What is to be said where the files' names are numbers, and one between is not there.
+    fn gap(&self) -> Option<String> {
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<usize>().ok();
+        let mut numbers: Vec<usize> = self.paths.iter().map(number).collect::<Option<_>>()?;
+        numbers.sort_unstable();
+        let gap = numbers.windows(2).find(|pair| pair[1] > pair[0] + 1)?;
+        let folder = self.paths.first()?.parent()?;
+        Some(format!(
+            "{}: a file numbered {} follows that numbered {}; if others belong between them, fetch them",
+            folder.display(),
+            gap[1],
+            gap[0]
+        ))
+    }
+
+    /// What is to be said of the files.
+    pub fn remarks(&self) -> Vec<String> {
+        self.partial().into_iter().chain(self.gap()).collect()
     }
 
     /// What is to be said of a split of which the Hub holds a part only.
-    pub fn partial(&self) -> Option<String> {
+    fn partial(&self) -> Option<String> {
         let folder = self.paths.first()?.parent()?;
         let partial = folder.file_name()?.to_str()?.starts_with(PARTIAL);
         partial.then(|| format!("{} holds only a part of the split, as its name says", folder.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_their_split() {
+        let split = |name: &str| called(stem(name).unwrap_or(name)).map(|named| (named.split, named.set));
+        let is = |name: &str, of: &'static str, set: &str| {
+            assert_eq!(split(name), Some((of, set.to_owned())), "{name}");
+        };
+        for name in [
+            "train.parquet",
+            "train0.parquet",
+            "train_3.parquet",
+            "train-00000-of-00002-0123abcd.parquet",
+            "Train.PARQUET",
+            "train.parq",
+            "train.pq",
+            "train.snappy.parquet",
+            "partial-train",
+            "split=train",
+            "trainset.parquet",
+            "train.0.parquet",
+        ] {
+            is(name, "train", "");
+        }
+        is("mnist_train.parquet", "train", "mnist");
+        is("cifar100-test-00000-of-00001.parquet", "test", "cifar100");
+        is("my-set-val.parquet", "val", "my-set");
+        for none in [
+            "0000.parquet",
+            "train_metadata.parquet",
+            "set-train-metadata.parquet",
+            "strain.parquet",
+            "set.parquet",
+        ] {
+            assert_eq!(split(none), None, "{none}");
+        }
     }
 }

@@ -16,8 +16,9 @@ mod thrift;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::notes::Notes;
+use super::super::notes::{Notes, few};
 use super::super::stored::{Content, Images, Raw, Scan, Stored};
+use super::class_names::alike;
 use super::names::numbered;
 use super::{Format, Pair};
 use crate::{Error, Result};
@@ -38,15 +39,17 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     let Some(layout) = detect(path)? else {
         return Ok(None);
     };
-    let mut notes = Notes::default();
+    let mut notes = layout.notes;
     let train = Split::open(&layout.train, None)?;
-    if !train.labelled()? {
-        return Err(Error::data(
-            train.place(),
-            "no row has a label (all are missing, or −1): these are needed to train",
-        ));
+    if train.labels.len() == 0 {
+        return Err(Error::data(train.place(), "no row, so no images to train on"));
     }
-    layout.train.partial().into_iter().for_each(|text| notes.remark(text));
+    if !train.labelled()? {
+        train.has_column()?;
+        let message = format!("no row has a label ({}): these are needed to train", train.without());
+        return Err(Error::data(train.place(), message));
+    }
+    layout.train.remarks().into_iter().chain(train.others()).for_each(|text| notes.remark(text));
     let test = test(&layout.tests, train.label.as_deref(), &mut notes)?;
     let classes = classes(&train, &test)?;
     let train = train.stored(classes.clone())?.with_notes(notes);
@@ -58,14 +61,14 @@ fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Spli
     let mut unlabelled: Vec<(&str, String)> = Vec::new();
     for files in splits {
         let split = Split::open(files, label)?;
-        if split.labelled()? {
+        if split.labels.len() > 0 && split.labelled()? {
             let without = unlabelled.iter().map(|(name, why)| {
                 format!(
                     "the {name} split has no labels ({why}): the {} split is used in its place",
                     files.name
                 )
             });
-            without.chain(files.partial()).for_each(|text| notes.remark(text));
+            without.chain(files.remarks()).for_each(|text| notes.remark(text));
             return Ok(split);
         }
         // The last one says what is wrong with its columns.
@@ -73,7 +76,7 @@ fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Spli
             split.has_column()?;
         }
         let why = match split.has_column() {
-            Ok(()) => "all are missing, or −1".to_owned(),
+            Ok(()) => split.without().to_owned(),
             Err(_) => format!("no column `{}` as in training", label.unwrap_or("label")),
         };
         unlabelled.push((files.name, why));
@@ -83,8 +86,9 @@ fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Spli
         .and_then(|files| files.paths.first())
         .map_or(String::new(), |p| p.display().to_string());
     let message = format!(
-        "no row of the {} split has a label (all are missing, or −1), and there is no other to test on",
-        unlabelled.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", nor of the ")
+        "no row of the {} split has a label ({}), and there is no other to test on",
+        unlabelled.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", nor of the "),
+        unlabelled.last().map_or("", |(_, why)| why)
     );
     Err(Error::data(place, message))
 }
@@ -178,6 +182,23 @@ impl Split {
         }
     }
 
+    /// Why no row has a label.
+    fn without(&self) -> &'static str {
+        match self.labels.len() {
+            0 => "it has no rows, so no images",
+            _ => "all are missing, or −1",
+        }
+    }
+
+    /// What is to be said of other columns that might be meant.
+    fn others(&self) -> Option<String> {
+        let (shard, label) = (self.shards.first()?, self.label.as_deref()?);
+        let others = schema::other_labels(&shard.footer, label);
+        let columns = few(others.iter().copied());
+        (!others.is_empty())
+            .then(|| format!("labels are those of the column `{label}`; {columns} may be others"))
+    }
+
     /// Refuses files without a column of labels.
     fn has_column(&self) -> Result<()> {
         match self.shards.iter().find(|shard| shard.columns.label.is_none()) {
@@ -205,8 +226,9 @@ impl Split {
     fn stored(self, classes: Vec<String>) -> Result<Stored> {
         let place = self.place();
         let labels = self.labels.numbered(&classes).map_err(|(at, name)| {
+            let alike = alike(&name, &classes);
             let message = format!(
-                "label `{name}` is no class of the training split: both splits need the same classes"
+                "label `{name}` is no class of the training split{alike}: both splits need the same classes"
             );
             Error::data(row(&self.shards, &self.starts, at), message)
         })?;
@@ -247,9 +269,13 @@ impl Scan for Rows {
     }
 }
 
+/// What is wrong with a row without an image.
+const NO_BYTES: &str = "the row has no image bytes (they are missing; a file that only its `path` names is not read): write the \
+                        images into the table, as `datasets` does with `embed_external_files`";
+
 fn raw(index: usize, image: Option<&ByteArray>) -> Raw {
     match image {
         Some(bytes) => Raw { index, content: Ok(Content::Encoded), bytes: bytes.data().to_vec() },
-        None => Raw { index, content: Err("the row has no image bytes".into()), bytes: Vec::new() },
+        None => Raw { index, content: Err(NO_BYTES.into()), bytes: Vec::new() },
     }
 }

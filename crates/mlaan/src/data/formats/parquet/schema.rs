@@ -17,8 +17,27 @@ pub(super) struct Columns {
     pub names: Option<Vec<String>>,
 }
 
-/// Label columns in order of preference: CIFAR-100, for one, has a fine and a coarse one.
-const LABELS: [&str; 5] = ["label", "labels", "fine_label", "class", "target"];
+/// Label columns in order of preference: CIFAR-100, for one, has a fine and a coarse one. Capitals do not matter.
+const LABELS: [&str; 16] = [
+    "label",
+    "labels",
+    "fine_label",
+    "class",
+    "target",
+    "cls",
+    "class_label",
+    "class_id",
+    "label_id",
+    "class_name",
+    "label_name",
+    "classes",
+    "category",
+    "category_id",
+    "coarse_label",
+    "y",
+];
+/// What labels may be, for messages.
+const READ: &str = "whole numbers, or the classes' names";
 /// Image columns in order of preference.
 const IMAGES: [&str; 2] = ["image", "img"];
 
@@ -56,25 +75,64 @@ fn label_of<'a>(
     described: impl Fn(&str) -> bool,
 ) -> Option<(&'a str, usize)> {
     // Text and fractions are labels only by their column's name: others are captions, and measurements.
-    let called = any.into_iter().filter(|(name, index)| LABELS.contains(name) && *index != image);
+    let called = any.into_iter().filter(|(name, index)| is_label(name) && *index != image);
     let label = pick(numbers.clone(), &described, &LABELS).filter(|(name, _)| described(name));
     label
         .or_else(|| pick(called.collect(), &described, &LABELS))
         .or_else(|| pick(numbers, &described, &LABELS))
 }
 
+/// Whether a column is called as one of labels is.
+fn is_label(name: &str) -> bool {
+    LABELS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// What a file without a label column is told; labels of other files are in the column `label`.
 pub(super) fn no_label(file: &Footer, label: Option<&str>) -> String {
+    let name = |leaf: &Leaf| leaf.path.first().cloned().unwrap_or_default();
+    let meant = |leaf: &&Leaf| label.map_or_else(|| is_label(&name(leaf)), |label| name(leaf) == label);
+    if let Some(leaf) = file.leaves.iter().find(meant) {
+        return format!(
+            "the column `{}` holds {}, which are no labels: read are {READ} (INT32, INT64, BOOLEAN, text, fractions that are \
+             whole)",
+            name(leaf),
+            held(leaf)
+        );
+    }
     match label {
         Some(label) => {
             needs(file, &format!("the label column `{label}`, which has the training split's labels"))
         }
-        None => needs(file, "one label column, called `label`: whole numbers, or the classes' names"),
+        None => needs(file, &format!("one label column, called `label`: {READ}")),
+    }
+}
+
+/// The other columns that are called as labels are, beside `label`.
+pub(super) fn other_labels<'a>(file: &'a Footer, label: &str) -> Vec<&'a str> {
+    let named = file.leaves.iter().filter(|leaf| is_named_label(leaf) && !leaf.repeated);
+    let names = named.filter_map(|leaf| leaf.path.first().map(String::as_str));
+    names.filter(|name| is_label(name) && *name != label).collect()
+}
+
+/// What a column holds, for messages.
+fn held(leaf: &Leaf) -> String {
+    let (within, stored) = (leaf.path.get(1..).unwrap_or_default().join("."), leaf.stored);
+    let stored = if leaf.text { format!("text, {stored}") } else { stored.to_string() };
+    match (leaf.meaning, leaf.repeated, within.is_empty()) {
+        (Some(meaning), ..) => format!("{meaning} ({stored})"),
+        (None, true, _) => format!("lists ({stored})"),
+        (None, false, false) => format!("groups (`{within}`: {stored})"),
+        (None, false, true) => stored,
     }
 }
 
 fn needs(file: &Footer, wanted: &str) -> String {
-    let described = |leaf: &Leaf| format!("{} ({})", leaf.path.join("."), leaf.stored);
+    let about = |leaf: &Leaf| match (leaf.meaning, leaf.text) {
+        (Some(meaning), _) => format!(", {meaning}"),
+        (None, true) => ", text".into(),
+        (None, false) => String::new(),
+    };
+    let described = |leaf: &Leaf| format!("{} ({}{})", leaf.path.join("."), leaf.stored, about(leaf));
     let found: Vec<String> = file.leaves.iter().map(described).collect();
     format!("needs {wanted}; found {}", found.join(", "))
 }
@@ -103,12 +161,12 @@ fn is_plain_image(leaf: &Leaf) -> bool {
 }
 
 fn is_number(leaf: &Leaf) -> bool {
-    leaf.path.len() == 1 && matches!(leaf.stored, Type::INT32 | Type::INT64)
+    leaf.path.len() == 1 && leaf.meaning.is_none() && matches!(leaf.stored, Type::INT32 | Type::INT64)
 }
 
 fn is_named_label(leaf: &Leaf) -> bool {
     let label = [Type::INT32, Type::INT64, Type::BYTE_ARRAY, Type::BOOLEAN, Type::FLOAT, Type::DOUBLE];
-    leaf.path.len() == 1 && label.contains(&leaf.stored)
+    leaf.path.len() == 1 && leaf.meaning.is_none() && label.contains(&leaf.stored)
 }
 
 /// Of the candidates, those the metadata names if any; of these the preferred name, else the only one.
@@ -119,6 +177,9 @@ fn pick<'a>(
 ) -> Option<(&'a str, usize)> {
     let known: Vec<_> = candidates.iter().copied().filter(|c| described(c.0)).collect();
     let from = if known.is_empty() { candidates } else { known };
-    let by_name = preferred.iter().find_map(|name| from.iter().find(|c| c.0 == *name));
+    let exact = |name: &&str| from.iter().find(|c| c.0 == *name);
+    let by_name = preferred
+        .iter()
+        .find_map(|name| exact(name).or_else(|| from.iter().find(|c| c.0.eq_ignore_ascii_case(name))));
     by_name.or(if from.len() == 1 { from.first() } else { None }).copied()
 }

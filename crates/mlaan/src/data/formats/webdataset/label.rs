@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::class_names::class;
+use super::super::class_names::{alike, class};
 use super::super::names::{controlled, numbered, unmarked};
 use crate::data::notes::few;
 use crate::{Error, Result};
@@ -30,7 +30,19 @@ pub(super) enum Label {
 }
 
 /// Keys of a JSON object under which the label is looked for, in this order; capitals do not matter.
-const KEYS: [&str; 6] = ["label", "cls", "class", "target", "class_id", "class_name"];
+const KEYS: [&str; 11] = [
+    "label",
+    "cls",
+    "class",
+    "target",
+    "class_id",
+    "class_name",
+    "labels",
+    "label_id",
+    "class_idx",
+    "category",
+    "category_id",
+];
 
 impl Source {
     /// Of a member with this ending.
@@ -166,6 +178,13 @@ impl Labels<'_> {
     pub fn indices(&self, classes: &[String], listed: bool) -> Result<Vec<i64>> {
         let by_name: BTreeMap<String, i64> = classes.iter().map(|name| class(name)).zip(0..).collect();
         let numbers = listed || classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+        let twice = |name: &str| -> Option<(usize, usize)> {
+            let mut same =
+                classes.iter().enumerate().filter(|(_, other)| class(other) == name).map(|(i, _)| i);
+            Some((same.next()?, same.next()?))
+        };
+        // Of names in a list one may stand twice, as `crane` in ImageNet's: as a label it says too little.
+        let ambiguous = by_name.len() < classes.len();
         let index = |(at, (source, label)): (usize, &(Source, Label))| match label {
             Label::Index(index) if numbers => Ok(*index),
             Label::Index(index) => match by_name.get(&index.to_string()) {
@@ -177,6 +196,14 @@ impl Labels<'_> {
                     ),
                 )),
             },
+            Label::Name(name) if let Some((one, other)) = twice(name).filter(|_| ambiguous) => {
+                Err(Error::data(
+                    (self.place)(at),
+                    format!(
+                        "its label `{name}` is the name of both class {one} and class {other}: write the number"
+                    ),
+                ))
+            }
             Label::Name(name) => by_name.get(name).copied().ok_or_else(|| {
                 Error::data((self.place)(at), unknown(*source, name, classes, numbers && !listed))
             }),
@@ -194,8 +221,9 @@ fn unknown(source: Source, name: &str, classes: &[String], numbers: bool) -> Str
         (_, true) => format!("its label `{name}` is not a whole number in digits, as others are"),
         (_, false) => {
             let known = few(classes.iter().map(String::as_str));
+            let alike = alike(name, classes);
             format!(
-                "its label `{name}` is no class of training ({known}): add training images of it, or remove it"
+                "its label `{name}` is no class of training ({known}){alike}: add training images of it, or remove it"
             )
         }
     }
@@ -264,6 +292,9 @@ mod tests {
         let mixed = Labels { labels: &mixed, place: &place };
         assert!(mixed.indices(&found, false).unwrap_err().to_string().contains("image 0"));
         assert_eq!(mixed.indices(&found, true).unwrap(), [0, 0]);
+        let twice = ["cat", "dog", "cat"].map(String::from);
+        let message = labels.indices(&twice, true).unwrap_err().to_string();
+        assert!(message.contains("`cat` is the name of both class 0 and class 2"), "{message}");
         let caption = [(Source::Txt, Label::Name("a cat".into()))];
         let caption = Labels { labels: &caption, place: &place };
         assert!(classes("x", &caption).unwrap().is_empty());

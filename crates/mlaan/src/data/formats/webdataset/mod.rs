@@ -1,6 +1,7 @@
 //! WebDataset: shards `train-*.tar` and `test-*.tar` (`val-*`, `validation-*`, also with a prefix) of samples, each an image
 //! `KEY.jpg` and its label in `KEY.cls` or `KEY.json`, one after the other. Shards may also lie in `train/` and `test/`.
 
+mod files;
 mod label;
 mod sample;
 mod shard;
@@ -9,22 +10,23 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(in crate::data) use self::files::is_unread;
+use self::files::shards;
 use self::label::{Label, Labels, Source, classes};
 use self::shard::Shard;
 use super::super::notes::Notes;
 use super::super::stored::{Images, Stored};
-use super::folder::entries;
 use super::names::listed;
 use super::packed::{Item, Packed, kind};
-use super::splits::{TEST, TRAIN, in_name};
+use super::splits::{TEST_SHARDS, TRAIN};
 use super::{Format, Pair};
 use crate::{Error, Result};
 
 /// See the module.
 pub(super) const FORMAT: Format = Format {
     name: "WebDataset",
-    layout: "a folder with WebDataset shards `train-*.tar` and `test-*.tar` (or `val-*`, `validation-*`; with or without a prefix) of \
-             `KEY.jpg` and `KEY.cls` or `KEY.json`",
+    layout: "a folder with WebDataset shards `train-*.tar` and `test-*.tar` (or `val-*`, `validation-*`, `dev-*`, `eval-*`; with or \
+             without a prefix) of `KEY.jpg` and `KEY.cls` or `KEY.json`, or folders `train/` and so on of shards",
     open,
 };
 
@@ -35,29 +37,27 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     if !path.is_dir() {
         return Ok(None);
     }
-    let archives = archives(path)?;
-    let train = TRAIN.iter().map(|name| shards(path, &archives, name)).find(|found| !found.is_empty());
-    let test: Vec<_> = TEST.iter().map(|name| (*name, shards(path, &archives, name))).collect();
-    let test: Vec<_> = test.into_iter().filter(|(_, found)| !found.is_empty()).collect();
-    let missing = match (&train, test.is_empty()) {
-        (None, true) => return Ok(None),
-        (Some(_), false) => None,
-        (None, false) => Some("`train-*.tar`"),
-        (Some(_), true) => Some("`test-*.tar`, `val-*.tar` or `validation-*.tar`"),
+    let shards = shards(path)?;
+    let missing = match (shards.train.is_empty(), shards.tests.is_empty()) {
+        (true, true) => return Ok(None),
+        (false, false) => None,
+        (true, false) => Some("`train-*.tar`"),
+        (false, true) => Some("`test-*.tar`, `val-*.tar` or `validation-*.tar`"),
     };
     if let Some(missing) = missing {
         // One archive may be a whole set of another form, whatever its name.
-        if let [one] = archives.as_slice()
-            && !TRAIN.iter().chain(&TEST).any(|name| one.0.starts_with(name))
+        if let [one] = shards.names.as_slice()
+            && !TRAIN.iter().chain(&TEST_SHARDS).any(|name| one.starts_with(name))
         {
             return Ok(None);
         }
         let message = format!("the other split's shards are here, but no {missing}: a set needs both");
         return Err(Error::data(path.display().to_string(), message));
     }
-    let mut train = Split::read(train.unwrap_or_default())?;
+    let mut train = Split::read(shards.train)?;
+    train.notes.append(shards.notes);
     train.check()?;
-    let mut test = labelled(test)?;
+    let mut test = labelled(shards.tests)?;
     let names = listed(path, &NAMES)?;
     let (listed, classes) = match names {
         Some(names) => (true, names),
@@ -86,28 +86,6 @@ fn labelled(candidates: Vec<(&str, Vec<PathBuf>)>) -> Result<Split> {
         return Ok(split);
     }
     Ok(Split::default())
-}
-
-/// The archives in a folder, by name.
-fn archives(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut found: Vec<_> =
-        entries(folder)?.into_iter().filter(|(_, path)| kind(path).is_some() && path.is_file()).collect();
-    found.sort();
-    Ok(found)
-}
-
-/// The shards of a split, in order: archives whose name says so, or all in the folder of that name.
-fn shards(root: &Path, here: &[(String, PathBuf)], split: &str) -> Vec<PathBuf> {
-    let all: Vec<&str> = TRAIN.into_iter().chain(TEST).collect();
-    let named = here.iter().filter(|(name, _)| in_name(name, &all) == Some(split));
-    let found: Vec<PathBuf> = named.map(|(_, path)| path.clone()).collect();
-    if !found.is_empty() {
-        return found;
-    }
-    let folders = entries(root).unwrap_or_default().into_iter();
-    let called = folders.filter(|(name, path)| name.eq_ignore_ascii_case(split) && path.is_dir());
-    let inside = called.flat_map(|(_, path)| archives(&path).unwrap_or_default());
-    inside.map(|(_, path)| path).collect()
 }
 
 /// The samples of a split.
@@ -170,8 +148,12 @@ impl Split {
     /// That there are samples, all with a label.
     fn check(&self) -> Result<()> {
         if self.unlabelled.0 > 0 {
-            let message = "has no label (`.cls`, or `.json` with `label`, `cls` or `class`) beside its image: both must follow each \
-                           other in the shard, and one label can be of one image";
+            let all = self.unlabelled.0 + self.items.len();
+            let message = format!(
+                "has no label (`.cls`, or `.json` with `label`, `cls` or `class`) beside its image, as {} of {all} images of the \
+                 split: both must follow each other in the shard, and one label can be of one image",
+                self.unlabelled.0
+            );
             return Err(Error::data(&self.unlabelled.1, message));
         }
         if self.is_unlabelled() {

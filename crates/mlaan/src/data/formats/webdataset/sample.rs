@@ -131,15 +131,37 @@ pub(super) fn samples(mut parts: Vec<Part>, place: &dyn Fn(&str) -> String) -> S
     found
 }
 
-/// Image and label of members that belong together. Up to the last dot there may be several, of which the first image counts;
-/// beyond, it must be plain which is meant.
+/// Endings of images of which a sample may have several, in the order in which they are taken: that of `webdataset` and timm.
+const ORDER: [&str; 4] = ["jpg", "png", "jpeg", "webp"];
+/// What a sample's image is called where others lie beside it, as `0001.rgb.png` and `0001.depth.png`.
+const CALLED: [&str; 4] = ["image", "img", "rgb", "input"];
+
+/// Where an image stands among those that are the same up to the last dot.
+fn order(name: &str) -> usize {
+    ORDER.iter().position(|known| *known == ending(name)).unwrap_or(ORDER.len())
+}
+
+/// Where an image stands among several of a sample: by what it is called, and only then by its ending.
+fn called(name: &str) -> (usize, usize) {
+    let word = name.rsplit_once('.').and_then(|(stem, _)| stem.rsplit_once('.')).map_or("", |(_, word)| word);
+    match CALLED.iter().position(|known| known.eq_ignore_ascii_case(word)) {
+        Some(at) => (at, order(name)),
+        None => (CALLED.len(), 0),
+    }
+}
+
+/// Image and label of members that belong together. Up to the last dot there may be several, of which the first by [`ORDER`]
+/// counts; beyond, it must be plain which is meant.
 fn pair(parts: &[Part], members: &[usize], level: usize) -> Option<(usize, usize)> {
     let images = members.iter().copied().filter(|at| is_image::by_name(&parts[*at].name));
     let labels = members.iter().filter_map(|at| Some((*at, parts[*at].label.as_ref()?.0)));
     if level == 1 {
-        return Some((images.min()?, labels.min_by_key(|(at, source)| (*source, *at))?.0));
+        return Some((
+            images.min_by_key(|at| (order(&parts[*at].name), *at))?,
+            labels.min_by_key(|(at, source)| (*source, *at))?.0,
+        ));
     }
-    let image = only(images.map(|at| (dots(&parts[at].name), at)))?;
+    let image = only(images.map(|at| ((dots(&parts[at].name), called(&parts[at].name)), at)))?;
     let label = only(labels.map(|(at, source)| ((source, dots(&parts[at].name)), at)))?;
     Some((image, label))
 }
@@ -228,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn of_several_images_one_is_taken_by_a_known_order() {
+        for (members, wanted) in [
+            (["1.depth.png", "1.rgb.png", "1.cls=4"], "1.rgb.png"),
+            (["1.rgb.png", "1.depth.png", "1.cls=4"], "1.rgb.png"),
+            (["1.mask.png", "1.Image.jpg", "1.cls=4"], "1.Image.jpg"),
+            (["1.rgb.png", "1.image.png", "1.cls=4"], "1.image.png"),
+            (["1.rgb.png", "1.rgb.jpg", "1.cls=4"], "1.rgb.jpg"),
+            (["1.webp", "1.png", "1.cls=4"], "1.png"),
+            (["1.png", "1.jpg", "1.cls=4"], "1.jpg"),
+            (["1.jpeg", "1.png", "1.cls=4"], "1.png"),
+            (["1.tif", "1.webp", "1.cls=4"], "1.webp"),
+            (["1.rgb.png", "1.webp", "1.cls=4"], "1.webp"),
+        ] {
+            let samples = are(&members, &[(wanted, 4)]);
+            let skipped = &samples.notes.skipped;
+            assert_eq!((skipped.len(), skipped[0].count), (1, 1), "{members:?}");
+            assert_eq!(skipped[0].reason, reason::ANOTHER_IMAGE);
+        }
+    }
+
+    #[test]
     fn the_first_kind_of_label_counts() {
         are(&["1.json=2", "1.cls=3", "1.jpg", "1.txt=4"], &[("1.jpg", 3)]);
         are(&["1.json=2", "1.jpg", "1.txt=4"], &[("1.jpg", 2)]);
@@ -246,6 +289,11 @@ mod tests {
             are(&["1.left.png", "1.right.png", "1.cls=1"], &[]).unlabelled.len(),
             2,
             "which is meant?"
+        );
+        assert_eq!(
+            are(&["1.left.jpg", "1.right.png", "1.cls=1"], &[]).unlabelled.len(),
+            2,
+            "endings say nothing"
         );
         let samples = are(&["notes.txt"], &[]);
         assert_eq!(samples.notes.skipped[0].reason, reason::NO_SAMPLE);

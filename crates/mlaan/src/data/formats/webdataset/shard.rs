@@ -10,7 +10,7 @@ use super::super::tree::left_behind;
 use super::label::{Label, Source};
 use super::sample::{Bytes, Part, Sample, ending, key, samples};
 use crate::data::is_image;
-use crate::data::notes::{Notes, reason};
+use crate::data::notes::{Notes, few, reason};
 use crate::{Error, Result};
 
 /// Links that may lead to each other.
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
     fn read(path: &'a Path, keep: bool) -> Result<Option<Shard>> {
         let mut reader = Reader { path, shard: Shard::default(), open: Vec::new(), labelled: String::new() };
         let mut linked = false;
-        each_member(path, &mut |found| {
+        let walked = each_member(path, &mut |found| {
             linked |= matches!(found.what, Type::Link { .. });
             if linked && !keep {
                 return Ok(false);
@@ -86,6 +86,7 @@ impl<'a> Reader<'a> {
         if linked && !keep {
             return Ok(None);
         }
+        walked.remark.into_iter().for_each(|text| reader.shard.notes.remark(text));
         if keep {
             reader.resolve();
             let mut all = std::mem::take(&mut reader.open).into_iter().peekable();
@@ -182,11 +183,16 @@ impl<'a> Reader<'a> {
         let found = samples(parts, &place);
         let sample =
             |name: &str| place(&format!("sample {}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)));
+        // Where several are of one label, all are named: it must be said which is meant.
+        let several = match found.unlabelled.as_slice() {
+            [] | [_] => String::new(),
+            images => format!(" (its images are {})", few(images.iter().map(String::as_str))),
+        };
         match (found.without_image, found.unlabelled.first()) {
             (Some(label), Some(image)) => {
                 let message = format!(
-                    "has no label (`.cls`) of its own: {} is of another name, or could be of several images; name both alike up to \
-                     the last dot",
+                    "has no label (`.cls`) of its own: {} is of another name, or could be of several images{several}; name both alike \
+                     up to the last dot, or the image that is meant `KEY.image.png`",
                     place(&label)
                 );
                 return Err(Error::data(sample(image), message));
@@ -199,7 +205,9 @@ impl<'a> Reader<'a> {
                 );
                 return Err(Error::data(sample(&label), message));
             }
-            (None, Some(image)) if self.shard.unlabelled.0 == 0 => self.shard.unlabelled.1 = sample(image),
+            (None, Some(image)) if self.shard.unlabelled.0 == 0 => {
+                self.shard.unlabelled.1 = format!("{}{several}", sample(image));
+            }
             (None, _) => {}
         }
         self.shard.unlabelled.0 += found.unlabelled.len();
