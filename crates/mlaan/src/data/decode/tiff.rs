@@ -21,8 +21,10 @@ mod tag {
     pub const PHOTOMETRIC: u16 = 262;
     pub const FILL_ORDER: u16 = 266;
     pub const SAMPLES: u16 = 277;
+    pub const PLANAR: u16 = 284;
     pub const COLORMAP: u16 = 320;
     pub const TILE_WIDTH: u16 = 322;
+    pub const TILE_HEIGHT: u16 = 323;
     pub const EXTRA_SAMPLES: u16 = 338;
     pub const SAMPLE_FORMAT: u16 = 339;
     pub const SUBSAMPLING: u16 = 530;
@@ -54,8 +56,8 @@ pub(super) struct Tiff<'a> {
     associated: bool,
     /// The file for the decoder.
     bytes: Cow<'a, [u8]>,
-    /// Pixels per row as the decoder sees them.
-    row: usize,
+    /// Height and width as the decoder sees them.
+    seen: (usize, usize),
 }
 
 impl<'a> Tiff<'a> {
@@ -111,12 +113,18 @@ impl<'a> Tiff<'a> {
         }
         let sides = (number(tag::HEIGHT, 0) as usize, number(tag::WIDTH, 0) as usize);
         plausible(encoded, sides)?;
-        let mut row = sides.1;
-        // Of tiles beyond the edge the decoder loses its place in LZW codes: it gets them as part of the picture.
-        let tile = number(tag::TILE_WIDTH, 0) as usize;
-        if compressed == 5 && tile > 0 && row % tile > 0 && tile <= MAX_SIDE as usize {
-            row = row.next_multiple_of(tile);
-            change(tag::WIDTH, row as u32)?;
+        let mut seen = sides;
+        // Of tiles beyond an edge the decoder loses its place in LZW codes, and in planes: it gets them as part of the picture.
+        let tile = |tag| Some(number(tag, 0) as usize).filter(|tile| (1..=MAX_SIDE as usize).contains(tile));
+        if let (Some(height), Some(width)) = (tile(tag::TILE_HEIGHT), tile(tag::TILE_WIDTH)) {
+            if compressed == 5 && sides.1 % width > 0 {
+                seen.1 = sides.1.next_multiple_of(width);
+                change(tag::WIDTH, seen.1 as u32)?;
+            }
+            if number(tag::PLANAR, 1) == 2 && sides.0 % height > 0 {
+                seen.0 = sides.0.next_multiple_of(height);
+                change(tag::HEIGHT, seen.0 as u32)?;
+            }
         }
         let xmp = directory.bytes(tag::XMP).map(Text::Plain);
         Ok(Tiff {
@@ -127,13 +135,13 @@ impl<'a> Tiff<'a> {
             samples: samples as usize,
             associated: directory.number(tag::EXTRA_SAMPLES) == Some(1),
             bytes,
-            row,
+            seen,
         })
     }
 
     /// Bytes that decoding takes beside RGB.
     pub fn work(&self) -> usize {
-        let samples = self.sides.0 * self.row * self.samples;
+        let samples = self.seen.0 * self.seen.1 * self.samples;
         let copy = if matches!(self.bytes, Cow::Owned(_)) { self.bytes.len() } else { 0 };
         // Narrower ones as bytes, too.
         let narrow = if self.bits == 8 { 0 } else { samples };
@@ -153,7 +161,7 @@ impl<'a> Tiff<'a> {
         limits.ifd_value_size = MAX_BYTES as usize;
         let mut decoder = Decoder::new(Cursor::new(&self.bytes[..])).map_err(said)?.with_limits(limits);
         let (width, height) = decoder.dimensions().map_err(said)?;
-        if (height as usize, width as usize) != (self.sides.0, self.row) {
+        if (height as usize, width as usize) != self.seen {
             return Err("the file is damaged: it says twice how large its picture is".into());
         }
         let samples = usize::from(decoder.colortype().map_err(said)?.num_samples());
@@ -196,7 +204,7 @@ impl<'a> Tiff<'a> {
                 } else {
                     255 / ((1 << self.bits) - 1)
                 };
-                let row = self.row * in_row;
+                let row = self.seen.1 * in_row;
                 let of_row = |packed: &[u8]| -> Vec<u8> {
                     let bits = self.bits as usize;
                     let sample = |n: usize| {
@@ -216,22 +224,28 @@ impl<'a> Tiff<'a> {
             }
             DecodingResult::F32(values) => {
                 let (least, most) = values.iter().fold((0_f32, 1_f32), |(a, b), v| (a.min(*v), b.max(*v)));
-                if least < 0.0 || most > 1.0 || values.iter().any(|v| v.is_nan()) {
-                    return Err(Fault::unread(format!(
-                        "TIFF of floating-point samples from {least} to {most}, or that are no numbers; 0 to 1 is read: scale \
-                         them, or convert it to 8 or 16 bits"
-                    )));
-                }
-                Ok(values.iter().map(|v| (v * 255.0).round() as u8).collect())
+                let found = match (values.iter().any(|v| v.is_nan()), least < 0.0 || most > 1.0) {
+                    (true, _) => "of which some are no numbers (NaN)".to_owned(),
+                    (_, true) => format!("from {least} to {most}"),
+                    _ => return Ok(values.iter().map(|v| (v * 255.0).round() as u8).collect()),
+                };
+                Err(Fault::unread(format!(
+                    "TIFF of floating-point samples {found}; 0 to 1 is read: scale them, or convert it to 8 or 16 bits"
+                )))
             }
             _ => Err("the file is damaged: it says twice what its samples are".into()),
         }
     }
 
-    /// Samples of the picture alone.
+    /// Samples of the picture alone; in a row there are so many a pixel.
     fn cropped(&self, bytes: Vec<u8>, in_row: usize) -> Vec<u8> {
-        let (own, row) = (self.sides.1 * in_row, self.row * in_row);
-        if own == row { bytes } else { bytes.chunks_exact(row).flat_map(|row| &row[..own]).copied().collect() }
+        if self.seen == self.sides {
+            return bytes;
+        }
+        let (own, row) = (self.sides.1 * in_row, self.seen.1 * in_row);
+        let planes = bytes.chunks_exact(self.seen.0 * row);
+        let rows = planes.flat_map(|plane| plane.chunks_exact(row).take(self.sides.0));
+        rows.flat_map(|row| &row[..own]).copied().collect()
     }
 
     /// Pixels by their samples.

@@ -261,11 +261,12 @@ impl Tree for Archive {
 
 /// Whether a file whose name is not an image's begins as one.
 fn looks(name: &str, content: &mut dyn Read, size: u64) -> bool {
-    if is_image::by_name(name) || is_image::of_another_format(name) || size < is_image::HEAD as u64 {
+    if is_image::by_name(name) || is_image::of_another_format(name) {
         return false;
     }
-    let mut head = [0; is_image::HEAD];
-    content.read_exact(&mut head).is_ok() && is_image::by_content(&head)
+    let mut head = Vec::with_capacity(is_image::HEAD);
+    let read = content.take(size.min(is_image::HEAD as u64)).read_to_end(&mut head);
+    read.is_ok() && is_image::by_content(&head)
 }
 
 /// A path counted from a folder, without `.` and `..`; nothing where it leads out of the archive. One that begins with a slash

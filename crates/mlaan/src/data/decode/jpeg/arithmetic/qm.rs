@@ -235,7 +235,7 @@ mod tests {
     fn zeros_behind_the_end_are_counted() {
         let mut qm = Qm::new(&[0xFF, 0xD9]);
         let mut bin = 0;
-        (0..1000).for_each(|_| drop(qm.decide(&mut bin)));
+        (0..1000).for_each(|_| _ = qm.decide(&mut bin));
         assert_eq!(qm.beyond(), 1000);
     }
 }
