@@ -78,50 +78,27 @@ impl<'a> Tiff<'a> {
         }
         let samples = number(tag::SAMPLES, 1);
         let bits = bits(&directory)?;
-        let photometric = directory.number(tag::PHOTOMETRIC).ok_or(
-            "the file is damaged: it does not say what its samples mean (PhotometricInterpretation)",
-        )?;
-        let mut bytes = Cow::Borrowed(encoded);
-        let mut change = |tag, value| directory.change(tag, value, bytes.to_mut()).ok_or(CUT_DIRECTORY);
-        let colours = match photometric {
-            0 if samples > 1 => return Err(unread("TIFF of inverted grey with further samples")),
-            0 | 1 => Colours::Grey,
-            2 => Colours::Rgb,
-            3 if matches!(bits, 1 | 2 | 4 | 8) => {
-                // The decoder knows no palettes: to it numbers are greys.
-                change(tag::PHOTOMETRIC, 1)?;
-                Colours::Palette(palette(&directory, bits)?)
-            }
-            5 => Colours::Cmyk,
-            6 => {
-                let whole = directory.numbers(tag::SUBSAMPLING).is_some_and(|by| by == [1, 1]);
-                if compressed != 7 && !whole {
-                    return Err(unread("TIFF of subsampled YCbCr without JPEG compression"));
-                }
-                Colours::Ycc
-            }
-            8..=10 => return Err(unread("TIFF in CIELAB colours")),
-            32803 | 34892 => return Err(unread("a camera's raw file (TIFF)")),
-            other => return Err(unread(&format!("TIFF with photometric interpretation {other}"))),
-        };
-        let deep = matches!((&colours, bits), (_, 8 | 16) | (Colours::Grey | Colours::Rgb, 32));
-        if !deep && !(matches!(colours, Colours::Grey | Colours::Palette(_)) && bits < 8) {
-            return Err(unread(&format!("TIFF with {bits} bits a sample of such colours")));
-        }
+        let colours = colours(&directory, bits, samples, compressed)?;
         if compressed == 7 && samples == 2 {
             return Err(unread("TIFF with JPEG compression of two samples a pixel"));
         }
         let sides = (number(tag::HEIGHT, 0) as usize, number(tag::WIDTH, 0) as usize);
         plausible(encoded, sides)?;
+        let mut bytes = Cow::Borrowed(encoded);
+        let mut change = |tag, value| directory.change(tag, value, bytes.to_mut()).ok_or(CUT_DIRECTORY);
+        if matches!(colours, Colours::Palette(_)) {
+            // The decoder knows no palettes: to it numbers are greys.
+            change(tag::PHOTOMETRIC, 1)?;
+        }
         let mut seen = sides;
         // Of tiles beyond an edge the decoder loses its place in LZW codes, and in planes: it gets them as part of the picture.
         let tile = |tag| Some(number(tag, 0) as usize).filter(|tile| (1..=MAX_SIDE as usize).contains(tile));
         if let (Some(height), Some(width)) = (tile(tag::TILE_HEIGHT), tile(tag::TILE_WIDTH)) {
-            if compressed == 5 && sides.1 % width > 0 {
+            if compressed == 5 && !sides.1.is_multiple_of(width) {
                 seen.1 = sides.1.next_multiple_of(width);
                 change(tag::WIDTH, seen.1 as u32)?;
             }
-            if number(tag::PLANAR, 1) == 2 && sides.0 % height > 0 {
+            if number(tag::PLANAR, 1) == 2 && !sides.0.is_multiple_of(height) {
                 seen.0 = sides.0.next_multiple_of(height);
                 change(tag::HEIGHT, seen.0 as u32)?;
             }
@@ -145,7 +122,7 @@ impl<'a> Tiff<'a> {
         let copy = if matches!(self.bytes, Cow::Owned(_)) { self.bytes.len() } else { 0 };
         // Narrower ones as bytes, too.
         let narrow = if self.bits == 8 { 0 } else { samples };
-        (samples * self.bits.div_ceil(8) as usize).saturating_add(narrow).saturating_add(copy)
+        samples.saturating_mul(self.bits.div_ceil(8) as usize).saturating_add(narrow).saturating_add(copy)
     }
 
     /// Decodes to RGB into `rgb`.
@@ -285,6 +262,36 @@ fn compression(number: u32) -> Result<(), Fault> {
         other => return Err(unread(&format!("TIFF with compression {other}"))),
     };
     Err(unread(&format!("TIFF with {name}")))
+}
+
+/// What samples mean, which have so many bits.
+fn colours(directory: &Directory<'_>, bits: u32, samples: u32, compressed: u32) -> Result<Colours, Fault> {
+    let photometric = directory
+        .number(tag::PHOTOMETRIC)
+        .ok_or("the file is damaged: it does not say what its samples mean (PhotometricInterpretation)")?;
+    let colours = match photometric {
+        0 if samples > 1 => return Err(unread("TIFF of inverted grey with further samples")),
+        0 | 1 => Colours::Grey,
+        2 => Colours::Rgb,
+        3 if matches!(bits, 1 | 2 | 4 | 8) => Colours::Palette(palette(directory, bits)?),
+        5 => Colours::Cmyk,
+        6 => {
+            let whole = directory.numbers(tag::SUBSAMPLING).is_some_and(|by| by == [1, 1]);
+            if compressed != 7 && !whole {
+                return Err(unread("TIFF of subsampled YCbCr without JPEG compression"));
+            }
+            Colours::Ycc
+        }
+        8..=10 => return Err(unread("TIFF in CIELAB colours")),
+        32803 | 34892 => return Err(unread("a camera's raw file (TIFF)")),
+        other => return Err(unread(&format!("TIFF with photometric interpretation {other}"))),
+    };
+    let read = match (&colours, bits) {
+        (_, 8) | (Colours::Grey | Colours::Palette(_), 1 | 2 | 4) => true,
+        (Colours::Grey | Colours::Rgb, 16 | 32) | (Colours::Cmyk | Colours::Ycc, 16) => true,
+        _ => false,
+    };
+    if read { Ok(colours) } else { Err(unread(&format!("TIFF with {bits} bits a sample of such colours"))) }
 }
 
 /// Bits of a sample, which all have alike, as whole numbers or, of 32 bits, as floating-point ones.
