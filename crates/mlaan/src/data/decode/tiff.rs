@@ -286,11 +286,13 @@ fn colours(directory: &Directory<'_>, bits: u32, samples: u32, compressed: u32) 
         32803 | 34892 => return Err(unread("a camera's raw file (TIFF)")),
         other => return Err(unread(&format!("TIFF with photometric interpretation {other}"))),
     };
-    let read = match (&colours, bits) {
-        (_, 8) | (Colours::Grey | Colours::Palette(_), 1 | 2 | 4) => true,
-        (Colours::Grey | Colours::Rgb, 16 | 32) | (Colours::Cmyk | Colours::Ycc, 16) => true,
-        _ => false,
-    };
+    let read = matches!(
+        (&colours, bits),
+        (_, 8)
+            | (Colours::Grey | Colours::Palette(_), 1 | 2 | 4)
+            | (Colours::Grey | Colours::Rgb, 16 | 32)
+            | (Colours::Cmyk | Colours::Ycc, 16)
+    );
     if read { Ok(colours) } else { Err(unread(&format!("TIFF with {bits} bits a sample of such colours"))) }
 }
 
