@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use ::image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use mlaan::Device;
 use mlaan::recipe::{Recipe, builtin};
 use mlaan::train::Trainer;
@@ -45,6 +47,13 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
             files.push(bytes.into_inner());
         }
     }
+    // Every layout of a JPEG, and the other formats in every kind; lines of which the fourth field is the file.
+    let listed = [
+        include_str!("../../mlaan/tests/python/jpegs.tsv"),
+        include_str!("../../mlaan/tests/python/pictures.tsv"),
+    ];
+    let file = |line: &str| STANDARD.decode(line.split('\t').nth(3).expect("a file")).expect("base64");
+    files.extend(listed.iter().flat_map(|text| text.lines()).map(file));
     files
 }
 

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 /// Files of `python/jpegs.py` and the pixels that libjpeg makes of them.
 const JPEGS: &str = include_str!("python/jpegs.tsv");
+/// Files of `python/pictures.py` and the pixels that Pillow makes of them.
+const PICTURES: &str = include_str!("python/pictures.tsv");
 
 /// What was read of these bytes, or what was said of them.
 fn read(bytes: &[u8], orientation: Orientation) -> Result<Image, String> {
@@ -32,13 +34,17 @@ fn refused(bytes: &[u8], part: &str) {
 
 /// Name, file, and height, width and pixels.
 fn jpegs() -> Vec<(&'static str, Vec<u8>, Image)> {
+    listed(JPEGS)
+}
+
+fn listed(lines: &'static str) -> Vec<(&'static str, Vec<u8>, Image)> {
     let one = |line: &'static str| {
         let fields: Vec<&str> = line.split('\t').collect();
         let bytes = |at: usize| STANDARD.decode(fields[at]).unwrap();
         let (height, width) = (fields[1].parse().unwrap(), fields[2].parse().unwrap());
         (fields[0], bytes(3), Image { height, width, rgb: bytes(4) })
     };
-    JPEGS.lines().map(one).collect()
+    lines.lines().map(one).collect()
 }
 
 /// A JPEG whose components lie in one scan, and one whose lie in three.
@@ -57,6 +63,105 @@ fn jpegs_of_every_layout_are_what_libjpeg_makes_of_them() {
 }
 
 #[test]
+fn pictures_of_every_format_are_what_pillow_makes_of_them() {
+    for (name, file, expected) in listed(PICTURES) {
+        let image = read(&file, Orientation::Exif).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((image.height, image.width), (expected.height, expected.width), "{name}");
+        let most = image.rgb.iter().zip(&expected.rgb).map(|(a, b)| a.abs_diff(*b)).max();
+        let bound = if name.contains("JPEG") { 4 } else { u8::from(name.contains("16 bits")) };
+        assert!(most <= Some(bound), "{name}: {most:?}");
+    }
+}
+
+/// JPEGs with arithmetic coding.
+fn arithmetic() -> Vec<Vec<u8>> {
+    jpegs().into_iter().filter(|(name, ..)| name.starts_with("arithmetic")).map(|(_, file, _)| file).collect()
+}
+
+#[test]
+fn damaged_arithmetic_codes_end() {
+    for file in arithmetic() {
+        let scan = file.windows(2).position(|w| w == [0xFF, 0xDA]).unwrap();
+        for at in 0..file.len() {
+            for bits in [0x01, 0x55, 0xFF] {
+                let mut other = file.clone();
+                other[at] ^= bits;
+                let _ = read(&other, Orientation::Exif);
+            }
+        }
+        // Without any codes: decisions go on, with zeros, but no further than the picture.
+        let none = [&file[..scan + 2 + usize::from(file[scan + 3])], &[0xFF, 0xD9]].concat();
+        let _ = read(&none, Orientation::Exif);
+        // As large a picture as there is, in these few bytes.
+        let mut large = file.clone();
+        let frame = large.windows(2).position(|w| w[0] == 0xFF && matches!(w[1], 0xC9 | 0xCA)).unwrap();
+        large[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
+        refused(&large, "too many for an image");
+    }
+}
+
+/// A little-endian TIFF of 2x1 pixels, by its entries (tag, kind and value of one number), and the bytes of its only strip.
+fn tiff(entries: &[(u16, u16, u32)], strip: &[u8]) -> Vec<u8> {
+    let mut all = vec![(256, 3, 2), (257, 3, 1), (273, 4, 8), (278, 3, 1), (279, 4, strip.len() as u32)];
+    all.extend(entries);
+    all.sort_unstable();
+    let mut file = b"II*\0".to_vec();
+    file.extend((8 + strip.len() as u32).to_le_bytes());
+    file.extend(strip);
+    file.extend((all.len() as u16).to_le_bytes());
+    for (tag, kind, value) in all {
+        file.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        file.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+#[test]
+fn tiffs_that_are_not_read_are_refused_by_name() {
+    let grey = |bits: u32, more: &[(u16, u16, u32)]| {
+        let mut entries = vec![(258, 3, bits), (262, 3, 1)];
+        entries.retain(|(tag, ..)| more.iter().all(|(other, ..)| other != tag));
+        entries.extend(more);
+        tiff(&entries, &[7; 16])
+    };
+    assert_eq!(read(&grey(8, &[]), Orientation::Exif).unwrap().rgb, [7; 6]);
+    for (file, part) in [
+        (grey(8, &[(339, 3, 2)]), "TIFF of signed samples (8 bits) is not read here"),
+        (grey(32, &[]), "TIFF with 32 bits a sample is not read here"),
+        (grey(12, &[]), "12 bits a sample"),
+        (grey(64, &[(339, 3, 3)]), "floating-point samples of 64 bits"),
+        (grey(16, &[(339, 3, 6)]), "complex samples"),
+        (grey(8, &[(259, 3, 34925)]), "TIFF with LZMA compression"),
+        (grey(8, &[(259, 3, 6)]), "JPEG compression of the old kind"),
+        (grey(8, &[(259, 3, 9999)]), "compression 9999"),
+        (grey(8, &[(262, 3, 8)]), "CIELAB"),
+        (grey(8, &[(262, 3, 32803)]), "a camera's raw file"),
+        (grey(8, &[(50706, 4, 1)]), "a camera's raw file"),
+        (grey(1, &[(266, 3, 2)]), "FillOrder 2"),
+        (grey(8, &[(262, 3, 6), (277, 3, 3)]), "subsampled YCbCr"),
+    ] {
+        refused(&file, part);
+        refused(&file, "convert it to JPEG or PNG");
+    }
+    // Colours that are numbers need those colours.
+    refused(&grey(8, &[(262, 3, 3)]), "lacks colours of its palette");
+}
+
+#[test]
+fn floating_point_tiffs_are_read_from_0_to_1() {
+    let floats = |values: [f32; 2]| {
+        let strip: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        tiff(&[(258, 3, 32), (262, 3, 1), (339, 3, 3)], &strip)
+    };
+    let image = read(&floats([0.2, 1.0]), Orientation::Exif).unwrap();
+    assert_eq!(image.rgb, [51, 51, 51, 255, 255, 255]);
+    refused(&floats([0.0, 200.0]), "from 0 to 200; 0 to 1 is read: scale them");
+    refused(&floats([-0.5, 1.0]), "from -0.5 to 1;");
+    refused(&floats([0.5, f32::NAN]), "NaN");
+}
+
+#[test]
 fn jpegs_that_are_not_read_are_refused_by_name() {
     let [one, _] = one_and_three();
     let frame = one.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
@@ -66,9 +171,9 @@ fn jpegs_that_are_not_read_are_refused_by_name() {
         other
     };
     for (at, value, part) in [
-        (1, 0xC9, "JPEG with arithmetic coding is not read here"),
-        (1, 0xCA, "arithmetic coding"),
         (1, 0xC3, "lossless JPEG is not read here"),
+        (1, 0xCB, "lossless JPEG"),
+        (1, 0xCD, "hierarchical"),
         (1, 0xF7, "JPEG-LS"),
         (1, 0xC5, "hierarchical"),
         (4, 12, "12 bits a sample"),
@@ -316,6 +421,25 @@ fn the_contents_of_a_file_say_what_it_is_and_any_usual_ending_is_one() {
     assert_eq!((seen.train.images, seen.train.broken, seen.test.broken), (12, 0, 0), "{:?}", seen.problems);
     let (found, _) = mlaan::predict::find(&[root.path().join("train")]).unwrap();
     assert_eq!(found.len(), 12);
+}
+
+#[test]
+fn images_without_an_ending_or_with_a_wrong_one_are_found() {
+    for ending in ["", ".txt", ".0"] {
+        let root = TempDir::new().unwrap();
+        for split in ["train", "test"] {
+            for class in ["a", "b"] {
+                let folder = root.path().join(split).join(class);
+                fs::create_dir_all(&folder).unwrap();
+                for (n, format) in LOSSLESS.into_iter().chain([ImageFormat::Jpeg]).enumerate() {
+                    fs::write(folder.join(format!("{n}{ending}")), encoded(&picture(), format)).unwrap();
+                }
+                fs::write(folder.join("notes"), "BMW, P1 and II").unwrap();
+            }
+        }
+        let seen = inspect(root.path().to_str().unwrap(), &mut |_, _| {}).unwrap();
+        assert_eq!((seen.train.images, seen.train.broken), (14, 0), "{ending:?}: {:?}", seen.problems);
+    }
 }
 
 #[test]

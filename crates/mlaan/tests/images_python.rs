@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use common::python::python;
@@ -16,12 +17,13 @@ const COMMON: &str = r#"
 import io, os, sys
 from PIL import Image, ImageOps
 sys.path.insert(0, sys.argv[2])
+import pictures
 count = 0
 def put(kind, name, file, turned=False):
     global count
     try:
         image = Image.open(io.BytesIO(file))
-        image = (ImageOps.exif_transpose(image) if turned else image).convert("RGB")
+        image = pictures.rgb(ImageOps.exif_transpose(image) if turned else image)
     except OSError:
         # Layouts that libjpeg itself refuses.
         return
@@ -92,6 +94,46 @@ for value in range(1, 9):
         put("turned" if form != "JPEG" else "turned jpeg", f"{form} {value}", file, turned=True)
 "#;
 
+/// Files that need `jpegtran`.
+const ARITHMETIC: &str = r#"
+import jpegs
+for name, file in jpegs.arithmetics([(37, 53), (1, 1), (9, 70), (16, 16)]):
+    put("arithmetic", name, file)
+"#;
+
+const PNGS: &str = r#"
+import random, struct, zlib
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+for colour, count, depths in ((0, 1, (1, 2, 4, 8, 16)), (2, 3, (8, 16)), (3, 1, (1, 2, 4, 8)), (4, 2, (8, 16)), (6, 4, (8, 16))):
+    for bits in depths:
+        for interlaced in (0, 1):
+            for transparent in (False, True) if colour in (0, 2, 3) else (False,):
+                draw = random.Random(bits * 10 + colour)
+                values = [[tuple(draw.randrange(1 << bits) for _ in range(count)) for x in range(13)] for y in range(9)]
+                parts = [values] if not interlaced else [[row[x::dx] for row in values[y::dy]] for x, y, dx, dy in passes]
+                lines = [b"\0" + pictures.packed([[v for p in row for v in p]], bits, ">") for part in parts for row in part if row]
+                file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 13, 9, bits, colour, 0, 0, interlaced))
+                if colour == 3:
+                    file += chunk(b"PLTE", b"".join(bytes([i * 7 % 256, i * 13 % 256, 255 - i]) for i in range(1 << bits)))
+                if transparent:
+                    file += chunk(b"tRNS", bytes(range(0, 100, 50)) if colour == 3 else struct.pack(">" + "H" * count, *values[0][0]))
+                file += chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
+                put("rounded" if bits == 16 else "exact", f"PNG of colour type {colour}, {bits} bits, {interlaced} {transparent}", file)
+image = smooth(37, 53)
+alpha = Image.merge("RGBA", (*image.split(), image.split()[0]))
+for source in (image, alpha):
+    for first in (False, True):
+        put("exact", f"APNG {source.mode} {first}", encoded(source, "PNG", save_all=True, append_images=[source.rotate(90)], default_image=first))
+    put("exact", f"animated WebP {source.mode}", encoded(source, "WEBP", save_all=True, append_images=[source.rotate(90)], lossless=True, exact=True))
+"#;
+
+const PICTURES: &str = r#"
+for kind, name, file, turned in pictures.pictures():
+    put(kind, name, file, turned)
+"#;
+
 /// By how much values may differ, at the most and on average, as kinds have it.
 fn compare(script: &str, orientation: Orientation, bounds: &[(&str, u8, f64)]) {
     let Some(python) = python(&["PIL"]) else { return };
@@ -144,6 +186,34 @@ fn jpegs_as_encoders_write_them_are_pillow_s() {
 #[test]
 fn other_formats_are_pillow_s_to_the_bit() {
     compare(OTHERS, Orientation::Ignore, &[("exact", 0, 0.0), ("rounded", 1, 0.1)]);
+}
+
+#[test]
+fn jpegs_with_arithmetic_coding_are_pillow_s() {
+    let found = std::process::Command::new("jpegtran").arg("-version").output();
+    if !found.is_ok_and(|out| out.status.success()) {
+        // Past the capture of tests' output.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no `jpegtran` (Debian: libjpeg-turbo-progs)");
+        return;
+    }
+    compare(ARITHMETIC, Orientation::Ignore, &[("arithmetic", 4, 0.4)]);
+}
+
+#[test]
+fn pngs_of_every_kind_are_pillow_s() {
+    compare(PNGS, Orientation::Ignore, &[("exact", 0, 0.0), ("rounded", 1, 0.5)]);
+}
+
+#[test]
+fn pictures_of_every_kind_are_pillow_s() {
+    let bounds = [
+        ("exact", 0, 0.0),
+        ("rounded", 1, 0.5),
+        ("near", 4, 0.75),
+        ("turned", 0, 0.0),
+        ("turned jpeg", 4, 0.75),
+    ];
+    compare(PICTURES, Orientation::Exif, &bounds);
 }
 
 #[test]

@@ -18,6 +18,8 @@ const JPEG: u64 = 8 * 64;
 const PNG: u64 = 258 * 8 / 2;
 /// Bytes that a byte of LZW codes holds at the most, in a GIF or TIFF: a code of 12 bits names up to 4096.
 const LZW: u64 = 4096 * 8 / 12 + 1;
+/// Bytes that a byte of zstd holds at the most: four say a block of 128 KiB that repeats one.
+const ZSTD: u64 = (128 << 10) / 4;
 /// Pixels that a byte of a run-length coded BMP holds at the most: two bytes say 255.
 const RUNS: u64 = 128;
 /// What a PNG begins with.
@@ -28,6 +30,40 @@ const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 /// # Errors
 /// What is wrong with them.
 pub(super) fn plausible(encoded: &[u8], (height, width): (usize, usize)) -> Result<(), String> {
+    of_a_picture((height, width))?;
+    let pixels = height as u64 * width as u64;
+    let bytes = encoded.len() as u64;
+    let fits = match encoded {
+        [0xFF, 0xD8, ..] => pixels <= bytes * JPEG,
+        [b'G', b'I', b'F', ..] => pixels <= bytes * LZW,
+        [b'B', b'M', ..] if matches!(encoded.get(30), Some(1 | 2)) => pixels <= bytes * RUNS,
+        [b'B', b'M', ..] => pixels <= bytes * 8,
+        // Eight pixels a byte.
+        [b'P', b'1'..=b'7', ..] => pixels <= bytes * 8,
+        // Pixels of one bit; blank lines of a fax are one bit each.
+        [b'I', b'I', ..] | [b'M', b'M', ..] if fax(encoded) => pixels <= bytes * 8 * width as u64,
+        [b'I', b'I', ..] | [b'M', b'M', ..] if compression(encoded) == Some(50000) => {
+            pixels <= bytes * 8 * ZSTD
+        }
+        [b'I', b'I', ..] | [b'M', b'M', ..] => pixels <= bytes * 8 * LZW,
+        _ => match png_bits(encoded) {
+            Some(bits) => pixels * bits / 8 <= bytes * PNG,
+            // A WebP may say of all its pixels at once that they are alike.
+            None => true,
+        },
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("{width}x{height} pixels cannot be in {bytes} bytes: the file is damaged"))
+    }
+}
+
+/// Refuses extents that no picture has, whatever its bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn of_a_picture((height, width): (usize, usize)) -> Result<(), String> {
     let sides = || format!("{width}x{height} pixels");
     let pixels = (height as u64).saturating_mul(width as u64);
     if pixels == 0 {
@@ -40,29 +76,17 @@ pub(super) fn plausible(encoded: &[u8], (height, width): (usize, usize)) -> Resu
     if height.max(width) > MAX_RATIO * height.min(width) {
         return Err(format!("{}: one side is more than {MAX_RATIO} times the other", sides()));
     }
-    let bytes = encoded.len() as u64;
-    let fits = match encoded {
-        [0xFF, 0xD8, ..] => pixels <= bytes * JPEG,
-        [b'G', b'I', b'F', ..] => pixels <= bytes * LZW,
-        [b'B', b'M', ..] if matches!(encoded.get(30), Some(1 | 2)) => pixels <= bytes * RUNS,
-        [b'B', b'M', ..] => pixels <= bytes * 8,
-        // Eight pixels a byte.
-        [b'P', b'1'..=b'7', ..] => pixels <= bytes * 8,
-        // Pixels of one bit; blank lines of a fax are one bit each.
-        [b'I', b'I', ..] | [b'M', b'M', ..] if fax(encoded) => pixels <= bytes * 8 * width as u64,
-        [b'I', b'I', ..] | [b'M', b'M', ..] => pixels <= bytes * 8 * LZW,
-        _ => match png_bits(encoded) {
-            Some(bits) => pixels * bits / 8 <= bytes * PNG,
-            // A WebP may say of all its pixels at once that they are alike.
-            None => true,
-        },
-    };
-    if fits { Ok(()) } else { Err(format!("{} cannot be in {bytes} bytes: the file is damaged", sides())) }
+    Ok(())
 }
 
 /// Whether a TIFF's lines are coded as a fax's are.
 fn fax(encoded: &[u8]) -> bool {
-    matches!(tags::number(encoded, tags::COMPRESSION), Some(2..=4))
+    matches!(compression(encoded), Some(2..=4))
+}
+
+/// How a TIFF is compressed.
+fn compression(encoded: &[u8]) -> Option<u32> {
+    tags::number(encoded, tags::COMPRESSION)
 }
 
 /// Bits of a pixel, as a PNG's header says.

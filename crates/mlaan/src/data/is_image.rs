@@ -12,7 +12,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// First bytes of a file that tell what it is.
-pub(crate) const HEAD: usize = 12;
+pub(crate) const HEAD: usize = 18;
 
 /// Whether a file of this name is meant to be an image.
 pub(crate) fn by_name(name: &str) -> bool {
@@ -30,10 +30,33 @@ pub(crate) fn of_another_format(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, ending)| another(ending))
 }
 
-/// Whether a file that begins so is an image, whatever it is called.
+/// Whether a file that begins so is an image, whatever it is called. Formats whose first two bytes are letters are told by
+/// more of their header: texts may begin so, too.
 pub(crate) fn by_content(head: &[u8]) -> bool {
-    let webp = head.len() >= HEAD && head.starts_with(b"RIFF") && head[8..].starts_with(b"WEBP");
-    webp || head.starts_with(&[0xFF, 0xD8, 0xFF]) || head.starts_with(b"\x89PNG\r\n\x1a\n")
+    const STARTS: [&[u8]; 8] = [
+        &[0xFF, 0xD8, 0xFF],
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF87a",
+        b"GIF89a",
+        b"II*\0",
+        b"MM\0*",
+        b"II+\0",
+        b"MM\0+",
+    ];
+    match head {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => true,
+        // The length of the file, two numbers that are zero, where pixels begin, and one of the lengths of a header.
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, _, _, _, _, length, 0, 0, 0, ..] => {
+            matches!(length, 12 | 40 | 52 | 56 | 64 | 108 | 124)
+        }
+        [b'P', b'1'..=b'6', space, next, ..] => {
+            space.is_ascii_whitespace() && matches!(next, b'0'..=b'9' | b'#')
+        }
+        [b'P', b'7', b'\n', rest @ ..] => {
+            [&b"#"[..], b"WIDTH", b"HEIGHT", b"DEPTH"].iter().any(|k| rest.starts_with(k))
+        }
+        _ => STARTS.iter().any(|start| head.starts_with(start)),
+    }
 }
 
 /// [`by_content`] of a file on disk; not where it cannot be read.
@@ -57,5 +80,28 @@ mod tests {
         assert!(!by_name("jpg") && !by_name("a.jpg.txt") && !by_name("a.xml"));
         assert!(by_content(b"\xFF\xD8\xFF\xE0") && by_content(b"RIFF\0\0\0\0WEBP"));
         assert!(!by_content(b"RIFF\0\0\0\0WAVE") && !by_content(b"") && !by_content(b"\xFF\xD8"));
+        for image in [
+            &b"GIF89a"[..],
+            b"II*\0",
+            b"MM\0+\0\x08",
+            b"P6\n2 2\n255\n",
+            b"P1 1 1 0",
+            b"P5\n# made by hand",
+            b"P7\nWIDTH 2",
+            b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0",
+        ] {
+            assert!(by_content(image), "{image:?}");
+        }
+        for text in [
+            &b"BMW, Audi, and others"[..],
+            b"BM",
+            b"P1 is the first page",
+            b"P7\nnotes",
+            b"II",
+            b"GIF",
+            b"P6",
+        ] {
+            assert!(!by_content(text), "{text:?}");
+        }
     }
 }

@@ -202,6 +202,21 @@ def layouts(sizes):
         yield f"extended, {size}", write(planes(size, FACTORS["420"]), FACTORS["420"], size, SCANS["one"], frame=0xC1)
 
 
+def arithmetic(file, *options):
+    """The same picture with arithmetic coding, by libjpeg-turbo's `jpegtran`."""
+    import subprocess
+    return subprocess.run(["jpegtran", "-copy", "all", "-arithmetic", *options], input=file, capture_output=True, check=True).stdout
+
+
+def arithmetics(sizes):
+    """Layouts with arithmetic coding, in scans as they are and progressive ones, with and without restarts."""
+    wanted = ("444, one", "420, one", "422, one", "440, one", "411, one", "31, one", "13, one", "mixed, one", "rgb 444, one", "cmyk 420, one", "ycck 422, one", "grey (1, 1)", "grey (2, 2)")
+    for name, file in layouts(sizes):
+        if name.startswith(wanted) and "restart 0" in name and "progressive" not in name:
+            for options in ((), ("-restart", "1"), ("-progressive",), ("-progressive", "-restart", "2B")):
+                yield f"arithmetic {name}{', ' if options else ''}{' '.join(options)}", arithmetic(file, *options)
+
+
 def fixtures():
     """A few layouts with the pixels that libjpeg makes of them: name, sides, file, pixels, each a line."""
     import base64
@@ -213,7 +228,9 @@ def fixtures():
     few += ["rgb 420, three", "rgb 444, three", "rgb by numbers 444, one", "rgb by numbers 420, three", "cmyk 420, one", "cmyk 420, four",
             "ycck 420, one", "ycck 422, two", "grey (3, 1)", "grey (2, 2)"]
     few = [name + ", 21x13, restart 0" for name in few] + ["420, three, 21x13, restart 3", "24, one, 21x13, restart 0, progressive"]
-    for name, file in layouts([size]):
+    few += [f"arithmetic {name}" for name in ("420, one, 21x13, restart 0", "31, one, 21x13, restart 0, -progressive", "rgb 444, one, 21x13, restart 0, -progressive -restart 2B",
+                                              "cmyk 420, one, 21x13, restart 0, -progressive", "grey (1, 1), 21x13, restart 0, -restart 1", "422, one, 21x13, restart 0, -progressive -restart 2B")]
+    for name, file in [*layouts([size]), *arithmetics([size])]:
         if name in few:
             few.remove(name)
             pixels = Image.open(io.BytesIO(file)).convert("RGB").tobytes()

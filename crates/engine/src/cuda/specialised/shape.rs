@@ -86,10 +86,11 @@ impl Shape {
         let [h, w] = self.outputs();
         let widths = (1..=w).map(|parts| w.div_ceil(parts)).filter(|&columns| columns <= slots);
         let tiles = widths.flat_map(|columns| {
-            (1..=h.min(slots / columns)).map(move |rows| {
+            (1..=h.min(slots / columns)).flat_map(move |rows| {
                 let whole = rows == h && columns == w;
-                let images = if whole { (slots / (rows * columns)).clamp(1, IMAGES) } else { 1 };
-                Tile { images, rows, columns }
+                let most = if whole { (slots / (rows * columns)).clamp(1, IMAGES) } else { 1 };
+                let fewer = std::iter::successors(Some(most), |n| (*n > 1).then_some(n / 2));
+                fewer.map(move |images| Tile { images, rows, columns })
             })
         });
         let cost = |t: &Tile| {

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use super::CUT;
+use super::orientation::{Metadata, Text};
 
 /// What the chunks of a file say.
 pub(super) struct Chunks<'a> {
-    /// EXIF metadata.
-    pub exif: Option<&'a [u8]>,
+    /// How the picture is to be turned.
+    pub metadata: Metadata<'a>,
     /// The file for the decoder.
     pub bytes: Cow<'a, [u8]>,
 }
@@ -19,7 +20,7 @@ pub(super) struct Chunks<'a> {
 /// # Errors
 /// A file that ends before its end chunk.
 pub(super) fn png(encoded: &[u8]) -> Result<Chunks<'_>, String> {
-    let mut exif = None;
+    let mut metadata = Metadata::default();
     let mut profiles = Vec::new();
     let mut at = 8;
     loop {
@@ -32,7 +33,8 @@ pub(super) fn png(encoded: &[u8]) -> Result<Chunks<'_>, String> {
                 at = end;
                 break;
             }
-            b"eXIf" => exif = exif.or(Some(data)),
+            b"eXIf" => metadata.exif = Some(data),
+            b"tEXt" | b"zTXt" | b"iTXt" => text(&head[4..], data, &mut metadata),
             b"iCCP" => profiles.push(at..end),
             _ => {}
         }
@@ -50,7 +52,29 @@ pub(super) fn png(encoded: &[u8]) -> Result<Chunks<'_>, String> {
         kept.extend_from_slice(&encoded[from..at]);
         Cow::Owned(kept)
     };
-    Ok(Chunks { exif, bytes })
+    Ok(Chunks { metadata, bytes })
+}
+
+/// Keeps a text of a PNG that may say how its picture is turned: of several the last, as Pillow does.
+fn text<'a>(kind: &[u8], data: &'a [u8], metadata: &mut Metadata<'a>) {
+    let field = |data: &'a [u8]| memchr::memchr(0, data).map(|end| (&data[..end], &data[end + 1..]));
+    let Some((keyword, rest)) = field(data) else { return };
+    let place = match keyword {
+        b"Raw profile type exif" => &mut metadata.profile,
+        b"XML:com.adobe.xmp" if kind == b"iTXt" => &mut metadata.xmp,
+        _ => return,
+    };
+    let text = match (kind, rest) {
+        (b"tEXt", rest) => Some(Text::Plain(rest)),
+        (b"zTXt", [0, rest @ ..]) => Some(Text::Deflated(rest)),
+        // A language and the keyword in it go before the text.
+        (b"iTXt", [deflated, 0, rest @ ..]) => {
+            let text = field(rest).and_then(|(_, rest)| field(rest)).map(|(_, text)| text);
+            text.map(|text| if *deflated == 0 { Text::Plain(text) } else { Text::Deflated(text) })
+        }
+        _ => None,
+    };
+    *place = text.or(*place);
 }
 
 /// Of a WebP: it has as many bytes as its head says.
@@ -64,47 +88,17 @@ pub(super) fn webp(encoded: &[u8]) -> Result<Chunks<'_>, String> {
     };
     let end = length(4).ok_or(CUT)?.saturating_add(8);
     let whole = encoded.get(..end).ok_or(CUT)?;
-    let (mut at, mut exif) = (12, None);
+    let (mut at, mut metadata) = (12, Metadata::default());
     while let (Some(size), true) = (length(at + 4), at + 8 <= end) {
         let data = whole.get(at + 8..(at + 8).saturating_add(size)).ok_or(CUT)?;
-        if &whole[at..at + 4] == b"EXIF" {
-            exif = exif.or(Some(data));
+        match &whole[at..at + 4] {
+            b"EXIF" => metadata.exif = metadata.exif.or(Some(data)),
+            b"XMP " => metadata.xmp = metadata.xmp.or(Some(Text::Plain(data))),
+            _ => {}
         }
         at += 8 + size.next_multiple_of(2);
     }
-    Ok(Chunks { exif, bytes: Cow::Borrowed(whole) })
-}
-
-/// Refuses a GIF that ends within its first picture, or right behind it.
-///
-/// # Errors
-/// Such a file.
-pub(super) fn gif(encoded: &[u8]) -> Result<(), String> {
-    // A colour table has three bytes for each of 2, 4, ... 256 colours.
-    let table = |flags: u8| if flags & 0x80 != 0 { 3 << ((flags & 7) + 1) } else { 0 };
-    let byte = |at: usize| encoded.get(at).copied().ok_or(CUT);
-    let mut at = 13 + table(byte(10)?);
-    loop {
-        match byte(at)? {
-            0x21 => at = blocks(encoded, at + 2)?,
-            0x2C => {
-                at = blocks(encoded, at + 11 + table(byte(at + 9)?))?;
-                return byte(at).map(drop).map_err(Into::into);
-            }
-            0x3B => return Err("the file has no picture".into()),
-            _ => return Err("it is damaged: no block begins where one should".into()),
-        }
-    }
-}
-
-/// Where the data blocks end that begin at `at`.
-fn blocks(encoded: &[u8], mut at: usize) -> Result<usize, String> {
-    loop {
-        match encoded.get(at).ok_or(CUT)? {
-            0 => return Ok(at + 1),
-            length => at += usize::from(*length) + 1,
-        }
-    }
+    Ok(Chunks { metadata, bytes: Cow::Borrowed(whole) })
 }
 
 #[cfg(test)]
@@ -122,26 +116,12 @@ mod tests {
         let file = |parts: &[&[u8]]| [b"\x89PNG\r\n\x1a\n", &parts.concat()[..]].concat();
         let plain = file(&[&start, &middle, &exif, &end]);
         let seen = png(&plain).unwrap();
-        assert_eq!((&seen.bytes[..], seen.exif), (&plain[..], Some(&b"MM"[..])));
+        assert_eq!((&seen.bytes[..], seen.metadata.exif), (&plain[..], Some(&b"MM"[..])));
         assert!(matches!(seen.bytes, Cow::Borrowed(_)));
         let with = file(&[&start, &profile, &middle, &profile, &exif, &end, b"behind it"]);
         assert_eq!(&png(&with).unwrap().bytes[..], &plain[..]);
         for lost in 1..end.len() {
             assert_eq!(png(&plain[..plain.len() - lost]).err().as_deref(), Some(CUT));
         }
-    }
-
-    #[test]
-    fn a_gif_needs_its_first_picture_and_what_follows() {
-        // Two colours; a comment; a frame with a table of its own; one block of data.
-        let start = [&b"GIF89a\x01\0\x01\0\x80\0\0"[..], &[0; 6]].concat();
-        let frame = [&b"\x2C\0\0\0\0\x01\0\x01\0\x80"[..], &[0; 6], b"\x02\x02\x44\x01\0"].concat();
-        let whole = [&start[..], b"\x21\xFE\x02hi\0", &frame, b"\x3B"].concat();
-        assert_eq!(gif(&whole), Ok(()));
-        for length in 0..whole.len() {
-            assert_eq!(gif(&whole[..length]), Err(CUT.into()), "{length}");
-        }
-        assert!(gif(&[&start[..], b"\x3B"].concat()).is_err());
-        assert!(gif(&[&start[..], b"\x00"].concat()).is_err());
     }
 }

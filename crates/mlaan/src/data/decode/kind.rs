@@ -28,6 +28,10 @@ pub(in crate::data) fn kind(encoded: &[u8]) -> Result<ImageFormat, Fault> {
     if encoded.starts_with(b"BM") && encoded.len() < 26 {
         return Err("the file ends within its header: it is cut off".into());
     }
+    // `image` does not know the large ones.
+    if encoded.starts_with(b"II+\0") || encoded.starts_with(b"MM\0+") {
+        return Ok(ImageFormat::Tiff);
+    }
     match image::guess_format(encoded) {
         Ok(
             format @ (ImageFormat::Jpeg
@@ -63,14 +67,12 @@ fn other(encoded: &[u8]) -> Option<&'static str> {
             () => "a video (ISO media file)",
         });
     }
-    const KNOWN: [(&[u8], &str); 17] = [
+    const KNOWN: [(&[u8], &str); 21] = [
         (b"\x00\x00\x00\x0CJXL \r\n\x87\n", "JPEG XL"),
         (b"\xFF\x0A", "JPEG XL"),
         (b"\x00\x00\x00\x0CjP  \r\n\x87\n", "JPEG 2000"),
         (b"\xFF\x4F\xFF\x51", "JPEG 2000"),
         (b"8BPS", "a Photoshop document"),
-        (b"II\x2B\x00", "BigTIFF"),
-        (b"MM\x00\x2B", "BigTIFF"),
         (b"DDS ", "DDS"),
         (b"\x00\x00\x01\x00", "an icon (ICO)"),
         (b"v/1\x01", "OpenEXR"),
@@ -81,6 +83,12 @@ fn other(encoded: &[u8]) -> Option<&'static str> {
         (b"<svg", "SVG"),
         (b"%PDF", "PDF"),
         (b"PF\n", "a portable float map"),
+        (b"Pf\n", "a portable float map"),
+        (b"%!PS", "PostScript"),
+        (b"icns", "an icon (ICNS)"),
+        (b"\x01\xDA\x00", "SGI"),
+        (b"\x01\xDA\x01", "SGI"),
+        (b"\x0A\x05\x01", "PCX"),
     ];
     KNOWN.iter().find(|(magic, _)| at(0, magic)).map(|(_, name)| *name)
 }
@@ -107,7 +115,8 @@ mod tests {
             (b"\x00\x00\x00\x18ftypmp42ABCDisommp42", "video"),
             (b"\xFF\x0A1234567890", "JPEG XL"),
             (b"\x00\x00\x00\x0CjP  \r\n\x87\n1234", "JPEG 2000"),
-            (b"II\x2B\x00\x08\x00\x00\x00", "BigTIFF"),
+            (b"\x0A\x05\x01\x08\0\0\0\0", "PCX"),
+            (b"Pf\n2 2\n-1.0\n", "float map"),
             (b"8BPS\x00\x01", "Photoshop"),
         ] {
             let fault = kind(bytes).unwrap_err();

@@ -2,10 +2,12 @@
 
 mod chunks;
 mod fault;
+mod gif;
 mod jpeg;
 mod kind;
 mod orientation;
 pub(super) mod tags;
+mod tiff;
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -20,10 +22,12 @@ use super::{Image, ImageView};
 use crate::Error;
 
 pub(super) use fault::Fault;
+use gif::Gif;
 pub use kind::{IMAGE_ENDINGS, has_image_ending};
 use kind::{kind, unread};
 pub use orientation::Orientation;
 use orientation::Turn;
+use tiff::Tiff;
 
 /// What is said of a file that ends too early.
 const CUT: &str = "the file ends before the picture does: it is cut off";
@@ -82,6 +86,11 @@ pub(super) fn extent(encoded: &[u8], orientation: Orientation) -> Result<Extent,
                 let header = jpeg::Header::read(encoded)?;
                 (jpeg::sides(encoded, &header)?, header.turn())
             }
+            ImageFormat::Gif => (Gif::read(encoded)?.sides, None),
+            ImageFormat::Tiff => {
+                let tiff = Tiff::read(encoded)?;
+                (tiff.sides, tiff.turn)
+            }
             format => {
                 let (bytes, turn) = looked(encoded, format)?;
                 (header(&bytes, format)?, turn)
@@ -100,6 +109,14 @@ pub(crate) fn work_bytes(encoded: &[u8]) -> Option<usize> {
             let header = jpeg::Header::read(encoded)?;
             let (height, width) = jpeg::sides(encoded, &header)?;
             Ok(height * width * jpeg::work_per_pixel(encoded, &header))
+        }
+        ImageFormat::Gif => {
+            let gif = Gif::read(encoded)?;
+            Ok(gif.work() + gif.sides.0 * gif.sides.1 * 3)
+        }
+        ImageFormat::Tiff => {
+            let tiff = Tiff::read(encoded)?;
+            Ok(tiff.work().saturating_add(tiff.sides.0 * tiff.sides.1 * 3))
         }
         format => {
             let (bytes, _) = looked(encoded, format)?;
@@ -135,8 +152,19 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
 /// The pixels as they are stored, and how they are to be turned.
 fn decode_stored(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize), Option<Turn>), Fault> {
     let format = kind(encoded)?;
-    if format == ImageFormat::Jpeg {
-        return jpeg::decode(encoded, rgb);
+    match format {
+        ImageFormat::Jpeg => return jpeg::decode(encoded, rgb),
+        ImageFormat::Gif => {
+            let gif = Gif::read(encoded)?;
+            gif.decode(rgb)?;
+            return Ok((gif.sides, None));
+        }
+        ImageFormat::Tiff => {
+            let tiff = Tiff::read(encoded)?;
+            tiff.decode(rgb)?;
+            return Ok((tiff.sides, tiff.turn));
+        }
+        _ => {}
     }
     let (bytes, turn) = looked(encoded, format)?;
     header(&bytes, format)?;
@@ -153,17 +181,12 @@ fn looked(encoded: &[u8], format: ImageFormat) -> Result<(Cow<'_, [u8]>, Option<
     let chunks = match format {
         ImageFormat::Png => chunks::png(encoded)?,
         ImageFormat::WebP => chunks::webp(encoded)?,
-        ImageFormat::Tiff => return Ok((encoded.into(), Turn::of_exif(encoded))),
-        ImageFormat::Gif => {
-            chunks::gif(encoded)?;
-            return Ok((encoded.into(), None));
-        }
         _ => return Ok((encoded.into(), None)),
     };
-    Ok((chunks.bytes, chunks.exif.and_then(Turn::of_exif)))
+    Ok((chunks.bytes, chunks.metadata.turn()))
 }
 
-/// Height and width by the header of any format but JPEG.
+/// Height and width by the header of a format that `image` decodes.
 fn header(encoded: &[u8], format: ImageFormat) -> Result<(usize, usize), Fault> {
     let (width, height) = reader(encoded, format).into_dimensions().map_err(|e| said(&e, format))?;
     let sides = (height as usize, width as usize);

@@ -1,9 +1,12 @@
 //! What lies where in a JPEG: its header, its scans and its own end, found without decoding.
 
+use super::super::orientation::{Metadata, Text};
 use super::super::{CUT, Fault, Turn, unread};
 
 /// Most scans of a picture: each passes over all of it again. Encoders make about ten, by hand some dozens.
 const MOST_SCANS: usize = 200;
+/// What a segment of XMP begins with.
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 /// What comes before the first scan.
 #[derive(Debug, Default)]
@@ -22,7 +25,7 @@ pub(in crate::data::decode) struct Header<'a> {
     pub adobe: Option<u8>,
     /// Whether it says that it is JFIF, whose colours are YCbCr.
     pub jfif: bool,
-    exif: Option<&'a [u8]>,
+    metadata: Metadata<'a>,
     /// Where the first scan begins.
     scan: usize,
 }
@@ -36,6 +39,8 @@ pub(in crate::data::decode) struct Component {
     pub across: u8,
     /// Blocks of a unit below each other.
     pub down: u8,
+    /// Its table of quantisation.
+    pub quantisation: u8,
 }
 
 /// What components are.
@@ -55,12 +60,14 @@ pub(super) enum Colour {
 pub(super) struct Scans {
     /// Whether one holds all components, and there is no other.
     pub single: bool,
+    /// Whether they refine the picture one by one.
+    pub progressive: bool,
     /// Where the picture ends.
     pub end: usize,
 }
 
 /// The next segment from `at` on: its marker, its content, and where it ends.
-fn segment(encoded: &[u8], mut at: usize) -> Result<(u8, &[u8], usize), &'static str> {
+pub(super) fn segment(encoded: &[u8], mut at: usize) -> Result<(u8, &[u8], usize), &'static str> {
     // Bytes that belong to nothing are passed over, as libjpeg does.
     loop {
         at += encoded.get(at..).and_then(|rest| memchr::memchr(0xFF, rest)).ok_or(CUT)?;
@@ -102,7 +109,12 @@ impl<'a> Header<'a> {
                 }
                 0xDA => break header.scan = at,
                 0xE0 if content.starts_with(b"JFIF\0") => header.jfif = true,
-                0xE1 if content.starts_with(b"Exif\0\0") => header.exif = header.exif.or(Some(content)),
+                0xE1 if content.starts_with(b"Exif\0\0") => {
+                    header.metadata.exif = header.metadata.exif.or(Some(content));
+                }
+                0xE1 if content.starts_with(XMP) => {
+                    header.metadata.xmp = Some(Text::Plain(&content[XMP.len()..]));
+                }
                 0xEE if content.starts_with(b"Adobe") && content.len() >= 12 => {
                     header.adobe = Some(content[11])
                 }
@@ -133,19 +145,24 @@ impl<'a> Header<'a> {
         self.components = components
             .chunks_exact(3)
             .take(usize::from(*count))
-            .map(|c| Component { id: c[0], across: c[1] >> 4, down: c[1] & 15 })
+            .map(|c| Component { id: c[0], across: c[1] >> 4, down: c[1] & 15, quantisation: c[2] })
             .collect();
         Ok(())
     }
 
     /// Whether it refines the picture scan by scan.
     pub(super) fn progressive(&self) -> bool {
-        self.process == 0xC2
+        matches!(self.process, 0xC2 | 0xCA)
+    }
+
+    /// Whether its codes are arithmetic ones.
+    pub(super) fn arithmetic(&self) -> bool {
+        matches!(self.process, 0xC9 | 0xCA)
     }
 
     /// How the picture is turned upright.
     pub fn turn(&self) -> Option<Turn> {
-        self.exif.and_then(Turn::of_exif)
+        self.metadata.turn()
     }
 
     /// Refuses what is not read, by its name.
@@ -154,8 +171,7 @@ impl<'a> Header<'a> {
     /// Such a file; one that is damaged.
     pub fn readable(&self) -> Result<(), Fault> {
         match self.process {
-            0xC0..=0xC2 => {}
-            0xC9 | 0xCA | 0xCD..=0xCE => return Err(unread("JPEG with arithmetic coding")),
+            0xC0..=0xC2 | 0xC9 | 0xCA => {}
             0xC3 | 0xC7 | 0xCB | 0xCF => return Err(unread("lossless JPEG")),
             0xF7 => return Err(unread("JPEG-LS")),
             _ => return Err(unread("hierarchical JPEG")),
@@ -207,14 +223,14 @@ impl<'a> Header<'a> {
             }
         }
         match seen.iter().all(|s| *s) {
-            true => Ok(Scans { single, end: at }),
+            true => Ok(Scans { single, progressive: self.progressive(), end: at }),
             false => Err("the file lacks a component of the picture: it is damaged".into()),
         }
     }
 }
 
 /// Where the entropy-coded data end that begin at `at`: at the next marker that ends some.
-fn entropy(encoded: &[u8], mut at: usize) -> Result<usize, &'static str> {
+pub(super) fn entropy(encoded: &[u8], mut at: usize) -> Result<usize, &'static str> {
     loop {
         at += encoded.get(at..).and_then(|rest| memchr::memchr(0xFF, rest)).ok_or(CUT)?;
         match encoded.get(at + 1).ok_or(CUT)? {

@@ -1,15 +1,21 @@
 //! JPEG: two decoders. `zune-jpeg` is the fast one and takes every usual file; what it decodes wrongly or refuses, told by the
-//! headers, goes to `jpeg-decoder`. What neither reads is refused by name.
+//! headers, goes to `jpeg-decoder`. Neither reads arithmetic coding: such files are coded again by Huffman's first. What is
+//! not read is refused by name.
 
+mod arithmetic;
+mod huffman;
 mod layout;
+mod planes;
 mod rare;
+
+use std::borrow::Cow;
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::super::bounds::{MAX_SIDE, plausible};
+use super::super::bounds::{MAX_SIDE, of_a_picture, plausible};
 use super::{Fault, Turn, undecodable};
 pub(super) use layout::Header;
 use layout::{Colour, Scans};
@@ -21,23 +27,31 @@ use layout::{Colour, Scans};
 pub(super) fn decode(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize), Option<Turn>), Fault> {
     let header = Header::read(encoded)?;
     let sides = sides(encoded, &header)?;
-    let scans = header.scans(encoded)?;
+    let mut scans = header.scans(encoded)?;
     // Behind its end other pictures or videos may follow.
-    let picture = &encoded[..scans.end];
+    let mut picture = Cow::Borrowed(&encoded[..scans.end]);
+    if header.arithmetic() {
+        let (bytes, written) = arithmetic::recoded(&picture, &header)?;
+        (picture, scans) = (Cow::Owned(bytes), written);
+    }
     if usual(&header, &scans) {
-        usually(picture, sides, rgb)?;
+        usually(&picture, sides, rgb)?;
     } else {
-        rare::decode(picture, &header, sides, rgb)?;
+        rare::decode(&picture, &header, sides, rgb)?;
     }
     Ok((sides, header.turn()))
 }
 
 /// Bytes a pixel that decoding takes, at the most: three of RGB; of progressive files and of those for the slower decoder
-/// also three components as planes and as coefficients of 16 bits.
+/// also three components as planes and as coefficients of 16 bits; of arithmetic coding also what is written in its place.
 pub(super) fn work_per_pixel(encoded: &[u8], header: &Header<'_>) -> usize {
     let scans = header.scans(encoded);
     let plain = !header.progressive() && scans.is_ok_and(|scans| usual(header, &scans));
-    if plain { 3 } else { 12 }
+    match (header.arithmetic(), plain) {
+        (true, _) => 15,
+        (false, true) => 3,
+        (false, false) => 12,
+    }
 }
 
 /// Height and width as stored, by the header.
@@ -47,7 +61,12 @@ pub(super) fn work_per_pixel(encoded: &[u8], header: &Header<'_>) -> usize {
 pub(super) fn sides(encoded: &[u8], header: &Header<'_>) -> Result<(usize, usize), Fault> {
     header.readable()?;
     let sides = (header.height, header.width);
-    plausible(encoded, sides)?;
+    if header.arithmetic() {
+        // Its codes have no least length: a blank picture of any size takes a few bytes.
+        of_a_picture(sides)?;
+    } else {
+        plausible(encoded, sides)?;
+    }
     Ok(sides)
 }
 
@@ -55,7 +74,7 @@ pub(super) fn sides(encoded: &[u8], header: &Header<'_>) -> Result<(usize, usize
 /// their own, and what sampling factors other than the usual ones say; it takes colours by fewer marks.
 fn usual(header: &Header<'_>, scans: &Scans) -> bool {
     let [first, others @ ..] = &header.components[..] else { return false };
-    if !(header.progressive() || scans.single) || Some(header.colour()) != header.colour_by_adobe() {
+    if !(scans.progressive || scans.single) || Some(header.colour()) != header.colour_by_adobe() {
         return false;
     }
     if others.is_empty() {
