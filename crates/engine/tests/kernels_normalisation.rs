@@ -7,6 +7,7 @@ use common::check::{
     Expected, FORWARD, GRADIENT, Results, check, check_again, check_stored, check_threads, expected_sums,
     read_sums,
 };
+use common::cuda::with_new_kernels;
 use common::random::Random;
 use common::values::{Input, Sums, stored, tensor, wide};
 use mlaan_engine::ops::{NormConstants, norm};
@@ -212,6 +213,17 @@ fn joining() {
 #[test]
 fn joining_backward() {
     check_stored(&joins(), join_backward, |case, _| expect_join_backward(case));
+}
+
+#[test]
+fn joining_by_kernels_for_one_shape() {
+    if with_new_kernels("joining_by_kernels_for_one_shape") {
+        let all = joins();
+        // Each is compiled: some of all kinds, and the shapes of networks.
+        let some = [&all[..12], &all[all.len() - 4..]].concat();
+        check_stored(&some, join, expect_join);
+        check_stored(&some, join_backward, |case, _| expect_join_backward(case));
+    }
 }
 
 #[test]

@@ -5,22 +5,8 @@ mod common;
 
 use common::check::{Wanted, check_again, check_products};
 use common::convolution::{Case, backward, expect_backward, expect_forward, forward};
+use common::cuda::with_new_kernels;
 use mlaan_engine::ops::Window;
-use std::process::Command;
-
-/// Which kernels run is chosen when a device is opened, by this variable.
-const VARIABLE: &str = "MLAAN_CUDA_KERNELS";
-
-/// Runs `test` of this file in a process that has chosen the new kernels; there it is true.
-fn chosen(test: &str) -> bool {
-    if std::env::var(VARIABLE).as_deref() == Ok("new") {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let status = command.args(["--exact", test, "--nocapture"]).env(VARIABLE, "new").status().unwrap();
-    assert!(status.success(), "{test} with {VARIABLE}=new: {status}");
-    false
-}
 
 /// Everything at once, at a given shape.
 fn full(x: [usize; 4], out: usize, window: (usize, usize, usize)) -> Case {
@@ -63,21 +49,21 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn forward_of_every_way() {
-    if chosen("forward_of_every_way") {
+    if with_new_kernels("forward_of_every_way") {
         check_products(&cases(), forward, expect_forward);
     }
 }
 
 #[test]
 fn backward_of_every_way() {
-    if chosen("backward_of_every_way") {
+    if with_new_kernels("backward_of_every_way") {
         check_products(&cases(), backward, expect_backward);
     }
 }
 
 #[test]
 fn two_runs_give_the_same_bits() {
-    if chosen("two_runs_give_the_same_bits") {
+    if with_new_kernels("two_runs_give_the_same_bits") {
         check_again(&cases()[..4], forward);
         check_again(&cases()[..4], backward);
     }

@@ -19,8 +19,8 @@
 struct Extent3 {
     unsigned x, y, z;
 };
-struct float2 { float x, y; };
-struct uint2 { unsigned x, y; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(8) uint2 { unsigned x, y; };
 #ifdef MLAAN_HOST_COUNT
 #include "count.h"
 // Four values go to memory in one access, as on a GPU; the compiler would take them apart.

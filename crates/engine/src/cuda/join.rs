@@ -3,18 +3,49 @@
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
 use super::driver::Driver;
 use super::launch::Geometry;
-use super::program::{Program, entry};
+use super::program::{Entry, Program, entry};
+use super::specialised::{Kernels, Template};
 use super::sums::{self, BLOCK, Cut};
-use crate::Tensor;
 use crate::ops::{NormGrad, Operand};
+use crate::{DType, Tensor};
 
-pub(super) static JOIN: Program = Program {
-    name: "join.cu",
-    source: include_str!("kernels/join.cu"),
-    defines: &[],
-    entries: &[entry::<JoinArgs>("join"), entry::<JoinGradientArgs>("join_gradient")],
-    shared: 0,
-};
+const SOURCE: &str = include_str!("kernels/join.cu");
+const ENTRIES: &[Entry] = &[entry::<JoinArgs>("join"), entry::<JoinGradientArgs>("join_gradient")];
+
+pub(super) static JOIN: Program =
+    Program { name: "join.cu", source: SOURCE, defines: &[], entries: ENTRIES, shared: 0 };
+
+/// The same for one shape, where new kernels are asked for.
+static TEMPLATE: Template = Template::new("join.cu", SOURCE, ENTRIES);
+
+/// The program for `channels`, with what is known of both operands, the result's type, and whether it is rectified.
+fn program(
+    driver: &Driver,
+    channels: usize,
+    [a, b]: [OperandArgs; 2],
+    stored: DType,
+    relu: bool,
+    second: bool,
+) -> &'static Program {
+    if driver.kernels == Kernels::Proved {
+        return &JOIN;
+    }
+    let numbers = [
+        ("CHANNELS", extent(channels)),
+        ("WIDTH", extent(sums::width(channels))),
+        ("ACROSS", extent(sums::across(channels))),
+        ("TYPE_A", a.kind),
+        ("NORM_A", flag(a.norm != 0)),
+        ("RELU_A", a.relu),
+        ("TYPE_B", b.kind),
+        ("NORM_B", flag(b.norm != 0)),
+        ("RELU_B", b.relu),
+        ("SECOND", flag(second)),
+        ("TYPE", kind(stored)),
+        ("RELU", flag(relu)),
+    ];
+    TEMPLATE.program(numbers.to_vec(), 0)
+}
 
 /// No operand.
 const NONE: OperandArgs = OperandArgs { data: 0, norm: 0, kind: 0, relu: 0 };
@@ -52,7 +83,8 @@ pub(super) fn forward(
     };
     let blocks = out.len().div_ceil(8 * BLOCK);
     let geometry = Geometry { grid: [extent(blocks), 1, 1], threads: BLOCK as u32, shared: 0 };
-    driver.launch(&JOIN, "join", geometry, &args);
+    let program = program(driver, out.nhwc()[3], [args.a, args.b], out.dtype(), relu, b.is_some());
+    driver.launch(program, "join", geometry, &args);
 }
 
 /// `struct JoinGradient` of `kernels/join.cu`.
@@ -91,7 +123,10 @@ pub(super) fn backward(
         kind: kind(grad.dtype()),
         unused: 0,
     };
-    driver.launch(&JOIN, "join_gradient", cut.geometry(), &args);
+    let wanted = |i: usize| OperandArgs { norm: args.partials[i], kind: 0, relu: 0, ..args.parts[i] };
+    let channels = grad.nhwc()[3];
+    let program = program(driver, channels, [wanted(0), wanted(1)], grad.dtype(), out.is_some(), true);
+    driver.launch(program, "join_gradient", cut.geometry(), &args);
     for ((x, norm), partials) in parts.into_iter().zip(partials).filter_map(|(part, at)| Some((part?, at))) {
         sums::finish(driver, x, norm, partials, cut.pieces(), cut.pixels());
     }

@@ -99,7 +99,7 @@ fn programs() -> Vec<&'static program::Program> {
     let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
     all.extend([&pool::POOL, &resize::RESIZE]);
     all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES]);
-    [all, convolution::programs(), weight_gradient::programs()].concat()
+    [all, convolution::programs(), weight_gradient::programs(), specialised::programs()].concat()
 }
 
 /// Bytes of scratch that an operation needs, on every device of this kind.

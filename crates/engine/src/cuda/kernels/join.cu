@@ -32,7 +32,7 @@ INLINE Eight operand_eight(const Operand &o, u32 channels, u64 i, u32 count) {
     return x;
 }
 
-KERNEL(join, Join, BLOCK) {
+INLINE void join_eight(const Join &a) {
     u64 i = ((u64)blockIdx.x * BLOCK + threadIdx.x) * 8;
     if (i >= a.length) return;
     u32 count = a.length - i < 8 ? (u32)(a.length - i) : 8;
@@ -48,6 +48,27 @@ KERNEL(join, Join, BLOCK) {
     }
     store_some(a.out, a.type, i, count, x);
 }
+
+// Arguments with what is known when a kernel is compiled for one shape (join.rs) put in its place: no branch on a type
+// and no division is left.
+#ifdef CHANNELS
+INLINE Operand known(Operand o, u32 type, u32 norm, u32 relu) {
+    o.type = type, o.relu = relu;
+    if (!norm) o.norm = nullptr;
+    return o;
+}
+
+INLINE Join known(Join a) {
+    a.a = known(a.a, TYPE_A, NORM_A, RELU_A), a.b = known(a.b, TYPE_B, NORM_B, RELU_B);
+    if (!SECOND) a.b.data = nullptr;
+    a.type = TYPE, a.channels = CHANNELS, a.relu = RELU;
+    return a;
+}
+#else
+template <class Args> INLINE const Args &known(const Args &a) { return a; }
+#endif
+
+KERNEL(join, Join, BLOCK) { join_eight(known(a)); }
 
 struct JoinGradient {
     void *grad;
@@ -87,7 +108,19 @@ template <int W> INLINE void join_gradient_of(const JoinGradient &a) {
     if (second) of_second.write(second, a.partials[1], a.cut, share, sum);
 }
 
-KERNEL(join_gradient, JoinGradient, BLOCK) {
+INLINE void join_gradient_by_width(const JoinGradient &a) {
     if (a.cut.width == 8) join_gradient_of<8>(a);
     else join_gradient_of<1>(a);
 }
+
+#ifdef CHANNELS
+INLINE JoinGradient known(JoinGradient a) {
+    if (!NORM_A) a.partials[0] = nullptr;
+    if (!NORM_B) a.partials[1] = nullptr;
+    if (!RELU) a.out = nullptr;
+    a.type = TYPE, a.cut.channels = CHANNELS, a.cut.width = WIDTH, a.cut.across = ACROSS;
+    return a;
+}
+#endif
+
+KERNEL(join_gradient, JoinGradient, BLOCK) { join_gradient_by_width(known(a)); }

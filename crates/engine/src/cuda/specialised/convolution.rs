@@ -71,6 +71,8 @@ impl Cut {
         let (warps, tiles) = match out {
             0..=16 => ([8, 1], [2, 2]),
             17..=32 => ([8, 1], [2, 4]),
+            // The weights of a large window leave room for few channels.
+            _ if shape.taps() > 9 => ([8, 1], [2, 4]),
             33..=127 => ([4, 2], [4, 4]),
             _ if shape.window.kernel == 1 => ([2, 4], [4, 4]),
             _ => ([4, 2], [4, 4]),
@@ -251,6 +253,24 @@ struct Run<'a> {
     pieces: u64,
 }
 
+/// The kernel of a cut on devices with `limit` bytes of shared memory; nothing where it does not fit.
+fn program(
+    cut: &Cut,
+    product: Product,
+    limit: usize,
+    source: &Source,
+    ending: &Ending,
+) -> Option<(&'static Program, Stages)> {
+    let copied = Source::copies(source.dtype, product, cut.shape.source[2]);
+    let regions = if source.how == How::Corrected && copied { 2 } else { 1 };
+    let stages = cut.stages(product, regions, limit)?;
+    let mut defines = cut.defines(product, stages);
+    defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
+    defines.push(("SOURCE_RELU", flag(source.relu)));
+    defines.extend(ending.defines());
+    Some((TEMPLATE.program(defines, stages.shared), stages))
+}
+
 impl<'a> Run<'a> {
     /// Nothing where there is no kernel for it, or the device has too little shared memory, which is then its fault.
     fn new(
@@ -262,29 +282,15 @@ impl<'a> Run<'a> {
         scratch: u64,
     ) -> Option<Self> {
         let cut = Cut::new(Shape::from(pass), product, Room::of(driver))?;
-        let copied = Source::copies(source.dtype, product, pass.source[2]);
-        let regions = if source.how == How::Corrected && copied { 2 } else { 1 };
         let limit = driver.properties.shared;
-        let Some(stages) = cut.stages(product, regions, limit) else {
+        let Some((program, stages)) = program(&cut, product, limit, source, ending) else {
             driver
                 .fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
             return None;
         };
-        let mut defines = cut.defines(product, stages);
-        defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
-        defines.push(("SOURCE_RELU", flag(source.relu)));
-        defines.extend(ending.defines());
-        let program = TEMPLATE.program(defines, stages.shared);
-        let [packed, _] = cut.scratch(product, pass.images, 0);
-        Some(Run {
-            driver,
-            cut,
-            images: pass.images,
-            stages,
-            program,
-            packed: scratch,
-            pieces: scratch + packed as u64,
-        })
+        let ([packed, _], images) = (cut.scratch(product, pass.images, 0), pass.images);
+        let pieces = scratch + packed as u64;
+        Some(Run { driver, cut, images, stages, program, packed: scratch, pieces })
     }
 
     fn pack(&self, w: &Tensor) {
@@ -387,6 +393,44 @@ pub(in super::super) fn backward(
         let pieces = run.cut.pieces(pass.images) * run.cut.class_blocks();
         sums::finish(driver, x, norm, run.pieces, pieces, x.tensor.len() / x.tensor.nhwc()[3]);
     }
+}
+
+/// Some programs, for tests of the source: of both passes and products, plain and with all that there is.
+#[cfg(test)]
+pub(in super::super) fn programs() -> Vec<&'static Program> {
+    let window = |kernel, stride, pad| Window { kernel, stride, pad };
+    let same = forward_pass([2, 32, 32, 16], 16, window(3, 1, 1));
+    let back = backward_pass([2, 16, 16, 96], 64, window(3, 2, 1));
+    let of = |pass: &Pass, dtype, all: bool| {
+        let product = Product::of(dtype, dtype);
+        let cut = Cut::new(Shape::from(pass), product, Room::Large)?;
+        let how = match (all, pass.backward) {
+            (false, _) => How::Plain,
+            (true, false) => How::Scaled,
+            (true, true) => How::Corrected,
+        };
+        let relu = all && !pass.backward;
+        let source = Source { data: 0, raw: 0, factors: 0, dtype, how, relu };
+        let (ahead, behind) = (all && !pass.backward, all && pass.backward);
+        let ending = Ending {
+            result: dtype,
+            bias: ahead,
+            statistics: ahead,
+            accumulate: behind,
+            operand: dtype,
+            operand_norm: behind,
+            operand_relu: behind,
+            partials: behind,
+        };
+        Some(program(&cut, product, Room::Large.bytes(), &source, &ending)?.0)
+    };
+    let cases = [
+        (&same, DType::Bf16, true),
+        (&same, DType::F32, false),
+        (&back, DType::Bf16, true),
+        (&back, DType::F32, true),
+    ];
+    cases.into_iter().filter_map(|(pass, dtype, all)| of(pass, dtype, all)).collect()
 }
 
 #[cfg(test)]

@@ -14,9 +14,17 @@ pub(super) use weight_gradient::{
     fits as fits_weight_gradient, run as weight_gradient, scratch as weight_gradient_scratch,
 };
 
+pub(super) use program::Template;
+
 use super::args::{at, kind};
 use crate::DType;
 use crate::ops::{Incoming, Operand};
+
+/// Some programs of every source, for tests of these.
+#[cfg(test)]
+pub(super) fn programs() -> Vec<&'static super::program::Program> {
+    [convolution::programs(), weight_gradient::programs()].concat()
+}
 
 /// The variable that chooses between the sets of kernels.
 const VARIABLE: &str = "MLAAN_CUDA_KERNELS";

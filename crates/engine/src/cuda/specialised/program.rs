@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// What is defined for a program, by name.
-pub(super) type Defines = Vec<(&'static str, u32)>;
+pub(in super::super) type Defines = Vec<(&'static str, u32)>;
 
 /// A source, of which there are many programs.
-pub(super) struct Template {
+pub(in super::super) struct Template {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
     pub(super) entries: &'static [Entry],
@@ -17,13 +17,17 @@ pub(super) struct Template {
 }
 
 impl Template {
-    pub(super) const fn new(name: &'static str, source: &'static str, entries: &'static [Entry]) -> Self {
+    pub(in super::super) const fn new(
+        name: &'static str,
+        source: &'static str,
+        entries: &'static [Entry],
+    ) -> Self {
         Template { name, source, entries, known: Mutex::new(BTreeMap::new()) }
     }
 
     /// The program with these constants, whose launches take `shared` bytes of shared memory. It is kept for good: a
     /// process has as many as its networks have kinds of operations.
-    pub(super) fn program(&self, defines: Defines, shared: usize) -> &'static Program {
+    pub(in super::super) fn program(&self, defines: Defines, shared: usize) -> &'static Program {
         let mut known = lock(&self.known);
         if let Some(program) = known.get(&defines) {
             return program;

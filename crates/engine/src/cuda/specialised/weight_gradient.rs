@@ -4,7 +4,7 @@ use super::super::args::{extent, flag};
 use super::super::convolution::{Product, forward_pass};
 use super::super::driver::Driver;
 use super::super::launch::Geometry;
-use super::super::program::{Entry, entry};
+use super::super::program::{Entry, Program, entry};
 use super::super::tiles::Pass;
 use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
 use super::program::{Defines, Template};
@@ -192,6 +192,24 @@ impl Cut {
     }
 }
 
+/// The kernel of a cut on devices with `limit` bytes of shared memory; nothing where it does not fit.
+fn program(
+    cut: &Cut,
+    product: Product,
+    limit: usize,
+    source: &Source,
+    gradient: &Source,
+) -> Option<(&'static Program, Stages)> {
+    let copied = Source::copies(gradient.dtype, product, cut.shape.result[2]);
+    let gradients = if gradient.how == How::Corrected && copied { 2 } else { 1 };
+    let stages = cut.stages(product, gradients, limit)?;
+    let mut defines = cut.defines(product, stages);
+    defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
+    defines.push(("SOURCE_RELU", flag(source.relu)));
+    defines.extend(gradient.defines(["GRADIENT_TYPE", "GRADIENT_HOW"]));
+    Some((TEMPLATE.program(defines, stages.shared), stages))
+}
+
 /// Bytes for [`run`].
 pub(in super::super) fn scratch(x: [usize; 4], out: usize, window: Window) -> usize {
     let pass = forward_pass(x, out, window);
@@ -221,18 +239,11 @@ pub(in super::super) fn run(
     let product = Product::of(x.tensor.dtype(), dy.grad.dtype());
     let Some(cut) = Cut::new(Shape::from(&pass), product) else { return };
     let (source, gradient) = (Source::from(x), Source::from(dy));
-    let copied = Source::copies(gradient.dtype, product, pass.result[2]);
-    let gradients = if gradient.how == How::Corrected && copied { 2 } else { 1 };
     let limit = driver.properties.shared;
-    let Some(stages) = cut.stages(product, gradients, limit) else {
+    let Some((program, stages)) = program(&cut, product, limit, &source, &gradient) else {
         return driver
             .fail(format!("{cut:?} needs more than the {limit} bytes of shared memory of a block here"));
     };
-    let mut defines = cut.defines(product, stages);
-    defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
-    defines.push(("SOURCE_RELU", flag(source.relu)));
-    defines.extend(gradient.defines(["GRADIENT_TYPE", "GRADIENT_HOW"]));
-    let program = TEMPLATE.program(defines, stages.shared);
     let [each, parts] = cut.parts(pass.images);
     let args = Args {
         source: source.data,
@@ -253,6 +264,22 @@ pub(in super::super) fn run(
     if let Some(bias) = dw.bias {
         bias_gradient(driver, &pass, dy, bias, scratch);
     }
+}
+
+/// Some programs, for tests of the source: of both products, with several taps and with one.
+#[cfg(test)]
+pub(in super::super) fn programs() -> Vec<&'static Program> {
+    use crate::DType;
+    let of = |kernel: usize, dtype, how| {
+        let pass = forward_pass([2, 16, 16, 64], 64, Window { kernel, stride: 1, pad: kernel / 2 });
+        let product = Product::of(dtype, dtype);
+        let cut = Cut::new(Shape::from(&pass), product)?;
+        let source = Source { data: 0, raw: 0, factors: 0, dtype, how: How::Scaled, relu: true };
+        let gradient = Source { how, relu: false, ..source };
+        Some(program(&cut, product, LEAST_SHARED, &source, &gradient)?.0)
+    };
+    let cases = [(3, DType::Bf16, How::Corrected), (1, DType::F32, How::Plain)];
+    cases.into_iter().filter_map(|(kernel, dtype, how)| of(kernel, dtype, how)).collect()
 }
 
 #[cfg(test)]

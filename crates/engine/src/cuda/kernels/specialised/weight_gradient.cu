@@ -32,12 +32,14 @@ enum : u32 {
     // Rows end so that the transposed reads of a warp meet no bank twice.
     APART = PRODUCT == PRODUCT_BF16 ? 16 : 32,
     // Pixels of one product.
-    DEPTH = PRODUCT == PRODUCT_BF16 ? 16 : 8
+    DEPTH = PRODUCT == PRODUCT_BF16 ? 16 : 8,
+    // Where a warp's sums leave few registers.
+    AGAIN = TAPS * TILES_OUT * TILES_IN > 18
 };
 static_assert(TILE_PIXELS <= SLOTS && !BACKWARD, "a tile fits a block");
 
-typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, IN, THREADS, APART> Source;
-typedef Loading<PRODUCT, GRADIENT_TYPE, GRADIENT_HOW, 0, RESULT_C, OUT, THREADS, APART> Gradient;
+typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, IN, THREADS, APART, AGAIN> Source;
+typedef Loading<PRODUCT, GRADIENT_TYPE, GRADIENT_HOW, 0, RESULT_C, OUT, THREADS, APART, AGAIN> Gradient;
 typedef Region<ALL> R;
 
 struct WeightGradient {
@@ -73,23 +75,24 @@ INLINE u64 ask(u8 *stage, const WeightGradient &a, const Kept &kept, u32 tile) {
     Corner corner = R::corner(tile);
     Results results(tile);
     u64 first = (u64)corner.pixel * SOURCE_C, first_result = results.pixel * RESULT_C;
-    u32 c = Source::channel(blockIdx.y % BLOCKS_IN, threadIdx.x), o = Gradient::channel(blockIdx.y / BLOCKS_IN, threadIdx.x);
+    u32 thread = Source::thread();
+    u32 c = Source::channel(blockIdx.y % BLOCKS_IN, thread), o = Gradient::channel(blockIdx.y / BLOCKS_IN, thread);
     u8 *region = stage + GRADIENTS;
 #pragma unroll
     for (u32 l = 0; l < LOADS; l++) {
-        u32 i = threadIdx.x / Source::VECTORS + l * Source::PIXELS, pixel;
-        if (!Source::template loads<R::LOADED>(l, threadIdx.x)) break;
+        u32 i = thread / Source::VECTORS + l * Source::PIXELS, pixel;
+        if (!Source::template loads<R::LOADED>(l, thread)) break;
         bool inside = R::source(corner, i, a.images, pixel);
-        u8 *to = region + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
+        u8 *to = region + R::position(i) * Source::PITCH + thread % Source::VECTORS * 16;
         inside = Source::load(to, nullptr, a.source, nullptr, kept.source, first + pixel * SOURCE_C, c, inside);
         valid |= (u64)inside << l;
     }
 #pragma unroll
     for (u32 l = 0; l < GRADIENT_LOADS; l++) {
-        u32 i = threadIdx.x / Gradient::VECTORS + l * Gradient::PIXELS, pixel;
-        if (!Gradient::template loads<SLOTS>(l, threadIdx.x)) break;
+        u32 i = thread / Gradient::VECTORS + l * Gradient::PIXELS, pixel;
+        if (!Gradient::template loads<SLOTS>(l, thread)) break;
         bool inside = results.at<SLOTS>(i, 0, 0, a.images, pixel);
-        u8 *to = stage + i * Gradient::PITCH + threadIdx.x % Gradient::VECTORS * 16;
+        u8 *to = stage + i * Gradient::PITCH + thread % Gradient::VECTORS * 16;
         inside = Gradient::load(to, to + GRADIENT_BYTES, a.gradient, a.raw, kept.gradient, first_result + pixel * RESULT_C, o,
                                 inside);
         valid |= (u64)inside << (LOADS + l);
@@ -99,21 +102,22 @@ INLINE u64 ask(u8 *stage, const WeightGradient &a, const Kept &kept, u32 tile) {
 
 // Makes operands of what this thread's copies brought.
 INLINE void transform(u8 *stage, const Kept &kept, u64 valid) {
+    u32 thread = Source::thread();
     if constexpr (Source::TRANSFORMS) {
 #pragma unroll
         for (u32 l = 0; l < LOADS; l++) {
-            if (!Source::template loads<R::LOADED>(l, threadIdx.x)) break;
-            u32 i = threadIdx.x / Source::VECTORS + l * Source::PIXELS;
-            u8 *at = stage + GRADIENTS + R::position(i) * Source::PITCH + threadIdx.x % Source::VECTORS * 16;
+            if (!Source::template loads<R::LOADED>(l, thread)) break;
+            u32 i = thread / Source::VECTORS + l * Source::PIXELS;
+            u8 *at = stage + GRADIENTS + R::position(i) * Source::PITCH + thread % Source::VECTORS * 16;
             Source::transform(at, nullptr, kept.source, valid >> l & 1);
         }
     }
     if constexpr (Gradient::TRANSFORMS) {
 #pragma unroll
         for (u32 l = 0; l < GRADIENT_LOADS; l++) {
-            if (!Gradient::template loads<SLOTS>(l, threadIdx.x)) break;
-            u32 i = threadIdx.x / Gradient::VECTORS + l * Gradient::PIXELS;
-            u8 *at = stage + i * Gradient::PITCH + threadIdx.x % Gradient::VECTORS * 16;
+            if (!Gradient::template loads<SLOTS>(l, thread)) break;
+            u32 i = thread / Gradient::VECTORS + l * Gradient::PIXELS;
+            u8 *at = stage + i * Gradient::PITCH + thread % Gradient::VECTORS * 16;
             Gradient::transform(at, at + GRADIENT_BYTES, kept.gradient, valid >> (LOADS + l) & 1);
         }
     }
@@ -186,12 +190,6 @@ INLINE void multiply_tile(Tiles &sums, const u8 *stage, const u32 (&offsets)[TAP
 
 enum : u32 { ROOM_BYTES = WARPS_PIXELS / 2 * TAPS * OUT * IN * 4 };
 
-// Where a warp's sums lie among a block's, for tap t, tile (i, j) and the half h of its rows; two neighbours.
-INLINE u32 among(u32 t, u32 i, u32 j, u32 h, u32 warp_out, u32 warp_in) {
-    u32 o = (warp_out * TILES_OUT + i) * 16 + lane_id() / 4 + h * 8, c = (warp_in * TILES_IN + j) * 8 + lane_id() % 4 * 2;
-    return (t * OUT + o) * IN + c;
-}
-
 // Calls f(t, i, j, h, the first of two neighbouring sums).
 template <class F> INLINE void each_pair(Tiles &sums, F f) {
 #pragma unroll
@@ -204,34 +202,37 @@ template <class F> INLINE void each_pair(Tiles &sums, F f) {
                 for (u32 h = 0; h < 2; h++) f(t, i, j, h, sums[t][i][j].v[2 * h], sums[t][i][j].v[2 * h + 1]);
 }
 
-// Adds the sums of warps that share channels; the first have the totals.
-INLINE void add_warps(Tiles &sums, float *room, u32 warp_out, u32 warp_in, u32 warp_pixels) {
+// Adds the sums of warps that share channels; the first have the totals. A lane's pairs lie beside its neighbours'.
+INLINE void add_warps(Tiles &sums, float *room) {
+    constexpr u32 PAIRS = TAPS * TILES_OUT * TILES_IN * 2, WARPS = WARPS_OUT * WARPS_IN;
+    u32 warp = threadIdx.x / 32, pixels = warp / WARPS;
+    auto place = [&](u32 of, u32 t, u32 i, u32 j, u32 h) {
+        u32 pair = ((t * TILES_OUT + i) * TILES_IN + j) * 2 + h;
+        return (float2 *)room + ((of * WARPS + warp % WARPS) * PAIRS + pair) * 32 + lane_id();
+    };
 #pragma unroll 1
     for (u32 half = WARPS_PIXELS / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (warp_pixels >= half && warp_pixels < 2 * half) {
-            float *to = room + (warp_pixels - half) * TAPS * OUT * IN;
+        if (pixels >= half && pixels < 2 * half)
             each_pair(sums, [&](u32 t, u32 i, u32 j, u32 h, float &x, float &y) {
-                *(float2 *)(to + among(t, i, j, h, warp_out, warp_in)) = float2{x, y};
+                *place(pixels - half, t, i, j, h) = float2{x, y};
             });
-        }
         __syncthreads();
-        if (warp_pixels < half) {
-            const float *from = room + warp_pixels * TAPS * OUT * IN;
+        if (pixels < half)
             each_pair(sums, [&](u32 t, u32 i, u32 j, u32 h, float &x, float &y) {
-                float2 other = *(const float2 *)(from + among(t, i, j, h, warp_out, warp_in));
+                float2 other = *place(pixels, t, i, j, h);
                 x += other.x, y += other.y;
             });
-        }
     }
 }
 
 // A block's sums to memory.
 INLINE void write_part(const WeightGradient &a, Tiles &sums, u32 tap0, u32 warp_out, u32 warp_in) {
-    u32 o0 = blockIdx.y / BLOCKS_IN * OUT, c0 = blockIdx.y % BLOCKS_IN * IN;
+    u32 o0 = blockIdx.y / BLOCKS_IN * OUT + warp_out * TILES_OUT * 16 + lane_id() / 4;
+    u32 c0 = blockIdx.y % BLOCKS_IN * IN + warp_in * TILES_IN * 8 + lane_id() % 4 * 2;
     float *part = a.parts + (u64)blockIdx.x * WINDOW_TAPS * RESULT_C * SOURCE_C;
     each_pair(sums, [&](u32 t, u32 i, u32 j, u32 h, float &x, float &y) {
-        u32 at = among(t, i, j, h, warp_out, warp_in), o = o0 + at / IN % OUT, c = c0 + at % IN;
+        u32 o = o0 + i * 16 + h * 8, c = c0 + j * 8;
         if (WINDOW_TAPS % TAPS != 0 && tap0 + t >= WINDOW_TAPS) return;
         if (RESULT_C % OUT != 0 && o >= RESULT_C) return;
         float *to = part + ((u64)(tap0 + t) * RESULT_C + o) * SOURCE_C + c;
@@ -287,6 +288,6 @@ KERNEL_OF(weight_gradient, WeightGradient, THREADS, BLOCKS) {
         multiply_tile(sums, stage, offsets, warp_out, warp_in, warp_pixels);
     }
     copy_async_wait<0>();
-    add_warps(sums, (float *)stages, warp_out, warp_in, warp_pixels);
+    add_warps(sums, (float *)stages);
     if (warp_pixels == 0) write_part(a, sums, tap0, warp_out, warp_in);
 }
