@@ -8,8 +8,8 @@ use super::driver::{Driver, lock};
 use super::launch::Geometry;
 use super::program::Program;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Called with how many of how many kernel programs are compiled.
 type Watcher = Box<dyn Fn(usize, usize) + Send + Sync>;
@@ -60,21 +60,41 @@ pub(super) enum Work {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Deferred(Mutex<Vec<Work>>);
+pub(super) struct Deferred {
+    waiting: Mutex<Vec<Work>>,
+    /// Held while what waited is asked for.
+    settling: Mutex<()>,
+    busy: AtomicBool,
+}
+
+/// While it lives, what is asked for waits.
+pub(super) struct Settling<'a>(&'a Deferred, #[allow(dead_code)] MutexGuard<'a, ()>);
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
 
 impl Deferred {
     /// Whether something waits, so that all that follows must.
     pub(super) fn waits(&self) -> bool {
-        !lock(&self.0).is_empty()
+        self.busy.load(Ordering::Acquire) || !lock(&self.waiting).is_empty()
     }
 
     pub(super) fn push(&self, work: Work) {
-        lock(&self.0).push(work);
+        lock(&self.waiting).push(work);
     }
 
-    /// All that waits, in its order.
-    pub(super) fn take(&self) -> Vec<Work> {
-        std::mem::take(&mut lock(&self.0))
+    /// All that waits, in its order; nothing where nothing does.
+    pub(super) fn settle(&self) -> Option<(Settling<'_>, Vec<Work>)> {
+        let held = lock(&self.settling);
+        let mut waiting = lock(&self.waiting);
+        if waiting.is_empty() {
+            return None;
+        }
+        self.busy.store(true, Ordering::Release);
+        Some((Settling(self, held), std::mem::take(&mut waiting)))
     }
 }
 

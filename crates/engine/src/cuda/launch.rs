@@ -12,6 +12,9 @@ use std::sync::Mutex;
 /// Dynamic shared memory that a kernel may have without asking.
 const SHARED_UNASKED: u32 = 48 << 10;
 
+/// Of a multiprocessor's cache, in percent: what is given to shared memory where a kernel asks for much.
+const ALL_SHARED: c_int = 100;
+
 /// A kernel that is ready to be launched.
 #[derive(Clone, Copy)]
 struct Function(sys::CUfunction);
@@ -32,6 +35,8 @@ pub(super) struct Geometry {
 pub(super) struct Launches {
     deferred: Deferred,
     functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
+    /// Blocks that the device runs at once, of a kernel with so many threads and bytes of shared memory.
+    resident: Mutex<HashMap<(usize, u32, u32), u32>>,
 }
 
 impl Driver {
@@ -84,7 +89,8 @@ impl Driver {
         self.bind();
         let [mut x, y, z] = geometry.grid;
         if resident {
-            x = x.min(self.resident(f, geometry).div_ceil(y * z).max(1));
+            // Not one more: those that do not run at once run alone at the end.
+            x = x.min((self.resident(f, geometry) / (y * z)).max(1));
         }
         self.recorder.record(self);
         let mut parameters = [arguments.cast_mut()];
@@ -126,12 +132,14 @@ impl Driver {
         self.note("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) });
     }
 
-    /// Asks for what waits for its kernels, which are compiled first.
+    /// Asks for what waits for its kernels, which are compiled first. What is asked for meanwhile waits, too.
     pub(super) fn settle(&self) {
-        let waiting = self.launches.deferred.take();
-        if waiting.is_empty() {
-            return;
+        while let Some((_settling, waiting)) = self.launches.deferred.settle() {
+            self.issue_all(waiting);
         }
+    }
+
+    fn issue_all(&self, waiting: Vec<Work>) {
         let mut missing: Vec<&'static Program> = Vec::new();
         for work in &waiting {
             if let Work::Launch(l) = work
@@ -162,6 +170,10 @@ impl Driver {
 
     /// Blocks of a kernel that the device runs at once; at least one a multiprocessor where it does not say.
     fn resident(&self, function: Function, geometry: Geometry) -> u32 {
+        let key = (function.0 as usize, geometry.threads, geometry.shared);
+        if let Some(known) = lock(&self.launches.resident).get(&key) {
+            return *known;
+        }
         let (mut blocks, threads) = (0, c_int::try_from(geometry.threads).unwrap_or(c_int::MAX));
         // SAFETY: a function of a loaded module, and a place for the answer.
         let r = unsafe {
@@ -169,7 +181,10 @@ impl Driver {
             sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function.0, threads, shared)
         };
         self.note("cuOccupancyMaxActiveBlocksPerMultiprocessor", r);
-        u32::try_from(blocks).unwrap_or(0).max(1) * extent(self.properties.multiprocessors.max(1))
+        let found =
+            u32::try_from(blocks).unwrap_or(0).max(1) * extent(self.properties.multiprocessors.max(1));
+        lock(&self.launches.resident).insert(key, found);
+        found
     }
 
     /// A kernel, where it is loaded.
@@ -218,7 +233,12 @@ fn raise(function: Function, bytes: u32) -> std::result::Result<(), String> {
     let bytes = c_int::try_from(bytes).map_err(|e| e.to_string())?;
     // SAFETY: a function of a loaded module.
     match unsafe { sys::cuFuncSetAttribute(function.0, which, bytes) } {
-        CUresult::CUDA_SUCCESS => Ok(()),
-        failed => Err(describe("cuFuncSetAttribute", failed)),
+        CUresult::CUDA_SUCCESS => {}
+        failed => return Err(describe("cuFuncSetAttribute", failed)),
     }
+    // As many blocks as shared memory allows; the cache has the rest. A hint: what comes of it is not asked.
+    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+    // SAFETY: as above.
+    let _ = unsafe { sys::cuFuncSetAttribute(function.0, which, ALL_SHARED) };
+    Ok(())
 }

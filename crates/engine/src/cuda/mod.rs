@@ -204,7 +204,7 @@ impl Backend for Cuda {
         let (out, product) = (dy.grad.nhwc()[3], Product::of(x.tensor.dtype(), dy.grad.dtype()));
         if let Some(dw) = dw {
             let pass = convolution::forward_pass(x.tensor.nhwc(), out, window);
-            if new && specialised::fits_weight_gradient(&pass, product) {
+            if new && specialised::fits_weight_gradient(driver, &pass, product) {
                 specialised::weight_gradient(driver, window, x, dy, dw, scratch);
             } else {
                 weight_gradient::run(driver, window, x, dy, dw, scratch);

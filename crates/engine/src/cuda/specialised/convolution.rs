@@ -8,7 +8,7 @@ use super::super::program::{Entry, Program, entry};
 use super::super::sums;
 use super::super::tiles::Pass;
 use super::program::{Defines, Template};
-use super::shape::{Room, Shape, Stages, Tile};
+use super::shape::{Parts, Room, Shape, Stages, Tile};
 use super::{How, Source};
 use crate::ops::{Incoming, Operand, Outgoing, Window};
 use crate::{DType, Tensor};
@@ -80,31 +80,29 @@ impl Cut {
         let unit = 16 / product.bytes();
         let whole = shape.source[2].next_multiple_of(2 * unit);
         let chunks = [8 * unit, 4 * unit, 2 * unit].into_iter().filter(|c| *c <= whole.next_power_of_two());
-        let all: Vec<Cut> = chunks
-            .filter_map(|chunk| {
-                let none = Tile { images: 1, rows: 1, columns: 1 };
-                let cut = Cut { shape, tile: none, warps, tiles, chunk, piece: 1 };
-                let loads = MOST_LOADS * cut.threads() / (chunk / unit);
-                // The next step's sources on their way if there is room for them, else one step at a time.
-                let tile =
-                    |stages| shape.tile(cut.slots(), loads.min(cut.most_pixels(product, room, stages)?));
-                let tile = tile(2).or_else(|| tile(1))?;
-                Some(Cut { tile, piece: shape.piece(&tile), ..cut })
-            })
-            .collect();
-        // The widest chunk whose tile is not cut short for want of room: that is worse than a narrower chunk.
-        let free = shape.tile(warps[0] * tiles[0] * 16, usize::MAX);
-        all.iter().find(|c| Some(c.tile) == free).or(all.last()).copied()
+        let of = |chunk: usize, stages: usize| {
+            let none = Tile { images: 1, rows: 1, columns: 1 };
+            let cut = Cut { shape, tile: none, warps, tiles, chunk, piece: 1 };
+            let loads = MOST_LOADS * cut.threads() / (chunk / unit);
+            let tile = shape.tile(cut.slots(), loads.min(cut.most_pixels(product, room, stages)?))?;
+            Some(Cut { tile, piece: shape.piece(&tile), ..cut })
+        };
+        // The widest chunk for which the next step's sources may be on their way, else one step at a time; with a tile that is
+        // not cut short for want of room.
+        let slots = warps[0] * tiles[0] * 16;
+        let free = shape.cost(&shape.tile(slots, usize::MAX)?, slots);
+        let mut all = [2, 1].into_iter().flat_map(|stages| chunks.clone().filter_map(move |c| of(c, stages)));
+        all.find(|cut| 2 * shape.cost(&cut.tile, slots) <= 3 * free)
     }
 
     /// Source pixels of a step of which so many fit beside the weights.
     fn most_pixels(&self, product: Product, room: Room, stages: usize) -> Option<usize> {
         let pitch = self.pitch(product);
         let weights = self.shape.taps() * self.channels() * pitch;
-        // Twice the region for a gradient that is corrected by the raw values.
-        let regions = if self.shape.backward { 2 } else { 1 };
+        // Beside the sources the raw values that correct a gradient.
+        let regions = stages + if self.shape.backward { (stages - 1).max(1) } else { 0 };
         let least = (weights * self.chunks()).min(stages * weights);
-        Some(room.bytes().checked_sub(least + self.room())? / (stages * regions * pitch))
+        Some(room.bytes().checked_sub(least + self.room())? / (regions * pitch))
     }
 
     fn slots(&self) -> usize {
@@ -159,18 +157,23 @@ impl Cut {
         [packed, self.pieces(images) * self.class_blocks() * rows * self.shape.result[2] * 4]
     }
 
-    /// How much of it a device keeps in shared memory.
-    fn stages(&self, product: Product, regions: usize, limit: usize) -> Option<Stages> {
+    /// How much of it a device keeps in shared memory; `corrected`: whether copies bring raw values, too.
+    fn stages(&self, product: Product, corrected: bool, limit: usize) -> Option<Stages> {
         let pitch = self.pitch(product);
-        let region = regions * self.shape.region(&self.tile) * pitch;
+        let stage = self.shape.region(&self.tile) * pitch;
         let weights = self.shape.taps() * self.channels() * pitch;
-        Stages::choose(limit, region, [weights, weights * self.chunks()], self.room())
+        // Blocks that a warp's sums, and what it needs beside, leave registers for.
+        let most = match self.tiles[0] * self.tiles[1] {
+            0..=4 => 3,
+            5..=8 => 2,
+            _ => 1,
+        };
+        let (raw, all_weights) = (if corrected { stage } else { 0 }, weights * self.chunks());
+        Stages::choose(limit, most, Parts { stage, raw, weights, all_weights, room: self.room() })
     }
 
     fn defines(&self, product: Product, stages: Stages) -> Defines {
         let mut all = self.shape.defines(&self.tile);
-        // Blocks of a multiprocessor that a warp's sums, and as many registers beside, leave room for.
-        let registers = if self.tiles[0] * self.tiles[1] > 8 { 1 } else { 2 };
         let numbers = [
             ("PRODUCT", usize::from(product == Product::F32)),
             ("CHUNK", self.chunk),
@@ -180,7 +183,7 @@ impl Cut {
             ("TILES_N", self.tiles[1]),
             ("STAGES", stages.count),
             ("HELD", usize::from(stages.held)),
-            ("BLOCKS", stages.blocks.min(registers)),
+            ("BLOCKS", stages.blocks),
             ("PIECE", self.piece),
         ];
         all.extend(numbers.map(|(name, n)| (name, extent(n))));
@@ -262,8 +265,7 @@ fn program(
     ending: &Ending,
 ) -> Option<(&'static Program, Stages)> {
     let copied = Source::copies(source.dtype, product, cut.shape.source[2]);
-    let regions = if source.how == How::Corrected && copied { 2 } else { 1 };
-    let stages = cut.stages(product, regions, limit)?;
+    let stages = cut.stages(product, source.how == How::Corrected && copied, limit)?;
     let mut defines = cut.defines(product, stages);
     defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
     defines.push(("SOURCE_RELU", flag(source.relu)));
@@ -450,9 +452,13 @@ mod tests {
                     for pass in [forward_pass, backward_pass].map(|p| p([n, side, side, c], out, window)) {
                         for product in [Product::Bf16, Product::F32] {
                             for room in Room::ALL {
-                                let cut = Cut::new(Shape::from(&pass), product, room).unwrap();
-                                let regions = if pass.backward { 2 } else { 1 };
-                                assert!(cut.stages(product, regions, room.bytes()).is_some(), "{cut:?}");
+                                let Some(cut) = Cut::new(Shape::from(&pass), product, room) else {
+                                    // Large windows' weights do not fit beside a whole tile everywhere.
+                                    assert!(kernel > 3, "{pass:?}");
+                                    continue;
+                                };
+                                let stages = cut.stages(product, pass.backward, room.bytes());
+                                assert!(stages.is_some(), "{cut:?}");
                                 assert!(cut.chunk * cut.chunks() >= pass.source[2]);
                                 assert!(cut.channel_blocks() <= 65_535 && cut.class_blocks() <= 65_535);
                             }
@@ -468,7 +474,7 @@ mod tests {
         let pass = forward_pass([1024, 32, 32, 16], 16, Window { kernel: 3, stride: 1, pad: 1 });
         let cut = Cut::new(Shape::from(&pass), Product::Bf16, Room::Large).unwrap();
         assert_eq!((cut.chunk, cut.chunks(), cut.channels()), (16, 1, 16));
-        let stages = cut.stages(Product::Bf16, 1, 227 << 10);
-        assert!(stages.is_some_and(|s| s.held && s.count == 3 && s.blocks >= 2), "{cut:?} {stages:?}");
+        let stages = cut.stages(Product::Bf16, false, 227 << 10);
+        assert!(stages.is_some_and(|s| s.held && s.count == 3 && s.blocks == 3), "{cut:?} {stages:?}");
     }
 }

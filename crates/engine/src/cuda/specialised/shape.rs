@@ -93,11 +93,12 @@ impl Shape {
                 fewer.map(move |images| Tile { images, rows, columns })
             })
         });
-        let cost = |t: &Tile| {
-            let count = IMAGES.div_ceil(t.images) * h.div_ceil(t.rows) * w.div_ceil(t.columns);
-            count * (RESULT_COST * slots + self.region(t))
-        };
-        tiles.filter(|t| self.region(t) <= most).min_by_key(cost)
+        tiles.filter(|t| self.region(t) <= most).min_by_key(|t| self.cost(t, slots))
+    }
+
+    /// What tiles of `slots` results, of which `t` are used, compute and load.
+    pub(super) fn cost(&self, t: &Tile, slots: usize) -> usize {
+        self.tiles(t, IMAGES) * (RESULT_COST * slots + self.region(t))
     }
 
     /// Pixels of a tile's region in memory.
@@ -160,6 +161,15 @@ pub(super) enum Room {
 impl Room {
     pub(super) const ALL: [Room; 3] = [Room::Small, Room::Middle, Room::Large];
 
+    /// Multiprocessors of such a device, about: work is cut for so many.
+    pub(super) fn multiprocessors(self) -> usize {
+        match self {
+            Room::Small => 128,
+            Room::Middle => 108,
+            Room::Large => 132,
+        }
+    }
+
     /// The largest that a device has.
     pub(super) fn of(driver: &Driver) -> Self {
         let fits = |r: &Room| r.bytes() <= driver.properties.shared;
@@ -191,24 +201,49 @@ pub(super) struct Stages {
 /// What a device leaves beside a block's own shared memory.
 const RESERVED: usize = 1 << 10;
 
+/// Bytes that shall be on their way to a multiprocessor: what its part of the bandwidth brings while one access takes.
+const ON_THE_WAY: usize = 40 << 10;
+
+/// Bytes that a block has in shared memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    /// Of a step's source.
+    pub(super) stage: usize,
+    /// Of its raw values, which are done with a step earlier.
+    pub(super) raw: usize,
+    /// Of a step's weights, and of all.
+    pub(super) weights: usize,
+    pub(super) all_weights: usize,
+    /// Of what stays.
+    pub(super) room: usize,
+}
+
 impl Stages {
-    /// The best that fits `limit` bytes of a multiprocessor, for steps of `stage` bytes, weights of `weights` bytes a step
-    /// and of `all` in total, and `room` bytes beside. Nothing where not even one stage fits.
-    pub(super) fn choose(
-        limit: usize,
-        stage: usize,
-        [weights, all]: [usize; 2],
-        room: usize,
-    ) -> Option<Self> {
+    /// The best that fits `limit` bytes of a multiprocessor which has registers for `most` blocks. Nothing where not even one
+    /// stage fits.
+    pub(super) fn choose(limit: usize, most: usize, parts: Parts) -> Option<Self> {
         let way = |blocks: usize, count: usize, held: bool| {
-            let shared = room + if held { all + count * stage } else { count * (stage + weights) };
+            let sources = count * parts.stage + (count - 1).max(1) * parts.raw;
+            let weights = if held { parts.all_weights } else { count * parts.weights };
+            let shared = parts.room + sources + weights;
             let fits = shared <= (limit + RESERVED) / blocks - RESERVED;
             fits.then_some(Stages { count, held, blocks, shared })
         };
-        let held =
-            [(4, 3), (4, 2), (3, 3), (3, 2), (2, 3), (2, 2), (1, 3), (1, 2)].map(|(b, c)| (b, c, true));
-        let streamed = [(2, 3), (2, 2), (1, 3), (1, 2), (1, 1)].map(|(b, c)| (b, c, false));
-        held.into_iter().chain(streamed).find_map(|(blocks, count, held)| way(blocks, count, held))
+        // As many stages as are of use: the first that has enough on its way, else the most.
+        let deepest = |blocks: usize, held: bool| {
+            let fitting = (2..=5).filter_map(|count| way(blocks, count, held));
+            let mut best = None;
+            for stages in fitting {
+                best = Some(stages);
+                if blocks * (stages.count - 1) * (parts.stage + parts.raw) >= ON_THE_WAY {
+                    break;
+                }
+            }
+            best
+        };
+        let blocks = || (1..=most.max(1)).rev();
+        let held = blocks().find_map(|b| deepest(b, true));
+        held.or_else(|| blocks().find_map(|b| deepest(b, false))).or_else(|| way(1, 1, false))
     }
 }
 
@@ -267,13 +302,24 @@ mod tests {
 
     #[test]
     fn small_weights_are_held_and_large_ones_streamed() {
-        let h100 = 227 << 10;
-        let small = Stages::choose(h100, 16 << 10, [7 << 10; 2], 0).unwrap();
-        assert!(small.held && small.count == 3 && small.blocks >= 3, "{small:?}");
-        let large = Stages::choose(h100, 32 << 10, [46 << 10, 800 << 10], 0).unwrap();
-        assert_eq!((large.held, large.count, large.blocks), (false, 2, 1));
-        let least = Stages::choose(99 << 10, 32 << 10, [46 << 10, 92 << 10], 0).unwrap();
-        assert_eq!((least.held, least.count), (false, 1));
-        assert_eq!(Stages::choose(64 << 10, 32 << 10, [46 << 10, 92 << 10], 0), None);
+        let k = |n: usize| n << 10;
+        let of = |limit, most, stage, weights, all_weights| {
+            let stages =
+                Stages::choose(k(limit), most, Parts { stage, raw: 0, weights, all_weights, room: 0 });
+            stages.map(|s| (s.count, s.held, s.blocks))
+        };
+        assert_eq!(of(227, 3, k(16), k(7), k(7)), Some((2, true, 3)));
+        assert_eq!(of(227, 1, k(8), k(7), k(7)), Some((5, true, 1)));
+        assert_eq!(of(227, 2, k(32), k(46), k(800)), Some((2, false, 1)));
+        assert_eq!(of(99, 2, k(32), k(46), k(92)), Some((1, false, 1)));
+        assert_eq!(of(64, 2, k(32), k(46), k(92)), None);
+    }
+
+    #[test]
+    fn raw_values_have_a_buffer_less_than_sources() {
+        let parts =
+            Parts { stage: 26 << 10, raw: 26 << 10, weights: 23 << 10, all_weights: 23 << 10, room: 3 << 10 };
+        let stages = Stages::choose(227 << 10, 2, parts).unwrap();
+        assert_eq!((stages.count, stages.blocks, stages.shared), (2, 2, (3 * 26 + 23 + 3) << 10));
     }
 }

@@ -8,7 +8,7 @@ use super::super::program::{Entry, Program, entry};
 use super::super::tiles::Pass;
 use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
 use super::program::{Defines, Template};
-use super::shape::{Shape, Stages, Tile};
+use super::shape::{Parts, Room, Shape, Stages, Tile};
 use super::{How, Source};
 use crate::ops::{Incoming, Operand, WeightGrad, Window};
 
@@ -22,9 +22,6 @@ const LEAST_SHARED: usize = 99 << 10;
 
 /// Pixels of a tile.
 const SLOTS: usize = 128;
-
-/// Blocks that fill a large GPU twice.
-const BLOCKS: usize = 264;
 
 /// Bytes of the parts of one gradient: more of them than this cost more to add than they save.
 const PARTS: usize = 20 << 20;
@@ -101,10 +98,17 @@ impl Block {
         32 * self.warps.iter().product::<usize>()
     }
 
+    /// Blocks of a multiprocessor: sums of many taps take more registers than two have.
+    fn resident(&self) -> usize {
+        let sums = self.taps * self.tiles[0] * self.tiles[1] * 4;
+        if sums > 64 { 1 } else { 2 }
+    }
+
     /// Bytes of a pixel of the gradient and of the source in shared memory.
     fn pitches(&self, product: Product) -> [usize; 2] {
         let apart = if product == Product::Bf16 { 16 } else { 32 };
-        [self.out(), self.input()].map(|channels| channels * product.bytes() + apart)
+        let [out, input] = [self.out(), self.input()].map(|channels| channels * product.bytes());
+        [out + apart, if input == 16 { input } else { input + apart }]
     }
 
     /// Bytes for the sums of warps that share channels.
@@ -113,26 +117,27 @@ impl Block {
     }
 }
 
-/// How a gradient is cut: what decides the result to the bit. It depends on extents and the product alone.
+/// How a gradient is cut: what decides the result to the bit. It depends on extents, the product and the kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cut {
     shape: Shape,
     block: Block,
     tile: Tile,
+    room: Room,
 }
 
 impl Cut {
     /// Nothing where a window is too large for one region.
-    fn new(shape: Shape, product: Product) -> Option<Self> {
+    fn new(shape: Shape, product: Product, room: Room) -> Option<Self> {
         let blocks = Block::candidates(&shape);
         let fitting = blocks.iter().filter_map(|block| {
             let [gradient, source] = block.pitches(product);
             // Twice the gradient, which may be corrected by the raw values.
-            let room =
+            let free =
                 LEAST_SHARED.checked_sub(2 * SLOTS * gradient).filter(|_| block.room() <= LEAST_SHARED)?;
             let loads = 32 * block.threads() / (block.input() * product.bytes() / 16);
-            let tile = shape.tile(SLOTS, (room / source).min(loads))?;
-            Some(Cut { shape, block: *block, tile })
+            let tile = shape.tile(SLOTS, (free / source).min(loads))?;
+            Some(Cut { shape, block: *block, tile, room })
         });
         // A tile that is cut short for want of room costs more than smaller blocks of channels.
         let free = shape.tile(SLOTS, usize::MAX);
@@ -157,7 +162,8 @@ impl Cut {
     /// Tiles of a block, and blocks along tiles: each leaves a part of the sums.
     fn parts(&self, images: usize) -> [usize; 2] {
         let tiles = self.shape.tiles(&self.tile, images);
-        let wanted = BLOCKS.div_ceil(self.channel_blocks() * self.tap_groups());
+        let blocks = self.block.resident() * self.room.multiprocessors();
+        let wanted = blocks.div_ceil(self.channel_blocks() * self.tap_groups());
         let affordable = PARTS / (self.weights() * 4);
         let each = tiles.div_ceil(wanted.min(affordable).clamp(1, tiles.max(1)));
         [each, tiles.div_ceil(each.max(1))]
@@ -166,15 +172,13 @@ impl Cut {
     fn stages(&self, product: Product, gradients: usize, limit: usize) -> Option<Stages> {
         let [gradient, source] = self.block.pitches(product);
         let stage = gradients * SLOTS * gradient + self.shape.region(&self.tile) * source;
-        let stages = Stages::choose(limit, stage, [0; 2], 0)?;
+        let parts = Parts { stage, raw: 0, weights: 0, all_weights: 0, room: 0 };
+        let stages = Stages::choose(limit, self.block.resident(), parts)?;
         Some(Stages { shared: stages.shared.max(self.block.room()), ..stages })
     }
 
     fn defines(&self, product: Product, stages: Stages) -> Defines {
         let mut all = self.shape.defines(&self.tile);
-        // Sums of many taps take more registers than two blocks of a multiprocessor have.
-        let sums = self.block.taps * self.block.tiles[0] * self.block.tiles[1] * 4;
-        let registers = if sums > 64 { 1 } else { 2 };
         let numbers = [
             ("PRODUCT", usize::from(product == Product::F32)),
             ("TAPS", self.block.taps),
@@ -185,7 +189,7 @@ impl Cut {
             ("TILES_OUT", self.block.tiles[0]),
             ("TILES_IN", self.block.tiles[1]),
             ("STAGES", stages.count),
-            ("BLOCKS", stages.blocks.min(registers)),
+            ("BLOCKS", stages.blocks),
         ];
         all.extend(numbers.map(|(name, n)| (name, extent(n))));
         all
@@ -213,17 +217,19 @@ fn program(
 /// Bytes for [`run`].
 pub(in super::super) fn scratch(x: [usize; 4], out: usize, window: Window) -> usize {
     let pass = forward_pass(x, out, window);
-    let of = |product| {
-        let cut = Cut::new(Shape::from(&pass), product);
+    let of = |product, room| {
+        let cut = Cut::new(Shape::from(&pass), product, room);
         cut.map_or(0, |c| c.parts(pass.images)[1] * c.weights() * 4)
     };
+    let products = [Product::Bf16, Product::F32];
+    let most = products.into_iter().flat_map(|p| Room::ALL.map(|room| of(p, room))).max();
     // One after the other: they share it.
-    of(Product::Bf16).max(of(Product::F32)).max(bias_scratch(&pass))
+    most.unwrap_or(0).max(bias_scratch(&pass))
 }
 
 /// Whether there is a kernel for a gradient.
-pub(in super::super) fn fits(pass: &Pass, product: Product) -> bool {
-    Cut::new(Shape::from(pass), product).is_some()
+pub(in super::super) fn fits(driver: &Driver, pass: &Pass, product: Product) -> bool {
+    Cut::new(Shape::from(pass), product, Room::of(driver)).is_some()
 }
 
 /// See [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
@@ -237,7 +243,7 @@ pub(in super::super) fn run(
 ) {
     let pass = forward_pass(x.tensor.nhwc(), dy.grad.nhwc()[3], window);
     let product = Product::of(x.tensor.dtype(), dy.grad.dtype());
-    let Some(cut) = Cut::new(Shape::from(&pass), product) else { return };
+    let Some(cut) = Cut::new(Shape::from(&pass), product, Room::of(driver)) else { return };
     let (source, gradient) = (Source::from(x), Source::from(dy));
     let limit = driver.properties.shared;
     let Some((program, stages)) = program(&cut, product, limit, &source, &gradient) else {
@@ -273,7 +279,7 @@ pub(in super::super) fn programs() -> Vec<&'static Program> {
     let of = |kernel: usize, dtype, how| {
         let pass = forward_pass([2, 16, 16, 64], 64, Window { kernel, stride: 1, pad: kernel / 2 });
         let product = Product::of(dtype, dtype);
-        let cut = Cut::new(Shape::from(&pass), product)?;
+        let cut = Cut::new(Shape::from(&pass), product, Room::Large)?;
         let source = Source { data: 0, raw: 0, factors: 0, dtype, how: How::Scaled, relu: true };
         let gradient = Source { how, relu: false, ..source };
         Some(program(&cut, product, LEAST_SHARED, &source, &gradient)?.0)
@@ -299,7 +305,7 @@ mod tests {
                     }
                     let pass = forward_pass([n, side, side, c], out, window);
                     for product in [Product::Bf16, Product::F32] {
-                        let cut = Cut::new(Shape::from(&pass), product).unwrap();
+                        let cut = Cut::new(Shape::from(&pass), product, Room::Small).unwrap();
                         assert!(cut.stages(product, 2, LEAST_SHARED).is_some(), "{cut:?}");
                         let [each, parts] = cut.parts(n);
                         assert!(each * parts >= cut.shape.tiles(&cut.tile, n));
@@ -315,7 +321,7 @@ mod tests {
     fn blocks_have_the_channels_of_the_layer() {
         let of = |c, out| {
             let pass = forward_pass([64, 8, 8, c], out, Window { kernel: 3, stride: 1, pad: 1 });
-            Cut::new(Shape::from(&pass), Product::Bf16).map(|c| [c.block.out(), c.block.input()])
+            Cut::new(Shape::from(&pass), Product::Bf16, Room::Large).map(|c| [c.block.out(), c.block.input()])
         };
         assert_eq!([of(3, 16), of(16, 32), of(64, 64)], [Some([16, 8]), Some([32, 16]), Some([64, 64])]);
     }

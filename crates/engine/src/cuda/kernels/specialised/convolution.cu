@@ -102,9 +102,10 @@ template <int CLASS> struct Room {
         EMPTY = TAPS == 0,
         STEPS = EMPTY ? 1 : CHUNKS,
         REGION = R::PIXELS * Source::PITCH,
-        REGIONS = (SOURCE_HOW == CORRECTED && Source::ASYNC ? 2 : 1) * REGION,
         WEIGHTS = TAPS * CHANNELS * Source::PITCH,
-        STAGE = REGIONS + (HELD ? 0 : WEIGHTS),
+        STAGE = REGION + (HELD ? 0 : WEIGHTS),
+        // Raw values are done with when they are transformed: before those of the last stage are asked for.
+        RAWS = SOURCE_HOW == CORRECTED && Source::ASYNC ? (STAGES > 1 ? STAGES - 1 : 1) : 0,
         HELD_BYTES = HELD ? STEPS * WEIGHTS : 0,
         LOADS = (R::LOADED + Source::PIXELS - 1) / Source::PIXELS
     };
@@ -129,44 +130,44 @@ template <int CLASS> INLINE void ask_for_weights(u8 *to, const Convolution &a, u
     }
 }
 
-// Asks for a step's source pixels, and its weights where they are not held; one bit for each vector that is valid.
-template <int CLASS> INLINE u32 ask(u8 *stage, const Convolution &a, u32 tile, u32 chunk) {
+// Asks for a step's source pixels (and raw values), and its weights where they are not held; one bit for each vector that is valid.
+template <int CLASS> INLINE u32 ask(u8 *stage, u8 *raw, const Convolution &a, u32 tile, u32 chunk) {
     typedef Room<CLASS> Of;
     typedef typename Of::R R;
     u32 valid = 0;
     if constexpr (!Of::EMPTY) {
         Corner corner = R::corner(tile);
         u64 first = (u64)corner.pixel * SOURCE_C;
-        u32 thread = Source::thread(), c = Source::channel(chunk, thread), place = thread % Source::VECTORS * 16;
+        u32 thread = Source::thread(), c = Source::channel(chunk, thread), place = Source::vector(thread) * 16;
         typename Source::Kept kept{};
         if constexpr (!Source::ASYNC) kept = Source::factors(a.factors, chunk);
 #pragma unroll
         for (u32 l = 0; l < Of::LOADS; l++) {
-            u32 i = thread / Source::VECTORS + l * Source::PIXELS, pixel;
+            u32 i = Source::pixel(thread) + l * Source::PIXELS, pixel;
             if (!Source::template loads<R::LOADED>(l, thread)) break;
             bool inside = R::source(corner, i, a.images, pixel);
-            u8 *to = stage + R::position(i) * Source::PITCH + place;
+            u32 at = R::position(i) * Source::PITCH + place;
             u64 element = first + pixel * SOURCE_C;
-            inside = Source::load(to, to + Of::REGION, a.source, a.raw, kept, element, c, inside);
+            inside = Source::load(stage + at, raw + at, a.source, a.raw, kept, element, c, inside);
             valid |= (u32)inside << l;
         }
-        if constexpr (!HELD) ask_for_weights<CLASS>(stage + Of::REGIONS, a, chunk);
+        if constexpr (!HELD) ask_for_weights<CLASS>(stage + Of::REGION, a, chunk);
     }
     return valid;
 }
 
 // Makes operands of what this thread's copies brought.
-template <int CLASS> INLINE void transform(u8 *stage, const typename Source::Kept &kept, u32 valid) {
+template <int CLASS> INLINE void transform(u8 *stage, const u8 *raw, const typename Source::Kept &kept, u32 valid) {
     typedef Room<CLASS> Of;
     typedef typename Of::R R;
     if constexpr (Source::TRANSFORMS && !Of::EMPTY) {
         u32 thread = Source::thread();
-        u8 *place = stage + thread % Source::VECTORS * 16;
+        u32 place = Source::vector(thread) * 16;
 #pragma unroll 2
         for (u32 l = 0; l < Of::LOADS; l++) {
             if (!Source::template loads<R::LOADED>(l, thread)) break;
-            u8 *at = place + R::position(thread / Source::VECTORS + l * Source::PIXELS) * Source::PITCH;
-            Source::transform(at, at + Of::REGION, kept, valid >> l & 1);
+            u32 at = R::position(Source::pixel(thread) + l * Source::PIXELS) * Source::PITCH + place;
+            Source::transform(stage + at, raw + at, kept, valid >> l & 1);
         }
     }
 }
@@ -413,7 +414,8 @@ template <int CLASS> INLINE void run(const Convolution &a) {
     typedef Room<CLASS> Of;
     u32 lane = lane_id(), warp = threadIdx.x / 32, m = warp % WARPS_M, n = warp / WARPS_M;
     u8 *held = shared_memory(), *stages = held + Of::HELD_BYTES;
-    float *room = (float *)(stages + STAGES * Of::STAGE);
+    u8 *raws = stages + STAGES * Of::STAGE;
+    float *room = (float *)(raws + Of::RAWS * Of::REGION);
     // Of two tiles of eight rows: first half, second half, first half, second half of 32 bytes.
     u32 weights_at = (n * WARP_CHANNELS + lane / 16 * 8 + lane % 8) * Source::PITCH + lane / 8 % 2 * 16;
     u32 slots_at[TILES_M];
@@ -430,23 +432,24 @@ template <int CLASS> INLINE void run(const Convolution &a) {
 #pragma unroll
     for (u32 s = 0; s + 1 < STAGES; s++) {
         if (ahead.piece < a.pieces) {
-            valid[s] = ask<CLASS>(stages + s * Of::STAGE, a, ahead.tile, ahead.chunk);
+            valid[s] = ask<CLASS>(stages + s * Of::STAGE, raws + s * Of::REGION, a, ahead.tile, ahead.chunk);
             ahead.template next<Of::STEPS>(a);
         }
         copy_async_commit();
     }
     Tiles sums = {};
-    u32 current = 0;
+    u32 current = 0, raw_at = 0;
     while (now.piece < a.pieces) {
-        u8 *stage = stages + current * Of::STAGE;
+        u8 *stage = stages + current * Of::STAGE, *raw = raws + raw_at * Of::REGION;
+        // Factors are read again for every step: registers are for sums meanwhile.
+        typename Source::Kept kept = Source::factors(a.factors, now.chunk);
         if constexpr (STAGES == 1) {
             __syncthreads();
-            valid[0] = ask<CLASS>(stage, a, now.tile, now.chunk);
+            valid[0] = ask<CLASS>(stage, raw, a, now.tile, now.chunk);
             copy_async_commit();
         }
         copy_async_wait<(STAGES > 2 ? STAGES - 2 : 0)>();
-        // Factors are read again for every step: registers are for sums meanwhile.
-        transform<CLASS>(stage, Source::factors(a.factors, now.chunk), valid[0]);
+        transform<CLASS>(stage, raw, kept, valid[0]);
         __syncthreads();
         if constexpr (STAGES > 1) {
             // The stage that was read last is free: all threads are done with it.
@@ -454,16 +457,17 @@ template <int CLASS> INLINE void run(const Convolution &a) {
             for (u32 s = 0; s + 1 < STAGES; s++) valid[s] = valid[s + 1];
             u32 free = current == 0 ? STAGES - 1 : current - 1;
             if (ahead.piece < a.pieces) {
-                valid[STAGES - 2] = ask<CLASS>(stages + free * Of::STAGE, a, ahead.tile, ahead.chunk);
+                valid[STAGES - 2] = ask<CLASS>(stages + free * Of::STAGE, raw, a, ahead.tile, ahead.chunk);
                 ahead.template next<Of::STEPS>(a);
             }
             copy_async_commit();
             current = current + 1 == STAGES ? 0 : current + 1;
+            raw_at = raw_at + 1 >= STAGES - 1 ? 0 : raw_at + 1;
         }
         const u8 *slots[TILES_M];
 #pragma unroll
         for (u32 i = 0; i < TILES_M; i++) slots[i] = stage + slots_at[i];
-        const u8 *weights = (HELD ? held + now.chunk * Of::WEIGHTS : stage + Of::REGIONS) + weights_at;
+        const u8 *weights = (HELD ? held + now.chunk * Of::WEIGHTS : stage + Of::REGION) + weights_at;
         u32 tile = now.tile, of = now.piece;
         if constexpr (CLASS == ALL && CLASSES > 1) {
             // One after the other, so that the sums of one are kept at a time.

@@ -32,7 +32,16 @@ struct Loading {
 #endif
         return t;
     }
-    static INLINE u32 channel(u32 chunk, u32 thread) { return chunk * PART + thread % VECTORS * VALUES; }
+
+    // Which pixel and which vector of it is a thread's: those of a pixel are neighbours, so that whole sectors are read, and
+    // eight threads that access shared memory together meet no bank twice.
+    static INLINE u32 pixel(u32 t) {
+        if constexpr (VECTORS == 2) return t / 16 * 8 + t % 8 / 2 * 2 + t / 8 % 2;
+        if constexpr (VECTORS == 4) return t / 32 * 8 + t / 8 % 4 + t % 8 / 4 * 4;
+        return t / VECTORS;
+    }
+    static INLINE u32 vector(u32 t) { return t % VECTORS; }
+    static INLINE u32 channel(u32 chunk, u32 thread) { return chunk * PART + vector(thread) * VALUES; }
 
     static INLINE Kept factors(const float *factors, u32 chunk) {
         Kept kept;
@@ -42,7 +51,7 @@ struct Loading {
 
     // Whether the thread's l-th pixel of so many is one.
     template <u32 COUNT> static INLINE bool loads(u32 l, u32 thread) {
-        return (l + 1) * PIXELS <= COUNT || thread / VECTORS + l * PIXELS < COUNT;
+        return (l + 1) * PIXELS <= COUNT || pixel(thread) + l * PIXELS < COUNT;
     }
 
     // Asks for, or loads, the thread's vector of a pixel: `element` is that of the pixel's first channel, c the

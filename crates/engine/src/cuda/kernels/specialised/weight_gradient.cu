@@ -31,6 +31,7 @@ enum : u32 {
     BLOCKS_IN = (SOURCE_C + IN - 1) / IN,
     // Rows end so that the transposed reads of a warp meet no bank twice.
     APART = PRODUCT == PRODUCT_BF16 ? 16 : 32,
+    SOURCE_APART = IN * sizeof(Element<PRODUCT>::Type) == 16 ? 0 : APART,
     // Pixels of one product.
     DEPTH = PRODUCT == PRODUCT_BF16 ? 16 : 8,
     // Where a warp's sums leave few registers.
@@ -38,7 +39,7 @@ enum : u32 {
 };
 static_assert(TILE_PIXELS <= SLOTS && !BACKWARD, "a tile fits a block");
 
-typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, IN, THREADS, APART, AGAIN> Source;
+typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, IN, THREADS, SOURCE_APART, AGAIN> Source;
 typedef Loading<PRODUCT, GRADIENT_TYPE, GRADIENT_HOW, 0, RESULT_C, OUT, THREADS, APART, AGAIN> Gradient;
 typedef Region<ALL> R;
 
@@ -80,19 +81,19 @@ INLINE u64 ask(u8 *stage, const WeightGradient &a, const Kept &kept, u32 tile) {
     u8 *region = stage + GRADIENTS;
 #pragma unroll
     for (u32 l = 0; l < LOADS; l++) {
-        u32 i = thread / Source::VECTORS + l * Source::PIXELS, pixel;
+        u32 i = Source::pixel(thread) + l * Source::PIXELS, pixel;
         if (!Source::template loads<R::LOADED>(l, thread)) break;
         bool inside = R::source(corner, i, a.images, pixel);
-        u8 *to = region + R::position(i) * Source::PITCH + thread % Source::VECTORS * 16;
+        u8 *to = region + R::position(i) * Source::PITCH + Source::vector(thread) * 16;
         inside = Source::load(to, nullptr, a.source, nullptr, kept.source, first + pixel * SOURCE_C, c, inside);
         valid |= (u64)inside << l;
     }
 #pragma unroll
     for (u32 l = 0; l < GRADIENT_LOADS; l++) {
-        u32 i = thread / Gradient::VECTORS + l * Gradient::PIXELS, pixel;
+        u32 i = Gradient::pixel(thread) + l * Gradient::PIXELS, pixel;
         if (!Gradient::template loads<SLOTS>(l, thread)) break;
         bool inside = results.at<SLOTS>(i, 0, 0, a.images, pixel);
-        u8 *to = stage + i * Gradient::PITCH + thread % Gradient::VECTORS * 16;
+        u8 *to = stage + i * Gradient::PITCH + Gradient::vector(thread) * 16;
         inside = Gradient::load(to, to + GRADIENT_BYTES, a.gradient, a.raw, kept.gradient, first_result + pixel * RESULT_C, o,
                                 inside);
         valid |= (u64)inside << (LOADS + l);
@@ -107,8 +108,8 @@ INLINE void transform(u8 *stage, const Kept &kept, u64 valid) {
 #pragma unroll
         for (u32 l = 0; l < LOADS; l++) {
             if (!Source::template loads<R::LOADED>(l, thread)) break;
-            u32 i = thread / Source::VECTORS + l * Source::PIXELS;
-            u8 *at = stage + GRADIENTS + R::position(i) * Source::PITCH + thread % Source::VECTORS * 16;
+            u32 i = Source::pixel(thread) + l * Source::PIXELS;
+            u8 *at = stage + GRADIENTS + R::position(i) * Source::PITCH + Source::vector(thread) * 16;
             Source::transform(at, nullptr, kept.source, valid >> l & 1);
         }
     }
@@ -116,8 +117,8 @@ INLINE void transform(u8 *stage, const Kept &kept, u64 valid) {
 #pragma unroll
         for (u32 l = 0; l < GRADIENT_LOADS; l++) {
             if (!Gradient::template loads<SLOTS>(l, thread)) break;
-            u32 i = thread / Gradient::VECTORS + l * Gradient::PIXELS;
-            u8 *at = stage + i * Gradient::PITCH + thread % Gradient::VECTORS * 16;
+            u32 i = Gradient::pixel(thread) + l * Gradient::PIXELS;
+            u8 *at = stage + i * Gradient::PITCH + Gradient::vector(thread) * 16;
             Gradient::transform(at, at + GRADIENT_BYTES, kept.gradient, valid >> (LOADS + l) & 1);
         }
     }
