@@ -453,8 +453,8 @@ mod tests {
                         for product in [Product::Bf16, Product::F32] {
                             for room in Room::ALL {
                                 let Some(cut) = Cut::new(Shape::from(&pass), product, room) else {
-                                    // Large windows' weights do not fit beside a whole tile everywhere.
-                                    assert!(kernel > 3, "{pass:?}");
+                                    // Large windows' weights, or the borders of tiny images, leave no room for a whole tile.
+                                    assert!(kernel > 3 || side == 1, "{pass:?}");
                                     continue;
                                 };
                                 let stages = cut.stages(product, pass.backward, room.bytes());
@@ -475,6 +475,6 @@ mod tests {
         let cut = Cut::new(Shape::from(&pass), Product::Bf16, Room::Large).unwrap();
         assert_eq!((cut.chunk, cut.chunks(), cut.channels()), (16, 1, 16));
         let stages = cut.stages(Product::Bf16, false, 227 << 10);
-        assert!(stages.is_some_and(|s| s.held && s.count == 3 && s.blocks == 3), "{cut:?} {stages:?}");
+        assert!(stages.is_some_and(|s| s.held && s.count == 2 && s.blocks == 3), "{cut:?} {stages:?}");
     }
 }
