@@ -31,18 +31,22 @@ const OPERATIONS: [&str; 8] = [
     "join_backward 1x16x16x32",
 ];
 
+/// The sets of kernels, as `MLAAN_CUDA_KERNELS` names them.
+const KERNELS: [&str; 2] = ["proved", "new"];
+
 /// Sectors of global memory and wavefronts of shared memory, both as parts of the least that the same instructions take.
 const SECTORS: f64 = 1.1;
 const WAVEFRONTS: f64 = 1.05;
 
 /// Kernels that break a limit, with the most of the least that they take (sectors, wavefronts). What is here and keeps the
 /// limits fails too, so that it is taken off the list.
-const WORSE: [(&str, f64, f64); 5] = [
+const WORSE: [(&str, f64, f64); 6] = [
     // Each thread adds parts at one place, far from its neighbours' result.
     ("add_parts", 4.50, 1.00),
     ("convolve", 1.37, 3.45),
     ("join", 1.14, 1.00),
     // Threads in the order of the packed weights read those of the network eight sectors apart.
+    ("pack_convolution", 8.00, 1.00),
     ("pack_weights", 5.67, 1.00),
     ("weight_gradient", 1.75, 1.10),
 ];
@@ -78,11 +82,14 @@ fn launches() -> Option<&'static (Vec<Launch>, PathBuf)> {
         let programs =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("programs-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&programs);
-        let of = |name: &&str| {
-            let variables = [(OPERATION, *name), ("MLAAN_HOST_CUDA_PROGRAMS", programs.to_str().unwrap())];
+        let of = |(name, kernels): (&str, &str)| {
+            let folder = programs.to_str().unwrap();
+            let variables =
+                [(OPERATION, name), ("MLAAN_HOST_CUDA_PROGRAMS", folder), ("MLAAN_CUDA_KERNELS", kernels)];
             of_test("one_operation", &variables).unwrap()
         };
-        Some((OPERATIONS.iter().flat_map(of).collect(), programs))
+        let all = OPERATIONS.iter().flat_map(|name| KERNELS.map(|kernels| (*name, kernels)));
+        Some((all.flat_map(of).collect(), programs))
     };
     ALL.get_or_init(run).as_ref()
 }

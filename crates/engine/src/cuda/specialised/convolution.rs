@@ -13,7 +13,7 @@ use super::{How, Source};
 use crate::ops::{Incoming, Operand, Outgoing, Window};
 use crate::{DType, Tensor};
 
-const ENTRIES: &[Entry] = &[entry::<Pack>("pack_weights"), entry::<Args>("convolution")];
+const ENTRIES: &[Entry] = &[entry::<Pack>("pack_convolution"), entry::<Args>("convolution")];
 
 static TEMPLATE: Template =
     Template::new("convolution.cu", include_str!("../kernels/specialised/convolution.cu"), ENTRIES);
@@ -299,7 +299,12 @@ impl<'a> Run<'a> {
         let count = self.cut.packed();
         let args = Pack { weights: w.device_address(), packed: self.packed, count: count as u64 };
         let grid = [extent(count.div_ceil(256)), 1, 1];
-        self.driver.launch(self.program, "pack_weights", Geometry { grid, threads: 256, shared: 0 }, &args);
+        self.driver.launch(
+            self.program,
+            "pack_convolution",
+            Geometry { grid, threads: 256, shared: 0 },
+            &args,
+        );
     }
 
     /// The arguments that both passes have.

@@ -12,7 +12,7 @@ use super::shape::{Parts, Room, Shape, Stages, Tile};
 use super::{How, Source};
 use crate::ops::{Incoming, Operand, WeightGrad, Window};
 
-const ENTRIES: &[Entry] = &[entry::<Args>("weight_gradient")];
+const ENTRIES: &[Entry] = &[entry::<Args>("convolution_weights")];
 
 static TEMPLATE: Template =
     Template::new("weight_gradient.cu", include_str!("../kernels/specialised/weight_gradient.cu"), ENTRIES);
@@ -265,7 +265,7 @@ pub(in super::super) fn run(
     };
     let grid = [parts, cut.channel_blocks(), cut.tap_groups()].map(extent);
     let (threads, shared) = (extent(cut.block.threads()), extent(stages.shared));
-    driver.launch(program, "weight_gradient", Geometry { grid, threads, shared }, &args);
+    driver.launch(program, "convolution_weights", Geometry { grid, threads, shared }, &args);
     add_parts(driver, scratch, parts, dw.weight.device_address(), cut.weights(), cut.shape.taps());
     if let Some(bias) = dw.bias {
         bias_gradient(driver, &pass, dy, bias, scratch);

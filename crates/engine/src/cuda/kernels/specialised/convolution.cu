@@ -50,7 +50,7 @@ typedef Loading<PRODUCT, SOURCE_TYPE, SOURCE_HOW, SOURCE_RELU, SOURCE_C, CHUNK, 
 struct Convolution {
     const void *source, *raw;
     const float *factors;
-    // Packed by `pack_weights`.
+    // Packed by `pack_convolution`.
     const void *weights;
     void *result;
     const float *bias;
@@ -76,7 +76,7 @@ CONSTEXPR u32 channel_of_row(u32 r) {
 }
 
 // From [out][in][k][k] to [block][chunk][tap][row][value of the chunk], zeros where there is none.
-KERNEL(pack_weights, Pack, 256) {
+KERNEL(pack_convolution, Pack, 256) {
     u64 i = (u64)blockIdx.x * 256 + threadIdx.x;
     if (i >= a.count) return;
     u32 value = i % CHUNK, row = i / CHUNK % CHANNELS;

@@ -55,7 +55,7 @@ template <u32 T, u32 N> INLINE Some<N> load_vector(const void *data, u64 i) {
 // One store of 8 or 16 bytes. Left to itself, NVIDIA's compiler stores what it has just converted word by word.
 INLINE void store_words(void *to, u32 a, u32 b) {
 #ifdef MLAAN_HOST
-    *(uint2 *)to = uint2{a, b};
+    *(u64 *)to = a | (u64)b << 32;
 #else
     asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(a), "r"(b) : "memory");
 #endif

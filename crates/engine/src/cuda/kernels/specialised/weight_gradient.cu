@@ -238,7 +238,7 @@ INLINE void write_part(const WeightGradient &a, Tiles &sums, u32 tap0, u32 warp_
         if (RESULT_C % OUT != 0 && o >= RESULT_C) return;
         float *to = part + ((u64)(tap0 + t) * RESULT_C + o) * SOURCE_C + c;
         if constexpr (SOURCE_C % 2 == 0) {
-            if (SOURCE_C % IN == 0 || c < SOURCE_C) *(float2 *)to = float2{x, y};
+            if (SOURCE_C % IN == 0 || c < SOURCE_C) store_words(to, __float_as_uint(x), __float_as_uint(y));
         } else {
             if (c < SOURCE_C) to[0] = x;
             if (c + 1 < SOURCE_C) to[1] = y;
@@ -246,7 +246,7 @@ INLINE void write_part(const WeightGradient &a, Tiles &sums, u32 tap0, u32 warp_
     });
 }
 
-KERNEL_OF(weight_gradient, WeightGradient, THREADS, BLOCKS) {
+KERNEL_OF(convolution_weights, WeightGradient, THREADS, BLOCKS) {
     u32 warp = threadIdx.x / 32;
     u32 warp_out = warp % WARPS_OUT, warp_in = warp / WARPS_OUT % WARPS_IN, warp_pixels = warp / (WARPS_OUT * WARPS_IN);
     u32 tap0 = WINDOW_TAPS == TAPS ? 0 : blockIdx.z * TAPS, offsets[TAPS];
