@@ -1,6 +1,5 @@
 //! How far the compilation of GPU kernels is: the first run of a network compiles a few dozen.
 
-use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan_engine::cuda::devices::watch_compilation;
 use std::io::{IsTerminal, stderr};
