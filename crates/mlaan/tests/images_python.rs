@@ -95,10 +95,12 @@ for value in range(1, 9):
 "#;
 
 /// Files that need `jpegtran`.
-const ARITHMETIC: &str = r#"
+const TRANSCODED: &str = r#"
 import jpegs
 for name, file in jpegs.arithmetics([(37, 53), (1, 1), (9, 70), (16, 16)]):
     put("arithmetic", name, file)
+for name, file in jpegs.betweens([(37, 53), (70, 9), (9, 70), (76, 100)]):
+    put("between", name, file)
 "#;
 
 const PNGS: &str = r#"
@@ -189,14 +191,14 @@ fn other_formats_are_pillow_s_to_the_bit() {
 }
 
 #[test]
-fn jpegs_with_arithmetic_coding_are_pillow_s() {
+fn jpegs_coded_otherwise_are_pillow_s() {
     let found = std::process::Command::new("jpegtran").arg("-version").output();
     if !found.is_ok_and(|out| out.status.success()) {
         // Past the capture of tests' output.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no `jpegtran` (Debian: libjpeg-turbo-progs)");
         return;
     }
-    compare(ARITHMETIC, Orientation::Ignore, &[("arithmetic", 4, 0.4)]);
+    compare(TRANSCODED, Orientation::Ignore, &[("arithmetic", 4, 0.4), ("between", 4, 0.4)]);
 }
 
 #[test]
