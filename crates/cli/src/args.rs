@@ -16,7 +16,7 @@ pub use overrides::{Layout, Overrides};
 pub use parse::parse;
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
-pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs};
+pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Turning};
 
 use crate::device::Place;
 use clap::{Args, Parser, Subcommand};
@@ -155,6 +155,9 @@ pub struct EvalArgs {
     /// At most so many test images [default: the run's limit on its own data, otherwise all]
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub limit: Option<usize>,
+    /// Whether images are turned as their EXIF orientation says [default: as in the run]
+    #[arg(long, value_enum)]
+    pub orientation: Option<Turning>,
     /// Leave out images that cannot be decoded, and count them, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,

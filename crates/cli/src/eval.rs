@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use mlaan::Device;
 use mlaan::data::{LoaderPool, Splits, by_name};
 use mlaan::plan::{Inference, Needs, inference};
-use mlaan::recipe::Recipe;
+use mlaan::recipe::{Orientation, Recipe};
 use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{ClassError, Evaluation, Trained, evaluate, loading, setup};
@@ -41,6 +41,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "epoch": manifest.epoch,
             "data": splits.name,
             "skipped": splits.skipped,
+            "orientation": setup::oriented(Orientation::Auto, &splits),
             "memory": memory.json(),
             "notes": splits.notes,
         });
@@ -89,6 +90,9 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     }
     if let Some(precision) = &args.precision {
         recipe.set(&format!("train.precision={precision}"))?;
+    }
+    if let Some(turning) = args.orientation {
+        recipe.data.orientation = turning.into();
     }
     recipe.data.skip_broken |= args.skip_broken;
     Ok(recipe)

@@ -23,7 +23,10 @@ const MAX_PATH: u64 = 64 << 10;
 /// # Errors
 /// A checkpoint that cannot be used; files that are no images (after all others were classified).
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
-    let trained = Trained::open(&args.checkpoint, args.best)?;
+    let mut trained = Trained::open(&args.checkpoint, args.best)?;
+    if let Some(turning) = args.orientation {
+        trained.recipe.data.orientation = turning.into();
+    }
     let (paths, notes) = find(&listed(&args.images)?)?;
     if paths.is_empty() {
         bail!("there is no image to classify: standard input named none");
@@ -36,13 +39,17 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     if args.csv {
         output::row("image,rank,class,probability")?;
     }
-    let (mut broken, mut said) = (0, Ok(()));
+    let (mut broken, mut sideways, mut said) = (0, Sideways::default(), Ok(()));
     predictor.files(paths, args.batch, &mut |image| {
         broken += usize::from(image.probabilities.is_err());
+        sideways.add(&image);
         said = tell(args, &classes, &image);
         if said.is_err() || output::is_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     said?;
+    if args.orientation.is_none() && !output::is_gone() {
+        sideways.tell(count);
+    }
     // Beside the answers, which may be read line by line.
     if !args.json && !args.csv && !output::is_gone() {
         output::note(&format!("peak memory {}", memory.text()));
@@ -51,6 +58,36 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         _ if output::is_gone() => Ok(ExitCode::SUCCESS),
         0 => Ok(ExitCode::SUCCESS),
         n => bail!("{n} of {} could not be read", format::several(count, "file")),
+    }
+}
+
+/// Images whose orientation was ignored.
+#[derive(Default)]
+struct Sideways {
+    count: usize,
+    first: String,
+}
+
+impl Sideways {
+    fn add(&mut self, image: &Classified<'_>) {
+        if image.orientation_ignored && self.count == 0 {
+            self.first = text::path(image.path);
+        }
+        self.count += usize::from(image.orientation_ignored);
+    }
+
+    /// Says so once, of all of `files`.
+    fn tell(&self, files: usize) {
+        if self.count > 0 {
+            output::note(&format!(
+                "note: the EXIF orientation of {} of {} was not followed, since it was not in this network's training: {}{}. \
+                 --orientation exif turns them upright, --orientation ignore leaves out this note",
+                self.count,
+                format::several(files, "file"),
+                self.first,
+                if self.count > 1 { ", ..." } else { "" }
+            ));
+        }
     }
 }
 

@@ -159,7 +159,9 @@ fn a_run_turns_pictures_to_its_end_or_never() {
     pixels.save(at.path().join("new/stored.png")).unwrap();
     let found = |name: &str| {
         let name = format!("new/{name}.png");
-        ok(at.path(), &["predict", "runs/quickstart", &name, "--json"]).replace(&name, "")
+        let out = common::output(at.path(), &["predict", "runs/quickstart", &name, "--json"]);
+        assert!(out.status.success());
+        String::from_utf8(out.stdout).unwrap().replace(&name, "")
     };
     assert_eq!(found("a"), found("upright"));
     assert_ne!(found("a"), found("stored"));
@@ -171,4 +173,37 @@ fn a_run_turns_pictures_to_its_end_or_never() {
     assert!(kept.contains("orientation = \"ignore\""), "{kept}");
     assert_eq!(found("a"), found("stored"));
     assert_ne!(found("a"), found("upright"));
+    // Such a run says once that it leaves pictures as they lie, and turns them where that is asked for.
+    let predicted = |more: &[&str]| {
+        let out =
+            common::output(at.path(), &[&["predict", "runs/quickstart", "new", "--csv"], more].concat());
+        assert!(out.status.success());
+        (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    fs::copy(&file, at.path().join("new/b.png")).unwrap();
+    let probability = |table: &str, name: &str| {
+        let start = format!("new/{name}.png,");
+        let found = table.lines().find_map(|line| line.strip_prefix(&start));
+        found.unwrap_or_else(|| panic!("{name}: {table}")).to_owned()
+    };
+    let (table, heard) = predicted(&[]);
+    assert_eq!(heard.matches("was not followed").count(), 1, "{heard}");
+    assert!(
+        heard.contains("EXIF orientation of 2 of 4 files") && heard.contains("new/a.png, ..."),
+        "{heard}"
+    );
+    assert!(heard.contains("--orientation exif"), "{heard}");
+    assert_eq!(probability(&table, "a"), probability(&table, "stored"));
+    let (ignored, heard) = predicted(&["--orientation", "ignore"]);
+    assert!(ignored == table && !heard.contains("not followed"), "{heard}");
+    let (turned, heard) = predicted(&["--orientation", "exif"]);
+    assert!(!heard.contains("not followed"), "{heard}");
+    assert_eq!(probability(&turned, "a"), probability(&turned, "upright"));
+    assert_ne!(probability(&turned, "a"), probability(&turned, "stored"));
+    // An evaluation reads them as the run did, or as it is told.
+    let evaluated = |more: &[&str]| {
+        let said = ok(at.path(), &[&["eval", "runs/quickstart", "--json"], more].concat());
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()["orientation"].clone()
+    };
+    assert_eq!([evaluated(&[]), evaluated(&["--orientation", "exif"])], ["ignore", "exif"]);
 }

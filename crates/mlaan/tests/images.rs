@@ -100,6 +100,26 @@ fn damaged_arithmetic_codes_end() {
     }
 }
 
+#[test]
+fn damaged_components_in_scans_of_their_own_are_read_or_refused() {
+    for (name, file, _) in jpegs().into_iter().filter(|(name, ..)| name.starts_with("between")) {
+        for at in 0..file.len() {
+            for bits in [0x01, 0x55, 0xFF] {
+                let mut other = file.clone();
+                other[at] ^= bits;
+                let said = read(&other, Orientation::Exif).err().unwrap_or_default();
+                assert!(!said.contains("the decoder failed"), "{name}, byte {at} by {bits:#x}: {said}");
+            }
+        }
+        // Codes that end before the last block.
+        let scan = file.windows(2).rposition(|w| w == [0xFF, 0xDA]).unwrap();
+        let short = [&file[..scan + 2 + usize::from(file[scan + 3]) + 3], &[0xFF, 0xD9]].concat();
+        if !name.contains("arithmetic") {
+            refused(&short, "the file");
+        }
+    }
+}
+
 /// A little-endian TIFF of 2x1 pixels, by its entries (tag, kind and value of one number), and the bytes of its only strip.
 fn tiff(entries: &[(u16, u16, u32)], strip: &[u8]) -> Vec<u8> {
     let mut all = vec![(256, 3, 2), (257, 3, 1), (273, 4, 8), (278, 3, 1), (279, 4, strip.len() as u32)];

@@ -60,6 +60,22 @@ for height, width in [(h, w) for h in (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 47, 49
                 put("encoded", f"{mode} {width}x{height}, subsampling {subsampling}, progressive {progressive}", file)
 "#;
 
+/// Sharp colours up to the edges, in sizes where the decoder of usual files and libjpeg differ: it takes the last column and row
+/// of colours that are halved for their own neighbours, and interpolates also where there are two columns of them, where
+/// libjpeg repeats them.
+const EDGES: &str = r#"
+import random
+draw = random.Random(0)
+noise = Image.frombytes("RGB", (60, 60), bytes(draw.randrange(256) for _ in range(60 * 60 * 3)))
+for kind, widths, heights in (("narrow", (1, 2, 3, 4), (1, 2, 5, 16, 33, 64)), ("low", (5, 6, 16, 33, 100), (1, 2, 3, 4)),
+                              ("edge", (5, 6, 8, 31, 33, 64, 99, 100, 130, 200, 1000), (5, 64, 65))):
+    for width in widths:
+        for height in heights:
+            image = noise.resize((240, 240), Image.BICUBIC).resize((max(240, width), 240)).crop((0, 0, width, height))
+            for subsampling in (1, 2):
+                put(kind, f"{width}x{height}, subsampling {subsampling}", encoded(image, "JPEG", quality=90, subsampling=subsampling))
+"#;
+
 const OTHERS: &str = r#"
 image = smooth(37, 53)
 def modes(form, *names, **options):
@@ -95,10 +111,12 @@ for value in range(1, 9):
 "#;
 
 /// Files that need `jpegtran`.
-const ARITHMETIC: &str = r#"
+const TRANSCODED: &str = r#"
 import jpegs
 for name, file in jpegs.arithmetics([(37, 53), (1, 1), (9, 70), (16, 16)]):
     put("arithmetic", name, file)
+for name, file in jpegs.betweens([(37, 53), (70, 9), (9, 70), (76, 100)]):
+    put("between", name, file)
 "#;
 
 const PNGS: &str = r#"
@@ -184,19 +202,24 @@ fn jpegs_as_encoders_write_them_are_pillow_s() {
 }
 
 #[test]
+fn edges_of_jpegs_differ_no_more_than_is_known() {
+    compare(EDGES, Orientation::Ignore, &[("edge", 13, 0.85), ("low", 11, 0.9), ("narrow", 47, 12.0)]);
+}
+
+#[test]
 fn other_formats_are_pillow_s_to_the_bit() {
     compare(OTHERS, Orientation::Ignore, &[("exact", 0, 0.0), ("rounded", 1, 0.1)]);
 }
 
 #[test]
-fn jpegs_with_arithmetic_coding_are_pillow_s() {
+fn jpegs_coded_otherwise_are_pillow_s() {
     let found = std::process::Command::new("jpegtran").arg("-version").output();
     if !found.is_ok_and(|out| out.status.success()) {
         // Past the capture of tests' output.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no `jpegtran` (Debian: libjpeg-turbo-progs)");
         return;
     }
-    compare(ARITHMETIC, Orientation::Ignore, &[("arithmetic", 4, 0.4)]);
+    compare(TRANSCODED, Orientation::Ignore, &[("arithmetic", 4, 0.4), ("between", 4, 0.4)]);
 }
 
 #[test]

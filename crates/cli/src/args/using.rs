@@ -3,6 +3,7 @@
 use super::{DEVICES, parse_positive, parse_threads, parse_whole};
 use crate::device::Place;
 use clap::{Args, ValueEnum};
+use mlaan::recipe::Orientation;
 use std::path::PathBuf;
 
 /// `mlaan predict`
@@ -21,6 +22,9 @@ pub struct PredictArgs {
     /// Classes per image, the most probable first
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_positive)]
     pub top: usize,
+    /// Whether images are turned as their EXIF orientation says [default: as the network's training images were]
+    #[arg(long, value_enum)]
+    pub orientation: Option<Turning>,
     /// Images per step; changes speed and memory, not the result
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_positive)]
     pub batch: usize,
@@ -37,6 +41,24 @@ pub struct PredictArgs {
     /// them exactly)
     #[arg(long)]
     pub csv: bool,
+}
+
+/// Whether images are turned: `--orientation`.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Turning {
+    /// As viewers show them
+    Exif,
+    /// As they are stored
+    Ignore,
+}
+
+impl From<Turning> for Orientation {
+    fn from(turning: Turning) -> Self {
+        match turning {
+            Turning::Exif => Orientation::Exif,
+            Turning::Ignore => Orientation::Ignore,
+        }
+    }
 }
 
 const PREDICT_EXAMPLES: &str = "\

@@ -32,6 +32,7 @@ mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
+pub(crate) use decode::read_with_orientation;
 pub(crate) use decode::work_bytes;
 pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
 pub use extras::{ColourJitter, Extras};

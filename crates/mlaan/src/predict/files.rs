@@ -1,9 +1,11 @@
 //! Image files to classify: found, and read when their turn comes.
 
-use crate::data::{Dataset, ImageView, Notes, Orientation, files_below, is_image, read_image, spread};
+use crate::data::{
+    Dataset, ImageView, Notes, Orientation, files_below, is_image, read_with_orientation, spread,
+};
 use crate::files;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -60,6 +62,8 @@ pub(super) struct Files {
     orientation: Orientation,
     /// Why some are no images.
     failures: Mutex<BTreeMap<usize, String>>,
+    /// Those whose orientation was ignored.
+    ignored: Mutex<BTreeSet<usize>>,
 }
 
 impl Files {
@@ -69,7 +73,14 @@ impl Files {
         short_side: usize,
         orientation: Orientation,
     ) -> Self {
-        Files { paths, classes, short_side, orientation, failures: Mutex::default() }
+        Files {
+            paths,
+            classes,
+            short_side,
+            orientation,
+            failures: Mutex::default(),
+            ignored: Mutex::default(),
+        }
     }
 
     pub(super) fn path(&self, index: usize) -> &Path {
@@ -79,6 +90,11 @@ impl Files {
     /// Why the file is no image.
     pub(super) fn failure(&self, index: usize) -> Option<String> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+    }
+
+    /// Whether the image has an orientation that was ignored.
+    pub(super) fn ignored(&self, index: usize) -> bool {
+        self.ignored.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
     }
 }
 
@@ -97,8 +113,12 @@ impl Dataset for Files {
 
     /// The image, or a black one in its place, so that the others of its batch can be classified.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
-        let (height, width) = match read_image(self.path(index), self.short_side, self.orientation) {
-            Ok(image) => {
+        let (height, width) = match read_with_orientation(self.path(index), self.short_side, self.orientation)
+        {
+            Ok((image, ignored)) => {
+                if ignored {
+                    self.ignored.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+                }
                 *scratch = image.rgb;
                 (image.height, image.width)
             }

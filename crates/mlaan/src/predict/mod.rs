@@ -49,6 +49,8 @@ pub struct Classified<'a> {
     pub path: &'a Path,
     /// The probability of every class, or why the file is no image.
     pub probabilities: std::result::Result<&'a [f32], String>,
+    /// Whether the image has an EXIF orientation that was ignored, as it was in training: it may lie on its side.
+    pub orientation_ignored: bool,
 }
 
 impl Predictor {
@@ -145,7 +147,8 @@ impl Predictor {
             let found = self.classify(&batch)?;
             for (row, &index) in found.chunks_exact(self.classes.len()).zip(&batch.indices) {
                 let probabilities = files.failure(index).map_or(Ok(row), Err);
-                if each(Classified { path: files.path(index), probabilities }).is_break() {
+                let (path, orientation_ignored) = (files.path(index), files.ignored(index));
+                if each(Classified { path, probabilities, orientation_ignored }).is_break() {
                     return Ok(());
                 }
             }

@@ -169,6 +169,9 @@ FACTORS = {
     "31": [(3, 1), (1, 1), (1, 1)], "13": [(1, 3), (1, 1), (1, 1)], "32": [(3, 2), (1, 1), (1, 1)], "23": [(2, 3), (1, 1), (1, 1)],
     "mixed": [(2, 2), (2, 1), (1, 2)], "uneven": [(2, 2), (1, 2), (1, 1)], "fine blue": [(2, 2), (2, 2), (1, 1)],
     "fine chroma": [(1, 1), (2, 2), (2, 2)], "all 21": [(2, 1)] * 3, "pair": [(2, 2), (1, 2), (1, 2)],
+    # A component is sampled more than once a unit, and less than another.
+    "between 421": [(4, 1), (2, 1), (1, 1)], "between 422": [(4, 1), (2, 1), (2, 1)], "between 244": [(2, 1), (4, 1), (4, 1)],
+    "between down": [(1, 4), (1, 2), (1, 1)], "between both": [(2, 3), (4, 1), (2, 1)], "between of 21": [(4, 4), (2, 2), (1, 1)],
 }
 SCANS = {
     "one": [(0, 1, 2)], "three": [(0,), (1,), (2,)], "luma, chroma": [(0,), (1, 2)], "two, red": [(0, 1), (2,)],
@@ -202,10 +205,10 @@ def layouts(sizes):
         yield f"extended, {size}", write(planes(size, FACTORS["420"]), FACTORS["420"], size, SCANS["one"], frame=0xC1)
 
 
-def arithmetic(file, *options):
-    """The same picture with arithmetic coding, by libjpeg-turbo's `jpegtran`."""
+def transcoded(file, *options):
+    """The same picture coded otherwise, by libjpeg-turbo's `jpegtran`."""
     import subprocess
-    return subprocess.run(["jpegtran", "-copy", "all", "-arithmetic", *options], input=file, capture_output=True, check=True).stdout
+    return subprocess.run(["jpegtran", "-copy", "all", *options], input=file, capture_output=True, check=True).stdout
 
 
 def arithmetics(sizes):
@@ -214,14 +217,41 @@ def arithmetics(sizes):
     for name, file in layouts(sizes):
         if name.startswith(wanted) and "restart 0" in name and "progressive" not in name:
             for options in ((), ("-restart", "1"), ("-progressive",), ("-progressive", "-restart", "2B")):
-                yield f"arithmetic {name}{', ' if options else ''}{' '.join(options)}", arithmetic(file, *options)
+                yield f"arithmetic {name}{', ' if options else ''}{' '.join(options)}", transcoded(file, "-arithmetic", *options)
 
 
-def fixtures():
-    """A few layouts with the pixels that libjpeg makes of them: name, sides, file, pixels, each a line."""
+SEPARATE = "0; 1; 2;"
+REFINING = " ".join(f"{c}: {band};" for band in ("0-0, 0, 1", "1-5, 0, 2", "6-63, 0, 2", "1-63, 2, 1", "0-0, 1, 0", "1-63, 1, 0") for c in range(3))
+
+
+def betweens(sizes):
+    """Components sampled between once and most often, alone in their scans, which may refine coefficients bit by bit."""
+    import tempfile
+    for size in sizes:
+        for name, factors in FACTORS.items():
+            if not name.startswith("between"):
+                continue
+            file, tail = write(planes(size, factors), factors, size, SCANS["three"]), f"{size[1]}x{size[0]}"
+            yield f"{name}, {tail}", file
+            for how, script, options in (("refining", REFINING, ()), ("refining, restart", REFINING, ("-restart", "2B")),
+                                         ("arithmetic", SEPARATE, ("-arithmetic",)), ("arithmetic refining", REFINING, ("-arithmetic",))):
+                with tempfile.NamedTemporaryFile("w") as scans:
+                    scans.write(script)
+                    scans.flush()
+                    yield f"{name}, {tail}, {how}", transcoded(file, "-scans", scans.name, *options)
+
+
+def fixture(name, size, file):
+    """Name, sides, file, and the pixels that libjpeg makes of it, in a line."""
     import base64
     import io
     from PIL import Image
+    pixels = Image.open(io.BytesIO(file)).convert("RGB").tobytes()
+    print(name, size[0], size[1], base64.b64encode(file).decode(), base64.b64encode(pixels).decode(), sep="\t")
+
+
+def fixtures():
+    """A few of the layouts."""
     size = (13, 21)
     few = [f"{name}, {how}" for name in ("420", "422") for how in SCANS]
     few += ["444, three", "440, three", "410, three", "31, one", "31, three", "13, three", "mixed, backwards", "fine chroma, one", "fine chroma, three"]
@@ -233,8 +263,15 @@ def fixtures():
     for name, file in [*layouts([size]), *arithmetics([size])]:
         if name in few:
             few.remove(name)
-            pixels = Image.open(io.BytesIO(file)).convert("RGB").tobytes()
-            print(name, size[0], size[1], base64.b64encode(file).decode(), base64.b64encode(pixels).decode(), sep="\t")
+            fixture(name, size, file)
+    assert not few, few
+    size = (9, 70)
+    few = ["between 422, three, 70x9, restart 0", "between both, backwards, 70x9, restart 3", "between of 21, three, 70x9, restart 0", "between 421, luma, chroma, 70x9, restart 1, progressive"]
+    few += ["between 244, 70x9, refining, restart", "between of 21, 70x9, arithmetic"]
+    for name, file in [*layouts([size]), *betweens([size])]:
+        if name in few:
+            few.remove(name)
+            fixture(name, size, file)
     assert not few, few
 
 

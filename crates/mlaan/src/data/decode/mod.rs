@@ -42,9 +42,23 @@ pub(super) const MAX_FILE: u64 = crate::files::IMAGE.most;
 /// # Errors
 /// When it cannot be read or is no image.
 pub fn read_image(path: &Path, short_side: usize, orientation: Orientation) -> crate::Result<Image> {
+    read_with_orientation(path, short_side, orientation).map(|(image, _)| image)
+}
+
+/// As [`read_image`], and whether the image has an orientation that was ignored.
+///
+/// # Errors
+/// As [`read_image`].
+pub(crate) fn read_with_orientation(
+    path: &Path,
+    short_side: usize,
+    orientation: Orientation,
+) -> crate::Result<(Image, bool)> {
     let wrong = |m: String| Error::data(path.display().to_string(), m);
     let bytes = crate::files::read(path, crate::files::IMAGE)?;
-    decode(&bytes, short_side, orientation).map_err(|fault| wrong(fault.message()))
+    let image = decode(&bytes, short_side, orientation).map_err(|fault| wrong(fault.message()))?;
+    let ignored = !orientation.turns() && extent(&bytes, orientation).is_ok_and(|extent| extent.turned);
+    Ok((image, ignored))
 }
 
 /// Decodes `encoded`, whatever its colour mode, to RGB (alpha is dropped, 16 bits become 8), into `rgb`; its height and

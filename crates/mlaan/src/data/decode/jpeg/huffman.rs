@@ -81,7 +81,11 @@ fn scan(bits: &mut Bits, header: &Header<'_>, planes: &[Plane], of: &[usize]) ->
     segment(&mut bits.out, 0xDA, &start);
     let codes = [codes(MEANS), codes(OTHERS)];
     let mut before = vec![0; of.len()];
-    let units = Units::new(header, planes, of);
+    // Only `jpeg-decoder` reads a component alone that is written here.
+    let units = match of {
+        [alone] if planes.len() > 1 => Units::padded(header, &planes[*alone]),
+        _ => Units::new(header, planes, of),
+    };
     for unit in 0..units.count() {
         for (place, block) in units.blocks(unit) {
             bits.block(&planes[of[place]].blocks[block], &mut before[place], &codes)?;

@@ -160,6 +160,16 @@ impl<'a> Header<'a> {
         matches!(self.process, 0xC9 | 0xCA)
     }
 
+    /// Whether a component is sampled more than once a unit and yet less than another. Where it is alone in a scan,
+    /// `jpeg-decoder` takes more blocks for its own than the scan has, and puts all that follow in wrong places.
+    pub(super) fn between(&self) -> bool {
+        let any = |of: fn(&Component) -> u8| {
+            let most = self.components.iter().map(of).max();
+            self.components.iter().map(of).any(|factor| factor > 1 && Some(factor) < most)
+        };
+        any(|c| c.across) || any(|c| c.down)
+    }
+
     /// How the picture is turned upright.
     pub fn turn(&self) -> Option<Turn> {
         self.metadata.turn()

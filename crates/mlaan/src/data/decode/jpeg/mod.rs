@@ -1,12 +1,12 @@
 //! JPEG: two decoders. `zune-jpeg` is the fast one and takes every usual file; what it decodes wrongly or refuses, told by the
-//! headers, goes to `jpeg-decoder`. Neither reads arithmetic coding: such files are coded again by Huffman's first. What is
-//! not read is refused by name.
+//! headers, goes to `jpeg-decoder`. Neither reads arithmetic coding, nor some components in scans of their own: such files are
+//! coded again first. What is not read is refused by name.
 
-mod arithmetic;
 mod huffman;
 mod layout;
 mod planes;
 mod rare;
+mod recode;
 
 use std::borrow::Cow;
 
@@ -30,8 +30,8 @@ pub(super) fn decode(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize
     let mut scans = header.scans(encoded)?;
     // Behind its end other pictures or videos may follow.
     let mut picture = Cow::Borrowed(&encoded[..scans.end]);
-    if header.arithmetic() {
-        let (bytes, written) = arithmetic::recoded(&picture, &header)?;
+    if recoded(&header, &scans) {
+        let (bytes, written) = recode::recoded(&picture, &header)?;
         (picture, scans) = (Cow::Owned(bytes), written);
     }
     if usual(&header, &scans) {
@@ -43,14 +43,13 @@ pub(super) fn decode(encoded: &[u8], rgb: &mut Vec<u8>) -> Result<((usize, usize
 }
 
 /// Bytes a pixel that decoding takes, at the most: three of RGB; of progressive files and of those for the slower decoder
-/// also three components as planes and as coefficients of 16 bits; of arithmetic coding also what is written in its place.
+/// also three components as planes and as coefficients of 16 bits; of those that are coded again also what is written in
+/// their place.
 pub(super) fn work_per_pixel(encoded: &[u8], header: &Header<'_>) -> usize {
-    let scans = header.scans(encoded);
-    let plain = !header.progressive() && scans.is_ok_and(|scans| usual(header, &scans));
-    match (header.arithmetic(), plain) {
-        (true, _) => 15,
-        (false, true) => 3,
-        (false, false) => 12,
+    match header.scans(encoded) {
+        Ok(scans) if recoded(header, &scans) => 15,
+        Ok(scans) if !header.progressive() && usual(header, &scans) => 3,
+        _ => 12,
     }
 }
 
@@ -68,6 +67,11 @@ pub(super) fn sides(encoded: &[u8], header: &Header<'_>) -> Result<(usize, usize
         plausible(encoded, sides)?;
     }
     Ok(sides)
+}
+
+/// Whether neither decoder reads such a file as it is.
+fn recoded(header: &Header<'_>, scans: &Scans) -> bool {
+    header.arithmetic() || (header.between() && (scans.progressive || !scans.single))
 }
 
 /// Whether `zune-jpeg` decodes such a file as libjpeg does. It loses components of sequential files that come in scans of

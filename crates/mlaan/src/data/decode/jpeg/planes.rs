@@ -87,6 +87,14 @@ impl Units {
         Units { columns, count, parts: of.iter().map(part).collect() }
     }
 
+    /// Of a component alone as `jpeg-decoder` takes them: all blocks of its plane, up to as many as the picture has pixels
+    /// for, although a component that is sampled less than another has pixels for fewer.
+    pub fn padded(header: &Header<'_>, plane: &Plane) -> Self {
+        let rows = (plane.blocks.len() / plane.across).min(header.height.div_ceil(8));
+        let columns = plane.across.min(header.width.div_ceil(8));
+        Units { columns, count: rows * columns, parts: vec![(1, 1, plane.across)] }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count

@@ -3,19 +3,7 @@
 use super::super::super::Fault;
 use super::super::planes::Block;
 use super::qm::{Bin, Qm};
-
-/// What a scan says of the coefficients in it.
-#[derive(Clone, Copy)]
-pub(super) struct Band {
-    /// The first in zigzag order.
-    pub first: usize,
-    /// The last.
-    pub last: usize,
-    /// Whether it adds a bit to what is known.
-    pub refined: bool,
-    /// Bits that follow in later scans.
-    pub shift: u32,
-}
+use super::{BEYOND, Band, Codes, Part};
 
 /// Which statistics are taken, by the tables of a scan: bounds of small differences, and of low frequencies.
 pub(super) struct Conditions {
@@ -47,15 +35,49 @@ impl Conditions {
     }
 }
 
+/// The decisions of a restart interval, and what was decided before.
+pub(super) struct Decisions<'a> {
+    qm: Qm<'a>,
+    statistics: Statistics,
+    conditions: &'a Conditions,
+    /// Per component of the scan: the first coefficient of its block before, and the context that it leaves.
+    before: [(i32, usize); 4],
+}
+
+impl<'a> Decisions<'a> {
+    /// As the interval begins.
+    pub fn new(data: &'a [u8], conditions: &'a Conditions) -> Self {
+        Decisions { qm: Qm::new(data), statistics: Statistics::new(), conditions, before: [(0, 0); 4] }
+    }
+}
+
+impl Codes for Decisions<'_> {
+    fn block(&mut self, part: Part, place: usize, band: Band, block: &mut Block) -> Result<(), Fault> {
+        let (statistics, qm) = (&mut self.statistics, &mut self.qm);
+        if band.first == 0 {
+            let (before, context) = &mut self.before[place];
+            statistics.mean(qm, part.dc, self.conditions, band, &mut (before, context), block)?;
+        }
+        if band.last > 0 {
+            statistics.others(qm, part.ac, self.conditions, band, block)?;
+        }
+        Ok(())
+    }
+
+    fn beyond(&self) -> u64 {
+        self.qm.beyond()
+    }
+}
+
 /// The bins of all tables.
-pub(super) struct Statistics {
+struct Statistics {
     dc: [[Bin; 64]; 16],
     ac: [[Bin; 256]; 16],
 }
 
 impl Statistics {
     /// As a restart interval begins.
-    pub fn new() -> Self {
+    fn new() -> Self {
         Statistics { dc: [[0; 64]; 16], ac: [[0; 256]; 16] }
     }
 
@@ -63,7 +85,7 @@ impl Statistics {
     ///
     /// # Errors
     /// A damaged code.
-    pub fn mean(
+    fn mean(
         &mut self,
         qm: &mut Qm<'_>,
         table: usize,
@@ -107,7 +129,7 @@ impl Statistics {
     ///
     /// # Errors
     /// A damaged code.
-    pub fn others(
+    fn others(
         &mut self,
         qm: &mut Qm<'_>,
         table: usize,
@@ -142,8 +164,6 @@ impl Statistics {
         Ok(())
     }
 }
-
-const BEYOND: &str = "the file is damaged: its codes go on behind a block's last coefficient";
 
 /// Adds a bit to what earlier scans brought of a band.
 fn refine(qm: &mut Qm<'_>, bins: &mut [Bin; 256], band: Band, block: &mut Block) -> Result<(), Fault> {

@@ -1,23 +1,52 @@
-//! JPEGs with arithmetic coding (ITU-T T.81, Annex D, F.1.4, F.2.4 and G): their coefficients are decoded here and written
-//! again with Huffman codes, without loss, so that the same decoders make pixels of all JPEGs.
+//! JPEGs that neither decoder reads as they are: those with arithmetic coding (ITU-T T.81, Annex D, F.1.4, F.2.4 and G), and
+//! scans that `jpeg-decoder` takes for others. Their coefficients are decoded here and written again in one scan with
+//! Huffman codes, without loss, so that the same decoders make pixels of all JPEGs.
 
-mod blocks;
+mod arithmetic;
+mod prefix;
 mod qm;
 
-use blocks::{Band, Conditions, Statistics};
-use qm::Qm;
+use arithmetic::{Conditions, Decisions};
+use prefix::{Prefixes, Tables};
 
 use super::super::{CUT, Fault};
 use super::huffman;
 use super::layout::{Header, Scans, segment};
-use super::planes::{Plane, Units, planes};
+use super::planes::{Block, Plane, Units, planes};
 
 /// Decisions that may follow the last byte of a scan, whose zeros at the end are not written, besides four a block.
 const MOST_BEYOND: u64 = 1 << 28;
 /// Pixels that all scans together may pass over: 64 scans of the largest picture.
 const MOST_PASSED: u64 = 1 << 33;
 
-/// The picture with Huffman codes in place of arithmetic ones, and what its scans are.
+const BEYOND: &str = "the file is damaged: its codes go on behind a block's last coefficient";
+
+/// What a scan says of the coefficients in it.
+#[derive(Clone, Copy)]
+struct Band {
+    /// The first in zigzag order.
+    first: usize,
+    /// The last.
+    last: usize,
+    /// Whether it adds a bit to what is known.
+    refined: bool,
+    /// Bits that follow in later scans.
+    shift: u32,
+}
+
+/// The codes of a restart interval.
+trait Codes {
+    /// Decodes what a scan brings of a block; `place` is the component's in the scan.
+    ///
+    /// # Errors
+    /// A damaged code.
+    fn block(&mut self, part: Part, place: usize, band: Band, block: &mut Block) -> Result<(), Fault>;
+
+    /// Decisions since all bytes were taken.
+    fn beyond(&self) -> u64;
+}
+
+/// The same picture in a sequential file with Huffman codes, and what its scans are.
 ///
 /// # Errors
 /// A damaged file.
@@ -26,6 +55,7 @@ pub(super) fn recoded(picture: &[u8], header: &Header<'_>) -> Result<(Vec<u8>, S
         header,
         planes: planes(header),
         conditions: Conditions::default(),
+        prefixes: Tables::default(),
         restart: 0,
         tables: [const { None }; 4],
         passed: 0,
@@ -39,6 +69,7 @@ pub(super) fn recoded(picture: &[u8], header: &Header<'_>) -> Result<(Vec<u8>, S
         match marker {
             0xD9 => break,
             0xDB => decoder.quantisation(content)?,
+            0xC4 => decoder.prefixes.read(content)?,
             0xCC => decoder.conditions.read(content)?,
             0xDD => {
                 let [high, low, ..] = content else { return Err(CUT.into()) };
@@ -56,6 +87,7 @@ struct Decoder<'a> {
     header: &'a Header<'a>,
     planes: Vec<Plane>,
     conditions: Conditions,
+    prefixes: Tables,
     /// Units between restarts; 0 where there are none.
     restart: usize,
     /// Of quantisation, as they are written.
@@ -113,44 +145,25 @@ impl Decoder<'_> {
         while first < units.count() {
             let data = intervals.next().ok_or("the file is damaged: a scan lacks its last restart")?;
             let last = (first + each).min(units.count());
-            self.interval(data, &units, &parts, band, first..last)?;
+            let mut codes: Box<dyn Codes> = if self.header.arithmetic() {
+                Box::new(Decisions::new(data, &self.conditions))
+            } else {
+                Box::new(Prefixes::new(data, &self.prefixes))
+            };
+            for unit in first..last {
+                for (place, block) in units.blocks(unit) {
+                    let part = parts[place];
+                    codes.block(part, place, band, &mut self.planes[part.component].blocks[block])?;
+                    self.blocks += 1;
+                }
+                if self.beyond + codes.beyond() > MOST_BEYOND + 4 * self.blocks {
+                    return Err(CUT.into());
+                }
+            }
+            self.beyond += codes.beyond();
             first = last;
         }
         Ok(end)
-    }
-
-    /// Decodes the units of one restart interval.
-    fn interval(
-        &mut self,
-        data: &[u8],
-        units: &Units,
-        parts: &[Part],
-        band: Band,
-        range: std::ops::Range<usize>,
-    ) -> Result<(), Fault> {
-        let mut qm = Qm::new(data);
-        let mut statistics = Statistics::new();
-        let mut before = [0_i32; 4];
-        let mut contexts = [0; 4];
-        for unit in range {
-            for (place, block) in units.blocks(unit) {
-                let part = parts[place];
-                let coefficients = &mut self.planes[part.component].blocks[block];
-                if band.first == 0 {
-                    let mut known = (&mut before[place], &mut contexts[place]);
-                    statistics.mean(&mut qm, part.dc, &self.conditions, band, &mut known, coefficients)?;
-                }
-                if band.last > 0 {
-                    statistics.others(&mut qm, part.ac, &self.conditions, band, coefficients)?;
-                }
-                self.blocks += 1;
-            }
-            if self.beyond + qm.beyond() > MOST_BEYOND + 4 * self.blocks {
-                return Err(CUT.into());
-            }
-        }
-        self.beyond += qm.beyond();
-        Ok(())
     }
 
     /// What a scan's header says.
