@@ -298,6 +298,17 @@ fn what_lies_in_the_place_of_a_file_is_named() {
         set[0].1 = bytes.to_vec();
         let root = forms(&set, &[]);
         FORMS.iter().for_each(|form| fails(&root.path().join(form), &["0.png", what]));
+        for (set, name) in [
+            (sets::mnist(), "train-images-idx3-ubyte"),
+            (sets::svhn(), "train_32x32.mat"),
+            (sets::cifar10_binary(), "test_batch.bin"),
+        ] {
+            let root = TempDir::new().unwrap();
+            sets::unpacked(root.path(), &set);
+            assert!(root.path().join(name).is_file(), "{name}");
+            put(root.path().join(name), bytes);
+            fails(root.path(), &[name, what]);
+        }
         let table = tables(&["test.parquet"], How::default(), &Labels::of(&[0, 1, 0, 1]));
         put(table.path().join("train.parquet"), bytes);
         fails(table.path(), &["train.parquet", what]);
