@@ -105,8 +105,8 @@ pub(super) fn instead(json: &[u8]) -> String {
         Ok(value) => return format!(" (its JSON is {})", about(&value)),
         Err(_) => return " (its JSON cannot be read)".into(),
     };
-    let known = |key: &&str| object.keys().find(|name| name.eq_ignore_ascii_case(key));
-    match KEYS.iter().find_map(|key| object.get_key_value(known(&key)?)) {
+    let known = |key: &str| object.keys().find(|name| name.eq_ignore_ascii_case(key));
+    match KEYS.iter().find_map(|key| object.get_key_value(known(key)?)) {
         Some((key, value)) => format!(" (`{key}` in its JSON is {})", about(value)),
         None if object.is_empty() => " (its JSON is empty)".into(),
         None => format!(" (its JSON holds {})", few(object.keys().map(String::as_str))),
