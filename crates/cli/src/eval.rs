@@ -106,11 +106,10 @@ fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
     }
     let unknown = match by_name(&splits.test, theirs) {
         Ok(test) => {
-            let text = format!(
-                "its {} classes are matched by name with the checkpoint's {}",
-                ours.len(),
-                theirs.len()
-            );
+            let text = match ours.len() {
+                1 => format!("its one class is matched by name with the checkpoint's {}", theirs.len()),
+                n => format!("its {n} classes are matched by name with the checkpoint's {}", theirs.len()),
+            };
             splits.notes.remarks.push(text);
             splits.test = test;
             return Ok(());
@@ -123,7 +122,12 @@ fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
         if more > 0 { format!("{listed} and {more} more") } else { listed }
     };
     let lost: Vec<String> = theirs.iter().filter(|c| !ours.contains(c)).cloned().collect();
-    let mut parts = vec![format!("{} classes here, {} in the checkpoint", ours.len(), theirs.len())];
+    let mut parts = vec![format!(
+        "{} {} here, {} in the checkpoint",
+        ours.len(),
+        if ours.len() == 1 { "class" } else { "classes" },
+        theirs.len()
+    )];
     if !unknown.is_empty() {
         parts.push(format!("only here: {}", listed(&unknown)));
     }

@@ -113,11 +113,7 @@ fn what_is_no_part_of_a_sample_is_counted() {
     let root = shards(["train-0.tar", "test-0.tar"], &again);
     let splits = opened(root.path()).unwrap();
     assert_eq!(labels(&*splits.train), [0, 1, 1]);
-    assert!(
-        splits.notes.remarks[0].contains("1 samples have the key of an earlier one"),
-        "{:?}",
-        splits.notes
-    );
+    assert!(splits.notes.remarks[0].contains("1 sample has the key of an earlier one"), "{:?}", splits.notes);
 }
 
 #[test]

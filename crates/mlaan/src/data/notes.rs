@@ -27,6 +27,8 @@ pub(super) mod reason {
     pub const NO_IMAGE: &str = "no image by its name and content";
     pub const FORMAT: &str = "an image of a format that is not read: convert it to JPEG or PNG";
     pub const LEFT_BEHIND: &str = "hidden, or left behind by a system";
+    pub const UNFINISHED: &str = "a download that did not end";
+    pub const OTHER_FOLDER: &str = "an image in a folder that is neither split";
     pub const BESIDE: &str = "an archive or a table beside the class folders, which are read";
     pub const OUTSIDE: &str = "an image outside of the class folders";
     pub const NO_IMAGES: &str = "a folder without images";

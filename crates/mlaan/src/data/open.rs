@@ -93,6 +93,10 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
     }
     match images.iter().position(|n| *n == 0) {
         Some(empty) => {
+            let labels: Vec<u32> = (0..train.len()).map(|i| train.label(i) as u32).collect();
+            if let Some(message) = formats::from_one(train.classes(), &labels) {
+                return Err(Error::data(source, message));
+            }
             let message = format!(
                 "class `{}` has no (readable) training image: add some, or drop it",
                 train.classes()[empty]

@@ -85,7 +85,8 @@ pub fn write(path: &Path, images: &[Vec<u8>], labels: &Labels, how: How) {
     let names = how.names.map(|names| {
         let names = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let names = format!(
-            r#"{{"info": {{"features": {{"label": {{"names": [{names}], "_type": "ClassLabel"}}}}}}}}"#
+            r#"{{"info": {{"features": {{"{}": {{"names": [{names}], "_type": "ClassLabel"}}}}}}}}"#,
+            how.label
         );
         vec![KeyValue::new("huggingface".into(), names)]
     });

@@ -42,10 +42,44 @@ pub(in crate::data) fn kind(encoded: &[u8]) -> Result<ImageFormat, Fault> {
             | ImageFormat::Tiff
             | ImageFormat::Pnm),
         ) => Ok(format),
-        _ => match other(encoded) {
-            Some(name) => Err(unread(name)),
-            None => Err(format!("not an image: {READ} are read").into()),
+        _ => match (placeholder(encoded), other(encoded)) {
+            (Some(what), _) => Err(what.into()),
+            (None, Some(name)) => Err(unread(name)),
+            (None, None) => Err(format!("not an image: {READ} are read").into()),
         },
+    }
+}
+
+/// What lies in the place of a file that was never fetched, by its first bytes, and what to do.
+pub(in crate::data) fn placeholder(head: &[u8]) -> Option<&'static str> {
+    const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+    if head.starts_with(LFS) {
+        return Some("it is a Git-LFS pointer, not the file itself: run `git lfs pull`");
+    }
+    let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+    let begins = |start: &[u8]| head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    let page = begins(b"<!doctype html") || begins(b"<html") || begins(b"<head");
+    // Stores answer so what they do not have.
+    let answer = begins(b"<?xml") && head.windows(7).take(256).any(|window| window == b"<Error>");
+    (page || answer).then_some("a web page was saved in its place: download it again")
+}
+
+/// [`placeholder`] of a file on disk.
+pub(in crate::data) fn file_placeholder(path: &std::path::Path) -> Option<&'static str> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    crate::files::open(path).and_then(|file| file.take(512).read_to_end(&mut head)).ok()?;
+    placeholder(&head)
+}
+
+/// Refuses a file in whose place a [`placeholder`] lies.
+///
+/// # Errors
+/// What it is.
+pub(in crate::data) fn fetched(path: &std::path::Path) -> crate::Result<()> {
+    match file_placeholder(path) {
+        Some(what) => Err(crate::Error::data(path.display().to_string(), what)),
+        None => Ok(()),
     }
 }
 
@@ -122,6 +156,18 @@ mod tests {
             let fault = kind(bytes).unwrap_err();
             assert!(fault.said().contains(name) && !fault.said().contains("broken"), "{fault:?}");
         }
+        for (bytes, says) in [
+            (
+                &b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"[..],
+                "git lfs pull",
+            ),
+            (b"\xEF\xBB\xBF\n <!DOCTYPE HTML><html>", "a web page"),
+            (b"<HTML lang=en>", "a web page"),
+            (b"<?xml version='1.0'?>\n<Error><Code>NoSuchKey</Code></Error>", "a web page"),
+        ] {
+            assert!(kind(bytes).unwrap_err().contains(says));
+        }
+        assert_eq!(placeholder(b"<?xml version='1.0'?><svg/>"), None);
         assert!(kind(b"hello, world").unwrap_err().said().contains("broken image: not an image"));
     }
 }

@@ -9,7 +9,7 @@ use super::super::notes::{Notes, reason};
 use super::blocks::{Found, Type};
 use super::names::unmarked;
 use super::packed::{Item, each_member, read_bytes};
-use super::tree::{Entry, Kind, Tree, left_behind};
+use super::tree::{Entry, Kind, Tree, left_behind, of_file};
 use super::unpacked::{Member, Node, Stored, Unpacked};
 use crate::{Error, Result};
 
@@ -86,10 +86,7 @@ impl Archive {
         }
         let kind = match self.unpacked.node(real) {
             Some(Node::Folder(_)) => Kind::Folder,
-            Some(Node::File(_)) if is_image::by_name(name) => Kind::Image,
-            Some(Node::File(_)) if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
-            Some(Node::File(file)) if file.looks => Kind::Image,
-            Some(Node::File(_)) => Kind::File,
+            Some(Node::File(file)) => of_file(name, || file.looks),
             Some(Node::Other(why)) => Kind::Other(why),
             Some(Node::Link(_)) | None => Kind::Other(why),
         };

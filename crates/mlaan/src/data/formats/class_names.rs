@@ -40,6 +40,18 @@ pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
     each_alike(names, str::to_owned, |name, at| format!("{name} ({at})"))
 }
 
+/// Says which classes differ in capitals alone: two on this disk, and one on others.
+pub(super) fn in_capitals_alone(names: &[String]) -> Vec<String> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut said = Vec::new();
+    for name in names {
+        if let Some(other) = seen.insert(name.to_lowercase(), name) {
+            said.push(format!("`{other}` and `{name}` differ in capitals alone, and are two classes: rename one if they are meant as one"));
+        }
+    }
+    said
+}
+
 /// A name without what [`told_apart`] writes of its letters: one that is alone in another set shows none of them.
 pub(crate) fn as_written(name: &str) -> String {
     let (mut text, mut rest) = (String::new(), name);
@@ -89,6 +101,11 @@ pub(super) fn mistaken<'a>(
 pub(super) fn alike(name: &str, others: &[String]) -> String {
     let found = mistaken(name, others.iter().map(String::as_str));
     found.map_or_else(String::new, |(a, b)| format!(" (here it is `{a}`, there `{b}`)"))
+}
+
+/// Whether names look the same, or differ in capitals alone.
+pub(super) fn look_alike(a: &str, b: &str) -> bool {
+    look(a).to_lowercase() == look(b).to_lowercase()
 }
 
 /// Whether names differ only in letters of which one is not Latin, as `а` (Cyrillic) and `a`.

@@ -47,7 +47,7 @@ fn around<T: Tree>(tree: &T, at: &T::At, keys: Option<&[String]>, most: usize) -
 fn with_images<T: Tree>(tree: &T, folders: Vec<Entry<T::At>>) -> Result<Vec<Entry<T::At>>> {
     let mut found = Vec::new();
     for folder in folders {
-        if found.len() < 2 && has_image(tree, &folder.at, DEPTH, &mut HashSet::new())? {
+        if found.len() < 2 && has_images(tree, &folder.at)? {
             found.push(folder);
         }
     }
@@ -55,6 +55,14 @@ fn with_images<T: Tree>(tree: &T, folders: Vec<Entry<T::At>>) -> Result<Vec<Entr
 }
 
 /// Whether an image lies in or below a folder.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub(super) fn has_images<T: Tree>(tree: &T, at: &T::At) -> Result<bool> {
+    has_image(tree, at, DEPTH, &mut HashSet::new())
+}
+
+/// [`has_images`], so many folders deep and in none that was seen.
 fn has_image<T: Tree>(tree: &T, at: &T::At, depth: usize, seen: &mut HashSet<PathBuf>) -> Result<bool> {
     if !seen.insert(tree.real(at)) {
         return Ok(false);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 
+use super::super::decode::fetched;
 use super::super::stored::{Images, Stored};
 use super::records::{Blob, Form, Part, Pixels, Records};
 use super::{Format, Pair};
@@ -99,6 +100,7 @@ impl<const N: usize> Idx<N> {
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>> {
+    fetched(path)?;
     let file = BufReader::new(crate::files::open(path).map_err(Error::io(path))?);
     let mut bytes = Vec::new();
     let read = match path.extension().is_some_and(|e| e == "gz") {

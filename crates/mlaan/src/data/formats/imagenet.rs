@@ -17,8 +17,9 @@ use super::super::Known;
 use super::super::is_image;
 use super::super::notes::{Notes, reason};
 use super::super::stored::{Images, Stored};
+use super::beside::beside;
 use super::folder::{Files, class_folders, entries, stored};
-use super::layout::{beside, trained};
+use super::layout::trained;
 use super::meta_mat;
 use super::names::text;
 use super::tree::{Disk, Tree};
@@ -51,7 +52,9 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         if images.is_empty() || !class_folders(&train)?.iter().any(|(name, _)| is_synset(name)) {
             continue;
         }
-        beside(&Disk, &Disk.entries(&root)?, &mut notes);
+        // Its test images have no labels anywhere.
+        let used = |name: &str| ["train", "val", "test"].contains(&name);
+        beside(&Disk, &root, &Disk.entries(&root)?, &used, &mut notes);
         let (train, _) = trained(&Disk, &train, &mut vec![Disk.real(&root)])?;
         let train = stored(train)?.with_notes(notes);
         let folders: Vec<PathBuf> =

@@ -1,12 +1,12 @@
 //! Where the splits and classes of an image folder lie, on disk or in an archive.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::super::notes::{Notes, few, reason};
-use super::class_names::{class, mistaken, told_apart};
-use super::enclosed::classes_in;
-use super::packed::kind;
+use super::beside::beside;
+use super::class_names::{class, look_alike, mistaken, told_apart};
+use super::enclosed::{classes_in, has_images as has_images_below};
 use super::split_folders::{Splits, splits};
 use super::splits::TEST_FOLDERS;
 use super::tree::{Entry, Kind, Tree, class_folders, images_below};
@@ -54,7 +54,7 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
             train = Some(folder);
         }
     }
-    let Some(train) = train else {
+    let Some(train_folder) = train else {
         for folder in &theirs {
             if has_classes(tree, &folder.at)? {
                 let found = siblings(&entries);
@@ -72,21 +72,22 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
         let message = format!(
             "found class folders in `{}/`, but no class folders in {TEST_FOLDERS} (found {}): an image folder needs a test split; \
              rename the one that is meant, or move some images of every class into `test/CLASS/`",
-            train.name,
+            train_folder.name,
             siblings(&entries)
         );
         return Err(Error::data(tree.place(root), message));
     }
     let mut around = vec![tree.real(root)];
-    let classes = classes_in(tree, &train.at, None)?;
+    let classes = classes_in(tree, &train_folder.at, None)?;
     let (mut listed, keys) = trained(tree, &classes, &mut around)?;
-    if tree.real(&classes) != tree.real(&train.at) {
+    if tree.real(&classes) != tree.real(&train_folder.at) {
         listed
             .notes
             .remark(format!("classes are the folders in {}, which lies around all of them", listed.place));
     }
     let mut train = listed;
-    beside(tree, &entries, &mut train.notes);
+    let used = |name: &str| theirs.iter().chain([train_folder]).any(|folder| folder.name == name);
+    beside(tree, root, &entries, &used, &mut train.notes);
     let test = tested(tree, &theirs, (&keys, &train), &mut around)?;
     Ok(Some(Both { train, test }))
 }
@@ -107,15 +108,6 @@ pub(super) fn has_images<T: Tree>(tree: &T, root: &T::At) -> bool {
         })
     };
     train.iter().any(within)
-}
-
-/// Counts what sets of other formats lie beside the splits: archives and tables.
-pub(super) fn beside<T: Tree>(tree: &T, entries: &[Entry<T::At>], notes: &mut Notes) {
-    let other =
-        |name: &str| kind(Path::new(name)).is_some() || name.to_ascii_lowercase().ends_with(".parquet");
-    for entry in entries.iter().filter(|e| e.kind == Kind::File && other(&e.name)) {
-        notes.skip(reason::BESIDE, || tree.place(&entry.at));
-    }
 }
 
 fn has_classes<T: Tree>(tree: &T, at: &T::At) -> Result<bool> {
@@ -189,18 +181,35 @@ pub(super) fn trained<T: Tree>(
         keys.push(key);
     }
     above.pop();
-    in_capitals_alone(&keys, &mut notes);
+    of_parts(&keys, &mut notes);
     let classes = told_apart(keys.clone());
     Ok((Listed { place: tree.place(at), classes, images, labels, notes }, keys))
 }
 
-/// Says which classes differ in capitals alone: two on this disk, and one on others.
-fn in_capitals_alone(keys: &[String], notes: &mut Notes) {
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-    for key in keys {
-        if let Some(other) = seen.insert(key.to_lowercase(), key) {
-            notes.remark(format!("`{other}` and `{key}` differ in capitals alone, and are two classes: rename one if they are meant as one"));
-        }
+/// Says that classes are called as the parts of a set for segmentation are: the classes may lie below these.
+fn of_parts(keys: &[String], notes: &mut Notes) {
+    const PARTS: [&str; 13] = [
+        "mask",
+        "masks",
+        "annotation",
+        "annotations",
+        "label",
+        "labels",
+        "seg",
+        "segmentation",
+        "segmentations",
+        "gt",
+        "groundtruth",
+        "ground_truth",
+        "depth",
+    ];
+    let part = |key: &&String| PARTS.iter().any(|known| known.eq_ignore_ascii_case(key));
+    let images = keys.iter().find(|key| is_around_images(key));
+    if let (Some(images), Some(part)) = (images, keys.iter().find(part)) {
+        notes.remark(format!(
+            "`{images}` and `{part}` are read as classes, by their folders: if they are parts of one set, keep the classes of \
+             `{images}/` alone"
+        ));
     }
 }
 
@@ -223,6 +232,7 @@ fn tested<T: Tree>(
     let mut passed: Vec<String> = Vec::new();
     let mut unlike: Option<Error> = None;
     let mut empty: Option<Listed<T::At>> = None;
+    let mut others: Option<String> = None;
     for folder in candidates {
         let mut notes = Notes::default();
         let at = classes_in(tree, &folder.at, Some(keys))?;
@@ -233,10 +243,16 @@ fn tested<T: Tree>(
             Some(val_annotations::read(tree, (&folder.at, &list), (keys, train))?)
         } else {
             // Folders of other names are no classes: one lies around all images, several are of another order.
-            let names: Vec<&String> = classes.keys().collect();
+            let names = with_images(tree, &classes)?;
             let around_all = matches!(names.as_slice(), [name] if is_around_images(name));
-            if !names.is_empty() && !around_all && unlike.is_none() {
-                unlike = Some(untrained(&tree.place(&at), classes.keys(), (keys, train)));
+            if !names.is_empty() && !around_all {
+                let error = untrained(&tree.place(&at), names.iter(), (keys, train));
+                // What could be taken for a class is one, in another spelling.
+                if names.iter().any(|name| keys.iter().any(|key| look_alike(name, key))) {
+                    return Err(error);
+                }
+                others = others.or_else(|| Some(few(names.iter().map(String::as_str))));
+                unlike = unlike.or(Some(error));
             }
             None
         };
@@ -248,8 +264,10 @@ fn tested<T: Tree>(
         if let Some(mut listed) = found {
             if !passed.is_empty() {
                 let other = few(passed.iter().map(String::as_str));
+                let instead =
+                    others.map_or_else(String::new, |names| format!(" (but {names}, no trained class)"));
                 let text = format!(
-                    "{other} has no folder of a class with images, so no labels: tested is on {}",
+                    "{other} has no folder of a class with images{instead}, so no labels: tested is on {}",
                     listed.place
                 );
                 listed.notes.remark(text);
@@ -271,6 +289,19 @@ fn tested<T: Tree>(
         );
         Error::data(candidates.first().map_or_else(String::new, |c| tree.place(&c.at)), message)
     }))
+}
+
+/// The classes of which an image lies in a folder.
+fn with_images<T: Tree>(tree: &T, classes: &Folders<T::At>) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for (name, folders) in classes {
+        for folder in folders {
+            if names.last() != Some(name) && has_images_below(tree, &folder.at)? {
+                names.push(name.clone());
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// Whether a folder is called as one around images that are of no class.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::ZlibDecoder;
 
+use super::super::decode::fetched;
 use crate::{Error, Result};
 
 /// Most dimensions of a variable.
@@ -103,6 +104,7 @@ impl Mat {
     /// # Errors
     /// When it is of another version, cut, or damaged; names the offset.
     pub fn open(path: &Path) -> Result<Self> {
+        fetched(path)?;
         let mut file = crate::files::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
         let big = header(&mut file).map_err(|message| at(path, 0, &message))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::super::decode::fetched;
 use super::packed::{damaged, each_file, kind};
 use super::records::Blob;
 use crate::{Error, Result};
@@ -119,6 +120,7 @@ impl Member {
 }
 
 fn opened(path: &Path, most: u64) -> Result<Member> {
+    fetched(path)?;
     let file = crate::files::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let place = path.display().to_string();

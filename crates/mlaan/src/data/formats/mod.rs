@@ -2,10 +2,12 @@
 //! where their images then live is not its concern.
 
 mod archive;
+mod beside;
 mod blocks;
 mod cifar;
 pub(super) mod class_names;
 mod enclosed;
+mod file_names;
 pub(super) mod folder;
 mod idx;
 mod imagenet;
@@ -36,6 +38,8 @@ use super::{Known, Orientation};
 use crate::Result;
 use tree::Disk;
 
+pub(super) use names::from_one;
+
 /// A form that data sets come in.
 pub(super) struct Format {
     /// What it is called.
@@ -60,6 +64,8 @@ impl Pair {
     /// What is to be said of both splits.
     pub fn take_notes(&mut self) -> Notes {
         let mut notes = std::mem::take(&mut self.train.notes);
+        class_names::in_capitals_alone(&self.train.classes).into_iter().for_each(|text| notes.remark(text));
+        from_one(&self.train.classes, &self.train.labels).into_iter().for_each(|text| notes.remark(text));
         notes.append(std::mem::take(&mut self.test.notes));
         notes
     }

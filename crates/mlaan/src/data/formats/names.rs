@@ -71,6 +71,15 @@ pub(super) fn listed(folder: &Path, names: &[&str]) -> Result<Option<Vec<String>
     Ok(None)
 }
 
+/// What is to be said of classes that are called by numbers of which the first is never used.
+pub(in crate::data) fn from_one(classes: &[String], labels: &[u32]) -> Option<String> {
+    let numbers = classes.len() > 1 && classes.iter().enumerate().all(|(at, name)| *name == at.to_string());
+    let least = labels.iter().min().filter(|least| numbers && **least > 0)?;
+    Some(format!(
+        "labels begin at {least}, but are indices of classes, of which the first is 0: subtract {least} from all of them"
+    ))
+}
+
 /// The numbers up to the largest training label.
 ///
 /// # Errors

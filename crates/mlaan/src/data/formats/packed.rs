@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
-use super::super::decode::MAX_FILE;
+use super::super::decode::{MAX_FILE, fetched};
 use super::super::stored::{CHUNK, CHUNK_BYTES, Content, Raw, ReadAt, Scan};
 use super::blocks::{End, Found, Source, Type, each_block};
 use super::sparse::Holes;
@@ -96,6 +96,7 @@ pub(super) fn each_file(path: &Path, each: &mut dyn FnMut(Member<'_>) -> Result<
 /// # Errors
 /// When the archive is damaged, cut or beyond all bounds; from `each`.
 pub(super) fn each_member(path: &Path, each: &mut dyn FnMut(Found<'_>) -> Result<bool>) -> Result<Walked> {
+    fetched(path)?;
     let file = crate::files::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     if kind(path) == Some(true) {

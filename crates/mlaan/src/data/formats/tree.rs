@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::is_image;
 use super::super::notes::{Notes, reason};
 use super::class_names::readable;
+use super::file_names::{backup, unfinished};
 use super::names::text;
 use crate::{Error, Result};
 
@@ -43,6 +44,13 @@ pub(in crate::data) trait Tree {
     /// # Errors
     /// When it cannot be read.
     fn entries(&self, at: &Self::At) -> Result<Vec<Entry<Self::At>>>;
+    /// The same, with files told by their names alone: quick where many are of no interest.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn by_name(&self, at: &Self::At) -> Result<Vec<Entry<Self::At>>> {
+        self.entries(at)
+    }
     /// What messages call a place.
     fn place(&self, at: &Self::At) -> String;
     /// The path of a folder behind all links.
@@ -61,15 +69,11 @@ impl Tree for Disk {
     type At = PathBuf;
 
     fn entries(&self, at: &PathBuf) -> Result<Vec<Entry<PathBuf>>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(at).map_err(Error::io(at))? {
-            let entry = entry.map_err(Error::io(at))?;
-            let name = readable(entry.file_name().as_encoded_bytes());
-            let (path, of) = (entry.path(), entry.file_type().map_err(Error::io(at))?);
-            found.push(Entry { kind: kind(&name, &path, of), name, at: path });
-        }
-        found.sort_by(|a, b| (&a.name, &a.at).cmp(&(&b.name, &b.at)));
-        Ok(found)
+        listed(at, is_image::file_by_content)
+    }
+
+    fn by_name(&self, at: &PathBuf) -> Result<Vec<Entry<PathBuf>>> {
+        listed(at, |_| false)
     }
 
     fn place(&self, at: &PathBuf) -> String {
@@ -85,7 +89,20 @@ impl Tree for Disk {
     }
 }
 
-fn kind(name: &str, path: &Path, of: FileType) -> Kind {
+/// What lies in a folder; `looks` says whether a file is an image by its content.
+fn listed(at: &PathBuf, looks: fn(&Path) -> bool) -> Result<Vec<Entry<PathBuf>>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(at).map_err(Error::io(at))? {
+        let entry = entry.map_err(Error::io(at))?;
+        let name = readable(entry.file_name().as_encoded_bytes());
+        let (path, of) = (entry.path(), entry.file_type().map_err(Error::io(at))?);
+        found.push(Entry { kind: kind(&name, &path, of, looks), name, at: path });
+    }
+    found.sort_by(|a, b| (&a.name, &a.at).cmp(&(&b.name, &b.at)));
+    Ok(found)
+}
+
+fn kind(name: &str, path: &Path, of: FileType, looks: fn(&Path) -> bool) -> Kind {
     let of = if of.is_symlink() { fs::metadata(path).map(|m| m.file_type()).unwrap_or(of) } else { of };
     if of.is_dir() {
         return Kind::Folder;
@@ -95,11 +112,22 @@ fn kind(name: &str, path: &Path, of: FileType) -> Kind {
         return Kind::Image;
     }
     match of.is_file() {
-        true if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
-        true if !left_behind(name) && is_image::file_by_content(path) => Kind::Image,
-        true => Kind::File,
+        true => of_file(name, || looks(path)),
         false if of.is_symlink() => Kind::Other(reason::NOWHERE),
         false => Kind::Other(reason::SPECIAL),
+    }
+}
+
+/// What a file is by its name, else by its content, if it `looks` like an image: an ending may say too little, or be wrong.
+pub(super) fn of_file(name: &str, looks: impl FnOnce() -> bool) -> Kind {
+    let image = |name: &&str| is_image::by_name(name) || is_image::of_another_format(name);
+    match () {
+        () if is_image::by_name(name) => Kind::Image,
+        () if unfinished(name).filter(image).is_some() => Kind::Other(reason::UNFINISHED),
+        () if name.ends_with('~') || backup(name).filter(image).is_some() => Kind::Other(reason::LEFT_BEHIND),
+        () if !left_behind(name) && looks() => Kind::Image,
+        () if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
+        () => Kind::File,
     }
 }
 

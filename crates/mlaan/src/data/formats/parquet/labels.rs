@@ -1,6 +1,6 @@
 //! The labels of a split: numbers, or the names of the classes themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
@@ -115,6 +115,17 @@ impl Labels {
         match self {
             Labels::Numbers(rows) => rows.iter().flatten().copied().max(),
             Labels::Names(_) => None,
+        }
+    }
+
+    /// Whether no two rows have the same number.
+    pub fn all_differ(&self) -> bool {
+        match self {
+            Labels::Numbers(rows) => {
+                let mut seen = HashSet::new();
+                rows.iter().flatten().all(|label| seen.insert(*label))
+            }
+            Labels::Names(_) => false,
         }
     }
 

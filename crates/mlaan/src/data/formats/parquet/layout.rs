@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::super::file_names::{copied, gap, unfinished};
 use super::super::folder::entries;
 use super::super::splits::{TRAIN, named, words};
 use crate::data::notes::{Notes, few, reason};
@@ -96,6 +97,8 @@ struct Named {
     usual: bool,
     /// What stands before it.
     set: String,
+    /// Whether nothing but a number stands behind it.
+    plain: bool,
 }
 
 /// The set whose splits lie in `folder`, as files or in folders of their own.
@@ -105,6 +108,14 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
     let mut listed = entries(folder)?;
     listed.sort();
     for (name, path) in &listed {
+        if let Some(of) = unfinished(name).filter(|of| stem(of).is_some_and(|stem| called(stem).is_some())) {
+            unended(path, of, listed.iter().any(|(name, _)| name == of), &mut notes).unwrap_or_else(
+                |error| {
+                    lost.get_or_insert(error);
+                },
+            );
+            continue;
+        }
         let stem = stem(name);
         let Some(named) = called(stem.unwrap_or(name)) else {
             if stem.is_some() {
@@ -157,6 +168,20 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
     Err(lost.unwrap_or_else(|| Error::data(folder.display().to_string(), message)))
 }
 
+/// Notes a download that did not end, where the whole file is there too.
+///
+/// # Errors
+/// When it is not.
+fn unended(path: &Path, of: &str, whole: bool, notes: &mut Notes) -> Result<()> {
+    if whole && !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("aria2")) {
+        notes.skip(reason::UNFINISHED, || path.display().to_string());
+        return Ok(());
+    }
+    let message =
+        format!("is a download of `{of}` that did not end: fetch it again, or remove what is there of it");
+    Err(Error::data(path.display().to_string(), message))
+}
+
 fn pass_over(paths: &[PathBuf], notes: &mut Notes) {
     paths.iter().for_each(|path| notes.skip(reason::OTHER_TABLE, || path.display().to_string()));
 }
@@ -173,6 +198,13 @@ fn one_set(
     let counts = |(named, _): &(Named, PathBuf)| named.set.is_empty() == alone && named.usual == usual;
     let (taken, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(counts);
     others.iter().for_each(|(_, path)| pass_over(std::slice::from_ref(path), notes));
+    let path = |plain: bool| taken.iter().find(|(named, _)| named.plain == plain).map(|(_, path)| path);
+    if let (Some(other), Some(plain)) = (path(false), path(true)) {
+        let (other, plain) = (other.display(), plain.display());
+        notes.remark(format!(
+            "{other} is read as a file of the same split as {plain}: if it is of another, rename it"
+        ));
+    }
     let sets: BTreeSet<&str> = taken.iter().map(|(named, _)| named.set.as_str()).collect();
     if sets.len() > 1 {
         return Err(several(folder, sets));
@@ -216,6 +248,10 @@ fn stem(name: &str) -> Option<&str> {
 fn within(folder: &Path, notes: &mut Notes) -> Result<Vec<PathBuf>> {
     let (mut paths, mut folders) = (Vec::new(), Vec::new());
     for (name, path) in entries(folder)? {
+        if let Some(of) = unfinished(&name).filter(|of| stem(of).is_some()) {
+            unended(&path, of, folder.join(of).is_file(), notes)?;
+            continue;
+        }
         match stem(&name) {
             Some(_) if path.is_file() => paths.push(path),
             Some(_) if path.is_symlink() && !path.exists() => {
@@ -251,7 +287,8 @@ fn called(name: &str) -> Option<Named> {
     let set = own[..at].trim_end_matches(['-', '_', '.', ' ', '=']);
     // A folder `split=train` is of no other set.
     let set = if set.eq_ignore_ascii_case("split") { "" } else { set };
-    belongs.then(|| Named { split, usual: word.starts_with(split), set: set.to_ascii_lowercase() })
+    let plain = rest.is_empty() || numbered(rest);
+    belongs.then(|| Named { split, usual: word.starts_with(split), set: set.to_ascii_lowercase(), plain })
 }
 
 impl Files {
@@ -267,6 +304,18 @@ impl Files {
         };
         let folder = self.paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("."));
         let refuse = |message: String| Err(Error::data(folder.display().to_string(), message));
+        let names: BTreeSet<_> = self.paths.iter().filter_map(|path| path.to_str()).collect();
+        for path in &self.paths {
+            let of = path.file_name().and_then(|name| copied(name.to_str()?));
+            if let Some(of) =
+                of.filter(|of| path.with_file_name(of).to_str().is_some_and(|of| names.contains(of)))
+            {
+                let message = format!(
+                    "is a copy of `{of}`, by its name, whose images would be there twice: remove one"
+                );
+                return Err(Error::data(path.display().to_string(), message));
+            }
+        }
         let (mut seen, mut of) = (BTreeSet::new(), 0);
         for (number, all) in self.paths.iter().filter_map(numbers) {
             if !seen.insert((number, all)) {
@@ -295,19 +344,11 @@ impl Files {
         }
     }
 
-    /// What is to be said where the files' names are numbers, and one between is not there.
+    /// What is to be said where the files' names have numbers, and one between is not there.
     fn gap(&self) -> Option<String> {
-        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<usize>().ok();
-        let mut numbers: Vec<usize> = self.paths.iter().map(number).collect::<Option<_>>()?;
-        numbers.sort_unstable();
-        let gap = numbers.windows(2).find(|pair| pair[1] > pair[0] + 1)?;
+        let stems = self.paths.iter().filter_map(|path| stem(path.file_name()?.to_str()?));
         let folder = self.paths.first()?.parent()?;
-        Some(format!(
-            "{}: a file numbered {} follows that numbered {}; if others belong between them, fetch them",
-            folder.display(),
-            gap[1],
-            gap[0]
-        ))
+        Some(gap(stems)?.said(&folder.display().to_string()))
     }
 
     /// What is to be said of the files.

@@ -51,6 +51,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     }
     layout.train.remarks().into_iter().chain(train.others()).for_each(|text| notes.remark(text));
     let test = test(&layout.tests, train.label.as_deref(), &mut notes)?;
+    train.by_another_name()?.into_iter().for_each(|text| notes.remark(text));
     let classes = classes(&train, &test)?;
     let train = train.stored(classes.clone())?.with_notes(notes);
     Ok(Some(Pair { train, test: test.stored(classes)?, known: None }))
@@ -197,6 +198,29 @@ impl Split {
         let columns = few(others.iter().copied());
         (!others.is_empty())
             .then(|| format!("labels are those of the column `{label}`; {columns} may be others"))
+    }
+
+    /// What is to be said of labels in a column that is called otherwise, and is taken since there is no other of numbers.
+    ///
+    /// # Errors
+    /// When every row has another number: these count rows.
+    fn by_another_name(&self) -> Result<Option<String>> {
+        let (Some(shard), Some(label)) = (self.shards.first(), self.label.as_deref()) else {
+            return Ok(None);
+        };
+        if schema::is_label(label) || shard.columns.described {
+            return Ok(None);
+        }
+        if self.labels.len() > 2 && self.labels.all_differ() {
+            let message = format!(
+                "no column is called `label`, and the only one of whole numbers, `{label}`, has another in every row: these are no \
+                 classes; add a column `label`"
+            );
+            return Err(Error::data(&shard.place, message));
+        }
+        Ok(Some(format!(
+            "labels are the column `{label}`, the only one of whole numbers: none is called `label`"
+        )))
     }
 
     /// Refuses files without a column of labels.

@@ -13,6 +13,8 @@ pub(super) struct Columns {
     pub image: usize,
     /// The labels.
     pub label: Option<usize>,
+    /// Whether the file says itself that these are labels.
+    pub described: bool,
     /// Class names, when the file has them.
     pub names: Option<Vec<String>>,
 }
@@ -63,8 +65,9 @@ pub(super) fn columns(file: &Footer, label: Option<&str>) -> Result<Columns, Str
         Some(label) => of(is_named_label).into_iter().find(|(name, index)| *name == label && *index != image),
         None => label_of(of(is_number), of(is_named_label), image, |name| typed(name) == Some("ClassLabel")),
     };
+    let described = label.is_some_and(|(name, _)| typed(name) == Some("ClassLabel"));
     let names = label.and_then(|(name, _)| names(features.get(name)));
-    Ok(Columns { image, label: label.map(|(_, index)| index), names })
+    Ok(Columns { image, described, label: label.map(|(_, index)| index), names })
 }
 
 /// The column of labels: among all of numbers, and among those of any kind that labels may be.
@@ -77,13 +80,74 @@ fn label_of<'a>(
     // Text and fractions are labels only by their column's name: others are captions, and measurements.
     let called = any.into_iter().filter(|(name, index)| is_label(name) && *index != image);
     let label = pick(numbers.clone(), &described, &LABELS).filter(|(name, _)| described(name));
+    let others = numbers.into_iter().filter(|(name, _)| !counts_or_measures(name)).collect();
     label
         .or_else(|| pick(called.collect(), &described, &LABELS))
-        .or_else(|| pick(numbers, &described, &LABELS))
+        .or_else(|| pick(others, &described, &LABELS))
+}
+
+/// Whether a column's name says that it holds no classes: the number of a row, a length, a time.
+fn counts_or_measures(name: &str) -> bool {
+    const WORDS: [&str; 48] = [
+        "id",
+        "ids",
+        "idx",
+        "index",
+        "no",
+        "nr",
+        "row",
+        "rowid",
+        "uid",
+        "uuid",
+        "guid",
+        "key",
+        "hash",
+        "md5",
+        "crc",
+        "seed",
+        "width",
+        "height",
+        "w",
+        "h",
+        "size",
+        "length",
+        "len",
+        "bytes",
+        "channels",
+        "depth",
+        "area",
+        "year",
+        "month",
+        "day",
+        "date",
+        "time",
+        "timestamp",
+        "age",
+        "price",
+        "score",
+        "rating",
+        "count",
+        "num",
+        "rank",
+        "x",
+        "lat",
+        "lon",
+        "latitude",
+        "longitude",
+        "frame",
+        "page",
+        "fold",
+    ];
+    let name = name.to_ascii_lowercase();
+    // A class may have a number as well: `class_idx`.
+    let word = |word: &str| !word.is_empty() && WORDS.contains(&word);
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    let label = |word: &str| is_label(word) && word != "y";
+    !name.split(|c: char| !c.is_alphanumeric()).any(label) && words.any(word)
 }
 
 /// Whether a column is called as one of labels is.
-fn is_label(name: &str) -> bool {
+pub(super) fn is_label(name: &str) -> bool {
     LABELS.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
@@ -103,7 +167,10 @@ pub(super) fn no_label(file: &Footer, label: Option<&str>) -> String {
         Some(label) => {
             needs(file, &format!("the label column `{label}`, which has the training split's labels"))
         }
-        None => needs(file, &format!("one label column, called `label`: {READ}")),
+        None => needs(
+            file,
+            &format!("one label column, called `label` (rename it if it is there by another name): {READ}"),
+        ),
     }
 }
 

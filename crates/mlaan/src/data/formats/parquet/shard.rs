@@ -10,6 +10,7 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type as Schema};
 
+use super::super::super::decode::file_placeholder;
 use super::super::super::stored::{CHUNK, CHUNK_BYTES};
 use super::footer::{Footer, footer};
 use super::labels::Labels;
@@ -40,7 +41,10 @@ impl Shard {
         let file = crate::files::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
         let unread = |message: String| {
-            let message = format!("cannot be read as parquet ({message}); if it is damaged, fetch it again");
+            let message = match file_placeholder(path) {
+                Some(what) => what.to_owned(),
+                None => format!("cannot be read as parquet ({message}); if it is damaged, fetch it again"),
+            };
             Error::data(&place, message)
         };
         let footer = footer(&file, size).map_err(unread)?;

@@ -89,6 +89,30 @@ impl Source {
     }
 }
 
+/// For a message about a sample without a label: what its JSON holds instead.
+pub(super) fn instead(json: &[u8]) -> String {
+    let about = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "no whole number",
+        Value::String(_) => "empty",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    let text = std::str::from_utf8(json).map(unmarked).unwrap_or_default();
+    let object = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(object)) => object,
+        Ok(value) => return format!(" (its JSON is {})", about(&value)),
+        Err(_) => return " (its JSON cannot be read)".into(),
+    };
+    let known = |key: &str| object.keys().find(|name| name.eq_ignore_ascii_case(key));
+    match KEYS.iter().find_map(|key| object.get_key_value(known(key)?)) {
+        Some((key, value)) => format!(" (`{key}` in its JSON is {})", about(value)),
+        None if object.is_empty() => " (its JSON is empty)".into(),
+        None => format!(" (its JSON holds {})", few(object.keys().map(String::as_str))),
+    }
+}
+
 fn in_json(bytes: &[u8]) -> Option<Label> {
     let value: Value = serde_json::from_str(unmarked(std::str::from_utf8(bytes).ok()?)).ok()?;
     let Value::Object(object) = &value else {

@@ -121,8 +121,13 @@ impl Split {
             let mut names = HashSet::new();
             let again = shard.samples.iter().filter(|s| !names.insert(s.name.as_str())).count();
             if again > 0 {
-                let text = "samples have the key of an earlier one in the shard, and are read as samples of their own";
-                split.notes.remark(format!("{}: {again} {text}", path.display()));
+                let text = match again {
+                    1 => "1 sample has the key of an earlier one in the shard, and is read as a sample of its own".into(),
+                    _ => format!(
+                        "{again} samples have the key of an earlier one in the shard, and are read as samples of their own"
+                    ),
+                };
+                split.notes.remark(format!("{}: {text}", path.display()));
             }
             if split.compressed {
                 shard.samples.sort_by_key(|sample| sample.bytes.offset);
@@ -150,15 +155,18 @@ impl Split {
         if self.unlabelled.0 > 0 {
             let all = self.unlabelled.0 + self.items.len();
             let message = format!(
-                "has no label (`.cls`, or `.json` with `label`, `cls` or `class`) beside its image, as {} of {all} images of the \
+                "has no label (`.cls`, or `.json` with `label`, `cls` or `class`) beside its image, as {} of {all} {} of the \
                  split: both must follow each other in the shard, and one label can be of one image",
-                self.unlabelled.0
+                self.unlabelled.0,
+                if all == 1 { "image" } else { "images" }
             );
             return Err(Error::data(&self.unlabelled.1, message));
         }
         if self.is_unlabelled() {
-            let message =
-                format!("all of its {} labels are −1, which is no class: it has no labels", self.items.len());
+            let message = match self.items.len() {
+                1 => "its one label is −1, which is no class: it has no labels".to_owned(),
+                n => format!("all of its {n} labels are −1, which is no class: it has no labels"),
+            };
             return Err(Error::data(&self.place, message));
         }
         if self.items.is_empty() {

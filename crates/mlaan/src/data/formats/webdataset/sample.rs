@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::super::sparse::Holes;
 use super::label::{Label, Source};
-use crate::data::is_image;
 use crate::data::notes::{Notes, reason};
 
 /// Where a member's bytes lie.
@@ -25,6 +24,8 @@ pub(super) struct Bytes {
 pub(super) struct Part {
     /// Its path.
     pub name: String,
+    /// Whether it is an image.
+    pub image: bool,
     /// Its bytes.
     pub bytes: Bytes,
     /// The label in it.
@@ -107,14 +108,14 @@ pub(super) fn samples(mut parts: Vec<Part>, place: &dyn Fn(&str) -> String) -> S
         for at in beside {
             free.remove(&at);
             let name = &parts[at].name;
-            if is_image::by_name(name) || ending(name) == "cls" {
+            if parts[at].image || ending(name) == "cls" {
                 found.notes.skip(reason::ANOTHER_IMAGE, || place(name));
             }
         }
     }
     for at in free {
         let name = &parts[at].name;
-        if is_image::by_name(name) {
+        if parts[at].image {
             found.unlabelled.push(name.clone());
         } else if ending(name) == "cls" {
             found.without_image.get_or_insert_with(|| name.clone());
@@ -153,7 +154,7 @@ fn called(name: &str) -> (usize, usize) {
 /// Image and label of members that belong together. Up to the last dot there may be several, of which the first by [`ORDER`]
 /// counts; beyond, it must be plain which is meant.
 fn pair(parts: &[Part], members: &[usize], level: usize) -> Option<(usize, usize)> {
-    let images = members.iter().copied().filter(|at| is_image::by_name(&parts[*at].name));
+    let images = members.iter().copied().filter(|at| parts[*at].image);
     let labels = members.iter().filter_map(|at| Some((*at, parts[*at].label.as_ref()?.0)));
     if level == 1 {
         return Some((
@@ -194,6 +195,7 @@ fn replace(parts: &mut Vec<Part>, notes: &mut Notes, place: &dyn Fn(&str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::is_image;
 
     /// The images and labels found among members `NAME=LABEL` or `NAME`.
     fn found(members: &[&str]) -> (Vec<(String, i64)>, Samples) {
@@ -201,7 +203,7 @@ mod tests {
             let (name, label) = member.split_once('=').map_or((*member, None), |(n, l)| (n, l.parse().ok()));
             let source = Source::of(&ending(name));
             let label = label.and_then(|label| Some((source?, Label::Index(label))));
-            Part { name: name.into(), bytes: Bytes::default(), label }
+            Part { name: name.into(), image: is_image::by_name(name), bytes: Bytes::default(), label }
         };
         let samples = samples(members.iter().map(part).collect(), &|name| name.to_owned());
         let of = |s: &Sample| match s.label.1 {

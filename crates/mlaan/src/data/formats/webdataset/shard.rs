@@ -1,18 +1,21 @@
 //! The members of one shard, and the samples that they make.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::blocks::{Found, Type};
 use super::super::packed::{each_member, read_bytes};
 use super::super::tree::left_behind;
-use super::label::{Label, Source};
+use super::label::{Label, Source, instead};
 use super::sample::{Bytes, Part, Sample, ending, key, samples};
 use crate::data::is_image;
 use crate::data::notes::{Notes, few, reason};
 use crate::{Error, Result};
 
+/// JSON members without a label that are kept, for what is said of a sample without one.
+const MOST_JSON: usize = 64;
 /// Links that may lead to each other.
 const MOST_LINKS: usize = 40;
 
@@ -60,6 +63,8 @@ struct Reader<'a> {
     shard: Shard,
     /// Members since the key changed, or since the beginning.
     open: Vec<Read>,
+    /// JSON in which no label was found, of some of the members since then, by their keys.
+    json: Vec<(String, Vec<u8>)>,
     /// Names without ending of the last `.cls`: other labels beside it need not be read.
     labelled: String,
 }
@@ -67,7 +72,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The shard; nothing where it has links and members were not kept.
     fn read(path: &'a Path, keep: bool) -> Result<Option<Shard>> {
-        let mut reader = Reader { path, shard: Shard::default(), open: Vec::new(), labelled: String::new() };
+        let (shard, open, json, labelled) = (Shard::default(), Vec::new(), Vec::new(), String::new());
+        let mut reader = Reader { path, shard, open, json, labelled };
         let mut linked = false;
         let walked = each_member(path, &mut |found| {
             linked |= matches!(found.what, Type::Link { .. });
@@ -134,6 +140,15 @@ impl<'a> Reader<'a> {
             }
         };
         let stem = name.rsplit_once('.').map_or("", |(stem, _)| stem);
+        let mut image = is_image::by_name(&name);
+        if link.is_none() && is_image::of_another_format(&name) {
+            // Phones and stores call JPEGs so.
+            let mut head = Vec::new();
+            let read = found.content.take(size.min(is_image::HEAD as u64)).read_to_end(&mut head);
+            let head =
+                holes.as_ref().map_or_else(|| head.clone(), |holes| holes.begin(&head, is_image::HEAD));
+            image = read.is_ok() && is_image::by_content(&head);
+        }
         let source = Source::of(&ending(&name)).filter(|s| *s == Source::Cls || stem != self.labelled);
         let readable =
             |s: &Source| holes.is_none() && link.is_none() && (*s == Source::Cls || size <= s.most());
@@ -141,14 +156,19 @@ impl<'a> Reader<'a> {
             Some(source) => {
                 let wrong = |message: String| Error::data(place(), message);
                 let bytes = read_bytes(&mut &mut *found.content, size, source.most()).map_err(wrong)?;
-                source.label(&bytes).map_err(wrong)?.map(|label| (source, label))
+                let label = source.label(&bytes).map_err(wrong)?;
+                let first = self.shard.unlabelled.0 == 0 && self.json.len() < MOST_JSON;
+                if source == Source::Json && label.is_none() && first {
+                    self.json.push((key(&name).unwrap_or_default().to_owned(), bytes));
+                }
+                label.map(|label| (source, label))
             }
             None => None,
         };
         if let Some((Source::Cls, Label::Index(_) | Label::Name(_))) = &label {
             stem.clone_into(&mut self.labelled);
         }
-        Ok(Some(Read { part: Part { name, bytes: Bytes { offset, size, holes }, label }, link }))
+        Ok(Some(Read { part: Part { name, image, bytes: Bytes { offset, size, holes }, label }, link }))
     }
 
     /// Gives links what they lead to.
@@ -179,8 +199,15 @@ impl<'a> Reader<'a> {
     /// Ends the members with one key.
     fn close(&mut self) -> Result<()> {
         let place = |name: &str| format!("{}, {name}", self.path.display());
+        let closed = self.open.last().and_then(|read| key(&read.part.name)).map(str::to_owned);
         let parts = std::mem::take(&mut self.open).into_iter().map(|read| read.part).collect();
         let found = samples(parts, &place);
+        let image = found.unlabelled.first().and_then(|image| key(image));
+        let json = self
+            .json
+            .iter()
+            .find(|(key, _)| Some(key.as_str()) == image)
+            .map_or_else(String::new, |(_, json)| instead(json));
         let sample =
             |name: &str| place(&format!("sample {}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)));
         // Where several are of one label, all are named: it must be said which is meant.
@@ -206,11 +233,12 @@ impl<'a> Reader<'a> {
                 return Err(Error::data(sample(&label), message));
             }
             (None, Some(image)) if self.shard.unlabelled.0 == 0 => {
-                self.shard.unlabelled.1 = format!("{}{several}", sample(image));
+                self.shard.unlabelled.1 = format!("{}{several}{}", sample(image), json);
             }
             (None, _) => {}
         }
         self.shard.unlabelled.0 += found.unlabelled.len();
+        self.json.retain(|(of, _)| closed.as_deref() != Some(of.as_str()));
         self.shard.samples.extend(found.samples);
         self.shard.notes.append(found.notes);
         Ok(())
