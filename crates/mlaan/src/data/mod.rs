@@ -33,7 +33,7 @@ mod unknown;
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
 pub(crate) use decode::work_bytes;
-pub use decode::{IMAGE_ENDINGS, Orientation, has_image_ending, read_image};
+pub use decode::{IMAGE_ENDINGS, Orientation, read_image};
 pub use extras::{ColourJitter, Extras};
 pub(crate) use formats::class_names::{as_written, class, told_apart};
 pub(crate) use formats::tree::files_below;
