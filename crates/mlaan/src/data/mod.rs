@@ -9,6 +9,7 @@ mod collect;
 mod decode;
 pub mod download;
 mod extras;
+mod foreign;
 mod formats;
 mod frame;
 pub mod inspect;
