@@ -16,14 +16,6 @@ pub fn watch() {
         if all < FEW {
             return;
         }
-        if !terminal {
-            if done == 1 {
-                output::note(&format!(
-                    "Compiling {all} GPU kernel programs; they are kept for the next run."
-                ));
-            }
-            return;
-        }
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = shown.get_or_insert_with(|| bar(all));
         bar.set_position(done as u64);

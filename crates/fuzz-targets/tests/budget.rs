@@ -2,6 +2,7 @@
 //! `MLAAN_FUZZ_SEED=N` tries others, and `fuzz/run.sh` tries them for an hour.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mlaan_fuzz_targets::TARGETS;
@@ -23,10 +24,13 @@ fn no_input_is_a_panic_and_none_takes_long() {
         assert!(corpus > 0, "{}: nothing to begin with", target.name);
         match run(target, seed, left, MOST, &folder) {
             Ok(ran) => {
-                println!(
-                    "{}: seed {seed}, {} inputs, the slowest {:.1?}",
-                    target.name, ran.inputs, ran.slowest.0
-                );
+                // Past what captures the output of tests: a run can be made again by its seed.
+                let (name, inputs, slowest) = (target.name, ran.inputs, ran.slowest.0);
+                writeln!(
+                    std::io::stderr(),
+                    "{name}: seed {seed}, {inputs} inputs, the slowest {slowest:.1?}"
+                )
+                .unwrap();
                 assert!(ran.inputs > 0, "{}: no time for any input", target.name);
             }
             Err(found) => panic!("{}: panics; {} has the input", found.what, found.kept.display()),

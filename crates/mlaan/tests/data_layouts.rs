@@ -165,7 +165,7 @@ fn other_arrangements_are_explained() {
         &at("unsorted"),
         &[("train/cat.0.png".into(), png(0, 0)), ("test/1.png".into(), png(0, 1))],
     );
-    fails(&at("unsorted"), &["the images in `test/` lie in no class folders", "one folder per class"]);
+    fails(&at("unsorted"), &["the images in `train/` lie in no class folders", "one folder per class"]);
     sets::unpacked(&at("loose"), &[("cat.0.png".into(), png(0, 0))]);
     fails(&at("loose"), &["its images lie in no folders"]);
     let unlabelled =
@@ -179,6 +179,80 @@ fn other_arrangements_are_explained() {
         &at("shards"),
         &["`a-0000.tar`, `a-0001.tar`", "do not say which are for training", "`train-0000.tar`"],
     );
+}
+
+#[test]
+fn hints_are_of_the_training_images() {
+    let root = TempDir::new().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let mut kaggle: Files =
+        (0..4).map(|i| (format!("train/{}.{i}.png", ["cat", "dog"][i % 2]), png(0, i))).collect();
+    kaggle.push(("test1/1.png".into(), png(0, 1)));
+    sets::unpacked(&at("kaggle"), &kaggle);
+    fails(&at("kaggle"), &["the images in `train/` lie", "names begin with `cat`, `dog`"]);
+    for (name, list, says) in [
+        ("beside", "train.csv", "`train.csv` beside them"),
+        ("among", "train/metadata.csv", "`metadata.csv` among them"),
+    ] {
+        let images = ["test/0.png", "train/0.png", "train/1.png"].map(|n| (n.into(), png(0, 0)));
+        sets::unpacked(&at(name), &[images.to_vec(), vec![(list.into(), b"0.png,cat".to_vec())]].concat());
+        fails(&at(name), &["the images in `train/` lie", says]);
+    }
+    // A class that is called as a split.
+    let vehicles: Files = ["bus", "car", "train", "truck"].map(|c| (format!("{c}/0.png"), png(0, 0))).into();
+    sets::unpacked(&at("vehicles"), &vehicles);
+    fails(
+        &at("vehicles"),
+        &["class folders (`bus`, `car`, `train`, `truck`), but no splits", "`train/train/`"],
+    );
+    // Images without endings.
+    let bare: Files = ["cat", "dog"].map(|c| (format!("{c}/0"), png(0, 0))).into();
+    sets::unpacked(&at("bare"), &bare);
+    fails(&at("bare"), &["class folders (`cat`, `dog`), but no splits"]);
+}
+
+#[test]
+fn what_is_known_and_not_read_says_what_to_do() {
+    let root = TempDir::new().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let empty =
+        |names: &[&str]| -> Files { names.iter().map(|n| ((*n).to_owned(), b"x".to_vec())).collect() };
+    for (name, files, says) in [
+        ("zip", &["set.zip"][..], &["unpack `set.zip`"][..]),
+        (
+            "dict",
+            &["dataset_dict.json", "train/data-00000-of-00001.arrow", "test/data-00000-of-00001.arrow"],
+            &["save_to_disk", "load_from_disk(", "to_parquet("],
+        ),
+        ("one", &["dataset_info.json", "data-00000-of-00001.arrow"], &["save_to_disk", "train_test_split("]),
+        (
+            "cifar",
+            &["c/data_batch_1", "c/data_batch_2", "c/test_batch"],
+            &["without its file `batches.meta`"],
+        ),
+        ("hundred", &["train", "test"], &["without its file `meta`"]),
+    ] {
+        sets::unpacked(&at(name), &empty(files));
+        fails(&at(name), says);
+    }
+    let boxes = ["train", "valid"].map(|split| {
+        let label = (format!("{split}/labels/0.txt"), b"0 1 1 1 1".to_vec());
+        vec![(format!("{split}/images/0.png"), png(0, 0)), label]
+    });
+    sets::unpacked(&at("yolo"), &boxes.concat());
+    fails(&at("yolo"), &["`train/images/` with `train/labels/`", "object detection"]);
+    for split in ["train", "test"] {
+        put(at("classes").join(format!("{split}.tar")), &tar(".", &in_folders(&["cat", "dog"])));
+    }
+    fails(&at("classes"), &["holds class folders (`cat`, `dog`)", "unpack"]);
+    put(at("gzip").join("set.tar"), &gz(&tar(".", &files(["train", "test"], &["cat"]))));
+    for path in [at("gzip"), at("gzip/set.tar")] {
+        fails(&path, &["compressed with gzip", "rename it to `set.tar.gz`"]);
+    }
+}
+
+fn in_folders(classes: &[&str]) -> Files {
+    classes.iter().map(|class| (format!("{class}/0.png"), png(0, 0))).collect()
 }
 
 #[test]

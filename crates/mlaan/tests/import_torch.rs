@@ -141,6 +141,19 @@ fn weights_without_names_are_told_and_left() {
 }
 
 #[test]
+fn tensors_beside_a_state_dict_are_told_and_left() {
+    let (at, net, _) = networks();
+    let tensor = || Value::Tensor(vec![4], vec![1.0; 4]);
+    let many = || dict(["a", "b", "c", "d", "e"].map(|name| (name, tensor())));
+    let few = dict([("pos", tensor())]);
+    let all =
+        [("state_dict", state_dict(&net)), ("class_weights", tensor()), ("loss", few), ("more", many())];
+    let (taken, values) = taken(&put(at.path(), &archive(&dict(all))), &Options::default());
+    assert_eq!(values, stem(&net));
+    assert_eq!(taken.unused, ["class_weights", "loss.pos", "more (5 tensors)"]);
+}
+
+#[test]
 fn whole_networks_say_how_to_save_them() {
     let (at, net, _) = networks();
     let pickled = || Value::Network("Net".into());

@@ -1,9 +1,10 @@
 //! How to arrange images that lie in folders, but not as they are read.
 
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use super::formats::split_folders::role;
+use super::formats::split_folders::{Role, role};
 use super::formats::tree::{Disk, Entry, Kind, Tree, left_behind};
 use super::formats::webdataset::is_unread;
 use super::is_image;
@@ -13,6 +14,8 @@ use super::notes::few;
 const TRIED: usize = 8;
 /// Images whose names are looked at, at the most.
 const MOST_NAMES: usize = 1000;
+/// Files of a folder that are opened to see whether they are images, at the most.
+const MOST_OPENED: usize = 16;
 /// What is read.
 const LIES: &str = "an image folder is `train/CLASS/IMAGE` and `test/CLASS/IMAGE`";
 
@@ -39,7 +42,11 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
     }
     let folders: Vec<&Folder> = visible(&inside).take(TRIED).collect();
     let flat: Vec<&Folder> = folders.iter().copied().filter(|e| has_image(&e.at)).collect();
-    if let Some(split) = flat.iter().find(|e| role(&e.name).is_some()) {
+    // A class may be called as a split is, as trains among vehicles.
+    let others = flat.iter().filter(|e| role(&e.name).is_none()).count();
+    let tested = folders.iter().any(|e| matches!(role(&e.name), Some(Role::Test(_))));
+    let split = likeliest(flat.iter().copied()).filter(|_| tested || others < 2);
+    if let Some(split) = split {
         return Some(unsorted(&split.name, &split.at, &inside));
     }
     let nested: Vec<&Folder> = folders.iter().copied().filter(|e| has_class(&e.at)).collect();
@@ -54,10 +61,24 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
         ([], classes) => Some(format!(
             "class folders ({}), but no splits: {LIES}; {}",
             few(classes.iter().map(|e| e.name.as_str())),
-            split_up("these folders")
+            split_up(&these(classes))
         )),
         ([one], _) => Some(within(one, &inside)),
         (several, _) => Some(orders(several)),
+    }
+}
+
+/// The folder of training images, which teach the classes, else that of test images.
+fn likeliest<'e>(flat: impl Iterator<Item = &'e Folder> + Clone) -> Option<&'e Folder> {
+    let training = flat.clone().find(|e| role(&e.name) == Some(Role::Train));
+    training.or_else(|| flat.clone().find(|e| role(&e.name).is_some()))
+}
+
+/// Class folders that are moved; one that is called as the split has to go into itself.
+fn these(classes: &[&Folder]) -> String {
+    match classes.iter().any(|e| e.name.eq_ignore_ascii_case("train")) {
+        true => "these folders (`train`, too, which becomes `train/train/`)".into(),
+        false => "these folders".into(),
     }
 }
 
@@ -65,7 +86,7 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
 fn within(outer: &Folder, beside: &[Folder]) -> String {
     let inside = Disk.entries(&outer.at).unwrap_or_default();
     let with_images: Vec<&Folder> = visible(&inside).filter(|e| has_image(&e.at)).collect();
-    if let Some(split) = with_images.iter().find(|e| role(&e.name).is_some()) {
+    if let Some(split) = likeliest(with_images.iter().copied()) {
         return unsorted(&format!("{}/{}", outer.name, split.name), &split.at, beside);
     }
     format!(
@@ -128,6 +149,10 @@ fn hints(at: &Path, beside: &[Folder]) -> String {
             folder.name
         );
     }
+    let inside = Disk.entries(&at.to_path_buf()).unwrap_or_default();
+    if let Some(list) = inside.iter().find(list) {
+        return format!(" (`{}` among them may say which class each is of)", list.name);
+    }
     if let Some(list) = beside.iter().find(list) {
         return format!(" (`{}` beside them may say which class each is of)", list.name);
     }
@@ -167,10 +192,15 @@ fn is_archive(name: &str) -> bool {
     name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz")
 }
 
-/// Whether an image lies in a folder.
+/// Whether an image lies in a folder: by its name, or, among the first few files, by its content.
 fn has_image(folder: &Path) -> bool {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().any(|name| is_image::by_name(&name.to_string_lossy()))
+    let files = || std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let name = |entry: &DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let by_content = |entry: &DirEntry| {
+        !left_behind(&name(entry)) && entry.path().is_file() && is_image::file_by_content(&entry.path())
+    };
+    files().any(|entry| is_image::by_name(&name(&entry)))
+        || files().take(MOST_OPENED).any(|entry| by_content(&entry))
 }
 
 /// Whether a folder has a folder with an image.

@@ -73,6 +73,10 @@ mod tests {
 
     #[test]
     fn images_are_told_by_ending_or_content() {
+        for name in ["b/c.JPE", "x.y.jfif", "1.Tiff", "2.PPM", "3.gif"] {
+            assert!(by_name(name), "{name}");
+        }
+        assert!(!by_name("a.jpg/b") && !by_name("a."));
         assert!(by_name("a.JPG") && by_name("cat.0.jpeg") && by_name("x.webp"));
         assert!(
             of_another_format("IMG_1.HEIC") && !of_another_format("a.txt") && !of_another_format("a.png")

@@ -6,7 +6,7 @@ use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
 use super::notes::{Notes, few};
 use super::stored::Stored;
-use super::{Dataset, Load, Orientation, Splits, formats, synthetic, unknown};
+use super::{Dataset, Load, Orientation, Splits, foreign, formats, synthetic, unknown};
 use crate::{Error, Result};
 
 /// How a data set is read.
@@ -145,10 +145,15 @@ pub(super) fn found(source: &str, path: &Path) -> Result<(&'static Format, Pair)
     if let Some(what) = crate::files::special(path) {
         return Err(Error::data(source, format!("is {what}, not a folder or a file of images")));
     }
-    if path.exists()
-        && let Some(found) = formats::open(path)?
-    {
-        return Ok(found);
+    if path.exists() {
+        match formats::open(path) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            // What is no such set at all has a better reason than a fault of one.
+            Err(error) => {
+                return Err(foreign::mistaken(path).map_or(error, |message| Error::data(source, message)));
+            }
+        }
     }
     Err(Error::data(source, unknown::message(source, path)?))
 }

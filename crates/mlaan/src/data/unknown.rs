@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::arranged::arranged;
 use super::download::{PUBLISHED, Published};
+use super::foreign::foreign;
 use super::formats::folder::entries;
 use super::formats::splits::{TEST, TRAIN};
 use super::{BUILTIN, formats};
@@ -31,7 +32,7 @@ pub(super) fn message(source: &str, path: &Path) -> Result<String> {
     };
     Ok(match near(path) {
         Some((near, form)) => format!("{about}; {} is one ({form}): name it", near.display()),
-        None => match path.is_dir().then(|| arranged(path)).flatten() {
+        None => match path.is_dir().then(|| arranged(path).or_else(|| foreign(path))).flatten() {
             Some(advice) => format!("{about}; {advice}"),
             None => format!("{about}; {}", known()),
         },

@@ -115,6 +115,20 @@ fn called(network: &Network) -> String {
     if network.shown.is_empty() { "the names without a key".into() } else { network.shown.clone() }
 }
 
+/// Most tensors of a dictionary without a network that are told one by one.
+const TOLD: usize = 4;
+
+/// What is left of the sets that are not taken and have no network: the tensors, or how many.
+pub(super) fn left(sets: &[Set], taken: usize) -> Vec<String> {
+    let others = sets.iter().enumerate().filter(|(i, set)| *i != taken && networks(*i, set).is_empty());
+    let told = |(_, set): (usize, &Set)| match (set.path.as_str(), set.tensors.len()) {
+        (path, count) if count > TOLD && !path.is_empty() => vec![format!("{path} ({count} tensors)")],
+        ("", _) => set.tensors.keys().cloned().collect(),
+        (path, _) => set.tensors.keys().map(|name| format!("{path}.{name}")).collect(),
+    };
+    others.flat_map(told).collect()
+}
+
 /// The networks of a set, by what stands before the names that every ResNet has.
 fn networks(index: usize, set: &Set) -> Vec<Network> {
     let stems = set.tensors.keys().filter_map(|name| name.strip_suffix(STEM));

@@ -1,5 +1,7 @@
 //! Names of classes from a file: one a line, or JSON.
 
+use super::class_json::parse;
+use super::class_lines::lines;
 use crate::data::{class, told_apart};
 use crate::{Error, Result, files};
 use serde_json::Value;
@@ -7,10 +9,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What JSON may be, for messages.
-const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\"}, {\"0\": [\"n01\", \"cat\"], …} and {\"cat\": 0, \"dog\": 1}";
+const FORMS: &str = "read are [\"cat\", \"dog\"], {\"0\": \"cat\", \"1\": \"dog\"}, {\"0\": [\"n01\", \"cat\"], …}, {\"cat\": 0, \"dog\": 1}, [{\"id\": 0, \"name\": \"cat\"}, …] and a config.json with `id2label`";
 
-/// Reads the names of classes in the order of a classifier's outputs: one a line, a JSON list, or a JSON object from indices
-/// to names (or lists that end with them, as ImageNet's) or from names to indices. Names that look the same are told apart.
+/// Reads the names of classes in the order of a classifier's outputs: one a line (with its index, where all have one), a JSON
+/// list, or a JSON object from indices to names (or lists that end with them, as ImageNet's) or from names to indices; also as
+/// Python prints them, and as `id2label` of Hugging Face's `config.json`. Names that look the same are told apart.
 ///
 /// # Errors
 /// [`Error::Data`]: no text, an empty line between names, an index that is missing or twice, fewer than two names.
@@ -36,36 +39,36 @@ fn said(n: usize) -> String {
 fn names(text: &str) -> std::result::Result<Vec<String>, String> {
     // A byte-order mark is no part of the first name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim_start().starts_with(['[', '{']) {
-        let value = serde_json::from_str(text)
-            .map_err(|e| format!("it begins as JSON does, and is none ({e}); {FORMS}, or one name a line"))?;
-        return json(&value);
+    let start = text.trim_start();
+    // A tuple of Python's, not a name in brackets.
+    let tuple = start.starts_with(['(']) && start[1..].trim_start().starts_with(['\'', '"', '(']);
+    if start.starts_with(['[', '{']) || tuple {
+        let value = parse(text).map_err(|e| format!("{e}; {FORMS}, or one name a line"))?;
+        return json(within(&value));
     }
     lines(text)
 }
 
-fn lines(text: &str) -> std::result::Result<Vec<String>, String> {
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
-    match names.iter().position(String::is_empty) {
-        // All that follow would be other classes.
-        Some(at) => Err(format!(
-            "line {} is empty, and the line says which output a name is of: remove it, or write the name of class {at} there",
-            at + 1
-        )),
-        None => Ok(names),
-    }
+/// The names in what holds other things too: a `config.json` of Hugging Face, a list of classes under its name.
+fn within(value: &Value) -> &Value {
+    const KEYS: [&str; 8] =
+        ["id2label", "label2id", "class_to_idx", "classes", "class_names", "names", "labels", "categories"];
+    let inner = KEYS.iter().filter_map(|key| value.get(key));
+    inner.into_iter().find(|value| value.is_array() || value.is_object()).unwrap_or(value)
 }
 
 fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
     match value {
+        Value::Array(list) if !list.is_empty() && list.iter().all(|entry| index(entry).is_some()) => {
+            let pair = |entry: &Value| Ok((index(entry), name("of an object", entry)?));
+            ordered(list.iter().map(pair).collect::<std::result::Result<_, String>>()?).map(with_ids)
+        }
         Value::Array(list) => {
             let named = |(i, v): (usize, &Value)| name(&i.to_string(), v);
             list.iter().enumerate().map(named).collect::<std::result::Result<_, _>>().map(with_ids)
         }
-        Value::Object(table) if table.values().all(Value::is_u64) => {
-            let pairs =
-                table.iter().map(|(name, index)| (index.as_u64(), Named { name: name.clone(), id: None }));
+        Value::Object(table) if by_name(table) => {
+            let pairs = table.iter().map(|(name, at)| (number(at), Named { name: name.clone(), id: None }));
             ordered(pairs.collect()).map(with_ids)
         }
         Value::Object(table) => {
@@ -80,18 +83,34 @@ fn json(value: &Value) -> std::result::Result<Vec<String>, String> {
     }
 }
 
+/// Whether names lead to indices: numbers, or their digits where no key is an index itself.
+fn by_name(table: &serde_json::Map<String, Value>) -> bool {
+    let keys = || table.keys().any(|key| key.parse::<u64>().is_ok());
+    table.values().all(Value::is_u64) || (table.values().all(|v| number(v).is_some()) && !keys())
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// The index that an object has beside its name.
+fn index(entry: &Value) -> Option<u64> {
+    ["id", "index", "idx", "class_id", "label_id"].iter().find_map(|key| entry.get(key)?.as_u64())
+}
+
 /// A class's name, and what else it is called.
 #[derive(Clone)]
-struct Named {
-    name: String,
+pub(super) struct Named {
+    pub name: String,
     /// The first of a list, as ImageNet's `n01440764`.
-    id: Option<String>,
+    pub id: Option<String>,
 }
 
 /// The name that an entry holds: itself, or the last of a list, as of ImageNet's `["n01440764", "tench"]`.
 fn name(at: &str, value: &Value) -> std::result::Result<Named, String> {
     let text = match value {
         Value::Array(list) if list.iter().all(Value::is_string) => list.last().and_then(Value::as_str),
+        Value::Object(object) => ["name", "label", "class"].iter().find_map(|key| object.get(*key)?.as_str()),
         other => other.as_str(),
     };
     let id = value.as_array().filter(|list| list.len() > 1).and_then(|list| list.first()?.as_str());
@@ -119,7 +138,7 @@ fn with_ids(classes: Vec<Named>) -> Vec<String> {
 }
 
 /// Names by index, which are all from 0 up.
-fn ordered(pairs: Vec<(Option<u64>, Named)>) -> std::result::Result<Vec<Named>, String> {
+pub(super) fn ordered(pairs: Vec<(Option<u64>, Named)>) -> std::result::Result<Vec<Named>, String> {
     let count = pairs.len();
     let mut found: BTreeMap<u64, Named> = BTreeMap::new();
     for (index, class) in pairs {
@@ -155,6 +174,14 @@ mod tests {
             "{\"0\": [\"n01\", \"blue\"], \"1\": [\"n02\", \"green\"], \"2\": [\"n03\", \"red\"]}",
             "[[\"n01\", \"blue\"], [\"n02\", \"green\"], \"red\"]",
             "{\"red\": 2, \"blue\": 0, \"green\": 1}",
+            "{\"red\": \"2\", \"blue\": \"0\", \"green\": \"1\"}",
+            "{0: 'blue',\n 1: 'green',\n 2: 'red'}",
+            "('blue', 'green', 'red')",
+            "{\"model_type\": \"resnet\", \"id2label\": {\"0\": \"blue\", \"2\": \"red\", \"1\": \"green\"}, \"label2id\": {}}",
+            "{\"classes\": [\"blue\", \"green\", \"red\"]}",
+            "[{\"id\": 2, \"name\": \"red\"}, {\"id\": 0, \"name\": \"blue\"}, {\"id\": 1, \"name\": \"green\"}]",
+            "{\"0\": {\"name\": \"blue\"}, \"2\": {\"name\": \"red\"}, \"1\": {\"name\": \"green\"}}",
+            "2,red\n0,blue\n1,green",
         ] {
             assert_eq!(names(text).unwrap(), ["blue", "green", "red"], "{text:?}");
         }
@@ -183,6 +210,8 @@ mod tests {
             ("{\"0\": \"a\", \"2\": \"b\"}", "class 1 has no name, and the highest index is 2"),
             ("{\"1\": \"a\", \"2\": \"b\"}", "class 0 has no name"),
             ("{\"a\": 0, \"b\": 0}", "class 0 is both \"a\" and \"b\""),
+            ("{\"0\": \"a\", \"0\": \"b\", \"1\": \"c\"}", "the key \"0\" is there twice"),
+            ("[{\"id\": 0, \"name\": \"a\"}, {\"id\": 0, \"name\": \"b\"}]", "class 0 is both"),
             ("{\"0\": \"a\", \"00\": \"b\"}", "class 0 is both"),
             ("{\"a\": \"b\"}", "\"a\" is no index"),
             ("{\"a\": -1, \"b\": 0}", "is no index"),

@@ -2,6 +2,8 @@
 
 mod beside;
 mod choice;
+mod class_json;
+mod class_lines;
 mod classes;
 mod described;
 mod kind;

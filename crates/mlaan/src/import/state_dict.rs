@@ -1,7 +1,7 @@
 //! A state dict: named tensors of a file that PyTorch or safetensors wrote.
 
 use super::beside::belongs_elsewhere;
-use super::choice::{Choice, Elsewhere, Set, choose, set_of, unwrap_names};
+use super::choice::{Choice, Elsewhere, Set, choose, left, set_of, unwrap_names};
 use super::kind::{KNOWN_BY, Kind};
 use super::names::{self, BATCHES};
 use super::sets::Found;
@@ -94,6 +94,7 @@ impl StateDict {
         };
         sets.iter_mut().for_each(unwrap_names);
         let choice = choose(&sets, &elsewhere, key).map_err(wrong)?;
+        let beside = left(&sets, choice.set);
         let Set { tensors, fault, .. } = sets.swap_remove(choice.set);
         if let Some(fault) = fault {
             return Err(wrong(fault));
@@ -108,8 +109,8 @@ impl StateDict {
             )));
         }
         // What has no values yet, as a metric's predictions, is no part of the network.
-        let left =
-            elsewhere.iter().filter(|e| e.weights).map(Elsewhere::named).chain(empty.into_keys()).collect();
+        let told = elsewhere.iter().filter(|e| e.weights).map(Elsewhere::named);
+        let left = told.chain(beside).chain(empty.into_keys()).collect();
         let (strange, classifier, statistics) = (Tensors::new(), None, None);
         let path = path.into();
         let mut dict =

@@ -10,12 +10,6 @@ pub const IMAGE_ENDINGS: [&str; 14] =
 /// Formats that are read, for people.
 pub(in crate::data) const READ: &str = "JPEG, PNG, WebP, BMP, GIF, TIFF and PNM";
 
-/// Whether a file or member is called as images are (`.jpg`, `.JPEG`, `.png`, ...).
-pub fn has_image_ending(name: &str) -> bool {
-    let ending = name.rsplit('/').next().and_then(|last| last.rsplit_once('.')).map(|(_, ending)| ending);
-    ending.is_some_and(|ending| IMAGE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
-}
-
 /// The format of an image that is read here.
 ///
 /// # Errors
@@ -130,16 +124,6 @@ fn other(encoded: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn endings_are_known_in_any_case() {
-        for name in ["a.jpg", "A.JPG", "b/c.JPE", "x.y.jfif", "1.Tiff", "2.PPM", "3.gif"] {
-            assert!(has_image_ending(name), "{name}");
-        }
-        for name in ["jpg", "a.txt", "a.jpg.txt", "a.jpg/b", "a."] {
-            assert!(!has_image_ending(name), "{name}");
-        }
-    }
 
     #[test]
     fn whole_files_of_other_formats_are_named_and_not_called_broken() {

@@ -23,7 +23,7 @@ use crate::Error;
 
 pub(super) use fault::Fault;
 use gif::Gif;
-pub use kind::{IMAGE_ENDINGS, has_image_ending};
+pub use kind::IMAGE_ENDINGS;
 pub(super) use kind::{fetched, file_placeholder};
 use kind::{kind, unread};
 pub use orientation::Orientation;
