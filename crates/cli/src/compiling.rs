@@ -8,10 +8,12 @@ use std::sync::{Mutex, PoisonError};
 /// Programs that are compiled sooner than a line about it is read.
 const FEW: usize = 8;
 
-/// From now on shows it on standard error: a bar on a terminal, elsewhere one line.
+/// From now on shows it on standard error, where that is a terminal.
 pub fn watch() {
+    if !stderr().is_terminal() {
+        return;
+    }
     let shown = Mutex::new(None);
-    let terminal = stderr().is_terminal();
     watch_compilation(move |done, all| {
         if all < FEW {
             return;
