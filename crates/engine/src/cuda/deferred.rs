@@ -68,11 +68,14 @@ pub(super) struct Deferred {
 }
 
 /// While it lives, what is asked for waits.
-pub(super) struct Settling<'a>(&'a Deferred, #[allow(dead_code)] MutexGuard<'a, ()>);
+pub(super) struct Settling<'a> {
+    of: &'a Deferred,
+    _held: MutexGuard<'a, ()>,
+}
 
 impl Drop for Settling<'_> {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        self.of.busy.store(false, Ordering::Release);
     }
 }
 
@@ -94,7 +97,7 @@ impl Deferred {
             return None;
         }
         self.busy.store(true, Ordering::Release);
-        Some((Settling(self, held), std::mem::take(&mut waiting)))
+        Some((Settling { of: self, _held: held }, std::mem::take(&mut waiting)))
     }
 }
 

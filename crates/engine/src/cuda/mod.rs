@@ -2,8 +2,8 @@
 //!
 //! Nothing of CUDA is needed to build: driver and compiler are loaded at run time ([`devices`] says what is missing).
 //! Operations are asked for in order on one stream and return at once; values are waited for when they are read.
-//! How work is cut into blocks depends on extents alone, so plans need no GPU and results are the same from run to
-//! run.
+//! How work is cut into blocks depends on extents, and in `specialised` on the kind of device. Plans need no GPU: they
+//! count the most of all kinds. Results are the same from run to run.
 
 mod args;
 mod cache;
