@@ -83,6 +83,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
         data_bytes,
         loading_bytes: 0,
         precision: recipe.train.precision.into(),
+        optimizer: setup::optimizer(&recipe.train),
         kind,
     }
 }

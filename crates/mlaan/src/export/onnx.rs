@@ -7,10 +7,10 @@ use super::about;
 use super::proto::Message;
 use crate::backbone::{Backbone, Stem};
 use crate::local::Learner;
-use crate::nn::{SlotKind, UnitSpec};
+use crate::nn::{Activation, ConvSpec};
 use crate::train::{Trained, atomic};
 use crate::{Error, Result};
-use mlaan_engine::Device;
+use mlaan_engine::{Device, Shape};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -30,7 +30,7 @@ const INTS: i64 = 7;
 /// Writes the graph. Its weights are copied from the network one tensor at a time.
 pub(super) fn write(trained: &Trained, device: &Device, out: &Path) -> Result<()> {
     let mut network = trained.network(device)?;
-    network.fold()?;
+    network.fuse()?;
     let (model, weights) = model(trained, &mut network)?;
     if model.len() > MOST {
         let message = format!("{} MiB do not fit an ONNX file, which holds 2 GiB", model.len() >> 20);
@@ -38,32 +38,26 @@ pub(super) fn write(trained: &Trained, device: &Device, out: &Path) -> Result<()
     }
     atomic::write(out, |file| {
         model.write(file, out, &mut |key| match weights.get(key) {
-            Some((unit, leaf)) => values(&mut network, unit, leaf),
+            Some((owner, leaf)) => values(&mut network, owner, leaf),
             None => Ok(Vec::new()),
         })
     })
 }
 
 /// The values of one parameter.
-fn values(network: &mut Learner, unit: &str, leaf: &str) -> Result<Vec<f32>> {
+fn values(network: &mut Learner, owner: &str, leaf: &str) -> Result<Vec<f32>> {
     let device = network.device().clone();
     let mut found = Vec::new();
-    network.each_unit(&mut |u| {
-        if u.spec().name != unit {
-            return Ok(());
+    network.visit(&mut |param| {
+        if (param.owner, param.leaf) == (owner, leaf) {
+            found = device.download(param.value)?;
         }
-        u.slots(&mut |slot| match slot.kind {
-            SlotKind::Parameter(p) if slot.leaf == leaf => {
-                found = device.download(&p.value)?;
-                Ok(())
-            }
-            _ => Ok(()),
-        })
+        Ok(())
     })?;
     Ok(found)
 }
 
-/// The whole message, and what its values are: units and their tensors.
+/// The whole message, and what its values are: layers and their tensors.
 fn model(trained: &Trained, network: &mut Learner) -> Result<(Message, Vec<(String, &'static str)>)> {
     let mut g = Graph::default();
     graph(&mut g, trained, network)?;
@@ -87,23 +81,15 @@ fn model(trained: &Trained, network: &mut Learner) -> Result<(Message, Vec<(Stri
     Ok((message, g.weights))
 }
 
-/// A unit after folding.
-struct Part {
-    spec: UnitSpec,
-    tensors: Vec<(&'static str, Vec<usize>)>,
-}
+/// The parameters of fused layers, by the layers' names.
+type Parts = BTreeMap<String, Vec<(&'static str, Shape)>>;
 
 fn graph(g: &mut Graph, trained: &Trained, network: &mut Learner) -> Result<()> {
-    let mut parts = BTreeMap::new();
-    network.each_unit(&mut |unit| {
-        let (spec, mut tensors) = (unit.spec().clone(), Vec::new());
-        unit.slots(&mut |slot| {
-            if let SlotKind::Parameter(_) = slot.kind {
-                tensors.push((slot.leaf, slot.shape));
-            }
-            Ok(())
-        })?;
-        parts.insert(spec.name.clone(), Part { spec, tensors });
+    let mut parts = Parts::new();
+    network.visit(&mut |param| {
+        if !param.is_buffer() {
+            parts.entry(param.owner.to_owned()).or_default().push((param.leaf, param.shape));
+        }
         Ok(())
     })?;
     let n = &trained.manifest.normalise;
@@ -113,13 +99,13 @@ fn graph(g: &mut Graph, trained: &Trained, network: &mut Learner) -> Result<()> 
     let x = g.node("Sub", "centred", &["image", "mean"], &[]);
     let x = g.node("Div", "normalised", &[&x, "std"], &[]);
     let backbone = trained.backbone()?;
-    let mut x = g.convolution(&parts, "conv1", &x, true)?;
+    let mut x = g.convolution(&parts, &backbone.stem_conv(), &x)?;
     if backbone.stem_kind() == Stem::Imagenet {
         let window = [("kernel_shape", &[3, 3][..]), ("strides", &[2, 2]), ("pads", &[1; 4])];
         x = g.node("MaxPool", "maxpool", &[&x], &window);
     }
-    for block in backbone.blocks() {
-        x = g.block(&parts, &block.name, x)?;
+    for (i, block) in backbone.blocks().iter().enumerate() {
+        x = g.block(&parts, &block.name, backbone.block_convs(i, &block.name)?, x)?;
     }
     let x = g.node("GlobalAveragePool", "pooled", &[&x], &[]);
     let x = g.node("Flatten", "features", &[&x], &[]);
@@ -134,7 +120,7 @@ fn graph(g: &mut Graph, trained: &Trained, network: &mut Learner) -> Result<()> 
 struct Graph {
     nodes: Vec<Message>,
     initialisers: Vec<Message>,
-    /// Units and tensors whose values are written last, by their keys.
+    /// Layers and tensors whose values are written last, by their keys.
     weights: Vec<(String, &'static str)>,
 }
 
@@ -163,43 +149,39 @@ impl Graph {
         self.initialisers.push(announced(name, shape).bytes(9, &raw));
     }
 
-    /// The weights of the unit `name`.
-    fn initialise<'p>(&mut self, parts: &'p BTreeMap<String, Part>, name: &str) -> Result<&'p UnitSpec> {
-        let part = parts.get(name).ok_or_else(|| unknown(name))?;
-        for (leaf, shape) in &part.tensors {
-            let tensor = announced(&format!("{name}.{leaf}"), shape);
-            let count = shape.iter().product();
-            self.initialisers.push(tensor.floats(9, self.weights.len(), count));
+    /// The weights of the layer `name`.
+    fn initialise(&mut self, parts: &Parts, name: &str) -> Result<()> {
+        for (leaf, shape) in parts.get(name).ok_or_else(|| unknown(name))? {
+            let tensor = announced(&format!("{name}.{leaf}"), shape.dims());
+            self.initialisers.push(tensor.floats(9, self.weights.len(), shape.elements()));
             self.weights.push((name.to_owned(), leaf));
         }
-        Ok(&part.spec)
+        Ok(())
     }
 
-    fn convolution(
-        &mut self,
-        parts: &BTreeMap<String, Part>,
-        name: &str,
-        x: &str,
-        relu: bool,
-    ) -> Result<String> {
-        let window = self.initialise(parts, name)?.window;
+    fn convolution(&mut self, parts: &Parts, spec: &ConvSpec, x: &str) -> Result<String> {
+        let ConvSpec { name, window, .. } = spec;
+        self.initialise(parts, name)?;
         let [k, s, p] = [window.kernel, window.stride, window.pad].map(|v| v as i64);
         let attributes = [("kernel_shape", &[k; 2][..]), ("strides", &[s; 2]), ("pads", &[p; 4])];
         let inputs = [x, &format!("{name}.weight"), &format!("{name}.bias")];
         let y = self.node("Conv", name, &inputs, &attributes);
-        Ok(if relu { self.node("Relu", &format!("{name}.relu"), &[&y], &[]) } else { y })
+        Ok(match spec.activation {
+            Activation::Identity => y,
+            Activation::Relu => self.node("Relu", &format!("{name}.relu"), &[&y], &[]),
+        })
     }
 
     /// relu(convolutions(x) + shortcut(x)).
-    fn block(&mut self, parts: &BTreeMap<String, Part>, name: &str, x: String) -> Result<String> {
-        let mut y = x.clone();
-        for i in 1.. {
-            let conv = format!("{name}.conv{i}");
-            let Some(part) = parts.get(&conv) else { break };
-            y = self.convolution(parts, &conv, &y, part.spec.relu)?;
-        }
-        let side = format!("{name}.downsample.0");
-        let side = if parts.contains_key(&side) { self.convolution(parts, &side, &x, false)? } else { x };
+    fn block(
+        &mut self,
+        parts: &Parts,
+        name: &str,
+        (convs, shortcut): (Vec<ConvSpec>, Option<ConvSpec>),
+        x: String,
+    ) -> Result<String> {
+        let y = convs.iter().try_fold(x.clone(), |y, conv| self.convolution(parts, conv, &y))?;
+        let side = shortcut.map_or(Ok(x.clone()), |conv| self.convolution(parts, &conv, &x))?;
         let sum = self.node("Add", &format!("{name}.sum"), &[&y, &side], &[]);
         Ok(self.node("Relu", name, &[&sum], &[]))
     }

@@ -19,13 +19,13 @@ pub use state_dict::StateDict;
 
 use self::described::described;
 use crate::local::{Learner, Method, Task};
-use crate::nn::{Extent, SlotKind};
+use crate::nn::{Extent, Optimizer};
 use crate::plan::limit::Limits;
 use crate::plan::{Needs, TensorSizes};
 use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
 use crate::train::checkpoint::{self, FOLDER, Manifest, Part, Parts};
 use crate::train::{
-    Lock, MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, atomic, clear_unsaved, is_free, setup,
+    Lock, RECIPE, Tally, TensorView, Trained, Values, atomic, clear_unsaved, is_free, setup, state_name,
 };
 use crate::{Error, Result};
 use mlaan_engine::{Device, Kind};
@@ -161,7 +161,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         partial: Tally::default(),
         rate_batch: None,
     };
-    let mut tensors = Untrained(learner);
+    let mut tensors = Untrained(learner, setup::optimizer(&recipe.train));
     let there = !is_free(folder) && holds(folder, &manifest, &mut tensors);
     if !there {
         put(folder, &manifest, &mut tensors)?;
@@ -169,19 +169,19 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
     Ok(Imported { manifest, taken, needs })
 }
 
-/// A network that was never trained here: its momentum is zero.
-struct Untrained(Learner);
+/// A network that was never trained here: what an optimiser would keep of it is zero.
+struct Untrained(Learner, Optimizer);
 
 impl Parts for Untrained {
     fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
         match part {
             Part::Model => self.0.each(part, show),
-            Part::State => self.0.slots(&mut |slot| match slot.kind {
-                SlotKind::Parameter(_) => {
-                    let name = format!("{MOMENTUM}{}.{}", slot.owner, slot.leaf);
-                    show(&TensorView { name: &name, shape: &slot.shape, values: Values::Zeros })
-                }
-                SlotKind::Buffer(_) => Ok(()),
+            Part::State => self.0.visit(&mut |param| {
+                let kinds = if param.is_buffer() { &[] } else { self.1.state_names() };
+                kinds.iter().try_for_each(|kind| {
+                    let name = state_name(kind, &param.name());
+                    show(&TensorView { name: &name, shape: param.shape.dims(), values: Values::Zeros })
+                })
             }),
         }
     }
@@ -309,8 +309,8 @@ fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path)
     let new_classifier = check(learner, (dict, new), file)?;
     let device = learner.device().clone();
     let mut tensors = 0;
-    learner.slots(&mut |slot| {
-        let name = format!("{}.{}", slot.owner, slot.leaf);
+    learner.visit(&mut |param| {
+        let name = param.name();
         if name.starts_with(AUXILIARY) || (new_classifier && name.starts_with(CLASSIFIER)) {
             return Ok(());
         }
@@ -320,10 +320,7 @@ fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path)
             return Err(Error::data(file.display().to_string(), message));
         }
         tensors += 1;
-        match slot.kind {
-            SlotKind::Parameter(p) => Ok(device.upload(&mut p.value, &values)?),
-            SlotKind::Buffer(t) => Ok(device.upload(t, &values)?),
-        }
+        Ok(device.upload(param.value, &values)?)
     })?;
     let (choice, mut unused) = (dict.choice().clone(), dict.left.clone());
     if new_classifier {
@@ -349,10 +346,10 @@ fn is_own_classifier(name: &str) -> bool {
 /// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.
 fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) -> Result<bool> {
     let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
-    learner.slots(&mut |slot| {
-        let name = format!("{}.{}", slot.owner, slot.leaf);
+    learner.visit(&mut |param| {
+        let name = param.name();
         if !name.starts_with(AUXILIARY) {
-            wanted.push((name, slot.shape.to_vec()));
+            wanted.push((name, param.shape.dims().to_vec()));
         }
         Ok(())
     })?;

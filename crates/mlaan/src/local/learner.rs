@@ -3,7 +3,7 @@
 use super::branch::Auxiliary;
 use super::{Branch, Method, Partition, segments};
 use crate::backbone::Backbone;
-use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Sequence, Slot, Unit};
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Optimizer, Param, Sequence};
 use crate::{Error, Result};
 use mlaan_engine::ops::{PixelScale, report};
 use mlaan_engine::{Device, Purpose, Tensor};
@@ -44,6 +44,8 @@ pub struct Learner {
     pub(super) method: Method,
     pub(super) partition: Partition,
     pub(super) task: Task,
+    /// None of a network for inference.
+    pub(super) optimizer: Option<Optimizer>,
     pub(super) modules: Vec<Module>,
     /// Independent and cascaded auxiliary network of every module but the last.
     pub(super) branches: Vec<[Option<Auxiliary>; 2]>,
@@ -75,7 +77,7 @@ pub struct ModuleSummary {
 }
 
 impl Learner {
-    /// Builds the network with initial values from `seed`.
+    /// Builds the network with initial values from `seed`, to be taught by `optimizer`.
     ///
     /// # Errors
     /// A method that does not fit the backbone, an image too small for it, or out of memory.
@@ -85,11 +87,12 @@ impl Learner {
         method: &Method,
         task: Task,
         seed: u64,
+        optimizer: Optimizer,
     ) -> Result<Self> {
-        Self::build(&Builder { device, seed, learns: true }, backbone, method, task)
+        Self::build(&Builder { device, seed, optimizer: Some(optimizer) }, backbone, method, task)
     }
 
-    /// As [`Learner::new`] without momentum, for values that come from a checkpoint and stay as they are; `seed` is that of
+    /// As [`Learner::new`] without state of an optimiser, for values that come from a checkpoint and stay as they are; `seed` is that of
     /// values which do not come.
     ///
     /// # Errors
@@ -101,7 +104,7 @@ impl Learner {
         task: Task,
         seed: u64,
     ) -> Result<Self> {
-        Self::build(&Builder { device, seed, learns: false }, backbone, method, task)
+        Self::build(&Builder { device, seed, optimizer: None }, backbone, method, task)
     }
 
     fn build(b: &Builder<'_>, backbone: &dyn Backbone, method: &Method, task: Task) -> Result<Self> {
@@ -137,6 +140,7 @@ impl Learner {
             method: method.clone(),
             partition,
             task,
+            optimizer: b.optimizer,
             modules,
             branches,
             classifier,
@@ -175,7 +179,7 @@ impl Learner {
     /// A line per module.
     ///
     /// # Errors
-    /// None in practice; visiting units is fallible.
+    /// None in practice; visiting tensors is fallible.
     pub fn summary(&mut self) -> Result<Vec<ModuleSummary>> {
         let last = self.modules.len() - 1;
         let mut rows = Vec::new();
@@ -183,17 +187,17 @@ impl Learner {
             let mut row = ModuleSummary {
                 first: module.blocks.0.clone(),
                 blocks: module.blocks.1,
-                parameters: count(|f| module.chain.each_unit(f))?,
+                parameters: count(|f| module.chain.visit(f))?,
                 auxiliary_parameters: 0,
                 output: module.extent,
                 sources: Vec::new(),
                 lambdas: None,
             };
             if j == last {
-                row.parameters += count(|f| self.classifier.each_unit(f))?;
+                row.parameters += count(|f| self.classifier.visit(f))?;
             } else {
                 for a in self.branches[j].iter_mut().flatten() {
-                    row.auxiliary_parameters += count(|f| a.each_unit(f))?;
+                    row.auxiliary_parameters += count(|f| a.visit(f))?;
                     row.sources.extend(a.sources());
                     row.lambdas = Some(a.lambdas());
                 }
@@ -203,31 +207,30 @@ impl Learner {
         Ok(rows)
     }
 
-    /// Calls `f` with every named tensor of the backbone (torchvision's names), then of the auxiliary
+    /// Calls `f` with every parameter and buffer of the backbone (torchvision's names), then of the auxiliary
     /// networks (`aux.…`).
     ///
     /// # Errors
     /// What `f` returns.
-    pub fn slots(&mut self, f: &mut dyn FnMut(Slot<'_>) -> Result<()>) -> Result<()> {
-        self.each_unit(&mut |u| u.slots(f))
-    }
-
-    /// Calls `f` with every unit, in the order of [`Learner::slots`].
-    pub(crate) fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+    pub fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
         for module in &mut self.modules {
-            module.chain.each_unit(f)?;
+            module.chain.visit(f)?;
         }
-        self.classifier.each_unit(f)?;
-        self.branches.iter_mut().flatten().flatten().try_for_each(|a| a.each_unit(f))
+        self.classifier.visit(f)?;
+        self.branches.iter_mut().flatten().flatten().try_for_each(|a| a.visit(f))
     }
 
-    /// Takes every BatchNorm into its convolution (see [`Unit::fold`]), for inference only.
+    /// Takes every BatchNorm into its convolution (see [`Layer::fuse`]), for inference only.
     ///
     /// # Errors
     /// From the device.
-    pub fn fold(&mut self) -> Result<()> {
-        let device = self.device.clone();
-        self.each_unit(&mut |u| u.fold(&device))
+    pub fn fuse(&mut self) -> Result<()> {
+        let Learner { device, modules, classifier, branches, .. } = self;
+        for module in modules {
+            module.chain.fuse(device)?;
+        }
+        classifier.fuse(device)?;
+        branches.iter_mut().flatten().flatten().try_for_each(|a| a.fuse(device))
     }
 
     /// Logits `[n, classes]` of normalised images, with running statistics.
@@ -305,10 +308,11 @@ impl Learner {
     }
 }
 
-fn count(visit: impl FnOnce(&mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()>) -> Result<usize> {
+/// Number of values that are no buffers.
+fn count(visit: impl FnOnce(&mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()>) -> Result<usize> {
     let mut n = 0;
-    visit(&mut |u| {
-        n += u.parameters();
+    visit(&mut |p| {
+        n += if p.is_buffer() { 0 } else { p.value.len() };
         Ok(())
     })?;
     Ok(n)

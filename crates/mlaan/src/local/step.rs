@@ -9,20 +9,42 @@ use super::branch::{Auxiliary, Lesson};
 use super::learner::{Blocks, Learner, ROWS};
 use super::meter::Part;
 use super::{Branch, TaskLoss};
-use crate::nn::{Act, Grad, Pass};
+use crate::nn::optim::Rate;
+use crate::nn::{Act, Activation, Grad, Layer, Pass};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, Sgd, report};
+use mlaan_engine::ops::{Labels, LossTarget, report};
 use mlaan_engine::{DType, Purpose, Tensor};
 
-/// Optimiser settings of one step; learning rates may differ by part (METHOD §7).
+/// What changes of the optimiser from step to step: learning rates, which may differ by part (METHOD §7), and the
+/// step's number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOptions {
+    /// Learning rate of the backbone.
+    pub backbone: f32,
+    /// Of the independent auxiliary networks.
+    pub independent: f32,
+    /// Of the cascaded auxiliary networks.
+    pub cascaded: f32,
+    /// Number of the step since training began, from 1.
+    pub step: u64,
+}
+
+impl StepOptions {
+    /// One learning rate for all parts.
+    pub fn uniform(lr: f32, step: u64) -> Self {
+        StepOptions { backbone: lr, independent: lr, cascaded: lr, step }
+    }
+
     /// For the backbone.
-    pub backbone: Sgd,
-    /// For the independent auxiliary networks.
-    pub independent: Sgd,
-    /// For the cascaded auxiliary networks.
-    pub cascaded: Sgd,
+    fn own(&self) -> Rate {
+        Rate { lr: self.backbone, step: self.step }
+    }
+
+    /// For the auxiliary networks of a branch.
+    fn of(&self, branch: Branch) -> Rate {
+        let lr = if branch == Branch::Independent { self.independent } else { self.cascaded };
+        Rate { lr, step: self.step }
+    }
 }
 
 /// The two losses of a module.
@@ -66,7 +88,7 @@ impl Learner {
     /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each.
     ///
     /// # Errors
-    /// From the device; mixtures where a loss has no meaning for them. The parameters may then be those of a step half
+    /// From the device; mixtures where a loss has no meaning for them; a network for inference. The parameters may then be those of a step half
     /// done.
     pub fn step<'a>(
         &mut self,
@@ -74,6 +96,10 @@ impl Learner {
         labels: impl Into<Labels<'a>>,
         options: &StepOptions,
     ) -> Result<&StepReport> {
+        if self.optimizer.is_none() {
+            let message = "this network was built for inference and cannot learn; build it with an optimiser";
+            return Err(Error::recipe("train", message));
+        }
         let done = self.pass(images, labels.into(), Some(options));
         if done.is_err() {
             self.release();
@@ -127,7 +153,7 @@ impl Learner {
         let module = &mut rest[0];
         module.chain.forward(&self.device, x)?;
         let output = module.chain.take_output();
-        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.relu) {
+        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.activation != Activation::Identity) {
             let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
             return Err(Error::recipe("model.backbone", message));
         }
@@ -170,7 +196,7 @@ impl Learner {
         lesson: &Lesson<'_>,
         options: Option<&StepOptions>,
     ) -> Result<Option<Grad>> {
-        let Learner { device, modules, branches, values, .. } = self;
+        let Learner { device, modules, branches, values, optimizer, .. } = self;
         let module = &mut modules[j];
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
@@ -178,8 +204,8 @@ impl Learner {
         for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
             let grad = a.teach(device, features, lesson, values, row(j, branch))?;
-            if let Some(o) = options {
-                a.update(device, if branch == Branch::Independent { o.independent } else { o.cascaded })?;
+            if let (Some(o), Some(optimizer)) = (options, &*optimizer) {
+                a.update(device, optimizer, o.of(branch))?;
             }
             match branch {
                 Branch::Cascaded => carried = grad,
@@ -195,7 +221,7 @@ impl Learner {
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn teach_last(&mut self, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
-        let Learner { device, modules, classifier, values, method, .. } = self;
+        let Learner { device, modules, classifier, values, method, optimizer, .. } = self;
         let j = modules.len() - 1;
         let module = &mut modules[j];
         let Some(features) = &module.output else { return Ok(None) };
@@ -221,8 +247,8 @@ impl Learner {
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
         }
-        if let Some(o) = options {
-            classifier.each_unit(&mut |u| u.update(device, o.backbone))?;
+        if let (Some(o), Some(optimizer)) = (options, optimizer) {
+            classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
         }
         Ok(carried)
     }
@@ -274,8 +300,8 @@ impl Learner {
             )?;
         }
         module.chain.release();
-        if let Some(o) = options {
-            module.chain.each_unit(&mut |u| u.update(&self.device, o.backbone))?;
+        if let (Some(o), Some(optimizer)) = (options, self.optimizer) {
+            module.chain.visit(&mut |p| optimizer.update(&self.device, p, o.own()))?;
         }
         // Nobody reads the features below any more.
         if let Some(b) = below.last_mut() {

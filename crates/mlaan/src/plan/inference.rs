@@ -14,7 +14,7 @@ pub struct Inference {
     pub batch: usize,
     /// Images in all; their number decides the size of the last batch.
     pub images: usize,
-    /// Whether BatchNorm is taken into the convolutions first ([`Learner::fold`]).
+    /// Whether BatchNorm is taken into the convolutions first ([`Learner::fuse`]).
     pub folded: bool,
     /// Bytes of host memory for data, outside of the device.
     pub data_bytes: usize,
@@ -33,7 +33,7 @@ pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Resu
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut network = Learner::for_inference(&device, backbone, &Method::default(), task, 0)?;
     if sizes.folded {
-        network.fold()?;
+        network.fuse()?;
     }
     let tensors = TensorSizes::of(&mut network)?;
     let batch = sizes.batch.min(sizes.images).max(1);

@@ -17,12 +17,13 @@ pub use process::{Needs, TensorSizes};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
+use crate::nn::Optimizer;
 use crate::train::Source;
-use mlaan_engine::ops::{Padding, Sgd};
+use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Precision, Purpose, Usage};
 
 /// The sizes of a run that memory depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sizes {
     /// Images of a step.
     pub batch: usize,
@@ -40,6 +41,8 @@ pub struct Sizes {
     pub loading_bytes: usize,
     /// What activations are stored in.
     pub precision: Precision,
+    /// What updates parameters: how much it keeps of each differs.
+    pub optimizer: Optimizer,
     /// What computes: some scratch differs.
     pub kind: Kind,
 }
@@ -104,7 +107,7 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
     let method = &balanced(backbone, method, task, sizes)?;
     let device = Device::dry(sizes.kind)?.with_precision(sizes.precision);
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
-    let mut learner = Learner::new(&device, backbone, method, task, 0)?;
+    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
     let side = task.image.height;
     let source = match sizes.train {
         Some(images) if sizes.kept => Source::kept(&device, (images, side), Padding::NONE, None)?,
@@ -143,7 +146,8 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
 fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
     let task = learner.task();
     let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
-    learner.step(fed.images, &fed.labels, &options())?;
+    // Learning rates do not matter to a plan.
+    learner.step(fed.images, &fed.labels, &StepOptions::uniform(0.0, 1))?;
     Ok(())
 }
 
@@ -151,14 +155,8 @@ fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
 fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
     // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
     let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
-    let mut learner = Learner::new(&device, backbone, method, task, 0)?;
+    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
     learner.start_meters();
     step(&mut learner, &Source::Host, sizes.batch)?;
     Ok(learner.take_meters())
-}
-
-/// Learning rates do not matter to a plan.
-fn options() -> StepOptions {
-    let sgd = Sgd { lr: 0.0, momentum: 0.9, weight_decay: 0.0, nesterov: true };
-    StepOptions { backbone: sgd, independent: sgd, cascaded: sgd }
 }

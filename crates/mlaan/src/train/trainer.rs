@@ -18,7 +18,6 @@ use crate::plan::{Plan, balanced, plan};
 use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
-use mlaan_engine::ops::Sgd;
 use mlaan_engine::{Device, Purpose};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +81,7 @@ impl Trainer {
         device.pool().reserve(&plan.usage)?;
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
-        let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed)?;
+        let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed, sizes.optimizer)?;
         let source = match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))?
@@ -219,7 +218,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool> {
         let epoch = run.at.epoch + 1;
-        let options = self.step_options(rates, epoch);
+        let options = step_options(rates, epoch);
         let loading = self.loader_options(epoch, run.at.tally.steps);
         let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
         let steps = run.at.tally.steps + loader.remaining();
@@ -263,10 +262,12 @@ impl Trainer {
     ) -> Result<()> {
         let Trainer { learner, source, device, recipe, .. } = self;
         let (size, pixels) = (recipe.data.size, learner.task().pixels);
+        run.at.step += 1;
+        let options = StepOptions { step: run.at.step, ..*options };
         let tally = &mut run.at.tally;
         let step = || -> Result<()> {
             let fed = source.feed(device, Some(batch), batch.len(), size, pixels)?;
-            let report = learner.step(fed.images, &fed.labels, options)?;
+            let report = learner.step(fed.images, &fed.labels, &options)?;
             tally.add(report, &recipe.local, batch.len());
             match report.non_finite() {
                 Some((module, term, value)) => {
@@ -275,7 +276,6 @@ impl Trainer {
                 None => Ok(()),
             }
         };
-        run.at.step += 1;
         device.scope(step).unwrap_or(Ok(()))
     }
 
@@ -343,17 +343,13 @@ impl Trainer {
             first_batch,
         }
     }
+}
 
-    fn step_options(&self, rates: &LearningRate, epoch: usize) -> StepOptions {
-        let (t, r) = (&self.recipe.train, rates.at(epoch));
-        let sgd = |lr: f64| Sgd {
-            lr: lr as f32,
-            momentum: t.momentum as f32,
-            weight_decay: t.weight_decay as f32,
-            nesterov: t.nesterov,
-        };
-        StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
-    }
+/// The options of an epoch's steps, but for their numbers.
+fn step_options(rates: &LearningRate, epoch: usize) -> StepOptions {
+    let r = rates.at(epoch);
+    let (backbone, independent, cascaded) = (r.backbone as f32, r.auxiliary as f32, r.cascaded as f32);
+    StepOptions { backbone, independent, cascaded, step: 0 }
 }
 
 impl Drop for Trainer {

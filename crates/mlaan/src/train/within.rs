@@ -95,6 +95,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: us
         data_bytes: resident(splits) + buffers + work,
         loading_bytes: loading(splits),
         precision: recipe.train.precision.into(),
+        optimizer: setup::optimizer(&recipe.train),
         kind: device.kind(),
     }
 }

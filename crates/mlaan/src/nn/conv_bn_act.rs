@@ -1,40 +1,14 @@
-//! The unit of networks: a convolution or linear layer, with BatchNorm and ReLU if wanted.
+//! Convolutions and linear layers, with BatchNorm and an activation if wanted: one pass each way.
 
 use super::fixed::Fixed;
-use super::{Act, Builder, Extent, Grad, GradNorm, Layer, Mode, Pass};
+use super::{Act, Activation, Builder, Extent, Grad, GradNorm, Layer, Mode, Param, Parameter, Pass, Role};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, Sgd, WeightGrad, Window, norm};
-use mlaan_engine::{DType, Device, Precision, Purpose, Tensor};
+use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, WeightGrad, Window, norm};
+use mlaan_engine::{DType, Device, Precision, Purpose, Shape, Tensor};
 
-/// A tensor that learns.
-#[derive(Debug)]
-pub struct Parameter {
-    /// Its values.
-    pub value: Tensor,
-    /// Momentum; none for a parameter that only follows another.
-    pub velocity: Option<Tensor>,
-    /// The gradient of this step, between backward and update.
-    pub grad: Option<Tensor>,
-}
-
-impl Parameter {
-    fn new(b: &Builder<'_>, value: Tensor) -> Result<Self> {
-        let velocity = b.velocity(&value)?;
-        Ok(Parameter { value, velocity, grad: None })
-    }
-
-    /// Applies and frees the gradient.
-    fn update(&mut self, device: &Device, sgd: Sgd) -> Result<()> {
-        if let (Some(grad), Some(velocity)) = (self.grad.take(), self.velocity.as_mut()) {
-            device.sgd(&mut self.value, &grad, velocity, sgd)?;
-        }
-        Ok(())
-    }
-}
-
-/// What a [`Unit`] is made of.
+/// What a [`ConvBnAct`] is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnitSpec {
+pub struct ConvSpec {
     /// Name of the convolution or linear layer, as `layer1.0.conv1`.
     pub name: String,
     /// Name of the BatchNorm behind it, if there is one.
@@ -47,8 +21,8 @@ pub struct UnitSpec {
     pub window: Window,
     /// Whether there is a bias.
     pub bias: bool,
-    /// Whether the output is rectified.
-    pub relu: bool,
+    /// What is applied to the output.
+    pub activation: Activation,
     /// A linear layer: its weight is `[out, in · k · k]` in checkpoints and starts uniform.
     pub linear: bool,
     /// Whether the output is stored in 32 bits whatever the device's precision: what a loss reads, and what is
@@ -56,7 +30,7 @@ pub struct UnitSpec {
     pub wide: bool,
 }
 
-impl UnitSpec {
+impl ConvSpec {
     /// A convolution without bias, normalised and rectified.
     pub fn convolution(
         name: impl Into<String>,
@@ -66,28 +40,46 @@ impl UnitSpec {
         window: Window,
     ) -> Self {
         let (name, norm) = (name.into(), Some(norm.into()));
-        UnitSpec { name, norm, input, output, window, bias: false, relu: true, linear: false, wide: false }
+        ConvSpec {
+            name,
+            norm,
+            input,
+            output,
+            window,
+            bias: false,
+            activation: Activation::Relu,
+            linear: false,
+            wide: false,
+        }
     }
 
     /// A linear layer with bias.
     pub fn linear(name: impl Into<String>, input: usize, output: usize) -> Self {
         let (name, window) = (name.into(), Window { kernel: 1, stride: 1, pad: 0 });
-        UnitSpec {
+        ConvSpec {
             name,
             norm: None,
             input,
             output,
             window,
             bias: true,
-            relu: false,
+            activation: Activation::Identity,
             linear: true,
             wide: true,
         }
     }
 
-    /// The same with or without a rectifier.
-    pub fn rectified(self, relu: bool) -> Self {
-        UnitSpec { relu, ..self }
+    /// The same with another activation.
+    pub fn activated(self, activation: Activation) -> Self {
+        ConvSpec { activation, ..self }
+    }
+
+    /// The layer, with initial values.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn build(self, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(ConvBnAct::new(b, self)?))
     }
 }
 
@@ -99,10 +91,11 @@ pub(super) struct Norm {
     pub variance: Tensor,
 }
 
-/// See the module.
+/// A convolution or linear layer, its BatchNorm and its activation. Only the convolution's output is stored: whoever
+/// loads it applies the rest.
 #[derive(Debug)]
-pub struct Unit {
-    pub(super) spec: UnitSpec,
+pub struct ConvBnAct {
+    pub(super) spec: ConvSpec,
     pub(super) weight: Parameter,
     pub(super) bias: Option<Parameter>,
     pub(super) norm: Option<Norm>,
@@ -110,144 +103,31 @@ pub struct Unit {
     pub(super) fixed: Option<Fixed>,
 }
 
-/// One named tensor of a unit.
-#[derive(Debug)]
-pub struct Slot<'a> {
-    /// The unit's part, as `layer1.0.conv1`.
-    pub owner: &'a str,
-    /// The tensor within it, as `weight`.
-    pub leaf: &'static str,
-    /// The extents in checkpoints.
-    pub shape: Vec<usize>,
-    /// The tensor.
-    pub kind: SlotKind<'a>,
-}
-
-/// See [`Slot`].
-#[derive(Debug)]
-pub enum SlotKind<'a> {
-    /// It learns, or follows one that does.
-    Parameter(&'a mut Parameter),
-    /// Running statistics.
-    Buffer(&'a mut Tensor),
-}
-
-impl Unit {
-    /// A unit with initial values.
+impl ConvBnAct {
+    /// A layer with initial values.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn new(b: &Builder<'_>, spec: UnitSpec) -> Result<Self> {
-        let UnitSpec { input, output, window: Window { kernel: k, .. }, .. } = spec;
+    pub fn new(b: &Builder<'_>, spec: ConvSpec) -> Result<Self> {
+        let ConvSpec { input, output, window: Window { kernel: k, .. }, .. } = spec;
         let shape = [output, input, k, k];
         let (fan_in, name) = (input * k * k, format!("{}.weight", spec.name));
         let weight = if spec.linear { b.uniform(&name, shape, fan_in)? } else { b.normal(&name, shape)? };
         let bias = if spec.bias {
-            Some(Parameter::new(b, b.uniform(&format!("{}.bias", spec.name), [output], fan_in)?)?)
+            Some(b.parameter(b.uniform(&format!("{}.bias", spec.name), [output], fan_in)?)?)
         } else {
             None
         };
         let norm = match spec.norm {
             Some(_) => Some(Norm {
-                weight: Parameter::new(b, b.constant(output, 1.0)?)?,
-                bias: Parameter::new(b, b.constant(output, 0.0)?)?,
+                weight: b.parameter(b.constant(output, 1.0)?)?,
+                bias: b.parameter(b.constant(output, 0.0)?)?,
                 mean: b.constant(output, 0.0)?,
                 variance: b.constant(output, 1.0)?,
             }),
             None => None,
         };
-        Ok(Unit { weight: Parameter::new(b, weight)?, bias, norm, spec, fixed: None })
-    }
-
-    /// What it is made of.
-    pub fn spec(&self) -> &UnitSpec {
-        &self.spec
-    }
-
-    /// Number of values that learn.
-    pub fn parameters(&self) -> usize {
-        let norm = if self.norm.is_some() { 2 * self.spec.output } else { 0 };
-        self.weight.value.len() + self.bias.as_ref().map_or(0, |b| b.value.len()) + norm
-    }
-
-    /// Calls `f` with every tensor, in PyTorch's order.
-    ///
-    /// # Errors
-    /// What `f` returns.
-    pub fn slots(&mut self, f: &mut dyn FnMut(Slot<'_>) -> Result<()>) -> Result<()> {
-        self.changed();
-        let spec = &self.spec;
-        let (k, vector) = (spec.window.kernel, vec![spec.output]);
-        let shape = match spec.linear {
-            true => vec![spec.output, spec.input * k * k],
-            false => vec![spec.output, spec.input, k, k],
-        };
-        let owner = spec.name.as_str();
-        let parameter = |owner, leaf, shape, p| Slot { owner, leaf, shape, kind: SlotKind::Parameter(p) };
-        f(parameter(owner, "weight", shape, &mut self.weight))?;
-        if let Some(b) = &mut self.bias {
-            f(parameter(owner, "bias", vector.clone(), b))?;
-        }
-        if let (Some(n), Some(owner)) = (&mut self.norm, &spec.norm) {
-            f(parameter(owner, "weight", vector.clone(), &mut n.weight))?;
-            f(parameter(owner, "bias", vector.clone(), &mut n.bias))?;
-            let buffer = |leaf, t| Slot { owner, leaf, shape: vector.clone(), kind: SlotKind::Buffer(t) };
-            f(buffer("running_mean", &mut n.mean))?;
-            f(buffer("running_var", &mut n.variance))?;
-        }
-        Ok(())
-    }
-
-    /// Applies the gradients of this step and frees them.
-    ///
-    /// # Errors
-    /// From the device.
-    pub fn update(&mut self, device: &Device, sgd: Sgd) -> Result<()> {
-        self.weight.update(device, sgd)?;
-        if let Some(b) = &mut self.bias {
-            b.update(device, sgd)?;
-        }
-        if let Some(n) = &mut self.norm {
-            n.weight.update(device, sgd)?;
-            n.bias.update(device, sgd)?;
-        }
-        Ok(())
-    }
-
-    /// Parameters ← m · parameters + (1 - m) · those of `source` (METHOD §6); running statistics stay.
-    ///
-    /// # Errors
-    /// When the two have different extents.
-    pub fn follow(&mut self, device: &Device, source: &Unit, m: f32) -> Result<()> {
-        self.changed();
-        device.ema(&mut self.weight.value, &source.weight.value, m)?;
-        if let (Some(t), Some(s)) = (&mut self.bias, &source.bias) {
-            device.ema(&mut t.value, &s.value, m)?;
-        }
-        if let (Some(t), Some(s)) = (&mut self.norm, &source.norm) {
-            device.ema(&mut t.weight.value, &s.weight.value, m)?;
-            device.ema(&mut t.bias.value, &s.bias.value, m)?;
-        }
-        Ok(())
-    }
-
-    /// Takes over all values of `source`.
-    ///
-    /// # Errors
-    /// When the two have different extents.
-    pub fn copy_from(&mut self, device: &Device, source: &Unit) -> Result<()> {
-        self.changed();
-        device.copy(&mut self.weight.value, &source.weight.value)?;
-        if let (Some(t), Some(s)) = (&mut self.bias, &source.bias) {
-            device.copy(&mut t.value, &s.value)?;
-        }
-        if let (Some(t), Some(s)) = (&mut self.norm, &source.norm) {
-            device.copy(&mut t.weight.value, &s.weight.value)?;
-            device.copy(&mut t.bias.value, &s.bias.value)?;
-            device.copy(&mut t.mean, &s.mean)?;
-            device.copy(&mut t.variance, &s.variance)?;
-        }
-        Ok(())
+        Ok(ConvBnAct { weight: b.parameter(weight)?, bias, norm, spec, fixed: None })
     }
 
     /// As [`Layer::backward`], with the gradient's parts apart and the input's gradient going to `dx`.
@@ -259,7 +139,7 @@ impl Unit {
         weights: bool,
         dx: Option<Outgoing<'_>>,
     ) -> Result<()> {
-        let weights = weights && self.weight.velocity.is_some();
+        let weights = weights && self.weight.learns();
         let new = |t: &Tensor| device.alloc(t.shape(), DType::F32, Purpose::Gradients);
         let mut dw = if weights { Some(new(&self.weight.value)?) } else { None };
         let mut db = match &self.bias {
@@ -286,7 +166,7 @@ impl Unit {
     }
 }
 
-impl Layer for Unit {
+impl Layer for ConvBnAct {
     fn extent(&self, input: Extent) -> Result<Extent> {
         let (w, s) = (self.spec.window, &self.spec);
         let (height, width) = (w.output(input.height), w.output(input.width));
@@ -337,7 +217,7 @@ impl Layer for Unit {
                 }
             }
         }
-        Ok(Act { tensor, norm: rows, relu: spec.relu })
+        Ok(Act { tensor, norm: rows, activation: spec.activation })
     }
 
     fn backward(
@@ -354,7 +234,29 @@ impl Layer for Unit {
         Ok(dx)
     }
 
-    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
-        (index == 0).then_some(self)
+    /// In PyTorch's order.
+    fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        self.changed();
+        let ConvBnAct { spec, weight, bias, norm, .. } = self;
+        let (k, owner, vector) = (spec.window.kernel, spec.name.as_str(), [spec.output]);
+        let shape: Shape = match spec.linear {
+            true => [spec.output, spec.input * k * k].into(),
+            false => [spec.output, spec.input, k, k].into(),
+        };
+        f(Param::parameter((owner, "weight"), shape, Role::Weight, weight))?;
+        if let Some(b) = bias {
+            f(Param::parameter((owner, "bias"), vector, Role::Bias, b))?;
+        }
+        if let (Some(n), Some(owner)) = (norm, &spec.norm) {
+            f(Param::parameter((owner, "weight"), vector, Role::Norm, &mut n.weight))?;
+            f(Param::parameter((owner, "bias"), vector, Role::Norm, &mut n.bias))?;
+            f(Param::buffer((owner, "running_mean"), vector, &mut n.mean))?;
+            f(Param::buffer((owner, "running_var"), vector, &mut n.variance))?;
+        }
+        Ok(())
+    }
+
+    fn fuse(&mut self, device: &Device) -> Result<()> {
+        self.take_norm_in(device)
     }
 }
