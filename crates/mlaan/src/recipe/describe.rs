@@ -91,6 +91,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Above(low, high) => json!({"type": "number", "exclusiveMinimum": low, "maximum": high}),
         Kind::Pair(low, high) => several(number(low, high), 2),
         Kind::Word(words) => json!({"enum": words}),
+        Kind::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
         Kind::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),
         Kind::Head => json!({"type": "string", "pattern": "^([0-9]c[1-9]f|dgl)$"}),
         Kind::Jitter => {

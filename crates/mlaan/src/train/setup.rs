@@ -23,7 +23,7 @@ pub fn backbone(model: &Model) -> Result<ResNet> {
 /// The optimiser of a recipe.
 pub fn optimizer(t: &recipe::Train) -> Optimizer {
     let rule = Rule::Sgd(Sgd { momentum: t.momentum as f32, nesterov: t.nesterov });
-    Optimizer { rule, weight_decay: t.weight_decay as f32, no_decay: Default::default() }
+    Optimizer { rule, weight_decay: t.weight_decay as f32, no_decay: t.no_decay }
 }
 
 /// Opens a recipe's images.
