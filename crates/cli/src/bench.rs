@@ -26,9 +26,9 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     }
     let report = measure(&recipe, &device, &options)?;
     if args.json {
-        output::json(&json::report(&args.recipe, &recipe, &options, &report))?;
+        output::json(&json::report(&args.recipe, &recipe, &report))?;
     } else {
-        output::page(&text(&args.recipe, &recipe, &options, &report))?;
+        output::page(&text(&args.recipe, &recipe, &report))?;
         if let Some(p) = &report.profile {
             output::page(&profile::text(p, &report, args.top))?;
         }
@@ -46,7 +46,7 @@ fn recipe(args: &BenchArgs) -> Result<Recipe> {
     Ok(recipe)
 }
 
-fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
+fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
     let side = recipe.data.size;
     let stored = if recipe.train.precision == Precision::Bf16 { "bf16" } else { "f32" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
@@ -63,11 +63,11 @@ fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
         },
     );
     let lines: Vec<String> =
-        rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
+        rows(r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
     format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
 }
 
-fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
+fn rows(r: &Report) -> Vec<(&'static str, String)> {
     let extreme = |f: fn(f64, f64) -> f64| seconds(r.rounds.iter().copied().reduce(f).unwrap_or(f64::NAN));
     let m = &r.machine;
     let of = |limit: f64| format::percent(100.0 * r.flops_per_second() / limit);
@@ -78,7 +78,7 @@ fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
                 "{}, median of {} of {} ({} to {})",
                 format::heading(&seconds(r.seconds())),
                 format::several(r.rounds.len(), "round"),
-                format::several(options.steps, "step"),
+                format::several(r.steps, "step"),
                 extreme(f64::min),
                 extreme(f64::max)
             ),

@@ -10,7 +10,7 @@ use mlaan::plan::{Inference, Needs, inference};
 use mlaan::recipe::{Orientation, Recipe};
 use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
-use mlaan::train::{ClassError, Evaluation, Trained, evaluate, loading, setup};
+use mlaan::train::{ClassError, Evaluation, Trained, evaluate, loading, read_at_once, setup};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -69,6 +69,7 @@ fn plan(
     let sizes = Inference {
         batch,
         images: test.len(),
+        at_once: read_at_once(device.kind()),
         folded: false,
         data_bytes: images + batches + work,
         precision: recipe.train.precision.into(),

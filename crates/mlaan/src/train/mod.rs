@@ -1,6 +1,7 @@
 //! Training: the learning rate's schedule, and what a run writes into its folder.
 pub mod atomic;
 pub mod checkpoint;
+mod epoch;
 mod evaluate;
 mod fault;
 mod feed;
@@ -22,7 +23,7 @@ mod unsaved;
 mod within;
 
 pub(crate) use evaluate::rank;
-pub use evaluate::{ClassError, Evaluation, evaluate};
+pub use evaluate::{ClassError, Evaluation, evaluate, read_at_once};
 pub use feed::{Classes, Fed, Kept, Source};
 pub use lock::{LOCK, Lock};
 pub use progress::{Outcome, PeakBytes, Progress};
