@@ -62,8 +62,7 @@ fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
             None => r.device.clone(),
         },
     );
-    let lines: Vec<String> =
-        rows(r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
+    let lines: Vec<String> = rows(r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
     format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
 }
 

@@ -23,7 +23,8 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
     let (data_bytes, loading_bytes) = (0, 0);
     let kept_test = false;
-    let sizes = Sizes { batch: 4, train, kept, kept_test, mixed, test, data_bytes, loading_bytes, precision, kind };
+    let sizes =
+        Sizes { batch: 4, train, kept, kept_test, mixed, test, data_bytes, loading_bytes, precision, kind };
     plan(&setup::backbone(&recipe.model)?, &recipe.local, task, sizes)
 }
 

@@ -81,12 +81,7 @@ impl Losses {
     }
 
     /// Brings what is on the device to the host, behind what was read before.
-    fn read(
-        &mut self,
-        device: &Device,
-        method: &Method,
-        branches: &[[Option<Auxiliary>; 2]],
-    ) -> Result<()> {
+    fn read(&mut self, device: &Device, method: &Method, branches: &[[Option<Auxiliary>; 2]]) -> Result<()> {
         if self.unread == 0 {
             return Ok(());
         }

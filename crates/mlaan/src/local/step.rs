@@ -6,9 +6,9 @@
 //! parameters are updated and its activations freed. So at most `span` modules are open at a time.
 
 use super::branch::{Auxiliary, Lesson};
-use super::{Branch, StepReport};
 use super::learner::{Blocks, Learner};
 use super::meter::Part;
+use super::{Branch, StepReport};
 use crate::nn::{Act, Grad, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::{Labels, LossTarget, Sgd};
@@ -191,7 +191,8 @@ impl Learner {
             let logits = &classifier.output(features).tensor;
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
             let row = losses.row(j, Branch::Independent);
-            let target = LossTarget { weight: weight as f32, grad: Some(&mut grad), values: losses.values(), row };
+            let target =
+                LossTarget { weight: weight as f32, grad: Some(&mut grad), values: losses.values(), row };
             device.cross_entropy(logits, labels, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
         };

@@ -106,8 +106,7 @@ pub(super) fn evaluate_from(
     pool: &LoaderPool,
     (batch, frame): (usize, Frame),
 ) -> Result<Evaluation> {
-    let options =
-        LoaderOptions { deliver: source.deliver(), ..LoaderOptions::evaluation(batch, frame) };
+    let options = LoaderOptions { deliver: source.deliver(), ..LoaderOptions::evaluation(batch, frame) };
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
     let names = data.classes();
