@@ -331,7 +331,7 @@ fn parse_precision(text: &str) -> Result<String, String> {
 }
 
 fn parse_memory(text: &str) -> Result<usize, String> {
-    mlaan::plan::bytes::parse(text).map_err(|e| e.to_string())
+    mlaan::memory::bytes::parse(text).map_err(|e| e.to_string())
 }
 
 /// The largest number of threads that was asked for, where it is more than can run at once.

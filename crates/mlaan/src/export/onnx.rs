@@ -6,9 +6,10 @@
 use super::about;
 use super::proto::Message;
 use crate::backbone::{Backbone, Stem};
+use crate::files::atomic;
 use crate::local::Learner;
 use crate::nn::{SlotKind, UnitSpec};
-use crate::train::{Trained, atomic};
+use crate::train::Trained;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::collections::BTreeMap;
