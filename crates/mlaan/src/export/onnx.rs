@@ -3,7 +3,7 @@
 //! Input `image` `[N, 3, size, size]`: pixels from 0 to 1, not normalised (the graph does it: so nobody can forget it).
 //! Outputs `logits` and `probabilities` `[N, classes]`. Convolutions hold their BatchNorm.
 
-use super::about;
+use super::about::about;
 use super::proto::Message;
 use crate::backbone::{Backbone, Stem};
 use crate::files::atomic;
