@@ -13,32 +13,40 @@ pub struct Edge {
     pub by: String,
 }
 
+/// The top-level module that a file is part of.
+fn module(file: &str) -> String {
+    file.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
+}
+
 impl Edge {
+    /// The top-level module of what uses.
+    pub fn module(&self) -> String {
+        module(&self.from)
+    }
+
     /// The same between the top-level modules of the crate, unless both ends are in one.
     pub fn between_modules(&self) -> Option<Edge> {
-        let module = |file: &str| file.split('/').next().map(|m| m.trim_end_matches(".rs").to_owned());
-        let (from, to) = (module(&self.from)?, module(&self.to)?);
+        let (from, to) = (module(&self.from), module(&self.to));
         (from != to).then(|| Edge { from, to, by: format!("{}:{}", self.from, self.by) })
     }
 }
 
-/// For every edge that lies on a cycle the shortest one through it, each once, an edge a line.
-pub fn cycles(edges: &[Edge]) -> Vec<String> {
+/// For every edge that lies on a cycle the shortest one through it, each once.
+pub fn cycles(edges: &[Edge]) -> Vec<Vec<Edge>> {
     let mut next: BTreeMap<&str, Vec<&Edge>> = BTreeMap::new();
     for edge in edges {
         next.entry(&edge.from).or_default().push(edge);
     }
     let mut seen: BTreeSet<BTreeSet<&str>> = BTreeSet::new();
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     for edge in edges {
         let Some(back) = way(&next, &edge.to, &edge.from) else { continue };
         let cycle: Vec<&Edge> = std::iter::once(edge).chain(back).collect();
         if seen.insert(cycle.iter().map(|e| e.from.as_str()).collect()) {
-            let lines = cycle.iter().map(|e| format!("  {} -> {}  ({})\n", e.from, e.to, e.by));
-            told.push(lines.collect());
+            found.push(cycle.into_iter().cloned().collect());
         }
     }
-    told
+    found
 }
 
 /// The shortest way.

@@ -100,7 +100,9 @@ impl Sources {
                     at = end;
                 }
                 ("mod", _) if top && is_punct(all.get(at + 2), ';') => {
-                    children.extend(word(&all, at + 1));
+                    // Another path leads out of the crate.
+                    let elsewhere = (0..at).rev().take(2).any(|i| all[i].to_string().starts_with("[path"));
+                    children.extend(word(&all, at + 1).filter(|_| !elsewhere));
                     at += 2;
                 }
                 ("mod", _) if top && is_group(all.get(at + 2), Delimiter::Brace) => {
@@ -198,7 +200,7 @@ impl Sources {
             "self" => self.within(module, rest, depth),
             "super" => self.target_above(module, rest, depth),
             _ if self.knows(module, first) => self.within(module, path, depth),
-            _ => self.from_globs(module, path, depth),
+            _ => self.through_globs(module, path, depth),
         }
     }
 
@@ -240,10 +242,10 @@ impl Sources {
             return Some(m.file);
         }
         // What a macro defines stands where the macro is.
-        self.from_globs(module, path, depth).or(Some(m.file))
+        self.through_globs(module, path, depth).or(Some(m.file))
     }
 
-    fn from_globs(&self, module: &[String], path: &[String], depth: usize) -> Option<usize> {
+    fn through_globs(&self, module: &[String], path: &[String], depth: usize) -> Option<usize> {
         let depth = depth.checked_sub(1)?;
         self.modules[module].globs.iter().find_map(|(_, glob)| {
             let module = self.module(module, &glob.path, depth)?;
