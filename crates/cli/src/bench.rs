@@ -3,7 +3,9 @@
 mod json;
 mod loading;
 mod profile;
+mod units;
 
+use self::units::{giga, seconds};
 use crate::args::{BenchArgs, Overrides};
 use crate::{format, output};
 use anyhow::Result;
@@ -123,18 +125,4 @@ fn of_peak(r: &Report) -> String {
     };
     let what = if r.isa.is_some() { "multiply-adds in registers" } else { "bf16 products of tensor cores" };
     format!("{} of {} GFLOP/s, {what}", format::percent(100.0 * part), giga(peak))
-}
-
-/// A time between a nanosecond and an hour, with three digits.
-fn seconds(s: f64) -> String {
-    match s {
-        s if s >= 1.0 => format!("{} s", format::digits(s)),
-        s if s >= 1e-3 => format!("{} ms", format::digits(1e3 * s)),
-        _ => format!("{} µs", format::digits(1e6 * s)),
-    }
-}
-
-/// Billions.
-fn giga(value: f64) -> String {
-    format::digits(value / 1e9)
 }
