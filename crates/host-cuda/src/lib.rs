@@ -57,6 +57,13 @@ pub fn tests_on() -> Option<On> {
     None
 }
 
+/// Whether tests shall run all their cases on what [`tests_on`] says. This crate's driver is slow: where nobody asked for it
+/// by name (`MLAAN_TEST_CUDA=host`), long sweeps run a part of them there.
+#[must_use]
+pub fn thorough() -> bool {
+    std::env::var("MLAAN_TEST_CUDA").is_ok()
+}
+
 /// The variable that chooses between the sets of kernels when a device is opened.
 const KERNELS: &str = "MLAAN_CUDA_KERNELS";
 
