@@ -59,14 +59,20 @@ fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
         format::several(r.modules, "module"),
         format::count(r.classes),
         format::several(r.batch, "image"),
-        match r.isa {
-            Some(isa) => format!("{} ({isa})", format::several(r.threads, "thread")),
-            None => r.device.clone(),
-        },
+        place(r),
     );
     let lines: Vec<String> =
         rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
     format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
+}
+
+/// What computed, and with which instructions or kernels.
+fn place(r: &Report) -> String {
+    match (r.isa, r.kernels) {
+        (Some(isa), _) => format!("{} ({isa})", format::several(r.threads, "thread")),
+        (None, Some(kernels)) => format!("{} ({kernels} kernels)", r.device),
+        (None, None) => r.device.clone(),
+    }
 }
 
 fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
@@ -125,4 +131,48 @@ fn of_peak(r: &Report) -> String {
     };
     let what = if r.isa.is_some() { "multiply-adds in registers" } else { "bf16 products of tensor cores" };
     format!("{} of {} GFLOP/s, {what}", format::percent(100.0 * part), giga(peak))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use mlaan::bench::Machine;
+    use mlaan_engine::Usage;
+
+    fn measured(kernels: Option<&'static str>) -> Report {
+        let (device, isa) = if kernels.is_some() { ("cuda:0", None) } else { ("cpu", Some("avx2")) };
+        Report {
+            network: "resnet8".into(),
+            modules: 4,
+            classes: 10,
+            batch: 6,
+            device: device.into(),
+            threads: 1,
+            isa,
+            kernels,
+            rounds: vec![0.5],
+            flops: 1 << 30,
+            planned: Usage::default(),
+            used: Usage::default(),
+            resident: None,
+            device_bytes: None,
+            machine: Machine { flops: None, sgemm: 1e12, bandwidth: 1e12 },
+            profile: None,
+        }
+    }
+
+    /// Of a whole benchmark on the host's CUDA driver the measurement of the machine alone would take an hour.
+    #[test]
+    fn a_gpu_says_which_kernels_ran() {
+        let (recipe, options) = (Recipe::load("quickstart").unwrap(), Options::default());
+        for kernels in [Some("proved"), Some("new"), None] {
+            let report = measured(kernels);
+            let found = json::report("quickstart", &recipe, &options, &report);
+            assert_eq!(found.get("kernels").and_then(|k| k.as_str()), kernels);
+            let heading = text("quickstart", &recipe, &options, &report);
+            let place = kernels.map_or("1 thread (avx2)".into(), |k| format!("cuda:0 ({k} kernels)"));
+            assert!(heading.lines().next().unwrap().ends_with(&place), "{heading}");
+        }
+    }
 }

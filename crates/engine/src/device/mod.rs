@@ -133,6 +133,12 @@ impl Device {
         self.0.backend.warning()
     }
 
+    /// The set of kernels that convolutions run, where there is more than one: on a GPU `proved` or `new`, as the variable
+    /// `MLAAN_CUDA_KERNELS` chose when it was opened.
+    pub fn kernels(&self) -> Option<&'static str> {
+        self.0.backend.kernels()
+    }
+
     /// `cpu`, `cuda:N` or `dry`.
     pub fn name(&self) -> &str {
         &self.0.name
