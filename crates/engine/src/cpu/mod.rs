@@ -141,11 +141,9 @@ fn image<X>(values: &[X], n: usize, images: usize) -> &[X] {
 impl Backend for Cpu {
     fn scratch(&self, work: &Work) -> usize {
         match *work {
-            Work::Convolve { x, out, window } => {
-                conv::forward_scratch(x, out, window, self.isa, self.slots())
-            }
+            Work::Convolve { x, out, window } => conv::forward_scratch(x, out, window, self.slots()),
             Work::ConvolveBackward { x, out, window, dx, dw } => {
-                conv::backward_scratch((x, out, window), self.isa, self.slots(), dx, dw)
+                conv::backward_scratch((x, out, window), self.slots(), dx, dw)
             }
             Work::ChannelSums { x: [n, h, w, c], sums } => {
                 let pieces = parallel::pieces(n * h * w, parallel::PIECES);
@@ -171,7 +169,7 @@ impl Backend for Cpu {
     }
 
     fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
-        conv::arranged(x, out, window, self.isa)
+        conv::arranged(x, out, window)
     }
 
     fn order(&self) -> usize {

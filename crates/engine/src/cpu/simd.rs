@@ -6,6 +6,9 @@
 use super::value::Value;
 use crate::Bf16;
 
+/// 32-bit lanes of the vectors of all instruction sets, ascending: those of this machine and of others.
+pub(crate) const LANES: [usize; 3] = [4, 8, 16];
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

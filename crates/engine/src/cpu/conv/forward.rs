@@ -44,8 +44,8 @@ pub(crate) struct Forward<'a, X, Y> {
     pub norm: Option<&'a mut [f32]>,
 }
 
-pub(super) fn arranged(g: &Geometry, isa: Isa) -> usize {
-    g.depth() * padded(g.oc, isa.lanes())
+pub(super) fn arranged(g: &Geometry, lanes: usize) -> usize {
+    g.depth() * padded(g.oc, lanes)
 }
 
 pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
@@ -54,7 +54,7 @@ pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
 
 pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
     let pieces = parallel::pieces(g.units(), PIECES);
-    scratch_of::<f32>(g.depth() * padded(g.oc, lanes))
+    scratch_of::<f32>(arranged(g, lanes))
         + threads * scratch_of::<f32>(g.x_packed())
         + ChannelSums::scratch(pieces, 2, g.oc)
 }
@@ -68,7 +68,7 @@ pub(super) fn run<X: Value, Y: Value>(
 ) {
     let pieces = parallel::pieces(g.units(), PIECES);
     let mut carver = Carver::new(scratch);
-    let room = carver.take::<f32>(arranged(g, isa));
+    let room = carver.take::<f32>(arranged(g, isa.lanes()));
     let w = op.w.arranged(room, |w, to| arrange(isa, g, w, to));
     let slot_len = scratch_of::<f32>(g.x_packed()) / 4;
     let slots = Shared::new(carver.take::<f32>(threads * slot_len));

@@ -21,7 +21,7 @@ mod tile;
 mod weight_grad;
 mod winograd;
 
-use crate::cpu::simd::Isa;
+use crate::cpu::simd::{Isa, LANES};
 use crate::cpu::value::Value;
 use crate::ops::Window;
 use geometry::Geometry;
@@ -30,24 +30,35 @@ pub(crate) use backward::{Backward, DxOut};
 pub(crate) use forward::{Forward, Weights};
 pub(crate) use pack::Load;
 
-pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, isa: Isa, threads: usize) -> usize {
+/// The most that `size` gives for vectors of any instruction set: what an operation takes must not depend on the machine,
+/// since plans are made on one and kept on another, and cuts that balance memory are part of what is learnt. A kernel
+/// uses the part that its own vectors need.
+fn of_any_lanes(size: impl Fn(usize) -> usize) -> usize {
+    // Not that of the widest: padded more, sums may be cut into fewer pieces.
+    LANES.map(size).into_iter().fold(0, usize::max)
+}
+
+pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, threads: usize) -> usize {
     let g = Geometry::new(x, out, window);
+    of_any_lanes(|lanes| forward_needs(&g, lanes, threads))
+}
+
+fn forward_needs(g: &Geometry, lanes: usize, threads: usize) -> usize {
     match () {
-        () if winograd::fits(&g) => winograd::forward_scratch(&g, isa, threads),
-        () if pointwise::fits(&g) => pointwise::forward_scratch(&g, isa, threads),
-        () => forward::scratch(&g, isa.lanes(), threads),
+        () if winograd::fits(g) => winograd::forward_scratch(g, lanes, threads),
+        () if pointwise::fits(g) => pointwise::forward_scratch(g, lanes, threads),
+        () => forward::scratch(g, lanes, threads),
     }
 }
 
-/// Floats of weights that are arranged for a forward pass. For one window and instruction set their number tells which
-/// way is taken.
-pub(crate) fn arranged(x: [usize; 4], out: usize, window: Window, isa: Isa) -> usize {
+/// Floats of weights that are arranged for a forward pass. For one window their number tells which way is taken.
+pub(crate) fn arranged(x: [usize; 4], out: usize, window: Window) -> usize {
     let g = Geometry::new(x, out, window);
-    match () {
-        () if winograd::fits(&g) => winograd::arranged(&g, isa),
-        () if pointwise::fits(&g) => pointwise::arranged(&g, isa),
-        () => forward::arranged(&g, isa),
-    }
+    of_any_lanes(|lanes| match () {
+        () if winograd::fits(&g) => winograd::arranged(&g, lanes),
+        () if pointwise::fits(&g) => pointwise::arranged(&g, lanes),
+        () => forward::arranged(&g, lanes),
+    })
 }
 
 /// Arranges weights for a forward pass.
@@ -62,20 +73,22 @@ pub(crate) fn arrange(isa: Isa, (x, out, window): ([usize; 4], usize, Window), w
 
 pub(crate) fn backward_scratch(
     (x, out, window): ([usize; 4], usize, Window),
-    isa: Isa,
     threads: usize,
     dx: bool,
     dw: bool,
 ) -> usize {
     let g = Geometry::new(x, out, window);
-    if pointwise::fits(&g) {
-        return pointwise::backward_scratch(&g, isa, threads, dx, dw);
+    of_any_lanes(|lanes| backward_needs(&g, lanes, threads, dx, dw))
+}
+
+fn backward_needs(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: bool) -> usize {
+    if pointwise::fits(g) {
+        return pointwise::backward_scratch(g, lanes, threads, dx, dw);
     }
-    let by_tiles = Tiled::new(&g, dx, dw);
-    let direct =
-        by_tiles.rest(dx, dw).map_or(0, |(dx, dw)| backward::scratch(&g, isa.lanes(), threads, dx, dw));
+    let by_tiles = Tiled::new(g, dx, dw);
+    let direct = by_tiles.rest(dx, dw).map_or(0, |(dx, dw)| backward::scratch(g, lanes, threads, dx, dw));
     let tiled = match by_tiles.any() {
-        true => winograd::backward_scratch(&g, isa, threads, by_tiles.dx, by_tiles.dw),
+        true => winograd::backward_scratch(g, lanes, threads, by_tiles.dx, by_tiles.dw),
         false => 0,
     };
     direct.max(tiled)
@@ -141,5 +154,41 @@ pub(crate) fn backward<X: Value, Y: Value>(
     if tiled_dx.is_some() || tiled_dw.is_some() {
         let op = Backward { x, load, w, grad, grad_norm, dx: tiled_dx, dw: tiled_dw };
         winograd::backward(isa, &g, op, threads, scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Convolutions of every way, with channels that fill the vectors of some instruction sets and not of others.
+    fn extents() -> Vec<([usize; 4], usize, Window)> {
+        let mut all = Vec::new();
+        for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (7, 2)] {
+            for (c, out) in [(3, 16), (24, 40), (40, 104), (68, 196), (136, 20), (300, 260)] {
+                let x = [64, 9, 8, c];
+                all.push((x, out, Window { kernel, stride, pad: kernel / 2 }));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn scratch_is_the_same_everywhere_and_enough_for_every_instruction_set() {
+        let mut narrow = 0;
+        for (x, out, window) in extents() {
+            let g = Geometry::new(x, out, window);
+            for threads in [8, 16] {
+                let needs = LANES.map(|lanes| forward_needs(&g, lanes, threads));
+                assert_eq!(Some(forward_scratch(x, out, window, threads)), needs.into_iter().max());
+                for (dx, dw) in [(true, false), (false, true), (true, true)] {
+                    let needs = LANES.map(|lanes| backward_needs(&g, lanes, threads, dx, dw));
+                    let all = backward_scratch((x, out, window), threads, dx, dw);
+                    assert_eq!(Some(all), needs.into_iter().max());
+                    narrow += usize::from(needs[LANES.len() - 1] < all);
+                }
+            }
+        }
+        assert!(narrow > 0, "the widest vectors do not always need the most");
     }
 }

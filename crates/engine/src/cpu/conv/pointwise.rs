@@ -47,9 +47,9 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(g: &Geometry, isa: Isa, dw: bool) -> Self {
-        let forward = Matrix::new(1, g.c, g.oc, isa);
-        let turned = Matrix::new(1, forward.columns, g.c, isa);
+    fn new(g: &Geometry, lanes: usize, dw: bool) -> Self {
+        let forward = Matrix::new(1, g.c, g.oc, lanes);
+        let turned = Matrix::new(1, forward.columns, g.c, lanes);
         let partial = if dw { forward.len() } else { 0 };
         let most = if dw { (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES) } else { PIECES };
         let (x_step, dy_step) = (g.c + GAP, forward.columns + GAP);
@@ -82,16 +82,16 @@ fn ordered(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
     });
 }
 
-pub(super) fn arranged(g: &Geometry, isa: Isa) -> usize {
-    Layout::new(g, isa, false).forward.len()
+pub(super) fn arranged(g: &Geometry, lanes: usize) -> usize {
+    Layout::new(g, lanes, false).forward.len()
 }
 
 pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
-    ordered(Layout::new(g, isa, false).forward, w, g.c, false, to);
+    ordered(Layout::new(g, isa.lanes(), false).forward, w, g.c, false, to);
 }
 
-pub(super) fn forward_scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
-    let l = Layout::new(g, isa, false);
+pub(super) fn forward_scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
+    let l = Layout::new(g, lanes, false);
     scratch_of::<f32>(l.forward.len())
         + scratch_of::<f32>(threads * l.slot_len())
         + ChannelSums::scratch(l.pieces, 2, g.oc)
@@ -104,7 +104,7 @@ pub(super) fn forward<X: Value, Y: Value>(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    let l = Layout::new(g, isa, false);
+    let l = Layout::new(g, isa.lanes(), false);
     let mut carver = Carver::new(scratch);
     let room = carver.take::<f32>(l.forward.len());
     let w = op.w.arranged(room, |w, to| ordered(l.forward, w, g.c, false, to));
@@ -138,8 +138,8 @@ pub(super) fn forward<X: Value, Y: Value>(
     }
 }
 
-pub(super) fn backward_scratch(g: &Geometry, isa: Isa, threads: usize, dx: bool, dw: bool) -> usize {
-    let l = Layout::new(g, isa, dw);
+pub(super) fn backward_scratch(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: bool) -> usize {
+    let l = Layout::new(g, lanes, dw);
     scratch_of::<f32>(if dx { l.turned.len() } else { 0 })
         + scratch_of::<f32>(threads * l.slot_len())
         + scratch_of::<f32>(l.pieces * l.partial)
@@ -155,7 +155,7 @@ pub(super) fn backward<X: Value, Y: Value>(
     scratch: &mut [u8],
 ) {
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
-    let l = Layout::new(g, isa, dw.is_some());
+    let l = Layout::new(g, isa.lanes(), dw.is_some());
     let mut carver = Carver::new(scratch);
     let turned = carver.take::<f32>(if dx.is_some() { l.turned.len() } else { 0 });
     if dx.is_some() {

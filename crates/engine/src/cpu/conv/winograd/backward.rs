@@ -36,10 +36,10 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(g: &Geometry, isa: Isa, dw: bool) -> Self {
+    fn new(g: &Geometry, lanes: usize, dw: bool) -> Self {
         let grid = Grid::new(g);
-        let sums = Matrix::new(POINTS, g.c, g.oc, isa);
-        let products = Matrix::new(POINTS, sums.columns, g.c, isa);
+        let sums = Matrix::new(POINTS, g.c, g.oc, lanes);
+        let products = Matrix::new(POINTS, sums.columns, g.c, lanes);
         let partial = if dw { sums.len() } else { 0 };
         let most = if dw { (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES) } else { PIECES };
         let rows = grid.deepest() * STEP + 2;
@@ -71,8 +71,8 @@ impl Layout {
     }
 }
 
-pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize, dx: bool, dw: bool) -> usize {
-    let l = Layout::new(g, isa, dw);
+pub(in crate::cpu::conv) fn scratch(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: bool) -> usize {
+    let l = Layout::new(g, lanes, dw);
     scratch_of::<f32>(if dx { l.dx.len() } else { 0 })
         + scratch_of::<f32>(threads * l.slot_len())
         + scratch_of::<f32>(l.pieces * l.partial)
@@ -88,7 +88,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     scratch: &mut [u8],
 ) {
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
-    let l = Layout::new(g, isa, dw.is_some());
+    let l = Layout::new(g, isa.lanes(), dw.is_some());
     let grid = &l.grid;
     let mut carver = Carver::new(scratch);
     let turned = carver.take::<f32>(if dx.is_some() { l.dx.len() } else { 0 });

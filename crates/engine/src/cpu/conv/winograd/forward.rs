@@ -41,17 +41,17 @@ impl Slot {
     }
 }
 
-pub(in crate::cpu::conv) fn arranged(g: &Geometry, isa: Isa) -> usize {
-    Matrix::new(POINTS, g.c, g.oc, isa).len()
+pub(in crate::cpu::conv) fn arranged(g: &Geometry, lanes: usize) -> usize {
+    Matrix::new(POINTS, g.c, g.oc, lanes).len()
 }
 
 pub(in crate::cpu::conv) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
     let source = Source { w, outs: g.oc, ins: g.c, turned: false };
-    transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa), to);
+    transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa.lanes()), to);
 }
 
-pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
-    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
+pub(in crate::cpu::conv) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
+    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, lanes));
     let pieces = parallel::pieces(grid.units(), PIECES);
     scratch_of::<f32>(m.len())
         + scratch_of::<f32>(threads * Slot::new(g, &grid, m).len())
@@ -65,7 +65,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
+    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa.lanes()));
     let pieces = parallel::pieces(grid.units(), PIECES);
     let slot = Slot::new(g, &grid, m);
     let mut carver = Carver::new(scratch);
@@ -120,7 +120,7 @@ pub(super) struct Floats<'a>(pub &'a mut [f32]);
 impl<'a> Floats<'a> {
     pub fn take(&mut self, n: usize) -> &'a mut [f32] {
         let all = std::mem::take(&mut self.0);
-        let (head, tail) = all.split_at_mut(n.next_multiple_of(16).min(all.len()));
+        let (head, tail) = all.split_at_mut(n.next_multiple_of(16));
         self.0 = tail;
         head
     }
