@@ -54,14 +54,17 @@ impl<'a, T> Shared<'a, T> {
         Shared { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
-    /// The elements of `range`, cut to the slice.
+    /// The elements of `range`.
+    ///
+    /// # Panics
+    /// Where they are not all there.
     ///
     /// # Safety
     /// No two parts alive at the same time may overlap.
     #[allow(clippy::mut_from_ref)] // Disjointness is the caller's duty.
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
-        let end = range.end.min(self.len);
-        let start = range.start.min(end);
+        let Range { start, end } = range;
+        assert!(start <= end && end <= self.len, "{start}..{end} of {} values", self.len);
         // SAFETY: inside the slice; exclusive by the contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), end - start) }
     }
@@ -80,15 +83,16 @@ impl<'a> Carver<'a> {
         Carver(scratch)
     }
 
-    /// The next `n` values; their content is whatever lay there. Shorter when the scratch is too small,
-    /// which is a mistake in the operation's size and shows in its tests as an out-of-bounds index.
+    /// The next `n` values; their content is whatever lay there.
+    ///
+    /// # Panics
+    /// Where the scratch is too small: kernels go by extents, and would write behind it.
     pub(crate) fn take<T: bytemuck::Pod>(&mut self, n: usize) -> &'a mut [T] {
-        let scratch = std::mem::take(&mut self.0);
-        let bytes = scratch_of::<T>(n).min(scratch.len());
-        let (head, tail) = scratch.split_at_mut(bytes);
+        let (head, tail) = std::mem::take(&mut self.0).split_at_mut(scratch_of::<T>(n));
         self.0 = tail;
-        let whole = (n * size_of::<T>()).min(bytes);
-        bytemuck::try_cast_slice_mut(&mut head[..whole]).unwrap_or_default()
+        // Aligned, as the scratch is and all parts of it are multiples of `ALIGN`.
+        let values = bytemuck::cast_slice_mut(head);
+        &mut values[..n]
     }
 }
 
@@ -143,5 +147,36 @@ impl<'a> SumRows<'a> {
     pub(crate) unsafe fn row(&self, piece: usize) -> &'a mut [f64] {
         // SAFETY: rows are disjoint.
         unsafe { self.values.part(piece * self.width..(piece + 1) * self.width) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn panics(f: impl FnOnce()) -> bool {
+        catch_unwind(AssertUnwindSafe(f)).is_err()
+    }
+
+    #[test]
+    fn scratch_that_is_too_small_is_refused() {
+        let mut values = [[0f64; 8]; 3];
+        let bytes = bytemuck::cast_slice_mut(values.as_flattened_mut());
+        let mut carver = Carver::new(bytes);
+        assert_eq!((carver.take::<f32>(5).len(), carver.take::<f64>(16).len()), (5, 16));
+        assert_eq!(carver.take::<f32>(0).len(), 0);
+        assert!(panics(|| carver.take::<f32>(1).fill(0.0)));
+    }
+
+    #[test]
+    fn parts_lie_inside() {
+        let mut values = [0; 5];
+        let shared = Shared::new(&mut values);
+        // SAFETY: one part at a time.
+        let part = |range| panics(|| unsafe { shared.part(range).fill(1) });
+        assert!(!part(2..5) && !part(5..5));
+        assert!(part(4..6) && part(6..6) && part(usize::MAX..0));
+        assert_eq!(values, [0, 0, 1, 1, 1]);
     }
 }
