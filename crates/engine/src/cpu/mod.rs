@@ -38,14 +38,11 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
-        Self::with_isa(threads, best_isa())
+        Self::with_isa(threads, Isa::best())
     }
 
     pub(crate) fn with_isa(threads: Option<usize>, isa: Isa) -> Result<Self> {
         let unavailable = |message: String| Error::Unavailable { device: "cpu".into(), message };
-        if !Isa::available().contains(&isa) {
-            return Err(unavailable(format!("this machine does not have {}", isa.name())));
-        }
         let mut cpu = Self::without_threads(threads);
         cpu.isa = isa;
         let pool = rayon::ThreadPoolBuilder::new()
@@ -61,7 +58,7 @@ impl Cpu {
 
     /// Knows its extents but cannot compute in parallel: for plans.
     pub(crate) fn without_threads(threads: Option<usize>) -> Self {
-        Cpu { threads: threads.unwrap_or_else(cores).max(1), isa: best_isa(), pool: None }
+        Cpu { threads: threads.unwrap_or_else(cores).max(1), isa: Isa::best(), pool: None }
     }
 
     /// Scratch slots, one a thread; rounded up, so that few threads more or less do not change a plan.
@@ -80,10 +77,6 @@ impl Cpu {
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn best_isa() -> Isa {
-    Isa::available().first().copied().unwrap_or(Isa::Portable)
 }
 
 fn load<'a>(x: &Operand<'a>) -> Load<'a> {

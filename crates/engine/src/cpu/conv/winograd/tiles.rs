@@ -1,7 +1,7 @@
 //! Tiles of packed rows into the transformed domain, and products back into tiles of pixels.
 
 use super::{POINTS, STEP, transform};
-use crate::cpu::blocks::load_block;
+use crate::cpu::blocks::{load_block, store_part};
 use crate::cpu::simd::{Simd, kernel};
 
 /// Packed rows with their border, as tiles read them: `columns` pixels of `channels` floats a row.
@@ -81,7 +81,7 @@ impl Corner {
 #[inline(always)]
 unsafe fn put<S: Simd, const FULL: bool>(p: *mut f32, v: S::V, n: usize) {
     // SAFETY: the caller's `n` floats are there.
-    unsafe { if FULL || n == S::LANES { S::store(p, v) } else { S::store_part(p, v, n) } }
+    unsafe { if FULL || n == S::LANES { S::store(p, v) } else { store_part::<S, _>(p, v, n) } }
 }
 
 #[inline(always)]
