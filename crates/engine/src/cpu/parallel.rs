@@ -5,6 +5,7 @@
 
 use crate::memory::ALIGN;
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -22,8 +23,37 @@ pub(crate) fn piece(units: usize, pieces: usize, i: usize) -> Range<usize> {
     i * units / pieces..(i + 1) * units / pieces
 }
 
+thread_local! {
+    /// Whether a piece runs on this thread.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A piece that runs on this thread.
+struct Running;
+
+impl Running {
+    fn start() -> Self {
+        assert!(!BUSY.replace(true), "a piece of work was cut into pieces itself");
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        BUSY.set(false);
+    }
+}
+
 /// Runs `f(i)` for every piece, in any order, on the current thread pool.
+///
+/// # Panics
+/// Where a piece calls it: a thread that waits for pieces runs others meanwhile, and these would find the scratch of
+/// their thread in use ([`slot`]).
 pub(crate) fn for_each(pieces: usize, f: impl Fn(usize) + Sync + Send) {
+    let f = |i| {
+        let _running = Running::start();
+        f(i);
+    };
     if pieces == 1 {
         f(0);
     } else {
@@ -31,8 +61,14 @@ pub(crate) fn for_each(pieces: usize, f: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// Which thread of the pool this is: the index of its scratch.
+/// Which thread of the pool this is: the index of its part of an operation's scratch. The part is the piece's that asks,
+/// to its end: a thread runs one piece at a time ([`for_each`] sees to it), and every operation has scratch of its own.
+///
+/// # Panics
+/// Outside of a piece.
 pub(crate) fn slot() -> usize {
+    assert!(BUSY.get(), "scratch of a thread that runs no piece");
+    // One piece alone may run outside of a pool.
     rayon::current_thread_index().unwrap_or(0)
 }
 
@@ -154,6 +190,7 @@ impl<'a> SumRows<'a> {
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn panics(f: impl FnOnce()) -> bool {
         catch_unwind(AssertUnwindSafe(f)).is_err()
@@ -167,6 +204,24 @@ mod tests {
         assert_eq!((carver.take::<f32>(5).len(), carver.take::<f64>(16).len()), (5, 16));
         assert_eq!(carver.take::<f32>(0).len(), 0);
         assert!(panics(|| carver.take::<f32>(1).fill(0.0)));
+    }
+
+    #[test]
+    fn a_thread_runs_one_piece_at_a_time() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for pieces in [1, 2, 50] {
+            assert!(pool.install(|| panics(|| for_each(pieces, |_| for_each(pieces, |_| ())))));
+            let users = [const { AtomicUsize::new(0) }; 3];
+            pool.install(|| {
+                for_each(pieces, |_| {
+                    let user = &users[slot()];
+                    assert_eq!(user.fetch_add(1, Ordering::AcqRel), 0);
+                    std::thread::yield_now();
+                    user.fetch_sub(1, Ordering::AcqRel);
+                });
+            });
+            assert!(pool.install(|| panics(|| assert!(slot() < 3))), "the piece is over");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) fn each_gradient<X: Value>(
     let room = if X::floats(&[]).is_some() { 0 } else { pixels * c };
     let rooms = Shared::new(carver.take::<f32>(threads * room));
     parallel::for_each(pieces, |i| {
-        // SAFETY: one row per piece, one room per thread.
+        // SAFETY: one row per piece; the thread's room is this piece's (`parallel::slot`).
         let (row, room) = unsafe {
             let slot = parallel::slot() * room;
             (rows.row(i), rooms.part(slot..slot + room))

@@ -107,7 +107,7 @@ pub(super) fn run<X: Value, Y: Value>(
         None => (None, None),
     };
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row and one partial per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row and one partial per piece.
         let (slot, norm_row, bias_row, partial) = unsafe {
             let slot = parallel::slot() * slot_len;
             (

@@ -77,7 +77,7 @@ pub(super) fn run<X: Value, Y: Value>(
     let wants_sums = op.norm.is_some();
     let direct = X::floats(op.x).filter(|_| op.load.is_plain() && g.p == 0);
     parallel::for_each(pieces, |piece| {
-        // SAFETY: one slot per thread, one row per piece, one part of y per unit.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row per piece, one part of y per unit.
         let (packed, sums) = unsafe {
             let slot = parallel::slot();
             (slots.part(slot * slot_len..(slot + 1) * slot_len), rows.row(piece))

@@ -113,7 +113,7 @@ pub(super) fn forward<X: Value, Y: Value>(
     let (rows, y) = (sums.rows(), Shared::new(op.y));
     let (x_line, y_line) = (g.w * g.c, g.w * g.oc);
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row per piece.
         let (slot, sums) = unsafe {
             let at = parallel::slot() * l.slot_len();
             (slots.part(at..at + l.slot_len()), rows.row(piece))
@@ -178,7 +178,7 @@ pub(super) fn backward<X: Value, Y: Value>(
     };
     let (x_line, y_line) = (g.w * g.c, g.w * g.oc);
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row and one partial per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row and one partial per piece.
         let (slot, norm_row, bias_row, partial) = unsafe {
             let at = parallel::slot() * l.slot_len();
             (

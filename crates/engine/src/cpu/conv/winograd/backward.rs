@@ -113,7 +113,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let pitches = [pitch(grid.tiles(), l.dx.columns), pitch(grid.tiles(), l.dw.columns)];
     let (x_image, y_image) = (g.h * g.w * g.c, g.oh * g.ow * g.oc);
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row and one partial per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row and one partial per piece.
         let (floats, norm_row, bias_row, partial) = unsafe {
             let at = parallel::slot() * l.slot_len();
             (

@@ -78,7 +78,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let (pitch_in, pitch_out) = (pitch(grid.tiles(), g.c), pitch(grid.tiles(), m.columns));
     let (x_image, y_image) = (g.h * g.w * g.c, g.oh * g.ow * g.oc);
     parallel::for_each(pieces, |piece| {
-        // SAFETY: one slot per thread, one row per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row per piece.
         let (floats, sum_row) = unsafe {
             let at = parallel::slot() * slot.len();
             (slots.part(at..at + slot.len()), sum_rows.row(piece))
