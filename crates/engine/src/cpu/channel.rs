@@ -1,6 +1,6 @@
 //! Per-channel values: normalisation rows, their backward, and gradients of operands.
 
-use super::conv::Load;
+use super::load::Load;
 use super::parallel::Shared;
 use super::simd::{Isa, kernel};
 use super::value::{Value, narrow, widen};

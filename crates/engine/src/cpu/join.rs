@@ -2,7 +2,7 @@
 
 use super::blocks::{load_block, store_block};
 use super::channel::{SinkNorm, finish_norm};
-use super::conv::Load;
+use super::load::Load;
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
 use super::simd::{Isa, Simd, kernel};
 use super::value::Value;

@@ -5,6 +5,7 @@ mod channel;
 mod conv;
 mod images;
 mod join;
+mod load;
 mod loss;
 mod parallel;
 mod peak;
@@ -24,7 +25,8 @@ use crate::ops::{
 };
 use crate::{DType, Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
-use conv::{Backward, DxOut, Forward, Load};
+use conv::{Backward, DxOut, Forward};
+use load::Load;
 use parallel::ChannelSums;
 use pool::Plane;
 use value::{Value, typed};

@@ -1,7 +1,7 @@
 //! Pooling over windows (maximum) and over adaptive cells (average), image by image.
 
 use super::channel::{ImageSink, SinkNorm, finish_norm};
-use super::conv::Load;
+use super::load::Load;
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use super::simd::{Isa, kernel};
 use super::value::Value;

@@ -1,7 +1,7 @@
 //! Bilinear resizing with aligned corners, and its gradient, one image at a time.
 
 use super::blocks::{for_blocks, load_block, store_block};
-use super::conv::Load;
+use super::load::Load;
 use super::pool::Plane;
 use super::simd::{Simd, kernel};
 use super::value::Value;

@@ -2,10 +2,11 @@
 
 use super::geometry::{Geometry, Phase};
 use super::input_grad::input_grad;
-use super::pack::{GradLoad, Load, pack_gradient, pack_input, pack_transposed, padded};
+use super::pack::{GradLoad, pack_gradient, pack_input, pack_transposed, padded};
 use super::sink::Sink;
 use super::weight_grad::{reduce, weight_grad};
 use crate::cpu::channel::{SinkNorm, finish_norm};
+use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::Isa;
 use crate::cpu::value::Value;

@@ -1,10 +1,11 @@
 //! The forward convolution: tiles of output pixels by output channels.
 
 use super::geometry::Geometry;
-use super::pack::{Load, pack_input, pack_weights, padded};
+use super::pack::{pack_input, pack_weights, padded};
 use super::sink::hand_on;
 use super::tile::{Ahead, Tiles, Walk, accumulate, bytes, with_rows};
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
+use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::cpu::value::Value;

@@ -28,7 +28,6 @@ use geometry::Geometry;
 
 pub(crate) use backward::{Backward, DxOut};
 pub(crate) use forward::{Forward, Weights};
-pub(crate) use pack::Load;
 
 /// The most that `size` gives for vectors of any instruction set: what an operation takes must not depend on the machine,
 /// since plans are made on one and kept on another, and cuts that balance memory are part of what is learnt. A kernel
