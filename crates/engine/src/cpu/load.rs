@@ -8,8 +8,8 @@ use crate::ops::norm;
 /// What is done to an operand while it is loaded: per-channel rows, and the rectifier.
 #[derive(Clone, Copy)]
 pub(crate) struct Load<'a> {
-    /// Scale and shift, `[c]` each.
-    pub affine: Option<(&'a [f32], &'a [f32])>,
+    /// Scale and shift, equally long.
+    affine: Option<(&'a [f32], &'a [f32])>,
     pub relu: bool,
 }
 
@@ -19,13 +19,31 @@ impl<'a> Load<'a> {
         Load { affine: norm_rows.map(|t| (row(t, norm::SCALE), row(t, norm::SHIFT))), relu }
     }
 
+    /// Scale and shift, `[c]` each.
+    #[inline(always)]
+    pub(crate) fn affine(&self) -> Option<(&'a [f32], &'a [f32])> {
+        self.affine
+    }
+
+    /// For kernels that read rows of `c` channels.
+    ///
+    /// # Panics
+    /// Where they are not of so many.
+    #[inline(always)]
+    pub(crate) fn check(&self, c: usize) {
+        assert!(self.affine.is_none_or(|(scale, _)| scale.len() == c), "{c} channels");
+    }
+
     pub(crate) fn is_plain(&self) -> bool {
         self.affine.is_none() && !self.relu
     }
 
     /// Transforms whole pixels of `c` channels from `x` to `out`.
+    ///
+    /// # Safety
+    /// Only where S exists.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, x: &[impl Value], out: &mut [f32]) {
+    pub(crate) unsafe fn apply<S: Simd>(&self, x: &[impl Value], out: &mut [f32]) {
         match (self.affine, self.relu) {
             (None, false) => widen(x, out),
             (None, true) => {
@@ -34,21 +52,24 @@ impl<'a> Load<'a> {
                     *o = if x <= 0.0 { 0.0 } else { x };
                 }
             }
-            (Some(rows), true) => for_blocks!(
-                rows.0.len(),
-                affine::<S>(rows, x, out, |v| {
-                    // SAFETY: kernels run where S exists.
-                    unsafe { S::rectify(v) }
-                })
-            ),
-            (Some(rows), false) => for_blocks!(rows.0.len(), affine::<S>(rows, x, out, |v| v)),
+            // SAFETY: S exists; the rows are equally long, and blocks lie within them.
+            (Some(rows), true) => unsafe {
+                for_blocks!(rows.0.len(), affine::<S>(rows, x, out, |v| S::rectify(v)));
+            },
+            // SAFETY: as above.
+            (Some(rows), false) => unsafe {
+                for_blocks!(rows.0.len(), affine::<S>(rows, x, out, |v| v));
+            },
         }
     }
 }
 
 /// One block of channels of [`Load::apply`].
+///
+/// # Safety
+/// Only where S exists; `first + valid` is at most the length of both rows.
 #[inline(always)]
-fn affine<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn affine<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     (scale, shift): (&[f32], &[f32]),

@@ -59,7 +59,7 @@ pub(super) fn each_gradient<X: Value>(
 }
 
 /// Input and output extents of one image.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plane {
     pub h: usize,
     pub w: usize,
@@ -97,7 +97,7 @@ impl Plane {
 
 #[inline(always)]
 fn value(load: Load<'_>, x: f32, c: usize) -> f32 {
-    let v = load.affine.map_or(x, |(a, b)| x * a[c] + b[c]);
+    let v = load.affine().map_or(x, |(a, b)| x * a[c] + b[c]);
     if load.relu && v <= 0.0 { 0.0 } else { v }
 }
 
@@ -161,7 +161,7 @@ kernel! {
             for i in rows {
                 for j in columns.clone() {
                     let x = &x[(i * plane.w + j) * c..][..c];
-                    match (load.affine, load.relu) {
+                    match (load.affine(), load.relu) {
                         (Some((a, b)), relu) => {
                             for (((o, x), a), b) in out.iter_mut().zip(x).zip(a).zip(b) {
                                 let v = x.wide() * a + b;

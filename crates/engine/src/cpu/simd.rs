@@ -381,8 +381,8 @@ pub(crate) use arm::Neon;
 
 /// Compiles a kernel, generic over `S: Simd` (and perhaps one type of stored values), for every instruction set and calls the machine's.
 ///
-/// The body must be sound for slices and pointers as its own comments say; the instruction set was checked
-/// when its [`Isa`] was made.
+/// The functions are safe: the instruction set was checked when its [`Isa`] was made, and a body that goes by extents where
+/// slices would be checked at every access first compares these with the slices' lengths, once a launch.
 macro_rules! kernel {
     ($(#[$meta:meta])* fn $name:ident<$S:ident $(, $E:ident)?>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*

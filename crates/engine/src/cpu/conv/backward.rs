@@ -102,7 +102,9 @@ pub(super) fn run<X: Value, Y: Value>(
     let direct = X::floats(x).filter(|_| load.is_plain() && g.p == 0);
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
+            let (norm, sums) = (d.operand_norm, d.norm.is_some());
+            // SAFETY: units write disjoint pixels, and a unit's kernels run one after the other.
+            let sink = unsafe { Sink::new(g.c, d.grad, d.accumulate, norm, load.relu, sums, x) };
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),

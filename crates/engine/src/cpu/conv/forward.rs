@@ -122,7 +122,9 @@ kernel! {
     ) {
         let mut sums = sums;
         let unit = Unit { g, x, w, bias };
-        for_blocks!(g.oc, channels::<S>(&unit, y, sums.as_deref_mut(), ahead));
+        unit.check(y.len(), S::LANES);
+        // SAFETY: S exists; what the unit's pixels read is there, and blocks lie within `g.oc` channels.
+        unsafe { for_blocks!(g.oc, channels::<S>(&unit, y, sums.as_deref_mut(), ahead)) };
     }
 }
 
@@ -132,6 +134,18 @@ struct Unit<'a> {
     x: &'a [f32],
     w: &'a [f32],
     bias: Option<&'a [f32]>,
+}
+
+impl Unit<'_> {
+    /// Whether all is there that `len` values of the output read.
+    fn check(&self, len: usize, lanes: usize) {
+        let g = self.g;
+        assert!(self.w.len() >= arranged(g, lanes) && self.bias.is_none_or(|b| b.len() == g.oc), "{g:?}");
+        if let Some(rows) = len.div_ceil(g.ow * g.oc).checked_sub(1) {
+            let last = rows * g.s * g.x_pitch() + (g.ow - 1) * g.s * g.c;
+            assert!(last + (g.k - 1) * g.x_pitch() + g.k * g.c <= self.x.len(), "{g:?}");
+        }
+    }
 }
 
 /// One block of output channels of a unit.
@@ -144,8 +158,10 @@ struct Block<'a> {
     valid: usize,
 }
 
+/// # Safety
+/// Only where S exists; the unit holds what `y` reads ([`Unit::check`]), and the block lies within its output channels.
 #[inline(always)]
-fn channels<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn channels<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     &Unit { g, x, w, bias }: &Unit<'_>,
@@ -154,7 +170,7 @@ fn channels<S: Simd, const V: usize, const FULL: bool>(
     ahead: &mut Ahead<'_>,
 ) {
     let b = Block { g, x, w: &w[first * g.depth()..], first, valid };
-    // SAFETY: the tiles stay inside x, w and y, whose sizes follow from g (see `scratch` and the device's checks).
+    // SAFETY: the tiles stay inside x, w and y by the caller's promise.
     unsafe {
         let start = match bias {
             Some(bias) => load_block::<S, V, FULL>(bias[first..].as_ptr(), valid),

@@ -18,6 +18,15 @@ impl Matrix {
         Matrix { points, rows, columns: padded(columns, lanes), lanes }
     }
 
+    /// For kernels whose vectors have so many lanes.
+    ///
+    /// # Panics
+    /// Where blocks are of others.
+    #[inline(always)]
+    pub fn check(&self, lanes: usize) {
+        assert!(self.lanes == lanes && self.columns.is_multiple_of(lanes), "{self:?} for {lanes} lanes");
+    }
+
     /// Floats of one point.
     pub fn point(&self) -> usize {
         self.rows * self.columns

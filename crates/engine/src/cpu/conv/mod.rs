@@ -159,6 +159,8 @@ pub(crate) fn backward<X: Value, Y: Value>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::load::Load;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     /// Convolutions of every way, with channels that fill the vectors of some instruction sets and not of others.
     fn extents() -> Vec<([usize; 4], usize, Window)> {
@@ -189,5 +191,62 @@ mod tests {
             }
         }
         assert!(narrow > 0, "the widest vectors do not always need the most");
+    }
+
+    #[test]
+    fn a_pass_over_slices_that_are_too_short_is_refused() {
+        let x = [2, 9, 8, 20];
+        for (window, out) in [(Window::same(3, 1), 40), (Window::same(3, 2), 40), (Window::same(1, 1), 250)] {
+            let (h, w) = (window.output(x[1]), window.output(x[2]));
+            for isa in Isa::available() {
+                let pass = |short: [usize; 6]| {
+                    let taps = window.kernel * window.kernel;
+                    let lengths = [2 * 9 * 8 * 20, out * 20 * taps, out, 2 * h * w * out, 4 * 20, 3 * out];
+                    let [x_len, w_len, bias, y_len, rows, coefficients] =
+                        std::array::from_fn(|i| lengths[i] - short[i]);
+                    let floats = |n: usize| vec![1f32; n];
+                    let (xs, ws, bias, mut ys) = (floats(x_len), floats(w_len), floats(bias), floats(y_len));
+                    let (rows, coefficients) = (floats(rows), floats(coefficients));
+                    let (mut dx, mut dw) = (floats(2 * 9 * 8 * 20), floats(out * 20 * taps));
+                    let run = || {
+                        let load = Load::new(None, true, 20);
+                        let bytes = forward_scratch(x, out, window, 8);
+                        let mut scratch = vec![[0u64; 8]; bytes / 64];
+                        let op = Forward::<f32, f32> {
+                            x: &xs,
+                            load,
+                            w: Weights::Plain(&ws),
+                            bias: Some(&bias),
+                            y: &mut ys,
+                            norm: None,
+                        };
+                        forward(isa, (x, out, window), op, 8, bytemuck::cast_slice_mut(&mut scratch));
+                        let bytes = backward_scratch((x, out, window), 8, true, true);
+                        let mut scratch = vec![[0u64; 8]; bytes / 64];
+                        let op = Backward::<f32, f32> {
+                            x: &xs,
+                            load,
+                            w: &ws,
+                            grad: &ys,
+                            grad_norm: Some((&ys, &coefficients)),
+                            dx: Some(DxOut {
+                                grad: &mut dx,
+                                accumulate: false,
+                                operand_norm: Some(&rows),
+                                norm: None,
+                            }),
+                            dw: Some((&mut dw, None)),
+                        };
+                        backward(isa, (x, out, window), op, 8, bytemuck::cast_slice_mut(&mut scratch));
+                    };
+                    catch_unwind(AssertUnwindSafe(run)).is_ok()
+                };
+                assert!(pass([0; 6]), "{window:?} {isa:?}");
+                for argument in 0..6 {
+                    let short = std::array::from_fn(|i| usize::from(i == argument));
+                    assert!(!pass(short), "argument {argument} of {window:?}, {isa:?}");
+                }
+            }
+        }
     }
 }

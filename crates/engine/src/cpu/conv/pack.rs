@@ -5,6 +5,7 @@ use crate::cpu::blocks::{for_blocks, load_block, store_block};
 use crate::cpu::load::Load;
 use crate::cpu::simd::{Simd, kernel};
 use crate::cpu::value::{Value, widen};
+use crate::ops::norm;
 use std::ops::Range;
 
 kernel! {
@@ -23,7 +24,9 @@ kernel! {
             out[..border].fill(0.0);
             out[pitch - border..].fill(0.0);
             let row = g.w * g.c;
-            load.apply::<S>(&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
+            let (image, out) = (&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
+            // SAFETY: S exists.
+            unsafe { load.apply::<S>(image, out) };
         }
     }
 }
@@ -43,6 +46,7 @@ kernel! {
         g: &Geometry, span: (isize, usize), own: Range<usize>, load: GradLoad<'_, Y>, ocp: usize,
         out: &mut [f32], sums: Option<&mut [f64]>,
     ) {
+        assert!(g.oc <= ocp && load.norm.is_none_or(|(_, k)| k.len() == norm::COEFFICIENTS * g.oc), "{g:?}");
         let pitch = g.dy_pitch(ocp);
         let (left, _) = g.dy_border();
         let (first, count) = span;
@@ -64,14 +68,16 @@ kernel! {
                 None if g.oc == ocp => widen(grad, inner),
                 None => {
                     inner.fill(0.0);
-                    for_blocks!(g.oc, spread::<S>((g.oc, ocp), grad, inner));
+                    // SAFETY: S exists; blocks lie within `g.oc` channels, which are no more than `ocp`.
+                    unsafe { for_blocks!(g.oc, spread::<S>((g.oc, ocp), grad, inner)) };
                 }
                 Some((raw, k)) => {
                     let raw = &raw[r * row..(r + 1) * row];
                     if g.oc != ocp {
                         inner.fill(0.0);
                     }
-                    for_blocks!(g.oc, gradient::<S>((g.oc, ocp), k, grad, raw, inner));
+                    // SAFETY: as above; there are coefficients for every channel.
+                    unsafe { for_blocks!(g.oc, gradient::<S>((g.oc, ocp), k, grad, raw, inner)) };
                 }
             }
             if let Some(sums) = sums.as_deref_mut()
@@ -88,8 +94,11 @@ kernel! {
 }
 
 /// One block of channels, from pixels of `oc` channels to pixels of `ocp`.
+///
+/// # Safety
+/// Only where S exists; `first + valid <= oc <= ocp`.
 #[inline(always)]
-fn spread<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn spread<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     (oc, ocp): (usize, usize),
@@ -106,8 +115,11 @@ fn spread<S: Simd, const V: usize, const FULL: bool>(
 }
 
 /// One block of channels of `grad · a + raw · b + c`, from pixels of `oc` channels to pixels of `ocp`.
+///
+/// # Safety
+/// As [`spread`]; coefficients are `[3, oc]`.
 #[inline(always)]
-fn gradient<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn gradient<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     (oc, ocp): (usize, usize),

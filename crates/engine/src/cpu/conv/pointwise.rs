@@ -67,6 +67,7 @@ impl Layout {
 /// `[out, in]` as `m`: rows are input channels, or output channels if `turned`.
 fn ordered(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
     let outs = w.len() / ins.max(1);
+    assert_eq!(outs * ins, w.len(), "weights of {ins} channels");
     let blocks = Shared::new(out);
     parallel::for_each(m.blocks(), |b| {
         let (first, width) = m.block(b);
@@ -172,7 +173,9 @@ pub(super) fn backward<X: Value, Y: Value>(
     let wants_bias = dw.as_ref().is_some_and(|(_, b)| b.is_some());
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
+            let (norm, sums) = (d.operand_norm, d.norm.is_some());
+            // SAFETY: units write disjoint pixels, and a unit's kernels run one after the other.
+            let sink = unsafe { Sink::new(g.c, d.grad, d.accumulate, norm, load.relu, sums, x) };
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),
@@ -232,7 +235,8 @@ kernel! {
     /// Pixels of `c` channels, transformed, `step` floats apart.
     fn pack<S, X>(load: Load<'_>, x: &[X], c: usize, step: usize, out: &mut [f32]) {
         for (x, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(step)) {
-            load.apply::<S>(x, &mut out[..c]);
+            // SAFETY: S exists.
+            unsafe { load.apply::<S>(x, &mut out[..c]) };
         }
     }
 }
@@ -242,13 +246,17 @@ kernel! {
     fn store<S, Y>(
         oc: usize, products: &[f32], step: usize, bias: Option<&[f32]>, y: &mut [Y], sums: Option<&mut [f64]>,
     ) {
+        assert!(oc <= step && bias.is_none_or(|b| b.len() == oc), "{oc} channels of {step}");
         let mut sums = sums;
-        for_blocks!(oc, store_block_of::<S>(oc, (products, step), bias, y, sums.as_deref_mut()));
+        // SAFETY: S exists; blocks lie within `oc` channels, which products and bias have.
+        unsafe { for_blocks!(oc, store_block_of::<S>(oc, (products, step), bias, y, sums.as_deref_mut())) };
     }
 }
 
+/// # Safety
+/// Only where S exists; `first + valid <= oc <= step`, and the bias is of `oc` channels.
 #[inline(always)]
-fn store_block_of<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn store_block_of<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     oc: usize,
@@ -289,12 +297,17 @@ kernel! {
     fn store_gradient<S, X>(
         c: usize, products: &[f32], step: usize, at: usize, pixels: usize, sink: &Sink<'_, X>, sums: &mut [f64],
     ) {
-        for_blocks!(c, gradient_block::<S>(c, (products, step), (at, pixels), sink, sums));
+        sink.check(c);
+        assert!(pixels == 0 || (pixels - 1) * step + c <= products.len(), "{pixels} pixels of {step}");
+        // SAFETY: S exists; the pixels' products are there, and blocks lie within the sink's channels.
+        unsafe { for_blocks!(c, gradient_block::<S>(c, (products, step), (at, pixels), sink, sums)) };
     }
 }
 
+/// # Safety
+/// Only where S exists; products of the pixels are there; the block lies within the sink's `c` channels.
 #[inline(always)]
-fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     c: usize,
@@ -303,7 +316,7 @@ fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
     sink: &Sink<'_, impl Value>,
     sums: &mut [f64],
 ) {
-    // SAFETY: units write disjoint pixels, which are whole.
+    // SAFETY: the caller's promise; units write disjoint pixels.
     unsafe {
         let mut put = Put::<S, V>::new::<FULL>(sink, c, first, valid);
         for start in (0..pixels).step_by(FLUSH) {

@@ -1,6 +1,6 @@
 //! Both gradients over tiles.
 
-use super::forward::{Floats, Place, flush, places};
+use super::forward::{Floats, Place, check_tiles, flush, places};
 use super::grid::{Grid, Segment, pitch};
 use super::tiles::{Points, Rows, gradient_tiles, input_tiles, output_tile, points};
 use super::weights::{Source, reduce, transformed};
@@ -105,7 +105,9 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let wants_bias = dw.as_ref().is_some_and(|(_, b)| b.is_some());
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
+            let (norm, sums) = (d.operand_norm, d.norm.is_some());
+            // SAFETY: units write disjoint pixels, and a unit's kernels run one after the other.
+            let sink = unsafe { Sink::new(g.c, d.grad, d.accumulate, norm, load.relu, sums, x) };
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),
@@ -201,6 +203,9 @@ kernel! {
         sums: &mut [f64],
     ) {
         let padded = from.channels;
+        sink.check(g.c);
+        check_tiles(g.c, (g.h, g.w), grid, s, from, S::LANES);
+        assert!(moments.len() >= 2 * padded, "{g:?}");
         moments.fill(0.0);
         let tiles = s.rows.len() * grid.columns;
         let image = s.image * g.h * g.w * g.c;
@@ -210,7 +215,7 @@ kernel! {
             let m = from.values[tile * padded..].as_ptr();
             for first in (0..g.c).step_by(S::LANES) {
                 let n = (g.c - first).min(S::LANES);
-                // SAFETY: as in the forward pass; units write disjoint pixels.
+                // SAFETY: as in the forward pass; units write disjoint pixels of the sink.
                 unsafe {
                     let values = output_tile::<S>(m.add(first), from.pitch);
                     let moments = moments.as_mut_ptr().add(first);

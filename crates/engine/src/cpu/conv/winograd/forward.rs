@@ -152,6 +152,23 @@ pub(super) fn places(
     })
 }
 
+/// Whether the values of a segment's tiles are there, as vectors of `channels` channels, and the tiles lie in images of
+/// `h x w` pixels.
+pub(super) fn check_tiles(
+    channels: usize,
+    (h, w): (usize, usize),
+    grid: &Grid,
+    s: &Segment,
+    from: Operand<'_>,
+    lanes: usize,
+) {
+    let tiles = s.first + s.rows.len() * grid.columns;
+    let there = (POINTS - 1) * from.pitch + tiles * from.channels <= from.values.len();
+    let whole = channels <= from.channels && from.channels.is_multiple_of(lanes);
+    let inside = s.rows.end <= h.div_ceil(STEP) && grid.columns <= w.div_ceil(STEP);
+    assert!(there && whole && inside, "{tiles} tiles of {channels} channels");
+}
+
 kernel! {
     /// Writes a segment's tiles into its rows `y`; per-channel sums of values and squares into `sums`.
     fn store<S, Y>(
@@ -160,6 +177,10 @@ kernel! {
     ) {
         let mut sums = sums;
         let padded = from.channels;
+        check_tiles(g.oc, (g.oh, g.ow), grid, s, from, S::LANES);
+        let rows = s.pixels().end.min(g.oh) - s.pixels().start;
+        assert!(moments.len() >= 2 * padded && y.len() == rows * g.ow * g.oc, "{g:?}");
+        assert!(bias.is_none_or(|b| b.len() == g.oc), "{g:?}");
         moments.fill(0.0);
         let tiles = s.rows.len() * grid.columns;
         let top = s.pixels().start * g.ow * g.oc;
@@ -168,8 +189,8 @@ kernel! {
             let m = from.values[tile * padded..].as_ptr();
             for first in (0..g.oc).step_by(S::LANES) {
                 let n = (g.oc - first).min(S::LANES);
-                // SAFETY: the tile's values are there, its pixels lie in the image, `moments` holds two rows of
-                // whole vectors.
+                // SAFETY: as was checked: the tile's values are there, its pixels lie in the image, `moments` holds two
+                // rows of whole vectors.
                 unsafe {
                     let values = output_tile::<S>(m.add(first), from.pitch);
                     let start = match bias {
