@@ -53,7 +53,7 @@ impl Device {
     /// The processor with a given instruction set, for tests and comparisons.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when this machine does not have it.
+    /// As [`Device::cpu`].
     pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
         Ok(Self::processor(crate::cpu::Cpu::with_isa(threads, isa)?))
     }
