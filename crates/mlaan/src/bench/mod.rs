@@ -70,6 +70,8 @@ pub struct Report {
     pub isa: Option<&'static str>,
     /// Steps of a round.
     pub steps: usize,
+    /// Set of kernels that convolutions ran on a GPU, `proved` or `new` ([`Device::kernels`]).
+    pub kernels: Option<&'static str>,
     /// Each round's median of a step, in seconds.
     pub rounds: Vec<f64>,
     /// Floating-point operations of a step: those of convolutions and linear layers.
@@ -149,6 +151,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
         device: device.name().into(),
         threads: device.threads(),
         isa: isa(device.kind()),
+        kernels: device.kernels(),
         rounds,
         steps,
         flops,

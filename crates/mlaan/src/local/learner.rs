@@ -299,11 +299,6 @@ impl Learner {
         Ok(())
     }
 
-    /// The places (see [`Learner::infer_seen`]) at which modules end.
-    pub fn module_ends(&self) -> Vec<usize> {
-        (0..self.partition.len()).map(|j| self.partition.blocks(j).end).collect()
-    }
-
     /// Forgets what a step that stopped half-way left.
     pub fn release(&mut self) {
         for m in &mut self.modules {

@@ -3,9 +3,17 @@
 use super::{Needs, TensorSizes, classify};
 use crate::Result;
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::local::{Learner, Method, Task};
-use crate::train::Source;
 use mlaan_engine::{Device, Kind, Precision, Purpose};
+
+/// Batches whose logits wait on a device that runs behind the processor ([`Kind::runs_behind`]).
+const AT_ONCE: usize = 8;
+
+/// Batches of an evaluation on a device of this kind whose logits are read together.
+pub fn read_at_once(kind: Kind) -> usize {
+    if kind.runs_behind() { AT_ONCE } else { 1 }
+}
 
 /// What the memory of an inference depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +22,7 @@ pub struct Inference {
     pub batch: usize,
     /// Images in all; their number decides the size of the last batch.
     pub images: usize,
-    /// Batches whose logits are read together ([`read_at_once`](crate::train::read_at_once) of them by an evaluation).
+    /// Batches whose logits are read together ([`read_at_once`] of them by an evaluation).
     pub at_once: usize,
     /// Whether BatchNorm is taken into the convolutions first ([`Learner::fold`]).
     pub folded: bool,

@@ -1,10 +1,11 @@
 //! Errors of a network over a data set.
 
-use super::feed::Source;
 use crate::Result;
+use crate::data::Source;
 use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
-use mlaan_engine::{Device, Kind, Tensor};
+use crate::plan::read_at_once;
+use mlaan_engine::{Device, Tensor};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -75,14 +76,6 @@ pub(crate) fn rank(logits: &[f32], label: usize) -> usize {
     let own = logits.get(label).copied().unwrap_or(f32::NAN);
     let better = |(k, &x): (usize, &f32)| x > own || (x == own && k < label) || x.is_nan();
     if own.is_nan() { logits.len() } else { logits.iter().enumerate().filter(|&p| better(p)).count() }
-}
-
-/// Batches whose logits wait on a device that runs behind the processor ([`Kind::runs_behind`]).
-const AT_ONCE: usize = 8;
-
-/// Batches of an evaluation on a device of this kind whose logits are read together.
-pub fn read_at_once(kind: Kind) -> usize {
-    if kind.runs_behind() { AT_ONCE } else { 1 }
 }
 
 /// Evaluates with running statistics, in batches of `batch` images, framed as a run frames its own.
