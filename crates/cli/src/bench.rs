@@ -3,7 +3,9 @@
 mod json;
 mod loading;
 mod profile;
+mod units;
 
+use self::units::{giga, seconds};
 use crate::args::{BenchArgs, Overrides};
 use crate::{format, output};
 use anyhow::Result;
@@ -26,9 +28,9 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     }
     let report = measure(&recipe, &device, &options)?;
     if args.json {
-        output::json(&json::report(&args.recipe, &recipe, &options, &report))?;
+        output::json(&json::report(&args.recipe, &recipe, &report))?;
     } else {
-        output::page(&text(&args.recipe, &recipe, &options, &report))?;
+        output::page(&text(&args.recipe, &recipe, &report))?;
         if let Some(p) = &report.profile {
             output::page(&profile::text(p, &report, args.top))?;
         }
@@ -46,7 +48,7 @@ fn recipe(args: &BenchArgs) -> Result<Recipe> {
     Ok(recipe)
 }
 
-fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
+fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
     let side = recipe.data.size;
     let stored = if recipe.train.precision == Precision::Bf16 { "bf16" } else { "f32" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
@@ -57,17 +59,22 @@ fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
         format::several(r.modules, "module"),
         format::count(r.classes),
         format::several(r.batch, "image"),
-        match r.isa {
-            Some(isa) => format!("{} ({isa})", format::several(r.threads, "thread")),
-            None => r.device.clone(),
-        },
+        place(r),
     );
-    let lines: Vec<String> =
-        rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
+    let lines: Vec<String> = rows(r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
     format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
 }
 
-fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
+/// What computed, and with which instructions or kernels.
+fn place(r: &Report) -> String {
+    match (r.isa, r.kernels) {
+        (Some(isa), _) => format!("{} ({isa})", format::several(r.threads, "thread")),
+        (None, Some(kernels)) => format!("{} ({kernels} kernels)", r.device),
+        (None, None) => r.device.clone(),
+    }
+}
+
+fn rows(r: &Report) -> Vec<(&'static str, String)> {
     let extreme = |f: fn(f64, f64) -> f64| seconds(r.rounds.iter().copied().reduce(f).unwrap_or(f64::NAN));
     let m = &r.machine;
     let of = |limit: f64| format::percent(100.0 * r.flops_per_second() / limit);
@@ -78,7 +85,7 @@ fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
                 "{}, median of {} of {} ({} to {})",
                 format::heading(&seconds(r.seconds())),
                 format::several(r.rounds.len(), "round"),
-                format::several(options.steps, "step"),
+                format::several(r.steps, "step"),
                 extreme(f64::min),
                 extreme(f64::max)
             ),
@@ -125,16 +132,47 @@ fn of_peak(r: &Report) -> String {
     format!("{} of {} GFLOP/s, {what}", format::percent(100.0 * part), giga(peak))
 }
 
-/// A time between a nanosecond and an hour, with three digits.
-fn seconds(s: f64) -> String {
-    match s {
-        s if s >= 1.0 => format!("{} s", format::digits(s)),
-        s if s >= 1e-3 => format!("{} ms", format::digits(1e3 * s)),
-        _ => format!("{} µs", format::digits(1e6 * s)),
-    }
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use mlaan::bench::Machine;
+    use mlaan_engine::Usage;
 
-/// Billions.
-fn giga(value: f64) -> String {
-    format::digits(value / 1e9)
+    fn measured(kernels: Option<&'static str>) -> Report {
+        let (device, isa) = if kernels.is_some() { ("cuda:0", None) } else { ("cpu", Some("avx2")) };
+        Report {
+            network: "resnet8".into(),
+            modules: 4,
+            classes: 10,
+            batch: 6,
+            device: device.into(),
+            threads: 1,
+            isa,
+            kernels,
+            steps: 3,
+            rounds: vec![0.5],
+            flops: 1 << 30,
+            planned: Usage::default(),
+            used: Usage::default(),
+            resident: None,
+            device_bytes: None,
+            machine: Machine { flops: None, sgemm: 1e12, bandwidth: 1e12 },
+            profile: None,
+        }
+    }
+
+    /// Of a whole benchmark on the host's CUDA driver the measurement of the machine alone would take an hour.
+    #[test]
+    fn a_gpu_says_which_kernels_ran() {
+        let recipe = Recipe::load("quickstart").unwrap();
+        for kernels in [Some("proved"), Some("new"), None] {
+            let report = measured(kernels);
+            let found = json::report("quickstart", &recipe, &report);
+            assert_eq!(found.get("kernels").and_then(|k| k.as_str()), kernels);
+            let heading = text("quickstart", &recipe, &report);
+            let place = kernels.map_or("1 thread (avx2)".into(), |k| format!("cuda:0 ({k} kernels)"));
+            assert!(heading.lines().next().unwrap().ends_with(&place), "{heading}");
+        }
+    }
 }

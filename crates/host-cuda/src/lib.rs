@@ -57,6 +57,38 @@ pub fn tests_on() -> Option<On> {
     None
 }
 
+/// Whether tests shall run all their cases on what [`tests_on`] says. This crate's driver is slow: where nobody asked for it
+/// by name (`MLAAN_TEST_CUDA=host`), long sweeps run a part of them there.
+#[must_use]
+pub fn thorough() -> bool {
+    std::env::var("MLAAN_TEST_CUDA").is_ok()
+}
+
+/// The variable that chooses between the sets of kernels when a device is opened.
+const KERNELS: &str = "MLAAN_CUDA_KERNELS";
+
+/// Runs `test` of the running test program in a process that has chosen the new kernels; there it is true. False too where
+/// tests have nothing to run on.
+///
+/// # Panics
+/// When the test fails there.
+#[allow(clippy::panic, reason = "it is for tests")]
+pub fn with_new_kernels(test: &str) -> bool {
+    if tests_on().is_none() {
+        return false;
+    }
+    if std::env::var(KERNELS).as_deref() == Ok("new") {
+        return true;
+    }
+    let this = std::env::current_exe().map(Command::new);
+    let status = this.and_then(|mut c| c.args(["--exact", test, "--nocapture"]).env(KERNELS, "new").status());
+    match status {
+        Ok(status) if status.success() => false,
+        Ok(status) => panic!("{test} with {KERNELS}=new: {status}"),
+        Err(why) => panic!("{test} with {KERNELS}=new: {why}"),
+    }
+}
+
 /// The folder that holds `libcuda.so` and `libnvrtc.so`, made if need be.
 ///
 /// # Errors
@@ -73,6 +105,49 @@ pub fn folder() -> Result<PathBuf, String> {
 pub fn install() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(load).clone()
+}
+
+/// Calls of the driver in this process so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Copies to the host, each of which waits.
+    pub downloads: u64,
+    /// Waits for a stream.
+    pub waits: u64,
+    /// Copies from host memory that is not page-locked: a GPU's driver may wait for the stream in each.
+    pub pageable: u64,
+    /// Waits for an event that was not reached.
+    pub event_waits: u64,
+}
+
+impl Calls {
+    /// Those since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Calls {
+            downloads: self.downloads - earlier.downloads,
+            waits: self.waits - earlier.waits,
+            pageable: self.pageable - earlier.pageable,
+            event_waits: self.event_waits - earlier.event_waits,
+        }
+    }
+}
+
+/// What the installed driver was called for so far, by all threads of this process.
+///
+/// # Errors
+/// As [`install`].
+pub fn calls() -> Result<Calls, String> {
+    install()?;
+    let path = folder()?.join("libcuda.so");
+    // SAFETY: loaded already, for good; the function takes a number and gives one.
+    unsafe {
+        let library = libloading::Library::new(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let count = library
+            .get::<unsafe extern "C" fn(i32) -> u64>(b"host_cuda_calls\0")
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Calls { downloads: count(0), waits: count(1), pageable: count(2), event_waits: count(3) })
+    }
 }
 
 fn load() -> Result<(), String> {

@@ -22,8 +22,20 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let kind = Kind::Cpu { threads: Some(1) };
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
     let (data_bytes, loading_bytes, optimizer) = (0, 0, setup::optimizer(&recipe.train));
-    let sizes =
-        Sizes { batch: 4, train, kept, mixed, test, data_bytes, loading_bytes, precision, optimizer, kind };
+    let kept_test = false;
+    let sizes = Sizes {
+        batch: 4,
+        train,
+        kept,
+        kept_test,
+        mixed,
+        test,
+        data_bytes,
+        loading_bytes,
+        precision,
+        optimizer,
+        kind,
+    };
     plan(&setup::backbone(&recipe.model)?, &recipe.local, task, sizes)
 }
 

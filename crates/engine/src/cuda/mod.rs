@@ -25,6 +25,7 @@ mod pool;
 mod program;
 mod resize;
 mod specialised;
+mod staging;
 mod sums;
 mod table;
 mod tiles;
@@ -142,6 +143,10 @@ impl Backend for Cuda {
 
     fn warning(&self) -> Option<&str> {
         cache::warning()
+    }
+
+    fn kernels(&self) -> Option<&'static str> {
+        Some(self.driver.kernels.name())
     }
 
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {

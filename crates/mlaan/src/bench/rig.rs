@@ -1,11 +1,12 @@
 //! Training steps of a recipe without its images.
 
 use crate::data::Batch;
+use crate::data::Source;
 use crate::local::{Learner, StepOptions, Task};
 use crate::nn::Extent;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
-use crate::train::{Source, setup};
+use crate::train::setup;
 use crate::{Device, Result};
 use mlaan_engine::ops::PixelScale;
 
@@ -35,6 +36,7 @@ impl Rig {
             batch,
             train: None,
             kept: false,
+            kept_test: false,
             mixed: false,
             test: None,
             loading_bytes: 0,
@@ -51,15 +53,24 @@ impl Rig {
         Ok(Rig { device: device.clone(), learner, source, images, options, batch, task })
     }
 
-    /// One training step, from bytes on the host to new parameters.
+    /// One training step, from bytes on the host to new parameters. Losses stay on a GPU until as many are there as fit.
     pub(super) fn step(&mut self) -> Result<()> {
         let Rig { device, learner, source, images, options, batch, task } = self;
         let step = || -> Result<()> {
             let fed = source.feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
-            learner.step(fed.images, &fed.labels, options)?;
-            Ok(())
+            learner.step_deferred(fed.images, &fed.labels, options)
         };
-        device.scope(step).unwrap_or(Ok(()))
+        device.scope(step).unwrap_or(Ok(()))?;
+        // As a run does.
+        if learner.unread() == learner.deferrable() {
+            learner.reports()?;
+        }
+        Ok(())
+    }
+
+    /// Steps between two readings of losses, at the most.
+    pub(super) fn deferrable(&self) -> usize {
+        self.learner.deferrable()
     }
 
     /// The batch classified as testing does it.
@@ -86,7 +97,7 @@ impl Rig {
 /// Pixels without meaning, every class in turn, from where a run has its images; no batch where nothing is computed.
 fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, Option<Batch>)> {
     let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data, None)?);
-    let extras = setup::extras(&recipe.data);
+    let extras = recipe.data.extras();
     let length = n * size * size * 3;
     let bytes = || -> Vec<u8> { (0..length).map(|i| (i * 7919 % 251) as u8).collect() };
     let labels = |from: usize| (from..from + n).map(|i| (i % classes) as u32).collect::<Vec<_>>();

@@ -1,15 +1,13 @@
 //! A network cut into modules, with everything that teaches it.
 
 use super::branch::Auxiliary;
+use super::losses::Losses;
 use super::{Branch, Method, Partition, segments};
 use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Optimizer, Param, Sequence};
 use crate::{Error, Result};
-use mlaan_engine::ops::{PixelScale, report};
+use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Purpose, Tensor};
-
-/// Rows of the loss table that a module has: task and reconstruction of both branches.
-pub(super) const ROWS: usize = 4;
 
 /// One gradient-isolated module.
 pub(super) struct Module {
@@ -50,9 +48,7 @@ pub struct Learner {
     /// Independent and cascaded auxiliary network of every module but the last.
     pub(super) branches: Vec<[Option<Auxiliary>; 2]>,
     pub(super) classifier: Chain,
-    /// `[modules · 4, 2]`: losses and error counts of the current step.
-    pub(super) values: Tensor,
-    pub(super) report: super::StepReport,
+    pub(super) losses: Losses,
     /// Per module, while a plan is made.
     pub(super) meters: Option<Vec<super::Meter>>,
 }
@@ -133,8 +129,7 @@ impl Learner {
             branches.push([Some(auxiliary(Branch::Independent)?), cascaded]);
         }
         let classifier = Chain::new(backbone.classifier(task.classes, b)?);
-        let values = device.full([modules.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
-        let report = super::StepReport::new(modules.len());
+        let losses = Losses::new(device, modules.len(), b.optimizer.is_some())?;
         let mut learner = Learner {
             device: device.clone(),
             method: method.clone(),
@@ -144,8 +139,7 @@ impl Learner {
             modules,
             branches,
             classifier,
-            values,
-            report,
+            losses,
             meters: None,
         };
         learner.mirror()?;
@@ -241,6 +235,14 @@ impl Learner {
         self.infer_seen(images, &mut |_, _| Ok(()))
     }
 
+    /// As [`Learner::infer`], leaving the logits on the device.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn logits(&mut self, images: Tensor) -> Result<Tensor> {
+        self.logits_seen(images, &mut |_, _| Ok(()))
+    }
+
     /// As [`Learner::infer`]; `see` is shown the output `[n, h, w, c]` of the stem (place 0, where there is one) and of
     /// every block (place 1 and after).
     ///
@@ -251,6 +253,15 @@ impl Learner {
         images: Tensor,
         see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<Vec<f32>> {
+        let logits = self.logits_seen(images, see)?;
+        Ok(self.device.download(&logits)?)
+    }
+
+    fn logits_seen(
+        &mut self,
+        images: Tensor,
+        see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         let Learner { device, modules, classifier, .. } = self;
         let mut x = Act::plain(images);
         let mut place = usize::from(modules.first().is_some_and(|m| m.stem == 0));
@@ -264,8 +275,7 @@ impl Learner {
                 Ok(())
             })?;
         }
-        let logits = classifier.infer(device, x)?;
-        Ok(device.download(&logits.tensor)?)
+        Ok(classifier.infer(device, x)?.tensor)
     }
 
     /// Logits `[n, classes]` of each auxiliary classifier and, under the last module, of the network's own, with running
@@ -290,11 +300,6 @@ impl Learner {
         let logits = classifier.infer(device, x)?;
         see(modules.len() - 1, Branch::Independent, &device.download(&logits.tensor)?);
         Ok(())
-    }
-
-    /// The places (see [`Learner::infer_seen`]) at which modules end.
-    pub fn module_ends(&self) -> Vec<usize> {
-        (0..self.partition.len()).map(|j| self.partition.blocks(j).end).collect()
     }
 
     /// Forgets what a step that stopped half-way left.

@@ -6,13 +6,13 @@
 //! parameters are updated and its activations freed. So at most `span` modules are open at a time.
 
 use super::branch::{Auxiliary, Lesson};
-use super::learner::{Blocks, Learner, ROWS};
+use super::learner::{Blocks, Learner};
 use super::meter::Part;
-use super::{Branch, TaskLoss};
+use super::{Branch, StepReport};
 use crate::nn::optim::Rate;
 use crate::nn::{Act, Activation, Grad, Layer, Pass};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, report};
+use mlaan_engine::ops::{Labels, LossTarget};
 use mlaan_engine::{DType, Purpose, Tensor};
 
 /// What changes of the optimiser from step to step: learning rates, which may differ by part (METHOD §7), and the
@@ -47,45 +47,9 @@ impl StepOptions {
     }
 }
 
-/// The two losses of a module.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct BranchLoss {
-    /// λ2 · task + λ1 · reconstruction, before w_ind or w_cas.
-    pub loss: f32,
-    /// Samples classified wrongly; none where the loss does not classify.
-    pub wrong: Option<f32>,
-}
-
-/// What a step found: for every module the independent and, with cascades, the cascaded loss.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepReport {
-    /// Per module.
-    pub modules: Vec<[Option<BranchLoss>; 2]>,
-    table: Vec<f32>,
-}
-
-impl StepReport {
-    pub(super) fn new(modules: usize) -> Self {
-        StepReport { modules: vec![[None; 2]; modules], table: vec![0.0; modules * ROWS * report::COLUMNS] }
-    }
-
-    /// The first loss that is not a number or infinite: module, branch name and value.
-    pub fn non_finite(&self) -> Option<(usize, &'static str, f32)> {
-        self.modules.iter().enumerate().find_map(|(j, pair)| {
-            let find =
-                |b: Option<BranchLoss>, name| b.filter(|b| !b.loss.is_finite()).map(|b| (j, name, b.loss));
-            find(pair[0], "independent").or_else(|| find(pair[1], "cascaded"))
-        })
-    }
-}
-
-/// Row of the loss table of a module's branch.
-fn row(j: usize, branch: Branch) -> usize {
-    j * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
-}
-
 impl Learner {
-    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each.
+    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each. Waits for its
+    /// losses; those of deferred steps before it that nobody read are dropped.
     ///
     /// # Errors
     /// From the device; mixtures where a loss has no meaning for them; a network for inference. The parameters may then be those of a step half
@@ -96,16 +60,27 @@ impl Learner {
         labels: impl Into<Labels<'a>>,
         options: &StepOptions,
     ) -> Result<&StepReport> {
+        self.step_deferred(images, labels, options)?;
+        self.last_report()
+    }
+
+    /// As [`Learner::step`], leaving the losses on the device: to read them is to wait for it, and a GPU then waits for
+    /// the next step. [`Learner::reports`] reads those of all steps since; to be called now and then, best when
+    /// [`Learner::unread`] has come to [`Learner::deferrable`].
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn step_deferred<'a>(
+        &mut self,
+        images: Tensor,
+        labels: impl Into<Labels<'a>>,
+        options: &StepOptions,
+    ) -> Result<()> {
         if self.optimizer.is_none() {
             let message = "this network was built for inference and cannot learn; build it with an optimiser";
             return Err(Error::recipe("train", message));
         }
-        let done = self.pass(images, labels.into(), Some(options));
-        if done.is_err() {
-            self.release();
-        }
-        done?;
-        self.read_report()
+        self.whole_pass(images, labels.into(), Some(options))
     }
 
     /// As [`Learner::step`] without updates: the gradients stay in the parameters.
@@ -113,12 +88,23 @@ impl Learner {
     /// # Errors
     /// As [`Learner::step`].
     pub fn gradients<'a>(&mut self, images: Tensor, labels: impl Into<Labels<'a>>) -> Result<&StepReport> {
-        let done = self.pass(images, labels.into(), None);
-        if done.is_err() {
-            self.release();
+        self.whole_pass(images, labels.into(), None)?;
+        self.last_report()
+    }
+
+    fn whole_pass(
+        &mut self,
+        images: Tensor,
+        labels: Labels<'_>,
+        options: Option<&StepOptions>,
+    ) -> Result<()> {
+        self.make_room()?;
+        let done = self.pass(images, labels, options);
+        match done {
+            Ok(()) => self.losses.advance(),
+            Err(_) => self.release(),
         }
-        done?;
-        self.read_report()
+        done
     }
 
     fn pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
@@ -196,14 +182,15 @@ impl Learner {
         lesson: &Lesson<'_>,
         options: Option<&StepOptions>,
     ) -> Result<Option<Grad>> {
-        let Learner { device, modules, branches, values, optimizer, .. } = self;
+        let Learner { device, modules, branches, losses, optimizer, .. } = self;
         let module = &mut modules[j];
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
         let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]);
         for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let grad = a.teach(device, features, lesson, values, row(j, branch))?;
+            let row = losses.row(j, branch);
+            let grad = a.teach(device, features, lesson, losses.values(), row)?;
             if let (Some(o), Some(optimizer)) = (options, &*optimizer) {
                 a.update(device, optimizer, o.of(branch))?;
             }
@@ -221,7 +208,7 @@ impl Learner {
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn teach_last(&mut self, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
-        let Learner { device, modules, classifier, values, method, optimizer, .. } = self;
+        let Learner { device, modules, classifier, losses, method, optimizer, .. } = self;
         let j = modules.len() - 1;
         let module = &mut modules[j];
         let Some(features) = &module.output else { return Ok(None) };
@@ -229,8 +216,9 @@ impl Learner {
         let mut backward = |weight: f64, pass: Pass, keep: bool| {
             let logits = &classifier.output(features).tensor;
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
-            let row = row(j, Branch::Independent);
-            let target = LossTarget { weight: weight as f32, grad: Some(&mut grad), values, row };
+            let row = losses.row(j, Branch::Independent);
+            let target =
+                LossTarget { weight: weight as f32, grad: Some(&mut grad), values: losses.values(), row };
             device.cross_entropy(logits, labels, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
         };
@@ -317,33 +305,5 @@ impl Learner {
             leap.follow(device, &mut Blocks { modules, partition })?;
         }
         Ok(())
-    }
-
-    /// Brings the losses of the step to the host.
-    fn read_report(&mut self) -> Result<&StepReport> {
-        let Learner { device, values, report, branches, method, .. } = self;
-        device.download_into(values, &mut report.table)?;
-        let last = report.modules.len() - 1;
-        let table = &report.table;
-        let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
-        for (j, pair) in report.modules.iter_mut().enumerate() {
-            if j == last {
-                let r = row(j, Branch::Independent);
-                let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
-                *pair = [Some(same), (method.span() > 1).then_some(same)];
-                continue;
-            }
-            for (k, branch) in [Branch::Independent, Branch::Cascaded].into_iter().enumerate() {
-                pair[k] = branches[j][k].as_ref().map(|a| {
-                    let (r, (reconstruct, task)) = (row(j, branch), a.lambdas());
-                    let classifies = method.loss == TaskLoss::CrossEntropy;
-                    BranchLoss {
-                        loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
-                        wrong: classifies.then(|| cell(r, report::WRONG)),
-                    }
-                });
-            }
-        }
-        Ok(report)
     }
 }

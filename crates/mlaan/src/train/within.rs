@@ -1,8 +1,8 @@
 //! Runs within a given memory, and what a run's memory depends on.
 
-use super::feed::Source;
 use super::{Trainer, setup};
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::data::{LoaderPool, Splits};
 use crate::local::Task;
 use crate::nn::Extent;
@@ -76,20 +76,27 @@ pub fn loading(splits: &Splits) -> usize {
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
-    let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), setup::extras(&recipe.data));
+    let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
     let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
+    let kept_test =
+        kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), splits.test.as_ref()], size);
     // No batch is larger than the set that it is taken from.
     let made = |images: usize, mixed| LoaderPool::bytes(LoaderPool::AHEAD, batch.min(images), size, mixed);
-    let drawn = LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(train));
+    let drawn = |images: usize| LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(images));
     // The buffers of training also serve the evaluation, those of draws beside its images.
-    let buffers = if kept { made(test, false) + drawn } else { made(train.max(test), mixed) };
+    let buffers = match (kept, kept_test) {
+        (true, true) => drawn(train.max(test)),
+        (true, false) => made(test, false) + drawn(train),
+        _ => made(train.max(test), mixed),
+    };
     let threads = setup::loader_threads(device, splits.train.as_ref());
     let work = threads * splits.train.work_bytes().max(splits.test.work_bytes());
     Sizes {
         batch,
         train: Some(train),
         kept,
+        kept_test,
         mixed,
         test: Some(test),
         data_bytes: resident(splits) + buffers + work,
