@@ -147,7 +147,10 @@ mod tests {
             output: vec!["y".into()],
             name: "y".into(),
             op_type: "MaxPool".into(),
-            attribute: vec![AttributeProto::ints("pads", &[0, 0, 300, -1]), AttributeProto::int("ceil_mode", 0)],
+            attribute: vec![
+                AttributeProto::ints("pads", &[0, 0, 300, -1]),
+                AttributeProto::int("ceil_mode", 0),
+            ],
         };
         let graph = GraphProto {
             node: vec![node; 3],
@@ -183,7 +186,8 @@ mod tests {
     /// As `prost` writes the whole message at once, wherever the weights come from.
     #[test]
     fn a_file_in_parts_is_the_whole_message() {
-        let shapes: [(&str, &[usize]); 4] = [("mean", &[1, 3]), ("a", &[200, 300]), ("bb", &[1]), ("c", &[40])];
+        let shapes: [(&str, &[usize]); 4] =
+            [("mean", &[1, 3]), ("a", &[200, 300]), ("bb", &[1]), ("c", &[40])];
         for later in [[false; 4], [true; 4], [false, true, false, true], [true, false, true, false]] {
             let weights: Vec<Weight> =
                 shapes.iter().zip(later).map(|((name, shape), later)| weight(name, shape, later)).collect();
@@ -192,7 +196,8 @@ mod tests {
             file.write(&mut written, Path::new("x"), &mut |p| Ok(values(&p.unit, p.count))).unwrap();
             let mut whole = model();
             let graph = whole.graph.as_mut().unwrap();
-            graph.initializer = shapes.iter().map(|(name, shape)| weight(name, shape, false).tensor).collect();
+            graph.initializer =
+                shapes.iter().map(|(name, shape)| weight(name, shape, false).tensor).collect();
             assert_eq!(file.len(), written.len());
             assert!(written == whole.encode_to_vec(), "{later:?}");
         }
