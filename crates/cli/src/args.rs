@@ -133,11 +133,11 @@ const TRAIN_EXAMPLES: &str = "\
 Examples:
   mlaan train
   mlaan train mlaan-paper-resnet32-16 --data cifar10/ --epochs 30
-  mlaan train mine.toml --set local.cascade.span=3 --set train.lr=0.05 --out runs/span3
+  mlaan train mine.toml --set local.cascade.span=3 --lr 0.05 --out runs/span3
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train --tensorboard               then: tensorboard --logdir runs
-  mlaan train bp-resnet50 --data photos/ --init resnet50.pth --set train.lr=0.01   fine-tuning
+  mlaan train bp-resnet50 --data photos/ --init resnet50.pth --lr 0.01   fine-tuning
 
 Ctrl-C stops after the current step and saves; --resume goes on from there.";
 
@@ -291,3 +291,76 @@ Examples:
   mlaan train --device cuda:1
 
 A GPU needs NVIDIA's driver, which runs kernels, and NVRTC, which compiles them when a run begins.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::collections::BTreeMap;
+
+    /// Flags that are something else in these commands, or have more to say there.
+    const OWN: [(&str, &[&str]); 9] = [
+        ("batch", &["eval", "predict"]),
+        ("data", &["eval", "analyze", "bench", "compare"]),
+        ("device", &["plan"]),
+        ("json", &["train", "predict", "analyze", "compare", "report", "recipes", "download"]),
+        ("limit", &["eval", "analyze"]),
+        ("precision", &["eval"]),
+        ("quiet", &["compare"]),
+        ("set", &["compare"]),
+        ("threads", &["plan", "inspect"]),
+    ];
+    /// Flags that share a name alone.
+    const APART: [&str; 11] = [
+        "against",
+        "classes",
+        "key",
+        "memory",
+        "orientation",
+        "out",
+        "recipe",
+        "seed",
+        "show",
+        "size",
+        "top",
+    ];
+
+    fn flags(command: &clap::Command, found: &mut BTreeMap<String, Vec<(String, String, bool)>>) {
+        for arg in command.get_arguments() {
+            let Some(long) = arg.get_long() else { continue };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let one = (command.get_name().to_owned(), help, arg.get_action().takes_values());
+            found.entry(long.to_owned()).or_default().push(one);
+        }
+        command.get_subcommands().for_each(|inner| flags(inner, found));
+    }
+
+    #[test]
+    fn a_flag_says_the_same_in_every_command() {
+        let mut found = BTreeMap::new();
+        flags(&Cli::command(), &mut found);
+        for (flag, uses) in found.iter().filter(|(flag, _)| !APART.contains(&flag.as_str())) {
+            let own = OWN.iter().find(|(of, _)| of == flag).map_or(&[][..], |(_, own)| own);
+            let mut others = uses.iter().filter(|(command, ..)| !own.contains(&command.as_str()));
+            let first = others.next().unwrap();
+            for other in others {
+                assert_eq!((&other.1, other.2), (&first.1, first.2), "--{flag}: {} and {}", first.0, other.0);
+            }
+            for command in own {
+                let (_, help, _) = uses.iter().find(|(of, ..)| of == command).unwrap();
+                assert!(*help != first.1, "--{flag} says nothing of its own in {command}");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_of_a_recipe_are_wherever_one_is_run() {
+        let command = Cli::command();
+        for name in ["train", "plan", "bench", "compare"] {
+            let command = command.find_subcommand(name).unwrap();
+            for flag in ["batch", "device", "json", "lr", "precision", "set", "size", "threads"] {
+                assert!(command.get_arguments().any(|a| a.get_long() == Some(flag)), "{name} --{flag}");
+            }
+        }
+    }
+}

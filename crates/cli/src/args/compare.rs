@@ -28,7 +28,7 @@ pub struct CompareArgs {
     /// the suite names (`--set data.source=PATH` takes any)
     #[arg(long, value_name = "builtin|[NAME=]PATH")]
     pub data: Vec<String>,
-    /// Passes over the training images, in every cell
+    /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub epochs: Option<usize>,
     /// Which images of the set.

@@ -151,6 +151,6 @@ Examples:
   mlaan import resnet50-11ad3fa6.pth --classes imagenet.txt --out runs/resnet50
   mlaan import checkpoint-best.pth.tar --key state_dict_ema --out runs/average
   mlaan predict runs/resnet50 photos/ --top 5
-  mlaan train bp-resnet50 --data photos/ --init runs/resnet50 --set train.lr=0.01
+  mlaan train bp-resnet50 --data photos/ --init runs/resnet50 --lr 0.01
 
 Nothing in the file is executed. `mlaan train --init` takes such a file as well.";
