@@ -5,7 +5,7 @@
 pub struct Batch {
     /// `n * size * size * 3` bytes: images, rows, columns, channels. None where the device has the images.
     pub bytes: Vec<u8>,
-    /// `n * 4` numbers, columns of [`draw`], where the device has the images; else none.
+    /// `n * 4` numbers, columns of [`draw`](mlaan_engine::ops::draw), where the device has the images; else none.
     pub draws: Vec<u32>,
     /// `n` labels.
     pub labels: Vec<u32>,

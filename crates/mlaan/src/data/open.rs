@@ -14,7 +14,7 @@ const BUILTIN_SEED: u64 = 0;
 
 /// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
 /// (see `data::formats`). All images are decoded now, into memory, or stay where they are
-/// ([`Load`]).
+/// ([`Load`](super::Load)).
 ///
 /// # Errors
 /// When the path does not exist or holds nothing known, a split is missing, a class is tested but not trained,
