@@ -2,22 +2,13 @@
 //!
 //! serde would find most of the same mistakes, but without the full key, the range, or a hint.
 
-use super::merge::removes;
 use super::model::Backbone;
-use super::schema::{self, Kind};
+use super::schema::{self, Kind, join, removes};
 use super::spelling::unknown_key;
 use crate::local::Head;
 use crate::text::nearest;
 use crate::{Error, Result};
 use toml::{Table, Value};
-
-/// The dotted path of `name` in `table` ("" is the top).
-pub(super) fn join(table: &str, name: &str) -> String {
-    match table {
-        "" => name.to_owned(),
-        _ => format!("{table}.{name}"),
-    }
-}
 
 /// Checks everything in `table`, which stands at `path` in the recipe.
 ///

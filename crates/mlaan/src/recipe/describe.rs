@@ -4,8 +4,7 @@
 use super::Recipe;
 use super::builtin::{builtin, recipes};
 use super::check::expected;
-use super::layers::EXTENDS;
-use super::schema::{self, KEYS, Key, Kind, MANY, TABLES};
+use super::schema::{self, EXTENDS, KEYS, Key, Kind, MANY, TABLES};
 use crate::local::{Cascade, Leap};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -71,6 +71,8 @@ const fn optional(path: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { path, kind, optional: true, help }
 }
 
+/// The key that names what a recipe extends.
+pub(super) const EXTENDS: &str = "extends";
 /// What the one name is for that is no key: it is gone when a recipe has been read.
 pub const EXTENDS_HELP: &str = "recipes whose keys this one begins with: a built-in name, or a path counted from this file, or a list of which later ones win; none or off then drops what an optional key or table inherits";
 
@@ -154,4 +156,17 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
 /// Whether `path` is a table, and whether that table may be absent.
 pub(super) fn table(path: &str) -> Option<bool> {
     TABLES.iter().find(|(t, _)| *t == path).map(|(_, o)| *o)
+}
+
+/// The dotted path of `name` in `table` ("" is the top).
+pub(super) fn join(table: &str, name: &str) -> String {
+    match table {
+        "" => name.to_owned(),
+        _ => format!("{table}.{name}"),
+    }
+}
+
+/// Whether this text, as the value of an optional key or table, removes it.
+pub(super) fn removes(text: &str) -> bool {
+    ["none", "off"].contains(&text)
 }
