@@ -1,15 +1,29 @@
 //! How well a decoder's values, through a sigmoid, repeat the pixels of the images.
 
-use super::loss::{Target, samples};
+use super::loss::{self, Target, samples};
 use super::parallel::{Carver, Shared};
 use super::simd::{Isa, kernel};
-use crate::ops::{PixelScale, report};
+use super::{Cpu, Model};
+use crate::backend::Scratch;
+use crate::ops::{Kernel, PixelScale, Reconstruction, report};
+
+impl Kernel<Reconstruction<'_>> for Cpu {
+    fn scratch(_: &Model, op: &Reconstruction<'_>) -> Option<usize> {
+        Some(loss::scratch(op.raw.nhwc()[0], 1))
+    }
+
+    fn launch(&self, op: Reconstruction<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let (n, target) = (op.raw.nhwc()[0], Target::of(op.target));
+        let (raw, images, scratch) = (op.raw.host(), op.images.host(), scratch.host());
+        self.run(|| reconstruction(self.isa(), (raw, images), n, op.scale, target, scratch));
+    }
+}
 
 /// Values that are computed together: whole pixels, and whole vectors of any instruction set.
 const GROUP: usize = 48;
 
 /// Binary cross-entropy of sigmoid(raw) against pixels, mean over all values.
-pub(crate) fn reconstruction(
+fn reconstruction(
     isa: Isa,
     (raw, images): (&[f32], &[f32]),
     n: usize,

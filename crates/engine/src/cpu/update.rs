@@ -1,9 +1,24 @@
-//! Element by element: optimiser, moving averages, sums, copies.
+//! Element by element: optimiser and moving averages.
 
+use super::Cpu;
 use super::parallel::{self, PIECES, Shared};
 use super::simd::{Isa, kernel};
-use super::value::Value;
-use crate::ops::Sgd;
+use crate::backend::Scratch;
+use crate::ops::{EmaStep, Kernel, Sgd, SgdStep};
+
+impl Kernel<SgdStep<'_>> for Cpu {
+    fn launch(&self, op: SgdStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let (p, g, v) = (op.parameter.host_mut(), op.grad.host(), op.velocity.host_mut());
+        self.run(|| sgd(self.isa(), p, g, v, op.options));
+    }
+}
+
+impl Kernel<EmaStep<'_>> for Cpu {
+    fn launch(&self, op: EmaStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let (t, s) = (op.target.host_mut(), op.source.host());
+        self.run(|| ema(self.isa(), t, s, op.m));
+    }
+}
 
 /// Below this many elements threads cost more than they bring.
 const SMALL: usize = 1 << 15;
@@ -18,7 +33,7 @@ pub(super) fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>)
     });
 }
 
-pub(crate) fn sgd(isa: Isa, p: &mut [f32], g: &[f32], v: &mut [f32], options: Sgd) {
+fn sgd(isa: Isa, p: &mut [f32], g: &[f32], v: &mut [f32], options: Sgd) {
     let (ps, vs) = (Shared::new(&mut *p), Shared::new(v));
     ranges(g.len(), 1, |r| {
         // SAFETY: ranges are disjoint.
@@ -38,16 +53,10 @@ kernel! {
     }
 }
 
-pub(crate) fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
+fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
     ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], m, 1.0 - m));
-}
-
-pub(crate) fn add<E: Value>(isa: Isa, target: &mut [E], source: &[E]) {
-    let shared = Shared::new(target);
-    // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], 1.0, 1.0));
 }
 
 kernel! {
@@ -58,17 +67,4 @@ kernel! {
             *t = E::narrow(a * t.wide() + b * s.wide());
         }
     }
-}
-
-pub(crate) fn fill<E: Value>(target: &mut [E], value: f32) {
-    let len = target.len();
-    let shared = Shared::new(target);
-    // SAFETY: ranges are disjoint.
-    ranges(len, 1, |r| unsafe { shared.part(r) }.fill(E::narrow(value)));
-}
-
-pub(crate) fn copy<E: Value>(target: &mut [E], source: &[E]) {
-    let shared = Shared::new(target);
-    // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r]));
 }
