@@ -1,9 +1,11 @@
 //! The processor: kernels for every instruction set, pieces of work over a pool of threads.
 
+mod activation;
 mod blocks;
 mod channel;
 mod conv;
 mod convolution;
+mod exponential;
 mod images;
 mod join;
 mod loss;

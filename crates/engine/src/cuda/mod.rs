@@ -5,6 +5,7 @@
 //! How work is cut into blocks depends on extents, and in `specialised` on the kind of device. Plans need no GPU: they
 //! count the most of all kinds. Results are the same from run to run.
 
+mod activation;
 mod args;
 mod cache;
 mod contrastive;
@@ -94,7 +95,7 @@ impl Cuda {
 #[cfg(test)]
 fn programs() -> Vec<&'static program::Program> {
     let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
-    all.extend([&pool::POOL, &resize::RESIZE]);
+    all.extend([&activation::ACTIVATION, &pool::POOL, &resize::RESIZE]);
     all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES]);
     [all, convolution::programs(), weight_gradient::programs(), specialised::programs()].concat()
 }

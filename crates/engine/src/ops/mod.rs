@@ -10,6 +10,7 @@
 //! An operation is a value, an [`Operation`](operation::Operation): each file here defines a family of them, what they
 //! demand and cost, and the methods of [`Device`](crate::Device) that run them.
 
+mod activations;
 mod checks;
 mod convolution;
 mod images;
@@ -24,6 +25,7 @@ mod traffic;
 mod updates;
 mod values;
 
+pub use activations::*;
 pub use convolution::*;
 pub use images::*;
 pub(crate) use join::*;

@@ -3,6 +3,7 @@
 //! Nothing here is fast. Activations are `[n, h, w, c]`, convolution weights `[out, in, k, k]`, and each
 //! backward function takes the gradient of the output and returns the gradients of the inputs.
 
+mod activations;
 mod contrastive;
 mod convolution;
 mod cross_entropy;
@@ -14,6 +15,7 @@ mod reconstruction;
 mod resampling;
 mod updates;
 
+pub use activations::{gelu, gelu_backward};
 pub use contrastive::contrastive;
 pub use convolution::{ConvolutionGrad, convolve, convolve_backward};
 pub use cross_entropy::{cross_entropy, mixed_cross_entropy};
