@@ -4,12 +4,20 @@ use super::Cpu;
 use super::parallel::{self, PIECES, Shared};
 use super::simd::{Isa, kernel};
 use crate::backend::Scratch;
-use crate::ops::{EmaStep, Kernel, Sgd, SgdStep};
+use crate::ops::{AdamWFactors, AdamWStep, EmaStep, Kernel, Sgd, SgdStep};
 
 impl Kernel<SgdStep<'_>> for Cpu {
     fn launch(&self, op: SgdStep<'_>, (): &mut (), _: Scratch<'_>) {
         let (p, g, v) = (op.parameter.host_mut(), op.grad.host(), op.velocity.host_mut());
         self.run(|| sgd(self.isa(), p, g, v, op.options));
+    }
+}
+
+impl Kernel<AdamWStep<'_>> for Cpu {
+    fn launch(&self, op: AdamWStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let ([m, v], factors) = (op.moments.map(|t| t.host_mut()), op.options.factors());
+        let (p, g) = (op.parameter.host_mut(), op.grad.host());
+        self.run(|| adamw(self.isa(), p, g, [m, v], factors));
     }
 }
 
@@ -49,6 +57,26 @@ kernel! {
             let g = g + o.weight_decay * *p;
             *v = o.momentum * *v + g;
             *p -= o.lr * if o.nesterov { g + o.momentum * *v } else { *v };
+        }
+    }
+}
+
+fn adamw(isa: Isa, p: &mut [f32], g: &[f32], moments: [&mut [f32]; 2], factors: AdamWFactors) {
+    let (p, [m, v]) = (Shared::new(p), moments.map(Shared::new));
+    ranges(g.len(), 1, |r| {
+        // SAFETY: ranges are disjoint.
+        let (p, m, v) = unsafe { (p.part(r.clone()), m.part(r.clone()), v.part(r.clone())) };
+        adamw_part(isa, p, &g[r], m, v, factors);
+    });
+}
+
+kernel! {
+    fn adamw_part<S>(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], f: AdamWFactors) {
+        let _ = S::LANES;
+        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            *m = f.first[0] * *m + f.first[1] * g;
+            *v = f.second[0] * *v + f.second[1] * (g * g);
+            *p = f.kept * *p - f.rate * *m / (v.sqrt() * f.root + f.eps);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::program::{Program, entry};
 use super::table::{Entry, Table};
 use super::values::Flat;
 use crate::backend::Scratch;
-use crate::ops::{self, EmaStep, Kernel, SgdStep};
+use crate::ops::{self, AdamWFactors, AdamWStep, EmaStep, Kernel, SgdStep};
 
 pub(super) static UPDATE: Program = Program {
     name: "update.cu",
@@ -13,6 +13,7 @@ pub(super) static UPDATE: Program = Program {
     defines: &[],
     entries: &[
         entry::<Table<Sgd>>("sgd_many"),
+        entry::<Table<AdamW>>("adamw_many"),
         entry::<Table<Ema>>("ema_many"),
         entry::<Flat>("add"),
         entry::<Flat>("fill"),
@@ -40,6 +41,16 @@ pub(super) struct SgdOptions {
     nesterov: u32,
 }
 
+/// `struct AdamWEntry` of `kernels/update.cu`; its options are [`AdamWFactors`].
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(super) struct AdamW {
+    parameter: u64,
+    grad: u64,
+    moments: [u64; 2],
+    length: u64,
+}
+
 /// `struct EmaEntry` of `kernels/update.cu`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -64,6 +75,24 @@ impl Entry for Sgd {
 
     fn changed(&self) -> [u64; 3] {
         [self.parameter, self.velocity, self.velocity]
+    }
+
+    fn read(&self) -> u64 {
+        self.grad
+    }
+
+    fn length(&self) -> usize {
+        self.length as usize
+    }
+}
+
+impl Entry for AdamW {
+    type Options = AdamWFactors;
+
+    const KERNEL: (&'static Program, &'static str) = (&UPDATE, "adamw_many");
+
+    fn changed(&self) -> [u64; 3] {
+        [self.parameter, self.moments[0], self.moments[1]]
     }
 
     fn read(&self) -> u64 {
@@ -104,6 +133,18 @@ impl Kernel<SgdStep<'_>> for Cuda {
         let ops::Sgd { lr, momentum, weight_decay, nesterov } = op.options;
         let options = SgdOptions { lr, momentum, weight_decay, nesterov: nesterov.into() };
         self.updates.add(&self.driver, entry, options);
+    }
+}
+
+impl Kernel<AdamWStep<'_>> for Cuda {
+    fn launch(&self, op: AdamWStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let entry = AdamW {
+            parameter: op.parameter.device_address(),
+            grad: op.grad.device_address(),
+            moments: op.moments.map(|t| t.device_address()),
+            length: op.grad.len() as u64,
+        };
+        self.updates.add(&self.driver, entry, op.options.factors());
     }
 }
 

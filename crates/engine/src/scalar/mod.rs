@@ -25,7 +25,7 @@ pub use operand::{incoming, join, join_backward, load, load_backward};
 pub use pooling::{Maxima, max_pool, max_pool_backward};
 pub use reconstruction::reconstruction;
 pub use resampling::{average_pool, average_pool_backward, resize, resize_backward};
-pub use updates::{ema, sgd};
+pub use updates::{adamw, ema, sgd};
 
 /// Extents of activations: batch, height, width, channels.
 pub type Extents = [usize; 4];
