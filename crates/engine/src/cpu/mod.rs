@@ -8,6 +8,7 @@ mod convolution;
 mod exponential;
 mod images;
 mod join;
+mod lars;
 mod loss;
 mod normalise;
 mod operand;

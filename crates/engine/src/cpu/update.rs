@@ -31,10 +31,14 @@ impl Kernel<EmaStep<'_>> for Cpu {
 /// Below this many elements threads cost more than they bring.
 const SMALL: usize = 1 << 15;
 
+/// How many pieces [`ranges`] makes.
+pub(super) fn cut(len: usize, unit: usize) -> usize {
+    if len < SMALL { 1 } else { parallel::pieces(len / unit, PIECES) }
+}
+
 /// Runs `f(range)` over pieces of `len` elements (multiples of `unit`).
 pub(super) fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>) + Sync + Send) {
-    let units = len / unit;
-    let pieces = if len < SMALL { 1 } else { parallel::pieces(units, PIECES) };
+    let (units, pieces) = (len / unit, cut(len, unit));
     parallel::for_each(pieces, |i| {
         let r = parallel::piece(units, pieces, i);
         f(r.start * unit..r.end * unit);

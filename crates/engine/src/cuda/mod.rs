@@ -17,6 +17,7 @@ mod driver;
 mod graph;
 mod images;
 mod join;
+mod lars;
 mod launch;
 mod loss;
 mod normalise;
@@ -96,7 +97,7 @@ impl Cuda {
 fn programs() -> Vec<&'static program::Program> {
     let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
     all.extend([&activation::ACTIVATION, &pool::POOL, &resize::RESIZE]);
-    all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &images::IMAGES]);
+    all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &lars::LARS, &images::IMAGES]);
     [all, convolution::programs(), weight_gradient::programs(), specialised::programs()].concat()
 }
 
