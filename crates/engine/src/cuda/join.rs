@@ -2,7 +2,7 @@
 
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::normalise;
 use super::program::{Entry, Program, entry};
 use super::specialised::{Kernels, Template};

@@ -3,7 +3,7 @@
 use super::Cuda;
 use super::args::{at, extent};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Program, entry};
 use crate::Tensor;
 use crate::backend::Scratch;

@@ -2,7 +2,7 @@
 
 use super::args::{Operand as OperandArgs, Outgoing as OutgoingArgs, extent, kind};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::normalise;
 use super::program::Program;
 use super::sums::{self, BLOCK, Cut, width};

@@ -1,7 +1,7 @@
 //! Sums per channel: how pixels are cut into pieces.
 
 use super::args::extent;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use crate::Tensor;
 
 /// Threads of a block, in `kernels/channels.cuh` too.

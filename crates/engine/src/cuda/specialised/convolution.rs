@@ -3,7 +3,7 @@
 use super::super::args::{at, extent, flag, kind};
 use super::super::convolution::{Product, backward_pass, finish_statistics, forward_pass};
 use super::super::driver::Driver;
-use super::super::launch::Geometry;
+use super::super::geometry::Geometry;
 use super::super::normalise;
 use super::super::program::{Entry, Program, entry};
 use super::super::tiles::Pass;
