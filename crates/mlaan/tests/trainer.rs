@@ -91,6 +91,38 @@ fn interrupted_runs_resume_to_the_bit() {
     }
 }
 
+/// Keys of a recipe with this optimiser, and what it keeps of a parameter.
+const OPTIMIZERS: [(&str, &str, &[&str]); 2] = [
+    ("train.optimizer=adamw", "train.lr=0.003", &["exp_avg.conv1.weight", "exp_avg_sq.fc.bias"]),
+    ("train.optimizer=lars", "train.lr=2", &["momentum.conv1.weight", "momentum.fc.bias"]),
+];
+
+#[test]
+fn every_optimiser_resumes_to_the_bit_and_uses_what_was_planned() {
+    let mut seen = vec![];
+    for (optimizer, lr, kept) in OPTIMIZERS {
+        let mut recipe = recipe(3);
+        recipe.set_all([optimizer, lr]).unwrap();
+        let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
+        let planned = trainer(&recipe, 2).plan().allocated() as u64;
+        let Outcome::Finished(summary) = run(&recipe, 2, whole.path(), None) else { panic!("{optimizer}") };
+        assert_eq!(summary.peak_allocated_bytes, planned, "{optimizer}");
+        let expected = tensors(whole.path());
+        assert!(kept.iter().all(|name| expected.contains_key(*name)), "{optimizer}: {:?}", expected.keys());
+        // Within the first epoch, at its end (steps count on), within a later one.
+        for stop in [Some(2), Some(1), Some(2), None] {
+            run(&recipe, 1, parts.path(), stop);
+        }
+        assert!(tensors(parts.path()) == expected, "{optimizer}");
+        assert_eq!(epochs(parts.path()), epochs(whole.path()), "{optimizer}");
+        // It learns.
+        let losses: Vec<_> = epochs(whole.path()).iter().map(|e| e.train_loss).collect();
+        assert!(losses.last() < losses.first(), "{optimizer}: {losses:?}");
+        seen.push((expected, planned));
+    }
+    assert!(seen[0].1 > seen[1].1, "AdamW keeps two tensors of a parameter, LARS one");
+}
+
 #[test]
 fn threads_change_nothing_but_time() {
     let recipe = recipe(2);

@@ -15,6 +15,7 @@ mod layer;
 mod layers;
 mod merge;
 mod model;
+mod optimizer;
 mod parts;
 mod place;
 mod rules;
@@ -31,6 +32,7 @@ pub use describe::json_schema;
 pub use differ::Difference;
 pub use experiment::Recipe;
 pub use model::{Backbone, Family, Model};
+pub use optimizer::OptimizerKind;
 pub use schema::{EXTENDS_HELP, KEYS, Key};
 pub use train::{Precision, Schedule, Train};
 

@@ -1,5 +1,6 @@
 //! `[train]`: the optimiser and its schedule (METHOD §7).
 
+use super::OptimizerKind;
 use crate::nn::Roles;
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +25,23 @@ pub struct Train {
     /// sets a rate of one's own sets this, too ([`Recipe::set_lr`](super::Recipe::set_lr) drops it).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_batch: Option<usize>,
-    /// Momentum of SGD, from 0 to 1.
+    /// The rule of updates. Default: SGD, which recipes do not spell out.
+    #[serde(skip_serializing_if = "OptimizerKind::is_default")]
+    pub optimizer: OptimizerKind,
+    /// AdamW's β1 and β2. Default: 0.9 and 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
+    /// Added to the denominator by AdamW and LARS. Default: 1e-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// LARS's trust coefficient. Default: 0.001.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_coefficient: Option<f64>,
+    /// Momentum of SGD and LARS, from 0 to 1.
     pub momentum: f64,
     /// Nesterov's form of momentum, as PyTorch computes it.
     pub nesterov: bool,
-    /// Weight decay, added to the gradient of every trained parameter but those of `no_decay`.
+    /// Weight decay of every trained parameter but those of `no_decay`: added to the gradient, by AdamW taken off the parameter.
     pub weight_decay: f64,
     /// Parameters without weight decay, by role. Default: none.
     #[serde(skip_serializing_if = "Roles::is_empty")]
@@ -105,6 +118,10 @@ impl Default for Train {
             lr_auxiliary: None,
             lr_cascaded: None,
             lr_batch: None,
+            optimizer: OptimizerKind::Sgd,
+            betas: None,
+            eps: None,
+            trust_coefficient: None,
             momentum: 0.9,
             nesterov: true,
             weight_decay: 1e-4,
