@@ -57,8 +57,11 @@ fn another(path: &str) -> &'static str {
         "description" | "data.source" => "elsewhere",
         "model.backbone" => "resnet20",
         "model.family" => "cifar",
-        "local.stem_alone" | "local.balance" | "data.skip_broken" | "train.full_warmup" => "true",
+        "local.stem_alone" | "local.balance" | "data.skip_broken" | "train.full_warmup"
+        | "train.per_step" => "true",
         "train.nesterov" => "false",
+        "train.milestones" => "[3, 6]",
+        "train.gamma" | "train.min_lr" | "train.decay" => "0.25",
         "local.cuts" => "[0, 3]",
         "local.recompute" => "module",
         "local.head" => "0c1f",

@@ -19,6 +19,7 @@ mod optimizer;
 mod parts;
 mod place;
 mod rules;
+mod schedule;
 mod schema;
 mod set;
 mod sources;
@@ -33,8 +34,9 @@ pub use differ::Difference;
 pub use experiment::Recipe;
 pub use model::{Backbone, Family, Model};
 pub use optimizer::OptimizerKind;
+pub use schedule::Schedule;
 pub use schema::{EXTENDS_HELP, KEYS, Key};
-pub use train::{Precision, Schedule, Train};
+pub use train::{Precision, Train};
 
 use crate::{Error, Result, files};
 use layers::Layers;
