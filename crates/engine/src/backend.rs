@@ -315,6 +315,22 @@ pub trait Backend: Send + Sync {
         copy_in(tensor, values);
     }
 
+    /// From host bytes, as many as the tensor has, as another device of the same kind gave them.
+    fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) {
+        let host = tensor.host_bytes_mut();
+        if host.len() == bytes.len() {
+            host.copy_from_slice(bytes);
+        }
+    }
+
+    /// To host bytes, as many as the tensor has.
+    fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) {
+        let host = tensor.host_bytes();
+        if host.len() == bytes.len() {
+            bytes.copy_from_slice(host);
+        }
+    }
+
     /// To host values, as long as the tensor, which holds activations of any type.
     fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {
         for (v, x) in values.iter_mut().zip(tensor.host::<Bf16>()) {

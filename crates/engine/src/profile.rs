@@ -416,6 +416,14 @@ impl Backend for Profiled {
         self.plain("upload", tensor.shape(), 2 * size(tensor), |b| b.upload_bf16(tensor, values));
     }
 
+    fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) {
+        self.plain("upload", tensor.shape(), 2 * size(tensor), |b| b.upload_bytes(tensor, bytes));
+    }
+
+    fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) {
+        self.plain("download", tensor.shape(), 2 * size(tensor), |b| b.download_bytes(tensor, bytes));
+    }
+
     fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {
         self.plain("download", tensor.shape(), 2 * size(tensor), |b| b.download_f32(tensor, values));
     }

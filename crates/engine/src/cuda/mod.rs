@@ -373,6 +373,14 @@ impl Backend for Cuda {
         self.driver().upload(tensor.device_address(), bytes(values));
     }
 
+    fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) {
+        self.driver().upload(tensor.device_address(), bytes);
+    }
+
+    fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) {
+        self.driver().download(tensor.device_address(), bytes);
+    }
+
     fn download_f32(&self, tensor: &Tensor, values: &mut [f32]) {
         let (driver, address) = (self.driver(), tensor.device_address());
         if tensor.dtype() == DType::F32 {

@@ -55,6 +55,27 @@ impl Device {
         self.sound()
     }
 
+    /// Copies a tensor's elements to the host as they are stored, whatever their type; leaves `bytes` on `dry`. Waits for
+    /// the operations before it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]; [`Error::Failed`] when an operation before it failed.
+    pub fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) -> Result<()> {
+        as_many("download", tensor, bytes.len())?;
+        self.0.backend.download_bytes(tensor, bytes);
+        self.sound()
+    }
+
+    /// Copies into a tensor what [`Device::download_bytes`] gave, on this device or another.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) -> Result<()> {
+        as_many("upload", tensor, bytes.len())?;
+        self.0.backend.upload_bytes(tensor, bytes);
+        Ok(())
+    }
+
     /// Every element of a tensor of floats becomes `value`.
     ///
     /// # Errors
@@ -86,6 +107,12 @@ impl Device {
         self.0.backend.add(target, source);
         Ok(())
     }
+}
+
+fn as_many(operation: &'static str, tensor: &Tensor, bytes: usize) -> Result<()> {
+    ensure(tensor.len() * tensor.dtype().bytes() == bytes, operation, || {
+        format!("{bytes} bytes for {:?} {:?}", tensor.dtype(), tensor.shape().dims())
+    })
 }
 
 /// A slice of `T` as a slice of the same type under another name.

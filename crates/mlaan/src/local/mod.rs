@@ -2,19 +2,28 @@
 
 mod auxiliary;
 mod branch;
+mod build;
+mod infer;
 mod leap;
 mod learner;
+mod link;
 mod meter;
 mod method;
+mod module;
 mod partition;
+mod schedule;
 mod segments;
+mod sources;
+mod stage;
 mod step;
+mod targets;
 
-pub(crate) use branch::no_mixtures;
-pub use branch::{Auxiliary, Lesson};
+pub use branch::Auxiliary;
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};
 pub use meter::Meter;
 pub use method::{Branch, Cascade, Head, Leap, Method, Recompute, TaskLoss, Tie};
 pub use partition::Partition;
 pub use step::{BranchLoss, StepOptions, StepReport};
+pub(crate) use targets::no_mixtures;
+pub use targets::{HeadLoss, Supervision, Targets};

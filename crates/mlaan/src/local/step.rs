@@ -1,18 +1,16 @@
-//! One training step: the same for backpropagation and every local method.
-//!
-//! Modules are visited in order, each running forward once. Behind module j its losses are taken; the cascaded
-//! one's gradient goes back through the window of modules that ends at j (METHOD §5). A module whose last window
-//! has passed is closed: its weight gradients are taken once, from the sum of all gradients that reached it, its
-//! parameters are updated and its activations freed. So at most `span` modules are open at a time.
+//! One training step: the same for backpropagation and every local method. What it consists of is the
+//! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
-use super::branch::{Auxiliary, Lesson};
-use super::learner::{Blocks, Learner, ROWS};
-use super::meter::Part;
-use super::{Branch, TaskLoss};
-use crate::nn::{Act, Grad, Pass};
-use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, Sgd, report};
-use mlaan_engine::{DType, Purpose, Tensor};
+use super::link::Alone;
+use super::stage::Batch;
+use super::{Branch, Learner, TaskLoss};
+use crate::Result;
+use crate::nn::Act;
+use mlaan_engine::Tensor;
+use mlaan_engine::ops::{Labels, Sgd, report};
+
+/// Rows of the loss table that a module has: task and reconstruction of both branches.
+pub(super) const ROWS: usize = 4;
 
 /// Optimiser settings of one step; learning rates may differ by part (METHOD §7).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +56,7 @@ impl StepReport {
 }
 
 /// Row of the loss table of a module's branch.
-fn row(j: usize, branch: Branch) -> usize {
+pub(super) fn row(j: usize, branch: Branch) -> usize {
     j * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
 }
 
@@ -96,228 +94,46 @@ impl Learner {
     }
 
     fn pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
-        let (last, span) = (self.modules.len() - 1, self.method.span());
         let images = Act::plain(images);
-        for j in 0..=last {
-            self.metered(j, Part::Forward, |l| l.forward_module(j, &images))?;
-            self.drop_outputs(j, span);
-            let lesson = Lesson { images: &images.tensor, labels, pixels: self.task.pixels };
-            let carried = self.metered(j, Part::Auxiliary, |l| match j == last {
-                true => l.teach_last(labels, options),
-                false => l.teach(j, &lesson, options),
-            })?;
-            self.restore_outputs(j, span, &images)?;
-            if let Some(grad) = carried {
-                self.cascade_back(j, span, grad, &images)?;
-            }
-            if j + 1 >= span {
-                self.close(j + 1 - span, &images, options)?;
-            }
-        }
-        for m in (last + 2).saturating_sub(span)..=last {
-            self.close(m, &images, options)?;
-        }
-        self.modules[last].output = None;
-        if options.is_some() { self.follow_sources() } else { Ok(()) }
-    }
-
-    fn forward_module(&mut self, j: usize, images: &Act) -> Result<()> {
-        let (below, rest) = self.modules.split_at_mut(j);
-        let x = below.last().and_then(|m| m.output.as_ref()).unwrap_or(images);
-        let module = &mut rest[0];
-        module.chain.forward(&self.device, x)?;
-        let output = module.chain.take_output();
-        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.relu) {
-            let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
-            return Err(Error::recipe("model.backbone", message));
-        }
-        module.output = output;
-        Ok(())
-    }
-
-    /// The open modules below module `j`.
-    fn open_below(j: usize, span: usize) -> std::ops::Range<usize> {
-        (j + 1).saturating_sub(span)..j
-    }
-
-    /// Drops the outputs of open modules that can be had again: nobody reads them while module `j` is taught, which
-    /// is when a step needs the most memory.
-    fn drop_outputs(&mut self, j: usize, span: usize) {
-        for m in self.modules[Self::open_below(j, span)].iter_mut().filter(|m| m.chain.repeats_output()) {
-            m.output = None;
-        }
-    }
-
-    /// Undoes [`Learner::drop_outputs`].
-    fn restore_outputs(&mut self, j: usize, span: usize, images: &Act) -> Result<()> {
-        for m in Self::open_below(j, span) {
-            let (below, rest) = self.modules.split_at_mut(m);
-            let module = &mut rest[0];
-            if module.output.is_none() {
-                let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-                let again = module.chain.output_again(&self.device, x)?;
-                let lost = || Error::recipe("model.backbone", "a block that repeats its output did not");
-                module.output = Some(again.ok_or_else(lost)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Both local losses behind module `j`; returns the cascaded one's gradient.
-    fn teach(
-        &mut self,
-        j: usize,
-        lesson: &Lesson<'_>,
-        options: Option<&StepOptions>,
-    ) -> Result<Option<Grad>> {
-        let Learner { device, modules, branches, values, .. } = self;
-        let module = &mut modules[j];
-        let mut carried = None;
-        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
-        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]);
-        for (branch, auxiliary) in pair.rev() {
-            let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let grad = a.teach(device, features, lesson, values, row(j, branch))?;
-            if let Some(o) = options {
-                a.update(device, if branch == Branch::Independent { o.independent } else { o.cascaded })?;
-            }
-            match branch {
-                Branch::Cascaded => carried = grad,
-                Branch::Independent => {
-                    if let Some(g) = grad {
-                        module.add_total(device, g.tensor)?;
-                    }
-                }
-            }
-        }
-        Ok(carried)
-    }
-
-    /// The classifier behind the last module serves both losses; its weights learn from their sum.
-    fn teach_last(&mut self, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
-        let Learner { device, modules, classifier, values, method, .. } = self;
-        let j = modules.len() - 1;
-        let module = &mut modules[j];
-        let Some(features) = &module.output else { return Ok(None) };
-        classifier.forward(device, features)?;
-        let mut backward = |weight: f64, pass: Pass, keep: bool| {
-            let logits = &classifier.output(features).tensor;
-            let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
-            let row = row(j, Branch::Independent);
-            let target = LossTarget { weight: weight as f32, grad: Some(&mut grad), values, row };
-            device.cross_entropy(logits, labels, target)?;
-            classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
-        };
-        let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
-        let input_only = Pass { weights: false, input: true };
-        // What goes down the window is the cascaded part alone; the weights learn from both.
-        let (own, carried) = if method.span() > 1 && j > 0 {
-            let (own, carried) = (backward(w_ind, input_only, true)?, backward(w_cas, input_only, true)?);
-            backward(w_ind + w_cas, Pass { weights: true, input: false }, false)?;
-            (own, carried)
-        } else {
-            (backward(w_ind + w_cas, Pass { weights: true, input: true }, false)?, None)
-        };
-        if let Some(g) = own {
-            module.add_total(device, g.tensor)?;
-        }
-        if let Some(o) = options {
-            classifier.each_unit(&mut |u| u.update(device, o.backbone))?;
-        }
-        Ok(carried)
-    }
-
-    /// Takes the gradient of cascade `j` back through its window, adding it to every module's sum on the way.
-    fn cascade_back(&mut self, j: usize, span: usize, grad: Grad, images: &Act) -> Result<()> {
-        let start = (j + 1).saturating_sub(span);
-        let mut grad = grad;
-        for m in (start..=j).rev() {
-            if m == start {
-                return self.modules[m].add_total(&self.device, grad.tensor);
-            }
-            match self.metered(m, Part::Backward, |l| l.through(m, grad, images))? {
-                Some(g) => grad = g,
-                None => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// A cascade's gradient through module `m`, without weight gradients.
-    fn through(&mut self, m: usize, grad: Grad, images: &Act) -> Result<Option<Grad>> {
-        let (below, rest) = self.modules.split_at_mut(m);
-        let module = &mut rest[0];
-        module.add_copy(&self.device, &grad)?;
-        let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-        let pass = Pass { weights: false, input: true };
-        module.chain.backward(&self.device, x, module.output.as_ref(), grad, pass, true)
-    }
-
-    /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
-    fn close(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
-        self.metered(m, Part::Backward, |l| l.close_module(m, images, options))
-    }
-
-    fn close_module(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
-        let (below, rest) = self.modules.split_at_mut(m);
-        let module = &mut rest[0];
-        let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-        if let Some(total) = module.total.take() {
-            let pass = Pass { weights: true, input: false };
-            module.chain.backward(
-                &self.device,
-                x,
-                module.output.as_ref(),
-                Grad::plain(total),
-                pass,
-                false,
-            )?;
-        }
-        module.chain.release();
-        if let Some(o) = options {
-            module.chain.each_unit(&mut |u| u.update(&self.device, o.backbone))?;
-        }
-        // Nobody reads the features below any more.
-        if let Some(b) = below.last_mut() {
-            b.output = None;
-        }
-        Ok(())
-    }
-
-    /// Moves mirrors or shadows towards their sources.
-    fn follow_sources(&mut self) -> Result<()> {
-        let Learner { device, partition, modules, branches, .. } = self;
-        for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.follow(device, &mut Blocks { modules, partition })?;
-        }
-        Ok(())
+        let batch = Batch { number: self.batches, images: Some(&images), targets: &labels, options };
+        self.batches += 1;
+        let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
+        schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))
     }
 
     /// Brings the losses of the step to the host.
     fn read_report(&mut self) -> Result<&StepReport> {
-        let Learner { device, values, report, branches, method, .. } = self;
-        device.download_into(values, &mut report.table)?;
-        let last = report.modules.len() - 1;
-        let table = &report.table;
+        let Learner { stages, report, plan, .. } = self;
+        let mut rest = report.table.as_mut_slice();
+        for stage in stages.iter() {
+            let (own, after) = rest.split_at_mut(stage.range.len() * ROWS * report::COLUMNS);
+            stage.read_losses(own)?;
+            rest = after;
+        }
+        let StepReport { modules, table } = report;
         let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
-        for (j, pair) in report.modules.iter_mut().enumerate() {
-            if j == last {
-                let r = row(j, Branch::Independent);
-                let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
-                *pair = [Some(same), (method.span() > 1).then_some(same)];
-                continue;
-            }
-            for (k, branch) in [Branch::Independent, Branch::Cascaded].into_iter().enumerate() {
-                pair[k] = branches[j][k].as_ref().map(|a| {
-                    let (r, (reconstruct, task)) = (row(j, branch), a.lambdas());
-                    let classifies = method.loss == TaskLoss::CrossEntropy;
-                    BranchLoss {
-                        loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
-                        wrong: classifies.then(|| cell(r, report::WRONG)),
-                    }
-                });
+        let last = modules.len() - 1;
+        for stage in stages.iter() {
+            for (j, pair) in stage.range.clone().zip(&mut modules[stage.range.clone()]) {
+                if j == last {
+                    let r = row(j, Branch::Independent);
+                    let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
+                    *pair = [Some(same), (plan.method.span() > 1).then_some(same)];
+                    continue;
+                }
+                let own = &stage.branches[j - stage.range.start];
+                for (k, branch) in [Branch::Independent, Branch::Cascaded].into_iter().enumerate() {
+                    pair[k] = own[k].as_ref().map(|a| {
+                        let (r, (reconstruct, task)) = (row(j, branch), a.lambdas());
+                        let classifies = plan.method.loss == TaskLoss::CrossEntropy;
+                        BranchLoss {
+                            loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
+                            wrong: classifies.then(|| cell(r, report::WRONG)),
+                        }
+                    });
+                }
             }
         }
-        Ok(report)
+        Ok(&self.report)
     }
 }

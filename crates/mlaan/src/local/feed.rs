@@ -1,0 +1,71 @@
+//! Batches on their way to the devices of stages.
+
+use super::link::Values;
+use super::targets::Targets;
+use crate::Result;
+use mlaan_engine::ops::{Labels, Mixed};
+use mlaan_engine::{Device, Purpose, Tensor};
+
+/// A batch on a device.
+pub struct Fed {
+    /// Normalised images `[n, h, w, 3]`; none where they are not needed.
+    pub images: Option<Tensor>,
+    /// For the losses.
+    pub targets: Box<dyn Targets + Send>,
+}
+
+/// A batch that each stage brings to its device by itself, when it is ready for it.
+pub trait Feed: Send + Sync {
+    /// The batch on the device of stage `stage`; `images`: whether the stage needs them.
+    ///
+    /// # Errors
+    /// Out of memory.
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<Fed>;
+}
+
+/// Labels on the device.
+#[derive(Debug)]
+pub struct Classes {
+    /// `[n]`.
+    pub own: Tensor,
+    /// Of mixtures: the second labels `[n]`, and the shares of the first `[n]`.
+    pub mixed: Option<(Tensor, Tensor)>,
+}
+
+impl<'a> From<&'a Classes> for Labels<'a> {
+    fn from(classes: &'a Classes) -> Self {
+        let mixed = classes.mixed.as_ref().map(|(other, share)| Mixed { other, share });
+        Labels { own: &classes.own, mixed }
+    }
+}
+
+/// A batch in host memory, taken from a device that has it all.
+pub(super) struct HostBatch {
+    images: Values,
+    own: Values,
+    mixed: Option<(Values, Values)>,
+}
+
+impl HostBatch {
+    pub fn of(device: &Device, images: &Tensor, labels: Labels<'_>) -> Result<Self> {
+        let values = |t: &Tensor| Values::of(device, t);
+        let mixed = match labels.mixed {
+            Some(m) => Some((values(m.other)?, values(m.share)?)),
+            None => None,
+        };
+        Ok(HostBatch { images: values(images)?, own: values(labels.own)?, mixed })
+    }
+}
+
+impl Feed for HostBatch {
+    fn feed(&self, _: usize, device: &Device, images: bool) -> Result<Fed> {
+        let on = |values: &Values| values.on(device, Purpose::Data);
+        let own = on(&self.own)?;
+        let images = if images { Some(on(&self.images)?) } else { None };
+        let mixed = match &self.mixed {
+            Some((other, share)) => Some((on(other)?, on(share)?)),
+            None => None,
+        };
+        Ok(Fed { images, targets: Box::new(Classes { own, mixed }) })
+    }
+}
