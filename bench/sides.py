@@ -56,9 +56,13 @@ def mlaan(c, precision, batch, a, clock, nvml, kernels, *more):
     if process.returncode:
         raise Failed(f"{who}: {errors.first_line(err) or f'status {process.returncode}'}")
     try:
-        return json.loads(out) | {"grown": watch.grown, "process": watch.process}
+        found = json.loads(out)
     except ValueError:
         raise Failed(f"{who}: printed no JSON: {out[:200]}") from None
+    # Older programs do not say, and a processor has one set.
+    if kernels and found.get("kernels", kernels) != kernels:
+        raise Failed(f"{who}: the program says that its {found['kernels']} kernels ran")
+    return found | {"grown": watch.grown, "process": watch.process}
 
 
 class Worker:

@@ -20,6 +20,7 @@ import gpu
 import gpu_run
 import gpu_tables
 import networks
+import sides
 from limits import Clock, Part, limit
 from sides import Failed
 from steps import Record, Runner, Step
@@ -268,6 +269,23 @@ def script(path, text):
     path.write_text("#!/bin/sh\n" + text)
     path.chmod(0o755)
     return path
+
+
+class Sides(unittest.TestCase):
+    def test_a_program_that_ran_other_kernels_than_it_was_asked_to_is_no_side(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        program, nvml = Path(folder.name) / "mlaan", types.SimpleNamespace(used=lambda: None, of=lambda pid: None)
+        a = types.SimpleNamespace(mlaan=program, device="cuda", threads=1, steps=1)
+        run = lambda kernels: sides.mlaan(types.SimpleNamespace(arguments=["quickstart"]), "bf16", 8, a, Clock(60), nvml, kernels)
+        script(program, """echo '{"kernels": "proved"}'""")
+        self.assertEqual(run("proved")["kernels"], "proved")
+        self.assertEqual(run("")["kernels"], "proved")
+        with self.assertRaisesRegex(Failed, "new kernels: the program says that its proved kernels ran"):
+            run("new")
+        # A program of before says nothing.
+        script(program, "echo '{}'")
+        self.assertNotIn("kernels", run("new"))
 
 
 class Steps(unittest.TestCase):

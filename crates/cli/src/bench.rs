@@ -3,7 +3,9 @@
 mod json;
 mod loading;
 mod profile;
+mod units;
 
+use self::units::{giga, seconds};
 use crate::args::{BenchArgs, Overrides};
 use crate::{format, output};
 use anyhow::Result;
@@ -57,14 +59,20 @@ fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
         format::several(r.modules, "module"),
         format::count(r.classes),
         format::several(r.batch, "image"),
-        match r.isa {
-            Some(isa) => format!("{} ({isa})", format::several(r.threads, "thread")),
-            None => r.device.clone(),
-        },
+        place(r),
     );
     let lines: Vec<String> =
         rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
     format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
+}
+
+/// What computed, and with which instructions or kernels.
+fn place(r: &Report) -> String {
+    match (r.isa, r.kernels) {
+        (Some(isa), _) => format!("{} ({isa})", format::several(r.threads, "thread")),
+        (None, Some(kernels)) => format!("{} ({kernels} kernels)", r.device),
+        (None, None) => r.device.clone(),
+    }
 }
 
 fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
@@ -125,16 +133,46 @@ fn of_peak(r: &Report) -> String {
     format!("{} of {} GFLOP/s, {what}", format::percent(100.0 * part), giga(peak))
 }
 
-/// A time between a nanosecond and an hour, with three digits.
-fn seconds(s: f64) -> String {
-    match s {
-        s if s >= 1.0 => format!("{} s", format::digits(s)),
-        s if s >= 1e-3 => format!("{} ms", format::digits(1e3 * s)),
-        _ => format!("{} µs", format::digits(1e6 * s)),
-    }
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use mlaan::bench::Machine;
+    use mlaan_engine::Usage;
 
-/// Billions.
-fn giga(value: f64) -> String {
-    format::digits(value / 1e9)
+    fn measured(kernels: Option<&'static str>) -> Report {
+        let (device, isa) = if kernels.is_some() { ("cuda:0", None) } else { ("cpu", Some("avx2")) };
+        Report {
+            network: "resnet8".into(),
+            modules: 4,
+            classes: 10,
+            batch: 6,
+            device: device.into(),
+            threads: 1,
+            isa,
+            kernels,
+            rounds: vec![0.5],
+            flops: 1 << 30,
+            planned: Usage::default(),
+            used: Usage::default(),
+            resident: None,
+            device_bytes: None,
+            machine: Machine { flops: None, sgemm: 1e12, bandwidth: 1e12 },
+            profile: None,
+        }
+    }
+
+    /// Of a whole benchmark on the host's CUDA driver the measurement of the machine alone would take an hour.
+    #[test]
+    fn a_gpu_says_which_kernels_ran() {
+        let (recipe, options) = (Recipe::load("quickstart").unwrap(), Options::default());
+        for kernels in [Some("proved"), Some("new"), None] {
+            let report = measured(kernels);
+            let found = json::report("quickstart", &recipe, &options, &report);
+            assert_eq!(found.get("kernels").and_then(|k| k.as_str()), kernels);
+            let heading = text("quickstart", &recipe, &options, &report);
+            let place = kernels.map_or("1 thread (avx2)".into(), |k| format!("cuda:0 ({k} kernels)"));
+            assert!(heading.lines().next().unwrap().ends_with(&place), "{heading}");
+        }
+    }
 }

@@ -3,14 +3,15 @@
 mod lines;
 mod plan;
 mod tables;
+mod work;
 
+use self::work::{Work, opener};
 use crate::args::CompareArgs;
 use crate::device::room_to_begin;
 use crate::interrupt::{EXIT, Interrupt, Notice};
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use lines::Lines;
-use mlaan::Device;
 use mlaan::compare::{
     Cell, Comparison, Cost, End, Measure, Run, Runner, Standing, Store, Suite, Table, builtin, fit,
     measure_step,
@@ -19,15 +20,6 @@ use mlaan::text::{self, word};
 use mlaan::train::{Lock, setup};
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// A table, its folder and what is in it.
-struct Work {
-    table: Table,
-    seeds: Vec<u64>,
-    store: Store,
-    runs: Vec<Run>,
-    costs: Vec<Cost>,
-}
 
 /// Runs a table, or shows what it would cost.
 ///
@@ -296,11 +288,6 @@ fn changes(args: &CompareArgs) -> Result<Vec<String>> {
 
 fn out(args: &CompareArgs, table: &Table) -> PathBuf {
     args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&table.name))
-}
-
-fn opener(args: &CompareArgs) -> impl Fn() -> mlaan::Result<Device> {
-    let (device, threads) = (args.device, args.threads);
-    move || device.open_plainly(threads)
 }
 
 /// What every cell costs.

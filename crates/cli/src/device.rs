@@ -1,7 +1,7 @@
 //! Where to compute, as `--device` names it.
 
 use anyhow::Result;
-use mlaan::plan::limit::Limits;
+use mlaan::memory::limit::Limits;
 use mlaan_engine::{Device, Error, Kind};
 
 /// Refuses what does not even fit to begin, where threads would fail to start one by one; `threads` as asked for, all cores

@@ -3,7 +3,7 @@
 use crate::args::DevicesArgs;
 use crate::{format, output};
 use anyhow::Result;
-use mlaan::plan::limit::{Limit, Limits};
+use mlaan::memory::limit::{Limit, Limits};
 use mlaan_engine::Isa;
 use mlaan_engine::cuda::devices::{Found, Gpu, LEAST_CAPABILITY, find};
 use serde_json::{Value, json};

@@ -1,6 +1,5 @@
 //! `mlaan plan --memory`: what fits, as a table or as JSON.
 
-use crate::plan::course;
 use crate::{format, rates};
 use mlaan::plan::search::{Fit, Learning};
 use mlaan::recipe::Recipe;
@@ -39,7 +38,7 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
             mark(i, Some(i) == own),
             format::count(fit.plan.modules.len()),
             format::count(fit.batch),
-            rates::rate(course(recipe, fit.batch).peak().backbone),
+            rates::rate(rates::of(recipe, fit.batch).peak().backbone),
             if again { "module".into() } else { "none".into() },
             stored(fit).into(),
             format::bytes(fit.plan.memory() as u64),
@@ -64,7 +63,7 @@ pub fn json(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> V
             "learning": learning(f),
             "modules": f.plan.modules.len(),
             "batch": f.batch,
-            "lr": rates::json(&recipe.train, &course(recipe, f.batch)),
+            "lr": rates::json(&recipe.train, &rates::of(recipe, f.batch)),
             "recompute": f.candidate.method.recompute,
             "precision": stored(f),
             "memory_bytes": f.plan.memory(),

@@ -6,7 +6,7 @@ use mlaan::text;
 
 /// Bytes, with three digits.
 pub fn bytes(n: u64) -> String {
-    mlaan::plan::bytes::written(n)
+    mlaan::memory::bytes::written(n)
 }
 
 /// Three digits of a number.

@@ -4,9 +4,10 @@ use crate::args::ImportArgs;
 use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::Result;
-use mlaan::import::{Imported, Options, read_classes};
+use mlaan::import::{Options, read_classes};
 use mlaan::recipe::{Backbone, Model, Recipe};
 use mlaan::text;
+use mlaan::train::Imported;
 use mlaan::train::setup;
 use serde_json::json;
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
         normalise: args.normalise.as_deref().map(setup::statistics).transpose()?,
         seed: args.seed,
     };
-    let Imported { manifest, taken, needs } = mlaan::import::import(&args.file, &options, &args.out)?;
+    let Imported { manifest, taken, needs } = mlaan::train::import(&args.file, &options, &args.out)?;
     let memory = Planned::process(needs)?;
     let recipe = Recipe::kept(&manifest.recipe, "recipe")?;
     if args.json {

@@ -34,7 +34,16 @@ pub enum Notice {
     Above(ProgressBar),
     /// In the dashboard.
     #[cfg(unix)]
-    Board(Arc<crate::train::board::Shared>),
+    Board(Arc<dyn Dashboard>),
+}
+
+/// What has the terminal for itself.
+#[cfg(unix)]
+pub trait Dashboard: Send + Sync {
+    /// Shows that the run stops.
+    fn stopping(&self);
+    /// Gives the terminal back for good.
+    fn close(&self);
 }
 
 impl Interrupt {

@@ -30,7 +30,7 @@ mod train;
 use anyhow::Result;
 use args::{Cli, Command};
 use clap::Parser;
-use mlaan::plan::limit::Limits;
+use mlaan::memory::limit::Limits;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

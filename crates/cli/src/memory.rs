@@ -3,8 +3,8 @@
 use crate::{format, output};
 use anyhow::Result;
 use mlaan::Device;
+use mlaan::memory::limit::Limits;
 use mlaan::plan::Needs;
-use mlaan::plan::limit::Limits;
 use mlaan::process::Status;
 use serde_json::{Value, json};
 

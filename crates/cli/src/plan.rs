@@ -10,7 +10,7 @@ use mlaan::nn::Extent;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::plan::{ModulePlan, Plan, Sizes, balanced, plan as make};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
-use mlaan::train::{LearningRate, setup};
+use mlaan::train::setup;
 use mlaan_engine::{Kind, Purpose};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -117,7 +117,7 @@ impl Pair {
         format!(
             "{}: {what}{cuts}\nlr {}\n\n{}\n\n{}\n\n{}\n",
             format::heading(&args.recipe),
-            rates::text(&recipe.train, &course(recipe, recipe.train.batch)),
+            rates::text(&recipe.train, &rates::of(recipe, recipe.train.batch)),
             self.modules(&recipe.local),
             self.totals(),
             format::dim(note)
@@ -204,7 +204,7 @@ impl Pair {
             "size": recipe.data.size,
             "batch": self.local.batch,
             "precision": recipe.train.precision,
-            "lr": rates::json(&recipe.train, &course(recipe, recipe.train.batch)),
+            "lr": rates::json(&recipe.train, &rates::of(recipe, recipe.train.batch)),
             "cuts": self.cuts,
             "recompute": recipe.local.recompute,
             "parameters": self.local.parameters(),
@@ -215,11 +215,6 @@ impl Pair {
             "compute_ratio": self.local.flops as f64 / self.plain.flops.max(1) as f64,
         })
     }
-}
-
-/// The learning rates with steps of `batch` images, as far as it is known how many there are.
-pub fn course(recipe: &Recipe, batch: usize) -> LearningRate {
-    LearningRate::with_batch(&recipe.train, recipe.data.limit.map_or(batch, |most| batch.min(most)))
 }
 
 fn module_json(m: &ModulePlan) -> Value {

@@ -1,9 +1,14 @@
 //! Learning rates in words.
 
 use crate::format;
-use mlaan::recipe::{Schedule, Train};
+use mlaan::recipe::{Recipe, Schedule, Train};
 use mlaan::train::LearningRate;
 use serde_json::{Value, json};
+
+/// The learning rates with steps of `batch` images, as far as it is known how many there are.
+pub fn of(recipe: &Recipe, batch: usize) -> LearningRate {
+    LearningRate::with_batch(&recipe.train, recipe.data.limit.map_or(batch, |most| batch.min(most)))
+}
 
 /// The peak, what it was scaled from, and the course over the epochs.
 pub fn text(train: &Train, rates: &LearningRate) -> String {

@@ -3,9 +3,9 @@
 use crate::args::ReportArgs;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
+use mlaan::files::atomic;
 use mlaan::report::Material;
 use mlaan::text;
-use mlaan::train::atomic;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;

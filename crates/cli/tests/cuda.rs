@@ -190,6 +190,7 @@ fn a_benchmark_says_what_the_driver_saw() {
     let args = ["bench", "quickstart", "--device", "cuda", "--json", "--profile", "--rounds", "2"];
     let report: Value = serde_json::from_str(&prints(at.path(), &args)).unwrap();
     assert_eq!((&report["device"], &report["isa"]), (&"cuda:0".into(), &Value::Null));
+    assert_eq!(report["kernels"], std::env::var("MLAAN_CUDA_KERNELS").unwrap_or("proved".into()));
     assert_eq!(report["planned_bytes"], report["used_bytes"]);
     assert!(report["device_bytes"].as_u64().unwrap() > 0);
     assert!(report["machine"]["flops_per_second"].as_f64().unwrap() > 1e12, "{report}");

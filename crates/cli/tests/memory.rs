@@ -146,7 +146,7 @@ fn once<'a>(args: &[&'a str]) -> Vec<&'a str> {
 fn amount(message: &str, words: &str) -> usize {
     let rest = message.split_once(words).unwrap_or_else(|| panic!("{words}: {message}")).1;
     let amount: Vec<&str> = rest.trim_start().split([' ', ',', ':']).take(2).collect();
-    mlaan::plan::bytes::parse(&amount.join(" ")).unwrap() >> 10
+    mlaan::memory::bytes::parse(&amount.join(" ")).unwrap() >> 10
 }
 
 #[cfg(target_os = "linux")]

@@ -26,7 +26,7 @@ fn measured(at: &Path, args: &[&str]) -> (String, u64) {
 fn planned(shown: &str) -> u64 {
     let rest = shown.rsplit_once("planned ").unwrap_or_else(|| panic!("no plan: {shown}")).1;
     let amount: Vec<&str> = rest.split([' ', ';', ')', ',']).take(2).collect();
-    mlaan::plan::bytes::parse(&amount.join(" ")).unwrap() as u64
+    mlaan::memory::bytes::parse(&amount.join(" ")).unwrap() as u64
 }
 
 fn holds(what: &str, planned: u64, held: u64) {

@@ -116,6 +116,11 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// Which set of kernels convolutions run, where there is more than one.
+    fn kernels(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Waits until all that was asked for is done.
     fn synchronize(&self) {}
 

@@ -156,6 +156,10 @@ impl Backend for Profiled {
         self.inner.warning()
     }
 
+    fn kernels(&self) -> Option<&'static str> {
+        self.inner.kernels()
+    }
+
     fn synchronize(&self) {
         self.inner.synchronize();
     }

@@ -7,7 +7,7 @@ use common::network::{Network, step};
 use common::random::Random;
 use common::values::{Input, Sums, labels, target, tensor};
 use mlaan_engine::ops::{Incoming, LossTarget, Outgoing, Padding, PixelScale, Sgd, WeightGrad, Window};
-use mlaan_engine::{DType, Device, Kind, Purpose, Usage};
+use mlaan_engine::{DType, Device, Isa, Kind, Purpose, Usage};
 
 /// Runs on the dry device, then on one with its plan reserved, and compares.
 fn compare(what: &str, run: impl Fn(&Device)) {
@@ -118,6 +118,29 @@ fn losses_and_updates(device: &Device) {
 fn everything_else() {
     compare("resampling", resampling);
     compare("losses and updates", losses_and_updates);
+}
+
+#[test]
+fn a_plan_holds_for_every_instruction_set() {
+    let network = Network { images: [16, 32, 32, 3], channels: [24, 40], classes: 100 };
+    let run = |device: &Device| {
+        drop((step(device, &network), step(device, &network)));
+        for (channels, out, kernel) in [(24, 40, 3), (68, 100, 1), (3, 20, 3)] {
+            let window = Window::same(kernel, 1);
+            let x = Input::random(&mut Random::new(1), [2, 8, 8, channels], true, true).upload(device);
+            let w = device.full([out, channels, kernel, kernel], 0.1, Purpose::Parameters).unwrap();
+            let arranged = device.arrange(window, &x.operand(), &w).unwrap().unwrap();
+            device.convolve(window, &x.operand(), &arranged, None, None).unwrap();
+        }
+    };
+    let dry = Device::dry(Kind::Cpu { threads: Some(2) }).unwrap();
+    run(&dry);
+    for isa in Isa::available() {
+        let cpu = Device::cpu_with(Some(2), isa).unwrap();
+        cpu.pool().reserve(&dry.usage()).unwrap();
+        run(&cpu);
+        assert_eq!(cpu.usage(), dry.usage(), "{isa:?}");
+    }
 }
 
 #[test]

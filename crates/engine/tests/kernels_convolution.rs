@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::check::{Wanted, check_again, check_products, check_threads};
+use common::check::{Wanted, check_again, check_products, check_sweep, check_threads};
 use common::convolution::{Case, backward, expect_backward, expect_forward, forward};
 use common::random::Random;
 use mlaan_engine::ops::Window;
@@ -104,7 +104,7 @@ fn forward_over_a_sweep_of_shapes() {
     let mut random = Random::new(11);
     let cases: Vec<Case> =
         (0..300).map(|i| random_shape(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 })).collect();
-    check_products(&cases, forward, expect_forward);
+    check_sweep(&cases, forward, expect_forward);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn backward_over_a_sweep_of_shapes() {
     let mut random = Random::new(12);
     let cases: Vec<Case> =
         (0..300).map(|i| random_case(&mut random, if i % 10 == 0 { 4 << 20 } else { 1 << 19 })).collect();
-    check_products(&cases, backward, expect_backward);
+    check_sweep(&cases, backward, expect_backward);
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn every_pair_of_channel_counts_around_a_vector() {
     let pairs = counts.iter().flat_map(|&c| counts.iter().map(move |&o| (c, o)));
     let window = Window { kernel: 3, stride: 1, pad: 1 };
     let cases: Vec<Case> = pairs.map(|(c, o)| full([1, 5, 4, c], o, window)).collect();
-    check_products(&cases, forward, expect_forward);
-    check_products(&cases, backward, expect_backward);
+    check_sweep(&cases, forward, expect_forward);
+    check_sweep(&cases, backward, expect_backward);
 }
 
 #[test]

@@ -7,12 +7,12 @@ use common::check::{
     Expected, FORWARD, GRADIENT, Results, check, check_again, check_stored, check_threads, expected_sums,
     read_sums,
 };
-use common::cuda::with_new_kernels;
 use common::random::Random;
 use common::values::{Input, Sums, stored, tensor, wide};
 use mlaan_engine::ops::{NormConstants, norm};
 use mlaan_engine::scalar::{self, Normalisation, Statistics};
 use mlaan_engine::{Device, Precision};
+use mlaan_host_cuda::with_new_kernels;
 
 const CONSTANTS: [NormConstants; 3] = [
     NormConstants { eps: 1e-5, momentum: 0.1 },

@@ -5,8 +5,10 @@ mod common;
 
 use common::check::{Wanted, check_again, check_products};
 use common::convolution::{Case, backward, expect_backward, expect_forward, forward};
-use common::cuda::with_new_kernels;
+use common::cuda::device;
+use mlaan_engine::Device;
 use mlaan_engine::ops::Window;
+use mlaan_host_cuda::with_new_kernels;
 
 /// Everything at once, at a given shape.
 fn full(x: [usize; 4], out: usize, window: (usize, usize, usize)) -> Case {
@@ -66,5 +68,18 @@ fn two_runs_give_the_same_bits() {
     if with_new_kernels("two_runs_give_the_same_bits") {
         check_again(&cases()[..4], forward);
         check_again(&cases()[..4], backward);
+    }
+}
+
+#[test]
+fn a_device_names_its_kernels() {
+    let named = |device: &Device| [device.kernels(), device.profiled().kernels()];
+    assert_eq!(named(&Device::cpu(Some(1)).unwrap()), [None; 2]);
+    let chosen = std::env::var("MLAAN_CUDA_KERNELS").unwrap_or("proved".into());
+    if let Some(device) = device() {
+        assert_eq!(named(&device), [Some(chosen.as_str()); 2]);
+    }
+    if with_new_kernels("a_device_names_its_kernels") {
+        assert_eq!(chosen, "new");
     }
 }

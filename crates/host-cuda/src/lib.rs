@@ -57,6 +57,38 @@ pub fn tests_on() -> Option<On> {
     None
 }
 
+/// Whether tests shall run all their cases on what [`tests_on`] says. This crate's driver is slow: where nobody asked for it
+/// by name (`MLAAN_TEST_CUDA=host`), long sweeps run a part of them there.
+#[must_use]
+pub fn thorough() -> bool {
+    std::env::var("MLAAN_TEST_CUDA").is_ok()
+}
+
+/// The variable that chooses between the sets of kernels when a device is opened.
+const KERNELS: &str = "MLAAN_CUDA_KERNELS";
+
+/// Runs `test` of the running test program in a process that has chosen the new kernels; there it is true. False too where
+/// tests have nothing to run on.
+///
+/// # Panics
+/// When the test fails there.
+#[allow(clippy::panic, reason = "it is for tests")]
+pub fn with_new_kernels(test: &str) -> bool {
+    if tests_on().is_none() {
+        return false;
+    }
+    if std::env::var(KERNELS).as_deref() == Ok("new") {
+        return true;
+    }
+    let this = std::env::current_exe().map(Command::new);
+    let status = this.and_then(|mut c| c.args(["--exact", test, "--nocapture"]).env(KERNELS, "new").status());
+    match status {
+        Ok(status) if status.success() => false,
+        Ok(status) => panic!("{test} with {KERNELS}=new: {status}"),
+        Err(why) => panic!("{test} with {KERNELS}=new: {why}"),
+    }
+}
+
 /// The folder that holds `libcuda.so` and `libnvrtc.so`, made if need be.
 ///
 /// # Errors

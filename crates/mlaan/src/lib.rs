@@ -32,6 +32,7 @@ pub mod export;
 pub mod files;
 pub mod import;
 pub mod local;
+pub mod memory;
 pub mod nn;
 mod numbers;
 pub mod pickle;

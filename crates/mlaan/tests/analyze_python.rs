@@ -7,9 +7,10 @@ use common::{python, trained};
 use mlaan::Device;
 use mlaan::analyze::logistic::{self, Rows};
 use mlaan::analyze::{Seen, Subject, cka};
+use mlaan::data::Source;
 use mlaan::data::{Frame, Loader, LoaderOptions};
 use mlaan::rng::{Purpose, Rng};
-use mlaan::train::{Source, setup};
+use mlaan::train::setup;
 use std::fs;
 use std::path::Path;
 

@@ -6,7 +6,7 @@ mod common;
 use mlaan::data::{
     Augment, Dataset, Deliver, Extras, Frame, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
 };
-use mlaan::train::{Kept, Source};
+use mlaan::data::{Kept, Source};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Kind};
 use std::sync::Arc;

@@ -6,9 +6,10 @@ mod common;
 use common::trained::recipe;
 use common::weights::{Tensors, exported, fails, named, tensors, write};
 use mlaan::export::{Format, export};
-use mlaan::import::{Imported, Options, StateDict, import};
+use mlaan::import::{Options, StateDict};
 use mlaan::recipe::MeanStd;
 use mlaan::train::Trained;
+use mlaan::train::{Imported, import};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -7,9 +7,10 @@ use common::python::{Python, python};
 use common::trained::pictures;
 use mlaan::Device;
 use mlaan::data::ImageView;
-use mlaan::import::{Options, StateDict, import};
+use mlaan::import::{Options, StateDict};
 use mlaan::predict::Predictor;
 use mlaan::recipe::MeanStd;
+use mlaan::train::import;
 use std::fs;
 use std::path::Path;
 
@@ -89,7 +90,7 @@ fn same_probabilities(python: &Python, name: &str, hows: &[&str], size: usize) {
         let key = (*how == "average").then(|| "swa_model".to_owned());
         let options = Options { size: Some(size), normalise, key, ..Options::default() };
         let run = at.path().join("runs").join(how);
-        let mlaan::import::Imported { taken, .. } = import(&at.path().join(how), &options, &run).unwrap();
+        let mlaan::train::Imported { taken, .. } = import(&at.path().join(how), &options, &run).unwrap();
         assert!(!taken.new_classifier);
         let mut predictor = Predictor::load(&run, &Device::cpu(Some(2)).unwrap()).unwrap();
         let images = pictures(3, size);

@@ -5,8 +5,9 @@ mod common;
 
 use common::torch_file::{Value, archive, dict, old, state_dict};
 use common::weights::{Tensors, exported, fails, named, tensors};
-use mlaan::import::{Imported, Options, StateDict, import};
+use mlaan::import::{Options, StateDict};
 use mlaan::train::Trained;
+use mlaan::train::{Imported, import};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! `mlaan analyze`.
 
-use super::{DEVICES, parse_positive, parse_threads};
+use super::values::{DEVICES, parse_positive, parse_threads};
 use crate::device::Place;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! `mlaan compare`
 
-use super::{DEVICES, PRECISIONS, parse_memory, parse_precision, parse_threads, parse_whole};
+use super::values::{DEVICES, PRECISIONS, parse_memory, parse_precision, parse_threads, parse_whole};
 use crate::device::Place;
 use clap::Args;
 use std::path::PathBuf;

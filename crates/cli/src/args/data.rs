@@ -37,7 +37,7 @@ pub struct InspectArgs {
     #[arg(long)]
     pub all: bool,
     /// Threads that decode [default: all cores]
-    #[arg(long, value_name = "N", value_parser = super::parse_threads)]
+    #[arg(long, value_name = "N", value_parser = super::values::parse_threads)]
     pub threads: Option<usize>,
     /// Print one JSON object
     #[arg(long)]

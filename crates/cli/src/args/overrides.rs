@@ -1,6 +1,6 @@
 //! Flags that change keys of a recipe.
 
-use super::{PRECISIONS, parse_precision, parse_whole};
+use super::values::{PRECISIONS, parse_precision, parse_whole};
 use clap::Args;
 use mlaan::recipe::Recipe;
 

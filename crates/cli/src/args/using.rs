@@ -1,6 +1,6 @@
 //! Commands that use a trained network, or bring one in.
 
-use super::{DEVICES, parse_positive, parse_threads, parse_whole};
+use super::values::{DEVICES, parse_positive, parse_threads, parse_whole};
 use crate::device::Place;
 use clap::{Args, ValueEnum};
 use mlaan::recipe::Orientation;

@@ -4,9 +4,9 @@ use mlaan::bench::{Machine, Options, Profile, Report};
 use mlaan::recipe::Recipe;
 use serde_json::{Value, json};
 
-/// Everything that was measured; units are seconds, bytes and floating-point operations.
+/// Everything that was measured; units are seconds, bytes and floating-point operations. Only a GPU has `kernels`.
 pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Value {
-    json!({
+    let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": name,
         "network": r.network,
@@ -37,7 +37,11 @@ pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Val
         "resident_bytes": r.resident,
         "device_bytes": r.device_bytes,
         "profile": r.profile.as_ref().map(|p| profile(p, &r.machine)),
-    })
+    });
+    if let Some(kernels) = r.kernels {
+        all["kernels"] = kernels.into();
+    }
+    all
 }
 
 fn profile(p: &Profile, machine: &Machine) -> Value {

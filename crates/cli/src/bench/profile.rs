@@ -1,6 +1,6 @@
 //! The table of operations.
 
-use super::{giga, seconds};
+use super::units::{giga, seconds};
 use crate::format;
 use mlaan::bench::{Profile, Report};
 use mlaan_engine::OperationCost;

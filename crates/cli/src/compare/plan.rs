@@ -1,6 +1,7 @@
 //! `mlaan compare --plan`: what a table costs, before it runs.
 
-use super::{Work, opener, tables};
+use super::tables;
+use super::work::{Work, opener};
 use crate::args::CompareArgs;
 use crate::{format, output, rates};
 use anyhow::Result;

@@ -17,7 +17,7 @@ pub(crate) unsafe fn load_block<S: Simd, const V: usize, const FULL: bool>(
         let mut out = [S::zero(); V];
         for (v, out) in out.iter_mut().enumerate() {
             let (p, left) = (p.wrapping_add(v * S::LANES), valid.saturating_sub(v * S::LANES));
-            *out = if FULL || left >= S::LANES { load::<S, _>(p) } else { S::load_part(p, left) };
+            *out = if FULL || left >= S::LANES { load::<S, _>(p) } else { load_part::<S, _>(p, left) };
         }
         out
     }
@@ -36,7 +36,35 @@ pub(crate) unsafe fn store_block<S: Simd, const V: usize, const FULL: bool>(
     for (v, x) in x.into_iter().enumerate() {
         let (p, left) = (p.wrapping_add(v * S::LANES), valid.saturating_sub(v * S::LANES));
         // SAFETY: the caller's `valid` values are there.
-        unsafe { if FULL || left >= S::LANES { store::<S, _>(p, x) } else { S::store_part(p, x, left) } }
+        unsafe { if FULL || left >= S::LANES { store::<S, _>(p, x) } else { store_part::<S, _>(p, x, left) } }
+    }
+}
+
+/// The first `n < LANES` values; zeros behind.
+///
+/// # Safety
+/// Only where S exists; `p` must be valid for `n` values.
+#[inline(always)]
+unsafe fn load_part<S: Simd, E: Value>(p: *const E, n: usize) -> S::V {
+    let mut lanes = [E::ZERO; 16];
+    // SAFETY: `lanes` holds a vector of any instruction set; `n` values are the caller's promise.
+    unsafe {
+        std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+        E::load::<S>(lanes.as_ptr())
+    }
+}
+
+/// Stores the first `n < LANES` values.
+///
+/// # Safety
+/// As [`load_part`].
+#[inline(always)]
+pub(crate) unsafe fn store_part<S: Simd, E: Value>(p: *mut E, v: S::V, n: usize) {
+    let mut lanes = [E::ZERO; 16];
+    // SAFETY: `lanes` holds a vector of any instruction set; `n` values are the caller's promise.
+    unsafe {
+        E::store::<S>(lanes.as_mut_ptr(), v);
+        std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Per-channel values: normalisation rows, their backward, and gradients of operands.
 
-use super::conv::Load;
+use super::load::Load;
 use super::parallel::Shared;
 use super::simd::{Isa, kernel};
 use super::value::{Value, narrow, widen};
@@ -156,7 +156,7 @@ kernel! {
             *g = X::narrow(*g).wide();
         }
         if load.relu {
-            match load.affine {
+            match load.affine() {
                 None => {
                     for (g, x) in grad.iter_mut().zip(raw) {
                         *g = if x.wide() > 0.0 { *g } else { 0.0 };

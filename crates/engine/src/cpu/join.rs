@@ -2,7 +2,7 @@
 
 use super::blocks::{load_block, store_block};
 use super::channel::{SinkNorm, finish_norm};
-use super::conv::Load;
+use super::load::Load;
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
 use super::simd::{Isa, Simd, kernel};
 use super::value::Value;
@@ -13,6 +13,13 @@ use crate::ops::norm;
 pub(crate) struct Part<'a, X> {
     pub x: &'a [X],
     pub load: Load<'a>,
+}
+
+impl<X> Part<'_, X> {
+    fn check(&self, c: usize, len: usize) {
+        assert!(self.x.len() == len, "{} values of {len}", self.x.len());
+        self.load.check(c);
+    }
 }
 
 pub(crate) fn forward<'a, X: Value>(
@@ -41,26 +48,32 @@ pub(crate) fn forward<'a, X: Value>(
 
 kernel! {
     fn single<S, X>(c: usize, a: Part<'_, X>, relu: bool, out: &mut [X]) {
-        vectors::<S>(c, out, |at, first, n| {
-            // SAFETY: the branch is as long as `out`.
-            unsafe { end::<S>(part::<S>(&a, at, first, n), relu) }
-        });
+        a.check(c, out.len());
+        // SAFETY: the branch is as long as `out`, its rows as a pixel.
+        unsafe { vectors::<S>(c, out, |at, first, n| end::<S>(part::<S>(&a, at, first, n), relu)) }
     }
 }
 
 kernel! {
     fn sum<S, X>(c: usize, a: Part<'_, X>, b: Part<'_, X>, relu: bool, out: &mut [X]) {
-        vectors::<S>(c, out, |at, first, n| {
-            // SAFETY: the branches are as long as `out`.
-            unsafe { end::<S>(S::add(part::<S>(&a, at, first, n), part::<S>(&b, at, first, n)), relu) }
-        });
+        a.check(c, out.len());
+        b.check(c, out.len());
+        // SAFETY: the branches are as long as `out`, their rows as a pixel.
+        unsafe {
+            vectors::<S>(c, out, |at, first, n| {
+                end::<S>(S::add(part::<S>(&a, at, first, n), part::<S>(&b, at, first, n)), relu)
+            });
+        }
     }
 }
 
 /// Fills `out`, in the order of memory, with `f(offset, channel, how many)`: whole vectors, and the rest of a
 /// pixel.
+///
+/// # Safety
+/// Only where S exists.
 #[inline(always)]
-fn vectors<S: Simd>(c: usize, out: &mut [impl Value], f: impl Fn(usize, usize, usize) -> S::V) {
+unsafe fn vectors<S: Simd>(c: usize, out: &mut [impl Value], f: impl Fn(usize, usize, usize) -> S::V) {
     for (pixel, out) in out.chunks_exact_mut(c.max(1)).enumerate() {
         for (v, out) in out.chunks_mut(S::LANES).enumerate() {
             let y = f(pixel * c + v * S::LANES, v * S::LANES, out.len());
@@ -77,7 +90,7 @@ unsafe fn part<S: Simd>(p: &Part<'_, impl Value>, at: usize, first: usize, n: us
     unsafe {
         let load = |values: &[f32], at: usize| load_block::<S, 1, false>(values.as_ptr().add(at), n)[0];
         let mut v = load_block::<S, 1, false>(p.x.as_ptr().add(at), n)[0];
-        if let Some((scale, shift)) = p.load.affine {
+        if let Some((scale, shift)) = p.load.affine() {
             v = S::fma(v, load(scale, first), load(shift, first));
         }
         end::<S>(v, p.load.relu)
@@ -177,6 +190,31 @@ kernel! {
                     *t += f64::from(*p);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn a_branch_that_is_too_short_is_refused() {
+        for isa in Isa::available() {
+            let run = |len: usize, channels: usize| {
+                catch_unwind(|| {
+                    let (x, rows) = (vec![1f32; len], vec![0f32; norm::ROWS * channels]);
+                    let part = || Part { x: &x[..], load: Load::new(Some(&rows), false, channels) };
+                    let whole = vec![1f32; 60];
+                    let other = || Part { x: &whole[..], load: Load::new(None, true, 20) };
+                    let mut out = vec![0f32; 60];
+                    single(isa, 20, part(), true, &mut out);
+                    sum(isa, 20, other(), part(), true, &mut out);
+                })
+            };
+            assert!(run(60, 20).is_ok());
+            assert!(run(40, 20).is_err() && run(60, 19).is_err(), "{isa:?}");
         }
     }
 }

@@ -5,6 +5,7 @@ mod channel;
 mod conv;
 mod images;
 mod join;
+mod load;
 mod loss;
 mod parallel;
 mod peak;
@@ -24,7 +25,8 @@ use crate::ops::{
 };
 use crate::{DType, Error, Result, Tensor};
 use channel::{ImageSink, SinkNorm};
-use conv::{Backward, DxOut, Forward, Load};
+use conv::{Backward, DxOut, Forward};
+use load::Load;
 use parallel::ChannelSums;
 use pool::Plane;
 use value::{Value, typed};
@@ -38,14 +40,11 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
-        Self::with_isa(threads, best_isa())
+        Self::with_isa(threads, Isa::best())
     }
 
     pub(crate) fn with_isa(threads: Option<usize>, isa: Isa) -> Result<Self> {
         let unavailable = |message: String| Error::Unavailable { device: "cpu".into(), message };
-        if !Isa::available().contains(&isa) {
-            return Err(unavailable(format!("this machine does not have {}", isa.name())));
-        }
         let mut cpu = Self::without_threads(threads);
         cpu.isa = isa;
         let pool = rayon::ThreadPoolBuilder::new()
@@ -61,7 +60,7 @@ impl Cpu {
 
     /// Knows its extents but cannot compute in parallel: for plans.
     pub(crate) fn without_threads(threads: Option<usize>) -> Self {
-        Cpu { threads: threads.unwrap_or_else(cores).max(1), isa: best_isa(), pool: None }
+        Cpu { threads: threads.unwrap_or_else(cores).max(1), isa: Isa::best(), pool: None }
     }
 
     /// Scratch slots, one a thread; rounded up, so that few threads more or less do not change a plan.
@@ -80,10 +79,6 @@ impl Cpu {
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn best_isa() -> Isa {
-    Isa::available().first().copied().unwrap_or(Isa::Portable)
 }
 
 fn load<'a>(x: &Operand<'a>) -> Load<'a> {
@@ -141,11 +136,9 @@ fn image<X>(values: &[X], n: usize, images: usize) -> &[X] {
 impl Backend for Cpu {
     fn scratch(&self, work: &Work) -> usize {
         match *work {
-            Work::Convolve { x, out, window } => {
-                conv::forward_scratch(x, out, window, self.isa, self.slots())
-            }
+            Work::Convolve { x, out, window } => conv::forward_scratch(x, out, window, self.slots()),
             Work::ConvolveBackward { x, out, window, dx, dw } => {
-                conv::backward_scratch((x, out, window), self.isa, self.slots(), dx, dw)
+                conv::backward_scratch((x, out, window), self.slots(), dx, dw)
             }
             Work::ChannelSums { x: [n, h, w, c], sums } => {
                 let pieces = parallel::pieces(n * h * w, parallel::PIECES);
@@ -171,7 +164,7 @@ impl Backend for Cpu {
     }
 
     fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
-        conv::arranged(x, out, window, self.isa)
+        conv::arranged(x, out, window)
     }
 
     fn order(&self) -> usize {

@@ -5,6 +5,7 @@
 
 use crate::memory::ALIGN;
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -22,8 +23,37 @@ pub(crate) fn piece(units: usize, pieces: usize, i: usize) -> Range<usize> {
     i * units / pieces..(i + 1) * units / pieces
 }
 
+thread_local! {
+    /// Whether a piece runs on this thread.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A piece that runs on this thread.
+struct Running;
+
+impl Running {
+    fn start() -> Self {
+        assert!(!BUSY.replace(true), "a piece of work was cut into pieces itself");
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        BUSY.set(false);
+    }
+}
+
 /// Runs `f(i)` for every piece, in any order, on the current thread pool.
+///
+/// # Panics
+/// Where a piece calls it: a thread that waits for pieces runs others meanwhile, and these would find the scratch of
+/// their thread in use ([`slot`]).
 pub(crate) fn for_each(pieces: usize, f: impl Fn(usize) + Sync + Send) {
+    let f = |i| {
+        let _running = Running::start();
+        f(i);
+    };
     if pieces == 1 {
         f(0);
     } else {
@@ -31,8 +61,14 @@ pub(crate) fn for_each(pieces: usize, f: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// Which thread of the pool this is: the index of its scratch.
+/// Which thread of the pool this is: the index of its part of an operation's scratch. The part is the piece's that asks,
+/// to its end: a thread runs one piece at a time ([`for_each`] sees to it), and every operation has scratch of its own.
+///
+/// # Panics
+/// Outside of a piece.
 pub(crate) fn slot() -> usize {
+    assert!(BUSY.get(), "scratch of a thread that runs no piece");
+    // One piece alone may run outside of a pool.
     rayon::current_thread_index().unwrap_or(0)
 }
 
@@ -54,14 +90,17 @@ impl<'a, T> Shared<'a, T> {
         Shared { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
-    /// The elements of `range`, cut to the slice.
+    /// The elements of `range`.
+    ///
+    /// # Panics
+    /// Where they are not all there.
     ///
     /// # Safety
     /// No two parts alive at the same time may overlap.
     #[allow(clippy::mut_from_ref)] // Disjointness is the caller's duty.
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
-        let end = range.end.min(self.len);
-        let start = range.start.min(end);
+        let Range { start, end } = range;
+        assert!(start <= end && end <= self.len, "{start}..{end} of {} values", self.len);
         // SAFETY: inside the slice; exclusive by the contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), end - start) }
     }
@@ -80,15 +119,16 @@ impl<'a> Carver<'a> {
         Carver(scratch)
     }
 
-    /// The next `n` values; their content is whatever lay there. Shorter when the scratch is too small,
-    /// which is a mistake in the operation's size and shows in its tests as an out-of-bounds index.
+    /// The next `n` values; their content is whatever lay there.
+    ///
+    /// # Panics
+    /// Where the scratch is too small: kernels go by extents, and would write behind it.
     pub(crate) fn take<T: bytemuck::Pod>(&mut self, n: usize) -> &'a mut [T] {
-        let scratch = std::mem::take(&mut self.0);
-        let bytes = scratch_of::<T>(n).min(scratch.len());
-        let (head, tail) = scratch.split_at_mut(bytes);
+        let (head, tail) = std::mem::take(&mut self.0).split_at_mut(scratch_of::<T>(n));
         self.0 = tail;
-        let whole = (n * size_of::<T>()).min(bytes);
-        bytemuck::try_cast_slice_mut(&mut head[..whole]).unwrap_or_default()
+        // Aligned, as the scratch is and all parts of it are multiples of `ALIGN`.
+        let values = bytemuck::cast_slice_mut(head);
+        &mut values[..n]
     }
 }
 
@@ -143,5 +183,55 @@ impl<'a> SumRows<'a> {
     pub(crate) unsafe fn row(&self, piece: usize) -> &'a mut [f64] {
         // SAFETY: rows are disjoint.
         unsafe { self.values.part(piece * self.width..(piece + 1) * self.width) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn panics(f: impl FnOnce()) -> bool {
+        catch_unwind(AssertUnwindSafe(f)).is_err()
+    }
+
+    #[test]
+    fn scratch_that_is_too_small_is_refused() {
+        let mut values = [[0f64; 8]; 3];
+        let bytes = bytemuck::cast_slice_mut(values.as_flattened_mut());
+        let mut carver = Carver::new(bytes);
+        assert_eq!((carver.take::<f32>(5).len(), carver.take::<f64>(16).len()), (5, 16));
+        assert_eq!(carver.take::<f32>(0).len(), 0);
+        assert!(panics(|| carver.take::<f32>(1).fill(0.0)));
+    }
+
+    #[test]
+    fn a_thread_runs_one_piece_at_a_time() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for pieces in [1, 2, 50] {
+            assert!(pool.install(|| panics(|| for_each(pieces, |_| for_each(pieces, |_| ())))));
+            let users = [const { AtomicUsize::new(0) }; 3];
+            pool.install(|| {
+                for_each(pieces, |_| {
+                    let user = &users[slot()];
+                    assert_eq!(user.fetch_add(1, Ordering::AcqRel), 0);
+                    std::thread::yield_now();
+                    user.fetch_sub(1, Ordering::AcqRel);
+                });
+            });
+            assert!(pool.install(|| panics(|| assert!(slot() < 3))), "the piece is over");
+        }
+    }
+
+    #[test]
+    fn parts_lie_inside() {
+        let mut values = [0; 5];
+        let shared = Shared::new(&mut values);
+        // SAFETY: one part at a time.
+        let part = |range| panics(|| unsafe { shared.part(range).fill(1) });
+        assert!(!part(2..5) && !part(5..5));
+        assert!(part(4..6) && part(6..6) && part(0..usize::MAX));
+        assert_eq!(values, [0, 0, 1, 1, 1]);
     }
 }

@@ -1,6 +1,6 @@
 //! The most that a processor's arithmetic can do: multiply-adds that never leave the registers.
 
-use super::simd::{Isa, kernel};
+use super::simd::{Isa, Set, kernel};
 
 /// Registers at the most that multiply-adds go round in.
 const REGISTERS: usize = 16;
@@ -12,10 +12,14 @@ pub(crate) fn operations(isa: Isa, rounds: usize) -> u64 {
 
 /// Independent sums: as many as the register tile of the convolutions has, enough to hide a multiply-add's latency.
 fn chains(isa: Isa) -> usize {
-    match isa {
-        Isa::Portable => 4,
-        Isa::Avx2 => 12,
-        _ => REGISTERS,
+    match isa.set() {
+        Set::Portable => 4,
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => 12,
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => REGISTERS,
+        #[cfg(target_arch = "aarch64")]
+        Set::Neon => REGISTERS,
     }
 }
 
@@ -57,14 +61,23 @@ mod tests {
     use super::*;
     use crate::cpu::simd::{Portable, Simd};
 
+    fn of_loop<S: Simd>() -> u64 {
+        (2 * 3 * 2 * S::TILE * S::LANES) as u64
+    }
+
     #[test]
     fn operations_are_those_of_the_loop() {
-        assert_eq!(operations(Isa::Portable, 3), (2 * 3 * 2 * Portable::TILE * Portable::LANES) as u64);
-        #[cfg(target_arch = "x86_64")]
-        {
-            use crate::cpu::simd::{Avx2, Avx512};
-            assert_eq!(operations(Isa::Avx2, 3), (2 * 3 * 2 * Avx2::TILE * Avx2::LANES) as u64);
-            assert_eq!(operations(Isa::Avx512, 3), (2 * 3 * 2 * Avx512::TILE * Avx512::LANES) as u64);
+        for isa in Isa::available() {
+            let expected = match isa.set() {
+                Set::Portable => of_loop::<Portable>(),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx2 => of_loop::<crate::cpu::simd::Avx2>(),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 => of_loop::<crate::cpu::simd::Avx512>(),
+                #[cfg(target_arch = "aarch64")]
+                Set::Neon => of_loop::<crate::cpu::simd::Neon>(),
+            };
+            assert_eq!(operations(isa, 3), expected, "{isa:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pooling over windows (maximum) and over adaptive cells (average), image by image.
 
 use super::channel::{ImageSink, SinkNorm, finish_norm};
-use super::conv::Load;
+use super::load::Load;
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use super::simd::{Isa, kernel};
 use super::value::Value;
@@ -43,7 +43,7 @@ pub(super) fn each_gradient<X: Value>(
     let room = if X::floats(&[]).is_some() { 0 } else { pixels * c };
     let rooms = Shared::new(carver.take::<f32>(threads * room));
     parallel::for_each(pieces, |i| {
-        // SAFETY: one row per piece, one room per thread.
+        // SAFETY: one row per piece; the thread's room is this piece's (`parallel::slot`).
         let (row, room) = unsafe {
             let slot = parallel::slot() * room;
             (rows.row(i), rooms.part(slot..slot + room))
@@ -59,7 +59,7 @@ pub(super) fn each_gradient<X: Value>(
 }
 
 /// Input and output extents of one image.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plane {
     pub h: usize,
     pub w: usize,
@@ -97,7 +97,7 @@ impl Plane {
 
 #[inline(always)]
 fn value(load: Load<'_>, x: f32, c: usize) -> f32 {
-    let v = load.affine.map_or(x, |(a, b)| x * a[c] + b[c]);
+    let v = load.affine().map_or(x, |(a, b)| x * a[c] + b[c]);
     if load.relu && v <= 0.0 { 0.0 } else { v }
 }
 
@@ -161,7 +161,7 @@ kernel! {
             for i in rows {
                 for j in columns.clone() {
                     let x = &x[(i * plane.w + j) * c..][..c];
-                    match (load.affine, load.relu) {
+                    match (load.affine(), load.relu) {
                         (Some((a, b)), relu) => {
                             for (((o, x), a), b) in out.iter_mut().zip(x).zip(a).zip(b) {
                                 let v = x.wide() * a + b;

@@ -1,7 +1,7 @@
 //! Bilinear resizing with aligned corners, and its gradient, one image at a time.
 
 use super::blocks::{for_blocks, load_block, store_block};
-use super::conv::Load;
+use super::load::Load;
 use super::pool::Plane;
 use super::simd::{Simd, kernel};
 use super::value::Value;
@@ -39,6 +39,9 @@ fn corners(plane: Plane, mut f: impl FnMut(usize, [(usize, f32); 4])) {
 kernel! {
     /// One image.
     fn resize_image<S, X>(plane: Plane, load: Load<'_>, x: &[X], y: &mut [X]) {
+        let Plane { h, w, oh, ow, c } = plane;
+        assert!(h > 0 && w > 0 && x.len() == h * w * c && y.len() == oh * ow * c, "{plane:?}");
+        load.check(c);
         for start in (0..plane.ow).step_by(COLUMNS) {
             let mut between = [(0, 0, 0.0); COLUMNS];
             let columns = start..(start + COLUMNS).min(plane.ow);
@@ -46,7 +49,8 @@ kernel! {
                 *b = source(column, plane.w, plane.ow);
             }
             let part = Part { plane, start, between: &between[..columns.len()] };
-            for_blocks!(plane.c, resized::<S>(&part, load, x, y));
+            // SAFETY: S exists; the images and rows have the plane's extents, and the columns are some of it.
+            unsafe { for_blocks!(plane.c, resized::<S>(&part, load, x, y)) };
         }
     }
 }
@@ -63,8 +67,12 @@ struct Part<'a> {
 }
 
 /// One block of channels of some columns.
+///
+/// # Safety
+/// Only where S exists; `x`, `y` and the rows of `load` have the extents of the part's plane, within which its columns
+/// and the block lie.
 #[inline(always)]
-fn resized<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn resized<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     &Part { plane: Plane { h, w, oh, ow, c }, start, between }: &Part<'_>,
@@ -74,7 +82,7 @@ fn resized<S: Simd, const V: usize, const FULL: bool>(
 ) {
     // SAFETY: sources lie inside the input, columns inside the output, and `first + valid` is at most the channels.
     unsafe {
-        let rows = load.affine.map(|(a, b)| {
+        let rows = load.affine().map(|(a, b)| {
             let row = |r: &[f32]| load_block::<S, V, FULL>(r[first..].as_ptr(), valid);
             (row(a), row(b))
         });
@@ -120,5 +128,28 @@ kernel! {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn images_of_other_extents_are_refused() {
+        let plane = Plane { h: 3, w: 2, oh: 5, ow: 4, c: 20 };
+        for isa in Isa::available() {
+            let run = |x: usize, y: usize| {
+                catch_unwind(|| {
+                    let (x, mut y) = (vec![1f32; x], vec![0f32; y]);
+                    resize_image(isa, plane, Load::new(None, false, 20), &x, &mut y);
+                    assert!(y.iter().all(|y| (y - 1.0).abs() < 1e-6));
+                })
+            };
+            assert!(run(120, 400).is_ok());
+            assert!(run(119, 400).is_err() && run(120, 399).is_err() && run(0, 400).is_err(), "{isa:?}");
+        }
     }
 }

@@ -3,21 +3,41 @@
 //! A kernel is written once, generic over [`Simd`]; the `kernel!` macro compiles it for every instruction
 //! set of the target and calls the one that this machine has. So one binary runs everywhere.
 
-use super::value::Value;
 use crate::Bf16;
 
-/// An instruction set that kernels are compiled for.
+/// 32-bit lanes of the vectors of all instruction sets, ascending: those of this machine and of others.
+pub(crate) const LANES: [usize; 3] = [4, 8, 16];
+
+/// An instruction set that kernels are compiled for and that this machine has.
+///
+/// [`Isa::available`] alone makes one, so that whoever holds it may run its instructions:
+///
+/// ```compile_fail
+/// let isa = mlaan_engine::Isa::Avx512;
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Set);
+
+/// The instruction sets of this target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Isa {
+pub(crate) enum Set {
     /// Nothing beyond the target's baseline.
     Portable,
-    /// x86-64 with AVX2 and FMA.
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// x86-64 with AVX-512F.
+    /// AVX-512F, and what AVX2 stands for.
+    #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// ARM with NEON.
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
     Neon,
+}
+
+impl std::fmt::Debug for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Isa {
@@ -26,38 +46,56 @@ impl Isa {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("fma") {
-                all.push(Isa::Avx512);
+            let avx2 =
+                std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+            if avx2 && std::arch::is_x86_feature_detected!("avx512f") {
+                all.push(Isa(Set::Avx512));
             }
-            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-                all.push(Isa::Avx2);
+            if avx2 {
+                all.push(Isa(Set::Avx2));
             }
         }
         #[cfg(target_arch = "aarch64")]
         if std::arch::is_aarch64_feature_detected!("neon") {
-            all.push(Isa::Neon);
+            all.push(Isa(Set::Neon));
         }
-        all.push(Isa::Portable);
+        all.push(Isa(Set::Portable));
         all
+    }
+
+    /// The first of [`Isa::available`].
+    pub(crate) fn best() -> Isa {
+        Isa::available().first().copied().unwrap_or(Isa(Set::Portable))
+    }
+
+    /// Which one it is.
+    pub(crate) fn set(self) -> Set {
+        self.0
     }
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
-        match self {
-            Isa::Portable => "portable",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-            Isa::Neon => "neon",
+        match self.0 {
+            Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
         }
     }
 
-    /// 32-bit lanes of a vector.
+    /// 32-bit lanes of a vector, one of [`LANES`].
     pub(crate) fn lanes(self) -> usize {
-        match self {
-            Isa::Portable => Portable::LANES,
-            Isa::Avx2 => 8,
-            Isa::Avx512 => 16,
-            Isa::Neon => 4,
+        match self.0 {
+            Set::Portable => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Avx512::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => Neon::LANES,
         }
     }
 }
@@ -95,28 +133,6 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn zero() -> Self::V {
         // SAFETY: the caller runs where the instruction set is.
         unsafe { Self::splat(0.0) }
-    }
-
-    /// The first `n < LANES` values; zeros behind.
-    #[inline(always)]
-    unsafe fn load_part<E: Value>(p: *const E, n: usize) -> Self::V {
-        let mut lanes = [E::ZERO; 16];
-        // SAFETY: `lanes` holds a vector of any instruction set; `n` values are the caller's promise.
-        unsafe {
-            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
-            E::load::<Self>(lanes.as_ptr())
-        }
-    }
-
-    /// Stores the first `n < LANES` values.
-    #[inline(always)]
-    unsafe fn store_part<E: Value>(p: *mut E, v: Self::V, n: usize) {
-        let mut lanes = [E::ZERO; 16];
-        // SAFETY: `lanes` holds a vector of any instruction set; `n` values are the caller's promise.
-        unsafe {
-            E::store::<Self>(lanes.as_mut_ptr(), v);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
-        }
     }
 }
 
@@ -365,8 +381,8 @@ pub(crate) use arm::Neon;
 
 /// Compiles a kernel, generic over `S: Simd` (and perhaps one type of stored values), for every instruction set and calls the machine's.
 ///
-/// The body must be sound for slices and pointers as its own comments say; the instruction set was checked
-/// when its [`Isa`] was made.
+/// The functions are safe: the instruction set was checked when its [`Isa`] was made, and a body that goes by extents where
+/// slices would be checked at every access first compares these with the slices' lengths, once a launch.
 macro_rules! kernel {
     ($(#[$meta:meta])* fn $name:ident<$S:ident $(, $E:ident)?>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
@@ -393,19 +409,31 @@ macro_rules! kernel {
             fn neon$(<$E: $crate::cpu::value::Value>)?($($arg: $ty),*) {
                 body::<$crate::cpu::simd::Neon $(, $E)?>($($arg),*)
             }
-            match isa {
-                // SAFETY: an `Isa` other than the baseline is only used after detection.
+            match isa.set() {
+                // SAFETY: an `Isa` is made for instruction sets alone that were detected.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::simd::Isa::Avx512 => unsafe { avx512$(::<$E>)?($($arg),*) },
+                $crate::cpu::simd::Set::Avx512 => unsafe { avx512$(::<$E>)?($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::simd::Isa::Avx2 => unsafe { avx2$(::<$E>)?($($arg),*) },
+                $crate::cpu::simd::Set::Avx2 => unsafe { avx2$(::<$E>)?($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "aarch64")]
-                $crate::cpu::simd::Isa::Neon => unsafe { neon$(::<$E>)?($($arg),*) },
-                _ => body::<$crate::cpu::simd::Portable $(, $E)?>($($arg),*),
+                $crate::cpu::simd::Set::Neon => unsafe { neon$(::<$E>)?($($arg),*) },
+                $crate::cpu::simd::Set::Portable => body::<$crate::cpu::simd::Portable $(, $E)?>($($arg),*),
             }
         }
     };
 }
 pub(crate) use kernel;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_is_planned_for_the_lanes_of_every_instruction_set() {
+        assert!(Isa::available().into_iter().all(|isa| LANES.contains(&isa.lanes())));
+        assert!(Isa::available().contains(&Isa::best()));
+        assert_eq!(Isa::available().last().map(|isa| isa.name()), Some("portable"));
+    }
+}

@@ -35,12 +35,12 @@ pub(super) struct Properties {
 /// A failed call as text: the driver's own words.
 pub(super) fn describe(call: &str, result: CUresult) -> String {
     let mut text: *const std::ffi::c_char = std::ptr::null();
-    // SAFETY: the driver is loaded, as it gave the result; the text it points to is constant.
+    // SAFETY: the driver is loaded, as it gave the result; a place for the text's address.
     let known = unsafe { sys::cuGetErrorString(result, &raw mut text) } == CUresult::CUDA_SUCCESS;
     if !known || text.is_null() {
         return format!("{call}: {result:?}");
     }
-    // SAFETY: a constant, terminated text.
+    // SAFETY: the driver's text is constant and terminated.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
     format!("{call}: {text} ({result:?})")
 }
@@ -63,7 +63,8 @@ pub(super) struct Driver {
     pub(super) fault: Mutex<Option<String>>,
 }
 
-// SAFETY: handles of the driver may be used from any thread; all else is behind mutexes.
+// SAFETY: the driver takes its handles from any thread (the context is made the calling thread's by `bind`), and they
+// do not change from `open` to `drop`; all that changes is behind mutexes.
 unsafe impl Send for Driver {}
 // SAFETY: as above.
 unsafe impl Sync for Driver {}
@@ -109,7 +110,7 @@ pub(super) fn properties(ordinal: usize) -> std::result::Result<(sys::CUdevice, 
         CUresult::CUDA_SUCCESS => Ok(()),
         failed => Err(describe(call, failed)),
     };
-    // SAFETY: places for results only; the name's is as long as it says.
+    // SAFETY: places for results only; the name's is longer than it says, so a zero ends it.
     unsafe {
         ok("cuDeviceGet", sys::cuDeviceGet(&raw mut device, number))?;
         ok("cuDeviceGetName", sys::cuDeviceGetName(name.as_mut_ptr().cast(), 255, device))?;
@@ -204,7 +205,7 @@ impl Driver {
 
     /// Makes the device the calling thread's.
     pub(super) fn bind(&self) {
-        // SAFETY: the context lives as long as `self`.
+        // SAFETY: the context was retained in `open` and is released in `drop`.
         self.note("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) });
     }
 
@@ -239,21 +240,25 @@ impl Driver {
     pub(super) fn free_memory(&self) -> Option<usize> {
         self.flush();
         let (mut free, mut total) = (0usize, 0usize);
-        // SAFETY: places for two numbers.
+        // SAFETY: places for two numbers; `bind` made a context the thread's.
         let asked = unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };
         (asked == CUresult::CUDA_SUCCESS).then_some(free)
     }
 
     pub(super) fn free(&self, address: u64) {
-        self.flush();
-        // SAFETY: from `allocate`, and nothing refers to it any more; the driver waits for what runs.
+        // What was asked for reads and writes this memory, and `cuMemFree` does not promise to wait for it.
+        self.wait();
+        // SAFETY: from `allocate`, given back once. A pool frees when it is dropped: no tensor and no handle of the
+        // device is left, so nothing that is asked for from here on names the memory. Updates that still wait in
+        // `update::Pending` do, but no operation comes any more before which they would be launched.
         let _ = unsafe { sys::cuMemFree_v2(address) };
     }
 
     /// Copies host bytes to the device, in the order of the stream; `bytes` may change as soon as it returns.
     pub(super) fn upload(&self, address: u64, bytes: &[u8]) {
         self.flush();
-        // SAFETY: the caller owns a tensor of that length there; pageable memory is staged before the call returns.
+        // SAFETY: the caller borrows a tensor of that length there, to write. `bytes` are not pinned, so they are staged
+        // before the call returns.
         let r =
             unsafe { sys::cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), self.stream) };
         self.note("cuMemcpyHtoDAsync", r);
@@ -262,7 +267,7 @@ impl Driver {
     /// Copies from the device and waits for it.
     pub(super) fn download(&self, address: u64, bytes: &mut [u8]) {
         self.flush();
-        // SAFETY: as in `upload`; the wait ends the copy before the borrow.
+        // SAFETY: the caller borrows a tensor of that length there; the wait ends the copy before the borrow of `bytes`.
         let r = unsafe {
             sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream)
         };

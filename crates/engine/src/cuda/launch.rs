@@ -94,8 +94,11 @@ impl Driver {
         }
         self.recorder.record(self);
         let mut parameters = [arguments.cast_mut()];
-        // SAFETY: the kernel takes one value of the arguments' layout (tested for each kernel); addresses in it are those
-        // of tensors that the operation borrows, and the stream runs it before anything that reuses their memory.
+        // SAFETY: the kernel takes one value of the arguments' layout (tested for each kernel). Addresses in it are those
+        // of tensors that the operation borrowed when it was asked for. By now they may be dropped: what waits for its
+        // kernels, updates that wait for others, and what was recorded run later. But they are on the stream before any
+        // later operation (`Cuda::driver`, `Deferred`, `Recorder`), so before their memory is another's, and the memory
+        // itself is freed only when no operation can come any more (`Driver::free`).
         let r = unsafe {
             let (shared, parameters) = (geometry.shared, parameters.as_mut_ptr());
             sys::cuLaunchKernel(
@@ -128,7 +131,7 @@ impl Driver {
     fn issue_copy(&self, to: u64, from: u64, bytes: usize) {
         self.bind();
         self.recorder.record(self);
-        // SAFETY: both are tensors of that length.
+        // SAFETY: both were tensors of that length when the copy was asked for; as for a launch.
         self.note("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) });
     }
 

@@ -144,6 +144,10 @@ impl Backend for Cuda {
         cache::warning()
     }
 
+    fn kernels(&self) -> Option<&'static str> {
+        Some(self.driver.kernels.name())
+    }
+
     fn scope(&self, f: &mut (dyn FnMut() + Send)) {
         self.driver.recorder.begin();
         f();

@@ -1,7 +1,10 @@
 //! Many small tensors in one launch: a table of their addresses, handed to the kernel by value.
 
 use super::args::extent;
-use super::update::PIECE;
+
+/// Threads of a block, and its elements.
+pub(super) const THREADS: u32 = 256;
+pub(super) const PIECE: usize = 8 * THREADS as usize;
 
 /// Entries of a table: what a kernel takes is limited to 4 KiB.
 const MOST: usize = 64;

@@ -4,7 +4,7 @@ use super::args::{extent, kind};
 use super::driver::{Driver, lock};
 use super::launch::Geometry;
 use super::program::{Program, entry};
-use super::table::{Entry, Table};
+use super::table::{Entry, PIECE, THREADS, Table};
 use crate::Tensor;
 use crate::ops;
 use std::sync::Mutex;
@@ -21,10 +21,6 @@ pub(super) static UPDATE: Program = Program {
     ],
     shared: 0,
 };
-
-/// Threads of a block, and its elements.
-const THREADS: u32 = 256;
-pub(super) const PIECE: usize = 8 * THREADS as usize;
 
 /// `struct SgdEntry` of `kernels/update.cu`.
 #[derive(Clone, Copy, Debug, Default)]

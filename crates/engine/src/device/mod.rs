@@ -53,7 +53,7 @@ impl Device {
     /// The processor with a given instruction set, for tests and comparisons.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when this machine does not have it.
+    /// As [`Device::cpu`].
     pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
         Ok(Self::processor(crate::cpu::Cpu::with_isa(threads, isa)?))
     }
@@ -131,6 +131,12 @@ impl Device {
     /// What is not as it could be, and stops nothing: why compiled kernels are not kept.
     pub fn warning(&self) -> Option<&str> {
         self.0.backend.warning()
+    }
+
+    /// The set of kernels that convolutions run, where there is more than one: on a GPU `proved` or `new`, as the variable
+    /// `MLAAN_CUDA_KERNELS` chose when it was opened.
+    pub fn kernels(&self) -> Option<&'static str> {
+        self.0.backend.kernels()
     }
 
     /// `cpu`, `cuda:N` or `dry`.

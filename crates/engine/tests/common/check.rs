@@ -127,7 +127,7 @@ pub fn check<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C) -> Vec<Expected>,
 ) {
-    check_in(&[Precision::F32], cases, run, |case, _, _| expect(case));
+    check_in(&[Precision::F32], cases, 1, run, |case, _, _| expect(case));
 }
 
 /// As [`check`], with activations in every precision.
@@ -136,7 +136,7 @@ pub fn check_stored<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C, Precision) -> Vec<Expected>,
 ) {
-    check_in(&PRECISIONS, cases, run, |case, precision, _| expect(case, precision));
+    check_in(&PRECISIONS, cases, 1, run, |case, precision, _| expect(case, precision));
 }
 
 /// As [`check_stored`], of an operation with products.
@@ -145,7 +145,17 @@ pub fn check_products<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C, Precision, Products) -> Vec<Expected>,
 ) {
-    check_in(&PRECISIONS, cases, run, expect);
+    check_in(&PRECISIONS, cases, 1, run, expect);
+}
+
+/// As [`check_products`], of a sweep: on the host's CUDA driver every seventh case, unless all are asked for. (Sweeps have
+/// nothing that comes back every seven cases.)
+pub fn check_sweep<C: Debug>(
+    cases: &[C],
+    run: impl Fn(&Device, &C) -> Results,
+    expect: impl Fn(&C, Precision, Products) -> Vec<Expected>,
+) {
+    check_in(&PRECISIONS, cases, if mlaan_host_cuda::thorough() { 1 } else { 7 }, run, expect);
 }
 
 /// What a device multiplies where activations are in bfloat16.
@@ -162,14 +172,16 @@ const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 fn check_in<C: Debug>(
     precisions: &[Precision],
     cases: &[C],
+    each_on_cuda: usize,
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C, Precision, Products) -> Vec<Expected>,
 ) {
     let (cuda, cpu): (Vec<_>, Vec<_>) = devices().into_iter().partition(|(name, _)| name == CUDA);
     let mut found = Vec::new();
-    for (case, &precision) in cases.iter().flat_map(|c| precisions.iter().map(move |p| (c, p))) {
+    let numbered = cases.iter().enumerate();
+    for (i, case, &precision) in numbered.flat_map(|(i, c)| precisions.iter().map(move |p| (i, c, p))) {
         for (devices, products) in [(&cpu, Products::Loaded), (&cuda, Products::Rounded)] {
-            if devices.is_empty() {
+            if devices.is_empty() || (products == Products::Rounded && !i.is_multiple_of(each_on_cuda)) {
                 continue;
             }
             let expected = expect(case, precision, products);

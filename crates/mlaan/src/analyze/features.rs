@@ -13,9 +13,6 @@ use std::sync::Arc;
 
 /// Channels shown beside their mean.
 pub const STRONGEST: usize = 4;
-/// Places shown unless told otherwise.
-pub const PLACES: usize = 8;
-
 /// Images to look at, and what they are called.
 pub struct Chosen {
     names: Vec<String>,

@@ -4,8 +4,9 @@ use super::cka::Gram;
 use super::separability::{self, feature_bytes, groups};
 use super::{Subject, logistic};
 use crate::Result;
+use crate::data::Source;
 use crate::plan::{Needs, TensorSizes};
-use crate::train::{Source, Trained};
+use crate::train::Trained;
 use mlaan_engine::ops::Operand;
 use mlaan_engine::{Device, Kind, Purpose, Tensor};
 

@@ -1,8 +1,8 @@
 //! An analysis as plots and files.
 
 use super::{Report, Sheet, features};
+use crate::files::atomic;
 use crate::plot::{Heat, Lines, Series};
-use crate::train::atomic;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -5,9 +5,10 @@ use super::features::FeatureSheet;
 use super::heads::Heads;
 use super::separability::Separability;
 use super::{Place, Subject};
+use crate::files::{self, atomic};
 use crate::numbers::read_json;
 use crate::text::csv;
-use crate::{Error, Result, files, train::atomic};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

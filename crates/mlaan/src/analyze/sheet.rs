@@ -3,8 +3,8 @@
 use super::features::{Look, Looks, Maps};
 use crate::data::ImageView;
 use crate::data::resize::{Region, Workspace, resize};
+use crate::files::atomic;
 use crate::plot::colour;
-use crate::train::atomic;
 use crate::{Error, Result};
 use font8x8::UnicodeFonts;
 use image::{ExtendedColorType, ImageEncoder};

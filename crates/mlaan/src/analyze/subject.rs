@@ -1,11 +1,12 @@
 //! The network of a checkpoint, and the images that are shown to it.
 
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::data::{Batch, Dataset, Frame, Loader, LoaderOptions, LoaderPool, by_name};
 use crate::local::{Learner, Method, Partition, TaskLoss};
 use crate::recipe::Recipe;
 use crate::train::checkpoint::{self, Manifest};
-use crate::train::{Source, Trained, restore, setup};
+use crate::train::{Trained, restore, setup};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Tensor};
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,10 @@
 //! How fast images reach the network: read, decoded, changed and normalised, without a network behind them.
 
 use super::median;
+use crate::data::Source;
 use crate::data::{Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
 use crate::recipe::Recipe;
-use crate::train::{Source, setup};
+use crate::train::setup;
 use crate::{Device, Result};
 use mlaan_engine::ops::PixelScale;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ struct Epochs<'a> {
 impl<'a> Epochs<'a> {
     fn new(recipe: &Recipe, splits: &'a Splits, device: &'a Device) -> Result<Self> {
         let normalise = setup::normalisation(&recipe.data, splits)?;
-        let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
+        let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let options = LoaderOptions {
             batch: recipe.train.batch,
             frame: setup::frame(&recipe.data),

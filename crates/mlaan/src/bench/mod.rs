@@ -64,6 +64,8 @@ pub struct Report {
     pub threads: usize,
     /// Instruction set of the processor's kernels; none where another device computed.
     pub isa: Option<&'static str>,
+    /// Set of kernels that convolutions ran on a GPU, `proved` or `new` ([`Device::kernels`]).
+    pub kernels: Option<&'static str>,
     /// Each round's median of a step, in seconds.
     pub rounds: Vec<f64>,
     /// Floating-point operations of a step: those of convolutions and linear layers.
@@ -142,6 +144,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
         device: device.name().into(),
         threads: device.threads(),
         isa: isa(device.kind()),
+        kernels: device.kernels(),
         rounds,
         flops,
         planned,

@@ -1,11 +1,12 @@
 //! Training steps of a recipe without its images.
 
 use crate::data::Batch;
+use crate::data::Source;
 use crate::local::{Learner, StepOptions, Task};
 use crate::nn::Extent;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
-use crate::train::{Source, setup};
+use crate::train::setup;
 use crate::{Device, Result};
 use mlaan_engine::ops::{PixelScale, Sgd};
 
@@ -88,7 +89,7 @@ impl Rig {
 /// Pixels without meaning, every class in turn, from where a run has its images; no batch where nothing is computed.
 fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, Option<Batch>)> {
     let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data, None)?);
-    let extras = setup::extras(&recipe.data);
+    let extras = recipe.data.extras();
     let length = n * size * size * 3;
     let bytes = || -> Vec<u8> { (0..length).map(|i| (i * 7919 % 251) as u8).collect() };
     let labels = |from: usize| (from..from + n).map(|i| (i % classes) as u32).collect::<Vec<_>>();

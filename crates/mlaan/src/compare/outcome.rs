@@ -6,7 +6,7 @@ use super::runner::Run;
 use super::statistics::{Moments, Paired, holm};
 use super::store::{self, Record, Standing, StepRecord, Store};
 use super::table::{Heading, Measure, Table};
-use crate::train::atomic;
+use crate::files::atomic;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

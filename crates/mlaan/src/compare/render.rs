@@ -4,7 +4,7 @@ use super::outcome::{CellOutcome, Comparison};
 use super::statistics::{Moments, Paired, visible};
 use super::store::DIVERGED;
 use super::table::{Heading, Measure};
-use crate::plan::bytes::written;
+use crate::memory::bytes::written;
 use crate::text::{csv, markdown};
 
 /// A table of text.

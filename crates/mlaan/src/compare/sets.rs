@@ -1,7 +1,7 @@
 //! The data sets of the paper (METHOD §8): what a suite may ask for, known without the images.
 
 use crate::data::{Known, Splits};
-use crate::recipe::spelling::nearest;
+use crate::text::nearest;
 use crate::{Error, Result};
 
 /// A data set that suites name.

@@ -5,7 +5,7 @@ use super::cost::step_plan;
 use super::machine::Machine;
 use super::store::StepRecord;
 use crate::bench::probe;
-use crate::plan::limit::Limits;
+use crate::memory::limit::Limits;
 use crate::{Device, Result};
 
 /// One training step of a cell on made-up images, on a fresh device.

@@ -7,10 +7,11 @@
 use super::cell::Cell;
 use super::machine::Machine;
 use crate::data::BUILTIN;
+use crate::files::atomic;
 use crate::numbers::read_json;
 use crate::recipe::{Difference, Recipe};
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
-use crate::train::{RECIPE, atomic, is_unsaved};
+use crate::train::{RECIPE, is_unsaved};
 use crate::{Error, Result, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -18,7 +18,7 @@ use super::sets::KnownSet;
 use super::table::{Measure, Table};
 use crate::numbers::{TOML_WHOLE, too_large};
 use crate::recipe::Recipe;
-use crate::recipe::spelling::nearest;
+use crate::text::nearest;
 use crate::{Error, Result, files};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use super::cell::{Cell, cell, named};
 use super::sets::KnownSet;
 use super::suite::{Column, Row, Suite};
 use crate::data::BUILTIN;
-use crate::recipe::spelling::nearest;
+use crate::text::nearest;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

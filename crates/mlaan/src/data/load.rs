@@ -14,7 +14,7 @@ use super::stored::{Content, Images, ReadAt, Stored};
 use super::streamed::Streamed;
 use super::{Dataset, OpenOptions};
 use crate::Result;
-use crate::plan::limit::Limits;
+use crate::memory::limit::Limits;
 
 /// Where images live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::formats::folder::entries;
 use super::formats::splits::{TEST, TRAIN};
 use super::{BUILTIN, formats};
 use crate::Result;
-use crate::recipe::spelling::nearest;
+use crate::text::nearest;
 
 /// Folders inside a folder that are tried, at the most.
 const TRIED: usize = 8;

@@ -1,12 +1,13 @@
 //! A trained network for other programs: as a state dict of PyTorch, or as ONNX. Auxiliary networks stay behind.
 
+mod about;
 mod onnx;
 mod proto;
 mod state_dict;
 
 use crate::Result;
 use crate::plan::Needs;
-use crate::train::{Trained, setup};
+use crate::train::Trained;
 use mlaan_engine::{Device, Usage};
 use std::path::Path;
 
@@ -40,20 +41,4 @@ pub fn plan(trained: &Trained, format: Format) -> Result<Needs> {
         Format::Safetensors => Needs { usage: Usage::default(), ..whole },
         Format::Onnx => whole,
     })
-}
-
-/// What a reader of the file needs to know: names and values, lists and numbers as JSON.
-fn about(trained: &Trained) -> Vec<(String, String)> {
-    let m = &trained.manifest;
-    let json = |value: serde_json::Value| value.to_string();
-    vec![
-        ("classes".into(), json(m.classes.clone().into())),
-        ("size".into(), m.size.to_string()),
-        ("short_side".into(), setup::frame(&trained.recipe.data).short_side.to_string()),
-        ("mean".into(), json(m.normalise.mean.to_vec().into())),
-        ("std".into(), json(m.normalise.std.to_vec().into())),
-        ("backbone".into(), trained.recipe.model.backbone.to_string()),
-        ("epoch".into(), m.epoch.to_string()),
-        ("producer".into(), format!("mlaan {}", env!("CARGO_PKG_VERSION"))),
-    ]
 }

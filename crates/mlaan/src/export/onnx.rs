@@ -3,12 +3,13 @@
 //! Input `image` `[N, 3, size, size]`: pixels from 0 to 1, not normalised (the graph does it: so nobody can forget it).
 //! Outputs `logits` and `probabilities` `[N, classes]`. Convolutions hold their BatchNorm.
 
-use super::about;
+use super::about::about;
 use super::proto::Message;
 use crate::backbone::{Backbone, Stem};
+use crate::files::atomic;
 use crate::local::Learner;
 use crate::nn::{SlotKind, UnitSpec};
-use crate::train::{Trained, atomic};
+use crate::train::Trained;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::collections::BTreeMap;

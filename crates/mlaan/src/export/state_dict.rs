@@ -1,6 +1,6 @@
 //! A state dict as PyTorch has it, with the counters that its BatchNorm keeps.
 
-use super::about;
+use super::about::about;
 use crate::Result;
 use crate::local::{Learner, Method};
 use crate::train::{TensorFile, TensorSource, TensorView, Trained, Values, write_tensors_with};

@@ -1,10 +1,15 @@
 //! Files as they are read and opened: regular ones only, and of bounded size.
 //!
 //! A FIFO keeps who opens it waiting for its writer, a device may never end, and a link may lead to either. Files are
-//! written by [`atomic`](crate::train::atomic).
+//! written by [`atomic`].
 
+pub mod atomic;
+pub(crate) mod fault;
+pub(crate) mod place;
+mod safetensors;
 mod visited;
 
+pub(crate) use self::safetensors::{Header, read_tensor_header};
 pub use visited::Visited;
 
 use crate::{Error, Result};

@@ -14,7 +14,7 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=8192;
 ///
 /// # Errors
 /// Values that cannot be.
-pub(super) fn described(file: &Path, about: &HashMap<String, String>, options: &Options) -> Result<Options> {
+pub(crate) fn described(file: &Path, about: &HashMap<String, String>, options: &Options) -> Result<Options> {
     let mut options = options.clone();
     if !about.get("producer").is_some_and(|producer| producer.starts_with("mlaan ")) {
         return Ok(options);

@@ -1,4 +1,4 @@
-//! Weights from elsewhere: state dicts of PyTorch as checkpoints, and as the start of a run.
+//! Weights from elsewhere: state dicts of PyTorch, as values of a network.
 
 mod beside;
 mod choice;
@@ -7,7 +7,7 @@ mod class_lines;
 mod classes;
 mod described;
 mod kind;
-mod names;
+pub(crate) mod names;
 mod old;
 mod sets;
 mod state_dict;
@@ -17,18 +17,13 @@ mod torch;
 pub use classes::read_classes;
 pub use state_dict::StateDict;
 
-use self::described::described;
-use crate::local::{Learner, Method, Task};
-use crate::nn::{Extent, SlotKind};
-use crate::plan::limit::Limits;
-use crate::plan::{Needs, TensorSizes};
-use crate::recipe::{Family, MeanStd, Model, Normalise, Recipe};
-use crate::train::checkpoint::{self, FOLDER, Manifest, Part, Parts};
-use crate::train::{
-    Lock, MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, atomic, clear_unsaved, is_free, setup,
-};
+pub(crate) use described::described;
+pub(crate) use statistics::taken as statistics_taken;
+
+use crate::local::Learner;
+use crate::nn::SlotKind;
+use crate::recipe::{MeanStd, Model};
 use crate::{Error, Result};
-use mlaan_engine::{Device, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -87,141 +82,14 @@ pub struct Taken {
     pub remarks: Vec<String>,
 }
 
-/// What [`import`] made.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// The checkpoint's manifest.
-    pub manifest: Manifest,
-    /// What was taken from the file.
-    pub taken: Taken,
-    /// The memory that was planned for it.
-    pub needs: Needs,
-}
-
-/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict. A folder that holds the same
-/// already, or what a killed import left, is no other one.
-///
-/// # Errors
-/// A file that is no state dict; a network that is not known; other classes than the file's; tensors that are missing, left
-/// over or of other extents: all of them are listed. A folder that holds something else, or cannot be written.
-pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
-    let mut dict = StateDict::open_key(file, options.key.as_deref())?;
-    let options = &mut described(file, dict.about(), options)?;
-    names::normalise(&mut dict);
-    let own = options.normalise.is_none().then(|| dict.statistics.clone()).flatten();
-    options.normalise = options.normalise.or(own.as_ref().map(|(_, values)| *values));
-    let model = match &options.model {
-        Some(model) => model.clone(),
-        None => names::model(&dict, file)?,
-    };
-    let classes = classes(&dict, options, file)?;
-    let recipe = recipe(model, options, file)?;
-    let normalise = match &recipe.data.normalise {
-        Normalise::Values(values) => *values,
-        Normalise::Named(_) => return Err(Error::recipe("data.normalise", "no values")),
-    };
-    let size = recipe.data.size;
-    let task = Task {
-        image: Extent::square(size, 3),
-        classes: classes.len(),
-        pixels: setup::pixel_scale(&normalise),
-    };
-    let backbone = setup::backbone(&recipe.model)?;
-    let network =
-        |device: &Device| Learner::for_inference(device, &backbone, &Method::default(), task, options.seed);
-    // First without memory: the extents that a header announces may ask for all there is.
-    let (dry, new) = (Device::dry(Kind::Cpu { threads: Some(1) })?, options.new_classifier);
-    let mut learner = network(&dry)?;
-    check(&mut learner, (&dict, new), file)?;
-    let process = TensorSizes::of(&mut learner)?.process(dry.kind()) + dict.work_bytes();
-    let needs = Needs { usage: dry.usage(), process };
-    Limits::of_this_process().check_use(&needs)?;
-    let device = Device::cpu(Some(1))?;
-    device.pool().reserve(&needs.usage)?;
-    let mut learner = network(&device)?;
-    let mut taken = fill(&mut learner, (&mut dict, new), file)?;
-    if let Some((names, values)) = own {
-        let usual = setup::statistics(usual(recipe.model.family()).1)?;
-        taken.remarks.push(statistics::taken(&names, &values, &usual));
-    }
-    let manifest = Manifest {
-        epoch: 0,
-        step: 0,
-        seed: options.seed,
-        recipe: recipe.to_toml()?,
-        classes,
-        images: [0, 0],
-        normalise,
-        size,
-        best: None,
-        test_error: f64::NAN,
-        seconds: 0.0,
-        peak_bytes: 0,
-        peak_memory_bytes: None,
-        partial: Tally::default(),
-        rate_batch: None,
-    };
-    let mut tensors = Untrained(learner);
-    let there = !is_free(folder) && holds(folder, &manifest, &mut tensors);
-    if !there {
-        put(folder, &manifest, &mut tensors)?;
-    }
-    Ok(Imported { manifest, taken, needs })
-}
-
-/// A network that was never trained here: its momentum is zero.
-struct Untrained(Learner);
-
-impl Parts for Untrained {
-    fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
-        match part {
-            Part::Model => self.0.each(part, show),
-            Part::State => self.0.slots(&mut |slot| match slot.kind {
-                SlotKind::Parameter(_) => {
-                    let name = format!("{MOMENTUM}{}.{}", slot.owner, slot.leaf);
-                    show(&TensorView { name: &name, shape: &slot.shape, values: Values::Zeros })
-                }
-                SlotKind::Buffer(_) => Ok(()),
-            }),
-        }
-    }
-}
-
-/// Fills a folder. The manifest is written last: with it all is there, and without it the folder is free again.
-fn put(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> Result<()> {
-    let free = || match is_free(folder) {
-        true => Ok(()),
-        false => {
-            let message = "is there already and not empty; pass another --out";
-            Err(Error::data(folder.display().to_string(), message))
-        }
-    };
-    // Once before anything is put there, and once more when nobody else can.
-    free()?;
-    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let held = Lock::take(folder)?;
-    free()?;
-    held.write(|folder| {
-        clear_unsaved(folder)?;
-        let (checkpoints, path) = (folder.join(FOLDER), folder.join(RECIPE));
-        std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
-        atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
-        checkpoint::save(&checkpoints, manifest, tensors, false)
-    })
-}
-
-/// Whether a folder holds this import already: one that was killed when all was done.
-fn holds(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> bool {
-    let json = |m: &Manifest| serde_json::to_string(m).ok();
-    let Ok((there, files)) = checkpoint::load(folder) else { return false };
-    json(&there).is_some_and(|there| Some(there) == json(manifest))
-        && tensors.each(Part::Model, &mut |t| files.model.holds(t)).is_ok()
-}
-
 /// Most classes of a classifier whose names are not given.
 const MAX_CLASSES: usize = 100_000;
 
-fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<String>> {
+/// Names of the classes: those that are known, or numbers.
+///
+/// # Errors
+/// Other classes than the file's; none.
+pub(crate) fn classes(dict: &StateDict, options: &Options, file: &Path) -> Result<Vec<String>> {
     let found = dict.shape("fc.weight").and_then(|s| s.first().copied());
     match (&options.classes, found) {
         (Some(names), Some(n)) if n != names.len() && !options.new_classifier => {
@@ -262,50 +130,11 @@ fn behind(dict: &StateDict) -> impl Iterator<Item = String> {
     own.chain(dict.strange.keys().map(String::as_str)).map(str::to_owned)
 }
 
-/// Side of the images and name of their statistics.
-fn usual(family: Family) -> (usize, &'static str) {
-    match family {
-        Family::Cifar => (32, "cifar10"),
-        Family::Imagenet => (224, "imagenet"),
-    }
-}
-
-fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
-    let (size, statistics) = usual(model.family());
-    let normalise = match options.normalise {
-        Some(values) => values,
-        None => setup::statistics(statistics)?,
-    };
-    let mut recipe = Recipe { model, seed: options.seed, ..Recipe::default() };
-    recipe.description = format!("imported from {}", file.display());
-    recipe.local = Method::default();
-    recipe.data.size = options.size.unwrap_or(size);
-    recipe.data.normalise = Normalise::Values(normalise);
-    recipe.validate()?;
-    Ok(recipe)
-}
-
-/// Gives a learner's network the values of a checkpoint (a folder or a manifest) or of a file of weights, where `key` names one
-/// of several networks ([`Options::key`]). A classifier for
-/// another number of classes keeps its initial values; auxiliary networks too, but mirrors, which take over their sources'.
+/// Puts a state dict's values into a network, all or none.
 ///
 /// # Errors
-/// As [`import`].
-pub fn initialise(learner: &mut Learner, from: &Path, key: Option<&str>) -> Result<Taken> {
-    let manifest = from.is_dir() || from.extension().is_some_and(|e| e == "json");
-    let mut dict = match manifest {
-        true => StateDict::open_key(Trained::open(from, false)?.model_file().path(), key)?,
-        false => StateDict::open_key(from, key)?,
-    };
-    names::normalise(&mut dict);
-    let mut taken = fill(learner, (&mut dict, false), from)?;
-    learner.mirror()?;
-    taken.from = from.display().to_string();
-    Ok(taken)
-}
-
-/// Puts a state dict's values into a network, all or none.
-fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path) -> Result<Taken> {
+/// Tensors that are missing, left over or of other extents: all of them are listed.
+pub(crate) fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path) -> Result<Taken> {
     let new_classifier = check(learner, (dict, new), file)?;
     let device = learner.device().clone();
     let mut tensors = 0;
@@ -347,7 +176,7 @@ fn is_own_classifier(name: &str) -> bool {
 }
 
 /// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.
-fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) -> Result<bool> {
+pub(crate) fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) -> Result<bool> {
     let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
     learner.slots(&mut |slot| {
         let name = format!("{}.{}", slot.owner, slot.leaf);

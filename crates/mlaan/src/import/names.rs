@@ -26,7 +26,7 @@ const IMAGENET: [(usize, bool, [usize; 4]); 5] = [
 
 /// Brings names into torchvision's form: without what wrappers put in front (`module.`, `model.`, `backbone.` …), the
 /// shortcut called `downsample`, the classifier `fc`, no counters.
-pub(super) fn normalise(dict: &mut StateDict) {
+pub(crate) fn normalise(dict: &mut StateDict) {
     dict.rename(|inner| {
         if inner.ends_with(BATCHES) {
             return None;
@@ -79,7 +79,7 @@ fn features(dict: &StateDict) -> Option<usize> {
 ///
 /// # Errors
 /// What was found instead.
-pub(super) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
+pub(crate) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
     let wrong = |message: String| {
         let advice = "a recipe or --backbone can name the network, and what does not fit is then listed";
         Err(Error::data(path.display().to_string(), format!("{message}; {advice}")))

@@ -7,6 +7,7 @@ use super::names::{self, BATCHES};
 use super::sets::Found;
 use super::statistics;
 use super::torch::Archive;
+use crate::files::{Header, read_tensor_header};
 use crate::pickle::Element;
 use crate::recipe::MeanStd;
 use crate::{Error, Result};
@@ -34,7 +35,7 @@ pub struct StateDict {
     /// What its classifier is called, where that is not usual.
     pub(super) classifier: Option<String>,
     /// The mean and deviation by which the network normalises images itself.
-    pub(super) statistics: Option<(statistics::Names, MeanStd)>,
+    pub(crate) statistics: Option<(statistics::Names, MeanStd)>,
 }
 
 /// One tensor.
@@ -127,7 +128,7 @@ impl StateDict {
     }
 
     /// What its writer says beside the tensors; only safetensors have it.
-    pub(super) fn about(&self) -> &HashMap<String, String> {
+    pub(crate) fn about(&self) -> &HashMap<String, String> {
         &self.about
     }
 
@@ -181,7 +182,7 @@ impl StateDict {
     }
 
     /// Bytes that reading any one tensor takes beside its values.
-    pub(super) fn work_bytes(&self) -> usize {
+    pub(crate) fn work_bytes(&self) -> usize {
         let stored = |t: &Entry| match &t.place {
             Place::File { element, .. } => t.shape.iter().product::<usize>().saturating_mul(element.size()),
             // The storage that was read last is kept, and one that is not contiguous is converted as a whole.
@@ -218,7 +219,7 @@ impl StateDict {
 }
 
 fn safetensors(path: &Path, file: &File) -> Result<(BTreeMap<String, Entry>, HashMap<String, String>)> {
-    let crate::train::Header { start, tensors, about } = crate::train::read_tensor_header(path, file)?;
+    let Header { start, tensors, about } = read_tensor_header(path, file)?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     let entry = |(name, info): (String, safetensors::tensor::TensorInfo)| {
         let wrong = |m: String| Error::data(path.display().to_string(), format!("tensor `{name}`: {m}"));

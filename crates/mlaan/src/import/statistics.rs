@@ -15,7 +15,7 @@ const NEAR: f64 = 1e-3;
 
 /// Names of a mean and a deviation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Names {
+pub(crate) struct Names {
     pub mean: String,
     pub std: String,
 }
@@ -96,7 +96,7 @@ pub(super) fn remark(names: &Names, own: &MeanStd, used: &MeanStd) -> Option<Str
 }
 
 /// What to say where they are used; `usual` is what would be without them.
-pub(super) fn taken(names: &Names, own: &MeanStd, usual: &MeanStd) -> String {
+pub(crate) fn taken(names: &Names, own: &MeanStd, usual: &MeanStd) -> String {
     let other = match alike(own, usual) {
         true => String::new(),
         false => format!(", not as usual ({})", text(usual)),

@@ -206,12 +206,6 @@ impl Learner {
         self.each_unit_on(&mut |device, u| u.fold(device))
     }
 
-    /// The places (see [`Learner::infer_seen`]) at which modules end.
-    pub fn module_ends(&self) -> Vec<usize> {
-        let partition = &self.plan.partition;
-        (0..partition.len()).map(|j| partition.blocks(j).end).collect()
-    }
-
     /// Forgets what a step that stopped half-way left.
     pub fn release(&mut self) {
         self.stages.iter_mut().for_each(Stage::release);

@@ -3,8 +3,8 @@
 use super::{Needs, TensorSizes};
 use crate::Result;
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::local::{Learner, Method, Task};
-use crate::train::Source;
 use mlaan_engine::{Device, Kind, Precision, Purpose};
 
 /// What the memory of an inference depends on.

@@ -4,20 +4,19 @@
 //! run's bytes.
 
 mod balance;
-pub mod bytes;
 mod inference;
-pub mod limit;
 mod process;
 pub mod search;
 
+pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference};
-pub use process::{Needs, TensorSizes};
+pub use process::TensorSizes;
 
 use crate::Result;
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
-use crate::train::Source;
 use mlaan_engine::ops::{Padding, Sgd};
 use mlaan_engine::{Device, Kind, Precision, Purpose, Usage};
 
@@ -28,7 +27,7 @@ pub struct Sizes {
     pub batch: usize,
     /// Training images; their number decides the size of an epoch's last batch. None: whole batches only.
     pub train: Option<usize>,
-    /// Whether the training images stay on the device ([`Source::keeps`](crate::train::Source::keeps)).
+    /// Whether the training images stay on the device ([`Source::keeps`](crate::data::Source::keeps)).
     pub kept: bool,
     /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`]).
     pub mixed: bool,

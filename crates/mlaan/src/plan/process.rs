@@ -5,7 +5,7 @@
 use crate::Result;
 use crate::local::Learner;
 use crate::nn::SlotKind;
-use mlaan_engine::{Kind, Usage};
+use mlaan_engine::Kind;
 
 /// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
 const PROGRAM: usize = 13 << 20;
@@ -15,33 +15,6 @@ const BUFFERS: usize = 1 << 20;
 const THREAD: usize = 96 << 10;
 /// What is known of a tensor: its name, its place in the header of a file, its layout in memory.
 const TENSOR: usize = 768;
-
-/// The memory that a command needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// TensorSizes and images, as the accountant of the device counts them.
-    pub usage: Usage,
-    /// Bytes that the process needs beside them; none of them on a device with memory of its own, where they are not what
-    /// limits.
-    pub process: usize,
-}
-
-impl Needs {
-    /// Bytes at the most: of the whole process, or on a device with memory of its own, there and for the images.
-    pub fn memory(&self) -> usize {
-        self.usage.footprint + self.process
-    }
-
-    /// The same where loading the images takes `bytes` at one moment, before there is any tensor.
-    pub fn loading(self, bytes: usize) -> Self {
-        Needs { process: self.process + bytes.saturating_sub(self.usage.footprint), ..self }
-    }
-
-    /// What a process needs that holds `bytes` itself beside a network that was only described, not built.
-    pub fn of_process(tensors: TensorSizes, bytes: usize) -> Self {
-        Needs { usage: Usage::default(), process: tensors.process(Kind::Cpu { threads: Some(1) }) + bytes }
-    }
-}
 
 /// What matters of a network's tensors to the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

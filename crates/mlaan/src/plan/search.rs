@@ -4,9 +4,10 @@
 //! with and without recomputation, with activations in f32 and in bf16. Each is planned at the recipe's batch, and where
 //! that is too much, at the largest batch that fits. A setting more is one more loop in [`candidates`].
 
-use super::{Plan, Sizes, balanced, bytes, plan};
+use super::{Plan, Sizes, balanced, plan};
 use crate::backbone::Backbone;
 use crate::local::{Method, Recompute, Task};
+use crate::memory::bytes;
 use crate::{Error, Result};
 use mlaan_engine::Precision;
 

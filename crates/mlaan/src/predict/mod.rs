@@ -22,10 +22,11 @@ mod files;
 
 pub use files::find;
 
+use crate::data::Source;
 use crate::data::{Batch, Frame, ImageView, Loader, LoaderOptions, LoaderPool, Orientation};
 use crate::local::Learner;
 use crate::plan::Needs;
-use crate::train::{Source, Trained, setup};
+use crate::train::{Trained, setup};
 use crate::{Error, Result};
 use files::Files;
 use mlaan_engine::Device;

@@ -5,8 +5,9 @@
 use super::merge::removes;
 use super::model::Backbone;
 use super::schema::{self, Kind};
-use super::spelling::{nearest, unknown_key};
+use super::spelling::unknown_key;
 use crate::local::Head;
+use crate::text::nearest;
 use crate::{Error, Result};
 use toml::{Table, Value};
 

@@ -1,5 +1,6 @@
 //! `[data]`: which images, and what is done to them.
 
+use crate::data::Extras;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -181,8 +182,19 @@ pub struct MeanStd {
 }
 
 impl Data {
+    /// The further random changes of images; what erased pixels become is set when their mean is known.
+    pub fn extras(&self) -> Extras {
+        Extras {
+            colour_jitter: self.colour_jitter.map(Into::into),
+            random_erasing: self.random_erasing,
+            cutout: self.cutout,
+            mixup: self.mixup,
+            fill: [0; 3],
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
-        crate::train::setup::extras(self).validate(self.size)?;
+        self.extras().validate(self.size)?;
         match self.short_side {
             Some(side) if side < self.size => Err(Error::recipe(
                 "data.short_side",

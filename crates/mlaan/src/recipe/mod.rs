@@ -19,7 +19,7 @@ mod rules;
 mod schema;
 mod set;
 mod sources;
-pub(crate) mod spelling;
+mod spelling;
 mod train;
 mod words;
 

@@ -1,7 +1,7 @@
 //! From names to texts: what is built in, files, and several of them joined.
 
 use super::builtin::{self, Part};
-use super::spelling;
+use crate::text::nearest;
 use crate::{Error, Result, files};
 use std::path::{Path, PathBuf};
 
@@ -148,7 +148,7 @@ pub(super) fn file(path: &Path) -> Result<Source> {
 fn unknown(name: &str) -> Error {
     let parts = builtin::builtin().iter().filter(|f| f.part != Part::Recipe).map(|f| f.name.to_owned());
     let names: Vec<String> = parts.chain(builtin::recipes()).collect();
-    let near = spelling::nearest(name, names.iter().map(String::as_str), 3);
+    let near = nearest(name, names.iter().map(String::as_str), 3);
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     let message = format!(
         "neither a built-in recipe nor a file.{hint} Built in are quickstart and a method on a network, as \

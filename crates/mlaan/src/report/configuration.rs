@@ -5,7 +5,7 @@ use super::html::{duration, table};
 use super::runs::{Group, Run};
 use crate::compare::statistics::Moments;
 use crate::compare::{Measure, Sheet};
-use crate::plan::bytes::written;
+use crate::memory::bytes::written;
 use crate::text::{file_word, word};
 use maud::{Markup, html};
 

@@ -5,7 +5,7 @@ use super::html::figure;
 use super::runs::Group as Runs;
 use crate::Result;
 use crate::compare::Sheet;
-use crate::plan::bytes::written;
+use crate::memory::bytes::written;
 use crate::plot::{Bar, Bars, Group};
 use maud::{Markup, html};
 

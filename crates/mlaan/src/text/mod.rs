@@ -5,9 +5,11 @@
 
 pub mod csv;
 mod markdown;
+mod nearest;
 mod shell;
 
 pub use markdown::markdown;
+pub(crate) use nearest::nearest;
 pub use shell::{file_word, word};
 
 use std::borrow::Cow;

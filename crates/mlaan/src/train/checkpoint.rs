@@ -13,7 +13,7 @@
 use super::tally::Tally;
 use super::tensor_file::TensorFile;
 use super::tensor_writer::{Stamp, TensorSource, TensorView, write_tensors};
-use super::{atomic, fault};
+use crate::files::{atomic, fault};
 use crate::numbers::read_json;
 use crate::recipe::MeanStd;
 use crate::{Error, Result, files};

@@ -1,7 +1,7 @@
 //! Errors of a network over a data set.
 
-use super::feed::Source;
 use crate::Result;
+use crate::data::Source;
 use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! One process per folder, and the same folder to the end.
 
-use super::{checkpoint, place};
+use super::checkpoint;
+use crate::files::place;
 use crate::text::word;
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions, TryLockError};

@@ -4,7 +4,7 @@
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::progress::PeakBytes;
-use super::{atomic, place};
+use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
 use crate::numbers::read_json;

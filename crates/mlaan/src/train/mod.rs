@@ -1,12 +1,9 @@
 //! Training: the learning rate's schedule, and what a run writes into its folder.
-pub mod atomic;
 pub mod checkpoint;
 mod evaluate;
-mod fault;
-mod feed;
+mod foreign;
 mod lock;
 pub mod metrics;
-pub(crate) mod place;
 mod progress;
 mod run;
 mod schedule;
@@ -23,7 +20,7 @@ mod within;
 
 pub(crate) use evaluate::rank;
 pub use evaluate::{ClassError, Evaluation, evaluate};
-pub use feed::{Classes, Fed, Kept, Source};
+pub use foreign::{Imported, import};
 pub use lock::{LOCK, Lock};
 pub use progress::{Outcome, PeakBytes, Progress};
 pub use run::RECIPE;
@@ -32,7 +29,6 @@ pub(crate) use state::MOMENTUM;
 pub use state::restore;
 pub use tally::Tally;
 pub use tensor_file::TensorFile;
-pub(crate) use tensor_file::{Header, read_tensor_header};
 pub use tensor_writer::{
     NamedTensor, Stamp, TensorSource, TensorView, Values, write_tensors, write_tensors_with,
 };

@@ -134,17 +134,6 @@ pub fn unsuited(d: &recipe::Data, splits: &Splits) -> Option<String> {
     })
 }
 
-/// The further random changes of a recipe; what erased pixels become is [`mean_pixel`], when it is known.
-pub fn extras(d: &recipe::Data) -> data::Extras {
-    data::Extras {
-        colour_jitter: d.colour_jitter.map(Into::into),
-        random_erasing: d.random_erasing,
-        cutout: d.cutout,
-        mixup: d.mixup,
-        fill: [0; 3],
-    }
-}
-
 /// The byte nearest to the mean, per channel: as good as 0 behind the normalisation.
 pub fn mean_pixel(n: &MeanStd) -> [u8; 3] {
     n.mean.map(|m| (255.0 * m).round().clamp(0.0, 255.0) as u8)

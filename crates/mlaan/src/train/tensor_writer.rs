@@ -1,7 +1,7 @@
 //! Writing files of named tensors (safetensors), one tensor at a time: at no moment does the host hold more than one
 //! tensor's values, however large the network is.
 
-use super::atomic;
+use crate::files::atomic;
 use crate::{Error, Result};
 use mlaan_engine::{Device, Tensor};
 use safetensors::Dtype;

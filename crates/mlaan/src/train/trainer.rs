@@ -2,18 +2,18 @@
 
 use super::checkpoint::{Best, Manifest};
 use super::evaluate::evaluate;
-use super::feed::Source;
 use super::metrics::Event;
 use super::progress::{Outcome, PeakBytes, Progress};
 use super::run::Run;
 use super::tally::Tally;
 use super::within::{sizes, task};
-use super::{LearningRate, Lock, setup};
+use super::{LearningRate, Lock, foreign, setup};
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
-use crate::import::{self, Taken};
+use crate::import::Taken;
 use crate::local::{Learner, StepOptions};
-use crate::plan::limit::Limits;
+use crate::memory::limit::Limits;
 use crate::plan::{Plan, balanced, plan};
 use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
@@ -66,7 +66,7 @@ impl Trainer {
         let device = &device.with_precision(recipe.train.precision.into());
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
-        let extras = Extras { fill: setup::mean_pixel(&normalise), ..setup::extras(&recipe.data) };
+        let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let task = task(recipe, &splits, &normalise);
         let pool = setup::loader_pool(device, splits.train.as_ref())?;
         let sizes = sizes(recipe, &splits, device, recipe.train.batch);
@@ -151,11 +151,11 @@ impl Trainer {
     /// itself: before, it finds early what does not fit.
     ///
     /// # Errors
-    /// As [`import::import`](crate::import::import).
+    /// As [`import`](super::import).
     pub fn initialise(&mut self) -> Result<Option<&Taken>> {
         if let (Some(from), None) = (&self.recipe.model.init, &self.taken) {
             let key = self.recipe.model.init_key.as_deref();
-            self.taken = Some(import::initialise(&mut self.learner, Path::new(from), key)?);
+            self.taken = Some(foreign::initialise(&mut self.learner, Path::new(from), key)?);
         }
         Ok(self.taken.as_ref())
     }

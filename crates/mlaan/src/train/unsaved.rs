@@ -1,7 +1,8 @@
 //! What ended before anything was saved: runs and imports whose folders are free again.
 
 use super::run::RECIPE;
-use super::{LOCK, atomic, checkpoint, metrics, tensorboard};
+use super::{LOCK, checkpoint, metrics, tensorboard};
+use crate::files::atomic;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};

@@ -1,8 +1,8 @@
 //! Runs within a given memory, and what a run's memory depends on.
 
-use super::feed::Source;
 use super::{Trainer, setup};
 use crate::backbone::Backbone;
+use crate::data::Source;
 use crate::data::{LoaderPool, Splits};
 use crate::local::Task;
 use crate::nn::Extent;
@@ -76,7 +76,7 @@ pub fn loading(splits: &Splits) -> usize {
 /// What memory depends on, with batches of `batch` images.
 pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
-    let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), setup::extras(&recipe.data));
+    let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
     let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
     // No batch is larger than the set that it is taken from.

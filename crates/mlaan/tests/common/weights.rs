@@ -4,7 +4,8 @@
 
 use super::trained::{checkpoint, recipe};
 use mlaan::export::{Format, export};
-use mlaan::import::{Options, StateDict, import};
+use mlaan::import::{Options, StateDict};
+use mlaan::train::import;
 use mlaan::train::{NamedTensor, Trained, write_tensors};
 use std::path::Path;
 

@@ -12,7 +12,7 @@ pub use state::State;
 
 use super::lines::going_on;
 use super::table::{self, Table};
-use crate::interrupt::{Interrupt, Notice};
+use crate::interrupt::{Dashboard, Interrupt, Notice};
 use crate::{format, output};
 use mlaan::train::Progress;
 use mlaan::train::metrics::Event;
@@ -90,7 +90,7 @@ impl Board {
 
     /// Where Ctrl-C is acknowledged.
     pub fn notice(&self) -> Notice {
-        Notice::Board(Arc::clone(&self.shared))
+        Notice::Board(self.shared.clone())
     }
 }
 
@@ -100,21 +100,22 @@ impl Drop for Board {
     }
 }
 
-impl Shared {
-    /// Shows that the run will stop.
-    pub fn stopping(&self) {
+impl Dashboard for Shared {
+    fn stopping(&self) {
         self.state().stopping = true;
         self.urgent.store(true, Ordering::Relaxed);
     }
 
-    /// Gives the terminal back for good, and says there what the progress bar's lines would have said.
-    pub fn close(&self) {
+    /// Says there, too, what the progress bar's lines would have said.
+    fn close(&self) {
         self.over.store(true, Ordering::SeqCst);
         self.screen.close();
         let said = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
         said.iter().for_each(|line| output::line(line));
     }
+}
 
+impl Shared {
     fn say(&self, line: String) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }

@@ -2,10 +2,11 @@
 
 use super::geometry::{Geometry, Phase};
 use super::input_grad::input_grad;
-use super::pack::{GradLoad, Load, pack_gradient, pack_input, pack_transposed, padded};
+use super::pack::{GradLoad, pack_gradient, pack_input, pack_transposed, padded};
 use super::sink::Sink;
 use super::weight_grad::{reduce, weight_grad};
 use crate::cpu::channel::{SinkNorm, finish_norm};
+use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::Isa;
 use crate::cpu::value::Value;
@@ -101,13 +102,15 @@ pub(super) fn run<X: Value, Y: Value>(
     let direct = X::floats(x).filter(|_| load.is_plain() && g.p == 0);
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
+            let (norm, sums) = (d.operand_norm, d.norm.is_some());
+            // SAFETY: units write disjoint pixels, and a unit's kernels run one after the other.
+            let sink = unsafe { Sink::new(g.c, d.grad, d.accumulate, norm, load.relu, sums, x) };
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),
     };
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row and one partial per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row and one partial per piece.
         let (slot, norm_row, bias_row, partial) = unsafe {
             let slot = parallel::slot() * slot_len;
             (

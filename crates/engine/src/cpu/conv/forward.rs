@@ -1,10 +1,11 @@
 //! The forward convolution: tiles of output pixels by output channels.
 
 use super::geometry::Geometry;
-use super::pack::{Load, pack_input, pack_weights, padded};
+use super::pack::{pack_input, pack_weights, padded};
 use super::sink::hand_on;
 use super::tile::{Ahead, Tiles, Walk, accumulate, bytes, with_rows};
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
+use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::cpu::value::Value;
@@ -44,8 +45,8 @@ pub(crate) struct Forward<'a, X, Y> {
     pub norm: Option<&'a mut [f32]>,
 }
 
-pub(super) fn arranged(g: &Geometry, isa: Isa) -> usize {
-    g.depth() * padded(g.oc, isa.lanes())
+pub(super) fn arranged(g: &Geometry, lanes: usize) -> usize {
+    g.depth() * padded(g.oc, lanes)
 }
 
 pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
@@ -54,7 +55,7 @@ pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
 
 pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
     let pieces = parallel::pieces(g.units(), PIECES);
-    scratch_of::<f32>(g.depth() * padded(g.oc, lanes))
+    scratch_of::<f32>(arranged(g, lanes))
         + threads * scratch_of::<f32>(g.x_packed())
         + ChannelSums::scratch(pieces, 2, g.oc)
 }
@@ -68,7 +69,7 @@ pub(super) fn run<X: Value, Y: Value>(
 ) {
     let pieces = parallel::pieces(g.units(), PIECES);
     let mut carver = Carver::new(scratch);
-    let room = carver.take::<f32>(arranged(g, isa));
+    let room = carver.take::<f32>(arranged(g, isa.lanes()));
     let w = op.w.arranged(room, |w, to| arrange(isa, g, w, to));
     let slot_len = scratch_of::<f32>(g.x_packed()) / 4;
     let slots = Shared::new(carver.take::<f32>(threads * slot_len));
@@ -77,7 +78,7 @@ pub(super) fn run<X: Value, Y: Value>(
     let wants_sums = op.norm.is_some();
     let direct = X::floats(op.x).filter(|_| op.load.is_plain() && g.p == 0);
     parallel::for_each(pieces, |piece| {
-        // SAFETY: one slot per thread, one row per piece, one part of y per unit.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row per piece, one part of y per unit.
         let (packed, sums) = unsafe {
             let slot = parallel::slot();
             (slots.part(slot * slot_len..(slot + 1) * slot_len), rows.row(piece))
@@ -121,7 +122,9 @@ kernel! {
     ) {
         let mut sums = sums;
         let unit = Unit { g, x, w, bias };
-        for_blocks!(g.oc, channels::<S>(&unit, y, sums.as_deref_mut(), ahead));
+        unit.check(y.len(), S::LANES);
+        // SAFETY: S exists; what the unit's pixels read is there, and blocks lie within `g.oc` channels.
+        unsafe { for_blocks!(g.oc, channels::<S>(&unit, y, sums.as_deref_mut(), ahead)) };
     }
 }
 
@@ -131,6 +134,18 @@ struct Unit<'a> {
     x: &'a [f32],
     w: &'a [f32],
     bias: Option<&'a [f32]>,
+}
+
+impl Unit<'_> {
+    /// Whether all is there that `len` values of the output read.
+    fn check(&self, len: usize, lanes: usize) {
+        let g = self.g;
+        assert!(self.w.len() >= arranged(g, lanes) && self.bias.is_none_or(|b| b.len() == g.oc), "{g:?}");
+        if let Some(rows) = len.div_ceil(g.ow * g.oc).checked_sub(1) {
+            let last = rows * g.s * g.x_pitch() + (g.ow - 1) * g.s * g.c;
+            assert!(last + (g.k - 1) * g.x_pitch() + g.k * g.c <= self.x.len(), "{g:?}");
+        }
+    }
 }
 
 /// One block of output channels of a unit.
@@ -143,8 +158,10 @@ struct Block<'a> {
     valid: usize,
 }
 
+/// # Safety
+/// Only where S exists; the unit holds what `y` reads ([`Unit::check`]), and the block lies within its output channels.
 #[inline(always)]
-fn channels<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn channels<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     &Unit { g, x, w, bias }: &Unit<'_>,
@@ -153,7 +170,7 @@ fn channels<S: Simd, const V: usize, const FULL: bool>(
     ahead: &mut Ahead<'_>,
 ) {
     let b = Block { g, x, w: &w[first * g.depth()..], first, valid };
-    // SAFETY: the tiles stay inside x, w and y, whose sizes follow from g (see `scratch` and the device's checks).
+    // SAFETY: the tiles stay inside x, w and y by the caller's promise.
     unsafe {
         let start = match bias {
             Some(bias) => load_block::<S, V, FULL>(bias[first..].as_ptr(), valid),

@@ -25,6 +25,18 @@ struct Pass<'a, X> {
 }
 
 impl<X> Pass<'_, X> {
+    /// Whether `dy` holds all that `lines` lines of pixels read.
+    fn holds(&self, lines: usize) -> bool {
+        let (rows, columns) = (self.phases.0.taps, self.phases.1.taps);
+        if rows * columns == 0 || lines * self.columns == 0 {
+            return true;
+        }
+        // A negative offset wraps to one that is too large.
+        let (at, pitch) = (self.walks().0.at, self.g.dy_pitch(self.ocp));
+        let behind = (lines + rows - 2) * pitch + (self.columns + columns - 1) * self.ocp;
+        at.checked_add(behind).is_some_and(|end| end <= self.dy.len())
+    }
+
     /// Where the phase's pixels find their gradients in `dy`, and where they lie in the operand's tensor.
     fn walks(&self) -> (Walk, Walk) {
         let g = self.g;
@@ -65,9 +77,14 @@ kernel! {
         if taps == 0 && sink.ignores_zeros() {
             return;
         }
+        sink.check(g.c);
         let pass = Pass { g, phases, first, columns, image: n * g.h * g.w * g.c, dy, dy_first, ocp, sink };
+        assert!(g.oc <= ocp && pass.holds(lines), "{g:?} {phases:?}");
         let depth = taps * ocp;
-        for_blocks!(g.c, channels::<S>(&pass, lines * columns, &w[..depth * g.c.next_multiple_of(S::LANES)], sums));
+        let w = &w[..depth * g.c.next_multiple_of(S::LANES)];
+        // SAFETY: S exists; the gradient and the weights that the phase reads are there, and blocks lie within the
+        // sink's channels.
+        unsafe { for_blocks!(g.c, channels::<S>(&pass, lines * columns, w, sums)) };
     }
 }
 
@@ -83,8 +100,11 @@ struct Channels<S: Simd, const V: usize> {
 /// Sums are handed on to 64-bit ones after this many tiles.
 const FLUSH_TILES: usize = 16;
 
+/// # Safety
+/// Only where S exists; `dy` holds what `pixels` pixels read ([`Pass::holds`]), `w` all blocks of weights; the block lies
+/// within the sink's channels.
 #[inline(always)]
-fn channels<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn channels<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     pass: &Pass<'_, impl Value>,

@@ -1,7 +1,6 @@
 //! Weights as matrices.
 
 use super::pack::padded;
-use crate::cpu::simd::Isa;
 
 /// Extents of weights `[point][block of columns][rows][columns of the block]`: rows are summed over, columns are what
 /// products give, in blocks of two vectors (one at an odd end).
@@ -15,8 +14,17 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    pub fn new(points: usize, rows: usize, columns: usize, isa: Isa) -> Self {
-        Matrix { points, rows, columns: padded(columns, isa.lanes()), lanes: isa.lanes() }
+    pub fn new(points: usize, rows: usize, columns: usize, lanes: usize) -> Self {
+        Matrix { points, rows, columns: padded(columns, lanes), lanes }
+    }
+
+    /// For kernels whose vectors have so many lanes.
+    ///
+    /// # Panics
+    /// Where blocks are of others.
+    #[inline(always)]
+    pub fn check(&self, lanes: usize) {
+        assert!(self.lanes == lanes && self.columns.is_multiple_of(lanes), "{self:?} for {lanes} lanes");
     }
 
     /// Floats of one point.

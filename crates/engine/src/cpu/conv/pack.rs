@@ -2,76 +2,11 @@
 
 use super::geometry::{Geometry, Phase};
 use crate::cpu::blocks::{for_blocks, load_block, store_block};
+use crate::cpu::load::Load;
 use crate::cpu::simd::{Simd, kernel};
 use crate::cpu::value::{Value, widen};
 use crate::ops::norm;
 use std::ops::Range;
-
-/// What is done to an operand while it is loaded: per-channel rows, and the rectifier.
-#[derive(Clone, Copy)]
-pub(crate) struct Load<'a> {
-    /// Scale and shift, `[c]` each.
-    pub affine: Option<(&'a [f32], &'a [f32])>,
-    pub relu: bool,
-}
-
-impl<'a> Load<'a> {
-    pub(crate) fn new(norm_rows: Option<&'a [f32]>, relu: bool, c: usize) -> Self {
-        let row = |t: &'a [f32], i: usize| &t[i * c..(i + 1) * c];
-        Load { affine: norm_rows.map(|t| (row(t, norm::SCALE), row(t, norm::SHIFT))), relu }
-    }
-
-    pub(crate) fn is_plain(&self) -> bool {
-        self.affine.is_none() && !self.relu
-    }
-
-    /// Transforms whole pixels of `c` channels from `x` to `out`.
-    #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, x: &[impl Value], out: &mut [f32]) {
-        match (self.affine, self.relu) {
-            (None, false) => widen(x, out),
-            (None, true) => {
-                for (o, x) in out.iter_mut().zip(x) {
-                    let x = x.wide();
-                    *o = if x <= 0.0 { 0.0 } else { x };
-                }
-            }
-            (Some(rows), true) => for_blocks!(
-                rows.0.len(),
-                affine::<S>(rows, x, out, |v| {
-                    // SAFETY: kernels run where S exists.
-                    unsafe { S::rectify(v) }
-                })
-            ),
-            (Some(rows), false) => for_blocks!(rows.0.len(), affine::<S>(rows, x, out, |v| v)),
-        }
-    }
-}
-
-/// One block of channels of [`Load::apply`].
-#[inline(always)]
-fn affine<S: Simd, const V: usize, const FULL: bool>(
-    first: usize,
-    valid: usize,
-    (scale, shift): (&[f32], &[f32]),
-    x: &[impl Value],
-    out: &mut [f32],
-    end: impl Fn(S::V) -> S::V,
-) {
-    let c = scale.len();
-    // SAFETY: pixels are whole, and `first + valid` is at most the channels of one.
-    unsafe {
-        let a = load_block::<S, V, FULL>(scale[first..].as_ptr(), valid);
-        let b = load_block::<S, V, FULL>(shift[first..].as_ptr(), valid);
-        for (o, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-            let mut y = load_block::<S, V, FULL>(x.as_ptr().add(first), valid);
-            for v in 0..V {
-                y[v] = end(S::fma(y[v], a[v], b[v]));
-            }
-            store_block::<S, V, FULL>(o.as_mut_ptr().add(first), y, valid);
-        }
-    }
-}
 
 kernel! {
     /// The input rows that the output `rows` read, with their border of zeros.
@@ -89,7 +24,9 @@ kernel! {
             out[..border].fill(0.0);
             out[pitch - border..].fill(0.0);
             let row = g.w * g.c;
-            load.apply::<S>(&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
+            let (image, out) = (&image[r as usize * row..(r as usize + 1) * row], &mut out[border..border + row]);
+            // SAFETY: S exists.
+            unsafe { load.apply::<S>(image, out) };
         }
     }
 }
@@ -109,6 +46,7 @@ kernel! {
         g: &Geometry, span: (isize, usize), own: Range<usize>, load: GradLoad<'_, Y>, ocp: usize,
         out: &mut [f32], sums: Option<&mut [f64]>,
     ) {
+        assert!(g.oc <= ocp && load.norm.is_none_or(|(_, k)| k.len() == norm::COEFFICIENTS * g.oc), "{g:?}");
         let pitch = g.dy_pitch(ocp);
         let (left, _) = g.dy_border();
         let (first, count) = span;
@@ -130,14 +68,16 @@ kernel! {
                 None if g.oc == ocp => widen(grad, inner),
                 None => {
                     inner.fill(0.0);
-                    for_blocks!(g.oc, spread::<S>((g.oc, ocp), grad, inner));
+                    // SAFETY: S exists; blocks lie within `g.oc` channels, which are no more than `ocp`.
+                    unsafe { for_blocks!(g.oc, spread::<S>((g.oc, ocp), grad, inner)) };
                 }
                 Some((raw, k)) => {
                     let raw = &raw[r * row..(r + 1) * row];
                     if g.oc != ocp {
                         inner.fill(0.0);
                     }
-                    for_blocks!(g.oc, gradient::<S>((g.oc, ocp), k, grad, raw, inner));
+                    // SAFETY: as above; there are coefficients for every channel.
+                    unsafe { for_blocks!(g.oc, gradient::<S>((g.oc, ocp), k, grad, raw, inner)) };
                 }
             }
             if let Some(sums) = sums.as_deref_mut()
@@ -154,8 +94,11 @@ kernel! {
 }
 
 /// One block of channels, from pixels of `oc` channels to pixels of `ocp`.
+///
+/// # Safety
+/// Only where S exists; `first + valid <= oc <= ocp`.
 #[inline(always)]
-fn spread<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn spread<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     (oc, ocp): (usize, usize),
@@ -172,8 +115,11 @@ fn spread<S: Simd, const V: usize, const FULL: bool>(
 }
 
 /// One block of channels of `grad · a + raw · b + c`, from pixels of `oc` channels to pixels of `ocp`.
+///
+/// # Safety
+/// As [`spread`]; coefficients are `[3, oc]`.
 #[inline(always)]
-fn gradient<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn gradient<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     (oc, ocp): (usize, usize),

@@ -8,12 +8,13 @@ use super::forward::{Forward, finish_moments};
 use super::geometry::Geometry;
 use super::matrix::Matrix;
 use super::multiply::{Operand, outer_products, outer_tiles, products, products_tiles};
-use super::pack::{GradLoad, Load, pack_gradient};
+use super::pack::{GradLoad, pack_gradient};
 use super::sink::{Put, Sink, hand_on};
 use super::tile::{Ahead, bytes};
 use super::weight_grad::reduce;
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
 use crate::cpu::channel::finish_norm;
+use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use crate::cpu::simd::{Isa, Simd, kernel};
 use crate::cpu::value::Value;
@@ -47,9 +48,9 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(g: &Geometry, isa: Isa, dw: bool) -> Self {
-        let forward = Matrix::new(1, g.c, g.oc, isa);
-        let turned = Matrix::new(1, forward.columns, g.c, isa);
+    fn new(g: &Geometry, lanes: usize, dw: bool) -> Self {
+        let forward = Matrix::new(1, g.c, g.oc, lanes);
+        let turned = Matrix::new(1, forward.columns, g.c, lanes);
         let partial = if dw { forward.len() } else { 0 };
         let most = if dw { (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES) } else { PIECES };
         let (x_step, dy_step) = (g.c + GAP, forward.columns + GAP);
@@ -66,6 +67,7 @@ impl Layout {
 /// `[out, in]` as `m`: rows are input channels, or output channels if `turned`.
 fn ordered(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
     let outs = w.len() / ins.max(1);
+    assert_eq!(outs * ins, w.len(), "weights of {ins} channels");
     let blocks = Shared::new(out);
     parallel::for_each(m.blocks(), |b| {
         let (first, width) = m.block(b);
@@ -82,16 +84,16 @@ fn ordered(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
     });
 }
 
-pub(super) fn arranged(g: &Geometry, isa: Isa) -> usize {
-    Layout::new(g, isa, false).forward.len()
+pub(super) fn arranged(g: &Geometry, lanes: usize) -> usize {
+    Layout::new(g, lanes, false).forward.len()
 }
 
 pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
-    ordered(Layout::new(g, isa, false).forward, w, g.c, false, to);
+    ordered(Layout::new(g, isa.lanes(), false).forward, w, g.c, false, to);
 }
 
-pub(super) fn forward_scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
-    let l = Layout::new(g, isa, false);
+pub(super) fn forward_scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
+    let l = Layout::new(g, lanes, false);
     scratch_of::<f32>(l.forward.len())
         + scratch_of::<f32>(threads * l.slot_len())
         + ChannelSums::scratch(l.pieces, 2, g.oc)
@@ -104,7 +106,7 @@ pub(super) fn forward<X: Value, Y: Value>(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    let l = Layout::new(g, isa, false);
+    let l = Layout::new(g, isa.lanes(), false);
     let mut carver = Carver::new(scratch);
     let room = carver.take::<f32>(l.forward.len());
     let w = op.w.arranged(room, |w, to| ordered(l.forward, w, g.c, false, to));
@@ -113,7 +115,7 @@ pub(super) fn forward<X: Value, Y: Value>(
     let (rows, y) = (sums.rows(), Shared::new(op.y));
     let (x_line, y_line) = (g.w * g.c, g.w * g.oc);
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row per piece.
         let (slot, sums) = unsafe {
             let at = parallel::slot() * l.slot_len();
             (slots.part(at..at + l.slot_len()), rows.row(piece))
@@ -138,8 +140,8 @@ pub(super) fn forward<X: Value, Y: Value>(
     }
 }
 
-pub(super) fn backward_scratch(g: &Geometry, isa: Isa, threads: usize, dx: bool, dw: bool) -> usize {
-    let l = Layout::new(g, isa, dw);
+pub(super) fn backward_scratch(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: bool) -> usize {
+    let l = Layout::new(g, lanes, dw);
     scratch_of::<f32>(if dx { l.turned.len() } else { 0 })
         + scratch_of::<f32>(threads * l.slot_len())
         + scratch_of::<f32>(l.pieces * l.partial)
@@ -155,7 +157,7 @@ pub(super) fn backward<X: Value, Y: Value>(
     scratch: &mut [u8],
 ) {
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
-    let l = Layout::new(g, isa, dw.is_some());
+    let l = Layout::new(g, isa.lanes(), dw.is_some());
     let mut carver = Carver::new(scratch);
     let turned = carver.take::<f32>(if dx.is_some() { l.turned.len() } else { 0 });
     if dx.is_some() {
@@ -171,14 +173,16 @@ pub(super) fn backward<X: Value, Y: Value>(
     let wants_bias = dw.as_ref().is_some_and(|(_, b)| b.is_some());
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
+            let (norm, sums) = (d.operand_norm, d.norm.is_some());
+            // SAFETY: units write disjoint pixels, and a unit's kernels run one after the other.
+            let sink = unsafe { Sink::new(g.c, d.grad, d.accumulate, norm, load.relu, sums, x) };
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),
     };
     let (x_line, y_line) = (g.w * g.c, g.w * g.oc);
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row and one partial per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row and one partial per piece.
         let (slot, norm_row, bias_row, partial) = unsafe {
             let at = parallel::slot() * l.slot_len();
             (
@@ -231,7 +235,8 @@ kernel! {
     /// Pixels of `c` channels, transformed, `step` floats apart.
     fn pack<S, X>(load: Load<'_>, x: &[X], c: usize, step: usize, out: &mut [f32]) {
         for (x, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(step)) {
-            load.apply::<S>(x, &mut out[..c]);
+            // SAFETY: S exists.
+            unsafe { load.apply::<S>(x, &mut out[..c]) };
         }
     }
 }
@@ -241,13 +246,17 @@ kernel! {
     fn store<S, Y>(
         oc: usize, products: &[f32], step: usize, bias: Option<&[f32]>, y: &mut [Y], sums: Option<&mut [f64]>,
     ) {
+        assert!(oc <= step && bias.is_none_or(|b| b.len() == oc), "{oc} channels of {step}");
         let mut sums = sums;
-        for_blocks!(oc, store_block_of::<S>(oc, (products, step), bias, y, sums.as_deref_mut()));
+        // SAFETY: S exists; blocks lie within `oc` channels, which products and bias have.
+        unsafe { for_blocks!(oc, store_block_of::<S>(oc, (products, step), bias, y, sums.as_deref_mut())) };
     }
 }
 
+/// # Safety
+/// Only where S exists; `first + valid <= oc <= step`, and the bias is of `oc` channels.
 #[inline(always)]
-fn store_block_of<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn store_block_of<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     oc: usize,
@@ -288,12 +297,17 @@ kernel! {
     fn store_gradient<S, X>(
         c: usize, products: &[f32], step: usize, at: usize, pixels: usize, sink: &Sink<'_, X>, sums: &mut [f64],
     ) {
-        for_blocks!(c, gradient_block::<S>(c, (products, step), (at, pixels), sink, sums));
+        sink.check(c);
+        assert!(pixels == 0 || (pixels - 1) * step + c <= products.len(), "{pixels} pixels of {step}");
+        // SAFETY: S exists; the pixels' products are there, and blocks lie within the sink's channels.
+        unsafe { for_blocks!(c, gradient_block::<S>(c, (products, step), (at, pixels), sink, sums)) };
     }
 }
 
+/// # Safety
+/// Only where S exists; products of the pixels are there; the block lies within the sink's `c` channels.
 #[inline(always)]
-fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
+unsafe fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
     c: usize,
@@ -302,7 +316,7 @@ fn gradient_block<S: Simd, const V: usize, const FULL: bool>(
     sink: &Sink<'_, impl Value>,
     sums: &mut [f64],
 ) {
-    // SAFETY: units write disjoint pixels, which are whole.
+    // SAFETY: the caller's promise; units write disjoint pixels.
     unsafe {
         let mut put = Put::<S, V>::new::<FULL>(sink, c, first, valid);
         for start in (0..pixels).step_by(FLUSH) {

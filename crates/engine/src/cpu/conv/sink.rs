@@ -16,10 +16,19 @@ pub(super) struct Sink<'a, X> {
     pub sums: bool,
     /// The operand's raw values.
     raw: &'a [X],
+    channels: usize,
 }
 
 impl<'a, X> Sink<'a, X> {
-    pub(super) fn new(
+    /// Of an operand of `channels` channels.
+    ///
+    /// # Panics
+    /// Where lengths do not match.
+    ///
+    /// # Safety
+    /// Kernels that run at the same time must write other pixels or other channels of it.
+    pub(super) unsafe fn new(
+        channels: usize,
         grad: &'a mut [X],
         accumulate: bool,
         norm: Option<&'a [f32]>,
@@ -27,11 +36,18 @@ impl<'a, X> Sink<'a, X> {
         sums: bool,
         raw: &'a [X],
     ) -> Self {
-        Sink { grad: Shared::new(grad), accumulate, norm, relu, sums, raw }
+        assert!(raw.len() == grad.len() && norm.is_none_or(|t| t.len() == crate::ops::norm::ROWS * channels));
+        Sink { grad: Shared::new(grad), accumulate, norm, relu, sums, raw, channels }
     }
 }
 
 impl<X> Sink<'_, X> {
+    /// For kernels that write pixels of `channels` channels.
+    #[inline(always)]
+    pub(super) fn check(&self, channels: usize) {
+        assert_eq!(self.channels, channels);
+    }
+
     /// Whether values of 0 change nothing: what is there stays, and nobody looks at it.
     pub(super) fn ignores_zeros(&self) -> bool {
         self.accumulate && !self.relu && !self.sums

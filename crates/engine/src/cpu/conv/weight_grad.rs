@@ -15,14 +15,21 @@ kernel! {
     fn weight_grad<S>(
         g: &Geometry, rows: usize, x: &[f32], dy: &[f32], ocp: usize, fresh: bool, partial: &mut [f32],
     ) {
+        let last = (rows - 1) * g.s * g.x_pitch() + (g.ow - 1) * g.s * g.c;
+        assert!(last + (g.k - 1) * g.x_pitch() + g.k * g.c <= x.len(), "{g:?}");
+        assert!((rows - 1) * g.dy_pitch(ocp) + g.ow * ocp <= dy.len(), "{g:?}");
+        assert!(ocp.is_multiple_of(S::LANES), "{ocp} channels");
         let mut first = 0;
         while first < ocp {
             let width = (ocp - first).min(2 * S::LANES);
             let partial = &mut partial[first * g.depth()..(first + width) * g.depth()];
-            if width == 2 * S::LANES {
-                channels::<S, 2>(g, rows, x, &dy[first..], ocp, fresh, partial);
-            } else {
-                channels::<S, 1>(g, rows, x, &dy[first..], ocp, fresh, partial);
+            // SAFETY: S exists; the rows and windows of all pixels are there.
+            unsafe {
+                if width == 2 * S::LANES {
+                    channels::<S, 2>(g, rows, x, &dy[first..], ocp, fresh, partial);
+                } else {
+                    channels::<S, 1>(g, rows, x, &dy[first..], ocp, fresh, partial);
+                }
             }
             first += width;
         }
@@ -30,8 +37,11 @@ kernel! {
 }
 
 /// One block of output channels.
+///
+/// # Safety
+/// Only where S exists; `x` holds the windows of `rows` rows of pixels, `dy` their gradients.
 #[inline(always)]
-fn channels<S: Simd, const V: usize>(
+unsafe fn channels<S: Simd, const V: usize>(
     g: &Geometry,
     rows: usize,
     x: &[f32],
@@ -62,7 +72,7 @@ fn channels<S: Simd, const V: usize>(
             for kh in 0..g.k {
                 for (m, height) in Tiles::new(window, S::TILE) {
                     let out = &mut partial[(kh * window + m) * width..][..height * width];
-                    // SAFETY: the block's rows and columns lie inside its slices, whose sizes follow from g.
+                    // SAFETY: the block's rows and columns are some of the caller's; `out` holds `height` rows.
                     unsafe { with_rows!(height, elements::<S, V>(&block, kh * x_pitch + m, out)) };
                 }
             }

@@ -39,6 +39,14 @@ pub(super) enum Kernels {
 }
 
 impl Kernels {
+    /// As [`VARIABLE`] names them.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kernels::Proved => "proved",
+            Kernels::New => "new",
+        }
+    }
+
     /// What [`VARIABLE`] says; proved ones without it.
     ///
     /// # Errors

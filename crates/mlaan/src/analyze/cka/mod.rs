@@ -15,9 +15,6 @@ use crate::{Error, Result};
 use mlaan_engine::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Images of a minibatch, as in the paper.
-pub const MINIBATCH: usize = 256;
-
 /// How alike the places of two networks are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cka {

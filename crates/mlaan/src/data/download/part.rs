@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::train::{atomic, place};
+use crate::files::{atomic, place};
 use crate::{Error, Result, files};
 
 /// Bytes read or written at a time.

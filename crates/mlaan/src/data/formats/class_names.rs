@@ -6,7 +6,7 @@ use std::fmt::Write;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_security::skeleton;
 
-use crate::recipe::spelling::nearest;
+use crate::text::nearest;
 
 /// The name of a file as text. Bytes that are no UTF-8 are written `\xE9`, so that names stay apart.
 pub(in crate::data) fn readable(bytes: &[u8]) -> String {

@@ -7,7 +7,8 @@ mod event;
 mod record;
 
 use super::metrics::Epoch;
-use super::{Progress, Tally, place};
+use super::{Progress, Tally};
+use crate::files::place;
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 use event::{SessionLog, Summary, Value, What};

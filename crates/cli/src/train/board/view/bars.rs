@@ -2,7 +2,7 @@
 
 use super::super::state::Modules;
 use super::super::theme::Theme;
-use super::frame;
+use super::frame::frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

@@ -3,15 +3,17 @@
 mod bars;
 mod charts;
 mod figures;
+mod frame;
 mod numbers;
 
+use self::frame::frame;
 use super::state::{State, View};
 use super::theme::Theme;
 use crate::train::table;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Block, Clear, Paragraph, Widget};
+use ratatui::widgets::{Clear, Paragraph, Widget};
 
 /// Columns and rows below which a progress bar says more.
 pub const LEAST: (u16, u16) = (64, 18);
@@ -58,14 +60,6 @@ fn epochs(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
         Line::from(vec![Span::raw(format!("{}  ", row.begin)), test, Span::raw(end)])
     }));
     Paragraph::new(lines).render(inner, buf);
-}
-
-/// A titled frame; gives what is inside.
-fn frame(title: &str, theme: &Theme, area: Rect, buf: &mut Buffer) -> Rect {
-    let block = Block::bordered().border_style(theme.faint).title(Line::from(title).style(theme.strong));
-    let inner = block.inner(area);
-    block.render(area, buf);
-    inner
 }
 
 fn footer(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {

@@ -1,6 +1,6 @@
 //! Both gradients over tiles.
 
-use super::forward::{Floats, Place, flush, places};
+use super::forward::{Floats, Place, check_tiles, flush, places};
 use super::grid::{Grid, Segment, pitch};
 use super::tiles::{Points, Rows, gradient_tiles, input_tiles, output_tile, points};
 use super::weights::{Source, reduce, transformed};
@@ -36,10 +36,10 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(g: &Geometry, isa: Isa, dw: bool) -> Self {
+    fn new(g: &Geometry, lanes: usize, dw: bool) -> Self {
         let grid = Grid::new(g);
-        let sums = Matrix::new(POINTS, g.c, g.oc, isa);
-        let products = Matrix::new(POINTS, sums.columns, g.c, isa);
+        let sums = Matrix::new(POINTS, g.c, g.oc, lanes);
+        let products = Matrix::new(POINTS, sums.columns, g.c, lanes);
         let partial = if dw { sums.len() } else { 0 };
         let most = if dw { (PARTIAL_BYTES / (4 * partial)).clamp(8, PIECES) } else { PIECES };
         let rows = grid.deepest() * STEP + 2;
@@ -71,8 +71,8 @@ impl Layout {
     }
 }
 
-pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize, dx: bool, dw: bool) -> usize {
-    let l = Layout::new(g, isa, dw);
+pub(in crate::cpu::conv) fn scratch(g: &Geometry, lanes: usize, threads: usize, dx: bool, dw: bool) -> usize {
+    let l = Layout::new(g, lanes, dw);
     scratch_of::<f32>(if dx { l.dx.len() } else { 0 })
         + scratch_of::<f32>(threads * l.slot_len())
         + scratch_of::<f32>(l.pieces * l.partial)
@@ -88,7 +88,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     scratch: &mut [u8],
 ) {
     let Backward { x, load, w, grad, grad_norm, dx, dw } = op;
-    let l = Layout::new(g, isa, dw.is_some());
+    let l = Layout::new(g, isa.lanes(), dw.is_some());
     let grid = &l.grid;
     let mut carver = Carver::new(scratch);
     let turned = carver.take::<f32>(if dx.is_some() { l.dx.len() } else { 0 });
@@ -105,7 +105,9 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let wants_bias = dw.as_ref().is_some_and(|(_, b)| b.is_some());
     let (sink, dx_norm) = match dx {
         Some(d) => {
-            let sink = Sink::new(d.grad, d.accumulate, d.operand_norm, load.relu, d.norm.is_some(), x);
+            let (norm, sums) = (d.operand_norm, d.norm.is_some());
+            // SAFETY: units write disjoint pixels, and a unit's kernels run one after the other.
+            let sink = unsafe { Sink::new(g.c, d.grad, d.accumulate, norm, load.relu, sums, x) };
             (Some(sink), d.norm.zip(d.operand_norm))
         }
         None => (None, None),
@@ -113,7 +115,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let pitches = [pitch(grid.tiles(), l.dx.columns), pitch(grid.tiles(), l.dw.columns)];
     let (x_image, y_image) = (g.h * g.w * g.c, g.oh * g.ow * g.oc);
     parallel::for_each(l.pieces, |piece| {
-        // SAFETY: one slot per thread, one row and one partial per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row and one partial per piece.
         let (floats, norm_row, bias_row, partial) = unsafe {
             let at = parallel::slot() * l.slot_len();
             (
@@ -201,6 +203,9 @@ kernel! {
         sums: &mut [f64],
     ) {
         let padded = from.channels;
+        sink.check(g.c);
+        check_tiles(g.c, (g.h, g.w), grid, s, from, S::LANES);
+        assert!(moments.len() >= 2 * padded, "{g:?}");
         moments.fill(0.0);
         let tiles = s.rows.len() * grid.columns;
         let image = s.image * g.h * g.w * g.c;
@@ -210,7 +215,7 @@ kernel! {
             let m = from.values[tile * padded..].as_ptr();
             for first in (0..g.c).step_by(S::LANES) {
                 let n = (g.c - first).min(S::LANES);
-                // SAFETY: as in the forward pass; units write disjoint pixels.
+                // SAFETY: as in the forward pass; units write disjoint pixels of the sink.
                 unsafe {
                     let values = output_tile::<S>(m.add(first), from.pitch);
                     let moments = moments.as_mut_ptr().add(first);

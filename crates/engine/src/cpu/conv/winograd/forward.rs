@@ -41,17 +41,17 @@ impl Slot {
     }
 }
 
-pub(in crate::cpu::conv) fn arranged(g: &Geometry, isa: Isa) -> usize {
-    Matrix::new(POINTS, g.c, g.oc, isa).len()
+pub(in crate::cpu::conv) fn arranged(g: &Geometry, lanes: usize) -> usize {
+    Matrix::new(POINTS, g.c, g.oc, lanes).len()
 }
 
 pub(in crate::cpu::conv) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
     let source = Source { w, outs: g.oc, ins: g.c, turned: false };
-    transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa), to);
+    transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa.lanes()), to);
 }
 
-pub(in crate::cpu::conv) fn scratch(g: &Geometry, isa: Isa, threads: usize) -> usize {
-    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
+pub(in crate::cpu::conv) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
+    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, lanes));
     let pieces = parallel::pieces(grid.units(), PIECES);
     scratch_of::<f32>(m.len())
         + scratch_of::<f32>(threads * Slot::new(g, &grid, m).len())
@@ -65,7 +65,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     threads: usize,
     scratch: &mut [u8],
 ) {
-    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa));
+    let (grid, m) = (Grid::new(g), Matrix::new(POINTS, g.c, g.oc, isa.lanes()));
     let pieces = parallel::pieces(grid.units(), PIECES);
     let slot = Slot::new(g, &grid, m);
     let mut carver = Carver::new(scratch);
@@ -78,7 +78,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let (pitch_in, pitch_out) = (pitch(grid.tiles(), g.c), pitch(grid.tiles(), m.columns));
     let (x_image, y_image) = (g.h * g.w * g.c, g.oh * g.ow * g.oc);
     parallel::for_each(pieces, |piece| {
-        // SAFETY: one slot per thread, one row per piece.
+        // SAFETY: the thread's slot is this piece's (`parallel::slot`); one row per piece.
         let (floats, sum_row) = unsafe {
             let at = parallel::slot() * slot.len();
             (slots.part(at..at + slot.len()), sum_rows.row(piece))
@@ -120,7 +120,7 @@ pub(super) struct Floats<'a>(pub &'a mut [f32]);
 impl<'a> Floats<'a> {
     pub fn take(&mut self, n: usize) -> &'a mut [f32] {
         let all = std::mem::take(&mut self.0);
-        let (head, tail) = all.split_at_mut(n.next_multiple_of(16).min(all.len()));
+        let (head, tail) = all.split_at_mut(n.next_multiple_of(16));
         self.0 = tail;
         head
     }
@@ -152,6 +152,23 @@ pub(super) fn places(
     })
 }
 
+/// Whether the values of a segment's tiles are there, as vectors of `channels` channels, and the tiles lie in images of
+/// `h x w` pixels.
+pub(super) fn check_tiles(
+    channels: usize,
+    (h, w): (usize, usize),
+    grid: &Grid,
+    s: &Segment,
+    from: Operand<'_>,
+    lanes: usize,
+) {
+    let tiles = s.first + s.rows.len() * grid.columns;
+    let there = (POINTS - 1) * from.pitch + tiles * from.channels <= from.values.len();
+    let whole = channels <= from.channels && from.channels.is_multiple_of(lanes);
+    let inside = s.rows.end <= h.div_ceil(STEP) && grid.columns <= w.div_ceil(STEP);
+    assert!(there && whole && inside, "{tiles} tiles of {channels} channels");
+}
+
 kernel! {
     /// Writes a segment's tiles into its rows `y`; per-channel sums of values and squares into `sums`.
     fn store<S, Y>(
@@ -160,6 +177,10 @@ kernel! {
     ) {
         let mut sums = sums;
         let padded = from.channels;
+        check_tiles(g.oc, (g.oh, g.ow), grid, s, from, S::LANES);
+        let rows = s.pixels().end.min(g.oh) - s.pixels().start;
+        assert!(moments.len() >= 2 * padded && y.len() == rows * g.ow * g.oc, "{g:?}");
+        assert!(bias.is_none_or(|b| b.len() == g.oc), "{g:?}");
         moments.fill(0.0);
         let tiles = s.rows.len() * grid.columns;
         let top = s.pixels().start * g.ow * g.oc;
@@ -168,8 +189,8 @@ kernel! {
             let m = from.values[tile * padded..].as_ptr();
             for first in (0..g.oc).step_by(S::LANES) {
                 let n = (g.oc - first).min(S::LANES);
-                // SAFETY: the tile's values are there, its pixels lie in the image, `moments` holds two rows of
-                // whole vectors.
+                // SAFETY: as was checked: the tile's values are there, its pixels lie in the image, `moments` holds two
+                // rows of whole vectors.
                 unsafe {
                     let values = output_tile::<S>(m.add(first), from.pitch);
                     let start = match bias {

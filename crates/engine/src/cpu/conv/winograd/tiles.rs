@@ -1,7 +1,7 @@
 //! Tiles of packed rows into the transformed domain, and products back into tiles of pixels.
 
 use super::{POINTS, STEP, transform};
-use crate::cpu::blocks::load_block;
+use crate::cpu::blocks::{load_block, store_part};
 use crate::cpu::simd::{Simd, kernel};
 
 /// Packed rows with their border, as tiles read them: `columns` pixels of `channels` floats a row.
@@ -12,6 +12,17 @@ pub(super) struct Rows<'a> {
     pub channels: usize,
 }
 
+impl Rows<'_> {
+    /// Whether rows of tiles, each of so many values down, can be read of `c` channels of `width` pixels.
+    fn check(&self, rows: usize, columns: usize, c: usize, (deep, width): (usize, usize)) {
+        let line = self.columns * self.channels;
+        let tiled = columns == 0 || (columns - 1) * STEP < width;
+        let last = (rows.max(1) - 1) * STEP + deep - 1;
+        let there = rows == 0 || last * line + width * self.channels <= self.values.len();
+        assert!(tiled && there && c <= self.channels, "{rows}x{columns} tiles");
+    }
+}
+
 /// Transformed tiles: `[36]` times a pitch, `[tile][channels]` in each.
 pub(super) struct Points<'a> {
     pub values: &'a mut [f32],
@@ -19,15 +30,25 @@ pub(super) struct Points<'a> {
     pub channels: usize,
 }
 
+impl Points<'_> {
+    /// Whether there is room for `tiles` tiles.
+    fn check(&self, tiles: usize) {
+        let end = (POINTS - 1) * self.pitch + tiles * self.channels;
+        assert!(end <= self.values.len(), "{tiles} tiles of {} channels", self.channels);
+    }
+}
+
 kernel! {
     /// `Bᵀ d B` of `rows x columns` tiles: the unit's tiles from `first` on.
     fn input_tiles<S>(from: Rows<'_>, rows: usize, columns: usize, first: usize, to: &mut Points<'_>) {
         let (c, line) = (to.channels, from.columns * from.channels);
+        to.check(first + rows * columns);
+        from.check(rows, columns, c, (6, from.columns));
         for tile in 0..rows * columns {
             let (y, x) = (tile / columns * STEP, tile % columns * STEP);
             let valid = (from.columns - x).min(6);
-            // SAFETY: `y` and five more rows were packed, `valid` columns of a row lie inside, and `to` has room for
-            // the unit's tiles.
+            // SAFETY: `y` and five more rows are there, `valid` columns of a row lie inside, and `to` has room for
+            // the unit's tiles: as was checked.
             unsafe {
                 let d = from.values[y * line + x * from.channels..].as_ptr();
                 let v = to.values[(first + tile) * c..].as_mut_ptr();
@@ -81,7 +102,7 @@ impl Corner {
 #[inline(always)]
 unsafe fn put<S: Simd, const FULL: bool>(p: *mut f32, v: S::V, n: usize) {
     // SAFETY: the caller's `n` floats are there.
-    unsafe { if FULL || n == S::LANES { S::store(p, v) } else { S::store_part(p, v, n) } }
+    unsafe { if FULL || n == S::LANES { S::store(p, v) } else { store_part::<S, _>(p, v, n) } }
 }
 
 #[inline(always)]
@@ -110,6 +131,8 @@ kernel! {
         from: Rows<'_>, width: usize, rows: usize, columns: usize, first: usize, to: &mut Points<'_>,
     ) {
         let (c, line) = (to.channels, from.columns * from.channels);
+        to.check(first + rows * columns);
+        from.check(rows, columns, c, (STEP, width));
         for tile in 0..rows * columns {
             let (y, x) = (tile / columns * STEP, tile % columns * STEP);
             let valid = (width - x).min(STEP);

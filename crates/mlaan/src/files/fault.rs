@@ -1,15 +1,15 @@
 //! A simulated kill, for tests: after a given number of steps every further step fails, and nothing cleans
 //! up, as after SIGKILL. Outside tests this compiles to nothing.
 
-pub(super) use hook::*;
+pub(crate) use hook::*;
 
 #[cfg(not(test))]
 mod hook {
-    pub(in crate::train) fn step() -> std::io::Result<()> {
+    pub(crate) fn step() -> std::io::Result<()> {
         Ok(())
     }
 
-    pub(in crate::train) fn killed() -> bool {
+    pub(crate) fn killed() -> bool {
         false
     }
 }
@@ -23,7 +23,7 @@ mod hook {
     }
 
     /// One step; fails once the run is killed.
-    pub(in crate::train) fn step() -> std::io::Result<()> {
+    pub(crate) fn step() -> std::io::Result<()> {
         match LEFT.get() {
             Some(0) => Err(std::io::Error::other("killed")),
             Some(n) => {
@@ -34,12 +34,12 @@ mod hook {
         }
     }
 
-    pub(in crate::train) fn killed() -> bool {
+    pub(crate) fn killed() -> bool {
         LEFT.get() == Some(0)
     }
 
     /// Runs `work`, killed after `steps` steps on this thread.
-    pub(in crate::train) fn kill_at<T>(steps: usize, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn kill_at<T>(steps: usize, work: impl FnOnce() -> T) -> T {
         LEFT.set(Some(steps));
         let result = work();
         LEFT.set(None);

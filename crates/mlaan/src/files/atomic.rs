@@ -106,12 +106,12 @@ pub fn remove_stale(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn is_scratch(name: &OsStr) -> bool {
+pub(crate) fn is_scratch(name: &OsStr) -> bool {
     name.to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(SCRATCH))
 }
 
 /// Whether `name` is that of the scratch file of a file called `of`.
-pub(super) fn is_scratch_of(name: &OsStr, of: &str) -> bool {
+pub(crate) fn is_scratch_of(name: &OsStr, of: &str) -> bool {
     name.to_str().and_then(|n| n.strip_prefix('.')?.strip_suffix(SCRATCH)) == Some(of)
 }
 

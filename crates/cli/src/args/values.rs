@@ -1,0 +1,85 @@
+//! Values of arguments: how they are read, and what help calls them.
+
+use std::num::{IntErrorKind, ParseIntError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Names of devices, as help shows them.
+pub const DEVICES: &str = "cpu|cuda|cuda:N";
+
+pub fn parse_whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let too_large = || format!("expected a whole number, at most {}", usize::MAX);
+    let number: u64 = text.parse().map_err(|e: ParseIntError| match e.kind() {
+        IntErrorKind::PosOverflow => too_large(),
+        _ => "not a whole number".into(),
+    })?;
+    T::try_from(number).map_err(|_| too_large())
+}
+
+pub fn parse_positive(text: &str) -> Result<usize, String> {
+    match parse_whole(text)? {
+        0 => Err("at least 1".into()),
+        n => Ok(n),
+    }
+}
+
+pub const PRECISIONS: &str = "f32|bf16";
+
+pub fn parse_precision(text: &str) -> Result<String, String> {
+    if PRECISIONS.split('|').any(|p| p == text) { Ok(text.into()) } else { Err("f32 or bf16".into()) }
+}
+
+pub fn parse_memory(text: &str) -> Result<usize, String> {
+    mlaan::memory::bytes::parse(text).map_err(|e| e.to_string())
+}
+
+/// The largest number of threads that was asked for, where it is more than can run at once.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// So many threads, but no more than this process can run at once: results do not depend on them, and each takes memory.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    let (asked, cores) = (parse_positive(text)?, cores());
+    if asked > cores {
+        ASKED.fetch_max(asked, Ordering::Relaxed);
+    }
+    Ok(asked.min(cores))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What is said of threads that there are not.
+pub fn fewer_threads() -> Option<String> {
+    let (asked, cores) = (ASKED.load(Ordering::Relaxed), cores());
+    let threads = |n: usize| crate::format::several(n, "thread");
+    (asked > 0).then(|| {
+        format!(
+            "note: {} instead of {}: no more can run here at once, and results do not depend on them",
+            threads(cores),
+            crate::format::count(asked)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_name_their_bound() {
+        assert_eq!(parse_whole::<u64>("18446744073709551615"), Ok(u64::MAX));
+        let beyond = parse_whole::<u64>("18446744073709551616").unwrap_err();
+        assert!(beyond.contains("at most 18446744073709551615"), "{beyond}");
+        assert_eq!(parse_positive("99999999999999999999").unwrap_err(), beyond);
+        assert!(parse_whole::<usize>("1e3").is_err() && parse_whole::<usize>("-1").is_err());
+        assert_eq!(parse_positive("0"), Err("at least 1".into()));
+    }
+
+    #[test]
+    fn no_more_threads_than_can_run() {
+        assert_eq!(parse_threads("1"), Ok(1));
+        assert_eq!(parse_threads("1000000"), Ok(cores()));
+        assert!(fewer_threads().is_some_and(|said| said.contains("1,000,000")));
+        assert!(parse_threads("0").is_err());
+    }
+}

@@ -1,0 +1,25 @@
+//! What a command needs, in numbers.
+
+use mlaan_engine::Usage;
+
+/// The memory that a command needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Tensors and images, as the accountant of the device counts them.
+    pub usage: Usage,
+    /// Bytes that the process needs beside them; none of them on a device with memory of its own, where they are not what
+    /// limits.
+    pub process: usize,
+}
+
+impl Needs {
+    /// Bytes at the most: of the whole process, or on a device with memory of its own, there and for the images.
+    pub fn memory(&self) -> usize {
+        self.usage.footprint + self.process
+    }
+
+    /// The same where loading the images takes `bytes` at one moment, before there is any tensor.
+    pub fn loading(self, bytes: usize) -> Self {
+        Needs { process: self.process + bytes.saturating_sub(self.usage.footprint), ..self }
+    }
+}

@@ -1,0 +1,188 @@
+//! Weights from elsewhere as a checkpoint of a run, and as the start of one.
+
+use super::checkpoint::{self, FOLDER, Manifest, Part, Parts};
+use super::{Lock, MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, clear_unsaved, is_free, setup};
+use crate::files::atomic;
+use crate::import::{Options, StateDict, Taken, check, classes, described, fill, names, statistics_taken};
+use crate::local::{Learner, Method, Task};
+use crate::memory::Needs;
+use crate::memory::limit::Limits;
+use crate::nn::{Extent, SlotKind};
+use crate::plan::TensorSizes;
+use crate::recipe::{Family, Model, Normalise, Recipe};
+use crate::{Error, Result};
+use mlaan_engine::{Device, Kind};
+use std::path::Path;
+
+/// What [`import`] made.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The checkpoint's manifest.
+    pub manifest: Manifest,
+    /// What was taken from the file.
+    pub taken: Taken,
+    /// The memory that was planned for it.
+    pub needs: Needs,
+}
+
+/// Makes a run's folder with one checkpoint (epoch 0, never trained here) out of a state dict. A folder that holds the same
+/// already, or what a killed import left, is no other one.
+///
+/// # Errors
+/// A file that is no state dict; a network that is not known; other classes than the file's; tensors that are missing, left
+/// over or of other extents: all of them are listed. A folder that holds something else, or cannot be written.
+pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
+    let mut dict = StateDict::open_key(file, options.key.as_deref())?;
+    let options = &mut described(file, dict.about(), options)?;
+    names::normalise(&mut dict);
+    let own = options.normalise.is_none().then(|| dict.statistics.clone()).flatten();
+    options.normalise = options.normalise.or(own.as_ref().map(|(_, values)| *values));
+    let model = match &options.model {
+        Some(model) => model.clone(),
+        None => names::model(&dict, file)?,
+    };
+    let classes = classes(&dict, options, file)?;
+    let recipe = recipe(model, options, file)?;
+    let normalise = match &recipe.data.normalise {
+        Normalise::Values(values) => *values,
+        Normalise::Named(_) => return Err(Error::recipe("data.normalise", "no values")),
+    };
+    let size = recipe.data.size;
+    let task = Task {
+        image: Extent::square(size, 3),
+        classes: classes.len(),
+        pixels: setup::pixel_scale(&normalise),
+    };
+    let backbone = setup::backbone(&recipe.model)?;
+    let network =
+        |device: &Device| Learner::for_inference(device, &backbone, &Method::default(), task, options.seed);
+    // First without memory: the extents that a header announces may ask for all there is.
+    let (dry, new) = (Device::dry(Kind::Cpu { threads: Some(1) })?, options.new_classifier);
+    let mut learner = network(&dry)?;
+    check(&mut learner, (&dict, new), file)?;
+    let process = TensorSizes::of(&mut learner)?.process(dry.kind()) + dict.work_bytes();
+    let needs = Needs { usage: dry.usage(), process };
+    Limits::of_this_process().check_use(&needs)?;
+    let device = Device::cpu(Some(1))?;
+    device.pool().reserve(&needs.usage)?;
+    let mut learner = network(&device)?;
+    let mut taken = fill(&mut learner, (&mut dict, new), file)?;
+    if let Some((names, values)) = own {
+        let usual = setup::statistics(usual(recipe.model.family()).1)?;
+        taken.remarks.push(statistics_taken(&names, &values, &usual));
+    }
+    let manifest = Manifest {
+        epoch: 0,
+        step: 0,
+        seed: options.seed,
+        recipe: recipe.to_toml()?,
+        classes,
+        images: [0, 0],
+        normalise,
+        size,
+        best: None,
+        test_error: f64::NAN,
+        seconds: 0.0,
+        peak_bytes: 0,
+        peak_memory_bytes: None,
+        partial: Tally::default(),
+        rate_batch: None,
+    };
+    let mut tensors = Untrained(learner);
+    let there = !is_free(folder) && holds(folder, &manifest, &mut tensors);
+    if !there {
+        put(folder, &manifest, &mut tensors)?;
+    }
+    Ok(Imported { manifest, taken, needs })
+}
+
+/// A network that was never trained here: its momentum is zero.
+struct Untrained(Learner);
+
+impl Parts for Untrained {
+    fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
+        match part {
+            Part::Model => self.0.each(part, show),
+            Part::State => self.0.slots(&mut |slot| match slot.kind {
+                SlotKind::Parameter(_) => {
+                    let name = format!("{MOMENTUM}{}.{}", slot.owner, slot.leaf);
+                    show(&TensorView { name: &name, shape: &slot.shape, values: Values::Zeros })
+                }
+                SlotKind::Buffer(_) => Ok(()),
+            }),
+        }
+    }
+}
+
+/// Fills a folder. The manifest is written last: with it all is there, and without it the folder is free again.
+fn put(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> Result<()> {
+    let free = || match is_free(folder) {
+        true => Ok(()),
+        false => {
+            let message = "is there already and not empty; pass another --out";
+            Err(Error::data(folder.display().to_string(), message))
+        }
+    };
+    // Once before anything is put there, and once more when nobody else can.
+    free()?;
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let held = Lock::take(folder)?;
+    free()?;
+    held.write(|folder| {
+        clear_unsaved(folder)?;
+        let (checkpoints, path) = (folder.join(FOLDER), folder.join(RECIPE));
+        std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
+        atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
+        checkpoint::save(&checkpoints, manifest, tensors, false)
+    })
+}
+
+/// Whether a folder holds this import already: one that was killed when all was done.
+fn holds(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> bool {
+    let json = |m: &Manifest| serde_json::to_string(m).ok();
+    let Ok((there, files)) = checkpoint::load(folder) else { return false };
+    json(&there).is_some_and(|there| Some(there) == json(manifest))
+        && tensors.each(Part::Model, &mut |t| files.model.holds(t)).is_ok()
+}
+
+/// Side of the images and name of their statistics.
+fn usual(family: Family) -> (usize, &'static str) {
+    match family {
+        Family::Cifar => (32, "cifar10"),
+        Family::Imagenet => (224, "imagenet"),
+    }
+}
+
+fn recipe(model: Model, options: &Options, file: &Path) -> Result<Recipe> {
+    let (size, statistics) = usual(model.family());
+    let normalise = match options.normalise {
+        Some(values) => values,
+        None => setup::statistics(statistics)?,
+    };
+    let mut recipe = Recipe { model, seed: options.seed, ..Recipe::default() };
+    recipe.description = format!("imported from {}", file.display());
+    recipe.local = Method::default();
+    recipe.data.size = options.size.unwrap_or(size);
+    recipe.data.normalise = Normalise::Values(normalise);
+    recipe.validate()?;
+    Ok(recipe)
+}
+
+/// Gives a learner's network the values of a checkpoint (a folder or a manifest) or of a file of weights, where `key` names one
+/// of several networks ([`Options::key`]). A classifier for
+/// another number of classes keeps its initial values; auxiliary networks too, but mirrors, which take over their sources'.
+///
+/// # Errors
+/// As [`import`].
+pub(super) fn initialise(learner: &mut Learner, from: &Path, key: Option<&str>) -> Result<Taken> {
+    let manifest = from.is_dir() || from.extension().is_some_and(|e| e == "json");
+    let mut dict = match manifest {
+        true => StateDict::open_key(Trained::open(from, false)?.model_file().path(), key)?,
+        false => StateDict::open_key(from, key)?,
+    };
+    names::normalise(&mut dict);
+    let mut taken = fill(learner, (&mut dict, false), from)?;
+    learner.mirror()?;
+    taken.from = from.display().to_string();
+    Ok(taken)
+}
