@@ -28,6 +28,12 @@ impl Kind {
         self == Kind::Cuda
     }
 
+    /// Whether the device works beside the processor, so that whoever reads a value waits for all that was asked for before,
+    /// and the device then for whoever asks next.
+    pub fn runs_behind(self) -> bool {
+        self == Kind::Cuda
+    }
+
     /// Whether the device has memory of its own, beside the process's.
     pub fn has_own_memory(self) -> bool {
         self == Kind::Cuda

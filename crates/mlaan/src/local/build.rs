@@ -1,16 +1,15 @@
 //! A learner from a backbone and a method: modules, auxiliary networks and classifier, each on its stage's device.
 
+use super::losses::{Losses, Reports, deferrable};
 use super::module::Module;
 use super::schedule::Schedule;
 use super::sources::Replicas;
 use super::stage::{Plan, Stage};
-use super::step::{ROWS, StepReport};
 use super::{Auxiliary, Branch, Learner, Method, Partition, Task, segments};
 use crate::backbone::Backbone;
 use crate::nn::{Builder, Chain, Extent, Sequence};
 use crate::{Error, Result};
-use mlaan_engine::ops::report;
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::Device;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -53,10 +52,17 @@ impl Plans<'_> {
             stages.push(self.stage(k, range, &plan, &mut extent, &crossing)?);
         }
         recompute(&mut stages, method, partition)?;
-        let report = StepReport::new(plan.partition.len());
-        let mut learner = Learner { stages, schedule, plan, task, report, batches: 0 };
+        let reports = Reports::new(plan.partition.len(), self.deferrable());
+        let (schedule, devices) = (Arc::new(schedule), devices.to_vec());
+        let mut learner =
+            Learner { stages, pipeline: None, schedule, devices, plan, task, reports, batches: 0 };
         learner.mirror()?;
         Ok(learner)
+    }
+
+    /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
+    fn deferrable(&self) -> usize {
+        if self.learns && self.devices.len() == 1 { deferrable(self.devices[0].kind()) } else { 1 }
     }
 
     fn builder(&self, k: usize) -> Builder<'_> {
@@ -92,11 +98,11 @@ impl Plans<'_> {
             true => Some(Chain::new(self.backbone.classifier(self.task.classes, b)?)),
             false => None,
         };
-        let values = device.full([modules.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
+        let losses = Losses::new(device, modules.len(), self.deferrable())?;
         let replicas = Replicas::new(k, crossing, self.backbone, b)?;
         let (plan, device) = (Arc::clone(plan), device.clone());
         let (carried, meters) = (None, None);
-        Ok(Stage { plan, device, range, modules, branches, classifier, values, replicas, carried, meters })
+        Ok(Stage { plan, device, range, modules, branches, classifier, losses, replicas, carried, meters })
     }
 
     fn module(&self, j: usize, partition: &Partition, input: Extent, b: &Builder<'_>) -> Result<Module> {

@@ -1,9 +1,9 @@
 //! Batches on their way to the devices of stages.
 
 use super::link::Values;
-use super::targets::Targets;
+use super::targets::{Classes, Targets};
 use crate::Result;
-use mlaan_engine::ops::{Labels, Mixed};
+use mlaan_engine::ops::Labels;
 use mlaan_engine::{Device, Purpose, Tensor};
 
 /// A batch on a device.
@@ -21,22 +21,6 @@ pub trait Feed: Send + Sync {
     /// # Errors
     /// Out of memory.
     fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<Fed>;
-}
-
-/// Labels on the device.
-#[derive(Debug)]
-pub struct Classes {
-    /// `[n]`.
-    pub own: Tensor,
-    /// Of mixtures: the second labels `[n]`, and the shares of the first `[n]`.
-    pub mixed: Option<(Tensor, Tensor)>,
-}
-
-impl<'a> From<&'a Classes> for Labels<'a> {
-    fn from(classes: &'a Classes) -> Self {
-        let mixed = classes.mixed.as_ref().map(|(other, share)| Mixed { other, share });
-        Labels { own: &classes.own, mixed }
-    }
 }
 
 /// A batch in host memory, taken from a device that has it all.

@@ -17,6 +17,19 @@ impl Learner {
         self.infer_seen(images, &mut |_, _| Ok(()))
     }
 
+    /// As [`Learner::infer`], leaving the logits on the device of the last stage ([`Learner::output_device`]).
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn logits(&mut self, images: Tensor) -> Result<Tensor> {
+        self.logits_seen(images, &mut |_, _| Ok(()))
+    }
+
+    /// Where logits are.
+    pub fn output_device(&self) -> &Device {
+        &self.devices[self.devices.len() - 1]
+    }
+
     /// As [`Learner::infer`]; `see` is shown the output `[n, h, w, c]` of the stem (place 0, where there is one) and of
     /// every block (place 1 and after).
     ///
@@ -27,9 +40,18 @@ impl Learner {
         images: Tensor,
         see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<Vec<f32>> {
+        let logits = self.logits_seen(images, see)?;
+        Ok(self.output_device().download(&logits)?)
+    }
+
+    fn logits_seen(
+        &mut self,
+        images: Tensor,
+        see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
+        self.idle()?;
         let stem = self.stages[0].modules.first().map_or(0, |m| m.stem);
         let (mut x, mut place) = (Act::plain(images), usize::from(stem == 0));
-        let mut logits = Vec::new();
         let mut below: Option<Device> = None;
         for Stage { device, modules, classifier, .. } in &mut self.stages {
             x = brought(below.as_ref(), device, x)?;
@@ -45,11 +67,10 @@ impl Learner {
             }
             if let Some(classifier) = classifier {
                 x = classifier.infer(device, x)?;
-                logits = device.download(&x.tensor)?;
             }
             below = Some(device.clone());
         }
-        Ok(logits)
+        Ok(x.tensor)
     }
 
     /// Logits `[n, classes]` of each auxiliary classifier and, under the last module, of the network's own, with running
@@ -59,6 +80,7 @@ impl Learner {
     /// # Errors
     /// From the device.
     pub fn infer_heads(&mut self, images: Tensor, see: &mut dyn FnMut(usize, Branch, &[f32])) -> Result<()> {
+        self.idle()?;
         let mut x = Act::plain(images);
         let mut below: Option<Device> = None;
         for Stage { device, range, modules, branches, classifier, .. } in &mut self.stages {

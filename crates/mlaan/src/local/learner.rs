@@ -1,6 +1,8 @@
 //! A network cut into modules, with everything that teaches it.
 
 use super::build::Plans;
+use super::losses::Reports;
+use super::pipeline::Pipeline;
 use super::schedule::Schedule;
 use super::sources::Blocks;
 use super::stage::{Plan, Stage};
@@ -26,11 +28,16 @@ pub struct Task {
 /// A network cut into modules, with heads, leap chains and optimiser state: in one stage on a device, or in several that
 /// work side by side, each on its own.
 pub struct Learner {
+    /// All of them, while none is at work.
     pub(super) stages: Vec<Stage>,
-    pub(super) schedule: Schedule,
+    /// Several stages at work.
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) schedule: Arc<Schedule>,
+    /// One per stage.
+    pub(super) devices: Vec<Device>,
     pub(super) plan: Arc<Plan>,
     pub(super) task: Task,
-    pub(super) report: super::StepReport,
+    pub(super) reports: Reports,
     /// Batches so far.
     pub(super) batches: u64,
 }
@@ -103,6 +110,7 @@ impl Learner {
 
     /// Gives mirrors the values of their sources.
     pub(crate) fn mirror(&mut self) -> Result<()> {
+        self.idle()?;
         for k in 0..self.stages.len() {
             for from in self.stages[k].replicas.owners() {
                 let values = self.stages[from].sources_for(k)?;
@@ -120,7 +128,7 @@ impl Learner {
 
     /// The device of the first stage, where images come in.
     pub fn device(&self) -> &Device {
-        &self.stages[0].device
+        &self.devices[0]
     }
 
     /// What it learns.
@@ -135,14 +143,20 @@ impl Learner {
 
     /// Number of stages.
     pub fn stages(&self) -> usize {
-        self.stages.len()
+        self.devices.len()
+    }
+
+    /// The device of every stage.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
     }
 
     /// A line per module.
     ///
     /// # Errors
-    /// None in practice; visiting units is fallible.
+    /// What went wrong in a step that is not through.
     pub fn summary(&mut self) -> Result<Vec<ModuleSummary>> {
+        self.idle()?;
         let mut rows = Vec::new();
         for stage in &mut self.stages {
             for (at, module) in stage.modules.iter_mut().enumerate() {
@@ -185,6 +199,7 @@ impl Learner {
 
     /// As [`Learner::each_unit`], with the device that it is on.
     fn each_unit_on(&mut self, f: &mut dyn FnMut(&Device, &mut Unit) -> Result<()>) -> Result<()> {
+        self.idle()?;
         for Stage { device, modules, .. } in &mut self.stages {
             modules.iter_mut().try_for_each(|m| m.chain.each_unit(&mut |u| f(device, u)))?;
         }
@@ -204,11 +219,6 @@ impl Learner {
     /// From the device.
     pub fn fold(&mut self) -> Result<()> {
         self.each_unit_on(&mut |device, u| u.fold(device))
-    }
-
-    /// Forgets what a step that stopped half-way left.
-    pub fn release(&mut self) {
-        self.stages.iter_mut().for_each(Stage::release);
     }
 }
 

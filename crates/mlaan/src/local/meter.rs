@@ -68,14 +68,23 @@ impl Stage {
 
 impl Learner {
     /// Begins to meter steps.
-    pub fn start_meters(&mut self) {
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn start_meters(&mut self) -> Result<()> {
+        self.idle()?;
         for stage in &mut self.stages {
             stage.meters = Some(vec![Meter::default(); stage.modules.len()]);
         }
+        Ok(())
     }
 
     /// What the steps since [`Learner::start_meters`] cost, module by module.
-    pub fn take_meters(&mut self) -> Vec<Meter> {
-        self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect()
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn take_meters(&mut self) -> Result<Vec<Meter>> {
+        self.idle()?;
+        Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
     }
 }

@@ -11,6 +11,7 @@ use super::losses::ModuleLosses;
 use super::schedule::{Schedule, StageSchedule, Verb};
 use super::stage::{Batch, Stage};
 use super::step::StepOptions;
+use super::targets::Targets;
 use crate::nn::Act;
 use crate::{Error, Result};
 use std::any::Any;
@@ -136,13 +137,16 @@ impl Pipeline {
         }
     }
 
-    /// Lets the stages end what they were given, and gives them back, with what went wrong first: of several errors the
-    /// one that is not another's consequence.
+    /// Lets the stages end what they were given, and gives them back, with what went wrong: of several errors the one that
+    /// is not another's consequence. `see` is shown the losses that nobody took.
     ///
     /// # Panics
     /// When a stage did.
-    pub fn end(mut self) -> (Vec<Stage>, Result<()>) {
+    pub fn end(mut self, mut see: impl FnMut(Vec<ModuleLosses>)) -> (Vec<Stage>, Result<()>) {
         self.workers.iter_mut().for_each(|w| w.jobs = None);
+        while let Ok(Some(losses)) = self.losses(true) {
+            see(losses);
+        }
         let (mut stages, mut ended, mut panicked) = (Vec::new(), Ok(()), None);
         for worker in std::mem::take(&mut self.workers) {
             match worker.thread.join() {
@@ -212,12 +216,15 @@ impl Work {
         let device = self.stage.device.clone();
         let fed = feed.feed(self.stage.index(), &device, self.stage.needs_images())?;
         let images = fed.images.map(Act::plain);
-        let (images, targets) = (images.as_ref(), Some(fed.targets.as_ref()));
+        let targets: &dyn Targets = fed.targets.as_ref();
+        let (images, targets) = (images.as_ref(), Some(targets));
         let batch = Batch { number: *number, images, targets, options: options.as_ref() };
         self.run(&schedule.ahead, batch)?;
         self.return_pending(schedule)?;
         self.run(&schedule.rest, batch)?;
-        let losses = self.stage.read_losses()?;
+        self.stage.losses.advance();
+        let mut losses = Vec::new();
+        self.stage.read_losses(|step| losses.extend(step))?;
         if schedule.overlaps() {
             self.pending = Some((*number, *options));
         }

@@ -5,7 +5,8 @@ use super::meter::Part;
 use super::module::Module;
 use super::schedule::Verb;
 use super::sources::{Blocks, Replicas};
-use super::step::{StepOptions, row};
+use super::losses::Losses;
+use super::step::StepOptions;
 use super::targets::{HeadLoss, Supervision, Targets};
 use super::{Auxiliary, Branch, Method, Meter, Partition};
 use crate::nn::{Act, Chain, Grad, Pass};
@@ -32,8 +33,8 @@ pub(super) struct Stage {
     pub branches: Vec<[Option<Auxiliary>; 2]>,
     /// In the last stage.
     pub classifier: Option<Chain>,
-    /// Losses and error counts of the current batch: four rows a module (`step::ROWS`).
-    pub values: Tensor,
+    /// Losses and error counts of steps.
+    pub losses: Losses,
     /// Blocks of other stages that are mirrored here.
     pub replicas: Replicas,
     /// The gradient of the cascade at hand on its way down.
@@ -49,9 +50,16 @@ pub(super) struct Batch<'a> {
     pub number: u64,
     /// Normalised images, where the stage has the stem or a decoder.
     pub images: Option<&'a Act>,
-    pub targets: &'a dyn Targets,
+    /// None where no loss is left to be taken.
+    pub targets: Option<&'a dyn Targets>,
     /// None: gradients stay in the parameters.
     pub options: Option<&'a StepOptions>,
+}
+
+impl<'a> Batch<'a> {
+    fn targets(&self) -> Result<&'a dyn Targets> {
+        self.targets.ok_or_else(|| broken("a batch has no targets".into()))
+    }
 }
 
 impl Stage {
@@ -60,7 +68,7 @@ impl Stage {
     /// # Errors
     /// From the device; the end of a stage that is waited for.
     pub fn run(&mut self, verb: Verb, batch: Batch<'_>, link: &mut dyn Link) -> Result<()> {
-        let (first, index) = (self.range.start, self.replicas.stage);
+        let (first, index) = (self.range.start, self.index());
         match verb {
             Verb::Forward(j) => self.metered(j, Part::Forward, |s| s.forward(j, batch)),
             Verb::LocalBackward(j) => self.local_backward(j, batch),
@@ -191,17 +199,18 @@ impl Stage {
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, values, range, .. } = self;
+        let Stage { plan, device, modules, branches, losses, range, .. } = self;
         let at = j - range.start;
         let module = &mut modules[at];
-        let images = batch.images.map(|a| &a.tensor);
-        let supervision = Supervision { targets: batch.targets, images, pixels: plan.pixels };
+        let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
+        let supervision = Supervision { targets, images, pixels: plan.pixels };
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
         let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
         for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let grad = a.local_backward(device, features, supervision, values, row(at, branch))?;
+            let row = losses.row(at, branch);
+            let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
             if let Some(o) = batch.options {
                 a.update(device, if branch == Branch::Independent { o.independent } else { o.cascaded })?;
             }
@@ -219,17 +228,18 @@ impl Stage {
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, classifier, values, range, .. } = self;
-        let (at, method) = (j - range.start, &plan.method);
+        let Stage { plan, device, modules, classifier, losses, range, .. } = self;
+        let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
         let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
         classifier.forward(device, features)?;
         let mut backward = |weight: f64, pass: Pass, keep: bool| {
             let logits = &classifier.output(features).tensor;
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
-            let row = row(at, Branch::Independent);
-            let target = LossTarget { weight: weight as f32, grad: Some(&mut grad), values, row };
-            batch.targets.loss(device, HeadLoss::CLASSIFIER, logits, target)?;
+            let row = losses.row(at, Branch::Independent);
+            let (weight, values) = (weight as f32, &mut losses.values);
+            let target = LossTarget { weight, grad: Some(&mut grad), values, row };
+            targets.loss(device, HeadLoss::CLASSIFIER, logits, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
         };
         let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
@@ -303,9 +313,9 @@ impl Stage {
         Ok(())
     }
 
-    /// Brings the losses of the batch to the host: four rows a module.
-    pub fn read_losses(&self, table: &mut [f32]) -> Result<()> {
-        Ok(self.device.download_into(&self.values, table)?)
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.replicas.stage
     }
 
     /// Whether a batch's images are needed here.

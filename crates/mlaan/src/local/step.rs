@@ -1,16 +1,17 @@
 //! One training step: the same for backpropagation and every local method. What it consists of is the
 //! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
+use super::feed::{Feed, HostBatch};
 use super::link::Alone;
-use super::stage::Batch;
-use super::{Branch, Learner, TaskLoss};
-use crate::Result;
+use super::pipeline::Pipeline;
+use super::stage::{Batch, Stage};
+use super::targets::Targets;
+use super::{Learner, StepReport};
 use crate::nn::Act;
+use crate::{Error, Result};
 use mlaan_engine::Tensor;
-use mlaan_engine::ops::{Labels, Sgd, report};
-
-/// Rows of the loss table that a module has: task and reconstruction of both branches.
-pub(super) const ROWS: usize = 4;
+use mlaan_engine::ops::{Labels, Sgd};
+use std::sync::Arc;
 
 /// Optimiser settings of one step; learning rates may differ by part (METHOD §7).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,45 +24,9 @@ pub struct StepOptions {
     pub cascaded: Sgd,
 }
 
-/// The two losses of a module.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct BranchLoss {
-    /// λ2 · task + λ1 · reconstruction, before w_ind or w_cas.
-    pub loss: f32,
-    /// Samples classified wrongly; none where the loss does not classify.
-    pub wrong: Option<f32>,
-}
-
-/// What a step found: for every module the independent and, with cascades, the cascaded loss.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepReport {
-    /// Per module.
-    pub modules: Vec<[Option<BranchLoss>; 2]>,
-    table: Vec<f32>,
-}
-
-impl StepReport {
-    pub(super) fn new(modules: usize) -> Self {
-        StepReport { modules: vec![[None; 2]; modules], table: vec![0.0; modules * ROWS * report::COLUMNS] }
-    }
-
-    /// The first loss that is not a number or infinite: module, branch name and value.
-    pub fn non_finite(&self) -> Option<(usize, &'static str, f32)> {
-        self.modules.iter().enumerate().find_map(|(j, pair)| {
-            let find =
-                |b: Option<BranchLoss>, name| b.filter(|b| !b.loss.is_finite()).map(|b| (j, name, b.loss));
-            find(pair[0], "independent").or_else(|| find(pair[1], "cascaded"))
-        })
-    }
-}
-
-/// Row of the loss table of a module's branch.
-pub(super) fn row(j: usize, branch: Branch) -> usize {
-    j * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
-}
-
 impl Learner {
-    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each.
+    /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each. Waits for its
+    /// losses; those of deferred steps before it that nobody read are dropped.
     ///
     /// # Errors
     /// From the device; mixtures where a loss has no meaning for them. The parameters may then be those of a step half
@@ -72,12 +37,41 @@ impl Learner {
         labels: impl Into<Labels<'a>>,
         options: &StepOptions,
     ) -> Result<&StepReport> {
-        let done = self.pass(images, labels.into(), Some(options));
-        if done.is_err() {
-            self.release();
+        self.step_deferred(images, labels, options)?;
+        self.last_report()
+    }
+
+    /// As [`Learner::step`], leaving the losses on the device: to read them is to wait for it, and a GPU then waits for
+    /// the next step. [`Learner::reports`] reads those of all steps since; to be called now and then, best when
+    /// [`Learner::unread`] has come to [`Learner::deferrable`].
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn step_deferred<'a>(
+        &mut self,
+        images: Tensor,
+        labels: impl Into<Labels<'a>>,
+        options: &StepOptions,
+    ) -> Result<()> {
+        self.whole_pass(images, labels.into(), Some(options))
+    }
+
+    /// As [`Learner::step_deferred`], each stage bringing the batch to its device by itself; with several stages it returns
+    /// before the step is done, and the next one may begin.
+    ///
+    /// # Errors
+    /// As [`Learner::step`], of this step or, with several stages, an earlier one.
+    pub fn step_from(&mut self, feed: Arc<dyn Feed>, options: &StepOptions) -> Result<()> {
+        if self.stages() > 1 {
+            return self.give(&feed, Some(options));
         }
-        done?;
-        self.read_report()
+        let device = self.devices[0].clone();
+        let step = || -> Result<()> {
+            let fed = feed.feed(0, &device, true)?;
+            let missing = || Error::recipe("data", "a batch without images");
+            self.pass(fed.images.ok_or_else(missing)?, fed.targets.as_ref(), Some(options))
+        };
+        device.scope(step).unwrap_or(Ok(()))
     }
 
     /// As [`Learner::step`] without updates: the gradients stay in the parameters.
@@ -85,55 +79,139 @@ impl Learner {
     /// # Errors
     /// As [`Learner::step`].
     pub fn gradients<'a>(&mut self, images: Tensor, labels: impl Into<Labels<'a>>) -> Result<&StepReport> {
-        let done = self.pass(images, labels.into(), None);
-        if done.is_err() {
-            self.release();
-        }
-        done?;
-        self.read_report()
+        self.whole_pass(images, labels.into(), None)?;
+        self.last_report()
     }
 
-    fn pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
+    fn whole_pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
+        if self.stages() > 1 {
+            let batch: Arc<dyn Feed> = Arc::new(HostBatch::of(&self.devices[0], &images, labels)?);
+            drop(images);
+            return self.give(&batch, options);
+        }
+        self.pass(images, &labels, options)
+    }
+
+    /// A step in one stage.
+    fn pass(&mut self, images: Tensor, targets: &dyn Targets, options: Option<&StepOptions>) -> Result<()> {
+        self.make_room()?;
         let images = Act::plain(images);
-        let batch = Batch { number: self.batches, images: Some(&images), targets: &labels, options };
+        let (number, targets) = (self.batches, Some(targets));
+        let batch = Batch { number, images: Some(&images), targets, options };
         self.batches += 1;
         let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
-        schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))
+        let done = schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone));
+        match done {
+            Ok(()) => stage.losses.advance(),
+            Err(_) => self.release(),
+        }
+        done
     }
 
-    /// Brings the losses of the step to the host.
-    fn read_report(&mut self) -> Result<&StepReport> {
-        let Learner { stages, report, plan, .. } = self;
-        let mut rest = report.table.as_mut_slice();
-        for stage in stages.iter() {
-            let (own, after) = rest.split_at_mut(stage.range.len() * ROWS * report::COLUMNS);
-            stage.read_losses(own)?;
-            rest = after;
+    /// A step in several stages, asked for.
+    fn give(&mut self, feed: &Arc<dyn Feed>, options: Option<&StepOptions>) -> Result<()> {
+        while self.unread() - self.reports.read() >= self.deferrable() {
+            self.take_losses(true)?;
         }
-        let StepReport { modules, table } = report;
-        let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
-        let last = modules.len() - 1;
-        for stage in stages.iter() {
-            for (j, pair) in stage.range.clone().zip(&mut modules[stage.range.clone()]) {
-                if j == last {
-                    let r = row(j, Branch::Independent);
-                    let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
-                    *pair = [Some(same), (plan.method.span() > 1).then_some(same)];
-                    continue;
-                }
-                let own = &stage.branches[j - stage.range.start];
-                for (k, branch) in [Branch::Independent, Branch::Cascaded].into_iter().enumerate() {
-                    pair[k] = own[k].as_ref().map(|a| {
-                        let (r, (reconstruct, task)) = (row(j, branch), a.lambdas());
-                        let classifies = plan.method.loss == TaskLoss::CrossEntropy;
-                        BranchLoss {
-                            loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
-                            wrong: classifies.then(|| cell(r, report::WRONG)),
-                        }
-                    });
-                }
-            }
+        let number = self.batches;
+        let given = self.pipeline()?.give(number, feed, options);
+        self.batches += 1;
+        given.or_else(|e| self.idle().and(Err(e)))
+    }
+
+    /// The stages at work, set to it if need be.
+    fn pipeline(&mut self) -> Result<&mut Pipeline> {
+        if self.pipeline.is_none() {
+            self.idle()?;
+            self.pipeline = Some(Pipeline::start(std::mem::take(&mut self.stages), &self.schedule)?);
         }
-        Ok(&self.report)
+        let gone = || Error::StageEnded { stage: 0 };
+        self.pipeline.as_mut().ok_or_else(gone)
+    }
+
+    /// Takes the losses of the oldest batch at work; false where they are not there, and are not waited for.
+    fn take_losses(&mut self, wait: bool) -> Result<bool> {
+        let Some(pipeline) = &mut self.pipeline else { return Ok(false) };
+        match pipeline.losses(wait) {
+            Ok(Some(losses)) => self.reports.push(&mut losses.into_iter()),
+            Ok(None) => return Ok(false),
+            // A stage has ended: why is known when all have.
+            Err(e) => return self.idle().and(Err(e)),
+        }
+        Ok(true)
+    }
+
+    /// Ends what stages work on, so that all of the network can be looked at and changed.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn idle(&mut self) -> Result<()> {
+        if let Some(pipeline) = self.pipeline.take() {
+            let ended;
+            (self.stages, ended) = pipeline.end(|losses| self.reports.push(&mut losses.into_iter()));
+            ended?;
+        }
+        match self.stages.len() == self.stages() {
+            true => Ok(()),
+            false => Err(Error::StageEnded { stage: self.stages.len() }),
+        }
+    }
+
+    /// Reads the losses of all steps since the last reading, the oldest first; waits for the device.
+    ///
+    /// # Errors
+    /// From the device; of a step that is not through.
+    pub fn reports(&mut self) -> Result<&[StepReport]> {
+        while self.take_losses(true)? {}
+        self.read_losses()?;
+        Ok(self.reports.take())
+    }
+
+    /// As [`Learner::reports`], but with several stages only of the steps that are through.
+    ///
+    /// # Errors
+    /// As [`Learner::reports`].
+    pub fn finished(&mut self) -> Result<&[StepReport]> {
+        while self.take_losses(false)? {}
+        self.read_losses()?;
+        Ok(self.reports.take())
+    }
+
+    /// Deferred steps whose losses [`Learner::reports`] would give.
+    pub fn unread(&self) -> usize {
+        let on_device = if self.stages() > 1 { 0 } else { self.stages.first().map_or(0, |s| s.losses.unread()) };
+        self.reports.read() + on_device + self.pipeline.as_ref().map_or(0, Pipeline::in_flight)
+    }
+
+    /// Steps whose losses stay on the device: a step beyond them reads them first, and keeps them. On the processor, where
+    /// to read them costs nothing, one. With several stages, the steps that are at work at the same time.
+    pub fn deferrable(&self) -> usize {
+        if self.stages() > 1 { self.stages() + 1 } else { self.stages.first().map_or(1, |s| s.losses.steps()) }
+    }
+
+    /// Room on the device for the losses of one more step.
+    fn make_room(&mut self) -> Result<()> {
+        let full = self.stages.first().is_some_and(|s| s.losses.unread() == s.losses.steps());
+        if full { self.read_losses() } else { Ok(()) }
+    }
+
+    /// Brings what is on the device of one stage to the host, behind what was read before.
+    fn read_losses(&mut self) -> Result<()> {
+        let Learner { stages, reports, devices, .. } = self;
+        match (stages.first_mut(), devices.len()) {
+            (Some(stage), 1) => stage.read_losses(|losses| reports.push(losses)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the losses of the last step.
+    fn last_report(&mut self) -> Result<&StepReport> {
+        let missing = || Error::recipe("local", "a step left no losses");
+        self.reports()?.last().ok_or_else(missing)
+    }
+
+    /// Forgets what a step that stopped half-way left.
+    pub fn release(&mut self) {
+        self.stages.iter_mut().for_each(Stage::release);
     }
 }

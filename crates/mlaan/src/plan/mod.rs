@@ -130,9 +130,9 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
         Kind::Cpu { .. } => Needs { usage, process }.loading(sizes.loading_bytes).process,
         Kind::Cuda => process,
     };
-    learner.start_meters();
+    learner.start_meters()?;
     step(&mut learner, &source, batch)?;
-    let meters = learner.take_meters();
+    let meters = learner.take_meters()?;
     let modules = learner.summary()?.into_iter().zip(meters);
     let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
     Ok(Plan { modules, usage, process, flops, batch })
@@ -151,9 +151,9 @@ fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) ->
     // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
     let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let mut learner = Learner::new(&device, backbone, method, task, 0)?;
-    learner.start_meters();
+    learner.start_meters()?;
     step(&mut learner, &Source::Host, sizes.batch)?;
-    Ok(learner.take_meters())
+    learner.take_meters()
 }
 
 /// Learning rates do not matter to a plan.

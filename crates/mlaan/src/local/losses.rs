@@ -1,0 +1,165 @@
+//! Losses of steps: on the device, a row of a table each, until somebody reads them.
+
+use super::{Branch, TaskLoss};
+use super::stage::Stage;
+use crate::Result;
+use mlaan_engine::ops::report;
+use mlaan_engine::{Device, Kind, Purpose, Tensor};
+
+/// Rows that a module has: task and reconstruction of both branches.
+const ROWS: usize = 4;
+
+/// Steps whose losses a device keeps that runs behind the processor ([`Kind::runs_behind`]).
+const STEPS: usize = 32;
+
+/// The two losses of a module.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BranchLoss {
+    /// λ2 · task + λ1 · reconstruction, before w_ind or w_cas.
+    pub loss: f32,
+    /// Samples classified wrongly; none where the loss does not classify.
+    pub wrong: Option<f32>,
+}
+
+/// The independent and, with cascades, the cascaded loss of a module.
+pub(super) type ModuleLosses = [Option<BranchLoss>; 2];
+
+/// What a step found: for every module the independent and, with cascades, the cascaded loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Per module.
+    pub modules: Vec<[Option<BranchLoss>; 2]>,
+}
+
+impl StepReport {
+    /// The first loss that is not a number or infinite: module, branch name and value.
+    pub fn non_finite(&self) -> Option<(usize, &'static str, f32)> {
+        self.modules.iter().enumerate().find_map(|(j, pair)| {
+            let find =
+                |b: Option<BranchLoss>, name| b.filter(|b| !b.loss.is_finite()).map(|b| (j, name, b.loss));
+            find(pair[0], "independent").or_else(|| find(pair[1], "cascaded"))
+        })
+    }
+}
+
+/// The losses of a stage's steps that were not read yet.
+pub(super) struct Losses {
+    /// `[steps · modules · 4, 2]`: losses and error counts. Which rows a step writes is an argument of its kernels, so a
+    /// recorded step serves all of them.
+    pub values: Tensor,
+    /// Its values, when they are read.
+    table: Vec<f32>,
+    modules: usize,
+    /// Steps that there is room for, and those on the device.
+    steps: usize,
+    unread: usize,
+}
+
+impl Losses {
+    /// For so many modules and steps.
+    pub fn new(device: &Device, modules: usize, steps: usize) -> Result<Self> {
+        let values = device.full([steps * modules * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
+        let table = vec![0.0; values.len()];
+        Ok(Losses { values, table, modules, steps, unread: 0 })
+    }
+
+    /// Where the step at hand writes the task loss of a branch of the stage's `at`th module; that of reconstruction comes
+    /// next.
+    pub fn row(&self, at: usize, branch: Branch) -> usize {
+        (self.unread * self.modules + at) * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
+    }
+
+    /// The step at hand is done.
+    pub fn advance(&mut self) {
+        self.unread += 1;
+    }
+
+    /// Steps that there is room for.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Steps on the device.
+    pub fn unread(&self) -> usize {
+        self.unread
+    }
+}
+
+/// Steps whose losses a device of this kind keeps: one where to read them costs nothing.
+pub(super) fn deferrable(kind: Kind) -> usize {
+    if kind.runs_behind() { STEPS } else { 1 }
+}
+
+impl Stage {
+    /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.
+    pub fn read_losses(&mut self, mut each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>)) -> Result<()> {
+        let Losses { values, table, unread, .. } = &mut self.losses;
+        let steps = std::mem::take(unread);
+        if steps == 0 {
+            return Ok(());
+        }
+        self.device.download_into(values, table)?;
+        let Losses { table, modules, .. } = &self.losses;
+        for step in table.chunks_exact(modules * ROWS * report::COLUMNS).take(steps) {
+            each(&mut (0..self.modules.len()).map(|at| self.losses_of(at, step)));
+        }
+        Ok(())
+    }
+
+    /// The losses of the `at`th module, from a step's rows of the table.
+    fn losses_of(&self, at: usize, table: &[f32]) -> ModuleLosses {
+        let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
+        let Some(branches) = self.branches.get(at) else {
+            let r = at * ROWS;
+            let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
+            return [Some(same), (self.plan.method.span() > 1).then_some(same)];
+        };
+        let classifies = self.plan.method.loss == TaskLoss::CrossEntropy;
+        [0, 1].map(|k| {
+            branches[k].as_ref().map(|a| {
+                let (r, (reconstruct, task)) = (at * ROWS + 2 * k, a.lambdas());
+                BranchLoss {
+                    loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
+                    wrong: classifies.then(|| cell(r, report::WRONG)),
+                }
+            })
+        })
+    }
+}
+
+/// Reports that were read and not handed out.
+pub(super) struct Reports {
+    /// The first so many of which count; the memory of the others serves again.
+    reports: Vec<StepReport>,
+    read: usize,
+    modules: usize,
+}
+
+impl Reports {
+    /// Of a network of so many modules, with room for so many steps.
+    pub fn new(modules: usize, steps: usize) -> Self {
+        let report = StepReport { modules: vec![[None; 2]; modules] };
+        Reports { reports: vec![report; steps], read: 0, modules }
+    }
+
+    /// Steps that were read and not handed out.
+    pub fn read(&self) -> usize {
+        self.read
+    }
+
+    /// One more step.
+    pub fn push(&mut self, losses: &mut dyn Iterator<Item = ModuleLosses>) {
+        if self.read == self.reports.len() {
+            self.reports.push(StepReport { modules: vec![[None; 2]; self.modules] });
+        }
+        for (to, found) in self.reports[self.read].modules.iter_mut().zip(losses) {
+            *to = found;
+        }
+        self.read += 1;
+    }
+
+    /// Hands out what was read.
+    pub fn take(&mut self) -> &[StepReport] {
+        &self.reports[..std::mem::take(&mut self.read)]
+    }
+}
