@@ -256,10 +256,10 @@ pub struct BenchArgs {
     /// Time the loading of these images instead of steps: a folder, or builtin
     #[arg(long, value_name = "DIR", conflicts_with_all = ["profile", "steps"])]
     pub data: Option<String>,
-    /// Rounds; the median of their medians counts. With --data a round is an epoch
+    /// Rounds; their median counts. With --data a round is an epoch
     #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
     pub rounds: usize,
-    /// Steps of a round; the median counts
+    /// Steps of a round; their median counts, on a GPU their mean, of more where they are short
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_positive)]
     pub steps: usize,
     /// Where to compute (`mlaan devices` lists what there is)
@@ -289,7 +289,9 @@ Examples:
   mlaan bench quickstart --set local.leap=none model.width=32
   mlaan bench bp-resnet34 --data DIR --threads 2   images read, decoded, cropped and normalised a second
 
-Images of steps are made up: none are read. What the machine can do at the most is measured in the same run.";
+Images of steps are made up: none are read. Steps are those of a run: on a GPU one behind the other, waited for at
+the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). What the
+machine can do at the most is measured in the same run.";
 
 /// `mlaan devices`
 #[derive(Args)]

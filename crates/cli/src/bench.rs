@@ -28,9 +28,9 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     }
     let report = measure(&recipe, &device, &options)?;
     if args.json {
-        output::json(&json::report(&args.recipe, &recipe, &options, &report))?;
+        output::json(&json::report(&args.recipe, &recipe, &report))?;
     } else {
-        output::page(&text(&args.recipe, &recipe, &options, &report))?;
+        output::page(&text(&args.recipe, &recipe, &report))?;
         if let Some(p) = &report.profile {
             output::page(&profile::text(p, &report, args.top))?;
         }
@@ -48,7 +48,7 @@ fn recipe(args: &BenchArgs) -> Result<Recipe> {
     Ok(recipe)
 }
 
-fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
+fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
     let side = recipe.data.size;
     let stored = if recipe.train.precision == Precision::Bf16 { "bf16" } else { "f32" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
@@ -61,8 +61,7 @@ fn text(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> String {
         format::several(r.batch, "image"),
         place(r),
     );
-    let lines: Vec<String> =
-        rows(options, r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
+    let lines: Vec<String> = rows(r).iter().map(|(what, text)| format!(" {what:<10}  {text}")).collect();
     format!("{}: {what}\n\n{}\n", format::heading(name), lines.join("\n"))
 }
 
@@ -75,7 +74,7 @@ fn place(r: &Report) -> String {
     }
 }
 
-fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
+fn rows(r: &Report) -> Vec<(&'static str, String)> {
     let extreme = |f: fn(f64, f64) -> f64| seconds(r.rounds.iter().copied().reduce(f).unwrap_or(f64::NAN));
     let m = &r.machine;
     let of = |limit: f64| format::percent(100.0 * r.flops_per_second() / limit);
@@ -86,7 +85,7 @@ fn rows(options: &Options, r: &Report) -> Vec<(&'static str, String)> {
                 "{}, median of {} of {} ({} to {})",
                 format::heading(&seconds(r.seconds())),
                 format::several(r.rounds.len(), "round"),
-                format::several(options.steps, "step"),
+                format::several(r.steps, "step"),
                 extreme(f64::min),
                 extreme(f64::max)
             ),
@@ -151,6 +150,7 @@ mod tests {
             threads: 1,
             isa,
             kernels,
+            steps: 3,
             rounds: vec![0.5],
             flops: 1 << 30,
             planned: Usage::default(),
@@ -165,12 +165,12 @@ mod tests {
     /// Of a whole benchmark on the host's CUDA driver the measurement of the machine alone would take an hour.
     #[test]
     fn a_gpu_says_which_kernels_ran() {
-        let (recipe, options) = (Recipe::load("quickstart").unwrap(), Options::default());
+        let recipe = Recipe::load("quickstart").unwrap();
         for kernels in [Some("proved"), Some("new"), None] {
             let report = measured(kernels);
-            let found = json::report("quickstart", &recipe, &options, &report);
+            let found = json::report("quickstart", &recipe, &report);
             assert_eq!(found.get("kernels").and_then(|k| k.as_str()), kernels);
-            let heading = text("quickstart", &recipe, &options, &report);
+            let heading = text("quickstart", &recipe, &report);
             let place = kernels.map_or("1 thread (avx2)".into(), |k| format!("cuda:0 ({k} kernels)"));
             assert!(heading.lines().next().unwrap().ends_with(&place), "{heading}");
         }

@@ -6,7 +6,7 @@ use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::Device;
 use mlaan::data::{LoaderPool, Splits, by_name};
-use mlaan::plan::{Inference, Needs, inference};
+use mlaan::plan::{Inference, Needs, inference, read_at_once};
 use mlaan::recipe::{Orientation, Recipe};
 use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
@@ -69,6 +69,7 @@ fn plan(
     let sizes = Inference {
         batch,
         images: test.len(),
+        at_once: read_at_once(device.kind()),
         folded: false,
         data_bytes: images + batches + work,
         precision: recipe.train.precision.into(),

@@ -78,6 +78,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
         batch,
         train: None,
         kept: false,
+        kept_test: false,
         mixed,
         test: None,
         data_bytes,

@@ -1,12 +1,17 @@
 // The CUDA driver's functions over host memory: one device, streams that do at once what they are asked for, and
-// recordings of streams as graphs. Limits are checked as the real one checks them.
+// recordings of streams as graphs. Limits are checked as the real one checks them. With MLAAN_HOST_CUDA_LATE=1 streams
+// do it as late as a GPU may: when somebody waits for them.
 #include "driver.h"
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <dlfcn.h>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,7 +55,7 @@ struct Function {
 
 // Something that a stream does.
 struct Node {
-    enum Kind { KERNEL, COPY, SET } kind;
+    enum Kind { KERNEL, COPY, SET, EVENT } kind;
     Function *function;
     unsigned grid[3], threads, shared;
     std::vector<unsigned char> arguments;
@@ -58,6 +63,9 @@ struct Node {
     const void *from;
     size_t bytes;
     int value;
+    // Bytes that were taken along when it was asked for, instead of `from`; the event that is reached behind it.
+    std::shared_ptr<std::vector<unsigned char>> taken;
+    struct Event *reaches;
 };
 
 struct Graph {
@@ -65,8 +73,16 @@ struct Graph {
 };
 
 struct Stream {
-    bool recording = false, broken = false;
+    bool recording = false, broken = false, late = false;
     Graph *graph = nullptr;
+    // What was asked for and not done yet, where it is done late.
+    std::deque<Node> queue;
+};
+
+// A place in a stream.
+struct Event {
+    bool reached = true;
+    Stream *stream = nullptr;
 };
 
 static std::mutex all;
@@ -75,6 +91,12 @@ static size_t in_use = 0;
 static Result fault = SUCCESS;
 static int context_object;
 static thread_local void *current = nullptr;
+static std::set<Stream *> streams;
+// Host memory that is locked.
+static std::map<const char *, size_t> locked;
+// Calls so far: copies to the host, waits for a stream, copies from memory that is not locked, waits for an event.
+enum { DOWNLOADS, WAITS, PAGEABLE, EVENT_WAITS, CALLS };
+static std::atomic<unsigned long long> calls[CALLS];
 
 static size_t number(const char *variable, size_t otherwise) {
     const char *text = getenv(variable);
@@ -85,7 +107,8 @@ static size_t total() { return number("MLAAN_HOST_CUDA_MEMORY", (size_t)4 << 30)
 static int devices() { return (int)number("MLAAN_HOST_CUDA_DEVICES", 1); }
 
 static Result run(const Node &n) {
-    if (n.kind == Node::COPY) memcpy(n.to, n.from, n.bytes);
+    if (n.kind == Node::COPY) memcpy(n.to, n.taken ? n.taken->data() : n.from, n.bytes);
+    if (n.kind == Node::EVENT) n.reaches->reached = true;
     if (n.kind == Node::SET) memset(n.to, n.value, n.bytes);
     if (n.kind != Node::KERNEL) return SUCCESS;
     bool counted = count_file() && !n.function->counted.empty();
@@ -109,7 +132,29 @@ static Result ask(Stream *stream, const Node &n) {
         stream->graph->nodes.push_back(n);
         return SUCCESS;
     }
+    if (stream && stream->late) {
+        stream->queue.push_back(n);
+        return SUCCESS;
+    }
     return run(n);
+}
+
+// Does what a stream has put off.
+static Result catch_up(Stream *stream) {
+    while (stream && !stream->queue.empty() && !fault) {
+        Node n = stream->queue.front();
+        stream->queue.pop_front();
+        run(n);
+    }
+    return fault;
+}
+
+static bool is_locked(const void *at, size_t bytes) {
+    std::lock_guard<std::mutex> held(all);
+    auto next = locked.upper_bound((const char *)at);
+    if (next == locked.begin()) return false;
+    --next;
+    return (const char *)at + bytes <= next->first + next->second;
 }
 
 static Result copy(Stream *stream, void *to, const void *from, size_t bytes) {
@@ -124,10 +169,16 @@ static Result wait(Stream *stream) {
         stream->broken = true;
         return CAPTURE_UNSUPPORTED;
     }
+    calls[WAITS]++;
+    if (stream) return catch_up(stream);
+    for (Stream *s : streams) catch_up(s);
     return fault;
 }
 
 extern "C" {
+
+// How often a kind of call was made; for tests.
+unsigned long long host_cuda_calls(int which) { return which >= 0 && which < CALLS ? calls[which].load() : 0; }
 
 Result cuInit(unsigned) { return devices() ? SUCCESS : 100; }
 Result cuDriverGetVersion(int *v) { return *v = 13000, SUCCESS; }
@@ -172,9 +223,58 @@ Result cuGetErrorString(Result r, const char **text) {
     return SUCCESS;
 }
 
-Result cuStreamCreate(Stream **s, unsigned) { return *s = new Stream, SUCCESS; }
-Result cuStreamDestroy_v2(Stream *s) { return delete s, SUCCESS; }
+Result cuStreamCreate(Stream **s, unsigned) {
+    *s = new Stream;
+    (*s)->late = number("MLAAN_HOST_CUDA_LATE", 0) != 0;
+    streams.insert(*s);
+    return SUCCESS;
+}
+Result cuStreamDestroy_v2(Stream *s) {
+    streams.erase(s);
+    return delete s, SUCCESS;
+}
 Result cuStreamSynchronize(Stream *s) { return wait(s); }
+
+Result cuEventCreate(Event **e, unsigned) { return *e = new Event, SUCCESS; }
+Result cuEventDestroy_v2(Event *e) { return delete e, SUCCESS; }
+
+Result cuEventRecord(Event *e, Stream *s) {
+    // Nobody needs events in recordings here.
+    if (!s || s->recording) return CAPTURE_UNSUPPORTED;
+    Node n{};
+    n.kind = Node::EVENT, n.reaches = e;
+    e->reached = false, e->stream = s;
+    return ask(s, n);
+}
+
+// Does what comes before the event, and no more.
+Result cuEventSynchronize(Event *e) {
+    if (!current) return INVALID_CONTEXT;
+    if (!e->reached) calls[EVENT_WAITS]++;
+    while (!e->reached && !fault && !e->stream->queue.empty()) {
+        Node n = e->stream->queue.front();
+        e->stream->queue.pop_front();
+        run(n);
+    }
+    return fault;
+}
+
+Result cuMemHostAlloc(void **p, size_t bytes, unsigned) {
+    if (!current) return INVALID_CONTEXT;
+    if (bytes == 0 || bytes > number("MLAAN_HOST_CUDA_LOCKED", (size_t)1 << 40)) return bytes ? OUT_OF_MEMORY : INVALID_VALUE;
+    char *at = (char *)malloc(bytes);
+    if (!at) return OUT_OF_MEMORY;
+    std::lock_guard<std::mutex> held(all);
+    locked[at] = bytes;
+    return *p = at, SUCCESS;
+}
+
+Result cuMemFreeHost(void *p) {
+    for (Stream *s : streams) catch_up(s);
+    std::lock_guard<std::mutex> held(all);
+    if (!locked.erase((const char *)p)) return INVALID_VALUE;
+    return free(p), SUCCESS;
+}
 
 // The end of a block is the end of a page, and behind it lies one that nobody may touch.
 Result cuMemAlloc_v2(void **p, size_t bytes) {
@@ -193,6 +293,7 @@ Result cuMemAlloc_v2(void **p, size_t bytes) {
 }
 
 Result cuMemFree_v2(void *p) {
+    for (Stream *s : streams) catch_up(s);
     std::lock_guard<std::mutex> held(all);
     auto found = blocks.find(p);
     if (found == blocks.end()) return INVALID_VALUE;
@@ -218,13 +319,22 @@ Result cuMemsetD8Async(void *p, unsigned char value, size_t bytes, Stream *s) {
 }
 
 Result cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
-    // Memory that is not locked is copied before the call returns, which a recording cannot do.
+    // Memory that is not locked is copied before the call returns, which a recording cannot do. The driver may wait for
+    // the stream to do it.
     if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
-    return copy(s, to, from, n);
+    if (is_locked(from, n)) return copy(s, to, from, n);
+    calls[PAGEABLE]++;
+    Node node{};
+    node.kind = Node::COPY, node.to = to, node.from = from, node.bytes = n;
+    if (s && s->late)
+        node.taken = std::make_shared<std::vector<unsigned char>>((const unsigned char *)from, (const unsigned char *)from + n);
+    return ask(s, node);
 }
 Result cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t n, Stream *s) {
     if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
-    return copy(s, to, from, n);
+    calls[DOWNLOADS]++;
+    if (Result r = copy(s, to, from, n)) return r;
+    return catch_up(s);
 }
 Result cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) { return copy(s, to, from, n); }
 

@@ -107,6 +107,49 @@ pub fn install() -> Result<(), String> {
     LOADED.get_or_init(load).clone()
 }
 
+/// Calls of the driver in this process so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Copies to the host, each of which waits.
+    pub downloads: u64,
+    /// Waits for a stream.
+    pub waits: u64,
+    /// Copies from host memory that is not page-locked: a GPU's driver may wait for the stream in each.
+    pub pageable: u64,
+    /// Waits for an event that was not reached.
+    pub event_waits: u64,
+}
+
+impl Calls {
+    /// Those since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Calls {
+            downloads: self.downloads - earlier.downloads,
+            waits: self.waits - earlier.waits,
+            pageable: self.pageable - earlier.pageable,
+            event_waits: self.event_waits - earlier.event_waits,
+        }
+    }
+}
+
+/// What the installed driver was called for so far, by all threads of this process.
+///
+/// # Errors
+/// As [`install`].
+pub fn calls() -> Result<Calls, String> {
+    install()?;
+    let path = folder()?.join("libcuda.so");
+    // SAFETY: loaded already, for good; the function takes a number and gives one.
+    unsafe {
+        let library = libloading::Library::new(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let count = library
+            .get::<unsafe extern "C" fn(i32) -> u64>(b"host_cuda_calls\0")
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Calls { downloads: count(0), waits: count(1), pageable: count(2), event_waits: count(3) })
+    }
+}
+
 fn load() -> Result<(), String> {
     for name in ["libcuda.so", "libnvrtc.so"] {
         let path = folder()?.join(name);

@@ -24,6 +24,7 @@ fn sizes(batch: usize) -> Sizes {
         batch,
         train: None,
         kept: false,
+        kept_test: false,
         mixed: false,
         test: None,
         data_bytes: 1000 * batch,

@@ -22,7 +22,9 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let kind = Kind::Cpu { threads: Some(1) };
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
     let (data_bytes, loading_bytes) = (0, 0);
-    let sizes = Sizes { batch: 4, train, kept, mixed, test, data_bytes, loading_bytes, precision, kind };
+    let kept_test = false;
+    let sizes =
+        Sizes { batch: 4, train, kept, kept_test, mixed, test, data_bytes, loading_bytes, precision, kind };
     plan(&setup::backbone(&recipe.model)?, &recipe.local, task, sizes)
 }
 

@@ -88,6 +88,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         batch,
         train: None,
         kept: false,
+        kept_test: false,
         mixed: false,
         test: None,
         data_bytes: 0,

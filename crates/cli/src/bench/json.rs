@@ -1,11 +1,11 @@
 //! The report for programs.
 
-use mlaan::bench::{Machine, Options, Profile, Report};
+use mlaan::bench::{Machine, Profile, Report};
 use mlaan::recipe::Recipe;
 use serde_json::{Value, json};
 
 /// Everything that was measured; units are seconds, bytes and floating-point operations. Only a GPU has `kernels`.
-pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Value {
+pub fn report(name: &str, recipe: &Recipe, r: &Report) -> Value {
     let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": name,
@@ -19,7 +19,7 @@ pub fn report(name: &str, recipe: &Recipe, options: &Options, r: &Report) -> Val
         "device": r.device,
         "threads": r.threads,
         "isa": r.isa,
-        "steps": options.steps,
+        "steps": r.steps,
         "rounds": r.rounds,
         "seconds": r.seconds(),
         "images_per_second": r.images_per_second(),

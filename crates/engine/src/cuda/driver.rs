@@ -7,6 +7,7 @@ use super::devices::LEAST_CAPABILITY;
 use super::graph::Recorder;
 use super::launch::Launches;
 use super::specialised::Kernels;
+use super::staging::Staging;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
 use std::ffi::{CStr, c_int};
@@ -57,6 +58,7 @@ pub(super) struct Driver {
     context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
     pub(super) recorder: Recorder,
+    staging: Staging,
     pub(super) kernels: Kernels,
     /// Kernels, and what waits for those that are not there yet.
     pub(super) launches: Launches,
@@ -160,6 +162,7 @@ impl Driver {
             context: std::ptr::null_mut(),
             stream: std::ptr::null_mut(),
             recorder: Recorder::new(),
+            staging: Staging::default(),
             kernels: Kernels::chosen().map_err(refuse)?,
             launches: Launches::default(),
             fault: Mutex::default(),
@@ -257,6 +260,9 @@ impl Driver {
     /// Copies host bytes to the device, in the order of the stream; `bytes` may change as soon as it returns.
     pub(super) fn upload(&self, address: u64, bytes: &[u8]) {
         self.flush();
+        if self.staging.upload(self, address, bytes) {
+            return;
+        }
         // SAFETY: the caller borrows a tensor of that length there, to write. `bytes` are not pinned, so they are staged
         // before the call returns.
         let r =
@@ -293,6 +299,10 @@ impl Drop for Driver {
         // SAFETY: made in `open`; errors at the end change nothing.
         unsafe {
             let _ = sys::cuStreamSynchronize(self.stream);
+        }
+        self.staging.clear();
+        // SAFETY: as above.
+        unsafe {
             let _ = sys::cuStreamDestroy_v2(self.stream);
             let _ = sys::cuDevicePrimaryCtxRelease_v2(self.device);
         }

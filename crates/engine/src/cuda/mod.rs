@@ -25,6 +25,7 @@ mod pool;
 mod program;
 mod resize;
 mod specialised;
+mod staging;
 mod sums;
 mod table;
 mod tiles;

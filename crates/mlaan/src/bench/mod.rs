@@ -1,6 +1,10 @@
 //! How fast a recipe trains here, and in how much memory: training steps on made-up images, timed, beside what the
 //! machine can do at the most.
 //!
+//! What is timed is the step of a run, from a batch on the host to new parameters, with its losses read as a run reads
+//! them: on the processor each step by itself, on a GPU steps one behind the other, with one wait at the end of a round.
+//! What a run does beside its steps (making batches, testing, saving) is not.
+//!
 //! ```no_run
 //! use mlaan::{Device, bench::{Options, bench}, recipe::Recipe};
 //!
@@ -31,9 +35,9 @@ use std::time::Instant;
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Times that a median of steps is taken.
+    /// Times that steps are timed.
     pub rounds: usize,
-    /// Steps of a round.
+    /// Steps of a round; on a GPU at least as many as a run asks for until it reads losses (32, or what takes a second).
     pub steps: usize,
     /// Steps before the first round, untimed; at least one is made, on a GPU some more, until its steps are recorded.
     pub warmup: usize,
@@ -64,6 +68,8 @@ pub struct Report {
     pub threads: usize,
     /// Instruction set of the processor's kernels; none where another device computed.
     pub isa: Option<&'static str>,
+    /// Steps of a round.
+    pub steps: usize,
     /// Set of kernels that convolutions ran on a GPU, `proved` or `new` ([`Device::kernels`]).
     pub kernels: Option<&'static str>,
     /// Each round's median of a step, in seconds.
@@ -125,11 +131,12 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
     device.pool().reserve(&planned)?;
     let mut rig = Rig::new(&device, recipe)?;
     let recording = if device.kind() == Kind::Cuda { RECORDING } else { 0 };
+    let mut seconds = 0.0;
     for _ in 0..options.warmup.max(1) + recording {
-        rig.step()?;
+        seconds = timed(&mut rig, Rig::step)?;
     }
-    rig.synchronize()?;
-    let rounds = (0..options.rounds.max(1)).map(|_| round(&mut rig, options.steps)).collect::<Result<_>>()?;
+    let steps = steps_of(&rig, options.steps, seconds);
+    let rounds = (0..options.rounds.max(1)).map(|_| round(&mut rig, steps)).collect::<Result<_>>()?;
     let (resident, used) = (watch.grown(), device.usage());
     let taken = free.zip(device.free_memory()).map(|(before, after)| before.saturating_sub(after) as u64);
     let (modules, classes) = (rig.modules(), rig.classes());
@@ -146,6 +153,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
         isa: isa(device.kind()),
         kernels: device.kernels(),
         rounds,
+        steps,
         flops,
         planned,
         used,
@@ -238,8 +246,25 @@ fn plan(dry: &Device, recipe: &Recipe) -> Result<(Usage, u64)> {
     Ok((dry.usage(), dry.flops()))
 }
 
-/// The median time of a step.
+/// Seconds that a round takes on a GPU, where it has few steps.
+const ROUND: f64 = 1.0;
+
+/// Steps of a round, `asked` at least, where one takes so many seconds: on a GPU as many as a run asks for between two
+/// readings of losses, so that a round goes on as a run does.
+fn steps_of(rig: &Rig, asked: usize, seconds: f64) -> usize {
+    asked.max(((ROUND / seconds.max(1e-9)) as usize).min(rig.deferrable()))
+}
+
+/// The time of a step: on the processor the median, on a GPU the mean of steps that are asked for one behind the other.
 fn round(rig: &mut Rig, steps: usize) -> Result<f64> {
+    if rig.deferrable() > 1 {
+        let begin = Instant::now();
+        for _ in 0..steps.max(1) {
+            rig.step()?;
+        }
+        rig.synchronize()?;
+        return Ok(begin.elapsed().as_secs_f64() / steps.max(1) as f64);
+    }
     let times = (0..steps.max(1)).map(|_| timed(rig, Rig::step)).collect::<Result<Vec<f64>>>()?;
     Ok(median(&times))
 }

@@ -36,6 +36,7 @@ impl Rig {
             batch,
             train: None,
             kept: false,
+            kept_test: false,
             mixed: false,
             test: None,
             loading_bytes: 0,
@@ -54,15 +55,24 @@ impl Rig {
         Ok(Rig { device: device.clone(), learner, source, images, options, batch, task })
     }
 
-    /// One training step, from bytes on the host to new parameters.
+    /// One training step, from bytes on the host to new parameters. Losses stay on a GPU until as many are there as fit.
     pub(super) fn step(&mut self) -> Result<()> {
         let Rig { device, learner, source, images, options, batch, task } = self;
         let step = || -> Result<()> {
             let fed = source.feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
-            learner.step(fed.images, &fed.labels, options)?;
-            Ok(())
+            learner.step_deferred(fed.images, &fed.labels, options)
         };
-        device.scope(step).unwrap_or(Ok(()))
+        device.scope(step).unwrap_or(Ok(()))?;
+        // As a run does.
+        if learner.unread() == learner.deferrable() {
+            learner.reports()?;
+        }
+        Ok(())
+    }
+
+    /// Steps between two readings of losses, at the most.
+    pub(super) fn deferrable(&self) -> usize {
+        self.learner.deferrable()
     }
 
     /// The batch classified as testing does it.

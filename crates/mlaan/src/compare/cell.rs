@@ -92,6 +92,7 @@ impl Cell {
             batch,
             train: images.map(|i| i[0]),
             kept: false,
+            kept_test: false,
             mixed,
             test: images.map(|i| i[1]),
             loading_bytes: 0,

@@ -50,7 +50,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Bytes of a set that is kept, at the most: of a small GPU's memory a quarter. A number rather than a part of the
+    /// Bytes of what is kept, at the most, training and test images together: of a small GPU's memory a quarter. A number rather than a part of the
     /// memory at hand, so that a plan needs no GPU.
     pub const MOST: usize = 2 << 30;
 }
@@ -67,6 +67,14 @@ impl Source {
         let border = |n| Self::border(kind, (augment, extras), n);
         let suits = |n: usize| n == data.len() * size * size * 3 && border(n).is_some();
         data.whole().is_some_and(|(side, bytes)| side == size && suits(bytes.len()))
+    }
+
+    /// Whether a device that keeps the training images keeps those for testing as well: there is room for both, and they
+    /// are shown as they are.
+    pub fn keeps_test(kind: Kind, [train, test]: [&dyn Dataset; 2], size: usize) -> bool {
+        let bytes = |data: &dyn Dataset| data.whole().map_or(usize::MAX, |(_, bytes)| bytes.len());
+        bytes(train).saturating_add(bytes(test)) <= Kept::MOST
+            && Self::keeps(kind, test, (&Augment::None, &Extras::default()), size)
     }
 
     /// The border of images of which a device of this kind keeps `bytes` bytes; none where it does not.
@@ -122,9 +130,14 @@ impl Source {
     ) -> Result<Fed> {
         let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
         let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
+        // All that is brought comes before anything that is computed: a step is recorded from its first operation on.
         if let Some(b) = batch {
             device.upload(&mut own, &b.labels)?;
         }
+        let mixed = match self {
+            Source::Mixed => Some(second(device, batch, n)?),
+            _ => None,
+        };
         match self {
             Source::Host | Source::Mixed => {
                 let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
@@ -141,10 +154,6 @@ impl Source {
                 device.images_from_set(&kept.set, &draws, kept.padding, scale, &mut images)?;
             }
         }
-        let mixed = match self {
-            Source::Mixed => Some(second(device, batch, n)?),
-            _ => None,
-        };
         Ok(Fed { images, labels: Classes { own, mixed } })
     }
 }

@@ -1,11 +1,19 @@
 //! What testing, classifying and looking into a trained network need.
 
-use super::{Needs, TensorSizes};
+use super::{Needs, TensorSizes, classify};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
 use crate::local::{Learner, Method, Task};
 use mlaan_engine::{Device, Kind, Precision, Purpose};
+
+/// Batches whose logits wait on a device that runs behind the processor ([`Kind::runs_behind`]).
+const AT_ONCE: usize = 8;
+
+/// Batches of an evaluation on a device of this kind whose logits are read together.
+pub fn read_at_once(kind: Kind) -> usize {
+    if kind.runs_behind() { AT_ONCE } else { 1 }
+}
 
 /// What the memory of an inference depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +22,8 @@ pub struct Inference {
     pub batch: usize,
     /// Images in all; their number decides the size of the last batch.
     pub images: usize,
+    /// Batches whose logits are read together ([`read_at_once`] of them by an evaluation).
+    pub at_once: usize,
     /// Whether BatchNorm is taken into the convolutions first ([`Learner::fold`]).
     pub folded: bool,
     /// Bytes of host memory for data, outside of the device.
@@ -36,12 +46,6 @@ pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Resu
         network.fold()?;
     }
     let tensors = TensorSizes::of(&mut network)?;
-    let batch = sizes.batch.min(sizes.images).max(1);
-    for n in [batch, sizes.images % batch] {
-        if n > 0 {
-            let fed = Source::Host.feed(&device, None, n, task.image.height, task.pixels)?;
-            network.infer(fed.images)?;
-        }
-    }
+    classify(&mut network, &Source::Host, (Some(sizes.images), sizes.batch), sizes.at_once.max(1))?;
     Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind) })
 }

@@ -10,7 +10,7 @@ pub mod search;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
-pub use inference::{Inference, inference};
+pub use inference::{Inference, inference, read_at_once};
 pub use process::TensorSizes;
 
 use crate::Result;
@@ -29,6 +29,8 @@ pub struct Sizes {
     pub train: Option<usize>,
     /// Whether the training images stay on the device ([`Source::keeps`](crate::data::Source::keeps)).
     pub kept: bool,
+    /// Whether the test images do, too ([`Source::keeps_test`](crate::data::Source::keeps_test)).
+    pub kept_test: bool,
     /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`]).
     pub mixed: bool,
     /// Test images, likewise.
@@ -110,6 +112,10 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
         _ if sizes.mixed => Source::Mixed,
         _ => Source::Host,
     };
+    let test = match sizes.test {
+        Some(images) if sizes.kept_test => Source::kept(&device, (images, side), Padding::NONE, None)?,
+        _ => Source::Host,
+    };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch.max(1));
     step(&mut learner, &source, batch)?;
@@ -117,13 +123,7 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
     if rest(sizes.train) > 0 {
         step(&mut learner, &source, rest(sizes.train))?;
     }
-    let test = sizes.test.map_or(sizes.batch, |n| n.min(sizes.batch));
-    for n in [test, rest(sizes.test)] {
-        if n > 0 {
-            let fed = Source::Host.feed(&device, None, n, side, task.pixels)?;
-            learner.infer(fed.images)?;
-        }
-    }
+    classify(&mut learner, &test, (sizes.test, sizes.batch), read_at_once(sizes.kind))?;
     let usage = device.usage();
     let process = TensorSizes::of(&mut learner)?.process(sizes.kind);
     let process = match sizes.kind {
@@ -143,6 +143,29 @@ fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
     let task = learner.task();
     let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
     learner.step(fed.images, &fed.labels, &options())?;
+    Ok(())
+}
+
+/// An evaluation on the dry device, of so many images (none: whole batches only) in batches, the logits of `at_once` of
+/// which wait there.
+fn classify(
+    learner: &mut Learner,
+    source: &Source,
+    (images, batch): (Option<usize>, usize),
+    at_once: usize,
+) -> Result<()> {
+    let (task, device, batch) = (learner.task(), learner.device().clone(), batch.max(1));
+    let (full, rest) = images.map_or((at_once, 0), |n| (n / batch, n % batch));
+    // Those between are as the first ones.
+    let full = if full > at_once { at_once + full % at_once } else { full };
+    let mut waiting = Vec::new();
+    for n in std::iter::repeat_n(batch, full).chain((rest > 0).then_some(rest)) {
+        let fed = source.feed(&device, None, n, task.image.height, task.pixels)?;
+        waiting.push(learner.logits(fed.images)?);
+        if waiting.len() == at_once {
+            waiting.clear();
+        }
+    }
     Ok(())
 }
 

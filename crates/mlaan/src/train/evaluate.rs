@@ -4,6 +4,8 @@ use crate::Result;
 use crate::data::Source;
 use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::local::Learner;
+use crate::plan::read_at_once;
+use mlaan_engine::{Device, Tensor};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -46,6 +48,17 @@ impl Counts {
         Counts { images: vec![0; classes], wrong: vec![0; classes], beyond_five: 0, undefined: 0 }
     }
 
+    /// Counts batches with their labels: waits for the device.
+    fn read(&mut self, device: &Device, waiting: &mut Vec<(Tensor, Vec<u32>)>, classes: usize) -> Result<()> {
+        for (logits, labels) in waiting.drain(..) {
+            let logits = device.download(&logits)?;
+            for (row, &label) in logits.chunks_exact(classes).zip(&labels) {
+                self.add(row, label as usize);
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, logits: &[f32], label: usize) {
         let rank = rank(logits, label);
         if let (Some(n), Some(w)) = (self.images.get_mut(label), self.wrong.get_mut(label)) {
@@ -73,23 +86,36 @@ pub fn evaluate(
     learner: &mut Learner,
     data: &Arc<dyn Dataset>,
     pool: &LoaderPool,
+    sizes: (usize, Frame),
+) -> Result<Evaluation> {
+    // Each image goes up once: keeping them all would bring no fewer.
+    evaluate_from(learner, (data, &Source::Host), pool, sizes)
+}
+
+/// As [`evaluate()`], with the images where they are.
+pub(super) fn evaluate_from(
+    learner: &mut Learner,
+    (data, source): (&Arc<dyn Dataset>, &Source),
+    pool: &LoaderPool,
     (batch, frame): (usize, Frame),
 ) -> Result<Evaluation> {
-    let options = LoaderOptions::evaluation(batch, frame);
+    let options = LoaderOptions { deliver: source.deliver(), ..LoaderOptions::evaluation(batch, frame) };
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
     let names = data.classes();
     let mut counts = Counts::new(names.len());
+    // Batches whose logits were not read, with their labels.
+    let (mut waiting, at_once) = (Vec::new(), read_at_once(device.kind()));
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        // Each image goes up once: keeping them all would bring no fewer.
-        let fed = Source::Host.feed(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
-        let logits = learner.infer(fed.images)?;
-        for (row, &label) in logits.chunks_exact(task.classes).zip(&batch.labels) {
-            counts.add(row, label as usize);
-        }
+        let fed = source.feed(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
+        waiting.push((learner.logits(fed.images)?, batch.labels.clone()));
         loader.recycle(batch);
+        if waiting.len() == at_once {
+            counts.read(&device, &mut waiting, task.classes)?;
+        }
     }
+    counts.read(&device, &mut waiting, task.classes)?;
     let images: usize = counts.images.iter().sum();
     let percent = |wrong: usize, of: usize| 100.0 * wrong as f64 / of.max(1) as f64;
     let class = |(i, name): (usize, &String)| ClassError {

@@ -64,7 +64,7 @@ impl Trained {
         folded: bool,
     ) -> Result<Needs> {
         let precision = self.recipe.train.precision.into();
-        let sizes = Inference { batch, images, folded, data_bytes, precision, kind };
+        let sizes = Inference { batch, images, at_once: 1, folded, data_bytes, precision, kind };
         plan::inference(&self.backbone()?, self.task(), &sizes)
     }
 

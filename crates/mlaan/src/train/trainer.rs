@@ -1,7 +1,8 @@
 //! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
 
 use super::checkpoint::{Best, Manifest};
-use super::evaluate::evaluate;
+use super::epoch::Reading;
+use super::evaluate::evaluate_from;
 use super::metrics::Event;
 use super::progress::{Outcome, PeakBytes, Progress};
 use super::run::Run;
@@ -9,19 +10,18 @@ use super::tally::Tally;
 use super::within::{sizes, task};
 use super::{LearningRate, Lock, foreign, setup};
 use crate::backbone::Backbone;
-use crate::data::Source;
-use crate::data::{Augment, Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
+use crate::data::{Augment, Dataset, Extras, LoaderPool, Source, Splits};
 use crate::import::Taken;
-use crate::local::{Learner, StepOptions};
+use crate::local::Learner;
 use crate::memory::limit::Limits;
 use crate::plan::{Plan, balanced, plan};
 use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
-use mlaan_engine::ops::Sgd;
+use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Purpose};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// Trains a network as a recipe says.
@@ -29,12 +29,15 @@ pub struct Trainer {
     pub(super) recipe: Recipe,
     pub(super) device: Device,
     pub(super) splits: Splits,
-    augment: Augment,
-    extras: Extras,
+    pub(super) augment: Augment,
+    pub(super) extras: Extras,
     pub(super) normalise: MeanStd,
     pub(super) learner: Learner,
-    source: Source,
-    pool: LoaderPool,
+    pub(super) source: Source,
+    /// Of the test images.
+    test_source: Source,
+    pub(super) pool: LoaderPool,
+    pub(super) reading: Reading,
     pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
@@ -89,6 +92,12 @@ impl Trainer {
             }
             _ => Source::host(&extras),
         };
+        let test_source = match splits.test.whole() {
+            Some((side, bytes)) if sizes.kept_test => {
+                Source::kept(device, (splits.test.len(), side), Padding::NONE, Some(bytes))?
+            }
+            _ => Source::Host,
+        };
         let device = device.clone();
         let peak = (!device.kind().has_own_memory()).then(Peak::begin);
         let rate_batch = recipe.train.batch.min(splits.train.len());
@@ -101,7 +110,9 @@ impl Trainer {
             normalise,
             learner,
             source,
+            test_source,
             pool,
+            reading: Reading::default(),
             plan,
             warnings,
             counted,
@@ -160,7 +171,14 @@ impl Trainer {
         Ok(self.taken.as_ref())
     }
 
-    /// Trains to the last epoch, or until `stop` is set (the step at hand is finished, then all is saved).
+    /// How many steps of a run go by until their losses are read, at the most as many as fit ([`Learner::deferrable`]: one
+    /// on the processor). None, as it is at first: as many as take about a second. Reading waits for the device, which
+    /// then waits for the next step; it changes no value.
+    pub fn read_losses_every(&mut self, steps: Option<usize>) {
+        self.reading.fixed = steps;
+    }
+
+    /// Trains to the last epoch, or until `stop` is set (the steps asked for are finished, then all is saved).
     /// `folder` is created if need be and receives metrics, recipe, checkpoints and summary; `resume` goes on from the
     /// checkpoint there, if there is one.
     ///
@@ -210,75 +228,6 @@ impl Trainer {
         Ok(Outcome::Finished(summary))
     }
 
-    /// Trains the rest of an epoch; false when it was stopped.
-    fn train_epoch(
-        &mut self,
-        run: &mut Run<'_>,
-        rates: &LearningRate,
-        stop: &AtomicBool,
-        watch: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<bool> {
-        let epoch = run.at.epoch + 1;
-        let options = self.step_options(rates, epoch);
-        let loading = self.loader_options(epoch, run.at.tally.steps);
-        let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
-        let steps = run.at.tally.steps + loader.remaining();
-        let begin = Instant::now();
-        let before = run.at.tally.seconds;
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                run.at.seconds += run.at.tally.seconds - before;
-                self.look(run);
-                return Ok(false);
-            }
-            let Some(batch) = loader.next() else { break };
-            let batch = batch?;
-            self.one_step(&batch, &options, run, epoch)?;
-            loader.recycle(batch);
-            run.at.tally.seconds = before + begin.elapsed().as_secs_f64();
-            let (loss, error) = run.at.tally.classifier();
-            let peak = run.at.peak.max(self.peak());
-            watch(Progress::Step {
-                epoch,
-                step: run.at.tally.steps,
-                steps,
-                loss,
-                error,
-                images_per_second: run.at.tally.images as f64 / run.at.tally.seconds.max(1e-9),
-                peak,
-                lr: rates.at(epoch).backbone,
-                tally: &run.at.tally,
-            });
-        }
-        run.at.seconds += run.at.tally.seconds - before;
-        Ok(true)
-    }
-
-    fn one_step(
-        &mut self,
-        batch: &crate::data::Batch,
-        options: &StepOptions,
-        run: &mut Run<'_>,
-        epoch: usize,
-    ) -> Result<()> {
-        let Trainer { learner, source, device, recipe, .. } = self;
-        let (size, pixels) = (recipe.data.size, learner.task().pixels);
-        let tally = &mut run.at.tally;
-        let step = || -> Result<()> {
-            let fed = source.feed(device, Some(batch), batch.len(), size, pixels)?;
-            let report = learner.step(fed.images, &fed.labels, options)?;
-            tally.add(report, &recipe.local, batch.len());
-            match report.non_finite() {
-                Some((module, term, value)) => {
-                    Err(Error::NonFinite { module, term, value, epoch, step: tally.steps })
-                }
-                None => Ok(()),
-            }
-        };
-        run.at.step += 1;
-        device.scope(step).unwrap_or(Ok(()))
-    }
-
     fn finish_epoch(
         &mut self,
         run: &mut Run<'_>,
@@ -290,7 +239,7 @@ impl Trainer {
         let begin = Instant::now();
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
         let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
-        let found = evaluate(&mut self.learner, test, &self.pool, sizes)?;
+        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes)?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
@@ -318,41 +267,15 @@ impl Trainer {
     }
 
     /// Memory at the most so far, in this process.
-    fn peak(&mut self) -> PeakBytes {
+    pub(super) fn peak(&mut self) -> PeakBytes {
         let allocated = self.device.usage().footprint as u64;
         PeakBytes { memory: self.peak.as_mut().and_then(Peak::look), allocated }
     }
 
     /// Takes note of it, asking the system in any case.
-    fn look(&mut self, run: &mut Run) {
+    pub(super) fn look(&mut self, run: &mut Run) {
         let memory = self.peak.as_mut().and_then(Peak::bytes);
         run.at.peak = run.at.peak.max(PeakBytes { memory, ..self.peak() });
-    }
-
-    fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {
-        let Trainer { recipe, augment, extras, source, .. } = self;
-        LoaderOptions {
-            batch: recipe.train.batch,
-            frame: setup::frame(&recipe.data),
-            deliver: source.deliver(),
-            augment: *augment,
-            extras: *extras,
-            shuffle: true,
-            seed: recipe.seed,
-            epoch,
-            first_batch,
-        }
-    }
-
-    fn step_options(&self, rates: &LearningRate, epoch: usize) -> StepOptions {
-        let (t, r) = (&self.recipe.train, rates.at(epoch));
-        let sgd = |lr: f64| Sgd {
-            lr: lr as f32,
-            momentum: t.momentum as f32,
-            weight_decay: t.weight_decay as f32,
-            nesterov: t.nesterov,
-        };
-        StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
     }
 }
 

@@ -79,17 +79,24 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: us
     let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
     let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
+    let kept_test =
+        kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), splits.test.as_ref()], size);
     // No batch is larger than the set that it is taken from.
     let made = |images: usize, mixed| LoaderPool::bytes(LoaderPool::AHEAD, batch.min(images), size, mixed);
-    let drawn = LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(train));
+    let drawn = |images: usize| LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(images));
     // The buffers of training also serve the evaluation, those of draws beside its images.
-    let buffers = if kept { made(test, false) + drawn } else { made(train.max(test), mixed) };
+    let buffers = match (kept, kept_test) {
+        (true, true) => drawn(train.max(test)),
+        (true, false) => made(test, false) + drawn(train),
+        _ => made(train.max(test), mixed),
+    };
     let threads = setup::loader_threads(device, splits.train.as_ref());
     let work = threads * splits.train.work_bytes().max(splits.test.work_bytes());
     Sizes {
         batch,
         train: Some(train),
         kept,
+        kept_test,
         mixed,
         test: Some(test),
         data_bytes: resident(splits) + buffers + work,

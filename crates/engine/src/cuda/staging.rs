@@ -1,0 +1,120 @@
+//! Page-locked host memory through which bytes go to the device: a copy from it is asked for like a kernel, where one
+//! from other memory may wait for the stream first.
+//!
+//! Blocks serve in turn, small copies and large ones apart. An event behind each copy says when its block is free again:
+//! whoever comes before that waits, with all that was asked for since still before the device.
+
+use super::driver::{Driver, lock};
+use cudarc::driver::sys::{self, CUresult};
+use std::sync::Mutex;
+
+/// Bytes of a small copy at the most: labels and draws of a batch.
+const SMALL: usize = 64 << 10;
+/// Bytes that are staged at the most, as a batch of images; more than that, as a whole data set, is brought once.
+const LARGEST: usize = 128 << 20;
+/// Blocks of small copies, a few for each step that is asked for ahead, and of large ones.
+const BLOCKS: [usize; 2] = [96, 3];
+/// Blocks are as large as a multiple of this.
+const ROUNDED: usize = 4 << 10;
+
+/// Of an event that is not to be timed (`CU_EVENT_DISABLE_TIMING`).
+const UNTIMED: u32 = 2;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Staging(Mutex<[Ring; 2]>);
+
+#[derive(Default)]
+struct Ring {
+    blocks: Vec<Block>,
+    next: usize,
+    /// Whether the system locks no more memory: what does not fit is copied the usual way.
+    refused: bool,
+}
+
+struct Block {
+    address: *mut u8,
+    bytes: usize,
+    /// Reached when the last copy from it is done.
+    event: sys::CUevent,
+}
+
+// SAFETY: memory and a handle of the driver, used behind a mutex.
+unsafe impl Send for Block {}
+
+impl Staging {
+    /// Copies bytes to the device in the order of the stream, without waiting for it; false where this memory cannot
+    /// serve. The driver is bound and records nothing.
+    pub(super) fn upload(&self, driver: &Driver, address: u64, bytes: &[u8]) -> bool {
+        if bytes.is_empty() || bytes.len() > LARGEST {
+            return false;
+        }
+        let mut rings = lock(&self.0);
+        let which = usize::from(bytes.len() > SMALL);
+        let Some(block) = rings[which].take(driver, BLOCKS[which], bytes.len()) else { return false };
+        // SAFETY: the block is as large and no copy reads it any more; the caller owns a tensor of that length there.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), block.address, bytes.len());
+            let r = sys::cuMemcpyHtoDAsync_v2(address, block.address.cast(), bytes.len(), driver.stream);
+            driver.note("cuMemcpyHtoDAsync", r);
+            driver.note("cuEventRecord", sys::cuEventRecord(block.event, driver.stream));
+        }
+        true
+    }
+
+    /// Gives everything back; the stream must be empty.
+    pub(super) fn clear(&self) {
+        for ring in lock(&self.0).iter_mut() {
+            ring.blocks.drain(..).for_each(Block::free);
+        }
+    }
+}
+
+impl Ring {
+    /// The next of `count` blocks, with room for so many bytes; none where there is none to have.
+    fn take(&mut self, driver: &Driver, count: usize, bytes: usize) -> Option<&Block> {
+        // Where the system locks no more, those that are there serve alone.
+        let at = if self.refused && self.next >= self.blocks.len() { 0 } else { self.next };
+        if let Some(block) = self.blocks.get(at) {
+            // SAFETY: an event of our own.
+            driver.note("cuEventSynchronize", unsafe { sys::cuEventSynchronize(block.event) });
+        }
+        if self.blocks.get(at).is_none_or(|b| b.bytes < bytes) {
+            let made = if self.refused { None } else { Block::new(bytes.next_multiple_of(ROUNDED)) };
+            self.refused = made.is_none();
+            let block = made?;
+            match self.blocks.get_mut(at) {
+                Some(old) => std::mem::replace(old, block).free(),
+                None => self.blocks.push(block),
+            }
+        }
+        self.next = (at + 1) % count;
+        self.blocks.get(at)
+    }
+}
+
+impl Block {
+    fn new(bytes: usize) -> Option<Self> {
+        let (mut address, mut event): (*mut std::ffi::c_void, sys::CUevent) =
+            (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: places for the results, both given back in `free`.
+        unsafe {
+            if sys::cuMemHostAlloc(&raw mut address, bytes, 0) != CUresult::CUDA_SUCCESS {
+                return None;
+            }
+            if sys::cuEventCreate(&raw mut event, UNTIMED) != CUresult::CUDA_SUCCESS {
+                let _ = sys::cuMemFreeHost(address);
+                return None;
+            }
+        }
+        Some(Block { address: address.cast(), bytes, event })
+    }
+
+    fn free(self) {
+        // SAFETY: made in `new`, and no copy reads it any more.
+        unsafe {
+            let _ = sys::cuEventDestroy_v2(self.event);
+            let _ = sys::cuMemFreeHost(self.address.cast());
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The steps of an epoch. They are asked for one after the other; their losses are read a few steps at a time, as a GPU
+//! would wait for the next step while one is read. Nothing is saved before all losses so far were read and are finite.
+
+use super::progress::Progress;
+use super::run::Run;
+use super::trainer::Trainer;
+use super::{LearningRate, setup};
+use crate::data::{Batch, Loader, LoaderOptions};
+use crate::local::StepOptions;
+use crate::{Error, Result};
+use mlaan_engine::ops::Sgd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Seconds of training between two readings: what is shown is no older, and who stops a run waits no longer.
+const SECONDS: f64 = 1.0;
+
+/// When losses are read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Steps until the next reading, where that is given.
+    pub(super) fixed: Option<usize>,
+    /// Else as many as seem to take [`SECONDS`]; 0 before the first is read.
+    every: usize,
+    /// Images of the steps that were not read.
+    images: Vec<usize>,
+}
+
+impl Reading {
+    /// Whether it is time, where there is room for `most` steps.
+    fn is_due(&self, most: usize) -> bool {
+        self.images.len() >= self.fixed.unwrap_or(self.every).clamp(1, most.max(1))
+    }
+
+    /// So many steps took so many seconds.
+    fn took(&mut self, steps: usize, seconds: f64) {
+        self.every = (SECONDS * steps as f64 / seconds.max(1e-9)) as usize;
+    }
+}
+
+/// What steps of an epoch tell beside their losses.
+struct Course {
+    epoch: usize,
+    /// Steps of the epoch.
+    steps: usize,
+    lr: f64,
+    begin: Instant,
+    /// Seconds of training in this epoch before it began, in a run that was interrupted.
+    before: f64,
+}
+
+impl Trainer {
+    /// Trains the rest of an epoch; false when it was stopped.
+    pub(super) fn train_epoch(
+        &mut self,
+        run: &mut Run<'_>,
+        rates: &LearningRate,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<bool> {
+        let (epoch, before) = (run.at.epoch + 1, run.at.tally.seconds);
+        let options = self.step_options(rates, epoch);
+        let loading = self.loader_options(epoch, run.at.tally.steps);
+        let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
+        let steps = run.at.tally.steps + loader.remaining();
+        let course = Course { epoch, steps, lr: rates.at(epoch).backbone, begin: Instant::now(), before };
+        // Of steps that are none of this run's.
+        self.learner.reports()?;
+        self.reading.images.clear();
+        let taken = self.steps(&mut loader, &options, (run, stop), &course, watch);
+        // What was wrong before it comes first.
+        self.read_losses(run, &course, watch)?;
+        let whole = taken?;
+        run.at.seconds += run.at.tally.seconds - before;
+        if !whole {
+            self.look(run);
+        }
+        Ok(whole)
+    }
+
+    /// Steps until there are no more, or until it is stopped: false. Losses of the last ones may not be read yet.
+    fn steps(
+        &mut self,
+        loader: &mut Loader,
+        options: &StepOptions,
+        (run, stop): (&mut Run<'_>, &AtomicBool),
+        course: &Course,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<bool> {
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let Some(batch) = loader.next() else { return Ok(true) };
+            let batch = batch?;
+            self.one_step(&batch, options)?;
+            run.at.step += 1;
+            loader.recycle(batch);
+            if self.reading.is_due(self.learner.deferrable()) {
+                self.read_losses(run, course, watch)?;
+            }
+        }
+    }
+
+    fn one_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<()> {
+        let Trainer { learner, source, device, recipe, .. } = self;
+        let (size, pixels) = (recipe.data.size, learner.task().pixels);
+        let step = || -> Result<()> {
+            let fed = source.feed(device, Some(batch), batch.len(), size, pixels)?;
+            learner.step_deferred(fed.images, &fed.labels, options)
+        };
+        device.scope(step).unwrap_or(Ok(()))?;
+        self.reading.images.push(batch.len());
+        Ok(())
+    }
+
+    /// Reads the losses of the steps since the last reading, and tells of each of these steps.
+    fn read_losses(
+        &mut self,
+        run: &mut Run<'_>,
+        course: &Course,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
+        let count = self.reading.images.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let peak = run.at.peak.max(self.peak());
+        let Trainer { learner, recipe, reading, .. } = self;
+        let reports = learner.reports()?;
+        let (tally, &Course { epoch, steps, lr, .. }) = (&mut run.at.tally, course);
+        let (from, to) = (tally.seconds, course.before + course.begin.elapsed().as_secs_f64());
+        for (i, (report, images)) in reports.iter().zip(reading.images.drain(..)).enumerate() {
+            tally.add(report, &recipe.local, images);
+            if let Some((module, term, value)) = report.non_finite() {
+                return Err(Error::NonFinite { module, term, value, epoch, step: tally.steps });
+            }
+            let left = (count - i - 1) as f64 / count as f64;
+            tally.seconds = to - (to - from) * left;
+            let (loss, error) = tally.classifier();
+            watch(Progress::Step {
+                epoch,
+                step: tally.steps,
+                steps,
+                loss,
+                error,
+                images_per_second: tally.images as f64 / tally.seconds.max(1e-9),
+                peak,
+                lr,
+                tally,
+            });
+        }
+        reading.took(count, to - from);
+        Ok(())
+    }
+
+    fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {
+        let Trainer { recipe, augment, extras, source, .. } = self;
+        LoaderOptions {
+            batch: recipe.train.batch,
+            frame: setup::frame(&recipe.data),
+            deliver: source.deliver(),
+            augment: *augment,
+            extras: *extras,
+            shuffle: true,
+            seed: recipe.seed,
+            epoch,
+            first_batch,
+        }
+    }
+
+    fn step_options(&self, rates: &LearningRate, epoch: usize) -> StepOptions {
+        let (t, r) = (&self.recipe.train, rates.at(epoch));
+        let sgd = |lr: f64| Sgd {
+            lr: lr as f32,
+            momentum: t.momentum as f32,
+            weight_decay: t.weight_decay as f32,
+            nesterov: t.nesterov,
+        };
+        StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_read_about_once_a_second() {
+        let due = |reading: &Reading, steps, most| {
+            let reading = Reading { images: vec![8; steps], fixed: reading.fixed, every: reading.every };
+            reading.is_due(most)
+        };
+        let mut reading = Reading::default();
+        assert!(!due(&reading, 0, 32) && due(&reading, 1, 32), "the first step at once");
+        reading.took(1, 40.0);
+        assert!(due(&reading, 1, 32), "slow steps one by one");
+        reading.took(1, 0.1);
+        assert!(!due(&reading, 9, 32) && due(&reading, 10, 32));
+        reading.took(10, 0.0);
+        assert!(!due(&reading, 31, 32) && due(&reading, 32, 32), "no more than there is room for");
+        assert!(due(&reading, 1, 1), "on the processor each");
+        reading.fixed = Some(5);
+        assert!(!due(&reading, 4, 32) && due(&reading, 5, 32) && due(&reading, 1, 1));
+    }
+}
