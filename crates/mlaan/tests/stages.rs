@@ -3,8 +3,9 @@
 
 use mlaan::Error;
 use mlaan::backbone::ResNet;
+use mlaan::data::Classes;
 use mlaan::local::{
-    Branch, Cascade, Classes, Fed, Feed, Leap, Learner, Method, Recompute, StepOptions, StepReport, Task, Tie,
+    Branch, Cascade, Feed, Leap, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task, Tie,
 };
 use mlaan::nn::{Extent, SlotKind};
 use mlaan_engine::ops::{PixelScale, Sgd};
@@ -86,7 +87,7 @@ impl Batch {
 }
 
 impl Feed for Batch {
-    fn feed(&self, stage: usize, device: &Device, images: bool) -> mlaan::Result<Fed> {
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> mlaan::Result<StageInput> {
         match self.fails.filter(|f| f.0 == stage) {
             Some((_, Fault::Memory)) => {
                 let wrong = mlaan_engine::Error::OutOfMemory { device: "this one".into(), requested: 8, in_use: 0 };
@@ -96,7 +97,7 @@ impl Feed for Batch {
             None => {}
         }
         let images = if images { Some(self.images(device)?) } else { None };
-        Ok(Fed { images, targets: Box::new(self.classes(device)?) })
+        Ok(StageInput { images, targets: Box::new(self.classes(device)?) })
     }
 }
 

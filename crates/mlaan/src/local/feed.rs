@@ -1,13 +1,15 @@
 //! Batches on their way to the devices of stages.
 
 use super::link::Values;
-use super::targets::{Classes, Targets};
-use crate::Result;
-use mlaan_engine::ops::Labels;
+use super::targets::Targets;
+use crate::data::{Batch, Classes, Source};
+use crate::{Error, Result};
+use mlaan_engine::ops::{Labels, PixelScale};
 use mlaan_engine::{Device, Purpose, Tensor};
+use std::sync::Arc;
 
 /// A batch on a device.
-pub struct Fed {
+pub struct StageInput {
     /// Normalised images `[n, h, w, 3]`; none where they are not needed.
     pub images: Option<Tensor>,
     /// For the losses.
@@ -20,7 +22,34 @@ pub trait Feed: Send + Sync {
     ///
     /// # Errors
     /// Out of memory.
-    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<Fed>;
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput>;
+}
+
+/// A batch of a data set.
+pub struct StageFeed {
+    /// Where each stage has its images from.
+    pub sources: Arc<Vec<Source>>,
+    /// None in a plan.
+    pub batch: Option<Arc<Batch>>,
+    /// Images.
+    pub images: usize,
+    /// Their side.
+    pub size: usize,
+    /// How they are normalised.
+    pub scale: PixelScale,
+}
+
+impl Feed for StageFeed {
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
+        let none = || Error::recipe("stages", format!("stage {stage} has no source of images"));
+        let source = self.sources.get(stage).ok_or_else(none)?;
+        let (batch, n) = (self.batch.as_deref(), self.images);
+        if !images {
+            return Ok(StageInput { images: None, targets: Box::new(source.labels(device, batch, n)?) });
+        }
+        let fed = source.feed(device, batch, n, self.size, self.scale)?;
+        Ok(StageInput { images: Some(fed.images), targets: Box::new(fed.labels) })
+    }
 }
 
 /// A batch in host memory, taken from a device that has it all.
@@ -42,7 +71,7 @@ impl HostBatch {
 }
 
 impl Feed for HostBatch {
-    fn feed(&self, _: usize, device: &Device, images: bool) -> Result<Fed> {
+    fn feed(&self, _: usize, device: &Device, images: bool) -> Result<StageInput> {
         let on = |values: &Values| values.on(device, Purpose::Data);
         let own = on(&self.own)?;
         let images = if images { Some(on(&self.images)?) } else { None };
@@ -50,6 +79,6 @@ impl Feed for HostBatch {
             Some((other, share)) => Some((on(other)?, on(share)?)),
             None => None,
         };
-        Ok(Fed { images, targets: Box::new(Classes { own, mixed }) })
+        Ok(StageInput { images, targets: Box::new(Classes { own, mixed }) })
     }
 }

@@ -146,6 +146,11 @@ impl Learner {
         self.devices.len()
     }
 
+    /// Whether stage `stage` needs the images of a batch.
+    pub fn needs_images(&self, stage: usize) -> bool {
+        self.plan.needs_images(stage == 0)
+    }
+
     /// The device of every stage.
     pub fn devices(&self) -> &[Device] {
         &self.devices
@@ -189,7 +194,15 @@ impl Learner {
     /// # Errors
     /// What `f` returns.
     pub fn slots(&mut self, f: &mut dyn FnMut(Slot<'_>) -> Result<()>) -> Result<()> {
-        self.each_unit(&mut |u| u.slots(f))
+        self.slots_on(&mut |_, slot| f(slot))
+    }
+
+    /// As [`Learner::slots`], with the device that a tensor is on.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn slots_on(&mut self, f: &mut dyn FnMut(&Device, Slot<'_>) -> Result<()>) -> Result<()> {
+        self.each_unit_on(&mut |device, u| u.slots(&mut |slot| f(device, slot)))
     }
 
     /// Calls `f` with every unit, in the order of [`Learner::slots`].

@@ -22,7 +22,7 @@ mod step;
 mod targets;
 
 pub use branch::Auxiliary;
-pub use feed::{Fed, Feed};
+pub use feed::{Feed, StageFeed, StageInput};
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};
 pub use losses::{BranchLoss, StepReport};
@@ -31,4 +31,4 @@ pub use method::{Branch, Cascade, Head, Leap, Method, Recompute, TaskLoss, Tie};
 pub use partition::Partition;
 pub use step::StepOptions;
 pub(crate) use targets::no_mixtures;
-pub use targets::{Classes, HeadLoss, Supervision, Targets};
+pub use targets::{HeadLoss, Supervision, Targets};

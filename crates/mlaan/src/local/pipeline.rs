@@ -203,22 +203,25 @@ impl Work {
                 return Ok(());
             }
             let device = self.stage.device.clone();
-            device.scope(|| self.turn(schedule, job.as_ref())).unwrap_or(Ok(()))?;
-            if job.is_none() {
+            let is_last = job.is_none();
+            device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
+            if is_last {
                 return Ok(());
             }
         }
     }
 
     /// The next batch as far as it goes, and in between what is left of the one before.
-    fn turn(&mut self, schedule: &StageSchedule, job: Option<&Job>) -> Result<()> {
+    fn turn(&mut self, schedule: &StageSchedule, job: Option<Job>) -> Result<()> {
         let Some(Job { number, feed, options }) = job else { return self.return_pending(schedule) };
         let device = self.stage.device.clone();
         let fed = feed.feed(self.stage.index(), &device, self.stage.needs_images())?;
+        // Whoever made it has it back by when the losses are told.
+        drop(feed);
         let images = fed.images.map(Act::plain);
         let targets: &dyn Targets = fed.targets.as_ref();
         let (images, targets) = (images.as_ref(), Some(targets));
-        let batch = Batch { number: *number, images, targets, options: options.as_ref() };
+        let batch = Batch { number, images, targets, options: options.as_ref() };
         self.run(&schedule.ahead, batch)?;
         self.return_pending(schedule)?;
         self.run(&schedule.rest, batch)?;
@@ -226,10 +229,10 @@ impl Work {
         let mut losses = Vec::new();
         self.stage.read_losses(|step| losses.extend(step))?;
         if schedule.overlaps() {
-            self.pending = Some((*number, *options));
+            self.pending = Some((number, options));
         }
         // Nobody to be told: the learner is gone.
-        let _ = self.tell.send(Told { stage: self.stage.index(), number: *number, losses });
+        let _ = self.tell.send(Told { stage: self.stage.index(), number, losses });
         Ok(())
     }
 

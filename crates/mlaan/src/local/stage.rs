@@ -23,6 +23,13 @@ pub(super) struct Plan {
     pub pixels: PixelScale,
 }
 
+impl Plan {
+    /// Whether a stage needs the images of a batch: the first, and with decoders all.
+    pub fn needs_images(&self, is_first: bool) -> bool {
+        is_first || self.method.reconstruct.iter().any(|&l| l > 0.0)
+    }
+}
+
 /// See the module. Modules have their numbers in the network everywhere but in the vectors here.
 pub(super) struct Stage {
     pub plan: Arc<Plan>,
@@ -320,7 +327,7 @@ impl Stage {
 
     /// Whether a batch's images are needed here.
     pub fn needs_images(&self) -> bool {
-        self.range.start == 0 || self.plan.method.reconstruct.iter().any(|&l| l > 0.0)
+        self.plan.needs_images(self.range.start == 0)
     }
 
     /// Forgets what a step that stopped half-way left.

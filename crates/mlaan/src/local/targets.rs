@@ -1,8 +1,9 @@
 //! What the losses of a batch are computed against.
 
 use super::TaskLoss;
+use crate::data::Classes;
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, Mixed, PixelScale};
+use mlaan_engine::ops::{Labels, LossTarget, PixelScale};
 use mlaan_engine::{Device, Tensor};
 
 /// What a network's outputs are compared with: classes today. Another task is another implementation.
@@ -41,22 +42,6 @@ impl Targets for Labels<'_> {
 impl Targets for Classes {
     fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
         Labels::from(self).loss(device, loss, output, target)
-    }
-}
-
-/// Labels on the device.
-#[derive(Debug)]
-pub struct Classes {
-    /// `[n]`.
-    pub own: Tensor,
-    /// Of mixtures: the second labels `[n]`, and the shares of the first `[n]`.
-    pub mixed: Option<(Tensor, Tensor)>,
-}
-
-impl<'a> From<&'a Classes> for Labels<'a> {
-    fn from(classes: &'a Classes) -> Self {
-        let mixed = classes.mixed.as_ref().map(|(other, share)| Mixed { other, share });
-        Labels { own: &classes.own, mixed }
     }
 }
 

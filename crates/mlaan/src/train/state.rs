@@ -14,15 +14,14 @@ pub(crate) const MOMENTUM: &str = "momentum.";
 /// The network's own tensors are the model; auxiliary networks, shadows and momentum are the state.
 impl Parts for Learner {
     fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
-        let device = self.device().clone();
-        self.slots(&mut |slot| {
+        self.slots_on(&mut |device, slot| {
             let name = format!("{}.{}", slot.owner, slot.leaf);
             let (value, velocity) = match &slot.kind {
                 SlotKind::Parameter(p) => (&p.value, p.velocity.as_ref()),
                 SlotKind::Buffer(t) => (&**t, None),
             };
             let mut shown = |name: &str, tensor| {
-                show(&TensorView { name, shape: &slot.shape, values: Values::Device(&device, tensor) })
+                show(&TensorView { name, shape: &slot.shape, values: Values::Device(device, tensor) })
             };
             if let (Some(velocity), Part::State) = (velocity, part) {
                 shown(&format!("{MOMENTUM}{name}"), velocity)?;
@@ -38,8 +37,7 @@ impl Parts for Learner {
 /// # Errors
 /// A tensor that is missing or has other extents.
 pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Result<()> {
-    let device = learner.device().clone();
-    learner.slots(&mut |slot| {
+    learner.slots_on(&mut |device, slot| {
         let name = format!("{}.{}", slot.owner, slot.leaf);
         let auxiliary = name.starts_with(AUXILIARY);
         if auxiliary && !training {
