@@ -24,6 +24,7 @@ use self::values::{
     DEVICES, PRECISIONS, parse_memory, parse_positive, parse_precision, parse_threads, parse_whole,
 };
 use crate::device::Place;
+use crate::places::Places;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -107,9 +108,13 @@ pub struct TrainArgs {
     /// activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
-    /// Where to compute (`mlaan devices` lists what there is)
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
+    /// Where to compute (`mlaan devices` lists what there is); several, as cuda:0,cuda:1, for a stage on each
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Places::parse)]
+    pub device: Places,
+    /// Cut the network's modules into so many stages of about the same compute, which work side by side on batches that
+    /// follow each other; results are the same. On the processor they share the threads [default: one per device]
+    #[arg(long, value_name = "N", value_parser = parse_positive, conflicts_with = "memory")]
+    pub stages: Option<usize>,
     /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
@@ -135,6 +140,7 @@ Examples:
   mlaan train mine.toml --set local.cascade.span=3 --set train.lr=0.05 --out runs/span3
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
+  mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
   mlaan train --tensorboard               then: tensorboard --logdir runs
   mlaan train bp-resnet50 --data photos/ --init resnet50.pth --set train.lr=0.01   fine-tuning
 
@@ -209,9 +215,12 @@ pub struct PlanArgs {
     /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub classes: Option<usize>,
-    /// Where the run is to compute; a plan for a GPU needs none
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
+    /// Where the run is to compute; a plan for a GPU needs none. Several, as cuda:0,cuda:1, for a stage on each
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Places::parse)]
+    pub device: Places,
+    /// Stages that work side by side, as of `mlaan train` [default: one per device]
+    #[arg(long, value_name = "N", value_parser = parse_positive, conflicts_with = "memory")]
+    pub stages: Option<usize>,
     /// Threads of the processor to compute with; some scratch memory is per thread [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,

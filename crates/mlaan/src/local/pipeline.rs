@@ -29,6 +29,13 @@ struct Job {
     options: Option<StepOptions>,
 }
 
+/// What a stage is told to do.
+enum Order {
+    Batch(Job),
+    /// To end what it has begun, as no batch follows for now.
+    Flush,
+}
+
 /// The losses of a stage's modules in a batch.
 struct Told {
     stage: usize,
@@ -43,8 +50,15 @@ enum End {
 }
 
 struct Worker {
-    jobs: Option<Sender<Job>>,
+    orders: Option<Sender<Order>>,
     thread: JoinHandle<(Stage, End)>,
+}
+
+impl Worker {
+    /// Gives an order; false when nobody takes it.
+    fn told(&self, order: Order) -> bool {
+        self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+    }
 }
 
 /// See the module.
@@ -65,7 +79,7 @@ impl Pipeline {
         let links = Channels::among(stages.len());
         let mut workers = Vec::with_capacity(stages.len());
         for (k, (stage, link)) in stages.into_iter().zip(links).enumerate() {
-            let (jobs, queue) = channel();
+            let (orders, queue) = channel();
             let (schedule, tell) = (Arc::clone(schedule), tell.clone());
             let run = move || {
                 let mut work = Work { stage, link, tell, pending: None };
@@ -82,7 +96,7 @@ impl Pipeline {
                 device: format!("stage {k}"),
                 message: format!("its thread cannot be started: {e}"),
             })?;
-            workers.push(Worker { jobs: Some(jobs), thread });
+            workers.push(Worker { orders: Some(orders), thread });
         }
         Ok(Pipeline { workers, told, waiting: VecDeque::new() })
     }
@@ -100,12 +114,19 @@ impl Pipeline {
         self.waiting.push_back((number, self.workers.iter().map(|_| None).collect()));
         for (stage, worker) in self.workers.iter().enumerate() {
             let job = Job { number, feed: Arc::clone(feed), options: options.copied() };
-            let sent = worker.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-            if !sent {
+            if !worker.told(Order::Batch(job)) {
                 return Err(Error::StageEnded { stage });
             }
         }
         Ok(())
+    }
+
+    /// Lets stages end what they have begun: else what comes back to one waits for the next batch.
+    pub fn flush(&mut self) {
+        // Whether a stage has ended is told by what is waited for next.
+        for worker in &self.workers {
+            let _ = worker.told(Order::Flush);
+        }
     }
 
     /// The losses of the oldest batch that were not taken; `wait`: until they are there, else none where they are not.
@@ -143,7 +164,7 @@ impl Pipeline {
     /// # Panics
     /// When a stage did.
     pub fn end(mut self, mut see: impl FnMut(Vec<ModuleLosses>)) -> (Vec<Stage>, Result<()>) {
-        self.workers.iter_mut().for_each(|w| w.jobs = None);
+        self.workers.iter_mut().for_each(|w| w.orders = None);
         while let Ok(Some(losses)) = self.losses(true) {
             see(losses);
         }
@@ -176,7 +197,7 @@ impl Pipeline {
 /// A learner that is dropped at work waits for its threads: what they work with may be taken apart next.
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        self.workers.iter_mut().for_each(|w| w.jobs = None);
+        self.workers.iter_mut().for_each(|w| w.orders = None);
         for worker in self.workers.drain(..) {
             // Whatever it was: nobody is there to be told.
             let _ = worker.thread.join();
@@ -195,16 +216,16 @@ struct Work {
 
 impl Work {
     /// All batches, until there are no more.
-    fn all(&mut self, schedule: &StageSchedule, jobs: &Receiver<Job>) -> Result<()> {
+    fn all(&mut self, schedule: &StageSchedule, orders: &Receiver<Order>) -> Result<()> {
+        let device = self.stage.device.clone();
         loop {
             // What comes back waits for the next batch, so that a stage's memory does not depend on who is faster.
-            let job = jobs.recv().ok();
-            if job.is_none() && self.pending.is_none() {
-                return Ok(());
+            let order = orders.recv().ok();
+            let is_last = order.is_none();
+            let job = order.and_then(|order| if let Order::Batch(job) = order { Some(job) } else { None });
+            if job.is_some() || self.pending.is_some() {
+                device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
             }
-            let device = self.stage.device.clone();
-            let is_last = job.is_none();
-            device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
             if is_last {
                 return Ok(());
             }

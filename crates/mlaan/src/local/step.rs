@@ -162,6 +162,9 @@ impl Learner {
     /// # Errors
     /// From the device; of a step that is not through.
     pub fn reports(&mut self) -> Result<&[StepReport]> {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.flush();
+        }
         while self.take_losses(true)? {}
         self.read_losses()?;
         Ok(self.reports.take())
