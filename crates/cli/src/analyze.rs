@@ -47,7 +47,7 @@ impl Wanted {
 /// Checkpoints that cannot be used or compared, images that do not fit them.
 pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     let wanted = Wanted::of(args);
-    let device = args.device.open(args.threads)?;
+    let device = args.machine.open()?;
     let opened = open(args)?;
     let opened_against = args.against.as_ref().filter(|_| wanted.cka);
     let opened_against = opened_against.map(|path| Trained::open(path, false)).transpose()?;
@@ -93,7 +93,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
         files = report.add_features(&out, &looks)?;
     }
     files.splice(0..0, report.save(&out)?);
-    match args.json {
+    match args.output.json {
         true => output::json(&serde_json::to_value(&report)?)?,
         false => {
             output::page(&format!("{}\n peak memory {}", text::text(&report, &out, &files), memory.text()))?
@@ -151,13 +151,13 @@ fn against(args: &AnalyzeArgs, (path, opened): (&Path, &Trained), device: &Devic
 /// The first run's recipe, with the images that are asked for.
 fn recipe(args: &AnalyzeArgs, first: &Trained) -> Recipe {
     let mut recipe = first.recipe.clone();
-    if let Some(source) = args.data.as_ref().filter(|s| **s != recipe.data.source) {
+    if let Some(source) = args.from.data.as_ref().filter(|s| **s != recipe.data.source) {
         recipe.set_source(source);
         // The run's limit was for the run's own images.
         recipe.data.limit = None;
     }
-    recipe.data.limit = args.limit.or(recipe.data.limit);
-    recipe.data.skip_broken |= args.skip_broken;
+    recipe.data.limit = args.from.sample.limit.or(recipe.data.limit);
+    recipe.data.skip_broken |= args.from.sample.skip_broken;
     recipe.data.size = first.manifest.size;
     recipe
 }

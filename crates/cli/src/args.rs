@@ -3,10 +3,14 @@
 mod analyze;
 mod compare;
 mod data;
+mod images;
+mod machine;
+mod output;
 mod overrides;
 mod parse;
 mod recipes;
 mod report;
+mod settings;
 mod using;
 mod values;
 
@@ -20,11 +24,11 @@ pub use report::ReportArgs;
 pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Turning};
 pub use values::fewer_threads;
 
-use self::values::{
-    DEVICES, PRECISIONS, parse_memory, parse_positive, parse_precision, parse_threads, parse_whole,
-};
-use crate::device::Place;
-use crate::places::Places;
+use self::images::Images;
+use self::machine::{Machine, Machines};
+use self::output::{Output, Speech};
+use self::settings::Settings;
+use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, parse_whole};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -91,7 +95,7 @@ pub enum Command {
 
 /// `mlaan train`
 #[derive(Args)]
-#[command(after_help = TRAIN_EXAMPLES)]
+#[command(after_help = TRAIN_EXAMPLES, mut_arg("json", |a| a.help(TRAIN_JSON)))]
 pub struct TrainArgs {
     /// A built-in recipe (see `mlaan recipes`) or a TOML file [default: quickstart]
     pub recipe: Option<String>,
@@ -108,16 +112,9 @@ pub struct TrainArgs {
     /// activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
-    /// Where to compute (`mlaan devices` lists what there is); several, as cuda:0,cuda:1, for a stage on each
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Places::parse)]
-    pub device: Places,
-    /// Cut the network's modules into so many stages of about the same compute, which work side by side on batches that
-    /// follow each other; results are the same. On the processor they share the threads [default: one per device]
-    #[arg(long, value_name = "N", value_parser = parse_positive, conflicts_with = "memory")]
-    pub stages: Option<usize>,
-    /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machines,
     /// Write TensorBoard's event files too, into this folder [default: tensorboard in the run's folder]; a run that has
     /// that one goes on with it
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
@@ -125,63 +122,57 @@ pub struct TrainArgs {
     /// A progress bar and lines also where the terminal has room for the dashboard
     #[arg(long)]
     pub plain: bool,
-    /// Print errors only
-    #[arg(long, short, conflicts_with = "json")]
-    pub quiet: bool,
-    /// Print every event as a line of JSON, the lines of metrics.jsonl, and nothing else
-    #[arg(long)]
-    pub json: bool,
+    /// What it prints.
+    #[command(flatten)]
+    pub speech: Speech,
 }
+
+const TRAIN_JSON: &str = "Print every event as a line of JSON, the lines of metrics.jsonl, and nothing else";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
   mlaan train
   mlaan train mlaan-paper-resnet32-16 --data cifar10/ --epochs 30
-  mlaan train mine.toml --set local.cascade.span=3 --set train.lr=0.05 --out runs/span3
+  mlaan train mine.toml --set local.cascade.span=3 --lr 0.05 --out runs/span3
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
   mlaan train --tensorboard               then: tensorboard --logdir runs
-  mlaan train bp-resnet50 --data photos/ --init resnet50.pth --set train.lr=0.01   fine-tuning
+  mlaan train bp-resnet50 --data photos/ --init resnet50.pth --lr 0.01   fine-tuning
 
 Ctrl-C stops after the current step and saves; --resume goes on from there.";
 
 /// `mlaan eval`
 #[derive(Args)]
-#[command(after_help = EVAL_EXAMPLES)]
+#[command(
+    after_help = EVAL_EXAMPLES,
+    mut_arg("data", |a| a.help("Images whose test split is used [default: those of the run]")),
+    mut_arg("limit", |a| a.help("At most so many test images [default: the run's limit on its own data, otherwise all]"))
+)]
 pub struct EvalArgs {
     /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
     pub checkpoint: PathBuf,
     /// Use the checkpoint with the lowest test error instead of the last one
     #[arg(long)]
     pub best: bool,
-    /// Images whose test split is used [default: those of the run]
-    #[arg(long, value_name = "builtin|PATH")]
-    pub data: Option<String>,
+    /// Which images.
+    #[command(flatten)]
+    pub images: Images,
     /// Images per step; changes speed and memory, not the result [default: the run's]
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub batch: Option<usize>,
-    /// At most so many test images [default: the run's limit on its own data, otherwise all]
-    #[arg(long, value_name = "N", value_parser = parse_positive)]
-    pub limit: Option<usize>,
     /// Whether images are turned as their EXIF orientation says [default: as in the run]
     #[arg(long, value_enum)]
     pub orientation: Option<Turning>,
-    /// Leave out images that cannot be decoded, and count them, instead of stopping
-    #[arg(long)]
-    pub skip_broken: bool,
     /// What activations are stored in [default: as in the run]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Where to compute (`mlaan devices` lists what there is)
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
-    /// Threads to compute with, or beside a GPU to load images with [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const EVAL_EXAMPLES: &str = "\
@@ -192,20 +183,18 @@ Examples:
 
 /// `mlaan plan`
 #[derive(Args)]
-#[command(after_help = PLAN_EXAMPLES)]
+#[command(
+    after_help = PLAN_EXAMPLES,
+    mut_arg("device", |a| a.help("Where the run is to compute; a plan for a GPU needs none")),
+    mut_arg("threads", |a| a.help("Threads of the processor to compute with; some scratch memory is per thread [default: all cores]"))
+)]
 pub struct PlanArgs {
     /// A built-in recipe (see `mlaan recipes`) or a TOML file
     #[arg(default_value = DEFAULT_RECIPE)]
     pub recipe: String,
-    /// Change a key of the recipe; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
-    pub set: Vec<String>,
-    /// Images per step
-    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
-    pub batch: Option<usize>,
-    /// What activations and their gradients are stored in
-    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
-    pub precision: Option<String>,
+    /// What replaces keys of the recipe.
+    #[command(flatten)]
+    pub settings: Settings,
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
@@ -215,18 +204,12 @@ pub struct PlanArgs {
     /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub classes: Option<usize>,
-    /// Where the run is to compute; a plan for a GPU needs none. Several, as cuda:0,cuda:1, for a stage on each
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Places::parse)]
-    pub device: Places,
-    /// Stages that work side by side, as of `mlaan train` [default: one per device]
-    #[arg(long, value_name = "N", value_parser = parse_positive, conflicts_with = "memory")]
-    pub stages: Option<usize>,
-    /// Threads of the processor to compute with; some scratch memory is per thread [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machines,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const PLAN_EXAMPLES: &str = "\
@@ -242,50 +225,43 @@ Nothing is computed and no images are read: a training step runs on a device tha
 
 /// `mlaan bench`
 #[derive(Args)]
-#[command(after_help = BENCH_EXAMPLES)]
+#[command(
+    after_help = BENCH_EXAMPLES,
+    mut_arg("data", |a| a.help("Time the loading of these images instead of steps").conflicts_with_all(["profile", "steps"])),
+    mut_arg("limit", |a| a.requires("data")),
+    mut_arg("skip_broken", |a| a.requires("data"))
+)]
 pub struct BenchArgs {
     /// A built-in recipe (see `mlaan recipes`) or a TOML file
     #[arg(default_value = DEFAULT_RECIPE)]
     pub recipe: String,
-    /// Change a key of the recipe; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
-    pub set: Vec<String>,
-    /// Images per step [default: the recipe's]
-    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
-    pub batch: Option<usize>,
-    /// Height and width of the images [default: the recipe's]
-    #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
-    pub size: Option<usize>,
-    /// What activations are stored in [default: the recipe's]
-    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
-    pub precision: Option<String>,
+    /// What replaces keys of the recipe.
+    #[command(flatten)]
+    pub settings: Settings,
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
-    /// Time the loading of these images instead of steps: a folder, or builtin
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["profile", "steps"])]
-    pub data: Option<String>,
+    /// Which images.
+    #[command(flatten)]
+    pub images: Images,
     /// Rounds; their median counts. With --data a round is an epoch
     #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
     pub rounds: usize,
     /// Steps of a round; their median counts, on a GPU their mean, of more where they are short
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_positive)]
     pub steps: usize,
-    /// Where to compute (`mlaan devices` lists what there is)
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
-    /// Threads of the processor to compute with [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machine,
     /// Also time every kind and shape of operation
     #[arg(long)]
     pub profile: bool,
     /// Operations that the profile's table shows
     #[arg(long, value_name = "N", default_value = "20", value_parser = parse_positive)]
     pub top: usize,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const BENCH_EXAMPLES: &str = "\
@@ -306,9 +282,9 @@ machine can do at the most is measured in the same run.";
 #[derive(Args)]
 #[command(after_help = DEVICES_EXAMPLES)]
 pub struct DevicesArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const DEVICES_EXAMPLES: &str = "\
@@ -318,3 +294,76 @@ Examples:
   mlaan train --device cuda:1
 
 A GPU needs NVIDIA's driver, which runs kernels, and NVRTC, which compiles them when a run begins.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::collections::BTreeMap;
+
+    /// Flags that are something else in these commands, or have more to say there.
+    const OWN: [(&str, &[&str]); 9] = [
+        ("batch", &["eval", "predict"]),
+        ("data", &["eval", "analyze", "bench", "compare"]),
+        ("device", &["plan"]),
+        ("json", &["train", "predict", "analyze", "compare", "report", "recipes", "download"]),
+        ("limit", &["eval", "analyze"]),
+        ("precision", &["eval"]),
+        ("quiet", &["compare"]),
+        ("set", &["compare"]),
+        ("threads", &["plan", "inspect"]),
+    ];
+    /// Flags that share a name alone.
+    const APART: [&str; 11] = [
+        "against",
+        "classes",
+        "key",
+        "memory",
+        "orientation",
+        "out",
+        "recipe",
+        "seed",
+        "show",
+        "size",
+        "top",
+    ];
+
+    fn flags(command: &clap::Command, found: &mut BTreeMap<String, Vec<(String, String, bool)>>) {
+        for arg in command.get_arguments() {
+            let Some(long) = arg.get_long() else { continue };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let one = (command.get_name().to_owned(), help, arg.get_action().takes_values());
+            found.entry(long.to_owned()).or_default().push(one);
+        }
+        command.get_subcommands().for_each(|inner| flags(inner, found));
+    }
+
+    #[test]
+    fn a_flag_says_the_same_in_every_command() {
+        let mut found = BTreeMap::new();
+        flags(&Cli::command(), &mut found);
+        for (flag, uses) in found.iter().filter(|(flag, _)| !APART.contains(&flag.as_str())) {
+            let own = OWN.iter().find(|(of, _)| of == flag).map_or(&[][..], |(_, own)| own);
+            let mut others = uses.iter().filter(|(command, ..)| !own.contains(&command.as_str()));
+            let first = others.next().unwrap();
+            for other in others {
+                assert_eq!((&other.1, other.2), (&first.1, first.2), "--{flag}: {} and {}", first.0, other.0);
+            }
+            for command in own {
+                let (_, help, _) = uses.iter().find(|(of, ..)| of == command).unwrap();
+                assert!(*help != first.1, "--{flag} says nothing of its own in {command}");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_of_a_recipe_are_wherever_one_is_run() {
+        let command = Cli::command();
+        for name in ["train", "plan", "bench", "compare"] {
+            let command = command.find_subcommand(name).unwrap();
+            for flag in ["batch", "device", "json", "lr", "precision", "set", "size", "threads"] {
+                assert!(command.get_arguments().any(|a| a.get_long() == Some(flag)), "{name} --{flag}");
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod profile;
 mod units;
 
 use self::units::{giga, seconds};
-use crate::args::{BenchArgs, Overrides};
+use crate::args::BenchArgs;
 use crate::{format, output};
 use anyhow::Result;
 use mlaan::bench::{Options, Report, bench as measure};
@@ -22,12 +22,12 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let recipe = recipe(args)?;
     let options =
         Options { rounds: args.rounds, steps: args.steps, profile: args.profile, ..Options::default() };
-    let device = args.device.open(args.threads)?;
-    if let Some(source) = &args.data {
+    let device = args.machine.open()?;
+    if let Some(source) = &args.images.data {
         return loading::bench(recipe, source, &device, args);
     }
     let report = measure(&recipe, &device, &options)?;
-    if args.json {
+    if args.output.json {
         output::json(&json::report(&args.recipe, &recipe, &report))?;
     } else {
         output::page(&text(&args.recipe, &recipe, &report))?;
@@ -41,10 +41,10 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
 /// The recipe with what the command line changes of it.
 fn recipe(args: &BenchArgs) -> Result<Recipe> {
     let mut recipe = Recipe::load(&args.recipe)?;
-    let keys = [args.size.map(|px| format!("data.size={px}"))];
-    let set = args.set.iter().cloned().chain(keys.into_iter().flatten()).collect();
-    let (layout, precision) = (args.layout.clone(), args.precision.clone());
-    Overrides { set, batch: args.batch, layout, precision, ..Overrides::default() }.apply(&mut recipe)?;
+    let mut keys = args.settings.assignments()?;
+    keys.extend(args.layout.assignments());
+    keys.extend(args.images.sample.assignments());
+    recipe.set_all(keys)?;
     Ok(recipe)
 }
 

@@ -30,7 +30,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         output::page(&tables::suites(builtin())?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    room_to_begin(args.threads)?;
+    room_to_begin(args.machine.threads())?;
     let mut work = Work::new(args)?;
     if args.plan {
         plan::show(args, &work)?;
@@ -45,7 +45,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
     let held = Lock::take(&folder)?;
-    if let Some(warning) = held.warning().filter(|_| !args.quiet) {
+    if let Some(warning) = held.warning().filter(|_| !args.speech.quiet) {
         output::note(&format!("warning: {warning}"));
     }
     let end = match work.table.measure {
@@ -65,7 +65,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     held.check()?;
     found.write(&folder)?;
     found.keep(&work.table.cells.iter().map(|c| c.name.as_str()).collect::<Vec<_>>());
-    if args.json {
+    if args.speech.json() {
         output::json(&serde_json::to_value(&found)?)?;
     } else if end != End::Interrupted {
         output::page(&tables::text(&found))?;
@@ -78,9 +78,9 @@ impl Work {
         let mut table = table(args)?;
         if let Some(memory) = args.memory {
             for cell in &mut table.cells {
-                let keys = fit(cell, args.device.kind(args.threads), memory)
-                    .with_context(|| format!("cell {}", cell.name))?;
-                if !keys.is_empty() && !args.quiet && !args.json {
+                let keys =
+                    fit(cell, args.machine.kind(), memory).with_context(|| format!("cell {}", cell.name))?;
+                if !keys.is_empty() && args.speech.speaks() {
                     let memory = format::bytes(memory as u64);
                     output::line(&format!(
                         "Chosen for {memory}, {}: {}",
@@ -111,8 +111,8 @@ impl Work {
             time: args.time,
         };
         let interrupt = Interrupt::install()?;
-        let mut lines = Lines::new(&self.table, &self.runs, args.quiet || args.json);
-        interrupt.begin(if args.quiet { None } else { Some(lines.notice()) });
+        let mut lines = Lines::new(&self.table, &self.runs, !args.speech.speaks());
+        interrupt.begin(if args.speech.quiet { None } else { Some(lines.notice()) });
         lines.begin(self.store.folder());
         Ok(runner.run(&mut self.runs, interrupt.flag(), &mut |t| lines.tell(t))?)
     }
@@ -121,7 +121,7 @@ impl Work {
     fn measure(&self, args: &CompareArgs, held: &Lock) -> Result<End> {
         let (open, interrupt) = (opener(args), Interrupt::install()?);
         interrupt.begin(Some(Notice::Line));
-        let speaks = !args.quiet && !args.json;
+        let speaks = args.speech.speaks();
         for cell in &self.table.cells {
             if self.store.step(cell)?.is_some() {
                 continue;
@@ -169,7 +169,7 @@ impl Work {
         }
         seeds.sort_unstable();
         seeds.dedup();
-        let kind = args.device.kind(args.threads);
+        let kind = args.machine.kind();
         let (mut runs, mut costs) = (Vec::new(), Vec::new());
         for (i, cell) in table.cells.iter_mut().enumerate() {
             let own = self.table.cells.iter().position(|c| c.name == cell.name);
@@ -204,7 +204,7 @@ impl Work {
     fn end(&self, args: &CompareArgs, end: End, found: &Comparison) -> Result<ExitCode> {
         let [done, _, all] = found.counts();
         let at = text::path(self.store.folder());
-        let speaks = !args.quiet && !args.json;
+        let speaks = args.speech.speaks();
         if speaks && end != End::Interrupted {
             output::line(&format!("\nfiles  {at}/ (compare.json, compare.csv, compare.md, results/)"));
         }
@@ -275,15 +275,10 @@ fn full_table(args: &CompareArgs) -> Result<Table> {
 
 /// Keys that the flags change in every cell.
 fn changes(args: &CompareArgs) -> Result<Vec<String>> {
-    if let Some(stray) = args.set.iter().find(|a| !a.contains('=')) {
-        bail!(
-            "{stray}: expected key=value after --set, as local.cascade.span=3; suite and recipes stand before it"
-        );
-    }
-    let numbers = [("train.epochs", args.epochs), ("train.batch", args.batch), ("data.limit", args.limit)];
-    let numbers = numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}")));
-    let precision = args.precision.iter().map(|p| format!("train.precision={p}"));
-    Ok(args.set.iter().cloned().chain(numbers).chain(precision).collect())
+    let mut keys = args.settings.assignments()?;
+    keys.extend(args.epochs.map(|n| format!("train.epochs={n}")));
+    keys.extend(args.sample.assignments());
+    Ok(keys)
 }
 
 fn out(args: &CompareArgs, table: &Table) -> PathBuf {
@@ -292,7 +287,7 @@ fn out(args: &CompareArgs, table: &Table) -> PathBuf {
 
 /// What every cell costs.
 fn costs(args: &CompareArgs, table: &Table, runs: &[Run]) -> Result<Vec<Cost>> {
-    let kind = args.device.kind(args.threads);
+    let kind = args.machine.kind();
     let cost = |(i, cell): (usize, &Cell)| {
         let images = images(args, (i, cell), runs)?;
         Cost::of(cell, kind, images).with_context(|| format!("cell {}", cell.name))
@@ -310,7 +305,7 @@ fn images(args: &CompareArgs, (i, cell): (usize, &Cell), runs: &[Run]) -> Result
     if told.is_some() || own.all(|r| matches!(r.standing, Standing::Done(_))) {
         return Ok(told);
     }
-    let splits = setup::open(&cell.recipe(0), args.threads.unwrap_or(0))?;
+    let splits = setup::open(&cell.recipe(0), args.machine.threads().unwrap_or(0))?;
     Ok(Some([splits.train.len(), splits.test.len()]))
 }
 

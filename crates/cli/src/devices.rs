@@ -24,7 +24,7 @@ struct Processor {
 /// When standard output cannot be written.
 pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
     let (processor, found) = (Processor::look(), find());
-    if args.json {
+    if args.output.json {
         output::json(&json(&processor, &found))?;
     } else {
         output::page(&text(&processor, &found))?;

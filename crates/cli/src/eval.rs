@@ -25,7 +25,7 @@ const ROWS: usize = 50;
 pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let trained = Trained::open(&args.checkpoint, args.best)?;
     let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
-    let device = args.device.open(args.threads)?.with_precision(recipe.train.precision.into());
+    let device = args.machine.open()?.with_precision(recipe.train.precision.into());
     let mut splits = setup::open(&recipe, device.threads())?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
@@ -34,7 +34,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let mut network = trained.network(&device)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;
     let found = evaluate(&mut network, &splits.test, &pool, (batch, setup::frame(&recipe.data)))?;
-    if args.json {
+    if args.output.json {
         let mut value = json!(found);
         let about = json!({
             "checkpoint": text::exact_path(&path),
@@ -81,13 +81,13 @@ fn plan(
 /// The run's recipe, with the images that are asked for.
 fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     let mut recipe = trained.recipe.clone();
-    if let Some(source) = args.data.as_ref().filter(|s| **s != recipe.data.source) {
+    if let Some(source) = args.images.data.as_ref().filter(|s| **s != recipe.data.source) {
         recipe.set_source(source);
         // The run's limit was for the run's own images.
         recipe.data.limit = None;
     }
-    if args.limit.is_some() {
-        recipe.data.limit = args.limit;
+    if args.images.sample.limit.is_some() {
+        recipe.data.limit = args.images.sample.limit;
     }
     if let Some(precision) = &args.precision {
         recipe.set(&format!("train.precision={precision}"))?;
@@ -95,7 +95,7 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     if let Some(turning) = args.orientation {
         recipe.data.orientation = turning.into();
     }
-    recipe.data.skip_broken |= args.skip_broken;
+    recipe.data.skip_broken |= args.images.sample.skip_broken;
     Ok(recipe)
 }
 

@@ -29,7 +29,7 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     let Imported { manifest, taken, needs } = mlaan::train::import(&args.file, &options, &args.out)?;
     let memory = Planned::process(needs)?;
     let recipe = Recipe::kept(&manifest.recipe, "recipe")?;
-    if args.json {
+    if args.output.json {
         output::json(&json!({
             "out": text::exact_path(&args.out),
             "backbone": recipe.model.backbone.to_string(),

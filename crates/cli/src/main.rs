@@ -76,8 +76,8 @@ fn run(command: &Option<Command>) -> Result<ExitCode> {
 /// Whether errors only are wanted on standard error.
 fn is_quiet(command: Option<&Command>) -> bool {
     match command {
-        Some(Command::Train(args)) => args.quiet,
-        Some(Command::Compare(args)) => args.quiet,
+        Some(Command::Train(args)) => args.speech.quiet,
+        Some(Command::Compare(args)) => args.speech.quiet,
         _ => false,
     }
 }

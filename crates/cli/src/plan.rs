@@ -1,6 +1,6 @@
 //! `mlaan plan`: what a run would need, beside plain backpropagation.
 
-use crate::args::{Overrides, PlanArgs};
+use crate::args::PlanArgs;
 use crate::{fits, format, output, rates};
 use anyhow::Result;
 use mlaan::backbone::Backbone;
@@ -31,13 +31,14 @@ struct Pair {
 /// What is wrong with the recipe; memory that nothing fits into.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let mut recipe = Recipe::load(&args.recipe)?;
-    let (set, layout, precision) = (args.set.clone(), args.layout.clone(), args.precision.clone());
-    Overrides { set, batch: args.batch, layout, precision, ..Overrides::default() }.apply(&mut recipe)?;
+    let mut keys = args.settings.assignments()?;
+    keys.extend(args.layout.assignments());
+    recipe.set_all(keys)?;
     match args.memory {
         Some(memory) => show_fits(&recipe, args, memory)?,
         None => {
             let pair = Pair::new(&recipe, args)?;
-            if args.json {
+            if args.output.json {
                 output::json(&pair.json(args, &recipe))?;
             } else {
                 output::page(&pair.text(args, &recipe))?;
@@ -49,12 +50,12 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
 
 fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
     let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
-    let (batch, method, kind) = (recipe.train.batch, &recipe.local, args.device.first().kind(args.threads));
+    let (batch, method, kind) = (recipe.train.batch, &recipe.local, args.machine.kind());
     let sizes = |batch| sizes(recipe, batch, kind);
     let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory };
     let found = search(&request, &candidates(&request))?;
     let limit = (memory, kind.name());
-    if args.json {
+    if args.output.json {
         output::json(&fits::json(&found, recipe, limit))
     } else {
         let title = mlaan::text::line(&args.recipe);
@@ -84,6 +85,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
         data_bytes,
         loading_bytes: 0,
         precision: recipe.train.precision.into(),
+        optimizer: setup::optimizer(&recipe.train),
         kind,
     }
 }
@@ -91,9 +93,9 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
 impl Pair {
     fn new(recipe: &Recipe, args: &PlanArgs) -> Result<Self> {
         let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
-        let sizes = sizes(recipe, recipe.train.batch, args.device.first().kind(args.threads));
+        let sizes = sizes(recipe, recipe.train.batch, args.machine.kind());
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
-        let kinds = args.device.kinds(args.stages, args.threads)?;
+        let kinds = args.machine.kinds()?;
         let waiting = LoaderPool::AHEAD + in_flight(kinds.len());
         let data_bytes = LoaderPool::bytes(waiting, sizes.batch, recipe.data.size, sizes.mixed);
         let local = plan_in_stages(&backbone, &method, task, Sizes { data_bytes, ..sizes }, &kinds)?;
@@ -112,7 +114,7 @@ impl Pair {
             format::count(self.classes),
             format::several(self.local.batch, "image") + " per step",
             if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" },
-            args.device.first().kind(None).name(),
+            args.machine.kind().name(),
         );
         let note = "← blocks that the leap chain mirrors, counted from 0. Memory is without the images themselves, but with\n\
                     the batches that wait for the step. aux.: the auxiliary networks. GFLOP are those of convolutions and\n\
@@ -203,7 +205,7 @@ impl Pair {
     fn json(&self, args: &PlanArgs, recipe: &Recipe) -> Value {
         let mut all = json!({
             "recipe": args.recipe,
-            "device": args.device.first().kind(None).name(),
+            "device": args.machine.kind().name(),
             "network": self.network,
             "classes": self.classes,
             "size": recipe.data.size,

@@ -31,7 +31,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     if paths.is_empty() {
         bail!("there is no image to classify: standard input named none");
     }
-    let device = args.device.open(args.threads)?.with_precision(trained.recipe.train.precision.into());
+    let device = args.machine.open()?.with_precision(trained.recipe.train.precision.into());
     let memory = Planned::begin(Predictor::plan(&trained, &device, &paths, args.batch)?, &device)?;
     let mut predictor = Predictor::new(&trained, &device)?;
     notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
@@ -51,7 +51,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         sideways.tell(count);
     }
     // Beside the answers, which may be read line by line.
-    if !args.json && !args.csv && !output::is_gone() {
+    if !args.output.json && !args.csv && !output::is_gone() {
         output::note(&format!("peak memory {}", memory.text()));
     }
     match broken {
@@ -142,7 +142,7 @@ fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) -> Resul
     let path = || text::path(image.path);
     let probabilities = match &image.probabilities {
         Ok(probabilities) => probabilities,
-        Err(message) if args.json => {
+        Err(message) if args.output.json => {
             let told = json!({"image": text::exact_path(image.path), "error": message});
             return output::json_line(&told.to_string());
         }
@@ -153,7 +153,7 @@ fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) -> Resul
     };
     let best = top(probabilities, args.top);
     let name = |class: usize| classes.get(class).map_or("", String::as_str);
-    if args.json {
+    if args.output.json {
         let rows: Vec<_> = best.iter().map(|(c, p)| json!({"class": name(*c), "probability": p})).collect();
         let told = json!({"image": text::exact_path(image.path), "classes": rows});
         return output::json_line(&told.to_string());

@@ -18,9 +18,9 @@ use std::process::ExitCode;
 pub fn recipes(args: &RecipesArgs) -> Result<ExitCode> {
     match &args.show {
         Some(name) => output::page(&show::text(name, args.resolve)?)?,
-        None if args.schema && args.json => output::json(&json_schema())?,
+        None if args.schema && args.output.json => output::json(&json_schema())?,
         None if args.schema => output::page(&keys())?,
-        None if args.json => output::json(&json!({ "parts": parts()?, "recipes": whole()? }))?,
+        None if args.output.json => output::json(&json!({ "parts": parts()?, "recipes": whole()? }))?,
         None => output::page(&list()?)?,
     }
     Ok(ExitCode::SUCCESS)

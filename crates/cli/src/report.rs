@@ -29,7 +29,7 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
     atomic::write(&args.out, |out| out.write_all(page.as_bytes()).map_err(written))?;
     let runs: usize = material.all_groups().map(|g| g.runs.len()).sum();
     let (comparisons, analyses) = (material.comparisons.len(), material.analyses.len());
-    if args.json {
+    if args.output.json {
         let found = json!({
             "page": text::exact_path(&args.out), "bytes": page.len(), "runs": runs, "comparisons": comparisons, "analyses": analyses,
             "measurements": material.measured.len(),

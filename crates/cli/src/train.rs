@@ -31,7 +31,7 @@ use std::sync::Arc;
 /// What is wrong with the recipe, the data, the folder or the run.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let name = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
-    let devices = args.device.open(args.stages, args.threads)?;
+    let devices = args.machine.open()?;
     // A misspelt recipe is to be found before its folder is looked for.
     let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args, name)?) };
     let target = Target::choose(args)?;
@@ -63,8 +63,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         trainer.initialise()?;
     }
     let held = target.hold(args)?;
-    let speaks = !args.quiet && !args.json;
-    if !args.quiet {
+    let speaks = args.speech.speaks();
+    if !args.speech.quiet {
         let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
         warnings.for_each(|w| output::note(&format!("warning: {w}")));
     }
@@ -104,7 +104,7 @@ fn run(
     held: &Held,
     interrupt: &Arc<Interrupt>,
 ) -> Result<Outcome> {
-    let mut report = match (args.quiet, args.json) {
+    let mut report = match (args.speech.quiet, args.speech.json()) {
         (true, _) => Report::Quiet,
         (_, true) => Report::Json,
         _ => spoken(args, (recipe, best), trainer, (&held.path, interrupt)),
@@ -196,9 +196,9 @@ fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> Exi
 }
 
 fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Result<()> {
-    if args.json {
+    if args.speech.json() {
         output::json_event(&serde_json::to_string(&Event::End(summary.clone()))?);
-    } else if !args.quiet {
+    } else if !args.speech.quiet {
         let more = "This run is finished already; --epochs with a larger number goes on with it.";
         output::line(&format!("{more}\n{}", finished(summary, None, folder)));
     }

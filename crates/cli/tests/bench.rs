@@ -108,8 +108,7 @@ fn the_layout_may_be_changed() {
 #[test]
 fn loading_is_timed_alone() {
     let at = tempfile::tempdir().unwrap();
-    let args =
-        ["bench", "--data=builtin", "--threads=2", "--rounds=2", "--batch=100", "--set=data.limit=200"];
+    let args = ["bench", "--data=builtin", "--threads=2", "--rounds=2", "--batch=100", "--limit=200"];
     let report: Value = serde_json::from_str(&ok(at.path(), &[&args[..], &["--json"]].concat())).unwrap();
     assert_eq!(
         (&report["load"], &report["threads"], &report["batch"]),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{fails, ok, output, train};
+use common::{fails, ok, output, text, train};
 use serde_json::Value;
 use std::fs;
 
@@ -112,4 +112,52 @@ fn quiet_says_nothing() {
     let at = tempfile::tempdir().unwrap();
     assert_eq!(ok(at.path(), &train(&["--quiet"])), "");
     assert!(at.path().join("runs/quickstart/summary.json").exists());
+}
+
+/// The paper's rate is meant for batch 1024, and follows the images of a step; one's own is taken as it is.
+#[test]
+fn a_rate_and_a_size_have_flags() {
+    let at = tempfile::tempdir().unwrap();
+    let plan = |more: &[&str]| {
+        let args = ["plan", "bp-resnet8", "--batch", "128", "--json", "--threads", "1"];
+        let plan: Value = serde_json::from_str(&ok(at.path(), &[&args, more].concat())).unwrap();
+        (plan["lr"]["backbone"].as_f64().unwrap(), plan["size"].as_u64().unwrap())
+    };
+    assert_eq!(plan(&[]), (0.1, 32));
+    assert_eq!(plan(&["--lr", "0.02", "--size", "24"]), (0.02, 24));
+    assert_eq!(plan(&["--lr", "2e-2", "--set", "train.lr=0.5", "data.size=48"]), (0.02, 48));
+    assert_eq!(plan(&["--lr", "0.8", "--set", "train.lr_batch=1024"]), (0.1, 32));
+    ok(at.path(), &train(&["--lr", "0.02", "--size", "24", "--out", "run", "--quiet"]));
+    let kept = fs::read_to_string(at.path().join("run/recipe.toml")).unwrap();
+    assert!(kept.contains("\nlr = 0.02\n") && kept.contains("\nsize = 24\n"), "{kept}");
+    assert!(!kept.contains("lr_batch"), "{kept}");
+    for command in ["train", "plan", "bench", "compare"] {
+        for (flag, value, key) in [
+            ("--lr", "-1", "train.lr"),
+            ("--lr", "inf", "train.lr"),
+            ("--size", "3", "data.size"),
+            ("--batch", "0", "train.batch"),
+        ] {
+            let message = fails(at.path(), &[command, "bp-resnet8", flag, value]);
+            assert!(message.contains(&format!("`{key}`")), "{command} {flag} {value}: {message}");
+        }
+        let out = output(at.path(), &[command, "bp-resnet8", "--lr", "fast"]);
+        assert!(out.status.code() == Some(2) && text(&out.stderr).contains("not a number"), "{command}");
+    }
+}
+
+#[test]
+fn flags_that_exclude_each_other_do_so_in_every_command() {
+    let at = tempfile::tempdir().unwrap();
+    for args in [
+        &["train", "--quiet", "--json"][..],
+        &["compare", "small", "--quiet", "--json"],
+        &["predict", "run", "a.png", "--csv", "--json"],
+        &["recipes", "--json", "--show", "quickstart"],
+        &["bench", "--limit", "5"],
+        &["bench", "--skip-broken"],
+        &["bench", "--data", "builtin", "--profile"],
+    ] {
+        assert_eq!(output(at.path(), args).status.code(), Some(2), "{args:?}");
+    }
 }

@@ -178,7 +178,7 @@ impl Tensor {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed: bytemuck::NoUninit {}
     impl Sealed for f32 {}
     impl Sealed for crate::Bf16 {}
     impl Sealed for f64 {}

@@ -4,7 +4,7 @@
 mod common;
 
 use common::random::Random;
-use mlaan_engine::ops::{NormConstants, PixelScale, Window};
+use mlaan_engine::ops::{Gelu, NormConstants, PixelScale, Window};
 use mlaan_engine::scalar::{self, Normalisation};
 
 /// Compares `gradient` with the central differences of `f` at `x`.
@@ -166,4 +166,15 @@ fn of_the_losses() {
     let images = random.doubles(30);
     let grad = scalar::reconstruction(&x, &images, scale).grad;
     check("reconstruction", &x, &grad, |x| scalar::reconstruction(x, &images, scale).value);
+}
+
+#[test]
+fn of_gelu() {
+    let mut random = Random::new(8);
+    let x: Vec<f64> = random.doubles(40).iter().map(|v| 4.0 * v).collect();
+    let dy = random.doubles(40);
+    for form in [Gelu::Exact, Gelu::Tanh] {
+        let dx = scalar::gelu_backward(&x, form, &dy);
+        check(&format!("{form:?}"), &x, &dx, |x| project(&scalar::gelu(x, form), &dy));
+    }
 }

@@ -3,7 +3,7 @@
 //! `cargo run --release --example infer_speed -- RECIPE BATCH [--threads N] [--rounds N] [--json | --profile]`
 
 use mlaan::local::{Learner, Method, Task};
-use mlaan::nn::Extent;
+use mlaan::nn::{Extent, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::setup;
 use mlaan::{Device, Error, Result};
@@ -43,9 +43,9 @@ impl Wanted {
         let classes = if size > 96 { 1000 } else { 10 };
         let task = Task { image: Extent::square(size, 3), classes, pixels };
         let backbone = setup::backbone(&self.recipe.model)?;
-        let mut network = Learner::new(device, &backbone, &Method::default(), task, 0)?;
+        let mut network = Learner::new(device, &backbone, &Method::default(), task, 0, Optimizer::default())?;
         if fold {
-            network.fold()?;
+            network.fuse()?;
         }
         Ok(network)
     }

@@ -8,7 +8,7 @@ use mlaan::Device;
 use mlaan::backbone::{Backbone, BlockInfo};
 use mlaan::data::{Dataset, ImageView, Orientation, Splits};
 use mlaan::engine::ops::Window;
-use mlaan::nn::{AveragePool, Builder, Chain, Layer, Rectify, Sequence, Unit, UnitSpec};
+use mlaan::nn::{AveragePool, Builder, Chain, ConvSpec, Layer, Rectify, Sequence};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Progress, Trainer};
 use mlaan::{Error, Result};
@@ -33,10 +33,10 @@ impl Plain {
         Plain { widths: widths.to_vec(), blocks: widths[1..].iter().enumerate().map(block).collect() }
     }
 
-    fn unit(&self, name: &str, i: usize, stride: usize, b: &Builder<'_>) -> Result<Unit> {
+    fn conv(&self, name: &str, i: usize, stride: usize, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         let input = if i == 0 { 3 } else { self.widths[i - 1] };
         let (conv, norm, window) = (format!("{name}.conv"), format!("{name}.bn"), Window::same(3, stride));
-        Unit::new(b, UnitSpec::convolution(conv, norm, input, self.widths[i], window))
+        ConvSpec::convolution(conv, norm, input, self.widths[i], window).build(b)
     }
 }
 
@@ -54,19 +54,19 @@ impl Backbone for Plain {
     }
 
     fn stem(&self, b: &Builder<'_>) -> Result<Sequence> {
-        Ok(vec![Box::new(self.unit("stem", 0, 1, b)?), Box::new(Rectify)])
+        Ok(vec![self.conv("stem", 0, 1, b)?, Box::new(Rectify)])
     }
 
     fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         if index >= self.blocks.len() {
             return Err(Error::recipe("local", format!("no block {index}")));
         }
-        Ok(Box::new(Chain::new(vec![Box::new(self.unit(name, index + 1, 2, b)?), Box::new(Rectify)])))
+        Ok(Box::new(Chain::new(vec![self.conv(name, index + 1, 2, b)?, Box::new(Rectify)])))
     }
 
     fn classifier(&self, classes: usize, b: &Builder<'_>) -> Result<Sequence> {
-        let linear = Unit::new(b, UnitSpec::linear("fc", self.features(), classes))?;
-        Ok(vec![Box::new(AveragePool { height: 1, width: 1 }), Box::new(linear)])
+        let linear = ConvSpec::linear("fc", self.features(), classes).build(b)?;
+        Ok(vec![Box::new(AveragePool { height: 1, width: 1 }), linear])
     }
 }
 

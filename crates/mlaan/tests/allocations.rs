@@ -3,8 +3,8 @@
 
 use mlaan::backbone::ResNet;
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, Task, Tie};
-use mlaan::nn::Extent;
-use mlaan_engine::ops::{Labels, Mixed, PixelScale, Sgd};
+use mlaan::nn::{Extent, Optimizer};
+use mlaan_engine::ops::{Labels, Mixed, PixelScale};
 use mlaan_engine::{DType, Device, Precision, Purpose};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,8 +47,7 @@ fn methods() -> Vec<(&'static str, Method)> {
 
 #[test]
 fn steps_allocate_nothing_after_the_first() {
-    let sgd = Sgd { lr: 0.05, momentum: 0.9, weight_decay: 1e-4, nesterov: true };
-    let options = StepOptions { backbone: sgd, independent: sgd, cascaded: sgd };
+    let options = StepOptions::uniform(0.05, 1);
     let task = Task {
         image: Extent::square(16, 3),
         classes: 10,
@@ -62,7 +61,7 @@ fn steps_allocate_nothing_after_the_first() {
     {
         let device = Device::cpu(Some(2)).unwrap().with_precision(precision);
         let net = ResNet::cifar(8, 8).unwrap();
-        let mut learner = Learner::new(&device, &net, &method, task, 1).unwrap();
+        let mut learner = Learner::new(&device, &net, &method, task, 1, Optimizer::default()).unwrap();
         let values: Vec<f32> = (0..8 * 16 * 16 * 3).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
         // Inside one scope: handing work to the threads allocates now and then, steps must not.
         let counts = device

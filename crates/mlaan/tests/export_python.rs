@@ -1,4 +1,4 @@
-//! Exported networks in PyTorch and onnxruntime: the same logits.
+//! Exported networks in PyTorch and onnxruntime: the same logits. ONNX files: the same bytes as ever.
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
 mod common;
@@ -9,6 +9,7 @@ use mlaan::Device;
 use mlaan::export::{Format, export};
 use mlaan::train::Trained;
 use mlaan_engine::{DType, Purpose};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
@@ -117,4 +118,25 @@ fn onnx_runs_and_passes_its_checker() {
     let modules = ["numpy", "onnx", "onnxruntime"];
     let cases = [("resnet8", 8, 16), ("resnet18", 8, 40), ("resnet50", 8, 40)];
     compare(Format::Onnx, &modules, ONNX, &cases);
+}
+
+/// But for the version of this program, which is in the file twice.
+#[test]
+fn onnx_files_keep_their_bytes() {
+    let at = tempfile::tempdir().unwrap();
+    let hash = |backbone: &str, size: usize| {
+        let (run, file) = (at.path().join(backbone), at.path().join("network"));
+        checkpoint(&run, &recipe(backbone, 8, size), 7, 4);
+        export(&Trained::open(&run, false).unwrap(), Format::Onnx, &file).unwrap();
+        let (mut bytes, version) = (fs::read(&file).unwrap(), env!("CARGO_PKG_VERSION").as_bytes());
+        let found: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i..].starts_with(version)).collect();
+        assert_eq!(found.len(), 2);
+        found.iter().for_each(|&i| bytes[i..i + version.len()].fill(b'x'));
+        Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect::<String>()
+    };
+    let wanted = [
+        "adb7c7e0869a5f4c9fa209fd966fd11751f143cf6d3bedb8bcc57fb359cde476",
+        "6d1e838df6280e2ff43d6ea4388e4e449bd448723a27afc0889c5d64c3ae306b",
+    ];
+    assert_eq!([hash("resnet8", 16), hash("resnet18", 40)], wanted);
 }

@@ -5,7 +5,7 @@ mod common;
 
 use mlaan::backbone::ResNet;
 use mlaan::local::{Cascade, Learner, Method, Task, TaskLoss};
-use mlaan::nn::{Extent, SlotKind};
+use mlaan::nn::{Extent, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint, metrics};
 use mlaan_engine::ops::{Labels, Mixed, PixelScale};
@@ -97,7 +97,8 @@ fn gradients(method: &Method, labels: &[u32], mixed: Option<(&[u32], f32)>) -> (
     let device = Device::cpu(Some(2)).unwrap();
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     let task = Task { image: Extent::square(16, 3), classes: 5, pixels };
-    let mut learner = Learner::new(&device, &ResNet::cifar(8, 4).unwrap(), method, task, 1).unwrap();
+    let mut learner =
+        Learner::new(&device, &ResNet::cifar(8, 4).unwrap(), method, task, 1, Optimizer::default()).unwrap();
     let mut images = device.alloc([4, 16, 16, 3], DType::F32, Purpose::Data).unwrap();
     let values: Vec<f32> = (0..4 * 16 * 16 * 3).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
     device.upload(&mut images, &values).unwrap();
@@ -113,9 +114,9 @@ fn gradients(method: &Method, labels: &[u32], mixed: Option<(&[u32], f32)>) -> (
     let loss = report.modules.last().unwrap()[0].unwrap().loss;
     let mut all = Vec::new();
     learner
-        .slots(&mut |s| {
-            if let SlotKind::Parameter(p) = s.kind {
-                all.extend(device.download(p.grad.as_ref().unwrap())?);
+        .visit(&mut |p| {
+            if !p.is_buffer() {
+                all.extend(device.download(p.grad().unwrap())?);
             }
             Ok(())
         })
@@ -149,7 +150,8 @@ fn contrastive_losses_refuse_mixtures() {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     let task = Task { image: Extent::square(16, 3), classes: 5, pixels };
     let method = Method { modules: 2, hidden: 8, loss: TaskLoss::Contrastive, ..Method::default() };
-    let mut learner = Learner::new(&device, &ResNet::cifar(8, 4).unwrap(), &method, task, 1).unwrap();
+    let mut learner =
+        Learner::new(&device, &ResNet::cifar(8, 4).unwrap(), &method, task, 1, Optimizer::default()).unwrap();
     let images = device.full([4, 16, 16, 3], 0.5, Purpose::Data).unwrap();
     let own = device.alloc([4], DType::U32, Purpose::Data).unwrap();
     let share = shares(&device, 0.75);

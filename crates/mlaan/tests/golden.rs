@@ -8,9 +8,10 @@ mod common;
 use common::devices;
 use mlaan::backbone::{BlockKind, ResNet, Stem};
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
-use mlaan::nn::{Extent, Slot, SlotKind};
+use mlaan::nn::optim::{Optimizer, Rule, Sgd};
+use mlaan::nn::{Extent, Param, Roles};
 use mlaan::rng::{self, Rng};
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, Kind, Precision, Purpose, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -139,17 +140,13 @@ impl Golden {
         // The oracle's images are (pixels - 0.5) / 0.25.
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: Extent::square(c.size, 3), classes: c.classes, pixels };
-        let mut learner = Learner::new(device, &net, &self.method(), task, 0).unwrap();
+        let mut learner = Learner::new(device, &net, &self.method(), task, 0, self.optimizer()).unwrap();
         let mut loaded = 0;
         learner
-            .slots(&mut |s: Slot<'_>| {
-                let name = format!("param/{}.{}", s.owner, s.leaf);
+            .visit(&mut |p| {
+                let name = format!("param/{}", p.name());
                 let values = self.f32(&name).unwrap_or_else(|| panic!("the file has no {name}"));
-                let tensor = match s.kind {
-                    SlotKind::Parameter(p) => &mut p.value,
-                    SlotKind::Buffer(t) => t,
-                };
-                device.upload(tensor, &values)?;
+                device.upload(p.value, &values)?;
                 loaded += 1;
                 Ok(())
             })
@@ -170,8 +167,13 @@ impl Golden {
 
     fn options(&self) -> StepOptions {
         let c = &self.case;
-        let sgd = Sgd { lr: c.lr, momentum: c.momentum, weight_decay: c.weight_decay, nesterov: true };
-        StepOptions { backbone: sgd, independent: sgd, cascaded: sgd }
+        StepOptions::uniform(c.lr, 1)
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        let c = &self.case;
+        let rule = Rule::Sgd(Sgd { momentum: c.momentum, nesterov: true });
+        Optimizer { rule, weight_decay: c.weight_decay, no_decay: Roles::default() }
     }
 }
 
@@ -202,12 +204,8 @@ impl Check {
     }
 }
 
-fn value(device: &Device, slot: Slot<'_>) -> (String, Vec<f32>) {
-    let tensor = match slot.kind {
-        SlotKind::Parameter(p) => &p.value,
-        SlotKind::Buffer(t) => t,
-    };
-    (format!("{}.{}", slot.owner, slot.leaf), device.download(tensor).unwrap())
+fn value(device: &Device, p: Param<'_>) -> (String, Vec<f32>) {
+    (p.name(), device.download(p.value).unwrap())
 }
 
 /// Takes a name, our values and the file's.
@@ -228,13 +226,10 @@ fn first_step(golden: &Golden, device: &Device, mut learner: Learner, found: Fou
     }
     let mut gradients = 0;
     learner
-        .slots(&mut |s: Slot<'_>| {
-            let name = format!("grad/{}.{}", s.owner, s.leaf);
+        .visit(&mut |p| {
+            let name = format!("grad/{}", p.name());
             let theirs = golden.f32(&name);
-            let ours = match s.kind {
-                SlotKind::Parameter(p) => p.grad.as_ref().map(|g| device.download(g).unwrap()),
-                SlotKind::Buffer(_) => None,
-            };
+            let ours = p.grad().map(|g| device.download(g).unwrap());
             assert_eq!(ours.is_some(), theirs.is_some(), "{name}");
             if let (Some(ours), Some(theirs)) = (ours, theirs) {
                 found(&name, &ours, &theirs);
@@ -264,8 +259,8 @@ fn all_steps(golden: &Golden, device: &Device, mut learner: Learner, check: &mut
         learner.step(images, &labels, &golden.options()).unwrap();
     }
     learner
-        .slots(&mut |s: Slot<'_>| {
-            let (name, ours) = value(device, s);
+        .visit(&mut |p| {
+            let (name, ours) = value(device, p);
             let name = format!("after{}/{name}", golden.case.steps);
             check.compare(&name, &ours, &golden.f32(&name).unwrap(), 1e-4);
             Ok(())
@@ -387,13 +382,13 @@ fn moved(golden: &Golden, device: &Device, seed: u64) -> Learner {
 fn moved_by(golden: &Golden, device: &Device, seed: u64, part: f64) -> Learner {
     let (mut learner, mut rng) = (golden.learner(device), Rng::new(seed, rng::Purpose::Initialise, 0, 0));
     learner
-        .slots(&mut |s: Slot<'_>| {
-            if let SlotKind::Parameter(p) = s.kind {
-                let mut values = device.download(&p.value)?;
+        .visit(&mut |p| {
+            if !p.is_buffer() {
+                let mut values = device.download(p.value)?;
                 for v in &mut values {
                     *v *= 1.0 + rng.range(-part, part) as f32;
                 }
-                device.upload(&mut p.value, &values)?;
+                device.upload(p.value, &values)?;
             }
             Ok(())
         })
@@ -461,8 +456,8 @@ fn every_thread_count_gives_the_same_bits() {
             }
             let mut all: Vec<(String, Vec<u32>)> = vec![];
             learner
-                .slots(&mut |s: Slot<'_>| {
-                    let (name, values) = value(&device, s);
+                .visit(&mut |p| {
+                    let (name, values) = value(&device, p);
                     all.push((name, values.iter().map(|v| v.to_bits()).collect()));
                     Ok(())
                 })

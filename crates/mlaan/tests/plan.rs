@@ -4,7 +4,7 @@
 use mlaan::Error;
 use mlaan::backbone::ResNet;
 use mlaan::local::{Method, Recompute, Task};
-use mlaan::nn::Extent;
+use mlaan::nn::{Extent, Optimizer};
 use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
@@ -30,6 +30,7 @@ fn sizes(batch: usize) -> Sizes {
         data_bytes: 1000 * batch,
         loading_bytes: 0,
         precision,
+        optimizer: Optimizer::default(),
         kind,
     }
 }

@@ -18,7 +18,7 @@ fn logits(trained: &mut Trained, images: &[Vec<u8>], size: usize, fold: bool) ->
     let device = Device::cpu(Some(2)).unwrap();
     let mut network = trained.network(&device).unwrap();
     if fold {
-        network.fold().unwrap();
+        network.fuse().unwrap();
     }
     let n = images.len();
     let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data).unwrap();

@@ -4,6 +4,7 @@
 
 use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
+use mlaan::nn::Role;
 use mlaan::recipe::{Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, Recipe, Schedule};
 use std::collections::BTreeSet;
 
@@ -43,6 +44,7 @@ fn full() -> Recipe {
     r.train.lr_cascaded = Some(0.2);
     r.train.lr_batch = Some(512);
     r.train.full_warmup = Some(true);
+    r.train.no_decay = [Role::Norm].into_iter().collect();
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));

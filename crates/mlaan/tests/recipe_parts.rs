@@ -21,10 +21,21 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let task = Task { image: Extent::square(recipe.data.size, 3), classes: 10, pixels };
     let kind = Kind::Cpu { threads: Some(1) };
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
-    let (data_bytes, loading_bytes) = (0, 0);
+    let (data_bytes, loading_bytes, optimizer) = (0, 0, setup::optimizer(&recipe.train));
     let kept_test = false;
-    let sizes =
-        Sizes { batch: 4, train, kept, kept_test, mixed, test, data_bytes, loading_bytes, precision, kind };
+    let sizes = Sizes {
+        batch: 4,
+        train,
+        kept,
+        kept_test,
+        mixed,
+        test,
+        data_bytes,
+        loading_bytes,
+        precision,
+        optimizer,
+        kind,
+    };
     plan(&setup::backbone(&recipe.model)?, &recipe.local, task, sizes)
 }
 

@@ -71,6 +71,7 @@ fn another(path: &str) -> &'static str {
         "local.leap.tie" => "twin",
         "local.leap.on" => "cascaded",
         "local.leap.sources" => "[[1], [2]]",
+        "train.no_decay" => "[\"bias\", \"norm\"]",
         "train.schedule" => "constant",
         "train.precision" => "bf16",
         "data.augment" => "svhn",

@@ -3,9 +3,9 @@
 
 use mlaan::backbone::ResNet;
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, StepReport, Task, Tie};
-use mlaan::nn::{Extent, SlotKind};
+use mlaan::nn::{Extent, Optimizer};
 use mlaan::plan::{Plan, Sizes, plan};
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, Kind, Purpose};
 
 const BATCH: usize = 8;
@@ -16,8 +16,7 @@ fn task() -> Task {
 }
 
 fn options() -> StepOptions {
-    let sgd = Sgd { lr: 0.05, momentum: 0.9, weight_decay: 1e-4, nesterov: true };
-    StepOptions { backbone: sgd, independent: sgd, cascaded: sgd }
+    StepOptions::uniform(0.05, 1)
 }
 
 fn methods() -> Vec<(&'static str, Method)> {
@@ -41,19 +40,14 @@ fn values(learner: &mut Learner) -> Vec<Named> {
     let device = learner.device().clone();
     let mut all = Vec::new();
     learner
-        .slots(&mut |s| {
+        .visit(&mut |p| {
             let mut add = |kind: &str, t: &mlaan_engine::Tensor| {
                 let bits = device.download(t).unwrap().iter().map(|v: &f32| v.to_bits()).collect();
-                all.push((format!("{}.{} {kind}", s.owner, s.leaf), bits));
+                all.push((format!("{}.{} {kind}", p.owner, p.leaf), bits));
             };
-            match &s.kind {
-                SlotKind::Parameter(p) => {
-                    add("value", &p.value);
-                    p.velocity.iter().for_each(|v| add("momentum", v));
-                    p.grad.iter().for_each(|g| add("gradient", g));
-                }
-                SlotKind::Buffer(t) => add("buffer", t),
-            }
+            add(if p.is_buffer() { "buffer" } else { "value" }, p.value);
+            p.state().iter().flat_map(|s| s.tensors()).for_each(|(kind, t)| add(kind, t));
+            p.grad().iter().for_each(|g| add("gradient", g));
             Ok(())
         })
         .unwrap();
@@ -64,7 +58,7 @@ fn values(learner: &mut Learner) -> Vec<Named> {
 fn run(method: &Method) -> (Vec<StepReport>, Vec<Named>) {
     let device = Device::cpu(Some(2)).unwrap();
     let net = ResNet::cifar(20, 8).unwrap();
-    let mut learner = Learner::new(&device, &net, method, task(), 3).unwrap();
+    let mut learner = Learner::new(&device, &net, method, task(), 3, Optimizer::default()).unwrap();
     let mut reports = Vec::new();
     for step in 0..4 {
         let pixel = |i: usize| ((i * 37 + step * 11) % 101) as f32 / 50.0 - 1.0;
@@ -94,6 +88,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         data_bytes: 0,
         loading_bytes: 0,
         precision,
+        optimizer: Optimizer::default(),
         kind: Kind::Cpu { threads: Some(2) },
     };
     plan(&ResNet::cifar(20, 8).unwrap(), method, task(), sizes).unwrap()

@@ -7,8 +7,8 @@ use mlaan::data::Classes;
 use mlaan::local::{
     Branch, Cascade, Feed, Leap, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task, Tie,
 };
-use mlaan::nn::{Extent, SlotKind};
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan::nn::{Extent, Optimizer};
+use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, Precision, Purpose};
 use std::sync::Arc;
 
@@ -22,8 +22,7 @@ fn task() -> Task {
 }
 
 fn options() -> StepOptions {
-    let sgd = |lr| Sgd { lr, momentum: 0.9, weight_decay: 1e-4, nesterov: true };
-    StepOptions { backbone: sgd(0.05), independent: sgd(0.04), cascaded: sgd(0.03) }
+    StepOptions { backbone: 0.05, independent: 0.04, cascaded: 0.03, step: 1 }
 }
 
 fn methods() -> Vec<(&'static str, Method)> {
@@ -105,27 +104,22 @@ impl Feed for Batch {
 fn learner(method: &Method, cuts: &[usize], precision: Precision) -> Learner {
     let device = || Device::cpu(Some(1)).unwrap().with_precision(precision);
     let devices: Vec<Device> = (0..=cuts.len()).map(|_| device()).collect();
-    Learner::in_stages(&devices, cuts, &ResNet::cifar(14, 4).unwrap(), method, task(), 3).unwrap()
+    let net = ResNet::cifar(14, 4).unwrap();
+    Learner::in_stages((&devices, cuts), &net, method, task(), 3, Optimizer::default()).unwrap()
 }
 
 /// Every value that a network holds, with its name, as bits.
 fn values(learner: &mut Learner) -> Vec<(String, Vec<u32>)> {
-    let device = learner.device().clone();
     let mut all = Vec::new();
     learner
-        .slots(&mut |s| {
+        .visit_on(&mut |device, p| {
             let mut add = |kind: &str, t: &mlaan_engine::Tensor| {
                 let bits = device.download(t).unwrap().iter().map(|v: &f32| v.to_bits()).collect();
-                all.push((format!("{}.{} {kind}", s.owner, s.leaf), bits));
+                all.push((format!("{} {kind}", p.name()), bits));
             };
-            match &s.kind {
-                SlotKind::Parameter(p) => {
-                    add("value", &p.value);
-                    p.velocity.iter().for_each(|v| add("momentum", v));
-                    p.grad.iter().for_each(|g| add("gradient", g));
-                }
-                SlotKind::Buffer(t) => add("buffer", t),
-            }
+            add("value", p.value);
+            p.grad().iter().for_each(|g| add("gradient", g));
+            p.state().into_iter().flat_map(|s| s.tensors()).for_each(|(kind, t)| add(kind, t));
             Ok(())
         })
         .unwrap();
@@ -263,7 +257,8 @@ fn stages_that_cannot_be_are_refused_with_what_to_do() {
     let two = [device(), device()];
     let refused = |devices: &[Device], cuts: &[usize], modules| {
         let method = Method { modules, hidden: 8, ..Method::default() };
-        Learner::in_stages(devices, cuts, &net, &method, task(), 0).map(|_| ()).unwrap_err().to_string()
+        let made = Learner::in_stages((devices, cuts), &net, &method, task(), 0, Optimizer::default());
+        made.map(|_| ()).unwrap_err().to_string()
     };
     let message = refused(&two, &[1], 1);
     assert!(message.contains("backpropagation") && message.contains("local.modules"), "{message}");

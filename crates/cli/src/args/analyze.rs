@@ -1,13 +1,20 @@
 //! `mlaan analyze`.
 
-use super::values::{DEVICES, parse_positive, parse_threads};
-use crate::device::Place;
+use super::images::Images;
+use super::machine::Machine;
+use super::output::Output;
+use super::values::parse_positive;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 /// `mlaan analyze`
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("data", |a| a.help("Images to use [default: those of the first checkpoint's run]")),
+    mut_arg("limit", |a| a.help(LIMIT)),
+    mut_arg("json", |a| a.help("Print the numbers as one JSON object, as in analysis.json"))
+)]
 pub struct AnalyzeArgs {
     /// Runs' folders, or manifests in them (checkpoints/last.json, best.json)
     #[arg(required = true)]
@@ -45,27 +52,18 @@ pub struct AnalyzeArgs {
     /// Images of a minibatch of CKA
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_positive)]
     pub minibatch: usize,
-    /// Images to use [default: those of the first checkpoint's run]
-    #[arg(long, value_name = "builtin|PATH")]
-    pub data: Option<String>,
-    /// At most so many training and so many test images [default: the run's limit on its own data, otherwise all]
-    #[arg(long, value_name = "N", value_parser = parse_positive)]
-    pub limit: Option<usize>,
-    /// Leave out images that cannot be decoded, and count them, instead of stopping
-    #[arg(long)]
-    pub skip_broken: bool,
+    /// Which images.
+    #[command(flatten)]
+    pub from: Images,
     /// Folder for numbers and pictures [default: analysis/ in the first checkpoint's run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Where to compute (`mlaan devices` lists what there is)
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
-    /// Threads of the processor; results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
-    /// Print the numbers as one JSON object, as in analysis.json
-    #[arg(long)]
-    pub json: bool,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Where linear classifiers read.
@@ -76,6 +74,8 @@ pub enum Cut {
     /// Where the network's own modules end.
     Modules,
 }
+
+const LIMIT: &str = "At most so many training and so many test images [default: the run's limit on its own data, otherwise all]";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,14 +1,22 @@
 //! `mlaan compare`
 
-use super::values::{DEVICES, PRECISIONS, parse_memory, parse_precision, parse_threads, parse_whole};
-use crate::device::Place;
+use super::images::Sample;
+use super::machine::Machine;
+use super::output::Speech;
+use super::settings::Settings;
+use super::values::{parse_memory, parse_whole};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// `mlaan compare`
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("set", |a| a.help("Change a key of every cell; may be given several times (`mlaan recipes --schema` lists the keys)")),
+    mut_arg("quiet", |a| a.help("Print the tables only")),
+    mut_arg("json", |a| a.help("Print one JSON object, that of compare.json"))
+)]
 pub struct CompareArgs {
     /// A suite (built in, or a TOML file) and recipes to set beside it, or recipes alone; nothing: list the suites
     #[arg(value_name = "SUITE|RECIPE")]
@@ -20,21 +28,15 @@ pub struct CompareArgs {
     /// the suite names (`--set data.source=PATH` takes any)
     #[arg(long, value_name = "builtin|[NAME=]PATH")]
     pub data: Vec<String>,
-    /// Passes over the training images, in every cell
+    /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub epochs: Option<usize>,
-    /// Images per step, in every cell
-    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
-    pub batch: Option<usize>,
-    /// Use only so many training images, and at most as many test images
-    #[arg(long, value_name = "IMAGES", value_parser = parse_whole::<usize>)]
-    pub limit: Option<usize>,
-    /// What activations and their gradients are stored in
-    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
-    pub precision: Option<String>,
-    /// Change a key of every cell; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
-    pub set: Vec<String>,
+    /// Which images of the set.
+    #[command(flatten)]
+    pub sample: Sample,
+    /// What replaces keys of every cell.
+    #[command(flatten)]
+    pub settings: Settings,
     /// Memory that every run may use beside the data set's images, as 2GiB: where a cell needs more, recomputation is
     /// chosen, then activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
@@ -57,18 +59,12 @@ pub struct CompareArgs {
     /// Folder of runs, results and tables [default: runs/ and the suite's name]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Where to compute (`mlaan devices` lists what there is)
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
-    /// Threads to compute with, or beside a GPU to load images with; results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
-    /// Print the tables only
-    #[arg(long, short, conflicts_with = "json")]
-    pub quiet: bool,
-    /// Print one JSON object, that of compare.json
-    #[arg(long)]
-    pub json: bool,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// What it prints.
+    #[command(flatten)]
+    pub speech: Speech,
 }
 
 const EXAMPLES: &str = "\

@@ -1,5 +1,7 @@
 //! `mlaan data`.
 
+use super::machine::Processor;
+use super::output::Output;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -29,19 +31,22 @@ Examples:
 
 /// `mlaan data inspect`
 #[derive(Args)]
-#[command(after_help = inspect_help())]
+#[command(
+    after_help = inspect_help(),
+    mut_arg("threads", |a| a.help("Threads that decode [default: all cores]"))
+)]
 pub struct InspectArgs {
     /// A folder, an archive, or `builtin`
     pub path: String,
     /// Show every class and up to a hundred problems
     #[arg(long)]
     pub all: bool,
-    /// Threads that decode [default: all cores]
-    #[arg(long, value_name = "N", value_parser = super::values::parse_threads)]
-    pub threads: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// What decodes.
+    #[command(flatten)]
+    pub processor: Processor,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const INSPECT_EXAMPLES: &str = "\
@@ -59,7 +64,10 @@ fn inspect_help() -> String {
 
 /// `mlaan data download`
 #[derive(Args)]
-#[command(after_help = DOWNLOAD_EXAMPLES)]
+#[command(
+    after_help = DOWNLOAD_EXAMPLES,
+    mut_arg("json", |a| a.help("Print one JSON object, and progress nowhere"))
+)]
 pub struct DownloadArgs {
     /// The set: cifar10, cifar100, svhn or stl10
     pub set: String,
@@ -69,9 +77,9 @@ pub struct DownloadArgs {
     /// A folder on a server of your own that has the files; it is asked first
     #[arg(long, value_name = "URL", value_parser = parse_mirror)]
     pub mirror: Option<String>,
-    /// Print one JSON object, and progress nowhere
-    #[arg(long)]
-    pub json: bool,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const DOWNLOAD_EXAMPLES: &str = "\

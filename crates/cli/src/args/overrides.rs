@@ -1,27 +1,26 @@
-//! Flags that change keys of a recipe.
+//! Flags that make a recipe's run another one.
 
-use super::values::{PRECISIONS, parse_precision, parse_whole};
+use super::images::Images;
+use super::settings::Settings;
+use super::values::parse_whole;
 use clap::Args;
 use mlaan::recipe::Recipe;
 
 /// Where images come from and what replaces a recipe's keys.
-#[derive(Args, Default)]
+#[derive(Args)]
 pub struct Overrides {
-    /// Images: `builtin`, or a folder or archive in any of the forms that `mlaan data inspect` knows
-    #[arg(long, value_name = "builtin|PATH")]
-    pub data: Option<String>,
+    /// Where images come from.
+    #[command(flatten)]
+    pub images: Images,
     /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub epochs: Option<usize>,
-    /// Images per step
-    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
-    pub batch: Option<usize>,
+    /// Keys of the recipe.
+    #[command(flatten)]
+    pub settings: Settings,
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
-    /// Use only so many training images, and at most as many test images
-    #[arg(long, value_name = "IMAGES", value_parser = parse_whole::<usize>)]
-    pub limit: Option<usize>,
     /// Start from these weights: a checkpoint (a run's folder or a manifest), or a state dict of PyTorch (.pth, .pt,
     /// .safetensors); with other classes the classifier is new
     #[arg(long, value_name = "CHECKPOINT|FILE")]
@@ -32,19 +31,10 @@ pub struct Overrides {
     /// Seed of everything random
     #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     pub seed: Option<u64>,
-    /// What activations and their gradients are stored in: bf16 halves their memory
-    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
-    pub precision: Option<String>,
-    /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
-    pub set: Vec<String>,
-    /// Leave out images that cannot be decoded, and count them, instead of stopping
-    #[arg(long)]
-    pub skip_broken: bool,
 }
 
 /// How the network is cut and where its memory goes.
-#[derive(Args, Clone, Default)]
+#[derive(Args)]
 pub struct Layout {
     /// Local modules, cut evenly; 1 is backpropagation
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
@@ -59,7 +49,7 @@ pub struct Layout {
 
 impl Layout {
     /// The keys of a recipe that it sets.
-    fn assignments(&self) -> Vec<String> {
+    pub fn assignments(&self) -> Vec<String> {
         let mut keys = Vec::new();
         if let Some(n) = self.modules {
             keys.extend([format!("local.modules={n}"), "local.cuts=none".into()]);
@@ -79,26 +69,18 @@ impl Overrides {
     /// # Errors
     /// Which key is unknown or has an impossible value.
     pub fn apply(&self, recipe: &mut Recipe) -> mlaan::Result<()> {
-        let mut assignments = self.set.clone();
-        if let Some(stray) = assignments.iter().find(|a| !a.contains('=')) {
-            let message =
-                "expected key=value, as local.cascade.span=3; if this is the recipe, put it before --set";
-            return Err(mlaan::Error::recipe(stray, message));
-        }
-        let numbers =
-            [("train.epochs", self.epochs), ("train.batch", self.batch), ("data.limit", self.limit)];
-        assignments.extend(numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}"))));
+        let mut assignments = self.settings.assignments()?;
+        assignments.extend(self.epochs.map(|n| format!("train.epochs={n}")));
+        assignments.extend(self.images.sample.assignments());
         assignments.extend(self.layout.assignments());
         assignments.extend(self.seed.map(|n| format!("seed={n}")));
-        assignments.extend(self.precision.as_ref().map(|p| format!("train.precision={p}")));
-        assignments.extend(self.skip_broken.then(|| "data.skip_broken=true".to_owned()));
         recipe.set_all(assignments)?;
         if let Some(from) = &self.init {
             // As it is: a path may look like another TOML value.
             recipe.model.init = Some(from.clone());
             recipe.model.init_key.clone_from(&self.init_key);
         }
-        if let Some(source) = &self.data {
+        if let Some(source) = &self.images.data {
             recipe.set_source(source);
         }
         Ok(())
@@ -106,7 +88,6 @@ impl Overrides {
 
     /// Whether the data set is named.
     pub fn names_data(&self) -> bool {
-        let sets = |s: &String| s.split('=').next().is_some_and(|k| k.trim() == "data.source");
-        self.data.is_some() || self.set.iter().any(sets)
+        self.images.data.is_some() || self.settings.sets("data.source")
     }
 }

@@ -1,11 +1,12 @@
 //! `mlaan recipes`, and what else is made from definitions.
 
+use super::output::Output;
 use clap::Args;
 use std::path::PathBuf;
 
 /// `mlaan recipes`
 #[derive(Args)]
-#[command(after_help = RECIPES_EXAMPLES)]
+#[command(after_help = RECIPES_EXAMPLES, mut_arg("json", |a| a.help(RECIPES_JSON).conflicts_with("show")))]
 pub struct RecipesArgs {
     /// Print a recipe: the file that is built in, or what a joined name stands for, with the paper's result and what it needs
     #[arg(long, value_name = "NAME")]
@@ -16,10 +17,12 @@ pub struct RecipesArgs {
     /// List every key that a recipe may hold: meaning, type, default
     #[arg(long, alias = "keys", conflicts_with = "show")]
     pub schema: bool,
-    /// Print JSON: the list, or with --schema a JSON Schema for editors
-    #[arg(long, conflicts_with = "show")]
-    pub json: bool,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
+
+const RECIPES_JSON: &str = "Print JSON: the list, or with --schema a JSON Schema for editors";
 
 const RECIPES_EXAMPLES: &str = "\
 Examples:

@@ -1,11 +1,15 @@
 //! `mlaan report`
 
+use super::output::Output;
 use clap::Args;
 use std::path::PathBuf;
 
 /// `mlaan report`
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("json", |a| a.help("Print one JSON object that says what is in the page"))
+)]
 pub struct ReportArgs {
     /// Folders of runs, of comparisons or of analyses, or folders of these; JSON files of bench/compare.py
     #[arg(required = true, value_name = "DIR")]
@@ -16,9 +20,9 @@ pub struct ReportArgs {
     /// Its heading
     #[arg(long, value_name = "TEXT", default_value = "Training module by module")]
     pub title: String,
-    /// Print one JSON object that says what is in the page
-    #[arg(long)]
-    pub json: bool,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const EXAMPLES: &str = "\

@@ -1,14 +1,18 @@
 //! Commands that use a trained network, or bring one in.
 
-use super::values::{DEVICES, parse_positive, parse_threads, parse_whole};
-use crate::device::Place;
+use super::machine::Machine;
+use super::output::Output;
+use super::values::{parse_positive, parse_whole};
 use clap::{Args, ValueEnum};
 use mlaan::recipe::Orientation;
 use std::path::PathBuf;
 
 /// `mlaan predict`
 #[derive(Args)]
-#[command(after_help = PREDICT_EXAMPLES)]
+#[command(
+    after_help = PREDICT_EXAMPLES,
+    mut_arg("json", |a| a.help("Print one JSON object per image and line"))
+)]
 pub struct PredictArgs {
     /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
     pub checkpoint: PathBuf,
@@ -28,18 +32,15 @@ pub struct PredictArgs {
     /// Images per step; changes speed and memory, not the result
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_positive)]
     pub batch: usize,
-    /// Where to compute (`mlaan devices` lists what there is)
-    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Place::parse)]
-    pub device: Place,
-    /// Threads to compute with, or beside a GPU to load images with [default: all cores]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    pub threads: Option<usize>,
-    /// Print one JSON object per image and line
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
+    /// What to compute with.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
     /// Print a table as CSV: image, rank, class, probability (names that a spreadsheet would compute begin with '; --json has
     /// them exactly)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub csv: bool,
 }
 
@@ -140,9 +141,9 @@ pub struct ImportArgs {
     /// Seed of a new classifier
     #[arg(long, value_name = "N", default_value = "0", value_parser = parse_whole::<u64>)]
     pub seed: u64,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// For machines.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 const IMPORT_EXAMPLES: &str = "\
@@ -150,6 +151,6 @@ Examples:
   mlaan import resnet50-11ad3fa6.pth --classes imagenet.txt --out runs/resnet50
   mlaan import checkpoint-best.pth.tar --key state_dict_ema --out runs/average
   mlaan predict runs/resnet50 photos/ --top 5
-  mlaan train bp-resnet50 --data photos/ --init runs/resnet50 --set train.lr=0.01
+  mlaan train bp-resnet50 --data photos/ --init runs/resnet50 --lr 0.01
 
 Nothing in the file is executed. `mlaan train --init` takes such a file as well.";

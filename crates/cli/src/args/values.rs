@@ -22,6 +22,10 @@ pub fn parse_positive(text: &str) -> Result<usize, String> {
     }
 }
 
+pub fn parse_number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "not a number".into())
+}
+
 pub const PRECISIONS: &str = "f32|bf16";
 
 pub fn parse_precision(text: &str) -> Result<String, String> {

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 pub fn bench(mut recipe: Recipe, source: &str, device: &Device, args: &BenchArgs) -> Result<ExitCode> {
     recipe.set_source(source);
     let found = loading(&recipe, device, args.rounds)?;
-    if args.json {
+    if args.output.json {
         output::json(&json(&args.recipe, &recipe, &found))?;
     } else {
         output::page(&text(&args.recipe, &recipe, &found))?;

@@ -33,7 +33,7 @@ pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
     let (speeds, unknown) = measure(args, work);
     let rows: Vec<Row<'_>> =
         work.table.cells.iter().zip(&work.costs).enumerate().map(|c| row(work, c, &speeds)).collect();
-    if args.json {
+    if args.speech.json() {
         return output::json(&to_json(work, &rows, unknown.as_deref()));
     }
     let mut text = tables::sheet(&sheet(work, &rows));

@@ -15,6 +15,6 @@ pub struct Work {
 
 /// Opens the device that was asked for, as often as it is called.
 pub fn opener(args: &CompareArgs) -> impl Fn() -> mlaan::Result<Device> {
-    let (device, threads) = (args.device, args.threads);
+    let (device, threads) = (args.machine.device, args.machine.threads());
     move || device.open_plainly(threads)
 }

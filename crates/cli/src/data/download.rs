@@ -25,12 +25,12 @@ pub fn download(args: &DownloadArgs) -> Result<ExitCode> {
         std::process::exit(i32::from(EXIT));
     })
     .context("cannot catch Ctrl-C")?;
-    let mut shown = Shown::new(args.json);
+    let mut shown = Shown::new(args.output.json);
     let files = set.files(args.mirror.as_deref());
     let outcome = fetch(&files, &to, &Patience::default(), &mut |progress| shown.hear(progress));
     shown.clear();
     let outcome = outcome?;
-    if args.json {
+    if args.output.json {
         output::json(&json!({
             "set": set.name,
             "folder": text::exact_path(&to),

@@ -19,11 +19,11 @@ const ROWS: usize = 20;
 /// # Errors
 /// When nothing known is there.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    room_to_begin(args.threads)?;
-    let threads = args.threads.unwrap_or(0);
+    room_to_begin(args.processor.threads)?;
+    let threads = args.processor.threads.unwrap_or(0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.context("no threads to decode with")?;
-    let bar = (!args.json && Term::stderr().is_term()).then(bar);
+    let bar = (!args.output.json && Term::stderr().is_term()).then(bar);
     let found = pool.install(|| {
         look(&args.path, &mut |seen, all| {
             if let Some(bar) = &bar {
@@ -36,7 +36,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         bar.finish_and_clear();
     }
     let found = found?;
-    match args.json {
+    match args.output.json {
         true => output::json(&serde_json::to_value(&found)?)?,
         false => output::page(&told(&found, args.all))?,
     }

@@ -1,10 +1,10 @@
-//! Per-channel values: normalisation rows, their backward, and gradients of operands.
+//! Per-channel values: the backward of a normalisation, and gradients of operands.
 
 use super::load::Load;
 use super::parallel::Shared;
 use super::simd::{Isa, kernel};
 use super::value::{Value, narrow, widen};
-use crate::ops::{NormConstants, norm};
+use crate::ops::norm;
 
 /// Where the gradients of a normalisation go, as slices.
 pub(crate) struct SinkNorm<'a> {
@@ -32,52 +32,6 @@ pub(crate) fn finish_norm(rows: &[f32], total: &[f64], count: usize, mut out: Si
         if let Some(b) = out.bias.as_deref_mut() {
             b[i] = sum as f32;
         }
-    }
-}
-
-/// See [`Device::normalise_train`](crate::Device::normalise_train).
-pub(crate) fn normalise_train(
-    rows: &mut [f32],
-    weight: &[f32],
-    bias: &[f32],
-    running: (&mut [f32], &mut [f32]),
-    count: usize,
-    constants: NormConstants,
-) {
-    let c = weight.len();
-    let m = f64::from(constants.momentum);
-    // One value has no unbiased variance; the batch's own is the best there is.
-    let unbiased = if count > 1 { count as f64 / (count as f64 - 1.0) } else { 1.0 };
-    for i in 0..c {
-        let mean = f64::from(rows[norm::MEAN * c + i]);
-        let variance = f64::from(rows[norm::INV_STD * c + i]);
-        let inv_std = 1.0 / (variance + f64::from(constants.eps)).sqrt();
-        let scale = f64::from(weight[i]) * inv_std;
-        rows[norm::SCALE * c + i] = scale as f32;
-        rows[norm::SHIFT * c + i] = (f64::from(bias[i]) - mean * scale) as f32;
-        rows[norm::INV_STD * c + i] = inv_std as f32;
-        running.0[i] = ((1.0 - m) * f64::from(running.0[i]) + m * mean) as f32;
-        running.1[i] = ((1.0 - m) * f64::from(running.1[i]) + m * variance * unbiased) as f32;
-    }
-}
-
-/// See [`Device::normalise_eval`](crate::Device::normalise_eval).
-pub(crate) fn normalise_eval(
-    rows: &mut [f32],
-    weight: &[f32],
-    bias: &[f32],
-    running: (&[f32], &[f32]),
-    constants: NormConstants,
-) {
-    let c = weight.len();
-    for i in 0..c {
-        let (mean, variance) = (f64::from(running.0[i]), f64::from(running.1[i]));
-        let inv_std = 1.0 / (variance + f64::from(constants.eps)).sqrt();
-        let scale = f64::from(weight[i]) * inv_std;
-        rows[norm::SCALE * c + i] = scale as f32;
-        rows[norm::SHIFT * c + i] = (f64::from(bias[i]) - mean * scale) as f32;
-        rows[norm::MEAN * c + i] = mean as f32;
-        rows[norm::INV_STD * c + i] = inv_std as f32;
     }
 }
 

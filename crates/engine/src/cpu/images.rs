@@ -1,8 +1,25 @@
 //! Images from bytes, normalised.
 
+use super::Cpu;
 use super::parallel::Shared;
 use super::update::ranges;
-use crate::ops::{Border, Padding, PixelScale, draw};
+use crate::backend::Scratch;
+use crate::ops::{Border, ImagesFromBytes, ImagesFromSet, Kernel, Padding, PixelScale, draw};
+
+impl Kernel<ImagesFromBytes<'_>> for Cpu {
+    fn launch(&self, op: ImagesFromBytes<'_>, (): &mut (), _: Scratch<'_>) {
+        let (bytes, images) = (op.bytes.host(), op.images.host_mut());
+        self.run(|| from_bytes(bytes, op.scale, images));
+    }
+}
+
+impl Kernel<ImagesFromSet<'_>> for Cpu {
+    fn launch(&self, op: ImagesFromSet<'_>, (): &mut (), _: Scratch<'_>) {
+        let ([_, h, w, _], set, draws) = (op.images.nhwc(), op.set.host(), op.draws.host());
+        let images = op.images.host_mut();
+        self.run(|| from_set(set, draws, (h, w), op.padding, op.scale, images));
+    }
+}
 
 /// What makes a value of a byte, per channel.
 struct Levels {
@@ -23,7 +40,7 @@ impl Levels {
     }
 }
 
-pub(crate) fn from_bytes(bytes: &[u8], scale: PixelScale, images: &mut [f32]) {
+fn from_bytes(bytes: &[u8], scale: PixelScale, images: &mut [f32]) {
     let (levels, shared) = (Levels::new(scale), Shared::new(images));
     ranges(bytes.len(), 3, |r| {
         // SAFETY: ranges are disjoint.
@@ -35,7 +52,7 @@ pub(crate) fn from_bytes(bytes: &[u8], scale: PixelScale, images: &mut [f32]) {
 }
 
 /// Parts of padded images of `set` `[.., h, w, 3]`, as `draws` `[.., 4]` say.
-pub(crate) fn from_set(
+fn from_set(
     set: &[u8],
     draws: &[u32],
     (h, w): (usize, usize),

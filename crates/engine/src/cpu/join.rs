@@ -3,10 +3,49 @@
 use super::blocks::{load_block, store_block};
 use super::channel::{SinkNorm, finish_norm};
 use super::load::Load;
+use super::operand::{load, sink_norm};
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
 use super::simd::{Isa, Simd, kernel};
-use super::value::Value;
-use crate::ops::norm;
+use super::value::{Value, typed};
+use super::{Cpu, Model};
+use crate::Tensor;
+use crate::backend::Scratch;
+use crate::ops::{Join, JoinBackward, Kernel, norm};
+
+impl Kernel<Join<'_>> for Cpu {
+    fn launch(&self, Join { a, b, relu }: Join<'_>, out: &mut Tensor, _: Scratch<'_>) {
+        let c = out.nhwc()[3];
+        typed!(out.dtype(), X => {
+            let first = Part::<X> { x: a.tensor.host(), load: load(&a) };
+            let second = b.map(|b| Part { x: b.tensor.host(), load: load(&b) });
+            let out = out.host_mut();
+            self.run(|| forward(self.isa(), c, first, second, relu, out));
+        });
+    }
+}
+
+impl Kernel<JoinBackward<'_>> for Cpu {
+    fn scratch(_: &Model, op: &JoinBackward<'_>) -> Option<usize> {
+        let [n, h, w, c] = op.grad.nhwc();
+        Some(ChannelSums::scratch(parallel::pieces(n * h * w, PIECES), SUMS, c))
+    }
+
+    fn launch(&self, op: JoinBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let JoinBackward { grad, out, parts } = op;
+        let (c, scratch) = (grad.nhwc()[3], scratch.host());
+        typed!(grad.dtype(), X => {
+            let parts = parts.map(|p| {
+                let (x, n) = p?;
+                Some(BackPart::<X> { x: x.tensor.host(), rows: x.norm?.host(), out: sink_norm(n) })
+            });
+            let (grad, out) = (grad.host_mut(), out.map(Tensor::host));
+            self.run(|| backward(self.isa(), c, grad, out, parts, scratch));
+        });
+    }
+}
+
+/// Sums a channel of a backward pass: two of each part.
+const SUMS: usize = 4;
 
 /// One branch of the sum.
 #[derive(Clone, Copy)]
@@ -22,7 +61,7 @@ impl<X> Part<'_, X> {
     }
 }
 
-pub(crate) fn forward<'a, X: Value>(
+fn forward<'a, X: Value>(
     isa: Isa,
     c: usize,
     a: Part<'a, X>,
@@ -104,13 +143,13 @@ unsafe fn end<S: Simd>(v: S::V, relu: bool) -> S::V {
 }
 
 /// A normalised branch: its raw values, its normalisation and where its gradients go.
-pub(crate) struct BackPart<'a, X> {
+struct BackPart<'a, X> {
     pub x: &'a [X],
     pub rows: &'a [f32],
     pub out: SinkNorm<'a>,
 }
 
-pub(crate) fn backward<X: Value>(
+fn backward<X: Value>(
     isa: Isa,
     c: usize,
     grad: &mut [X],
@@ -120,7 +159,7 @@ pub(crate) fn backward<X: Value>(
 ) {
     let pixels = grad.len() / c.max(1);
     let pieces = parallel::pieces(pixels, PIECES);
-    let mut sums = ChannelSums::new(&mut Carver::new(scratch), pieces, 4, c);
+    let mut sums = ChannelSums::new(&mut Carver::new(scratch), pieces, SUMS, c);
     let rows = sums.rows();
     let shared = Shared::new(grad);
     parallel::for_each(pieces, |i| {

@@ -1,7 +1,35 @@
 //! Losses with their gradients; values are summed per sample, in order.
 
 use super::parallel::{self, Carver, PIECES, Shared, scratch_of};
-use crate::ops::report;
+use super::{Cpu, Model};
+use crate::Tensor;
+use crate::backend::Scratch;
+use crate::ops::{Contrastive, CrossEntropy, Kernel, LossTarget, report};
+
+impl Kernel<CrossEntropy<'_>> for Cpu {
+    fn scratch(_: &Model, op: &CrossEntropy<'_>) -> Option<usize> {
+        Some(scratch(op.labels.own.len(), 2))
+    }
+
+    fn launch(&self, op: CrossEntropy<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let (logits, target, scratch) = (op.logits.host(), Target::of(op.target), scratch.host());
+        let mixed = op.labels.mixed.map(|m| (m.other.host(), m.share.host()));
+        let labels = Labels { own: op.labels.own.host(), mixed };
+        self.run(|| cross_entropy(logits, labels, target, scratch));
+    }
+}
+
+impl Kernel<Contrastive<'_>> for Cpu {
+    fn scratch(_: &Model, op: &Contrastive<'_>) -> Option<usize> {
+        Some(scratch(op.labels.len(), op.each()))
+    }
+
+    fn launch(&self, op: Contrastive<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let (features, labels, scratch) = (op.features.host(), op.labels.host(), scratch.host());
+        let target = Target::of(op.target);
+        self.run(|| contrastive(features, labels, op.temperature, target, scratch));
+    }
+}
 
 /// Where a loss goes, as slices.
 pub(crate) struct Target<'a> {
@@ -11,9 +39,16 @@ pub(crate) struct Target<'a> {
     pub row: &'a mut [f32],
 }
 
+impl<'a> Target<'a> {
+    pub(super) fn of(t: LossTarget<'a>) -> Self {
+        let row = &mut t.values.host_mut::<f32>()[t.row * report::COLUMNS..(t.row + 1) * report::COLUMNS];
+        Target { weight: t.weight, grad: t.grad.map(Tensor::host_mut), row }
+    }
+}
+
 /// The classes of samples, as slices.
 #[derive(Clone, Copy)]
-pub(crate) struct Labels<'a> {
+struct Labels<'a> {
     pub own: &'a [u32],
     /// The second ones, and the share of the first.
     pub mixed: Option<(&'a [u32], &'a [f32])>,
@@ -30,7 +65,7 @@ impl Labels<'_> {
 }
 
 /// Bytes for `n` samples with `each` numbers.
-pub(crate) fn scratch(n: usize, each: usize) -> usize {
+pub(super) fn scratch(n: usize, each: usize) -> usize {
     scratch_of::<f64>(n * each) + 4 * crate::memory::ALIGN
 }
 
@@ -41,7 +76,7 @@ pub(super) fn samples(n: usize, f: impl Fn(usize) + Sync + Send) {
 }
 
 /// Softmax cross-entropy, mean over the batch.
-pub(crate) fn cross_entropy(logits: &[f32], labels: Labels<'_>, target: Target<'_>, scratch: &mut [u8]) {
+fn cross_entropy(logits: &[f32], labels: Labels<'_>, target: Target<'_>, scratch: &mut [u8]) {
     let n = labels.own.len();
     let classes = logits.len() / n;
     let values = Carver::new(scratch).take::<f64>(2 * n);
@@ -101,13 +136,7 @@ impl Unit<'_> {
 }
 
 /// Supervised contrastive loss (Khosla et al. 2020, L_out), mean over the batch.
-pub(crate) fn contrastive(
-    features: &[f32],
-    labels: &[u32],
-    temperature: f32,
-    target: Target<'_>,
-    scratch: &mut [u8],
-) {
+fn contrastive(features: &[f32], labels: &[u32], temperature: f32, target: Target<'_>, scratch: &mut [u8]) {
     let n = labels.len();
     let d = features.len() / n;
     let mut carver = Carver::new(scratch);

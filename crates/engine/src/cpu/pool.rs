@@ -2,11 +2,97 @@
 
 use super::channel::{ImageSink, SinkNorm, finish_norm};
 use super::load::Load;
+use super::operand::{load, sink_norm};
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
 use super::simd::{Isa, kernel};
-use super::value::Value;
-use crate::ops::Window;
+use super::value::{Value, typed};
+use super::{Cpu, Model};
+use crate::backend::Scratch;
+use crate::ops::{
+    AveragePool, AveragePoolBackward, Kernel, MaxPool, MaxPoolBackward, Operand, Outgoing, Window,
+};
+use crate::{DType, Tensor};
 use std::ops::Range;
+
+impl Kernel<MaxPool<'_>> for Cpu {
+    fn launch(&self, MaxPool { window, x }: MaxPool<'_>, y: &mut Tensor, _: Scratch<'_>) {
+        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, y), load(&x));
+        typed!(y.dtype(), X => {
+            let (x, y) = (x.tensor.host::<X>(), y.host_mut());
+            self.run(|| each_image(n, y, |i, y| max_image(self.isa(), plane, window, load, image(x, i, n), y)));
+        });
+    }
+}
+
+impl Kernel<MaxPoolBackward<'_>> for Cpu {
+    fn scratch(model: &Model, op: &MaxPoolBackward<'_>) -> Option<usize> {
+        Some(gradient_scratch(&op.x, model))
+    }
+
+    fn launch(&self, op: MaxPoolBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let MaxPoolBackward { window, x, dy, dx } = op;
+        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, dy), load(&x));
+        typed!(dy.dtype(), X => {
+            let dy = dy.host::<X>();
+            self.resampled(&x, dx, scratch, |i, raw, grad| {
+                max_image_backward(self.isa(), plane, window, load, raw, image(dy, i, n), grad);
+            });
+        });
+    }
+}
+
+impl Kernel<AveragePool<'_>> for Cpu {
+    fn launch(&self, AveragePool { x, .. }: AveragePool<'_>, y: &mut Tensor, _: Scratch<'_>) {
+        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, y), load(&x));
+        typed!(x.tensor.dtype(), X => {
+            let (x, y) = (x.tensor.host::<X>(), y.host_mut());
+            self.run(|| each_image(n, y, |i, y| average_image(self.isa(), plane, load, image(x, i, n), y)));
+        });
+    }
+}
+
+impl Kernel<AveragePoolBackward<'_>> for Cpu {
+    fn scratch(model: &Model, op: &AveragePoolBackward<'_>) -> Option<usize> {
+        Some(gradient_scratch(&op.x, model))
+    }
+
+    fn launch(&self, op: AveragePoolBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let AveragePoolBackward { x, dy, dx } = op;
+        let (n, plane) = (x.tensor.nhwc()[0], Plane::of(x.tensor, dy));
+        let dy = dy.host();
+        typed!(x.tensor.dtype(), X => self.resampled(&x, dx, scratch, |i, _: &[X], grad| {
+            average_image_backward(self.isa(), plane, image(dy, i, n), grad);
+        }));
+    }
+}
+
+impl Cpu {
+    /// The common end of pooling and resizing backward: fill every image's gradient, then finish it.
+    pub(super) fn resampled<X: Value>(
+        &self,
+        x: &Operand<'_>,
+        dx: Outgoing<'_>,
+        scratch: Scratch<'_>,
+        f: impl Fn(usize, &[X], &mut [f32]) + Sync + Send,
+    ) {
+        let [n, h, w, c] = x.tensor.nhwc();
+        let rows = x.norm.map(Tensor::host);
+        let sums = dx.norm.as_ref().and(rows);
+        let raw = x.tensor.host();
+        let sink = ImageSink::new(dx.grad.host_mut(), dx.accumulate, raw, load(x), sums, h * w * c, c);
+        let norm = rows.zip(dx.norm.map(sink_norm));
+        self.run(|| {
+            let scratch = (self.model.slots(), scratch.host());
+            each_gradient(self.isa(), (n, h * w, c), &sink, norm, scratch, |n, grad| f(n, sink.raw(n), grad));
+        });
+    }
+}
+
+/// The part of image `n` of `images`.
+pub(super) fn image<X>(values: &[X], n: usize, images: usize) -> &[X] {
+    let len = values.len() / images.max(1);
+    &values[n * len..(n + 1) * len]
+}
 
 /// Runs `f(n, y)` for the images of `y`, in parallel.
 pub(super) fn each_image<Y: Value>(n: usize, y: &mut [Y], f: impl Fn(usize, &mut [Y]) + Sync + Send) {
@@ -21,14 +107,16 @@ pub(super) fn each_image<Y: Value>(n: usize, y: &mut [Y], f: impl Fn(usize, &mut
     });
 }
 
-/// Bytes of scratch of [`each_gradient`]; `room`: whether the gradient is not of floats itself.
-pub(super) fn gradient_scratch([n, h, w, c]: [usize; 4], room: bool, threads: usize) -> usize {
-    let room = if room { scratch_of::<f32>(threads * h * w * c) } else { 0 };
+/// Bytes of scratch of [`Cpu::resampled`]: there is room for the gradients of images that are not of floats themselves.
+pub(super) fn gradient_scratch(x: &Operand<'_>, model: &Model) -> usize {
+    let [n, h, w, c] = x.tensor.nhwc();
+    let floats = x.tensor.dtype() == DType::F32;
+    let room = if floats { 0 } else { scratch_of::<f32>(model.slots() * h * w * c) };
     ChannelSums::scratch(parallel::pieces(n * h * w, PIECES), 2, c) + room
 }
 
 /// Runs `f(n, grad)` to fill every image's gradient, then the rectifier and the sums of the operand.
-pub(super) fn each_gradient<X: Value>(
+fn each_gradient<X: Value>(
     isa: Isa,
     (n, pixels, c): (usize, usize, usize),
     sink: &ImageSink<'_, X>,
@@ -69,6 +157,12 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
+    /// From an image of `x` to one of `y`.
+    pub(super) fn of(x: &Tensor, y: &Tensor) -> Self {
+        let ([_, h, w, c], [_, oh, ow, _]) = (x.nhwc(), y.nhwc());
+        Plane { h, w, oh, ow, c }
+    }
+
     /// Calls `f` with every output pixel's index and the input pixels of its window.
     #[inline(always)]
     fn windows(&self, window: Window, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {

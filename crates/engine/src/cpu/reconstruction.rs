@@ -1,15 +1,30 @@
 //! How well a decoder's values, through a sigmoid, repeat the pixels of the images.
 
-use super::loss::{Target, samples};
+use super::exponential::exp_below_zero;
+use super::loss::{self, Target, samples};
 use super::parallel::{Carver, Shared};
 use super::simd::{Isa, kernel};
-use crate::ops::{PixelScale, report};
+use super::{Cpu, Model};
+use crate::backend::Scratch;
+use crate::ops::{Kernel, PixelScale, Reconstruction, report};
+
+impl Kernel<Reconstruction<'_>> for Cpu {
+    fn scratch(_: &Model, op: &Reconstruction<'_>) -> Option<usize> {
+        Some(loss::scratch(op.raw.nhwc()[0], 1))
+    }
+
+    fn launch(&self, op: Reconstruction<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let (n, target) = (op.raw.nhwc()[0], Target::of(op.target));
+        let (raw, images, scratch) = (op.raw.host(), op.images.host(), scratch.host());
+        self.run(|| reconstruction(self.isa(), (raw, images), n, op.scale, target, scratch));
+    }
+}
 
 /// Values that are computed together: whole pixels, and whole vectors of any instruction set.
 const GROUP: usize = 48;
 
 /// Binary cross-entropy of sigmoid(raw) against pixels, mean over all values.
-pub(crate) fn reconstruction(
+fn reconstruction(
     isa: Isa,
     (raw, images): (&[f32], &[f32]),
     n: usize,
@@ -71,26 +86,6 @@ fn group(x: &[f32; GROUP], y: &[f32; GROUP], scale: PixelScale, factor: f32) -> 
         gradients[k] = if x[k].is_nan() { x[k] } else { gradients[k] };
     }
     (losses, gradients)
-}
-
-/// `exp(x)` for x <= 0, to two units in the last place: 2^n · exp(r) with |r| <= ln 2 / 2 (Cody and Waite's reduction).
-#[inline(always)]
-fn exp_below_zero(x: f32) -> f32 {
-    /// Added and taken off again, it rounds to a whole number, whose bits it leaves at the end.
-    const WHOLE: f32 = 12_582_912.0;
-    // ln 2 in two parts, the first with few bits, so that n times it is exact.
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    // Below, the result is less than the least normal number.
-    let x = if x > -87.0 { x } else { -87.0 };
-    let shifted = x * std::f32::consts::LOG2_E + WHOLE;
-    let n = shifted - WHOLE;
-    let r = x - n * LN_2[0] - n * LN_2[1];
-    let mut p = 1.0 / 5040.0;
-    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        p = p * r + c;
-    }
-    let power = shifted.to_bits().wrapping_sub(WHOLE.to_bits()).wrapping_add(127) << 23;
-    p * f32::from_bits(power)
 }
 
 /// `ln(1 + e)` for e from 0 to 1: 2 artanh(e / (2 + e)) by its series, whose next term would be below 2e-8.

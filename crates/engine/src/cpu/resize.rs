@@ -2,9 +2,41 @@
 
 use super::blocks::{for_blocks, load_block, store_block};
 use super::load::Load;
-use super::pool::Plane;
+use super::operand::load;
+use super::pool::{Plane, each_image, gradient_scratch, image};
 use super::simd::{Simd, kernel};
-use super::value::Value;
+use super::value::{Value, typed};
+use super::{Cpu, Model};
+use crate::Tensor;
+use crate::backend::Scratch;
+use crate::ops::{Kernel, Resize, ResizeBackward};
+
+impl Kernel<Resize<'_>> for Cpu {
+    fn launch(&self, Resize { x, .. }: Resize<'_>, y: &mut Tensor, _: Scratch<'_>) {
+        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, y), load(&x));
+        typed!(y.dtype(), X => {
+            let (x, y) = (x.tensor.host::<X>(), y.host_mut());
+            self.run(|| each_image(n, y, |i, y| resize_image(self.isa(), plane, load, image(x, i, n), y)));
+        });
+    }
+}
+
+impl Kernel<ResizeBackward<'_>> for Cpu {
+    fn scratch(model: &Model, op: &ResizeBackward<'_>) -> Option<usize> {
+        Some(gradient_scratch(&op.x, model))
+    }
+
+    fn launch(&self, op: ResizeBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let ResizeBackward { x, dy, dx } = op;
+        let (n, plane) = (x.tensor.nhwc()[0], Plane::of(x.tensor, dy));
+        typed!(dy.dtype(), X => {
+            let dy = dy.host::<X>();
+            self.resampled(&x, dx, scratch, |i, _: &[X], grad| {
+                resize_image_backward(self.isa(), plane, image(dy, i, n), grad);
+            });
+        });
+    }
+}
 
 /// The two input lines an output line lies between, and the second one's part.
 #[inline(always)]

@@ -1,24 +1,51 @@
-//! Element by element: optimiser, moving averages, sums, copies.
+//! Element by element: optimiser and moving averages.
 
+use super::Cpu;
 use super::parallel::{self, PIECES, Shared};
 use super::simd::{Isa, kernel};
-use super::value::Value;
-use crate::ops::Sgd;
+use crate::backend::Scratch;
+use crate::ops::{AdamWFactors, AdamWStep, EmaStep, Kernel, Sgd, SgdStep};
+
+impl Kernel<SgdStep<'_>> for Cpu {
+    fn launch(&self, op: SgdStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let (p, g, v) = (op.parameter.host_mut(), op.grad.host(), op.velocity.host_mut());
+        self.run(|| sgd(self.isa(), p, g, v, op.options));
+    }
+}
+
+impl Kernel<AdamWStep<'_>> for Cpu {
+    fn launch(&self, op: AdamWStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let ([m, v], factors) = (op.moments.map(|t| t.host_mut()), op.options.factors());
+        let (p, g) = (op.parameter.host_mut(), op.grad.host());
+        self.run(|| adamw(self.isa(), p, g, [m, v], factors));
+    }
+}
+
+impl Kernel<EmaStep<'_>> for Cpu {
+    fn launch(&self, op: EmaStep<'_>, (): &mut (), _: Scratch<'_>) {
+        let (t, s) = (op.target.host_mut(), op.source.host());
+        self.run(|| ema(self.isa(), t, s, op.m));
+    }
+}
 
 /// Below this many elements threads cost more than they bring.
 const SMALL: usize = 1 << 15;
 
+/// How many pieces [`ranges`] makes.
+pub(super) fn cut(len: usize, unit: usize) -> usize {
+    if len < SMALL { 1 } else { parallel::pieces(len / unit, PIECES) }
+}
+
 /// Runs `f(range)` over pieces of `len` elements (multiples of `unit`).
 pub(super) fn ranges(len: usize, unit: usize, f: impl Fn(std::ops::Range<usize>) + Sync + Send) {
-    let units = len / unit;
-    let pieces = if len < SMALL { 1 } else { parallel::pieces(units, PIECES) };
+    let (units, pieces) = (len / unit, cut(len, unit));
     parallel::for_each(pieces, |i| {
         let r = parallel::piece(units, pieces, i);
         f(r.start * unit..r.end * unit);
     });
 }
 
-pub(crate) fn sgd(isa: Isa, p: &mut [f32], g: &[f32], v: &mut [f32], options: Sgd) {
+fn sgd(isa: Isa, p: &mut [f32], g: &[f32], v: &mut [f32], options: Sgd) {
     let (ps, vs) = (Shared::new(&mut *p), Shared::new(v));
     ranges(g.len(), 1, |r| {
         // SAFETY: ranges are disjoint.
@@ -38,16 +65,30 @@ kernel! {
     }
 }
 
-pub(crate) fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
+fn adamw(isa: Isa, p: &mut [f32], g: &[f32], moments: [&mut [f32]; 2], factors: AdamWFactors) {
+    let (p, [m, v]) = (Shared::new(p), moments.map(Shared::new));
+    ranges(g.len(), 1, |r| {
+        // SAFETY: ranges are disjoint.
+        let (p, m, v) = unsafe { (p.part(r.clone()), m.part(r.clone()), v.part(r.clone())) };
+        adamw_part(isa, p, &g[r], m, v, factors);
+    });
+}
+
+kernel! {
+    fn adamw_part<S>(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], f: AdamWFactors) {
+        let _ = S::LANES;
+        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            *m = f.first[0] * *m + f.first[1] * g;
+            *v = f.second[0] * *v + f.second[1] * (g * g);
+            *p = f.kept * *p - f.rate * *m / (v.sqrt() * f.root + f.eps);
+        }
+    }
+}
+
+fn ema(isa: Isa, target: &mut [f32], source: &[f32], m: f32) {
     let shared = Shared::new(target);
     // SAFETY: ranges are disjoint.
     ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], m, 1.0 - m));
-}
-
-pub(crate) fn add<E: Value>(isa: Isa, target: &mut [E], source: &[E]) {
-    let shared = Shared::new(target);
-    // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| mix(isa, unsafe { shared.part(r.clone()) }, &source[r], 1.0, 1.0));
 }
 
 kernel! {
@@ -58,17 +99,4 @@ kernel! {
             *t = E::narrow(a * t.wide() + b * s.wide());
         }
     }
-}
-
-pub(crate) fn fill<E: Value>(target: &mut [E], value: f32) {
-    let len = target.len();
-    let shared = Shared::new(target);
-    // SAFETY: ranges are disjoint.
-    ranges(len, 1, |r| unsafe { shared.part(r) }.fill(E::narrow(value)));
-}
-
-pub(crate) fn copy<E: Value>(target: &mut [E], source: &[E]) {
-    let shared = Shared::new(target);
-    // SAFETY: ranges are disjoint.
-    ranges(source.len(), 1, |r| unsafe { shared.part(r.clone()) }.copy_from_slice(&source[r]));
 }

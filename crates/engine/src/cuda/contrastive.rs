@@ -1,12 +1,12 @@
 //! The contrastive loss: two matrix products over pairs of samples, and passes over samples between them.
 
 use super::args::{at, extent};
-use super::driver::Driver;
 use super::launch::Geometry;
-use super::loss::{Parts, THREADS, by_warps, number, total};
+use super::loss::{self, Parts, THREADS, by_warps, number, total};
 use super::program::{Program, entry};
-use crate::Tensor;
-use crate::ops::LossTarget;
+use super::{Cuda, Model};
+use crate::backend::Scratch;
+use crate::ops::{Contrastive, Kernel};
 
 pub(super) static CONTRASTIVE: Program = Program {
     name: "contrastive.cu",
@@ -50,41 +50,42 @@ fn by_tiles(rows: usize, columns: usize) -> Geometry {
     Geometry { grid: [tiles(columns), tiles(rows), 1], threads: THREADS, shared: 0 }
 }
 
-/// `scratch` holds samples · (samples + features + 4) numbers.
-pub(super) fn contrastive(
-    driver: &Driver,
-    features: &Tensor,
-    labels: &Tensor,
-    temperature: f32,
-    target: LossTarget<'_>,
-    scratch: u64,
-) {
-    let (n, width) = (labels.len(), features.nhwc()[3]);
-    let per_sample = |i: usize| number(scratch, n * (n + width + i));
-    let args = Args {
-        features: features.device_address(),
-        labels: labels.device_address(),
-        grad: at(target.grad.as_deref()),
-        similarities: scratch,
-        unit: number(scratch, n * n),
-        lengths: per_sample(0),
-        losses: per_sample(1),
-        logarithms: per_sample(2),
-        shares: per_sample(3),
-        samples: extent(n),
-        width: extent(width),
-        temperature,
-        factor: target.weight / (n as f32 * temperature),
-    };
-    let launch = |entry, geometry| driver.launch(&CONTRASTIVE, entry, geometry, &args);
-    launch("contrastive_unit", by_warps(n));
-    launch("contrastive_similarities", by_tiles(n, n));
-    launch("contrastive_anchors", by_warps(n));
-    let parts = Parts { losses: args.losses, wrong: 0, samples: n, divisor: n, both: true };
-    total(driver, &parts, target.values, target.row);
-    if target.grad.is_some() {
-        launch("contrastive_pairs", by_tiles(n, width));
-        launch("contrastive_lengths", by_warps(n));
+impl Kernel<Contrastive<'_>> for Cuda {
+    /// It uses samples · (samples + features + 4) numbers of it.
+    fn scratch(_: &Model, op: &Contrastive<'_>) -> Option<usize> {
+        Some(loss::scratch(op.labels.len(), op.each()))
+    }
+
+    fn launch(&self, op: Contrastive<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let Contrastive { features, labels, temperature, target } = op;
+        let (driver, scratch) = (self.driver(), scratch.device_address());
+        let (n, width) = (labels.len(), features.nhwc()[3]);
+        let per_sample = |i: usize| number(scratch, n * (n + width + i));
+        let args = Args {
+            features: features.device_address(),
+            labels: labels.device_address(),
+            grad: at(target.grad.as_deref()),
+            similarities: scratch,
+            unit: number(scratch, n * n),
+            lengths: per_sample(0),
+            losses: per_sample(1),
+            logarithms: per_sample(2),
+            shares: per_sample(3),
+            samples: extent(n),
+            width: extent(width),
+            temperature,
+            factor: target.weight / (n as f32 * temperature),
+        };
+        let launch = |entry, geometry| driver.launch(&CONTRASTIVE, entry, geometry, &args);
+        launch("contrastive_unit", by_warps(n));
+        launch("contrastive_similarities", by_tiles(n, n));
+        launch("contrastive_anchors", by_warps(n));
+        let parts = Parts { losses: args.losses, wrong: 0, samples: n, divisor: n, both: true };
+        total(driver, &parts, target.values, target.row);
+        if target.grad.is_some() {
+            launch("contrastive_pairs", by_tiles(n, width));
+            launch("contrastive_lengths", by_warps(n));
+        }
     }
 }
 

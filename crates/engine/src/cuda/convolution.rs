@@ -343,7 +343,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// See [`Backend::convolve`](crate::backend::Backend::convolve).
+/// See [`Device::convolve`](crate::Device::convolve).
 #[allow(clippy::too_many_arguments)] // An operation's operands, each of another kind.
 pub(super) fn forward(
     driver: &Driver,
@@ -380,7 +380,7 @@ pub(super) fn finish_statistics(
     driver.launch(&STATISTICS, "finish_statistics", geometry, &args);
 }
 
-/// The gradient of the input: see [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
+/// The gradient of the input: see [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(super) fn backward(
     driver: &Driver,
     window: Window,

@@ -1,11 +1,11 @@
 //! Images from bytes.
 
+use super::Cuda;
 use super::args::{extent, flag};
-use super::driver::Driver;
 use super::launch::Geometry;
 use super::program::{Program, entry};
-use crate::Tensor;
-use crate::ops::{Border, Padding, PixelScale};
+use crate::backend::Scratch;
+use crate::ops::{Border, ImagesFromBytes, ImagesFromSet, Kernel, PixelScale};
 
 pub(super) static IMAGES: Program = Program {
     name: "images.cu",
@@ -70,40 +70,39 @@ fn geometry(blocks: usize) -> Geometry {
     Geometry { grid: [extent(blocks), 1, 1], threads: THREADS, shared: 0 }
 }
 
-pub(super) fn from_bytes(driver: &Driver, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) {
-    let pixels = bytes.len() / 3;
-    let args = FromBytes {
-        bytes: bytes.device_address(),
-        images: images.device_address(),
-        pixels: pixels as u64,
-        levels: scale.into(),
-    };
-    driver.launch(&IMAGES, "images_from_bytes", geometry(blocks(pixels)), &args);
+impl Kernel<ImagesFromBytes<'_>> for Cuda {
+    fn launch(&self, op: ImagesFromBytes<'_>, (): &mut (), _: Scratch<'_>) {
+        let (ImagesFromBytes { bytes, scale, images }, driver) = (op, self.driver());
+        let pixels = bytes.len() / 3;
+        let args = FromBytes {
+            bytes: bytes.device_address(),
+            images: images.device_address(),
+            pixels: pixels as u64,
+            levels: scale.into(),
+        };
+        driver.launch(&IMAGES, "images_from_bytes", geometry(blocks(pixels)), &args);
+    }
 }
 
-pub(super) fn from_set(
-    driver: &Driver,
-    set: &Tensor,
-    draws: &Tensor,
-    padding: Padding,
-    scale: PixelScale,
-    images: &mut Tensor,
-) {
-    let ([n, height, width, _], each) = (images.nhwc(), blocks(images.len() / images.nhwc()[0].max(1)));
-    let args = FromSet {
-        set: set.device_address(),
-        draws: draws.device_address(),
-        images: images.device_address(),
-        count: set.nhwc()[0] as u64,
-        height: extent(height),
-        width: extent(width),
-        pad: extent(padding.pixels),
-        reflect: flag(padding.border == Border::Reflect),
-        blocks: extent(each),
-        unused: 0,
-        levels: scale.into(),
-    };
-    driver.launch(&IMAGES, "images_from_set", geometry(n * each), &args);
+impl Kernel<ImagesFromSet<'_>> for Cuda {
+    fn launch(&self, op: ImagesFromSet<'_>, (): &mut (), _: Scratch<'_>) {
+        let (ImagesFromSet { set, draws, padding, scale, images }, driver) = (op, self.driver());
+        let ([n, height, width, _], each) = (images.nhwc(), blocks(images.len() / images.nhwc()[0].max(1)));
+        let args = FromSet {
+            set: set.device_address(),
+            draws: draws.device_address(),
+            images: images.device_address(),
+            count: set.nhwc()[0] as u64,
+            height: extent(height),
+            width: extent(width),
+            pad: extent(padding.pixels),
+            reflect: flag(padding.border == Border::Reflect),
+            blocks: extent(each),
+            unused: 0,
+            levels: scale.into(),
+        };
+        driver.launch(&IMAGES, "images_from_set", geometry(n * each), &args);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use super::launch::Geometry;
 use super::program::{Entry, Program, entry};
 use super::specialised::{Kernels, Template};
 use super::sums::{self, BLOCK, Cut};
-use crate::ops::{NormGrad, Operand};
+use super::{Cuda, Model};
+use crate::backend::Scratch;
+use crate::ops::{Join, JoinBackward, Kernel};
 use crate::{DType, Tensor};
 
 const SOURCE: &str = include_str!("kernels/join.cu");
@@ -64,27 +66,23 @@ struct JoinArgs {
     unused: u32,
 }
 
-pub(super) fn forward(
-    driver: &Driver,
-    a: &Operand<'_>,
-    b: Option<&Operand<'_>>,
-    relu: bool,
-    out: &mut Tensor,
-) {
-    let args = JoinArgs {
-        a: OperandArgs::from(a),
-        b: b.map_or(NONE, OperandArgs::from),
-        out: out.device_address(),
-        length: out.len() as u64,
-        kind: kind(out.dtype()),
-        channels: extent(out.nhwc()[3]),
-        relu: flag(relu),
-        unused: 0,
-    };
-    let blocks = out.len().div_ceil(8 * BLOCK);
-    let geometry = Geometry { grid: [extent(blocks), 1, 1], threads: BLOCK as u32, shared: 0 };
-    let program = program(driver, out.nhwc()[3], [args.a, args.b], out.dtype(), relu, b.is_some());
-    driver.launch(program, "join", geometry, &args);
+impl Kernel<Join<'_>> for Cuda {
+    fn launch(&self, Join { a, b, relu }: Join<'_>, out: &mut Tensor, _: Scratch<'_>) {
+        let args = JoinArgs {
+            a: OperandArgs::from(&a),
+            b: b.as_ref().map_or(NONE, OperandArgs::from),
+            out: out.device_address(),
+            length: out.len() as u64,
+            kind: kind(out.dtype()),
+            channels: extent(out.nhwc()[3]),
+            relu: flag(relu),
+            unused: 0,
+        };
+        let (driver, blocks) = (self.driver(), out.len().div_ceil(8 * BLOCK));
+        let geometry = Geometry { grid: [extent(blocks), 1, 1], threads: BLOCK as u32, shared: 0 };
+        let program = program(driver, out.nhwc()[3], [args.a, args.b], out.dtype(), relu, b.is_some());
+        driver.launch(program, "join", geometry, &args);
+    }
 }
 
 /// `struct JoinGradient` of `kernels/join.cu`.
@@ -100,13 +98,18 @@ struct JoinGradientArgs {
     unused: u32,
 }
 
-pub(super) fn backward(
-    driver: &Driver,
-    grad: &mut Tensor,
-    out: Option<&Tensor>,
-    parts: [Option<(&Operand<'_>, NormGrad<'_>)>; 2],
-    scratch: u64,
-) {
+impl Kernel<JoinBackward<'_>> for Cuda {
+    fn scratch(_: &Model, op: &JoinBackward<'_>) -> Option<usize> {
+        // Two sums of each part.
+        Some(sums::scratch(op.grad.nhwc(), 4))
+    }
+
+    fn launch(&self, op: JoinBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        backward(self.driver(), op, scratch.device_address());
+    }
+}
+
+fn backward(driver: &Driver, JoinBackward { grad, out, parts }: JoinBackward<'_>, scratch: u64) {
     if out.is_none() && parts.iter().all(Option::is_none) {
         return;
     }

@@ -4,8 +4,10 @@ use super::args::{at, extent};
 use super::driver::Driver;
 use super::launch::Geometry;
 use super::program::{Program, entry};
+use super::{Cuda, Model};
 use crate::Tensor;
-use crate::ops::{Labels, LossTarget, PixelScale, report};
+use crate::backend::Scratch;
+use crate::ops::{CrossEntropy, Kernel, Reconstruction, report};
 
 pub(super) static LOSS: Program = Program {
     name: "loss.cu",
@@ -109,57 +111,60 @@ pub(super) fn total(driver: &Driver, parts: &Parts, values: &Tensor, row: usize)
     driver.launch(&LOSS, "loss_total", Geometry { grid: [1; 3], threads: THREADS, shared: 0 }, &args);
 }
 
-pub(super) fn cross_entropy(
-    driver: &Driver,
-    logits: &Tensor,
-    labels: Labels<'_>,
-    target: LossTarget<'_>,
-    scratch: u64,
-) {
-    let (n, classes) = (labels.own.len(), logits.nhwc()[3]);
-    let (losses, wrong) = (scratch, number(scratch, n));
-    let args = CrossEntropyArgs {
-        logits: logits.device_address(),
-        labels: labels.own.device_address(),
-        other: at(labels.mixed.map(|m| m.other)),
-        share: at(labels.mixed.map(|m| m.share)),
-        grad: at(target.grad.as_deref()),
-        losses,
-        wrong,
-        samples: extent(n),
-        classes: extent(classes),
-        factor: target.weight / n as f32,
-        unused: 0,
-    };
-    driver.launch(&LOSS, "cross_entropy", by_warps(n), &args);
-    let parts = Parts { losses, wrong, samples: n, divisor: n, both: true };
-    total(driver, &parts, target.values, target.row);
+impl Kernel<CrossEntropy<'_>> for Cuda {
+    fn scratch(_: &Model, op: &CrossEntropy<'_>) -> Option<usize> {
+        Some(scratch(op.labels.own.len(), 2))
+    }
+
+    fn launch(&self, op: CrossEntropy<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let CrossEntropy { logits, labels, target } = op;
+        let (driver, scratch) = (self.driver(), scratch.device_address());
+        let (n, classes) = (labels.own.len(), logits.nhwc()[3]);
+        let (losses, wrong) = (scratch, number(scratch, n));
+        let args = CrossEntropyArgs {
+            logits: logits.device_address(),
+            labels: labels.own.device_address(),
+            other: at(labels.mixed.map(|m| m.other)),
+            share: at(labels.mixed.map(|m| m.share)),
+            grad: at(target.grad.as_deref()),
+            losses,
+            wrong,
+            samples: extent(n),
+            classes: extent(classes),
+            factor: target.weight / n as f32,
+            unused: 0,
+        };
+        driver.launch(&LOSS, "cross_entropy", by_warps(n), &args);
+        let parts = Parts { losses, wrong, samples: n, divisor: n, both: true };
+        total(driver, &parts, target.values, target.row);
+    }
 }
 
-pub(super) fn reconstruction(
-    driver: &Driver,
-    raw: &Tensor,
-    images: &Tensor,
-    scale: PixelScale,
-    target: LossTarget<'_>,
-    scratch: u64,
-) {
-    let (n, values) = (raw.nhwc()[0], raw.len());
-    let args = ReconstructionArgs {
-        raw: raw.device_address(),
-        images: images.device_address(),
-        grad: at(target.grad.as_deref()),
-        losses: scratch,
-        length: (values / n.max(1)) as u64,
-        mean: scale.mean,
-        std: scale.std,
-        factor: target.weight / values as f32,
-        unused: 0,
-    };
-    let geometry = Geometry { grid: [extent(n), 1, 1], threads: PIXEL_THREADS, shared: 0 };
-    driver.launch(&LOSS, "reconstruction", geometry, &args);
-    let parts = Parts { losses: scratch, wrong: 0, samples: n, divisor: values, both: false };
-    total(driver, &parts, target.values, target.row);
+impl Kernel<Reconstruction<'_>> for Cuda {
+    fn scratch(_: &Model, op: &Reconstruction<'_>) -> Option<usize> {
+        Some(scratch(op.raw.nhwc()[0], 1))
+    }
+
+    fn launch(&self, op: Reconstruction<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let Reconstruction { raw, images, scale, target } = op;
+        let (driver, scratch) = (self.driver(), scratch.device_address());
+        let (n, values) = (raw.nhwc()[0], raw.len());
+        let args = ReconstructionArgs {
+            raw: raw.device_address(),
+            images: images.device_address(),
+            grad: at(target.grad.as_deref()),
+            losses: scratch,
+            length: (values / n.max(1)) as u64,
+            mean: scale.mean,
+            std: scale.std,
+            factor: target.weight / values as f32,
+            unused: 0,
+        };
+        let geometry = Geometry { grid: [extent(n), 1, 1], threads: PIXEL_THREADS, shared: 0 };
+        driver.launch(&LOSS, "reconstruction", geometry, &args);
+        let parts = Parts { losses: scratch, wrong: 0, samples: n, divisor: values, both: false };
+        total(driver, &parts, target.values, target.row);
+    }
 }
 
 #[cfg(test)]

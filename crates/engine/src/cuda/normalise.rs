@@ -1,12 +1,14 @@
 //! BatchNorm: from statistics to scale and shift.
 
+use super::Cuda;
 use super::args::extent;
 use super::driver::Driver;
 use super::launch::Geometry;
 use super::program::{Program, entry};
 use super::sums::NormGradientArgs;
 use crate::Tensor;
-use crate::ops::NormConstants;
+use crate::backend::Scratch;
+use crate::ops::{Kernel, NormConstants, NormaliseEval, NormaliseTrain};
 
 pub(super) static NORMALISE: Program = Program {
     name: "normalise.cu",
@@ -64,28 +66,19 @@ impl NormaliseArgs {
     }
 }
 
-pub(super) fn train(
-    driver: &Driver,
-    norm: &mut Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    running: (&mut Tensor, &mut Tensor),
-    count: usize,
-    constants: NormConstants,
-) {
-    // One value has no unbiased variance; the batch's own is the best there is.
-    let unbiased = if count > 1 { count as f64 / (count as f64 - 1.0) } else { 1.0 };
-    let args = NormaliseArgs::new(norm, weight, bias, (&*running.0, &*running.1), constants);
-    NormaliseArgs { unbiased, ..args }.launch(driver, "normalise_train");
+impl Kernel<NormaliseTrain<'_>> for Cuda {
+    fn launch(&self, op: NormaliseTrain<'_>, (): &mut (), _: Scratch<'_>) {
+        // One value has no unbiased variance; the batch's own is the best there is.
+        let unbiased = if op.count > 1 { op.count as f64 / (op.count as f64 - 1.0) } else { 1.0 };
+        let running = (&*op.running.0, &*op.running.1);
+        let args = NormaliseArgs::new(op.norm, op.weight, op.bias, running, op.constants);
+        NormaliseArgs { unbiased, ..args }.launch(self.driver(), "normalise_train");
+    }
 }
 
-pub(super) fn eval(
-    driver: &Driver,
-    norm: &mut Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    running: (&Tensor, &Tensor),
-    constants: NormConstants,
-) {
-    NormaliseArgs::new(norm, weight, bias, running, constants).launch(driver, "normalise_eval");
+impl Kernel<NormaliseEval<'_>> for Cuda {
+    fn launch(&self, op: NormaliseEval<'_>, (): &mut (), _: Scratch<'_>) {
+        let args = NormaliseArgs::new(op.norm, op.weight, op.bias, op.running, op.constants);
+        args.launch(self.driver(), "normalise_eval");
+    }
 }

@@ -6,6 +6,7 @@ use super::launch::Geometry;
 use super::program::Program;
 use super::sums::{self, BLOCK, Cut, width};
 use crate::Tensor;
+use crate::backend::Scratch;
 use crate::ops::{Operand, Outgoing, Window};
 
 /// `struct Plane` of `kernels/outgoing.cuh`.
@@ -80,6 +81,11 @@ pub(super) fn resample(driver: &Driver, kernel: Kernel, window: Option<Window>, 
     driver.launch(kernel.0, kernel.1, geometry, &args);
 }
 
+/// Bytes of scratch of [`gradient`].
+pub(super) fn scratch(x: &Operand<'_>) -> usize {
+    sums::scratch(x.tensor.nhwc(), 2)
+}
+
 /// The gradient of `x` from that of the result, and of its normalisation.
 pub(super) fn gradient(
     driver: &Driver,
@@ -88,8 +94,9 @@ pub(super) fn gradient(
     x: &Operand<'_>,
     dy: &Tensor,
     dx: Outgoing<'_>,
-    scratch: u64,
+    scratch: Scratch<'_>,
 ) {
+    let scratch = scratch.device_address();
     let cut = Cut::of(x.tensor);
     let args = ResamplingGradientArgs {
         x: OperandArgs::from(x),

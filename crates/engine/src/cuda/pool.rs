@@ -6,8 +6,10 @@ use super::launch::Geometry;
 use super::plane::{self, Plane, ResamplingArgs, ResamplingGradientArgs};
 use super::program::{Program, entry};
 use super::sums::{BLOCK, across, groups, width};
+use super::{Cuda, Model};
 use crate::Tensor;
-use crate::ops::{Operand, Outgoing, Window};
+use crate::backend::Scratch;
+use crate::ops::{AveragePool, AveragePoolBackward, Kernel, MaxPool, MaxPoolBackward, Operand};
 
 pub(super) static POOL: Program = Program {
     name: "pool.cu",
@@ -22,19 +24,38 @@ pub(super) static POOL: Program = Program {
     shared: 0,
 };
 
-pub(super) fn max(driver: &Driver, window: Window, x: &Operand<'_>, y: &mut Tensor) {
-    plane::resample(driver, (&POOL, "max_pool"), Some(window), x, y);
+impl Kernel<MaxPool<'_>> for Cuda {
+    fn launch(&self, op: MaxPool<'_>, y: &mut Tensor, _: Scratch<'_>) {
+        plane::resample(self.driver(), (&POOL, "max_pool"), Some(op.window), &op.x, y);
+    }
 }
 
-pub(super) fn max_backward(
-    driver: &Driver,
-    window: Window,
-    x: &Operand<'_>,
-    dy: &Tensor,
-    dx: Outgoing<'_>,
-    scratch: u64,
-) {
-    plane::gradient(driver, (&POOL, "max_pool_gradient"), Some(window), x, dy, dx, scratch);
+impl Kernel<MaxPoolBackward<'_>> for Cuda {
+    fn scratch(_: &Model, op: &MaxPoolBackward<'_>) -> Option<usize> {
+        Some(plane::scratch(&op.x))
+    }
+
+    fn launch(&self, op: MaxPoolBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let MaxPoolBackward { window, x, dy, dx } = op;
+        plane::gradient(self.driver(), (&POOL, "max_pool_gradient"), Some(window), &x, dy, dx, scratch);
+    }
+}
+
+impl Kernel<AveragePool<'_>> for Cuda {
+    fn launch(&self, op: AveragePool<'_>, y: &mut Tensor, _: Scratch<'_>) {
+        average(self.driver(), &op.x, y);
+    }
+}
+
+impl Kernel<AveragePoolBackward<'_>> for Cuda {
+    fn scratch(_: &Model, op: &AveragePoolBackward<'_>) -> Option<usize> {
+        Some(plane::scratch(&op.x))
+    }
+
+    fn launch(&self, op: AveragePoolBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let AveragePoolBackward { x, dy, dx } = op;
+        plane::gradient(self.driver(), (&POOL, "average_pool_gradient"), None, &x, dy, dx, scratch);
+    }
 }
 
 /// `struct Averages` of `kernels/pool.cu`.
@@ -59,7 +80,7 @@ fn together(area: usize, channels: usize) -> usize {
     area.div_ceil(PIXELS).next_power_of_two().min(BLOCK / across(channels))
 }
 
-pub(super) fn average(driver: &Driver, x: &Operand<'_>, y: &mut Tensor) {
+fn average(driver: &Driver, x: &Operand<'_>, y: &Tensor) {
     let ([_, h, w, c], [n, oh, ow, _]) = (x.tensor.nhwc(), y.nhwc());
     let (cells, across) = (n * oh * ow, across(c));
     let together = together((h / oh + 2).min(h) * (w / ow + 2).min(w), c);
@@ -76,14 +97,4 @@ pub(super) fn average(driver: &Driver, x: &Operand<'_>, y: &mut Tensor) {
     let blocks = cells.div_ceil(BLOCK / across / together) * groups(c);
     let geometry = Geometry { grid: [extent(blocks), 1, 1], threads: BLOCK as u32, shared: 0 };
     driver.launch(&POOL, "average_pool", geometry, &args);
-}
-
-pub(super) fn average_backward(
-    driver: &Driver,
-    x: &Operand<'_>,
-    dy: &Tensor,
-    dx: Outgoing<'_>,
-    scratch: u64,
-) {
-    plane::gradient(driver, (&POOL, "average_pool_gradient"), None, x, dy, dx, scratch);
 }

@@ -1,10 +1,11 @@
 //! Bilinear resizing.
 
-use super::driver::Driver;
 use super::plane::{self, ResamplingArgs, ResamplingGradientArgs};
 use super::program::{Program, entry};
+use super::{Cuda, Model};
 use crate::Tensor;
-use crate::ops::{Operand, Outgoing};
+use crate::backend::Scratch;
+use crate::ops::{Kernel, Resize, ResizeBackward};
 
 pub(super) static RESIZE: Program = Program {
     name: "resize.cu",
@@ -14,10 +15,19 @@ pub(super) static RESIZE: Program = Program {
     shared: 0,
 };
 
-pub(super) fn forward(driver: &Driver, x: &Operand<'_>, y: &mut Tensor) {
-    plane::resample(driver, (&RESIZE, "resize"), None, x, y);
+impl Kernel<Resize<'_>> for Cuda {
+    fn launch(&self, op: Resize<'_>, y: &mut Tensor, _: Scratch<'_>) {
+        plane::resample(self.driver(), (&RESIZE, "resize"), None, &op.x, y);
+    }
 }
 
-pub(super) fn backward(driver: &Driver, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>, scratch: u64) {
-    plane::gradient(driver, (&RESIZE, "resize_gradient"), None, x, dy, dx, scratch);
+impl Kernel<ResizeBackward<'_>> for Cuda {
+    fn scratch(_: &Model, op: &ResizeBackward<'_>) -> Option<usize> {
+        Some(plane::scratch(&op.x))
+    }
+
+    fn launch(&self, op: ResizeBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let ResizeBackward { x, dy, dx } = op;
+        plane::gradient(self.driver(), (&RESIZE, "resize_gradient"), None, &x, dy, dx, scratch);
+    }
 }

@@ -1,6 +1,11 @@
 //! Many small tensors in one launch: a table of their addresses, handed to the kernel by value.
 
 use super::args::extent;
+use super::driver::{Driver, lock};
+use super::launch::Geometry;
+use super::program::Program;
+use std::any::Any;
+use std::sync::Mutex;
 
 /// Threads of a block, and its elements.
 pub(super) const THREADS: u32 = 256;
@@ -10,9 +15,15 @@ pub(super) const PIECE: usize = 8 * THREADS as usize;
 const MOST: usize = 64;
 
 /// One tensor's work.
-pub(super) trait Entry: Copy + Default {
-    /// Addresses of the tensors that it reads and writes.
-    fn changed(&self) -> [u64; 2];
+pub(super) trait Entry: Copy + Default + Send + 'static {
+    /// What entries of one launch have in common.
+    type Options: Copy + Default + PartialEq + Send;
+
+    /// The kernel, and its program.
+    const KERNEL: (&'static Program, &'static str);
+
+    /// Addresses of the tensors that it changes, some perhaps twice.
+    fn changed(&self) -> [u64; 3];
 
     /// The tensor that it only reads.
     fn read(&self) -> u64;
@@ -28,40 +39,41 @@ pub(super) trait Entry: Copy + Default {
     }
 }
 
-/// Entries `E` that share options `O`; `struct SgdMany` and `struct EmaMany` of `kernels/update.cu`.
-#[derive(Clone, Copy, Debug)]
+/// Entries that share options: `struct SgdMany` of `kernels/update.cu` and the like.
+#[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Table<E, O> {
+pub(super) struct Table<E: Entry> {
     entries: [E; MOST],
     /// The first block of each entry.
     first: [u32; MOST],
     count: u32,
     /// Blocks of all entries.
     blocks: u32,
-    options: O,
+    options: E::Options,
 }
 
-impl<E: Entry, O: Default> Default for Table<E, O> {
+impl<E: Entry> Default for Table<E> {
     fn default() -> Self {
+        const { assert!(size_of::<Self>() <= 4096, "more than a kernel takes") };
         let entries = [E::default(); MOST];
-        Table { entries, first: [0; MOST], count: 0, blocks: 0, options: O::default() }
+        Table { entries, first: [0; MOST], count: 0, blocks: 0, options: E::Options::default() }
     }
 }
 
-impl<E: Entry, O: Copy + PartialEq> Table<E, O> {
+impl<E: Entry> Table<E> {
     fn waiting(&self) -> &[E] {
         &self.entries[..self.count as usize]
     }
 
     /// Whether an entry may stand beside those that are there: its work must not depend on theirs, nor theirs on it.
-    pub(super) fn takes(&self, entry: &E, options: O) -> bool {
+    fn takes(&self, entry: &E, options: E::Options) -> bool {
         let waiting = self.waiting();
         let alike = waiting.is_empty() || self.options == options;
         alike && waiting.len() < MOST && !waiting.iter().any(|e| e.conflicts(entry))
     }
 
     /// Adds an entry that [`Table::takes`] allows; one without elements is no work.
-    pub(super) fn push(&mut self, entry: E, options: O) {
+    fn push(&mut self, entry: E, options: E::Options) {
         let place = self.count as usize;
         if entry.length() == 0 || place >= MOST {
             return;
@@ -72,12 +84,68 @@ impl<E: Entry, O: Copy + PartialEq> Table<E, O> {
     }
 
     /// Blocks of a launch, when there is anything to do.
-    pub(super) fn blocks(&self) -> Option<u32> {
+    fn blocks(&self) -> Option<u32> {
         (self.count > 0).then_some(self.blocks)
     }
 
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         (self.count, self.blocks) = (0, 0);
+    }
+}
+
+/// A table of whatever entries.
+trait Waiting: Send {
+    /// Asks for its work, if there is any.
+    fn flush(&mut self, driver: &Driver);
+
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl<E: Entry> Waiting for Table<E> {
+    fn flush(&mut self, driver: &Driver) {
+        if let Some(blocks) = self.blocks() {
+            let geometry = Geometry { grid: [blocks, 1, 1], threads: THREADS, shared: 0 };
+            driver.launch(E::KERNEL.0, E::KERNEL.1, geometry, self);
+            self.clear();
+        }
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// Updates that wait to be asked for together: a network has hundreds of small parameters. A table of each kind that was
+/// seen; all but one are empty.
+#[derive(Default)]
+pub(super) struct Pending(Mutex<Vec<Box<dyn Waiting>>>);
+
+impl Pending {
+    /// Asks for all that waits.
+    pub(super) fn flush(&self, driver: &Driver) {
+        lock(&self.0).iter_mut().for_each(|table| table.flush(driver));
+    }
+
+    /// Lets an entry wait, after what it cannot stand beside was asked for.
+    pub(super) fn add<E: Entry>(&self, driver: &Driver, entry: E, options: E::Options) {
+        let mut tables = lock(&self.0);
+        let mut own = None;
+        for (i, table) in tables.iter_mut().enumerate() {
+            match table.as_any().downcast_mut::<Table<E>>() {
+                Some(_) => own = Some(i),
+                None => table.flush(driver),
+            }
+        }
+        let own = own.unwrap_or_else(|| {
+            tables.push(Box::new(Table::<E>::default()));
+            tables.len() - 1
+        });
+        if let Some(table) = tables[own].as_any().downcast_mut::<Table<E>>() {
+            if !table.takes(&entry, options) {
+                table.flush(driver);
+            }
+            table.push(entry, options);
+        }
     }
 }
 
@@ -89,8 +157,12 @@ mod tests {
     struct Fake(u64, usize);
 
     impl Entry for Fake {
-        fn changed(&self) -> [u64; 2] {
-            [self.0; 2]
+        type Options = u32;
+
+        const KERNEL: (&'static Program, &'static str) = (&crate::cuda::update::UPDATE, "none");
+
+        fn changed(&self) -> [u64; 3] {
+            [self.0; 3]
         }
 
         fn read(&self) -> u64 {
@@ -104,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_table_is_full_at_its_end_and_counts_blocks() {
-        let mut table = Table::<Fake, u32>::default();
+        let mut table = Table::<Fake>::default();
         assert_eq!(table.blocks(), None);
         for i in 0..MOST {
             let entry = Fake(i as u64, 1 + i * PIECE);
@@ -121,10 +193,5 @@ mod tests {
         table.push(Fake(5, 1), 8);
         assert!(!table.takes(&Fake(6, 1), 7) && table.takes(&Fake(6, 1), 8), "other options");
         assert!(!table.takes(&Fake(5, 1), 8), "the same tensor");
-    }
-
-    #[test]
-    fn tables_fit_into_what_a_kernel_takes() {
-        assert!(size_of::<Table<[u64; 4], [f32; 4]>>() <= 4096);
     }
 }

@@ -219,7 +219,7 @@ pub(super) fn bias_scratch(pass: &Pass) -> usize {
     bias_pieces(pass).1 * pass.result[2] * 4
 }
 
-/// See [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
+/// See [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(super) fn run(
     driver: &Driver,
     window: Window,

@@ -1,22 +1,18 @@
 //! A device: memory and operations, with every argument checked before a kernel sees it.
 
-mod checks;
-mod convolution;
-mod images;
-mod joining;
 mod kind;
-mod losses;
-mod normalisation;
-mod resampling;
-mod updates;
-mod values;
+mod machine;
 
 pub use kind::Kind;
 
-use crate::backend::{Backend, Scratch, Work};
+use crate::backend::{Backend, Scratch};
+use crate::cpu::Cpu;
+use crate::cuda::Cuda;
 use crate::memory::{Block, Pool, Purpose, Usage};
-use crate::profile::{OperationCost, Profiled, Records};
+use crate::ops::{Fill, Kernel, Made, Operation};
+use crate::profile::{OperationCost, Records};
 use crate::{DType, Error, Precision, Result, Shape, Tensor};
+use machine::Machine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,9 +25,9 @@ struct Inner {
     name: String,
     kind: Kind,
     pool: Arc<Pool>,
-    backend: Arc<dyn Backend>,
+    machine: Arc<Machine>,
     /// Of a handle that records what operations cost.
-    records: Option<Arc<Records>>,
+    records: Option<Records>,
     flops: AtomicU64,
 }
 
@@ -47,7 +43,7 @@ impl Device {
     /// # Errors
     /// [`Error::Unavailable`] when the threads cannot be started.
     pub fn cpu(threads: Option<usize>) -> Result<Self> {
-        Ok(Self::processor(crate::cpu::Cpu::new(threads)?))
+        Ok(Self::processor(Cpu::new(threads)?))
     }
 
     /// The processor with a given instruction set, for tests and comparisons.
@@ -55,12 +51,12 @@ impl Device {
     /// # Errors
     /// As [`Device::cpu`].
     pub fn cpu_with(threads: Option<usize>, isa: crate::Isa) -> Result<Self> {
-        Ok(Self::processor(crate::cpu::Cpu::with_isa(threads, isa)?))
+        Ok(Self::processor(Cpu::with_isa(threads, isa)?))
     }
 
-    fn processor(backend: crate::cpu::Cpu) -> Self {
+    fn processor(backend: Cpu) -> Self {
         let kind = Kind::Cpu { threads: Some(backend.threads()) };
-        Self::with_backend("cpu", kind, Pool::host("cpu"), Box::new(backend))
+        Self::new("cpu", kind, Pool::host("cpu"), Machine::Cpu(backend))
     }
 
     /// NVIDIA GPU number `ordinal`, counted from 0.
@@ -77,10 +73,10 @@ impl Device {
     /// # Errors
     /// As [`Device::cuda`].
     pub fn cuda_with(ordinal: usize, threads: Option<usize>) -> Result<Self> {
-        let backend = crate::cuda::Cuda::new(ordinal, threads)?;
+        let backend = Cuda::new(ordinal, threads)?;
         let name = format!("cuda:{ordinal}");
         let pool = Pool::over(&name, backend.memory());
-        Ok(Self::with_backend(&name, Kind::Cuda, pool, Box::new(backend)))
+        Ok(Self::new(&name, Kind::Cuda, pool, Machine::Cuda(backend)))
     }
 
     /// A device that computes nothing and counts every byte and operation as one of this kind would use them. It needs
@@ -89,23 +85,24 @@ impl Device {
     /// # Errors
     /// None today; kinds to come may need what a machine lacks.
     pub fn dry(kind: Kind) -> Result<Self> {
-        let backend = crate::dry::Dry::new(kind);
-        Ok(Self::with_backend("dry", kind, Pool::virtual_memory("dry"), Box::new(backend)))
+        let machine = Machine::Dry(crate::dry::Dry::new(kind));
+        Ok(Self::new("dry", kind, Pool::virtual_memory("dry"), machine))
     }
 
-    fn with_backend(name: &str, kind: Kind, pool: Arc<Pool>, backend: Box<dyn Backend>) -> Self {
-        let (name, backend, flops) = (name.into(), backend.into(), AtomicU64::new(0));
-        Device(Arc::new(Inner { name, kind, pool, backend, records: None, flops }), Precision::F32)
+    fn new(name: &str, kind: Kind, pool: Arc<Pool>, machine: Machine) -> Self {
+        let (name, machine, flops) = (name.into(), Arc::new(machine), AtomicU64::new(0));
+        Device(Arc::new(Inner { name, kind, pool, machine, records: None, flops }), Precision::F32)
     }
 
     /// Another handle to the same memory and threads, which records what each operation costs ([`Device::profile`])
     /// and counts its own floating-point operations. Results are the same; tensors may be used through either.
     pub fn profiled(&self) -> Self {
-        let (name, kind) = (self.0.name.clone(), self.0.kind);
-        let (pool, records) = (Arc::clone(&self.0.pool), Arc::default());
-        let backend = Arc::new(Profiled::new(Arc::clone(&self.0.backend), Arc::clone(&records), kind));
-        let flops = AtomicU64::new(0);
-        Device(Arc::new(Inner { name, kind, pool, backend, records: Some(records), flops }), self.1)
+        let (name, kind, flops) = (self.0.name.clone(), self.0.kind, AtomicU64::new(0));
+        let (pool, machine) = (Arc::clone(&self.0.pool), Arc::clone(&self.0.machine));
+        Device(
+            Arc::new(Inner { name, kind, pool, machine, records: Some(Records::default()), flops }),
+            self.1,
+        )
     }
 
     /// What the operations of a profiled handle cost since [`Device::reset_profile`], by kind and shape, the slowest
@@ -125,18 +122,18 @@ impl Device {
     /// proportional to `rounds`: timed from outside, the most that the device's arithmetic can do. Returns how many
     /// floating-point operations they were; 0 on devices that do not offer it (`dry`).
     pub fn multiply_adds(&self, rounds: usize) -> u64 {
-        self.0.backend.multiply_adds(rounds)
+        self.backend().multiply_adds(rounds)
     }
 
     /// What is not as it could be, and stops nothing: why compiled kernels are not kept.
     pub fn warning(&self) -> Option<&str> {
-        self.0.backend.warning()
+        self.backend().warning()
     }
 
     /// The set of kernels that convolutions run, where there is more than one: on a GPU `proved` or `new`, as the variable
     /// `MLAAN_CUDA_KERNELS` chose when it was opened.
     pub fn kernels(&self) -> Option<&'static str> {
-        self.0.backend.kernels()
+        self.backend().kernels()
     }
 
     /// `cpu`, `cuda:N` or `dry`.
@@ -154,19 +151,24 @@ impl Device {
     /// # Errors
     /// [`Error::Failed`] when one of them failed.
     pub fn synchronize(&self) -> Result<()> {
-        self.0.backend.synchronize();
+        self.backend().synchronize();
         self.sound()
     }
 
     /// Bytes of the device's own memory that nobody has taken, as its driver says now; nothing where it has none of
     /// its own.
     pub fn free_memory(&self) -> Option<usize> {
-        self.0.backend.free_memory()
+        self.backend().free_memory()
+    }
+
+    /// What it does beside operations.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        self.0.machine.backend()
     }
 
     /// What failed on the device since it was opened, as an error: an operation that runs later has no one to tell.
-    fn sound(&self) -> Result<()> {
-        self.0.backend.fault().map_or(Ok(()), Err)
+    pub(crate) fn sound(&self) -> Result<()> {
+        self.backend().fault().map_or(Ok(()), Err)
     }
 
     /// The same device, its convolutions storing their results in `precision`.
@@ -181,12 +183,12 @@ impl Device {
 
     /// Threads of the processor: those that operations use, or on a GPU those for what is done beside it.
     pub fn threads(&self) -> usize {
-        self.0.backend.threads()
+        self.backend().threads()
     }
 
     /// Whether tensors hold values (not on `dry`).
     pub fn computes(&self) -> bool {
-        self.0.backend.computes()
+        self.backend().computes()
     }
 
     /// Bytes in use, now and at the most.
@@ -207,11 +209,16 @@ impl Device {
     /// Runs `f` where the device's threads are: operations inside start without a hand-over each.
     pub fn scope<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
-        self.0.backend.scope(&mut || {
+        let mut work = || {
             if let Some(f) = f.take() {
                 result = Some(f());
             }
-        });
+        };
+        match self.0.kind {
+            // A scope's operations go to a GPU together: each would be a recording of its own when it is waited for.
+            Kind::Cuda if self.0.records.is_some() => work(),
+            _ => self.backend().scope(&mut work),
+        }
         result
     }
 
@@ -240,14 +247,33 @@ impl Device {
     /// [`Error::OutOfMemory`].
     pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
         let mut t = self.alloc(shape, DType::F32, purpose)?;
-        self.0.backend.fill(&mut t, value);
+        self.run(Fill { tensor: &mut t, value })?;
         Ok(t)
     }
 
-    fn scratch(&self, work: &Work) -> Result<ScratchBlock> {
-        let bytes = self.0.backend.scratch(work);
-        let block = self.take(bytes, Purpose::Workspace)?;
-        Ok(ScratchBlock { block, bytes })
+    /// Runs an operation: every operation of every kind of device goes through here.
+    pub(crate) fn run<O: Operation>(&self, operation: O) -> Result<O::Made>
+    where
+        Cpu: Kernel<O>,
+        Cuda: Kernel<O>,
+    {
+        let Inner { machine, records, flops, .. } = &*self.0;
+        let mut made = O::Made::allocate(self, operation.check()?)?;
+        let bytes = machine.scratch(&operation);
+        let mut block = bytes.map(|bytes| self.take(bytes, Purpose::Workspace)).transpose()?;
+        let scratch = Scratch::new(block.as_mut(), bytes.unwrap_or(0));
+        let counted = operation.flops();
+        if counted > 0 {
+            flops.fetch_add(counted, Ordering::Relaxed);
+        }
+        match records {
+            None => machine.launch(operation, &mut made, scratch),
+            Some(records) => {
+                let cost = (operation.label(), counted, operation.bytes() + made.bytes());
+                records.time(machine.backend(), cost, || machine.launch(operation, &mut made, scratch));
+            }
+        }
+        Ok(made)
     }
 
     /// A block of a device that still works.
@@ -255,22 +281,6 @@ impl Device {
         self.sound()?;
         // A device that fails while it allocates has not run out of memory.
         self.0.pool.take(bytes, purpose).or_else(|refused| self.sound().and(Err(refused)))
-    }
-
-    fn count(&self, flops: u64) {
-        self.0.flops.fetch_add(flops, Ordering::Relaxed);
-    }
-}
-
-/// A scratch block and how much of it was asked for.
-struct ScratchBlock {
-    block: Block,
-    bytes: usize,
-}
-
-impl ScratchBlock {
-    fn bytes(&mut self) -> Scratch<'_> {
-        Scratch::new(&mut self.block, self.bytes)
     }
 }
 
@@ -284,7 +294,7 @@ mod tests {
         let device = |failed: Option<&'static str>, pool: &Arc<Pool>| {
             let mut dry = crate::dry::Dry::new(Kind::Cuda);
             dry.failed = failed;
-            Device::with_backend("dry", Kind::Cuda, Arc::clone(pool), Box::new(dry))
+            Device::new("dry", Kind::Cuda, Arc::clone(pool), Machine::Dry(dry))
         };
         let pool = Pool::virtual_memory("dry");
         let (sound, failed) = (device(None, &pool), device(Some("illegal address"), &pool));

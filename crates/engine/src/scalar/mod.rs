@@ -3,10 +3,12 @@
 //! Nothing here is fast. Activations are `[n, h, w, c]`, convolution weights `[out, in, k, k]`, and each
 //! backward function takes the gradient of the output and returns the gradients of the inputs.
 
+mod activations;
 mod contrastive;
 mod convolution;
 mod cross_entropy;
 mod images;
+mod lars;
 mod normalisation;
 mod operand;
 mod pooling;
@@ -14,16 +16,18 @@ mod reconstruction;
 mod resampling;
 mod updates;
 
+pub use activations::{gelu, gelu_backward};
 pub use contrastive::contrastive;
 pub use convolution::{ConvolutionGrad, convolve, convolve_backward};
 pub use cross_entropy::{cross_entropy, mixed_cross_entropy};
 pub use images::{images_from_bytes, images_from_set};
+pub use lars::lars;
 pub use normalisation::{NormSums, Normalisation, Statistics, mean_and_variance, running};
 pub use operand::{incoming, join, join_backward, load, load_backward};
 pub use pooling::{Maxima, max_pool, max_pool_backward};
 pub use reconstruction::reconstruction;
 pub use resampling::{average_pool, average_pool_backward, resize, resize_backward};
-pub use updates::{ema, sgd};
+pub use updates::{adamw, ema, sgd};
 
 /// Extents of activations: batch, height, width, channels.
 pub type Extents = [usize; 4];

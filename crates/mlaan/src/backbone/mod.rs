@@ -36,7 +36,7 @@ pub trait Backbone: Send + Sync {
     /// # Errors
     /// Out of memory.
     fn stem(&self, builder: &Builder<'_>) -> Result<Sequence>;
-    /// Block `index`, with units named below `name`: the block itself, or a mirror of it.
+    /// Block `index`, with parameters named below `name`: the block itself, or a mirror of it.
     ///
     /// # Errors
     /// Out of memory; no such block.

@@ -1,7 +1,9 @@
 //! Residual networks (He et al. 2016), the CIFAR and the ImageNet family, with torchvision's parameter names.
 
 use super::{Backbone, BlockInfo};
-use crate::nn::{AveragePool, Builder, Layer, MaxPool, Rectify, Residual, Sequence, Unit, UnitSpec};
+use crate::nn::{
+    Activation, AveragePool, Builder, ConvBnAct, ConvSpec, Layer, MaxPool, Rectify, Residual, Sequence,
+};
 use crate::{Error, Result};
 use mlaan_engine::ops::Window;
 
@@ -126,6 +128,53 @@ impl ResNet {
     pub fn stem_kind(&self) -> Stem {
         self.stem
     }
+
+    /// The convolution of its stem.
+    pub fn stem_conv(&self) -> ConvSpec {
+        let window = match self.stem {
+            Stem::Cifar => Window::same(3, 1),
+            Stem::Imagenet => Window::same(7, 2),
+        };
+        ConvSpec::convolution("conv1", "bn1", 3, self.widths[0], window)
+    }
+
+    /// The convolutions of block `index`, named below `name`, and of its shortcut where that is not the input itself.
+    ///
+    /// # Errors
+    /// No such block.
+    pub fn block_convs(&self, index: usize, name: &str) -> Result<(Vec<ConvSpec>, Option<ConvSpec>)> {
+        let Some(&(stage, i)) = self.places.get(index) else {
+            return Err(Error::recipe(
+                "local",
+                format!("no block {index}; {} has {}", self.name, self.blocks.len()),
+            ));
+        };
+        let width = self.widths[stage];
+        let input = if index == 0 { self.widths[0] } else { self.blocks[index - 1].channels };
+        let output = self.blocks[index].channels;
+        let stride = if i == 0 && stage > 0 { 2 } else { 1 };
+        let conv = |n: usize, (input, output), window| {
+            ConvSpec::convolution(format!("{name}.conv{n}"), format!("{name}.bn{n}"), input, output, window)
+        };
+        // What is behind the last is behind the sum.
+        let last = |spec: ConvSpec| spec.activated(Activation::Identity);
+        let convs = match self.kind {
+            BlockKind::Basic => vec![
+                conv(1, (input, width), Window::same(3, stride)),
+                last(conv(2, (width, output), Window::same(3, 1))),
+            ],
+            BlockKind::Bottleneck => vec![
+                conv(1, (input, width), Window::same(1, 1)),
+                conv(2, (width, width), Window::same(3, stride)),
+                last(conv(3, (width, output), Window::same(1, 1))),
+            ],
+        };
+        let shortcut = (stride != 1 || input != output).then(|| {
+            let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+            last(ConvSpec::convolution(conv, norm, input, output, Window::same(1, stride)))
+        });
+        Ok((convs, shortcut))
+    }
 }
 
 impl Backbone for ResNet {
@@ -142,63 +191,24 @@ impl Backbone for ResNet {
     }
 
     fn stem(&self, b: &Builder<'_>) -> Result<Sequence> {
-        let window = match self.stem {
-            Stem::Cifar => Window::same(3, 1),
-            Stem::Imagenet => Window::same(7, 2),
-        };
-        let conv = Unit::new(b, UnitSpec::convolution("conv1", "bn1", 3, self.widths[0], window))?;
+        let conv = self.stem_conv().build(b)?;
         let last: Box<dyn Layer> = match self.stem {
             Stem::Cifar => Box::new(Rectify),
             Stem::Imagenet => Box::new(MaxPool { window: Window::same(3, 2) }),
         };
-        Ok(vec![Box::new(conv), last])
+        Ok(vec![conv, last])
     }
 
     fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
-        let Some(&(stage, i)) = self.places.get(index) else {
-            return Err(Error::recipe(
-                "local",
-                format!("no block {index}; {} has {}", self.name, self.blocks.len()),
-            ));
-        };
-        let width = self.widths[stage];
-        let input = if index == 0 { self.widths[0] } else { self.blocks[index - 1].channels };
-        let output = self.blocks[index].channels;
-        let stride = if i == 0 && stage > 0 { 2 } else { 1 };
-        let unit = |n: usize, (input, output), window, relu| {
-            let spec = UnitSpec::convolution(
-                format!("{name}.conv{n}"),
-                format!("{name}.bn{n}"),
-                input,
-                output,
-                window,
-            );
-            Unit::new(b, spec.rectified(relu))
-        };
-        let units = match self.kind {
-            BlockKind::Basic => vec![
-                unit(1, (input, width), Window::same(3, stride), true)?,
-                unit(2, (width, output), Window::same(3, 1), false)?,
-            ],
-            BlockKind::Bottleneck => vec![
-                unit(1, (input, width), Window::same(1, 1), true)?,
-                unit(2, (width, width), Window::same(3, stride), true)?,
-                unit(3, (width, output), Window::same(1, 1), false)?,
-            ],
-        };
-        let shortcut = if stride == 1 && input == output {
-            None
-        } else {
-            let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
-            let spec = UnitSpec::convolution(conv, norm, input, output, Window::same(1, stride));
-            Some(Unit::new(b, spec.rectified(false))?)
-        };
-        Ok(Box::new(Residual::new(units, shortcut)))
+        let (convs, shortcut) = self.block_convs(index, name)?;
+        let convs = convs.into_iter().map(|spec| ConvBnAct::new(b, spec)).collect::<Result<_>>()?;
+        let shortcut = shortcut.map(|spec| ConvBnAct::new(b, spec)).transpose()?;
+        Ok(Box::new(Residual::new(convs, shortcut)))
     }
 
     fn classifier(&self, classes: usize, b: &Builder<'_>) -> Result<Sequence> {
-        let linear = Unit::new(b, UnitSpec::linear("fc", self.features(), classes))?;
-        Ok(vec![Box::new(AveragePool { height: 1, width: 1 }), Box::new(linear)])
+        let linear = ConvSpec::linear("fc", self.features(), classes).build(b)?;
+        Ok(vec![Box::new(AveragePool { height: 1, width: 1 }), linear])
     }
 }
 

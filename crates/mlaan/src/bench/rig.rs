@@ -8,7 +8,7 @@ use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
 use crate::train::setup;
 use crate::{Device, Result};
-use mlaan_engine::ops::{PixelScale, Sgd};
+use mlaan_engine::ops::PixelScale;
 
 /// Images larger than this are taken for ImageNet's, with a thousand classes.
 const SMALL: usize = 96;
@@ -42,15 +42,13 @@ impl Rig {
             loading_bytes: 0,
             data_bytes: 0,
             precision: device.precision(),
+            optimizer: setup::optimizer(&recipe.train),
             kind: device.kind(),
         };
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
-        let learner = Learner::new(device, &backbone, &method, task, recipe.seed)?;
+        let learner = Learner::new(device, &backbone, &method, task, recipe.seed, sizes.optimizer)?;
         // Small enough that values stay finite however long it runs.
-        let (lr, t) = (1e-3, &recipe.train);
-        let (momentum, weight_decay, nesterov) = (t.momentum as f32, t.weight_decay as f32, t.nesterov);
-        let sgd = Sgd { lr, momentum, weight_decay, nesterov };
-        let options = StepOptions { backbone: sgd, independent: sgd, cascaded: sgd };
+        let options = StepOptions::uniform(1e-3, 1);
         let (source, images) = made_up(device, recipe, classes)?;
         Ok(Rig { device: device.clone(), learner, source, images, options, batch, task })
     }

@@ -98,6 +98,7 @@ impl Cell {
             loading_bytes: 0,
             data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size, mixed),
             precision: self.recipe.train.precision.into(),
+            optimizer: setup::optimizer(&self.recipe.train),
             kind,
         }
     }

@@ -31,5 +31,5 @@ pub use runner::{End, Run, Runner, Tell};
 pub use sets::{KnownSet, SETS};
 pub use steps::measure_step;
 pub use store::{Failure, RESULTS, Record, Standing, StepRecord, Store};
-pub use suite::{Column, Row, Suite};
-pub use table::{Heading, Measure, Table};
+pub use suite::{Column, Measure, Row, Suite};
+pub use table::{Heading, Table};

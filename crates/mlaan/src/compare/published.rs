@@ -1,8 +1,8 @@
 //! What the paper measured, looked up by the names of a recipe's parts.
 
 use super::builtin;
+use super::suite::Measure;
 use super::suite::Suite;
-use super::table::Measure;
 use std::path::Path;
 
 /// A number of the paper.

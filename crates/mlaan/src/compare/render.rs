@@ -3,7 +3,8 @@
 use super::outcome::{CellOutcome, Comparison};
 use super::statistics::{Moments, Paired, visible};
 use super::store::DIVERGED;
-use super::table::{Heading, Measure};
+use super::suite::Measure;
+use super::table::Heading;
 use crate::memory::bytes::written;
 use crate::text::{csv, markdown};
 

@@ -15,13 +15,23 @@
 
 use super::builtin;
 use super::sets::KnownSet;
-use super::table::{Measure, Table};
 use crate::numbers::{TOML_WHOLE, too_large};
 use crate::recipe::Recipe;
 use crate::text::nearest;
 use crate::{Error, Result, files};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// What a table's numbers count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Test error of trained networks, percent.
+    #[default]
+    Error,
+    /// Memory of a training step, GB: nothing is trained.
+    Memory,
+}
 
 /// A table of experiments before its cells are made.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -177,15 +187,6 @@ impl Suite {
         self.rows.push(Row::of_recipe(recipe));
     }
 
-    /// The cells, with `changes` (keys as `--set` takes them) stronger than all that the suite says.
-    ///
-    /// # Errors
-    /// What is wrong with a recipe or a key, naming the cell.
-    pub fn table(&self, changes: &[String]) -> Result<Table> {
-        self.check().map_err(|message| Error::data(&self.name, message))?;
-        Table::new(self, changes)
-    }
-
     /// A row's recipe in a column, before keys change it.
     pub(super) fn recipe(&self, row: &Row, column: &Column) -> Result<Recipe> {
         let name = row.recipe.replace(NETWORK, &column.suffix(column.modules));
@@ -207,7 +208,7 @@ impl Suite {
         Ok(sets.windows(2).any(|w| matches!(w, [a, b] if a != b)))
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
         if self.columns.is_empty() || self.rows.is_empty() {
             return Err("a suite needs at least one column and one row".into());
         }

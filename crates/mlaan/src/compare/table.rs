@@ -2,23 +2,12 @@
 
 use super::cell::{Cell, cell, named};
 use super::sets::KnownSet;
-use super::suite::{Column, Row, Suite};
+use super::suite::{Column, Measure, Row, Suite};
 use crate::data::BUILTIN;
 use crate::text::nearest;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// What a table's numbers count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Measure {
-    /// Test error of trained networks, percent.
-    #[default]
-    Error,
-    /// Memory of a training step, GB: nothing is trained.
-    Memory,
-}
 
 /// A row or a column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +41,17 @@ pub struct Table {
     pub cells: Vec<Cell>,
     /// Keys that the user changed in all of them.
     pub changes: Vec<String>,
+}
+
+impl Suite {
+    /// The cells, with `changes` (keys as `--set` takes them) stronger than all that the suite says.
+    ///
+    /// # Errors
+    /// What is wrong with a recipe or a key, naming the cell.
+    pub fn table(&self, changes: &[String]) -> Result<Table> {
+        self.check().map_err(|message| Error::data(&self.name, message))?;
+        Table::new(self, changes)
+    }
 }
 
 impl Table {

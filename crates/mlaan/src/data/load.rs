@@ -10,31 +10,12 @@ use super::decode::{extent, work_bytes};
 use super::formats::Pair;
 use super::limit::choose;
 use super::spool::Spool;
+use super::spread::spread;
 use super::stored::{Content, Images, ReadAt, Stored};
 use super::streamed::Streamed;
-use super::{Dataset, OpenOptions};
+use super::{Dataset, Load, OpenOptions};
 use crate::Result;
 use crate::memory::limit::Limits;
-
-/// Where images live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Load {
-    /// In memory where both splits need at most [`Load::MOST`] bytes, else on disk.
-    #[default]
-    Auto,
-    /// Decoded once, scaled down to [`OpenOptions::short_side`].
-    Memory,
-    /// On disk: decoded when they are needed, in their own size.
-    Stream,
-}
-
-impl Load {
-    /// Bytes of decoded images that `auto` keeps in memory, at the most.
-    pub const MOST: u64 = 2 << 30;
-
-    /// Images whose sizes are looked at, to know how many bytes all would need.
-    const SAMPLE: usize = 64;
-}
 
 /// Both splits, and how many images were skipped.
 pub(super) struct Loaded {
@@ -127,12 +108,6 @@ fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(u64, 
     }
     let sum: u64 = sizes.iter().sum();
     Ok((sum / sizes.len().max(1) as u64 * chosen.len() as u64, work))
-}
-
-/// At most `most` of the items, evenly spread.
-pub(crate) fn spread<T>(items: &[T], most: usize) -> impl Iterator<Item = &T> {
-    let taken = items.len().min(most);
-    (0..taken).map(move |i| &items[(i as u128 * items.len() as u128 / taken as u128) as usize])
 }
 
 /// Bytes of a decoded image whose shorter side is scaled down to `short_side` (0: never).

@@ -7,53 +7,13 @@ use std::thread::JoinHandle;
 
 use mlaan_engine::ops::draw;
 
-use super::batch::{fill, numbered};
-use super::{Augment, Batch, Dataset, Deliver, Extras, Frame};
+use super::fill::{LoaderOptions, fill, numbered};
+use super::{Batch, Dataset, Deliver, Frame};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// Largest side of the images delivered, so that a mistyped size is an error and not all of memory.
 const MAX_SIZE: usize = 8_192;
-
-/// What a [`Loader`] delivers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoaderOptions {
-    /// Images per batch; the last batch of an epoch may have fewer.
-    pub batch: usize,
-    /// The size of the images delivered, and what is seen of larger and smaller ones.
-    pub frame: Frame,
-    /// What is made on the host.
-    pub deliver: Deliver,
-    /// Random changes.
-    pub augment: Augment,
-    /// More of them; only of images made on the host.
-    pub extras: Extras,
-    /// Whether the order is drawn from `(seed, epoch)`; otherwise it is that of the set.
-    pub shuffle: bool,
-    /// The run's seed.
-    pub seed: u64,
-    /// The epoch, which chooses the order and the augmentation.
-    pub epoch: usize,
-    /// Batches to leave out at the start, when a run resumes within an epoch.
-    pub first_batch: usize,
-}
-
-impl LoaderOptions {
-    /// What an evaluation sees: every image in the set's order, nothing random.
-    pub fn evaluation(batch: usize, frame: Frame) -> Self {
-        LoaderOptions {
-            batch,
-            frame,
-            deliver: Deliver::Images,
-            augment: Augment::None,
-            extras: Extras::default(),
-            shuffle: false,
-            seed: 0,
-            epoch: 0,
-            first_batch: 0,
-        }
-    }
-}
 
 /// Threads and buffers that the loaders of a run share, one epoch after another.
 #[derive(Clone)]

@@ -6,10 +6,12 @@ mod augment;
 mod batch;
 mod bounds;
 mod collect;
+mod dataset;
 mod decode;
 pub mod download;
 mod extras;
 mod feed;
+mod fill;
 mod foreign;
 mod formats;
 mod frame;
@@ -22,11 +24,13 @@ mod memory;
 mod normalise;
 mod notes;
 mod open;
+mod options;
 mod published;
 mod relabelled;
 pub mod resize;
 mod shapes;
 mod spool;
+mod spread;
 mod stored;
 mod streamed;
 pub mod synthetic;
@@ -34,116 +38,23 @@ mod unknown;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
+pub use dataset::{Dataset, ImageView, Known, Splits};
 pub(crate) use decode::read_with_orientation;
 pub(crate) use decode::work_bytes;
 pub use decode::{IMAGE_ENDINGS, Orientation, read_image};
 pub use extras::{ColourJitter, Extras};
 pub use feed::{Classes, Fed, Kept, Source};
+pub use fill::LoaderOptions;
 pub(crate) use formats::class_names::{as_written, class, told_apart};
 pub(crate) use formats::tree::files_below;
 pub use frame::Frame;
-pub use load::Load;
-pub(crate) use load::spread;
-pub use loader::{Loader, LoaderOptions, LoaderPool};
+pub use loader::{Loader, LoaderPool};
 pub use memory::{Image, Memory};
 pub use normalise::Normalise;
 pub use notes::{Notes, Skipped};
-pub use open::{BUILTIN, OpenOptions, open};
+pub use open::open;
+pub use options::{BUILTIN, Load, OpenOptions};
 pub use relabelled::by_name;
 pub use spool::SPOOL_FOLDER;
+pub(crate) use spread::spread;
 pub use unknown::layouts;
-
-use std::sync::Arc;
-
-use crate::Result;
-
-/// One decoded image: RGB bytes, row by row, `height * width * 3` of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageView<'a> {
-    /// Pixels per column.
-    pub height: usize,
-    /// Pixels per row.
-    pub width: usize,
-    /// `height * width * 3` bytes.
-    pub rgb: &'a [u8],
-}
-
-/// One split of a labelled image set. Implement it to train on images of your own.
-pub trait Dataset: Send + Sync {
-    /// Number of images.
-    fn len(&self) -> usize;
-    /// Whether there is no image.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Names of the classes; labels index them.
-    fn classes(&self) -> &[String];
-    /// The label of image `index`, below `classes().len()`.
-    fn label(&self, index: usize) -> usize;
-    /// The image, from memory or decoded into `scratch`.
-    ///
-    /// # Errors
-    /// When the image cannot be read; names the file or row.
-    fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>>;
-    /// The side of the images and all their bytes, one image after the other, where all are squares of one size and lie
-    /// in memory so. A device may then keep the whole set.
-    fn whole(&self) -> Option<(usize, &[u8])> {
-        None
-    }
-    /// Whether images are read and decoded each time.
-    fn streams(&self) -> bool {
-        false
-    }
-    /// Broken images so far in whose place another one stood.
-    fn replaced(&self) -> usize {
-        0
-    }
-    /// Bytes this set holds in memory, for the plan and the accountant.
-    fn resident_bytes(&self) -> usize;
-    /// Bytes that loading the set took at the most beside what stays in memory.
-    fn loading_bytes(&self) -> usize {
-        0
-    }
-    /// Bytes that every loading thread needs beside, about, to read an image.
-    fn work_bytes(&self) -> usize {
-        0
-    }
-}
-
-/// A data set of the literature, recognised by its form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Known {
-    /// CIFAR-10 (Krizhevsky 2009).
-    Cifar10,
-    /// CIFAR-100 (Krizhevsky 2009).
-    Cifar100,
-    /// SVHN, cropped digits (Netzer et al. 2011).
-    Svhn,
-    /// STL-10 (Coates et al. 2011).
-    Stl10,
-    /// ImageNet (Russakovsky et al. 2015).
-    Imagenet,
-}
-
-/// A training and a test split with the same classes.
-#[derive(Clone)]
-pub struct Splits {
-    /// What the set is called in tables and metrics.
-    pub name: String,
-    /// The form it was in, for people.
-    pub format: &'static str,
-    /// Training images.
-    pub train: Arc<dyn Dataset>,
-    /// Test images.
-    pub test: Arc<dyn Dataset>,
-    /// Images skipped because they could not be decoded (`--skip-broken`).
-    pub skipped: usize,
-    /// Which set of the literature it is, where its form says so.
-    pub known: Option<Known>,
-    /// What was not read, and how the set was understood where that is not plain.
-    pub notes: Notes,
-    /// Whether its images were turned as their EXIF orientation says; never [`Orientation::Auto`] where that was to be
-    /// decided.
-    pub orientation: Orientation,
-}

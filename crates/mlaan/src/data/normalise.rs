@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Dataset;
-use super::load::spread;
+use super::spread::spread;
 use crate::{Error, Result};
 
 /// `(byte / 255 - mean) / std`, per channel.

@@ -6,53 +6,15 @@ use super::formats::{Format, Pair};
 use super::load::{Loaded, load};
 use super::notes::{Notes, few};
 use super::stored::Stored;
-use super::{Dataset, Load, Orientation, Splits, foreign, formats, synthetic, unknown};
+use super::{BUILTIN, Dataset, OpenOptions, Splits, foreign, formats, synthetic, unknown};
 use crate::{Error, Result};
-
-/// How a data set is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenOptions {
-    /// Keep at most so many training images and at most so many test images. Of each class as many as of
-    /// the others, as far as there are; which ones depends on `seed` alone (the built-in set keeps its
-    /// first ones). Only these are decoded, so a small limit is quick.
-    pub limit: Option<usize>,
-    /// Where images live.
-    pub load: Load,
-    /// Scale larger images in memory down so that their shorter side has so many pixels; 0 keeps every size.
-    pub short_side: usize,
-    /// Whether pictures are turned as their EXIF orientation says.
-    pub orientation: Orientation,
-    /// Leave broken images out (and count them) instead of stopping.
-    pub skip_broken: bool,
-    /// Chooses the images that `limit` keeps.
-    pub seed: u64,
-    /// Threads that decode; 0 for one per core.
-    pub threads: usize,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        OpenOptions {
-            limit: None,
-            load: Load::Auto,
-            short_side: 256,
-            orientation: Orientation::Auto,
-            skip_broken: false,
-            seed: 0,
-            threads: 0,
-        }
-    }
-}
-
-/// The name of the built-in set.
-pub const BUILTIN: &str = "builtin";
 
 /// Seed of the built-in set: every run sees the same images, whatever its own seed.
 const BUILTIN_SEED: u64 = 0;
 
 /// Reads the data set `source`: `builtin`, or a path whose layout is found out from what lies there
 /// (see `data::formats`). All images are decoded now, into memory, or stay where they are
-/// ([`Load`]).
+/// ([`Load`](super::Load)).
 ///
 /// # Errors
 /// When the path does not exist or holds nothing known, a split is missing, a class is tested but not trained,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::collect::broken;
 use super::decode::{Fault, Orientation, decode_into, extent, work_bytes as work_bytes_of};
-use super::load::spread;
+use super::spread::spread;
 use super::stored::{Content, ReadAt};
 use super::{Dataset, ImageView};
 use crate::{Error, Result};

@@ -2,7 +2,6 @@
 
 mod about;
 mod onnx;
-mod proto;
 mod state_dict;
 
 use crate::Result;

@@ -32,17 +32,17 @@ impl TensorSource for StateDict<'_> {
     fn each(&mut self, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
         let StateDict { network, file, steps } = self;
         // The wider type first: readers look at the file's bytes as they lie, and want them aligned.
-        network.slots(&mut |slot| match slot.leaf {
+        network.visit(&mut |param| match param.leaf {
             LAST => {
-                let name = format!("{}.{COUNTER}", slot.owner);
+                let name = format!("{}.{COUNTER}", param.owner);
                 show(&TensorView { name: &name, shape: &[], values: Values::Integer(*steps) })
             }
             _ => Ok(()),
         })?;
-        network.slots(&mut |slot| {
-            let name = format!("{}.{}", slot.owner, slot.leaf);
-            let read = || file.read(&name, &slot.shape);
-            show(&TensorView { name: &name, shape: &slot.shape, values: Values::Lazy(&read) })
+        network.visit(&mut |param| {
+            let (name, shape) = (param.name(), param.shape.dims());
+            let read = || file.read(&name, shape);
+            show(&TensorView { name: &name, shape, values: Values::Lazy(&read) })
         })
     }
 }

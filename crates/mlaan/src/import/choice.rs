@@ -1,8 +1,8 @@
 //! Which of a file's networks is taken: training scripts keep averages of the weights beside them, or several networks.
 
 use super::beside::{AVERAGED, is_average};
-use super::names::{FIRST, STEM};
-use super::state_dict::{Entry, Tensors};
+use super::entry::{Entry, Tensors};
+use super::layout::{FIRST, STEM};
 use std::collections::BTreeSet;
 
 /// Where training scripts put a state dict within what they save, the likeliest first.
@@ -246,7 +246,7 @@ pub(super) fn unwrap_names(set: &mut Set) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::state_dict::Place;
+    use crate::import::entry::Place;
     use crate::pickle::Element;
 
     /// Sets of networks whose names begin with these, and further names.

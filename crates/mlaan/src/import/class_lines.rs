@@ -1,6 +1,6 @@
 //! Names of classes, one a line: plain, pasted from a list, or with the index of each.
 
-use super::classes::{Named, ordered};
+use super::named::{Named, ordered};
 
 /// What separates an index from a name.
 const SEPARATORS: [char; 5] = [',', ':', ';', '=', '|'];

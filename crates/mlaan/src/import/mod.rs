@@ -6,7 +6,11 @@ mod class_json;
 mod class_lines;
 mod classes;
 mod described;
+mod entry;
 mod kind;
+mod layout;
+mod listed;
+mod named;
 pub(crate) mod names;
 mod old;
 mod sets;
@@ -20,8 +24,8 @@ pub use state_dict::StateDict;
 pub(crate) use described::described;
 pub(crate) use statistics::taken as statistics_taken;
 
+use self::listed::listed;
 use crate::local::Learner;
-use crate::nn::SlotKind;
 use crate::recipe::{MeanStd, Model};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -32,8 +36,6 @@ use std::path::Path;
 const CLASSIFIER: &str = "fc.";
 /// Names of auxiliary tensors begin with this.
 const AUXILIARY: &str = "aux.";
-/// Names of each kind that an error lists.
-const LISTED: usize = 5;
 
 /// What is known beside a file of weights. What is left out is taken from the file's metadata where this library exported it.
 #[derive(Clone, Debug, Default)]
@@ -126,7 +128,7 @@ pub(crate) fn classes(dict: &StateDict, options: &Options, file: &Path) -> Resul
 
 /// The names of what lies behind or beside a network's blocks.
 fn behind(dict: &StateDict) -> impl Iterator<Item = String> {
-    let own = dict.tensors().map(|(name, _)| name).filter(|name| names::is_behind(name));
+    let own = dict.tensors().map(|(name, _)| name).filter(|name| layout::is_behind(name));
     own.chain(dict.strange.keys().map(String::as_str)).map(str::to_owned)
 }
 
@@ -136,10 +138,9 @@ fn behind(dict: &StateDict) -> impl Iterator<Item = String> {
 /// Tensors that are missing, left over or of other extents: all of them are listed.
 pub(crate) fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path) -> Result<Taken> {
     let new_classifier = check(learner, (dict, new), file)?;
-    let device = learner.device().clone();
     let mut tensors = 0;
-    learner.slots(&mut |slot| {
-        let name = format!("{}.{}", slot.owner, slot.leaf);
+    learner.visit_on(&mut |device, param| {
+        let name = param.name();
         if name.starts_with(AUXILIARY) || (new_classifier && name.starts_with(CLASSIFIER)) {
             return Ok(());
         }
@@ -149,10 +150,7 @@ pub(crate) fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), f
             return Err(Error::data(file.display().to_string(), message));
         }
         tensors += 1;
-        match slot.kind {
-            SlotKind::Parameter(p) => Ok(device.upload(&mut p.value, &values)?),
-            SlotKind::Buffer(t) => Ok(device.upload(t, &values)?),
-        }
+        Ok(device.upload(param.value, &values)?)
     })?;
     let (choice, mut unused) = (dict.choice().clone(), dict.left.clone());
     if new_classifier {
@@ -178,10 +176,10 @@ fn is_own_classifier(name: &str) -> bool {
 /// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.
 pub(crate) fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) -> Result<bool> {
     let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
-    learner.slots(&mut |slot| {
-        let name = format!("{}.{}", slot.owner, slot.leaf);
+    learner.visit(&mut |param| {
+        let name = param.name();
         if !name.starts_with(AUXILIARY) {
-            wanted.push((name, slot.shape.to_vec()));
+            wanted.push((name, param.shape.dims().to_vec()));
         }
         Ok(())
     })?;
@@ -196,7 +194,7 @@ pub(crate) fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file
     }
     let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     // What stands in the place of a classifier that is given up is given up with it.
-    let given_up = |name: &str| new_classifier && names::is_behind(name);
+    let given_up = |name: &str| new_classifier && layout::is_behind(name);
     let unexpected = dict.tensors().map(|(name, _)| name).filter(|n| !names.contains(n) && !given_up(n));
     let beside = dict.strange.keys().filter(|_| !new_classifier).map(String::as_str);
     let unexpected: Vec<String> = unexpected.chain(beside).map(str::to_owned).collect();
@@ -227,11 +225,4 @@ fn new_classifier(dict: &StateDict, wanted: &[(String, Vec<usize>)]) -> bool {
         Some(_) => false,
         None => own.all(|(n, _)| dict.shape(n).is_none()),
     }
-}
-
-fn listed(what: &str, names: &[String]) -> String {
-    let shown = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
-    let more = names.len().saturating_sub(LISTED);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{} {what} ({shown}{rest})", names.len())
 }

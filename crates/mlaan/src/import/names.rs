@@ -2,19 +2,15 @@
 
 use super::StateDict;
 use super::beside::is_classifier;
+use super::layout::{BATCHES, STEM, is_behind};
+use super::listed::listed;
 use crate::recipe::{Backbone, Family, Model};
 use crate::{Error, Result};
 
-/// The first convolution; what stands before it stands before all names.
-pub(super) const STEM: &str = "conv1.weight";
 /// The projection of a shortcut.
 const DOWNSAMPLE: &str = ".downsample.";
 /// Most channels of the first stage, as for `model.width`.
 const MAX_WIDTH: usize = 65_536;
-/// A name that every ResNet has.
-pub(super) const FIRST: &str = "layer1.0.conv1.weight";
-/// PyTorch's counters of batches, which nothing here reads.
-pub(super) const BATCHES: &str = ".num_batches_tracked";
 /// Blocks per stage of the ImageNet family: depth, whether of bottlenecks, blocks.
 const IMAGENET: [(usize, bool, [usize; 4]); 5] = [
     (18, false, [2, 2, 2, 2]),
@@ -40,18 +36,6 @@ pub(crate) fn normalise(dict: &mut StateDict) {
     if let Some(classifier) = classifier(dict) {
         dict.take_classifier(&classifier);
     }
-}
-
-/// Whether a tensor of a network may be its classifier's or what comes in its place: it is no convolution's of torchvision's.
-pub(super) fn is_behind(name: &str) -> bool {
-    let first = name.split('.').next().unwrap_or_default();
-    let stage = first.strip_prefix("layer").is_some_and(|n| n.parse::<usize>().is_ok());
-    !(stage || first == "conv1" || first == "bn1")
-}
-
-/// Whether a tensor is called as one of a network's own.
-pub(super) fn is_own(name: &str) -> bool {
-    !is_behind(name) || name.starts_with("fc.")
 }
 
 /// The linear layer that is the classifier under another name than `fc`, as `head.fc`, `classifier.1`: it alone is there
@@ -86,7 +70,7 @@ pub(crate) fn model(dict: &StateDict, path: &std::path::Path) -> Result<Model> {
     };
     let Some([width, 3, kernel, _]) = dict.shape(STEM) else {
         let names: Vec<String> = dict.tensors().map(|(name, _)| name.to_owned()).collect();
-        let there = super::listed("tensors", &names);
+        let there = listed("tensors", &names);
         return wrong(format!(
             "no ResNet under torchvision's names: no `{STEM}` for 3 channels, but {there}"
         ));

@@ -1,8 +1,7 @@
 //! What `torch.save` wrote before version 1.6: pickles of a magic number, of the form's version, of the machine, of what was saved
 //! and of the storages' names, then the storages in that order, each as its length and its values.
 
-use super::sets::{Found, find, nothing};
-use super::torch::MAX_PICKLE;
+use super::sets::{Found, MAX_PICKLE, find, nothing};
 use crate::pickle::{Limits, Pickle, Storage, Value};
 use std::collections::HashMap;
 use std::fs::File;

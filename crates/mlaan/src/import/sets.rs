@@ -1,10 +1,12 @@
 //! The state dicts in what was pickled: dictionaries and lists are looked into, and what holds no named tensors is told.
 
 use super::choice::{Elsewhere, Set, set_of};
-use super::state_dict::{Entry, Place};
+use super::entry::{Entry, Place};
 use crate::pickle::{Item, Value, shown};
 use std::collections::{HashSet, VecDeque};
 
+/// Largest pickle read; that of ResNet-152 has 200 KB.
+pub(super) const MAX_PICKLE: u64 = 1 << 26;
 /// Most tensors: ResNet-152 has 932, the deepest that is known here 60,000.
 const MAX_TENSORS: usize = 1 << 16;
 /// How deep a state dict may lie in what was saved.

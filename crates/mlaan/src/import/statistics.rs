@@ -1,7 +1,6 @@
 //! What a wrapper that normalises images keeps beside the network: mean and deviation of every channel.
 
-use super::StateDict;
-use super::state_dict::Tensors;
+use super::entry::Tensors;
 use crate::Result;
 use crate::recipe::MeanStd;
 
@@ -48,13 +47,16 @@ fn module_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(module, _)| module)
 }
 
-/// The statistics under these names, of pixels from 0 to 1; none where they cannot be any.
+/// The statistics under these names, which `read` reads, of pixels from 0 to 1; none where they cannot be any.
 ///
 /// # Errors
 /// A file that is damaged or cannot be read.
-pub(super) fn values(dict: &mut StateDict, names: &Names) -> Result<Option<MeanStd>> {
+pub(super) fn values(
+    read: &mut dyn FnMut(&str) -> Result<Vec<f32>>,
+    names: &Names,
+) -> Result<Option<MeanStd>> {
     let mut three = |name: &str| -> Result<Option<[f64; 3]>> {
-        let values = dict.read(name)?;
+        let values = read(name)?;
         Ok(match values.as_slice() {
             [one] => Some([f64::from(*one); 3]),
             [a, b, c] => Some([*a, *b, *c].map(f64::from)),
@@ -112,7 +114,7 @@ fn text(statistics: &MeanStd) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::state_dict::{Entry, Place};
+    use crate::import::entry::{Entry, Place};
     use crate::pickle::Element;
 
     fn entry(shape: &[usize]) -> Entry {

@@ -2,18 +2,15 @@
 //! the other.
 
 use super::choice::Set;
+use super::entry::{Place, Tensors, floats};
 use super::old::{self, Values};
-use super::sets::{Found, find, nothing};
-use super::state_dict::{Place, Tensors, floats};
+use super::sets::{Found, MAX_PICKLE, find, nothing};
 use crate::pickle::{Limits, Pickle, Storage, TensorRef};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use zip::ZipArchive;
-
-/// Largest pickle read; that of ResNet-152 has 200 KB.
-pub(super) const MAX_PICKLE: u64 = 1 << 26;
 
 /// An open archive.
 pub(super) struct Archive {

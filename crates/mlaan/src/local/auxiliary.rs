@@ -2,7 +2,7 @@
 
 use super::Head;
 use crate::Result;
-use crate::nn::{AveragePool, Builder, Extent, Resize, Sequence, Unit, UnitSpec};
+use crate::nn::{Activation, AveragePool, Builder, ConvSpec, Extent, Resize, Sequence};
 use mlaan_engine::ops::Window;
 
 /// Channels between the decoder's two convolutions.
@@ -46,17 +46,17 @@ fn classifier(
     for i in 0..convolutions {
         let window = Window::same(3, if i == 0 && !deep { 2 } else { 1 });
         let (conv, norm) = (format!("{name}.net.{index}"), format!("{name}.net.{}", index + 1));
-        layers.push(Box::new(Unit::new(b, UnitSpec::convolution(conv, norm, channels, wide, window))?));
+        layers.push(ConvSpec::convolution(conv, norm, channels, wide, window).build(b)?);
         (channels, index) = (wide, index + 3);
     }
     layers.push(Box::new(AveragePool { height: 1, width: 1 }));
     // Pooling and flattening count in the names.
     index += 2;
     for i in 0..linears {
-        let last = i + 1 == linears;
-        let spec =
-            UnitSpec::linear(format!("{name}.net.{index}"), channels, if last { outputs } else { hidden });
-        layers.push(Box::new(Unit::new(b, spec.rectified(!last))?));
+        let (wide, activation) =
+            if i + 1 == linears { (outputs, Activation::Identity) } else { (hidden, Activation::Relu) };
+        let spec = ConvSpec::linear(format!("{name}.net.{index}"), channels, wide);
+        layers.push(spec.activated(activation).build(b)?);
         (channels, index) = (hidden, index + 2);
     }
     Ok(layers)
@@ -70,17 +70,17 @@ fn dgl(input: Extent, outputs: usize, name: &str, b: &Builder<'_>) -> Result<Seq
     let names = |i: usize| (format!("{name}.net.{i}"), format!("{name}.net.{}", i + 1));
     for i in [1, 4, 7] {
         let (conv, norm) = names(i);
-        layers.push(Box::new(Unit::new(b, UnitSpec::convolution(conv, norm, c, c, Window::same(1, 1)))?));
+        layers.push(ConvSpec::convolution(conv, norm, c, c, Window::same(1, 1)).build(b)?);
     }
     layers.push(Box::new(AveragePool { height: 2, width: 2 }));
     // A linear layer over the flattened 2x2 pixels is a convolution whose window is all of them.
     for (i, input, kernel) in [(12, c, 2), (15, 4 * c, 1)] {
         let (linear, norm) = names(i);
         let window = Window { kernel, stride: 1, pad: 0 };
-        let spec = UnitSpec::convolution(linear, norm, input, 4 * c, window);
-        layers.push(Box::new(Unit::new(b, UnitSpec { linear: true, wide: true, ..spec })?));
+        let spec = ConvSpec::convolution(linear, norm, input, 4 * c, window);
+        layers.push(ConvSpec { linear: true, wide: true, ..spec }.build(b)?);
     }
-    layers.push(Box::new(Unit::new(b, UnitSpec::linear(format!("{name}.net.18"), 4 * c, outputs))?));
+    layers.push(ConvSpec::linear(format!("{name}.net.18"), 4 * c, outputs).build(b)?);
     Ok(layers)
 }
 
@@ -90,24 +90,20 @@ fn dgl(input: Extent, outputs: usize, name: &str, b: &Builder<'_>) -> Result<Seq
 /// Out of memory.
 pub fn decoder(channels: usize, image: Extent, name: &str, b: &Builder<'_>) -> Result<Sequence> {
     let window = Window::same(3, 1);
-    let first = UnitSpec::convolution(
+    let first = ConvSpec::convolution(
         format!("{name}.net.0"),
         format!("{name}.net.1"),
         channels,
         DECODER_CHANNELS,
         window,
     );
-    let first = UnitSpec { bias: true, ..first };
-    let second = UnitSpec {
+    let first = ConvSpec { bias: true, ..first };
+    let second = ConvSpec {
         norm: None,
         bias: true,
-        relu: false,
+        activation: Activation::Identity,
         wide: true,
-        ..UnitSpec::convolution(format!("{name}.net.3"), "", DECODER_CHANNELS, image.channels, window)
+        ..ConvSpec::convolution(format!("{name}.net.3"), "", DECODER_CHANNELS, image.channels, window)
     };
-    Ok(vec![
-        Box::new(Resize { height: image.height, width: image.width }),
-        Box::new(Unit::new(b, first)?),
-        Box::new(Unit::new(b, second)?),
-    ])
+    Ok(vec![Box::new(Resize { height: image.height, width: image.width }), first.build(b)?, second.build(b)?])
 }

@@ -5,9 +5,10 @@ use super::leap::{LeapChain, sources};
 use super::targets::{HeadLoss, Supervision};
 use super::{Branch, Method, Partition, TaskLoss};
 use crate::backbone::Backbone;
-use crate::nn::{Act, Builder, Chain, Extent, Grad, Pass, Unit};
+use crate::nn::optim::Rate;
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Optimizer, Param, Pass};
 use crate::{Error, Result};
-use mlaan_engine::ops::{LossTarget, Sgd};
+use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Device, Purpose, Tensor};
 
 /// The auxiliary network of one branch of one module.
@@ -94,19 +95,31 @@ impl Auxiliary {
         self.loss.kind == TaskLoss::CrossEntropy
     }
 
-    /// Calls `f` with every unit.
+    /// Calls `f` with every parameter and buffer.
     ///
     /// # Errors
     /// What `f` returns.
-    pub fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
+    pub fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
         if let Some(l) = &mut self.leap {
-            l.each_unit(f)?;
+            l.visit(f)?;
         }
-        self.head.each_unit(f)?;
-        self.decoder.as_mut().map_or(Ok(()), |d| d.each_unit(f))
+        self.head.visit(f)?;
+        self.decoder.as_mut().map_or(Ok(()), |d| d.visit(f))
     }
 
-    /// Forward, loss and backward over a module's output; leaves gradients in the units, writes the task loss
+    /// As [`Layer::fuse`].
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn fuse(&mut self, device: &Device) -> Result<()> {
+        if let Some(l) = &mut self.leap {
+            l.fuse(device)?;
+        }
+        self.head.fuse(device)?;
+        self.decoder.as_mut().map_or(Ok(()), |d| d.fuse(device))
+    }
+
+    /// Forward, loss and backward over a module's output; leaves gradients in the parameters, writes the task loss
     /// to `row` of `values` and the reconstruction loss to the next, and returns the weighted gradient of the features.
     ///
     /// # Errors
@@ -169,8 +182,8 @@ impl Auxiliary {
     ///
     /// # Errors
     /// From the device.
-    pub fn update(&mut self, device: &Device, sgd: Sgd) -> Result<()> {
-        self.each_unit(&mut |u| u.update(device, sgd))
+    pub fn update(&mut self, device: &Device, optimizer: &Optimizer, rate: Rate) -> Result<()> {
+        self.visit(&mut |p| optimizer.update(device, p, rate))
     }
 
     /// Forgets what a step that stopped half-way left.

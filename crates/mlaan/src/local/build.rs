@@ -7,7 +7,7 @@ use super::sources::Replicas;
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Learner, Method, Partition, Task, segments};
 use crate::backbone::Backbone;
-use crate::nn::{Builder, Chain, Extent, Sequence};
+use crate::nn::{Builder, Chain, Extent, Optimizer, Sequence};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ pub(super) struct Plans<'a> {
     pub method: &'a Method,
     pub task: Task,
     pub seed: u64,
-    /// Whether there is momentum.
-    pub learns: bool,
+    /// None of a network for inference.
+    pub optimizer: Option<Optimizer>,
 }
 
 impl Plans<'_> {
@@ -39,7 +39,7 @@ impl Plans<'_> {
         }
         let partition = Partition::new(method, backbone)?;
         let ranges = ranges(partition.len(), devices, cuts)?;
-        let plan = Arc::new(Plan { method: method.clone(), partition, pixels: task.pixels });
+        let plan = Arc::new(Plan { method: method.clone(), partition, pixels: task.pixels, optimizer: self.optimizer });
         let partition = &plan.partition;
         let sources = mirrored(self, partition)?;
         let crossing = crossing(&ranges, partition, &sources);
@@ -62,11 +62,11 @@ impl Plans<'_> {
 
     /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
     fn deferrable(&self) -> usize {
-        if self.learns && self.devices.len() == 1 { deferrable(self.devices[0].kind()) } else { 1 }
+        if self.optimizer.is_some() && self.devices.len() == 1 { deferrable(self.devices[0].kind()) } else { 1 }
     }
 
     fn builder(&self, k: usize) -> Builder<'_> {
-        Builder { device: &self.devices[k], seed: self.seed, learns: self.learns }
+        Builder { device: &self.devices[k], seed: self.seed, optimizer: self.optimizer }
     }
 
     fn stage(

@@ -3,7 +3,7 @@
 use super::sources::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
-use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Mode, Pass, Unit, each_unit};
+use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Mode, Origin, Param, Pass, zip};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Purpose};
 
@@ -70,7 +70,7 @@ pub struct LeapChain {
 }
 
 impl LeapChain {
-    /// Mirrors of `sources`, with units named below `leap_NAME` and `shadow_NAME`. Values are those of a fresh
+    /// Mirrors of `sources`, with parameters named below `leap_NAME` and `shadow_NAME`. Values are those of a fresh
     /// network until the learner copies the sources.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl LeapChain {
         let shadow = match leap.tie {
             Tie::Pulled => None,
             Tie::Twin => {
-                let still = Builder { learns: false, ..*b };
+                let still = Builder { optimizer: None, ..*b };
                 Some(backbone.block(sources[0], &format!("aux.shadow_{name}"), &still)?)
             }
         };
@@ -201,59 +201,62 @@ impl LeapChain {
         (self.first_act, self.shadow_act, self.sum) = (None, None, None);
     }
 
-    /// Calls `f` with every unit of the mirrors, then of the shadow.
+    /// Calls `f` with every parameter and buffer of the mirrors, then of the shadow.
     ///
     /// # Errors
     /// What `f` returns.
-    pub fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
-        each_unit(self.first.as_mut(), &mut *f)?;
-        self.rest.each_unit(f)?;
-        self.shadow.as_mut().map_or(Ok(()), |s| each_unit(s.as_mut(), f))
+    pub fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        let mut mirror = |p: Param<'_>| f(Param { origin: Origin::Mirror, ..p });
+        self.first.visit(&mut mirror)?;
+        self.rest.visit(&mut mirror)?;
+        let mut shadow = |p: Param<'_>| f(Param { origin: Origin::Shadow, ..p });
+        self.shadow.as_mut().map_or(Ok(()), |s| s.visit(&mut shadow))
     }
 
-    /// Takes over the values of the sources.
+    /// As [`Layer::fuse`].
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn fuse(&mut self, device: &Device) -> Result<()> {
+        self.first.fuse(device)?;
+        self.rest.fuse(device)?;
+        self.shadow.as_mut().map_or(Ok(()), |s| s.fuse(device))
+    }
+
+    /// Takes over all values of the sources.
     pub(super) fn copy_sources(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
-        self.each_tied(blocks, true, |mirror, source| mirror.copy_from(device, source))
+        self.each_tied(blocks, true, |copy, source| Ok(device.copy(copy.value, source.value)?))
     }
 
-    /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step.
+    /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step (METHOD §6); buffers stay.
     pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
         let m = self.ema;
-        self.each_tied(blocks, false, |mirror, source| mirror.follow(device, source, m))
+        self.each_tied(blocks, false, |copy, source| match copy.is_buffer() {
+            true => Ok(()),
+            false => Ok(device.ema(copy.value, source.value, m)?),
+        })
     }
 
-    /// Calls `f` with the units of copies and their sources: of all copies, or of those that EMA moves.
+    /// Calls `f` with the tensors of copies and of their sources: of all copies, or of those that EMA moves.
     fn each_tied(
         &mut self,
         blocks: &mut Blocks<'_>,
         all: bool,
-        f: impl Fn(&mut Unit, &Unit) -> Result<()>,
+        f: impl Fn(Param<'_>, Param<'_>) -> Result<()>,
     ) -> Result<()> {
         let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
         if all || self.tie == Tie::Pulled {
             for (mirror, &b) in mirrors.zip(&self.sources) {
-                pairs(mirror.as_mut(), blocks.get(b), &f)?;
+                if let Some(source) = blocks.get(b) {
+                    zip(mirror.as_mut(), source, &f)?;
+                }
             }
         }
-        match &mut self.shadow {
-            Some(shadow) => pairs(shadow.as_mut(), blocks.get(self.sources[0]), &f),
-            None => Ok(()),
+        match (&mut self.shadow, blocks.get(self.sources[0])) {
+            (Some(shadow), Some(source)) => zip(shadow.as_mut(), source, &f),
+            _ => Ok(()),
         }
     }
-}
-
-/// Calls `f` with the units of two layers of the same structure.
-fn pairs(
-    a: &mut dyn Layer,
-    b: Option<&mut dyn Layer>,
-    f: &impl Fn(&mut Unit, &Unit) -> Result<()>,
-) -> Result<()> {
-    let (mut i, Some(b)) = (0, b) else { return Ok(()) };
-    while let (Some(a), Some(b)) = (a.unit(i), b.unit(i)) {
-        f(a, b)?;
-        i += 1;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::stage::{Plan, Stage};
 use super::{Auxiliary, Method};
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::nn::{Extent, Slot, Unit};
+use crate::nn::{Extent, Layer, Optimizer, Param};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::Device;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub struct ModuleSummary {
 }
 
 impl Learner {
-    /// Builds the network with initial values from `seed`.
+    /// Builds the network with initial values from `seed`, to be taught by `optimizer`.
     ///
     /// # Errors
     /// A method that does not fit the backbone, an image too small for it, or out of memory.
@@ -72,8 +72,9 @@ impl Learner {
         method: &Method,
         task: Task,
         seed: u64,
+        optimizer: Optimizer,
     ) -> Result<Self> {
-        Self::in_stages(std::slice::from_ref(device), &[], backbone, method, task, seed)
+        Self::in_stages((std::slice::from_ref(device), &[]), backbone, method, task, seed, optimizer)
     }
 
     /// As [`Learner::new`], in stages: one per device, which end before the modules `cuts` (ascending) and at the last one.
@@ -82,17 +83,17 @@ impl Learner {
     /// # Errors
     /// As [`Learner::new`]; more stages than modules; a device twice.
     pub fn in_stages(
-        devices: &[Device],
-        cuts: &[usize],
+        (devices, cuts): (&[Device], &[usize]),
         backbone: &dyn Backbone,
         method: &Method,
         task: Task,
         seed: u64,
+        optimizer: Optimizer,
     ) -> Result<Self> {
-        Plans { devices, cuts, backbone, method, task, seed, learns: true }.build()
+        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer) }.build()
     }
 
-    /// As [`Learner::new`] without momentum, for values that come from a checkpoint and stay as they are; `seed` is that of
+    /// As [`Learner::new`] without state of an optimiser, for values that come from a checkpoint and stay as they are; `seed` is that of
     /// values which do not come.
     ///
     /// # Errors
@@ -105,7 +106,7 @@ impl Learner {
         seed: u64,
     ) -> Result<Self> {
         let devices = std::slice::from_ref(device);
-        Plans { devices, cuts: &[], backbone, method, task, seed, learns: false }.build()
+        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None }.build()
     }
 
     /// Gives mirrors the values of their sources.
@@ -168,77 +169,74 @@ impl Learner {
                 let mut row = ModuleSummary {
                     first: module.blocks.0.clone(),
                     blocks: module.blocks.1,
-                    parameters: count(|f| module.chain.each_unit(f))?,
+                    parameters: count(|f| module.chain.visit(f))?,
                     auxiliary_parameters: 0,
                     output: module.extent,
                     sources: Vec::new(),
                     lambdas: None,
                 };
                 for a in stage.branches.get_mut(at).into_iter().flatten().flatten() {
-                    row.auxiliary_parameters += count(|f| a.each_unit(f))?;
+                    row.auxiliary_parameters += count(|f| a.visit(f))?;
                     row.sources.extend(a.sources());
                     row.lambdas = Some(a.lambdas());
                 }
                 rows.push(row);
             }
             if let (Some(classifier), Some(last)) = (&mut stage.classifier, rows.last_mut()) {
-                last.parameters += count(|f| classifier.each_unit(f))?;
+                last.parameters += count(|f| classifier.visit(f))?;
             }
         }
         Ok(rows)
     }
 
-    /// Calls `f` with every named tensor of the backbone (torchvision's names), then of the auxiliary
+    /// Calls `f` with every parameter and buffer of the backbone (torchvision's names), then of the auxiliary
     /// networks (`aux.…`).
     ///
     /// # Errors
     /// What `f` returns.
-    pub fn slots(&mut self, f: &mut dyn FnMut(Slot<'_>) -> Result<()>) -> Result<()> {
-        self.slots_on(&mut |_, slot| f(slot))
+    pub fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        self.visit_on(&mut |_, param| f(param))
     }
 
-    /// As [`Learner::slots`], with the device that a tensor is on.
+    /// As [`Learner::visit`], with the device that a tensor is on.
     ///
     /// # Errors
-    /// What `f` returns.
-    pub fn slots_on(&mut self, f: &mut dyn FnMut(&Device, Slot<'_>) -> Result<()>) -> Result<()> {
-        self.each_unit_on(&mut |device, u| u.slots(&mut |slot| f(device, slot)))
-    }
-
-    /// Calls `f` with every unit, in the order of [`Learner::slots`].
-    pub(crate) fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
-        self.each_unit_on(&mut |_, u| f(u))
-    }
-
-    /// As [`Learner::each_unit`], with the device that it is on.
-    fn each_unit_on(&mut self, f: &mut dyn FnMut(&Device, &mut Unit) -> Result<()>) -> Result<()> {
+    /// What `f` returns; what went wrong in a step that is not through.
+    pub fn visit_on(&mut self, f: &mut dyn FnMut(&Device, Param<'_>) -> Result<()>) -> Result<()> {
         self.idle()?;
         for Stage { device, modules, .. } in &mut self.stages {
-            modules.iter_mut().try_for_each(|m| m.chain.each_unit(&mut |u| f(device, u)))?;
+            modules.iter_mut().try_for_each(|m| m.chain.visit(&mut |p| f(device, p)))?;
         }
         for Stage { device, classifier, .. } in &mut self.stages {
-            classifier.iter_mut().try_for_each(|c| c.each_unit(&mut |u| f(device, u)))?;
+            classifier.iter_mut().try_for_each(|c| c.visit(&mut |p| f(device, p)))?;
         }
         for Stage { device, branches, .. } in &mut self.stages {
             let mut auxiliaries = branches.iter_mut().flatten().flatten();
-            auxiliaries.try_for_each(|a| a.each_unit(&mut |u| f(device, u)))?;
+            auxiliaries.try_for_each(|a| a.visit(&mut |p| f(device, p)))?;
         }
         Ok(())
     }
 
-    /// Takes every BatchNorm into its convolution (see [`Unit::fold`]), for inference only.
+    /// Takes every BatchNorm into its convolution (see [`Layer::fuse`]), for inference only.
     ///
     /// # Errors
     /// From the device.
-    pub fn fold(&mut self) -> Result<()> {
-        self.each_unit_on(&mut |device, u| u.fold(device))
+    pub fn fuse(&mut self) -> Result<()> {
+        self.idle()?;
+        for Stage { device, modules, branches, classifier, .. } in &mut self.stages {
+            modules.iter_mut().try_for_each(|m| m.chain.fuse(device))?;
+            classifier.iter_mut().try_for_each(|c| c.fuse(device))?;
+            branches.iter_mut().flatten().flatten().try_for_each(|a| a.fuse(device))?;
+        }
+        Ok(())
     }
 }
 
-fn count(visit: impl FnOnce(&mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()>) -> Result<usize> {
+/// Number of values that are no buffers.
+fn count(visit: impl FnOnce(&mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()>) -> Result<usize> {
     let mut n = 0;
-    visit(&mut |u| {
-        n += u.parameters();
+    visit(&mut |p| {
+        n += if p.is_buffer() { 0 } else { p.value.len() };
         Ok(())
     })?;
     Ok(n)

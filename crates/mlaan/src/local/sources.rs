@@ -4,7 +4,7 @@ use super::Partition;
 use super::link::{Values, broken};
 use super::module::Module;
 use super::stage::Stage;
-use crate::nn::{Builder, Layer, SlotKind, each_unit};
+use crate::nn::{Builder, Layer};
 use crate::backbone::Backbone;
 use crate::Result;
 use mlaan_engine::Device;
@@ -35,7 +35,7 @@ impl Replicas {
         b: &Builder<'_>,
     ) -> Result<Self> {
         let mut made = Replicas { stage, ..Replicas::default() };
-        let still = Builder { learns: false, ..*b };
+        let still = Builder { optimizer: None, ..*b };
         for &(owner, receiver, block) in crossing {
             if owner == stage {
                 made.sent.entry(receiver).or_default().push(block);
@@ -59,15 +59,9 @@ impl Replicas {
         let mut values = values.iter();
         for block in self.received.get(&from).into_iter().flatten() {
             let Some(layer) = self.blocks.get_mut(block) else { continue };
-            each_unit(layer.as_mut(), |unit| {
-                unit.slots(&mut |slot| {
-                    let tensor = match slot.kind {
-                        SlotKind::Parameter(p) => &mut p.value,
-                        SlotKind::Buffer(t) => t,
-                    };
-                    let values = values.next().ok_or_else(|| broken("values of a block are missing".into()))?;
-                    values.copy_to(device, tensor)
-                })
+            layer.visit(&mut |param| {
+                let values = values.next().ok_or_else(|| broken("values of a block are missing".into()))?;
+                values.copy_to(device, param.value)
             })?;
         }
         Ok(())
@@ -83,15 +77,9 @@ impl Stage {
         let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
         for block in wanted {
             let Some(layer) = blocks.get(block) else { continue };
-            each_unit(layer, |unit| {
-                unit.slots(&mut |slot| {
-                    let tensor = match slot.kind {
-                        SlotKind::Parameter(p) => &p.value,
-                        SlotKind::Buffer(t) => &*t,
-                    };
-                    values.push(Values::of(device, tensor)?);
-                    Ok(())
-                })
+            layer.visit(&mut |param| {
+                values.push(Values::of(device, param.value)?);
+                Ok(())
             })?;
         }
         Ok(values)

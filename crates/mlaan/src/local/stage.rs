@@ -9,7 +9,7 @@ use super::losses::Losses;
 use super::step::StepOptions;
 use super::targets::{HeadLoss, Supervision, Targets};
 use super::{Auxiliary, Branch, Method, Meter, Partition};
-use crate::nn::{Act, Chain, Grad, Pass};
+use crate::nn::{Act, Activation, Chain, Grad, Layer, Optimizer, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::{LossTarget, PixelScale};
 use mlaan_engine::{DType, Device, Purpose, Tensor};
@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub method: Method,
     pub partition: Partition,
     pub pixels: PixelScale,
+    /// None of a network for inference.
+    pub optimizer: Option<Optimizer>,
 }
 
 impl Plan {
@@ -157,7 +159,7 @@ impl Stage {
         let x = input(&module.input, below, batch)?;
         module.chain.forward(&device, x)?;
         let output = module.chain.take_output();
-        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.relu) {
+        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.activation != Activation::Identity) {
             let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
             return Err(Error::recipe("model.backbone", message));
         }
@@ -218,8 +220,8 @@ impl Stage {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
             let row = losses.row(at, branch);
             let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
-            if let Some(o) = batch.options {
-                a.update(device, if branch == Branch::Independent { o.independent } else { o.cascaded })?;
+            if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+                a.update(device, optimizer, o.of(branch))?;
             }
             match branch {
                 Branch::Cascaded => carried = grad,
@@ -262,8 +264,8 @@ impl Stage {
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
         }
-        if let Some(o) = batch.options {
-            classifier.each_unit(&mut |u| u.update(device, o.backbone))?;
+        if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+            classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
         }
         Ok(carried)
     }
@@ -290,7 +292,7 @@ impl Stage {
 
     /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
     fn close(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
-        let device = self.device.clone();
+        let (device, optimizer) = (self.device.clone(), self.plan.optimizer);
         let (below, module) = self.split(m);
         if let Some(total) = module.total.take() {
             let x = input(&module.input, below, batch)?;
@@ -298,8 +300,8 @@ impl Stage {
             module.chain.backward(&device, x, module.output.as_ref(), total, pass, false)?;
         }
         module.chain.release();
-        if let Some(o) = batch.options {
-            module.chain.each_unit(&mut |u| u.update(&device, o.backbone))?;
+        if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
+            module.chain.visit(&mut |p| optimizer.update(&device, p, o.own()))?;
         }
         // Nobody reads the features below any more; those of this module are its successor's alone.
         module.input = None;

@@ -6,22 +6,44 @@ use super::link::Alone;
 use super::pipeline::Pipeline;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
-use super::{Learner, StepReport};
+use super::{Branch, Learner, StepReport};
 use crate::nn::Act;
+use crate::nn::optim::Rate;
 use crate::{Error, Result};
 use mlaan_engine::Tensor;
-use mlaan_engine::ops::{Labels, Sgd};
+use mlaan_engine::ops::Labels;
 use std::sync::Arc;
 
-/// Optimiser settings of one step; learning rates may differ by part (METHOD §7).
+/// What changes of the optimiser from step to step: learning rates, which may differ by part (METHOD §7), and the
+/// step's number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOptions {
+    /// Learning rate of the backbone.
+    pub backbone: f32,
+    /// Of the independent auxiliary networks.
+    pub independent: f32,
+    /// Of the cascaded auxiliary networks.
+    pub cascaded: f32,
+    /// Number of the step since training began, from 1.
+    pub step: u64,
+}
+
+impl StepOptions {
+    /// One learning rate for all parts.
+    pub fn uniform(lr: f32, step: u64) -> Self {
+        StepOptions { backbone: lr, independent: lr, cascaded: lr, step }
+    }
+
     /// For the backbone.
-    pub backbone: Sgd,
-    /// For the independent auxiliary networks.
-    pub independent: Sgd,
-    /// For the cascaded auxiliary networks.
-    pub cascaded: Sgd,
+    pub(super) fn own(&self) -> Rate {
+        Rate { lr: self.backbone, step: self.step }
+    }
+
+    /// For the auxiliary networks of a branch.
+    pub(super) fn of(&self, branch: Branch) -> Rate {
+        let lr = if branch == Branch::Independent { self.independent } else { self.cascaded };
+        Rate { lr, step: self.step }
+    }
 }
 
 impl Learner {
@@ -29,8 +51,8 @@ impl Learner {
     /// losses; those of deferred steps before it that nobody read are dropped.
     ///
     /// # Errors
-    /// From the device; mixtures where a loss has no meaning for them. The parameters may then be those of a step half
-    /// done.
+    /// From the device; mixtures where a loss has no meaning for them; a network for inference. The parameters may then be
+    /// those of a step half done.
     pub fn step<'a>(
         &mut self,
         images: Tensor,
@@ -53,6 +75,7 @@ impl Learner {
         labels: impl Into<Labels<'a>>,
         options: &StepOptions,
     ) -> Result<()> {
+        self.learns()?;
         self.whole_pass(images, labels.into(), Some(options))
     }
 
@@ -62,6 +85,7 @@ impl Learner {
     /// # Errors
     /// As [`Learner::step`], of this step or, with several stages, an earlier one.
     pub fn step_from(&mut self, feed: Arc<dyn Feed>, options: &StepOptions) -> Result<()> {
+        self.learns()?;
         if self.stages() > 1 {
             return self.give(&feed, Some(options));
         }
@@ -81,6 +105,11 @@ impl Learner {
     pub fn gradients<'a>(&mut self, images: Tensor, labels: impl Into<Labels<'a>>) -> Result<&StepReport> {
         self.whole_pass(images, labels.into(), None)?;
         self.last_report()
+    }
+
+    fn learns(&self) -> Result<()> {
+        let message = "this network was built for inference and cannot learn; build it with an optimiser";
+        self.plan.optimizer.map(|_| ()).ok_or_else(|| Error::recipe("train", message))
     }
 
     fn whole_pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {

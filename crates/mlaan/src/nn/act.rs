@@ -4,26 +4,39 @@ use crate::Result;
 use mlaan_engine::ops::{NormGrad, Operand, Outgoing, norm};
 use mlaan_engine::{DType, Device, Purpose, Tensor};
 
-/// A value between layers: a stored tensor, and its normalisation and rectifier, which whoever loads it applies.
+/// A value between layers: a stored tensor, and its normalisation and activation, which whoever loads it applies.
 #[derive(Debug)]
 pub struct Act {
     /// `[n, h, w, c]`.
     pub tensor: Tensor,
     /// `[4, c]`, rows of [`norm`].
     pub norm: Option<Tensor>,
-    /// Whether negative values count as 0.
-    pub relu: bool,
+    /// What is applied after the normalisation.
+    pub activation: Activation,
+}
+
+/// An activation function. What is stored is its argument; whoever loads a value applies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// None.
+    Identity,
+    /// max(x, 0).
+    Relu,
 }
 
 impl Act {
     /// A tensor as it is.
     pub fn plain(tensor: Tensor) -> Self {
-        Act { tensor, norm: None, relu: false }
+        Act { tensor, norm: None, activation: Activation::Identity }
     }
 
     /// For the engine.
     pub fn operand(&self) -> Operand<'_> {
-        Operand { tensor: &self.tensor, norm: self.norm.as_ref(), relu: self.relu }
+        let relu = match self.activation {
+            Activation::Identity => false,
+            Activation::Relu => true,
+        };
+        Operand { tensor: &self.tensor, norm: self.norm.as_ref(), relu }
     }
 }
 
@@ -36,7 +49,7 @@ pub struct Pass {
     pub input: bool,
 }
 
-/// The gradient of an [`Act`]: with respect to its normalised value before the rectifier.
+/// The gradient of an [`Act`]: with respect to its normalised value before the activation.
 #[derive(Debug)]
 pub struct Grad {
     /// Same extents as the value.

@@ -1,15 +1,15 @@
-//! Residual blocks (He et al. 2016): any chain of units beside a shortcut.
+//! Residual blocks (He et al. 2016): any chain of convolutions beside a shortcut.
 
-use super::{Act, Extent, Grad, GradNorm, Layer, Mode, Pass, Unit};
+use super::{Act, ConvBnAct, Extent, Grad, GradNorm, Layer, Mode, Param, Pass};
 use crate::{Error, Result};
 use mlaan_engine::{Device, Purpose, Tensor};
 
-/// relu(units(x) + shortcut(x)); the last unit and the shortcut are normalised but not rectified.
+/// relu(convolutions(x) + shortcut(x)); the last convolution and the shortcut are normalised but not rectified.
 #[derive(Debug)]
 pub struct Residual {
-    units: Vec<Unit>,
-    shortcut: Option<Unit>,
-    /// Raw outputs of the units, and of the shortcut, of the last forward.
+    convs: Vec<ConvBnAct>,
+    shortcut: Option<ConvBnAct>,
+    /// Raw outputs of the convolutions, and of the shortcut, of the last forward.
     acts: Vec<Act>,
     shortcut_act: Option<Act>,
 }
@@ -22,24 +22,24 @@ struct AtSum {
 }
 
 impl Residual {
-    /// A block of at least one unit; without `shortcut` the input itself is added.
-    pub fn new(units: Vec<Unit>, shortcut: Option<Unit>) -> Self {
-        let acts = Vec::with_capacity(units.len());
-        Residual { units, shortcut, acts, shortcut_act: None }
+    /// A block of at least one convolution; without `shortcut` the input itself is added.
+    pub fn new(convs: Vec<ConvBnAct>, shortcut: Option<ConvBnAct>) -> Self {
+        let acts = Vec::with_capacity(convs.len());
+        Residual { convs, shortcut, acts, shortcut_act: None }
     }
 
-    /// Runs the units and the shortcut.
+    /// Runs the convolutions and the shortcut.
     fn branches(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<()> {
         self.release();
-        for unit in &mut self.units {
-            let act = unit.forward(device, self.acts.last().unwrap_or(x), mode)?;
+        for conv in &mut self.convs {
+            let act = conv.forward(device, self.acts.last().unwrap_or(x), mode)?;
             if mode == Mode::Infer {
                 self.acts.clear();
             }
             self.acts.push(act);
         }
-        if let Some(unit) = &mut self.shortcut {
-            self.shortcut_act = Some(unit.forward(device, x, mode)?);
+        if let Some(conv) = &mut self.shortcut {
+            self.shortcut_act = Some(conv.forward(device, x, mode)?);
         }
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Residual {
         Ok(at)
     }
 
-    /// From the sum back to the output of the first unit.
+    /// From the sum back to the output of the first convolution.
     fn main_to_first(
         &mut self,
         device: &Device,
@@ -77,11 +77,11 @@ impl Residual {
         pass: Pass,
     ) -> Result<(Option<Tensor>, Option<GradNorm>)> {
         let (mut tensor, mut norm): (Option<Tensor>, _) = (None, norm);
-        for i in (1..self.units.len()).rev() {
+        for i in (1..self.convs.len()).rev() {
             let (x, y) = (&self.acts[i - 1], &self.acts[i]);
             let mut dx = Grad::of(device, x, pass.weights)?;
             let grad = tensor.as_ref().unwrap_or(at);
-            self.units[i].backward_into(
+            self.convs[i].backward_into(
                 device,
                 (x, y),
                 (grad, norm),
@@ -96,7 +96,7 @@ impl Residual {
 
 impl Layer for Residual {
     fn extent(&self, input: Extent) -> Result<Extent> {
-        let out = self.units.iter().try_fold(input, |e, u| u.extent(e))?;
+        let out = self.convs.iter().try_fold(input, |e, u| u.extent(e))?;
         let side = self.shortcut.as_ref().map_or(Ok(input), |s| s.extent(input))?;
         if side != out {
             let message = format!("a block turns {input} into {out}, but its shortcut gives {side}");
@@ -127,20 +127,20 @@ impl Layer for Residual {
     ) -> Result<Option<Grad>> {
         let AtSum { tensor: at, main, side } = self.at_sum(device, y, grad, pass.weights)?;
         let (first, norm) = self.main_to_first(device, &at, main, pass)?;
-        let Residual { units, shortcut, acts, shortcut_act } = self;
+        let Residual { convs, shortcut, acts, shortcut_act } = self;
         let mut dx = None;
-        if let (Some(unit), Some(side_act)) = (shortcut, shortcut_act.as_ref()) {
+        if let (Some(conv), Some(side_act)) = (shortcut, shortcut_act.as_ref()) {
             if pass.input {
                 dx = Some(Grad::of(device, x, pass.weights)?);
             }
             // Sums for the input's normalisation wait for the other branch.
             let out = dx.as_mut().map(|g| mlaan_engine::ops::Outgoing { norm: None, ..g.outgoing(false) });
-            unit.backward_into(device, (x, side_act), (&at, side), pass.weights, out)?;
+            conv.backward_into(device, (x, side_act), (&at, side), pass.weights, out)?;
         } else if pass.input && first.is_some() {
-            // The shortcut's gradient is the one at the sum: the first unit adds to it in place.
+            // The shortcut's gradient is the one at the sum: the first convolution adds to it in place.
             let mut dx = Grad::over(device, at, x, pass.weights)?;
-            if let (Some(unit), Some(y), Some(first)) = (units.first_mut(), acts.first(), &first) {
-                unit.backward_into(device, (x, y), (first, norm), pass.weights, Some(dx.outgoing(true)))?;
+            if let (Some(conv), Some(y), Some(first)) = (convs.first_mut(), acts.first(), &first) {
+                conv.backward_into(device, (x, y), (first, norm), pass.weights, Some(dx.outgoing(true)))?;
             }
             return Ok(Some(dx));
         } else if pass.input {
@@ -148,9 +148,9 @@ impl Layer for Residual {
             device.copy(&mut copy, &at)?;
             dx = Some(Grad::over(device, copy, x, pass.weights)?);
         }
-        if let (Some(unit), Some(y)) = (units.first_mut(), acts.first()) {
+        if let (Some(conv), Some(y)) = (convs.first_mut(), acts.first()) {
             let out = dx.as_mut().map(|g| g.outgoing(true));
-            unit.backward_into(device, (x, y), (first.as_ref().unwrap_or(&at), norm), pass.weights, out)?;
+            conv.backward_into(device, (x, y), (first.as_ref().unwrap_or(&at), norm), pass.weights, out)?;
         }
         Ok(dx)
     }
@@ -168,7 +168,11 @@ impl Layer for Residual {
         self.shortcut_act = None;
     }
 
-    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
-        self.units.iter_mut().chain(self.shortcut.as_mut()).nth(index)
+    fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        self.convs.iter_mut().chain(&mut self.shortcut).try_for_each(|c| c.visit(f))
+    }
+
+    fn fuse(&mut self, device: &Device) -> Result<()> {
+        self.convs.iter_mut().chain(&mut self.shortcut).try_for_each(|c| c.fuse(device))
     }
 }

@@ -1,6 +1,6 @@
 //! Layers one after another.
 
-use super::{Act, Extent, Grad, Layer, Mode, Pass, Unit};
+use super::{Act, Extent, Grad, Layer, Mode, Param, Pass};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::ops::Range;
@@ -251,14 +251,6 @@ impl Chain {
         self.at_hand = None;
         self.layers.iter_mut().for_each(|l| l.release());
     }
-
-    /// Calls `f` with every unit, in order.
-    ///
-    /// # Errors
-    /// What `f` returns.
-    pub fn each_unit(&mut self, f: &mut dyn FnMut(&mut Unit) -> Result<()>) -> Result<()> {
-        self.layers.iter_mut().try_for_each(|l| super::each_unit(l.as_mut(), &mut *f))
-    }
 }
 
 /// A chain within a chain: a block of one's own. It must have at least one layer.
@@ -294,18 +286,11 @@ impl Layer for Chain {
         Chain::release(self);
     }
 
-    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
-        let mut left = index;
-        for layer in &mut self.layers {
-            let mut own = 0;
-            while layer.unit(own).is_some() {
-                own += 1;
-            }
-            if left < own {
-                return layer.unit(left);
-            }
-            left -= own;
-        }
-        None
+    fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        self.layers.iter_mut().try_for_each(|l| l.visit(f))
+    }
+
+    fn fuse(&mut self, device: &Device) -> Result<()> {
+        self.layers.iter_mut().try_for_each(|l| l.fuse(device))
     }
 }

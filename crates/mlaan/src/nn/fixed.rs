@@ -1,12 +1,12 @@
-//! Units of networks that no longer learn: their normalisation is taken into the weights, and those are kept in the
-//! order in which a device reads them.
+//! Convolutions of networks that no longer learn: their normalisation is taken into the weights, and those are kept in
+//! the order in which a device reads them.
 
-use super::{Act, Parameter, Unit};
+use super::{Act, ConvBnAct, Parameter};
 use crate::Result;
 use mlaan_engine::ops::{Arranged, NormConstants, Weights};
 use mlaan_engine::{DType, Device, Purpose, Tensor};
 
-/// What a unit that no longer learns keeps.
+/// What a convolution that no longer learns keeps.
 #[derive(Debug, Default)]
 pub(super) struct Fixed {
     /// Height and width of the last input, and the weights arranged for images of that size; none where the device
@@ -14,14 +14,11 @@ pub(super) struct Fixed {
     arranged: Option<([usize; 2], Option<Arranged>)>,
 }
 
-impl Unit {
+impl ConvBnAct {
     /// Takes the normalisation by running statistics into weights and bias: the same function for inference, with
     /// nothing left to normalise. From now on weights are arranged once for each size of images, not for each batch.
-    /// Such a unit cannot learn as it did.
-    ///
-    /// # Errors
-    /// From the device.
-    pub fn fold(&mut self, device: &Device) -> Result<()> {
+    /// It cannot learn any more.
+    pub(super) fn take_norm_in(&mut self, device: &Device) -> Result<()> {
         self.fixed = Some(Fixed::default());
         let Some(n) = self.norm.take() else { return Ok(()) };
         let values = |t: &Tensor| device.download(t);
@@ -43,12 +40,12 @@ impl Unit {
         device.upload(&mut self.weight.value, &weight)?;
         let mut value = device.alloc([self.spec.output], DType::F32, Purpose::Parameters)?;
         device.upload(&mut value, &bias)?;
-        self.bias = Some(Parameter { value, velocity: None, grad: None });
-        (self.weight.velocity, self.spec.norm, self.spec.bias) = (None, None, true);
+        self.bias = Some(Parameter { value, grad: None, state: None });
+        (self.weight.state, self.spec.norm, self.spec.bias) = (None, None, true);
         Ok(())
     }
 
-    /// Arranges the weights of a unit that no longer learns for images like `x`, unless they are.
+    /// Arranges the weights of a convolution that no longer learns for images like `x`, unless they are.
     pub(super) fn arrange(&mut self, device: &Device, x: &Act) -> Result<()> {
         let Some(fixed) = &mut self.fixed else { return Ok(()) };
         let [_, height, width, _] = x.tensor.nhwc();

@@ -1,5 +1,7 @@
 //! Initial values, derived from the seed and the parameter's name.
 
+use super::Parameter;
+use super::optim::Optimizer;
 use crate::Result;
 use crate::rng::{Purpose as Random, Rng};
 use mlaan_engine::{DType, Device, Purpose, Tensor};
@@ -12,8 +14,8 @@ pub struct Builder<'a> {
     pub device: &'a Device,
     /// The run's seed.
     pub seed: u64,
-    /// Whether parameters learn (have momentum); shadows do not.
-    pub learns: bool,
+    /// The optimiser that parameters get state for. None: they do not learn, as in inference and in shadows.
+    pub optimizer: Option<Optimizer>,
 }
 
 /// FNV-1a, for names.
@@ -63,14 +65,12 @@ impl Builder<'_> {
         Ok(self.device.full([channels], value, Purpose::Parameters)?)
     }
 
-    /// Momentum for a parameter, zero, when parameters learn.
+    /// A parameter with these values, and with what the optimiser keeps of it.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn velocity(&self, of: &Tensor) -> Result<Option<Tensor>> {
-        if !self.learns {
-            return Ok(None);
-        }
-        Ok(Some(self.device.full(of.shape(), 0.0, Purpose::Optimiser)?))
+    pub fn parameter(&self, value: Tensor) -> Result<Parameter> {
+        let state = self.optimizer.map(|o| o.state(self.device, &value)).transpose()?;
+        Ok(Parameter { value, grad: None, state })
     }
 }

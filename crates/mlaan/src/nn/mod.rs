@@ -7,19 +7,23 @@
 mod act;
 mod block;
 mod chain;
+mod conv_bn_act;
 mod fixed;
 mod init;
+pub mod optim;
+mod param;
 mod shape;
 mod simple;
-mod unit;
 
-pub use act::{Act, Grad, GradNorm, Pass};
+pub use act::{Act, Activation, Grad, GradNorm, Pass};
 pub use block::Residual;
 pub use chain::{Chain, Sequence};
+pub use conv_bn_act::{ConvBnAct, ConvSpec};
 pub use init::Builder;
+pub use optim::Optimizer;
+pub use param::{Learned, Origin, Param, Parameter, Role, Roles, zip};
 pub use shape::Extent;
 pub use simple::{AveragePool, MaxPool, Rectify, Resize};
-pub use unit::{Parameter, Slot, SlotKind, Unit, UnitSpec};
 
 use crate::Result;
 use mlaan_engine::Device;
@@ -37,8 +41,9 @@ pub enum Mode {
 
 /// A part of a network: one input, one output.
 ///
-/// Everything with parameters is a [`Unit`] (a convolution or linear layer with its normalisation); a layer of
-/// one's own composes units and gives them out through [`Layer::unit`].
+/// A layer with parameters makes them with [`Builder::parameter`], leaves their gradients in [`Parameter::grad`] and
+/// shows them in [`Layer::visit`]; one that is made of others passes [`Layer::visit`], [`Layer::fuse`] and
+/// [`Layer::release`] on to them. Optimiser, checkpoints, mirrors and plans need nothing else.
 pub trait Layer: Send {
     /// The output's extent for an input's.
     ///
@@ -84,22 +89,23 @@ pub trait Layer: Send {
     /// Forgets what the last forward kept.
     fn release(&mut self) {}
 
-    /// The unit number `index`, in the order of execution.
-    fn unit(&mut self, index: usize) -> Option<&mut Unit> {
-        let _ = index;
-        None
+    /// Calls `f` with every parameter and buffer, in the same order each time. Checkpoints, updates and mirrors know
+    /// of no others.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        let _ = f;
+        Ok(())
     }
-}
 
-/// Calls `f` with every unit of a layer.
-///
-/// # Errors
-/// What `f` returns.
-pub fn each_unit(layer: &mut dyn Layer, mut f: impl FnMut(&mut Unit) -> Result<()>) -> Result<()> {
-    let mut i = 0;
-    while let Some(unit) = layer.unit(i) {
-        f(unit)?;
-        i += 1;
+    /// Makes itself ready for inference alone: normalisation by running statistics goes into the weights before it.
+    /// The function is the same; the layer cannot learn any more.
+    ///
+    /// # Errors
+    /// From the device.
+    fn fuse(&mut self, device: &Device) -> Result<()> {
+        let _ = device;
+        Ok(())
     }
-    Ok(())
 }

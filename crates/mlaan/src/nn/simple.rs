@@ -1,6 +1,6 @@
 //! Layers without parameters.
 
-use super::{Act, Extent, Grad, Layer, Mode, Pass};
+use super::{Act, Activation, Extent, Grad, Layer, Mode, Pass};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use mlaan_engine::ops::{Operand, Window};
@@ -137,9 +137,9 @@ impl Layer for Rectify {
         pass: Pass,
     ) -> Result<Option<Grad>> {
         let mut dx = Grad::over(device, grad.tensor, x, pass.weights)?;
-        let operand = Operand { relu: false, ..x.operand() };
+        let (operand, rectified) = (Operand { relu: false, ..x.operand() }, x.activation == Activation::Relu);
         let part = dx.norm.as_mut().map(|n| (&operand, n.sink()));
-        device.join_backward(&mut dx.tensor, x.relu.then_some(&y.tensor), [part, None])?;
+        device.join_backward(&mut dx.tensor, rectified.then_some(&y.tensor), [part, None])?;
         Ok(Some(dx))
     }
 }

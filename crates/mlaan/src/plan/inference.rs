@@ -24,7 +24,7 @@ pub struct Inference {
     pub images: usize,
     /// Batches whose logits are read together ([`read_at_once`] of them by an evaluation).
     pub at_once: usize,
-    /// Whether BatchNorm is taken into the convolutions first ([`Learner::fold`]).
+    /// Whether BatchNorm is taken into the convolutions first ([`Learner::fuse`]).
     pub folded: bool,
     /// Bytes of host memory for data, outside of the device.
     pub data_bytes: usize,
@@ -43,7 +43,7 @@ pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Resu
     device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut network = Learner::for_inference(&device, backbone, &Method::default(), task, 0)?;
     if sizes.folded {
-        network.fold()?;
+        network.fuse()?;
     }
     let tensors = TensorSizes::of(&mut network)?;
     classify(&mut network, &Source::Host, (Some(sizes.images), sizes.batch), sizes.at_once.max(1))?;

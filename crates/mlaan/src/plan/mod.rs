@@ -19,11 +19,11 @@ use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
-use mlaan_engine::ops::Sgd;
+use crate::nn::Optimizer;
 use mlaan_engine::{Device, Kind, Precision, Usage};
 
 /// The sizes of a run that memory depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sizes {
     /// Images of a step.
     pub batch: usize,
@@ -43,6 +43,8 @@ pub struct Sizes {
     pub loading_bytes: usize,
     /// What activations are stored in.
     pub precision: Precision,
+    /// What updates parameters: how much it keeps of each differs.
+    pub optimizer: Optimizer,
     /// What computes: some scratch differs.
     pub kind: Kind,
 }
@@ -118,7 +120,8 @@ pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) 
 fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
     let task = learner.task();
     let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
-    learner.step(fed.images, &fed.labels, &options())?;
+    // Learning rates do not matter to a plan.
+    learner.step(fed.images, &fed.labels, &StepOptions::uniform(0.0, 1))?;
     Ok(())
 }
 
@@ -149,14 +152,8 @@ fn classify(
 fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
     // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
     let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
-    let mut learner = Learner::new(&device, backbone, method, task, 0)?;
+    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
     learner.start_meters()?;
     step(&mut learner, &Source::Host, sizes.batch)?;
     learner.take_meters()
-}
-
-/// Learning rates do not matter to a plan.
-fn options() -> StepOptions {
-    let sgd = Sgd { lr: 0.0, momentum: 0.9, weight_decay: 0.0, nesterov: true };
-    StepOptions { backbone: sgd, independent: sgd, cascaded: sgd }
 }

@@ -4,7 +4,6 @@
 
 use crate::Result;
 use crate::local::Learner;
-use crate::nn::SlotKind;
 use mlaan_engine::Kind;
 
 /// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
@@ -19,7 +18,7 @@ const TENSOR: usize = 768;
 /// What matters of a network's tensors to the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TensorSizes {
-    /// Their number, momentum included.
+    /// Their number, the optimiser's included.
     pub count: usize,
     /// Values of the largest one.
     pub largest: usize,
@@ -32,13 +31,9 @@ impl TensorSizes {
     /// None in practice; visiting tensors is fallible.
     pub fn of(learner: &mut Learner) -> Result<Self> {
         let mut found = TensorSizes::default();
-        learner.slots(&mut |slot| {
-            let (values, tensors) = match slot.kind {
-                SlotKind::Parameter(p) => (p.value.len(), 1 + usize::from(p.velocity.is_some())),
-                SlotKind::Buffer(t) => (t.len(), 1),
-            };
-            found.count += tensors;
-            found.largest = found.largest.max(values);
+        learner.visit(&mut |param| {
+            found.count += 1 + param.state().map_or(0, |s| s.tensors().count());
+            found.largest = found.largest.max(param.value.len());
             Ok(())
         })?;
         Ok(found)

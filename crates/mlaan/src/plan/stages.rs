@@ -1,10 +1,10 @@
 //! Plans of stages: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
-use super::{ModulePlan, Plan, Sizes, TensorSizes, balanced, classify, meters, options, read_at_once, step};
+use super::{ModulePlan, Plan, Sizes, TensorSizes, balanced, classify, meters, read_at_once, step};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
-use crate::local::{Learner, Method, ModuleSummary, StageFeed, Task};
+use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Purpose, Usage};
@@ -88,7 +88,7 @@ pub fn plan_in_stages(
         first.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     }
     let cuts = stage_cuts(backbone, method, task, sizes, kinds.len())?;
-    let mut learner = Learner::in_stages(&devices, &cuts, backbone, method, task, 0)?;
+    let mut learner = Learner::in_stages((&devices, &cuts), backbone, method, task, 0, sizes.optimizer)?;
     let sources = Arc::new(sources(&learner, task, sizes)?);
     let side = task.image.height;
     let test = match sizes.test {
@@ -143,7 +143,7 @@ fn train(learner: &mut Learner, sources: &Arc<Vec<Source>>, (batch, sizes): (usi
     let task = learner.task();
     let ask = |learner: &mut Learner, images: usize| {
         let (sources, size, scale) = (Arc::clone(sources), task.image.height, task.pixels);
-        learner.step_from(Arc::new(StageFeed { sources, batch: None, images, size, scale }), &options())
+        learner.step_from(Arc::new(StageFeed { sources, batch: None, images, size, scale }), &StepOptions::uniform(0.0, 1))
     };
     ask(learner, batch)?;
     // One step alone is the beginning and the end of an epoch.

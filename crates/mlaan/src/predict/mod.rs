@@ -69,7 +69,7 @@ impl Predictor {
     /// As [`Predictor::load`].
     pub fn new(trained: &Trained, device: &Device) -> Result<Self> {
         let mut network = trained.network(device)?;
-        network.fold()?;
+        network.fuse()?;
         Ok(Predictor {
             network,
             classes: trained.manifest.classes.clone(),

@@ -2,22 +2,13 @@
 //!
 //! serde would find most of the same mistakes, but without the full key, the range, or a hint.
 
-use super::merge::removes;
 use super::model::Backbone;
-use super::schema::{self, Kind};
+use super::schema::{self, Kind, join, removes};
 use super::spelling::unknown_key;
 use crate::local::Head;
 use crate::text::nearest;
 use crate::{Error, Result};
 use toml::{Table, Value};
-
-/// The dotted path of `name` in `table` ("" is the top).
-pub(super) fn join(table: &str, name: &str) -> String {
-    match table {
-        "" => name.to_owned(),
-        _ => format!("{table}.{name}"),
-    }
-}
 
 /// Checks everything in `table`, which stands at `path` in the recipe.
 ///
@@ -83,6 +74,7 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Word(words) | Kind::Normalise(words), Value::String(s)) => {
             return word_problem(words, s, &expected(kind));
         }
+        (Kind::Words(words), Value::Array(list)) => return words_problem(words, list, &expected(kind)),
         (Kind::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
         (Kind::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
         (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
@@ -118,6 +110,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
         Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
+        Kind::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
         Kind::Backbone => "a string, resnet and a depth".into(),
         Kind::Head => "a string, AcBf or dgl".into(),
         Kind::Jitter => JITTER.into(),
@@ -160,6 +153,16 @@ fn word_problem(words: &[&str], s: &str, expected: &str) -> Option<String> {
         .map(|w| format!(" (did you mean \"{w}\"?)"))
         .unwrap_or_default();
     Some(format!("found \"{s}\"{hint}, expected {expected}"))
+}
+
+fn words_problem(words: &[&str], list: &[Value], expected: &str) -> Option<String> {
+    list.iter().enumerate().find_map(|(i, v)| match v {
+        Value::String(s) if list[..i].contains(v) => {
+            Some(format!("found \"{s}\" twice, expected {expected}"))
+        }
+        Value::String(s) => word_problem(words, s, expected),
+        other => Some(format!("found {} in the list, expected {expected}", found(other))),
+    })
 }
 
 fn statistics_problem(t: &Table) -> Option<String> {

@@ -4,8 +4,7 @@
 use super::Recipe;
 use super::builtin::{builtin, recipes};
 use super::check::expected;
-use super::layers::EXTENDS;
-use super::schema::{self, KEYS, Key, Kind, MANY, TABLES};
+use super::schema::{self, EXTENDS, KEYS, Key, Kind, MANY, TABLES};
 use crate::local::{Cascade, Leap};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -91,6 +90,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Above(low, high) => json!({"type": "number", "exclusiveMinimum": low, "maximum": high}),
         Kind::Pair(low, high) => several(number(low, high), 2),
         Kind::Word(words) => json!({"enum": words}),
+        Kind::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
         Kind::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),
         Kind::Head => json!({"type": "string", "pattern": "^([0-9]c[1-9]f|dgl)$"}),
         Kind::Jitter => {

@@ -1,13 +1,7 @@
 //! Lays one table of a recipe over another, key by key.
 
-use super::check::join;
-use super::schema;
+use super::schema::{self, join, removes};
 use toml::{Table, Value};
-
-/// Whether this text, as the value of an optional key or table, removes it.
-pub(super) fn removes(text: &str) -> bool {
-    ["none", "off"].contains(&text)
-}
 
 /// Whether everything in a table, which stands at `path`, removes a key.
 fn only_removes(path: &str, table: &Table) -> bool {

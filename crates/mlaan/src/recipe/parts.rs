@@ -1,7 +1,7 @@
 //! Whether the parts that a recipe is made of fit together. What does not would silently be another method.
 
 use super::builtin::Part;
-use super::layers::Layer;
+use super::layer::Layer;
 use crate::{Error, Result};
 use toml::{Table, Value};
 

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Pair(f64, f64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of these words, none of them twice.
+    Words(&'static [&'static str]),
     /// A backbone's name.
     Backbone,
     /// An auxiliary classifier's name.
@@ -69,6 +71,8 @@ const fn optional(path: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { path, kind, optional: true, help }
 }
 
+/// The key that names what a recipe extends.
+pub(super) const EXTENDS: &str = "extends";
 /// What the one name is for that is no key: it is gone when a recipe has been read.
 pub const EXTENDS_HELP: &str = "recipes whose keys this one begins with: a built-in name, or a path counted from this file, or a list of which later ones win; none or off then drops what an optional key or table inherits";
 
@@ -110,7 +114,8 @@ pub const KEYS: &[Key] = &[
     optional("train.lr_batch", Kind::Whole(1, MANY), "batch that the learning rates beside it are meant for; with steps of other sizes they change in proportion. A recipe or --set that sets train.lr without it drops an inherited one"),
     key("train.momentum", Kind::Real(0.0, 1.0), "SGD momentum"),
     key("train.nesterov", Kind::Flag, "Nesterov's form of momentum"),
-    key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter"),
+    key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter, but for train.no_decay"),
+    optional("train.no_decay", Kind::Words(&["weight", "bias", "norm"]), "parameters without weight decay, by role: weight and bias of convolutions and linear layers, norm (scale and offset of a BatchNorm); all have it when absent"),
     key("train.schedule", Kind::Word(&["cosine", "constant"]), "learning rate after the warm-up; cosine: 0 in the last epoch"),
     key("train.warmup", Kind::Whole(0, MANY), "epochs of linear warm-up; an inherited one takes at most a fifth of train.epochs"),
     optional("train.full_warmup", Kind::Flag, "take the warm-up whole, also where it is more than a fifth of train.epochs; set by itself where such a train.warmup is set"),
@@ -151,4 +156,17 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
 /// Whether `path` is a table, and whether that table may be absent.
 pub(super) fn table(path: &str) -> Option<bool> {
     TABLES.iter().find(|(t, _)| *t == path).map(|(_, o)| *o)
+}
+
+/// The dotted path of `name` in `table` ("" is the top).
+pub(super) fn join(table: &str, name: &str) -> String {
+    match table {
+        "" => name.to_owned(),
+        _ => format!("{table}.{name}"),
+    }
+}
+
+/// Whether this text, as the value of an optional key or table, removes it.
+pub(super) fn removes(text: &str) -> bool {
+    ["none", "off"].contains(&text)
 }

@@ -1,11 +1,10 @@
 //! Changes one key at a time: `--set key=value`, and the settings that have a flag of their own.
 
 use super::Recipe;
-use super::check::{check_table, check_value, found, join, not_a_table};
-use super::layers::EXTENDS;
-use super::merge::{merge, removes};
+use super::check::{check_table, check_value, found, not_a_table};
+use super::merge::merge;
 use super::place::oversized;
-use super::schema::{self, Kind};
+use super::schema::{self, EXTENDS, Kind, join, removes};
 use super::spelling::unknown_key;
 use super::{coupled, words};
 use crate::numbers::too_large;

@@ -1,7 +1,6 @@
 //! Keys that there are not: what was probably meant.
 
-use super::layers::EXTENDS;
-use super::schema::{KEYS, names_in};
+use super::schema::{EXTENDS, KEYS, names_in};
 use crate::text::nearest;
 
 /// The text for an unknown name `name` in `table` ("" is the top).

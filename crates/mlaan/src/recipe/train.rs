@@ -1,5 +1,6 @@
 //! `[train]`: the optimiser and its schedule (METHOD §7).
 
+use crate::nn::Roles;
 use serde::{Deserialize, Serialize};
 
 /// How parameters are updated. Defaults are the paper's for CIFAR-10.
@@ -27,8 +28,11 @@ pub struct Train {
     pub momentum: f64,
     /// Nesterov's form of momentum, as PyTorch computes it.
     pub nesterov: bool,
-    /// Weight decay, added to the gradient of every trained parameter.
+    /// Weight decay, added to the gradient of every trained parameter but those of `no_decay`.
     pub weight_decay: f64,
+    /// Parameters without weight decay, by role. Default: none.
+    #[serde(skip_serializing_if = "Roles::is_empty")]
+    pub no_decay: Roles,
     /// The learning rate's course after the warm-up.
     pub schedule: Schedule,
     /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their
@@ -104,6 +108,7 @@ impl Default for Train {
             momentum: 0.9,
             nesterov: true,
             weight_decay: 1e-4,
+            no_decay: Roles::default(),
             schedule: Schedule::Cosine,
             warmup: 10,
             full_warmup: None,

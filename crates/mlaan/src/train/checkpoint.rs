@@ -3,7 +3,7 @@
 //! The folder `checkpoints` of a run holds generations of two tensor files, and two manifests:
 //! ```text
 //! epoch-0007.model.safetensors   the network, under torchvision's names; PyTorch can load it alone
-//! epoch-0007.state.safetensors   everything else: momentum, auxiliary networks, EMA shadows
+//! epoch-0007.state.safetensors   everything else: what the optimiser keeps, auxiliary networks, EMA shadows
 //! last.json, best.json           manifests; each names its own two files with size and checksum
 //! ```
 //! A manifest is written after its tensor files are durable, old tensor files are removed after the new

@@ -8,7 +8,6 @@ use super::{LearningRate, setup};
 use crate::data::{Batch, Deliver, Loader, LoaderOptions, Source};
 use crate::local::{StageFeed, StepOptions};
 use crate::{Error, Result};
-use mlaan_engine::ops::Sgd;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +79,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool> {
         let (epoch, before) = (run.at.epoch + 1, run.at.tally.seconds);
-        let options = self.step_options(rates, epoch);
+        let options = step_options(rates, epoch);
         let loading = self.loader_options(epoch, run.at.tally.steps);
         let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
         let steps = run.at.tally.steps + loader.remaining();
@@ -115,8 +114,8 @@ impl Trainer {
             }
             let Some(batch) = loader.next() else { return Ok(true) };
             let batch = batch?;
-            self.one_step(batch, options)?;
             run.at.step += 1;
+            self.one_step(batch, &StepOptions { step: run.at.step, ..*options })?;
             self.reading.recycle(loader);
             if self.reading.is_due(self.learner.deferrable()) {
                 self.read_losses(run, course, Wait::ForNone, watch)?;
@@ -200,17 +199,13 @@ impl Trainer {
             first_batch,
         }
     }
+}
 
-    fn step_options(&self, rates: &LearningRate, epoch: usize) -> StepOptions {
-        let (t, r) = (&self.recipe.train, rates.at(epoch));
-        let sgd = |lr: f64| Sgd {
-            lr: lr as f32,
-            momentum: t.momentum as f32,
-            weight_decay: t.weight_decay as f32,
-            nesterov: t.nesterov,
-        };
-        StepOptions { backbone: sgd(r.backbone), independent: sgd(r.auxiliary), cascaded: sgd(r.cascaded) }
-    }
+/// The options of an epoch's steps, but for their numbers.
+fn step_options(rates: &LearningRate, epoch: usize) -> StepOptions {
+    let r = rates.at(epoch);
+    let (backbone, independent, cascaded) = (r.backbone as f32, r.auxiliary as f32, r.cascaded as f32);
+    StepOptions { backbone, independent, cascaded, step: 0 }
 }
 
 #[cfg(test)]

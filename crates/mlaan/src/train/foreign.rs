@@ -1,13 +1,13 @@
 //! Weights from elsewhere as a checkpoint of a run, and as the start of one.
 
 use super::checkpoint::{self, FOLDER, Manifest, Part, Parts};
-use super::{Lock, MOMENTUM, RECIPE, Tally, TensorView, Trained, Values, clear_unsaved, is_free, setup};
+use super::{Lock, RECIPE, Tally, TensorView, Trained, Values, clear_unsaved, is_free, setup, state_name};
 use crate::files::atomic;
 use crate::import::{Options, StateDict, Taken, check, classes, described, fill, names, statistics_taken};
 use crate::local::{Learner, Method, Task};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
-use crate::nn::{Extent, SlotKind};
+use crate::nn::{Extent, Optimizer};
 use crate::plan::TensorSizes;
 use crate::recipe::{Family, Model, Normalise, Recipe};
 use crate::{Error, Result};
@@ -88,7 +88,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         partial: Tally::default(),
         rate_batch: None,
     };
-    let mut tensors = Untrained(learner);
+    let mut tensors = Untrained(learner, setup::optimizer(&recipe.train));
     let there = !is_free(folder) && holds(folder, &manifest, &mut tensors);
     if !there {
         put(folder, &manifest, &mut tensors)?;
@@ -96,19 +96,19 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
     Ok(Imported { manifest, taken, needs })
 }
 
-/// A network that was never trained here: its momentum is zero.
-struct Untrained(Learner);
+/// A network that was never trained here: what an optimiser would keep of it is zero.
+struct Untrained(Learner, Optimizer);
 
 impl Parts for Untrained {
     fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
         match part {
             Part::Model => self.0.each(part, show),
-            Part::State => self.0.slots(&mut |slot| match slot.kind {
-                SlotKind::Parameter(_) => {
-                    let name = format!("{MOMENTUM}{}.{}", slot.owner, slot.leaf);
-                    show(&TensorView { name: &name, shape: &slot.shape, values: Values::Zeros })
-                }
-                SlotKind::Buffer(_) => Ok(()),
+            Part::State => self.0.visit(&mut |param| {
+                let kinds = if param.is_buffer() { &[] } else { self.1.state_names() };
+                kinds.iter().try_for_each(|kind| {
+                    let name = state_name(kind, &param.name());
+                    show(&TensorView { name: &name, shape: param.shape.dims(), values: Values::Zeros })
+                })
             }),
         }
     }

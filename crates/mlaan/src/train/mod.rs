@@ -26,8 +26,8 @@ pub use lock::{LOCK, Lock};
 pub use progress::{Outcome, PeakBytes, Progress};
 pub use run::RECIPE;
 pub use schedule::{LearningRate, Rates};
-pub(crate) use state::MOMENTUM;
 pub use state::restore;
+pub(crate) use state::state_name;
 pub use tally::Tally;
 pub use tensor_file::TensorFile;
 pub use tensor_writer::{

@@ -2,6 +2,8 @@
 
 use crate::backbone::ResNet;
 use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
+use crate::nn::Optimizer;
+use crate::nn::optim::{Rule, Sgd};
 use crate::recipe::{self, Family, Load, MeanStd, Model, Orientation, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
@@ -16,6 +18,12 @@ pub fn backbone(model: &Model) -> Result<ResNet> {
         Family::Cifar => ResNet::cifar(model.backbone.depth(), model.width()),
         Family::Imagenet => ResNet::imagenet(model.backbone.depth(), model.width()),
     }
+}
+
+/// The optimiser of a recipe.
+pub fn optimizer(t: &recipe::Train) -> Optimizer {
+    let rule = Rule::Sgd(Sgd { momentum: t.momentum as f32, nesterov: t.nesterov });
+    Optimizer { rule, weight_decay: t.weight_decay as f32, no_decay: t.no_decay }
 }
 
 /// Opens a recipe's images.

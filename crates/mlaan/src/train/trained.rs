@@ -52,7 +52,7 @@ impl Trained {
     }
 
     /// What it needs to see `images` images, `batch` at a time, on a device of this kind; `data_bytes` of host memory are
-    /// the images' and their batches'. `folded` as [`Learner::fold`].
+    /// the images' and their batches'. `folded` as [`Learner::fuse`].
     ///
     /// # Errors
     /// As [`plan::inference`].
@@ -78,7 +78,7 @@ impl Trained {
         let mut network =
             Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;
         let process = TensorSizes::of(&mut network)?.process(kind);
-        network.fold()?;
+        network.fuse()?;
         Ok(Needs { usage: device.usage(), process })
     }
 
@@ -87,7 +87,7 @@ impl Trained {
         &self.tensors.model
     }
 
-    /// The network on a device, in one module, without auxiliary networks and without momentum.
+    /// The network on a device, in one module, without auxiliary networks and without state of an optimiser.
     ///
     /// # Errors
     /// Out of memory; a checkpoint that lacks tensors.

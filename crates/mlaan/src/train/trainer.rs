@@ -116,7 +116,8 @@ impl Trainer {
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
         let (cuts, local) = (plan.cuts(), &recipe.local);
-        let learner = Learner::in_stages(&devices, &cuts, backbone, local, task, recipe.seed)?;
+        let learner =
+            Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
         let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))

@@ -104,6 +104,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
         data_bytes: resident(splits) + buffers + work,
         loading_bytes: loading(splits),
         precision: recipe.train.precision.into(),
+        optimizer: setup::optimizer(&recipe.train),
         kind: device.kind(),
     }
 }

@@ -4,7 +4,7 @@
 
 use mlaan::Device;
 use mlaan::local::{Learner, Method, Task};
-use mlaan::nn::{Extent, SlotKind};
+use mlaan::nn::{Extent, Optimizer};
 use mlaan::recipe::{MeanStd, Normalise, Recipe};
 use mlaan::train::checkpoint::{self, Manifest};
 use mlaan::train::{Tally, setup};
@@ -45,33 +45,21 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
     let image = Extent::square(recipe.data.size, 3);
     let task = Task { image, classes, pixels: setup::pixel_scale(&normalise) };
     let backbone = setup::backbone(&recipe.model).unwrap();
-    let mut learner = Learner::new(&device, &backbone, &Method::default(), task, seed).unwrap();
+    let mut learner =
+        Learner::new(&device, &backbone, &Method::default(), task, seed, Optimizer::default()).unwrap();
     let mut draw = noise(seed + 1);
     learner
-        .slots(&mut |slot| {
-            let (values, n): (Vec<f32>, usize) = (Vec::new(), slot.shape.iter().product());
-            let mut values = values;
-            for _ in 0..n {
-                values.push(draw());
+        .visit(&mut |p| {
+            let mut values: Vec<f32> = (0..p.shape.elements()).map(|_| draw()).collect();
+            let norm = p.owner.contains("bn") || p.owner.ends_with("downsample.1");
+            match p.leaf {
+                "running_var" => values.iter_mut().for_each(|v| *v = 1.0 + 0.5 * *v),
+                "running_mean" => {}
+                "weight" if norm => values.iter_mut().for_each(|v| *v = 0.7 + 0.2 * *v),
+                "bias" => values.iter_mut().for_each(|v| *v *= 0.3),
+                _ => return Ok(()),
             }
-            let norm = slot.owner.contains("bn") || slot.owner.ends_with("downsample.1");
-            match (slot.leaf, slot.kind) {
-                ("running_var", SlotKind::Buffer(t)) => {
-                    values.iter_mut().for_each(|v| *v = 1.0 + 0.5 * *v);
-                    device.upload(t, &values)?;
-                }
-                (_, SlotKind::Buffer(t)) => device.upload(t, &values)?,
-                ("weight", SlotKind::Parameter(p)) if norm => {
-                    values.iter_mut().for_each(|v| *v = 0.7 + 0.2 * *v);
-                    device.upload(&mut p.value, &values)?;
-                }
-                ("bias", SlotKind::Parameter(p)) => {
-                    values.iter_mut().for_each(|v| *v *= 0.3);
-                    device.upload(&mut p.value, &values)?;
-                }
-                _ => {}
-            }
-            Ok(())
+            Ok(device.upload(p.value, &values)?)
         })
         .unwrap();
     let manifest = Manifest {

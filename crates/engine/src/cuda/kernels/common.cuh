@@ -30,7 +30,7 @@ __device__ __forceinline__ u8 *shared_memory() {
 // Types of stored values, as in args.rs.
 enum : u32 { F32 = 0, BF16 = 1 };
 
-// Rows of a normalisation [4, c], as in ops.rs.
+// Rows of a normalisation [4, c], as in ops/operand.rs.
 enum : u32 { SCALE = 0, SHIFT = 1, MEAN = 2, INV_STD = 3 };
 
 // A stored value, normalised and rectified while loading: norm is [4, c] or null.

@@ -87,6 +87,40 @@ KERNEL(sgd_many, SgdMany, THREADS) {
     });
 }
 
+struct AdamWEntry {
+    float *parameter;
+    const float *grad;
+    float *moments[2];
+    u64 length;
+};
+
+struct AdamWMany {
+    AdamWEntry entries[MOST];
+    u32 first[MOST];
+    u32 count, blocks;
+    // What decay leaves; lr / (1 - beta1^t); of each moment what is kept and what is added; 1 / sqrt(1 - beta2^t).
+    float kept, rate, mean[2], square[2], root, eps;
+};
+
+// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p = kept p - rate m / (root sqrt(v) + eps).
+KERNEL(adamw_many, AdamWMany, THREADS) {
+    Part part = own_part(a.first, a.count);
+    const AdamWEntry &e = a.entries[part.entry];
+    each_four(part.begin, e.length, [&](u64 i, u32 count) {
+        Four p = load_four(e.parameter, i, count), g = load_four(e.grad, i, count);
+        Four m = load_four(e.moments[0], i, count), v = load_four(e.moments[1], i, count);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            m.v[k] = fmaf(a.mean[0], m.v[k], a.mean[1] * g.v[k]);
+            v.v[k] = fmaf(a.square[0], v.v[k], a.square[1] * (g.v[k] * g.v[k]));
+            p.v[k] = a.kept * p.v[k] - a.rate * m.v[k] / fmaf(a.root, sqrtf(v.v[k]), a.eps);
+        }
+        store_four(e.moments[0], i, count, m);
+        store_four(e.moments[1], i, count, v);
+        store_four(e.parameter, i, count, p);
+    });
+}
+
 struct EmaEntry {
     float *target;
     const float *source;

@@ -335,7 +335,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// See [`Backend::convolve`](crate::backend::Backend::convolve).
+/// See [`Device::convolve`](crate::Device::convolve).
 #[allow(clippy::too_many_arguments)] // An operation's operands, each of another kind.
 pub(in super::super) fn forward(
     driver: &Driver,
@@ -369,7 +369,7 @@ pub(in super::super) fn forward(
     }
 }
 
-/// The gradient of the input: see [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
+/// The gradient of the input: see [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(in super::super) fn backward(
     driver: &Driver,
     window: Window,

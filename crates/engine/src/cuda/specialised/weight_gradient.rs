@@ -232,7 +232,7 @@ pub(in super::super) fn fits(driver: &Driver, pass: &Pass, product: Product) -> 
     Cut::new(Shape::from(pass), product, Room::of(driver)).is_some()
 }
 
-/// See [`Backend::convolve_backward`](crate::backend::Backend::convolve_backward).
+/// See [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(in super::super) fn run(
     driver: &Driver,
     window: Window,

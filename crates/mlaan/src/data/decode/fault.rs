@@ -1,5 +1,10 @@
 //! Why an image cannot be used.
 
+/// What is said of a file that ends too early.
+pub(super) const CUT: &str = "the file ends before the picture does: it is cut off";
+/// Most bytes that a decoder of another format than JPEG may take.
+pub(super) const MAX_BYTES: u64 = 1 << 29;
+
 /// See the module: what is wrong, without the image's place, which only the caller knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::data) struct Fault {
@@ -47,4 +52,9 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// What a decoder says.
+pub(super) fn undecodable(reason: &dyn std::fmt::Display) -> Fault {
+    format!("cannot be decoded: {reason}").into()
 }

@@ -22,6 +22,7 @@ use super::{Image, ImageView};
 use crate::Error;
 
 pub(super) use fault::Fault;
+use fault::{CUT, MAX_BYTES, undecodable};
 use gif::Gif;
 pub use kind::IMAGE_ENDINGS;
 pub(super) use kind::{fetched, file_placeholder};
@@ -30,10 +31,6 @@ pub use orientation::Orientation;
 use orientation::Turn;
 use tiff::Tiff;
 
-/// What is said of a file that ends too early.
-const CUT: &str = "the file ends before the picture does: it is cut off";
-/// Most bytes that a decoder of another format than JPEG may take.
-const MAX_BYTES: u64 = 1 << 29;
 /// Most bytes of an encoded image.
 pub(super) const MAX_FILE: u64 = crate::files::IMAGE.most;
 
@@ -207,10 +204,6 @@ fn header(encoded: &[u8], format: ImageFormat) -> Result<(usize, usize), Fault> 
     let sides = (height as usize, width as usize);
     plausible(encoded, sides)?;
     Ok(sides)
-}
-
-fn undecodable(reason: &dyn std::fmt::Display) -> Fault {
-    format!("cannot be decoded: {reason}").into()
 }
 
 /// What `image` says of a file.

@@ -22,6 +22,7 @@ use super::folder::{Files, class_folders, entries, stored};
 use super::layout::trained;
 use super::meta_mat;
 use super::names::text;
+use super::synset::is_synset;
 use super::tree::{Disk, Tree};
 use super::{Format, Pair};
 use crate::{Error, Result};
@@ -85,11 +86,6 @@ fn validation(folder: &Path, notes: &mut Notes) -> Result<Vec<(usize, PathBuf)>>
 fn number(name: &str) -> Option<usize> {
     let digits = name.strip_prefix(IMAGE)?.split('.').next()?;
     digits.parse().ok()
-}
-
-/// Whether a class is called by a WordNet id.
-pub(super) fn is_synset(name: &str) -> bool {
-    name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|b| b.is_ascii_digit())
 }
 
 fn labelled(

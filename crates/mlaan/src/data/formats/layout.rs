@@ -7,6 +7,7 @@ use super::super::notes::{Notes, few, reason};
 use super::beside::beside;
 use super::class_names::{class, look_alike, mistaken, told_apart};
 use super::enclosed::{classes_in, has_images as has_images_below};
+use super::listed::Listed;
 use super::split_folders::{Splits, splits};
 use super::splits::TEST_FOLDERS;
 use super::tree::{Entry, Kind, Tree, class_folders, images_below};
@@ -15,20 +16,6 @@ use crate::{Error, Result};
 
 /// How deep images may lie below their class folder.
 const DEPTH: usize = 8;
-
-/// The images of a split and their classes.
-pub(super) struct Listed<At> {
-    /// What messages call it.
-    pub place: String,
-    /// Names of the classes.
-    pub classes: Vec<String>,
-    /// The images, class by class.
-    pub images: Vec<At>,
-    /// Their labels.
-    pub labels: Vec<i64>,
-    /// What was not read.
-    pub notes: Notes,
-}
 
 /// Folders of a split by the class they stand for.
 type Folders<At> = BTreeMap<String, Vec<Entry<At>>>;

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-use super::imagenet::is_synset;
 use super::mat::header;
+use super::synset::is_synset;
 use crate::{Error, Result};
 
 /// Most bytes of the file, and of what it inflates to; the devkit's have 82 KB and 3 MB.

@@ -9,9 +9,11 @@ pub(super) mod class_names;
 mod enclosed;
 mod file_names;
 pub(super) mod folder;
+mod format;
 mod idx;
 mod imagenet;
 mod layout;
+mod listed;
 mod mat;
 mod members;
 mod meta_mat;
@@ -24,6 +26,7 @@ pub(super) mod split_folders;
 pub(super) mod splits;
 mod stl10;
 mod svhn;
+mod synset;
 mod tar_folder;
 pub(super) mod tree;
 mod unpacked;
@@ -32,44 +35,12 @@ pub(super) mod webdataset;
 
 use std::path::{Path, PathBuf};
 
-use super::notes::Notes;
-use super::stored::Stored;
-use super::{Known, Orientation};
+use super::Orientation;
 use crate::Result;
 use tree::Disk;
 
+pub(super) use format::{Format, Pair};
 pub(super) use names::from_one;
-
-/// A form that data sets come in.
-pub(super) struct Format {
-    /// What it is called.
-    pub name: &'static str,
-    /// How it looks on disk, for who looks for a mistake.
-    pub layout: &'static str,
-    /// The set at a path; `None` where there is none of this format.
-    pub open: fn(&Path) -> Result<Option<Pair>>,
-}
-
-/// A set as it lies on disk. Both splits have the same classes.
-pub(super) struct Pair {
-    /// Training images.
-    pub train: Stored,
-    /// Test images.
-    pub test: Stored,
-    /// Which of the known sets it is, where the format says so.
-    pub known: Option<Known>,
-}
-
-impl Pair {
-    /// What is to be said of both splits.
-    pub fn take_notes(&mut self) -> Notes {
-        let mut notes = std::mem::take(&mut self.train.notes);
-        class_names::in_capitals_alone(&self.train.classes).into_iter().for_each(|text| notes.remark(text));
-        from_one(&self.train.classes, &self.train.labels).into_iter().for_each(|text| notes.remark(text));
-        notes.append(std::mem::take(&mut self.test.notes));
-        notes
-    }
-}
 
 /// What the form of MNIST's files is called.
 pub(super) const MNIST: &str = idx::FORMAT.name;
@@ -107,7 +78,7 @@ pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
 /// ImageNet's classes in folders too, is as everybody else reads it.
 pub(super) fn orientation(asked: Orientation, format: &Format, pair: &Pair) -> Orientation {
     let own = [folder::FORMAT.name, tar_folder::FORMAT.name, webdataset::FORMAT.name].contains(&format.name);
-    let published = pair.known.is_some() || pair.train.classes.iter().all(|class| imagenet::is_synset(class));
+    let published = pair.known.is_some() || pair.train.classes.iter().all(|class| synset::is_synset(class));
     match asked {
         Orientation::Auto if own && !published => Orientation::Exif,
         Orientation::Auto => Orientation::Ignore,

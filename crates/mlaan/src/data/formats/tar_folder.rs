@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::super::stored::{Images, Stored};
 use super::archive::{Archive, At};
-use super::layout::{self, Listed};
+use super::layout;
+use super::listed::Listed;
 use super::packed::{Packed, kind};
 use super::{Format, Pair};
 use crate::{Error, Result};

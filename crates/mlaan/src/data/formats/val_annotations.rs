@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::super::notes::{Notes, reason};
-use super::layout::Listed;
+use super::listed::Listed;
 use super::tree::{Entry, Kind, Tree, left_behind};
 use crate::{Error, Result};
 

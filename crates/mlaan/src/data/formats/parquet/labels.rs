@@ -7,7 +7,7 @@ use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 
 use super::super::class_names::class;
-use super::shard::read;
+use super::values::read;
 
 /// The labels of rows; none where a row has no label.
 pub(super) enum Labels {

@@ -12,6 +12,7 @@ mod pages;
 mod schema;
 mod shard;
 mod thrift;
+mod values;
 
 use std::path::Path;
 use std::sync::Arc;

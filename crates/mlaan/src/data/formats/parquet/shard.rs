@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Repetition, Type};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
-use parquet::data_type::{ByteArray, DataType};
+use parquet::column::reader::{ColumnReader, get_column_reader};
+use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type as Schema};
 
@@ -16,6 +16,7 @@ use super::footer::{Footer, footer};
 use super::labels::Labels;
 use super::pages::{Budget, Pages};
 use super::schema::{Columns, columns};
+use super::values::read;
 use crate::caught::caught;
 use crate::{Error, Result};
 
@@ -214,25 +215,4 @@ const LABELS: usize = 4096;
 /// Splits ascending rows into runs without gaps, of at most [`RUN`] rows.
 fn runs(rows: &[usize]) -> impl Iterator<Item = &[usize]> {
     rows.chunk_by(|a, b| *b == a + 1).flat_map(|run| run.chunks(RUN))
-}
-
-/// The next `rows` values of a column; `None` where the row, or the group around the value, is null.
-pub(super) fn read<T: DataType>(
-    column: &mut ColumnReaderImpl<T>,
-    rows: usize,
-) -> parquet::errors::Result<Vec<Option<T::T>>> {
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
-    let (records, _, _) = column.read_records(rows, Some(&mut levels), None, &mut values)?;
-    if levels.is_empty() {
-        // A column that cannot be null has no levels.
-        return Ok(values.into_iter().map(Some).collect());
-    }
-    // Null or not: a value is present at the deepest level only, and that one occurs whenever there is
-    // any value at all.
-    let deepest = levels.iter().copied().max().filter(|_| !values.is_empty());
-    let mut values = values.into_iter();
-    let value = |level: i16| {
-        if Some(level) == deepest { values.next() } else { None }
-    };
-    Ok(levels.into_iter().take(records).map(value).collect())
 }

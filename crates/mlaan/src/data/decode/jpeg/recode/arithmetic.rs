@@ -2,8 +2,8 @@
 
 use super::super::super::Fault;
 use super::super::planes::Block;
+use super::codes::{BEYOND, Band, Codes, Part};
 use super::qm::{Bin, Qm};
-use super::{BEYOND, Band, Codes, Part};
 
 /// Which statistics are taken, by the tables of a scan: bounds of small differences, and of low frequencies.
 pub(super) struct Conditions {

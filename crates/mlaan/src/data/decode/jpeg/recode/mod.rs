@@ -3,48 +3,23 @@
 //! Huffman codes, without loss, so that the same decoders make pixels of all JPEGs.
 
 mod arithmetic;
+mod codes;
 mod prefix;
 mod qm;
 
 use arithmetic::{Conditions, Decisions};
+use codes::{Band, Codes, Part};
 use prefix::{Prefixes, Tables};
 
 use super::super::{CUT, Fault};
 use super::huffman;
 use super::layout::{Header, Scans, segment};
-use super::planes::{Block, Plane, Units, planes};
+use super::planes::{Plane, Units, planes};
 
 /// Decisions that may follow the last byte of a scan, whose zeros at the end are not written, besides four a block.
 const MOST_BEYOND: u64 = 1 << 28;
 /// Pixels that all scans together may pass over: 64 scans of the largest picture.
 const MOST_PASSED: u64 = 1 << 33;
-
-const BEYOND: &str = "the file is damaged: its codes go on behind a block's last coefficient";
-
-/// What a scan says of the coefficients in it.
-#[derive(Clone, Copy)]
-struct Band {
-    /// The first in zigzag order.
-    first: usize,
-    /// The last.
-    last: usize,
-    /// Whether it adds a bit to what is known.
-    refined: bool,
-    /// Bits that follow in later scans.
-    shift: u32,
-}
-
-/// The codes of a restart interval.
-trait Codes {
-    /// Decodes what a scan brings of a block; `place` is the component's in the scan.
-    ///
-    /// # Errors
-    /// A damaged code.
-    fn block(&mut self, part: Part, place: usize, band: Band, block: &mut Block) -> Result<(), Fault>;
-
-    /// Decisions since all bytes were taken.
-    fn beyond(&self) -> u64;
-}
 
 /// The same picture in a sequential file with Huffman codes, and what its scans are.
 ///
@@ -98,14 +73,6 @@ struct Decoder<'a> {
     blocks: u64,
     /// Decisions behind the last bytes.
     beyond: u64,
-}
-
-/// A component of a scan: which one, and its tables.
-#[derive(Clone, Copy)]
-struct Part {
-    component: usize,
-    dc: usize,
-    ac: usize,
 }
 
 impl Decoder<'_> {

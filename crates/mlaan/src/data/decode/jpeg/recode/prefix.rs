@@ -2,7 +2,7 @@
 
 use super::super::super::{CUT, Fault};
 use super::super::planes::Block;
-use super::{BEYOND, Band, Codes, Part};
+use super::codes::{BEYOND, Band, Codes, Part};
 
 /// The codes of a table, by their length.
 #[derive(Clone)]

@@ -1,0 +1,48 @@
+//! Flags that set keys of a recipe, the same in every command that takes a recipe.
+
+use super::values::{PRECISIONS, parse_number, parse_precision, parse_whole};
+use clap::Args;
+use mlaan::Error;
+
+/// What replaces keys of a recipe.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settings {
+    /// Images per step [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
+    pub batch: Option<usize>,
+    /// Height and width of the images [default: the recipe's]
+    #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
+    pub size: Option<usize>,
+    /// Peak learning rate, as it is for steps of any size [default: the recipe's]
+    #[arg(long, value_name = "RATE", value_parser = parse_number, allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+    /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
+    #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
+    pub precision: Option<String>,
+    /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
+}
+
+impl Settings {
+    /// The assignments, those with a flag of their own behind those of `--set`, which they outdo.
+    ///
+    /// # Errors
+    /// What is no assignment.
+    pub fn assignments(&self) -> mlaan::Result<Vec<String>> {
+        if let Some(stray) = self.set.iter().find(|a| !a.contains('=')) {
+            let message = "expected key=value after --set, as local.cascade.span=3; a recipe or suite is named before --set";
+            return Err(Error::recipe(stray, message));
+        }
+        let numbers = [("train.batch", self.batch), ("data.size", self.size)];
+        let numbers = numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}")));
+        let lr = self.lr.map(|rate| format!("train.lr={rate:?}"));
+        let precision = self.precision.as_ref().map(|p| format!("train.precision={p}"));
+        Ok(self.set.iter().cloned().chain(numbers).chain(lr).chain(precision).collect())
+    }
+
+    /// Whether a key is set by `--set`.
+    pub fn sets(&self, key: &str) -> bool {
+        self.set.iter().any(|s| s.split('=').next().is_some_and(|k| k.trim() == key))
+    }
+}

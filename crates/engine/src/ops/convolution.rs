@@ -1,0 +1,292 @@
+//! Convolutions and linear layers.
+
+use super::checks::*;
+use super::traffic::{loaded, looked_at, of, size, written};
+use super::{Incoming, Label, Operand, Operation, Outgoing, Window, norm};
+use crate::backend::Backend;
+use crate::memory::Purpose;
+use crate::{DType, Device, Result, Shape, Tensor};
+
+/// The weights of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// `[out, in, k, k]`, as they learn. A device arranges them for itself in every convolution.
+    Plain(&'a Tensor),
+    /// Arranged once, by [`Device::arrange`](crate::Device::arrange): for many convolutions with the same weights.
+    Arranged(&'a Arranged),
+}
+
+impl<'a> Weights<'a> {
+    /// What is stored of them.
+    pub(crate) fn values(self) -> &'a Tensor {
+        match self {
+            Weights::Plain(w) => w,
+            Weights::Arranged(w) => &w.values,
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Weights<'a> {
+    fn from(w: &'a Tensor) -> Self {
+        Weights::Plain(w)
+    }
+}
+
+impl<'a> From<&'a Arranged> for Weights<'a> {
+    fn from(w: &'a Arranged) -> Self {
+        Weights::Arranged(w)
+    }
+}
+
+/// Weights in the order, and transformed as, a device's convolution of images of one size reads them.
+#[derive(Debug)]
+pub struct Arranged {
+    /// As many values as the way of computing needs, in an order of the device's own.
+    pub(crate) values: Tensor,
+    /// `[out, in, k, k]` of the weights.
+    pub(crate) shape: [usize; 4],
+    /// The convolution that they are for.
+    pub(crate) window: Window,
+    /// Which order it is, of those that a device of this kind may have.
+    pub(crate) order: usize,
+}
+
+/// Where the gradients of a convolution's parameters go.
+#[derive(Debug)]
+pub struct WeightGrad<'a> {
+    /// `[out, in, k, k]`.
+    pub weight: &'a mut Tensor,
+    /// `[out]`.
+    pub bias: Option<&'a mut Tensor>,
+}
+
+/// See [`Device::convolve`].
+pub(crate) struct Convolve<'a> {
+    pub(crate) window: Window,
+    pub(crate) x: Operand<'a>,
+    pub(crate) w: Weights<'a>,
+    pub(crate) bias: Option<&'a Tensor>,
+    pub(crate) norm: Option<&'a mut Tensor>,
+    /// What the result is stored in.
+    pub(crate) stored: DType,
+    /// Whose order weights have that were arranged.
+    pub(crate) backend: &'a dyn Backend,
+}
+
+impl Convolve<'_> {
+    /// Output channels.
+    pub(crate) fn out(&self) -> usize {
+        match self.w {
+            Weights::Plain(w) => outputs(w),
+            Weights::Arranged(w) => w.shape[0],
+        }
+    }
+}
+
+impl Operation for Convolve<'_> {
+    const NAME: &'static str = "convolve";
+
+    type Made = Tensor;
+
+    fn check(&self) -> Result<(Shape, DType)> {
+        let (window, out) = (self.window, self.out());
+        match self.w {
+            Weights::Plain(w) => check_convolution(Self::NAME, window, &self.x, w)?,
+            Weights::Arranged(w) => check_arranged(Self::NAME, window, &self.x, w, self.backend)?,
+        }
+        if let Some(b) = self.bias {
+            vector(Self::NAME, b, out)?;
+        }
+        if let Some(t) = &self.norm {
+            rows(Self::NAME, t, norm::ROWS, out)?;
+        }
+        Ok((result(window, self.x.tensor, out).into(), self.stored))
+    }
+
+    fn bytes(&self) -> usize {
+        // Of the normalisation's four rows two are written.
+        loaded(&self.x) + size(self.w.values()) + of(self.bias) + of(self.norm.as_deref()) / 2
+    }
+
+    fn label(&self) -> Label {
+        Label::windowed(Self::NAME, self.window, self.x.tensor.shape(), self.out())
+    }
+
+    fn flops(&self) -> u64 {
+        flops(self.window, self.x.tensor, self.out())
+    }
+}
+
+/// See [`Device::convolve_backward`].
+pub(crate) struct ConvolveBackward<'a> {
+    pub(crate) window: Window,
+    pub(crate) x: Operand<'a>,
+    pub(crate) w: &'a Tensor,
+    pub(crate) dy: Incoming<'a>,
+    pub(crate) dx: Option<Outgoing<'a>>,
+    pub(crate) dw: Option<WeightGrad<'a>>,
+}
+
+impl Operation for ConvolveBackward<'_> {
+    const NAME: &'static str = "convolve_backward";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        let (x, dy, out) = (&self.x, &self.dy, outputs(self.w));
+        check_convolution(Self::NAME, self.window, x, self.w)?;
+        extents(Self::NAME, dy.grad, result(self.window, x.tensor, out))?;
+        if let Some((raw, coefficients)) = dy.norm {
+            same_shape(Self::NAME, dy.grad, raw)?;
+            rows(Self::NAME, coefficients, norm::COEFFICIENTS, out)?;
+        }
+        if let Some(o) = &self.dx {
+            outgoing(Self::NAME, x, o)?;
+        }
+        if let Some(g) = &self.dw {
+            same_shape(Self::NAME, self.w, g.weight)?;
+            if let Some(b) = &g.bias {
+                vector(Self::NAME, b, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let (dx, dw) = (self.dx.as_ref(), self.dw.as_ref());
+        let behind = self.dy.norm.map_or(0, |(raw, coefficients)| size(raw) + size(coefficients));
+        let input = if dw.is_some() { loaded(&self.x) } else { dx.map_or(0, |dx| looked_at(&self.x, dx)) };
+        let towards_input = dx.map_or(0, |dx| size(self.w) + written(dx));
+        let towards_weights = dw.map_or(0, |g| size(g.weight) + of(g.bias.as_deref()));
+        size(self.dy.grad) + behind + input + towards_input + towards_weights
+    }
+
+    fn label(&self) -> Label {
+        let name = match (&self.dx, &self.dw) {
+            (Some(_), Some(_)) => "convolve_backward dx+dw",
+            (Some(_), None) => "convolve_backward dx",
+            _ => "convolve_backward dw",
+        };
+        Label::windowed(name, self.window, self.x.tensor.shape(), outputs(self.w))
+    }
+
+    fn flops(&self) -> u64 {
+        let parts = u64::from(self.dx.is_some()) + u64::from(self.dw.is_some());
+        parts * flops(self.window, self.x.tensor, outputs(self.w))
+    }
+}
+
+/// Output channels of weights `[out, in, k, k]`.
+fn outputs(w: &Tensor) -> usize {
+    w.shape().dims().first().copied().unwrap_or(0)
+}
+
+/// Extents of the result.
+fn result(window: Window, x: &Tensor, out: usize) -> [usize; 4] {
+    let [n, h, w, _] = x.nhwc();
+    [n, window.output(h), window.output(w), out]
+}
+
+fn flops(window: Window, x: &Tensor, out: usize) -> u64 {
+    let outputs: usize = result(window, x, out).iter().product();
+    (2 * outputs * x.nhwc()[3] * window.kernel * window.kernel) as u64
+}
+
+/// The weights' own extents, and that they were arranged for such images.
+fn check_arranged(
+    op: &'static str,
+    window: Window,
+    x: &Operand<'_>,
+    w: &Arranged,
+    backend: &dyn Backend,
+) -> Result<()> {
+    operand(op, x)?;
+    let (input, [out, ins, k, _]) = (x.tensor.nhwc(), w.shape);
+    ensure(ins == input[3] && k == window.kernel, op, || {
+        format!("weights {:?} for {} channels and a window of {}", w.shape, input[3], window.kernel)
+    })?;
+    ensure(w.window == window && w.order == backend.order(), op, || {
+        format!("weights that were arranged for {:?} and {} lanes", w.window, w.order)
+    })?;
+    check_window(op, window, input)?;
+    let wanted = backend.arranged(window, input, out);
+    ensure(wanted == w.values.len(), op, || {
+        format!("weights that were arranged for images of another size than {}x{}", input[1], input[2])
+    })
+}
+
+fn check_convolution(op: &'static str, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<()> {
+    operand(op, x)?;
+    f32_only(op, &[w])?;
+    let (input, out, k) = (x.tensor.nhwc(), outputs(w), window.kernel);
+    // A window may be of any size that a caller can name.
+    let weights = k.checked_mul(k).and_then(|n| n.checked_mul(out)).and_then(|n| n.checked_mul(input[3]));
+    ensure(out > 0 && k > 0 && window.stride > 0 && weights == Some(w.len()), op, || {
+        format!("weights {:?} for {} channels and a {k}x{k} window", w.shape().dims(), input[3])
+    })?;
+    check_window(op, window, input)
+}
+
+/// Whether a window lies within images `[n, h, w, c]` with its border.
+fn check_window(op: &'static str, window: Window, input: [usize; 4]) -> Result<()> {
+    let k = window.kernel;
+    ensure(window.pad < k, op, || format!("a border of {} for a {k}x{k} window", window.pad))?;
+    let fits = window.output(input[1]) > 0 && window.output(input[2]) > 0;
+    ensure(fits && !input.contains(&0), op, || {
+        format!("a {k}x{k} window does not fit into {}x{}", input[1], input[2])
+    })
+}
+
+impl Device {
+    /// Convolution of `x` `[n, h, w, in]` with `w` `[out, in, k, k]`; a linear layer is a 1x1 convolution
+    /// of `[n, 1, 1, in]`. With `norm` (`[4, out]`), its rows MEAN and INV_STD receive mean and biased
+    /// variance of the result, for [`Device::normalise_train`]. The result has the device's precision.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn convolve<'w>(
+        &self,
+        window: Window,
+        x: &Operand<'_>,
+        w: impl Into<Weights<'w>>,
+        bias: Option<&Tensor>,
+        norm_rows: Option<&mut Tensor>,
+    ) -> Result<Tensor> {
+        let (w, stored) = (w.into(), self.precision().dtype());
+        self.run(Convolve { window, x: *x, w, bias, norm: norm_rows, stored, backend: self.backend() })
+    }
+
+    /// The gradients of [`Device::convolve`]: of its input (under the rule of [`crate::ops`]) and of its parameters.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn convolve_backward(
+        &self,
+        window: Window,
+        x: &Operand<'_>,
+        w: &Tensor,
+        dy: &Incoming<'_>,
+        dx: Option<Outgoing<'_>>,
+        dw: Option<WeightGrad<'_>>,
+    ) -> Result<()> {
+        self.run(ConvolveBackward { window, x: *x, w, dy: *dy, dx, dw })
+    }
+
+    /// The weights `w` `[out, in, k, k]` as convolutions of images like `x` `[n, h, w, in]` read them, for any `n`: where
+    /// weights no longer change this saves arranging them every time. Nothing where this device gains nothing by it.
+    ///
+    /// # Errors
+    /// As [`Device::convolve`].
+    pub fn arrange(&self, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<Option<Arranged>> {
+        check_convolution("arrange", window, x, w)?;
+        let (input, out, backend) = (x.tensor.nhwc(), outputs(w), self.backend());
+        let len = backend.arranged(window, input, out);
+        if len == 0 {
+            return Ok(None);
+        }
+        let mut values = self.alloc([len], DType::F32, Purpose::Parameters)?;
+        backend.arrange(window, input, w, &mut values);
+        let shape = [out, input[3], window.kernel, window.kernel];
+        Ok(Some(Arranged { values, shape, window, order: backend.order() }))
+    }
+}

@@ -1,0 +1,97 @@
+//! The sum at the end of a residual block.
+
+use super::checks::*;
+use super::traffic::{loaded, norm_written, of, size};
+use super::{Label, NormGrad, Operand, Operation};
+use crate::{DType, Device, Result, Shape, Tensor};
+
+/// See [`Device::join`].
+pub(crate) struct Join<'a> {
+    pub(crate) a: Operand<'a>,
+    pub(crate) b: Option<Operand<'a>>,
+    pub(crate) relu: bool,
+}
+
+impl Operation for Join<'_> {
+    const NAME: &'static str = "join";
+
+    type Made = Tensor;
+
+    fn check(&self) -> Result<(Shape, DType)> {
+        operand(Self::NAME, &self.a)?;
+        if let Some(b) = &self.b {
+            operand(Self::NAME, b)?;
+            same_shape(Self::NAME, self.a.tensor, b.tensor)?;
+        }
+        Ok((self.a.tensor.shape(), self.a.tensor.dtype()))
+    }
+
+    fn bytes(&self) -> usize {
+        loaded(&self.a) + self.b.as_ref().map_or(0, loaded)
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.a.tensor.shape())
+    }
+}
+
+/// See [`Device::join_backward`].
+pub(crate) struct JoinBackward<'a> {
+    pub(crate) grad: &'a mut Tensor,
+    pub(crate) out: Option<&'a Tensor>,
+    pub(crate) parts: [Option<(&'a Operand<'a>, NormGrad<'a>)>; 2],
+}
+
+impl Operation for JoinBackward<'_> {
+    const NAME: &'static str = "join_backward";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        floats(Self::NAME, self.grad)?;
+        if let Some(out) = self.out {
+            same_shape(Self::NAME, self.grad, out)?;
+        }
+        for (x, g) in self.parts.iter().flatten() {
+            operand(Self::NAME, x)?;
+            same_shape(Self::NAME, self.grad, x.tensor)?;
+            norm_grad(Self::NAME, x, g)?;
+            ensure(!x.relu, Self::NAME, || "a part was rectified before the join".into())?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let parts: usize = self.parts.iter().flatten().map(|(x, n)| loaded(x) + norm_written(n)).sum();
+        2 * size(self.grad) + of(self.out) + parts
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.grad.shape())
+    }
+}
+
+impl Device {
+    /// a + b (or a alone), rectified if asked: the end of a residual block. The result has the type of the parts.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn join(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool) -> Result<Tensor> {
+        self.run(Join { a: *a, b: b.copied(), relu })
+    }
+
+    /// The gradient of [`Device::join`], in place: `grad` becomes the gradient with respect to the sum
+    /// (`out` given: 0 where it was rectified); `parts` receive the sums of their normalisations. Operands
+    /// that were themselves rectified must not be among `parts`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn join_backward(
+        &self,
+        grad: &mut Tensor,
+        out: Option<&Tensor>,
+        parts: [Option<(&Operand<'_>, NormGrad<'_>)>; 2],
+    ) -> Result<()> {
+        self.run(JoinBackward { grad, out, parts })
+    }
+}

@@ -1,0 +1,227 @@
+//! Losses.
+
+use super::checks::*;
+use super::traffic::{of, size};
+use super::{Label, Operation, PixelScale};
+use crate::{DType, Device, Result, Tensor};
+
+/// Columns of a row of the loss tensor `[rows, 2]`.
+pub mod report {
+    /// The loss, mean over the batch, before weighting.
+    pub const LOSS: usize = 0;
+    /// How many samples of the batch were classified wrongly.
+    pub const WRONG: usize = 1;
+    /// Columns.
+    pub const COLUMNS: usize = 2;
+}
+
+/// The classes that a batch is taught.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a> {
+    /// `[n]`: the classes; a sample that is taken for another one counts as wrong.
+    pub own: &'a Tensor,
+    /// What samples hold of second classes, if they are mixtures.
+    pub mixed: Option<Mixed<'a>>,
+}
+
+/// The second classes of samples that are mixtures of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Mixed<'a> {
+    /// `[n]`: the second classes.
+    pub other: &'a Tensor,
+    /// `[n]`: the part of a sample that is of its own class, from 0 to 1; the rest is of the second.
+    pub share: &'a Tensor,
+}
+
+impl<'a> From<&'a Tensor> for Labels<'a> {
+    fn from(own: &'a Tensor) -> Self {
+        Labels { own, mixed: None }
+    }
+}
+
+/// A loss: by what its gradient is multiplied, and where its value goes.
+#[derive(Debug)]
+pub struct LossTarget<'a> {
+    /// Factor of the gradient.
+    pub weight: f32,
+    /// Gradient with respect to the loss's input; none when only the value is wanted.
+    pub grad: Option<&'a mut Tensor>,
+    /// `[rows, 2]`, columns of [`report`].
+    pub values: &'a mut Tensor,
+    /// The row to write.
+    pub row: usize,
+}
+
+impl LossTarget<'_> {
+    /// Bytes of the gradient and the row that a loss writes.
+    fn bytes(&self) -> usize {
+        of(self.grad.as_deref()) + size(self.values) / self.values.nhwc()[0].max(1)
+    }
+}
+
+/// See [`Device::cross_entropy`].
+pub(crate) struct CrossEntropy<'a> {
+    pub(crate) logits: &'a Tensor,
+    pub(crate) labels: Labels<'a>,
+    pub(crate) target: LossTarget<'a>,
+}
+
+impl Operation for CrossEntropy<'_> {
+    const NAME: &'static str = "cross_entropy";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        let n = check_loss(Self::NAME, self.logits, Some(self.labels.own), &self.target)?;
+        if let Some(mixed) = self.labels.mixed {
+            check_loss(Self::NAME, self.logits, Some(mixed.other), &self.target)?;
+            f32_only(Self::NAME, &[mixed.share])?;
+            let shares = mixed.share.len();
+            ensure(shares == n, Self::NAME, || format!("{shares} shares for {n} samples"))?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let mixed = self.labels.mixed.map_or(0, |m| size(m.other) + size(m.share));
+        size(self.logits) + size(self.labels.own) + mixed + self.target.bytes()
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.logits.shape())
+    }
+}
+
+/// See [`Device::contrastive`].
+pub(crate) struct Contrastive<'a> {
+    pub(crate) features: &'a Tensor,
+    pub(crate) labels: &'a Tensor,
+    pub(crate) temperature: f32,
+    pub(crate) target: LossTarget<'a>,
+}
+
+impl Contrastive<'_> {
+    /// Numbers that kernels keep of each sample.
+    pub(crate) fn each(&self) -> usize {
+        self.labels.len() + 2 * self.features.nhwc()[3] + 4
+    }
+}
+
+impl Operation for Contrastive<'_> {
+    const NAME: &'static str = "contrastive";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        check_loss(Self::NAME, self.features, Some(self.labels), &self.target).map(drop)
+    }
+
+    fn bytes(&self) -> usize {
+        size(self.features) + size(self.labels) + self.target.bytes()
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.features.shape())
+    }
+}
+
+/// See [`Device::reconstruction`].
+pub(crate) struct Reconstruction<'a> {
+    pub(crate) raw: &'a Tensor,
+    pub(crate) images: &'a Tensor,
+    pub(crate) scale: PixelScale,
+    pub(crate) target: LossTarget<'a>,
+}
+
+impl Operation for Reconstruction<'_> {
+    const NAME: &'static str = "reconstruction";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        check_loss(Self::NAME, self.raw, None, &self.target)?;
+        same_shape(Self::NAME, self.raw, self.images)?;
+        let channels = self.raw.nhwc()[3];
+        ensure(channels == 3, Self::NAME, || format!("{channels} channels, need 3"))
+    }
+
+    fn bytes(&self) -> usize {
+        size(self.raw) + size(self.images) + self.target.bytes()
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.raw.shape())
+    }
+}
+
+/// How many samples there are.
+fn check_loss(
+    op: &'static str,
+    x: &Tensor,
+    labels: Option<&Tensor>,
+    target: &LossTarget<'_>,
+) -> Result<usize> {
+    f32_only(op, &[x, target.values])?;
+    let [n, h, w, _] = x.nhwc();
+    ensure(!x.is_empty(), op, || "an empty batch".into())?;
+    if let Some(labels) = labels {
+        of_type(op, DType::U32, labels)?;
+        ensure(labels.len() == n && h == 1 && w == 1, op, || {
+            format!("{} labels for {:?}", labels.len(), x.shape().dims())
+        })?;
+    }
+    if let Some(g) = &target.grad {
+        same_shape(op, x, g)?;
+    }
+    let table = target.values.shape();
+    ensure(matches!(table.dims(), [r, report::COLUMNS] if target.row < *r), op, || {
+        format!("row {} of a loss table {:?}", target.row, table.dims())
+    })?;
+    Ok(n)
+}
+
+impl Device {
+    /// Softmax cross-entropy of logits `[n, 1, 1, classes]` against labels `[n]`, mean over the batch; also
+    /// counts the samples whose largest logit (the first of equals) is not their label. Of a mixture of two classes it
+    /// is the mixture of both cross-entropies.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn cross_entropy<'a>(
+        &self,
+        logits: &Tensor,
+        labels: impl Into<Labels<'a>>,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
+        self.run(CrossEntropy { logits, labels: labels.into(), target })
+    }
+
+    /// Supervised contrastive loss (Khosla et al. 2020) of features `[n, 1, 1, f]`, normalised inside.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn contrastive(
+        &self,
+        features: &Tensor,
+        labels: &Tensor,
+        temperature: f32,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
+        self.run(Contrastive { features, labels, temperature, target })
+    }
+
+    /// Binary cross-entropy of sigmoid(`raw`) against pixels (InfoPro's reconstruction), mean over all
+    /// values; the pixels are `images · std + mean`. The row's second column is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn reconstruction(
+        &self,
+        raw: &Tensor,
+        images: &Tensor,
+        scale: PixelScale,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
+        self.run(Reconstruction { raw, images, scale, target })
+    }
+}

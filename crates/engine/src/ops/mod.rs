@@ -1,0 +1,42 @@
+//! What operations take: values with what is to be done while loading them, and places for gradients.
+//!
+//! One rule holds everywhere. A forward operation reads an [`Operand`]: a stored tensor, optionally
+//! normalised and rectified while loading. Its backward operation writes, through an [`Outgoing`], the
+//! gradient with respect to the operand's value *before* the rectifier and *after* the normalisation,
+//! and at the same pass the sums that the normalisation's own backward needs. Who reads that gradient
+//! next applies the normalisation's backward while loading ([`Incoming`]). So a convolution, its
+//! BatchNorm and its ReLU keep one activation (the convolution's raw output) and make one pass each way.
+//!
+//! An operation is a value, an [`Operation`](operation::Operation): each file here defines a family of them, what they
+//! demand and cost, and the methods of [`Device`](crate::Device) that run them.
+
+mod activations;
+mod checks;
+mod convolution;
+mod images;
+mod join;
+mod lars;
+mod losses;
+mod normalisation;
+mod operand;
+mod operation;
+mod pooling;
+mod resizing;
+mod traffic;
+mod updates;
+mod values;
+
+pub use activations::*;
+pub use convolution::*;
+pub use images::*;
+pub(crate) use join::*;
+pub use lars::*;
+pub use losses::*;
+pub use normalisation::*;
+pub use operand::*;
+pub(crate) use pooling::*;
+pub(crate) use resizing::*;
+pub use updates::*;
+pub(crate) use values::*;
+
+pub(crate) use operation::{Kernel, Label, Made, Operation, Planned};

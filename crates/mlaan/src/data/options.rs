@@ -1,0 +1,61 @@
+//! What a data set is called, and how it is read.
+
+use super::Orientation;
+
+/// The name of the built-in set.
+pub const BUILTIN: &str = "builtin";
+
+/// How a data set is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Keep at most so many training images and at most so many test images. Of each class as many as of
+    /// the others, as far as there are; which ones depends on `seed` alone (the built-in set keeps its
+    /// first ones). Only these are decoded, so a small limit is quick.
+    pub limit: Option<usize>,
+    /// Where images live.
+    pub load: Load,
+    /// Scale larger images in memory down so that their shorter side has so many pixels; 0 keeps every size.
+    pub short_side: usize,
+    /// Whether pictures are turned as their EXIF orientation says.
+    pub orientation: Orientation,
+    /// Leave broken images out (and count them) instead of stopping.
+    pub skip_broken: bool,
+    /// Chooses the images that `limit` keeps.
+    pub seed: u64,
+    /// Threads that decode; 0 for one per core.
+    pub threads: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions {
+            limit: None,
+            load: Load::Auto,
+            short_side: 256,
+            orientation: Orientation::Auto,
+            skip_broken: false,
+            seed: 0,
+            threads: 0,
+        }
+    }
+}
+
+/// Where images live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Load {
+    /// In memory where both splits need at most [`Load::MOST`] bytes, else on disk.
+    #[default]
+    Auto,
+    /// Decoded once, scaled down to [`OpenOptions::short_side`].
+    Memory,
+    /// On disk: decoded when they are needed, in their own size.
+    Stream,
+}
+
+impl Load {
+    /// Bytes of decoded images that `auto` keeps in memory, at the most.
+    pub const MOST: u64 = 2 << 30;
+
+    /// Images whose sizes are looked at, to know how many bytes all would need.
+    pub(super) const SAMPLE: usize = 64;
+}

@@ -1,0 +1,161 @@
+//! Optimisers: how parameters follow their gradients. Each has a page of its own, and what it keeps of a parameter
+//! (its state) is named, made and used here alone; checkpoints, plans and summaries take it as it comes.
+
+mod sgd;
+
+pub use sgd::Sgd;
+
+use super::{Learned, Param, Role, Roles};
+use crate::{Error, Result};
+use mlaan_engine::{Device, Purpose, Tensor};
+
+/// An optimiser with its settings, but for the learning rate, which changes from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimizer {
+    /// The rule of an update.
+    pub rule: Rule,
+    /// Weight decay.
+    pub weight_decay: f32,
+    /// Roles of parameters without it.
+    pub no_decay: Roles,
+}
+
+/// The optimisers there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Stochastic gradient descent with momentum.
+    Sgd(Sgd),
+}
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Learning rate.
+    pub lr: f32,
+    /// Number of the step since training began, from 1.
+    pub step: u64,
+}
+
+/// What an optimiser keeps of one parameter: tensors of the parameter's extents, which begin with 0.
+#[derive(Debug)]
+pub struct State {
+    names: &'static [&'static str],
+    tensors: Vec<Tensor>,
+}
+
+impl State {
+    /// Its tensors with their names, which stand in front of the parameter's in checkpoints.
+    pub fn tensors(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        self.names.iter().copied().zip(&self.tensors)
+    }
+
+    /// The same, to be filled.
+    pub fn tensors_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor)> {
+        self.names.iter().copied().zip(&mut self.tensors)
+    }
+}
+
+/// All that the update of one parameter takes.
+struct Update<'a> {
+    value: &'a mut Tensor,
+    grad: &'a Tensor,
+    state: &'a mut [Tensor],
+    rate: Rate,
+    weight_decay: f32,
+}
+
+impl Update<'_> {
+    /// Why a state that another optimiser made cannot be used.
+    fn foreign(&self, optimiser: &str) -> Error {
+        let message = format!(
+            "a parameter has {} tensors of state, which are not those of {optimiser}: build the network with the optimiser that updates it",
+            self.state.len()
+        );
+        Error::recipe("train", message)
+    }
+}
+
+/// The paper's (METHOD §7).
+impl Default for Optimizer {
+    fn default() -> Self {
+        let rule = Rule::Sgd(Sgd { momentum: 0.9, nesterov: true });
+        Optimizer { rule, weight_decay: 1e-4, no_decay: Roles::default() }
+    }
+}
+
+impl Optimizer {
+    /// Names of the tensors that it keeps of every parameter.
+    pub fn state_names(&self) -> &'static [&'static str] {
+        match self.rule {
+            Rule::Sgd(_) => Sgd::STATE,
+        }
+    }
+
+    /// What it keeps of a parameter with these values, before the first step.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn state(&self, device: &Device, of: &Tensor) -> Result<State> {
+        let names = self.state_names();
+        let zeros = |_: &&str| device.full(of.shape(), 0.0, Purpose::Optimiser);
+        Ok(State { names, tensors: names.iter().map(zeros).collect::<mlaan_engine::Result<_>>()? })
+    }
+
+    /// Weight decay of parameters of this role.
+    pub fn weight_decay(&self, role: Role) -> f32 {
+        if self.no_decay.contains(role) { 0.0 } else { self.weight_decay }
+    }
+
+    /// Applies the gradient of a parameter and frees it. Buffers, and parameters that do not learn or were not
+    /// reached, stay as they are.
+    ///
+    /// # Errors
+    /// State of another optimiser; from the device.
+    pub fn update(&self, device: &Device, param: Param<'_>, rate: Rate) -> Result<()> {
+        let Param { value, learned: Some(Learned { role, grad, state }), .. } = param else { return Ok(()) };
+        let (Some(grad), Some(state)) = (grad.take(), state) else { return Ok(()) };
+        let weight_decay = self.weight_decay(role);
+        let update = Update { value, grad: &grad, state: &mut state.tensors, rate, weight_decay };
+        match self.rule {
+            Rule::Sgd(sgd) => sgd.update(device, update),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Builder;
+
+    #[test]
+    fn state_is_named_updated_and_known_again() {
+        let device = Device::cpu(Some(1)).unwrap();
+        let rule = Rule::Sgd(Sgd { momentum: 0.5, nesterov: true });
+        let optimizer = Optimizer { rule, weight_decay: 0.25, no_decay: [Role::Bias].into_iter().collect() };
+        let b = Builder { device: &device, seed: 0, optimizer: Some(optimizer) };
+        let rate = Rate { lr: 0.5, step: 1 };
+        // g = 0.25 · 2, v = g, p = 2 - 0.5 (g + 0.5 v).
+        for (role, value, momentum) in [(Role::Weight, 1.625, 0.5), (Role::Bias, 2.0, 0.0)] {
+            let mut p = b.parameter(b.constant(3, 2.0).unwrap()).unwrap();
+            assert!(p.learns());
+            p.grad = Some(b.constant(3, 0.0).unwrap());
+            optimizer.update(&device, Param::parameter(("a", "b"), [3], role, &mut p), rate).unwrap();
+            assert!(p.grad.is_none());
+            assert_eq!(device.download(&p.value).unwrap(), [value; 3]);
+            let state: Vec<_> = p.state.iter().flat_map(State::tensors).collect();
+            assert_eq!(state.len(), 1);
+            assert_eq!((state[0].0, device.download(state[0].1).unwrap()), ("momentum", vec![momentum; 3]));
+
+            p.grad = Some(b.constant(3, 0.0).unwrap());
+            p.state = Some(State { names: &[], tensors: Vec::new() });
+            let other = optimizer.update(&device, Param::parameter(("a", "b"), [3], role, &mut p), rate);
+            assert!(other.unwrap_err().to_string().contains("0 tensors of state"));
+        }
+        let still = Builder { optimizer: None, ..b };
+        let mut p = still.parameter(b.constant(3, 2.0).unwrap()).unwrap();
+        assert!(!p.learns());
+        p.grad = Some(b.constant(3, 1.0).unwrap());
+        optimizer.update(&device, Param::parameter(("a", "b"), [3], Role::Weight, &mut p), rate).unwrap();
+        assert_eq!(device.download(&p.value).unwrap(), [2.0; 3]);
+    }
+}
