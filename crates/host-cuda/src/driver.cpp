@@ -145,11 +145,6 @@ static Result run(const Node &n) {
     return fault = LAUNCH_FAILED;
 }
 
-static void catch_up_all() {
-    std::lock_guard<std::recursive_mutex> held(queues);
-    for (Stream *s : streams) catch_up(s);
-}
-
 // Does it, or records it.
 static Result ask(Stream *stream, const Node &n) {
     if (!current) return INVALID_CONTEXT;
@@ -177,6 +172,11 @@ static Result catch_up(Stream *stream) {
         run(n);
     }
     return fault;
+}
+
+static void catch_up_all() {
+    std::lock_guard<std::recursive_mutex> held(queues);
+    for (Stream *s : streams) catch_up(s);
 }
 
 static bool is_locked(const void *at, size_t bytes) {
