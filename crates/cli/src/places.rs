@@ -37,7 +37,10 @@ impl Places {
             (all, None) => Ok(all.to_vec()),
             (all, Some(n)) if all.len() == n => Ok(all.to_vec()),
             (all, Some(n)) => {
-                bail!("--stages {n} with {} devices: each stage has one; leave --stages out, or name {n}", all.len())
+                bail!(
+                    "--stages {n} with {} devices: each stage has one; leave --stages out, or name {n}",
+                    all.len()
+                )
             }
         }
     }
@@ -48,7 +51,11 @@ impl Places {
     /// As [`Places::open`].
     pub fn kinds(&self, stages: Option<usize>, threads: Option<usize>) -> Result<Vec<Kind>> {
         let places = self.of(stages)?;
-        Ok(shares(&places, threads).into_iter().zip(places).map(|(threads, place)| place.kind(threads)).collect())
+        Ok(shares(&places, threads)
+            .into_iter()
+            .zip(places)
+            .map(|(threads, place)| place.kind(threads))
+            .collect())
     }
 
     /// A device per stage, the processor's threads divided among them.

@@ -47,7 +47,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let (mut trainer, chosen) = match args.memory {
         Some(memory) => {
             let [device] = devices.as_slice() else {
-                bail!("--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)");
+                bail!(
+                    "--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)"
+                );
             };
             let (trainer, fit) = Trainer::from_recipe_within(&recipe, device, memory)?;
             let chosen = fits::chosen(&fit, recipe.train.batch, memory);

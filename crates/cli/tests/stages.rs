@@ -14,7 +14,10 @@ fn stages_write_what_one_writes_and_go_on_in_any_number() {
     let shown = ok(at.path(), &train(&["--plain", "--out", "one"]));
     assert!(!shown.contains("stages"), "{shown}");
     let shown = ok(at.path(), &train(&["--plain", "--out", "two", "--stages", "2"]));
-    assert!(shown.contains("2 stages of ") && shown.contains(" modules: cpu, 1 thread; cpu, 1 thread"), "{shown}");
+    assert!(
+        shown.contains("2 stages of ") && shown.contains(" modules: cpu, 1 thread; cpu, 1 thread"),
+        "{shown}"
+    );
     let [one, two] = ["one", "two"].map(|run| at.path().join(run));
     assert_eq!(epochs(&one, PEAK), epochs(&two, PEAK));
     assert!(model(&one) == model(&two) && tensors(&one, "state") == tensors(&two, "state"));
@@ -27,7 +30,8 @@ fn stages_write_what_one_writes_and_go_on_in_any_number() {
         args
     };
     ok(at.path(), &short(&["--stages", "3"]));
-    ok(at.path(), &["train", "--resume", "--out", "three", "--epochs", "2", "--quiet", "--set", "train.warmup=10"]);
+    // With another number of epochs the rates differ, too.
+    ok(at.path(), &["train", "--resume", "--out", "three", "--epochs", "2", "--quiet"]);
     assert_eq!(epochs(&at.path().join("three"), PEAK).len(), 2);
 }
 

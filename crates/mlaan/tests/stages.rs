@@ -42,7 +42,10 @@ fn methods() -> Vec<(&'static str, Method)> {
         ("lam, twin", Method { leap: leap(Tie::Twin, Branch::Independent), ..local(4) }),
         ("lam, mirrors across", Method { leap: across, cascade: cascade(2, 0.5), ..local(5) }),
         ("mlaan-paper", Method { cascade: cascade(3, 0.5), leap: paper, ..local(5) }),
-        ("mlaan-released", Method { cascade: cascade(2, 0.001), leap: leap(Tie::Twin, Branch::Cascaded), ..local(5) }),
+        (
+            "mlaan-released",
+            Method { cascade: cascade(2, 0.001), leap: leap(Tie::Twin, Branch::Cascaded), ..local(5) },
+        ),
         ("recomputed", Method { cascade: cascade(3, 0.5), recompute: Recompute::Module, ..local(7) }),
     ]
 }
@@ -89,7 +92,8 @@ impl Feed for Batch {
     fn feed(&self, stage: usize, device: &Device, images: bool) -> mlaan::Result<StageInput> {
         match self.fails.filter(|f| f.0 == stage) {
             Some((_, Fault::Memory)) => {
-                let wrong = mlaan_engine::Error::OutOfMemory { device: "this one".into(), requested: 8, in_use: 0 };
+                let wrong =
+                    mlaan_engine::Error::OutOfMemory { device: "this one".into(), requested: 8, in_use: 0 };
                 return Err(wrong.into());
             }
             Some((_, Fault::Panic)) => panic!("a fault of the test"),
@@ -168,7 +172,9 @@ fn every_method_learns_in_stages_what_it_learns_in_one() {
 
 #[test]
 fn in_bf16_and_of_mixtures_too() {
-    for (name, method) in methods().into_iter().filter(|(name, _)| name.contains("span 3") || name.contains("infopro")) {
+    for (name, method) in
+        methods().into_iter().filter(|(name, _)| name.contains("span 3") || name.contains("infopro"))
+    {
         compare(name, &method, Precision::Bf16, false);
         compare(name, &method, Precision::F32, true);
     }
@@ -188,7 +194,9 @@ fn inference_goes_up_through_the_stages() {
             let images = || batch.images(learner.device()).unwrap();
             let (a, b) = (images(), images());
             let (mut heads, mut places) = (Vec::new(), Vec::new());
-            learner.infer_heads(a, &mut |j, branch, logits| heads.push((j, branch, logits.to_vec()))).unwrap();
+            learner
+                .infer_heads(a, &mut |j, branch, logits| heads.push((j, branch, logits.to_vec())))
+                .unwrap();
             let logits = learner.infer_seen(b, &mut |place, _| {
                 places.push(place);
                 Ok(())
@@ -212,7 +220,7 @@ fn failing(method: &Method, stage: usize, fault: Fault) -> String {
             break;
         }
     }
-    let e = ended.map_or_else(|| learner.reports().map(drop).unwrap_err(), |e| e);
+    let e = ended.unwrap_or_else(|| learner.reports().map(drop).unwrap_err());
     assert!(!matches!(e, Error::StageEnded { .. }), "the cause is told: {e}");
     assert!(learner.reports().unwrap().len() <= 2, "of the batches before");
     learner.step_from(Arc::new(Batch { number: 9, mixed: false, fails: None }), &options()).unwrap();

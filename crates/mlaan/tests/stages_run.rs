@@ -16,7 +16,8 @@ use tempfile::tempdir;
 /// Five modules; epochs of four batches and a smaller one, for training and for testing.
 fn recipe(method: &[&str]) -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
-    let keys = ["model.backbone=resnet8", "model.width=4", "local.modules=4", "local.hidden=8", "train.batch=8"];
+    let keys =
+        ["model.backbone=resnet8", "model.width=4", "local.modules=4", "local.hidden=8", "train.batch=8"];
     r.set_all(keys.into_iter().chain(["data.limit=36", "data.size=16", "train.epochs=2"])).unwrap();
     r.set_all(method.iter().copied()).unwrap();
     r
@@ -25,7 +26,10 @@ fn recipe(method: &[&str]) -> Recipe {
 const METHODS: [(&str, &[&str]); 5] = [
     ("dgl, mixtures", &["local.leap=none", "local.cascade=none", "data.mixup=0.2"]),
     ("mlm, span 3", &["local.leap=none", "local.cascade.span=3"]),
-    ("mlm, span 2, bf16, recomputed", &["local.leap=none", "local.cascade.span=2", "train.precision=bf16", "local.recompute=module"]),
+    (
+        "mlm, span 2, bf16, recomputed",
+        &["local.leap=none", "local.cascade.span=2", "train.precision=bf16", "local.recompute=module"],
+    ),
     ("mlaan", &[]),
     ("decoder", &["local.reconstruct=[5.0, 0.5]", "local.cascade.span=2"]),
 ];

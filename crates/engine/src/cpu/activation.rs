@@ -1,7 +1,7 @@
 //! GELU and its gradient.
 
-use super::load::Load;
 use super::exponential::{exp_below_zero, exp_of_sum};
+use super::load::Load;
 use super::operand::load;
 use super::parallel::{self, PIECES, Shared};
 use super::pool::{gradient_scratch, image};

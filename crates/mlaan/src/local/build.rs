@@ -39,7 +39,12 @@ impl Plans<'_> {
         }
         let partition = Partition::new(method, backbone)?;
         let ranges = ranges(partition.len(), devices, cuts)?;
-        let plan = Arc::new(Plan { method: method.clone(), partition, pixels: task.pixels, optimizer: self.optimizer });
+        let plan = Arc::new(Plan {
+            method: method.clone(),
+            partition,
+            pixels: task.pixels,
+            optimizer: self.optimizer,
+        });
         let partition = &plan.partition;
         let sources = mirrored(self, partition)?;
         let crossing = crossing(&ranges, partition, &sources);
@@ -62,7 +67,11 @@ impl Plans<'_> {
 
     /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
     fn deferrable(&self) -> usize {
-        if self.optimizer.is_some() && self.devices.len() == 1 { deferrable(self.devices[0].kind()) } else { 1 }
+        if self.optimizer.is_some() && self.devices.len() == 1 {
+            deferrable(self.devices[0].kind())
+        } else {
+            1
+        }
     }
 
     fn builder(&self, k: usize) -> Builder<'_> {
@@ -134,19 +143,27 @@ fn recompute(stages: &mut [Stage], method: &Method, partition: &Partition) -> Re
     Ok(())
 }
 
+/// Whether `modules` modules make `stages` stages.
+///
+/// # Errors
+/// More stages than modules.
+pub(crate) fn check_stages(stages: usize, modules: usize) -> Result<()> {
+    let message = match modules {
+        _ if stages <= modules => return Ok(()),
+        1 => format!(
+            "{stages} stages of one module: backpropagation goes through all of it. Take a method with `local.modules` of \
+             {stages} or more, or one stage"
+        ),
+        _ => format!("{stages} stages of {modules} modules; a stage has at least one"),
+    };
+    Err(Error::recipe("stages", message))
+}
+
 /// The modules of each stage.
 fn ranges(modules: usize, devices: &[Device], cuts: &[usize]) -> Result<Vec<Range<usize>>> {
     let wrong = |message: String| Err(Error::recipe("stages", message));
     let stages = cuts.len() + 1;
-    if stages > modules && modules == 1 {
-        return wrong(format!(
-            "{stages} stages of one module: backpropagation goes through all of it. Take a method with `local.modules` of \
-             {stages} or more, or one stage"
-        ));
-    }
-    if stages > modules {
-        return wrong(format!("{stages} stages of {modules} modules; a stage has at least one"));
-    }
+    check_stages(stages, modules)?;
     if devices.len() != stages {
         return wrong(format!("{} devices for {stages} stages; each has its own", devices.len()));
     }
@@ -154,7 +171,8 @@ fn ranges(modules: usize, devices: &[Device], cuts: &[usize]) -> Result<Vec<Rang
     if (1..stages).any(shared) {
         return wrong("two stages have one device; each has its own, with its own memory and threads".into());
     }
-    let (starts, ends) = (std::iter::once(0).chain(cuts.iter().copied()), cuts.iter().copied().chain([modules]));
+    let (starts, ends) =
+        (std::iter::once(0).chain(cuts.iter().copied()), cuts.iter().copied().chain([modules]));
     let ranges: Vec<Range<usize>> = starts.zip(ends).map(|(a, b)| a..b).collect();
     if ranges.iter().any(Range::is_empty) {
         return wrong(format!("cuts {cuts:?} are not ascending from 1 to {}", modules.saturating_sub(1)));

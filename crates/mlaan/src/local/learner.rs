@@ -10,8 +10,8 @@ use super::{Auxiliary, Method};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::nn::{Extent, Layer, Optimizer, Param};
-use mlaan_engine::ops::PixelScale;
 use mlaan_engine::Device;
+use mlaan_engine::ops::PixelScale;
 use std::sync::Arc;
 
 /// What an image set looks like to a network.

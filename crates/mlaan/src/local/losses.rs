@@ -1,7 +1,7 @@
 //! Losses of steps: on the device, a row of a table each, until somebody reads them.
 
-use super::{Branch, TaskLoss};
 use super::stage::Stage;
+use super::{Branch, TaskLoss};
 use crate::Result;
 use mlaan_engine::ops::report;
 use mlaan_engine::{Device, Kind, Purpose, Tensor};
@@ -92,7 +92,10 @@ pub(super) fn deferrable(kind: Kind) -> usize {
 
 impl Stage {
     /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.
-    pub fn read_losses(&mut self, mut each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>)) -> Result<()> {
+    pub fn read_losses(
+        &mut self,
+        mut each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>),
+    ) -> Result<()> {
         let Losses { values, table, unread, .. } = &mut self.losses;
         let steps = std::mem::take(unread);
         if steps == 0 {

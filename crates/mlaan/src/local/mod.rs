@@ -22,6 +22,7 @@ mod step;
 mod targets;
 
 pub use branch::Auxiliary;
+pub(crate) use build::check_stages;
 pub use feed::{Feed, StageFeed, StageInput};
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};

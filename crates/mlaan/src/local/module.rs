@@ -1,7 +1,7 @@
 //! One gradient-isolated module: its layers, and what a batch keeps of it.
 
-use crate::nn::{Act, Chain, Extent, Grad};
 use crate::Result;
+use crate::nn::{Act, Chain, Extent, Grad};
 use mlaan_engine::{Device, Purpose, Tensor};
 
 /// One gradient-isolated module.

@@ -4,9 +4,9 @@ use super::Partition;
 use super::link::{Values, broken};
 use super::module::Module;
 use super::stage::Stage;
-use crate::nn::{Builder, Layer};
-use crate::backbone::Backbone;
 use crate::Result;
+use crate::backbone::Backbone;
+use crate::nn::{Builder, Layer};
 use mlaan_engine::Device;
 use std::collections::BTreeMap;
 

@@ -1,14 +1,14 @@
 //! A stage: consecutive modules on one device, and the work that a [`Schedule`](super::schedule) gives them.
 
 use super::link::{Kind, Link, Message, Values, broken};
+use super::losses::Losses;
 use super::meter::Part;
 use super::module::Module;
 use super::schedule::Verb;
 use super::sources::{Blocks, Replicas};
-use super::losses::Losses;
 use super::step::StepOptions;
 use super::targets::{HeadLoss, Supervision, Targets};
-use super::{Auxiliary, Branch, Method, Meter, Partition};
+use super::{Auxiliary, Branch, Meter, Method, Partition};
 use crate::nn::{Act, Activation, Chain, Grad, Layer, Optimizer, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::{LossTarget, PixelScale};
@@ -90,15 +90,22 @@ impl Stage {
                 let output = self.modules.last().and_then(|m| m.output.as_ref());
                 let features = &output.ok_or_else(|| broken("there are no features to send".into()))?.tensor;
                 let values = vec![Values::of(&self.device, features)?];
-                link.send(index + 1, Message { batch: batch.number, kind: Kind::Features, cascade: None, values })
+                link.send(
+                    index + 1,
+                    Message { batch: batch.number, kind: Kind::Features, cascade: None, values },
+                )
             }
             Verb::ReceiveFeatures => {
-                let tensor = self.take(link, (index - 1, Kind::Features, None), batch, Purpose::Activations)?;
+                let tensor =
+                    self.take(link, (index - 1, Kind::Features, None), batch, Purpose::Activations)?;
                 self.modules[0].input = Some(Act::plain(tensor));
                 Ok(())
             }
             Verb::SendGradient { cascade } => {
-                let grad = self.carried.take().ok_or_else(|| broken(format!("cascade {cascade} has no gradient")))?;
+                let grad = self
+                    .carried
+                    .take()
+                    .ok_or_else(|| broken(format!("cascade {cascade} has no gradient")))?;
                 let values = vec![Values::of(&self.device, &grad.tensor)?];
                 let cascade = Some(cascade);
                 link.send(index - 1, Message { batch: batch.number, kind: Kind::Gradient, cascade, values })
@@ -109,7 +116,11 @@ impl Stage {
                 Ok(())
             }
             // Gradients alone move no mirrors.
-            Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow if batch.options.is_none() => Ok(()),
+            Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow
+                if batch.options.is_none() =>
+            {
+                Ok(())
+            }
             Verb::SendSources { to } => {
                 let values = self.sources_for(to)?;
                 link.send(to, Message { batch: batch.number, kind: Kind::Sources, cascade: None, values })

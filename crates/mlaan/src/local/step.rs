@@ -112,7 +112,12 @@ impl Learner {
         self.plan.optimizer.map(|_| ()).ok_or_else(|| Error::recipe("train", message))
     }
 
-    fn whole_pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
+    fn whole_pass(
+        &mut self,
+        images: Tensor,
+        labels: Labels<'_>,
+        options: Option<&StepOptions>,
+    ) -> Result<()> {
         if self.stages() > 1 {
             let batch: Arc<dyn Feed> = Arc::new(HostBatch::of(&self.devices[0], &images, labels)?);
             drop(images);
@@ -211,14 +216,19 @@ impl Learner {
 
     /// Deferred steps whose losses [`Learner::reports`] would give.
     pub fn unread(&self) -> usize {
-        let on_device = if self.stages() > 1 { 0 } else { self.stages.first().map_or(0, |s| s.losses.unread()) };
+        let on_device =
+            if self.stages() > 1 { 0 } else { self.stages.first().map_or(0, |s| s.losses.unread()) };
         self.reports.read() + on_device + self.pipeline.as_ref().map_or(0, Pipeline::in_flight)
     }
 
     /// Steps whose losses stay on the device: a step beyond them reads them first, and keeps them. On the processor, where
     /// to read them costs nothing, one. With several stages, the steps that are at work at the same time.
     pub fn deferrable(&self) -> usize {
-        if self.stages() > 1 { self.stages() + 1 } else { self.stages.first().map_or(1, |s| s.losses.steps()) }
+        if self.stages() > 1 {
+            self.stages() + 1
+        } else {
+            self.stages.first().map_or(1, |s| s.losses.steps())
+        }
     }
 
     /// Room on the device for the losses of one more step.

@@ -12,8 +12,8 @@ mod stages;
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
-pub use stages::{StagePlan, in_flight, plan_in_stages, stage_cuts};
 pub use process::TensorSizes;
+pub use stages::{StagePlan, in_flight, plan_in_stages, stage_cuts};
 
 use crate::Result;
 use crate::backbone::Backbone;

@@ -4,7 +4,7 @@ use super::{ModulePlan, Plan, Sizes, TensorSizes, balanced, classify, meters, re
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
-use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task};
+use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task, check_stages};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Purpose, Usage};
@@ -34,7 +34,7 @@ pub fn in_flight(stages: usize) -> usize {
 /// as long as the longest.
 ///
 /// # Errors
-/// As [`plan`](super::plan()).
+/// As [`plan`](super::plan()); more stages than modules.
 pub fn stage_cuts(
     backbone: &dyn Backbone,
     method: &Method,
@@ -46,19 +46,21 @@ pub fn stage_cuts(
         return Ok(Vec::new());
     }
     let meters = meters(backbone, method, task, Sizes { batch: sizes.batch.min(16), ..sizes })?;
+    check_stages(stages, meters.len())?;
     let costs: Vec<u64> = meters.iter().map(|m| m.forward + m.auxiliary + m.backward).collect();
     Ok(even(&costs, stages))
 }
 
-/// Cuts a list into `parts` parts (as many as it has items, at the most) whose largest sum is least; of such cuts the one
+/// Cuts a list into `parts` parts, none of them empty, whose largest sum is least; of such cuts the one
 /// whose earlier parts are longest.
 fn even(costs: &[u64], parts: usize) -> Vec<usize> {
-    let (n, parts) = (costs.len(), parts.clamp(1, costs.len().max(1)));
+    let n = costs.len();
     let sum = |range: Range<usize>| costs[range].iter().sum::<u64>();
     // least[k][i]: the largest sum of items i.. in k + 1 parts.
     let mut least: Vec<Vec<u64>> = vec![(0..=n).map(|i| sum(i..n)).collect()];
     for k in 1..parts {
-        let best = |i: usize| (i + 1..=n - k).map(|c| sum(i..c).max(least[k - 1][c])).min().unwrap_or(u64::MAX);
+        let best =
+            |i: usize| (i + 1..=n - k).map(|c| sum(i..c).max(least[k - 1][c])).min().unwrap_or(u64::MAX);
         least.push((0..=n).map(|i| if i + k < n { best(i) } else { u64::MAX }).collect());
     }
     let (mut cuts, mut at, limit) = (Vec::new(), 0, least[parts - 1][0]);
@@ -103,7 +105,7 @@ pub fn plan_in_stages(
     classify(&mut learner, &test, (sizes.test, sizes.batch), read_at_once(output))?;
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(sizes.kind);
+    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind));
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
     let meters = learner.take_meters()?;
@@ -124,6 +126,15 @@ pub fn plan_in_stages(
     Ok(Plan { modules, stages, usage, process, flops: flops.iter().sum(), batch })
 }
 
+/// All threads of several stages: each has one beside those that it computes with.
+fn threads_of(kinds: &[Kind], one: Kind) -> Kind {
+    let threads = |kind: &Kind| if let Kind::Cpu { threads } = kind { *threads } else { None };
+    match (kinds.len() > 1, kinds.iter().map(threads).sum::<Option<usize>>()) {
+        (true, Some(all)) => Kind::Cpu { threads: Some(all + kinds.len()) },
+        _ => one,
+    }
+}
+
 /// Where each stage has its images from.
 fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<Source>> {
     let source = |(k, device): (usize, &Device)| match sizes.train {
@@ -137,13 +148,20 @@ fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<Source>> {
 }
 
 /// The steps of an epoch as far as they differ; the operations of a whole step, stage by stage.
-fn train(learner: &mut Learner, sources: &Arc<Vec<Source>>, (batch, sizes): (usize, Sizes)) -> Result<Vec<u64>> {
+fn train(
+    learner: &mut Learner,
+    sources: &Arc<Vec<Source>>,
+    (batch, sizes): (usize, Sizes),
+) -> Result<Vec<u64>> {
     let rest = sizes.train.map_or(0, |n| n % sizes.batch.max(1));
     let devices = learner.devices().to_vec();
     let task = learner.task();
     let ask = |learner: &mut Learner, images: usize| {
         let (sources, size, scale) = (Arc::clone(sources), task.image.height, task.pixels);
-        learner.step_from(Arc::new(StageFeed { sources, batch: None, images, size, scale }), &StepOptions::uniform(0.0, 1))
+        learner.step_from(
+            Arc::new(StageFeed { sources, batch: None, images, size, scale }),
+            &StepOptions::uniform(0.0, 1),
+        )
     };
     ask(learner, batch)?;
     // One step alone is the beginning and the end of an epoch.
@@ -168,13 +186,7 @@ fn train(learner: &mut Learner, sources: &Arc<Vec<Source>>, (batch, sizes): (usi
 }
 
 /// Bytes of what is on its way between stages, in the process's memory.
-fn messages(
-    summary: &[ModuleSummary],
-    cuts: &[usize],
-    method: &Method,
-    sizes: Sizes,
-    batch: usize,
-) -> usize {
+fn messages(summary: &[ModuleSummary], cuts: &[usize], method: &Method, sizes: Sizes, batch: usize) -> usize {
     let edge = |&cut: &usize| {
         let e = summary[cut - 1].output;
         let features = batch * e.height * e.width * e.channels * sizes.precision.dtype().bytes();

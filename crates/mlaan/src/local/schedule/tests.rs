@@ -31,7 +31,8 @@ fn cuts(n: usize) -> impl Iterator<Item = Vec<usize>> {
 
 /// Ways in which modules mirror blocks of others: not at all, the last, the next, the first, each other across the network.
 fn mirrors(n: usize) -> Vec<Vec<Vec<usize>>> {
-    let each = |f: &dyn Fn(usize) -> Vec<usize>| (0..n).map(|m| if m + 1 < n { f(m) } else { vec![] }).collect();
+    let each =
+        |f: &dyn Fn(usize) -> Vec<usize>| (0..n).map(|m| if m + 1 < n { f(m) } else { vec![] }).collect();
     vec![
         vec![vec![]; n],
         each(&|_| vec![n - 1]),
@@ -81,8 +82,8 @@ fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
     let mut done = Vec::new();
     loop {
         let before = done.len();
-        for k in 0..stages.len() {
-            while let Some(&(t, verb)) = stages[k].program.get(stages[k].next) {
+        for (k, stage) in stages.iter_mut().enumerate() {
+            while let Some(&(t, verb)) = stage.program.get(stage.next) {
                 let (send, receive) = match verb {
                     Verb::SendFeatures => (Some((k, k + 1, Kind::Features)), None),
                     Verb::ReceiveFeatures => (None, Some((k - 1, k, Kind::Features))),
@@ -107,7 +108,7 @@ fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
                     let Some(message) = queues.entry(key).or_default().pop_front() else { break };
                     assert_eq!(message, (t, cascade), "{name}: stage {k}, {verb:?}");
                 }
-                stages[k].next += 1;
+                stage.next += 1;
                 done.push((k, t, verb));
             }
         }
@@ -185,7 +186,8 @@ fn mirrors_follow_what_their_sources_were_at_the_end_of_the_batch() {
                 let closed = at(of, t, Verb::Close(s)).unwrap();
                 let again = at(of, t + 1, Verb::Close(s));
                 let learns = at(own, t + 1, Verb::LocalBackward(m));
-                let seen = if own == of { follows } else { at(of, t, Verb::SendSources { to: own }).unwrap() };
+                let seen =
+                    if own == of { follows } else { at(of, t, Verb::SendSources { to: own }).unwrap() };
                 assert!(closed < seen && again.is_none_or(|c| seen < c), "{name}: {m} mirrors {s}");
                 assert!(seen <= follows && learns.is_none_or(|l| follows < l), "{name}: {m} mirrors {s}");
                 if own != of {
