@@ -25,7 +25,7 @@ pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Turning};
 pub use values::fewer_threads;
 
 use self::images::Images;
-use self::machine::Machine;
+use self::machine::{Machine, Machines};
 use self::output::{Output, Speech};
 use self::settings::Settings;
 use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, parse_whole};
@@ -114,7 +114,7 @@ pub struct TrainArgs {
     pub memory: Option<usize>,
     /// What to compute with.
     #[command(flatten)]
-    pub machine: Machine,
+    pub machine: Machines,
     /// Write TensorBoard's event files too, into this folder [default: tensorboard in the run's folder]; a run that has
     /// that one goes on with it
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
@@ -136,6 +136,7 @@ Examples:
   mlaan train mine.toml --set local.cascade.span=3 --lr 0.05 --out runs/span3
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
+  mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
   mlaan train --tensorboard               then: tensorboard --logdir runs
   mlaan train bp-resnet50 --data photos/ --init resnet50.pth --lr 0.01   fine-tuning
 
@@ -205,7 +206,7 @@ pub struct PlanArgs {
     pub classes: Option<usize>,
     /// What to compute with.
     #[command(flatten)]
-    pub machine: Machine,
+    pub machine: Machines,
     /// For machines.
     #[command(flatten)]
     pub output: Output,

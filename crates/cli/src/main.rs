@@ -18,6 +18,7 @@ mod import;
 mod interrupt;
 mod memory;
 mod output;
+mod places;
 mod plan;
 mod predict;
 mod rates;

@@ -8,7 +8,7 @@ use mlaan::data::LoaderPool;
 use mlaan::local::{Method, ModuleSummary, Task};
 use mlaan::nn::Extent;
 use mlaan::plan::search::{Request, candidates, search};
-use mlaan::plan::{ModulePlan, Plan, Sizes, balanced, plan as make};
+use mlaan::plan::{ModulePlan, Plan, Sizes, StagePlan, balanced, in_flight, plan as make, plan_in_stages};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
 use mlaan::train::setup;
 use mlaan_engine::{Kind, Purpose};
@@ -95,7 +95,10 @@ impl Pair {
         let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
         let sizes = sizes(recipe, recipe.train.batch, args.machine.kind());
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
-        let local = make(&backbone, &method, task, sizes)?;
+        let kinds = args.machine.kinds()?;
+        let waiting = LoaderPool::AHEAD + in_flight(kinds.len());
+        let data_bytes = LoaderPool::bytes(waiting, sizes.batch, recipe.data.size, sizes.mixed);
+        let local = plan_in_stages(&backbone, &method, task, Sizes { data_bytes, ..sizes }, &kinds)?;
         let plain = make(&backbone, &Method::default(), task, sizes)?;
         Ok(Pair { local, plain, classes: task.classes, network: backbone.name(), cuts: method.cuts })
     }
@@ -111,17 +114,18 @@ impl Pair {
             format::count(self.classes),
             format::several(self.local.batch, "image") + " per step",
             if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" },
-            args.machine.device.kind(None).name(),
+            args.machine.kind().name(),
         );
         let note = "← blocks that the leap chain mirrors, counted from 0. Memory is without the images themselves, but with\n\
                     the batches that wait for the step. aux.: the auxiliary networks. GFLOP are those of convolutions and\n\
                     linear layers in one step.";
         let cuts = self.cuts.as_ref().map_or_else(String::new, |c| format!(", local.cuts={c:?}"));
         format!(
-            "{}: {what}{cuts}\nlr {}\n\n{}\n\n{}\n\n{}\n",
+            "{}: {what}{cuts}\nlr {}\n\n{}\n\n{}{}\n\n{}\n",
             format::heading(&args.recipe),
             rates::text(&recipe.train, &rates::of(recipe, recipe.train.batch)),
             self.modules(&recipe.local),
+            stages(&self.local),
             self.totals(),
             format::dim(note)
         )
@@ -199,9 +203,9 @@ impl Pair {
     }
 
     fn json(&self, args: &PlanArgs, recipe: &Recipe) -> Value {
-        json!({
+        let mut all = json!({
             "recipe": args.recipe,
-            "device": args.machine.device.kind(None).name(),
+            "device": args.machine.kind().name(),
             "network": self.network,
             "classes": self.classes,
             "size": recipe.data.size,
@@ -216,8 +220,41 @@ impl Pair {
             "backpropagation": total_json(&self.plain),
             "memory_ratio": self.local.allocated() as f64 / self.plain.allocated().max(1) as f64,
             "compute_ratio": self.local.flops as f64 / self.plain.flops.max(1) as f64,
-        })
+        });
+        if self.local.stages.len() > 1 {
+            all["stages"] = self.local.stages.iter().map(stage_json).collect();
+        }
+        all
     }
+}
+
+/// A table of stages, where there are several.
+fn stages(plan: &Plan) -> String {
+    if plan.stages.len() < 2 {
+        return String::new();
+    }
+    let mut table = format::table(&["stage", "modules", ">memory", ">GFLOP", ">of all"]);
+    for (k, stage) in plan.stages.iter().enumerate() {
+        table.add_row([
+            k.to_string(),
+            match stage.modules.len() {
+                1 => stage.modules.start.to_string(),
+                _ => format!("{} to {}", stage.modules.start, stage.modules.end - 1),
+            },
+            format::bytes(stage.usage.footprint as u64),
+            format::giga(stage.flops),
+            format::percent(100.0 * stage.flops as f64 / plan.flops.max(1) as f64),
+        ]);
+    }
+    format!("{}\n\n", format::text(&table))
+}
+
+fn stage_json(s: &StagePlan) -> Value {
+    json!({
+        "modules": [s.modules.start, s.modules.end],
+        "allocated_bytes": s.usage.footprint,
+        "flops": s.flops,
+    })
 }
 
 fn module_json(m: &ModulePlan) -> Value {

@@ -12,7 +12,7 @@ use crate::args::{DEFAULT_RECIPE, TrainArgs};
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::{fits, format, output, resume};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use left::Left;
 use lines::Lines;
 use mlaan::recipe::Recipe;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 /// What is wrong with the recipe, the data, the folder or the run.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let name = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
-    let device = args.machine.open()?;
+    let devices = args.machine.open()?;
     // A misspelt recipe is to be found before its folder is looked for.
     let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args, name)?) };
     let target = Target::choose(args)?;
@@ -46,11 +46,16 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let interrupt = Interrupt::install()?;
     let (mut trainer, chosen) = match args.memory {
         Some(memory) => {
-            let (trainer, fit) = Trainer::from_recipe_within(&recipe, &device, memory)?;
+            let [device] = devices.as_slice() else {
+                bail!(
+                    "--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)"
+                );
+            };
+            let (trainer, fit) = Trainer::from_recipe_within(&recipe, device, memory)?;
             let chosen = fits::chosen(&fit, recipe.train.batch, memory);
             (trainer, Some(chosen))
         }
-        None => (Trainer::from_recipe(&recipe, &device)?, None),
+        None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
     };
     let recipe = trainer.recipe().clone();
     if let Some(manifest) = &target.checkpoint {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{epochs, metrics, mlaan, ok, summary, text, train};
+use common::{epochs, metrics, mlaan, model, ok, summary, tensors, text, train};
 use mlaan_host_cuda::On;
 use serde_json::Value;
 use std::io::Write;
@@ -194,4 +194,23 @@ fn a_benchmark_says_what_the_driver_saw() {
     assert_eq!(report["planned_bytes"], report["used_bytes"]);
     assert!(report["device_bytes"].as_u64().unwrap() > 0);
     assert!(report["machine"]["flops_per_second"].as_f64().unwrap() > 1e12, "{report}");
+}
+
+#[test]
+fn stages_on_two_gpus_learn_what_one_learns() {
+    if host().is_none() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: whether there is a second GPU is not known");
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let two = [("MLAAN_HOST_CUDA_DEVICES", "2")];
+    for (name, device) in [("one", "cuda:1"), ("two", "cuda:0,cuda:1")] {
+        let out = cuda(at.path(), &little(&["--device", device, "--out", name]), &two);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+    }
+    let [one, both] = ["one", "two"].map(|run| at.path().join(run));
+    assert!(model(&one) == model(&both) && tensors(&one, "state") == tensors(&both, "state"));
+    assert_eq!(metrics(&both)[0]["device"], "cuda:0, cuda:1");
+    let message = fails(at.path(), &little(&["--device", "cuda:0,cuda:7"]), &two);
+    assert!(message.contains("cuda:7") && message.contains("the driver knows 2"), "{message}");
 }

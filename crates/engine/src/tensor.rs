@@ -149,6 +149,24 @@ impl Tensor {
         unsafe { std::slice::from_raw_parts(self.block.host_address().cast::<T>(), self.len()) }
     }
 
+    /// What lies in host memory, as bytes; empty where there is none.
+    pub(crate) fn host_bytes(&self) -> &[u8] {
+        if self.block.host_address().is_null() {
+            return &[];
+        }
+        // SAFETY: as in `host`; any initialised memory is bytes.
+        unsafe { std::slice::from_raw_parts(self.block.host_address(), self.len() * self.dtype.bytes()) }
+    }
+
+    /// What lies in host memory, to write: every pattern of bits is a value of every element type.
+    pub(crate) fn host_bytes_mut(&mut self) -> &mut [u8] {
+        if self.block.host_address().is_null() {
+            return &mut [];
+        }
+        // SAFETY: as in `host_bytes`; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.block.host_address(), self.len() * self.dtype.bytes()) }
+    }
+
     /// Elements of host memory, to write.
     pub(crate) fn host_mut<T: Element>(&mut self) -> &mut [T] {
         if self.block.host_address().is_null() || self.dtype != T::DTYPE {

@@ -1,6 +1,6 @@
-// The CUDA driver's functions over host memory: one device, streams that do at once what they are asked for, and
-// recordings of streams as graphs. Limits are checked as the real one checks them. With MLAAN_HOST_CUDA_LATE=1 streams
-// do it as late as a GPU may: when somebody waits for them.
+// The CUDA driver's functions over host memory: devices with contexts of their own, streams that do at once what they are
+// asked for, and recordings of streams as graphs. Limits are checked as the real one checks them. With
+// MLAAN_HOST_CUDA_LATE=1 streams do it as late as a GPU may: when somebody waits for them.
 #include "driver.h"
 #include <atomic>
 #include <cstdio>
@@ -25,6 +25,7 @@ enum {
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
+    INVALID_HANDLE = 400,
     NOT_FOUND = 500,
     LAUNCH_FAILED = 719,
     CAPTURE_UNSUPPORTED = 900,
@@ -37,6 +38,8 @@ const size_t SHARED_UNASKED = 48 << 10, SHARED_LIMIT = 227 << 10;
 typedef const char *(*Launch)(void (*)(const void *), const void *, const unsigned *, unsigned, unsigned);
 
 struct Module {
+    // Of the device that it was loaded on.
+    void *context;
     void *library;
     Launch launch;
     std::string counted;
@@ -44,6 +47,7 @@ struct Module {
 };
 
 struct Function {
+    void *context;
     std::string name;
     void (*kernel)(const void *);
     unsigned bytes;
@@ -73,6 +77,7 @@ struct Graph {
 };
 
 struct Stream {
+    void *context;
     bool recording = false, broken = false, late = false;
     Graph *graph = nullptr;
     // What was asked for and not done yet, where it is done late.
@@ -85,12 +90,18 @@ struct Event {
     Stream *stream = nullptr;
 };
 
+const int MOST_DEVICES = 16;
+
 static std::mutex all;
 static std::map<void *, size_t> blocks;
-static size_t in_use = 0;
+// Whose they are, and bytes of them by device.
+static std::map<void *, void *> owners;
+static std::map<void *, size_t> in_use;
 static Result fault = SUCCESS;
-static int context_object;
+static int contexts[MOST_DEVICES];
 static thread_local void *current = nullptr;
+// Streams and what they put off, which may be done by a thread of another one.
+static std::recursive_mutex queues;
 static std::set<Stream *> streams;
 // Host memory that is locked.
 static std::map<const char *, size_t> locked;
@@ -104,7 +115,17 @@ static size_t number(const char *variable, size_t otherwise) {
 }
 
 static size_t total() { return number("MLAAN_HOST_CUDA_MEMORY", (size_t)4 << 30); }
-static int devices() { return (int)number("MLAAN_HOST_CUDA_DEVICES", 1); }
+static int devices() {
+    size_t n = number("MLAAN_HOST_CUDA_DEVICES", 1);
+    return n < (size_t)MOST_DEVICES ? (int)n : MOST_DEVICES;
+}
+
+// Whether a range lies in memory of the calling thread's device. A GPU could read another's, but nobody here means to.
+static bool is_own(const void *at) {
+    std::lock_guard<std::mutex> held(all);
+    auto next = owners.upper_bound(const_cast<void *>(at));
+    return next != owners.begin() && (--next)->second == current;
+}
 
 static Result run(const Node &n) {
     if (n.kind == Node::COPY) memcpy(n.to, n.taken ? n.taken->data() : n.from, n.bytes);
@@ -127,12 +148,15 @@ static Result run(const Node &n) {
 // Does it, or records it.
 static Result ask(Stream *stream, const Node &n) {
     if (!current) return INVALID_CONTEXT;
+    if (stream && stream->context != current) return INVALID_HANDLE;
+    if (n.kind == Node::KERNEL && n.function->context != current) return INVALID_HANDLE;
     if (fault) return fault;
     if (stream && stream->recording) {
         stream->graph->nodes.push_back(n);
         return SUCCESS;
     }
     if (stream && stream->late) {
+        std::lock_guard<std::recursive_mutex> held(queues);
         stream->queue.push_back(n);
         return SUCCESS;
     }
@@ -141,12 +165,18 @@ static Result ask(Stream *stream, const Node &n) {
 
 // Does what a stream has put off.
 static Result catch_up(Stream *stream) {
+    std::lock_guard<std::recursive_mutex> held(queues);
     while (stream && !stream->queue.empty() && !fault) {
         Node n = stream->queue.front();
         stream->queue.pop_front();
         run(n);
     }
     return fault;
+}
+
+static void catch_up_all() {
+    std::lock_guard<std::recursive_mutex> held(queues);
+    for (Stream *s : streams) catch_up(s);
 }
 
 static bool is_locked(const void *at, size_t bytes) {
@@ -171,7 +201,7 @@ static Result wait(Stream *stream) {
     }
     calls[WAITS]++;
     if (stream) return catch_up(stream);
-    for (Stream *s : streams) catch_up(s);
+    catch_up_all();
     return fault;
 }
 
@@ -200,7 +230,7 @@ Result cuDeviceGetAttribute(int *value, int which, int) {
     return SUCCESS;
 }
 
-Result cuDevicePrimaryCtxRetain(void **c, int) { return *c = &context_object, SUCCESS; }
+Result cuDevicePrimaryCtxRetain(void **c, int d) { return *c = &contexts[d], d >= 0 && d < devices() ? SUCCESS : INVALID_DEVICE; }
 Result cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 Result cuCtxSetCurrent(void *c) { return current = c, SUCCESS; }
 Result cuCtxGetCurrent(void **c) { return *c = current, SUCCESS; }
@@ -215,6 +245,7 @@ Result cuGetErrorString(Result r, const char **text) {
     case OUT_OF_MEMORY: *text = "out of memory"; break;
     case 100: *text = "no CUDA-capable device is detected"; break;
     case INVALID_CONTEXT: *text = "invalid device context"; break;
+    case INVALID_HANDLE: *text = "invalid resource handle"; break;
     case LAUNCH_FAILED: *text = "unspecified launch failure"; break;
     case CAPTURE_UNSUPPORTED: *text = "operation not permitted when stream is capturing"; break;
     case CAPTURE_INVALIDATED: *text = "operation failed due to a previous error during capture"; break;
@@ -224,12 +255,16 @@ Result cuGetErrorString(Result r, const char **text) {
 }
 
 Result cuStreamCreate(Stream **s, unsigned) {
+    if (!current) return INVALID_CONTEXT;
+    std::lock_guard<std::recursive_mutex> held(queues);
     *s = new Stream;
+    (*s)->context = current;
     (*s)->late = number("MLAAN_HOST_CUDA_LATE", 0) != 0;
     streams.insert(*s);
     return SUCCESS;
 }
 Result cuStreamDestroy_v2(Stream *s) {
+    std::lock_guard<std::recursive_mutex> held(queues);
     streams.erase(s);
     return delete s, SUCCESS;
 }
@@ -250,6 +285,7 @@ Result cuEventRecord(Event *e, Stream *s) {
 // Does what comes before the event, and no more.
 Result cuEventSynchronize(Event *e) {
     if (!current) return INVALID_CONTEXT;
+    std::lock_guard<std::recursive_mutex> held(queues);
     if (!e->reached) calls[EVENT_WAITS]++;
     while (!e->reached && !fault && !e->stream->queue.empty()) {
         Node n = e->stream->queue.front();
@@ -270,7 +306,7 @@ Result cuMemHostAlloc(void **p, size_t bytes, unsigned) {
 }
 
 Result cuMemFreeHost(void *p) {
-    for (Stream *s : streams) catch_up(s);
+    catch_up_all();
     std::lock_guard<std::mutex> held(all);
     if (!locked.erase((const char *)p)) return INVALID_VALUE;
     return free(p), SUCCESS;
@@ -281,25 +317,27 @@ Result cuMemAlloc_v2(void **p, size_t bytes) {
     if (!current) return INVALID_CONTEXT;
     std::lock_guard<std::mutex> held(all);
     if (bytes == 0) return INVALID_VALUE;
-    if (in_use + bytes > total()) return OUT_OF_MEMORY;
+    if (in_use[current] + bytes > total()) return OUT_OF_MEMORY;
     size_t page = sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
     char *at = (char *)mmap(nullptr, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) return OUT_OF_MEMORY;
     mprotect(at + whole, page, PROT_NONE);
     blocks[at] = bytes;
-    in_use += bytes;
+    owners[at] = current;
+    in_use[current] += bytes;
     *p = at;
     return SUCCESS;
 }
 
 Result cuMemFree_v2(void *p) {
-    for (Stream *s : streams) catch_up(s);
+    catch_up_all();
     std::lock_guard<std::mutex> held(all);
     auto found = blocks.find(p);
     if (found == blocks.end()) return INVALID_VALUE;
     size_t page = sysconf(_SC_PAGESIZE), whole = (found->second + page - 1) / page * page;
     munmap(p, whole + page);
-    in_use -= found->second;
+    in_use[owners[p]] -= found->second;
+    owners.erase(p);
     blocks.erase(found);
     return SUCCESS;
 }
@@ -308,11 +346,12 @@ Result cuMemGetInfo_v2(size_t *free, size_t *of) {
     if (!current) return INVALID_CONTEXT;
     std::lock_guard<std::mutex> held(all);
     *of = total();
-    *free = *of - in_use;
+    *free = *of - in_use[current];
     return SUCCESS;
 }
 
 Result cuMemsetD8Async(void *p, unsigned char value, size_t bytes, Stream *s) {
+    if (!is_own(p)) return INVALID_VALUE;
     Node n{};
     n.kind = Node::SET, n.to = p, n.value = value, n.bytes = bytes;
     return ask(s, n);
@@ -322,6 +361,7 @@ Result cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
     // Memory that is not locked is copied before the call returns, which a recording cannot do. The driver may wait for
     // the stream to do it.
     if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
+    if (!is_own(to)) return INVALID_VALUE;
     if (is_locked(from, n)) return copy(s, to, from, n);
     calls[PAGEABLE]++;
     Node node{};
@@ -332,11 +372,14 @@ Result cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
 }
 Result cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t n, Stream *s) {
     if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
+    if (!is_own(from)) return INVALID_VALUE;
     calls[DOWNLOADS]++;
     if (Result r = copy(s, to, from, n)) return r;
     return catch_up(s);
 }
-Result cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) { return copy(s, to, from, n); }
+Result cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
+    return is_own(to) && is_own(from) ? copy(s, to, from, n) : INVALID_VALUE;
+}
 
 Result cuModuleLoadData(Module **m, const void *image) {
     if (!current) return INVALID_CONTEXT;
@@ -345,7 +388,7 @@ Result cuModuleLoadData(Module **m, const void *image) {
     Launch launch = (Launch)dlsym(library, "host_launch");
     if (!launch) return INVALID_IMAGE;
     bool counted = dlsym(library, "host_counted");
-    *m = new Module{library, launch, counted ? (const char *)image : "", {}};
+    *m = new Module{current, library, launch, counted ? (const char *)image : "", {}};
     return SUCCESS;
 }
 
@@ -357,7 +400,7 @@ Result cuModuleGetFunction(Function **f, Module *m, const char *name) {
         void *kernel = dlsym(m->library, name);
         const unsigned *bytes = (const unsigned *)dlsym(m->library, (std::string(name) + "_size").c_str());
         if (!kernel || !bytes) return NOT_FOUND;
-        Function *made = new Function{name, (void (*)(const void *))kernel, *bytes, SHARED_UNASKED, m->launch, m->counted};
+        Function *made = new Function{m->context, name, (void (*)(const void *))kernel, *bytes, SHARED_UNASKED, m->launch, m->counted};
         found = m->functions.emplace(name, made).first;
     }
     *f = found->second;

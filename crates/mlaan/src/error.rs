@@ -60,6 +60,12 @@ pub enum Error {
         /// Both, and what to do.
         message: String,
     },
+    /// A stage that another one works with ended before its work did; its own error says why.
+    #[error("stage {stage} ended before its work did")]
+    StageEnded {
+        /// Which (0-based).
+        stage: usize,
+    },
     /// A file could not be read or written.
     #[error("{}: {}", text::path(path), line(&source.to_string()))]
     Io {

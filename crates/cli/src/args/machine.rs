@@ -1,7 +1,8 @@
 //! What to compute with.
 
-use super::values::{DEVICES, parse_threads};
+use super::values::{DEVICES, parse_positive, parse_threads};
 use crate::device::Place;
+use crate::places::Places;
 use anyhow::Result;
 use clap::Args;
 use mlaan_engine::{Device, Kind};
@@ -15,6 +16,45 @@ pub struct Machine {
     /// How much of the processor.
     #[command(flatten)]
     pub processor: Processor,
+}
+
+/// Where the stages of a run compute, and with how much of the processor.
+#[derive(Args, Clone, Debug)]
+pub struct Machines {
+    /// Where to compute (`mlaan devices` lists what there is)
+    #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Places::parse)]
+    pub device: Places,
+    /// Cut the modules into so many stages of about the same compute, which work side by side on batches that follow each
+    /// other; results are the same. Each has a device (--device cuda:0,cuda:1), or on the processor its part of the
+    /// threads [default: one per device]
+    #[arg(long, value_name = "N", value_parser = parse_positive, conflicts_with = "memory")]
+    pub stages: Option<usize>,
+    /// How much of the processor.
+    #[command(flatten)]
+    pub processor: Processor,
+}
+
+impl Machines {
+    /// A device per stage.
+    ///
+    /// # Errors
+    /// As [`Places::open`].
+    pub fn open(&self) -> Result<Vec<Device>> {
+        self.device.open(self.stages, self.processor.threads)
+    }
+
+    /// What a plan has to know of them.
+    ///
+    /// # Errors
+    /// As [`Places::open`].
+    pub fn kinds(&self) -> Result<Vec<Kind>> {
+        self.device.kinds(self.stages, self.processor.threads)
+    }
+
+    /// What a plan for one stage has to know, with all threads.
+    pub fn kind(&self) -> Kind {
+        self.device.first().kind(self.processor.threads)
+    }
 }
 
 /// How much of the processor.

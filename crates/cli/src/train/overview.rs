@@ -8,6 +8,7 @@ use mlaan::local::Recompute;
 use mlaan::recipe::{Normalise, OptimizerKind, Precision, Recipe, Statistics};
 use mlaan::text;
 use mlaan::train::Trainer;
+use mlaan_engine::Device;
 use std::path::Path;
 
 /// Modules in a table at most; the middle of longer ones is left out.
@@ -106,9 +107,13 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     let plan = trainer.plan();
     let memory = format::bytes(plan.memory() as u64);
     let allocated = format::bytes(plan.allocated() as u64);
-    let device = trainer.learner().device();
-    let beside = if device.kind().has_own_memory() { " to load images" } else { "" };
-    let device = format!("{}, {}{beside}", device.name(), format::several(device.threads(), "thread"));
+    let stages: Vec<String> = trainer.plan().stages.iter().map(|s| s.modules.len().to_string()).collect();
+    let devices = trainer.learner().devices();
+    let names: Vec<String> = devices.iter().map(device).collect();
+    let device = match names.as_slice() {
+        [one] => one.clone(),
+        all => format!("{} stages of {} modules: {}", all.len(), stages.join(", "), all.join("; ")),
+    };
     vec![
         ("data", data),
         ("run", run),
@@ -117,6 +122,11 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         ("device", device),
         ("folder", text::path(folder)),
     ]
+}
+
+fn device(device: &Device) -> String {
+    let beside = if device.kind().has_own_memory() { " to load images" } else { "" };
+    format!("{}, {}{beside}", device.name(), format::several(device.threads(), "thread"))
 }
 
 /// The optimiser and how activations are kept, where it is not the usual.

@@ -7,7 +7,7 @@ use super::update::{mix, ranges};
 use super::value::{Value, typed, widen};
 use crate::Element;
 use crate::backend::Scratch;
-use crate::ops::{AddTensor, CopyTensor, Download, Fill, Kernel, Upload};
+use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
 
 impl<T: Element> Kernel<Upload<'_, T>> for Cpu {
     fn launch(&self, Upload { tensor, values }: Upload<'_, T>, (): &mut (), _: Scratch<'_>) {
@@ -22,6 +22,24 @@ impl<T: Element> Kernel<Upload<'_, T>> for Cpu {
 impl Kernel<Download<'_>> for Cpu {
     fn launch(&self, Download { tensor, values }: Download<'_>, (): &mut (), _: Scratch<'_>) {
         typed!(tensor.dtype(), X => widen(tensor.host::<X>(), values));
+    }
+}
+
+impl Kernel<UploadBytes<'_>> for Cpu {
+    fn launch(&self, UploadBytes { tensor, bytes }: UploadBytes<'_>, (): &mut (), _: Scratch<'_>) {
+        let host = tensor.host_bytes_mut();
+        if host.len() == bytes.len() {
+            host.copy_from_slice(bytes);
+        }
+    }
+}
+
+impl Kernel<DownloadBytes<'_>> for Cpu {
+    fn launch(&self, DownloadBytes { tensor, bytes }: DownloadBytes<'_>, (): &mut (), _: Scratch<'_>) {
+        let host = tensor.host_bytes();
+        if host.len() == bytes.len() {
+            bytes.copy_from_slice(host);
+        }
     }
 }
 

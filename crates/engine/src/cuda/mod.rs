@@ -133,6 +133,8 @@ impl Backend for Cuda {
         self.driver.recorder.begin();
         f();
         let driver = self.driver();
+        // Whatever device the thread worked with last.
+        driver.bind();
         driver.settle();
         driver.recorder.end(driver);
     }

@@ -6,7 +6,7 @@ use super::geometry::Geometry;
 use super::table::{PIECE, THREADS};
 use super::update::{Flat, UPDATE};
 use crate::backend::Scratch;
-use crate::ops::{AddTensor, CopyTensor, Download, Fill, Kernel, Upload};
+use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
 use crate::{Bf16, DType, Element};
 
 fn flat(length: usize) -> Geometry {
@@ -44,6 +44,18 @@ impl Kernel<CopyTensor<'_>> for Cuda {
 impl<T: Element> Kernel<Upload<'_, T>> for Cuda {
     fn launch(&self, Upload { tensor, values }: Upload<'_, T>, (): &mut (), _: Scratch<'_>) {
         self.driver().upload(tensor.device_address(), bytemuck::cast_slice(values));
+    }
+}
+
+impl Kernel<UploadBytes<'_>> for Cuda {
+    fn launch(&self, UploadBytes { tensor, bytes }: UploadBytes<'_>, (): &mut (), _: Scratch<'_>) {
+        self.driver().upload(tensor.device_address(), bytes);
+    }
+}
+
+impl Kernel<DownloadBytes<'_>> for Cuda {
+    fn launch(&self, DownloadBytes { tensor, bytes }: DownloadBytes<'_>, (): &mut (), _: Scratch<'_>) {
+        self.driver().download(tensor.device_address(), bytes);
     }
 }
 

@@ -64,6 +64,60 @@ impl Operation for Download<'_> {
     }
 }
 
+/// See [`Device::upload_bytes`].
+pub(crate) struct UploadBytes<'a> {
+    pub(crate) tensor: &'a mut Tensor,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Operation for UploadBytes<'_> {
+    const NAME: &'static str = "upload_bytes";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        as_many(Self::NAME, self.tensor, self.bytes.len())
+    }
+
+    fn bytes(&self) -> usize {
+        2 * size(self.tensor)
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.tensor.shape())
+    }
+}
+
+/// See [`Device::download_bytes`].
+pub(crate) struct DownloadBytes<'a> {
+    pub(crate) tensor: &'a Tensor,
+    pub(crate) bytes: &'a mut [u8],
+}
+
+impl Operation for DownloadBytes<'_> {
+    const NAME: &'static str = "download_bytes";
+
+    type Made = ();
+
+    fn check(&self) -> Result<()> {
+        as_many(Self::NAME, self.tensor, self.bytes.len())
+    }
+
+    fn bytes(&self) -> usize {
+        2 * size(self.tensor)
+    }
+
+    fn label(&self) -> Label {
+        Label::new(Self::NAME, self.tensor.shape())
+    }
+}
+
+fn as_many(operation: &'static str, tensor: &Tensor, bytes: usize) -> Result<()> {
+    ensure(tensor.len() * tensor.dtype().bytes() == bytes, operation, || {
+        format!("{bytes} bytes for {:?} {:?}", tensor.dtype(), tensor.shape().dims())
+    })
+}
+
 /// See [`Device::fill`].
 pub(crate) struct Fill<'a> {
     pub(crate) tensor: &'a mut Tensor,
@@ -174,6 +228,24 @@ impl Device {
     pub fn download_into(&self, tensor: &Tensor, values: &mut [f32]) -> Result<()> {
         self.run(Download { tensor, values })?;
         self.sound()
+    }
+
+    /// Copies a tensor's elements to the host as they are stored, whatever their type; leaves `bytes` on `dry`. Waits for
+    /// the operations before it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`]; [`Error::Failed`] when an operation before it failed.
+    pub fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) -> Result<()> {
+        self.run(DownloadBytes { tensor, bytes })?;
+        self.sound()
+    }
+
+    /// Copies into a tensor what [`Device::download_bytes`] gave, on this device or another.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) -> Result<()> {
+        self.run(UploadBytes { tensor, bytes })
     }
 
     /// Every element of a tensor of floats becomes `value`.

@@ -131,13 +131,7 @@ impl Source {
         let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
         let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
         // All that is brought comes before anything that is computed: a step is recorded from its first operation on.
-        if let Some(b) = batch {
-            device.upload(&mut own, &b.labels)?;
-        }
-        let mixed = match self {
-            Source::Mixed => Some(second(device, batch, n)?),
-            _ => None,
-        };
+        let mixed = self.bring_labels(device, batch, &mut own)?;
         match self {
             Source::Host | Source::Mixed => {
                 let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
@@ -155,6 +149,32 @@ impl Source {
             }
         }
         Ok(Fed { images, labels: Classes { own, mixed } })
+    }
+
+    /// As [`Source::feed`], without images.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn labels(&self, device: &Device, batch: Option<&Batch>, n: usize) -> Result<Classes> {
+        let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
+        let mixed = self.bring_labels(device, batch, &mut own)?;
+        Ok(Classes { own, mixed })
+    }
+
+    /// The labels of a batch into `own`, and those of mixtures beside.
+    fn bring_labels(
+        &self,
+        device: &Device,
+        batch: Option<&Batch>,
+        own: &mut Tensor,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        if let Some(b) = batch {
+            device.upload(own, &b.labels)?;
+        }
+        match self {
+            Source::Mixed => Ok(Some(second(device, batch, own.len())?)),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -138,9 +138,8 @@ fn behind(dict: &StateDict) -> impl Iterator<Item = String> {
 /// Tensors that are missing, left over or of other extents: all of them are listed.
 pub(crate) fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path) -> Result<Taken> {
     let new_classifier = check(learner, (dict, new), file)?;
-    let device = learner.device().clone();
     let mut tensors = 0;
-    learner.visit(&mut |param| {
+    learner.visit_on(&mut |device, param| {
         let name = param.name();
         if name.starts_with(AUXILIARY) || (new_classifier && name.starts_with(CLASSIFIER)) {
             return Ok(());

@@ -2,31 +2,21 @@
 
 use super::auxiliary::decoder;
 use super::leap::{LeapChain, sources};
+use super::targets::{HeadLoss, Supervision};
 use super::{Branch, Method, Partition, TaskLoss};
 use crate::backbone::Backbone;
 use crate::nn::optim::Rate;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Optimizer, Param, Pass};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, PixelScale};
+use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Device, Purpose, Tensor};
-
-/// What a batch gives to a loss.
-pub struct Lesson<'a> {
-    /// Normalised images `[n, h, w, 3]`.
-    pub images: &'a Tensor,
-    /// Their classes.
-    pub labels: Labels<'a>,
-    /// From normalised values back to pixels.
-    pub pixels: PixelScale,
-}
 
 /// The auxiliary network of one branch of one module.
 pub struct Auxiliary {
     leap: Option<LeapChain>,
     head: Chain,
     decoder: Option<Chain>,
-    loss: TaskLoss,
-    temperature: f32,
+    loss: HeadLoss,
     /// λ1 and λ2 at this module.
     reconstruct: f32,
     task: f32,
@@ -38,12 +28,6 @@ pub struct Auxiliary {
 pub(super) fn schedule(ends: [f64; 2], j: usize, modules: usize) -> f64 {
     let r = if modules > 2 { j as f64 / (modules - 2) as f64 } else { 0.0 };
     ends[0] * (1.0 - r) + ends[1] * r
-}
-
-/// Whether two samples are of one class has no answer for mixtures.
-pub(crate) fn no_mixtures() -> Error {
-    let message = "local.loss is \"contrastive\", which has no meaning for mixtures of two classes; write \"cross_entropy\" there, or remove this key";
-    Error::recipe("data.mixup", message)
 }
 
 impl Auxiliary {
@@ -84,8 +68,7 @@ impl Auxiliary {
             leap,
             head,
             decoder,
-            loss: method.loss,
-            temperature: method.temperature as f32,
+            loss: HeadLoss { kind: method.loss, temperature: method.temperature as f32 },
             reconstruct: schedule(method.reconstruct, j, partition.len()) as f32,
             task: schedule(method.task, j, partition.len()) as f32,
             weight: method.weight(branch) as f32,
@@ -109,7 +92,7 @@ impl Auxiliary {
 
     /// Whether it classifies (its second loss column counts errors).
     pub fn classifies(&self) -> bool {
-        self.loss == TaskLoss::CrossEntropy
+        self.loss.kind == TaskLoss::CrossEntropy
     }
 
     /// Calls `f` with every parameter and buffer.
@@ -141,11 +124,11 @@ impl Auxiliary {
     ///
     /// # Errors
     /// From the device.
-    pub fn teach(
+    pub fn local_backward(
         &mut self,
         device: &Device,
         features: &Act,
-        lesson: &Lesson<'_>,
+        supervision: Supervision<'_>,
         values: &mut Tensor,
         row: usize,
     ) -> Result<Option<Grad>> {
@@ -159,13 +142,7 @@ impl Auxiliary {
         let output = &self.head.output(x).tensor;
         let mut grad = device.alloc(output.shape(), DType::F32, Purpose::Gradients)?;
         let target = LossTarget { weight: self.weight * self.task, grad: Some(&mut grad), values, row };
-        match self.loss {
-            TaskLoss::CrossEntropy => device.cross_entropy(output, lesson.labels, target)?,
-            TaskLoss::Contrastive if lesson.labels.mixed.is_some() => return Err(no_mixtures()),
-            TaskLoss::Contrastive => {
-                device.contrastive(output, lesson.labels.own, self.temperature, target)?;
-            }
-        }
+        supervision.targets.loss(device, self.loss, output, target)?;
         let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
 
         if let Some(decoder) = &mut self.decoder {
@@ -174,7 +151,9 @@ impl Auxiliary {
             let mut grad = device.alloc(raw.shape(), DType::F32, Purpose::Gradients)?;
             let weight = self.weight * self.reconstruct;
             let target = LossTarget { weight, grad: Some(&mut grad), values, row: row + 1 };
-            device.reconstruction(raw, lesson.images, lesson.pixels, target)?;
+            let missing = || Error::recipe("local.reconstruct", "a decoder needs the images of the batch");
+            let images = supervision.images.ok_or_else(missing)?;
+            device.reconstruction(raw, images, supervision.pixels, target)?;
             let rebuilt = decoder.backward(device, x, None, Grad::plain(grad), pass, false)?;
             if let (Some(dx), Some(rebuilt)) = (&mut dx, rebuilt) {
                 device.add(&mut dx.tensor, &rebuilt.tensor)?;
@@ -199,7 +178,7 @@ impl Auxiliary {
         Ok(self.head.infer(device, x)?.tensor)
     }
 
-    /// Applies the gradients that [`Auxiliary::teach`] left.
+    /// Applies the gradients that [`Auxiliary::local_backward`] left.
     ///
     /// # Errors
     /// From the device.

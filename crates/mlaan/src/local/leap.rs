@@ -1,6 +1,6 @@
 //! Leap chains: mirrors of later blocks in front of an auxiliary classifier (METHOD §6).
 
-use super::learner::Blocks;
+use super::sources::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Mode, Origin, Param, Pass, zip};

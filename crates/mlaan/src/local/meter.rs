@@ -1,6 +1,7 @@
 //! What a step costs, module by module; read on a dry device, for plans.
 
 use super::Learner;
+use super::stage::Stage;
 use crate::Result;
 use mlaan_engine::Purpose;
 
@@ -29,7 +30,7 @@ pub(super) enum Part {
     Backward,
 }
 
-impl Learner {
+impl Stage {
     /// Does work for module `j`, and meters it while a plan is made.
     pub(super) fn metered<R>(
         &mut self,
@@ -46,7 +47,8 @@ impl Learner {
         let (flops, before, all) = (device.flops(), kept(&device), device.usage().current);
         let done = work(self)?;
         let flops = device.flops() - flops;
-        if let Some(m) = self.meters.as_mut().and_then(|m| m.get_mut(j)) {
+        let at = j - self.range.start;
+        if let Some(m) = self.meters.as_mut().and_then(|m| m.get_mut(at)) {
             m.peak = m.peak.max(device.usage().peak);
             match part {
                 Part::Forward => {
@@ -62,14 +64,27 @@ impl Learner {
         }
         Ok(done)
     }
+}
 
+impl Learner {
     /// Begins to meter steps.
-    pub fn start_meters(&mut self) {
-        self.meters = Some(vec![Meter::default(); self.modules()]);
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn start_meters(&mut self) -> Result<()> {
+        self.idle()?;
+        for stage in &mut self.stages {
+            stage.meters = Some(vec![Meter::default(); stage.modules.len()]);
+        }
+        Ok(())
     }
 
-    /// What the steps since [`Learner::start_meters`] cost.
-    pub fn take_meters(&mut self) -> Vec<Meter> {
-        self.meters.take().unwrap_or_default()
+    /// What the steps since [`Learner::start_meters`] cost, module by module.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn take_meters(&mut self) -> Result<Vec<Meter>> {
+        self.idle()?;
+        Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
     }
 }

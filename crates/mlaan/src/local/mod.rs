@@ -2,17 +2,28 @@
 
 mod auxiliary;
 mod branch;
+mod build;
+mod feed;
+mod infer;
 mod leap;
 mod learner;
+mod link;
 mod losses;
 mod meter;
 mod method;
+mod module;
 mod partition;
+mod pipeline;
+mod schedule;
 mod segments;
+mod sources;
+mod stage;
 mod step;
+mod targets;
 
-pub(crate) use branch::no_mixtures;
-pub use branch::{Auxiliary, Lesson};
+pub use branch::Auxiliary;
+pub(crate) use build::check_stages;
+pub use feed::{Feed, StageFeed, StageInput};
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};
 pub use losses::{BranchLoss, StepReport};
@@ -20,3 +31,5 @@ pub use meter::Meter;
 pub use method::{Branch, Cascade, Head, Leap, Method, Recompute, TaskLoss, Tie};
 pub use partition::Partition;
 pub use step::StepOptions;
+pub(crate) use targets::no_mixtures;
+pub use targets::{HeadLoss, Supervision, Targets};

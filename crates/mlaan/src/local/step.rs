@@ -1,19 +1,18 @@
-//! One training step: the same for backpropagation and every local method.
-//!
-//! Modules are visited in order, each running forward once. Behind module j its losses are taken; the cascaded
-//! one's gradient goes back through the window of modules that ends at j (METHOD §5). A module whose last window
-//! has passed is closed: its weight gradients are taken once, from the sum of all gradients that reached it, its
-//! parameters are updated and its activations freed. So at most `span` modules are open at a time.
+//! One training step: the same for backpropagation and every local method. What it consists of is the
+//! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
-use super::branch::{Auxiliary, Lesson};
-use super::learner::{Blocks, Learner};
-use super::meter::Part;
-use super::{Branch, StepReport};
+use super::feed::{Feed, HostBatch};
+use super::link::Alone;
+use super::pipeline::Pipeline;
+use super::stage::{Batch, Stage};
+use super::targets::Targets;
+use super::{Branch, Learner, StepReport};
+use crate::nn::Act;
 use crate::nn::optim::Rate;
-use crate::nn::{Act, Activation, Grad, Layer, Pass};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget};
-use mlaan_engine::{DType, Purpose, Tensor};
+use mlaan_engine::Tensor;
+use mlaan_engine::ops::Labels;
+use std::sync::Arc;
 
 /// What changes of the optimiser from step to step: learning rates, which may differ by part (METHOD §7), and the
 /// step's number.
@@ -36,12 +35,12 @@ impl StepOptions {
     }
 
     /// For the backbone.
-    fn own(&self) -> Rate {
+    pub(super) fn own(&self) -> Rate {
         Rate { lr: self.backbone, step: self.step }
     }
 
     /// For the auxiliary networks of a branch.
-    fn of(&self, branch: Branch) -> Rate {
+    pub(super) fn of(&self, branch: Branch) -> Rate {
         let lr = if branch == Branch::Independent { self.independent } else { self.cascaded };
         Rate { lr, step: self.step }
     }
@@ -52,8 +51,8 @@ impl Learner {
     /// losses; those of deferred steps before it that nobody read are dropped.
     ///
     /// # Errors
-    /// From the device; mixtures where a loss has no meaning for them; a network for inference. The parameters may then be those of a step half
-    /// done.
+    /// From the device; mixtures where a loss has no meaning for them; a network for inference. The parameters may then be
+    /// those of a step half done.
     pub fn step<'a>(
         &mut self,
         images: Tensor,
@@ -76,11 +75,27 @@ impl Learner {
         labels: impl Into<Labels<'a>>,
         options: &StepOptions,
     ) -> Result<()> {
-        if self.optimizer.is_none() {
-            let message = "this network was built for inference and cannot learn; build it with an optimiser";
-            return Err(Error::recipe("train", message));
-        }
+        self.learns()?;
         self.whole_pass(images, labels.into(), Some(options))
+    }
+
+    /// As [`Learner::step_deferred`], each stage bringing the batch to its device by itself; with several stages it returns
+    /// before the step is done, and the next one may begin.
+    ///
+    /// # Errors
+    /// As [`Learner::step`], of this step or, with several stages, an earlier one.
+    pub fn step_from(&mut self, feed: Arc<dyn Feed>, options: &StepOptions) -> Result<()> {
+        self.learns()?;
+        if self.stages() > 1 {
+            return self.give(&feed, Some(options));
+        }
+        let device = self.devices[0].clone();
+        let step = || -> Result<()> {
+            let fed = feed.feed(0, &device, true)?;
+            let missing = || Error::recipe("data", "a batch without images");
+            self.pass(fed.images.ok_or_else(missing)?, fed.targets.as_ref(), Some(options))
+        };
+        device.scope(step).unwrap_or(Ok(()))
     }
 
     /// As [`Learner::step`] without updates: the gradients stay in the parameters.
@@ -92,218 +107,153 @@ impl Learner {
         self.last_report()
     }
 
+    fn learns(&self) -> Result<()> {
+        let message = "this network was built for inference and cannot learn; build it with an optimiser";
+        self.plan.optimizer.map(|_| ()).ok_or_else(|| Error::recipe("train", message))
+    }
+
     fn whole_pass(
         &mut self,
         images: Tensor,
         labels: Labels<'_>,
         options: Option<&StepOptions>,
     ) -> Result<()> {
+        if self.stages() > 1 {
+            let batch: Arc<dyn Feed> = Arc::new(HostBatch::of(&self.devices[0], &images, labels)?);
+            drop(images);
+            return self.give(&batch, options);
+        }
+        self.pass(images, &labels, options)
+    }
+
+    /// A step in one stage.
+    fn pass(&mut self, images: Tensor, targets: &dyn Targets, options: Option<&StepOptions>) -> Result<()> {
         self.make_room()?;
-        let done = self.pass(images, labels, options);
+        let images = Act::plain(images);
+        let (number, targets) = (self.batches, Some(targets));
+        let batch = Batch { number, images: Some(&images), targets, options };
+        self.batches += 1;
+        let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
+        let done = schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone));
         match done {
-            Ok(()) => self.losses.advance(),
+            Ok(()) => stage.losses.advance(),
             Err(_) => self.release(),
         }
         done
     }
 
-    fn pass(&mut self, images: Tensor, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<()> {
-        let (last, span) = (self.modules.len() - 1, self.method.span());
-        let images = Act::plain(images);
-        for j in 0..=last {
-            self.metered(j, Part::Forward, |l| l.forward_module(j, &images))?;
-            self.drop_outputs(j, span);
-            let lesson = Lesson { images: &images.tensor, labels, pixels: self.task.pixels };
-            let carried = self.metered(j, Part::Auxiliary, |l| match j == last {
-                true => l.teach_last(labels, options),
-                false => l.teach(j, &lesson, options),
-            })?;
-            self.restore_outputs(j, span, &images)?;
-            if let Some(grad) = carried {
-                self.cascade_back(j, span, grad, &images)?;
-            }
-            if j + 1 >= span {
-                self.close(j + 1 - span, &images, options)?;
-            }
+    /// A step in several stages, asked for.
+    fn give(&mut self, feed: &Arc<dyn Feed>, options: Option<&StepOptions>) -> Result<()> {
+        while self.unread() - self.reports.read() >= self.deferrable() {
+            self.take_losses(true)?;
         }
-        for m in (last + 2).saturating_sub(span)..=last {
-            self.close(m, &images, options)?;
-        }
-        self.modules[last].output = None;
-        if options.is_some() { self.follow_sources() } else { Ok(()) }
+        let number = self.batches;
+        let given = self.pipeline()?.give(number, feed, options);
+        self.batches += 1;
+        given.or_else(|e| self.idle().and(Err(e)))
     }
 
-    fn forward_module(&mut self, j: usize, images: &Act) -> Result<()> {
-        let (below, rest) = self.modules.split_at_mut(j);
-        let x = below.last().and_then(|m| m.output.as_ref()).unwrap_or(images);
-        let module = &mut rest[0];
-        module.chain.forward(&self.device, x)?;
-        let output = module.chain.take_output();
-        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.activation != Activation::Identity) {
-            let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
-            return Err(Error::recipe("model.backbone", message));
+    /// The stages at work, set to it if need be.
+    fn pipeline(&mut self) -> Result<&mut Pipeline> {
+        if self.pipeline.is_none() {
+            self.idle()?;
+            self.pipeline = Some(Pipeline::start(std::mem::take(&mut self.stages), &self.schedule)?);
         }
-        module.output = output;
-        Ok(())
+        let gone = || Error::StageEnded { stage: 0 };
+        self.pipeline.as_mut().ok_or_else(gone)
     }
 
-    /// The open modules below module `j`.
-    fn open_below(j: usize, span: usize) -> std::ops::Range<usize> {
-        (j + 1).saturating_sub(span)..j
+    /// Takes the losses of the oldest batch at work; false where they are not there, and are not waited for.
+    fn take_losses(&mut self, wait: bool) -> Result<bool> {
+        let Some(pipeline) = &mut self.pipeline else { return Ok(false) };
+        match pipeline.losses(wait) {
+            Ok(Some(losses)) => self.reports.push(&mut losses.into_iter()),
+            Ok(None) => return Ok(false),
+            // A stage has ended: why is known when all have.
+            Err(e) => return self.idle().and(Err(e)),
+        }
+        Ok(true)
     }
 
-    /// Drops the outputs of open modules that can be had again: nobody reads them while module `j` is taught, which
-    /// is when a step needs the most memory.
-    fn drop_outputs(&mut self, j: usize, span: usize) {
-        for m in self.modules[Self::open_below(j, span)].iter_mut().filter(|m| m.chain.repeats_output()) {
-            m.output = None;
+    /// Ends what stages work on, so that all of the network can be looked at and changed.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn idle(&mut self) -> Result<()> {
+        if let Some(pipeline) = self.pipeline.take() {
+            let ended;
+            (self.stages, ended) = pipeline.end(|losses| self.reports.push(&mut losses.into_iter()));
+            ended?;
+        }
+        match self.stages.len() == self.stages() {
+            true => Ok(()),
+            false => Err(Error::StageEnded { stage: self.stages.len() }),
         }
     }
 
-    /// Undoes [`Learner::drop_outputs`].
-    fn restore_outputs(&mut self, j: usize, span: usize, images: &Act) -> Result<()> {
-        for m in Self::open_below(j, span) {
-            let (below, rest) = self.modules.split_at_mut(m);
-            let module = &mut rest[0];
-            if module.output.is_none() {
-                let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-                let again = module.chain.output_again(&self.device, x)?;
-                let lost = || Error::recipe("model.backbone", "a block that repeats its output did not");
-                module.output = Some(again.ok_or_else(lost)?);
-            }
+    /// Reads the losses of all steps since the last reading, the oldest first; waits for the device.
+    ///
+    /// # Errors
+    /// From the device; of a step that is not through.
+    pub fn reports(&mut self) -> Result<&[StepReport]> {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.flush();
         }
-        Ok(())
+        while self.take_losses(true)? {}
+        self.read_losses()?;
+        Ok(self.reports.take())
     }
 
-    /// Both local losses behind module `j`; returns the cascaded one's gradient.
-    fn teach(
-        &mut self,
-        j: usize,
-        lesson: &Lesson<'_>,
-        options: Option<&StepOptions>,
-    ) -> Result<Option<Grad>> {
-        let Learner { device, modules, branches, losses, optimizer, .. } = self;
-        let module = &mut modules[j];
-        let mut carried = None;
-        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
-        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[j]);
-        for (branch, auxiliary) in pair.rev() {
-            let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let row = losses.row(j, branch);
-            let grad = a.teach(device, features, lesson, losses.values(), row)?;
-            if let (Some(o), Some(optimizer)) = (options, &*optimizer) {
-                a.update(device, optimizer, o.of(branch))?;
-            }
-            match branch {
-                Branch::Cascaded => carried = grad,
-                Branch::Independent => {
-                    if let Some(g) = grad {
-                        module.add_total(device, g.tensor)?;
-                    }
-                }
-            }
-        }
-        Ok(carried)
+    /// As [`Learner::reports`], but with several stages only of the steps that are through.
+    ///
+    /// # Errors
+    /// As [`Learner::reports`].
+    pub fn finished(&mut self) -> Result<&[StepReport]> {
+        while self.take_losses(false)? {}
+        self.read_losses()?;
+        Ok(self.reports.take())
     }
 
-    /// The classifier behind the last module serves both losses; its weights learn from their sum.
-    fn teach_last(&mut self, labels: Labels<'_>, options: Option<&StepOptions>) -> Result<Option<Grad>> {
-        let Learner { device, modules, classifier, losses, method, optimizer, .. } = self;
-        let j = modules.len() - 1;
-        let module = &mut modules[j];
-        let Some(features) = &module.output else { return Ok(None) };
-        classifier.forward(device, features)?;
-        let mut backward = |weight: f64, pass: Pass, keep: bool| {
-            let logits = &classifier.output(features).tensor;
-            let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
-            let row = losses.row(j, Branch::Independent);
-            let target =
-                LossTarget { weight: weight as f32, grad: Some(&mut grad), values: losses.values(), row };
-            device.cross_entropy(logits, labels, target)?;
-            classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
-        };
-        let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
-        let input_only = Pass { weights: false, input: true };
-        // What goes down the window is the cascaded part alone; the weights learn from both.
-        let (own, carried) = if method.span() > 1 && j > 0 {
-            let (own, carried) = (backward(w_ind, input_only, true)?, backward(w_cas, input_only, true)?);
-            backward(w_ind + w_cas, Pass { weights: true, input: false }, false)?;
-            (own, carried)
+    /// Deferred steps whose losses [`Learner::reports`] would give.
+    pub fn unread(&self) -> usize {
+        let on_device =
+            if self.stages() > 1 { 0 } else { self.stages.first().map_or(0, |s| s.losses.unread()) };
+        self.reports.read() + on_device + self.pipeline.as_ref().map_or(0, Pipeline::in_flight)
+    }
+
+    /// Steps whose losses stay on the device: a step beyond them reads them first, and keeps them. On the processor, where
+    /// to read them costs nothing, one. With several stages, the steps that are at work at the same time.
+    pub fn deferrable(&self) -> usize {
+        if self.stages() > 1 {
+            self.stages() + 1
         } else {
-            (backward(w_ind + w_cas, Pass { weights: true, input: true }, false)?, None)
-        };
-        if let Some(g) = own {
-            module.add_total(device, g.tensor)?;
+            self.stages.first().map_or(1, |s| s.losses.steps())
         }
-        if let (Some(o), Some(optimizer)) = (options, optimizer) {
-            classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
-        }
-        Ok(carried)
     }
 
-    /// Takes the gradient of cascade `j` back through its window, adding it to every module's sum on the way.
-    fn cascade_back(&mut self, j: usize, span: usize, grad: Grad, images: &Act) -> Result<()> {
-        let start = (j + 1).saturating_sub(span);
-        let mut grad = grad;
-        for m in (start..=j).rev() {
-            if m == start {
-                return self.modules[m].add_total(&self.device, grad.tensor);
-            }
-            match self.metered(m, Part::Backward, |l| l.through(m, grad, images))? {
-                Some(g) => grad = g,
-                None => return Ok(()),
-            }
-        }
-        Ok(())
+    /// Room on the device for the losses of one more step.
+    fn make_room(&mut self) -> Result<()> {
+        let full = self.stages.first().is_some_and(|s| s.losses.unread() == s.losses.steps());
+        if full { self.read_losses() } else { Ok(()) }
     }
 
-    /// A cascade's gradient through module `m`, without weight gradients.
-    fn through(&mut self, m: usize, grad: Grad, images: &Act) -> Result<Option<Grad>> {
-        let (below, rest) = self.modules.split_at_mut(m);
-        let module = &mut rest[0];
-        module.add_copy(&self.device, &grad)?;
-        let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-        let pass = Pass { weights: false, input: true };
-        module.chain.backward(&self.device, x, module.output.as_ref(), grad, pass, true)
+    /// Brings what is on the device of one stage to the host, behind what was read before.
+    fn read_losses(&mut self) -> Result<()> {
+        let Learner { stages, reports, devices, .. } = self;
+        match (stages.first_mut(), devices.len()) {
+            (Some(stage), 1) => stage.read_losses(|losses| reports.push(losses)),
+            _ => Ok(()),
+        }
     }
 
-    /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
-    fn close(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
-        self.metered(m, Part::Backward, |l| l.close_module(m, images, options))
+    /// Reads the losses of the last step.
+    fn last_report(&mut self) -> Result<&StepReport> {
+        let missing = || Error::recipe("local", "a step left no losses");
+        self.reports()?.last().ok_or_else(missing)
     }
 
-    fn close_module(&mut self, m: usize, images: &Act, options: Option<&StepOptions>) -> Result<()> {
-        let (below, rest) = self.modules.split_at_mut(m);
-        let module = &mut rest[0];
-        let x = below.last().and_then(|b| b.output.as_ref()).unwrap_or(images);
-        if let Some(total) = module.total.take() {
-            let pass = Pass { weights: true, input: false };
-            module.chain.backward(
-                &self.device,
-                x,
-                module.output.as_ref(),
-                Grad::plain(total),
-                pass,
-                false,
-            )?;
-        }
-        module.chain.release();
-        if let (Some(o), Some(optimizer)) = (options, self.optimizer) {
-            module.chain.visit(&mut |p| optimizer.update(&self.device, p, o.own()))?;
-        }
-        // Nobody reads the features below any more.
-        if let Some(b) = below.last_mut() {
-            b.output = None;
-        }
-        Ok(())
-    }
-
-    /// Moves mirrors or shadows towards their sources.
-    fn follow_sources(&mut self) -> Result<()> {
-        let Learner { device, partition, modules, branches, .. } = self;
-        for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.follow(device, &mut Blocks { modules, partition })?;
-        }
-        Ok(())
+    /// Forgets what a step that stopped half-way left.
+    pub fn release(&mut self) {
+        self.stages.iter_mut().for_each(Stage::release);
     }
 }

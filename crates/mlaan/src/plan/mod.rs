@@ -7,19 +7,20 @@ mod balance;
 mod inference;
 mod process;
 pub mod search;
+mod stages;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
 pub use process::TensorSizes;
+pub use stages::{StagePlan, in_flight, plan_in_stages, stage_cuts};
 
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
 use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
 use crate::nn::Optimizer;
-use mlaan_engine::ops::Padding;
-use mlaan_engine::{Device, Kind, Precision, Purpose, Usage};
+use mlaan_engine::{Device, Kind, Precision, Usage};
 
 /// The sizes of a run that memory depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +63,8 @@ pub struct ModulePlan {
 pub struct Plan {
     /// Every module.
     pub modules: Vec<ModulePlan>,
+    /// Every stage: one with all modules, unless several work side by side.
+    pub stages: Vec<StagePlan>,
     /// Bytes of tensors and images at the most, over training and evaluation.
     pub usage: Usage,
     /// Bytes that the process needs beside them ([`Needs::process`]).
@@ -82,6 +85,11 @@ impl Plan {
     /// Bytes of tensors and images: what the accountant of the device will count.
     pub fn allocated(&self) -> usize {
         self.usage.footprint
+    }
+
+    /// The modules before which stages end but the last.
+    pub fn cuts(&self) -> Vec<usize> {
+        self.stages.iter().skip(1).map(|s| s.modules.start).collect()
     }
 
     /// What a run needs, apart.
@@ -105,40 +113,7 @@ impl Plan {
 /// # Errors
 /// A method that does not fit the backbone, or images too small for it.
 pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
-    let method = &balanced(backbone, method, task, sizes)?;
-    let device = Device::dry(sizes.kind)?.with_precision(sizes.precision);
-    device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
-    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
-    let side = task.image.height;
-    let source = match sizes.train {
-        Some(images) if sizes.kept => Source::kept(&device, (images, side), Padding::NONE, None)?,
-        _ if sizes.mixed => Source::Mixed,
-        _ => Source::Host,
-    };
-    let test = match sizes.test {
-        Some(images) if sizes.kept_test => Source::kept(&device, (images, side), Padding::NONE, None)?,
-        _ => Source::Host,
-    };
-    let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
-    let rest = |n: Option<usize>| n.map_or(0, |n| n % sizes.batch.max(1));
-    step(&mut learner, &source, batch)?;
-    let flops = device.flops();
-    if rest(sizes.train) > 0 {
-        step(&mut learner, &source, rest(sizes.train))?;
-    }
-    classify(&mut learner, &test, (sizes.test, sizes.batch), read_at_once(sizes.kind))?;
-    let usage = device.usage();
-    let process = TensorSizes::of(&mut learner)?.process(sizes.kind);
-    let process = match sizes.kind {
-        Kind::Cpu { .. } => Needs { usage, process }.loading(sizes.loading_bytes).process,
-        Kind::Cuda => process,
-    };
-    learner.start_meters();
-    step(&mut learner, &source, batch)?;
-    let meters = learner.take_meters();
-    let modules = learner.summary()?.into_iter().zip(meters);
-    let modules = modules.map(|(summary, meter)| ModulePlan { summary, meter }).collect();
-    Ok(Plan { modules, usage, process, flops, batch })
+    plan_in_stages(backbone, method, task, sizes, &[sizes.kind])
 }
 
 /// One step on the dry device, over `n` images.
@@ -178,7 +153,7 @@ fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) ->
     // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
     let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
-    learner.start_meters();
+    learner.start_meters()?;
     step(&mut learner, &Source::Host, sizes.batch)?;
-    Ok(learner.take_meters())
+    learner.take_meters()
 }

@@ -5,9 +5,11 @@ use super::progress::Progress;
 use super::run::Run;
 use super::trainer::Trainer;
 use super::{LearningRate, setup};
-use crate::data::{Batch, Loader, LoaderOptions};
-use crate::local::StepOptions;
+use crate::data::{Batch, Deliver, Loader, LoaderOptions, Source};
+use crate::local::{StageFeed, StepOptions};
 use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -23,6 +25,8 @@ pub(super) struct Reading {
     every: usize,
     /// Images of the steps that were not read.
     images: Vec<usize>,
+    /// Batches that stages may still have use of.
+    batches: VecDeque<Arc<Batch>>,
 }
 
 impl Reading {
@@ -31,10 +35,27 @@ impl Reading {
         self.images.len() >= self.fixed.unwrap_or(self.every).clamp(1, most.max(1))
     }
 
+    /// Gives batches back that no stage has use of any more.
+    fn recycle(&mut self, loader: &mut Loader) {
+        while let Some(batch) = self.batches.pop_front() {
+            match Arc::try_unwrap(batch) {
+                Ok(batch) => loader.recycle(batch),
+                Err(batch) => return self.batches.push_front(batch),
+            }
+        }
+    }
+
     /// So many steps took so many seconds.
     fn took(&mut self, steps: usize, seconds: f64) {
         self.every = (SECONDS * steps as f64 / seconds.max(1e-9)) as usize;
     }
+}
+
+/// Which steps a reading waits for, where several stages are at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    ForAll,
+    ForNone,
 }
 
 /// What steps of an epoch tell beside their losses.
@@ -74,9 +95,10 @@ impl Trainer {
         // Of steps that are none of this run's.
         self.learner.reports()?;
         self.reading.images.clear();
+        self.reading.batches.clear();
         let taken = self.steps(&mut loader, (run, stop), &course, watch);
         // What was wrong before it comes first.
-        self.read_losses(run, &course, watch)?;
+        self.read_losses(run, &course, Wait::ForAll, watch)?;
         let whole = taken?;
         run.at.seconds += run.at.tally.seconds - before;
         if !whole {
@@ -102,23 +124,27 @@ impl Trainer {
             let batch = batch?;
             run.at.step += 1;
             taken += 1;
-            self.one_step(&batch, &course.options(taken, run.at.step))?;
-            loader.recycle(batch);
+            self.one_step(batch, &course.options(taken, run.at.step))?;
+            self.reading.recycle(loader);
             if self.reading.is_due(self.learner.deferrable()) {
-                self.read_losses(run, course, watch)?;
+                self.read_losses(run, course, Wait::ForNone, watch)?;
             }
         }
     }
 
-    fn one_step(&mut self, batch: &Batch, options: &StepOptions) -> Result<()> {
-        let Trainer { learner, source, device, recipe, .. } = self;
-        let (size, pixels) = (recipe.data.size, learner.task().pixels);
-        let step = || -> Result<()> {
-            let fed = source.feed(device, Some(batch), batch.len(), size, pixels)?;
-            learner.step_deferred(fed.images, &fed.labels, options)
+    fn one_step(&mut self, batch: Batch, options: &StepOptions) -> Result<()> {
+        let Trainer { learner, sources, recipe, reading, .. } = self;
+        let (images, batch) = (batch.len(), Arc::new(batch));
+        let feed = StageFeed {
+            sources: Arc::clone(sources),
+            batch: Some(Arc::clone(&batch)),
+            images,
+            size: recipe.data.size,
+            scale: learner.task().pixels,
         };
-        device.scope(step).unwrap_or(Ok(()))?;
-        self.reading.images.push(batch.len());
+        learner.step_from(Arc::new(feed), options)?;
+        reading.images.push(images);
+        reading.batches.push_back(batch);
         Ok(())
     }
 
@@ -127,18 +153,22 @@ impl Trainer {
         &mut self,
         run: &mut Run<'_>,
         course: &Course<'_>,
+        wait: Wait,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<()> {
-        let count = self.reading.images.len();
-        if count == 0 {
+        if self.reading.images.is_empty() {
             return Ok(());
         }
         let peak = run.at.peak.max(self.peak());
         let Trainer { learner, recipe, reading, .. } = self;
-        let reports = learner.reports()?;
+        let reports = match wait {
+            Wait::ForAll => learner.reports()?,
+            Wait::ForNone => learner.finished()?,
+        };
+        let count = reports.len();
         let (tally, &Course { epoch, steps, rates, .. }) = (&mut run.at.tally, course);
         let (from, to) = (tally.seconds, course.before + course.begin.elapsed().as_secs_f64());
-        for (i, (report, images)) in reports.iter().zip(reading.images.drain(..)).enumerate() {
+        for (i, (report, images)) in reports.iter().zip(reading.images.drain(..count)).enumerate() {
             tally.add(report, &recipe.local, images);
             if let Some((module, term, value)) = report.non_finite() {
                 return Err(Error::NonFinite { module, term, value, epoch, step: tally.steps });
@@ -158,16 +188,18 @@ impl Trainer {
                 tally,
             });
         }
-        reading.took(count, to - from);
+        if count > 0 {
+            reading.took(count, to - from);
+        }
         Ok(())
     }
 
     fn loader_options(&self, epoch: usize, first_batch: usize) -> LoaderOptions {
-        let Trainer { recipe, augment, extras, source, .. } = self;
+        let Trainer { recipe, augment, extras, sources, .. } = self;
         LoaderOptions {
             batch: recipe.train.batch,
             frame: setup::frame(&recipe.data),
-            deliver: source.deliver(),
+            deliver: sources.first().map_or(Deliver::Images, Source::deliver),
             augment: *augment,
             extras: *extras,
             shuffle: true,
@@ -185,7 +217,8 @@ mod tests {
     #[test]
     fn losses_are_read_about_once_a_second() {
         let due = |reading: &Reading, steps, most| {
-            let reading = Reading { images: vec![8; steps], fixed: reading.fixed, every: reading.every };
+            let (images, batches) = (vec![8; steps], VecDeque::new());
+            let reading = Reading { images, batches, fixed: reading.fixed, every: reading.every };
             reading.is_due(most)
         };
         let mut reading = Reading::default();

@@ -102,20 +102,21 @@ pub(super) fn evaluate_from(
     let options = LoaderOptions { deliver: source.deliver(), ..LoaderOptions::evaluation(batch, frame) };
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
+    let output = learner.output_device().clone();
     let names = data.classes();
     let mut counts = Counts::new(names.len());
     // Batches whose logits were not read, with their labels.
-    let (mut waiting, at_once) = (Vec::new(), read_at_once(device.kind()));
+    let (mut waiting, at_once) = (Vec::new(), read_at_once(output.kind()));
     while let Some(batch) = loader.next() {
         let batch = batch?;
         let fed = source.feed(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
         waiting.push((learner.logits(fed.images)?, batch.labels.clone()));
         loader.recycle(batch);
         if waiting.len() == at_once {
-            counts.read(&device, &mut waiting, task.classes)?;
+            counts.read(&output, &mut waiting, task.classes)?;
         }
     }
-    counts.read(&device, &mut waiting, task.classes)?;
+    counts.read(&output, &mut waiting, task.classes)?;
     let images: usize = counts.images.iter().sum();
     let percent = |wrong: usize, of: usize| 100.0 * wrong as f64 / of.max(1) as f64;
     let class = |(i, name): (usize, &String)| ClassError {

@@ -11,6 +11,7 @@ use super::unsaved::{clear_checkpoints, is_unsaved};
 use crate::files::atomic;
 use crate::import::Taken;
 use crate::{Error, Result};
+use mlaan_engine::Device;
 use std::path::Path;
 
 /// Name of the fully resolved recipe in a run's folder.
@@ -182,7 +183,7 @@ impl Trainer {
             data: self.splits.name.clone(),
             train_images: self.splits.train.len(),
             test_images: self.splits.test.len(),
-            device: self.device.name().to_string(),
+            device: names(&self.devices),
             precision: self.recipe.train.precision,
             recompute: self.recipe.local.recompute,
             modules: self.learner.modules(),
@@ -204,4 +205,11 @@ impl Trainer {
             parameters: self.plan.parameters(),
         }
     }
+}
+
+/// The names of devices, each once.
+fn names(devices: &[Device]) -> String {
+    let mut names: Vec<&str> = devices.iter().map(Device::name).collect();
+    names.dedup();
+    names.join(", ")
 }

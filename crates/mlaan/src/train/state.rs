@@ -17,11 +17,10 @@ pub(crate) fn state_name(kind: &str, name: &str) -> String {
 /// The network's own tensors are the model; auxiliary networks, shadows and what the optimiser keeps are the state.
 impl Parts for Learner {
     fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
-        let device = self.device().clone();
-        self.visit(&mut |param| {
+        self.visit_on(&mut |device, param| {
             let (name, shape) = (param.name(), param.shape.dims());
             let mut shown = |name: &str, tensor| {
-                show(&TensorView { name, shape, values: Values::Device(&device, tensor) })
+                show(&TensorView { name, shape, values: Values::Device(device, tensor) })
             };
             if let (Some(state), Part::State) = (param.state(), part) {
                 state.tensors().try_for_each(|(kind, t)| shown(&state_name(kind, &name), t))?;
@@ -37,8 +36,7 @@ impl Parts for Learner {
 /// # Errors
 /// A tensor that is missing or has other extents.
 pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Result<()> {
-    let device = learner.device().clone();
-    learner.visit(&mut |param| {
+    learner.visit_on(&mut |device, param| {
         let (name, shape) = (param.name(), param.shape.dims());
         let auxiliary = name.starts_with(AUXILIARY);
         if auxiliary && !training {

@@ -13,27 +13,31 @@ use crate::backbone::Backbone;
 use crate::data::{Augment, Dataset, Extras, LoaderPool, Source, Splits};
 use crate::import::Taken;
 use crate::local::Learner;
+use crate::memory::Needs;
 use crate::memory::limit::Limits;
-use crate::plan::{Plan, balanced, plan};
+use crate::plan::{Plan, balanced, plan_in_stages};
 use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Padding;
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::{Device, Kind, Purpose};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// Trains a network as a recipe says.
 pub struct Trainer {
     pub(super) recipe: Recipe,
-    pub(super) device: Device,
+    /// One per stage.
+    pub(super) devices: Vec<Device>,
     pub(super) splits: Splits,
     pub(super) augment: Augment,
     pub(super) extras: Extras,
     pub(super) normalise: MeanStd,
     pub(super) learner: Learner,
-    pub(super) source: Source,
+    /// Of the training images, for each stage.
+    pub(super) sources: Arc<Vec<Source>>,
     /// Of the test images.
     test_source: Source,
     pub(super) pool: LoaderPool,
@@ -55,10 +59,18 @@ impl Trainer {
     /// # Errors
     /// What is wrong with the recipe or the data; out of memory.
     pub fn from_recipe(recipe: &Recipe, device: &Device) -> Result<Self> {
+        Self::from_recipe_in_stages(recipe, std::slice::from_ref(device))
+    }
+
+    /// As [`Trainer::from_recipe`], in stages, one per device, that work side by side. What is learnt is the same to the bit.
+    ///
+    /// # Errors
+    /// As [`Trainer::from_recipe`]; more stages than modules.
+    pub fn from_recipe_in_stages(recipe: &Recipe, devices: &[Device]) -> Result<Self> {
         recipe.validate()?;
         let backbone = setup::backbone(&recipe.model)?;
-        let splits = setup::open(recipe, device.threads())?;
-        Self::new(recipe, &backbone, splits, device)
+        let splits = setup::open(recipe, devices.iter().map(Device::threads).sum())?;
+        Self::in_stages(recipe, &backbone, splits, devices)
     }
 
     /// A backbone and images of one's own; the recipe says the rest, the precision too.
@@ -66,50 +78,70 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::from_recipe`].
     pub fn new(recipe: &Recipe, backbone: &dyn Backbone, splits: Splits, device: &Device) -> Result<Self> {
-        let device = &device.with_precision(recipe.train.precision.into());
+        Self::in_stages(recipe, backbone, splits, std::slice::from_ref(device))
+    }
+
+    /// As [`Trainer::new`], in stages ([`Trainer::from_recipe_in_stages`]).
+    ///
+    /// # Errors
+    /// As [`Trainer::from_recipe_in_stages`].
+    pub fn in_stages(
+        recipe: &Recipe,
+        backbone: &dyn Backbone,
+        splits: Splits,
+        devices: &[Device],
+    ) -> Result<Self> {
+        let precision = recipe.train.precision.into();
+        let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
+        let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let task = task(recipe, &splits, &normalise);
         let pool = setup::loader_pool(device, splits.train.as_ref())?;
-        let sizes = sizes(recipe, &splits, device, recipe.train.batch);
+        let sizes = sizes(recipe, &splits, &devices, recipe.train.batch);
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         recipe.data.orientation = setup::oriented(recipe.data.orientation, &splits);
-        let plan = plan(backbone, &recipe.local, task, sizes)?;
-        let short = Limits::of(device).check(&plan.needs())?;
-        let slow = device.warning().map(str::to_owned);
-        let warnings = [short, setup::unsuited(&recipe.data, &splits), slow].into_iter().flatten();
+        let kinds: Vec<Kind> = devices.iter().map(Device::kind).collect();
+        let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
+        let short = check(&plan, &devices)?;
+        let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
+        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().chain(slow);
         let warnings = warnings.chain(splits.notes.lines()).collect();
-        device.pool().reserve(&plan.usage)?;
+        for (device, stage) in devices.iter().zip(&plan.stages) {
+            device.pool().reserve(&stage.usage)?;
+        }
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
-        let learner = Learner::new(device, backbone, &recipe.local, task, recipe.seed, sizes.optimizer)?;
-        let source = match (splits.train.whole(), augment.padding()) {
-            (Some((side, bytes)), Some(padding)) if sizes.kept => {
-                Source::kept(device, (splits.train.len(), side), padding, Some(bytes))?
+        let (cuts, local) = (plan.cuts(), &recipe.local);
+        let learner =
+            Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
+        let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
+            (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
+                Source::kept(device, (splits.train.len(), side), padding, Some(bytes))
             }
-            _ => Source::host(&extras),
+            _ => Ok(Source::host(&extras)),
         };
+        let sources = Arc::new(devices.iter().enumerate().map(source).collect::<Result<Vec<_>>>()?);
         let test_source = match splits.test.whole() {
             Some((side, bytes)) if sizes.kept_test => {
                 Source::kept(device, (splits.test.len(), side), Padding::NONE, Some(bytes))?
             }
             _ => Source::Host,
         };
-        let device = device.clone();
         let peak = (!device.kind().has_own_memory()).then(Peak::begin);
         let rate_batch = recipe.train.batch.min(splits.train.len());
         Ok(Trainer {
             recipe,
-            device,
+            devices,
             splits,
             augment,
             extras,
             normalise,
             learner,
-            source,
+            sources,
             test_source,
             pool,
             reading: Reading::default(),
@@ -269,7 +301,7 @@ impl Trainer {
 
     /// Memory at the most so far, in this process.
     pub(super) fn peak(&mut self) -> PeakBytes {
-        let allocated = self.device.usage().footprint as u64;
+        let allocated = self.devices.iter().map(|d| d.usage().footprint as u64).sum();
         PeakBytes { memory: self.peak.as_mut().and_then(Peak::look), allocated }
     }
 
@@ -282,6 +314,22 @@ impl Trainer {
 
 impl Drop for Trainer {
     fn drop(&mut self) {
-        self.device.pool().count(Purpose::Data, -self.counted);
+        if let Some(device) = self.devices.first() {
+            device.pool().count(Purpose::Data, -self.counted);
+        }
     }
+}
+
+/// Whether a run fits; a warning where it fits only if the system frees memory.
+fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
+    let mut short = None;
+    for (device, stage) in devices.iter().zip(&plan.stages) {
+        let limits = Limits::of(device);
+        if limits.device.is_none() {
+            // All stages share the process's memory.
+            return limits.check(&plan.needs());
+        }
+        short = short.or(limits.check(&Needs { usage: stage.usage, process: plan.process })?);
+    }
+    Ok(short)
 }

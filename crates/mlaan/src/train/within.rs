@@ -6,8 +6,8 @@ use crate::data::Source;
 use crate::data::{LoaderPool, Splits};
 use crate::local::Task;
 use crate::nn::Extent;
-use crate::plan::Sizes;
 use crate::plan::search::{Fit, Learning, Request, candidates, search};
+use crate::plan::{Sizes, in_flight};
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::Device;
@@ -43,7 +43,7 @@ impl Trainer {
             method: &recipe.local,
             task: task(recipe, &splits, &normalise),
             batch: recipe.train.batch,
-            sizes: &|batch| sizes(recipe, &splits, device, batch),
+            sizes: &|batch| sizes(recipe, &splits, std::slice::from_ref(device), batch),
             memory,
         };
         let own: Vec<_> =
@@ -74,7 +74,9 @@ pub fn loading(splits: &Splits) -> usize {
 }
 
 /// What memory depends on, with batches of `batch` images.
-pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: usize) -> Sizes {
+pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch: usize) -> Sizes {
+    let device = &devices[0];
+    let ahead = LoaderPool::AHEAD + in_flight(devices.len());
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
     let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
@@ -82,8 +84,8 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, device: &Device, batch: us
     let kept_test =
         kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), splits.test.as_ref()], size);
     // No batch is larger than the set that it is taken from.
-    let made = |images: usize, mixed| LoaderPool::bytes(LoaderPool::AHEAD, batch.min(images), size, mixed);
-    let drawn = |images: usize| LoaderPool::draw_bytes(LoaderPool::AHEAD, batch.min(images));
+    let made = |images: usize, mixed| LoaderPool::bytes(ahead, batch.min(images), size, mixed);
+    let drawn = |images: usize| LoaderPool::draw_bytes(ahead, batch.min(images));
     // The buffers of training also serve the evaluation, those of draws beside its images.
     let buffers = match (kept, kept_test) {
         (true, true) => drawn(train.max(test)),

@@ -1,0 +1,209 @@
+//! A learner from a backbone and a method: modules, auxiliary networks and classifier, each on its stage's device.
+
+use super::losses::{Losses, Reports, deferrable};
+use super::module::Module;
+use super::schedule::Schedule;
+use super::sources::Replicas;
+use super::stage::{Plan, Stage};
+use super::{Auxiliary, Branch, Learner, Method, Partition, Task, segments};
+use crate::backbone::Backbone;
+use crate::nn::{Builder, Chain, Extent, Optimizer, Sequence};
+use crate::{Error, Result};
+use mlaan_engine::Device;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a learner is made of.
+pub(super) struct Plans<'a> {
+    /// One per stage, each with memory and threads of its own.
+    pub devices: &'a [Device],
+    /// The modules before which stages end but the last, ascending.
+    pub cuts: &'a [usize],
+    pub backbone: &'a dyn Backbone,
+    pub method: &'a Method,
+    pub task: Task,
+    pub seed: u64,
+    /// None of a network for inference.
+    pub optimizer: Option<Optimizer>,
+}
+
+impl Plans<'_> {
+    /// # Errors
+    /// A method that does not fit the backbone, an image too small for it, stages that are not so many, or out of memory.
+    pub fn build(&self) -> Result<Learner> {
+        let Plans { devices, cuts, backbone, method, task, .. } = *self;
+        if task.classes < 2 {
+            let message = format!("{} classes; a classifier needs at least 2", task.classes);
+            return Err(Error::data("data set", message));
+        }
+        let partition = Partition::new(method, backbone)?;
+        let ranges = ranges(partition.len(), devices, cuts)?;
+        let plan = Arc::new(Plan {
+            method: method.clone(),
+            partition,
+            pixels: task.pixels,
+            optimizer: self.optimizer,
+        });
+        let partition = &plan.partition;
+        let sources = mirrored(self, partition)?;
+        let crossing = crossing(&ranges, partition, &sources);
+        let of = |j: usize| sources[j].iter().filter_map(|&b| partition.module_of(b)).collect();
+        let holders: Vec<Vec<usize>> = (0..partition.len()).map(of).collect();
+        let schedule = Schedule::new(partition.len(), method.span(), cuts, &holders);
+        let mut stages = Vec::with_capacity(ranges.len());
+        let mut extent = task.image;
+        for (k, range) in ranges.into_iter().enumerate() {
+            stages.push(self.stage(k, range, &plan, &mut extent, &crossing)?);
+        }
+        recompute(&mut stages, method, partition)?;
+        let reports = Reports::new(plan.partition.len(), self.deferrable());
+        let (schedule, devices) = (Arc::new(schedule), devices.to_vec());
+        let mut learner =
+            Learner { stages, pipeline: None, schedule, devices, plan, task, reports, batches: 0 };
+        learner.mirror()?;
+        Ok(learner)
+    }
+
+    /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
+    fn deferrable(&self) -> usize {
+        if self.optimizer.is_some() && self.devices.len() == 1 {
+            deferrable(self.devices[0].kind())
+        } else {
+            1
+        }
+    }
+
+    fn builder(&self, k: usize) -> Builder<'_> {
+        Builder { device: &self.devices[k], seed: self.seed, optimizer: self.optimizer }
+    }
+
+    fn stage(
+        &self,
+        k: usize,
+        range: Range<usize>,
+        plan: &Arc<Plan>,
+        extent: &mut Extent,
+        crossing: &[(usize, usize, usize)],
+    ) -> Result<Stage> {
+        let (b, device, partition) = (&self.builder(k), &self.devices[k], &plan.partition);
+        let last = partition.len() - 1;
+        let mut modules = Vec::with_capacity(range.len());
+        for j in range.clone() {
+            let module = self.module(j, partition, *extent, b)?;
+            *extent = module.extent;
+            modules.push(module);
+        }
+        let mut branches = Vec::new();
+        for (j, module) in range.clone().zip(&modules).filter(|(j, _)| *j != last) {
+            let auxiliary = |branch| {
+                let goal = (self.task.image, self.task.classes);
+                Auxiliary::new(self.method, partition, self.backbone, branch, j, module.extent, goal, b)
+            };
+            let cascaded = if self.method.span() > 1 { Some(auxiliary(Branch::Cascaded)?) } else { None };
+            branches.push([Some(auxiliary(Branch::Independent)?), cascaded]);
+        }
+        let classifier = match range.end > last {
+            true => Some(Chain::new(self.backbone.classifier(self.task.classes, b)?)),
+            false => None,
+        };
+        let losses = Losses::new(device, modules.len(), self.deferrable())?;
+        let replicas = Replicas::new(k, crossing, self.backbone, b)?;
+        let (plan, device) = (Arc::clone(plan), device.clone());
+        let (carried, meters) = (None, None);
+        Ok(Stage { plan, device, range, modules, branches, classifier, losses, replicas, carried, meters })
+    }
+
+    fn module(&self, j: usize, partition: &Partition, input: Extent, b: &Builder<'_>) -> Result<Module> {
+        let backbone = self.backbone;
+        let mut layers: Sequence = if j == 0 { backbone.stem(b)? } else { Vec::new() };
+        let stem = layers.len();
+        let range = partition.blocks(j);
+        for i in range.clone() {
+            layers.push(backbone.block(i, &backbone.blocks()[i].name, b)?);
+        }
+        let chain = Chain::new(layers);
+        let extent = chain.extent(input)?;
+        let first = if j == 0 { "stem".into() } else { backbone.blocks()[range.start].name.clone() };
+        let blocks = (first, range.len());
+        Ok(Module { chain, stem, input: None, output: None, total: None, extent, blocks })
+    }
+}
+
+/// Cuts modules into segments, where the method recomputes.
+fn recompute(stages: &mut [Stage], method: &Method, partition: &Partition) -> Result<()> {
+    let stems: Vec<usize> = stages.iter().flat_map(|s| &s.modules).map(|m| m.stem).collect();
+    let Some(ends) = segments::ends(method, partition, &stems)? else { return Ok(()) };
+    let last = partition.len() - 1;
+    let modules = stages.iter_mut().flat_map(|s| &mut s.modules);
+    for (j, (module, ends)) in modules.zip(ends).enumerate() {
+        // The way back over the last module begins at once.
+        module.chain.recompute(ends, j == last);
+    }
+    Ok(())
+}
+
+/// Whether `modules` modules make `stages` stages.
+///
+/// # Errors
+/// More stages than modules.
+pub(crate) fn check_stages(stages: usize, modules: usize) -> Result<()> {
+    let message = match modules {
+        _ if stages <= modules => return Ok(()),
+        1 => format!(
+            "{stages} stages of one module: backpropagation goes through all of it. Take a method with `local.modules` of \
+             {stages} or more, or one stage"
+        ),
+        _ => format!("{stages} stages of {modules} modules; a stage has at least one"),
+    };
+    Err(Error::recipe("stages", message))
+}
+
+/// The modules of each stage.
+fn ranges(modules: usize, devices: &[Device], cuts: &[usize]) -> Result<Vec<Range<usize>>> {
+    let wrong = |message: String| Err(Error::recipe("stages", message));
+    let stages = cuts.len() + 1;
+    check_stages(stages, modules)?;
+    if devices.len() != stages {
+        return wrong(format!("{} devices for {stages} stages; each has its own", devices.len()));
+    }
+    let shared = |i: usize| devices[..i].iter().any(|d| Arc::ptr_eq(d.pool(), devices[i].pool()));
+    if (1..stages).any(shared) {
+        return wrong("two stages have one device; each has its own, with its own memory and threads".into());
+    }
+    let (starts, ends) =
+        (std::iter::once(0).chain(cuts.iter().copied()), cuts.iter().copied().chain([modules]));
+    let ranges: Vec<Range<usize>> = starts.zip(ends).map(|(a, b)| a..b).collect();
+    if ranges.iter().any(Range::is_empty) {
+        return wrong(format!("cuts {cuts:?} are not ascending from 1 to {}", modules.saturating_sub(1)));
+    }
+    Ok(ranges)
+}
+
+/// For every module, the blocks that it mirrors.
+fn mirrored(plans: &Plans<'_>, partition: &Partition) -> Result<Vec<Vec<usize>>> {
+    let last = partition.len() - 1;
+    let of = |j: usize| match &plans.method.leap {
+        // On the cascaded branch only where there is one.
+        Some(leap) if j < last && (leap.on == Branch::Independent || plans.method.span() > 1) => {
+            super::sources(leap, partition, plans.backbone, j)
+        }
+        _ => Ok(Vec::new()),
+    };
+    (0..partition.len()).map(of).collect()
+}
+
+/// Owner, receiver and number of every block that a stage mirrors of another, ascending, each once.
+fn crossing(
+    ranges: &[Range<usize>],
+    partition: &Partition,
+    sources: &[Vec<usize>],
+) -> Vec<(usize, usize, usize)> {
+    let stage_of = |module: usize| ranges.iter().position(|r| r.contains(&module));
+    let pair = |(j, &block): (usize, &usize)| {
+        let (owner, receiver) = (stage_of(partition.module_of(block)?)?, stage_of(j)?);
+        (owner != receiver).then_some((owner, receiver, block))
+    };
+    let all = sources.iter().enumerate().flat_map(|(j, blocks)| blocks.iter().map(move |b| (j, b)));
+    all.filter_map(pair).collect::<BTreeSet<_>>().into_iter().collect()
+}

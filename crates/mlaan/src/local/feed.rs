@@ -1,0 +1,84 @@
+//! Batches on their way to the devices of stages.
+
+use super::link::Values;
+use super::targets::Targets;
+use crate::data::{Batch, Classes, Source};
+use crate::{Error, Result};
+use mlaan_engine::ops::{Labels, PixelScale};
+use mlaan_engine::{Device, Purpose, Tensor};
+use std::sync::Arc;
+
+/// A batch on a device.
+pub struct StageInput {
+    /// Normalised images `[n, h, w, 3]`; none where they are not needed.
+    pub images: Option<Tensor>,
+    /// For the losses.
+    pub targets: Box<dyn Targets + Send>,
+}
+
+/// A batch that each stage brings to its device by itself, when it is ready for it.
+pub trait Feed: Send + Sync {
+    /// The batch on the device of stage `stage`; `images`: whether the stage needs them.
+    ///
+    /// # Errors
+    /// Out of memory.
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput>;
+}
+
+/// A batch of a data set.
+pub struct StageFeed {
+    /// Where each stage has its images from.
+    pub sources: Arc<Vec<Source>>,
+    /// None in a plan.
+    pub batch: Option<Arc<Batch>>,
+    /// Images.
+    pub images: usize,
+    /// Their side.
+    pub size: usize,
+    /// How they are normalised.
+    pub scale: PixelScale,
+}
+
+impl Feed for StageFeed {
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
+        let none = || Error::recipe("stages", format!("stage {stage} has no source of images"));
+        let source = self.sources.get(stage).ok_or_else(none)?;
+        let (batch, n) = (self.batch.as_deref(), self.images);
+        if !images {
+            return Ok(StageInput { images: None, targets: Box::new(source.labels(device, batch, n)?) });
+        }
+        let fed = source.feed(device, batch, n, self.size, self.scale)?;
+        Ok(StageInput { images: Some(fed.images), targets: Box::new(fed.labels) })
+    }
+}
+
+/// A batch in host memory, taken from a device that has it all.
+pub(super) struct HostBatch {
+    images: Values,
+    own: Values,
+    mixed: Option<(Values, Values)>,
+}
+
+impl HostBatch {
+    pub fn of(device: &Device, images: &Tensor, labels: Labels<'_>) -> Result<Self> {
+        let values = |t: &Tensor| Values::of(device, t);
+        let mixed = match labels.mixed {
+            Some(m) => Some((values(m.other)?, values(m.share)?)),
+            None => None,
+        };
+        Ok(HostBatch { images: values(images)?, own: values(labels.own)?, mixed })
+    }
+}
+
+impl Feed for HostBatch {
+    fn feed(&self, _: usize, device: &Device, images: bool) -> Result<StageInput> {
+        let on = |values: &Values| values.on(device, Purpose::Data);
+        let own = on(&self.own)?;
+        let images = if images { Some(on(&self.images)?) } else { None };
+        let mixed = match &self.mixed {
+            Some((other, share)) => Some((on(other)?, on(share)?)),
+            None => None,
+        };
+        Ok(StageInput { images, targets: Box::new(Classes { own, mixed }) })
+    }
+}

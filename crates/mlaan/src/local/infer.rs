@@ -1,0 +1,115 @@
+//! What a network says of images: features go up through the stages, one after the other.
+
+use super::link::Values;
+use super::module::Module;
+use super::stage::Stage;
+use super::{Branch, Learner};
+use crate::Result;
+use crate::nn::Act;
+use mlaan_engine::{Device, Purpose, Tensor};
+
+impl Learner {
+    /// Logits `[n, classes]` of normalised images, with running statistics.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn infer(&mut self, images: Tensor) -> Result<Vec<f32>> {
+        self.infer_seen(images, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Learner::infer`], leaving the logits on the device of the last stage ([`Learner::output_device`]).
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn logits(&mut self, images: Tensor) -> Result<Tensor> {
+        self.logits_seen(images, &mut |_, _| Ok(()))
+    }
+
+    /// Where logits are.
+    pub fn output_device(&self) -> &Device {
+        &self.devices[self.devices.len() - 1]
+    }
+
+    /// As [`Learner::infer`]; `see` is shown the output `[n, h, w, c]` of the stem (place 0, where there is one) and of
+    /// every block (place 1 and after).
+    ///
+    /// # Errors
+    /// From the device; what `see` returns.
+    pub fn infer_seen(
+        &mut self,
+        images: Tensor,
+        see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let logits = self.logits_seen(images, see)?;
+        Ok(self.output_device().download(&logits)?)
+    }
+
+    fn logits_seen(
+        &mut self,
+        images: Tensor,
+        see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
+        self.idle()?;
+        let stem = self.stages[0].modules.first().map_or(0, |m| m.stem);
+        let (mut x, mut place) = (Act::plain(images), usize::from(stem == 0));
+        let mut below: Option<Device> = None;
+        for Stage { device, modules, classifier, .. } in &mut self.stages {
+            x = brought(below.as_ref(), device, x)?;
+            for Module { chain, stem, .. } in modules {
+                x = chain.infer_seen(device, x, &mut |layer, y| {
+                    // Layers of the stem before its last are no place.
+                    if layer + 1 >= *stem {
+                        see(place, &y.tensor)?;
+                        place += 1;
+                    }
+                    Ok(())
+                })?;
+            }
+            if let Some(classifier) = classifier {
+                x = classifier.infer(device, x)?;
+            }
+            below = Some(device.clone());
+        }
+        Ok(x.tensor)
+    }
+
+    /// Logits `[n, classes]` of each auxiliary classifier and, under the last module, of the network's own, with running
+    /// statistics; `see` is told the module and the branch. Heads of a contrastive loss do not classify and are
+    /// left out.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn infer_heads(&mut self, images: Tensor, see: &mut dyn FnMut(usize, Branch, &[f32])) -> Result<()> {
+        self.idle()?;
+        let mut x = Act::plain(images);
+        let mut below: Option<Device> = None;
+        for Stage { device, range, modules, branches, classifier, .. } in &mut self.stages {
+            x = brought(below.as_ref(), device, x)?;
+            for (at, module) in modules.iter_mut().enumerate() {
+                x = module.chain.infer(device, x)?;
+                let pair = branches.get_mut(at).into_iter().flatten();
+                for (branch, a) in [Branch::Independent, Branch::Cascaded].into_iter().zip(pair) {
+                    if let Some(a) = a.as_mut().filter(|a| a.classifies()) {
+                        let logits = a.infer(device, &x)?;
+                        see(range.start + at, branch, &device.download(&logits)?);
+                    }
+                }
+            }
+            if let Some(classifier) = classifier {
+                x = classifier.infer(device, x)?;
+                see(range.end - 1, Branch::Independent, &device.download(&x.tensor)?);
+            }
+            below = Some(device.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Features on `device`, wherever they were made.
+fn brought(below: Option<&Device>, device: &Device, x: Act) -> Result<Act> {
+    match below {
+        // A module's output is neither normalised nor rectified any more.
+        Some(below) => Ok(Act::plain(Values::of(below, &x.tensor)?.on(device, Purpose::Activations)?)),
+        None => Ok(x),
+    }
+}

@@ -1,0 +1,224 @@
+//! What crosses the edges of stages, and how it gets there.
+
+use crate::{Error, Result};
+use mlaan_engine::{DType, Device, Purpose, Shape, Tensor};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// A tensor's values in host memory, as they are stored: bf16 stays 2 bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Values {
+    shape: Shape,
+    dtype: DType,
+    /// None from a device that computes nothing.
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    /// Copies a tensor's values; waits for the operations that make them.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn of(device: &Device, tensor: &Tensor) -> Result<Self> {
+        let mut bytes = Vec::new();
+        if device.computes() {
+            bytes.resize(tensor.len() * tensor.dtype().bytes(), 0);
+            device.download_bytes(tensor, &mut bytes)?;
+        }
+        Ok(Values { shape: tensor.shape(), dtype: tensor.dtype(), bytes })
+    }
+
+    /// A new tensor of these values.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn on(&self, device: &Device, purpose: Purpose) -> Result<Tensor> {
+        let mut tensor = device.alloc(self.shape, self.dtype, purpose)?;
+        self.copy_to(device, &mut tensor)?;
+        Ok(tensor)
+    }
+
+    /// Copies the values into a tensor of the same extents and type.
+    ///
+    /// # Errors
+    /// Other extents or another type.
+    pub fn copy_to(&self, device: &Device, tensor: &mut Tensor) -> Result<()> {
+        if (tensor.shape(), tensor.dtype()) != (self.shape, self.dtype) {
+            return Err(broken(format!(
+                "{:?} {:?} came for {:?} {:?}",
+                self.dtype,
+                self.shape.dims(),
+                tensor.dtype(),
+                tensor.shape().dims()
+            )));
+        }
+        if device.computes() { Ok(device.upload_bytes(tensor, &self.bytes)?) } else { Ok(()) }
+    }
+}
+
+/// Which of the messages between two stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// A stage's output, to the stage above.
+    Features,
+    /// A cascade's gradient at that output, to the stage below.
+    Gradient,
+    /// Values of blocks that the receiver mirrors.
+    Sources,
+}
+
+/// What one stage sends to another.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Message {
+    /// The batch that it belongs to, counted from the beginning of the work.
+    pub batch: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Of a gradient: whose.
+    pub cascade: Option<usize>,
+    /// One tensor, or all of several blocks.
+    pub values: Vec<Values>,
+}
+
+/// How a stage's messages get to others and theirs to it.
+pub(super) trait Link: Send {
+    /// Hands a message to stage `to`; waits while one of its kind has not been taken there.
+    ///
+    /// # Errors
+    /// [`Error::StageEnded`] when that stage works no more.
+    fn send(&mut self, to: usize, message: Message) -> Result<()>;
+
+    /// The next message of a kind from stage `from`; waits for it.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    fn receive(&mut self, from: usize, kind: Kind) -> Result<Message>;
+}
+
+/// The link of a stage that is alone: nobody is there to send to.
+pub(super) struct Alone;
+
+impl Link for Alone {
+    fn send(&mut self, to: usize, _: Message) -> Result<()> {
+        Err(Error::StageEnded { stage: to })
+    }
+
+    fn receive(&mut self, from: usize, _: Kind) -> Result<Message> {
+        Err(Error::StageEnded { stage: from })
+    }
+}
+
+/// Queues between threads of one process: one message of a kind between two stages, which is enough for any schedule.
+/// Whoever waits is told when the other end is gone, so that the end of one stage ends all.
+#[derive(Default)]
+pub(super) struct Channels {
+    to: BTreeMap<(usize, Kind), SyncSender<Message>>,
+    from: BTreeMap<(usize, Kind), Receiver<Message>>,
+}
+
+impl Channels {
+    /// The links of `stages` stages; neighbours exchange features and gradients, and all may mirror each other's blocks.
+    pub fn among(stages: usize) -> Vec<Self> {
+        let mut links: Vec<Channels> = (0..stages).map(|_| Channels::default()).collect();
+        for (from, to) in (0..stages).flat_map(|a| (0..stages).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            let edge = match (from + 1 == to, to + 1 == from) {
+                (true, _) => Some(Kind::Features),
+                (_, true) => Some(Kind::Gradient),
+                _ => None,
+            };
+            for kind in edge.into_iter().chain([Kind::Sources]) {
+                let (sender, receiver) = sync_channel(1);
+                links[from].to.insert((to, kind), sender);
+                links[to].from.insert((from, kind), receiver);
+            }
+        }
+        links
+    }
+}
+
+impl Link for Channels {
+    fn send(&mut self, to: usize, message: Message) -> Result<()> {
+        let queue = self.to.get(&(to, message.kind));
+        let sent = queue.is_some_and(|q| q.send(message).is_ok());
+        if sent { Ok(()) } else { Err(Error::StageEnded { stage: to }) }
+    }
+
+    fn receive(&mut self, from: usize, kind: Kind) -> Result<Message> {
+        let queue = self.from.get(&(from, kind));
+        queue.and_then(|q| q.recv().ok()).ok_or(Error::StageEnded { stage: from })
+    }
+}
+
+/// Stages that disagree about their work.
+pub(super) fn broken(message: String) -> Error {
+    Error::Engine(mlaan_engine::Error::Failed { device: "link between stages".into(), message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlaan_engine::Bf16;
+
+    fn message(batch: u64, kind: Kind) -> Message {
+        Message { batch, kind, cascade: None, values: Vec::new() }
+    }
+
+    #[test]
+    fn values_keep_their_bits_and_their_type() {
+        let (a, b) = (Device::cpu(Some(1)).unwrap(), Device::cpu(Some(1)).unwrap());
+        let mut floats = a.alloc([2, 3], DType::F32, Purpose::Data).unwrap();
+        let odd = [f32::NAN, -0.0, 1e-42, f32::INFINITY, 0.1, -7.0];
+        a.upload(&mut floats, &odd).unwrap();
+        let values = Values::of(&a, &floats).unwrap();
+        let there = values.on(&b, Purpose::Activations).unwrap();
+        let bits = |v: Vec<f32>| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(b.download(&there).unwrap()), bits(odd.to_vec()));
+        let mut halves = a.alloc([1, 1, 1, 2], DType::Bf16, Purpose::Data).unwrap();
+        a.upload(&mut halves, &[0.1, -3.0].map(Bf16::from_f32)).unwrap();
+        let sent = Values::of(&a, &halves).unwrap();
+        assert_eq!(sent.bytes.len(), 4);
+        let there = sent.on(&b, Purpose::Activations).unwrap();
+        assert_eq!((there.shape(), there.dtype()), (halves.shape(), DType::Bf16));
+        assert_eq!(b.download(&there).unwrap(), a.download(&halves).unwrap());
+        let mut other = b.alloc([3, 2], DType::F32, Purpose::Data).unwrap();
+        let err = values.copy_to(&b, &mut other).unwrap_err().to_string();
+        assert!(err.contains("[2, 3]") && err.contains("[3, 2]"), "{err}");
+    }
+
+    #[test]
+    fn messages_of_a_kind_come_in_order_and_wait_for_each_other() {
+        let mut links = Channels::among(3);
+        let (mut c, mut b, mut a) = (links.pop().unwrap(), links.pop().unwrap(), links.pop().unwrap());
+        a.send(1, message(0, Kind::Features)).unwrap();
+        a.send(1, message(0, Kind::Sources)).unwrap();
+        a.send(2, message(0, Kind::Sources)).unwrap();
+        let sender = std::thread::spawn(move || {
+            // Waits until the first is taken.
+            a.send(1, message(1, Kind::Features)).unwrap();
+            a
+        });
+        assert_eq!(b.receive(0, Kind::Sources).unwrap(), message(0, Kind::Sources));
+        assert_eq!(b.receive(0, Kind::Features).unwrap().batch, 0);
+        assert_eq!(b.receive(0, Kind::Features).unwrap().batch, 1);
+        assert_eq!(c.receive(0, Kind::Sources).unwrap().batch, 0);
+        drop(sender.join().unwrap());
+        assert!(matches!(c.receive(0, Kind::Features), Err(Error::StageEnded { stage: 0 })), "no neighbour");
+    }
+
+    #[test]
+    fn every_wait_ends_when_the_other_end_is_gone() {
+        let mut links = Channels::among(2);
+        let (mut b, mut a) = (links.pop().unwrap(), links.pop().unwrap());
+        a.send(1, message(0, Kind::Features)).unwrap();
+        let waiting = std::thread::spawn(move || {
+            let full = a.send(1, message(1, Kind::Features));
+            (full, a.receive(1, Kind::Gradient).map(drop))
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        drop(b.receive(0, Kind::Features).unwrap());
+        drop(b);
+        let (_, gradient) = waiting.join().unwrap();
+        assert!(matches!(gradient, Err(Error::StageEnded { stage: 1 })));
+        assert!(Alone.receive(1, Kind::Gradient).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! One gradient-isolated module: its layers, and what a batch keeps of it.
+
+use crate::Result;
+use crate::nn::{Act, Chain, Extent, Grad};
+use mlaan_engine::{Device, Purpose, Tensor};
+
+/// One gradient-isolated module.
+pub(super) struct Module {
+    /// The stem (module 0) and the blocks.
+    pub chain: Chain,
+    /// Layers before the first block.
+    pub stem: usize,
+    /// Its input, once it is nobody else's: what another stage sent, or the output of a module that is closed.
+    pub input: Option<Act>,
+    /// Its output, until it is closed.
+    pub output: Option<Act>,
+    /// Sum of the gradients that reached its output so far.
+    pub total: Option<Tensor>,
+    /// Extent of its output.
+    pub extent: Extent,
+    /// Name of its first and last block.
+    pub blocks: (String, usize),
+}
+
+impl Module {
+    /// Adds a gradient that reached the output; takes it over when it is the first.
+    pub fn add_total(&mut self, device: &Device, grad: Tensor) -> Result<()> {
+        match &mut self.total {
+            Some(t) => Ok(device.add(t, &grad)?),
+            None => {
+                self.total = Some(grad);
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Module::add_total`], keeping the gradient.
+    pub fn add_copy(&mut self, device: &Device, grad: &Grad) -> Result<()> {
+        if let Some(t) = &mut self.total {
+            return Ok(device.add(t, &grad.tensor)?);
+        }
+        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
+        device.copy(&mut copy, &grad.tensor)?;
+        self.total = Some(copy);
+        Ok(())
+    }
+
+    /// Forgets what a step that stopped half-way left.
+    pub fn release(&mut self) {
+        self.chain.release();
+        (self.input, self.output, self.total) = (None, None, None);
+    }
+}

@@ -1,0 +1,269 @@
+//! Several stages at work: a thread each, with batches flowing through them.
+//!
+//! A stage takes the next batch as soon as its part of the one before allows ([`StageSchedule`]); what it waits for comes
+//! over its link. The stages are the threads' own while they work and come back when they are [ended](Pipeline::end).
+//! However one ends (its work is done, an error, a panic), its end of the links and queues goes with it, and every wait for
+//! it ends: so all end, and the first cause is what is told.
+
+use super::feed::Feed;
+use super::link::Channels;
+use super::losses::ModuleLosses;
+use super::schedule::{Schedule, StageSchedule, Verb};
+use super::stage::{Batch, Stage};
+use super::step::StepOptions;
+use super::targets::Targets;
+use crate::nn::Act;
+use crate::{Error, Result};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+/// A batch for a stage.
+struct Job {
+    number: u64,
+    feed: Arc<dyn Feed>,
+    /// None: gradients only.
+    options: Option<StepOptions>,
+}
+
+/// What a stage is told to do.
+enum Order {
+    Batch(Job),
+    /// To end what it has begun, as no batch follows for now.
+    Flush,
+}
+
+/// The losses of a stage's modules in a batch.
+struct Told {
+    stage: usize,
+    number: u64,
+    losses: Vec<ModuleLosses>,
+}
+
+/// How the work of a stage ended.
+enum End {
+    Done(Result<()>),
+    Panicked(Box<dyn Any + Send>),
+}
+
+struct Worker {
+    orders: Option<Sender<Order>>,
+    thread: JoinHandle<(Stage, End)>,
+}
+
+impl Worker {
+    /// Gives an order; false when nobody takes it.
+    fn told(&self, order: Order) -> bool {
+        self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+    }
+}
+
+/// See the module.
+pub(super) struct Pipeline {
+    workers: Vec<Worker>,
+    told: Receiver<Told>,
+    /// Of batches that are not through: their numbers and the losses so far, by stage.
+    waiting: VecDeque<(u64, Vec<Option<Vec<ModuleLosses>>>)>,
+}
+
+impl Pipeline {
+    /// Sets stages to work.
+    ///
+    /// # Errors
+    /// No thread to be had; the stages are lost then.
+    pub fn start(stages: Vec<Stage>, schedule: &Arc<Schedule>) -> Result<Self> {
+        let (tell, told) = channel();
+        let links = Channels::among(stages.len());
+        let mut workers = Vec::with_capacity(stages.len());
+        for (k, (stage, link)) in stages.into_iter().zip(links).enumerate() {
+            let (orders, queue) = channel();
+            let (schedule, tell) = (Arc::clone(schedule), tell.clone());
+            let run = move || {
+                let mut work = Work { stage, link, tell, pending: None };
+                // A stage that panicked is only taken apart.
+                let end = catch_unwind(AssertUnwindSafe(|| work.all(&schedule.stages[k], &queue)));
+                let mut stage = work.stage;
+                if !matches!(end, Ok(Ok(()))) {
+                    stage.release();
+                }
+                (stage, end.map_or_else(End::Panicked, End::Done))
+            };
+            let thread = std::thread::Builder::new().name(format!("stage {k}")).spawn(run);
+            let thread = thread.map_err(|e| mlaan_engine::Error::Unavailable {
+                device: format!("stage {k}"),
+                message: format!("its thread cannot be started: {e}"),
+            })?;
+            workers.push(Worker { orders: Some(orders), thread });
+        }
+        Ok(Pipeline { workers, told, waiting: VecDeque::new() })
+    }
+
+    /// Batches that were given and whose losses were not taken.
+    pub fn in_flight(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Gives a batch to all stages.
+    ///
+    /// # Errors
+    /// [`Error::StageEnded`] when one works no more: [`Pipeline::end`] says why.
+    pub fn give(&mut self, number: u64, feed: &Arc<dyn Feed>, options: Option<&StepOptions>) -> Result<()> {
+        self.waiting.push_back((number, self.workers.iter().map(|_| None).collect()));
+        for (stage, worker) in self.workers.iter().enumerate() {
+            let job = Job { number, feed: Arc::clone(feed), options: options.copied() };
+            if !worker.told(Order::Batch(job)) {
+                return Err(Error::StageEnded { stage });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets stages end what they have begun: else what comes back to one waits for the next batch.
+    pub fn flush(&mut self) {
+        // Whether a stage has ended is told by what is waited for next.
+        for worker in &self.workers {
+            let _ = worker.told(Order::Flush);
+        }
+    }
+
+    /// The losses of the oldest batch that were not taken; `wait`: until they are there, else none where they are not.
+    ///
+    /// # Errors
+    /// As [`Pipeline::give`].
+    pub fn losses(&mut self, wait: bool) -> Result<Option<Vec<ModuleLosses>>> {
+        loop {
+            let Some((_, found)) = self.waiting.front() else { return Ok(None) };
+            if found.iter().all(Option::is_some) {
+                let losses = self.waiting.pop_front().into_iter().flat_map(|(_, found)| found);
+                return Ok(Some(losses.flatten().flatten().collect()));
+            }
+            let told = match wait {
+                true => self.told.recv().ok(),
+                false => match self.told.try_recv() {
+                    Ok(told) => Some(told),
+                    Err(std::sync::mpsc::TryRecvError::Empty) => return Ok(None),
+                    Err(std::sync::mpsc::TryRecvError::Disconnected) => None,
+                },
+            };
+            let Some(Told { stage, number, losses }) = told else {
+                let missing = found.iter().position(Option::is_none);
+                return Err(Error::StageEnded { stage: missing.unwrap_or(0) });
+            };
+            if let Some((_, found)) = self.waiting.iter_mut().find(|(n, _)| *n == number) {
+                found[stage] = Some(losses);
+            }
+        }
+    }
+
+    /// Lets the stages end what they were given, and gives them back, with what went wrong: of several errors the one that
+    /// is not another's consequence. `see` is shown the losses that nobody took.
+    ///
+    /// # Panics
+    /// When a stage did.
+    pub fn end(mut self, mut see: impl FnMut(Vec<ModuleLosses>)) -> (Vec<Stage>, Result<()>) {
+        self.workers.iter_mut().for_each(|w| w.orders = None);
+        while let Ok(Some(losses)) = self.losses(true) {
+            see(losses);
+        }
+        let (mut stages, mut ended, mut panicked) = (Vec::new(), Ok(()), None);
+        for worker in std::mem::take(&mut self.workers) {
+            match worker.thread.join() {
+                Ok((stage, end)) => {
+                    stages.push(stage);
+                    match end {
+                        End::Done(Err(e)) => {
+                            let is_cause = !matches!(e, Error::StageEnded { .. });
+                            if ended.is_ok() || is_cause && matches!(ended, Err(Error::StageEnded { .. })) {
+                                ended = Err(e);
+                            }
+                        }
+                        End::Panicked(payload) => panicked = panicked.or(Some(payload)),
+                        End::Done(Ok(())) => {}
+                    }
+                }
+                Err(payload) => panicked = panicked.or(Some(payload)),
+            }
+        }
+        if let Some(payload) = panicked {
+            std::panic::resume_unwind(payload);
+        }
+        (stages, ended)
+    }
+}
+
+/// A learner that is dropped at work waits for its threads: what they work with may be taken apart next.
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.workers.iter_mut().for_each(|w| w.orders = None);
+        for worker in self.workers.drain(..) {
+            // Whatever it was: nobody is there to be told.
+            let _ = worker.thread.join();
+        }
+    }
+}
+
+/// A stage at work.
+struct Work {
+    stage: Stage,
+    link: Channels,
+    tell: Sender<Told>,
+    /// A batch whose gradients from above are to come.
+    pending: Option<(u64, Option<StepOptions>)>,
+}
+
+impl Work {
+    /// All batches, until there are no more.
+    fn all(&mut self, schedule: &StageSchedule, orders: &Receiver<Order>) -> Result<()> {
+        let device = self.stage.device.clone();
+        loop {
+            // What comes back waits for the next batch, so that a stage's memory does not depend on who is faster.
+            let order = orders.recv().ok();
+            let is_last = order.is_none();
+            let job = order.and_then(|order| if let Order::Batch(job) = order { Some(job) } else { None });
+            if job.is_some() || self.pending.is_some() {
+                device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next batch as far as it goes, and in between what is left of the one before.
+    fn turn(&mut self, schedule: &StageSchedule, job: Option<Job>) -> Result<()> {
+        let Some(Job { number, feed, options }) = job else { return self.return_pending(schedule) };
+        let device = self.stage.device.clone();
+        let fed = feed.feed(self.stage.index(), &device, self.stage.needs_images())?;
+        // Whoever made it has it back by when the losses are told.
+        drop(feed);
+        let images = fed.images.map(Act::plain);
+        let targets: &dyn Targets = fed.targets.as_ref();
+        let (images, targets) = (images.as_ref(), Some(targets));
+        let batch = Batch { number, images, targets, options: options.as_ref() };
+        self.run(&schedule.ahead, batch)?;
+        self.return_pending(schedule)?;
+        self.run(&schedule.rest, batch)?;
+        self.stage.losses.advance();
+        let mut losses = Vec::new();
+        self.stage.read_losses(|step| losses.extend(step))?;
+        if schedule.overlaps() {
+            self.pending = Some((number, options));
+        }
+        // Nobody to be told: the learner is gone.
+        let _ = self.tell.send(Told { stage: self.stage.index(), number, losses });
+        Ok(())
+    }
+
+    fn return_pending(&mut self, schedule: &StageSchedule) -> Result<()> {
+        let Some((number, options)) = self.pending.take() else { return Ok(()) };
+        let batch = Batch { number, images: None, targets: None, options: options.as_ref() };
+        self.run(&schedule.returning, batch)
+    }
+
+    fn run(&mut self, verbs: &[Verb], batch: Batch<'_>) -> Result<()> {
+        verbs.iter().try_for_each(|&verb| self.stage.run(verb, batch, &mut self.link))
+    }
+}

@@ -1,0 +1,219 @@
+//! All networks of up to eight modules, cascades of up to four, all cuts into stages: simulated with queues of one message.
+
+use super::*;
+use std::collections::{HashMap, VecDeque};
+
+const BATCHES: usize = 4;
+
+/// The order of work of one device with all modules, as a loop.
+fn one_device(n: usize, span: usize, mirrors: bool) -> Vec<Verb> {
+    let (mut all, last) = (Vec::new(), n - 1);
+    for j in 0..n {
+        all.extend([Verb::Forward(j), Verb::LocalBackward(j)]);
+        if span > 1 && n > 1 {
+            let start = (j + 1).saturating_sub(span);
+            all.extend((start + 1..=j).rev().map(|module| Verb::BackwardThrough { cascade: j, module }));
+            all.push(Verb::Accumulate { cascade: j, module: start });
+        }
+        if j + 1 >= span {
+            all.push(Verb::Close(j + 1 - span));
+        }
+    }
+    all.extend(((last + 2).saturating_sub(span)..=last).map(Verb::Close));
+    all.extend(mirrors.then_some(Verb::Follow));
+    all
+}
+
+/// Every way to cut `n` modules into stages.
+fn cuts(n: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..1u32 << (n - 1)).map(move |bits| (1..n).filter(|i| bits >> (i - 1) & 1 == 1).collect())
+}
+
+/// Ways in which modules mirror blocks of others: not at all, the last, the next, the first, each other across the network.
+fn mirrors(n: usize) -> Vec<Vec<Vec<usize>>> {
+    let each =
+        |f: &dyn Fn(usize) -> Vec<usize>| (0..n).map(|m| if m + 1 < n { f(m) } else { vec![] }).collect();
+    vec![
+        vec![vec![]; n],
+        each(&|_| vec![n - 1]),
+        each(&|m| vec![m + 1]),
+        each(&|_| vec![0]),
+        each(&|m| vec![n - 1 - m, m / 2]),
+    ]
+}
+
+/// What goes from one stage to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Features,
+    Gradient,
+    Sources,
+}
+
+/// A message: the batch, and of a gradient the cascade.
+type Message = (usize, Option<usize>);
+
+struct Stage {
+    /// Verbs of all batches in the order in which it works.
+    program: Vec<(usize, Verb)>,
+    next: usize,
+}
+
+/// As a stage works: what is ahead of the next batch, what returns of this one, the rest of the next.
+fn program(stage: &StageSchedule) -> Vec<(usize, Verb)> {
+    let part = |t: usize, verbs: &[Verb]| verbs.iter().map(|&v| (t, v)).collect::<Vec<_>>();
+    let mut all = Vec::new();
+    for t in 0..BATCHES {
+        all.extend(part(t, &stage.ahead));
+        if t > 0 {
+            all.extend(part(t - 1, &stage.returning));
+        }
+        all.extend(part(t, &stage.rest));
+    }
+    all.extend(part(BATCHES - 1, &stage.returning));
+    all
+}
+
+/// Runs all stages until none can go on; what was done, in an order in which it could be.
+fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
+    let mut stages: Vec<Stage> =
+        schedule.stages.iter().map(|s| Stage { program: program(s), next: 0 }).collect();
+    let mut queues: HashMap<(usize, usize, Kind), VecDeque<Message>> = HashMap::new();
+    let mut done = Vec::new();
+    loop {
+        let before = done.len();
+        for (k, stage) in stages.iter_mut().enumerate() {
+            while let Some(&(t, verb)) = stage.program.get(stage.next) {
+                let (send, receive) = match verb {
+                    Verb::SendFeatures => (Some((k, k + 1, Kind::Features)), None),
+                    Verb::ReceiveFeatures => (None, Some((k - 1, k, Kind::Features))),
+                    Verb::SendGradient { .. } => (Some((k, k - 1, Kind::Gradient)), None),
+                    Verb::ReceiveGradient { .. } => (None, Some((k + 1, k, Kind::Gradient))),
+                    Verb::SendSources { to } => (Some((k, to, Kind::Sources)), None),
+                    Verb::ReceiveSources { from } => (None, Some((from, k, Kind::Sources))),
+                    _ => (None, None),
+                };
+                let cascade = match verb {
+                    Verb::SendGradient { cascade } | Verb::ReceiveGradient { cascade } => Some(cascade),
+                    _ => None,
+                };
+                if let Some(key) = send {
+                    let queue = queues.entry(key).or_default();
+                    if queue.len() == 1 {
+                        break;
+                    }
+                    queue.push_back((t, cascade));
+                }
+                if let Some(key) = receive {
+                    let Some(message) = queues.entry(key).or_default().pop_front() else { break };
+                    assert_eq!(message, (t, cascade), "{name}: stage {k}, {verb:?}");
+                }
+                stage.next += 1;
+                done.push((k, t, verb));
+            }
+        }
+        if done.len() == before {
+            break;
+        }
+    }
+    for (k, s) in stages.iter().enumerate() {
+        assert_eq!(s.next, s.program.len(), "{name}: stage {k} waits at {:?}", s.program.get(s.next));
+    }
+    assert!(queues.values().all(VecDeque::is_empty), "{name}: {queues:?}");
+    done
+}
+
+/// The module that a verb works on.
+fn module(verb: Verb) -> Option<usize> {
+    match verb {
+        Verb::Forward(m) | Verb::LocalBackward(m) | Verb::Close(m) => Some(m),
+        Verb::BackwardThrough { module, .. } | Verb::Accumulate { module, .. } => Some(module),
+        _ => None,
+    }
+}
+
+fn each_case(mut f: impl FnMut(usize, usize, &[usize], &[Vec<usize>], &str)) {
+    for n in 1..=8 {
+        for (span, cuts) in (1..=4).flat_map(|s| cuts(n).map(move |c| (s, c))) {
+            for (i, sources) in mirrors(n).iter().enumerate() {
+                f(n, span, &cuts, sources, &format!("{n} modules, span {span}, cuts {cuts:?}, mirrors {i}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn one_stage_works_as_one_device() {
+    each_case(|n, span, cuts, sources, name| {
+        if cuts.is_empty() {
+            let schedule = Schedule::new(n, span, cuts, sources);
+            let mirrors = sources.iter().any(|s| !s.is_empty());
+            assert_eq!(schedule.stages.len(), 1);
+            assert!(!schedule.stages[0].overlaps(), "{name}");
+            assert_eq!(schedule.stages[0].all().collect::<Vec<_>>(), one_device(n, span, mirrors), "{name}");
+        }
+    });
+}
+
+#[test]
+fn stages_end_and_each_module_does_what_it_does_on_one_device() {
+    each_case(|n, span, cuts, sources, name| {
+        let schedule = Schedule::new(n, span, cuts, sources);
+        let done = simulate(&schedule, name);
+        let alone = one_device(n, span, false);
+        for m in 0..n {
+            // The same verbs in the same order, batch after batch: forward of a batch after the close of the one before.
+            let of = |v: &Verb| module(*v) == Some(m);
+            let found: Vec<_> = done.iter().filter(|d| of(&d.2)).map(|d| (d.1, d.2)).collect();
+            let expected: Vec<_> =
+                (0..BATCHES).flat_map(|t| alone.iter().filter(|v| of(v)).map(move |&v| (t, v))).collect();
+            assert_eq!(found, expected, "{name}: module {m}");
+        }
+    });
+}
+
+#[test]
+fn mirrors_follow_what_their_sources_were_at_the_end_of_the_batch() {
+    each_case(|n, span, cuts, sources, name| {
+        let schedule = Schedule::new(n, span, cuts, sources);
+        let done = simulate(&schedule, name);
+        let stage_of = |m: usize| schedule.stages.iter().position(|s| s.modules.contains(&m)).unwrap();
+        let at = |k: usize, t: usize, v: Verb| done.iter().position(|d| *d == (k, t, v));
+        for (m, s) in sources.iter().enumerate().flat_map(|(m, all)| all.iter().map(move |&s| (m, s))) {
+            let (own, of) = (stage_of(m), stage_of(s));
+            for t in 0..BATCHES {
+                let follows = at(own, t, Verb::Follow).unwrap();
+                let closed = at(of, t, Verb::Close(s)).unwrap();
+                let again = at(of, t + 1, Verb::Close(s));
+                let learns = at(own, t + 1, Verb::LocalBackward(m));
+                let seen =
+                    if own == of { follows } else { at(of, t, Verb::SendSources { to: own }).unwrap() };
+                assert!(closed < seen && again.is_none_or(|c| seen < c), "{name}: {m} mirrors {s}");
+                assert!(seen <= follows && learns.is_none_or(|l| follows < l), "{name}: {m} mirrors {s}");
+                if own != of {
+                    let received = at(own, t, Verb::ReceiveSources { from: of }).unwrap();
+                    assert!(seen < received && received < follows, "{name}: {m} mirrors {s}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn stages_with_room_begin_a_batch_before_the_one_before_comes_back() {
+    let none = vec![vec![]; 8];
+    let stages = Schedule::new(8, 3, &[4], &none).stages;
+    // Modules 2 and 3 wait for cascades 4 and 5; the input of module 2 is all that is kept of module 1.
+    assert!(stages[0].overlaps() && !stages[1].overlaps());
+    assert_eq!(stages[0].ahead.iter().filter_map(|v| module(*v)).max(), Some(1));
+    assert_eq!(stages[0].returning.iter().filter_map(|v| module(*v)).min(), Some(2));
+    let close = |verbs: &[Verb]| verbs.iter().filter(|v| matches!(v, Verb::Close(_))).count();
+    assert_eq!((close(&stages[0].ahead), close(&stages[0].rest), close(&stages[0].returning)), (0, 2, 2));
+    assert!(!Schedule::new(8, 1, &[4], &none).stages[0].overlaps(), "nothing comes back");
+    assert!(!Schedule::new(8, 4, &[3], &none).stages[0].overlaps(), "every module waits");
+    let mut mirrored = none.clone();
+    mirrored[5] = vec![0];
+    assert!(!Schedule::new(8, 3, &[4], &mirrored).stages[0].overlaps(), "a mirror in another stage waits");
+    mirrored[5] = vec![7];
+    assert!(Schedule::new(8, 3, &[4], &mirrored).stages[0].overlaps(), "mirrors stay in the stage above");
+}
