@@ -34,6 +34,13 @@ pub fn text(train: &Train, rates: &LearningRate) -> String {
 
 /// The warm-up, and where it is not the recipe's.
 fn warmup(train: &Train) -> String {
+    if let Some(steps) = train.warmup_steps {
+        return if steps == 0 {
+            String::new()
+        } else {
+            format!("warm-up of {}, ", format::several(steps, "step"))
+        };
+    }
     let used = train.warmup_used();
     let shortened = match used < train.warmup {
         true => format!(" ({} shortened to a fifth of {})", train.warmup, train.epochs),
@@ -46,14 +53,33 @@ fn warmup(train: &Train) -> String {
     }
 }
 
-fn course(train: &Train, rates: &LearningRate) -> &'static str {
-    let ends_at_zero = rates.at(train.epochs).backbone == 0.0 && rates.peak().backbone > 0.0;
-    match train.schedule {
-        _ if train.epochs == 1 => "one epoch at that rate",
-        Schedule::Cosine if ends_at_zero => "cosine, 0 in the last epoch",
-        Schedule::Cosine => "cosine",
-        Schedule::Constant => "constant",
-    }
+fn course(train: &Train, rates: &LearningRate) -> String {
+    let per_step = train.moves_per_step();
+    let moves = if per_step { ", moving at every step" } else { "" };
+    let last = if per_step { "step" } else { "epoch" };
+    let end = match rates.at(train.epochs).backbone {
+        0.0 if rates.peak().backbone > 0.0 => format!(", 0 in the last {last}"),
+        least if train.min_lr.is_some() => format!(", {} in the last {last}", rate(least)),
+        _ => String::new(),
+    };
+    let gamma = rate(train.gamma_used());
+    let said = match train.schedule {
+        _ if train.epochs == 1 && !per_step => return "one epoch at that rate".into(),
+        Schedule::Cosine => format!("cosine{end}"),
+        Schedule::Linear => format!("linear{end}"),
+        Schedule::Wsd => {
+            format!("constant, linear over the last {} %{end}", rate(100.0 * train.decay_used()))
+        }
+        Schedule::Step => {
+            format!("times {gamma} every {}", format::several(train.step_size.unwrap_or_default(), "epoch"))
+        }
+        Schedule::MultiStep => {
+            let after: Vec<_> = train.milestones.iter().flatten().map(ToString::to_string).collect();
+            format!("times {gamma} after epochs {}", after.join(", "))
+        }
+        Schedule::Constant => "constant".into(),
+    };
+    format!("{said}{moves}")
 }
 
 /// For machines.
@@ -122,6 +148,27 @@ mod tests {
             ),
             (&["train.epochs=1", "train.warmup=0"], 1024, "0.8; one epoch at that rate"),
             (&["train.schedule=constant", "train.warmup=0"], 1024, "0.8; constant"),
+            (
+                &["train.schedule=multistep", "train.milestones=[100, 200]", "train.warmup=0"],
+                1024,
+                "0.8; times 0.1 after epochs 100, 200",
+            ),
+            (
+                &["train.schedule=step", "train.step_size=30", "train.gamma=0.5", "train.warmup=0"],
+                1024,
+                "0.8; times 0.5 every 30 epochs",
+            ),
+            (
+                &[
+                    "train.schedule=wsd",
+                    "train.min_lr=0.008",
+                    "train.per_step=true",
+                    "train.warmup_steps=500",
+                ],
+                1024,
+                "0.8; warm-up of 500 steps, constant, linear over the last 20 %, 0.008 in the last step, moving at every step",
+            ),
+            (&["train.schedule=linear", "train.warmup=0"], 1024, "0.8; linear, 0 in the last epoch"),
             (
                 &["train.lr_auxiliary=0.4", "train.lr_batch=1024", "train.batch=8", "train.warmup=0"],
                 1024,

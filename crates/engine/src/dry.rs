@@ -63,7 +63,7 @@ impl Backend for Dry {
     fn threads(&self) -> usize {
         match &self.model {
             Model::Cpu(model) => model.threads,
-            Model::Cuda(_) => crate::cpu::cores(),
+            Model::Cuda(_) => crate::cores(),
         }
     }
 

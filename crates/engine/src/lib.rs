@@ -7,11 +7,13 @@
 
 mod backend;
 mod bf16;
+mod cores;
 mod cpu;
 pub mod cuda;
 mod device;
 mod dry;
 mod error;
+mod kind;
 mod memory;
 pub mod ops;
 mod profile;
@@ -20,8 +22,11 @@ mod tensor;
 
 pub use bf16::Bf16;
 pub use cpu::Isa;
-pub use device::{Device, Kind};
+pub use device::Device;
 pub use error::{Error, Result};
+pub use kind::Kind;
 pub use memory::{Block, Pool, Purpose, Usage, share_arenas};
 pub use profile::OperationCost;
 pub use tensor::{DType, Element, Precision, Shape, Tensor};
+
+use cores::cores;

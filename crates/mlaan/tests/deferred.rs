@@ -108,7 +108,13 @@ fn a_bad_loss_among_many_is_named_by_its_step_and_nothing_is_saved_behind_it() {
         let error = go(&mut trainer, folder.path()).unwrap_err();
         let Error::NonFinite { module, term, epoch, step, .. } = error else { panic!("{error}") };
         assert!(tensors(folder.path()) == before, "the last good checkpoint stays");
-        assert_eq!((epochs(folder.path()).len(), metrics::read(folder.path()).unwrap().len()), (1, lines));
+        let after = metrics::read(folder.path()).unwrap();
+        assert_eq!((epochs(folder.path()).len(), after.len()), (1, lines + 1), "{after:?}");
+        assert_eq!(
+            after.last(),
+            Some(&Event::Resume { epoch: 1 }),
+            "nothing is told of the epoch that failed"
+        );
         // And is gone on from.
         go(&mut self::trainer(&recipe(2), &device, every), folder.path()).unwrap();
         ((module, term, epoch, step), tensors(folder.path()))

@@ -8,8 +8,9 @@ mod common;
 use common::devices;
 use mlaan::backbone::{BlockKind, ResNet, Stem};
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
-use mlaan::nn::optim::{Optimizer, Rule, Sgd};
-use mlaan::nn::{Extent, Param, Roles};
+use mlaan::nn::optim::{AdamW, Lars, Optimizer, Rule, Sgd};
+use mlaan::nn::{Extent, Param, Role, Roles};
+use mlaan::recipe::OptimizerKind;
 use mlaan::rng::{self, Rng};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, Kind, Precision, Purpose, Tensor};
@@ -43,6 +44,12 @@ struct Case {
     momentum: f32,
     weight_decay: f32,
     steps: usize,
+    #[serde(default)]
+    optimizer: OptimizerKind,
+    #[serde(default)]
+    trust: f32,
+    #[serde(default)]
+    no_decay: bool,
 }
 
 /// What the oracle found when it moved a case's parameters a little, in eight runs: how far they strayed, at the most.
@@ -165,15 +172,22 @@ impl Golden {
         (images, labels)
     }
 
-    fn options(&self) -> StepOptions {
-        let c = &self.case;
-        StepOptions::uniform(c.lr, 1)
+    /// Of a step, counted from 0.
+    fn options(&self, step: usize) -> StepOptions {
+        StepOptions::uniform(self.case.lr, step as u64 + 1)
     }
 
     fn optimizer(&self) -> Optimizer {
         let c = &self.case;
-        let rule = Rule::Sgd(Sgd { momentum: c.momentum, nesterov: true });
-        Optimizer { rule, weight_decay: c.weight_decay, no_decay: Roles::default() }
+        let (momentum, nesterov) = (c.momentum, true);
+        let rule = match c.optimizer {
+            OptimizerKind::Sgd => Rule::Sgd(Sgd { momentum, nesterov }),
+            OptimizerKind::AdamW => Rule::AdamW(AdamW::default()),
+            OptimizerKind::Lars => Rule::Lars(Lars { momentum, nesterov, trust: c.trust, eps: 1e-8 }),
+        };
+        let spared: Roles = [Role::Bias, Role::Norm].into_iter().collect();
+        let no_decay = if c.no_decay { spared } else { Roles::default() };
+        Optimizer { rule, weight_decay: c.weight_decay, no_decay }
     }
 }
 
@@ -254,9 +268,9 @@ fn run(path: &Path, device: &Device) -> Check {
 
 /// All steps, then every parameter and buffer, and what is said of the batch.
 fn all_steps(golden: &Golden, device: &Device, mut learner: Learner, check: &mut Check) {
-    for _ in 0..golden.case.steps {
+    for step in 0..golden.case.steps {
         let (images, labels) = golden.batch(device);
-        learner.step(images, &labels, &golden.options()).unwrap();
+        learner.step(images, &labels, &golden.options(step)).unwrap();
     }
     learner
         .visit(&mut |p| {
@@ -311,8 +325,16 @@ fn assert_none(failures: &[String]) {
 
 /// Files that together have all that a device computes: other files have the same operations in another order, which the
 /// processor shows to be right. Of our own they are enough for the host's CUDA driver, which is slow.
-const OF_EVERY_OPERATION: [&str; 6] =
-    ["bottleneck_mlaan", "dgl_head", "infopro_contrastive", "mlaan_infopro", "mlaan_released", "mlaan_wide"];
+const OF_EVERY_OPERATION: [&str; 8] = [
+    "bottleneck_mlaan",
+    "dgl_adamw",
+    "dgl_head",
+    "dgl_lars",
+    "infopro_contrastive",
+    "mlaan_infopro",
+    "mlaan_released",
+    "mlaan_wide",
+];
 
 /// The devices that a file is run on.
 fn devices_for(path: &Path) -> Vec<Device> {
@@ -450,9 +472,9 @@ fn every_thread_count_gives_the_same_bits() {
         let trained = |threads| {
             let device = Device::cpu(Some(threads)).unwrap();
             let mut learner = golden.learner(&device);
-            for _ in 0..3 {
+            for step in 0..3 {
                 let (images, labels) = golden.batch(&device);
-                learner.step(images, &labels, &golden.options()).unwrap();
+                learner.step(images, &labels, &golden.options(step)).unwrap();
             }
             let mut all: Vec<(String, Vec<u32>)> = vec![];
             learner

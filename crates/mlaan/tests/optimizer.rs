@@ -47,6 +47,20 @@ fn step(set: &[&str]) -> (Named, Named) {
     (before, values(&mut learner))
 }
 
+/// Values after two steps with these settings.
+fn two_steps(set: &[&str]) -> Named {
+    let mut recipe = Recipe::default();
+    recipe.set_all(set).unwrap();
+    let device = Device::cpu(Some(2)).unwrap();
+    let (net, optimizer) = (ResNet::cifar(8, 4).unwrap(), setup::optimizer(&recipe.train));
+    let mut learner = Learner::new(&device, &net, &method(), task(), 1, optimizer).unwrap();
+    for number in 1..=2 {
+        let (images, labels) = batch(&device);
+        learner.step(images, &labels, &StepOptions::uniform(LR, number)).unwrap();
+    }
+    values(&mut learner)
+}
+
 fn values(learner: &mut Learner) -> Named {
     let (device, mut all) = (learner.device().clone(), Named::new());
     learner
@@ -88,6 +102,115 @@ fn weight_decay_spares_the_roles_that_a_recipe_names() {
             }
         }
         assert!(seen.iter().all(|n| *n > 3), "{seen:?}");
+    }
+}
+
+#[test]
+fn decay_of_adamw_is_apart_from_the_gradient_and_spares_roles() {
+    let with = |decay: &str, spared: &str| {
+        step(&[
+            "train.optimizer=adamw",
+            &format!("train.weight_decay={decay}"),
+            &format!("train.no_decay={spared}"),
+        ])
+    };
+    let (before, every) = with("0.5", "none");
+    let (free, spared) = (with("0", "none").1, with("0.5", "[\"norm\", \"bias\"]").1);
+    let mut seen = [0; 3];
+    for (name, (role, found)) in &spared {
+        let Some(role) = *role else { continue };
+        seen[role as usize] += 1;
+        let as_one = if role == Role::Weight { &every } else { &free };
+        assert_eq!(found, &as_one[name].1, "{name}");
+        for ((p, moved), free) in before[name].1.iter().zip(&every[name].1).zip(&free[name].1) {
+            // p - lr · decay · p, whatever the gradient; the step itself is no longer than lr.
+            assert!((free - moved - LR * 0.5 * p).abs() < 1e-6, "{name}: {moved}, {free} without decay");
+            assert!((free - p).abs() <= LR * 1.0001, "{name}: {p} to {free}");
+        }
+    }
+    assert!(seen.iter().all(|n| *n > 3), "{seen:?}");
+}
+
+#[test]
+fn the_settings_of_a_recipe_reach_the_step() {
+    for (optimizer, keys) in [
+        ("adamw", &["train.betas=[0.5, 0.999]", "train.betas=[0.9, 0.5]", "train.eps=0.1"][..]),
+        (
+            "lars",
+            &["train.trust_coefficient=0.1", "train.eps=0.5", "train.momentum=0.5", "train.nesterov=false"],
+        ),
+    ] {
+        let optimizer = format!("train.optimizer={optimizer}");
+        let usual = two_steps(&[&optimizer]);
+        assert_ne!(usual, two_steps(&[]), "{optimizer}");
+        for key in keys {
+            assert_ne!(two_steps(&[&optimizer, key]), usual, "{optimizer}: {key}");
+        }
+    }
+    // What is written as usual is the same.
+    let written = ["train.optimizer=adamw", "train.betas=[0.9, 0.999]", "train.eps=1e-8"];
+    assert_eq!(two_steps(&written), two_steps(&written[..1]));
+    let written = ["train.optimizer=lars", "train.trust_coefficient=0.001", "train.eps=1e-8"];
+    assert_eq!(two_steps(&written), two_steps(&written[..1]));
+}
+
+#[test]
+fn keys_of_another_optimiser_are_refused_where_they_are_written_and_left_where_they_are_inherited() {
+    let read = |text: &str| Recipe::parse(text, "mine.toml");
+    // The recipe's momentum is inherited.
+    let adamw = read("extends = \"bp-resnet32\"\ntrain.optimizer = \"adamw\"\ntrain.lr = 0.001").unwrap();
+    let text = adamw.to_toml().unwrap();
+    assert!(
+        text.contains("optimizer = \"adamw\"") && !text.contains("momentum") && !text.contains("nesterov"),
+        "{text}"
+    );
+    assert_eq!(Recipe::kept(&text, "run").unwrap().differences(&adamw).unwrap(), []);
+    assert_eq!(read(&text).unwrap().differences(&adamw).unwrap(), []);
+    let other = adamw.differences(&read("extends = \"bp-resnet32\"\ntrain.lr = 0.001").unwrap()).unwrap();
+    let other: Vec<_> = other.iter().map(ToString::to_string).collect();
+    assert_eq!(other, ["train.optimizer is \"adamw\", not \"sgd\""]);
+    for recipe in ["bp-resnet32", "quickstart"] {
+        let text = Recipe::load(recipe).unwrap().to_toml().unwrap();
+        assert!(!text.contains("optimizer") && text.contains("momentum"), "{text}");
+    }
+
+    for (keys, said) in [
+        (
+            &["optimizer=adamw", "momentum=0.9"][..],
+            "a key of train.optimizer = \"sgd\" or \"lars\", and the optimiser here is \"adamw\"",
+        ),
+        (&["nesterov=false", "optimizer=adamw"], "train.nesterov"),
+        (&["betas=[0.9, 0.99]"], "a key of train.optimizer = \"adamw\", and the optimiser here is \"sgd\""),
+        (&["optimizer=lars", "betas=[0.9, 0.99]"], "here is \"lars\""),
+        (&["eps=1e-6"], "\"adamw\" or \"lars\""),
+        (&["optimizer=adamw", "trust_coefficient=0.1"], "= \"lars\""),
+    ] {
+        let mut recipe = Recipe::load("bp-resnet32").unwrap();
+        let set: Vec<_> = keys.iter().map(|key| format!("train.{key}")).collect();
+        let error = recipe.set_all(&set).unwrap_err().to_string();
+        assert!(error.contains(said), "{keys:?}: {error}");
+        let lines: Vec<_> = keys.iter().map(|key| key.replace("=a", "=\"a").replace("=l", "=\"l")).collect();
+        let lines: Vec<_> =
+            lines.iter().map(|l| if l.contains('"') { format!("{l}\"") } else { l.clone() }).collect();
+        let error = read(&format!("[train]\n{}", lines.join("\n"))).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("mine.toml"), "{lines:?}: {error}");
+    }
+
+    // Another optimiser drops what was set for the one before.
+    let mut recipe = adamw;
+    recipe.set_all(["train.betas=[0.8, 0.9]", "train.eps=1e-3"]).unwrap();
+    recipe.set_all(["train.optimizer=lars"]).unwrap();
+    assert_eq!((recipe.train.betas, recipe.train.eps), (None, None));
+    recipe.set_all(["train.momentum=0.8"]).unwrap();
+    for (key, said) in [
+        ("betas=[0.9, 1.0]", "each from 0 to less than 1"),
+        ("betas=[0.9]", "two numbers"),
+        ("eps=0", "above 0"),
+        ("optimizer=adam", "did you mean \"adamw\"?"),
+        ("optimizer=none", "one of sgd, adamw, lars"),
+    ] {
+        let error = recipe.set(&format!("train.{key}")).unwrap_err().to_string();
+        assert!(error.contains(said), "{key}: {error}");
     }
 }
 

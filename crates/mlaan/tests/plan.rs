@@ -80,8 +80,13 @@ fn memory_grows_with_the_batch() {
     for name in ["mlaan-released-resnet32-16", "bp-resnet32"] {
         for recompute in [Recompute::None, Recompute::Module] {
             let method = Method { recompute, ..Recipe::load(name).unwrap().local };
-            let all: Vec<_> = (1..40).map(|batch| needs(&method, batch)).collect();
+            let planned =
+                |batch| plan(&ResNet::cifar(32, 16).unwrap(), &method, task(), sizes(batch)).unwrap();
+            let plans: Vec<_> = (1..40).map(planned).collect();
+            let live: Vec<_> = plans.iter().map(|plan| plan.usage.peak).collect();
+            assert!(live.windows(2).all(|w| w[0] < w[1]), "{name}: {live:?}");
             // What lies unusable between blocks differs from batch to batch.
+            let all: Vec<_> = plans.iter().map(|plan| plan.memory()).collect();
             assert!(all.windows(2).all(|w| w[0] <= w[1] + w[1] / 10), "{name}: {all:?}");
         }
     }

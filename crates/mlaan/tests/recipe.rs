@@ -5,7 +5,9 @@
 use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
-use mlaan::recipe::{Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, Recipe, Schedule};
+use mlaan::recipe::{
+    Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Schedule,
+};
 use std::collections::BTreeSet;
 
 fn refused(text: &str) -> (String, String) {
@@ -28,7 +30,7 @@ fn assert_refused(text: &str, key: &str, words: &[&str]) {
     }
 }
 
-/// A recipe in which every optional key has a value.
+/// A recipe in which every optional key has a value but those of other optimisers and schedules than its own.
 fn full() -> Recipe {
     let mut r = Recipe::default();
     r.model.family = Some(Family::Cifar);
@@ -44,6 +46,10 @@ fn full() -> Recipe {
     r.train.lr_cascaded = Some(0.2);
     r.train.lr_batch = Some(512);
     r.train.full_warmup = Some(true);
+    r.train.optimizer = OptimizerKind::Lars;
+    (r.train.schedule, r.train.min_lr, r.train.decay) = (Schedule::Wsd, Some(0.01), Some(0.3));
+    (r.train.per_step, r.train.warmup_steps) = (Some(true), Some(100));
+    (r.train.eps, r.train.trust_coefficient) = (Some(1e-6), Some(0.02));
     r.train.no_decay = [Role::Norm].into_iter().collect();
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
@@ -68,15 +74,20 @@ fn an_empty_recipe_has_the_documented_defaults() {
 
 #[test]
 fn every_key_is_listed_and_every_listed_key_exists() {
-    let table: toml::Table = toml::from_str(&full().to_toml().unwrap()).unwrap();
+    let mut adamw = full();
+    adamw.set_all(["train.optimizer=adamw", "train.betas=[0.8, 0.9]"]).unwrap();
+    let (mut step, mut cuts) = (full(), full());
+    step.set_all(["train.schedule=step", "train.step_size=30", "train.gamma=0.5"]).unwrap();
+    cuts.set_all(["train.schedule=multistep", "train.milestones=[30, 60]"]).unwrap();
+    let table = |r: Recipe| -> toml::Table { toml::from_str(&r.to_toml().unwrap()).unwrap() };
     let mut found = BTreeSet::new();
-    let mut open = vec![(String::new(), table)];
+    let mut open: Vec<_> = [full(), adamw, step, cuts].map(|r| (String::new(), table(r))).into();
     while let Some((path, table)) = open.pop() {
         for (name, value) in table {
             let full = if path.is_empty() { name } else { format!("{path}.{name}") };
             match value {
                 toml::Value::Table(inner) => open.push((full, inner)),
-                _ => assert!(found.insert(full)),
+                _ => drop(found.insert(full)),
             }
         }
     }
@@ -87,12 +98,16 @@ fn every_key_is_listed_and_every_listed_key_exists() {
 #[test]
 fn optional_keys_can_be_removed_and_others_cannot() {
     for key in KEYS.iter().filter(|k| k.path != "description" && k.path != "data.source") {
-        let mut r = full();
+        let mut full = full();
+        full.train.betas = Some([0.8, 0.9]);
+        (full.train.step_size, full.train.gamma, full.train.milestones) =
+            (Some(30), Some(0.5), Some(vec![30]));
+        let mut r = full.clone();
         let removed = r.set(&format!("{}=none", key.path));
         let is_word = ["data.augment", "local.recompute"].contains(&key.path);
         assert_eq!(removed.is_ok(), key.optional || is_word, "{}", key.path);
         if key.optional {
-            assert_ne!(r, full(), "{}", key.path);
+            assert_ne!(r, full, "{}", key.path);
         }
     }
 }
@@ -341,4 +356,38 @@ fn flags_have_typed_setters() {
     assert!(r.set_seed(u64::MAX).is_err());
     r.seed = u64::MAX;
     assert_eq!(key_and_message(r.validate().unwrap_err()).0, "seed");
+}
+
+#[test]
+fn schedules_need_their_keys_and_refuse_those_of_others() {
+    for (set, said) in [
+        (&["schedule=step"][..], "train.step_size"),
+        (&["schedule=multistep"], "train.milestones"),
+        (&["schedule=multistep", "milestones=[6, 2]"], "each greater than the one before"),
+        (&["warmup_steps=10"], "train.per_step = true"),
+        (&["step_size=3"], "a key of train.schedule = \"step\", and the schedule here is \"cosine\""),
+        (&["gamma=0.5"], "\"step\" or \"multistep\""),
+        (&["schedule=constant", "min_lr=0.1"], "\"cosine\" or \"linear\" or \"wsd\""),
+        (&["schedule=wsd", "decay=1.5"], "above 0, at most 1"),
+        (&["schedule=step", "step_size=0"], "at least 1"),
+        (&["schedule=steps", "step_size=1"], "did you mean \"step\"?"),
+    ] {
+        let mut recipe = Recipe::load("bp-resnet32").unwrap();
+        let set: Vec<_> = set.iter().map(|key| format!("train.{key}")).collect();
+        let error = recipe.set_all(&set).unwrap_err().to_string();
+        assert!(error.contains(said), "{set:?}: {error}");
+    }
+    // Keys of a schedule that was left are dropped, and those that a file inherits do no harm.
+    let mut recipe = Recipe::load("bp-resnet32").unwrap();
+    let plain = recipe.clone();
+    recipe
+        .set_all(["train.schedule=wsd", "train.decay=0.3", "train.per_step=true", "train.warmup_steps=5"])
+        .unwrap();
+    let text = recipe.to_toml().unwrap();
+    assert_eq!(Recipe::parse(&text, "again").unwrap().train, recipe.train);
+    let file = format!("{}\n", text.replace("schedule = \"wsd\"", "schedule = \"step\"\nstep_size = 3"));
+    let error = Recipe::parse(&file, "mine.toml").unwrap_err().to_string();
+    assert!(error.contains("train.decay") && error.contains("mine.toml"), "{error}");
+    recipe.set_all(["train.schedule=cosine", "train.per_step=false"]).unwrap();
+    assert_eq!(recipe, plain);
 }

@@ -57,20 +57,24 @@ fn another(path: &str) -> &'static str {
         "description" | "data.source" => "elsewhere",
         "model.backbone" => "resnet20",
         "model.family" => "cifar",
-        "local.stem_alone" | "local.balance" | "data.skip_broken" | "train.full_warmup" => "true",
+        "local.stem_alone" | "local.balance" | "data.skip_broken" | "train.full_warmup"
+        | "train.per_step" => "true",
         "train.nesterov" => "false",
+        "train.milestones" => "[3, 6]",
+        "train.gamma" | "train.min_lr" | "train.decay" => "0.25",
         "local.cuts" => "[0, 3]",
         "local.recompute" => "module",
         "local.head" => "0c1f",
         "local.loss" => "contrastive",
-        "local.temperature" | "train.momentum" | "local.leap.ema" | "data.random_erasing" | "data.mixup" => {
-            "0.25"
-        }
+        "local.temperature" | "train.momentum" | "train.eps" | "local.leap.ema" => "0.25",
+        "data.random_erasing" | "data.mixup" => "0.25",
         "local.reconstruct" => "[5, 0.5]",
         "local.task" => "[0, 1]",
         "local.leap.tie" => "twin",
         "local.leap.on" => "cascaded",
         "local.leap.sources" => "[[1], [2]]",
+        "train.optimizer" => "adamw",
+        "train.betas" => "[0.8, 0.9]",
         "train.no_decay" => "[\"bias\", \"norm\"]",
         "train.schedule" => "constant",
         "train.precision" => "bf16",

@@ -91,6 +91,70 @@ fn interrupted_runs_resume_to_the_bit() {
     }
 }
 
+/// Keys of a recipe with this optimiser, and what it keeps of a parameter.
+const OPTIMIZERS: [(&str, &str, &[&str]); 2] = [
+    ("train.optimizer=adamw", "train.lr=0.003", &["exp_avg.conv1.weight", "exp_avg_sq.fc.bias"]),
+    ("train.optimizer=lars", "train.lr=2", &["momentum.conv1.weight", "momentum.fc.bias"]),
+];
+
+#[test]
+fn every_optimiser_resumes_to_the_bit_and_uses_what_was_planned() {
+    let mut seen = vec![];
+    for (optimizer, lr, kept) in OPTIMIZERS {
+        let mut recipe = recipe(3);
+        recipe.set_all([optimizer, lr]).unwrap();
+        let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
+        let planned = trainer(&recipe, 2).plan().allocated() as u64;
+        let Outcome::Finished(summary) = run(&recipe, 2, whole.path(), None) else { panic!("{optimizer}") };
+        assert_eq!(summary.peak_allocated_bytes, planned, "{optimizer}");
+        let expected = tensors(whole.path());
+        assert!(kept.iter().all(|name| expected.contains_key(*name)), "{optimizer}: {:?}", expected.keys());
+        // Within the first epoch, at its end (steps count on), within a later one.
+        for stop in [Some(2), Some(1), Some(2), None] {
+            run(&recipe, 1, parts.path(), stop);
+        }
+        assert!(tensors(parts.path()) == expected, "{optimizer}");
+        assert_eq!(epochs(parts.path()), epochs(whole.path()), "{optimizer}");
+        // It learns.
+        let losses: Vec<_> = epochs(whole.path()).iter().map(|e| e.train_loss).collect();
+        assert!(losses.last() < losses.first(), "{optimizer}: {losses:?}");
+        seen.push((expected, planned));
+    }
+    assert!(seen[0].1 > seen[1].1, "AdamW keeps two tensors of a parameter, LARS one");
+}
+
+#[test]
+fn rates_of_every_step_go_on_where_a_run_stopped() {
+    let mut recipe = recipe(3);
+    let wsd = ["train.schedule=wsd", "train.decay=0.5", "train.lr=0.2", "train.min_lr=0.02"];
+    recipe.set_all(wsd.into_iter().chain(["train.per_step=true", "train.warmup_steps=2"])).unwrap();
+    let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
+    let (stop, mut seen) = (AtomicBool::new(false), vec![]);
+    let mut see = |p: Progress<'_>| {
+        if let Progress::Step { lr, .. } = p {
+            seen.push(lr);
+        }
+    };
+    trainer(&recipe, 2).run(whole.path(), true, &stop, &mut see).unwrap();
+    // Nine steps: two of warm-up, then the peak until 4.5, then a line to the ninth.
+    let line = |step: f64| 0.02 + 0.18 * (9.0 - step) / 4.5;
+    let expected = [0.1, 0.2, 0.2, 0.2, line(5.0), line(6.0), line(7.0), line(8.0), 0.02];
+    assert_eq!(seen.len(), expected.len());
+    assert!(seen.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{seen:?}");
+    // An epoch's line has the rate of its last step.
+    assert_eq!(epochs(whole.path()).iter().map(|e| e.lr).collect::<Vec<_>>(), [seen[2], seen[5], seen[8]]);
+    for stop in [Some(1), Some(1), Some(3), None] {
+        run(&recipe, 1, parts.path(), stop);
+    }
+    assert!(tensors(parts.path()) == tensors(whole.path()));
+    assert_eq!(epochs(parts.path()), epochs(whole.path()));
+    // It makes another network than the rates of epochs do.
+    recipe.set_all(["train.per_step=false"]).unwrap();
+    let per_epoch = tempdir().unwrap();
+    run(&recipe, 2, per_epoch.path(), None);
+    assert!(tensors(per_epoch.path()) != tensors(whole.path()));
+}
+
 #[test]
 fn threads_change_nothing_but_time() {
     let recipe = recipe(2);

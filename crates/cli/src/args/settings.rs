@@ -1,6 +1,6 @@
 //! Flags that set keys of a recipe, the same in every command that takes a recipe.
 
-use super::values::{PRECISIONS, parse_number, parse_precision, parse_whole};
+use super::values::{OPTIMIZERS, PRECISIONS, parse_number, parse_optimizer, parse_precision, parse_whole};
 use clap::Args;
 use mlaan::Error;
 
@@ -16,6 +16,10 @@ pub struct Settings {
     /// Peak learning rate, as it is for steps of any size [default: the recipe's]
     #[arg(long, value_name = "RATE", value_parser = parse_number, allow_negative_numbers = true)]
     pub lr: Option<f64>,
+    /// How parameters follow gradients; recipes' rates are for sgd, so give --lr beside the others (adamw: about 0.001)
+    /// [default: the recipe's]
+    #[arg(long, value_name = OPTIMIZERS, value_parser = parse_optimizer)]
+    pub optimizer: Option<String>,
     /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
@@ -37,8 +41,9 @@ impl Settings {
         let numbers = [("train.batch", self.batch), ("data.size", self.size)];
         let numbers = numbers.iter().filter_map(|(key, n)| n.map(|n| format!("{key}={n}")));
         let lr = self.lr.map(|rate| format!("train.lr={rate:?}"));
+        let optimizer = self.optimizer.as_ref().map(|name| format!("train.optimizer={name}"));
         let precision = self.precision.as_ref().map(|p| format!("train.precision={p}"));
-        Ok(self.set.iter().cloned().chain(numbers).chain(lr).chain(precision).collect())
+        Ok(self.set.iter().cloned().chain(numbers).chain(lr).chain(optimizer).chain(precision).collect())
     }
 
     /// Whether a key is set by `--set`.

@@ -32,6 +32,12 @@ pub fn parse_precision(text: &str) -> Result<String, String> {
     if PRECISIONS.split('|').any(|p| p == text) { Ok(text.into()) } else { Err("f32 or bf16".into()) }
 }
 
+pub const OPTIMIZERS: &str = "sgd|adamw|lars";
+
+pub fn parse_optimizer(text: &str) -> Result<String, String> {
+    if OPTIMIZERS.split('|').any(|o| o == text) { Ok(text.into()) } else { Err("sgd, adamw or lars".into()) }
+}
+
 pub fn parse_memory(text: &str) -> Result<usize, String> {
     mlaan::memory::bytes::parse(text).map_err(|e| e.to_string())
 }

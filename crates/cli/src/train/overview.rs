@@ -5,7 +5,7 @@ use crate::{format, rates};
 use anyhow::Result;
 use mlaan::data::BUILTIN;
 use mlaan::local::Recompute;
-use mlaan::recipe::{Normalise, Precision, Recipe, Statistics};
+use mlaan::recipe::{Normalise, OptimizerKind, Precision, Recipe, Statistics};
 use mlaan::text;
 use mlaan::train::Trainer;
 use mlaan_engine::Device;
@@ -129,9 +129,14 @@ fn device(device: &Device) -> String {
     format!("{}, {}{beside}", device.name(), format::several(device.threads(), "thread"))
 }
 
-/// How activations are kept, where it is not plainly.
+/// The optimiser and how activations are kept, where it is not the usual.
 fn settings(recipe: &Recipe) -> String {
     let stored = if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
-    format!("{stored}{again}")
+    let optimizer = match recipe.train.optimizer {
+        OptimizerKind::Sgd => "",
+        OptimizerKind::AdamW => ", AdamW",
+        OptimizerKind::Lars => ", LARS",
+    };
+    format!("{optimizer}{stored}{again}")
 }

@@ -1,11 +1,11 @@
 //! GELU and its gradient.
 
 use super::exponential::{exp_below_zero, exp_of_sum};
+use super::kernel::kernel;
 use super::load::Load;
 use super::operand::load;
 use super::parallel::{self, PIECES, Shared};
 use super::pool::{gradient_scratch, image};
-use super::simd::kernel;
 use super::value::{Value, narrow, typed, widen};
 use super::{Cpu, Model};
 use crate::Tensor;

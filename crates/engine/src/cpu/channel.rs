@@ -1,8 +1,9 @@
 //! Per-channel values: the backward of a normalisation, and gradients of operands.
 
+use super::kernel::kernel;
 use super::load::Load;
 use super::parallel::Shared;
-use super::simd::{Isa, kernel};
+use super::simd::Isa;
 use super::value::{Value, narrow, widen};
 use crate::ops::norm;
 

@@ -2,10 +2,11 @@
 
 use super::blocks::{load_block, store_block};
 use super::channel::{SinkNorm, finish_norm};
+use super::kernel::kernel;
 use super::load::Load;
 use super::operand::{load, sink_norm};
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared};
-use super::simd::{Isa, Simd, kernel};
+use super::simd::{Isa, Simd};
 use super::value::{Value, typed};
 use super::{Cpu, Model};
 use crate::Tensor;

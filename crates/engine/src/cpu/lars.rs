@@ -1,7 +1,8 @@
 //! LARS: norms of a whole tensor, then its step.
 
+use super::kernel::kernel;
 use super::parallel::{self, Carver, Shared, scratch_of};
-use super::simd::{Isa, kernel};
+use super::simd::Isa;
 use super::update::{cut, ranges};
 use super::{Cpu, Model};
 use crate::backend::Scratch;

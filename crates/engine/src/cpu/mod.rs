@@ -8,6 +8,7 @@ mod convolution;
 mod exponential;
 mod images;
 mod join;
+mod kernel;
 mod lars;
 mod load;
 mod loss;
@@ -44,7 +45,7 @@ pub(crate) struct Model {
 impl Model {
     /// With the best instruction set that there is.
     pub(crate) fn new(threads: Option<usize>) -> Self {
-        Model { threads: threads.unwrap_or_else(cores).max(1), isa: Isa::best() }
+        Model { threads: threads.unwrap_or_else(crate::cores).max(1), isa: Isa::best() }
     }
 
     /// Scratch slots, one a thread; rounded up, so that few threads more or less do not change a plan.
@@ -95,11 +96,6 @@ impl Cpu {
 
 fn unavailable(message: String) -> Error {
     Error::Unavailable { device: "cpu".into(), message }
-}
-
-/// Cores that this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Planned for Cpu {

@@ -1,6 +1,7 @@
 //! The most that a processor's arithmetic can do: multiply-adds that never leave the registers.
 
-use super::simd::{Isa, Set, kernel};
+use super::kernel::kernel;
+use super::simd::{Isa, Set};
 
 /// Registers at the most that multiply-adds go round in.
 const REGISTERS: usize = 16;

@@ -1,10 +1,11 @@
 //! Pooling over windows (maximum) and over adaptive cells (average), image by image.
 
 use super::channel::{ImageSink, SinkNorm, finish_norm};
+use super::kernel::kernel;
 use super::load::Load;
 use super::operand::{load, sink_norm};
 use super::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
-use super::simd::{Isa, kernel};
+use super::simd::Isa;
 use super::value::{Value, typed};
 use super::{Cpu, Model};
 use crate::backend::Scratch;

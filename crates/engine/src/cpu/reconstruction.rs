@@ -1,9 +1,10 @@
 //! How well a decoder's values, through a sigmoid, repeat the pixels of the images.
 
 use super::exponential::exp_below_zero;
+use super::kernel::kernel;
 use super::loss::{self, Target, samples};
 use super::parallel::{Carver, Shared};
-use super::simd::{Isa, kernel};
+use super::simd::Isa;
 use super::{Cpu, Model};
 use crate::backend::Scratch;
 use crate::ops::{Kernel, PixelScale, Reconstruction, report};

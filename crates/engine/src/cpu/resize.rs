@@ -1,10 +1,11 @@
 //! Bilinear resizing with aligned corners, and its gradient, one image at a time.
 
 use super::blocks::{for_blocks, load_block, store_block};
+use super::kernel::kernel;
 use super::load::Load;
 use super::operand::load;
 use super::pool::{Plane, each_image, gradient_scratch, image};
-use super::simd::{Simd, kernel};
+use super::simd::Simd;
 use super::value::{Value, typed};
 use super::{Cpu, Model};
 use crate::Tensor;

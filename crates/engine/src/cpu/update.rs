@@ -1,8 +1,9 @@
 //! Element by element: optimiser and moving averages.
 
 use super::Cpu;
+use super::kernel::kernel;
 use super::parallel::{self, PIECES, Shared};
-use super::simd::{Isa, kernel};
+use super::simd::Isa;
 use crate::backend::Scratch;
 use crate::ops::{AdamWFactors, AdamWStep, EmaStep, Kernel, Sgd, SgdStep};
 

@@ -1,7 +1,7 @@
 //! The contrastive loss: two matrix products over pairs of samples, and passes over samples between them.
 
 use super::args::{at, extent};
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::loss::{self, Parts, THREADS, by_warps, number, total};
 use super::program::{Program, entry};
 use super::{Cuda, Model};

@@ -2,9 +2,9 @@
 
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
+use super::normalise;
 use super::program::{Entry, Program, entry};
-use super::sums;
 use super::tiles::{BLOCKS, Pass, Plane, SLOTS, Tiling};
 use crate::ops::{Incoming, Operand, Outgoing, Window};
 use crate::{DType, Tensor};
@@ -402,7 +402,7 @@ pub(super) fn backward(
     run.convolve(&args);
     if let Some(norm) = dx.norm {
         let (pieces, pixels) = (run.layout.blocks * pass.classes(), x.tensor.len() / x.tensor.nhwc()[3]);
-        sums::finish(driver, x, norm, run.pieces, pieces, pixels);
+        normalise::finish(driver, x, norm, run.pieces, pieces, pixels);
     }
 }
 

@@ -4,8 +4,8 @@
 //! compile. So what is asked for from the first missing kernel on is kept in its order, until somebody waits for a
 //! result or the step ends; then all that is missing is compiled at once.
 
-use super::driver::{Driver, lock};
-use super::launch::Geometry;
+use super::context::lock;
+use super::geometry::Geometry;
 use super::program::Program;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -104,9 +104,8 @@ impl Deferred {
 /// Machine code of programs, or why there is none, by their addresses.
 pub(super) type Images = BTreeMap<*const Program, Result<Vec<u8>, String>>;
 
-/// Compiles programs on all cores.
-pub(super) fn compile(driver: &Driver, programs: &[&'static Program]) -> Images {
-    let capability = driver.properties.capability;
+/// Compiles programs for a compute capability, on all cores.
+pub(super) fn compile(capability: (u32, u32), programs: &[&'static Program]) -> Images {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let made = Mutex::new(Vec::new());
     let work = || {
@@ -119,7 +118,7 @@ pub(super) fn compile(driver: &Driver, programs: &[&'static Program]) -> Images 
             }
         }
     };
-    let workers = crate::cpu::cores().clamp(1, programs.len().max(1));
+    let workers = crate::cores().clamp(1, programs.len().max(1));
     std::thread::scope(|scope| {
         for _ in 1..workers {
             scope.spawn(work);

@@ -1,11 +1,10 @@
 //! What there is of CUDA on this machine, and what is missing.
 
-use std::path::PathBuf;
+use super::context;
 
+pub use super::cache::Kept;
+pub use super::context::LEAST_CAPABILITY;
 pub use super::deferred::watch as watch_compilation;
-
-/// The compute capability that kernels need at the least: Ampere's, the first with tensor cores for bf16.
-pub const LEAST_CAPABILITY: (u32, u32) = (8, 0);
 
 /// A GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +39,6 @@ pub struct Found {
     pub cache: Option<Kept>,
 }
 
-/// Compiled kernels from one run to the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Where they lie.
-    pub folder: PathBuf,
-    /// Programs, each with one kernel or a few.
-    pub programs: usize,
-    /// Bytes of all.
-    pub bytes: u64,
-}
-
 /// Looks.
 pub fn find() -> Found {
     Found { gpus: gpus(), compiler: compiler(), cache: super::cache::kept() }
@@ -58,11 +46,11 @@ pub fn find() -> Found {
 
 fn gpus() -> Result<Vec<Gpu>, String> {
     let gpu = |ordinal: usize| {
-        let (_, p) = super::driver::properties(ordinal)?;
+        let (_, p) = context::properties(ordinal)?;
         let (name, capability) = (p.name, p.capability);
         Ok(Gpu { ordinal, name, capability, multiprocessors: p.multiprocessors, memory: p.memory })
     };
-    (0..super::driver::count()?).map(gpu).collect()
+    (0..context::count()?).map(gpu).collect()
 }
 
 fn compiler() -> Result<(u32, u32), String> {

@@ -5,7 +5,7 @@
 //! same kernels with other numbers, the graph that is there is updated rather than built again. Reading a value ends
 //! the recording, as does writing one: what was recorded runs first.
 
-use super::driver::{Driver, describe, lock};
+use super::context::{Context, describe, lock};
 use cudarc::driver::sys::{self, CUresult};
 use std::sync::Mutex;
 
@@ -54,30 +54,30 @@ impl Recorder {
     }
 
     /// Ends a scope: what was recorded runs.
-    pub(super) fn end(&self, driver: &Driver) {
-        self.run(driver);
+    pub(super) fn end(&self, context: &Context) {
+        self.run(context);
         lock(&self.state).armed = false;
     }
 
     /// Called before anything that can be recorded.
-    pub(super) fn record(&self, driver: &Driver) {
+    pub(super) fn record(&self, context: &Context) {
         let mut state = lock(&self.state);
         if state.armed && !state.recording {
             let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_RELAXED;
-            // SAFETY: the stream lives as long as the driver.
-            let r = unsafe { sys::cuStreamBeginCapture_v2(driver.stream, mode) };
-            driver.note("cuStreamBeginCapture", r);
+            // SAFETY: the stream lives as long as the context.
+            let r = unsafe { sys::cuStreamBeginCapture_v2(context.stream, mode) };
+            context.note("cuStreamBeginCapture", r);
             state.recording = r == CUresult::CUDA_SUCCESS;
         }
     }
 
     /// Called before anything that cannot be: what was recorded so far runs.
-    pub(super) fn run(&self, driver: &Driver) {
+    pub(super) fn run(&self, context: &Context) {
         let mut state = lock(&self.state);
         if state.recording {
             state.recording = false;
-            if let Err(message) = finish(&mut state, driver) {
-                driver.fail(message);
+            if let Err(message) = finish(&mut state, context) {
+                context.fail(message);
             }
         }
     }
@@ -107,10 +107,10 @@ impl Drop for Graph {
     }
 }
 
-fn finish(state: &mut State, driver: &Driver) -> Result<(), String> {
+fn finish(state: &mut State, context: &Context) -> Result<(), String> {
     let mut graph = Graph(std::ptr::null_mut());
     // SAFETY: the stream is recording.
-    ok("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(driver.stream, &raw mut graph.0) })?;
+    ok("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(context.stream, &raw mut graph.0) })?;
     let position = state.recordings;
     state.recordings += 1;
     if !update(state, position, &graph) {
@@ -125,7 +125,7 @@ fn finish(state: &mut State, driver: &Driver) -> Result<(), String> {
     }
     let launched = state.graphs.get(position).map(|g| g.0);
     // SAFETY: an instantiated graph, and a stream that no longer records.
-    launched.map_or(Ok(()), |g| ok("cuGraphLaunch", unsafe { sys::cuGraphLaunch(g, driver.stream) }))
+    launched.map_or(Ok(()), |g| ok("cuGraphLaunch", unsafe { sys::cuGraphLaunch(g, context.stream) }))
 }
 
 /// Gives an earlier graph the new one's numbers; false where it is another graph.

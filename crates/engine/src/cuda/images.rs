@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::args::{extent, flag};
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Program, entry};
 use crate::backend::Scratch;
 use crate::ops::{Border, ImagesFromBytes, ImagesFromSet, Kernel, PixelScale};

@@ -2,7 +2,8 @@
 
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
+use super::normalise;
 use super::program::{Entry, Program, entry};
 use super::specialised::{Kernels, Template};
 use super::sums::{self, BLOCK, Cut};
@@ -131,6 +132,6 @@ fn backward(driver: &Driver, JoinBackward { grad, out, parts }: JoinBackward<'_>
     let program = program(driver, channels, [wanted(0), wanted(1)], grad.dtype(), out.is_some(), true);
     driver.launch(program, "join_gradient", cut.geometry(), &args);
     for ((x, norm), partials) in parts.into_iter().zip(partials).filter_map(|(part, at)| Some((part?, at))) {
-        sums::finish(driver, x, norm, partials, cut.pieces(), cut.pixels());
+        normalise::finish(driver, x, norm, partials, cut.pieces(), cut.pixels());
     }
 }

@@ -1,7 +1,7 @@
 //! LARS: norms of a whole tensor, then its step.
 
 use super::args::{extent, flag};
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Program, entry};
 use super::table::{PIECE, THREADS};
 use super::{Cuda, Model};

@@ -1,43 +1,14 @@
 //! Kernel launches, in the order of the stream.
 
 use super::args::extent;
-use super::deferred::{self, Deferred, Launch, Work};
-use super::driver::{Driver, describe, lock};
+use super::context::{describe, lock};
+use super::deferred::{self, Launch, Work};
+use super::driver::Driver;
+use super::functions::Function;
+use super::geometry::Geometry;
 use super::program::Program;
 use cudarc::driver::sys::{self, CUresult};
-use std::collections::HashMap;
-use std::ffi::{CString, c_int, c_void};
-use std::sync::Mutex;
-
-/// Dynamic shared memory that a kernel may have without asking.
-const SHARED_UNASKED: u32 = 48 << 10;
-
-/// Of a multiprocessor's cache, in percent: what is given to shared memory where a kernel asks for much.
-const ALL_SHARED: c_int = 100;
-
-/// A kernel that is ready to be launched.
-#[derive(Clone, Copy)]
-struct Function(sys::CUfunction);
-
-// SAFETY: a handle of the driver, which is safe to use from any thread.
-unsafe impl Send for Function {}
-
-/// Of a launch: blocks, threads of a block, bytes of dynamic shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Geometry {
-    pub(super) grid: [u32; 3],
-    pub(super) threads: u32,
-    pub(super) shared: u32,
-}
-
-/// Kernels that are loaded, and what waits for others.
-#[derive(Default)]
-pub(super) struct Launches {
-    deferred: Deferred,
-    functions: Mutex<HashMap<(*const Program, &'static str), Function>>,
-    /// Blocks that the device runs at once, of a kernel with so many threads and bytes of shared memory.
-    resident: Mutex<HashMap<(usize, u32, u32), u32>>,
-}
+use std::ffi::{c_int, c_void};
 
 impl Driver {
     /// Runs a kernel in the order of the stream. `arguments` is the one value that the kernel takes.
@@ -152,7 +123,7 @@ impl Driver {
                 missing.push(l.program);
             }
         }
-        let mut images = deferred::compile(self, &missing);
+        let mut images = deferred::compile(self.properties.capability, &missing);
         for program in missing {
             let image = images.remove(&std::ptr::from_ref(program));
             let loaded = image.unwrap_or_else(|| program.compile(self.properties.capability));
@@ -192,56 +163,13 @@ impl Driver {
 
     /// A kernel, where it is loaded.
     fn function(&self, program: &'static Program, entry: &'static str) -> Option<Function> {
-        lock(&self.launches.functions).get(&(std::ptr::from_ref(program), entry)).copied()
+        self.launches.function(program, entry)
     }
 
     /// Loads a program's machine code and knows its kernels from then on.
     fn load(&self, program: &'static Program, image: &[u8]) -> std::result::Result<(), String> {
         // Not while the stream records.
         self.recorder.run(self);
-        let module = load(image)?;
-        for name in program.entries.iter().map(|e| e.name) {
-            let f = entry_of(module, name)?;
-            // As much as an operation may ever ask for; what a launch takes is decided then.
-            if program.shared > SHARED_UNASKED {
-                raise(f, program.shared).map_err(|e| format!("{name}: {e}"))?;
-            }
-            lock(&self.launches.functions).insert((std::ptr::from_ref(program), name), f);
-        }
-        Ok(())
+        self.launches.load(program, image)
     }
-}
-
-fn load(image: &[u8]) -> std::result::Result<sys::CUmodule, String> {
-    let mut module: sys::CUmodule = std::ptr::null_mut();
-    // SAFETY: an image that the compiler made; it stays loaded as long as the context.
-    match unsafe { sys::cuModuleLoadData(&raw mut module, image.as_ptr().cast()) } {
-        CUresult::CUDA_SUCCESS => Ok(module),
-        failed => Err(describe("cuModuleLoadData", failed)),
-    }
-}
-
-fn entry_of(module: sys::CUmodule, name: &str) -> std::result::Result<Function, String> {
-    let text = CString::new(name).map_err(|e| e.to_string())?;
-    let mut function: sys::CUfunction = std::ptr::null_mut();
-    // SAFETY: a loaded module and a terminated name.
-    match unsafe { sys::cuModuleGetFunction(&raw mut function, module, text.as_ptr()) } {
-        CUresult::CUDA_SUCCESS => Ok(Function(function)),
-        failed => Err(format!("{name}: {}", describe("cuModuleGetFunction", failed))),
-    }
-}
-
-fn raise(function: Function, bytes: u32) -> std::result::Result<(), String> {
-    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-    let bytes = c_int::try_from(bytes).map_err(|e| e.to_string())?;
-    // SAFETY: a function of a loaded module.
-    match unsafe { sys::cuFuncSetAttribute(function.0, which, bytes) } {
-        CUresult::CUDA_SUCCESS => {}
-        failed => return Err(describe("cuFuncSetAttribute", failed)),
-    }
-    // As many blocks as shared memory allows; the cache has the rest. A hint: what comes of it is not asked.
-    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
-    // SAFETY: as above.
-    let _ = unsafe { sys::cuFuncSetAttribute(function.0, which, ALL_SHARED) };
-    Ok(())
 }

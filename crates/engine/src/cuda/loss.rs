@@ -2,7 +2,7 @@
 
 use super::args::{at, extent};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Program, entry};
 use super::{Cuda, Model};
 use crate::Tensor;

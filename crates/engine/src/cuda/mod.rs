@@ -8,12 +8,15 @@
 mod activation;
 mod args;
 mod cache;
+mod context;
 mod contrastive;
 mod conv;
 mod convolution;
 mod deferred;
 pub mod devices;
 mod driver;
+mod functions;
+mod geometry;
 mod graph;
 mod images;
 mod join;
@@ -77,7 +80,7 @@ impl Cuda {
     pub(crate) fn new(ordinal: usize, threads: Option<usize>) -> Result<Self> {
         let driver = Arc::new(Driver::open(ordinal)?);
         nvrtc::load().map_err(|message| Error::Unavailable { device: format!("cuda:{ordinal}"), message })?;
-        let threads = threads.unwrap_or_else(crate::cpu::cores).max(1);
+        let threads = threads.unwrap_or_else(crate::cores).max(1);
         Ok(Cuda { driver, updates: table::Pending::default(), threads })
     }
 

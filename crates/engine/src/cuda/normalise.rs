@@ -1,14 +1,13 @@
-//! BatchNorm: from statistics to scale and shift.
+//! BatchNorm: from statistics to scale and shift, and from sums of a gradient to the gradients of the normalisation.
 
 use super::Cuda;
-use super::args::extent;
+use super::args::{at, extent};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Program, entry};
-use super::sums::NormGradientArgs;
 use crate::Tensor;
 use crate::backend::Scratch;
-use crate::ops::{Kernel, NormConstants, NormaliseEval, NormaliseTrain};
+use crate::ops::{Kernel, NormConstants, NormGrad, NormaliseEval, NormaliseTrain, Operand};
 
 pub(super) static NORMALISE: Program = Program {
     name: "normalise.cu",
@@ -64,6 +63,44 @@ impl NormaliseArgs {
         let geometry = Geometry { grid: [self.channels.div_ceil(128), 1, 1], threads: 128, shared: 0 };
         driver.launch(&NORMALISE, entry, geometry, self);
     }
+}
+
+/// `struct NormGradient` of `kernels/normalise.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct NormGradientArgs {
+    partials: u64,
+    norm: u64,
+    coefficients: u64,
+    weight: u64,
+    bias: u64,
+    pixels: u64,
+    pieces: u32,
+    channels: u32,
+}
+
+/// From pieces of sums `[pieces][2][c]` to the gradients of the normalisation of `x`; `pixels`: values a channel.
+pub(super) fn finish(
+    driver: &Driver,
+    x: &Operand<'_>,
+    norm: NormGrad<'_>,
+    partials: u64,
+    pieces: usize,
+    pixels: usize,
+) {
+    let channels = x.tensor.nhwc()[3];
+    let args = NormGradientArgs {
+        partials,
+        norm: at(x.norm),
+        coefficients: norm.coefficients.device_address(),
+        weight: at(norm.weight.as_deref()),
+        bias: at(norm.bias.as_deref()),
+        pixels: pixels as u64,
+        pieces: extent(pieces),
+        channels: extent(channels),
+    };
+    let geometry = Geometry { grid: [extent(channels.div_ceil(8)), 1, 1], threads: 1024, shared: 0 };
+    driver.launch(&NORMALISE, "finish_norm_gradient", geometry, &args);
 }
 
 impl Kernel<NormaliseTrain<'_>> for Cuda {

@@ -2,7 +2,7 @@
 
 use super::args::extent;
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Program, entry};
 
 pub(super) static PEAK: Program = Program {

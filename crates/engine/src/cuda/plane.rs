@@ -2,7 +2,8 @@
 
 use super::args::{Operand as OperandArgs, Outgoing as OutgoingArgs, extent, kind};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
+use super::normalise;
 use super::program::Program;
 use super::sums::{self, BLOCK, Cut, width};
 use crate::Tensor;
@@ -109,6 +110,6 @@ pub(super) fn gradient(
     };
     driver.launch(kernel.0, kernel.1, cut.geometry(), &args);
     if let Some(norm) = dx.norm {
-        sums::finish(driver, x, norm, scratch, cut.pieces(), cut.pixels());
+        normalise::finish(driver, x, norm, scratch, cut.pieces(), cut.pixels());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::args::{Operand as OperandArgs, extent};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::plane::{self, Plane, ResamplingArgs, ResamplingGradientArgs};
 use super::program::{Program, entry};
 use super::sums::{BLOCK, across, groups, width};

@@ -4,7 +4,7 @@
 //! Blocks serve in turn, small copies and large ones apart. An event behind each copy says when its block is free again:
 //! whoever comes before that waits, with all that was asked for since still before the device.
 
-use super::driver::{Driver, lock};
+use super::context::{Context, lock};
 use cudarc::driver::sys::{self, CUresult};
 use std::sync::Mutex;
 
@@ -44,20 +44,20 @@ unsafe impl Send for Block {}
 
 impl Staging {
     /// Copies bytes to the device in the order of the stream, without waiting for it; false where this memory cannot
-    /// serve. The driver is bound and records nothing.
-    pub(super) fn upload(&self, driver: &Driver, address: u64, bytes: &[u8]) -> bool {
+    /// serve. The context is bound and the stream records nothing.
+    pub(super) fn upload(&self, context: &Context, address: u64, bytes: &[u8]) -> bool {
         if bytes.is_empty() || bytes.len() > LARGEST {
             return false;
         }
         let mut rings = lock(&self.0);
         let which = usize::from(bytes.len() > SMALL);
-        let Some(block) = rings[which].take(driver, BLOCKS[which], bytes.len()) else { return false };
+        let Some(block) = rings[which].take(context, BLOCKS[which], bytes.len()) else { return false };
         // SAFETY: the block is as large and no copy reads it any more; the caller owns a tensor of that length there.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), block.address, bytes.len());
-            let r = sys::cuMemcpyHtoDAsync_v2(address, block.address.cast(), bytes.len(), driver.stream);
-            driver.note("cuMemcpyHtoDAsync", r);
-            driver.note("cuEventRecord", sys::cuEventRecord(block.event, driver.stream));
+            let r = sys::cuMemcpyHtoDAsync_v2(address, block.address.cast(), bytes.len(), context.stream);
+            context.note("cuMemcpyHtoDAsync", r);
+            context.note("cuEventRecord", sys::cuEventRecord(block.event, context.stream));
         }
         true
     }
@@ -72,12 +72,12 @@ impl Staging {
 
 impl Ring {
     /// The next of `count` blocks, with room for so many bytes; none where there is none to have.
-    fn take(&mut self, driver: &Driver, count: usize, bytes: usize) -> Option<&Block> {
+    fn take(&mut self, context: &Context, count: usize, bytes: usize) -> Option<&Block> {
         // Where the system locks no more, those that are there serve alone.
         let at = if self.refused && self.next >= self.blocks.len() { 0 } else { self.next };
         if let Some(block) = self.blocks.get(at) {
             // SAFETY: an event of our own.
-            driver.note("cuEventSynchronize", unsafe { sys::cuEventSynchronize(block.event) });
+            context.note("cuEventSynchronize", unsafe { sys::cuEventSynchronize(block.event) });
         }
         if self.blocks.get(at).is_none_or(|b| b.bytes < bytes) {
             let made = if self.refused { None } else { Block::new(bytes.next_multiple_of(ROUNDED)) };

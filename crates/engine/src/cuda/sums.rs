@@ -1,11 +1,8 @@
-//! Sums per channel: how pixels are cut into pieces, and what makes gradients of a normalisation of their sums.
+//! Sums per channel: how pixels are cut into pieces.
 
-use super::args::{at, extent};
-use super::driver::Driver;
-use super::launch::Geometry;
-use super::normalise::NORMALISE;
+use super::args::extent;
+use super::geometry::Geometry;
 use crate::Tensor;
-use crate::ops::{NormGrad, Operand};
 
 /// Threads of a block, in `kernels/channels.cuh` too.
 pub(super) const BLOCK: usize = 256;
@@ -92,44 +89,6 @@ impl Cut {
 pub(super) fn scratch(x: [usize; 4], sums: usize) -> usize {
     let [n, h, w, c] = x;
     Cut::new(n * h * w, c).bytes(sums)
-}
-
-/// `struct NormGradient` of `kernels/normalise.cu`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(super) struct NormGradientArgs {
-    partials: u64,
-    norm: u64,
-    coefficients: u64,
-    weight: u64,
-    bias: u64,
-    pixels: u64,
-    pieces: u32,
-    channels: u32,
-}
-
-/// From pieces of sums `[pieces][2][c]` to the gradients of the normalisation of `x`; `pixels`: values a channel.
-pub(super) fn finish(
-    driver: &Driver,
-    x: &Operand<'_>,
-    norm: NormGrad<'_>,
-    partials: u64,
-    pieces: usize,
-    pixels: usize,
-) {
-    let channels = x.tensor.nhwc()[3];
-    let args = NormGradientArgs {
-        partials,
-        norm: at(x.norm),
-        coefficients: norm.coefficients.device_address(),
-        weight: at(norm.weight.as_deref()),
-        bias: at(norm.bias.as_deref()),
-        pixels: pixels as u64,
-        pieces: extent(pieces),
-        channels: extent(channels),
-    };
-    let geometry = Geometry { grid: [extent(channels.div_ceil(8)), 1, 1], threads: 1024, shared: 0 };
-    driver.launch(&NORMALISE, "finish_norm_gradient", geometry, &args);
 }
 
 #[cfg(test)]

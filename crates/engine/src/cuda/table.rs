@@ -1,8 +1,9 @@
 //! Many small tensors in one launch: a table of their addresses, handed to the kernel by value.
 
 use super::args::extent;
-use super::driver::{Driver, lock};
-use super::launch::Geometry;
+use super::context::lock;
+use super::driver::Driver;
+use super::geometry::Geometry;
 use super::program::Program;
 use std::any::Any;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 //! All of it follows from extents alone: a plan needs no GPU, and results do not depend on which it is.
 
 use super::args::extent;
-use super::driver::lock;
+use super::context::lock;
 use crate::ops::Window;
 use std::collections::BTreeMap;
 use std::sync::Mutex;

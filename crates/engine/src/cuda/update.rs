@@ -3,7 +3,6 @@
 use super::Cuda;
 use super::program::{Program, entry};
 use super::table::{Entry, Table};
-use super::values::Flat;
 use crate::backend::Scratch;
 use crate::ops::{self, AdamWFactors, AdamWStep, EmaStep, Kernel, SgdStep};
 
@@ -20,6 +19,17 @@ pub(super) static UPDATE: Program = Program {
     ],
     shared: 0,
 };
+
+/// `struct Flat` of `kernels/update.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Flat {
+    pub(super) target: u64,
+    pub(super) source: u64,
+    pub(super) length: u64,
+    pub(super) kind: u32,
+    pub(super) value: f32,
+}
 
 /// `struct SgdEntry` of `kernels/update.cu`.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,23 +2,12 @@
 
 use super::Cuda;
 use super::args::{extent, kind};
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::table::{PIECE, THREADS};
-use super::update::UPDATE;
+use super::update::{Flat, UPDATE};
 use crate::backend::Scratch;
 use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
 use crate::{Bf16, DType, Element};
-
-/// `struct Flat` of `kernels/update.cu`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(super) struct Flat {
-    target: u64,
-    source: u64,
-    length: u64,
-    kind: u32,
-    value: f32,
-}
 
 fn flat(length: usize) -> Geometry {
     Geometry { grid: [extent(length.div_ceil(PIECE)), 1, 1], threads: THREADS, shared: 0 }

@@ -3,7 +3,7 @@
 use super::args::{self, extent, flag};
 use super::convolution::{Product, Source};
 use super::driver::Driver;
-use super::launch::Geometry;
+use super::geometry::Geometry;
 use super::program::{Entry, Program, entry};
 use super::tiles::{Pass, Plane, SLOTS, Tiling};
 use crate::Tensor;

@@ -1,17 +1,14 @@
 //! A device: memory and operations, with every argument checked before a kernel sees it.
 
-mod kind;
 mod machine;
-
-pub use kind::Kind;
 
 use crate::backend::{Backend, Scratch};
 use crate::cpu::Cpu;
 use crate::cuda::Cuda;
 use crate::memory::{Block, Pool, Purpose, Usage};
-use crate::ops::{Fill, Kernel, Made, Operation};
+use crate::ops::{Kernel, Made, Operation};
 use crate::profile::{OperationCost, Records};
-use crate::{DType, Error, Precision, Result, Shape, Tensor};
+use crate::{DType, Error, Kind, Precision, Result, Shape, Tensor};
 use machine::Machine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -241,16 +238,6 @@ impl Device {
         Ok(Tensor::new(shape, dtype, self.take(bytes, purpose)?))
     }
 
-    /// A new tensor of 32-bit floats, all `value`.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
-        let mut t = self.alloc(shape, DType::F32, purpose)?;
-        self.run(Fill { tensor: &mut t, value })?;
-        Ok(t)
-    }
-
     /// Runs an operation: every operation of every kind of device goes through here.
     pub(crate) fn run<O: Operation>(&self, operation: O) -> Result<O::Made>
     where
@@ -258,7 +245,8 @@ impl Device {
         Cuda: Kernel<O>,
     {
         let Inner { machine, records, flops, .. } = &*self.0;
-        let mut made = O::Made::allocate(self, operation.check()?)?;
+        let tensor = |shape, dtype| self.alloc(shape, dtype, Purpose::Activations);
+        let mut made = O::Made::allocate(tensor, operation.check()?)?;
         let bytes = machine.scratch(&operation);
         let mut block = bytes.map(|bytes| self.take(bytes, Purpose::Workspace)).transpose()?;
         let scratch = Scratch::new(block.as_mut(), bytes.unwrap_or(0));

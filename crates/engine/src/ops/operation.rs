@@ -4,8 +4,7 @@
 use super::Window;
 use super::traffic::size;
 use crate::backend::{Backend, Scratch};
-use crate::memory::Purpose;
-use crate::{DType, Device, Result, Shape, Tensor};
+use crate::{DType, Result, Shape, Tensor};
 
 /// An operation with its operands. Tensors that it changes are among them; what it makes new, the device allocates.
 pub(crate) trait Operation {
@@ -56,7 +55,8 @@ pub(crate) trait Made: Sized {
     /// What is to be allocated.
     type Extents;
 
-    fn allocate(device: &Device, extents: Self::Extents) -> Result<Self>;
+    /// `tensor` allocates one.
+    fn allocate(tensor: impl FnOnce(Shape, DType) -> Result<Tensor>, extents: Self::Extents) -> Result<Self>;
 
     /// Bytes that are written of it.
     fn bytes(&self) -> usize;
@@ -65,7 +65,7 @@ pub(crate) trait Made: Sized {
 impl Made for () {
     type Extents = ();
 
-    fn allocate(_: &Device, (): ()) -> Result<()> {
+    fn allocate(_: impl FnOnce(Shape, DType) -> Result<Tensor>, (): ()) -> Result<()> {
         Ok(())
     }
 
@@ -77,8 +77,11 @@ impl Made for () {
 impl Made for Tensor {
     type Extents = (Shape, DType);
 
-    fn allocate(device: &Device, (shape, dtype): (Shape, DType)) -> Result<Self> {
-        device.alloc(shape, dtype, Purpose::Activations)
+    fn allocate(
+        tensor: impl FnOnce(Shape, DType) -> Result<Tensor>,
+        (shape, dtype): (Shape, DType),
+    ) -> Result<Self> {
+        tensor(shape, dtype)
     }
 
     fn bytes(&self) -> usize {

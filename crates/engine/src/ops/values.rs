@@ -3,7 +3,8 @@
 use super::checks::{ensure, floats, same_shape};
 use super::traffic::size;
 use super::{Label, Operation};
-use crate::{DType, Device, Element, Error, Result, Tensor};
+use crate::memory::Purpose;
+use crate::{DType, Device, Element, Error, Result, Shape, Tensor};
 
 /// See [`Device::upload`].
 pub(crate) struct Upload<'a, T> {
@@ -192,6 +193,16 @@ impl Operation for AddTensor<'_> {
 }
 
 impl Device {
+    /// A new tensor of 32-bit floats, all `value`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
+        let mut t = self.alloc(shape, DType::F32, purpose)?;
+        self.run(Fill { tensor: &mut t, value })?;
+        Ok(t)
+    }
+
     /// Copies host values into a tensor of the same type and length.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ pub struct Report {
     pub steps: usize,
     /// Set of kernels that convolutions ran on a GPU, `proved` or `new` ([`Device::kernels`]).
     pub kernels: Option<&'static str>,
-    /// Each round's median of a step, in seconds.
+    /// Each round's median of a step, in seconds; on a GPU its mean.
     pub rounds: Vec<f64>,
     /// Floating-point operations of a step: those of convolutions and linear layers.
     pub flops: u64,

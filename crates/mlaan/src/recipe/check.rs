@@ -71,6 +71,9 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
             _ => false,
         },
+        (Kind::Betas, v) => {
+            numbers(v).is_some_and(|b| b.len() == 2 && b.iter().all(|x| (0.0..1.0).contains(x)))
+        }
         (Kind::Word(words) | Kind::Normalise(words), Value::String(s)) => {
             return word_problem(words, s, &expected(kind));
         }
@@ -109,6 +112,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Real(low, high) => format!("a number from {low} to {high}"),
         Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
         Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
+        Kind::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
         Kind::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
         Kind::Backbone => "a string, resnet and a depth".into(),

@@ -26,7 +26,12 @@ impl Key {
 fn defaults() -> Option<toml::Table> {
     let mut recipe = Recipe::default();
     (recipe.local.cascade, recipe.local.leap) = (Some(Cascade::default()), Some(Leap::default()));
-    recipe.to_table().ok()
+    let mut table = recipe.to_table().ok()?;
+    // The one that recipes do not spell out.
+    if let Some(toml::Value::Table(train)) = table.get_mut("train") {
+        train.insert("optimizer".into(), recipe.train.optimizer.word().into());
+    }
+    Some(table)
 }
 
 fn value_at<'a>(table: &'a toml::Table, path: &str) -> Option<&'a toml::Value> {
@@ -89,6 +94,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Real(low, high) => number(low, high),
         Kind::Above(low, high) => json!({"type": "number", "exclusiveMinimum": low, "maximum": high}),
         Kind::Pair(low, high) => several(number(low, high), 2),
+        Kind::Betas => several(json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}), 2),
         Kind::Word(words) => json!({"enum": words}),
         Kind::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
         Kind::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),

@@ -57,6 +57,8 @@ impl Recipe {
         let value = serde_json::to_value(resolved).map_err(|e| Error::recipe("recipe", e.to_string()))?;
         let mut keys = BTreeMap::new();
         flatten("", value, &mut keys);
+        // The one that is not spelt out.
+        keys.entry("train.optimizer".into()).or_insert_with(|| self.train.optimizer.word().into());
         Ok(keys)
     }
 }

@@ -1,6 +1,6 @@
 //! A recipe itself: what it says, as values and as TOML.
 
-use super::{Data, Model, Train};
+use super::{Data, Model, OptimizerKind, Train, optimizer};
 use crate::local::Method;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,8 @@ impl Recipe {
     /// The recipe as TOML: every key with its value, also those left at their default. Reading it again
     /// gives the same recipe. Optional keys that are absent (as `train.lr_auxiliary`, which then follows
     /// `train.lr`) stay absent, apart from `model.width`, which is written out, and from `train.full_warmup` where a
-    /// warm-up is shortened: without it, one that a file says is taken whole.
+    /// warm-up is shortened: without it, one that a file says is taken whole. `train.optimizer` is there unless it is SGD; keys
+    /// that it does not have (as `train.momentum` of AdamW) are not.
     ///
     /// # Errors
     /// [`Error::Recipe`] if a value cannot be written, as a seed of 2^63 or more.
@@ -39,7 +40,15 @@ impl Recipe {
         if self.train.warmup > self.train.epochs / Train::WARMUP_PART {
             full.train.full_warmup.get_or_insert(false);
         }
-        toml::to_string(&full).map_err(|e| Error::recipe("recipe", e.to_string()))
+        let written = |e: toml::ser::Error| Error::recipe("recipe", e.to_string());
+        if full.train.optimizer == OptimizerKind::Sgd {
+            return toml::to_string(&full).map_err(written);
+        }
+        let mut table = full.to_table()?;
+        if let Some(toml::Value::Table(train)) = table.get_mut("train") {
+            optimizer::strip(full.train.optimizer, train);
+        }
+        toml::to_string(&table).map_err(written)
     }
 
     pub(super) fn from_table(table: Table) -> Result<Self> {

@@ -2,7 +2,7 @@
 
 use super::builtin::Part;
 use super::merge::merge;
-use super::{Train, coupled};
+use super::{Train, coupled, optimizer, schedule};
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -12,6 +12,8 @@ pub(super) struct Layer {
     pub(super) origin: String,
     pub(super) text: String,
     pub(super) table: Table,
+    /// Whether it is somebody's own: not built in.
+    pub(super) own: bool,
 }
 
 impl Layer {
@@ -36,8 +38,25 @@ impl Layer {
         let mut after = train(all)?;
         let says = |key: &str| own.contains_key(key) || (kept && key == "full_warmup");
         coupled::settle(&before, &mut after, &says)?;
+        if self.own {
+            optimizer::check(&after, &says)?;
+            schedule::check(&after, &says)?;
+        }
         if let Some(Value::Table(table)) = all.get_mut("train") {
             write(table, "lr_batch", after.lr_batch.and_then(|n| i64::try_from(n).ok()).map(Value::Integer));
+            let betas = after.betas.map(|betas| Value::Array(betas.map(Value::Float).into()));
+            write(table, "betas", betas);
+            write(table, "eps", after.eps.map(Value::Float));
+            write(table, "trust_coefficient", after.trust_coefficient.map(Value::Float));
+            let whole = |n: usize| i64::try_from(n).ok().map(Value::Integer);
+            let epochs = |list: Vec<usize>| Value::Array(list.into_iter().filter_map(whole).collect());
+            write(table, "step_size", after.step_size.and_then(whole));
+            write(table, "gamma", after.gamma.map(Value::Float));
+            write(table, "milestones", after.milestones.map(epochs));
+            write(table, "min_lr", after.min_lr.map(Value::Float));
+            write(table, "decay", after.decay.map(Value::Float));
+            write(table, "per_step", after.per_step.map(Value::Boolean));
+            write(table, "warmup_steps", after.warmup_steps.and_then(whole));
             write(table, "full_warmup", after.full_warmup.map(Value::Boolean));
         }
         Ok(())

@@ -134,7 +134,7 @@ impl Layers {
         if self.layers.len() >= MOST {
             return Err(here(Error::recipe(EXTENDS, format!("more than {MOST} recipes make this one"))));
         }
-        self.layers.push(Layer { part, origin, text, table });
+        self.layers.push(Layer { part, origin, text, table, own: folder.is_some() });
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //! The one list behind the checks of files and of `--set`, the spelling hints, and the help text; a
 //! test compares it with the structures that the keys fill.
 
+use super::{OptimizerKind, Schedule};
+
 /// What a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
@@ -18,6 +20,8 @@ pub(super) enum Kind {
     Above(f64, f64),
     /// Two numbers from the first to the second value.
     Pair(f64, f64),
+    /// Two numbers from 0 to less than 1.
+    Betas,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A list of these words, none of them twice.
@@ -112,13 +116,24 @@ pub const KEYS: &[Key] = &[
     optional("train.lr_auxiliary", Kind::Real(0.0, HUGE), "peak learning rate of the independent auxiliary networks; train.lr when absent"),
     optional("train.lr_cascaded", Kind::Real(0.0, HUGE), "peak learning rate of the cascaded auxiliary networks; train.lr when absent"),
     optional("train.lr_batch", Kind::Whole(1, MANY), "batch that the learning rates beside it are meant for; with steps of other sizes they change in proportion. A recipe or --set that sets train.lr without it drops an inherited one"),
-    key("train.momentum", Kind::Real(0.0, 1.0), "SGD momentum"),
-    key("train.nesterov", Kind::Flag, "Nesterov's form of momentum"),
-    key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter, but for train.no_decay"),
+    key("train.optimizer", Kind::Word(OptimizerKind::WORDS), "rule of updates; learning rates and weight decays of recipes are for sgd: set train.lr beside adamw (0.001 is usual) and lars"),
+    optional("train.betas", Kind::Betas, "adamw: decay of the means of gradients and of their squares; [0.9, 0.999] when absent"),
+    optional("train.eps", Kind::Above(0.0, 1.0), "adamw, lars: added to the denominator; 1e-8 when absent"),
+    optional("train.trust_coefficient", Kind::Above(0.0, HUGE), "lars: length of a weight's step, as a part of the weight's norm; 0.001 when absent"),
+    key("train.momentum", Kind::Real(0.0, 1.0), "sgd, lars: momentum"),
+    key("train.nesterov", Kind::Flag, "sgd, lars: Nesterov's form of momentum"),
+    key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter, but for train.no_decay; of adamw apart from the gradient"),
     optional("train.no_decay", Kind::Words(&["weight", "bias", "norm"]), "parameters without weight decay, by role: weight and bias of convolutions and linear layers, norm (scale and offset of a BatchNorm); all have it when absent"),
-    key("train.schedule", Kind::Word(&["cosine", "constant"]), "learning rate after the warm-up; cosine: 0 in the last epoch"),
+    key("train.schedule", Kind::Word(Schedule::WORDS), "learning rate after the warm-up; cosine, linear: to train.min_lr in the last epoch; step, multistep: cut; wsd: constant, then linear"),
     key("train.warmup", Kind::Whole(0, MANY), "epochs of linear warm-up; an inherited one takes at most a fifth of train.epochs"),
     optional("train.full_warmup", Kind::Flag, "take the warm-up whole, also where it is more than a fifth of train.epochs; set by itself where such a train.warmup is set"),
+    optional("train.step_size", Kind::Whole(1, MANY), "step: epochs between two cuts of the learning rate (torch's StepLR)"),
+    optional("train.gamma", Kind::Above(0.0, 1.0), "step, multistep: what a cut leaves of the learning rate; 0.1 when absent"),
+    optional("train.milestones", Kind::Ascending, "multistep: epochs after which the learning rate is cut (torch's MultiStepLR)"),
+    optional("train.min_lr", Kind::Real(0.0, HUGE), "cosine, linear, wsd: learning rate at the end, for any batch; 0 when absent"),
+    optional("train.decay", Kind::Above(0.0, 1.0), "wsd: part of the run that the learning rate decays over; 0.2 when absent"),
+    optional("train.per_step", Kind::Flag, "move the learning rate at every step instead of every epoch, in the same course"),
+    optional("train.warmup_steps", Kind::Whole(0, MANY), "steps of linear warm-up instead of train.warmup; with train.per_step"),
     key("train.precision", Kind::Word(&["f32", "bf16"]), "what activations and their gradients are stored in; bf16 halves their memory"),
     key("data.source", Kind::Text, "builtin, or the path of a data set"),
     key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),

@@ -6,7 +6,7 @@ use super::merge::merge;
 use super::place::oversized;
 use super::schema::{self, EXTENDS, Kind, join, removes};
 use super::spelling::unknown_key;
-use super::{coupled, words};
+use super::{coupled, optimizer, schedule, words};
 use crate::numbers::too_large;
 use crate::{Error, Result};
 use toml::{Table, Value};
@@ -103,7 +103,11 @@ impl Recipe {
     ) -> Result<()> {
         let (mut changed, mut deep) = (self.clone(), false);
         for layer in layers {
-            deep |= changed.lay(layer)?.iter().any(|path| path == DEPTH);
+            let paths = changed.lay(layer)?;
+            let says = |key: &str| paths.iter().any(|p| p.strip_prefix("train.") == Some(key));
+            optimizer::check(&changed.train, &says)?;
+            schedule::check(&changed.train, &says)?;
+            deep |= paths.iter().any(|path| path == DEPTH);
         }
         if deep && changed.local.leap.as_ref().is_some_and(|leap| leap.sources.is_some()) {
             let message = "local.leap.sources says already what each chain mirrors; set that to none as well, or leave this out";

@@ -1,5 +1,6 @@
 //! `[train]`: the optimiser and its schedule (METHOD §7).
 
+use super::{OptimizerKind, Schedule};
 use crate::nn::Roles;
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +25,23 @@ pub struct Train {
     /// sets a rate of one's own sets this, too ([`Recipe::set_lr`](super::Recipe::set_lr) drops it).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_batch: Option<usize>,
-    /// Momentum of SGD, from 0 to 1.
+    /// The rule of updates. Default: SGD, which recipes do not spell out.
+    #[serde(skip_serializing_if = "OptimizerKind::is_default")]
+    pub optimizer: OptimizerKind,
+    /// AdamW's β1 and β2. Default: 0.9 and 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
+    /// Added to the denominator by AdamW and LARS. Default: 1e-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// LARS's trust coefficient. Default: 0.001.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_coefficient: Option<f64>,
+    /// Momentum of SGD and LARS, from 0 to 1.
     pub momentum: f64,
     /// Nesterov's form of momentum, as PyTorch computes it.
     pub nesterov: bool,
-    /// Weight decay, added to the gradient of every trained parameter but those of `no_decay`.
+    /// Weight decay of every trained parameter but those of `no_decay`: added to the gradient, by AdamW taken off the parameter.
     pub weight_decay: f64,
     /// Parameters without weight decay, by role. Default: none.
     #[serde(skip_serializing_if = "Roles::is_empty")]
@@ -42,6 +55,27 @@ pub struct Train {
     /// for their own epochs have it set by themselves. Default: no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full_warmup: Option<bool>,
+    /// Epochs between two cuts of the rate (`step`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_size: Option<usize>,
+    /// What a cut leaves of the rate (`step`, `multistep`). Default: 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+    /// Epochs after which the rate is cut (`multistep`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Vec<usize>>,
+    /// Rate at the end (`cosine`, `linear`, `wsd`), the same for all networks and any batch. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_lr: Option<f64>,
+    /// Part of the run that the rate decays over (`wsd`). Default: 0.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<f64>,
+    /// Whether the rate moves at every step instead of every epoch. Default: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_step: Option<bool>,
+    /// Steps of linear warm-up instead of `warmup`, where the rate moves at every step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<usize>,
     /// What activations and their gradients are stored in; parameters and arithmetic are of 32 bits either way.
     pub precision: Precision,
 }
@@ -75,16 +109,6 @@ impl From<mlaan_engine::Precision> for Precision {
     }
 }
 
-/// The learning rate's course over the epochs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Schedule {
-    /// Half a cosine from the peak to 0.
-    Cosine,
-    /// The peak throughout.
-    Constant,
-}
-
 impl Train {
     /// A warm-up takes at most one in so many epochs, unless it is meant for this run.
     pub(super) const WARMUP_PART: usize = 5;
@@ -105,6 +129,10 @@ impl Default for Train {
             lr_auxiliary: None,
             lr_cascaded: None,
             lr_batch: None,
+            optimizer: OptimizerKind::Sgd,
+            betas: None,
+            eps: None,
+            trust_coefficient: None,
             momentum: 0.9,
             nesterov: true,
             weight_decay: 1e-4,
@@ -112,6 +140,13 @@ impl Default for Train {
             schedule: Schedule::Cosine,
             warmup: 10,
             full_warmup: None,
+            step_size: None,
+            gamma: None,
+            milestones: None,
+            min_lr: None,
+            decay: None,
+            per_step: None,
+            warmup_steps: None,
             precision: Precision::F32,
         }
     }

@@ -59,14 +59,23 @@ enum Wait {
 }
 
 /// What steps of an epoch tell beside their losses.
-struct Course {
+struct Course<'a> {
     epoch: usize,
     /// Steps of the epoch.
     steps: usize,
-    lr: f64,
+    rates: &'a LearningRate,
     begin: Instant,
     /// Seconds of training in this epoch before it began, in a run that was interrupted.
     before: f64,
+}
+
+impl Course<'_> {
+    /// The options of a step, by its number in the epoch and in the run.
+    fn options(&self, taken: usize, step: u64) -> StepOptions {
+        let r = self.rates.at_step(self.epoch, taken, self.steps);
+        let (backbone, independent, cascaded) = (r.backbone as f32, r.auxiliary as f32, r.cascaded as f32);
+        StepOptions { backbone, independent, cascaded, step }
+    }
 }
 
 impl Trainer {
@@ -79,16 +88,15 @@ impl Trainer {
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool> {
         let (epoch, before) = (run.at.epoch + 1, run.at.tally.seconds);
-        let options = step_options(rates, epoch);
         let loading = self.loader_options(epoch, run.at.tally.steps);
         let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
         let steps = run.at.tally.steps + loader.remaining();
-        let course = Course { epoch, steps, lr: rates.at(epoch).backbone, begin: Instant::now(), before };
+        let course = Course { epoch, steps, rates, begin: Instant::now(), before };
         // Of steps that are none of this run's.
         self.learner.reports()?;
         self.reading.images.clear();
         self.reading.batches.clear();
-        let taken = self.steps(&mut loader, &options, (run, stop), &course, watch);
+        let taken = self.steps(&mut loader, (run, stop), &course, watch);
         // What was wrong before it comes first.
         self.read_losses(run, &course, Wait::ForAll, watch)?;
         let whole = taken?;
@@ -103,11 +111,11 @@ impl Trainer {
     fn steps(
         &mut self,
         loader: &mut Loader,
-        options: &StepOptions,
         (run, stop): (&mut Run<'_>, &AtomicBool),
-        course: &Course,
+        course: &Course<'_>,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool> {
+        let mut taken = run.at.tally.steps;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -115,7 +123,8 @@ impl Trainer {
             let Some(batch) = loader.next() else { return Ok(true) };
             let batch = batch?;
             run.at.step += 1;
-            self.one_step(batch, &StepOptions { step: run.at.step, ..*options })?;
+            taken += 1;
+            self.one_step(batch, &course.options(taken, run.at.step))?;
             self.reading.recycle(loader);
             if self.reading.is_due(self.learner.deferrable()) {
                 self.read_losses(run, course, Wait::ForNone, watch)?;
@@ -143,7 +152,7 @@ impl Trainer {
     fn read_losses(
         &mut self,
         run: &mut Run<'_>,
-        course: &Course,
+        course: &Course<'_>,
         wait: Wait,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<()> {
@@ -157,7 +166,7 @@ impl Trainer {
             Wait::ForNone => learner.finished()?,
         };
         let count = reports.len();
-        let (tally, &Course { epoch, steps, lr, .. }) = (&mut run.at.tally, course);
+        let (tally, &Course { epoch, steps, rates, .. }) = (&mut run.at.tally, course);
         let (from, to) = (tally.seconds, course.before + course.begin.elapsed().as_secs_f64());
         for (i, (report, images)) in reports.iter().zip(reading.images.drain(..count)).enumerate() {
             tally.add(report, &recipe.local, images);
@@ -175,7 +184,7 @@ impl Trainer {
                 error,
                 images_per_second: tally.images as f64 / tally.seconds.max(1e-9),
                 peak,
-                lr,
+                lr: rates.at_step(epoch, tally.steps, steps).backbone,
                 tally,
             });
         }
@@ -199,13 +208,6 @@ impl Trainer {
             first_batch,
         }
     }
-}
-
-/// The options of an epoch's steps, but for their numbers.
-fn step_options(rates: &LearningRate, epoch: usize) -> StepOptions {
-    let r = rates.at(epoch);
-    let (backbone, independent, cascaded) = (r.backbone as f32, r.auxiliary as f32, r.cascaded as f32);
-    StepOptions { backbone, independent, cascaded, step: 0 }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use crate::backbone::ResNet;
 use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
 use crate::nn::Optimizer;
-use crate::nn::optim::{Rule, Sgd};
-use crate::recipe::{self, Family, Load, MeanStd, Model, Orientation, Recipe, Statistics};
+use crate::nn::optim::{AdamW, Lars, Rule, Sgd};
+use crate::recipe::{self, Family, Load, MeanStd, Model, OptimizerKind, Orientation, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Kind};
@@ -22,7 +22,14 @@ pub fn backbone(model: &Model) -> Result<ResNet> {
 
 /// The optimiser of a recipe.
 pub fn optimizer(t: &recipe::Train) -> Optimizer {
-    let rule = Rule::Sgd(Sgd { momentum: t.momentum as f32, nesterov: t.nesterov });
+    let (momentum, nesterov) = (t.momentum as f32, t.nesterov);
+    // What is too small for 32 bits would be no eps.
+    let eps = (t.eps_used() as f32).max(f32::MIN_POSITIVE);
+    let rule = match t.optimizer {
+        OptimizerKind::Sgd => Rule::Sgd(Sgd { momentum, nesterov }),
+        OptimizerKind::AdamW => Rule::AdamW(AdamW { betas: t.betas_used(), eps }),
+        OptimizerKind::Lars => Rule::Lars(Lars { momentum, nesterov, trust: t.trust_used() as f32, eps }),
+    };
     Optimizer { rule, weight_decay: t.weight_decay as f32, no_decay: t.no_decay }
 }
 

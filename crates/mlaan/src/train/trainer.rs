@@ -282,7 +282,8 @@ impl Trainer {
         let at = &mut run.at;
         at.seconds += evaluating;
         let seconds = at.tally.seconds + evaluating;
-        let line = at.tally.epoch(epoch, rates.at(epoch).backbone, found.error, seconds, at.peak);
+        let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
+        let line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
         let is_best = at.best.is_none_or(|b| found.error < b.error);
         if is_best {
             at.best = Some(Best { epoch, error: found.error });

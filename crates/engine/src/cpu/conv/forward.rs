@@ -5,9 +5,10 @@ use super::pack::{pack_input, pack_weights, padded};
 use super::sink::hand_on;
 use super::tile::{Ahead, Tiles, Walk, accumulate, bytes, with_rows};
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
+use crate::cpu::kernel::kernel;
 use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
-use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::simd::{Isa, Simd};
 use crate::cpu::value::Value;
 use crate::ops::norm;
 

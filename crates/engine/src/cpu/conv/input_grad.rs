@@ -5,7 +5,8 @@ use super::geometry::{Geometry, Phase};
 use super::sink::{Put, Sink};
 use super::tile::{Tiles, Walk, accumulate, with_rows};
 use crate::cpu::blocks::for_blocks;
-use crate::cpu::simd::{Simd, kernel};
+use crate::cpu::kernel::kernel;
+use crate::cpu::simd::Simd;
 use crate::cpu::value::Value;
 use std::ops::Range;
 

@@ -4,7 +4,8 @@
 
 use super::matrix::Matrix;
 use super::tile::{Ahead, Tiles, accumulate, with_rows};
-use crate::cpu::simd::{Simd, kernel};
+use crate::cpu::kernel::kernel;
+use crate::cpu::simd::Simd;
 
 /// Tiles to read: for every point, `pitch` floats apart, `[tile][channels]`.
 #[derive(Clone, Copy)]

@@ -2,8 +2,9 @@
 
 use super::geometry::{Geometry, Phase};
 use crate::cpu::blocks::{for_blocks, load_block, store_block};
+use crate::cpu::kernel::kernel;
 use crate::cpu::load::Load;
-use crate::cpu::simd::{Simd, kernel};
+use crate::cpu::simd::Simd;
 use crate::cpu::value::{Value, widen};
 use crate::ops::norm;
 use std::ops::Range;

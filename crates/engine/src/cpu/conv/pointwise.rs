@@ -14,9 +14,10 @@ use super::tile::{Ahead, bytes};
 use super::weight_grad::reduce;
 use crate::cpu::blocks::{as_stored, for_blocks, load_block, store_block};
 use crate::cpu::channel::finish_norm;
+use crate::cpu::kernel::kernel;
 use crate::cpu::load::Load;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
-use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::simd::{Isa, Simd};
 use crate::cpu::value::Value;
 
 /// Partial weight gradients should not take more than this together (unless fewer than eight would fit).

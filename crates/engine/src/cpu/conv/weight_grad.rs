@@ -2,8 +2,9 @@
 
 use super::geometry::Geometry;
 use super::tile::{Tiles, accumulate, with_rows};
+use crate::cpu::kernel::kernel;
 use crate::cpu::parallel::{self, PIECES, Shared};
-use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::simd::{Isa, Simd};
 
 /// Operands of a block of pixels should stay in the first-level cache.
 const BLOCK_BYTES: usize = 20 << 10;

@@ -15,7 +15,6 @@ use plain::Folder;
 #[cfg(unix)]
 use unix::Folder;
 
-use super::devices::Kept;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -35,6 +34,17 @@ const KEY_BYTES: usize = 32;
 const CHECKSUM: usize = 32;
 /// All kernels of a source take a hundredth of it.
 const LARGEST: u64 = 64 << 20;
+
+/// Compiled kernels from one run to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where they lie.
+    pub folder: PathBuf,
+    /// Programs, each with one kernel or a few.
+    pub programs: usize,
+    /// Bytes of all.
+    pub bytes: u64,
+}
 
 /// A folder of code, and the key of its checksums.
 pub(super) struct Cache {

@@ -3,9 +3,9 @@
 use super::super::args::{at, extent, flag, kind};
 use super::super::convolution::{Product, backward_pass, finish_statistics, forward_pass};
 use super::super::driver::Driver;
-use super::super::launch::Geometry;
+use super::super::geometry::Geometry;
+use super::super::normalise;
 use super::super::program::{Entry, Program, entry};
-use super::super::sums;
 use super::super::tiles::Pass;
 use super::program::{Defines, Template};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
@@ -398,7 +398,7 @@ pub(in super::super) fn backward(
     run.convolve(&Args { operand: x.tensor.device_address(), norm: at(x.norm), ..args });
     if let Some(norm) = dx.norm {
         let pieces = run.cut.pieces(pass.images) * run.cut.class_blocks();
-        sums::finish(driver, x, norm, run.pieces, pieces, x.tensor.len() / x.tensor.nhwc()[3]);
+        normalise::finish(driver, x, norm, run.pieces, pieces, x.tensor.len() / x.tensor.nhwc()[3]);
     }
 }
 

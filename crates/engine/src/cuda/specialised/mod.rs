@@ -5,6 +5,7 @@
 //! extents and on how much shared memory devices of a kind have.
 
 mod convolution;
+mod kernels;
 mod program;
 mod shape;
 mod weight_gradient;
@@ -14,6 +15,7 @@ pub(super) use weight_gradient::{
     fits as fits_weight_gradient, run as weight_gradient, scratch as weight_gradient_scratch,
 };
 
+pub(super) use kernels::Kernels;
 pub(super) use program::Template;
 
 use super::args::{at, kind};
@@ -24,40 +26,6 @@ use crate::ops::{Incoming, Operand};
 #[cfg(test)]
 pub(super) fn programs() -> Vec<&'static super::program::Program> {
     [convolution::programs(), weight_gradient::programs()].concat()
-}
-
-/// The variable that chooses between the sets of kernels.
-const VARIABLE: &str = "MLAAN_CUDA_KERNELS";
-
-/// Which kernels convolutions run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kernels {
-    /// Those that passed all tests on a GPU.
-    Proved,
-    /// Those of this module, which have passed on the host driver only.
-    New,
-}
-
-impl Kernels {
-    /// As [`VARIABLE`] names them.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Kernels::Proved => "proved",
-            Kernels::New => "new",
-        }
-    }
-
-    /// What [`VARIABLE`] says; proved ones without it.
-    ///
-    /// # Errors
-    /// What else it can be.
-    pub(super) fn chosen() -> Result<Self, String> {
-        match std::env::var(VARIABLE).ok().as_deref() {
-            None | Some("" | "proved") => Ok(Kernels::Proved),
-            Some("new") => Ok(Kernels::New),
-            Some(other) => Err(format!("{VARIABLE} is {other:?}; it can be `proved` or `new`")),
-        }
-    }
 }
 
 /// How a source becomes an operand, as in `kernels/specialised/values.cuh`.

@@ -1,6 +1,6 @@
 //! Programs that are made while the process runs: a source with constants of one operation.
 
-use super::super::driver::lock;
+use super::super::context::lock;
 use super::super::program::{Entry, Program};
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 use super::super::args::{extent, flag};
 use super::super::convolution::{Product, forward_pass};
 use super::super::driver::Driver;
-use super::super::launch::Geometry;
+use super::super::geometry::Geometry;
 use super::super::program::{Entry, Program, entry};
 use super::super::tiles::Pass;
 use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};

@@ -1,8 +1,12 @@
 //! Optimisers: how parameters follow their gradients. Each has a page of its own, and what it keeps of a parameter
 //! (its state) is named, made and used here alone; checkpoints, plans and summaries take it as it comes.
 
+mod adamw;
+mod lars;
 mod sgd;
 
+pub use adamw::AdamW;
+pub use lars::Lars;
 pub use sgd::Sgd;
 
 use super::{Learned, Param, Role, Roles};
@@ -25,6 +29,10 @@ pub struct Optimizer {
 pub enum Rule {
     /// Stochastic gradient descent with momentum.
     Sgd(Sgd),
+    /// Adam with decoupled weight decay.
+    AdamW(AdamW),
+    /// Layer-wise adaptive rates.
+    Lars(Lars),
 }
 
 /// How far a step goes.
@@ -62,6 +70,7 @@ struct Update<'a> {
     state: &'a mut [Tensor],
     rate: Rate,
     weight_decay: f32,
+    role: Role,
 }
 
 impl Update<'_> {
@@ -88,6 +97,8 @@ impl Optimizer {
     pub fn state_names(&self) -> &'static [&'static str] {
         match self.rule {
             Rule::Sgd(_) => Sgd::STATE,
+            Rule::AdamW(_) => AdamW::STATE,
+            Rule::Lars(_) => Lars::STATE,
         }
     }
 
@@ -115,9 +126,11 @@ impl Optimizer {
         let Param { value, learned: Some(Learned { role, grad, state }), .. } = param else { return Ok(()) };
         let (Some(grad), Some(state)) = (grad.take(), state) else { return Ok(()) };
         let weight_decay = self.weight_decay(role);
-        let update = Update { value, grad: &grad, state: &mut state.tensors, rate, weight_decay };
+        let update = Update { value, grad: &grad, state: &mut state.tensors, rate, weight_decay, role };
         match self.rule {
             Rule::Sgd(sgd) => sgd.update(device, update),
+            Rule::AdamW(adamw) => adamw.update(device, update),
+            Rule::Lars(lars) => lars.update(device, update),
         }
     }
 }

@@ -18,7 +18,7 @@ impl Sgd {
     pub(super) const STATE: &[&str] = &["momentum"];
 
     pub(super) fn update(self, device: &Device, update: Update<'_>) -> Result<()> {
-        let Update { value, grad, state: [velocity], rate, weight_decay } = update else {
+        let Update { value, grad, state: [velocity], rate, weight_decay, .. } = update else {
             return Err(update.foreign("SGD"));
         };
         let Sgd { momentum, nesterov } = self;

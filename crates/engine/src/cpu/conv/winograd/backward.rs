@@ -13,8 +13,9 @@ use crate::cpu::conv::multiply::{Operand, outer_products, outer_tiles, products,
 use crate::cpu::conv::pack::{GradLoad, pack_gradient, pack_input};
 use crate::cpu::conv::sink::{Put, Sink};
 use crate::cpu::conv::tile::{Ahead, bytes};
+use crate::cpu::kernel::kernel;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
-use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::simd::{Isa, Simd};
 use crate::cpu::value::Value;
 
 /// Partial weight gradients should not take more than this together (unless fewer than eight would fit).

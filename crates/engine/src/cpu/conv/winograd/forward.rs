@@ -11,8 +11,9 @@ use crate::cpu::conv::matrix::Matrix;
 use crate::cpu::conv::multiply::{Operand, products, products_tiles};
 use crate::cpu::conv::pack::pack_input;
 use crate::cpu::conv::tile::{Ahead, bytes};
+use crate::cpu::kernel::kernel;
 use crate::cpu::parallel::{self, Carver, ChannelSums, PIECES, Shared, scratch_of};
-use crate::cpu::simd::{Isa, Simd, kernel};
+use crate::cpu::simd::{Isa, Simd};
 use crate::cpu::value::Value;
 
 /// Tiles after which 32-bit sums are handed on to 64-bit ones.

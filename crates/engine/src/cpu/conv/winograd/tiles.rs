@@ -2,7 +2,8 @@
 
 use super::{POINTS, STEP, transform};
 use crate::cpu::blocks::{load_block, store_part};
-use crate::cpu::simd::{Simd, kernel};
+use crate::cpu::kernel::kernel;
+use crate::cpu::simd::Simd;
 
 /// Packed rows with their border, as tiles read them: `columns` pixels of `channels` floats a row.
 #[derive(Clone, Copy)]

@@ -3,8 +3,9 @@
 use super::POINTS;
 use super::transform;
 use crate::cpu::conv::matrix::Matrix;
+use crate::cpu::kernel::kernel;
 use crate::cpu::parallel::{self, PIECES, Shared};
-use crate::cpu::simd::{Isa, kernel};
+use crate::cpu::simd::Isa;
 
 /// Channels that are transformed together.
 const GROUP: usize = 8;
