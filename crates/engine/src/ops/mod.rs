@@ -7,7 +7,7 @@
 //! next applies the normalisation's backward while loading ([`Incoming`]). So a convolution, its
 //! BatchNorm and its ReLU keep one activation (the convolution's raw output) and make one pass each way.
 //!
-//! An operation is a value, an [`Operation`](operation::Operation): each file here defines a family of them, what they
+//! An operation is a value, an `Operation`: each file here defines a family of them, what they
 //! demand and cost, and the methods of [`Device`](crate::Device) that run them.
 
 mod activations;
