@@ -1,7 +1,7 @@
 //! Keys of `[train]` that mean something only beside others: what a layer (a file, a part, the keys of a `--set`) writes
 //! of them without the others is not to be changed by what it inherits.
 
-use super::{Train, optimizer, schedule};
+use super::{Train, optimizer_keys, schedule_keys};
 use crate::{Error, Result};
 
 /// Settles what a layer leaves open: `train` is `before` with the layer's keys, `says` which of `[train]` it writes.
@@ -9,8 +9,8 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Recipe`] for a learning rate beside inherited ones that are meant for a batch.
 pub(super) fn settle(before: &Train, train: &mut Train, says: &dyn Fn(&str) -> bool) -> Result<()> {
-    optimizer::settle(before, train, says);
-    schedule::settle(before, train, says);
+    optimizer_keys::settle(before, train, says);
+    schedule_keys::settle(before, train, says);
     let epochs = says("epochs") && train.epochs < before.epochs;
     if says("full_warmup") {
         // No is what its absence means.

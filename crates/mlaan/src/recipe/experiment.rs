@@ -1,6 +1,6 @@
 //! A recipe itself: what it says, as values and as TOML.
 
-use super::{Data, Model, OptimizerKind, Train, optimizer};
+use super::{Data, Model, OptimizerKind, Train, optimizer_keys};
 use crate::local::Method;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ impl Recipe {
         }
         let mut table = full.to_table()?;
         if let Some(toml::Value::Table(train)) = table.get_mut("train") {
-            optimizer::strip(full.train.optimizer, train);
+            optimizer_keys::strip(full.train.optimizer, train);
         }
         toml::to_string(&table).map_err(written)
     }

@@ -2,7 +2,7 @@
 
 use super::builtin::Part;
 use super::merge::merge;
-use super::{Train, coupled, optimizer, schedule};
+use super::{Train, coupled, optimizer_keys, schedule_keys};
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -39,8 +39,8 @@ impl Layer {
         let says = |key: &str| own.contains_key(key) || (kept && key == "full_warmup");
         coupled::settle(&before, &mut after, &says)?;
         if self.own {
-            optimizer::check(&after, &says)?;
-            schedule::check(&after, &says)?;
+            optimizer_keys::check(&after, &says)?;
+            schedule_keys::check(&after, &says)?;
         }
         if let Some(Value::Table(table)) = all.get_mut("train") {
             write(table, "lr_batch", after.lr_batch.and_then(|n| i64::try_from(n).ok()).map(Value::Integer));

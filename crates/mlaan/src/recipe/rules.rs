@@ -1,7 +1,7 @@
 //! Rules between keys. What needs the backbone's block count is checked where the network is cut.
 
 use super::check::check_table;
-use super::{Recipe, Train, schedule};
+use super::{Recipe, Train, schedule_keys};
 use crate::local::{Branch, Leap, Method, Recompute, TaskLoss, no_mixtures};
 use crate::{Error, Result};
 
@@ -20,7 +20,7 @@ impl Recipe {
         check_table("", &self.to_table()?)?;
         self.model.validate()?;
         validate_warmup(&self.train)?;
-        schedule::validate(&self.train)?;
+        schedule_keys::validate(&self.train)?;
         validate_method(&self.local)?;
         if self.data.mixup.is_some() && self.local.loss == TaskLoss::Contrastive {
             return Err(no_mixtures());

@@ -6,7 +6,7 @@ use super::merge::merge;
 use super::place::oversized;
 use super::schema::{self, EXTENDS, Kind, join, removes};
 use super::spelling::unknown_key;
-use super::{coupled, optimizer, schedule, words};
+use super::{coupled, optimizer_keys, schedule_keys, words};
 use crate::numbers::too_large;
 use crate::{Error, Result};
 use toml::{Table, Value};
@@ -105,8 +105,8 @@ impl Recipe {
         for layer in layers {
             let paths = changed.lay(layer)?;
             let says = |key: &str| paths.iter().any(|p| p.strip_prefix("train.") == Some(key));
-            optimizer::check(&changed.train, &says)?;
-            schedule::check(&changed.train, &says)?;
+            optimizer_keys::check(&changed.train, &says)?;
+            schedule_keys::check(&changed.train, &says)?;
             deep |= paths.iter().any(|path| path == DEPTH);
         }
         if deep && changed.local.leap.as_ref().is_some_and(|leap| leap.sources.is_some()) {
