@@ -14,9 +14,15 @@ use mlaan_host_cuda::{Calls, On, calls, tests_on};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::tempdir;
+
+/// The driver counts the calls of the whole process, so tests run one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Two modules with a leap chain, eleven steps an epoch, the last batch not full; six batches of testing.
 fn recipe(epochs: usize) -> Recipe {
@@ -78,6 +84,7 @@ fn watched(trainer: &mut Trainer, folder: &Path) -> (Vec<Calls>, Vec<(usize, f64
 #[test]
 fn losses_of_many_steps_are_read_at_once_and_are_the_same() {
     let Some(device) = cuda() else { return };
+    let _alone = alone();
     let (one, many) = (tempdir().unwrap(), tempdir().unwrap());
     let (each, told) = watched(&mut trainer(&recipe(3), &device, 1), one.path());
     let (together, told_later) = watched(&mut trainer(&recipe(3), &device, 32), many.path());
@@ -96,6 +103,7 @@ fn losses_of_many_steps_are_read_at_once_and_are_the_same() {
 #[test]
 fn a_bad_loss_among_many_is_named_by_its_step_and_nothing_is_saved_behind_it() {
     let Some(device) = cuda() else { return };
+    let _alone = alone();
     let whole = recipe(1);
     let mut bad = recipe(2);
     bad.set_all(["train.lr=1e6", "train.weight_decay=1.0", "train.warmup=0", "train.schedule=constant"])
@@ -164,6 +172,7 @@ impl Dataset for Stopping {
 #[test]
 fn a_run_that_is_stopped_between_readings_goes_on_to_the_bit() {
     let Some(device) = cuda() else { return };
+    let _alone = alone();
     let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
     go(&mut trainer(&recipe(2), &device, 32), whole.path()).unwrap();
     let (recipe, stop) = (recipe(2), Arc::new(AtomicBool::new(false)));
@@ -200,6 +209,7 @@ fn late() {
 #[test]
 fn a_gpu_that_is_late_changes_nothing() {
     let Some(device) = cuda() else { return };
+    let _alone = alone();
     if tests_on() != Some(On::Host) {
         return;
     }
