@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose files still depend on each other, by crate. None may be added; one without a cycle has to go.
-const LEFT: [(&str, &[&str]); 1] = [("mlaan", &["local", "train"])];
+const LEFT: [(&str, &[&str]); 1] = [("mlaan", &["train"])];
 
 /// What is wrong with the crate whose sources lie in `src`: cycles between its modules, then cycles between files, but for
 /// those within one folder of `left`.
