@@ -1,5 +1,4 @@
-//! No module of a crate depends on itself through others, and but for what is left inside of a few folders no file does: what
-//! one means can be read without what uses it.
+//! No module of a crate depends on itself through others, and no file does: what one means can be read without what uses it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -13,24 +12,14 @@ use source::Sources;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders whose files still depend on each other, by crate. None may be added; one without a cycle has to go.
-const LEFT: [(&str, &[&str]); 1] = [("mlaan", &["local", "nn", "plan", "train"])];
-
-/// What is wrong with the crate whose sources lie in `src`: cycles between its modules, then cycles between files, but for
-/// those within one folder of `left`.
-fn faults(src: &Path, left: &[&str]) -> Vec<String> {
+/// What is wrong with the crate whose sources lie in `src`: cycles between its modules, then cycles between files.
+fn faults(src: &Path) -> Vec<String> {
     let edges = Sources::read(src).edges();
     let modules: Vec<Edge> = edges.iter().filter_map(Edge::between_modules).collect();
-    let (files, modules) = (cycles(&edges), cycles(&modules));
-    let is_left = |cycle: &Vec<Edge>| {
-        let folder = folder(cycle);
-        left.iter().any(|of| folder.as_deref() == Some(*of))
+    let told = |what: &str, cycles: Vec<Vec<Edge>>| -> Vec<String> {
+        cycles.iter().map(|cycle| told(what, cycle)).collect()
     };
-    let gone = left.iter().filter(|of| !files.iter().any(|cycle| folder(cycle).as_deref() == Some(**of)));
-    let mut faults: Vec<String> = modules.iter().map(|cycle| told("modules", cycle)).collect();
-    faults.extend(files.iter().filter(|cycle| !is_left(cycle)).map(|cycle| told("files", cycle)));
-    faults.extend(gone.map(|of| format!("no cycle is left in `{of}`: take it out of LEFT")));
-    faults
+    [told("modules", cycles(&modules)), told("files", cycles(&edges))].concat()
 }
 
 /// A cycle spelt out.
@@ -39,20 +28,12 @@ fn told(what: &str, cycle: &[Edge]) -> String {
     format!("{what} depend on each other:\n{lines}")
 }
 
-/// The top-level module in which all files of a cycle lie.
-fn folder(cycle: &[Edge]) -> Option<String> {
-    let mut modules = cycle.iter().map(|edge| edge.module());
-    let first = modules.next()?;
-    modules.all(|module| module == first).then_some(first)
-}
-
 fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn acyclic(name: &str) {
-    let left = LEFT.iter().find(|(of, _)| *of == name).map_or(&[][..], |(_, left)| left);
-    let faults = faults(&crates().join(name).join("src"), left);
+    let faults = faults(&crates().join(name).join("src"));
     assert!(faults.is_empty(), "{} in crates/{name}/src:\n\n{}", faults.len(), faults.join("\n"));
 }
 
@@ -93,7 +74,7 @@ fn planted(files: &[(&str, &str)]) -> Vec<String> {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    faults(at.path(), &[])
+    faults(at.path())
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! A learner from a backbone and a method: modules, auxiliary networks and classifier, each on its stage's device.
 
-use super::losses::{Losses, Reports, deferrable};
+use super::losses::{Losses, Reports, Rows, deferrable};
 use super::module::Module;
 use super::schedule::Schedule;
 use super::sources::Replicas;
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Branch, Learner, Method, Partition, Task, segments};
+use super::{Auxiliary, Branch, Learner, Method, Partition, Task, TaskLoss, segments};
 use crate::backbone::Backbone;
 use crate::nn::{Builder, Chain, Extent, Optimizer, Sequence};
 use crate::{Error, Result};
@@ -14,24 +14,73 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+impl Learner {
+    /// Builds the network with initial values from `seed`, to be taught by `optimizer`.
+    ///
+    /// # Errors
+    /// A method that does not fit the backbone, an image too small for it, or out of memory.
+    pub fn new(
+        device: &Device,
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+        optimizer: Optimizer,
+    ) -> Result<Self> {
+        Self::in_stages((std::slice::from_ref(device), &[]), backbone, method, task, seed, optimizer)
+    }
+
+    /// As [`Learner::new`], in stages: one per device, which end before the modules `cuts` (ascending) and at the last one.
+    /// Results are those of one stage, to the bit. Each device needs memory and threads of its own.
+    ///
+    /// # Errors
+    /// As [`Learner::new`]; more stages than modules; a device twice.
+    pub fn in_stages(
+        (devices, cuts): (&[Device], &[usize]),
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+        optimizer: Optimizer,
+    ) -> Result<Self> {
+        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer) }.build()
+    }
+
+    /// As [`Learner::new`] without state of an optimiser, for values that come from a checkpoint and stay as they are; `seed` is that of
+    /// values which do not come.
+    ///
+    /// # Errors
+    /// As [`Learner::new`].
+    pub fn for_inference(
+        device: &Device,
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+    ) -> Result<Self> {
+        let devices = std::slice::from_ref(device);
+        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None }.build()
+    }
+}
+
 /// What a learner is made of.
-pub(super) struct Plans<'a> {
+struct Plans<'a> {
     /// One per stage, each with memory and threads of its own.
-    pub devices: &'a [Device],
+    devices: &'a [Device],
     /// The modules before which stages end but the last, ascending.
-    pub cuts: &'a [usize],
-    pub backbone: &'a dyn Backbone,
-    pub method: &'a Method,
-    pub task: Task,
-    pub seed: u64,
+    cuts: &'a [usize],
+    backbone: &'a dyn Backbone,
+    method: &'a Method,
+    task: Task,
+    seed: u64,
     /// None of a network for inference.
-    pub optimizer: Option<Optimizer>,
+    optimizer: Option<Optimizer>,
 }
 
 impl Plans<'_> {
     /// # Errors
     /// A method that does not fit the backbone, an image too small for it, stages that are not so many, or out of memory.
-    pub fn build(&self) -> Result<Learner> {
+    fn build(&self) -> Result<Learner> {
         let Plans { devices, cuts, backbone, method, task, .. } = *self;
         if task.classes < 2 {
             let message = format!("{} classes; a classifier needs at least 2", task.classes);
@@ -94,7 +143,7 @@ impl Plans<'_> {
             *extent = module.extent;
             modules.push(module);
         }
-        let mut branches = Vec::new();
+        let mut branches: Vec<[Option<Auxiliary>; 2]> = Vec::new();
         for (j, module) in range.clone().zip(&modules).filter(|(j, _)| *j != last) {
             let auxiliary = |branch| {
                 let goal = (self.task.image, self.task.classes);
@@ -107,7 +156,8 @@ impl Plans<'_> {
             true => Some(Chain::new(self.backbone.classifier(self.task.classes, b)?)),
             false => None,
         };
-        let losses = Losses::new(device, modules.len(), self.deferrable())?;
+        let rows = rows(self.method, &branches, classifier.is_some());
+        let losses = Losses::new(device, rows, self.deferrable())?;
         let replicas = Replicas::new(k, crossing, self.backbone, b)?;
         let (plan, device) = (Arc::clone(plan), device.clone());
         let (carried, meters) = (None, None);
@@ -128,6 +178,16 @@ impl Plans<'_> {
         let blocks = (first, range.len());
         Ok(Module { chain, stem, input: None, output: None, total: None, extent, blocks })
     }
+}
+
+/// What the losses of a stage's modules are made of.
+fn rows(method: &Method, branches: &[[Option<Auxiliary>; 2]], classifier: bool) -> Vec<Rows> {
+    let auxiliary = |pair: &[Option<Auxiliary>; 2]| Rows::Auxiliary {
+        lambdas: pair.each_ref().map(|a| a.as_ref().map(Auxiliary::lambdas)),
+        classify: method.loss == TaskLoss::CrossEntropy,
+    };
+    let own = classifier.then_some(Rows::Classifier { cascaded: method.span() > 1 });
+    branches.iter().map(auxiliary).chain(own).collect()
 }
 
 /// Cuts modules into segments, where the method recomputes.

@@ -1,15 +1,13 @@
 //! A network cut into modules, with everything that teaches it.
 
-use super::build::Plans;
 use super::losses::Reports;
 use super::pipeline::Pipeline;
 use super::schedule::Schedule;
 use super::sources::Blocks;
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Method};
-use crate::Result;
-use crate::backbone::Backbone;
-use crate::nn::{Extent, Layer, Optimizer, Param};
+use super::{Auxiliary, Meter};
+use crate::nn::{Extent, Layer, Param};
+use crate::{Error, Result};
 use mlaan_engine::Device;
 use mlaan_engine::ops::PixelScale;
 use std::sync::Arc;
@@ -62,51 +60,20 @@ pub struct ModuleSummary {
 }
 
 impl Learner {
-    /// Builds the network with initial values from `seed`, to be taught by `optimizer`.
+    /// Ends what stages work on, so that all of the network can be looked at and changed.
     ///
     /// # Errors
-    /// A method that does not fit the backbone, an image too small for it, or out of memory.
-    pub fn new(
-        device: &Device,
-        backbone: &dyn Backbone,
-        method: &Method,
-        task: Task,
-        seed: u64,
-        optimizer: Optimizer,
-    ) -> Result<Self> {
-        Self::in_stages((std::slice::from_ref(device), &[]), backbone, method, task, seed, optimizer)
-    }
-
-    /// As [`Learner::new`], in stages: one per device, which end before the modules `cuts` (ascending) and at the last one.
-    /// Results are those of one stage, to the bit. Each device needs memory and threads of its own.
-    ///
-    /// # Errors
-    /// As [`Learner::new`]; more stages than modules; a device twice.
-    pub fn in_stages(
-        (devices, cuts): (&[Device], &[usize]),
-        backbone: &dyn Backbone,
-        method: &Method,
-        task: Task,
-        seed: u64,
-        optimizer: Optimizer,
-    ) -> Result<Self> {
-        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer) }.build()
-    }
-
-    /// As [`Learner::new`] without state of an optimiser, for values that come from a checkpoint and stay as they are; `seed` is that of
-    /// values which do not come.
-    ///
-    /// # Errors
-    /// As [`Learner::new`].
-    pub fn for_inference(
-        device: &Device,
-        backbone: &dyn Backbone,
-        method: &Method,
-        task: Task,
-        seed: u64,
-    ) -> Result<Self> {
-        let devices = std::slice::from_ref(device);
-        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None }.build()
+    /// What went wrong in a step that is not through.
+    pub fn idle(&mut self) -> Result<()> {
+        if let Some(pipeline) = self.pipeline.take() {
+            let ended;
+            (self.stages, ended) = pipeline.end(|losses| self.reports.push(&mut losses.into_iter()));
+            ended?;
+        }
+        match self.stages.len() == self.stages() {
+            true => Ok(()),
+            false => Err(Error::StageEnded { stage: self.stages.len() }),
+        }
     }
 
     /// Gives mirrors the values of their sources.
@@ -229,6 +196,27 @@ impl Learner {
             branches.iter_mut().flatten().flatten().try_for_each(|a| a.fuse(device))?;
         }
         Ok(())
+    }
+
+    /// Begins to meter steps.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn start_meters(&mut self) -> Result<()> {
+        self.idle()?;
+        for stage in &mut self.stages {
+            stage.meters = Some(vec![Meter::default(); stage.modules.len()]);
+        }
+        Ok(())
+    }
+
+    /// What the steps since [`Learner::start_meters`] cost, module by module.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn take_meters(&mut self) -> Result<Vec<Meter>> {
+        self.idle()?;
+        Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Losses of steps: on the device, a row of a table each, until somebody reads them.
 
-use super::stage::Stage;
-use super::{Branch, TaskLoss};
+use super::Branch;
 use crate::Result;
 use mlaan_engine::ops::report;
 use mlaan_engine::{Device, Kind, Purpose, Tensor};
@@ -42,6 +41,41 @@ impl StepReport {
     }
 }
 
+/// What the rows of a module stand for.
+pub(super) enum Rows {
+    /// The network's own classifier, whose loss is that of every branch there is.
+    Classifier { cascaded: bool },
+    /// The auxiliary networks of the branches there are.
+    Auxiliary {
+        /// λ1 and λ2.
+        lambdas: [Option<(f32, f32)>; 2],
+        classify: bool,
+    },
+}
+
+impl Rows {
+    /// The losses of the `at`th module, from a step's rows of the table.
+    fn losses(&self, at: usize, table: &[f32]) -> ModuleLosses {
+        let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
+        match *self {
+            Rows::Classifier { cascaded } => {
+                let r = at * ROWS;
+                let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
+                [Some(same), cascaded.then_some(same)]
+            }
+            Rows::Auxiliary { lambdas, classify } => [0, 1].map(|k| {
+                lambdas[k].map(|(reconstruct, task)| {
+                    let r = at * ROWS + 2 * k;
+                    BranchLoss {
+                        loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
+                        wrong: classify.then(|| cell(r, report::WRONG)),
+                    }
+                })
+            }),
+        }
+    }
+}
+
 /// The losses of a stage's steps that were not read yet.
 pub(super) struct Losses {
     /// `[steps · modules · 4, 2]`: losses and error counts. Which rows a step writes is an argument of its kernels, so a
@@ -49,24 +83,25 @@ pub(super) struct Losses {
     pub values: Tensor,
     /// Its values, when they are read.
     table: Vec<f32>,
-    modules: usize,
+    /// Per module.
+    rows: Vec<Rows>,
     /// Steps that there is room for, and those on the device.
     steps: usize,
     unread: usize,
 }
 
 impl Losses {
-    /// For so many modules and steps.
-    pub fn new(device: &Device, modules: usize, steps: usize) -> Result<Self> {
-        let values = device.full([steps * modules * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
+    /// For so many steps of modules with such rows.
+    pub fn new(device: &Device, rows: Vec<Rows>, steps: usize) -> Result<Self> {
+        let values = device.full([steps * rows.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
         let table = vec![0.0; values.len()];
-        Ok(Losses { values, table, modules, steps, unread: 0 })
+        Ok(Losses { values, table, rows, steps, unread: 0 })
     }
 
     /// Where the step at hand writes the task loss of a branch of the stage's `at`th module; that of reconstruction comes
     /// next.
     pub fn row(&self, at: usize, branch: Branch) -> usize {
-        (self.unread * self.modules + at) * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
+        (self.unread * self.rows.len() + at) * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
     }
 
     /// The step at hand is done.
@@ -83,51 +118,29 @@ impl Losses {
     pub fn unread(&self) -> usize {
         self.unread
     }
+
+    /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.
+    pub fn read(
+        &mut self,
+        device: &Device,
+        mut each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>),
+    ) -> Result<()> {
+        let Losses { values, table, rows, unread, .. } = self;
+        let steps = std::mem::take(unread);
+        if steps == 0 {
+            return Ok(());
+        }
+        device.download_into(values, table)?;
+        for step in table.chunks_exact(rows.len() * ROWS * report::COLUMNS).take(steps) {
+            each(&mut rows.iter().enumerate().map(|(at, rows)| rows.losses(at, step)));
+        }
+        Ok(())
+    }
 }
 
 /// Steps whose losses a device of this kind keeps: one where to read them costs nothing.
 pub(super) fn deferrable(kind: Kind) -> usize {
     if kind.runs_behind() { STEPS } else { 1 }
-}
-
-impl Stage {
-    /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.
-    pub fn read_losses(
-        &mut self,
-        mut each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>),
-    ) -> Result<()> {
-        let Losses { values, table, unread, .. } = &mut self.losses;
-        let steps = std::mem::take(unread);
-        if steps == 0 {
-            return Ok(());
-        }
-        self.device.download_into(values, table)?;
-        let Losses { table, modules, .. } = &self.losses;
-        for step in table.chunks_exact(modules * ROWS * report::COLUMNS).take(steps) {
-            each(&mut (0..self.modules.len()).map(|at| self.losses_of(at, step)));
-        }
-        Ok(())
-    }
-
-    /// The losses of the `at`th module, from a step's rows of the table.
-    fn losses_of(&self, at: usize, table: &[f32]) -> ModuleLosses {
-        let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
-        let Some(branches) = self.branches.get(at) else {
-            let r = at * ROWS;
-            let same = BranchLoss { loss: cell(r, report::LOSS), wrong: Some(cell(r, report::WRONG)) };
-            return [Some(same), (self.plan.method.span() > 1).then_some(same)];
-        };
-        let classifies = self.plan.method.loss == TaskLoss::CrossEntropy;
-        [0, 1].map(|k| {
-            branches[k].as_ref().map(|a| {
-                let (r, (reconstruct, task)) = (at * ROWS + 2 * k, a.lambdas());
-                BranchLoss {
-                    loss: task * cell(r, report::LOSS) + reconstruct * cell(r + 1, report::LOSS),
-                    wrong: classifies.then(|| cell(r, report::WRONG)),
-                }
-            })
-        })
-    }
 }
 
 /// Reports that were read and not handed out.

@@ -1,9 +1,6 @@
 //! What a step costs, module by module; read on a dry device, for plans.
 
-use super::Learner;
-use super::stage::Stage;
-use crate::Result;
-use mlaan_engine::Purpose;
+use mlaan_engine::{Device, Purpose};
 
 /// What one module costs in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,61 +27,41 @@ pub(super) enum Part {
     Backward,
 }
 
-impl Stage {
-    /// Does work for module `j`, and meters it while a plan is made.
-    pub(super) fn metered<R>(
-        &mut self,
-        j: usize,
-        part: Part,
-        work: impl FnOnce(&mut Self) -> Result<R>,
-    ) -> Result<R> {
-        if self.meters.is_none() {
-            return work(self);
-        }
-        let device = self.device.clone();
-        let kept = |d: &mlaan_engine::Device| d.usage().by_purpose[Purpose::Activations as usize];
+/// What a device had done and held before a piece of work.
+pub(super) struct Before {
+    flops: u64,
+    activations: usize,
+    bytes: usize,
+}
+
+impl Before {
+    /// From here on the device's peak is that of the work.
+    pub fn on(device: &Device) -> Self {
         device.pool().reset_peak();
-        let (flops, before, all) = (device.flops(), kept(&device), device.usage().current);
-        let done = work(self)?;
-        let flops = device.flops() - flops;
-        let at = j - self.range.start;
-        if let Some(m) = self.meters.as_mut().and_then(|m| m.get_mut(at)) {
-            m.peak = m.peak.max(device.usage().peak);
-            match part {
-                Part::Forward => {
-                    m.forward += flops;
-                    m.activations += kept(&device).saturating_sub(before);
-                }
-                Part::Auxiliary => {
-                    m.auxiliary += flops;
-                    m.auxiliary_bytes = m.auxiliary_bytes.max(device.usage().peak.saturating_sub(all));
-                }
-                Part::Backward => m.backward += flops,
-            }
-        }
-        Ok(done)
+        Before { flops: device.flops(), activations: kept(device), bytes: device.usage().current }
     }
 }
 
-impl Learner {
-    /// Begins to meter steps.
-    ///
-    /// # Errors
-    /// What went wrong in a step that is not through.
-    pub fn start_meters(&mut self) -> Result<()> {
-        self.idle()?;
-        for stage in &mut self.stages {
-            stage.meters = Some(vec![Meter::default(); stage.modules.len()]);
-        }
-        Ok(())
-    }
+fn kept(device: &Device) -> usize {
+    device.usage().by_purpose[Purpose::Activations as usize]
+}
 
-    /// What the steps since [`Learner::start_meters`] cost, module by module.
-    ///
-    /// # Errors
-    /// What went wrong in a step that is not through.
-    pub fn take_meters(&mut self) -> Result<Vec<Meter>> {
-        self.idle()?;
-        Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
+impl Meter {
+    /// Adds a piece of work that is done.
+    pub(super) fn add(&mut self, part: Part, device: &Device, before: &Before) {
+        let flops = device.flops() - before.flops;
+        let peak = device.usage().peak;
+        self.peak = self.peak.max(peak);
+        match part {
+            Part::Forward => {
+                self.forward += flops;
+                self.activations += kept(device).saturating_sub(before.activations);
+            }
+            Part::Auxiliary => {
+                self.auxiliary += flops;
+                self.auxiliary_bytes = self.auxiliary_bytes.max(peak.saturating_sub(before.bytes));
+            }
+            Part::Backward => self.backward += flops,
+        }
     }
 }

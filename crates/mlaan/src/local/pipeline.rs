@@ -8,9 +8,9 @@
 use super::feed::Feed;
 use super::link::Channels;
 use super::losses::ModuleLosses;
+use super::options::StepOptions;
 use super::schedule::{Schedule, StageSchedule, Verb};
 use super::stage::{Batch, Stage};
-use super::step::StepOptions;
 use super::targets::Targets;
 use crate::nn::Act;
 use crate::{Error, Result};

@@ -3,7 +3,6 @@
 use super::Partition;
 use super::link::{Values, broken};
 use super::module::Module;
-use super::stage::Stage;
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::nn::{Builder, Layer};
@@ -49,6 +48,11 @@ impl Replicas {
         Ok(made)
     }
 
+    /// The blocks of this stage that stage `to` mirrors.
+    pub fn sent_to(&self, to: usize) -> Vec<usize> {
+        self.sent.get(&to).cloned().unwrap_or_default()
+    }
+
     /// The stages that blocks come from.
     pub fn owners(&self) -> Vec<usize> {
         self.received.keys().copied().collect()
@@ -65,24 +69,6 @@ impl Replicas {
             })?;
         }
         Ok(())
-    }
-}
-
-impl Stage {
-    /// The values of the blocks that stage `to` mirrors.
-    pub fn sources_for(&mut self, to: usize) -> Result<Vec<Values>> {
-        let Stage { plan, device, range, modules, replicas, .. } = self;
-        let wanted = replicas.sent.get(&to).cloned().unwrap_or_default();
-        let mut values = Vec::new();
-        let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
-        for block in wanted {
-            let Some(layer) = blocks.get(block) else { continue };
-            layer.visit(&mut |param| {
-                values.push(Values::of(device, param.value)?);
-                Ok(())
-            })?;
-        }
-        Ok(values)
     }
 }
 

@@ -1,18 +1,17 @@
-//! A stage: consecutive modules on one device, and the work that a [`Schedule`](super::schedule) gives them.
+//! A stage: consecutive modules on one device, with all that belongs to them.
 
-use super::link::{Kind, Link, Message, Values, broken};
-use super::losses::Losses;
-use super::meter::Part;
+use super::link::{Values, broken};
+use super::losses::{Losses, ModuleLosses};
+use super::meter::{Before, Part};
 use super::module::Module;
-use super::schedule::Verb;
+use super::options::StepOptions;
 use super::sources::{Blocks, Replicas};
-use super::step::StepOptions;
-use super::targets::{HeadLoss, Supervision, Targets};
-use super::{Auxiliary, Branch, Meter, Method, Partition};
-use crate::nn::{Act, Activation, Chain, Grad, Layer, Optimizer, Pass};
-use crate::{Error, Result};
-use mlaan_engine::ops::{LossTarget, PixelScale};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use super::targets::Targets;
+use super::{Auxiliary, Meter, Method, Partition};
+use crate::Result;
+use crate::nn::{Act, Chain, Grad, Optimizer};
+use mlaan_engine::Device;
+use mlaan_engine::ops::PixelScale;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -66,273 +65,12 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn targets(&self) -> Result<&'a dyn Targets> {
+    pub fn targets(&self) -> Result<&'a dyn Targets> {
         self.targets.ok_or_else(|| broken("a batch has no targets".into()))
     }
 }
 
 impl Stage {
-    /// Does one piece of work.
-    ///
-    /// # Errors
-    /// From the device; the end of a stage that is waited for.
-    pub fn run(&mut self, verb: Verb, batch: Batch<'_>, link: &mut dyn Link) -> Result<()> {
-        let (first, index) = (self.range.start, self.index());
-        match verb {
-            Verb::Forward(j) => self.metered(j, Part::Forward, |s| s.forward(j, batch)),
-            Verb::LocalBackward(j) => self.local_backward(j, batch),
-            Verb::BackwardThrough { module, .. } => {
-                self.metered(module, Part::Backward, |s| s.backward_through(module, batch))
-            }
-            Verb::Accumulate { module, .. } => self.accumulate(module),
-            Verb::Close(m) => self.metered(m, Part::Backward, |s| s.close(m, batch)),
-            Verb::SendFeatures => {
-                let output = self.modules.last().and_then(|m| m.output.as_ref());
-                let features = &output.ok_or_else(|| broken("there are no features to send".into()))?.tensor;
-                let values = vec![Values::of(&self.device, features)?];
-                link.send(
-                    index + 1,
-                    Message { batch: batch.number, kind: Kind::Features, cascade: None, values },
-                )
-            }
-            Verb::ReceiveFeatures => {
-                let tensor =
-                    self.take(link, (index - 1, Kind::Features, None), batch, Purpose::Activations)?;
-                self.modules[0].input = Some(Act::plain(tensor));
-                Ok(())
-            }
-            Verb::SendGradient { cascade } => {
-                let grad = self
-                    .carried
-                    .take()
-                    .ok_or_else(|| broken(format!("cascade {cascade} has no gradient")))?;
-                let values = vec![Values::of(&self.device, &grad.tensor)?];
-                let cascade = Some(cascade);
-                link.send(index - 1, Message { batch: batch.number, kind: Kind::Gradient, cascade, values })
-            }
-            Verb::ReceiveGradient { cascade } => {
-                let from = (index + 1, Kind::Gradient, Some(cascade));
-                self.carried = Some(Grad::plain(self.take(link, from, batch, Purpose::Gradients)?));
-                Ok(())
-            }
-            // Gradients alone move no mirrors.
-            Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow
-                if batch.options.is_none() =>
-            {
-                Ok(())
-            }
-            Verb::SendSources { to } => {
-                let values = self.sources_for(to)?;
-                link.send(to, Message { batch: batch.number, kind: Kind::Sources, cascade: None, values })
-            }
-            Verb::ReceiveSources { from } => {
-                let message = link.receive(from, Kind::Sources)?;
-                self.expect(&message, batch, None)?;
-                self.replicas.take_over(&self.device, from, &message.values)
-            }
-            Verb::Follow => self.follow(first),
-        }
-    }
-
-    fn expect(&self, message: &Message, batch: Batch<'_>, cascade: Option<usize>) -> Result<()> {
-        match (message.batch, message.cascade) == (batch.number, cascade) {
-            true => Ok(()),
-            false => Err(broken(format!(
-                "batch {} and cascade {:?} came for batch {} and cascade {cascade:?}",
-                message.batch, message.cascade, batch.number
-            ))),
-        }
-    }
-
-    /// A tensor of its own with the values of the next message.
-    fn take(
-        &self,
-        link: &mut dyn Link,
-        (from, kind, cascade): (usize, Kind, Option<usize>),
-        batch: Batch<'_>,
-        purpose: Purpose,
-    ) -> Result<Tensor> {
-        let message = link.receive(from, kind)?;
-        self.expect(&message, batch, cascade)?;
-        let values = message.values.first().ok_or_else(|| broken("a message without values".into()))?;
-        values.on(&self.device, purpose)
-    }
-
-    /// The modules below `m`, and `m`.
-    fn split(&mut self, m: usize) -> (&mut [Module], &mut Module) {
-        let (below, rest) = self.modules.split_at_mut(m - self.range.start);
-        (below, &mut rest[0])
-    }
-
-    fn forward(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
-        let device = self.device.clone();
-        let (below, module) = self.split(j);
-        let x = input(&module.input, below, batch)?;
-        module.chain.forward(&device, x)?;
-        let output = module.chain.take_output();
-        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.activation != Activation::Identity) {
-            let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
-            return Err(Error::recipe("model.backbone", message));
-        }
-        module.output = output;
-        Ok(())
-    }
-
-    /// Both losses behind module `j`; the cascaded one's gradient is carried on from here.
-    fn local_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
-        self.drop_outputs(j);
-        let last = self.plan.partition.len() - 1;
-        self.carried = self.metered(j, Part::Auxiliary, |s| match j == last {
-            true => s.classifier_backward(j, batch),
-            false => s.auxiliary_backward(j, batch),
-        })?;
-        self.restore_outputs(j, batch)
-    }
-
-    /// The open modules of the stage below module `j`.
-    fn open_below(&self, j: usize) -> Range<usize> {
-        let first = self.range.start;
-        (j + 1).saturating_sub(self.plan.method.span()).max(first) - first..j - first
-    }
-
-    /// Drops the outputs of open modules that can be had again: nobody reads them while the losses behind module `j` are
-    /// taken, which is when a step needs the most memory.
-    fn drop_outputs(&mut self, j: usize) {
-        let open = self.open_below(j);
-        for m in self.modules[open].iter_mut().filter(|m| m.chain.repeats_output()) {
-            m.output = None;
-        }
-    }
-
-    /// Undoes [`Stage::drop_outputs`].
-    fn restore_outputs(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
-        for m in self.open_below(j) {
-            let (below, rest) = self.modules.split_at_mut(m);
-            let module = &mut rest[0];
-            if module.output.is_none() {
-                let again = module.chain.output_again(&self.device, input(&module.input, below, batch)?)?;
-                let lost = || Error::recipe("model.backbone", "a block that repeats its output did not");
-                module.output = Some(again.ok_or_else(lost)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, .. } = self;
-        let at = j - range.start;
-        let module = &mut modules[at];
-        let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
-        let supervision = Supervision { targets, images, pixels: plan.pixels };
-        let mut carried = None;
-        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
-        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
-        for (branch, auxiliary) in pair.rev() {
-            let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let row = losses.row(at, branch);
-            let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
-            if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
-                a.update(device, optimizer, o.of(branch))?;
-            }
-            match branch {
-                Branch::Cascaded => carried = grad,
-                Branch::Independent => {
-                    if let Some(g) = grad {
-                        module.add_total(device, g.tensor)?;
-                    }
-                }
-            }
-        }
-        Ok(carried)
-    }
-
-    /// The classifier behind the last module serves both losses; its weights learn from their sum.
-    fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, classifier, losses, range, .. } = self;
-        let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
-        let module = &mut modules[at];
-        let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
-        classifier.forward(device, features)?;
-        let mut backward = |weight: f64, pass: Pass, keep: bool| {
-            let logits = &classifier.output(features).tensor;
-            let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
-            let row = losses.row(at, Branch::Independent);
-            let (weight, values) = (weight as f32, &mut losses.values);
-            let target = LossTarget { weight, grad: Some(&mut grad), values, row };
-            targets.loss(device, HeadLoss::CLASSIFIER, logits, target)?;
-            classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
-        };
-        let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
-        let input_only = Pass { weights: false, input: true };
-        // What goes down the window is the cascaded part alone; the weights learn from both.
-        let (own, carried) = if method.span() > 1 && j > 0 {
-            let (own, carried) = (backward(w_ind, input_only, true)?, backward(w_cas, input_only, true)?);
-            backward(w_ind + w_cas, Pass { weights: true, input: false }, false)?;
-            (own, carried)
-        } else {
-            (backward(w_ind + w_cas, Pass { weights: true, input: true }, false)?, None)
-        };
-        if let Some(g) = own {
-            module.add_total(device, g.tensor)?;
-        }
-        if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
-            classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
-        }
-        Ok(carried)
-    }
-
-    /// The gradient that is carried, added to the sum of module `m` and taken back through it, without weight gradients.
-    fn backward_through(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
-        let Some(grad) = self.carried.take() else { return Ok(()) };
-        let device = self.device.clone();
-        let (below, module) = self.split(m);
-        module.add_copy(&device, &grad)?;
-        let x = input(&module.input, below, batch)?;
-        let pass = Pass { weights: false, input: true };
-        let carried = module.chain.backward(&device, x, module.output.as_ref(), grad, pass, true)?;
-        self.carried = carried;
-        Ok(())
-    }
-
-    /// The gradient that is carried ends at module `m`.
-    fn accumulate(&mut self, m: usize) -> Result<()> {
-        let Some(grad) = self.carried.take() else { return Ok(()) };
-        let at = m - self.range.start;
-        self.modules[at].add_total(&self.device, grad.tensor)
-    }
-
-    /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
-    fn close(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
-        let (device, optimizer) = (self.device.clone(), self.plan.optimizer);
-        let (below, module) = self.split(m);
-        if let Some(total) = module.total.take() {
-            let x = input(&module.input, below, batch)?;
-            let (pass, total) = (Pass { weights: true, input: false }, Grad::plain(total));
-            module.chain.backward(&device, x, module.output.as_ref(), total, pass, false)?;
-        }
-        module.chain.release();
-        if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
-            module.chain.visit(&mut |p| optimizer.update(&device, p, o.own()))?;
-        }
-        // Nobody reads the features below any more; those of this module are its successor's alone.
-        module.input = None;
-        let output = module.output.take();
-        if let Some(above) = self.modules.get_mut(m + 1 - self.range.start) {
-            above.input = output;
-        }
-        Ok(())
-    }
-
-    /// Moves mirrors and shadows towards their sources.
-    fn follow(&mut self, first: usize) -> Result<()> {
-        let Stage { plan, device, modules, branches, replicas, .. } = self;
-        let mut blocks = Blocks { first, modules, partition: &plan.partition, replicas };
-        for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.follow(device, &mut blocks)?;
-        }
-        Ok(())
-    }
-
     /// Its number.
     pub fn index(&self) -> usize {
         self.replicas.stage
@@ -350,10 +88,44 @@ impl Stage {
         self.classifier.iter_mut().for_each(Chain::release);
         self.carried = None;
     }
-}
 
-/// What a module reads: its own input, or the output of the module below it, or the images.
-fn input<'a>(own: &'a Option<Act>, below: &'a [Module], batch: Batch<'a>) -> Result<&'a Act> {
-    let x = own.as_ref().or_else(|| below.last()?.output.as_ref()).or(batch.images);
-    x.ok_or_else(|| broken("a module has no input".into()))
+    /// The values of the blocks that stage `to` mirrors.
+    pub fn sources_for(&mut self, to: usize) -> Result<Vec<Values>> {
+        let Stage { plan, device, range, modules, replicas, .. } = self;
+        let wanted = replicas.sent_to(to);
+        let mut values = Vec::new();
+        let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
+        for block in wanted {
+            let Some(layer) = blocks.get(block) else { continue };
+            layer.visit(&mut |param| {
+                values.push(Values::of(device, param.value)?);
+                Ok(())
+            })?;
+        }
+        Ok(values)
+    }
+
+    /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.
+    pub fn read_losses(&mut self, each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>)) -> Result<()> {
+        self.losses.read(&self.device, each)
+    }
+
+    /// Does work for module `j`, and meters it while a plan is made.
+    pub fn metered<R>(
+        &mut self,
+        j: usize,
+        part: Part,
+        work: impl FnOnce(&mut Self) -> Result<R>,
+    ) -> Result<R> {
+        if self.meters.is_none() {
+            return work(self);
+        }
+        let before = Before::on(&self.device);
+        let done = work(self)?;
+        let at = j - self.range.start;
+        if let Some(meter) = self.meters.as_mut().and_then(|m| m.get_mut(at)) {
+            meter.add(part, &self.device, &before);
+        }
+        Ok(done)
+    }
 }

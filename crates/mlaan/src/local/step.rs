@@ -6,45 +6,12 @@ use super::link::Alone;
 use super::pipeline::Pipeline;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
-use super::{Branch, Learner, StepReport};
+use super::{Learner, StepOptions, StepReport};
 use crate::nn::Act;
-use crate::nn::optim::Rate;
 use crate::{Error, Result};
 use mlaan_engine::Tensor;
 use mlaan_engine::ops::Labels;
 use std::sync::Arc;
-
-/// What changes of the optimiser from step to step: learning rates, which may differ by part (METHOD §7), and the
-/// step's number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepOptions {
-    /// Learning rate of the backbone.
-    pub backbone: f32,
-    /// Of the independent auxiliary networks.
-    pub independent: f32,
-    /// Of the cascaded auxiliary networks.
-    pub cascaded: f32,
-    /// Number of the step since training began, from 1.
-    pub step: u64,
-}
-
-impl StepOptions {
-    /// One learning rate for all parts.
-    pub fn uniform(lr: f32, step: u64) -> Self {
-        StepOptions { backbone: lr, independent: lr, cascaded: lr, step }
-    }
-
-    /// For the backbone.
-    pub(super) fn own(&self) -> Rate {
-        Rate { lr: self.backbone, step: self.step }
-    }
-
-    /// For the auxiliary networks of a branch.
-    pub(super) fn of(&self, branch: Branch) -> Rate {
-        let lr = if branch == Branch::Independent { self.independent } else { self.cascaded };
-        Rate { lr, step: self.step }
-    }
-}
 
 impl Learner {
     /// Trains on one batch: normalised images `[n, h, w, 3]` and labels `[n]`, of mixtures two each. Waits for its
@@ -173,22 +140,6 @@ impl Learner {
             Err(e) => return self.idle().and(Err(e)),
         }
         Ok(true)
-    }
-
-    /// Ends what stages work on, so that all of the network can be looked at and changed.
-    ///
-    /// # Errors
-    /// What went wrong in a step that is not through.
-    pub fn idle(&mut self) -> Result<()> {
-        if let Some(pipeline) = self.pipeline.take() {
-            let ended;
-            (self.stages, ended) = pipeline.end(|losses| self.reports.push(&mut losses.into_iter()));
-            ended?;
-        }
-        match self.stages.len() == self.stages() {
-            true => Ok(()),
-            false => Err(Error::StageEnded { stage: self.stages.len() }),
-        }
     }
 
     /// Reads the losses of all steps since the last reading, the oldest first; waits for the device.

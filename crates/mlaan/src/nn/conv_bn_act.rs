@@ -1,9 +1,9 @@
 //! Convolutions and linear layers, with BatchNorm and an activation if wanted: one pass each way.
 
-use super::fixed::Fixed;
+use super::fixed::{Fixed, take_norm_in};
 use super::{Act, Activation, Builder, Extent, Grad, GradNorm, Layer, Mode, Param, Parameter, Pass, Role};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, WeightGrad, Window, norm};
+use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, WeightGrad, Weights, Window, norm};
 use mlaan_engine::{DType, Device, Precision, Purpose, Shape, Tensor};
 
 /// What a [`ConvBnAct`] is made of.
@@ -84,23 +84,23 @@ impl ConvSpec {
 }
 
 #[derive(Debug)]
-pub(super) struct Norm {
-    pub weight: Parameter,
-    pub bias: Parameter,
-    pub mean: Tensor,
-    pub variance: Tensor,
+struct Norm {
+    weight: Parameter,
+    bias: Parameter,
+    mean: Tensor,
+    variance: Tensor,
 }
 
 /// A convolution or linear layer, its BatchNorm and its activation. Only the convolution's output is stored: whoever
 /// loads it applies the rest.
 #[derive(Debug)]
 pub struct ConvBnAct {
-    pub(super) spec: ConvSpec,
-    pub(super) weight: Parameter,
-    pub(super) bias: Option<Parameter>,
-    pub(super) norm: Option<Norm>,
+    spec: ConvSpec,
+    weight: Parameter,
+    bias: Option<Parameter>,
+    norm: Option<Norm>,
     /// Once it is for inference only.
-    pub(super) fixed: Option<Fixed>,
+    fixed: Option<Fixed>,
 }
 
 impl ConvBnAct {
@@ -181,17 +181,19 @@ impl Layer for ConvBnAct {
     }
 
     fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
-        if mode == Mode::Infer {
-            self.arrange(device, x)?;
-        }
         let (spec, c) = (&self.spec, self.spec.output);
+        if let (Mode::Infer, Some(fixed)) = (mode, &mut self.fixed) {
+            fixed.arrange(device, spec.window, x, &self.weight.value)?;
+        }
         let rows = || device.alloc([norm::ROWS, c], DType::F32, Purpose::Activations);
         let bias = self.bias.as_ref().map(|b| &b.value);
         let mut rows = if self.norm.is_some() { Some(rows()?) } else { None };
         let sums = if mode == Mode::Infer { None } else { rows.as_mut() };
         let precision = if spec.wide { Precision::F32 } else { device.precision() };
         let storing = device.with_precision(precision);
-        let tensor = storing.convolve(spec.window, &x.operand(), self.weights(), bias, sums)?;
+        let arranged = self.fixed.as_ref().and_then(Fixed::weights);
+        let weights = arranged.unwrap_or(Weights::Plain(&self.weight.value));
+        let tensor = storing.convolve(spec.window, &x.operand(), weights, bias, sums)?;
         if let (Some(n), Some(rows)) = (&mut self.norm, &mut rows) {
             let (weight, bias, constants) = (&n.weight.value, &n.bias.value, NormConstants::default());
             let count = tensor.len() / c;
@@ -236,7 +238,8 @@ impl Layer for ConvBnAct {
 
     /// In PyTorch's order.
     fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
-        self.changed();
+        // Whoever sees the weights may change them.
+        self.fixed.iter_mut().for_each(Fixed::changed);
         let ConvBnAct { spec, weight, bias, norm, .. } = self;
         let (k, owner, vector) = (spec.window.kernel, spec.name.as_str(), [spec.output]);
         let shape: Shape = match spec.linear {
@@ -256,7 +259,15 @@ impl Layer for ConvBnAct {
         Ok(())
     }
 
+    /// From now on weights are arranged once for each size of images, not for each batch.
     fn fuse(&mut self, device: &Device) -> Result<()> {
-        self.take_norm_in(device)
+        self.fixed = Some(Fixed::default());
+        let Some(n) = self.norm.take() else { return Ok(()) };
+        let norm = [&n.weight.value, &n.bias.value, &n.mean, &n.variance];
+        let old = self.bias.as_ref().map(|b| &b.value);
+        let value = take_norm_in(device, &mut self.weight.value, old, norm)?;
+        self.bias = Some(Parameter { value, grad: None, state: None });
+        (self.weight.state, self.spec.norm, self.spec.bias) = (None, None, true);
+        Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! Convolutions of networks that no longer learn: their normalisation is taken into the weights, and those are kept in
 //! the order in which a device reads them.
 
-use super::{Act, ConvBnAct, Parameter};
+use super::Act;
 use crate::Result;
-use mlaan_engine::ops::{Arranged, NormConstants, Weights};
+use mlaan_engine::ops::{Arranged, NormConstants, Weights, Window};
 use mlaan_engine::{DType, Device, Purpose, Tensor};
 
 /// What a convolution that no longer learns keeps.
@@ -14,60 +14,58 @@ pub(super) struct Fixed {
     arranged: Option<([usize; 2], Option<Arranged>)>,
 }
 
-impl ConvBnAct {
-    /// Takes the normalisation by running statistics into weights and bias: the same function for inference, with
-    /// nothing left to normalise. From now on weights are arranged once for each size of images, not for each batch.
-    /// It cannot learn any more.
-    pub(super) fn take_norm_in(&mut self, device: &Device) -> Result<()> {
-        self.fixed = Some(Fixed::default());
-        let Some(n) = self.norm.take() else { return Ok(()) };
-        let values = |t: &Tensor| device.download(t);
-        let (scale, shift) = (values(&n.weight.value)?, values(&n.bias.value)?);
-        let (mean, variance) = (values(&n.mean)?, values(&n.variance)?);
-        let old = match &self.bias {
-            Some(b) => values(&b.value)?,
-            None => vec![0.0; self.spec.output],
-        };
-        let mut weight = values(&self.weight.value)?;
-        let mut bias = vec![0.0; self.spec.output];
-        let eps = f64::from(NormConstants::default().eps);
-        let fan_in = weight.len() / self.spec.output.max(1);
-        for (o, row) in weight.chunks_exact_mut(fan_in.max(1)).enumerate() {
-            let factor = f64::from(scale[o]) / (f64::from(variance[o]) + eps).sqrt();
-            row.iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
-            bias[o] = (f64::from(shift[o]) + (f64::from(old[o]) - f64::from(mean[o])) * factor) as f32;
-        }
-        device.upload(&mut self.weight.value, &weight)?;
-        let mut value = device.alloc([self.spec.output], DType::F32, Purpose::Parameters)?;
-        device.upload(&mut value, &bias)?;
-        self.bias = Some(Parameter { value, grad: None, state: None });
-        (self.weight.state, self.spec.norm, self.spec.bias) = (None, None, true);
-        Ok(())
-    }
-
-    /// Arranges the weights of a convolution that no longer learns for images like `x`, unless they are.
-    pub(super) fn arrange(&mut self, device: &Device, x: &Act) -> Result<()> {
-        let Some(fixed) = &mut self.fixed else { return Ok(()) };
+impl Fixed {
+    /// Arranges the weights of a convolution for images like `x`, unless they are.
+    pub fn arrange(&mut self, device: &Device, window: Window, x: &Act, weight: &Tensor) -> Result<()> {
         let [_, height, width, _] = x.tensor.nhwc();
         let size = [height, width];
-        if fixed.arranged.as_ref().is_none_or(|(of, _)| *of != size) {
-            fixed.arranged = None;
-            let arranged = device.arrange(self.spec.window, &x.operand(), &self.weight.value)?;
-            fixed.arranged = Some((size, arranged));
+        if self.arranged.as_ref().is_none_or(|(of, _)| *of != size) {
+            self.arranged = None;
+            let arranged = device.arrange(window, &x.operand(), weight)?;
+            self.arranged = Some((size, arranged));
         }
         Ok(())
     }
 
-    /// The weights for a convolution.
-    pub(super) fn weights(&self) -> Weights<'_> {
-        let arranged = self.fixed.as_ref().and_then(|f| f.arranged.as_ref()).and_then(|(_, a)| a.as_ref());
-        arranged.map_or(Weights::Plain(&self.weight.value), Weights::Arranged)
+    /// The weights as they were arranged.
+    pub fn weights(&self) -> Option<Weights<'_>> {
+        self.arranged.as_ref().and_then(|(_, a)| a.as_ref()).map(Weights::Arranged)
     }
 
     /// Weights may change: forgets how they were arranged.
-    pub(super) fn changed(&mut self) {
-        if let Some(fixed) = &mut self.fixed {
-            fixed.arranged = None;
-        }
+    pub fn changed(&mut self) {
+        self.arranged = None;
     }
+}
+
+/// Takes a normalisation by running statistics into the weights before it; the bias that does the rest. `norm`: scale, offset,
+/// mean and variance of every output; `bias`: what is added before it.
+pub(super) fn take_norm_in(
+    device: &Device,
+    weights: &mut Tensor,
+    bias: Option<&Tensor>,
+    norm: [&Tensor; 4],
+) -> Result<Tensor> {
+    let values = |t: &Tensor| device.download(t);
+    let [scale, shift, mean, variance] = norm;
+    let outputs = scale.len();
+    let (scale, shift) = (values(scale)?, values(shift)?);
+    let (mean, variance) = (values(mean)?, values(variance)?);
+    let old = match bias {
+        Some(b) => values(b)?,
+        None => vec![0.0; outputs],
+    };
+    let mut weight = values(weights)?;
+    let mut bias = vec![0.0; outputs];
+    let eps = f64::from(NormConstants::default().eps);
+    let fan_in = weight.len() / outputs.max(1);
+    for (o, row) in weight.chunks_exact_mut(fan_in.max(1)).enumerate() {
+        let factor = f64::from(scale[o]) / (f64::from(variance[o]) + eps).sqrt();
+        row.iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
+        bias[o] = (f64::from(shift[o]) + (f64::from(old[o]) - f64::from(mean[o])) * factor) as f32;
+    }
+    device.upload(weights, &weight)?;
+    let mut value = device.alloc([outputs], DType::F32, Purpose::Parameters)?;
+    device.upload(&mut value, &bias)?;
+    Ok(value)
 }

@@ -1,6 +1,7 @@
 //! Cuts that need equally much memory everywhere (the way of InfoPro*, Wang et al., ICLR 2021).
 
-use super::{Sizes, meters};
+use super::Sizes;
+use super::dry::meters;
 use crate::backbone::Backbone;
 use crate::local::{Meter, Method, Recompute, Task};
 use crate::{Error, Result};

@@ -1,6 +1,7 @@
 //! What testing, classifying and looking into a trained network need.
 
-use super::{Needs, TensorSizes, classify};
+use super::dry::classify;
+use super::{Needs, TensorSizes};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;

@@ -4,6 +4,7 @@
 //! run's bytes.
 
 mod balance;
+mod dry;
 mod inference;
 mod process;
 pub mod search;
@@ -13,14 +14,12 @@ pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
 pub use process::TensorSizes;
-pub use stages::{StagePlan, in_flight, plan_in_stages, stage_cuts};
+pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
 
-use crate::Result;
-use crate::backbone::Backbone;
-use crate::data::Source;
-use crate::local::{Learner, Meter, Method, ModuleSummary, StepOptions, Task};
+use crate::local::{Meter, ModuleSummary};
 use crate::nn::Optimizer;
-use mlaan_engine::{Device, Kind, Precision, Usage};
+use mlaan_engine::{Kind, Precision, Usage};
+use std::ops::Range;
 
 /// The sizes of a run that memory depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +32,7 @@ pub struct Sizes {
     pub kept: bool,
     /// Whether the test images do, too ([`Source::keeps_test`](crate::data::Source::keeps_test)).
     pub kept_test: bool,
-    /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`]).
+    /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`](crate::data::Source::Mixed)).
     pub mixed: bool,
     /// Test images, likewise.
     pub test: Option<usize>,
@@ -56,6 +55,17 @@ pub struct ModulePlan {
     pub summary: ModuleSummary,
     /// What a step costs.
     pub meter: Meter,
+}
+
+/// One stage of a plan.
+#[derive(Clone, Debug)]
+pub struct StagePlan {
+    /// Its modules.
+    pub modules: Range<usize>,
+    /// Bytes of its device at the most.
+    pub usage: Usage,
+    /// Floating-point operations of a training step.
+    pub flops: u64,
 }
 
 /// See the module.
@@ -106,54 +116,4 @@ impl Plan {
     pub fn auxiliary_parameters(&self) -> usize {
         self.modules.iter().map(|m| m.summary.auxiliary_parameters).sum()
     }
-}
-
-/// Plans training and evaluation.
-///
-/// # Errors
-/// A method that does not fit the backbone, or images too small for it.
-pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
-    plan_in_stages(backbone, method, task, sizes, &[sizes.kind])
-}
-
-/// One step on the dry device, over `n` images.
-fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
-    let task = learner.task();
-    let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
-    // Learning rates do not matter to a plan.
-    learner.step(fed.images, &fed.labels, &StepOptions::uniform(0.0, 1))?;
-    Ok(())
-}
-
-/// An evaluation on the dry device, of so many images (none: whole batches only) in batches, the logits of `at_once` of
-/// which wait there.
-fn classify(
-    learner: &mut Learner,
-    source: &Source,
-    (images, batch): (Option<usize>, usize),
-    at_once: usize,
-) -> Result<()> {
-    let (task, device, batch) = (learner.task(), learner.device().clone(), batch.max(1));
-    let (full, rest) = images.map_or((at_once, 0), |n| (n / batch, n % batch));
-    // Those between are as the first ones.
-    let full = if full > at_once { at_once + full % at_once } else { full };
-    let mut waiting = Vec::new();
-    for n in std::iter::repeat_n(batch, full).chain((rest > 0).then_some(rest)) {
-        let fed = source.feed(&device, None, n, task.image.height, task.pixels)?;
-        waiting.push(learner.logits(fed.images)?);
-        if waiting.len() == at_once {
-            waiting.clear();
-        }
-    }
-    Ok(())
-}
-
-/// What each module costs in a step.
-fn meters(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Vec<Meter>> {
-    // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
-    let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
-    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
-    learner.start_meters()?;
-    step(&mut learner, &Source::Host, sizes.batch)?;
-    learner.take_meters()
 }

@@ -1,6 +1,7 @@
-//! Plans of stages: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
+//! Plans of stages, or of one: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
-use super::{ModulePlan, Plan, Sizes, TensorSizes, balanced, classify, meters, read_at_once, step};
+use super::dry::{classify, meters, step};
+use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, read_at_once};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
@@ -10,17 +11,6 @@ use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Purpose, Usage};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// One stage of a plan.
-#[derive(Clone, Debug)]
-pub struct StagePlan {
-    /// Its modules.
-    pub modules: Range<usize>,
-    /// Bytes of its device at the most.
-    pub usage: Usage,
-    /// Floating-point operations of a training step.
-    pub flops: u64,
-}
 
 /// Copies of a message between two stages: the one that is made, the one that waits, the one that is taken over.
 const COPIES: usize = 3;
@@ -34,7 +24,7 @@ pub fn in_flight(stages: usize) -> usize {
 /// as long as the longest.
 ///
 /// # Errors
-/// As [`plan`](super::plan()); more stages than modules.
+/// As [`plan`]; more stages than modules.
 pub fn stage_cuts(
     backbone: &dyn Backbone,
     method: &Method,
@@ -72,10 +62,18 @@ fn even(costs: &[u64], parts: usize) -> Vec<usize> {
     cuts
 }
 
-/// As [`plan`](super::plan()), in stages, one per device of these kinds.
+/// Plans training and evaluation.
 ///
 /// # Errors
-/// As [`plan`](super::plan()); more stages than modules.
+/// A method that does not fit the backbone, or images too small for it.
+pub fn plan(backbone: &dyn Backbone, method: &Method, task: Task, sizes: Sizes) -> Result<Plan> {
+    plan_in_stages(backbone, method, task, sizes, &[sizes.kind])
+}
+
+/// As [`plan`], in stages, one per device of these kinds.
+///
+/// # Errors
+/// As [`plan`]; more stages than modules.
 pub fn plan_in_stages(
     backbone: &dyn Backbone,
     method: &Method,

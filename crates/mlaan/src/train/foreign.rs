@@ -1,8 +1,9 @@
 //! Weights from elsewhere as a checkpoint of a run, and as the start of one.
 
 use super::checkpoint::{self, FOLDER, Manifest, Part, Parts};
-use super::{Lock, RECIPE, Tally, TensorView, Trained, Values, clear_unsaved, is_free, setup, state_name};
-use crate::files::atomic;
+use super::{
+    Lock, Tally, TensorView, Trained, Values, clear_unsaved, is_free, recipe_file, setup, state_name,
+};
 use crate::import::{Options, StateDict, Taken, check, classes, described, fill, names, statistics_taken};
 use crate::local::{Learner, Method, Task};
 use crate::memory::Needs;
@@ -130,9 +131,9 @@ fn put(folder: &Path, manifest: &Manifest, tensors: &mut dyn Parts) -> Result<()
     free()?;
     held.write(|folder| {
         clear_unsaved(folder)?;
-        let (checkpoints, path) = (folder.join(FOLDER), folder.join(RECIPE));
+        let checkpoints = folder.join(FOLDER);
         std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
-        atomic::write(&path, |out| out.write_all(manifest.recipe.as_bytes()).map_err(Error::io(&path)))?;
+        recipe_file::write(folder, &manifest.recipe)?;
         checkpoint::save(&checkpoints, manifest, tensors, false)
     })
 }

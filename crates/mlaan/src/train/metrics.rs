@@ -3,7 +3,7 @@
 //! Errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
-use super::progress::PeakBytes;
+use super::peak::PeakBytes;
 use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;

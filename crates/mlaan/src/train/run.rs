@@ -3,19 +3,18 @@
 use super::checkpoint::{self, Best, Manifest};
 use super::lock::Lock;
 use super::metrics::{Event, METRICS, Metrics, Start, Summary};
-use super::progress::{PeakBytes, Progress};
-use super::state;
+use super::peak::PeakBytes;
+use super::progress::Progress;
 use super::tally::Tally;
 use super::trainer::Trainer;
 use super::unsaved::{clear_checkpoints, is_unsaved};
+use super::{recipe_file, state};
 use crate::files::atomic;
 use crate::import::Taken;
+use crate::process::Peak;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::path::Path;
-
-/// Name of the fully resolved recipe in a run's folder.
-pub const RECIPE: &str = "recipe.toml";
 
 /// An open run.
 pub(super) struct Run<'a> {
@@ -122,8 +121,7 @@ impl Trainer {
     }
 
     fn write_recipe(&self, folder: &Path) -> Result<()> {
-        let (path, toml) = (folder.join(RECIPE), self.recipe.to_toml()?);
-        atomic::write(&path, |out| out.write_all(toml.as_bytes()).map_err(Error::io(&path)))
+        recipe_file::write(folder, &self.recipe.to_toml()?)
     }
 
     fn check_same_run(&self, folder: &Path, m: &Manifest) -> Result<()> {
@@ -174,6 +172,12 @@ impl Trainer {
         };
         let learner = &mut self.learner;
         run.held.write(|run| checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, learner, is_best))
+    }
+
+    /// Takes note of the memory at the most so far, asking the system in any case.
+    pub(super) fn look(&mut self, run: &mut Run<'_>) {
+        let memory = self.peak.as_mut().and_then(Peak::bytes);
+        run.at.peak = run.at.peak.max(PeakBytes { memory, ..self.peak() });
     }
 
     fn start(&self, init: Option<Taken>) -> Start {

@@ -1,7 +1,7 @@
 //! Sums of an epoch's losses and errors.
 
 use super::metrics::Epoch;
-use super::progress::PeakBytes;
+use super::peak::PeakBytes;
 use crate::local::{Branch, Method, StepReport};
 use serde::{Deserialize, Serialize};
 

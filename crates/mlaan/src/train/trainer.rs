@@ -1,16 +1,12 @@
-//! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
+//! What a run is made of: network, images and memory, as a recipe says.
 
-use super::checkpoint::{Best, Manifest};
-use super::epoch::Reading;
-use super::evaluate::evaluate_from;
-use super::metrics::Event;
-use super::progress::{Outcome, PeakBytes, Progress};
-use super::run::Run;
-use super::tally::Tally;
-use super::within::{sizes, task};
-use super::{LearningRate, Lock, foreign, setup};
+use super::checkpoint::Manifest;
+use super::peak::PeakBytes;
+use super::reading::Reading;
+use super::sizes::{sizes, task};
+use super::{LearningRate, foreign, setup};
 use crate::backbone::Backbone;
-use crate::data::{Augment, Dataset, Extras, LoaderPool, Source, Splits};
+use crate::data::{Augment, Extras, LoaderPool, Source, Splits};
 use crate::import::Taken;
 use crate::local::Learner;
 use crate::memory::Needs;
@@ -23,8 +19,6 @@ use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Purpose};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 /// Trains a network as a recipe says.
 pub struct Trainer {
@@ -39,14 +33,14 @@ pub struct Trainer {
     /// Of the training images, for each stage.
     pub(super) sources: Arc<Vec<Source>>,
     /// Of the test images.
-    test_source: Source,
+    pub(super) test_source: Source,
     pub(super) pool: LoaderPool,
     pub(super) reading: Reading,
     pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
     /// Peak memory of the process, where that is what limits.
-    peak: Option<Peak>,
+    pub(super) peak: Option<Peak>,
     /// Images of a step that the learning rates follow.
     pub(super) rate_batch: usize,
     /// Where the first values come from, when they were taken.
@@ -210,105 +204,10 @@ impl Trainer {
         self.reading.fixed = steps;
     }
 
-    /// Trains to the last epoch, or until `stop` is set (the steps asked for are finished, then all is saved).
-    /// `folder` is created if need be and receives metrics, recipe, checkpoints and summary; `resume` goes on from the
-    /// checkpoint there, if there is one.
-    ///
-    /// # Errors
-    /// A folder that holds another run, that another process holds, or that is lost on the way ([`Lock::check`]); a loss that
-    /// is not finite; anything with files, data or device.
-    pub fn run(
-        &mut self,
-        folder: &Path,
-        resume: bool,
-        stop: &AtomicBool,
-        watch: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Outcome> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        self.run_in(&Lock::take(folder)?, resume, stop, watch)
-    }
-
-    /// As [`Trainer::run`], in a folder that is held already.
-    ///
-    /// # Errors
-    /// As [`Trainer::run`].
-    pub fn run_in(
-        &mut self,
-        held: &Lock,
-        resume: bool,
-        stop: &AtomicBool,
-        watch: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Outcome> {
-        let mut run = self.open_run(held, resume, watch)?;
-        let rates = self.rates();
-        while run.at.epoch < self.recipe.train.epochs {
-            if !self.train_epoch(&mut run, &rates, stop, watch)? {
-                self.save(&run, false)?;
-                let interrupted = Event::Interrupted { epoch: run.at.epoch };
-                run.note(&interrupted)?;
-                watch(Progress::Event(&interrupted));
-                return Ok(Outcome::Interrupted { epoch: run.at.epoch, step: run.at.tally.steps });
-            }
-            self.finish_epoch(&mut run, &rates, watch)?;
-        }
-        self.look(&mut run);
-        let summary = self.summary(&run.at);
-        run.conclude(&summary)?;
-        let end = Event::End(summary.clone());
-        run.note(&end)?;
-        watch(Progress::Event(&end));
-        Ok(Outcome::Finished(summary))
-    }
-
-    fn finish_epoch(
-        &mut self,
-        run: &mut Run<'_>,
-        rates: &LearningRate,
-        watch: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<()> {
-        let epoch = run.at.epoch + 1;
-        watch(Progress::Evaluating { epoch });
-        let begin = Instant::now();
-        let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
-        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
-        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes)?;
-        if found.undefined == found.images {
-            // The last step of the epoch may have been the one too far, which no loss has seen.
-            let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
-            return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
-        }
-        let evaluating = begin.elapsed().as_secs_f64();
-        self.look(run);
-        let at = &mut run.at;
-        at.seconds += evaluating;
-        let seconds = at.tally.seconds + evaluating;
-        let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
-        let line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
-        let is_best = at.best.is_none_or(|b| found.error < b.error);
-        if is_best {
-            at.best = Some(Best { epoch, error: found.error });
-        }
-        at.epoch = epoch;
-        at.last_error = found.error;
-        at.tally = Tally::default();
-        let event = Event::Epoch(line.clone());
-        run.note(&event)?;
-        self.save(run, is_best)?;
-        watch(Progress::Epoch(&line));
-        watch(Progress::Event(&event));
-        Ok(())
-    }
-
     /// Memory at the most so far, in this process.
     pub(super) fn peak(&mut self) -> PeakBytes {
         let allocated = self.devices.iter().map(|d| d.usage().footprint as u64).sum();
         PeakBytes { memory: self.peak.as_mut().and_then(Peak::look), allocated }
-    }
-
-    /// Takes note of it, asking the system in any case.
-    pub(super) fn look(&mut self, run: &mut Run) {
-        let memory = self.peak.as_mut().and_then(Peak::bytes);
-        run.at.peak = run.at.peak.max(PeakBytes { memory, ..self.peak() });
     }
 }
 

@@ -1,6 +1,6 @@
 //! What ended before anything was saved: runs and imports whose folders are free again.
 
-use super::run::RECIPE;
+use super::recipe_file::RECIPE;
 use super::{LOCK, checkpoint, metrics, tensorboard};
 use crate::files::atomic;
 use crate::{Error, Result};

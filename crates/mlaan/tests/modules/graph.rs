@@ -19,11 +19,6 @@ fn module(file: &str) -> String {
 }
 
 impl Edge {
-    /// The top-level module of what uses.
-    pub fn module(&self) -> String {
-        module(&self.from)
-    }
-
     /// The same between the top-level modules of the crate, unless both ends are in one.
     pub fn between_modules(&self) -> Option<Edge> {
         let (from, to) = (module(&self.from), module(&self.to));

@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov & Hutter 2019), as `torch.optim.AdamW` computes it.
 
-use super::Update;
+use super::update::Update;
 use crate::Result;
 use mlaan_engine::{Device, ops};
 

@@ -1,6 +1,7 @@
 //! LARS (You et al. 2017): SGD whose step of every weight tensor is as long as the weights are.
 
-use super::{Sgd, Update};
+use super::Sgd;
+use super::update::Update;
 use crate::Result;
 use crate::nn::Role;
 use mlaan_engine::{Device, ops};

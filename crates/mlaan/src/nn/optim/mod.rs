@@ -4,14 +4,19 @@
 mod adamw;
 mod lars;
 mod sgd;
+mod state;
+mod update;
 
 pub use adamw::AdamW;
 pub use lars::Lars;
 pub use sgd::Sgd;
+pub use state::State;
+pub use update::Rate;
 
 use super::{Learned, Param, Role, Roles};
-use crate::{Error, Result};
+use crate::Result;
 use mlaan_engine::{Device, Purpose, Tensor};
+use update::Update;
 
 /// An optimiser with its settings, but for the learning rate, which changes from step to step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,55 +38,6 @@ pub enum Rule {
     AdamW(AdamW),
     /// Layer-wise adaptive rates.
     Lars(Lars),
-}
-
-/// How far a step goes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    /// Learning rate.
-    pub lr: f32,
-    /// Number of the step since training began, from 1.
-    pub step: u64,
-}
-
-/// What an optimiser keeps of one parameter: tensors of the parameter's extents, which begin with 0.
-#[derive(Debug)]
-pub struct State {
-    names: &'static [&'static str],
-    tensors: Vec<Tensor>,
-}
-
-impl State {
-    /// Its tensors with their names, which stand in front of the parameter's in checkpoints.
-    pub fn tensors(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
-        self.names.iter().copied().zip(&self.tensors)
-    }
-
-    /// The same, to be filled.
-    pub fn tensors_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor)> {
-        self.names.iter().copied().zip(&mut self.tensors)
-    }
-}
-
-/// All that the update of one parameter takes.
-struct Update<'a> {
-    value: &'a mut Tensor,
-    grad: &'a Tensor,
-    state: &'a mut [Tensor],
-    rate: Rate,
-    weight_decay: f32,
-    role: Role,
-}
-
-impl Update<'_> {
-    /// Why a state that another optimiser made cannot be used.
-    fn foreign(&self, optimiser: &str) -> Error {
-        let message = format!(
-            "a parameter has {} tensors of state, which are not those of {optimiser}: build the network with the optimiser that updates it",
-            self.state.len()
-        );
-        Error::recipe("train", message)
-    }
 }
 
 /// The paper's (METHOD §7).

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, as `torch.optim.SGD` computes it.
 
-use super::Update;
+use super::update::Update;
 use crate::Result;
 use mlaan_engine::{Device, ops};
 

@@ -1,61 +1,12 @@
-//! Runs within a given memory, and what a run's memory depends on.
+//! What a run's memory depends on.
 
-use super::{Trainer, setup};
-use crate::backbone::Backbone;
-use crate::data::Source;
-use crate::data::{LoaderPool, Splits};
+use super::setup;
+use crate::data::{LoaderPool, Source, Splits};
 use crate::local::Task;
 use crate::nn::Extent;
-use crate::plan::search::{Fit, Learning, Request, candidates, search};
 use crate::plan::{Sizes, in_flight};
 use crate::recipe::{MeanStd, Recipe};
-use crate::{Error, Result};
 use mlaan_engine::Device;
-
-impl Trainer {
-    /// As [`Trainer::from_recipe`], in at most `memory` bytes, images included: the recipe as it is where it fits, else
-    /// with recomputation, else with activations in bf16, else with a smaller batch as well. Says what was chosen. The
-    /// method stays the recipe's.
-    ///
-    /// # Errors
-    /// When nothing fits: says the least memory that would do. As [`Trainer::from_recipe`].
-    pub fn from_recipe_within(recipe: &Recipe, device: &Device, memory: usize) -> Result<(Self, Fit)> {
-        recipe.validate()?;
-        let backbone = setup::backbone(&recipe.model)?;
-        let splits = setup::open(recipe, device.threads())?;
-        Self::within(recipe, &backbone, splits, device, memory)
-    }
-
-    /// As [`Trainer::new`], within `memory` bytes (see [`Trainer::from_recipe_within`]).
-    ///
-    /// # Errors
-    /// As [`Trainer::from_recipe_within`].
-    pub fn within(
-        recipe: &Recipe,
-        backbone: &dyn Backbone,
-        splits: Splits,
-        device: &Device,
-        memory: usize,
-    ) -> Result<(Self, Fit)> {
-        let normalise = setup::normalisation(&recipe.data, &splits)?;
-        let request = Request {
-            backbone,
-            method: &recipe.local,
-            task: task(recipe, &splits, &normalise),
-            batch: recipe.train.batch,
-            sizes: &|batch| sizes(recipe, &splits, std::slice::from_ref(device), batch),
-            memory,
-        };
-        let own: Vec<_> =
-            candidates(&request).into_iter().filter(|c| c.learning == Learning::Recipe).collect();
-        let found = search(&request, &own)?.into_iter().next();
-        let fit = found.ok_or_else(|| Error::recipe("local", "no settings to choose from"))?;
-        let mut chosen = recipe.clone();
-        (chosen.local, chosen.train.batch) = (fit.candidate.method.clone(), fit.batch);
-        chosen.train.precision = fit.candidate.precision.into();
-        Ok((Self::new(&chosen, backbone, splits, device)?, fit))
-    }
-}
 
 /// What is learnt from the images.
 pub(super) fn task(recipe: &Recipe, splits: &Splits, normalise: &MeanStd) -> Task {

@@ -1,0 +1,55 @@
+//! The work of a run on a device that computes nothing.
+
+use super::Sizes;
+use crate::Result;
+use crate::backbone::Backbone;
+use crate::data::Source;
+use crate::local::{Learner, Meter, Method, StepOptions, Task};
+use mlaan_engine::{Device, Kind};
+
+/// One step on the dry device, over `n` images.
+pub(super) fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
+    let task = learner.task();
+    let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
+    // Learning rates do not matter to a plan.
+    learner.step(fed.images, &fed.labels, &StepOptions::uniform(0.0, 1))?;
+    Ok(())
+}
+
+/// An evaluation on the dry device, of so many images (none: whole batches only) in batches, the logits of `at_once` of
+/// which wait there.
+pub(super) fn classify(
+    learner: &mut Learner,
+    source: &Source,
+    (images, batch): (Option<usize>, usize),
+    at_once: usize,
+) -> Result<()> {
+    let (task, device, batch) = (learner.task(), learner.device().clone(), batch.max(1));
+    let (full, rest) = images.map_or((at_once, 0), |n| (n / batch, n % batch));
+    // Those between are as the first ones.
+    let full = if full > at_once { at_once + full % at_once } else { full };
+    let mut waiting = Vec::new();
+    for n in std::iter::repeat_n(batch, full).chain((rest > 0).then_some(rest)) {
+        let fed = source.feed(&device, None, n, task.image.height, task.pixels)?;
+        waiting.push(learner.logits(fed.images)?);
+        if waiting.len() == at_once {
+            waiting.clear();
+        }
+    }
+    Ok(())
+}
+
+/// What each module costs in a step.
+pub(super) fn meters(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+) -> Result<Vec<Meter>> {
+    // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
+    let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
+    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
+    learner.start_meters()?;
+    step(&mut learner, &Source::Host, sizes.batch)?;
+    learner.take_meters()
+}
