@@ -1,9 +1,12 @@
 //! Plans of stages: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
-use super::{ModulePlan, Plan, Sizes, TensorSizes, balanced, classify, meters, read_at_once, step};
+use super::{
+    ModulePlan, Plan, Sizes, TensorSizes, balanced, classify, evaluation, meters, read_at_once, step,
+};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
+use crate::evaluation::KEPT_MISTAKES;
 use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task, check_stages};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
@@ -105,7 +108,8 @@ pub fn plan_in_stages(
     classify(&mut learner, &test, (sizes.test, sizes.batch), read_at_once(output))?;
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind));
+    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
+        + evaluation(sizes.kind, (task.classes, sizes.test.unwrap_or(0)), KEPT_MISTAKES);
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
     let meters = learner.take_meters()?;

@@ -19,8 +19,8 @@ mod trainer;
 mod unsaved;
 mod within;
 
-pub(crate) use evaluate::rank;
-pub use evaluate::{ClassError, Evaluation, evaluate};
+pub use crate::evaluation::Evaluation;
+pub use evaluate::{evaluate, evaluate_keeping};
 pub use foreign::{Imported, import};
 pub use lock::{LOCK, Lock};
 pub use progress::{Outcome, PeakBytes, Progress};
