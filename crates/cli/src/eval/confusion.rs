@@ -37,7 +37,7 @@ fn matrix(found: &Evaluation, width: usize) -> Option<String> {
         (n, all) if share => format!("{:.0}", 100.0 * n as f64 / all.max(1) as f64),
         (n, _) => n.to_string(),
     };
-    let unit = if share { "percent of the class's images" } else { "images" };
+    let unit = if share { "percent" } else { "images" };
     let mut lines = vec![format!(" Confusion, {unit}: a row per class, a column per class it was taken for")];
     let head: String = (0..n).map(|i| format!("{i:>cell$}")).collect();
     lines.push(format::dim(&format!("{}{head}", " ".repeat(1 + index_width + 1 + name_width))));
