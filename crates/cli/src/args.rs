@@ -167,6 +167,12 @@ pub struct EvalArgs {
     /// What activations are stored in [default: as in the run]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
+    /// Write the confusion matrix as CSV: a row per class, a column per class that its images were taken for
+    #[arg(long, value_name = "FILE.csv")]
+    pub confusion: Option<PathBuf>,
+    /// List so many mistakes, those with the highest loss first: class, what it was taken for, confidence, file
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub mistakes: Option<usize>,
     /// What to compute with.
     #[command(flatten)]
     pub machine: Machine,
@@ -178,8 +184,14 @@ pub struct EvalArgs {
 const EVAL_EXAMPLES: &str = "\
 Examples:
   mlaan eval runs/quickstart
-  mlaan eval runs/quickstart --best
-  mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json";
+  mlaan eval runs/quickstart --best --mistakes 20
+  mlaan eval runs/quickstart --confusion confusion.csv
+  mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json
+
+Shares are percent. Loss is the mean cross-entropy. Precision, recall, F1 and their averages are those of scikit-learn's \
+classification_report (0 where there is nothing to divide by). The calibration error is the expected one over 15 bins of equal \
+width (Guo et al., 2017). With --json, `confusion` is a list of [class, predicted, images], zeros left out; classes and images count \
+from 0. A run keeps the same in its folder, of its last epoch, as evaluation.json.";
 
 /// `mlaan plan`
 #[derive(Args)]

@@ -130,7 +130,10 @@ fn main() -> Result<()> {
     let stop = AtomicBool::new(false);
     trainer.run(Path::new("runs/own-network"), true, &stop, &mut |p| {
         if let Progress::Epoch(e) = p {
-            println!("epoch {}: test error {:.1} %, per module {:?}", e.epoch, e.test_error, e.module_errors);
+            println!(
+                "epoch {}: test accuracy {:.1} %, errors per module {:?}",
+                e.epoch, e.test_accuracy, e.module_errors
+            );
         }
     })?;
     Ok(())

@@ -32,7 +32,7 @@ struct Step {
     step: usize,
     steps: usize,
     loss: f64,
-    error: f64,
+    accuracy: f64,
     speed: f64,
     bytes: u64,
 }
@@ -63,7 +63,8 @@ impl Lines {
                 self.line(&format::dim(&table::header()));
             }
             Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
-                self.step(&Step { epoch, step, steps, loss, error, speed, bytes: peak.most() });
+                let accuracy = 100.0 - error;
+                self.step(&Step { epoch, step, steps, loss, accuracy, speed, bytes: peak.most() });
             }
             Progress::Evaluating { epoch } => {
                 self.testing_since = Instant::now();
@@ -104,11 +105,11 @@ impl Lines {
     fn step(&mut self, s: &Step) {
         let (epoch, run) = self.left.after(s.epoch, s.step, s.speed);
         let state = format!(
-            "{} left, run {} · loss {:.3} · error {:.1} % · {} images/s · {}",
+            "{} left, run {} · loss {:.3} · accuracy {:.1} % · {} images/s · {}",
             format::clock(epoch),
             format::clock(run),
             s.loss,
-            s.error,
+            s.accuracy,
             format::count(s.speed as usize),
             format::bytes(s.bytes)
         );
@@ -129,7 +130,7 @@ impl Lines {
         text.chars().take(usize::from(output::width()).saturating_sub(taken)).collect()
     }
 
-    /// Modules whose error there is room for.
+    /// Modules whose accuracy there is room for.
     fn shown(&self) -> usize {
         self.bar.as_ref().map_or(10, |_| table::shown(output::width()))
     }

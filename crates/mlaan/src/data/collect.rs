@@ -81,7 +81,12 @@ impl Collector<'_> {
         self.done += images.len();
         for (index, image) in images {
             match image {
-                Ok(image) => self.set.push(image.view(), self.stored.labels[index] as usize)?,
+                Ok(image) => {
+                    self.set.push(image.view(), self.stored.labels[index] as usize)?;
+                    if self.options.names {
+                        self.set.name_last(self.stored.images.name(index));
+                    }
+                }
                 Err(_) if self.options.skip_broken => self.skipped += 1,
                 Err(fault) => return Err(broken(self.stored.images.name(index), &fault)),
             }

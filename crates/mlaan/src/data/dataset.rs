@@ -28,6 +28,12 @@ pub trait Dataset: Send + Sync {
     fn classes(&self) -> &[String];
     /// The label of image `index`, below `classes().len()`.
     fn label(&self, index: usize) -> usize;
+    /// What image `index` is called: its file, or where in one it lies. None where the set does not know
+    /// ([`OpenOptions::names`](super::OpenOptions::names)).
+    fn image_name(&self, index: usize) -> Option<String> {
+        let _ = index;
+        None
+    }
     /// The image, from memory or decoded into `scratch`.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ pub struct OpenOptions {
     pub orientation: Orientation,
     /// Leave broken images out (and count them) instead of stopping.
     pub skip_broken: bool,
+    /// Remember what images in memory are called ([`Dataset::image_name`](super::Dataset::image_name)); those on disk are
+    /// known by their names anyway.
+    pub names: bool,
     /// Chooses the images that `limit` keeps.
     pub seed: u64,
     /// Threads that decode; 0 for one per core.
@@ -34,6 +37,7 @@ impl Default for OpenOptions {
             short_side: 256,
             orientation: Orientation::Auto,
             skip_broken: false,
+            names: false,
             seed: 0,
             threads: 0,
         }

@@ -13,7 +13,7 @@ mod stages;
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
-pub use process::TensorSizes;
+pub use process::{TensorSizes, evaluation};
 pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
 
 use crate::local::{Meter, ModuleSummary};

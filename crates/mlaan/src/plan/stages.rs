@@ -1,10 +1,11 @@
 //! Plans of stages, or of one: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
 use super::dry::{classify, meters, step};
-use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, read_at_once};
+use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
+use crate::evaluation::KEPT_MISTAKES;
 use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task, check_stages};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
@@ -103,7 +104,8 @@ pub fn plan_in_stages(
     classify(&mut learner, &test, (sizes.test, sizes.batch), read_at_once(output))?;
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind));
+    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
+        + evaluation(sizes.kind, (task.classes, sizes.test.unwrap_or(0)), KEPT_MISTAKES);
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
     let meters = learner.take_meters()?;

@@ -55,7 +55,7 @@ pub struct Manifest {
     /// The best epoch so far.
     pub best: Option<Best>,
     /// Test error after the last finished epoch, percent; `null` before the first.
-    #[serde(deserialize_with = "super::metrics::number")]
+    #[serde(deserialize_with = "crate::numbers::number")]
     pub test_error: f64,
     /// Seconds trained so far, over all resumptions.
     pub seconds: f64,

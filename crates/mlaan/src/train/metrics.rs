@@ -1,16 +1,16 @@
 //! What a run measures: `metrics.jsonl`, one JSON object per line, and `summary.json` at the end.
 //!
-//! Errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
+//! Accuracies and errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::peak::PeakBytes;
 use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
-use crate::numbers::read_json;
+use crate::numbers::{missing, number, numbers, read_json};
 use crate::recipe::Precision;
 use crate::{Error, Result, files};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +76,7 @@ pub struct Start {
 
 /// What one epoch measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
@@ -85,12 +86,24 @@ pub struct Epoch {
     /// Mean loss of the network's own classifier over the training images.
     #[serde(deserialize_with = "number")]
     pub train_loss: f64,
+    /// Accuracy of the network's own classifier over the training images, percent.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub train_accuracy: f64,
     /// Error of the network's own classifier over the training images, percent.
     #[serde(deserialize_with = "number")]
     pub train_error: f64,
+    /// Accuracy over the test images, percent.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub test_accuracy: f64,
     /// Error over the test images, percent.
     #[serde(deserialize_with = "number")]
     pub test_error: f64,
+    /// Mean cross-entropy over the test images; NaN in runs from before it was measured.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub test_loss: f64,
+    /// Test images whose class is among the five best guesses, percent; only with more than five classes.
+    #[serde(default)]
+    pub test_top5_accuracy: Option<f64>,
     /// Mean local loss of every module over the training images.
     #[serde(deserialize_with = "numbers")]
     pub module_losses: Vec<f64>,
@@ -120,12 +133,25 @@ impl Epoch {
 
 /// What a finished run achieved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Summary {
     /// Finished epochs.
     pub epochs: usize,
+    /// Test accuracy after the last epoch, percent.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub test_accuracy: f64,
     /// Test error after the last epoch, percent.
     #[serde(deserialize_with = "number")]
     pub test_error: f64,
+    /// Test loss after the last epoch; NaN in runs from before it was measured.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub test_loss: f64,
+    /// Test images whose class is among the five best guesses, percent; only with more than five classes.
+    #[serde(default)]
+    pub test_top5_accuracy: Option<f64>,
+    /// Highest test accuracy, percent.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub best_test_accuracy: f64,
     /// Lowest test error, percent.
     #[serde(deserialize_with = "number")]
     pub best_test_error: f64,
@@ -144,14 +170,43 @@ pub struct Summary {
     pub parameters: usize,
 }
 
-/// `null` is what a number that is not finite became.
-pub(super) fn number<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
+/// Runs from before there were accuracies know their errors: the accuracy is the rest.
+fn accuracy(known: f64, error: f64) -> f64 {
+    if known.is_nan() { 100.0 - error } else { known }
 }
 
-fn numbers<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Vec<f64>, D::Error> {
-    let values: Vec<Option<f64>> = Vec::deserialize(d)?;
-    Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+impl Serialize for Epoch {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        Epoch::serialize(self, s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Epoch {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let read = Epoch::deserialize(d)?;
+        Ok(Epoch {
+            train_accuracy: accuracy(read.train_accuracy, read.train_error),
+            test_accuracy: accuracy(read.test_accuracy, read.test_error),
+            ..read
+        })
+    }
+}
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        Summary::serialize(self, s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Summary {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let read = Summary::deserialize(d)?;
+        Ok(Summary {
+            test_accuracy: accuracy(read.test_accuracy, read.test_error),
+            best_test_accuracy: accuracy(read.best_test_accuracy, read.best_test_error),
+            ..read
+        })
+    }
 }
 
 impl Summary {
@@ -325,7 +380,11 @@ mod tests {
                 "peak_allocated_bytes",
                 "peak_memory_bytes",
                 "seconds",
+                "test_accuracy",
                 "test_error",
+                "test_loss",
+                "test_top5_accuracy",
+                "train_accuracy",
                 "train_error",
                 "train_loss"
             ]
@@ -398,11 +457,31 @@ mod tests {
     }
 
     #[test]
+    fn runs_from_before_accuracies_have_them() {
+        let run = tempfile::tempdir().unwrap();
+        let line = r#"{"event":"epoch","epoch":1,"lr":0.1,"train_loss":2.0,"train_error":62.5,"test_error":75.0,
+            "module_losses":[],"module_errors":[],"seconds":1.0,"images_per_second":9.0,"peak_bytes":7}"#;
+        let end = r#"{"event":"end","epochs":1,"test_error":75.0,"best_test_error":null,"best_epoch":1,"seconds":1.0,
+            "peak_bytes":7,"parameters":3}"#;
+        let lines = [line, end].map(|l| l.replace('\n', ""));
+        std::fs::write(run.path().join(METRICS), lines.join("\n")).unwrap();
+        let events = read(run.path()).unwrap();
+        let [Event::Epoch(e), Event::End(s)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((e.train_accuracy, e.test_accuracy, e.test_top5_accuracy), (37.5, 25.0, None));
+        assert!(e.test_loss.is_nan() && s.best_test_accuracy.is_nan() && s.test_loss.is_nan());
+        assert_eq!((s.test_accuracy, s.best_epoch), (25.0, 1));
+    }
+
+    #[test]
     fn the_summary_comes_back_as_written() {
         let run = tempfile::tempdir().unwrap();
         let summary = Summary {
             epochs: 8,
+            test_accuracy: 200.0 / 3.0,
             test_error: 100.0 / 3.0,
+            test_loss: 1.25,
+            test_top5_accuracy: None,
+            best_test_accuracy: 69.9,
             best_test_error: 30.1,
             best_epoch: 7,
             seconds: 12.5,

@@ -9,6 +9,7 @@ use super::tally::Tally;
 use super::trainer::Trainer;
 use super::unsaved::{clear_checkpoints, is_unsaved};
 use super::{recipe_file, state};
+use crate::evaluation::{Evaluated, Evaluation};
 use crate::files::atomic;
 use crate::import::Taken;
 use crate::process::Peak;
@@ -22,6 +23,8 @@ pub(super) struct Run<'a> {
     pub(super) held: &'a Lock,
     metrics: Metrics,
     pub(super) at: Position,
+    /// What the evaluation after the last epoch found; none before the first epoch of this process.
+    pub(super) found: Option<Evaluation>,
 }
 
 impl Run<'_> {
@@ -31,8 +34,9 @@ impl Run<'_> {
         self.metrics.write(event)
     }
 
-    pub(super) fn conclude(&self, summary: &Summary) -> Result<()> {
-        self.held.write(|folder| summary.write(folder))
+    /// The summary last: it says that the run is finished.
+    pub(super) fn conclude(&self, evaluated: &Evaluated, summary: &Summary) -> Result<()> {
+        self.held.write(|folder| evaluated.write(folder).and_then(|()| summary.write(folder)))
     }
 }
 
@@ -103,7 +107,7 @@ impl Trainer {
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
-            return Ok(Run { held, metrics, at });
+            return Ok(Run { held, metrics, at, found: None });
         }
         let init = self.initialise()?.cloned();
         if is_unsaved(folder) {
@@ -114,7 +118,7 @@ impl Trainer {
         let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };
         held.write(|folder| self.write_recipe(folder))?;
         let start = Event::Start(self.start(init));
-        let mut run = Run { held, metrics, at: Position::start() };
+        let mut run = Run { held, metrics, at: Position::start(), found: None };
         run.note(&start)?;
         watch(Progress::Event(&start));
         Ok(run)
@@ -197,10 +201,14 @@ impl Trainer {
         }
     }
 
-    pub(super) fn summary(&self, at: &Position) -> Summary {
+    pub(super) fn summary(&self, at: &Position, found: &Evaluation) -> Summary {
         Summary {
             epochs: at.epoch,
+            test_accuracy: found.accuracy,
             test_error: at.last_error,
+            test_loss: found.loss,
+            test_top5_accuracy: found.top5_accuracy,
+            best_test_accuracy: at.best.map_or(f64::NAN, |b| 100.0 - b.error),
             best_test_error: at.best.map_or(f64::NAN, |b| b.error),
             best_epoch: at.best.map_or(0, |b| b.epoch),
             seconds: at.seconds,

@@ -38,6 +38,14 @@ pub fn optimizer(t: &recipe::Train) -> Optimizer {
 /// # Errors
 /// What is wrong with the data, and where.
 pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
+    open_with(recipe, threads, false)
+}
+
+/// As [`open`]; with `names`, images in memory are known by them, too.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(recipe: &Recipe, threads: usize, names: bool) -> Result<Splits> {
     let d = &recipe.data;
     let options = OpenOptions {
         limit: d.limit,
@@ -45,6 +53,7 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
         short_side: frame(d).short_side,
         orientation: d.orientation.into(),
         skip_broken: d.skip_broken,
+        names,
         seed: recipe.seed,
         threads,
     };

@@ -2,13 +2,14 @@
 
 use super::checkpoint::Best;
 use super::evaluate::evaluate_from;
-use super::metrics::Event;
+use super::metrics::{Epoch, Event};
 use super::progress::{Outcome, Progress};
 use super::run::Run;
 use super::tally::Tally;
 use super::trainer::Trainer;
 use super::{LearningRate, Lock, setup};
 use crate::data::Dataset;
+use crate::evaluation::{Evaluated, Evaluation, KEPT_MISTAKES};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -56,9 +57,14 @@ impl Trainer {
             }
             self.finish_epoch(&mut run, &rates, watch)?;
         }
+        // What was found before is lost where the run was killed behind its last epoch.
+        let found = match run.found.take() {
+            Some(found) => found,
+            None => self.test()?,
+        };
         self.look(&mut run);
-        let summary = self.summary(&run.at);
-        run.conclude(&summary)?;
+        let summary = self.summary(&run.at, &found);
+        run.conclude(&Evaluated { epoch: run.at.epoch, data: self.splits.name.clone(), found }, &summary)?;
         let end = Event::End(summary.clone());
         run.note(&end)?;
         watch(Progress::Event(&end));
@@ -74,9 +80,9 @@ impl Trainer {
         let epoch = run.at.epoch + 1;
         watch(Progress::Evaluating { epoch });
         let begin = Instant::now();
-        let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
-        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
-        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes)?;
+        // Only the newest is kept, and not beside the next one.
+        run.found = None;
+        let found = self.test()?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
@@ -88,7 +94,12 @@ impl Trainer {
         at.seconds += evaluating;
         let seconds = at.tally.seconds + evaluating;
         let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
-        let line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
+        let line = Epoch {
+            test_accuracy: found.accuracy,
+            test_loss: found.loss,
+            test_top5_accuracy: found.top5_accuracy,
+            ..at.tally.epoch(epoch, lr, found.error, seconds, at.peak)
+        };
         let is_best = at.best.is_none_or(|b| found.error < b.error);
         if is_best {
             at.best = Some(Best { epoch, error: found.error });
@@ -96,11 +107,19 @@ impl Trainer {
         at.epoch = epoch;
         at.last_error = found.error;
         at.tally = Tally::default();
+        run.found = Some(found);
         let event = Event::Epoch(line.clone());
         run.note(&event)?;
         self.save(run, is_best)?;
         watch(Progress::Epoch(&line));
         watch(Progress::Event(&event));
         Ok(())
+    }
+
+    /// Evaluates the network, as it stands, on the test images.
+    fn test(&mut self) -> Result<Evaluation> {
+        let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
+        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
+        evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes, KEPT_MISTAKES)
     }
 }

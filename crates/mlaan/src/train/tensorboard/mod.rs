@@ -124,14 +124,18 @@ impl TensorBoard {
         self.seen = (0, 0.0, 0.0);
         let mut values = vec![
             Value::scalar("train/loss", e.train_loss),
+            Value::scalar("train/accuracy", e.train_accuracy),
             Value::scalar("train/error", e.train_error),
+            Value::scalar("test/accuracy", e.test_accuracy),
             Value::scalar("test/error", e.test_error),
+            Value::scalar("test/loss", e.test_loss),
             Value::scalar("lr", e.lr),
             Value::scalar("images_per_second", e.images_per_second),
             Value::scalar("memory/peak_allocated_bytes", e.peak_allocated_bytes as f64),
         ];
         let process = e.peak_memory_bytes.map(|n| Value::scalar("memory/peak_memory_bytes", n as f64));
         values.extend(process);
+        values.extend(e.test_top5_accuracy.map(|top5| Value::scalar("test/top5_accuracy", top5)));
         let modules = |what: &str, of: &[f64]| -> Vec<Value> {
             of.iter().enumerate().map(|(k, v)| Value::scalar(format!("module/{k}/{what}"), *v)).collect()
         };

@@ -1,4 +1,4 @@
-//! Curves of error and loss over the epochs.
+//! Curves of accuracy and loss over the epochs.
 
 use super::super::curve::Curve;
 use super::super::state::Curves;
@@ -12,12 +12,12 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Widget};
 /// Columns that two charts side by side need.
 const BOTH: u16 = 56;
 
-/// Draws error and, where there is room, loss beside it.
+/// Draws accuracy and, where there is room, loss beside it.
 pub fn draw(curves: &Curves, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let two = area.width >= BOTH;
     let halves = [Constraint::Fill(1), Constraint::Fill(u16::from(two))];
     let [left, right] = Layout::horizontal(halves).areas(area);
-    chart("error %", &curves.error, Some(&curves.test), theme, left, buf);
+    chart("accuracy %", &curves.accuracy, Some(&curves.test), theme, left, buf);
     if two {
         chart("loss", &curves.loss, None, theme, right, buf);
     }
