@@ -1,11 +1,11 @@
 //! `mlaan eval`: errors of a trained network.
 
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, Split};
 use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::Device;
-use mlaan::data::{LoaderPool, Splits, by_name};
+use mlaan::data::{Dataset, LoaderPool, Splits, Subset, by_name};
 use mlaan::plan::{Inference, Needs, inference, read_at_once};
 use mlaan::recipe::{Orientation, Recipe};
 use mlaan::text;
@@ -14,6 +14,7 @@ use mlaan::train::{ClassError, Evaluation, Trained, evaluate, loading, setup};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Classes in a table at most; of more, those with the highest error are shown.
 const ROWS: usize = 50;
@@ -27,6 +28,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
     let device = args.machine.open()?.with_precision(recipe.train.precision.into());
     let mut splits = setup::open(&recipe, device.threads())?;
+    splits.test = chosen(args, &recipe, &splits)?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
     let needs = plan(&trained, &recipe, (&splits, batch), &device)?;
@@ -40,6 +42,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "checkpoint": text::exact_path(&path),
             "epoch": manifest.epoch,
             "data": splits.name,
+            "split": args.split.word(),
             "skipped": splits.skipped,
             "orientation": setup::oriented(Orientation::Auto, &splits),
             "memory": memory.json(),
@@ -50,9 +53,31 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         }
         output::json(&value)?;
     } else {
-        output::page(&told(&found, &manifest, &splits, (&path, &memory.text())))?;
+        output::page(&told((&found, args.split), &manifest, &splits, (&path, &memory.text())))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The images of the split that is asked for.
+fn chosen(args: &EvalArgs, recipe: &Recipe, splits: &Splits) -> Result<Arc<dyn Dataset>> {
+    let data = match args.split {
+        // A limit has chosen among test images already.
+        Split::Test => return Ok(Arc::clone(&splits.test)),
+        Split::Train => &splits.train,
+        Split::Val => match &splits.validation {
+            Some(validation) => validation,
+            None => bail!(
+                "{}: there are no validation images: the set has no such split, and the run held none out (data.validation); \
+                 --split test has the images that its best epoch was chosen on",
+                recipe.data.source
+            ),
+        },
+    };
+    // Not by opening fewer, which would hold out others.
+    Ok(match args.images.sample.limit {
+        Some(limit) => Arc::new(Subset::limited(data, limit, recipe.seed)?),
+        None => Arc::clone(data),
+    })
 }
 
 /// What it needs: the network, a batch at a time, and the images, those for training included, since a set is opened whole.
@@ -62,9 +87,9 @@ fn plan(
     (splits, batch): (&Splits, usize),
     device: &Device,
 ) -> Result<Needs> {
-    let (train, test) = (splits.train.as_ref(), splits.test.as_ref());
+    let test = splits.test.as_ref();
     let work = setup::loader_threads(device, test) * test.work_bytes();
-    let images = train.resident_bytes() + test.resident_bytes();
+    let images = splits.all().map(|data| data.resident_bytes()).sum::<usize>();
     let batches = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, false);
     let sizes = Inference {
         batch,
@@ -83,11 +108,17 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     let mut recipe = trained.recipe.clone();
     if let Some(source) = args.images.data.as_ref().filter(|s| **s != recipe.data.source) {
         recipe.set_source(source);
-        // The run's limit was for the run's own images.
-        recipe.data.limit = None;
+        // The run's limit was for the run's own images; what it held out was held out of those that were left.
+        if args.split == Split::Test {
+            recipe.data.limit = None;
+        }
     }
-    if args.images.sample.limit.is_some() {
-        recipe.data.limit = args.images.sample.limit;
+    if args.split == Split::Test {
+        if args.images.sample.limit.is_some() {
+            recipe.data.limit = args.images.sample.limit;
+        }
+        // Validation images of the set's own are not wanted.
+        recipe.data.validation = recipe.data.validation.or(Some(0.0));
     }
     if let Some(precision) = &args.precision {
         recipe.set(&format!("train.precision={precision}"))?;
@@ -145,7 +176,12 @@ fn relabel(theirs: &[String], splits: &mut Splits, source: &str) -> Result<()> {
     )
 }
 
-fn told(found: &Evaluation, manifest: &Manifest, splits: &Splits, (path, memory): (&Path, &str)) -> String {
+fn told(
+    (found, split): (&Evaluation, Split),
+    manifest: &Manifest,
+    splits: &Splits,
+    (path, memory): (&Path, &str),
+) -> String {
     let at = match manifest.partial.steps {
         0 => format!("after epoch {}", manifest.epoch),
         n => format!("after epoch {} and {}", manifest.epoch, format::several(n, "step")),
@@ -154,7 +190,7 @@ fn told(found: &Evaluation, manifest: &Manifest, splits: &Splits, (path, memory)
         0 => String::new(),
         n => format!(", {} skipped", format::several(n, "broken image")),
     };
-    let images = format::several(found.images, "test image");
+    let images = format::several(found.images, split.image());
     let error = format::heading(&format::percent(found.error));
     let mut lines = vec![format!("{} ({at})\n", text::path(path))];
     lines.push(format!(" data         {}: {images}{skipped}", text::line(&splits.name)));

@@ -53,6 +53,9 @@ pub struct Start {
     pub data: String,
     /// Training images.
     pub train_images: usize,
+    /// Validation images, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_images: Option<usize>,
     /// Test images.
     pub test_images: usize,
     /// What computes, as `cpu` or `cuda:0`.
@@ -88,8 +91,14 @@ pub struct Epoch {
     /// Error of the network's own classifier over the training images, percent.
     #[serde(deserialize_with = "number")]
     pub train_error: f64,
-    /// Error over the test images, percent.
-    #[serde(deserialize_with = "number")]
+    /// Error over the validation images, percent; none where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Accuracy over the validation images, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
+    /// Error over the test images, percent; not a number, and not written, where epochs are validated instead.
+    #[serde(default = "not_tested", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
     pub test_error: f64,
     /// Mean local loss of every module over the training images.
     #[serde(deserialize_with = "numbers")]
@@ -112,6 +121,12 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// The error that the best epoch has the lowest of, percent: over the validation images, or over the test images where
+    /// there is no validation set.
+    pub fn held_out_error(&self) -> f64 {
+        self.val_error.unwrap_or(self.test_error)
+    }
+
     /// Peak memory so far, as far as it is known.
     pub fn peak(&self) -> PeakBytes {
         PeakBytes { memory: self.peak_memory_bytes, allocated: self.peak_allocated_bytes }
@@ -126,11 +141,26 @@ pub struct Summary {
     /// Test error after the last epoch, percent.
     #[serde(deserialize_with = "number")]
     pub test_error: f64,
-    /// Lowest test error, percent.
+    /// Test error after the best epoch, percent: the lowest, where there is no validation set to choose that epoch on.
     #[serde(deserialize_with = "number")]
     pub best_test_error: f64,
-    /// The epoch that had it, from 1.
+    /// The best epoch, from 1: that with the lowest validation error, or test error.
     pub best_epoch: usize,
+    /// Validation error after the last epoch, percent; none where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Validation error of the best epoch, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_val_error: Option<f64>,
+    /// Test accuracy after the last epoch, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+    /// Test accuracy after the best epoch, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_test_accuracy: Option<f64>,
+    /// Whether it ended before its last epoch, after `train.patience` epochs without improvement.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Seconds trained, over all resumptions.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
@@ -142,6 +172,16 @@ pub struct Summary {
     pub peak_allocated_bytes: u64,
     /// Values of the network, without auxiliary networks.
     pub parameters: usize,
+}
+
+/// What a test error is that there is none of.
+fn not_tested() -> f64 {
+    f64::NAN
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_not_tested(error: &f64) -> bool {
+    error.is_nan()
 }
 
 /// `null` is what a number that is not finite became.
@@ -409,6 +449,7 @@ mod tests {
             peak_memory_bytes: Some(2 << 40),
             peak_allocated_bytes: 1 << 40,
             parameters: 466_906,
+            ..Summary::default()
         };
         summary.write(run.path()).unwrap();
         assert_eq!(Summary::read(run.path()).unwrap(), summary);

@@ -62,6 +62,8 @@ impl Tally {
             lr,
             train_loss,
             train_error,
+            val_error: None,
+            val_accuracy: None,
             test_error,
             module_losses: self.losses.iter().map(|l| l / n).collect(),
             module_errors: self.wrong.iter().map(error).collect(),

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use super::within::{sizes, task};
 use super::{LearningRate, Lock, foreign, setup};
 use crate::backbone::Backbone;
-use crate::data::{Augment, Dataset, Extras, LoaderPool, Source, Splits};
+use crate::data::{Augment, Extras, LoaderPool, Source, Splits};
 use crate::import::Taken;
 use crate::local::Learner;
 use crate::memory::Needs;
@@ -38,8 +38,8 @@ pub struct Trainer {
     pub(super) learner: Learner,
     /// Of the training images, for each stage.
     pub(super) sources: Arc<Vec<Source>>,
-    /// Of the test images.
-    test_source: Source,
+    /// Of the images that are evaluated after every epoch: for validation, or for testing where there are none.
+    pub(super) held_source: Source,
     pub(super) pool: LoaderPool,
     pub(super) reading: Reading,
     pub(super) plan: Plan,
@@ -91,6 +91,7 @@ impl Trainer {
         splits: Splits,
         devices: &[Device],
     ) -> Result<Self> {
+        let splits = setup::held_out(recipe, splits)?;
         let precision = recipe.train.precision.into();
         let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
@@ -125,9 +126,10 @@ impl Trainer {
             _ => Ok(Source::host(&extras)),
         };
         let sources = Arc::new(devices.iter().enumerate().map(source).collect::<Result<Vec<_>>>()?);
-        let test_source = match splits.test.whole() {
+        let held = splits.validation.as_ref().unwrap_or(&splits.test);
+        let held_source = match held.whole() {
             Some((side, bytes)) if sizes.kept_test => {
-                Source::kept(device, (splits.test.len(), side), Padding::NONE, Some(bytes))?
+                Source::kept(device, (held.len(), side), Padding::NONE, Some(bytes))?
             }
             _ => Source::Host,
         };
@@ -142,7 +144,7 @@ impl Trainer {
             normalise,
             learner,
             sources,
-            test_source,
+            held_source,
             pool,
             reading: Reading::default(),
             plan,
@@ -175,8 +177,15 @@ impl Trainer {
     }
 
     /// Takes over what the run of a checkpoint decided when it began. A run that is resumed does it by itself: before, it
-    /// lets [`Trainer::rates`] say the rates that it will have.
+    /// lets [`Trainer::rates`] say the rates that it will have. A run that began without the set's own validation images
+    /// goes on without them.
     pub fn goes_on(&mut self, manifest: &Manifest) {
+        let own = self.recipe.data.validation.is_none();
+        if own && manifest.val_images.is_none() && self.splits.validation.take().is_some() {
+            self.held_source = Source::Host;
+            self.warnings
+                .push("the set's validation images are not used: this run began without them".into());
+        }
         self.rate_batch = manifest.rate_batch.unwrap_or(self.recipe.train.batch);
     }
 
@@ -241,7 +250,7 @@ impl Trainer {
     ) -> Result<Outcome> {
         let mut run = self.open_run(held, resume, watch)?;
         let rates = self.rates();
-        while run.at.epoch < self.recipe.train.epochs {
+        while run.at.epoch < self.recipe.train.epochs && !self.ends_early(&run.at) {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
                 self.save(&run, false)?;
                 let interrupted = Event::Interrupted { epoch: run.at.epoch };
@@ -252,7 +261,7 @@ impl Trainer {
             self.finish_epoch(&mut run, &rates, watch)?;
         }
         self.look(&mut run);
-        let summary = self.summary(&run.at);
+        let summary = self.tested(&mut run, watch)?;
         run.conclude(&summary)?;
         let end = Event::End(summary.clone());
         run.note(&end)?;
@@ -269,13 +278,16 @@ impl Trainer {
         let epoch = run.at.epoch + 1;
         watch(Progress::Evaluating { epoch });
         let begin = Instant::now();
-        let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
+        let (data, term) = match &self.splits.validation {
+            Some(validation) => (validation, "validation"),
+            None => (&self.splits.test, "test"),
+        };
         let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
-        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes)?;
+        let found = evaluate_from(&mut self.learner, (data, &self.held_source), &self.pool, sizes)?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
-            return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
+            return Err(Error::NonFinite { module, term, value: f32::NAN, epoch, step });
         }
         let evaluating = begin.elapsed().as_secs_f64();
         self.look(run);
@@ -283,13 +295,18 @@ impl Trainer {
         at.seconds += evaluating;
         let seconds = at.tally.seconds + evaluating;
         let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
-        let line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
+        let mut line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
+        if self.splits.validation.is_some() {
+            line.test_error = f64::NAN;
+            (line.val_error, line.val_accuracy) = (Some(found.error), Some(100.0 - found.error));
+        }
         let is_best = at.best.is_none_or(|b| found.error < b.error);
         if is_best {
             at.best = Some(Best { epoch, error: found.error });
         }
+        at.without_improvement = if is_best { 0 } else { at.without_improvement + 1 };
         at.epoch = epoch;
-        at.last_error = found.error;
+        (at.last_error, at.last_val_error) = (line.test_error, line.val_error);
         at.tally = Tally::default();
         let event = Event::Epoch(line.clone());
         run.note(&event)?;

@@ -1,0 +1,69 @@
+//! The end of a run: whether it comes early, and the test that a run with a validation set has only then.
+
+use super::checkpoint;
+use super::evaluate::evaluate_from;
+use super::metrics::Summary;
+use super::progress::Progress;
+use super::run::{Position, Run};
+use super::setup;
+use super::state::restore;
+use super::trainer::Trainer;
+use crate::data::Source;
+use crate::{Error, Result};
+use std::time::Instant;
+
+impl Trainer {
+    /// Whether as many epochs went by without improvement as the recipe waits for.
+    pub(super) fn ends_early(&self, at: &Position) -> bool {
+        self.recipe.train.patience_used().is_some_and(|patience| at.without_improvement >= patience)
+    }
+
+    /// What the run achieved. Where epochs were validated, the test images are classified now: by the network of the last
+    /// epoch, and where another was the best, by that as well.
+    pub(super) fn tested(
+        &mut self,
+        run: &mut Run<'_>,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Summary> {
+        let Some(best) = run.at.last_val_error.and(run.at.best) else {
+            return Ok(self.summary(&run.at));
+        };
+        watch(Progress::Evaluating { epoch: run.at.epoch });
+        let begin = Instant::now();
+        let last = self.test()?;
+        let of_best = if best.epoch == run.at.epoch { last } else { self.test_best(run)? };
+        self.look(run);
+        run.at.seconds += begin.elapsed().as_secs_f64();
+        Ok(Summary {
+            test_error: last,
+            best_test_error: of_best,
+            test_accuracy: Some(100.0 - last),
+            best_test_accuracy: Some(100.0 - of_best),
+            ..self.summary(&run.at)
+        })
+    }
+
+    /// The test error of the best epoch's network; the learner then has the last one's values again.
+    fn test_best(&mut self, run: &Run<'_>) -> Result<f64> {
+        run.held.check()?;
+        let folder = run.held.folder();
+        let (_, tensors) = checkpoint::load(&checkpoint::best(folder)?)?;
+        restore(&mut self.learner, &tensors, false)?;
+        let error = self.test();
+        let (_, tensors) = checkpoint::load(folder)?;
+        restore(&mut self.learner, &tensors, false)?;
+        error
+    }
+
+    /// The test error, percent.
+    fn test(&mut self) -> Result<f64> {
+        let (test, sizes) = (&self.splits.test, (self.recipe.train.batch, setup::frame(&self.recipe.data)));
+        let found = evaluate_from(&mut self.learner, (test, &Source::Host), &self.pool, sizes)?;
+        if found.undefined == found.images {
+            let module = self.learner.modules().saturating_sub(1);
+            let (epoch, step) = (self.recipe.train.epochs, 0);
+            return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
+        }
+        Ok(found.error)
+    }
+}
