@@ -55,7 +55,12 @@ fn built_in(options: &OpenOptions) -> Result<Splits> {
         let message = "no class has an image to spare for data.validation: each has one alone";
         return Err(Error::data(BUILTIN, message));
     }
-    synthetic::of_images(BUILTIN_SEED, &drawn.train, drawn.validation.as_deref(), test)
+    let mut splits = synthetic::of_images(BUILTIN_SEED, &drawn.train, drawn.validation.as_deref(), test)?;
+    if options.test.is_some() {
+        let text = "data.test is for sets without a test split of their own, which the built-in set has";
+        splits.notes.remark(text);
+    }
+    Ok(splits)
 }
 
 /// A class that nothing teaches is a mistake in the data.

@@ -32,7 +32,7 @@ pub fn runs(groups: &[Group]) -> Markup {
             about(&|s| s.data.clone()),
             epochs.to_string(),
             spread(g.moments(Run::test_error)),
-            spread(g.moments(|r| r.best().map(|e| e.test_error))),
+            spread(g.moments(Run::best_test_error)),
             duration(g.moments(|r| Some(r.seconds())).map_or(f64::NAN, |m| m.mean)),
             written(g.runs.iter().map(Run::peak_bytes).max().unwrap_or(0)),
         ]

@@ -13,13 +13,14 @@ const MARKED: usize = 40;
 /// What is drawn over the epochs: title, axis, value.
 type What = (&'static str, &'static str, fn(&Epoch) -> f64);
 
-const ALL: [What; 3] = [
+const ALL: [What; 4] = [
+    ("Validation accuracy", "validation accuracy, %", |e| e.val_accuracy.unwrap_or(f64::NAN)),
     ("Test error", "test error, %", |e| e.test_error),
     ("Training error", "training error, %", |e| e.train_error),
     ("Training loss", "loss", |e| e.train_loss),
 ];
 
-/// Test error, training error and loss by epoch, and the modules' errors in the last one; `of` says of what.
+/// Validation accuracy, test error, training error and loss by epoch, as far as they are there, and the modules' errors in the last one; `of` says of what.
 ///
 /// # Errors
 /// When a plot cannot be drawn.
