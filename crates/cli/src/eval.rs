@@ -5,12 +5,12 @@ mod confusion;
 mod mistakes;
 mod told;
 
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, Split};
 use crate::memory::Planned;
 use crate::output;
 use anyhow::{Result, bail};
 use mlaan::Device;
-use mlaan::data::{LoaderPool, Splits, by_name};
+use mlaan::data::{Dataset, LoaderPool, Splits, Subset, by_name};
 use mlaan::evaluation::Evaluation;
 use mlaan::files::atomic;
 use mlaan::plan::{Inference, Needs, evaluation, inference, read_at_once};
@@ -20,6 +20,7 @@ use mlaan::train::{Trained, evaluate_keeping, loading, setup};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use told::Told;
 
 /// Tests a checkpoint.
@@ -34,6 +35,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     // Without the option nothing is asked for what images are called.
     let mistakes = args.mistakes.unwrap_or(0);
     let mut splits = setup::open_with(&recipe, device.threads(), mistakes > 0)?;
+    splits.test = chosen(args, &recipe, &splits)?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
     let needs = plan(&trained, &recipe, (&splits, batch, mistakes), &device)?;
@@ -51,6 +53,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "checkpoint": text::exact_path(&path),
             "epoch": manifest.epoch,
             "data": splits.name,
+            "split": args.split.word(),
             "skipped": splits.skipped,
             "orientation": setup::oriented(Orientation::Auto, &splits),
             "memory": memory.json(),
@@ -62,8 +65,9 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         output::json(&value)?;
     } else {
         let (memory, confusion) = (memory.text(), args.confusion.as_deref());
+        let (split, path) = (args.split, path.as_path());
         let told =
-            Told { found: &found, manifest: &manifest, splits: &splits, path: &path, memory, confusion };
+            Told { found: &found, split, manifest: &manifest, splits: &splits, path, memory, confusion };
         output::page(&told.text(output::width()))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -85,6 +89,28 @@ fn write_confusion(found: &Evaluation, path: &Path) -> Result<()> {
     Ok(atomic::write(path, |out| found.confusion.write_csv((&names, &images), path, out))?)
 }
 
+/// The images of the split that is asked for.
+fn chosen(args: &EvalArgs, recipe: &Recipe, splits: &Splits) -> Result<Arc<dyn Dataset>> {
+    let data = match args.split {
+        // A limit has chosen among test images already.
+        Split::Test => return Ok(Arc::clone(&splits.test)),
+        Split::Train => &splits.train,
+        Split::Val => match &splits.validation {
+            Some(validation) => validation,
+            None => bail!(
+                "{}: there are no validation images: the set has no such split, and the run held none out (data.validation); \
+                 --split test has the images that its best epoch was chosen on",
+                recipe.data.source
+            ),
+        },
+    };
+    // Not by opening fewer, which would hold out others.
+    Ok(match args.images.sample.limit {
+        Some(limit) => Arc::new(Subset::limited(data, limit, recipe.seed)?),
+        None => Arc::clone(data),
+    })
+}
+
 /// What it needs: the network, a batch at a time, and the images, those for training included, since a set is opened whole.
 fn plan(
     trained: &Trained,
@@ -92,9 +118,9 @@ fn plan(
     (splits, batch, mistakes): (&Splits, usize, usize),
     device: &Device,
 ) -> Result<Needs> {
-    let (train, test) = (splits.train.as_ref(), splits.test.as_ref());
+    let test = splits.test.as_ref();
     let work = setup::loader_threads(device, test) * test.work_bytes();
-    let images = train.resident_bytes() + test.resident_bytes();
+    let images = splits.all().map(|data| data.resident_bytes()).sum::<usize>();
     let batches = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, false);
     let sizes = Inference {
         batch,
@@ -116,11 +142,17 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     let mut recipe = trained.recipe.clone();
     if let Some(source) = args.images.data.as_ref().filter(|s| **s != recipe.data.source) {
         recipe.set_source(source);
-        // The run's limit was for the run's own images.
-        recipe.data.limit = None;
+        // The run's limit was for the run's own images; what it held out was held out of those that were left.
+        if args.split == Split::Test {
+            recipe.data.limit = None;
+        }
     }
-    if args.images.sample.limit.is_some() {
-        recipe.data.limit = args.images.sample.limit;
+    if args.split == Split::Test {
+        if args.images.sample.limit.is_some() {
+            recipe.data.limit = args.images.sample.limit;
+        }
+        // Validation images of the set's own are not wanted.
+        recipe.data.validation = recipe.data.validation.or(Some(0.0));
     }
     if let Some(precision) = &args.precision {
         recipe.set(&format!("train.precision={precision}"))?;

@@ -117,6 +117,7 @@ fn main() -> Result<()> {
     let splits = Splits {
         name: "gradients".into(),
         train: split(1000),
+        validation: None,
         test: split(200),
         skipped: 0,
         notes: Default::default(),

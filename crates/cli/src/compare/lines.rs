@@ -81,7 +81,9 @@ impl Lines {
             Tell::Done(record) => {
                 self.done += 1;
                 let s = &record.summary;
-                let best = format!("best {} after {}", format::percent(s.best_test_accuracy), s.best_epoch);
+                let by = if s.best_val_error.is_some() { ", by validation" } else { "" };
+                let best =
+                    format!("best {} after {}{by}", format::percent(s.best_test_accuracy), s.best_epoch);
                 let diverged = if record.diverged() { "diverged: " } else { "" };
                 self.run_line(&format!(
                     "{diverged}accuracy {:>7} ({best})  {}  {}",

@@ -1,6 +1,7 @@
 //! An evaluation for people.
 
 use super::{classes, confusion, mistakes};
+use crate::args::Split;
 use crate::format;
 use mlaan::data::Splits;
 use mlaan::evaluation::{BINS, Evaluation};
@@ -12,6 +13,8 @@ use std::path::Path;
 pub struct Told<'a> {
     /// What was found.
     pub found: &'a Evaluation,
+    /// Of which split.
+    pub split: Split,
     /// Of the checkpoint.
     pub manifest: &'a Manifest,
     /// The images.
@@ -47,7 +50,7 @@ impl Told<'_> {
             0 => String::new(),
             n => format!(", {} skipped", format::several(n, "broken image")),
         };
-        let images = format::several(found.images, "test image");
+        let images = format::several(found.images, self.split.image());
         let mut rows = vec![("data", format!("{}: {images}{skipped}", text::line(&splits.name)))];
         for (at, note) in splits.notes.lines().iter().enumerate() {
             rows.push((if at == 0 { "notes" } else { "" }, text::line(note).into_owned()));

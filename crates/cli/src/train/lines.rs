@@ -38,7 +38,7 @@ struct Step {
 }
 
 impl Lines {
-    /// For a run whose lowest test error so far is `best`.
+    /// For a run whose lowest validation (or test) error so far is `best`.
     pub fn new(left: Left, best: f64) -> Self {
         let terminal = Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
@@ -60,7 +60,7 @@ impl Lines {
         match progress {
             Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
-                self.line(&format::dim(&table::header()));
+                self.line(&format::dim(&table::header(self.left.held)));
             }
             Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
                 let accuracy = 100.0 - error;

@@ -15,7 +15,7 @@ pub struct Table {
 pub struct Row {
     /// Epoch to training accuracy.
     pub begin: String,
-    /// Test accuracy.
+    /// Validation accuracy, or test accuracy where there is no validation set.
     pub test: String,
     /// Whether no epoch before had a higher one.
     pub is_best: bool,
@@ -26,15 +26,16 @@ pub struct Row {
 }
 
 impl Table {
-    /// Of a run of so many epochs, whose lowest test error so far is `best`.
+    /// Of a run of so many epochs, whose lowest validation (or test) error so far is `best`.
     pub fn new(epochs: usize, best: f64) -> Self {
         Table { epochs, best }
     }
 
     /// The line of an epoch, which comes after those that were asked for before.
     pub fn row(&mut self, e: &Epoch) -> Row {
-        let is_best = e.test_error < self.best;
-        self.best = self.best.min(e.test_error);
+        let held_out = e.held_out_error();
+        let is_best = held_out < self.best;
+        self.best = self.best.min(held_out);
         let at = format!("{}/{}", e.epoch, self.epochs);
         Row {
             begin: format!(
@@ -43,7 +44,7 @@ impl Table {
                 format::loss(e.train_loss),
                 format::percent(e.train_accuracy)
             ),
-            test: format!("{:>8}", format::percent(e.test_accuracy)),
+            test: format!("{:>8}", format::percent(e.held_out_accuracy())),
             is_best,
             end: format!(
                 "{:>8}  {:>8}  {:>6}",
@@ -81,11 +82,11 @@ pub fn accuracies(errors: &[f64]) -> Vec<f64> {
     errors.iter().map(|error| 100.0 - error).collect()
 }
 
-/// What the columns are.
-pub fn header() -> String {
+/// What the columns are; `held` is what is evaluated after every epoch.
+pub fn header(held: &str) -> String {
     format!(
         "{:>7}  {:<6}  {:>6}  {:>8}  {:>8}   {:>8}  {:>8}  {:>6}  {}",
-        "epoch", "lr", "loss", "accuracy", "test", "images/s", "memory", "time", "% per module"
+        "epoch", "lr", "loss", "accuracy", held, "images/s", "memory", "time", "% per module"
     )
 }
 

@@ -32,16 +32,27 @@ impl Comparison {
         grid.into_iter().chain(rest).filter(|s| !s.rows.is_empty()).collect()
     }
 
+    /// What chose the best epochs.
+    fn chosen_by(&self) -> &'static str {
+        let done = || self.runs().filter(|r| r.best_epoch.is_some());
+        match (done().any(|r| r.best_val_error.is_some()), done().any(|r| r.best_val_error.is_none())) {
+            (true, false) => "is the test error after the epoch with the lowest validation error",
+            (true, true) => {
+                "is chosen by validation images where there are some, else by the test images, which flatters"
+            }
+            _ => "is chosen by the test images and flatters",
+        }
+    }
+
     /// What a reader must know of the numbers.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         match self.measure {
-            Measure::Error => notes.push(
-                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" is chosen by the \
-                 test images and flatters. Memory is the peak of the process, images included; its ratio is of the tensors as planned, without \
-                 images, to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran."
-                    .into(),
-            ),
+            Measure::Error => notes.push(format!(
+                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" {}. Memory is the peak of the process, images included; its ratio is of the tensors as planned, without \
+                 images, to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran.",
+                self.chosen_by()
+            )),
             Measure::Memory => notes.push(
                 "Memory of the tensors of a training step, without the images of the data set; GB are 10^9 bytes. The paper's are of another \
                  framework on a GPU: compare the ratios."

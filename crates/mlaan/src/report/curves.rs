@@ -13,14 +13,15 @@ const MARKED: usize = 40;
 /// What is drawn over the epochs: title, axis, value.
 type What = (&'static str, &'static str, fn(&Epoch) -> f64);
 
-const ALL: [What; 4] = [
+const ALL: [What; 5] = [
+    ("Validation accuracy", "validation accuracy, %", |e| e.val_accuracy.unwrap_or(f64::NAN)),
     ("Test accuracy", "test accuracy, %", |e| e.test_accuracy),
     ("Training accuracy", "training accuracy, %", |e| e.train_accuracy),
     ("Test loss", "loss", |e| e.test_loss),
     ("Training loss", "loss", |e| e.train_loss),
 ];
 
-/// Accuracies and losses by epoch, and the modules' accuracies in the last one; `of` says of what.
+/// Accuracies and losses by epoch, as far as they are there, and the modules' accuracies in the last one; `of` says of what.
 ///
 /// # Errors
 /// When a plot cannot be drawn.

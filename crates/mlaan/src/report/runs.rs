@@ -81,18 +81,26 @@ impl Run {
 
     /// The test error after the last epoch, percent.
     pub fn test_error(&self) -> Option<f64> {
-        self.epochs.last().map(|e| e.test_error).filter(|e| e.is_finite())
+        let last = self.epochs.last().map(|e| e.test_error).filter(|e| e.is_finite());
+        // A run with validation images is tested at its end.
+        last.or_else(|| self.summary.as_ref().map(|s| s.test_error)).filter(|e| e.is_finite())
     }
 
     /// The test accuracy after the last epoch, percent.
     pub fn test_accuracy(&self) -> Option<f64> {
-        self.epochs.last().map(|e| e.test_accuracy).filter(|a| a.is_finite())
+        self.test_error().map(|error| 100.0 - error)
     }
 
-    /// The epoch with the lowest test error.
+    /// The epoch with the lowest validation error (test error, where there is no validation set).
     pub fn best(&self) -> Option<&Epoch> {
-        let tested = self.epochs.iter().filter(|e| e.test_error.is_finite());
-        tested.min_by(|a, b| a.test_error.total_cmp(&b.test_error))
+        let evaluated = self.epochs.iter().filter(|e| e.held_out_error().is_finite());
+        evaluated.min_by(|a, b| a.held_out_error().total_cmp(&b.held_out_error()))
+    }
+
+    /// The test error after the best epoch, percent; none of a run with validation images that has not ended.
+    pub fn best_test_error(&self) -> Option<f64> {
+        let of_epoch = self.best().map(|e| e.test_error).filter(|e| e.is_finite());
+        of_epoch.or_else(|| self.summary.as_ref().map(|s| s.best_test_error)).filter(|e| e.is_finite())
     }
 
     /// Seconds trained.

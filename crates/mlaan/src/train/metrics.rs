@@ -4,6 +4,7 @@
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::peak::PeakBytes;
+use crate::evaluation::Evaluation;
 use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
@@ -53,6 +54,9 @@ pub struct Start {
     pub data: String,
     /// Training images.
     pub train_images: usize,
+    /// Validation images, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_images: Option<usize>,
     /// Test images.
     pub test_images: usize,
     /// What computes, as `cpu` or `cuda:0`.
@@ -92,14 +96,26 @@ pub struct Epoch {
     /// Error of the network's own classifier over the training images, percent.
     #[serde(deserialize_with = "number")]
     pub train_error: f64,
-    /// Accuracy over the test images, percent.
-    #[serde(default = "missing", deserialize_with = "number")]
+    /// Accuracy over the validation images, percent; none where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
+    /// Error over the validation images, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Mean cross-entropy over the validation images, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// Validation images whose class is among the five best guesses, percent, likewise; only with more than five classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_top5_accuracy: Option<f64>,
+    /// Accuracy over the test images, percent; not a number, and not written, where epochs are validated instead.
+    #[serde(default = "missing", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
     pub test_accuracy: f64,
-    /// Error over the test images, percent.
-    #[serde(deserialize_with = "number")]
+    /// Error over the test images, percent, likewise.
+    #[serde(default = "missing", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
     pub test_error: f64,
     /// Mean cross-entropy over the test images; NaN in runs from before it was measured.
-    #[serde(default = "missing", deserialize_with = "number")]
+    #[serde(default = "missing", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
     pub test_loss: f64,
     /// Test images whose class is among the five best guesses, percent; only with more than five classes.
     #[serde(default)]
@@ -125,6 +141,28 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// The error that the best epoch has the lowest of, percent: over the validation images, or over the test images where
+    /// there is no validation set.
+    pub fn held_out_error(&self) -> f64 {
+        self.val_error.unwrap_or(self.test_error)
+    }
+
+    /// The accuracy that the best epoch has the highest of, likewise.
+    pub fn held_out_accuracy(&self) -> f64 {
+        self.val_accuracy.unwrap_or(self.test_accuracy)
+    }
+
+    /// Takes what an evaluation behind the epoch found: of the validation images, or else of the test images.
+    pub(super) fn evaluated(&mut self, found: &Evaluation, validates: bool) {
+        if validates {
+            (self.val_accuracy, self.val_error) = (Some(found.accuracy), Some(found.error));
+            (self.val_loss, self.val_top5_accuracy) = (Some(found.loss), found.top5_accuracy);
+        } else {
+            (self.test_accuracy, self.test_error) = (found.accuracy, found.error);
+            (self.test_loss, self.test_top5_accuracy) = (found.loss, found.top5_accuracy);
+        }
+    }
+
     /// Peak memory so far, as far as it is known.
     pub fn peak(&self) -> PeakBytes {
         PeakBytes { memory: self.peak_memory_bytes, allocated: self.peak_allocated_bytes }
@@ -149,14 +187,23 @@ pub struct Summary {
     /// Test images whose class is among the five best guesses, percent; only with more than five classes.
     #[serde(default)]
     pub test_top5_accuracy: Option<f64>,
-    /// Highest test accuracy, percent.
+    /// Test accuracy after the best epoch, percent: the highest, where there is no validation set to choose that epoch on.
     #[serde(default = "missing", deserialize_with = "number")]
     pub best_test_accuracy: f64,
-    /// Lowest test error, percent.
+    /// Test error after the best epoch, percent, likewise.
     #[serde(deserialize_with = "number")]
     pub best_test_error: f64,
-    /// The epoch that had it, from 1.
+    /// The best epoch, from 1: that with the lowest validation error, or test error.
     pub best_epoch: usize,
+    /// Validation error after the last epoch, percent; none where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Validation error of the best epoch, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_val_error: Option<f64>,
+    /// Whether it ended before its last epoch, after `train.patience` epochs without improvement.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Seconds trained, over all resumptions.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
@@ -168,6 +215,11 @@ pub struct Summary {
     pub peak_allocated_bytes: u64,
     /// Values of the network, without auxiliary networks.
     pub parameters: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_not_tested(value: &f64) -> bool {
+    value.is_nan()
 }
 
 /// Runs from before there were accuracies know their errors: the accuracy is the rest.
@@ -488,6 +540,7 @@ mod tests {
             peak_memory_bytes: Some(2 << 40),
             peak_allocated_bytes: 1 << 40,
             parameters: 466_906,
+            ..Summary::default()
         };
         summary.write(run.path()).unwrap();
         assert_eq!(Summary::read(run.path()).unwrap(), summary);

@@ -2,6 +2,7 @@
 pub mod checkpoint;
 mod epoch;
 mod evaluate;
+mod finish;
 mod fitting;
 mod foreign;
 mod lock;

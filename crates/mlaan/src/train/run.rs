@@ -47,6 +47,9 @@ pub(super) struct Position {
     pub(super) tally: Tally,
     pub(super) best: Option<Best>,
     pub(super) last_error: f64,
+    pub(super) last_val_error: Option<f64>,
+    /// Epochs since the best one.
+    pub(super) without_improvement: usize,
     pub(super) seconds: f64,
     pub(super) peak: PeakBytes,
 }
@@ -60,13 +63,19 @@ impl Position {
             tally,
             best: None,
             last_error: f64::NAN,
+            last_val_error: None,
+            without_improvement: 0,
             seconds: 0.0,
             peak: PeakBytes::default(),
         }
     }
 
     fn of(m: Manifest) -> Self {
+        // Runs that could not end early have not counted them.
+        let since_best = m.best.map_or(0, |best| m.epoch.saturating_sub(best.epoch));
         Position {
+            last_val_error: m.val_error,
+            without_improvement: m.epochs_without_improvement.unwrap_or(since_best),
             epoch: m.epoch,
             step: m.step,
             tally: m.partial,
@@ -99,8 +108,8 @@ impl Trainer {
         }
         if resume && checkpoint::exists(folder) {
             let (manifest, tensors) = checkpoint::load(folder)?;
-            self.check_same_run(folder, &manifest)?;
             self.goes_on(&manifest);
+            self.check_same_run(folder, &manifest)?;
             state::restore(&mut self.learner, &tensors, true)?;
             held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
             let metrics = Metrics::resume(folder, manifest.epoch)?;
@@ -143,6 +152,11 @@ impl Trainer {
             let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
             return differs("other images:", said(m.images), said(images));
         }
+        let validation = self.splits.validation.as_ref().map(|data| data.len());
+        if m.val_images != validation {
+            let said = |n: Option<usize>| format!("{} for validation", n.unwrap_or(0));
+            return differs("other images:", said(m.val_images), said(validation));
+        }
         if m.size != self.recipe.data.size {
             return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
         }
@@ -164,10 +178,13 @@ impl Trainer {
             recipe: self.recipe.to_toml()?,
             classes: self.splits.train.classes().to_vec(),
             images: [self.splits.train.len(), self.splits.test.len()],
+            val_images: self.splits.validation.as_ref().map(|data| data.len()),
             normalise: self.normalise,
             size: self.recipe.data.size,
             best: at.best,
             test_error: at.last_error,
+            val_error: at.last_val_error,
+            epochs_without_improvement: self.recipe.train.patience_used().map(|_| at.without_improvement),
             seconds: at.seconds,
             peak_bytes: at.peak.allocated,
             peak_memory_bytes: at.peak.memory,
@@ -190,6 +207,7 @@ impl Trainer {
             seed: self.recipe.seed,
             data: self.splits.name.clone(),
             train_images: self.splits.train.len(),
+            val_images: self.splits.validation.as_ref().map(|data| data.len()),
             test_images: self.splits.test.len(),
             device: names(&self.devices),
             precision: self.recipe.train.precision,
@@ -211,6 +229,9 @@ impl Trainer {
             best_test_accuracy: at.best.map_or(f64::NAN, |b| 100.0 - b.error),
             best_test_error: at.best.map_or(f64::NAN, |b| b.error),
             best_epoch: at.best.map_or(0, |b| b.epoch),
+            val_error: at.last_val_error,
+            best_val_error: at.last_val_error.and(at.best).map(|b| b.error),
+            stopped_early: at.epoch < self.recipe.train.epochs,
             seconds: at.seconds,
             peak_memory_bytes: at.peak.memory,
             peak_allocated_bytes: at.peak.allocated,

@@ -108,9 +108,9 @@ pub struct State {
     pub modules: Modules,
     /// Lines of finished epochs.
     pub rows: Vec<Row>,
-    /// The newest test accuracy, percent.
+    /// The newest validation accuracy (test accuracy, where there is no validation set), percent.
     pub test: f64,
-    /// The highest test accuracy, percent, and its epoch (0: before this process began).
+    /// The highest of these, percent, and its epoch (0: before this process began).
     pub best: (f64, usize),
     /// What is shown.
     pub view: View,
@@ -227,11 +227,12 @@ impl State {
     }
 
     fn finished(&mut self, e: &Epoch) {
-        self.curves.test.push(e.epoch as f64, e.test_accuracy);
-        self.test = e.test_accuracy;
+        let held_out = e.held_out_accuracy();
+        self.curves.test.push(e.epoch as f64, held_out);
+        self.test = held_out;
         let row = self.table.row(e);
         if row.is_best {
-            self.best = (e.test_accuracy, e.epoch);
+            self.best = (held_out, e.epoch);
         }
         if self.rows.len() >= KEPT {
             self.rows.remove(0);
