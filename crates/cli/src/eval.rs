@@ -62,8 +62,9 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         output::json(&value)?;
     } else {
         let (memory, confusion) = (memory.text(), args.confusion.as_deref());
+        let (splits, source) = (&splits, recipe.data.source.as_str());
         let told =
-            Told { found: &found, manifest: &manifest, splits: &splits, path: &path, memory, confusion };
+            Told { found: &found, manifest: &manifest, splits, source, path: &path, memory, confusion };
         output::page(&told.text(output::width()))?;
     }
     Ok(ExitCode::SUCCESS)
