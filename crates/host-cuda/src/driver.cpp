@@ -105,8 +105,9 @@ static std::recursive_mutex queues;
 static std::set<Stream *> streams;
 // Host memory that is locked.
 static std::map<const char *, size_t> locked;
-// Calls so far: copies to the host, waits for a stream, copies from memory that is not locked, waits for an event.
-enum { DOWNLOADS, WAITS, PAGEABLE, EVENT_WAITS, CALLS };
+// Calls so far: copies to the host, waits for a stream, copies from memory that is not locked, waits for an event, memory
+// given back while its device had something to do.
+enum { DOWNLOADS, WAITS, PAGEABLE, EVENT_WAITS, EARLY_FREES, CALLS };
 static std::atomic<unsigned long long> calls[CALLS];
 
 static size_t number(const char *variable, size_t otherwise) {
@@ -177,6 +178,14 @@ static Result catch_up(Stream *stream) {
 static void catch_up_all() {
     std::lock_guard<std::recursive_mutex> held(queues);
     for (Stream *s : streams) catch_up(s);
+}
+
+// Whether a stream of the calling thread's device has put something off.
+static bool is_busy() {
+    std::lock_guard<std::recursive_mutex> held(queues);
+    for (Stream *s : streams)
+        if (s->context == current && !s->queue.empty()) return true;
+    return false;
 }
 
 static bool is_locked(const void *at, size_t bytes) {
@@ -329,11 +338,14 @@ Result cuMemAlloc_v2(void **p, size_t bytes) {
     return SUCCESS;
 }
 
+// A GPU's driver may or may not wait before it frees.
 Result cuMemFree_v2(void *p) {
+    bool early = is_busy();
     catch_up_all();
     std::lock_guard<std::mutex> held(all);
     auto found = blocks.find(p);
     if (found == blocks.end()) return INVALID_VALUE;
+    if (early) calls[EARLY_FREES]++;
     size_t page = sysconf(_SC_PAGESIZE), whole = (found->second + page - 1) / page * page;
     munmap(p, whole + page);
     in_use[owners[p]] -= found->second;

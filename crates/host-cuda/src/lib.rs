@@ -118,6 +118,8 @@ pub struct Calls {
     pub pageable: u64,
     /// Waits for an event that was not reached.
     pub event_waits: u64,
+    /// Memory of a device that was given back while the device had something to do; only a late stream has (`MLAAN_HOST_CUDA_LATE=1`).
+    pub early_frees: u64,
 }
 
 impl Calls {
@@ -129,6 +131,7 @@ impl Calls {
             waits: self.waits - earlier.waits,
             pageable: self.pageable - earlier.pageable,
             event_waits: self.event_waits - earlier.event_waits,
+            early_frees: self.early_frees - earlier.early_frees,
         }
     }
 }
@@ -146,7 +149,13 @@ pub fn calls() -> Result<Calls, String> {
         let count = library
             .get::<unsafe extern "C" fn(i32) -> u64>(b"host_cuda_calls\0")
             .map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Calls { downloads: count(0), waits: count(1), pageable: count(2), event_waits: count(3) })
+        Ok(Calls {
+            downloads: count(0),
+            waits: count(1),
+            pageable: count(2),
+            event_waits: count(3),
+            early_frees: count(4),
+        })
     }
 }
 
