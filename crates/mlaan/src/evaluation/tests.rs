@@ -19,7 +19,7 @@ fn fixture() -> (Vec<[f32; 7]>, Vec<usize>) {
         let mut row: [f32; 7] =
             std::array::from_fn(|c| ((i * 7 + c * 13 + (i * c) % 5) % 17) as f32 / 4.0 - 2.0);
         (row[4], row[6]) = (row[4] - 10.0, -3.0);
-        row[label] += if i % 2 == 0 { 1.5 } else { 0.0 };
+        row[label] += if i.is_multiple_of(2) { 1.5 } else { 0.0 };
         (row, label)
     };
     (0..24).map(row).unzip()
