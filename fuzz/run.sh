@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-3600}
 [ $# -gt 0 ] && shift
-targets=${*:-parquet image pickle torch tensors manifest mat tar report recipe suite ranges}
+targets=${*:-parquet image pickle torch tensors manifest mat tar report evaluation recipe suite ranges}
 set -- $targets
 each=$((seconds / $#))
 [ "$each" -gt 0 ] || each=1

@@ -161,6 +161,10 @@ pub(crate) fn metrics() -> Vec<Vec<u8>> {
     of_run("metrics.jsonl").into_iter().map(without_times).collect()
 }
 
+pub(crate) fn evaluations() -> Vec<Vec<u8>> {
+    of_run("evaluation.json")
+}
+
 pub(crate) fn mats() -> Vec<Vec<u8>> {
     // Few images, so that a change hits what is said of them; compressed and not.
     let pixels: Vec<u8> = (0..32 * 32 * 3 * 2_usize).map(|at| at as u8).collect();

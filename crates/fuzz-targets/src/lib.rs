@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "mat", read: targets::mat, corpus: corpus::mats },
     Target { name: "tar", read: targets::tar, corpus: corpus::tars },
     Target { name: "report", read: targets::report, corpus: corpus::metrics },
+    Target { name: "evaluation", read: targets::evaluation, corpus: corpus::evaluations },
     Target { name: "recipe", read: targets::recipe, corpus: corpus::recipes },
     Target { name: "suite", read: targets::suite, corpus: corpus::suites },
     Target { name: "ranges", read: targets::ranges, corpus: corpus::answers },

@@ -160,6 +160,16 @@ pub fn report(data: &[u8]) {
     }
 }
 
+/// What a run's network was found to be worth, and the page that is made of it.
+pub fn evaluation(data: &[u8]) {
+    let folder = folder("evaluation");
+    put(&folder, &["metrics.jsonl"], b"{\"event\":\"resume\",\"epoch\":0}\n");
+    put(&folder, &["evaluation.json"], data);
+    if let Ok(material) = Material::gather(&[folder]) {
+        let _ = material.page("title", "today");
+    }
+}
+
 /// A recipe.
 pub fn recipe(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

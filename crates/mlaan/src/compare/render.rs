@@ -123,7 +123,11 @@ impl Comparison {
             found.iter().any(Option::is_some).then(|| [title.to_owned()].into_iter().chain(cells).collect())
         };
         let rows = self.rows.iter().filter_map(|r| row(&r.name, &r.title)).collect();
-        Sheet { title: format!("{} (the paper's in brackets)", self.title), header, rows }
+        let what = match self.measure {
+            Measure::Error => ": test error, %",
+            Measure::Memory => "",
+        };
+        Sheet { title: format!("{}{what} (the paper's in brackets)", self.title), header, rows }
     }
 
     fn details(&self) -> Sheet {
