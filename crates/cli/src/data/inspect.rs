@@ -62,7 +62,7 @@ fn bar() -> ProgressBar {
 fn told(found: &Inspection, all: bool) -> String {
     let mut lines = vec![format!("{}: {}\n", format::heading(&found.name), found.format)];
     let row = |what: &str, text: String| format!(" {what:<10}  {text}");
-    for (what, split) in splits(&found) {
+    for (what, split) in splits(found) {
         lines.push(row(what, split_line(split)));
         lines.extend(turned_line(split.turned, found.orientation).map(|line| row("", line)));
         if let Some(pixels) = &split.pixels {
