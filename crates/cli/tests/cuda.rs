@@ -179,6 +179,28 @@ fn a_run_repeats_itself_and_takes_what_was_planned() {
     );
 }
 
+/// A GPU keeps the validation images as it keeps test images without them; these come from the host, at the end.
+#[test]
+fn validation_takes_what_was_planned_and_eval_finds_the_same() {
+    if !can_run() {
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let args: Vec<&str> = little(&["--device", "cuda", "--validation", "0.5", "--out", "run"]);
+    let args: Vec<&str> = args.into_iter().filter(|arg| *arg != "data.size=16").collect();
+    let said = prints(at.path(), &args);
+    assert!(said.contains("10 training, 10 validation and 20 test images"), "{said}");
+    let line = said.lines().find(|l| l.contains("peak memory")).unwrap();
+    let (used, planned) = line.trim().trim_end_matches(')').split_once(" (planned ").unwrap();
+    assert!(used.ends_with(planned), "{line}");
+    let summary = summary(&at.path().join("run"));
+    for (split, key) in [("val", "val_error"), ("test", "test_error")] {
+        let found = prints(at.path(), &["eval", "run", "--device", "cuda", "--json", "--split", split]);
+        let found: Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found["error"], summary[key], "{split}");
+    }
+}
+
 #[test]
 fn a_benchmark_says_what_the_driver_saw() {
     // On the processor the large matrices of the machine's measurement would take an hour.

@@ -41,13 +41,18 @@ fn check(at: &Path, args: &[&str]) {
 }
 
 /// Networks and batches from small to large: of few activations and many tensors, of large tensors, of many images.
-const RUNS: [(&str, &[&str]); 6] = [
+const RUNS: [(&str, &[&str]); 7] = [
     ("bp-resnet8", &["--batch", "20", "--limit", "40"]),
     ("bp-resnet20", &["--batch", "100", "--limit", "100"]),
     ("dgl-resnet20-10", &["--batch", "100", "--limit", "100", "--recompute", "module"]),
     ("mlaan-released-resnet20-10", &["--batch", "64", "--limit", "64", "--precision", "bf16"]),
     ("mlaan-released-resnet56-28", &["--batch", "16", "--limit", "16"]),
     ("bp-resnet18", &["--batch", "4", "--limit", "8", "--set", "data.size=32"]),
+    // Both networks are tested at its end.
+    (
+        "bp-resnet18",
+        &["--batch", "8", "--limit", "40", "--validation", "0.5", "--lr", "0.5", "--set", "data.size=32"],
+    ),
 ];
 
 fn trained(at: &Path, (recipe, more): (&str, &[&str]), out: &str) {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{fails, metrics, ok, summary, train};
+use common::{fails, metrics, ok, output, summary, text, train};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 use std::path::Path;
@@ -71,7 +71,8 @@ fn shares_are_refused_where_they_are_none() {
             let said = fails(at.path(), &[command, "--validation", share]);
             assert!(said.contains("data.validation"), "{command} {share}: {said}");
         }
-        assert!(fails(at.path(), &[command, "--validation", "ten"]).contains("not a number"));
+        let found = output(at.path(), &[command, "--validation", "ten"]);
+        assert!(found.status.code() == Some(2) && text(&found.stderr).contains("not a number"));
     }
     ok(at.path(), &["plan", "--validation", "0.1"]);
 }

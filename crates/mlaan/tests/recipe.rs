@@ -51,6 +51,8 @@ fn full() -> Recipe {
     (r.train.per_step, r.train.warmup_steps) = (Some(true), Some(100));
     (r.train.eps, r.train.trust_coefficient) = (Some(1e-6), Some(0.02));
     r.train.no_decay = [Role::Norm].into_iter().collect();
+    r.train.patience = Some(5);
+    (r.data.validation, r.data.test) = (Some(0.1), Some(0.2));
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));

@@ -294,6 +294,20 @@ fn a_run_ends_early_as_torch_s_early_stopping_does() {
 }
 
 #[test]
+fn stages_find_the_same_with_validation() {
+    let recipe = recipe(3, &["data.validation=0.2", "train.lr=0.4", "train.schedule=constant", "seed=2"]);
+    let (one, several) = (tempdir().unwrap(), tempdir().unwrap());
+    let summary = finished(run(trainer(&recipe, None), one.path(), None));
+    assert_ne!(summary.best_epoch, 3, "two networks are tested");
+    let devices = [1, 1].map(|threads| Device::cpu(Some(threads)).unwrap());
+    let staged = Trainer::from_recipe_in_stages(&recipe, &devices).unwrap();
+    let found = finished(run(staged, several.path(), None));
+    assert_eq!((found.test_error, found.best_test_error), (summary.test_error, summary.best_test_error));
+    assert_eq!(lines(several.path()), lines(one.path()));
+    assert_eq!(tensors(several.path()), tensors(one.path()));
+}
+
+#[test]
 fn images_of_one_s_own_give_the_share_that_the_recipe_wants() {
     let recipe = recipe(1, &["data.validation=0.25", "seed=3"]);
     let splits = synthetic::splits(0, 80, 40).unwrap();

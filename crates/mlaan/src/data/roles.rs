@@ -118,14 +118,13 @@ impl Roles {
         }
     }
 
-    /// Says which classes are trained, but not tested or validated.
+    /// Says which classes are trained, but not tested, and which a share leaves out of validation.
     fn missing(&self, notes: &mut Notes) {
         if let Some(text) = without(self.test(), "test image", "tested") {
             notes.remark(text);
         }
-        if let Some(text) =
-            self.validation().and_then(|found| without(found, "validation image", "validated"))
-        {
+        let held = self.drawn.validation.as_deref().map(|held| (&self.train, held));
+        if let Some(text) = held.and_then(|found| without(found, "validation image", "validated")) {
             notes.remark(text);
         }
     }
