@@ -157,6 +157,8 @@ fn recipe(args: &AnalyzeArgs, first: &Trained) -> Recipe {
         recipe.data.limit = None;
     }
     recipe.data.limit = args.from.sample.limit.or(recipe.data.limit);
+    // A set's own validation images are not looked at.
+    recipe.data.validation = recipe.data.validation.or(Some(0.0));
     recipe.data.skip_broken |= args.from.sample.skip_broken;
     recipe.data.size = first.manifest.size;
     recipe

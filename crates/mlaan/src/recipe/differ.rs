@@ -58,8 +58,10 @@ impl Recipe {
         let mut keys = BTreeMap::new();
         flatten("", value, &mut keys);
         // The one that is not spelt out.
-        // Never to end early is not to say it.
-        keys.retain(|key, value| !(key == "train.patience" && *value == 0));
+        // What says that there is none is the same as saying nothing; a set with a validation split of its own is told apart
+        // by its numbers of images.
+        let none = |key: &str| matches!(key, "train.patience" | "data.validation");
+        keys.retain(|key, value| !(none(key) && value.as_f64() == Some(0.0)));
         keys.entry("train.optimizer".into()).or_insert_with(|| self.train.optimizer.word().into());
         Ok(keys)
     }
@@ -99,6 +101,9 @@ mod tests {
         assert_eq!(between("data.load=stream", "data.load=auto"), []);
         assert_eq!(between("data.orientation=ignore", "data.orientation=auto"), []);
         assert_eq!(between("data.orientation=ignore", "data.orientation=exif").len(), 1);
+        assert_eq!(between("data.validation=none", "data.validation=0"), []);
+        assert_eq!(between("train.patience=0", "train.patience=none"), []);
+        assert_eq!(between("data.validation=none", "data.validation=0.1").len(), 1);
         let found = between("data.load=stream", "data.load=memory");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].to_string(), "data.load is \"stream\", not \"memory\"");
