@@ -129,7 +129,7 @@ fn images(splits: &Splits, device: &Device, (args, recipe): (&AnalyzeArgs, &Reci
     let work = setup::loader_threads(device, test) * test.work_bytes().max(train.work_bytes());
     let batch = BATCH.max(args.minibatch).min(train.len().max(test.len()));
     let batches = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, false);
-    let data_bytes = train.resident_bytes() + test.resident_bytes() + batches + work;
+    let data_bytes = splits.all().map(|data| data.resident_bytes()).sum::<usize>() + batches + work;
     Images { count: [train.len(), test.len()], data_bytes }
 }
 

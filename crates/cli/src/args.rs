@@ -21,7 +21,7 @@ pub use overrides::{Layout, Overrides};
 pub use parse::parse;
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
-pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Turning};
+pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Split, Turning};
 pub use values::fewer_threads;
 
 use self::images::Images;
@@ -137,6 +137,7 @@ Examples:
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
+  mlaan train bp-resnet32 --data photos/ --validation 0.1   the best epoch by a share of the training images
   mlaan train --tensorboard               then: tensorboard --logdir runs
   mlaan train bp-resnet50 --data photos/ --init resnet50.pth --lr 0.01   fine-tuning
 
@@ -146,18 +147,22 @@ Ctrl-C stops after the current step and saves; --resume goes on from there.";
 #[derive(Args)]
 #[command(
     after_help = EVAL_EXAMPLES,
-    mut_arg("data", |a| a.help("Images whose test split is used [default: those of the run]")),
-    mut_arg("limit", |a| a.help("At most so many test images [default: the run's limit on its own data, otherwise all]"))
+    mut_arg("data", |a| a.help("Images whose split is used [default: those of the run]")),
+    mut_arg("limit", |a| a.help("At most so many images of the split [default: the run's limit on its own data, otherwise all]"))
 )]
 pub struct EvalArgs {
     /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
     pub checkpoint: PathBuf,
-    /// Use the checkpoint with the lowest test error instead of the last one
+    /// Use the checkpoint of the best epoch, chosen by the validation error (test error, where there is no validation set),
+    /// instead of the last one
     #[arg(long)]
     pub best: bool,
     /// Which images.
     #[command(flatten)]
     pub images: Images,
+    /// Which split of them, as the run used it; nothing is random about training images here
+    #[arg(long, value_enum, default_value_t)]
+    pub split: Split,
     /// Images per step; changes speed and memory, not the result [default: the run's]
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub batch: Option<usize>,
@@ -167,6 +172,12 @@ pub struct EvalArgs {
     /// What activations are stored in [default: as in the run]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
+    /// Write the confusion matrix as CSV: a row per class, a column per class that its images were taken for
+    #[arg(long, value_name = "FILE.csv")]
+    pub confusion: Option<PathBuf>,
+    /// List so many mistakes, those with the highest loss first: class, what it was taken for, confidence, file
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub mistakes: Option<usize>,
     /// What to compute with.
     #[command(flatten)]
     pub machine: Machine,
@@ -178,8 +189,15 @@ pub struct EvalArgs {
 const EVAL_EXAMPLES: &str = "\
 Examples:
   mlaan eval runs/quickstart
-  mlaan eval runs/quickstart --best
-  mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json";
+  mlaan eval runs/quickstart --best --mistakes 20
+  mlaan eval runs/quickstart --split train
+  mlaan eval runs/quickstart --confusion confusion.csv
+  mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json
+
+Shares are percent. Loss is the mean cross-entropy. Precision, recall, F1 and their averages are those of scikit-learn's \
+classification_report (0 where there is nothing to divide by). The calibration error is the expected one over 15 bins of equal \
+width (Guo et al., 2017). With --json, `confusion` is a list of [class, predicted, images], zeros left out; classes and images count \
+from 0. A run keeps the same in its folder, of its last epoch, as evaluation.json.";
 
 /// `mlaan plan`
 #[derive(Args)]
@@ -314,7 +332,7 @@ mod tests {
         ("threads", &["plan", "inspect"]),
     ];
     /// Flags that share a name alone.
-    const APART: [&str; 11] = [
+    const APART: [&str; 12] = [
         "against",
         "classes",
         "key",
@@ -326,6 +344,7 @@ mod tests {
         "show",
         "size",
         "top",
+        "validation",
     ];
 
     fn flags(command: &clap::Command, found: &mut BTreeMap<String, Vec<(String, String, bool)>>) {

@@ -295,7 +295,7 @@ fn costs(args: &CompareArgs, table: &Table, runs: &[Run]) -> Result<Vec<Cost>> {
     table.cells.iter().enumerate().map(cost).collect()
 }
 
-/// A cell's training and test images: as known, as a finished run had them, or counted.
+/// A cell's training images, and those that are evaluated after every epoch: as known, as a finished run had them, or counted.
 fn images(args: &CompareArgs, (i, cell): (usize, &Cell), runs: &[Run]) -> Result<Option<[usize; 2]>> {
     if let Some(known) = cell.images() {
         return Ok(Some(known));
@@ -306,13 +306,16 @@ fn images(args: &CompareArgs, (i, cell): (usize, &Cell), runs: &[Run]) -> Result
         return Ok(told);
     }
     let splits = setup::open(&cell.recipe(0), args.machine.threads().unwrap_or(0))?;
-    Ok(Some([splits.train.len(), splits.test.len()]))
+    let held = splits.validation.as_ref().unwrap_or(&splits.test);
+    Ok(Some([splits.train.len(), held.len()]))
 }
 
 /// A cell's images as a finished run had them.
 fn told(i: usize, runs: &[Run]) -> Option<[usize; 2]> {
     runs.iter().filter(|r| r.cell == i).find_map(|r| match &r.standing {
-        Standing::Done(record) => record.start.as_ref().map(|s| [s.train_images, s.test_images]),
+        Standing::Done(record) => {
+            record.start.as_ref().map(|s| [s.train_images, s.val_images.unwrap_or(s.test_images)])
+        }
         _ => None,
     })
 }

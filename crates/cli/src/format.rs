@@ -79,6 +79,11 @@ pub fn percent(value: f64) -> String {
     if value.is_finite() { format!("{value:.2} %") } else { "–".into() }
 }
 
+/// A loss.
+pub fn loss(value: f64) -> String {
+    if value.is_finite() { format!("{value:.4}") } else { "–".into() }
+}
+
 /// A stretch of time.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {

@@ -82,6 +82,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
         kept_test: false,
         mixed,
         test: None,
+        validation: None,
         data_bytes,
         loading_bytes: 0,
         precision: recipe.train.precision.into(),

@@ -155,6 +155,7 @@ fn spoken(
         epochs: recipe.train.epochs,
         images: trainer.splits().train.len(),
         batch: recipe.train.batch,
+        held: if trainer.splits().validation.is_some() { "val" } else { "test" },
         testing: 0.0,
     };
     #[cfg(unix)]
@@ -207,22 +208,41 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
     Ok(())
 }
 
+/// Test accuracies of the last epoch and of the best, and what that was chosen by.
+fn test_accuracy(s: &Summary) -> String {
+    let last = format::heading(&format::percent(s.test_accuracy));
+    let best = format::percent(s.best_test_accuracy);
+    match s.best_val_error {
+        None => format!("{last} (best {best} after epoch {})", s.best_epoch),
+        Some(error) => format!(
+            "{last} after the last epoch; {best} after epoch {}, the best by its validation accuracy of {}",
+            s.best_epoch,
+            format::percent(100.0 - error)
+        ),
+    }
+}
+
 /// The last words of a run.
 fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
     let (at, word) = (text::path(folder), text::file_word(folder));
-    let best = format!("best {} after epoch {}", format::percent(s.best_test_error), s.best_epoch);
     let planned = planned.map(|p| format!("planned {}", format::bytes(p)));
     let allocated =
         s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
     let beside: Vec<String> = planned.into_iter().chain(allocated).collect();
     let beside = if beside.is_empty() { String::new() } else { format!(" ({})", beside.join("; ")) };
+    let early = if s.stopped_early { ", ended early: no improvement (train.patience)" } else { "" };
     let rows = [
-        ("test error", format!("{} ({best})", format::heading(&format::percent(s.test_error)))),
-        ("time", format!("{} for {}", format::duration(s.seconds), format::several(s.epochs, "epoch"))),
+        ("test accuracy", test_accuracy(s)),
+        ("test error", format::percent(s.test_error)),
+        ("test loss", format::loss(s.test_loss)),
+        (
+            "time",
+            format!("{} for {}{early}", format::duration(s.seconds), format::several(s.epochs, "epoch")),
+        ),
         ("peak memory", format!("{}{beside}", format::bytes(s.peak().most()))),
-        ("files", format!("{at}/ (metrics.jsonl, summary.json, recipe.toml, checkpoints/)")),
+        ("files", format!("{at}/ (metrics.jsonl, summary.json, evaluation.json, recipe.toml, checkpoints/)")),
         ("next", format!("mlaan eval {word}")),
     ];
-    let lines: Vec<String> = rows.iter().map(|(what, text)| format!(" {what:<11}  {text}")).collect();
+    let lines: Vec<String> = rows.iter().map(|(what, text)| format!(" {what:<13}  {text}")).collect();
     format!("\n{}", lines.join("\n"))
 }

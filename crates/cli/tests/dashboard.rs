@@ -141,10 +141,10 @@ fn keys_stop_a_run_and_it_goes_on() {
     let at = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(at.path(), &long("500", &["--out", "run"]), (90, 26));
     terminal.trains("500");
-    terminal.shows("training error of every module");
+    terminal.shows("training accuracy of every module");
     assert!(terminal.on_other_screen() && !terminal.modes().local_modes.contains(LocalModes::ICANON));
     terminal.press("\t");
-    terminal.shows("every module: training error %, loss");
+    terminal.shows("every module: training accuracy %, loss");
     terminal.press("?");
     terminal.shows("stop after this step and save");
     terminal.press("?q");

@@ -77,9 +77,16 @@ impl Browser {
 fn a_page_is_written_and_says_what_is_in_it() {
     let at = tempfile::tempdir().unwrap();
     let page = fs::read_to_string(page(at.path())).unwrap();
-    for word in
-        ["<h1>Tiny &amp; small</h1>", "tiny", "Test error", "measured", "resnet8", "mlaan train recipe.toml"]
-    {
+    for word in [
+        "<h1>Tiny &amp; small</h1>",
+        "tiny",
+        "Test accuracy",
+        "Confusion, tiny",
+        "macro average",
+        "measured",
+        "resnet8",
+        "mlaan train recipe.toml",
+    ] {
         assert!(page.contains(word), "{word} is missing");
     }
     let json = ok(at.path(), &["report", "runs", "--json"]);

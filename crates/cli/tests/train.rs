@@ -12,9 +12,17 @@ fn a_run_writes_every_file_and_eval_agrees() {
     let at = tempfile::tempdir().unwrap();
     let said = ok(at.path(), &train(&[]));
     let run = at.path().join("runs/quickstart");
-    for word in
-        ["module", "stem", "classifier", "planned", "test error", "mlaan eval runs/quickstart", "1/2", "2/2"]
-    {
+    for word in [
+        "module",
+        "stem",
+        "classifier",
+        "planned",
+        "test accuracy",
+        "test error",
+        "mlaan eval runs/quickstart",
+        "1/2",
+        "2/2",
+    ] {
         assert!(said.contains(word), "{word} is missing in:\n{said}");
     }
     assert!(!said.contains('\u{1b}'), "no colours without a terminal");
@@ -49,7 +57,7 @@ fn a_run_writes_every_file_and_eval_agrees() {
     assert!(found["top5_error"].as_f64().unwrap() <= found["error"].as_f64().unwrap());
     assert_eq!(found["classes"].as_array().unwrap().len(), 10);
     let shown = ok(at.path(), &["eval", "runs/quickstart/checkpoints/best.json"]);
-    assert!(shown.contains("top-5 error") && shown.contains("200 test images"), "{shown}");
+    assert!(shown.contains("top-5 accuracy") && shown.contains("200 test images"), "{shown}");
 }
 
 #[test]

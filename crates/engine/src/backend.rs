@@ -1,7 +1,7 @@
-//! What a kind of device offers beside its kernels ([`Kernel`](crate::ops::Kernel)).
+//! What a kind of device offers beside its kernels ([`Kernel`](crate::operation::Kernel)).
 
 use crate::memory::Block;
-use crate::ops::Window;
+use crate::window::Window;
 use crate::{Error, Tensor};
 
 /// Scratch of one operation, allocated by the device to the size that its kernel asked for.

@@ -4,7 +4,8 @@ use crate::Kind;
 use crate::backend::Backend;
 use crate::cpu::{self, Cpu};
 use crate::cuda::{self, Cuda};
-use crate::ops::{Kernel, Operation, Window};
+use crate::operation::{Kernel, Operation};
+use crate::window::Window;
 
 /// Takes the scratch sizes of the device it stands for.
 pub(crate) struct Dry {

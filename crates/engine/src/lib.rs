@@ -7,6 +7,7 @@
 
 mod backend;
 mod bf16;
+mod calls;
 mod cores;
 mod cpu;
 pub mod cuda;
@@ -15,10 +16,12 @@ mod dry;
 mod error;
 mod kind;
 mod memory;
+mod operation;
 pub mod ops;
 mod profile;
 pub mod scalar;
 mod tensor;
+mod window;
 
 pub use bf16::Bf16;
 pub use cpu::Isa;

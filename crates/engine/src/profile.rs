@@ -1,7 +1,7 @@
 //! What each operation of a device costs.
 
 use crate::backend::Backend;
-use crate::ops::Label;
+use crate::operation::Label;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

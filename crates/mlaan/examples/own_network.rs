@@ -117,6 +117,7 @@ fn main() -> Result<()> {
     let splits = Splits {
         name: "gradients".into(),
         train: split(1000),
+        validation: None,
         test: split(200),
         skipped: 0,
         notes: Default::default(),
@@ -130,7 +131,10 @@ fn main() -> Result<()> {
     let stop = AtomicBool::new(false);
     trainer.run(Path::new("runs/own-network"), true, &stop, &mut |p| {
         if let Progress::Epoch(e) = p {
-            println!("epoch {}: test error {:.1} %, per module {:?}", e.epoch, e.test_error, e.module_errors);
+            println!(
+                "epoch {}: test accuracy {:.1} %, errors per module {:?}",
+                e.epoch, e.test_accuracy, e.module_errors
+            );
         }
     })?;
     Ok(())

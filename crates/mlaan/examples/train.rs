@@ -15,8 +15,8 @@ fn main() -> mlaan::Result<()> {
     let outcome = trainer.run(Path::new("runs/example"), true, &AtomicBool::new(false), &mut |p| {
         if let Progress::Epoch(e) = p {
             println!(
-                "epoch {}: test error {:.2} %, {:.0} images/s",
-                e.epoch, e.test_error, e.images_per_second
+                "epoch {}: test accuracy {:.2} %, {:.0} images/s",
+                e.epoch, e.test_accuracy, e.images_per_second
             );
         }
     })?;

@@ -41,7 +41,7 @@ pub enum Error {
     NonFinite {
         /// Module (0-based).
         module: usize,
-        /// `independent`, `cascaded`, or `test`.
+        /// `independent`, `cascaded`, `validation`, or `test`.
         term: &'static str,
         /// The loss.
         value: f32,

@@ -15,7 +15,7 @@
 //! println!("{} bytes planned", trainer.plan().memory());
 //! trainer.run(Path::new("runs/mine"), false, &AtomicBool::new(false), &mut |p| {
 //!     if let Progress::Epoch(e) = p {
-//!         println!("epoch {}: test error {:.2} %", e.epoch, e.test_error);
+//!         println!("epoch {}: test accuracy {:.2} %", e.epoch, e.test_accuracy);
 //!     }
 //! })?;
 //! # Ok(())
@@ -28,6 +28,7 @@ mod caught;
 pub mod compare;
 pub mod data;
 mod error;
+pub mod evaluation;
 pub mod export;
 pub mod files;
 pub mod import;

@@ -2,7 +2,24 @@
 //! the bound, where parsers would speak of their own types.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
+
+/// A number of a JSON file, where `null` is what a number that is not finite became.
+pub(crate) fn number<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
+}
+
+/// Likewise, of a list.
+pub(crate) fn numbers<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+    let values: Vec<Option<f64>> = Vec::deserialize(d)?;
+    Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+}
+
+/// A number that a file does not hold.
+pub(crate) fn missing() -> f64 {
+    f64::NAN
+}
 
 /// The first whole number of a TOML text that TOML's 64 bits do not hold: its key, and how it is written.
 pub(crate) fn too_large(text: &str) -> Option<(String, String)> {

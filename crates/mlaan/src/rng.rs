@@ -27,6 +27,8 @@ pub enum Purpose {
     Cutout = 8,
     /// Shares of mixed images.
     Mixup = 9,
+    /// Which training images are held out, to validate or to test on.
+    HeldOut = 10,
 }
 
 /// A small deterministic generator for one purpose.

@@ -21,6 +21,9 @@ fn manifest(epoch: usize) -> Manifest {
         recipe: "seed = 3\n".into(),
         classes: vec!["ship".into(), "Wörter \"x\"".into()],
         images: [50_000, 10_000],
+        val_images: None,
+        val_error: None,
+        epochs_without_improvement: None,
         normalise: MeanStd {
             mean: [125.3 / 255.0, 0.1 + 0.2, 1.0 / 3.0],
             std: [63.0 / 255.0, 62.1 / 255.0, 66.7 / 255.0],

@@ -77,6 +77,16 @@ fn evaluation_sees_the_same_images_from_disk_as_from_memory() {
         opened(root.path(), Load::Stream, false).unwrap(),
     );
     assert!(disk.train.streams() && disk.test.streams() && !memory.train.streams());
+    // Images on disk are known by their files; in memory where that is asked for, which costs memory.
+    let short_side = Frame::usual(32).short_side;
+    let options = OpenOptions { load: Load::Memory, names: true, short_side, ..OpenOptions::default() };
+    let named = open(root.path().to_str().unwrap(), &options).unwrap();
+    for index in 0..memory.test.len() {
+        let name = disk.test.image_name(index).unwrap();
+        assert!(name.ends_with(".png"), "{name}");
+        assert_eq!((named.test.image_name(index), memory.test.image_name(index)), (Some(name), None));
+    }
+    assert!(named.test.resident_bytes() > memory.test.resident_bytes());
     assert_eq!(disk.train.classes(), memory.train.classes());
     for (a, b) in [(&memory.train, &disk.train), (&memory.test, &disk.test)] {
         assert!(batches(a, 2, Augment::None, 0) == batches(b, 2, Augment::None, 0));

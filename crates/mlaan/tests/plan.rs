@@ -27,6 +27,7 @@ fn sizes(batch: usize) -> Sizes {
         kept_test: false,
         mixed: false,
         test: None,
+        validation: None,
         data_bytes: 1000 * batch,
         loading_bytes: 0,
         precision,

@@ -22,7 +22,7 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let kind = Kind::Cpu { threads: Some(1) };
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
     let (data_bytes, loading_bytes, optimizer) = (0, 0, setup::optimizer(&recipe.train));
-    let kept_test = false;
+    let (kept_test, validation) = (false, None);
     let sizes = Sizes {
         batch: 4,
         train,
@@ -30,6 +30,7 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
         kept_test,
         mixed,
         test,
+        validation,
         data_bytes,
         loading_bytes,
         precision,

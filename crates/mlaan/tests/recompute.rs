@@ -85,6 +85,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         kept_test: false,
         mixed: false,
         test: None,
+        validation: None,
         data_bytes: 0,
         loading_bytes: 0,
         precision,

@@ -94,7 +94,11 @@ fn tensorboard_reads_every_epoch_once() {
     };
     same("train/loss", &|e| e.train_loss);
     same("train/error", &|e| e.train_error);
+    same("train/accuracy", &|e| e.train_accuracy);
+    same("test/accuracy", &|e| e.test_accuracy);
     same("test/error", &|e| e.test_error);
+    same("test/loss", &|e| e.test_loss);
+    same("test/top5_accuracy", &|e| e.test_top5_accuracy.unwrap());
     same("lr", &|e| e.lr);
     same("images_per_second", &|e| e.images_per_second);
     same("memory/peak_allocated_bytes", &|e| e.peak_allocated_bytes as f64);

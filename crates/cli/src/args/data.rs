@@ -2,6 +2,7 @@
 
 use super::machine::Processor;
 use super::output::Output;
+use super::values::parse_number;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -38,6 +39,12 @@ Examples:
 pub struct InspectArgs {
     /// A folder, an archive, or `builtin`
     pub path: String,
+    /// Share of the training images that a run will hold out to validate on, as --validation of `mlaan train`
+    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    pub validation: Option<f64>,
+    /// Share that it will hold out to test on, where the set has no test split, as data.test of a recipe
+    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    pub test: Option<f64>,
     /// Show every class and up to a hundred problems
     #[arg(long)]
     pub all: bool,
@@ -53,6 +60,7 @@ const INSPECT_EXAMPLES: &str = "\
 Examples:
   mlaan data inspect cifar-10-binary.tar.gz
   mlaan data inspect photos/ --all
+  mlaan data inspect flowers/ --test 0.2 --validation 0.1   class folders without splits
   mlaan data inspect imagenet/ --json
 
 Every image is decoded, and none is kept. The exit status is 1 where images are broken.";

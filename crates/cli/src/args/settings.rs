@@ -23,6 +23,10 @@ pub struct Settings {
     /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
+    /// Share of the training images of every class that is held out to choose the best epoch on, as 0.1, where the set has no
+    /// validation split of its own; the test images are then used once, at the end [default: the recipe's]
+    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    pub validation: Option<f64>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
@@ -43,7 +47,9 @@ impl Settings {
         let lr = self.lr.map(|rate| format!("train.lr={rate:?}"));
         let optimizer = self.optimizer.as_ref().map(|name| format!("train.optimizer={name}"));
         let precision = self.precision.as_ref().map(|p| format!("train.precision={p}"));
-        Ok(self.set.iter().cloned().chain(numbers).chain(lr).chain(optimizer).chain(precision).collect())
+        let validation = self.validation.map(|share| format!("data.validation={share:?}"));
+        let others = lr.into_iter().chain(optimizer).chain(precision).chain(validation);
+        Ok(self.set.iter().cloned().chain(numbers).chain(others).collect())
     }
 
     /// Whether a key is set by `--set`.

@@ -20,7 +20,8 @@ pub struct PredictArgs {
     /// on standard input (a line each, or ended by zeros as `find -print0` writes them)
     #[arg(required = true, value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
-    /// Use the checkpoint with the lowest test error instead of the last one
+    /// Use the checkpoint of the best epoch, chosen by the validation error (test error, where there is no validation set),
+    /// instead of the last one
     #[arg(long)]
     pub best: bool,
     /// Classes per image, the most probable first
@@ -42,6 +43,38 @@ pub struct PredictArgs {
     /// them exactly)
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+}
+
+/// Which images are evaluated: `--split`.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    /// Training images, without augmentation
+    Train,
+    /// Validation images
+    Val,
+    /// Test images
+    #[default]
+    Test,
+}
+
+impl Split {
+    /// What one of its images is called.
+    pub fn image(self) -> &'static str {
+        match self {
+            Split::Train => "training image",
+            Split::Val => "validation image",
+            Split::Test => "test image",
+        }
+    }
+
+    /// As the flag has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Val => "val",
+            Split::Test => "test",
+        }
+    }
 }
 
 /// Whether images are turned: `--orientation`.
@@ -83,7 +116,8 @@ pub struct ExportArgs {
     /// The file to write; one that is there is replaced
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Use the checkpoint with the lowest test error instead of the last one
+    /// Use the checkpoint of the best epoch, chosen by the validation error (test error, where there is no validation set),
+    /// instead of the last one
     #[arg(long)]
     pub best: bool,
 }

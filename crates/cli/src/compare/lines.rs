@@ -81,11 +81,13 @@ impl Lines {
             Tell::Done(record) => {
                 self.done += 1;
                 let s = &record.summary;
-                let best = format!("best {} after {}", format::percent(s.best_test_error), s.best_epoch);
+                let by = if s.best_val_error.is_some() { ", by validation" } else { "" };
+                let best =
+                    format!("best {} after {}{by}", format::percent(s.best_test_accuracy), s.best_epoch);
                 let diverged = if record.diverged() { "diverged: " } else { "" };
                 self.run_line(&format!(
-                    "{diverged}{:>8} ({best})  {}  {}",
-                    format::percent(s.test_error),
+                    "{diverged}accuracy {:>7} ({best})  {}  {}",
+                    format::percent(s.test_accuracy),
                     format::duration(s.seconds),
                     format::bytes(s.peak().most())
                 ));
@@ -100,7 +102,8 @@ impl Lines {
             Progress::Resumed { epoch, .. } => self.current.from = epoch as f64 / epochs,
             Progress::Step { epoch, step, steps, loss, error, .. } => {
                 let part = ((epoch - 1) as f64 + step as f64 / steps.max(1) as f64) / epochs;
-                let state = format!("epoch {epoch}/{epochs} · loss {loss:.3} · error {error:.1} %");
+                let accuracy = 100.0 - error;
+                let state = format!("epoch {epoch}/{epochs} · loss {loss:.3} · accuracy {accuracy:.1} %");
                 self.moves(&state, part);
             }
             _ => {}

@@ -6,8 +6,8 @@ use crate::{format, output};
 use anyhow::{Context, Result};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
-use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect as look};
-use mlaan::data::{Normalise, Orientation};
+use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect_with as look};
+use mlaan::data::{Normalise, OpenOptions, Orientation};
 use mlaan::text;
 use std::process::ExitCode;
 
@@ -24,8 +24,9 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.context("no threads to decode with")?;
     let bar = (!args.output.json && Term::stderr().is_term()).then(bar);
+    let options = OpenOptions { validation: args.validation, test: args.test, ..OpenOptions::default() };
     let found = pool.install(|| {
-        look(&args.path, &mut |seen, all| {
+        look(&args.path, &options, &mut |seen, all| {
             if let Some(bar) = &bar {
                 bar.set_length(all as u64);
                 bar.set_position(seen as u64);
@@ -40,8 +41,14 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         true => output::json(&serde_json::to_value(&found)?)?,
         false => output::page(&told(&found, args.all))?,
     }
-    let broken = found.train.broken + found.test.broken;
+    let broken = splits(&found).map(|(_, split)| split.broken).sum::<usize>();
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The splits and what they are called.
+fn splits(found: &Inspection) -> impl Iterator<Item = (&'static str, &SplitReport)> {
+    let validation = found.validation.as_ref().map(|split| ("validation", split));
+    [("training", &found.train)].into_iter().chain(validation).chain([("test", &found.test)])
 }
 
 /// Shown on a terminal while a large set is looked at.
@@ -55,7 +62,7 @@ fn bar() -> ProgressBar {
 fn told(found: &Inspection, all: bool) -> String {
     let mut lines = vec![format!("{}: {}\n", format::heading(&found.name), found.format)];
     let row = |what: &str, text: String| format!(" {what:<10}  {text}");
-    for (what, split) in [("training", &found.train), ("test", &found.test)] {
+    for (what, split) in splits(found) {
         lines.push(row(what, split_line(split)));
         lines.extend(turned_line(split.turned, found.orientation).map(|line| row("", line)));
         if let Some(pixels) = &split.pixels {
@@ -130,11 +137,14 @@ fn problems(found: &Inspection, all: bool) -> String {
 }
 
 fn classes(found: &Inspection, all: bool) -> String {
-    let mut table = format::table(&["class", ">training", ">test"]);
+    let header: Vec<String> = splits(found).map(|(what, _)| format!(">{what}")).collect();
+    let header: Vec<&str> = ["class"].into_iter().chain(header.iter().map(String::as_str)).collect();
+    let mut table = format::table(&header);
     let rows = if all { found.classes.len() } else { ROWS };
-    let counts = found.train.per_class.iter().zip(&found.test.per_class);
-    for (class, (train, test)) in found.classes.iter().zip(counts).take(rows) {
-        table.add_row([class.clone(), format::count(*train), format::count(*test)]);
+    for (at, class) in found.classes.iter().enumerate().take(rows) {
+        let count =
+            |split: &SplitReport| split.per_class.get(at).map_or_else(String::new, |n| format::count(*n));
+        table.add_row([class.clone()].into_iter().chain(splits(found).map(|(_, split)| count(split))));
     }
     let table = format::text(&table);
     match found.classes.len().saturating_sub(rows) {

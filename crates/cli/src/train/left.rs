@@ -9,6 +9,8 @@ pub struct Left {
     pub images: usize,
     /// Images of a step.
     pub batch: usize,
+    /// What the images are called that are evaluated after every epoch: `val` or `test`.
+    pub held: &'static str,
     /// Seconds of the last evaluation; the guess for those to come.
     pub testing: f64,
 }

@@ -32,13 +32,13 @@ struct Step {
     step: usize,
     steps: usize,
     loss: f64,
-    error: f64,
+    accuracy: f64,
     speed: f64,
     bytes: u64,
 }
 
 impl Lines {
-    /// For a run whose lowest test error so far is `best`.
+    /// For a run whose lowest validation (or test) error so far is `best`.
     pub fn new(left: Left, best: f64) -> Self {
         let terminal = Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
@@ -60,10 +60,11 @@ impl Lines {
         match progress {
             Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
-                self.line(&format::dim(&table::header()));
+                self.line(&format::dim(&table::header(self.left.held)));
             }
             Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
-                self.step(&Step { epoch, step, steps, loss, error, speed, bytes: peak.most() });
+                let accuracy = 100.0 - error;
+                self.step(&Step { epoch, step, steps, loss, accuracy, speed, bytes: peak.most() });
             }
             Progress::Evaluating { epoch } => {
                 self.testing_since = Instant::now();
@@ -104,11 +105,11 @@ impl Lines {
     fn step(&mut self, s: &Step) {
         let (epoch, run) = self.left.after(s.epoch, s.step, s.speed);
         let state = format!(
-            "{} left, run {} · loss {:.3} · error {:.1} % · {} images/s · {}",
+            "{} left, run {} · loss {:.3} · accuracy {:.1} % · {} images/s · {}",
             format::clock(epoch),
             format::clock(run),
             s.loss,
-            s.error,
+            s.accuracy,
             format::count(s.speed as usize),
             format::bytes(s.bytes)
         );
@@ -129,7 +130,7 @@ impl Lines {
         text.chars().take(usize::from(output::width()).saturating_sub(taken)).collect()
     }
 
-    /// Modules whose error there is room for.
+    /// Modules whose accuracy there is room for.
     fn shown(&self) -> usize {
         self.bar.as_ref().map_or(10, |_| table::shown(output::width()))
     }

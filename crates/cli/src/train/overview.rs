@@ -76,6 +76,21 @@ fn modules(recipe: &Recipe, trainer: &Trainer) -> String {
 fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static str, String)> {
     let splits = trainer.splits();
     let (train, test) = (format::count(splits.train.len()), format::count(splits.test.len()));
+    let held_out = splits.validation.as_ref().map(|data| format::count(data.len()));
+    let used = match &held_out {
+        Some(validation) => format!("{train} training, {validation} validation and {test} test images"),
+        None => format!("{train} training and {test} test images"),
+    };
+    let chosen = match held_out {
+        Some(_) => "the epoch with the lowest validation error; test images are used once, at the end",
+        None => {
+            "the epoch with the lowest test error, as there are no validation images (--validation 0.1 holds some out)"
+        }
+    };
+    let patience = recipe.train.patience_used();
+    let patience =
+        patience.map(|n| format!("; ends after {} without a lower one", format::several(n, "epoch")));
+    let best = format!("{chosen}{}", patience.unwrap_or_default());
     let classes = format::several(splits.train.classes().len(), "class").replace("classs", "classes");
     let skipped = match splits.skipped {
         0 => String::new(),
@@ -84,10 +99,7 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     let own = matches!(recipe.data.normalise, Normalise::Named(s) if s != Statistics::Auto);
     let stand_in =
         if own && recipe.data.source == BUILTIN { "; in place of the recipe's: --data PATH" } else { "" };
-    let data = format!(
-        "{}: {train} training and {test} test images, {classes}{skipped}{stand_in}",
-        text::line(&splits.name)
-    );
+    let data = format!("{}: {used}, {classes}{skipped}{stand_in}", text::line(&splits.name));
     let t = &recipe.train;
     let steps = splits.train.len().div_ceil(t.batch.max(1));
     let run = format!(
@@ -117,6 +129,7 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     vec![
         ("data", data),
         ("run", run),
+        ("best", best),
         ("lr", rates::text(&recipe.train, &trainer.rates())),
         ("memory", format!("{memory} planned, {allocated} of it tensors and images")),
         ("device", device),

@@ -13,37 +13,38 @@ pub struct Table {
 /// A line of the table, in parts that may look different.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Epoch to training error.
+    /// Epoch to training accuracy.
     pub begin: String,
-    /// Test error.
+    /// Validation accuracy, or test accuracy where there is no validation set.
     pub test: String,
-    /// Whether no epoch before had a lower one.
+    /// Whether no epoch before had a higher one.
     pub is_best: bool,
     /// Speed, memory, time.
     pub end: String,
-    /// Training error of every module, percent; NaN where a module does not classify.
-    errors: Vec<f64>,
+    /// Training accuracy of every module, percent; NaN where a module does not classify.
+    accuracies: Vec<f64>,
 }
 
 impl Table {
-    /// Of a run of so many epochs, whose lowest test error so far is `best`.
+    /// Of a run of so many epochs, whose lowest validation (or test) error so far is `best`.
     pub fn new(epochs: usize, best: f64) -> Self {
         Table { epochs, best }
     }
 
     /// The line of an epoch, which comes after those that were asked for before.
     pub fn row(&mut self, e: &Epoch) -> Row {
-        let is_best = e.test_error < self.best;
-        self.best = self.best.min(e.test_error);
+        let held_out = e.held_out_error();
+        let is_best = held_out < self.best;
+        self.best = self.best.min(held_out);
         let at = format!("{}/{}", e.epoch, self.epochs);
         Row {
             begin: format!(
                 "{at:>7}  {:<6}  {:>6}  {:>8}",
                 rate(e.lr),
-                loss(e.train_loss),
-                format::percent(e.train_error)
+                format::loss(e.train_loss),
+                format::percent(e.train_accuracy)
             ),
-            test: format!("{:>8}", format::percent(e.test_error)),
+            test: format!("{:>8}", format::percent(e.held_out_accuracy())),
             is_best,
             end: format!(
                 "{:>8}  {:>8}  {:>6}",
@@ -51,19 +52,19 @@ impl Table {
                 format::bytes(e.peak().most()),
                 format::clock(e.seconds)
             ),
-            errors: e.module_errors.clone(),
+            accuracies: accuracies(&e.module_errors),
         }
     }
 }
 
 impl Row {
-    /// Errors of at most `most` modules: of more, the first and the last few.
+    /// Accuracies of at most `most` modules: of more, the first and the last few.
     pub fn modules(&self, most: usize) -> String {
-        let one = |i: usize| match self.errors.get(i) {
+        let one = |i: usize| match self.accuracies.get(i) {
             Some(e) if e.is_finite() => format!("{e:.0}"),
             _ => "–".into(),
         };
-        let shown = format::abridged(self.errors.len(), most);
+        let shown = format::abridged(self.accuracies.len(), most);
         let words: Vec<String> = shown.iter().map(|i| i.map_or_else(|| "…".into(), one)).collect();
         words.join(" ")
     }
@@ -76,15 +77,20 @@ impl Row {
     }
 }
 
-/// What the columns are.
-pub fn header() -> String {
+/// Accuracies, where errors are known; percent.
+pub fn accuracies(errors: &[f64]) -> Vec<f64> {
+    errors.iter().map(|error| 100.0 - error).collect()
+}
+
+/// What the columns are; `held` is what is evaluated after every epoch.
+pub fn header(held: &str) -> String {
     format!(
         "{:>7}  {:<6}  {:>6}  {:>8}  {:>8}   {:>8}  {:>8}  {:>6}  {}",
-        "epoch", "lr", "loss", "error", "test", "images/s", "memory", "time", "% per module"
+        "epoch", "lr", "loss", "accuracy", held, "images/s", "memory", "time", "% per module"
     )
 }
 
-/// Modules whose error a line of so many columns has room for.
+/// Modules whose accuracy a line of so many columns has room for.
 pub fn shown(width: u16) -> usize {
     usize::from(width.saturating_sub(77) / 4).clamp(2, 10)
 }
@@ -92,9 +98,4 @@ pub fn shown(width: u16) -> usize {
 /// A learning rate.
 pub fn rate(lr: f64) -> String {
     if lr == 0.0 || lr >= 1e-3 { format!("{lr:.4}") } else { format!("{lr:.1e}") }
-}
-
-/// A loss.
-pub fn loss(value: f64) -> String {
-    if value.is_finite() { format!("{value:.4}") } else { "–".into() }
 }

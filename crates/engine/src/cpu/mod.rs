@@ -27,7 +27,8 @@ mod values;
 pub use simd::Isa;
 
 use crate::backend::Backend;
-use crate::ops::{Planned, Window};
+use crate::operation::Planned;
+use crate::ops::Window;
 use crate::{Error, Result, Tensor};
 
 /// See the module.

@@ -41,7 +41,7 @@ mod weight_gradient;
 
 use crate::backend::Backend;
 use crate::memory::Memory;
-use crate::ops::Planned;
+use crate::operation::Planned;
 use crate::{Error, Result};
 use driver::Driver;
 use std::sync::Arc;

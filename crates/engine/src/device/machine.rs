@@ -4,7 +4,7 @@ use crate::backend::{Backend, Scratch};
 use crate::cpu::Cpu;
 use crate::cuda::Cuda;
 use crate::dry::Dry;
-use crate::ops::{Kernel, Operation, Planned};
+use crate::operation::{Kernel, Operation, Planned};
 
 /// What is behind a [`Device`](crate::Device).
 pub(super) enum Machine {

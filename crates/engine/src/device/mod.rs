@@ -6,7 +6,7 @@ use crate::backend::{Backend, Scratch};
 use crate::cpu::Cpu;
 use crate::cuda::Cuda;
 use crate::memory::{Block, Pool, Purpose, Usage};
-use crate::ops::{Kernel, Made, Operation};
+use crate::operation::{Kernel, Made, Operation};
 use crate::profile::{OperationCost, Records};
 use crate::{DType, Error, Kind, Precision, Result, Shape, Tensor};
 use machine::Machine;

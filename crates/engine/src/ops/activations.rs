@@ -3,7 +3,7 @@
 use super::checks::*;
 use super::traffic::{loaded, size, written};
 use super::{Label, Operand, Operation, Outgoing};
-use crate::{DType, Device, Result, Shape, Tensor};
+use crate::{DType, Result, Shape, Tensor};
 
 /// Forms of GELU (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>), as `approximate` of PyTorch's `gelu`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Gelu {
     Tanh,
 }
 
-/// See [`Device::gelu`].
+/// See [`Device::gelu`](crate::Device::gelu).
 pub(crate) struct GeluForward<'a> {
     pub(crate) x: Operand<'a>,
     pub(crate) form: Gelu,
@@ -40,7 +40,7 @@ impl Operation for GeluForward<'_> {
     }
 }
 
-/// See [`Device::gelu_backward`].
+/// See [`Device::gelu_backward`](crate::Device::gelu_backward).
 pub(crate) struct GeluBackward<'a> {
     pub(crate) x: Operand<'a>,
     pub(crate) form: Gelu,
@@ -65,23 +65,5 @@ impl Operation for GeluBackward<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.x.tensor.shape())
-    }
-}
-
-impl Device {
-    /// GELU of every value. The result has the operand's type.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn gelu(&self, x: &Operand<'_>, form: Gelu) -> Result<Tensor> {
-        self.run(GeluForward { x: *x, form })
-    }
-
-    /// The gradient of [`Device::gelu`].
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn gelu_backward(&self, x: &Operand<'_>, form: Gelu, dy: &Tensor, dx: Outgoing<'_>) -> Result<()> {
-        self.run(GeluBackward { x: *x, form, dy, dx })
     }
 }

@@ -4,8 +4,7 @@ use super::checks::*;
 use super::traffic::{loaded, looked_at, of, size, written};
 use super::{Incoming, Label, Operand, Operation, Outgoing, Window, norm};
 use crate::backend::Backend;
-use crate::memory::Purpose;
-use crate::{DType, Device, Result, Shape, Tensor};
+use crate::{DType, Result, Shape, Tensor};
 
 /// The weights of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +59,7 @@ pub struct WeightGrad<'a> {
     pub bias: Option<&'a mut Tensor>,
 }
 
-/// See [`Device::convolve`].
+/// See [`Device::convolve`](crate::Device::convolve).
 pub(crate) struct Convolve<'a> {
     pub(crate) window: Window,
     pub(crate) x: Operand<'a>,
@@ -117,7 +116,7 @@ impl Operation for Convolve<'_> {
     }
 }
 
-/// See [`Device::convolve_backward`].
+/// See [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(crate) struct ConvolveBackward<'a> {
     pub(crate) window: Window,
     pub(crate) x: Operand<'a>,
@@ -177,7 +176,7 @@ impl Operation for ConvolveBackward<'_> {
 }
 
 /// Output channels of weights `[out, in, k, k]`.
-fn outputs(w: &Tensor) -> usize {
+pub(crate) fn outputs(w: &Tensor) -> usize {
     w.shape().dims().first().copied().unwrap_or(0)
 }
 
@@ -215,7 +214,7 @@ fn check_arranged(
     })
 }
 
-fn check_convolution(op: &'static str, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<()> {
+pub(crate) fn check_convolution(op: &'static str, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<()> {
     operand(op, x)?;
     f32_only(op, &[w])?;
     let (input, out, k) = (x.tensor.nhwc(), outputs(w), window.kernel);
@@ -235,58 +234,4 @@ fn check_window(op: &'static str, window: Window, input: [usize; 4]) -> Result<(
     ensure(fits && !input.contains(&0), op, || {
         format!("a {k}x{k} window does not fit into {}x{}", input[1], input[2])
     })
-}
-
-impl Device {
-    /// Convolution of `x` `[n, h, w, in]` with `w` `[out, in, k, k]`; a linear layer is a 1x1 convolution
-    /// of `[n, 1, 1, in]`. With `norm` (`[4, out]`), its rows MEAN and INV_STD receive mean and biased
-    /// variance of the result, for [`Device::normalise_train`]. The result has the device's precision.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn convolve<'w>(
-        &self,
-        window: Window,
-        x: &Operand<'_>,
-        w: impl Into<Weights<'w>>,
-        bias: Option<&Tensor>,
-        norm_rows: Option<&mut Tensor>,
-    ) -> Result<Tensor> {
-        let (w, stored) = (w.into(), self.precision().dtype());
-        self.run(Convolve { window, x: *x, w, bias, norm: norm_rows, stored, backend: self.backend() })
-    }
-
-    /// The gradients of [`Device::convolve`]: of its input (under the rule of [`crate::ops`]) and of its parameters.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn convolve_backward(
-        &self,
-        window: Window,
-        x: &Operand<'_>,
-        w: &Tensor,
-        dy: &Incoming<'_>,
-        dx: Option<Outgoing<'_>>,
-        dw: Option<WeightGrad<'_>>,
-    ) -> Result<()> {
-        self.run(ConvolveBackward { window, x: *x, w, dy: *dy, dx, dw })
-    }
-
-    /// The weights `w` `[out, in, k, k]` as convolutions of images like `x` `[n, h, w, in]` read them, for any `n`: where
-    /// weights no longer change this saves arranging them every time. Nothing where this device gains nothing by it.
-    ///
-    /// # Errors
-    /// As [`Device::convolve`].
-    pub fn arrange(&self, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<Option<Arranged>> {
-        check_convolution("arrange", window, x, w)?;
-        let (input, out, backend) = (x.tensor.nhwc(), outputs(w), self.backend());
-        let len = backend.arranged(window, input, out);
-        if len == 0 {
-            return Ok(None);
-        }
-        let mut values = self.alloc([len], DType::F32, Purpose::Parameters)?;
-        backend.arrange(window, input, w, &mut values);
-        let shape = [out, input[3], window.kernel, window.kernel];
-        Ok(Some(Arranged { values, shape, window, order: backend.order() }))
-    }
 }

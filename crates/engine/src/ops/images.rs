@@ -3,7 +3,7 @@
 use super::checks::*;
 use super::traffic::size;
 use super::{Label, Operation};
-use crate::{DType, Device, Result, Tensor};
+use crate::{DType, Result, Tensor};
 
 /// Columns of draws `[n, 4]`: which part of which image of a set an image is.
 pub mod draw {
@@ -59,7 +59,7 @@ impl PixelScale {
     }
 }
 
-/// See [`Device::images_from_bytes`].
+/// See [`Device::images_from_bytes`](crate::Device::images_from_bytes).
 pub(crate) struct ImagesFromBytes<'a> {
     pub(crate) bytes: &'a Tensor,
     pub(crate) scale: PixelScale,
@@ -89,7 +89,7 @@ impl Operation for ImagesFromBytes<'_> {
     }
 }
 
-/// See [`Device::images_from_set`].
+/// See [`Device::images_from_set`](crate::Device::images_from_set).
 pub(crate) struct ImagesFromSet<'a> {
     pub(crate) set: &'a Tensor,
     pub(crate) draws: &'a Tensor,
@@ -128,32 +128,5 @@ impl Operation for ImagesFromSet<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.images.shape())
-    }
-}
-
-impl Device {
-    /// images `[n, h, w, 3]` = (bytes / 255 - mean) / std.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn images_from_bytes(&self, bytes: &Tensor, scale: PixelScale, images: &mut Tensor) -> Result<()> {
-        self.run(ImagesFromBytes { bytes, scale, images })
-    }
-
-    /// images `[n, h, w, 3]` = parts of the padded images of `set` `[.., h, w, 3]` that `draws` `[n, 4]` name (columns of
-    /// [`draw`]), mirrored if they say so, then as [`Device::images_from_bytes`]. Draws are data: one beyond the set or
-    /// the border counts as the last.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn images_from_set(
-        &self,
-        set: &Tensor,
-        draws: &Tensor,
-        padding: Padding,
-        scale: PixelScale,
-        images: &mut Tensor,
-    ) -> Result<()> {
-        self.run(ImagesFromSet { set, draws, padding, scale, images })
     }
 }

@@ -3,9 +3,9 @@
 use super::checks::*;
 use super::traffic::{loaded, norm_written, of, size};
 use super::{Label, NormGrad, Operand, Operation};
-use crate::{DType, Device, Result, Shape, Tensor};
+use crate::{DType, Result, Shape, Tensor};
 
-/// See [`Device::join`].
+/// See [`Device::join`](crate::Device::join).
 pub(crate) struct Join<'a> {
     pub(crate) a: Operand<'a>,
     pub(crate) b: Option<Operand<'a>>,
@@ -35,7 +35,7 @@ impl Operation for Join<'_> {
     }
 }
 
-/// See [`Device::join_backward`].
+/// See [`Device::join_backward`](crate::Device::join_backward).
 pub(crate) struct JoinBackward<'a> {
     pub(crate) grad: &'a mut Tensor,
     pub(crate) out: Option<&'a Tensor>,
@@ -68,30 +68,5 @@ impl Operation for JoinBackward<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.grad.shape())
-    }
-}
-
-impl Device {
-    /// a + b (or a alone), rectified if asked: the end of a residual block. The result has the type of the parts.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn join(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool) -> Result<Tensor> {
-        self.run(Join { a: *a, b: b.copied(), relu })
-    }
-
-    /// The gradient of [`Device::join`], in place: `grad` becomes the gradient with respect to the sum
-    /// (`out` given: 0 where it was rectified); `parts` receive the sums of their normalisations. Operands
-    /// that were themselves rectified must not be among `parts`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn join_backward(
-        &self,
-        grad: &mut Tensor,
-        out: Option<&Tensor>,
-        parts: [Option<(&Operand<'_>, NormGrad<'_>)>; 2],
-    ) -> Result<()> {
-        self.run(JoinBackward { grad, out, parts })
     }
 }

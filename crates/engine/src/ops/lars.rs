@@ -3,13 +3,13 @@
 use super::checks::*;
 use super::traffic::size;
 use super::{Label, Operation};
-use crate::{Device, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// One step of LARS in timm's form (`Lars`), momentum as PyTorch's SGD has it: d = r·(g + wd·p); v = µ·v + d;
 /// p -= lr·v, or lr·(d + µ·v) with Nesterov. The trust ratio r = η·|p| / (|g| + wd·|p| + eps), with the norms of the
 /// whole tensor; 1 where one of them is 0. It differs from the paper's, which has the learning rate inside v, only where that
 /// rate changes. Every tensor is adapted: for those that shall not be (biases, normalisations), there is
-/// [`Device::sgd`].
+/// [`Device::sgd`](crate::Device::sgd).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lars {
     /// Learning rate.
@@ -26,7 +26,7 @@ pub struct Lars {
     pub nesterov: bool,
 }
 
-/// See [`Device::lars`].
+/// See [`Device::lars`](crate::Device::lars).
 pub(crate) struct LarsStep<'a> {
     pub(crate) parameter: &'a mut Tensor,
     pub(crate) grad: &'a Tensor,
@@ -51,21 +51,5 @@ impl Operation for LarsStep<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.grad.shape())
-    }
-}
-
-impl Device {
-    /// One LARS step; the velocity begins as zeros.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn lars(
-        &self,
-        parameter: &mut Tensor,
-        grad: &Tensor,
-        velocity: &mut Tensor,
-        options: Lars,
-    ) -> Result<()> {
-        self.run(LarsStep { parameter, grad, velocity, options })
     }
 }

@@ -3,7 +3,7 @@
 use super::checks::*;
 use super::traffic::{of, size};
 use super::{Label, Operation, PixelScale};
-use crate::{DType, Device, Result, Tensor};
+use crate::{DType, Result, Tensor};
 
 /// Columns of a row of the loss tensor `[rows, 2]`.
 pub mod report {
@@ -59,7 +59,7 @@ impl LossTarget<'_> {
     }
 }
 
-/// See [`Device::cross_entropy`].
+/// See [`Device::cross_entropy`](crate::Device::cross_entropy).
 pub(crate) struct CrossEntropy<'a> {
     pub(crate) logits: &'a Tensor,
     pub(crate) labels: Labels<'a>,
@@ -92,7 +92,7 @@ impl Operation for CrossEntropy<'_> {
     }
 }
 
-/// See [`Device::contrastive`].
+/// See [`Device::contrastive`](crate::Device::contrastive).
 pub(crate) struct Contrastive<'a> {
     pub(crate) features: &'a Tensor,
     pub(crate) labels: &'a Tensor,
@@ -125,7 +125,7 @@ impl Operation for Contrastive<'_> {
     }
 }
 
-/// See [`Device::reconstruction`].
+/// See [`Device::reconstruction`](crate::Device::reconstruction).
 pub(crate) struct Reconstruction<'a> {
     pub(crate) raw: &'a Tensor,
     pub(crate) images: &'a Tensor,
@@ -178,50 +178,4 @@ fn check_loss(
         format!("row {} of a loss table {:?}", target.row, table.dims())
     })?;
     Ok(n)
-}
-
-impl Device {
-    /// Softmax cross-entropy of logits `[n, 1, 1, classes]` against labels `[n]`, mean over the batch; also
-    /// counts the samples whose largest logit (the first of equals) is not their label. Of a mixture of two classes it
-    /// is the mixture of both cross-entropies.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn cross_entropy<'a>(
-        &self,
-        logits: &Tensor,
-        labels: impl Into<Labels<'a>>,
-        target: LossTarget<'_>,
-    ) -> Result<()> {
-        self.run(CrossEntropy { logits, labels: labels.into(), target })
-    }
-
-    /// Supervised contrastive loss (Khosla et al. 2020) of features `[n, 1, 1, f]`, normalised inside.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn contrastive(
-        &self,
-        features: &Tensor,
-        labels: &Tensor,
-        temperature: f32,
-        target: LossTarget<'_>,
-    ) -> Result<()> {
-        self.run(Contrastive { features, labels, temperature, target })
-    }
-
-    /// Binary cross-entropy of sigmoid(`raw`) against pixels (InfoPro's reconstruction), mean over all
-    /// values; the pixels are `images · std + mean`. The row's second column is not touched.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn reconstruction(
-        &self,
-        raw: &Tensor,
-        images: &Tensor,
-        scale: PixelScale,
-        target: LossTarget<'_>,
-    ) -> Result<()> {
-        self.run(Reconstruction { raw, images, scale, target })
-    }
 }

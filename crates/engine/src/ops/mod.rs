@@ -8,7 +8,7 @@
 //! BatchNorm and its ReLU keep one activation (the convolution's raw output) and make one pass each way.
 //!
 //! An operation is a value, an `Operation`: each file here defines a family of them, what they
-//! demand and cost, and the methods of [`Device`](crate::Device) that run them.
+//! demand and cost. The methods of [`Device`](crate::Device) that run them are in `calls`.
 
 mod activations;
 mod checks;
@@ -19,7 +19,6 @@ mod lars;
 mod losses;
 mod normalisation;
 mod operand;
-mod operation;
 mod pooling;
 mod resizing;
 mod traffic;
@@ -39,4 +38,6 @@ pub(crate) use resizing::*;
 pub use updates::*;
 pub(crate) use values::*;
 
-pub(crate) use operation::{Kernel, Label, Made, Operation, Planned};
+pub use crate::window::Window;
+
+pub(crate) use crate::operation::{Kernel, Label, Operation};

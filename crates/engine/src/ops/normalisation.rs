@@ -3,7 +3,7 @@
 use super::checks::{rows, vector};
 use super::traffic::size;
 use super::{Label, Operation, norm};
-use crate::{Device, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// Constants of BatchNorm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +21,7 @@ impl Default for NormConstants {
     }
 }
 
-/// See [`Device::normalise_train`].
+/// See [`Device::normalise_train`](crate::Device::normalise_train).
 pub(crate) struct NormaliseTrain<'a> {
     pub(crate) norm: &'a mut Tensor,
     pub(crate) weight: &'a Tensor,
@@ -52,7 +52,7 @@ impl Operation for NormaliseTrain<'_> {
     }
 }
 
-/// See [`Device::normalise_eval`].
+/// See [`Device::normalise_eval`](crate::Device::normalise_eval).
 pub(crate) struct NormaliseEval<'a> {
     pub(crate) norm: &'a mut Tensor,
     pub(crate) weight: &'a Tensor,
@@ -84,38 +84,4 @@ fn check_rows(op: &'static str, norm_rows: &Tensor, vectors: [&Tensor; 4]) -> Re
     let channels = vectors[0].len();
     rows(op, norm_rows, norm::ROWS, channels)?;
     vectors.iter().try_for_each(|t| vector(op, t, channels))
-}
-
-impl Device {
-    /// Turns mean and variance of a batch into scale and shift and moves the running statistics
-    /// (unbiased variance). `count`: values per channel.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn normalise_train(
-        &self,
-        norm_rows: &mut Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        running: (&mut Tensor, &mut Tensor),
-        count: usize,
-        constants: NormConstants,
-    ) -> Result<()> {
-        self.run(NormaliseTrain { norm: norm_rows, weight, bias, running, count, constants })
-    }
-
-    /// Scale and shift from running statistics, for evaluation.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn normalise_eval(
-        &self,
-        norm_rows: &mut Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        running: (&Tensor, &Tensor),
-        constants: NormConstants,
-    ) -> Result<()> {
-        self.run(NormaliseEval { norm: norm_rows, weight, bias, running, constants })
-    }
 }

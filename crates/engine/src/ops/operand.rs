@@ -68,30 +68,3 @@ pub struct Outgoing<'a> {
     /// Sums for the operand's normalisation; needs the operand to have one.
     pub norm: Option<NormGrad<'a>>,
 }
-
-/// A square window: convolution or pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Window {
-    /// Side of the window.
-    pub kernel: usize,
-    /// Step between windows.
-    pub stride: usize,
-    /// Border added on each side.
-    pub pad: usize,
-}
-
-impl Window {
-    /// A window that keeps (stride 1) or divides (stride 2…) the size: border (kernel - 1) / 2.
-    pub fn same(kernel: usize, stride: usize) -> Self {
-        Window { kernel, stride, pad: (kernel - 1) / 2 }
-    }
-
-    /// Extent of the output for an input extent; 0 when the window does not fit.
-    pub fn output(&self, input: usize) -> usize {
-        let padded = self.pad.checked_mul(2).and_then(|p| p.checked_add(input));
-        match padded.and_then(|p| p.checked_sub(self.kernel)) {
-            Some(room) if self.stride > 0 => room / self.stride + 1,
-            _ => 0,
-        }
-    }
-}

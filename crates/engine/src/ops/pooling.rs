@@ -4,9 +4,9 @@ use super::checks::*;
 use super::resizing::{check_resampled, check_resampled_back, resampled_back};
 use super::traffic::{loaded, size, written};
 use super::{Label, Operand, Operation, Outgoing, Window};
-use crate::{DType, Device, Result, Shape, Tensor};
+use crate::{DType, Result, Shape, Tensor};
 
-/// See [`Device::max_pool`].
+/// See [`Device::max_pool`](crate::Device::max_pool).
 pub(crate) struct MaxPool<'a> {
     pub(crate) window: Window,
     pub(crate) x: Operand<'a>,
@@ -33,7 +33,7 @@ impl Operation for MaxPool<'_> {
     }
 }
 
-/// See [`Device::max_pool_backward`].
+/// See [`Device::max_pool_backward`](crate::Device::max_pool_backward).
 pub(crate) struct MaxPoolBackward<'a> {
     pub(crate) window: Window,
     pub(crate) x: Operand<'a>,
@@ -63,7 +63,7 @@ impl Operation for MaxPoolBackward<'_> {
     }
 }
 
-/// See [`Device::average_pool`].
+/// See [`Device::average_pool`](crate::Device::average_pool).
 pub(crate) struct AveragePool<'a> {
     pub(crate) x: Operand<'a>,
     pub(crate) height: usize,
@@ -89,7 +89,7 @@ impl Operation for AveragePool<'_> {
     }
 }
 
-/// See [`Device::average_pool_backward`].
+/// See [`Device::average_pool_backward`](crate::Device::average_pool_backward).
 pub(crate) struct AveragePoolBackward<'a> {
     pub(crate) x: Operand<'a>,
     pub(crate) dy: &'a Tensor,
@@ -122,45 +122,4 @@ fn check_pool(op: &'static str, window: Window, x: &Operand<'_>) -> Result<[usiz
     let (oh, ow) = (window.output(h), window.output(w));
     ensure(fits && oh > 0 && ow > 0, op, || format!("a window of {window:?} does not fit into {h}x{w}"))?;
     Ok([n, oh, ow, c])
-}
-
-impl Device {
-    /// Maximum over windows; the border does not take part. The result has the operand's type.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn max_pool(&self, window: Window, x: &Operand<'_>) -> Result<Tensor> {
-        self.run(MaxPool { window, x: *x })
-    }
-
-    /// The gradient of [`Device::max_pool`]; the first maximum of a window takes all.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn max_pool_backward(
-        &self,
-        window: Window,
-        x: &Operand<'_>,
-        dy: &Tensor,
-        dx: Outgoing<'_>,
-    ) -> Result<()> {
-        self.run(MaxPoolBackward { window, x: *x, dy, dx })
-    }
-
-    /// Adaptive average pooling to `height x width`, as PyTorch's; 1x1 is global. The result is of 32-bit
-    /// floats whatever the operand's type: it is small, and most often a loss follows.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn average_pool(&self, x: &Operand<'_>, height: usize, width: usize) -> Result<Tensor> {
-        self.run(AveragePool { x: *x, height, width })
-    }
-
-    /// The gradient of [`Device::average_pool`].
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn average_pool_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>) -> Result<()> {
-        self.run(AveragePoolBackward { x: *x, dy, dx })
-    }
 }

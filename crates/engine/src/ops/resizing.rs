@@ -3,9 +3,9 @@
 use super::checks::*;
 use super::traffic::{loaded, looked_at, size, written};
 use super::{Label, Operand, Operation, Outgoing};
-use crate::{DType, Device, Result, Shape, Tensor};
+use crate::{DType, Result, Shape, Tensor};
 
-/// See [`Device::resize`].
+/// See [`Device::resize`](crate::Device::resize).
 pub(crate) struct Resize<'a> {
     pub(crate) x: Operand<'a>,
     pub(crate) height: usize,
@@ -39,7 +39,7 @@ impl Operation for Resize<'_> {
     }
 }
 
-/// See [`Device::resize_backward`].
+/// See [`Device::resize_backward`](crate::Device::resize_backward).
 pub(crate) struct ResizeBackward<'a> {
     pub(crate) x: Operand<'a>,
     pub(crate) dy: &'a Tensor,
@@ -95,22 +95,4 @@ pub(super) fn check_resampled_back(
 /// Bytes of a gradient that does not need the operand's values.
 pub(super) fn resampled_back(x: &Operand<'_>, dy: &Tensor, dx: &Outgoing<'_>) -> usize {
     looked_at(x, dx) + size(dy) + written(dx)
-}
-
-impl Device {
-    /// Bilinear resizing to `height x width`, corners aligned. The result has the operand's type.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn resize(&self, x: &Operand<'_>, height: usize, width: usize) -> Result<Tensor> {
-        self.run(Resize { x: *x, height, width })
-    }
-
-    /// The gradient of [`Device::resize`].
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn resize_backward(&self, x: &Operand<'_>, dy: &Tensor, dx: Outgoing<'_>) -> Result<()> {
-        self.run(ResizeBackward { x: *x, dy, dx })
-    }
 }

@@ -3,7 +3,7 @@
 use super::checks::*;
 use super::traffic::size;
 use super::{Label, Operation};
-use crate::{Device, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// One step of SGD in PyTorch's form: g += wd·p; v = µ·v + g; p -= lr·(g + µ·v), or lr·v without Nesterov.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +66,7 @@ impl AdamW {
     }
 }
 
-/// See [`Device::sgd`].
+/// See [`Device::sgd`](crate::Device::sgd).
 pub(crate) struct SgdStep<'a> {
     pub(crate) parameter: &'a mut Tensor,
     pub(crate) grad: &'a Tensor,
@@ -94,7 +94,7 @@ impl Operation for SgdStep<'_> {
     }
 }
 
-/// See [`Device::adamw`].
+/// See [`Device::adamw`](crate::Device::adamw).
 pub(crate) struct AdamWStep<'a> {
     pub(crate) parameter: &'a mut Tensor,
     pub(crate) grad: &'a Tensor,
@@ -128,7 +128,7 @@ impl Operation for AdamWStep<'_> {
     }
 }
 
-/// See [`Device::ema`].
+/// See [`Device::ema`](crate::Device::ema).
 pub(crate) struct EmaStep<'a> {
     pub(crate) target: &'a mut Tensor,
     pub(crate) source: &'a Tensor,
@@ -151,44 +151,5 @@ impl Operation for EmaStep<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.source.shape())
-    }
-}
-
-impl Device {
-    /// One SGD step.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn sgd(
-        &self,
-        parameter: &mut Tensor,
-        grad: &Tensor,
-        velocity: &mut Tensor,
-        options: Sgd,
-    ) -> Result<()> {
-        self.run(SgdStep { parameter, grad, velocity, options })
-    }
-
-    /// One AdamW step; the moments begin as zeros.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn adamw(
-        &self,
-        parameter: &mut Tensor,
-        grad: &Tensor,
-        first_moment: &mut Tensor,
-        second_moment: &mut Tensor,
-        options: AdamW,
-    ) -> Result<()> {
-        self.run(AdamWStep { parameter, grad, moments: [first_moment, second_moment], options })
-    }
-
-    /// target = m · target + (1 - m) · source.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn ema(&self, target: &mut Tensor, source: &Tensor, m: f32) -> Result<()> {
-        self.run(EmaStep { target, source, m })
     }
 }

@@ -3,10 +3,9 @@
 use super::checks::{ensure, floats, same_shape};
 use super::traffic::size;
 use super::{Label, Operation};
-use crate::memory::Purpose;
-use crate::{DType, Device, Element, Error, Result, Shape, Tensor};
+use crate::{DType, Element, Error, Result, Tensor};
 
-/// See [`Device::upload`].
+/// See [`Device::upload`](crate::Device::upload).
 pub(crate) struct Upload<'a, T> {
     pub(crate) tensor: &'a mut Tensor,
     pub(crate) values: &'a [T],
@@ -37,7 +36,7 @@ impl<T: Element> Operation for Upload<'_, T> {
     }
 }
 
-/// See [`Device::download_into`].
+/// See [`Device::download_into`](crate::Device::download_into).
 pub(crate) struct Download<'a> {
     pub(crate) tensor: &'a Tensor,
     pub(crate) values: &'a mut [f32],
@@ -64,7 +63,7 @@ impl Operation for Download<'_> {
     }
 }
 
-/// See [`Device::upload_bytes`].
+/// See [`Device::upload_bytes`](crate::Device::upload_bytes).
 pub(crate) struct UploadBytes<'a> {
     pub(crate) tensor: &'a mut Tensor,
     pub(crate) bytes: &'a [u8],
@@ -88,7 +87,7 @@ impl Operation for UploadBytes<'_> {
     }
 }
 
-/// See [`Device::download_bytes`].
+/// See [`Device::download_bytes`](crate::Device::download_bytes).
 pub(crate) struct DownloadBytes<'a> {
     pub(crate) tensor: &'a Tensor,
     pub(crate) bytes: &'a mut [u8],
@@ -118,7 +117,7 @@ fn as_many(operation: &'static str, tensor: &Tensor, bytes: usize) -> Result<()>
     })
 }
 
-/// See [`Device::fill`].
+/// See [`Device::fill`](crate::Device::fill).
 pub(crate) struct Fill<'a> {
     pub(crate) tensor: &'a mut Tensor,
     pub(crate) value: f32,
@@ -142,7 +141,7 @@ impl Operation for Fill<'_> {
     }
 }
 
-/// See [`Device::copy`].
+/// See [`Device::copy`](crate::Device::copy).
 pub(crate) struct CopyTensor<'a> {
     pub(crate) target: &'a mut Tensor,
     pub(crate) source: &'a Tensor,
@@ -167,7 +166,7 @@ impl Operation for CopyTensor<'_> {
     }
 }
 
-/// See [`Device::add`].
+/// See [`Device::add`](crate::Device::add).
 pub(crate) struct AddTensor<'a> {
     pub(crate) target: &'a mut Tensor,
     pub(crate) source: &'a Tensor,
@@ -189,86 +188,5 @@ impl Operation for AddTensor<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.source.shape())
-    }
-}
-
-impl Device {
-    /// A new tensor of 32-bit floats, all `value`.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
-        let mut t = self.alloc(shape, DType::F32, purpose)?;
-        self.run(Fill { tensor: &mut t, value })?;
-        Ok(t)
-    }
-
-    /// Copies host values into a tensor of the same type and length.
-    ///
-    /// # Errors
-    /// [`Error::Shape`].
-    pub fn upload<T: Element>(&self, tensor: &mut Tensor, values: &[T]) -> Result<()> {
-        self.run(Upload { tensor, values })
-    }
-
-    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`. Waits for the operations before it.
-    ///
-    /// # Errors
-    /// [`Error::Shape`]; [`Error::Failed`] when an operation before it failed.
-    pub fn download(&self, tensor: &Tensor) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; tensor.len()];
-        self.download_into(tensor, &mut values)?;
-        Ok(values)
-    }
-
-    /// As [`Device::download`], into an existing slice.
-    ///
-    /// # Errors
-    /// As [`Device::download`].
-    pub fn download_into(&self, tensor: &Tensor, values: &mut [f32]) -> Result<()> {
-        self.run(Download { tensor, values })?;
-        self.sound()
-    }
-
-    /// Copies a tensor's elements to the host as they are stored, whatever their type; leaves `bytes` on `dry`. Waits for
-    /// the operations before it.
-    ///
-    /// # Errors
-    /// [`Error::Shape`]; [`Error::Failed`] when an operation before it failed.
-    pub fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) -> Result<()> {
-        self.run(DownloadBytes { tensor, bytes })?;
-        self.sound()
-    }
-
-    /// Copies into a tensor what [`Device::download_bytes`] gave, on this device or another.
-    ///
-    /// # Errors
-    /// [`Error::Shape`].
-    pub fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) -> Result<()> {
-        self.run(UploadBytes { tensor, bytes })
-    }
-
-    /// Every element of a tensor of floats becomes `value`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`].
-    pub fn fill(&self, tensor: &mut Tensor, value: f32) -> Result<()> {
-        self.run(Fill { tensor, value })
-    }
-
-    /// target = source.
-    ///
-    /// # Errors
-    /// [`Error::Shape`].
-    pub fn copy(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
-        self.run(CopyTensor { target, source })
-    }
-
-    /// target += source.
-    ///
-    /// # Errors
-    /// [`Error::Shape`].
-    pub fn add(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
-        self.run(AddTensor { target, source })
     }
 }

@@ -1,8 +1,8 @@
 //! The test error of a network's own auxiliary classifiers, module by module.
 
 use super::{Seen, Subject};
+use crate::evaluation::rank;
 use crate::local::Branch;
-use crate::train::rank;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 

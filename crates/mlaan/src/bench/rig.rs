@@ -39,6 +39,7 @@ impl Rig {
             kept_test: false,
             mixed: false,
             test: None,
+            validation: None,
             loading_bytes: 0,
             data_bytes: 0,
             precision: device.precision(),

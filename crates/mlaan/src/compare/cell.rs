@@ -63,15 +63,19 @@ impl Cell {
         self.recipe.local.cuts.as_ref().map_or(self.recipe.local.modules, |c| c.len() + 1) == 1
     }
 
-    /// Training and test images, where they are known without opening the set.
+    /// Training images and those that are evaluated after every epoch, where they are known without opening the set: as many
+    /// as a validation share is of all training images, or test images.
     pub fn images(&self) -> Option<[usize; 2]> {
         let limit = self.recipe.data.limit;
         let built_in = || [synthetic::TRAIN, synthetic::TEST].map(|n| limit.map_or(n, |most| n.min(most)));
-        match (self.source.as_deref(), self.set) {
-            (Some(BUILTIN), _) => Some(built_in()),
-            (_, Some(set)) => Some(set.images(limit)),
-            _ => None,
-        }
+        let [train, test] = match (self.source.as_deref(), self.set) {
+            (Some(BUILTIN), _) => built_in(),
+            (_, Some(set)) => set.images(limit),
+            _ => return None,
+        };
+        let held = self.recipe.data.validation.filter(|share| *share > 0.0);
+        let held = held.map(|share| (share * train as f64).round() as usize);
+        Some(held.map_or([train, test], |held| [train.saturating_sub(held).max(1), held.max(1)]))
     }
 
     /// What is learnt from the images; their values do not matter to a plan.
@@ -95,6 +99,7 @@ impl Cell {
             kept_test: false,
             mixed,
             test: images.map(|i| i[1]),
+            validation: None,
             loading_bytes: 0,
             data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size, mixed),
             precision: self.recipe.train.precision.into(),

@@ -67,7 +67,7 @@ pub struct CellOutcome {
     pub runs: Vec<RunOutcome>,
     /// Test error after the last epoch.
     pub test_error: Option<Moments>,
-    /// Lowest test error of every run; flattered, as the test images chose it.
+    /// Test error after the best epoch of every run; flattered where the test images chose it ([`RunOutcome::best_val_error`]).
     pub best_test_error: Option<Moments>,
     /// Time of a run.
     pub seconds: Option<Moments>,
@@ -99,9 +99,12 @@ pub struct RunOutcome {
     pub epochs: usize,
     /// Test error after the last epoch.
     pub test_error: Option<f64>,
-    /// Lowest test error.
+    /// Test error after the best epoch.
     pub best_test_error: Option<f64>,
-    /// The epoch that had it.
+    /// Validation error of the best epoch, which it was chosen by; none where it was chosen by the test error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_val_error: Option<f64>,
+    /// The best epoch.
     pub best_epoch: Option<usize>,
     /// Seconds trained.
     pub seconds: Option<f64>,
@@ -280,6 +283,7 @@ fn run_outcome(run: &Run, cell: &Cell, store: &Store) -> RunOutcome {
             found.state = "done".into();
             found.epochs = s.epochs;
             (found.test_error, found.best_test_error) = (finite(s.test_error), finite(s.best_test_error));
+            found.best_val_error = s.best_val_error;
             (found.best_epoch, found.seconds) = (Some(s.best_epoch), finite(s.seconds));
             (found.peak_bytes, found.planned_bytes) = (Some(s.peak().most()), record.planned_bytes);
             found.peak_allocated_bytes = Some(s.peak_allocated_bytes);

@@ -32,16 +32,27 @@ impl Comparison {
         grid.into_iter().chain(rest).filter(|s| !s.rows.is_empty()).collect()
     }
 
+    /// What chose the best epochs.
+    fn chosen_by(&self) -> &'static str {
+        let done = || self.runs().filter(|r| r.best_epoch.is_some());
+        match (done().any(|r| r.best_val_error.is_some()), done().any(|r| r.best_val_error.is_none())) {
+            (true, false) => "is the test error after the epoch with the lowest validation error",
+            (true, true) => {
+                "is chosen by validation images where there are some, else by the test images, which flatters"
+            }
+            _ => "is chosen by the test images and flatters",
+        }
+    }
+
     /// What a reader must know of the numbers.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         match self.measure {
-            Measure::Error => notes.push(
-                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" is chosen by the \
-                 test images and flatters. Memory is the peak of the process, images included; its ratio is of the tensors as planned, without \
-                 images, to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran."
-                    .into(),
-            ),
+            Measure::Error => notes.push(format!(
+                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" {}. Memory is the peak of the process, images included; its ratio is of the tensors as planned, without \
+                 images, to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran.",
+                self.chosen_by()
+            )),
             Measure::Memory => notes.push(
                 "Memory of the tensors of a training step, without the images of the data set; GB are 10^9 bytes. The paper's are of another \
                  framework on a GPU: compare the ratios."
@@ -120,8 +131,9 @@ impl Comparison {
         let mut header = vec![
             "method",
             ">seeds",
+            ">accuracy",
             ">test error",
-            ">best",
+            ">best error",
             ">after",
             ">time",
             ">× BP",
@@ -148,6 +160,7 @@ impl Comparison {
             let mut row = vec![
                 self.cell_title(c),
                 format!("{done}/{}{diverged}", c.runs.len()),
+                spread(c.test_error.map(rest)),
                 spread(c.test_error),
                 spread(c.best_test_error),
                 if epochs.is_empty() { NONE.into() } else { epochs.join(" ") },
@@ -248,9 +261,11 @@ impl Comparison {
 
     /// One line per cell, numbers as they are; empty where there is none.
     pub fn csv(&self) -> String {
+        // What was there first keeps its place.
         let header = "cell,row,columns,seeds,test_error_mean,test_error_sd,best_error_mean,best_error_sd,seconds_mean,seconds_sd,\
                       peak_bytes,planned_bytes,step_bytes,flops_per_image,time_ratio,peak_ratio,memory_ratio,operations_ratio,\
-                      paper,difference_to_paper,difference_to_baseline,half_width_95,t,p,p_holm\n";
+                      paper,difference_to_paper,difference_to_baseline,half_width_95,t,p,p_holm,test_accuracy_mean,\
+                      test_accuracy_sd\n";
         let lines = self.cells.iter().map(|c| {
             let number = |x: Option<f64>| x.map_or_else(String::new, |x| x.to_string());
             let two = |m: Option<Moments>| [number(m.map(|m| m.mean)), number(m.and_then(|m| m.sd))];
@@ -260,7 +275,7 @@ impl Comparison {
             let bytes =
                 [c.peak_bytes, Some(c.cost.memory_bytes as u64), c.step.as_ref().map(|s| s.bytes)].map(whole);
             let t = c.test;
-            let rest = [
+            let others = [
                 Some(c.cost.flops),
                 c.to_plain.seconds,
                 c.to_plain.peak_bytes,
@@ -282,12 +297,18 @@ impl Comparison {
                 .chain(two(c.best_test_error))
                 .chain(two(c.seconds))
                 .chain(bytes)
-                .chain(rest.map(number))
+                .chain(others.map(number))
+                .chain(two(c.test_error.map(rest)))
                 .collect();
             csv::record(fields) + "\n"
         });
         header.to_owned() + &lines.collect::<String>()
     }
+}
+
+/// Accuracies, where errors are known; percent.
+fn rest(errors: Moments) -> Moments {
+    Moments { mean: 100.0 - errors.mean, ..errors }
 }
 
 fn spread(m: Option<Moments>) -> String {

@@ -295,8 +295,9 @@ struct Images(Option<(crate::recipe::Data, Option<u64>, Splits)>);
 impl Images {
     /// The images of a recipe, and whether they were opened for it.
     fn open(&mut self, recipe: &Recipe, threads: usize) -> Result<(Splits, bool)> {
-        // The seed chooses which images a limit keeps.
-        let seed = recipe.data.limit.map(|_| recipe.seed);
+        // The seed chooses which images a limit keeps, and which validate.
+        let chooses = recipe.data.limit.is_some() || recipe.data.validation.is_some_and(|share| share > 0.0);
+        let seed = chooses.then_some(recipe.seed);
         if let Some((data, chosen, splits)) = &self.0
             && (data, chosen) == (&recipe.data, &seed)
         {

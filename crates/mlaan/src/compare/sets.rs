@@ -88,7 +88,9 @@ impl KnownSet {
     /// # Errors
     /// [`Error::Data`] where they are of another set: says what was found, and how to compare on it all the same.
     pub(super) fn check(&self, splits: &Splits, limit: Option<usize>, place: &str) -> Result<()> {
-        let found = [splits.train.len(), splits.test.len()];
+        // Validation images are some of those for training: none of these sets has others.
+        let validation = splits.validation.as_ref().map_or(0, |data| data.len());
+        let found = [splits.train.len() + validation, splits.test.len()];
         let wanted = self.images(limit);
         // Broken images may have been left out.
         let enough = |(n, most): (&usize, &usize)| n <= most && n + splits.skipped >= *most;

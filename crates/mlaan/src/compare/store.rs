@@ -295,7 +295,8 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
     let start = events.iter().find_map(|e| if let Event::Start(s) = e { Some(s.clone()) } else { None });
     let epochs: Vec<Epoch> =
         events.into_iter().filter_map(|e| if let Event::Epoch(e) = e { Some(e) } else { None }).collect();
-    if summary.epochs != recipe.train.epochs || epochs.last().map(|e| e.epoch) != Some(summary.epochs) {
+    let is_whole = summary.epochs == recipe.train.epochs || summary.stopped_early;
+    if !is_whole || epochs.last().map(|e| e.epoch) != Some(summary.epochs) {
         return Ok(None);
     }
     if recipe.data.source != BUILTIN {

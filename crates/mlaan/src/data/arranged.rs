@@ -5,6 +5,7 @@ use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::formats::split_folders::{Role, role};
+use super::formats::splits::HOLD_OUT;
 use super::formats::tree::{Disk, Entry, Kind, Tree, left_behind};
 use super::formats::webdataset::is_unread;
 use super::is_image;
@@ -122,7 +123,7 @@ fn orders(folders: &[&Folder]) -> String {
 /// How splits are made.
 fn split_up(which: &str) -> String {
     format!(
-        "move {which} into `train/`, and some images of every class, as each fifth, from there into `test/CLASS/`"
+        "move {which} into `train/`, and some images of every class, as each fifth, from there into `test/CLASS/`, {HOLD_OUT}"
     )
 }
 

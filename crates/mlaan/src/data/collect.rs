@@ -1,24 +1,29 @@
 //! Decodes a split into a [`Memory`], in parallel.
 
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::decode::{Fault, decode, shrink, work_bytes};
-use super::limit::choose;
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
 use super::{Dataset, Image, Memory, OpenOptions};
 use crate::{Error, Result};
 
-/// The images of `stored` that the options choose, decoded, and how many were skipped; `split` numbers the split, for
-/// the choice.
+/// The images of `stored` in each of these groups of them (ascending, none in two), decoded in one pass, and how many were
+/// skipped.
 ///
 /// # Errors
-/// The first image that cannot be decoded, unless broken images are skipped; no image left; out of memory.
-pub(super) fn decode_all(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(Memory, usize)> {
-    let chosen = choose(&stored.labels, options.limit, options.seed, split);
-    let set = Memory::new(stored.classes.clone());
-    let (total, largest) = (chosen.len(), AtomicUsize::new(0));
-    let mut collector = Collector { options, stored, set, total, done: 0, skipped: 0, largest };
+/// The first image that cannot be decoded, unless broken images are skipped; a group without images; out of memory.
+pub(super) fn decode_all(
+    stored: &Stored,
+    groups: &[&[usize]],
+    options: &OpenOptions,
+) -> Result<(Vec<Memory>, usize)> {
+    let chosen = together(groups);
+    let group = |images: &&[usize]| Group { set: Memory::new(stored.classes.clone()), left: images.len() };
+    let sets = groups.iter().map(group).collect();
+    let largest = AtomicUsize::new(0);
+    let mut collector = Collector { options, stored, groups, sets, skipped: 0, largest };
     let mut waiting = 0;
     match &stored.images {
         Images::Random(images) => {
@@ -39,9 +44,19 @@ pub(super) fn decode_all(stored: &Stored, options: &OpenOptions, split: u64) -> 
         })?,
     }
     let loading = waiting + options.threads.max(1) * collector.largest.load(Ordering::Relaxed);
-    let (mut set, skipped) = collector.finish()?;
-    set.loaded_with(loading);
-    Ok((set, skipped))
+    let (mut sets, skipped) = collector.finish()?;
+    sets.iter_mut().for_each(|set| set.loaded_with(loading));
+    Ok((sets, skipped))
+}
+
+/// The images of all groups, in ascending order.
+pub(super) fn together<'a>(groups: &[&'a [usize]]) -> Cow<'a, [usize]> {
+    if let [one] = groups {
+        return Cow::Borrowed(one);
+    }
+    let mut all = groups.concat();
+    all.sort_unstable();
+    Cow::Owned(all)
 }
 
 /// An image of a split, or what is wrong with it.
@@ -51,12 +66,18 @@ type Decoded = (usize, std::result::Result<Image, Fault>);
 struct Collector<'a> {
     options: &'a OpenOptions,
     stored: &'a Stored,
-    set: Memory,
-    total: usize,
-    done: usize,
+    groups: &'a [&'a [usize]],
+    sets: Vec<Group>,
     skipped: usize,
     /// Bytes that the largest image took.
     largest: AtomicUsize,
+}
+
+/// What is decoded of a group of images.
+struct Group {
+    set: Memory,
+    /// Images that are to come.
+    left: usize,
 }
 
 impl Collector<'_> {
@@ -75,34 +96,52 @@ impl Collector<'_> {
         (raw.index, image)
     }
 
-    /// Appends images in order.
+    /// Appends images in order, each to the set of its group.
     fn add(&mut self, images: Vec<Decoded>) -> Result<()> {
-        let first = self.done == 0;
-        self.done += images.len();
+        let before: Vec<bool> = self.sets.iter().map(|group| group.set.is_empty()).collect();
         for (index, image) in images {
+            let Some(group) = self.sets.get_mut(group_of(self.groups, index)) else { continue };
+            group.left = group.left.saturating_sub(1);
             match image {
-                Ok(image) => self.set.push(image.view(), self.stored.labels[index] as usize)?,
+                Ok(image) => {
+                    group.set.push(image.view(), self.stored.labels[index] as usize)?;
+                    if self.options.names {
+                        group.set.name_last(self.stored.images.name(index));
+                    }
+                }
                 Err(_) if self.options.skip_broken => self.skipped += 1,
                 Err(fault) => return Err(broken(self.stored.images.name(index), &fault)),
             }
         }
-        if first && !self.set.is_empty() {
-            self.set.expect(self.total.saturating_sub(self.done))?;
+        for (group, was_empty) in self.sets.iter_mut().zip(before) {
+            if was_empty && !group.set.is_empty() {
+                group.set.expect(group.left)?;
+            }
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Memory, usize)> {
-        if self.set.is_empty() {
-            let message = match self.skipped {
-                0 => "the split has no images".into(),
-                skipped => format!("none of the {skipped} images of the split can be decoded"),
-            };
-            return Err(Error::data(&self.stored.place, message));
-        }
-        self.set.shrink();
-        Ok((self.set, self.skipped))
+    fn finish(self) -> Result<(Vec<Memory>, usize)> {
+        let skipped = self.skipped;
+        let whole = |mut group: Group| {
+            if group.set.is_empty() {
+                let message = match skipped {
+                    0 => "the split has no images".into(),
+                    skipped => format!("none of the {skipped} images of the split can be decoded"),
+                };
+                return Err(Error::data(&self.stored.place, message));
+            }
+            group.set.shrink();
+            Ok(group.set)
+        };
+        Ok((self.sets.into_iter().map(whole).collect::<Result<_>>()?, skipped))
     }
+}
+
+/// The group of an image that is in one of them.
+fn group_of(groups: &[&[usize]], index: usize) -> usize {
+    let behind = groups.len().saturating_sub(1);
+    groups[..behind].iter().position(|group| group.binary_search(&index).is_ok()).unwrap_or(behind)
 }
 
 /// The error of an image that cannot be used, and what to do.

@@ -28,6 +28,12 @@ pub trait Dataset: Send + Sync {
     fn classes(&self) -> &[String];
     /// The label of image `index`, below `classes().len()`.
     fn label(&self, index: usize) -> usize;
+    /// What image `index` is called: its file, or where in one it lies. None where the set does not know
+    /// ([`OpenOptions::names`](super::OpenOptions::names)).
+    fn image_name(&self, index: usize) -> Option<String> {
+        let _ = index;
+        None
+    }
     /// The image, from memory or decoded into `scratch`.
     ///
     /// # Errors
@@ -74,7 +80,7 @@ pub enum Known {
     Imagenet,
 }
 
-/// A training and a test split with the same classes.
+/// A training and a test split, perhaps with one to validate on, all with the same classes.
 #[derive(Clone)]
 pub struct Splits {
     /// What the set is called in tables and metrics.
@@ -83,6 +89,8 @@ pub struct Splits {
     pub format: &'static str,
     /// Training images.
     pub train: Arc<dyn Dataset>,
+    /// Validation images, where there are some: the best epoch is chosen on them.
+    pub validation: Option<Arc<dyn Dataset>>,
     /// Test images.
     pub test: Arc<dyn Dataset>,
     /// Images skipped because they could not be decoded (`--skip-broken`).
@@ -94,4 +102,11 @@ pub struct Splits {
     /// Whether its images were turned as their EXIF orientation says; never [`Orientation::Auto`] where that was to be
     /// decided.
     pub orientation: Orientation,
+}
+
+impl Splits {
+    /// Every split.
+    pub fn all(&self) -> impl Iterator<Item = &dyn Dataset> {
+        [&self.train, &self.test].into_iter().chain(&self.validation).map(AsRef::as_ref)
+    }
 }

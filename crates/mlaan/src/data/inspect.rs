@@ -12,8 +12,9 @@ use super::formats::orientation;
 use super::normalise::{Sums, both, sums};
 use super::open::{found, name};
 use super::published::Published;
+use super::roles::{Roles, check};
 use super::stored::{CHUNK, Content, Images, Raw, Stored};
-use super::{BUILTIN, Dataset, Known, Normalise, Notes, synthetic};
+use super::{BUILTIN, Dataset, Known, Normalise, Notes, OpenOptions, open};
 use crate::Result;
 
 /// Problems that are kept; more are counted.
@@ -35,9 +36,12 @@ pub struct Inspection {
     pub orientation: Orientation,
     /// Training images.
     pub train: SplitReport,
+    /// Validation images, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<SplitReport>,
     /// Test images.
     pub test: SplitReport,
-    /// Test images whose file, or pixels, are those of a training image too.
+    /// Test and validation images whose file, or pixels, are those of a training image too.
     pub shared: usize,
     /// The first problems, as text: numbers of images that are not those published, broken images, classes without images,
     /// images in both splits.
@@ -91,27 +95,43 @@ pub type Watch<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
 /// # Errors
 /// When nothing is there, nothing that is known, or something too damaged to list its images.
 pub fn inspect(source: &str, watch: Watch<'_>) -> Result<Inspection> {
+    inspect_with(source, &OpenOptions::default(), watch)
+}
+
+/// As [`inspect`], with the images of each split as they are used when the set is opened with these options.
+///
+/// # Errors
+/// As [`inspect`]; shares that cannot be held out.
+pub fn inspect_with(source: &str, options: &OpenOptions, watch: Watch<'_>) -> Result<Inspection> {
+    check(options)?;
     if source == BUILTIN {
-        return built_in();
+        return built_in(options);
     }
     let path = Path::new(source);
-    let (format, mut pair) = found(source, path)?;
-    let notes = pair.take_notes();
-    let (first, all) = (pair.train.labels.len(), pair.train.labels.len() + pair.test.labels.len());
+    let (format, mut parts) = found(source, path, options.test.is_some())?;
+    let mut notes = parts.take_notes();
+    let (known, orientation) = (parts.known, orientation(options.orientation, format, &parts));
+    let roles = Roles::of(parts, options, &mut notes)?;
+    let (train, validation, test) = (&roles.train, roles.validation(), roles.test());
+    let numbers = [roles.drawn.train.len(), validation.map_or(0, |v| v.1.len()), test.1.len()];
+    let all = numbers.iter().sum();
     watch(0, all);
-    let orientation = orientation(Orientation::Auto, format, &pair);
-    let train = Seen::of(&pair.train, orientation, &mut |n| watch(n, all))?;
-    let test = Seen::of(&pair.test, orientation, &mut |n| watch(first + n, all))?;
-    let published = Published::of(format, pair.known, pair.train.classes.len());
-    let counts = [pair.train.labels.len(), pair.test.labels.len()];
+    let [first, second, _] = numbers;
+    let seen_train = Seen::of((train, &roles.drawn.train), orientation, &mut |n| watch(n, all))?;
+    let seen_validation =
+        validation.map(|v| Seen::of(v, orientation, &mut |n| watch(first + n, all))).transpose()?;
+    let seen_test = Seen::of(test, orientation, &mut |n| watch(first + second + n, all))?;
+    let published = Published::of(format, known, train.classes.len()).filter(|_| options.limit.is_none());
+    let counts = [train.labels.len(), test.0.labels.len()];
     let other = published.map(|p| p.differences(counts)).unwrap_or_default();
-    let form = (format.name, pair.known, orientation);
-    let found = conclude(name(path), form, &pair.train.classes, (train, test), other);
+    let form = (format.name, known, orientation);
+    let seen = (seen_train, seen_validation, seen_test);
+    let found = conclude(name(path), form, &train.classes, seen, other);
     Ok(Inspection { notes, ..found })
 }
 
-fn built_in() -> Result<Inspection> {
-    let splits = synthetic::splits(0, synthetic::TRAIN, synthetic::TEST)?;
+fn built_in(options: &OpenOptions) -> Result<Inspection> {
+    let splits = open(BUILTIN, options)?;
     let seen = |data: &dyn Dataset, place: &str| {
         let mut seen = Seen::new(place, data.classes().len());
         for index in 0..data.len() {
@@ -124,8 +144,9 @@ fn built_in() -> Result<Inspection> {
         seen
     };
     let (train, test) = (seen(&*splits.train, "built-in, training"), seen(&*splits.test, "built-in, test"));
+    let validation = splits.validation.as_ref().map(|data| seen(data.as_ref(), "built-in, training"));
     let form = (splits.format, None, splits.orientation);
-    Ok(conclude(splits.name, form, splits.train.classes(), (train, test), Vec::new()))
+    Ok(conclude(splits.name, form, splits.train.classes(), (train, validation, test), Vec::new()))
 }
 
 /// What is kept of an image.
@@ -192,7 +213,11 @@ impl Seen {
     }
 
     /// `watch` hears how many images have been looked at.
-    fn of(stored: &Stored, orientation: Orientation, watch: &mut dyn FnMut(usize)) -> Result<Self> {
+    fn of(
+        (stored, chosen): (&Stored, &[usize]),
+        orientation: Orientation,
+        watch: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
         let mut seen = Seen::new(&stored.place, stored.classes.len());
         let name = |index| stored.images.name(index);
         let mut add = |images: Vec<(usize, std::result::Result<Image, Fault>)>| {
@@ -202,14 +227,13 @@ impl Seen {
             }
             watch(seen.report.images);
         };
-        let all: Vec<usize> = (0..stored.labels.len()).collect();
         match &stored.images {
-            Images::Ordered(images) => images.scan(&all, &mut |raws| {
+            Images::Ordered(images) => images.scan(chosen, &mut |raws| {
                 add(raws.into_par_iter().map(|raw| (raw.index, Image::read(&raw, orientation))).collect());
                 Ok(())
             })?,
             Images::Random(images) => {
-                for chunk in all.chunks(CHUNK) {
+                for chunk in chosen.chunks(CHUNK) {
                     // Read where it is decoded: files may be large, and a chunk of them all of memory.
                     let look = |&index: &usize| {
                         let mut bytes = Vec::new();
@@ -265,25 +289,35 @@ impl Seen {
     }
 }
 
-/// Both splits together; `problems` are those of the whole set.
+/// All splits together; `problems` are those of the whole set.
 fn conclude(
     name: String,
     (format, known, orientation): (&'static str, Option<Known>, Orientation),
     classes: &[String],
-    (mut train, mut test): (Seen, Seen),
+    (mut train, mut validation, mut test): (Seen, Option<Seen>, Seen),
     mut problems: Vec<String>,
 ) -> Inspection {
     problems.append(&mut train.problems);
-    problems.append(&mut test.problems);
-    for (seen, what) in [(&train, "training"), (&test, "test")] {
+    for held in validation.iter_mut().chain([&mut test]) {
+        problems.append(&mut held.problems);
+    }
+    let held = validation.iter().map(|seen| (seen, "validation")).chain([(&test, "test")]);
+    for (seen, what) in [(&train, "training")].into_iter().chain(held.clone()) {
         let empty = classes.iter().zip(&seen.report.per_class).filter(|(_, n)| **n == 0);
         problems.extend(empty.map(|(class, _)| format!("class `{class}` has no {what} image")));
     }
     let mut shared = 0;
+    for (seen, what) in held {
+        for (print, place) in &seen.order {
+            if train.prints.contains(print) {
+                shared += 1;
+                problems.push(format!("{place}: this {what} image is among the training images too"));
+            }
+        }
+    }
     for (print, place) in &test.order {
-        if train.prints.contains(print) {
-            shared += 1;
-            problems.push(format!("{place}: this test image is among the training images too"));
+        if validation.as_ref().is_some_and(|seen| seen.prints.contains(print)) {
+            problems.push(format!("{place}: this test image is among the validation images too"));
         }
     }
     let problem_count = problems.len();
@@ -295,6 +329,7 @@ fn conclude(
         orientation,
         classes: classes.to_vec(),
         train: train.finished(),
+        validation: validation.map(Seen::finished),
         test: test.finished(),
         shared,
         problems,
@@ -311,6 +346,7 @@ fn word<S: serde::Serializer>(orientation: &Orientation, out: S) -> std::result:
 impl Inspection {
     /// Bytes of all images decoded at their own size: what a run holds that keeps them so.
     pub fn decoded_bytes(&self) -> u64 {
-        self.train.decoded_bytes + self.test.decoded_bytes
+        let validation = self.validation.as_ref().map_or(0, |split| split.decoded_bytes);
+        self.train.decoded_bytes + validation + self.test.decoded_bytes
     }
 }

@@ -5,79 +5,125 @@
 
 use std::sync::Arc;
 
-use super::collect::decode_all;
+use super::collect::{decode_all, together};
 use super::decode::{extent, work_bytes};
-use super::formats::Pair;
-use super::limit::choose;
+use super::roles::{Chosen, Roles};
 use super::spool::Spool;
 use super::spread::spread;
 use super::stored::{Content, Images, ReadAt, Stored};
 use super::streamed::Streamed;
 use super::{Dataset, Load, OpenOptions};
-use crate::Result;
 use crate::memory::limit::Limits;
+use crate::{Error, Result};
 
-/// Both splits, and how many images were skipped.
+/// The splits, and how many images were skipped.
 pub(super) struct Loaded {
     pub train: Arc<dyn Dataset>,
+    pub validation: Option<Arc<dyn Dataset>>,
     pub test: Arc<dyn Dataset>,
     pub skipped: usize,
 }
 
-/// Both splits as the options say.
+/// The splits as the options say.
 ///
 /// # Errors
 /// A broken image, unless they are skipped; a split without images; out of memory, or of room for a [`Spool`].
-pub(super) fn load(pair: Pair, options: &OpenOptions) -> Result<Loaded> {
-    // Beside what stays, the largest images of the threads that decode them.
-    let bytes = || -> Result<(u64, usize)> {
-        let (train, test) = (estimate(&pair.train, options, 0)?, estimate(&pair.test, options, 1)?);
-        Ok((train.0.saturating_add(test.0), options.threads.max(1).saturating_mul(train.1.max(test.1))))
-    };
+pub(super) fn load(roles: Roles, options: &OpenOptions) -> Result<Loaded> {
     let limits = Limits::of_this_process();
     let (stream, expected) = match options.load {
         Load::Stream => (true, (0, 0)),
         // Images that do not fit are to be refused before they are decoded, and where address space is limited by an
         // error at all: there an allocation that fails ends the process.
-        Load::Memory => (false, if limits.address_space() { bytes()? } else { (0, 0) }),
-        Load::Auto => bytes().map(|n| (n.0 > Load::MOST, n))?,
+        Load::Memory => {
+            (false, if limits.address_space() { bytes_that_decide(&roles, options)? } else { (0, 0) })
+        }
+        Load::Auto => bytes_that_decide(&roles, options).map(|n| (n.0 > Load::MOST, n))?,
     };
     if !stream && expected.0 > 0 {
-        let images = usize::try_from(expected.0).unwrap_or(usize::MAX).saturating_add(expected.1);
-        limits.check_start(options.threads, images)?;
+        // Beside what stays, the largest images of the threads that decode them.
+        let (more, largest) = of_own(roles.validation.as_ref(), options)?;
+        let images = usize::try_from(expected.0.saturating_add(more)).unwrap_or(usize::MAX);
+        let work = options.threads.max(1).saturating_mul(expected.1.max(largest));
+        limits.check_start(options.threads, images.saturating_add(work))?;
     }
-    let split = |stored: Stored, number| -> Result<(Arc<dyn Dataset>, usize)> {
-        if !stream {
-            let (set, skipped) = decode_all(&stored, options, number)?;
-            return Ok((Arc::new(set), skipped));
+    let split = |stored, groups: &[&[usize]]| {
+        if stream { streamed(stored, groups, options) } else { decoded(stored, groups, options) }
+    };
+    let drawn = &roles.drawn;
+    let of_train = [Some(&drawn.train), drawn.validation.as_ref(), drawn.test.as_ref()];
+    let groups: Vec<&[usize]> = of_train.into_iter().flatten().map(Vec::as_slice).collect();
+    let (held_validation, held_test) = (drawn.validation.is_some(), drawn.test.is_some());
+    let (sets, mut skipped) = split(roles.train, &groups)?;
+    let mut sets = sets.into_iter();
+    let mut other = |held: bool, own: Option<Chosen>| -> Result<Option<Arc<dyn Dataset>>> {
+        let Some((stored, chosen)) = own else { return Ok(if held { sets.next() } else { None }) };
+        let (mut own, more) = split(stored, &[&chosen])?;
+        skipped += more;
+        Ok(own.pop())
+    };
+    // In the order of the groups.
+    let train = other(true, None)?;
+    let validation = other(held_validation, roles.validation)?;
+    let test = other(held_test, roles.test)?;
+    match (train, test) {
+        (Some(train), Some(test)) => Ok(Loaded { train, validation, test, skipped }),
+        _ => Err(Error::data("images", "the set has no test split")),
+    }
+}
+
+/// Bytes of the images that decide whether all stay in memory, and of the largest of them while it is decoded. Those of a
+/// validation split of the set's own do not decide: where its training images live was chosen without them.
+fn bytes_that_decide(roles: &Roles, options: &OpenOptions) -> Result<(u64, usize)> {
+    let mut used = roles.drawn.train.clone();
+    used.extend(roles.drawn.validation.iter().chain(&roles.drawn.test).flatten());
+    used.sort_unstable();
+    let train = estimate(&roles.train, &used, options)?;
+    let test = of_own(roles.test.as_ref(), options)?;
+    Ok((train.0.saturating_add(test.0), train.1.max(test.1)))
+}
+
+/// The same of a split of the set's own.
+fn of_own(split: Option<&Chosen>, options: &OpenOptions) -> Result<(u64, usize)> {
+    split.map_or(Ok((0, 0)), |(stored, chosen)| estimate(stored, chosen, options))
+}
+
+/// Sets, one of each group of images of a split, and how many images were skipped.
+type Sets = (Vec<Arc<dyn Dataset>>, usize);
+
+fn decoded(stored: Stored, groups: &[&[usize]], options: &OpenOptions) -> Result<Sets> {
+    let (sets, skipped) = decode_all(&stored, groups, options)?;
+    Ok((sets.into_iter().map(|set| Arc::new(set) as Arc<dyn Dataset>).collect(), skipped))
+}
+
+fn streamed(stored: Stored, groups: &[&[usize]], options: &OpenOptions) -> Result<Sets> {
+    let (images, kept): (Arc<dyn ReadAt>, _) = match stored.images {
+        Images::Random(images) => (images, None),
+        Images::Ordered(images) => {
+            let (spool, kept) = Spool::fill(images, &together(groups), options.skip_broken)?;
+            (Arc::new(spool), Some(kept))
         }
-        let chosen = choose(&stored.labels, options.limit, options.seed, number);
-        let (images, chosen, skipped): (Arc<dyn ReadAt>, _, _) = match stored.images {
-            Images::Random(images) => (images, chosen, 0),
-            Images::Ordered(images) => {
-                let (spool, kept) = Spool::fill(images, &chosen, options.skip_broken)?;
-                let skipped = chosen.len() - kept.len();
-                (Arc::new(spool), kept, skipped)
-            }
-        };
+    };
+    let all: usize = groups.iter().map(|group| group.len()).sum();
+    let skipped = kept.as_ref().map_or(0, |kept| all - kept.len());
+    let set = |group: &&[usize]| {
+        let is_kept = |index: &usize| kept.as_ref().is_none_or(|kept| kept.binary_search(index).is_ok());
+        let chosen: Vec<usize> = group.iter().copied().filter(is_kept).collect();
         let labels = chosen.iter().map(|&i| stored.labels[i]).collect();
         let set = Streamed::new(
-            (images, chosen),
-            (stored.classes, labels),
+            (Arc::clone(&images), chosen),
+            (stored.classes.clone(), labels),
             (options.skip_broken, options.orientation),
             &stored.place,
         )?;
-        Ok((Arc::new(set), skipped))
+        Ok(Arc::new(set) as Arc<dyn Dataset>)
     };
-    let ((train, skipped), (test, more)) = (split(pair.train, 0)?, split(pair.test, 1)?);
-    Ok(Loaded { train, test, skipped: skipped + more })
+    Ok((groups.iter().map(set).collect::<Result<_>>()?, skipped))
 }
 
 /// Bytes that the chosen images of a split would need, decoded: their number times the mean of a fixed few. Images that
 /// cannot be read do not count; what is wrong with them is said when they are loaded. And bytes that decoding the largest
 /// of these few takes.
-fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(u64, usize)> {
-    let chosen = choose(&stored.labels, options.limit, options.seed, split);
+fn estimate(stored: &Stored, chosen: &[usize], options: &OpenOptions) -> Result<(u64, usize)> {
     let (mut sizes, mut work) = (Vec::new(), 0);
     let mut look = |content: std::result::Result<Content, String>, bytes: &[u8]| {
         let sides = match content {
@@ -93,7 +139,7 @@ fn estimate(stored: &Stored, options: &OpenOptions, split: u64) -> Result<(u64, 
     match &stored.images {
         Images::Random(images) => {
             let mut bytes = Vec::new();
-            for &index in spread(&chosen, Load::SAMPLE) {
+            for &index in spread(chosen, Load::SAMPLE) {
                 look(images.read(index, &mut bytes), &bytes);
             }
         }

@@ -9,6 +9,8 @@ pub struct Memory {
     bytes: Vec<u8>,
     items: Vec<Item>,
     classes: Vec<String>,
+    /// What the images are called; none, or one each.
+    names: Vec<Box<str>>,
     loading: usize,
 }
 
@@ -95,6 +97,11 @@ impl Memory {
         self.bytes.try_reserve(bytes).map_err(|_| out_of_memory(self.bytes.len().saturating_add(bytes)))
     }
 
+    /// Says what the last image is called; all are named, or none.
+    pub(super) fn name_last(&mut self, name: String) {
+        self.names.push(name.into());
+    }
+
     /// Says what loading took beside ([`Dataset::loading_bytes`]).
     pub(super) fn loaded_with(&mut self, bytes: usize) {
         self.loading = bytes;
@@ -143,6 +150,10 @@ impl Dataset for Memory {
         self.items[index].label as usize
     }
 
+    fn image_name(&self, index: usize) -> Option<String> {
+        self.names.get(index).map(|name| name.to_string())
+    }
+
     fn image<'a>(&'a self, index: usize, _: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
         let Some(item) = self.items.get(index) else {
             let found = self.items.len();
@@ -163,7 +174,11 @@ impl Dataset for Memory {
     }
 
     fn resident_bytes(&self) -> usize {
-        self.bytes.capacity() + self.items.capacity() * size_of::<Item>()
+        let names: usize = self.names.iter().map(|name| name.len()).sum();
+        self.bytes.capacity()
+            + self.items.capacity() * size_of::<Item>()
+            + self.names.capacity() * size_of::<Box<str>>()
+            + names
     }
 }
 

@@ -1,11 +1,11 @@
-//! From what a user names to the two splits.
+//! From what a user names to its splits.
 
 use std::path::Path;
 
-use super::formats::{Format, Pair};
+use super::formats::{Format, Parts};
+use super::held_out::{Shares, draw};
 use super::load::{Loaded, load};
-use super::notes::{Notes, few};
-use super::stored::Stored;
+use super::roles::{Roles, check};
 use super::{BUILTIN, Dataset, OpenOptions, Splits, foreign, formats, synthetic, unknown};
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ const BUILTIN_SEED: u64 = 0;
 /// ([`Load`](super::Load)).
 ///
 /// # Errors
-/// When the path does not exist or holds nothing known, a split is missing, a class is tested but not trained,
+/// When the path does not exist or holds nothing known, a split is missing (of which no share is held out), a class is tested but not trained,
 /// a label is out of range, a class has no training image (without a limit), or an image is broken (unless
 /// `skip_broken`).
 pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
@@ -25,15 +25,13 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
         let message = "a limit of 0 leaves no images: use at least 1";
         return Err(Error::data("`--limit`", message));
     }
+    check(options)?;
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
         .map_err(|e| Error::data(source, format!("no threads to decode with: {e}")))?;
     threads.install(|| match source {
-        BUILTIN => {
-            let at_most = |n: usize| options.limit.map_or(n, |limit| limit.min(n));
-            synthetic::splits(BUILTIN_SEED, at_most(synthetic::TRAIN), at_most(synthetic::TEST))
-        }
+        BUILTIN => built_in(options),
         _ => {
             let splits = open_path(source, Path::new(source), options)?;
             // A limit may leave a class out on purpose.
@@ -43,6 +41,26 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
             Ok(splits)
         }
     })
+}
+
+/// The built-in set, of which a limit keeps the first images.
+fn built_in(options: &OpenOptions) -> Result<Splits> {
+    let at_most = |n: usize| options.limit.map_or(n, |limit| limit.min(n));
+    let (train, test) = (at_most(synthetic::TRAIN), at_most(synthetic::TEST));
+    let share = options.validation.filter(|share| *share > 0.0);
+    let labels: Vec<u32> = (0..train).map(synthetic::label).collect();
+    let shares = Shares { validation: share, test: None };
+    let drawn = draw(&labels, shares, &OpenOptions { limit: None, ..options.clone() });
+    if drawn.validation.as_ref().is_some_and(Vec::is_empty) {
+        let message = "no class has an image to spare for data.validation: each has one alone";
+        return Err(Error::data(BUILTIN, message));
+    }
+    let mut splits = synthetic::of_images(BUILTIN_SEED, &drawn.train, drawn.validation.as_deref(), test)?;
+    if options.test.is_some() {
+        let text = "data.test is for sets without a test split of their own, which the built-in set has";
+        splits.notes.remark(text);
+    }
+    Ok(splits)
 }
 
 /// A class that nothing teaches is a mistake in the data.
@@ -70,51 +88,37 @@ fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
 }
 
 fn open_path(source: &str, path: &Path, options: &OpenOptions) -> Result<Splits> {
-    let (format, mut pair) = found(source, path)?;
-    let known = pair.known;
-    let mut notes = pair.take_notes();
-    // A limit may leave a class out on purpose.
-    if options.limit.is_none() {
-        untested(&pair.test, &mut notes);
-    }
-    let orientation = formats::orientation(options.orientation, format, &pair);
-    let Loaded { train, test, skipped } = load(pair, &OpenOptions { orientation, ..options.clone() })?;
-    Ok(Splits { name: name(path), train, test, skipped, format: format.name, known, notes, orientation })
+    let (format, mut parts) = found(source, path, options.test.is_some())?;
+    let known = parts.known;
+    let mut notes = parts.take_notes();
+    let orientation = formats::orientation(options.orientation, format, &parts);
+    let roles = Roles::of(parts, options, &mut notes)?;
+    let Loaded { train, validation, test, skipped } =
+        load(roles, &OpenOptions { orientation, ..options.clone() })?;
+    let (name, format) = (name(path), format.name);
+    Ok(Splits { name, train, validation, test, skipped, format, known, notes, orientation })
 }
 
-/// Says which classes are trained and not tested.
-fn untested(test: &Stored, notes: &mut Notes) {
-    let mut tested = vec![false; test.classes.len()];
-    for label in &test.labels {
-        if let Some(tested) = tested.get_mut(*label as usize) {
-            *tested = true;
-        }
-    }
-    let lost: Vec<&str> =
-        test.classes.iter().zip(&tested).filter(|(_, t)| !**t).map(|(class, _)| class.as_str()).collect();
-    let what =
-        if lost.len() == 1 { "is a class without a test image" } else { "are classes without test images" };
-    if !lost.is_empty() {
-        notes.remark(format!("{} {what} ({}): trained, but not tested", few(lost), test.place));
-    }
-}
-
-/// What lies at a path, and in which form.
+/// What lies at a path, and in which form; with `held_out` test images may be missing, or splits altogether, since a share
+/// of the images will be held out for testing.
 ///
 /// # Errors
 /// When nothing is there, nothing that is known, or something that is damaged.
-pub(super) fn found(source: &str, path: &Path) -> Result<(&'static Format, Pair)> {
+pub(super) fn found(source: &str, path: &Path, held_out: bool) -> Result<(&'static Format, Parts)> {
     if let Some(what) = crate::files::special(path) {
         return Err(Error::data(source, format!("is {what}, not a folder or a file of images")));
     }
+    // What is no such set at all has a better reason than a fault of one.
+    let wrong = |error: Error| foreign::mistaken(path).map_or(error, |message| Error::data(source, message));
     if path.exists() {
         match formats::open(path) {
+            Ok(Some((_, Parts { test: Err(missing), .. }))) if !held_out => return Err(wrong(missing)),
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
-            // What is no such set at all has a better reason than a fault of one.
-            Err(error) => {
-                return Err(foreign::mistaken(path).map_or(error, |message| Error::data(source, message)));
-            }
+            Err(error) => return Err(wrong(error)),
+        }
+        if held_out && let Some(flat) = formats::flat(path)? {
+            return Ok(flat);
         }
     }
     Err(Error::data(source, unknown::message(source, path)?))

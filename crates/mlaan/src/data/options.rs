@@ -6,12 +6,18 @@ use super::Orientation;
 pub const BUILTIN: &str = "builtin";
 
 /// How a data set is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OpenOptions {
     /// Keep at most so many training images and at most so many test images. Of each class as many as of
     /// the others, as far as there are; which ones depends on `seed` alone (the built-in set keeps its
     /// first ones). Only these are decoded, so a small limit is quick.
     pub limit: Option<usize>,
+    /// The share of the training images that is held out to validate on, where the set has no validation split beside its
+    /// test split: of every class that share, rounded, but at least one image and not all. Which ones depends on `seed`.
+    /// `Some(0.0)` also does without the set's own.
+    pub validation: Option<f64>,
+    /// The share that is held out to test on, where the set has no test split, or no splits at all; whatever the seed.
+    pub test: Option<f64>,
     /// Where images live.
     pub load: Load,
     /// Scale larger images in memory down so that their shorter side has so many pixels; 0 keeps every size.
@@ -20,7 +26,10 @@ pub struct OpenOptions {
     pub orientation: Orientation,
     /// Leave broken images out (and count them) instead of stopping.
     pub skip_broken: bool,
-    /// Chooses the images that `limit` keeps.
+    /// Remember what images in memory are called ([`Dataset::image_name`](super::Dataset::image_name)); those on disk are
+    /// known by their names anyway.
+    pub names: bool,
+    /// Chooses the images that `limit` keeps and those that `validation` holds out.
     pub seed: u64,
     /// Threads that decode; 0 for one per core.
     pub threads: usize,
@@ -30,10 +39,13 @@ impl Default for OpenOptions {
     fn default() -> Self {
         OpenOptions {
             limit: None,
+            validation: None,
+            test: None,
             load: Load::Auto,
             short_side: 256,
             orientation: Orientation::Auto,
             skip_broken: false,
+            names: false,
             seed: 0,
             threads: 0,
         }

@@ -55,6 +55,10 @@ impl Dataset for Relabelled {
         self.labels.get(self.data.label(index)).copied().flatten().unwrap_or_default()
     }
 
+    fn image_name(&self, index: usize) -> Option<String> {
+        self.data.image_name(index)
+    }
+
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
         self.data.image(index, scratch)
     }

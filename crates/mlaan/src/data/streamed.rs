@@ -92,6 +92,10 @@ impl Dataset for Streamed {
         self.labels[index] as usize
     }
 
+    fn image_name(&self, index: usize) -> Option<String> {
+        self.chosen.get(index).map(|&stored| self.images.name(stored))
+    }
+
     /// A broken image is an error that names it. Where broken images are skipped, the next one of its class that can be
     /// decoded stands in for it, always the same.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {

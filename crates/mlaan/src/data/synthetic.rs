@@ -30,9 +30,22 @@ type Colour = [f32; 3];
 /// # Errors
 /// When memory runs out.
 pub fn splits(seed: u64, train: usize, test: usize) -> Result<Splits> {
+    let train: Vec<usize> = (0..train).collect();
+    of_images(seed, &train, None, test)
+}
+
+/// As [`splits()`], with these of the images of the training split, to train and to validate on.
+pub(super) fn of_images(
+    seed: u64,
+    train: &[usize],
+    validation: Option<&[usize]>,
+    test: usize,
+) -> Result<Splits> {
+    let validation = validation.map(|images| these(seed, 0, images)).transpose()?;
     Ok(Splits {
         name: "builtin".into(),
-        train: std::sync::Arc::new(generate(seed, 0, train)?),
+        train: std::sync::Arc::new(these(seed, 0, train)?),
+        validation: validation.map(|set| std::sync::Arc::new(set) as _),
         test: std::sync::Arc::new(generate(seed, 1, test)?),
         skipped: 0,
         notes: super::Notes::default(),
@@ -47,19 +60,28 @@ pub fn splits(seed: u64, train: usize, test: usize) -> Result<Splits> {
 /// # Errors
 /// When memory runs out.
 pub fn generate(seed: u64, split: u64, count: usize) -> Result<Memory> {
+    these(seed, split, &(0..count).collect::<Vec<_>>())
+}
+
+/// The label of image `index`.
+pub(super) fn label(index: usize) -> u32 {
+    (index % CLASSES.len()) as u32
+}
+
+fn these(seed: u64, split: u64, indices: &[usize]) -> Result<Memory> {
     let mut set = Memory::new(CLASSES.iter().map(|(name, _)| (*name).into()).collect());
-    let images: Vec<Vec<u8>> = (0..count)
-        .into_par_iter()
-        .map(|i| {
+    let images: Vec<Vec<u8>> = indices
+        .par_iter()
+        .map(|&i| {
             let mut rng = Rng::new(seed, Purpose::Synthetic, split, i as u64);
             draw(CLASSES[i % CLASSES.len()].1, &mut rng)
         })
         .collect();
-    for (i, rgb) in images.iter().enumerate() {
+    for (at, (rgb, &i)) in images.iter().zip(indices).enumerate() {
         let (height, width) = (SIDE, SIDE);
         set.push(ImageView { height, width, rgb }, i % CLASSES.len())?;
-        if i == 0 {
-            set.expect(count - 1)?;
+        if at == 0 {
+            set.expect(indices.len() - 1)?;
         }
     }
     set.shrink();

@@ -67,7 +67,7 @@ fn near(path: &Path) -> Option<(PathBuf, &'static str)> {
     // Of a single name it is the folder where the command runs.
     let above = above.map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_owned());
     let found = |path: PathBuf| {
-        let (format, _) = formats::open(&path).ok().flatten()?;
+        let (format, _) = formats::open(&path).ok().flatten().filter(|(_, parts)| parts.test.is_ok())?;
         Some((path, format.name))
     };
     if let Some(above) = above.and_then(found) {

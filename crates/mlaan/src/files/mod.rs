@@ -42,6 +42,8 @@ pub const MANIFEST: Bound = Bound::mib("a checkpoint's manifest", 64);
 pub const METRICS: Bound = Bound::mib("the metrics of a run", 256);
 /// A run's summary: a few numbers.
 pub const SUMMARY: Bound = Bound::mib("a run's summary", 1);
+/// The evaluation at the end of a run: a few numbers for every class and every two that are taken for each other.
+pub const EVALUATION: Bound = Bound::mib("the evaluation of a run", 256);
 /// Records and tables of comparisons: a few kilobytes a run.
 pub const RECORD: Bound = Bound::mib("a record of `mlaan compare`", 64);
 /// Analyses: a matrix of every two places.

@@ -13,7 +13,7 @@ mod stages;
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
-pub use process::TensorSizes;
+pub use process::{TensorSizes, evaluation};
 pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
 
 use crate::local::{Meter, ModuleSummary};
@@ -30,12 +30,15 @@ pub struct Sizes {
     pub train: Option<usize>,
     /// Whether the training images stay on the device ([`Source::keeps`](crate::data::Source::keeps)).
     pub kept: bool,
-    /// Whether the test images do, too ([`Source::keeps_test`](crate::data::Source::keeps_test)).
+    /// Whether the images that are evaluated after every epoch do, too: those for validation, or for testing where there are
+    /// none ([`Source::keeps_test`](crate::data::Source::keeps_test)).
     pub kept_test: bool,
     /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`](crate::data::Source::Mixed)).
     pub mixed: bool,
     /// Test images, likewise.
     pub test: Option<usize>,
+    /// Validation images, where there are some.
+    pub validation: Option<usize>,
     /// Bytes of host memory for data, outside of the device.
     pub data_bytes: usize,
     /// Bytes that the images take while they are loaded, before there is any tensor.

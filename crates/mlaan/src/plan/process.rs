@@ -3,6 +3,7 @@
 //! ResNet-8 to ResNet-152; the constants are a little above what was found.
 
 use crate::Result;
+use crate::evaluation::Meter;
 use crate::local::Learner;
 use mlaan_engine::Kind;
 
@@ -14,6 +15,11 @@ const BUFFERS: usize = 1 << 20;
 const THREAD: usize = 96 << 10;
 /// What is known of a tensor: its name, its place in the header of a file, its layout in memory.
 const TENSOR: usize = 768;
+
+/// Bytes that an evaluation of `images` images holds in the process: what it counts, and what it found.
+pub fn evaluation(kind: Kind, (classes, images): (usize, usize), mistakes: usize) -> usize {
+    if kind.has_own_memory() { 0 } else { Meter::bytes(classes, images, mistakes) }
+}
 
 /// What matters of a network's tensors to the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Plans of stages, or of one: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
 use super::dry::{classify, meters, step};
-use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, read_at_once};
+use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::Source;
+use crate::evaluation::KEPT_MISTAKES;
 use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task, check_stages};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
@@ -91,7 +92,8 @@ pub fn plan_in_stages(
     let mut learner = Learner::in_stages((&devices, &cuts), backbone, method, task, 0, sizes.optimizer)?;
     let sources = Arc::new(sources(&learner, task, sizes)?);
     let side = task.image.height;
-    let test = match sizes.test {
+    let held = sizes.validation.or(sizes.test);
+    let source = match held {
         Some(images) if sizes.kept_test => {
             Source::kept(learner.device(), (images, side), Padding::NONE, None)?
         }
@@ -100,10 +102,14 @@ pub fn plan_in_stages(
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let flops = train(&mut learner, &sources, (batch, sizes))?;
     let output = learner.output_device().kind();
-    classify(&mut learner, &test, (sizes.test, sizes.batch), read_at_once(output))?;
+    classify(&mut learner, &source, (held, sizes.batch), read_at_once(output))?;
+    if sizes.validation.is_some() {
+        classify(&mut learner, &Source::Host, (sizes.test, sizes.batch), read_at_once(output))?;
+    }
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind));
+    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
+        + evaluation(sizes.kind, (task.classes, sizes.test.unwrap_or(0)), KEPT_MISTAKES);
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
     let meters = learner.take_meters()?;

@@ -67,6 +67,7 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Whole(low, high), Value::Integer(n)) => (low..=high).contains(n),
         (Kind::Real(low, high), _) => within(low, high),
         (Kind::Above(low, high), _) => within(low, high) && number(value) != Some(low),
+        (Kind::Share(above), _) => number(value).is_some_and(|x| x < 1.0 && (x > 0.0 || !above && x == 0.0)),
         (Kind::Pair(low, high), v) => match numbers(v).as_deref() {
             Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
             _ => false,
@@ -111,6 +112,10 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Whole(low, high) => whole(low, high),
         Kind::Real(low, high) => format!("a number from {low} to {high}"),
         Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
+        Kind::Share(above) => {
+            let low = if above { "above 0" } else { "from 0" };
+            format!("a share of the images {low} to less than 1, as 0.1")
+        }
         Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
         Kind::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),

@@ -15,6 +15,13 @@ pub struct Data {
     /// Use only this many training images (chosen by the seed). Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Share of the training images, of every class, that is held out to validate on where the set has no validation split
+    /// beside its test split; drawn by the seed. 0 does without the set's own. Default: the set's own, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+    /// Share that is held out to test on, where the set has no test split; the same for every seed. Default: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<f64>,
     /// Where the images of a path live while a run goes on.
     pub load: Load,
     /// Whether pictures are turned as their EXIF orientation says.
@@ -49,6 +56,8 @@ impl Default for Data {
             source: "builtin".into(),
             size: 32,
             limit: None,
+            validation: None,
+            test: None,
             load: Load::Auto,
             orientation: Orientation::Auto,
             augment: Augment::Auto,
@@ -195,6 +204,14 @@ impl Data {
 
     pub(super) fn validate(&self) -> Result<()> {
         self.extras().validate(self.size)?;
+        if let (Some(validation), Some(test)) = (self.validation, self.test)
+            && validation + test >= 1.0
+        {
+            let message = format!(
+                "found {validation}, but with data.test = {test} nothing is left to train on; both together must be less than 1"
+            );
+            return Err(Error::recipe("data.validation", message));
+        }
         match self.short_side {
             Some(side) if side < self.size => Err(Error::recipe(
                 "data.short_side",

@@ -93,6 +93,8 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Whole(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
         Kind::Real(low, high) => number(low, high),
         Kind::Above(low, high) => json!({"type": "number", "exclusiveMinimum": low, "maximum": high}),
+        Kind::Share(true) => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+        Kind::Share(false) => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
         Kind::Pair(low, high) => several(number(low, high), 2),
         Kind::Betas => several(json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}), 2),
         Kind::Word(words) => json!({"enum": words}),

@@ -58,6 +58,8 @@ impl Recipe {
         let mut keys = BTreeMap::new();
         flatten("", value, &mut keys);
         // The one that is not spelt out.
+        // Never to end early is not to say it.
+        keys.retain(|key, value| !(key == "train.patience" && *value == 0));
         keys.entry("train.optimizer".into()).or_insert_with(|| self.train.optimizer.word().into());
         Ok(keys)
     }

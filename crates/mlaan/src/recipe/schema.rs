@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Real(f64, f64),
     /// A number above the first value, up to the second.
     Above(f64, f64),
+    /// A number from 0, or above it where the flag says so, to less than 1.
+    Share(bool),
     /// Two numbers from the first to the second value.
     Pair(f64, f64),
     /// Two numbers from 0 to less than 1.
@@ -134,10 +136,13 @@ pub const KEYS: &[Key] = &[
     optional("train.decay", Kind::Above(0.0, 1.0), "wsd: part of the run that the learning rate decays over; 0.2 when absent"),
     optional("train.per_step", Kind::Flag, "move the learning rate at every step instead of every epoch, in the same course"),
     optional("train.warmup_steps", Kind::Whole(0, MANY), "steps of linear warm-up instead of train.warmup; with train.per_step"),
+    optional("train.patience", Kind::Whole(0, MANY), "end the run after so many epochs without a lower validation error (test error where there is no validation set); 0: never"),
     key("train.precision", Kind::Word(&["f32", "bf16"]), "what activations and their gradients are stored in; bf16 halves their memory"),
     key("data.source", Kind::Text, "builtin, or the path of a data set"),
     key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),
     optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),
+    optional("data.validation", Kind::Share(false), "share of the training images of every class that is held out to validate on, drawn by the seed, where the set has no validation split beside its test split; 0: also without the set's own"),
+    optional("data.test", Kind::Share(true), "share of the images of every class that is held out to test on, the same for every seed, where the set has no test split, or no splits at all"),
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
     key("data.orientation", Kind::Word(&["auto", "exif", "ignore"]), "turn pictures as their EXIF orientation says; auto: in folders and archives of one's own pictures, not in published sets (parquet, CIFAR, ImageNet, ...)"),
     key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images; auto: what suits the data set, and digits are not mirrored"),

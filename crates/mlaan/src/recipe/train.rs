@@ -76,6 +76,10 @@ pub struct Train {
     /// Steps of linear warm-up instead of `warmup`, where the rate moves at every step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<usize>,
+    /// Epochs without a lower validation error after which a run ends (test error, where there is no validation set); 0 never.
+    /// Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// What activations and their gradients are stored in; parameters and arithmetic are of 32 bits either way.
     pub precision: Precision,
 }
@@ -113,6 +117,11 @@ impl Train {
     /// A warm-up takes at most one in so many epochs, unless it is meant for this run.
     pub(super) const WARMUP_PART: usize = 5;
 
+    /// Epochs without improvement after which a run ends, where it may end early.
+    pub fn patience_used(&self) -> Option<usize> {
+        self.patience.filter(|epochs| *epochs > 0)
+    }
+
     /// Epochs of warm-up in use.
     pub fn warmup_used(&self) -> usize {
         let most = if self.full_warmup == Some(true) { self.epochs } else { self.epochs / Self::WARMUP_PART };
@@ -147,6 +156,7 @@ impl Default for Train {
             decay: None,
             per_step: None,
             warmup_steps: None,
+            patience: None,
             precision: Precision::F32,
         }
     }

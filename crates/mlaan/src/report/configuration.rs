@@ -31,16 +31,32 @@ pub fn runs(groups: &[Group]) -> Markup {
             about(&|s| s.modules.to_string()),
             about(&|s| s.data.clone()),
             epochs.to_string(),
+            spread(g.moments(Run::test_accuracy)),
+            spread(g.moments(|r| r.best().map(|e| e.test_accuracy))),
             spread(g.moments(Run::test_error)),
-            spread(g.moments(|r| r.best().map(|e| e.test_error))),
+            spread(g.moments(Run::best_test_error)),
+            spread(g.moments(|r| r.epochs.last().map(|e| e.test_loss).filter(|loss| loss.is_finite()))),
             duration(g.moments(|r| Some(r.seconds())).map_or(f64::NAN, |m| m.mean)),
             written(g.runs.iter().map(Run::peak_bytes).max().unwrap_or(0)),
         ]
     };
-    let header =
-        ["run", ">runs", ">modules", "data", ">epochs", ">test error, %", ">best, %", ">time", ">memory"];
+    let header = [
+        "run",
+        ">runs",
+        ">modules",
+        "data",
+        ">epochs",
+        ">test accuracy, %",
+        ">best, %",
+        ">test error, %",
+        ">test loss",
+        ">time",
+        ">memory",
+    ];
     table(&Sheet {
-        title: "Runs: test error after the last epoch, mean ± standard deviation over seeds".into(),
+        title:
+            "Runs: test accuracy, error and loss after the last epoch, mean ± standard deviation over seeds"
+                .into(),
         header: header.map(String::from).into(),
         rows: groups.iter().map(row).collect(),
     })

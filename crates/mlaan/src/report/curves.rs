@@ -13,13 +13,15 @@ const MARKED: usize = 40;
 /// What is drawn over the epochs: title, axis, value.
 type What = (&'static str, &'static str, fn(&Epoch) -> f64);
 
-const ALL: [What; 3] = [
-    ("Test error", "test error, %", |e| e.test_error),
-    ("Training error", "training error, %", |e| e.train_error),
+const ALL: [What; 5] = [
+    ("Validation accuracy", "validation accuracy, %", |e| e.val_accuracy.unwrap_or(f64::NAN)),
+    ("Test accuracy", "test accuracy, %", |e| e.test_accuracy),
+    ("Training accuracy", "training accuracy, %", |e| e.train_accuracy),
+    ("Test loss", "loss", |e| e.test_loss),
     ("Training loss", "loss", |e| e.train_loss),
 ];
 
-/// Test error, training error and loss by epoch, and the modules' errors in the last one; `of` says of what.
+/// Accuracies and losses by epoch, as far as they are there, and the modules' accuracies in the last one; `of` says of what.
 ///
 /// # Errors
 /// When a plot cannot be drawn.
@@ -35,9 +37,9 @@ pub fn curves(groups: &[&Group], of: &str) -> Result<Markup> {
     }
     let modules = groups.iter().enumerate().map(|(i, g)| series(i, &g.name, g.modules()));
     let modules = modules.filter(|s| s.points.len() > 1).collect();
-    let plot = lines(format!("Modules in the last epoch{of}"), "module", "training error, %", modules);
+    let plot = lines(format!("Modules in the last epoch{of}"), "module", "training accuracy, %", modules);
     let about = format!(
-        "{means}Error of every module's auxiliary classifier on the training images, from the first module to the last; \
+        "{means}Accuracy of every module's auxiliary classifier on the training images, from the first module to the last; \
          in cascades, of the level that teaches the module more."
     );
     figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);

@@ -7,6 +7,7 @@ mod analyses;
 mod comparisons;
 mod configuration;
 mod curves;
+mod evaluations;
 mod gather;
 mod html;
 mod memory;

@@ -1,7 +1,7 @@
 //! The page around it all.
 
 use super::gather::Material;
-use super::{analyses, comparisons, configuration, curves, memory};
+use super::{analyses, comparisons, configuration, curves, evaluations, memory};
 use crate::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -38,7 +38,7 @@ impl Material {
                     a.skip href="#main" { "To the content" }
                     header {
                         h1 { (title) }
-                        p { "Made on " (date) " by mlaan " (version) ". Errors in percent; memory in bytes in use at the most." }
+                        p { "Made on " (date) " by mlaan " (version) ". Accuracies and errors in percent; memory in bytes in use at the most." }
                         nav aria-label="Sections" { ul { @for s in &sections {
                             li { a href={ "#" (s.id) } { (s.title) } }
                         } } }
@@ -69,6 +69,9 @@ impl Material {
                 "Runs".into(),
                 html! { (configuration::runs(&self.groups)) (curves) @if let Some(m) = memory { (m) } },
             );
+            if let Some(classes) = evaluations::classes(&self.groups)? {
+                add("Classes".into(), classes);
+            }
         }
         for a in &self.analyses {
             add(inside(&a.found), analyses::analysis(a)?);

@@ -2,6 +2,7 @@
 
 use crate::compare::statistics::Moments;
 use crate::compare::{Machine, Record};
+use crate::evaluation::Evaluated;
 use crate::train::RECIPE;
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
 use crate::{Error, Result, files};
@@ -21,6 +22,8 @@ pub struct Run {
     pub summary: Option<Summary>,
     /// Finished epochs.
     pub epochs: Vec<Epoch>,
+    /// What the network was found to be worth at the end of the run, class by class, where that is known.
+    pub evaluated: Option<Evaluated>,
     /// Its recipe as TOML.
     pub recipe: String,
     /// Where it was found.
@@ -49,7 +52,8 @@ impl Run {
         }
         let path = folder.join(RECIPE);
         let recipe = if path.exists() { files::text(&path, files::RECIPE)? } else { String::new() };
-        let mut run = Run { recipe, place: folder.display().to_string(), ..Run::default() };
+        let evaluated = Evaluated::read(folder)?;
+        let mut run = Run { recipe, evaluated, place: folder.display().to_string(), ..Run::default() };
         for event in events {
             match event {
                 Event::Start(start) => run.start = Some(start),
@@ -69,6 +73,7 @@ impl Run {
             planned: record.planned_bytes,
             summary: Some(record.summary),
             epochs: record.epochs,
+            evaluated: None,
             recipe: record.recipe,
             place,
         }
@@ -76,13 +81,26 @@ impl Run {
 
     /// The test error after the last epoch, percent.
     pub fn test_error(&self) -> Option<f64> {
-        self.epochs.last().map(|e| e.test_error).filter(|e| e.is_finite())
+        let last = self.epochs.last().map(|e| e.test_error).filter(|e| e.is_finite());
+        // A run with validation images is tested at its end.
+        last.or_else(|| self.summary.as_ref().map(|s| s.test_error)).filter(|e| e.is_finite())
     }
 
-    /// The epoch with the lowest test error.
+    /// The test accuracy after the last epoch, percent.
+    pub fn test_accuracy(&self) -> Option<f64> {
+        self.test_error().map(|error| 100.0 - error)
+    }
+
+    /// The epoch with the lowest validation error (test error, where there is no validation set).
     pub fn best(&self) -> Option<&Epoch> {
-        let tested = self.epochs.iter().filter(|e| e.test_error.is_finite());
-        tested.min_by(|a, b| a.test_error.total_cmp(&b.test_error))
+        let evaluated = self.epochs.iter().filter(|e| e.held_out_error().is_finite());
+        evaluated.min_by(|a, b| a.held_out_error().total_cmp(&b.held_out_error()))
+    }
+
+    /// The test error after the best epoch, percent; none of a run with validation images that has not ended.
+    pub fn best_test_error(&self) -> Option<f64> {
+        let of_epoch = self.best().map(|e| e.test_error).filter(|e| e.is_finite());
+        of_epoch.or_else(|| self.summary.as_ref().map(|s| s.best_test_error)).filter(|e| e.is_finite())
     }
 
     /// Seconds trained.
@@ -120,14 +138,14 @@ impl Group {
         values.into_iter().filter_map(mean).collect()
     }
 
-    /// Training errors of the modules in the last epoch, means over the runs.
+    /// Training accuracies of the modules in the last epoch, means over the runs.
     pub fn modules(&self) -> Vec<(f64, f64)> {
         let last: Vec<&Epoch> = self.runs.iter().filter_map(|r| r.epochs.last()).collect();
         let n = last.iter().map(|e| e.module_errors.len()).max().unwrap_or(0);
         let at = |k: usize| {
             let all = last.iter().filter_map(|e| e.module_errors.get(k).copied());
             let values: Vec<f64> = all.filter(|v| v.is_finite()).collect();
-            Moments::of(&values).map(|m| (k as f64, m.mean))
+            Moments::of(&values).map(|m| (k as f64, 100.0 - m.mean))
         };
         (0..n).filter_map(at).collect()
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::analyze::{Report, Studied};
 use crate::compare::{CellOutcome, Comparison, Heading, Machine, Record, Store};
+use crate::evaluation::{Evaluated, Meter};
 use crate::train::RECIPE;
 use crate::train::metrics::{Epoch, Event, Metrics, Start, Summary};
 use serde_json::{Value, json};
@@ -54,6 +55,19 @@ fn run(folder: &Path, error: f64, ended: bool) {
         metrics.write(&Event::End(summary(4, error))).unwrap();
     }
     fs::write(folder.join(RECIPE), format!("# {WILD}\nseed = 3\n")).unwrap();
+}
+
+/// What a run's network of `classes` classes was found to be worth: every third image is taken for the next class.
+fn evaluation(folder: &Path, classes: usize) {
+    let mut meter = Meter::new(classes, 6 * classes, 2);
+    for i in 0..6 * classes {
+        let (label, guess) = (i % classes, if i % 3 == 2 { (i + 1) % classes } else { i % classes });
+        let logits: Vec<f32> = (0..classes).map(|c| if c == guess { 3.0 } else { 0.0 }).collect();
+        meter.add(i, &logits, label);
+    }
+    let names: Vec<String> = (0..classes).map(|c| format!("{WILD} {c}")).collect();
+    let found = meter.finish(&names, &|_| Some(format!("{WILD}.jpg")));
+    Evaluated { epoch: 4, data: WILD.into(), found }.write(folder).unwrap();
 }
 
 /// A comparison of two methods with two seeds, as `compare` leaves it.
@@ -158,6 +172,8 @@ fn page() -> String {
     run(&at.path().join("runs/mine/seed-0"), 50.0, true);
     run(&at.path().join("runs/mine/seed-1"), 52.0, true);
     run(&at.path().join("runs/other"), 60.0, false);
+    evaluation(&at.path().join("runs/mine/seed-1"), 4);
+    evaluation(&at.path().join("runs/other"), 500);
     let bench = json!({"machine": {"text": "a machine"}, "memory": [{"recipe": "bp-resnet110", "precision": "f32", "batch": 128,
         "mlaan": {"planned_bytes": 850_000_000_u64, "resident_bytes": 852_000_000_u64}, "pytorch": {"channels last": 1_268_000_000_u64}}]});
     fs::write(at.path().join("memory.json"), bench.to_string()).unwrap();
@@ -179,6 +195,14 @@ fn a_page_has_all_sections_and_loads_nothing() {
         "the paper 14.08 % (here +15.92)",
         "here 40.00 ± 0.50 %",
         "Test error against bp",
+        "Confusion, mine",
+        "accuracy 66.67 % of 24 images",
+        "The first of its 2 runs.",
+        "Calibration, mine",
+        "Mistakes with the highest loss, mine",
+        "Confusion, other: the pairs with most images",
+        "the 100 of 500 classes with the lowest recall",
+        "weighted average",
         "Linear separability",
         "55.50",
         "Linear CKA",
@@ -239,6 +263,15 @@ fn a_page_is_well_formed_and_escapes_what_it_is_given() {
         assert!(page.matches(what).count() > 0);
         assert!(page.matches(needs).count() >= page.matches(what).count(), "{what}");
     }
+}
+
+#[test]
+fn a_damaged_evaluation_is_named() {
+    let at = tempfile::tempdir().unwrap();
+    run(&at.path().join("a"), 50.0, true);
+    fs::write(at.path().join("a/evaluation.json"), "{\"epoch\": 1}").unwrap();
+    let error = Material::gather(&[at.path().into()]).unwrap_err().to_string();
+    assert!(error.contains("evaluation.json") && error.contains("is no evaluation"), "{error}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub const FOLDER: &str = "checkpoints";
 /// The manifest of the newest epoch.
 pub const LAST: &str = "last.json";
-/// The manifest of the epoch with the lowest test error.
+/// The manifest of the epoch with the lowest validation error (test error, where there is no validation set).
 pub const BEST: &str = "best.json";
 
 /// Version of the layout; raised whenever an older reader would misread a newer checkpoint.
@@ -48,15 +48,24 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// Number of training and test images.
     pub images: [usize; 2],
+    /// Number of validation images, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_images: Option<usize>,
     /// What pixels are normalised with.
     pub normalise: MeanStd,
     /// Side of the images fed to the network, pixels.
     pub size: usize,
     /// The best epoch so far.
     pub best: Option<Best>,
-    /// Test error after the last finished epoch, percent; `null` before the first.
-    #[serde(deserialize_with = "super::metrics::number")]
+    /// Test error after the last finished epoch, percent; `null` before the first, and where epochs are validated.
+    #[serde(deserialize_with = "crate::numbers::number")]
     pub test_error: f64,
+    /// Validation error after the last finished epoch, percent; none before the first, and where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Epochs since the best one, in a run that may end early (`train.patience`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs_without_improvement: Option<usize>,
     /// Seconds trained so far, over all resumptions.
     pub seconds: f64,
     /// Bytes of tensors and images at the most so far, as the accountant counts them.
@@ -78,7 +87,7 @@ pub struct Manifest {
 pub struct Best {
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Its test error, percent.
+    /// Its validation error (test error, where there is no validation set), percent.
     pub error: f64,
 }
 

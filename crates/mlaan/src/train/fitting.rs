@@ -34,6 +34,7 @@ impl Trainer {
         device: &Device,
         memory: usize,
     ) -> Result<(Self, Fit)> {
+        let splits = setup::held_out(recipe, splits)?;
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let request = Request {
             backbone,

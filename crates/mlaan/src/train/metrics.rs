@@ -1,16 +1,17 @@
 //! What a run measures: `metrics.jsonl`, one JSON object per line, and `summary.json` at the end.
 //!
-//! Errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
+//! Accuracies and errors are in percent, times in seconds, memory in bytes. Numbers that are not finite are written as
 //! `null`, since JSON has no word for them. Every epoch stands once, also after kills and resumptions.
 
 use super::peak::PeakBytes;
+use crate::evaluation::Evaluation;
 use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
-use crate::numbers::read_json;
+use crate::numbers::{missing, number, numbers, read_json};
 use crate::recipe::Precision;
 use crate::{Error, Result, files};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,9 @@ pub struct Start {
     pub data: String,
     /// Training images.
     pub train_images: usize,
+    /// Validation images, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_images: Option<usize>,
     /// Test images.
     pub test_images: usize,
     /// What computes, as `cpu` or `cuda:0`.
@@ -76,6 +80,7 @@ pub struct Start {
 
 /// What one epoch measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
@@ -85,12 +90,36 @@ pub struct Epoch {
     /// Mean loss of the network's own classifier over the training images.
     #[serde(deserialize_with = "number")]
     pub train_loss: f64,
+    /// Accuracy of the network's own classifier over the training images, percent.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub train_accuracy: f64,
     /// Error of the network's own classifier over the training images, percent.
     #[serde(deserialize_with = "number")]
     pub train_error: f64,
-    /// Error over the test images, percent.
-    #[serde(deserialize_with = "number")]
+    /// Accuracy over the validation images, percent; none where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
+    /// Error over the validation images, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Mean cross-entropy over the validation images, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// Validation images whose class is among the five best guesses, percent, likewise; only with more than five classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_top5_accuracy: Option<f64>,
+    /// Accuracy over the test images, percent; not a number, and not written, where epochs are validated instead.
+    #[serde(default = "missing", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
+    pub test_accuracy: f64,
+    /// Error over the test images, percent, likewise.
+    #[serde(default = "missing", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
     pub test_error: f64,
+    /// Mean cross-entropy over the test images; NaN in runs from before it was measured.
+    #[serde(default = "missing", deserialize_with = "number", skip_serializing_if = "is_not_tested")]
+    pub test_loss: f64,
+    /// Test images whose class is among the five best guesses, percent; only with more than five classes.
+    #[serde(default)]
+    pub test_top5_accuracy: Option<f64>,
     /// Mean local loss of every module over the training images.
     #[serde(deserialize_with = "numbers")]
     pub module_losses: Vec<f64>,
@@ -112,6 +141,28 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// The error that the best epoch has the lowest of, percent: over the validation images, or over the test images where
+    /// there is no validation set.
+    pub fn held_out_error(&self) -> f64 {
+        self.val_error.unwrap_or(self.test_error)
+    }
+
+    /// The accuracy that the best epoch has the highest of, likewise.
+    pub fn held_out_accuracy(&self) -> f64 {
+        self.val_accuracy.unwrap_or(self.test_accuracy)
+    }
+
+    /// Takes what an evaluation behind the epoch found: of the validation images, or else of the test images.
+    pub(super) fn evaluated(&mut self, found: &Evaluation, validates: bool) {
+        if validates {
+            (self.val_accuracy, self.val_error) = (Some(found.accuracy), Some(found.error));
+            (self.val_loss, self.val_top5_accuracy) = (Some(found.loss), found.top5_accuracy);
+        } else {
+            (self.test_accuracy, self.test_error) = (found.accuracy, found.error);
+            (self.test_loss, self.test_top5_accuracy) = (found.loss, found.top5_accuracy);
+        }
+    }
+
     /// Peak memory so far, as far as it is known.
     pub fn peak(&self) -> PeakBytes {
         PeakBytes { memory: self.peak_memory_bytes, allocated: self.peak_allocated_bytes }
@@ -120,17 +171,39 @@ impl Epoch {
 
 /// What a finished run achieved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Summary {
     /// Finished epochs.
     pub epochs: usize,
+    /// Test accuracy after the last epoch, percent.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub test_accuracy: f64,
     /// Test error after the last epoch, percent.
     #[serde(deserialize_with = "number")]
     pub test_error: f64,
-    /// Lowest test error, percent.
+    /// Test loss after the last epoch; NaN in runs from before it was measured.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub test_loss: f64,
+    /// Test images whose class is among the five best guesses, percent; only with more than five classes.
+    #[serde(default)]
+    pub test_top5_accuracy: Option<f64>,
+    /// Test accuracy after the best epoch, percent: the highest, where there is no validation set to choose that epoch on.
+    #[serde(default = "missing", deserialize_with = "number")]
+    pub best_test_accuracy: f64,
+    /// Test error after the best epoch, percent, likewise.
     #[serde(deserialize_with = "number")]
     pub best_test_error: f64,
-    /// The epoch that had it, from 1.
+    /// The best epoch, from 1: that with the lowest validation error, or test error.
     pub best_epoch: usize,
+    /// Validation error after the last epoch, percent; none where there is no validation set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_error: Option<f64>,
+    /// Validation error of the best epoch, percent, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_val_error: Option<f64>,
+    /// Whether it ended before its last epoch, after `train.patience` epochs without improvement.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Seconds trained, over all resumptions.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
@@ -144,14 +217,48 @@ pub struct Summary {
     pub parameters: usize,
 }
 
-/// `null` is what a number that is not finite became.
-pub(super) fn number<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_not_tested(value: &f64) -> bool {
+    value.is_nan()
 }
 
-fn numbers<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Vec<f64>, D::Error> {
-    let values: Vec<Option<f64>> = Vec::deserialize(d)?;
-    Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+/// Runs from before there were accuracies know their errors: the accuracy is the rest.
+fn accuracy(known: f64, error: f64) -> f64 {
+    if known.is_nan() { 100.0 - error } else { known }
+}
+
+impl Serialize for Epoch {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        Epoch::serialize(self, s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Epoch {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let read = Epoch::deserialize(d)?;
+        Ok(Epoch {
+            train_accuracy: accuracy(read.train_accuracy, read.train_error),
+            test_accuracy: accuracy(read.test_accuracy, read.test_error),
+            ..read
+        })
+    }
+}
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        Summary::serialize(self, s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Summary {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let read = Summary::deserialize(d)?;
+        Ok(Summary {
+            test_accuracy: accuracy(read.test_accuracy, read.test_error),
+            best_test_accuracy: accuracy(read.best_test_accuracy, read.best_test_error),
+            ..read
+        })
+    }
 }
 
 impl Summary {
@@ -325,7 +432,11 @@ mod tests {
                 "peak_allocated_bytes",
                 "peak_memory_bytes",
                 "seconds",
+                "test_accuracy",
                 "test_error",
+                "test_loss",
+                "test_top5_accuracy",
+                "train_accuracy",
                 "train_error",
                 "train_loss"
             ]
@@ -398,17 +509,38 @@ mod tests {
     }
 
     #[test]
+    fn runs_from_before_accuracies_have_them() {
+        let run = tempfile::tempdir().unwrap();
+        let line = r#"{"event":"epoch","epoch":1,"lr":0.1,"train_loss":2.0,"train_error":62.5,"test_error":75.0,
+            "module_losses":[],"module_errors":[],"seconds":1.0,"images_per_second":9.0,"peak_bytes":7}"#;
+        let end = r#"{"event":"end","epochs":1,"test_error":75.0,"best_test_error":null,"best_epoch":1,"seconds":1.0,
+            "peak_bytes":7,"parameters":3}"#;
+        let lines = [line, end].map(|l| l.replace('\n', ""));
+        std::fs::write(run.path().join(METRICS), lines.join("\n")).unwrap();
+        let events = read(run.path()).unwrap();
+        let [Event::Epoch(e), Event::End(s)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((e.train_accuracy, e.test_accuracy, e.test_top5_accuracy), (37.5, 25.0, None));
+        assert!(e.test_loss.is_nan() && s.best_test_accuracy.is_nan() && s.test_loss.is_nan());
+        assert_eq!((s.test_accuracy, s.best_epoch), (25.0, 1));
+    }
+
+    #[test]
     fn the_summary_comes_back_as_written() {
         let run = tempfile::tempdir().unwrap();
         let summary = Summary {
             epochs: 8,
+            test_accuracy: 200.0 / 3.0,
             test_error: 100.0 / 3.0,
+            test_loss: 1.25,
+            test_top5_accuracy: None,
+            best_test_accuracy: 69.9,
             best_test_error: 30.1,
             best_epoch: 7,
             seconds: 12.5,
             peak_memory_bytes: Some(2 << 40),
             peak_allocated_bytes: 1 << 40,
             parameters: 466_906,
+            ..Summary::default()
         };
         summary.write(run.path()).unwrap();
         assert_eq!(Summary::read(run.path()).unwrap(), summary);

@@ -2,6 +2,7 @@
 pub mod checkpoint;
 mod epoch;
 mod evaluate;
+mod finish;
 mod fitting;
 mod foreign;
 mod lock;
@@ -24,8 +25,8 @@ mod trainer;
 mod training;
 mod unsaved;
 
-pub(crate) use evaluate::rank;
-pub use evaluate::{ClassError, Evaluation, evaluate};
+pub use crate::evaluation::Evaluation;
+pub use evaluate::{evaluate, evaluate_keeping};
 pub use foreign::{Imported, import};
 pub use lock::{LOCK, Lock};
 pub use peak::PeakBytes;

@@ -9,6 +9,7 @@ use super::tally::Tally;
 use super::trainer::Trainer;
 use super::unsaved::{clear_checkpoints, is_unsaved};
 use super::{recipe_file, state};
+use crate::evaluation::{Evaluated, Evaluation};
 use crate::files::atomic;
 use crate::import::Taken;
 use crate::process::Peak;
@@ -22,6 +23,8 @@ pub(super) struct Run<'a> {
     pub(super) held: &'a Lock,
     metrics: Metrics,
     pub(super) at: Position,
+    /// What the evaluation after the last epoch found; none before the first epoch of this process.
+    pub(super) found: Option<Evaluation>,
 }
 
 impl Run<'_> {
@@ -31,8 +34,9 @@ impl Run<'_> {
         self.metrics.write(event)
     }
 
-    pub(super) fn conclude(&self, summary: &Summary) -> Result<()> {
-        self.held.write(|folder| summary.write(folder))
+    /// The summary last: it says that the run is finished.
+    pub(super) fn conclude(&self, evaluated: &Evaluated, summary: &Summary) -> Result<()> {
+        self.held.write(|folder| evaluated.write(folder).and_then(|()| summary.write(folder)))
     }
 }
 
@@ -43,6 +47,9 @@ pub(super) struct Position {
     pub(super) tally: Tally,
     pub(super) best: Option<Best>,
     pub(super) last_error: f64,
+    pub(super) last_val_error: Option<f64>,
+    /// Epochs since the best one.
+    pub(super) without_improvement: usize,
     pub(super) seconds: f64,
     pub(super) peak: PeakBytes,
 }
@@ -56,13 +63,19 @@ impl Position {
             tally,
             best: None,
             last_error: f64::NAN,
+            last_val_error: None,
+            without_improvement: 0,
             seconds: 0.0,
             peak: PeakBytes::default(),
         }
     }
 
     fn of(m: Manifest) -> Self {
+        // Runs that could not end early have not counted them.
+        let since_best = m.best.map_or(0, |best| m.epoch.saturating_sub(best.epoch));
         Position {
+            last_val_error: m.val_error,
+            without_improvement: m.epochs_without_improvement.unwrap_or(since_best),
             epoch: m.epoch,
             step: m.step,
             tally: m.partial,
@@ -95,15 +108,15 @@ impl Trainer {
         }
         if resume && checkpoint::exists(folder) {
             let (manifest, tensors) = checkpoint::load(folder)?;
-            self.check_same_run(folder, &manifest)?;
             self.goes_on(&manifest);
+            self.check_same_run(folder, &manifest)?;
             state::restore(&mut self.learner, &tensors, true)?;
             held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
             let metrics = Metrics::resume(folder, manifest.epoch)?;
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
-            return Ok(Run { held, metrics, at });
+            return Ok(Run { held, metrics, at, found: None });
         }
         let init = self.initialise()?.cloned();
         if is_unsaved(folder) {
@@ -114,7 +127,7 @@ impl Trainer {
         let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };
         held.write(|folder| self.write_recipe(folder))?;
         let start = Event::Start(self.start(init));
-        let mut run = Run { held, metrics, at: Position::start() };
+        let mut run = Run { held, metrics, at: Position::start(), found: None };
         run.note(&start)?;
         watch(Progress::Event(&start));
         Ok(run)
@@ -139,6 +152,11 @@ impl Trainer {
             let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
             return differs("other images:", said(m.images), said(images));
         }
+        let validation = self.splits.validation.as_ref().map(|data| data.len());
+        if m.val_images != validation {
+            let said = |n: Option<usize>| format!("{} for validation", n.unwrap_or(0));
+            return differs("other images:", said(m.val_images), said(validation));
+        }
         if m.size != self.recipe.data.size {
             return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
         }
@@ -160,10 +178,13 @@ impl Trainer {
             recipe: self.recipe.to_toml()?,
             classes: self.splits.train.classes().to_vec(),
             images: [self.splits.train.len(), self.splits.test.len()],
+            val_images: self.splits.validation.as_ref().map(|data| data.len()),
             normalise: self.normalise,
             size: self.recipe.data.size,
             best: at.best,
             test_error: at.last_error,
+            val_error: at.last_val_error,
+            epochs_without_improvement: self.recipe.train.patience_used().map(|_| at.without_improvement),
             seconds: at.seconds,
             peak_bytes: at.peak.allocated,
             peak_memory_bytes: at.peak.memory,
@@ -186,6 +207,7 @@ impl Trainer {
             seed: self.recipe.seed,
             data: self.splits.name.clone(),
             train_images: self.splits.train.len(),
+            val_images: self.splits.validation.as_ref().map(|data| data.len()),
             test_images: self.splits.test.len(),
             device: names(&self.devices),
             precision: self.recipe.train.precision,
@@ -197,12 +219,19 @@ impl Trainer {
         }
     }
 
-    pub(super) fn summary(&self, at: &Position) -> Summary {
+    pub(super) fn summary(&self, at: &Position, found: &Evaluation) -> Summary {
         Summary {
             epochs: at.epoch,
+            test_accuracy: found.accuracy,
             test_error: at.last_error,
+            test_loss: found.loss,
+            test_top5_accuracy: found.top5_accuracy,
+            best_test_accuracy: at.best.map_or(f64::NAN, |b| 100.0 - b.error),
             best_test_error: at.best.map_or(f64::NAN, |b| b.error),
             best_epoch: at.best.map_or(0, |b| b.epoch),
+            val_error: at.last_val_error,
+            best_val_error: at.last_val_error.and(at.best).map(|b| b.error),
+            stopped_early: at.epoch < self.recipe.train.epochs,
             seconds: at.seconds,
             peak_memory_bytes: at.peak.memory,
             peak_allocated_bytes: at.peak.allocated,

@@ -38,23 +38,46 @@ pub fn optimizer(t: &recipe::Train) -> Optimizer {
 /// # Errors
 /// What is wrong with the data, and where.
 pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
+    open_with(recipe, threads, false)
+}
+
+/// As [`open`]; with `names`, images in memory are known by them, too.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(recipe: &Recipe, threads: usize, names: bool) -> Result<Splits> {
     let d = &recipe.data;
     let options = OpenOptions {
         limit: d.limit,
+        validation: d.validation,
+        test: d.test,
         load: d.load.into(),
         short_side: frame(d).short_side,
         orientation: d.orientation.into(),
         skip_broken: d.skip_broken,
+        names,
         seed: recipe.seed,
         threads,
     };
     let splits = data::open(&d.source, &options)?;
-    for (split, name) in [(&splits.train, "training"), (&splits.test, "test")] {
+    let validation = splits.validation.iter().map(|split| (split, "validation"));
+    for (split, name) in [(&splits.train, "training"), (&splits.test, "test")].into_iter().chain(validation) {
         if split.is_empty() {
             return Err(Error::data(&d.source, format!("there is no {name} image")));
         }
     }
     Ok(splits)
+}
+
+/// The splits with the validation images that the recipe wants, where images of one's own come without them.
+///
+/// # Errors
+/// As [`Splits::hold_out`].
+pub(super) fn held_out(recipe: &Recipe, splits: Splits) -> Result<Splits> {
+    match recipe.data.validation {
+        Some(share) if splits.validation.is_none() => splits.hold_out(share, recipe.seed),
+        _ => Ok(splits),
+    }
 }
 
 /// What the network sees of an image of any size.

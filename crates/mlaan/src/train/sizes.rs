@@ -16,12 +16,12 @@ pub(super) fn task(recipe: &Recipe, splits: &Splits, normalise: &MeanStd) -> Tas
 
 /// Bytes of the images.
 pub(super) fn resident(splits: &Splits) -> usize {
-    splits.train.resident_bytes() + splits.test.resident_bytes()
+    splits.all().map(|data| data.resident_bytes()).sum()
 }
 
 /// Bytes that the images take at one moment while they are loaded.
 pub fn loading(splits: &Splits) -> usize {
-    resident(splits) + splits.train.loading_bytes().max(splits.test.loading_bytes())
+    resident(splits) + splits.all().map(|data| data.loading_bytes()).max().unwrap_or(0)
 }
 
 /// What memory depends on, with batches of `batch` images.
@@ -31,20 +31,26 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
     let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
+    let validation = splits.validation.as_ref().map(|data| data.len());
+    // What is evaluated after every epoch.
+    let held = splits.validation.as_ref().unwrap_or(&splits.test);
     let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
-    let kept_test =
-        kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), splits.test.as_ref()], size);
+    let kept_test = kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), held.as_ref()], size);
     // No batch is larger than the set that it is taken from.
     let made = |images: usize, mixed| LoaderPool::bytes(ahead, batch.min(images), size, mixed);
     let drawn = |images: usize| LoaderPool::draw_bytes(ahead, batch.min(images));
     // The buffers of training also serve the evaluation, those of draws beside its images.
-    let buffers = match (kept, kept_test) {
-        (true, true) => drawn(train.max(test)),
-        (true, false) => made(test, false) + drawn(train),
-        _ => made(train.max(test), mixed),
+    let (held, at_the_end) = (held.len(), validation.map(|_| test));
+    let from_host = at_the_end.into_iter().chain((!kept_test).then_some(held)).max();
+    let buffers = match kept {
+        true => {
+            let kept = if kept_test { train.max(held) } else { train };
+            drawn(kept) + from_host.map_or(0, |images| made(images, false))
+        }
+        false => made(train.max(held).max(test), mixed),
     };
     let threads = setup::loader_threads(device, splits.train.as_ref());
-    let work = threads * splits.train.work_bytes().max(splits.test.work_bytes());
+    let work = threads * splits.all().map(|data| data.work_bytes()).max().unwrap_or(0);
     Sizes {
         batch,
         train: Some(train),
@@ -52,6 +58,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
         kept_test,
         mixed,
         test: Some(test),
+        validation,
         data_bytes: resident(splits) + buffers + work,
         loading_bytes: loading(splits),
         precision: recipe.train.precision.into(),

@@ -32,8 +32,8 @@ pub struct Trainer {
     pub(super) learner: Learner,
     /// Of the training images, for each stage.
     pub(super) sources: Arc<Vec<Source>>,
-    /// Of the test images.
-    pub(super) test_source: Source,
+    /// Of the images that are evaluated after every epoch: for validation, or for testing where there are none.
+    pub(super) held_source: Source,
     pub(super) pool: LoaderPool,
     pub(super) reading: Reading,
     pub(super) plan: Plan,
@@ -85,6 +85,7 @@ impl Trainer {
         splits: Splits,
         devices: &[Device],
     ) -> Result<Self> {
+        let splits = setup::held_out(recipe, splits)?;
         let precision = recipe.train.precision.into();
         let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
@@ -119,9 +120,10 @@ impl Trainer {
             _ => Ok(Source::host(&extras)),
         };
         let sources = Arc::new(devices.iter().enumerate().map(source).collect::<Result<Vec<_>>>()?);
-        let test_source = match splits.test.whole() {
+        let held = splits.validation.as_ref().unwrap_or(&splits.test);
+        let held_source = match held.whole() {
             Some((side, bytes)) if sizes.kept_test => {
-                Source::kept(device, (splits.test.len(), side), Padding::NONE, Some(bytes))?
+                Source::kept(device, (held.len(), side), Padding::NONE, Some(bytes))?
             }
             _ => Source::Host,
         };
@@ -136,7 +138,7 @@ impl Trainer {
             normalise,
             learner,
             sources,
-            test_source,
+            held_source,
             pool,
             reading: Reading::default(),
             plan,
@@ -169,8 +171,15 @@ impl Trainer {
     }
 
     /// Takes over what the run of a checkpoint decided when it began. A run that is resumed does it by itself: before, it
-    /// lets [`Trainer::rates`] say the rates that it will have.
+    /// lets [`Trainer::rates`] say the rates that it will have. A run that began without the set's own validation images
+    /// goes on without them.
     pub fn goes_on(&mut self, manifest: &Manifest) {
+        let own = self.recipe.data.validation.is_none();
+        if own && manifest.val_images.is_none() && self.splits.validation.take().is_some() {
+            self.held_source = Source::Host;
+            self.warnings
+                .push("the set's validation images are not used: this run began without them".into());
+        }
         self.rate_batch = manifest.rate_batch.unwrap_or(self.recipe.train.batch);
     }
 

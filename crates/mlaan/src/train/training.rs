@@ -8,7 +8,7 @@ use super::run::Run;
 use super::tally::Tally;
 use super::trainer::Trainer;
 use super::{LearningRate, Lock, setup};
-use crate::data::Dataset;
+use crate::evaluation::{Evaluated, KEPT_MISTAKES};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -46,7 +46,7 @@ impl Trainer {
     ) -> Result<Outcome> {
         let mut run = self.open_run(held, resume, watch)?;
         let rates = self.rates();
-        while run.at.epoch < self.recipe.train.epochs {
+        while run.at.epoch < self.recipe.train.epochs && !self.ends_early(&run.at) {
             if !self.train_epoch(&mut run, &rates, stop, watch)? {
                 self.save(&run, false)?;
                 let interrupted = Event::Interrupted { epoch: run.at.epoch };
@@ -57,8 +57,8 @@ impl Trainer {
             self.finish_epoch(&mut run, &rates, watch)?;
         }
         self.look(&mut run);
-        let summary = self.summary(&run.at);
-        run.conclude(&summary)?;
+        let (summary, found) = self.tested(&mut run, watch)?;
+        run.conclude(&Evaluated { epoch: run.at.epoch, data: self.splits.name.clone(), found }, &summary)?;
         let end = Event::End(summary.clone());
         run.note(&end)?;
         watch(Progress::Event(&end));
@@ -74,13 +74,19 @@ impl Trainer {
         let epoch = run.at.epoch + 1;
         watch(Progress::Evaluating { epoch });
         let begin = Instant::now();
-        let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
+        // Only the newest is kept, and not beside the next one.
+        run.found = None;
+        let (data, term) = match &self.splits.validation {
+            Some(validation) => (validation, "validation"),
+            None => (&self.splits.test, "test"),
+        };
         let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
-        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes)?;
+        let set = (data, &self.held_source);
+        let found = evaluate_from(&mut self.learner, set, &self.pool, sizes, KEPT_MISTAKES)?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
-            return Err(Error::NonFinite { module, term: "test", value: f32::NAN, epoch, step });
+            return Err(Error::NonFinite { module, term, value: f32::NAN, epoch, step });
         }
         let evaluating = begin.elapsed().as_secs_f64();
         self.look(run);
@@ -88,14 +94,17 @@ impl Trainer {
         at.seconds += evaluating;
         let seconds = at.tally.seconds + evaluating;
         let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
-        let line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
+        let mut line = at.tally.epoch(epoch, lr, f64::NAN, seconds, at.peak);
+        line.evaluated(&found, self.splits.validation.is_some());
         let is_best = at.best.is_none_or(|b| found.error < b.error);
         if is_best {
             at.best = Some(Best { epoch, error: found.error });
         }
+        at.without_improvement = if is_best { 0 } else { at.without_improvement + 1 };
         at.epoch = epoch;
-        at.last_error = found.error;
+        (at.last_error, at.last_val_error) = (line.test_error, line.val_error);
         at.tally = Tally::default();
+        run.found = self.splits.validation.is_none().then_some(found);
         let event = Event::Epoch(line.clone());
         run.note(&event)?;
         self.save(run, is_best)?;

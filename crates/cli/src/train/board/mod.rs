@@ -32,6 +32,8 @@ const CALM: Duration = Duration::from_millis(250);
 pub struct Board {
     shared: Arc<Shared>,
     table: Table,
+    /// What is evaluated after every epoch.
+    held: &'static str,
 }
 
 /// What the run, the drawing thread and the handler of Ctrl-C share.
@@ -51,7 +53,7 @@ impl Board {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(screen: Screen, state: State, interrupt: &Arc<Interrupt>) -> std::io::Result<Self> {
-        let table = state.table().clone();
+        let (table, held) = (state.table().clone(), state.left.held);
         let shared = Arc::new(Shared {
             screen,
             state: Mutex::new(state),
@@ -62,7 +64,7 @@ impl Board {
         give_back_before_panics(&shared);
         let (drawn, interrupt) = (Arc::clone(&shared), Arc::clone(interrupt));
         std::thread::Builder::new().name("dashboard".into()).spawn(move || drawn.watch(&interrupt))?;
-        Ok(Board { shared, table })
+        Ok(Board { shared, table, held })
     }
 
     /// Tells what happened.
@@ -70,7 +72,7 @@ impl Board {
         match progress {
             Progress::Resumed { epoch, step } => self.shared.say(going_on(epoch, step)),
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
-                self.shared.say(format::dim(&table::header()));
+                self.shared.say(format::dim(&table::header(self.held)));
             }
             Progress::Epoch(e) => {
                 let row = self.table.row(e);

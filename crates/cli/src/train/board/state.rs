@@ -2,7 +2,7 @@
 
 use super::curve::Curve;
 use crate::train::left::Left;
-use crate::train::table::{Row, Table};
+use crate::train::table::{Row, Table, accuracies};
 use mlaan::train::metrics::{Epoch, Event};
 use mlaan::train::{PeakBytes, Progress, Tally};
 use std::time::{Duration, Instant};
@@ -61,27 +61,27 @@ pub struct Step {
     pub lr: f64,
 }
 
-/// Losses and errors (percent) of every module, and when they were taken.
+/// Losses and accuracies (percent) of every module, and when they were taken.
 #[derive(Clone, Debug, Default)]
 pub struct Modules {
     /// Mean local loss each.
     pub losses: Vec<f64>,
-    /// Training error each; NaN where a module does not classify.
-    pub errors: Vec<f64>,
+    /// Training accuracy each; NaN where a module does not classify.
+    pub accuracies: Vec<f64>,
     /// The epoch.
     pub epoch: usize,
     /// Whether the epoch is not over.
     pub so_far: bool,
 }
 
-/// Loss and error of the network's own classifier over a run; x counts epochs.
+/// Loss and accuracy of the network's own classifier over a run; x counts epochs.
 #[derive(Clone, Debug, Default)]
 pub struct Curves {
     /// Training loss, step by step.
     pub loss: Curve,
-    /// Training error, percent, step by step.
-    pub error: Curve,
-    /// Test error, percent, epoch by epoch.
+    /// Training accuracy, percent, step by step.
+    pub accuracy: Curve,
+    /// Test accuracy, percent, epoch by epoch.
     pub test: Curve,
 }
 
@@ -108,9 +108,9 @@ pub struct State {
     pub modules: Modules,
     /// Lines of finished epochs.
     pub rows: Vec<Row>,
-    /// The newest test error, percent.
+    /// The newest validation accuracy (test accuracy, where there is no validation set), percent.
     pub test: f64,
-    /// The lowest test error, percent, and its epoch (0: before this process began).
+    /// The highest of these, percent, and its epoch (0: before this process began).
     pub best: (f64, usize),
     /// What is shown.
     pub view: View,
@@ -147,7 +147,7 @@ impl State {
             modules: Modules::default(),
             rows: Vec::new(),
             test: f64::NAN,
-            best: (best, 0),
+            best: (100.0 - best, 0),
             view: View::default(),
             help: false,
             testing_since: Instant::now(),
@@ -157,7 +157,7 @@ impl State {
             let Event::Epoch(e) = event else { continue };
             let middle = e.epoch as f64 - 0.5;
             state.curves.loss.push(middle, e.train_loss);
-            state.curves.error.push(middle, e.train_error);
+            state.curves.accuracy.push(middle, e.train_accuracy);
             state.finished(e);
         }
         state
@@ -215,23 +215,24 @@ impl State {
         let x = at.epoch as f64 - 1.0 + at.step as f64 / at.steps.max(1) as f64;
         self.curves.loss.push(x, (tally.loss - loss) / n);
         if wrong >= 0.0 {
-            self.curves.error.push(x, 100.0 * (wrong - missed) / n);
+            self.curves.accuracy.push(x, 100.0 - 100.0 * (wrong - missed) / n);
         }
         self.seen = (tally.images, tally.loss, wrong);
         // The first steps of an epoch say little of it: until then the epoch before stands.
-        if at.step * 10 >= at.steps || self.modules.errors.is_empty() {
+        if at.step * 10 >= at.steps || self.modules.accuracies.is_empty() {
             let e = tally.epoch(at.epoch, at.lr, f64::NAN, 0.0, PeakBytes::default());
-            self.modules =
-                Modules { losses: e.module_losses, errors: e.module_errors, epoch: at.epoch, so_far: true };
+            let accuracies = accuracies(&e.module_errors);
+            self.modules = Modules { losses: e.module_losses, accuracies, epoch: at.epoch, so_far: true };
         }
     }
 
     fn finished(&mut self, e: &Epoch) {
-        self.curves.test.push(e.epoch as f64, e.test_error);
-        self.test = e.test_error;
+        let held_out = e.held_out_accuracy();
+        self.curves.test.push(e.epoch as f64, held_out);
+        self.test = held_out;
         let row = self.table.row(e);
         if row.is_best {
-            self.best = (e.test_error, e.epoch);
+            self.best = (held_out, e.epoch);
         }
         if self.rows.len() >= KEPT {
             self.rows.remove(0);
@@ -239,7 +240,7 @@ impl State {
         self.rows.push(row);
         self.modules = Modules {
             losses: e.module_losses.clone(),
-            errors: e.module_errors.clone(),
+            accuracies: accuracies(&e.module_errors),
             epoch: e.epoch,
             so_far: false,
         };

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::super::decode::MAX_FILE;
 use super::super::stored::{Content, Images, ReadAt, Stored};
 use super::class_names::readable;
-use super::layout::{self, Both};
+use super::layout::{self, Splits};
 use super::listed::Listed;
 use super::tree::{Disk, left_behind};
-use super::{Format, Pair};
+use super::{Format, Parts};
 use crate::{Error, Result};
 
 /// See the module.
@@ -22,14 +22,25 @@ pub(super) const FORMAT: Format = Format {
     open,
 };
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     if !path.is_dir() {
         return Ok(None);
     }
-    let Some(Both { train, test }) = layout::open(&Disk, &path.to_path_buf())? else {
+    let Some(Splits { train, test, validation }) = layout::open(&Disk, &path.to_path_buf())? else {
         return Ok(None);
     };
-    Ok(Some(Pair { train: stored(train)?, test: stored(test)?, known: None }))
+    let train = stored(train)?;
+    let (test, validation) = (test.and_then(stored), validation.map(|split| split.and_then(stored)));
+    Ok(Some(Parts { train, test, validation, known: None }))
+}
+
+/// Class folders without splits.
+pub(super) fn flat(path: &Path) -> Result<Option<Parts>> {
+    let found = if path.is_dir() { layout::flat(&Disk, &path.to_path_buf())? } else { None };
+    let Some((train, missing)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(Parts { train: stored(train)?, test: Err(missing), validation: None, known: None }))
 }
 
 /// A split; its images are read when needed.

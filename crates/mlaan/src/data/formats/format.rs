@@ -16,26 +16,35 @@ pub(in crate::data) struct Format {
     /// How it looks on disk, for who looks for a mistake.
     pub layout: &'static str,
     /// The set at a path; `None` where there is none of this format.
-    pub open: fn(&Path) -> Result<Option<Pair>>,
+    pub open: fn(&Path) -> Result<Option<Parts>>,
 }
 
-/// A set as it lies on disk. Both splits have the same classes.
-pub(in crate::data) struct Pair {
+/// A set as it lies on disk. All splits have the same classes.
+pub(in crate::data) struct Parts {
     /// Training images.
     pub train: Stored,
-    /// Test images.
-    pub test: Stored,
+    /// Test images, or why there are none: then a share of the training images may stand in for them.
+    pub test: Result<Stored>,
+    /// The set's own validation images beside the test images, or what is wrong with them.
+    pub validation: Option<Result<Stored>>,
     /// Which of the known sets it is, where the format says so.
     pub known: Option<Known>,
 }
 
-impl Pair {
-    /// What is to be said of both splits.
+impl Parts {
+    /// Of a set with a training and a test split.
+    pub fn new(train: Stored, test: Stored, known: Option<Known>) -> Self {
+        Parts { train, test: Ok(test), validation: None, known }
+    }
+
+    /// What is to be said of all splits.
     pub fn take_notes(&mut self) -> Notes {
         let mut notes = std::mem::take(&mut self.train.notes);
         class_names::in_capitals_alone(&self.train.classes).into_iter().for_each(|text| notes.remark(text));
         from_one(&self.train.classes, &self.train.labels).into_iter().for_each(|text| notes.remark(text));
-        notes.append(std::mem::take(&mut self.test.notes));
+        if let Ok(test) = &mut self.test {
+            notes.append(std::mem::take(&mut test.notes));
+        }
         notes
     }
 }

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use super::super::decode::fetched;
 use super::super::stored::{Images, Stored};
 use super::records::{Blob, Form, Part, Pixels, Records};
-use super::{Format, Pair};
+use super::{Format, Parts};
 use crate::{Error, Result};
 
 /// See the module.
@@ -28,7 +28,7 @@ const MOST_SIDE: usize = 4096;
 /// Most classes, as labels are bytes.
 const MOST_CLASSES: usize = 256;
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     let inside = ["", "raw", "MNIST/raw", "FashionMNIST/raw"].map(|name| path.join(name));
     for folder in inside {
         let all = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"];
@@ -37,11 +37,11 @@ fn open(path: &Path) -> Result<Option<Pair>> {
             [None, None, None, None] => continue,
             [Some(train), Some(train_labels), Some(test), Some(test_labels)] => {
                 let classes = classes(&labels(&train_labels)?);
-                return Ok(Some(Pair {
-                    train: split(&train, &train_labels, &classes)?,
-                    test: split(&test, &test_labels, &classes)?,
-                    known: None,
-                }));
+                return Ok(Some(Parts::new(
+                    split(&train, &train_labels, &classes)?,
+                    split(&test, &test_labels, &classes)?,
+                    None,
+                )));
             }
             some => {
                 let missing = all.iter().zip(&some).find(|(_, f)| f.is_none()).map_or("", |(name, _)| name);

@@ -24,7 +24,7 @@ use super::meta_mat;
 use super::names::text;
 use super::synset::is_synset;
 use super::tree::{Disk, Tree};
-use super::{Format, Pair};
+use super::{Format, Parts};
 use crate::{Error, Result};
 
 /// See the module.
@@ -41,7 +41,7 @@ const LISTS: [&str; 5] = ["", "val", "data", "devkit/data", "ILSVRC2012_devkit_t
 /// How validation images are called before their number.
 const IMAGE: &str = "ILSVRC2012_val_";
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     for inside in INSIDE {
         let root = path.join(inside);
         let (train, val) = (root.join("train"), root.join("val"));
@@ -61,7 +61,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         let folders: Vec<PathBuf> =
             [path, &root].iter().flat_map(|f| LISTS.map(|list| f.join(list))).collect();
         let test = labelled(&val, images, &train.classes, &folders)?;
-        return Ok(Some(Pair { train, test, known: Some(Known::Imagenet) }));
+        return Ok(Some(Parts::new(train, test, Some(Known::Imagenet))));
     }
     Ok(None)
 }

@@ -8,8 +8,8 @@ use super::beside::beside;
 use super::class_names::{class, look_alike, mistaken, told_apart};
 use super::enclosed::{classes_in, has_images as has_images_below};
 use super::listed::Listed;
-use super::split_folders::{Splits, splits};
-use super::splits::TEST_FOLDERS;
+use super::split_folders::{self, is_validation, splits};
+use super::splits::{HOLD_OUT, TEST_FOLDERS};
 use super::tree::{Entry, Kind, Tree, class_folders, images_below};
 use super::val_annotations;
 use crate::{Error, Result};
@@ -20,21 +20,23 @@ const DEPTH: usize = 8;
 /// Folders of a split by the class they stand for.
 type Folders<At> = BTreeMap<String, Vec<Entry<At>>>;
 
-/// Both splits.
-pub(super) struct Both<At> {
+/// The splits of a set.
+pub(super) struct Splits<At> {
     /// Training images.
     pub train: Listed<At>,
-    /// Test images.
-    pub test: Listed<At>,
+    /// Test images, or why there is no such split.
+    pub test: Result<Listed<At>>,
+    /// Validation images beside the test images, or what is wrong with them.
+    pub validation: Option<Result<Listed<At>>>,
 }
 
 /// The image folder `root`; nothing where no split there has class folders.
 ///
 /// # Errors
-/// A split that is missing, a class without training images, a test class that is not trained.
-pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>>> {
+/// No training split, a class without training images, a test class that is not trained.
+pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Splits<T::At>>> {
     let entries = tree.entries(root)?;
-    let Splits { train: ours, test: theirs } = splits(tree, &entries)?;
+    let split_folders::Splits { train: ours, test: theirs } = splits(tree, &entries)?;
     let mut train = None;
     for folder in &ours {
         if train.is_none() && has_classes(tree, &folder.at)? {
@@ -55,15 +57,6 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
         }
         return Ok(None);
     };
-    if theirs.is_empty() {
-        let message = format!(
-            "found class folders in `{}/`, but no class folders in {TEST_FOLDERS} (found {}): an image folder needs a test split; \
-             rename the one that is meant, or move some images of every class into `test/CLASS/`",
-            train_folder.name,
-            siblings(&entries)
-        );
-        return Err(Error::data(tree.place(root), message));
-    }
     let mut around = vec![tree.real(root)];
     let classes = classes_in(tree, &train_folder.at, None)?;
     let (mut listed, keys) = trained(tree, &classes, &mut around)?;
@@ -75,14 +68,53 @@ pub(super) fn open<T: Tree>(tree: &T, root: &T::At) -> Result<Option<Both<T::At>
     let mut train = listed;
     let used = |name: &str| theirs.iter().chain([train_folder]).any(|folder| folder.name == name);
     beside(tree, root, &entries, &used, &mut train.notes);
-    let test = tested(tree, &theirs, (&keys, &train), &mut around)?;
-    Ok(Some(Both { train, test }))
+    if theirs.is_empty() {
+        let message = format!(
+            "found class folders in `{}/`, but no class folders in {TEST_FOLDERS} (found {}): an image folder needs a test split; \
+             rename the one that is meant, or move some images of every class into `test/CLASS/`, {HOLD_OUT}",
+            train_folder.name,
+            siblings(&entries)
+        );
+        let missing = Error::data(tree.place(root), message);
+        return Ok(Some(Splits { train, test: Err(missing), validation: None }));
+    }
+    let (name, test) = match tested(tree, &theirs, (&keys, &train), &mut around)? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Some(Splits { train, test: Err(missing), validation: None })),
+    };
+    let others: Vec<&Entry<T::At>> = theirs.iter().filter(|e| is_validation(&e.name)).collect();
+    let validation = match is_validation(&name) {
+        true => None,
+        false => validated(tree, &others, (&keys, &mut train), &mut around),
+    };
+    Ok(Some(Splits { train, test: Ok(test), validation }))
+}
+
+/// Class folders in `root` without splits, and the error of a set that has none; nothing where there are not several classes.
+///
+/// # Errors
+/// A class without images.
+pub(super) fn flat<T: Tree>(tree: &T, root: &T::At) -> Result<Option<(Listed<T::At>, Error)>> {
+    let at = classes_in(tree, root, None)?;
+    let mut with_images = 0;
+    for folder in class_folders(tree, &at, &mut Notes::default())? {
+        with_images += usize::from(has_images_below(tree, &folder.at)?);
+    }
+    if with_images < 2 {
+        return Ok(None);
+    }
+    let (train, _) = trained(tree, &at, &mut vec![tree.real(root)])?;
+    let missing =
+        Error::data(tree.place(root), format!("class folders, but no splits: make these, {HOLD_OUT}"));
+    Ok(Some((train, missing)))
 }
 
 /// Whether there is an image in a class folder of the training split in `root`. Nothing is said of what cannot be read:
 /// who reads it says so.
 pub(super) fn has_images<T: Tree>(tree: &T, root: &T::At) -> bool {
-    let Ok(Splits { train, .. }) = tree.entries(root).and_then(|entries| splits(tree, &entries)) else {
+    let Ok(split_folders::Splits { train, .. }) =
+        tree.entries(root).and_then(|entries| splits(tree, &entries))
+    else {
         return false;
     };
     let within = |split: &Entry<T::At>| {
@@ -209,73 +241,118 @@ fn without_images(place: String, skipped: &Notes) -> Error {
     Error::data(place, format!("{message}{found}; add images, or remove the folder"))
 }
 
-/// The first of the folders `candidates` that has labels, with the classes of the training images.
+/// What a folder that may be a test split is.
+enum Candidate<At> {
+    /// One with labels, perhaps without images.
+    Labelled(Listed<At>),
+    /// One of other classes: the error of that, these, and whether one of them is a trained class in another spelling.
+    Unlike(Error, String, bool),
+    /// One without labels.
+    Unlabelled,
+}
+
+fn candidate<T: Tree>(
+    tree: &T,
+    folder: &Entry<T::At>,
+    (keys, train): (&[String], &Listed<T::At>),
+    above: &mut Vec<PathBuf>,
+) -> Result<Candidate<T::At>> {
+    let mut notes = Notes::default();
+    let at = classes_in(tree, &folder.at, Some(keys))?;
+    let classes = by_class(tree, &at, &mut notes)?;
+    if classes.keys().any(|name| keys.contains(name)) {
+        return labelled(tree, (&at, classes, notes), (keys, train), above).map(Candidate::Labelled);
+    }
+    if let Some(list) = val_annotations::list(tree, &folder.at)? {
+        return val_annotations::read(tree, (&folder.at, &list), (keys, train)).map(Candidate::Labelled);
+    }
+    // Folders of other names are no classes: one lies around all images, several are of another order.
+    let names = with_images(tree, &classes)?;
+    if names.is_empty() || matches!(names.as_slice(), [name] if is_around_images(name)) {
+        return Ok(Candidate::Unlabelled);
+    }
+    let error = untrained(&tree.place(&at), names.iter(), (keys, train));
+    // What could be taken for a class is one, in another spelling.
+    let alike = names.iter().any(|name| keys.iter().any(|key| look_alike(name, key)));
+    Ok(Candidate::Unlike(error, few(names.iter().map(String::as_str)), alike))
+}
+
+/// The first of the folders `candidates` that has labels, with the classes of the training images, and its name; or why
+/// there is none.
+///
+/// # Errors
+/// A folder of other classes, or that cannot be read.
 fn tested<T: Tree>(
     tree: &T,
     candidates: &[Entry<T::At>],
     (keys, train): (&[String], &Listed<T::At>),
     above: &mut Vec<PathBuf>,
-) -> Result<Listed<T::At>> {
+) -> Result<Result<(String, Listed<T::At>)>> {
     let mut passed: Vec<String> = Vec::new();
     let mut unlike: Option<Error> = None;
-    let mut empty: Option<Listed<T::At>> = None;
+    let mut empty: Option<(String, Listed<T::At>)> = None;
     let mut others: Option<String> = None;
     for folder in candidates {
-        let mut notes = Notes::default();
-        let at = classes_in(tree, &folder.at, Some(keys))?;
-        let classes = by_class(tree, &at, &mut notes)?;
-        let found = if classes.keys().any(|name| keys.contains(name)) {
-            Some(labelled(tree, (&at, classes, notes), (keys, train), above)?)
-        } else if let Some(list) = val_annotations::list(tree, &folder.at)? {
-            Some(val_annotations::read(tree, (&folder.at, &list), (keys, train))?)
-        } else {
-            // Folders of other names are no classes: one lies around all images, several are of another order.
-            let names = with_images(tree, &classes)?;
-            let around_all = matches!(names.as_slice(), [name] if is_around_images(name));
-            if !names.is_empty() && !around_all {
-                let error = untrained(&tree.place(&at), names.iter(), (keys, train));
-                // What could be taken for a class is one, in another spelling.
-                if names.iter().any(|name| keys.iter().any(|key| look_alike(name, key))) {
-                    return Err(error);
+        match candidate(tree, folder, (keys, train), above)? {
+            Candidate::Labelled(listed) if listed.images.is_empty() => {
+                empty = empty.or_else(|| Some((folder.name.clone(), listed)));
+            }
+            Candidate::Labelled(mut listed) => {
+                if !passed.is_empty() {
+                    let other = few(passed.iter().map(String::as_str));
+                    let instead =
+                        others.map_or_else(String::new, |names| format!(" (but {names}, no trained class)"));
+                    let text = format!(
+                        "{other} has no folder of a class with images{instead}, so no labels: tested is on {}",
+                        listed.place
+                    );
+                    listed.notes.remark(text);
                 }
-                others = others.or_else(|| Some(few(names.iter().map(String::as_str))));
+                return Ok(Ok((folder.name.clone(), listed)));
+            }
+            Candidate::Unlike(error, _, true) => return Err(error),
+            Candidate::Unlike(error, names, false) => {
+                others = others.or(Some(names));
                 unlike = unlike.or(Some(error));
             }
-            None
-        };
-        if found.as_ref().is_some_and(|listed| listed.images.is_empty()) {
-            passed.push(format!("{}/", folder.name));
-            empty = empty.or(found);
-            continue;
-        }
-        if let Some(mut listed) = found {
-            if !passed.is_empty() {
-                let other = few(passed.iter().map(String::as_str));
-                let instead =
-                    others.map_or_else(String::new, |names| format!(" (but {names}, no trained class)"));
-                let text = format!(
-                    "{other} has no folder of a class with images{instead}, so no labels: tested is on {}",
-                    listed.place
-                );
-                listed.notes.remark(text);
-            }
-            return Ok(listed);
+            Candidate::Unlabelled => {}
         }
         passed.push(format!("{}/", folder.name));
     }
     if let Some(empty) = empty {
-        return Ok(empty);
+        return Ok(Ok(empty));
     }
-    Err(unlike.unwrap_or_else(|| {
-        let message = format!(
-            "found class folders in {}, but none in {}: its images have no labels, so nothing can be tested; move them into \
-             one folder per class, as `test/{}/`, or add a labelled `val/`",
-            train.place,
-            few(passed.iter().map(String::as_str)),
-            keys.first().map_or("CLASS", String::as_str)
-        );
-        Error::data(candidates.first().map_or_else(String::new, |c| tree.place(&c.at)), message)
-    }))
+    if let Some(error) = unlike {
+        return Err(error);
+    }
+    let message = format!(
+        "found class folders in {}, but none in {}: its images have no labels, so nothing can be tested; move them into \
+         one folder per class, as `test/{}/`, or add a labelled `val/`, {HOLD_OUT}",
+        train.place,
+        few(passed.iter().map(String::as_str)),
+        keys.first().map_or("CLASS", String::as_str)
+    );
+    Ok(Err(Error::data(candidates.first().map_or_else(String::new, |c| tree.place(&c.at)), message)))
+}
+
+/// The first of the folders `candidates` that has labels; of others that is noted with the training images.
+fn validated<T: Tree>(
+    tree: &T,
+    candidates: &[&Entry<T::At>],
+    (keys, train): (&[String], &mut Listed<T::At>),
+    above: &mut Vec<PathBuf>,
+) -> Option<Result<Listed<T::At>>> {
+    for folder in candidates {
+        match candidate(tree, folder, (keys, train), above) {
+            Ok(Candidate::Labelled(listed)) if !listed.images.is_empty() => return Some(Ok(listed)),
+            Ok(Candidate::Unlike(error, ..)) | Err(error) => return Some(Err(error)),
+            Ok(Candidate::Labelled(_) | Candidate::Unlabelled) => {
+                let what = "has no folder of a class with images, so no labels: it does not validate";
+                train.notes.remark(format!("{} {what}", tree.place(&folder.at)));
+            }
+        }
+    }
+    None
 }
 
 /// The classes of which an image lies in a folder.

@@ -39,7 +39,7 @@ use super::Orientation;
 use crate::Result;
 use tree::Disk;
 
-pub(super) use format::{Format, Pair};
+pub(super) use format::{Format, Parts};
 pub(super) use names::from_one;
 
 /// What the form of MNIST's files is called.
@@ -66,7 +66,7 @@ pub(super) const FORMATS: &[Format] = &[
 ///
 /// # Errors
 /// When a format recognises it, and finds something wrong.
-pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
+pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Parts)>> {
     let found = open_itself(path)?;
     match only_archive(path) {
         Some(archive) if found.is_none() => open_itself(&archive),
@@ -74,9 +74,22 @@ pub(super) fn open(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
     }
 }
 
+/// Class folders without splits at `path`, and the format that they would have with these.
+///
+/// # Errors
+/// A class without images; what cannot be read.
+pub(super) fn flat(path: &Path) -> Result<Option<(&'static Format, Parts)>> {
+    if let Some(parts) = folder::flat(path)? {
+        return Ok(Some((&folder::FORMAT, parts)));
+    }
+    let archive = only_archive(path);
+    let parts = tar_folder::flat(archive.as_deref().unwrap_or(path))?;
+    Ok(parts.map(|parts| (&tar_folder::FORMAT, parts)))
+}
+
 /// Whether images are turned, once a set is known. Pictures of one's own are as viewers show them; what is published,
 /// ImageNet's classes in folders too, is as everybody else reads it.
-pub(super) fn orientation(asked: Orientation, format: &Format, pair: &Pair) -> Orientation {
+pub(super) fn orientation(asked: Orientation, format: &Format, pair: &Parts) -> Orientation {
     let own = [folder::FORMAT.name, tar_folder::FORMAT.name, webdataset::FORMAT.name].contains(&format.name);
     let published = pair.known.is_some() || pair.train.classes.iter().all(|class| synset::is_synset(class));
     match asked {
@@ -93,7 +106,7 @@ fn only_archive(path: &Path) -> Option<PathBuf> {
     archives.next().filter(|_| archives.next().is_none())
 }
 
-fn open_itself(path: &Path) -> Result<Option<(&'static Format, Pair)>> {
+fn open_itself(path: &Path) -> Result<Option<(&'static Format, Parts)>> {
     let folders = imagenet::INSIDE.iter().any(|inside| layout::has_images(&Disk, &path.join(inside)));
     let of_folders = |format: &&Format| OF_FOLDERS.contains(&format.name);
     let first = FORMATS.iter().filter(|format| folders && of_folders(format));

@@ -1,7 +1,7 @@
 //! Which folders of a set are its splits: those called as splits usually are, else those whose names have such a word among
 //! others (`seg_train`, `test_set`, `Training Data`), where both splits are there.
 
-use super::splits::{TEST, TRAIN, called};
+use super::splits::{TEST, TRAIN, called, validates};
 use super::tree::{Entry, Kind, Tree, class_folders, left_behind};
 use crate::data::notes::{Notes, few};
 use crate::{Error, Result};
@@ -94,6 +94,12 @@ pub(in crate::data) fn role(name: &str) -> Option<Role> {
     }
 }
 
+/// Whether a folder of test images is called as one of validation images.
+pub(super) fn is_validation(name: &str) -> bool {
+    let of = |at: usize| TEST.iter().chain(&MORE_TEST).nth(at).is_some_and(|word| validates(word));
+    matches!(role(name), Some(Role::Test(at)) if of(at))
+}
+
 /// The words of a name in small letters, without numbers behind them and endings that say no more.
 fn words(name: &str) -> Vec<String> {
     let mut spaced = String::new();
@@ -140,6 +146,11 @@ mod tests {
             ("Evaluation", 6),
         ] {
             assert_eq!(role(name), Some(Role::Test(at)), "{name}");
+        }
+        for (name, own) in
+            [("val", true), ("Valid", true), ("seg_val", true), ("evaluation", true), ("test", false)]
+        {
+            assert_eq!(is_validation(name), own, "{name}");
         }
         for name in ["trains", "strain", "contest", "seg_pred", "cat", "train_test_split", "set", "trainer"] {
             assert_eq!(role(name), None, "{name}");

@@ -10,8 +10,18 @@ pub(in crate::data) const TEST: [&str; 5] = ["test", "testing", "val", "valid", 
 /// [`TEST`] and what else shards are called; images in folders of these names may be anything.
 pub(super) const TEST_SHARDS: [&str; 8] =
     ["test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"];
+/// Those of [`TEST_SHARDS`] that are of images to test on; the others validate where one of these is there.
+const TESTS: [&str; 2] = ["test", "testing"];
+/// What a message about a set without a test split ends with.
+pub(in crate::data) const HOLD_OUT: &str =
+    "or let a share of every class be held out for testing, as data.test = 0.2 (`--set data.test=0.2`)";
 /// For messages.
 pub(super) const TEST_FOLDERS: &str = "`test/`, `val/`, `valid/` or `validation/`";
+
+/// Whether a split of this name validates where another one tests.
+pub(super) fn validates(name: &str) -> bool {
+    !TESTS.iter().any(|test| test.eq_ignore_ascii_case(name))
+}
 
 /// The folders called like one of `names`, in the order of these.
 ///

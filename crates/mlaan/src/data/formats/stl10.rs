@@ -7,7 +7,7 @@ use super::super::Known;
 use super::super::stored::{Images, Stored};
 use super::members::{Member, Place};
 use super::records::{Form, Part, Pixels, Records};
-use super::{Format, Pair};
+use super::{Format, Parts};
 use crate::{Error, Result};
 
 /// See the module.
@@ -25,7 +25,7 @@ const CLASSES: [&str; 10] =
 /// Most images of a split: all that have labels.
 const MOST_IMAGES: usize = 13_000;
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     for place in Place::at(path, &["stl10_binary"]) {
         if place.has(&FILES)? {
             return read(&place).map(Some);
@@ -34,7 +34,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
     Ok(None)
 }
 
-fn read(place: &Place) -> Result<Pair> {
+fn read(place: &Place) -> Result<Parts> {
     let most = |name: &'static str| {
         let each = if name.ends_with("_X.bin") { FORM.bytes() } else { 1 };
         (name, (MOST_IMAGES * each) as u64)
@@ -50,7 +50,7 @@ fn read(place: &Place) -> Result<Pair> {
         let (images, labels) = (take(&format!("{name}_X.bin"))?, take(&format!("{name}_y.bin"))?);
         stored(place, images, labels)
     };
-    Ok(Pair { train: split("train")?, test: split("test")?, known: Some(Known::Stl10) })
+    Ok(Parts::new(split("train")?, split("test")?, Some(Known::Stl10)))
 }
 
 fn stored(place: &Place, images: Member, labels: Member) -> Result<Stored> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::Known;
 use super::super::stored::{CHUNK, Content, Images, Raw, Scan, Stored};
 use super::mat::{Kind, Mat, Variable};
-use super::{Format, Pair};
+use super::{Format, Parts};
 use crate::{Error, Result};
 
 /// See the module.
@@ -25,7 +25,7 @@ const MOST_SIDE: u64 = 512;
 /// Most images of a file; the largest published one has 531,131.
 const MOST_IMAGES: u64 = 10_000_000;
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     let [train, test] = FILES.map(|name| path.join(name));
     let missing = match (train.is_file(), test.is_file()) {
         (false, false) => return Ok(None),
@@ -37,7 +37,7 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         let message = format!("`{missing}` is missing: the set is incomplete; get it too");
         return Err(Error::data(path.display().to_string(), message));
     }
-    Ok(Some(Pair { train: stored(&train)?, test: stored(&test)?, known: Some(Known::Svhn) }))
+    Ok(Some(Parts::new(stored(&train)?, stored(&test)?, Some(Known::Svhn))))
 }
 
 fn stored(path: &Path) -> Result<Stored> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::super::stored::{Images, Stored};
 use super::archive::{Archive, At};
-use super::layout;
+use super::layout::{self, Splits};
 use super::listed::Listed;
 use super::packed::{Packed, kind};
-use super::{Format, Pair};
-use crate::{Error, Result};
+use super::{Format, Parts};
+use crate::Result;
 
 /// See the module.
 pub(super) const FORMAT: Format = Format {
@@ -22,29 +22,46 @@ pub(super) const FORMAT: Format = Format {
 /// Folders that may lie around `train/`.
 const MOST_OUTER: usize = 2;
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     let Some(compressed) = kind(path).filter(|_| path.is_file()) else {
         return Ok(None);
     };
     let archive = Archive::read(path)?;
-    let mut wrong: Option<Error> = None;
+    let mut first: Option<Result<Splits<At>>> = None;
     let mut folders = vec![At::default()];
     for _ in 0..=MOST_OUTER {
         for folder in &folders {
             match layout::open(&archive, folder) {
-                Ok(Some(both)) => {
-                    let (train, test) = (both.train, both.test);
-                    let train = stored(&archive, train, compressed)?.with_notes(archive.notes.clone());
-                    let test = stored(&archive, test, compressed)?;
-                    return Ok(Some(Pair { train, test, known: None }));
+                Ok(Some(splits)) if splits.test.is_ok() => {
+                    return parts(&archive, splits, compressed).map(Some);
                 }
-                Ok(None) => {}
-                Err(error) => drop(wrong.get_or_insert(error)),
+                // A whole set may lie deeper.
+                found => first = first.or(found.transpose()),
             }
         }
         folders = folders.iter().flat_map(|folder| archive.folders(folder)).collect();
     }
-    wrong.map_or(Ok(None), Err)
+    first.map(|splits| parts(&archive, splits?, compressed)).transpose()
+}
+
+/// Class folders without splits, perhaps below one or two folders more.
+pub(super) fn flat(path: &Path) -> Result<Option<Parts>> {
+    let Some(compressed) = kind(path).filter(|_| path.is_file()) else {
+        return Ok(None);
+    };
+    let archive = Archive::read(path)?;
+    let Some((train, missing)) = layout::flat(&archive, &At::default())? else {
+        return Ok(None);
+    };
+    parts(&archive, Splits { train, test: Err(missing), validation: None }, compressed).map(Some)
+}
+
+fn parts(archive: &Archive, splits: Splits<At>, compressed: bool) -> Result<Parts> {
+    let split = |listed| stored(archive, listed, compressed);
+    let train = split(splits.train)?.with_notes(archive.notes.clone());
+    let (test, validation) =
+        (splits.test.and_then(split), splits.validation.map(|listed| listed.and_then(split)));
+    Ok(Parts { train, test, validation, known: None })
 }
 
 /// Images in the order in which the unpacked folder has them, where the archive can be read in any order.

@@ -6,7 +6,7 @@
 mod event;
 mod record;
 
-use super::metrics::Epoch;
+use super::metrics::{self, Epoch};
 use super::{Progress, Tally};
 use crate::files::place;
 use crate::recipe::Recipe;
@@ -29,7 +29,8 @@ const POINTS: usize = 50;
 
 /// The open event file of a run.
 ///
-/// Scalars of every epoch: `train/loss`, `train/error`, `test/error` (percent), `lr`, `images_per_second`,
+/// Scalars of every epoch: `train/loss`, `train/error`, `test/error` (percent; with a validation set `val/error` and
+/// `val/accuracy`, and `test/error` and `test/best_error` at the end), `lr`, `images_per_second`,
 /// `memory/peak_memory_bytes`, `memory/peak_allocated_bytes`, and `module/K/loss`, `module/K/error` of module K from 0. Within an epoch: `steps/loss` and
 /// `steps/error`, means over the steps since the last point. Values that are not finite are left out.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ impl TensorBoard {
             Progress::Event(Event::Start(_)) => self.begin(0),
             Progress::Step { epoch, step, steps, tally, .. } => self.step(epoch, (step, steps), tally),
             Progress::Epoch(e) => self.epoch(e),
+            Progress::Event(Event::End(s)) if s.best_val_error.is_some() => self.end(s),
             Progress::Event(_) | Progress::Evaluating { .. } => Ok(()),
         }
     }
@@ -124,20 +126,36 @@ impl TensorBoard {
         self.seen = (0, 0.0, 0.0);
         let mut values = vec![
             Value::scalar("train/loss", e.train_loss),
+            Value::scalar("train/accuracy", e.train_accuracy),
             Value::scalar("train/error", e.train_error),
+            Value::scalar("val/accuracy", e.val_accuracy.unwrap_or(f64::NAN)),
+            Value::scalar("val/error", e.val_error.unwrap_or(f64::NAN)),
+            Value::scalar("val/loss", e.val_loss.unwrap_or(f64::NAN)),
+            Value::scalar("test/accuracy", e.test_accuracy),
             Value::scalar("test/error", e.test_error),
+            Value::scalar("test/loss", e.test_loss),
             Value::scalar("lr", e.lr),
             Value::scalar("images_per_second", e.images_per_second),
             Value::scalar("memory/peak_allocated_bytes", e.peak_allocated_bytes as f64),
         ];
         let process = e.peak_memory_bytes.map(|n| Value::scalar("memory/peak_memory_bytes", n as f64));
         values.extend(process);
+        values.extend(e.test_top5_accuracy.map(|top5| Value::scalar("test/top5_accuracy", top5)));
         let modules = |what: &str, of: &[f64]| -> Vec<Value> {
             of.iter().enumerate().map(|(k, v)| Value::scalar(format!("module/{k}/{what}"), *v)).collect()
         };
         values.extend(modules("loss", &e.module_losses));
         values.extend(modules("error", &e.module_errors));
         self.summary(e.epoch * self.steps, values)
+    }
+
+    /// Of a run whose epochs were validated: it is tested at its end.
+    fn end(&mut self, s: &metrics::Summary) -> Result<()> {
+        let values = vec![
+            Value::scalar("test/error", s.test_error),
+            Value::scalar("test/best_error", s.best_test_error),
+        ];
+        self.summary(s.epochs * self.steps, values)
     }
 
     fn summary(&mut self, step: usize, mut value: Vec<Value>) -> Result<()> {

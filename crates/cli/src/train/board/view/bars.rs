@@ -1,4 +1,4 @@
-//! The training error of every module as upright bars; many modules stay legible.
+//! The training accuracy of every module as upright bars; many modules stay legible.
 
 use super::super::state::Modules;
 use super::super::theme::Theme;
@@ -19,11 +19,11 @@ pub fn draw(modules: &Modules, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
     let inner = frame(&title(modules), theme, area, buf);
     let room = inner.width - SCALE;
-    let bars = grouped(&modules.errors, usize::from(room));
+    let bars = grouped(&modules.accuracies, usize::from(room));
     let Some(highest) = bars.values.iter().copied().filter(|v| v.is_finite()).reduce(f64::max) else {
         return;
     };
-    // Errors are compared by length, so bars begin at zero; whole tens end the scale.
+    // Accuracies are compared by length, so bars begin at zero; whole tens end the scale.
     let top = ((highest / 10.0).ceil() * 10.0).clamp(10.0, 100.0);
     let rows = inner.height - 1;
     buf.set_string(inner.x, inner.y, format!("{top:>4}"), theme.faint);
@@ -55,12 +55,12 @@ pub fn draw(modules: &Modules, theme: &Theme, area: Rect, buf: &mut Buffer) {
 }
 
 fn title(modules: &Modules) -> String {
-    let when = match (modules.errors.is_empty(), modules.so_far) {
-        (true, _) => return " training error of every module, % ".into(),
+    let when = match (modules.accuracies.is_empty(), modules.so_far) {
+        (true, _) => return " training accuracy of every module, % ".into(),
         (false, true) => format!("epoch {} so far", modules.epoch),
         (false, false) => format!("epoch {}", modules.epoch),
     };
-    format!(" training error of every module, %: {when} ")
+    format!(" training accuracy of every module, %: {when} ")
 }
 
 fn bar(share: f64, area: Rect, theme: &Theme, buf: &mut Buffer) {
@@ -80,9 +80,9 @@ struct Grouped {
     per: usize,
 }
 
-fn grouped(errors: &[f64], room: usize) -> Grouped {
-    let per = errors.len().div_ceil(room.max(1)).max(1);
-    let values = errors.chunks(per).map(|c| c.iter().copied().fold(f64::NAN, f64::max)).collect();
+fn grouped(accuracies: &[f64], room: usize) -> Grouped {
+    let per = accuracies.len().div_ceil(room.max(1)).max(1);
+    let values = accuracies.chunks(per).map(|c| c.iter().copied().fold(f64::NAN, f64::min)).collect();
     Grouped { values, per }
 }
 
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn more_modules_than_columns_are_grouped_by_the_worst() {
-        let errors: Vec<f64> = (0..100).map(f64::from).collect();
-        let bars = grouped(&errors, 40);
+        let accuracies: Vec<f64> = (0..100).map(f64::from).collect();
+        let bars = grouped(&accuracies, 40);
         assert_eq!((bars.per, bars.values.len()), (3, 34));
-        assert_eq!((bars.values[0], bars.values[33]), (2.0, 99.0));
+        assert_eq!((bars.values[0], bars.values[33]), (0.0, 99.0));
         assert_eq!(grouped(&[], 10).values.len(), 0);
         assert!(grouped(&[f64::NAN], 10).values[0].is_nan());
     }

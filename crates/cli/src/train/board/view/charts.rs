@@ -1,4 +1,4 @@
-//! Curves of error and loss over the epochs.
+//! Curves of accuracy and loss over the epochs.
 
 use super::super::curve::Curve;
 use super::super::state::Curves;
@@ -12,27 +12,35 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Widget};
 /// Columns that two charts side by side need.
 const BOTH: u16 = 56;
 
-/// Draws error and, where there is room, loss beside it.
-pub fn draw(curves: &Curves, theme: &Theme, area: Rect, buf: &mut Buffer) {
+/// Draws accuracy and, where there is room, loss beside it.
+pub fn draw((curves, held): (&Curves, &str), theme: &Theme, area: Rect, buf: &mut Buffer) {
     let two = area.width >= BOTH;
     let halves = [Constraint::Fill(1), Constraint::Fill(u16::from(two))];
     let [left, right] = Layout::horizontal(halves).areas(area);
-    chart("error %", &curves.error, Some(&curves.test), theme, left, buf);
+    chart("accuracy %", &curves.accuracy, Some((&curves.test, held)), theme, left, buf);
     if two {
         chart("loss", &curves.loss, None, theme, right, buf);
     }
 }
 
-fn chart(title: &str, train: &Curve, test: Option<&Curve>, theme: &Theme, area: Rect, buf: &mut Buffer) {
+fn chart(
+    title: &str,
+    train: &Curve,
+    held: Option<(&Curve, &str)>,
+    theme: &Theme,
+    area: Rect,
+    buf: &mut Buffer,
+) {
     let columns = usize::from(area.width);
-    let (train, test) = (train.at_most(columns), test.map_or_else(Vec::new, |t| t.at_most(columns)));
+    let (train, test) = (train.at_most(columns), held.map_or_else(Vec::new, |(t, _)| t.at_most(columns)));
+    let name = held.map_or("", |(_, name)| name);
     let last = |points: &[(f64, f64)]| points.last().map_or("–".into(), |p| digits(p.1));
     let mut title = vec![
         Span::styled(format!(" {title} "), theme.strong),
         Span::styled(format!("⠒ train {} ", last(&train)), theme.train),
     ];
     if !test.is_empty() {
-        title.push(Span::styled(format!("• test {} ", last(&test)), theme.test));
+        title.push(Span::styled(format!("• {name} {} ", last(&test)), theme.test));
     }
     let block = Block::bordered().border_style(theme.faint).title(Line::from(title));
     let all = || train.iter().chain(&test);

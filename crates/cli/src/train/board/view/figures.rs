@@ -79,7 +79,7 @@ fn figures<'a>(state: &State, theme: &Theme) -> Vec<Span<'a>> {
         (true, at) => format!("  best {} (epoch {at})", format::percent(best)),
     };
     vec![
-        Span::raw(" test error "),
+        Span::raw(format!(" {} accuracy ", state.left.held)),
         Span::styled(format::percent(state.test), theme.strong),
         Span::raw(best),
         Span::raw(format!("  lr {}", table::rate(state.at.lr))),

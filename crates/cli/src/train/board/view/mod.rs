@@ -32,7 +32,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
     footer(state, theme, foot, buf);
     if state.help {
-        help(theme, area, buf);
+        help(state.left.held, theme, area, buf);
     }
 }
 
@@ -41,7 +41,7 @@ fn curves(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let bars =
         if state.left.epochs > 0 && area.height >= 12 { (area.height * 2 / 5).clamp(5, 12) } else { 0 };
     let [top, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(bars)]).areas(area);
-    charts::draw(&state.curves, theme, top, buf);
+    charts::draw((&state.curves, state.left.held), theme, top, buf);
     bars::draw(&state.modules, theme, bottom, buf);
 }
 
@@ -51,7 +51,7 @@ fn epochs(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let room = usize::from(inner.height.saturating_sub(1));
     let newest = state.rows.iter().skip(state.rows.len().saturating_sub(room));
     let modules = table::shown(inner.width);
-    let mut lines = vec![Line::styled(table::header(), theme.faint)];
+    let mut lines = vec![Line::styled(table::header(state.left.held), theme.faint)];
     lines.extend(newest.map(|row| {
         let style = if row.is_best { theme.strong } else { ratatui::style::Style::new() };
         let mark = if row.is_best { "*" } else { " " };
@@ -77,7 +77,7 @@ fn footer(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
 }
 
 /// What the keys do and the signs mean, over the picture.
-fn help(theme: &Theme, area: Rect, buf: &mut Buffer) {
+fn help(held: &str, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let text = Text::from(vec![
         Line::from(" q, Ctrl-C  stop after this step and save; mlaan train --resume goes on"),
         Line::from(" Ctrl-C     a second time: stop at once"),
@@ -89,7 +89,7 @@ fn help(theme: &Theme, area: Rect, buf: &mut Buffer) {
             Span::styled(" ⠒  ", theme.train),
             Span::raw("training: the steps' own classifier, x in epochs"),
         ]),
-        Line::from(vec![Span::styled(" •  ", theme.test), Span::raw("test, after every epoch")]),
+        Line::from(vec![Span::styled(" •  ", theme.test), Span::raw(format!("{held}, after every epoch"))]),
         Line::from(" --plain shows a progress bar instead of all this"),
     ]);
     let size = (text.width() as u16 + 3, text.height() as u16 + 2);

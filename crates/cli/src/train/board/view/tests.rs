@@ -16,7 +16,7 @@ fn shown(state: &State, theme: &Theme, (width, height): (u16, u16)) -> Vec<Strin
 }
 
 fn fresh(before: &[Event]) -> State {
-    let left = Left { epochs: 10, images: 400, batch: 50, testing: 0.0 };
+    let left = Left { epochs: 10, images: 400, batch: 50, held: "test", testing: 0.0 };
     let names = ("mlaan-paper".into(), "/somewhere/far/away/runs/mlaan-paper".into());
     State::new(names, 64 << 20, left, before, f64::INFINITY)
 }
@@ -91,7 +91,7 @@ fn fifty_five_modules_are_legible_on_the_least_terminal() {
     assert!(bars.contains("0    5    10   15   20   25   30   35   40   45   50"), "{bars}");
     state.view = View::Modules;
     let numbers = shown(&state, &Theme::plain(), (80, 24)).join("\n");
-    for word in ["  0  30.0   1.2500", " 54  19.2", "epoch 3 so far"] {
+    for word in ["  0  70.0   1.2500", " 54  80.8", "epoch 3 so far"] {
         assert!(numbers.contains(word), "{word}:\n{numbers}");
     }
 }
@@ -107,9 +107,9 @@ fn figures_say_time_memory_and_the_best() {
         "25 %  0:46 left",
         "48.0 MiB of 64.0 MiB",
         "75 %",
-        "test error 60.00 %  best 60.00 % (epoch 2)  lr 0.1000  100 images/s",
-        "train 29",
-        "test 60",
+        "test accuracy 40.00 %  best 40.00 % (epoch 2)  lr 0.1000  100 images/s",
+        "train 70.6",
+        "test 40",
     ] {
         assert!(text.contains(word), "{word}:\n{text}");
     }
@@ -119,12 +119,15 @@ fn figures_say_time_memory_and_the_best() {
 
 #[test]
 fn a_run_that_goes_on_shows_what_was_before() {
-    let epoch = |epoch, test_error| Event::Epoch(Epoch { epoch, test_error, ..Epoch::default() });
-    let mut state = fresh(&[epoch(1, 50.0), epoch(2, 40.0), epoch(3, 45.0)]);
-    assert_eq!((state.test, state.best), (45.0, (40.0, 2)));
+    let epoch = |epoch, test_accuracy| {
+        let test_error = 100.0 - test_accuracy;
+        Event::Epoch(Epoch { epoch, test_accuracy, test_error, ..Epoch::default() })
+    };
+    let mut state = fresh(&[epoch(1, 50.0), epoch(2, 60.0), epoch(3, 55.0)]);
+    assert_eq!((state.test, state.best), (55.0, (60.0, 2)));
     state.view = View::Epochs;
     let text = shown(&state, &Theme::plain(), (100, 30)).join("\n");
-    assert!(text.contains("2/10") && text.contains("40.00 %*") && text.contains("45.00 % "), "{text}");
+    assert!(text.contains("2/10") && text.contains("60.00 %*") && text.contains("55.00 % "), "{text}");
 }
 
 #[test]

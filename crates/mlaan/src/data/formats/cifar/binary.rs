@@ -7,7 +7,7 @@ use super::super::super::at::read_exact_at;
 use super::super::members::{Member, Place};
 use super::super::names::unmarked;
 use super::super::records::{Blob, Part};
-use super::super::{Format, Pair};
+use super::super::{Format, Parts};
 use super::{Batch, PIXELS, Set};
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ const SETS: [Set; 2] = [
     },
 ];
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     for set in &SETS {
         for place in Place::at(path, &[set.folder]) {
             if place.has(&[set.train, set.test].concat())? {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::super::Known;
 use super::super::stored::{Images, Stored};
-use super::Pair;
+use super::Parts;
 use super::members::{Member, Place};
 use super::records::{Form, Part, Pixels, Records};
 use crate::{Error, Result};
@@ -55,7 +55,7 @@ impl Set {
     }
 
     /// Reads it.
-    fn read(&self, place: &Place) -> Result<Pair> {
+    fn read(&self, place: &Place) -> Result<Parts> {
         let most = (MOST_IMAGES * self.most) as u64;
         let limit = |name: &'static str| (name, if name == self.names { MOST_NAMES } else { most });
         let wanted: Vec<_> = self.files().into_iter().map(limit).collect();
@@ -80,7 +80,7 @@ impl Set {
             let images = Images::Random(Arc::new(Records::new(form, parts)));
             Stored::new(place.path().display().to_string(), classes.clone(), labels, images)
         };
-        Ok(Pair { train: split(self.train)?, test: split(self.test)?, known: Some(self.known) })
+        Ok(Parts::new(split(self.train)?, split(self.test)?, Some(self.known)))
     }
 
     fn named(&self, file: Member) -> Result<Vec<String>> {

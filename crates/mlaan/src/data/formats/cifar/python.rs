@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::super::Known;
 use super::super::members::{Member, Place};
 use super::super::records::{Blob, Part};
-use super::super::{Format, Pair};
+use super::super::{Format, Parts};
 use super::{Batch, MOST_IMAGES, PIXELS, SIDE, Set};
 use crate::pickle::{Item, Limits, Pickle};
 use crate::{Error, Result};
@@ -51,7 +51,7 @@ const SETS: [Set; 2] = [
     },
 ];
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     for set in &SETS {
         for place in Place::at(path, &[set.folder]) {
             // CIFAR-100's names are common ones: together with its names of classes they are its own.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::file_names::{copied, gap, unfinished};
 use super::super::folder::entries;
-use super::super::splits::{TRAIN, named, words};
+use super::super::splits::{HOLD_OUT, TRAIN, named, words};
 use crate::data::notes::{Notes, few, reason};
 use crate::{Error, Result};
 
@@ -35,8 +35,10 @@ pub(super) struct Files {
 pub(super) struct Layout {
     /// Training images.
     pub train: Files,
-    /// Splits to test on: the first that has labels is taken. There is one at least.
+    /// Splits to test on: the first that has labels is taken.
     pub tests: Vec<Files>,
+    /// Where there is none: the error of that.
+    pub missing: Option<Error>,
     /// What is passed over.
     pub notes: Notes,
 }
@@ -52,7 +54,7 @@ pub(super) fn detect(root: &Path) -> Result<Option<Layout>> {
         {
             // Who has both has two sets, or one set twice.
             let data = root.join("data");
-            if folder != data && data.is_dir() && matches!(splits(&data), Ok(Some(_))) {
+            if folder != data && data.is_dir() && whole(&data).is_some() {
                 layout
                     .notes
                     .remark(format!("another set lies in {}: name that folder to read it", data.display()));
@@ -77,9 +79,7 @@ fn configuration(root: &Path) -> Result<Option<Layout>> {
     }
     for (name, path) in folders {
         // A set may lie beside another that is incomplete.
-        if let Ok(Some(layout)) = splits(&path) {
-            found.push((name, layout));
-        }
+        found.extend(whole(&path).map(|layout| (name, layout)));
     }
     if found.len() > 1 {
         let names: Vec<String> = found.iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -87,6 +87,11 @@ fn configuration(root: &Path) -> Result<Option<Layout>> {
         return Err(Error::data(root.display().to_string(), message));
     }
     Ok(found.pop().map(|(_, layout)| layout))
+}
+
+/// The set whose splits lie in `folder`, where it has all that are needed.
+fn whole(folder: &Path) -> Option<Layout> {
+    splits(folder).ok().flatten().filter(|layout| layout.missing.is_none())
 }
 
 /// What the name of a file or folder says.
@@ -155,17 +160,27 @@ fn splits(folder: &Path) -> Result<Option<Layout>> {
     for name in TEST {
         tests.extend(take(name, &mut notes)?);
     }
-    let missing = match (train, tests.is_empty()) {
+    let error = |missing: &str, more: &str| {
+        let message = format!("the other split is here, but no {missing}: a set needs both{more}");
+        Error::data(folder.display().to_string(), message)
+    };
+    let missing = match (&train, tests.is_empty()) {
         (None, true) => return Ok(None),
         (Some(train), false) => {
-            of_one_set(folder, &train, &tests)?;
-            return lost.map_or(Ok(Some(Layout { train, tests, notes })), Err);
+            of_one_set(folder, train, &tests)?;
+            None
         }
-        (None, false) => "`train-*.parquet`",
-        (Some(_), true) => "`test-*.parquet`, `validation-*.parquet`, `valid-*.parquet` or `val-*.parquet`",
+        (None, false) => Some(error("`train-*.parquet`", "")),
+        (Some(_), true) => {
+            let names = "`test-*.parquet`, `validation-*.parquet`, `valid-*.parquet` or `val-*.parquet`";
+            Some(error(names, &format!(", {HOLD_OUT}")))
+        }
     };
-    let message = format!("the other split is here, but no {missing}: a set needs both");
-    Err(lost.unwrap_or_else(|| Error::data(folder.display().to_string(), message)))
+    match (lost, train, missing) {
+        (Some(error), ..) | (None, None, Some(error)) => Err(error),
+        (None, Some(train), missing) => Ok(Some(Layout { train, tests, missing, notes })),
+        (None, None, None) => Ok(None),
+    }
 }
 
 /// Notes a download that did not end, where the whole file is there too.

@@ -21,7 +21,8 @@ use super::super::notes::{Notes, few};
 use super::super::stored::{Content, Images, Raw, Scan, Stored};
 use super::class_names::alike;
 use super::names::numbered;
-use super::{Format, Pair};
+use super::splits::{HOLD_OUT, validates};
+use super::{Format, Parts};
 use crate::{Error, Result};
 use ::parquet::data_type::ByteArray;
 use labels::Labels;
@@ -36,7 +37,7 @@ pub(super) const FORMAT: Format = Format {
     open,
 };
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     let Some(layout) = detect(path)? else {
         return Ok(None);
     };
@@ -51,15 +52,52 @@ fn open(path: &Path) -> Result<Option<Pair>> {
         return Err(Error::data(train.place(), message));
     }
     layout.train.remarks().into_iter().chain(train.others()).for_each(|text| notes.remark(text));
-    let test = test(&layout.tests, train.label.as_deref(), &mut notes)?;
+    let test = match layout.missing {
+        Some(error) => Err(error),
+        None => test(&layout.tests, train.label.as_deref(), &mut notes)?,
+    };
+    let validation = match &test {
+        Ok(test) if !validates(test.name) => validation(&layout.tests, train.label.as_deref(), &mut notes),
+        _ => None,
+    };
     train.by_another_name()?.into_iter().for_each(|text| notes.remark(text));
-    let classes = classes(&train, &test)?;
-    let train = train.stored(classes.clone())?.with_notes(notes);
-    Ok(Some(Pair { train, test: test.stored(classes)?, known: None }))
+    let classes = classes(&train, test.as_ref().ok())?;
+    let validation = validation.map(|split| {
+        let split = split?;
+        self::classes(&train, Some(&split))?;
+        split.stored(classes.clone())
+    });
+    // Labels that are wrong are no reason to do without the split.
+    let test = match test {
+        Ok(test) => Ok(test.stored(classes.clone())?),
+        Err(missing) => Err(missing),
+    };
+    let train = train.stored(classes)?.with_notes(notes);
+    Ok(Some(Parts { train, test, validation, known: None }))
 }
 
-/// The first split that has labels, in the column `label` as training has; of others that is noted.
-fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Split> {
+/// The first split to validate on that has labels, or what is wrong with it; of others that is noted.
+fn validation(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Option<Result<Split>> {
+    for files in splits.iter().filter(|files| validates(files.name)) {
+        let labelled = Split::open(files, label)
+            .and_then(|split| Ok((split.labels.len() > 0 && split.labelled()?, split)));
+        match labelled {
+            Ok((true, split)) => return Some(Ok(split)),
+            Ok((false, split)) => {
+                let why = split.without();
+                notes.remark(format!("the {} split has no labels ({why}): it does not validate", files.name));
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    None
+}
+
+/// The first split that has labels, in the column `label` as training has, or why there is none; of others that is noted.
+///
+/// # Errors
+/// A split that cannot be read, or has some labels.
+fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Result<Split>> {
     let mut unlabelled: Vec<(&str, String)> = Vec::new();
     for files in splits {
         let split = Split::open(files, label)?;
@@ -71,7 +109,7 @@ fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Spli
                 )
             });
             without.chain(files.remarks()).for_each(|text| notes.remark(text));
-            return Ok(split);
+            return Ok(Ok(split));
         }
         // The last one says what is wrong with its columns.
         if unlabelled.len() + 1 == splits.len() {
@@ -88,19 +126,19 @@ fn test(splits: &[Files], label: Option<&str>, notes: &mut Notes) -> Result<Spli
         .and_then(|files| files.paths.first())
         .map_or(String::new(), |p| p.display().to_string());
     let message = format!(
-        "no row of the {} split has a label ({}), and there is no other to test on",
+        "no row of the {} split has a label ({}), and there is no other to test on: label some, {HOLD_OUT}",
         unlabelled.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", nor of the "),
         unlabelled.last().map_or("", |(_, why)| why)
     );
-    Err(Error::data(place, message))
+    Ok(Err(Error::data(place, message)))
 }
 
 /// The class names both splits agree on; without names, those that stand in place of numbers, or the numbers up to the
 /// largest training label.
-fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
+fn classes(train: &Split, test: Option<&Split>) -> Result<Vec<String>> {
     let named = train.names()?;
-    let test_named = test.names()?;
-    if let (Some(a), Some(b)) = (named, test_named)
+    let test_named = test.map_or(Ok(None), Split::names)?;
+    if let (Some(a), Some(b), Some(test)) = (named, test_named, test)
         && a != b
     {
         let differ = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
@@ -116,14 +154,14 @@ fn classes(train: &Split, test: &Split) -> Result<Vec<String>> {
     if let Some(names) = named.or(test_named) {
         return Ok(names.to_vec());
     }
-    match (train.labels.classes(), test.labels.classes()) {
-        (Some(classes), Some(_)) => Ok(classes),
-        (None, None) => numbered(&train.place(), train.labels.largest().into_iter()),
-        _ => {
+    let text = train.labels.classes();
+    match test.filter(|test| test.labels.classes().is_some() != text.is_some()) {
+        Some(test) => {
             let message =
                 format!("labels are text in one split and numbers in the other ({})", train.place());
             Err(Error::data(test.place(), message))
         }
+        None => text.map_or_else(|| numbered(&train.place(), train.labels.largest().into_iter()), Ok),
     }
 }
 

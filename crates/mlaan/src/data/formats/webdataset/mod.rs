@@ -18,8 +18,8 @@ use super::super::notes::Notes;
 use super::super::stored::{Images, Stored};
 use super::names::listed;
 use super::packed::{Item, Packed, kind};
-use super::splits::{TEST_SHARDS, TRAIN};
-use super::{Format, Pair};
+use super::splits::{HOLD_OUT, TEST_SHARDS, TRAIN, validates};
+use super::{Format, Parts};
 use crate::{Error, Result};
 
 /// See the module.
@@ -33,47 +33,79 @@ pub(super) const FORMAT: Format = Format {
 /// Files with the names of the classes.
 const NAMES: [&str; 2] = ["classes.txt", "classnames.txt"];
 
-fn open(path: &Path) -> Result<Option<Pair>> {
+fn open(path: &Path) -> Result<Option<Parts>> {
     if !path.is_dir() {
         return Ok(None);
     }
     let shards = shards(path)?;
     let missing = match (shards.train.is_empty(), shards.tests.is_empty()) {
         (true, true) => return Ok(None),
-        (false, false) => None,
+        (false, _) => None,
         (true, false) => Some("`train-*.tar`"),
-        (false, true) => Some("`test-*.tar`, `val-*.tar` or `validation-*.tar`"),
+    };
+    // One archive may be a whole set of another form, whatever its name.
+    let other = |one: &str| !TRAIN.iter().chain(&TEST_SHARDS).any(|name| one.starts_with(name));
+    if let ([one], true) = (shards.names.as_slice(), missing.is_some() || shards.tests.is_empty())
+        && other(one)
+    {
+        return Ok(None);
+    }
+    let lacking = |missing: &str, more: &str| {
+        let message = format!("the other split's shards are here, but no {missing}: a set needs both{more}");
+        Error::data(path.display().to_string(), message)
     };
     if let Some(missing) = missing {
-        // One archive may be a whole set of another form, whatever its name.
-        if let [one] = shards.names.as_slice()
-            && !TRAIN.iter().chain(&TEST_SHARDS).any(|name| one.starts_with(name))
-        {
-            return Ok(None);
-        }
-        let message = format!("the other split's shards are here, but no {missing}: a set needs both");
-        return Err(Error::data(path.display().to_string(), message));
+        return Err(lacking(missing, ""));
     }
     let mut train = Split::read(shards.train)?;
     train.notes.append(shards.notes);
     train.check()?;
-    let mut test = labelled(shards.tests)?;
+    let (test, validation) = match shards.tests.is_empty() {
+        true => {
+            let names = "`test-*.tar`, `val-*.tar` or `validation-*.tar`";
+            (Err(lacking(names, &format!(", {HOLD_OUT}"))), None)
+        }
+        false => labelled(shards.tests, &mut train.notes)?,
+    };
     let names = listed(path, &NAMES)?;
     let (listed, classes) = match names {
         Some(names) => (true, names),
         None => (false, train.with_labels(|labels| classes(&train.place, labels))?),
     };
-    let train = std::mem::take(&mut train).stored(classes.clone(), listed)?;
-    Ok(Some(Pair { train, test: std::mem::take(&mut test).stored(classes, listed)?, known: None }))
+    let train = train.stored(classes.clone(), listed)?;
+    let stored = |split: Result<Split>| split?.stored(classes.clone(), listed);
+    // Labels that are wrong are no reason to do without the split.
+    let test = match test {
+        Ok(test) => Ok(stored(Ok(test))?),
+        Err(missing) => Err(missing),
+    };
+    Ok(Some(Parts { train, test, validation: validation.map(stored), known: None }))
 }
 
-/// The first of the test splits that has labels.
-fn labelled(candidates: Vec<(&str, Vec<PathBuf>)>) -> Result<Split> {
+/// The first of the test splits that has labels, or why there is none, and where that is one to test on, the first behind it
+/// to validate on.
+///
+/// # Errors
+/// A split that cannot be read, or has some labels.
+fn labelled(
+    candidates: Vec<(&str, Vec<PathBuf>)>,
+    notes: &mut Notes,
+) -> Result<(Result<Split>, Option<Result<Split>>)> {
     let last = candidates.len().saturating_sub(1);
     let mut passed = Vec::new();
-    for (at, (name, shards)) in candidates.into_iter().enumerate() {
+    let mut candidates = candidates.into_iter().enumerate();
+    while let Some((at, (name, shards))) = candidates.next() {
         let mut split = Split::read(shards)?;
-        if split.is_unlabelled() && at < last {
+        if split.is_unlabelled() {
+            if at == last {
+                let error = split.check().err().map(|error| match error {
+                    Error::Data { place, message } => {
+                        Error::data(place, format!("{message}: label some, {HOLD_OUT}"))
+                    }
+                    other => other,
+                });
+                return Ok((error.map_or(Ok(split), Err), None));
+            }
             passed.push(format!("`{name}`"));
             continue;
         }
@@ -83,9 +115,29 @@ fn labelled(candidates: Vec<(&str, Vec<PathBuf>)>) -> Result<Split> {
                 format!("the shards of {} have no labels: tested is on `{name}`", passed.join(" and "));
             split.notes.remark(text);
         }
-        return Ok(split);
+        let others = candidates.map(|(_, candidate)| candidate).filter(|(other, _)| validates(other));
+        let validation = if validates(name) { None } else { validating(others, notes) };
+        return Ok((Ok(split), validation));
     }
-    Ok(Split::default())
+    Ok((Ok(Split::default()), None))
+}
+
+/// The first of the splits that has labels, or what is wrong with it; of others that is noted.
+fn validating<'a>(
+    candidates: impl Iterator<Item = (&'a str, Vec<PathBuf>)>,
+    notes: &mut Notes,
+) -> Option<Result<Split>> {
+    for (name, shards) in candidates {
+        let split = match Split::read(shards) {
+            Ok(split) => split,
+            Err(error) => return Some(Err(error)),
+        };
+        if !split.is_unlabelled() {
+            return Some(split.check().map(|()| split));
+        }
+        notes.remark(format!("the shards of `{name}` have no labels: they do not validate"));
+    }
+    None
 }
 
 /// The samples of a split.

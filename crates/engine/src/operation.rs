@@ -1,9 +1,8 @@
 //! What an operation is: a value with its operands, which knows what it is called, what it demands, makes and costs. A
 //! kernel of it for one kind of device is a [`Kernel`]; [`Device::run`](crate::Device::run) is all that stands between.
 
-use super::Window;
-use super::traffic::size;
 use crate::backend::{Backend, Scratch};
+use crate::window::Window;
 use crate::{DType, Result, Shape, Tensor};
 
 /// An operation with its operands. Tensors that it changes are among them; what it makes new, the device allocates.
@@ -85,7 +84,7 @@ impl Made for Tensor {
     }
 
     fn bytes(&self) -> usize {
-        size(self)
+        self.len() * self.dtype().bytes()
     }
 }
 

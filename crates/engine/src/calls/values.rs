@@ -1,0 +1,86 @@
+//! Values in and out of tensors, copies and sums.
+
+use crate::memory::Purpose;
+use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Upload, UploadBytes};
+use crate::{DType, Device, Element, Result, Shape, Tensor};
+
+impl Device {
+    /// A new tensor of 32-bit floats, all `value`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
+        let mut t = self.alloc(shape, DType::F32, purpose)?;
+        self.run(Fill { tensor: &mut t, value })?;
+        Ok(t)
+    }
+
+    /// Copies host values into a tensor of the same type and length.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape).
+    pub fn upload<T: Element>(&self, tensor: &mut Tensor, values: &[T]) -> Result<()> {
+        self.run(Upload { tensor, values })
+    }
+
+    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`. Waits for the operations before it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape); [`Error::Failed`](crate::Error::Failed) when an operation before it failed.
+    pub fn download(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; tensor.len()];
+        self.download_into(tensor, &mut values)?;
+        Ok(values)
+    }
+
+    /// As [`Device::download`], into an existing slice.
+    ///
+    /// # Errors
+    /// As [`Device::download`].
+    pub fn download_into(&self, tensor: &Tensor, values: &mut [f32]) -> Result<()> {
+        self.run(Download { tensor, values })?;
+        self.sound()
+    }
+
+    /// Copies a tensor's elements to the host as they are stored, whatever their type; leaves `bytes` on `dry`. Waits for
+    /// the operations before it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape); [`Error::Failed`](crate::Error::Failed) when an operation before it failed.
+    pub fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) -> Result<()> {
+        self.run(DownloadBytes { tensor, bytes })?;
+        self.sound()
+    }
+
+    /// Copies into a tensor what [`Device::download_bytes`] gave, on this device or another.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape).
+    pub fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) -> Result<()> {
+        self.run(UploadBytes { tensor, bytes })
+    }
+
+    /// Every element of a tensor of floats becomes `value`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape).
+    pub fn fill(&self, tensor: &mut Tensor, value: f32) -> Result<()> {
+        self.run(Fill { tensor, value })
+    }
+
+    /// target = source.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape).
+    pub fn copy(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
+        self.run(CopyTensor { target, source })
+    }
+
+    /// target += source.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape).
+    pub fn add(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
+        self.run(AddTensor { target, source })
+    }
+}
