@@ -65,9 +65,10 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         output::json(&value)?;
     } else {
         let (memory, confusion) = (memory.text(), args.confusion.as_deref());
-        let (split, path) = (args.split, path.as_path());
+        let (split, splits, path, source) =
+            (args.split, &splits, path.as_path(), recipe.data.source.as_str());
         let told =
-            Told { found: &found, split, manifest: &manifest, splits: &splits, path, memory, confusion };
+            Told { found: &found, split, manifest: &manifest, splits, source, path, memory, confusion };
         output::page(&told.text(output::width()))?;
     }
     Ok(ExitCode::SUCCESS)

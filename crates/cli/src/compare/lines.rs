@@ -103,7 +103,7 @@ impl Lines {
             Progress::Step { epoch, step, steps, loss, error, .. } => {
                 let part = ((epoch - 1) as f64 + step as f64 / steps.max(1) as f64) / epochs;
                 let accuracy = 100.0 - error;
-                let state = format!("epoch {epoch}/{epochs} · loss {loss:.3} · accuracy {accuracy:.1} %");
+                let state = format!("epoch {epoch}/{epochs} · accuracy {accuracy:.1} % · loss {loss:.3}");
                 self.moves(&state, part);
             }
             _ => {}

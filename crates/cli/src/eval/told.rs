@@ -19,6 +19,8 @@ pub struct Told<'a> {
     pub manifest: &'a Manifest,
     /// The images.
     pub splits: &'a Splits,
+    /// Where they are.
+    pub source: &'a str,
     /// The checkpoint.
     pub path: &'a Path,
     /// Memory, in words.
@@ -40,7 +42,7 @@ impl Told<'_> {
         let mut parts = vec![format!("{} ({at})", text::path(self.path)), rows.join("\n")];
         parts.push(classes::table(self.found));
         parts.extend(confusion::shown(self.found, width));
-        parts.extend(mistakes::table(self.found, width));
+        parts.extend(mistakes::table(self.found, self.source, width));
         parts.join("\n\n")
     }
 

@@ -105,11 +105,11 @@ impl Lines {
     fn step(&mut self, s: &Step) {
         let (epoch, run) = self.left.after(s.epoch, s.step, s.speed);
         let state = format!(
-            "{} left, run {} · loss {:.3} · accuracy {:.1} % · {} images/s · {}",
+            "{} left, run {} · accuracy {:.1} % · loss {:.3} · {} images/s · {}",
             format::clock(epoch),
             format::clock(run),
-            s.loss,
             s.accuracy,
+            s.loss,
             format::count(s.speed as usize),
             format::bytes(s.bytes)
         );
