@@ -1,6 +1,7 @@
 //! The command line.
 
 mod analyze;
+mod audit;
 mod compare;
 mod data;
 mod images;
@@ -15,6 +16,7 @@ mod using;
 mod values;
 
 pub use analyze::{AnalyzeArgs, Cut};
+pub use audit::AuditArgs;
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs, InspectArgs};
 pub use overrides::{Layout, Overrides};
@@ -73,6 +75,8 @@ pub enum Command {
     Import(ImportArgs),
     /// See what trained networks hold at each depth: separability, likeness, auxiliary classifiers, feature maps
     Analyze(AnalyzeArgs),
+    /// Check that gradients stay where a method says: which loss teaches which module
+    Audit(AuditArgs),
     /// Show what a run would need: memory and compute, module by module
     Plan(PlanArgs),
     /// Measure how fast a recipe trains here, and in how much memory
@@ -321,7 +325,7 @@ mod tests {
 
     /// Flags that are something else in these commands, or have more to say there.
     const OWN: [(&str, &[&str]); 9] = [
-        ("batch", &["eval", "predict"]),
+        ("batch", &["eval", "predict", "audit"]),
         ("data", &["eval", "analyze", "bench", "compare"]),
         ("device", &["plan"]),
         ("json", &["train", "predict", "analyze", "compare", "report", "recipes", "download"]),

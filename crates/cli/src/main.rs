@@ -2,6 +2,7 @@
 
 mod analyze;
 mod args;
+mod audit;
 mod bench;
 mod compare;
 mod compiling;
@@ -61,6 +62,7 @@ fn run(command: &Option<Command>) -> Result<ExitCode> {
         Some(Command::Import(args)) => import::import(args),
         Some(Command::Plan(args)) => plan::plan(args),
         Some(Command::Analyze(args)) => analyze::analyze(args),
+        Some(Command::Audit(args)) => audit::audit(args),
         Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Data(args)) => data::data(args),
         Some(Command::Compare(args)) => compare::compare(args),

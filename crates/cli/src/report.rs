@@ -31,13 +31,14 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
     let (comparisons, analyses) = (material.comparisons.len(), material.analyses.len());
     if args.output.json {
         let found = json!({
-            "page": text::exact_path(&args.out), "bytes": page.len(), "runs": runs, "comparisons": comparisons, "analyses": analyses,
+            "page": text::exact_path(&args.out), "bytes": page.len(), "runs": runs, "comparisons": comparisons, "analyses": analyses, "audits": material.audits.len(),
             "measurements": material.measured.len(),
         });
         output::json(&found)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let counts = [(runs, "run"), (comparisons, "comparison"), (analyses, "analysis")];
+    let audits = material.audits.len();
+    let counts = [(runs, "run"), (comparisons, "comparison"), (analyses, "analysis"), (audits, "audit")];
     let held = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format::several(*n, what));
     let held = held.collect::<Vec<_>>().join(", ").replace("analysiss", "analyses");
     let held = if held.is_empty() { "measurements".into() } else { held };

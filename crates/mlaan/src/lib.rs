@@ -22,6 +22,7 @@
 //! # }
 //! ```
 pub mod analyze;
+pub mod audit;
 pub mod backbone;
 pub mod bench;
 mod caught;

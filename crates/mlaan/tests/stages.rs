@@ -229,6 +229,47 @@ fn failing(method: &Method, stage: usize, fault: Fault) -> String {
     e.to_string()
 }
 
+/// What the faulty batch ends with when no batch follows it: the stages below are through with it by then.
+fn failing_last(method: &Method, stage: usize, fault: Fault) -> String {
+    let mut learner = learner(method, &[2, 4], Precision::F32);
+    for number in 0..3 {
+        let fails = (number == 2).then_some((stage, fault));
+        if let Err(e) = learner.step_from(Arc::new(Batch { number, mixed: false, fails }), &options()) {
+            return e.to_string();
+        }
+    }
+    learner.reports().map(drop).unwrap_err().to_string()
+}
+
+/// What `work` gives, which must not wait for ever.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, wait) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || done.send(work()));
+    match wait.recv_timeout(std::time::Duration::from_secs(60)) {
+        Ok(value) => value,
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it waits for a stage that has ended"),
+        // It panicked.
+        Err(_) => std::panic::resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+#[test]
+fn a_fault_in_the_last_batch_is_told() {
+    for (name, method) in methods().into_iter().filter(|(_, m)| m.modules >= 5) {
+        for stage in 0..3 {
+            let method = method.clone();
+            let message = in_time(move || failing_last(&method, stage, Fault::Memory));
+            assert!(message.contains("this one"), "{name}, stage {stage}: {message}");
+        }
+    }
+    let (_, method) = methods().swap_remove(3);
+    for stage in 0..3 {
+        let method = method.clone();
+        let caught = std::panic::catch_unwind(|| in_time(move || failing_last(&method, stage, Fault::Panic)));
+        assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"a fault of the test"), "stage {stage}");
+    }
+}
+
 #[test]
 fn an_error_in_one_stage_ends_all_with_its_message() {
     for (name, method) in methods().into_iter().filter(|(_, m)| m.modules >= 5) {

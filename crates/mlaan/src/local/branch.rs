@@ -2,7 +2,7 @@
 
 use super::auxiliary::decoder;
 use super::leap::{LeapChain, sources};
-use super::targets::{HeadLoss, Supervision};
+use super::targets::{HeadLoss, LossOf, Supervision};
 use super::{Branch, Method, Partition, TaskLoss};
 use crate::backbone::Backbone;
 use crate::nn::optim::Rate;
@@ -68,7 +68,11 @@ impl Auxiliary {
             leap,
             head,
             decoder,
-            loss: HeadLoss { kind: method.loss, temperature: method.temperature as f32 },
+            loss: HeadLoss {
+                of: Some(LossOf { module: j, branch }),
+                kind: method.loss,
+                temperature: method.temperature as f32,
+            },
             reconstruct: schedule(method.reconstruct, j, partition.len()) as f32,
             task: schedule(method.task, j, partition.len()) as f32,
             weight: method.weight(branch) as f32,

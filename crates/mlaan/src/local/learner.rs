@@ -5,11 +5,12 @@ use super::pipeline::Pipeline;
 use super::schedule::Schedule;
 use super::sources::Blocks;
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Meter};
+use super::{Auxiliary, Branch, Meter};
 use crate::nn::{Extent, Layer, Param};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use mlaan_engine::ops::PixelScale;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What an image set looks like to a network.
@@ -38,6 +39,18 @@ pub struct Learner {
     pub(super) reports: Reports,
     /// Batches so far.
     pub(super) batches: u64,
+}
+
+/// A part of a network that has parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A module's part of the backbone.
+    Module(usize),
+    /// The network's own classifier.
+    Classifier,
+    /// The auxiliary network of a branch behind a module.
+    Auxiliary(usize, Branch),
 }
 
 /// A module, for tables.
@@ -165,23 +178,37 @@ impl Learner {
         self.visit_on(&mut |_, param| f(param))
     }
 
+    /// As [`Learner::visit`], with the part of the network and the device that a tensor is on.
+    ///
+    /// # Errors
+    /// What `f` returns; what went wrong in a step that is not through.
+    pub fn visit_owned(&mut self, f: &mut dyn FnMut(Owner, &Device, Param<'_>) -> Result<()>) -> Result<()> {
+        self.idle()?;
+        for Stage { device, modules, range, .. } in &mut self.stages {
+            for (m, module) in range.clone().zip(modules) {
+                module.chain.visit(&mut |p| f(Owner::Module(m), device, p))?;
+            }
+        }
+        for Stage { device, classifier, .. } in &mut self.stages {
+            classifier.iter_mut().try_for_each(|c| c.visit(&mut |p| f(Owner::Classifier, device, p)))?;
+        }
+        for Stage { device, branches, range, .. } in &mut self.stages {
+            for (m, pair) in range.clone().zip(branches) {
+                for (branch, auxiliary) in [Branch::Independent, Branch::Cascaded].into_iter().zip(pair) {
+                    let owner = Owner::Auxiliary(m, branch);
+                    auxiliary.iter_mut().try_for_each(|a| a.visit(&mut |p| f(owner, device, p)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Learner::visit`], with the device that a tensor is on.
     ///
     /// # Errors
     /// What `f` returns; what went wrong in a step that is not through.
     pub fn visit_on(&mut self, f: &mut dyn FnMut(&Device, Param<'_>) -> Result<()>) -> Result<()> {
-        self.idle()?;
-        for Stage { device, modules, .. } in &mut self.stages {
-            modules.iter_mut().try_for_each(|m| m.chain.visit(&mut |p| f(device, p)))?;
-        }
-        for Stage { device, classifier, .. } in &mut self.stages {
-            classifier.iter_mut().try_for_each(|c| c.visit(&mut |p| f(device, p)))?;
-        }
-        for Stage { device, branches, .. } in &mut self.stages {
-            let mut auxiliaries = branches.iter_mut().flatten().flatten();
-            auxiliaries.try_for_each(|a| a.visit(&mut |p| f(device, p)))?;
-        }
-        Ok(())
+        self.visit_owned(&mut |_, device, param| f(device, param))
     }
 
     /// Takes every BatchNorm into its convolution (see [`Layer::fuse`]), for inference only.

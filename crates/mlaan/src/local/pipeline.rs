@@ -36,11 +36,25 @@ enum Order {
     Flush,
 }
 
-/// The losses of a stage's modules in a batch.
-struct Told {
+/// What a stage tells.
+enum Told {
+    /// The losses of its modules in a batch.
+    Losses { stage: usize, number: u64, losses: Vec<ModuleLosses> },
+    /// Its last word, however it ended.
+    Ended { stage: usize },
+}
+
+/// Tells that a stage has ended when it is dropped: also by a panic.
+struct LastWord {
     stage: usize,
-    number: u64,
-    losses: Vec<ModuleLosses>,
+    tell: Sender<Told>,
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        // Nobody to be told: the learner is gone.
+        let _ = self.tell.send(Told::Ended { stage: self.stage });
+    }
 }
 
 /// How the work of a stage ended.
@@ -67,6 +81,8 @@ pub(super) struct Pipeline {
     told: Receiver<Told>,
     /// Of batches that are not through: their numbers and the losses so far, by stage.
     waiting: VecDeque<(u64, Vec<Option<Vec<ModuleLosses>>>)>,
+    /// Whether a stage has ended.
+    ended: Vec<bool>,
 }
 
 impl Pipeline {
@@ -82,6 +98,8 @@ impl Pipeline {
             let (orders, queue) = channel();
             let (schedule, tell) = (Arc::clone(schedule), tell.clone());
             let run = move || {
+                // The last to go: what it tells comes behind all losses.
+                let _last = LastWord { stage: k, tell: tell.clone() };
                 let mut work = Work { stage, link, tell, pending: None };
                 // A stage that panicked is only taken apart.
                 let end = catch_unwind(AssertUnwindSafe(|| work.all(&schedule.stages[k], &queue)));
@@ -98,7 +116,8 @@ impl Pipeline {
             })?;
             workers.push(Worker { orders: Some(orders), thread });
         }
-        Ok(Pipeline { workers, told, waiting: VecDeque::new() })
+        let ended = vec![false; workers.len()];
+        Ok(Pipeline { workers, told, waiting: VecDeque::new(), ended })
     }
 
     /// Batches that were given and whose losses were not taken.
@@ -132,13 +151,17 @@ impl Pipeline {
     /// The losses of the oldest batch that were not taken; `wait`: until they are there, else none where they are not.
     ///
     /// # Errors
-    /// As [`Pipeline::give`].
+    /// As [`Pipeline::give`], also where a stage ended while the others have nothing more to wait for.
     pub fn losses(&mut self, wait: bool) -> Result<Option<Vec<ModuleLosses>>> {
         loop {
             let Some((_, found)) = self.waiting.front() else { return Ok(None) };
             if found.iter().all(Option::is_some) {
                 let losses = self.waiting.pop_front().into_iter().flat_map(|(_, found)| found);
                 return Ok(Some(losses.flatten().flatten().collect()));
+            }
+            let gone = found.iter().zip(&self.ended).position(|(losses, ended)| losses.is_none() && *ended);
+            if let Some(stage) = gone {
+                return Err(Error::StageEnded { stage });
             }
             let told = match wait {
                 true => self.told.recv().ok(),
@@ -148,12 +171,14 @@ impl Pipeline {
                     Err(std::sync::mpsc::TryRecvError::Disconnected) => None,
                 },
             };
-            let Some(Told { stage, number, losses }) = told else {
-                let missing = found.iter().position(Option::is_none);
-                return Err(Error::StageEnded { stage: missing.unwrap_or(0) });
-            };
-            if let Some((_, found)) = self.waiting.iter_mut().find(|(n, _)| *n == number) {
-                found[stage] = Some(losses);
+            match told {
+                Some(Told::Losses { stage, number, losses }) => {
+                    if let Some((_, found)) = self.waiting.iter_mut().find(|(n, _)| *n == number) {
+                        found[stage] = Some(losses);
+                    }
+                }
+                Some(Told::Ended { stage }) => self.ended[stage] = true,
+                None => self.ended.fill(true),
             }
         }
     }
@@ -253,7 +278,7 @@ impl Work {
             self.pending = Some((number, options));
         }
         // Nobody to be told: the learner is gone.
-        let _ = self.tell.send(Told { stage: self.stage.index(), number, losses });
+        let _ = self.tell.send(Told::Losses { stage: self.stage.index(), number, losses });
         Ok(())
     }
 

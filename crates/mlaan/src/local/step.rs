@@ -65,6 +65,24 @@ impl Learner {
         device.scope(step).unwrap_or(Ok(()))
     }
 
+    /// As [`Learner::step`], against any targets, in one stage.
+    ///
+    /// # Errors
+    /// As [`Learner::step`]; several stages.
+    pub fn step_against(
+        &mut self,
+        images: Tensor,
+        targets: &dyn Targets,
+        options: &StepOptions,
+    ) -> Result<&StepReport> {
+        self.learns()?;
+        if self.stages() > 1 {
+            return Err(Error::recipe("stages", "targets of one's own need a network in one stage"));
+        }
+        self.pass(images, targets, Some(options))?;
+        self.last_report()
+    }
+
     /// As [`Learner::step`] without updates: the gradients stay in the parameters.
     ///
     /// # Errors

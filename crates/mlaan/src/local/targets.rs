@@ -1,10 +1,11 @@
 //! What the losses of a batch are computed against.
 
-use super::TaskLoss;
+use super::{Branch, TaskLoss};
 use crate::data::Classes;
 use crate::{Error, Result};
 use mlaan_engine::ops::{Labels, LossTarget, PixelScale};
 use mlaan_engine::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 /// What a network's outputs are compared with: classes today. Another task is another implementation.
 pub trait Targets: Sync {
@@ -15,9 +16,20 @@ pub trait Targets: Sync {
     fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()>;
 }
 
+/// One of a network's losses. At the last module there is one for both branches, the classifier's, which counts as independent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossOf {
+    /// The module that it stands behind.
+    pub module: usize,
+    /// Its branch.
+    pub branch: Branch,
+}
+
 /// The loss behind a head, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadLoss {
+    /// Of which module and branch; none where it stands behind no module.
+    pub of: Option<LossOf>,
     /// Which.
     pub kind: TaskLoss,
     /// Of the contrastive loss.
@@ -25,8 +37,11 @@ pub struct HeadLoss {
 }
 
 impl HeadLoss {
-    /// That of the network's own classifier.
-    pub const CLASSIFIER: HeadLoss = HeadLoss { kind: TaskLoss::CrossEntropy, temperature: 1.0 };
+    /// That of the network's own classifier, behind module `module`.
+    pub fn classifier(module: usize) -> Self {
+        let of = Some(LossOf { module, branch: Branch::Independent });
+        HeadLoss { of, kind: TaskLoss::CrossEntropy, temperature: 1.0 }
+    }
 }
 
 impl Targets for Labels<'_> {

@@ -203,7 +203,7 @@ impl Stage {
             let row = losses.row(at, Branch::Independent);
             let (weight, values) = (weight as f32, &mut losses.values);
             let target = LossTarget { weight, grad: Some(&mut grad), values, row };
-            targets.loss(device, HeadLoss::CLASSIFIER, logits, target)?;
+            targets.loss(device, HeadLoss::classifier(j), logits, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
         };
         let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));

@@ -2,6 +2,7 @@
 
 use super::runs::{Group, Run};
 use crate::analyze::{FILE as ANALYSIS, Report};
+use crate::audit::Audit;
 use crate::compare::{COMPARISON, Comparison, RESULTS, Record};
 use crate::files::{self, Visited};
 use crate::train::metrics::METRICS;
@@ -56,6 +57,8 @@ pub struct Material {
     pub groups: Vec<Group>,
     /// Analyses.
     pub analyses: Vec<Analysed>,
+    /// Locality audits, with the names of their folders.
+    pub audits: Vec<(String, Audit)>,
     /// Memory beside PyTorch.
     pub measured: Vec<Measured>,
 }
@@ -81,7 +84,7 @@ impl Material {
                 true => material.folder(path, DEEPEST, &mut visited)?,
             }
             if material.count() == before {
-                let message = "holds no run (metrics.jsonl), no comparison (compare.json) and no analysis (analysis.json)";
+                let message = "holds no run (metrics.jsonl), no comparison (compare.json), no analysis (analysis.json) and no audit (audit.json)";
                 return Err(Error::data(path.display().to_string(), message));
             }
         }
@@ -95,7 +98,7 @@ impl Material {
 
     fn count(&self) -> usize {
         let runs: usize = self.groups.iter().map(|g| g.runs.len()).sum();
-        self.comparisons.len() + runs + self.analyses.len() + self.measured.len()
+        self.comparisons.len() + runs + self.analyses.len() + self.audits.len() + self.measured.len()
     }
 
     fn folder(&mut self, folder: &Path, deeper: usize, visited: &mut Visited) -> Result<()> {
@@ -105,6 +108,7 @@ impl Material {
         if folder.join(ANALYSIS).exists() {
             self.analyses.push(analysed(folder)?);
         }
+        self.audits.extend(Audit::read(folder)?.map(|found| (name(folder).0, found)));
         let compared = folder.join(COMPARISON).exists();
         if compared {
             self.comparisons.push(Compared::read(folder)?);

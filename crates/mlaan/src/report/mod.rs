@@ -10,6 +10,7 @@ mod curves;
 mod evaluations;
 mod gather;
 mod html;
+mod locality;
 mod memory;
 mod page;
 mod runs;

@@ -1,7 +1,7 @@
 //! The page around it all.
 
 use super::gather::Material;
-use super::{analyses, comparisons, configuration, curves, evaluations, memory};
+use super::{analyses, comparisons, configuration, curves, evaluations, locality, memory};
 use crate::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -75,6 +75,9 @@ impl Material {
         }
         for a in &self.analyses {
             add(inside(&a.found), analyses::analysis(a)?);
+        }
+        for (name, found) in &self.audits {
+            add(format!("Locality of {}", crate::text::line(name)), locality::locality(name, found));
         }
         if let Some(bars) = memory::beside_pytorch(&self.measured)? {
             add("Memory beside PyTorch".into(), bars);

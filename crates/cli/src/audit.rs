@@ -1,0 +1,145 @@
+//! `mlaan audit`: which loss teaches which module.
+
+use crate::args::AuditArgs;
+use crate::{format, output};
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use mlaan::audit::{Audit, Reach, Reached, audit_recipe};
+use mlaan::local::{Branch, LossOf, Owner};
+use mlaan::recipe::Recipe;
+use std::process::ExitCode;
+
+/// Images of a step: the fewest that BatchNorm tells apart well.
+const BATCH: usize = 4;
+/// Names of parameters that a leak lists, at most.
+const NAMES: usize = 3;
+
+/// Audits and shows.
+///
+/// # Errors
+/// What is wrong with the recipe; a folder that cannot be written to.
+pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
+    let mut recipe = Recipe::load(&args.recipe)?;
+    recipe.set_all(args.settings.assignments()?)?;
+    let device = args.machine.open()?;
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let bar = ProgressBar::no_length();
+    let found = audit_recipe(&recipe, &device, args.settings.batch.unwrap_or(BATCH), &mut |done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    if let Some(folder) = &args.out {
+        found.write(folder)?;
+    }
+    match args.output.json {
+        true => output::json(&serde_json::to_value(&found)?)?,
+        false => output::page(&text(&args.recipe, &found))?,
+    }
+    Ok(if found.leaks().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(name: &str, found: &Audit) -> String {
+    let mut lines = vec![
+        format!(
+            "{}: which loss teaches which module ({} a step)\n",
+            format::heading(name),
+            format::several(found.batch, "image")
+        ),
+        " #  changed by the loss    .  not changed    !  changed, though the method does not allow it\n"
+            .into(),
+    ];
+    lines.extend(header(found.modules));
+    lines.extend(found.rows.iter().map(|row| line(row, found.modules)));
+    lines.push(String::new());
+    lines.push(verdict(found));
+    for (loss, reach) in found.leaks() {
+        lines.push(format!(" ! {} reached {}: {}", said(loss), owner(reach.owner), names(reach)));
+    }
+    for (loss, reach) in found.missing() {
+        lines.push(format!(" {} changed nothing in {}", said(loss), owner(reach.owner)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Numbers of the modules, read downwards.
+fn header(modules: usize) -> Vec<String> {
+    let digit = |place: usize| -> String {
+        let power = 10usize.pow(place as u32);
+        let shown = |m: usize| m >= power || place == 0;
+        (0..modules).map(|m| if shown(m) { format!("{}", m / power % 10) } else { " ".into() }).collect()
+    };
+    let places = (modules.max(2) - 1).ilog10() as usize + 1;
+    let mut lines: Vec<String> = (1..places).rev().map(|p| format!(" {:<18}  {}", "", digit(p))).collect();
+    lines.push(format!(" {:<18}  {}  {:<10}  {}", "loss", digit(0), "classifier", "auxiliary networks"));
+    lines
+}
+
+fn line(row: &Reached, modules: usize) -> String {
+    let mark = |reach: &Reach| match (reach.leaks(), reach.changed.is_empty()) {
+        (true, _) => '!',
+        (false, true) => '.',
+        (false, false) => '#',
+    };
+    let of = |owner: Owner| row.parts.iter().find(|r| r.owner == owner).map_or('.', mark);
+    let backbone: String = (0..modules).map(|m| of(Owner::Module(m))).collect();
+    format!(" {:<18}  {backbone}  {:<10}  {}", said(row.loss), of(Owner::Classifier), auxiliaries(row))
+}
+
+/// What a loss reached of auxiliary networks: its own by its gradient, others by the mirrors of what it taught.
+fn auxiliaries(row: &Reached) -> String {
+    let others =
+        row.parts.iter().filter(|r| matches!(r.owner, Owner::Auxiliary(..)) && !r.changed.is_empty());
+    let (own, follow, leak) =
+        others.fold((0, 0, 0), |(own, follow, leak), r| match (r.leaks(), r.gradient) {
+            (true, _) => (own, follow, leak + 1),
+            (_, true) => (own + 1, follow, leak),
+            _ => (own, follow + 1, leak),
+        });
+    let parts = [
+        (own > 0).then(|| "#".to_owned()),
+        (follow > 0).then(|| format!("{} by EMA", format::count(follow))),
+        (leak > 0).then(|| format!("! {}", format::count(leak))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { ".".into() } else { parts.join(", ") }
+}
+
+fn verdict(found: &Audit) -> String {
+    let losses = format::several(found.rows.len(), "loss");
+    match found.leaks().count() {
+        0 => format!("No gradient crosses a cut that it should not: {losses}, each checked alone."),
+        n => format!(
+            "{} of {losses}: a gradient crosses a cut that it should not.",
+            format::several(n, "leak")
+        ),
+    }
+}
+
+fn said(loss: LossOf) -> String {
+    match loss.branch {
+        Branch::Independent => format!("{} independent", loss.module),
+        Branch::Cascaded => format!("{} cascaded", loss.module),
+    }
+}
+
+fn owner(owner: Owner) -> String {
+    match owner {
+        Owner::Module(m) => format!("module {m}"),
+        Owner::Classifier => "the classifier".into(),
+        Owner::Auxiliary(m, Branch::Independent) => {
+            format!("the independent auxiliary network of module {m}")
+        }
+        Owner::Auxiliary(m, Branch::Cascaded) => format!("the cascaded auxiliary network of module {m}"),
+    }
+}
+
+fn names(reach: &Reach) -> String {
+    let leaked = reach.leaked();
+    let (some, more) = leaked.split_at(leaked.len().min(NAMES));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", some.join(", "))
+}
