@@ -2,6 +2,7 @@
 
 use super::losses::{Losses, Reports, deferrable};
 use super::module::Module;
+use super::objective::class_weights;
 use super::schedule::Schedule;
 use super::sources::Replicas;
 use super::stage::{Plan, Stage};
@@ -110,8 +111,22 @@ impl Plans<'_> {
         let losses = Losses::new(device, modules.len(), self.deferrable())?;
         let replicas = Replicas::new(k, crossing, self.backbone, b)?;
         let (plan, device) = (Arc::clone(plan), device.clone());
+        let objective = self.optimizer.map(|o| o.objective);
+        let class_weights = class_weights(&device, objective, self.task.classes)?;
         let (carried, meters) = (None, None);
-        Ok(Stage { plan, device, range, modules, branches, classifier, losses, replicas, carried, meters })
+        Ok(Stage {
+            plan,
+            device,
+            range,
+            modules,
+            branches,
+            classifier,
+            losses,
+            class_weights,
+            replicas,
+            carried,
+            meters,
+        })
     }
 
     fn module(&self, j: usize, partition: &Partition, input: Extent, b: &Builder<'_>) -> Result<Module> {

@@ -3,6 +3,7 @@
 mod auxiliary;
 mod branch;
 mod build;
+mod clip;
 mod feed;
 mod infer;
 mod leap;
@@ -12,6 +13,7 @@ mod losses;
 mod meter;
 mod method;
 mod module;
+mod objective;
 mod partition;
 mod pipeline;
 mod schedule;

@@ -4,11 +4,13 @@ use super::link::{Kind, Link, Message, Values, broken};
 use super::losses::Losses;
 use super::meter::Part;
 use super::module::Module;
+use super::objective::class_loss;
 use super::schedule::Verb;
 use super::sources::{Blocks, Replicas};
 use super::step::StepOptions;
 use super::targets::{HeadLoss, Supervision, Targets};
-use super::{Auxiliary, Branch, Meter, Method, Partition};
+use super::{Auxiliary, Branch, Meter, Method, Partition, clip};
+use crate::nn::optim::{Objective, Rate};
 use crate::nn::{Act, Activation, Chain, Grad, Layer, Optimizer, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::{LossTarget, PixelScale};
@@ -26,6 +28,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// What is minimised; nothing in a network for inference.
+    pub fn objective(&self) -> Option<Objective> {
+        self.optimizer.map(|o| o.objective)
+    }
+
     /// Whether a stage needs the images of a batch: the first, and with decoders all.
     pub fn needs_images(&self, is_first: bool) -> bool {
         is_first || self.method.reconstruct.iter().any(|&l| l > 0.0)
@@ -44,6 +51,8 @@ pub(super) struct Stage {
     pub classifier: Option<Chain>,
     /// Losses and error counts of steps.
     pub losses: Losses,
+    /// By what classes count, where the objective says so.
+    pub class_weights: Option<Tensor>,
     /// Blocks of other stages that are mirrored here.
     pub replicas: Replicas,
     /// The gradient of the cascade at hand on its way down.
@@ -219,11 +228,12 @@ impl Stage {
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, .. } = self;
+        let Stage { plan, device, modules, branches, losses, range, class_weights, .. } = self;
         let at = j - range.start;
         let module = &mut modules[at];
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
-        let supervision = Supervision { targets, images, pixels: plan.pixels };
+        let classes = class_loss(plan.objective(), class_weights.as_ref());
+        let supervision = Supervision { targets, classes, images, pixels: plan.pixels };
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
         let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
@@ -248,7 +258,8 @@ impl Stage {
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, classifier, losses, range, .. } = self;
+        let Stage { plan, device, modules, classifier, losses, range, class_weights, .. } = self;
+        let loss = HeadLoss::classifier(class_loss(plan.objective(), class_weights.as_ref()));
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
         let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
@@ -259,7 +270,7 @@ impl Stage {
             let row = losses.row(at, Branch::Independent);
             let (weight, values) = (weight as f32, &mut losses.values);
             let target = LossTarget { weight, grad: Some(&mut grad), values, row };
-            targets.loss(device, HeadLoss::CLASSIFIER, logits, target)?;
+            targets.loss(device, loss, logits, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
         };
         let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
@@ -275,7 +286,9 @@ impl Stage {
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
         }
-        if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+        // Clipped, its gradients are of one group with the module's.
+        let alone = plan.optimizer.filter(|o| o.clip_grad_norm.is_none());
+        if let (Some(o), Some(optimizer)) = (batch.options, alone) {
             classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
         }
         Ok(carried)
@@ -312,8 +325,9 @@ impl Stage {
         }
         module.chain.release();
         if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
-            module.chain.visit(&mut |p| optimizer.update(&device, p, o.own()))?;
+            self.update(m, &optimizer, o.own())?;
         }
+        let module = &mut self.modules[m - self.range.start];
         // Nobody reads the features below any more; those of this module are its successor's alone.
         module.input = None;
         let output = module.output.take();
@@ -321,6 +335,18 @@ impl Stage {
             above.input = output;
         }
         Ok(())
+    }
+
+    /// Applies the gradients of module `m`; clipped, those of the classifier behind the last one with them.
+    fn update(&mut self, m: usize, optimizer: &Optimizer, rate: Rate) -> Result<()> {
+        let Stage { plan, device, modules, classifier, range, .. } = self;
+        let chain = &mut modules[m - range.start].chain;
+        let joined = optimizer.clip_grad_norm.is_some() && m + 1 == plan.partition.len();
+        let mut classifier = classifier.as_mut().filter(|_| joined);
+        clip::update(device, optimizer, rate, &mut |f| {
+            chain.visit(f)?;
+            classifier.as_mut().map_or(Ok(()), |c| c.visit(f))
+        })
     }
 
     /// Moves mirrors and shadows towards their sources.

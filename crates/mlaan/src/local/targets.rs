@@ -3,7 +3,7 @@
 use super::TaskLoss;
 use crate::data::Classes;
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, PixelScale};
+use mlaan_engine::ops::{ClassLoss, Labels, LossTarget, PixelScale};
 use mlaan_engine::{Device, Tensor};
 
 /// What a network's outputs are compared with: classes today. Another task is another implementation.
@@ -12,27 +12,46 @@ pub trait Targets: Sync {
     ///
     /// # Errors
     /// From the device; a loss that has no meaning for such targets.
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()>;
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()>;
 }
 
 /// The loss behind a head, with its settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeadLoss {
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLoss<'a> {
     /// Which.
     pub kind: TaskLoss,
     /// Of the contrastive loss.
     pub temperature: f32,
+    /// Of cross-entropy: smoothing, and weights of classes.
+    pub classes: ClassLoss<'a>,
 }
 
-impl HeadLoss {
+impl<'a> HeadLoss<'a> {
     /// That of the network's own classifier.
-    pub const CLASSIFIER: HeadLoss = HeadLoss { kind: TaskLoss::CrossEntropy, temperature: 1.0 };
+    pub fn classifier(classes: ClassLoss<'a>) -> Self {
+        HeadLoss { kind: TaskLoss::CrossEntropy, temperature: 1.0, classes }
+    }
 }
 
 impl Targets for Labels<'_> {
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
         match loss.kind {
-            TaskLoss::CrossEntropy => Ok(device.cross_entropy(output, *self, target)?),
+            TaskLoss::CrossEntropy if loss.classes.is_plain() => {
+                Ok(device.cross_entropy(output, *self, target)?)
+            }
+            TaskLoss::CrossEntropy => Ok(device.cross_entropy_with(output, *self, loss.classes, target)?),
             TaskLoss::Contrastive if self.mixed.is_some() => Err(no_mixtures()),
             TaskLoss::Contrastive => Ok(device.contrastive(output, self.own, loss.temperature, target)?),
         }
@@ -40,7 +59,13 @@ impl Targets for Labels<'_> {
 }
 
 impl Targets for Classes {
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
         Labels::from(self).loss(device, loss, output, target)
     }
 }
@@ -56,6 +81,8 @@ pub(crate) fn no_mixtures() -> Error {
 pub struct Supervision<'a> {
     /// For the task loss.
     pub targets: &'a dyn Targets,
+    /// What cross-entropies make of them.
+    pub classes: ClassLoss<'a>,
     /// Normalised images `[n, h, w, 3]`, for a decoder.
     pub images: Option<&'a Tensor>,
     /// From normalised values back to pixels.

@@ -71,6 +71,9 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
             _ => false,
         },
+        (Kind::Part, v) => number(v).is_some_and(|x| (0.0..1.0).contains(&x)),
+        (Kind::Weights(words), Value::String(s)) => return word_problem(words, s, &expected(kind)),
+        (Kind::Weights(_), v) => numbers(v).is_some_and(|w| !w.is_empty() && w.iter().all(is_weight)),
         (Kind::Betas, v) => {
             numbers(v).is_some_and(|b| b.len() == 2 && b.iter().all(|x| (0.0..1.0).contains(x)))
         }
@@ -112,6 +115,10 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Real(low, high) => format!("a number from {low} to {high}"),
         Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
         Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
+        Kind::Part => "a number from 0 to less than 1".into(),
+        Kind::Weights(words) => {
+            format!("{}, or a list of numbers above 0, at most {WEIGHT}, one per class", words.join(", "))
+        }
         Kind::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
         Kind::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
@@ -196,6 +203,13 @@ fn number(v: &Value) -> Option<f64> {
 
 fn numbers(v: &Value) -> Option<Vec<f64>> {
     v.as_array()?.iter().map(number).collect()
+}
+
+/// The largest weight of a class: a bound that only keeps arithmetic safe.
+pub(super) const WEIGHT: f64 = 1e6;
+
+fn is_weight(w: &f64) -> bool {
+    *w > 0.0 && *w <= WEIGHT
 }
 
 fn ascending(v: &Value) -> Option<()> {

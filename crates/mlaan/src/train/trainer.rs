@@ -1,6 +1,7 @@
 //! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
 
 use super::checkpoint::{Best, Manifest};
+use super::class_weights::class_weights;
 use super::epoch::Reading;
 use super::evaluate::evaluate_from;
 use super::metrics::Event;
@@ -94,6 +95,8 @@ impl Trainer {
         let precision = recipe.train.precision.into();
         let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
+        let weights = recipe.train.class_weights.as_ref();
+        let weights = weights.map(|w| class_weights(w, splits.train.as_ref())).transpose()?;
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
@@ -116,8 +119,11 @@ impl Trainer {
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
         let (cuts, local) = (plan.cuts(), &recipe.local);
-        let learner =
+        let mut learner =
             Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
+        if let Some(weights) = weights {
+            learner.weigh_classes(&weights)?;
+        }
         let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))
