@@ -6,7 +6,7 @@
 mod common;
 
 use common::devices;
-use mlaan::backbone::{BlockKind, ResNet, Stem};
+use mlaan::backbone::{BlockKind, Frozen, ResNet, Stem};
 use mlaan::data::Classes;
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
 use mlaan::nn::optim::{AdamW, Lars, Objective, Optimizer, Rule, Sgd};
@@ -61,6 +61,8 @@ struct Case {
     /// 0: none.
     #[serde(default)]
     clip: f32,
+    #[serde(default)]
+    freeze: Vec<String>,
 }
 
 /// What the oracle found when it moved a case's parameters a little, in eight runs: how far they strayed, at the most.
@@ -155,6 +157,7 @@ impl Golden {
         let kind = if c.block == "bottleneck" { BlockKind::Bottleneck } else { BlockKind::Basic };
         let stem = if c.stem == "imagenet" { Stem::Imagenet } else { Stem::Cifar };
         let net = ResNet::new("golden", kind, stem, &c.depths, &c.widths).unwrap();
+        let net = Frozen::new(net, &c.freeze);
         // The oracle's images are (pixels - 0.5) / 0.25.
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: Extent::square(c.size, 3), classes: c.classes, pixels };

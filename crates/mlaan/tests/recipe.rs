@@ -52,6 +52,7 @@ fn full() -> Recipe {
     (r.train.eps, r.train.trust_coefficient) = (Some(1e-6), Some(0.02));
     r.train.no_decay = [Role::Norm].into_iter().collect();
     (r.train.label_smoothing, r.train.clip_grad_norm) = (Some(0.1), Some(1.0));
+    r.train.freeze = vec!["layer1".into()];
     r.train.class_weights = Some(ClassWeights::Each(vec![0.5, 2.0]));
     r.data.limit = Some(100);
     r.data.short_side = Some(40);

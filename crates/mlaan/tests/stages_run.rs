@@ -146,7 +146,7 @@ fn a_loss_that_is_not_finite_ends_all_stages_with_the_message_of_one() {
 fn two_streams_of_a_gpu_learn_what_one_learns() {
     let Some(one) = cuda() else { return };
     assert_eq!(one.kind(), Kind::Cuda);
-    for (name, method) in [METHODS[1], METHODS[3]] {
+    for (name, method) in [METHODS[1], METHODS[4]] {
         let recipe = recipe(method);
         let [alone, both] = [0; 2].map(|_| tempdir().unwrap());
         run(&recipe, &[Device::cuda(0).unwrap()], alone.path(), None);

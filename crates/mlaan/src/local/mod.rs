@@ -8,6 +8,7 @@ mod feed;
 mod infer;
 mod leap;
 mod learner;
+mod learning;
 mod link;
 mod losses;
 mod meter;

@@ -1,5 +1,6 @@
 //! A stage: consecutive modules on one device, and the work that a [`Schedule`](super::schedule) gives them.
 
+use super::learning::Learning;
 use super::link::{Kind, Link, Message, Values, broken};
 use super::losses::Losses;
 use super::meter::Part;
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub pixels: PixelScale,
     /// None of a network for inference.
     pub optimizer: Option<Optimizer>,
+    /// What learns.
+    pub learning: Learning,
 }
 
 impl Plan {
@@ -90,8 +93,8 @@ impl Stage {
         match verb {
             Verb::Forward(j) => self.metered(j, Part::Forward, |s| s.forward(j, batch)),
             Verb::LocalBackward(j) => self.local_backward(j, batch),
-            Verb::BackwardThrough { module, .. } => {
-                self.metered(module, Part::Backward, |s| s.backward_through(module, batch))
+            Verb::BackwardThrough { cascade, module } => {
+                self.metered(module, Part::Backward, |s| s.backward_through(cascade, module, batch))
             }
             Verb::Accumulate { module, .. } => self.accumulate(module),
             Verb::Close(m) => self.metered(m, Part::Backward, |s| s.close(m, batch)),
@@ -110,6 +113,12 @@ impl Stage {
                 self.modules[0].input = Some(Act::plain(tensor));
                 Ok(())
             }
+            // Nobody below learns from it.
+            Verb::SendGradient { cascade } if !self.plan.learning.below(cascade, first) => {
+                self.carried = None;
+                Ok(())
+            }
+            Verb::ReceiveGradient { cascade } if !self.plan.learning.below(cascade, self.range.end) => Ok(()),
             Verb::SendGradient { cascade } => {
                 let grad = self
                     .carried
@@ -266,6 +275,13 @@ impl Stage {
         classifier.forward(device, features)?;
         let mut backward = |weight: f64, pass: Pass, keep: bool| {
             let logits = &classifier.output(features).tensor;
+            if !pass.weights && !pass.input {
+                // Its value is told all the same.
+                let (row, values) = (losses.row(at, Branch::Independent), &mut losses.values);
+                targets.loss(device, loss, logits, LossTarget { weight: 0.0, grad: None, values, row })?;
+                classifier.release();
+                return Ok(None);
+            }
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
             let row = losses.row(at, Branch::Independent);
             let (weight, values) = (weight as f32, &mut losses.values);
@@ -276,12 +292,15 @@ impl Stage {
         let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
         let input_only = Pass { weights: false, input: true };
         // What goes down the window is the cascaded part alone; the weights learn from both.
+        let (weights, input) = (plan.learning.classifier, plan.learning.module(j));
         let (own, carried) = if method.span() > 1 && j > 0 {
-            let (own, carried) = (backward(w_ind, input_only, true)?, backward(w_cas, input_only, true)?);
-            backward(w_ind + w_cas, Pass { weights: true, input: false }, false)?;
+            let own = if input { backward(w_ind, input_only, true)? } else { None };
+            let goes_down = plan.learning.taught(j, Branch::Cascaded);
+            let carried = if goes_down { backward(w_cas, input_only, true)? } else { None };
+            backward(w_ind + w_cas, Pass { weights, input: false }, false)?;
             (own, carried)
         } else {
-            (backward(w_ind + w_cas, Pass { weights: true, input: true }, false)?, None)
+            (backward(w_ind + w_cas, Pass { weights, input }, false)?, None)
         };
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
@@ -294,12 +313,18 @@ impl Stage {
         Ok(carried)
     }
 
-    /// The gradient that is carried, added to the sum of module `m` and taken back through it, without weight gradients.
-    fn backward_through(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
+    /// The gradient of a cascade that is carried, added to the sum of module `m`, if that learns, and taken back through it, if
+    /// anything below does, without weight gradients.
+    fn backward_through(&mut self, cascade: usize, m: usize, batch: Batch<'_>) -> Result<()> {
+        if !self.plan.learning.below(cascade, m) {
+            return self.accumulate(m);
+        }
         let Some(grad) = self.carried.take() else { return Ok(()) };
-        let device = self.device.clone();
+        let (device, learns) = (self.device.clone(), self.plan.learning.module(m));
         let (below, module) = self.split(m);
-        module.add_copy(&device, &grad)?;
+        if learns {
+            module.add_copy(&device, &grad)?;
+        }
         let x = input(&module.input, below, batch)?;
         let pass = Pass { weights: false, input: true };
         let carried = module.chain.backward(&device, x, module.output.as_ref(), grad, pass, true)?;
@@ -309,7 +334,8 @@ impl Stage {
 
     /// The gradient that is carried ends at module `m`.
     fn accumulate(&mut self, m: usize) -> Result<()> {
-        let Some(grad) = self.carried.take() else { return Ok(()) };
+        let learns = self.plan.learning.module(m);
+        let Some(grad) = self.carried.take().filter(|_| learns) else { return Ok(()) };
         let at = m - self.range.start;
         self.modules[at].add_total(&self.device, grad.tensor)
     }

@@ -81,6 +81,7 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             return word_problem(words, s, &expected(kind));
         }
         (Kind::Words(words), Value::Array(list)) => return words_problem(words, list, &expected(kind)),
+        (Kind::Names, Value::Array(list)) => return names_problem(list, &expected(kind)),
         (Kind::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
         (Kind::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
         (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
@@ -122,6 +123,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
         Kind::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
+        Kind::Names => "a list of names, each at most once".into(),
         Kind::Backbone => "a string, resnet and a depth".into(),
         Kind::Head => "a string, AcBf or dgl".into(),
         Kind::Jitter => JITTER.into(),
@@ -173,6 +175,14 @@ fn words_problem(words: &[&str], list: &[Value], expected: &str) -> Option<Strin
         }
         Value::String(s) => word_problem(words, s, expected),
         other => Some(format!("found {} in the list, expected {expected}", found(other))),
+    })
+}
+
+fn names_problem(list: &[Value], expected: &str) -> Option<String> {
+    list.iter().enumerate().find_map(|(i, v)| match v.as_str() {
+        Some(s) if list[..i].contains(v) => Some(format!("found \"{s}\" twice, expected {expected}")),
+        Some(s) if !s.is_empty() => None,
+        _ => Some(format!("found {} in the list, expected {expected}", found(v))),
     })
 }
 

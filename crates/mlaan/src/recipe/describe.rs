@@ -102,6 +102,9 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Betas => several(json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}), 2),
         Kind::Word(words) => json!({"enum": words}),
         Kind::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
+        Kind::Names => {
+            json!({"type": "array", "uniqueItems": true, "items": {"type": "string", "minLength": 1}})
+        }
         Kind::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),
         Kind::Head => json!({"type": "string", "pattern": "^([0-9]c[1-9]f|dgl)$"}),
         Kind::Jitter => {

@@ -57,6 +57,11 @@ pub struct Train {
     /// network (the last one's with the classifier), and each auxiliary network. Default: none, no clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_grad_norm: Option<f64>,
+    /// What does not learn: blocks and parameters of the network, or the first parts of their names (`layer1`), and `stem`. Such
+    /// parameters keep their values, as with `requires_grad=False`; BatchNorm's running statistics still move, as in PyTorch's
+    /// training mode. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
     /// The learning rate's course after the warm-up.
     pub schedule: Schedule,
     /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their
@@ -151,6 +156,7 @@ impl Default for Train {
             label_smoothing: None,
             class_weights: None,
             clip_grad_norm: None,
+            freeze: Vec::new(),
             schedule: Schedule::Cosine,
             warmup: 10,
             full_warmup: None,

@@ -1,6 +1,6 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
-use crate::backbone::ResNet;
+use crate::backbone::{Frozen, ResNet};
 use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
 use crate::nn::Optimizer;
 use crate::nn::optim::{AdamW, Lars, Objective, Rule, Sgd};
@@ -18,6 +18,14 @@ pub fn backbone(model: &Model) -> Result<ResNet> {
         Family::Cifar => ResNet::cifar(model.backbone.depth(), model.width()),
         Family::Imagenet => ResNet::imagenet(model.backbone.depth(), model.width()),
     }
+}
+
+/// The backbone that a recipe trains, with what of it is frozen.
+///
+/// # Errors
+/// As [`backbone`].
+pub fn network(recipe: &Recipe) -> Result<Frozen<ResNet>> {
+    Ok(Frozen::new(backbone(&recipe.model)?, &recipe.train.freeze))
 }
 
 /// The optimiser of a recipe.

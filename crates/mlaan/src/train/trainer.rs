@@ -10,7 +10,7 @@ use super::run::Run;
 use super::tally::Tally;
 use super::within::{sizes, task};
 use super::{LearningRate, Lock, foreign, setup};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Frozen};
 use crate::data::{Augment, Dataset, Extras, LoaderPool, Source, Splits};
 use crate::import::Taken;
 use crate::local::Learner;
@@ -92,6 +92,7 @@ impl Trainer {
         splits: Splits,
         devices: &[Device],
     ) -> Result<Self> {
+        let backbone: &dyn Backbone = &Frozen::new(backbone, &recipe.train.freeze);
         let precision = recipe.train.precision.into();
         let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;

@@ -1,7 +1,7 @@
 //! Runs within a given memory, and what a run's memory depends on.
 
 use super::{Trainer, setup};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Frozen};
 use crate::data::Source;
 use crate::data::{LoaderPool, Splits};
 use crate::local::Task;
@@ -38,8 +38,9 @@ impl Trainer {
         memory: usize,
     ) -> Result<(Self, Fit)> {
         let normalise = setup::normalisation(&recipe.data, &splits)?;
+        let frozen = Frozen::new(backbone, &recipe.train.freeze);
         let request = Request {
-            backbone,
+            backbone: &frozen,
             method: &recipe.local,
             task: task(recipe, &splits, &normalise),
             batch: recipe.train.batch,
