@@ -23,6 +23,10 @@ pub struct Settings {
     /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
+    /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
+    /// none for all to learn [default: the recipe's]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub freeze: Vec<String>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
@@ -43,7 +47,17 @@ impl Settings {
         let lr = self.lr.map(|rate| format!("train.lr={rate:?}"));
         let optimizer = self.optimizer.as_ref().map(|name| format!("train.optimizer={name}"));
         let precision = self.precision.as_ref().map(|p| format!("train.precision={p}"));
-        Ok(self.set.iter().cloned().chain(numbers).chain(lr).chain(optimizer).chain(precision).collect())
+        let named = lr.into_iter().chain(optimizer).chain(precision).chain(self.frozen());
+        Ok(self.set.iter().cloned().chain(numbers).chain(named).collect())
+    }
+
+    fn frozen(&self) -> Option<String> {
+        match self.freeze.as_slice() {
+            [] => None,
+            [none] if none == "none" => Some("train.freeze=none".into()),
+            // As TOML writes strings, too.
+            names => Some(format!("train.freeze={}", serde_json::json!(names))),
+        }
     }
 
     /// Whether a key is set by `--set`.
