@@ -384,8 +384,18 @@ mod tests {
         let command = Cli::command();
         for name in ["train", "plan", "bench", "compare"] {
             let command = command.find_subcommand(name).unwrap();
-            for flag in ["batch", "device", "json", "lr", "optimizer", "precision", "set", "size", "threads"]
-            {
+            for flag in [
+                "batch",
+                "device",
+                "freeze",
+                "json",
+                "lr",
+                "optimizer",
+                "precision",
+                "set",
+                "size",
+                "threads",
+            ] {
                 assert!(command.get_arguments().any(|a| a.get_long() == Some(flag)), "{name} --{flag}");
             }
         }

@@ -49,7 +49,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
 }
 
 fn show_fits(recipe: &Recipe, args: &PlanArgs, memory: usize) -> Result<()> {
-    let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
+    let (backbone, task) = (setup::network(recipe)?, task(recipe, args.classes));
     let (batch, method, kind) = (recipe.train.batch, &recipe.local, args.machine.kind());
     let sizes = |batch| sizes(recipe, batch, kind);
     let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory };
@@ -93,7 +93,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
 
 impl Pair {
     fn new(recipe: &Recipe, args: &PlanArgs) -> Result<Self> {
-        let (backbone, task) = (setup::backbone(&recipe.model)?, task(recipe, args.classes));
+        let (backbone, task) = (setup::network(recipe)?, task(recipe, args.classes));
         let sizes = sizes(recipe, recipe.train.batch, args.machine.kind());
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
         let kinds = args.machine.kinds()?;
@@ -302,7 +302,9 @@ pub fn blocks(m: &ModuleSummary) -> String {
 
 /// What teaches a module: its auxiliary head, decoder and leap chain, or the network's own classifier.
 pub fn head(method: &Method, m: &ModuleSummary) -> String {
-    let Some((reconstruct, _)) = m.lambdas else { return "classifier".into() };
+    let Some((reconstruct, _)) = m.lambdas else {
+        return if m.is_taught { "classifier".into() } else { "none, frozen".into() };
+    };
     let mut text = String::from(method.head);
     if reconstruct > 0.0 {
         text.push_str(", decoder");

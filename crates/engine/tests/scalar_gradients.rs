@@ -158,6 +158,11 @@ fn of_the_losses() {
     let (other, share) = ([1, 2, 0, 3, 4, 0], [0.5, 0.9, 0.0, 1.0, 0.7, 0.25]);
     let mixed = |x: &[f64]| scalar::mixed_cross_entropy(x, &labels, &other, &share);
     check("of mixtures", &x, &mixed(&x).grad, |x| mixed(x).value);
+    let weights = [0.5, 2.0, 1.25, 3.0, 0.1];
+    for mixed in [None, Some((&other[..], &share[..]))] {
+        let smoothed = |x: &[f64]| scalar::cross_entropy_with(x, &labels, mixed, (0.1, &weights));
+        check("smoothed and weighted", &x, &smoothed(&x).grad, |x| smoothed(x).value);
+    }
     for temperature in [0.07, 0.5, 1.0] {
         let grad = scalar::contrastive(&x, &labels, temperature).grad;
         check("contrastive", &x, &grad, |x| scalar::contrastive(x, &labels, temperature).value);

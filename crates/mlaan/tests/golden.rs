@@ -6,9 +6,10 @@
 mod common;
 
 use common::devices;
-use mlaan::backbone::{BlockKind, ResNet, Stem};
+use mlaan::backbone::{BlockKind, Frozen, ResNet, Stem};
+use mlaan::data::Classes;
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
-use mlaan::nn::optim::{AdamW, Lars, Optimizer, Rule, Sgd};
+use mlaan::nn::optim::{AdamW, Lars, Objective, Optimizer, Rule, Sgd};
 use mlaan::nn::{Extent, Param, Role, Roles};
 use mlaan::recipe::OptimizerKind;
 use mlaan::rng::{self, Rng};
@@ -50,6 +51,18 @@ struct Case {
     trust: f32,
     #[serde(default)]
     no_decay: bool,
+    #[serde(default)]
+    label_smoothing: f32,
+    #[serde(default)]
+    class_weights: Vec<f32>,
+    /// Whether images are mixtures of two classes.
+    #[serde(default)]
+    mixed: bool,
+    /// 0: none.
+    #[serde(default)]
+    clip: f32,
+    #[serde(default)]
+    freeze: Vec<String>,
 }
 
 /// What the oracle found when it moved a case's parameters a little, in eight runs: how far they strayed, at the most.
@@ -88,9 +101,9 @@ impl Golden {
         Some(view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
     }
 
-    fn labels(&self) -> Vec<u32> {
+    fn labels(&self, name: &str) -> Vec<u32> {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let view = file.tensor("labels").unwrap();
+        let view = file.tensor(name).unwrap();
         view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
     }
 
@@ -144,6 +157,7 @@ impl Golden {
         let kind = if c.block == "bottleneck" { BlockKind::Bottleneck } else { BlockKind::Basic };
         let stem = if c.stem == "imagenet" { Stem::Imagenet } else { Stem::Cifar };
         let net = ResNet::new("golden", kind, stem, &c.depths, &c.widths).unwrap();
+        let net = Frozen::new(net, &c.freeze);
         // The oracle's images are (pixels - 0.5) / 0.25.
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: Extent::square(c.size, 3), classes: c.classes, pixels };
@@ -160,16 +174,27 @@ impl Golden {
             .unwrap();
         let there = self.names().iter().filter(|n| n.starts_with("param/")).count();
         assert_eq!(loaded, there, "tensors of the network and of the file");
+        if !c.class_weights.is_empty() {
+            learner.weigh_classes(&c.class_weights).unwrap();
+        }
         learner
     }
 
-    fn batch(&self, device: &Device) -> (Tensor, Tensor) {
+    fn batch(&self, device: &Device) -> (Tensor, Classes) {
         let (n, s) = (self.case.batch, self.case.size);
         let mut images = device.alloc([n, s, s, 3], DType::F32, Purpose::Data).unwrap();
         device.upload(&mut images, &self.images()).unwrap();
-        let mut labels = device.alloc([n], DType::U32, Purpose::Data).unwrap();
-        device.upload(&mut labels, &self.labels()).unwrap();
-        (images, labels)
+        let labels = |name: &str| {
+            let mut labels = device.alloc([n], DType::U32, Purpose::Data).unwrap();
+            device.upload(&mut labels, &self.labels(name)).unwrap();
+            labels
+        };
+        let mixed = self.case.mixed.then(|| {
+            let mut share = device.alloc([n], DType::F32, Purpose::Data).unwrap();
+            device.upload(&mut share, &self.f32("share").unwrap()).unwrap();
+            (labels("other"), share)
+        });
+        (images, Classes { own: labels("labels"), mixed })
     }
 
     /// Of a step, counted from 0.
@@ -187,7 +212,10 @@ impl Golden {
         };
         let spared: Roles = [Role::Bias, Role::Norm].into_iter().collect();
         let no_decay = if c.no_decay { spared } else { Roles::default() };
-        Optimizer { rule, weight_decay: c.weight_decay, no_decay }
+        let objective =
+            Objective { label_smoothing: c.label_smoothing, class_weights: !c.class_weights.is_empty() };
+        let clip_grad_norm = (c.clip > 0.0).then_some(c.clip);
+        Optimizer { rule, weight_decay: c.weight_decay, no_decay, clip_grad_norm, objective }
     }
 }
 
@@ -325,11 +353,14 @@ fn assert_none(failures: &[String]) {
 
 /// Files that together have all that a device computes: other files have the same operations in another order, which the
 /// processor shows to be right. Of our own they are enough for the host's CUDA driver, which is slow.
-const OF_EVERY_OPERATION: [&str; 8] = [
+const OF_EVERY_OPERATION: [&str; 11] = [
     "bottleneck_mlaan",
+    "bp_mixed",
+    "bp_clipped",
     "dgl_adamw",
     "dgl_head",
     "dgl_lars",
+    "dgl_weighted",
     "infopro_contrastive",
     "mlaan_infopro",
     "mlaan_released",

@@ -6,7 +6,7 @@ use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
 use mlaan::recipe::{
-    Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Schedule,
+    Augment, ClassWeights, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Schedule,
 };
 use std::collections::BTreeSet;
 
@@ -53,6 +53,9 @@ fn full() -> Recipe {
     r.train.no_decay = [Role::Norm].into_iter().collect();
     r.train.patience = Some(5);
     (r.data.validation, r.data.test) = (Some(0.1), Some(0.2));
+    (r.train.label_smoothing, r.train.clip_grad_norm) = (Some(0.1), Some(1.0));
+    r.train.freeze = vec!["layer1".into()];
+    r.train.class_weights = Some(ClassWeights::Each(vec![0.5, 2.0]));
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));

@@ -75,6 +75,9 @@ fn another(path: &str) -> &'static str {
         "local.leap.sources" => "[[1], [2]]",
         "train.optimizer" => "adamw",
         "train.betas" => "[0.8, 0.9]",
+        "train.label_smoothing" => "0.25",
+        "train.class_weights" => "[1, 2.5]",
+        "train.freeze" => "[\"stem\", \"layer1.0\"]",
         "train.no_decay" => "[\"bias\", \"norm\"]",
         "train.schedule" => "constant",
         "train.precision" => "bf16",
@@ -138,6 +141,9 @@ fn a_validator_agrees_with_the_checks() {
             "extends = [\"a.toml\", \"dgl\"]\nlocal.leap = \"none\"\nlocal.cascade = \"on\"",
             "data.colour_jitter = 0.4\ndata.limit = \"off\"",
             "data.colour_jitter = [0.4, 0.4, 0.4, 0.1]",
+            "train.label_smoothing = 0.1\ntrain.class_weights = \"balanced\"\ntrain.clip_grad_norm = 1",
+            "train.label_smoothing = 0\ntrain.class_weights = [0.5, 2]\ntrain.clip_grad_norm = \"none\"",
+            "train.freeze = [\"stem\", \"layer1\"]",
             "data.normalise = {mean = [0, 0, 0], std = [1, 1, 1]}",
         ]
         .map(of),
@@ -161,6 +167,16 @@ fn a_validator_agrees_with_the_checks() {
         "data.colour_jitter = [0.4]",
         "data.augment = \"sharpen\"",
         "train = \"none\"",
+        "train.label_smoothing = 1",
+        "train.label_smoothing = -0.1",
+        "train.class_weights = \"even\"",
+        "train.class_weights = []",
+        "train.class_weights = [1, 0]",
+        "train.class_weights = 2",
+        "train.clip_grad_norm = 0",
+        "train.freeze = \"stem\"",
+        "train.freeze = [\"\"]",
+        "train.freeze = [\"fc\", \"fc\"]",
     ];
     for text in wrong {
         assert!(Recipe::parse(text, "wrong").is_err(), "{text}");

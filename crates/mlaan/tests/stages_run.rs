@@ -23,7 +23,7 @@ fn recipe(method: &[&str]) -> Recipe {
     r
 }
 
-const METHODS: [(&str, &[&str]); 5] = [
+const METHODS: [(&str, &[&str]); 6] = [
     ("dgl, mixtures", &["local.leap=none", "local.cascade=none", "data.mixup=0.2"]),
     ("mlm, span 3", &["local.leap=none", "local.cascade.span=3"]),
     (
@@ -31,6 +31,14 @@ const METHODS: [(&str, &[&str]); 5] = [
         &["local.leap=none", "local.cascade.span=2", "train.precision=bf16", "local.recompute=module"],
     ),
     ("mlaan", &[]),
+    (
+        "mlaan, smoothed, weighted, clipped",
+        &[
+            "train.label_smoothing=0.1",
+            "train.class_weights=[0.5, 2, 1, 1, 3, 1, 1, 1, 0.25, 1]",
+            "train.clip_grad_norm=0.1",
+        ],
+    ),
     ("decoder", &["local.reconstruct=[5.0, 0.5]", "local.cascade.span=2"]),
 ];
 
@@ -138,7 +146,7 @@ fn a_loss_that_is_not_finite_ends_all_stages_with_the_message_of_one() {
 fn two_streams_of_a_gpu_learn_what_one_learns() {
     let Some(one) = cuda() else { return };
     assert_eq!(one.kind(), Kind::Cuda);
-    for (name, method) in [METHODS[1], METHODS[3]] {
+    for (name, method) in [METHODS[1], METHODS[4]] {
         let recipe = recipe(method);
         let [alone, both] = [0; 2].map(|_| tempdir().unwrap());
         run(&recipe, &[Device::cuda(0).unwrap()], alone.path(), None);

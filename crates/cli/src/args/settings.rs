@@ -27,6 +27,10 @@ pub struct Settings {
     /// validation split of its own; the test images are then used once, at the end [default: the recipe's]
     #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
+    /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
+    /// none for all to learn [default: the recipe's]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub freeze: Vec<String>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
@@ -48,8 +52,17 @@ impl Settings {
         let optimizer = self.optimizer.as_ref().map(|name| format!("train.optimizer={name}"));
         let precision = self.precision.as_ref().map(|p| format!("train.precision={p}"));
         let validation = self.validation.map(|share| format!("data.validation={share:?}"));
-        let others = lr.into_iter().chain(optimizer).chain(precision).chain(validation);
-        Ok(self.set.iter().cloned().chain(numbers).chain(others).collect())
+        let named = lr.into_iter().chain(optimizer).chain(precision).chain(validation).chain(self.frozen());
+        Ok(self.set.iter().cloned().chain(numbers).chain(named).collect())
+    }
+
+    fn frozen(&self) -> Option<String> {
+        match self.freeze.as_slice() {
+            [] => None,
+            [none] if none == "none" => Some("train.freeze=none".into()),
+            // As TOML writes strings, too.
+            names => Some(format!("train.freeze={}", serde_json::json!(names))),
+        }
     }
 
     /// Whether a key is set by `--set`.

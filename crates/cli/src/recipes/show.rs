@@ -62,7 +62,7 @@ fn about(name: &str, recipe: &Recipe) -> Result<String> {
 
 /// Memory and arithmetic, planned for one thread, which is the same everywhere.
 fn needs(recipe: &Recipe, set: Option<&KnownSet>) -> Result<String> {
-    let backbone = setup::backbone(&recipe.model)?;
+    let backbone = setup::network(recipe)?;
     let (task, kind) = (task(recipe, None), Kind::Cpu { threads: Some(1) });
     let sizes = sizes(recipe, recipe.train.batch, kind);
     let method = balanced(&backbone, &recipe.local, task, sizes)?;

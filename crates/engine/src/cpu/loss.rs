@@ -4,7 +4,7 @@ use super::parallel::{self, Carver, PIECES, Shared, scratch_of};
 use super::{Cpu, Model};
 use crate::Tensor;
 use crate::backend::Scratch;
-use crate::ops::{Contrastive, CrossEntropy, Kernel, LossTarget, report};
+use crate::ops::{self, Contrastive, CrossEntropy, Kernel, LossTarget, report};
 
 impl Kernel<CrossEntropy<'_>> for Cpu {
     fn scratch(_: &Model, op: &CrossEntropy<'_>) -> Option<usize> {
@@ -13,8 +13,7 @@ impl Kernel<CrossEntropy<'_>> for Cpu {
 
     fn launch(&self, op: CrossEntropy<'_>, (): &mut (), scratch: Scratch<'_>) {
         let (logits, target, scratch) = (op.logits.host(), Target::of(op.target), scratch.host());
-        let mixed = op.labels.mixed.map(|m| (m.other.host(), m.share.host()));
-        let labels = Labels { own: op.labels.own.host(), mixed };
+        let labels = Labels::of(op.labels);
         self.run(|| cross_entropy(logits, labels, target, scratch));
     }
 }
@@ -48,15 +47,20 @@ impl<'a> Target<'a> {
 
 /// The classes of samples, as slices.
 #[derive(Clone, Copy)]
-struct Labels<'a> {
+pub(super) struct Labels<'a> {
     pub own: &'a [u32],
     /// The second ones, and the share of the first.
     pub mixed: Option<(&'a [u32], &'a [f32])>,
 }
 
-impl Labels<'_> {
+impl<'a> Labels<'a> {
+    pub(super) fn of(labels: ops::Labels<'a>) -> Self {
+        let mixed = labels.mixed.map(|m| (m.other.host(), m.share.host()));
+        Labels { own: labels.own.host(), mixed }
+    }
+
     /// The second class of sample `i`, and the shares of both.
-    fn second(&self, i: usize) -> (usize, [f64; 2]) {
+    pub(super) fn second(&self, i: usize) -> (usize, [f64; 2]) {
         self.mixed.map_or((usize::MAX, [1.0, 0.0]), |(other, share)| {
             let own = f64::from(share[i]);
             (other[i] as usize, [own, 1.0 - own])

@@ -3,6 +3,8 @@
 mod activation;
 mod blocks;
 mod channel;
+mod class_loss;
+mod clipping;
 mod conv;
 mod convolution;
 mod exponential;

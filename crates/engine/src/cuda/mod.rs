@@ -8,6 +8,8 @@
 mod activation;
 mod args;
 mod cache;
+mod class_loss;
+mod clipping;
 mod context;
 mod contrastive;
 mod conv;
@@ -102,6 +104,7 @@ fn programs() -> Vec<&'static program::Program> {
     let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
     all.extend([&activation::ACTIVATION, &pool::POOL, &resize::RESIZE]);
     all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &lars::LARS, &images::IMAGES]);
+    all.extend([&class_loss::CLASS_LOSS, &clipping::CLIPPING]);
     [all, convolution::programs(), weight_gradient::programs(), specialised::programs()].concat()
 }
 

@@ -33,6 +33,23 @@ pub struct Mixed<'a> {
     pub share: &'a Tensor,
 }
 
+impl Labels<'_> {
+    /// Whether they are labels of these logits.
+    pub(super) fn check(&self, op: &'static str, logits: &Tensor, target: &LossTarget<'_>) -> Result<()> {
+        let n = check_loss(op, logits, Some(self.own), target)?;
+        let Some(mixed) = self.mixed else { return Ok(()) };
+        check_loss(op, logits, Some(mixed.other), target)?;
+        f32_only(op, &[mixed.share])?;
+        let shares = mixed.share.len();
+        ensure(shares == n, op, || format!("{shares} shares for {n} samples"))
+    }
+
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        size(self.own) + self.mixed.map_or(0, |m| size(m.other) + size(m.share))
+    }
+}
+
 impl<'a> From<&'a Tensor> for Labels<'a> {
     fn from(own: &'a Tensor) -> Self {
         Labels { own, mixed: None }
@@ -54,7 +71,7 @@ pub struct LossTarget<'a> {
 
 impl LossTarget<'_> {
     /// Bytes of the gradient and the row that a loss writes.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         of(self.grad.as_deref()) + size(self.values) / self.values.nhwc()[0].max(1)
     }
 }
@@ -72,19 +89,11 @@ impl Operation for CrossEntropy<'_> {
     type Made = ();
 
     fn check(&self) -> Result<()> {
-        let n = check_loss(Self::NAME, self.logits, Some(self.labels.own), &self.target)?;
-        if let Some(mixed) = self.labels.mixed {
-            check_loss(Self::NAME, self.logits, Some(mixed.other), &self.target)?;
-            f32_only(Self::NAME, &[mixed.share])?;
-            let shares = mixed.share.len();
-            ensure(shares == n, Self::NAME, || format!("{shares} shares for {n} samples"))?;
-        }
-        Ok(())
+        self.labels.check(Self::NAME, self.logits, &self.target)
     }
 
     fn bytes(&self) -> usize {
-        let mixed = self.labels.mixed.map_or(0, |m| size(m.other) + size(m.share));
-        size(self.logits) + size(self.labels.own) + mixed + self.target.bytes()
+        size(self.logits) + self.labels.bytes() + self.target.bytes()
     }
 
     fn label(&self) -> Label {

@@ -12,6 +12,8 @@
 
 mod activations;
 mod checks;
+mod class_loss;
+mod clipping;
 mod convolution;
 mod images;
 mod join;
@@ -26,6 +28,8 @@ mod updates;
 mod values;
 
 pub use activations::*;
+pub use class_loss::*;
+pub use clipping::*;
 pub use convolution::*;
 pub use images::*;
 pub(crate) use join::*;

@@ -4,6 +4,8 @@
 //! backward function takes the gradient of the output and returns the gradients of the inputs.
 
 mod activations;
+mod class_loss;
+mod clipping;
 mod contrastive;
 mod convolution;
 mod cross_entropy;
@@ -17,6 +19,8 @@ mod resampling;
 mod updates;
 
 pub use activations::{gelu, gelu_backward};
+pub use class_loss::cross_entropy_with;
+pub use clipping::clip_coefficient;
 pub use contrastive::contrastive;
 pub use convolution::{ConvolutionGrad, convolve, convolve_backward};
 pub use cross_entropy::{cross_entropy, mixed_cross_entropy};

@@ -72,7 +72,7 @@ impl Subject {
     pub fn of(name: impl Into<String>, trained: &Trained, device: &Device, heads: bool) -> Result<Self> {
         let (manifest, recipe) = (trained.manifest.clone(), trained.recipe.clone());
         let device = device.with_precision(recipe.train.precision.into());
-        let backbone = setup::backbone(&recipe.model)?;
+        let backbone = setup::network(&recipe)?;
         let partition = Partition::new(&recipe.local, &backbone)?;
         let with_heads = heads && partition.len() > 1 && recipe.local.loss == TaskLoss::CrossEntropy;
         let method = if with_heads { recipe.local.clone() } else { Method::default() };

@@ -28,7 +28,7 @@ pub use probe::Altered;
 use crate::backbone::Backbone;
 use crate::local::{Branch, Learner, LossOf, Method, Partition, Task};
 use crate::nn::optim::{Rule, Sgd};
-use crate::nn::{Extent, Optimizer, Roles};
+use crate::nn::{Extent, Optimizer};
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
 use crate::train::setup;
@@ -44,7 +44,7 @@ const CLASSES: usize = 10;
 /// The SGD of an audit: no momentum and no decay, which would not tell more.
 fn optimizer() -> Optimizer {
     let rule = Rule::Sgd(Sgd { momentum: 0.0, nesterov: false });
-    Optimizer { rule, weight_decay: 0.0, no_decay: Roles::default() }
+    Optimizer { rule, weight_decay: 0.0, ..Optimizer::default() }
 }
 
 /// Audits the network and the method of a recipe, on batches of `batch` images. `watch` is told how many of how many

@@ -22,7 +22,13 @@ pub struct Altered {
 }
 
 impl Targets for Altered {
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
         let classes = if loss.of == self.loss { &self.other } else { &self.plain };
         classes.loss(device, loss, output, target)
     }

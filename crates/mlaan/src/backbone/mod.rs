@@ -1,7 +1,9 @@
 //! Networks to train: a stem, blocks in stages, a classifier (METHOD §2).
 
+mod frozen;
 mod resnet;
 
+pub use frozen::Frozen;
 pub use resnet::{BlockKind, ResNet, Stem};
 
 use crate::Result;
@@ -50,5 +52,10 @@ pub trait Backbone: Send + Sync {
     /// Output channels of the last block.
     fn features(&self) -> usize {
         self.blocks().last().map_or(self.stem_channels(), |b| b.channels)
+    }
+
+    /// What does not learn ([`Frozen`]).
+    fn frozen(&self) -> &[String] {
+        &[]
     }
 }

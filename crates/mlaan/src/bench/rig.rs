@@ -31,7 +31,7 @@ impl Rig {
         let classes = if size > SMALL { 1000 } else { 10 };
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: Extent::square(size, 3), classes, pixels };
-        let backbone = setup::backbone(&recipe.model)?;
+        let backbone = setup::network(recipe)?;
         let sizes = Sizes {
             batch,
             train: None,

@@ -150,7 +150,7 @@ pub(super) fn cell(
     }
     if cell.recipe.local.balance {
         // As a run keeps them, so that a finished run is known again.
-        let backbone = setup::backbone(&cell.recipe.model)?;
+        let backbone = setup::network(&cell.recipe)?;
         let sizes = cell.sizes(None, Kind::Cpu { threads: Some(1) });
         cell.recipe.local = balanced(&backbone, &cell.recipe.local, cell.task(), sizes)?;
     }

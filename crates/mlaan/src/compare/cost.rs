@@ -53,7 +53,7 @@ impl Cost {
     /// A method that does not fit the network.
     pub fn of(cell: &Cell, kind: Kind, images: Option<[usize; 2]>) -> Result<Self> {
         let images = images.or(cell.images());
-        let backbone = setup::backbone(&cell.recipe.model)?;
+        let backbone = setup::network(&cell.recipe)?;
         let own = planned(cell, &backbone, &cell.recipe.local, (kind, images))?;
         let plain = match cell.is_plain() {
             true => own.clone(),
@@ -88,7 +88,7 @@ impl Cost {
 /// # Errors
 /// A method that does not fit the network.
 pub(super) fn step_plan(cell: &Cell, kind: Kind) -> Result<Plan> {
-    planned(cell, &setup::backbone(&cell.recipe.model)?, &cell.recipe.local, (kind, None))
+    planned(cell, &setup::network(&cell.recipe)?, &cell.recipe.local, (kind, None))
 }
 
 fn planned(
@@ -106,7 +106,7 @@ fn planned(
 /// # Errors
 /// When nothing fits: says the least memory that would do.
 pub fn fit(cell: &mut Cell, kind: Kind, memory: usize) -> Result<Vec<String>> {
-    let backbone = setup::backbone(&cell.recipe.model)?;
+    let backbone = setup::network(&cell.recipe)?;
     let sizes = |batch: usize| crate::plan::Sizes { batch, ..cell.sizes(cell.images(), kind) };
     let (method, batch) = (&cell.recipe.local, cell.recipe.train.batch);
     let request = Request { backbone: &backbone, method, task: cell.task(), batch, sizes: &sizes, memory };

@@ -3,7 +3,7 @@
 use super::auxiliary::decoder;
 use super::leap::{LeapChain, sources};
 use super::targets::{HeadLoss, LossOf, Supervision};
-use super::{Branch, Method, Partition, TaskLoss};
+use super::{Branch, Method, Partition, TaskLoss, clip};
 use crate::backbone::Backbone;
 use crate::nn::optim::Rate;
 use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Optimizer, Param, Pass};
@@ -16,7 +16,10 @@ pub struct Auxiliary {
     leap: Option<LeapChain>,
     head: Chain,
     decoder: Option<Chain>,
-    loss: HeadLoss,
+    /// Whose loss it is.
+    of: LossOf,
+    loss: TaskLoss,
+    temperature: f32,
     /// λ1 and λ2 at this module.
     reconstruct: f32,
     task: f32,
@@ -68,11 +71,9 @@ impl Auxiliary {
             leap,
             head,
             decoder,
-            loss: HeadLoss {
-                of: Some(LossOf { module: j, branch }),
-                kind: method.loss,
-                temperature: method.temperature as f32,
-            },
+            of: LossOf { module: j, branch },
+            loss: method.loss,
+            temperature: method.temperature as f32,
             reconstruct: schedule(method.reconstruct, j, partition.len()) as f32,
             task: schedule(method.task, j, partition.len()) as f32,
             weight: method.weight(branch) as f32,
@@ -96,7 +97,7 @@ impl Auxiliary {
 
     /// Whether it classifies (its second loss column counts errors).
     pub fn classifies(&self) -> bool {
-        self.loss.kind == TaskLoss::CrossEntropy
+        self.loss == TaskLoss::CrossEntropy
     }
 
     /// Calls `f` with every parameter and buffer.
@@ -146,7 +147,13 @@ impl Auxiliary {
         let output = &self.head.output(x).tensor;
         let mut grad = device.alloc(output.shape(), DType::F32, Purpose::Gradients)?;
         let target = LossTarget { weight: self.weight * self.task, grad: Some(&mut grad), values, row };
-        supervision.targets.loss(device, self.loss, output, target)?;
+        let (kind, temperature, classes) = (self.loss, self.temperature, supervision.classes);
+        supervision.targets.loss(
+            device,
+            HeadLoss { of: Some(self.of), kind, temperature, classes },
+            output,
+            target,
+        )?;
         let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
 
         if let Some(decoder) = &mut self.decoder {
@@ -187,7 +194,7 @@ impl Auxiliary {
     /// # Errors
     /// From the device.
     pub fn update(&mut self, device: &Device, optimizer: &Optimizer, rate: Rate) -> Result<()> {
-        self.visit(&mut |p| optimizer.update(device, p, rate))
+        clip::update(device, optimizer, rate, &mut |f| self.visit(f))
     }
 
     /// Forgets what a step that stopped half-way left.

@@ -1,12 +1,15 @@
 //! A learner from a backbone and a method: modules, auxiliary networks and classifier, each on its stage's device.
 
+use super::learning::Learning;
 use super::losses::{Losses, Reports, Rows, deferrable};
 use super::module::Module;
+use super::objective::class_weights;
 use super::schedule::Schedule;
 use super::sources::Replicas;
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Learner, Method, Partition, Task, TaskLoss, segments};
 use crate::backbone::Backbone;
+use crate::nn::optim::Objective;
 use crate::nn::{Builder, Chain, Extent, Optimizer, Sequence};
 use crate::{Error, Result};
 use mlaan_engine::Device;
@@ -88,14 +91,17 @@ impl Plans<'_> {
         }
         let partition = Partition::new(method, backbone)?;
         let ranges = ranges(partition.len(), devices, cuts)?;
+        let learning = Learning::new(backbone, method, &partition, task.classes)?;
+        learning.check(self.optimizer.map_or_else(Objective::default, |o| o.objective), method)?;
         let plan = Arc::new(Plan {
             method: method.clone(),
             partition,
             pixels: task.pixels,
             optimizer: self.optimizer,
+            learning,
         });
         let partition = &plan.partition;
-        let sources = mirrored(self, partition)?;
+        let sources = mirrored(self, partition, &plan.learning)?;
         let crossing = crossing(&ranges, partition, &sources);
         let of = |j: usize| sources[j].iter().filter_map(|&b| partition.module_of(b)).collect();
         let holders: Vec<Vec<usize>> = (0..partition.len()).map(of).collect();
@@ -139,7 +145,7 @@ impl Plans<'_> {
         let last = partition.len() - 1;
         let mut modules = Vec::with_capacity(range.len());
         for j in range.clone() {
-            let module = self.module(j, partition, *extent, b)?;
+            let module = self.module(j, plan, *extent, b)?;
             *extent = module.extent;
             modules.push(module);
         }
@@ -149,30 +155,50 @@ impl Plans<'_> {
                 let goal = (self.task.image, self.task.classes);
                 Auxiliary::new(self.method, partition, self.backbone, branch, j, module.extent, goal, b)
             };
-            let cascaded = if self.method.span() > 1 { Some(auxiliary(Branch::Cascaded)?) } else { None };
-            branches.push([Some(auxiliary(Branch::Independent)?), cascaded]);
+            let taught = |branch| plan.learning.taught(j, branch).then(|| auxiliary(branch)).transpose();
+            let cascaded = taught(Branch::Cascaded)?;
+            branches.push([taught(Branch::Independent)?, cascaded]);
         }
         let classifier = match range.end > last {
-            true => Some(Chain::new(self.backbone.classifier(self.task.classes, b)?)),
+            true => {
+                Some(Chain::new(plan.learning.build(b, |b| self.backbone.classifier(self.task.classes, b))?))
+            }
             false => None,
         };
         let rows = rows(self.method, &branches, classifier.is_some());
         let losses = Losses::new(device, rows, self.deferrable())?;
         let replicas = Replicas::new(k, crossing, self.backbone, b)?;
         let (plan, device) = (Arc::clone(plan), device.clone());
+        let objective = self.optimizer.map(|o| o.objective);
+        let class_weights = class_weights(&device, objective, self.task.classes)?;
         let (carried, meters) = (None, None);
-        Ok(Stage { plan, device, range, modules, branches, classifier, losses, replicas, carried, meters })
+        Ok(Stage {
+            plan,
+            device,
+            range,
+            modules,
+            branches,
+            classifier,
+            losses,
+            class_weights,
+            replicas,
+            carried,
+            meters,
+        })
     }
 
-    fn module(&self, j: usize, partition: &Partition, input: Extent, b: &Builder<'_>) -> Result<Module> {
-        let backbone = self.backbone;
-        let mut layers: Sequence = if j == 0 { backbone.stem(b)? } else { Vec::new() };
+    fn module(&self, j: usize, plan: &Plan, input: Extent, b: &Builder<'_>) -> Result<Module> {
+        let (backbone, learning) = (self.backbone, &plan.learning);
+        let mut layers: Sequence = if j == 0 { learning.build(b, |b| backbone.stem(b))? } else { Vec::new() };
         let stem = layers.len();
-        let range = partition.blocks(j);
+        let range = plan.partition.blocks(j);
         for i in range.clone() {
-            layers.push(backbone.block(i, &backbone.blocks()[i].name, b)?);
+            let block = |b: &Builder<'_>| Ok(vec![backbone.block(i, &backbone.blocks()[i].name, b)?]);
+            layers.extend(learning.build(b, block)?);
         }
-        let chain = Chain::new(layers);
+        let floor = learning.floor(j, &mut layers)?;
+        let mut chain = Chain::new(layers);
+        chain.never_below(floor);
         let extent = chain.extent(input)?;
         let first = if j == 0 { "stem".into() } else { backbone.blocks()[range.start].name.clone() };
         let blocks = (first, range.len());
@@ -241,11 +267,11 @@ fn ranges(modules: usize, devices: &[Device], cuts: &[usize]) -> Result<Vec<Rang
 }
 
 /// For every module, the blocks that it mirrors.
-fn mirrored(plans: &Plans<'_>, partition: &Partition) -> Result<Vec<Vec<usize>>> {
+fn mirrored(plans: &Plans<'_>, partition: &Partition, learning: &Learning) -> Result<Vec<Vec<usize>>> {
     let last = partition.len() - 1;
     let of = |j: usize| match &plans.method.leap {
-        // On the cascaded branch only where there is one.
-        Some(leap) if j < last && (leap.on == Branch::Independent || plans.method.span() > 1) => {
+        // On a branch only where there is one.
+        Some(leap) if j < last && learning.taught(j, leap.on) => {
             super::sources(leap, partition, plans.backbone, j)
         }
         _ => Ok(Vec::new()),

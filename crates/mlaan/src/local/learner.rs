@@ -68,8 +68,10 @@ pub struct ModuleSummary {
     pub output: Extent,
     /// Blocks that the leap chain mirrors.
     pub sources: Vec<usize>,
-    /// λ1 and λ2; none at the last module.
+    /// λ1 and λ2; none at the last module, and where nothing is taught.
     pub lambdas: Option<(f32, f32)>,
+    /// Whether a loss is taken behind it: not behind modules that are frozen.
+    pub is_taught: bool,
 }
 
 impl Learner {
@@ -103,6 +105,24 @@ impl Learner {
             for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
                 leap.copy_sources(device, &mut blocks)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Gives the classes their weights, in a network whose optimiser asks for some ([`Objective`](crate::nn::optim::Objective)).
+    ///
+    /// # Errors
+    /// Another number of classes; a network without such weights; what went wrong in a step that is not through.
+    pub fn weigh_classes(&mut self, weights: &[f32]) -> Result<()> {
+        self.idle()?;
+        if weights.len() != self.task.classes {
+            let message = format!("{} weights for {} classes", weights.len(), self.task.classes);
+            return Err(Error::recipe("train.class_weights", message));
+        }
+        for stage in &mut self.stages {
+            let none =
+                || Error::recipe("train.class_weights", "this network was built without class weights");
+            stage.device.upload(stage.class_weights.as_mut().ok_or_else(none)?, weights)?;
         }
         Ok(())
     }
@@ -154,11 +174,13 @@ impl Learner {
                     output: module.extent,
                     sources: Vec::new(),
                     lambdas: None,
+                    is_taught: at + stage.range.start + 1 == stage.plan.partition.len(),
                 };
                 for a in stage.branches.get_mut(at).into_iter().flatten().flatten() {
                     row.auxiliary_parameters += count(|f| a.visit(f))?;
                     row.sources.extend(a.sources());
                     row.lambdas = Some(a.lambdas());
+                    row.is_taught = true;
                 }
                 rows.push(row);
             }

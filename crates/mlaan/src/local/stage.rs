@@ -1,5 +1,6 @@
 //! A stage: consecutive modules on one device, with all that belongs to them.
 
+use super::learning::Learning;
 use super::link::{Values, broken};
 use super::losses::{Losses, ModuleLosses};
 use super::meter::{Before, Part};
@@ -9,9 +10,10 @@ use super::sources::{Blocks, Replicas};
 use super::targets::Targets;
 use super::{Auxiliary, Meter, Method, Partition};
 use crate::Result;
+use crate::nn::optim::Objective;
 use crate::nn::{Act, Chain, Grad, Optimizer};
-use mlaan_engine::Device;
 use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,9 +24,16 @@ pub(super) struct Plan {
     pub pixels: PixelScale,
     /// None of a network for inference.
     pub optimizer: Option<Optimizer>,
+    /// What learns.
+    pub learning: Learning,
 }
 
 impl Plan {
+    /// What is minimised; nothing in a network for inference.
+    pub fn objective(&self) -> Option<Objective> {
+        self.optimizer.map(|o| o.objective)
+    }
+
     /// Whether a stage needs the images of a batch: the first, and with decoders all.
     pub fn needs_images(&self, is_first: bool) -> bool {
         is_first || self.method.reconstruct.iter().any(|&l| l > 0.0)
@@ -43,6 +52,8 @@ pub(super) struct Stage {
     pub classifier: Option<Chain>,
     /// Losses and error counts of steps.
     pub losses: Losses,
+    /// By what classes count, where the objective says so.
+    pub class_weights: Option<Tensor>,
     /// Blocks of other stages that are mirrored here.
     pub replicas: Replicas,
     /// The gradient of the cascade at hand on its way down.

@@ -3,7 +3,7 @@
 use super::{Branch, TaskLoss};
 use crate::data::Classes;
 use crate::{Error, Result};
-use mlaan_engine::ops::{Labels, LossTarget, PixelScale};
+use mlaan_engine::ops::{ClassLoss, Labels, LossTarget, PixelScale};
 use mlaan_engine::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,13 @@ pub trait Targets: Sync {
     ///
     /// # Errors
     /// From the device; a loss that has no meaning for such targets.
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()>;
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()>;
 }
 
 /// One of a network's losses. At the last module there is one for both branches, the classifier's, which counts as independent.
@@ -26,28 +32,39 @@ pub struct LossOf {
 }
 
 /// The loss behind a head, with its settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeadLoss {
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLoss<'a> {
     /// Of which module and branch; none where it stands behind no module.
     pub of: Option<LossOf>,
     /// Which.
     pub kind: TaskLoss,
     /// Of the contrastive loss.
     pub temperature: f32,
+    /// Of cross-entropy: smoothing, and weights of classes.
+    pub classes: ClassLoss<'a>,
 }
 
-impl HeadLoss {
+impl<'a> HeadLoss<'a> {
     /// That of the network's own classifier, behind module `module`.
-    pub fn classifier(module: usize) -> Self {
+    pub fn classifier(module: usize, classes: ClassLoss<'a>) -> Self {
         let of = Some(LossOf { module, branch: Branch::Independent });
-        HeadLoss { of, kind: TaskLoss::CrossEntropy, temperature: 1.0 }
+        HeadLoss { of, kind: TaskLoss::CrossEntropy, temperature: 1.0, classes }
     }
 }
 
 impl Targets for Labels<'_> {
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
         match loss.kind {
-            TaskLoss::CrossEntropy => Ok(device.cross_entropy(output, *self, target)?),
+            TaskLoss::CrossEntropy if loss.classes.is_plain() => {
+                Ok(device.cross_entropy(output, *self, target)?)
+            }
+            TaskLoss::CrossEntropy => Ok(device.cross_entropy_with(output, *self, loss.classes, target)?),
             TaskLoss::Contrastive if self.mixed.is_some() => Err(no_mixtures()),
             TaskLoss::Contrastive => Ok(device.contrastive(output, self.own, loss.temperature, target)?),
         }
@@ -55,7 +72,13 @@ impl Targets for Labels<'_> {
 }
 
 impl Targets for Classes {
-    fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
+    fn loss(
+        &self,
+        device: &Device,
+        loss: HeadLoss<'_>,
+        output: &Tensor,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
         Labels::from(self).loss(device, loss, output, target)
     }
 }
@@ -71,6 +94,8 @@ pub(crate) fn no_mixtures() -> Error {
 pub struct Supervision<'a> {
     /// For the task loss.
     pub targets: &'a dyn Targets,
+    /// What cross-entropies make of them.
+    pub classes: ClassLoss<'a>,
     /// Normalised images `[n, h, w, 3]`, for a decoder.
     pub images: Option<&'a Tensor>,
     /// From normalised values back to pixels.

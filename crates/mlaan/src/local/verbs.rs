@@ -1,15 +1,16 @@
 //! What a stage does at each verb of its [`Schedule`](super::schedule).
 
-use super::Auxiliary;
-use super::Branch;
 use super::link::{Kind, Link, Message, Values, broken};
 use super::meter::Part;
 use super::module::Module;
+use super::objective::class_loss;
 use super::schedule::Verb;
 use super::sources::Blocks;
 use super::stage::{Batch, Stage};
 use super::targets::{HeadLoss, Supervision};
-use crate::nn::{Act, Activation, Grad, Layer, Pass};
+use super::{Auxiliary, Branch, clip};
+use crate::nn::optim::Rate;
+use crate::nn::{Act, Activation, Grad, Layer, Optimizer, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Purpose, Tensor};
@@ -25,8 +26,8 @@ impl Stage {
         match verb {
             Verb::Forward(j) => self.metered(j, Part::Forward, |s| s.forward(j, batch)),
             Verb::LocalBackward(j) => self.local_backward(j, batch),
-            Verb::BackwardThrough { module, .. } => {
-                self.metered(module, Part::Backward, |s| s.backward_through(module, batch))
+            Verb::BackwardThrough { cascade, module } => {
+                self.metered(module, Part::Backward, |s| s.backward_through(cascade, module, batch))
             }
             Verb::Accumulate { module, .. } => self.accumulate(module),
             Verb::Close(m) => self.metered(m, Part::Backward, |s| s.close(m, batch)),
@@ -45,6 +46,12 @@ impl Stage {
                 self.modules[0].input = Some(Act::plain(tensor));
                 Ok(())
             }
+            // Nobody below learns from it.
+            Verb::SendGradient { cascade } if !self.plan.learning.below(cascade, first) => {
+                self.carried = None;
+                Ok(())
+            }
+            Verb::ReceiveGradient { cascade } if !self.plan.learning.below(cascade, self.range.end) => Ok(()),
             Verb::SendGradient { cascade } => {
                 let grad = self
                     .carried
@@ -163,11 +170,12 @@ impl Stage {
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, .. } = self;
+        let Stage { plan, device, modules, branches, losses, range, class_weights, .. } = self;
         let at = j - range.start;
         let module = &mut modules[at];
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
-        let supervision = Supervision { targets, images, pixels: plan.pixels };
+        let classes = class_loss(plan.objective(), class_weights.as_ref());
+        let supervision = Supervision { targets, classes, images, pixels: plan.pixels };
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
         let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
@@ -192,45 +200,64 @@ impl Stage {
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, classifier, losses, range, .. } = self;
+        let Stage { plan, device, modules, classifier, losses, range, class_weights, .. } = self;
+        let loss = HeadLoss::classifier(j, class_loss(plan.objective(), class_weights.as_ref()));
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
         let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
         classifier.forward(device, features)?;
         let mut backward = |weight: f64, pass: Pass, keep: bool| {
             let logits = &classifier.output(features).tensor;
+            if !pass.weights && !pass.input {
+                // Its value is told all the same.
+                let (row, values) = (losses.row(at, Branch::Independent), &mut losses.values);
+                targets.loss(device, loss, logits, LossTarget { weight: 0.0, grad: None, values, row })?;
+                classifier.release();
+                return Ok(None);
+            }
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
             let row = losses.row(at, Branch::Independent);
             let (weight, values) = (weight as f32, &mut losses.values);
             let target = LossTarget { weight, grad: Some(&mut grad), values, row };
-            targets.loss(device, HeadLoss::classifier(j), logits, target)?;
+            targets.loss(device, loss, logits, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
         };
         let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
         let input_only = Pass { weights: false, input: true };
         // What goes down the window is the cascaded part alone; the weights learn from both.
+        let (weights, input) = (plan.learning.classifier, plan.learning.module(j));
         let (own, carried) = if method.span() > 1 && j > 0 {
-            let (own, carried) = (backward(w_ind, input_only, true)?, backward(w_cas, input_only, true)?);
-            backward(w_ind + w_cas, Pass { weights: true, input: false }, false)?;
+            let own = if input { backward(w_ind, input_only, true)? } else { None };
+            let goes_down = plan.learning.taught(j, Branch::Cascaded);
+            let carried = if goes_down { backward(w_cas, input_only, true)? } else { None };
+            backward(w_ind + w_cas, Pass { weights, input: false }, false)?;
             (own, carried)
         } else {
-            (backward(w_ind + w_cas, Pass { weights: true, input: true }, false)?, None)
+            (backward(w_ind + w_cas, Pass { weights, input }, false)?, None)
         };
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
         }
-        if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+        // Clipped, its gradients are of one group with the module's.
+        let alone = plan.optimizer.filter(|o| o.clip_grad_norm.is_none());
+        if let (Some(o), Some(optimizer)) = (batch.options, alone) {
             classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
         }
         Ok(carried)
     }
 
-    /// The gradient that is carried, added to the sum of module `m` and taken back through it, without weight gradients.
-    fn backward_through(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
+    /// The gradient of a cascade that is carried, added to the sum of module `m`, if that learns, and taken back through it, if
+    /// anything below does, without weight gradients.
+    fn backward_through(&mut self, cascade: usize, m: usize, batch: Batch<'_>) -> Result<()> {
+        if !self.plan.learning.below(cascade, m) {
+            return self.accumulate(m);
+        }
         let Some(grad) = self.carried.take() else { return Ok(()) };
-        let device = self.device.clone();
+        let (device, learns) = (self.device.clone(), self.plan.learning.module(m));
         let (below, module) = self.split(m);
-        module.add_copy(&device, &grad)?;
+        if learns {
+            module.add_copy(&device, &grad)?;
+        }
         let x = input(&module.input, below, batch)?;
         let pass = Pass { weights: false, input: true };
         let carried = module.chain.backward(&device, x, module.output.as_ref(), grad, pass, true)?;
@@ -240,7 +267,8 @@ impl Stage {
 
     /// The gradient that is carried ends at module `m`.
     fn accumulate(&mut self, m: usize) -> Result<()> {
-        let Some(grad) = self.carried.take() else { return Ok(()) };
+        let learns = self.plan.learning.module(m);
+        let Some(grad) = self.carried.take().filter(|_| learns) else { return Ok(()) };
         let at = m - self.range.start;
         self.modules[at].add_total(&self.device, grad.tensor)
     }
@@ -256,8 +284,9 @@ impl Stage {
         }
         module.chain.release();
         if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
-            module.chain.visit(&mut |p| optimizer.update(&device, p, o.own()))?;
+            self.update(m, &optimizer, o.own())?;
         }
+        let module = &mut self.modules[m - self.range.start];
         // Nobody reads the features below any more; those of this module are its successor's alone.
         module.input = None;
         let output = module.output.take();
@@ -265,6 +294,18 @@ impl Stage {
             above.input = output;
         }
         Ok(())
+    }
+
+    /// Applies the gradients of module `m`; clipped, those of the classifier behind the last one with them.
+    fn update(&mut self, m: usize, optimizer: &Optimizer, rate: Rate) -> Result<()> {
+        let Stage { plan, device, modules, classifier, range, .. } = self;
+        let chain = &mut modules[m - range.start].chain;
+        let joined = optimizer.clip_grad_norm.is_some() && m + 1 == plan.partition.len();
+        let mut classifier = classifier.as_mut().filter(|_| joined);
+        clip::update(device, optimizer, rate, &mut |f| {
+            chain.visit(f)?;
+            classifier.as_mut().map_or(Ok(()), |c| c.visit(f))
+        })
     }
 
     /// Moves mirrors and shadows towards their sources.

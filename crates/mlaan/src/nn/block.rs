@@ -77,17 +77,16 @@ impl Residual {
         pass: Pass,
     ) -> Result<(Option<Tensor>, Option<GradNorm>)> {
         let (mut tensor, mut norm): (Option<Tensor>, _) = (None, norm);
-        for i in (1..self.convs.len()).rev() {
+        // Where nothing below learns and nobody wants the gradient of the input, it goes no further.
+        let learning = if pass.input { Some(0) } else { self.convs.iter().position(ConvBnAct::learns) };
+        let last = learning.unwrap_or(self.convs.len());
+        for i in (1..self.convs.len()).rev().take_while(|i| *i >= last) {
             let (x, y) = (&self.acts[i - 1], &self.acts[i]);
-            let mut dx = Grad::of(device, x, pass.weights)?;
+            let mut dx = if i > last { Some(Grad::of(device, x, pass.weights)?) } else { None };
             let grad = tensor.as_ref().unwrap_or(at);
-            self.convs[i].backward_into(
-                device,
-                (x, y),
-                (grad, norm),
-                pass.weights,
-                Some(dx.outgoing(false)),
-            )?;
+            let out = dx.as_mut().map(|dx| dx.outgoing(false));
+            self.convs[i].backward_into(device, (x, y), (grad, norm), pass.weights, out)?;
+            let Some(dx) = dx else { return Ok((None, None)) };
             (tensor, norm) = (Some(dx.tensor), dx.norm);
         }
         Ok((tensor, norm))

@@ -26,6 +26,8 @@ pub struct Chain {
     at_hand: Option<usize>,
     /// Whether a forward leaves the last segment at hand.
     holds_last: bool,
+    /// Layers that no gradient goes back through: what lies between them is not kept.
+    floor: usize,
 }
 
 impl Chain {
@@ -41,6 +43,28 @@ impl Chain {
         self.release();
         self.outputs = Vec::with_capacity(ends.len());
         (self.ends, self.holds_last) = (ends, holds_last);
+    }
+
+    /// No pass goes back through the first `layers` layers, since nothing learns in them or below: they keep nothing.
+    pub fn never_below(&mut self, layers: usize) {
+        self.release();
+        self.floor = layers.min(self.layers.len());
+    }
+
+    /// Outputs of the first layers that are not kept.
+    fn forgotten(&self) -> usize {
+        if self.ends.is_empty() { self.floor.saturating_sub(1) } else { 0 }
+    }
+
+    /// Runs the layers that no gradient goes back through, of whose outputs the last one stays.
+    fn run_below(&mut self, device: &Device, x: &Act) -> Result<()> {
+        for layer in &mut self.layers[..self.floor] {
+            let y = layer.forward(device, self.acts.last().unwrap_or(x), Mode::Train)?;
+            layer.release();
+            self.acts.clear();
+            self.acts.push(y);
+        }
+        Ok(())
     }
 
     /// Whether there is no layer.
@@ -69,7 +93,8 @@ impl Chain {
         self.acts.clear();
         self.outputs.clear();
         if self.ends.is_empty() {
-            return self.run(device, 0..self.layers.len(), x, Mode::Train);
+            self.run_below(device, x)?;
+            return self.run(device, self.floor..self.layers.len(), x, Mode::Train);
         }
         for s in 0..self.ends.len() {
             self.forget_inner();
@@ -131,7 +156,8 @@ impl Chain {
 
     /// Whether [`Chain::output_again`] gives the output cheaply after it was taken out.
     pub fn repeats_output(&self) -> bool {
-        self.ends.is_empty() && self.layers.last().is_some_and(|l| l.repeats_output())
+        let kept = self.ends.is_empty() && self.floor < self.layers.len();
+        kept && self.layers.last().is_some_and(|l| l.repeats_output())
     }
 
     /// The output that was taken out once more, to the bit, from the values that the chain still has.
@@ -201,16 +227,18 @@ impl Chain {
         pass: Pass,
         keep: bool,
     ) -> Result<Option<Grad>> {
-        let mut grad = Some(grad);
-        for (k, i) in layers.clone().enumerate().rev() {
+        let (mut grad, forgotten) = (Some(grad), self.forgotten());
+        // The last layer that the gradient reaches.
+        let last = layers.start.max(self.floor);
+        for (k, i) in layers.clone().enumerate().rev().take_while(|(_, i)| *i >= last) {
             let Some(g) = grad.take() else { break };
-            let below = if k == 0 { x } else { &self.acts[k - 1] };
-            let Some(above) = self.acts.get(k).or(y) else { break };
-            let pass = Pass { input: pass.input || (k > 0), ..pass };
+            let below = if k == 0 { x } else { &self.acts[k - 1 - forgotten] };
+            let Some(above) = self.acts.get(k - forgotten).or(y) else { break };
+            let pass = Pass { input: pass.input || i > last, ..pass };
             grad = self.layers[i].backward(device, below, above, g, pass)?;
             if !keep {
                 self.layers[i].release();
-                self.acts.truncate(k);
+                self.acts.truncate(k - forgotten);
             }
         }
         Ok(grad.filter(|_| pass.input))
@@ -227,13 +255,16 @@ impl Chain {
         keep: bool,
     ) -> Result<Option<Grad>> {
         let mut grad = Some(grad);
-        for s in (0..self.ends.len()).rev() {
+        let floor = if pass.input { 0 } else { self.floor };
+        // The last segment that the gradient reaches.
+        let last = self.ends.iter().position(|&end| end > floor).unwrap_or(self.ends.len());
+        for s in (last..self.ends.len()).rev() {
             let Some(g) = grad.take() else { break };
             let outputs = std::mem::take(&mut self.outputs);
             let (x, y) = (if s == 0 { x } else { &outputs[s - 1] }, outputs.get(s).or(y));
             let ready = if self.at_hand == Some(s) { Ok(()) } else { self.refill_segment(device, s, x) };
-            let pass = Pass { input: pass.input || s > 0, ..pass };
             let layers = self.segment(s);
+            let pass = Pass { input: pass.input || layers.start > floor, ..pass };
             let done = ready.and_then(|()| self.backward_over(device, layers, (x, y), g, pass, false));
             (self.outputs, self.at_hand) = (outputs, None);
             if !keep {

@@ -130,6 +130,12 @@ impl ConvBnAct {
         Ok(ConvBnAct { weight: b.parameter(weight)?, bias, norm, spec, fixed: None })
     }
 
+    /// Whether any of its parameters learns.
+    pub(super) fn learns(&self) -> bool {
+        let norm = self.norm.iter().flat_map(|n| [&n.weight, &n.bias]);
+        std::iter::once(&self.weight).chain(&self.bias).chain(norm).any(Parameter::learns)
+    }
+
     /// As [`Layer::backward`], with the gradient's parts apart and the input's gradient going to `dx`.
     pub(super) fn backward_into(
         &mut self,
@@ -139,11 +145,12 @@ impl ConvBnAct {
         weights: bool,
         dx: Option<Outgoing<'_>>,
     ) -> Result<()> {
-        let weights = weights && self.weight.learns();
+        // A gradient of the bias alone is not to be had.
+        let conv = weights && (self.weight.learns() || self.bias.as_ref().is_some_and(Parameter::learns));
         let new = |t: &Tensor| device.alloc(t.shape(), DType::F32, Purpose::Gradients);
-        let mut dw = if weights { Some(new(&self.weight.value)?) } else { None };
+        let mut dw = if conv { Some(new(&self.weight.value)?) } else { None };
         let mut db = match &self.bias {
-            Some(b) if weights => Some(new(&b.value)?),
+            Some(b) if conv => Some(new(&b.value)?),
             _ => None,
         };
         let target = dw.as_mut().map(|weight| WeightGrad { weight, bias: db.as_mut() });
@@ -153,13 +160,13 @@ impl ConvBnAct {
             device.convolve_backward(self.spec.window, &x.operand(), &self.weight.value, &dy, dx, target)?;
         }
         if weights {
-            self.weight.grad = dw;
+            self.weight.leave(dw);
             if let Some(b) = &mut self.bias {
-                b.grad = db;
+                b.leave(db);
             }
             if let (Some(n), Some(g)) = (&mut self.norm, grad_norm) {
-                n.weight.grad = g.weight;
-                n.bias.grad = g.bias;
+                n.weight.leave(g.weight);
+                n.bias.leave(g.bias);
             }
         }
         Ok(())

@@ -21,6 +21,11 @@ impl Parameter {
     pub fn learns(&self) -> bool {
         self.state.is_some()
     }
+
+    /// Leaves a gradient, if it learns.
+    pub(super) fn leave(&mut self, grad: Option<Tensor>) {
+        self.grad = grad.filter(|_| self.learns());
+    }
 }
 
 /// What a parameter is for. Recipes name these in `train.no_decay`.

@@ -72,6 +72,9 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
             _ => false,
         },
+        (Kind::Part, v) => number(v).is_some_and(|x| (0.0..1.0).contains(&x)),
+        (Kind::Weights(words), Value::String(s)) => return word_problem(words, s, &expected(kind)),
+        (Kind::Weights(_), v) => numbers(v).is_some_and(|w| !w.is_empty() && w.iter().all(is_weight)),
         (Kind::Betas, v) => {
             numbers(v).is_some_and(|b| b.len() == 2 && b.iter().all(|x| (0.0..1.0).contains(x)))
         }
@@ -79,6 +82,7 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             return word_problem(words, s, &expected(kind));
         }
         (Kind::Words(words), Value::Array(list)) => return words_problem(words, list, &expected(kind)),
+        (Kind::Names, Value::Array(list)) => return names_problem(list, &expected(kind)),
         (Kind::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
         (Kind::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
         (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
@@ -117,9 +121,14 @@ pub(super) fn expected(kind: Kind) -> String {
             format!("a share of the images {low} to less than 1, as 0.1")
         }
         Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
+        Kind::Part => "a number from 0 to less than 1".into(),
+        Kind::Weights(words) => {
+            format!("{}, or a list of numbers above 0, at most {WEIGHT}, one per class", words.join(", "))
+        }
         Kind::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
         Kind::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
+        Kind::Names => "a list of names, each at most once".into(),
         Kind::Backbone => "a string, resnet and a depth".into(),
         Kind::Head => "a string, AcBf or dgl".into(),
         Kind::Jitter => JITTER.into(),
@@ -174,6 +183,14 @@ fn words_problem(words: &[&str], list: &[Value], expected: &str) -> Option<Strin
     })
 }
 
+fn names_problem(list: &[Value], expected: &str) -> Option<String> {
+    list.iter().enumerate().find_map(|(i, v)| match v.as_str() {
+        Some(s) if list[..i].contains(v) => Some(format!("found \"{s}\" twice, expected {expected}")),
+        Some(s) if !s.is_empty() => None,
+        _ => Some(format!("found {} in the list, expected {expected}", found(v))),
+    })
+}
+
 fn statistics_problem(t: &Table) -> Option<String> {
     if let Some(name) = t.keys().find(|k| !["mean", "std"].contains(&k.as_str())) {
         return Some(format!("unknown key `{name}`; allowed: mean, std"));
@@ -201,6 +218,13 @@ fn number(v: &Value) -> Option<f64> {
 
 fn numbers(v: &Value) -> Option<Vec<f64>> {
     v.as_array()?.iter().map(number).collect()
+}
+
+/// The largest weight of a class: a bound that only keeps arithmetic safe.
+pub(super) const WEIGHT: f64 = 1e6;
+
+fn is_weight(w: &f64) -> bool {
+    *w > 0.0 && *w <= WEIGHT
 }
 
 fn ascending(v: &Value) -> Option<()> {

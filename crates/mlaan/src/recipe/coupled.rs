@@ -11,6 +11,8 @@ use crate::{Error, Result};
 pub(super) fn settle(before: &Train, train: &mut Train, says: &dyn Fn(&str) -> bool) -> Result<()> {
     optimizer_keys::settle(before, train, says);
     schedule_keys::settle(before, train, says);
+    // None is what its absence means.
+    train.label_smoothing = train.label_smoothing.filter(|&part| part > 0.0);
     let epochs = says("epochs") && train.epochs < before.epochs;
     if says("full_warmup") {
         // No is what its absence means.

@@ -3,7 +3,7 @@
 
 use super::Recipe;
 use super::builtin::{builtin, recipes};
-use super::check::expected;
+use super::check::{WEIGHT, expected};
 use super::schema::{self, EXTENDS, KEYS, Key, Kind, MANY, TABLES};
 use crate::local::{Cascade, Leap};
 use serde_json::{Map, Value, json};
@@ -96,9 +96,17 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Share(true) => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
         Kind::Share(false) => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
         Kind::Pair(low, high) => several(number(low, high), 2),
+        Kind::Part => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
+        Kind::Weights(words) => {
+            let each = json!({"type": "number", "exclusiveMinimum": 0, "maximum": WEIGHT});
+            json!({"anyOf": [{"enum": words}, {"type": "array", "minItems": 1, "items": each}]})
+        }
         Kind::Betas => several(json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}), 2),
         Kind::Word(words) => json!({"enum": words}),
         Kind::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
+        Kind::Names => {
+            json!({"type": "array", "uniqueItems": true, "items": {"type": "string", "minLength": 1}})
+        }
         Kind::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),
         Kind::Head => json!({"type": "string", "pattern": "^([0-9]c[1-9]f|dgl)$"}),
         Kind::Jitter => {

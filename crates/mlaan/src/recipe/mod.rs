@@ -6,6 +6,7 @@
 
 mod builtin;
 mod check;
+mod class_weights;
 mod coupled;
 mod data;
 mod describe;
@@ -30,6 +31,7 @@ mod train;
 mod words;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
+pub use class_weights::{ClassRule, ClassWeights};
 pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Orientation, Statistics};
 pub use describe::json_schema;
 pub use differ::Difference;

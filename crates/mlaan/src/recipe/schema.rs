@@ -22,12 +22,18 @@ pub(super) enum Kind {
     Share(bool),
     /// Two numbers from the first to the second value.
     Pair(f64, f64),
+    /// A number from 0 to less than 1.
+    Part,
     /// Two numbers from 0 to less than 1.
     Betas,
+    /// One of these words, or numbers above 0.
+    Weights(&'static [&'static str]),
     /// One of these words.
     Word(&'static [&'static str]),
     /// A list of these words, none of them twice.
     Words(&'static [&'static str]),
+    /// A list of names, none of them twice.
+    Names,
     /// A backbone's name.
     Backbone,
     /// An auxiliary classifier's name.
@@ -126,6 +132,10 @@ pub const KEYS: &[Key] = &[
     key("train.nesterov", Kind::Flag, "sgd, lars: Nesterov's form of momentum"),
     key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter, but for train.no_decay; of adamw apart from the gradient"),
     optional("train.no_decay", Kind::Words(&["weight", "bias", "norm"]), "parameters without weight decay, by role: weight and bias of convolutions and linear layers, norm (scale and offset of a BatchNorm); all have it when absent"),
+    optional("train.label_smoothing", Kind::Part, "part of every target spread evenly over all classes, in all cross-entropies that train (torch's label_smoothing); losses that are shown are the smoothed ones"),
+    optional("train.class_weights", Kind::Weights(&["balanced"]), "by what each class counts in all cross-entropies that train (torch's weight): balanced, which is n / (classes * images of the class) over the training images, or a number per class; of mixtures (data.mixup) as torch's class probabilities: the mean is over images"),
+    optional("train.clip_grad_norm", Kind::Above(0.0, HUGE), "largest norm of gradients (torch's clip_grad_norm_), of each module's own parameters (the last one's with the classifier) and of each auxiliary network by itself"),
+    optional("train.freeze", Kind::Names, "parts of the network that keep their values (torch's requires_grad=False), mostly beside model.init: \"stem\", blocks and parameters, or the first parts of their names, as [\"stem\", \"layer1\"]; BatchNorm's running statistics still move"),
     key("train.schedule", Kind::Word(Schedule::WORDS), "learning rate after the warm-up; cosine, linear: to train.min_lr in the last epoch; step, multistep: cut; wsd: constant, then linear"),
     key("train.warmup", Kind::Whole(0, MANY), "epochs of linear warm-up; an inherited one takes at most a fifth of train.epochs"),
     optional("train.full_warmup", Kind::Flag, "take the warm-up whole, also where it is more than a fifth of train.epochs; set by itself where such a train.warmup is set"),

@@ -1,6 +1,6 @@
 //! `[train]`: the optimiser and its schedule (METHOD §7).
 
-use super::{OptimizerKind, Schedule};
+use super::{ClassWeights, OptimizerKind, Schedule};
 use crate::nn::Roles;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,22 @@ pub struct Train {
     /// Parameters without weight decay, by role. Default: none.
     #[serde(skip_serializing_if = "Roles::is_empty")]
     pub no_decay: Roles,
+    /// Part ε of every target that is spread evenly over all classes (Szegedy et al. 2016), in the cross-entropies of the classifier
+    /// and of all auxiliary classifiers: `torch.nn.CrossEntropyLoss(label_smoothing=ε)`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f64>,
+    /// By what each class counts in the same cross-entropies: PyTorch's `weight`. Default: all alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
+    /// Largest norm of a group's gradients, which are scaled down to it (`torch.nn.utils.clip_grad_norm_`): a module's own part of the
+    /// network (the last one's with the classifier), and each auxiliary network. Default: none, no clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_grad_norm: Option<f64>,
+    /// What does not learn: blocks and parameters of the network, or the first parts of their names (`layer1`), and `stem`. Such
+    /// parameters keep their values, as with `requires_grad=False`; BatchNorm's running statistics still move, as in PyTorch's
+    /// training mode. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
     /// The learning rate's course after the warm-up.
     pub schedule: Schedule,
     /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their
@@ -146,6 +162,10 @@ impl Default for Train {
             nesterov: true,
             weight_decay: 1e-4,
             no_decay: Roles::default(),
+            label_smoothing: None,
+            class_weights: None,
+            clip_grad_norm: None,
+            freeze: Vec::new(),
             schedule: Schedule::Cosine,
             warmup: 10,
             full_warmup: None,

@@ -2,7 +2,7 @@
 
 use super::sizes::{sizes, task};
 use super::{Trainer, setup};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Frozen};
 use crate::data::Splits;
 use crate::plan::search::{Fit, Learning, Request, candidates, search};
 use crate::recipe::Recipe;
@@ -36,8 +36,9 @@ impl Trainer {
     ) -> Result<(Self, Fit)> {
         let splits = setup::held_out(recipe, splits)?;
         let normalise = setup::normalisation(&recipe.data, &splits)?;
+        let frozen = Frozen::new(backbone, &recipe.train.freeze);
         let request = Request {
-            backbone,
+            backbone: &frozen,
             method: &recipe.local,
             task: task(recipe, &splits, &normalise),
             batch: recipe.train.batch,

@@ -1,9 +1,9 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
-use crate::backbone::ResNet;
+use crate::backbone::{Frozen, ResNet};
 use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
 use crate::nn::Optimizer;
-use crate::nn::optim::{AdamW, Lars, Rule, Sgd};
+use crate::nn::optim::{AdamW, Lars, Objective, Rule, Sgd};
 use crate::recipe::{self, Family, Load, MeanStd, Model, OptimizerKind, Orientation, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
@@ -20,6 +20,14 @@ pub fn backbone(model: &Model) -> Result<ResNet> {
     }
 }
 
+/// The backbone that a recipe trains, with what of it is frozen.
+///
+/// # Errors
+/// As [`backbone`].
+pub fn network(recipe: &Recipe) -> Result<Frozen<ResNet>> {
+    Ok(Frozen::new(backbone(&recipe.model)?, &recipe.train.freeze))
+}
+
 /// The optimiser of a recipe.
 pub fn optimizer(t: &recipe::Train) -> Optimizer {
     let (momentum, nesterov) = (t.momentum as f32, t.nesterov);
@@ -30,7 +38,22 @@ pub fn optimizer(t: &recipe::Train) -> Optimizer {
         OptimizerKind::AdamW => Rule::AdamW(AdamW { betas: t.betas_used(), eps }),
         OptimizerKind::Lars => Rule::Lars(Lars { momentum, nesterov, trust: t.trust_used() as f32, eps }),
     };
-    Optimizer { rule, weight_decay: t.weight_decay as f32, no_decay: t.no_decay }
+    Optimizer {
+        rule,
+        weight_decay: t.weight_decay as f32,
+        no_decay: t.no_decay,
+        // What is too small for 32 bits would be no norm.
+        clip_grad_norm: t.clip_grad_norm.map(|norm| (norm as f32).max(f32::MIN_POSITIVE)),
+        objective: Objective {
+            label_smoothing: smoothing(t.label_smoothing.unwrap_or(0.0)),
+            class_weights: t.class_weights.is_some(),
+        },
+    }
+}
+
+/// In 32 bits, where what is next to 1 stays less.
+fn smoothing(part: f64) -> f32 {
+    (part as f32).min(1.0 - f32::EPSILON / 2.0)
 }
 
 /// Opens a recipe's images.

@@ -15,7 +15,7 @@ pub struct Tally {
     pub images: usize,
     /// Seconds spent in training steps.
     pub seconds: f64,
-    /// Per module: loss times images.
+    /// Per module: loss times images; negative where the module is frozen and not taught.
     pub losses: Vec<f64>,
     /// Per module: images classified wrongly; negative where the loss does not classify.
     pub wrong: Vec<f64>,
@@ -33,6 +33,10 @@ impl Tally {
         self.images += images;
         let (w_ind, w_cas) = (method.weight(Branch::Independent), method.weight(Branch::Cascaded));
         for (j, pair) in report.modules.iter().enumerate() {
+            if pair.iter().all(Option::is_none) {
+                (self.losses[j], self.wrong[j]) = (-1.0, -1.0);
+                continue;
+            }
             let loss = |b: usize, w: f64| pair[b].map_or(0.0, |l| w * f64::from(l.loss));
             self.losses[j] += images as f64 * (loss(0, w_ind) + loss(1, w_cas));
             // The branch that teaches the module more speaks for it.
@@ -56,6 +60,7 @@ impl Tally {
     pub fn epoch(&self, epoch: usize, lr: f64, test_error: f64, seconds: f64, peak: PeakBytes) -> Epoch {
         let n = self.images.max(1) as f64;
         let (train_loss, train_error) = self.classifier();
+        let loss = |&l: &f64| if l < 0.0 { f64::NAN } else { l / n };
         let error = |&w: &f64| if w < 0.0 { f64::NAN } else { 100.0 * w / n };
         Epoch {
             epoch,
@@ -71,7 +76,7 @@ impl Tally {
             test_error,
             test_loss: f64::NAN,
             test_top5_accuracy: None,
-            module_losses: self.losses.iter().map(|l| l / n).collect(),
+            module_losses: self.losses.iter().map(loss).collect(),
             module_errors: self.wrong.iter().map(error).collect(),
             seconds,
             images_per_second: self.images as f64 / self.seconds.max(1e-9),

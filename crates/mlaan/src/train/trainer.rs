@@ -1,11 +1,12 @@
 //! What a run is made of: network, images and memory, as a recipe says.
 
 use super::checkpoint::Manifest;
+use super::class_weights::class_weights;
 use super::peak::PeakBytes;
 use super::reading::Reading;
 use super::sizes::{sizes, task};
 use super::{LearningRate, foreign, setup};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Frozen};
 use crate::data::{Augment, Extras, LoaderPool, Source, Splits};
 use crate::import::Taken;
 use crate::local::Learner;
@@ -86,9 +87,12 @@ impl Trainer {
         devices: &[Device],
     ) -> Result<Self> {
         let splits = setup::held_out(recipe, splits)?;
+        let backbone: &dyn Backbone = &Frozen::new(backbone, &recipe.train.freeze);
         let precision = recipe.train.precision.into();
         let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
+        let weights = recipe.train.class_weights.as_ref();
+        let weights = weights.map(|w| class_weights(w, splits.train.as_ref())).transpose()?;
         let normalise = setup::normalisation(&recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
@@ -111,8 +115,11 @@ impl Trainer {
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
         let (cuts, local) = (plan.cuts(), &recipe.local);
-        let learner =
+        let mut learner =
             Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
+        if let Some(weights) = weights {
+            learner.weigh_classes(&weights)?;
+        }
         let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))

@@ -3,12 +3,14 @@
 
 mod adamw;
 mod lars;
+mod objective;
 mod sgd;
 mod state;
 mod update;
 
 pub use adamw::AdamW;
 pub use lars::Lars;
+pub use objective::Objective;
 pub use sgd::Sgd;
 pub use state::State;
 pub use update::Rate;
@@ -27,6 +29,10 @@ pub struct Optimizer {
     pub weight_decay: f32,
     /// Roles of parameters without it.
     pub no_decay: Roles,
+    /// Largest norm of the gradients of a group of parameters, which are scaled down to it.
+    pub clip_grad_norm: Option<f32>,
+    /// What is minimised.
+    pub objective: Objective,
 }
 
 /// The optimisers there are.
@@ -44,7 +50,13 @@ pub enum Rule {
 impl Default for Optimizer {
     fn default() -> Self {
         let rule = Rule::Sgd(Sgd { momentum: 0.9, nesterov: true });
-        Optimizer { rule, weight_decay: 1e-4, no_decay: Roles::default() }
+        Optimizer {
+            rule,
+            weight_decay: 1e-4,
+            no_decay: Roles::default(),
+            clip_grad_norm: None,
+            objective: Objective::default(),
+        }
     }
 }
 
@@ -100,7 +112,8 @@ mod tests {
     fn state_is_named_updated_and_known_again() {
         let device = Device::cpu(Some(1)).unwrap();
         let rule = Rule::Sgd(Sgd { momentum: 0.5, nesterov: true });
-        let optimizer = Optimizer { rule, weight_decay: 0.25, no_decay: [Role::Bias].into_iter().collect() };
+        let no_decay = [Role::Bias].into_iter().collect();
+        let optimizer = Optimizer { rule, weight_decay: 0.25, no_decay, ..Optimizer::default() };
         let b = Builder { device: &device, seed: 0, optimizer: Some(optimizer) };
         let rate = Rate { lr: 0.5, step: 1 };
         // g = 0.25 · 2, v = g, p = 2 - 0.5 (g + 0.5 v).
