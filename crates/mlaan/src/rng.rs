@@ -27,6 +27,10 @@ pub enum Purpose {
     Cutout = 8,
     /// Shares of mixed images.
     Mixup = 9,
+    /// Boxes of CutMix.
+    Cutmix = 10,
+    /// Which mixture a batch is.
+    MixSwitch = 11,
 }
 
 /// A small deterministic generator for one purpose.

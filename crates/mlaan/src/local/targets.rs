@@ -33,7 +33,7 @@ impl Targets for Labels<'_> {
     fn loss(&self, device: &Device, loss: HeadLoss, output: &Tensor, target: LossTarget<'_>) -> Result<()> {
         match loss.kind {
             TaskLoss::CrossEntropy => Ok(device.cross_entropy(output, *self, target)?),
-            TaskLoss::Contrastive if self.mixed.is_some() => Err(no_mixtures()),
+            TaskLoss::Contrastive if self.mixed.is_some() => Err(no_mixtures("data.mixup")),
             TaskLoss::Contrastive => Ok(device.contrastive(output, self.own, loss.temperature, target)?),
         }
     }
@@ -46,9 +46,9 @@ impl Targets for Classes {
 }
 
 /// Whether two samples are of one class has no answer for mixtures.
-pub(crate) fn no_mixtures() -> Error {
+pub(crate) fn no_mixtures(key: &str) -> Error {
     let message = "local.loss is \"contrastive\", which has no meaning for mixtures of two classes; write \"cross_entropy\" there, or remove this key";
-    Error::recipe("data.mixup", message)
+    Error::recipe(key, message)
 }
 
 /// What a batch gives to a local loss.

@@ -31,7 +31,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
     let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
-    let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
+    let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixes());
     let kept_test =
         kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), splits.test.as_ref()], size);
     // No batch is larger than the set that it is taken from.
