@@ -73,7 +73,7 @@ pub fn task(recipe: &Recipe, classes: Option<usize>) -> Task {
 
 /// Without images, but with the batches that wait for the step.
 pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
-    let mixed = recipe.data.mixup.is_some();
+    let mixed = recipe.data.extras().mixes();
     let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, mixed);
     Sizes {
         batch,

@@ -29,6 +29,10 @@ pub enum Purpose {
     Mixup = 9,
     /// Which training images are held out, to validate or to test on.
     HeldOut = 10,
+    /// Boxes of CutMix.
+    Cutmix = 11,
+    /// Which mixture a batch is.
+    MixSwitch = 12,
 }
 
 /// A small deterministic generator for one purpose.

@@ -18,7 +18,7 @@ fn recipe() -> Recipe {
     r.set_all(["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=32"]).unwrap();
     r.set_all(["data.limit=80", "train.epochs=2"]).unwrap();
     let extras = ["data.colour_jitter=[0.4, 0.4, 0.4, 0.1]", "data.random_erasing=0.5", "data.cutout=8"];
-    r.set_all(extras.into_iter().chain(["data.mixup=0.4"])).unwrap();
+    r.set_all(extras.into_iter().chain(["data.mixup=0.4", "data.cutmix=1.0"])).unwrap();
     r
 }
 
@@ -75,12 +75,11 @@ fn on_cuda_images_are_made_on_the_host_as_planned() {
 fn every_option_changes_what_is_learnt() {
     let device = Device::cpu(Some(2)).unwrap();
     let mut models = Vec::new();
-    for key in
-        ["seed=0", "data.colour_jitter=0.3", "data.random_erasing=0.5", "data.cutout=8", "data.mixup=0.4"]
-    {
+    let keys = ["data.colour_jitter=0.3", "data.random_erasing=0.5", "data.cutout=8"];
+    for key in keys.into_iter().chain(["seed=0", "data.mixup=0.4", "data.cutmix=1.0"]) {
         let (mut r, folder) = (recipe(), tempfile::tempdir().unwrap());
-        let off = ["colour_jitter", "random_erasing", "cutout", "mixup"].map(|k| format!("data.{k}=none"));
-        r.set_all(off).unwrap();
+        let off = ["colour_jitter", "random_erasing", "cutout", "mixup", "cutmix"];
+        r.set_all(off.map(|k| format!("data.{k}=none"))).unwrap();
         r.set_all([key, "train.epochs=1", "data.limit=32"]).unwrap();
         run(&r, &device, folder.path(), None);
         let lines = metrics::read(folder.path()).unwrap();

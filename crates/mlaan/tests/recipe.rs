@@ -60,6 +60,7 @@ fn full() -> Recipe {
     r.data.short_side = Some(40);
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));
     (r.data.random_erasing, r.data.cutout, r.data.mixup) = (Some(0.25), Some(8), Some(0.2));
+    r.data.cutmix = Some(1.0);
     r
 }
 
@@ -203,6 +204,8 @@ fn impossible_values_say_what_is_allowed() {
         ("data.random_erasing = 1.5", "data.random_erasing", "from 0 to 1"),
         ("data.cutout = 33", "data.cutout", "32 pixels"),
         ("data.mixup = 0", "data.mixup", "above 0"),
+        ("data.cutmix = 0", "data.cutmix", "above 0"),
+        ("data.cutmix = 1.0\nlocal.loss = \"contrastive\"", "data.cutmix", "cross_entropy"),
         ("data.mixup = 0.2\nlocal.loss = \"contrastive\"", "data.mixup", "cross_entropy"),
         ("data.normalise = {mean=[125,0,0], std=[1,1,1]}", "data.normalise", "divide by 255"),
         ("data.normalise = {mean=[0,0,0], std=[1,1,0]}", "data.normalise", "none of them 0"),

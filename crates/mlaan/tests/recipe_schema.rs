@@ -67,7 +67,7 @@ fn another(path: &str) -> &'static str {
         "local.head" => "0c1f",
         "local.loss" => "contrastive",
         "local.temperature" | "train.momentum" | "train.eps" | "local.leap.ema" => "0.25",
-        "data.random_erasing" | "data.mixup" | "data.validation" | "data.test" => "0.25",
+        "data.random_erasing" | "data.mixup" | "data.cutmix" | "data.validation" | "data.test" => "0.25",
         "local.reconstruct" => "[5, 0.5]",
         "local.task" => "[0, 1]",
         "local.leap.tie" => "twin",

@@ -102,8 +102,7 @@ fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, 
     let length = n * size * size * 3;
     let bytes = || -> Vec<u8> { (0..length).map(|i| (i * 7919 % 251) as u8).collect() };
     let labels = |from: usize| (from..from + n).map(|i| (i % classes) as u32).collect::<Vec<_>>();
-    let (other, shares) =
-        if extras.mixup.is_some() { (labels(1), vec![0.75; n]) } else { Default::default() };
+    let (other, shares) = if extras.mixes() { (labels(1), vec![0.75; n]) } else { Default::default() };
     let indices = (0..n).collect();
     let batch = |bytes, draws| Batch { bytes, draws, labels: labels(0), indices, other, shares };
     let computes = device.computes();

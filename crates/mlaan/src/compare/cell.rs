@@ -90,7 +90,7 @@ impl Cell {
     /// What memory depends on, without the images themselves.
     pub(super) fn sizes(&self, images: Option<[usize; 2]>, kind: Kind) -> Sizes {
         let (batch, size) = (self.recipe.train.batch, self.recipe.data.size);
-        let mixed = self.recipe.data.mixup.is_some();
+        let mixed = self.recipe.data.extras().mixes();
         let largest = images.map_or(batch, |[train, test]| batch.min(train.max(test)));
         Sizes {
             batch,

@@ -11,7 +11,7 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Which image of the set each one is.
     pub indices: Vec<usize>,
-    /// `n` labels of the images mixed into these, where they are mixtures ([`Extras::mixup`](super::Extras)); else none.
+    /// `n` labels of the images mixed into these, where they are mixtures ([`Extras::mixes`](super::Extras::mixes)); else none.
     pub other: Vec<u32>,
     /// With `other`: how much of an image is its own, from a half to 1.
     pub shares: Vec<f32>,

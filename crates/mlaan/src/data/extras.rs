@@ -1,14 +1,16 @@
 //! Further random changes of training images, each an option of its own: colours, erased parts, mixtures.
 //!
 //! They come behind the crop, in this order: colours, an erased rectangle, a cut-out square, and last, over the whole
-//! batch, mixtures of two images. All they draw derives from the seed, the epoch and the image.
+//! batch, mixtures of two images (Mixup or CutMix). All they draw derives from the seed, the epoch and the image.
 
 mod colour;
+mod cutmix;
 mod erase;
+mod mixtures;
 mod mixup;
 
 pub use colour::ColourJitter;
-pub(super) use mixup::mix;
+pub(super) use mixtures::mix;
 
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -25,6 +27,9 @@ pub struct Extras {
     /// Images become mixtures of two, with two labels (Zhang et al. 2018): the α of Beta(α, α), from which each image's
     /// share is drawn.
     pub mixup: Option<f64>,
+    /// Images get a rectangle of another one, and two labels (Yun et al. 2019): the α of Beta(α, α), from which each
+    /// image's share of the area is drawn. Beside `mixup`, each batch takes one of both, with equal probability.
+    pub cutmix: Option<f64>,
     /// What erased pixels become: the set's mean, so that they are 0 behind the normalisation.
     pub fill: [u8; 3],
 }
@@ -33,6 +38,11 @@ impl Extras {
     /// Whether no image is changed.
     pub fn is_none(&self) -> bool {
         *self == Extras { fill: self.fill, ..Extras::default() }
+    }
+
+    /// Whether batches are mixtures of two images, with two labels an image.
+    pub fn mixes(&self) -> bool {
+        self.mixup.is_some() || self.cutmix.is_some()
     }
 
     /// Checks the numbers for images of `size x size`.
@@ -50,8 +60,10 @@ impl Extras {
                 format!("found {p}, expected a probability from 0 to 1"),
             ));
         }
-        if let Some(alpha) = self.mixup.filter(|a| !(*a > 0.0 && a.is_finite())) {
-            return Err(Error::recipe("data.mixup", format!("found {alpha}, expected a number above 0")));
+        for (key, alpha) in [("data.mixup", self.mixup), ("data.cutmix", self.cutmix)] {
+            if let Some(alpha) = alpha.filter(|a| !(*a > 0.0 && a.is_finite())) {
+                return Err(Error::recipe(key, format!("found {alpha}, expected a number above 0")));
+            }
         }
         self.colour_jitter.map_or(Ok(()), |c| c.validate())
     }

@@ -88,7 +88,7 @@ impl Source {
 
     /// From the host, with what `extras` need.
     pub fn host(extras: &Extras) -> Self {
-        if extras.mixup.is_some() { Source::Mixed } else { Source::Host }
+        if extras.mixes() { Source::Mixed } else { Source::Host }
     }
 
     /// Room for `images` images of side `size` on a device, with values when `bytes` are given (a plan has none).

@@ -79,10 +79,7 @@ pub(super) fn fill(
     match options.deliver {
         Deliver::Images => {
             fill_images(batch, data, indices, options)?;
-            if let Some(alpha) = options.extras.mixup {
-                let image = options.frame.bytes();
-                mix(batch, image, alpha, (options.seed, options.epoch));
-            }
+            mix(batch, options.frame.size, &options.extras, (options.seed, options.epoch));
             Ok(())
         }
         Deliver::Draws => {

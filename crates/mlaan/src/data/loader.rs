@@ -45,7 +45,7 @@ impl LoaderPool {
     pub fn buffer_bytes(&self, options: &LoaderOptions) -> usize {
         match options.deliver {
             Deliver::Images => {
-                Self::bytes(self.ahead, options.batch, options.frame.size, options.extras.mixup.is_some())
+                Self::bytes(self.ahead, options.batch, options.frame.size, options.extras.mixes())
             }
             Deliver::Draws => Self::draw_bytes(self.ahead, options.batch),
         }

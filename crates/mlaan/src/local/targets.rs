@@ -65,7 +65,7 @@ impl Targets for Labels<'_> {
                 Ok(device.cross_entropy(output, *self, target)?)
             }
             TaskLoss::CrossEntropy => Ok(device.cross_entropy_with(output, *self, loss.classes, target)?),
-            TaskLoss::Contrastive if self.mixed.is_some() => Err(no_mixtures()),
+            TaskLoss::Contrastive if self.mixed.is_some() => Err(no_mixtures("data.mixup")),
             TaskLoss::Contrastive => Ok(device.contrastive(output, self.own, loss.temperature, target)?),
         }
     }
@@ -84,9 +84,9 @@ impl Targets for Classes {
 }
 
 /// Whether two samples are of one class has no answer for mixtures.
-pub(crate) fn no_mixtures() -> Error {
+pub(crate) fn no_mixtures(key: &str) -> Error {
     let message = "local.loss is \"contrastive\", which has no meaning for mixtures of two classes; write \"cross_entropy\" there, or remove this key";
-    Error::recipe("data.mixup", message)
+    Error::recipe(key, message)
 }
 
 /// What a batch gives to a local loss.

@@ -40,6 +40,9 @@ pub struct Data {
     /// Trains on mixtures of two images: the α of Beta(α, α), from which their shares are drawn. Default: on images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<f64>,
+    /// Gives images a rectangle of another one: the α of Beta(α, α), from which their shares are drawn. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f64>,
     /// Mean and deviation that pixels are normalised with.
     pub normalise: Normalise,
     /// Skip images that cannot be decoded, and count them, instead of stopping.
@@ -65,6 +68,7 @@ impl Default for Data {
             random_erasing: None,
             cutout: None,
             mixup: None,
+            cutmix: None,
             normalise: Normalise::Named(Statistics::Auto),
             skip_broken: false,
             short_side: None,
@@ -198,6 +202,7 @@ impl Data {
             random_erasing: self.random_erasing,
             cutout: self.cutout,
             mixup: self.mixup,
+            cutmix: self.cutmix,
             fill: [0; 3],
         }
     }

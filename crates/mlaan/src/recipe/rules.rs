@@ -22,8 +22,9 @@ impl Recipe {
         validate_warmup(&self.train)?;
         schedule_keys::validate(&self.train)?;
         validate_method(&self.local)?;
-        if self.data.mixup.is_some() && self.local.loss == TaskLoss::Contrastive {
-            return Err(no_mixtures());
+        if self.data.extras().mixes() && self.local.loss == TaskLoss::Contrastive {
+            let key = if self.data.mixup.is_some() { "data.mixup" } else { "data.cutmix" };
+            return Err(no_mixtures(key));
         }
         self.data.validate()
     }

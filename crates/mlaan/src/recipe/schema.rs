@@ -160,6 +160,7 @@ pub const KEYS: &[Key] = &[
     optional("data.random_erasing", Kind::Real(0.0, 1.0), "probability that a random rectangle, 2 to 33 % of an image, is erased"),
     optional("data.cutout", Kind::Whole(1, 8192), "side of a square cut out of every image around a random pixel, pixels"),
     optional("data.mixup", Kind::Above(0.0, HUGE), "trains on mixtures of two images and their labels, shares from Beta(a, a): this a"),
+    optional("data.cutmix", Kind::Above(0.0, HUGE), "gives images a rectangle of another one, and labels by area; shares from Beta(a, a): this a, 1 is usual; beside data.mixup, each batch takes one of both"),
     key("data.normalise", Kind::Normalise(&["auto", "cifar10", "svhn", "stl10", "imagenet"]), "pixel statistics: a data set's name, or {mean = [r, g, b], std = [r, g, b]} of pixels in 0 to 1"),
     key("data.skip_broken", Kind::Flag, "skip images that cannot be decoded instead of stopping"),
     optional("data.short_side", Kind::Whole(8, 16_384), "shorter side of a test image before its centre is cut out, pixels; images of data.size are taken as they are"),

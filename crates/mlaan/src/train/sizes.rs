@@ -34,7 +34,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
     let validation = splits.validation.as_ref().map(|data| data.len());
     // What is evaluated after every epoch.
     let held = splits.validation.as_ref().unwrap_or(&splits.test);
-    let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixup.is_some());
+    let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixes());
     let kept_test = kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), held.as_ref()], size);
     // No batch is larger than the set that it is taken from.
     let made = |images: usize, mixed| LoaderPool::bytes(ahead, batch.min(images), size, mixed);

@@ -1,9 +1,9 @@
 //! Mixtures of two images (mixup, Zhang et al. 2018).
 //!
-//! Every image is mixed with the next one of its batch, the last with the first; shuffling makes that a random one. The
-//! share is drawn per image, and the larger part is the image's own, as in MixMatch: so there is one label that a
+//! The share is drawn per image, and the larger part is the image's own, as in MixMatch: so there is one label that a
 //! mixture is mostly of, which errors are counted against.
 
+use super::mixtures::beta;
 use crate::data::Batch;
 use crate::rng::{Purpose, Rng};
 
@@ -14,11 +14,8 @@ const ONE: u32 = 1 << 16;
 const BLOCK: usize = 4096;
 
 /// Mixes the images of a batch, each of `image` bytes.
-pub(in crate::data) fn mix(batch: &mut Batch, image: usize, alpha: f64, (seed, epoch): (u64, usize)) {
+pub(super) fn mix(batch: &mut Batch, image: usize, alpha: f64, (seed, epoch): (u64, usize)) {
     let n = batch.labels.len();
-    batch.other.clear();
-    batch.other.extend((0..n).map(|i| batch.labels[(i + 1) % n]));
-    batch.shares.clear();
     batch.shares.extend(batch.indices.iter().map(|&index| {
         let mut rng = Rng::new(seed, Purpose::Mixup, epoch as u64, index as u64);
         share(alpha, &mut rng) as f32 / ONE as f32
@@ -40,26 +37,8 @@ pub(in crate::data) fn mix(batch: &mut Batch, image: usize, alpha: f64, (seed, e
 
 /// The larger share of a draw from Beta(alpha, alpha), of [`ONE`].
 fn share(alpha: f64, rng: &mut Rng) -> u32 {
-    // x / (x + y) of two gamma variates, by their logarithms: for a small alpha they are smaller than any float.
-    let (x, y) = (log_gamma_variate(alpha, rng), log_gamma_variate(alpha, rng));
-    let own = 1.0 / (1.0 + (-(x - y).abs()).exp());
-    (own * f64::from(ONE)).round() as u32
-}
-
-/// The logarithm of a draw from Gamma(shape, 1): Marsaglia and Tsang (2000), one shape higher, then taken down.
-fn log_gamma_variate(shape: f64, rng: &mut Rng) -> f64 {
-    let d = shape + 1.0 - 1.0 / 3.0;
-    let c = 1.0 / (9.0 * d).sqrt();
-    let high = loop {
-        let z = rng.normal();
-        let v = (1.0 + c * z).powi(3);
-        // From (0, 1], so that its logarithm is finite.
-        let u = 1.0 - rng.uniform();
-        if v > 0.0 && u.ln() < 0.5 * z * z + d - d * v + d * v.ln() {
-            break (d * v).ln();
-        }
-    };
-    high + (1.0 - rng.uniform()).ln() / shape
+    let own = beta(alpha, rng);
+    (own.max(1.0 - own) * f64::from(ONE)).round() as u32
 }
 
 #[cfg(test)]
@@ -93,13 +72,12 @@ mod tests {
         let bytes = (0..n).flat_map(|i| vec![100 * i as u8; image]).collect();
         let mut batch = Batch { bytes, labels: vec![4, 5, 6], indices: vec![7, 8, 9], ..Batch::default() };
         mix(&mut batch, image, 1.0, (1, 2));
-        assert_eq!(batch.other, [5, 6, 4]);
         for (i, mixed) in batch.bytes.chunks_exact(image).enumerate() {
             let (own, other) = (100.0 * i as f32, 100.0 * ((i + 1) % n) as f32);
             let expected = (batch.shares[i] * own + (1.0 - batch.shares[i]) * other).round() as u8;
             assert!(mixed.iter().all(|v| *v == expected), "{i}: {} for {expected}", mixed[0]);
         }
-        let before = batch.shares.clone();
+        let before = std::mem::take(&mut batch.shares);
         mix(&mut batch, image, 1.0, (1, 3));
         assert_ne!(before, batch.shares);
     }
@@ -108,6 +86,6 @@ mod tests {
     fn one_image_is_mixed_with_itself() {
         let mut batch = Batch { bytes: vec![9, 8, 7], labels: vec![1], indices: vec![0], ..Batch::default() };
         mix(&mut batch, 3, 0.2, (1, 2));
-        assert_eq!((&batch.bytes[..], &batch.other[..]), (&[9, 8, 7][..], &[1][..]));
+        assert_eq!((batch.bytes, batch.labels), (vec![9, 8, 7], vec![1]));
     }
 }
