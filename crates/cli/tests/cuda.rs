@@ -96,6 +96,20 @@ fn old_and_small_gpus_are_refused() {
     let words = ["this run needs", "on cuda:0", "are free", "--batch"];
     assert!(words.iter().all(|w| message.contains(w)), "{message}");
     assert!(!at.path().join("small").exists(), "a refused run leaves nothing");
+    // Two stages on one GPU share it: what both need is asked for, not what the first does.
+    let both = fails(at.path(), &little(&["--device", "cuda", "--stages", "2", "--out", "small"]), &small);
+    assert!(words.iter().all(|w| both.contains(w)), "{both}");
+    let (one, both) = (needed(&message), needed(&both));
+    assert!(both > 0.8 * one, "{both} and {one} MiB");
+}
+
+/// The MiB of "this run needs 2.5 MiB on cuda:0".
+fn needed(message: &str) -> f64 {
+    let said = message.split("this run needs ").nth(1).unwrap();
+    let mut words = said.split_whitespace();
+    let (number, unit) = (words.next().unwrap(), words.next().unwrap());
+    assert_eq!(unit, "MiB", "{message}");
+    number.parse().unwrap()
 }
 
 #[cfg(unix)]

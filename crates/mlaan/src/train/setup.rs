@@ -129,9 +129,17 @@ pub fn oriented(orientation: Orientation, splits: &Splits) -> Orientation {
 /// Threads that load the images of `data` beside what `device` computes: all where they are decoded each time, or beside
 /// a GPU; else a quarter of those that compute on the processor, whose cores they share.
 pub fn loader_threads(device: &Device, data: &dyn Dataset) -> usize {
-    match device.kind() {
-        Kind::Cpu { .. } if !data.streams() => device.threads().div_ceil(4),
-        _ => device.threads(),
+    loader_threads_of(std::slice::from_ref(device), data)
+}
+
+/// As [`loader_threads`], beside several stages: on the processor they share its threads, beside GPUs all load for all.
+pub(super) fn loader_threads_of(devices: &[Device], data: &dyn Dataset) -> usize {
+    let on_processor = devices.iter().all(|d| matches!(d.kind(), Kind::Cpu { .. }));
+    let threads = devices.iter().map(Device::threads);
+    match on_processor {
+        true if data.streams() => threads.sum(),
+        true => threads.sum::<usize>().div_ceil(4),
+        false => threads.max().unwrap_or(1),
     }
 }
 
@@ -140,7 +148,12 @@ pub fn loader_threads(device: &Device, data: &dyn Dataset) -> usize {
 /// # Errors
 /// When the system starts no threads.
 pub fn loader_pool(device: &Device, data: &dyn Dataset) -> Result<LoaderPool> {
-    LoaderPool::new(loader_threads(device, data), LoaderPool::AHEAD)
+    loader_pool_of(std::slice::from_ref(device), data)
+}
+
+/// [`loader_threads_of`] of them.
+pub(super) fn loader_pool_of(devices: &[Device], data: &dyn Dataset) -> Result<LoaderPool> {
+    LoaderPool::new(loader_threads_of(devices, data), LoaderPool::AHEAD)
 }
 
 /// The augmentation of a recipe; `auto` is that of the set where its form says which it is, SVHN's where its images are

@@ -49,7 +49,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
         }
         false => made(train.max(held).max(test), mixed),
     };
-    let threads = setup::loader_threads(device, splits.train.as_ref());
+    let threads = setup::loader_threads_of(devices, splits.train.as_ref());
     let work = threads * splits.all().map(|data| data.work_bytes()).max().unwrap_or(0);
     Sizes {
         batch,

@@ -17,7 +17,7 @@ use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Padding;
-use mlaan_engine::{Device, Kind, Purpose};
+use mlaan_engine::{Device, Kind, Purpose, Usage};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl Trainer {
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let task = task(recipe, &splits, &normalise);
-        let pool = setup::loader_pool(device, splits.train.as_ref())?;
+        let pool = setup::loader_pool_of(&devices, splits.train.as_ref())?;
         let sizes = sizes(recipe, &splits, &devices, recipe.train.batch);
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
@@ -237,14 +237,25 @@ impl Drop for Trainer {
 
 /// Whether a run fits; a warning where it fits only if the system frees memory.
 fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
-    let mut short = None;
-    for (device, stage) in devices.iter().zip(&plan.stages) {
+    let (mut short, mut checked) = (None, Vec::new());
+    for device in devices {
         let limits = Limits::of(device);
         if limits.device.is_none() {
             // All stages share the process's memory.
             return limits.check(&plan.needs());
         }
-        short = short.or(limits.check(&Needs { usage: stage.usage, process: plan.process })?);
+        if checked.contains(&device.name()) {
+            continue;
+        }
+        checked.push(device.name());
+        // Stages on one GPU share its memory.
+        let here = devices.iter().zip(&plan.stages).filter(|(other, _)| other.name() == device.name());
+        let usage = here.fold(Usage::default(), |sum, (_, stage)| Usage {
+            footprint: sum.footprint + stage.usage.footprint,
+            held: sum.held + stage.usage.held,
+            ..sum
+        });
+        short = short.or(limits.check(&Needs { usage, process: plan.process })?);
     }
     Ok(short)
 }
