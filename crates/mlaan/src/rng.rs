@@ -31,6 +31,8 @@ pub enum Purpose {
     Cutmix = 10,
     /// Which mixture a batch is.
     MixSwitch = 11,
+    /// Operations of RandAugment.
+    RandAugment = 12,
 }
 
 /// A small deterministic generator for one purpose.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mlaan::Result;
 use mlaan::data::{
     Augment, Batch, ColourJitter, Dataset, Extras, Frame, ImageView, Loader, LoaderOptions, LoaderPool,
-    synthetic,
+    RandAugment, synthetic,
 };
 
 /// 4x4 images whose bytes are their index; can be slow, broken or panicking at some index.
@@ -121,6 +121,7 @@ fn further_changes_do_not_depend_on_workers_or_where_an_epoch_began() {
         cutout: Some(6),
         mixup: Some(0.2),
         cutmix: Some(1.0),
+        randaugment: Some(RandAugment { ops: 2, magnitude: 9 }),
         ..Extras::default()
     };
     let options = LoaderOptions { extras, shuffle: true, epoch: 3, ..options(32, 24) };

@@ -56,6 +56,7 @@ fn full() -> Recipe {
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));
     (r.data.random_erasing, r.data.cutout, r.data.mixup) = (Some(0.25), Some(8), Some(0.2));
     r.data.cutmix = Some(1.0);
+    r.data.randaugment = Some([2, 9]);
     r
 }
 
@@ -196,6 +197,9 @@ fn impossible_values_say_what_is_allowed() {
         ("data.colour_jitter = -0.1", "data.colour_jitter", "from 0"),
         ("data.colour_jitter = [0.1, 0.1, 0.1]", "data.colour_jitter", "four"),
         ("data.colour_jitter = [0.1, 0.1, 0.1, 0.6]", "data.colour_jitter", "0.5"),
+        ("data.randaugment = [0, 9]", "data.randaugment", "from 1 to 14"),
+        ("data.randaugment = [2, 31]", "data.randaugment", "from 0 to 30"),
+        ("data.randaugment = [2, 9.5]", "data.randaugment", "whole numbers"),
         ("data.random_erasing = 1.5", "data.random_erasing", "from 0 to 1"),
         ("data.cutout = 33", "data.cutout", "32 pixels"),
         ("data.mixup = 0", "data.mixup", "above 0"),

@@ -82,6 +82,7 @@ fn another(path: &str) -> &'static str {
         "data.load" => "stream",
         "data.orientation" => "exif",
         "data.normalise" => "{mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25]}",
+        "data.randaugment" => "[1, 14]",
         "data.colour_jitter" => "[0.1, 0.2, 0.3, 0.1]",
         _ => "64",
     }
@@ -138,6 +139,7 @@ fn a_validator_agrees_with_the_checks() {
             "extends = [\"a.toml\", \"dgl\"]\nlocal.leap = \"none\"\nlocal.cascade = \"on\"",
             "data.colour_jitter = 0.4\ndata.limit = \"off\"",
             "data.colour_jitter = [0.4, 0.4, 0.4, 0.1]",
+            "data.randaugment = [2, 9]",
             "data.normalise = {mean = [0, 0, 0], std = [1, 1, 1]}",
         ]
         .map(of),
@@ -159,6 +161,10 @@ fn a_validator_agrees_with_the_checks() {
         "data.normalise = {mean = [0, 0, 0]}",
         "data.colour_jitter = [0.4, 0.4, 0.4, 0.6]",
         "data.colour_jitter = [0.4]",
+        "data.randaugment = [0, 9]",
+        "data.randaugment = [2, 31]",
+        "data.randaugment = [2]",
+        "data.randaugment = 2",
         "data.augment = \"sharpen\"",
         "train = \"none\"",
     ];

@@ -42,7 +42,7 @@ pub use dataset::{Dataset, ImageView, Known, Splits};
 pub(crate) use decode::read_with_orientation;
 pub(crate) use decode::work_bytes;
 pub use decode::{IMAGE_ENDINGS, Orientation, read_image};
-pub use extras::{ColourJitter, Extras};
+pub use extras::{ColourJitter, Extras, RandAugment};
 pub use feed::{Classes, Fed, Kept, Source};
 pub use fill::LoaderOptions;
 pub(crate) use formats::class_names::{as_written, class, told_apart};

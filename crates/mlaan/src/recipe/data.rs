@@ -1,6 +1,6 @@
 //! `[data]`: which images, and what is done to them.
 
-use crate::data::Extras;
+use crate::data::{Extras, RandAugment};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct Data {
     pub orientation: Orientation,
     /// Random changes to training images.
     pub augment: Augment,
+    /// RandAugment behind `augment`: operations for an image, and their magnitude. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub randaugment: Option<[usize; 2]>,
     /// Changes of brightness, contrast, saturation and hue, behind `augment`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colour_jitter: Option<ColourJitter>,
@@ -55,6 +58,7 @@ impl Default for Data {
             load: Load::Auto,
             orientation: Orientation::Auto,
             augment: Augment::Auto,
+            randaugment: None,
             colour_jitter: None,
             random_erasing: None,
             cutout: None,
@@ -189,6 +193,7 @@ impl Data {
     /// The further random changes of images; what erased pixels become is set when their mean is known.
     pub fn extras(&self) -> Extras {
         Extras {
+            randaugment: self.randaugment.map(|[ops, magnitude]| RandAugment { ops, magnitude }),
             colour_jitter: self.colour_jitter.map(Into::into),
             random_erasing: self.random_erasing,
             cutout: self.cutout,

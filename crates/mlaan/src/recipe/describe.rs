@@ -5,6 +5,7 @@ use super::Recipe;
 use super::builtin::{builtin, recipes};
 use super::check::expected;
 use super::schema::{self, EXTENDS, KEYS, Key, Kind, MANY, TABLES};
+use crate::data::RandAugment;
 use crate::local::{Cascade, Leap};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -103,6 +104,11 @@ fn of_kind(kind: Kind) -> Value {
             let (part, hue) = (json!({"type": "number", "minimum": 0}), number(0.0, 0.5));
             let four = json!({"type": "array", "minItems": 4, "prefixItems": [part, part, part, hue], "items": false});
             json!({"anyOf": [part, four]})
+        }
+        Kind::RandAugment => {
+            let whole = |low: usize, high: usize| json!({"type": "integer", "minimum": low, "maximum": high});
+            let two = [whole(1, RandAugment::MOST), whole(0, RandAugment::BINS - 1)];
+            json!({"type": "array", "minItems": 2, "prefixItems": two, "items": false})
         }
         Kind::Ascending => json!({"type": "array", "uniqueItems": true, "items": block()}),
         Kind::Lists => json!({"type": "array", "items": {"type": "array", "items": block()}}),

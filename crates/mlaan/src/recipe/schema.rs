@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Head,
     /// A number from 0, or four of them, the last up to 0.5.
     Jitter,
+    /// RandAugment's two whole numbers.
+    RandAugment,
     /// Whole numbers, ascending.
     Ascending,
     /// A list of lists of whole numbers.
@@ -141,6 +143,7 @@ pub const KEYS: &[Key] = &[
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
     key("data.orientation", Kind::Word(&["auto", "exif", "ignore"]), "turn pictures as their EXIF orientation says; auto: in folders and archives of one's own pictures, not in published sets (parquet, CIFAR, ImageNet, ...)"),
     key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images; auto: what suits the data set, and digits are not mirrored"),
+    optional("data.randaugment", Kind::RandAugment, "RandAugment as torchvision has it: [operations for an image, their magnitude from 0 to 30]; [2, 9] is usual"),
     optional("data.colour_jitter", Kind::Jitter, "changes of brightness, contrast and saturation, by at most this part; or [brightness, contrast, saturation, hue]"),
     optional("data.random_erasing", Kind::Real(0.0, 1.0), "probability that a random rectangle, 2 to 33 % of an image, is erased"),
     optional("data.cutout", Kind::Whole(1, 8192), "side of a square cut out of every image around a random pixel, pixels"),
