@@ -33,6 +33,8 @@ pub enum Purpose {
     MixSwitch = 11,
     /// Operations of RandAugment.
     RandAugment = 12,
+    /// Images drawn with replacement.
+    Sample = 13,
 }
 
 /// A small deterministic generator for one purpose.

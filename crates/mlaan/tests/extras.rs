@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn recipe() -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
     r.set_all(["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=32"]).unwrap();
-    r.set_all(["data.limit=80", "train.epochs=2"]).unwrap();
+    r.set_all(["data.limit=80", "train.epochs=2", "data.sampler=balanced"]).unwrap();
     let extras = ["data.colour_jitter=[0.4, 0.4, 0.4, 0.1]", "data.random_erasing=0.5", "data.cutout=8"];
     r.set_all(extras.into_iter().chain(["data.mixup=0.4", "data.cutmix=1.0", "data.randaugment=[2, 9]"]))
         .unwrap();

@@ -6,7 +6,7 @@ use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
 use mlaan::recipe::{
-    Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Schedule,
+    Augment, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Sampler, Schedule,
 };
 use std::collections::BTreeSet;
 
@@ -57,6 +57,7 @@ fn full() -> Recipe {
     (r.data.random_erasing, r.data.cutout, r.data.mixup) = (Some(0.25), Some(8), Some(0.2));
     r.data.cutmix = Some(1.0);
     r.data.randaugment = Some([2, 9]);
+    r.data.sampler = Sampler::Balanced;
     r
 }
 
@@ -203,6 +204,7 @@ fn impossible_values_say_what_is_allowed() {
         ("data.random_erasing = 1.5", "data.random_erasing", "from 0 to 1"),
         ("data.cutout = 33", "data.cutout", "32 pixels"),
         ("data.mixup = 0", "data.mixup", "above 0"),
+        ("data.sampler = \"random\"", "data.sampler", "shuffle, balanced"),
         ("data.cutmix = 0", "data.cutmix", "above 0"),
         ("data.cutmix = 1.0\nlocal.loss = \"contrastive\"", "data.cutmix", "cross_entropy"),
         ("data.mixup = 0.2\nlocal.loss = \"contrastive\"", "data.mixup", "cross_entropy"),

@@ -80,6 +80,7 @@ fn another(path: &str) -> &'static str {
         "train.precision" => "bf16",
         "data.augment" => "svhn",
         "data.load" => "stream",
+        "data.sampler" => "balanced",
         "data.orientation" => "exif",
         "data.normalise" => "{mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25]}",
         "data.randaugment" => "[1, 14]",

@@ -28,6 +28,7 @@ mod options;
 mod published;
 mod relabelled;
 pub mod resize;
+mod sampler;
 mod shapes;
 mod spool;
 mod spread;

@@ -19,6 +19,9 @@ pub struct Data {
     pub load: Load,
     /// Whether pictures are turned as their EXIF orientation says.
     pub orientation: Orientation,
+    /// How an epoch chooses its images.
+    #[serde(skip_serializing_if = "Sampler::is_shuffle")]
+    pub sampler: Sampler,
     /// Random changes to training images.
     pub augment: Augment,
     /// RandAugment behind `augment`: operations for an image, and their magnitude. Default: none.
@@ -57,6 +60,7 @@ impl Default for Data {
             limit: None,
             load: Load::Auto,
             orientation: Orientation::Auto,
+            sampler: Sampler::Shuffle,
             augment: Augment::Auto,
             randaugment: None,
             colour_jitter: None,
@@ -112,6 +116,28 @@ impl From<Orientation> for crate::data::Orientation {
             Orientation::Exif => Self::Exif,
             Orientation::Ignore => Self::Ignore,
         }
+    }
+}
+
+/// How an epoch chooses its training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sampler {
+    /// Each once, in a random order.
+    Shuffle,
+    /// As many, drawn with replacement, each class as often as any other.
+    Balanced,
+}
+
+impl Sampler {
+    /// Whether each image comes once; recipes do not spell that out.
+    pub fn is_shuffle(&self) -> bool {
+        *self == Sampler::Shuffle
+    }
+
+    /// Whether classes come equally often.
+    pub fn is_balanced(&self) -> bool {
+        *self == Sampler::Balanced
     }
 }
 

@@ -28,9 +28,12 @@ fn defaults() -> Option<toml::Table> {
     let mut recipe = Recipe::default();
     (recipe.local.cascade, recipe.local.leap) = (Some(Cascade::default()), Some(Leap::default()));
     let mut table = recipe.to_table().ok()?;
-    // The one that recipes do not spell out.
+    // Those that recipes do not spell out.
     if let Some(toml::Value::Table(train)) = table.get_mut("train") {
         train.insert("optimizer".into(), recipe.train.optimizer.word().into());
+    }
+    if let Some(toml::Value::Table(data)) = table.get_mut("data") {
+        data.insert("sampler".into(), "shuffle".into());
     }
     Some(table)
 }

@@ -142,6 +142,7 @@ pub const KEYS: &[Key] = &[
     optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
     key("data.orientation", Kind::Word(&["auto", "exif", "ignore"]), "turn pictures as their EXIF orientation says; auto: in folders and archives of one's own pictures, not in published sets (parquet, CIFAR, ImageNet, ...)"),
+    key("data.sampler", Kind::Word(&["shuffle", "balanced"]), "images of an epoch: each once, or as many drawn with replacement, each class as often as any other (torch's WeightedRandomSampler, weights 1/images of the class)"),
     key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images; auto: what suits the data set, and digits are not mirrored"),
     optional("data.randaugment", Kind::RandAugment, "RandAugment as torchvision has it: [operations for an image, their magnitude from 0 to 30]; [2, 9] is usual"),
     optional("data.colour_jitter", Kind::Jitter, "changes of brightness, contrast and saturation, by at most this part; or [brightness, contrast, saturation, hue]"),

@@ -164,6 +164,7 @@ impl Trainer {
             augment: *augment,
             extras: *extras,
             shuffle: true,
+            balanced: recipe.data.sampler.is_balanced(),
             seed: recipe.seed,
             epoch,
             first_batch,

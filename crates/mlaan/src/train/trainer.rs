@@ -102,7 +102,11 @@ impl Trainer {
         let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
         let short = check(&plan, &devices)?;
         let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
-        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().chain(slow);
+        let warnings =
+            [short, setup::unsuited(&recipe.data, &splits), setup::never_drawn(&recipe.data, &splits)]
+                .into_iter()
+                .flatten()
+                .chain(slow);
         let warnings = warnings.chain(splits.notes.lines()).collect();
         for (device, stage) in devices.iter().zip(&plan.stages) {
             device.pool().reserve(&stage.usage)?;
