@@ -78,7 +78,10 @@ fn an_empty_recipe_has_the_documented_defaults() {
 #[test]
 fn every_key_is_listed_and_every_listed_key_exists() {
     let mut adamw = full();
-    adamw.set_all(["train.optimizer=adamw", "train.betas=[0.8, 0.9]"]).unwrap();
+    let rates =
+        ["lr=0.001", "lr_auxiliary=0.001", "lr_cascaded=0.001", "min_lr=1e-5"].map(|k| format!("train.{k}"));
+    let adamw_keys = ["train.optimizer=adamw", "train.betas=[0.8, 0.9]"].map(String::from);
+    adamw.set_all(adamw_keys.into_iter().chain(rates)).unwrap();
     let (mut step, mut cuts) = (full(), full());
     step.set_all(["train.schedule=step", "train.step_size=30", "train.gamma=0.5"]).unwrap();
     cuts.set_all(["train.schedule=multistep", "train.milestones=[30, 60]"]).unwrap();

@@ -118,7 +118,7 @@ pub const KEYS: &[Key] = &[
     optional("train.lr_auxiliary", Kind::Real(0.0, HUGE), "peak learning rate of the independent auxiliary networks; train.lr when absent"),
     optional("train.lr_cascaded", Kind::Real(0.0, HUGE), "peak learning rate of the cascaded auxiliary networks; train.lr when absent"),
     optional("train.lr_batch", Kind::Whole(1, MANY), "batch that the learning rates beside it are meant for; with steps of other sizes they change in proportion. A recipe or --set that sets train.lr without it drops an inherited one"),
-    key("train.optimizer", Kind::Word(OptimizerKind::WORDS), "rule of updates; learning rates and weight decays of recipes are for sgd: set train.lr beside adamw (0.001 is usual) and lars"),
+    key("train.optimizer", Kind::Word(OptimizerKind::WORDS), "rule of updates; rates of one are refused for another: set train.lr beside adamw (0.001 is usual) and lars (1 to 10); weight decays of recipes are for sgd"),
     optional("train.betas", Kind::Betas, "adamw: decay of the means of gradients and of their squares; [0.9, 0.999] when absent"),
     optional("train.eps", Kind::Above(0.0, 1.0), "adamw, lars: added to the denominator; 1e-8 when absent"),
     optional("train.trust_coefficient", Kind::Above(0.0, HUGE), "lars: length of a weight's step, as a part of the weight's norm; 0.001 when absent"),
