@@ -78,7 +78,7 @@ impl Trainer {
     ) -> Result<bool> {
         let mut taken = run.at.tally.steps;
         loop {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || self.deadline.is_over() {
                 return Ok(false);
             }
             let Some(batch) = loader.next() else { return Ok(true) };

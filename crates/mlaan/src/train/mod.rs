@@ -1,5 +1,6 @@
 //! Training: the learning rate's schedule, and what a run writes into its folder.
 pub mod checkpoint;
+mod deadline;
 mod epoch;
 mod evaluate;
 mod fitting;

@@ -1,6 +1,7 @@
 //! What a run is made of: network, images and memory, as a recipe says.
 
 use super::checkpoint::Manifest;
+use super::deadline::Deadline;
 use super::peak::PeakBytes;
 use super::reading::Reading;
 use super::sizes::{sizes, task};
@@ -19,6 +20,7 @@ use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Purpose};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Trains a network as a recipe says.
 pub struct Trainer {
@@ -36,6 +38,7 @@ pub struct Trainer {
     pub(super) test_source: Source,
     pub(super) pool: LoaderPool,
     pub(super) reading: Reading,
+    pub(super) deadline: Deadline,
     pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
@@ -143,6 +146,7 @@ impl Trainer {
             test_source,
             pool,
             reading: Reading::default(),
+            deadline: Deadline::default(),
             plan,
             warnings,
             counted,
@@ -199,6 +203,12 @@ impl Trainer {
             self.taken = Some(foreign::initialise(&mut self.learner, Path::new(from), key)?);
         }
         Ok(self.taken.as_ref())
+    }
+
+    /// Lets runs stop where no further epoch would end by then, going by the last one; within an epoch, a first one above all,
+    /// when the time has come. They can be resumed as if they had not stopped ([`Outcome::OutOfTime`](super::Outcome)).
+    pub fn stop_by(&mut self, time: Option<Instant>) {
+        self.deadline = Deadline { at: time, ..Deadline::default() };
     }
 
     /// How many steps of a run go by until their losses are read, at the most as many as fit ([`Learner::deferrable`]: one
