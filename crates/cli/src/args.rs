@@ -30,9 +30,10 @@ use self::images::Images;
 use self::machine::{Machine, Machines};
 use self::output::{Output, Speech};
 use self::settings::Settings;
-use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, parse_whole};
+use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, parse_time, parse_whole};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The recipe that is used when none is named.
 pub const DEFAULT_RECIPE: &str = "quickstart";
@@ -116,6 +117,10 @@ pub struct TrainArgs {
     /// activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
+    /// Begin no run or epoch that is not expected to end within this time, as 8h, 90min or 2d; a run's first epoch stops
+    /// within. All is saved, and what follows goes on as if nothing had happened
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub time: Option<Duration>,
     /// What to compute with.
     #[command(flatten)]
     pub machine: Machines,
@@ -142,6 +147,7 @@ Examples:
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
   mlaan train bp-resnet32 --data photos/ --validation 0.1   the best epoch by a share of the training images
+  mlaan train bp-resnet110 --data cifar10/ --time 8h   as much as a job's time allows; then again with --resume
   mlaan train --tensorboard               then: tensorboard --logdir runs
   mlaan train bp-resnet50 --data photos/ --init resnet50.pth --lr 0.01   fine-tuning
 
@@ -324,7 +330,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// Flags that are something else in these commands, or have more to say there.
-    const OWN: [(&str, &[&str]); 9] = [
+    const OWN: [(&str, &[&str]); 10] = [
         ("batch", &["eval", "predict", "audit"]),
         ("data", &["eval", "analyze", "bench", "compare"]),
         ("device", &["plan"]),
@@ -333,6 +339,7 @@ mod tests {
         ("precision", &["eval"]),
         ("quiet", &["compare"]),
         ("set", &["compare"]),
+        ("time", &["train"]),
         ("threads", &["plan", "inspect"]),
     ];
     /// Flags that share a name alone.

@@ -24,12 +24,15 @@ use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Trains.
 ///
 /// # Errors
 /// What is wrong with the recipe, the data, the folder or the run.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    // A time too long to be counted is none.
+    let until = args.time.and_then(|time| Instant::now().checked_add(time));
     let name = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
     let devices = args.machine.open()?;
     // A misspelt recipe is to be found before its folder is looked for.
@@ -57,6 +60,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         }
         None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
     };
+    trainer.stop_by(until);
     let recipe = trainer.recipe().clone();
     if let Some(manifest) = &target.checkpoint {
         trainer.goes_on(manifest);
@@ -87,7 +91,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
     let best = target.checkpoint.as_ref().and_then(|m| m.best).map_or(f64::INFINITY, |b| b.error);
     let outcome = run(args, (&recipe, best), &mut trainer, &held, &interrupt)?;
-    Ok(end(speaks, &outcome, &trainer, &held.path))
+    Ok(end(args, &outcome, &trainer, &held.path))
 }
 
 /// What the run is called: by its recipe, or by its folder when the recipe is the folder's own.
@@ -173,29 +177,47 @@ fn spoken(
 }
 
 /// Says how it ended and what can be done next.
-fn end(speaks: bool, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> ExitCode {
+fn end(args: &TrainArgs, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> ExitCode {
     let replaced = trainer.splits().train.replaced();
+    let speaks = args.speech.speaks();
     if speaks && replaced > 0 {
         let times = format::several(replaced, "time");
         output::line(&format!("\nA broken training image was met {times}: its neighbour stood in for it."));
     }
-    match outcome {
+    let (said, code) = match outcome {
         Outcome::Finished(summary) => {
-            if speaks {
-                output::line(&finished(summary, Some(trainer.plan().memory() as u64), folder));
-            }
-            ExitCode::SUCCESS
+            (finished(summary, Some(trainer.plan().memory() as u64), folder), ExitCode::SUCCESS)
         }
         Outcome::Interrupted { epoch, step } => {
-            if speaks {
-                let steps = format::several(*step, "step");
-                let done = format!("{} and {steps} of the next are saved", format::several(*epoch, "epoch"));
-                let again = format!("mlaan train --resume --out {}", text::file_word(folder));
-                output::line(&format!("\nStopped: {done}. To go on:\n  {again}"));
-            }
-            ExitCode::from(EXIT)
+            let steps = format::several(*step, "step");
+            let done = format!("{} and {steps} of the next are saved", format::several(*epoch, "epoch"));
+            (format!("\nStopped: {done}. To go on:\n  {}", again(folder, "")), ExitCode::from(EXIT))
         }
+        Outcome::OutOfTime { epoch, step } => {
+            let given = format::duration(args.time.unwrap_or_default().as_secs_f64());
+            let epochs = format::several(*epoch, "epoch");
+            let done = match step {
+                0 => format!("another epoch would not end within {given}; {epochs} are saved"),
+                _ => format!(
+                    "the {given} are over; {epochs} and {} of the next are saved",
+                    format::several(*step, "step")
+                ),
+            };
+            (
+                format!("\nOut of time: {done}. To go on:\n  {}", again(folder, " --time TIME")),
+                ExitCode::SUCCESS,
+            )
+        }
+    };
+    if speaks {
+        output::line(&said);
     }
+    code
+}
+
+/// The command that goes on with a run.
+fn again(folder: &Path, more: &str) -> String {
+    format!("mlaan train --resume --out {}{more}", text::file_word(folder))
 }
 
 fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Result<()> {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{TINY, epochs, fails, mlaan, model, ok, summary, tensors, text, train};
+use common::{TINY, epochs, fails, mlaan, model, ok, output, summary, tensors, text, train};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -116,4 +116,20 @@ fn one_process_per_folder() {
     assert!(ok(at.path(), &train(&[])).contains("runs/quickstart-2"));
     signal(&child, "-KILL");
     child.wait().unwrap();
+}
+
+#[test]
+fn a_run_out_of_time_says_how_to_go_on_and_does() {
+    let at = tempfile::tempdir().unwrap();
+    let said = ok(at.path(), &long("500", &["--time", "2s"]));
+    assert!(said.contains("Out of time") && said.contains("2.0 s"), "{said}");
+    assert!(said.contains("mlaan train --resume --out runs/quickstart --time TIME"), "{said}");
+    let events = std::fs::read_to_string(at.path().join("runs/quickstart/metrics.jsonl")).unwrap();
+    assert!(events.lines().last().unwrap().contains("\"interrupted\""), "{events}");
+    let out =
+        output(at.path(), &["train", "--resume", "--out", "runs/quickstart", "--time", "2s", "--quiet"]);
+    assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+    assert!(ok(at.path(), &["eval", "runs/quickstart"]).contains("test images"));
+    let out = output(at.path(), &long("500", &["--time", "2"]));
+    assert!(!out.status.success() && text(&out.stderr).contains("as 8h or 90min"), "{out:?}");
 }

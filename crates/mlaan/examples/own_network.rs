@@ -1,14 +1,14 @@
 //! A network and images of one's own, taught module by module:
 //! `cargo run --release -p mlaan --example own_network`.
 //!
-//! The network is a plain stack of convolutions without shortcuts; the images are coloured gradients whose
+//! The network is a plain stack of convolutions without shortcuts, with GELU for its activation; the images are coloured gradients whose
 //! direction is the class. Both are implementations of a trait; methods, training and checkpoints come with them.
 
 use mlaan::Device;
 use mlaan::backbone::{Backbone, BlockInfo};
 use mlaan::data::{Dataset, ImageView, Orientation, Splits};
 use mlaan::engine::ops::Window;
-use mlaan::nn::{AveragePool, Builder, Chain, ConvSpec, Layer, Rectify, Sequence};
+use mlaan::nn::{Activation, AveragePool, Builder, Chain, ConvSpec, Gelu, Layer, Sequence};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Progress, Trainer};
 use mlaan::{Error, Result};
@@ -36,7 +36,9 @@ impl Plain {
     fn conv(&self, name: &str, i: usize, stride: usize, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         let input = if i == 0 { 3 } else { self.widths[i - 1] };
         let (conv, norm, window) = (format!("{name}.conv"), format!("{name}.bn"), Window::same(3, stride));
-        ConvSpec::convolution(conv, norm, input, self.widths[i], window).build(b)
+        ConvSpec::convolution(conv, norm, input, self.widths[i], window)
+            .activated(Activation::Identity)
+            .build(b)
     }
 }
 
@@ -54,14 +56,14 @@ impl Backbone for Plain {
     }
 
     fn stem(&self, b: &Builder<'_>) -> Result<Sequence> {
-        Ok(vec![self.conv("stem", 0, 1, b)?, Box::new(Rectify)])
+        Ok(vec![self.conv("stem", 0, 1, b)?, Box::new(Gelu::default())])
     }
 
     fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         if index >= self.blocks.len() {
             return Err(Error::recipe("local", format!("no block {index}")));
         }
-        Ok(Box::new(Chain::new(vec![self.conv(name, index + 1, 2, b)?, Box::new(Rectify)])))
+        Ok(Box::new(Chain::new(vec![self.conv(name, index + 1, 2, b)?, Box::new(Gelu::default())])))
     }
 
     fn classifier(&self, classes: usize, b: &Builder<'_>) -> Result<Sequence> {

@@ -33,6 +33,10 @@ pub enum Purpose {
     Cutmix = 11,
     /// Which mixture a batch is.
     MixSwitch = 12,
+    /// Operations of RandAugment.
+    RandAugment = 13,
+    /// Images drawn with replacement.
+    Sample = 14,
 }
 
 /// A small deterministic generator for one purpose.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mlaan::Result;
 use mlaan::data::{
     Augment, Batch, ColourJitter, Dataset, Extras, Frame, ImageView, Loader, LoaderOptions, LoaderPool,
-    synthetic,
+    Memory, RandAugment, synthetic,
 };
 
 /// 4x4 images whose bytes are their index; can be slow, broken or panicking at some index.
@@ -121,6 +121,7 @@ fn further_changes_do_not_depend_on_workers_or_where_an_epoch_began() {
         cutout: Some(6),
         mixup: Some(0.2),
         cutmix: Some(1.0),
+        randaugment: Some(RandAugment { ops: 2, magnitude: 9 }),
         ..Extras::default()
     };
     let options = LoaderOptions { extras, shuffle: true, epoch: 3, ..options(32, 24) };
@@ -140,6 +141,43 @@ fn further_changes_do_not_depend_on_workers_or_where_an_epoch_began() {
             assert!(pair == own || pair == (own.1, own.0), "{pair:?} of {own:?}");
         }
     }
+}
+
+#[test]
+fn balanced_epochs_draw_classes_alike_and_images_of_a_class_alike() {
+    // 90 images of the first class, 9 of the second, 1 of the third; a fourth has none.
+    let (n, size) = (100, 8);
+    let mut data = Memory::new(["a", "b", "c", "d"].map(String::from).to_vec());
+    for i in 0..n {
+        let rgb: Vec<u8> = (0..size * size * 3).map(|p| (p * 7 + i * 13) as u8).collect();
+        let label = usize::from(i >= 90) + usize::from(i >= 99);
+        data.push(ImageView { height: size, width: size, rgb: &rgb }, label).unwrap();
+    }
+    let data: Arc<dyn Dataset> = Arc::new(data);
+    let augment = Augment::preset("imagenet").unwrap();
+    let options = LoaderOptions { shuffle: true, balanced: true, augment, epoch: 3, ..options(32, size) };
+    let one = run(data.clone(), 1, options);
+    assert_eq!(one, run(data.clone(), 4, options));
+    assert_eq!(one[2..], run(data.clone(), 2, LoaderOptions { first_batch: 2, ..options }));
+    assert_ne!(one, run(data.clone(), 2, LoaderOptions { epoch: 4, ..options }));
+    let (mut of_class, mut of_image) = ([0; 4], vec![0; n]);
+    for epoch in 0..60 {
+        let batches = run(data.clone(), 2, LoaderOptions { epoch, ..options });
+        assert_eq!(batches.iter().map(Batch::len).sum::<usize>(), n);
+        batches.iter().flat_map(|b| &b.labels).for_each(|l| of_class[*l as usize] += 1);
+        batches.iter().flat_map(|b| &b.indices).for_each(|i| of_image[*i] += 1);
+    }
+    // 6000 draws.
+    assert!(of_class[..3].iter().all(|c| (1850..2150).contains(c)) && of_class[3] == 0, "{of_class:?}");
+    assert!(of_image[..90].iter().all(|c| (5..50).contains(c)), "{of_image:?}");
+    assert!(of_image[90..99].iter().all(|c| (170..280).contains(c)), "{of_image:?}");
+    // What is shown again is cropped and mirrored otherwise.
+    let image = |b: &Batch, i: usize| b.bytes[i * size * size * 3..(i + 1) * size * size * 3].to_vec();
+    let last =
+        |b: &Batch| (0..b.len()).filter(|i| b.indices[*i] == 99).map(|i| image(b, i)).collect::<Vec<_>>();
+    let shown: Vec<_> = one.iter().flat_map(last).collect();
+    let different = shown.iter().collect::<std::collections::HashSet<_>>().len();
+    assert!(shown.len() > 20 && different > shown.len() * 3 / 4, "{different} of {}", shown.len());
 }
 
 #[test]

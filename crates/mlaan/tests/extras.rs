@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn recipe() -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
     r.set_all(["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=32"]).unwrap();
-    r.set_all(["data.limit=80", "train.epochs=2"]).unwrap();
+    r.set_all(["data.limit=80", "train.epochs=2", "data.sampler=balanced"]).unwrap();
     let extras = ["data.colour_jitter=[0.4, 0.4, 0.4, 0.1]", "data.random_erasing=0.5", "data.cutout=8"];
-    r.set_all(extras.into_iter().chain(["data.mixup=0.4", "data.cutmix=1.0"])).unwrap();
+    r.set_all(extras.into_iter().chain(["data.mixup=0.4", "data.cutmix=1.0", "data.randaugment=[2, 9]"]))
+        .unwrap();
     r
 }
 
@@ -76,9 +77,10 @@ fn every_option_changes_what_is_learnt() {
     let device = Device::cpu(Some(2)).unwrap();
     let mut models = Vec::new();
     let keys = ["data.colour_jitter=0.3", "data.random_erasing=0.5", "data.cutout=8"];
-    for key in keys.into_iter().chain(["seed=0", "data.mixup=0.4", "data.cutmix=1.0"]) {
+    let more = ["seed=0", "data.mixup=0.4", "data.cutmix=1.0", "data.randaugment=[2, 9]"];
+    for key in keys.into_iter().chain(more) {
         let (mut r, folder) = (recipe(), tempfile::tempdir().unwrap());
-        let off = ["colour_jitter", "random_erasing", "cutout", "mixup", "cutmix"];
+        let off = ["colour_jitter", "random_erasing", "cutout", "mixup", "cutmix", "randaugment"];
         r.set_all(off.map(|k| format!("data.{k}=none"))).unwrap();
         r.set_all([key, "train.epochs=1", "data.limit=32"]).unwrap();
         run(&r, &device, folder.path(), None);

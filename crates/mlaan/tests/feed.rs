@@ -44,7 +44,9 @@ fn both_ways(device: &Device) {
         let (side, bytes) = data.whole().unwrap();
         let padding = augment.padding().unwrap();
         let kept = Source::kept(device, (data.len(), side), padding, Some(bytes)).unwrap();
-        for options in [options(augment), LoaderOptions { epoch: 6, first_batch: 2, ..options(augment) }] {
+        let plain = options(augment);
+        let rest = LoaderOptions { epoch: 6, first_batch: 2, ..plain };
+        for options in [plain, rest, LoaderOptions { balanced: true, ..rest }] {
             let host = seen(device, &data, &Source::Host, options);
             assert_eq!(host.len(), 5 - options.first_batch);
             assert!(seen(device, &data, &kept, options) == host, "{name} {options:?}");

@@ -37,7 +37,8 @@ type Named = BTreeMap<String, (Option<Role>, Vec<f32>)>;
 /// Values before and after one step with these settings of a recipe.
 fn step(set: &[&str]) -> (Named, Named) {
     let mut recipe = Recipe::default();
-    recipe.set_all(set).unwrap();
+    // Steps are taken with a rate of their own.
+    recipe.set_all(set.iter().copied().chain(["train.lr=0.5"])).unwrap();
     let device = Device::cpu(Some(2)).unwrap();
     let (net, optimizer) = (ResNet::cifar(8, 4).unwrap(), setup::optimizer(&recipe.train));
     let mut learner = Learner::new(&device, &net, &method(), task(), 1, optimizer).unwrap();
@@ -50,7 +51,8 @@ fn step(set: &[&str]) -> (Named, Named) {
 /// Values after two steps with these settings.
 fn two_steps(set: &[&str]) -> Named {
     let mut recipe = Recipe::default();
-    recipe.set_all(set).unwrap();
+    // Steps are taken with a rate of their own.
+    recipe.set_all(set.iter().copied().chain(["train.lr=0.5"])).unwrap();
     let device = Device::cpu(Some(2)).unwrap();
     let (net, optimizer) = (ResNet::cifar(8, 4).unwrap(), setup::optimizer(&recipe.train));
     let mut learner = Learner::new(&device, &net, &method(), task(), 1, optimizer).unwrap();
@@ -199,7 +201,7 @@ fn keys_of_another_optimiser_are_refused_where_they_are_written_and_left_where_t
     // Another optimiser drops what was set for the one before.
     let mut recipe = adamw;
     recipe.set_all(["train.betas=[0.8, 0.9]", "train.eps=1e-3"]).unwrap();
-    recipe.set_all(["train.optimizer=lars"]).unwrap();
+    recipe.set_all(["train.optimizer=lars", "train.lr=2"]).unwrap();
     assert_eq!((recipe.train.betas, recipe.train.eps), (None, None));
     recipe.set_all(["train.momentum=0.8"]).unwrap();
     for (key, said) in [
@@ -257,4 +259,48 @@ fn a_network_for_inference_cannot_be_trained() {
     let (images, labels) = batch(&device);
     let error = network.step(images, &labels, &StepOptions::uniform(LR, 1)).unwrap_err().to_string();
     assert!(error.contains("built for inference"), "{error}");
+}
+
+#[test]
+fn rates_of_another_optimiser_are_refused_where_they_are_inherited() {
+    let read = |text: &str| Recipe::parse(text, "mine.toml");
+    for (optimizer, usual) in [("adamw", "--lr 0.001"), ("lars", "1 to 10")] {
+        let set = format!("train.optimizer={optimizer}");
+        let mut recipe = Recipe::load("bp-resnet32").unwrap();
+        let before = recipe.clone();
+        let said = recipe.set_all([&set]).unwrap_err().to_string();
+        let rate = format!("train.lr = {}, which is meant for \"sgd\"", before.train.lr);
+        assert!(said.contains(&rate) && said.contains(usual) && said.contains(optimizer), "{said}");
+        assert_eq!(recipe, before);
+        recipe.set_all([set.as_str(), "train.lr=0.002"]).unwrap();
+        // The same one again is no other, and other keys are free.
+        recipe.set_all([&set]).unwrap();
+        recipe.set_all(["train.weight_decay=0.1"]).unwrap();
+        let said = recipe.set_all(["train.optimizer=sgd"]).unwrap_err().to_string();
+        assert!(said.contains("train.lr = 0.002") && said.contains("--lr 0.1"), "{said}");
+        recipe.set_all(["train={optimizer=\"sgd\", lr=0.1}"]).unwrap();
+
+        let line = format!("train.optimizer = \"{optimizer}\"");
+        for base in ["", "extends = \"bp-resnet32\"\n"] {
+            let said = read(&format!("{base}{line}")).unwrap_err().to_string();
+            assert!(said.contains("mine.toml") && said.contains(usual), "{said}");
+            let whole = read(&format!("{base}{line}\ntrain.lr = 0.003")).unwrap();
+            let kept = Recipe::kept(&whole.to_toml().unwrap(), "run").unwrap();
+            assert_eq!(kept.differences(&whole).unwrap(), []);
+        }
+    }
+    for (key, other) in
+        [("lr_auxiliary=0.3", "lr_auxiliary"), ("lr_cascaded=0.3", "lr_cascaded"), ("min_lr=0.01", "min_lr")]
+    {
+        let mut recipe = Recipe::load("quickstart").unwrap();
+        recipe.set_all([format!("train.{key}"), "train.lr=0.1".into()]).unwrap();
+        let adamw = ["train.optimizer=adamw".to_owned(), "train.lr=0.001".into()];
+        let said = recipe.set_all(&adamw).unwrap_err().to_string();
+        assert!(said.contains(&format!("train.{other} = ")), "{said}");
+        recipe.set_all(adamw.iter().cloned().chain([format!("train.{other}=none")])).unwrap();
+    }
+    // One key after the other, which belong together.
+    let mut recipe = Recipe::load("quickstart").unwrap();
+    recipe.set("train.optimizer=adamw").unwrap();
+    recipe.set("train.lr=0.001").unwrap();
 }

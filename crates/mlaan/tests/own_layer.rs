@@ -4,13 +4,14 @@
 
 use mlaan::backbone::{Backbone, BlockInfo};
 use mlaan::engine::ops::Window;
+use mlaan::export::{Format, export};
 use mlaan::local::{Branch, Learner, Task, Tie};
 use mlaan::nn::{
-    Act, Activation, AveragePool, Builder, Chain, ConvSpec, Extent, Grad, Layer, Mode, Optimizer, Origin,
-    Param, Parameter, Pass, Rectify, Role, Sequence, zip,
+    Act, Activation, AveragePool, Builder, Chain, ConvSpec, Extent, Gelu, Grad, Layer, Mode, Optimizer,
+    Origin, Param, Parameter, Pass, Rectify, Role, Sequence, zip,
 };
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer, checkpoint, setup};
+use mlaan::train::{Outcome, Progress, Trained, Trainer, checkpoint, setup};
 use mlaan::{Device, Result};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Purpose, Tensor};
@@ -83,7 +84,8 @@ impl Layer for Scale {
     }
 }
 
-/// Convolutions, each with a [`Scale`] behind it; every one is a block. Of one that is `odd`, mirrors have no scale.
+/// Convolutions, each with a [`Scale`] behind it; every one is a block, the second with GELU, the others with ReLU. Of one
+/// that is `odd`, mirrors have no scale.
 struct Scaled {
     widths: Vec<usize>,
     blocks: Vec<BlockInfo>,
@@ -127,7 +129,13 @@ impl Backbone for Scaled {
 
     fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         let (input, output) = (self.widths[index], self.widths[index + 1]);
-        let mut layers: Sequence = vec![self.conv(name, (input, output), 2, b)?, Box::new(Rectify)];
+        let mut layers: Sequence = if index == 1 {
+            let (conv, norm) = (format!("{name}.conv"), format!("{name}.bn"));
+            let conv = ConvSpec::convolution(conv, norm, input, output, Window::same(3, 2));
+            vec![conv.activated(Activation::Identity).build(b)?, Box::new(Gelu::default())]
+        } else {
+            vec![self.conv(name, (input, output), 2, b)?, Box::new(Rectify)]
+        };
         if !(self.odd && name.starts_with("aux.")) {
             layers.push(Box::new(Scale::new(format!("{name}.scale"), output, b)?));
         }
@@ -195,6 +203,20 @@ fn it_is_trained_saved_and_resumed_to_the_bit() {
         assert!(matches!(run(&recipe, parts.path(), Some(stop)), Outcome::Interrupted { .. }));
         assert!(matches!(run(&recipe, parts.path(), None), Outcome::Finished(_)));
         assert!(tensors(parts.path()) == expected, "stopped after {stop} steps");
+    }
+}
+
+/// Its recipe names a ResNet, which it is not: neither form of export writes something else.
+#[test]
+fn what_is_no_resnet_is_not_exported_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&recipe("twin"), folder.path(), None);
+    let trained = Trained::open(folder.path(), false).unwrap();
+    for format in [Format::Onnx, Format::Safetensors] {
+        let out = folder.path().join("exported");
+        let said = export(&trained, format, &out).unwrap_err().to_string();
+        assert!(said.contains("conv1.weight"), "{said}");
+        assert!(!out.exists());
     }
 }
 

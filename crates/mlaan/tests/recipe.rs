@@ -6,7 +6,8 @@ use mlaan::Error;
 use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
 use mlaan::recipe::{
-    Augment, ClassWeights, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Schedule,
+    Augment, ClassWeights, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Sampler,
+    Schedule,
 };
 use std::collections::BTreeSet;
 
@@ -61,6 +62,8 @@ fn full() -> Recipe {
     r.data.colour_jitter = Some(ColourJitter::Each([0.4, 0.4, 0.4, 0.1]));
     (r.data.random_erasing, r.data.cutout, r.data.mixup) = (Some(0.25), Some(8), Some(0.2));
     r.data.cutmix = Some(1.0);
+    r.data.randaugment = Some([2, 9]);
+    r.data.sampler = Sampler::Balanced;
     r
 }
 
@@ -81,7 +84,10 @@ fn an_empty_recipe_has_the_documented_defaults() {
 #[test]
 fn every_key_is_listed_and_every_listed_key_exists() {
     let mut adamw = full();
-    adamw.set_all(["train.optimizer=adamw", "train.betas=[0.8, 0.9]"]).unwrap();
+    let rates =
+        ["lr=0.001", "lr_auxiliary=0.001", "lr_cascaded=0.001", "min_lr=1e-5"].map(|k| format!("train.{k}"));
+    let adamw_keys = ["train.optimizer=adamw", "train.betas=[0.8, 0.9]"].map(String::from);
+    adamw.set_all(adamw_keys.into_iter().chain(rates)).unwrap();
     let (mut step, mut cuts) = (full(), full());
     step.set_all(["train.schedule=step", "train.step_size=30", "train.gamma=0.5"]).unwrap();
     cuts.set_all(["train.schedule=multistep", "train.milestones=[30, 60]"]).unwrap();
@@ -201,9 +207,13 @@ fn impossible_values_say_what_is_allowed() {
         ("data.colour_jitter = -0.1", "data.colour_jitter", "from 0"),
         ("data.colour_jitter = [0.1, 0.1, 0.1]", "data.colour_jitter", "four"),
         ("data.colour_jitter = [0.1, 0.1, 0.1, 0.6]", "data.colour_jitter", "0.5"),
+        ("data.randaugment = [0, 9]", "data.randaugment", "from 1 to 14"),
+        ("data.randaugment = [2, 31]", "data.randaugment", "from 0 to 30"),
+        ("data.randaugment = [2, 9.5]", "data.randaugment", "whole numbers"),
         ("data.random_erasing = 1.5", "data.random_erasing", "from 0 to 1"),
         ("data.cutout = 33", "data.cutout", "32 pixels"),
         ("data.mixup = 0", "data.mixup", "above 0"),
+        ("data.sampler = \"random\"", "data.sampler", "shuffle, balanced"),
         ("data.cutmix = 0", "data.cutmix", "above 0"),
         ("data.cutmix = 1.0\nlocal.loss = \"contrastive\"", "data.cutmix", "cross_entropy"),
         ("data.mixup = 0.2\nlocal.loss = \"contrastive\"", "data.mixup", "cross_entropy"),

@@ -262,3 +262,32 @@ fn a_folder_with_another_run_is_not_overwritten() {
     assert!(err.to_string().contains("seed"), "{err}");
     assert!(tensors(folder.path()) == before);
 }
+
+/// A run that may take so long stops by itself, and goes on as if it had not.
+#[test]
+fn runs_out_of_time_stop_and_go_on_to_the_bit() {
+    let recipe = recipe(6);
+    let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
+    assert!(matches!(run(&recipe, 2, whole.path(), None), Outcome::Finished(_)));
+    let (stop, mut stops) = (AtomicBool::new(false), vec![]);
+    // Nothing, some steps of a first epoch, some epochs, the rest.
+    for tenths in [Some(0), Some(1), Some(4), None] {
+        let mut trainer = trainer(&recipe, 2);
+        let begin = std::time::Instant::now();
+        trainer.stop_by(tenths.map(|n| begin + std::time::Duration::from_millis(100 * n)));
+        let outcome = trainer.run(parts.path(), true, &stop, &mut |_| {}).unwrap();
+        match outcome {
+            Outcome::OutOfTime { epoch, step } => stops.push((epoch, step)),
+            other => assert!(matches!(other, Outcome::Finished(_)), "{other:?}"),
+        }
+        // At the most a step and a checkpoint more than it may take.
+        assert!(tenths.is_none() || begin.elapsed().as_secs() < 20);
+    }
+    assert_eq!(stops.first(), Some(&(0, 0)));
+    assert!(stops.is_sorted());
+    assert!(tensors(parts.path()) == tensors(whole.path()), "after stops {stops:?}");
+    assert_eq!(epochs(parts.path()), epochs(whole.path()), "after stops {stops:?}");
+    let events = metrics::read(parts.path()).unwrap();
+    let interrupted = events.iter().filter(|e| matches!(e, metrics::Event::Interrupted { .. })).count();
+    assert!(interrupted >= 1, "{events:?}");
+}

@@ -4,7 +4,7 @@ use super::images::Sample;
 use super::machine::Machine;
 use super::output::Speech;
 use super::settings::Settings;
-use super::values::{parse_memory, parse_whole};
+use super::values::{parse_memory, parse_time, parse_whole};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,20 +119,6 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     seeds.sort_unstable();
     seeds.dedup();
     if seeds.len() < given { Err("a seed stands there twice".into()) } else { Ok(Seeds(seeds)) }
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a number and a unit (s, min, h or d), as 8h or 90min".to_owned();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text.get(digits.len()..).unwrap_or_default() {
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return Err(wrong()),
-    };
-    let value: f64 = digits.trim().parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(value * unit).map_err(|_| wrong())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::num::{IntErrorKind, ParseIntError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Names of devices, as help shows them.
 pub const DEVICES: &str = "cpu|cuda|cuda:N";
@@ -24,6 +25,20 @@ pub fn parse_positive(text: &str) -> Result<usize, String> {
 
 pub fn parse_number(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "not a number".into())
+}
+
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number and a unit (s, min, h or d), as 8h or 90min".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let value: f64 = digits.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(value * unit).map_err(|_| wrong())
 }
 
 pub const PRECISIONS: &str = "f32|bf16";

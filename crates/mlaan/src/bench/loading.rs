@@ -91,6 +91,7 @@ impl<'a> Epochs<'a> {
             augment: setup::augmentation(&recipe.data, Some(splits))?,
             extras,
             shuffle: true,
+            balanced: recipe.data.sampler.is_balanced(),
             seed: recipe.seed,
             epoch: 1,
             first_batch: 0,

@@ -264,7 +264,7 @@ impl Runner<'_> {
         self.store.begin(cell, seed, machine, planned)?;
         match trainer.run_in(&held, goes_on, stop, &mut |p| tell(Tell::Moves(p)))? {
             Outcome::Finished(_) => Ok(Some(self.store.finished(cell, seed)?)),
-            Outcome::Interrupted { .. } => Ok(None),
+            Outcome::Interrupted { .. } | Outcome::OutOfTime { .. } => Ok(None),
         }
     }
 }

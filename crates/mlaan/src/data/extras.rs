@@ -1,6 +1,6 @@
 //! Further random changes of training images, each an option of its own: colours, erased parts, mixtures.
 //!
-//! They come behind the crop, in this order: colours, an erased rectangle, a cut-out square, and last, over the whole
+//! They come behind the crop, in this order: RandAugment, colours, an erased rectangle, a cut-out square, and last, over the whole
 //! batch, mixtures of two images (Mixup or CutMix). All they draw derives from the seed, the epoch and the image.
 
 mod colour;
@@ -8,9 +8,11 @@ mod cutmix;
 mod erase;
 mod mixtures;
 mod mixup;
+mod randaugment;
 
 pub use colour::ColourJitter;
 pub(super) use mixtures::mix;
+pub use randaugment::RandAugment;
 
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -18,6 +20,8 @@ use crate::{Error, Result};
 /// See the module; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Extras {
+    /// Some of torchvision's fourteen operations, one after the other (Cubuk et al. 2020).
+    pub randaugment: Option<RandAugment>,
     /// Brightness, contrast, saturation and hue change, in a random order.
     pub colour_jitter: Option<ColourJitter>,
     /// Probability that a random rectangle is erased (Zhong et al. 2020; torchvision's `RandomErasing`).
@@ -30,7 +34,7 @@ pub struct Extras {
     /// Images get a rectangle of another one, and two labels (Yun et al. 2019): the α of Beta(α, α), from which each
     /// image's share of the area is drawn. Beside `mixup`, each batch takes one of both, with equal probability.
     pub cutmix: Option<f64>,
-    /// What erased pixels become: the set's mean, so that they are 0 behind the normalisation.
+    /// What erased pixels, and those beyond an image that was moved, become: the set's mean, so that they are 0 behind the normalisation.
     pub fill: [u8; 3],
 }
 
@@ -65,6 +69,7 @@ impl Extras {
                 return Err(Error::recipe(key, format!("found {alpha}, expected a number above 0")));
             }
         }
+        self.randaugment.map_or(Ok(()), |r| r.validate())?;
         self.colour_jitter.map_or(Ok(()), |c| c.validate())
     }
 
@@ -72,6 +77,9 @@ impl Extras {
     /// batch is whole.
     pub fn apply(&self, rgb: &mut [u8], size: usize, (seed, epoch, index): (u64, usize, usize)) {
         let rng = |purpose| Rng::new(seed, purpose, epoch as u64, index as u64);
+        if let Some(augment) = &self.randaugment {
+            augment.apply(rgb, size, self.fill, &mut rng(Purpose::RandAugment));
+        }
         if let Some(jitter) = &self.colour_jitter {
             jitter.draw(&mut rng(Purpose::Colour)).apply(rgb);
         }

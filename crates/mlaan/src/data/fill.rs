@@ -7,6 +7,7 @@ use super::augment::Scratch;
 use super::batch::{Batch, Deliver};
 use super::extras::mix;
 use super::memory::label_error;
+use super::sampler::image;
 use super::{Augment, Dataset, Extras, Frame, ImageView};
 use crate::{Error, Result};
 
@@ -25,6 +26,9 @@ pub struct LoaderOptions {
     pub extras: Extras,
     /// Whether the order is drawn from `(seed, epoch)`; otherwise it is that of the set.
     pub shuffle: bool,
+    /// Whether a shuffled epoch draws its images with replacement, each class as often as any other, instead of showing each
+    /// image once.
+    pub balanced: bool,
     /// The run's seed.
     pub seed: u64,
     /// The epoch, which chooses the order and the augmentation.
@@ -43,6 +47,7 @@ impl LoaderOptions {
             augment: Augment::None,
             extras: Extras::default(),
             shuffle: false,
+            balanced: false,
             seed: 0,
             epoch: 0,
             first_batch: 0,
@@ -55,17 +60,17 @@ thread_local! {
     static WORK: std::cell::RefCell<(Vec<u8>, Scratch)> = std::cell::RefCell::default();
 }
 
-/// Makes the batch of `indices`, on the current pool.
+/// Makes the batch of `samples` ([`sampler`](super::sampler)), on the current pool.
 pub(super) fn fill(
     batch: &mut Batch,
     data: &dyn Dataset,
-    indices: &[usize],
+    samples: &[usize],
     options: &LoaderOptions,
 ) -> Result<()> {
     batch.indices.clear();
-    batch.indices.extend_from_slice(indices);
+    batch.indices.extend(samples.iter().map(|&sample| image(sample, data)));
     batch.labels.clear();
-    for &index in indices {
+    for &index in &batch.indices {
         let label = data.label(index);
         if label >= data.classes().len() {
             let place = format!("image {index}");
@@ -78,15 +83,18 @@ pub(super) fn fill(
     batch.shares.clear();
     match options.deliver {
         Deliver::Images => {
-            fill_images(batch, data, indices, options)?;
-            mix(batch, options.frame.size, &options.extras, (options.seed, options.epoch));
+            fill_images(batch, data, samples, options)?;
+            mix(batch, samples, options.frame.size, &options.extras, (options.seed, options.epoch));
             Ok(())
         }
         Deliver::Draws => {
             batch.bytes.clear();
             batch.draws.reserve_exact(options.batch * draw::COLUMNS);
-            let draw = |&index: &usize| options.augment.draw((options.seed, options.epoch, index));
-            batch.draws.extend(indices.iter().flat_map(draw));
+            for (&sample, &index) in samples.iter().zip(&batch.indices) {
+                let mut row = options.augment.draw((options.seed, options.epoch, sample));
+                row[draw::INDEX] = index as u32;
+                batch.draws.extend(row);
+            }
             Ok(())
         }
     }
@@ -97,30 +105,31 @@ pub(super) fn numbered(data: &dyn Dataset) -> bool {
     u32::try_from(data.len()).is_ok()
 }
 
-/// Makes the images of `indices`, on the current pool.
+/// Makes the images of `samples`, on the current pool.
 fn fill_images(
     batch: &mut Batch,
     data: &dyn Dataset,
-    indices: &[usize],
+    samples: &[usize],
     options: &LoaderOptions,
 ) -> Result<()> {
     let image_bytes = options.frame.bytes();
     // Room for a full batch, so that a short last batch does not make the next one allocate.
     let full = options.batch * image_bytes;
     batch.bytes.reserve_exact(full.saturating_sub(batch.bytes.len()));
-    batch.bytes.resize(indices.len() * image_bytes, 0);
+    batch.bytes.resize(samples.len() * image_bytes, 0);
     let images = batch.bytes.par_chunks_exact_mut(image_bytes);
-    images.zip(indices).try_for_each(|(out, &index)| {
+    images.zip(samples).try_for_each(|(out, &sample)| {
+        let index = image(sample, data);
         // Taken out rather than borrowed: a data set that itself uses rayon may come back here.
         let (mut decoded, mut scratch) = WORK.take();
-        let image = data.image(index, &mut decoded).and_then(|image| checked(image, index));
-        let image = image.map(|image| {
-            let draw = (options.seed, options.epoch, index);
+        let found = data.image(index, &mut decoded).and_then(|image| checked(image, index));
+        let found = found.map(|image| {
+            let draw = (options.seed, options.epoch, sample);
             options.augment.apply(image, options.frame, draw, out, &mut scratch);
             options.extras.apply(out, options.frame.size, draw);
         });
         WORK.set((decoded, scratch));
-        image
+        found
     })
 }
 

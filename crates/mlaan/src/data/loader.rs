@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use mlaan_engine::ops::draw;
 
 use super::fill::{LoaderOptions, fill, numbered};
+use super::sampler::samples;
 use super::{Batch, Dataset, Deliver, Frame};
-use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// Largest side of the images delivered, so that a mistyped size is an error and not all of memory.
@@ -199,11 +199,11 @@ fn make_batches(
     options: &LoaderOptions,
     sender: &SyncSender<Result<Batch>>,
 ) {
-    let order = order(data.len(), options);
-    for indices in order.chunks(options.batch).skip(options.first_batch) {
+    let order = samples(data, options);
+    for part in order.chunks(options.batch).skip(options.first_batch) {
         let batch = catch_unwind(AssertUnwindSafe(|| {
             let mut batch = pool.take();
-            pool.threads.install(|| fill(&mut batch, data, indices, options))?;
+            pool.threads.install(|| fill(&mut batch, data, part, options))?;
             Ok(batch)
         }));
         let batch = batch.unwrap_or_else(|panic| {
@@ -221,13 +221,4 @@ fn make_batches(
             return;
         }
     }
-}
-
-/// The images of an epoch, in the order they are used.
-fn order(len: usize, options: &LoaderOptions) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..len).collect();
-    if options.shuffle {
-        Rng::new(options.seed, Purpose::Shuffle, options.epoch as u64, 0).shuffle(&mut order);
-    }
-    order
 }

@@ -5,6 +5,7 @@
 use super::model::Backbone;
 use super::schema::{self, Kind, join, removes};
 use super::spelling::unknown_key;
+use crate::data::RandAugment;
 use crate::local::Head;
 use crate::text::nearest;
 use crate::{Error, Result};
@@ -89,6 +90,7 @@ fn problem(kind: Kind, value: &Value) -> Option<String> {
             Some([b, c, s, hue]) => [b, c, s].iter().all(|x| **x >= 0.0) && (0.0..=0.5).contains(hue),
             _ => false,
         },
+        (Kind::RandAugment, v) => randaugment(v),
         (Kind::Ascending, v) => ascending(v).is_some(),
         (Kind::Lists, Value::Array(lists)) => return list_problem(lists),
         (Kind::Normalise(_), Value::Table(t)) => return statistics_problem(t),
@@ -132,6 +134,11 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Backbone => "a string, resnet and a depth".into(),
         Kind::Head => "a string, AcBf or dgl".into(),
         Kind::Jitter => JITTER.into(),
+        Kind::RandAugment => format!(
+            "two whole numbers [operations, magnitude], from 1 to {} and from 0 to {}",
+            RandAugment::MOST,
+            RandAugment::BINS - 1
+        ),
         Kind::Ascending => ASCENDING.into(),
         Kind::Lists => "a list of lists of whole numbers".into(),
         Kind::Normalise(words) => {
@@ -225,6 +232,12 @@ pub(super) const WEIGHT: f64 = 1e6;
 
 fn is_weight(w: &f64) -> bool {
     *w > 0.0 && *w <= WEIGHT
+}
+
+fn randaugment(v: &Value) -> bool {
+    let (ops, bins) = (RandAugment::MOST as i64, RandAugment::BINS as i64);
+    let numbers: Option<Vec<i64>> = v.as_array().and_then(|l| l.iter().map(Value::as_integer).collect());
+    matches!(numbers.as_deref(), Some([n, m]) if (1..=ops).contains(n) && (0..bins).contains(m))
 }
 
 fn ascending(v: &Value) -> Option<()> {

@@ -1,6 +1,6 @@
 //! `[data]`: which images, and what is done to them.
 
-use crate::data::Extras;
+use crate::data::{Extras, RandAugment};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,14 @@ pub struct Data {
     pub load: Load,
     /// Whether pictures are turned as their EXIF orientation says.
     pub orientation: Orientation,
+    /// How an epoch chooses its images.
+    #[serde(skip_serializing_if = "Sampler::is_shuffle")]
+    pub sampler: Sampler,
     /// Random changes to training images.
     pub augment: Augment,
+    /// RandAugment behind `augment`: operations for an image, and their magnitude. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub randaugment: Option<[usize; 2]>,
     /// Changes of brightness, contrast, saturation and hue, behind `augment`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colour_jitter: Option<ColourJitter>,
@@ -63,7 +69,9 @@ impl Default for Data {
             test: None,
             load: Load::Auto,
             orientation: Orientation::Auto,
+            sampler: Sampler::Shuffle,
             augment: Augment::Auto,
+            randaugment: None,
             colour_jitter: None,
             random_erasing: None,
             cutout: None,
@@ -117,6 +125,28 @@ impl From<Orientation> for crate::data::Orientation {
             Orientation::Exif => Self::Exif,
             Orientation::Ignore => Self::Ignore,
         }
+    }
+}
+
+/// How an epoch chooses its training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sampler {
+    /// Each once, in a random order.
+    Shuffle,
+    /// As many, drawn with replacement, each class as often as any other.
+    Balanced,
+}
+
+impl Sampler {
+    /// Whether each image comes once; recipes do not spell that out.
+    pub fn is_shuffle(&self) -> bool {
+        *self == Sampler::Shuffle
+    }
+
+    /// Whether classes come equally often.
+    pub fn is_balanced(&self) -> bool {
+        *self == Sampler::Balanced
     }
 }
 
@@ -198,6 +228,7 @@ impl Data {
     /// The further random changes of images; what erased pixels become is set when their mean is known.
     pub fn extras(&self) -> Extras {
         Extras {
+            randaugment: self.randaugment.map(|[ops, magnitude]| RandAugment { ops, magnitude }),
             colour_jitter: self.colour_jitter.map(Into::into),
             random_erasing: self.random_erasing,
             cutout: self.cutout,

@@ -5,6 +5,7 @@ use super::Recipe;
 use super::builtin::{builtin, recipes};
 use super::check::{WEIGHT, expected};
 use super::schema::{self, EXTENDS, KEYS, Key, Kind, MANY, TABLES};
+use crate::data::RandAugment;
 use crate::local::{Cascade, Leap};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -27,9 +28,12 @@ fn defaults() -> Option<toml::Table> {
     let mut recipe = Recipe::default();
     (recipe.local.cascade, recipe.local.leap) = (Some(Cascade::default()), Some(Leap::default()));
     let mut table = recipe.to_table().ok()?;
-    // The one that recipes do not spell out.
+    // Those that recipes do not spell out.
     if let Some(toml::Value::Table(train)) = table.get_mut("train") {
         train.insert("optimizer".into(), recipe.train.optimizer.word().into());
+    }
+    if let Some(toml::Value::Table(data)) = table.get_mut("data") {
+        data.insert("sampler".into(), "shuffle".into());
     }
     Some(table)
 }
@@ -113,6 +117,11 @@ fn of_kind(kind: Kind) -> Value {
             let (part, hue) = (json!({"type": "number", "minimum": 0}), number(0.0, 0.5));
             let four = json!({"type": "array", "minItems": 4, "prefixItems": [part, part, part, hue], "items": false});
             json!({"anyOf": [part, four]})
+        }
+        Kind::RandAugment => {
+            let whole = |low: usize, high: usize| json!({"type": "integer", "minimum": low, "maximum": high});
+            let two = [whole(1, RandAugment::MOST), whole(0, RandAugment::BINS - 1)];
+            json!({"type": "array", "minItems": 2, "prefixItems": two, "items": false})
         }
         Kind::Ascending => json!({"type": "array", "uniqueItems": true, "items": block()}),
         Kind::Lists => json!({"type": "array", "items": {"type": "array", "items": block()}}),

@@ -40,6 +40,9 @@ impl Layer {
         coupled::settle(&before, &mut after, &says)?;
         if self.own {
             optimizer_keys::check(&after, &says)?;
+            if !kept {
+                optimizer_keys::check_rates(&before, &after, &says)?;
+            }
             schedule_keys::check(&after, &says)?;
         }
         if let Some(Value::Table(table)) = all.get_mut("train") {

@@ -32,7 +32,7 @@ mod words;
 
 pub use builtin::{Builtin, NETWORKS, Part, builtin, network, recipes};
 pub use class_weights::{ClassRule, ClassWeights};
-pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Orientation, Statistics};
+pub use data::{Augment, ColourJitter, Data, Load, MeanStd, Normalise, Orientation, Sampler, Statistics};
 pub use describe::json_schema;
 pub use differ::Difference;
 pub use experiment::Recipe;

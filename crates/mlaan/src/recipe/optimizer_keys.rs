@@ -66,6 +66,36 @@ pub(super) fn check(train: &Train, says: &dyn Fn(&str) -> bool) -> Result<()> {
     Err(Error::recipe(format!("train.{key}"), message))
 }
 
+/// Refuses inherited learning rates where somebody chooses another optimiser: rates of one are of another size than those of
+/// another.
+///
+/// # Errors
+/// [`Error::Recipe`] for the first rate that is inherited.
+pub(super) fn check_rates(before: &Train, train: &Train, says: &dyn Fn(&str) -> bool) -> Result<()> {
+    let rates = [
+        ("lr", Some(train.lr)),
+        ("lr_auxiliary", train.lr_auxiliary),
+        ("lr_cascaded", train.lr_cascaded),
+        ("min_lr", train.min_lr.filter(|rate| *rate > 0.0)),
+    ];
+    let inherited = rates.into_iter().find(|(key, rate)| rate.is_some() && !says(key));
+    let Some((key, Some(rate))) = inherited.filter(|_| before.optimizer != train.optimizer) else {
+        return Ok(());
+    };
+    let remedy = match (key, train.optimizer) {
+        ("lr", A) => "set train.lr too (--lr 0.001 is usual)",
+        ("lr", L) => "set train.lr too (--lr with 1 to 10 is usual)",
+        ("lr", S) => "set train.lr too (--lr 0.1 is usual)",
+        _ => "set that too, or `none` to leave it out",
+    };
+    let message = format!(
+        "found \"{}\" beside the inherited train.{key} = {rate}, which is meant for \"{}\"; {remedy}",
+        train.optimizer.word(),
+        before.optimizer.word()
+    );
+    Err(Error::recipe("train.optimizer", message))
+}
+
 /// Takes the keys out of `[train]` that its optimiser does not have: they are at values that say nothing.
 pub(super) fn strip(optimizer: OptimizerKind, train: &mut Table) {
     for (key, _) in foreign(optimizer) {

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Head,
     /// A number from 0, or four of them, the last up to 0.5.
     Jitter,
+    /// RandAugment's two whole numbers.
+    RandAugment,
     /// Whole numbers, ascending.
     Ascending,
     /// A list of lists of whole numbers.
@@ -124,7 +126,7 @@ pub const KEYS: &[Key] = &[
     optional("train.lr_auxiliary", Kind::Real(0.0, HUGE), "peak learning rate of the independent auxiliary networks; train.lr when absent"),
     optional("train.lr_cascaded", Kind::Real(0.0, HUGE), "peak learning rate of the cascaded auxiliary networks; train.lr when absent"),
     optional("train.lr_batch", Kind::Whole(1, MANY), "batch that the learning rates beside it are meant for; with steps of other sizes they change in proportion. A recipe or --set that sets train.lr without it drops an inherited one"),
-    key("train.optimizer", Kind::Word(OptimizerKind::WORDS), "rule of updates; learning rates and weight decays of recipes are for sgd: set train.lr beside adamw (0.001 is usual) and lars"),
+    key("train.optimizer", Kind::Word(OptimizerKind::WORDS), "rule of updates; rates of one are refused for another: set train.lr beside adamw (0.001 is usual) and lars (1 to 10); weight decays of recipes are for sgd"),
     optional("train.betas", Kind::Betas, "adamw: decay of the means of gradients and of their squares; [0.9, 0.999] when absent"),
     optional("train.eps", Kind::Above(0.0, 1.0), "adamw, lars: added to the denominator; 1e-8 when absent"),
     optional("train.trust_coefficient", Kind::Above(0.0, HUGE), "lars: length of a weight's step, as a part of the weight's norm; 0.001 when absent"),
@@ -155,7 +157,9 @@ pub const KEYS: &[Key] = &[
     optional("data.test", Kind::Share(true), "share of the images of every class that is held out to test on, the same for every seed, where the set has no test split, or no splits at all"),
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
     key("data.orientation", Kind::Word(&["auto", "exif", "ignore"]), "turn pictures as their EXIF orientation says; auto: in folders and archives of one's own pictures, not in published sets (parquet, CIFAR, ImageNet, ...)"),
+    key("data.sampler", Kind::Word(&["shuffle", "balanced"]), "images of an epoch: each once, or as many drawn with replacement, each class as often as any other (torch's WeightedRandomSampler, weights 1/images of the class)"),
     key("data.augment", Kind::Word(&["auto", "cifar", "svhn", "stl10", "imagenet", "none"]), "random changes to training images; auto: what suits the data set, and digits are not mirrored"),
+    optional("data.randaugment", Kind::RandAugment, "RandAugment as torchvision has it: [operations for an image, their magnitude from 0 to 30]; [2, 9] is usual"),
     optional("data.colour_jitter", Kind::Jitter, "changes of brightness, contrast and saturation, by at most this part; or [brightness, contrast, saturation, hue]"),
     optional("data.random_erasing", Kind::Real(0.0, 1.0), "probability that a random rectangle, 2 to 33 % of an image, is erased"),
     optional("data.cutout", Kind::Whole(1, 8192), "side of a square cut out of every image around a random pixel, pixels"),

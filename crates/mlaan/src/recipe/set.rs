@@ -87,8 +87,8 @@ impl Recipe {
     /// Applies several assignments that stand beside each other, then checks the whole.
     ///
     /// # Errors
-    /// As [`Recipe::set`] and [`Recipe::validate`]; a learning rate beside others that are meant for a batch. The recipe is then
-    /// unchanged.
+    /// As [`Recipe::set`] and [`Recipe::validate`]; a learning rate beside others that are meant for a batch; another optimiser
+    /// beside rates of the one before. The recipe is then unchanged.
     pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
         self.set_layers([assignments])
     }
@@ -103,9 +103,11 @@ impl Recipe {
     ) -> Result<()> {
         let (mut changed, mut deep) = (self.clone(), false);
         for layer in layers {
+            let before = changed.train.clone();
             let paths = changed.lay(layer)?;
             let says = |key: &str| paths.iter().any(|p| p.strip_prefix("train.") == Some(key));
             optimizer_keys::check(&changed.train, &says)?;
+            optimizer_keys::check_rates(&before, &changed.train, &says)?;
             schedule_keys::check(&changed.train, &says)?;
             deep |= paths.iter().any(|path| path == DEPTH);
         }

@@ -78,7 +78,7 @@ impl Trainer {
     ) -> Result<bool> {
         let mut taken = run.at.tally.steps;
         loop {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || self.deadline.is_over() {
                 return Ok(false);
             }
             let Some(batch) = loader.next() else { return Ok(true) };
@@ -164,6 +164,7 @@ impl Trainer {
             augment: *augment,
             extras: *extras,
             shuffle: true,
+            balanced: recipe.data.sampler.is_balanced(),
             seed: recipe.seed,
             epoch,
             first_batch,

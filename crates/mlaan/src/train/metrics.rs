@@ -36,7 +36,7 @@ pub enum Event {
     Epoch(Epoch),
     /// The run is finished.
     End(Summary),
-    /// The run was stopped by its user; it can be resumed.
+    /// The run was stopped by its user, or as its time was over; it can be resumed.
     Interrupted {
         /// Finished epochs.
         epoch: usize,

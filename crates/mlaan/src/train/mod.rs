@@ -1,6 +1,7 @@
 //! Training: the learning rate's schedule, and what a run writes into its folder.
 pub mod checkpoint;
 mod class_weights;
+mod deadline;
 mod epoch;
 mod evaluate;
 mod finish;

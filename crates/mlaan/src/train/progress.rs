@@ -58,4 +58,11 @@ pub enum Outcome {
         /// Steps of the next one.
         step: usize,
     },
+    /// No further epoch would have ended in its time, or this one did not; what it had is saved.
+    OutOfTime {
+        /// Finished epochs.
+        epoch: usize,
+        /// Steps of the next one.
+        step: usize,
+    },
 }

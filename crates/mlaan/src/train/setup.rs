@@ -208,6 +208,23 @@ pub fn unsuited(d: &recipe::Data, splits: &Splits) -> Option<String> {
     })
 }
 
+/// Says which classes balanced sampling never draws, as they have no training images.
+pub fn never_drawn(d: &recipe::Data, splits: &Splits) -> Option<String> {
+    if !d.sampler.is_balanced() {
+        return None;
+    }
+    let (train, classes) = (splits.train.as_ref(), splits.train.classes());
+    let mut there = vec![false; classes.len()];
+    (0..train.len()).for_each(|i| there.get_mut(train.label(i)).into_iter().for_each(|t| *t = true));
+    let missing: Vec<&str> =
+        classes.iter().zip(&there).filter(|(_, there)| !**there).map(|(c, _)| c.as_str()).collect();
+    let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
+    let named = missing.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    (!missing.is_empty()).then(|| {
+        format!("data.sampler is \"balanced\", and these classes have no training images, so none is drawn: {named}{more}")
+    })
+}
+
 /// The byte nearest to the mean, per channel: as good as 0 behind the normalisation.
 pub fn mean_pixel(n: &MeanStd) -> [u8; 3] {
     n.mean.map(|m| (255.0 * m).round().clamp(0.0, 255.0) as u8)
@@ -314,6 +331,19 @@ mod tests {
             let d = recipe::Data { augment: recipe::Augment::Cifar, ..d };
             assert_eq!(unsuited(&d, &splits).is_some(), preset == "svhn", "{name}");
         }
+    }
+
+    #[test]
+    fn classes_without_images_are_named_where_sampling_is_balanced() {
+        let mut set = data::Memory::new(["a", "b", "c", "d", "e", "f"].map(String::from).to_vec());
+        set.push(data::ImageView { height: 1, width: 1, rgb: &[1, 2, 3] }, 1).unwrap();
+        let mut splits = data::synthetic::splits(0, 20, 10).unwrap();
+        let balanced = recipe::Data { sampler: recipe::Sampler::Balanced, ..recipe::Data::default() };
+        assert_eq!(never_drawn(&balanced, &splits), None);
+        splits.train = std::sync::Arc::new(set);
+        assert_eq!(never_drawn(&recipe::Data::default(), &splits), None);
+        let said = never_drawn(&balanced, &splits).unwrap();
+        assert!(said.ends_with("none is drawn: a, c, d and 2 more"), "{said}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::checkpoint::Manifest;
 use super::class_weights::class_weights;
+use super::deadline::Deadline;
 use super::peak::PeakBytes;
 use super::reading::Reading;
 use super::sizes::{sizes, task};
@@ -20,6 +21,7 @@ use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, Kind, Purpose, Usage};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Trains a network as a recipe says.
 pub struct Trainer {
@@ -37,6 +39,7 @@ pub struct Trainer {
     pub(super) held_source: Source,
     pub(super) pool: LoaderPool,
     pub(super) reading: Reading,
+    pub(super) deadline: Deadline,
     pub(super) plan: Plan,
     warnings: Vec<String>,
     counted: isize,
@@ -107,7 +110,11 @@ impl Trainer {
         let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
         let short = check(&plan, &devices)?;
         let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
-        let warnings = [short, setup::unsuited(&recipe.data, &splits)].into_iter().flatten().chain(slow);
+        let warnings =
+            [short, setup::unsuited(&recipe.data, &splits), setup::never_drawn(&recipe.data, &splits)]
+                .into_iter()
+                .flatten()
+                .chain(slow);
         let warnings = warnings.chain(splits.notes.lines()).collect();
         for (device, stage) in devices.iter().zip(&plan.stages) {
             device.pool().reserve(&stage.usage)?;
@@ -148,6 +155,7 @@ impl Trainer {
             held_source,
             pool,
             reading: Reading::default(),
+            deadline: Deadline::default(),
             plan,
             warnings,
             counted,
@@ -211,6 +219,12 @@ impl Trainer {
             self.taken = Some(foreign::initialise(&mut self.learner, Path::new(from), key)?);
         }
         Ok(self.taken.as_ref())
+    }
+
+    /// Lets runs stop where no further epoch would end by then, going by the last one; within an epoch, a first one above all,
+    /// when the time has come. They can be resumed as if they had not stopped ([`Outcome::OutOfTime`](super::Outcome)).
+    pub fn stop_by(&mut self, time: Option<Instant>) {
+        self.deadline = Deadline { at: time, ..Deadline::default() };
     }
 
     /// How many steps of a run go by until their losses are read, at the most as many as fit ([`Learner::deferrable`]: one

@@ -11,11 +11,12 @@ use super::{LearningRate, Lock, setup};
 use crate::evaluation::{Evaluated, KEPT_MISTAKES};
 use crate::{Error, Result};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 impl Trainer {
-    /// Trains to the last epoch, or until `stop` is set (the steps asked for are finished, then all is saved).
+    /// Trains to the last epoch, or until `stop` is set or its time is over ([`Trainer::stop_by`]): the steps asked for are
+    /// finished, then all is saved.
     /// `folder` is created if need be and receives metrics, recipe, checkpoints and summary; `resume` goes on from the
     /// checkpoint there, if there is one.
     ///
@@ -47,12 +48,9 @@ impl Trainer {
         let mut run = self.open_run(held, resume, watch)?;
         let rates = self.rates();
         while run.at.epoch < self.recipe.train.epochs && !self.ends_early(&run.at) {
-            if !self.train_epoch(&mut run, &rates, stop, watch)? {
-                self.save(&run, false)?;
-                let interrupted = Event::Interrupted { epoch: run.at.epoch };
-                run.note(&interrupted)?;
-                watch(Progress::Event(&interrupted));
-                return Ok(Outcome::Interrupted { epoch: run.at.epoch, step: run.at.tally.steps });
+            let in_time = self.deadline.leaves_an_epoch(Instant::now());
+            if !in_time || !self.train_epoch(&mut run, &rates, stop, watch)? {
+                return self.stopped(&mut run, stop, watch);
             }
             self.finish_epoch(&mut run, &rates, watch)?;
         }
@@ -63,6 +61,22 @@ impl Trainer {
         run.note(&end)?;
         watch(Progress::Event(&end));
         Ok(Outcome::Finished(summary))
+    }
+
+    /// Saves a run that stops before its end.
+    fn stopped(
+        &mut self,
+        run: &mut Run<'_>,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Outcome> {
+        self.save(run, false)?;
+        let (epoch, step) = (run.at.epoch, run.at.tally.steps);
+        let interrupted = Event::Interrupted { epoch };
+        run.note(&interrupted)?;
+        watch(Progress::Event(&interrupted));
+        let asked = stop.load(Ordering::Relaxed);
+        Ok(if asked { Outcome::Interrupted { epoch, step } } else { Outcome::OutOfTime { epoch, step } })
     }
 
     fn finish_epoch(
@@ -90,6 +104,7 @@ impl Trainer {
         }
         let evaluating = begin.elapsed().as_secs_f64();
         self.look(run);
+        let trained = run.at.tally.seconds;
         let at = &mut run.at;
         at.seconds += evaluating;
         let seconds = at.tally.seconds + evaluating;
@@ -108,6 +123,8 @@ impl Trainer {
         let event = Event::Epoch(line.clone());
         run.note(&event)?;
         self.save(run, is_best)?;
+        let whole = Duration::try_from_secs_f64(trained).unwrap_or_default() + begin.elapsed();
+        self.deadline.epoch = Some(whole);
         watch(Progress::Epoch(&line));
         watch(Progress::Event(&event));
         Ok(())

@@ -108,7 +108,7 @@ fn blend(v: f32, other: f32, factor: f32) -> u8 {
 }
 
 /// A pixel's luma, a whole number.
-fn grey(pixel: &[u8]) -> f32 {
+pub(super) fn grey(pixel: &[u8]) -> f32 {
     let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
     (0.2989 * r + 0.587 * g + 0.114 * b).floor()
 }

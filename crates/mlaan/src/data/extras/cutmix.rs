@@ -9,12 +9,18 @@ use crate::data::resize::Region;
 use crate::rng::{Purpose, Rng};
 
 /// Mixes the images of a batch, of `size x size` pixels; `other` holds the labels of their partners.
-pub(super) fn mix(batch: &mut Batch, size: usize, alpha: f64, (seed, epoch): (u64, usize)) {
+pub(super) fn mix(
+    batch: &mut Batch,
+    samples: &[usize],
+    size: usize,
+    alpha: f64,
+    (seed, epoch): (u64, usize),
+) {
     let (n, image) = (batch.labels.len(), size * size * 3);
     // The last image takes a part of the first, which is changed by then.
     let first = batch.bytes[..image].to_vec();
-    for (i, &index) in batch.indices.iter().enumerate() {
-        let mut rng = Rng::new(seed, Purpose::Cutmix, epoch as u64, index as u64);
+    for (i, &sample) in samples.iter().enumerate() {
+        let mut rng = Rng::new(seed, Purpose::Cutmix, epoch as u64, sample as u64);
         let hole = region(size, beta(alpha, &mut rng), &mut rng);
         let (own, rest) = batch.bytes[i * image..].split_at_mut(image);
         paste(own, if i + 1 < n { &rest[..image] } else { &first }, size, hole);
@@ -55,14 +61,14 @@ mod tests {
         let bytes = (0..n).flat_map(|i| vec![i as u8; size * size * 3]).collect();
         let labels: Vec<u32> = (0..n as u32).collect();
         let other = (0..n as u32).map(|i| (i + 1) % n as u32).collect();
-        Batch { bytes, labels, other, indices: (0..n).collect(), ..Batch::default() }
+        Batch { bytes, labels, other, ..Batch::default() }
     }
 
     #[test]
     fn shares_are_those_of_the_pixels() {
         let (n, size) = (200, 9);
         let mut batch = batch(n, size);
-        mix(&mut batch, size, 1.0, (1, 2));
+        mix(&mut batch, &(0..n).collect::<Vec<_>>(), size, 1.0, (1, 2));
         let mut swapped = 0;
         for (i, image) in batch.bytes.chunks_exact(size * size * 3).enumerate() {
             let count = |label: u32| image.iter().filter(|v| u32::from(**v) == label).count();
@@ -114,7 +120,7 @@ mod tests {
     #[test]
     fn one_image_is_mixed_with_itself() {
         let mut batch = batch(1, 4);
-        mix(&mut batch, 4, 1.0, (1, 2));
+        mix(&mut batch, &[0], 4, 1.0, (1, 2));
         assert_eq!((batch.bytes, batch.labels, batch.other), (vec![0; 48], vec![0], vec![0]));
     }
 }

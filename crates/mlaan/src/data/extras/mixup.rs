@@ -14,10 +14,16 @@ const ONE: u32 = 1 << 16;
 const BLOCK: usize = 4096;
 
 /// Mixes the images of a batch, each of `image` bytes.
-pub(super) fn mix(batch: &mut Batch, image: usize, alpha: f64, (seed, epoch): (u64, usize)) {
+pub(super) fn mix(
+    batch: &mut Batch,
+    samples: &[usize],
+    image: usize,
+    alpha: f64,
+    (seed, epoch): (u64, usize),
+) {
     let n = batch.labels.len();
-    batch.shares.extend(batch.indices.iter().map(|&index| {
-        let mut rng = Rng::new(seed, Purpose::Mixup, epoch as u64, index as u64);
+    batch.shares.extend(samples.iter().map(|&sample| {
+        let mut rng = Rng::new(seed, Purpose::Mixup, epoch as u64, sample as u64);
         share(alpha, &mut rng) as f32 / ONE as f32
     }));
     let mut first = [0; BLOCK];
@@ -70,22 +76,22 @@ mod tests {
         // Two blocks an image, of one value each.
         let (image, n) = (BLOCK + 10, 3);
         let bytes = (0..n).flat_map(|i| vec![100 * i as u8; image]).collect();
-        let mut batch = Batch { bytes, labels: vec![4, 5, 6], indices: vec![7, 8, 9], ..Batch::default() };
-        mix(&mut batch, image, 1.0, (1, 2));
+        let mut batch = Batch { bytes, labels: vec![4, 5, 6], ..Batch::default() };
+        mix(&mut batch, &[7, 8, 9], image, 1.0, (1, 2));
         for (i, mixed) in batch.bytes.chunks_exact(image).enumerate() {
             let (own, other) = (100.0 * i as f32, 100.0 * ((i + 1) % n) as f32);
             let expected = (batch.shares[i] * own + (1.0 - batch.shares[i]) * other).round() as u8;
             assert!(mixed.iter().all(|v| *v == expected), "{i}: {} for {expected}", mixed[0]);
         }
         let before = std::mem::take(&mut batch.shares);
-        mix(&mut batch, image, 1.0, (1, 3));
+        mix(&mut batch, &[7, 8, 9], image, 1.0, (1, 3));
         assert_ne!(before, batch.shares);
     }
 
     #[test]
     fn one_image_is_mixed_with_itself() {
-        let mut batch = Batch { bytes: vec![9, 8, 7], labels: vec![1], indices: vec![0], ..Batch::default() };
-        mix(&mut batch, 3, 0.2, (1, 2));
+        let mut batch = Batch { bytes: vec![9, 8, 7], labels: vec![1], ..Batch::default() };
+        mix(&mut batch, &[0], 3, 0.2, (1, 2));
         assert_eq!((batch.bytes, batch.labels), (vec![9, 8, 7], vec![1]));
     }
 }

@@ -139,6 +139,8 @@ fn impossible_numbers_are_named() {
         (Extras { cutout: Some(0), ..none }, "data.cutout"),
         (Extras { random_erasing: Some(f64::NAN), ..none }, "data.random_erasing"),
         (Extras { mixup: Some(0.0), ..none }, "data.mixup"),
+        (Extras { randaugment: Some(RandAugment { ops: 2, magnitude: 31 }), ..none }, "data.randaugment"),
+        (Extras { randaugment: Some(RandAugment { ops: 0, magnitude: 9 }), ..none }, "data.randaugment"),
         (Extras { cutmix: Some(f64::INFINITY), ..none }, "data.cutmix"),
         (Extras { colour_jitter: Some(jitter(0.6)), ..none }, "data.colour_jitter"),
     ] {
