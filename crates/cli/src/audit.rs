@@ -109,7 +109,10 @@ fn auxiliaries(row: &Reached) -> String {
 }
 
 fn verdict(found: &Audit) -> String {
-    let losses = format::several(found.rows.len(), "loss");
+    let losses = match found.rows.len() {
+        1 => "1 loss".to_owned(),
+        n => format!("{} losses", format::count(n)),
+    };
     match found.leaks().count() {
         0 => format!("No gradient crosses a cut that it should not: {losses}, each checked alone."),
         n => format!(

@@ -1,0 +1,63 @@
+//! `mlaan audit`: what it shows, writes and refuses.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{fails, ok};
+use serde_json::Value;
+
+const SMALL: &[&str] = &["--set", "model.width=4", "data.size=16", "local.hidden=8", "--threads", "1"];
+
+fn audit(at: &std::path::Path, more: &[&str]) -> String {
+    ok(at, &[&["audit"], more, SMALL].concat())
+}
+
+#[test]
+fn a_matrix_of_losses_by_modules() {
+    let at = tempfile::tempdir().unwrap();
+    let shown = audit(at.path(), &[]);
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    assert!(shown.contains(" 1 cascaded          ##..  .           #"), "{shown}");
+    assert!(shown.contains(" 2 independent       ..#.  .           #, 2 by EMA"), "{shown}");
+    assert!(shown.contains("should not (7 losses, each checked alone)"), "{shown}");
+    let bp = audit(at.path(), &["bp-resnet20"]);
+    assert!(bp.contains(" 0 independent       #  #           .") && bp.contains("(1 loss,"), "{bp}");
+}
+
+#[test]
+fn numbers_of_modules_are_read_downwards() {
+    let at = tempfile::tempdir().unwrap();
+    let shown = audit(at.path(), &["dgl-resnet32-16"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    let units = lines.iter().position(|l| l.starts_with(" loss")).unwrap();
+    assert!(lines[units].contains(" 0123456789012345  classifier"), "{shown}");
+    assert_eq!(lines[units - 1].trim(), "111111");
+    assert_eq!(lines[units - 1].find("111111"), lines[units].find("012345678901").map(|at| at + 10));
+}
+
+#[test]
+fn programs_and_reports_have_it_too() {
+    let at = tempfile::tempdir().unwrap();
+    let said: Value = serde_json::from_str(&audit(at.path(), &["--out", "runs/mine", "--json"])).unwrap();
+    assert_eq!(said["modules"], 4);
+    assert_eq!(said["rows"].as_array().unwrap().len(), 7);
+    let written = std::fs::read_to_string(at.path().join("runs/mine/audit.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), said);
+    let report = ok(at.path(), &["report", "runs", "--out", "page.html"]);
+    assert!(report.contains("1 audit"), "{report}");
+    let page = std::fs::read_to_string(at.path().join("page.html")).unwrap();
+    for words in ["Locality of mine", "No gradient crosses a cut that it should not.", "own, 2 by EMA", "0–1"]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let at = tempfile::tempdir().unwrap();
+    std::fs::write(at.path().join("file"), "").unwrap();
+    let message = fails(at.path(), &[&["audit", "--out", "file/in"], SMALL].concat());
+    assert!(message.contains("file/in"), "{message}");
+    assert!(fails(at.path(), &["audit", "nothing"]).contains("nothing"));
+    assert!(fails(at.path(), &["audit", "--batch", "0"]).contains("--batch"));
+}
