@@ -211,13 +211,14 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
 fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
     let (at, word) = (text::path(folder), text::file_word(folder));
     let best = format!("best {} after epoch {}", format::percent(s.best_test_error), s.best_epoch);
+    let of = if s.tested.is_some() { ", of the EMA of weights" } else { "" };
     let planned = planned.map(|p| format!("planned {}", format::bytes(p)));
     let allocated =
         s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
     let beside: Vec<String> = planned.into_iter().chain(allocated).collect();
     let beside = if beside.is_empty() { String::new() } else { format!(" ({})", beside.join("; ")) };
     let rows = [
-        ("test error", format!("{} ({best})", format::heading(&format::percent(s.test_error)))),
+        ("test error", format!("{} ({best}{of})", format::heading(&format::percent(s.test_error)))),
         ("time", format!("{} for {}", format::duration(s.seconds), format::several(s.epochs, "epoch"))),
         ("peak memory", format!("{}{beside}", format::bytes(s.peak().most()))),
         ("files", format!("{at}/ (metrics.jsonl, summary.json, recipe.toml, checkpoints/)")),

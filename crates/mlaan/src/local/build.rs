@@ -160,8 +160,19 @@ impl Plans<'_> {
         let losses = Losses::new(device, rows, self.deferrable())?;
         let replicas = Replicas::new(k, crossing, self.backbone, b)?;
         let (plan, device) = (Arc::clone(plan), device.clone());
-        let (carried, meters) = (None, None);
-        Ok(Stage { plan, device, range, modules, branches, classifier, losses, replicas, carried, meters })
+        Ok(Stage {
+            plan,
+            device,
+            range,
+            modules,
+            branches,
+            classifier,
+            classifier_average: None,
+            losses,
+            replicas,
+            carried: None,
+            meters: None,
+        })
     }
 
     fn module(&self, j: usize, partition: &Partition, input: Extent, b: &Builder<'_>) -> Result<Module> {
@@ -176,7 +187,8 @@ impl Plans<'_> {
         let extent = chain.extent(input)?;
         let first = if j == 0 { "stem".into() } else { backbone.blocks()[range.start].name.clone() };
         let blocks = (first, range.len());
-        Ok(Module { chain, stem, input: None, output: None, total: None, extent, blocks })
+        let average = None;
+        Ok(Module { chain, average, stem, input: None, output: None, total: None, extent, blocks })
     }
 }
 

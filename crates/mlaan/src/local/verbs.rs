@@ -192,7 +192,7 @@ impl Stage {
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, classifier, losses, range, .. } = self;
+        let Stage { plan, device, modules, classifier, classifier_average, losses, range, .. } = self;
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
         let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
@@ -221,6 +221,9 @@ impl Stage {
         }
         if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
             classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
+            if let Some(average) = classifier_average {
+                average.follow(device, classifier)?;
+            }
         }
         Ok(carried)
     }
@@ -257,6 +260,9 @@ impl Stage {
         module.chain.release();
         if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
             module.chain.visit(&mut |p| optimizer.update(&device, p, o.own()))?;
+            if let Some(average) = &mut module.average {
+                average.follow(&device, &mut module.chain)?;
+            }
         }
         // Nobody reads the features below any more; those of this module are its successor's alone.
         module.input = None;

@@ -124,6 +124,7 @@ pub const KEYS: &[Key] = &[
     key("train.nesterov", Kind::Flag, "sgd, lars: Nesterov's form of momentum"),
     key("train.weight_decay", Kind::Real(0.0, HUGE), "weight decay of every trained parameter, but for train.no_decay; of adamw apart from the gradient"),
     optional("train.no_decay", Kind::Words(&["weight", "bias", "norm"]), "parameters without weight decay, by role: weight and bias of convolutions and linear layers, norm (scale and offset of a BatchNorm); all have it when absent"),
+    optional("train.model_ema_decay", Kind::Above(0.0, 0.999_999), "decay of an EMA of the weights and running statistics (timm's model EMA), 0.999 say: it is what is tested, kept as the best, exported and used; none is kept when absent"),
     key("train.schedule", Kind::Word(Schedule::WORDS), "learning rate after the warm-up; cosine, linear: to train.min_lr in the last epoch; step, multistep: cut; wsd: constant, then linear"),
     key("train.warmup", Kind::Whole(0, MANY), "epochs of linear warm-up; an inherited one takes at most a fifth of train.epochs"),
     optional("train.full_warmup", Kind::Flag, "take the warm-up whole, also where it is more than a fifth of train.epochs; set by itself where such a train.warmup is set"),

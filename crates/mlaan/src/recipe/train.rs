@@ -46,6 +46,10 @@ pub struct Train {
     /// Parameters without weight decay, by role. Default: none.
     #[serde(skip_serializing_if = "Roles::is_empty")]
     pub no_decay: Roles,
+    /// Decay d of an EMA of the weights and running statistics, timm's model EMA: e ← d e + (1 - d) p after every step. It is
+    /// what is tested, kept as the best, exported and used. Default: none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_ema_decay: Option<f64>,
     /// The learning rate's course after the warm-up.
     pub schedule: Schedule,
     /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their
@@ -137,6 +141,7 @@ impl Default for Train {
             nesterov: true,
             weight_decay: 1e-4,
             no_decay: Roles::default(),
+            model_ema_decay: None,
             schedule: Schedule::Cosine,
             warmup: 10,
             full_warmup: None,

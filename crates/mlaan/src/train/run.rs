@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Best, Manifest};
 use super::lock::Lock;
-use super::metrics::{Event, METRICS, Metrics, Start, Summary};
+use super::metrics::{Event, METRICS, Metrics, Start, Summary, Tested};
 use super::peak::PeakBytes;
 use super::progress::Progress;
 use super::tally::Tally;
@@ -203,6 +203,7 @@ impl Trainer {
             test_error: at.last_error,
             best_test_error: at.best.map_or(f64::NAN, |b| b.error),
             best_epoch: at.best.map_or(0, |b| b.epoch),
+            tested: Tested::of(&self.recipe.train),
             seconds: at.seconds,
             peak_memory_bytes: at.peak.memory,
             peak_allocated_bytes: at.peak.allocated,

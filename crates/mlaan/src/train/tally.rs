@@ -58,6 +58,7 @@ impl Tally {
         let (train_loss, train_error) = self.classifier();
         let error = |&w: &f64| if w < 0.0 { f64::NAN } else { 100.0 * w / n };
         Epoch {
+            tested: None,
             epoch,
             lr,
             train_loss,

@@ -110,8 +110,11 @@ impl Trainer {
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(Purpose::Data, counted);
         let (cuts, local) = (plan.cuts(), &recipe.local);
-        let learner =
+        let mut learner =
             Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
+        if let Some(decay) = recipe.train.model_ema_decay {
+            learner.keep_average(decay)?;
+        }
         let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))
@@ -193,6 +196,7 @@ impl Trainer {
         if let (Some(from), None) = (&self.recipe.model.init, &self.taken) {
             let key = self.recipe.model.init_key.as_deref();
             self.taken = Some(foreign::initialise(&mut self.learner, Path::new(from), key)?);
+            self.learner.restart_average()?;
         }
         Ok(self.taken.as_ref())
     }

@@ -2,7 +2,7 @@
 
 use super::checkpoint::Best;
 use super::evaluate::evaluate_from;
-use super::metrics::Event;
+use super::metrics::{Epoch, Event, Tested};
 use super::progress::{Outcome, Progress};
 use super::run::Run;
 use super::tally::Tally;
@@ -76,7 +76,11 @@ impl Trainer {
         let begin = Instant::now();
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
         let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
-        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes)?;
+        // Where an EMA of the weights is kept, that is what is tested, kept and used.
+        self.learner.exchange_average()?;
+        let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes);
+        self.learner.exchange_average()?;
+        let found = found?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
@@ -89,6 +93,7 @@ impl Trainer {
         let seconds = at.tally.seconds + evaluating;
         let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
         let line = at.tally.epoch(epoch, lr, found.error, seconds, at.peak);
+        let line = Epoch { tested: Tested::of(&self.recipe.train), ..line };
         let is_best = at.best.is_none_or(|b| found.error < b.error);
         if is_best {
             at.best = Some(Best { epoch, error: found.error });
