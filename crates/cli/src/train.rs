@@ -234,10 +234,11 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
 fn test_accuracy(s: &Summary) -> String {
     let last = format::heading(&format::percent(s.test_accuracy));
     let best = format::percent(s.best_test_accuracy);
+    let of = if s.tested.is_some() { ", of the EMA of weights" } else { "" };
     match s.best_val_error {
-        None => format!("{last} (best {best} after epoch {})", s.best_epoch),
+        None => format!("{last} (best {best} after epoch {}{of})", s.best_epoch),
         Some(error) => format!(
-            "{last} after the last epoch; {best} after epoch {}, the best by its validation accuracy of {}",
+            "{last} after the last epoch; {best} after epoch {}, the best by its validation accuracy of {}{of}",
             s.best_epoch,
             format::percent(100.0 - error)
         ),

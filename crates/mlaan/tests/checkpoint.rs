@@ -276,8 +276,8 @@ fn another_format_and_foreign_paths_are_refused() {
     put(&folder, 1, true);
     let path = folder.join(LAST);
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
-    refused(run.path(), &["version 2", "reads version 1"]);
+    fs::write(&path, text.replace("\"format\": 1", "\"format\": 3")).unwrap();
+    refused(run.path(), &["version 3", "versions up to 2"]);
     fs::write(&path, text.replace("\"epoch\": 1", "\"epoch\": 2")).unwrap();
     refused(run.path(), &["damaged or edited"]);
     fs::write(&path, text.replace("epoch-0001.model", "../epoch-0001.model")).unwrap();

@@ -35,6 +35,7 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
         loading_bytes,
         precision,
         optimizer,
+        model_ema: recipe.train.model_ema_decay.is_some(),
         kind,
     };
     plan(&setup::backbone(&recipe.model)?, &recipe.local, task, sizes)

@@ -90,6 +90,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         loading_bytes: 0,
         precision,
         optimizer: Optimizer::default(),
+        model_ema: false,
         kind: Kind::Cpu { threads: Some(2) },
     };
     plan(&ResNet::cifar(20, 8).unwrap(), method, task(), sizes).unwrap()

@@ -151,5 +151,8 @@ fn settings(recipe: &Recipe) -> String {
         OptimizerKind::AdamW => ", AdamW",
         OptimizerKind::Lars => ", LARS",
     };
-    format!("{optimizer}{stored}{again}")
+    let ema = recipe.train.model_ema_decay;
+    let ema =
+        ema.map_or_else(String::new, |d| format!("; tests and the best are of the EMA of weights ({d})"));
+    format!("{optimizer}{stored}{again}{ema}")
 }

@@ -75,6 +75,7 @@ pub fn audit_recipe(
         data_bytes: 0,
         precision: Precision::F32,
         optimizer: optimizer(),
+        model_ema: false,
         kind: device.kind(),
     };
     let method = balanced(&backbone, &recipe.local, task, sizes)?;

@@ -44,10 +44,14 @@ impl Rig {
             data_bytes: 0,
             precision: device.precision(),
             optimizer: setup::optimizer(&recipe.train),
+            model_ema: recipe.train.model_ema_decay.is_some(),
             kind: device.kind(),
         };
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
-        let learner = Learner::new(device, &backbone, &method, task, recipe.seed, sizes.optimizer)?;
+        let mut learner = Learner::new(device, &backbone, &method, task, recipe.seed, sizes.optimizer)?;
+        if let Some(decay) = recipe.train.model_ema_decay {
+            learner.keep_average(decay)?;
+        }
         // Small enough that values stay finite however long it runs.
         let options = StepOptions::uniform(1e-3, 1);
         let (source, images) = made_up(device, recipe, classes)?;

@@ -171,7 +171,6 @@ impl Plans<'_> {
         let (plan, device) = (Arc::clone(plan), device.clone());
         let objective = self.optimizer.map(|o| o.objective);
         let class_weights = class_weights(&device, objective, self.task.classes)?;
-        let (carried, meters) = (None, None);
         Ok(Stage {
             plan,
             device,
@@ -179,11 +178,12 @@ impl Plans<'_> {
             modules,
             branches,
             classifier,
+            classifier_average: None,
             losses,
             class_weights,
             replicas,
-            carried,
-            meters,
+            carried: None,
+            meters: None,
         })
     }
 
@@ -202,7 +202,8 @@ impl Plans<'_> {
         let extent = chain.extent(input)?;
         let first = if j == 0 { "stem".into() } else { backbone.blocks()[range.start].name.clone() };
         let blocks = (first, range.len());
-        Ok(Module { chain, stem, input: None, output: None, total: None, extent, blocks })
+        let average = None;
+        Ok(Module { chain, average, stem, input: None, output: None, total: None, extent, blocks })
     }
 }
 

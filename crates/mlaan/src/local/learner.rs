@@ -1,15 +1,16 @@
 //! A network cut into modules, with everything that teaches it.
 
+use super::average::Average;
 use super::losses::Reports;
 use super::pipeline::Pipeline;
 use super::schedule::Schedule;
 use super::sources::Blocks;
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Meter};
-use crate::nn::{Extent, Layer, Param};
+use crate::nn::{Chain, Extent, Layer, Param};
 use crate::{Error, Result};
-use mlaan_engine::Device;
 use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -233,6 +234,95 @@ impl Learner {
         self.visit_owned(&mut |_, device, param| f(device, param))
     }
 
+    /// As [`Learner::visit_on`], with a tensor's EMA where one is kept.
+    ///
+    /// # Errors
+    /// As [`Learner::visit_on`].
+    pub fn visit_averaged(&mut self, f: Averaged<'_>) -> Result<()> {
+        self.idle()?;
+        for Stage { device, modules, .. } in &mut self.stages {
+            modules.iter_mut().try_for_each(|m| averaged(&mut m.chain, m.average.as_mut(), device, f))?;
+        }
+        for Stage { device, classifier, classifier_average, .. } in &mut self.stages {
+            let average = classifier_average.as_mut();
+            classifier.as_mut().map_or(Ok(()), |c| averaged(c, average, device, f))?;
+        }
+        for Stage { device, branches, .. } in &mut self.stages {
+            let mut auxiliaries = branches.iter_mut().flatten().flatten();
+            auxiliaries.try_for_each(|a| a.visit(&mut |p| f(device, p, None)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was built to be taught, and not for inference alone.
+    pub(crate) fn is_taught(&self) -> bool {
+        self.plan.optimizer.is_some()
+    }
+
+    /// From now on keeps an EMA of the backbone's parameters and running statistics, which begins at their values: after
+    /// every step e ← d e + (1 - d) p. Auxiliary networks have none.
+    ///
+    /// # Errors
+    /// Out of memory; what went wrong in a step that is not through.
+    pub fn keep_average(&mut self, decay: f64) -> Result<()> {
+        self.idle()?;
+        let decay = decay as f32;
+        for Stage { device, modules, classifier, classifier_average, .. } in &mut self.stages {
+            for m in modules {
+                m.average = Some(Average::new(device, &mut m.chain, decay)?);
+            }
+            if let Some(c) = classifier {
+                *classifier_average = Some(Average::new(device, c, decay)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the EMA, where one is kept, begin again at the values that there are.
+    ///
+    /// # Errors
+    /// From the device.
+    pub(crate) fn restart_average(&mut self) -> Result<()> {
+        self.each_average(&mut |device, average, chain| average.restart(device, chain))
+    }
+
+    /// Puts the EMA, where one is kept, in the place of the weights, and these in its place; once more undoes it.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn exchange_average(&mut self) -> Result<()> {
+        self.each_average(&mut |_, average, chain| average.exchange(chain))
+    }
+
+    /// Whether an EMA of the weights is kept.
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn is_averaged(&mut self) -> Result<bool> {
+        let mut found = false;
+        self.each_average(&mut |_, _, _| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn each_average(
+        &mut self,
+        f: &mut dyn FnMut(&Device, &mut Average, &mut Chain) -> Result<()>,
+    ) -> Result<()> {
+        self.idle()?;
+        for Stage { device, modules, classifier, classifier_average, .. } in &mut self.stages {
+            for m in modules {
+                m.average.as_mut().map_or(Ok(()), |a| f(device, a, &mut m.chain))?;
+            }
+            if let (Some(a), Some(c)) = (classifier_average, classifier) {
+                f(device, a, c)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes every BatchNorm into its convolution (see [`Layer::fuse`]), for inference only.
     ///
     /// # Errors
@@ -266,6 +356,21 @@ impl Learner {
     pub fn take_meters(&mut self) -> Result<Vec<Meter>> {
         self.idle()?;
         Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
+    }
+}
+
+/// Is shown a tensor with its device and its EMA.
+pub type Averaged<'a> = &'a mut dyn FnMut(&Device, Param<'_>, Option<&mut Tensor>) -> Result<()>;
+
+fn averaged(
+    chain: &mut Chain,
+    average: Option<&mut Average>,
+    device: &Device,
+    f: Averaged<'_>,
+) -> Result<()> {
+    match average {
+        Some(average) => average.each(chain, &mut |p, average| f(device, p, Some(average))),
+        None => chain.visit(&mut |p| f(device, p, None)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Local learning: how a network is cut into modules and each is taught (METHOD §3-6).
 
 mod auxiliary;
+mod average;
 mod branch;
 mod build;
 mod clip;
@@ -30,7 +31,7 @@ pub use branch::Auxiliary;
 pub(crate) use build::check_stages;
 pub use feed::{Feed, StageFeed, StageInput};
 pub use leap::{LeapChain, sources};
-pub use learner::{Learner, ModuleSummary, Owner, Task};
+pub use learner::{Averaged, Learner, ModuleSummary, Owner, Task};
 pub use losses::{BranchLoss, StepReport};
 pub use meter::Meter;
 pub use method::{Branch, Cascade, Head, Leap, Method, Recompute, TaskLoss, Tie};

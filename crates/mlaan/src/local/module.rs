@@ -1,5 +1,6 @@
 //! One gradient-isolated module: its layers, and what a batch keeps of it.
 
+use super::average::Average;
 use crate::Result;
 use crate::nn::{Act, Chain, Extent, Grad};
 use mlaan_engine::{Device, Purpose, Tensor};
@@ -8,6 +9,8 @@ use mlaan_engine::{Device, Purpose, Tensor};
 pub(super) struct Module {
     /// The stem (module 0) and the blocks.
     pub chain: Chain,
+    /// The EMA of its weights, where one is kept.
+    pub average: Option<Average>,
     /// Layers before the first block.
     pub stem: usize,
     /// Its input, once it is nobody else's: what another stage sent, or the output of a module that is closed.

@@ -1,5 +1,6 @@
 //! A stage: consecutive modules on one device, with all that belongs to them.
 
+use super::average::Average;
 use super::learning::Learning;
 use super::link::{Values, broken};
 use super::losses::{Losses, ModuleLosses};
@@ -50,6 +51,8 @@ pub(super) struct Stage {
     pub branches: Vec<[Option<Auxiliary>; 2]>,
     /// In the last stage.
     pub classifier: Option<Chain>,
+    /// The EMA of its weights, where one is kept.
+    pub classifier_average: Option<Average>,
     /// Losses and error counts of steps.
     pub losses: Losses,
     /// By what classes count, where the objective says so.

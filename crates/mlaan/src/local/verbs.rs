@@ -285,6 +285,7 @@ impl Stage {
         module.chain.release();
         if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
             self.update(m, &optimizer, o.own())?;
+            self.average(m)?;
         }
         let module = &mut self.modules[m - self.range.start];
         // Nobody reads the features below any more; those of this module are its successor's alone.
@@ -294,6 +295,21 @@ impl Stage {
             above.input = output;
         }
         Ok(())
+    }
+
+    /// Moves the EMA of module `m`'s weights, where one is kept, behind the last one the classifier's with it.
+    fn average(&mut self, m: usize) -> Result<()> {
+        let Stage { plan, device, modules, classifier, classifier_average, range, .. } = self;
+        let Module { chain, average, .. } = &mut modules[m - range.start];
+        if let Some(average) = average {
+            average.follow(device, chain)?;
+        }
+        match (classifier, classifier_average) {
+            (Some(classifier), Some(average)) if m + 1 == plan.partition.len() => {
+                average.follow(device, classifier)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Applies the gradients of module `m`; clipped, those of the classifier behind the last one with them.

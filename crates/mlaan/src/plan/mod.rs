@@ -47,6 +47,8 @@ pub struct Sizes {
     pub precision: Precision,
     /// What updates parameters: how much it keeps of each differs.
     pub optimizer: Optimizer,
+    /// Whether an EMA of the weights is kept.
+    pub model_ema: bool,
     /// What computes: some scratch differs.
     pub kind: Kind,
 }

@@ -90,6 +90,9 @@ pub fn plan_in_stages(
     }
     let cuts = stage_cuts(backbone, method, task, sizes, kinds.len())?;
     let mut learner = Learner::in_stages((&devices, &cuts), backbone, method, task, 0, sizes.optimizer)?;
+    if sizes.model_ema {
+        learner.keep_average(0.5)?;
+    }
     let sources = Arc::new(sources(&learner, task, sizes)?);
     let side = task.image.height;
     let held = sizes.validation.or(sizes.test);

@@ -62,6 +62,10 @@ pub struct Train {
     /// training mode. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// Decay d of an EMA of the weights and running statistics, timm's model EMA: e ← d e + (1 - d) p after every step. It is
+    /// what is tested, kept as the best, exported and used. Default: none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_ema_decay: Option<f64>,
     /// The learning rate's course after the warm-up.
     pub schedule: Schedule,
     /// Epochs of linear warm-up. At most a fifth of `epochs` (rounded down) is used, so that short runs also train at their
@@ -166,6 +170,7 @@ impl Default for Train {
             class_weights: None,
             clip_grad_norm: None,
             freeze: Vec::new(),
+            model_ema_decay: None,
             schedule: Schedule::Cosine,
             warmup: 10,
             full_warmup: None,

@@ -2,8 +2,10 @@
 //!
 //! The folder `checkpoints` of a run holds generations of two tensor files, and two manifests:
 //! ```text
-//! epoch-0007.model.safetensors   the network, under torchvision's names; PyTorch can load it alone
-//! epoch-0007.state.safetensors   everything else: what the optimiser keeps, auxiliary networks, EMA shadows
+//! epoch-0007.model.safetensors   the network, under torchvision's names; PyTorch can load it alone. Of a run with
+//!                                train.model_ema_decay the EMA of its weights
+//! epoch-0007.state.safetensors   everything else: what the optimiser keeps, auxiliary networks, EMA shadows; beside an
+//!                                EMA of the weights, themselves (raw.NAME)
 //! last.json, best.json           manifests; each names its own two files with size and checksum
 //! ```
 //! A manifest is written after its tensor files are durable, old tensor files are removed after the new
@@ -29,8 +31,9 @@ pub const LAST: &str = "last.json";
 /// The manifest of the epoch with the lowest validation error (test error, where there is no validation set).
 pub const BEST: &str = "best.json";
 
-/// Version of the layout; raised whenever an older reader would misread a newer checkpoint.
-const FORMAT: u32 = 1;
+/// Newest version of the layout; raised whenever an older reader would misread a newer checkpoint. In version 2 the model
+/// is an EMA of the weights, which themselves are in the state; checkpoints without one are of version 1.
+const FORMAT: u32 = 2;
 
 /// What a checkpoint says about its run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,6 +144,14 @@ pub trait Parts {
     /// # Errors
     /// What `show` returns.
     fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()>;
+
+    /// Whether the model is an EMA of weights that are in the state.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    fn averaged(&mut self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// The model's tensors, then the state's.
@@ -200,13 +211,14 @@ fn write_generation(
     is_best: bool,
 ) -> Result<()> {
     let stem = free_stem(folder, manifest.epoch);
+    let format = if tensors.averaged()? { FORMAT } else { 1 };
     let mut write = |kind: &str, part| {
         let name = tensor_name(&stem, kind);
         let stamp = write_tensors(&folder.join(&name), One(&mut *tensors, part))?;
         Ok::<_, Error>(Named { name, stamp })
     };
     let files = Files { model: write("model", Part::Model)?, state: write("state", Part::State)? };
-    let mut stored = Stored { format: FORMAT, crc32: 0, run: manifest.clone(), files };
+    let mut stored = Stored { format, crc32: 0, run: manifest.clone(), files };
     stored.crc32 = stored.checksum(folder)?;
     // The best first: a kill in between must not leave a last checkpoint that takes a lost epoch for saved.
     if is_best {
@@ -354,9 +366,9 @@ fn read_manifest(path: &Path) -> Result<Stored> {
     let damaged =
         |what: String| checkpoint_error(path, format!("this manifest was cut off or damaged ({what})"));
     let version: Version = read_json(&json).map_err(damaged)?;
-    if version.format != FORMAT {
+    if !(1..=FORMAT).contains(&version.format) {
         let message = format!(
-            "its format is version {}, and this program reads version {FORMAT}; use the program that wrote it",
+            "its format is version {}, and this program reads versions up to {FORMAT}; use the program that wrote it",
             version.format
         );
         return Err(checkpoint_error(path, message));

@@ -54,7 +54,7 @@ impl Trainer {
         restore(&mut self.learner, &tensors, false)?;
         let error = self.test();
         let (_, tensors) = checkpoint::load(folder)?;
-        restore(&mut self.learner, &tensors, false)?;
+        restore(&mut self.learner, &tensors, true)?;
         Ok(error?.error)
     }
 
@@ -63,7 +63,11 @@ impl Trainer {
         // Images that lie on the device are those that are evaluated after every epoch.
         let source = if self.splits.validation.is_some() { &Source::Host } else { &self.held_source };
         let (test, sizes) = (&self.splits.test, (self.recipe.train.batch, setup::frame(&self.recipe.data)));
-        let found = evaluate_from(&mut self.learner, (test, source), &self.pool, sizes, KEPT_MISTAKES)?;
+        // Where an EMA of the weights is kept, that is what is tested.
+        self.learner.exchange_average()?;
+        let found = evaluate_from(&mut self.learner, (test, source), &self.pool, sizes, KEPT_MISTAKES);
+        self.learner.exchange_average()?;
+        let found = found?;
         if found.undefined == found.images {
             let module = self.learner.modules().saturating_sub(1);
             let (epoch, step) = (self.recipe.train.epochs, 0);

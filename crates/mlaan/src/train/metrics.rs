@@ -9,7 +9,7 @@ use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
 use crate::numbers::{missing, number, numbers, read_json};
-use crate::recipe::Precision;
+use crate::recipe::{Precision, Train};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs::{File, OpenOptions};
@@ -120,6 +120,9 @@ pub struct Epoch {
     /// Test images whose class is among the five best guesses, percent; only with more than five classes.
     #[serde(default)]
     pub test_top5_accuracy: Option<f64>,
+    /// What was tested, if it is not the weights as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<Tested>,
     /// Mean local loss of every module over the training images.
     #[serde(deserialize_with = "numbers")]
     pub module_losses: Vec<f64>,
@@ -138,6 +141,21 @@ pub struct Epoch {
     /// The part of it that is tensors and images, as the accountant counts them.
     #[serde(alias = "peak_bytes")]
     pub peak_allocated_bytes: u64,
+}
+
+/// What test errors are of, and which values a checkpoint's model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tested {
+    /// The EMA of the weights (`train.model_ema_decay`).
+    ModelEma,
+}
+
+impl Tested {
+    /// None: the weights as they are.
+    pub fn of(train: &Train) -> Option<Self> {
+        train.model_ema_decay.map(|_| Tested::ModelEma)
+    }
 }
 
 impl Epoch {
@@ -204,6 +222,9 @@ pub struct Summary {
     /// Whether it ended before its last epoch, after `train.patience` epochs without improvement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped_early: bool,
+    /// What was tested, if it is not the weights as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<Tested>,
     /// Seconds trained, over all resumptions.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
@@ -540,6 +561,7 @@ mod tests {
             peak_memory_bytes: Some(2 << 40),
             peak_allocated_bytes: 1 << 40,
             parameters: 466_906,
+            tested: Some(Tested::ModelEma),
             ..Summary::default()
         };
         summary.write(run.path()).unwrap();

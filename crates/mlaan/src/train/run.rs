@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Best, Manifest};
 use super::lock::Lock;
-use super::metrics::{Event, METRICS, Metrics, Start, Summary};
+use super::metrics::{Event, METRICS, Metrics, Start, Summary, Tested};
 use super::peak::PeakBytes;
 use super::progress::Progress;
 use super::tally::Tally;
@@ -232,6 +232,7 @@ impl Trainer {
             val_error: at.last_val_error,
             best_val_error: at.last_val_error.and(at.best).map(|b| b.error),
             stopped_early: at.epoch < self.recipe.train.epochs,
+            tested: Tested::of(&self.recipe.train),
             seconds: at.seconds,
             peak_memory_bytes: at.peak.memory,
             peak_allocated_bytes: at.peak.allocated,

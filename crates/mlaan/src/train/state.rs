@@ -14,10 +14,14 @@ pub(crate) fn state_name(kind: &str, name: &str) -> String {
     format!("{kind}.{name}")
 }
 
-/// The network's own tensors are the model; auxiliary networks, shadows and what the optimiser keeps are the state.
+/// The kind of state that a trained value is, where the model is the EMA of it.
+const RAW: &str = "raw";
+
+/// The network's own tensors (of a run that keeps an EMA of them, that) are the model; auxiliary networks, shadows,
+/// what the optimiser keeps and, beside an EMA, the network's trained values are the state.
 impl Parts for Learner {
     fn each(&mut self, part: Part, show: &mut dyn FnMut(&TensorView<'_>) -> Result<()>) -> Result<()> {
-        self.visit_on(&mut |device, param| {
+        self.visit_averaged(&mut |device, param, average| {
             let (name, shape) = (param.name(), param.shape.dims());
             let mut shown = |name: &str, tensor| {
                 show(&TensorView { name, shape, values: Values::Device(device, tensor) })
@@ -26,24 +30,42 @@ impl Parts for Learner {
                 state.tensors().try_for_each(|(kind, t)| shown(&state_name(kind, &name), t))?;
             }
             let own = if name.starts_with(AUXILIARY) { Part::State } else { Part::Model };
-            if own == part { shown(&name, param.value) } else { Ok(()) }
+            match average {
+                Some(average) if part == Part::Model => shown(&name, average),
+                Some(_) => shown(&state_name(RAW, &name), param.value),
+                None if own == part => shown(&name, param.value),
+                None => Ok(()),
+            }
         })
+    }
+
+    fn averaged(&mut self) -> Result<bool> {
+        self.is_averaged()
     }
 }
 
-/// Puts a checkpoint's values into a learner; `training`: also all that only training needs.
+/// Puts a checkpoint's values into a learner; `training`: also all that only training needs. What is taught goes on with its
+/// trained values, what is used has their EMA where the run kept one. An EMA that the run did not keep begins at the weights.
 ///
 /// # Errors
 /// A tensor that is missing or has other extents.
 pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Result<()> {
-    learner.visit_on(&mut |device, param| {
+    let goes_on = training && learner.is_taught();
+    learner.visit_averaged(&mut |device, param, average| {
         let (name, shape) = (param.name(), param.shape.dims());
         let auxiliary = name.starts_with(AUXILIARY);
         if auxiliary && !training {
             return Ok(());
         }
         let file = if auxiliary { &tensors.state } else { &tensors.model };
-        device.upload(param.value, &file.read(&name, shape)?)?;
+        let raw = state_name(RAW, &name);
+        match goes_on && tensors.state.shape(&raw).is_some() {
+            true => device.upload(param.value, &tensors.state.read(&raw, shape)?)?,
+            false => device.upload(param.value, &file.read(&name, shape)?)?,
+        }
+        if let Some(average) = average {
+            device.upload(average, &file.read(&name, shape)?)?;
+        }
         if let (Some(Learned { state: Some(state), .. }), true) = (param.learned, training) {
             for (kind, tensor) in state.tensors_mut() {
                 device.upload(tensor, &tensors.state.read(&state_name(kind, &name), shape)?)?;

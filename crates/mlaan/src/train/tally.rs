@@ -63,6 +63,7 @@ impl Tally {
         let loss = |&l: &f64| if l < 0.0 { f64::NAN } else { l / n };
         let error = |&w: &f64| if w < 0.0 { f64::NAN } else { 100.0 * w / n };
         Epoch {
+            tested: None,
             epoch,
             lr,
             train_loss,

@@ -127,6 +127,9 @@ impl Trainer {
         if let Some(weights) = weights {
             learner.weigh_classes(&weights)?;
         }
+        if let Some(decay) = recipe.train.model_ema_decay {
+            learner.keep_average(decay)?;
+        }
         let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
                 Source::kept(device, (splits.train.len(), side), padding, Some(bytes))
@@ -217,6 +220,7 @@ impl Trainer {
         if let (Some(from), None) = (&self.recipe.model.init, &self.taken) {
             let key = self.recipe.model.init_key.as_deref();
             self.taken = Some(foreign::initialise(&mut self.learner, Path::new(from), key)?);
+            self.learner.restart_average()?;
         }
         Ok(self.taken.as_ref())
     }

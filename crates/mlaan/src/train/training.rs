@@ -2,7 +2,7 @@
 
 use super::checkpoint::Best;
 use super::evaluate::evaluate_from;
-use super::metrics::Event;
+use super::metrics::{Event, Tested};
 use super::progress::{Outcome, Progress};
 use super::run::Run;
 use super::tally::Tally;
@@ -96,7 +96,11 @@ impl Trainer {
         };
         let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
         let set = (data, &self.held_source);
-        let found = evaluate_from(&mut self.learner, set, &self.pool, sizes, KEPT_MISTAKES)?;
+        // Where an EMA of the weights is kept, that is what is tested, kept and used.
+        self.learner.exchange_average()?;
+        let found = evaluate_from(&mut self.learner, set, &self.pool, sizes, KEPT_MISTAKES);
+        self.learner.exchange_average()?;
+        let found = found?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
@@ -111,6 +115,7 @@ impl Trainer {
         let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
         let mut line = at.tally.epoch(epoch, lr, f64::NAN, seconds, at.peak);
         line.evaluated(&found, self.splits.validation.is_some());
+        line.tested = Tested::of(&self.recipe.train);
         let is_best = at.best.is_none_or(|b| found.error < b.error);
         if is_best {
             at.best = Some(Best { epoch, error: found.error });
