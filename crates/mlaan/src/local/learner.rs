@@ -9,8 +9,8 @@ use super::stage::{Plan, Stage};
 use super::{Auxiliary, Meter};
 use crate::nn::{Chain, Extent, Layer, Param};
 use crate::{Error, Result};
-use mlaan_engine::{Device, Tensor};
 use mlaan_engine::ops::PixelScale;
+use mlaan_engine::{Device, Tensor};
 use std::sync::Arc;
 
 /// What an image set looks like to a network.
@@ -39,6 +39,8 @@ pub struct Learner {
     pub(super) reports: Reports,
     /// Batches so far.
     pub(super) batches: u64,
+    /// Parts that the batch of a step is cut into.
+    pub(super) shards: usize,
 }
 
 /// A module, for tables.
@@ -199,6 +201,29 @@ impl Learner {
         self.plan.optimizer.is_some()
     }
 
+    /// From now on a step goes over `shards` shards of its batch, one after the other (gradient accumulation): equal to within
+    /// one image, each with its own statistics in normalisations, and a contrastive loss within each. Gradients are those of
+    /// the mean loss over the batch, running statistics move once by the mean over shards. One: the batch in one piece.
+    ///
+    /// # Errors
+    /// Several stages, which take whole batches; out of memory.
+    pub fn cut_batches(&mut self, shards: usize) -> Result<()> {
+        self.idle()?;
+        if shards > 1 && self.stages() > 1 {
+            let stages = self.stages();
+            let message = format!(
+                "{shards} shards of a batch in {stages} stages; stages work on whole batches: set train.shards=1, or take one \
+                 stage"
+            );
+            return Err(Error::recipe("train.shards", message));
+        }
+        if shards.max(1) != self.shards {
+            self.shards = shards.max(1);
+            self.stages.iter_mut().try_for_each(|s| s.losses.cut(&s.device, self.shards))?;
+        }
+        Ok(())
+    }
+
     /// From now on keeps an EMA of the backbone's parameters and running statistics, which begins at their values: after
     /// every step e ← d e + (1 - d) p. Auxiliary networks have none.
     ///
@@ -302,7 +327,12 @@ impl Learner {
 /// Is shown a tensor with its device and its EMA.
 pub type Averaged<'a> = &'a mut dyn FnMut(&Device, Param<'_>, Option<&mut Tensor>) -> Result<()>;
 
-fn averaged(chain: &mut Chain, average: Option<&mut Average>, device: &Device, f: Averaged<'_>) -> Result<()> {
+fn averaged(
+    chain: &mut Chain,
+    average: Option<&mut Average>,
+    device: &Device,
+    f: Averaged<'_>,
+) -> Result<()> {
     match average {
         Some(average) => average.each(chain, &mut |p, average| f(device, p, Some(average))),
         None => chain.visit(&mut |p| f(device, p, None)),

@@ -15,6 +15,11 @@ use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Purpose, Tensor};
 use std::ops::Range;
 
+/// Places in [`Stage::gathered`].
+const MODULE: usize = 0;
+const INDEPENDENT: usize = 1;
+const CASCADED: usize = 2;
+
 impl Stage {
     /// Does one piece of work.
     ///
@@ -61,7 +66,7 @@ impl Stage {
             }
             // Gradients alone move no mirrors.
             Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow
-                if batch.options.is_none() =>
+                if batch.update().is_none() =>
             {
                 Ok(())
             }
@@ -110,6 +115,9 @@ impl Stage {
 
     fn forward(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
         let device = self.device.clone();
+        let at = j - self.range.start;
+        let chain = &mut self.modules[at].chain;
+        self.gathered[at][MODULE].begin(&device, batch.shard, &mut |f| chain.visit(f))?;
         let (below, module) = self.split(j);
         let x = input(&module.input, below, batch)?;
         module.chain.forward(&device, x)?;
@@ -163,19 +171,23 @@ impl Stage {
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, .. } = self;
+        let Stage { plan, device, modules, branches, losses, range, gathered, .. } = self;
         let at = j - range.start;
         let module = &mut modules[at];
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
-        let supervision = Supervision { targets, images, pixels: plan.pixels };
+        let supervision = Supervision { targets, images, pixels: plan.pixels, share: batch.shard.share() };
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
         let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
         for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
             let row = losses.row(at, branch);
+            let gathered =
+                &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
+            gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
             let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
-            if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+            gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
+            if let (Some(o), Some(optimizer)) = (batch.update(), &plan.optimizer) {
                 a.update(device, optimizer, o.of(branch))?;
             }
             match branch {
@@ -193,15 +205,17 @@ impl Stage {
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
         let Stage { plan, device, modules, classifier, classifier_average, losses, range, .. } = self;
+        let gathered = &mut self.gathered_classifier;
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
         let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
+        gathered.begin(device, batch.shard, &mut |f| classifier.visit(f))?;
         classifier.forward(device, features)?;
         let mut backward = |weight: f64, pass: Pass, keep: bool| {
             let logits = &classifier.output(features).tensor;
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
             let row = losses.row(at, Branch::Independent);
-            let (weight, values) = (weight as f32, &mut losses.values);
+            let (weight, values) = (weight as f32 * batch.shard.share(), &mut losses.values);
             let target = LossTarget { weight, grad: Some(&mut grad), values, row };
             targets.loss(device, HeadLoss::CLASSIFIER, logits, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
@@ -219,7 +233,8 @@ impl Stage {
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
         }
-        if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+        gathered.end(device, batch.shard, &mut |f| classifier.visit(f))?;
+        if let (Some(o), Some(optimizer)) = (batch.update(), &plan.optimizer) {
             classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
             if let Some(average) = classifier_average {
                 average.follow(device, classifier)?;
@@ -258,7 +273,11 @@ impl Stage {
             module.chain.backward(&device, x, module.output.as_ref(), total, pass, false)?;
         }
         module.chain.release();
-        if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
+        let at = m - self.range.start;
+        let chain = &mut self.modules[at].chain;
+        self.gathered[at][MODULE].end(&device, batch.shard, &mut |f| chain.visit(f))?;
+        let module = &mut self.modules[at];
+        if let (Some(o), Some(optimizer)) = (batch.update(), optimizer) {
             module.chain.visit(&mut |p| optimizer.update(&device, p, o.own()))?;
             if let Some(average) = &mut module.average {
                 average.follow(&device, &mut module.chain)?;

@@ -32,7 +32,8 @@ impl TensorSizes {
     pub fn of(learner: &mut Learner) -> Result<Self> {
         let mut found = TensorSizes::default();
         learner.visit_averaged(&mut |_, param, average| {
-            found.count += 1 + usize::from(average.is_some()) + param.state().map_or(0, |s| s.tensors().count());
+            found.count +=
+                1 + usize::from(average.is_some()) + param.state().map_or(0, |s| s.tensors().count());
             found.largest = found.largest.max(param.value.len());
             Ok(())
         })?;

@@ -112,6 +112,7 @@ impl Trainer {
         let (cuts, local) = (plan.cuts(), &recipe.local);
         let mut learner =
             Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
+        learner.cut_batches(sizes.shards)?;
         if let Some(decay) = recipe.train.model_ema_decay {
             learner.keep_average(decay)?;
         }

@@ -75,7 +75,7 @@ impl Trainer {
         watch(Progress::Evaluating { epoch });
         let begin = Instant::now();
         let test: &std::sync::Arc<dyn Dataset> = &self.splits.test;
-        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
+        let sizes = (self.recipe.train.test_batch(), setup::frame(&self.recipe.data));
         // Where an EMA of the weights is kept, that is what is tested, kept and used.
         self.learner.exchange_average()?;
         let found = evaluate_from(&mut self.learner, (test, &self.test_source), &self.pool, sizes);
