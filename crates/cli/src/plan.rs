@@ -87,6 +87,7 @@ pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
         loading_bytes: 0,
         precision: recipe.train.precision.into(),
         optimizer: setup::optimizer(&recipe.train),
+        shards: recipe.train.shards_used(),
         model_ema: recipe.train.model_ema_decay.is_some(),
         kind,
     }

@@ -1,5 +1,5 @@
 //! `mlaan audit`: what it shows, writes and refuses.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 

@@ -63,6 +63,8 @@ struct Case {
     clip: f32,
     #[serde(default)]
     freeze: Vec<String>,
+    #[serde(default)]
+    shards: usize,
 }
 
 /// What the oracle found when it moved a case's parameters a little, in eight runs: how far they strayed, at the most.
@@ -162,6 +164,7 @@ impl Golden {
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: Extent::square(c.size, 3), classes: c.classes, pixels };
         let mut learner = Learner::new(device, &net, &self.method(), task, 0, self.optimizer()).unwrap();
+        learner.cut_batches(c.shards.max(1)).unwrap();
         let mut loaded = 0;
         learner
             .visit(&mut |p| {
@@ -353,10 +356,12 @@ fn assert_none(failures: &[String]) {
 
 /// Files that together have all that a device computes: other files have the same operations in another order, which the
 /// processor shows to be right. Of our own they are enough for the host's CUDA driver, which is slow.
-const OF_EVERY_OPERATION: [&str; 11] = [
+const OF_EVERY_OPERATION: [&str; 14] = [
     "bottleneck_mlaan",
     "bp_mixed",
     "bp_clipped",
+    "bp_shards",
+    "contrastive_shards",
     "dgl_adamw",
     "dgl_head",
     "dgl_lars",
@@ -364,6 +369,7 @@ const OF_EVERY_OPERATION: [&str; 11] = [
     "infopro_contrastive",
     "mlaan_infopro",
     "mlaan_released",
+    "mlaan_shards",
     "mlaan_wide",
 ];
 

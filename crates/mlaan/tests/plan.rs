@@ -32,6 +32,7 @@ fn sizes(batch: usize) -> Sizes {
         loading_bytes: 0,
         precision,
         optimizer: Optimizer::default(),
+        shards: 1,
         model_ema: false,
         kind,
     }

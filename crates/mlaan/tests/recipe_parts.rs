@@ -35,6 +35,7 @@ fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
         loading_bytes,
         precision,
         optimizer,
+        shards: recipe.train.shards_used(),
         model_ema: recipe.train.model_ema_decay.is_some(),
         kind,
     };

@@ -90,6 +90,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         loading_bytes: 0,
         precision,
         optimizer: Optimizer::default(),
+        shards: 1,
         model_ema: false,
         kind: Kind::Cpu { threads: Some(2) },
     };

@@ -151,8 +151,12 @@ fn settings(recipe: &Recipe) -> String {
         OptimizerKind::AdamW => ", AdamW",
         OptimizerKind::Lars => ", LARS",
     };
+    let shards = match recipe.train.shards_used() {
+        1 => String::new(),
+        n => format!(", each in {n} shards"),
+    };
     let ema = recipe.train.model_ema_decay;
     let ema =
         ema.map_or_else(String::new, |d| format!("; tests and the best are of the EMA of weights ({d})"));
-    format!("{optimizer}{stored}{again}{ema}")
+    format!("{shards}{optimizer}{stored}{again}{ema}")
 }

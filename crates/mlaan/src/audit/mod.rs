@@ -76,6 +76,7 @@ pub fn audit_recipe(
         precision: Precision::F32,
         optimizer: optimizer(),
         model_ema: false,
+        shards: 1,
         kind: device.kind(),
     };
     let method = balanced(&backbone, &recipe.local, task, sizes)?;

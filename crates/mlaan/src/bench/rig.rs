@@ -2,13 +2,14 @@
 
 use crate::data::Batch;
 use crate::data::Source;
-use crate::local::{Learner, StepOptions, Task};
+use crate::local::{Learner, StageFeed, StepOptions, Task};
 use crate::nn::Extent;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
 use crate::train::setup;
 use crate::{Device, Result};
 use mlaan_engine::ops::PixelScale;
+use std::sync::Arc;
 
 /// Images larger than this are taken for ImageNet's, with a thousand classes.
 const SMALL: usize = 96;
@@ -17,9 +18,9 @@ const SMALL: usize = 96;
 pub(super) struct Rig {
     device: Device,
     learner: Learner,
-    source: Source,
+    sources: Arc<Vec<Source>>,
     /// None where nothing is computed.
-    images: Option<Batch>,
+    images: Option<Arc<Batch>>,
     options: StepOptions,
     batch: usize,
     task: Task,
@@ -44,28 +45,35 @@ impl Rig {
             data_bytes: 0,
             precision: device.precision(),
             optimizer: setup::optimizer(&recipe.train),
+            shards: recipe.train.shards_used(),
             model_ema: recipe.train.model_ema_decay.is_some(),
             kind: device.kind(),
         };
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
         let mut learner = Learner::new(device, &backbone, &method, task, recipe.seed, sizes.optimizer)?;
+        learner.cut_batches(sizes.shards)?;
         if let Some(decay) = recipe.train.model_ema_decay {
             learner.keep_average(decay)?;
         }
         // Small enough that values stay finite however long it runs.
         let options = StepOptions::uniform(1e-3, 1);
         let (source, images) = made_up(device, recipe, classes)?;
-        Ok(Rig { device: device.clone(), learner, source, images, options, batch, task })
+        let (sources, images) = (Arc::new(vec![source]), images.map(Arc::new));
+        Ok(Rig { device: device.clone(), learner, sources, images, options, batch, task })
     }
 
     /// One training step, from bytes on the host to new parameters. Losses stay on a GPU until as many are there as fit.
     pub(super) fn step(&mut self) -> Result<()> {
-        let Rig { device, learner, source, images, options, batch, task } = self;
-        let step = || -> Result<()> {
-            let fed = source.feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
-            learner.step_deferred(fed.images, &fed.labels, options)
+        let Rig { learner, sources, images, options, batch, task, .. } = self;
+        let (sources, batch) = (Arc::clone(sources), (images.clone(), *batch));
+        let feed = StageFeed {
+            sources,
+            batch: batch.0,
+            images: batch.1,
+            size: task.image.height,
+            scale: task.pixels,
         };
-        device.scope(step).unwrap_or(Ok(()))?;
+        learner.step_from(Arc::new(feed), options)?;
         // As a run does.
         if learner.unread() == learner.deferrable() {
             learner.reports()?;
@@ -80,8 +88,8 @@ impl Rig {
 
     /// The batch classified as testing does it.
     pub(super) fn infer(&mut self) -> Result<()> {
-        let Rig { device, learner, source, images, batch, task, .. } = self;
-        let fed = source.feed(device, images.as_ref(), *batch, task.image.height, task.pixels)?;
+        let Rig { device, learner, sources, images, batch, task, .. } = self;
+        let fed = sources[0].feed(device, images.as_deref(), *batch, task.image.height, task.pixels)?;
         learner.infer(fed.images).map(|_| ())
     }
 

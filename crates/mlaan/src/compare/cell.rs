@@ -104,6 +104,7 @@ impl Cell {
             data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size, mixed),
             precision: self.recipe.train.precision.into(),
             optimizer: setup::optimizer(&self.recipe.train),
+            shards: self.recipe.train.shards_used(),
             model_ema: self.recipe.train.model_ema_decay.is_some(),
             kind,
         }

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::data::{Augment, Batch, Dataset, Deliver, Extras};
 use mlaan_engine::ops::{Labels, Mixed, Padding, PixelScale, draw};
 use mlaan_engine::{DType, Device, Kind, Purpose, Tensor};
+use std::ops::Range;
 
 /// Images normalised on the device, and labels.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Source {
         }
     }
 
-    /// Room for a batch of `n` images, with values when `batch` is given (a plan has none).
+    /// As [`Source::part`], all of a batch of `n` images.
     ///
     /// # Errors
     /// Out of memory.
@@ -128,22 +129,38 @@ impl Source {
         size: usize,
         scale: PixelScale,
     ) -> Result<Fed> {
+        self.part(device, batch, 0..n, size, scale)
+    }
+
+    /// Room for the images `part` of a batch, with values when `batch` is given (a plan has none).
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn part(
+        &self,
+        device: &Device,
+        batch: Option<&Batch>,
+        part: Range<usize>,
+        size: usize,
+        scale: PixelScale,
+    ) -> Result<Fed> {
+        let n = part.len();
         let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
         let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
         // All that is brought comes before anything that is computed: a step is recorded from its first operation on.
-        let mixed = self.bring_labels(device, batch, &mut own)?;
+        let mixed = self.bring_labels(device, batch, &part, &mut own)?;
         match self {
             Source::Host | Source::Mixed => {
                 let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
                 if let Some(b) = batch {
-                    device.upload(&mut bytes, &b.bytes)?;
+                    device.upload(&mut bytes, of(&b.bytes, &part, size * size * 3))?;
                 }
                 device.images_from_bytes(&bytes, scale, &mut images)?;
             }
             Source::Device(kept) => {
                 let mut draws = device.alloc([n, draw::COLUMNS], DType::U32, Purpose::Data)?;
                 if let Some(b) = batch {
-                    device.upload(&mut draws, &b.draws)?;
+                    device.upload(&mut draws, of(&b.draws, &part, draw::COLUMNS))?;
                 }
                 device.images_from_set(&kept.set, &draws, kept.padding, scale, &mut images)?;
             }
@@ -151,13 +168,13 @@ impl Source {
         Ok(Fed { images, labels: Classes { own, mixed } })
     }
 
-    /// As [`Source::feed`], without images.
+    /// As [`Source::part`], without images.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn labels(&self, device: &Device, batch: Option<&Batch>, n: usize) -> Result<Classes> {
-        let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
-        let mixed = self.bring_labels(device, batch, &mut own)?;
+    pub fn labels(&self, device: &Device, batch: Option<&Batch>, part: Range<usize>) -> Result<Classes> {
+        let mut own = device.alloc([part.len()], DType::U32, Purpose::Data)?;
+        let mixed = self.bring_labels(device, batch, &part, &mut own)?;
         Ok(Classes { own, mixed })
     }
 
@@ -166,25 +183,32 @@ impl Source {
         &self,
         device: &Device,
         batch: Option<&Batch>,
+        part: &Range<usize>,
         own: &mut Tensor,
     ) -> Result<Option<(Tensor, Tensor)>> {
         if let Some(b) = batch {
-            device.upload(own, &b.labels)?;
+            device.upload(own, of(&b.labels, part, 1))?;
         }
         match self {
-            Source::Mixed => Ok(Some(second(device, batch, own.len())?)),
+            Source::Mixed => Ok(Some(second(device, batch, part)?)),
             _ => Ok(None),
         }
     }
 }
 
+/// What a batch has of some of its images, `each` values of every one. Where it has fewer, all: the upload says it.
+fn of<'a, T>(values: &'a [T], part: &Range<usize>, each: usize) -> &'a [T] {
+    values.get(part.start * each..part.end * each).unwrap_or(values)
+}
+
 /// The second labels of mixtures, and the shares of the first.
-fn second(device: &Device, batch: Option<&Batch>, n: usize) -> Result<(Tensor, Tensor)> {
+fn second(device: &Device, batch: Option<&Batch>, part: &Range<usize>) -> Result<(Tensor, Tensor)> {
+    let n = part.len();
     let mut other = device.alloc([n], DType::U32, Purpose::Data)?;
     let mut share = device.alloc([n], DType::F32, Purpose::Data)?;
     if let Some(b) = batch {
-        device.upload(&mut other, &b.other)?;
-        device.upload(&mut share, &b.shares)?;
+        device.upload(&mut other, of(&b.other, part, 1))?;
+        device.upload(&mut share, of(&b.shares, part, 1))?;
     }
     Ok((other, share))
 }

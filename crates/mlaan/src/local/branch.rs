@@ -146,7 +146,12 @@ impl Auxiliary {
         self.head.forward(device, x)?;
         let output = &self.head.output(x).tensor;
         let mut grad = device.alloc(output.shape(), DType::F32, Purpose::Gradients)?;
-        let target = LossTarget { weight: self.weight * self.task, grad: Some(&mut grad), values, row };
+        let target = LossTarget {
+            weight: self.weight * self.task * supervision.share,
+            grad: Some(&mut grad),
+            values,
+            row,
+        };
         let (kind, temperature, classes) = (self.loss, self.temperature, supervision.classes);
         supervision.targets.loss(
             device,
@@ -160,7 +165,7 @@ impl Auxiliary {
             decoder.forward(device, x)?;
             let raw = &decoder.output(x).tensor;
             let mut grad = device.alloc(raw.shape(), DType::F32, Purpose::Gradients)?;
-            let weight = self.weight * self.reconstruct;
+            let weight = self.weight * self.reconstruct * supervision.share;
             let target = LossTarget { weight, grad: Some(&mut grad), values, row: row + 1 };
             let missing = || Error::recipe("local.reconstruct", "a decoder needs the images of the batch");
             let images = supervision.images.ok_or_else(missing)?;

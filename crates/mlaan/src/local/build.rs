@@ -5,6 +5,7 @@ use super::losses::{Losses, Reports, Rows, deferrable};
 use super::module::Module;
 use super::objective::class_weights;
 use super::schedule::Schedule;
+use super::shards::Gathered;
 use super::sources::Replicas;
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Learner, Method, Partition, Task, TaskLoss, segments};
@@ -114,8 +115,9 @@ impl Plans<'_> {
         recompute(&mut stages, method, partition)?;
         let reports = Reports::new(plan.partition.len(), self.deferrable());
         let (schedule, devices) = (Arc::new(schedule), devices.to_vec());
+        let (pipeline, batches, shards) = (None, 0, 1);
         let mut learner =
-            Learner { stages, pipeline: None, schedule, devices, plan, task, reports, batches: 0 };
+            Learner { stages, pipeline, schedule, devices, plan, task, reports, batches, shards };
         learner.mirror()?;
         Ok(learner)
     }
@@ -168,6 +170,7 @@ impl Plans<'_> {
         let rows = rows(self.method, &branches, classifier.is_some());
         let losses = Losses::new(device, rows, self.deferrable())?;
         let replicas = Replicas::new(k, crossing, self.backbone, b)?;
+        let gathered = modules.iter().map(|_| Default::default()).collect();
         let (plan, device) = (Arc::clone(plan), device.clone());
         let objective = self.optimizer.map(|o| o.objective);
         let class_weights = class_weights(&device, objective, self.task.classes)?;
@@ -179,6 +182,8 @@ impl Plans<'_> {
             branches,
             classifier,
             classifier_average: None,
+            gathered,
+            gathered_classifier: Gathered::default(),
             losses,
             class_weights,
             replicas,

@@ -6,6 +6,7 @@ use crate::data::{Batch, Classes, Source};
 use crate::{Error, Result};
 use mlaan_engine::ops::{Labels, PixelScale};
 use mlaan_engine::{Device, Purpose, Tensor};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A batch on a device.
@@ -23,6 +24,20 @@ pub trait Feed: Send + Sync {
     /// # Errors
     /// Out of memory.
     fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput>;
+
+    /// Images of the batch, where it can be had in parts.
+    fn images(&self) -> Option<usize> {
+        None
+    }
+
+    /// As [`Feed::feed`], the images `part` of the batch alone.
+    ///
+    /// # Errors
+    /// Out of memory; a batch without [`Feed::images`].
+    fn part(&self, stage: usize, device: &Device, images: bool, part: Range<usize>) -> Result<StageInput> {
+        let _ = (stage, device, images, part);
+        Err(Error::recipe("train.shards", "this batch cannot be cut: its `Feed` has no parts"))
+    }
 }
 
 /// A batch of a data set.
@@ -41,13 +56,21 @@ pub struct StageFeed {
 
 impl Feed for StageFeed {
     fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
+        self.part(stage, device, images, 0..self.images)
+    }
+
+    fn images(&self) -> Option<usize> {
+        Some(self.images)
+    }
+
+    fn part(&self, stage: usize, device: &Device, images: bool, part: Range<usize>) -> Result<StageInput> {
         let none = || Error::recipe("stages", format!("stage {stage} has no source of images"));
         let source = self.sources.get(stage).ok_or_else(none)?;
-        let (batch, n) = (self.batch.as_deref(), self.images);
+        let batch = self.batch.as_deref();
         if !images {
-            return Ok(StageInput { images: None, targets: Box::new(source.labels(device, batch, n)?) });
+            return Ok(StageInput { images: None, targets: Box::new(source.labels(device, batch, part)?) });
         }
-        let fed = source.feed(device, batch, n, self.size, self.scale)?;
+        let fed = source.part(device, batch, part, self.size, self.scale)?;
         Ok(StageInput { images: Some(fed.images), targets: Box::new(fed.labels) })
     }
 }
@@ -71,8 +94,16 @@ impl HostBatch {
 }
 
 impl Feed for HostBatch {
-    fn feed(&self, _: usize, device: &Device, images: bool) -> Result<StageInput> {
-        let on = |values: &Values| values.on(device, Purpose::Data);
+    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
+        self.part(stage, device, images, 0..self.own.rows())
+    }
+
+    fn images(&self) -> Option<usize> {
+        Some(self.own.rows())
+    }
+
+    fn part(&self, _: usize, device: &Device, images: bool, part: Range<usize>) -> Result<StageInput> {
+        let on = |values: &Values| values.rows_on(part.clone(), device, Purpose::Data);
         let own = on(&self.own)?;
         let images = if images { Some(on(&self.images)?) } else { None };
         let mixed = match &self.mixed {

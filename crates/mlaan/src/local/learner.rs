@@ -40,6 +40,8 @@ pub struct Learner {
     pub(super) reports: Reports,
     /// Batches so far.
     pub(super) batches: u64,
+    /// Parts that the batch of a step is cut into.
+    pub(super) shards: usize,
 }
 
 /// A part of a network that has parameters.
@@ -257,6 +259,29 @@ impl Learner {
     /// Whether it was built to be taught, and not for inference alone.
     pub(crate) fn is_taught(&self) -> bool {
         self.plan.optimizer.is_some()
+    }
+
+    /// From now on a step goes over `shards` shards of its batch, one after the other (gradient accumulation): equal to within
+    /// one image, each with its own statistics in normalisations, and a contrastive loss within each. Gradients are those of
+    /// the mean loss over the batch, running statistics move once by the mean over shards. One: the batch in one piece.
+    ///
+    /// # Errors
+    /// Several stages, which take whole batches; out of memory.
+    pub fn cut_batches(&mut self, shards: usize) -> Result<()> {
+        self.idle()?;
+        if shards > 1 && self.stages() > 1 {
+            let stages = self.stages();
+            let message = format!(
+                "{shards} shards of a batch in {stages} stages; stages work on whole batches: set train.shards=1, or take one \
+                 stage"
+            );
+            return Err(Error::recipe("train.shards", message));
+        }
+        if shards.max(1) != self.shards {
+            self.shards = shards.max(1);
+            self.stages.iter_mut().try_for_each(|s| s.losses.cut(&s.device, self.shards))?;
+        }
+        Ok(())
     }
 
     /// From now on keeps an EMA of the backbone's parameters and running statistics, which begins at their values: after

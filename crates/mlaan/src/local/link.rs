@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use mlaan_engine::{DType, Device, Purpose, Shape, Tensor};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// A tensor's values in host memory, as they are stored: bf16 stays 2 bytes.
@@ -35,6 +36,31 @@ impl Values {
     pub fn on(&self, device: &Device, purpose: Purpose) -> Result<Tensor> {
         let mut tensor = device.alloc(self.shape, self.dtype, purpose)?;
         self.copy_to(device, &mut tensor)?;
+        Ok(tensor)
+    }
+
+    /// Rows: the first extent.
+    pub fn rows(&self) -> usize {
+        self.shape.dims().first().map_or(0, |n| *n)
+    }
+
+    /// A new tensor of some rows.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn rows_on(&self, rows: Range<usize>, device: &Device, purpose: Purpose) -> Result<Tensor> {
+        let row = self.shape.elements() / self.rows().max(1) * self.dtype.bytes();
+        let n = rows.len();
+        let shape: Shape = match *self.shape.dims() {
+            [_, h, w, c] => [n, h, w, c].into(),
+            [_, w, c] => [n, w, c].into(),
+            [_, c] => [n, c].into(),
+            _ => [n].into(),
+        };
+        let mut tensor = device.alloc(shape, self.dtype, purpose)?;
+        if device.computes() {
+            device.upload_bytes(&mut tensor, &self.bytes[rows.start * row..rows.end * row])?;
+        }
         Ok(tensor)
     }
 

@@ -1,6 +1,7 @@
 //! Losses of steps: on the device, a row of a table each, until somebody reads them.
 
 use super::Branch;
+use super::shards::Shard;
 use crate::Result;
 use mlaan_engine::ops::report;
 use mlaan_engine::{Device, Kind, Purpose, Tensor};
@@ -18,6 +19,14 @@ pub struct BranchLoss {
     pub loss: f32,
     /// Samples classified wrongly; none where the loss does not classify.
     pub wrong: Option<f32>,
+}
+
+impl BranchLoss {
+    /// Takes in the losses of one more shard, `share` of the batch.
+    fn add(&mut self, more: BranchLoss, share: f32) {
+        self.loss += share * more.loss;
+        self.wrong = self.wrong.zip(more.wrong).map(|(a, b)| a + b);
+    }
 }
 
 /// The independent and, with cascades, the cascaded loss of a module.
@@ -54,6 +63,20 @@ pub(super) enum Rows {
 }
 
 impl Rows {
+    /// The losses of the `at`th module, from the rows of a step's shards: of the whole batch, in the order of the shards.
+    fn of_shards<'a>(&self, at: usize, shards: impl Iterator<Item = (Shard, &'a [f32])>) -> ModuleLosses {
+        let mut whole = [None; 2];
+        for (shard, table) in shards {
+            for (whole, part) in whole.iter_mut().zip(self.losses(at, table)) {
+                if let Some(part) = part {
+                    let zero = BranchLoss { loss: 0.0, wrong: part.wrong.map(|_| 0.0) };
+                    whole.get_or_insert(zero).add(part, shard.share());
+                }
+            }
+        }
+        whole
+    }
+
     /// The losses of the `at`th module, from a step's rows of the table.
     fn losses(&self, at: usize, table: &[f32]) -> ModuleLosses {
         let cell = |row: usize, column: usize| table[row * report::COLUMNS + column];
@@ -78,7 +101,7 @@ impl Rows {
 
 /// The losses of a stage's steps that were not read yet.
 pub(super) struct Losses {
-    /// `[steps · modules · 4, 2]`: losses and error counts. Which rows a step writes is an argument of its kernels, so a
+    /// `[steps · shards · modules · 4, 2]`: losses and error counts. Which rows a step writes is an argument of its kernels, so a
     /// recorded step serves all of them.
     pub values: Tensor,
     /// Its values, when they are read.
@@ -88,6 +111,11 @@ pub(super) struct Losses {
     /// Steps that there is room for, and those on the device.
     steps: usize,
     unread: usize,
+    /// Shards of a step that there is room for, and the one at hand.
+    shards: usize,
+    shard: usize,
+    /// Images of the unread steps, where they are cut.
+    images: Vec<usize>,
 }
 
 impl Losses {
@@ -95,18 +123,40 @@ impl Losses {
     pub fn new(device: &Device, rows: Vec<Rows>, steps: usize) -> Result<Self> {
         let values = device.full([steps * rows.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
         let table = vec![0.0; values.len()];
-        Ok(Losses { values, table, rows, steps, unread: 0 })
+        Ok(Losses { values, table, rows, steps, unread: 0, shards: 1, shard: 0, images: Vec::new() })
+    }
+
+    /// Makes room for steps over `shards` shards of their batches. Those that were not read are forgotten.
+    pub fn cut(&mut self, device: &Device, shards: usize) -> Result<()> {
+        let rows = self.steps * shards * self.rows.len() * ROWS;
+        self.values = device.full([rows, report::COLUMNS], 0.0, Purpose::Data)?;
+        self.table = vec![0.0; self.values.len()];
+        (self.shards, self.unread, self.images) = (shards, 0, Vec::with_capacity(self.steps));
+        Ok(())
+    }
+
+    /// Where the shard at hand writes.
+    pub fn at_shard(&mut self, index: usize) {
+        self.shard = index;
     }
 
     /// Where the step at hand writes the task loss of a branch of the stage's `at`th module; that of reconstruction comes
     /// next.
     pub fn row(&self, at: usize, branch: Branch) -> usize {
-        (self.unread * self.rows.len() + at) * ROWS + if branch == Branch::Cascaded { 2 } else { 0 }
+        ((self.unread * self.shards + self.shard) * self.rows.len() + at) * ROWS
+            + if branch == Branch::Cascaded { 2 } else { 0 }
     }
 
     /// The step at hand is done.
     pub fn advance(&mut self) {
         self.unread += 1;
+    }
+
+    /// The step at hand is done, over shards of a batch of so many images.
+    pub fn advance_over(&mut self, images: usize) {
+        self.images.push(images);
+        self.shard = 0;
+        self.advance();
     }
 
     /// Steps that there is room for.
@@ -125,15 +175,22 @@ impl Losses {
         device: &Device,
         mut each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>),
     ) -> Result<()> {
-        let Losses { values, table, rows, unread, .. } = self;
+        let Losses { values, table, rows, unread, shards, images, .. } = self;
         let steps = std::mem::take(unread);
         if steps == 0 {
             return Ok(());
         }
         device.download_into(values, table)?;
-        for step in table.chunks_exact(rows.len() * ROWS * report::COLUMNS).take(steps) {
-            each(&mut rows.iter().enumerate().map(|(at, rows)| rows.losses(at, step)));
+        let part = rows.len() * ROWS * report::COLUMNS;
+        for (i, step) in table.chunks_exact(*shards * part).take(steps).enumerate() {
+            match images.get(i) {
+                Some(&images) => each(&mut rows.iter().enumerate().map(|(at, rows)| {
+                    rows.of_shards(at, Shard::all(images, *shards).zip(step.chunks_exact(part)))
+                })),
+                None => each(&mut rows.iter().enumerate().map(|(at, rows)| rows.losses(at, step))),
+            }
         }
+        images.clear();
         Ok(())
     }
 }

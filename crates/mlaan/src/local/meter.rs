@@ -55,7 +55,8 @@ impl Meter {
         match part {
             Part::Forward => {
                 self.forward += flops;
-                self.activations += kept(device).saturating_sub(before.activations);
+                // Of several shards the largest: one is there at a time.
+                self.activations = self.activations.max(kept(device).saturating_sub(before.activations));
             }
             Part::Auxiliary => {
                 self.auxiliary += flops;

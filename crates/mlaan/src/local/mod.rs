@@ -21,6 +21,7 @@ mod partition;
 mod pipeline;
 mod schedule;
 mod segments;
+mod shards;
 mod sources;
 mod stage;
 mod step;

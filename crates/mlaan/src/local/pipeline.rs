@@ -10,6 +10,7 @@ use super::link::Channels;
 use super::losses::ModuleLosses;
 use super::options::StepOptions;
 use super::schedule::{Schedule, StageSchedule, Verb};
+use super::shards::Shard;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
 use crate::nn::Act;
@@ -267,7 +268,7 @@ impl Work {
         let images = fed.images.map(Act::plain);
         let targets: &dyn Targets = fed.targets.as_ref();
         let (images, targets) = (images.as_ref(), Some(targets));
-        let batch = Batch { number, images, targets, options: options.as_ref() };
+        let batch = Batch { number, images, targets, options: options.as_ref(), shard: Shard::WHOLE };
         self.run(&schedule.ahead, batch)?;
         self.return_pending(schedule)?;
         self.run(&schedule.rest, batch)?;
@@ -284,7 +285,8 @@ impl Work {
 
     fn return_pending(&mut self, schedule: &StageSchedule) -> Result<()> {
         let Some((number, options)) = self.pending.take() else { return Ok(()) };
-        let batch = Batch { number, images: None, targets: None, options: options.as_ref() };
+        let (options, shard) = (options.as_ref(), Shard::WHOLE);
+        let batch = Batch { number, images: None, targets: None, options, shard };
         self.run(&schedule.returning, batch)
     }
 

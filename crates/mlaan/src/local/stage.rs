@@ -7,6 +7,7 @@ use super::losses::{Losses, ModuleLosses};
 use super::meter::{Before, Part};
 use super::module::Module;
 use super::options::StepOptions;
+use super::shards::{Gathered, Shard};
 use super::sources::{Blocks, Replicas};
 use super::targets::Targets;
 use super::{Auxiliary, Meter, Method, Partition};
@@ -53,6 +54,9 @@ pub(super) struct Stage {
     pub classifier: Option<Chain>,
     /// The EMA of its weights, where one is kept.
     pub classifier_average: Option<Average>,
+    /// What shards of a batch left so far: of every module, its two auxiliary networks, and in the last stage the classifier.
+    pub gathered: Vec<[Gathered; 3]>,
+    pub gathered_classifier: Gathered,
     /// Losses and error counts of steps.
     pub losses: Losses,
     /// By what classes count, where the objective says so.
@@ -76,9 +80,16 @@ pub(super) struct Batch<'a> {
     pub targets: Option<&'a dyn Targets>,
     /// None: gradients stay in the parameters.
     pub options: Option<&'a StepOptions>,
+    /// Which part of a step's batch it is.
+    pub shard: Shard,
 }
 
 impl<'a> Batch<'a> {
+    /// How parameters are updated behind it; none where they are not.
+    pub fn update(&self) -> Option<&'a StepOptions> {
+        self.options.filter(|_| self.shard.is_last())
+    }
+
     pub fn targets(&self) -> Result<&'a dyn Targets> {
         self.targets.ok_or_else(|| broken("a batch has no targets".into()))
     }
@@ -101,6 +112,8 @@ impl Stage {
         self.branches.iter_mut().flatten().flatten().for_each(Auxiliary::release);
         self.classifier.iter_mut().for_each(Chain::release);
         self.carried = None;
+        self.gathered.iter_mut().flatten().for_each(Gathered::release);
+        self.gathered_classifier.release();
     }
 
     /// The values of the blocks that stage `to` mirrors.

@@ -4,6 +4,7 @@
 use super::feed::{Feed, HostBatch};
 use super::link::Alone;
 use super::pipeline::Pipeline;
+use super::shards::Shard;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
 use super::{Learner, StepOptions, StepReport};
@@ -57,6 +58,9 @@ impl Learner {
             return self.give(&feed, Some(options));
         }
         let device = self.devices[0].clone();
+        if self.shards > 1 {
+            return device.scope(|| self.in_shards(feed.as_ref(), Some(options))).unwrap_or(Ok(()));
+        }
         let step = || -> Result<()> {
             let fed = feed.feed(0, &device, true)?;
             let missing = || Error::recipe("data", "a batch without images");
@@ -108,7 +112,36 @@ impl Learner {
             drop(images);
             return self.give(&batch, options);
         }
+        if self.shards > 1 {
+            let batch = HostBatch::of(&self.devices[0], &images, labels)?;
+            drop(images);
+            return self.in_shards(&batch, options);
+        }
         self.pass(images, &labels, options)
+    }
+
+    /// A step in one stage, over the shards of its batch: each is brought to the device when the one before is through.
+    fn in_shards(&mut self, feed: &dyn Feed, options: Option<&StepOptions>) -> Result<()> {
+        let uncut = || Error::recipe("train.shards", "this batch cannot be cut: its `Feed` has no parts");
+        let images = feed.images().ok_or_else(uncut)?;
+        self.make_room()?;
+        let device = self.devices[0].clone();
+        let done = Shard::all(images, self.shards).enumerate().try_for_each(|(index, shard)| {
+            let fed = feed.part(0, &device, true, shard.range())?;
+            let missing = || Error::recipe("data", "a batch without images");
+            let images = Act::plain(fed.images.ok_or_else(missing)?);
+            let (number, targets): (_, &dyn Targets) = (self.batches, fed.targets.as_ref());
+            let batch = Batch { number, images: Some(&images), targets: Some(targets), options, shard };
+            self.stages[0].losses.at_shard(index);
+            let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
+            schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))
+        });
+        self.batches += 1;
+        match done {
+            Ok(()) => self.stages[0].losses.advance_over(images),
+            Err(_) => self.release(),
+        }
+        done
     }
 
     /// A step in one stage.
@@ -116,7 +149,7 @@ impl Learner {
         self.make_room()?;
         let images = Act::plain(images);
         let (number, targets) = (self.batches, Some(targets));
-        let batch = Batch { number, images: Some(&images), targets, options };
+        let batch = Batch { number, images: Some(&images), targets, options, shard: Shard::WHOLE };
         self.batches += 1;
         let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
         let done = schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone));

@@ -100,4 +100,6 @@ pub struct Supervision<'a> {
     pub images: Option<&'a Tensor>,
     /// From normalised values back to pixels.
     pub pixels: PixelScale,
+    /// Part of the step's batch that this is, by which gradients count: 1 of all of it.
+    pub share: f32,
 }

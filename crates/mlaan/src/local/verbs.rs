@@ -16,6 +16,11 @@ use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Purpose, Tensor};
 use std::ops::Range;
 
+/// Places in [`Stage::gathered`].
+const MODULE: usize = 0;
+const INDEPENDENT: usize = 1;
+const CASCADED: usize = 2;
+
 impl Stage {
     /// Does one piece of work.
     ///
@@ -68,7 +73,7 @@ impl Stage {
             }
             // Gradients alone move no mirrors.
             Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow
-                if batch.options.is_none() =>
+                if batch.update().is_none() =>
             {
                 Ok(())
             }
@@ -117,6 +122,9 @@ impl Stage {
 
     fn forward(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
         let device = self.device.clone();
+        let at = j - self.range.start;
+        let chain = &mut self.modules[at].chain;
+        self.gathered[at][MODULE].begin(&device, batch.shard, &mut |f| chain.visit(f))?;
         let (below, module) = self.split(j);
         let x = input(&module.input, below, batch)?;
         module.chain.forward(&device, x)?;
@@ -170,20 +178,25 @@ impl Stage {
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, class_weights, .. } = self;
+        let Stage { plan, device, modules, branches, losses, range, class_weights, gathered, .. } = self;
         let at = j - range.start;
         let module = &mut modules[at];
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
         let classes = class_loss(plan.objective(), class_weights.as_ref());
-        let supervision = Supervision { targets, classes, images, pixels: plan.pixels };
+        let share = batch.shard.share();
+        let supervision = Supervision { targets, classes, images, pixels: plan.pixels, share };
         let mut carried = None;
         // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
         let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
         for (branch, auxiliary) in pair.rev() {
             let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
             let row = losses.row(at, branch);
+            let gathered =
+                &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
+            gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
             let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
-            if let (Some(o), Some(optimizer)) = (batch.options, &plan.optimizer) {
+            gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
+            if let (Some(o), Some(optimizer)) = (batch.update(), &plan.optimizer) {
                 a.update(device, optimizer, o.of(branch))?;
             }
             match branch {
@@ -201,10 +214,12 @@ impl Stage {
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
         let Stage { plan, device, modules, classifier, losses, range, class_weights, .. } = self;
+        let gathered = &mut self.gathered_classifier;
         let loss = HeadLoss::classifier(j, class_loss(plan.objective(), class_weights.as_ref()));
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
         let (Some(features), Some(classifier)) = (&module.output, classifier) else { return Ok(None) };
+        gathered.begin(device, batch.shard, &mut |f| classifier.visit(f))?;
         classifier.forward(device, features)?;
         let mut backward = |weight: f64, pass: Pass, keep: bool| {
             let logits = &classifier.output(features).tensor;
@@ -217,7 +232,7 @@ impl Stage {
             }
             let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
             let row = losses.row(at, Branch::Independent);
-            let (weight, values) = (weight as f32, &mut losses.values);
+            let (weight, values) = (weight as f32 * batch.shard.share(), &mut losses.values);
             let target = LossTarget { weight, grad: Some(&mut grad), values, row };
             targets.loss(device, loss, logits, target)?;
             classifier.backward(device, features, None, Grad::plain(grad), pass, keep)
@@ -238,9 +253,10 @@ impl Stage {
         if let Some(g) = own {
             module.add_total(device, g.tensor)?;
         }
+        gathered.end(device, batch.shard, &mut |f| classifier.visit(f))?;
         // Clipped, its gradients are of one group with the module's.
         let alone = plan.optimizer.filter(|o| o.clip_grad_norm.is_none());
-        if let (Some(o), Some(optimizer)) = (batch.options, alone) {
+        if let (Some(o), Some(optimizer)) = (batch.update(), alone) {
             classifier.visit(&mut |p| optimizer.update(device, p, o.own()))?;
         }
         Ok(carried)
@@ -283,11 +299,14 @@ impl Stage {
             module.chain.backward(&device, x, module.output.as_ref(), total, pass, false)?;
         }
         module.chain.release();
-        if let (Some(o), Some(optimizer)) = (batch.options, optimizer) {
+        let at = m - self.range.start;
+        let chain = &mut self.modules[at].chain;
+        self.gathered[at][MODULE].end(&device, batch.shard, &mut |f| chain.visit(f))?;
+        if let (Some(o), Some(optimizer)) = (batch.update(), optimizer) {
             self.update(m, &optimizer, o.own())?;
             self.average(m)?;
         }
-        let module = &mut self.modules[m - self.range.start];
+        let module = &mut self.modules[at];
         // Nobody reads the features below any more; those of this module are its successor's alone.
         module.input = None;
         let output = module.output.take();

@@ -47,6 +47,8 @@ pub struct Sizes {
     pub precision: Precision,
     /// What updates parameters: how much it keeps of each differs.
     pub optimizer: Optimizer,
+    /// Shards that the batch of a step is cut into.
+    pub shards: usize,
     /// Whether an EMA of the weights is kept.
     pub model_ema: bool,
     /// What computes: some scratch differs.

@@ -90,6 +90,7 @@ pub fn plan_in_stages(
     }
     let cuts = stage_cuts(backbone, method, task, sizes, kinds.len())?;
     let mut learner = Learner::in_stages((&devices, &cuts), backbone, method, task, 0, sizes.optimizer)?;
+    learner.cut_batches(sizes.shards)?;
     if sizes.model_ema {
         learner.keep_average(0.5)?;
     }
@@ -105,9 +106,10 @@ pub fn plan_in_stages(
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let flops = train(&mut learner, &sources, (batch, sizes))?;
     let output = learner.output_device().kind();
-    classify(&mut learner, &source, (held, sizes.batch), read_at_once(output))?;
+    let at_a_time = sizes.batch.div_ceil(sizes.shards.max(1));
+    classify(&mut learner, &source, (held, at_a_time), read_at_once(output))?;
     if sizes.validation.is_some() {
-        classify(&mut learner, &Source::Host, (sizes.test, sizes.batch), read_at_once(output))?;
+        classify(&mut learner, &Source::Host, (sizes.test, at_a_time), read_at_once(output))?;
     }
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);

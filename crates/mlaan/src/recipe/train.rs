@@ -12,6 +12,9 @@ pub struct Train {
     pub epochs: usize,
     /// Images per step.
     pub batch: usize,
+    /// Shards that a step's batch is cut into (gradient accumulation). Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<usize>,
     /// Peak learning rate, η_l of the paper.
     pub lr: f64,
     /// Peak learning rate of the independent auxiliary networks, η_a. Default: `lr`.
@@ -142,6 +145,16 @@ impl Train {
         self.patience.filter(|epochs| *epochs > 0)
     }
 
+    /// Shards of a batch in use.
+    pub fn shards_used(&self) -> usize {
+        self.shards.unwrap_or(1).max(1)
+    }
+
+    /// Images that are classified at a time while testing: no more than a shard has.
+    pub fn test_batch(&self) -> usize {
+        self.batch.div_ceil(self.shards_used()).max(1)
+    }
+
     /// Epochs of warm-up in use.
     pub fn warmup_used(&self) -> usize {
         let most = if self.full_warmup == Some(true) { self.epochs } else { self.epochs / Self::WARMUP_PART };
@@ -154,6 +167,7 @@ impl Default for Train {
         Train {
             epochs: 400,
             batch: 1024,
+            shards: None,
             lr: 0.8,
             lr_auxiliary: None,
             lr_cascaded: None,

@@ -62,7 +62,8 @@ impl Trainer {
     fn test(&mut self) -> Result<Evaluation> {
         // Images that lie on the device are those that are evaluated after every epoch.
         let source = if self.splits.validation.is_some() { &Source::Host } else { &self.held_source };
-        let (test, sizes) = (&self.splits.test, (self.recipe.train.batch, setup::frame(&self.recipe.data)));
+        let (test, sizes) =
+            (&self.splits.test, (self.recipe.train.test_batch(), setup::frame(&self.recipe.data)));
         // Where an EMA of the weights is kept, that is what is tested.
         self.learner.exchange_average()?;
         let found = evaluate_from(&mut self.learner, (test, source), &self.pool, sizes, KEPT_MISTAKES);

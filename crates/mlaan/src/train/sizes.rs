@@ -63,6 +63,7 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
         loading_bytes: loading(splits),
         precision: recipe.train.precision.into(),
         optimizer: setup::optimizer(&recipe.train),
+        shards: recipe.train.shards_used(),
         model_ema: recipe.train.model_ema_decay.is_some(),
         kind: device.kind(),
     }

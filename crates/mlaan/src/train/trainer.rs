@@ -127,6 +127,7 @@ impl Trainer {
         if let Some(weights) = weights {
             learner.weigh_classes(&weights)?;
         }
+        learner.cut_batches(sizes.shards)?;
         if let Some(decay) = recipe.train.model_ema_decay {
             learner.keep_average(decay)?;
         }

@@ -94,7 +94,7 @@ impl Trainer {
             Some(validation) => (validation, "validation"),
             None => (&self.splits.test, "test"),
         };
-        let sizes = (self.recipe.train.batch, setup::frame(&self.recipe.data));
+        let sizes = (self.recipe.train.test_batch(), setup::frame(&self.recipe.data));
         let set = (data, &self.held_source);
         // Where an EMA of the weights is kept, that is what is tested, kept and used.
         self.learner.exchange_average()?;
