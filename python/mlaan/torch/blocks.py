@@ -51,7 +51,9 @@ def _flat(stages: Iterable[Any]) -> list[nn.Module]:
 def blocks_of(model: nn.Module) -> Blocks:
     """Blocks of an `nn.Sequential`, or of a ResNet, ConvNeXt, ViT or Swin of torchvision or timm, told by attributes."""
     m: Any = model
-    has = lambda *names: all(hasattr(m, n) for n in names)  # noqa: E731
+
+    def has(*names: str) -> bool:
+        return all(hasattr(m, n) for n in names)
     if isinstance(model, nn.Sequential):
         return Blocks(model)
     if has("conv1", "bn1", "layer1", "fc"):
@@ -74,8 +76,8 @@ def blocks_of(model: nn.Module) -> Blocks:
                                  [m.patch_embed, m.pos_drop, m.norm_pre], own),
                        *m.blocks, Part(lambda x: m.forward_head(m.norm(x)), *late)])
     if has("features", "norm", "permute", "head"):  # torchvision's Swin
-        tail = nn.Sequential(m.norm, m.permute, m.avgpool, m.flatten, m.head)
-        return Blocks([*_flat(m.features), tail], "nhwc")
+        last = nn.Sequential(m.norm, m.permute, m.avgpool, m.flatten, m.head)
+        return Blocks([*_flat(m.features), last], "nhwc")
     if has("features", "avgpool", "classifier") and isinstance(m.classifier[0], nn.Module):  # ConvNeXt, VGG
         flatten = [] if any(isinstance(c, nn.Flatten) for c in m.classifier) else [nn.Flatten()]
         return Blocks([*_flat(m.features), nn.Sequential(m.avgpool, *flatten, m.classifier)])

@@ -19,7 +19,7 @@ def to_maps(x: Tensor, layout: str = "nchw") -> Tensor:
     for skip in (0, 1):
         side = math.isqrt(t - skip)
         if side > 0 and side * side == t - skip:
-            return x[:, skip:].transpose(1, 2).unflatten(2, (side, side))
+            return x[:, skip:].transpose(1, 2).reshape(len(x), -1, side, side)
     return x.transpose(1, 2).unsqueeze(3)
 
 

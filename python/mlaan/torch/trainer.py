@@ -77,7 +77,7 @@ class LocalTrainer:
         self.runners: list[Any] = list(self.modules)
         if self.compile:
             # Cascades walk a graph more than once, so its buffers cannot be given away.
-            config = torch._functorch.config  # type: ignore[attr-defined]
+            config = torch._functorch.config
             if hasattr(config, "donated_buffer"):
                 config.donated_buffer = False
             self.runners = [torch.compile(m) for m in self.modules]
@@ -121,7 +121,9 @@ class LocalTrainer:
                                      f"{list(self.shapes[s].taken)}, but is given {list(shape)}")
                 shape = self.shapes[s].given
             chain = Chain([self.blocks[s] for s in named], method.leap) if named else None
-        maps = lambda s: to_maps(torch.empty(1, *s, device="meta"), self.blocks.layout).shape  # noqa: E731
+
+        def maps(s: tuple[int, ...]) -> torch.Size:
+            return to_maps(torch.empty(1, *s, device="meta"), self.blocks.layout).shape
         features = [s for s in self.shapes[:-1] if not s.fault]
         c, side = maps(shape)[1], maps(shape)[2]
         out = method.hidden if method.loss == "contrastive" else self.shapes[-1].given[0]
@@ -151,7 +153,7 @@ class LocalTrainer:
                 out = run(x)
             self._check(j, x, out)
             live[j] = _Open(x, out)
-            self._cascade(live, j, lowest, self._losses(j, out, targets, pixels, losses))
+            self._teach(live, j, lowest, self._losses(j, out, targets, pixels, losses))
             x = out
             if lowest == j - self.method.span + 1:  # no later cascade reaches it
                 self._close(lowest, live.pop(lowest))
@@ -177,7 +179,7 @@ class LocalTrainer:
                 loss = self.criterion(leaf, targets) if last else self._branch_loss(branch, j, leaf, targets, pixels)
             losses[f"{branch}/{j}"] = loss.detach()
             if loss.requires_grad:
-                (loss * weight if self.scaler is None else self.scaler.scale(loss * weight)).backward()  # type: ignore[no-untyped-call]
+                (loss * weight if self.scaler is None else self.scaler.scale(loss * weight)).backward()
             if leaf.grad is not None:
                 grads[branch] = leaf.grad
             self._update(f"{branch}_{j}")
@@ -195,16 +197,17 @@ class LocalTrainer:
             loss = loss + reconstruction * a.decoder(x, pixels)
         return loss
 
-    def _cascade(self, live: dict[int, _Open], j: int, lowest: int, grads: dict[str, Tensor]) -> None:
+    def _teach(self, live: dict[int, _Open], j: int, lowest: int, grads: dict[str, Tensor]) -> None:
         """Adds a loss's gradients to the modules it teaches: the cascaded one down to module `lowest`."""
-        for g in grads.values():
-            live[j].add(g)
+        for grad in grads.values():
+            live[j].add(grad)
         g = grads.get("cas")
         for i in range(j, lowest, -1):
             if g is None or not live[i].x.requires_grad:
                 return
-            g, = torch.autograd.grad(live[i].out, live[i].x, g, retain_graph=True)
-            live[i - 1].add(g)
+            below: Tensor = torch.autograd.grad(live[i].out, live[i].x, g, retain_graph=True)[0]
+            live[i - 1].add(below)
+            g = below
 
     def _close(self, i: int, module: _Open) -> None:
         """Weight gradients, once, of the sum of all gradients; then the optimiser's step. The graph goes with `module`."""
@@ -239,10 +242,10 @@ class LocalTrainer:
             if leaf is not None and id(leaf) not in own:
                 raise LocalityError(f"module {j} reaches {self._owner(leaf)} past its own input: no cut may lie between "
                                     "blocks that hand tensors on in other ways (skip connections)")
-            for below, _ in node.next_functions:
-                if below is not None and below not in seen:
-                    seen.add(below)
-                    nodes.append(below)
+            for before, _ in node.next_functions:
+                if before is not None and before not in seen:
+                    seen.add(before)
+                    nodes.append(before)
 
     def _owner(self, leaf: Tensor) -> str:
         for i, m in enumerate(self.modules):
