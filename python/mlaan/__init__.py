@@ -1,0 +1,1 @@
+"""MLAAN: networks trained module by module. `mlaan.torch` is the method for any PyTorch network."""
