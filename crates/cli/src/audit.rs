@@ -39,7 +39,8 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
         true => output::json(&serde_json::to_value(&found)?)?,
         false => output::page(&text(&args.recipe, &found))?,
     }
-    Ok(if found.leaks().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let right = found.leaks().next().is_none() && found.missing().next().is_none();
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn text(name: &str, found: &Audit) -> String {
@@ -114,6 +115,9 @@ fn verdict(found: &Audit) -> String {
         n => format!("{} losses", format::count(n)),
     };
     match found.leaks().count() {
+        0 if found.missing().next().is_some() => {
+            format!("A loss does not teach what it should ({losses}, each checked alone).")
+        }
         0 => format!("No gradient crosses a cut that it should not: {losses}, each checked alone."),
         n => format!(
             "{} of {losses}: a gradient crosses a cut that it should not.",

@@ -37,7 +37,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let mut splits = setup::open_with(&recipe, device.threads(), mistakes > 0)?;
     splits.test = chosen(args, &recipe, &splits)?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
-    let batch = args.batch.unwrap_or(recipe.train.batch).min(splits.test.len());
+    let batch = args.batch.unwrap_or(recipe.train.test_batch()).min(splits.test.len());
     let needs = plan(&trained, &recipe, (&splits, batch, mistakes), &device)?;
     let memory = Planned::begin(needs, &device)?;
     let mut network = trained.network(&device)?;
@@ -151,6 +151,8 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     if args.split == Split::Test {
         if args.images.sample.limit.is_some() {
             recipe.data.limit = args.images.sample.limit;
+            // Of a few training images none could be spared; test images are drawn before.
+            recipe.data.validation = Some(0.0);
         }
         // Validation images of the set's own are not wanted.
         recipe.data.validation = recipe.data.validation.or(Some(0.0));

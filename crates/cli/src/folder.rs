@@ -91,12 +91,13 @@ impl Target {
         bail!("no folder is free in {RUNS}; pass --out")
     }
 
-    /// The summary of the run, if it is finished and nothing is left to do up to `epochs`.
+    /// The summary of the run, if it is finished and nothing is left to do up to `epochs`, or it ended early.
     pub fn finished(&self, epochs: usize) -> Option<Summary> {
         let done = self.checkpoint.as_ref()?.epoch;
         let summary = Summary::read(&self.path).ok()?;
         // Between its summary and its last line it may have been killed.
-        (done >= epochs && summary.epochs == done && is_finished(&self.path)).then_some(summary)
+        let ended = done >= epochs || summary.stopped_early;
+        (ended && summary.epochs == done && is_finished(&self.path)).then_some(summary)
     }
 }
 

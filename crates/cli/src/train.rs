@@ -224,7 +224,10 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
     if args.speech.json() {
         output::json_event(&serde_json::to_string(&Event::End(summary.clone()))?);
     } else if !args.speech.quiet {
-        let more = "This run is finished already; --epochs with a larger number goes on with it.";
+        let more = match summary.stopped_early {
+            true => "This run is finished already: it ended early, as train.patience says.",
+            false => "This run is finished already; --epochs with a larger number goes on with it.",
+        };
         output::line(&format!("{more}\n{}", finished(summary, None, folder)));
     }
     Ok(())

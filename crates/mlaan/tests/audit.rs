@@ -3,7 +3,7 @@
 
 use mlaan::audit::{Audit, audit, audit_recipe};
 use mlaan::backbone::{Backbone, ResNet};
-use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Owner, Task};
+use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Owner, Task, TaskLoss};
 use mlaan::nn::optim::{Rule, Sgd};
 use mlaan::nn::{Extent, Optimizer};
 use mlaan::recipe::Recipe;
@@ -32,7 +32,7 @@ fn modules(audit: &Audit, module: usize, branch: Branch) -> Vec<usize> {
 
 #[test]
 fn methods_keep_gradients_where_they_say() {
-    let methods: [(&str, &[&str]); 7] = [
+    let methods: [(&str, &[&str]); 9] = [
         ("bp", &["local.modules=1", "local.leap=none", "local.cascade=none"]),
         ("dgl", &["local.leap=none", "local.cascade=none", "local.head=1c2f"]),
         ("infopro", &["local.leap=none", "local.cascade=none", "local.reconstruct=[5.0, 0.5]"]),
@@ -40,6 +40,8 @@ fn methods_keep_gradients_where_they_say() {
         ("lam", &["local.cascade=none", "local.leap.tie=pulled", "local.leap.on=independent"]),
         ("paper", &["local.cascade.span=2", "local.leap.tie=pulled", "local.leap.on=independent"]),
         ("released", &[]),
+        ("contrastive", &["local.leap=none", "local.cascade.span=2", "local.loss=contrastive"]),
+        ("frozen", &["train.freeze=[\"stem\", \"layer1\"]"]),
     ];
     for (name, keys) in methods {
         let found = found(keys);
@@ -101,6 +103,20 @@ fn a_cut_that_a_gradient_crosses_is_named() {
     assert_eq!(found.leaks().count(), 0);
     let missing: Vec<_> = found.missing().map(|(loss, reach)| (loss.module, reach.owner)).collect();
     assert_eq!(missing, [(2, Owner::Module(0)), (3, Owner::Module(1))]);
+}
+
+#[test]
+fn a_contrastive_loss_is_seen_through_too() {
+    let span = |span| Method {
+        modules: 4,
+        hidden: 8,
+        loss: TaskLoss::Contrastive,
+        cascade: Some(Cascade { span, ..Cascade::default() }),
+        ..Method::default()
+    };
+    let found = taken_for(&span(3), &span(2));
+    let leaks: Vec<_> = found.leaks().map(|(loss, reach)| (loss.module, reach.owner)).collect();
+    assert_eq!(leaks, [(2, Owner::Module(0)), (3, Owner::Module(1))]);
 }
 
 #[test]

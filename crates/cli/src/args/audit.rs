@@ -36,5 +36,5 @@ Examples:
   mlaan audit mlaan-released-resnet20-10 --out runs/mine
 
 A training step is taken on random images, then again with other labels for one loss alone, for every loss in turn. \
-Parameters that differ were reached by that loss. What the method does not allow is named, and the exit status is then 1. \
+Parameters that differ were reached by that loss. What the method does not allow, and what a loss should teach and does not, is named, and the exit status is then 1. \
 Steps are SGD in 32 bits, whatever the recipe says of precision and optimiser.";

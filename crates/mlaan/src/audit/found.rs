@@ -36,7 +36,7 @@ pub struct Reached {
 pub struct Reach {
     /// The part.
     pub owner: Owner,
-    /// Its parameters (tensors).
+    /// Its parameters (tensors) that learn.
     pub parameters: usize,
     /// Names of its parameters and buffers that differ.
     pub changed: Vec<String>,

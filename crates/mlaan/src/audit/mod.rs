@@ -47,7 +47,7 @@ fn optimizer() -> Optimizer {
     Optimizer { rule, weight_decay: 0.0, ..Optimizer::default() }
 }
 
-/// Audits the network and the method of a recipe, on batches of `batch` images. `watch` is told how many of how many
+/// Audits the network and the method of a recipe, on batches of `batch` images, at least 4. `watch` is told how many of how many
 /// losses were looked at.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ pub fn audit_recipe(
 ) -> Result<Audit> {
     recipe.validate()?;
     let device = device.with_precision(Precision::F32);
-    let backbone = setup::backbone(&recipe.model)?;
+    let backbone = setup::network(recipe)?;
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     let task = Task { image: Extent::square(recipe.data.size, 3), classes: CLASSES, pixels };
     let sizes = Sizes {
@@ -97,7 +97,9 @@ pub fn audit(
 ) -> Result<Audit> {
     let partition = Partition::new(method, backbone)?;
     let allowed = Allowed::new(method, &partition, backbone)?;
-    let mut probe = Probe::new(batch.max(2), seed);
+    // Of fewer images no two are of one class and another is not, which a contrastive loss needs.
+    let batch = batch.max(4);
+    let mut probe = Probe::new(batch, seed);
     let plain = probe.step(build()?, None)?;
     let losses = losses(method, partition.len());
     let mut rows = Vec::with_capacity(losses.len());

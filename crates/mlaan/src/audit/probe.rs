@@ -38,7 +38,8 @@ impl Targets for Altered {
 pub(super) struct Value {
     pub owner: Owner,
     pub name: String,
-    pub is_buffer: bool,
+    /// Whether it is a parameter that learns.
+    pub learns: bool,
     pub bits: Vec<u32>,
 }
 
@@ -57,12 +58,13 @@ impl Probe {
     pub fn step(&mut self, mut learner: Learner, loss: Option<LossOf>) -> Result<Vec<Value>> {
         let device = learner.device().clone();
         let images = self.images(&device, &learner)?;
-        let targets = Altered { plain: self.labels(&device, 0)?, other: self.labels(&device, 1)?, loss };
+        let targets =
+            Altered { plain: self.labels(&device, false)?, other: self.labels(&device, true)?, loss };
         learner.step_against(images, &targets, &StepOptions::uniform(RATE, 1))?;
         let mut values = Vec::new();
         learner.visit_owned(&mut |owner, device, param| {
             let bits = device.download(param.value)?.into_iter().map(f32::to_bits).collect();
-            values.push(Value { owner, name: param.name(), is_buffer: param.is_buffer(), bits });
+            values.push(Value { owner, name: param.name(), learns: param.state().is_some(), bits });
             Ok(())
         })?;
         Ok(values)
@@ -78,16 +80,18 @@ impl Probe {
         Ok(images)
     }
 
-    /// Every class in turn, from class `from` on.
-    fn labels(&self, device: &Device, from: usize) -> Result<Classes> {
-        let classes: Vec<u32> = (0..self.batch).map(|i| ((i + from) % CLASSES) as u32).collect();
+    /// Neighbours share a class; with `other`, all classes are others, and other neighbours share them, which is all that a
+    /// contrastive loss sees.
+    fn labels(&self, device: &Device, other: bool) -> Result<Classes> {
+        let class = |i: usize| if other { i.div_ceil(2) + CLASSES / 2 } else { i / 2 };
+        let classes: Vec<u32> = (0..self.batch).map(|i| (class(i) % CLASSES) as u32).collect();
         let mut own = device.alloc([self.batch], DType::U32, Memory::Data)?;
         device.upload(&mut own, &classes)?;
         Ok(Classes { own, mixed: None })
     }
 }
 
-/// What differs between two steps: of each owner in order, its parameters (not buffers), and the names of those that differ.
+/// What differs between two steps: of each owner in order, its parameters that learn, and the names of those that differ.
 pub(super) fn differences(a: &[Value], b: &[Value]) -> Vec<(Owner, usize, Vec<String>)> {
     let mut owners: Vec<(Owner, usize, Vec<String>)> = Vec::new();
     for (a, b) in a.iter().zip(b) {
@@ -95,7 +99,7 @@ pub(super) fn differences(a: &[Value], b: &[Value]) -> Vec<(Owner, usize, Vec<St
             owners.push((a.owner, 0, Vec::new()));
         }
         let Some((_, all, changed)) = owners.last_mut() else { continue };
-        *all += usize::from(!a.is_buffer);
+        *all += usize::from(a.learns);
         if a.bits != b.bits {
             changed.push(a.name.clone());
         }

@@ -105,6 +105,10 @@ impl Dataset for Subset {
         bytes.get(range).filter(|_| in_order).map(|bytes| (side, bytes))
     }
 
+    fn image_name(&self, index: usize) -> Option<String> {
+        self.data.image_name(*self.indices.get(index)?)
+    }
+
     fn streams(&self) -> bool {
         self.data.streams()
     }

@@ -262,8 +262,8 @@ impl Learner {
     }
 
     /// From now on a step goes over `shards` shards of its batch, one after the other (gradient accumulation): equal to within
-    /// one image, each with its own statistics in normalisations, and a contrastive loss within each. Gradients are those of
-    /// the mean loss over the batch, running statistics move once by the mean over shards. One: the batch in one piece.
+    /// one image, each with its own statistics in normalisations, a contrastive loss within each, and the mean by class weights of
+    /// each. Otherwise gradients are those of the mean loss over the batch, running statistics move once by the mean over shards. One: the batch in one piece.
     ///
     /// # Errors
     /// Several stages, which take whole batches; out of memory.

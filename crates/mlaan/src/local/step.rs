@@ -83,6 +83,9 @@ impl Learner {
         if self.stages() > 1 {
             return Err(Error::recipe("stages", "targets of one's own need a network in one stage"));
         }
+        if self.shards > 1 {
+            return Err(Error::recipe("train.shards", "targets of one's own need batches in one piece"));
+        }
         self.pass(images, targets, Some(options))?;
         self.last_report()
     }
@@ -139,7 +142,10 @@ impl Learner {
         self.batches += 1;
         match done {
             Ok(()) => self.stages[0].losses.advance_over(images),
-            Err(_) => self.release(),
+            Err(_) => {
+                self.stages[0].losses.at_shard(0);
+                self.release();
+            }
         }
         done
     }

@@ -114,7 +114,11 @@ pub fn plan_in_stages(
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
     let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
-        + evaluation(sizes.kind, (task.classes, sizes.test.unwrap_or(0)), KEPT_MISTAKES);
+        + evaluation(
+            sizes.kind,
+            (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)),
+            KEPT_MISTAKES,
+        );
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
     let meters = learner.take_meters()?;

@@ -122,7 +122,7 @@ pub const KEYS: &[Key] = &[
     optional("local.leap.sources", Kind::Lists, "per module (all but the last) the blocks that it mirrors, in the order of the chain, counted from 0"),
     key("train.epochs", Kind::Whole(1, MANY), "passes over the training images"),
     key("train.batch", Kind::Whole(1, MANY), "images per step"),
-    optional("train.shards", Kind::Whole(1, 65_536), "shards that a step's batch is cut into, one after the other (gradient accumulation, micro-batches): less memory, the same learning rate and mean loss; BatchNorm's statistics, and a contrastive loss, are of each shard; 1 when absent"),
+    optional("train.shards", Kind::Whole(1, 65_536), "shards that a step's batch is cut into, one after the other (gradient accumulation, micro-batches): less memory, the same learning rate and mean loss; BatchNorm's statistics, a contrastive loss and the mean by train.class_weights are of each shard; 1 when absent"),
     key("train.lr", Kind::Real(0.0, HUGE), "peak learning rate, as it is unless train.lr_batch is there"),
     optional("train.lr_auxiliary", Kind::Real(0.0, HUGE), "peak learning rate of the independent auxiliary networks; train.lr when absent"),
     optional("train.lr_cascaded", Kind::Real(0.0, HUGE), "peak learning rate of the cascaded auxiliary networks; train.lr when absent"),

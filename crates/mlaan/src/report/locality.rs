@@ -11,6 +11,7 @@ use maud::{Markup, html};
 pub fn locality(name: &str, found: &Audit) -> Markup {
     let leaks = found.leaks().count();
     let verdict = match leaks {
+        0 if found.missing().next().is_some() => "A loss does not teach what it should.".to_owned(),
         0 => "No gradient crosses a cut that it should not.".to_owned(),
         n => format!("A gradient crosses a cut that it should not: {n} leaks."),
     };

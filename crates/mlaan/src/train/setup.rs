@@ -98,6 +98,7 @@ pub fn open_with(recipe: &Recipe, threads: usize, names: bool) -> Result<Splits>
 /// As [`Splits::hold_out`].
 pub(super) fn held_out(recipe: &Recipe, splits: Splits) -> Result<Splits> {
     match recipe.data.validation {
+        Some(0.0) => Ok(Splits { validation: None, ..splits }),
         Some(share) if splits.validation.is_none() => splits.hold_out(share, recipe.seed),
         _ => Ok(splits),
     }
