@@ -24,7 +24,7 @@ pub use parse::parse;
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
 pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Split, Turning};
-pub use values::fewer_threads;
+pub use values::{DEFAULT_RECIPE, fewer_threads};
 
 use self::images::Images;
 use self::machine::{Machine, Machines};
@@ -34,9 +34,6 @@ use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, pa
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// The recipe that is used when none is named.
-pub const DEFAULT_RECIPE: &str = "quickstart";
 
 /// Train deep image classifiers module by module, in less memory than backpropagation needs.
 #[derive(Parser)]

@@ -67,6 +67,7 @@ const SETTINGS: [&[&str]; 4] = [
         "train.class_weights=balanced",
         "train.clip_grad_norm=0.5",
         "train.optimizer=adamw",
+        "train.lr=0.01",
     ],
 ];
 

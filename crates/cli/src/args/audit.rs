@@ -1,10 +1,9 @@
 //! `mlaan audit`.
 
-use super::DEFAULT_RECIPE;
 use super::machine::Machine;
 use super::output::Output;
 use super::settings::Settings;
-use super::values::parse_positive;
+use super::values::{DEFAULT_RECIPE, parse_positive};
 use clap::Args;
 use std::path::PathBuf;
 

@@ -4,6 +4,9 @@ use std::num::{IntErrorKind, ParseIntError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// The recipe that is used when none is named.
+pub const DEFAULT_RECIPE: &str = "quickstart";
+
 /// Names of devices, as help shows them.
 pub const DEVICES: &str = "cpu|cuda|cuda:N";
 

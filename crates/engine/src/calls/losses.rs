@@ -1,6 +1,9 @@
 //! Losses.
 
-use crate::ops::{Contrastive, CrossEntropy, Labels, LossTarget, PixelScale, Reconstruction};
+use crate::ops::{
+    ClassLoss, Contrastive, CrossEntropy, Labels, LossTarget, PixelScale, Reconstruction,
+    WeightedCrossEntropy,
+};
 use crate::{Device, Result, Tensor};
 
 impl Device {
@@ -17,6 +20,24 @@ impl Device {
         target: LossTarget<'_>,
     ) -> Result<()> {
         self.run(CrossEntropy { logits, labels: labels.into(), target })
+    }
+
+    /// As [`Device::cross_entropy`], against targets (1 - ε) t + ε / classes, class c counting w_c times: the loss of a sample is
+    /// -Σ w_c target_c log softmax_c.
+    ///
+    /// The mean is PyTorch's: over the sum of the samples' class weights where each has one label, and over the number of
+    /// samples where they are mixtures, whose labels PyTorch would be given as class probabilities.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn cross_entropy_with<'a>(
+        &self,
+        logits: &Tensor,
+        labels: impl Into<Labels<'a>>,
+        options: ClassLoss<'_>,
+        target: LossTarget<'_>,
+    ) -> Result<()> {
+        self.run(WeightedCrossEntropy { logits, labels: labels.into(), options, target })
     }
 
     /// Supervised contrastive loss (Khosla et al. 2020) of features `[n, 1, 1, f]`, normalised inside.

@@ -3,6 +3,7 @@
 //! They stand above both: the device runs operations without knowing any, and operations know no device.
 
 mod activations;
+mod clipping;
 mod convolution;
 mod images;
 mod join;

@@ -3,7 +3,7 @@
 use super::checks::*;
 use super::traffic::{of, size};
 use super::{Label, Labels, LossTarget, Operation};
-use crate::{Device, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// What `torch.nn.CrossEntropyLoss` calls `label_smoothing` and `weight`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,7 +21,7 @@ impl ClassLoss<'_> {
     }
 }
 
-/// See [`Device::cross_entropy_with`].
+/// See [`Device::cross_entropy_with`](crate::Device::cross_entropy_with).
 pub(crate) struct WeightedCrossEntropy<'a> {
     pub(crate) logits: &'a Tensor,
     pub(crate) labels: Labels<'a>,
@@ -56,25 +56,5 @@ impl Operation for WeightedCrossEntropy<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.logits.shape())
-    }
-}
-
-impl Device {
-    /// As [`Device::cross_entropy`], against targets (1 - ε) t + ε / classes, class c counting w_c times: the loss of a sample is
-    /// -Σ w_c target_c log softmax_c.
-    ///
-    /// The mean is PyTorch's: over the sum of the samples' class weights where each has one label, and over the number of
-    /// samples where they are mixtures, whose labels PyTorch would be given as class probabilities.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn cross_entropy_with<'a>(
-        &self,
-        logits: &Tensor,
-        labels: impl Into<Labels<'a>>,
-        options: ClassLoss<'_>,
-        target: LossTarget<'_>,
-    ) -> Result<()> {
-        self.run(WeightedCrossEntropy { logits, labels: labels.into(), options, target })
     }
 }

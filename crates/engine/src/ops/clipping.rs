@@ -4,7 +4,7 @@
 use super::checks::*;
 use super::traffic::size;
 use super::{Label, Operation};
-use crate::{Device, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// Elements of a piece whose squares are summed.
 pub(crate) const PIECE: usize = 2048;
@@ -14,7 +14,7 @@ pub fn square_sums(len: usize) -> usize {
     len.div_ceil(PIECE)
 }
 
-/// See [`Device::sum_squares`].
+/// See [`Device::sum_squares`](crate::Device::sum_squares).
 pub(crate) struct SumSquares<'a> {
     pub(crate) values: &'a Tensor,
     pub(crate) sums: &'a mut Tensor,
@@ -43,7 +43,7 @@ impl Operation for SumSquares<'_> {
     }
 }
 
-/// See [`Device::clip_coefficient`].
+/// See [`Device::clip_coefficient`](crate::Device::clip_coefficient).
 pub(crate) struct ClipCoefficient<'a> {
     pub(crate) sums: &'a Tensor,
     pub(crate) max_norm: f32,
@@ -72,7 +72,7 @@ impl Operation for ClipCoefficient<'_> {
     }
 }
 
-/// See [`Device::scale`].
+/// See [`Device::scale`](crate::Device::scale).
 pub(crate) struct Scale<'a> {
     pub(crate) values: &'a mut Tensor,
     pub(crate) factor: &'a Tensor,
@@ -94,32 +94,5 @@ impl Operation for Scale<'_> {
 
     fn label(&self) -> Label {
         Label::new(Self::NAME, self.values.shape())
-    }
-}
-
-impl Device {
-    /// Writes the sums of the squares of `values` to `sums`, [`square_sums`] of them, from number `first` on.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn sum_squares(&self, values: &Tensor, sums: &mut Tensor, first: usize) -> Result<()> {
-        self.run(SumSquares { values, sums, first })
-    }
-
-    /// `coefficient[0]` = min(1, `max_norm` / (norm + 1e-6)), where the norm is the root of all `sums`
-    /// (`torch.nn.utils.clip_grad_norm_`); not a number where the norm is none.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn clip_coefficient(&self, sums: &Tensor, max_norm: f32, coefficient: &mut Tensor) -> Result<()> {
-        self.run(ClipCoefficient { sums, max_norm, coefficient })
-    }
-
-    /// values = values · factor\[0\], a factor that is on the device.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
-    pub fn scale(&self, values: &mut Tensor, factor: &Tensor) -> Result<()> {
-        self.run(Scale { values, factor })
     }
 }

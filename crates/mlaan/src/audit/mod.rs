@@ -36,10 +36,7 @@ use crate::{Device, Result};
 use allowed::Allowed;
 use mlaan_engine::Precision;
 use mlaan_engine::ops::PixelScale;
-use probe::{Probe, differences};
-
-/// Classes of the made-up labels.
-const CLASSES: usize = 10;
+use probe::{CLASSES, Probe, differences};
 
 /// The SGD of an audit: no momentum and no decay, which would not tell more.
 fn optimizer() -> Optimizer {

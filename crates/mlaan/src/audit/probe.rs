@@ -1,12 +1,14 @@
 //! One step with the labels of one loss changed, and what it left in every parameter.
 
-use super::CLASSES;
 use crate::Result;
 use crate::data::Classes;
 use crate::local::{HeadLoss, Learner, LossOf, Owner, StepOptions, Targets};
 use crate::rng::{Purpose, Rng};
 use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Device, Purpose as Memory, Tensor};
+
+/// Classes of the made-up labels.
+pub(super) const CLASSES: usize = 10;
 
 /// Learning rate of the step: large enough that the smallest weight of a loss (0.001 in MLM) moves a 32-bit parameter.
 const RATE: f32 = 0.1;

@@ -3,6 +3,7 @@
 //! They come behind the crop, in this order: RandAugment, colours, an erased rectangle, a cut-out square, and last, over the whole
 //! batch, mixtures of two images (Mixup or CutMix). All they draw derives from the seed, the epoch and the image.
 
+mod beta;
 mod colour;
 mod cutmix;
 mod erase;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use mlaan_engine::ops::draw;
 
 use super::fill::{LoaderOptions, fill, numbered};
-use super::sampler::samples;
+use super::sampler::{Order, samples};
 use super::{Batch, Dataset, Deliver, Frame};
 use crate::{Error, Result};
 
@@ -199,7 +199,8 @@ fn make_batches(
     options: &LoaderOptions,
     sender: &SyncSender<Result<Batch>>,
 ) {
-    let order = samples(data, options);
+    let LoaderOptions { shuffle, balanced, seed, epoch, .. } = *options;
+    let order = samples(data, Order { shuffle, balanced, seed, epoch });
     for part in order.chunks(options.batch).skip(options.first_batch) {
         let batch = catch_unwind(AssertUnwindSafe(|| {
             let mut batch = pool.take();

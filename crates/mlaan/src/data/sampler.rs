@@ -4,18 +4,31 @@
 //! drawn for it comes from that, so that no two samples of an epoch are changed alike.
 
 use super::Dataset;
-use super::fill::LoaderOptions;
 use crate::rng::{Purpose, Rng};
 use std::collections::BTreeMap;
 
+/// How an epoch goes through its images.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    /// In a random order, else in their own.
+    pub shuffle: bool,
+    /// Drawn with replacement, each class as often as any other.
+    pub balanced: bool,
+    /// Of the run.
+    pub seed: u64,
+    /// From 1.
+    pub epoch: usize,
+}
+
 /// The samples of an epoch, in the order they are used.
-pub(super) fn samples(data: &dyn Dataset, options: &LoaderOptions) -> Vec<usize> {
-    let (seed, epoch) = (options.seed, options.epoch as u64);
-    if options.shuffle && options.balanced {
+pub(super) fn samples(data: &dyn Dataset, order: Order) -> Vec<usize> {
+    let Order { shuffle, balanced: is_balanced, seed, epoch } = order;
+    let epoch = epoch as u64;
+    if shuffle && is_balanced {
         return balanced(data, &mut Rng::new(seed, Purpose::Sample, epoch, 0));
     }
     let mut order: Vec<usize> = (0..data.len()).collect();
-    if options.shuffle {
+    if shuffle {
         Rng::new(seed, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
     }
     order

@@ -3,7 +3,7 @@
 //! A box is drawn per image. The label counted first is that of the image that most of the pixels are of, as in Mixup:
 //! errors are counted against it, and the loss weighs both labels either way.
 
-use super::mixtures::beta;
+use super::beta::beta;
 use crate::data::Batch;
 use crate::data::resize::Region;
 use crate::rng::{Purpose, Rng};

@@ -3,7 +3,7 @@
 //! The share is drawn per image, and the larger part is the image's own, as in MixMatch: so there is one label that a
 //! mixture is mostly of, which errors are counted against.
 
-use super::mixtures::beta;
+use super::beta::beta;
 use crate::data::Batch;
 use crate::rng::{Purpose, Rng};
 
