@@ -56,6 +56,7 @@ fn full() -> Recipe {
     (r.data.validation, r.data.test) = (Some(0.1), Some(0.2));
     (r.train.label_smoothing, r.train.clip_grad_norm) = (Some(0.1), Some(1.0));
     r.train.freeze = vec!["layer1".into()];
+    (r.train.shards, r.train.model_ema_decay) = (Some(4), Some(0.999));
     r.train.class_weights = Some(ClassWeights::Each(vec![0.5, 2.0]));
     r.data.limit = Some(100);
     r.data.short_side = Some(40);
