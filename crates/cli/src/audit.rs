@@ -50,8 +50,7 @@ fn text(name: &str, found: &Audit) -> String {
             format::heading(name),
             format::several(found.batch, "image")
         ),
-        " #  changed by the loss    .  not changed    !  changed, though the method does not allow it\n"
-            .into(),
+        " #  changed by the loss    .  not changed    !  a leak: the method forbids it\n".into(),
     ];
     lines.extend(header(found.modules));
     lines.extend(found.rows.iter().map(|row| line(row, found.modules)));
@@ -118,11 +117,11 @@ fn verdict(found: &Audit) -> String {
         0 if found.missing().next().is_some() => {
             format!("A loss does not teach what it should ({losses}, each checked alone).")
         }
-        0 => format!("No gradient crosses a cut that it should not: {losses}, each checked alone."),
-        n => format!(
-            "{} of {losses}: a gradient crosses a cut that it should not.",
-            format::several(n, "leak")
-        ),
+        0 => format!("No gradient crosses a cut that it should not ({losses}, each checked alone)."),
+        n => {
+            let leaks = format::several(n, "leak");
+            format!("A gradient crosses a cut that it should not: {leaks} ({losses}, each checked alone).")
+        }
     }
 }
 
