@@ -19,7 +19,7 @@ fn a_share_is_held_out_said_and_evaluated() {
     let said = ok(at.path(), &train(&["--validation", "0.2", "--out", "a"]));
     assert!(said.contains("160 training, 40 validation and 200 test images"), "{said}");
     assert!(said.contains("lowest validation error; test images are used once, at the end"), "{said}");
-    assert!(said.contains("  val  ") && said.contains("the best by its validation error of"), "{said}");
+    assert!(said.contains("  val  ") && said.contains("the best by its validation accuracy of"), "{said}");
     let run = at.path().join("a");
     let events = metrics(&run);
     assert_eq!((&events[0]["train_images"], &events[0]["val_images"]), (&160.into(), &40.into()));
@@ -45,9 +45,11 @@ fn a_share_is_held_out_said_and_evaluated() {
     assert_eq!(eval(at.path(), &["--split", "val", "--limit", "10"])["images"], 10);
     let shown = ok(at.path(), &["eval", "a", "--split", "val"]);
     assert!(shown.contains("40 validation images"), "{shown}");
+    // Of so few training images none could be held out: test images do not ask for it.
+    assert_eq!(eval(at.path(), &["--limit", "10"])["images"], 10);
     // The same run once more, in two parts.
     let again = ok(at.path(), &["train", "--resume", "--out", "a"]);
-    assert!(again.contains("finished already") && again.contains("validation error of"), "{again}");
+    assert!(again.contains("finished already") && again.contains("validation accuracy of"), "{again}");
     assert!(
         fails(at.path(), &["train", "--resume", "--out", "a", "--validation", "0.3"])
             .contains("data.validation is 0.2, not 0.3")
