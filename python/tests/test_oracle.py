@@ -14,7 +14,8 @@ from mlaan.torch import Blocks, LocalTrainer, Method
 from safetensors import safe_open
 
 GOLDEN = Path(oracle.__file__).parent
-NAMES = sorted(p.stem for p in GOLDEN.glob("*.safetensors"))
+# Shards of a batch with running statistics of their own are not of this package.
+NAMES = sorted(p.stem for p in GOLDEN.glob("*.safetensors") if not p.stem.endswith("_shards"))
 
 
 class Stem(torch.nn.Module):
