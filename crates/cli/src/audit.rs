@@ -2,11 +2,12 @@
 
 use crate::args::AuditArgs;
 use crate::{format, output};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use mlaan::audit::{Audit, Reach, Reached, audit_recipe};
 use mlaan::local::{Branch, LossOf, Owner};
 use mlaan::recipe::Recipe;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Images of a step: the fewest that BatchNorm tells apart well.
@@ -24,6 +25,7 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
     let device = args.machine.open()?;
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        same_as_run(&recipe, folder)?;
     }
     let bar = ProgressBar::no_length();
     let found = audit_recipe(&recipe, &device, args.settings.batch.unwrap_or(BATCH), &mut |done, of| {
@@ -41,6 +43,23 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
     }
     let right = found.leaks().next().is_none() && found.missing().next().is_none();
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Refuses to leave an audit of one network beside a run of another, where a report would show it as the run's.
+fn same_as_run(recipe: &Recipe, folder: &Path) -> Result<()> {
+    let path = folder.join("recipe.toml");
+    if !path.is_file() {
+        return Ok(());
+    }
+    let path = path.display().to_string();
+    let run = Recipe::load(&path)?;
+    if (&run.model, &run.local) != (&recipe.model, &recipe.local) {
+        bail!(
+            "--out {}: this run has another network or method; give `mlaan audit {path}`",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 fn text(name: &str, found: &Audit) -> String {
