@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use mlaan::memory::limit::Limits;
-use mlaan_engine::{Device, Error, Kind};
+use mlaan_engine::{Device, DeviceKind, Error};
 
 /// Refuses what does not even fit to begin, where threads would fail to start one by one; `threads` as asked for, all cores
 /// by default.
@@ -45,10 +45,10 @@ impl Place {
     }
 
     /// What a plan has to know of it.
-    pub fn kind(self, threads: Option<usize>) -> Kind {
+    pub fn kind(self, threads: Option<usize>) -> DeviceKind {
         match self {
-            Place::Cpu => Kind::Cpu { threads },
-            Place::Cuda(_) => Kind::Cuda,
+            Place::Cpu => DeviceKind::Cpu { threads },
+            Place::Cuda(_) => DeviceKind::Cuda,
         }
     }
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_gpus_plan_does_not_depend_on_threads() {
-        assert_eq!(Place::Cpu.kind(Some(3)), Kind::Cpu { threads: Some(3) });
-        assert_eq!(Place::Cuda(1).kind(Some(3)), Kind::Cuda);
+        assert_eq!(Place::Cpu.kind(Some(3)), DeviceKind::Cpu { threads: Some(3) });
+        assert_eq!(Place::Cuda(1).kind(Some(3)), DeviceKind::Cuda);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::device::Place;
 use anyhow::{Result, bail};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 
 /// What `--device` names where a run may have several stages: a device, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Places {
     ///
     /// # Errors
     /// As [`Places::open`].
-    pub fn kinds(&self, stages: Option<usize>, threads: Option<usize>) -> Result<Vec<Kind>> {
+    pub fn kinds(&self, stages: Option<usize>, threads: Option<usize>) -> Result<Vec<DeviceKind>> {
         let places = self.of(stages)?;
         Ok(shares(&places, threads)
             .into_iter()

@@ -6,12 +6,12 @@ use anyhow::Result;
 use mlaan::backbone::Backbone;
 use mlaan::data::LoaderPool;
 use mlaan::local::{Method, ModuleSummary, Task};
-use mlaan::nn::Extent;
+use mlaan::nn::ImageShape;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::plan::{ModulePlan, Plan, Sizes, StagePlan, balanced, in_flight, plan as make, plan_in_stages};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
 use mlaan::train::setup;
-use mlaan_engine::{Kind, Purpose};
+use mlaan_engine::{DeviceKind, MemoryCategory};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -68,11 +68,11 @@ pub fn task(recipe: &Recipe, classes: Option<usize>) -> Task {
     let size = recipe.data.size;
     let classes = classes.unwrap_or(if size <= 96 { 10 } else { 1000 });
     let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
-    Task { image: Extent::square(size, 3), classes, pixels }
+    Task { image: ImageShape::square(size, 3), classes, pixels }
 }
 
 /// Without images, but with the batches that wait for the step.
-pub fn sizes(recipe: &Recipe, batch: usize, kind: Kind) -> Sizes {
+pub fn sizes(recipe: &Recipe, batch: usize, kind: DeviceKind) -> Sizes {
     let mixed = recipe.data.extras().mixes();
     let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, mixed);
     Sizes {
@@ -190,7 +190,7 @@ impl Pair {
             let (x, y) = (x as u64, y as u64);
             table.add_row([what, format::bytes(x), format::bytes(y), format::ratio(x, y)]);
         };
-        for (i, purpose) in Purpose::ALL.iter().enumerate() {
+        for (i, purpose) in MemoryCategory::ALL.iter().enumerate() {
             let at_peak = |p: &Plan| p.usage.peak_by_purpose.get(i).copied().unwrap_or(0);
             bytes(format!("{} at the peak", purpose.name()), at_peak(a), at_peak(b));
         }
@@ -279,7 +279,7 @@ fn module_json(m: &ModulePlan) -> Value {
 }
 
 fn total_json(p: &Plan) -> Value {
-    let purposes = Purpose::ALL.iter().zip(p.usage.peak_by_purpose);
+    let purposes = MemoryCategory::ALL.iter().zip(p.usage.peak_by_purpose);
     let purposes: serde_json::Map<String, Value> =
         purposes.map(|(purpose, bytes)| (purpose.name().to_owned(), json!(bytes))).collect();
     json!({

@@ -64,7 +64,7 @@ fn a_profile_adds_up() {
     let (inside, outside) = (sum("seconds"), number(&report, "/profile/outside_seconds"));
     let all = number(&report, "/profile/seconds");
     assert!((inside + outside - all).abs() <= 1e-9 * all, "{inside} + {outside} is not {all}");
-    for kind in ["convolve 3x3 3→4 32x32", "convolve_backward dx+dw 3x3", "join ", "join_backward ", "sgd "]
+    for kind in ["convolve 3x3 3→4 32x32", "convolve_backward dx+dw 3x3", "join ", "add_backward ", "sgd "]
     {
         assert!(operations.iter().any(|o| o["name"].as_str().unwrap().starts_with(kind)), "{kind}");
     }

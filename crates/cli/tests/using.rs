@@ -154,7 +154,7 @@ fn training_starts_from_weights_and_says_so() {
     }
     let message = fails(at.path(), &train(&["--init", "run", "--set", "model.width=8", "--out", "c"]));
     assert!(
-        message.contains("of other extents (conv1.weight [4, 3, 3, 3] instead of [8, 3, 3, 3]"),
+        message.contains("of another shape (conv1.weight [4, 3, 3, 3] instead of [8, 3, 3, 3]"),
         "{message}"
     );
     assert!(fails(at.path(), &train(&["--init", "nowhere.pth", "--out", "d"])).contains("nowhere.pth"));

@@ -1,8 +1,8 @@
 //! Times the operations of a CIFAR ResNet at batch 128, for development:
 //! `cargo run --release -p mlaan-engine --example conv_speed -- [threads] [part of a name] [repetitions]`.
 //! Each time is the least of the repetitions.
-use mlaan_engine::ops::{Incoming, NormGrad, Operand, Outgoing, WeightGrad, Window, norm};
-use mlaan_engine::{DType, Device, Purpose, Result, Tensor};
+use mlaan_engine::ops::{Conv2dParams, Incoming, NormGrad, Operand, Outgoing, WeightGrad, norm};
+use mlaan_engine::{DType, Device, MemoryCategory, Result, Tensor};
 use std::time::Instant;
 
 const BATCH: usize = 128;
@@ -18,7 +18,7 @@ struct Bench {
 impl Bench {
     fn least(&self, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
         let mut least = f64::MAX;
-        let mut other = self.device.alloc([OTHER], DType::F32, Purpose::Data)?;
+        let mut other = self.device.alloc([OTHER], DType::F32, MemoryCategory::Data)?;
         for _ in 0..self.repetitions {
             // In training, a tensor has left the caches before it is read again.
             self.device.fill(&mut other, 0.0)?;
@@ -30,7 +30,7 @@ impl Bench {
     }
 
     fn tensor<const N: usize>(&self, extents: [usize; N]) -> Result<Tensor> {
-        let mut t = self.device.alloc(extents, DType::F32, Purpose::Activations)?;
+        let mut t = self.device.alloc(extents, DType::F32, MemoryCategory::Activations)?;
         let values: Vec<f32> = (0..t.len()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
         self.device.upload(&mut t, &values)?;
         Ok(t)
@@ -41,7 +41,7 @@ impl Bench {
         if !name.contains(&self.filter) {
             return Ok(());
         }
-        let window = Window::same(k, s);
+        let window = Conv2dParams::same(k, s);
         let o = window.output(h);
         let (x, w) = (self.tensor([BATCH, h, h, c])?, self.tensor([oc, c, k, k])?);
         let (xn, mut rows) = (self.tensor([norm::ROWS, c])?, self.tensor([norm::ROWS, oc])?);
@@ -72,8 +72,8 @@ impl Bench {
         Ok(())
     }
 
-    fn join(&self, h: usize, c: usize) -> Result<()> {
-        let name = format!("join {h}x{h} {c}");
+    fn add(&self, h: usize, c: usize) -> Result<()> {
+        let name = format!("add {h}x{h} {c}");
         if !name.contains(&self.filter) {
             return Ok(());
         }
@@ -82,10 +82,10 @@ impl Bench {
         let mut sums = self.tensor([norm::COEFFICIENTS, c])?;
         let d = &self.device;
         let part = Operand { tensor: &x, norm: Some(&rows), relu: false };
-        let forward = self.least(|| d.join(&part, Some(&Operand::plain(&y)), true).map(drop))?;
+        let forward = self.least(|| d.add(&part, Some(&Operand::plain(&y)), true).map(drop))?;
         let backward = self.least(|| {
             let norm = NormGrad { coefficients: &mut sums, weight: None, bias: None };
-            d.join_backward(&mut grad, Some(&y), [Some((&part, norm)), None])
+            d.add_backward(&mut grad, Some(&y), [Some((&part, norm)), None])
         })?;
         // Forward reads two and writes one; backward reads three and writes one.
         let bytes = 4.0 * x.len() as f64;
@@ -118,7 +118,7 @@ fn main() -> Result<()> {
         bench.convolution(h, c, oc, k, s)?;
     }
     for (h, c) in [(32, 16), (16, 32), (8, 64)] {
-        bench.join(h, c)?;
+        bench.add(h, c)?;
     }
     Ok(())
 }

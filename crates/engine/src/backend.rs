@@ -1,7 +1,7 @@
 //! What a kind of device offers beside its kernels ([`Kernel`](crate::operation::Kernel)).
 
+use crate::conv2d_params::Conv2dParams;
 use crate::memory::Block;
-use crate::window::Window;
 use crate::{Error, Tensor};
 
 /// Scratch of one operation, allocated by the device to the size that its kernel asked for.
@@ -77,8 +77,8 @@ pub(crate) trait Backend: Send + Sync {
         0
     }
 
-    /// How many values the weights of such a convolution have when they are arranged for it; 0 where that is of no use.
-    fn arranged(&self, _window: Window, _x: [usize; 4], _out: usize) -> usize {
+    /// How many values the weights of such a convolution have when they are packed for it; 0 where that is of no use.
+    fn packed(&self, _window: Conv2dParams, _x: [usize; 4], _out: usize) -> usize {
         0
     }
 
@@ -87,6 +87,6 @@ pub(crate) trait Backend: Send + Sync {
         0
     }
 
-    /// Arranges the weights `w` into `to`, which has [`Backend::arranged`] values.
-    fn arrange(&self, _window: Window, _x: [usize; 4], _w: &Tensor, _to: &mut Tensor) {}
+    /// Packs the weights `w` into `to`, which has [`Backend::packed`] values.
+    fn prepack(&self, _window: Conv2dParams, _x: [usize; 4], _w: &Tensor, _to: &mut Tensor) {}
 }

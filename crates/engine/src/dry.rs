@@ -1,11 +1,11 @@
 //! The device that computes nothing: a run on it is the memory plan.
 
-use crate::Kind;
+use crate::DeviceKind;
 use crate::backend::Backend;
+use crate::conv2d_params::Conv2dParams;
 use crate::cpu::{self, Cpu};
 use crate::cuda::{self, Cuda};
 use crate::operation::{Kernel, Operation};
-use crate::window::Window;
 
 /// Takes the scratch sizes of the device it stands for.
 pub(crate) struct Dry {
@@ -21,10 +21,10 @@ enum Model {
 }
 
 impl Dry {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: DeviceKind) -> Self {
         let model = match kind {
-            Kind::Cpu { threads } => Model::Cpu(cpu::Model::new(threads)),
-            Kind::Cuda => Model::Cuda(cuda::Model),
+            DeviceKind::Cpu { threads } => Model::Cpu(cpu::Model::new(threads)),
+            DeviceKind::Cuda => Model::Cuda(cuda::Model),
         };
         Dry {
             model,
@@ -47,9 +47,9 @@ impl Dry {
 }
 
 impl Backend for Dry {
-    fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
+    fn packed(&self, window: Conv2dParams, x: [usize; 4], out: usize) -> usize {
         match &self.model {
-            Model::Cpu(model) => model.arranged(window, x, out),
+            Model::Cpu(model) => model.packed(window, x, out),
             Model::Cuda(_) => 0,
         }
     }

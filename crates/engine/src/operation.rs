@@ -2,7 +2,7 @@
 //! kernel of it for one kind of device is a [`Kernel`]; [`Device::run`](crate::Device::run) is all that stands between.
 
 use crate::backend::{Backend, Scratch};
-use crate::window::Window;
+use crate::conv2d_params::Conv2dParams;
 use crate::{DType, Result, Shape, Tensor};
 
 /// An operation with its operands. Tensors that it changes are among them; what it makes new, the device allocates.
@@ -101,13 +101,18 @@ pub(crate) struct Label {
 }
 
 impl Label {
-    /// By the extents `from`.
+    /// By the sizes `from`.
     pub(crate) fn new(operation: &'static str, from: impl Into<Shape>) -> Self {
         Label { operation, window: None, from: from.into(), channels: 0 }
     }
 
     /// Over windows of an input `from`, to so many channels.
-    pub(crate) fn windowed(operation: &'static str, window: Window, from: Shape, channels: usize) -> Self {
+    pub(crate) fn windowed(
+        operation: &'static str,
+        window: Conv2dParams,
+        from: Shape,
+        channels: usize,
+    ) -> Self {
         Label { operation, window: Some((window.kernel, window.stride)), from, channels }
     }
 }

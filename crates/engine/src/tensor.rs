@@ -55,7 +55,7 @@ impl Precision {
     }
 }
 
-/// Up to four extents. Activations are `[batch, height, width, channels]` (channels last), convolution
+/// Up to four sizes. Activations are `[batch, height, width, channels]` (channels last), convolution
 /// weights `[out, in, height, width]` and linear weights `[out, in]` as in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -64,7 +64,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The extents.
+    /// The sizes.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..usize::from(self.rank)]
     }
@@ -74,7 +74,7 @@ impl Shape {
         self.dims().iter().product()
     }
 
-    /// The extents as batch, height, width and channels; missing ones are 1, in between.
+    /// The sizes as batch, height, width and channels; missing ones are 1, in between.
     pub fn nhwc(&self) -> [usize; 4] {
         let d = self.dims;
         match self.rank {
@@ -109,7 +109,7 @@ impl Tensor {
         Tensor { shape, dtype, block }
     }
 
-    /// The extents.
+    /// The sizes.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -129,7 +129,7 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// The extents as batch, height, width and channels.
+    /// The sizes as batch, height, width and channels.
     pub fn nhwc(&self) -> [usize; 4] {
         self.shape.nhwc()
     }

@@ -7,13 +7,13 @@ mod common;
 use common::check::{Expected, Results, Wanted, check_stored, expected_outgoing, outgoing};
 use common::random::Random;
 use common::values::{Input, stored, tensor, wide};
-use mlaan_engine::ops::{Incoming, Window};
-use mlaan_engine::scalar;
+use mlaan_engine::ops::{Conv2dParams, Incoming};
+use mlaan_engine::reference;
 use mlaan_engine::{Device, Precision};
 
 const EXTENTS: [usize; 4] = [3, 6, 7, 10];
 const OUT: usize = 5;
-const WINDOW: Window = Window { kernel: 3, stride: 2, pad: 1 };
+const WINDOW: Conv2dParams = Conv2dParams { kernel: 3, stride: 2, pad: 1 };
 const WANTED: Wanted = Wanted { accumulate: true, sums: true };
 
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +58,12 @@ fn expect(reader: &Reader, precision: Precision) -> Vec<Expected> {
     let (x, w, y, dy, before) = values(reader);
     let (loaded, dy) = (x.loaded(), wide(&dy));
     let dx = match reader {
-        Reader::Convolution => scalar::convolve_backward(&loaded, EXTENTS, &wide(&w), OUT, &dy, WINDOW).x,
+        Reader::Convolution => reference::convolve_backward(&loaded, EXTENTS, &wide(&w), OUT, &dy, WINDOW).x,
         Reader::Maximum => {
-            scalar::max_pool_backward(&scalar::max_pool(&loaded, EXTENTS, WINDOW), &dy, loaded.len())
+            reference::max_pool_backward(&reference::max_pool(&loaded, EXTENTS, WINDOW), &dy, loaded.len())
         }
-        Reader::Average => scalar::average_pool_backward(&dy, EXTENTS, y[1], y[2]),
-        Reader::Resize => scalar::resize_backward(&dy, EXTENTS, y[1], y[2]),
+        Reader::Average => reference::average_pool_backward(&dy, EXTENTS, y[1], y[2]),
+        Reader::Resize => reference::resize_backward(&dy, EXTENTS, y[1], y[2]),
     };
     let kept: Vec<f32> = before.iter().zip(&loaded).map(|(b, x)| if *x > 0.0 { *b } else { 0.0 }).collect();
     expected_outgoing(&x, WANTED, &kept, &dx, 9, precision)

@@ -1,4 +1,4 @@
-//! Whole steps: operations joined by the rule of `ops` against the chain of twins.
+//! Whole steps: operations joined by the rule of `ops` against the chain of references.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -7,7 +7,7 @@ use common::check::{Expected, FORWARD, GRADIENT, check, check_threads};
 use common::network::{LAYERS, Network, WEIGHT, WINDOWS, step};
 use common::values::wide;
 use mlaan_engine::ops::NormConstants;
-use mlaan_engine::scalar::{self, Extents, NormSums, Normalisation, Statistics};
+use mlaan_engine::reference::{self, Extents, NormSums, Normalisation, Statistics};
 
 const NETWORKS: [Network; 4] = [
     Network { images: [4, 9, 8, 3], channels: [8, 16], classes: 10 },
@@ -35,8 +35,8 @@ struct LayerGrad {
 impl<'a> Layer<'a> {
     fn forward(i: usize, network: &Network, x: &'a [f64], extents: Extents) -> Self {
         let (values, out) = (network.values(), network.shapes()[i][0]);
-        let y = scalar::convolve(x, extents, &wide(&values.weights[i]), out, None, WINDOWS[i]);
-        let batch = scalar::mean_and_variance(&y, out);
+        let y = reference::convolve(x, extents, &wide(&values.weights[i]), out, None, WINDOWS[i]);
+        let batch = reference::mean_and_variance(&y, out);
         let [weight, bias] = &values.norms[i];
         let norm = Normalisation::new(&batch, &wide(weight), &wide(bias), NormConstants::default());
         Layer { x, extents, y, norm, batch }
@@ -46,14 +46,14 @@ impl<'a> Layer<'a> {
         let dz = self.norm.backward(&self.y, dy);
         let weights = wide(&network.values().weights[i]);
         let out = self.norm.scale.len();
-        let grad = scalar::convolve_backward(self.x, self.extents, &weights, out, &dz, WINDOWS[i]);
+        let grad = reference::convolve_backward(self.x, self.extents, &weights, out, &dz, WINDOWS[i]);
         LayerGrad { x: grad.x, weight: grad.weight, sums: self.norm.sums(&self.y, dy) }
     }
 
     fn expected(&self, name: &str, grad: &LayerGrad) -> Vec<Expected> {
         let channels = self.norm.scale.len();
         let old = Statistics { mean: vec![0.0; channels], variance: vec![1.0; channels] };
-        let new = scalar::running(&old, &self.batch, self.y.len() / channels, NormConstants::default());
+        let new = reference::running(&old, &self.batch, self.y.len() / channels, NormConstants::default());
         let gradient = |what: &str, v: &[f64]| Expected::new(&format!("{name} {what}"), v.to_vec(), GRADIENT);
         vec![
             gradient("weight", &grad.weight),
@@ -70,25 +70,26 @@ fn expect(network: &Network) -> Vec<Expected> {
     let ([n, h, w, _], [middle, last]) = (network.images, network.channels);
     let images = wide(&values.images);
     let stem = Layer::forward(0, network, &images, network.images);
-    let a = scalar::load(&stem.y, Some(&stem.norm), true);
+    let a = reference::load(&stem.y, Some(&stem.norm), true);
     let body = Layer::forward(1, network, &a, [n, h, w, middle]);
     let shortcut = Layer::forward(2, network, &a, [n, h, w, middle]);
-    let out = scalar::join(&body.norm.apply(&body.y), Some(&shortcut.norm.apply(&shortcut.y)), true);
+    let out = reference::add(&body.norm.apply(&body.y), Some(&shortcut.norm.apply(&shortcut.y)), true);
     let extents = [n, WINDOWS[1].output(h), WINDOWS[1].output(w), last];
-    let pooled = scalar::average_pool(&out, extents, 1, 1);
+    let pooled = reference::average_pool(&out, extents, 1, 1);
     let (classifier, bias) = (wide(&values.weights[3]), wide(&values.bias));
     let (flat, classes) = ([n, 1, 1, last], network.classes);
-    let logits = scalar::convolve(&pooled, flat, &classifier, classes, Some(&bias), WINDOWS[3]);
-    let loss = scalar::cross_entropy(&logits, &values.labels);
+    let logits = reference::convolve(&pooled, flat, &classifier, classes, Some(&bias), WINDOWS[3]);
+    let loss = reference::cross_entropy(&logits, &values.labels);
 
     let dlogits: Vec<f64> = loss.grad.iter().map(|g| g * f64::from(WEIGHT)).collect();
-    let of_classifier = scalar::convolve_backward(&pooled, flat, &classifier, classes, &dlogits, WINDOWS[3]);
-    let dout = scalar::average_pool_backward(&of_classifier.x, extents, 1, 1);
-    let dsum = scalar::join_backward(&dout, &out);
+    let of_classifier =
+        reference::convolve_backward(&pooled, flat, &classifier, classes, &dlogits, WINDOWS[3]);
+    let dout = reference::average_pool_backward(&of_classifier.x, extents, 1, 1);
+    let dsum = reference::add_backward(&dout, &out);
     let of_body = body.backward(1, network, &dsum);
     let of_shortcut = shortcut.backward(2, network, &dsum);
     let da: Vec<f64> = of_body.x.iter().zip(&of_shortcut.x).map(|(a, b)| a + b).collect();
-    let dstem = scalar::load_backward(&stem.y, Some(&stem.norm), true, &da);
+    let dstem = reference::load_backward(&stem.y, Some(&stem.norm), true, &da);
     let of_stem = stem.backward(0, network, &dstem);
 
     let mut expected = vec![

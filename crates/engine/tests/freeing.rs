@@ -1,7 +1,7 @@
 //! A GPU's memory is given back when nothing that was asked for reads or writes it any more.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::{Device, MemoryCategory};
 use mlaan_host_cuda::{On, calls, tests_on};
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 fn late() {
     tests_on().unwrap();
     let device = Device::cuda(0).unwrap();
-    let mut tensor = device.full([1000], 1.0, Purpose::Data).unwrap();
+    let mut tensor = device.full([1000], 1.0, MemoryCategory::Data).unwrap();
     // Compiles the kernel: until then launches would wait here and not on the stream.
     device.synchronize().unwrap();
     let before = calls().unwrap();

@@ -27,8 +27,8 @@ const OPERATIONS: [&str; 8] = [
     "convolve 1x1 64→256 8x8",
     "convolve_backward dx+dw 3x3 16→16 32x32",
     "convolve_backward dx+dw 3x3 64→64 8x8",
-    "join 1x16x16x32",
-    "join_backward 1x16x16x32",
+    "add 1x16x16x32",
+    "add_backward 1x16x16x32",
 ];
 
 /// The sets of kernels, as `MLAAN_CUDA_KERNELS` names them.
@@ -48,7 +48,7 @@ const WORSE: [(&str, f64, f64); 8] = [
     // Rows of a region begin beside the border of an image, within a sector.
     ("convolution_weights", 1.11, 1.00),
     ("convolve", 1.37, 3.45),
-    ("join", 1.14, 1.00),
+    ("add", 1.14, 1.00),
     // Threads in the order of the packed weights read those of the network eight sectors apart.
     ("pack_convolution", 8.00, 1.00),
     ("pack_weights", 5.67, 1.00),

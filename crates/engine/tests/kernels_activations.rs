@@ -1,4 +1,4 @@
-//! Activations on every device against the twins.
+//! Activations on every device against the reference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -10,8 +10,8 @@ use common::check::{
 use common::random::Random;
 use common::values::{Input, stored, tensor, wide};
 use mlaan_engine::ops::{Gelu, Operand, Outgoing};
-use mlaan_engine::scalar;
-use mlaan_engine::{DType, Device, Kind, Precision, Purpose};
+use mlaan_engine::reference;
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Precision};
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -61,7 +61,7 @@ fn forward(device: &Device, case: &Case) -> Results {
 }
 
 fn expect_forward(case: &Case, precision: Precision) -> Vec<Expected> {
-    let y = scalar::gelu(&case.values().0.loaded(), case.form);
+    let y = reference::gelu(&case.values().0.loaded(), case.form);
     vec![Expected::new("y", y, FORWARD).stored(precision)]
 }
 
@@ -75,7 +75,7 @@ fn backward(device: &Device, case: &Case) -> Results {
 
 fn expect_backward(case: &Case, precision: Precision) -> Vec<Expected> {
     let (x, dy, before) = case.values();
-    let dx = scalar::gelu_backward(&x.loaded(), case.form, &wide(&dy));
+    let dx = reference::gelu_backward(&x.loaded(), case.form, &wide(&dy));
     expected_outgoing(&x, case.dx, &before, &dx, 1, precision)
 }
 
@@ -108,8 +108,8 @@ fn what_does_not_fit_is_refused() {
     let mut dx = tensor(&device, [2, 3], &[0.0; 6]);
     let out = Outgoing { grad: &mut dx, accumulate: false, norm: None };
     let said = device.gelu_backward(&Operand::plain(&x), Gelu::Exact, &dy, out).unwrap_err().to_string();
-    assert_eq!(said, "gelu_backward: [2, 3] and [3, 2] must have the same extents");
-    let classes = device.alloc([3], DType::U32, Purpose::Data).unwrap();
+    assert_eq!(said, "gelu_backward: [2, 3] and [3, 2] must have the same shape");
+    let classes = device.alloc([3], DType::U32, MemoryCategory::Data).unwrap();
     let said = device.gelu(&Operand::plain(&classes), Gelu::Tanh).unwrap_err().to_string();
     assert_eq!(said, "gelu: takes values of F32 or Bf16, not U32");
 }
@@ -124,7 +124,7 @@ fn a_plan_is_what_is_used_and_a_profile_names_it() {
         device.gelu_backward(&input.operand(), Gelu::Tanh, &y, out).unwrap();
     };
     for precision in [Precision::F32, Precision::Bf16] {
-        let dry = Device::dry(Kind::Cpu { threads: Some(2) }).unwrap().with_precision(precision);
+        let dry = Device::dry(DeviceKind::Cpu { threads: Some(2) }).unwrap().with_precision(precision);
         let cpu = Device::cpu(Some(2)).unwrap().with_precision(precision);
         let profiled = cpu.profiled();
         steps(&dry);

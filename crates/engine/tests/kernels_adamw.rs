@@ -1,4 +1,4 @@
-//! AdamW on every device against its twin, and its twin against PyTorch.
+//! AdamW on every device against its reference, and its reference against PyTorch.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -7,8 +7,8 @@ use common::check::{Expected, FORWARD, Results, check, check_again, check_thread
 use common::random::Random;
 use common::values::{tensor, wide};
 use mlaan_engine::ops::AdamW;
-use mlaan_engine::scalar;
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::reference;
+use mlaan_engine::{Device, MemoryCategory};
 
 const LENGTHS: [usize; 14] = [1, 2, 3, 8, 9, 16, 17, 33, 64, 65, 1000, 4097, 33_333, 150_001];
 
@@ -25,7 +25,7 @@ fn values(n: usize) -> (Vec<f32>, [Vec<f32>; 3]) {
 fn steps(device: &Device, &n: &usize) -> Results {
     let (p, gradients) = values(n);
     let mut p = tensor(device, [n], &p);
-    let [mut m, mut v] = [0; 2].map(|_| device.full([n], 0.0, Purpose::Optimiser).unwrap());
+    let [mut m, mut v] = [0; 2].map(|_| device.full([n], 0.0, MemoryCategory::Optimiser).unwrap());
     for (g, step) in gradients.iter().zip(1..) {
         device.adamw(&mut p, &tensor(device, [n], g), &mut m, &mut v, options(step)).unwrap();
     }
@@ -36,7 +36,7 @@ fn expect(&n: &usize) -> Vec<Expected> {
     let (p, gradients) = values(n);
     let (mut p, mut m, mut v) = (wide(&p), vec![0.0; n], vec![0.0; n]);
     for (g, step) in gradients.iter().zip(1..) {
-        scalar::adamw(&mut p, &wide(g), &mut m, &mut v, options(step));
+        reference::adamw(&mut p, &wide(g), &mut m, &mut v, options(step));
     }
     [("p", p), ("m", m), ("v", v)].map(|(name, values)| Expected::new(name, values, FORWARD)).into()
 }
@@ -58,7 +58,7 @@ fn two_runs_on_cuda_give_the_same_bits() {
 
 /// As a run asks for them: many small parameters, the same one twice, and other options right behind.
 fn together(device: &Device, &parameters: &usize) -> Results {
-    let full = |n: usize, x: f32| device.full([n], x, Purpose::Optimiser).unwrap();
+    let full = |n: usize, x: f32| device.full([n], x, MemoryCategory::Optimiser).unwrap();
     let mut all: Vec<_> = (1..=parameters).map(|n| [full(n, 1.0), full(n, 0.0), full(n, 0.0)]).collect();
     for step in [1, 1, 2] {
         for [p, m, v] in &mut all {
@@ -77,10 +77,10 @@ fn expect_together(&parameters: &usize) -> Vec<Expected> {
     for step in [1, 1, 2] {
         for [p, m, v] in &mut all {
             let g = vec![0.5; p.len()];
-            scalar::adamw(p, &g, m, v, options(step));
+            reference::adamw(p, &g, m, v, options(step));
         }
         let [p, m, v] = &mut all[0];
-        scalar::adamw(p, &[-0.25], m, v, options(step));
+        reference::adamw(p, &[-0.25], m, v, options(step));
     }
     let values = all.into_iter().flat_map(|[p, ..]| p).collect();
     vec![Expected::new("p", values, FORWARD)]
@@ -126,13 +126,13 @@ fn five_steps_are_pytorchs() {
     let begin = [0.5, -1.25, 2.0, 0.0, 3.5];
     let (mut p, mut m, mut v) = (wide(&begin), vec![0.0; 5], vec![0.0; 5]);
     let mut own = tensor(&device, [5], &begin);
-    let [mut first, mut second] = [0; 2].map(|_| device.full([5], 0.0, Purpose::Optimiser).unwrap());
+    let [mut first, mut second] = [0; 2].map(|_| device.full([5], 0.0, MemoryCategory::Optimiser).unwrap());
     for ((g, right), step) in GRADIENTS.iter().zip(right).zip(1..) {
-        scalar::adamw(&mut p, &wide(g), &mut m, &mut v, options(step));
+        reference::adamw(&mut p, &wide(g), &mut m, &mut v, options(step));
         device.adamw(&mut own, &tensor(&device, [5], g), &mut first, &mut second, options(step)).unwrap();
-        for ((twin, own), right) in p.iter().zip(device.download(&own).unwrap()).zip(right) {
-            // The twin's learning rate and decay are 32-bit numbers.
-            assert!((twin - right).abs() < 2e-8, "step {step}: {twin}, not {right}");
+        for ((value, own), right) in p.iter().zip(device.download(&own).unwrap()).zip(right) {
+            // The reference's learning rate and decay are 32-bit numbers.
+            assert!((value - right).abs() < 2e-8, "step {step}: {value}, not {right}");
             assert!((f64::from(own) - right).abs() < 6e-7, "step {step}: {own}, not {right}");
         }
     }
@@ -145,7 +145,7 @@ fn what_cannot_be_is_refused() {
     let said = |n: usize, options: AdamW| {
         device.adamw(&mut t(4), &t(4), &mut t(4), &mut t(n), options).unwrap_err().to_string()
     };
-    assert_eq!(said(5, options(1)), "adamw: [4] and [5] must have the same extents");
+    assert_eq!(said(5, options(1)), "adamw: [4] and [5] must have the same shape");
     assert_eq!(said(4, options(0)), "adamw: step 0; steps count from 1");
     let betas = AdamW { betas: [0.9, 1.0], ..options(1) };
     assert_eq!(said(4, betas), "adamw: betas [0.9, 1.0], need from 0 to less than 1");

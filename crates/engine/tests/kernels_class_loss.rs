@@ -1,4 +1,4 @@
-//! Cross-entropy with smoothed labels and weighted classes: every device against the twin, and the twin against PyTorch.
+//! Cross-entropy with smoothed labels and weighted classes: every device against the reference, and the reference against PyTorch.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -8,7 +8,7 @@ use common::misuse::refused;
 use common::random::Random;
 use common::values::{labels, target, tensor, wide};
 use mlaan_engine::ops::{ClassLoss, Labels, LossTarget, Mixed};
-use mlaan_engine::{DType, Device, Kind, Purpose, Tensor, scalar};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Tensor, reference};
 
 /// Logits `[n, classes]`, multiplied by `size`.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +107,8 @@ fn expect(case: &Case) -> Vec<Expected> {
     let weights = if case.weighted { wide(&v.weights) } else { vec![1.0; case.classes] };
     let share = wide(&v.share);
     let mixed = case.mixed.then_some((&v.other[..], &share[..]));
-    let loss = scalar::cross_entropy_with(&wide(&v.x), &v.own, mixed, (f64::from(case.smoothing), &weights));
+    let loss =
+        reference::cross_entropy_with(&wide(&v.x), &v.own, mixed, (f64::from(case.smoothing), &weights));
     let mut expected = vec![
         Expected::new("loss", vec![loss.value], FORWARD),
         Expected::new("wrong", vec![loss.wrong as f64], 0.0),
@@ -150,7 +151,7 @@ fn the_twin_is_pytorchs() {
         (mixed, 0.1, weights, 1.0908206610946876, 0.01821841459537394, -0.2559909068393498),
     ];
     for (mixed, smoothing, weights, value, first, last) in right {
-        let found = scalar::cross_entropy_with(&x, &own, mixed, (smoothing, &weights));
+        let found = reference::cross_entropy_with(&x, &own, mixed, (smoothing, &weights));
         for (found, right) in [(found.value, value), (found.grad[0], first), (found.grad[11], last)] {
             assert!((found - right).abs() < 1e-12, "{smoothing} {weights:?}: {found}, not {right}");
         }
@@ -161,8 +162,10 @@ fn the_twin_is_pytorchs() {
 fn without_smoothing_and_weights_it_is_plain_cross_entropy() {
     let labels = [0, 2, 1, 2, 0, 4];
     let x: Vec<f64> = Random::new(9).doubles(30).iter().map(|v| 3.0 * v).collect();
-    let (plain, found) =
-        (scalar::cross_entropy(&x, &labels), scalar::cross_entropy_with(&x, &labels, None, (0.0, &[1.0; 5])));
+    let (plain, found) = (
+        reference::cross_entropy(&x, &labels),
+        reference::cross_entropy_with(&x, &labels, None, (0.0, &[1.0; 5])),
+    );
     assert!((plain.value - found.value).abs() < 1e-12);
     assert!(plain.grad.iter().zip(&found.grad).all(|(a, b)| (a - b).abs() < 1e-12));
 }
@@ -189,15 +192,16 @@ fn what_is_no_number_and_no_class_is_no_finite_loss() {
 fn a_plan_is_what_is_used() {
     let run = |device: &Device| {
         for case in [cases()[120], cases()[121]] {
-            let weights = device.full([case.classes], 1.0, Purpose::Data).unwrap();
-            let x = device.full([case.n, 1, 1, case.classes], 0.5, Purpose::Activations).unwrap();
+            let weights = device.full([case.classes], 1.0, MemoryCategory::Data).unwrap();
+            let x = device.full([case.n, 1, 1, case.classes], 0.5, MemoryCategory::Activations).unwrap();
             let (mut values, own) = (target(device, [1, 2]), labels(device, &vec![1; case.n]));
             let into = LossTarget { weight: 1.0, grad: None, values: &mut values, row: 0 };
             let options = ClassLoss { smoothing: 0.1, weights: Some(&weights) };
             device.cross_entropy_with(&x, &own, options, into).unwrap();
         }
     };
-    let (dry, cpu) = (Device::dry(Kind::Cpu { threads: Some(3) }).unwrap(), Device::cpu(Some(3)).unwrap());
+    let (dry, cpu) =
+        (Device::dry(DeviceKind::Cpu { threads: Some(3) }).unwrap(), Device::cpu(Some(3)).unwrap());
     run(&dry);
     cpu.pool().reserve(&dry.usage()).unwrap();
     run(&cpu);
@@ -218,7 +222,7 @@ fn what_does_not_fit_is_refused() {
     refused("less than none", OP, "smoothing of -0.1", || run(&own, -0.1, None));
     refused("no number", OP, "NaN", || run(&own, f32::NAN, None));
     refused("weights", OP, "[4]", || run(&own, 0.0, Some(&tensor(&device, [4], &[1.0; 4]))));
-    let whole = device.alloc([3], DType::U32, Purpose::Data).unwrap();
+    let whole = device.alloc([3], DType::U32, MemoryCategory::Data).unwrap();
     refused("type", OP, "U32", || run(&own, 0.0, Some(&whole)));
     refused("labels", OP, "3 labels", || run(&labels(&device, &[0, 1, 2]), 0.1, None));
 }

@@ -1,4 +1,4 @@
-//! Clipping of gradients: every device against the twin, and the twin against PyTorch.
+//! Clipping of gradients: every device against the reference, and the reference against PyTorch.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -8,7 +8,7 @@ use common::misuse::refused;
 use common::random::Random;
 use common::values::{target, tensor, wide};
 use mlaan_engine::ops::{Sgd, square_sums};
-use mlaan_engine::{DType, Device, Kind, Purpose, Result, Tensor, scalar};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Result, Tensor, reference};
 
 /// Lengths of the gradients of a group, and their largest norm.
 type Case = (Vec<usize>, f32);
@@ -42,7 +42,7 @@ fn run(device: &Device, case: &Case) -> Results {
     let up = |g: &Vec<f32>| tensor(device, [g.len()], g);
     let mut gradients: Vec<Tensor> = gradients(case).iter().map(up).collect();
     let coefficient = clip(device, &mut gradients, case.1).unwrap();
-    let zeros = |g: &Tensor| device.full(g.shape(), 0.0, Purpose::Parameters).unwrap();
+    let zeros = |g: &Tensor| device.full(g.shape(), 0.0, MemoryCategory::Parameters).unwrap();
     let mut moved: Vec<Tensor> = gradients.iter().map(zeros).collect();
     let options = Sgd { lr: 2.0, momentum: 0.0, weight_decay: 0.0, nesterov: false };
     for (p, g) in moved.iter_mut().zip(&gradients) {
@@ -59,7 +59,7 @@ fn run(device: &Device, case: &Case) -> Results {
 fn expect(case: &Case) -> Vec<Expected> {
     let gradients: Vec<Vec<f64>> = gradients(case).iter().map(|g| wide(g)).collect();
     let slices: Vec<&[f64]> = gradients.iter().map(Vec::as_slice).collect();
-    let coefficient = scalar::clip_coefficient(&slices, f64::from(case.1));
+    let coefficient = reference::clip_coefficient(&slices, f64::from(case.1));
     let clipped: Vec<f64> = gradients.iter().flatten().map(|g| coefficient * g).collect();
     let moved = clipped.iter().map(|g| -2.0 * g).collect();
     vec![
@@ -88,10 +88,10 @@ fn two_runs_on_cuda_give_the_same_bits() {
 #[test]
 fn the_twin_is_pytorchs() {
     let (a, b) = ([0.5, -1.0, 2.0], [3.0, 0.25]);
-    let found = scalar::clip_coefficient(&[&a, &b], 1.0);
+    let found = reference::clip_coefficient(&[&a, &b], 1.0);
     assert!((found * a[0] - 0.13216368515652938).abs() < 1e-15);
     assert!((found * b[0] - 0.7929821109391763).abs() < 1e-15);
-    assert_eq!(scalar::clip_coefficient(&[&a, &b], 100.0), 1.0);
+    assert_eq!(reference::clip_coefficient(&[&a, &b], 100.0), 1.0);
 }
 
 /// As PyTorch: what is no number makes all of the group none; what is infinite makes the others 0.
@@ -113,10 +113,11 @@ fn what_is_not_finite_is_seen() {
 #[test]
 fn a_plan_is_what_is_used() {
     let run = |device: &Device| {
-        let mut gradients = [5, 150_001].map(|n| device.full([n], 0.5, Purpose::Gradients).unwrap());
+        let mut gradients = [5, 150_001].map(|n| device.full([n], 0.5, MemoryCategory::Gradients).unwrap());
         drop(clip(device, &mut gradients, 1.0).unwrap());
     };
-    let (dry, cpu) = (Device::dry(Kind::Cpu { threads: Some(3) }).unwrap(), Device::cpu(Some(3)).unwrap());
+    let (dry, cpu) =
+        (Device::dry(DeviceKind::Cpu { threads: Some(3) }).unwrap(), Device::cpu(Some(3)).unwrap());
     run(&dry);
     cpu.pool().reserve(&dry.usage()).unwrap();
     run(&cpu);
@@ -127,7 +128,7 @@ fn a_plan_is_what_is_used() {
 fn what_does_not_fit_is_refused() {
     let device = Device::cpu(Some(1)).unwrap();
     let t = |n: usize| tensor(&device, [n], &vec![1.0; n]);
-    let whole = || device.alloc([1], DType::U32, Purpose::Data).unwrap();
+    let whole = || device.alloc([1], DType::U32, MemoryCategory::Data).unwrap();
     refused("room", "sum_squares", "2 sums from number 1 on, in a table of 2", || {
         device.sum_squares(&t(2049), &mut t(2), 1)
     });
@@ -136,7 +137,7 @@ fn what_does_not_fit_is_refused() {
     for max in [0.0, -1.0, f32::NAN] {
         refused("norm", "clip_coefficient", "above 0", || device.clip_coefficient(&t(1), max, &mut t(1)));
     }
-    refused("extents", "clip_coefficient", "[2]", || device.clip_coefficient(&t(1), 1.0, &mut t(2)));
+    refused("sizes", "clip_coefficient", "[2]", || device.clip_coefficient(&t(1), 1.0, &mut t(2)));
     refused("factor", "scale", "[2]", || device.scale(&mut t(1), &t(2)));
     refused("type", "scale", "U32", || device.scale(&mut whole(), &t(1)));
 }

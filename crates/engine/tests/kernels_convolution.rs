@@ -1,4 +1,4 @@
-//! Convolutions on every device against the twin, forward and backward.
+//! Convolutions on every device against the reference, forward and backward.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use common::check::{Wanted, check_again, check_products, check_sweep, check_threads};
 use common::convolution::{Case, backward, expect_backward, expect_forward, forward};
 use common::random::Random;
-use mlaan_engine::ops::Window;
+use mlaan_engine::ops::Conv2dParams;
 
 const CHANNELS: [usize; 19] = [1, 2, 3, 4, 5, 8, 10, 12, 15, 16, 17, 23, 24, 31, 32, 33, 48, 64, 70];
 
@@ -19,7 +19,7 @@ fn random_shape(random: &mut Random, budget: usize) -> Case {
         let case = Case {
             x: [1 + random.below(9), h, w, random.pick(&CHANNELS)],
             out: random.pick(&CHANNELS),
-            window: Window { kernel, stride: 1 + random.below(3), pad },
+            window: Conv2dParams { kernel, stride: 1 + random.below(3), pad },
             load: (random.one_in(2), random.one_in(2)),
             bias: random.one_in(2),
             norm: random.one_in(2),
@@ -41,14 +41,14 @@ fn random_case(random: &mut Random, budget: usize) -> Case {
 }
 
 /// Everything at once, at a given shape.
-fn full(x: [usize; 4], out: usize, window: Window) -> Case {
+fn full(x: [usize; 4], out: usize, window: Conv2dParams) -> Case {
     let dx = Some(Wanted { accumulate: false, sums: true });
     Case { x, out, window, load: (true, true), bias: true, norm: true, dx, dw: true }
 }
 
 /// The shapes of networks, and those at the edges of blocking.
 fn chosen() -> Vec<Case> {
-    let w = |kernel, stride, pad| Window { kernel, stride, pad };
+    let w = |kernel, stride, pad| Conv2dParams { kernel, stride, pad };
     let mut cases = vec![
         full([2, 32, 32, 3], 16, w(3, 1, 1)),
         full([1, 33, 31, 3], 12, w(7, 2, 3)),
@@ -119,7 +119,7 @@ fn backward_over_a_sweep_of_shapes() {
 fn every_pair_of_channel_counts_around_a_vector() {
     let counts = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33];
     let pairs = counts.iter().flat_map(|&c| counts.iter().map(move |&o| (c, o)));
-    let window = Window { kernel: 3, stride: 1, pad: 1 };
+    let window = Conv2dParams { kernel: 3, stride: 1, pad: 1 };
     let cases: Vec<Case> = pairs.map(|(c, o)| full([1, 5, 4, c], o, window)).collect();
     check_sweep(&cases, forward, expect_forward);
     check_sweep(&cases, backward, expect_backward);

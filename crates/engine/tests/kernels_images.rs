@@ -1,4 +1,4 @@
-//! Images from bytes on every device against the twins.
+//! Images from bytes on every device against the reference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -7,8 +7,8 @@ use common::check::{Expected, FORWARD, Results, check, check_again, check_thread
 use common::random::Random;
 use common::values::target;
 use mlaan_engine::ops::{Border, Padding, PixelScale, draw};
-use mlaan_engine::scalar;
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::reference;
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
 
@@ -20,7 +20,7 @@ fn bytes(extents: [usize; 4]) -> Vec<u8> {
 }
 
 fn images(device: &Device, &extents: &[usize; 4]) -> Results {
-    let mut source = device.alloc(extents, DType::U8, Purpose::Data).unwrap();
+    let mut source = device.alloc(extents, DType::U8, MemoryCategory::Data).unwrap();
     device.upload(&mut source, &bytes(extents)).unwrap();
     let mut images = target(device, extents);
     device.images_from_bytes(&source, SCALE, &mut images).unwrap();
@@ -28,7 +28,7 @@ fn images(device: &Device, &extents: &[usize; 4]) -> Results {
 }
 
 fn expect_images(&extents: &[usize; 4]) -> Vec<Expected> {
-    vec![Expected::new("images", scalar::images_from_bytes(&bytes(extents), SCALE), FORWARD)]
+    vec![Expected::new("images", reference::images_from_bytes(&bytes(extents), SCALE), FORWARD)]
 }
 
 const IMAGES: [[usize; 4]; 6] =
@@ -80,9 +80,9 @@ fn draws(case: &Case) -> Vec<[u32; draw::COLUMNS]> {
 }
 
 fn uploaded(device: &Device, case: &Case, draws: &[[u32; draw::COLUMNS]]) -> (Tensor, Tensor) {
-    let mut set = device.alloc(case.set, DType::U8, Purpose::Data).unwrap();
+    let mut set = device.alloc(case.set, DType::U8, MemoryCategory::Data).unwrap();
     device.upload(&mut set, &bytes(case.set)).unwrap();
-    let mut places = device.alloc([draws.len(), draw::COLUMNS], DType::U32, Purpose::Data).unwrap();
+    let mut places = device.alloc([draws.len(), draw::COLUMNS], DType::U32, MemoryCategory::Data).unwrap();
     device.upload(&mut places, draws.as_flattened()).unwrap();
     (set, places)
 }
@@ -96,7 +96,7 @@ fn parts(device: &Device, case: &Case) -> Results {
 }
 
 fn expect_parts(case: &Case) -> Vec<Expected> {
-    let images = scalar::images_from_set(&bytes(case.set), case.set, &draws(case), case.padding, SCALE);
+    let images = reference::images_from_set(&bytes(case.set), case.set, &draws(case), case.padding, SCALE);
     vec![Expected::new("images", images, FORWARD)]
 }
 
@@ -133,7 +133,7 @@ fn draws_beyond_the_set_count_as_the_last() {
     let case = Case { set: [3, 5, 4, 3], images: 2, padding: Padding { pixels: 2, border: Border::Reflect } };
     let wild = [[u32::MAX, u32::MAX, 0, 7], [3, 0, 5, 0]];
     let tame = [[2, 4, 0, 1], [2, 0, 4, 0]];
-    let expected = scalar::images_from_set(&bytes(case.set), case.set, &tame, case.padding, SCALE);
+    let expected = reference::images_from_set(&bytes(case.set), case.set, &tame, case.padding, SCALE);
     let run = |device: &Device, case: &Case| {
         let (set, places) = uploaded(device, case, &wild);
         let mut images = target(device, [2, 5, 4, 3]);

@@ -1,4 +1,4 @@
-//! LARS on every device against its twin, and its twin against timm's form in PyTorch.
+//! LARS on every device against its reference, and its reference against timm's form in PyTorch.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -7,8 +7,8 @@ use common::check::{Expected, FORWARD, Results, check, check_again, check_thread
 use common::random::Random;
 use common::values::{tensor, wide};
 use mlaan_engine::ops::Lars;
-use mlaan_engine::scalar;
-use mlaan_engine::{Device, Kind, Purpose};
+use mlaan_engine::reference;
+use mlaan_engine::{Device, DeviceKind, MemoryCategory};
 
 const LENGTHS: [usize; 15] = [1, 2, 3, 8, 15, 16, 17, 64, 65, 1000, 2048, 2049, 33_333, 150_001, 600_000];
 
@@ -35,7 +35,7 @@ fn values(n: usize) -> (Vec<f32>, [Vec<f32>; 3]) {
 
 fn steps(device: &Device, &(n, options): &Case) -> Results {
     let (p, gradients) = values(n);
-    let (mut p, mut v) = (tensor(device, [n], &p), device.full([n], 0.0, Purpose::Optimiser).unwrap());
+    let (mut p, mut v) = (tensor(device, [n], &p), device.full([n], 0.0, MemoryCategory::Optimiser).unwrap());
     for g in &gradients {
         device.lars(&mut p, &tensor(device, [n], g), &mut v, options).unwrap();
     }
@@ -46,7 +46,7 @@ fn expect(&(n, options): &Case) -> Vec<Expected> {
     let (p, gradients) = values(n);
     let (mut p, mut v) = (wide(&p), vec![0.0; n]);
     for g in &gradients {
-        scalar::lars(&mut p, &wide(g), &mut v, options);
+        reference::lars(&mut p, &wide(g), &mut v, options);
     }
     vec![Expected::new("p", p, FORWARD), Expected::new("v", v, FORWARD)]
 }
@@ -70,12 +70,12 @@ fn two_runs_on_cuda_give_the_same_bits() {
 fn a_plan_is_what_is_used() {
     for n in [5, 150_001] {
         let run = |device: &Device| {
-            let mut p = device.full([n], 1.0, Purpose::Parameters).unwrap();
+            let mut p = device.full([n], 1.0, MemoryCategory::Parameters).unwrap();
             let (g, mut v) = (tensor(device, [n], &vec![0.5; n]), tensor(device, [n], &vec![0.0; n]));
             device.lars(&mut p, &g, &mut v, cases()[0].1).unwrap();
         };
         let (dry, cpu) =
-            (Device::dry(Kind::Cpu { threads: Some(3) }).unwrap(), Device::cpu(Some(3)).unwrap());
+            (Device::dry(DeviceKind::Cpu { threads: Some(3) }).unwrap(), Device::cpu(Some(3)).unwrap());
         run(&dry);
         cpu.pool().reserve(&dry.usage()).unwrap();
         run(&cpu);
@@ -133,7 +133,7 @@ fn five_steps_are_those_of_timm() {
         let options = Lars { lr: 0.5, momentum: 0.9, weight_decay: 1e-2, trust: 0.02, eps: 1e-8, nesterov };
         let (mut p, mut v) = (vec![0.5, -1.25, 2.0, 0.0, 3.5], vec![0.0; 5]);
         for g in gradients {
-            scalar::lars(&mut p, &g, &mut v, options);
+            reference::lars(&mut p, &g, &mut v, options);
         }
         let pairs = p.iter().zip(parameter).chain(v.iter().zip(velocity));
         for (found, right) in pairs {
@@ -148,5 +148,5 @@ fn what_does_not_fit_is_refused() {
     let device = Device::cpu(Some(1)).unwrap();
     let t = |n: usize| tensor(&device, [n], &vec![1.0; n]);
     let said = device.lars(&mut t(4), &t(4), &mut t(5), cases()[0].1).unwrap_err().to_string();
-    assert_eq!(said, "lars: [4] and [5] must have the same extents");
+    assert_eq!(said, "lars: [4] and [5] must have the same shape");
 }

@@ -1,4 +1,4 @@
-//! Losses on every device against the twins.
+//! Losses on every device against the reference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -8,12 +8,12 @@ use common::random::Random;
 use common::values::{labels, target, tensor, wide};
 use mlaan_engine::Device;
 use mlaan_engine::ops::{Labels, LossTarget, Mixed, PixelScale};
-use mlaan_engine::scalar::{self, Loss};
+use mlaan_engine::reference::{self, Loss};
 
 const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum LossKind {
     CrossEntropy,
     /// Of samples that are mixtures of two classes.
     Mixed,
@@ -24,7 +24,7 @@ enum Kind {
 /// A loss of an input `[n, h, w, c]`, its logits or features multiplied by `size`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    kind: Kind,
+    kind: LossKind,
     x: [usize; 4],
     classes: usize,
     size: f32,
@@ -79,20 +79,20 @@ fn run(device: &Device, case: &Case) -> Results {
         row: ROW,
     };
     let done = match case.kind {
-        Kind::CrossEntropy => device.cross_entropy(&x, &classes, into),
-        Kind::Mixed => {
+        LossKind::CrossEntropy => device.cross_entropy(&x, &classes, into),
+        LossKind::Mixed => {
             let (other, share) = case.second();
             let (other, share) = (labels(device, &other), tensor(device, [share.len()], &share));
             let mixed = Some(Mixed { other: &other, share: &share });
             device.cross_entropy(&x, Labels { own: &classes, mixed }, into)
         }
-        Kind::Contrastive(temperature) => device.contrastive(&x, &classes, temperature, into),
-        Kind::Reconstruction => device.reconstruction(&x, &images, SCALE, into),
+        LossKind::Contrastive(temperature) => device.contrastive(&x, &classes, temperature, into),
+        LossKind::Reconstruction => device.reconstruction(&x, &images, SCALE, into),
     };
     done.unwrap();
     let values = device.download(&values).unwrap();
     let wrong = match case.kind {
-        Kind::Contrastive(_) => vec![],
+        LossKind::Contrastive(_) => vec![],
         _ => vec![values[2 * ROW + 1]],
     };
     let others = [&values[..2 * ROW], &values[2 * ROW + 2..]].concat();
@@ -104,26 +104,28 @@ fn run(device: &Device, case: &Case) -> Results {
     results
 }
 
-fn twin(case: &Case) -> Loss {
+fn reference_loss(case: &Case) -> Loss {
     let (x, labels, images) = case.values();
     match case.kind {
-        Kind::CrossEntropy => scalar::cross_entropy(&wide(&x), &labels),
-        Kind::Mixed => {
+        LossKind::CrossEntropy => reference::cross_entropy(&wide(&x), &labels),
+        LossKind::Mixed => {
             let (other, share) = case.second();
-            scalar::mixed_cross_entropy(&wide(&x), &labels, &other, &wide(&share))
+            reference::mixed_cross_entropy(&wide(&x), &labels, &other, &wide(&share))
         }
-        Kind::Contrastive(temperature) => scalar::contrastive(&wide(&x), &labels, f64::from(temperature)),
-        Kind::Reconstruction => scalar::reconstruction(&wide(&x), &wide(&images), SCALE),
+        LossKind::Contrastive(temperature) => {
+            reference::contrastive(&wide(&x), &labels, f64::from(temperature))
+        }
+        LossKind::Reconstruction => reference::reconstruction(&wide(&x), &wide(&images), SCALE),
     }
 }
 
 fn expect(case: &Case) -> Vec<Expected> {
-    let loss = twin(case);
+    let loss = reference_loss(case);
     let wrong = match case.kind {
-        Kind::CrossEntropy | Kind::Mixed => vec![loss.wrong as f64],
-        Kind::Contrastive(_) => vec![],
+        LossKind::CrossEntropy | LossKind::Mixed => vec![loss.wrong as f64],
+        LossKind::Contrastive(_) => vec![],
         // The column is not touched.
-        Kind::Reconstruction => vec![7.0],
+        LossKind::Reconstruction => vec![7.0],
     };
     let mut expected = vec![
         Expected::new("loss", vec![loss.value], FORWARD),
@@ -148,38 +150,38 @@ fn sweep(seed: u64, shape: impl Fn(&mut Random) -> Case) -> Vec<Case> {
     (0..120).map(|_| any()).collect()
 }
 
-fn base(kind: Kind, x: [usize; 4]) -> Case {
+fn base(kind: LossKind, x: [usize; 4]) -> Case {
     Case { kind, x, classes: x[3], size: 1.0, weight: 1.0, grad: true }
 }
 
 fn cross_entropies() -> Vec<Case> {
     let mut cases = sweep(41, |random| {
         let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS)];
-        Case { size: random.pick(&[0.1, 1.0, 10.0, 80.0]), ..base(Kind::CrossEntropy, x) }
+        Case { size: random.pick(&[0.1, 1.0, 10.0, 80.0]), ..base(LossKind::CrossEntropy, x) }
     });
     // Logits beyond the range of exp, and ties: all equal.
-    cases.push(Case { size: 1000.0, ..base(Kind::CrossEntropy, [9, 1, 1, 10]) });
-    cases.push(Case { size: 0.0, ..base(Kind::CrossEntropy, [9, 1, 1, 10]) });
-    cases.push(base(Kind::CrossEntropy, [128, 1, 1, 1000]));
+    cases.push(Case { size: 1000.0, ..base(LossKind::CrossEntropy, [9, 1, 1, 10]) });
+    cases.push(Case { size: 0.0, ..base(LossKind::CrossEntropy, [9, 1, 1, 10]) });
+    cases.push(base(LossKind::CrossEntropy, [128, 1, 1, 1000]));
     cases
 }
 
 fn mixtures() -> Vec<Case> {
-    cross_entropies().into_iter().map(|c| Case { kind: Kind::Mixed, ..c }).collect()
+    cross_entropies().into_iter().map(|c| Case { kind: LossKind::Mixed, ..c }).collect()
 }
 
 fn contrastives() -> Vec<Case> {
     let mut cases = sweep(42, |random| {
         let x = [random.pick(&COUNTS), 1, 1, random.pick(&COUNTS[1..])];
-        let kind = Kind::Contrastive(random.pick(&[0.07, 0.5]));
+        let kind = LossKind::Contrastive(random.pick(&[0.07, 0.5]));
         Case { classes: random.pick(&[1, 2, 3, 10]), size: random.pick(&[0.1, 1.0, 10.0]), ..base(kind, x) }
     });
-    cases.push(Case { classes: 1000, ..base(Kind::Contrastive(0.07), [4, 1, 1, 16]) });
-    cases.push(Case { classes: 10, ..base(Kind::Contrastive(0.07), [128, 1, 1, 128]) });
-    cases.push(Case { classes: 7, ..base(Kind::Contrastive(0.3), [201, 1, 1, 130]) });
+    cases.push(Case { classes: 1000, ..base(LossKind::Contrastive(0.07), [4, 1, 1, 16]) });
+    cases.push(Case { classes: 10, ..base(LossKind::Contrastive(0.07), [128, 1, 1, 128]) });
+    cases.push(Case { classes: 7, ..base(LossKind::Contrastive(0.3), [201, 1, 1, 130]) });
     // Squares beyond the range of floats, and below it.
     for size in [1e25, 1e-25] {
-        cases.push(Case { classes: 3, size, ..base(Kind::Contrastive(0.5), [12, 1, 1, 20]) });
+        cases.push(Case { classes: 3, size, ..base(LossKind::Contrastive(0.5), [12, 1, 1, 20]) });
     }
     cases
 }
@@ -187,9 +189,9 @@ fn contrastives() -> Vec<Case> {
 fn reconstructions() -> Vec<Case> {
     let mut cases = sweep(43, |random| {
         let x = [1 + random.below(9), 1 + random.below(33), 1 + random.below(33), 3];
-        Case { size: random.pick(&[0.1, 1.0, 10.0, 80.0]), ..base(Kind::Reconstruction, x) }
+        Case { size: random.pick(&[0.1, 1.0, 10.0, 80.0]), ..base(LossKind::Reconstruction, x) }
     });
-    cases.push(base(Kind::Reconstruction, [1, 1, 1, 3]));
+    cases.push(base(LossKind::Reconstruction, [1, 1, 1, 3]));
     cases
 }
 

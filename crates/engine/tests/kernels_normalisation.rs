@@ -1,4 +1,4 @@
-//! Normalisation and joins on every device against the twins.
+//! Normalisation and additions on every device against the reference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -10,7 +10,7 @@ use common::check::{
 use common::random::Random;
 use common::values::{Input, Sums, stored, tensor, wide};
 use mlaan_engine::ops::{NormConstants, norm};
-use mlaan_engine::scalar::{self, Normalisation, Statistics};
+use mlaan_engine::reference::{self, Normalisation, Statistics};
 use mlaan_engine::{Device, Precision};
 use mlaan_host_cuda::with_new_kernels;
 
@@ -72,7 +72,7 @@ fn expect_train(&(c, count, constants): &NormCase) -> Vec<Expected> {
     let [mean, variance, weight, bias, running_mean, running_variance] = norm_values(c).map(|v| wide(&v));
     let batch = Statistics { mean, variance };
     let old = Statistics { mean: running_mean, variance: running_variance };
-    let new = scalar::running(&old, &batch, count, constants);
+    let new = reference::running(&old, &batch, count, constants);
     let mut expected = expect_rows(&Normalisation::new(&batch, &weight, &bias, constants));
     expected.push(Expected::new("running mean", new.mean, FORWARD));
     expected.push(Expected::new("running variance", new.variance, FORWARD));
@@ -108,9 +108,9 @@ fn a_single_value_a_channel_leaves_finite_statistics() {
     check(&[(5, 1, CONSTANTS[0])], train, expect_train);
 }
 
-/// A join: extents, how the parts are loaded, and whether the result is rectified.
+/// An addition: sizes, how the parts are loaded, and whether the result is rectified.
 #[derive(Clone, Copy, Debug)]
-struct Join {
+struct Add {
     x: [usize; 4],
     /// Normalise and rectify each part while loading; no second part.
     first: (bool, bool),
@@ -118,23 +118,23 @@ struct Join {
     relu: bool,
 }
 
-fn joins() -> Vec<Join> {
+fn additions() -> Vec<Add> {
     let mut random = Random::new(21);
     let channels = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
-    let random_join = |i: usize| Join {
+    let random_add = |i: usize| Add {
         x: [1 + random.below(9), 1 + random.below(17), 1 + random.below(17), channels[i % channels.len()]],
         first: (random.one_in(2), random.one_in(3)),
         second: (!random.one_in(4)).then(|| (random.one_in(2), random.one_in(3))),
         relu: random.one_in(2),
     };
-    let mut joins: Vec<Join> = (0..150).map(random_join).collect();
+    let mut additions: Vec<Add> = (0..150).map(random_add).collect();
     for x in [[1, 1, 1, 1], [4, 32, 32, 16], [3, 33, 31, 70], [2, 8, 8, 256]] {
-        joins.push(Join { x, first: (true, false), second: Some((true, false)), relu: true });
+        additions.push(Add { x, first: (true, false), second: Some((true, false)), relu: true });
     }
-    joins
+    additions
 }
 
-impl Join {
+impl Add {
     fn parts(&self) -> (Input, Option<Input>, Vec<f32>) {
         let mut random = Random::new(self.x.iter().product::<usize>() as u64);
         let a = Input::random(&mut random, self.x, self.first.0, self.first.1);
@@ -144,16 +144,16 @@ impl Join {
     }
 }
 
-fn join(device: &Device, case: &Join) -> Results {
+fn add(device: &Device, case: &Add) -> Results {
     let (a, b, _) = case.parts();
     let (a, b) = (a.upload(device), b.map(|b| b.upload(device)));
-    let out = device.join(&a.operand(), b.as_ref().map(|b| b.operand()).as_ref(), case.relu).unwrap();
+    let out = device.add(&a.operand(), b.as_ref().map(|b| b.operand()).as_ref(), case.relu).unwrap();
     vec![("out".into(), device.download(&out).unwrap())]
 }
 
-fn expect_join(case: &Join, precision: Precision) -> Vec<Expected> {
+fn expect_add(case: &Add, precision: Precision) -> Vec<Expected> {
     let (a, b, _) = case.parts();
-    let out = scalar::join(&a.loaded(), b.map(|b| b.loaded()).as_deref(), case.relu);
+    let out = reference::add(&a.loaded(), b.map(|b| b.loaded()).as_deref(), case.relu);
     vec![Expected::sums("out", out, FORWARD, 1).stored(precision)]
 }
 
@@ -162,10 +162,10 @@ fn wants_sums((norm, relu): (bool, bool)) -> bool {
     norm && !relu
 }
 
-fn join_backward(device: &Device, case: &Join) -> Results {
+fn add_backward(device: &Device, case: &Add) -> Results {
     let (a, b, grad) = case.parts();
     let mut grad = stored(device, case.x, &grad);
-    let out: Vec<f32> = join_result(&a, &b).iter().map(|&v| v as f32).collect();
+    let out: Vec<f32> = add_result(&a, &b).iter().map(|&v| v as f32).collect();
     let out = case.relu.then(|| stored(device, case.x, &out));
     let (a, b) = (a.upload(device), b.map(|b| b.upload(device)));
     let (first, second) = (a.operand(), b.as_ref().map(|b| b.operand()));
@@ -175,7 +175,7 @@ fn join_backward(device: &Device, case: &Join) -> Results {
         wants_sums(case.first).then(|| (&first, of_first.grad())),
         second.as_ref().filter(|_| case.second.is_some_and(wants_sums)).map(|x| (x, of_second.grad())),
     ];
-    device.join_backward(&mut grad, out.as_ref(), parts).unwrap();
+    device.add_backward(&mut grad, out.as_ref(), parts).unwrap();
     let mut results = vec![("grad".to_string(), device.download(&grad).unwrap())];
     if wants_sums(case.first) {
         results.extend(read_sums(device, "first ", &sums[0]));
@@ -186,15 +186,15 @@ fn join_backward(device: &Device, case: &Join) -> Results {
     results
 }
 
-/// The rectified join that the backward pass is told of.
-fn join_result(a: &Input, b: &Option<Input>) -> Vec<f64> {
-    scalar::join(&a.loaded(), b.as_ref().map(|b| b.loaded()).as_deref(), true)
+/// The rectified addition that the backward pass is told of.
+fn add_result(a: &Input, b: &Option<Input>) -> Vec<f64> {
+    reference::add(&a.loaded(), b.as_ref().map(|b| b.loaded()).as_deref(), true)
 }
 
-fn expect_join_backward(case: &Join) -> Vec<Expected> {
+fn expect_join_backward(case: &Add) -> Vec<Expected> {
     let (a, b, grad) = case.parts();
     let grad =
-        if case.relu { scalar::join_backward(&wide(&grad), &join_result(&a, &b)) } else { wide(&grad) };
+        if case.relu { reference::add_backward(&wide(&grad), &add_result(&a, &b)) } else { wide(&grad) };
     let mut expected = vec![Expected::new("grad", grad.clone(), GRADIENT)];
     if wants_sums(case.first) {
         expected.extend(expected_sums("first ", &a, &grad, 1));
@@ -207,35 +207,35 @@ fn expect_join_backward(case: &Join) -> Vec<Expected> {
 
 #[test]
 fn joining() {
-    check_stored(&joins(), join, expect_join);
+    check_stored(&additions(), add, expect_add);
 }
 
 #[test]
 fn joining_backward() {
-    check_stored(&joins(), join_backward, |case, _| expect_join_backward(case));
+    check_stored(&additions(), add_backward, |case, _| expect_join_backward(case));
 }
 
 #[test]
 fn joining_by_kernels_for_one_shape() {
     if with_new_kernels("joining_by_kernels_for_one_shape") {
-        let all = joins();
+        let all = additions();
         // Each is compiled: some of all kinds, and the shapes of networks.
         let some = [&all[..12], &all[all.len() - 4..]].concat();
-        check_stored(&some, join, expect_join);
-        check_stored(&some, join_backward, |case, _| expect_join_backward(case));
+        check_stored(&some, add, expect_add);
+        check_stored(&some, add_backward, |case, _| expect_join_backward(case));
     }
 }
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     check_threads(&norm_cases(), train);
-    check_threads(&joins(), join);
-    check_threads(&joins(), join_backward);
+    check_threads(&additions(), add);
+    check_threads(&additions(), add_backward);
 }
 
 #[test]
 fn two_runs_on_cuda_give_the_same_bits() {
     check_again(&norm_cases(), train);
-    check_again(&joins(), join);
-    check_again(&joins(), join_backward);
+    check_again(&additions(), add);
+    check_again(&additions(), add_backward);
 }

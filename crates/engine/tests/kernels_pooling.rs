@@ -1,4 +1,4 @@
-//! Pooling and resizing on every device against the twins.
+//! Pooling and resizing on every device against the reference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -9,13 +9,13 @@ use common::check::{
 };
 use common::random::Random;
 use common::values::{Input, stored, tensor, wide};
-use mlaan_engine::ops::Window;
-use mlaan_engine::scalar;
+use mlaan_engine::ops::Conv2dParams;
+use mlaan_engine::reference;
 use mlaan_engine::{Device, Precision};
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
-    Maximum(Window),
+    Maximum(Conv2dParams),
     Average(usize, usize),
     Resize(usize, usize),
 }
@@ -67,9 +67,9 @@ fn forward(device: &Device, case: &Case) -> Results {
 fn expect_forward(case: &Case, precision: Precision) -> Vec<Expected> {
     let x = case.values().0.loaded();
     let y = match case.operation {
-        Operation::Maximum(window) => scalar::max_pool(&x, case.x, window).values,
-        Operation::Average(h, w) => scalar::average_pool(&x, case.x, h, w),
-        Operation::Resize(h, w) => scalar::resize(&x, case.x, h, w),
+        Operation::Maximum(window) => reference::max_pool(&x, case.x, window).values,
+        Operation::Average(h, w) => reference::average_pool(&x, case.x, h, w),
+        Operation::Resize(h, w) => reference::resize(&x, case.x, h, w),
     };
     let average = matches!(case.operation, Operation::Average(..));
     vec![Expected::sums("y", y, FORWARD, 1).stored(if average { Precision::F32 } else { precision })]
@@ -97,18 +97,18 @@ fn expect_backward(case: &Case, precision: Precision) -> Vec<Expected> {
     let dy = wide(&dy);
     let dx = match case.operation {
         Operation::Maximum(window) => {
-            let maxima = scalar::max_pool(&x.loaded(), case.x, window);
-            scalar::max_pool_backward(&maxima, &dy, x.raw.len())
+            let maxima = reference::max_pool(&x.loaded(), case.x, window);
+            reference::max_pool_backward(&maxima, &dy, x.raw.len())
         }
-        Operation::Average(h, w) => scalar::average_pool_backward(&dy, case.x, h, w),
-        Operation::Resize(h, w) => scalar::resize_backward(&dy, case.x, h, w),
+        Operation::Average(h, w) => reference::average_pool_backward(&dy, case.x, h, w),
+        Operation::Resize(h, w) => reference::resize_backward(&dy, case.x, h, w),
     };
     expected_outgoing(&x, case.dx, &before, &dx, 1, precision)
 }
 
 const CHANNELS: [usize; 17] = [1, 2, 3, 5, 8, 10, 12, 15, 16, 17, 23, 31, 32, 33, 48, 64, 70];
 
-/// Random extents, loads and wishes for an operation chosen for the extents.
+/// Random sizes, loads and wishes for an operation chosen for the sizes.
 fn sweep(seed: u64, operation: impl Fn(&mut Random, [usize; 4]) -> Operation) -> Vec<Case> {
     let mut random = Random::new(seed);
     let mut cases = Vec::new();
@@ -126,7 +126,7 @@ fn sweep(seed: u64, operation: impl Fn(&mut Random, [usize; 4]) -> Operation) ->
     cases
 }
 
-/// An operation at extents, everything asked.
+/// An operation at sizes, everything asked.
 fn full(operation: Operation, x: [usize; 4]) -> Case {
     Case { operation, x, load: (true, true), dx: Wanted { accumulate: true, sums: true } }
 }
@@ -135,9 +135,9 @@ fn maxima() -> Vec<Case> {
     let mut cases = sweep(31, |random, _| {
         let kernel: usize = random.pick(&[1, 2, 3, 3, 7]);
         let pad = random.below(kernel / 2 + 1);
-        Operation::Maximum(Window { kernel, stride: 1 + random.below(3), pad })
+        Operation::Maximum(Conv2dParams { kernel, stride: 1 + random.below(3), pad })
     });
-    let window = |kernel, stride, pad| Operation::Maximum(Window { kernel, stride, pad });
+    let window = |kernel, stride, pad| Operation::Maximum(Conv2dParams { kernel, stride, pad });
     cases.extend([
         full(window(3, 2, 1), [2, 32, 32, 64]),
         full(window(3, 2, 1), [1, 1, 1, 1]),

@@ -1,4 +1,4 @@
-//! The kernels that are made for one shape each, on a CUDA device against the twin: every way of cutting the work.
+//! The kernels that are made for one shape each, on a CUDA device against the reference: every way of cutting the work.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -7,14 +7,14 @@ use common::check::{Wanted, check_again, check_products};
 use common::convolution::{Case, backward, expect_backward, expect_forward, forward};
 use common::cuda::device;
 use mlaan_engine::Device;
-use mlaan_engine::ops::Window;
+use mlaan_engine::ops::Conv2dParams;
 use mlaan_host_cuda::with_new_kernels;
 
 /// Everything at once, at a given shape.
 fn full(x: [usize; 4], out: usize, window: (usize, usize, usize)) -> Case {
     let (kernel, stride, pad) = window;
     let dx = Some(Wanted { accumulate: false, sums: true });
-    let window = Window { kernel, stride, pad };
+    let window = Conv2dParams { kernel, stride, pad };
     Case { x, out, window, load: (true, true), bias: true, norm: true, dx, dw: true }
 }
 

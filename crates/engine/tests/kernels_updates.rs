@@ -1,4 +1,4 @@
-//! Updates and copies on every device against the twins.
+//! Updates and copies on every device against the reference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -7,8 +7,8 @@ use common::check::{Expected, FORWARD, Results, check, check_again, check_stored
 use common::random::Random;
 use common::values::{rounded, stored, stored_target, target, tensor, wide};
 use mlaan_engine::ops::Sgd;
-use mlaan_engine::scalar;
-use mlaan_engine::{Device, Precision, Purpose};
+use mlaan_engine::reference;
+use mlaan_engine::{Device, MemoryCategory, Precision};
 
 const LENGTHS: [usize; 18] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000, 4097, 33_333, 150_001];
 
@@ -21,7 +21,7 @@ fn values(n: usize) -> [Vec<f32>; 3] {
 fn sgd(device: &Device, &(n, options): &(usize, Sgd)) -> Results {
     let [p, g, _] = values(n);
     let (mut p, g) = (tensor(device, [n], &p), tensor(device, [n], &g));
-    let mut v = device.full([n], 0.0, Purpose::Optimiser).unwrap();
+    let mut v = device.full([n], 0.0, MemoryCategory::Optimiser).unwrap();
     for _ in 0..3 {
         device.sgd(&mut p, &g, &mut v, options).unwrap();
     }
@@ -32,7 +32,7 @@ fn expect_sgd(&(n, options): &(usize, Sgd)) -> Vec<Expected> {
     let [p, g, _] = values(n);
     let (mut p, g, mut v) = (wide(&p), wide(&g), vec![0.0; n]);
     for _ in 0..3 {
-        scalar::sgd(&mut p, &g, &mut v, options);
+        reference::sgd(&mut p, &g, &mut v, options);
     }
     vec![Expected::new("p", p, FORWARD), Expected::new("v", v, FORWARD)]
 }
@@ -63,7 +63,7 @@ fn blend(device: &Device, &n: &usize) -> Results {
         results.push((format!("ema {m}"), device.download(&mean).unwrap()));
     }
     let mut sum = tensor(device, [n], &a);
-    device.add(&mut sum, &b).unwrap();
+    device.add_assign(&mut sum, &b).unwrap();
     results.push(("sum".into(), device.download(&sum).unwrap()));
     let mut copied = target(device, [n]);
     device.copy(&mut copied, &b).unwrap();
@@ -77,7 +77,7 @@ fn blend(device: &Device, &n: &usize) -> Results {
 fn total(device: &Device, &n: &usize) -> Results {
     let [a, b, _] = values(n);
     let (mut sum, b) = (stored(device, [n], &a), stored(device, [n], &b));
-    device.add(&mut sum, &b).unwrap();
+    device.add_assign(&mut sum, &b).unwrap();
     let mut copied = stored_target(device, [n]);
     device.copy(&mut copied, &b).unwrap();
     let mut filled = stored_target(device, [n]);
@@ -102,7 +102,7 @@ fn expect_blend(&n: &usize) -> Vec<Expected> {
     let [a, b, _] = values(n).map(|v| wide(&v));
     let mean = |m: f32| {
         let mut mean = a.clone();
-        scalar::ema(&mut mean, &b, f64::from(m));
+        reference::ema(&mut mean, &b, f64::from(m));
         Expected::new(&format!("ema {m}"), mean, FORWARD)
     };
     let mut expected: Vec<Expected> = [0.0, 0.5, 0.995, 1.0].map(mean).into();
@@ -125,7 +125,7 @@ fn together(device: &Device, &parameters: &usize) -> Results {
     let all = |which: usize| lengths().map(|n| tensor(device, [n], &values(n)[which])).collect::<Vec<_>>();
     let (mut weights, gradients, mut shadows) = (all(0), all(1), all(2));
     let mut velocities: Vec<_> =
-        lengths().map(|n| device.full([n], 0.0, Purpose::Optimiser).unwrap()).collect();
+        lengths().map(|n| device.full([n], 0.0, MemoryCategory::Optimiser).unwrap()).collect();
     for lr in [0.1, 0.01] {
         let options = Sgd { lr, momentum: 0.9, weight_decay: 1e-3, nesterov: true };
         for ((p, g), v) in weights.iter_mut().zip(&gradients).zip(&mut velocities) {
@@ -137,14 +137,14 @@ fn together(device: &Device, &parameters: &usize) -> Results {
     }
     // A chain: each average reads the one before it.
     let last = parameters - 1;
-    let mut chain = [0.5, 0.25].map(|x| device.full([weights[last].len()], x, Purpose::Data).unwrap());
+    let mut chain = [0.5, 0.25].map(|x| device.full([weights[last].len()], x, MemoryCategory::Data).unwrap());
     let [first, second] = &mut chain;
     device.ema(first, &shadows[last], 0.5).unwrap();
     device.ema(second, first, 0.5).unwrap();
     let options = Sgd { lr: 1.0, momentum: 0.5, weight_decay: 0.0, nesterov: false };
     // Twice the same parameter, then with what came of it as a gradient.
     let (mut a, mut b) = (tensor(device, [3], &[1.0, 2.0, 3.0]), tensor(device, [3], &[0.0; 3]));
-    let [mut u, mut v] = [0, 1].map(|_| device.full([3], 0.0, Purpose::Optimiser).unwrap());
+    let [mut u, mut v] = [0, 1].map(|_| device.full([3], 0.0, MemoryCategory::Optimiser).unwrap());
     let g = tensor(device, [3], &[1.0, 1.0, 1.0]);
     device.sgd(&mut a, &g, &mut u, options).unwrap();
     device.sgd(&mut a, &g, &mut u, options).unwrap();
@@ -168,14 +168,14 @@ fn expect_together(&parameters: &usize) -> Vec<Expected> {
         let options = Sgd { lr, momentum: 0.9, weight_decay: 1e-3, nesterov: true };
         for (((p, g), v), shadow) in weights.iter_mut().zip(&gradients).zip(&mut velocities).zip(&mut shadows)
         {
-            scalar::sgd(p, g, v, options);
-            scalar::ema(shadow, p, f64::from(0.9f32));
+            reference::sgd(p, g, v, options);
+            reference::ema(shadow, p, f64::from(0.9f32));
         }
     }
     let last = &shadows[parameters - 1];
     let [mut first, mut second] = [0.5, 0.25].map(|x| vec![x; last.len()]);
-    scalar::ema(&mut first, last, 0.5);
-    scalar::ema(&mut second, &first, 0.5);
+    reference::ema(&mut first, last, 0.5);
+    reference::ema(&mut second, &first, 0.5);
     let all = [("p", &weights), ("v", &velocities), ("shadow", &shadows)];
     let mut expected: Vec<Expected> =
         all.map(|(name, values)| Expected::new(name, values.concat(), FORWARD)).into();

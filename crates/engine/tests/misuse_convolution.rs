@@ -5,7 +5,7 @@ mod common;
 
 use common::misuse::{Bench, WINDOW, fault, norm, plain, refused};
 use common::values::Sums;
-use mlaan_engine::ops::{Incoming, Operand, Outgoing, WeightGrad, Window};
+use mlaan_engine::ops::{Conv2dParams, Incoming, Operand, Outgoing, WeightGrad};
 use mlaan_engine::{DType, Tensor};
 
 #[test]
@@ -15,11 +15,11 @@ fn convolutions() {
     let (x, w) = (b.t([2, 5, 5, 4]), b.t([6, 4, 3, 3]));
     let run = |x: &Tensor, w: &Tensor, window| b.0.convolve(window, &Operand::plain(x), w, None, None);
     refused("channels", OP, "[6, 5, 3, 3]", || run(&x, &b.t([6, 5, 3, 3]), WINDOW));
-    refused("kernel", OP, "[6, 4, 3, 3]", || run(&x, &w, Window { kernel: 5, ..WINDOW }));
-    refused("stride", OP, "", || run(&x, &w, Window { stride: 0, ..WINDOW }));
-    refused("no window", OP, "0x0", || run(&x, &w, Window { kernel: 0, ..WINDOW }));
-    refused("border", OP, "border of 3", || run(&x, &w, Window { pad: 3, ..WINDOW }));
-    refused("too small", OP, "2x5", || run(&b.t([2, 2, 5, 4]), &w, Window { pad: 0, ..WINDOW }));
+    refused("kernel", OP, "[6, 4, 3, 3]", || run(&x, &w, Conv2dParams { kernel: 5, ..WINDOW }));
+    refused("stride", OP, "", || run(&x, &w, Conv2dParams { stride: 0, ..WINDOW }));
+    refused("no window", OP, "0x0", || run(&x, &w, Conv2dParams { kernel: 0, ..WINDOW }));
+    refused("border", OP, "border of 3", || run(&x, &w, Conv2dParams { pad: 3, ..WINDOW }));
+    refused("too small", OP, "2x5", || run(&b.t([2, 2, 5, 4]), &w, Conv2dParams { pad: 0, ..WINDOW }));
     refused("empty batch", OP, "", || run(&b.t([0, 5, 5, 4]), &w, WINDOW));
     refused("no pixels", OP, "", || run(&b.t([2, 0, 5, 4]), &w, WINDOW));
     refused("no channels", OP, "", || run(&b.t([2, 5, 5, 0]), &b.t([6, 0, 3, 3]), WINDOW));
@@ -40,20 +40,20 @@ fn arranged_weights_of_another_convolution() {
     let b = Bench::new();
     let (x, w) = (b.t([2, 8, 8, 8]), b.t([6, 8, 3, 3]));
     let wide = b.t([8, 8, 3, 3]);
-    refused("channels", "arrange", "[6, 5, 3, 3]", || {
-        b.0.arrange(WINDOW, &Operand::plain(&x), &b.t([6, 5, 3, 3]))
+    refused("channels", "prepack", "[6, 5, 3, 3]", || {
+        b.0.prepack(WINDOW, &Operand::plain(&x), &b.t([6, 5, 3, 3]))
     });
-    let arranged = |w: &Tensor| b.0.arrange(WINDOW, &Operand::plain(&x), w).unwrap().unwrap();
-    let (few, many) = (arranged(&w), arranged(&wide));
+    let packed = |w: &Tensor| b.0.prepack(WINDOW, &Operand::plain(&x), w).unwrap().unwrap();
+    let (few, many) = (packed(&w), packed(&wide));
     let run = |x: &Tensor, window, a| b.0.convolve(window, &Operand::plain(x), a, None, None);
     run(&b.t([5, 8, 8, 8]), WINDOW, &few).unwrap();
     run(&b.t([1, 8, 8, 8]), WINDOW, &many).unwrap();
-    refused("kernel", OP, "", || run(&x, Window { kernel: 5, ..WINDOW }, &many));
-    refused("border", OP, "arranged for", || run(&x, Window { pad: 3, ..WINDOW }, &many));
+    refused("kernel", OP, "", || run(&x, Conv2dParams { kernel: 5, ..WINDOW }, &many));
+    refused("border", OP, "packed for", || run(&x, Conv2dParams { pad: 3, ..WINDOW }, &many));
     // As many values, but in another order.
-    let one = |stride| Window { kernel: 1, stride, pad: 0 };
+    let one = |stride| Conv2dParams { kernel: 1, stride, pad: 0 };
     let (x1, w1) = (b.t([2, 8, 8, 64]), b.t([64, 64, 1, 1]));
-    let pointwise = b.0.arrange(one(1), &Operand::plain(&x1), &w1).unwrap().unwrap();
+    let pointwise = b.0.prepack(one(1), &Operand::plain(&x1), &w1).unwrap().unwrap();
     run(&x1, one(1), &pointwise).unwrap();
     refused("stride", OP, "stride: 1", || run(&x1, one(2), &pointwise));
     refused("input", OP, "[8, 8, 3, 3]", || run(&b.t([2, 8, 8, 4]), WINDOW, &many));
@@ -87,7 +87,7 @@ fn windows_beyond_arithmetic() {
     let x = Operand::plain(&x);
     let mut faults = vec![];
     for vast in [usize::MAX, usize::MAX / 2, 1 << 32] {
-        for window in [Window { kernel: vast, ..WINDOW }, Window { pad: vast, ..WINDOW }] {
+        for window in [Conv2dParams { kernel: vast, ..WINDOW }, Conv2dParams { pad: vast, ..WINDOW }] {
             let what = format!("{window:?}");
             faults.push(fault(&what, "convolve", "", || b.0.convolve(window, &x, &w, None, None)));
             faults.push(fault(&what, "max_pool", "", || b.0.max_pool(window, &x)));
@@ -102,7 +102,7 @@ fn a_stride_beyond_the_input_gives_one_window() {
     let b = Bench::new();
     let (x, w) = (b.t([2, 5, 5, 4]), b.t([6, 4, 3, 3]));
     let (x, mut dx, dy) = (Operand::plain(&x), b.t([2, 5, 5, 4]), b.t([2, 1, 1, 6]));
-    let far = Window { stride: 1000, ..WINDOW };
+    let far = Conv2dParams { stride: 1000, ..WINDOW };
     assert_eq!(b.0.convolve(far, &x, &w, None, None).unwrap().nhwc(), [2, 1, 1, 6]);
     assert_eq!(b.0.max_pool(far, &x).unwrap().nhwc(), [2, 1, 1, 4]);
     b.0.convolve_backward(far, &x, &w, &norm(&dy), Some(plain(&mut dx)), None).unwrap();

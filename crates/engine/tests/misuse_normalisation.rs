@@ -1,4 +1,4 @@
-//! Normalisations and joins refuse what does not fit, with a text that says what is wrong, and never panic.
+//! Normalisations and additions refuse what does not fit, with a text that says what is wrong, and never panic.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -51,23 +51,21 @@ fn normalisations() {
 }
 
 #[test]
-fn joins() {
+fn additions() {
     let b = Bench::new();
     let (x, other, bytes) = (b.t([2, 5, 5, 4]), b.t([2, 5, 4, 4]), b.of(DType::U8, [2, 5, 5, 4]));
     let rows = b.t([4, 4]);
     let a = Operand::plain(&x);
-    refused("extents", "join", "[2, 5, 4, 4]", || b.0.join(&a, Some(&Operand::plain(&other)), true));
-    refused("bytes", "join", "U8", || b.0.join(&Operand::plain(&bytes), None, true));
+    refused("sizes", "add", "[2, 5, 4, 4]", || b.0.add(&a, Some(&Operand::plain(&other)), true));
+    refused("bytes", "add", "U8", || b.0.add(&Operand::plain(&bytes), None, true));
     let half = b.of(DType::Bf16, [2, 5, 5, 4]);
-    refused("types", "join", "same type", || b.0.join(&a, Some(&Operand::plain(&half)), true));
-    const OP: &str = "join_backward";
+    refused("types", "add", "same type", || b.0.add(&a, Some(&Operand::plain(&half)), true));
+    const OP: &str = "add_backward";
     let mut grad = b.t([2, 5, 5, 4]);
-    refused("type of the result", OP, "same type", || {
-        b.0.join_backward(&mut grad, Some(&half), [None, None])
-    });
-    refused("result", OP, "[2, 5, 4, 4]", || b.0.join_backward(&mut grad, Some(&other), [None, None]));
+    refused("type of the result", OP, "same type", || b.0.add_backward(&mut grad, Some(&half), [None, None]));
+    refused("result", OP, "[2, 5, 4, 4]", || b.0.add_backward(&mut grad, Some(&other), [None, None]));
     let mut sums = Sums::new(&b.0, 4);
-    let mut run = |x: Operand<'_>| b.0.join_backward(&mut grad, None, [None, Some((&x, sums.grad()))]);
+    let mut run = |x: Operand<'_>| b.0.add_backward(&mut grad, None, [None, Some((&x, sums.grad()))]);
     refused("no normalisation", OP, "normalisation", || run(a));
     refused("part", OP, "[2, 5, 4, 4]", || run(Operand { tensor: &other, norm: Some(&rows), relu: false }));
     refused("rectified", OP, "rectified", || run(Operand { tensor: &x, norm: Some(&rows), relu: true }));

@@ -4,7 +4,7 @@
 mod common;
 
 use common::misuse::{Bench, WINDOW, fault, plain, refused};
-use mlaan_engine::ops::{Operand, Window};
+use mlaan_engine::ops::{Conv2dParams, Operand};
 use mlaan_engine::{DType, Result, Tensor};
 
 #[test]
@@ -12,10 +12,10 @@ fn pools_and_resizing() {
     let b = Bench::new();
     let (x, none) = (b.t([2, 5, 5, 4]), b.t([2, 0, 5, 4]));
     let (bytes, empty, x) = (b.of(DType::U8, [2, 5, 5, 4]), Operand::plain(&none), Operand::plain(&x));
-    refused("stride", "max_pool", "", || b.0.max_pool(Window { stride: 0, ..WINDOW }, &x));
-    refused("kernel", "max_pool", "", || b.0.max_pool(Window { kernel: 0, ..WINDOW }, &x));
-    refused("border", "max_pool", "", || b.0.max_pool(Window { pad: 2, ..WINDOW }, &x));
-    refused("too large", "max_pool", "5x5", || b.0.max_pool(Window { kernel: 9, ..WINDOW }, &x));
+    refused("stride", "max_pool", "", || b.0.max_pool(Conv2dParams { stride: 0, ..WINDOW }, &x));
+    refused("kernel", "max_pool", "", || b.0.max_pool(Conv2dParams { kernel: 0, ..WINDOW }, &x));
+    refused("border", "max_pool", "", || b.0.max_pool(Conv2dParams { pad: 2, ..WINDOW }, &x));
+    refused("too large", "max_pool", "5x5", || b.0.max_pool(Conv2dParams { kernel: 9, ..WINDOW }, &x));
     refused("empty", "max_pool", "", || b.0.max_pool(WINDOW, &empty));
     refused("bytes", "max_pool", "U8", || b.0.max_pool(WINDOW, &Operand::plain(&bytes)));
     refused("nothing", "average_pool", "", || b.0.average_pool(&x, 0, 1));

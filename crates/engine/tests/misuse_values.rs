@@ -6,7 +6,7 @@ mod common;
 use common::misuse::{Bench, WINDOW, fault, norm, refused};
 use common::values::{labels, target};
 use mlaan_engine::ops::{Border, Labels, LossTarget, Mixed, Operand, Padding, PixelScale, Sgd};
-use mlaan_engine::{DType, Error, Purpose, Result, Tensor};
+use mlaan_engine::{DType, Error, MemoryCategory, Result, Tensor};
 
 #[test]
 fn values() {
@@ -18,11 +18,11 @@ fn values() {
     refused("labels", "download", "U32", || b.0.download(&b.of(DType::U32, [4])));
     refused("length", "download", "3", || b.0.download_into(&b.t([4]), &mut [0.0; 3]));
     refused("type", "fill", "U8", || b.0.fill(&mut b.of(DType::U8, [4]), 1.0));
-    refused("extents", "copy", "[5]", || b.0.copy(&mut b.t([4]), &b.t([5])));
+    refused("sizes", "copy", "[5]", || b.0.copy(&mut b.t([4]), &b.t([5])));
     refused("rank", "copy", "[2, 2]", || b.0.copy(&mut b.t([4]), &b.t([2, 2])));
     refused("type", "copy", "U8", || b.0.copy(&mut b.of(DType::U8, [4]), &b.of(DType::U8, [4])));
-    refused("extents", "add", "[5]", || b.0.add(&mut b.t([4]), &b.t([5])));
-    let vast = b.0.alloc([usize::MAX, 2], DType::F32, Purpose::Data);
+    refused("sizes", "add_assign", "[5]", || b.0.add_assign(&mut b.t([4]), &b.t([5])));
+    let vast = b.0.alloc([usize::MAX, 2], DType::F32, MemoryCategory::Data);
     assert!(matches!(vast, Err(Error::OutOfMemory { .. })));
 }
 
@@ -94,14 +94,12 @@ fn reconstructions_and_images() {
         )
     };
     const OP: &str = "reconstruction";
-    refused("extents", OP, "[2, 4, 5, 3]", || run(&b.t([2, 4, 4, 3]), &b.t([2, 4, 5, 3])));
+    refused("sizes", OP, "[2, 4, 5, 3]", || run(&b.t([2, 4, 4, 3]), &b.t([2, 4, 5, 3])));
     refused("channels", OP, "4 channels", || run(&b.t([2, 4, 4, 4]), &b.t([2, 4, 4, 4])));
     const IMAGES: &str = "images_from_bytes";
     let from = |bytes: &Tensor, images: &mut Tensor| b.0.images_from_bytes(bytes, scale, images);
     refused("floats", IMAGES, "F32", || from(&b.t([2, 4, 4, 3]), &mut b.t([2, 4, 4, 3])));
-    refused("extents", IMAGES, "[2, 4, 5, 3]", || {
-        from(&b.of(DType::U8, [2, 4, 5, 3]), &mut b.t([2, 4, 4, 3]))
-    });
+    refused("sizes", IMAGES, "[2, 4, 5, 3]", || from(&b.of(DType::U8, [2, 4, 5, 3]), &mut b.t([2, 4, 4, 3])));
     refused("channels", IMAGES, "[2, 4, 4, 1]", || {
         from(&b.of(DType::U8, [2, 4, 4, 1]), &mut b.t([2, 4, 4, 1]))
     });
@@ -126,7 +124,7 @@ fn images_of_a_set() {
     refused("floats", OP, "F32", || run(&b.t([9, 4, 4, 3]), &draws([2, 4]), 3, &mut images()));
     refused("float draws", OP, "F32", || run(&set([9, 4, 4, 3]), &b.t([2, 4]), 3, &mut images()));
     refused("to bytes", OP, "U8", || run(&set([9, 4, 4, 3]), &draws([2, 4]), 3, &mut set([2, 4, 4, 3])));
-    refused("extents", OP, "[9, 4, 5, 3]", || run(&set([9, 4, 5, 3]), &draws([2, 4]), 3, &mut images()));
+    refused("sizes", OP, "[9, 4, 5, 3]", || run(&set([9, 4, 5, 3]), &draws([2, 4]), 3, &mut images()));
     refused("channels", OP, "[9, 4, 4, 1]", || {
         run(&set([9, 4, 4, 1]), &draws([2, 4]), 3, &mut b.t([2, 4, 4, 1]))
     });
@@ -144,7 +142,7 @@ fn updates() {
     refused("velocity", "sgd", "[5]", || b.0.sgd(&mut b.t([4]), &b.t([4]), &mut b.t([5]), options));
     let bytes = || b.of(DType::U8, [4]);
     refused("bytes", "sgd", "U8", || b.0.sgd(&mut bytes(), &bytes(), &mut bytes(), options));
-    refused("extents", "ema", "[5]", || b.0.ema(&mut b.t([4]), &b.t([5]), 0.5));
+    refused("sizes", "ema", "[5]", || b.0.ema(&mut b.t([4]), &b.t([5]), 0.5));
     refused("bytes", "ema", "U8", || b.0.ema(&mut bytes(), &bytes(), 0.5));
 }
 
@@ -172,7 +170,7 @@ fn a_wrong_type_is_named() {
             loss(&|to| b.0.cross_entropy(&b.of(DType::Bf16, [4, 1, 1, 10]), &b.of(DType::U32, [4]), to))
         }),
         fault("values", "upload", "Bf16", || b.0.upload(&mut b.of(DType::Bf16, [4]), &[0.0f32; 4])),
-        fault("types", "add", "same type", || b.0.add(&mut b.of(DType::Bf16, [4]), &b.t([4]))),
+        fault("types", "add_assign", "same type", || b.0.add_assign(&mut b.of(DType::Bf16, [4]), &b.t([4]))),
         fault("parameter", "sgd", "Bf16", || {
             let half = || b.of(DType::Bf16, [4]);
             let sgd = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, nesterov: true };

@@ -5,8 +5,8 @@ mod common;
 
 use common::network::{Network, step};
 use common::values::tensor;
-use mlaan_engine::ops::{Operand, Window};
-use mlaan_engine::{Device, Kind, OperationCost};
+use mlaan_engine::ops::{Conv2dParams, Operand};
+use mlaan_engine::{Device, DeviceKind, OperationCost};
 
 const NETWORK: Network = Network { images: [4, 9, 8, 3], channels: [8, 16], classes: 10 };
 
@@ -45,7 +45,7 @@ fn a_convolution_has_its_operations_and_bytes() {
     let (x, w) = (vec![1.0; 2 * 6 * 5 * 4], vec![1.0; 7 * 4 * 9]);
     let (x, w) = (tensor(&device, [2, 6, 5, 4], &x), tensor(&device, [7, 4, 3, 3], &w));
     device.reset_profile();
-    device.convolve(Window::same(3, 1), &Operand::plain(&x), &w, None, None).unwrap();
+    device.convolve(Conv2dParams::same(3, 1), &Operand::plain(&x), &w, None, None).unwrap();
     let costs = device.profile();
     let cost = find(&costs, "convolve 3x3 4→7 6x5");
     assert_eq!(cost.flops, 2 * (2 * 6 * 5 * 7) * 4 * 9);
@@ -59,5 +59,5 @@ fn multiply_adds_are_counted_for_every_thread() {
     let three = Device::cpu(Some(3)).unwrap();
     assert_eq!(three.multiply_adds(10), 3 * one);
     assert_eq!(three.profiled().multiply_adds(10), 3 * one);
-    assert_eq!(Device::dry(Kind::Cpu { threads: Some(3) }).unwrap().multiply_adds(10), 0);
+    assert_eq!(Device::dry(DeviceKind::Cpu { threads: Some(3) }).unwrap().multiply_adds(10), 0);
 }

@@ -2,7 +2,7 @@
 //! nobody waits for it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 use mlaan_host_cuda::{Calls, On, calls, tests_on};
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn bytes(i: usize, len: usize) -> Vec<f32> {
 /// Uploads of these lengths, one behind the other without a wait, then read; what the driver was called for until then.
 fn up(lengths: &[usize]) -> Calls {
     let device = Device::cuda(0).unwrap();
-    let tensors = lengths.iter().map(|&n| device.full([n], 0.0, Purpose::Data).unwrap());
+    let tensors = lengths.iter().map(|&n| device.full([n], 0.0, MemoryCategory::Data).unwrap());
     let mut tensors: Vec<Tensor> = tensors.collect();
     // Compiles its kernel.
     device.synchronize().unwrap();

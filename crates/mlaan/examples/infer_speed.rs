@@ -3,12 +3,12 @@
 //! `cargo run --release --example infer_speed -- RECIPE BATCH [--threads N] [--rounds N] [--json | --profile]`
 
 use mlaan::local::{Learner, Method, Task};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::setup;
 use mlaan::{Device, Error, Result};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Purpose};
+use mlaan_engine::{DType, MemoryCategory};
 use std::time::Instant;
 
 /// Seconds of a round, about.
@@ -41,7 +41,7 @@ impl Wanted {
         let size = self.recipe.data.size;
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let classes = if size > 96 { 1000 } else { 10 };
-        let task = Task { image: Extent::square(size, 3), classes, pixels };
+        let task = Task { image: ImageShape::square(size, 3), classes, pixels };
         let backbone = setup::backbone(&self.recipe.model)?;
         let mut network = Learner::new(device, &backbone, &Method::default(), task, 0, Optimizer::default())?;
         if fold {
@@ -52,7 +52,7 @@ impl Wanted {
 
     fn once(&self, device: &Device, network: &mut Learner) -> Result<()> {
         let size = self.recipe.data.size;
-        let images = device.alloc([self.batch, size, size, 3], DType::F32, Purpose::Data)?;
+        let images = device.alloc([self.batch, size, size, 3], DType::F32, MemoryCategory::Data)?;
         device.scope(|| network.infer(images)).unwrap_or_else(|| Ok(Vec::new())).map(drop)
     }
 

@@ -7,8 +7,8 @@
 use mlaan::Device;
 use mlaan::backbone::{Backbone, BlockInfo};
 use mlaan::data::{Dataset, ImageView, Orientation, Splits};
-use mlaan::engine::ops::Window;
-use mlaan::nn::{Activation, AveragePool, Builder, Chain, ConvSpec, Gelu, Layer, Sequence};
+use mlaan::engine::ops::Conv2dParams;
+use mlaan::nn::{ActivationFunction, AveragePool, Builder, Chain, ConvSpec, Gelu, Layer, Sequence};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Progress, Trainer};
 use mlaan::{Error, Result};
@@ -35,9 +35,10 @@ impl Plain {
 
     fn conv(&self, name: &str, i: usize, stride: usize, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         let input = if i == 0 { 3 } else { self.widths[i - 1] };
-        let (conv, norm, window) = (format!("{name}.conv"), format!("{name}.bn"), Window::same(3, stride));
+        let (conv, norm, window) =
+            (format!("{name}.conv"), format!("{name}.bn"), Conv2dParams::same(3, stride));
         ConvSpec::convolution(conv, norm, input, self.widths[i], window)
-            .activated(Activation::Identity)
+            .activated(ActivationFunction::Identity)
             .build(b)
     }
 }

@@ -8,7 +8,7 @@
 /// What a random number is for; different purposes give independent values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub enum Purpose {
+pub enum RandomStream {
     /// Initial values of parameters.
     Initialise = 1,
     /// The order of the training samples in an epoch.
@@ -51,7 +51,7 @@ fn mix(mut z: u64) -> u64 {
 
 impl Rng {
     /// The generator of `(seed, purpose, a, b)`; `a` and `b` are, for example, epoch and sample index.
-    pub fn new(seed: u64, purpose: Purpose, a: u64, b: u64) -> Self {
+    pub fn new(seed: u64, purpose: RandomStream, a: u64, b: u64) -> Self {
         let mut s = mix(seed ^ 0x9E37_79B9_7F4A_7C15);
         for x in [purpose as u64, a, b] {
             s = mix(s.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ x.wrapping_mul(0xD1B5_4A32_D192_ED03));
@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn purposes_and_indices_are_independent_and_repeatable() {
         let first = |p, a, b| Rng::new(7, p, a, b).bits();
-        assert_eq!(first(Purpose::Augment, 1, 2), first(Purpose::Augment, 1, 2));
-        assert_ne!(first(Purpose::Augment, 1, 2), first(Purpose::Augment, 2, 1));
-        assert_ne!(first(Purpose::Augment, 1, 2), first(Purpose::Shuffle, 1, 2));
+        assert_eq!(first(RandomStream::Augment, 1, 2), first(RandomStream::Augment, 1, 2));
+        assert_ne!(first(RandomStream::Augment, 1, 2), first(RandomStream::Augment, 2, 1));
+        assert_ne!(first(RandomStream::Augment, 1, 2), first(RandomStream::Shuffle, 1, 2));
     }
 
     #[test]
     fn moments_are_those_of_the_distributions() {
-        let mut r = Rng::new(1, Purpose::Initialise, 0, 0);
+        let mut r = Rng::new(1, RandomStream::Initialise, 0, 0);
         let n = 100_000;
         let (mut u, mut m, mut v) = (0.0, 0.0, 0.0);
         for _ in 0..n {

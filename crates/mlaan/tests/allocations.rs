@@ -3,9 +3,9 @@
 
 use mlaan::backbone::ResNet;
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, Task, Tie};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan_engine::ops::{Labels, Mixed, PixelScale};
-use mlaan_engine::{DType, Device, Precision, Purpose};
+use mlaan_engine::{DType, Device, MemoryCategory, Precision};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,7 +49,7 @@ fn methods() -> Vec<(&'static str, Method)> {
 fn steps_allocate_nothing_after_the_first() {
     let options = StepOptions::uniform(0.05, 1);
     let task = Task {
-        image: Extent::square(16, 3),
+        image: ImageShape::square(16, 3),
         classes: 10,
         pixels: PixelScale { mean: [0.5; 3], std: [0.25; 3] },
     };
@@ -67,11 +67,11 @@ fn steps_allocate_nothing_after_the_first() {
         let counts = device
             .scope(|| {
                 let mut step = || {
-                    let mut images = device.alloc([8, 16, 16, 3], DType::F32, Purpose::Data).unwrap();
+                    let mut images = device.alloc([8, 16, 16, 3], DType::F32, MemoryCategory::Data).unwrap();
                     device.upload(&mut images, &values).unwrap();
-                    let mut labels = device.alloc([8], DType::U32, Purpose::Data).unwrap();
+                    let mut labels = device.alloc([8], DType::U32, MemoryCategory::Data).unwrap();
                     device.upload(&mut labels, &[0u32, 1, 2, 3, 0, 1, 2, 3]).unwrap();
-                    let mut share = device.alloc([8], DType::F32, Purpose::Data).unwrap();
+                    let mut share = device.alloc([8], DType::F32, MemoryCategory::Data).unwrap();
                     device.upload(&mut share, &[0.75f32; 8]).unwrap();
                     let mixed = mixed.then_some(Mixed { other: &labels, share: &share });
                     let before = (ALLOCATIONS.load(Ordering::Relaxed), device.usage().held);

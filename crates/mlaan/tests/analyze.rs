@@ -234,9 +234,9 @@ fn a_gpu_finds_the_same() {
         // A GPU on the processor is slow.
         own.subject.recipe.data.limit = Some(12);
         own.splits = setup::open(&own.subject.recipe, 1).unwrap();
-        let likeness = own.cka(&mut other.subject, 12).unwrap().mean.unwrap();
+        let similarity = own.cka(&mut other.subject, 12).unwrap().mean.unwrap();
         let separation = own.separability(separability::Options { ends_only: true, ..Default::default() });
-        (likeness, separation.places.iter().map(|p| p.loss).collect::<Vec<_>>())
+        (similarity, separation.places.iter().map(|p| p.loss).collect::<Vec<_>>())
     };
     let (here, there) = (run(&Device::cpu(Some(2)).unwrap()), run(&gpu));
     assert!((here.0 - there.0).abs() < 1e-4, "{here:?} {there:?}");

@@ -7,9 +7,9 @@ use common::{python, trained};
 use mlaan::Device;
 use mlaan::analyze::logistic::{self, Rows};
 use mlaan::analyze::{Seen, Subject, cka};
-use mlaan::data::Source;
+use mlaan::data::BatchSource;
 use mlaan::data::{Frame, Loader, LoaderOptions};
-use mlaan::rng::{Purpose, Rng};
+use mlaan::rng::{RandomStream, Rng};
 use mlaan::train::setup;
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn write<T: Copy, const N: usize>(path: &Path, values: &[T], bytes: impl Fn(T) -
 
 /// Pooled features as networks have them: not negative, correlated, of very different sizes, one of them dead.
 fn features(n: usize, width: usize, classes: usize, seed: u64) -> (Vec<f32>, Vec<u32>) {
-    let mut rng = Rng::new(seed, Purpose::Synthetic, 0, 0);
+    let mut rng = Rng::new(seed, RandomStream::Synthetic, 0, 0);
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     for i in 0..n {
         let label = i % classes;
@@ -125,11 +125,11 @@ fn cka_is_numpys() {
         let batch = batch.unwrap();
         for subject in [&mut own, &mut other] {
             let pixels = subject.learner.task().pixels;
-            let fed = Source::Host.feed(&device, Some(&batch), n, 32, pixels).unwrap();
+            let input = BatchSource::Host.to_device(&device, Some(&batch), n, 32, pixels).unwrap();
             let (name, folder) = (subject.name.clone(), at.path());
             subject
                 .learner
-                .infer_seen(fed.images, &mut |place, x| {
+                .infer_seen(input.images, &mut |place, x| {
                     let path = folder.join(format!("{name}-{batches}-{place}.f32"));
                     write(&path, &device.download(x)?, f32::to_le_bytes);
                     Ok(())

@@ -5,7 +5,7 @@ use mlaan::audit::{Audit, audit, audit_recipe};
 use mlaan::backbone::{Backbone, ResNet};
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Owner, Task, TaskLoss};
 use mlaan::nn::optim::{Rule, Sgd};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan_engine::Device;
 use mlaan_engine::ops::PixelScale;
@@ -70,7 +70,7 @@ fn the_matrix_is_the_method() {
 fn taken_for(built: &Method, declared: &Method) -> Audit {
     let backbone = ResNet::cifar(8, 4).unwrap();
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(16, 3), classes: 10, pixels };
+    let task = Task { image: ImageShape::square(16, 3), classes: 10, pixels };
     let rule = Rule::Sgd(Sgd { momentum: 0.0, nesterov: false });
     let optimizer = Optimizer { rule, weight_decay: 0.0, ..Optimizer::default() };
     let device = device();

@@ -4,7 +4,7 @@
 
 use mlaan::Error;
 use mlaan::recipe::MeanStd;
-use mlaan::train::Tally;
+use mlaan::train::EpochStats;
 use mlaan::train::checkpoint::{BEST, Best, FOLDER, LAST, Manifest, exists, load, save};
 use mlaan::train::{NamedTensor, TensorFile, write_tensors};
 
@@ -34,7 +34,7 @@ fn manifest(epoch: usize) -> Manifest {
         seconds: 0.1 * epoch as f64,
         peak_bytes: 1 << 40,
         peak_memory_bytes: Some(3 << 40),
-        partial: Tally { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..Tally::default() },
+        partial: EpochStats { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..EpochStats::default() },
         rate_batch: Some(100),
     }
 }

@@ -7,7 +7,7 @@ use common::cuda;
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
@@ -43,7 +43,7 @@ fn losses(folder: &Path) -> Vec<f64> {
 #[test]
 fn a_run_sees_the_processors_images_and_needs_what_was_planned() {
     let Some(device) = cuda() else { return };
-    assert!(device.kind() == Kind::Cuda && device.kind().keeps_data());
+    assert!(device.kind() == DeviceKind::Cuda && device.kind().keeps_data());
     let [here, there, both] = [0; 3].map(|_| tempdir().unwrap());
     run(&recipe(), &Device::cpu(Some(2)).unwrap(), here.path(), None);
     let (planned, outcome) = run(&recipe(), &device, there.path(), None);

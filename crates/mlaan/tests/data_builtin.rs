@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
 use mlaan::data::{Dataset, Normalise, synthetic};
-use mlaan::rng::{Purpose, Rng};
+use mlaan::rng::{RandomStream, Rng};
 
 const CLASSES: usize = 10;
 const PIXELS: usize = synthetic::SIDE * synthetic::SIDE * 3;
@@ -73,7 +73,7 @@ fn a_linear_classifier_and_mean_colours_stay_far_from_solving_it() {
     let epochs = 12;
     for epoch in 0..epochs {
         let mut order: Vec<usize> = (0..labels.len()).collect();
-        Rng::new(0, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
+        Rng::new(0, RandomStream::Shuffle, epoch, 0).shuffle(&mut order);
         let rate = 3e-4 * (1.0 - epoch as f32 / epochs as f32);
         for i in order {
             linear.step(&train[i * PIXELS..(i + 1) * PIXELS], labels[i], rate);

@@ -5,7 +5,7 @@ mod common;
 
 use common::python;
 use mlaan::evaluation::{Evaluation, Meter};
-use mlaan::rng::{Purpose, Rng};
+use mlaan::rng::{RandomStream, Rng};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn scores(found: [Option<f64>; 3], expected: &Value, what: &str) {
 
 /// Logits whose largest is the label's in about `skill` of all; of the last class none is the label, and it is hardly guessed.
 fn logits(images: usize, classes: usize, skill: f64) -> (Vec<f32>, Vec<u32>) {
-    let mut rng = Rng::new(5, Purpose::Synthetic, classes as u64, 0);
+    let mut rng = Rng::new(5, RandomStream::Synthetic, classes as u64, 0);
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..images {
         // More of the first classes than of the later ones.

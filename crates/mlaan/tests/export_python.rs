@@ -8,7 +8,7 @@ use common::trained::{checkpoint, pictures, recipe};
 use mlaan::Device;
 use mlaan::export::{Format, export};
 use mlaan::train::Trained;
-use mlaan_engine::{DType, Purpose};
+use mlaan_engine::{DType, MemoryCategory};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -65,9 +65,9 @@ print(json.dumps(logits.astype(float).flatten().tolist()))
 fn logits(trained: &mut Trained, images: &[Vec<u8>], size: usize) -> Vec<f32> {
     let device = Device::cpu(Some(2)).unwrap();
     let mut network = trained.network(&device).unwrap();
-    let mut bytes = device.alloc([images.len(), size, size, 3], DType::U8, Purpose::Data).unwrap();
+    let mut bytes = device.alloc([images.len(), size, size, 3], DType::U8, MemoryCategory::Data).unwrap();
     device.upload(&mut bytes, &images.concat()).unwrap();
-    let mut values = device.alloc([images.len(), size, size, 3], DType::F32, Purpose::Data).unwrap();
+    let mut values = device.alloc([images.len(), size, size, 3], DType::F32, MemoryCategory::Data).unwrap();
     device.images_from_bytes(&bytes, network.task().pixels, &mut values).unwrap();
     network.infer(values).unwrap()
 }

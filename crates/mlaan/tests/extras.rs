@@ -5,11 +5,11 @@ mod common;
 
 use mlaan::backbone::ResNet;
 use mlaan::local::{Cascade, Learner, Method, Task, TaskLoss};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint, metrics};
 use mlaan_engine::ops::{Labels, Mixed, PixelScale};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,14 +97,14 @@ fn every_option_changes_what_is_learnt() {
 fn gradients(method: &Method, labels: &[u32], mixed: Option<(&[u32], f32)>) -> (Vec<f32>, f32) {
     let device = Device::cpu(Some(2)).unwrap();
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(16, 3), classes: 5, pixels };
+    let task = Task { image: ImageShape::square(16, 3), classes: 5, pixels };
     let mut learner =
         Learner::new(&device, &ResNet::cifar(8, 4).unwrap(), method, task, 1, Optimizer::default()).unwrap();
-    let mut images = device.alloc([4, 16, 16, 3], DType::F32, Purpose::Data).unwrap();
+    let mut images = device.alloc([4, 16, 16, 3], DType::F32, MemoryCategory::Data).unwrap();
     let values: Vec<f32> = (0..4 * 16 * 16 * 3).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
     device.upload(&mut images, &values).unwrap();
     let classes = |values: &[u32]| {
-        let mut t = device.alloc([4], DType::U32, Purpose::Data).unwrap();
+        let mut t = device.alloc([4], DType::U32, MemoryCategory::Data).unwrap();
         device.upload(&mut t, values).unwrap();
         t
     };
@@ -126,7 +126,7 @@ fn gradients(method: &Method, labels: &[u32], mixed: Option<(&[u32], f32)>) -> (
 }
 
 fn shares(device: &Device, share: f32) -> Tensor {
-    let mut t = device.alloc([4], DType::F32, Purpose::Data).unwrap();
+    let mut t = device.alloc([4], DType::F32, MemoryCategory::Data).unwrap();
     device.upload(&mut t, &[share; 4]).unwrap();
     t
 }
@@ -149,12 +149,12 @@ fn a_mixture_teaches_the_mixture_of_both_classes() {
 fn contrastive_losses_refuse_mixtures() {
     let device = Device::cpu(Some(1)).unwrap();
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(16, 3), classes: 5, pixels };
+    let task = Task { image: ImageShape::square(16, 3), classes: 5, pixels };
     let method = Method { modules: 2, hidden: 8, loss: TaskLoss::Contrastive, ..Method::default() };
     let mut learner =
         Learner::new(&device, &ResNet::cifar(8, 4).unwrap(), &method, task, 1, Optimizer::default()).unwrap();
-    let images = device.full([4, 16, 16, 3], 0.5, Purpose::Data).unwrap();
-    let own = device.alloc([4], DType::U32, Purpose::Data).unwrap();
+    let images = device.full([4, 16, 16, 3], 0.5, MemoryCategory::Data).unwrap();
+    let own = device.alloc([4], DType::U32, MemoryCategory::Data).unwrap();
     let share = shares(&device, 0.75);
     let labels = Labels { own: &own, mixed: Some(Mixed { other: &own, share: &share }) };
     let error = learner.gradients(images, labels).unwrap_err().to_string();

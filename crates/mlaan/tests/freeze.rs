@@ -6,12 +6,12 @@ use mlaan::local::{
     Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, StepReport, Task, TaskLoss, Tie,
 };
 use mlaan::nn::optim::Objective;
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ const BATCH: usize = 4;
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    Task { image: Extent::square(SIDE, 3), classes: 4, pixels }
+    Task { image: ImageShape::square(SIDE, 3), classes: 4, pixels }
 }
 
 /// Seven modules: the stem and six blocks of one each, but where a method says otherwise.
@@ -53,9 +53,9 @@ fn learner(method: &Method, cuts: &[usize], frozen: &[&str], optimizer: Optimize
 
 fn batch(device: &Device, number: usize) -> (Tensor, Tensor) {
     let pixel = |i: usize| ((i * 37 + number * 11) % 101) as f32 / 50.0 - 1.0;
-    let mut images = device.alloc([BATCH, SIDE, SIDE, 3], DType::F32, Purpose::Data).unwrap();
+    let mut images = device.alloc([BATCH, SIDE, SIDE, 3], DType::F32, MemoryCategory::Data).unwrap();
     device.upload(&mut images, &(0..BATCH * SIDE * SIDE * 3).map(pixel).collect::<Vec<_>>()).unwrap();
-    let mut labels = device.alloc([BATCH], DType::U32, Purpose::Data).unwrap();
+    let mut labels = device.alloc([BATCH], DType::U32, MemoryCategory::Data).unwrap();
     device.upload(&mut labels, &[0u32, 1, 2, 3]).unwrap();
     (images, labels)
 }

@@ -10,11 +10,11 @@ use mlaan::backbone::{BlockKind, Frozen, ResNet, Stem};
 use mlaan::data::Classes;
 use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
 use mlaan::nn::optim::{AdamW, Lars, Objective, Optimizer, Rule, Sgd};
-use mlaan::nn::{Extent, Param, Role, Roles};
+use mlaan::nn::{ImageShape, Param, Role, Roles};
 use mlaan::recipe::OptimizerKind;
 use mlaan::rng::{self, Rng};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Kind, Precision, Purpose, Tensor};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Precision, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -162,7 +162,7 @@ impl Golden {
         let net = Frozen::new(net, &c.freeze);
         // The oracle's images are (pixels - 0.5) / 0.25.
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-        let task = Task { image: Extent::square(c.size, 3), classes: c.classes, pixels };
+        let task = Task { image: ImageShape::square(c.size, 3), classes: c.classes, pixels };
         let mut learner = Learner::new(device, &net, &self.method(), task, 0, self.optimizer()).unwrap();
         learner.cut_batches(c.shards.max(1)).unwrap();
         let mut loaded = 0;
@@ -185,15 +185,15 @@ impl Golden {
 
     fn batch(&self, device: &Device) -> (Tensor, Classes) {
         let (n, s) = (self.case.batch, self.case.size);
-        let mut images = device.alloc([n, s, s, 3], DType::F32, Purpose::Data).unwrap();
+        let mut images = device.alloc([n, s, s, 3], DType::F32, MemoryCategory::Data).unwrap();
         device.upload(&mut images, &self.images()).unwrap();
         let labels = |name: &str| {
-            let mut labels = device.alloc([n], DType::U32, Purpose::Data).unwrap();
+            let mut labels = device.alloc([n], DType::U32, MemoryCategory::Data).unwrap();
             device.upload(&mut labels, &self.labels(name)).unwrap();
             labels
         };
         let mixed = self.case.mixed.then(|| {
-            let mut share = device.alloc([n], DType::F32, Purpose::Data).unwrap();
+            let mut share = device.alloc([n], DType::F32, MemoryCategory::Data).unwrap();
             device.upload(&mut share, &self.f32("share").unwrap()).unwrap();
             (labels("other"), share)
         });
@@ -439,7 +439,8 @@ fn moved(golden: &Golden, device: &Device, seed: u64) -> Learner {
 
 /// The file's parameters, each moved by up to this part of it.
 fn moved_by(golden: &Golden, device: &Device, seed: u64, part: f64) -> Learner {
-    let (mut learner, mut rng) = (golden.learner(device), Rng::new(seed, rng::Purpose::Initialise, 0, 0));
+    let (mut learner, mut rng) =
+        (golden.learner(device), Rng::new(seed, rng::RandomStream::Initialise, 0, 0));
     learner
         .visit(&mut |p| {
             if !p.is_buffer() {
@@ -470,7 +471,7 @@ fn check_in_bf16(path: &Path, devices: &[Device]) {
         let found = format!("losses {loss:.1e}, gradients {off:.1e}, from moved parameters {noise:.1e}");
         println!("{file} on {}: {found}", device.name());
         // A GPU rounds what it multiplies, too.
-        let most = if device.kind() == Kind::Cuda { 3e-2 } else { 1e-2 };
+        let most = if device.kind() == DeviceKind::Cuda { 3e-2 } else { 1e-2 };
         assert!(loss < most && off < 2.0 * noise, "{file} on {}: {found}", device.name());
     }
 }

@@ -311,7 +311,7 @@ fn what_training_keeps_beside_a_network_is_no_fault() {
     }
     let bare: Tensors = net.iter().filter(|t| t.0 != "fc.weight").cloned().collect();
     let file = beside(at.path(), &bare, "", &[("fc.weight", &[0, 16], 1.0)]);
-    assert!(fails(&file, &Options::default()).contains("`fc.weight` has extents [0, 16]"));
+    assert!(fails(&file, &Options::default()).contains("`fc.weight` has shape [0, 16]"));
     // A module whose name only looks like one is still a fault.
     let file = beside(at.path(), &net, "", &[("accessor.weight", &[4], 1.0)]);
     assert!(fails(&file, &Options::default()).contains("1 unexpected (accessor.weight)"));

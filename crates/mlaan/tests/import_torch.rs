@@ -138,7 +138,7 @@ fn weights_without_names_are_told_and_left() {
     assert!(message.contains("without names") && !message.contains("torch_ema"), "{message}");
     let message =
         fails(&put(at.path(), &archive(&Value::Tensor(vec![2], vec![0.0; 2]))), &Options::default());
-    assert!(message.contains("one tensor of extents [2]"), "{message}");
+    assert!(message.contains("one tensor of shape [2]"), "{message}");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use common::devices;
 use mlaan::backbone::ResNet;
 use mlaan::data::{Frame, LoaderPool};
 use mlaan::local::{Cascade, Leap, Learner, Method, StepOptions, Task};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{self, Event, Tested};
 use mlaan::train::{Outcome, Progress, Trained, Trainer, checkpoint, evaluate};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Kind, Purpose};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ fn learner(devices: &[Device], cuts: &[usize], decay: Option<f64>) -> Learner {
     let cascade = Some(Cascade { span: 2, independent: 0.3, cascaded: 0.7 });
     let method = Method { modules: 4, hidden: 8, cascade, leap: Some(Leap::default()), ..Method::default() };
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(8, 3), classes: 4, pixels };
+    let task = Task { image: ImageShape::square(8, 3), classes: 4, pixels };
     let net = ResNet::cifar(8, 4).unwrap();
     let mut learner =
         Learner::in_stages((devices, cuts), &net, &method, task, 1, Optimizer::default()).unwrap();
@@ -38,9 +38,9 @@ fn step(learner: &mut Learner, number: u64) {
     let device = learner.device().clone();
     let values: Vec<f32> =
         (0..6 * 8 * 8 * 3).map(|i| ((i * 37 + number * 11) % 101) as f32 / 50.0 - 1.0).collect();
-    let mut images = device.alloc([6, 8, 8, 3], DType::F32, Purpose::Data).unwrap();
+    let mut images = device.alloc([6, 8, 8, 3], DType::F32, MemoryCategory::Data).unwrap();
     device.upload(&mut images, &values).unwrap();
-    let mut labels = device.alloc([6], DType::U32, Purpose::Data).unwrap();
+    let mut labels = device.alloc([6], DType::U32, MemoryCategory::Data).unwrap();
     device.upload(&mut labels, &[0u32, 1, 2, 3, 0, 1]).unwrap();
     learner.step(images, &labels, &StepOptions::uniform(0.1, number)).unwrap();
 }
@@ -153,8 +153,8 @@ fn epochs(folder: &Path) -> Vec<metrics::Epoch> {
 /// What makes a run small enough for the host's CUDA driver, which is slow.
 fn smaller(device: &Device) -> &'static [&'static str] {
     match device.kind() {
-        Kind::Cuda => &["data.limit=12", "train.batch=8", "local.modules=2"],
-        Kind::Cpu { .. } => &[],
+        DeviceKind::Cuda => &["data.limit=12", "train.batch=8", "local.modules=2"],
+        DeviceKind::Cpu { .. } => &[],
     }
 }
 

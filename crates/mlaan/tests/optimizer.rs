@@ -4,11 +4,11 @@
 use mlaan::Device;
 use mlaan::backbone::ResNet;
 use mlaan::local::{Cascade, Learner, Method, StepOptions, Task};
-use mlaan::nn::{Extent, Role};
+use mlaan::nn::{ImageShape, Role};
 use mlaan::recipe::Recipe;
 use mlaan::train::setup;
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Purpose, Tensor};
+use mlaan_engine::{DType, MemoryCategory, Tensor};
 use std::collections::BTreeMap;
 
 const LR: f32 = 0.1;
@@ -20,14 +20,14 @@ fn method() -> Method {
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    Task { image: Extent::square(16, 3), classes: 4, pixels }
+    Task { image: ImageShape::square(16, 3), classes: 4, pixels }
 }
 
 fn batch(device: &Device) -> (Tensor, Tensor) {
-    let mut images = device.alloc([4, 16, 16, 3], DType::F32, Purpose::Data).unwrap();
+    let mut images = device.alloc([4, 16, 16, 3], DType::F32, MemoryCategory::Data).unwrap();
     let values: Vec<f32> = (0..4 * 16 * 16 * 3).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
     device.upload(&mut images, &values).unwrap();
-    let mut labels = device.alloc([4], DType::U32, Purpose::Data).unwrap();
+    let mut labels = device.alloc([4], DType::U32, MemoryCategory::Data).unwrap();
     device.upload(&mut labels, &[0u32, 1, 2, 3]).unwrap();
     (images, labels)
 }

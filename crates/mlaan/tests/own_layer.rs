@@ -3,18 +3,18 @@
 #![allow(clippy::unwrap_used)]
 
 use mlaan::backbone::{Backbone, BlockInfo};
-use mlaan::engine::ops::Window;
+use mlaan::engine::ops::Conv2dParams;
 use mlaan::export::{Format, export};
 use mlaan::local::{Branch, Learner, Task, Tie};
 use mlaan::nn::{
-    Act, Activation, AveragePool, Builder, Chain, ConvSpec, Extent, Gelu, Grad, Layer, Mode, Optimizer,
-    Origin, Param, Parameter, Pass, Rectify, Role, Sequence, zip,
+    Activation, ActivationFunction, AveragePool, Builder, Chain, ConvSpec, Gelu, Grad, ImageShape, Layer,
+    Mode, Optimizer, Origin, Param, Parameter, Pass, Rectify, Role, Sequence, zip,
 };
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trained, Trainer, checkpoint, setup};
 use mlaan::{Device, Result};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Purpose, Tensor};
+use mlaan_engine::{DType, MemoryCategory, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ impl Scale {
         Ok(Scale { name, factor: b.parameter(b.constant(channels, 1.0)?)?, batches: b.constant(1, 0.0)? })
     }
 
-    fn stored(device: &Device, like: &Tensor, values: &[f32], purpose: Purpose) -> Result<Tensor> {
+    fn stored(device: &Device, like: &Tensor, values: &[f32], purpose: MemoryCategory) -> Result<Tensor> {
         let mut tensor = device.alloc(like.shape(), DType::F32, purpose)?;
         device.upload(&mut tensor, values)?;
         Ok(tensor)
@@ -39,26 +39,26 @@ impl Scale {
 }
 
 impl Layer for Scale {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         Ok(input)
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
-        assert!(x.norm.is_none() && x.activation == Activation::Identity, "stands behind Rectify");
+    fn forward(&mut self, device: &Device, x: &Activation, mode: Mode) -> Result<Activation> {
+        assert!(x.norm.is_none() && x.activation == ActivationFunction::Identity, "stands behind Rectify");
         if mode == Mode::Train {
             let seen = device.download(&self.batches)?[0];
             device.upload(&mut self.batches, &[seen + 1.0])?;
         }
         let (mut values, factor) = (device.download(&x.tensor)?, device.download(&self.factor.value)?);
         values.iter_mut().zip(factor.iter().cycle()).for_each(|(v, s)| *v *= s);
-        Ok(Act::plain(Scale::stored(device, &x.tensor, &values, Purpose::Activations)?))
+        Ok(Activation::plain(Scale::stored(device, &x.tensor, &values, MemoryCategory::Activations)?))
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        _: &Act,
+        x: &Activation,
+        _: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -67,13 +67,14 @@ impl Layer for Scale {
             let mut sums = vec![0.0; factor.len()];
             let products = device.download(&x.tensor)?.into_iter().zip(&dy).map(|(x, d)| x * d);
             products.enumerate().for_each(|(i, p)| sums[i % factor.len()] += p);
-            self.factor.grad = Some(Scale::stored(device, &self.factor.value, &sums, Purpose::Gradients)?);
+            self.factor.grad =
+                Some(Scale::stored(device, &self.factor.value, &sums, MemoryCategory::Gradients)?);
         }
         if !pass.input {
             return Ok(None);
         }
         dy.iter_mut().zip(factor.iter().cycle()).for_each(|(d, s)| *d *= s);
-        Ok(Some(Grad::plain(Scale::stored(device, &grad.tensor, &dy, Purpose::Gradients)?)))
+        Ok(Some(Grad::plain(Scale::stored(device, &grad.tensor, &dy, MemoryCategory::Gradients)?)))
     }
 
     fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
@@ -106,7 +107,7 @@ impl Scaled {
 
     fn conv(&self, name: &str, ends: (usize, usize), step: usize, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
         let names = (format!("{name}.conv"), format!("{name}.bn"));
-        ConvSpec::convolution(names.0, names.1, ends.0, ends.1, Window::same(3, step)).build(b)
+        ConvSpec::convolution(names.0, names.1, ends.0, ends.1, Conv2dParams::same(3, step)).build(b)
     }
 }
 
@@ -131,8 +132,8 @@ impl Backbone for Scaled {
         let (input, output) = (self.widths[index], self.widths[index + 1]);
         let mut layers: Sequence = if index == 1 {
             let (conv, norm) = (format!("{name}.conv"), format!("{name}.bn"));
-            let conv = ConvSpec::convolution(conv, norm, input, output, Window::same(3, 2));
-            vec![conv.activated(Activation::Identity).build(b)?, Box::new(Gelu::default())]
+            let conv = ConvSpec::convolution(conv, norm, input, output, Conv2dParams::same(3, 2));
+            vec![conv.activated(ActivationFunction::Identity).build(b)?, Box::new(Gelu::default())]
         } else {
             vec![self.conv(name, (input, output), 2, b)?, Box::new(Rectify)]
         };
@@ -239,7 +240,7 @@ fn its_mirrors_follow_it() {
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    Task { image: Extent::square(16, 3), classes: 4, pixels }
+    Task { image: ImageShape::square(16, 3), classes: 4, pixels }
 }
 
 #[test]

@@ -4,22 +4,22 @@
 use mlaan::Error;
 use mlaan::backbone::ResNet;
 use mlaan::local::{Method, Recompute, Task};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
 use mlaan::train::Trainer;
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{Device, Kind, Precision};
+use mlaan_engine::{Device, DeviceKind, Precision};
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    Task { image: Extent::square(32, 3), classes: 10, pixels }
+    Task { image: ImageShape::square(32, 3), classes: 10, pixels }
 }
 
 fn sizes(batch: usize) -> Sizes {
     let precision = Precision::F32;
-    let kind = Kind::Cpu { threads: Some(2) };
+    let kind = DeviceKind::Cpu { threads: Some(2) };
     Sizes {
         batch,
         train: None,
@@ -110,17 +110,17 @@ fn a_run_within_its_memory_keeps_its_method() {
     recipe.set_all(["data.limit=600", "train.batch=256", "train.epochs=1"]).unwrap();
     let device = || Device::cpu(Some(2)).unwrap();
     let whole = Trainer::from_recipe(&recipe, &device()).unwrap().plan().memory();
-    let (same, fit) = Trainer::from_recipe_within(&recipe, &device(), whole).unwrap();
+    let (same, fit) = Trainer::from_recipe_fit_memory(&recipe, &device(), whole).unwrap();
     // What was chosen by itself is part of the run: where the images live, and whether they are turned.
     let (load, orientation) = (Load::Memory, Orientation::Exif);
     let kept = Recipe { data: Data { load, orientation, ..recipe.data.clone() }, ..recipe.clone() };
     assert_eq!((same.recipe(), fit.time), (&kept, 1.0));
-    let (less, fit) = Trainer::from_recipe_within(&recipe, &device(), whole / 2).unwrap();
+    let (less, fit) = Trainer::from_recipe_fit_memory(&recipe, &device(), whole / 2).unwrap();
     assert!(less.plan().memory() <= whole / 2);
     assert_eq!(less.recipe().train.batch, fit.batch);
     let method = Method { recompute: Recompute::None, ..less.recipe().local.clone() };
     assert_eq!(method, recipe.local);
-    assert!(Trainer::from_recipe_within(&recipe, &device(), 1 << 16).is_err());
+    assert!(Trainer::from_recipe_fit_memory(&recipe, &device(), 1 << 16).is_err());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn balanced_modules_need_less_at_the_most() {
         assert!(most(&cut) < most(&even), "{modules}: {:?}", cut.cuts);
         assert_eq!(most(&asked), most(&cut), "a plan chooses the cuts itself");
     }
-    let elsewhere = Sizes { kind: Kind::Cuda, ..sizes(64) };
+    let elsewhere = Sizes { kind: DeviceKind::Cuda, ..sizes(64) };
     let asked = Method { balance: true, modules: 4, ..Method::default() };
     let here = balanced(&net, &asked, task(), sizes(64)).unwrap();
     assert_eq!(balanced(&net, &asked, task(), elsewhere).unwrap(), here, "cuts do not depend on the device");
@@ -152,7 +152,7 @@ fn balanced_modules_need_less_at_the_most() {
 fn a_gpus_plan_needs_no_gpu() {
     let method = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
     let planned = || {
-        let sizes = Sizes { kind: Kind::Cuda, ..sizes(64) };
+        let sizes = Sizes { kind: DeviceKind::Cuda, ..sizes(64) };
         plan(&ResNet::cifar(32, 16).unwrap(), &method, task(), sizes).unwrap()
     };
     let (one, two) = (planned(), planned());

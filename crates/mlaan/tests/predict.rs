@@ -8,7 +8,7 @@ use mlaan::Device;
 use mlaan::data::ImageView;
 use mlaan::predict::{Predictor, find};
 use mlaan::train::Trained;
-use mlaan_engine::{DType, Purpose};
+use mlaan_engine::{DType, MemoryCategory};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -21,9 +21,9 @@ fn logits(trained: &mut Trained, images: &[Vec<u8>], size: usize, fold: bool) ->
         network.fuse().unwrap();
     }
     let n = images.len();
-    let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data).unwrap();
+    let mut bytes = device.alloc([n, size, size, 3], DType::U8, MemoryCategory::Data).unwrap();
     device.upload(&mut bytes, &images.concat()).unwrap();
-    let mut values = device.alloc([n, size, size, 3], DType::F32, Purpose::Data).unwrap();
+    let mut values = device.alloc([n, size, size, 3], DType::F32, MemoryCategory::Data).unwrap();
     device.images_from_bytes(&bytes, network.task().pixels, &mut values).unwrap();
     network.infer(values).unwrap()
 }

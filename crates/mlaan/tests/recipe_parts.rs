@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)] // helpers outside test functions
 
 use mlaan::local::{Branch, Cascade, Head, Leap, Partition, Task, Tie};
-use mlaan::nn::Extent;
+use mlaan::nn::ImageShape;
 use mlaan::plan::{Plan, Sizes, plan};
 use mlaan::recipe::{Augment, NETWORKS, Normalise, Part, Recipe, Statistics, builtin, network, recipes};
 use mlaan::train::setup;
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{Kind, Precision};
+use mlaan_engine::{DeviceKind, Precision};
 use std::collections::BTreeSet;
 
 fn names(part: Part) -> Vec<&'static str> {
@@ -18,8 +18,8 @@ fn names(part: Part) -> Vec<&'static str> {
 /// A step of few images: what is wrong with a method shows at any batch.
 fn planned(recipe: &Recipe) -> mlaan::Result<Plan> {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(recipe.data.size, 3), classes: 10, pixels };
-    let kind = Kind::Cpu { threads: Some(1) };
+    let task = Task { image: ImageShape::square(recipe.data.size, 3), classes: 10, pixels };
+    let kind = DeviceKind::Cpu { threads: Some(1) };
     let (train, test, kept, mixed, precision) = (None, None, false, false, Precision::F32);
     let (data_bytes, loading_bytes, optimizer) = (0, 0, setup::optimizer(&recipe.train));
     let (kept_test, validation) = (false, None);

@@ -3,16 +3,16 @@
 
 use mlaan::backbone::ResNet;
 use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, StepReport, Task, Tie};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::plan::{Plan, Sizes, plan};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Kind, Purpose};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory};
 
 const BATCH: usize = 8;
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    Task { image: Extent::square(16, 3), classes: 4, pixels }
+    Task { image: ImageShape::square(16, 3), classes: 4, pixels }
 }
 
 fn options() -> StepOptions {
@@ -63,9 +63,9 @@ fn run(method: &Method) -> (Vec<StepReport>, Vec<Named>) {
     for step in 0..4 {
         let pixel = |i: usize| ((i * 37 + step * 11) % 101) as f32 / 50.0 - 1.0;
         let pixels: Vec<f32> = (0..BATCH * 16 * 16 * 3).map(pixel).collect();
-        let mut images = device.alloc([BATCH, 16, 16, 3], DType::F32, Purpose::Data).unwrap();
+        let mut images = device.alloc([BATCH, 16, 16, 3], DType::F32, MemoryCategory::Data).unwrap();
         device.upload(&mut images, &pixels).unwrap();
-        let mut labels = device.alloc([BATCH], DType::U32, Purpose::Data).unwrap();
+        let mut labels = device.alloc([BATCH], DType::U32, MemoryCategory::Data).unwrap();
         device.upload(&mut labels, &[0u32, 1, 2, 3, 0, 1, 2, 3]).unwrap();
         let report = match step {
             3 => learner.gradients(images, &labels),
@@ -92,7 +92,7 @@ fn planned(method: &Method, batch: usize) -> Plan {
         optimizer: Optimizer::default(),
         shards: 1,
         model_ema: false,
-        kind: Kind::Cpu { threads: Some(2) },
+        kind: DeviceKind::Cpu { threads: Some(2) },
     };
     plan(&ResNet::cifar(20, 8).unwrap(), method, task(), sizes).unwrap()
 }

@@ -7,11 +7,11 @@ mod common;
 use common::devices;
 use mlaan::backbone::ResNet;
 use mlaan::local::{Learner, Method, StepOptions, Task};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Kind, Purpose};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,8 +58,8 @@ fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
 /// What makes a run small enough for the host's CUDA driver, which is slow.
 fn smaller(device: &Device) -> &'static [&'static str] {
     match device.kind() {
-        Kind::Cuda => &["data.limit=12", "train.batch=8", "local.modules=2"],
-        Kind::Cpu { .. } => &[],
+        DeviceKind::Cuda => &["data.limit=12", "train.batch=8", "local.modules=2"],
+        DeviceKind::Cpu { .. } => &[],
     }
 }
 
@@ -74,7 +74,7 @@ const WAYS: [&[&str]; 4] = [
 #[test]
 fn runs_are_as_large_as_planned_and_resume_to_the_bit() {
     for device in devices() {
-        let is_cuda = device.kind() == Kind::Cuda;
+        let is_cuda = device.kind() == DeviceKind::Cuda;
         let ways = if is_cuda { &WAYS[..1] } else { &WAYS };
         for keys in ways {
             let cut = recipe(&[*keys, smaller(&device), &["train.shards=3"]].concat());
@@ -114,7 +114,7 @@ fn bits_do_not_depend_on_threads() {
 fn learner(devices: &[Device], cuts: &[usize]) -> Learner {
     let method = Method { modules: 3, hidden: 8, ..Method::default() };
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(8, 3), classes: 4, pixels };
+    let task = Task { image: ImageShape::square(8, 3), classes: 4, pixels };
     let net = ResNet::cifar(8, 4).unwrap();
     Learner::in_stages((devices, cuts), &net, &method, task, 1, Optimizer::default()).unwrap()
 }
@@ -123,9 +123,9 @@ fn learner(devices: &[Device], cuts: &[usize]) -> Learner {
 fn step(learner: &mut Learner, n: usize) -> f32 {
     let device = learner.device().clone();
     let values: Vec<f32> = (0..n * 8 * 8 * 3).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-    let mut images = device.alloc([n, 8, 8, 3], DType::F32, Purpose::Data).unwrap();
+    let mut images = device.alloc([n, 8, 8, 3], DType::F32, MemoryCategory::Data).unwrap();
     device.upload(&mut images, &values).unwrap();
-    let mut labels = device.alloc([n], DType::U32, Purpose::Data).unwrap();
+    let mut labels = device.alloc([n], DType::U32, MemoryCategory::Data).unwrap();
     device.upload(&mut labels, &(0..n as u32).map(|i| i % 4).collect::<Vec<_>>()).unwrap();
     let report = learner.step(images, &labels, &StepOptions::uniform(0.0, 1)).unwrap();
     report.modules.last().unwrap()[0].unwrap().loss

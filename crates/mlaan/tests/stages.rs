@@ -5,11 +5,12 @@ use mlaan::Error;
 use mlaan::backbone::ResNet;
 use mlaan::data::Classes;
 use mlaan::local::{
-    Branch, Cascade, Feed, Leap, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task, Tie,
+    Branch, Cascade, Leap, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task, Tie,
+    ToDevice,
 };
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{DType, Device, Precision, Purpose};
+use mlaan_engine::{DType, Device, MemoryCategory, Precision};
 use std::sync::Arc;
 
 const BATCH: usize = 4;
@@ -18,7 +19,7 @@ const STEPS: usize = 4;
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    Task { image: Extent::square(SIDE, 3), classes: 4, pixels }
+    Task { image: ImageShape::square(SIDE, 3), classes: 4, pixels }
 }
 
 fn options() -> StepOptions {
@@ -68,7 +69,7 @@ impl Batch {
     fn images(&self, device: &Device) -> mlaan::Result<mlaan_engine::Tensor> {
         let pixel = |i: usize| ((i * 37 + self.number * 11) % 101) as f32 / 50.0 - 1.0;
         let pixels: Vec<f32> = (0..BATCH * SIDE * SIDE * 3).map(pixel).collect();
-        let mut images = device.alloc([BATCH, SIDE, SIDE, 3], DType::F32, Purpose::Data)?;
+        let mut images = device.alloc([BATCH, SIDE, SIDE, 3], DType::F32, MemoryCategory::Data)?;
         device.upload(&mut images, &pixels)?;
         Ok(images)
     }
@@ -76,20 +77,20 @@ impl Batch {
     fn classes(&self, device: &Device) -> mlaan::Result<Classes> {
         let label = |i: usize| ((i + self.number) % 4) as u32;
         let labels = |from: usize| -> mlaan::Result<_> {
-            let mut tensor = device.alloc([BATCH], DType::U32, Purpose::Data)?;
+            let mut tensor = device.alloc([BATCH], DType::U32, MemoryCategory::Data)?;
             device.upload(&mut tensor, &(from..from + BATCH).map(label).collect::<Vec<_>>())?;
             Ok(tensor)
         };
         let mixed = match self.mixed {
-            true => Some((labels(1)?, device.full([BATCH], 0.75, Purpose::Data)?)),
+            true => Some((labels(1)?, device.full([BATCH], 0.75, MemoryCategory::Data)?)),
             false => None,
         };
         Ok(Classes { own: labels(0)?, mixed })
     }
 }
 
-impl Feed for Batch {
-    fn feed(&self, stage: usize, device: &Device, images: bool) -> mlaan::Result<StageInput> {
+impl ToDevice for Batch {
+    fn to_device(&self, stage: usize, device: &Device, images: bool) -> mlaan::Result<StageInput> {
         match self.fails.filter(|f| f.0 == stage) {
             Some((_, Fault::Memory)) => {
                 let wrong =

@@ -8,7 +8,7 @@ use mlaan::Error;
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
@@ -145,7 +145,7 @@ fn a_loss_that_is_not_finite_ends_all_stages_with_the_message_of_one() {
 #[test]
 fn two_streams_of_a_gpu_learn_what_one_learns() {
     let Some(one) = cuda() else { return };
-    assert_eq!(one.kind(), Kind::Cuda);
+    assert_eq!(one.kind(), DeviceKind::Cuda);
     for (name, method) in [METHODS[1], METHODS[4]] {
         let recipe = recipe(method);
         let [alone, both] = [0; 2].map(|_| tempdir().unwrap());

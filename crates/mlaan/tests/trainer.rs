@@ -232,7 +232,7 @@ fn rates_follow_the_images_that_are_taken_and_older_runs_keep_theirs() {
     let mut trainer = trainer(&recipe, 1);
     assert_eq!(trainer.rates().peak().backbone, 0.05);
     manifest.rate_batch = None;
-    trainer.goes_on(&manifest);
+    trainer.resume_from(&manifest);
     assert_eq!(trainer.rates().peak().backbone, 62.5);
 }
 

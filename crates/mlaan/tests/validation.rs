@@ -339,7 +339,7 @@ fn another_share_is_another_run_and_runs_from_before_go_on_without_a_set_s_own_s
     run(trainer(&own, Some(whole.clone())), folder.path(), Some(5));
     assert_eq!(manifest(folder.path()).val_images, None);
     let mut resumed = trainer(&own, Some(with_own));
-    resumed.goes_on(&manifest(folder.path()));
+    resumed.resume_from(&manifest(folder.path()));
     assert!(resumed.warnings().iter().any(|w| w.contains("began without them")), "{:?}", resumed.warnings());
     let summary = finished(run(resumed, folder.path(), None));
     assert!(

@@ -5,7 +5,7 @@ use crate::device::Place;
 use crate::places::Places;
 use anyhow::Result;
 use clap::Args;
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 
 /// Where to compute, and with how much of the processor.
 #[derive(Args, Clone, Copy, Debug)]
@@ -47,12 +47,12 @@ impl Machines {
     ///
     /// # Errors
     /// As [`Places::open`].
-    pub fn kinds(&self) -> Result<Vec<Kind>> {
+    pub fn kinds(&self) -> Result<Vec<DeviceKind>> {
         self.device.kinds(self.stages, self.processor.threads)
     }
 
     /// What a plan for one stage has to know, with all threads.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> DeviceKind {
         self.device.first().kind(self.processor.threads)
     }
 }
@@ -75,7 +75,7 @@ impl Machine {
     }
 
     /// What a plan has to know of it.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> DeviceKind {
         self.device.kind(self.threads())
     }
 

@@ -136,7 +136,7 @@ Examples:
   mlaan export runs/quickstart --format onnx --out quickstart.onnx
   mlaan export runs/imagenet --best --format safetensors --out resnet50.safetensors
 
-Auxiliary networks are left out. Names of the classes, image size, mean and deviation are in the file's metadata. The ONNX graph \
+Auxiliary networks are left out. Names of the classes, image size, mean and standard deviation are in the file's metadata. The ONNX graph \
 normalises pixels itself; a program that uses the state dict has to do it.";
 
 /// `mlaan import`
@@ -148,7 +148,7 @@ pub struct ImportArgs {
     /// The folder to make, as a run's
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The network, as resnet50 [default: told by the names and extents of the tensors]
+    /// The network, as resnet50 [default: told by the names and sizes of the tensors]
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub backbone: Option<String>,
     /// A recipe whose network it is
@@ -168,7 +168,7 @@ pub struct ImportArgs {
     /// Height and width of the images, pixels [default: 32 for CIFAR's ResNets, 224 for ImageNet's]
     #[arg(long, value_name = "PX", value_parser = parse_positive)]
     pub size: Option<usize>,
-    /// What pixels are normalised with [default: the mean and deviation that a wrapper in the file has, else cifar10 or imagenet, by
+    /// What pixels are normalised with [default: the mean and standard deviation that a wrapper in the file has, else cifar10 or imagenet, by
     /// the network]
     #[arg(long, value_name = "cifar10|svhn|stl10|imagenet")]
     pub normalise: Option<String>,

@@ -7,7 +7,7 @@ use mlaan::compare::{KnownSet, published};
 use mlaan::plan::{balanced, plan};
 use mlaan::recipe::{Part, Recipe, builtin, network};
 use mlaan::train::setup;
-use mlaan_engine::Kind;
+use mlaan_engine::DeviceKind;
 
 /// The text of the recipe or part `name`, or all of its keys.
 ///
@@ -63,7 +63,7 @@ fn about(name: &str, recipe: &Recipe) -> Result<String> {
 /// Memory and arithmetic, planned for one thread, which is the same everywhere.
 fn needs(recipe: &Recipe, set: Option<&KnownSet>) -> Result<String> {
     let backbone = setup::network(recipe)?;
-    let (task, kind) = (task(recipe, None), Kind::Cpu { threads: Some(1) });
+    let (task, kind) = (task(recipe, None), DeviceKind::Cpu { threads: Some(1) });
     let sizes = sizes(recipe, recipe.train.batch, kind);
     let method = balanced(&backbone, &recipe.local, task, sizes)?;
     let plan = plan(&backbone, &method, task, sizes)?;

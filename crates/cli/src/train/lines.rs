@@ -1,7 +1,7 @@
 //! A run for people: a line per epoch, and between them a progress bar or, without a terminal, now and
 //! then a line.
 
-use super::left::Left;
+use super::eta::Eta;
 use super::table::{self, Table};
 use crate::interrupt::Notice;
 use crate::{format, output};
@@ -21,7 +21,7 @@ const WIDTH: usize = 16;
 pub struct Lines {
     bar: Option<ProgressBar>,
     last: Instant,
-    left: Left,
+    eta: Eta,
     testing_since: Instant,
     table: Table,
 }
@@ -39,13 +39,13 @@ struct Step {
 
 impl Lines {
     /// For a run whose lowest validation (or test) error so far is `best`.
-    pub fn new(left: Left, best: f64) -> Self {
+    pub fn new(eta: Eta, best: f64) -> Self {
         let terminal = Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
             bar: terminal.then(bar),
             last: Instant::now(),
-            table: Table::new(left.epochs, best),
-            left,
+            table: Table::new(eta.epochs, best),
+            eta,
             testing_since: Instant::now(),
         }
     }
@@ -60,7 +60,7 @@ impl Lines {
         match progress {
             Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
-                self.line(&format::dim(&table::header(self.left.held)));
+                self.line(&format::dim(&table::header(self.eta.held)));
             }
             Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
                 let accuracy = 100.0 - error;
@@ -74,7 +74,7 @@ impl Lines {
                 }
             }
             Progress::Epoch(e) => {
-                self.left.testing = self.testing_since.elapsed().as_secs_f64();
+                self.eta.testing = self.testing_since.elapsed().as_secs_f64();
                 let row = self.table.row(e);
                 self.line(&row.line(self.shown()));
                 self.last = Instant::now();
@@ -99,11 +99,11 @@ impl Lines {
     }
 
     fn prefix(&self, epoch: usize) -> String {
-        format!("epoch {epoch}/{}", self.left.epochs)
+        format!("epoch {epoch}/{}", self.eta.epochs)
     }
 
     fn step(&mut self, s: &Step) {
-        let (epoch, run) = self.left.after(s.epoch, s.step, s.speed);
+        let (epoch, run) = self.eta.after(s.epoch, s.step, s.speed);
         let state = format!(
             "{} left, run {} · accuracy {:.1} % · loss {:.3} · {} images/s · {}",
             format::clock(epoch),

@@ -1,9 +1,9 @@
 //! Convolutions and linear layers.
 
-use crate::memory::Purpose;
+use crate::memory::MemoryCategory;
 use crate::ops::{
-    Arranged, Convolve, ConvolveBackward, Incoming, Operand, Outgoing, WeightGrad, Weights, Window,
-    check_convolution, outputs,
+    Conv2dParams, Convolve, ConvolveBackward, Incoming, Operand, Outgoing, PackedWeights, WeightGrad,
+    Weights, check_convolution, outputs,
 };
 use crate::{DType, Device, Result, Tensor};
 
@@ -16,7 +16,7 @@ impl Device {
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn convolve<'w>(
         &self,
-        window: Window,
+        window: Conv2dParams,
         x: &Operand<'_>,
         w: impl Into<Weights<'w>>,
         bias: Option<&Tensor>,
@@ -32,7 +32,7 @@ impl Device {
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn convolve_backward(
         &self,
-        window: Window,
+        window: Conv2dParams,
         x: &Operand<'_>,
         w: &Tensor,
         dy: &Incoming<'_>,
@@ -43,20 +43,25 @@ impl Device {
     }
 
     /// The weights `w` `[out, in, k, k]` as convolutions of images like `x` `[n, h, w, in]` read them, for any `n`: where
-    /// weights no longer change this saves arranging them every time. Nothing where this device gains nothing by it.
+    /// weights no longer change this saves prepacking them every time. Nothing where this device gains nothing by it.
     ///
     /// # Errors
     /// As [`Device::convolve`].
-    pub fn arrange(&self, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<Option<Arranged>> {
-        check_convolution("arrange", window, x, w)?;
+    pub fn prepack(
+        &self,
+        window: Conv2dParams,
+        x: &Operand<'_>,
+        w: &Tensor,
+    ) -> Result<Option<PackedWeights>> {
+        check_convolution("prepack", window, x, w)?;
         let (input, out, backend) = (x.tensor.nhwc(), outputs(w), self.backend());
-        let len = backend.arranged(window, input, out);
+        let len = backend.packed(window, input, out);
         if len == 0 {
             return Ok(None);
         }
-        let mut values = self.alloc([len], DType::F32, Purpose::Parameters)?;
-        backend.arrange(window, input, w, &mut values);
+        let mut values = self.alloc([len], DType::F32, MemoryCategory::Parameters)?;
+        backend.prepack(window, input, w, &mut values);
         let shape = [out, input[3], window.kernel, window.kernel];
-        Ok(Some(Arranged { values, shape, window, order: backend.order() }))
+        Ok(Some(PackedWeights { values, shape, window, order: backend.order() }))
     }
 }

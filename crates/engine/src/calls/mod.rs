@@ -3,10 +3,10 @@
 //! They stand above both: the device runs operations without knowing any, and operations know no device.
 
 mod activations;
+mod add;
 mod clipping;
 mod convolution;
 mod images;
-mod join;
 mod lars;
 mod losses;
 mod normalisation;

@@ -1,6 +1,8 @@
 //! Pooling.
 
-use crate::ops::{AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward, Operand, Outgoing, Window};
+use crate::ops::{
+    AveragePool, AveragePoolBackward, Conv2dParams, MaxPool, MaxPoolBackward, Operand, Outgoing,
+};
 use crate::{Device, Result, Tensor};
 
 impl Device {
@@ -8,7 +10,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn max_pool(&self, window: Window, x: &Operand<'_>) -> Result<Tensor> {
+    pub fn max_pool(&self, window: Conv2dParams, x: &Operand<'_>) -> Result<Tensor> {
         self.run(MaxPool { window, x: *x })
     }
 
@@ -18,7 +20,7 @@ impl Device {
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn max_pool_backward(
         &self,
-        window: Window,
+        window: Conv2dParams,
         x: &Operand<'_>,
         dy: &Tensor,
         dx: Outgoing<'_>,

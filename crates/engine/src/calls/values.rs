@@ -1,7 +1,7 @@
 //! Values in and out of tensors, copies and sums.
 
-use crate::memory::Purpose;
-use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Upload, UploadBytes};
+use crate::memory::MemoryCategory;
+use crate::ops::{AddAssign, CopyTensor, Download, DownloadBytes, Fill, Upload, UploadBytes};
 use crate::{DType, Device, Element, Result, Shape, Tensor};
 
 impl Device {
@@ -9,7 +9,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: Purpose) -> Result<Tensor> {
+    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: MemoryCategory) -> Result<Tensor> {
         let mut t = self.alloc(shape, DType::F32, purpose)?;
         self.run(Fill { tensor: &mut t, value })?;
         Ok(t)
@@ -80,7 +80,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape).
-    pub fn add(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
-        self.run(AddTensor { target, source })
+    pub fn add_assign(&self, target: &mut Tensor, source: &Tensor) -> Result<()> {
+        self.run(AddAssign { target, source })
     }
 }

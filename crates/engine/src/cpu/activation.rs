@@ -180,7 +180,7 @@ impl Logistic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scalar;
+    use crate::reference;
 
     #[test]
     fn values_are_right_to_a_few_units_in_the_last_place_and_slopes_to_rounding() {
@@ -188,14 +188,14 @@ mod tests {
             let x = i as f32 / 10_000.0;
             let wide = [f64::from(x)];
             for (form, within) in [(Gelu::Exact, 4.5e-7), (Gelu::Tanh, 2e-5)] {
-                let right = scalar::gelu(&wide, form)[0];
+                let right = reference::gelu(&wide, form)[0];
                 let (found, slope) = match form {
                     Gelu::Exact => (x * Normal::at(x).below, Normal::at(x).slope(x)),
                     Gelu::Tanh => (x * Logistic::at(x).below, Logistic::at(x).slope(x)),
                 };
                 let error = (f64::from(found) - right).abs();
                 assert!(error <= within * right.abs() + 1e-36, "{form:?} of {x} is {right:e}, not {found:e}");
-                let right = scalar::gelu_backward(&wide, form, &[1.0])[0];
+                let right = reference::gelu_backward(&wide, form, &[1.0])[0];
                 assert!(
                     (f64::from(slope) - right).abs() < 3e-7,
                     "{form:?} at {x} rises by {right}, not {slope}"

@@ -22,7 +22,7 @@ impl Kernel<Convolve<'_>> for Cpu {
                 load: load(&x),
                 w: match w {
                     Weights::Plain(w) => conv::Weights::Plain(w.host()),
-                    Weights::Arranged(w) => conv::Weights::Arranged(w.values.host()),
+                    Weights::PackedWeights(w) => conv::Weights::PackedWeights(w.values.host()),
                 },
                 bias: bias.map(Tensor::host),
                 y: y.host_mut(),

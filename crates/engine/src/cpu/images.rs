@@ -81,7 +81,7 @@ fn from_set(
     });
 }
 
-/// What position `at` of a padded extent shows, if anything.
+/// What position `at` of a padded size shows, if anything.
 fn inside(at: usize, extent: usize, Padding { pixels, border }: Padding) -> Option<usize> {
     match at.checked_sub(pixels) {
         Some(at) if at < extent => Some(at),

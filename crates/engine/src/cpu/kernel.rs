@@ -3,12 +3,12 @@
 /// Compiles a kernel, generic over `S: Simd` (and perhaps one type of stored values), for every instruction set and calls the machine's.
 ///
 /// The function is the only way in, and safe: the instruction set was checked when its [`Isa`] was made, and a body that goes by
-/// extents where slices would be checked at every access first compares these with the slices' lengths, once a launch. The body
+/// sizes where slices would be checked at every access first compares these with the slices' lengths, once a launch. The body
 /// itself is not safe: it uses the instructions of whatever `S` it is given.
 macro_rules! kernel {
     ($(#[$meta:meta])* fn $name:ident<$S:ident $(, $E:ident)?>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)] // Kernels take raw extents.
+        #[allow(clippy::too_many_arguments)] // Kernels take raw sizes.
         pub(crate) fn $name$(<$E: $crate::cpu::value::Value>)?(isa: $crate::cpu::simd::Isa, $($arg: $ty),*) {
             /// # Safety
             /// Only where S exists.

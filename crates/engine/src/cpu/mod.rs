@@ -1,6 +1,7 @@
 //! The processor: kernels for every instruction set, pieces of work over a pool of threads.
 
 mod activation;
+mod add;
 mod blocks;
 mod channel;
 mod class_loss;
@@ -9,7 +10,6 @@ mod conv;
 mod convolution;
 mod exponential;
 mod images;
-mod join;
 mod kernel;
 mod lars;
 mod load;
@@ -30,7 +30,7 @@ pub use simd::Isa;
 
 use crate::backend::Backend;
 use crate::operation::Planned;
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 use crate::{Error, Result, Tensor};
 
 /// See the module.
@@ -56,9 +56,9 @@ impl Model {
         self.threads.next_multiple_of(8)
     }
 
-    /// As [`Backend::arranged`].
-    pub(crate) fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
-        conv::arranged(x, out, window)
+    /// As [`Backend::packed`].
+    pub(crate) fn packed(&self, window: Conv2dParams, x: [usize; 4], out: usize) -> usize {
+        conv::packed(x, out, window)
     }
 
     /// As [`Backend::order`].
@@ -123,16 +123,16 @@ impl Backend for Cpu {
         peak::operations(self.isa(), rounds) * self.model.threads as u64
     }
 
-    fn arranged(&self, window: Window, x: [usize; 4], out: usize) -> usize {
-        self.model.arranged(window, x, out)
+    fn packed(&self, window: Conv2dParams, x: [usize; 4], out: usize) -> usize {
+        self.model.packed(window, x, out)
     }
 
     fn order(&self) -> usize {
         self.model.order()
     }
 
-    fn arrange(&self, window: Window, x: [usize; 4], w: &Tensor, to: &mut Tensor) {
+    fn prepack(&self, window: Conv2dParams, x: [usize; 4], w: &Tensor, to: &mut Tensor) {
         let extents = (x, w.shape().dims().first().copied().unwrap_or(0), window);
-        self.run(|| conv::arrange(self.isa(), extents, w.host(), to.host_mut()));
+        self.run(|| conv::prepack(self.isa(), extents, w.host(), to.host_mut()));
     }
 }

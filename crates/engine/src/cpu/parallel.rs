@@ -1,6 +1,6 @@
 //! Work in fixed pieces, so that results do not depend on the number of threads.
 //!
-//! The number of pieces and what each holds follow from extents alone. Every sum is kept per piece and
+//! The number of pieces and what each holds follow from shapes alone. Every sum is kept per piece and
 //! added up in the order of the pieces.
 
 use crate::memory::ALIGN;
@@ -122,7 +122,7 @@ impl<'a> Carver<'a> {
     /// The next `n` values; their content is whatever lay there.
     ///
     /// # Panics
-    /// Where the scratch is too small: kernels go by extents, and would write behind it.
+    /// Where the scratch is too small: kernels go by sizes, and would write behind it.
     pub(crate) fn take<T: bytemuck::Pod>(&mut self, n: usize) -> &'a mut [T] {
         let (head, tail) = std::mem::take(&mut self.0).split_at_mut(scratch_of::<T>(n));
         self.0 = tail;

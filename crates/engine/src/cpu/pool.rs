@@ -10,7 +10,7 @@ use super::value::{Value, typed};
 use super::{Cpu, Model};
 use crate::backend::Scratch;
 use crate::ops::{
-    AveragePool, AveragePoolBackward, Kernel, MaxPool, MaxPoolBackward, Operand, Outgoing, Window,
+    AveragePool, AveragePoolBackward, Conv2dParams, Kernel, MaxPool, MaxPoolBackward, Operand, Outgoing,
 };
 use crate::{DType, Tensor};
 use std::ops::Range;
@@ -147,7 +147,7 @@ fn each_gradient<X: Value>(
     }
 }
 
-/// Input and output extents of one image.
+/// Input and output sizes of one image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plane {
     pub h: usize,
@@ -166,7 +166,7 @@ impl Plane {
 
     /// Calls `f` with every output pixel's index and the input pixels of its window.
     #[inline(always)]
-    fn windows(&self, window: Window, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
+    fn windows(&self, window: Conv2dParams, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
         let cut = |o: usize, size: usize| {
             let start = o * window.stride;
             start.saturating_sub(window.pad)..(start + window.kernel).saturating_sub(window.pad).min(size)
@@ -198,7 +198,7 @@ fn value(load: Load<'_>, x: f32, c: usize) -> f32 {
 
 kernel! {
     /// Maxima of one image.
-    fn max_image<S, X>(plane: Plane, window: Window, load: Load<'_>, x: &[X], y: &mut [X]) {
+    fn max_image<S, X>(plane: Plane, window: Conv2dParams, load: Load<'_>, x: &[X], y: &mut [X]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.windows(window, |o, rows, columns| {
@@ -221,7 +221,7 @@ kernel! {
 
 kernel! {
     /// Adds the gradient of one image's maxima.
-    fn max_image_backward<S, X>(plane: Plane, window: Window, load: Load<'_>, x: &[X], dy: &[X], dx: &mut [f32]) {
+    fn max_image_backward<S, X>(plane: Plane, window: Conv2dParams, load: Load<'_>, x: &[X], dy: &[X], dx: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.windows(window, |o, rows, columns| {

@@ -82,7 +82,7 @@ kernel! {
                 *b = source(column, plane.w, plane.ow);
             }
             let part = Part { plane, start, between: &between[..columns.len()] };
-            // SAFETY: S exists; the images and rows have the plane's extents, and the columns are some of it.
+            // SAFETY: S exists; the images and rows have the plane's sizes, and the columns are some of it.
             unsafe { for_blocks!(plane.c, resized::<S>(&part, load, x, y)) };
         }
     }
@@ -102,7 +102,7 @@ struct Part<'a> {
 /// One block of channels of some columns.
 ///
 /// # Safety
-/// Only where S exists; `x`, `y` and the rows of `load` have the extents of the part's plane, within which its columns
+/// Only where S exists; `x`, `y` and the rows of `load` have the sizes of the part's plane, within which its columns
 /// and the block lie.
 #[inline(always)]
 unsafe fn resized<S: Simd, const V: usize, const FULL: bool>(

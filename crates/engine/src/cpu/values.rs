@@ -7,7 +7,7 @@ use super::update::{mix, ranges};
 use super::value::{Value, typed, widen};
 use crate::Element;
 use crate::backend::Scratch;
-use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
+use crate::ops::{AddAssign, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
 
 impl<T: Element> Kernel<Upload<'_, T>> for Cpu {
     fn launch(&self, Upload { tensor, values }: Upload<'_, T>, (): &mut (), _: Scratch<'_>) {
@@ -61,8 +61,8 @@ impl Kernel<CopyTensor<'_>> for Cpu {
     }
 }
 
-impl Kernel<AddTensor<'_>> for Cpu {
-    fn launch(&self, op: AddTensor<'_>, (): &mut (), _: Scratch<'_>) {
+impl Kernel<AddAssign<'_>> for Cpu {
+    fn launch(&self, op: AddAssign<'_>, (): &mut (), _: Scratch<'_>) {
         typed!(op.target.dtype(), X => {
             let (t, s) = (op.target.host_mut::<X>(), op.source.host());
             self.run(|| add(self.isa(), t, s));

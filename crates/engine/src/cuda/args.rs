@@ -1,4 +1,4 @@
-//! What kernels take, as they lie in memory: twins of the structs in `kernels/common.cuh`.
+//! What kernels take, as they lie in memory: copies of the structs in `kernels/common.cuh`.
 
 use crate::ops;
 use crate::{DType, Tensor};
@@ -18,7 +18,7 @@ pub(super) fn flag(set: bool) -> u32 {
     u32::from(set)
 }
 
-/// An extent; the device's checks keep tensors below what an address can say, and no extent of one reaches this.
+/// A size; the device's checks keep tensors below what an address can say, and no size of one reaches this.
 pub(super) fn extent(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

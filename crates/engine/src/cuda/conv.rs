@@ -16,7 +16,7 @@ impl Kernel<Convolve<'_>> for Cuda {
     }
 
     fn launch(&self, op: Convolve<'_>, y: &mut Tensor, scratch: Scratch<'_>) {
-        // Nothing is arranged here beforehand: `arranged` says 0.
+        // Nothing is packed here beforehand: `packed` says 0.
         let Convolve { window, x, bias, norm, .. } = op;
         let (driver, w, scratch) = (self.driver(), op.w.values(), scratch.device_address());
         let pass = convolution::forward_pass(x.tensor.nhwc(), y.nhwc()[3], window);

@@ -6,7 +6,7 @@ use super::geometry::Geometry;
 use super::normalise;
 use super::program::{Entry, Program, entry};
 use super::tiles::{BLOCKS, Pass, Plane, SLOTS, Tiling};
-use crate::ops::{Incoming, Operand, Outgoing, Window};
+use crate::ops::{Conv2dParams, Incoming, Operand, Outgoing};
 use crate::{DType, Tensor};
 
 const SOURCE: &str = include_str!("kernels/convolve.cu");
@@ -230,13 +230,13 @@ impl Layout {
     }
 }
 
-pub(super) fn forward_pass(x: [usize; 4], out: usize, window: Window) -> Pass {
+pub(super) fn forward_pass(x: [usize; 4], out: usize, window: Conv2dParams) -> Pass {
     let [n, h, w, c] = x;
     let result = [window.output(h), window.output(w), out];
     Pass { images: n, source: [h, w, c], result, window, backward: false }
 }
 
-pub(super) fn backward_pass(x: [usize; 4], out: usize, window: Window) -> Pass {
+pub(super) fn backward_pass(x: [usize; 4], out: usize, window: Conv2dParams) -> Pass {
     let forward = forward_pass(x, out, window);
     Pass { source: forward.result, result: forward.source, backward: true, ..forward }
 }
@@ -251,12 +251,12 @@ fn scratch(pass: &Pass, rows: usize) -> usize {
 }
 
 /// Bytes for [`forward`].
-pub(super) fn forward_scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+pub(super) fn forward_scratch(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     scratch(&forward_pass(x, out, window), 3)
 }
 
 /// Bytes for [`backward`].
-pub(super) fn backward_scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+pub(super) fn backward_scratch(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     scratch(&backward_pass(x, out, window), 2)
 }
 
@@ -347,7 +347,7 @@ impl<'a> Run<'a> {
 #[allow(clippy::too_many_arguments)] // An operation's operands, each of another kind.
 pub(super) fn forward(
     driver: &Driver,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
     w: &Tensor,
     bias: Option<&Tensor>,
@@ -383,7 +383,7 @@ pub(super) fn finish_statistics(
 /// The gradient of the input: see [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(super) fn backward(
     driver: &Driver,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
     w: &Tensor,
     dy: &Incoming<'_>,
@@ -414,7 +414,7 @@ mod tests {
     fn layouts_fit_every_device() {
         let windows = [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (5, 3, 2), (33, 1, 16)];
         for (kernel, stride, pad) in windows {
-            let window = Window { kernel, stride, pad };
+            let window = Conv2dParams { kernel, stride, pad };
             for (side, n) in [(1, 5), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
                 for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {
                     if window.output(side) == 0 {
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_layer_of_sixteen_channels_is_loaded_whole() {
-        let pass = forward_pass([1024, 32, 32, 16], 16, Window { kernel: 3, stride: 1, pad: 1 });
+        let pass = forward_pass([1024, 32, 32, 16], 16, Conv2dParams { kernel: 3, stride: 1, pad: 1 });
         let l = Layout::new(&pass, Product::Bf16);
         assert_eq!((l.chunk, l.chunks, l.tap_group, l.columns), (16, 1, 9, 2));
         assert!(l.shared <= 24 << 10, "{l:?}");

@@ -2,10 +2,11 @@
 //!
 //! Nothing of CUDA is needed to build: driver and compiler are loaded at run time ([`devices`] says what is missing).
 //! Operations are asked for in order on one stream and return at once; values are waited for when they are read.
-//! How work is cut into blocks depends on extents, and in `specialised` on the kind of device. Plans need no GPU: they
+//! How work is cut into blocks depends on sizes, and in `specialised` on the kind of device. Plans need no GPU: they
 //! count the most of all kinds. Results are the same from run to run.
 
 mod activation;
+mod add;
 mod args;
 mod cache;
 mod class_loss;
@@ -21,7 +22,6 @@ mod functions;
 mod geometry;
 mod graph;
 mod images;
-mod join;
 mod lars;
 mod launch;
 mod loss;
@@ -101,7 +101,7 @@ impl Cuda {
 /// Every program, for tests of the sources.
 #[cfg(test)]
 fn programs() -> Vec<&'static program::Program> {
-    let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &join::JOIN];
+    let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &add::ADD];
     all.extend([&activation::ACTIVATION, &pool::POOL, &resize::RESIZE]);
     all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &lars::LARS, &images::IMAGES]);
     all.extend([&class_loss::CLASS_LOSS, &clipping::CLIPPING]);

@@ -1,4 +1,4 @@
-//! Operations between images of different extents: what pooling and resizing have in common.
+//! Operations between images of different sizes: what pooling and resizing have in common.
 
 use super::args::{Operand as OperandArgs, Outgoing as OutgoingArgs, extent, kind};
 use super::driver::Driver;
@@ -8,7 +8,7 @@ use super::program::Program;
 use super::sums::{self, BLOCK, Cut, width};
 use crate::Tensor;
 use crate::backend::Scratch;
-use crate::ops::{Operand, Outgoing, Window};
+use crate::ops::{Conv2dParams, Operand, Outgoing};
 
 /// `struct Plane` of `kernels/outgoing.cuh`.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +26,10 @@ pub(super) struct Plane {
 
 impl Plane {
     /// From the operand to the result of an operation, over windows if it has any.
-    pub(super) fn new(x: &Tensor, result: &Tensor, window: Option<Window>) -> Self {
+    pub(super) fn new(x: &Tensor, result: &Tensor, window: Option<Conv2dParams>) -> Self {
         let ([_, h, w, _], [_, result_h, result_w, _]) = (x.nhwc().map(extent), result.nhwc().map(extent));
-        let Window { kernel, stride, pad } = window.unwrap_or(Window { kernel: 1, stride: 1, pad: 0 });
+        let Conv2dParams { kernel, stride, pad } =
+            window.unwrap_or(Conv2dParams { kernel: 1, stride: 1, pad: 0 });
         let [kernel, stride, pad] = [kernel, stride, pad].map(extent);
         Plane { h, w, result_h, result_w, kernel, stride, pad, unused: 0 }
     }
@@ -65,7 +66,13 @@ pub(super) struct ResamplingGradientArgs {
 pub(super) type Kernel = (&'static Program, &'static str);
 
 /// Each value of `y` from a few of `x`.
-pub(super) fn resample(driver: &Driver, kernel: Kernel, window: Option<Window>, x: &Operand<'_>, y: &Tensor) {
+pub(super) fn resample(
+    driver: &Driver,
+    kernel: Kernel,
+    window: Option<Conv2dParams>,
+    x: &Operand<'_>,
+    y: &Tensor,
+) {
     let channels = y.nhwc()[3];
     let args = ResamplingArgs {
         x: OperandArgs::from(x),
@@ -91,7 +98,7 @@ pub(super) fn scratch(x: &Operand<'_>) -> usize {
 pub(super) fn gradient(
     driver: &Driver,
     kernel: Kernel,
-    window: Option<Window>,
+    window: Option<Conv2dParams>,
     x: &Operand<'_>,
     dy: &Tensor,
     dx: Outgoing<'_>,

@@ -31,7 +31,7 @@ pub(super) fn groups(channels: usize) -> usize {
     channels.div_ceil(across(channels) * width(channels))
 }
 
-/// `struct Cut` of `kernels/channels.cuh`: how `[pixels][channels]` is cut into pieces, by extents alone.
+/// `struct Cut` of `kernels/channels.cuh`: how `[pixels][channels]` is cut into pieces, by shapes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct Cut {

@@ -1,10 +1,10 @@
 //! How the pixels of a convolution are cut into tiles, and how much shared memory these take.
 //!
-//! All of it follows from extents alone: a plan needs no GPU, and results do not depend on which it is.
+//! All of it follows from shapes alone: a plan needs no GPU, and results do not depend on which it is.
 
 use super::args::extent;
 use super::context::lock;
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -30,11 +30,11 @@ pub(super) struct Axis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pass {
     pub(super) images: usize,
-    /// Extents of what is read, `[h, w, c]`.
+    /// Shape of what is read, `[h, w, c]`.
     pub(super) source: [usize; 3],
     /// Of the result, `[h, w, c]`.
     pub(super) result: [usize; 3],
-    pub(super) window: Window,
+    pub(super) window: Conv2dParams,
     /// Whether it is the gradient of the input: the result's pixels fall into classes by the stride.
     pub(super) backward: bool,
 }
@@ -193,7 +193,7 @@ pub(super) struct Plane {
 mod tests {
     use super::*;
 
-    fn pass(source: [usize; 4], out: usize, window: Window, backward: bool) -> Pass {
+    fn pass(source: [usize; 4], out: usize, window: Conv2dParams, backward: bool) -> Pass {
         let [n, h, w, c] = source;
         let result = [window.output(h), window.output(w), out];
         if backward {
@@ -208,7 +208,7 @@ mod tests {
             for (kernel, stride, pad) in
                 [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (40, 1, 20), (2, 3, 1)]
             {
-                let window = Window { kernel, stride, pad };
+                let window = Conv2dParams { kernel, stride, pad };
                 if window.output(h) == 0 || window.output(w) == 0 {
                     continue;
                 }
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_shapes_of_networks_waste_little() {
-        let same = Window { kernel: 3, stride: 1, pad: 1 };
+        let same = Conv2dParams { kernel: 3, stride: 1, pad: 1 };
         for (side, n) in
             [(32, 1024), (16, 1024), (8, 1024), (4, 1024), (56, 256), (28, 256), (14, 256), (7, 256)]
         {
@@ -234,13 +234,14 @@ mod tests {
             let used = (n * side * side) as f64 / (t.tiles() * SLOTS) as f64;
             assert!(used > 0.75, "{side}: {used} of {t:?}");
         }
-        let linear = Tiling::new(&pass([1024, 1, 1, 64], 10, Window { kernel: 1, stride: 1, pad: 0 }, false));
+        let linear =
+            Tiling::new(&pass([1024, 1, 1, 64], 10, Conv2dParams { kernel: 1, stride: 1, pad: 0 }, false));
         assert_eq!((linear.images, linear.tiles()), (128, 8));
     }
 
     #[test]
     fn windows_of_one_tap_load_only_what_they_read() {
-        let t = Tiling::new(&pass([2, 16, 16, 8], 8, Window { kernel: 1, stride: 2, pad: 0 }, false));
+        let t = Tiling::new(&pass([2, 16, 16, 8], 8, Conv2dParams { kernel: 1, stride: 2, pad: 0 }, false));
         assert_eq!(t.region(), t.images * t.rows * t.columns);
     }
 }

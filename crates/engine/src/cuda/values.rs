@@ -6,15 +6,15 @@ use super::geometry::Geometry;
 use super::table::{PIECE, THREADS};
 use super::update::{Flat, UPDATE};
 use crate::backend::Scratch;
-use crate::ops::{AddTensor, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
+use crate::ops::{AddAssign, CopyTensor, Download, DownloadBytes, Fill, Kernel, Upload, UploadBytes};
 use crate::{Bf16, DType, Element};
 
 fn flat(length: usize) -> Geometry {
     Geometry { grid: [extent(length.div_ceil(PIECE)), 1, 1], threads: THREADS, shared: 0 }
 }
 
-impl Kernel<AddTensor<'_>> for Cuda {
-    fn launch(&self, AddTensor { target, source }: AddTensor<'_>, (): &mut (), _: Scratch<'_>) {
+impl Kernel<AddAssign<'_>> for Cuda {
+    fn launch(&self, AddAssign { target, source }: AddAssign<'_>, (): &mut (), _: Scratch<'_>) {
         let args = Flat {
             target: target.device_address(),
             source: source.device_address(),

@@ -7,7 +7,7 @@ use super::geometry::Geometry;
 use super::program::{Entry, Program, entry};
 use super::tiles::{Pass, Plane, SLOTS, Tiling};
 use crate::Tensor;
-use crate::ops::{Incoming, Operand, WeightGrad, Window};
+use crate::ops::{Conv2dParams, Incoming, Operand, WeightGrad};
 
 const SOURCE: &str = include_str!("kernels/weight_gradient.cu");
 
@@ -193,7 +193,7 @@ impl Layout {
     }
 }
 
-fn pass_of(x: [usize; 4], out: usize, window: Window) -> Pass {
+fn pass_of(x: [usize; 4], out: usize, window: Conv2dParams) -> Pass {
     let [n, h, w, c] = x;
     let result = [window.output(h), window.output(w), out];
     Pass { images: n, source: [h, w, c], result, window, backward: false }
@@ -207,7 +207,7 @@ fn bias_pieces(pass: &Pass) -> (usize, usize) {
 }
 
 /// Bytes for [`run`].
-pub(super) fn scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+pub(super) fn scratch(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     let pass = pass_of(x, out, window);
     let layout = Layout::new(&pass);
     // One after the other: they share it.
@@ -222,7 +222,7 @@ pub(super) fn bias_scratch(pass: &Pass) -> usize {
 /// See [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(super) fn run(
     driver: &Driver,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
     dy: &Incoming<'_>,
     dw: WeightGrad<'_>,
@@ -290,7 +290,7 @@ mod tests {
         for (kernel, stride, pad) in
             [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1), (5, 1, 2)]
         {
-            let window = Window { kernel, stride, pad };
+            let window = Conv2dParams { kernel, stride, pad };
             for (side, n) in [(1, 5), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
                 for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {
                     if window.output(side) == 0 {

@@ -5,10 +5,10 @@ mod machine;
 use crate::backend::{Backend, Scratch};
 use crate::cpu::Cpu;
 use crate::cuda::Cuda;
-use crate::memory::{Block, Pool, Purpose, Usage};
+use crate::memory::{Allocator, Block, MemoryCategory, Usage};
 use crate::operation::{Kernel, Made, Operation};
 use crate::profile::{OperationCost, Records};
-use crate::{DType, Error, Kind, Precision, Result, Shape, Tensor};
+use crate::{DType, DeviceKind, Error, Precision, Result, Shape, Tensor};
 use machine::Machine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +20,8 @@ pub struct Device(Arc<Inner>, Precision);
 
 struct Inner {
     name: String,
-    kind: Kind,
-    pool: Arc<Pool>,
+    kind: DeviceKind,
+    pool: Arc<Allocator>,
     machine: Arc<Machine>,
     /// Of a handle that records what operations cost.
     records: Option<Records>,
@@ -52,8 +52,8 @@ impl Device {
     }
 
     fn processor(backend: Cpu) -> Self {
-        let kind = Kind::Cpu { threads: Some(backend.threads()) };
-        Self::new("cpu", kind, Pool::host("cpu"), Machine::Cpu(backend))
+        let kind = DeviceKind::Cpu { threads: Some(backend.threads()) };
+        Self::new("cpu", kind, Allocator::host("cpu"), Machine::Cpu(backend))
     }
 
     /// NVIDIA GPU number `ordinal`, counted from 0.
@@ -72,8 +72,8 @@ impl Device {
     pub fn cuda_with(ordinal: usize, threads: Option<usize>) -> Result<Self> {
         let backend = Cuda::new(ordinal, threads)?;
         let name = format!("cuda:{ordinal}");
-        let pool = Pool::over(&name, backend.memory());
-        Ok(Self::new(&name, Kind::Cuda, pool, Machine::Cuda(backend)))
+        let pool = Allocator::over(&name, backend.memory());
+        Ok(Self::new(&name, DeviceKind::Cuda, pool, Machine::Cuda(backend)))
     }
 
     /// A device that computes nothing and counts every byte and operation as one of this kind would use them. It needs
@@ -81,12 +81,12 @@ impl Device {
     ///
     /// # Errors
     /// None today; kinds to come may need what a machine lacks.
-    pub fn dry(kind: Kind) -> Result<Self> {
+    pub fn dry(kind: DeviceKind) -> Result<Self> {
         let machine = Machine::Dry(crate::dry::Dry::new(kind));
-        Ok(Self::new("dry", kind, Pool::virtual_memory("dry"), machine))
+        Ok(Self::new("dry", kind, Allocator::virtual_memory("dry"), machine))
     }
 
-    fn new(name: &str, kind: Kind, pool: Arc<Pool>, machine: Machine) -> Self {
+    fn new(name: &str, kind: DeviceKind, pool: Arc<Allocator>, machine: Machine) -> Self {
         let (name, machine, flops) = (name.into(), Arc::new(machine), AtomicU64::new(0));
         Device(Arc::new(Inner { name, kind, pool, machine, records: None, flops }), Precision::F32)
     }
@@ -139,7 +139,7 @@ impl Device {
     }
 
     /// What it is, and of a dry one what it stands for.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> DeviceKind {
         self.0.kind
     }
 
@@ -194,7 +194,7 @@ impl Device {
     }
 
     /// The device's memory.
-    pub fn pool(&self) -> &Arc<Pool> {
+    pub fn pool(&self) -> &Arc<Allocator> {
         &self.0.pool
     }
 
@@ -213,7 +213,7 @@ impl Device {
         };
         match self.0.kind {
             // A scope's operations go to a GPU together: each would be a recording of its own when it is waited for.
-            Kind::Cuda if self.0.records.is_some() => work(),
+            DeviceKind::Cuda if self.0.records.is_some() => work(),
             _ => self.backend().scope(&mut work),
         }
         result
@@ -223,7 +223,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Failed`] when an earlier operation failed.
-    pub fn alloc(&self, shape: impl Into<Shape>, dtype: DType, purpose: Purpose) -> Result<Tensor> {
+    pub fn alloc(&self, shape: impl Into<Shape>, dtype: DType, purpose: MemoryCategory) -> Result<Tensor> {
         let shape = shape.into();
         let bytes = shape
             .dims()
@@ -245,10 +245,10 @@ impl Device {
         Cuda: Kernel<O>,
     {
         let Inner { machine, records, flops, .. } = &*self.0;
-        let tensor = |shape, dtype| self.alloc(shape, dtype, Purpose::Activations);
+        let tensor = |shape, dtype| self.alloc(shape, dtype, MemoryCategory::Activations);
         let mut made = O::Made::allocate(tensor, operation.check()?)?;
         let bytes = machine.scratch(&operation);
-        let mut block = bytes.map(|bytes| self.take(bytes, Purpose::Workspace)).transpose()?;
+        let mut block = bytes.map(|bytes| self.take(bytes, MemoryCategory::Workspace)).transpose()?;
         let scratch = Scratch::new(block.as_mut(), bytes.unwrap_or(0));
         let counted = operation.flops();
         if counted > 0 {
@@ -265,7 +265,7 @@ impl Device {
     }
 
     /// A block of a device that still works.
-    fn take(&self, bytes: usize, purpose: Purpose) -> Result<Block> {
+    fn take(&self, bytes: usize, purpose: MemoryCategory) -> Result<Block> {
         self.sound()?;
         // A device that fails while it allocates has not run out of memory.
         self.0.pool.take(bytes, purpose).or_else(|refused| self.sound().and(Err(refused)))
@@ -275,28 +275,28 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{Operand, Window};
+    use crate::ops::{Conv2dParams, Operand};
 
     #[test]
     fn a_device_that_failed_says_so_at_the_next_call() {
-        let device = |failed: Option<&'static str>, pool: &Arc<Pool>| {
-            let mut dry = crate::dry::Dry::new(Kind::Cuda);
+        let device = |failed: Option<&'static str>, pool: &Arc<Allocator>| {
+            let mut dry = crate::dry::Dry::new(DeviceKind::Cuda);
             dry.failed = failed;
-            Device::new("dry", Kind::Cuda, Arc::clone(pool), Machine::Dry(dry))
+            Device::new("dry", DeviceKind::Cuda, Arc::clone(pool), Machine::Dry(dry))
         };
-        let pool = Pool::virtual_memory("dry");
+        let pool = Allocator::virtual_memory("dry");
         let (sound, failed) = (device(None, &pool), device(Some("illegal address"), &pool));
-        let x = sound.full([1, 4, 4, 8], 1.0, Purpose::Activations).unwrap();
-        let w = sound.full([8, 8, 1, 1], 1.0, Purpose::Parameters).unwrap();
-        sound.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).unwrap();
+        let x = sound.full([1, 4, 4, 8], 1.0, MemoryCategory::Activations).unwrap();
+        let w = sound.full([8, 8, 1, 1], 1.0, MemoryCategory::Parameters).unwrap();
+        sound.convolve(Conv2dParams::same(1, 1), &Operand::plain(&x), &w, None, None).unwrap();
         assert_eq!(sound.download(&x).unwrap().len(), x.len());
         sound.synchronize().unwrap();
         let said = |r: Result<()>| {
             let message = r.unwrap_err().to_string();
             assert_eq!(message, "device dry failed: illegal address");
         };
-        said(failed.alloc([3], DType::F32, Purpose::Data).map(drop));
-        said(failed.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None).map(drop));
+        said(failed.alloc([3], DType::F32, MemoryCategory::Data).map(drop));
+        said(failed.convolve(Conv2dParams::same(1, 1), &Operand::plain(&x), &w, None, None).map(drop));
         said(failed.download(&x).map(drop));
         said(failed.synchronize());
         said(failed.profiled().synchronize());

@@ -86,7 +86,7 @@ impl Arena {
         self.highest
     }
 
-    /// Forgets the high-water mark: the extent counts from what is in use now.
+    /// Forgets the high-water mark: the size counts from what is in use now.
     pub(super) fn reset_extent(&mut self) {
         self.highest = self.frontier;
     }

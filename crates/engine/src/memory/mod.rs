@@ -1,13 +1,13 @@
-//! Memory is planned, not discovered: every byte of a device comes from one [`Pool`].
+//! Memory is planned, not discovered: every byte of a device comes from one [`Allocator`].
 //!
-//! The pool hands out [`Block`]s of one address range, laid out by [`Arena`]; a dry pool runs the same
+//! The allocator hands out [`Block`]s of one address range, laid out by [`Arena`]; a dry allocator runs the same
 //! layout without any memory behind it, so that what it says is what a real run uses, to the byte.
 
+mod allocator;
 mod arena;
 mod arenas;
-mod pool;
 
+pub(crate) use allocator::Memory;
+pub use allocator::{Allocator, Block, MemoryCategory, Usage};
 pub(crate) use arena::ALIGN;
 pub use arenas::share_arenas;
-pub(crate) use pool::Memory;
-pub use pool::{Block, Pool, Purpose, Usage};

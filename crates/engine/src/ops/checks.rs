@@ -8,13 +8,13 @@ pub(super) fn ensure(holds: bool, operation: &'static str, message: impl FnOnce(
     if holds { Ok(()) } else { Err(Error::Shape { operation, message: message() }) }
 }
 
-/// The same extents and type.
+/// The same shape and type.
 pub(super) fn same_shape(operation: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     let ((x, y), types) = ((a.shape(), b.shape()), (a.dtype(), b.dtype()));
     ensure(types.0 == types.1, operation, || {
         format!("{:?} and {:?} must have the same type", types.0, types.1)
     })?;
-    ensure(x == y, operation, || format!("{:?} and {:?} must have the same extents", x.dims(), y.dims()))
+    ensure(x == y, operation, || format!("{:?} and {:?} must have the same shape", x.dims(), y.dims()))
 }
 
 /// All of one type.
@@ -37,7 +37,7 @@ pub(super) fn floats(operation: &'static str, t: &Tensor) -> Result<()> {
 pub(super) fn rows(operation: &'static str, t: &Tensor, rows: usize, channels: usize) -> Result<()> {
     f32_only(operation, &[t])?;
     ensure(t.shape().dims() == [rows, channels], operation, || {
-        format!("per-channel values of extents {:?}, need [{rows}, {channels}]", t.shape().dims())
+        format!("per-channel values of shape {:?}, need [{rows}, {channels}]", t.shape().dims())
     })
 }
 
@@ -45,11 +45,11 @@ pub(super) fn rows(operation: &'static str, t: &Tensor, rows: usize, channels: u
 pub(super) fn vector(operation: &'static str, t: &Tensor, channels: usize) -> Result<()> {
     f32_only(operation, &[t])?;
     ensure(t.shape().dims() == [channels], operation, || {
-        format!("a vector of extents {:?}, need [{channels}]", t.shape().dims())
+        format!("a vector of shape {:?}, need [{channels}]", t.shape().dims())
     })
 }
 
-/// A gradient or result of these extents.
+/// A gradient or result of these sizes.
 pub(super) fn extents(operation: &'static str, t: &Tensor, need: [usize; 4]) -> Result<()> {
     floats(operation, t)?;
     ensure(t.nhwc() == need, operation, || format!("gradient {:?}, need {need:?}", t.shape().dims()))

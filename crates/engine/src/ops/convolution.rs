@@ -2,17 +2,17 @@
 
 use super::checks::*;
 use super::traffic::{loaded, looked_at, of, size, written};
-use super::{Incoming, Label, Operand, Operation, Outgoing, Window, norm};
+use super::{Conv2dParams, Incoming, Label, Operand, Operation, Outgoing, norm};
 use crate::backend::Backend;
 use crate::{DType, Result, Shape, Tensor};
 
 /// The weights of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
-    /// `[out, in, k, k]`, as they learn. A device arranges them for itself in every convolution.
+    /// `[out, in, k, k]`, as they learn. A device prepacks them for itself in every convolution.
     Plain(&'a Tensor),
-    /// Arranged once, by [`Device::arrange`](crate::Device::arrange): for many convolutions with the same weights.
-    Arranged(&'a Arranged),
+    /// Packed once, by [`Device::prepack`](crate::Device::prepack): for many convolutions with the same weights.
+    PackedWeights(&'a PackedWeights),
 }
 
 impl<'a> Weights<'a> {
@@ -20,7 +20,7 @@ impl<'a> Weights<'a> {
     pub(crate) fn values(self) -> &'a Tensor {
         match self {
             Weights::Plain(w) => w,
-            Weights::Arranged(w) => &w.values,
+            Weights::PackedWeights(w) => &w.values,
         }
     }
 }
@@ -31,21 +31,21 @@ impl<'a> From<&'a Tensor> for Weights<'a> {
     }
 }
 
-impl<'a> From<&'a Arranged> for Weights<'a> {
-    fn from(w: &'a Arranged) -> Self {
-        Weights::Arranged(w)
+impl<'a> From<&'a PackedWeights> for Weights<'a> {
+    fn from(w: &'a PackedWeights) -> Self {
+        Weights::PackedWeights(w)
     }
 }
 
 /// Weights in the order, and transformed as, a device's convolution of images of one size reads them.
 #[derive(Debug)]
-pub struct Arranged {
+pub struct PackedWeights {
     /// As many values as the way of computing needs, in an order of the device's own.
     pub(crate) values: Tensor,
     /// `[out, in, k, k]` of the weights.
     pub(crate) shape: [usize; 4],
     /// The convolution that they are for.
-    pub(crate) window: Window,
+    pub(crate) window: Conv2dParams,
     /// Which order it is, of those that a device of this kind may have.
     pub(crate) order: usize,
 }
@@ -61,14 +61,14 @@ pub struct WeightGrad<'a> {
 
 /// See [`Device::convolve`](crate::Device::convolve).
 pub(crate) struct Convolve<'a> {
-    pub(crate) window: Window,
+    pub(crate) window: Conv2dParams,
     pub(crate) x: Operand<'a>,
     pub(crate) w: Weights<'a>,
     pub(crate) bias: Option<&'a Tensor>,
     pub(crate) norm: Option<&'a mut Tensor>,
     /// What the result is stored in.
     pub(crate) stored: DType,
-    /// Whose order weights have that were arranged.
+    /// Whose order weights have that were packed.
     pub(crate) backend: &'a dyn Backend,
 }
 
@@ -77,7 +77,7 @@ impl Convolve<'_> {
     pub(crate) fn out(&self) -> usize {
         match self.w {
             Weights::Plain(w) => outputs(w),
-            Weights::Arranged(w) => w.shape[0],
+            Weights::PackedWeights(w) => w.shape[0],
         }
     }
 }
@@ -91,7 +91,7 @@ impl Operation for Convolve<'_> {
         let (window, out) = (self.window, self.out());
         match self.w {
             Weights::Plain(w) => check_convolution(Self::NAME, window, &self.x, w)?,
-            Weights::Arranged(w) => check_arranged(Self::NAME, window, &self.x, w, self.backend)?,
+            Weights::PackedWeights(w) => check_arranged(Self::NAME, window, &self.x, w, self.backend)?,
         }
         if let Some(b) = self.bias {
             vector(Self::NAME, b, out)?;
@@ -118,7 +118,7 @@ impl Operation for Convolve<'_> {
 
 /// See [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(crate) struct ConvolveBackward<'a> {
-    pub(crate) window: Window,
+    pub(crate) window: Conv2dParams,
     pub(crate) x: Operand<'a>,
     pub(crate) w: &'a Tensor,
     pub(crate) dy: Incoming<'a>,
@@ -180,23 +180,23 @@ pub(crate) fn outputs(w: &Tensor) -> usize {
     w.shape().dims().first().copied().unwrap_or(0)
 }
 
-/// Extents of the result.
-fn result(window: Window, x: &Tensor, out: usize) -> [usize; 4] {
+/// Shape of the result.
+fn result(window: Conv2dParams, x: &Tensor, out: usize) -> [usize; 4] {
     let [n, h, w, _] = x.nhwc();
     [n, window.output(h), window.output(w), out]
 }
 
-fn flops(window: Window, x: &Tensor, out: usize) -> u64 {
+fn flops(window: Conv2dParams, x: &Tensor, out: usize) -> u64 {
     let outputs: usize = result(window, x, out).iter().product();
     (2 * outputs * x.nhwc()[3] * window.kernel * window.kernel) as u64
 }
 
-/// The weights' own extents, and that they were arranged for such images.
+/// The weights' own sizes, and that they were packed for such images.
 fn check_arranged(
     op: &'static str,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
-    w: &Arranged,
+    w: &PackedWeights,
     backend: &dyn Backend,
 ) -> Result<()> {
     operand(op, x)?;
@@ -205,16 +205,21 @@ fn check_arranged(
         format!("weights {:?} for {} channels and a window of {}", w.shape, input[3], window.kernel)
     })?;
     ensure(w.window == window && w.order == backend.order(), op, || {
-        format!("weights that were arranged for {:?} and {} lanes", w.window, w.order)
+        format!("weights that were packed for {:?} and {} lanes", w.window, w.order)
     })?;
     check_window(op, window, input)?;
-    let wanted = backend.arranged(window, input, out);
+    let wanted = backend.packed(window, input, out);
     ensure(wanted == w.values.len(), op, || {
-        format!("weights that were arranged for images of another size than {}x{}", input[1], input[2])
+        format!("weights that were packed for images of another size than {}x{}", input[1], input[2])
     })
 }
 
-pub(crate) fn check_convolution(op: &'static str, window: Window, x: &Operand<'_>, w: &Tensor) -> Result<()> {
+pub(crate) fn check_convolution(
+    op: &'static str,
+    window: Conv2dParams,
+    x: &Operand<'_>,
+    w: &Tensor,
+) -> Result<()> {
     operand(op, x)?;
     f32_only(op, &[w])?;
     let (input, out, k) = (x.tensor.nhwc(), outputs(w), window.kernel);
@@ -227,7 +232,7 @@ pub(crate) fn check_convolution(op: &'static str, window: Window, x: &Operand<'_
 }
 
 /// Whether a window lies within images `[n, h, w, c]` with its border.
-fn check_window(op: &'static str, window: Window, input: [usize; 4]) -> Result<()> {
+fn check_window(op: &'static str, window: Conv2dParams, input: [usize; 4]) -> Result<()> {
     let k = window.kernel;
     ensure(window.pad < k, op, || format!("a border of {} for a {k}x{k} window", window.pad))?;
     let fits = window.output(input[1]) > 0 && window.output(input[2]) > 0;

@@ -11,12 +11,12 @@
 //! demand and cost. The methods of [`Device`](crate::Device) that run them are in `calls`.
 
 mod activations;
+mod add;
 mod checks;
 mod class_loss;
 mod clipping;
 mod convolution;
 mod images;
-mod join;
 mod lars;
 mod losses;
 mod normalisation;
@@ -28,11 +28,11 @@ mod updates;
 mod values;
 
 pub use activations::*;
+pub(crate) use add::*;
 pub use class_loss::*;
 pub use clipping::*;
 pub use convolution::*;
 pub use images::*;
-pub(crate) use join::*;
 pub use lars::*;
 pub use losses::*;
 pub use normalisation::*;
@@ -42,6 +42,6 @@ pub(crate) use resizing::*;
 pub use updates::*;
 pub(crate) use values::*;
 
-pub use crate::window::Window;
+pub use crate::conv2d_params::Conv2dParams;
 
 pub(crate) use crate::operation::{Kernel, Label, Operation};

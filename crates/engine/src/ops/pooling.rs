@@ -3,12 +3,12 @@
 use super::checks::*;
 use super::resizing::{check_resampled, check_resampled_back, resampled_back};
 use super::traffic::{loaded, size, written};
-use super::{Label, Operand, Operation, Outgoing, Window};
+use super::{Conv2dParams, Label, Operand, Operation, Outgoing};
 use crate::{DType, Result, Shape, Tensor};
 
 /// See [`Device::max_pool`](crate::Device::max_pool).
 pub(crate) struct MaxPool<'a> {
-    pub(crate) window: Window,
+    pub(crate) window: Conv2dParams,
     pub(crate) x: Operand<'a>,
 }
 
@@ -35,7 +35,7 @@ impl Operation for MaxPool<'_> {
 
 /// See [`Device::max_pool_backward`](crate::Device::max_pool_backward).
 pub(crate) struct MaxPoolBackward<'a> {
-    pub(crate) window: Window,
+    pub(crate) window: Conv2dParams,
     pub(crate) x: Operand<'a>,
     pub(crate) dy: &'a Tensor,
     pub(crate) dx: Outgoing<'a>,
@@ -115,8 +115,8 @@ impl Operation for AveragePoolBackward<'_> {
     }
 }
 
-/// Extents of the result.
-fn check_pool(op: &'static str, window: Window, x: &Operand<'_>) -> Result<[usize; 4]> {
+/// Shape of the result.
+fn check_pool(op: &'static str, window: Conv2dParams, x: &Operand<'_>) -> Result<[usize; 4]> {
     let [n, h, w, c] = x.tensor.nhwc();
     let fits = window.kernel > 0 && window.pad <= window.kernel / 2 && !x.tensor.is_empty();
     let (oh, ow) = (window.output(h), window.output(w));

@@ -13,7 +13,7 @@ pub(crate) struct Resize<'a> {
 }
 
 impl Resize<'_> {
-    /// Extents of the result.
+    /// Shape of the result.
     fn result(&self) -> [usize; 4] {
         let [n, _, _, c] = self.x.tensor.nhwc();
         [n, self.height, self.width, c]
@@ -65,7 +65,7 @@ impl Operation for ResizeBackward<'_> {
     }
 }
 
-/// Extents of the result.
+/// Shape of the result.
 pub(super) fn check_resampled(
     op: &'static str,
     x: &Operand<'_>,

@@ -167,13 +167,13 @@ impl Operation for CopyTensor<'_> {
 }
 
 /// See [`Device::add`](crate::Device::add).
-pub(crate) struct AddTensor<'a> {
+pub(crate) struct AddAssign<'a> {
     pub(crate) target: &'a mut Tensor,
     pub(crate) source: &'a Tensor,
 }
 
-impl Operation for AddTensor<'_> {
-    const NAME: &'static str = "add";
+impl Operation for AddAssign<'_> {
+    const NAME: &'static str = "add_assign";
 
     type Made = ();
 

@@ -1,11 +1,11 @@
-//! The engine against the twins: what a case gives on a device, and what it must give.
+//! The engine against the reference: what a case gives on a device, and what it must give.
 
 use super::cuda;
 use super::random::Random;
 use super::values::{Input, Sums, Uploaded, rounded, stored, stored_target, wide};
 use mlaan_engine::ops::Outgoing;
-use mlaan_engine::scalar;
-use mlaan_engine::{Device, Isa, Precision, Purpose, Tensor};
+use mlaan_engine::reference;
+use mlaan_engine::{Device, Isa, MemoryCategory, Precision, Tensor};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -93,7 +93,7 @@ const CUDA: &str = "cuda";
 
 /// Leaves NaN where the next tensors will lie.
 fn poison(device: &Device) {
-    drop(device.full([1 << 20], f32::NAN, Purpose::Data).unwrap());
+    drop(device.full([1 << 20], f32::NAN, MemoryCategory::Data).unwrap());
 }
 
 fn run_case<C: Debug>(
@@ -289,7 +289,7 @@ pub fn expected_outgoing(
     precision: Precision,
 ) -> Vec<Expected> {
     let (raw, norm) = (wide(&x.raw), x.normalisation());
-    let mut dx = scalar::load_backward(&raw, norm.as_ref(), x.relu, dvalue);
+    let mut dx = reference::load_backward(&raw, norm.as_ref(), x.relu, dvalue);
     if wanted.accumulate {
         dx.iter_mut().zip(before).for_each(|(dx, before)| *dx += f64::from(*before));
     }

@@ -1,12 +1,12 @@
-//! A convolution on a device and by the twin.
+//! A convolution on a device and by the reference.
 
 use super::check::{
     Expected, FORWARD, GRADIENT, Products, Results, Wanted, before, expected_outgoing, outgoing,
 };
 use super::random::Random;
 use super::values::{Input, rounded, stored, target, tensor, wide};
-use mlaan_engine::ops::{Incoming, WeightGrad, Window, norm};
-use mlaan_engine::scalar;
+use mlaan_engine::ops::{Conv2dParams, Incoming, WeightGrad, norm};
+use mlaan_engine::reference;
 use mlaan_engine::{Device, Precision};
 
 /// A convolution and what is asked of it.
@@ -14,7 +14,7 @@ use mlaan_engine::{Device, Precision};
 pub struct Case {
     pub x: [usize; 4],
     pub out: usize,
-    pub window: Window,
+    pub window: Conv2dParams,
     /// Normalise and rectify while loading.
     pub load: (bool, bool),
     pub bias: bool,
@@ -94,7 +94,7 @@ impl Factors {
             return Factors::rounded(case, v);
         }
         let dy = wide(&v.dy);
-        let dy = if case.norm { scalar::incoming(&dy, &wide(&v.raw), &wide(&v.coefficients)) } else { dy };
+        let dy = if case.norm { reference::incoming(&dy, &wide(&v.raw), &wide(&v.coefficients)) } else { dy };
         Factors { x: v.x.loaded(), w: wide(&v.w), dy }
     }
 
@@ -124,12 +124,12 @@ pub fn forward(device: &Device, case: &Case) -> Results {
     let y = device.convolve(case.window, &x.operand(), &w, bias.as_ref(), rows.as_mut()).unwrap();
     assert_eq!((y.shape().dims(), y.dtype()), (&case.y()[..], of_y.dtype()));
     let mut results = vec![("y".to_string(), device.download(&y).unwrap())];
-    // Weights that were arranged beforehand are the same values: so is the result, to the bit.
-    if let Some(arranged) = device.arrange(case.window, &x.operand(), &w).unwrap() {
-        let again = device.convolve(case.window, &x.operand(), &arranged, bias.as_ref(), None).unwrap();
+    // Weights that were packed beforehand are the same values: so is the result, to the bit.
+    if let Some(packed) = device.prepack(case.window, &x.operand(), &w).unwrap() {
+        let again = device.convolve(case.window, &x.operand(), &packed, bias.as_ref(), None).unwrap();
         let bits = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         let (again, y) = (device.download(&again).unwrap(), results[0].1.clone());
-        assert!(bits(again) == bits(y), "{case:?}: arranged weights give another result");
+        assert!(bits(again) == bits(y), "{case:?}: packed weights give another result");
     }
     if let Some(rows) = rows {
         let rows = device.download(&rows).unwrap();
@@ -145,11 +145,11 @@ pub fn expect_forward(case: &Case, precision: Precision, products: Products) -> 
     let Factors { x, w, .. } = Factors::new(case, &v, precision, products);
     let precision = case.precisions(precision).1;
     let bias = case.bias.then(|| wide(&v.bias));
-    let y = scalar::convolve(&x, case.x, &w, case.out, bias.as_deref(), case.window);
+    let y = reference::convolve(&x, case.x, &w, case.out, bias.as_deref(), case.window);
     let terms = case.window_terms();
     let mut expected = vec![Expected::sums("y", y.clone(), FORWARD, terms).stored(precision)];
     if case.norm {
-        let statistics = scalar::mean_and_variance(&rounded(&y, precision), case.out);
+        let statistics = reference::mean_and_variance(&rounded(&y, precision), case.out);
         let largest = y.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
         let part = case.out as f64 / y.len() as f64;
         let over = |e: Expected, factor| e.over_stored(precision, largest, factor * part);
@@ -193,7 +193,7 @@ pub fn expect_backward(case: &Case, precision: Precision, products: Products) ->
     let v = case.values();
     let Factors { x, w, dy } = Factors::new(case, &v, precision, products);
     let precision = case.precisions(precision).0;
-    let mut grad = scalar::convolve_backward(&x, case.x, &w, case.out, &dy, case.window);
+    let mut grad = reference::convolve_backward(&x, case.x, &w, case.out, &dy, case.window);
     // What is only added up is not rounded.
     let exact = Factors::new(case, &v, precision, Products::Loaded).dy;
     (0..case.out).for_each(|c| grad.bias[c] = exact.iter().skip(c).step_by(case.out).sum());

@@ -1,10 +1,10 @@
 //! Refusals: what a misused operation must answer.
 
-use mlaan_engine::ops::{Incoming, Outgoing, Window};
-use mlaan_engine::{DType, Device, Error, Purpose, Result, Tensor};
+use mlaan_engine::ops::{Conv2dParams, Incoming, Outgoing};
+use mlaan_engine::{DType, Device, Error, MemoryCategory, Result, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A device, and tensors of any extents on it.
+/// A device, and tensors of any sizes on it.
 pub struct Bench(pub Device);
 
 impl Bench {
@@ -13,11 +13,11 @@ impl Bench {
     }
 
     pub fn t<const N: usize>(&self, extents: [usize; N]) -> Tensor {
-        self.0.full(extents, 1.0, Purpose::Data).unwrap()
+        self.0.full(extents, 1.0, MemoryCategory::Data).unwrap()
     }
 
     pub fn of<const N: usize>(&self, dtype: DType, extents: [usize; N]) -> Tensor {
-        self.0.alloc(extents, dtype, Purpose::Data).unwrap()
+        self.0.alloc(extents, dtype, MemoryCategory::Data).unwrap()
     }
 }
 
@@ -42,7 +42,7 @@ pub fn refused<T>(what: &str, operation: &str, text: &str, run: impl FnOnce() ->
     assert_eq!(fault(what, operation, text, run), None);
 }
 
-pub const WINDOW: Window = Window { kernel: 3, stride: 1, pad: 1 };
+pub const WINDOW: Conv2dParams = Conv2dParams { kernel: 3, stride: 1, pad: 1 };
 
 pub fn plain(t: &mut Tensor) -> Outgoing<'_> {
     Outgoing { grad: t, accumulate: false, norm: None }

@@ -3,8 +3,10 @@
 use super::check::Results;
 use super::random::Random;
 use super::values::{Sums, labels, stored_target, target, tensor};
-use mlaan_engine::ops::{Incoming, LossTarget, NormConstants, Operand, Outgoing, WeightGrad, Window, norm};
-use mlaan_engine::{Device, Precision, Purpose, Tensor};
+use mlaan_engine::ops::{
+    Conv2dParams, Incoming, LossTarget, NormConstants, Operand, Outgoing, WeightGrad, norm,
+};
+use mlaan_engine::{Device, MemoryCategory, Precision, Tensor};
 
 /// Images `[n, h, w, 3]`, channels of the two layers, classes.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +19,11 @@ pub struct Network {
 /// Factor of the loss's gradient.
 pub const WEIGHT: f32 = 100.0;
 /// Stem and second convolution, shortcut, classifier.
-pub const WINDOWS: [Window; 4] = [
-    Window { kernel: 3, stride: 1, pad: 1 },
-    Window { kernel: 3, stride: 2, pad: 1 },
-    Window { kernel: 1, stride: 2, pad: 0 },
-    Window { kernel: 1, stride: 1, pad: 0 },
+pub const WINDOWS: [Conv2dParams; 4] = [
+    Conv2dParams { kernel: 3, stride: 1, pad: 1 },
+    Conv2dParams { kernel: 3, stride: 2, pad: 1 },
+    Conv2dParams { kernel: 1, stride: 2, pad: 0 },
+    Conv2dParams { kernel: 1, stride: 1, pad: 0 },
 ];
 pub const LAYERS: [&str; 3] = ["stem", "body", "shortcut"];
 
@@ -61,7 +63,7 @@ impl Network {
 
 /// A convolution with its normalisation: parameters, running statistics, what the step keeps.
 struct Layer {
-    window: Window,
+    window: Conv2dParams,
     weight: Tensor,
     norm: [Tensor; 2],
     running: [Tensor; 2],
@@ -77,7 +79,7 @@ impl Layer {
             window: WINDOWS[i],
             weight: tensor(device, shape, &values.weights[i]),
             norm: [0, 1].map(|k| tensor(device, [c], &values.norms[i][k])),
-            running: [0.0, 1.0].map(|v| device.full([c], v, Purpose::Parameters).unwrap()),
+            running: [0.0, 1.0].map(|v| device.full([c], v, MemoryCategory::Parameters).unwrap()),
             rows: target(device, [norm::ROWS, c]),
             sums: Sums::new(device, c),
             grad: target(device, shape),
@@ -115,7 +117,7 @@ impl Layer {
     }
 }
 
-/// stem → normalise, rectify → body and shortcut, each normalised → join, rectify → average → classifier.
+/// stem → normalise, rectify → body and shortcut, each normalised → add, rectify → average → classifier.
 pub fn step(device: &Device, network: &Network) -> Results {
     let values = network.values();
     let images = tensor(device, network.images, &values.images);
@@ -128,7 +130,7 @@ pub fn step(device: &Device, network: &Network) -> Results {
     let body_y = body.forward(device, &stem.operand(&stem_y, true));
     let shortcut_y = shortcut.forward(device, &stem.operand(&stem_y, true));
     let parts = (body.operand(&body_y, false), shortcut.operand(&shortcut_y, false));
-    let out = device.join(&parts.0, Some(&parts.1), true).unwrap();
+    let out = device.add(&parts.0, Some(&parts.1), true).unwrap();
     let pooled = device.average_pool(&Operand::plain(&out), 1, 1).unwrap();
     let wide = device.with_precision(Precision::F32);
     let logits = wide.convolve(WINDOWS[3], &Operand::plain(&pooled), &classifier, Some(&bias), None).unwrap();
@@ -155,7 +157,7 @@ pub fn step(device: &Device, network: &Network) -> Results {
     let (mut of_body, mut of_shortcut) =
         (Sums::new(device, network.channels[1]), Sums::new(device, network.channels[1]));
     let parts = [Some((&parts.0, of_body.grad())), Some((&parts.1, of_shortcut.grad()))];
-    device.join_backward(&mut dout, Some(&out), parts).unwrap();
+    device.add_backward(&mut dout, Some(&out), parts).unwrap();
     (body.sums, shortcut.sums) = (of_body, of_shortcut);
 
     // Two consumers of the stem: the second adds to the gradient and closes the sums.

@@ -1,8 +1,8 @@
 //! Single operations by the names that a profile gives them, as `convolve_backward dx+dw 3x3/2 16→32 32x32`, with operands as
 //! networks have them.
 
-use mlaan_engine::ops::{Incoming, NormGrad, Operand, Outgoing, WeightGrad, Window, norm};
-use mlaan_engine::{Bf16, DType, Device, Purpose, Result, Tensor};
+use mlaan_engine::ops::{Conv2dParams, Incoming, NormGrad, Operand, Outgoing, WeightGrad, norm};
+use mlaan_engine::{Bf16, DType, Device, MemoryCategory, Result, Tensor};
 
 /// Runs an operation on so many images, whatever number its name says; false for a name that is not known.
 pub fn run(device: &Device, name: &str, batch: usize) -> Result<bool> {
@@ -16,9 +16,9 @@ pub fn run(device: &Device, name: &str, batch: usize) -> Result<bool> {
             let Some(case) = Convolution::parse(window, channels, sides, batch) else { return Ok(false) };
             case.run(device, Some((wanted.contains("dx"), wanted.contains("dw"))))?;
         }
-        ["join", shape] | ["join_backward", shape] => {
+        ["add", shape] | ["add_backward", shape] => {
             let Some([_, h, w, c]) = numbers(shape) else { return Ok(false) };
-            join(device, [batch, h, w, c], words[0] == "join_backward")?;
+            add(device, [batch, h, w, c], words[0] == "add_backward")?;
         }
         _ => return Ok(false),
     }
@@ -33,7 +33,7 @@ fn numbers<const N: usize>(text: &str) -> Option<[usize; N]> {
 
 /// Some values, of the device's precision or in 32 bits.
 fn tensor<const N: usize>(device: &Device, extents: [usize; N], dtype: DType) -> Result<Tensor> {
-    let mut t = device.alloc(extents, dtype, Purpose::Activations)?;
+    let mut t = device.alloc(extents, dtype, MemoryCategory::Activations)?;
     let values: Vec<f32> = (0..t.len()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     match dtype {
         DType::Bf16 => {
@@ -47,7 +47,7 @@ fn tensor<const N: usize>(device: &Device, extents: [usize; N], dtype: DType) ->
 struct Convolution {
     x: [usize; 4],
     out: usize,
-    window: Window,
+    window: Conv2dParams,
 }
 
 impl Convolution {
@@ -57,7 +57,7 @@ impl Convolution {
         let (c, out) = channels.split_once('→')?;
         let [h, w] = numbers(sides)?;
         let x = [batch, h, w, c.parse().ok()?];
-        Some(Convolution { x, out: out.parse().ok()?, window: Window::same(kernel, stride) })
+        Some(Convolution { x, out: out.parse().ok()?, window: Conv2dParams::same(kernel, stride) })
     }
 
     /// Forward, or backward to what is wanted: the input's gradient, the weights'.
@@ -90,16 +90,16 @@ impl Convolution {
     }
 }
 
-fn join(device: &Device, x: [usize; 4], backward: bool) -> Result<()> {
+fn add(device: &Device, x: [usize; 4], backward: bool) -> Result<()> {
     let stored = device.precision().dtype();
     let (a, b) = (tensor(device, x, stored)?, tensor(device, x, stored)?);
     let rows = tensor(device, [norm::ROWS, x[3]], DType::F32)?;
     let part = Operand { tensor: &a, norm: Some(&rows), relu: false };
     if !backward {
-        return device.join(&part, Some(&Operand::plain(&b)), true).map(drop);
+        return device.add(&part, Some(&Operand::plain(&b)), true).map(drop);
     }
     let mut grad = tensor(device, x, stored)?;
     let mut sums = tensor(device, [norm::COEFFICIENTS, x[3]], DType::F32)?;
     let norm = NormGrad { coefficients: &mut sums, weight: None, bias: None };
-    device.join_backward(&mut grad, Some(&b), [Some((&part, norm)), None])
+    device.add_backward(&mut grad, Some(&b), [Some((&part, norm)), None])
 }

@@ -1,9 +1,9 @@
-//! Values on both sides: slices for the twins, tensors for the engine.
+//! Values on both sides: slices for the reference, tensors for the engine.
 
 use super::random::Random;
 use mlaan_engine::ops::{NormGrad, Operand};
-use mlaan_engine::scalar::{self, Extents, Normalisation};
-use mlaan_engine::{Bf16, DType, Device, Precision, Purpose, Shape, Tensor};
+use mlaan_engine::reference::{self, Extents, Normalisation};
+use mlaan_engine::{Bf16, DType, Device, MemoryCategory, Precision, Shape, Tensor};
 
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
@@ -11,7 +11,7 @@ pub fn wide(values: &[f32]) -> Vec<f64> {
 
 /// A tensor of these values.
 pub fn tensor(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Tensor {
-    let mut t = device.alloc(shape, DType::F32, Purpose::Data).unwrap();
+    let mut t = device.alloc(shape, DType::F32, MemoryCategory::Data).unwrap();
     device.upload(&mut t, values).unwrap();
     t
 }
@@ -27,7 +27,7 @@ pub fn rounded(values: &[f64], precision: Precision) -> Vec<f64> {
 
 /// An activation or its gradient, of the device's precision.
 pub fn stored(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Tensor {
-    let mut t = device.alloc(shape, device.precision().dtype(), Purpose::Data).unwrap();
+    let mut t = device.alloc(shape, device.precision().dtype(), MemoryCategory::Data).unwrap();
     match device.precision() {
         Precision::F32 => device.upload(&mut t, values).unwrap(),
         Precision::Bf16 => {
@@ -40,19 +40,19 @@ pub fn stored(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Tenso
 
 /// An activation's gradient, of the device's precision, that must be written before it is read.
 pub fn stored_target(device: &Device, shape: impl Into<Shape>) -> Tensor {
-    let mut t = device.alloc(shape, device.precision().dtype(), Purpose::Gradients).unwrap();
+    let mut t = device.alloc(shape, device.precision().dtype(), MemoryCategory::Gradients).unwrap();
     device.fill(&mut t, f32::NAN).unwrap();
     t
 }
 
 /// A tensor that must be written before it is read.
 pub fn target(device: &Device, shape: impl Into<Shape>) -> Tensor {
-    device.full(shape, f32::NAN, Purpose::Gradients).unwrap()
+    device.full(shape, f32::NAN, MemoryCategory::Gradients).unwrap()
 }
 
 /// Labels `[n]`.
 pub fn labels(device: &Device, values: &[usize]) -> Tensor {
-    let mut t = device.alloc([values.len()], DType::U32, Purpose::Data).unwrap();
+    let mut t = device.alloc([values.len()], DType::U32, MemoryCategory::Data).unwrap();
     let values: Vec<u32> = values.iter().map(|&v| v as u32).collect();
     device.upload(&mut t, &values).unwrap();
     t
@@ -90,7 +90,7 @@ impl Input {
 
     /// The values as an operation sees them.
     pub fn loaded(&self) -> Vec<f64> {
-        scalar::load(&wide(&self.raw), self.normalisation().as_ref(), self.relu)
+        reference::load(&wide(&self.raw), self.normalisation().as_ref(), self.relu)
     }
 
     /// As [`Input::loaded`], in 32 bits by fused multiply-adds.

@@ -154,7 +154,7 @@ pub fn features(
     let seen = Seen { data: &data, pool, batch: 1 };
     seen.each(frame, false, &mut |batch| {
         let looks = subjects.iter_mut().map(|s| {
-            let images = s.feed(batch)?;
+            let images = s.to_device(batch)?;
             look(s, images, places)
         });
         let label = batch.labels.first().map_or(unknown, |&l| l as usize);

@@ -46,7 +46,7 @@ pub fn heads(subject: &mut Subject, seen: &Seen<'_>) -> Result<Heads> {
     let ends = subject.ends();
     let mut wrong = vec![[None; 2]; ends.len()];
     seen.each(subject.frame(), false, &mut |batch| {
-        let images = subject.feed(batch)?;
+        let images = subject.to_device(batch)?;
         subject.learner.infer_heads(images, &mut |module, branch, logits| {
             let rows = logits.chunks_exact(classes).zip(&batch.labels);
             let missed = rows.filter(|(row, label)| rank(row, **label as usize) > 0).count();

@@ -4,11 +4,11 @@ use super::cka::Gram;
 use super::separability::{self, feature_bytes, groups};
 use super::{Subject, logistic};
 use crate::Result;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::plan::{Needs, TensorSizes};
 use crate::train::Trained;
 use mlaan_engine::ops::Operand;
-use mlaan_engine::{Device, Kind, Purpose, Tensor};
+use mlaan_engine::{Device, DeviceKind, MemoryCategory, Tensor};
 
 /// What is asked of every network.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,10 @@ pub fn plan(
     (subjects, other): (&[Trained], Option<&Trained>),
     images: Images,
     studies: Studies,
-    kind: Kind,
+    kind: DeviceKind,
 ) -> Result<Needs> {
     let device = Device::dry(kind)?;
-    device.pool().count(Purpose::Data, isize::try_from(images.data_bytes).unwrap_or(isize::MAX));
+    device.pool().count(MemoryCategory::Data, isize::try_from(images.data_bytes).unwrap_or(isize::MAX));
     let of = |t: &Trained, heads| Subject::of("", t, &device, heads);
     let mut all = subjects.iter().map(|t| of(t, studies.heads)).collect::<Result<Vec<_>>>()?;
     let mut other = other.filter(|_| studies.cka.is_some()).map(|t| of(t, false)).transpose()?;
@@ -71,7 +71,7 @@ fn one(
     let mut most = 0;
     if studies.heads && subject.with_heads {
         for n in sizes(batch, images.count[1]) {
-            let x = feed(subject, n)?;
+            let x = images_of(subject, n)?;
             subject.learner.infer_heads(x, &mut |_, _, _| {})?;
         }
     }
@@ -90,15 +90,15 @@ fn one(
         let bytes = |p: &_| feature_bytes(p, options.grid, train + test);
         let features = groups(&wanted, bytes).iter().map(|g| g.iter().map(bytes).sum::<usize>()).max();
         // The device's accountant counts features, too; here they are what the process holds.
-        subject.learner.device().pool().count(Purpose::Data, features.unwrap_or(0) as isize);
-        subject.learner.device().pool().count(Purpose::Data, -(features.unwrap_or(0) as isize));
+        subject.learner.device().pool().count(MemoryCategory::Data, features.unwrap_or(0) as isize);
+        subject.learner.device().pool().count(MemoryCategory::Data, -(features.unwrap_or(0) as isize));
         let classes = subject.manifest.classes.len();
         let width = |p: &super::Place| p.channels * options.grid * options.grid;
         let solver = wanted.iter().map(|p| logistic::bytes(width(p), classes)).max().unwrap_or(0);
         most = most.max(solver);
     }
     if let Some((count, places)) = studies.features {
-        let x = feed(subject, 1)?;
+        let x = images_of(subject, 1)?;
         let (mut values, mut kept) = (0, Vec::new());
         subject.learner.infer_seen(x, &mut |_, x| {
             let [_, h, w, c] = x.nhwc();
@@ -120,14 +120,14 @@ fn sizes(batch: usize, images: usize) -> Vec<usize> {
     [batch, images % batch].into_iter().filter(|&n| n > 0).collect()
 }
 
-fn feed(subject: &Subject, n: usize) -> Result<Tensor> {
+fn images_of(subject: &Subject, n: usize) -> Result<Tensor> {
     let (size, pixels) = (subject.manifest.size, subject.learner.task().pixels);
-    Ok(Source::Host.feed(subject.learner.device(), None, n, size, pixels)?.images)
+    Ok(BatchSource::Host.to_device(subject.learner.device(), None, n, size, pixels)?.images)
 }
 
 /// Averages at every place, as separability takes them.
 fn pooled(subject: &mut Subject, n: usize, grid: usize) -> Result<()> {
-    let (x, device) = (feed(subject, n)?, subject.learner.device().clone());
+    let (x, device) = (images_of(subject, n)?, subject.learner.device().clone());
     subject.learner.infer_seen(x, &mut |_, x| {
         device.average_pool(&Operand::plain(x), grid, grid)?;
         Ok(())
@@ -137,7 +137,7 @@ fn pooled(subject: &mut Subject, n: usize, grid: usize) -> Result<()> {
 
 /// The products of `n` images at every place; bytes of the largest place's values on the host.
 fn grams(subject: &mut Subject, n: usize) -> Result<usize> {
-    let (x, device, mut most) = (feed(subject, n)?, subject.learner.device().clone(), 0);
+    let (x, device, mut most) = (images_of(subject, n)?, subject.learner.device().clone(), 0);
     subject.learner.infer_seen(x, &mut |_, x| {
         Gram::plan(&device, x)?;
         most = most.max(x.len() * size_of::<f32>());

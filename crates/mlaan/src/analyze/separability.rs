@@ -11,7 +11,7 @@ use super::{Place, Seen, Subject};
 use crate::data::Splits;
 use crate::{Error, Result};
 use mlaan_engine::ops::Operand;
-use mlaan_engine::{Device, Kind, Purpose};
+use mlaan_engine::{Device, DeviceKind, MemoryCategory};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of features held at a time; places that do not fit wait for another pass over the images.
@@ -90,15 +90,15 @@ impl<'a> Held<'a> {
     fn new(device: &'a Device, bytes: usize) -> Self {
         // Beside a GPU, this lies in the process.
         let bytes =
-            if device.kind() == Kind::Cuda { 0 } else { isize::try_from(bytes).unwrap_or(isize::MAX) };
-        device.pool().count(Purpose::Data, bytes);
+            if device.kind() == DeviceKind::Cuda { 0 } else { isize::try_from(bytes).unwrap_or(isize::MAX) };
+        device.pool().count(MemoryCategory::Data, bytes);
         Held(device, bytes)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.pool().count(Purpose::Data, -self.1);
+        self.0.pool().count(MemoryCategory::Data, -self.1);
     }
 }
 
@@ -196,7 +196,7 @@ fn table(subject: &mut Subject, seen: &Seen<'_>, at: &[Place], grid: usize) -> R
     let device = subject.learner.device().clone();
     seen.each(subject.frame(), false, &mut |batch| {
         table.labels.extend_from_slice(&batch.labels);
-        let images = subject.feed(batch)?;
+        let images = subject.to_device(batch)?;
         subject.learner.infer_seen(images, &mut |place, x| {
             if let Some(i) = at.iter().position(|p| p.place == place) {
                 let pooled = device.average_pool(&Operand::plain(x), grid, grid)?;

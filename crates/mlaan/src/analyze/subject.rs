@@ -1,7 +1,7 @@
 //! The network of a checkpoint, and the images that are shown to it.
 
 use crate::backbone::Backbone;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::data::{Batch, Dataset, Frame, Loader, LoaderOptions, LoaderPool, by_name};
 use crate::local::{Learner, Method, Partition, TaskLoss};
 use crate::recipe::Recipe;
@@ -127,9 +127,9 @@ impl Subject {
     }
 
     /// Normalised images of a batch on its device.
-    pub(super) fn feed(&self, batch: &Batch) -> Result<Tensor> {
+    pub(super) fn to_device(&self, batch: &Batch) -> Result<Tensor> {
         let (size, pixels) = (self.manifest.size, self.learner.task().pixels);
-        Ok(Source::Host.feed(self.learner.device(), Some(batch), batch.len(), size, pixels)?.images)
+        Ok(BatchSource::Host.to_device(self.learner.device(), Some(batch), batch.len(), size, pixels)?.images)
     }
 }
 

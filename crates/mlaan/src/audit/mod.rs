@@ -28,7 +28,7 @@ pub use probe::Altered;
 use crate::backbone::Backbone;
 use crate::local::{Branch, Learner, LossOf, Method, Partition, Task};
 use crate::nn::optim::{Rule, Sgd};
-use crate::nn::{Extent, Optimizer};
+use crate::nn::{ImageShape, Optimizer};
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
 use crate::train::setup;
@@ -59,7 +59,7 @@ pub fn audit_recipe(
     let device = device.with_precision(Precision::F32);
     let backbone = setup::network(recipe)?;
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let task = Task { image: Extent::square(recipe.data.size, 3), classes: CLASSES, pixels };
+    let task = Task { image: ImageShape::square(recipe.data.size, 3), classes: CLASSES, pixels };
     let sizes = Sizes {
         batch,
         train: None,

@@ -3,9 +3,9 @@
 use crate::Result;
 use crate::data::Classes;
 use crate::local::{HeadLoss, Learner, LossOf, Owner, StepOptions, Targets};
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 use mlaan_engine::ops::LossTarget;
-use mlaan_engine::{DType, Device, Purpose as Memory, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory as Memory, Tensor};
 
 /// Classes of the made-up labels.
 pub(super) const CLASSES: usize = 10;
@@ -75,7 +75,7 @@ impl Probe {
     fn images(&self, device: &Device, learner: &Learner) -> Result<Tensor> {
         let image = learner.task().image;
         let shape = [self.batch, image.height, image.width, image.channels];
-        let mut random = Rng::new(self.seed, Purpose::Synthetic, 0, 0);
+        let mut random = Rng::new(self.seed, RandomStream::Synthetic, 0, 0);
         let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal() as f32).collect();
         let mut images = device.alloc(shape, DType::F32, Memory::Data)?;
         device.upload(&mut images, &pixels)?;

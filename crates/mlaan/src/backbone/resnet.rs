@@ -2,10 +2,11 @@
 
 use super::{Backbone, BlockInfo};
 use crate::nn::{
-    Activation, AveragePool, Builder, ConvBnAct, ConvSpec, Layer, MaxPool, Rectify, Residual, Sequence,
+    ActivationFunction, AveragePool, Builder, ConvBnAct, ConvSpec, Layer, MaxPool, Rectify, Residual,
+    Sequence,
 };
 use crate::{Error, Result};
-use mlaan_engine::ops::Window;
+use mlaan_engine::ops::Conv2dParams;
 
 /// What blocks are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +133,8 @@ impl ResNet {
     /// The convolution of its stem.
     pub fn stem_conv(&self) -> ConvSpec {
         let window = match self.stem {
-            Stem::Cifar => Window::same(3, 1),
-            Stem::Imagenet => Window::same(7, 2),
+            Stem::Cifar => Conv2dParams::same(3, 1),
+            Stem::Imagenet => Conv2dParams::same(7, 2),
         };
         ConvSpec::convolution("conv1", "bn1", 3, self.widths[0], window)
     }
@@ -157,21 +158,21 @@ impl ResNet {
             ConvSpec::convolution(format!("{name}.conv{n}"), format!("{name}.bn{n}"), input, output, window)
         };
         // What is behind the last is behind the sum.
-        let last = |spec: ConvSpec| spec.activated(Activation::Identity);
+        let last = |spec: ConvSpec| spec.activated(ActivationFunction::Identity);
         let convs = match self.kind {
             BlockKind::Basic => vec![
-                conv(1, (input, width), Window::same(3, stride)),
-                last(conv(2, (width, output), Window::same(3, 1))),
+                conv(1, (input, width), Conv2dParams::same(3, stride)),
+                last(conv(2, (width, output), Conv2dParams::same(3, 1))),
             ],
             BlockKind::Bottleneck => vec![
-                conv(1, (input, width), Window::same(1, 1)),
-                conv(2, (width, width), Window::same(3, stride)),
-                last(conv(3, (width, output), Window::same(1, 1))),
+                conv(1, (input, width), Conv2dParams::same(1, 1)),
+                conv(2, (width, width), Conv2dParams::same(3, stride)),
+                last(conv(3, (width, output), Conv2dParams::same(1, 1))),
             ],
         };
         let shortcut = (stride != 1 || input != output).then(|| {
             let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
-            last(ConvSpec::convolution(conv, norm, input, output, Window::same(1, stride)))
+            last(ConvSpec::convolution(conv, norm, input, output, Conv2dParams::same(1, stride)))
         });
         Ok((convs, shortcut))
     }
@@ -194,7 +195,7 @@ impl Backbone for ResNet {
         let conv = self.stem_conv().build(b)?;
         let last: Box<dyn Layer> = match self.stem {
             Stem::Cifar => Box::new(Rectify),
-            Stem::Imagenet => Box::new(MaxPool { window: Window::same(3, 2) }),
+            Stem::Imagenet => Box::new(MaxPool { window: Conv2dParams::same(3, 2) }),
         };
         Ok(vec![conv, last])
     }

@@ -1,7 +1,7 @@
 //! How fast images reach the network: read, decoded, changed and normalised, without a network behind them.
 
 use super::median;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::data::{Dataset, Extras, Loader, LoaderOptions, LoaderPool, Splits};
 use crate::recipe::Recipe;
 use crate::train::setup;
@@ -87,7 +87,7 @@ impl<'a> Epochs<'a> {
         let options = LoaderOptions {
             batch: recipe.train.batch,
             frame: setup::frame(&recipe.data),
-            deliver: Source::host(&extras).deliver(),
+            deliver: BatchSource::host(&extras).deliver(),
             augment: setup::augmentation(&recipe.data, Some(splits))?,
             extras,
             shuffle: true,
@@ -103,13 +103,14 @@ impl<'a> Epochs<'a> {
 
     /// Seconds of epoch `epoch`.
     fn time(&self, epoch: usize) -> Result<f64> {
-        let (options, source) = (LoaderOptions { epoch, ..self.options }, Source::host(&self.options.extras));
+        let (options, source) =
+            (LoaderOptions { epoch, ..self.options }, BatchSource::host(&self.options.extras));
         let begin = Instant::now();
         let mut loader = Loader::new(Arc::clone(self.data), &self.pool, options)?;
         while let Some(batch) = loader.next() {
             let batch = batch?;
             let feed = || -> Result<()> {
-                source.feed(self.device, Some(&batch), batch.len(), options.frame.size, self.scale)?;
+                source.to_device(self.device, Some(&batch), batch.len(), options.frame.size, self.scale)?;
                 Ok(())
             };
             self.device.scope(feed).unwrap_or(Ok(()))?;

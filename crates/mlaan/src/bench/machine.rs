@@ -1,8 +1,8 @@
 //! What a device can do at the most, measured as it trains: a processor with the threads that do.
 
 use crate::{Device, Result};
-use mlaan_engine::ops::{Operand, Window};
-use mlaan_engine::{DType, Purpose, Tensor};
+use mlaan_engine::ops::{Conv2dParams, Operand};
+use mlaan_engine::{DType, MemoryCategory, Tensor};
 use std::time::Instant;
 
 /// Side of the matrices that are multiplied.
@@ -78,7 +78,7 @@ fn sgemm(device: &Device) -> Result<f64> {
     let tensor = |extents: [usize; 4]| filled(device, extents);
     let (x, w) = (tensor([1, SIDE, 1, SIDE])?, tensor([SIDE, SIDE, 1, 1])?);
     best(device, || {
-        device.convolve(Window::same(1, 1), &Operand::plain(&x), &w, None, None)?;
+        device.convolve(Conv2dParams::same(1, 1), &Operand::plain(&x), &w, None, None)?;
         Ok(2.0 * (SIDE as f64).powi(3))
     })
 }
@@ -93,7 +93,7 @@ fn stream(device: &Device) -> Result<f64> {
 
 /// Ones: what they are does not matter, but numbers near the smallest would be slow.
 fn filled(device: &Device, extents: [usize; 4]) -> Result<Tensor> {
-    let mut t = device.alloc(extents, DType::F32, Purpose::Workspace)?;
+    let mut t = device.alloc(extents, DType::F32, MemoryCategory::Workspace)?;
     device.fill(&mut t, 1.0)?;
     Ok(t)
 }

@@ -28,7 +28,7 @@ pub use profile::Profile;
 use crate::recipe::Recipe;
 use crate::train::setup;
 use crate::{Device, Result};
-use mlaan_engine::{Isa, Kind, Usage};
+use mlaan_engine::{DeviceKind, Isa, Usage};
 use rig::Rig;
 use std::time::Instant;
 
@@ -130,7 +130,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
     // Beforehand, as a run does.
     device.pool().reserve(&planned)?;
     let mut rig = Rig::new(&device, recipe)?;
-    let recording = if device.kind() == Kind::Cuda { RECORDING } else { 0 };
+    let recording = if device.kind() == DeviceKind::Cuda { RECORDING } else { 0 };
     let mut seconds = 0.0;
     for _ in 0..options.warmup.max(1) + recording {
         seconds = timed(&mut rig, Rig::step)?;
@@ -202,7 +202,7 @@ pub struct Pace {
 /// As [`bench()`].
 pub fn pace(recipe: &Recipe, device: &Device) -> Result<Pace> {
     let (mut rig, device, _) = prepared(recipe, device)?;
-    let recording = if device.kind() == Kind::Cuda { RECORDING } else { 0 };
+    let recording = if device.kind() == DeviceKind::Cuda { RECORDING } else { 0 };
     let steps = few(1 + recording, &mut || timed(&mut rig, Rig::step))?;
     let tests = few(1, &mut || timed(&mut rig, Rig::infer))?;
     let images = recipe.train.batch.max(1) as f64;
@@ -232,10 +232,10 @@ fn few(warmup: usize, time: &mut dyn FnMut() -> Result<f64>) -> Result<f64> {
 }
 
 /// The instruction set that computes, where the processor does.
-fn isa(kind: Kind) -> Option<&'static str> {
+fn isa(kind: DeviceKind) -> Option<&'static str> {
     match kind {
-        Kind::Cpu { .. } => Some(Isa::available().first().map_or("portable", |isa| isa.name())),
-        Kind::Cuda => None,
+        DeviceKind::Cpu { .. } => Some(Isa::available().first().map_or("portable", |isa| isa.name())),
+        DeviceKind::Cuda => None,
     }
 }
 

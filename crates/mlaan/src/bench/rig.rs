@@ -1,9 +1,9 @@
 //! Training steps of a recipe without its images.
 
 use crate::data::Batch;
-use crate::data::Source;
-use crate::local::{Learner, StageFeed, StepOptions, Task};
-use crate::nn::Extent;
+use crate::data::BatchSource;
+use crate::local::{DatasetBatch, Learner, StepOptions, Task};
+use crate::nn::ImageShape;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
 use crate::train::setup;
@@ -18,7 +18,7 @@ const SMALL: usize = 96;
 pub(super) struct Rig {
     device: Device,
     learner: Learner,
-    sources: Arc<Vec<Source>>,
+    sources: Arc<Vec<BatchSource>>,
     /// None where nothing is computed.
     images: Option<Arc<Batch>>,
     options: StepOptions,
@@ -31,7 +31,7 @@ impl Rig {
         let (size, batch) = (recipe.data.size, recipe.train.batch);
         let classes = if size > SMALL { 1000 } else { 10 };
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-        let task = Task { image: Extent::square(size, 3), classes, pixels };
+        let task = Task { image: ImageShape::square(size, 3), classes, pixels };
         let backbone = setup::network(recipe)?;
         let sizes = Sizes {
             batch,
@@ -66,7 +66,7 @@ impl Rig {
     pub(super) fn step(&mut self) -> Result<()> {
         let Rig { learner, sources, images, options, batch, task, .. } = self;
         let (sources, batch) = (Arc::clone(sources), (images.clone(), *batch));
-        let feed = StageFeed {
+        let feed = DatasetBatch {
             sources,
             batch: batch.0,
             images: batch.1,
@@ -89,8 +89,9 @@ impl Rig {
     /// The batch classified as testing does it.
     pub(super) fn infer(&mut self) -> Result<()> {
         let Rig { device, learner, sources, images, batch, task, .. } = self;
-        let fed = sources[0].feed(device, images.as_deref(), *batch, task.image.height, task.pixels)?;
-        learner.infer(fed.images).map(|_| ())
+        let input =
+            sources[0].to_device(device, images.as_deref(), *batch, task.image.height, task.pixels)?;
+        learner.infer(input.images).map(|_| ())
     }
 
     /// Waits until the steps so far are done.
@@ -108,7 +109,7 @@ impl Rig {
 }
 
 /// Pixels without meaning, every class in turn, from where a run has its images; no batch where nothing is computed.
-fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, Option<Batch>)> {
+fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(BatchSource, Option<Batch>)> {
     let (n, size, augment) = (recipe.train.batch, recipe.data.size, setup::augmentation(&recipe.data, None)?);
     let extras = recipe.data.extras();
     let length = n * size * size * 3;
@@ -118,13 +119,13 @@ fn made_up(device: &Device, recipe: &Recipe, classes: usize) -> Result<(Source, 
     let indices = (0..n).collect();
     let batch = |bytes, draws| Batch { bytes, draws, labels: labels(0), indices, other, shares };
     let computes = device.computes();
-    Ok(match Source::border(device.kind(), (&augment, &extras), length) {
+    Ok(match BatchSource::border(device.kind(), (&augment, &extras), length) {
         Some(padding) => {
             let draws = || (0..n).flat_map(|i| augment.draw((recipe.seed, 0, i))).collect();
             let set = computes.then(bytes);
-            let source = Source::kept(device, (n, size), padding, set.as_deref())?;
+            let source = BatchSource::kept(device, (n, size), padding, set.as_deref())?;
             (source, computes.then(|| batch(Vec::new(), draws())))
         }
-        None => (Source::host(&extras), computes.then(|| batch(bytes(), Vec::new()))),
+        None => (BatchSource::host(&extras), computes.then(|| batch(bytes(), Vec::new()))),
     })
 }

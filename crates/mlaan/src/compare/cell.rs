@@ -4,12 +4,12 @@ use super::sets::KnownSet;
 use super::suite::{Column, Row, Suite};
 use crate::data::{BUILTIN, LoaderPool, synthetic};
 use crate::local::Task;
-use crate::nn::Extent;
+use crate::nn::ImageShape;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::{MeanStd, Recipe};
 use crate::train::setup;
 use crate::{Error, Result};
-use mlaan_engine::Kind;
+use mlaan_engine::DeviceKind;
 
 /// One experiment, but for its seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,11 +84,11 @@ impl Cell {
         let guess = if size <= 96 { 10 } else { 1000 };
         let classes = self.set.map_or(guess, |s| s.classes);
         let pixels = setup::pixel_scale(&MeanStd { mean: [0.5; 3], std: [0.25; 3] });
-        Task { image: Extent::square(size, 3), classes, pixels }
+        Task { image: ImageShape::square(size, 3), classes, pixels }
     }
 
     /// What memory depends on, without the images themselves.
-    pub(super) fn sizes(&self, images: Option<[usize; 2]>, kind: Kind) -> Sizes {
+    pub(super) fn sizes(&self, images: Option<[usize; 2]>, kind: DeviceKind) -> Sizes {
         let (batch, size) = (self.recipe.train.batch, self.recipe.data.size);
         let mixed = self.recipe.data.extras().mixes();
         let largest = images.map_or(batch, |[train, test]| batch.min(train.max(test)));
@@ -153,7 +153,7 @@ pub(super) fn cell(
     if cell.recipe.local.balance {
         // As a run keeps them, so that a finished run is known again.
         let backbone = setup::network(&cell.recipe)?;
-        let sizes = cell.sizes(None, Kind::Cpu { threads: Some(1) });
+        let sizes = cell.sizes(None, DeviceKind::Cpu { threads: Some(1) });
         cell.recipe.local = balanced(&backbone, &cell.recipe.local, cell.task(), sizes)?;
     }
     Ok(cell)

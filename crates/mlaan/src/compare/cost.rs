@@ -8,7 +8,7 @@ use crate::plan::search::{Learning, Request, candidates, search};
 use crate::plan::{Plan, plan};
 use crate::train::setup;
 use crate::{Device, Result};
-use mlaan_engine::Kind;
+use mlaan_engine::DeviceKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ impl Cost {
     ///
     /// # Errors
     /// A method that does not fit the network.
-    pub fn of(cell: &Cell, kind: Kind, images: Option<[usize; 2]>) -> Result<Self> {
+    pub fn of(cell: &Cell, kind: DeviceKind, images: Option<[usize; 2]>) -> Result<Self> {
         let images = images.or(cell.images());
         let backbone = setup::network(&cell.recipe)?;
         let own = planned(cell, &backbone, &cell.recipe.local, (kind, images))?;
@@ -87,7 +87,7 @@ impl Cost {
 ///
 /// # Errors
 /// A method that does not fit the network.
-pub(super) fn step_plan(cell: &Cell, kind: Kind) -> Result<Plan> {
+pub(super) fn step_plan(cell: &Cell, kind: DeviceKind) -> Result<Plan> {
     planned(cell, &setup::network(&cell.recipe)?, &cell.recipe.local, (kind, None))
 }
 
@@ -95,7 +95,7 @@ fn planned(
     cell: &Cell,
     backbone: &dyn Backbone,
     method: &Method,
-    (kind, images): (Kind, Option<[usize; 2]>),
+    (kind, images): (DeviceKind, Option<[usize; 2]>),
 ) -> Result<Plan> {
     plan(backbone, method, cell.task(), cell.sizes(images, kind))
 }
@@ -105,7 +105,7 @@ fn planned(
 ///
 /// # Errors
 /// When nothing fits: says the least memory that would do.
-pub fn fit(cell: &mut Cell, kind: Kind, memory: usize) -> Result<Vec<String>> {
+pub fn fit(cell: &mut Cell, kind: DeviceKind, memory: usize) -> Result<Vec<String>> {
     let backbone = setup::network(&cell.recipe)?;
     let sizes = |batch: usize| crate::plan::Sizes { batch, ..cell.sizes(cell.images(), kind) };
     let (method, batch) = (&cell.recipe.local, cell.recipe.train.batch);

@@ -1,7 +1,7 @@
 //! What computed a result: times are of a machine.
 
 use crate::Device;
-use mlaan_engine::{Isa, Kind};
+use mlaan_engine::{DeviceKind, Isa};
 use serde::{Deserialize, Serialize};
 
 /// A machine, as far as it tells.
@@ -23,8 +23,8 @@ impl Machine {
     /// This one, computing on `device`.
     pub fn of(device: &Device) -> Self {
         let isa = match device.kind() {
-            Kind::Cpu { .. } => Isa::available().first().map(|isa| isa.name().to_owned()),
-            Kind::Cuda => None,
+            DeviceKind::Cpu { .. } => Isa::available().first().map(|isa| isa.name().to_owned()),
+            DeviceKind::Cuda => None,
         };
         Machine {
             device: device.name().into(),

@@ -259,10 +259,10 @@ impl Runner<'_> {
         let backbone = setup::backbone(&recipe.model)?;
         let mut trainer = Trainer::new(&recipe, &backbone, splits, &device)?;
         let planned = trainer.plan().memory() as u64;
-        let goes_on = folder.join(METRICS).exists();
+        let resume_from = folder.join(METRICS).exists();
         held.check()?;
         self.store.begin(cell, seed, machine, planned)?;
-        match trainer.run_in(&held, goes_on, stop, &mut |p| tell(Tell::Moves(p)))? {
+        match trainer.run_in(&held, resume_from, stop, &mut |p| tell(Tell::Moves(p)))? {
             Outcome::Finished(_) => Ok(Some(self.store.finished(cell, seed)?)),
             Outcome::Interrupted { .. } | Outcome::OutOfTime { .. } => Ok(None),
         }

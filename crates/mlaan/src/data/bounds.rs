@@ -25,7 +25,7 @@ const RUNS: u64 = 128;
 /// What a PNG begins with.
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
-/// Refuses extents that no picture has, or none that is encoded in these bytes.
+/// Refuses sizes that no picture has, or none that is encoded in these bytes.
 ///
 /// # Errors
 /// What is wrong with them.
@@ -59,7 +59,7 @@ pub(super) fn plausible(encoded: &[u8], (height, width): (usize, usize)) -> Resu
     }
 }
 
-/// Refuses extents that no picture has, whatever its bytes.
+/// Refuses sizes that no picture has, whatever its bytes.
 ///
 /// # Errors
 /// What is wrong with them.
@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(plausible(&of(least), pixels), Ok(()), "{start:?}");
             assert!(plausible(&of(least - 1), pixels).unwrap_err().contains("cannot be in"), "{start:?}");
         }
-        // A blank page that came by fax; others only by their extents.
+        // A blank page that came by fax; others only by their sizes.
         let mut fax = b"II*\0\x08\0\0\0\x01\0\x03\x01\x03\0\x01\0\0\0\x04\0\0\0".to_vec();
         fax.resize(450, 0);
         assert_eq!(plausible(&fax, (3508, 2480)), Ok(()));

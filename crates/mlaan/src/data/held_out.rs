@@ -2,7 +2,7 @@
 
 use super::OpenOptions;
 use super::limit::choose;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// Numbers of the splits, for what is random about them.
 pub(super) mod split {
@@ -39,7 +39,7 @@ pub(super) fn draw(labels: &[u32], shares: Shares, options: &OpenOptions) -> Dra
         None => (all, None),
         Some(share) => {
             let held = |class: usize, n: usize| held(share * total[class] as f64, n);
-            let random = |class| Rng::new(0, Purpose::HeldOut, split::TEST, class);
+            let random = |class| Rng::new(0, RandomStream::HeldOut, split::TEST, class);
             let [rest, test] = part(labels, &all, &held, &random);
             (rest, Some(limited(labels, test, options, split::TEST)))
         }
@@ -52,7 +52,7 @@ pub(super) fn draw(labels: &[u32], shares: Shares, options: &OpenOptions) -> Dra
     // A share of the images before any were taken for testing.
     let of = |class: usize, n: usize| n as f64 * total[class] as f64 / left[class].max(1) as f64;
     let held = |class: usize, n: usize| held(share * of(class, n), n);
-    let random = |class| Rng::new(options.seed, Purpose::HeldOut, split::VALIDATION, class);
+    let random = |class| Rng::new(options.seed, RandomStream::HeldOut, split::VALIDATION, class);
     let [train, validation] = part(labels, &chosen, &held, &random);
     Drawn { train, validation: Some(validation), test }
 }

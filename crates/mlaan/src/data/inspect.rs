@@ -67,7 +67,7 @@ pub struct SplitReport {
     pub sizes: Option<Sizes>,
     /// Images that their EXIF orientation says to turn.
     pub turned: usize,
-    /// Mean and deviation of all pixels, of 1 (0 where a channel is constant); none where all images are broken.
+    /// Mean and standard deviation of all pixels, of 1 (0 where a channel is constant); none where all images are broken.
     pub pixels: Option<Normalise>,
     /// Bytes of all images decoded.
     pub decoded_bytes: u64,

@@ -1,6 +1,6 @@
 //! Which images a limited run keeps.
 
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// At most `limit` of the images with these labels, in ascending order: of each class as many as of the
 /// others, as far as there are, chosen by `(seed, split, class)`.
@@ -17,9 +17,9 @@ pub(super) fn choose(labels: &[u32], limit: Option<usize>, seed: u64, split: u64
     // A random class order too: when the limit is no multiple of the classes, some get one more.
     let mut ranked = Vec::with_capacity(labels.len());
     let mut turn: Vec<usize> = (0..classes).collect();
-    Rng::new(seed, Purpose::Limit, split, u64::MAX).shuffle(&mut turn);
+    Rng::new(seed, RandomStream::Limit, split, u64::MAX).shuffle(&mut turn);
     for (position, &class) in turn.iter().enumerate() {
-        Rng::new(seed, Purpose::Limit, split, class as u64).shuffle(&mut members[class]);
+        Rng::new(seed, RandomStream::Limit, split, class as u64).shuffle(&mut members[class]);
         let indices = members[class].iter().enumerate();
         ranked.extend(indices.map(|(rank, &index)| (rank, position, index)));
     }

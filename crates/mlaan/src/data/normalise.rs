@@ -39,7 +39,7 @@ impl Normalise {
     const SAMPLE: usize = 1024;
 
     /// Mean and standard deviation over all pixels of `data`; sums are whole numbers, so the result does
-    /// not depend on the number of threads. A constant channel gets the deviation 1. Of a set whose images are decoded
+    /// not depend on the number of threads. A constant channel gets the standard deviation 1. Of a set whose images are decoded
     /// each time, up to 1024 are taken, evenly spread.
     ///
     /// # Errors

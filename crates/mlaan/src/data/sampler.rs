@@ -4,7 +4,7 @@
 //! drawn for it comes from that, so that no two samples of an epoch are changed alike.
 
 use super::Dataset;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 use std::collections::BTreeMap;
 
 /// How an epoch goes through its images.
@@ -25,11 +25,11 @@ pub(super) fn samples(data: &dyn Dataset, order: Order) -> Vec<usize> {
     let Order { shuffle, balanced: is_balanced, seed, epoch } = order;
     let epoch = epoch as u64;
     if shuffle && is_balanced {
-        return balanced(data, &mut Rng::new(seed, Purpose::Sample, epoch, 0));
+        return balanced(data, &mut Rng::new(seed, RandomStream::Sample, epoch, 0));
     }
     let mut order: Vec<usize> = (0..data.len()).collect();
     if shuffle {
-        Rng::new(seed, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
+        Rng::new(seed, RandomStream::Shuffle, epoch, 0).shuffle(&mut order);
     }
     order
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::shapes::{CLASSES, Shape};
 use super::{ImageView, Memory, Orientation, Splits};
 use crate::Result;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// Height and width of the built-in images.
 pub const SIDE: usize = 32;
@@ -73,7 +73,7 @@ fn these(seed: u64, split: u64, indices: &[usize]) -> Result<Memory> {
     let images: Vec<Vec<u8>> = indices
         .par_iter()
         .map(|&i| {
-            let mut rng = Rng::new(seed, Purpose::Synthetic, split, i as u64);
+            let mut rng = Rng::new(seed, RandomStream::Synthetic, split, i as u64);
             draw(CLASSES[i % CLASSES.len()].1, &mut rng)
         })
         .collect();

@@ -4,7 +4,7 @@ use super::about::about;
 use crate::Result;
 use crate::local::{Learner, Method};
 use crate::train::{TensorFile, TensorSource, TensorView, Trained, Values, write_tensors_with};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::path::Path;
 
 /// Behind this tensor of a BatchNorm comes its counter.
@@ -14,7 +14,7 @@ const COUNTER: &str = "num_batches_tracked";
 
 /// Writes it from the checkpoint's file, tensor by tensor; the network is built without memory, for names and shapes.
 pub(super) fn write(trained: &Trained, out: &Path) -> Result<()> {
-    let device = Device::dry(Kind::Cpu { threads: Some(1) })?;
+    let device = Device::dry(DeviceKind::Cpu { threads: Some(1) })?;
     let mut network =
         Learner::for_inference(&device, &trained.backbone()?, &Method::default(), trained.task(), 0)?;
     let steps = i64::try_from(trained.manifest.step).unwrap_or(i64::MAX);

@@ -15,7 +15,7 @@ const HEADER_LIMIT: u64 = 100_000_000;
 pub(crate) struct Header {
     /// The byte that the tensors' places are counted from.
     pub start: u64,
-    /// Names, types, extents and places.
+    /// Names, types, sizes and places.
     pub tensors: Vec<(String, TensorInfo)>,
     /// What else its writer says.
     pub about: HashMap<String, String>,

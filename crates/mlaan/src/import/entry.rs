@@ -1,4 +1,4 @@
-//! Tensors of a file: their extents, and where their values lie.
+//! Tensors of a file: their sizes, and where their values lie.
 
 use crate::pickle::Element;
 use std::collections::BTreeMap;

@@ -40,7 +40,7 @@ const AUXILIARY: &str = "aux.";
 /// What is known beside a file of weights. What is left out is taken from the file's metadata where this library exported it.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The network; otherwise it is told by names and extents.
+    /// The network; otherwise it is told by names and sizes.
     pub model: Option<Model>,
     /// Which of the file's networks is taken: a key of a nested dictionary, or what stands in front of its names. Otherwise
     /// the weights themselves, before an average of them.
@@ -135,7 +135,7 @@ fn behind(dict: &StateDict) -> impl Iterator<Item = String> {
 /// Puts a state dict's values into a network, all or none.
 ///
 /// # Errors
-/// Tensors that are missing, left over or of other extents: all of them are listed.
+/// Tensors that are missing, left over or of another shape: all of them are listed.
 pub(crate) fn fill(learner: &mut Learner, (dict, new): (&mut StateDict, bool), file: &Path) -> Result<Taken> {
     let new_classifier = check(learner, (dict, new), file)?;
     let mut tensors = 0;
@@ -173,7 +173,7 @@ fn is_own_classifier(name: &str) -> bool {
     name.strip_prefix(CLASSIFIER).is_some_and(|leaf| matches!(leaf, "weight" | "bias"))
 }
 
-/// Compares names and extents; whether the classifier is to be a new one, as `new` asks for.
+/// Compares names and sizes; whether the classifier is to be a new one, as `new` asks for.
 pub(crate) fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file: &Path) -> Result<bool> {
     let mut wanted: Vec<(String, Vec<usize>)> = Vec::new();
     learner.visit(&mut |param| {
@@ -201,7 +201,7 @@ pub(crate) fn check(learner: &mut Learner, (dict, new): (&StateDict, bool), file
     if let Some(message) = names::without_projections(dict, &missing) {
         return Err(Error::data(file.display().to_string(), message));
     }
-    let parts = [("missing", missing), ("of other extents", shaped), ("unexpected", unexpected)];
+    let parts = [("missing", missing), ("of another shape", shaped), ("unexpected", unexpected)];
     let said: Vec<String> = parts.iter().filter(|(_, n)| !n.is_empty()).map(|(w, n)| listed(w, n)).collect();
     match said.is_empty() {
         true => Ok(new_classifier),

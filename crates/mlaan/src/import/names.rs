@@ -1,4 +1,4 @@
-//! What network a state dict is of, told by names and extents.
+//! What network a state dict is of, told by names and sizes.
 
 use super::StateDict;
 use super::beside::is_classifier;
@@ -106,7 +106,7 @@ pub(super) fn without_projections(dict: &StateDict, missing: &[String]) -> Optio
         return None;
     }
     Some(format!(
-        "its shortcuts have no parameters (`{first}` and {} more are missing): it pads them with zeros where the extents change, \
+        "its shortcuts have no parameters (`{first}` and {} more are missing): it pads them with zeros where the shape changes, \
          option A of He et al. 2016, as many CIFAR ResNets do. The networks here project them by 1x1 convolutions (option B), so \
          these weights cannot be used; take some of a network with option B, or train it here",
         missing.len() - 1

@@ -192,7 +192,7 @@ fn whole(network: Item<'_, '_>, path: &str) -> (String, String) {
 pub(super) fn nothing(root: Item<'_, '_>, found: &Found) -> String {
     let object = |at: Item<'_, '_>| at.callee().is_some_and(|(module, _)| module != "collections");
     if let Ok(tensor) = root.tensor() {
-        return format!("one tensor of extents {:?}, not a state dict; {ADVICE}", tensor.shape);
+        return format!("one tensor of shape {:?}, not a state dict; {ADVICE}", tensor.shape);
     }
     if is_network(root) || (object(root) && root.state().is_some() && root.array().is_err()) {
         let (what, advice) = whole(root, "");
@@ -227,7 +227,7 @@ pub(super) fn nothing(root: Item<'_, '_>, found: &Found) -> String {
     format!("no state dict, but {}{keys}; {ADVICE}", root.describe())
 }
 
-/// The first array of NumPy with extents that the first few entries lead to: the keys to it, and its name.
+/// The first array of NumPy with sizes that the first few entries lead to: the keys to it, and its name.
 fn array(at: Item<'_, '_>, path: &str, depth: usize) -> Option<(String, String)> {
     let entries = at.entries().filter(|_| depth > 0)?;
     for (key, value) in entries.into_iter().take(LISTED) {

@@ -32,7 +32,7 @@ pub struct StateDict {
     pub(super) strange: Tensors,
     /// What its classifier is called, where that is not usual.
     pub(super) classifier: Option<String>,
-    /// The mean and deviation by which the network normalises images itself.
+    /// The mean and standard deviation by which the network normalises images itself.
     pub(crate) statistics: Option<(statistics::Names, MeanStd)>,
 }
 
@@ -89,7 +89,7 @@ impl StateDict {
             tensors.into_iter().partition(|(_, t)| t.shape.contains(&0));
         if let Some((name, t)) = empty.iter().find(|(name, _)| own(name)) {
             return Err(wrong(format!(
-                "tensor `{name}` has extents {:?}, so no values: the file is damaged",
+                "tensor `{name}` has shape {:?}, so no values: the file is damaged",
                 t.shape
             )));
         }
@@ -107,7 +107,7 @@ impl StateDict {
         Ok(dict)
     }
 
-    /// Names and extents, sorted by name.
+    /// Names and sizes, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, t)| (name.as_str(), t.shape.as_slice()))
     }
@@ -117,7 +117,7 @@ impl StateDict {
         &self.about
     }
 
-    /// The extents of a tensor.
+    /// The sizes of a tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|t| t.shape.as_slice())
     }
@@ -213,7 +213,7 @@ fn safetensors(path: &Path, file: &File) -> Result<(BTreeMap<String, Entry>, Has
         let (from, to) = info.data_offsets;
         let bytes = info.shape.iter().try_fold(element.size(), |n, e| n.checked_mul(*e));
         if to.checked_sub(from) != bytes {
-            return Err(wrong(format!("its extents {:?} do not fit its place in the file", info.shape)));
+            return Err(wrong(format!("its sizes {:?} do not fit its place in the file", info.shape)));
         }
         let end = start.saturating_add(to as u64);
         if end > length {

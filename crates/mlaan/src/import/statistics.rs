@@ -1,4 +1,4 @@
-//! What a wrapper that normalises images keeps beside the network: mean and deviation of every channel.
+//! What a wrapper that normalises images keeps beside the network: mean and standard deviation of every channel.
 
 use super::entry::Tensors;
 use crate::Result;
@@ -12,7 +12,7 @@ const OF_ONE: f64 = 2.0;
 /// How far numbers may lie apart that are the same to so many digits as people write.
 const NEAR: f64 = 1e-3;
 
-/// Names of a mean and a deviation.
+/// Names of a mean and a standard deviation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Names {
     pub mean: String,
@@ -25,7 +25,7 @@ fn is_called(name: &str, words: &[&str]) -> bool {
     !last.starts_with("running") && last.split('_').any(|word| words.contains(&word))
 }
 
-/// The mean and the deviation among tensors: of three values, or one for all channels, and in the same module.
+/// the mean and the standard deviation among tensors: of three values, or one for all channels, and in the same module.
 pub(super) fn names(tensors: &Tensors) -> Option<Names> {
     let found = |words: &[&str], module: Option<&str>| {
         let fits = |name: &str| module.is_none_or(|m| module_of(name) == m) && is_called(name, words);
@@ -37,7 +37,7 @@ pub(super) fn names(tensors: &Tensors) -> Option<Names> {
     Some(Names { mean, std })
 }
 
-/// Whether a tensor of this name and extents is one of them: a file may have several, as an attack's beside the network's.
+/// Whether a tensor of this name and sizes is one of them: a file may have several, as an attack's beside the network's.
 pub(super) fn is_one(name: &str, shape: &[usize]) -> bool {
     matches!(shape.iter().product::<usize>(), 1 | 3)
         && (is_called(name, &MEANS) || is_called(name, &DEVIATIONS))
@@ -87,7 +87,7 @@ pub(super) fn alike(a: &MeanStd, b: &MeanStd) -> bool {
 pub(super) fn remark(names: &Names, own: &MeanStd, used: &MeanStd) -> Option<String> {
     (!alike(own, used)).then(|| {
         format!(
-            "The file normalises images itself, by `{}` and `{}` ({}): these differ from the mean and deviation that are used \
+            "The file normalises images itself, by `{}` and `{}` ({}): these differ from the mean and standard deviation that are used \
              here ({}).",
             names.mean,
             names.std,

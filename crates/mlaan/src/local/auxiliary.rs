@@ -1,109 +1,215 @@
-//! Auxiliary networks: what turns a module's output into a loss (METHOD §3).
+//! One local loss of a module: leap chain, auxiliary classifier, decoder (METHOD §4).
 
-use super::Head;
-use crate::Result;
-use crate::nn::{Activation, AveragePool, Builder, ConvSpec, Extent, Resize, Sequence};
-use mlaan_engine::ops::Window;
+use super::heads::decoder;
+use super::leap::{LeapChain, sources};
+use super::targets::{HeadLoss, LossOf, Supervision};
+use super::{Branch, Method, Partition, TaskLoss, clip};
+use crate::backbone::Backbone;
+use crate::nn::optim::Rate;
+use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Optimizer, Param, Pass};
+use crate::{Error, Result};
+use mlaan_engine::ops::LossTarget;
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
-/// Channels between the decoder's two convolutions.
-const DECODER_CHANNELS: usize = 12;
+/// The auxiliary network of one branch of one module.
+pub struct Auxiliary {
+    leap: Option<LeapChain>,
+    head: Chain,
+    decoder: Option<Chain>,
+    /// Whose loss it is.
+    of: LossOf,
+    loss: TaskLoss,
+    temperature: f32,
+    /// λ1 and λ2 at this module.
+    reconstruct: f32,
+    task: f32,
+    /// w_ind or w_cas.
+    weight: f32,
+}
 
-impl Head {
-    /// The classifier's layers for features of extent `input`, down to `outputs`; `deepest`: channels of the
-    /// backbone's last stage.
+/// λ at module `j` of `modules`: linear from its first value at the first to its last at the last local loss.
+pub(super) fn schedule(ends: [f64; 2], j: usize, modules: usize) -> f64 {
+    let r = if modules > 2 { j as f64 / (modules - 2) as f64 } else { 0.0 };
+    ends[0] * (1.0 - r) + ends[1] * r
+}
+
+impl Auxiliary {
+    /// The auxiliary network of branch `branch` behind module `j`, whose output has size `features`.
     ///
     /// # Errors
-    /// Out of memory.
-    pub fn build(
-        self,
-        input: Extent,
-        (hidden, outputs): (usize, usize),
-        deepest: usize,
-        name: &str,
+    /// A leap chain that does not fit; out of memory.
+    #[allow(clippy::too_many_arguments)] // Everything that a method can vary meets here.
+    pub fn new(
+        method: &Method,
+        partition: &Partition,
+        backbone: &dyn Backbone,
+        branch: Branch,
+        j: usize,
+        features: ImageShape,
+        (image, classes): (ImageShape, usize),
         b: &Builder<'_>,
-    ) -> Result<Sequence> {
-        match self {
-            Head::Classifier { convolutions, linears } => {
-                classifier(input, (convolutions, linears), (hidden, outputs), deepest, name, b)
+    ) -> Result<Self> {
+        let name = match branch {
+            Branch::Independent => format!("ind_{j}"),
+            Branch::Cascaded => format!("cas_{j}"),
+        };
+        let leap = match method.leap.as_ref().filter(|l| l.on == branch) {
+            Some(l) => Some(LeapChain::new(l, sources(l, partition, backbone, j)?, backbone, &name, b)?),
+            None => None,
+        };
+        let features = leap.as_ref().map_or(Ok(features), |l| l.extent(features))?;
+        let outputs = if method.loss == TaskLoss::Contrastive { method.hidden } else { classes };
+        let (sizes, deepest) = ((method.hidden, outputs), backbone.features());
+        let head = Chain::new(method.head.build(features, sizes, deepest, &format!("aux.head_{name}"), b)?);
+        let decoder = if method.reconstruct.iter().any(|&l| l > 0.0) {
+            Some(Chain::new(decoder(features.channels, image, &format!("aux.decoder_{name}"), b)?))
+        } else {
+            None
+        };
+        head.extent(features)?;
+        Ok(Auxiliary {
+            leap,
+            head,
+            decoder,
+            of: LossOf { module: j, branch },
+            loss: method.loss,
+            temperature: method.temperature as f32,
+            reconstruct: schedule(method.reconstruct, j, partition.len()) as f32,
+            task: schedule(method.task, j, partition.len()) as f32,
+            weight: method.weight(branch) as f32,
+        })
+    }
+
+    /// λ1, λ2 of this module.
+    pub fn lambdas(&self) -> (f32, f32) {
+        (self.reconstruct, self.task)
+    }
+
+    /// Blocks that the leap chain mirrors; empty without one.
+    pub fn sources(&self) -> &[usize] {
+        self.leap.as_ref().map_or(&[], LeapChain::sources)
+    }
+
+    /// The leap chain.
+    pub fn leap_mut(&mut self) -> Option<&mut LeapChain> {
+        self.leap.as_mut()
+    }
+
+    /// Whether it classifies (its second loss column counts errors).
+    pub fn classifies(&self) -> bool {
+        self.loss == TaskLoss::CrossEntropy
+    }
+
+    /// Calls `f` with every parameter and buffer.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        if let Some(l) = &mut self.leap {
+            l.visit(f)?;
+        }
+        self.head.visit(f)?;
+        self.decoder.as_mut().map_or(Ok(()), |d| d.visit(f))
+    }
+
+    /// As [`Layer::fuse`].
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn fuse(&mut self, device: &Device) -> Result<()> {
+        if let Some(l) = &mut self.leap {
+            l.fuse(device)?;
+        }
+        self.head.fuse(device)?;
+        self.decoder.as_mut().map_or(Ok(()), |d| d.fuse(device))
+    }
+
+    /// Forward, loss and backward over a module's output; leaves gradients in the parameters, writes the task loss
+    /// to `row` of `values` and the reconstruction loss to the next, and returns the weighted gradient of the features.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn local_backward(
+        &mut self,
+        device: &Device,
+        features: &Activation,
+        supervision: Supervision<'_>,
+        values: &mut Tensor,
+        row: usize,
+    ) -> Result<Option<Grad>> {
+        if let Some(l) = &mut self.leap {
+            l.forward(device, features)?;
+        }
+        let x = self.leap.as_ref().and_then(LeapChain::output).unwrap_or(features);
+        let pass = Pass { weights: true, input: true };
+
+        self.head.forward(device, x)?;
+        let output = &self.head.output(x).tensor;
+        let mut grad = device.alloc(output.shape(), DType::F32, MemoryCategory::Gradients)?;
+        let target = LossTarget {
+            weight: self.weight * self.task * supervision.share,
+            grad: Some(&mut grad),
+            values,
+            row,
+        };
+        let (kind, temperature, classes) = (self.loss, self.temperature, supervision.classes);
+        supervision.targets.loss(
+            device,
+            HeadLoss { of: Some(self.of), kind, temperature, classes },
+            output,
+            target,
+        )?;
+        let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
+
+        if let Some(decoder) = &mut self.decoder {
+            decoder.forward(device, x)?;
+            let raw = &decoder.output(x).tensor;
+            let mut grad = device.alloc(raw.shape(), DType::F32, MemoryCategory::Gradients)?;
+            let weight = self.weight * self.reconstruct * supervision.share;
+            let target = LossTarget { weight, grad: Some(&mut grad), values, row: row + 1 };
+            let missing = || Error::recipe("local.reconstruct", "a decoder needs the images of the batch");
+            let images = supervision.images.ok_or_else(missing)?;
+            device.reconstruction(raw, images, supervision.pixels, target)?;
+            let rebuilt = decoder.backward(device, x, None, Grad::plain(grad), pass, false)?;
+            if let (Some(dx), Some(rebuilt)) = (&mut dx, rebuilt) {
+                device.add_assign(&mut dx.tensor, &rebuilt.tensor)?;
             }
-            Head::Dgl => dgl(input, outputs, name, b),
+        }
+        match (&mut self.leap, dx) {
+            (Some(l), Some(g)) => l.backward(device, features, g),
+            (_, dx) => Ok(dx),
         }
     }
-}
 
-fn classifier(
-    input: Extent,
-    (convolutions, linears): (usize, usize),
-    (hidden, outputs): (usize, usize),
-    deepest: usize,
-    name: &str,
-    b: &Builder<'_>,
-) -> Result<Sequence> {
-    let mut layers: Sequence = Vec::new();
-    let deep = input.channels == deepest;
-    let wide = if deep { input.channels } else { 2 * input.channels };
-    let (mut channels, mut index) = (input.channels, 0);
-    for i in 0..convolutions {
-        let window = Window::same(3, if i == 0 && !deep { 2 } else { 1 });
-        let (conv, norm) = (format!("{name}.net.{index}"), format!("{name}.net.{}", index + 1));
-        layers.push(ConvSpec::convolution(conv, norm, channels, wide, window).build(b)?);
-        (channels, index) = (wide, index + 3);
+    /// The head's output `[n, outputs]` for a module's output, with running statistics: logits where it classifies.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn infer(&mut self, device: &Device, features: &Activation) -> Result<Tensor> {
+        // The head takes its input over; a join with nothing is a copy.
+        let x = match &mut self.leap {
+            Some(l) => l.infer(device, features)?,
+            None => Activation::plain(device.add(&features.operand(), None, false)?),
+        };
+        Ok(self.head.infer(device, x)?.tensor)
     }
-    layers.push(Box::new(AveragePool { height: 1, width: 1 }));
-    // Pooling and flattening count in the names.
-    index += 2;
-    for i in 0..linears {
-        let (wide, activation) =
-            if i + 1 == linears { (outputs, Activation::Identity) } else { (hidden, Activation::Relu) };
-        let spec = ConvSpec::linear(format!("{name}.net.{index}"), channels, wide);
-        layers.push(spec.activated(activation).build(b)?);
-        (channels, index) = (hidden, index + 2);
-    }
-    Ok(layers)
-}
 
-/// The head of Belilovsky et al. 2020.
-fn dgl(input: Extent, outputs: usize, name: &str, b: &Builder<'_>) -> Result<Sequence> {
-    let c = input.channels;
-    let pool = AveragePool { height: input.height.div_ceil(4), width: input.width.div_ceil(4) };
-    let mut layers: Sequence = vec![Box::new(pool)];
-    let names = |i: usize| (format!("{name}.net.{i}"), format!("{name}.net.{}", i + 1));
-    for i in [1, 4, 7] {
-        let (conv, norm) = names(i);
-        layers.push(ConvSpec::convolution(conv, norm, c, c, Window::same(1, 1)).build(b)?);
+    /// Applies the gradients that [`Auxiliary::local_backward`] left.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn update(&mut self, device: &Device, optimizer: &Optimizer, rate: Rate) -> Result<()> {
+        clip::update(device, optimizer, rate, &mut |f| self.visit(f))
     }
-    layers.push(Box::new(AveragePool { height: 2, width: 2 }));
-    // A linear layer over the flattened 2x2 pixels is a convolution whose window is all of them.
-    for (i, input, kernel) in [(12, c, 2), (15, 4 * c, 1)] {
-        let (linear, norm) = names(i);
-        let window = Window { kernel, stride: 1, pad: 0 };
-        let spec = ConvSpec::convolution(linear, norm, input, 4 * c, window);
-        layers.push(ConvSpec { linear: true, wide: true, ..spec }.build(b)?);
-    }
-    layers.push(ConvSpec::linear(format!("{name}.net.18"), 4 * c, outputs).build(b)?);
-    Ok(layers)
-}
 
-/// InfoPro's decoder: features of `channels` channels back to an image of extent `image` (before the sigmoid).
-///
-/// # Errors
-/// Out of memory.
-pub fn decoder(channels: usize, image: Extent, name: &str, b: &Builder<'_>) -> Result<Sequence> {
-    let window = Window::same(3, 1);
-    let first = ConvSpec::convolution(
-        format!("{name}.net.0"),
-        format!("{name}.net.1"),
-        channels,
-        DECODER_CHANNELS,
-        window,
-    );
-    let first = ConvSpec { bias: true, ..first };
-    let second = ConvSpec {
-        norm: None,
-        bias: true,
-        activation: Activation::Identity,
-        wide: true,
-        ..ConvSpec::convolution(format!("{name}.net.3"), "", DECODER_CHANNELS, image.channels, window)
-    };
-    Ok(vec![Box::new(Resize { height: image.height, width: image.width }), first.build(b)?, second.build(b)?])
+    /// Forgets what a step that stopped half-way left.
+    pub fn release(&mut self) {
+        self.head.release();
+        if let Some(l) = &mut self.leap {
+            l.release();
+        }
+        if let Some(d) = &mut self.decoder {
+            d.release();
+        }
+    }
 }

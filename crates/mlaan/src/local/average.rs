@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::nn::{Chain, Layer, Param};
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 
 /// See the module.
 pub(super) struct Average {
@@ -17,7 +17,7 @@ impl Average {
     pub fn new(device: &Device, chain: &mut Chain, decay: f32) -> Result<Self> {
         let mut tensors = Vec::new();
         chain.visit(&mut |p| {
-            tensors.push(device.alloc(p.value.shape(), p.value.dtype(), Purpose::Parameters)?);
+            tensors.push(device.alloc(p.value.shape(), p.value.dtype(), MemoryCategory::Parameters)?);
             Ok(())
         })?;
         let mut average = Average { decay, tensors };

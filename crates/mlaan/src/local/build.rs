@@ -11,7 +11,7 @@ use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Learner, Method, Partition, Task, TaskLoss, segments};
 use crate::backbone::Backbone;
 use crate::nn::optim::Objective;
-use crate::nn::{Builder, Chain, Extent, Optimizer, Sequence};
+use crate::nn::{Builder, Chain, ImageShape, Optimizer, Sequence};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::collections::BTreeSet;
@@ -140,7 +140,7 @@ impl Plans<'_> {
         k: usize,
         range: Range<usize>,
         plan: &Arc<Plan>,
-        extent: &mut Extent,
+        extent: &mut ImageShape,
         crossing: &[(usize, usize, usize)],
     ) -> Result<Stage> {
         let (b, device, partition) = (&self.builder(k), &self.devices[k], &plan.partition);
@@ -192,7 +192,7 @@ impl Plans<'_> {
         })
     }
 
-    fn module(&self, j: usize, plan: &Plan, input: Extent, b: &Builder<'_>) -> Result<Module> {
+    fn module(&self, j: usize, plan: &Plan, input: ImageShape, b: &Builder<'_>) -> Result<Module> {
         let (backbone, learning) = (self.backbone, &plan.learning);
         let mut layers: Sequence = if j == 0 { learning.build(b, |b| backbone.stem(b))? } else { Vec::new() };
         let stem = layers.len();

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::nn::optim::Rate;
 use crate::nn::{Optimizer, Param};
 use mlaan_engine::ops::square_sums;
-use mlaan_engine::{DType, Device, Purpose};
+use mlaan_engine::{DType, Device, MemoryCategory};
 
 /// Shows every parameter of a group, in a fixed order.
 pub(super) type Group<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()>;
@@ -33,7 +33,7 @@ fn clip(device: &Device, most: f32, group: Group<'_>) -> Result<()> {
     if count == 0 {
         return Ok(());
     }
-    let mut sums = device.alloc([count], DType::F32, Purpose::Gradients)?;
+    let mut sums = device.alloc([count], DType::F32, MemoryCategory::Gradients)?;
     let mut first = 0;
     group(&mut |p| {
         let Some(grad) = p.grad() else { return Ok(()) };
@@ -41,7 +41,7 @@ fn clip(device: &Device, most: f32, group: Group<'_>) -> Result<()> {
         first += square_sums(grad.len());
         Ok(())
     })?;
-    let mut coefficient = device.alloc([1], DType::F32, Purpose::Gradients)?;
+    let mut coefficient = device.alloc([1], DType::F32, MemoryCategory::Gradients)?;
     device.clip_coefficient(&sums, most, &mut coefficient)?;
     group(&mut |p| match p.learned.and_then(|l| l.grad.as_mut()) {
         Some(grad) => Ok(device.scale(grad, &coefficient)?),

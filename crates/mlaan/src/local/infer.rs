@@ -5,8 +5,8 @@ use super::module::Module;
 use super::stage::Stage;
 use super::{Branch, Learner};
 use crate::Result;
-use crate::nn::Act;
-use mlaan_engine::{Device, Purpose, Tensor};
+use crate::nn::Activation;
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 
 impl Learner {
     /// Logits `[n, classes]` of normalised images, with running statistics.
@@ -51,7 +51,7 @@ impl Learner {
     ) -> Result<Tensor> {
         self.idle()?;
         let stem = self.stages[0].modules.first().map_or(0, |m| m.stem);
-        let (mut x, mut place) = (Act::plain(images), usize::from(stem == 0));
+        let (mut x, mut place) = (Activation::plain(images), usize::from(stem == 0));
         let mut below: Option<Device> = None;
         for Stage { device, modules, classifier, .. } in &mut self.stages {
             x = brought(below.as_ref(), device, x)?;
@@ -81,7 +81,7 @@ impl Learner {
     /// From the device.
     pub fn infer_heads(&mut self, images: Tensor, see: &mut dyn FnMut(usize, Branch, &[f32])) -> Result<()> {
         self.idle()?;
-        let mut x = Act::plain(images);
+        let mut x = Activation::plain(images);
         let mut below: Option<Device> = None;
         for Stage { device, range, modules, branches, classifier, .. } in &mut self.stages {
             x = brought(below.as_ref(), device, x)?;
@@ -106,10 +106,12 @@ impl Learner {
 }
 
 /// Features on `device`, wherever they were made.
-fn brought(below: Option<&Device>, device: &Device, x: Act) -> Result<Act> {
+fn brought(below: Option<&Device>, device: &Device, x: Activation) -> Result<Activation> {
     match below {
         // A module's output is neither normalised nor rectified any more.
-        Some(below) => Ok(Act::plain(Values::of(below, &x.tensor)?.on(device, Purpose::Activations)?)),
+        Some(below) => {
+            Ok(Activation::plain(Values::of(below, &x.tensor)?.on(device, MemoryCategory::Activations)?))
+        }
         None => Ok(x),
     }
 }

@@ -3,9 +3,9 @@
 use super::sources::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
-use crate::nn::{Act, Builder, Chain, Extent, Grad, Layer, Mode, Origin, Param, Pass, zip};
+use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Origin, Param, Pass, zip};
 use crate::{Error, Result};
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::{Device, MemoryCategory};
 
 /// The blocks that module `j` mirrors.
 ///
@@ -64,9 +64,9 @@ pub struct LeapChain {
     rest: Chain,
     /// Beside the first mirror, without gradients of its own.
     shadow: Option<Box<dyn Layer>>,
-    first_act: Option<Act>,
-    shadow_act: Option<Act>,
-    sum: Option<Act>,
+    first_act: Option<Activation>,
+    shadow_act: Option<Activation>,
+    sum: Option<Activation>,
 }
 
 impl LeapChain {
@@ -101,11 +101,11 @@ impl LeapChain {
         &self.sources
     }
 
-    /// The output's extent.
+    /// The output's size.
     ///
     /// # Errors
     /// When a mirror cannot take what comes before it.
-    pub fn extent(&self, input: Extent) -> Result<Extent> {
+    pub fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         self.first.extent(input).and_then(|e| self.rest.extent(e)).map_err(|e| {
             let message = format!("mirrors of blocks {:?} do not fit behind {input}: {e}", self.sources);
             Error::recipe("local.leap.sources", message)
@@ -116,7 +116,7 @@ impl LeapChain {
     ///
     /// # Errors
     /// From a layer.
-    pub fn forward(&mut self, device: &Device, x: &Act) -> Result<()> {
+    pub fn forward(&mut self, device: &Device, x: &Activation) -> Result<()> {
         let first = self.first.forward(device, x, Mode::Train)?;
         let Some(shadow) = &mut self.shadow else {
             self.rest.forward(device, &first)?;
@@ -124,7 +124,7 @@ impl LeapChain {
             return Ok(());
         };
         let beside = shadow.forward(device, x, Mode::Train)?;
-        let sum = Act::plain(device.join(&first.operand(), Some(&beside.operand()), false)?);
+        let sum = Activation::plain(device.add(&first.operand(), Some(&beside.operand()), false)?);
         // Only the sum is read on: on the way back the two are made again, one after the other.
         self.first_act = (!self.first.repeats_output()).then_some(first);
         self.shadow_act = (!shadow.repeats_output()).then_some(beside);
@@ -137,17 +137,17 @@ impl LeapChain {
     ///
     /// # Errors
     /// From a layer.
-    pub fn infer(&mut self, device: &Device, x: &Act) -> Result<Act> {
+    pub fn infer(&mut self, device: &Device, x: &Activation) -> Result<Activation> {
         let mut y = self.first.forward(device, x, Mode::Infer)?;
         if let Some(shadow) = &mut self.shadow {
             let beside = shadow.forward(device, x, Mode::Infer)?;
-            y = Act::plain(device.join(&y.operand(), Some(&beside.operand()), false)?);
+            y = Activation::plain(device.add(&y.operand(), Some(&beside.operand()), false)?);
         }
         self.rest.infer(device, y)
     }
 
     /// The output of the last forward.
-    pub fn output(&self) -> Option<&Act> {
+    pub fn output(&self) -> Option<&Activation> {
         let below = self.sum.as_ref().or(self.first_act.as_ref())?;
         Some(self.rest.output(below))
     }
@@ -156,7 +156,7 @@ impl LeapChain {
     ///
     /// # Errors
     /// From a layer.
-    pub fn backward(&mut self, device: &Device, x: &Act, grad: Grad) -> Result<Option<Grad>> {
+    pub fn backward(&mut self, device: &Device, x: &Activation, grad: Grad) -> Result<Option<Grad>> {
         let pass = Pass { weights: true, input: true };
         let Some(below) = self.sum.as_ref().or(self.first_act.as_ref()) else { return Ok(None) };
         let Some(grad) = self.rest.backward(device, below, None, grad, pass, false)? else { return Ok(None) };
@@ -169,21 +169,21 @@ impl LeapChain {
         let Some(first_act) = first_act else { return Ok(None) };
         let mut dx = self.first.backward(device, x, &first_act, grad, pass)?;
         if let (Some(dx), Some(beside)) = (&mut dx, beside) {
-            device.add(&mut dx.tensor, &beside.tensor)?;
+            device.add_assign(&mut dx.tensor, &beside.tensor)?;
         }
         self.release();
         Ok(dx)
     }
 
     /// The gradient at the sum back through the shadow, which is then forgotten.
-    fn shadow_backward(&mut self, device: &Device, x: &Act, grad: &Grad) -> Result<Option<Grad>> {
+    fn shadow_backward(&mut self, device: &Device, x: &Activation, grad: &Grad) -> Result<Option<Grad>> {
         let Some(shadow) = &mut self.shadow else { return Ok(None) };
         let act = match self.shadow_act.take() {
             Some(act) => Some(act),
             None => shadow.output_again(device, x)?,
         };
         let Some(act) = act else { return Ok(None) };
-        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
+        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), MemoryCategory::Gradients)?;
         device.copy(&mut copy, &grad.tensor)?;
         let still = Pass { weights: false, input: true };
         let beside = shadow.backward(device, x, &act, Grad::plain(copy), still)?;

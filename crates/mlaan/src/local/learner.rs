@@ -7,7 +7,7 @@ use super::schedule::Schedule;
 use super::sources::Blocks;
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Meter};
-use crate::nn::{Chain, Extent, Layer, Param};
+use crate::nn::{Chain, ImageShape, Layer, Param};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Tensor};
@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// What an image set looks like to a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Task {
-    /// Extent of an image, 3 channels.
-    pub image: Extent,
+    /// Shape of an image, 3 channels.
+    pub image: ImageShape,
     /// Number of classes.
     pub classes: usize,
     /// From normalised values back to pixels.
@@ -67,8 +67,8 @@ pub struct ModuleSummary {
     pub parameters: usize,
     /// Parameters of the auxiliary networks.
     pub auxiliary_parameters: usize,
-    /// Extent of the output.
-    pub output: Extent,
+    /// Shape of the output.
+    pub output: ImageShape,
     /// Blocks that the leap chain mirrors.
     pub sources: Vec<usize>,
     /// λ1 and λ2; none at the last module, and where nothing is taught.

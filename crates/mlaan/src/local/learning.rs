@@ -9,7 +9,7 @@ use crate::nn::optim::Objective;
 use crate::nn::{Builder, Layer, Optimizer, Param, Sequence};
 use crate::text::nearest;
 use crate::{Error, Result};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::collections::BTreeSet;
 
 /// What names the layers before the first block.
@@ -151,7 +151,7 @@ struct Names {
 
 impl Names {
     fn of(backbone: &dyn Backbone, classes: usize) -> Result<Self> {
-        let device = Device::dry(Kind::Cpu { threads: Some(1) })?;
+        let device = Device::dry(DeviceKind::Cpu { threads: Some(1) })?;
         let b = &Builder { device: &device, seed: 0, optimizer: None };
         let block = |i: usize| parameters(vec![backbone.block(i, &backbone.blocks()[i].name, b)?]);
         Ok(Names {

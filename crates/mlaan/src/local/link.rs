@@ -1,7 +1,7 @@
 //! What crosses the edges of stages, and how it gets there.
 
 use crate::{Error, Result};
-use mlaan_engine::{DType, Device, Purpose, Shape, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -33,13 +33,13 @@ impl Values {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn on(&self, device: &Device, purpose: Purpose) -> Result<Tensor> {
+    pub fn on(&self, device: &Device, purpose: MemoryCategory) -> Result<Tensor> {
         let mut tensor = device.alloc(self.shape, self.dtype, purpose)?;
         self.copy_to(device, &mut tensor)?;
         Ok(tensor)
     }
 
-    /// Rows: the first extent.
+    /// Rows: the first size.
     pub fn rows(&self) -> usize {
         self.shape.dims().first().map_or(0, |n| *n)
     }
@@ -48,7 +48,7 @@ impl Values {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn rows_on(&self, rows: Range<usize>, device: &Device, purpose: Purpose) -> Result<Tensor> {
+    pub fn rows_on(&self, rows: Range<usize>, device: &Device, purpose: MemoryCategory) -> Result<Tensor> {
         let row = self.shape.elements() / self.rows().max(1) * self.dtype.bytes();
         let n = rows.len();
         let shape: Shape = match *self.shape.dims() {
@@ -64,10 +64,10 @@ impl Values {
         Ok(tensor)
     }
 
-    /// Copies the values into a tensor of the same extents and type.
+    /// Copies the values into a tensor of the same shape and type.
     ///
     /// # Errors
-    /// Other extents or another type.
+    /// Other sizes or another type.
     pub fn copy_to(&self, device: &Device, tensor: &mut Tensor) -> Result<()> {
         if (tensor.shape(), tensor.dtype()) != (self.shape, self.dtype) {
             return Err(broken(format!(
@@ -192,21 +192,21 @@ mod tests {
     #[test]
     fn values_keep_their_bits_and_their_type() {
         let (a, b) = (Device::cpu(Some(1)).unwrap(), Device::cpu(Some(1)).unwrap());
-        let mut floats = a.alloc([2, 3], DType::F32, Purpose::Data).unwrap();
+        let mut floats = a.alloc([2, 3], DType::F32, MemoryCategory::Data).unwrap();
         let odd = [f32::NAN, -0.0, 1e-42, f32::INFINITY, 0.1, -7.0];
         a.upload(&mut floats, &odd).unwrap();
         let values = Values::of(&a, &floats).unwrap();
-        let there = values.on(&b, Purpose::Activations).unwrap();
+        let there = values.on(&b, MemoryCategory::Activations).unwrap();
         let bits = |v: Vec<f32>| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(b.download(&there).unwrap()), bits(odd.to_vec()));
-        let mut halves = a.alloc([1, 1, 1, 2], DType::Bf16, Purpose::Data).unwrap();
+        let mut halves = a.alloc([1, 1, 1, 2], DType::Bf16, MemoryCategory::Data).unwrap();
         a.upload(&mut halves, &[0.1, -3.0].map(Bf16::from_f32)).unwrap();
         let sent = Values::of(&a, &halves).unwrap();
         assert_eq!(sent.bytes.len(), 4);
-        let there = sent.on(&b, Purpose::Activations).unwrap();
+        let there = sent.on(&b, MemoryCategory::Activations).unwrap();
         assert_eq!((there.shape(), there.dtype()), (halves.shape(), DType::Bf16));
         assert_eq!(b.download(&there).unwrap(), a.download(&halves).unwrap());
-        let mut other = b.alloc([3, 2], DType::F32, Purpose::Data).unwrap();
+        let mut other = b.alloc([3, 2], DType::F32, MemoryCategory::Data).unwrap();
         let err = values.copy_to(&b, &mut other).unwrap_err().to_string();
         assert!(err.contains("[2, 3]") && err.contains("[3, 2]"), "{err}");
     }

@@ -4,12 +4,12 @@ use super::Branch;
 use super::shards::Shard;
 use crate::Result;
 use mlaan_engine::ops::report;
-use mlaan_engine::{Device, Kind, Purpose, Tensor};
+use mlaan_engine::{Device, DeviceKind, MemoryCategory, Tensor};
 
 /// Rows that a module has: task and reconstruction of both branches.
 const ROWS: usize = 4;
 
-/// Steps whose losses a device keeps that runs behind the processor ([`Kind::runs_behind`]).
+/// Steps whose losses a device keeps that runs behind the processor ([`DeviceKind::runs_behind`]).
 const STEPS: usize = 32;
 
 /// The two losses of a module.
@@ -121,7 +121,7 @@ pub(super) struct Losses {
 impl Losses {
     /// For so many steps of modules with such rows.
     pub fn new(device: &Device, rows: Vec<Rows>, steps: usize) -> Result<Self> {
-        let values = device.full([steps * rows.len() * ROWS, report::COLUMNS], 0.0, Purpose::Data)?;
+        let values = device.full([steps * rows.len() * ROWS, report::COLUMNS], 0.0, MemoryCategory::Data)?;
         let table = vec![0.0; values.len()];
         Ok(Losses { values, table, rows, steps, unread: 0, shards: 1, shard: 0, images: Vec::new() })
     }
@@ -129,7 +129,7 @@ impl Losses {
     /// Makes room for steps over `shards` shards of their batches. Those that were not read are forgotten.
     pub fn cut(&mut self, device: &Device, shards: usize) -> Result<()> {
         let rows = self.steps * shards * self.rows.len() * ROWS;
-        self.values = device.full([rows, report::COLUMNS], 0.0, Purpose::Data)?;
+        self.values = device.full([rows, report::COLUMNS], 0.0, MemoryCategory::Data)?;
         self.table = vec![0.0; self.values.len()];
         (self.shards, self.unread, self.images) = (shards, 0, Vec::with_capacity(self.steps));
         Ok(())
@@ -196,7 +196,7 @@ impl Losses {
 }
 
 /// Steps whose losses a device of this kind keeps: one where to read them costs nothing.
-pub(super) fn deferrable(kind: Kind) -> usize {
+pub(super) fn deferrable(kind: DeviceKind) -> usize {
     if kind.runs_behind() { STEPS } else { 1 }
 }
 

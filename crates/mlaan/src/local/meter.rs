@@ -1,6 +1,6 @@
 //! What a step costs, module by module; read on a dry device, for plans.
 
-use mlaan_engine::{Device, Purpose};
+use mlaan_engine::{Device, MemoryCategory};
 
 /// What one module costs in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Before {
 }
 
 fn kept(device: &Device) -> usize {
-    device.usage().by_purpose[Purpose::Activations as usize]
+    device.usage().by_purpose[MemoryCategory::Activations as usize]
 }
 
 impl Meter {

@@ -2,10 +2,9 @@
 
 mod auxiliary;
 mod average;
-mod branch;
 mod build;
 mod clip;
-mod feed;
+mod heads;
 mod infer;
 mod leap;
 mod learner;
@@ -26,11 +25,11 @@ mod sources;
 mod stage;
 mod step;
 mod targets;
+mod to_device;
 mod verbs;
 
-pub use branch::Auxiliary;
+pub use auxiliary::Auxiliary;
 pub(crate) use build::check_stages;
-pub use feed::{Feed, StageFeed, StageInput};
 pub use leap::{LeapChain, sources};
 pub use learner::{Averaged, Learner, ModuleSummary, Owner, Task};
 pub use losses::{BranchLoss, StepReport};
@@ -40,3 +39,4 @@ pub use options::StepOptions;
 pub use partition::Partition;
 pub(crate) use targets::no_mixtures;
 pub use targets::{HeadLoss, LossOf, Supervision, Targets};
+pub use to_device::{DatasetBatch, StageInput, ToDevice};

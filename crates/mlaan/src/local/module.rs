@@ -2,8 +2,8 @@
 
 use super::average::Average;
 use crate::Result;
-use crate::nn::{Act, Chain, Extent, Grad};
-use mlaan_engine::{Device, Purpose, Tensor};
+use crate::nn::{Activation, Chain, Grad, ImageShape};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 
 /// One gradient-isolated module.
 pub(super) struct Module {
@@ -14,13 +14,13 @@ pub(super) struct Module {
     /// Layers before the first block.
     pub stem: usize,
     /// Its input, once it is nobody else's: what another stage sent, or the output of a module that is closed.
-    pub input: Option<Act>,
+    pub input: Option<Activation>,
     /// Its output, until it is closed.
-    pub output: Option<Act>,
+    pub output: Option<Activation>,
     /// Sum of the gradients that reached its output so far.
     pub total: Option<Tensor>,
-    /// Extent of its output.
-    pub extent: Extent,
+    /// Shape of its output.
+    pub extent: ImageShape,
     /// Name of its first and last block.
     pub blocks: (String, usize),
 }
@@ -29,7 +29,7 @@ impl Module {
     /// Adds a gradient that reached the output; takes it over when it is the first.
     pub fn add_total(&mut self, device: &Device, grad: Tensor) -> Result<()> {
         match &mut self.total {
-            Some(t) => Ok(device.add(t, &grad)?),
+            Some(t) => Ok(device.add_assign(t, &grad)?),
             None => {
                 self.total = Some(grad);
                 Ok(())
@@ -40,9 +40,9 @@ impl Module {
     /// As [`Module::add_total`], keeping the gradient.
     pub fn add_copy(&mut self, device: &Device, grad: &Grad) -> Result<()> {
         if let Some(t) = &mut self.total {
-            return Ok(device.add(t, &grad.tensor)?);
+            return Ok(device.add_assign(t, &grad.tensor)?);
         }
-        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), Purpose::Gradients)?;
+        let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), MemoryCategory::Gradients)?;
         device.copy(&mut copy, &grad.tensor)?;
         self.total = Some(copy);
         Ok(())

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::nn::optim::Objective;
 use mlaan_engine::ops::ClassLoss;
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 
 /// The weights of a stage's classes, 1 each, where its losses have some.
 pub(super) fn class_weights(
@@ -12,7 +12,7 @@ pub(super) fn class_weights(
     classes: usize,
 ) -> Result<Option<Tensor>> {
     let wanted = objective.is_some_and(|o| o.class_weights);
-    Ok(wanted.then(|| device.full([classes], 1.0, Purpose::Data)).transpose()?)
+    Ok(wanted.then(|| device.full([classes], 1.0, MemoryCategory::Data)).transpose()?)
 }
 
 /// What a stage's cross-entropies make of their targets.

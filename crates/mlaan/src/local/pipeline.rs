@@ -5,7 +5,6 @@
 //! However one ends (its work is done, an error, a panic), its end of the links and queues goes with it, and every wait for
 //! it ends: so all end, and the first cause is what is told.
 
-use super::feed::Feed;
 use super::link::Channels;
 use super::losses::ModuleLosses;
 use super::options::StepOptions;
@@ -13,7 +12,8 @@ use super::schedule::{Schedule, StageSchedule, Verb};
 use super::shards::Shard;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
-use crate::nn::Act;
+use super::to_device::ToDevice;
+use crate::nn::Activation;
 use crate::{Error, Result};
 use std::any::Any;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 /// A batch for a stage.
 struct Job {
     number: u64,
-    feed: Arc<dyn Feed>,
+    feed: Arc<dyn ToDevice>,
     /// None: gradients only.
     options: Option<StepOptions>,
 }
@@ -130,7 +130,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::StageEnded`] when one works no more: [`Pipeline::end`] says why.
-    pub fn give(&mut self, number: u64, feed: &Arc<dyn Feed>, options: Option<&StepOptions>) -> Result<()> {
+    pub fn give(
+        &mut self,
+        number: u64,
+        feed: &Arc<dyn ToDevice>,
+        options: Option<&StepOptions>,
+    ) -> Result<()> {
         self.waiting.push_back((number, self.workers.iter().map(|_| None).collect()));
         for (stage, worker) in self.workers.iter().enumerate() {
             let job = Job { number, feed: Arc::clone(feed), options: options.copied() };
@@ -262,11 +267,11 @@ impl Work {
     fn turn(&mut self, schedule: &StageSchedule, job: Option<Job>) -> Result<()> {
         let Some(Job { number, feed, options }) = job else { return self.return_pending(schedule) };
         let device = self.stage.device.clone();
-        let fed = feed.feed(self.stage.index(), &device, self.stage.needs_images())?;
+        let input = feed.to_device(self.stage.index(), &device, self.stage.needs_images())?;
         // Whoever made it has it back by when the losses are told.
         drop(feed);
-        let images = fed.images.map(Act::plain);
-        let targets: &dyn Targets = fed.targets.as_ref();
+        let images = input.images.map(Activation::plain);
+        let targets: &dyn Targets = input.targets.as_ref();
         let (images, targets) = (images.as_ref(), Some(targets));
         let batch = Batch { number, images, targets, options: options.as_ref(), shard: Shard::WHOLE };
         self.run(&schedule.ahead, batch)?;

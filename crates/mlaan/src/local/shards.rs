@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::nn::{Learned, Param};
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 use std::ops::Range;
 
 /// A part of a step's batch.
@@ -73,7 +73,7 @@ impl Gathered {
         }
         self.each(visit, |param, place| {
             if param.is_buffer() {
-                place.start = Some(copy(device, param.value, Purpose::Parameters)?);
+                place.start = Some(copy(device, param.value, MemoryCategory::Parameters)?);
             }
             Ok(())
         })
@@ -115,7 +115,7 @@ impl Gathered {
 /// Adds a shard's gradient to those before it.
 fn gradient(device: &Device, shard: Shard, grad: &mut Option<Tensor>, place: &mut Place) -> Result<()> {
     match (&mut place.found, grad.take()) {
-        (Some(sum), Some(next)) => device.add(sum, &next)?,
+        (Some(sum), Some(next)) => device.add_assign(sum, &next)?,
         (None, Some(first)) => place.found = Some(first),
         (_, None) => {}
     }
@@ -133,7 +133,7 @@ fn statistics(device: &Device, shard: Shard, value: &mut Tensor, place: &mut Pla
         (Some(mean), false) => device.ema(mean, value, before)?,
         // mean · before + value · (1 - before), in the place of the value.
         (Some(mean), true) => device.ema(value, mean, 1.0 - before)?,
-        (None, _) => place.found = Some(copy(device, value, Purpose::Parameters)?),
+        (None, _) => place.found = Some(copy(device, value, MemoryCategory::Parameters)?),
     }
     if shard.is_last() {
         (place.found, place.start) = (None, None);
@@ -143,7 +143,7 @@ fn statistics(device: &Device, shard: Shard, value: &mut Tensor, place: &mut Pla
     Ok(())
 }
 
-fn copy(device: &Device, from: &Tensor, purpose: Purpose) -> Result<Tensor> {
+fn copy(device: &Device, from: &Tensor, purpose: MemoryCategory) -> Result<Tensor> {
     let mut to = device.alloc(from.shape(), from.dtype(), purpose)?;
     device.copy(&mut to, from)?;
     Ok(to)

@@ -13,7 +13,7 @@ use super::targets::Targets;
 use super::{Auxiliary, Meter, Method, Partition};
 use crate::Result;
 use crate::nn::optim::Objective;
-use crate::nn::{Act, Chain, Grad, Optimizer};
+use crate::nn::{Activation, Chain, Grad, Optimizer};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Tensor};
 use std::ops::Range;
@@ -75,7 +75,7 @@ pub(super) struct Batch<'a> {
     /// Counted from the beginning of the work.
     pub number: u64,
     /// Normalised images, where the stage has the stem or a decoder.
-    pub images: Option<&'a Act>,
+    pub images: Option<&'a Activation>,
     /// None where no loss is left to be taken.
     pub targets: Option<&'a dyn Targets>,
     /// None: gradients stay in the parameters.

@@ -1,14 +1,14 @@
 //! One training step: the same for backpropagation and every local method. What it consists of is the
 //! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
-use super::feed::{Feed, HostBatch};
 use super::link::Alone;
 use super::pipeline::Pipeline;
 use super::shards::Shard;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
+use super::to_device::{HostBatch, ToDevice};
 use super::{Learner, StepOptions, StepReport};
-use crate::nn::Act;
+use crate::nn::Activation;
 use crate::{Error, Result};
 use mlaan_engine::Tensor;
 use mlaan_engine::ops::Labels;
@@ -52,7 +52,7 @@ impl Learner {
     ///
     /// # Errors
     /// As [`Learner::step`], of this step or, with several stages, an earlier one.
-    pub fn step_from(&mut self, feed: Arc<dyn Feed>, options: &StepOptions) -> Result<()> {
+    pub fn step_from(&mut self, feed: Arc<dyn ToDevice>, options: &StepOptions) -> Result<()> {
         self.learns()?;
         if self.stages() > 1 {
             return self.give(&feed, Some(options));
@@ -62,9 +62,9 @@ impl Learner {
             return device.scope(|| self.in_shards(feed.as_ref(), Some(options))).unwrap_or(Ok(()));
         }
         let step = || -> Result<()> {
-            let fed = feed.feed(0, &device, true)?;
+            let input = feed.to_device(0, &device, true)?;
             let missing = || Error::recipe("data", "a batch without images");
-            self.pass(fed.images.ok_or_else(missing)?, fed.targets.as_ref(), Some(options))
+            self.pass(input.images.ok_or_else(missing)?, input.targets.as_ref(), Some(options))
         };
         device.scope(step).unwrap_or(Ok(()))
     }
@@ -111,7 +111,7 @@ impl Learner {
         options: Option<&StepOptions>,
     ) -> Result<()> {
         if self.stages() > 1 {
-            let batch: Arc<dyn Feed> = Arc::new(HostBatch::of(&self.devices[0], &images, labels)?);
+            let batch: Arc<dyn ToDevice> = Arc::new(HostBatch::of(&self.devices[0], &images, labels)?);
             drop(images);
             return self.give(&batch, options);
         }
@@ -124,16 +124,16 @@ impl Learner {
     }
 
     /// A step in one stage, over the shards of its batch: each is brought to the device when the one before is through.
-    fn in_shards(&mut self, feed: &dyn Feed, options: Option<&StepOptions>) -> Result<()> {
-        let uncut = || Error::recipe("train.shards", "this batch cannot be cut: its `Feed` has no parts");
+    fn in_shards(&mut self, feed: &dyn ToDevice, options: Option<&StepOptions>) -> Result<()> {
+        let uncut = || Error::recipe("train.shards", "this batch cannot be cut: its `ToDevice` has no parts");
         let images = feed.images().ok_or_else(uncut)?;
         self.make_room()?;
         let device = self.devices[0].clone();
         let done = Shard::all(images, self.shards).enumerate().try_for_each(|(index, shard)| {
-            let fed = feed.part(0, &device, true, shard.range())?;
+            let input = feed.part(0, &device, true, shard.range())?;
             let missing = || Error::recipe("data", "a batch without images");
-            let images = Act::plain(fed.images.ok_or_else(missing)?);
-            let (number, targets): (_, &dyn Targets) = (self.batches, fed.targets.as_ref());
+            let images = Activation::plain(input.images.ok_or_else(missing)?);
+            let (number, targets): (_, &dyn Targets) = (self.batches, input.targets.as_ref());
             let batch = Batch { number, images: Some(&images), targets: Some(targets), options, shard };
             self.stages[0].losses.at_shard(index);
             let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
@@ -153,7 +153,7 @@ impl Learner {
     /// A step in one stage.
     fn pass(&mut self, images: Tensor, targets: &dyn Targets, options: Option<&StepOptions>) -> Result<()> {
         self.make_room()?;
-        let images = Act::plain(images);
+        let images = Activation::plain(images);
         let (number, targets) = (self.batches, Some(targets));
         let batch = Batch { number, images: Some(&images), targets, options, shard: Shard::WHOLE };
         self.batches += 1;
@@ -167,7 +167,7 @@ impl Learner {
     }
 
     /// A step in several stages, asked for.
-    fn give(&mut self, feed: &Arc<dyn Feed>, options: Option<&StepOptions>) -> Result<()> {
+    fn give(&mut self, feed: &Arc<dyn ToDevice>, options: Option<&StepOptions>) -> Result<()> {
         while self.unread() - self.reports.read() >= self.deferrable() {
             self.take_losses(true)?;
         }

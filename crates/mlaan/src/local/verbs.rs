@@ -10,10 +10,10 @@ use super::stage::{Batch, Stage};
 use super::targets::{HeadLoss, Supervision};
 use super::{Auxiliary, Branch, clip};
 use crate::nn::optim::Rate;
-use crate::nn::{Act, Activation, Grad, Layer, Optimizer, Pass};
+use crate::nn::{Activation, ActivationFunction, Grad, Layer, Optimizer, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::LossTarget;
-use mlaan_engine::{DType, Purpose, Tensor};
+use mlaan_engine::{DType, MemoryCategory, Tensor};
 use std::ops::Range;
 
 /// Places in [`Stage::gathered`].
@@ -47,8 +47,8 @@ impl Stage {
             }
             Verb::ReceiveFeatures => {
                 let tensor =
-                    self.take(link, (index - 1, Kind::Features, None), batch, Purpose::Activations)?;
-                self.modules[0].input = Some(Act::plain(tensor));
+                    self.take(link, (index - 1, Kind::Features, None), batch, MemoryCategory::Activations)?;
+                self.modules[0].input = Some(Activation::plain(tensor));
                 Ok(())
             }
             // Nobody below learns from it.
@@ -68,7 +68,7 @@ impl Stage {
             }
             Verb::ReceiveGradient { cascade } => {
                 let from = (index + 1, Kind::Gradient, Some(cascade));
-                self.carried = Some(Grad::plain(self.take(link, from, batch, Purpose::Gradients)?));
+                self.carried = Some(Grad::plain(self.take(link, from, batch, MemoryCategory::Gradients)?));
                 Ok(())
             }
             // Gradients alone move no mirrors.
@@ -106,7 +106,7 @@ impl Stage {
         link: &mut dyn Link,
         (from, kind, cascade): (usize, Kind, Option<usize>),
         batch: Batch<'_>,
-        purpose: Purpose,
+        purpose: MemoryCategory,
     ) -> Result<Tensor> {
         let message = link.receive(from, kind)?;
         self.expect(&message, batch, cascade)?;
@@ -129,7 +129,7 @@ impl Stage {
         let x = input(&module.input, below, batch)?;
         module.chain.forward(&device, x)?;
         let output = module.chain.take_output();
-        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.activation != Activation::Identity) {
+        if output.as_ref().is_some_and(|o| o.norm.is_some() || o.activation != ActivationFunction::Identity) {
             let message = "a module's output must be a plain value: end the stem and every block with Rectify or a join";
             return Err(Error::recipe("model.backbone", message));
         }
@@ -230,7 +230,7 @@ impl Stage {
                 classifier.release();
                 return Ok(None);
             }
-            let mut grad = device.alloc(logits.shape(), DType::F32, Purpose::Gradients)?;
+            let mut grad = device.alloc(logits.shape(), DType::F32, MemoryCategory::Gradients)?;
             let row = losses.row(at, Branch::Independent);
             let (weight, values) = (weight as f32 * batch.shard.share(), &mut losses.values);
             let target = LossTarget { weight, grad: Some(&mut grad), values, row };
@@ -355,7 +355,7 @@ impl Stage {
 }
 
 /// What a module reads: its own input, or the output of the module below it, or the images.
-fn input<'a>(own: &'a Option<Act>, below: &'a [Module], batch: Batch<'a>) -> Result<&'a Act> {
+fn input<'a>(own: &'a Option<Activation>, below: &'a [Module], batch: Batch<'a>) -> Result<&'a Activation> {
     let x = own.as_ref().or_else(|| below.last()?.output.as_ref()).or(batch.images);
     x.ok_or_else(|| broken("a module has no input".into()))
 }

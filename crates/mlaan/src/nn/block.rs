@@ -1,8 +1,8 @@
 //! Residual blocks (He et al. 2016): any chain of convolutions beside a shortcut.
 
-use super::{Act, ConvBnAct, Extent, Grad, GradNorm, Layer, Mode, Param, Pass};
+use super::{Activation, ConvBnAct, Grad, GradNorm, ImageShape, Layer, Mode, Param, Pass};
 use crate::{Error, Result};
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 
 /// relu(convolutions(x) + shortcut(x)); the last convolution and the shortcut are normalised but not rectified.
 #[derive(Debug)]
@@ -10,8 +10,8 @@ pub struct Residual {
     convs: Vec<ConvBnAct>,
     shortcut: Option<ConvBnAct>,
     /// Raw outputs of the convolutions, and of the shortcut, of the last forward.
-    acts: Vec<Act>,
-    shortcut_act: Option<Act>,
+    acts: Vec<Activation>,
+    shortcut_act: Option<Activation>,
 }
 
 /// The gradient at the sum of a block, which both branches read, and each branch's normalisation.
@@ -29,7 +29,7 @@ impl Residual {
     }
 
     /// Runs the convolutions and the shortcut.
-    fn branches(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<()> {
+    fn branches(&mut self, device: &Device, x: &Activation, mode: Mode) -> Result<()> {
         self.release();
         for conv in &mut self.convs {
             let act = conv.forward(device, self.acts.last().unwrap_or(x), mode)?;
@@ -45,26 +45,26 @@ impl Residual {
     }
 
     /// The sum of both branches, rectified.
-    fn joined(&self, device: &Device, x: &Act) -> Result<Act> {
+    fn joined(&self, device: &Device, x: &Activation) -> Result<Activation> {
         let side = self.shortcut_act.as_ref().unwrap_or(x);
         let main = self.acts.last().unwrap_or(x);
-        Ok(Act::plain(device.join(&main.operand(), Some(&side.operand()), true)?))
+        Ok(Activation::plain(device.add(&main.operand(), Some(&side.operand()), true)?))
     }
 
     /// Through the rectifier, in place.
-    fn at_sum(&self, device: &Device, y: &Act, grad: Grad, weights: bool) -> Result<AtSum> {
-        let norm = |act: Option<&Act>| match act.filter(|a| a.norm.is_some()) {
+    fn at_sum(&self, device: &Device, y: &Activation, grad: Grad, weights: bool) -> Result<AtSum> {
+        let norm = |act: Option<&Activation>| match act.filter(|a| a.norm.is_some()) {
             Some(a) => GradNorm::new(device, a.tensor.nhwc()[3], weights).map(Some),
             None => Ok(None),
         };
         let (last, side) = (self.acts.last(), self.shortcut_act.as_ref());
         let mut at = AtSum { tensor: grad.tensor, main: norm(last)?, side: norm(side)? };
-        let (a, b) = (last.map(Act::operand), side.map(Act::operand));
+        let (a, b) = (last.map(Activation::operand), side.map(Activation::operand));
         let parts = [
             a.as_ref().zip(at.main.as_mut()).map(|(x, n)| (x, n.sink())),
             b.as_ref().zip(at.side.as_mut()).map(|(x, n)| (x, n.sink())),
         ];
-        device.join_backward(&mut at.tensor, Some(&y.tensor), parts)?;
+        device.add_backward(&mut at.tensor, Some(&y.tensor), parts)?;
         Ok(at)
     }
 
@@ -94,7 +94,7 @@ impl Residual {
 }
 
 impl Layer for Residual {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         let out = self.convs.iter().try_fold(input, |e, u| u.extent(e))?;
         let side = self.shortcut.as_ref().map_or(Ok(input), |s| s.extent(input))?;
         if side != out {
@@ -104,7 +104,7 @@ impl Layer for Residual {
         Ok(out)
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
+    fn forward(&mut self, device: &Device, x: &Activation, mode: Mode) -> Result<Activation> {
         self.branches(device, x, mode)?;
         let out = self.joined(device, x)?;
         if mode == Mode::Infer {
@@ -113,14 +113,14 @@ impl Layer for Residual {
         Ok(out)
     }
 
-    fn refill(&mut self, device: &Device, x: &Act) -> Result<()> {
-        self.branches(device, x, Mode::Again)
+    fn refill(&mut self, device: &Device, x: &Activation) -> Result<()> {
+        self.branches(device, x, Mode::Recompute)
     }
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        y: &Act,
+        x: &Activation,
+        y: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -143,7 +143,7 @@ impl Layer for Residual {
             }
             return Ok(Some(dx));
         } else if pass.input {
-            let mut copy = device.alloc(at.shape(), at.dtype(), Purpose::Gradients)?;
+            let mut copy = device.alloc(at.shape(), at.dtype(), MemoryCategory::Gradients)?;
             device.copy(&mut copy, &at)?;
             dx = Some(Grad::over(device, copy, x, pass.weights)?);
         }
@@ -158,7 +158,7 @@ impl Layer for Residual {
         true
     }
 
-    fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+    fn output_again(&self, device: &Device, x: &Activation) -> Result<Option<Activation>> {
         if self.acts.is_empty() { Ok(None) } else { self.joined(device, x).map(Some) }
     }
 

@@ -1,6 +1,6 @@
 //! Layers one after another.
 
-use super::{Act, Extent, Grad, Layer, Mode, Param, Pass};
+use super::{Activation, Grad, ImageShape, Layer, Mode, Param, Pass};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::ops::Range;
@@ -17,11 +17,11 @@ pub struct Chain {
     layers: Sequence,
     /// Outputs of the layers of the last training forward, the last of which is the chain's output. In a chain cut
     /// into segments: of the layers of the segment at hand, without the segment's own output.
-    acts: Vec<Act>,
+    acts: Vec<Activation>,
     /// One past each segment's last layer; empty: all values are kept.
     ends: Vec<usize>,
     /// Outputs of the segments.
-    outputs: Vec<Act>,
+    outputs: Vec<Activation>,
     /// The segment whose inner values are there.
     at_hand: Option<usize>,
     /// Whether a forward leaves the last segment at hand.
@@ -57,7 +57,7 @@ impl Chain {
     }
 
     /// Runs the layers that no gradient goes back through, of whose outputs the last one stays.
-    fn run_below(&mut self, device: &Device, x: &Act) -> Result<()> {
+    fn run_below(&mut self, device: &Device, x: &Activation) -> Result<()> {
         for layer in &mut self.layers[..self.floor] {
             let y = layer.forward(device, self.acts.last().unwrap_or(x), Mode::Train)?;
             layer.release();
@@ -77,11 +77,11 @@ impl Chain {
         &mut self.layers
     }
 
-    /// The output's extent.
+    /// The output's size.
     ///
     /// # Errors
     /// When a layer cannot take its input.
-    pub fn extent(&self, input: Extent) -> Result<Extent> {
+    pub fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         self.layers.iter().try_fold(input, |e, l| l.extent(e))
     }
 
@@ -89,7 +89,7 @@ impl Chain {
     ///
     /// # Errors
     /// From a layer.
-    pub fn forward(&mut self, device: &Device, x: &Act) -> Result<()> {
+    pub fn forward(&mut self, device: &Device, x: &Activation) -> Result<()> {
         self.acts.clear();
         self.outputs.clear();
         if self.ends.is_empty() {
@@ -118,16 +118,16 @@ impl Chain {
     }
 
     /// Runs segment `s` over its input `x` again. Its output is stored already.
-    fn refill_segment(&mut self, device: &Device, s: usize, x: &Act) -> Result<()> {
+    fn refill_segment(&mut self, device: &Device, s: usize, x: &Activation) -> Result<()> {
         self.forget_inner();
         self.at_hand = Some(s);
         let layers = self.segment(s);
         let Some(last) = layers.clone().last() else { return Ok(()) };
-        self.run(device, layers.start..last, x, Mode::Again)?;
+        self.run(device, layers.start..last, x, Mode::Recompute)?;
         self.layers[last].refill(device, self.acts.last().unwrap_or(x))
     }
 
-    fn run(&mut self, device: &Device, layers: Range<usize>, x: &Act, mode: Mode) -> Result<()> {
+    fn run(&mut self, device: &Device, layers: Range<usize>, x: &Activation, mode: Mode) -> Result<()> {
         for layer in &mut self.layers[layers] {
             let y = layer.forward(device, self.acts.last().unwrap_or(x), mode)?;
             self.acts.push(y);
@@ -145,12 +145,12 @@ impl Chain {
     }
 
     /// The output of the last [`Chain::forward`] over `x`.
-    pub fn output<'a>(&'a self, x: &'a Act) -> &'a Act {
+    pub fn output<'a>(&'a self, x: &'a Activation) -> &'a Activation {
         self.outputs.last().or(self.acts.last()).unwrap_or(x)
     }
 
     /// Takes the output out, to outlive the chain's other values.
-    pub fn take_output(&mut self) -> Option<Act> {
+    pub fn take_output(&mut self) -> Option<Activation> {
         if self.ends.is_empty() { self.acts.pop() } else { self.outputs.pop() }
     }
 
@@ -164,7 +164,7 @@ impl Chain {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+    pub fn output_again(&self, device: &Device, x: &Activation) -> Result<Option<Activation>> {
         match self.layers.last() {
             Some(last) => last.output_again(device, self.acts.last().unwrap_or(x)),
             None => Ok(None),
@@ -175,7 +175,7 @@ impl Chain {
     ///
     /// # Errors
     /// From a layer.
-    pub fn infer(&mut self, device: &Device, x: Act) -> Result<Act> {
+    pub fn infer(&mut self, device: &Device, x: Activation) -> Result<Activation> {
         self.infer_seen(device, x, &mut |_, _| Ok(()))
     }
 
@@ -186,9 +186,9 @@ impl Chain {
     pub fn infer_seen(
         &mut self,
         device: &Device,
-        x: Act,
-        see: &mut dyn FnMut(usize, &Act) -> Result<()>,
-    ) -> Result<Act> {
+        x: Activation,
+        see: &mut dyn FnMut(usize, &Activation) -> Result<()>,
+    ) -> Result<Activation> {
         self.layers.iter_mut().enumerate().try_fold(x, |x, (i, layer)| {
             let y = layer.forward(device, &x, Mode::Infer)?;
             see(i, &y)?;
@@ -204,8 +204,8 @@ impl Chain {
     pub fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        y: Option<&Act>,
+        x: &Activation,
+        y: Option<&Activation>,
         grad: Grad,
         pass: Pass,
         keep: bool,
@@ -222,7 +222,7 @@ impl Chain {
         &mut self,
         device: &Device,
         layers: Range<usize>,
-        (x, y): (&Act, Option<&Act>),
+        (x, y): (&Activation, Option<&Activation>),
         grad: Grad,
         pass: Pass,
         keep: bool,
@@ -248,8 +248,8 @@ impl Chain {
     fn backward_segments(
         &mut self,
         device: &Device,
-        x: &Act,
-        y: Option<&Act>,
+        x: &Activation,
+        y: Option<&Activation>,
         grad: Grad,
         pass: Pass,
         keep: bool,
@@ -286,11 +286,11 @@ impl Chain {
 
 /// A chain within a chain: a block of one's own. It must have at least one layer.
 impl Layer for Chain {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         Chain::extent(self, input)
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
+    fn forward(&mut self, device: &Device, x: &Activation, mode: Mode) -> Result<Activation> {
         let mut output = None;
         self.acts.clear();
         for layer in &mut self.layers {
@@ -305,8 +305,8 @@ impl Layer for Chain {
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        y: &Act,
+        x: &Activation,
+        y: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {

@@ -1,10 +1,13 @@
 //! Convolutions and linear layers, with BatchNorm and an activation if wanted: one pass each way.
 
 use super::fixed::{Fixed, take_norm_in};
-use super::{Act, Activation, Builder, Extent, Grad, GradNorm, Layer, Mode, Param, Parameter, Pass, Role};
+use super::{
+    Activation, ActivationFunction, Builder, Grad, GradNorm, ImageShape, Layer, Mode, Param, Parameter, Pass,
+    Role,
+};
 use crate::{Error, Result};
-use mlaan_engine::ops::{Incoming, NormConstants, Outgoing, WeightGrad, Weights, Window, norm};
-use mlaan_engine::{DType, Device, Precision, Purpose, Shape, Tensor};
+use mlaan_engine::ops::{Conv2dParams, Incoming, NormConstants, Outgoing, WeightGrad, Weights, norm};
+use mlaan_engine::{DType, Device, MemoryCategory, Precision, Shape, Tensor};
 
 /// What a [`ConvBnAct`] is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +20,12 @@ pub struct ConvSpec {
     pub input: usize,
     /// Output channels.
     pub output: usize,
-    /// Window; a linear layer has `1x1`.
-    pub window: Window,
+    /// Window, step and border; a linear layer has `1x1`.
+    pub window: Conv2dParams,
     /// Whether there is a bias.
     pub bias: bool,
     /// What is applied to the output.
-    pub activation: Activation,
+    pub activation: ActivationFunction,
     /// A linear layer: its weight is `[out, in · k · k]` in checkpoints and starts uniform.
     pub linear: bool,
     /// Whether the output is stored in 32 bits whatever the device's precision: what a loss reads, and what is
@@ -37,7 +40,7 @@ impl ConvSpec {
         norm: impl Into<String>,
         input: usize,
         output: usize,
-        window: Window,
+        window: Conv2dParams,
     ) -> Self {
         let (name, norm) = (name.into(), Some(norm.into()));
         ConvSpec {
@@ -47,7 +50,7 @@ impl ConvSpec {
             output,
             window,
             bias: false,
-            activation: Activation::Relu,
+            activation: ActivationFunction::Relu,
             linear: false,
             wide: false,
         }
@@ -55,7 +58,7 @@ impl ConvSpec {
 
     /// A linear layer with bias.
     pub fn linear(name: impl Into<String>, input: usize, output: usize) -> Self {
-        let (name, window) = (name.into(), Window { kernel: 1, stride: 1, pad: 0 });
+        let (name, window) = (name.into(), Conv2dParams { kernel: 1, stride: 1, pad: 0 });
         ConvSpec {
             name,
             norm: None,
@@ -63,14 +66,14 @@ impl ConvSpec {
             output,
             window,
             bias: true,
-            activation: Activation::Identity,
+            activation: ActivationFunction::Identity,
             linear: true,
             wide: true,
         }
     }
 
     /// The same with another activation.
-    pub fn activated(self, activation: Activation) -> Self {
+    pub fn activated(self, activation: ActivationFunction) -> Self {
         ConvSpec { activation, ..self }
     }
 
@@ -109,7 +112,7 @@ impl ConvBnAct {
     /// # Errors
     /// Out of memory.
     pub fn new(b: &Builder<'_>, spec: ConvSpec) -> Result<Self> {
-        let ConvSpec { input, output, window: Window { kernel: k, .. }, .. } = spec;
+        let ConvSpec { input, output, window: Conv2dParams { kernel: k, .. }, .. } = spec;
         let shape = [output, input, k, k];
         let (fan_in, name) = (input * k * k, format!("{}.weight", spec.name));
         let weight = if spec.linear { b.uniform(&name, shape, fan_in)? } else { b.normal(&name, shape)? };
@@ -140,14 +143,14 @@ impl ConvBnAct {
     pub(super) fn backward_into(
         &mut self,
         device: &Device,
-        (x, y): (&Act, &Act),
+        (x, y): (&Activation, &Activation),
         (grad, grad_norm): (&Tensor, Option<GradNorm>),
         weights: bool,
         dx: Option<Outgoing<'_>>,
     ) -> Result<()> {
         // A gradient of the bias alone is not to be had.
         let conv = weights && (self.weight.learns() || self.bias.as_ref().is_some_and(Parameter::learns));
-        let new = |t: &Tensor| device.alloc(t.shape(), DType::F32, Purpose::Gradients);
+        let new = |t: &Tensor| device.alloc(t.shape(), DType::F32, MemoryCategory::Gradients);
         let mut dw = if conv { Some(new(&self.weight.value)?) } else { None };
         let mut db = match &self.bias {
             Some(b) if conv => Some(new(&b.value)?),
@@ -174,7 +177,7 @@ impl ConvBnAct {
 }
 
 impl Layer for ConvBnAct {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         let (w, s) = (self.spec.window, &self.spec);
         let (height, width) = (w.output(input.height), w.output(input.width));
         if input.channels != s.input || height == 0 || width == 0 {
@@ -184,22 +187,22 @@ impl Layer for ConvBnAct {
             );
             return Err(Error::recipe("model", message));
         }
-        Ok(Extent { height, width, channels: s.output })
+        Ok(ImageShape { height, width, channels: s.output })
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act> {
+    fn forward(&mut self, device: &Device, x: &Activation, mode: Mode) -> Result<Activation> {
         let (spec, c) = (&self.spec, self.spec.output);
         if let (Mode::Infer, Some(fixed)) = (mode, &mut self.fixed) {
-            fixed.arrange(device, spec.window, x, &self.weight.value)?;
+            fixed.prepack(device, spec.window, x, &self.weight.value)?;
         }
-        let rows = || device.alloc([norm::ROWS, c], DType::F32, Purpose::Activations);
+        let rows = || device.alloc([norm::ROWS, c], DType::F32, MemoryCategory::Activations);
         let bias = self.bias.as_ref().map(|b| &b.value);
         let mut rows = if self.norm.is_some() { Some(rows()?) } else { None };
         let sums = if mode == Mode::Infer { None } else { rows.as_mut() };
         let precision = if spec.wide { Precision::F32 } else { device.precision() };
         let storing = device.with_precision(precision);
-        let arranged = self.fixed.as_ref().and_then(Fixed::weights);
-        let weights = arranged.unwrap_or(Weights::Plain(&self.weight.value));
+        let packed = self.fixed.as_ref().and_then(Fixed::weights);
+        let weights = packed.unwrap_or(Weights::Plain(&self.weight.value));
         let tensor = storing.convolve(spec.window, &x.operand(), weights, bias, sums)?;
         if let (Some(n), Some(rows)) = (&mut self.norm, &mut rows) {
             let (weight, bias, constants) = (&n.weight.value, &n.bias.value, NormConstants::default());
@@ -215,9 +218,9 @@ impl Layer for ConvBnAct {
                         constants,
                     )?;
                 }
-                Mode::Again => {
+                Mode::Recompute => {
                     // The first forward moved the running statistics: these are thrown away.
-                    let unused = || device.alloc([c], DType::F32, Purpose::Activations);
+                    let unused = || device.alloc([c], DType::F32, MemoryCategory::Activations);
                     let running = (&mut unused()?, &mut unused()?);
                     device.normalise_train(rows, weight, bias, running, count, constants)?;
                 }
@@ -226,14 +229,14 @@ impl Layer for ConvBnAct {
                 }
             }
         }
-        Ok(Act { tensor, norm: rows, activation: spec.activation })
+        Ok(Activation { tensor, norm: rows, activation: spec.activation })
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        y: &Act,
+        x: &Activation,
+        y: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -266,7 +269,7 @@ impl Layer for ConvBnAct {
         Ok(())
     }
 
-    /// From now on weights are arranged once for each size of images, not for each batch.
+    /// From now on weights are packed once for each size of images, not for each batch.
     fn fuse(&mut self, device: &Device) -> Result<()> {
         self.fixed = Some(Fixed::default());
         let Some(n) = self.norm.take() else { return Ok(()) };

@@ -1,40 +1,46 @@
 //! Convolutions of networks that no longer learn: their normalisation is taken into the weights, and those are kept in
 //! the order in which a device reads them.
 
-use super::Act;
+use super::Activation;
 use crate::Result;
-use mlaan_engine::ops::{Arranged, NormConstants, Weights, Window};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::ops::{Conv2dParams, NormConstants, PackedWeights, Weights};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 /// What a convolution that no longer learns keeps.
 #[derive(Debug, Default)]
 pub(super) struct Fixed {
-    /// Height and width of the last input, and the weights arranged for images of that size; none where the device
+    /// Height and width of the last input, and the weights packed for images of that size; none where the device
     /// would gain nothing by it.
-    arranged: Option<([usize; 2], Option<Arranged>)>,
+    packed: Option<([usize; 2], Option<PackedWeights>)>,
 }
 
 impl Fixed {
-    /// Arranges the weights of a convolution for images like `x`, unless they are.
-    pub fn arrange(&mut self, device: &Device, window: Window, x: &Act, weight: &Tensor) -> Result<()> {
+    /// Packs the weights of a convolution for images like `x`, unless they are.
+    pub fn prepack(
+        &mut self,
+        device: &Device,
+        window: Conv2dParams,
+        x: &Activation,
+        weight: &Tensor,
+    ) -> Result<()> {
         let [_, height, width, _] = x.tensor.nhwc();
         let size = [height, width];
-        if self.arranged.as_ref().is_none_or(|(of, _)| *of != size) {
-            self.arranged = None;
-            let arranged = device.arrange(window, &x.operand(), weight)?;
-            self.arranged = Some((size, arranged));
+        if self.packed.as_ref().is_none_or(|(of, _)| *of != size) {
+            self.packed = None;
+            let packed = device.prepack(window, &x.operand(), weight)?;
+            self.packed = Some((size, packed));
         }
         Ok(())
     }
 
-    /// The weights as they were arranged.
+    /// The weights as they were packed.
     pub fn weights(&self) -> Option<Weights<'_>> {
-        self.arranged.as_ref().and_then(|(_, a)| a.as_ref()).map(Weights::Arranged)
+        self.packed.as_ref().and_then(|(_, a)| a.as_ref()).map(Weights::PackedWeights)
     }
 
-    /// Weights may change: forgets how they were arranged.
+    /// Weights may change: forgets how they were packed.
     pub fn changed(&mut self) {
-        self.arranged = None;
+        self.packed = None;
     }
 }
 
@@ -65,7 +71,7 @@ pub(super) fn take_norm_in(
         bias[o] = (f64::from(shift[o]) + (f64::from(old[o]) - f64::from(mean[o])) * factor) as f32;
     }
     device.upload(weights, &weight)?;
-    let mut value = device.alloc([outputs], DType::F32, Purpose::Parameters)?;
+    let mut value = device.alloc([outputs], DType::F32, MemoryCategory::Parameters)?;
     device.upload(&mut value, &bias)?;
     Ok(value)
 }

@@ -1,12 +1,12 @@
 //! GELU as a layer.
 
-use super::{Act, Extent, Grad, Layer, Mode, Pass};
+use super::{Activation, Grad, ImageShape, Layer, Mode, Pass};
 use crate::Result;
 use mlaan_engine::Device;
 use mlaan_engine::ops;
 
 /// GELU (Hendrycks and Gimpel 2016), in PyTorch's forms. Its input may be normalised: behind a convolution with
-/// [`Activation::Identity`](super::Activation::Identity) it stands in the place of [`Rectify`](super::Rectify).
+/// [`ActivationFunction::Identity`](super::ActivationFunction::Identity) it stands in the place of [`Rectify`](super::Rectify).
 ///
 /// Its values are stored beside its input, which takes the memory of one tensor more than a ReLU.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,19 +16,19 @@ pub struct Gelu {
 }
 
 impl Layer for Gelu {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         Ok(input)
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, _: Mode) -> Result<Act> {
-        Ok(Act::plain(device.gelu(&x.operand(), self.form)?))
+    fn forward(&mut self, device: &Device, x: &Activation, _: Mode) -> Result<Activation> {
+        Ok(Activation::plain(device.gelu(&x.operand(), self.form)?))
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        _: &Act,
+        x: &Activation,
+        _: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -45,13 +45,13 @@ impl Layer for Gelu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mlaan_engine::{DType, Purpose};
+    use mlaan_engine::{DType, MemoryCategory};
 
     #[test]
     fn values_and_gradients_are_pytorchs() {
         let device = Device::cpu(Some(1)).unwrap();
         let tensor = |values: [f32; 4]| {
-            let mut t = device.alloc([1, 1, 1, 4], DType::F32, Purpose::Activations).unwrap();
+            let mut t = device.alloc([1, 1, 1, 4], DType::F32, MemoryCategory::Activations).unwrap();
             device.upload(&mut t, &values).unwrap();
             t
         };
@@ -69,7 +69,7 @@ mod tests {
                 [-0.082_964, 1.0, 1.082_964, 1.037_952],
             ),
         ] {
-            let (mut layer, x) = (Gelu { form }, Act::plain(tensor(x)));
+            let (mut layer, x) = (Gelu { form }, Activation::plain(tensor(x)));
             let made = layer.forward(&device, &x, Mode::Train).unwrap();
             let near = |found: Vec<f32>, right: [f32; 4]| {
                 assert!(

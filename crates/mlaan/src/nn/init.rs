@@ -3,8 +3,8 @@
 use super::Parameter;
 use super::optim::Optimizer;
 use crate::Result;
-use crate::rng::{Purpose as Random, Rng};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use crate::rng::{RandomStream as Random, Rng};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 /// Makes parameters on a device. A parameter's values depend on the seed and its name only, so that adding a
 /// head or changing a cut leaves all others as they were.
@@ -30,7 +30,7 @@ impl Builder<'_> {
         shape: [usize; N],
         mut f: impl FnMut(&mut Rng) -> f64,
     ) -> Result<Tensor> {
-        let mut t = self.device.alloc(shape, DType::F32, Purpose::Parameters)?;
+        let mut t = self.device.alloc(shape, DType::F32, MemoryCategory::Parameters)?;
         if self.device.computes() {
             let mut rng = Rng::new(self.seed, Random::Initialise, hash(name), 0);
             let values: Vec<f32> = (0..t.len()).map(|_| f(&mut rng) as f32).collect();
@@ -44,8 +44,8 @@ impl Builder<'_> {
     /// # Errors
     /// Out of memory.
     pub fn normal(&self, name: &str, shape: [usize; 4]) -> Result<Tensor> {
-        let deviation = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
-        self.fill(name, shape, |r| deviation * r.normal())
+        let std = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
+        self.fill(name, shape, |r| std * r.normal())
     }
 
     /// Uniform in ±1/sqrt(inputs).
@@ -62,7 +62,7 @@ impl Builder<'_> {
     /// # Errors
     /// Out of memory.
     pub fn constant(&self, channels: usize, value: f32) -> Result<Tensor> {
-        Ok(self.device.full([channels], value, Purpose::Parameters)?)
+        Ok(self.device.full([channels], value, MemoryCategory::Parameters)?)
     }
 
     /// A parameter with these values, and with what the optimiser keeps of it.

@@ -1,6 +1,6 @@
 //! What a layer is: one input, one output, forward and back.
 
-use super::{Act, Extent, Grad, Param, Pass};
+use super::{Activation, Grad, ImageShape, Param, Pass};
 use crate::Result;
 use mlaan_engine::Device;
 
@@ -10,7 +10,7 @@ pub enum Mode {
     /// Batch statistics; running statistics move; what backward needs is kept.
     Train,
     /// As `Train`, over the same input once more, for values that were dropped: running statistics stay.
-    Again,
+    Recompute,
     /// Running statistics; nothing is kept.
     Infer,
 }
@@ -21,31 +21,37 @@ pub enum Mode {
 /// shows them in [`Layer::visit`]; one that is made of others passes [`Layer::visit`], [`Layer::fuse`] and
 /// [`Layer::release`] on to them. Optimiser, checkpoints, mirrors and plans need nothing else.
 pub trait Layer: Send {
-    /// The output's extent for an input's.
+    /// The output's size for an input's.
     ///
     /// # Errors
     /// When the layer cannot take such an input.
-    fn extent(&self, input: Extent) -> Result<Extent>;
+    fn extent(&self, input: ImageShape) -> Result<ImageShape>;
 
     /// The output for `x`.
     ///
     /// # Errors
     /// Out of memory; shapes that do not fit.
-    fn forward(&mut self, device: &Device, x: &Act, mode: Mode) -> Result<Act>;
+    fn forward(&mut self, device: &Device, x: &Activation, mode: Mode) -> Result<Activation>;
 
     /// Takes the gradient at the output `y` of the last forward over `x` and returns the input's, if `pass` asks.
     ///
     /// # Errors
     /// Out of memory; shapes that do not fit.
-    fn backward(&mut self, device: &Device, x: &Act, y: &Act, grad: Grad, pass: Pass)
-    -> Result<Option<Grad>>;
+    fn backward(
+        &mut self,
+        device: &Device,
+        x: &Activation,
+        y: &Activation,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>>;
 
     /// Runs forward over the same input once more for what the layer keeps; nobody wants the output.
     ///
     /// # Errors
     /// As [`Layer::forward`].
-    fn refill(&mut self, device: &Device, x: &Act) -> Result<()> {
-        self.forward(device, x, Mode::Again).map(drop)
+    fn refill(&mut self, device: &Device, x: &Activation) -> Result<()> {
+        self.forward(device, x, Mode::Recompute).map(drop)
     }
 
     /// Whether [`Layer::output_again`] gives the output cheaply, so that it need not be stored.
@@ -57,7 +63,7 @@ pub trait Layer: Send {
     ///
     /// # Errors
     /// Out of memory.
-    fn output_again(&self, device: &Device, x: &Act) -> Result<Option<Act>> {
+    fn output_again(&self, device: &Device, x: &Activation) -> Result<Option<Activation>> {
         let _ = (device, x);
         Ok(None)
     }

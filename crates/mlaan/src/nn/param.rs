@@ -100,7 +100,7 @@ pub struct Param<'a> {
     pub owner: &'a str,
     /// The tensor within it, as `weight`.
     pub leaf: &'static str,
-    /// The extents in checkpoints.
+    /// The sizes in checkpoints.
     pub shape: Shape,
     /// Whose it is.
     pub origin: Origin,
@@ -122,7 +122,7 @@ pub struct Learned<'a> {
 }
 
 impl<'a> Param<'a> {
-    /// A parameter called `owner.leaf`, of extents `shape` in checkpoints.
+    /// A parameter called `owner.leaf`, of shape `shape` in checkpoints.
     pub fn parameter(
         (owner, leaf): (&'a str, &'static str),
         shape: impl Into<Shape>,

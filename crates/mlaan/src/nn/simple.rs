@@ -1,9 +1,9 @@
 //! Layers without parameters.
 
-use super::{Act, Activation, Extent, Grad, Layer, Mode, Pass};
+use super::{Activation, ActivationFunction, Grad, ImageShape, Layer, Mode, Pass};
 use crate::{Error, Result};
 use mlaan_engine::Device;
-use mlaan_engine::ops::{Operand, Window};
+use mlaan_engine::ops::{Conv2dParams, Operand};
 
 /// Adaptive average pooling.
 #[derive(Clone, Copy, Debug)]
@@ -15,19 +15,19 @@ pub struct AveragePool {
 }
 
 impl Layer for AveragePool {
-    fn extent(&self, input: Extent) -> Result<Extent> {
-        Ok(Extent { height: self.height, width: self.width, ..input })
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
+        Ok(ImageShape { height: self.height, width: self.width, ..input })
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, _: Mode) -> Result<Act> {
-        Ok(Act::plain(device.average_pool(&x.operand(), self.height, self.width)?))
+    fn forward(&mut self, device: &Device, x: &Activation, _: Mode) -> Result<Activation> {
+        Ok(Activation::plain(device.average_pool(&x.operand(), self.height, self.width)?))
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        _: &Act,
+        x: &Activation,
+        _: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -44,11 +44,11 @@ impl Layer for AveragePool {
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool {
     /// The window.
-    pub window: Window,
+    pub window: Conv2dParams,
 }
 
 impl Layer for MaxPool {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         let (height, width) = (self.window.output(input.height), self.window.output(input.width));
         if height == 0 || width == 0 {
             return Err(Error::recipe(
@@ -56,18 +56,18 @@ impl Layer for MaxPool {
                 format!("a pooling window does not fit into {input}; use larger images"),
             ));
         }
-        Ok(Extent { height, width, ..input })
+        Ok(ImageShape { height, width, ..input })
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, _: Mode) -> Result<Act> {
-        Ok(Act::plain(device.max_pool(self.window, &x.operand())?))
+    fn forward(&mut self, device: &Device, x: &Activation, _: Mode) -> Result<Activation> {
+        Ok(Activation::plain(device.max_pool(self.window, &x.operand())?))
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        _: &Act,
+        x: &Activation,
+        _: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -90,19 +90,19 @@ pub struct Resize {
 }
 
 impl Layer for Resize {
-    fn extent(&self, input: Extent) -> Result<Extent> {
-        Ok(Extent { height: self.height, width: self.width, ..input })
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
+        Ok(ImageShape { height: self.height, width: self.width, ..input })
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, _: Mode) -> Result<Act> {
-        Ok(Act::plain(device.resize(&x.operand(), self.height, self.width)?))
+    fn forward(&mut self, device: &Device, x: &Activation, _: Mode) -> Result<Activation> {
+        Ok(Activation::plain(device.resize(&x.operand(), self.height, self.width)?))
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        _: &Act,
+        x: &Activation,
+        _: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
@@ -120,26 +120,27 @@ impl Layer for Resize {
 pub struct Rectify;
 
 impl Layer for Rectify {
-    fn extent(&self, input: Extent) -> Result<Extent> {
+    fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         Ok(input)
     }
 
-    fn forward(&mut self, device: &Device, x: &Act, _: Mode) -> Result<Act> {
-        Ok(Act::plain(device.join(&x.operand(), None, false)?))
+    fn forward(&mut self, device: &Device, x: &Activation, _: Mode) -> Result<Activation> {
+        Ok(Activation::plain(device.add(&x.operand(), None, false)?))
     }
 
     fn backward(
         &mut self,
         device: &Device,
-        x: &Act,
-        y: &Act,
+        x: &Activation,
+        y: &Activation,
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
         let mut dx = Grad::over(device, grad.tensor, x, pass.weights)?;
-        let (operand, rectified) = (Operand { relu: false, ..x.operand() }, x.activation == Activation::Relu);
+        let (operand, rectified) =
+            (Operand { relu: false, ..x.operand() }, x.activation == ActivationFunction::Relu);
         let part = dx.norm.as_mut().map(|n| (&operand, n.sink()));
-        device.join_backward(&mut dx.tensor, rectified.then_some(&y.tensor), [part, None])?;
+        device.add_backward(&mut dx.tensor, rectified.then_some(&y.tensor), [part, None])?;
         Ok(Some(dx))
     }
 }

@@ -58,14 +58,14 @@ impl Scalar {
     }
 }
 
-/// An array: numpy's `ndarray`, or a scalar (no extents).
+/// An array: numpy's `ndarray`, or a scalar (no sizes).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array<'p> {
     /// Extents; their product fits the bytes.
     pub shape: Vec<usize>,
     /// Type of the elements.
     pub scalar: Scalar,
-    /// Elements from one index to the next, along every extent; none where the last index runs fastest (C's order).
+    /// Elements from one index to the next, along every size; none where the last index runs fastest (C's order).
     pub steps: Option<Vec<usize>>,
     /// Whether the highest byte of an element is first.
     pub big_endian: bool,
@@ -97,13 +97,13 @@ impl<'p> Item<'p, '_> {
                 let array = whole(*shape, *dtype, false, *data)?;
                 axes.extents()
                     .and_then(|axes| array.transposed(&axes))
-                    .ok_or_else(|| "an array's axes are no order of its extents".into())
+                    .ok_or_else(|| "an array's axes are no order of its sizes".into())
             }
             _ => self.scalar(),
         }
     }
 
-    /// The value as an array without extents: one of numpy's scalars.
+    /// The value as an array without sizes: one of numpy's scalars.
     pub(super) fn scalar(self) -> Result<Array<'p>, String> {
         let arguments = self.arguments().unwrap_or_default();
         match (self.callee(), arguments.as_slice()) {
@@ -122,7 +122,7 @@ fn whole<'p>(
     fortran: bool,
     data: Item<'p, '_>,
 ) -> Result<Array<'p>, String> {
-    let extents = shape.extents().ok_or("an array's shape is no tuple of extents")?;
+    let extents = shape.extents().ok_or("an array's shape is no tuple of sizes")?;
     let (scalar, big_endian) = element(dtype)?;
     let steps = fortran.then(|| firsts(extents.iter()));
     Ok(Array { steps, ..checked(extents, scalar, big_endian, data)? })
@@ -221,7 +221,7 @@ impl Array<'_> {
         place
     }
 
-    /// The array with its extents in another order, which a view has that numpy writes as it lies in memory.
+    /// The array with its sizes in another order, which a view has that numpy writes as it lies in memory.
     fn transposed(self, axes: &[usize]) -> Option<Self> {
         let mut seen = vec![false; self.shape.len()];
         for axis in axes {
@@ -239,7 +239,7 @@ impl Array<'_> {
     }
 }
 
-/// Elements from one index to the next, where the first of these extents runs fastest. An array without elements has any.
+/// Elements from one index to the next, where the first of these sizes runs fastest. An array without elements has any.
 fn firsts<'e>(extents: impl Iterator<Item = &'e usize>) -> Vec<usize> {
     let step = |next: &mut usize, extent: &usize| {
         let step = *next;

@@ -3,7 +3,7 @@
 use super::{Id, Object, Pickle, Value};
 use std::borrow::Cow;
 
-/// Most arguments of a call that is understood, parts of a state, extents of an array: numpy has up to 64 extents.
+/// Most arguments of a call that is understood, parts of a state, sizes of an array: numpy has up to 64 sizes.
 ///
 /// A value may be referred to from a million places, so what is done at each of them must be little, however large the
 /// value is: lists are looked at up to this length, text up to [`MOST_TEXT`].
@@ -56,7 +56,7 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// A whole number of Python's that is no less than 0 and can be an extent. (No numpy scalar: an array's shape
+    /// A whole number of Python's that is no less than 0 and can be a size. (No numpy scalar: an array's shape
     /// could be the array itself.)
     pub(super) fn extent(self) -> Option<usize> {
         match self.value() {
@@ -66,7 +66,7 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// The extents of an array, as a list or tuple.
+    /// The sizes of an array, as a list or tuple.
     pub(super) fn extents(self) -> Option<Vec<usize>> {
         self.parts()?.into_iter().map(Self::extent).collect()
     }

@@ -77,7 +77,7 @@ pub struct TensorRef {
     pub offset: usize,
     /// Extents.
     pub shape: Vec<usize>,
-    /// Elements from one index to the next, for every extent.
+    /// Elements from one index to the next, for every size.
     pub strides: Vec<usize>,
 }
 
@@ -203,7 +203,7 @@ fn tensor(
         strides: strides.extents().ok_or("a tensor has no strides")?,
     };
     if tensor.shape.len() != tensor.strides.len() {
-        return Err(format!("{} extents and {} strides", tensor.shape.len(), tensor.strides.len()));
+        return Err(format!("{} sizes and {} strides", tensor.shape.len(), tensor.strides.len()));
     }
     // Values that are read twice would be memory out of nothing.
     let count = tensor.count().filter(|n| *n <= tensor.storage.length);

@@ -3,16 +3,16 @@
 use super::Sizes;
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::local::{Learner, Meter, Method, StepOptions, Task};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 
 /// One step on the dry device, over `n` images.
-pub(super) fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<()> {
+pub(super) fn step(learner: &mut Learner, source: &BatchSource, n: usize) -> Result<()> {
     let task = learner.task();
-    let fed = source.feed(learner.device(), None, n, task.image.height, task.pixels)?;
+    let input = source.to_device(learner.device(), None, n, task.image.height, task.pixels)?;
     // Learning rates do not matter to a plan.
-    learner.step(fed.images, &fed.labels, &StepOptions::uniform(0.0, 1))?;
+    learner.step(input.images, &input.labels, &StepOptions::uniform(0.0, 1))?;
     Ok(())
 }
 
@@ -20,7 +20,7 @@ pub(super) fn step(learner: &mut Learner, source: &Source, n: usize) -> Result<(
 /// which wait there.
 pub(super) fn classify(
     learner: &mut Learner,
-    source: &Source,
+    source: &BatchSource,
     (images, batch): (Option<usize>, usize),
     at_once: usize,
 ) -> Result<()> {
@@ -30,8 +30,8 @@ pub(super) fn classify(
     let full = if full > at_once { at_once + full % at_once } else { full };
     let mut waiting = Vec::new();
     for n in std::iter::repeat_n(batch, full).chain((rest > 0).then_some(rest)) {
-        let fed = source.feed(&device, None, n, task.image.height, task.pixels)?;
-        waiting.push(learner.logits(fed.images)?);
+        let input = source.to_device(&device, None, n, task.image.height, task.pixels)?;
+        waiting.push(learner.logits(input.images)?);
         if waiting.len() == at_once {
             waiting.clear();
         }
@@ -47,9 +47,9 @@ pub(super) fn meters(
     sizes: Sizes,
 ) -> Result<Vec<Meter>> {
     // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
-    let device = Device::dry(Kind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
+    let device = Device::dry(DeviceKind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
     learner.start_meters()?;
-    step(&mut learner, &Source::Host, sizes.batch)?;
+    step(&mut learner, &BatchSource::Host, sizes.batch)?;
     learner.take_meters()
 }

@@ -4,15 +4,15 @@ use super::dry::classify;
 use super::{Needs, TensorSizes};
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::local::{Learner, Method, Task};
-use mlaan_engine::{Device, Kind, Precision, Purpose};
+use mlaan_engine::{Device, DeviceKind, MemoryCategory, Precision};
 
-/// Batches whose logits wait on a device that runs behind the processor ([`Kind::runs_behind`]).
+/// Batches whose logits wait on a device that runs behind the processor ([`DeviceKind::runs_behind`]).
 const AT_ONCE: usize = 8;
 
 /// Batches of an evaluation on a device of this kind whose logits are read together.
-pub fn read_at_once(kind: Kind) -> usize {
+pub fn read_at_once(kind: DeviceKind) -> usize {
     if kind.runs_behind() { AT_ONCE } else { 1 }
 }
 
@@ -32,7 +32,7 @@ pub struct Inference {
     /// What activations are stored in.
     pub precision: Precision,
     /// What computes.
-    pub kind: Kind,
+    pub kind: DeviceKind,
 }
 
 /// Plans an inference on a device that computes nothing.
@@ -41,12 +41,12 @@ pub struct Inference {
 /// Images too small for the network.
 pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Result<Needs> {
     let device = Device::dry(sizes.kind)?.with_precision(sizes.precision);
-    device.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
+    device.pool().count(MemoryCategory::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     let mut network = Learner::for_inference(&device, backbone, &Method::default(), task, 0)?;
     if sizes.folded {
         network.fuse()?;
     }
     let tensors = TensorSizes::of(&mut network)?;
-    classify(&mut network, &Source::Host, (Some(sizes.images), sizes.batch), sizes.at_once.max(1))?;
+    classify(&mut network, &BatchSource::Host, (Some(sizes.images), sizes.batch), sizes.at_once.max(1))?;
     Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind) })
 }

@@ -18,7 +18,7 @@ pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
 
 use crate::local::{Meter, ModuleSummary};
 use crate::nn::Optimizer;
-use mlaan_engine::{Kind, Precision, Usage};
+use mlaan_engine::{DeviceKind, Precision, Usage};
 use std::ops::Range;
 
 /// The sizes of a run that memory depends on.
@@ -28,12 +28,12 @@ pub struct Sizes {
     pub batch: usize,
     /// Training images; their number decides the size of an epoch's last batch. None: whole batches only.
     pub train: Option<usize>,
-    /// Whether the training images stay on the device ([`Source::keeps`](crate::data::Source::keeps)).
+    /// Whether the training images stay on the device ([`BatchSource::keeps`](crate::data::BatchSource::keeps)).
     pub kept: bool,
     /// Whether the images that are evaluated after every epoch do, too: those for validation, or for testing where there are
-    /// none ([`Source::keeps_test`](crate::data::Source::keeps_test)).
+    /// none ([`BatchSource::keeps_test`](crate::data::BatchSource::keeps_test)).
     pub kept_test: bool,
-    /// Whether training images are mixtures of two, with two labels ([`Source::Mixed`](crate::data::Source::Mixed)).
+    /// Whether training images are mixtures of two, with two labels ([`BatchSource::Mixed`](crate::data::BatchSource::Mixed)).
     pub mixed: bool,
     /// Test images, likewise.
     pub test: Option<usize>,
@@ -52,7 +52,7 @@ pub struct Sizes {
     /// Whether an EMA of the weights is kept.
     pub model_ema: bool,
     /// What computes: some scratch differs.
-    pub kind: Kind,
+    pub kind: DeviceKind,
 }
 
 /// One module of a plan.

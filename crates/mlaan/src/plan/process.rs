@@ -5,7 +5,7 @@
 use crate::Result;
 use crate::evaluation::Meter;
 use crate::local::Learner;
-use mlaan_engine::Kind;
+use mlaan_engine::DeviceKind;
 
 /// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
 const PROGRAM: usize = 13 << 20;
@@ -17,7 +17,7 @@ const THREAD: usize = 96 << 10;
 const TENSOR: usize = 768;
 
 /// Bytes that an evaluation of `images` images holds in the process: what it counts, and what it found.
-pub fn evaluation(kind: Kind, (classes, images): (usize, usize), mistakes: usize) -> usize {
+pub fn evaluation(kind: DeviceKind, (classes, images): (usize, usize), mistakes: usize) -> usize {
     if kind.has_own_memory() { 0 } else { Meter::bytes(classes, images, mistakes) }
 }
 
@@ -47,8 +47,8 @@ impl TensorSizes {
     }
 
     /// Bytes that a process holds beside the tensors' values: one of them is copied while it is saved or loaded.
-    pub(crate) fn process(self, kind: Kind) -> usize {
-        let Kind::Cpu { threads } = kind else { return 0 };
+    pub(crate) fn process(self, kind: DeviceKind) -> usize {
+        let DeviceKind::Cpu { threads } = kind else { return 0 };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         // Threads that compute, threads that load, and a few that wait.
         let threads = 2 * threads.unwrap_or_else(cores) + 3;

@@ -4,12 +4,12 @@ use super::dry::{classify, meters, step};
 use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::evaluation::KEPT_MISTAKES;
-use crate::local::{Learner, Method, ModuleSummary, StageFeed, StepOptions, Task, check_stages};
+use crate::local::{DatasetBatch, Learner, Method, ModuleSummary, StepOptions, Task, check_stages};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
-use mlaan_engine::{Device, Kind, Purpose, Usage};
+use mlaan_engine::{Device, DeviceKind, MemoryCategory, Usage};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -80,13 +80,13 @@ pub fn plan_in_stages(
     method: &Method,
     task: Task,
     sizes: Sizes,
-    kinds: &[Kind],
+    kinds: &[DeviceKind],
 ) -> Result<Plan> {
     let method = &balanced(backbone, method, task, sizes)?;
-    let dry = |kind: &Kind| Ok(Device::dry(*kind)?.with_precision(sizes.precision));
+    let dry = |kind: &DeviceKind| Ok(Device::dry(*kind)?.with_precision(sizes.precision));
     let devices = kinds.iter().map(dry).collect::<Result<Vec<Device>>>()?;
     if let Some(first) = devices.first() {
-        first.pool().count(Purpose::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
+        first.pool().count(MemoryCategory::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     }
     let cuts = stage_cuts(backbone, method, task, sizes, kinds.len())?;
     let mut learner = Learner::in_stages((&devices, &cuts), backbone, method, task, 0, sizes.optimizer)?;
@@ -99,9 +99,9 @@ pub fn plan_in_stages(
     let held = sizes.validation.or(sizes.test);
     let source = match held {
         Some(images) if sizes.kept_test => {
-            Source::kept(learner.device(), (images, side), Padding::NONE, None)?
+            BatchSource::kept(learner.device(), (images, side), Padding::NONE, None)?
         }
-        _ => Source::Host,
+        _ => BatchSource::Host,
     };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
     let flops = train(&mut learner, &sources, (batch, sizes))?;
@@ -109,7 +109,7 @@ pub fn plan_in_stages(
     let at_a_time = sizes.batch.div_ceil(sizes.shards.max(1));
     classify(&mut learner, &source, (held, at_a_time), read_at_once(output))?;
     if sizes.validation.is_some() {
-        classify(&mut learner, &Source::Host, (sizes.test, at_a_time), read_at_once(output))?;
+        classify(&mut learner, &BatchSource::Host, (sizes.test, at_a_time), read_at_once(output))?;
     }
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
@@ -124,11 +124,11 @@ pub fn plan_in_stages(
     let meters = learner.take_meters()?;
     let summary = learner.summary()?;
     let process = match sizes.kind {
-        Kind::Cpu { .. } => {
+        DeviceKind::Cpu { .. } => {
             let process = process + messages(&summary, &cuts, method, sizes, batch);
             Needs { usage, process }.loading(sizes.loading_bytes).process
         }
-        Kind::Cuda => process,
+        DeviceKind::Cuda => process,
     };
     let modules: Vec<ModulePlan> =
         summary.into_iter().zip(meters).map(|(summary, meter)| ModulePlan { summary, meter }).collect();
@@ -140,22 +140,22 @@ pub fn plan_in_stages(
 }
 
 /// All threads of several stages: each has one beside those that it computes with.
-fn threads_of(kinds: &[Kind], one: Kind) -> Kind {
-    let threads = |kind: &Kind| if let Kind::Cpu { threads } = kind { *threads } else { None };
+fn threads_of(kinds: &[DeviceKind], one: DeviceKind) -> DeviceKind {
+    let threads = |kind: &DeviceKind| if let DeviceKind::Cpu { threads } = kind { *threads } else { None };
     match (kinds.len() > 1, kinds.iter().map(threads).sum::<Option<usize>>()) {
-        (true, Some(all)) => Kind::Cpu { threads: Some(all + kinds.len()) },
+        (true, Some(all)) => DeviceKind::Cpu { threads: Some(all + kinds.len()) },
         _ => one,
     }
 }
 
 /// Where each stage has its images from.
-fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<Source>> {
+fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<BatchSource>> {
     let source = |(k, device): (usize, &Device)| match sizes.train {
         Some(images) if sizes.kept && learner.needs_images(k) => {
-            Source::kept(device, (images, task.image.height), Padding::NONE, None)
+            BatchSource::kept(device, (images, task.image.height), Padding::NONE, None)
         }
-        _ if sizes.mixed => Ok(Source::Mixed),
-        _ => Ok(Source::Host),
+        _ if sizes.mixed => Ok(BatchSource::Mixed),
+        _ => Ok(BatchSource::Host),
     };
     learner.devices().iter().enumerate().map(source).collect()
 }
@@ -163,7 +163,7 @@ fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<Source>> {
 /// The steps of an epoch as far as they differ; the operations of a whole step, stage by stage.
 fn train(
     learner: &mut Learner,
-    sources: &Arc<Vec<Source>>,
+    sources: &Arc<Vec<BatchSource>>,
     (batch, sizes): (usize, Sizes),
 ) -> Result<Vec<u64>> {
     let rest = sizes.train.map_or(0, |n| n % sizes.batch.max(1));
@@ -172,7 +172,7 @@ fn train(
     let ask = |learner: &mut Learner, images: usize| {
         let (sources, size, scale) = (Arc::clone(sources), task.image.height, task.pixels);
         learner.step_from(
-            Arc::new(StageFeed { sources, batch: None, images, size, scale }),
+            Arc::new(DatasetBatch { sources, batch: None, images, size, scale }),
             &StepOptions::uniform(0.0, 1),
         )
     };

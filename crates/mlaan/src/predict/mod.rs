@@ -22,7 +22,7 @@ mod files;
 
 pub use files::find;
 
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::data::{Batch, Frame, ImageView, Loader, LoaderOptions, LoaderPool, Orientation};
 use crate::local::Learner;
 use crate::plan::Needs;
@@ -161,10 +161,11 @@ impl Predictor {
     /// Probabilities `[n, classes]` of a batch.
     fn classify(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         let (device, task) = (self.network.device().clone(), self.network.task());
-        let fed = Source::Host.feed(&device, Some(batch), batch.len(), self.frame.size, task.pixels)?;
+        let input =
+            BatchSource::Host.to_device(&device, Some(batch), batch.len(), self.frame.size, task.pixels)?;
         // Where the device's threads are: a small batch would wait for them at every layer.
         let network = &mut self.network;
-        let mut values = device.scope(|| network.infer(fed.images)).unwrap_or_else(|| Ok(Vec::new()))?;
+        let mut values = device.scope(|| network.infer(input.images)).unwrap_or_else(|| Ok(Vec::new()))?;
         if values.iter().any(|v| !v.is_finite()) {
             let message =
                 "what it computes are no finite numbers: it diverged in training; use another checkpoint";

@@ -49,7 +49,7 @@ pub struct Data {
     /// Gives images a rectangle of another one: the α of Beta(α, α), from which their shares are drawn. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
-    /// Mean and deviation that pixels are normalised with.
+    /// Mean and standard deviation that pixels are normalised with.
     pub normalise: Normalise,
     /// Skip images that cannot be decoded, and count them, instead of stopping.
     pub skip_broken: bool,

@@ -5,8 +5,8 @@ use super::progress::Progress;
 use super::run::Run;
 use super::trainer::Trainer;
 use super::{LearningRate, setup};
-use crate::data::{Batch, Deliver, Loader, LoaderOptions, Source};
-use crate::local::{StageFeed, StepOptions};
+use crate::data::{Batch, BatchSource, Deliver, Loader, LoaderOptions};
+use crate::local::{DatasetBatch, StepOptions};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,10 +48,10 @@ impl Trainer {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool> {
-        let (epoch, before) = (run.at.epoch + 1, run.at.tally.seconds);
-        let loading = self.loader_options(epoch, run.at.tally.steps);
+        let (epoch, before) = (run.at.epoch + 1, run.at.epoch_stats.seconds);
+        let loading = self.loader_options(epoch, run.at.epoch_stats.steps);
         let mut loader = Loader::new(self.splits.train.clone(), &self.pool, loading)?;
-        let steps = run.at.tally.steps + loader.remaining();
+        let steps = run.at.epoch_stats.steps + loader.remaining();
         let course = Course { epoch, steps, rates, begin: Instant::now(), before };
         // Of steps that are none of this run's.
         self.learner.reports()?;
@@ -61,7 +61,7 @@ impl Trainer {
         // What was wrong before it comes first.
         self.read_losses(run, &course, Wait::ForAll, watch)?;
         let whole = taken?;
-        run.at.seconds += run.at.tally.seconds - before;
+        run.at.seconds += run.at.epoch_stats.seconds - before;
         if !whole {
             self.look(run);
         }
@@ -76,7 +76,7 @@ impl Trainer {
         course: &Course<'_>,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool> {
-        let mut taken = run.at.tally.steps;
+        let mut taken = run.at.epoch_stats.steps;
         loop {
             if stop.load(Ordering::Relaxed) || self.deadline.is_over() {
                 return Ok(false);
@@ -96,7 +96,7 @@ impl Trainer {
     fn one_step(&mut self, batch: Batch, options: &StepOptions) -> Result<()> {
         let Trainer { learner, sources, recipe, reading, .. } = self;
         let (images, batch) = (batch.len(), Arc::new(batch));
-        let feed = StageFeed {
+        let feed = DatasetBatch {
             sources: Arc::clone(sources),
             batch: Some(Arc::clone(&batch)),
             images,
@@ -127,26 +127,26 @@ impl Trainer {
             Wait::ForNone => learner.finished()?,
         };
         let count = reports.len();
-        let (tally, &Course { epoch, steps, rates, .. }) = (&mut run.at.tally, course);
-        let (from, to) = (tally.seconds, course.before + course.begin.elapsed().as_secs_f64());
+        let (epoch_stats, &Course { epoch, steps, rates, .. }) = (&mut run.at.epoch_stats, course);
+        let (from, to) = (epoch_stats.seconds, course.before + course.begin.elapsed().as_secs_f64());
         for (i, (report, images)) in reports.iter().zip(reading.images.drain(..count)).enumerate() {
-            tally.add(report, &recipe.local, images);
+            epoch_stats.add(report, &recipe.local, images);
             if let Some((module, term, value)) = report.non_finite() {
-                return Err(Error::NonFinite { module, term, value, epoch, step: tally.steps });
+                return Err(Error::NonFinite { module, term, value, epoch, step: epoch_stats.steps });
             }
             let left = (count - i - 1) as f64 / count as f64;
-            tally.seconds = to - (to - from) * left;
-            let (loss, error) = tally.classifier();
+            epoch_stats.seconds = to - (to - from) * left;
+            let (loss, error) = epoch_stats.classifier();
             watch(Progress::Step {
                 epoch,
-                step: tally.steps,
+                step: epoch_stats.steps,
                 steps,
                 loss,
                 error,
-                images_per_second: tally.images as f64 / tally.seconds.max(1e-9),
+                images_per_second: epoch_stats.images as f64 / epoch_stats.seconds.max(1e-9),
                 peak,
-                lr: rates.at_step(epoch, tally.steps, steps).backbone,
-                tally,
+                lr: rates.at_step(epoch, epoch_stats.steps, steps).backbone,
+                epoch_stats,
             });
         }
         if count > 0 {
@@ -160,7 +160,7 @@ impl Trainer {
         LoaderOptions {
             batch: recipe.train.batch,
             frame: setup::frame(&recipe.data),
-            deliver: sources.first().map_or(Deliver::Images, Source::deliver),
+            deliver: sources.first().map_or(Deliver::Images, BatchSource::deliver),
             augment: *augment,
             extras: *extras,
             shuffle: true,

@@ -1,7 +1,7 @@
 //! A network over a data set.
 
 use crate::Result;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::evaluation::{Evaluation, KEPT_MISTAKES, Meter};
 use crate::local::Learner;
@@ -49,13 +49,13 @@ pub fn evaluate_keeping(
     mistakes: usize,
 ) -> Result<Evaluation> {
     // Each image goes up once: keeping them all would bring no fewer.
-    evaluate_from(learner, (data, &Source::Host), pool, sizes, mistakes)
+    evaluate_from(learner, (data, &BatchSource::Host), pool, sizes, mistakes)
 }
 
 /// As [`evaluate_keeping`], with the images where they are.
 pub(super) fn evaluate_from(
     learner: &mut Learner,
-    (data, source): (&Arc<dyn Dataset>, &Source),
+    (data, source): (&Arc<dyn Dataset>, &BatchSource),
     pool: &LoaderPool,
     (batch, frame): (usize, Frame),
     mistakes: usize,
@@ -69,8 +69,8 @@ pub(super) fn evaluate_from(
     let (mut waiting, at_once) = (Vec::new(), read_at_once(output.kind()));
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        let fed = source.feed(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
-        waiting.push((learner.logits(fed.images)?, batch.labels.clone(), batch.indices.clone()));
+        let input = source.to_device(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
+        waiting.push((learner.logits(input.images)?, batch.labels.clone(), batch.indices.clone()));
         loader.recycle(batch);
         if waiting.len() == at_once {
             read(&mut meter, &output, &mut waiting, task.classes)?;

@@ -8,7 +8,7 @@ use super::run::{Position, Run};
 use super::setup;
 use super::state::restore;
 use super::trainer::Trainer;
-use crate::data::Source;
+use crate::data::BatchSource;
 use crate::evaluation::{Evaluation, KEPT_MISTAKES};
 use crate::{Error, Result};
 use std::time::Instant;
@@ -61,7 +61,7 @@ impl Trainer {
     /// Evaluates the network, as it stands, on the test images.
     fn test(&mut self) -> Result<Evaluation> {
         // Images that lie on the device are those that are evaluated after every epoch.
-        let source = if self.splits.validation.is_some() { &Source::Host } else { &self.held_source };
+        let source = if self.splits.validation.is_some() { &BatchSource::Host } else { &self.held_source };
         let (test, sizes) =
             (&self.splits.test, (self.recipe.train.test_batch(), setup::frame(&self.recipe.data)));
         // Where an EMA of the weights is kept, that is what is tested.

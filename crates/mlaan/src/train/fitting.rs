@@ -16,18 +16,18 @@ impl Trainer {
     ///
     /// # Errors
     /// When nothing fits: says the least memory that would do. As [`Trainer::from_recipe`].
-    pub fn from_recipe_within(recipe: &Recipe, device: &Device, memory: usize) -> Result<(Self, Fit)> {
+    pub fn from_recipe_fit_memory(recipe: &Recipe, device: &Device, memory: usize) -> Result<(Self, Fit)> {
         recipe.validate()?;
         let backbone = setup::backbone(&recipe.model)?;
         let splits = setup::open(recipe, device.threads())?;
-        Self::within(recipe, &backbone, splits, device, memory)
+        Self::fit_memory(recipe, &backbone, splits, device, memory)
     }
 
-    /// As [`Trainer::new`], within `memory` bytes (see [`Trainer::from_recipe_within`]).
+    /// As [`Trainer::new`], within `memory` bytes (see [`Trainer::from_recipe_fit_memory`]).
     ///
     /// # Errors
-    /// As [`Trainer::from_recipe_within`].
-    pub fn within(
+    /// As [`Trainer::from_recipe_fit_memory`].
+    pub fn fit_memory(
         recipe: &Recipe,
         backbone: &dyn Backbone,
         splits: Splits,

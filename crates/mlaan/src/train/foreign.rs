@@ -2,17 +2,17 @@
 
 use super::checkpoint::{self, FOLDER, Manifest, Part, Parts};
 use super::{
-    Lock, Tally, TensorView, Trained, Values, clear_unsaved, is_free, recipe_file, setup, state_name,
+    EpochStats, Lock, TensorView, Trained, Values, clear_unsaved, is_free, recipe_file, setup, state_name,
 };
 use crate::import::{Options, StateDict, Taken, check, classes, described, fill, names, statistics_taken};
 use crate::local::{Learner, Method, Task};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
-use crate::nn::{Extent, Optimizer};
+use crate::nn::{ImageShape, Optimizer};
 use crate::plan::TensorSizes;
 use crate::recipe::{Family, Model, Normalise, Recipe};
 use crate::{Error, Result};
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::path::Path;
 
 /// What [`import`] made.
@@ -31,7 +31,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// A file that is no state dict; a network that is not known; other classes than the file's; tensors that are missing, left
-/// over or of other extents: all of them are listed. A folder that holds something else, or cannot be written.
+/// over or of another shape: all of them are listed. A folder that holds something else, or cannot be written.
 pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported> {
     let mut dict = StateDict::open_key(file, options.key.as_deref())?;
     let options = &mut described(file, dict.about(), options)?;
@@ -50,15 +50,15 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
     };
     let size = recipe.data.size;
     let task = Task {
-        image: Extent::square(size, 3),
+        image: ImageShape::square(size, 3),
         classes: classes.len(),
         pixels: setup::pixel_scale(&normalise),
     };
     let backbone = setup::backbone(&recipe.model)?;
     let network =
         |device: &Device| Learner::for_inference(device, &backbone, &Method::default(), task, options.seed);
-    // First without memory: the extents that a header announces may ask for all there is.
-    let (dry, new) = (Device::dry(Kind::Cpu { threads: Some(1) })?, options.new_classifier);
+    // First without memory: the sizes that a header announces may ask for all there is.
+    let (dry, new) = (Device::dry(DeviceKind::Cpu { threads: Some(1) })?, options.new_classifier);
     let mut learner = network(&dry)?;
     check(&mut learner, (&dict, new), file)?;
     let process = TensorSizes::of(&mut learner)?.process(dry.kind()) + dict.work_bytes();
@@ -89,7 +89,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         seconds: 0.0,
         peak_bytes: 0,
         peak_memory_bytes: None,
-        partial: Tally::default(),
+        partial: EpochStats::default(),
         rate_batch: None,
     };
     let mut tensors = Untrained(learner, setup::optimizer(&recipe.train));

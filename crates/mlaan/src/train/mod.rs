@@ -3,6 +3,7 @@ pub mod checkpoint;
 mod class_weights;
 mod deadline;
 mod epoch;
+mod epoch_stats;
 mod evaluate;
 mod finish;
 mod fitting;
@@ -18,7 +19,6 @@ mod schedule;
 pub mod setup;
 mod sizes;
 mod state;
-mod tally;
 mod tensor_file;
 mod tensor_writer;
 pub mod tensorboard;
@@ -28,6 +28,7 @@ mod training;
 mod unsaved;
 
 pub use crate::evaluation::Evaluation;
+pub use epoch_stats::EpochStats;
 pub use evaluate::{evaluate, evaluate_keeping};
 pub use foreign::{Imported, import};
 pub use lock::{LOCK, Lock};
@@ -38,7 +39,6 @@ pub use schedule::{LearningRate, Rates};
 pub use sizes::loading;
 pub use state::restore;
 pub(crate) use state::state_name;
-pub use tally::Tally;
 pub use tensor_file::TensorFile;
 pub use tensor_writer::{
     NamedTensor, Stamp, TensorSource, TensorView, Values, write_tensors, write_tensors_with,

@@ -1,8 +1,8 @@
 //! What a run tells while it goes on, and how it ends.
 
+use super::epoch_stats::EpochStats;
 use super::metrics::{Epoch, Event, Summary};
 use super::peak::PeakBytes;
-use super::tally::Tally;
 
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub enum Progress<'a> {
         /// Learning rate of the backbone.
         lr: f64,
         /// Sums of this epoch so far, of every module.
-        tally: &'a Tally,
+        epoch_stats: &'a EpochStats,
     },
     /// The test images are being classified.
     Evaluating {

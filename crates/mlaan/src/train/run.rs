@@ -1,11 +1,11 @@
 //! A run's folder: begun or gone on with, and what is saved into it.
 
 use super::checkpoint::{self, Best, Manifest};
+use super::epoch_stats::EpochStats;
 use super::lock::Lock;
 use super::metrics::{Event, METRICS, Metrics, Start, Summary, Tested};
 use super::peak::PeakBytes;
 use super::progress::Progress;
-use super::tally::Tally;
 use super::trainer::Trainer;
 use super::unsaved::{clear_checkpoints, is_unsaved};
 use super::{recipe_file, state};
@@ -44,7 +44,7 @@ impl Run<'_> {
 pub(super) struct Position {
     pub(super) epoch: usize,
     pub(super) step: u64,
-    pub(super) tally: Tally,
+    pub(super) epoch_stats: EpochStats,
     pub(super) best: Option<Best>,
     pub(super) last_error: f64,
     pub(super) last_val_error: Option<f64>,
@@ -56,11 +56,11 @@ pub(super) struct Position {
 
 impl Position {
     fn start() -> Self {
-        let tally = Tally::default();
+        let epoch_stats = EpochStats::default();
         Position {
             epoch: 0,
             step: 0,
-            tally,
+            epoch_stats,
             best: None,
             last_error: f64::NAN,
             last_val_error: None,
@@ -78,7 +78,7 @@ impl Position {
             without_improvement: m.epochs_without_improvement.unwrap_or(since_best),
             epoch: m.epoch,
             step: m.step,
-            tally: m.partial,
+            epoch_stats: m.partial,
             best: m.best,
             last_error: m.test_error,
             seconds: m.seconds,
@@ -108,13 +108,13 @@ impl Trainer {
         }
         if resume && checkpoint::exists(folder) {
             let (manifest, tensors) = checkpoint::load(folder)?;
-            self.goes_on(&manifest);
+            self.resume_from(&manifest);
             self.check_same_run(folder, &manifest)?;
             state::restore(&mut self.learner, &tensors, true)?;
             held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
             let metrics = Metrics::resume(folder, manifest.epoch)?;
             let at = Position::of(manifest);
-            watch(Progress::Resumed { epoch: at.epoch, step: at.tally.steps });
+            watch(Progress::Resumed { epoch: at.epoch, step: at.epoch_stats.steps });
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
             return Ok(Run { held, metrics, at, found: None });
         }
@@ -188,7 +188,7 @@ impl Trainer {
             seconds: at.seconds,
             peak_bytes: at.peak.allocated,
             peak_memory_bytes: at.peak.memory,
-            partial: at.tally.clone(),
+            partial: at.epoch_stats.clone(),
             rate_batch: Some(self.rate_batch).filter(|n| *n != self.recipe.train.batch),
         };
         let learner = &mut self.learner;

@@ -7,7 +7,7 @@ use crate::nn::optim::{AdamW, Lars, Objective, Rule, Sgd};
 use crate::recipe::{self, Family, Load, MeanStd, Model, OptimizerKind, Orientation, Recipe, Statistics};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 
 /// The backbone that a recipe names.
 ///
@@ -135,7 +135,7 @@ pub fn loader_threads(device: &Device, data: &dyn Dataset) -> usize {
 
 /// As [`loader_threads`], beside several stages: on the processor they share its threads, beside GPUs all load for all.
 pub(super) fn loader_threads_of(devices: &[Device], data: &dyn Dataset) -> usize {
-    let on_processor = devices.iter().all(|d| matches!(d.kind(), Kind::Cpu { .. }));
+    let on_processor = devices.iter().all(|d| matches!(d.kind(), DeviceKind::Cpu { .. }));
     let threads = devices.iter().map(Device::threads);
     match on_processor {
         true if data.streams() => threads.sum(),

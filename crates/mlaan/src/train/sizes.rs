@@ -1,9 +1,9 @@
 //! What a run's memory depends on.
 
 use super::setup;
-use crate::data::{LoaderPool, Source, Splits};
+use crate::data::{BatchSource, LoaderPool, Splits};
 use crate::local::Task;
-use crate::nn::Extent;
+use crate::nn::ImageShape;
 use crate::plan::{Sizes, in_flight};
 use crate::recipe::{MeanStd, Recipe};
 use mlaan_engine::Device;
@@ -11,7 +11,7 @@ use mlaan_engine::Device;
 /// What is learnt from the images.
 pub(super) fn task(recipe: &Recipe, splits: &Splits, normalise: &MeanStd) -> Task {
     let (size, classes) = (recipe.data.size, splits.train.classes().len());
-    Task { image: Extent::square(size, 3), classes, pixels: setup::pixel_scale(normalise) }
+    Task { image: ImageShape::square(size, 3), classes, pixels: setup::pixel_scale(normalise) }
 }
 
 /// Bytes of the images.
@@ -30,12 +30,13 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
     let ahead = LoaderPool::AHEAD + in_flight(devices.len());
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
     let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
-    let keeps = |a| Source::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
+    let keeps = |a| BatchSource::keeps(device.kind(), splits.train.as_ref(), (&a, &extras), size);
     let validation = splits.validation.as_ref().map(|data| data.len());
     // What is evaluated after every epoch.
     let held = splits.validation.as_ref().unwrap_or(&splits.test);
     let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixes());
-    let kept_test = kept && Source::keeps_test(device.kind(), [splits.train.as_ref(), held.as_ref()], size);
+    let kept_test =
+        kept && BatchSource::keeps_test(device.kind(), [splits.train.as_ref(), held.as_ref()], size);
     // No batch is larger than the set that it is taken from.
     let made = |images: usize, mixed| LoaderPool::bytes(ahead, batch.min(images), size, mixed);
     let drawn = |images: usize| LoaderPool::draw_bytes(ahead, batch.min(images));

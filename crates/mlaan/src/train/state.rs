@@ -48,9 +48,9 @@ impl Parts for Learner {
 /// trained values, what is used has their EMA where the run kept one. An EMA that the run did not keep begins at the weights.
 ///
 /// # Errors
-/// A tensor that is missing or has other extents.
+/// A tensor that is missing or has other sizes.
 pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Result<()> {
-    let goes_on = training && learner.is_taught();
+    let resume_from = training && learner.is_taught();
     learner.visit_averaged(&mut |device, param, average| {
         let (name, shape) = (param.name(), param.shape.dims());
         let auxiliary = name.starts_with(AUXILIARY);
@@ -59,7 +59,7 @@ pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Resu
         }
         let file = if auxiliary { &tensors.state } else { &tensors.model };
         let raw = state_name(RAW, &name);
-        match goes_on && tensors.state.shape(&raw).is_some() {
+        match resume_from && tensors.state.shape(&raw).is_some() {
             true => device.upload(param.value, &tensors.state.read(&raw, shape)?)?,
             false => device.upload(param.value, &file.read(&name, shape)?)?,
         }

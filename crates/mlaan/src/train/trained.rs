@@ -5,10 +5,10 @@ use super::{TensorFile, restore, setup};
 use crate::Result;
 use crate::backbone::ResNet;
 use crate::local::{Learner, Method, Task};
-use crate::nn::Extent;
+use crate::nn::ImageShape;
 use crate::plan::{self, Inference, Needs, TensorSizes};
 use crate::recipe::Recipe;
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::path::{Path, PathBuf};
 
 /// See the module.
@@ -48,7 +48,7 @@ impl Trained {
     pub fn task(&self) -> Task {
         let m = &self.manifest;
         let pixels = setup::pixel_scale(&m.normalise);
-        Task { image: Extent::square(m.size, 3), classes: m.classes.len(), pixels }
+        Task { image: ImageShape::square(m.size, 3), classes: m.classes.len(), pixels }
     }
 
     /// What it needs to see `images` images, `batch` at a time, on a device of this kind; `data_bytes` of host memory are
@@ -58,7 +58,7 @@ impl Trained {
     /// As [`plan::inference`].
     pub fn plan(
         &self,
-        kind: Kind,
+        kind: DeviceKind,
         (batch, images): (usize, usize),
         data_bytes: usize,
         folded: bool,
@@ -73,7 +73,7 @@ impl Trained {
     /// # Errors
     /// As [`plan::inference`].
     pub fn plan_values(&self) -> Result<Needs> {
-        let kind = Kind::Cpu { threads: Some(1) };
+        let kind = DeviceKind::Cpu { threads: Some(1) };
         let device = Device::dry(kind)?;
         let mut network =
             Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;

@@ -8,7 +8,7 @@ use super::reading::Reading;
 use super::sizes::{sizes, task};
 use super::{LearningRate, foreign, setup};
 use crate::backbone::{Backbone, Frozen};
-use crate::data::{Augment, Extras, LoaderPool, Source, Splits};
+use crate::data::{Augment, BatchSource, Extras, LoaderPool, Splits};
 use crate::import::Taken;
 use crate::local::Learner;
 use crate::memory::Needs;
@@ -18,7 +18,7 @@ use crate::process::Peak;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Padding;
-use mlaan_engine::{Device, Kind, Purpose, Usage};
+use mlaan_engine::{Device, DeviceKind, MemoryCategory, Usage};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,9 +34,9 @@ pub struct Trainer {
     pub(super) normalise: MeanStd,
     pub(super) learner: Learner,
     /// Of the training images, for each stage.
-    pub(super) sources: Arc<Vec<Source>>,
+    pub(super) sources: Arc<Vec<BatchSource>>,
     /// Of the images that are evaluated after every epoch: for validation, or for testing where there are none.
-    pub(super) held_source: Source,
+    pub(super) held_source: BatchSource,
     pub(super) pool: LoaderPool,
     pub(super) reading: Reading,
     pub(super) deadline: Deadline,
@@ -106,7 +106,7 @@ impl Trainer {
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         recipe.data.orientation = setup::oriented(recipe.data.orientation, &splits);
-        let kinds: Vec<Kind> = devices.iter().map(Device::kind).collect();
+        let kinds: Vec<DeviceKind> = devices.iter().map(Device::kind).collect();
         let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
         let short = check(&plan, &devices)?;
         let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
@@ -120,7 +120,7 @@ impl Trainer {
             device.pool().reserve(&stage.usage)?;
         }
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
-        device.pool().count(Purpose::Data, counted);
+        device.pool().count(MemoryCategory::Data, counted);
         let (cuts, local) = (plan.cuts(), &recipe.local);
         let mut learner =
             Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
@@ -133,17 +133,17 @@ impl Trainer {
         }
         let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
             (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
-                Source::kept(device, (splits.train.len(), side), padding, Some(bytes))
+                BatchSource::kept(device, (splits.train.len(), side), padding, Some(bytes))
             }
-            _ => Ok(Source::host(&extras)),
+            _ => Ok(BatchSource::host(&extras)),
         };
         let sources = Arc::new(devices.iter().enumerate().map(source).collect::<Result<Vec<_>>>()?);
         let held = splits.validation.as_ref().unwrap_or(&splits.test);
         let held_source = match held.whole() {
             Some((side, bytes)) if sizes.kept_test => {
-                Source::kept(device, (held.len(), side), Padding::NONE, Some(bytes))?
+                BatchSource::kept(device, (held.len(), side), Padding::NONE, Some(bytes))?
             }
-            _ => Source::Host,
+            _ => BatchSource::Host,
         };
         let peak = (!device.kind().has_own_memory()).then(Peak::begin);
         let rate_batch = recipe.train.batch.min(splits.train.len());
@@ -192,10 +192,10 @@ impl Trainer {
     /// Takes over what the run of a checkpoint decided when it began. A run that is resumed does it by itself: before, it
     /// lets [`Trainer::rates`] say the rates that it will have. A run that began without the set's own validation images
     /// goes on without them.
-    pub fn goes_on(&mut self, manifest: &Manifest) {
+    pub fn resume_from(&mut self, manifest: &Manifest) {
         let own = self.recipe.data.validation.is_none();
         if own && manifest.val_images.is_none() && self.splits.validation.take().is_some() {
-            self.held_source = Source::Host;
+            self.held_source = BatchSource::Host;
             self.warnings
                 .push("the set's validation images are not used: this run began without them".into());
         }
@@ -249,7 +249,7 @@ impl Trainer {
 impl Drop for Trainer {
     fn drop(&mut self) {
         if let Some(device) = self.devices.first() {
-            device.pool().count(Purpose::Data, -self.counted);
+            device.pool().count(MemoryCategory::Data, -self.counted);
         }
     }
 }

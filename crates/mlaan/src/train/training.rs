@@ -1,11 +1,11 @@
 //! A run: epochs of steps, evaluation; interrupted and resumed without a trace.
 
 use super::checkpoint::Best;
+use super::epoch_stats::EpochStats;
 use super::evaluate::evaluate_from;
 use super::metrics::{Event, Tested};
 use super::progress::{Outcome, Progress};
 use super::run::Run;
-use super::tally::Tally;
 use super::trainer::Trainer;
 use super::{LearningRate, Lock, setup};
 use crate::evaluation::{Evaluated, KEPT_MISTAKES};
@@ -71,7 +71,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
         self.save(run, false)?;
-        let (epoch, step) = (run.at.epoch, run.at.tally.steps);
+        let (epoch, step) = (run.at.epoch, run.at.epoch_stats.steps);
         let interrupted = Event::Interrupted { epoch };
         run.note(&interrupted)?;
         watch(Progress::Event(&interrupted));
@@ -103,17 +103,17 @@ impl Trainer {
         let found = found?;
         if found.undefined == found.images {
             // The last step of the epoch may have been the one too far, which no loss has seen.
-            let (module, step) = (self.learner.modules().saturating_sub(1), run.at.tally.steps);
+            let (module, step) = (self.learner.modules().saturating_sub(1), run.at.epoch_stats.steps);
             return Err(Error::NonFinite { module, term, value: f32::NAN, epoch, step });
         }
         let evaluating = begin.elapsed().as_secs_f64();
         self.look(run);
-        let trained = run.at.tally.seconds;
+        let trained = run.at.epoch_stats.seconds;
         let at = &mut run.at;
         at.seconds += evaluating;
-        let seconds = at.tally.seconds + evaluating;
-        let lr = rates.at_step(epoch, at.tally.steps, at.tally.steps).backbone;
-        let mut line = at.tally.epoch(epoch, lr, f64::NAN, seconds, at.peak);
+        let seconds = at.epoch_stats.seconds + evaluating;
+        let lr = rates.at_step(epoch, at.epoch_stats.steps, at.epoch_stats.steps).backbone;
+        let mut line = at.epoch_stats.epoch(epoch, lr, f64::NAN, seconds, at.peak);
         line.evaluated(&found, self.splits.validation.is_some());
         line.tested = Tested::of(&self.recipe.train);
         let is_best = at.best.is_none_or(|b| found.error < b.error);
@@ -123,7 +123,7 @@ impl Trainer {
         at.without_improvement = if is_best { 0 } else { at.without_improvement + 1 };
         at.epoch = epoch;
         (at.last_error, at.last_val_error) = (line.test_error, line.val_error);
-        at.tally = Tally::default();
+        at.epoch_stats = EpochStats::default();
         run.found = self.splits.validation.is_none().then_some(found);
         let event = Event::Epoch(line.clone());
         run.note(&event)?;

@@ -4,10 +4,10 @@
 
 use mlaan::Device;
 use mlaan::local::{Learner, Method, Task};
-use mlaan::nn::{Extent, Optimizer};
+use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::{MeanStd, Normalise, Recipe};
 use mlaan::train::checkpoint::{self, Manifest};
-use mlaan::train::{Tally, setup};
+use mlaan::train::{EpochStats, setup};
 use std::path::Path;
 
 /// Numbers that look random, from -1 to 1.
@@ -42,7 +42,7 @@ pub fn recipe(backbone: &str, width: usize, size: usize) -> Recipe {
 pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Learner {
     let device = Device::cpu(Some(2)).unwrap();
     let Normalise::Values(normalise) = recipe.data.normalise else { unreachable!("see `recipe`") };
-    let image = Extent::square(recipe.data.size, 3);
+    let image = ImageShape::square(recipe.data.size, 3);
     let task = Task { image, classes, pixels: setup::pixel_scale(&normalise) };
     let backbone = setup::backbone(&recipe.model).unwrap();
     let mut learner =
@@ -79,7 +79,7 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
         seconds: 1.0,
         peak_bytes: 0,
         peak_memory_bytes: None,
-        partial: Tally::default(),
+        partial: EpochStats::default(),
         rate_batch: None,
     };
     checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &mut learner, true).unwrap();

@@ -9,11 +9,11 @@ use mlaan::train::import;
 use mlaan::train::{NamedTensor, Trained, write_tensors};
 use std::path::Path;
 
-/// A tensor: name, extents, values.
+/// A tensor: name, sizes, values.
 pub type Tensor = (String, Vec<usize>, Vec<f32>);
 pub type Tensors = Vec<Tensor>;
 
-/// A network's tensors as `(name, extents, values)`.
+/// A network's tensors as `(name, sizes, values)`.
 pub fn tensors(file: &Path) -> Tensors {
     let mut dict = StateDict::open(file).unwrap();
     let found: Vec<(String, Vec<usize>)> = dict.tensors().map(|(n, s)| (n.to_owned(), s.to_vec())).collect();

@@ -53,7 +53,7 @@ impl Board {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(screen: Screen, state: State, interrupt: &Arc<Interrupt>) -> std::io::Result<Self> {
-        let (table, held) = (state.table().clone(), state.left.held);
+        let (table, held) = (state.table().clone(), state.eta.held);
         let shared = Arc::new(Shared {
             screen,
             state: Mutex::new(state),

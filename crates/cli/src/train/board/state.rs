@@ -1,10 +1,10 @@
 //! What the dashboard knows of a run, fed by its progress; nothing of terminals.
 
 use super::curve::Curve;
-use crate::train::left::Left;
+use crate::train::eta::Eta;
 use crate::train::table::{Row, Table, accuracies};
 use mlaan::train::metrics::{Epoch, Event};
-use mlaan::train::{PeakBytes, Progress, Tally};
+use mlaan::train::{EpochStats, PeakBytes, Progress};
 use std::time::{Duration, Instant};
 
 /// Finished epochs whose lines are kept to be looked at: what the tallest terminal shows.
@@ -95,7 +95,7 @@ pub struct State {
     /// Bytes that the plan says it needs.
     pub planned: u64,
     /// Time left.
-    pub left: Left,
+    pub eta: Eta,
     /// What it does.
     pub doing: Doing,
     /// It was asked to stop.
@@ -128,7 +128,7 @@ impl State {
     pub fn new(
         (name, folder): (String, String),
         planned: u64,
-        left: Left,
+        eta: Eta,
         before: &[Event],
         best: f64,
     ) -> Self {
@@ -138,8 +138,8 @@ impl State {
             name,
             folder,
             planned,
-            table: Table::new(left.epochs, best),
-            left,
+            table: Table::new(eta.epochs, best),
+            eta,
             doing: Doing::Starting,
             stopping: false,
             at: Step::default(),
@@ -171,10 +171,12 @@ impl State {
     /// Takes what happened; `true` where it is worth a new picture at once.
     pub fn tell(&mut self, progress: Progress<'_>, now: Instant) -> bool {
         match progress {
-            Progress::Step { epoch, step, steps, images_per_second: speed, peak, lr, tally, .. } => {
+            Progress::Step {
+                epoch, step, steps, images_per_second: speed, peak, lr, epoch_stats, ..
+            } => {
                 self.doing = Doing::Training;
                 self.at = Step { epoch, step, steps, speed, bytes: peak.most(), lr };
-                self.step(tally);
+                self.step(epoch_stats);
                 false
             }
             Progress::Evaluating { epoch } => {
@@ -185,7 +187,7 @@ impl State {
             }
             Progress::Epoch(e) => {
                 let testing: Duration = now.saturating_duration_since(self.testing_since);
-                self.left.testing = testing.as_secs_f64();
+                self.eta.testing = testing.as_secs_f64();
                 self.doing = Doing::Training;
                 self.finished(e);
                 self.seen = (0, 0.0, 0.0);
@@ -198,29 +200,29 @@ impl State {
     /// Share of the epoch that is done, and of the run.
     pub fn done(&self) -> (f64, f64) {
         let epoch = self.at.step as f64 / self.at.steps.max(1) as f64;
-        let run = (self.at.epoch.saturating_sub(1) as f64 + epoch) / self.left.epochs.max(1) as f64;
+        let run = (self.at.epoch.saturating_sub(1) as f64 + epoch) / self.eta.epochs.max(1) as f64;
         (epoch.min(1.0), run.min(1.0))
     }
 
     /// Seconds left of the epoch and of the run; nothing before the first step.
     pub fn seconds_left(&self) -> Option<(f64, f64)> {
-        (self.at.speed > 0.0).then(|| self.left.after(self.at.epoch, self.at.step, self.at.speed))
+        (self.at.speed > 0.0).then(|| self.eta.after(self.at.epoch, self.at.step, self.at.speed))
     }
 
-    fn step(&mut self, tally: &Tally) {
+    fn step(&mut self, epoch_stats: &EpochStats) {
         let at = self.at;
-        let wrong = tally.wrong.last().copied().unwrap_or(f64::NAN);
-        let (images, loss, missed) = if tally.images > self.seen.0 { self.seen } else { (0, 0.0, 0.0) };
-        let n = tally.images.saturating_sub(images) as f64;
+        let wrong = epoch_stats.wrong.last().copied().unwrap_or(f64::NAN);
+        let (images, loss, missed) = if epoch_stats.images > self.seen.0 { self.seen } else { (0, 0.0, 0.0) };
+        let n = epoch_stats.images.saturating_sub(images) as f64;
         let x = at.epoch as f64 - 1.0 + at.step as f64 / at.steps.max(1) as f64;
-        self.curves.loss.push(x, (tally.loss - loss) / n);
+        self.curves.loss.push(x, (epoch_stats.loss - loss) / n);
         if wrong >= 0.0 {
             self.curves.accuracy.push(x, 100.0 - 100.0 * (wrong - missed) / n);
         }
-        self.seen = (tally.images, tally.loss, wrong);
+        self.seen = (epoch_stats.images, epoch_stats.loss, wrong);
         // The first steps of an epoch say little of it: until then the epoch before stands.
         if at.step * 10 >= at.steps || self.modules.accuracies.is_empty() {
-            let e = tally.epoch(at.epoch, at.lr, f64::NAN, 0.0, PeakBytes::default());
+            let e = epoch_stats.epoch(at.epoch, at.lr, f64::NAN, 0.0, PeakBytes::default());
             let accuracies = accuracies(&e.module_errors);
             self.modules = Modules { losses: e.module_losses, accuracies, epoch: at.epoch, so_far: true };
         }

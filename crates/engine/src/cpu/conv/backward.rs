@@ -36,7 +36,7 @@ pub(crate) struct DxOut<'a, X> {
     pub norm: Option<SinkNorm<'a>>,
 }
 
-/// How the pass is cut and what it keeps, from extents alone.
+/// How the pass is cut and what it keeps, from shapes alone.
 struct Layout {
     pieces: usize,
     /// Output channels rounded up to vectors.

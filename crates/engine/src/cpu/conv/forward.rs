@@ -19,18 +19,18 @@ const FLUSH: usize = 96;
 #[derive(Clone, Copy)]
 pub(crate) enum Weights<'a> {
     Plain(&'a [f32]),
-    Arranged(&'a [f32]),
+    PackedWeights(&'a [f32]),
 }
 
 impl<'a> Weights<'a> {
-    /// As a forward pass reads them: `arrange` writes plain ones into `room`.
-    pub(super) fn arranged(self, room: &'a mut [f32], arrange: impl FnOnce(&[f32], &mut [f32])) -> &'a [f32] {
+    /// As a forward pass reads them: `prepack` writes plain ones into `room`.
+    pub(super) fn packed(self, room: &'a mut [f32], prepack: impl FnOnce(&[f32], &mut [f32])) -> &'a [f32] {
         match self {
             Weights::Plain(w) => {
-                arrange(w, room);
+                prepack(w, room);
                 room
             }
-            Weights::Arranged(w) => w,
+            Weights::PackedWeights(w) => w,
         }
     }
 }
@@ -46,17 +46,17 @@ pub(crate) struct Forward<'a, X, Y> {
     pub norm: Option<&'a mut [f32]>,
 }
 
-pub(super) fn arranged(g: &Geometry, lanes: usize) -> usize {
+pub(super) fn packed(g: &Geometry, lanes: usize) -> usize {
     g.depth() * padded(g.oc, lanes)
 }
 
-pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
+pub(super) fn prepack(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
     pack_weights(g, w, isa.lanes(), to);
 }
 
 pub(super) fn scratch(g: &Geometry, lanes: usize, threads: usize) -> usize {
     let pieces = parallel::pieces(g.units(), PIECES);
-    scratch_of::<f32>(arranged(g, lanes))
+    scratch_of::<f32>(packed(g, lanes))
         + threads * scratch_of::<f32>(g.x_packed())
         + ChannelSums::scratch(pieces, 2, g.oc)
 }
@@ -70,8 +70,8 @@ pub(super) fn run<X: Value, Y: Value>(
 ) {
     let pieces = parallel::pieces(g.units(), PIECES);
     let mut carver = Carver::new(scratch);
-    let room = carver.take::<f32>(arranged(g, isa.lanes()));
-    let w = op.w.arranged(room, |w, to| arrange(isa, g, w, to));
+    let room = carver.take::<f32>(packed(g, isa.lanes()));
+    let w = op.w.packed(room, |w, to| prepack(isa, g, w, to));
     let slot_len = scratch_of::<f32>(g.x_packed()) / 4;
     let slots = Shared::new(carver.take::<f32>(threads * slot_len));
     let mut sums = ChannelSums::new(&mut carver, pieces, 2, g.oc);
@@ -141,7 +141,7 @@ impl Unit<'_> {
     /// Whether all is there that `len` values of the output read.
     fn check(&self, len: usize, lanes: usize) {
         let g = self.g;
-        assert!(self.w.len() >= arranged(g, lanes) && self.bias.is_none_or(|b| b.len() == g.oc), "{g:?}");
+        assert!(self.w.len() >= packed(g, lanes) && self.bias.is_none_or(|b| b.len() == g.oc), "{g:?}");
         if let Some(rows) = len.div_ceil(g.ow * g.oc).checked_sub(1) {
             let last = rows * g.s * g.x_pitch() + (g.ow - 1) * g.s * g.c;
             assert!(last + (g.k - 1) * g.x_pitch() + g.k * g.c <= self.x.len(), "{g:?}");

@@ -1,6 +1,6 @@
-//! The extents of a convolution and how it is cut into units of work.
+//! The sizes of a convolution and how it is cut into units of work.
 
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 use std::ops::Range;
 
 /// Packed rows of a unit should stay in the second-level cache.
@@ -12,7 +12,7 @@ const LINE_BYTES: usize = 192 << 10;
 /// Fewest pixels of such a line.
 const LEAST_LINE: usize = 64;
 
-/// Extents of one convolution, possibly of a regrouped view of its input.
+/// Shape of one convolution, possibly of a regrouped view of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     /// Images.
@@ -25,7 +25,7 @@ pub(super) struct Geometry {
     pub oh: usize,
     pub ow: usize,
     pub oc: usize,
-    /// Window side, step and border.
+    /// Side of the window, step and border.
     pub k: usize,
     pub s: usize,
     pub p: usize,
@@ -34,8 +34,8 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub(super) fn new([n, h, w, c]: [usize; 4], oc: usize, window: Window) -> Self {
-        let Window { kernel: k, stride, pad: p } = window;
+    pub(super) fn new([n, h, w, c]: [usize; 4], oc: usize, window: Conv2dParams) -> Self {
+        let Conv2dParams { kernel: k, stride, pad: p } = window;
         // A step beyond the padded input gives the same single window as the shortest such step.
         let s = stride.min((h.max(w) + 2 * p - k).max(1) + 1);
         // Without neighbours, pixels are rows of a matrix: regroup them into lines of a handy length.

@@ -2,7 +2,7 @@
 
 use super::pack::padded;
 
-/// Extents of weights `[point][block of columns][rows][columns of the block]`: rows are summed over, columns are what
+/// Shape of weights `[point][block of columns][rows][columns of the block]`: rows are summed over, columns are what
 /// products give, in blocks of two vectors (one at an odd end).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Matrix {

@@ -1,6 +1,6 @@
 //! Convolution, channels last: any window, stride and channel count, forward and both gradients.
 //!
-//! Three ways, chosen by extents alone: [`winograd`] for 3x3 windows of step 1 with enough channels, [`pointwise`] for
+//! Three ways, chosen by shapes alone: [`winograd`] for 3x3 windows of step 1 with enough channels, [`pointwise`] for
 //! 1x1 windows of step 1 with enough weights, and otherwise directly. Every way packs rows of its operands first
 //! (normalised and rectified on the way) and then runs one register tile: a few broadcast values times one or two
 //! vectors of channels.
@@ -23,7 +23,7 @@ mod winograd;
 
 use crate::cpu::simd::{Isa, LANES};
 use crate::cpu::value::Value;
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 use geometry::Geometry;
 
 pub(crate) use backward::{Backward, DxOut};
@@ -37,7 +37,7 @@ fn of_any_lanes(size: impl Fn(usize) -> usize) -> usize {
     LANES.map(size).into_iter().fold(0, usize::max)
 }
 
-pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Window, threads: usize) -> usize {
+pub(crate) fn forward_scratch(x: [usize; 4], out: usize, window: Conv2dParams, threads: usize) -> usize {
     let g = Geometry::new(x, out, window);
     of_any_lanes(|lanes| forward_needs(&g, lanes, threads))
 }
@@ -50,28 +50,33 @@ fn forward_needs(g: &Geometry, lanes: usize, threads: usize) -> usize {
     }
 }
 
-/// Floats of weights that are arranged for a forward pass. For one window their number tells which way is taken.
-pub(crate) fn arranged(x: [usize; 4], out: usize, window: Window) -> usize {
+/// Floats of weights that are packed for a forward pass. For one window their number tells which way is taken.
+pub(crate) fn packed(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     let g = Geometry::new(x, out, window);
     of_any_lanes(|lanes| match () {
-        () if winograd::fits(&g) => winograd::arranged(&g, lanes),
-        () if pointwise::fits(&g) => pointwise::arranged(&g, lanes),
-        () => forward::arranged(&g, lanes),
+        () if winograd::fits(&g) => winograd::packed(&g, lanes),
+        () if pointwise::fits(&g) => pointwise::packed(&g, lanes),
+        () => forward::packed(&g, lanes),
     })
 }
 
-/// Arranges weights for a forward pass.
-pub(crate) fn arrange(isa: Isa, (x, out, window): ([usize; 4], usize, Window), w: &[f32], to: &mut [f32]) {
+/// Packs weights for a forward pass.
+pub(crate) fn prepack(
+    isa: Isa,
+    (x, out, window): ([usize; 4], usize, Conv2dParams),
+    w: &[f32],
+    to: &mut [f32],
+) {
     let g = Geometry::new(x, out, window);
     match () {
-        () if winograd::fits(&g) => winograd::arrange(isa, &g, w, to),
-        () if pointwise::fits(&g) => pointwise::arrange(isa, &g, w, to),
-        () => forward::arrange(isa, &g, w, to),
+        () if winograd::fits(&g) => winograd::prepack(isa, &g, w, to),
+        () if pointwise::fits(&g) => pointwise::prepack(isa, &g, w, to),
+        () => forward::prepack(isa, &g, w, to),
     }
 }
 
 pub(crate) fn backward_scratch(
-    (x, out, window): ([usize; 4], usize, Window),
+    (x, out, window): ([usize; 4], usize, Conv2dParams),
     threads: usize,
     dx: bool,
     dw: bool,
@@ -118,7 +123,7 @@ impl Tiled {
 
 pub(crate) fn forward<X: Value, Y: Value>(
     isa: Isa,
-    (x, out, window): ([usize; 4], usize, Window),
+    (x, out, window): ([usize; 4], usize, Conv2dParams),
     op: Forward<'_, X, Y>,
     threads: usize,
     scratch: &mut [u8],
@@ -133,7 +138,7 @@ pub(crate) fn forward<X: Value, Y: Value>(
 
 pub(crate) fn backward<X: Value, Y: Value>(
     isa: Isa,
-    (x, out, window): ([usize; 4], usize, Window),
+    (x, out, window): ([usize; 4], usize, Conv2dParams),
     op: Backward<'_, X, Y>,
     threads: usize,
     scratch: &mut [u8],
@@ -163,12 +168,12 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     /// Convolutions of every way, with channels that fill the vectors of some instruction sets and not of others.
-    fn extents() -> Vec<([usize; 4], usize, Window)> {
+    fn extents() -> Vec<([usize; 4], usize, Conv2dParams)> {
         let mut all = Vec::new();
         for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (7, 2)] {
             for (c, out) in [(3, 16), (24, 40), (40, 104), (68, 196), (136, 20), (300, 260)] {
                 let x = [64, 9, 8, c];
-                all.push((x, out, Window { kernel, stride, pad: kernel / 2 }));
+                all.push((x, out, Conv2dParams { kernel, stride, pad: kernel / 2 }));
             }
         }
         all
@@ -196,7 +201,9 @@ mod tests {
     #[test]
     fn a_pass_over_slices_that_are_too_short_is_refused() {
         let x = [2, 9, 8, 20];
-        for (window, out) in [(Window::same(3, 1), 40), (Window::same(3, 2), 40), (Window::same(1, 1), 250)] {
+        for (window, out) in
+            [(Conv2dParams::same(3, 1), 40), (Conv2dParams::same(3, 2), 40), (Conv2dParams::same(1, 1), 250)]
+        {
             let (h, w) = (window.output(x[1]), window.output(x[2]));
             for isa in Isa::available() {
                 let pass = |short: [usize; 6]| {

@@ -29,7 +29,7 @@ const LEAST: usize = 64 * 64;
 /// Pixels after which 32-bit sums are handed on to 64-bit ones.
 const FLUSH: usize = 96;
 
-/// Whether this path is taken. Decided by extents alone.
+/// Whether this path is taken. Decided by shapes alone.
 pub(super) fn fits(g: &Geometry) -> bool {
     (g.k, g.s, g.p) == (1, 1, 0) && g.c >= 16 && g.oc >= 16 && g.c * g.oc >= LEAST
 }
@@ -85,11 +85,11 @@ fn ordered(m: Matrix, w: &[f32], ins: usize, turned: bool, out: &mut [f32]) {
     });
 }
 
-pub(super) fn arranged(g: &Geometry, lanes: usize) -> usize {
+pub(super) fn packed(g: &Geometry, lanes: usize) -> usize {
     Layout::new(g, lanes, false).forward.len()
 }
 
-pub(super) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
+pub(super) fn prepack(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
     ordered(Layout::new(g, isa.lanes(), false).forward, w, g.c, false, to);
 }
 
@@ -110,7 +110,7 @@ pub(super) fn forward<X: Value, Y: Value>(
     let l = Layout::new(g, isa.lanes(), false);
     let mut carver = Carver::new(scratch);
     let room = carver.take::<f32>(l.forward.len());
-    let w = op.w.arranged(room, |w, to| ordered(l.forward, w, g.c, false, to));
+    let w = op.w.packed(room, |w, to| ordered(l.forward, w, g.c, false, to));
     let slots = Shared::new(carver.take::<f32>(threads * l.slot_len()));
     let mut sums = ChannelSums::new(&mut carver, l.pieces, 2, g.oc);
     let (rows, y) = (sums.rows(), Shared::new(op.y));

@@ -10,7 +10,7 @@ use super::super::tiles::Pass;
 use super::program::{Defines, Template};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
 use super::{How, Source};
-use crate::ops::{Incoming, Operand, Outgoing, Window};
+use crate::ops::{Conv2dParams, Incoming, Operand, Outgoing};
 use crate::{DType, Tensor};
 
 const ENTRIES: &[Entry] = &[entry::<Pack>("pack_convolution"), entry::<Args>("convolution")];
@@ -49,7 +49,7 @@ struct Args {
     unused: u32,
 }
 
-/// How a pass is cut: what decides the result to the bit. It depends on extents, the product and the kind of device alone.
+/// How a pass is cut: what decides the result to the bit. It depends on shapes, the product and the kind of device alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cut {
     shape: Shape,
@@ -202,12 +202,12 @@ fn scratch(pass: &Pass, rows: usize) -> usize {
 }
 
 /// Bytes for [`forward`].
-pub(in super::super) fn forward_scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+pub(in super::super) fn forward_scratch(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     scratch(&forward_pass(x, out, window), 3)
 }
 
 /// Bytes for [`backward`].
-pub(in super::super) fn backward_scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+pub(in super::super) fn backward_scratch(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     scratch(&backward_pass(x, out, window), 2)
 }
 
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
 #[allow(clippy::too_many_arguments)] // An operation's operands, each of another kind.
 pub(in super::super) fn forward(
     driver: &Driver,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
     w: &Tensor,
     bias: Option<&Tensor>,
@@ -372,7 +372,7 @@ pub(in super::super) fn forward(
 /// The gradient of the input: see [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(in super::super) fn backward(
     driver: &Driver,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
     w: &Tensor,
     dy: &Incoming<'_>,
@@ -405,7 +405,7 @@ pub(in super::super) fn backward(
 /// Some programs, for tests of the source: of both passes and products, plain and with all that there is.
 #[cfg(test)]
 pub(in super::super) fn programs() -> Vec<&'static Program> {
-    let window = |kernel, stride, pad| Window { kernel, stride, pad };
+    let window = |kernel, stride, pad| Conv2dParams { kernel, stride, pad };
     let same = forward_pass([2, 32, 32, 16], 16, window(3, 1, 1));
     let back = backward_pass([2, 16, 16, 96], 64, window(3, 2, 1));
     let of = |pass: &Pass, dtype, all: bool| {
@@ -448,7 +448,7 @@ mod tests {
     fn cuts_fit_every_device() {
         let windows = [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (5, 3, 2)];
         for (kernel, stride, pad) in windows {
-            let window = Window { kernel, stride, pad };
+            let window = Conv2dParams { kernel, stride, pad };
             for (side, n) in [(1, 5), (7, 256), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
                 for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {
                     if window.output(side) == 0 {
@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_layer_of_sixteen_channels_is_loaded_whole_and_its_weights_once() {
-        let pass = forward_pass([1024, 32, 32, 16], 16, Window { kernel: 3, stride: 1, pad: 1 });
+        let pass = forward_pass([1024, 32, 32, 16], 16, Conv2dParams { kernel: 3, stride: 1, pad: 1 });
         let cut = Cut::new(Shape::from(&pass), Product::Bf16, Room::Large).unwrap();
         assert_eq!((cut.chunk, cut.chunks(), cut.channels()), (16, 1, 16));
         let stages = cut.stages(Product::Bf16, false, 227 << 10);

@@ -2,7 +2,7 @@
 //!
 //! NVRTC compiles on the machine at hand, so a network's few dozen shapes each get a kernel without divisions by what is
 //! known only at run time and without branches on types. How work is cut, and so the result to the bit, depends on
-//! extents and on how much shared memory devices of a kind have.
+//! sizes and on how much shared memory devices of a kind have.
 
 mod convolution;
 mod kernels;

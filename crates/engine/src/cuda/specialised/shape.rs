@@ -1,9 +1,9 @@
-//! A convolution's extents without its number of images, and how its results are cut into tiles.
+//! A convolution's sizes without its number of images, and how its results are cut into tiles.
 
 use super::super::driver::Driver;
 use super::super::tiles::Pass;
 use super::program::Defines;
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 
 /// Images that tiles are chosen for: enough for any number of them to be a tile's.
 const IMAGES: usize = 256;
@@ -16,7 +16,7 @@ const RESULT_COST: usize = 2;
 pub(super) struct Shape {
     pub(super) source: [usize; 3],
     pub(super) result: [usize; 3],
-    pub(super) window: Window,
+    pub(super) window: Conv2dParams,
     pub(super) backward: bool,
 }
 
@@ -44,7 +44,7 @@ impl Shape {
     }
 
     fn reach(&self, r: usize) -> Reach {
-        let Window { kernel, stride, pad } = self.window;
+        let Conv2dParams { kernel, stride, pad } = self.window;
         if !self.backward {
             return Reach { origin: -pad.cast_signed(), taps: kernel };
         }
@@ -251,7 +251,7 @@ impl Stages {
 mod tests {
     use super::*;
 
-    fn shape(source: [usize; 3], out: usize, window: Window, backward: bool) -> Shape {
+    fn shape(source: [usize; 3], out: usize, window: Conv2dParams, backward: bool) -> Shape {
         let [h, w, c] = source;
         let result = [window.output(h), window.output(w), out];
         if backward {
@@ -264,7 +264,7 @@ mod tests {
     fn tiles_cover_every_output_and_fit() {
         for (h, w) in [(1, 1), (1, 33), (7, 7), (32, 32), (56, 56), (5, 300), (224, 224)] {
             for (kernel, stride, pad) in [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1)] {
-                let window = Window { kernel, stride, pad };
+                let window = Conv2dParams { kernel, stride, pad };
                 if window.output(h) == 0 || window.output(w) == 0 {
                     continue;
                 }
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_shapes_of_networks_waste_little() {
-        let same = Window { kernel: 3, stride: 1, pad: 1 };
+        let same = Conv2dParams { kernel: 3, stride: 1, pad: 1 };
         for side in [32, 16, 8, 4, 56, 28, 14, 7] {
             let shape = shape([side, side, 64], 64, same, false);
             let t = shape.tile(256, 1024).unwrap();
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn all_classes_of_a_gradient_share_a_region() {
-        let shape = shape([32, 32, 16], 32, Window { kernel: 3, stride: 2, pad: 1 }, true);
+        let shape = shape([32, 32, 16], 32, Conv2dParams { kernel: 3, stride: 2, pad: 1 }, true);
         assert_eq!((shape.classes(), shape.breadth(), shape.inner()), (4, 2, 1));
         assert_eq!(
             [0, 1].map(|r| shape.reach(r)),

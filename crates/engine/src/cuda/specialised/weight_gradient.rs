@@ -10,7 +10,7 @@ use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
 use super::program::{Defines, Template};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
 use super::{How, Source};
-use crate::ops::{Incoming, Operand, WeightGrad, Window};
+use crate::ops::{Conv2dParams, Incoming, Operand, WeightGrad};
 
 const ENTRIES: &[Entry] = &[entry::<Args>("convolution_weights")];
 
@@ -117,7 +117,7 @@ impl Block {
     }
 }
 
-/// How a gradient is cut: what decides the result to the bit. It depends on extents, the product and the kind of device.
+/// How a gradient is cut: what decides the result to the bit. It depends on shapes, the product and the kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cut {
     shape: Shape,
@@ -215,7 +215,7 @@ fn program(
 }
 
 /// Bytes for [`run`].
-pub(in super::super) fn scratch(x: [usize; 4], out: usize, window: Window) -> usize {
+pub(in super::super) fn scratch(x: [usize; 4], out: usize, window: Conv2dParams) -> usize {
     let pass = forward_pass(x, out, window);
     let of = |product, room| {
         let cut = Cut::new(Shape::from(&pass), product, room);
@@ -235,7 +235,7 @@ pub(in super::super) fn fits(driver: &Driver, pass: &Pass, product: Product) -> 
 /// See [`Device::convolve_backward`](crate::Device::convolve_backward).
 pub(in super::super) fn run(
     driver: &Driver,
-    window: Window,
+    window: Conv2dParams,
     x: &Operand<'_>,
     dy: &Incoming<'_>,
     dw: WeightGrad<'_>,
@@ -277,7 +277,7 @@ pub(in super::super) fn run(
 pub(in super::super) fn programs() -> Vec<&'static Program> {
     use crate::DType;
     let of = |kernel: usize, dtype, how| {
-        let pass = forward_pass([2, 16, 16, 64], 64, Window { kernel, stride: 1, pad: kernel / 2 });
+        let pass = forward_pass([2, 16, 16, 64], 64, Conv2dParams { kernel, stride: 1, pad: kernel / 2 });
         let product = Product::of(dtype, dtype);
         let cut = Cut::new(Shape::from(&pass), product, Room::Large)?;
         let source = Source { data: 0, raw: 0, factors: 0, dtype, how: How::Scaled, relu: true };
@@ -297,7 +297,7 @@ mod tests {
         for (kernel, stride, pad) in
             [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 3, 1), (5, 1, 2)]
         {
-            let window = Window { kernel, stride, pad };
+            let window = Conv2dParams { kernel, stride, pad };
             for (side, n) in [(1, 5), (7, 256), (8, 1024), (32, 1024), (56, 256), (224, 64)] {
                 for (c, out) in [(3, 64), (16, 16), (17, 70), (64, 64), (2048, 512), (512, 2048)] {
                     if window.output(side) == 0 {
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn blocks_have_the_channels_of_the_layer() {
         let of = |c, out| {
-            let pass = forward_pass([64, 8, 8, c], out, Window { kernel: 3, stride: 1, pad: 1 });
+            let pass = forward_pass([64, 8, 8, c], out, Conv2dParams { kernel: 3, stride: 1, pad: 1 });
             Cut::new(Shape::from(&pass), Product::Bf16, Room::Large).map(|c| [c.block.out(), c.block.input()])
         };
         assert_eq!([of(3, 16), of(16, 32), of(64, 64)], [Some([16, 8]), Some([32, 16]), Some([64, 64])]);

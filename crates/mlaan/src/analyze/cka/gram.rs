@@ -1,8 +1,8 @@
 //! The products of a minibatch's images with each other, centred for the unbiased HSIC.
 
 use crate::Result;
-use mlaan_engine::ops::{Operand, Window};
-use mlaan_engine::{DType, Device, Precision, Purpose, Tensor};
+use mlaan_engine::ops::{Conv2dParams, Operand};
+use mlaan_engine::{DType, Device, MemoryCategory, Precision, Tensor};
 
 /// Features multiplied at a time: bounds memory, and the length of sums in 32 bits.
 const CHUNK: usize = 4_096;
@@ -87,13 +87,13 @@ impl Gram {
 /// whose weights are the images themselves.
 fn product(device: &Device, (n, features): (usize, usize), values: Option<&[f32]>) -> Result<Tensor> {
     let device = device.with_precision(Precision::F32);
-    let mut rows = device.alloc([n, 1, 1, features], DType::F32, Purpose::Workspace)?;
-    let mut columns = device.alloc([n, features, 1, 1], DType::F32, Purpose::Workspace)?;
+    let mut rows = device.alloc([n, 1, 1, features], DType::F32, MemoryCategory::Workspace)?;
+    let mut columns = device.alloc([n, features, 1, 1], DType::F32, MemoryCategory::Workspace)?;
     if let Some(values) = values {
         device.upload(&mut rows, values)?;
         device.upload(&mut columns, values)?;
     }
-    Ok(device.convolve(Window::same(1, 1), &Operand::plain(&rows), &columns, None, None)?)
+    Ok(device.convolve(Conv2dParams::same(1, 1), &Operand::plain(&rows), &columns, None, None)?)
 }
 
 /// Some features of all images, less their means.
@@ -113,7 +113,7 @@ fn centre(values: &[f32], width: usize, features: std::ops::Range<usize>, out: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::{Purpose as For, Rng};
+    use crate::rng::{RandomStream as For, Rng};
 
     fn random(n: usize, d: usize, seed: u64) -> Vec<f32> {
         let mut rng = Rng::new(seed, For::Shuffle, 0, 0);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn gram(device: &Device, n: usize, d: usize, values: &[f32]) -> Gram {
-        let mut x = device.alloc([n, 1, 1, d], DType::F32, Purpose::Data).unwrap();
+        let mut x = device.alloc([n, 1, 1, d], DType::F32, MemoryCategory::Data).unwrap();
         device.upload(&mut x, values).unwrap();
         Gram::of(device, &x).unwrap()
     }

@@ -91,7 +91,7 @@ pub fn cka(subject: &mut Subject, other: &mut Subject, seen: &Seen<'_>) -> Resul
 /// What a network makes of a minibatch at each place.
 fn grams(subject: &mut Subject, batch: &Batch) -> Result<Vec<Gram>> {
     let device = subject.learner.device().clone();
-    let images = subject.feed(batch)?;
+    let images = subject.to_device(batch)?;
     let mut grams = Vec::with_capacity(subject.places.len());
     subject.learner.infer_seen(images, &mut |_, x: &Tensor| {
         grams.push(Gram::of(&device, x)?);

@@ -1,9 +1,9 @@
 use super::*;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// Correlated features of overlapping classes, one of them constant.
 fn made(n: usize, width: usize, classes: usize, shift: f32) -> (Vec<f32>, Vec<u32>) {
-    let mut rng = Rng::new(7, Purpose::Shuffle, 0, 0);
+    let mut rng = Rng::new(7, RandomStream::Shuffle, 0, 0);
     let labels: Vec<u32> = (0..n).map(|i| (i * 7 % classes) as u32).collect();
     let mut values = Vec::new();
     for &label in &labels {

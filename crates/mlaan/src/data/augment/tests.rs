@@ -70,7 +70,7 @@ fn random_regions_have_the_distribution_asked_for() {
     let (mut area, mut lowest, mut highest) = (0.0, f64::MAX, 0.0f64);
     let n = 5_000;
     for i in 0..n {
-        let mut rng = Rng::new(3, Purpose::Augment, 0, i);
+        let mut rng = Rng::new(3, RandomStream::Augment, 0, i);
         let r = random_region(image, [0.08, 1.0], [0.75, 4.0 / 3.0], &mut rng);
         assert!(r.left + r.width <= 90, "{r:?}");
         assert!(r.top + r.height <= 60, "{r:?}");
@@ -88,7 +88,7 @@ fn random_regions_have_the_distribution_asked_for() {
 #[test]
 fn extreme_shapes_fall_back_to_the_central_part() {
     let rgb = vec![0; 2 * 400 * 3];
-    let mut rng = Rng::new(0, Purpose::Augment, 0, 0);
+    let mut rng = Rng::new(0, RandomStream::Augment, 0, 0);
     let wide = random_region(view(2, 400, &rgb), [0.9, 1.0], [0.75, 4.0 / 3.0], &mut rng);
     assert_eq!((wide.height, wide.width, wide.left), (2, 3, 198));
     let tall = random_region(view(400, 2, &rgb), [0.9, 1.0], [0.75, 4.0 / 3.0], &mut rng);

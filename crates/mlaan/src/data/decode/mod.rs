@@ -80,7 +80,7 @@ pub(super) fn decode_into(
 
 /// What a header says of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(super) struct ImageShape {
     /// Height and width, turned as asked.
     pub sides: (usize, usize),
     /// Whether its orientation says that it is to be turned.
@@ -91,7 +91,7 @@ pub(super) struct Extent {
 ///
 /// # Errors
 /// As [`decode`].
-pub(super) fn extent(encoded: &[u8], orientation: Orientation) -> Result<Extent, Fault> {
+pub(super) fn extent(encoded: &[u8], orientation: Orientation) -> Result<ImageShape, Fault> {
     guarded(|| {
         let (sides, turn) = match kind(encoded)? {
             ImageFormat::Jpeg => {
@@ -109,7 +109,7 @@ pub(super) fn extent(encoded: &[u8], orientation: Orientation) -> Result<Extent,
             }
         };
         let sides = turn.filter(|_| orientation.turns()).map_or(sides, |turn| turn.sides(sides));
-        Ok(Extent { sides, turned: turn.is_some() })
+        Ok(ImageShape { sides, turned: turn.is_some() })
     })
 }
 

@@ -166,7 +166,7 @@ fn begin(answer: &Response<Body>, url: &str, wanted: &Wanted, part: &mut Part) -
         }
         status => return Err(by_status(status)),
     }
-    Ok(part.goes_on(url, version)?)
+    Ok(part.resume_from(url, version)?)
 }
 
 /// A busy or failing server may have the file a little later.

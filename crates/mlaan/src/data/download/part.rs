@@ -82,7 +82,7 @@ impl Part {
     ///
     /// # Errors
     /// When the note cannot be written.
-    pub fn goes_on(&mut self, url: &str, version: Option<String>) -> Result<()> {
+    pub fn resume_from(&mut self, url: &str, version: Option<String>) -> Result<()> {
         // Bytes that nothing is known of came in one answer at the least.
         let answers = if self.len == 0 { 1 } else { self.origin.answers.max(1) + 1 };
         self.origin = Origin { url: url.into(), version, answers };

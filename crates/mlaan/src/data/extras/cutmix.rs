@@ -6,7 +6,7 @@
 use super::beta::beta;
 use crate::data::Batch;
 use crate::data::resize::Region;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// Mixes the images of a batch, of `size x size` pixels; `other` holds the labels of their partners.
 pub(super) fn mix(
@@ -20,7 +20,7 @@ pub(super) fn mix(
     // The last image takes a part of the first, which is changed by then.
     let first = batch.bytes[..image].to_vec();
     for (i, &sample) in samples.iter().enumerate() {
-        let mut rng = Rng::new(seed, Purpose::Cutmix, epoch as u64, sample as u64);
+        let mut rng = Rng::new(seed, RandomStream::Cutmix, epoch as u64, sample as u64);
         let hole = region(size, beta(alpha, &mut rng), &mut rng);
         let (own, rest) = batch.bytes[i * image..].split_at_mut(image);
         paste(own, if i + 1 < n { &rest[..image] } else { &first }, size, hole);
@@ -91,7 +91,7 @@ mod tests {
             let n = 40_000;
             let shares: Vec<f64> = (0..n)
                 .map(|i| {
-                    let mut rng = Rng::new(5, Purpose::Cutmix, 0, i);
+                    let mut rng = Rng::new(5, RandomStream::Cutmix, 0, i);
                     let hole = region(32, beta(alpha, &mut rng), &mut rng);
                     assert!(hole.top + hole.height <= 32 && hole.left + hole.width <= 32);
                     1.0 - (hole.height * hole.width) as f64 / 1024.0
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn boxes_are_cut_off_at_the_edges() {
         for i in 0..1000 {
-            let mut rng = Rng::new(1, Purpose::Cutmix, 0, i);
+            let mut rng = Rng::new(1, RandomStream::Cutmix, 0, i);
             // int(0.5 * sqrt(1 - 0.75) * 8) = 2 pixels to each side.
             let hole = region(8, 0.75, &mut rng);
             assert!((2..=4).contains(&hole.height) && (2..=4).contains(&hole.width), "{hole:?}");

@@ -4,7 +4,7 @@
 
 use super::{Extras, cutmix, mixup};
 use crate::data::Batch;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// How often a batch is CutMix where both are wanted: timm's `mixup_switch_prob`.
 const SWITCH: f64 = 0.5;
@@ -37,7 +37,7 @@ pub(in crate::data) fn mix(
 /// began.
 fn is_cutmix(samples: &[usize], (seed, epoch): (u64, usize)) -> bool {
     let first = samples.first().copied().unwrap_or_default();
-    Rng::new(seed, Purpose::MixSwitch, epoch as u64, first as u64).uniform() < SWITCH
+    Rng::new(seed, RandomStream::MixSwitch, epoch as u64, first as u64).uniform() < SWITCH
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::beta::beta;
 use crate::data::Batch;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 
 /// Shares are multiples of one over this: what pixels are mixed with is what the loss is told.
 const ONE: u32 = 1 << 16;
@@ -23,7 +23,7 @@ pub(super) fn mix(
 ) {
     let n = batch.labels.len();
     batch.shares.extend(samples.iter().map(|&sample| {
-        let mut rng = Rng::new(seed, Purpose::Mixup, epoch as u64, sample as u64);
+        let mut rng = Rng::new(seed, RandomStream::Mixup, epoch as u64, sample as u64);
         share(alpha, &mut rng) as f32 / ONE as f32
     }));
     let mut first = [0; BLOCK];
@@ -57,7 +57,7 @@ mod tests {
             let n = 40_000;
             let (mut second, mut most) = (0.0, 0);
             for i in 0..n {
-                let own = share(alpha, &mut Rng::new(5, Purpose::Mixup, 0, i));
+                let own = share(alpha, &mut Rng::new(5, RandomStream::Mixup, 0, i));
                 assert!((ONE / 2..=ONE).contains(&own));
                 let off = f64::from(own) / f64::from(ONE) - 0.5;
                 second += off * off / n as f64;
@@ -68,7 +68,7 @@ mod tests {
             assert!((second / expected - 1.0).abs() < 0.03, "{alpha}: {second} for {expected}");
             assert!(alpha > 1.0 || most == ONE, "{alpha}");
         }
-        assert!(share(1e-300, &mut Rng::new(5, Purpose::Mixup, 0, 0)) == ONE);
+        assert!(share(1e-300, &mut Rng::new(5, RandomStream::Mixup, 0, 0)) == ONE);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! MNIST's files, and those of sets in its form: big-endian extents, then bytes.
+//! MNIST's files, and those of sets in its form: big-endian sizes, then bytes.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -61,11 +61,11 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     names.map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
 }
 
-/// Extents and bytes of a file of `N` extents.
+/// Extents and bytes of a file of `N` sizes.
 struct Idx<const N: usize> {
     place: String,
     extents: [usize; N],
-    /// The whole file; the values begin behind the extents.
+    /// The whole file; the values begin behind the sizes.
     bytes: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ impl<const N: usize> Idx<N> {
         })?;
         if header[..4] != [0, 0, 8, N as u8] {
             let message = format!(
-                "begins with {:02x?}, where idx files of bytes with {N} extents begin with 00 00 08 {N:02x}; fetch it again",
+                "begins with {:02x?}, where idx files of bytes with {N} sizes begin with 00 00 08 {N:02x}; fetch it again",
                 &header[..4]
             );
             return Err(Error::data(place, message));
@@ -92,7 +92,7 @@ impl<const N: usize> Idx<N> {
         let found = bytes.len() - Self::HEADER;
         if wanted != Some(found) {
             let message =
-                format!("extents {extents:?} do not fit the {found} bytes behind them; fetch it again");
+                format!("sizes {extents:?} do not fit the {found} bytes behind them; fetch it again");
             return Err(Error::data(place, message));
         }
         Ok(Idx { place, extents, bytes })

@@ -4,7 +4,7 @@ use super::file::{Place, Weight};
 use super::messages::{AttributeProto, NodeProto, TensorProto};
 use crate::backbone::{Backbone, Stem};
 use crate::local::Learner;
-use crate::nn::{Activation, ConvSpec};
+use crate::nn::{ActivationFunction, ConvSpec};
 use crate::train::Trained;
 use crate::{Error, Result};
 use mlaan_engine::Shape;
@@ -101,8 +101,8 @@ impl Graph {
         let inputs = [x, &format!("{name}.weight"), &format!("{name}.bias")];
         let y = self.node("Conv", name, &inputs, &attributes);
         Ok(match spec.activation {
-            Activation::Identity => y,
-            Activation::Relu => self.node("Relu", &format!("{name}.relu"), &[&y], &[]),
+            ActivationFunction::Identity => y,
+            ActivationFunction::Relu => self.node("Relu", &format!("{name}.relu"), &[&y], &[]),
         })
     }
 

@@ -190,7 +190,7 @@ pub struct TensorType {
     pub shape: Option<TensorShapeProto>,
 }
 
-/// Extents of a tensor.
+/// Shape of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorShapeProto {
     /// One each.
@@ -198,15 +198,15 @@ pub struct TensorShapeProto {
     pub dim: Vec<Dimension>,
 }
 
-/// An extent: `TensorShapeProto.Dimension`.
+/// A size: `TensorShapeProto.Dimension`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Dimension {
-    /// The extent.
+    /// The size.
     #[prost(oneof = "Extent", tags = "1, 2")]
     pub extent: Option<Extent>,
 }
 
-/// An extent, or what it is called where any is possible.
+/// A size, or what it is called where any is possible.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Extent {
     /// A number.

@@ -17,7 +17,7 @@ pub use update::Rate;
 
 use super::{Learned, Param, Role, Roles};
 use crate::Result;
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 use update::Update;
 
 /// An optimiser with its settings, but for the learning rate, which changes from step to step.
@@ -76,7 +76,7 @@ impl Optimizer {
     /// Out of memory.
     pub fn state(&self, device: &Device, of: &Tensor) -> Result<State> {
         let names = self.state_names();
-        let zeros = |_: &&str| device.full(of.shape(), 0.0, Purpose::Optimiser);
+        let zeros = |_: &&str| device.full(of.shape(), 0.0, MemoryCategory::Optimiser);
         Ok(State { names, tensors: names.iter().map(zeros).collect::<mlaan_engine::Result<_>>()? })
     }
 

@@ -2,7 +2,7 @@
 
 use mlaan_engine::Tensor;
 
-/// What an optimiser keeps of one parameter: tensors of the parameter's extents, which begin with 0.
+/// What an optimiser keeps of one parameter: tensors of the parameter's sizes, which begin with 0.
 #[derive(Debug)]
 pub struct State {
     pub(super) names: &'static [&'static str],

@@ -24,7 +24,7 @@ fn put_step(folder: &Path, epoch: usize, step: u64, is_best: bool) -> Result<()>
         seconds: 0.0,
         peak_bytes: 0,
         peak_memory_bytes: None,
-        partial: Tally::default(),
+        partial: EpochStats::default(),
         rate_batch: None,
     };
     let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);

@@ -93,10 +93,10 @@ pub struct Shape {
     pub dim: Vec<Dim>,
 }
 
-/// An extent.
+/// A size.
 #[derive(Clone, PartialEq, Message)]
 pub struct Dim {
-    /// The extent.
+    /// The size.
     #[prost(int64, tag = "1")]
     pub size: i64,
 }

@@ -7,7 +7,7 @@ mod event;
 mod record;
 
 use super::metrics::{self, Epoch};
-use super::{Progress, Tally};
+use super::{EpochStats, Progress};
 use crate::files::place;
 use crate::recipe::Recipe;
 use crate::{Error, Result};
@@ -94,7 +94,9 @@ impl TensorBoard {
         match progress {
             Progress::Resumed { epoch, step } => self.begin(epoch * self.steps + step + 1),
             Progress::Event(Event::Start(_)) => self.begin(0),
-            Progress::Step { epoch, step, steps, tally, .. } => self.step(epoch, (step, steps), tally),
+            Progress::Step { epoch, step, steps, epoch_stats, .. } => {
+                self.step(epoch, (step, steps), epoch_stats)
+            }
             Progress::Epoch(e) => self.epoch(e),
             Progress::Event(Event::End(s)) if s.best_val_error.is_some() => self.end(s),
             Progress::Event(_) | Progress::Evaluating { .. } => Ok(()),
@@ -108,17 +110,19 @@ impl TensorBoard {
         self.summary(first, vec![text])
     }
 
-    fn step(&mut self, epoch: usize, (step, steps): (usize, usize), tally: &Tally) -> Result<()> {
+    fn step(&mut self, epoch: usize, (step, steps): (usize, usize), epoch_stats: &EpochStats) -> Result<()> {
         if !step.is_multiple_of(steps.div_ceil(POINTS).max(1)) && step != steps {
             return Ok(());
         }
-        let wrong = tally.wrong.last().copied().unwrap_or(f64::NAN);
-        let (images, loss, missed) = if tally.images > self.seen.0 { self.seen } else { (0, 0.0, 0.0) };
-        let n = (tally.images - images) as f64;
+        let wrong = epoch_stats.wrong.last().copied().unwrap_or(f64::NAN);
+        let (images, loss, missed) = if epoch_stats.images > self.seen.0 { self.seen } else { (0, 0.0, 0.0) };
+        let n = (epoch_stats.images - images) as f64;
         let error = if wrong < 0.0 { f64::NAN } else { 100.0 * (wrong - missed) / n };
-        self.seen = (tally.images, tally.loss, wrong);
-        let values =
-            vec![Value::scalar("steps/loss", (tally.loss - loss) / n), Value::scalar("steps/error", error)];
+        self.seen = (epoch_stats.images, epoch_stats.loss, wrong);
+        let values = vec![
+            Value::scalar("steps/loss", (epoch_stats.loss - loss) / n),
+            Value::scalar("steps/error", error),
+        ];
         self.summary((epoch - 1) * self.steps + step, values)
     }
 

@@ -45,8 +45,13 @@ fn events_of_a_run_stand_at_their_steps() {
     )
     .unwrap();
     board.tell(Progress::Event(&Event::Start(start))).unwrap();
-    let tally =
-        Tally { images: 4, losses: vec![4.0, 8.0], wrong: vec![2.0, 1.0], loss: 8.0, ..Tally::default() };
+    let epoch_stats = EpochStats {
+        images: 4,
+        losses: vec![4.0, 8.0],
+        wrong: vec![2.0, 1.0],
+        loss: 8.0,
+        ..EpochStats::default()
+    };
     let step = Progress::Step {
         epoch: 2,
         step: 3,
@@ -56,7 +61,7 @@ fn events_of_a_run_stand_at_their_steps() {
         images_per_second: 1.0,
         peak: PeakBytes { memory: Some(2), allocated: 1 },
         lr: 0.1,
-        tally: &tally,
+        epoch_stats: &epoch_stats,
     };
     board.tell(step).unwrap();
     let e = Epoch {

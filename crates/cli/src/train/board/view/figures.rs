@@ -30,7 +30,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     };
     let left_of =
         |seconds: Option<f64>| seconds.map_or("–".into(), |s| format!("{} left", format::clock(s)));
-    let at = format!("epoch {}/{}", state.at.epoch, state.left.epochs);
+    let at = format!("epoch {}/{}", state.at.epoch, state.eta.epochs);
     gauge((&at, epoch, &format!("{:<13} {step}", left_of(left.map(|l| l.0)))), theme, row(), buf);
     gauge(("run", run, &left_of(left.map(|l| l.1))), theme, row(), buf);
     let used = format!("{} of {}", format::bytes(state.at.bytes), format::bytes(state.planned));
@@ -79,7 +79,7 @@ fn figures<'a>(state: &State, theme: &Theme) -> Vec<Span<'a>> {
         (true, at) => format!("  best {} (epoch {at})", format::percent(best)),
     };
     vec![
-        Span::raw(format!(" {} accuracy ", state.left.held)),
+        Span::raw(format!(" {} accuracy ", state.eta.held)),
         Span::styled(format::percent(state.test), theme.strong),
         Span::raw(best),
         Span::raw(format!("  lr {}", table::rate(state.at.lr))),

@@ -32,16 +32,15 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
     footer(state, theme, foot, buf);
     if state.help {
-        help(state.left.held, theme, area, buf);
+        help(state.eta.held, theme, area, buf);
     }
 }
 
 /// Curves above, a bar for every module below.
 fn curves(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let bars =
-        if state.left.epochs > 0 && area.height >= 12 { (area.height * 2 / 5).clamp(5, 12) } else { 0 };
+    let bars = if state.eta.epochs > 0 && area.height >= 12 { (area.height * 2 / 5).clamp(5, 12) } else { 0 };
     let [top, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(bars)]).areas(area);
-    charts::draw((&state.curves, state.left.held), theme, top, buf);
+    charts::draw((&state.curves, state.eta.held), theme, top, buf);
     bars::draw(&state.modules, theme, bottom, buf);
 }
 
@@ -51,7 +50,7 @@ fn epochs(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let room = usize::from(inner.height.saturating_sub(1));
     let newest = state.rows.iter().skip(state.rows.len().saturating_sub(room));
     let modules = table::shown(inner.width);
-    let mut lines = vec![Line::styled(table::header(state.left.held), theme.faint)];
+    let mut lines = vec![Line::styled(table::header(state.eta.held), theme.faint)];
     lines.extend(newest.map(|row| {
         let style = if row.is_best { theme.strong } else { ratatui::style::Style::new() };
         let mark = if row.is_best { "*" } else { " " };

@@ -1,7 +1,7 @@
 use super::*;
-use crate::train::left::Left;
+use crate::train::eta::Eta;
 use mlaan::train::metrics::{Epoch, Event};
-use mlaan::train::{PeakBytes, Progress, Tally};
+use mlaan::train::{EpochStats, PeakBytes, Progress};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ fn shown(state: &State, theme: &Theme, (width, height): (u16, u16)) -> Vec<Strin
 }
 
 fn fresh(before: &[Event]) -> State {
-    let left = Left { epochs: 10, images: 400, batch: 50, held: "test", testing: 0.0 };
+    let eta = Eta { epochs: 10, images: 400, batch: 50, held: "test", testing: 0.0 };
     let names = ("mlaan-paper".into(), "/somewhere/far/away/runs/mlaan-paper".into());
-    State::new(names, 64 << 20, left, before, f64::INFINITY)
+    State::new(names, 64 << 20, eta, before, f64::INFINITY)
 }
 
 /// Two epochs of eight steps over `modules` modules, and half of a third.
@@ -26,16 +26,17 @@ fn run(modules: usize) -> State {
     let mut state = fresh(&[]);
     let begin = Instant::now();
     for epoch in 1..=3 {
-        let mut tally = Tally { wrong: vec![0.0; modules], losses: vec![0.0; modules], ..Tally::default() };
+        let mut epoch_stats =
+            EpochStats { wrong: vec![0.0; modules], losses: vec![0.0; modules], ..EpochStats::default() };
         for step in 1..=if epoch == 3 { 4 } else { 8 } {
-            tally.images += 50;
-            tally.steps += 1;
-            tally.loss += 50.0 * (3.0 - f64::from(epoch) * 0.5);
-            for (j, (wrong, loss)) in tally.wrong.iter_mut().zip(&mut tally.losses).enumerate() {
+            epoch_stats.images += 50;
+            epoch_stats.steps += 1;
+            epoch_stats.loss += 50.0 * (3.0 - f64::from(epoch) * 0.5);
+            for (j, (wrong, loss)) in epoch_stats.wrong.iter_mut().zip(&mut epoch_stats.losses).enumerate() {
                 *wrong += 50.0 * (0.9 - 0.2 * f64::from(epoch) - 0.002 * j as f64);
                 *loss += 50.0 * 1.25;
             }
-            let (loss, error) = tally.classifier();
+            let (loss, error) = epoch_stats.classifier();
             state.tell(
                 Progress::Step {
                     epoch: epoch as usize,
@@ -46,7 +47,7 @@ fn run(modules: usize) -> State {
                     images_per_second: 100.0,
                     peak: PeakBytes { memory: Some(48 << 20), allocated: 40 << 20 },
                     lr: 0.1,
-                    tally: &tally,
+                    epoch_stats: &epoch_stats,
                 },
                 begin,
             );
@@ -54,7 +55,7 @@ fn run(modules: usize) -> State {
         if epoch < 3 {
             state.tell(Progress::Evaluating { epoch: epoch as usize }, begin);
             let peak = PeakBytes { memory: Some(48 << 20), allocated: 40 << 20 };
-            let e = tally.epoch(epoch as usize, 0.1, 80.0 - 10.0 * f64::from(epoch), 4.0, peak);
+            let e = epoch_stats.epoch(epoch as usize, 0.1, 80.0 - 10.0 * f64::from(epoch), 4.0, peak);
             state.tell(Progress::Epoch(&e), begin + Duration::from_secs(2));
         }
     }

@@ -23,7 +23,7 @@ const PARTIAL_BYTES: usize = 1 << 20;
 /// Tiles after which 32-bit sums are handed on to 64-bit ones.
 const FLUSH: usize = 8;
 
-/// How the pass is cut and what it keeps, from extents alone.
+/// How the pass is cut and what it keeps, from shapes alone.
 struct Layout {
     grid: Grid,
     pieces: usize,

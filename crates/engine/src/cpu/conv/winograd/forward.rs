@@ -42,11 +42,11 @@ impl Slot {
     }
 }
 
-pub(in crate::cpu::conv) fn arranged(g: &Geometry, lanes: usize) -> usize {
+pub(in crate::cpu::conv) fn packed(g: &Geometry, lanes: usize) -> usize {
     Matrix::new(POINTS, g.c, g.oc, lanes).len()
 }
 
-pub(in crate::cpu::conv) fn arrange(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
+pub(in crate::cpu::conv) fn prepack(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
     let source = Source { w, outs: g.oc, ins: g.c, turned: false };
     transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa.lanes()), to);
 }
@@ -71,7 +71,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let slot = Slot::new(g, &grid, m);
     let mut carver = Carver::new(scratch);
     let room = carver.take::<f32>(m.len());
-    let w = op.w.arranged(room, |w, to| arrange(isa, g, w, to));
+    let w = op.w.packed(room, |w, to| prepack(isa, g, w, to));
     let slots = Shared::new(carver.take::<f32>(threads * slot.len()));
     let mut sums = ChannelSums::new(&mut carver, pieces, 2, g.oc);
     let (sum_rows, y) = (sums.rows(), Shared::new(op.y));

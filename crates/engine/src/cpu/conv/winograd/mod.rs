@@ -25,7 +25,7 @@ mod weights;
 use super::geometry::Geometry;
 
 pub(super) use backward::{run as backward, scratch as backward_scratch};
-pub(super) use forward::{arrange, arranged, run as forward, scratch as forward_scratch};
+pub(super) use forward::{packed, prepack, run as forward, scratch as forward_scratch};
 
 /// Values of a transformed tile.
 const POINTS: usize = 36;
@@ -33,7 +33,7 @@ const POINTS: usize = 36;
 const STEP: usize = 4;
 
 /// Whether this path is taken: 3x3 windows, step 1, enough channels to pay for the transforms, and tiles that
-/// cover the image without much waste. Decided by extents alone.
+/// cover the image without much waste. Decided by shapes alone.
 pub(super) fn fits(g: &Geometry) -> bool {
     let window = (g.k, g.s, g.p) == (3, 1, 1);
     let tiled = g.oh.next_multiple_of(STEP) * g.ow.next_multiple_of(STEP);

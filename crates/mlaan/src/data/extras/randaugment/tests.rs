@@ -1,5 +1,5 @@
 use super::*;
-use crate::rng::Purpose;
+use crate::rng::RandomStream;
 
 /// Made by `golden.py`, with torchvision 0.26.
 const GOLDEN: &[u8] = include_bytes!("golden.bin");
@@ -64,7 +64,7 @@ fn operations_and_signs_are_drawn_alike() {
     let n = 28_000;
     let (mut kinds, mut negative, mut signed) = ([0; 14], 0, 0);
     for i in 0..n {
-        let mut rng = Rng::new(1, Purpose::RandAugment, 2, i);
+        let mut rng = Rng::new(1, RandomStream::RandAugment, 2, i);
         let kind = rng.below(KINDS.len());
         kinds[kind] += 1;
         if KINDS[kind].is_signed() {
@@ -83,7 +83,7 @@ fn images_differ_by_seed_epoch_and_number_and_repeat() {
     let augment = RandAugment { ops: 2, magnitude: 9 };
     let of = |seed, epoch, index| {
         let mut rgb = original.to_vec();
-        augment.apply(&mut rgb, size, FILL, &mut Rng::new(seed, Purpose::RandAugment, epoch, index));
+        augment.apply(&mut rgb, size, FILL, &mut Rng::new(seed, RandomStream::RandAugment, epoch, index));
         rgb
     };
     assert_eq!(of(1, 2, 3), of(1, 2, 3));

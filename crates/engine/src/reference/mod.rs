@@ -27,13 +27,13 @@ pub use cross_entropy::{cross_entropy, mixed_cross_entropy};
 pub use images::{images_from_bytes, images_from_set};
 pub use lars::lars;
 pub use normalisation::{NormSums, Normalisation, Statistics, mean_and_variance, running};
-pub use operand::{incoming, join, join_backward, load, load_backward};
+pub use operand::{add, add_backward, incoming, load, load_backward};
 pub use pooling::{Maxima, max_pool, max_pool_backward};
 pub use reconstruction::reconstruction;
 pub use resampling::{average_pool, average_pool_backward, resize, resize_backward};
 pub use updates::{adamw, ema, sgd};
 
-/// Extents of activations: batch, height, width, channels.
+/// Shape of activations: batch, height, width, channels.
 pub type Extents = [usize; 4];
 
 /// A loss: its value and its gradient with respect to its input.
@@ -53,6 +53,6 @@ fn at(extents: Extents, i: Extents) -> usize {
 }
 
 /// The input position under a tap of a window, or nothing when the tap lies on the border.
-fn under(window: crate::ops::Window, output: usize, tap: usize, extent: usize) -> Option<usize> {
+fn under(window: crate::ops::Conv2dParams, output: usize, tap: usize, extent: usize) -> Option<usize> {
     (output * window.stride + tap).checked_sub(window.pad).filter(|&i| i < extent)
 }

@@ -15,7 +15,7 @@ pub use colour::ColourJitter;
 pub(super) use mixtures::mix;
 pub use randaugment::RandAugment;
 
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 use crate::{Error, Result};
 
 /// See the module; none by default.
@@ -79,17 +79,17 @@ impl Extras {
     pub fn apply(&self, rgb: &mut [u8], size: usize, (seed, epoch, index): (u64, usize, usize)) {
         let rng = |purpose| Rng::new(seed, purpose, epoch as u64, index as u64);
         if let Some(augment) = &self.randaugment {
-            augment.apply(rgb, size, self.fill, &mut rng(Purpose::RandAugment));
+            augment.apply(rgb, size, self.fill, &mut rng(RandomStream::RandAugment));
         }
         if let Some(jitter) = &self.colour_jitter {
-            jitter.draw(&mut rng(Purpose::Colour)).apply(rgb);
+            jitter.draw(&mut rng(RandomStream::Colour)).apply(rgb);
         }
         if let Some(probability) = self.random_erasing {
-            let hole = erase::random(size, probability, &mut rng(Purpose::Erase));
+            let hole = erase::random(size, probability, &mut rng(RandomStream::Erase));
             hole.into_iter().for_each(|hole| erase::fill(rgb, size, hole, self.fill));
         }
         if let Some(side) = self.cutout {
-            let hole = erase::square(size, side, &mut rng(Purpose::Cutout));
+            let hole = erase::square(size, side, &mut rng(RandomStream::Cutout));
             erase::fill(rgb, size, hole, self.fill);
         }
     }

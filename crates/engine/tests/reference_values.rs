@@ -1,7 +1,7 @@
-//! The twins at values that can be worked out by hand.
+//! The reference at values that can be worked out by hand.
 
-use mlaan_engine::ops::{Gelu, NormConstants, PixelScale, Sgd, Window};
-use mlaan_engine::scalar::{self, Statistics};
+use mlaan_engine::ops::{Conv2dParams, Gelu, NormConstants, PixelScale, Sgd};
+use mlaan_engine::reference::{self, Statistics};
 
 fn close(actual: &[f64], expected: &[f64]) {
     let near = actual.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-6);
@@ -11,11 +11,11 @@ fn close(actual: &[f64], expected: &[f64]) {
 #[test]
 fn a_convolution_sums_its_window() {
     let x: Vec<f64> = (1..=9).map(f64::from).collect();
-    let ones = Window { kernel: 3, stride: 2, pad: 1 };
-    close(&scalar::convolve(&x, [1, 3, 3, 1], &[1.0; 9], 1, None, ones), &[12.0, 16.0, 24.0, 28.0]);
+    let ones = Conv2dParams { kernel: 3, stride: 2, pad: 1 };
+    close(&reference::convolve(&x, [1, 3, 3, 1], &[1.0; 9], 1, None, ones), &[12.0, 16.0, 24.0, 28.0]);
     // Weights [out, in]: two outputs of two inputs.
-    let linear = Window { kernel: 1, stride: 1, pad: 0 };
-    let y = scalar::convolve(
+    let linear = Conv2dParams { kernel: 1, stride: 1, pad: 0 };
+    let y = reference::convolve(
         &[1.0, 2.0],
         [1, 1, 1, 2],
         &[1.0, 10.0, 100.0, 1000.0],
@@ -26,17 +26,24 @@ fn a_convolution_sums_its_window() {
     close(&y, &[21.5, 2100.0]);
     // A kernel that is 1 at its upper right corner moves the image down and left.
     let corner = [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-    let y = scalar::convolve(&x, [1, 3, 3, 1], &corner, 1, None, Window { kernel: 3, stride: 1, pad: 1 });
+    let y = reference::convolve(
+        &x,
+        [1, 3, 3, 1],
+        &corner,
+        1,
+        None,
+        Conv2dParams { kernel: 3, stride: 1, pad: 1 },
+    );
     close(&y, &[0.0, 0.0, 0.0, 2.0, 3.0, 0.0, 5.0, 6.0, 0.0]);
 }
 
 #[test]
 fn statistics_are_biased_in_the_batch_and_unbiased_when_running() {
-    let batch = scalar::mean_and_variance(&[1.0, 10.0, 3.0, 10.0], 2);
+    let batch = reference::mean_and_variance(&[1.0, 10.0, 3.0, 10.0], 2);
     close(&batch.mean, &[2.0, 10.0]);
     close(&batch.variance, &[1.0, 0.0]);
     let old = Statistics { mean: vec![0.0; 2], variance: vec![1.0; 2] };
-    let new = scalar::running(&old, &batch, 2, NormConstants::default());
+    let new = reference::running(&old, &batch, 2, NormConstants::default());
     close(&new.mean, &[0.2, 1.0]);
     close(&new.variance, &[1.1, 0.9]);
 }
@@ -45,28 +52,28 @@ fn statistics_are_biased_in_the_batch_and_unbiased_when_running() {
 fn pools_and_resizing_follow_their_windows() {
     let x = [1.0, 2.0, 3.0, 4.0, 5.0];
     // Windows 0..2, 1..4, 3..5.
-    close(&scalar::average_pool(&x, [1, 1, 5, 1], 1, 3), &[1.5, 3.0, 4.5]);
-    close(&scalar::average_pool(&x, [1, 5, 1, 1], 1, 1), &[3.0]);
-    close(&scalar::resize(&x, [1, 1, 5, 1], 1, 3), &[1.0, 3.0, 5.0]);
-    close(&scalar::resize(&[0.0, 3.0], [1, 2, 1, 1], 4, 1), &[0.0, 1.0, 2.0, 3.0]);
-    close(&scalar::resize(&x, [1, 1, 5, 1], 1, 1), &[1.0]);
-    let maxima = scalar::max_pool(&x, [1, 1, 5, 1], Window { kernel: 3, stride: 2, pad: 1 });
+    close(&reference::average_pool(&x, [1, 1, 5, 1], 1, 3), &[1.5, 3.0, 4.5]);
+    close(&reference::average_pool(&x, [1, 5, 1, 1], 1, 1), &[3.0]);
+    close(&reference::resize(&x, [1, 1, 5, 1], 1, 3), &[1.0, 3.0, 5.0]);
+    close(&reference::resize(&[0.0, 3.0], [1, 2, 1, 1], 4, 1), &[0.0, 1.0, 2.0, 3.0]);
+    close(&reference::resize(&x, [1, 1, 5, 1], 1, 1), &[1.0]);
+    let maxima = reference::max_pool(&x, [1, 1, 5, 1], Conv2dParams { kernel: 3, stride: 2, pad: 1 });
     close(&maxima.values, &[2.0, 4.0, 5.0]);
 }
 
 #[test]
 fn losses() {
-    let loss = scalar::cross_entropy(&[0.0, 0.0, 0.0, 3.0_f64.ln()], &[1, 1]);
+    let loss = reference::cross_entropy(&[0.0, 0.0, 0.0, 3.0_f64.ln()], &[1, 1]);
     close(&[loss.value], &[(2.0_f64.ln() + (4.0 / 3.0_f64).ln()) / 2.0]);
     // Of equal logits the first counts as the answer.
     assert_eq!(loss.wrong, 1);
     // Two pairs at right angles: each sample's partner has similarity 1, the two others 0.
     let features = [2.0, 0.0, 0.0, 3.0, 1.0, 0.0, 0.0, 0.5];
-    let loss = scalar::contrastive(&features, &[7, 8, 7, 8], 1.0);
+    let loss = reference::contrastive(&features, &[7, 8, 7, 8], 1.0);
     close(&[loss.value], &[(1.0 + 2.0 / 1.0_f64.exp()).ln()]);
-    assert_eq!(scalar::contrastive(&features, &[1, 2, 3, 4], 1.0).value, 0.0);
+    assert_eq!(reference::contrastive(&features, &[1, 2, 3, 4], 1.0).value, 0.0);
     let scale = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
-    let loss = scalar::reconstruction(&[0.0, 100.0, -100.0], &[1.0, 2.0, -2.0], scale);
+    let loss = reference::reconstruction(&[0.0, 100.0, -100.0], &[1.0, 2.0, -2.0], scale);
     close(&[loss.value], &[2.0_f64.ln() / 3.0]);
 }
 
@@ -75,13 +82,13 @@ fn updates() {
     let (mut p, mut v) = ([1.0], [1.0]);
     let nesterov = Sgd { lr: 0.5, momentum: 0.5, weight_decay: 0.25, nesterov: true };
     // g = 1 + 0.25; v = 0.5 + 1.25; p = 1 - 0.5 · (1.25 + 0.875).
-    scalar::sgd(&mut p, &[1.0], &mut v, nesterov);
+    reference::sgd(&mut p, &[1.0], &mut v, nesterov);
     close(&[p[0], v[0]], &[-0.0625, 1.75]);
     let mut mean = [1.0];
-    scalar::ema(&mut mean, &[3.0], 0.75);
+    reference::ema(&mut mean, &[3.0], 0.75);
     close(&mean, &[1.5]);
     let scale = PixelScale { mean: [0.5, 0.0, 1.0], std: [0.5, 1.0, 0.25] };
-    close(&scalar::images_from_bytes(&[255, 0, 51], scale), &[1.0, 0.0, -3.2]);
+    close(&reference::images_from_bytes(&[255, 0, 51], scale), &[1.0, 0.0, -3.2]);
 }
 
 #[test]
@@ -157,7 +164,7 @@ fn gelu_is_pytorchs() {
         1.0,
     ];
     for (form, y, slope) in [(Gelu::Exact, exact, exact_slope), (Gelu::Tanh, tanh, tanh_slope)] {
-        let found = [scalar::gelu(&x, form), scalar::gelu_backward(&x, form, &[1.0; 15])];
+        let found = [reference::gelu(&x, form), reference::gelu_backward(&x, form, &[1.0; 15])];
         for (found, right) in found.iter().zip([y, slope]) {
             for ((x, found), right) in x.iter().zip(found).zip(right) {
                 assert!((found - right).abs() < 1e-14, "{form:?} at {x}: {found}, not {right}");

@@ -1,7 +1,7 @@
 // The sum at the end of a residual block, and its gradient, in place.
 #include "channels.cuh"
 
-struct Join {
+struct Add {
     // b: its data null for none.
     Operand a, b;
     void *out;
@@ -32,7 +32,7 @@ INLINE Eight operand_eight(const Operand &o, u32 channels, u64 i, u32 count) {
     return x;
 }
 
-INLINE void join_eight(const Join &a) {
+INLINE void add_eight(const Add &a) {
     u64 i = ((u64)blockIdx.x * BLOCK + threadIdx.x) * 8;
     if (i >= a.length) return;
     u32 count = a.length - i < 8 ? (u32)(a.length - i) : 8;
@@ -49,7 +49,7 @@ INLINE void join_eight(const Join &a) {
     store_some(a.out, a.type, i, count, x);
 }
 
-// Arguments with what is known when a kernel is compiled for one shape (join.rs) put in its place: no branch on a type
+// Arguments with what is known when a kernel is compiled for one shape (add.rs) put in its place: no branch on a type
 // and no division is left.
 #ifdef CHANNELS
 INLINE Operand known(Operand o, u32 type, u32 norm, u32 relu) {
@@ -58,7 +58,7 @@ INLINE Operand known(Operand o, u32 type, u32 norm, u32 relu) {
     return o;
 }
 
-INLINE Join known(Join a) {
+INLINE Add known(Add a) {
     a.a = known(a.a, TYPE_A, NORM_A, RELU_A), a.b = known(a.b, TYPE_B, NORM_B, RELU_B);
     if (!SECOND) a.b.data = nullptr;
     a.type = TYPE, a.channels = CHANNELS, a.relu = RELU;
@@ -68,9 +68,9 @@ INLINE Join known(Join a) {
 template <class Args> INLINE const Args &known(const Args &a) { return a; }
 #endif
 
-KERNEL(join, Join, BLOCK) { join_eight(known(a)); }
+KERNEL(add, Add, BLOCK) { add_eight(known(a)); }
 
-struct JoinGradient {
+struct AddGradient {
     void *grad;
     // Null where the sum was not rectified.
     const void *out;
@@ -81,7 +81,7 @@ struct JoinGradient {
     u32 type, unused;
 };
 
-template <int W> INLINE void join_gradient_of(const JoinGradient &a) {
+template <int W> INLINE void join_gradient_of(const AddGradient &a) {
     Share<W> share(a.cut);
     u32 channels = a.cut.channels;
     const float *first = a.partials[0] ? a.parts[0].norm : nullptr;
@@ -108,13 +108,13 @@ template <int W> INLINE void join_gradient_of(const JoinGradient &a) {
     if (second) of_second.write(second, a.partials[1], a.cut, share, sum);
 }
 
-INLINE void join_gradient_by_width(const JoinGradient &a) {
+INLINE void join_gradient_by_width(const AddGradient &a) {
     if (a.cut.width == 8) join_gradient_of<8>(a);
     else join_gradient_of<1>(a);
 }
 
 #ifdef CHANNELS
-INLINE JoinGradient known(JoinGradient a) {
+INLINE AddGradient known(AddGradient a) {
     if (!NORM_A) a.partials[0] = nullptr;
     if (!NORM_B) a.partials[1] = nullptr;
     if (!RELU) a.out = nullptr;
@@ -123,4 +123,4 @@ INLINE JoinGradient known(JoinGradient a) {
 }
 #endif
 
-KERNEL(join_gradient, JoinGradient, BLOCK) { join_gradient_by_width(known(a)); }
+KERNEL(add_gradient, AddGradient, BLOCK) { join_gradient_by_width(known(a)); }

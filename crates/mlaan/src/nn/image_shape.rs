@@ -1,10 +1,10 @@
-//! Extents of one image between layers.
+//! Shape of one image between layers.
 
 use std::fmt;
 
 /// Height, width and channels of a layer's input or output, without the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct ImageShape {
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -13,14 +13,14 @@ pub struct Extent {
     pub channels: usize,
 }
 
-impl Extent {
-    /// A square extent.
+impl ImageShape {
+    /// A square size.
     pub fn square(side: usize, channels: usize) -> Self {
-        Extent { height: side, width: side, channels }
+        ImageShape { height: side, width: side, channels }
     }
 }
 
-impl fmt::Display for Extent {
+impl fmt::Display for ImageShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}x{}", self.height, self.width, self.channels)
     }

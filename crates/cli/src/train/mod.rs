@@ -2,7 +2,7 @@
 
 #[cfg(unix)]
 pub mod board;
-mod left;
+mod eta;
 mod lines;
 mod overview;
 mod report;
@@ -13,7 +13,7 @@ use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::{fits, format, output, resume};
 use anyhow::{Result, bail};
-use left::Left;
+use eta::Eta;
 use lines::Lines;
 use mlaan::recipe::Recipe;
 use mlaan::text;
@@ -54,7 +54,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
                     "--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)"
                 );
             };
-            let (trainer, fit) = Trainer::from_recipe_within(&recipe, device, memory)?;
+            let (trainer, fit) = Trainer::from_recipe_fit_memory(&recipe, device, memory)?;
             let chosen = fits::chosen(&fit, recipe.train.batch, memory);
             (trainer, Some(chosen))
         }
@@ -63,7 +63,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     trainer.stop_by(until);
     let recipe = trainer.recipe().clone();
     if let Some(manifest) = &target.checkpoint {
-        trainer.goes_on(manifest);
+        trainer.resume_from(manifest);
     } else {
         // What does not fit is to be found before anything is said or written.
         trainer.initialise()?;
@@ -117,7 +117,7 @@ fn run(
     };
     interrupt.begin(report.notice());
     // A folder without metrics holds no run that could go on.
-    let goes_on = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
+    let resume_from = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
     held.lock.check()?;
     let mut events = events(args, recipe, trainer, &held.path)?;
     let mut tell = |progress: Progress<'_>| {
@@ -128,7 +128,7 @@ fn run(
             events = None;
         }
     };
-    Ok(trainer.run_in(&held.lock, goes_on, interrupt.flag(), &mut tell)?)
+    Ok(trainer.run_in(&held.lock, resume_from, interrupt.flag(), &mut tell)?)
 }
 
 /// Event files for TensorBoard, where they are wanted or the run that goes on has some.
@@ -155,7 +155,7 @@ fn spoken(
     trainer: &Trainer,
     (folder, interrupt): (&Path, &Arc<Interrupt>),
 ) -> Report {
-    let left = Left {
+    let eta = Eta {
         epochs: recipe.train.epochs,
         images: trainer.splits().train.len(),
         batch: recipe.train.batch,
@@ -168,12 +168,12 @@ fn spoken(
             if args.resume { mlaan::train::metrics::read(folder).unwrap_or_default() } else { vec![] };
         let names = (text::line(&title(args, folder)).into_owned(), text::path(folder));
         let planned = trainer.plan().memory() as u64;
-        let state = board::State::new(names, planned, left.clone(), &before, best);
+        let state = board::State::new(names, planned, eta.clone(), &before, best);
         if let Ok(board) = board::Board::start(screen, state, interrupt) {
             return Report::Board(Box::new(board));
         }
     }
-    Report::Lines(Box::new(Lines::new(left, best)))
+    Report::Lines(Box::new(Lines::new(eta, best)))
 }
 
 /// Says how it ended and what can be done next.

@@ -2,10 +2,10 @@
 
 use super::link::Values;
 use super::targets::Targets;
-use crate::data::{Batch, Classes, Source};
+use crate::data::{Batch, BatchSource, Classes};
 use crate::{Error, Result};
 use mlaan_engine::ops::{Labels, PixelScale};
-use mlaan_engine::{Device, Purpose, Tensor};
+use mlaan_engine::{Device, MemoryCategory, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,32 +18,32 @@ pub struct StageInput {
 }
 
 /// A batch that each stage brings to its device by itself, when it is ready for it.
-pub trait Feed: Send + Sync {
+pub trait ToDevice: Send + Sync {
     /// The batch on the device of stage `stage`; `images`: whether the stage needs them.
     ///
     /// # Errors
     /// Out of memory.
-    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput>;
+    fn to_device(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput>;
 
     /// Images of the batch, where it can be had in parts.
     fn images(&self) -> Option<usize> {
         None
     }
 
-    /// As [`Feed::feed`], the images `part` of the batch alone.
+    /// As [`ToDevice::to_device`], the images `part` of the batch alone.
     ///
     /// # Errors
-    /// Out of memory; a batch without [`Feed::images`].
+    /// Out of memory; a batch without [`ToDevice::images`].
     fn part(&self, stage: usize, device: &Device, images: bool, part: Range<usize>) -> Result<StageInput> {
         let _ = (stage, device, images, part);
-        Err(Error::recipe("train.shards", "this batch cannot be cut: its `Feed` has no parts"))
+        Err(Error::recipe("train.shards", "this batch cannot be cut: its `ToDevice` has no parts"))
     }
 }
 
 /// A batch of a data set.
-pub struct StageFeed {
+pub struct DatasetBatch {
     /// Where each stage has its images from.
-    pub sources: Arc<Vec<Source>>,
+    pub sources: Arc<Vec<BatchSource>>,
     /// None in a plan.
     pub batch: Option<Arc<Batch>>,
     /// Images.
@@ -54,8 +54,8 @@ pub struct StageFeed {
     pub scale: PixelScale,
 }
 
-impl Feed for StageFeed {
-    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
+impl ToDevice for DatasetBatch {
+    fn to_device(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
         self.part(stage, device, images, 0..self.images)
     }
 
@@ -70,8 +70,8 @@ impl Feed for StageFeed {
         if !images {
             return Ok(StageInput { images: None, targets: Box::new(source.labels(device, batch, part)?) });
         }
-        let fed = source.part(device, batch, part, self.size, self.scale)?;
-        Ok(StageInput { images: Some(fed.images), targets: Box::new(fed.labels) })
+        let input = source.part(device, batch, part, self.size, self.scale)?;
+        Ok(StageInput { images: Some(input.images), targets: Box::new(input.labels) })
     }
 }
 
@@ -93,8 +93,8 @@ impl HostBatch {
     }
 }
 
-impl Feed for HostBatch {
-    fn feed(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
+impl ToDevice for HostBatch {
+    fn to_device(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
         self.part(stage, device, images, 0..self.own.rows())
     }
 
@@ -103,7 +103,7 @@ impl Feed for HostBatch {
     }
 
     fn part(&self, _: usize, device: &Device, images: bool, part: Range<usize>) -> Result<StageInput> {
-        let on = |values: &Values| values.rows_on(part.clone(), device, Purpose::Data);
+        let on = |values: &Values| values.rows_on(part.clone(), device, MemoryCategory::Data);
         let own = on(&self.own)?;
         let images = if images { Some(on(&self.images)?) } else { None };
         let mixed = match &self.mixed {

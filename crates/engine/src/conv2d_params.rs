@@ -2,7 +2,7 @@
 
 /// A square window: convolution or pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Window {
+pub struct Conv2dParams {
     /// Side of the window.
     pub kernel: usize,
     /// Step between windows.
@@ -11,13 +11,13 @@ pub struct Window {
     pub pad: usize,
 }
 
-impl Window {
+impl Conv2dParams {
     /// A window that keeps (stride 1) or divides (stride 2…) the size: border (kernel - 1) / 2.
     pub fn same(kernel: usize, stride: usize) -> Self {
-        Window { kernel, stride, pad: (kernel - 1) / 2 }
+        Conv2dParams { kernel, stride, pad: (kernel - 1) / 2 }
     }
 
-    /// Extent of the output for an input extent; 0 when the window does not fit.
+    /// Size of the output for an input size; 0 when the window does not fit.
     pub fn output(&self, input: usize) -> usize {
         let padded = self.pad.checked_mul(2).and_then(|p| p.checked_add(input));
         match padded.and_then(|p| p.checked_sub(self.kernel)) {

@@ -2,39 +2,39 @@
 
 use crate::Result;
 use mlaan_engine::ops::{NormGrad, Operand, Outgoing, norm};
-use mlaan_engine::{DType, Device, Purpose, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 /// A value between layers: a stored tensor, and its normalisation and activation, which whoever loads it applies.
 #[derive(Debug)]
-pub struct Act {
+pub struct Activation {
     /// `[n, h, w, c]`.
     pub tensor: Tensor,
     /// `[4, c]`, rows of [`norm`].
     pub norm: Option<Tensor>,
     /// What is applied after the normalisation.
-    pub activation: Activation,
+    pub activation: ActivationFunction,
 }
 
 /// An activation function. What is stored is its argument; whoever loads a value applies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
+pub enum ActivationFunction {
     /// None.
     Identity,
     /// max(x, 0).
     Relu,
 }
 
-impl Act {
+impl Activation {
     /// A tensor as it is.
     pub fn plain(tensor: Tensor) -> Self {
-        Act { tensor, norm: None, activation: Activation::Identity }
+        Activation { tensor, norm: None, activation: ActivationFunction::Identity }
     }
 
     /// For the engine.
     pub fn operand(&self) -> Operand<'_> {
         let relu = match self.activation {
-            Activation::Identity => false,
-            Activation::Relu => true,
+            ActivationFunction::Identity => false,
+            ActivationFunction::Relu => true,
         };
         Operand { tensor: &self.tensor, norm: self.norm.as_ref(), relu }
     }
@@ -49,10 +49,10 @@ pub struct Pass {
     pub input: bool,
 }
 
-/// The gradient of an [`Act`]: with respect to its normalised value before the activation.
+/// The gradient of an [`Activation`]: with respect to its normalised value before the activation.
 #[derive(Debug)]
 pub struct Grad {
-    /// Same extents as the value.
+    /// Same sizes as the value.
     pub tensor: Tensor,
     /// When the value is normalised.
     pub norm: Option<GradNorm>,
@@ -79,8 +79,8 @@ impl Grad {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn of(device: &Device, x: &Act, weights: bool) -> Result<Self> {
-        let tensor = device.alloc(x.tensor.shape(), x.tensor.dtype(), Purpose::Gradients)?;
+    pub fn of(device: &Device, x: &Activation, weights: bool) -> Result<Self> {
+        let tensor = device.alloc(x.tensor.shape(), x.tensor.dtype(), MemoryCategory::Gradients)?;
         Self::over(device, tensor, x, weights)
     }
 
@@ -88,7 +88,7 @@ impl Grad {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn over(device: &Device, tensor: Tensor, x: &Act, weights: bool) -> Result<Self> {
+    pub fn over(device: &Device, tensor: Tensor, x: &Activation, weights: bool) -> Result<Self> {
         let norm = match x.norm {
             Some(_) => Some(GradNorm::new(device, x.tensor.nhwc()[3], weights)?),
             None => None,
@@ -108,9 +108,13 @@ impl GradNorm {
     /// # Errors
     /// Out of memory.
     pub fn new(device: &Device, channels: usize, weights: bool) -> Result<Self> {
-        let vector = || device.alloc([channels], DType::F32, Purpose::Gradients);
+        let vector = || device.alloc([channels], DType::F32, MemoryCategory::Gradients);
         Ok(GradNorm {
-            coefficients: device.alloc([norm::COEFFICIENTS, channels], DType::F32, Purpose::Gradients)?,
+            coefficients: device.alloc(
+                [norm::COEFFICIENTS, channels],
+                DType::F32,
+                MemoryCategory::Gradients,
+            )?,
             weight: if weights { Some(vector()?) } else { None },
             bias: if weights { Some(vector()?) } else { None },
         })

@@ -6,7 +6,7 @@ use mlaan_engine::ops::{Border, Padding, draw};
 
 use super::resize::{Region, Workspace, resize_mirrored};
 use super::{Frame, ImageView};
-use crate::rng::{Purpose, Rng};
+use crate::rng::{RandomStream, Rng};
 use crate::{Error, Result};
 
 /// What padding puts around an image.
@@ -186,7 +186,7 @@ impl Augment {
 }
 
 fn rng(seed: u64, epoch: usize, index: usize) -> Rng {
-    Rng::new(seed, Purpose::Augment, epoch as u64, index as u64)
+    Rng::new(seed, RandomStream::Augment, epoch as u64, index as u64)
 }
 
 /// The image moved by `shift` (rows, columns), with what `mode` puts beyond its edges: the same as

@@ -1,12 +1,12 @@
 //! Multinomial logistic regression with an L2 penalty, as scikit-learn's `LogisticRegression` defines it, on features
-//! standardised with their own mean and deviation.
+//! standardised with their own mean and standard deviation.
 //!
 //! Least is `mean cross-entropy + |W|² / (2 C n)`; intercepts are free. Of two classes scikit-learn has one vector of weights,
 //! their difference, which makes the penalty twice as strong; so it is here. The function is smooth and convex, so any solver
 //! that converges finds the same value. Pooled features are correlated, so L-BFGS starts not from the identity but from
 //! Böhning's bound of the Hessian, `½ XᵀX / n + λ`, factored once, which costs one product of the features with themselves;
 //! ResNet-20's features of 2,000 images took 39 to 148 iterations. It is written out here because it is short and needs this
-//! start. All sums are in 64 bits, over pieces cut by extents alone and added in their order: the same bits for any
+//! start. All sums are in 64 bits, over pieces cut by shapes alone and added in their order: the same bits for any
 //! number of threads.
 
 use rayon::prelude::*;
@@ -49,7 +49,7 @@ pub struct Fit {
     pub converged: bool,
 }
 
-/// Mean and inverse deviation of every feature; those that never vary keep their unit.
+/// Mean and inverse standard deviation of every feature; those that never vary keep their unit.
 #[derive(Clone, Debug)]
 struct Scale {
     mean: Vec<f64>,
@@ -344,5 +344,4 @@ fn search(
 }
 
 #[cfg(test)]
-#[path = "logistic/tests.rs"]
 mod tests;

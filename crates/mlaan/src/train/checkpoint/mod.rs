@@ -12,7 +12,7 @@
 //! manifest is, and no file that a manifest names is ever overwritten: a kill at any moment leaves the
 //! previous checkpoint or the new one, both whole.
 
-use super::tally::Tally;
+use super::epoch_stats::EpochStats;
 use super::tensor_file::TensorFile;
 use super::tensor_writer::{Stamp, TensorSource, TensorView, write_tensors};
 use crate::files::{atomic, fault};
@@ -77,7 +77,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
     /// What was done of the next epoch, when the run was interrupted within it.
-    pub partial: Tally,
+    pub partial: EpochStats,
     /// Images of a step that `train.lr_batch` is for, where they are fewer than `train.batch`. Runs of earlier versions
     /// have none: their rates follow `train.batch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -424,5 +424,4 @@ fn checkpoint_error(path: &Path, message: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
-#[path = "checkpoint/tests.rs"]
 mod tests;

@@ -71,7 +71,7 @@ pub enum Command {
     Export(ExportArgs),
     /// Make a checkpoint of weights that PyTorch saved
     Import(ImportArgs),
-    /// See what trained networks hold at each depth: separability, likeness, auxiliary classifiers, feature maps
+    /// See what trained networks hold at each depth: separability, similarity, auxiliary classifiers, feature maps
     Analyze(AnalyzeArgs),
     /// Check that gradients stay where a method says: which loss teaches which module
     Audit(AuditArgs),

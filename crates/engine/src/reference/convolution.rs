@@ -1,7 +1,7 @@
 //! Convolution; a linear layer is a 1x1 convolution of 1x1 pixels.
 
 use super::{Extents, at, under};
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 
 /// The gradients of [`convolve`].
 #[derive(Clone, Debug, PartialEq)]
@@ -14,12 +14,12 @@ pub struct ConvolutionGrad {
     pub bias: Vec<f64>,
 }
 
-fn output(x: Extents, out: usize, window: Window) -> Extents {
+fn output(x: Extents, out: usize, window: Conv2dParams) -> Extents {
     [x[0], window.output(x[1]), window.output(x[2]), out]
 }
 
 /// Calls `visit` with the positions in output, input and weights of every product of the convolution.
-fn products(x: Extents, out: usize, window: Window, mut visit: impl FnMut(usize, usize, usize)) {
+fn products(x: Extents, out: usize, window: Conv2dParams, mut visit: impl FnMut(usize, usize, usize)) {
     let (k, y) = (window.kernel, output(x, out, window));
     for [n, oh, ow, kh, kw] in places(y, k) {
         let (Some(h), Some(w)) = (under(window, oh, kh, x[1]), under(window, ow, kw, x[2])) else {
@@ -46,7 +46,7 @@ pub fn convolve(
     weight: &[f64],
     out: usize,
     bias: Option<&[f64]>,
-    window: Window,
+    window: Conv2dParams,
 ) -> Vec<f64> {
     let mut y = vec![0.0; output(extents, out, window).iter().product()];
     for (i, y) in y.iter_mut().enumerate() {
@@ -63,7 +63,7 @@ pub fn convolve_backward(
     weight: &[f64],
     out: usize,
     dy: &[f64],
-    window: Window,
+    window: Conv2dParams,
 ) -> ConvolutionGrad {
     let mut grad =
         ConvolutionGrad { x: vec![0.0; x.len()], weight: vec![0.0; weight.len()], bias: vec![0.0; out] };

@@ -1,6 +1,6 @@
 //! The sum at the end of a residual block.
 
-use crate::ops::{Join, JoinBackward, NormGrad, Operand};
+use crate::ops::{Add, AddBackward, NormGrad, Operand};
 use crate::{Device, Result, Tensor};
 
 impl Device {
@@ -8,22 +8,22 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn join(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool) -> Result<Tensor> {
-        self.run(Join { a: *a, b: b.copied(), relu })
+    pub fn add(&self, a: &Operand<'_>, b: Option<&Operand<'_>>, relu: bool) -> Result<Tensor> {
+        self.run(Add { a: *a, b: b.copied(), relu })
     }
 
-    /// The gradient of [`Device::join`], in place: `grad` becomes the gradient with respect to the sum
+    /// The gradient of [`Device::add`], in place: `grad` becomes the gradient with respect to the sum
     /// (`out` given: 0 where it was rectified); `parts` receive the sums of their normalisations. Operands
     /// that were themselves rectified must not be among `parts`.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn join_backward(
+    pub fn add_backward(
         &self,
         grad: &mut Tensor,
         out: Option<&Tensor>,
         parts: [Option<(&Operand<'_>, NormGrad<'_>)>; 2],
     ) -> Result<()> {
-        self.run(JoinBackward { grad, out, parts })
+        self.run(AddBackward { grad, out, parts })
     }
 }

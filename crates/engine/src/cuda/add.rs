@@ -9,17 +9,17 @@ use super::specialised::{Kernels, Template};
 use super::sums::{self, BLOCK, Cut};
 use super::{Cuda, Model};
 use crate::backend::Scratch;
-use crate::ops::{Join, JoinBackward, Kernel};
+use crate::ops::{Add, AddBackward, Kernel};
 use crate::{DType, Tensor};
 
-const SOURCE: &str = include_str!("kernels/join.cu");
-const ENTRIES: &[Entry] = &[entry::<JoinArgs>("join"), entry::<JoinGradientArgs>("join_gradient")];
+const SOURCE: &str = include_str!("kernels/add.cu");
+const ENTRIES: &[Entry] = &[entry::<AddArgs>("add"), entry::<AddGradientArgs>("add_gradient")];
 
-pub(super) static JOIN: Program =
-    Program { name: "join.cu", source: SOURCE, defines: &[], entries: ENTRIES, shared: 0 };
+pub(super) static ADD: Program =
+    Program { name: "add.cu", source: SOURCE, defines: &[], entries: ENTRIES, shared: 0 };
 
 /// The same for one shape, where new kernels are asked for.
-static TEMPLATE: Template = Template::new("join.cu", SOURCE, ENTRIES);
+static TEMPLATE: Template = Template::new("add.cu", SOURCE, ENTRIES);
 
 /// The program for `channels`, with what is known of both operands, the result's type, and whether it is rectified.
 fn program(
@@ -31,7 +31,7 @@ fn program(
     second: bool,
 ) -> &'static Program {
     if driver.kernels == Kernels::Proved {
-        return &JOIN;
+        return &ADD;
     }
     let numbers = [
         ("CHANNELS", extent(channels)),
@@ -53,10 +53,10 @@ fn program(
 /// No operand.
 const NONE: OperandArgs = OperandArgs { data: 0, norm: 0, kind: 0, relu: 0 };
 
-/// `struct Join` of `kernels/join.cu`.
+/// `struct Add` of `kernels/add.cu`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-struct JoinArgs {
+struct AddArgs {
     a: OperandArgs,
     b: OperandArgs,
     out: u64,
@@ -67,9 +67,9 @@ struct JoinArgs {
     unused: u32,
 }
 
-impl Kernel<Join<'_>> for Cuda {
-    fn launch(&self, Join { a, b, relu }: Join<'_>, out: &mut Tensor, _: Scratch<'_>) {
-        let args = JoinArgs {
+impl Kernel<Add<'_>> for Cuda {
+    fn launch(&self, Add { a, b, relu }: Add<'_>, out: &mut Tensor, _: Scratch<'_>) {
+        let args = AddArgs {
             a: OperandArgs::from(&a),
             b: b.as_ref().map_or(NONE, OperandArgs::from),
             out: out.device_address(),
@@ -82,14 +82,14 @@ impl Kernel<Join<'_>> for Cuda {
         let (driver, blocks) = (self.driver(), out.len().div_ceil(8 * BLOCK));
         let geometry = Geometry { grid: [extent(blocks), 1, 1], threads: BLOCK as u32, shared: 0 };
         let program = program(driver, out.nhwc()[3], [args.a, args.b], out.dtype(), relu, b.is_some());
-        driver.launch(program, "join", geometry, &args);
+        driver.launch(program, "add", geometry, &args);
     }
 }
 
-/// `struct JoinGradient` of `kernels/join.cu`.
+/// `struct AddGradient` of `kernels/add.cu`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-struct JoinGradientArgs {
+struct AddGradientArgs {
     grad: u64,
     out: u64,
     parts: [OperandArgs; 2],
@@ -99,18 +99,18 @@ struct JoinGradientArgs {
     unused: u32,
 }
 
-impl Kernel<JoinBackward<'_>> for Cuda {
-    fn scratch(_: &Model, op: &JoinBackward<'_>) -> Option<usize> {
+impl Kernel<AddBackward<'_>> for Cuda {
+    fn scratch(_: &Model, op: &AddBackward<'_>) -> Option<usize> {
         // Two sums of each part.
         Some(sums::scratch(op.grad.nhwc(), 4))
     }
 
-    fn launch(&self, op: JoinBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+    fn launch(&self, op: AddBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
         backward(self.driver(), op, scratch.device_address());
     }
 }
 
-fn backward(driver: &Driver, JoinBackward { grad, out, parts }: JoinBackward<'_>, scratch: u64) {
+fn backward(driver: &Driver, AddBackward { grad, out, parts }: AddBackward<'_>, scratch: u64) {
     if out.is_none() && parts.iter().all(Option::is_none) {
         return;
     }
@@ -118,7 +118,7 @@ fn backward(driver: &Driver, JoinBackward { grad, out, parts }: JoinBackward<'_>
     // The sums of each part have their own half of the scratch.
     let partials = [scratch, scratch + cut.bytes(2) as u64];
     let wanted = |i: usize| if parts[i].is_some() { partials[i] } else { 0 };
-    let args = JoinGradientArgs {
+    let args = AddGradientArgs {
         grad: grad.device_address(),
         out: at(out),
         parts: [0, 1].map(|i| parts[i].as_ref().map_or(NONE, |(x, _)| OperandArgs::from(*x))),
@@ -130,7 +130,7 @@ fn backward(driver: &Driver, JoinBackward { grad, out, parts }: JoinBackward<'_>
     let wanted = |i: usize| OperandArgs { norm: args.partials[i], kind: 0, relu: 0, ..args.parts[i] };
     let channels = grad.nhwc()[3];
     let program = program(driver, channels, [wanted(0), wanted(1)], grad.dtype(), out.is_some(), true);
-    driver.launch(program, "join_gradient", cut.geometry(), &args);
+    driver.launch(program, "add_gradient", cut.geometry(), &args);
     for ((x, norm), partials) in parts.into_iter().zip(partials).filter_map(|(part, at)| Some((part?, at))) {
         normalise::finish(driver, x, norm, partials, cut.pieces(), cut.pixels());
     }

@@ -302,8 +302,8 @@ fn what_is_referred_to_often_is_not_looked_through_each_time() {
     let named = concat(&[b"c", &text(b'X'), b"\nx\n)R"]);
     for (what, value) in [
         ("arguments", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n", &long, b"R"])),
-        ("extents of a tensor", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x06tQK\x00", &long, &long, b"tR"])),
-        ("extents of an array", concat(&[reconstruct, &long, dtype, b"\x89U\x00tb"])),
+        ("sizes of a tensor", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x06tQK\x00", &long, &long, b"tR"])),
+        ("sizes of an array", concat(&[reconstruct, &long, dtype, b"\x89U\x00tb"])),
         ("a state", concat(&[b"cnumpy.core.multiarray\n_reconstruct\n)R", &long, b"b"])),
         ("a storage", concat(&[b"ctorch._utils\n_rebuild_tensor_v2\n(", &long, b"QK\x00))tR"])),
         ("a scalar's bytes", concat(&[scalar, dtype, &encoded, b"tR"])),

@@ -2,7 +2,7 @@
 
 /// What the time left follows from.
 #[derive(Clone)]
-pub struct Left {
+pub struct Eta {
     /// Epochs of the run.
     pub epochs: usize,
     /// Training images of an epoch.
@@ -15,7 +15,7 @@ pub struct Left {
     pub testing: f64,
 }
 
-impl Left {
+impl Eta {
     /// Seconds left of the epoch and of the run after `step` of `epoch`, both from 1, at `speed` images a second.
     pub fn after(&self, epoch: usize, step: usize, speed: f64) -> (f64, f64) {
         let seconds = |images: usize| images as f64 / speed.max(1e-9);

@@ -5,15 +5,15 @@ use super::traffic::{loaded, norm_written, of, size};
 use super::{Label, NormGrad, Operand, Operation};
 use crate::{DType, Result, Shape, Tensor};
 
-/// See [`Device::join`](crate::Device::join).
-pub(crate) struct Join<'a> {
+/// See [`Device::add`](crate::Device::add).
+pub(crate) struct Add<'a> {
     pub(crate) a: Operand<'a>,
     pub(crate) b: Option<Operand<'a>>,
     pub(crate) relu: bool,
 }
 
-impl Operation for Join<'_> {
-    const NAME: &'static str = "join";
+impl Operation for Add<'_> {
+    const NAME: &'static str = "add";
 
     type Made = Tensor;
 
@@ -35,15 +35,15 @@ impl Operation for Join<'_> {
     }
 }
 
-/// See [`Device::join_backward`](crate::Device::join_backward).
-pub(crate) struct JoinBackward<'a> {
+/// See [`Device::add_backward`](crate::Device::add_backward).
+pub(crate) struct AddBackward<'a> {
     pub(crate) grad: &'a mut Tensor,
     pub(crate) out: Option<&'a Tensor>,
     pub(crate) parts: [Option<(&'a Operand<'a>, NormGrad<'a>)>; 2],
 }
 
-impl Operation for JoinBackward<'_> {
-    const NAME: &'static str = "join_backward";
+impl Operation for AddBackward<'_> {
+    const NAME: &'static str = "add_backward";
 
     type Made = ();
 
@@ -56,7 +56,7 @@ impl Operation for JoinBackward<'_> {
             operand(Self::NAME, x)?;
             same_shape(Self::NAME, self.grad, x.tensor)?;
             norm_grad(Self::NAME, x, g)?;
-            ensure(!x.relu, Self::NAME, || "a part was rectified before the join".into())?;
+            ensure(!x.relu, Self::NAME, || "a part was rectified before the addition".into())?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Sums over the images of an epoch so far; part of a checkpoint written within an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tally {
+pub struct EpochStats {
     /// Steps taken.
     pub steps: usize,
     /// Images seen.
@@ -23,7 +23,7 @@ pub struct Tally {
     pub loss: f64,
 }
 
-impl Tally {
+impl EpochStats {
     /// Adds a step over `images` images.
     pub fn add(&mut self, report: &StepReport, method: &Method, images: usize) {
         let n = report.modules.len();

@@ -44,7 +44,7 @@ impl Memory for HostMemory {
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Purpose {
+pub enum MemoryCategory {
     /// Weights, biases, running statistics, shadows.
     Parameters,
     /// Momentum.
@@ -59,26 +59,26 @@ pub enum Purpose {
     Data,
 }
 
-impl Purpose {
+impl MemoryCategory {
     /// Every purpose, in the order of tables.
-    pub const ALL: [Purpose; 6] = [
-        Purpose::Parameters,
-        Purpose::Optimiser,
-        Purpose::Activations,
-        Purpose::Gradients,
-        Purpose::Workspace,
-        Purpose::Data,
+    pub const ALL: [MemoryCategory; 6] = [
+        MemoryCategory::Parameters,
+        MemoryCategory::Optimiser,
+        MemoryCategory::Activations,
+        MemoryCategory::Gradients,
+        MemoryCategory::Workspace,
+        MemoryCategory::Data,
     ];
 
     /// A lower-case name.
     pub fn name(self) -> &'static str {
         match self {
-            Purpose::Parameters => "parameters",
-            Purpose::Optimiser => "optimiser",
-            Purpose::Activations => "activations",
-            Purpose::Gradients => "gradients",
-            Purpose::Workspace => "workspace",
-            Purpose::Data => "data",
+            MemoryCategory::Parameters => "parameters",
+            MemoryCategory::Optimiser => "optimiser",
+            MemoryCategory::Activations => "activations",
+            MemoryCategory::Gradients => "gradients",
+            MemoryCategory::Workspace => "workspace",
+            MemoryCategory::Data => "data",
         }
     }
 }
@@ -96,9 +96,9 @@ pub struct Usage {
     pub held_small: usize,
     /// `held` plus what was counted outside of the pool: the memory that a run needs.
     pub footprint: usize,
-    /// In use now, in the order of [`Purpose::ALL`].
+    /// In use now, in the order of [`MemoryCategory::ALL`].
     pub by_purpose: [usize; 6],
-    /// At the moment of `peak`, in the order of [`Purpose::ALL`].
+    /// At the moment of `peak`, in the order of [`MemoryCategory::ALL`].
     pub peak_by_purpose: [usize; 6],
 }
 
@@ -141,7 +141,7 @@ impl Class {
 
 /// The memory of one device.
 #[derive(Debug)]
-pub struct Pool {
+pub struct Allocator {
     name: String,
     /// None in a virtual pool.
     memory: Option<Box<dyn Memory>>,
@@ -149,14 +149,14 @@ pub struct Pool {
 }
 
 // SAFETY: segments are plain memory; who may touch which part is decided by ownership of blocks.
-unsafe impl Send for Pool {}
+unsafe impl Send for Allocator {}
 // SAFETY: all changes go through the mutex.
-unsafe impl Sync for Pool {}
+unsafe impl Sync for Allocator {}
 
 /// Memory that was not planned grows by at least this much.
 const SEGMENT: usize = 4 << 20;
 
-impl Pool {
+impl Allocator {
     /// A pool of host memory.
     pub(crate) fn host(name: &str) -> Arc<Self> {
         Self::over(name, HostMemory)
@@ -181,7 +181,7 @@ impl Pool {
             segments.extend([part(Class::Small), part(Class::Large)]);
         }
         let state = State { segments, usage: Usage::default(), outside: 0, outside_peak: 0 };
-        Arc::new(Pool { name: name.to_string(), memory, state: Mutex::new(state) })
+        Arc::new(Allocator { name: name.to_string(), memory, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -228,7 +228,7 @@ impl Pool {
     }
 
     /// Counts bytes that live outside of the pool (a data set in host memory); negative to forget them.
-    pub fn count(&self, purpose: Purpose, bytes: isize) {
+    pub fn count(&self, purpose: MemoryCategory, bytes: isize) {
         let mut state = self.state();
         state.usage.change(purpose, bytes);
         state.outside = state.outside.saturating_add_signed(bytes);
@@ -239,7 +239,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn take(self: &Arc<Self>, bytes: usize, purpose: Purpose) -> Result<Block> {
+    pub fn take(self: &Arc<Self>, bytes: usize, purpose: MemoryCategory) -> Result<Block> {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
         let mut state = self.state();
         let (segment, offset) = match state.place(bytes) {
@@ -267,7 +267,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Allocator {
     fn drop(&mut self) {
         let Some(memory) = &self.memory else { return };
         // No block outlives its pool.
@@ -286,7 +286,7 @@ impl State {
 }
 
 impl Usage {
-    fn change(&mut self, purpose: Purpose, bytes: isize) {
+    fn change(&mut self, purpose: MemoryCategory, bytes: isize) {
         let i = purpose as usize;
         self.by_purpose[i] = self.by_purpose[i].saturating_add_signed(bytes);
         self.current = self.current.saturating_add_signed(bytes);
@@ -300,11 +300,11 @@ impl Usage {
 /// A range of a pool's memory, given back when dropped.
 #[derive(Debug)]
 pub struct Block {
-    pool: Arc<Pool>,
+    pool: Arc<Allocator>,
     segment: usize,
     offset: usize,
     bytes: usize,
-    purpose: Purpose,
+    purpose: MemoryCategory,
     address: *mut u8,
 }
 
@@ -342,25 +342,25 @@ mod tests {
 
     #[test]
     fn a_reserved_pool_lays_out_as_a_virtual_one() {
-        let run = |pool: &Arc<Pool>| {
-            let a = pool.take(1000, Purpose::Parameters).unwrap();
-            let b = pool.take(500_000, Purpose::Activations).unwrap();
-            let c = pool.take(64, Purpose::Workspace).unwrap();
+        let run = |pool: &Arc<Allocator>| {
+            let a = pool.take(1000, MemoryCategory::Parameters).unwrap();
+            let b = pool.take(500_000, MemoryCategory::Activations).unwrap();
+            let c = pool.take(64, MemoryCategory::Workspace).unwrap();
             drop(b);
-            let d = pool.take(3000, Purpose::Gradients).unwrap();
-            let e = pool.take(3000, Purpose::Gradients).unwrap();
+            let d = pool.take(3000, MemoryCategory::Gradients).unwrap();
+            let e = pool.take(3000, MemoryCategory::Gradients).unwrap();
             (a, c, d, e)
         };
-        let dry = Pool::virtual_memory("dry");
+        let dry = Allocator::virtual_memory("dry");
         drop(run(&dry));
         let plan = dry.usage();
-        let host = Pool::host("cpu");
+        let host = Allocator::host("cpu");
         host.reserve(&plan).unwrap();
         let held = run(&host);
         assert_eq!(host.state().segments.len(), 2);
         assert_eq!(host.usage().footprint, plan.footprint);
         assert_eq!(host.usage().peak, plan.peak);
-        assert_eq!(host.usage().by_purpose[Purpose::Gradients as usize], 2 * 3008);
+        assert_eq!(host.usage().by_purpose[MemoryCategory::Gradients as usize], 2 * 3008);
         drop(held);
         assert_eq!(host.usage().current, 0);
         assert_eq!(host.usage().peak_by_purpose, plan.peak_by_purpose);
@@ -368,12 +368,12 @@ mod tests {
 
     #[test]
     fn what_was_not_planned_still_fits() {
-        let host = Pool::host("cpu");
+        let host = Allocator::host("cpu");
         host.reserve(&Usage { held: 128, held_small: 128, ..Usage::default() }).unwrap();
-        let big = host.take(10 << 20, Purpose::Data).unwrap();
-        let small = host.take(128, Purpose::Data).unwrap();
+        let big = host.take(10 << 20, MemoryCategory::Data).unwrap();
+        let small = host.take(128, MemoryCategory::Data).unwrap();
         assert!(!big.host_address().is_null() && !small.host_address().is_null());
-        let err = host.take(usize::MAX / 4, Purpose::Data).unwrap_err();
+        let err = host.take(usize::MAX / 4, MemoryCategory::Data).unwrap_err();
         assert!(err.to_string().contains("out of memory on cpu"), "{err}");
     }
 }

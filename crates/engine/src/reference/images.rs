@@ -36,7 +36,7 @@ pub fn images_from_set(
     images_from_bytes(&bytes, scale)
 }
 
-/// What position `at` of a padded extent shows: a border of 2 around abc reads cbabcba, or nothing.
+/// What position `at` of a padded size shows: a border of 2 around abc reads cbabcba, or nothing.
 fn beneath(at: usize, extent: usize, padding: Padding) -> Option<usize> {
     let (at, last) = (at as isize - padding.pixels as isize, extent as isize - 1);
     match padding.border {

@@ -1,4 +1,4 @@
-//! What is done to values while loading them, and the join at the end of a residual block.
+//! What is done to values while loading them, and the addition at the end of a residual block.
 
 use super::Normalisation;
 
@@ -27,12 +27,12 @@ pub fn incoming(dy: &[f64], x: &[f64], coefficients: &[f64]) -> Vec<f64> {
 }
 
 /// a + b (or a alone), rectified if asked.
-pub fn join(a: &[f64], b: Option<&[f64]>, rectified: bool) -> Vec<f64> {
+pub fn add(a: &[f64], b: Option<&[f64]>, rectified: bool) -> Vec<f64> {
     let sum: Vec<f64> = (0..a.len()).map(|i| a[i] + b.map_or(0.0, |b| b[i])).collect();
     load(&sum, None, rectified)
 }
 
-/// The gradient of both parts of a rectified join with result `out`.
-pub fn join_backward(dy: &[f64], out: &[f64]) -> Vec<f64> {
+/// The gradient of both parts of a rectified addition with result `out`.
+pub fn add_backward(dy: &[f64], out: &[f64]) -> Vec<f64> {
     load_backward(out, None, true, dy)
 }

@@ -1,7 +1,7 @@
 //! Maximum pooling.
 
 use super::{Extents, at, under};
-use crate::ops::Window;
+use crate::ops::Conv2dParams;
 
 /// The result of [`max_pool`].
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Maxima {
 }
 
 /// The largest value of each window, the first of equals; the border does not take part.
-pub fn max_pool(x: &[f64], extents: Extents, window: Window) -> Maxima {
+pub fn max_pool(x: &[f64], extents: Extents, window: Conv2dParams) -> Maxima {
     let [n, h, w, c] = extents;
     let y = [n, window.output(h), window.output(w), c];
     let mut maxima = Maxima { values: Vec::new(), positions: Vec::new() };

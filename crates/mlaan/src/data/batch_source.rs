@@ -3,12 +3,12 @@
 use crate::Result;
 use crate::data::{Augment, Batch, Dataset, Deliver, Extras};
 use mlaan_engine::ops::{Labels, Mixed, Padding, PixelScale, draw};
-use mlaan_engine::{DType, Device, Kind, Purpose, Tensor};
+use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Tensor};
 use std::ops::Range;
 
 /// Images normalised on the device, and labels.
 #[derive(Debug)]
-pub struct Fed {
+pub struct DeviceBatch {
     /// `[n, size, size, 3]`.
     pub images: Tensor,
     /// What they are of.
@@ -33,7 +33,7 @@ impl<'a> From<&'a Classes> for Labels<'a> {
 
 /// Where the images of batches come from.
 #[derive(Debug)]
-pub enum Source {
+pub enum BatchSource {
     /// From the host, as bytes, with every batch.
     Host,
     /// Likewise, as mixtures of two, with two labels an image.
@@ -56,11 +56,11 @@ impl Kept {
     pub const MOST: usize = 2 << 30;
 }
 
-impl Source {
+impl BatchSource {
     /// Whether a device of this kind keeps the set and makes its batches itself: images of the size fed to the network,
     /// of which batches show parts.
     pub fn keeps(
-        kind: Kind,
+        kind: DeviceKind,
         data: &dyn Dataset,
         (augment, extras): (&Augment, &Extras),
         size: usize,
@@ -72,7 +72,7 @@ impl Source {
 
     /// Whether a device that keeps the training images keeps those for testing as well: there is room for both, and they
     /// are shown as they are.
-    pub fn keeps_test(kind: Kind, [train, test]: [&dyn Dataset; 2], size: usize) -> bool {
+    pub fn keeps_test(kind: DeviceKind, [train, test]: [&dyn Dataset; 2], size: usize) -> bool {
         let bytes = |data: &dyn Dataset| data.whole().map_or(usize::MAX, |(_, bytes)| bytes.len());
         bytes(train).saturating_add(bytes(test)) <= Kept::MOST
             && Self::keeps(kind, test, (&Augment::None, &Extras::default()), size)
@@ -80,7 +80,7 @@ impl Source {
 
     /// The border of images of which a device of this kind keeps `bytes` bytes; none where it does not.
     pub(crate) fn border(
-        kind: Kind,
+        kind: DeviceKind,
         (augment, extras): (&Augment, &Extras),
         bytes: usize,
     ) -> Option<Padding> {
@@ -89,7 +89,7 @@ impl Source {
 
     /// From the host, with what `extras` need.
     pub fn host(extras: &Extras) -> Self {
-        if extras.mixes() { Source::Mixed } else { Source::Host }
+        if extras.mixes() { BatchSource::Mixed } else { BatchSource::Host }
     }
 
     /// Room for `images` images of side `size` on a device, with values when `bytes` are given (a plan has none).
@@ -102,33 +102,33 @@ impl Source {
         padding: Padding,
         bytes: Option<&[u8]>,
     ) -> Result<Self> {
-        let mut set = device.alloc([images, size, size, 3], DType::U8, Purpose::Data)?;
+        let mut set = device.alloc([images, size, size, 3], DType::U8, MemoryCategory::Data)?;
         if let Some(bytes) = bytes {
             device.upload(&mut set, bytes)?;
         }
-        Ok(Source::Device(Kept { set, padding }))
+        Ok(BatchSource::Device(Kept { set, padding }))
     }
 
     /// What a loader makes for it.
     pub fn deliver(&self) -> Deliver {
         match self {
-            Source::Host | Source::Mixed => Deliver::Images,
-            Source::Device(_) => Deliver::Draws,
+            BatchSource::Host | BatchSource::Mixed => Deliver::Images,
+            BatchSource::Device(_) => Deliver::Draws,
         }
     }
 
-    /// As [`Source::part`], all of a batch of `n` images.
+    /// As [`BatchSource::part`], all of a batch of `n` images.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn feed(
+    pub fn to_device(
         &self,
         device: &Device,
         batch: Option<&Batch>,
         n: usize,
         size: usize,
         scale: PixelScale,
-    ) -> Result<Fed> {
+    ) -> Result<DeviceBatch> {
         self.part(device, batch, 0..n, size, scale)
     }
 
@@ -143,37 +143,37 @@ impl Source {
         part: Range<usize>,
         size: usize,
         scale: PixelScale,
-    ) -> Result<Fed> {
+    ) -> Result<DeviceBatch> {
         let n = part.len();
-        let mut own = device.alloc([n], DType::U32, Purpose::Data)?;
-        let mut images = device.alloc([n, size, size, 3], DType::F32, Purpose::Data)?;
+        let mut own = device.alloc([n], DType::U32, MemoryCategory::Data)?;
+        let mut images = device.alloc([n, size, size, 3], DType::F32, MemoryCategory::Data)?;
         // All that is brought comes before anything that is computed: a step is recorded from its first operation on.
         let mixed = self.bring_labels(device, batch, &part, &mut own)?;
         match self {
-            Source::Host | Source::Mixed => {
-                let mut bytes = device.alloc([n, size, size, 3], DType::U8, Purpose::Data)?;
+            BatchSource::Host | BatchSource::Mixed => {
+                let mut bytes = device.alloc([n, size, size, 3], DType::U8, MemoryCategory::Data)?;
                 if let Some(b) = batch {
                     device.upload(&mut bytes, of(&b.bytes, &part, size * size * 3))?;
                 }
                 device.images_from_bytes(&bytes, scale, &mut images)?;
             }
-            Source::Device(kept) => {
-                let mut draws = device.alloc([n, draw::COLUMNS], DType::U32, Purpose::Data)?;
+            BatchSource::Device(kept) => {
+                let mut draws = device.alloc([n, draw::COLUMNS], DType::U32, MemoryCategory::Data)?;
                 if let Some(b) = batch {
                     device.upload(&mut draws, of(&b.draws, &part, draw::COLUMNS))?;
                 }
                 device.images_from_set(&kept.set, &draws, kept.padding, scale, &mut images)?;
             }
         }
-        Ok(Fed { images, labels: Classes { own, mixed } })
+        Ok(DeviceBatch { images, labels: Classes { own, mixed } })
     }
 
-    /// As [`Source::part`], without images.
+    /// As [`BatchSource::part`], without images.
     ///
     /// # Errors
     /// Out of memory.
     pub fn labels(&self, device: &Device, batch: Option<&Batch>, part: Range<usize>) -> Result<Classes> {
-        let mut own = device.alloc([part.len()], DType::U32, Purpose::Data)?;
+        let mut own = device.alloc([part.len()], DType::U32, MemoryCategory::Data)?;
         let mixed = self.bring_labels(device, batch, &part, &mut own)?;
         Ok(Classes { own, mixed })
     }
@@ -190,7 +190,7 @@ impl Source {
             device.upload(own, of(&b.labels, part, 1))?;
         }
         match self {
-            Source::Mixed => Ok(Some(second(device, batch, part)?)),
+            BatchSource::Mixed => Ok(Some(second(device, batch, part)?)),
             _ => Ok(None),
         }
     }
@@ -204,8 +204,8 @@ fn of<'a, T>(values: &'a [T], part: &Range<usize>, each: usize) -> &'a [T] {
 /// The second labels of mixtures, and the shares of the first.
 fn second(device: &Device, batch: Option<&Batch>, part: &Range<usize>) -> Result<(Tensor, Tensor)> {
     let n = part.len();
-    let mut other = device.alloc([n], DType::U32, Purpose::Data)?;
-    let mut share = device.alloc([n], DType::F32, Purpose::Data)?;
+    let mut other = device.alloc([n], DType::U32, MemoryCategory::Data)?;
+    let mut share = device.alloc([n], DType::F32, MemoryCategory::Data)?;
     if let Some(b) = batch {
         device.upload(&mut other, of(&b.other, part, 1))?;
         device.upload(&mut share, of(&b.shares, part, 1))?;

@@ -6,9 +6,9 @@ mod common;
 use mlaan::data::{
     Augment, Dataset, Deliver, Extras, Frame, ImageView, Loader, LoaderOptions, LoaderPool, Memory, synthetic,
 };
-use mlaan::data::{Kept, Source};
+use mlaan::data::{BatchSource, Kept};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{Device, Kind};
+use mlaan_engine::{Device, DeviceKind};
 use std::sync::Arc;
 
 const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2471, 0.2435, 0.2616] };
@@ -16,7 +16,7 @@ const SCALE: PixelScale = PixelScale { mean: [0.4914, 0.4822, 0.4465], std: [0.2
 /// What reaches the network: bits of images, and labels, batch by batch.
 type Seen = Vec<(Vec<u32>, Vec<u32>, Vec<usize>)>;
 
-fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &Source, options: LoaderOptions) -> Seen {
+fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &BatchSource, options: LoaderOptions) -> Seen {
     let options = LoaderOptions { deliver: source.deliver(), ..options };
     let pool = LoaderPool::new(2, LoaderPool::AHEAD).unwrap();
     let mut loader = Loader::new(Arc::clone(data), &pool, options).unwrap();
@@ -24,8 +24,8 @@ fn seen(device: &Device, data: &Arc<dyn Dataset>, source: &Source, options: Load
     while let Some(batch) = loader.next() {
         let batch = batch.unwrap();
         assert_eq!(batch.bytes.is_empty(), options.deliver == Deliver::Draws);
-        let fed = source.feed(device, Some(&batch), batch.len(), options.frame.size, SCALE).unwrap();
-        let images = device.download(&fed.images).unwrap().iter().map(|v| v.to_bits()).collect();
+        let input = source.to_device(device, Some(&batch), batch.len(), options.frame.size, SCALE).unwrap();
+        let images = device.download(&input.images).unwrap().iter().map(|v| v.to_bits()).collect();
         seen.push((images, batch.labels.clone(), batch.indices.clone()));
         loader.recycle(batch);
     }
@@ -43,11 +43,11 @@ fn both_ways(device: &Device) {
         let augment = Augment::preset(name).unwrap();
         let (side, bytes) = data.whole().unwrap();
         let padding = augment.padding().unwrap();
-        let kept = Source::kept(device, (data.len(), side), padding, Some(bytes)).unwrap();
+        let kept = BatchSource::kept(device, (data.len(), side), padding, Some(bytes)).unwrap();
         let plain = options(augment);
         let rest = LoaderOptions { epoch: 6, first_batch: 2, ..plain };
         for options in [plain, rest, LoaderOptions { balanced: true, ..rest }] {
-            let host = seen(device, &data, &Source::Host, options);
+            let host = seen(device, &data, &BatchSource::Host, options);
             assert_eq!(host.len(), 5 - options.first_batch);
             assert!(seen(device, &data, &kept, options) == host, "{name} {options:?}");
         }
@@ -67,19 +67,28 @@ fn only_what_a_device_can_make_is_kept() {
     let shapes = synthetic::generate(1, 0, 3).unwrap();
     let cifar = Augment::preset("cifar").unwrap();
     let none = Extras::default();
-    let keeps =
-        |kind, data: &dyn Dataset, augment: &Augment, size| Source::keeps(kind, data, (augment, &none), size);
-    assert!(keeps(Kind::Cuda, &shapes, &cifar, 32) && keeps(Kind::Cuda, &shapes, &Augment::None, 32));
-    assert!(!keeps(Kind::Cpu { threads: None }, &shapes, &cifar, 32), "nothing is brought to the processor");
-    assert!(!keeps(Kind::Cuda, &shapes, &cifar, 24), "another size");
-    assert!(!keeps(Kind::Cuda, &shapes, &Augment::preset("imagenet").unwrap(), 32), "resized");
+    let keeps = |kind, data: &dyn Dataset, augment: &Augment, size| {
+        BatchSource::keeps(kind, data, (augment, &none), size)
+    };
+    assert!(
+        keeps(DeviceKind::Cuda, &shapes, &cifar, 32) && keeps(DeviceKind::Cuda, &shapes, &Augment::None, 32)
+    );
+    assert!(
+        !keeps(DeviceKind::Cpu { threads: None }, &shapes, &cifar, 32),
+        "nothing is brought to the processor"
+    );
+    assert!(!keeps(DeviceKind::Cuda, &shapes, &cifar, 24), "another size");
+    assert!(!keeps(DeviceKind::Cuda, &shapes, &Augment::preset("imagenet").unwrap(), 32), "resized");
     let mut mixed = Memory::new(vec!["a".into()]);
     for (height, width) in [(32, 32), (32, 31)] {
         mixed.push(ImageView { height, width, rgb: &vec![0; height * width * 3] }, 0).unwrap();
     }
-    assert!(!keeps(Kind::Cuda, &mixed, &cifar, 32), "sizes differ");
+    assert!(!keeps(DeviceKind::Cuda, &mixed, &cifar, 32), "sizes differ");
     for extras in [Extras { cutout: Some(8), ..none }, Extras { mixup: Some(0.2), ..none }] {
-        assert!(!Source::keeps(Kind::Cuda, &shapes, (&cifar, &extras), 32), "{extras:?} is made on the host");
+        assert!(
+            !BatchSource::keeps(DeviceKind::Cuda, &shapes, (&cifar, &extras), 32),
+            "{extras:?} is made on the host"
+        );
     }
     const { assert!(Kept::MOST > 50_000 * 32 * 32 * 3, "CIFAR") };
 }

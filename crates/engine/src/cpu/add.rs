@@ -11,10 +11,10 @@ use super::value::{Value, typed};
 use super::{Cpu, Model};
 use crate::Tensor;
 use crate::backend::Scratch;
-use crate::ops::{Join, JoinBackward, Kernel, norm};
+use crate::ops::{Add, AddBackward, Kernel, norm};
 
-impl Kernel<Join<'_>> for Cpu {
-    fn launch(&self, Join { a, b, relu }: Join<'_>, out: &mut Tensor, _: Scratch<'_>) {
+impl Kernel<Add<'_>> for Cpu {
+    fn launch(&self, Add { a, b, relu }: Add<'_>, out: &mut Tensor, _: Scratch<'_>) {
         let c = out.nhwc()[3];
         typed!(out.dtype(), X => {
             let first = Part::<X> { x: a.tensor.host(), load: load(&a) };
@@ -25,14 +25,14 @@ impl Kernel<Join<'_>> for Cpu {
     }
 }
 
-impl Kernel<JoinBackward<'_>> for Cpu {
-    fn scratch(_: &Model, op: &JoinBackward<'_>) -> Option<usize> {
+impl Kernel<AddBackward<'_>> for Cpu {
+    fn scratch(_: &Model, op: &AddBackward<'_>) -> Option<usize> {
         let [n, h, w, c] = op.grad.nhwc();
         Some(ChannelSums::scratch(parallel::pieces(n * h * w, PIECES), SUMS, c))
     }
 
-    fn launch(&self, op: JoinBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
-        let JoinBackward { grad, out, parts } = op;
+    fn launch(&self, op: AddBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
+        let AddBackward { grad, out, parts } = op;
         let (c, scratch) = (grad.nhwc()[3], scratch.host());
         typed!(grad.dtype(), X => {
             let parts = parts.map(|p| {
