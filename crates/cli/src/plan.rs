@@ -305,7 +305,7 @@ pub fn blocks(m: &ModuleSummary) -> String {
 /// What teaches a module: its auxiliary head, decoder and leap chain, or the network's own classifier.
 pub fn head(method: &Method, m: &ModuleSummary) -> String {
     let Some((reconstruct, _)) = m.lambdas else {
-        return if m.is_taught { "classifier".into() } else { "none, frozen".into() };
+        return if m.is_trained { "classifier".into() } else { "none, frozen".into() };
     };
     let mut text = String::from(method.head);
     if reconstruct > 0.0 {

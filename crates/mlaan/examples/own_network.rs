@@ -1,4 +1,4 @@
-//! A network and images of one's own, taught module by module:
+//! A network and images of one's own, trained module by module:
 //! `cargo run --release -p mlaan --example own_network`.
 //!
 //! The network is a plain stack of convolutions without shortcuts, with GELU for its activation; the images are coloured gradients whose

@@ -1,6 +1,6 @@
 //! Trains deep image classifiers module by module.
 //!
-//! A network ([`backbone`]) is cut into gradient-isolated modules, each taught by a small auxiliary network; how is a
+//! A network ([`backbone`]) is cut into gradient-isolated modules, each trained by a small auxiliary network; how is a
 //! value, [`local::Method`]. A [`recipe`] names a network, a method, images ([`data`]) and an optimiser; a
 //! [`train::Trainer`] runs it, a [`plan`] says beforehand what it will need, and
 //! [`compare`] runs tables of recipes.

@@ -98,7 +98,7 @@ fn a_cut_that_a_gradient_crosses_is_named() {
     assert_eq!(leaks, expected);
     let (_, first) = found.leaks().next().unwrap();
     assert!(first.leaked().iter().all(|name| name.contains("conv1") || name.contains("bn1")), "{first:?}");
-    // The other way round a loss does not teach what it should.
+    // The other way round a loss does not train what it should.
     let found = taken_for(&span(2), &span(3));
     assert_eq!(found.leaks().count(), 0);
     let missing: Vec<_> = found.missing().map(|(loss, reach)| (loss.module, reach.owner)).collect();
@@ -125,7 +125,7 @@ fn mirrors_may_follow_and_nothing_else() {
     let with = taken_for(&leap(Some(Leap::default())), &leap(Some(Leap::default())));
     assert_eq!(with.leaks().count(), 0);
     let followed = with.rows.iter().flat_map(|r| &r.parts).filter(|r| r.mirrors && !r.changed.is_empty());
-    assert!(followed.count() > 0, "mirrors follow what was taught");
+    assert!(followed.count() > 0, "mirrors follow what was trained");
     // Where the method has none, what follows is a leak.
     let without = taken_for(&leap(Some(Leap::default())), &leap(None));
     let owners: Vec<Owner> = without.leaks().map(|(_, reach)| reach.owner).collect();

@@ -1,4 +1,4 @@
-//! Further random changes in whole runs: planned to the byte, resumed to the bit; what a mixture teaches.
+//! Further random changes in whole runs: planned to the byte, resumed to the bit; what a mixture trains.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -132,7 +132,7 @@ fn shares(device: &Device, share: f32) -> Tensor {
 }
 
 #[test]
-fn a_mixture_teaches_the_mixture_of_both_classes() {
+fn a_mixture_trains_the_mixture_of_both_classes() {
     let cascade = Some(Cascade { span: 2, independent: 0.3, cascaded: 0.7 });
     let method = Method { modules: 3, hidden: 8, cascade, ..Method::default() };
     let (first, second) = ([0, 1, 2, 3], [4, 1, 0, 2]);

@@ -1,4 +1,4 @@
-//! Frozen parts of a network: their values stay, nothing is computed or kept for them, and what nobody learns from is not taught.
+//! Frozen parts of a network: their values stay, nothing is computed or kept for them, and what nobody learns from is not trained.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use mlaan::backbone::{Frozen, ResNet};
@@ -185,14 +185,14 @@ fn stages_learn_what_one_learns() {
 }
 
 #[test]
-fn modules_without_anything_that_learns_are_not_taught() {
+fn modules_without_anything_that_learns_are_not_trained() {
     let (_, mut method) = methods().swap_remove(2);
     let auxiliary = |method: &Method, frozen: &[&str]| {
         let mut learner = learner(method, &[], frozen, Optimizer::default()).unwrap();
         let summary = learner.summary().unwrap();
         let (_, _, report) = trained(learner);
         for (row, losses) in summary.iter().zip(&report.modules) {
-            assert_eq!(row.is_taught, losses.iter().any(Option::is_some), "{row:?}");
+            assert_eq!(row.is_trained, losses.iter().any(Option::is_some), "{row:?}");
         }
         summary.iter().map(|m| m.auxiliary_parameters > 0).collect::<Vec<_>>()
     };
@@ -224,7 +224,7 @@ fn names_that_the_network_lacks_are_said_with_those_that_it_has() {
 }
 
 #[test]
-fn changes_to_losses_that_teach_nothing_are_refused() {
+fn changes_to_losses_that_train_nothing_are_refused() {
     let method = Method { loss: TaskLoss::Contrastive, modules: 7, hidden: 8, ..Method::default() };
     let smoothed = |class_weights| Optimizer {
         objective: Objective { label_smoothing: if class_weights { 0.0 } else { 0.1 }, class_weights },
@@ -234,7 +234,7 @@ fn changes_to_losses_that_teach_nothing_are_refused() {
         assert!(learner(&method, &[], &["fc"], smoothed(class_weights)).is_ok());
         let error =
             learner(&method, &[], &["layer3.1", "fc"], smoothed(class_weights)).err().unwrap().to_string();
-        assert!(error.contains(key) && error.contains("none teaches anything"), "{error}");
+        assert!(error.contains(key) && error.contains("none trains anything"), "{error}");
     }
 }
 

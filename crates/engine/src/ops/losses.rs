@@ -15,7 +15,7 @@ pub mod report {
     pub const COLUMNS: usize = 2;
 }
 
-/// The classes that a batch is taught.
+/// The classes of a batch, which it is trained on.
 #[derive(Clone, Copy, Debug)]
 pub struct Labels<'a> {
     /// `[n]`: the classes; a sample that is taken for another one counts as wrong.

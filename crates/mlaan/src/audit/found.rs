@@ -72,7 +72,7 @@ impl Audit {
         self.parts().filter(|(_, reach)| reach.leaks())
     }
 
-    /// Every place that a loss should teach and does not.
+    /// Every place that a loss should train and does not.
     pub fn missing(&self) -> impl Iterator<Item = (LossOf, &Reach)> {
         self.parts().filter(|(_, reach)| reach.missing())
     }

@@ -69,7 +69,7 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
     }
 }
 
-/// The folder of training images, which teach the classes, else that of test images.
+/// The folder of training images, which train the classes, else that of test images.
 fn likeliest<'e>(flat: impl Iterator<Item = &'e Folder> + Clone) -> Option<&'e Folder> {
     let training = flat.clone().find(|e| role(&e.name) == Some(Role::Train));
     training.or_else(|| flat.clone().find(|e| role(&e.name).is_some()))

@@ -63,7 +63,7 @@ fn built_in(options: &OpenOptions) -> Result<Splits> {
     Ok(splits)
 }
 
-/// A class that nothing teaches is a mistake in the data.
+/// A class that nothing trains is a mistake in the data.
 fn every_class(train: &dyn Dataset, source: &str) -> Result<()> {
     let mut images = vec![0usize; train.classes().len()];
     for i in 0..train.len() {

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 impl Learner {
-    /// Builds the network with initial values from `seed`, to be taught by `optimizer`.
+    /// Builds the network with initial values from `seed`, to be trained by `optimizer`.
     ///
     /// # Errors
     /// A method that does not fit the backbone, an image too small for it, or out of memory.
@@ -157,9 +157,9 @@ impl Plans<'_> {
                 let goal = (self.task.image, self.task.classes);
                 Auxiliary::new(self.method, partition, self.backbone, branch, j, module.extent, goal, b)
             };
-            let taught = |branch| plan.learning.taught(j, branch).then(|| auxiliary(branch)).transpose();
-            let cascaded = taught(Branch::Cascaded)?;
-            branches.push([taught(Branch::Independent)?, cascaded]);
+            let trained = |branch| plan.learning.trained(j, branch).then(|| auxiliary(branch)).transpose();
+            let cascaded = trained(Branch::Cascaded)?;
+            branches.push([trained(Branch::Independent)?, cascaded]);
         }
         let classifier = match range.end > last {
             true => {
@@ -277,7 +277,7 @@ fn mirrored(plans: &Plans<'_>, partition: &Partition, learning: &Learning) -> Re
     let last = partition.len() - 1;
     let of = |j: usize| match &plans.method.leap {
         // On a branch only where there is one.
-        Some(leap) if j < last && learning.taught(j, leap.on) => {
+        Some(leap) if j < last && learning.trained(j, leap.on) => {
             super::sources(leap, partition, plans.backbone, j)
         }
         _ => Ok(Vec::new()),

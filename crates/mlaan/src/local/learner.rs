@@ -1,4 +1,4 @@
-//! A network cut into modules, with everything that teaches it.
+//! A network cut into modules, with everything that trains it.
 
 use super::average::Average;
 use super::losses::Reports;
@@ -71,10 +71,10 @@ pub struct ModuleSummary {
     pub output: ImageShape,
     /// Blocks that the leap chain mirrors.
     pub sources: Vec<usize>,
-    /// λ1 and λ2; none at the last module, and where nothing is taught.
+    /// λ1 and λ2; none at the last module, and where nothing is trained.
     pub lambdas: Option<(f32, f32)>,
     /// Whether a loss is taken behind it: not behind modules that are frozen.
-    pub is_taught: bool,
+    pub is_trained: bool,
 }
 
 impl Learner {
@@ -177,13 +177,13 @@ impl Learner {
                     output: module.extent,
                     sources: Vec::new(),
                     lambdas: None,
-                    is_taught: at + stage.range.start + 1 == stage.plan.partition.len(),
+                    is_trained: at + stage.range.start + 1 == stage.plan.partition.len(),
                 };
                 for a in stage.branches.get_mut(at).into_iter().flatten().flatten() {
                     row.auxiliary_parameters += count(|f| a.visit(f))?;
                     row.sources.extend(a.sources());
                     row.lambdas = Some(a.lambdas());
-                    row.is_taught = true;
+                    row.is_trained = true;
                 }
                 rows.push(row);
             }
@@ -256,8 +256,8 @@ impl Learner {
         Ok(())
     }
 
-    /// Whether it was built to be taught, and not for inference alone.
-    pub(crate) fn is_taught(&self) -> bool {
+    /// Whether it was built to be trained, and not for inference alone.
+    pub(crate) fn is_trained(&self) -> bool {
         self.plan.optimizer.is_some()
     }
 

@@ -1,6 +1,6 @@
-//! What of a network learns, where parts of it are frozen, and so what is taught at all.
+//! What of a network learns, where parts of it are frozen, and so what is trained at all.
 //!
-//! A module is taught by its independent loss and by the cascades whose windows it lies in. A loss that reaches nothing that
+//! A module is trained by its independent loss and by the cascades whose windows it lies in. A loss that reaches nothing that
 //! learns is not taken, but the classifier's, which tells how the network does.
 
 use super::{Branch, Method, Partition, TaskLoss};
@@ -60,23 +60,23 @@ impl Learning {
         Ok(learning)
     }
 
-    /// Refuses changes to cross-entropies where none teaches anything.
+    /// Refuses changes to cross-entropies where none trains anything.
     ///
     /// # Errors
     /// The first of them.
     pub fn check(&self, objective: Objective, method: &Method) -> Result<()> {
         let last = self.modules.len() - 1;
         let branches = [Branch::Independent, Branch::Cascaded];
-        let taught = |j: usize| branches.iter().any(|&branch| self.taught(j, branch));
-        let local = method.loss == TaskLoss::CrossEntropy && (0..last).any(taught);
+        let trained = |j: usize| branches.iter().any(|&branch| self.trained(j, branch));
+        let local = method.loss == TaskLoss::CrossEntropy && (0..last).any(trained);
         let changes = [
             ("label_smoothing", objective.label_smoothing > 0.0),
             ("class_weights", objective.class_weights),
         ];
         match changes.iter().find(|(_, there)| *there) {
-            Some((key, _)) if !(self.classifier || taught(last) || local) => {
-                let message = "changes cross-entropies, and none teaches anything here: local.loss is \"contrastive\", and all that the \
-                               classifier teaches is frozen; remove this key";
+            Some((key, _)) if !(self.classifier || trained(last) || local) => {
+                let message = "changes cross-entropies, and none trains anything here: local.loss is \"contrastive\", and all that the \
+                               classifier trains is frozen; remove this key";
                 Err(Error::recipe(format!("train.{key}"), message))
             }
             _ => Ok(()),
@@ -89,7 +89,7 @@ impl Learning {
     }
 
     /// Whether the loss of a branch behind module `j` reaches a module that learns.
-    pub fn taught(&self, j: usize, branch: Branch) -> bool {
+    pub fn trained(&self, j: usize, branch: Branch) -> bool {
         match branch {
             Branch::Independent => self.module(j),
             Branch::Cascaded => self.span > 1 && (self.module(j) || self.below(j, j)),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a network is cut and taught. The default is plain backpropagation (one module).
+/// How a network is cut and trained. The default is plain backpropagation (one module).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Method {

@@ -1,4 +1,4 @@
-//! Local learning: how a network is cut into modules and each is taught (METHOD §3-6).
+//! Local learning: how a network is cut into modules and each is trained (METHOD §3-6).
 
 mod auxiliary;
 mod average;

@@ -243,7 +243,7 @@ impl Stage {
         let (weights, input) = (plan.learning.classifier, plan.learning.module(j));
         let (own, carried) = if method.span() > 1 && j > 0 {
             let own = if input { backward(w_ind, input_only, true)? } else { None };
-            let goes_down = plan.learning.taught(j, Branch::Cascaded);
+            let goes_down = plan.learning.trained(j, Branch::Cascaded);
             let carried = if goes_down { backward(w_cas, input_only, true)? } else { None };
             backward(w_ind + w_cas, Pass { weights, input: false }, false)?;
             (own, carried)

@@ -10,7 +10,7 @@ use super::words;
 /// What a built-in name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// How a network is cut and taught, but not into how many modules.
+    /// How a network is cut and trained, but not into how many modules.
     Method,
     /// A backbone and how many modules it is cut into.
     Network,

@@ -40,7 +40,7 @@ pub fn curves(groups: &[&Group], of: &str) -> Result<Markup> {
     let plot = lines(format!("Modules in the last epoch{of}"), "module", "training accuracy, %", modules);
     let about = format!(
         "{means}Accuracy of every module's auxiliary classifier on the training images, from the first module to the last; \
-         in cascades, of the level that teaches the module more."
+         in cascades, of the level that trains the module more."
     );
     figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);
     Ok(html! { @for f in figures { (f) } })

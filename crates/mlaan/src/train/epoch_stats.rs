@@ -15,7 +15,7 @@ pub struct EpochStats {
     pub images: usize,
     /// Seconds spent in training steps.
     pub seconds: f64,
-    /// Per module: loss times images; negative where the module is frozen and not taught.
+    /// Per module: loss times images; negative where the module is frozen and not trained.
     pub losses: Vec<f64>,
     /// Per module: images classified wrongly; negative where the loss does not classify.
     pub wrong: Vec<f64>,
@@ -39,7 +39,7 @@ impl EpochStats {
             }
             let loss = |b: usize, w: f64| pair[b].map_or(0.0, |l| w * f64::from(l.loss));
             self.losses[j] += images as f64 * (loss(0, w_ind) + loss(1, w_cas));
-            // The branch that teaches the module more speaks for it.
+            // The branch that trains the module more speaks for it.
             let speaker = if w_cas > w_ind { pair[1].or(pair[0]) } else { pair[0] };
             match speaker.and_then(|l| l.wrong) {
                 Some(wrong) => self.wrong[j] += f64::from(wrong),

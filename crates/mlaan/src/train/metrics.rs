@@ -126,7 +126,7 @@ pub struct Epoch {
     /// Mean local loss of every module over the training images.
     #[serde(deserialize_with = "numbers")]
     pub module_losses: Vec<f64>,
-    /// Error of every module's classifier over the training images, percent; in cascades, of the level that teaches it more.
+    /// Error of every module's classifier over the training images, percent; in cascades, of the level that trains it more.
     #[serde(deserialize_with = "numbers")]
     pub module_errors: Vec<f64>,
     /// Duration of the epoch.

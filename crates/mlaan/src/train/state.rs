@@ -44,13 +44,13 @@ impl Parts for Learner {
     }
 }
 
-/// Puts a checkpoint's values into a learner; `training`: also all that only training needs. What is taught goes on with its
+/// Puts a checkpoint's values into a learner; `training`: also all that only training needs. What is trained goes on with its
 /// trained values, what is used has their EMA where the run kept one. An EMA that the run did not keep begins at the weights.
 ///
 /// # Errors
 /// A tensor that is missing or has other sizes.
 pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Result<()> {
-    let resume_from = training && learner.is_taught();
+    let resumes = training && learner.is_trained();
     learner.visit_averaged(&mut |device, param, average| {
         let (name, shape) = (param.name(), param.shape.dims());
         let auxiliary = name.starts_with(AUXILIARY);
@@ -59,7 +59,7 @@ pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Resu
         }
         let file = if auxiliary { &tensors.state } else { &tensors.model };
         let raw = state_name(RAW, &name);
-        match resume_from && tensors.state.shape(&raw).is_some() {
+        match resumes && tensors.state.shape(&raw).is_some() {
             true => device.upload(param.value, &tensors.state.read(&raw, shape)?)?,
             false => device.upload(param.value, &file.read(&name, shape)?)?,
         }

@@ -44,7 +44,7 @@ impl Trained {
         setup::backbone(&self.recipe.model)
     }
 
-    /// What it was taught.
+    /// What it was trained.
     pub fn task(&self) -> Task {
         let m = &self.manifest;
         let pixels = setup::pixel_scale(&m.normalise);

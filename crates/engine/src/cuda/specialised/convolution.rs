@@ -9,7 +9,7 @@ use super::super::program::{Entry, Program, entry};
 use super::super::tiles::Pass;
 use super::program::{Defines, Template};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
-use super::{How, Source};
+use super::source::{How, Source};
 use crate::ops::{Conv2dParams, Incoming, Operand, Outgoing};
 use crate::{DType, Tensor};
 

@@ -9,7 +9,7 @@ use super::super::tiles::Pass;
 use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
 use super::program::{Defines, Template};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
-use super::{How, Source};
+use super::source::{How, Source};
 use crate::ops::{Conv2dParams, Incoming, Operand, WeightGrad};
 
 const ENTRIES: &[Entry] = &[entry::<Args>("convolution_weights")];
