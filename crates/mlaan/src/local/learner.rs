@@ -266,17 +266,9 @@ impl Learner {
     /// each. Otherwise gradients are those of the mean loss over the batch, running statistics move once by the mean over shards. One: the batch in one piece.
     ///
     /// # Errors
-    /// Several stages, which take whole batches; out of memory.
+    /// Out of memory; what went wrong in a step that is not through.
     pub fn cut_batches(&mut self, shards: usize) -> Result<()> {
         self.idle()?;
-        if shards > 1 && self.stages() > 1 {
-            let stages = self.stages();
-            let message = format!(
-                "{shards} shards of a batch in {stages} stages; stages work on whole batches: set train.shards=1, or take one \
-                 stage"
-            );
-            return Err(Error::recipe("train.shards", message));
-        }
         if shards.max(1) != self.shards {
             self.shards = shards.max(1);
             self.stages.iter_mut().try_for_each(|s| s.losses.cut(&s.device, self.shards))?;

@@ -12,7 +12,7 @@ use super::schedule::{Schedule, StageSchedule, Verb};
 use super::shards::Shard;
 use super::stage::{Batch, Stage};
 use super::targets::Targets;
-use super::to_device::ToDevice;
+use super::to_device::{StageInput, ToDevice};
 use crate::nn::Activation;
 use crate::{Error, Result};
 use std::any::Any;
@@ -28,6 +28,8 @@ struct Job {
     feed: Arc<dyn ToDevice>,
     /// None: gradients only.
     options: Option<StepOptions>,
+    /// Parts that it is cut into.
+    shards: usize,
 }
 
 /// What a stage is told to do.
@@ -126,19 +128,19 @@ impl Pipeline {
         self.waiting.len()
     }
 
-    /// Gives a batch to all stages.
+    /// Gives a batch to all stages, to be taken in so many shards.
     ///
     /// # Errors
     /// [`Error::StageEnded`] when one works no more: [`Pipeline::end`] says why.
     pub fn give(
         &mut self,
-        number: u64,
+        (number, shards): (u64, usize),
         feed: &Arc<dyn ToDevice>,
         options: Option<&StepOptions>,
     ) -> Result<()> {
         self.waiting.push_back((number, self.workers.iter().map(|_| None).collect()));
         for (stage, worker) in self.workers.iter().enumerate() {
-            let job = Job { number, feed: Arc::clone(feed), options: options.copied() };
+            let job = Job { number, feed: Arc::clone(feed), options: options.copied(), shards };
             if !worker.told(Order::Batch(job)) {
                 return Err(Error::StageEnded { stage });
             }
@@ -241,8 +243,8 @@ struct Work {
     stage: Stage,
     link: Channels,
     tell: Sender<Told>,
-    /// A batch whose gradients from above are to come.
-    pending: Option<(u64, Option<StepOptions>)>,
+    /// A batch, or a shard of one, whose gradients from above are to come.
+    pending: Option<(u64, Option<StepOptions>, Shard)>,
 }
 
 impl Work {
@@ -265,33 +267,58 @@ impl Work {
 
     /// The next batch as far as it goes, and in between what is left of the one before.
     fn turn(&mut self, schedule: &StageSchedule, job: Option<Job>) -> Result<()> {
-        let Some(Job { number, feed, options }) = job else { return self.return_pending(schedule) };
+        let Some(Job { number, feed, options, shards }) = job else { return self.return_pending(schedule) };
         let device = self.stage.device.clone();
-        let input = feed.to_device(self.stage.index(), &device, self.stage.needs_images())?;
+        let (at, wants) = (self.stage.index(), self.stage.needs_images());
+        if shards > 1 {
+            let uncut =
+                || Error::recipe("train.shards", "this batch cannot be cut: its `ToDevice` has no parts");
+            let images = feed.images().ok_or_else(uncut)?;
+            // To the next stage each is as a batch of its own.
+            for (index, shard) in Shard::all(images, shards).enumerate() {
+                let input = feed.part(at, &device, wants, shard.range())?;
+                self.stage.losses.at_shard(index);
+                self.through(schedule, input, (number, options, shard))?;
+            }
+            self.stage.losses.advance_over(images);
+        } else {
+            let input = feed.to_device(at, &device, wants)?;
+            self.through(schedule, input, (number, options, Shard::WHOLE))?;
+            self.stage.losses.advance();
+        }
         // Whoever made it has it back by when the losses are told.
         drop(feed);
+        let mut losses = Vec::new();
+        self.stage.read_losses(|step| losses.extend(step))?;
+        // Nobody to be told: the learner is gone.
+        let _ = self.tell.send(Told::Losses { stage: at, number, losses });
+        Ok(())
+    }
+
+    /// A batch or a shard as far as it goes, and in between what is left of the one before. A module's own pieces of work are
+    /// done in the same order as in one stage: what it gathers over shards does not depend on the stages.
+    fn through(
+        &mut self,
+        schedule: &StageSchedule,
+        input: StageInput,
+        (number, options, shard): (u64, Option<StepOptions>, Shard),
+    ) -> Result<()> {
         let images = input.images.map(Activation::plain);
         let targets: &dyn Targets = input.targets.as_ref();
         let (images, targets) = (images.as_ref(), Some(targets));
-        let batch = Batch { number, images, targets, options: options.as_ref(), shard: Shard::WHOLE };
+        let batch = Batch { number, images, targets, options: options.as_ref(), shard };
         self.run(&schedule.ahead, batch)?;
         self.return_pending(schedule)?;
         self.run(&schedule.rest, batch)?;
-        self.stage.losses.advance();
-        let mut losses = Vec::new();
-        self.stage.read_losses(|step| losses.extend(step))?;
         if schedule.overlaps() {
-            self.pending = Some((number, options));
+            self.pending = Some((number, options, shard));
         }
-        // Nobody to be told: the learner is gone.
-        let _ = self.tell.send(Told::Losses { stage: self.stage.index(), number, losses });
         Ok(())
     }
 
     fn return_pending(&mut self, schedule: &StageSchedule) -> Result<()> {
-        let Some((number, options)) = self.pending.take() else { return Ok(()) };
-        let (options, shard) = (options.as_ref(), Shard::WHOLE);
-        let batch = Batch { number, images: None, targets: None, options, shard };
+        let Some((number, options, shard)) = self.pending.take() else { return Ok(()) };
+        let batch = Batch { number, images: None, targets: None, options: options.as_ref(), shard };
         self.run(&schedule.returning, batch)
     }
 

@@ -171,8 +171,8 @@ impl Learner {
         while self.unread() - self.reports.read() >= self.deferrable() {
             self.take_losses(true)?;
         }
-        let number = self.batches;
-        let given = self.pipeline()?.give(number, feed, options);
+        let cut = (self.batches, self.shards);
+        let given = self.pipeline()?.give(cut, feed, options);
         self.batches += 1;
         given.or_else(|e| self.idle().and(Err(e)))
     }

@@ -198,11 +198,15 @@ fn train(
     Ok(flops)
 }
 
-/// Bytes of what is on its way between stages, in the process's memory.
+/// Bytes of what is on its way between stages, in the process's memory: a shard of a batch at a time.
 fn messages(summary: &[ModuleSummary], cuts: &[usize], method: &Method, sizes: Sizes, batch: usize) -> usize {
     let edge = |&cut: &usize| {
         let e = summary[cut - 1].output;
-        let features = batch * e.height * e.width * e.channels * sizes.precision.dtype().bytes();
+        let features = batch.div_ceil(sizes.shards.max(1))
+            * e.height
+            * e.width
+            * e.channels
+            * sizes.precision.dtype().bytes();
         let kinds = if method.span() > 1 { 2 } else { 1 };
         features * kinds * COPIES
     };
