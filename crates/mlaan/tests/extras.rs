@@ -8,8 +8,9 @@ use mlaan::local::{Cascade, Learner, Method, Task, TaskLoss};
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint, metrics};
-use mlaan_engine::ops::{Labels, Mixed, PixelScale};
-use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
+use mlaan_engine::ops::{ClassLoss, Labels, LossTarget, Mixed, PixelScale, report};
+use mlaan_engine::{DType, Device, MemoryCategory, Shape, Tensor};
+use safetensors::SafeTensors;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -142,6 +143,65 @@ fn a_mixture_trains_the_mixture_of_both_classes() {
     let most = a.0.iter().fold(0f32, |m, v| m.max(v.abs()));
     for ((a, b), mixed) in a.0.iter().zip(&b.0).zip(&mixed.0) {
         assert!((0.75 * a + 0.25 * b - mixed).abs() < 1e-5 * most, "{a} {b} {mixed}");
+    }
+}
+
+/// PyTorch's loss of the targets that torchvision's MixUp and CutMix make, and its gradient (`mixtures/oracle.py`).
+#[test]
+fn the_loss_of_mixtures_is_pytorchs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mixtures/mixtures.safetensors");
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let golden = |name: &str| -> Vec<f32> {
+        let data = file.tensor(name).unwrap().data();
+        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (n, classes) = (12, 5);
+    for device in common::devices() {
+        let floats = |name: &str, shape: Shape| {
+            let mut t = device.alloc(shape, DType::F32, MemoryCategory::Data).unwrap();
+            device.upload(&mut t, &golden(name)).unwrap();
+            t
+        };
+        let logits = floats("logits", [n, 1, 1, classes].into());
+        let weights = floats("weights", [classes].into());
+        for (kind, mixture) in ["plain", "changed"].iter().flat_map(|k| ["mixup", "cutmix"].map(|m| (k, m))) {
+            // Two classes of each row are not 0, or one.
+            let (mut own, mut other, mut share) = (vec![0u32; n], vec![0u32; n], vec![0f32; n]);
+            for (i, row) in golden(&format!("{mixture}/targets")).chunks_exact(classes).enumerate() {
+                let there: Vec<usize> = (0..classes).filter(|&c| row[c] > 0.0).collect();
+                let (first, last) = (there[0], there[there.len() - 1]);
+                (own[i], other[i], share[i]) = (first as u32, last as u32, row[first]);
+            }
+            let labels = |values: &[u32]| {
+                let mut t = device.alloc([n], DType::U32, MemoryCategory::Data).unwrap();
+                device.upload(&mut t, values).unwrap();
+                t
+            };
+            let (own, other) = (labels(&own), labels(&other));
+            let mut shares = device.alloc([n], DType::F32, MemoryCategory::Data).unwrap();
+            device.upload(&mut shares, &share).unwrap();
+            let mut values = device.full([1, report::COLUMNS], 0.0, MemoryCategory::Data).unwrap();
+            let mut grad = device.alloc(logits.shape(), DType::F32, MemoryCategory::Gradients).unwrap();
+            let target = LossTarget { weight: 1.0, grad: Some(&mut grad), values: &mut values, row: 0 };
+            let labels = Labels { own: &own, mixed: Some(Mixed { other: &other, share: &shares }) };
+            match *kind {
+                "plain" => device.cross_entropy(&logits, labels, target),
+                _ => {
+                    let options = ClassLoss { smoothing: 0.1, weights: Some(&weights) };
+                    device.cross_entropy_with(&logits, labels, options, target)
+                }
+            }
+            .unwrap();
+            let found = device.download(&values).unwrap()[report::LOSS];
+            let expected = golden(&format!("{mixture}/{kind}/loss"))[0];
+            let place = format!("{mixture}, {kind}, {}", device.name());
+            assert!((found / expected - 1.0).abs() < 1e-5, "{place}: {found} for {expected}");
+            let expected = golden(&format!("{mixture}/{kind}/grad"));
+            let found = device.download(&grad).unwrap();
+            let off = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(off < 1e-6, "{place}: {off}");
+        }
     }
 }
 

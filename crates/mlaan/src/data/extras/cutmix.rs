@@ -16,12 +16,19 @@ pub(super) fn mix(
     alpha: f64,
     (seed, epoch): (u64, usize),
 ) {
+    let hole = |sample: usize| {
+        let mut rng = Rng::new(seed, RandomStream::Cutmix, epoch as u64, sample as u64);
+        region(size, beta(alpha, &mut rng), &mut rng)
+    };
+    cut(batch, size, samples.iter().map(|&sample| hole(sample)));
+}
+
+/// Gives every image the part of the next one that lies in its hole.
+pub(super) fn cut(batch: &mut Batch, size: usize, holes: impl Iterator<Item = Region>) {
     let (n, image) = (batch.labels.len(), size * size * 3);
     // The last image takes a part of the first, which is changed by then.
     let first = batch.bytes[..image].to_vec();
-    for (i, &sample) in samples.iter().enumerate() {
-        let mut rng = Rng::new(seed, RandomStream::Cutmix, epoch as u64, sample as u64);
-        let hole = region(size, beta(alpha, &mut rng), &mut rng);
+    for (i, hole) in holes.enumerate() {
         let (own, rest) = batch.bytes[i * image..].split_at_mut(image);
         paste(own, if i + 1 < n { &rest[..image] } else { &first }, size, hole);
         let pasted = (hole.height * hole.width) as f64 / (size * size) as f64;

@@ -21,12 +21,16 @@ pub(super) fn mix(
     alpha: f64,
     (seed, epoch): (u64, usize),
 ) {
-    let n = batch.labels.len();
     batch.shares.extend(samples.iter().map(|&sample| {
         let mut rng = Rng::new(seed, RandomStream::Mixup, epoch as u64, sample as u64);
         share(alpha, &mut rng) as f32 / ONE as f32
     }));
-    let mut first = [0; BLOCK];
+    blend(batch, image);
+}
+
+/// Mixes the images of a batch by its shares.
+pub(super) fn blend(batch: &mut Batch, image: usize) {
+    let (n, mut first) = (batch.labels.len(), [0; BLOCK]);
     for start in (0..image).step_by(BLOCK) {
         let length = BLOCK.min(image - start);
         first[..length].copy_from_slice(&batch.bytes[start..start + length]);
