@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/runs.rs"]
+mod runs;
 
 use common::cuda;
 use mlaan::Error;
@@ -11,6 +13,7 @@ use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint, setup};
 use mlaan_engine::Device;
 use mlaan_host_cuda::{Calls, On, calls, tests_on};
+use runs::tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -42,21 +45,6 @@ fn trainer(recipe: &Recipe, device: &Device, every: usize) -> Trainer {
 
 fn go(trainer: &mut Trainer, folder: &Path) -> mlaan::Result<Outcome> {
     trainer.run(folder, true, &AtomicBool::new(false), &mut |_| {})
-}
-
-/// Every tensor of the last checkpoint, as bits.
-fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
-    let (_, files) = checkpoint::load(folder).unwrap();
-    let mut all = BTreeMap::new();
-    for file in [&files.model, &files.state] {
-        let names: Vec<String> = file.names().map(String::from).collect();
-        for name in names {
-            let shape = file.shape(&name).unwrap().to_vec();
-            let bits = file.read(&name, &shape).unwrap().iter().map(|v| v.to_bits()).collect();
-            all.insert(name, bits);
-        }
-    }
-    all
 }
 
 /// The epochs' lines without what depends on the clock and on how far a process came.

@@ -1,6 +1,9 @@
 //! Frozen parts of a network: their values stay, nothing is computed or kept for them, and what nobody learns from is not trained.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/runs.rs"]
+mod runs;
+
 use mlaan::backbone::{Frozen, ResNet};
 use mlaan::local::{
     Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, StepReport, Task, TaskLoss, Tie,
@@ -12,6 +15,7 @@ use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
+use runs::tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -248,29 +252,9 @@ fn recipe(set: &[&str]) -> Recipe {
 }
 
 fn run(recipe: &Recipe, threads: usize, folder: &Path, stop_after: Option<usize>) -> (u64, Outcome) {
-    let (stop, mut steps) = (AtomicBool::new(false), 0);
     let mut trainer = Trainer::from_recipe(recipe, &Device::cpu(Some(threads)).unwrap()).unwrap();
     let planned = trainer.plan().allocated() as u64;
-    let mut watch = |p: Progress<'_>| {
-        if let Progress::Step { .. } = p {
-            steps += 1;
-            stop.store(Some(steps) == stop_after, Ordering::Relaxed);
-        }
-    };
-    (planned, trainer.run(folder, true, &stop, &mut watch).unwrap())
-}
-
-fn tensors(folder: &Path) -> Values {
-    let (_, files) = checkpoint::load(folder).unwrap();
-    let mut all = Values::new();
-    for file in [&files.model, &files.state] {
-        for name in file.names() {
-            let shape = file.shape(name).unwrap().to_vec();
-            let bits = file.read(name, &shape).unwrap().iter().map(|v| v.to_bits()).collect();
-            all.insert(name.to_owned(), bits);
-        }
-    }
-    all
+    (planned, runs::run(&mut trainer, folder, stop_after))
 }
 
 #[test]

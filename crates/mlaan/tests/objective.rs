@@ -2,10 +2,14 @@
 //! interruption, as large as planned, and refused where they cannot be meant.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/runs.rs"]
+mod runs;
+
 use mlaan::recipe::{ClassRule, ClassWeights, Recipe};
 use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
 use mlaan_engine::Device;
+use runs::tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,28 +30,7 @@ fn trainer(recipe: &Recipe, threads: usize) -> Trainer {
 }
 
 fn run(recipe: &Recipe, threads: usize, folder: &Path, stop_after: Option<usize>) -> Outcome {
-    let (stop, mut steps) = (AtomicBool::new(false), 0);
-    let mut watch = |p: Progress<'_>| {
-        if let Progress::Step { .. } = p {
-            steps += 1;
-            stop.store(Some(steps) == stop_after, Ordering::Relaxed);
-        }
-    };
-    trainer(recipe, threads).run(folder, true, &stop, &mut watch).unwrap()
-}
-
-/// Every tensor of the last checkpoint, as bits.
-fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
-    let (_, files) = checkpoint::load(folder).unwrap();
-    let mut all = BTreeMap::new();
-    for file in [&files.model, &files.state] {
-        for name in file.names() {
-            let shape = file.shape(name).unwrap().to_vec();
-            let bits = file.read(name, &shape).unwrap().iter().map(|v| v.to_bits()).collect();
-            all.insert(name.to_owned(), bits);
-        }
-    }
-    all
+    runs::run(&mut trainer(recipe, threads), folder, stop_after)
 }
 
 fn train_losses(folder: &Path) -> Vec<f64> {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/runs.rs"]
+mod runs;
 
 use common::devices;
 use mlaan::backbone::ResNet;
@@ -12,6 +14,7 @@ use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory};
+use runs::tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,33 +29,11 @@ fn recipe(keys: &[&str]) -> Recipe {
     r
 }
 
-fn run(recipe: &Recipe, device: &Device, folder: &Path, stop_after: Option<usize>) -> (Outcome, u64) {
-    let (stop, mut steps) = (AtomicBool::new(false), 0);
-    let mut trainer = Trainer::from_recipe(recipe, device).unwrap();
+fn run(recipe: &Recipe, devices: &[Device], folder: &Path, stop_after: Option<usize>) -> (Outcome, u64) {
+    let mut trainer = Trainer::from_recipe_in_stages(recipe, devices).unwrap();
     trainer.read_losses_every(stop_after.is_none().then_some(4));
     let planned = trainer.plan().allocated() as u64;
-    let outcome = trainer.run(folder, true, &stop, &mut |p| {
-        if let Progress::Step { loss, error, .. } = p {
-            assert!(loss.is_finite() && (0.0..=100.0).contains(&error));
-            steps += 1;
-            stop.store(Some(steps) == stop_after, Ordering::Relaxed);
-        }
-    });
-    (outcome.unwrap(), planned)
-}
-
-/// Every tensor of the last checkpoint, as bits.
-fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
-    let (_, files) = checkpoint::load(folder).unwrap();
-    let mut all = BTreeMap::new();
-    for file in [&files.model, &files.state] {
-        for name in file.names() {
-            let shape = file.shape(name).unwrap().to_vec();
-            let bits = file.read(name, &shape).unwrap().iter().map(|v| v.to_bits()).collect();
-            all.insert(name.to_owned(), bits);
-        }
-    }
-    all
+    (runs::run(&mut trainer, folder, stop_after), planned)
 }
 
 /// What makes a run small enough for the host's CUDA driver, which is slow.
@@ -81,12 +62,12 @@ fn runs_are_as_large_as_planned_and_resume_to_the_bit() {
             // What a device held before counts.
             let device = if !is_cuda { Device::cpu(Some(2)).unwrap() } else { device.clone() };
             let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
-            let (outcome, planned) = run(&cut, &device, whole.path(), None);
+            let (outcome, planned) = run(&cut, std::slice::from_ref(&device), whole.path(), None);
             let Outcome::Finished(summary) = outcome else { panic!("{keys:?}: {outcome:?}") };
             assert_eq!(summary.peak_allocated_bytes, planned, "{keys:?}");
             let expected = tensors(whole.path());
             for stop in [Some(1), Some(2), None] {
-                run(&cut, &device, parts.path(), stop);
+                run(&cut, std::slice::from_ref(&device), parts.path(), stop);
             }
             assert!(tensors(parts.path()) == expected, "{keys:?}");
             if is_cuda {
@@ -94,7 +75,7 @@ fn runs_are_as_large_as_planned_and_resume_to_the_bit() {
             }
             // Shards are of another result than the batch in one piece, and less memory.
             let one = tempdir().unwrap();
-            let (_, uncut) = run(&recipe(keys), &device, one.path(), None);
+            let (_, uncut) = run(&recipe(keys), std::slice::from_ref(&device), one.path(), None);
             assert!(tensors(one.path()) != expected && planned < uncut, "{keys:?}: {planned}, {uncut}");
         }
     }
@@ -105,18 +86,18 @@ fn bits_do_not_depend_on_threads() {
     let cut = recipe(&["train.shards=3"]);
     let found = [1, 2, 3].map(|threads| {
         let folder = tempdir().unwrap();
-        run(&cut, &Device::cpu(Some(threads)).unwrap(), folder.path(), None);
+        run(&cut, &[Device::cpu(Some(threads)).unwrap()], folder.path(), None);
         tensors(folder.path())
     });
     assert!(found[0] == found[1] && found[0] == found[2]);
 }
 
-fn learner(devices: &[Device], cuts: &[usize]) -> Learner {
+fn learner(device: &Device) -> Learner {
     let method = Method { modules: 3, hidden: 8, ..Method::default() };
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     let task = Task { image: ImageShape::square(8, 3), classes: 4, pixels };
     let net = ResNet::cifar(8, 4).unwrap();
-    Learner::in_stages((devices, cuts), &net, &method, task, 1, Optimizer::default()).unwrap()
+    Learner::new(device, &net, &method, task, 1, Optimizer::default()).unwrap()
 }
 
 /// Images and labels of a batch of `n`.
@@ -136,18 +117,52 @@ fn step(learner: &mut Learner, n: usize) -> f32 {
 fn a_batch_has_no_more_shards_than_images() {
     let cpu = Device::cpu(Some(1)).unwrap();
     let of = |shards: usize, n: usize| {
-        let mut learner = learner(std::slice::from_ref(&cpu), &[]);
+        let mut learner = learner(&cpu);
         learner.cut_batches(shards).unwrap();
         step(&mut learner, n).to_bits()
     };
-    assert_eq!(of(1, 6), step(&mut learner(std::slice::from_ref(&cpu), &[]), 6).to_bits());
+    assert_eq!(of(1, 6), step(&mut learner(&cpu), 6).to_bits());
     assert_eq!(of(2, 2), of(7, 2));
     assert_ne!(of(1, 6), of(3, 6));
 }
 
+/// Cascades over the edges of stages, mirrors across them, and one that overlaps batches.
 #[test]
-fn several_stages_say_that_they_take_whole_batches() {
-    let cpu = || Device::cpu(Some(1)).unwrap();
-    let error = learner(&[cpu(), cpu()], &[1]).cut_batches(2).unwrap_err().to_string();
-    assert!(error.contains("train.shards") && error.contains("2 stages"), "{error}");
+fn stages_find_the_same_over_shards() {
+    let twin = "local.leap.tie=twin";
+    for keys in [
+        &["train.model_ema_decay=0.9", "train.clip_grad_norm=1", "data.mixup=0.5"][..],
+        &["local.leap=none", "local.cascade.span=3", "train.precision=bf16", "train.class_weights=balanced"],
+        &["local.cascade=none", "local.leap=none", "local.loss=contrastive", "local.reconstruct=[5, 0.5]"],
+        &[twin, "local.recompute=module", "train.freeze=[\"stem\"]"],
+    ] {
+        let cut = recipe(&[&["local.modules=4", "train.shards=3"], keys].concat());
+        let one = tempdir().unwrap();
+        let (expected, _) = run(&cut, &[Device::cpu(Some(2)).unwrap()], one.path(), None);
+        let Outcome::Finished(expected) = expected else { panic!("{expected:?}") };
+        for (stages, stop) in [(2, None), (3, Some(2)), (4, None)] {
+            let folder = tempdir().unwrap();
+            let devices: Vec<Device> = (0..stages).map(|_| Device::cpu(Some(1)).unwrap()).collect();
+            let mut found = None;
+            for stop_after in stop.map(Some).into_iter().chain([None]) {
+                found = Some(run(&cut, &devices, folder.path(), stop_after));
+            }
+            let Some((Outcome::Finished(found), planned)) = found else { panic!("{keys:?}: {stages}") };
+            assert_eq!((found.test_error, found.test_loss), (expected.test_error, expected.test_loss));
+            assert!(tensors(folder.path()) == tensors(one.path()), "{keys:?}, {stages} stages");
+            // A process that does a part of an epoch may need less than one that does all of it.
+            assert!(stop.is_some() || found.peak_allocated_bytes == planned, "{keys:?}, {stages} stages");
+        }
+    }
+    if common::cuda().is_none() {
+        return;
+    }
+    let gpu = || Device::cuda(0).unwrap();
+    let cut = recipe(&[&["train.shards=3", "train.epochs=1"], smaller(&gpu())].concat());
+    let [one, two] = [vec![gpu()], vec![gpu(), gpu()]].map(|devices| {
+        let folder = tempdir().unwrap();
+        run(&cut, &devices, folder.path(), None);
+        tensors(folder.path())
+    });
+    assert!(one == two, "two streams of a GPU");
 }

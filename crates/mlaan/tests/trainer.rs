@@ -1,12 +1,16 @@
 //! Runs: resumed to the bit, interrupted within an epoch, as large as planned, the same for any thread count.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/runs.rs"]
+mod runs;
+
 use mlaan::Error;
 use mlaan::recipe::{Recipe, recipes};
 use mlaan::train::checkpoint;
 use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer};
 use mlaan_engine::Device;
+use runs::tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,21 +40,6 @@ fn run(recipe: &Recipe, threads: usize, folder: &Path, stop_after: Option<usize>
             }
         })
         .unwrap()
-}
-
-/// Every tensor of the last checkpoint, as bits.
-fn tensors(folder: &Path) -> BTreeMap<String, Vec<u32>> {
-    let (_, files) = checkpoint::load(folder).unwrap();
-    let mut all = BTreeMap::new();
-    for file in [&files.model, &files.state] {
-        let names: Vec<String> = file.names().map(String::from).collect();
-        for name in names {
-            let shape = file.shape(&name).unwrap().to_vec();
-            let bits = file.read(&name, &shape).unwrap().iter().map(|v| v.to_bits()).collect();
-            all.insert(name, bits);
-        }
-    }
-    all
 }
 
 /// The epochs' lines without what depends on the clock, and without the peak: a process that does a part of an epoch may
@@ -277,7 +266,7 @@ fn runs_out_of_time_stop_and_go_on_to_the_bit() {
         trainer.stop_by(tenths.map(|n| begin + std::time::Duration::from_millis(100 * n)));
         let outcome = trainer.run(parts.path(), true, &stop, &mut |_| {}).unwrap();
         match outcome {
-            Outcome::OutOfTime { epoch, step } => stops.push((epoch, step)),
+            Outcome::OutOfTime { epoch, step, .. } => stops.push((epoch, step)),
             other => assert!(matches!(other, Outcome::Finished(_)), "{other:?}"),
         }
         // At the most a step and a checkpoint more than it may take.
