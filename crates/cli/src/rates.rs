@@ -1,13 +1,26 @@
 //! Learning rates in words.
 
 use crate::format;
+use mlaan::data::{BUILTIN, synthetic, validation_images};
 use mlaan::recipe::{Recipe, Schedule, Train};
 use mlaan::train::LearningRate;
 use serde_json::{Value, json};
 
+/// The part of the peak that a run should see.
+const SEEN: f64 = 0.9;
+
 /// The learning rates with steps of `batch` images, as far as it is known how many there are.
 pub fn of(recipe: &Recipe, batch: usize) -> LearningRate {
-    LearningRate::with_batch(&recipe.train, recipe.data.limit.map_or(batch, |most| batch.min(most)))
+    LearningRate::with_batch(&recipe.train, images(recipe).map_or(batch, |most| batch.min(most)))
+}
+
+/// Training images, as far as that is known without opening the set: those that a limit leaves, less those that are held out
+/// to validate on.
+pub fn images(recipe: &Recipe) -> Option<usize> {
+    let data = &recipe.data;
+    let all = (data.source == BUILTIN).then_some(synthetic::TRAIN);
+    let most = all.into_iter().chain(data.limit).min()?;
+    Some(most - data.validation.map_or(0, |share| validation_images(share, most)))
 }
 
 /// The peak, what it was scaled from, and the course over the epochs.
@@ -79,7 +92,10 @@ fn course(train: &Train, rates: &LearningRate) -> String {
         }
         Schedule::Constant => "constant".into(),
     };
-    format!("{said}{moves}")
+    // A course that moves once an epoch has left the peak behind in a first epoch that is a large part of it.
+    let highest = rates.highest().filter(|highest| *highest < SEEN * rates.peak().backbone);
+    let highest = highest.map_or_else(String::new, |highest| format!(", {} at the most", rate(highest)));
+    format!("{said}{moves}{highest}")
 }
 
 /// For machines.
@@ -113,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn images_held_out_make_no_batches() {
+        let images = |set: &[&str]| {
+            let mut recipe = Recipe::load("dgl-resnet32-16").unwrap();
+            recipe.set_all(set).unwrap();
+            (images(&recipe), of(&recipe, recipe.train.batch).batch())
+        };
+        assert_eq!(images(&["data.source=elsewhere"]), (None, 1024));
+        assert_eq!(images(&["data.source=elsewhere", "data.limit=1000"]), (Some(1000), 1000));
+        let share = ["data.source=elsewhere", "data.limit=1000", "data.validation=0.2"];
+        assert_eq!(images(&share), (Some(800), 800));
+        assert_eq!(images(&["data.source=builtin", "data.validation=0.9"]), (Some(500), 500));
+    }
+
+    #[test]
     fn what_scales_a_rate_is_said() {
         for (set, images, expected) in [
             (
@@ -139,7 +169,7 @@ mod tests {
             (
                 &["train.epochs=3"],
                 1024,
-                "0.8; no warm-up (10 shortened to a fifth of 3), cosine, 0 in the last epoch",
+                "0.8; no warm-up (10 shortened to a fifth of 3), cosine, 0 in the last epoch, 0.6 at the most",
             ),
             (
                 &["train.epochs=6", "train.warmup=5"],

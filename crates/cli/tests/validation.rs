@@ -41,6 +41,17 @@ fn a_share_is_held_out_said_and_evaluated() {
     assert_eq!(said, (&summary["val_error"], &40.into(), &"val".into()));
     assert_eq!(eval(at.path(), &["--split", "val", "--best"])["error"], summary["best_val_error"]);
     assert_eq!(eval(at.path(), &["--split", "train"])["images"], 160);
+    // The report has the numbers of the test at the end.
+    ok(at.path(), &["report", "a", "--out", "page.html"]);
+    let page = std::fs::read_to_string(at.path().join("page.html")).unwrap();
+    let row = page
+        .split("<tr>")
+        .find(|row| row.contains(">a</") && row.contains("160") == false && row.contains("builtin"));
+    let shown = |key: &str| format!("{:.2}", summary[key].as_f64().unwrap());
+    for key in ["test_accuracy", "best_test_accuracy", "test_error", "test_loss", "test_top5_accuracy"] {
+        assert!(row.is_some_and(|row| row.contains(&shown(key))), "{key} {}: {row:?}", shown(key));
+    }
+    assert!(row.is_some_and(|row| !row.contains('–')), "{row:?}");
     // Fewer of the split, not other ones.
     assert_eq!(eval(at.path(), &["--split", "val", "--limit", "10"])["images"], 10);
     let shown = ok(at.path(), &["eval", "a", "--split", "val"]);
@@ -54,6 +65,23 @@ fn a_share_is_held_out_said_and_evaluated() {
         fails(at.path(), &["train", "--resume", "--out", "a", "--validation", "0.3"])
             .contains("data.validation is 0.2, not 0.3")
     );
+}
+
+#[test]
+fn a_share_is_of_the_images_that_would_train() {
+    let at = tempfile::tempdir().unwrap();
+    // Two of each class: a fifth of them is four, not one of each class.
+    let args = ["--set", "data.limit=20", "train.lr=0.1", "--validation", "0.2", "--out", "a"];
+    let run: Vec<&str> = [&train(&[])[..], &args].concat();
+    let run: Vec<&str> = run.into_iter().filter(|arg| *arg != "--limit" && *arg != "200").collect();
+    let said = ok(at.path(), &run);
+    assert!(said.contains("16 training, 4 validation and 20 test images"), "{said}");
+    let planned = |more: &[&str]| -> Value {
+        let args = ["plan", "bp-resnet8", "--json", "--batch", "100", "--set", "data.limit=50"];
+        serde_json::from_str(&ok(at.path(), &[&args[..], more].concat())).unwrap()
+    };
+    assert_eq!(planned(&[])["lr"]["batch"], 50);
+    assert_eq!(planned(&["--validation", "0.2"])["lr"]["batch"], 40);
 }
 
 #[test]
@@ -92,14 +120,14 @@ fn class_folders_without_splits_are_inspected_trained_and_compared() {
         }
     }
     let said = fails(at.path(), &["data", "inspect", "flat"]);
-    assert!(said.contains("no splits") && said.contains("data.test = 0.2"), "{said}");
+    assert!(said.contains("no splits") && said.contains("--test 0.2"), "{said}");
     let shares = ["data", "inspect", "flat", "--test", "0.2", "--validation", "0.1"];
     let said = ok(at.path(), &shares);
-    for words in [" training    28 images", " validation  4 images", " test        8 images"] {
+    for words in [" training    29 images", " validation  3 images", " test        8 images"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     let json: Value = serde_json::from_str(&ok(at.path(), &[&shares[..], &["--json"]].concat())).unwrap();
-    assert_eq!((&json["validation"]["images"], &json["problem_count"]), (&4.into(), &0.into()));
+    assert_eq!((&json["validation"]["images"], &json["problem_count"]), (&3.into(), &0.into()));
     let set = [
         "--data",
         "flat",
@@ -107,15 +135,16 @@ fn class_folders_without_splits_are_inspected_trained_and_compared() {
         "16",
         "--validation",
         "0.1",
+        "--test",
+        "0.2",
         "--set",
-        "data.test=0.2",
         "train.patience=1",
     ];
     let run = [&train(&["--out", "a"])[..], &set].concat();
     let run: Vec<&str> = run.into_iter().filter(|arg| *arg != "--limit" && *arg != "200").collect();
     let said = ok(at.path(), &run);
     assert!(
-        said.contains("28 training, 4 validation and 8 test images")
+        said.contains("29 training, 3 validation and 8 test images")
             && said.contains("ends after 1 epoch without"),
         "{said}"
     );

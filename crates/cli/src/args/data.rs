@@ -39,10 +39,10 @@ Examples:
 pub struct InspectArgs {
     /// A folder, an archive, or `builtin`
     pub path: String,
-    /// Share of the training images that a run will hold out to validate on, as --validation of `mlaan train`
+    /// Share of the training images that is held out to validate on, as by --validation of `mlaan train`
     #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
-    /// Share that it will hold out to test on, where the set has no test split, as data.test of a recipe
+    /// Share of every class that is held out to test on, where the set has no test split, as by --test of `mlaan train`
     #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
     pub test: Option<f64>,
     /// Show every class and up to a hundred problems

@@ -23,10 +23,15 @@ pub struct Settings {
     /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Share of the training images of every class that is held out to choose the best epoch on, as 0.1, where the set has no
-    /// validation split of its own; the test images are then used once, at the end [default: the recipe's]
+    /// Share of the training images that is held out to choose the best epoch on, as 0.1 (stratified; of the images that
+    /// --limit and --test leave), where the set has no validation split of its own; the test images are then used once, at the end
+    /// [default: the recipe's]
     #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
+    /// Share of every class that is held out to test on, as 0.2, where the set has no test split, or no splits at all; the same
+    /// for every seed [default: the recipe's]
+    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    pub test: Option<f64>,
     /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
     /// none for all to learn [default: the recipe's]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -52,7 +57,9 @@ impl Settings {
         let optimizer = self.optimizer.as_ref().map(|name| format!("train.optimizer={name}"));
         let precision = self.precision.as_ref().map(|p| format!("train.precision={p}"));
         let validation = self.validation.map(|share| format!("data.validation={share:?}"));
-        let named = lr.into_iter().chain(optimizer).chain(precision).chain(validation).chain(self.frozen());
+        let test = self.test.map(|share| format!("data.test={share:?}"));
+        let shares = validation.into_iter().chain(test);
+        let named = lr.into_iter().chain(optimizer).chain(precision).chain(shares).chain(self.frozen());
         Ok(self.set.iter().cloned().chain(numbers).chain(named).collect())
     }
 

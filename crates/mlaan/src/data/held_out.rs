@@ -14,7 +14,8 @@ pub(super) mod split {
     pub const VALIDATION: u64 = 2;
 }
 
-/// What is held out of a training split, as shares of its images.
+/// What is held out of a training split: for validation a share of the images that would train without it, for testing a
+/// share of all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shares {
     pub validation: Option<f64>,
@@ -31,35 +32,68 @@ pub(super) struct Drawn {
 
 /// Draws from images with these labels. Test images come first, the same for every seed and limit, so that networks of all
 /// seeds are tested on the same images, and none on what another was trained on. Of the others `limit` keeps some, and
-/// validation images are a share of these.
+/// validation images are a share of these, as `train_test_split(stratify=…)` of scikit-learn would hold out of what is left.
 pub(super) fn draw(labels: &[u32], shares: Shares, options: &OpenOptions) -> Drawn {
     let all: Vec<usize> = (0..labels.len()).collect();
-    let total = counts(labels, &all);
     let (rest, test) = match shares.test {
         None => (all, None),
         Some(share) => {
-            let held = |class: usize, n: usize| held(share * total[class] as f64, n);
+            let held: Vec<usize> = counts(labels, &all).into_iter().map(|n| held(share, n)).collect();
             let random = |class| Rng::new(0, RandomStream::HeldOut, split::TEST, class);
             let [rest, test] = part(labels, &all, &held, &random);
             (rest, Some(limited(labels, test, options, split::TEST)))
         }
     };
-    let left = counts(labels, &rest);
     let chosen = limited(labels, rest, options, split::TRAIN);
     let Some(share) = shares.validation else {
         return Drawn { train: chosen, validation: None, test };
     };
-    // A share of the images before any were taken for testing.
-    let of = |class: usize, n: usize| n as f64 * total[class] as f64 / left[class].max(1) as f64;
-    let held = |class: usize, n: usize| held(share * of(class, n), n);
     let random = |class| Rng::new(options.seed, RandomStream::HeldOut, split::VALIDATION, class);
+    let held = stratified(share, &counts(labels, &chosen), &random);
     let [train, validation] = part(labels, &chosen, &held, &random);
     Drawn { train, validation: Some(validation), test }
 }
 
-/// How many of `n` images of a class are held out where it should be `wanted`: one at least and not all, but none of one alone.
-fn held(wanted: f64, n: usize) -> usize {
-    if n < 2 { 0 } else { (wanted.round() as usize).clamp(1, n - 1) }
+/// How many of `n` images of a class are held out for testing: the share, one at least and not all, but none of one alone.
+fn held(share: f64, n: usize) -> usize {
+    if n < 2 { 0 } else { ((share * n as f64).round() as usize).clamp(1, n - 1) }
+}
+
+/// How many of `n` training images a share holds out to validate on.
+pub fn validation_images(share: f64, n: usize) -> usize {
+    if share > 0.0 && n > 1 { ((share * n as f64).round() as usize).clamp(1, n - 1) } else { 0 }
+}
+
+/// How many images of each class are held out, of `counts`: together the share of all, however small the classes are. What
+/// is left of it when every class has given its whole part goes to classes that have given none, if there is enough for all
+/// of these, and then to those with the largest remainders; which of equals, is random. Each class keeps one.
+fn stratified(share: f64, counts: &[usize], random: &dyn Fn(u64) -> Rng) -> Vec<usize> {
+    let whole = |n: usize| ((share * n as f64).floor() as usize).min(n.saturating_sub(1));
+    let mut held: Vec<usize> = counts.iter().map(|&n| whole(n)).collect();
+    let mut left = validation_images(share, counts.iter().sum()).saturating_sub(held.iter().sum());
+    let mut order: Vec<usize> = (0..counts.len()).collect();
+    random(u64::MAX).shuffle(&mut order);
+    let remainder = |class: usize| share * counts[class] as f64 - whole(counts[class]) as f64;
+    order.sort_by(|&a, &b| remainder(b).total_cmp(&remainder(a)));
+    let none = |held: &[usize], class: usize| held[class] == 0 && counts[class] > 1;
+    let empty = (0..counts.len()).filter(|&class| none(&held, class)).count();
+    if empty <= left {
+        order.sort_by_key(|&class| !none(&held, class));
+    }
+    // A second round where classes of one image have nothing to give.
+    while left > 0 {
+        let before = left;
+        for &class in &order {
+            if left > 0 && held[class] + 1 < counts[class] {
+                held[class] += 1;
+                left -= 1;
+            }
+        }
+        if left == before {
+            break;
+        }
+    }
+    held
 }
 
 /// Images of each class among `among`.
@@ -76,20 +110,14 @@ fn limited(labels: &[u32], among: Vec<usize>, options: &OpenOptions, split: u64)
     choose(&own, options.limit, options.seed, split).into_iter().map(|at| among[at]).collect()
 }
 
-/// Parts images in those that stay and those that are held out, of each class as many as `held` says of its number and the
-/// number of its images.
-fn part(
-    labels: &[u32],
-    among: &[usize],
-    held: &dyn Fn(usize, usize) -> usize,
-    random: &dyn Fn(u64) -> Rng,
-) -> [Vec<usize>; 2] {
+/// Parts images in those that stay and those that are held out, of each class as many as `held` says.
+fn part(labels: &[u32], among: &[usize], held: &[usize], random: &dyn Fn(u64) -> Rng) -> [Vec<usize>; 2] {
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); counts(labels, among).len()];
     among.iter().for_each(|&index| members[labels[index] as usize].push(index));
     let (mut stay, mut out) = (Vec::new(), Vec::new());
     for (class, mut members) in members.into_iter().enumerate() {
         random(class as u64).shuffle(&mut members);
-        let (held, others) = members.split_at(held(class, members.len()));
+        let (held, others) = members.split_at(held.get(class).map_or(0, |n| *n.min(&members.len())));
         out.extend_from_slice(held);
         stay.extend_from_slice(others);
     }
@@ -112,18 +140,42 @@ mod tests {
     }
 
     #[test]
-    fn every_class_gives_its_share_rounded_one_at_least_and_never_all() {
+    fn classes_give_the_share_of_all_images_together_and_none_gives_all() {
         let labels = of(&[100, 14, 15, 2, 1, 0, 3]);
         for seed in 0..20 {
             let drawn = validate(&labels, 0.1, seed, None);
             let validation = drawn.validation.clone().unwrap();
-            assert_eq!(counts(&labels, &validation), [10, 1, 2, 1, 0, 0, 1]);
-            assert_eq!(counts(&labels, &drawn.train), [90, 13, 13, 1, 1, 0, 2]);
+            // 13.5 of 135: 10, 1 and 1 whole ones, then one each of those that gave none.
+            assert_eq!(counts(&labels, &validation), [10, 1, 1, 1, 0, 0, 1]);
+            assert_eq!(counts(&labels, &drawn.train), [90, 13, 14, 1, 1, 0, 2]);
             let mut all = [drawn.train, validation].concat();
             all.sort_unstable();
             assert_eq!(all, (0..labels.len()).collect::<Vec<_>>(), "every image once");
         }
         assert_eq!(counts(&labels, &validate(&labels, 0.99, 0, None).train), [1, 1, 1, 1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn small_classes_do_not_raise_the_share() {
+        // Ten classes of two: 0.2 of twenty are four, not one of each.
+        let labels = of(&[2; 10]);
+        let four = |seed| validate(&labels, 0.2, seed, None).validation.unwrap();
+        for seed in 0..20 {
+            assert_eq!(four(seed).len(), 4);
+        }
+        assert!((0..20).any(|seed| counts(&labels, &four(seed)) != counts(&labels, &four(0))), "drawn");
+        // Not enough for each class that gives none: the largest remainders.
+        let found = validate(&of(&[100, 3, 3, 4, 3, 3, 3]), 0.1, 5, None).validation.unwrap();
+        let found = counts(&of(&[100, 3, 3, 4, 3, 3, 3]), &found);
+        assert_eq!((found[0], found[3], found.iter().sum::<usize>()), (10, 1, 12));
+        // What classes of one image cannot give, others do.
+        let labels = of(&[1, 1, 1, 1, 6]);
+        let found = validate(&labels, 0.5, 0, None).validation.unwrap();
+        assert_eq!(counts(&labels, &found), [0, 0, 0, 0, 5]);
+        assert_eq!(
+            [(0.2, 20), (0.0, 9), (0.01, 9), (0.99, 2), (0.5, 1)].map(|(s, n)| validation_images(s, n)),
+            [4, 0, 1, 1, 0]
+        );
     }
 
     #[test]
@@ -144,11 +196,11 @@ mod tests {
         let mut all = [drawn.train.clone(), drawn.validation.clone().unwrap()].concat();
         all.sort_unstable();
         assert_eq!(all, choose(&labels, Some(48), 3, split::TRAIN));
-        assert_eq!(counts(&labels, &drawn.validation.unwrap()), [4, 4, 4]);
+        assert_eq!(counts(&labels, &drawn.validation.unwrap()), [4, 4, 4], "12 of 48");
     }
 
     #[test]
-    fn test_images_are_the_same_for_every_seed_and_limit_and_shares_are_of_all() {
+    fn test_images_are_the_same_for_every_seed_and_limit_and_validation_is_a_share_of_the_others() {
         let labels = of(&[100, 10, 3, 2, 1]);
         let both = Shares { validation: Some(0.1), test: Some(0.2) };
         let with = |seed, limit| draw(&labels, both, &OpenOptions { seed, limit, ..OpenOptions::default() });
@@ -156,8 +208,9 @@ mod tests {
         let test = first.test.clone().unwrap();
         assert_eq!(Some(&test), second.test.as_ref());
         assert_eq!(counts(&labels, &test), [20, 2, 1, 1, 0]);
-        assert_eq!(counts(&labels, first.validation.as_ref().unwrap()), [10, 1, 1, 0, 0]);
-        assert_eq!(counts(&labels, &first.train), [70, 7, 1, 1, 1]);
+        // 9 of the 92 that are left, not 12 of all.
+        assert_eq!(counts(&labels, first.validation.as_ref().unwrap()), [8, 1, 0, 0, 0]);
+        assert_eq!(counts(&labels, &first.train), [72, 7, 2, 1, 1]);
         assert_ne!(first.validation, second.validation);
         let few = with(0, Some(20));
         assert!(few.test.unwrap().iter().all(|index| test.contains(index)));

@@ -13,10 +13,11 @@ pub struct OpenOptions {
     /// first ones). Only these are decoded, so a small limit is quick.
     pub limit: Option<usize>,
     /// The share of the training images that is held out to validate on, where the set has no validation split beside its
-    /// test split: of every class that share, rounded, but at least one image and not all. Which ones depends on `seed`.
-    /// `Some(0.0)` also does without the set's own.
+    /// test split: of those that would train without it, behind `limit` and `test`; stratified, as scikit-learn's
+    /// `train_test_split` does it. Which ones depends on `seed`. `Some(0.0)` also does without the set's own.
     pub validation: Option<f64>,
-    /// The share that is held out to test on, where the set has no test split, or no splits at all; whatever the seed.
+    /// The share of every class that is held out to test on, where the set has no test split, or no splits at all: rounded,
+    /// but at least one image and not all; whatever the seed.
     pub test: Option<f64>,
     /// Where images live.
     pub load: Load,
@@ -26,9 +27,9 @@ pub struct OpenOptions {
     pub orientation: Orientation,
     /// Leave broken images out (and count them) instead of stopping.
     pub skip_broken: bool,
-    /// Remember what images in memory are called ([`Dataset::image_name`](super::Dataset::image_name)); those on disk are
-    /// known by their names anyway.
-    pub names: bool,
+    /// Of which images in memory it is remembered what they are called ([`Dataset::image_name`](super::Dataset::image_name));
+    /// those on disk are known by their names anyway.
+    pub names: Names,
     /// Chooses the images that `limit` keeps and those that `validation` holds out.
     pub seed: u64,
     /// Threads that decode; 0 for one per core.
@@ -45,11 +46,23 @@ impl Default for OpenOptions {
             short_side: 256,
             orientation: Orientation::Auto,
             skip_broken: false,
-            names: false,
+            names: Names::None,
             seed: 0,
             threads: 0,
         }
     }
+}
+
+/// Which images are remembered by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// None.
+    #[default]
+    None,
+    /// Test images, which a run lists among its mistakes.
+    Test,
+    /// All.
+    All,
 }
 
 /// Where images live.

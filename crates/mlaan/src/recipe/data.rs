@@ -15,8 +15,9 @@ pub struct Data {
     /// Use only this many training images (chosen by the seed). Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Share of the training images, of every class, that is held out to validate on where the set has no validation split
-    /// beside its test split; drawn by the seed. 0 does without the set's own. Default: the set's own, where it has one.
+    /// Share of the training images, of those that `limit` and `test` leave, that is held out to validate on where the set has
+    /// no validation split beside its test split; stratified, drawn by the seed. 0 does without the set's own. Default: the
+    /// set's own, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<f64>,
     /// Share that is held out to test on, where the set has no test split; the same for every seed. Default: none is.

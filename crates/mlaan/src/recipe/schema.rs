@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
     key("data.source", Kind::Text, "builtin, or the path of a data set"),
     key("data.size", Kind::Whole(8, 8192), "side of the square images the network sees, pixels"),
     optional("data.limit", Kind::Whole(1, MANY), "use only this many training images"),
-    optional("data.validation", Kind::Share(false), "share of the training images of every class that is held out to validate on, drawn by the seed, where the set has no validation split beside its test split; 0: also without the set's own"),
+    optional("data.validation", Kind::Share(false), "share of the training images, of those that data.limit and data.test leave, that is held out to validate on, stratified, drawn by the seed, where the set has no validation split beside its test split; 0: also without the set's own"),
     optional("data.test", Kind::Share(true), "share of the images of every class that is held out to test on, the same for every seed, where the set has no test split, or no splits at all"),
     key("data.load", Kind::Word(&["auto", "memory", "stream"]), "decode images once into memory, or each time from disk, in their own size; auto: memory up to 2 GiB of them"),
     key("data.orientation", Kind::Word(&["auto", "exif", "ignore"]), "turn pictures as their EXIF orientation says; auto: in folders and archives of one's own pictures, not in published sets (parquet, CIFAR, ImageNet, ...)"),

@@ -111,6 +111,11 @@ impl LearningRate {
         Rates { backbone: self.backbone, auxiliary: self.auxiliary, cascaded: self.cascaded }
     }
 
+    /// The highest rate of the backbone in an epoch; none where rates move within epochs.
+    pub fn highest(&self) -> Option<f64> {
+        (!self.per_step).then(|| (1..=self.epochs).map(|epoch| self.at(epoch).backbone).fold(0.0, f64::max))
+    }
+
     /// The rates of `epoch`, counted from 1; past the last epoch, those of the last. Where they move at every step, those
     /// of its last step, if a warm-up in steps is over by then.
     pub fn at(&self, epoch: usize) -> Rates {

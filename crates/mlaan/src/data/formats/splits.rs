@@ -14,7 +14,7 @@ pub(super) const TEST_SHARDS: [&str; 8] =
 const TESTS: [&str; 2] = ["test", "testing"];
 /// What a message about a set without a test split ends with.
 pub(in crate::data) const HOLD_OUT: &str =
-    "or let a share of every class be held out for testing, as data.test = 0.2 (`--set data.test=0.2`)";
+    "or let a share of every class be held out for testing, as data.test = 0.2 (`--test 0.2`)";
 /// For messages.
 pub(super) const TEST_FOLDERS: &str = "`test/`, `val/`, `valid/` or `validation/`";
 
