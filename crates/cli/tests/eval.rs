@@ -107,7 +107,7 @@ fn eval_shows_accuracy_first_and_fits_eighty_columns() {
         "Confusion, images",
         "Mistakes with the highest loss",
         "number ",
-        "c.csv",
+        " written            c.csv (the confusion matrix)",
     ] {
         place(word);
     }
@@ -115,6 +115,8 @@ fn eval_shows_accuracy_first_and_fits_eighty_columns() {
     let csv = fs::read_to_string(at.path().join("c.csv")).unwrap();
     let rows = rows(&csv);
     let found = evaluated(at.path(), &[]);
+    assert!(found["confusion_file"].is_null());
+    assert_eq!(evaluated(at.path(), &["--confusion", "d.csv"])["confusion_file"], "d.csv");
     let names: Vec<&str> =
         found["classes"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!(rows[0][1..], names);
@@ -183,6 +185,12 @@ fn mistakes_are_known_by_their_files_in_memory_and_on_disk() {
             let class = m["class"].as_str().unwrap();
             assert!(image.ends_with(".png") && image.contains(&format!("set/test/{class}/{class}-")), "{m}");
         }
+        // The run keeps the same names, and so does its report.
+        let kept = read(&at.path().join(load).join("evaluation.json"));
+        assert_eq!(kept["mistakes"], found["mistakes"]);
+        ok(at.path(), &["report", load, "--out", "page.html"]);
+        let page = fs::read_to_string(at.path().join("page.html")).unwrap();
+        assert!(page.contains(mistakes[0]["image"].as_str().unwrap()) && !page.contains("number 0"));
         let said = ok(at.path(), &["eval", load, "--mistakes", "1"]);
         assert!(said.contains(".png") && !said.contains("top-5"), "{said}");
     }

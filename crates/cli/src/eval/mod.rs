@@ -10,7 +10,7 @@ use crate::memory::Planned;
 use crate::output;
 use anyhow::{Result, bail};
 use mlaan::Device;
-use mlaan::data::{Dataset, LoaderPool, Splits, Subset, by_name};
+use mlaan::data::{Dataset, LoaderPool, Names, Splits, Subset, by_name};
 use mlaan::evaluation::Evaluation;
 use mlaan::files::atomic;
 use mlaan::plan::{Inference, Needs, evaluation, inference, read_at_once};
@@ -34,7 +34,12 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     let device = args.machine.open()?.with_precision(recipe.train.precision.into());
     // Without the option nothing is asked for what images are called.
     let mistakes = args.mistakes.unwrap_or(0);
-    let mut splits = setup::open_with(&recipe, device.threads(), mistakes > 0)?;
+    let names = match (mistakes, args.split) {
+        (0, _) => Names::None,
+        (_, Split::Test) => Names::Test,
+        _ => Names::All,
+    };
+    let mut splits = setup::open_with(&recipe, device.threads(), names)?;
     splits.test = chosen(args, &recipe, &splits)?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.test_batch()).min(splits.test.len());
@@ -58,6 +63,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
             "orientation": setup::oriented(Orientation::Auto, &splits),
             "memory": memory.json(),
             "notes": splits.notes,
+            "confusion_file": args.confusion.as_deref().map(text::exact_path),
         });
         if let (Some(all), Some(about)) = (value.as_object_mut(), about.as_object()) {
             all.extend(about.clone());

@@ -68,7 +68,9 @@ impl Told<'_> {
             rows.push(("no number", format!("{images}: this network diverged in training")));
         }
         rows.push(("peak memory", self.memory.clone()));
-        rows.extend(self.confusion.map(|path| ("confusion", text::path(path))));
+        rows.extend(
+            self.confusion.map(|path| ("written", format!("{} (the confusion matrix)", text::path(path)))),
+        );
         rows
     }
 }

@@ -2,12 +2,12 @@
 
 use super::sets::KnownSet;
 use super::suite::{Column, Row, Suite};
-use crate::data::{BUILTIN, LoaderPool, synthetic};
+use crate::data::{BUILTIN, LoaderPool, synthetic, validation_images};
 use crate::local::Task;
 use crate::nn::ImageShape;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::{MeanStd, Recipe};
-use crate::train::setup;
+use crate::train::{setup, step_sizes};
 use crate::{Error, Result};
 use mlaan_engine::DeviceKind;
 
@@ -73,9 +73,8 @@ impl Cell {
             (_, Some(set)) => set.images(limit),
             _ => return None,
         };
-        let held = self.recipe.data.validation.filter(|share| *share > 0.0);
-        let held = held.map(|share| (share * train as f64).round() as usize);
-        Some(held.map_or([train, test], |held| [train.saturating_sub(held).max(1), held.max(1)]))
+        let held = self.recipe.data.validation.map_or(0, |share| validation_images(share, train));
+        Some(if held > 0 { [train - held, held] } else { [train, test] })
     }
 
     /// What is learnt from the images; their values do not matter to a plan.
@@ -89,24 +88,15 @@ impl Cell {
 
     /// What memory depends on, without the images themselves.
     pub(super) fn sizes(&self, images: Option<[usize; 2]>, kind: DeviceKind) -> Sizes {
-        let (batch, size) = (self.recipe.train.batch, self.recipe.data.size);
+        let (recipe, batch, size) = (&self.recipe, self.recipe.train.batch, self.recipe.data.size);
         let mixed = self.recipe.data.extras().mixes();
         let largest = images.map_or(batch, |[train, test]| batch.min(train.max(test)));
         Sizes {
-            batch,
             train: images.map(|i| i[0]),
-            kept: false,
-            kept_test: false,
             mixed,
             test: images.map(|i| i[1]),
-            validation: None,
-            loading_bytes: 0,
             data_bytes: LoaderPool::bytes(LoaderPool::AHEAD, largest, size, mixed),
-            precision: self.recipe.train.precision.into(),
-            optimizer: setup::optimizer(&self.recipe.train),
-            shards: self.recipe.train.shards_used(),
-            model_ema: self.recipe.train.model_ema_decay.is_some(),
-            kind,
+            ..step_sizes(recipe, batch, kind)
         }
     }
 }

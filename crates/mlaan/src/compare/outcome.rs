@@ -69,6 +69,9 @@ pub struct CellOutcome {
     pub test_error: Option<Moments>,
     /// Test error after the best epoch of every run; flattered where the test images chose it ([`RunOutcome::best_val_error`]).
     pub best_test_error: Option<Moments>,
+    /// Test loss after the last epoch; none of records from before it was measured.
+    #[serde(default)]
+    pub test_loss: Option<Moments>,
     /// Time of a run.
     pub seconds: Option<Moments>,
     /// Peak memory of any run: of its process, or where that is not known, of tensors and images.
@@ -101,6 +104,9 @@ pub struct RunOutcome {
     pub test_error: Option<f64>,
     /// Test error after the best epoch.
     pub best_test_error: Option<f64>,
+    /// Test loss after the last epoch.
+    #[serde(default)]
+    pub test_loss: Option<f64>,
     /// Validation error of the best epoch, which it was chosen by; none where it was chosen by the test error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_val_error: Option<f64>,
@@ -262,6 +268,7 @@ fn outcome(
         runs: runs.iter().map(|r| run_outcome(r, cell, store)).collect(),
         test_error,
         best_test_error: moments(|r| r.summary.best_test_error),
+        test_loss: moments(|r| r.summary.test_loss),
         seconds: moments(|r| r.summary.seconds),
         peak_bytes: peak(&records),
         peak_allocated_bytes: records.iter().map(|r| r.summary.peak_allocated_bytes).max(),
@@ -283,7 +290,7 @@ fn run_outcome(run: &Run, cell: &Cell, store: &Store) -> RunOutcome {
             found.state = "done".into();
             found.epochs = s.epochs;
             (found.test_error, found.best_test_error) = (finite(s.test_error), finite(s.best_test_error));
-            found.best_val_error = s.best_val_error;
+            (found.best_val_error, found.test_loss) = (s.best_val_error, finite(s.test_loss));
             (found.best_epoch, found.seconds) = (Some(s.best_epoch), finite(s.seconds));
             (found.peak_bytes, found.planned_bytes) = (Some(s.peak().most()), record.planned_bytes);
             found.peak_allocated_bytes = Some(s.peak_allocated_bytes);

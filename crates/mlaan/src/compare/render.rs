@@ -139,6 +139,7 @@ impl Comparison {
             ">test error",
             ">best error",
             ">after",
+            ">test loss",
             ">time",
             ">× BP",
             ">memory",
@@ -168,6 +169,7 @@ impl Comparison {
                 spread(c.test_error),
                 spread(c.best_test_error),
                 if epochs.is_empty() { NONE.into() } else { epochs.join(" ") },
+                spread(c.test_loss),
                 c.seconds.map_or_else(|| NONE.into(), |m| duration(m.mean)),
                 factor(c.to_plain.seconds),
                 c.peak_bytes.map_or_else(|| NONE.into(), written),
@@ -269,7 +271,7 @@ impl Comparison {
         let header = "cell,row,columns,seeds,test_error_mean,test_error_sd,best_error_mean,best_error_sd,seconds_mean,seconds_sd,\
                       peak_bytes,planned_bytes,step_bytes,flops_per_image,time_ratio,peak_ratio,memory_ratio,operations_ratio,\
                       paper,difference_to_paper,difference_to_baseline,half_width_95,t,p,p_holm,test_accuracy_mean,\
-                      test_accuracy_sd\n";
+                      test_accuracy_sd,test_loss_mean,test_loss_sd\n";
         let lines = self.cells.iter().map(|c| {
             let number = |x: Option<f64>| x.map_or_else(String::new, |x| x.to_string());
             let two = |m: Option<Moments>| [number(m.map(|m| m.mean)), number(m.and_then(|m| m.sd))];
@@ -303,6 +305,7 @@ impl Comparison {
                 .chain(bytes)
                 .chain(others.map(number))
                 .chain(two(c.test_error.map(rest)))
+                .chain(two(c.test_loss))
                 .collect();
             csv::record(fields) + "\n"
         });

@@ -9,6 +9,15 @@ use super::stored::{CHUNK, Content, Images, Raw, Stored};
 use super::{Dataset, Image, Memory, OpenOptions};
 use crate::{Error, Result};
 
+/// Some images of a split that become a set.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// Which ones, ascending.
+    pub images: &'a [usize],
+    /// Whether it is remembered what they are called.
+    pub named: bool,
+}
+
 /// The images of `stored` in each of these groups of them (ascending, none in two), decoded in one pass, and how many were
 /// skipped.
 ///
@@ -16,12 +25,18 @@ use crate::{Error, Result};
 /// The first image that cannot be decoded, unless broken images are skipped; a group without images; out of memory.
 pub(super) fn decode_all(
     stored: &Stored,
-    groups: &[&[usize]],
+    groups: &[Part<'_>],
     options: &OpenOptions,
 ) -> Result<(Vec<Memory>, usize)> {
+    let named: Vec<bool> = groups.iter().map(|part| part.named).collect();
+    let groups: &[&[usize]] = &groups.iter().map(|part| part.images).collect::<Vec<_>>();
     let chosen = together(groups);
-    let group = |images: &&[usize]| Group { set: Memory::new(stored.classes.clone()), left: images.len() };
-    let sets = groups.iter().map(group).collect();
+    let group = |(images, named): (&&[usize], bool)| Group {
+        set: Memory::new(stored.classes.clone()),
+        left: images.len(),
+        named,
+    };
+    let sets = groups.iter().zip(named).map(group).collect();
     let largest = AtomicUsize::new(0);
     let mut collector = Collector { options, stored, groups, sets, skipped: 0, largest };
     let mut waiting = 0;
@@ -78,6 +93,8 @@ struct Group {
     set: Memory,
     /// Images that are to come.
     left: usize,
+    /// Whether it is remembered what they are called.
+    named: bool,
 }
 
 impl Collector<'_> {
@@ -105,7 +122,7 @@ impl Collector<'_> {
             match image {
                 Ok(image) => {
                     group.set.push(image.view(), self.stored.labels[index] as usize)?;
-                    if self.options.names {
+                    if group.named {
                         group.set.name_last(self.stored.images.name(index));
                     }
                 }

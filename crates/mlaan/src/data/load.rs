@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use super::collect::{decode_all, together};
+use super::collect::{Part, decode_all, together};
 use super::decode::{extent, work_bytes};
 use super::roles::{Chosen, Roles};
 use super::spool::Spool;
 use super::spread::spread;
 use super::stored::{Content, Images, ReadAt, Stored};
 use super::streamed::Streamed;
-use super::{Dataset, Load, OpenOptions};
+use super::{Dataset, Load, Names, OpenOptions};
 use crate::memory::limit::Limits;
 use crate::{Error, Result};
 
@@ -46,25 +46,28 @@ pub(super) fn load(roles: Roles, options: &OpenOptions) -> Result<Loaded> {
         let work = options.threads.max(1).saturating_mul(expected.1.max(largest));
         limits.check_start(options.threads, images.saturating_add(work))?;
     }
-    let split = |stored, groups: &[&[usize]]| {
+    let split = |stored, groups: &[Part<'_>]| {
         if stream { streamed(stored, groups, options) } else { decoded(stored, groups, options) }
     };
     let drawn = &roles.drawn;
-    let of_train = [Some(&drawn.train), drawn.validation.as_ref(), drawn.test.as_ref()];
-    let groups: Vec<&[usize]> = of_train.into_iter().flatten().map(Vec::as_slice).collect();
+    let (all, test) = (options.names == Names::All, options.names != Names::None);
+    let of_train = [(Some(&drawn.train), all), (drawn.validation.as_ref(), all), (drawn.test.as_ref(), test)];
+    let parts = of_train.into_iter();
+    let groups: Vec<Part<'_>> =
+        parts.filter_map(|(images, named)| images.map(|images| Part { images, named })).collect();
     let (held_validation, held_test) = (drawn.validation.is_some(), drawn.test.is_some());
     let (sets, mut skipped) = split(roles.train, &groups)?;
     let mut sets = sets.into_iter();
-    let mut other = |held: bool, own: Option<Chosen>| -> Result<Option<Arc<dyn Dataset>>> {
+    let mut other = |held: bool, own: Option<Chosen>, named| -> Result<Option<Arc<dyn Dataset>>> {
         let Some((stored, chosen)) = own else { return Ok(if held { sets.next() } else { None }) };
-        let (mut own, more) = split(stored, &[&chosen])?;
+        let (mut own, more) = split(stored, &[Part { images: &chosen, named }])?;
         skipped += more;
         Ok(own.pop())
     };
     // In the order of the groups.
-    let train = other(true, None)?;
-    let validation = other(held_validation, roles.validation)?;
-    let test = other(held_test, roles.test)?;
+    let train = other(true, None, all)?;
+    let validation = other(held_validation, roles.validation, all)?;
+    let test = other(held_test, roles.test, test)?;
     match (train, test) {
         (Some(train), Some(test)) => Ok(Loaded { train, validation, test, skipped }),
         _ => Err(Error::data("images", "the set has no test split")),
@@ -90,16 +93,17 @@ fn of_own(split: Option<&Chosen>, options: &OpenOptions) -> Result<(u64, usize)>
 /// Sets, one of each group of images of a split, and how many images were skipped.
 type Sets = (Vec<Arc<dyn Dataset>>, usize);
 
-fn decoded(stored: Stored, groups: &[&[usize]], options: &OpenOptions) -> Result<Sets> {
+fn decoded(stored: Stored, groups: &[Part<'_>], options: &OpenOptions) -> Result<Sets> {
     let (sets, skipped) = decode_all(&stored, groups, options)?;
     Ok((sets.into_iter().map(|set| Arc::new(set) as Arc<dyn Dataset>).collect(), skipped))
 }
 
-fn streamed(stored: Stored, groups: &[&[usize]], options: &OpenOptions) -> Result<Sets> {
+fn streamed(stored: Stored, groups: &[Part<'_>], options: &OpenOptions) -> Result<Sets> {
+    let groups: Vec<&[usize]> = groups.iter().map(|part| part.images).collect();
     let (images, kept): (Arc<dyn ReadAt>, _) = match stored.images {
         Images::Random(images) => (images, None),
         Images::Ordered(images) => {
-            let (spool, kept) = Spool::fill(images, &together(groups), options.skip_broken)?;
+            let (spool, kept) = Spool::fill(images, &together(&groups), options.skip_broken)?;
             (Arc::new(spool), Some(kept))
         }
     };

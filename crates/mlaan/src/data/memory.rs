@@ -111,6 +111,7 @@ impl Memory {
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
         self.items.shrink_to_fit();
+        self.names.shrink_to_fit();
     }
 }
 

@@ -32,10 +32,10 @@ pub fn runs(groups: &[Group]) -> Markup {
             about(&|s| s.data.clone()),
             epochs.to_string(),
             spread(g.moments(Run::test_accuracy)),
-            spread(g.moments(|r| r.best().map(|e| e.test_accuracy))),
+            spread(g.moments(Run::best_test_accuracy)),
             spread(g.moments(Run::test_error)),
-            spread(g.moments(Run::best_test_error)),
-            spread(g.moments(|r| r.epochs.last().map(|e| e.test_loss).filter(|loss| loss.is_finite()))),
+            spread(g.moments(Run::test_loss)),
+            spread(g.moments(Run::test_top5_accuracy)),
             duration(g.moments(|r| Some(r.seconds())).map_or(f64::NAN, |m| m.mean)),
             written(g.runs.iter().map(Run::peak_bytes).max().unwrap_or(0)),
         ]
@@ -50,6 +50,7 @@ pub fn runs(groups: &[Group]) -> Markup {
         ">best, %",
         ">test error, %",
         ">test loss",
+        ">top-5 accuracy, %",
         ">time",
         ">memory",
     ];

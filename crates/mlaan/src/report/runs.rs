@@ -81,9 +81,7 @@ impl Run {
 
     /// The test error after the last epoch, percent.
     pub fn test_error(&self) -> Option<f64> {
-        let last = self.epochs.last().map(|e| e.test_error).filter(|e| e.is_finite());
-        // A run with validation images is tested at its end.
-        last.or_else(|| self.summary.as_ref().map(|s| s.test_error)).filter(|e| e.is_finite())
+        self.tested(|e| e.test_error, |s| s.test_error)
     }
 
     /// The test accuracy after the last epoch, percent.
@@ -101,6 +99,29 @@ impl Run {
     pub fn best_test_error(&self) -> Option<f64> {
         let of_epoch = self.best().map(|e| e.test_error).filter(|e| e.is_finite());
         of_epoch.or_else(|| self.summary.as_ref().map(|s| s.best_test_error)).filter(|e| e.is_finite())
+    }
+
+    /// The test accuracy after the best epoch, percent, likewise.
+    pub fn best_test_accuracy(&self) -> Option<f64> {
+        self.best_test_error().map(|error| 100.0 - error)
+    }
+
+    /// The test loss after the last epoch.
+    pub fn test_loss(&self) -> Option<f64> {
+        self.tested(|e| e.test_loss, |s| s.test_loss)
+    }
+
+    /// The top-5 test accuracy after the last epoch, percent; none with five classes or fewer.
+    pub fn test_top5_accuracy(&self) -> Option<f64> {
+        let or = |known: Option<f64>| known.unwrap_or(f64::NAN);
+        self.tested(|e| or(e.test_top5_accuracy), |s| or(s.test_top5_accuracy))
+    }
+
+    /// What was measured on the test images after the last epoch: its line has it, or the summary of a run with validation
+    /// images, which is tested at its end.
+    fn tested(&self, of: impl Fn(&Epoch) -> f64, or: impl Fn(&Summary) -> f64) -> Option<f64> {
+        let last = self.epochs.last().map(of).filter(|value| value.is_finite());
+        last.or_else(|| self.summary.as_ref().map(or)).filter(|value| value.is_finite())
     }
 
     /// Seconds trained.

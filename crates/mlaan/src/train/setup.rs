@@ -1,7 +1,7 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::{Frozen, ResNet};
-use crate::data::{self, Dataset, Frame, Known, LoaderPool, OpenOptions, Splits};
+use crate::data::{self, Dataset, Frame, Known, LoaderPool, Names, OpenOptions, Splits};
 use crate::nn::Optimizer;
 use crate::nn::optim::{AdamW, Lars, Objective, Rule, Sgd};
 use crate::recipe::{self, Family, Load, MeanStd, Model, OptimizerKind, Orientation, Recipe, Statistics};
@@ -56,19 +56,19 @@ fn smoothing(part: f64) -> f32 {
     (part as f32).min(1.0 - f32::EPSILON / 2.0)
 }
 
-/// Opens a recipe's images.
+/// Opens a recipe's images; test images in memory are known by their names.
 ///
 /// # Errors
 /// What is wrong with the data, and where.
 pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
-    open_with(recipe, threads, false)
+    open_with(recipe, threads, Names::Test)
 }
 
-/// As [`open`]; with `names`, images in memory are known by them, too.
+/// As [`open`], with the names of these images.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(recipe: &Recipe, threads: usize, names: bool) -> Result<Splits> {
+pub fn open_with(recipe: &Recipe, threads: usize, names: Names) -> Result<Splits> {
     let d = &recipe.data;
     let options = OpenOptions {
         limit: d.limit,

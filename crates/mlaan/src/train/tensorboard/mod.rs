@@ -30,7 +30,7 @@ const POINTS: usize = 50;
 /// The open event file of a run.
 ///
 /// Scalars of every epoch: `train/loss`, `train/error`, `test/error` (percent; with a validation set `val/error` and
-/// `val/accuracy`, and `test/error` and `test/best_error` at the end), `lr`, `images_per_second`,
+/// `val/accuracy`, and the test's at the end, with `test/best_accuracy` and `test/best_error`), `lr`, `images_per_second`,
 /// `memory/peak_memory_bytes`, `memory/peak_allocated_bytes`, and `module/K/loss`, `module/K/error` of module K from 0. Within an epoch: `steps/loss` and
 /// `steps/error`, means over the steps since the last point. Values that are not finite are left out.
 #[derive(Debug)]
@@ -156,7 +156,11 @@ impl TensorBoard {
     /// Of a run whose epochs were validated: it is tested at its end.
     fn end(&mut self, s: &metrics::Summary) -> Result<()> {
         let values = vec![
+            Value::scalar("test/accuracy", s.test_accuracy),
             Value::scalar("test/error", s.test_error),
+            Value::scalar("test/loss", s.test_loss),
+            Value::scalar("test/top5_accuracy", s.test_top5_accuracy.unwrap_or(f64::NAN)),
+            Value::scalar("test/best_accuracy", s.best_test_accuracy),
             Value::scalar("test/best_error", s.best_test_error),
         ];
         self.summary(s.epochs * self.steps, values)
