@@ -1,10 +1,14 @@
 //! Runs with validation images: what chooses the best epoch, when the test images are used, early ends, resumption.
 #![allow(clippy::unwrap_used, clippy::panic)] // In helpers of tests a failure is a failed test.
 
+#[path = "common/runs.rs"]
+mod runs;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use mlaan::data::{Dataset, ImageView, Splits, Subset, synthetic};
 use mlaan::recipe::Recipe;
@@ -12,6 +16,7 @@ use mlaan::train::checkpoint::{self, Manifest};
 use mlaan::train::metrics::{self, Epoch, Event, Summary};
 use mlaan::train::{Outcome, Progress, Trainer, setup};
 use mlaan_engine::Device;
+use runs::tensors;
 use tempfile::tempdir;
 
 /// A small network with every kind of tensor.
@@ -34,16 +39,8 @@ fn trainer(recipe: &Recipe, splits: Option<Splits>) -> Trainer {
     }
 }
 
-/// Runs, stopping after so many steps.
 fn run(mut trainer: Trainer, folder: &Path, stop_after: Option<usize>) -> Outcome {
-    let (stop, mut steps) = (AtomicBool::new(false), 0);
-    let mut watch = |p: Progress<'_>| {
-        if let Progress::Step { .. } = p {
-            steps += 1;
-            stop.store(Some(steps) == stop_after, Ordering::Relaxed);
-        }
-    };
-    trainer.run(folder, true, &stop, &mut watch).unwrap()
+    runs::run(&mut trainer, folder, stop_after)
 }
 
 fn finished(outcome: Outcome) -> Summary {
@@ -74,18 +71,6 @@ fn timeless(s: Summary) -> Summary {
     Summary { seconds: 0.0, peak_memory_bytes: None, peak_allocated_bytes: 0, ..s }
 }
 
-fn tensors(manifest: &Path) -> BTreeMap<String, Vec<u32>> {
-    let (_, files) = checkpoint::load(manifest).unwrap();
-    let mut all = BTreeMap::new();
-    for file in [&files.model, &files.state] {
-        for name in file.names().map(String::from).collect::<Vec<_>>() {
-            let shape = file.shape(&name).unwrap().to_vec();
-            all.insert(name.clone(), file.read(&name, &shape).unwrap().iter().map(|v| v.to_bits()).collect());
-        }
-    }
-    all
-}
-
 fn manifest(folder: &Path) -> Manifest {
     checkpoint::load(folder).unwrap().0
 }
@@ -102,6 +87,8 @@ struct Counted {
     /// Added to every label.
     shift: usize,
     reads: Arc<AtomicUsize>,
+    /// That each takes at the least.
+    time: Duration,
 }
 
 impl Dataset for Counted {
@@ -116,6 +103,7 @@ impl Dataset for Counted {
     }
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> mlaan::Result<ImageView<'a>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.time);
         self.data.image(index, scratch)
     }
     fn resident_bytes(&self) -> usize {
@@ -131,7 +119,8 @@ fn contrary(validates: bool) -> (Splits, [Arc<AtomicUsize>; 2]) {
     };
     let reads: [Arc<AtomicUsize>; 2] = Default::default();
     let counted = |data: &Arc<dyn Dataset>, shift, reads: &Arc<AtomicUsize>| {
-        Arc::new(Counted { data: Arc::clone(data), shift, reads: Arc::clone(reads) }) as Arc<dyn Dataset>
+        Arc::new(Counted { data: Arc::clone(data), shift, reads: Arc::clone(reads), time: Duration::ZERO })
+            as Arc<dyn Dataset>
     };
     let validation = counted(&part(100, 160), 0, &reads[0]);
     let test = counted(&whole.test, 1, &reads[1]);
@@ -238,6 +227,45 @@ fn interrupted_runs_with_validation_resume_to_the_bit() {
     std::fs::remove_file(whole.path().join(metrics::SUMMARY)).unwrap();
     let again = finished(run(trainer(&recipe, None), whole.path(), None));
     assert_eq!(timeless(again), timeless(summary));
+}
+
+#[test]
+fn the_test_at_the_end_begins_only_where_it_would_end_in_time() {
+    let recipe = recipe(1, &[]);
+    let whole = synthetic::splits(0, 60, 20).unwrap();
+    let reads: [Arc<AtomicUsize>; 2] = Default::default();
+    let splits = |millis| {
+        let (time, test) =
+            (Duration::from_millis(millis), Subset::new(Arc::clone(&whole.test), vec![0; 2000]));
+        let counted = |data, reads: &Arc<AtomicUsize>, time| {
+            Arc::new(Counted { data, shift: 0, reads: Arc::clone(reads), time }) as Arc<dyn Dataset>
+        };
+        let validation = Some(counted(Arc::clone(&whole.test), &reads[0], time));
+        Splits {
+            validation,
+            test: counted(Arc::new(test.unwrap()), &reads[1], Duration::ZERO),
+            ..whole.clone()
+        }
+    };
+    let folder = tempdir().unwrap();
+    // Two thousand images at 50 ms each, as the validation images took, are more than a minute.
+    let mut slow = trainer(&recipe, Some(splits(50)));
+    slow.stop_by(Some(Instant::now() + Duration::from_secs(60)));
+    let outcome = slow.run(folder.path(), true, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    assert_eq!(outcome, Outcome::OutOfTime { epoch: 1, step: 0, trained: true });
+    assert_eq!(reads[1].load(Ordering::Relaxed), 0);
+    assert!(!folder.path().join(metrics::SUMMARY).exists());
+    drop(slow);
+    // Where only the test is left it begins in any case, and the run is as one without a limit.
+    let mut rest = trainer(&recipe, Some(splits(0)));
+    rest.stop_by(Some(Instant::now() + Duration::from_millis(1)));
+    let rest = finished(rest.run(folder.path(), true, &AtomicBool::new(false), &mut |_| {}).unwrap());
+    let other = tempdir().unwrap();
+    let mut plain = trainer(&recipe, Some(splits(0)));
+    plain.stop_by(Some(Instant::now() + Duration::from_secs(600)));
+    let plain = finished(plain.run(other.path(), true, &AtomicBool::new(false), &mut |_| {}).unwrap());
+    assert_eq!(timeless(rest), timeless(plain));
+    assert_eq!(tensors(folder.path()), tensors(other.path()));
 }
 
 #[test]

@@ -193,10 +193,13 @@ fn end(args: &TrainArgs, outcome: &Outcome, trainer: &Trainer, folder: &Path) ->
             let done = format!("{} and {steps} of the next are saved", format::several(*epoch, "epoch"));
             (format!("\nStopped: {done}. To go on:\n  {}", again(folder, "")), ExitCode::from(EXIT))
         }
-        Outcome::OutOfTime { epoch, step } => {
+        Outcome::OutOfTime { epoch, step, trained } => {
             let given = format::duration(args.time.unwrap_or_default().as_secs_f64());
             let epochs = format::several(*epoch, "epoch");
             let done = match step {
+                _ if *trained => {
+                    format!("the test at the end would not end within {given}; all {epochs} are saved")
+                }
                 0 => format!("another epoch would not end within {given}; {epochs} are saved"),
                 _ => format!(
                     "the {given} are over; {epochs} and {} of the next are saved",

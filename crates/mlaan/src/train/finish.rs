@@ -19,6 +19,13 @@ impl Trainer {
         self.recipe.train.patience_used().is_some_and(|patience| at.without_improvement >= patience)
     }
 
+    /// Images that the test at the end will classify: none where every epoch was tested.
+    pub(super) fn left_to_test(&self, at: &Position) -> usize {
+        let networks =
+            at.last_val_error.and(at.best).map_or(0, |best| 1 + usize::from(best.epoch != at.epoch));
+        networks * self.splits.test.len()
+    }
+
     /// What the run achieved. Where epochs were validated, the test images are classified now: by the network of the last
     /// epoch, and where another was the best, by that as well. With it comes what was found of the last one.
     pub(super) fn tested(

@@ -25,6 +25,7 @@ pub mod tensorboard;
 mod trained;
 mod trainer;
 mod training;
+mod unreached;
 mod unsaved;
 
 pub use crate::evaluation::Evaluation;
@@ -36,7 +37,7 @@ pub use peak::PeakBytes;
 pub use progress::{Outcome, Progress};
 pub use recipe_file::RECIPE;
 pub use schedule::{LearningRate, Rates};
-pub use sizes::loading;
+pub use sizes::{loading, step_sizes};
 pub use state::restore;
 pub(crate) use state::state_name;
 pub use tensor_file::TensorFile;
@@ -45,4 +46,5 @@ pub use tensor_writer::{
 };
 pub use trained::Trained;
 pub use trainer::Trainer;
+pub use unreached::unreached;
 pub use unsaved::{clear_unsaved, is_free, is_unsaved};

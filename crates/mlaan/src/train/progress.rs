@@ -58,11 +58,13 @@ pub enum Outcome {
         /// Steps of the next one.
         step: usize,
     },
-    /// No further epoch would have ended in its time, or this one did not; what it had is saved.
+    /// No further epoch, or no test at the end, would have ended in its time, or this epoch did not; what it had is saved.
     OutOfTime {
         /// Finished epochs.
         epoch: usize,
         /// Steps of the next one.
         step: usize,
+        /// Whether all epochs are trained, and only the test at the end of a run with validation images is left.
+        trained: bool,
     },
 }

@@ -6,7 +6,7 @@ use crate::local::Task;
 use crate::nn::ImageShape;
 use crate::plan::{Sizes, in_flight};
 use crate::recipe::{MeanStd, Recipe};
-use mlaan_engine::Device;
+use mlaan_engine::{Device, DeviceKind};
 
 /// What is learnt from the images.
 pub(super) fn task(recipe: &Recipe, splits: &Splits, normalise: &MeanStd) -> Task {
@@ -22,6 +22,17 @@ pub(super) fn resident(splits: &Splits) -> usize {
 /// Bytes that the images take at one moment while they are loaded.
 pub fn loading(splits: &Splits) -> usize {
     resident(splits) + splits.all().map(|data| data.loading_bytes()).max().unwrap_or(0)
+}
+
+/// What the memory of a recipe's steps depends on, without its images.
+pub fn step_sizes(recipe: &Recipe, batch: usize, kind: DeviceKind) -> Sizes {
+    let train = &recipe.train;
+    Sizes {
+        precision: train.precision.into(),
+        shards: train.shards_used(),
+        model_ema: train.model_ema_decay.is_some(),
+        ..Sizes::of_steps(batch, setup::optimizer(train), kind)
+    }
 }
 
 /// What memory depends on, with batches of `batch` images.
@@ -53,7 +64,6 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
     let threads = setup::loader_threads_of(devices, splits.train.as_ref());
     let work = threads * splits.all().map(|data| data.work_bytes()).max().unwrap_or(0);
     Sizes {
-        batch,
         train: Some(train),
         kept,
         kept_test,
@@ -62,10 +72,6 @@ pub(super) fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch:
         validation,
         data_bytes: resident(splits) + buffers + work,
         loading_bytes: loading(splits),
-        precision: recipe.train.precision.into(),
-        optimizer: setup::optimizer(&recipe.train),
-        shards: recipe.train.shards_used(),
-        model_ema: recipe.train.model_ema_decay.is_some(),
-        kind: device.kind(),
+        ..step_sizes(recipe, batch, device.kind())
     }
 }

@@ -6,6 +6,7 @@ use super::deadline::Deadline;
 use super::peak::PeakBytes;
 use super::reading::Reading;
 use super::sizes::{sizes, task};
+use super::unreached::unreached;
 use super::{LearningRate, foreign, setup};
 use crate::backbone::{Backbone, Frozen};
 use crate::data::{Augment, BatchSource, Extras, LoaderPool, Splits};
@@ -109,9 +110,11 @@ impl Trainer {
         let kinds: Vec<DeviceKind> = devices.iter().map(Device::kind).collect();
         let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
         let short = check(&plan, &devices)?;
+        let rate_batch = recipe.train.batch.min(splits.train.len());
+        let low = unreached(&recipe.train, splits.train.len().div_ceil(recipe.train.batch));
         let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
         let warnings =
-            [short, setup::unsuited(&recipe.data, &splits), setup::never_drawn(&recipe.data, &splits)]
+            [short, setup::unsuited(&recipe.data, &splits), setup::never_drawn(&recipe.data, &splits), low]
                 .into_iter()
                 .flatten()
                 .chain(slow);
@@ -146,7 +149,6 @@ impl Trainer {
             _ => BatchSource::Host,
         };
         let peak = (!device.kind().has_own_memory()).then(Peak::begin);
-        let rate_batch = recipe.train.batch.min(splits.train.len());
         Ok(Trainer {
             recipe,
             devices,
@@ -227,7 +229,8 @@ impl Trainer {
     }
 
     /// Lets runs stop where no further epoch would end by then, going by the last one; within an epoch, a first one above all,
-    /// when the time has come. They can be resumed as if they had not stopped ([`Outcome::OutOfTime`](super::Outcome)).
+    /// when the time has come; and before the test at the end of a run with validation images where that would not end by
+    /// then, going by the last validation. They can be resumed as if they had not stopped ([`Outcome::OutOfTime`](super::Outcome)).
     pub fn stop_by(&mut self, time: Option<Instant>) {
         self.deadline = Deadline { at: time, ..Deadline::default() };
     }

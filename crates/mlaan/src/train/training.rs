@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 impl Trainer {
-    /// Trains to the last epoch, or until `stop` is set or its time is over ([`Trainer::stop_by`]): the steps asked for are
+    /// Trains to the last epoch and tests, or until `stop` is set or its time is over ([`Trainer::stop_by`]): the steps asked for are
     /// finished, then all is saved.
     /// `folder` is created if need be and receives metrics, recipe, checkpoints and summary; `resume` goes on from the
     /// checkpoint there, if there is one.
@@ -54,6 +54,9 @@ impl Trainer {
             }
             self.finish_epoch(&mut run, &rates, watch)?;
         }
+        if !self.deadline.leaves_a_test(Instant::now(), self.left_to_test(&run.at)) {
+            return self.stopped(&mut run, stop, watch);
+        }
         self.look(&mut run);
         let (summary, found) = self.tested(&mut run, watch)?;
         run.conclude(&Evaluated { epoch: run.at.epoch, data: self.splits.name.clone(), found }, &summary)?;
@@ -76,7 +79,11 @@ impl Trainer {
         run.note(&interrupted)?;
         watch(Progress::Event(&interrupted));
         let asked = stop.load(Ordering::Relaxed);
-        Ok(if asked { Outcome::Interrupted { epoch, step } } else { Outcome::OutOfTime { epoch, step } })
+        if asked {
+            return Ok(Outcome::Interrupted { epoch, step });
+        }
+        let trained = epoch >= self.recipe.train.epochs || self.ends_early(&run.at);
+        Ok(Outcome::OutOfTime { epoch, step, trained })
     }
 
     fn finish_epoch(
@@ -106,6 +113,8 @@ impl Trainer {
             let (module, step) = (self.learner.modules().saturating_sub(1), run.at.epoch_stats.steps);
             return Err(Error::NonFinite { module, term, value: f32::NAN, epoch, step });
         }
+        self.deadline.evaluated =
+            Some(begin.elapsed() / u32::try_from(found.images.max(1)).unwrap_or(u32::MAX));
         let evaluating = begin.elapsed().as_secs_f64();
         self.look(run);
         let trained = run.at.epoch_stats.seconds;
