@@ -4,14 +4,14 @@ use crate::args::AuditArgs;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use mlaan::audit::{Audit, Reach, Reached, audit_recipe};
+use mlaan::audit::{AUDIT, Audit, Reach, Reached, audit_recipe};
 use mlaan::local::{Branch, LossOf, Owner};
 use mlaan::recipe::Recipe;
+use mlaan::text::path;
+use mlaan::train::{RECIPE, Trained, checkpoint};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Images of a step: the fewest that BatchNorm tells apart well.
-const BATCH: usize = 4;
 /// Names of parameters that a leak lists, at most.
 const NAMES: usize = 3;
 
@@ -20,15 +20,15 @@ const NAMES: usize = 3;
 /// # Errors
 /// What is wrong with the recipe; a folder that cannot be written to.
 pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
-    let mut recipe = Recipe::load(&args.recipe)?;
-    recipe.set_all(args.settings.assignments()?)?;
-    let device = args.machine.open()?;
+    let mut recipe = recipe(&args.recipe)?;
+    recipe.set_all(args.settings().assignments()?)?;
     if let Some(folder) = &args.out {
+        as_the_run(&mut recipe, folder)?;
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        same_as_run(&recipe, folder)?;
     }
+    let device = args.machine.open()?;
     let bar = ProgressBar::no_length();
-    let found = audit_recipe(&recipe, &device, args.settings.batch.unwrap_or(BATCH), &mut |done, of| {
+    let found = audit_recipe(&recipe, &device, args.batch, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     });
@@ -39,24 +39,58 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
     }
     match args.output.json {
         true => output::json(&serde_json::to_value(&found)?)?,
-        false => output::page(&text(&args.recipe, &found))?,
+        false => {
+            let written = args.out.as_ref().map(|out| format!("\n written  {}\n", path(&out.join(AUDIT))));
+            output::page(&(text(&args.recipe, &found) + &written.unwrap_or_default()))?;
+        }
     }
     let right = found.leaks().next().is_none() && found.missing().next().is_none();
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Refuses to leave an audit of one network beside a run of another, where a report would show it as the run's.
-fn same_as_run(recipe: &Recipe, folder: &Path) -> Result<()> {
-    let path = folder.join("recipe.toml");
-    if !path.is_file() {
-        return Ok(());
+/// The recipe of that name, or of the run in that folder.
+fn recipe(name: &str) -> Result<Recipe> {
+    let folder = Path::new(name);
+    match of_run(folder)? {
+        Some(kept) => Ok(kept),
+        None if folder.is_dir() => {
+            bail!("{name}: this folder holds no run, and an audit wants one, or a recipe")
+        }
+        None => Ok(Recipe::load(name)?),
     }
-    let path = path.display().to_string();
-    let run = Recipe::load(&path)?;
-    if (&run.model, &run.local) != (&recipe.model, &recipe.local) {
+}
+
+/// The recipe that a run's folder keeps, if it is one.
+fn of_run(folder: &Path) -> Result<Option<Recipe>> {
+    let kept = folder.join(RECIPE);
+    Ok(match () {
+        () if kept.is_file() => Some(Recipe::kept_in(&kept)?),
+        // An imported network has checkpoints alone.
+        () if folder.is_dir() && checkpoint::exists(folder) => Some(Trained::open(folder, false)?.recipe),
+        () => None,
+    })
+}
+
+/// Refuses to leave an audit of one network beside a run of another, where a report would show it as the run's. Cuts that the
+/// recipe leaves to the run are those that the run chose.
+fn as_the_run(recipe: &mut Recipe, folder: &Path) -> Result<()> {
+    let Some(run) = of_run(folder)? else { return Ok(()) };
+    if recipe.local.balance
+        && recipe.local.modules == run.local.cuts.as_ref().map_or(1, |cuts| cuts.len() + 1)
+    {
+        (recipe.local.balance, recipe.local.cuts) = (false, run.local.cuts.clone());
+    }
+    let decides = |key: &str| {
+        let of_network = key.starts_with("model.") && !key.starts_with("model.init");
+        of_network || key.starts_with("local.") || key == "train.freeze"
+    };
+    let other: Vec<String> =
+        run.differences(recipe)?.into_iter().filter(|d| decides(&d.key)).map(|d| d.to_string()).collect();
+    if !other.is_empty() {
+        let at = folder.display();
         bail!(
-            "--out {}: this run has another network or method; give `mlaan audit {path}`",
-            folder.display()
+            "--out {at}: this run has another network or method ({}); give `mlaan audit {at} --out {at}`",
+            other.join(", ")
         );
     }
     Ok(())

@@ -10,7 +10,7 @@ use mlaan::nn::ImageShape;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::plan::{ModulePlan, Plan, Sizes, StagePlan, balanced, in_flight, plan as make, plan_in_stages};
 use mlaan::recipe::{MeanStd, Precision, Recipe};
-use mlaan::train::setup;
+use mlaan::train::{setup, step_sizes, unreached};
 use mlaan_engine::{DeviceKind, MemoryCategory};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -75,22 +75,7 @@ pub fn task(recipe: &Recipe, classes: Option<usize>) -> Task {
 pub fn sizes(recipe: &Recipe, batch: usize, kind: DeviceKind) -> Sizes {
     let mixed = recipe.data.extras().mixes();
     let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, batch, recipe.data.size, mixed);
-    Sizes {
-        batch,
-        train: None,
-        kept: false,
-        kept_test: false,
-        mixed,
-        test: None,
-        validation: None,
-        data_bytes,
-        loading_bytes: 0,
-        precision: recipe.train.precision.into(),
-        optimizer: setup::optimizer(&recipe.train),
-        shards: recipe.train.shards_used(),
-        model_ema: recipe.train.model_ema_decay.is_some(),
-        kind,
-    }
+    Sizes { mixed, data_bytes, ..step_sizes(recipe, batch, kind) }
 }
 
 impl Pair {
@@ -123,10 +108,14 @@ impl Pair {
                     the batches that wait for the step. aux.: the auxiliary networks. GFLOP are those of convolutions and\n\
                     linear layers in one step.";
         let cuts = self.cuts.as_ref().map_or_else(String::new, |c| format!(", local.cuts={c:?}"));
+        let rates = rates::of(recipe, recipe.train.batch);
+        // Of a number of steps that is not known, any warm-up in steps leaves some.
+        let steps = rates::images(recipe).map_or(usize::MAX, |n| n.div_ceil(rates.batch()));
+        let low = unreached(&recipe.train, steps).map_or_else(String::new, |said| format!("\nnote: {said}"));
         format!(
-            "{}: {what}{cuts}\nlr {}\n\n{}\n\n{}{}\n\n{}\n",
+            "{}: {what}{cuts}\nlr {}{low}\n\n{}\n\n{}{}\n\n{}\n",
             format::heading(&args.recipe),
-            rates::text(&recipe.train, &rates::of(recipe, recipe.train.batch)),
+            rates::text(&recipe.train, &rates),
             self.modules(&recipe.local),
             stages(&self.local),
             self.totals(),

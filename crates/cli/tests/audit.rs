@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{fails, ok};
+use common::{fails, ok, output};
 use serde_json::Value;
 
 const SMALL: &[&str] = &["--set", "model.width=4", "data.size=16", "local.hidden=8", "--threads", "1"];
@@ -50,6 +50,47 @@ fn programs_and_reports_have_it_too() {
     {
         assert!(page.contains(words), "{words}");
     }
+}
+
+#[test]
+fn a_run_is_audited_by_its_own_recipe_and_no_other_beside_it() {
+    fn with<'a>(command: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        let small =
+            ["data.size=16", "local.hidden=8", "train.warmup=0", "model.backbone=resnet8", "model.width=4"];
+        [command, &["--set"], &small, more].concat()
+    }
+    let at = tempfile::tempdir().unwrap();
+    let begins = ["--epochs", "1", "--batch", "20", "--limit", "40", "--threads", "1"];
+    // Cuts that the run chose for itself, with its batch and its precision.
+    let more = ["local.modules=3", "local.balance=true", "train.freeze=[\"stem\"]"];
+    ok(at.path(), &[&with(&["train", "dgl-resnet32-16", "--out", "run"], &more)[..], &begins].concat());
+    let audited = |args: &[&str]| -> Value {
+        serde_json::from_str(&ok(at.path(), &[&["audit"], args, &["--json", "--threads", "1"]].concat()))
+            .unwrap()
+    };
+    let shown = ok(at.path(), &["audit", "run", "--out", "run", "--threads", "1"]);
+    assert!(shown.contains(" written  run/audit.json"), "{shown}");
+    let own = audited(&["run", "--out", "run"]);
+    assert_eq!((own["modules"].as_u64(), at.path().join("run/audit.json").is_file()), (Some(3), true));
+    assert!(own["rows"][0]["parts"].to_string() != "[]");
+    let named: Vec<&str> = with(&["dgl-resnet32-16", "--out", "run"], &more).into_iter().collect();
+    assert_eq!(audited(&named), own, "the recipe that the run was begun with");
+    for (other, key) in [
+        (&["mlaan-released-resnet32-16", "--out", "run"][..], "local.head"),
+        (&["run", "--out", "run", "--set", "model.width=8"], "model.width is 4, not 8"),
+        (&["run", "--out", "run", "--freeze", "none"], "train.freeze"),
+    ] {
+        let said = fails(at.path(), &[&["audit"], other].concat());
+        assert!(said.contains("another network or method") && said.contains(key), "{said}");
+        assert!(said.contains("give `mlaan audit run --out run`"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(at.path().join("run/audit.json")).unwrap().trim(), own.to_string());
+    // What an audit would not look at is no flag of its own.
+    for flag in ["--optimizer=adamw", "--lr=1", "--precision=bf16", "--validation=0.1"] {
+        assert_eq!(output(at.path(), &["audit", flag]).status.code(), Some(2), "{flag}");
+    }
+    std::fs::create_dir(at.path().join("empty")).unwrap();
+    assert!(fails(at.path(), &["audit", "empty"]).contains("this folder holds no run"));
 }
 
 #[test]

@@ -3,20 +3,29 @@
 use super::machine::Machine;
 use super::output::Output;
 use super::settings::Settings;
-use super::values::{DEFAULT_RECIPE, parse_positive};
+use super::values::{DEFAULT_RECIPE, parse_positive, parse_whole};
 use clap::Args;
 use std::path::PathBuf;
 
 /// `mlaan audit`
 #[derive(Args)]
-#[command(after_help = EXAMPLES, mut_arg("batch", |a| a.help("Images of a step [default: 4]").value_parser(parse_positive)))]
+#[command(after_help = EXAMPLES)]
 pub struct AuditArgs {
-    /// A built-in recipe (see `mlaan recipes`) or a TOML file
+    /// A built-in recipe (see `mlaan recipes`), a TOML file, or a run's folder, for the network and method of that run
     #[arg(default_value = DEFAULT_RECIPE)]
     pub recipe: String,
-    /// What replaces keys of the recipe.
-    #[command(flatten)]
-    pub settings: Settings,
+    /// Images of a step
+    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_positive)]
+    pub batch: usize,
+    /// Height and width of the images [default: the recipe's]
+    #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
+    pub size: Option<usize>,
+    /// Parts of the network that keep their values, as stem,layer1; none for all to learn [default: the recipe's]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub freeze: Vec<String>,
+    /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
     /// Also write audit.json into this folder; in a run's folder, `mlaan report` shows it
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -28,11 +37,23 @@ pub struct AuditArgs {
     pub output: Output,
 }
 
+impl AuditArgs {
+    /// What replaces keys of the recipe: those that a network and a method have.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            size: self.size,
+            freeze: self.freeze.clone(),
+            set: self.set.clone(),
+            ..Settings::default()
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   mlaan audit
   mlaan audit dgl-resnet32-16
-  mlaan audit mlaan-released-resnet20-10 --out runs/mine
+  mlaan audit runs/mine --out runs/mine
 
 A training step is taken on random images, then again with other labels for one loss alone, for every loss in turn. \
 Parameters that differ were reached by that loss. What the method does not allow, and what a loss should teach and does not, is named, and the exit status is then 1. \

@@ -60,22 +60,7 @@ pub fn audit_recipe(
     let backbone = setup::network(recipe)?;
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     let task = Task { image: ImageShape::square(recipe.data.size, 3), classes: CLASSES, pixels };
-    let sizes = Sizes {
-        batch,
-        train: None,
-        kept: false,
-        kept_test: false,
-        mixed: false,
-        test: None,
-        validation: None,
-        loading_bytes: 0,
-        data_bytes: 0,
-        precision: Precision::F32,
-        optimizer: optimizer(),
-        model_ema: false,
-        shards: 1,
-        kind: device.kind(),
-    };
+    let sizes = Sizes::of_steps(batch, optimizer(), device.kind());
     let method = balanced(&backbone, &recipe.local, task, sizes)?;
     let mut build = || Learner::new(&device, &backbone, &method, task, recipe.seed, optimizer());
     audit(&mut build, (&method, &backbone), (batch, recipe.seed), watch)

@@ -6,7 +6,7 @@ use crate::local::{DatasetBatch, Learner, StepOptions, Task};
 use crate::nn::ImageShape;
 use crate::plan::{Sizes, balanced};
 use crate::recipe::Recipe;
-use crate::train::setup;
+use crate::train::{setup, step_sizes};
 use crate::{Device, Result};
 use mlaan_engine::ops::PixelScale;
 use std::sync::Arc;
@@ -33,22 +33,7 @@ impl Rig {
         let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
         let task = Task { image: ImageShape::square(size, 3), classes, pixels };
         let backbone = setup::network(recipe)?;
-        let sizes = Sizes {
-            batch,
-            train: None,
-            kept: false,
-            kept_test: false,
-            mixed: false,
-            test: None,
-            validation: None,
-            loading_bytes: 0,
-            data_bytes: 0,
-            precision: device.precision(),
-            optimizer: setup::optimizer(&recipe.train),
-            shards: recipe.train.shards_used(),
-            model_ema: recipe.train.model_ema_decay.is_some(),
-            kind: device.kind(),
-        };
+        let sizes = Sizes { precision: device.precision(), ..step_sizes(recipe, batch, device.kind()) };
         let method = balanced(&backbone, &recipe.local, task, sizes)?;
         let mut learner = Learner::new(device, &backbone, &method, task, recipe.seed, sizes.optimizer)?;
         learner.cut_batches(sizes.shards)?;

@@ -55,6 +55,28 @@ pub struct Sizes {
     pub kind: DeviceKind,
 }
 
+impl Sizes {
+    /// Those of steps of `batch` images in 32 bits, without the images themselves: whole batches, as they are, uncut.
+    pub fn of_steps(batch: usize, optimizer: Optimizer, kind: DeviceKind) -> Self {
+        Sizes {
+            batch,
+            train: None,
+            kept: false,
+            kept_test: false,
+            mixed: false,
+            test: None,
+            validation: None,
+            data_bytes: 0,
+            loading_bytes: 0,
+            precision: Precision::F32,
+            optimizer,
+            shards: 1,
+            model_ema: false,
+            kind,
+        }
+    }
+}
+
 /// One module of a plan.
 #[derive(Clone, Debug)]
 pub struct ModulePlan {
