@@ -84,7 +84,8 @@ fn a_run_is_audited_by_its_own_recipe_and_no_other_beside_it() {
         assert!(said.contains("another network or method") && said.contains(key), "{said}");
         assert!(said.contains("give `mlaan audit run --out run`"), "{said}");
     }
-    assert_eq!(std::fs::read_to_string(at.path().join("run/audit.json")).unwrap().trim(), own.to_string());
+    let written = std::fs::read(at.path().join("run/audit.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), own, "no other was left there");
     // What an audit would not look at is no flag of its own.
     for flag in ["--optimizer=adamw", "--lr=1", "--precision=bf16", "--validation=0.1"] {
         assert_eq!(output(at.path(), &["audit", flag]).status.code(), Some(2), "{flag}");

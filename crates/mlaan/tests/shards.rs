@@ -136,11 +136,11 @@ fn stages_find_the_same_over_shards() {
         &["local.cascade=none", "local.leap=none", "local.loss=contrastive", "local.reconstruct=[5, 0.5]"],
         &[twin, "local.recompute=module", "train.freeze=[\"stem\"]"],
     ] {
-        let cut = recipe(&[&["local.modules=4", "train.shards=3"], keys].concat());
+        let cut = recipe(&[&["local.modules=4", "train.shards=3", "train.epochs=1"], keys].concat());
         let one = tempdir().unwrap();
         let (expected, _) = run(&cut, &[Device::cpu(Some(2)).unwrap()], one.path(), None);
         let Outcome::Finished(expected) = expected else { panic!("{expected:?}") };
-        for (stages, stop) in [(2, None), (3, Some(2)), (4, None)] {
+        for (stages, stop) in [(2, Some(2)), (4, None)] {
             let folder = tempdir().unwrap();
             let devices: Vec<Device> = (0..stages).map(|_| Device::cpu(Some(1)).unwrap()).collect();
             let mut found = None;

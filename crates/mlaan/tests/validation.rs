@@ -393,8 +393,8 @@ fn recipes_refuse_what_is_no_share() {
         let error = r.set_all([set]).unwrap_err().to_string();
         assert!(error.contains(says), "{set}: {error}");
     }
-    let error = r.set_all(["data.validation=0.5", "data.test=0.5"]).unwrap_err().to_string();
-    assert!(error.contains("nothing is left to train on"), "{error}");
+    // A half of the half that is not tested.
+    r.set_all(["data.validation=0.5", "data.test=0.5"]).unwrap();
     r.set_all(["data.validation=0.1", "data.test=0.2", "train.patience=5"]).unwrap();
     let text = r.to_toml().unwrap();
     assert!(text.contains("validation = 0.1") && text.contains("patience = 5"), "{text}");

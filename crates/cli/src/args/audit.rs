@@ -20,7 +20,8 @@ pub struct AuditArgs {
     /// Height and width of the images [default: the recipe's]
     #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
     pub size: Option<usize>,
-    /// Parts of the network that keep their values, as stem,layer1; none for all to learn [default: the recipe's]
+    /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
+    /// none for all to learn [default: the recipe's]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub freeze: Vec<String>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)

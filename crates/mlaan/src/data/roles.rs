@@ -26,7 +26,7 @@ pub(super) struct Roles {
 /// Whether shares of images can be what the options ask for.
 ///
 /// # Errors
-/// One that is no share, or both together are all images.
+/// One that is no share.
 pub(super) fn check(options: &OpenOptions) -> Result<()> {
     let wrong = |name: &str, found: f64, low: &str| {
         let message = format!("found {found}, expected a share of the images {low} to less than 1, as 0.1");
@@ -35,11 +35,6 @@ pub(super) fn check(options: &OpenOptions) -> Result<()> {
     match (options.validation, options.test) {
         (Some(share), _) if !(0.0..1.0).contains(&share) => wrong("data.validation", share, "from 0"),
         (_, Some(share)) if !(share > 0.0 && share < 1.0) => wrong("data.test", share, "above 0"),
-        (Some(a), Some(b)) if a + b >= 1.0 => {
-            let message =
-                format!("{a} to validate and {b} to test on (`data.test`) leave nothing to train on");
-            Err(Error::data("`data.validation`", message))
-        }
         _ => Ok(()),
     }
 }

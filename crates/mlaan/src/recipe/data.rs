@@ -241,14 +241,6 @@ impl Data {
 
     pub(super) fn validate(&self) -> Result<()> {
         self.extras().validate(self.size)?;
-        if let (Some(validation), Some(test)) = (self.validation, self.test)
-            && validation + test >= 1.0
-        {
-            let message = format!(
-                "found {validation}, but with data.test = {test} nothing is left to train on; both together must be less than 1"
-            );
-            return Err(Error::recipe("data.validation", message));
-        }
         match self.short_side {
             Some(side) if side < self.size => Err(Error::recipe(
                 "data.short_side",

@@ -38,15 +38,15 @@ fn one(group: &Group, evaluated: &Evaluated) -> Result<Markup> {
         n => format!(" The first of its {n} runs."),
     };
     let about = format!(
-        "{}, after epoch {}: accuracy {} %{}, loss {}, of {} test images of {}.{of} Precision, recall and F1 in percent, as scikit-learn's \
-         classification_report has them.",
+        "{}, after epoch {}: accuracy {} % of {} images of {}{}, loss {}.{of} Precision, recall and F1 in percent, as \
+         scikit-learn's classification_report has them.",
         name,
         evaluated.epoch,
         digits(found.accuracy),
-        found.top5_accuracy.map_or_else(String::new, |a| format!(", top-5 accuracy {} %", digits(a))),
-        digits(found.loss),
         found.images,
-        evaluated.data
+        evaluated.data,
+        found.top5_accuracy.map_or_else(String::new, |a| format!(", top-5 accuracy {} %", digits(a))),
+        digits(found.loss)
     );
     let mistakes = (!found.mistakes.is_empty()).then(|| table(&mistakes(name, &found.mistakes)));
     Ok(html! {
