@@ -14,7 +14,6 @@ use mlaan::train::{Outcome, Progress, Trainer, checkpoint, setup};
 use mlaan_engine::Device;
 use mlaan_host_cuda::{Calls, On, calls, tests_on};
 use runs::tensors;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -12,13 +12,12 @@ use mlaan::nn::optim::Objective;
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
 use mlaan::train::metrics::{self, Event};
-use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
+use mlaan::train::{Outcome, Trainer};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 use runs::tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
 
 const SIDE: usize = 8;

@@ -7,12 +7,10 @@ mod runs;
 
 use mlaan::recipe::{ClassRule, ClassWeights, Recipe};
 use mlaan::train::metrics::{self, Event};
-use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
+use mlaan::train::{Outcome, Trainer};
 use mlaan_engine::Device;
 use runs::tensors;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
 
 /// MLAN on a network small enough for a test; a last batch that is not full.

@@ -11,13 +11,11 @@ use mlaan::backbone::ResNet;
 use mlaan::local::{Learner, Method, StepOptions, Task};
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer, checkpoint};
+use mlaan::train::{Outcome, Trainer};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory};
 use runs::tensors;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
 
 /// Three steps an epoch; the last batch has 16 images, of which the first shards have one more.

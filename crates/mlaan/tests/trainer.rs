@@ -11,7 +11,6 @@ use mlaan::train::metrics::{self, Event};
 use mlaan::train::{Outcome, Progress, Trainer};
 use mlaan_engine::Device;
 use runs::tensors;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;

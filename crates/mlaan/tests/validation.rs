@@ -4,7 +4,6 @@
 #[path = "common/runs.rs"]
 mod runs;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
