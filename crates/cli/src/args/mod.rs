@@ -351,6 +351,7 @@ mod tests {
         "seed",
         "show",
         "size",
+        "test",
         "top",
         "validation",
     ];
