@@ -40,7 +40,7 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
     match args.output.json {
         true => output::json(&serde_json::to_value(&found)?)?,
         false => {
-            let written = args.out.as_ref().map(|out| format!("\n written  {}\n", path(&out.join(AUDIT))));
+            let written = args.out.as_ref().map(|out| format!("\n written  {}\n", path(out.join(AUDIT))));
             output::page(&(text(&args.recipe, &found) + &written.unwrap_or_default()))?;
         }
     }

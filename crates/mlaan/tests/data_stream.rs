@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use mlaan::data::{
-    Augment, Batch, Dataset, Frame, Load, Loader, LoaderOptions, LoaderPool, Normalise, OpenOptions, Splits,
-    open,
+    Augment, Batch, Dataset, Frame, Load, Loader, LoaderOptions, LoaderPool, Names, Normalise, OpenOptions,
+    Splits, open,
 };
 use mlaan::recipe::{self, Recipe};
 use mlaan::train::{Outcome, Progress, Trainer, checkpoint, setup};
@@ -79,7 +79,7 @@ fn evaluation_sees_the_same_images_from_disk_as_from_memory() {
     assert!(disk.train.streams() && disk.test.streams() && !memory.train.streams());
     // Images on disk are known by their files; in memory where that is asked for, which costs memory.
     let short_side = Frame::usual(32).short_side;
-    let options = OpenOptions { load: Load::Memory, names: true, short_side, ..OpenOptions::default() };
+    let options = OpenOptions { load: Load::Memory, names: Names::All, short_side, ..OpenOptions::default() };
     let named = open(root.path().to_str().unwrap(), &options).unwrap();
     for index in 0..memory.test.len() {
         let name = disk.test.image_name(index).unwrap();

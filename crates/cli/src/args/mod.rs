@@ -340,7 +340,7 @@ mod tests {
         ("threads", &["plan", "inspect"]),
     ];
     /// Flags that share a name alone.
-    const APART: [&str; 12] = [
+    const APART: [&str; 13] = [
         "against",
         "classes",
         "key",
