@@ -1,6 +1,7 @@
 //! `mlaan audit`: which loss teaches which module.
 
 use crate::args::AuditArgs;
+use crate::auto::{Base, Named};
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
@@ -20,7 +21,7 @@ const NAMES: usize = 3;
 /// # Errors
 /// What is wrong with the recipe; a folder that cannot be written to.
 pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
-    let mut recipe = recipe(&args.recipe)?;
+    let (name, mut recipe) = recipe(args)?;
     recipe.set_all(args.settings().assignments()?)?;
     if let Some(folder) = &args.out {
         as_the_run(&mut recipe, folder)?;
@@ -41,23 +42,28 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
         true => output::json(&serde_json::to_value(&found)?)?,
         false => {
             let written = args.out.as_ref().map(|out| format!("\n written  {}\n", path(out.join(AUDIT))));
-            output::page(&(text(&args.recipe, &found) + &written.unwrap_or_default()))?;
+            output::page(&(text(&name, &found) + &written.unwrap_or_default()))?;
         }
     }
     let right = found.leaks().next().is_none() && found.missing().next().is_none();
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The recipe of that name, or of the run in that folder.
-fn recipe(name: &str) -> Result<Recipe> {
-    let folder = Path::new(name);
-    match of_run(folder)? {
-        Some(kept) => Ok(kept),
-        None if folder.is_dir() => {
-            bail!("{name}: this folder holds no run, and an audit wants one, or a recipe")
+/// The recipe of that name, of the run in that folder, or one that suits the images; and what it is called.
+fn recipe(args: &AuditArgs) -> Result<(String, Recipe)> {
+    if let Some(name) = &args.recipe {
+        let folder = Path::new(name);
+        match of_run(folder)? {
+            Some(kept) => return Ok((name.clone(), kept)),
+            None if folder.is_dir() => {
+                bail!("{name}: this folder holds no run, and an audit wants one, or a recipe")
+            }
+            None => {}
         }
-        None => Ok(Recipe::load(name)?),
     }
+    let named = Named { recipe: args.recipe.as_deref(), data: args.data.as_deref(), ..Named::default() };
+    let base = Base::new(named, &args.settings().assignments()?)?;
+    Ok((base.name, base.recipe))
 }
 
 /// The recipe that a run's folder keeps, if it is one.
@@ -99,7 +105,7 @@ fn as_the_run(recipe: &mut Recipe, folder: &Path) -> Result<()> {
 fn text(name: &str, found: &Audit) -> String {
     let mut lines = vec![
         format!(
-            "{}: which loss teaches which module ({} a step)\n",
+            "{}: which loss reaches which module ({} a step)\n",
             format::heading(name),
             format::several(found.batch, "image")
         ),
@@ -168,7 +174,7 @@ fn verdict(found: &Audit) -> String {
     };
     match found.leaks().count() {
         0 if found.missing().next().is_some() => {
-            format!("A loss does not teach what it should ({losses}, each checked alone).")
+            format!("A loss does not reach what it should ({losses}, each checked alone).")
         }
         0 => format!("No gradient crosses a cut that it should not ({losses}, each checked alone)."),
         n => {

@@ -22,7 +22,7 @@ const PROGRAM: &str = "mlaan";
 pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut completed(args.shell), PROGRAM, &mut script);
-    output::page(&String::from_utf8_lossy(&script))?;
+    output::exact(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,7 +62,7 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
             let command = named(&cli, &args.page.join("-"))?;
             let mut page = Vec::new();
             Man::new(command).render(&mut page)?;
-            output::page(&String::from_utf8_lossy(&page))?;
+            output::exact(String::from_utf8_lossy(&page).trim_end())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -24,18 +24,22 @@ pub fn chosen(fit: &Fit, batch: usize, memory: usize) -> String {
     format!("Chosen for {memory}: {what}{time}; {planned} planned.")
 }
 
+/// Rows of the table at most.
+const ROWS: usize = 5;
+
 /// The table of what fits for `recipe`, best first; `device` is what the run is to compute on.
 pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> String {
     let batch = recipe.train.batch;
-    let header =
-        ["", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time", "learns by", "settings"];
-    let mut table = format::table(&header);
+    let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time"];
+    let (mut table, mut settings_of) = (format::table(&header), Vec::new());
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
-    for (i, fit) in fits.iter().enumerate() {
+    for i in shown(fits.len(), own) {
+        let Some(fit) = fits.get(i) else { continue };
         let keys = settings(fit, batch);
         let again = fit.candidate.method.recompute == mlaan::local::Recompute::Module;
         table.add_row([
-            mark(i, Some(i) == own),
+            (i + 1).to_string(),
+            learning(fit).into(),
             format::count(fit.plan.modules.len()),
             format::count(fit.batch),
             rates::rate(rates::of(recipe, fit.batch).peak().backbone),
@@ -43,16 +47,36 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
             stored(fit).into(),
             format::bytes(fit.plan.memory() as u64),
             format!("{:.2}×", fit.time),
-            learning(fit).into(),
-            if keys.is_empty() { "as it is".into() } else { keys.join(" ") },
         ]);
+        let keys =
+            if keys.is_empty() { "the recipe as it is".into() } else { format!("--set {}", keys.join(" ")) };
+        settings_of.push(format!("{:>3}  {keys}", i + 1));
     }
-    let note = "Best first: the largest batch (at most the recipe's), then the recipe's precision, then the fewest modules,\n\
-                then the fewest operations. Time is an estimate: operations per image, of the recipe's. `mlaan train RECIPE\n\
-                --memory` takes the row marked train, which learns as the recipe does; another is chosen with --set and\n\
-                its settings.";
+    let more = match fits.len().saturating_sub(settings_of.len()) {
+        0 => String::new(),
+        n => format!(" {n} more fit (--json lists all)."),
+    };
+    let taken = own.map_or_else(
+        || "None learns as the recipe does, so `mlaan train --memory` refuses.".to_owned(),
+        |i| format!("`mlaan train --memory` takes {}, the first that learns as the recipe does.", i + 1),
+    );
+    let note = format!(
+        "Best first: the largest batch (at most the recipe's), then f32 before bf16, then the fewest modules, then the fewest \
+         operations. Accuracy is not predicted: fewer modules, or backpropagation, usually reach more, a smaller batch may \
+         reach less. Time: operations per image, of the recipe's. {taken}{more}"
+    );
     let title = format!("Fits into {} on {device}", format::bytes(memory as u64));
-    format!("{}\n\n{}\n\n{}\n", format::heading(&title), format::text(&table), format::dim(note))
+    let (title, table) = (format::heading(&title), format::text(&table));
+    format!("{title}\n\n{table}\n\n{}\n\n{}\n", settings_of.join("\n"), format::dim(&note))
+}
+
+/// Rows that are shown: the best, and the recipe's own method wherever it stands.
+fn shown(fits: usize, own: Option<usize>) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..fits.min(ROWS)).collect();
+    if let (Some(own), Some(last)) = (own.filter(|own| *own >= ROWS), rows.last_mut()) {
+        *last = own;
+    }
+    rows
 }
 
 /// For machines.
@@ -74,12 +98,6 @@ pub fn json(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> V
         })
     };
     json!({ "device": device, "memory_limit_bytes": memory, "fits": fits.iter().map(fit).collect::<Vec<_>>() })
-}
-
-/// Which row is best, and which `mlaan train` would take.
-fn mark(row: usize, own: bool) -> String {
-    let marks = [(row == 0).then_some("best"), own.then_some("train")];
-    marks.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn stored(fit: &Fit) -> &'static str {

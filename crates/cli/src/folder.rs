@@ -1,6 +1,7 @@
 //! The folder of a run: which one, and one process at a time in it.
 
 use crate::args::{DEFAULT_RECIPE, TrainArgs};
+use crate::auto::called;
 use anyhow::{Context, Result, bail};
 use mlaan::train::checkpoint::{self, Manifest};
 use mlaan::train::metrics::{METRICS, Summary};
@@ -115,8 +116,9 @@ fn has_checkpoint(path: &Path) -> bool {
 
 /// The name of the run, then the name with -2, -3, ….
 fn candidates(args: &TrainArgs) -> impl Iterator<Item = PathBuf> {
-    let recipe = Path::new(args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE));
-    let name = recipe.file_stem().map_or_else(|| DEFAULT_RECIPE.into(), |s| s.to_string_lossy().into_owned());
+    let called = called(args.recipe.as_deref(), args.overrides.source().as_deref());
+    let stem = Path::new(&called).file_stem();
+    let name = stem.map_or_else(|| DEFAULT_RECIPE.into(), |s| s.to_string_lossy().into_owned());
     let numbered = name.clone();
     std::iter::once(name)
         .chain((2..10_000).map(move |i| format!("{numbered}-{i}")))

@@ -3,6 +3,7 @@
 mod analyze;
 mod args;
 mod audit;
+mod auto;
 mod bench;
 mod compare;
 mod compiling;
@@ -18,6 +19,7 @@ mod format;
 mod import;
 mod interrupt;
 mod memory;
+mod modules;
 mod output;
 mod places;
 mod plan;
@@ -27,7 +29,9 @@ mod recipes;
 mod report;
 mod resume;
 mod style;
+mod table;
 mod train;
+mod wrap;
 
 use anyhow::Result;
 use args::{Cli, Command};

@@ -4,6 +4,7 @@
 //! byte from being written is one: output that is cut off must not look like success.
 
 use crate::style::shown;
+use crate::wrap::wrapped;
 use anyhow::{Context, Error, Result};
 use clap::builder::StyledStr;
 use console::style;
@@ -83,12 +84,31 @@ fn failure(state: &State) -> Result<()> {
     }
 }
 
-/// Prints a line of what a command was asked for.
+/// Prints a line of what a command was asked for, in as many as the terminal wants.
 ///
 /// # Errors
 /// When standard output cannot be written, now or before.
 pub fn row(text: &str) -> Result<()> {
+    match columns() {
+        Some(columns) => exact(&wrapped(text, columns)),
+        None => exact(text),
+    }
+}
+
+/// Prints text whose lines are to stay as they are, as that of a file.
+///
+/// # Errors
+/// As [`row`].
+pub fn exact(text: &str) -> Result<()> {
     print(&format!("{}\n", shown(text, console::colors_enabled())))
+}
+
+/// Columns that lines may have: those of the terminal, else those that the environment says (`COLUMNS`). None where nobody says:
+/// in a file or a pipe lines are as long as they are.
+pub fn columns() -> Option<usize> {
+    let said = || std::env::var("COLUMNS").ok().and_then(|text| text.parse::<usize>().ok());
+    let terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    terminal.or_else(said).map(|columns| columns.clamp(60, 160))
 }
 
 /// Prints a line of JSON, whose text is exact.
@@ -183,9 +203,9 @@ fn causes(e: &Error) -> String {
     text
 }
 
-/// Columns of the terminal; 100 where there is none.
+/// Columns of the terminal; 100 where nobody says how many.
 pub fn width() -> u16 {
-    console::Term::stdout().size_checked().map_or(100, |(_, columns)| columns.clamp(60, 160))
+    columns().map_or(100, |columns| columns as u16)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     let (count, classes) = (paths.len(), predictor.classes().to_vec());
     if args.csv {
-        output::row("image,rank,class,probability")?;
+        output::exact("image,rank,class,probability")?;
     }
     let (mut broken, mut sideways, mut said) = (0, Sideways::default(), Ok(()));
     predictor.files(paths, args.batch, &mut |image| {
@@ -162,7 +162,7 @@ fn tell(args: &PredictArgs, classes: &[String], image: &Classified<'_>) -> Resul
         let path = csv::text(&text::exact_path(image.path));
         for (rank, (class, p)) in best.iter().enumerate() {
             let cells = [path.clone(), (rank + 1).to_string(), csv::text(name(*class)), p.to_string()];
-            output::row(&csv::record(cells))?;
+            output::exact(&csv::record(cells))?;
         }
         return Ok(());
     }

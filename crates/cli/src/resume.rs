@@ -1,6 +1,7 @@
 //! A run that goes on: its own recipe, and what of it may be changed.
 
 use crate::args::TrainArgs;
+use crate::auto::{Base, Named};
 use crate::folder::unfinished;
 use anyhow::{Result, bail};
 use mlaan::recipe::{Load, Orientation, Recipe};
@@ -11,10 +12,17 @@ use std::path::Path;
 ///
 /// # Errors
 /// What is wrong with the recipe or the flags.
-pub fn fresh(args: &TrainArgs, name: &str) -> Result<Recipe> {
-    let mut recipe = Recipe::load(name)?;
-    args.overrides.apply(&mut recipe)?;
-    Ok(recipe)
+pub fn fresh(args: &TrainArgs) -> Result<Base> {
+    let o = &args.overrides;
+    let named = Named {
+        recipe: args.recipe.as_deref(),
+        data: o.images.data.as_deref(),
+        init: o.init.as_deref(),
+        init_key: o.init_key.as_deref(),
+    };
+    let mut base = Base::new(named, &o.assignments()?)?;
+    o.apply(&mut base.recipe)?;
+    Ok(base)
 }
 
 /// The recipe of the run in `folder`, with what the flags change. Without a checkpoint (a run that was killed in its
@@ -27,7 +35,7 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
     let was = match (manifest, &args.recipe) {
         (Some(m), _) => Recipe::kept(&m.recipe, &format!("checkpoint in {}", folder.display()))?,
         (None, _) if kept.is_file() => Recipe::kept_in(&kept)?,
-        (None, Some(name)) => return fresh(args, name),
+        (None, Some(_)) => return Ok(fresh(args)?.recipe),
         (None, None) => bail!("{}", nothing(args, folder)),
     };
     let mut wanted = match &args.recipe {

@@ -46,7 +46,7 @@ fn programs_and_reports_have_it_too() {
     let report = ok(at.path(), &["report", "runs", "--out", "page.html"]);
     assert!(report.contains("1 audit"), "{report}");
     let page = std::fs::read_to_string(at.path().join("page.html")).unwrap();
-    for words in ["Locality of mine", "No gradient crosses a cut that it should not.", "own, 2 by EMA", "0–1"]
+    for words in ["Audit of mine", "No gradient crosses a cut that it should not.", "own, 2 by EMA", "0–1"]
     {
         assert!(page.contains(words), "{words}");
     }

@@ -29,10 +29,10 @@ fn help_and_version() {
 fn every_recipe_has_a_plan() {
     let at = tempfile::tempdir().unwrap();
     let methods = mlaan::recipe::recipes().into_iter().filter(|name| name.ends_with("-resnet32-16"));
-    for name in methods.chain(["quickstart", "bp-resnet32", "bp-resnet50"].map(str::to_owned)) {
+    for name in methods.chain(["demo", "quickstart", "bp-resnet32", "bp-resnet50"].map(str::to_owned)) {
         let name = name.as_str();
         let shown = ok(at.path(), &["plan", name, "--batch", "64", "--threads", "2"]);
-        assert!(shown.contains("backpropagation") && shown.contains("classifier"), "{shown}");
+        assert!(shown.contains("backpropagation") && shown.contains("blocks: the first"), "{shown}");
         let json = ok(at.path(), &["plan", name, "--batch", "64", "--threads", "2", "--json"]);
         let plan: Value = serde_json::from_str(&json).unwrap();
         let modules = plan["modules"].as_array().unwrap();
@@ -89,7 +89,7 @@ fn mistakes_get_one_clear_message() {
         (&["train", "--epochs", "0"], &["train.epochs", "0"]),
         (&["train", "--batch", "0"], &["train.batch", "0"]),
         (&["train", "--seed", "18446744073709551615"], &["seed"]),
-        (&["train", "--set", "local.modules=40"], &["local.modules", "40", "1 to 4"]),
+        (&["train", "--set", "local.modules=40"], &["local.modules", "40", "1 to 10"]),
         (&["plan", "bp-resnet32", "--modules", "99"], &["local.modules", "99", "1 to 16"]),
         (&["train", "--data", "nowhere"], &["nowhere"]),
         (&["train", "--data", "file"], &["file"]),

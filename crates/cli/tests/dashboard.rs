@@ -173,7 +173,7 @@ fn a_finished_run_leaves_its_lines_on_the_usual_screen() {
     assert_eq!(terminal.end(), Some(0));
     terminal.shows("mlaan eval runs/quickstart");
     let text = terminal.text();
-    for word in ["1/3", "2/3", "3/3", "% per module", "peak memory"] {
+    for word in ["1/3", "2/3", "3/3", "modules %", "peak memory"] {
         assert!(text.contains(word), "{word}:\n{text}");
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 const ARGS: &[&str] = &[
     "train",
+    "quickstart",
     "--set",
     "model.backbone=resnet8",
     "model.width=4",
@@ -206,4 +207,64 @@ fn a_run_turns_pictures_to_its_end_or_never() {
         serde_json::from_str::<serde_json::Value>(&said).unwrap()["orientation"].clone()
     };
     assert_eq!([evaluated(&[]), evaluated(&["--orientation", "exif"])], ["ignore", "exif"]);
+}
+
+/// Class folders below `at`, of `images` pictures each.
+fn photos(at: &Path, classes: usize, images: usize, side: u32) {
+    for class in 0..classes {
+        let folder = at.join(format!("class-{class}"));
+        fs::create_dir_all(&folder).unwrap();
+        for i in 0..images as u32 {
+            let colour = |x: u32, y: u32| image::Rgb([(40 * class as u32 + x) as u8, (y + 3 * i) as u8, 90]);
+            image::RgbImage::from_fn(side, side + 10, colour).save(folder.join(format!("{i}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn own_pictures_need_no_recipe() {
+    let at = tempfile::tempdir().unwrap();
+    photos(&at.path().join("photos"), 3, 40, 30);
+    let said = ok(at.path(), &["train", "--data", "photos", "--epochs", "1", "--threads", "1"]);
+    assert!(said.starts_with("photos: DGL, ResNet-14 in 4 modules\n"), "{said}");
+    for words in ["Chosen for these images", "120 images and 3 classes", "the median image is 30x40", "batch"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    // What was chosen is a recipe like any other, which the run keeps.
+    let kept =
+        mlaan::recipe::Recipe::load(&at.path().join("runs/photos/recipe.toml").to_string_lossy()).unwrap();
+    assert_eq!((kept.data.size, kept.data.test, kept.data.validation), (32, Some(0.2), Some(0.2)));
+    assert_eq!((kept.train.batch, kept.train.per_step, kept.train.epochs), (4, Some(true), 1));
+    assert_eq!(kept.local.modules, 4);
+    let start = &common::metrics(&at.path().join("runs/photos"))[0];
+    assert_eq!(
+        (&start["train_images"], &start["val_images"], &start["test_images"]),
+        (&72.into(), &24.into(), &24.into())
+    );
+    // It goes on by itself, and a plan chooses the same.
+    ok(at.path(), &["train", "--resume", "--out", "runs/photos", "--epochs", "2", "--threads", "1"]);
+    let plan = ok(at.path(), &["plan", "--data", "photos", "--threads", "1"]);
+    assert!(plan.contains("Chosen for these images") && plan.contains("3 classes"), "{plan}");
+    // Flags win, and what depends on them follows.
+    let wide =
+        ok(at.path(), &["plan", "--data", "photos", "--size", "128", "--batch", "8", "--threads", "1"]);
+    assert!(
+        wide.contains("resnet18") && wide.contains("images of 128x128") && !wide.contains("median"),
+        "{wide}"
+    );
+}
+
+#[test]
+fn a_plan_with_images_is_the_plan_of_the_run() {
+    let at = tempfile::tempdir().unwrap();
+    photos(&at.path().join("photos"), 2, 30, 24);
+    let on = ["--data", "photos", "--threads", "1", "--json"];
+    let planned: serde_json::Value =
+        serde_json::from_str(&ok(at.path(), &[&["plan"], &on[..]].concat())).unwrap();
+    let said = ok(at.path(), &["train", "--data", "photos", "--threads", "1", "--epochs", "1"]);
+    let written = mlaan::memory::bytes::written(planned["local"]["memory_bytes"].as_u64().unwrap());
+    assert!(said.contains(&format!("{written} planned")), "{written}: {said}");
+    let plain = mlaan::memory::bytes::written(planned["backpropagation"]["memory_bytes"].as_u64().unwrap());
+    assert!(said.contains(&format!("{plain} with backpropagation")), "{plain}: {said}");
 }

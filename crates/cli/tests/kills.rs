@@ -36,7 +36,7 @@ struct Scenario {
 
 /// Settings of a run that takes a fraction of a second.
 fn tiny(more: &[&'static str]) -> Vec<&'static str> {
-    let mut args: Vec<&str> = [&["train"], TINY, more].concat();
+    let mut args: Vec<&str> = [&["train"], TINY, &["quickstart"], more].concat();
     for (flag, value) in [("--epochs", "2"), ("--limit", "40"), ("--batch", "20")] {
         let at = args.iter().position(|a| *a == flag).unwrap();
         args[at + 1] = value;

@@ -22,9 +22,18 @@ fn a_plan_lists_what_fits() {
     let at = tempfile::tempdir().unwrap();
     let plan = ["plan", "mlaan-released-resnet32-16", "--memory", "400MiB"];
     let shown = ok(at.path(), &plan);
-    for word in ["Fits into 400 MiB", "best", "backpropagation", "local.recompute=module", "estimate"] {
+    for word in [
+        "Fits into 400 MiB",
+        "Best first",
+        "backpropagation",
+        "local.recompute=module",
+        "Accuracy is not predicted",
+    ] {
         assert!(shown.contains(word), "{shown}");
     }
+    let rows =
+        shown.lines().filter(|line| line.trim_start().starts_with(char::is_numeric) && line.contains('×'));
+    assert_eq!(rows.count(), 5, "{shown}");
     let found = json(at.path(), &plan);
     let fits = found["fits"].as_array().unwrap();
     assert!(fits.len() > 4);

@@ -244,3 +244,96 @@ fn threads_that_cannot_run_at_once_are_not_made() {
     ok(at.path(), &args);
     assert_eq!(common::model(&at.path().join("one")), common::model(&at.path().join("many")));
 }
+
+/// Every line of standard output.
+fn lines_of(at: &Path, args: &[&str]) -> Vec<String> {
+    let out = mlaan(at, args).env("COLUMNS", "80").output().unwrap();
+    assert!(out.status.success(), "{args:?}: {}", text(&out.stderr));
+    text(&out.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_fits_eighty_columns() {
+    let at = tempfile::tempdir().unwrap();
+    let set = odd_set(at.path()).file_name().unwrap().to_str().unwrap().to_owned();
+    let more = ["--out", "run", "--validation", "0.3", "--set", "train.warmup=0"];
+    let begun = [train(&["--data", &set]), more.to_vec()].concat();
+    fs::write(
+        at.path().join("suite.toml"),
+        "title = \"A suite with a long title, which says what it compares, and on which images\"\n\
+         set = [\"model.width=4\", \"data.limit=60\", \"train.epochs=1\", \"train.batch=20\", \"train.warmup=0\", \"data.source=builtin\"]\n\
+         rows = [{ name = \"bp\", title = \"BP\", recipe = \"bp-resnet8\" },\n\
+         { name = \"mlaan-released\", title = \"MLAAN (released)\", recipe = \"mlaan-released-resnet8-4\" }]\n",
+    )
+    .unwrap();
+    let image = format!("{set}/test/x|y\nerror: z\u{202e}/0.png");
+    let commands: &[&[&str]] = &[
+        &begun,
+        &["eval", "run", "--mistakes", "3"],
+        &["predict", "run", &image],
+        &["export", "run", "--format", "onnx", "--out", "net.onnx"],
+        &["audit", "mlaan-released-resnet8-4", "--set", "model.width=4"],
+        &["plan", "mlaan-released-resnet110-55"],
+        &["plan", "infopro-resnet152-51"],
+        &["plan", "mlaan-released-resnet32-16", "--memory", "400MiB"],
+        &["plan", "--data", &set],
+        &[
+            "bench",
+            "bp-resnet8",
+            "--set",
+            "model.width=4",
+            "--batch=4",
+            "--rounds=1",
+            "--steps=1",
+            "--profile",
+        ],
+        &["bench", "--data", &set, "--rounds=1"],
+        &["data", "inspect", &set],
+        &["compare"],
+        &["compare", "suite.toml", "--seeds", "2", "--plan"],
+        &["compare", "suite.toml", "--seeds", "2", "--out", "compared"],
+        &["compare", "table1-cifar10", "--show", "--out", "compared"],
+        &["report", "run", "compared"],
+        &["recipes"],
+        &["recipes", "--schema"],
+        &["devices"],
+    ];
+    for args in commands {
+        for line in lines_of(at.path(), args) {
+            // A command is there to be copied.
+            let is_command = line.trim_start().starts_with("mlaan ");
+            assert!(is_command || console::measure_text_width(&line) <= 80, "{args:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn help_fits_eighty_columns() {
+    let at = tempfile::tempdir().unwrap();
+    let all = [
+        "train",
+        "eval",
+        "predict",
+        "export",
+        "import",
+        "analyze",
+        "audit",
+        "plan",
+        "bench",
+        "data inspect",
+        "data download",
+        "compare",
+        "report",
+        "recipes",
+        "devices",
+        "completions",
+        "man",
+    ];
+    for command in all.into_iter().map(|c| c.split(' ').collect::<Vec<_>>()).chain([vec![]]) {
+        for flag in ["-h", "--help"] {
+            let said = lines_of(at.path(), &[&command[..], &[flag]].concat());
+            let long = said.iter().find(|line| console::measure_text_width(line) > 80);
+            assert_eq!(long, None, "{command:?} {flag}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{epochs, fails, metrics, model, ok, output, parse, summary, tensors, text, train};
+use common::{TINY, epochs, fails, metrics, model, ok, output, parse, summary, tensors, text, train};
 use serde_json::Value;
 use std::fs;
 
@@ -84,21 +84,16 @@ fn threads_do_not_change_the_result() {
 #[test]
 fn folders_are_numbered_and_never_overwritten() {
     let at = tempfile::tempdir().unwrap();
-    ok(at.path(), &train(&[]));
-    let first = fs::read(at.path().join("runs/quickstart/metrics.jsonl")).unwrap();
-    assert!(ok(at.path(), &train(&[])).contains("runs/quickstart-2"));
-    assert!(
-        fails(at.path(), &train(&["--out", "runs/quickstart"]))
-            .contains("holds a run already; pass --resume")
-    );
-    assert_eq!(fs::read(at.path().join("runs/quickstart/metrics.jsonl")).unwrap(), first);
+    let plain = [&["train"], TINY].concat();
+    ok(at.path(), &plain);
+    let first = fs::read(at.path().join("runs/demo/metrics.jsonl")).unwrap();
+    assert!(ok(at.path(), &plain).contains("runs/demo-2"));
+    assert!(fails(at.path(), &train(&["--out", "runs/demo"])).contains("holds a run already; pass --resume"));
+    assert_eq!(fs::read(at.path().join("runs/demo/metrics.jsonl")).unwrap(), first);
     // Both are finished: there is nothing to do.
     let said = ok(at.path(), &["train", "--resume"]);
-    assert!(said.contains("finished already") && said.contains("runs/quickstart-2"), "{said}");
-    assert_eq!(
-        ok(at.path(), &["train", "--resume", "--json", "--out", "runs/quickstart"]).lines().count(),
-        1
-    );
+    assert!(said.contains("finished already") && said.contains("runs/demo-2"), "{said}");
+    assert_eq!(ok(at.path(), &["train", "--resume", "--json", "--out", "runs/demo"]).lines().count(), 1);
 }
 
 #[test]
@@ -195,11 +190,11 @@ fn a_run_that_saved_nothing_gives_its_folder_back() {
 fn nothing_is_resumed_where_nothing_was_begun() {
     let at = tempfile::tempdir().unwrap();
     let message = fails(at.path(), &["train", "--resume"]);
-    assert!(message.contains("runs/quickstart: there is no run to resume"), "{message}");
+    assert!(message.contains("runs/demo: there is no run to resume"), "{message}");
     output(at.path(), &train(&[&["--out", "runs/mine"], DIVERGES].concat()));
     let message = fails(at.path(), &["train", "--resume"]);
     assert!(message.contains("not finished are runs/mine"), "{message}");
-    assert!(!at.path().join("runs/quickstart").exists());
+    assert!(!at.path().join("runs/demo").exists());
 }
 
 #[test]

@@ -23,6 +23,7 @@
 //! ```
 pub mod analyze;
 pub mod audit;
+pub mod auto_recipe;
 pub mod backbone;
 pub mod bench;
 mod caught;

@@ -287,5 +287,5 @@ fn mirrors_may_be_of_any_block_that_fits() {
     let e = sources("[[4], [4]]").unwrap_err().to_string();
     assert!(e.contains("local.leap.sources") && e.contains("[4] do not fit behind"), "{e}");
     assert!(sources("[[6], [4]]").unwrap_err().to_string().contains("blocks 0 to 5"));
-    assert!(sources("[[], [4]]").unwrap_err().to_string().contains("mirrors nothing"));
+    assert!(sources("[[], [4]]").unwrap_err().to_string().contains("has no EMA copy of a block"));
 }

@@ -383,7 +383,7 @@ fn another_share_is_another_run_and_runs_from_before_go_on_without_a_set_s_own_s
 fn recipes_refuse_what_is_no_share() {
     let mut r = Recipe::load("quickstart").unwrap();
     for (set, says) in [
-        ("data.validation=1", "found 1, expected a share of the images from 0 to less than 1"),
+        ("data.validation=1", "found 1, expected a fraction of the images from 0 to less than 1"),
         ("data.validation=-0.1", "found -0.1"),
         ("data.validation=500", "found 500"),
         ("data.test=0", "above 0"),

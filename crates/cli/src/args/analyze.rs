@@ -16,13 +16,13 @@ use std::path::PathBuf;
     mut_arg("json", |a| a.help("Print the numbers as one JSON object, as in analysis.json"))
 )]
 pub struct AnalyzeArgs {
-    /// Runs' folders, or manifests in them (checkpoints/last.json, best.json)
+    /// Runs' folders, or checkpoints in them (checkpoints/last.json, best.json)
     #[arg(required = true)]
     pub checkpoints: Vec<PathBuf>,
     /// Test error of a linear classifier on the frozen features of every block
     #[arg(long)]
     pub separability: bool,
-    /// Likeness (linear CKA) of every block to every block of another network
+    /// Similarity (linear CKA) of every block to every block of another network
     #[arg(long, requires = "against")]
     pub cka: bool,
     /// The checkpoint that CKA compares with, most often backpropagation's
@@ -81,7 +81,7 @@ const EXAMPLES: &str = "\
 Examples:
   mlaan analyze runs/bp-resnet32 runs/dgl-resnet32-16 --against runs/bp-resnet32
   mlaan analyze runs/dgl-resnet32-16 --separability --pool 2 --limit 10000
-  mlaan analyze runs/bp-resnet32 runs/dgl-resnet32-16 --features --images 0,17 cat.jpg
+  mlaan analyze runs/bp-resnet32 --features --images 0,17 cat.jpg
   mlaan analyze runs/dgl-resnet32-16 --heads --json
 
 Without --separability, --cka, --features or --heads: all that apply. Numbers come as JSON and CSV, plots as SVG, feature \

@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::output::Output;
 use super::settings::Settings;
-use super::values::{DEFAULT_RECIPE, parse_positive, parse_whole};
+use super::values::{parse_positive, parse_whole};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -11,9 +11,12 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AuditArgs {
-    /// A built-in recipe (see `mlaan recipes`), a TOML file, or a run's folder, for the network and method of that run
-    #[arg(default_value = DEFAULT_RECIPE)]
-    pub recipe: String,
+    /// A built-in recipe (see `mlaan recipes`), a TOML file, or a run's folder, for the network and method of that run [default:
+    /// one that suits --data; without images demo]
+    pub recipe: Option<String>,
+    /// Images that a recipe is chosen for, as `mlaan train --data` does; the audit itself is on random ones
+    #[arg(long, value_name = "builtin|PATH")]
+    pub data: Option<String>,
     /// Images of a step
     #[arg(long, value_name = "N", default_value = "4", value_parser = parse_positive)]
     pub batch: usize,
@@ -57,5 +60,5 @@ Examples:
   mlaan audit runs/mine --out runs/mine
 
 A training step is taken on random images, then again with other labels for one loss alone, for every loss in turn. \
-Parameters that differ were reached by that loss. What the method does not allow, and what a loss should teach and does not, is named, and the exit status is then 1. \
+Parameters that differ were reached by that loss. What the method does not allow, and what a loss should reach and does not, is named, and the exit status is then 1. \
 Steps are SGD in 32 bits, whatever the recipe says of precision and optimiser.";

@@ -24,8 +24,8 @@ pub struct CompareArgs {
     /// How many seeds, from 0, or which: 0,3,4 or 2, (a comma: seed 2 alone) or 3-5 [default: the suite's, else 3]
     #[arg(long, value_name = "N|LIST|A-B", value_parser = parse_seeds)]
     pub seeds: Option<Seeds>,
-    /// Where the images are: `builtin`, a path, or NAME=PATH where a suite wants several sets; they must be of the set that
-    /// the suite names (`--set data.source=PATH` takes any)
+    /// Where the images are: `builtin`, a path, or NAME=PATH where a suite wants several sets. On other images than those that it
+    /// names, a suite runs with a size, batch and splits that suit them; its tables say so
     #[arg(long, value_name = "builtin|[NAME=]PATH")]
     pub data: Vec<String>,
     /// Passes over the training images
@@ -69,14 +69,15 @@ pub struct CompareArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  mlaan compare                                           the built-in suites
-  mlaan compare small --plan                              what it would cost here
-  mlaan compare small --data cifar10/                     runs what is missing; again: goes on where it stopped
-  mlaan compare small mine.toml --data cifar10/           a variant of one's own beside it
-  mlaan compare table1-cifar10 --data cifar10/ --only resnet32-16 --epochs 60 --time 8h
+  mlaan compare                               the built-in suites
+  mlaan compare small --plan                  what it would cost here
+  mlaan compare small --data cifar10/         runs what is missing
+  mlaan compare small mine.toml --data cifar10/   with a variant of one's own
+  mlaan compare table1-cifar10 --data cifar10/ --only resnet32-16 --time 8h
+  mlaan compare small --data photos/          on one's own images
   mlaan compare bp-resnet32 mine.toml --seeds 5 --epochs 20 --data cifar10/
-  mlaan compare small --show --out results/small          the tables of what is there, from committed results too
-  mlaan compare table3-memory                             memory beside the paper's; nothing is trained
+  mlaan compare small --show --out results/small   the tables of what is there
+  mlaan compare table3-memory                 memory beside the paper's
 
 Runs lie in DIR/CELL/seed-N, tables in DIR/compare.json, .csv and .md, small records of finished runs in DIR/results: these
 alone, copied or committed, count as done too. Ctrl-C saves; the same command goes on.";

@@ -39,11 +39,11 @@ Examples:
 pub struct InspectArgs {
     /// A folder, an archive, or `builtin`
     pub path: String,
-    /// Share of the training images that is held out to validate on, as by --validation of `mlaan train`
-    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    /// Fraction of the training images that is held out to validate on, as by --validation of `mlaan train`
+    #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
-    /// Share of every class that is held out to test on, where the set has no test split, as by --test of `mlaan train`
-    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    /// Fraction of every class that is held out to test on, where the set has no test split, as by --test of `mlaan train`
+    #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub test: Option<f64>,
     /// Show every class and up to a hundred problems
     #[arg(long)]
@@ -60,7 +60,7 @@ const INSPECT_EXAMPLES: &str = "\
 Examples:
   mlaan data inspect cifar-10-binary.tar.gz
   mlaan data inspect photos/ --all
-  mlaan data inspect flowers/ --test 0.2 --validation 0.1   class folders without splits
+  mlaan data inspect flowers/ --test 0.2   class folders without splits
   mlaan data inspect imagenet/ --json
 
 Every image is decoded, and none is kept. The exit status is 1 where images are broken.";

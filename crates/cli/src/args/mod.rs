@@ -23,13 +23,13 @@ pub use overrides::{Layout, Overrides};
 pub use parse::parse;
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
+pub use settings::{Settings, value};
 pub use using::{ExportArgs, ExportFormat, ImportArgs, PredictArgs, Split, Turning};
 pub use values::{DEFAULT_RECIPE, fewer_threads};
 
 use self::images::Images;
 use self::machine::{Machine, Machines};
 use self::output::{Output, Speech};
-use self::settings::Settings;
 use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, parse_time, parse_whole};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -46,15 +46,16 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  mlaan                                   as `mlaan train`: a first run on the built-in images, about two minutes
-  mlaan plan mlaan-paper-resnet32-16      what a run would need, before it runs
-  mlaan eval runs/quickstart              errors of the trained network, per class
-  mlaan predict runs/quickstart a.jpg     the class of an image
-  mlaan analyze runs/quickstart           what its modules hold, block by block
-  mlaan bench bp-resnet32 --batch 128     how fast it trains here, beside what the machine can do
-  mlaan compare small --plan              every method side by side, and what that would cost here
-  mlaan recipes                           the experiments that come with this program
-  mlaan devices                           what can be computed with here
+  mlaan                                a first run on the built-in images
+  mlaan train --data photos/           your own images: it chooses the rest
+  mlaan plan mlaan-paper-resnet32-16   what a run would need, before it runs
+  mlaan eval runs/demo                 accuracy of the trained network, per class
+  mlaan predict runs/demo a.jpg        the class of an image
+  mlaan analyze runs/demo              what its modules hold, block by block
+  mlaan bench bp-resnet32 --batch 128  how fast it trains here
+  mlaan compare small --plan           every method side by side, and its cost
+  mlaan recipes                        the experiments that are built in
+  mlaan devices                        what can be computed with here
 
 `mlaan COMMAND --help` says more.";
 
@@ -73,7 +74,7 @@ pub enum Command {
     Import(ImportArgs),
     /// See what trained networks hold at each depth: separability, similarity, auxiliary classifiers, feature maps
     Analyze(AnalyzeArgs),
-    /// Check that gradients stay where a method says: which loss teaches which module
+    /// Check that gradients stay where a method says: which loss reaches which module
     Audit(AuditArgs),
     /// Show what a run would need: memory and compute, module by module
     Plan(PlanArgs),
@@ -99,7 +100,7 @@ pub enum Command {
 #[derive(Args)]
 #[command(after_help = TRAIN_EXAMPLES, mut_arg("json", |a| a.help(TRAIN_JSON)))]
 pub struct TrainArgs {
-    /// A built-in recipe (see `mlaan recipes`) or a TOML file [default: quickstart]
+    /// A built-in recipe (see `mlaan recipes`) or a TOML file [default: one that suits --data; without images demo]
     pub recipe: Option<String>,
     /// What replaces keys of the recipe.
     #[command(flatten)]
@@ -138,15 +139,16 @@ const TRAIN_JSON: &str = "Print every event as a line of JSON, the lines of metr
 const TRAIN_EXAMPLES: &str = "\
 Examples:
   mlaan train
+  mlaan train --data photos/   a folder per class: chooses the rest, and says so
   mlaan train mlaan-paper-resnet32-16 --data cifar10/ --epochs 30
   mlaan train mine.toml --set local.cascade.span=3 --lr 0.05 --out runs/span3
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
-  mlaan train bp-resnet32 --data photos/ --validation 0.1   the best epoch by a share of the training images
-  mlaan train bp-resnet110 --data cifar10/ --time 8h   as much as a job's time allows; then again with --resume
+  mlaan train bp-resnet32 --data photos/ --validation 0.1
+  mlaan train bp-resnet110 --data cifar10/ --time 8h   then with --resume
   mlaan train --tensorboard               then: tensorboard --logdir runs
-  mlaan train bp-resnet50 --data photos/ --init resnet50.pth --lr 0.01   fine-tuning
+  mlaan train --data photos/ --init resnet50.pth       fine-tuning
 
 Ctrl-C stops after the current step and saves; --resume goes on from there.";
 
@@ -158,7 +160,7 @@ Ctrl-C stops after the current step and saves; --resume goes on from there.";
     mut_arg("limit", |a| a.help("At most so many images of the split [default: the run's limit on its own data, otherwise all]"))
 )]
 pub struct EvalArgs {
-    /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
+    /// A run's folder, its checkpoints folder, or a checkpoint in it (last.json, best.json)
     pub checkpoint: PathBuf,
     /// Use the checkpoint of the best epoch, chosen by the validation error (test error, where there is no validation set),
     /// instead of the last one
@@ -195,13 +197,13 @@ pub struct EvalArgs {
 
 const EVAL_EXAMPLES: &str = "\
 Examples:
-  mlaan eval runs/quickstart
-  mlaan eval runs/quickstart --best --mistakes 20
-  mlaan eval runs/quickstart --split train
-  mlaan eval runs/quickstart --confusion confusion.csv
+  mlaan eval runs/demo
+  mlaan eval runs/demo --best --mistakes 20
+  mlaan eval runs/demo --split train
+  mlaan eval runs/demo --confusion confusion.csv
   mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json
 
-Shares are percent. Loss is the mean cross-entropy. Precision, recall, F1 and their averages are those of scikit-learn's \
+Loss is the mean cross-entropy. Precision, recall, F1 and their averages are those of scikit-learn's \
 classification_report (0 where there is nothing to divide by). The calibration error is the expected one over 15 bins of equal \
 width (Guo et al., 2017). With --json, `confusion` is a list of [class, predicted, images], zeros left out; classes and images count \
 from 0. A run keeps the same in its folder, of its last epoch, as evaluation.json.";
@@ -210,13 +212,18 @@ from 0. A run keeps the same in its folder, of its last epoch, as evaluation.jso
 #[derive(Args)]
 #[command(
     after_help = PLAN_EXAMPLES,
+    mut_arg("data", |a| a.help("Images that the run is to train on: they are opened as it opens them, and counted in its memory")),
+    mut_arg("limit", |a| a.requires("data")),
+    mut_arg("skip_broken", |a| a.requires("data")),
     mut_arg("device", |a| a.help("Where the run is to compute; a plan for a GPU needs none")),
     mut_arg("threads", |a| a.help("Threads of the processor to compute with; some scratch memory is per thread [default: all cores]"))
 )]
 pub struct PlanArgs {
-    /// A built-in recipe (see `mlaan recipes`) or a TOML file
-    #[arg(default_value = DEFAULT_RECIPE)]
-    pub recipe: String,
+    /// A built-in recipe (see `mlaan recipes`) or a TOML file [default: one that suits --data; without images demo]
+    pub recipe: Option<String>,
+    /// Which images.
+    #[command(flatten)]
+    pub images: Images,
     /// What replaces keys of the recipe.
     #[command(flatten)]
     pub settings: Settings,
@@ -226,8 +233,8 @@ pub struct PlanArgs {
     /// Show what fits into this much memory, as 2GiB, 900MB or 1.5G, instead of the modules
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<usize>,
-    /// Number of classes [default: 10 for images of up to 96 pixels, otherwise 1000]
-    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
+    /// Number of classes [default: those of --data, else 10 for images of up to 96 pixels and 1000 for larger ones]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>, conflicts_with = "data")]
     pub classes: Option<usize>,
     /// What to compute with.
     #[command(flatten)]
@@ -244,9 +251,10 @@ Examples:
   mlaan plan mlaan-released-resnet110-55 --memory 1GiB
   mlaan plan dgl-resnet32-16 --balance --modules 4
   mlaan plan bp-resnet50 --device cuda
-  mlaan plan quickstart --set local.leap=none model.backbone=resnet20 local.modules=10
+  mlaan plan --data photos/   what a run on these images would choose and need
+  mlaan plan quickstart --set local.leap=none model.backbone=resnet20
 
-Nothing is computed and no images are read: a training step runs on a device that only counts.";
+Nothing is computed, and no images are read but those of --data: a training step runs on a device that only counts.";
 
 /// `mlaan bench`
 #[derive(Args)]
@@ -257,9 +265,8 @@ Nothing is computed and no images are read: a training step runs on a device tha
     mut_arg("skip_broken", |a| a.requires("data"))
 )]
 pub struct BenchArgs {
-    /// A built-in recipe (see `mlaan recipes`) or a TOML file
-    #[arg(default_value = DEFAULT_RECIPE)]
-    pub recipe: String,
+    /// A built-in recipe (see `mlaan recipes`) or a TOML file [default: one that suits --data; without images demo]
+    pub recipe: Option<String>,
     /// What replaces keys of the recipe.
     #[command(flatten)]
     pub settings: Settings,
@@ -297,7 +304,7 @@ Examples:
   mlaan bench mlaan-released-resnet32-16 --precision bf16
   mlaan bench bp-resnet110 --recompute module
   mlaan bench quickstart --set local.leap=none model.width=32
-  mlaan bench bp-resnet34 --data DIR --threads 2   images read, decoded, cropped and normalised a second
+  mlaan bench bp-resnet34 --data DIR   images a second that loading reaches
 
 Images of steps are made up: none are read. Steps are those of a run: on a GPU one behind the other, waited for at
 the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). What the
@@ -329,7 +336,7 @@ mod tests {
     /// Flags that are something else in these commands, or have more to say there.
     const OWN: [(&str, &[&str]); 10] = [
         ("batch", &["eval", "predict", "audit"]),
-        ("data", &["eval", "analyze", "bench", "compare"]),
+        ("data", &["eval", "analyze", "bench", "compare", "plan", "audit"]),
         ("device", &["plan"]),
         ("json", &["train", "predict", "analyze", "compare", "report", "recipes", "download"]),
         ("limit", &["eval", "analyze"]),

@@ -21,7 +21,7 @@ pub struct Overrides {
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
-    /// Start from these weights: a checkpoint (a run's folder or a manifest), or a state dict of PyTorch (.pth, .pt,
+    /// Start from these weights: a checkpoint (a run's folder, or last.json or best.json in it), or a state dict of PyTorch (.pth, .pt,
     /// .safetensors); with other classes the classifier is new
     #[arg(long, value_name = "CHECKPOINT|FILE")]
     pub init: Option<String>,
@@ -64,17 +64,25 @@ impl Layout {
 }
 
 impl Overrides {
-    /// Changes `recipe`, and checks the whole.
+    /// The keys that it sets, but for images and weights, which may look like other values.
     ///
     /// # Errors
-    /// Which key is unknown or has an impossible value.
-    pub fn apply(&self, recipe: &mut Recipe) -> mlaan::Result<()> {
+    /// What is no assignment.
+    pub fn assignments(&self) -> mlaan::Result<Vec<String>> {
         let mut assignments = self.settings.assignments()?;
         assignments.extend(self.epochs.map(|n| format!("train.epochs={n}")));
         assignments.extend(self.images.sample.assignments());
         assignments.extend(self.layout.assignments());
         assignments.extend(self.seed.map(|n| format!("seed={n}")));
-        recipe.set_all(assignments)?;
+        Ok(assignments)
+    }
+
+    /// Changes `recipe`, and checks the whole.
+    ///
+    /// # Errors
+    /// Which key is unknown or has an impossible value.
+    pub fn apply(&self, recipe: &mut Recipe) -> mlaan::Result<()> {
+        recipe.set_all(self.assignments()?)?;
         if let Some(from) = &self.init {
             // As it is: a path may look like another TOML value.
             recipe.model.init = Some(from.clone());
@@ -88,6 +96,11 @@ impl Overrides {
 
     /// Whether the data set is named.
     pub fn names_data(&self) -> bool {
-        self.images.data.is_some() || self.settings.sets("data.source")
+        self.source().is_some()
+    }
+
+    /// Where the images are, if that is named.
+    pub fn source(&self) -> Option<String> {
+        self.images.data.clone().or_else(|| self.settings.value("data.source"))
     }
 }

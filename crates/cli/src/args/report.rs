@@ -27,8 +27,8 @@ pub struct ReportArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  mlaan report runs/quickstart
-  mlaan report runs/small                                 a comparison, its runs, and analyses of them
+  mlaan report runs/demo
+  mlaan report runs/small   a comparison, its runs, and analyses of them
   mlaan report runs/small runs/mine bench/results/memory.json --out page.html
 
 The page is one file that needs no network: curves, tables beside the paper's, memory, analyses with their pictures, every

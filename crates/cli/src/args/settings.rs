@@ -23,14 +23,14 @@ pub struct Settings {
     /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Share of the training images that is held out to choose the best epoch on, as 0.1 (stratified; of the images that
+    /// Fraction of the training images that is held out to choose the best epoch on, as 0.1 (stratified; of the images that
     /// --limit and --test leave), where the set has no validation split of its own; the test images are then used once, at the end
     /// [default: the recipe's]
-    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
-    /// Share of every class that is held out to test on, as 0.2, where the set has no test split, or no splits at all; the same
+    /// Fraction of every class that is held out to test on, as 0.2, where the set has no test split, or no splits at all; the same
     /// for every seed [default: the recipe's]
-    #[arg(long, value_name = "SHARE", value_parser = parse_number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub test: Option<f64>,
     /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
     /// none for all to learn [default: the recipe's]
@@ -72,8 +72,14 @@ impl Settings {
         }
     }
 
-    /// Whether a key is set by `--set`.
-    pub fn sets(&self, key: &str) -> bool {
-        self.set.iter().any(|s| s.split('=').next().is_some_and(|k| k.trim() == key))
+    /// What `--set` sets a key to.
+    pub fn value(&self, key: &str) -> Option<String> {
+        value(&self.set, key).map(str::to_owned)
     }
+}
+
+/// The text that the last of `keys` gives to a key.
+pub fn value<'a>(keys: &'a [String], key: &str) -> Option<&'a str> {
+    let of = |text: &'a String| text.split_once('=').filter(|(name, _)| name.trim() == key);
+    keys.iter().rev().find_map(of).map(|(_, value)| value.trim().trim_matches('"'))
 }

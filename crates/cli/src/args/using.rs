@@ -14,7 +14,7 @@ use std::path::PathBuf;
     mut_arg("json", |a| a.help("Print one JSON object per image and line"))
 )]
 pub struct PredictArgs {
-    /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
+    /// A run's folder, its checkpoints folder, or a checkpoint in it (last.json, best.json)
     pub checkpoint: PathBuf,
     /// Image files (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM), folders with images in or below them, or - for a list of paths
     /// on standard input (a line each, or ended by zeros as `find -print0` writes them)
@@ -97,9 +97,9 @@ impl From<Turning> for Orientation {
 
 const PREDICT_EXAMPLES: &str = "\
 Examples:
-  mlaan predict runs/quickstart cat.jpg
-  mlaan predict runs/quickstart photos/ --top 5 --csv > classes.csv
-  find / -name '*.png' | mlaan predict runs/quickstart - --json
+  mlaan predict runs/demo cat.jpg
+  mlaan predict runs/demo photos/ --top 5 --csv > classes.csv
+  find / -name '*.png' | mlaan predict runs/demo - --json
 
 Images are prepared as in an evaluation: the shorter side is scaled, the centre cut out. A file that is no image is reported \
 and stops nothing; the exit status is then 1.";
@@ -108,10 +108,10 @@ and stops nothing; the exit status is then 1.";
 #[derive(Args)]
 #[command(after_help = EXPORT_EXAMPLES)]
 pub struct ExportArgs {
-    /// A run's folder, its checkpoints folder, or a manifest in it (last.json, best.json)
+    /// A run's folder, its checkpoints folder, or a checkpoint in it (last.json, best.json)
     pub checkpoint: PathBuf,
-    /// What to write
-    #[arg(long, value_enum)]
+    /// What to write: a state dict for PyTorch (safetensors), or a graph (onnx)
+    #[arg(long, value_name = "FORMAT", value_parser = ExportFormat::parse)]
     pub format: ExportFormat,
     /// The file to write; one that is there is replaced
     #[arg(long, value_name = "FILE")]
@@ -123,7 +123,7 @@ pub struct ExportArgs {
 }
 
 /// See [`ExportArgs::format`].
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
     /// A state dict under torchvision's names, for load_state_dict
     Safetensors,
@@ -131,13 +131,29 @@ pub enum ExportFormat {
     Onnx,
 }
 
+impl ExportFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "safetensors" => Ok(ExportFormat::Safetensors),
+            "onnx" => Ok(ExportFormat::Onnx),
+            "pytorch" | "torch" | "pth" | "pt" | "state_dict" | "state-dict" => Err(format!(
+                "for PyTorch write `--format safetensors`, a state dict: \
+                 model.load_state_dict(safetensors.torch.load_file(FILE)) reads it, torch.save then makes a .{} of it",
+                if text == "pth" { "pth" } else { "pt" }
+            )),
+            _ => Err("safetensors (a state dict for PyTorch) or onnx".into()),
+        }
+    }
+}
+
 const EXPORT_EXAMPLES: &str = "\
 Examples:
-  mlaan export runs/quickstart --format onnx --out quickstart.onnx
-  mlaan export runs/imagenet --best --format safetensors --out resnet50.safetensors
+  mlaan export runs/demo --format onnx --out demo.onnx
+  mlaan export runs/photos --best --format safetensors --out net.safetensors
 
-Auxiliary networks are left out. Names of the classes, image size, mean and standard deviation are in the file's metadata. The ONNX graph \
-normalises pixels itself; a program that uses the state dict has to do it.";
+Auxiliary networks are left out. Names of the classes, image size, mean and standard deviation are in the file's metadata. Both want images whose shorter \
+side was resized and whose centre was cut out, by the numbers that are printed. The ONNX graph normalises pixels itself; a program that \
+uses the state dict has to do it.";
 
 /// `mlaan import`
 #[derive(Args)]

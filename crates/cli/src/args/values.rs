@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The recipe that is used when none is named.
-pub const DEFAULT_RECIPE: &str = "quickstart";
+pub const DEFAULT_RECIPE: &str = "demo";
 
 /// Names of devices, as help shows them.
 pub const DEVICES: &str = "cpu|cuda|cuda:N";

@@ -13,13 +13,12 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// What is wrong with the recipe or the images.
-pub fn bench(mut recipe: Recipe, source: &str, device: &Device, args: &BenchArgs) -> Result<ExitCode> {
-    recipe.set_source(source);
-    let found = loading(&recipe, device, args.rounds)?;
+pub fn bench((name, recipe): (&str, &Recipe), device: &Device, args: &BenchArgs) -> Result<ExitCode> {
+    let found = loading(recipe, device, args.rounds)?;
     if args.output.json {
-        output::json(&json(&args.recipe, &recipe, &found))?;
+        output::json(&json(name, recipe, &found))?;
     } else {
-        output::page(&text(&args.recipe, &recipe, &found))?;
+        output::page(&text(name, recipe, &found))?;
     }
     Ok(ExitCode::SUCCESS)
 }

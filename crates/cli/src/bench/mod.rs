@@ -7,6 +7,7 @@ mod units;
 
 use self::units::{giga, seconds};
 use crate::args::BenchArgs;
+use crate::auto::{Base, Named};
 use crate::{format, output};
 use anyhow::Result;
 use mlaan::bench::{Options, Report, bench as measure};
@@ -19,18 +20,19 @@ use std::process::ExitCode;
 /// # Errors
 /// What is wrong with the recipe, or out of memory.
 pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
-    let recipe = recipe(args)?;
+    let base = recipe(args)?;
+    let (name, recipe) = (base.name, base.recipe);
     let options =
         Options { rounds: args.rounds, steps: args.steps, profile: args.profile, ..Options::default() };
     let device = args.machine.open()?;
-    if let Some(source) = &args.images.data {
-        return loading::bench(recipe, source, &device, args);
+    if args.images.data.is_some() {
+        return loading::bench((&name, &recipe), &device, args);
     }
     let report = measure(&recipe, &device, &options)?;
     if args.output.json {
-        output::json(&json::report(&args.recipe, &recipe, &report))?;
+        output::json(&json::report(&name, &recipe, &report))?;
     } else {
-        output::page(&text(&args.recipe, &recipe, &report))?;
+        output::page(&text(&name, &recipe, &report))?;
         if let Some(p) = &report.profile {
             output::page(&profile::text(p, &report, args.top))?;
         }
@@ -39,13 +41,12 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
 }
 
 /// The recipe with what the command line changes of it.
-fn recipe(args: &BenchArgs) -> Result<Recipe> {
-    let mut recipe = Recipe::load(&args.recipe)?;
+fn recipe(args: &BenchArgs) -> Result<Base> {
     let mut keys = args.settings.assignments()?;
     keys.extend(args.layout.assignments());
     keys.extend(args.images.sample.assignments());
-    recipe.set_all(keys)?;
-    Ok(recipe)
+    let data = args.images.data.as_deref();
+    Base::with(Named { recipe: args.recipe.as_deref(), data, ..Named::default() }, &keys)
 }
 
 fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
@@ -112,8 +113,8 @@ fn rows(r: &Report) -> Vec<(&'static str, String)> {
         (
             "process",
             match r.resident {
-                Some(bytes) => format!("grew by {} at the most", format::bytes(bytes)),
-                None => "unknown by how much it grew: this system does not say".into(),
+                Some(bytes) => format!("peak growth {}", format::bytes(bytes)),
+                None => "peak growth not known: this system does not say".into(),
             },
         ),
     ];

@@ -5,13 +5,14 @@ use crate::format;
 use mlaan::bench::{Profile, Report};
 use mlaan_engine::OperationCost;
 
-const NOTE: &str = "Calls and times are those of one step. Compute is that of convolutions and linear layers, part of the\n\
-                    peak. Memory is every operand once, part of the bandwidth; it is more where\n\
+const NOTE: &str = "Calls and times are those of one step. Compute is that of convolutions and linear layers, part of the \
+                    peak. Memory is every operand once, part of the bandwidth; it is more where \
                     operands stay in a cache. Recording costs a little time of its own.";
 
 /// The `top` slowest operations, the rest, and what is outside of them.
 pub fn text(p: &Profile, r: &Report, top: usize) -> String {
-    let header = [">calls", ">time", ">share", ">GFLOP/s", ">of peak", ">GB/s", ">of bandwidth", "operation"];
+    let header =
+        ["operation", ">calls", ">time", ">fraction", ">GFLOP/s", ">of peak", ">GB/s", ">of bandwidth"];
     let mut table = format::table(&header);
     let (shown, rest) = p.operations.split_at(top.min(p.operations.len()));
     for o in shown {
@@ -23,17 +24,17 @@ pub fn text(p: &Profile, r: &Report, top: usize) -> String {
     }
     table.add_row(row(p, r, &sum(&p.operations, "all operations".into())));
     let step = |s: f64| seconds(s / p.steps as f64);
-    let share = format::percent(100.0 * p.outside() / p.seconds);
+    let fraction = format::percent(100.0 * p.outside() / p.seconds);
     let blank = String::new;
     table.add_row([
+        "outside of operations".into(),
         blank(),
         step(p.outside()),
-        share,
+        fraction,
         blank(),
         blank(),
         blank(),
         blank(),
-        "outside of operations".into(),
     ]);
     format!("\n{}\n\n{}\n", format::text(&table), format::dim(NOTE))
 }
@@ -44,6 +45,7 @@ fn row(p: &Profile, r: &Report, o: &OperationCost) -> [String; 8] {
     let computes = o.flops > 0;
     let or_dash = |text: String| if computes { text } else { "–".into() };
     [
+        o.name.clone(),
         format::count((o.calls as f64 / steps).round() as usize),
         seconds(o.seconds / steps),
         format::percent(100.0 * o.seconds / p.seconds),
@@ -51,7 +53,6 @@ fn row(p: &Profile, r: &Report, o: &OperationCost) -> [String; 8] {
         or_dash(format::percent(r.machine.flops.map_or(f64::NAN, |peak| 100.0 * flops / peak))),
         giga(bytes),
         format::percent(100.0 * bytes / r.machine.bandwidth),
-        o.name.clone(),
     ]
 }
 

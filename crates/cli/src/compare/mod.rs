@@ -1,6 +1,7 @@
 //! `mlaan compare`: methods side by side, as the paper's tables have them.
 
 mod lines;
+mod own;
 mod plan;
 mod tables;
 mod work;
@@ -32,6 +33,9 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     }
     room_to_begin(args.machine.threads())?;
     let mut work = Work::new(args)?;
+    if let Some(said) = own::said(&work.table.changes).filter(|_| args.speech.speaks()) {
+        output::line(&said);
+    }
     if args.plan {
         plan::show(args, &work)?;
         return Ok(ExitCode::SUCCESS);
@@ -266,7 +270,10 @@ fn full_table(args: &CompareArgs) -> Result<Table> {
             Suite::of_recipes(recipes)
         }
     };
-    let mut table = suite.table(&changes(args)?)?;
+    let said = changes(args)?;
+    let mut keys = own::keys(args, &suite, &said)?;
+    keys.extend(said);
+    let mut table = suite.table(&keys)?;
     if let Some(name) = &args.against {
         table.against = Some(table.row(name)?);
     }

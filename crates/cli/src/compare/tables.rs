@@ -8,7 +8,13 @@ use mlaan::text;
 /// All tables of a comparison, and what must be known of them.
 pub fn text(found: &Comparison) -> String {
     let sheets = found.sheets().into_iter().map(|s| sheet(&s));
-    let notes = found.notes().into_iter().map(|n| format::dim(&wrapped(&text::line(&n))));
+    let notes = found.notes().into_iter().map(|n| format::dim(&text::line(&n)));
+    let sentences = found.summary();
+    let summary = (!sentences.is_empty()).then(|| {
+        let said: Vec<String> = sentences.iter().map(|s| format!(" - {}", text::line(s))).collect();
+        format!("{}\n\n{}", said.join("\n"), format::dim(&found.summary_note()))
+    });
+    let sheets = sheets.chain(summary);
     format!("\n{}\n", sheets.chain(notes).collect::<Vec<_>>().join("\n\n"))
 }
 
@@ -37,25 +43,4 @@ pub fn suites(builtin: &[(&str, &str)]) -> Result<String> {
     format::fit(&mut table, output::width());
     let next = "mlaan compare SUITE --plan says what one costs here, mlaan compare --help the rest.";
     Ok(format!("{}\n\n{}", format::text(&table), format::dim(next)))
-}
-
-/// Broken at the terminal's width.
-fn wrapped(text: &str) -> String {
-    let width = usize::from(output::width()).min(120);
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let full = lines
-            .last()
-            .is_some_and(|l| !l.is_empty() && l.chars().count() + 1 + word.chars().count() > width);
-        if full {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.join("\n")
 }

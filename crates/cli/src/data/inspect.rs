@@ -119,7 +119,7 @@ fn size(sizes: &Sizes) -> String {
 
 fn pixel_line(pixels: &Normalise) -> String {
     let list = |values: [f32; 3]| values.map(|v| format!("{v:.4}")).join(" ");
-    format!("mean {}, std {} (red, green, blue, of 1)", list(pixels.mean), list(pixels.std))
+    format!("mean {}, std {} (red, green, blue; pixels from 0 to 1)", list(pixels.mean), list(pixels.std))
 }
 
 fn problems(found: &Inspection, all: bool) -> String {

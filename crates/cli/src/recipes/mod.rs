@@ -17,7 +17,7 @@ use std::process::ExitCode;
 /// No recipe of that name.
 pub fn recipes(args: &RecipesArgs) -> Result<ExitCode> {
     match &args.show {
-        Some(name) => output::page(&show::text(name, args.resolve)?)?,
+        Some(name) => output::exact(show::text(name, args.resolve)?.trim_end())?,
         None if args.schema && args.output.json => output::json(&json_schema())?,
         None if args.schema => output::page(&keys())?,
         None if args.output.json => output::json(&json!({ "parts": parts()?, "recipes": whole()? }))?,

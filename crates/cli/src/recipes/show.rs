@@ -64,7 +64,7 @@ fn about(name: &str, recipe: &Recipe) -> Result<String> {
 fn needs(recipe: &Recipe, set: Option<&KnownSet>) -> Result<String> {
     let backbone = setup::network(recipe)?;
     let (task, kind) = (task(recipe, None), DeviceKind::Cpu { threads: Some(1) });
-    let sizes = sizes(recipe, recipe.train.batch, kind);
+    let sizes = sizes(recipe, recipe.train.batch, (kind, 1));
     let method = balanced(&backbone, &recipe.local, task, sizes)?;
     let plan = plan(&backbone, &method, task, sizes)?;
     let memory = format::bytes(plan.memory() as u64);

@@ -60,6 +60,7 @@ impl Lines {
         match progress {
             Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
+                self.line(&format::dim(&table::legend(self.eta.held)));
                 self.line(&format::dim(&table::header(self.eta.held)));
             }
             Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
@@ -104,23 +105,22 @@ impl Lines {
 
     fn step(&mut self, s: &Step) {
         let (epoch, run) = self.eta.after(s.epoch, s.step, s.speed);
-        let state = format!(
-            "{} left, run {} · accuracy {:.1} % · loss {:.3} · {} images/s · {}",
-            format::clock(epoch),
-            format::clock(run),
-            s.accuracy,
-            s.loss,
-            format::count(s.speed as usize),
-            format::bytes(s.bytes)
-        );
+        let left = format!("{} left, run {}", format::clock(epoch), format::clock(run));
+        let learnt = format!("loss {:.3}, accuracy {:.1} %", s.loss, s.accuracy);
         if let Some(bar) = &self.bar {
             bar.set_length(s.steps as u64);
             bar.set_position(s.step as u64);
             bar.set_prefix(self.prefix(s.epoch));
-            bar.set_message(self.fitting(&state, s.epoch));
+            let (speed, bytes) = (format::count(s.speed as usize), format::bytes(s.bytes));
+            bar.set_message(self.fitting(&format!("{left}, {learnt}, {speed} images/s, {bytes}"), s.epoch));
         } else if self.last.elapsed() >= QUIET {
             self.last = Instant::now();
-            output::line(&format!("  {}, step {}/{}: {state}", self.prefix(s.epoch), s.step, s.steps));
+            output::line(&format!(
+                "  {}, step {}/{}: {learnt}, {left}",
+                self.prefix(s.epoch),
+                s.step,
+                s.steps
+            ));
         }
     }
 
@@ -132,7 +132,7 @@ impl Lines {
 
     /// Modules whose accuracy there is room for.
     fn shown(&self) -> usize {
-        self.bar.as_ref().map_or(10, |_| table::shown(output::width()))
+        table::shown(output::columns().map_or(80, |columns| columns as u16))
     }
 }
 

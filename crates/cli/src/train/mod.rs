@@ -8,18 +8,22 @@ mod overview;
 mod report;
 mod table;
 
-use crate::args::{DEFAULT_RECIPE, TrainArgs};
+use crate::args::TrainArgs;
+use crate::auto::called;
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
+use crate::plan::task;
 use crate::{fits, format, output, resume};
 use anyhow::{Result, bail};
 use eta::Eta;
 use lines::Lines;
+use mlaan::Device;
+use mlaan::local::Method;
 use mlaan::recipe::Recipe;
 use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
 use mlaan::train::tensorboard::{self, TensorBoard};
-use mlaan::train::{Outcome, Progress, Trainer};
+use mlaan::train::{Outcome, Progress, Trainer, setup, sizes};
 use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,21 +37,20 @@ use std::time::Instant;
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     // A time too long to be counted is none.
     let until = args.time.and_then(|time| Instant::now().checked_add(time));
-    let name = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
     let devices = args.machine.open()?;
     // A misspelt recipe is to be found before its folder is looked for.
-    let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args, name)?) };
+    let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args)?) };
     let target = Target::choose(args)?;
-    let recipe = match fresh {
-        Some(fresh) if !args.resume => fresh,
-        _ => resume::continued(args, target.checkpoint.as_ref(), &target.path)?,
+    let (recipe, chosen) = match fresh {
+        Some(base) if !args.resume => (base.recipe.clone(), Some(base)),
+        _ => (resume::continued(args, target.checkpoint.as_ref(), &target.path)?, None),
     };
     if let Some(summary) = target.finished(recipe.train.epochs) {
         say_finished_before(args, &summary, &target.path)?;
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::install()?;
-    let (mut trainer, chosen) = match args.memory {
+    let (mut trainer, fit) = match args.memory {
         Some(memory) => {
             let [device] = devices.as_slice() else {
                 bail!(
@@ -55,8 +58,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
                 );
             };
             let (trainer, fit) = Trainer::from_recipe_fit_memory(&recipe, device, memory)?;
-            let chosen = fits::chosen(&fit, recipe.train.batch, memory);
-            (trainer, Some(chosen))
+            let fit = fits::chosen(&fit, recipe.train.batch, memory);
+            (trainer, Some(fit))
         }
         None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
     };
@@ -69,14 +72,17 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         trainer.initialise()?;
     }
     let held = target.hold(args)?;
-    let speaks = args.speech.speaks();
+    let (speaks, mut plain) = (args.speech.speaks(), None);
     if !args.speech.quiet {
         let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
         warnings.for_each(|w| output::note(&format!("warning: {w}")));
     }
     if speaks {
-        output::line(&overview::overview(&title(args, &held.path), &recipe, &mut trainer, &held.path)?);
-        chosen.iter().for_each(|c| output::line(&format!("{c}\n")));
+        plain = plan_of_backpropagation(&recipe, &trainer, &devices)?;
+        let name = title(args, &held.path);
+        output::line(&overview::overview(&name, &recipe, &mut trainer, (&held.path, plain))?);
+        chosen.iter().filter_map(|base| base.choices(&recipe)).for_each(|c| output::line(&c));
+        fit.iter().for_each(|c| output::line(&format!("{c}\n")));
         // Here rather than with the epochs, so that it is said before a dashboard, too.
         let taken = if target.checkpoint.is_none() { trainer.initialise()? } else { None };
         taken.iter().for_each(|t| output::line(&format!("{}\n", format::taken(t))));
@@ -91,7 +97,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
     let best = target.checkpoint.as_ref().and_then(|m| m.best).map_or(f64::INFINITY, |b| b.error);
     let outcome = run(args, (&recipe, best), &mut trainer, &held, &interrupt)?;
-    Ok(end(args, &outcome, &trainer, &held.path))
+    Ok(end(args, &outcome, (&trainer, plain), &held.path))
 }
 
 /// What the run is called: by its recipe, or by its folder when the recipe is the folder's own.
@@ -99,7 +105,7 @@ fn title(args: &TrainArgs, folder: &Path) -> String {
     match (&args.recipe, args.resume, folder.file_name()) {
         (Some(name), ..) => name.clone(),
         (None, true, Some(name)) => text::path(name),
-        _ => DEFAULT_RECIPE.into(),
+        _ => called(None, args.overrides.source().as_deref()),
     }
 }
 
@@ -177,7 +183,12 @@ fn spoken(
 }
 
 /// Says how it ended and what can be done next.
-fn end(args: &TrainArgs, outcome: &Outcome, trainer: &Trainer, folder: &Path) -> ExitCode {
+fn end(
+    args: &TrainArgs,
+    outcome: &Outcome,
+    (trainer, plain): (&Trainer, Option<u64>),
+    folder: &Path,
+) -> ExitCode {
     let replaced = trainer.splits().train.replaced();
     let speaks = args.speech.speaks();
     if speaks && replaced > 0 {
@@ -186,7 +197,7 @@ fn end(args: &TrainArgs, outcome: &Outcome, trainer: &Trainer, folder: &Path) ->
     }
     let (said, code) = match outcome {
         Outcome::Finished(summary) => {
-            (finished(summary, Some(trainer.plan().memory() as u64), folder), ExitCode::SUCCESS)
+            (finished(summary, Some((trainer.plan().memory() as u64, plain)), folder), ExitCode::SUCCESS)
         }
         Outcome::Interrupted { epoch, step } => {
             let steps = format::several(*step, "step");
@@ -251,16 +262,30 @@ fn test_accuracy(s: &Summary) -> String {
     }
 }
 
+/// Memory that backpropagation would need on the same images, in one stage; none where it is what trains.
+fn plan_of_backpropagation(recipe: &Recipe, trainer: &Trainer, devices: &[Device]) -> Result<Option<u64>> {
+    let [_] = devices else { return Ok(None) };
+    if trainer.plan().modules.len() < 2 {
+        return Ok(None);
+    }
+    let task = task(recipe, Some(trainer.splits().train.classes().len()));
+    let sizes = sizes(recipe, trainer.splits(), devices, recipe.train.batch);
+    let plan = mlaan::plan::plan(&setup::network(recipe)?, &Method::default(), task, sizes)?;
+    Ok(Some(plan.memory() as u64))
+}
+
 /// The last words of a run.
-fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
+fn finished(s: &Summary, planned: Option<(u64, Option<u64>)>, folder: &Path) -> String {
     let (at, word) = (text::path(folder), text::file_word(folder));
-    let planned = planned.map(|p| format!("planned {}", format::bytes(p)));
+    let plain = planned.and_then(|(_, plain)| plain);
+    let plain = plain.map(|bytes| ("", format!("backpropagation would need {}", format::bytes(bytes))));
+    let planned = planned.map(|(p, _)| format!("planned {}", format::bytes(p)));
     let allocated =
         s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
     let beside: Vec<String> = planned.into_iter().chain(allocated).collect();
     let beside = if beside.is_empty() { String::new() } else { format!(" ({})", beside.join("; ")) };
     let early = if s.stopped_early { ", ended early: no improvement (train.patience)" } else { "" };
-    let rows = [
+    let mut rows = vec![
         ("test accuracy", test_accuracy(s)),
         ("test error", format::percent(s.test_error)),
         ("test loss", format::loss(s.test_loss)),
@@ -269,9 +294,11 @@ fn finished(s: &Summary, planned: Option<u64>, folder: &Path) -> String {
             format!("{} for {}{early}", format::duration(s.seconds), format::several(s.epochs, "epoch")),
         ),
         ("peak memory", format!("{}{beside}", format::bytes(s.peak().most()))),
-        ("files", format!("{at}/ (metrics.jsonl, summary.json, evaluation.json, recipe.toml, checkpoints/)")),
-        ("next", format!("mlaan eval {word}")),
     ];
+    rows.extend(plain);
+    rows.push(("files", format!("{at}/")));
+    rows.push(("next", format!("mlaan eval {word}")));
+    rows.push(("", format!("mlaan report {word}")));
     let lines: Vec<String> = rows.iter().map(|(what, text)| format!(" {what:<13}  {text}")).collect();
     format!("\n{}", lines.join("\n"))
 }

@@ -1,9 +1,8 @@
 //! What is said before a run begins.
 
-use crate::plan::{blocks, head};
-use crate::{format, rates};
+use crate::{format, modules, rates};
 use anyhow::Result;
-use mlaan::data::BUILTIN;
+use mlaan::data::{BUILTIN, Splits};
 use mlaan::local::Recompute;
 use mlaan::recipe::{Normalise, OptimizerKind, Precision, Recipe, Statistics};
 use mlaan::text;
@@ -14,66 +13,55 @@ use std::path::Path;
 /// Modules in a table at most; the middle of longer ones is left out.
 const ROWS: usize = 20;
 
-/// What stands in the last column where there are leap chains.
-const LEGEND: &str =
-    " AcBf: a head of A convolutions and B linear layers; ← blocks that its leap chain mirrors, from 0";
-
-/// The run: network, modules, images, memory.
+/// The run: network, modules, images, memory; `plain` is what backpropagation would need in its place.
 ///
 /// # Errors
 /// When a thread count or a summary cannot be had.
-pub fn overview(name: &str, recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Result<String> {
-    let title = format::heading(name);
-    let about = if recipe.description.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", text::line(&recipe.description))
-    };
-    let facts = facts(recipe, trainer, folder);
+pub fn overview(
+    name: &str,
+    recipe: &Recipe,
+    trainer: &mut Trainer,
+    (folder, plain): (&Path, Option<u64>),
+) -> Result<String> {
+    let title = heading(name, recipe, trainer.splits());
+    let facts = facts(recipe, trainer, (folder, plain));
     let lines: Vec<String> = facts.iter().map(|(what, text)| format!(" {what:<8}  {text}")).collect();
-    Ok(format!("{title}{about}\n\n{}\n\n{}\n", modules(recipe, trainer), lines.join("\n")))
+    Ok(format!("{title}\n\n{}\n\n{}\n", modules(recipe, trainer), lines.join("\n")))
+}
+
+/// What is trained on what: a recipe's own words, but for the data set that it was written for, and the images.
+fn heading(name: &str, recipe: &Recipe, splits: &Splits) -> String {
+    let about = match recipe.method_and_network() {
+        "" => String::new(),
+        words => format!(": {}", text::line(words)),
+    };
+    let set = match splits.name.as_str() {
+        BUILTIN => ", on the built-in images".to_owned(),
+        set if set == name => String::new(),
+        set => format!(", on {}", text::line(set)),
+    };
+    format!("{}{about}{set}", format::heading(name))
 }
 
 fn modules(recipe: &Recipe, trainer: &Trainer) -> String {
-    let header =
-        ["> #", "blocks", "> output", "> parameters", "> auxiliary", "> activations", "> peak", "taught by"];
-    let header = header.map(|h| h.replace("> ", ">"));
-    let mut table = format::table(&header.each_ref().map(String::as_str));
-    let plan = trainer.plan();
-    for row in format::abridged(plan.modules.len(), ROWS) {
-        let Some((i, m)) = row.and_then(|i| plan.modules.get(i).map(|m| (i, m))) else {
-            table.add_row(["…"]);
-            continue;
-        };
-        table.add_row([
-            i.to_string(),
-            blocks(&m.summary),
-            m.summary.output.to_string(),
-            format::count(m.summary.parameters),
-            format::count(m.summary.auxiliary_parameters),
-            format::bytes(m.meter.activations as u64),
-            format::bytes(m.meter.peak as u64),
-            head(&recipe.local, &m.summary),
-        ]);
+    let header: Vec<&str> = modules::HEADER.into_iter().chain(["loss"]).collect();
+    let (mut table, plan) = (format::table(&header), trainer.plan());
+    for i in format::abridged(plan.modules.len(), ROWS) {
+        match i.and_then(|i| Some((modules::row(i, plan)?, plan.modules.get(i)?))) {
+            Some((row, m)) => table.add_row(row.into_iter().chain([modules::loss(&m.summary).to_owned()])),
+            None => table.add_row(["…"]),
+        }
     }
-    let held: usize = plan.modules.iter().map(|m| m.meter.activations).sum();
-    table.add_row([
-        String::new(),
-        "all".into(),
-        String::new(),
-        format::count(plan.parameters()),
-        format::count(plan.auxiliary_parameters()),
-        format::bytes(held as u64),
-        format::bytes(plan.usage.peak as u64),
-    ]);
-    let text = format::text(&table);
-    match plan.modules.iter().any(|m| !m.summary.sources.is_empty()) {
-        true => format!("{text}\n{}", format::dim(LEGEND)),
-        false => text,
-    }
+    table.add_row(modules::total(plan));
+    let legend = format::dim(&modules::legend(plan, &recipe.local));
+    format!("{}\n{legend}", format::text(&table))
 }
 
-fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static str, String)> {
+fn facts(
+    recipe: &Recipe,
+    trainer: &mut Trainer,
+    (folder, plain): (&Path, Option<u64>),
+) -> Vec<(&'static str, String)> {
     let splits = trainer.splits();
     let (train, test) = (format::count(splits.train.len()), format::count(splits.test.len()));
     let held_out = splits.validation.as_ref().map(|data| format::count(data.len()));
@@ -119,6 +107,10 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
     let plan = trainer.plan();
     let memory = format::bytes(plan.memory() as u64);
     let allocated = format::bytes(plan.allocated() as u64);
+    let plain = plain.map_or_else(String::new, |bytes| {
+        let part = format::ratio(plan.memory() as u64, bytes);
+        format!("\n {:<8}  {} with backpropagation: this is {part} of it", "", format::bytes(bytes))
+    });
     let stages: Vec<String> = trainer.plan().stages.iter().map(|s| s.modules.len().to_string()).collect();
     let devices = trainer.learner().devices();
     let names: Vec<String> = devices.iter().map(device).collect();
@@ -131,7 +123,7 @@ fn facts(recipe: &Recipe, trainer: &mut Trainer, folder: &Path) -> Vec<(&'static
         ("run", run),
         ("best", best),
         ("lr", rates::text(&recipe.train, &trainer.rates())),
-        ("memory", format!("{memory} planned, {allocated} of it tensors and images")),
+        ("memory", format!("{memory} planned, {allocated} of it tensors and images{plain}")),
         ("device", device),
         ("folder", text::path(folder)),
     ]

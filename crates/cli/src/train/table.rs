@@ -39,15 +39,15 @@ impl Table {
         let at = format!("{}/{}", e.epoch, self.epochs);
         Row {
             begin: format!(
-                "{at:>7}  {:<6}  {:>6}  {:>8}",
+                "{at:>6}  {:<6}  {:>6}  {:>7}",
                 rate(e.lr),
                 format::loss(e.train_loss),
-                format::percent(e.train_accuracy)
+                bare(e.train_accuracy)
             ),
-            test: format!("{:>8}", format::percent(e.held_out_accuracy())),
+            test: format!("{:>6}", bare(e.held_out_accuracy())),
             is_best,
             end: format!(
-                "{:>8}  {:>8}  {:>6}",
+                "{:>6}  {:>8}  {:>5}",
                 format::count(e.images_per_second as usize),
                 format::bytes(e.peak().most()),
                 format::clock(e.seconds)
@@ -85,14 +85,36 @@ pub fn accuracies(errors: &[f64]) -> Vec<f64> {
 /// What the columns are; `held` is what is evaluated after every epoch.
 pub fn header(held: &str) -> String {
     format!(
-        "{:>7}  {:<6}  {:>6}  {:>8}  {:>8}   {:>8}  {:>8}  {:>6}  {}",
-        "epoch", "lr", "loss", "accuracy", held, "images/s", "memory", "time", "% per module"
+        "{:>6}  {:<6}  {:>6}  {:>7}  {:>6}   {:>6}  {:>8}  {:>5}  {}",
+        "epoch",
+        "lr",
+        "loss",
+        "train %",
+        format!("{held} %"),
+        "img/s",
+        "memory",
+        "time",
+        "modules %"
     )
+}
+
+/// What the columns mean that do not say it.
+pub fn legend(held: &str) -> String {
+    let set = if held == "val" { "validation" } else { held };
+    format!(
+        "% is accuracy, on training images and on {set} images (* the best so far); modules %: training accuracy of each \
+         module's own classifier"
+    )
+}
+
+/// A percentage whose column says that it is one.
+fn bare(value: f64) -> String {
+    if value.is_finite() { format!("{value:.2}") } else { "–".into() }
 }
 
 /// Modules whose accuracy a line of so many columns has room for.
 pub fn shown(width: u16) -> usize {
-    usize::from(width.saturating_sub(77) / 4).clamp(2, 10)
+    usize::from(width.saturating_sub(66) / 3).clamp(3, 10)
 }
 
 /// A learning rate.

@@ -59,9 +59,12 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// `train`, the tiny settings, and more.
+/// `train` with the tiny settings, and more; where that names no recipe and no run, of the small one with every kind of
+/// auxiliary network.
 pub fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&["train"], TINY, more].concat()
+    let named = more.contains(&"--resume") || more.first().is_some_and(|first| !first.starts_with('-'));
+    let recipe: &[&str] = if named { &[] } else { &["quickstart"] };
+    [&["train"], TINY, recipe, more].concat()
 }
 
 /// The lines of a run's metrics.

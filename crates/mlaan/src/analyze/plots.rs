@@ -49,7 +49,8 @@ impl Report {
                 let points: Vec<(f64, f64)> = points.collect();
                 let name = if cascaded { format!("{}, cascaded", s.name) } else { s.name.clone() };
                 let filled = vec![!cascaded; points.len()];
-                let curve = Series { name, points, filled, dashed: cascaded, look: Some(i) };
+                let curve =
+                    Series { name, points, filled, dashed: cascaded, look: Some(i), ..Series::default() };
                 series.extend(Some(curve).filter(|c| !c.points.is_empty()));
             }
         }
@@ -69,6 +70,10 @@ impl Report {
         let names = |places: &[super::Place]| places.iter().map(|p| p.name.clone()).collect();
         let plots = self.subjects.iter().enumerate().filter_map(|(i, s)| {
             let found = s.cka.as_ref()?;
+            // Of a network with itself it says nothing: 1 on the diagonal, and what its own layers have in common.
+            if found.against == s.name {
+                return None;
+            }
             let heat = Heat {
                 title: format!("Linear CKA: {} with {}", s.name, found.against),
                 x: found.against.clone(),

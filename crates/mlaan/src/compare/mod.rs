@@ -18,6 +18,7 @@ pub mod statistics;
 mod steps;
 mod store;
 mod suite;
+mod summary;
 mod table;
 
 pub use builtin::builtin;

@@ -98,7 +98,7 @@ impl Comparison {
     }
 
     /// Method and network.
-    fn cell_title(&self, cell: &CellOutcome) -> String {
+    pub(super) fn cell_title(&self, cell: &CellOutcome) -> String {
         if self.columns.len() < 2 { self.row_title(cell) } else { cell.name.clone() }
     }
 
@@ -135,19 +135,19 @@ impl Comparison {
         let mut header = vec![
             "method",
             ">seeds",
-            ">accuracy",
-            ">test error",
-            ">best error",
-            ">after",
+            ">accuracy, %",
+            ">error, %",
+            ">best error, %",
+            ">best epoch",
             ">test loss",
             ">time",
-            ">× BP",
-            ">memory",
-            ">× BP",
+            ">time × BP",
+            ">peak memory",
+            ">memory × BP",
             ">operations × BP",
         ];
         if paper {
-            header.extend([">paper", ">− paper"]);
+            header.extend([">paper, %", ">here − paper"]);
         }
         let row = |c: &CellOutcome| {
             let done = c.runs.iter().filter(|r| r.state == "done" && !r.diverged).count();
@@ -210,8 +210,16 @@ impl Comparison {
     }
 
     fn memory(&self) -> Sheet {
-        let header =
-            ["cell", ">batch", ">planned", ">measured", ">× BP", ">operations × BP", ">paper", ">paper × BP"];
+        let header = [
+            "cell",
+            ">batch",
+            ">planned",
+            ">measured",
+            ">memory × BP",
+            ">operations × BP",
+            ">paper",
+            ">paper × BP",
+        ];
         let paper_ratio = |c: &CellOutcome| {
             let plain = self
                 .cells
@@ -241,6 +249,13 @@ impl Comparison {
     /// All tables and notes.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}\n", markdown(&self.title));
+        for sentence in self.summary() {
+            text += &format!("\n- {}", markdown(&sentence));
+        }
+        if self.summary().is_empty() {
+            text.truncate(text.trim_end().len());
+        }
+        text.push('\n');
         for sheet in self.sheets() {
             let align: Vec<&str> =
                 sheet.header.iter().map(|h| if h.starts_with('>') { "---:" } else { "---" }).collect();

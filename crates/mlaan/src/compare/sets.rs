@@ -1,6 +1,6 @@
 //! The data sets of the paper (METHOD §8): what a suite may ask for, known without the images.
 
-use crate::data::{Known, Splits};
+use crate::data::{Known, Splits, Survey};
 use crate::text::nearest;
 use crate::{Error, Result};
 
@@ -81,6 +81,13 @@ impl KnownSet {
     /// Training and test images that a limited run uses.
     pub fn images(&self, limit: Option<usize>) -> [usize; 2] {
         [self.train, self.test].map(|n| limit.map_or(n, |most| n.min(most)))
+    }
+
+    /// Whether these can be its images, of which `limit` were counted.
+    pub fn could_be(&self, survey: &Survey, limit: Option<usize>) -> bool {
+        let [train, test] = self.images(limit);
+        let same = survey.known.is_none_or(|known| known == self.known);
+        same && survey.classes.len() == self.classes && survey.images() == train && survey.test == Some(test)
     }
 
     /// Whether these can be its images, of which a limited run uses some.

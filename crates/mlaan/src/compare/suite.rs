@@ -202,6 +202,18 @@ impl Suite {
         column.data.as_deref().or(self.data.as_deref()).map(KnownSet::find).transpose()
     }
 
+    /// The data sets of its columns, each once.
+    ///
+    /// # Errors
+    /// A set of no known name.
+    pub fn sets(&self) -> Result<Vec<&'static KnownSet>> {
+        let mut sets: Vec<&KnownSet> = Vec::new();
+        for column in &self.columns {
+            sets.extend(self.set_of(column)?.filter(|set| !sets.contains(set)));
+        }
+        Ok(sets)
+    }
+
     /// Whether its columns are of different data sets.
     pub(super) fn has_several_sets(&self) -> Result<bool> {
         let sets = self.columns.iter().map(|c| self.set_of(c)).collect::<Result<Vec<_>>>()?;

@@ -129,7 +129,7 @@ fn streamed(stored: Stored, groups: &[Part<'_>], options: &OpenOptions) -> Resul
 /// of these few takes.
 fn estimate(stored: &Stored, chosen: &[usize], options: &OpenOptions) -> Result<(u64, usize)> {
     let (mut sizes, mut work) = (Vec::new(), 0);
-    let mut look = |content: std::result::Result<Content, String>, bytes: &[u8]| {
+    sample(stored, chosen, &mut |content, bytes| {
         let sides = match content {
             Ok(Content::Encoded) => extent(bytes, options.orientation).ok().map(|extent| extent.sides),
             Ok(Content::Rgb { height, width }) => Some((height, width)),
@@ -139,13 +139,23 @@ fn estimate(stored: &Stored, chosen: &[usize], options: &OpenOptions) -> Result<
         if let Some((height, width)) = sides {
             sizes.push(scaled_bytes(height, width, options.short_side));
         }
-    };
+    })?;
+    let sum: u64 = sizes.iter().sum();
+    Ok((sum / sizes.len().max(1) as u64 * chosen.len() as u64, work))
+}
+
+/// What sees an image as it is stored.
+type Look<'a> = &'a mut dyn FnMut(std::result::Result<Content, String>, &[u8]);
+
+/// Reads a fixed few of the chosen images of a split, whatever the machine.
+pub(super) fn sample(stored: &Stored, chosen: &[usize], look: Look<'_>) -> Result<()> {
     match &stored.images {
         Images::Random(images) => {
             let mut bytes = Vec::new();
             for &index in spread(chosen, Load::SAMPLE) {
                 look(images.read(index, &mut bytes), &bytes);
             }
+            Ok(())
         }
         // Looking further into compressed files costs as much as reading them.
         Images::Ordered(images) => {
@@ -153,11 +163,9 @@ fn estimate(stored: &Stored, chosen: &[usize], options: &OpenOptions) -> Result<
             images.scan(first, &mut |raws| {
                 raws.into_iter().for_each(|raw| look(raw.content, &raw.bytes));
                 Ok(())
-            })?;
+            })
         }
     }
-    let sum: u64 = sizes.iter().sum();
-    Ok((sum / sizes.len().max(1) as u64 * chosen.len() as u64, work))
 }
 
 /// Bytes of a decoded image whose shorter side is scaled down to `short_side` (0: never).

@@ -37,6 +37,7 @@ mod spread;
 mod stored;
 mod streamed;
 mod subset;
+mod survey;
 pub mod synthetic;
 mod unknown;
 
@@ -63,4 +64,5 @@ pub use relabelled::by_name;
 pub use spool::SPOOL_FOLDER;
 pub(crate) use spread::spread;
 pub use subset::Subset;
+pub use survey::{Survey, survey};
 pub use unknown::layouts;

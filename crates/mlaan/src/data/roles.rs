@@ -29,7 +29,8 @@ pub(super) struct Roles {
 /// One that is no share.
 pub(super) fn check(options: &OpenOptions) -> Result<()> {
     let wrong = |name: &str, found: f64, low: &str| {
-        let message = format!("found {found}, expected a share of the images {low} to less than 1, as 0.1");
+        let message =
+            format!("found {found}, expected a fraction of the images {low} to less than 1, as 0.1");
         Err(Error::data(format!("`{name}`"), message))
     };
     match (options.validation, options.test) {

@@ -37,7 +37,7 @@ pub const RECIPE: Bound = Bound::mib("a recipe or a suite", 1);
 /// Names of classes, one a line.
 pub const CLASSES: Bound = Bound::mib("a list of classes", 16);
 /// Manifests of checkpoints: the recipe, and the names of all classes.
-pub const MANIFEST: Bound = Bound::mib("a checkpoint's manifest", 64);
+pub const MANIFEST: Bound = Bound::mib("a checkpoint's index", 64);
 /// Metrics: a few kilobytes an epoch.
 pub const METRICS: Bound = Bound::mib("the metrics of a run", 256);
 /// A run's summary: a few numbers.

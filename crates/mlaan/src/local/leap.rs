@@ -26,11 +26,12 @@ pub fn sources(leap: &Leap, partition: &Partition, backbone: &dyn Backbone, j: u
             let blocks = backbone.blocks().len();
             // Later blocks make sense, but the authors' lists have others, too.
             match all[j].iter().find(|&&s| s >= blocks) {
-                Some(s) => {
-                    wrong(format!("module {j} mirrors block {s}; there are blocks 0 to {}", blocks - 1))
-                }
+                Some(s) => wrong(format!(
+                    "module {j} is to have an EMA copy of block {s}; there are blocks 0 to {}",
+                    blocks - 1
+                )),
                 None if all[j].is_empty() => {
-                    wrong(format!("module {j} mirrors nothing; name at least one block"))
+                    wrong(format!("module {j} has no EMA copy of a block; name at least one"))
                 }
                 None => Ok(all[j].clone()),
             }
@@ -107,7 +108,7 @@ impl LeapChain {
     /// When a mirror cannot take what comes before it.
     pub fn extent(&self, input: ImageShape) -> Result<ImageShape> {
         self.first.extent(input).and_then(|e| self.rest.extent(e)).map_err(|e| {
-            let message = format!("mirrors of blocks {:?} do not fit behind {input}: {e}", self.sources);
+            let message = format!("EMA copies of blocks {:?} do not fit behind {input}: {e}", self.sources);
             Error::recipe("local.leap.sources", message)
         })
     }

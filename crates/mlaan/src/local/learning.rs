@@ -75,7 +75,7 @@ impl Learning {
         ];
         match changes.iter().find(|(_, there)| *there) {
             Some((key, _)) if !(self.classifier || trained(last) || local) => {
-                let message = "changes cross-entropies, and none trains anything here: local.loss is \"contrastive\", and all that the \
+                let message = "changes cross-entropies, and there is none here: local.loss is \"contrastive\", and all that the \
                                classifier trains is frozen; remove this key";
                 Err(Error::recipe(format!("train.{key}"), message))
             }

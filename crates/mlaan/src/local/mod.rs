@@ -1,5 +1,6 @@
 //! Local learning: how a network is cut into modules and each is trained (METHOD §3-6).
 
+mod about;
 mod auxiliary;
 mod average;
 mod build;

@@ -39,31 +39,52 @@ pub struct Bars {
 }
 
 /// Little more than a phone's, so that the whole plot is seen there at once.
-const WIDTH: i32 = 560;
+const WIDTH: i32 = 620;
 const LEFT: i32 = 12;
 /// Where bars begin and may end.
-const BEGIN: i32 = 266;
+const BEGIN: i32 = 300;
 const END: i32 = WIDTH - 16;
 const TOP: i32 = 42;
 /// Height of a bar, its distance to the next one, of a name above them, and between groups.
-const BAR: i32 = 14;
-const PITCH: i32 = 20;
-const NAME: i32 = 21;
+const BAR: i32 = 16;
+const PITCH: i32 = 23;
+const NAME: i32 = 24;
 const GAP: i32 = 10;
 
+/// Characters that there is room for before a bar.
+const LABEL: usize = 38;
+
 impl Bars {
+    /// Whether each group has one bar whose label has room for the group's name too.
+    fn is_short(&self) -> bool {
+        let fits = |g: &Group| match g.bars.as_slice() {
+            [one] => g.name.chars().count() + one.label.chars().count() + 2 <= LABEL,
+            _ => false,
+        };
+        self.groups.len() > 1 && self.groups.iter().all(fits)
+    }
+
     /// The plot as SVG.
     ///
     /// # Errors
     /// When it cannot be drawn.
     pub fn svg(&self) -> Result<String> {
-        let height: i32 = self.groups.iter().map(|g| NAME + PITCH * g.bars.len() as i32 + GAP).sum();
+        let short = self.is_short();
+        let of = |g: &Group| if short { PITCH + GAP / 2 } else { NAME + PITCH * g.bars.len() as i32 + GAP };
+        let height: i32 = self.groups.iter().map(of).sum();
         let ends = self.groups.iter().flat_map(|g| &g.bars).map(|b| b.value + b.spread.unwrap_or(0.0));
         let longest = ends.filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
         svg((WIDTH as u32, (TOP + height.max(20)) as u32), &self.title, |root| {
-            root.draw(&Text::new(self.title.as_str(), (LEFT, 10), text(18.0, INK, HPos::Left, VPos::Top)))?;
+            root.draw(&Text::new(self.title.as_str(), (LEFT, 10), text(17.0, INK, HPos::Left, VPos::Top)))?;
             let mut y = TOP;
-            for group in &self.groups {
+            for group in self.groups.iter().filter(|_| short) {
+                for bar in &group.bars {
+                    let label = format!("{}: {}", group.name, bar.label);
+                    draw(root, &Bar { label, ..bar.clone() }, y, longest)?;
+                }
+                y += PITCH + GAP / 2;
+            }
+            for group in self.groups.iter().filter(|_| !short) {
                 root.draw(&Text::new(
                     group.name.as_str(),
                     (LEFT, y),
@@ -118,5 +139,9 @@ mod tests {
         }
         assert!(svg.contains("none") && !svg.contains("NaN"));
         assert!(Bars::default().svg().is_ok());
+        // One bar each: name and number stand in a line.
+        let one = |name: &str| Group { name: name.into(), bars: vec![bar(1.0, "1 %")] };
+        let svg = Bars { title: "t".into(), groups: vec![one("first"), one("second")] }.svg().unwrap();
+        assert!(svg.contains("first: 1 %") && svg.contains("second: 1 %"), "{svg}");
     }
 }

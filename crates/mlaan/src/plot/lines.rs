@@ -17,6 +17,8 @@ pub struct Series {
     pub filled: Vec<bool>,
     /// Dashed instead of solid.
     pub dashed: bool,
+    /// x, least and greatest: what lies between is tinted.
+    pub band: Vec<(f64, f64, f64)>,
     /// Its colour and marker, by number; two curves of one thing may share them. None: its own number.
     pub look: Option<usize>,
 }
@@ -47,11 +49,13 @@ pub struct Lines {
     pub series: Vec<Series>,
 }
 
-const SIZE: (u32, u32) = (820, 420);
+const SIZE: (u32, u32) = (880, 460);
 /// Width of the legend, at the right: narrow pages cut it off and say it below.
-const LEGEND: u32 = 270;
+const LEGEND: u32 = 290;
 /// Height of a line of the legend.
-const LINE: i32 = 24;
+const LINE: i32 = 27;
+/// How much of its colour a band has.
+const BAND: f64 = 0.18;
 
 /// Numbers beyond which arithmetic with them has no room.
 const GREATEST: f64 = 1e300;
@@ -84,7 +88,11 @@ impl Lines {
     }
 
     fn range(&self) -> Range {
-        let points = self.series.iter().flat_map(|s| &s.points).filter(|p| is_drawn(p));
+        let ends = |s: &Series| {
+            s.band.iter().flat_map(|(x, low, high)| [(*x, *low), (*x, *high)]).collect::<Vec<_>>()
+        };
+        let points =
+            self.series.iter().flat_map(|s| s.points.iter().copied().chain(ends(s))).filter(is_drawn);
         let empty = (f64::INFINITY, f64::NEG_INFINITY);
         let wider = |(a, b): (f64, f64), v: f64| (a.min(v), b.max(v));
         let (x, y) = points.fold((empty, empty), |(x, y), p| (wider(x, p.0), wider(y, p.1)));
@@ -105,10 +113,10 @@ impl Lines {
         let ((x0, x1), (y0, y1)) = self.range();
         let slant = self.names.as_ref().is_some_and(|n| n.len() > 12);
         let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, text(18.0, INK, HPos::Left, VPos::Top))
+            .caption(&self.title, text(19.0, INK, HPos::Left, VPos::Top))
             .margin(10)
-            .x_label_area_size(if slant { 60 } else { 50 })
-            .y_label_area_size(62)
+            .x_label_area_size(if slant { 66 } else { 58 })
+            .y_label_area_size(74)
             .build_cartesian_2d(x0..x1, y0..y1)?;
         // What is counted, as epochs are, has no halves.
         let mut points = self.series.iter().flat_map(|s| &s.points);
@@ -127,10 +135,10 @@ impl Lines {
             .configure_mesh()
             .x_desc(&self.x)
             .y_desc(&self.y)
-            .axis_desc_style(text(15.0, INK, HPos::Center, VPos::Top))
-            .label_style(text(14.0, QUIET, HPos::Center, VPos::Top))
+            .axis_desc_style(text(16.0, INK, HPos::Center, VPos::Top))
+            .label_style(text(15.0, QUIET, HPos::Center, VPos::Top))
             .x_label_style(text(
-                if self.names.is_some() { 12.0 } else { 14.0 },
+                if self.names.is_some() { 11.0 } else { 15.0 },
                 QUIET,
                 HPos::Center,
                 VPos::Top,
@@ -144,8 +152,18 @@ impl Lines {
             .y_label_formatter(&|v| number(*v, dy))
             .draw()?;
         for (i, s) in self.series.iter().enumerate() {
+            let tint = colour::rgb(colour::series(s.look.unwrap_or(i))).mix(BAND);
+            let drawn =
+                || s.band.iter().filter(|(x, low, high)| is_drawn(&(*x, *low)) && is_drawn(&(*x, *high)));
+            let above = drawn().map(|(x, _, high)| (*x, *high));
+            let around: Vec<(f64, f64)> = above.chain(drawn().rev().map(|(x, low, _)| (*x, *low))).collect();
+            if around.len() > 2 {
+                chart.draw_series([Polygon::new(around, tint.filled())])?;
+            }
+        }
+        for (i, s) in self.series.iter().enumerate() {
             let look = s.look.unwrap_or(i);
-            let ink = colour::rgb(colour::series(look)).stroke_width(2);
+            let ink = colour::rgb(colour::series(look)).stroke_width(3);
             let finite = s.points.iter().copied().filter(is_drawn);
             if s.dashed {
                 chart.draw_series(DashedLineSeries::new(finite, 6, 4, ink))?;
@@ -176,7 +194,7 @@ impl Lines {
                 marker(area, (x0 + 16, y0 + y), look, s.is_filled())?;
             }
             let name: String = shortened(&s.name);
-            area.draw(&Text::new(name, (34, y), text(13.0, INK, HPos::Left, VPos::Center)))?;
+            area.draw(&Text::new(name, (34, y), text(15.0, INK, HPos::Left, VPos::Center)))?;
         }
         Ok(())
     }
@@ -184,7 +202,7 @@ impl Lines {
 
 /// As much of a name as the legend has room for.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 38;
+    const MOST: usize = 32;
     match name.chars().count() {
         n if n > MOST => name.chars().take(MOST - 1).chain(['…']).collect(),
         _ => name.into(),

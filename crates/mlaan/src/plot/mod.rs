@@ -29,9 +29,12 @@ const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xfe);
 const DARK: [(RGBColor, &str); 4] =
     [(INK, "#ececec"), (QUIET, "#a8a8a8"), (GRID, "#3a3a3a"), (PAPER, "#161616")];
 
-/// Text of a size, at a corner or middle.
+/// What plotters divides sizes by before it writes them.
+const POINTS: f64 = 1.24;
+
+/// Text of a size in pixels, at a corner or middle.
 fn text(size: f64, colour: RGBColor, x: HPos, y: VPos) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&colour).pos(Pos::new(x, y))
+    ("sans-serif", size * POINTS).into_font().color(&colour).pos(Pos::new(x, y))
 }
 
 /// A drawing of `width` x `height` as SVG with a title that screen readers say.

@@ -42,11 +42,11 @@ macro_rules! files {
 }
 
 const FILES: &[Builtin] = files! {
-    Recipe "": "quickstart";
+    Recipe "": "demo" "quickstart";
     Method "methods/": "bp" "dgl" "infopro" "infopro-imagenet" "mlm" "lam" "mlaan-paper" "mlaan-released" "dgl-star" "infopro-star";
     Network "authors/": "authors-resnet32-8" "authors-resnet32-16" "authors-resnet110-32" "authors-resnet110-55"
         "authors-resnet34-17" "authors-resnet101-34" "authors-resnet152-51";
-    Data "data/": "cifar10" "svhn" "stl10" "imagenet";
+    Data "data/": "cifar10" "svhn" "stl10" "imagenet" "own";
 };
 
 /// The networks of the paper's tables, as [`network`] names them.

@@ -120,7 +120,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
         Kind::Share(above) => {
             let low = if above { "above 0" } else { "from 0" };
-            format!("a share of the images {low} to less than 1, as 0.1")
+            format!("a fraction of the images {low} to less than 1, as 0.1")
         }
         Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
         Kind::Part => "a number from 0 to less than 1".into(),

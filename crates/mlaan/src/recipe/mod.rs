@@ -4,6 +4,7 @@
 //! optimiser, the data and the seed. It is read from a file or from the built-in set, may extend others ([`Recipe::load`]),
 //! is changed key by key ([`Recipe::set`]), and written into the run's folder with every key spelt out.
 
+mod about;
 mod builtin;
 mod check;
 mod class_weights;

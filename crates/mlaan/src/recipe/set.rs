@@ -112,7 +112,7 @@ impl Recipe {
             deep |= paths.iter().any(|path| path == DEPTH);
         }
         if deep && changed.local.leap.as_ref().is_some_and(|leap| leap.sources.is_some()) {
-            let message = "local.leap.sources says already what each chain mirrors; set that to none as well, or leave this out";
+            let message = "local.leap.sources says already which blocks have EMA copies; set that to none as well, or leave this out";
             return Err(Error::recipe(DEPTH, message));
         }
         changed.validate()?;

@@ -151,7 +151,7 @@ fn unknown(name: &str) -> Error {
     let near = nearest(name, names.iter().map(String::as_str), 3);
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     let message = format!(
-        "neither a built-in recipe nor a file.{hint} Built in are quickstart and a method on a network, as \
+        "neither a built-in recipe nor a file.{hint} Built in are demo, quickstart and a method on a network, as \
          mlaan-released-resnet32-16; `mlaan recipes` lists them"
     );
     Error::data(name, message)

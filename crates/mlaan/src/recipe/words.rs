@@ -39,9 +39,12 @@ mod tests {
         assert!(cut.contains("ResNet-32 in 3 modules"), "{cut}");
         let plain = described("bp-resnet32", &["model.backbone=resnet20"]);
         assert!(plain.contains("ResNet-20") && !plain.contains("module"), "{plain}");
+        let recipe = Recipe::load("lam-resnet32-16").unwrap();
+        assert_eq!(recipe.method_and_network(), "LAM alone, ResNet-32 in 16 modules");
         // One's own words stay.
         let own = described("bp-resnet32", &["description=mine", "model.backbone=resnet20"]);
         assert_eq!(own, "mine");
+        assert_eq!(Recipe { description: own, ..recipe }.method_and_network(), "mine");
         let extended = "extends = \"lam-resnet32-16\"\nmodel.backbone = \"resnet20\"\nlocal.modules = 10";
         let recipe = Recipe::parse(extended, "a").unwrap();
         assert_eq!(recipe.description, "LAM alone, ResNet-20 in 10 modules, CIFAR-10");

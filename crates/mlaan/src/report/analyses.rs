@@ -37,7 +37,7 @@ pub fn analysis(analysed: &Analysed) -> Result<Markup> {
     let [train, test] = found.images;
     Ok(html! {
         p { (found.data) ": " (train) " training and " (test) " test images; " (analysed.folder) "." }
-        @for f in figures { (f) }
+        div.figures { @for f in figures { (f) } }
         @for (sheet, png) in found.features.iter().zip(&analysed.pictures) {
             @let class = sheet.label.as_ref().map_or_else(String::new, |l| format!(" ({l})"));
             @let said = found.subjects.iter().zip(&sheet.predictions).map(|(s, p)| format!("{} says {p}", s.name));

@@ -36,17 +36,31 @@ pub fn comparison(compared: &Compared) -> Result<Markup> {
             plots.push(curves::curves(&named.iter().collect::<Vec<_>>(), &of)?);
         }
     }
+    let whole =
+        |sentence: String| sentence.replace("(p = ", "(p\u{a0}=\u{a0}").replace("(p < ", "(p\u{a0}<\u{a0}");
+    let sentences: Vec<String> = found.summary().into_iter().map(whole).collect();
+    let methods = found.methods();
     Ok(html! {
         @if found.measure == Measure::Error { p { (done) " of " (all) " runs are done." } }
         @for f in failed { p { "Failed: " (f) } }
+        @if !sentences.is_empty() {
+            ul.summary { @for sentence in &sentences { li { (sentence) } } }
+            p.note { (found.summary_note()) }
+        }
+        @if !methods.is_empty() {
+            h3 { "What the methods are" }
+            dl { @for (name, about) in &methods { dt { (name) } dd { (about) } } }
+        }
         @for sheet in found.sheets() { (table(&sheet)) }
         @for note in found.notes() { p.note { (note) } }
-        @for plot in plots { (plot) }
-        @if let Some(plot) = memory::compared(compared)? { (plot) }
+        div.figures {
+            @for plot in plots { (plot) }
+            @if let Some(plot) = memory::compared(compared)? { (plot) }
+        }
     })
 }
 
-/// The test error of every method, the paper's below it.
+/// The test accuracy of every method, the paper's below it.
 fn errors(
     found: &crate::compare::Comparison,
     cells: &[(usize, &CellOutcome)],
@@ -55,12 +69,15 @@ fn errors(
     let group = |c: &CellOutcome| {
         let ours = c.test_error.map(|m| {
             let spread = m.sd.map_or_else(String::new, |sd| format!(" ± {sd:.2}"));
-            let label = format!("here {:.2}{spread} %", m.mean);
-            Bar { value: m.mean, spread: m.sd, label, look: 0 }
+            // Beside the paper's it has to say whose it is.
+            let whose = if c.paper.is_some() { "measured " } else { "" };
+            let label = format!("{whose}{:.2}{spread} %", 100.0 - m.mean);
+            Bar { value: 100.0 - m.mean, spread: m.sd, label, look: 0 }
         });
         let paper = c.paper.map(|p| {
-            let difference = c.to_paper.map_or_else(String::new, |d| format!(" (here {d:+.2})"));
-            Bar { value: p, spread: None, label: format!("the paper {p:.2} %{difference}"), look: 1 }
+            let difference = c.to_paper.map_or_else(String::new, |d| format!(", {:+.2} to it", -d));
+            let label = format!("paper {:.2} %{difference}", 100.0 - p);
+            Bar { value: 100.0 - p, spread: None, label, look: 1 }
         });
         Bunch { name: title(&found.rows, c), bars: ours.into_iter().chain(paper).collect() }
     };
@@ -70,8 +87,8 @@ fn errors(
         return Ok(None);
     }
     let numbers = Sheet {
-        title: format!("Test error of every method{of}"),
-        header: ["method", "test error"].map(String::from).into(),
+        title: format!("Test accuracy of every method{of}"),
+        header: ["method", "test accuracy"].map(String::from).into(),
         rows: groups
             .iter()
             .flat_map(|g| g.bars.iter().map(|b| vec![g.name.clone(), b.label.clone()]))

@@ -47,12 +47,13 @@ pub fn runs(groups: &[Group]) -> Markup {
         "data",
         ">epochs",
         ">test accuracy, %",
-        ">best, %",
+        ">best accuracy, %",
         ">test error, %",
+        ">best error, %",
         ">test loss",
         ">top-5 accuracy, %",
         ">time",
-        ">memory",
+        ">peak memory",
     ];
     table(&Sheet {
         title:

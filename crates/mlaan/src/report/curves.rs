@@ -27,10 +27,14 @@ const ALL: [What; 5] = [
 /// When a plot cannot be drawn.
 pub fn curves(groups: &[&Group], of: &str) -> Result<Markup> {
     let several = groups.iter().any(|g| g.runs.len() > 1);
-    let means = if several { "Means over the seeds. " } else { "" };
+    let means =
+        if several { "Means over the seeds; bands are one standard deviation to either side. " } else { "" };
     let mut figures = Vec::new();
     for (title, y, value) in ALL {
-        let series = groups.iter().enumerate().map(|(i, g)| series(i, &g.name, g.curve(value)));
+        let series = groups
+            .iter()
+            .enumerate()
+            .map(|(i, g)| Series { band: g.band(value), ..series(i, &g.name, g.curve(value)) });
         let plot = lines(format!("{title}{of}"), "epoch", y, series.collect());
         let about = format!("{means}Of the network's own classifier, epoch by epoch.");
         figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);
@@ -40,7 +44,7 @@ pub fn curves(groups: &[&Group], of: &str) -> Result<Markup> {
     let plot = lines(format!("Modules in the last epoch{of}"), "module", "training accuracy, %", modules);
     let about = format!(
         "{means}Accuracy of every module's auxiliary classifier on the training images, from the first module to the last; \
-         in cascades, of the level that trains the module more."
+         in cascades, of the loss with the larger weight."
     );
     figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);
     Ok(html! { @for f in figures { (f) } })
@@ -50,7 +54,7 @@ fn series(i: usize, name: &str, points: Vec<(f64, f64)>) -> Series {
     let filled = vec![true; points.len()];
     // Colours repeat; what comes again is dashed.
     let dashed = i >= colour::SERIES.len();
-    Series { name: name.into(), points, filled, dashed, look: Some(i) }
+    Series { name: name.into(), points, filled, dashed, look: Some(i), ..Series::default() }
 }
 
 /// A plot, if there is anything to plot: one point is no curve.

@@ -58,7 +58,7 @@ fn one(group: &Group, evaluated: &Evaluated) -> Result<Markup> {
     })
 }
 
-/// A share, or that there is none.
+/// A fraction, or that there is none.
 fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |v| format!("{v:.2}"))
 }
@@ -110,14 +110,14 @@ fn confusion(name: &str, found: &Evaluation) -> Result<Option<Markup>> {
     };
     let heat = Heat {
         title,
-        x: "taken for (number of the class)".into(),
+        x: "predicted class (its number)".into(),
         y: "class".into(),
         columns: (0..n).map(|class| class.to_string()).collect(),
         // The picture's rows go up.
         rows: (0..n).rev().map(short).collect(),
         values: (0..n).rev().map(shares).collect(),
     };
-    let about = "A row per class: the share of its images that was taken for each class, the right one on the diagonal.";
+    let about = "A row per class: the fraction of its images that was predicted as each class, the right one on the diagonal.";
     Ok(Some(figure(heat.svg()?, about, &numbers)))
 }
 
@@ -140,7 +140,7 @@ fn pairs(title: &str, found: &Evaluation) -> Sheet {
     let row = |p: &Pair| vec![name(p.class), name(p.predicted), p.images.to_string()];
     Sheet {
         title: format!("{title}: the pairs with most images"),
-        header: ["class", "taken for", ">images"].map(String::from).into(),
+        header: ["class", "predicted", ">images"].map(String::from).into(),
         rows: found.confusion.confused().iter().take(PAIRS).map(row).collect(),
     }
 }
@@ -154,7 +154,7 @@ fn calibration(name: &str, found: &Evaluation) -> Result<Markup> {
     };
     let series = |name: &str, points: Vec<(f64, f64)>, dashed: bool, look| {
         let filled = vec![!dashed; points.len()];
-        Series { name: name.into(), points, filled, dashed, look: Some(look) }
+        Series { name: name.into(), points, filled, dashed, look: Some(look), ..Series::default() }
     };
     let ideal = series("as confident as right", vec![(0.0, 0.0), (100.0, 100.0)], true, 6);
     let plot = Lines {
@@ -180,7 +180,7 @@ fn mistakes(name: &str, all: &[Mistake]) -> Sheet {
     };
     Sheet {
         title: format!("Mistakes with the highest loss, {name}"),
-        header: ["image", "class", "taken for", ">confidence, %", ">loss"].map(String::from).into(),
+        header: ["image", "class", "predicted", ">confidence, %", ">loss"].map(String::from).into(),
         rows: all.iter().map(row).collect(),
     }
 }

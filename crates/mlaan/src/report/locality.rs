@@ -11,7 +11,7 @@ use maud::{Markup, html};
 pub fn locality(name: &str, found: &Audit) -> Markup {
     let leaks = found.leaks().count();
     let verdict = match leaks {
-        0 if found.missing().next().is_some() => "A loss does not train what it should.".to_owned(),
+        0 if found.missing().next().is_some() => "A loss does not reach what it should.".to_owned(),
         0 => "No gradient crosses a cut that it should not.".to_owned(),
         n => format!("A gradient crosses a cut that it should not: {n} leaks."),
     };
@@ -23,7 +23,7 @@ pub fn locality(name: &str, found: &Audit) -> Markup {
     );
     let header = ["loss", "modules changed", "modules allowed", "classifier", "auxiliary networks", "leaks"];
     let sheet = Sheet {
-        title: format!("Which loss trains which module: {}", line(name)),
+        title: format!("Which loss reaches which module: {}", line(name)),
         header: header.map(String::from).to_vec(),
         rows: found.rows.iter().map(row).collect(),
     };

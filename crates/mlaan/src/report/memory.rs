@@ -36,7 +36,7 @@ pub fn compared(compared: &Compared) -> Result<Option<Markup>> {
         ];
         Group { name: c.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
     });
-    let about = "Bytes in use at the most during training: as planned before the run, and as measured.";
+    let about = "Peak memory during training: as planned before the run, and as measured.";
     plot("Memory", groups.collect(), about)
 }
 
@@ -51,11 +51,7 @@ pub fn runs(groups: &[Runs]) -> Result<Option<Markup>> {
         let bars = [("planned", most(&|r| r.planned), PLANNED), ("measured", measured, MEASURED)];
         Group { name: g.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
     });
-    plot(
-        "Memory",
-        groups.collect(),
-        "Bytes in use at the most during training, images of the data set included.",
-    )
+    plot("Memory", groups.collect(), "Peak memory during training, images of the data set included.")
 }
 
 /// Memory beside PyTorch.

@@ -9,6 +9,7 @@ mod configuration;
 mod curves;
 mod evaluations;
 mod gather;
+mod headline;
 mod html;
 mod locality;
 mod memory;

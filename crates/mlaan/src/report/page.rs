@@ -1,7 +1,7 @@
 //! The page around it all.
 
 use super::gather::Material;
-use super::{analyses, comparisons, configuration, curves, evaluations, locality, memory};
+use super::{analyses, comparisons, configuration, curves, evaluations, headline, locality, memory};
 use crate::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -38,7 +38,7 @@ impl Material {
                     a.skip href="#main" { "To the content" }
                     header {
                         h1 { (title) }
-                        p { "Made on " (date) " by mlaan " (version) ". Accuracies and errors in percent; memory in bytes in use at the most." }
+                        p { "Made on " (date) " by mlaan " (version) ". Accuracies and errors are percent; memory is the peak during training." }
                         nav aria-label="Sections" { ul { @for s in &sections {
                             li { a href={ "#" (s.id) } { (s.title) } }
                         } } }
@@ -67,7 +67,7 @@ impl Material {
             let (curves, memory) = (curves::curves(&groups, "")?, memory::runs(&self.groups)?);
             add(
                 "Runs".into(),
-                html! { (configuration::runs(&self.groups)) (curves) @if let Some(m) = memory { (m) } },
+                html! { (headline::headlines(&self.groups)) (configuration::runs(&self.groups)) div.figures { (curves) @if let Some(m) = memory { (m) } } },
             );
             if let Some(classes) = evaluations::classes(&self.groups)? {
                 add("Classes".into(), classes);
@@ -77,7 +77,7 @@ impl Material {
             add(inside(&a.found), analyses::analysis(a)?);
         }
         for (name, found) in &self.audits {
-            add(format!("Locality of {}", crate::text::line(name)), locality::locality(name, found));
+            add(format!("Audit of {}", crate::text::line(name)), locality::locality(name, found));
         }
         if let Some(bars) = memory::beside_pytorch(&self.measured)? {
             add("Memory beside PyTorch".into(), bars);

@@ -131,7 +131,7 @@ impl Run {
             .map_or_else(|| self.epochs.iter().fold(0.0, |s, e| s + e.seconds), |s| s.seconds)
     }
 
-    /// Bytes in use at the most.
+    /// Peak memory, bytes.
     pub fn peak_bytes(&self) -> u64 {
         self.epochs.iter().map(|e| e.peak().most()).max().unwrap_or(0)
     }
@@ -147,6 +147,12 @@ impl Group {
     /// A value by epoch, the mean over the runs that have it. Epochs count as what they are called, so only those that
     /// are there are looked at.
     pub fn curve(&self, of: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64)> {
+        let mean = |(epoch, values): (usize, Vec<f64>)| Some((epoch as f64, Moments::of(&values)?.mean));
+        self.by_epoch(of).into_iter().filter_map(mean).collect()
+    }
+
+    /// The values of every epoch.
+    fn by_epoch(&self, of: impl Fn(&Epoch) -> f64) -> BTreeMap<usize, Vec<f64>> {
         // By those that are there: files may claim any number.
         let mut values: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for epoch in self.runs.iter().flat_map(|r| &r.epochs) {
@@ -155,8 +161,16 @@ impl Group {
                 values.entry(epoch.epoch).or_default().push(value);
             }
         }
-        let mean = |(epoch, values): (usize, Vec<f64>)| Some((epoch as f64, Moments::of(&values)?.mean));
-        values.into_iter().filter_map(mean).collect()
+        values
+    }
+
+    /// As [`Group::curve`], mean minus and plus one standard deviation; epochs of one run have none.
+    pub fn band(&self, of: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64, f64)> {
+        let spread = |(epoch, values): (usize, Vec<f64>)| {
+            let Moments { mean, sd, .. } = Moments::of(&values)?;
+            sd.map(|sd| (epoch as f64, mean - sd, mean + sd))
+        };
+        self.by_epoch(of).into_iter().filter_map(spread).collect()
     }
 
     /// Training accuracies of the modules in the last epoch, means over the runs.

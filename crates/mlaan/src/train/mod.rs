@@ -37,7 +37,7 @@ pub use peak::PeakBytes;
 pub use progress::{Outcome, Progress};
 pub use recipe_file::RECIPE;
 pub use schedule::{LearningRate, Rates};
-pub use sizes::{loading, step_sizes};
+pub use sizes::{loading, sizes, step_sizes};
 pub use state::restore;
 pub(crate) use state::state_name;
 pub use tensor_file::TensorFile;

@@ -336,7 +336,10 @@ fn find(path: &Path) -> Result<PathBuf> {
         return Err(checkpoint_error(path, "there is no such file or folder"));
     }
     if let Some(what) = files::special(path) {
-        return Err(checkpoint_error(path, format!("is {what}, neither a folder nor a manifest")));
+        return Err(checkpoint_error(
+            path,
+            format!("is {what}, neither a folder nor a checkpoint's index (last.json, best.json)"),
+        ));
     }
     let folders = [path.to_owned(), path.join(FOLDER)];
     if let Some(folder) = folders.iter().find(|f| f.join(LAST).is_file()) {
@@ -363,8 +366,9 @@ fn read_manifest(path: &Path) -> Result<Stored> {
         format: u32,
     }
     let json = files::read(path, files::MANIFEST)?;
-    let damaged =
-        |what: String| checkpoint_error(path, format!("this manifest was cut off or damaged ({what})"));
+    let damaged = |what: String| {
+        checkpoint_error(path, format!("this checkpoint's index was cut off or damaged ({what})"))
+    };
     let version: Version = read_json(&json).map_err(damaged)?;
     if !(1..=FORMAT).contains(&version.format) {
         let message = format!(
@@ -375,7 +379,7 @@ fn read_manifest(path: &Path) -> Result<Stored> {
     }
     let stored: Stored = read_json(&json).map_err(damaged)?;
     if stored.crc32 != stored.checksum(path)? {
-        let message = "the checksum does not match: this manifest was damaged or edited";
+        let message = "the checksum does not match: this checkpoint's index was damaged or edited";
         return Err(checkpoint_error(path, message));
     }
     for name in [&stored.files.model.name, &stored.files.state.name] {

@@ -128,7 +128,7 @@ fn a_run_that_goes_on_shows_what_was_before() {
     assert_eq!((state.test, state.best), (55.0, (60.0, 2)));
     state.view = View::Epochs;
     let text = shown(&state, &Theme::plain(), (100, 30)).join("\n");
-    assert!(text.contains("2/10") && text.contains("60.00 %*") && text.contains("55.00 % "), "{text}");
+    assert!(text.contains("2/10") && text.contains("60.00*") && text.contains("55.00 "), "{text}");
 }
 
 #[test]

@@ -1,0 +1,74 @@
+//! A plan for machines.
+
+use super::pair::Pair;
+use super::run::Run;
+use crate::rates;
+use mlaan::plan::{ModulePlan, Plan, StagePlan};
+use mlaan_engine::MemoryCategory;
+use serde_json::{Value, json};
+
+/// All of it.
+pub fn all(pair: &Pair, run: &Run) -> Value {
+    let mut all = json!({
+        "recipe": run.name,
+        "device": run.kind().name(),
+        "network": pair.network,
+        "classes": pair.classes,
+        "size": run.recipe.data.size,
+        "batch": pair.local.batch,
+        "precision": run.recipe.train.precision,
+        "lr": rates::json(&run.recipe.train, &rates::of(&run.recipe, run.recipe.train.batch)),
+        "cuts": pair.cuts,
+        "recompute": run.recipe.local.recompute,
+        "parameters": pair.local.parameters(),
+        "modules": pair.local.modules.iter().map(module_json).collect::<Vec<_>>(),
+        "local": total_json(&pair.local),
+        "backpropagation": total_json(&pair.plain),
+        "memory_ratio": pair.local.allocated() as f64 / pair.plain.allocated().max(1) as f64,
+        "compute_ratio": pair.local.flops as f64 / pair.plain.flops.max(1) as f64,
+    });
+    if pair.local.stages.len() > 1 {
+        all["stages"] = pair.local.stages.iter().map(stage_json).collect();
+    }
+    all
+}
+
+fn stage_json(s: &StagePlan) -> Value {
+    json!({
+        "modules": [s.modules.start, s.modules.end],
+        "allocated_bytes": s.usage.footprint,
+        "flops": s.flops,
+    })
+}
+
+fn module_json(m: &ModulePlan) -> Value {
+    let (s, c) = (&m.summary, &m.meter);
+    json!({
+        "first": s.first,
+        "blocks": s.blocks,
+        "output": [s.output.height, s.output.width, s.output.channels],
+        "parameters": s.parameters,
+        "auxiliary_parameters": s.auxiliary_parameters,
+        "sources": s.sources,
+        "activation_bytes": c.activations,
+        "auxiliary_bytes": c.auxiliary_bytes,
+        "peak_bytes": c.peak,
+        "forward_flops": c.forward,
+        "auxiliary_flops": c.auxiliary,
+        "backward_flops": c.backward,
+    })
+}
+
+fn total_json(p: &Plan) -> Value {
+    let purposes = MemoryCategory::ALL.iter().zip(p.usage.peak_by_purpose);
+    let purposes: serde_json::Map<String, Value> =
+        purposes.map(|(purpose, bytes)| (purpose.name().to_owned(), json!(bytes))).collect();
+    json!({
+        "memory_bytes": p.memory(),
+        "allocated_bytes": p.allocated(),
+        "peak_bytes": p.usage.peak,
+        "peak_by_purpose": purposes,
+        "flops": p.flops,
+        "auxiliary_parameters": p.auxiliary_parameters(),
+    })
+}

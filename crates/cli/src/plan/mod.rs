@@ -1,0 +1,165 @@
+//! `mlaan plan`: what a run would need, beside plain backpropagation.
+
+mod json;
+mod pair;
+mod run;
+
+pub use run::{sizes, task};
+
+use crate::args::PlanArgs;
+use crate::auto::{Base, Named};
+use crate::{fits, format, modules, output, rates};
+use anyhow::Result;
+use mlaan::plan::Plan;
+use mlaan::plan::search::{Request, candidates, search};
+use mlaan::recipe::Precision;
+use mlaan::train::{setup, unreached};
+use mlaan_engine::MemoryCategory;
+use pair::Pair;
+use run::Run;
+use std::process::ExitCode;
+
+/// Shows a plan, or what fits.
+///
+/// # Errors
+/// What is wrong with the recipe; memory that nothing fits into.
+pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
+    let mut keys = args.settings.assignments()?;
+    keys.extend(args.images.sample.assignments());
+    keys.extend(args.layout.assignments());
+    let data = args.images.data.as_deref();
+    let base = Base::with(Named { recipe: args.recipe.as_deref(), data, ..Named::default() }, &keys)?;
+    let run = Run::new(&base, args)?;
+    match args.memory {
+        Some(memory) => show_fits(&run, args, memory)?,
+        None => {
+            let pair = Pair::new(&run)?;
+            if args.output.json {
+                output::json(&json::all(&pair, &run))?;
+            } else {
+                output::page(&pair.text(&run))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_fits(run: &Run, args: &PlanArgs, memory: usize) -> Result<()> {
+    let (recipe, kind) = (&run.recipe, run.kind());
+    let backbone = setup::network(recipe)?;
+    let sizes = |batch| run.sizes(batch);
+    let request = Request {
+        backbone: &backbone,
+        method: &recipe.local,
+        task: run.task,
+        batch: recipe.train.batch,
+        sizes: &sizes,
+        memory,
+    };
+    let found = search(&request, &candidates(&request))?;
+    let limit = (memory, kind.name());
+    if args.output.json {
+        output::json(&fits::json(&found, recipe, limit))
+    } else {
+        let title = mlaan::text::line(&run.name);
+        output::page(&format!("{title}: {}", fits::text(&found, recipe, limit)))
+    }
+}
+
+impl Pair {
+    fn text(&self, run: &Run) -> String {
+        let (recipe, side) = (&run.recipe, run.recipe.data.size);
+        let what = format!(
+            "{}, width {}, {} in {}, images of {side}x{side}, {} classes, {}{}, on {}",
+            self.network,
+            recipe.model.width(),
+            format::several(self.local.parameters(), "parameter"),
+            format::several(self.local.modules.len(), "module"),
+            format::count(self.classes),
+            format::several(self.local.batch, "image") + " per step",
+            if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" },
+            run.kind().name(),
+        );
+        let images = match run.splits() {
+            Some(_) => "Memory is with the images of the set.",
+            None => {
+                "Memory is without images (--data counts them), but with the batches that wait for the step."
+            }
+        };
+        let note = format!(
+            "{} {images} GFLOP: those of convolutions and linear layers in one step.",
+            modules::legend(&self.local, &recipe.local)
+        );
+        let copies = modules::copies(&self.local).map_or_else(String::new, |text| format!("\n{text}\n"));
+        let cuts = self.cuts.as_ref().map_or_else(String::new, |c| format!(", local.cuts={c:?}"));
+        let chosen = run.choices.as_ref().map_or_else(String::new, |text| format!("{text}\n"));
+        let rates = rates::of(recipe, recipe.train.batch);
+        // Of a number of steps that is not known, any warm-up in steps leaves some.
+        let steps = rates::images(recipe).map_or(usize::MAX, |n| n.div_ceil(rates.batch()));
+        let low = unreached(&recipe.train, steps).map_or_else(String::new, |said| format!("\nnote: {said}"));
+        format!(
+            "{}: {what}{cuts}\nlr {}{low}\n\n{chosen}{}\n{copies}\n{}{}\n\n{}\n",
+            format::heading(&run.name),
+            rates::text(&recipe.train, &rates),
+            self.modules(),
+            stages(&self.local),
+            self.totals(),
+            format::dim(&note)
+        )
+    }
+
+    fn modules(&self) -> String {
+        let header: Vec<&str> = modules::HEADER.into_iter().chain([">GFLOP"]).collect();
+        let mut table = format::table(&header);
+        for (i, m) in self.local.modules.iter().enumerate() {
+            let work = m.meter.forward + m.meter.auxiliary + m.meter.backward;
+            let row = modules::row(i, &self.local).into_iter().flatten();
+            table.add_row(row.chain([format::giga(work)]));
+        }
+        table.add_row(modules::total(&self.local).into_iter().chain([format::giga(self.local.flops)]));
+        format::text(&table)
+    }
+
+    fn totals(&self) -> String {
+        let mut table = format::table(&["", ">this recipe", ">backpropagation", ">ratio"]);
+        let (a, b) = (&self.local, &self.plain);
+        let mut bytes = |what: String, x: usize, y: usize| {
+            let (x, y) = (x as u64, y as u64);
+            table.add_row([what, format::bytes(x), format::bytes(y), format::ratio(x, y)]);
+        };
+        for (i, purpose) in MemoryCategory::ALL.iter().enumerate() {
+            let at_peak = |p: &Plan| p.usage.peak_by_purpose.get(i).copied().unwrap_or(0);
+            bytes(format!("{} at the peak", purpose.name()), at_peak(a), at_peak(b));
+        }
+        bytes("tensors and batches".into(), a.allocated(), b.allocated());
+        if a.process > 0 {
+            bytes("peak memory of the process".into(), a.memory(), b.memory());
+        }
+        let steps = |p: &Plan| format!("{} GFLOP", format::giga(p.flops));
+        table.add_row(["compute of a step".into(), steps(a), steps(b), format::ratio(a.flops, b.flops)]);
+        let (x, y) = (a.auxiliary_parameters(), b.auxiliary_parameters());
+        table.add_row(["auxiliary parameters".into(), format::count(x), format::count(y), "–".into()]);
+        format::text(&table)
+    }
+}
+
+/// A table of stages, where there are several.
+fn stages(plan: &Plan) -> String {
+    if plan.stages.len() < 2 {
+        return String::new();
+    }
+    let mut table = format::table(&["stage", "modules", ">memory", ">GFLOP", ">of all"]);
+    for (k, stage) in plan.stages.iter().enumerate() {
+        table.add_row([
+            k.to_string(),
+            match stage.modules.len() {
+                1 => stage.modules.start.to_string(),
+                _ => format!("{} to {}", stage.modules.start, stage.modules.end - 1),
+            },
+            format::bytes(stage.usage.footprint as u64),
+            format::giga(stage.flops),
+            format::percent(100.0 * stage.flops as f64 / plan.flops.max(1) as f64),
+        ]);
+    }
+    format!("{}\n\n", format::text(&table))
+}

@@ -1,0 +1,22 @@
+//! What the user says, beside which the rest is chosen.
+
+/// What the user says already: choices that depend on it follow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wishes {
+    /// `data.size`.
+    pub size: Option<usize>,
+    /// `train.batch`.
+    pub batch: Option<usize>,
+    /// `data.limit`.
+    pub limit: Option<usize>,
+    /// `data.test`.
+    pub test: Option<f64>,
+    /// `data.validation`.
+    pub validation: Option<f64>,
+    /// Seed of the images that a limit keeps.
+    pub seed: u64,
+    /// `model.init`: weights to start from, whose network it then is.
+    pub init: Option<String>,
+    /// `model.init_key`.
+    pub init_key: Option<String>,
+}
