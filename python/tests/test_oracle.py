@@ -11,11 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mlaan.torch import Blocks, LocalTrainer, Method
+from mlaan.torch.sources import by_rule
 from safetensors import safe_open
 
 GOLDEN = Path(oracle.__file__).parent
-# Shards of a batch with running statistics of their own are not of this package.
-NAMES = sorted(p.stem for p in GOLDEN.glob("*.safetensors") if not p.stem.endswith("_shards"))
+NAMES = sorted(p.stem for p in GOLDEN.glob("*.safetensors"))
 
 
 class Stem(torch.nn.Module):
@@ -81,12 +81,11 @@ def ours_of(case, reference):
     weight = torch.tensor(case.class_weights, dtype=torch.float64) if case.class_weights else None
     trainer = LocalTrainer(
         Blocks([Stem(net), *(b for _, _, b in net.blocks), Classifier(net)]), [c + 1 for c in case.cuts], method,
-        optimizer=functools.partial(optimizer, case), example=reference.images, clip=case.clip,
+        optimizer=functools.partial(optimizer, case), example=reference.images, clip=case.clip, shards=case.shards,
         criterion=functools.partial(F.cross_entropy, weight=weight, label_smoothing=case.label_smoothing))
     if case.leap_sources:  # the reference's are those of the rule, block numbers without the stem
         trainer_sources = [[s + 1 for s in sources] for sources in case.leap_sources]
-        from mlaan.torch.blocks import leap_sources
-        rule = [leap_sources(e - 1, trainer.shapes, 4) for e in trainer.edges[1:-1]]
+        rule = [by_rule(e - 1, trainer.shapes, 4) for e in trainer.edges[1:-1]]
         if case.name in ("lam_pulled", "lam_twin", "mlaan_paper", "mlaan_released", "bottleneck_mlaan"):
             assert rule == trainer_sources
     with torch.no_grad():

@@ -5,7 +5,8 @@ import functools
 import pytest
 import torch
 from mlaan.torch import LocalTrainer
-from test_networks import batch, vgg
+from networks_of_users import vgg
+from test_networks import batch
 
 SGD = functools.partial(torch.optim.SGD, lr=0.02, momentum=0.9)
 

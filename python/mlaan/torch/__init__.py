@@ -1,7 +1,12 @@
-"""Any PyTorch network, trained module by module: BP, DGL, InfoPro, MLM, LAM and MLAAN. Needs PyTorch 2.4 or later."""
-from .blocks import Blocks, blocks_of
-from .fit import fit
-from .methods import METHODS, Method
-from .trainer import LocalityError, LocalTrainer
+"""Any PyTorch network, trained module by module: BP, DGL, InfoPro, MLM, LAM and MLAAN. Needs PyTorch 2.4 or later.
 
-__all__ = ["METHODS", "Blocks", "LocalTrainer", "LocalityError", "Method", "blocks_of", "fit"]
+The method is in `methods` (what is computed), `heads` (auxiliary networks), `sources` (what chains mirror) and `step` (one step)."""
+from .blocks import Blocks
+from .export import Export, to_mlaan
+from .fit import fit
+from .locality import LocalityError
+from .methods import METHODS, Method
+from .networks import blocks_of
+from .trainer import LocalTrainer
+
+__all__ = ["METHODS", "Blocks", "Export", "LocalTrainer", "LocalityError", "Method", "blocks_of", "fit", "to_mlaan"]

@@ -1,92 +1,41 @@
-"""Blocks of known networks, and where a network may be cut."""
+"""Blocks of a network, what they take and give, and where the network may be cut."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-class Part(nn.Module):
-    """Some layers of a network as one block: what `run` computes with `owned`, which stay the network's own."""
-
-    def __init__(self, run: Callable[[Tensor], Tensor], *owned: nn.Module) -> None:
-        super().__init__()
-        self.owned, self._run = nn.ModuleList(owned), run
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._run(x)
-
-
-class TokenStem(Part):
-    """A stem that has parameters of the network's own beside its layers (class token, positions)."""
-
-    def __init__(self, run: Callable[[Tensor], Tensor], owned: Iterable[nn.Module], own: Iterable[Any]) -> None:
-        super().__init__(run, *owned)
-        self.own = nn.ParameterList(p for p in own if isinstance(p, nn.Parameter))
+from .locality import leaves
 
 
 class Blocks(list[nn.Module]):
-    """Blocks in order. `layout` is of their maps: "nchw", or "nhwc" (Swin)."""
+    """Blocks in order, the last with the classifier. `layout` is of their maps: "nchw", or "nhwc" (Swin). `prefix` is how many
+    tokens in front are no part of the image (class token); told by their number where it is not given. `model` is the network
+    that they are of, if there is one: its forward pass must be the blocks in order."""
 
-    def __init__(self, blocks: Iterable[nn.Module], layout: str = "nchw") -> None:
+    def __init__(self, blocks: Iterable[nn.Module], layout: str = "nchw", *, prefix: int | None = None,
+                 names: Sequence[str] | None = None, model: nn.Module | None = None) -> None:
         super().__init__(blocks)
-        self.layout = layout
+        self.layout, self.prefix, self.model = layout, prefix, model
+        known = {id(m): name for name, m in model.named_modules() if name} if model is not None else {}
 
+        def name(i: int, block: nn.Module) -> str:
+            return next((known[id(m)] for m in block.modules() if id(m) in known), str(i))
+        self.names = list(names) if names is not None else [name(i, b) for i, b in enumerate(self)]
 
-def _flat(stages: Iterable[Any]) -> list[nn.Module]:
-    """Blocks of stages; a stage of timm has its down-sampling first."""
-    found: list[nn.Module] = []
-    for stage in stages:
-        if hasattr(stage, "blocks"):
-            down = getattr(stage, "downsample", None)
-            found += [down] * (down is not None and not isinstance(down, nn.Identity)) + list(stage.blocks)
-        else:
-            found += list(stage) if isinstance(stage, nn.Sequential) else [stage]
-    return found
+    def train(self, mode: bool = True) -> None:
+        """Training or evaluation mode of all."""
+        for m in [self.model] if self.model is not None else self:
+            m.train(mode)
 
-
-def blocks_of(model: nn.Module) -> Blocks:
-    """Blocks of an `nn.Sequential`, or of a ResNet, ConvNeXt, ViT or Swin of torchvision or timm, told by attributes."""
-    m: Any = model
-
-    def has(*names: str) -> bool:
-        return all(hasattr(m, n) for n in names)
-    if isinstance(model, nn.Sequential):
-        return Blocks(model)
-    if has("conv1", "bn1", "layer1", "fc"):
-        act, pool = getattr(m, "relu", None) or m.act1, getattr(m, "maxpool", nn.Identity())
-        tail = [m.global_pool] if has("global_pool") else [m.avgpool, nn.Flatten()]
-        stages = [getattr(m, f"layer{i}") for i in range(1, 9) if hasattr(m, f"layer{i}")]
-        return Blocks([nn.Sequential(m.conv1, m.bn1, act, pool), *_flat(stages), nn.Sequential(*tail, m.fc)])
-    if has("conv_proj", "encoder", "heads", "class_token"):
-        def stem(x: Tensor) -> Tensor:
-            x = m._process_input(x)
-            x = torch.cat([m.class_token.expand(len(x), -1, -1), x], 1)
-            y: Tensor = m.encoder.dropout(x + m.encoder.pos_embedding)
-            return y
-        return Blocks([TokenStem(stem, [m.conv_proj], [m.class_token, m.encoder.pos_embedding]), *m.encoder.layers,
-                       Part(lambda x: m.heads(m.encoder.ln(x)[:, 0]), m.encoder.ln, m.heads)])
-    if has("patch_embed", "blocks", "_pos_embed", "forward_head"):
-        own = [getattr(m, n, None) for n in ("cls_token", "reg_token", "pos_embed")]
-        late = [getattr(m, n) for n in ("norm", "fc_norm", "head_drop", "head") if hasattr(m, n)]
-        return Blocks([TokenStem(lambda x: m.norm_pre(m.patch_drop(m._pos_embed(m.patch_embed(x)))),
-                                 [m.patch_embed, m.pos_drop, m.norm_pre], own),
-                       *m.blocks, Part(lambda x: m.forward_head(m.norm(x)), *late)])
-    if has("features", "norm", "permute", "head"):  # torchvision's Swin
-        last = nn.Sequential(m.norm, m.permute, m.avgpool, m.flatten, m.head)
-        return Blocks([*_flat(m.features), last], "nhwc")
-    if has("features", "avgpool", "classifier") and isinstance(m.classifier[0], nn.Module):  # ConvNeXt, VGG
-        flatten = [] if any(isinstance(c, nn.Flatten) for c in m.classifier) else [nn.Flatten()]
-        return Blocks([*_flat(m.features), nn.Sequential(m.avgpool, *flatten, m.classifier)])
-    if has("stem", "stages", "norm_pre", "head"):  # timm's ConvNeXt
-        return Blocks([m.stem, *_flat(m.stages), nn.Sequential(m.norm_pre, m.head)])
-    if has("patch_embed", "layers", "norm", "head"):  # timm's Swin
-        return Blocks([m.patch_embed, *_flat(m.layers), nn.Sequential(m.norm, m.head)], "nhwc")
-    raise TypeError(f"{type(model).__name__} is no network whose blocks are known: give an nn.Sequential, or its blocks "
-                    "in order as a list of modules, the last with the classifier")
+    def modules(self) -> Iterator[nn.Module]:
+        """All modules, the network too."""
+        for m in [self.model] if self.model is not None else self:
+            yield from m.modules()
 
 
 @dataclass
@@ -96,62 +45,157 @@ class Shape:
     name: str
     taken: tuple[int, ...]
     given: tuple[int, ...]
-    bytes: int
-    fault: str                                        # why the network cannot be cut behind it; "" where it can
+    bytes: int = 0
+    fault: str = ""                                   # why the network cannot be cut behind it; "" where it can
+    alone: str = ""                                   # why it cannot be mirrored; "" where it can
+    overwrites: bool = False                          # whether its input is another one afterwards (in-place layers)
+    learns: bool = False                              # whether it has parameters
 
 
-def measure(blocks: Sequence[nn.Module], images: Tensor) -> list[Shape]:
-    """One forward of the blocks in evaluation mode, so that no running statistics move."""
-    modes = [(m, m.training) for b in blocks for m in b.modules()]
-    own = {p.data_ptr() for b in blocks for p in b.parameters()}
-    shapes: list[Shape] = []
-    x: Any = images
+def _each(f: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`value` with `f` of every tensor in it."""
+    if isinstance(value, Tensor):
+        return f(value)
+    if isinstance(value, (tuple, list)):
+        made = [_each(f, v) for v in value]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
+    return {k: _each(f, v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+@contextmanager
+def untouched(blocks: Blocks, like: Tensor) -> Iterator[None]:
+    """Evaluation mode; afterwards modes, buffers and random numbers are as they were."""
+    modes = [(m, m.training) for m in blocks.modules()]
+    buffers = [(m, name, b, b.clone()) for b_ in blocks for m in b_.modules() for name, b in m._buffers.items() if b is not None]
+    blocks.train(False)
     try:
-        for b in blocks:
-            b.eval()
-        for i, b in enumerate(blocks):
-            kept: dict[int, int] = {}
-
-            def pack(t: Tensor, kept: dict[int, int] = kept) -> Tensor:
-                if t.data_ptr() not in own:
-                    kept[t.data_ptr()] = t.numel() * t.element_size()
-                return t
-            name = f"block {i} ({type(b).__name__})"
-            taken = tuple(x.shape[1:])
-            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-                y = b(x.detach().requires_grad_(x.is_floating_point()))
-            if not isinstance(y, Tensor):
-                raise ValueError(f"{name} cannot be cut from what follows: it gives a {type(y).__name__}, not one tensor. "
-                                 "Join it with the next blocks into one module")
-            if y.ndim not in (3, 4):
-                fault = f"its output has shape {list(y.shape)}, neither maps [n, c, h, w] nor tokens [n, t, c]"
-            else:
-                fault = "" if y.is_floating_point() else f"its output is {y.dtype}, which has no gradient"
-            shapes.append(Shape(name, taken, tuple(y.shape[1:]), sum(kept.values()), fault))
-            x = y.detach()
+        with torch.random.fork_rng([like.device] if like.is_cuda else []):
+            yield
     finally:
         for m, mode in modes:
             m.training = mode
+        with torch.no_grad():
+            for m, name, b, before in buffers:
+                m._buffers[name] = b
+                b.copy_(before)
+
+
+def measure(blocks: Blocks, images: Tensor) -> list[Shape]:
+    """One forward of the blocks in evaluation mode, which leaves them as they were."""
+    own = {p.untyped_storage().data_ptr() for b in blocks for p in b.parameters()}
+    shapes: list[Shape] = []
+    reached: dict[int, tuple[int, str]] = {}          # first block of every parameter and input
+    inputs: list[Any] = []                            # kept, so that no other tensor takes their place
+    x: Any = images
+    with untouched(blocks, images):
+        torch.manual_seed(0)
+        for i, b in enumerate(blocks):
+            shape = Shape(f"block {i} ({type(b).__name__})" if blocks.names[i] == str(i) else
+                          f"block {i} ({blocks.names[i]}, {type(b).__name__})",
+                          tuple(x.shape[1:]) if isinstance(x, Tensor) else (), (), learns=any(True for _ in b.parameters()))
+            taken = _each(lambda t: t.detach().requires_grad_(t.is_floating_point()), x)
+            inputs.append(taken)
+            _each(lambda t, i=i: reached.setdefault(id(t), (i, "its input")) and t, taken)  # type: ignore[misc]
+            for name, p in b.named_parameters():
+                at, _ = reached.setdefault(id(p), (i, name))
+                _forbid(shapes, at, i, f"{shape.name} shares its parameter {name}")
+            y = _run(b, taken, shape, own)
+            if not isinstance(x, Tensor):
+                shape.alone = "it takes several tensors"
+            shape.overwrites |= _begins_in_place(b)
+            mine = {id(p) for p in b.parameters()}
+            for leaf in leaves(y):
+                at, what = reached.get(id(leaf), (i, ""))
+                if at < i and id(leaf) not in mine:
+                    shape.alone = f"it takes {what} of {shapes[at].name} past its own input"
+                    _forbid(shapes, at, i, f"{shape.name} takes {what} of {shapes[at].name} past the cut (skip connection)")
+            _given(shape, y, len(images))
+            shapes.append(shape)
+            x = _each(lambda t: t.detach(), y)
+        _same_as_model(blocks, images, x)
     return shapes
+
+
+def _run(block: nn.Module, taken: Any, shape: Shape, own: set[int]) -> Any:
+    """The block's output; what it keeps for its backward pass goes into `shape`."""
+    kept: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return t
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        fed = _each(lambda t: t.clone(), taken)       # layers in place refuse leaves
+        version = fed._version if isinstance(fed, Tensor) else 0
+        try:
+            y = block(fed)
+        except Exception as e:
+            raise ValueError(f"{shape.name} fails on what the blocks before it give, of shape [n, "
+                             f"{', '.join(map(str, shape.taken))}]: {e}") from e
+    shape.overwrites = isinstance(fed, Tensor) and fed._version != version
+    shape.bytes = sum(kept.values())
+    return y
+
+
+def _begins_in_place(block: nn.Module) -> bool:
+    """Whether its first layer says that it works in place: dropout does so in training mode only."""
+    while type(block) is nn.Sequential and len(block) > 0:
+        block = block[0]
+    return bool(getattr(block, "inplace", False))
+
+
+def _given(shape: Shape, y: Any, n: int) -> None:
+    if not isinstance(y, Tensor):
+        shape.fault = f"it gives a {type(y).__name__}, not one tensor"
+        shape.alone = shape.alone or shape.fault
+        return
+    shape.given = tuple(y.shape[1:])
+    if not shape.fault:
+        if y.ndim not in (3, 4):
+            shape.fault = f"its output has shape {list(y.shape)}, neither maps [n, c, h, w] nor tokens [n, t, c]"
+        elif not y.is_floating_point():
+            shape.fault = f"its output is {y.dtype}, which has no gradient"
+        elif len(y) != n:
+            shape.fault = f"its output has {len(y)} rows for {n} images"
+
+
+def _forbid(shapes: list[Shape], first: int, last: int, why: str) -> None:
+    """No cut may lie between these blocks."""
+    for s in shapes[first:last]:
+        s.fault = s.fault or why
+
+
+def _same_as_model(blocks: Blocks, images: Tensor, out: Any) -> None:
+    """Raises unless the network's own forward pass is its blocks in order, and all its parameters are theirs."""
+    model = blocks.model
+    if model is None:
+        return
+    held = {id(p) for b in blocks for p in b.parameters()}
+    missing = [name for name, p in model.named_parameters() if id(p) not in held]
+    torch.manual_seed(0)                              # as the blocks had it
+    with torch.no_grad():
+        whole = model(images.clone())
+    tolerance = 1e-4 if images.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(images.device.type) else 0.1
+    same = isinstance(whole, Tensor) and isinstance(out, Tensor) and whole.shape == out.shape and bool(
+        (whole - out).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
+    if not same or missing:
+        what = f"its parameters {', '.join(missing[:3])} are in none of its blocks" if missing else \
+            "its forward pass does something else than its blocks in order"
+        raise ValueError(f"{type(model).__name__} looks like a known network, and {what}: give its blocks as a list of modules")
 
 
 def cuts_of(cuts: int | str | Sequence[int], shapes: Sequence[Shape]) -> list[int]:
     """Cuts as numbers of blocks below each. A count is of modules, as even as blocks allow; "memory" is the fewest
-    modules of which none keeps more than the largest single block does."""
-    n, fits = len(shapes), [i + 1 for i, s in enumerate(shapes[:-1]) if not s.fault]
+    modules of which none keeps more than the largest block does (with what follows it without parameters)."""
+    n, fits = len(shapes), _places(shapes)
+    faults = "; ".join(f"not behind {s.name}: {s.fault}" for s in shapes[:-1] if s.fault)
     if isinstance(cuts, str):
         if cuts != "memory":
             raise ValueError(f"cuts {cuts!r}: give block numbers, a number of modules, or 'memory'")
-        most, found, held = max(s.bytes for s in shapes), [], 0
-        for i, s in enumerate(shapes):
-            if i in fits and held + s.bytes > most:
-                found.append(i)
-                held = 0
-            held += s.bytes
-        return found
+        return _by_memory(shapes, fits)
     if isinstance(cuts, int):
         if not 1 <= cuts <= len(fits) + 1:
-            faults = "; ".join(f"not behind {s.name}: {s.fault}" for s in shapes[:-1] if s.fault)
             raise ValueError(f"{cuts} modules: the network has {n} blocks and can be cut into 1 to {len(fits) + 1}"
                              + (f" ({faults})" if faults else ""))
         return [fits[round((k + 1) * (len(fits) + 1) / cuts) - 1] for k in range(cuts - 1)]
@@ -166,11 +210,27 @@ def cuts_of(cuts: int | str | Sequence[int], shapes: Sequence[Shape]) -> list[in
     return found
 
 
-def leap_sources(last: int, shapes: Sequence[Shape], depth: int) -> list[int]:
-    """Blocks that a chain behind block `last` mirrors (METHOD.md, section 6). A stage begins where shapes change."""
-    final = max((i for i, s in enumerate(shapes[:-1]) if not s.fault), default=0)
-    firsts = [i for i in range(last + 1, final + 1) if shapes[i].taken != shapes[i].given][:depth]
-    start = firsts[-1] + 1 if firsts else last + 1
-    rest = [i for i in range(start, final + 1) if shapes[i].taken == shapes[i].given]
-    count = min(depth - len(firsts) if firsts else min(depth, 3), len(rest))
-    return firsts + [rest[(k + 1) * len(rest) // count - 1] for k in range(count)]
+def _places(shapes: Sequence[Shape]) -> list[int]:
+    """Where a network may be cut: between two blocks with parameters once, and activations and pools stay with what they follow."""
+    found: list[int] = []
+    last = None                                       # the last place since a block with parameters
+    for i, s in enumerate(shapes):
+        if s.learns and last is not None:
+            found.append(last)
+        if s.learns:
+            last = None
+        if not s.fault and any(t.learns for t in shapes[:i + 1]):
+            last = i + 1
+    return found
+
+
+def _by_memory(shapes: Sequence[Shape], fits: Sequence[int]) -> list[int]:
+    edges = [0, *fits, len(shapes)]
+    pieces = [sum(s.bytes for s in shapes[a:b]) for a, b in zip(edges, edges[1:])]
+    most, found, held = max(pieces), list[int](), 0
+    for edge, piece in zip(edges, pieces):
+        if held > 0 and held + piece > most:
+            found.append(edge)
+            held = 0
+        held += piece
+    return found

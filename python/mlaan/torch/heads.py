@@ -3,30 +3,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def to_maps(x: Tensor, layout: str = "nchw") -> Tensor:
-    """Features as maps [n, c, h, w]. Tokens [n, t, c] become a square grid; where t - 1 is a square the first is the
-    class token, which is left out; other counts become a column [n, c, t, 1]."""
+def to_maps(x: Tensor, layout: str = "nchw", prefix: int | None = None) -> Tensor:
+    """Features as maps [n, c, h, w]. Tokens [n, t, c] become a square grid without the first `prefix` (None: without the class
+    token where t - 1 is a square); other counts become a column [n, c, t, 1]."""
     if x.ndim == 4:
         return x.permute(0, 3, 1, 2) if layout == "nhwc" else x
     t = x.shape[1]
-    for skip in (0, 1):
+    for skip in (0, 1) if prefix is None else (prefix,):
         side = math.isqrt(t - skip)
         if side > 0 and side * side == t - skip:
             return x[:, skip:].transpose(1, 2).reshape(len(x), -1, side, side)
-    return x.transpose(1, 2).unsqueeze(3)
+    return x[:, prefix or 0:].transpose(1, 2).unsqueeze(3)
 
 
-def classifier(config: str, c: int, side: int, hidden: int, out: int, deepest: int) -> nn.Sequential:
+def classifier(config: str, c: int, size: Sequence[int], hidden: int, out: int, deepest: int) -> nn.Sequential:
     """The head `config` for maps of `c` channels. `deepest` is the channels of the network's last maps."""
     if config == "dgl":
-        return _dgl(c, side, out)
+        return _dgl(c, size, out)
     layers: list[nn.Module] = []
     wide, first = (c, 1) if c == deepest else (2 * c, 2)
     for i in range(int(config[0])):
@@ -39,8 +39,8 @@ def classifier(config: str, c: int, side: int, hidden: int, out: int, deepest: i
     return _initialised(nn.Sequential(*layers, nn.Linear(c, out)))
 
 
-def _dgl(c: int, side: int, out: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(math.ceil(side / 4))]
+def _dgl(c: int, size: Sequence[int], out: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d((math.ceil(size[0] / 4), math.ceil(size[1] / 4)))]
     for _ in range(3):
         layers += [nn.Conv2d(c, c, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU()]
     layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten()]
@@ -73,51 +73,60 @@ class Decoder(nn.Module):
 
 
 class Chain(nn.Module):
-    """Mirrors of later blocks. `twin`: beside the first a shadow of the same source, without gradients."""
+    """Mirrors of later blocks. `twin`: beside the first a shadow of the same source, without gradients. `overwrites` says of
+    each source whether it begins with a layer in place."""
 
-    def __init__(self, sources: Sequence[nn.Module], tie: str) -> None:
+    def __init__(self, sources: Sequence[nn.Module], tie: str, overwrites: Sequence[bool]) -> None:
         super().__init__()
         self._sources = tuple(sources)  # a tuple: the sources are the network's, not the chain's
-        self.tie = tie
+        self.tie, self._overwrites = tie, tuple(overwrites)
         self.mirrors = nn.ModuleList(copy.deepcopy(s) for s in sources).requires_grad_(True)
         self.shadow = copy.deepcopy(sources[0]).requires_grad_(False) if tie == "twin" else None
+        copies = [*zip(self.mirrors, self._sources), *([(self.shadow, sources[0])] if self.shadow is not None else [])]
+        self._modes = [pair for m, s in copies for pair in zip(m.modules(), s.modules())]
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.mirrors[0](x)
-        if self.shadow is not None:
-            y = y + self.shadow(x)
-        for mirror in list(self.mirrors)[1:]:
-            y = mirror(y)
-        return y
+        for i, mirror in enumerate(self.mirrors):
+            copies = [x.clone(), x.clone()] if self._overwrites[i] else [x, x]
+            y: Tensor = mirror(copies[0])
+            x = y + self.shadow(copies[1]) if i == 0 and self.shadow is not None else y
+        return x
 
-    def _pairs(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        if self.shadow is not None:
-            yield self.shadow, self._sources[0]
-        else:
-            yield from zip(self.mirrors, self._sources)
+    def follow(self) -> None:
+        """Mirrors are in their sources' modes, so that a frozen BatchNorm stays one."""
+        for mirror, source in self._modes:
+            if mirror.training != source.training:
+                mirror.training = source.training
 
     @torch.no_grad()
     def pull(self, ema: float) -> None:
         """p ← m·p + (1-m)·source; after the optimiser's step."""
-        for mirror, source in self._pairs():
+        pairs = [(self.shadow, self._sources[0])] if self.shadow is not None else zip(self.mirrors, self._sources)
+        for mirror, source in pairs:
             for p, q in zip(mirror.parameters(), source.parameters()):
                 p.mul_(ema).add_(q, alpha=1 - ema)
 
 
 class Auxiliary(nn.Module):
-    """Chain (or none), classifier and decoder (or none) of one branch of one module."""
+    """Chain (or none), classifier and decoder (or none) of one branch of one module. `as_maps` makes maps of its features."""
 
-    def __init__(self, chain: Chain | None, head: nn.Module, decoder: Decoder | None, layout: str) -> None:
+    def __init__(self, chain: Chain | None, head: nn.Module, decoder: Decoder | None,
+                 as_maps: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.chain, self.head, self.decoder, self.layout = chain, head, decoder, layout
+        self.chain, self.head, self.decoder, self.as_maps = chain, head, decoder, as_maps
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps that the classifier and the decoder see."""
-        return to_maps(x if self.chain is None else self.chain(x), self.layout)
+        return self.as_maps(x if self.chain is None else self.chain(x))
 
 
 def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.07) -> Tensor:
-    """Supervised contrastive loss of features [n, width], normalised here."""
+    """Supervised contrastive loss of features [n, width], normalised here. Of one sample there is none: it is 0."""
+    if labels.ndim != 1 or labels.is_floating_point():
+        raise ValueError(f"the contrastive loss needs one class a sample, and targets are {labels.dtype} {list(labels.shape)}: "
+                         "give `loss=\"cross_entropy\"`")
+    if len(features) == 1:
+        return features.sum() * 0.0
     f = F.normalize(features, dim=1)
     logits = f @ f.T / temperature
     logits = logits - logits.max(1, keepdim=True).values.detach()
