@@ -32,7 +32,9 @@ def _flat(stages: Iterable[Any]) -> list[nn.Module]:
     for stage in stages:
         if hasattr(stage, "blocks"):
             down = getattr(stage, "downsample", None)
-            found += [down] * (down is not None and not isinstance(down, nn.Identity)) + list(stage.blocks)
+            if isinstance(down, nn.Module) and not isinstance(down, nn.Identity):
+                found.append(down)
+            found += list(stage.blocks)
         elif type(stage) is nn.Sequential and len({type(b) for b in stage}) == 1:
             found += list(stage)
         else:

@@ -1,6 +1,7 @@
 """A trainer of any network: options, what is built of them, saved states."""
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -73,8 +74,9 @@ class LocalTrainer(Stepper):
         self.learns = [any(p.requires_grad for p in m.parameters()) for m in self.modules]
         self.runners: list[Any] = list(self.modules)
         if self.compile:
-            if self.method.span > 1 and hasattr(torch._functorch.config, "donated_buffer"):
-                torch._functorch.config.donated_buffer = False  # cascades walk a graph more than once
+            config: Any = importlib.import_module("torch._functorch.config")
+            if self.method.span > 1 and hasattr(config, "donated_buffer"):
+                config.donated_buffer = False         # cascades walk a graph more than once
             self.runners = [torch.compile(m) for m in self.modules]
         self.chains: list[list[int]] = [[] for _ in self.modules[:-1]]  # the blocks that each module's chain mirrors
         for j in range(len(self.modules) - 1):
