@@ -15,7 +15,7 @@ fn audit(at: &std::path::Path, more: &[&str]) -> String {
 #[test]
 fn a_matrix_of_losses_by_modules() {
     let at = tempfile::tempdir().unwrap();
-    let shown = audit(at.path(), &[]);
+    let shown = audit(at.path(), &["quickstart"]);
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     assert!(shown.contains(" 1 cascaded          ##..  .           #"), "{shown}");
     assert!(shown.contains(" 2 independent       ..#.  .           #, 2 by EMA"), "{shown}");
@@ -38,7 +38,8 @@ fn numbers_of_modules_are_read_downwards() {
 #[test]
 fn programs_and_reports_have_it_too() {
     let at = tempfile::tempdir().unwrap();
-    let said: Value = serde_json::from_str(&audit(at.path(), &["--out", "runs/mine", "--json"])).unwrap();
+    let said: Value =
+        serde_json::from_str(&audit(at.path(), &["quickstart", "--out", "runs/mine", "--json"])).unwrap();
     assert_eq!(said["modules"], 4);
     assert_eq!(said["rows"].as_array().unwrap().len(), 7);
     let written = std::fs::read_to_string(at.path().join("runs/mine/audit.json")).unwrap();

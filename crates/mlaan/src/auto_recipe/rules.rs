@@ -76,8 +76,10 @@ impl Rules<'_> {
 
     /// Images that train, after shares are held out.
     fn training(&self) -> usize {
-        let held = self.test_share().unwrap_or(0.0) + self.validation_share().unwrap_or(0.0);
-        (self.survey.images() as f64 * (1.0 - held)).round() as usize
+        // What is held out to validate on is a fraction of what testing leaves.
+        let left = |held: Option<f64>| 1.0 - held.unwrap_or(0.0);
+        let part = left(self.test_share()) * left(self.validation_share());
+        (self.survey.images() as f64 * part).round() as usize
     }
 
     fn test_share(&self) -> Option<f64> {
