@@ -19,7 +19,7 @@ fn a_share_is_held_out_said_and_evaluated() {
     let said = ok(at.path(), &train(&["--validation", "0.2", "--out", "a"]));
     assert!(said.contains("160 training, 40 validation and 200 test images"), "{said}");
     assert!(said.contains("lowest validation error; test images are used once, at the end"), "{said}");
-    assert!(said.contains("  val  ") && said.contains("the best by its validation accuracy of"), "{said}");
+    assert!(said.contains(" val %  ") && said.contains("the best by its validation accuracy of"), "{said}");
     let run = at.path().join("a");
     let events = metrics(&run);
     assert_eq!((&events[0]["train_images"], &events[0]["val_images"]), (&160.into(), &40.into()));
