@@ -36,7 +36,7 @@ fn everything_that_applies_is_measured_printed_and_written() {
         assert!(said.contains(word), "{word}: {said}");
     }
     let folder = at.path().join("runs/own/analysis");
-    let mut expected = vec!["analysis.json", "cka-1-own.svg", "cka-2-bp.svg", "cka.csv"];
+    let mut expected = vec!["analysis.json", "cka-1-own.svg", "cka.csv"];
     expected.extend(["features-0.png", "features-1.png", "features-2.png"]);
     expected.extend(["heads.csv", "heads.svg", "separability.csv", "separability.svg"]);
     assert_eq!(names(&folder), expected);
