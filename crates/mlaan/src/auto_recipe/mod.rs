@@ -1,6 +1,6 @@
 //! A recipe for images of one's own: network, image size, batch, epochs and splits by what the images are.
 //!
-//! A few images' headers and all labels are looked at ([`survey`](crate::data::survey)), then plain rules choose
+//! A few images' headers and all labels are looked at ([`survey`]), then plain rules choose
 //! (`rules.rs`). The result is a [`Recipe`] like any other, with a reason for every choice; a run keeps it in its folder.
 //!
 //! ```no_run
