@@ -1,4 +1,4 @@
-//! `mlaan audit`: which loss teaches which module.
+//! `mlaan audit`: which loss trains which module.
 
 use crate::args::AuditArgs;
 use crate::auto::{Base, Named};
@@ -148,7 +148,7 @@ fn line(row: &Reached, modules: usize) -> String {
     format!(" {:<18}  {backbone}  {:<10}  {}", said(row.loss), of(Owner::Classifier), auxiliaries(row))
 }
 
-/// What a loss reached of auxiliary networks: its own by its gradient, others by the mirrors of what it taught.
+/// What a loss reached of auxiliary networks: its own by its gradient, others by the mirrors of what it trained.
 fn auxiliaries(row: &Reached) -> String {
     let others =
         row.parts.iter().filter(|r| matches!(r.owner, Owner::Auxiliary(..)) && !r.changed.is_empty());

@@ -30,9 +30,14 @@ fn everything_that_applies_is_measured_printed_and_written() {
     runs(at.path());
     let said =
         ok(at.path(), &["analyze", "runs/own", "runs/bp", "--against", "runs/bp", "--minibatch", "32"]);
-    for word in
-        ["separability", "CKA with bp", "mean over layers: own 0.", "bp 1.000", "Own classifiers", "layer3.0"]
-    {
+    for word in [
+        "separability",
+        "CKA with bp",
+        "mean over layers: own 0.",
+        "bp 1.000",
+        "Auxiliary classifiers",
+        "layer3.0",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
     let folder = at.path().join("runs/own/analysis");

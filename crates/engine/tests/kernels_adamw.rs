@@ -42,7 +42,7 @@ fn expect(&n: &usize) -> Vec<Expected> {
 }
 
 #[test]
-fn every_device_does_what_the_twin_does() {
+fn every_device_does_what_the_reference_does() {
     check(&LENGTHS, steps, expect);
 }
 

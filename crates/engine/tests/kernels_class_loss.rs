@@ -122,7 +122,7 @@ fn expect(case: &Case) -> Vec<Expected> {
 }
 
 #[test]
-fn every_device_does_what_the_twin_does() {
+fn every_device_does_what_the_reference_does() {
     check(&cases(), run, expect);
 }
 
@@ -138,7 +138,7 @@ fn two_runs_on_cuda_give_the_same_bits() {
 
 /// `torch.nn.functional.cross_entropy` of PyTorch 2.11 in 64 bits; mixtures as class probabilities.
 #[test]
-fn the_twin_is_pytorchs() {
+fn the_reference_is_pytorchs() {
     let x = [0.5, -1.25, 2.0, 0.0, 3.5, 0.25, -0.75, 1.0, -2.0, 0.125, 0.5, 1.5];
     let (own, other, share) = ([2, 0, 1], [0, 0, 3], [0.75, 0.5, 0.125]);
     let (alike, weights) = ([1.0; 4], [0.5, 2.0, 1.25, 3.0]);

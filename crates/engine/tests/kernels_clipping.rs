@@ -70,7 +70,7 @@ fn expect(case: &Case) -> Vec<Expected> {
 }
 
 #[test]
-fn every_device_does_what_the_twin_does() {
+fn every_device_does_what_the_reference_does() {
     check(&cases(), run, expect);
 }
 
@@ -86,7 +86,7 @@ fn two_runs_on_cuda_give_the_same_bits() {
 
 /// `torch.nn.utils.clip_grad_norm_` of PyTorch 2.11 in 64 bits.
 #[test]
-fn the_twin_is_pytorchs() {
+fn the_reference_is_pytorchs() {
     let (a, b) = ([0.5, -1.0, 2.0], [3.0, 0.25]);
     let found = reference::clip_coefficient(&[&a, &b], 1.0);
     assert!((found * a[0] - 0.13216368515652938).abs() < 1e-15);

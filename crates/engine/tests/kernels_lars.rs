@@ -52,7 +52,7 @@ fn expect(&(n, options): &Case) -> Vec<Expected> {
 }
 
 #[test]
-fn every_device_does_what_the_twin_does() {
+fn every_device_does_what_the_reference_does() {
     check(&cases(), steps, expect);
 }
 

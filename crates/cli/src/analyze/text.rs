@@ -72,6 +72,6 @@ fn heads(report: &Report) -> Option<String> {
         let both = found.map(|m| [m.independent, m.cascaded].into_iter().flatten().map(format::percent));
         both.map_or_else(String::new, |b| b.collect::<Vec<_>>().join(" / "))
     };
-    let table = by_place("Own classifiers: test error (independent / cascaded)", &subjects, cell);
+    let table = by_place("Auxiliary classifiers: test error (independent / cascaded)", &subjects, cell);
     (!subjects.is_empty()).then_some(table)
 }

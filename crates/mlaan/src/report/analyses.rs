@@ -1,4 +1,4 @@
-//! Analyses of trained networks: separability, own classifiers, CKA, feature maps.
+//! Analyses of trained networks: separability, auxiliary classifiers, CKA, feature maps.
 
 use super::gather::Analysed;
 use super::html::{curve, digits, figure};
