@@ -18,9 +18,10 @@ MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
 
 
 def program():
-    """MLAAN_PROGRAM, one on the path, or what this tree built."""
+    """MLAAN_PROGRAM, or what this tree built last: an older one may not know all keys."""
     built = [Path(__file__).parents[2] / "target" / kind / "mlaan" for kind in ("release", "debug")]
-    return os.environ.get("MLAAN_PROGRAM") or shutil.which("mlaan") or next((str(p) for p in built if p.exists()), None)
+    last = max((p for p in built if p.exists()), key=lambda p: p.stat().st_mtime, default=None)
+    return os.environ.get("MLAAN_PROGRAM") or (str(last) if last else shutil.which("mlaan"))
 
 
 def mlaan(*arguments):
