@@ -3,10 +3,11 @@
 use super::args::{Operand as OperandArgs, at, extent, flag, kind};
 use super::driver::Driver;
 use super::geometry::Geometry;
+use super::kernel_choice::Kernels;
 use super::normalise;
 use super::program::{Entry, Program, entry};
-use super::specialised::{Kernels, Template};
 use super::sums::{self, BLOCK, Cut};
+use super::template::Template;
 use super::{Cuda, Model};
 use crate::backend::Scratch;
 use crate::ops::{Add, AddBackward, Kernel};

@@ -1,7 +1,7 @@
 //! Convolutions, by one set of kernels or the other.
 
 use super::convolution::Product;
-use super::specialised::Kernels;
+use super::kernel_choice::Kernels;
 use super::{Cuda, Model, convolution, specialised, weight_gradient};
 use crate::Tensor;
 use crate::backend::Scratch;

@@ -5,7 +5,7 @@ use super::driver::Driver;
 use super::geometry::Geometry;
 use super::normalise;
 use super::program::{Entry, Program, entry};
-use super::tiles::{BLOCKS, Pass, Plane, SLOTS, Tiling};
+use super::tiles::{BLOCKS, Pass, SLOTS, TilesArgs, Tiling};
 use crate::ops::{Conv2dParams, Incoming, Operand, Outgoing};
 use crate::{DType, Tensor};
 
@@ -77,7 +77,7 @@ impl Product {
 /// `struct Source` of `kernels/halo.cuh`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct Source {
+pub(super) struct SourceArgs {
     data: u64,
     raw: u64,
     factors: u64,
@@ -85,17 +85,17 @@ pub(super) struct Source {
     relu: u32,
 }
 
-impl From<&Operand<'_>> for Source {
+impl From<&Operand<'_>> for SourceArgs {
     fn from(x: &Operand<'_>) -> Self {
         let (data, kind) = (x.tensor.device_address(), kind(x.tensor.dtype()));
-        Source { data, raw: 0, factors: at(x.norm), kind, relu: flag(x.relu) }
+        SourceArgs { data, raw: 0, factors: at(x.norm), kind, relu: flag(x.relu) }
     }
 }
 
-impl From<&Incoming<'_>> for Source {
+impl From<&Incoming<'_>> for SourceArgs {
     fn from(g: &Incoming<'_>) -> Self {
         let (data, kind) = (g.grad.device_address(), kind(g.grad.dtype()));
-        Source { data, raw: at(g.norm.map(|n| n.0)), factors: at(g.norm.map(|n| n.1)), kind, relu: 0 }
+        SourceArgs { data, raw: at(g.norm.map(|n| n.0)), factors: at(g.norm.map(|n| n.1)), kind, relu: 0 }
     }
 }
 
@@ -121,7 +121,7 @@ struct PackArgs {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct ConvolveArgs {
-    source: Source,
+    source: SourceArgs,
     weights: u64,
     result: u64,
     bias: u64,
@@ -130,7 +130,7 @@ struct ConvolveArgs {
     partials: u64,
     result_kind: u32,
     accumulate: u32,
-    plane: Plane,
+    plane: TilesArgs,
     result_h: u32,
     result_w: u32,
     result_c: u32,
@@ -303,7 +303,7 @@ impl<'a> Run<'a> {
     }
 
     /// What both passes have in common.
-    fn arguments(&self, source: Source, result: &Tensor) -> ConvolveArgs {
+    fn arguments(&self, source: SourceArgs, result: &Tensor) -> ConvolveArgs {
         let (pass, layout) = (&self.pass, &self.layout);
         let [result_h, result_w, result_c] = pass.result.map(extent);
         ConvolveArgs {
@@ -360,7 +360,7 @@ pub(super) fn forward(
     let run = Run::new(driver, pass, Product::of(x.tensor.dtype(), y.dtype()), scratch);
     run.pack(w);
     let statistics = if norm.is_some() { run.pieces } else { 0 };
-    run.convolve(&ConvolveArgs { bias: at(bias), statistics, ..run.arguments(Source::from(x), y) });
+    run.convolve(&ConvolveArgs { bias: at(bias), statistics, ..run.arguments(SourceArgs::from(x), y) });
     if let Some(norm) = norm {
         finish_statistics(driver, run.pieces, run.layout.blocks, norm, out);
     }
@@ -397,7 +397,7 @@ pub(super) fn backward(
         operand: OperandArgs::from(x),
         partials: if dx.norm.is_some() { run.pieces } else { 0 },
         accumulate: flag(dx.accumulate),
-        ..run.arguments(Source::from(dy), dx.grad)
+        ..run.arguments(SourceArgs::from(dy), dx.grad)
     };
     run.convolve(&args);
     if let Some(norm) = dx.norm {

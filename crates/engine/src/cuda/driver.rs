@@ -6,7 +6,7 @@
 use super::context::{Context, LEAST_CAPABILITY, count, properties};
 use super::functions::Launches;
 use super::graph::Recorder;
-use super::specialised::Kernels;
+use super::kernel_choice::Kernels;
 use super::staging::Staging;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};

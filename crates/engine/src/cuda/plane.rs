@@ -13,7 +13,7 @@ use crate::ops::{Conv2dParams, Operand, Outgoing};
 /// `struct Plane` of `kernels/outgoing.cuh`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct Plane {
+pub(super) struct PlaneArgs {
     h: u32,
     w: u32,
     result_h: u32,
@@ -24,14 +24,14 @@ pub(super) struct Plane {
     unused: u32,
 }
 
-impl Plane {
+impl PlaneArgs {
     /// From the operand to the result of an operation, over windows if it has any.
     pub(super) fn new(x: &Tensor, result: &Tensor, window: Option<Conv2dParams>) -> Self {
         let ([_, h, w, _], [_, result_h, result_w, _]) = (x.nhwc().map(extent), result.nhwc().map(extent));
         let Conv2dParams { kernel, stride, pad } =
             window.unwrap_or(Conv2dParams { kernel: 1, stride: 1, pad: 0 });
         let [kernel, stride, pad] = [kernel, stride, pad].map(extent);
-        Plane { h, w, result_h, result_w, kernel, stride, pad, unused: 0 }
+        PlaneArgs { h, w, result_h, result_w, kernel, stride, pad, unused: 0 }
     }
 }
 
@@ -41,7 +41,7 @@ impl Plane {
 pub(super) struct ResamplingArgs {
     x: OperandArgs,
     result: u64,
-    plane: Plane,
+    plane: PlaneArgs,
     length: u64,
     kind: u32,
     channels: u32,
@@ -56,7 +56,7 @@ pub(super) struct ResamplingGradientArgs {
     x: OperandArgs,
     dx: OutgoingArgs,
     grad: u64,
-    plane: Plane,
+    plane: PlaneArgs,
     cut: Cut,
     kind: u32,
     unused: u32,
@@ -77,7 +77,7 @@ pub(super) fn resample(
     let args = ResamplingArgs {
         x: OperandArgs::from(x),
         result: y.device_address(),
-        plane: Plane::new(x.tensor, y, window),
+        plane: PlaneArgs::new(x.tensor, y, window),
         length: y.len() as u64,
         kind: kind(y.dtype()),
         channels: extent(channels),
@@ -110,7 +110,7 @@ pub(super) fn gradient(
         x: OperandArgs::from(x),
         dx: OutgoingArgs::new(&dx, scratch),
         grad: dy.device_address(),
-        plane: Plane::new(x.tensor, dy, window),
+        plane: PlaneArgs::new(x.tensor, dy, window),
         cut,
         kind: kind(dy.dtype()),
         unused: 0,

@@ -3,7 +3,7 @@
 use super::args::{Operand as OperandArgs, extent};
 use super::driver::Driver;
 use super::geometry::Geometry;
-use super::plane::{self, Plane, ResamplingArgs, ResamplingGradientArgs};
+use super::plane::{self, PlaneArgs, ResamplingArgs, ResamplingGradientArgs};
 use super::program::{Program, entry};
 use super::sums::{BLOCK, across, groups, width};
 use super::{Cuda, Model};
@@ -64,7 +64,7 @@ impl Kernel<AveragePoolBackward<'_>> for Cuda {
 struct AveragesArgs {
     x: OperandArgs,
     result: u64,
-    plane: Plane,
+    plane: PlaneArgs,
     cells: u64,
     channels: u32,
     width: u32,
@@ -87,7 +87,7 @@ fn average(driver: &Driver, x: &Operand<'_>, y: &Tensor) {
     let args = AveragesArgs {
         x: OperandArgs::from(x),
         result: y.device_address(),
-        plane: Plane::new(x.tensor, y, None),
+        plane: PlaneArgs::new(x.tensor, y, None),
         cells: cells as u64,
         channels: extent(c),
         width: extent(width(c)),

@@ -28,7 +28,7 @@ pub(super) struct Program {
 }
 
 /// What sources include.
-const HEADERS: [(&str, &str); 9] = [
+const HEADERS: [(&str, &str); 11] = [
     ("common.cuh", include_str!("kernels/common.cuh")),
     ("channels.cuh", include_str!("kernels/channels.cuh")),
     ("outgoing.cuh", include_str!("kernels/outgoing.cuh")),
@@ -38,6 +38,8 @@ const HEADERS: [(&str, &str); 9] = [
     ("values.cuh", include_str!("kernels/specialised/values.cuh")),
     ("loading.cuh", include_str!("kernels/specialised/loading.cuh")),
     ("geometry.cuh", include_str!("kernels/specialised/geometry.cuh")),
+    ("convolution_args.cuh", include_str!("kernels/specialised/convolution_args.cuh")),
+    ("convolution_results.cuh", include_str!("kernels/specialised/convolution_results.cuh")),
 ];
 
 /// What NVRTC makes.

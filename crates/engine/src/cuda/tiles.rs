@@ -148,9 +148,9 @@ impl Tiling {
     }
 
     /// `struct Plane`.
-    pub(super) fn plane(&self, pass: &Pass) -> Plane {
+    pub(super) fn plane(&self, pass: &Pass) -> TilesArgs {
         let [source_h, source_w, source_c] = pass.source.map(extent);
-        Plane {
+        TilesArgs {
             images: extent(pass.images),
             source_h,
             source_w,
@@ -172,7 +172,7 @@ impl Tiling {
 /// `struct Plane` of `kernels/halo.cuh`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct Plane {
+pub(super) struct TilesArgs {
     images: u32,
     source_h: u32,
     source_w: u32,

@@ -1,11 +1,11 @@
 //! Gradients of a convolution's parameters.
 
 use super::args::{self, extent, flag};
-use super::convolution::{Product, Source};
+use super::convolution::{Product, SourceArgs};
 use super::driver::Driver;
 use super::geometry::Geometry;
 use super::program::{Entry, Program, entry};
-use super::tiles::{Pass, Plane, SLOTS, Tiling};
+use super::tiles::{Pass, SLOTS, TilesArgs, Tiling};
 use crate::Tensor;
 use crate::ops::{Conv2dParams, Incoming, Operand, WeightGrad};
 
@@ -104,10 +104,10 @@ pub(super) fn programs() -> Vec<&'static Program> {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Args {
-    source: Source,
-    gradient: Source,
+    source: SourceArgs,
+    gradient: SourceArgs,
     parts: u64,
-    plane: Plane,
+    plane: TilesArgs,
     result_h: u32,
     result_w: u32,
     out: u32,
@@ -233,8 +233,8 @@ pub(super) fn run(
     let layout = Layout::new(&pass);
     let [result_h, result_w, out] = pass.result.map(extent);
     let args = Args {
-        source: Source::from(x),
-        gradient: Source::from(dy),
+        source: SourceArgs::from(x),
+        gradient: SourceArgs::from(dy),
         parts: scratch,
         plane: layout.tiling.plane(&pass),
         result_h,

@@ -6,10 +6,10 @@ use super::super::driver::Driver;
 use super::super::geometry::Geometry;
 use super::super::normalise;
 use super::super::program::{Entry, Program, entry};
+use super::super::template::{Defines, Template};
 use super::super::tiles::Pass;
-use super::program::{Defines, Template};
+use super::loaded::{Loaded, Transform};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
-use super::source::{How, Source};
 use crate::ops::{Conv2dParams, Incoming, Operand, Outgoing};
 use crate::{DType, Tensor};
 
@@ -49,7 +49,7 @@ struct Args {
     unused: u32,
 }
 
-/// How a pass is cut: what decides the result to the bit. It depends on shapes, the product and the kind of device alone.
+/// Transform a pass is cut: what decides the result to the bit. It depends on shapes, the product and the kind of device alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cut {
     shape: Shape,
@@ -157,7 +157,7 @@ impl Cut {
         [packed, self.pieces(images) * self.class_blocks() * rows * self.shape.result[2] * 4]
     }
 
-    /// How much of it a device keeps in shared memory; `corrected`: whether copies bring raw values, too.
+    /// Transform much of it a device keeps in shared memory; `corrected`: whether copies bring raw values, too.
     fn stages(&self, product: Product, corrected: bool, limit: usize) -> Option<Stages> {
         let pitch = self.pitch(product);
         let stage = self.shape.region(&self.tile) * pitch;
@@ -261,11 +261,11 @@ fn program(
     cut: &Cut,
     product: Product,
     limit: usize,
-    source: &Source,
+    source: &Loaded,
     ending: &Ending,
 ) -> Option<(&'static Program, Stages)> {
-    let copied = Source::copies(source.dtype, product, cut.shape.source[2]);
-    let stages = cut.stages(product, source.how == How::Corrected && copied, limit)?;
+    let copied = Loaded::copies(source.dtype, product, cut.shape.source[2]);
+    let stages = cut.stages(product, source.how == Transform::Corrected && copied, limit)?;
     let mut defines = cut.defines(product, stages);
     defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
     defines.push(("SOURCE_RELU", flag(source.relu)));
@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
         driver: &'a Driver,
         pass: &Pass,
         product: Product,
-        source: &Source,
+        source: &Loaded,
         ending: &Ending,
         scratch: u64,
     ) -> Option<Self> {
@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
     }
 
     /// The arguments that both passes have.
-    fn arguments(&self, source: Source, result: &Tensor) -> Args {
+    fn arguments(&self, source: Loaded, result: &Tensor) -> Args {
         Args {
             source: source.data,
             raw: source.raw,
@@ -350,7 +350,7 @@ pub(in super::super) fn forward(
     let out = y.nhwc()[3];
     let pass = forward_pass(x.tensor.nhwc(), out, window);
     let product = Product::of(x.tensor.dtype(), y.dtype());
-    let source = Source::from(x);
+    let source = Loaded::from(x);
     let ending = Ending {
         result: y.dtype(),
         bias: bias.is_some(),
@@ -381,7 +381,7 @@ pub(in super::super) fn backward(
 ) {
     let pass = backward_pass(x.tensor.nhwc(), dy.grad.nhwc()[3], window);
     let product = Product::of(x.tensor.dtype(), dy.grad.dtype());
-    let source = Source::from(dy);
+    let source = Loaded::from(dy);
     let ending = Ending {
         result: dx.grad.dtype(),
         bias: false,
@@ -412,12 +412,12 @@ pub(in super::super) fn programs() -> Vec<&'static Program> {
         let product = Product::of(dtype, dtype);
         let cut = Cut::new(Shape::from(pass), product, Room::Large)?;
         let how = match (all, pass.backward) {
-            (false, _) => How::Plain,
-            (true, false) => How::Scaled,
-            (true, true) => How::Corrected,
+            (false, _) => Transform::Plain,
+            (true, false) => Transform::Scaled,
+            (true, true) => Transform::Corrected,
         };
         let relu = all && !pass.backward;
-        let source = Source { data: 0, raw: 0, factors: 0, dtype, how, relu };
+        let source = Loaded { data: 0, raw: 0, factors: 0, dtype, how, relu };
         let (ahead, behind) = (all && !pass.backward, all && pass.backward);
         let ending = Ending {
             result: dtype,

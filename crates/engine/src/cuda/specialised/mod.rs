@@ -5,19 +5,14 @@
 //! sizes and on how much shared memory devices of a kind have.
 
 mod convolution;
-mod kernels;
-mod program;
+mod loaded;
 mod shape;
-mod source;
 mod weight_gradient;
 
 pub(super) use convolution::{backward, backward_scratch, fits, forward, forward_scratch};
 pub(super) use weight_gradient::{
     fits as fits_weight_gradient, run as weight_gradient, scratch as weight_gradient_scratch,
 };
-
-pub(super) use kernels::Kernels;
-pub(super) use program::Template;
 
 /// Some programs of every source, for tests of these.
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A convolution's sizes without its number of images, and how its results are cut into tiles.
 
 use super::super::driver::Driver;
+use super::super::template::Defines;
 use super::super::tiles::Pass;
-use super::program::Defines;
 use crate::ops::Conv2dParams;
 
 /// Images that tiles are chosen for: enough for any number of them to be a tile's.

@@ -5,11 +5,11 @@ use super::super::convolution::{Product, forward_pass};
 use super::super::driver::Driver;
 use super::super::geometry::Geometry;
 use super::super::program::{Entry, Program, entry};
+use super::super::template::{Defines, Template};
 use super::super::tiles::Pass;
 use super::super::weight_gradient::{add_parts, bias_gradient, bias_scratch};
-use super::program::{Defines, Template};
+use super::loaded::{Loaded, Transform};
 use super::shape::{Parts, Room, Shape, Stages, Tile};
-use super::source::{How, Source};
 use crate::ops::{Conv2dParams, Incoming, Operand, WeightGrad};
 
 const ENTRIES: &[Entry] = &[entry::<Args>("convolution_weights")];
@@ -117,7 +117,7 @@ impl Block {
     }
 }
 
-/// How a gradient is cut: what decides the result to the bit. It depends on shapes, the product and the kind of device.
+/// Transform a gradient is cut: what decides the result to the bit. It depends on shapes, the product and the kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cut {
     shape: Shape,
@@ -201,11 +201,11 @@ fn program(
     cut: &Cut,
     product: Product,
     limit: usize,
-    source: &Source,
-    gradient: &Source,
+    source: &Loaded,
+    gradient: &Loaded,
 ) -> Option<(&'static Program, Stages)> {
-    let copied = Source::copies(gradient.dtype, product, cut.shape.result[2]);
-    let gradients = if gradient.how == How::Corrected && copied { 2 } else { 1 };
+    let copied = Loaded::copies(gradient.dtype, product, cut.shape.result[2]);
+    let gradients = if gradient.how == Transform::Corrected && copied { 2 } else { 1 };
     let stages = cut.stages(product, gradients, limit)?;
     let mut defines = cut.defines(product, stages);
     defines.extend(source.defines(["SOURCE_TYPE", "SOURCE_HOW"]));
@@ -244,7 +244,7 @@ pub(in super::super) fn run(
     let pass = forward_pass(x.tensor.nhwc(), dy.grad.nhwc()[3], window);
     let product = Product::of(x.tensor.dtype(), dy.grad.dtype());
     let Some(cut) = Cut::new(Shape::from(&pass), product, Room::of(driver)) else { return };
-    let (source, gradient) = (Source::from(x), Source::from(dy));
+    let (source, gradient) = (Loaded::from(x), Loaded::from(dy));
     let limit = driver.properties.shared;
     let Some((program, stages)) = program(&cut, product, limit, &source, &gradient) else {
         return driver
@@ -280,11 +280,11 @@ pub(in super::super) fn programs() -> Vec<&'static Program> {
         let pass = forward_pass([2, 16, 16, 64], 64, Conv2dParams { kernel, stride: 1, pad: kernel / 2 });
         let product = Product::of(dtype, dtype);
         let cut = Cut::new(Shape::from(&pass), product, Room::Large)?;
-        let source = Source { data: 0, raw: 0, factors: 0, dtype, how: How::Scaled, relu: true };
-        let gradient = Source { how, relu: false, ..source };
+        let source = Loaded { data: 0, raw: 0, factors: 0, dtype, how: Transform::Scaled, relu: true };
+        let gradient = Loaded { how, relu: false, ..source };
         Some(program(&cut, product, LEAST_SHARED, &source, &gradient)?.0)
     };
-    let cases = [(3, DType::Bf16, How::Corrected), (1, DType::F32, How::Plain)];
+    let cases = [(3, DType::Bf16, Transform::Corrected), (1, DType::F32, Transform::Plain)];
     cases.into_iter().filter_map(|(kernel, dtype, how)| of(kernel, dtype, how)).collect()
 }
 

@@ -1,15 +1,15 @@
 //! Programs that are made while the process runs: a source with constants of one operation.
 
-use super::super::context::lock;
-use super::super::program::{Entry, Program};
+use super::context::lock;
+use super::program::{Entry, Program};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// What is defined for a program, by name.
-pub(in super::super) type Defines = Vec<(&'static str, u32)>;
+pub(super) type Defines = Vec<(&'static str, u32)>;
 
 /// A source, of which there are many programs.
-pub(in super::super) struct Template {
+pub(super) struct Template {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
     pub(super) entries: &'static [Entry],
@@ -17,17 +17,13 @@ pub(in super::super) struct Template {
 }
 
 impl Template {
-    pub(in super::super) const fn new(
-        name: &'static str,
-        source: &'static str,
-        entries: &'static [Entry],
-    ) -> Self {
+    pub(super) const fn new(name: &'static str, source: &'static str, entries: &'static [Entry]) -> Self {
         Template { name, source, entries, known: Mutex::new(BTreeMap::new()) }
     }
 
     /// The program with these constants, whose launches take `shared` bytes of shared memory. It is kept for good: a
     /// process has as many as its networks have kinds of operations.
-    pub(in super::super) fn program(&self, defines: Defines, shared: usize) -> &'static Program {
+    pub(super) fn program(&self, defines: Defines, shared: usize) -> &'static Program {
         let mut known = lock(&self.known);
         if let Some(program) = known.get(&defines) {
             return program;
@@ -37,7 +33,7 @@ impl Template {
             source: self.source,
             defines: Box::leak(defines.clone().into_boxed_slice()),
             entries: self.entries,
-            shared: super::super::args::extent(shared),
+            shared: super::args::extent(shared),
         };
         let program: &'static Program = Box::leak(Box::new(program));
         known.insert(defines, program);

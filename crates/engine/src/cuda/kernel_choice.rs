@@ -5,16 +5,16 @@ const VARIABLE: &str = "MLAAN_CUDA_KERNELS";
 
 /// Which kernels convolutions run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Kernels {
+pub(super) enum Kernels {
     /// Those that passed all tests on a GPU.
     Proved,
-    /// Those of this folder, which have passed on the host driver only.
+    /// Those of `specialised`, which have passed on the host driver only.
     New,
 }
 
 impl Kernels {
     /// As [`VARIABLE`] names them.
-    pub(in super::super) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Kernels::Proved => "proved",
             Kernels::New => "new",
@@ -25,7 +25,7 @@ impl Kernels {
     ///
     /// # Errors
     /// What else it can be.
-    pub(in super::super) fn chosen() -> Result<Self, String> {
+    pub(super) fn chosen() -> Result<Self, String> {
         match std::env::var(VARIABLE).ok().as_deref() {
             None | Some("" | "proved") => Ok(Kernels::Proved),
             Some("new") => Ok(Kernels::New),
