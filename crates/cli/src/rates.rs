@@ -81,7 +81,7 @@ fn course(train: &Train, rates: &LearningRate) -> String {
         Schedule::Cosine => format!("cosine{end}"),
         Schedule::Linear => format!("linear{end}"),
         Schedule::Wsd => {
-            format!("constant, linear over the last {} %{end}", rate(100.0 * train.decay_used()))
+            format!("constant, linear over the last {} %{end}", rate(100.0 * train.decay_fraction_used()))
         }
         Schedule::Step => {
             format!("times {gamma} every {}", format::several(train.step_size.unwrap_or_default(), "epoch"))

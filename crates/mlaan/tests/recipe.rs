@@ -48,7 +48,7 @@ fn full() -> Recipe {
     r.train.lr_batch = Some(512);
     r.train.full_warmup = Some(true);
     r.train.optimizer = OptimizerKind::Lars;
-    (r.train.schedule, r.train.min_lr, r.train.decay) = (Schedule::Wsd, Some(0.01), Some(0.3));
+    (r.train.schedule, r.train.min_lr, r.train.decay_fraction) = (Schedule::Wsd, Some(0.01), Some(0.3));
     (r.train.per_step, r.train.warmup_steps) = (Some(true), Some(100));
     (r.train.eps, r.train.trust_coefficient) = (Some(1e-6), Some(0.02));
     r.train.no_decay = [Role::Norm].into_iter().collect();
@@ -400,13 +400,42 @@ fn schedules_need_their_keys_and_refuse_those_of_others() {
     let mut recipe = Recipe::load("bp-resnet32").unwrap();
     let plain = recipe.clone();
     recipe
-        .set_all(["train.schedule=wsd", "train.decay=0.3", "train.per_step=true", "train.warmup_steps=5"])
+        .set_all([
+            "train.schedule=wsd",
+            "train.decay_fraction=0.3",
+            "train.per_step=true",
+            "train.warmup_steps=5",
+        ])
         .unwrap();
     let text = recipe.to_toml().unwrap();
     assert_eq!(Recipe::parse(&text, "again").unwrap().train, recipe.train);
     let file = format!("{}\n", text.replace("schedule = \"wsd\"", "schedule = \"step\"\nstep_size = 3"));
     let error = Recipe::parse(&file, "mine.toml").unwrap_err().to_string();
-    assert!(error.contains("train.decay") && error.contains("mine.toml"), "{error}");
+    assert!(error.contains("train.decay_fraction") && error.contains("mine.toml"), "{error}");
     recipe.set_all(["train.schedule=cosine", "train.per_step=false"]).unwrap();
     assert_eq!(recipe, plain);
+}
+
+#[test]
+fn keys_are_read_by_their_earlier_names() {
+    let today = "extends = \"bp-resnet32\"\n[train]\nschedule = \"wsd\"\ndecay_fraction = 0.3\n";
+    let before = today.replace("decay_fraction", "decay");
+    let read = Recipe::parse(&before, "before.toml").unwrap();
+    assert_eq!(read.train.decay_fraction, Some(0.3));
+    assert_eq!(read, Recipe::parse(today, "today.toml").unwrap());
+    let kept = read.to_toml().unwrap();
+    assert!(kept.contains("\ndecay_fraction = 0.3\n"), "{kept}");
+    let kept_before = kept.replace("decay_fraction", "decay");
+    assert_eq!(Recipe::kept(&kept_before, "a checkpoint").unwrap(), read);
+    for set in [&["train.schedule=wsd", "train.decay=0.3"][..], &["train={schedule = \"wsd\", decay = 0.3}"]]
+    {
+        let mut recipe = Recipe::load("bp-resnet32").unwrap();
+        recipe.set_all(set).unwrap();
+        assert_eq!(recipe.train, read.train, "{set:?}");
+    }
+    let wrong = Recipe::parse(&before.replace("0.3", "3"), "before.toml").unwrap_err().to_string();
+    assert!(wrong.contains("train.decay_fraction") && wrong.contains("before.toml, line 4"), "{wrong}");
+    let twice =
+        Recipe::parse(&format!("{before}decay_fraction = 0.2\n"), "twice.toml").unwrap_err().to_string();
+    assert!(twice.contains("`train.decay` is its earlier name") && twice.contains("twice.toml"), "{twice}");
 }

@@ -61,7 +61,7 @@ fn another(path: &str) -> &'static str {
         | "train.per_step" => "true",
         "train.nesterov" => "false",
         "train.milestones" => "[3, 6]",
-        "train.gamma" | "train.min_lr" | "train.decay" | "train.model_ema_decay" => "0.25",
+        "train.gamma" | "train.min_lr" | "train.decay_fraction" | "train.model_ema_decay" => "0.25",
         "local.cuts" => "[0, 3]",
         "local.recompute" => "module",
         "local.head" => "0c1f",

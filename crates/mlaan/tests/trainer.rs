@@ -114,7 +114,7 @@ fn every_optimiser_resumes_to_the_bit_and_uses_what_was_planned() {
 #[test]
 fn rates_of_every_step_go_on_where_a_run_stopped() {
     let mut recipe = recipe(3);
-    let wsd = ["train.schedule=wsd", "train.decay=0.5", "train.lr=0.2", "train.min_lr=0.02"];
+    let wsd = ["train.schedule=wsd", "train.decay_fraction=0.5", "train.lr=0.2", "train.min_lr=0.02"];
     recipe.set_all(wsd.into_iter().chain(["train.per_step=true", "train.warmup_steps=2"])).unwrap();
     let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
     let (stop, mut seen) = (AtomicBool::new(false), vec![]);

@@ -3,7 +3,7 @@
 //! serde would find most of the same mistakes, but without the full key, the range, or a hint.
 
 use super::model::Backbone;
-use super::schema::{self, Kind, join, removes};
+use super::schema::{self, ValueType, join, removes};
 use super::spelling::unknown_key;
 use crate::data::RandAugment;
 use crate::local::Head;
@@ -51,7 +51,7 @@ pub(super) fn not_a_table(path: &str, optional: bool, value: &Value) -> String {
 ///
 /// # Errors
 /// [`Error::Recipe`] with `path` as its key.
-pub(super) fn check_value(path: &str, kind: Kind, value: &Value) -> Result<()> {
+pub(super) fn check_value(path: &str, kind: ValueType, value: &Value) -> Result<()> {
     let Some(mut problem) = problem(kind, value) else { return Ok(()) };
     // 0 is mostly meant to switch it off.
     if number(value) == Some(0.0) && schema::find(path).is_some_and(|k| k.optional) {
@@ -61,87 +61,91 @@ pub(super) fn check_value(path: &str, kind: Kind, value: &Value) -> Result<()> {
 }
 
 /// What is wrong with `value`, if anything.
-fn problem(kind: Kind, value: &Value) -> Option<String> {
+fn problem(kind: ValueType, value: &Value) -> Option<String> {
     let within = |low: f64, high: f64| number(value).is_some_and(|x| x >= low && x <= high);
     let fits = match (kind, value) {
-        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => true,
-        (Kind::Whole(low, high), Value::Integer(n)) => (low..=high).contains(n),
-        (Kind::Real(low, high), _) => within(low, high),
-        (Kind::Above(low, high), _) => within(low, high) && number(value) != Some(low),
-        (Kind::Share(above), _) => number(value).is_some_and(|x| x < 1.0 && (x > 0.0 || !above && x == 0.0)),
-        (Kind::Pair(low, high), v) => match numbers(v).as_deref() {
+        (ValueType::Text, Value::String(_)) | (ValueType::Flag, Value::Boolean(_)) => true,
+        (ValueType::Whole(low, high), Value::Integer(n)) => (low..=high).contains(n),
+        (ValueType::Real(low, high), _) => within(low, high),
+        (ValueType::Above(low, high), _) => within(low, high) && number(value) != Some(low),
+        (ValueType::Share(above), _) => {
+            number(value).is_some_and(|x| x < 1.0 && (x > 0.0 || !above && x == 0.0))
+        }
+        (ValueType::Pair(low, high), v) => match numbers(v).as_deref() {
             Some(pair @ [_, _]) => pair.iter().all(|x| *x >= low && *x <= high),
             _ => false,
         },
-        (Kind::Part, v) => number(v).is_some_and(|x| (0.0..1.0).contains(&x)),
-        (Kind::Weights(words), Value::String(s)) => return word_problem(words, s, &expected(kind)),
-        (Kind::Weights(_), v) => numbers(v).is_some_and(|w| !w.is_empty() && w.iter().all(is_weight)),
-        (Kind::Betas, v) => {
+        (ValueType::Part, v) => number(v).is_some_and(|x| (0.0..1.0).contains(&x)),
+        (ValueType::Weights(words), Value::String(s)) => return word_problem(words, s, &expected(kind)),
+        (ValueType::Weights(_), v) => numbers(v).is_some_and(|w| !w.is_empty() && w.iter().all(is_weight)),
+        (ValueType::Betas, v) => {
             numbers(v).is_some_and(|b| b.len() == 2 && b.iter().all(|x| (0.0..1.0).contains(x)))
         }
-        (Kind::Word(words) | Kind::Normalise(words), Value::String(s)) => {
+        (ValueType::Word(words) | ValueType::Normalise(words), Value::String(s)) => {
             return word_problem(words, s, &expected(kind));
         }
-        (Kind::Words(words), Value::Array(list)) => return words_problem(words, list, &expected(kind)),
-        (Kind::Names, Value::Array(list)) => return names_problem(list, &expected(kind)),
-        (Kind::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
-        (Kind::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
-        (Kind::Jitter, v) => match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
-            Some([b, c, s, hue]) => [b, c, s].iter().all(|x| **x >= 0.0) && (0.0..=0.5).contains(hue),
-            _ => false,
-        },
-        (Kind::RandAugment, v) => randaugment(v),
-        (Kind::Ascending, v) => ascending(v).is_some(),
-        (Kind::Lists, Value::Array(lists)) => return list_problem(lists),
-        (Kind::Normalise(_), Value::Table(t)) => return statistics_problem(t),
+        (ValueType::Words(words), Value::Array(list)) => return words_problem(words, list, &expected(kind)),
+        (ValueType::Names, Value::Array(list)) => return names_problem(list, &expected(kind)),
+        (ValueType::Backbone, Value::String(s)) => return Backbone::try_from(s.clone()).err(),
+        (ValueType::Head, Value::String(s)) => return Head::try_from(s.clone()).err(),
+        (ValueType::Jitter, v) => {
+            match number(v).map(|x| vec![x, x, x, 0.0]).or_else(|| numbers(v)).as_deref() {
+                Some([b, c, s, hue]) => [b, c, s].iter().all(|x| **x >= 0.0) && (0.0..=0.5).contains(hue),
+                _ => false,
+            }
+        }
+        (ValueType::RandAugment, v) => randaugment(v),
+        (ValueType::Ascending, v) => ascending(v).is_some(),
+        (ValueType::Lists, Value::Array(lists)) => return list_problem(lists),
+        (ValueType::Normalise(_), Value::Table(t)) => return statistics_problem(t),
         _ => false,
     };
     // The bound is said to whom it stops.
-    let above = matches!((kind, value), (Kind::Whole(_, high), Value::Integer(n)) if *n > high);
+    let above = matches!((kind, value), (ValueType::Whole(_, high), Value::Integer(n)) if *n > high);
     let expected = if above { both_bounds(kind) } else { expected(kind) };
     (!fits).then(|| format!("found {}, expected {expected}", found(value)))
 }
 
 /// What a key may hold, in words, with both bounds.
-pub(super) fn both_bounds(kind: Kind) -> String {
+pub(super) fn both_bounds(kind: ValueType) -> String {
     match kind {
-        Kind::Whole(low, high) => format!("a whole number from {low} to {high}"),
+        ValueType::Whole(low, high) => format!("a whole number from {low} to {high}"),
         other => expected(other),
     }
 }
 
 /// What a key may hold, in words.
-pub(super) fn expected(kind: Kind) -> String {
+pub(super) fn expected(kind: ValueType) -> String {
     match kind {
-        Kind::Text => "a string".into(),
-        Kind::Flag => "true or false".into(),
-        Kind::Whole(low, high) => whole(low, high),
-        Kind::Real(low, high) => format!("a number from {low} to {high}"),
-        Kind::Above(low, high) => format!("a number above {low}, at most {high}"),
-        Kind::Share(above) => {
+        ValueType::Text => "a string".into(),
+        ValueType::Flag => "true or false".into(),
+        ValueType::Whole(low, high) => whole(low, high),
+        ValueType::Real(low, high) => format!("a number from {low} to {high}"),
+        ValueType::Above(low, high) => format!("a number above {low}, at most {high}"),
+        ValueType::Share(above) => {
             let low = if above { "above 0" } else { "from 0" };
             format!("a fraction of the images {low} to less than 1, as 0.1")
         }
-        Kind::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
-        Kind::Part => "a number from 0 to less than 1".into(),
-        Kind::Weights(words) => {
+        ValueType::Pair(low, high) => format!("two numbers [first, last], each from {low} to {high}"),
+        ValueType::Part => "a number from 0 to less than 1".into(),
+        ValueType::Weights(words) => {
             format!("{}, or a list of numbers above 0, at most {WEIGHT}, one per class", words.join(", "))
         }
-        Kind::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
-        Kind::Word(words) => format!("one of {}", words.join(", ")),
-        Kind::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
-        Kind::Names => "a list of names, each at most once".into(),
-        Kind::Backbone => "a string, resnet and a depth".into(),
-        Kind::Head => "a string, AcBf or dgl".into(),
-        Kind::Jitter => JITTER.into(),
-        Kind::RandAugment => format!(
+        ValueType::Betas => "two numbers [beta1, beta2], each from 0 to less than 1".into(),
+        ValueType::Word(words) => format!("one of {}", words.join(", ")),
+        ValueType::Words(words) => format!("a list of {}, each at most once", words.join(", ")),
+        ValueType::Names => "a list of names, each at most once".into(),
+        ValueType::Backbone => "a string, resnet and a depth".into(),
+        ValueType::Head => "a string, AcBf or dgl".into(),
+        ValueType::Jitter => JITTER.into(),
+        ValueType::RandAugment => format!(
             "two whole numbers [operations, magnitude], from 1 to {} and from 0 to {}",
             RandAugment::MOST,
             RandAugment::BINS - 1
         ),
-        Kind::Ascending => ASCENDING.into(),
-        Kind::Lists => "a list of lists of whole numbers".into(),
-        Kind::Normalise(words) => {
+        ValueType::Ascending => ASCENDING.into(),
+        ValueType::Lists => "a list of lists of whole numbers".into(),
+        ValueType::Normalise(words) => {
             format!("one of {}, or {{mean = [r, g, b], std = [r, g, b]}}", words.join(", "))
         }
     }

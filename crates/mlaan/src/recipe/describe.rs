@@ -4,7 +4,7 @@
 use super::Recipe;
 use super::builtin::{builtin, recipes};
 use super::check::{WEIGHT, expected};
-use super::schema::{self, EXTENDS, KEYS, Key, Kind, MANY, TABLES};
+use super::schema::{self, EXTENDS, KEYS, Key, MANY, TABLES, ValueType};
 use crate::data::RandAugment;
 use crate::local::{Cascade, Leap};
 use serde_json::{Map, Value, json};
@@ -87,45 +87,45 @@ fn of_key(key: &Key, default: Option<Value>) -> Value {
     schema
 }
 
-fn of_kind(kind: Kind) -> Value {
+fn of_kind(kind: ValueType) -> Value {
     let number = |low: f64, high: f64| json!({"type": "number", "minimum": low, "maximum": high});
     match kind {
-        Kind::Text => json!({"type": "string"}),
-        Kind::Flag => json!({"type": "boolean"}),
+        ValueType::Text => json!({"type": "string"}),
+        ValueType::Flag => json!({"type": "boolean"}),
         // Bounds that only keep arithmetic safe help no reader.
-        Kind::Whole(low, high) if high >= MANY => json!({"type": "integer", "minimum": low}),
-        Kind::Whole(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
-        Kind::Real(low, high) => number(low, high),
-        Kind::Above(low, high) => json!({"type": "number", "exclusiveMinimum": low, "maximum": high}),
-        Kind::Share(true) => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
-        Kind::Share(false) => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
-        Kind::Pair(low, high) => several(number(low, high), 2),
-        Kind::Part => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
-        Kind::Weights(words) => {
+        ValueType::Whole(low, high) if high >= MANY => json!({"type": "integer", "minimum": low}),
+        ValueType::Whole(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
+        ValueType::Real(low, high) => number(low, high),
+        ValueType::Above(low, high) => json!({"type": "number", "exclusiveMinimum": low, "maximum": high}),
+        ValueType::Share(true) => json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+        ValueType::Share(false) => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
+        ValueType::Pair(low, high) => several(number(low, high), 2),
+        ValueType::Part => json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
+        ValueType::Weights(words) => {
             let each = json!({"type": "number", "exclusiveMinimum": 0, "maximum": WEIGHT});
             json!({"anyOf": [{"enum": words}, {"type": "array", "minItems": 1, "items": each}]})
         }
-        Kind::Betas => several(json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}), 2),
-        Kind::Word(words) => json!({"enum": words}),
-        Kind::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
-        Kind::Names => {
+        ValueType::Betas => several(json!({"type": "number", "minimum": 0, "exclusiveMaximum": 1}), 2),
+        ValueType::Word(words) => json!({"enum": words}),
+        ValueType::Words(words) => json!({"type": "array", "uniqueItems": true, "items": {"enum": words}}),
+        ValueType::Names => {
             json!({"type": "array", "uniqueItems": true, "items": {"type": "string", "minLength": 1}})
         }
-        Kind::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),
-        Kind::Head => json!({"type": "string", "pattern": "^([0-9]c[1-9]f|dgl)$"}),
-        Kind::Jitter => {
+        ValueType::Backbone => json!({"type": "string", "pattern": "^resnet[1-9][0-9]*$"}),
+        ValueType::Head => json!({"type": "string", "pattern": "^([0-9]c[1-9]f|dgl)$"}),
+        ValueType::Jitter => {
             let (part, hue) = (json!({"type": "number", "minimum": 0}), number(0.0, 0.5));
             let four = json!({"type": "array", "minItems": 4, "prefixItems": [part, part, part, hue], "items": false});
             json!({"anyOf": [part, four]})
         }
-        Kind::RandAugment => {
+        ValueType::RandAugment => {
             let whole = |low: usize, high: usize| json!({"type": "integer", "minimum": low, "maximum": high});
             let two = [whole(1, RandAugment::MOST), whole(0, RandAugment::BINS - 1)];
             json!({"type": "array", "minItems": 2, "prefixItems": two, "items": false})
         }
-        Kind::Ascending => json!({"type": "array", "uniqueItems": true, "items": block()}),
-        Kind::Lists => json!({"type": "array", "items": {"type": "array", "items": block()}}),
-        Kind::Normalise(words) => {
+        ValueType::Ascending => json!({"type": "array", "uniqueItems": true, "items": block()}),
+        ValueType::Lists => json!({"type": "array", "items": {"type": "array", "items": block()}}),
+        ValueType::Normalise(words) => {
             let std = several(json!({"type": "number", "exclusiveMinimum": 0, "maximum": 1}), 3);
             let statistics =
                 Map::from_iter([("mean".to_owned(), several(number(0.0, 1.0), 3)), ("std".to_owned(), std)]);

@@ -57,7 +57,7 @@ impl Layer {
             write(table, "gamma", after.gamma.map(Value::Float));
             write(table, "milestones", after.milestones.map(epochs));
             write(table, "min_lr", after.min_lr.map(Value::Float));
-            write(table, "decay", after.decay.map(Value::Float));
+            write(table, "decay_fraction", after.decay_fraction.map(Value::Float));
             write(table, "per_step", after.per_step.map(Value::Boolean));
             write(table, "warmup_steps", after.warmup_steps.and_then(whole));
             write(table, "full_warmup", after.full_warmup.map(Value::Boolean));

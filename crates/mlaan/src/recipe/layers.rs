@@ -7,8 +7,8 @@ use super::builtin::Part;
 use super::check::{check_table, found};
 use super::layer::Layer;
 use super::schema::EXTENDS;
-use super::sources::{Source, arranged, complete, file, find};
-use super::{Recipe, builtin, parts, place, words};
+use super::sources::{RecipeText, arranged, complete, file, find};
+use super::{Recipe, builtin, parts, place, renamed, words};
 use crate::{Error, Result};
 use std::path::Path;
 use toml::{Table, Value};
@@ -57,7 +57,7 @@ impl Layers {
     /// What is wrong with it, or with what it extends.
     pub(super) fn of_text(text: &str, origin: &str) -> Result<Self> {
         let mut layers = Layers::default();
-        layers.add(Source::of_text(text, origin))?;
+        layers.add(RecipeText::of_text(text, origin))?;
         Ok(layers)
     }
 
@@ -75,7 +75,7 @@ impl Layers {
     /// As [`Layers::of_name`].
     pub(super) fn parts(name: &str) -> Result<Vec<(Part, String)>> {
         let sources = complete(find(name, Some(Path::new("")))?, name)?;
-        let named = |s: Source| (s.part, if s.folder.is_some() { s.origin } else { s.id });
+        let named = |s: RecipeText| (s.part, if s.folder.is_some() { s.origin } else { s.id });
         Ok(sources.into_iter().map(named).collect())
     }
 
@@ -108,8 +108,8 @@ impl Layers {
         recipe
     }
 
-    fn add(&mut self, source: Source) -> Result<()> {
-        let Source { part, origin, text, folder, id, .. } = source;
+    fn add(&mut self, source: RecipeText) -> Result<()> {
+        let RecipeText { part, origin, text, folder, id, .. } = source;
         let mut table: Table = toml::from_str(&text).map_err(|e| place::unreadable(&text, &origin, &e))?;
         let here = |e: Error| match &e {
             Error::Recipe { key, .. } => {
@@ -119,6 +119,7 @@ impl Layers {
             _ => e,
         };
         let bases = table.remove(EXTENDS).map_or_else(|| Ok(Vec::new()), |v| names(&v)).map_err(here)?;
+        renamed::rename("", &mut table).map_err(here)?;
         check_table("", &table).map_err(here)?;
         // Before they are read: a name is short, and what it names may be long.
         if bases.len() > MOST {
@@ -150,7 +151,7 @@ impl Layers {
     }
 
     /// Refuses a recipe that would extend itself, and a chain that is too long.
-    fn refuse_endless(&self, next: &Source) -> Result<()> {
+    fn refuse_endless(&self, next: &RecipeText) -> Result<()> {
         let said = |from: usize| {
             let chain = self.chain.iter().skip(from).map(|(_, origin)| origin.as_str());
             chain.chain([next.origin.as_str()]).collect::<Vec<_>>().join(" -> ")

@@ -21,6 +21,7 @@ mod optimizer;
 mod optimizer_keys;
 mod parts;
 mod place;
+mod renamed;
 mod rules;
 mod schedule;
 mod schedule_keys;

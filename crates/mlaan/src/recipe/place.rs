@@ -1,7 +1,7 @@
 //! Where in a recipe's text something stands.
 
 use super::check::{both_bounds, expected};
-use super::schema;
+use super::{renamed, schema};
 use crate::Error;
 use crate::numbers::{TOML_WHOLE, too_large};
 use toml::de::{DeTable, DeValue};
@@ -19,7 +19,7 @@ pub(super) fn unreadable(text: &str, origin: &str, e: &toml::de::Error) -> Error
 /// The error for a number of more digits than TOML holds.
 pub(super) fn oversized(key: &str, number: &str) -> Error {
     let expected = match schema::find(key).map(|k| k.kind) {
-        Some(kind @ schema::Kind::Whole(..)) => both_bounds(kind),
+        Some(kind @ schema::ValueType::Whole(..)) => both_bounds(kind),
         Some(kind) => expected(kind),
         None => TOML_WHOLE.into(),
     };
@@ -42,8 +42,12 @@ pub(super) fn place(text: &str, origin: &str, key: &str) -> String {
     }
 }
 
-/// The line (from 1) on which `key` is written.
+/// The line (from 1) on which `key` is written, by its name of today or an earlier one.
 pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    line_of_name(text, key).or_else(|| line_of_name(text, renamed::earlier(key)?))
+}
+
+fn line_of_name(text: &str, key: &str) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let mut table = root.get_ref();
     let mut names = key.split('.').peekable();

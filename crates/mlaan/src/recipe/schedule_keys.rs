@@ -6,8 +6,13 @@ use crate::{Error, Result};
 use Schedule::{Cosine as C, Linear as L, MultiStep as M, Step as S, Wsd as W};
 
 /// Keys of `[train]` that not every course has, and those that have them.
-const KEYS: &[(&str, &[Schedule])] =
-    &[("step_size", &[S]), ("gamma", &[S, M]), ("milestones", &[M]), ("min_lr", &[C, L, W]), ("decay", &[W])];
+const KEYS: &[(&str, &[Schedule])] = &[
+    ("step_size", &[S]),
+    ("gamma", &[S, M]),
+    ("milestones", &[M]),
+    ("min_lr", &[C, L, W]),
+    ("decay_fraction", &[W]),
+];
 
 impl Train {
     /// What a cut leaves of the rate.
@@ -15,9 +20,9 @@ impl Train {
         self.gamma.unwrap_or(0.1)
     }
 
-    /// Part of the run that the rate decays over.
-    pub fn decay_used(&self) -> f64 {
-        self.decay.unwrap_or(0.2)
+    /// Fraction of the run that the rate decays over.
+    pub fn decay_fraction_used(&self) -> f64 {
+        self.decay_fraction.unwrap_or(0.2)
     }
 
     /// Whether the rate moves at every step.
@@ -31,7 +36,7 @@ impl Train {
             "gamma" => self.gamma = None,
             "milestones" => self.milestones = None,
             "min_lr" => self.min_lr = None,
-            _ => self.decay = None,
+            _ => self.decay_fraction = None,
         }
     }
 
@@ -41,7 +46,7 @@ impl Train {
             "gamma" => self.gamma.is_some(),
             "milestones" => self.milestones.is_some(),
             "min_lr" => self.min_lr.is_some(),
-            _ => self.decay.is_some(),
+            _ => self.decay_fraction.is_some(),
         }
     }
 }

@@ -4,9 +4,9 @@ use super::Recipe;
 use super::check::{check_table, check_value, found, not_a_table};
 use super::merge::merge;
 use super::place::oversized;
-use super::schema::{self, EXTENDS, Kind, join, removes};
+use super::schema::{self, EXTENDS, ValueType, join, removes};
 use super::spelling::unknown_key;
-use super::{coupled, optimizer_keys, schedule_keys, words};
+use super::{coupled, optimizer_keys, renamed, schedule_keys, words};
 use crate::numbers::too_large;
 use crate::{Error, Result};
 use toml::{Table, Value};
@@ -69,8 +69,10 @@ impl Recipe {
             let assignment = assignment.as_ref();
             self.assign(assignment)?;
             let (path, text) = split(assignment)?;
-            match read(Kind::Flag, text) {
-                Value::Table(inner) => paths.extend(inner.keys().map(|name| join(path, name))),
+            match read(ValueType::Flag, text) {
+                Value::Table(inner) => {
+                    paths.extend(inner.keys().map(|name| renamed::today(&join(path, name)).to_owned()))
+                }
                 _ => paths.push(path.to_owned()),
             }
         }
@@ -174,12 +176,12 @@ fn split(assignment: &str) -> Result<(&str, &str)> {
     let (path, text) = assignment
         .split_once('=')
         .ok_or_else(|| Error::recipe(assignment, "expected key=value, as local.cascade.span=3"))?;
-    Ok((path.trim(), text.trim()))
+    Ok((renamed::today(path.trim()), text.trim()))
 }
 
 /// The value of `text`: TOML if it is one value, else a string. Keys that hold strings take anything
 /// that is not a quoted string as it stands, so that a folder may be called `2024`.
-fn read(kind: Kind, text: &str) -> Value {
+fn read(kind: ValueType, text: &str) -> Value {
     let bare = || Value::String(text.to_owned());
     let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
     // A line break in the text could smuggle in a second key.
@@ -190,8 +192,8 @@ fn read(kind: Kind, text: &str) -> Value {
     value
 }
 
-fn holds_string(kind: Kind) -> bool {
-    matches!(kind, Kind::Text | Kind::Word(_) | Kind::Backbone | Kind::Head)
+fn holds_string(kind: ValueType) -> bool {
+    matches!(kind, ValueType::Text | ValueType::Word(_) | ValueType::Backbone | ValueType::Head)
 }
 
 /// A number in a value that TOML does not hold.
@@ -204,13 +206,14 @@ fn set_table(table: &mut Table, path: &str, optional: bool, text: &str) -> Resul
         remove(table, path);
         return Ok(());
     }
-    let value = match text {
+    let mut value = match text {
         "on" => Value::Table(Table::new()),
-        _ => read(Kind::Flag, text),
+        _ => read(ValueType::Flag, text),
     };
-    let Value::Table(inner) = &value else {
+    let Value::Table(inner) = &mut value else {
         return Err(Error::recipe(path, not_a_table(path, optional, &value)));
     };
+    renamed::rename(path, inner)?;
     check_table(path, inner)?;
     // Words that remove keys are for the merging.
     let mut clean = Table::new();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const AND: char = '+';
 
 /// A recipe's text and where it is from.
-pub(super) struct Source {
+pub(super) struct RecipeText {
     /// What it stands for; a file is a recipe.
     pub(super) part: Part,
     /// Whether nobody named it: the usual data set of a network.
@@ -24,16 +24,16 @@ pub(super) struct Source {
     pub(super) id: String,
 }
 
-impl Source {
+impl RecipeText {
     /// A text; what it extends counts from the working folder.
     pub(super) fn of_text(text: &str, origin: &str) -> Self {
         let (origin, text, folder) = (origin.into(), text.into(), Some(PathBuf::new()));
-        Source { part: Part::Recipe, implied: false, origin, text, folder, id: String::new() }
+        RecipeText { part: Part::Recipe, implied: false, origin, text, folder, id: String::new() }
     }
 }
 
 /// Parts in the order in which their keys win: a method, a network, a data set. Anything else stays as it is written.
-pub(super) fn arranged(mut sources: Vec<Source>) -> Vec<Source> {
+pub(super) fn arranged(mut sources: Vec<RecipeText>) -> Vec<RecipeText> {
     if sources.iter().all(|s| s.part != Part::Recipe) {
         // What is named is stronger than what is usual.
         sources.sort_by_key(|s| (s.part, !s.implied));
@@ -45,7 +45,7 @@ pub(super) fn arranged(mut sources: Vec<Source>) -> Vec<Source> {
 ///
 /// # Errors
 /// No method or no network among them.
-pub(super) fn complete(mut sources: Vec<Source>, name: &str) -> Result<Vec<Source>> {
+pub(super) fn complete(mut sources: Vec<RecipeText>, name: &str) -> Result<Vec<RecipeText>> {
     let has = |part: Part| sources.iter().any(|s| s.part == part);
     if has(Part::Recipe) {
         return Ok(sources);
@@ -69,7 +69,7 @@ pub(super) fn complete(mut sources: Vec<Source>, name: &str) -> Result<Vec<Sourc
 ///
 /// # Errors
 /// [`Error::Data`]: nothing of that name; a file that cannot be read.
-pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<Source>> {
+pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<RecipeText>> {
     if let Some(source) = part(name) {
         return Ok(vec![source]);
     }
@@ -94,15 +94,15 @@ pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<Source>> {
     Err(unknown(name))
 }
 
-fn usual_data(network: &str) -> Option<Source> {
-    builtin::file(builtin::usual_data(network)).map(|file| Source { implied: true, ..built_in(file) })
+fn usual_data(network: &str) -> Option<RecipeText> {
+    builtin::file(builtin::usual_data(network)).map(|file| RecipeText { implied: true, ..built_in(file) })
 }
 
 /// A built-in file, or a network by rule.
-fn part(name: &str) -> Option<Source> {
+fn part(name: &str) -> Option<RecipeText> {
     builtin::file(name).map(built_in).or_else(|| {
         let (origin, id) = (name.to_owned(), name.to_owned());
-        builtin::network(name).map(|text| Source {
+        builtin::network(name).map(|text| RecipeText {
             part: Part::Network,
             implied: false,
             origin,
@@ -113,12 +113,12 @@ fn part(name: &str) -> Option<Source> {
     })
 }
 
-fn built_in(file: &builtin::Builtin) -> Source {
+fn built_in(file: &builtin::Builtin) -> RecipeText {
     let origin = match file.part {
         Part::Recipe => format!("built-in recipe {}", file.name),
         _ => file.name.to_owned(),
     };
-    Source {
+    RecipeText {
         part: file.part,
         implied: false,
         origin,
@@ -132,10 +132,10 @@ fn built_in(file: &builtin::Builtin) -> Source {
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be read.
-pub(super) fn file(path: &Path) -> Result<Source> {
+pub(super) fn file(path: &Path) -> Result<RecipeText> {
     let text = files::text(path, files::RECIPE)?;
     let full = path.canonicalize().map_err(Error::io(path))?;
-    Ok(Source {
+    Ok(RecipeText {
         part: Part::Recipe,
         implied: false,
         origin: path.display().to_string(),

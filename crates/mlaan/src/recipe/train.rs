@@ -90,9 +90,9 @@ pub struct Train {
     /// Rate at the end (`cosine`, `linear`, `wsd`), the same for all networks and any batch. Default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_lr: Option<f64>,
-    /// Part of the run that the rate decays over (`wsd`). Default: 0.2.
+    /// Fraction of the run that the rate decays over (`wsd`). Default: 0.2.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub decay: Option<f64>,
+    pub decay_fraction: Option<f64>,
     /// Whether the rate moves at every step instead of every epoch. Default: no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_step: Option<bool>,
@@ -192,7 +192,7 @@ impl Default for Train {
             gamma: None,
             milestones: None,
             min_lr: None,
-            decay: None,
+            decay_fraction: None,
             per_step: None,
             warmup_steps: None,
             patience: None,

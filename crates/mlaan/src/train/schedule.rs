@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 /// - e > w, with lr1 = `train.min_lr` or 0:
 ///   - `cosine`: lr1 + (lr0 - lr1) / 2 · (1 + cos(π · e / E));
 ///   - `linear`: lr1 + (lr0 - lr1) · (1 - e / E);
-///   - `wsd`: lr0 until the last part D = `train.decay` · E, then lr1 + (lr0 - lr1) · (E - e) / D;
+///   - `wsd`: lr0 until the last part D = `train.decay_fraction` · E, then lr1 + (lr0 - lr1) · (E - e) / D;
 ///   - `step`, `multistep`: lr0 · γ^n after n cuts, in the epoch after every `step_size` or milestone epochs;
 ///   - `constant`: lr0.
 ///
@@ -86,7 +86,7 @@ impl LearningRate {
             },
             gamma: train.gamma_used(),
             min: train.min_lr.unwrap_or(0.0),
-            decay: train.decay_used(),
+            decay: train.decay_fraction_used(),
             per_step: train.moves_per_step(),
             warmup_steps: train.warmup_steps,
             batch,
@@ -283,7 +283,7 @@ mod tests {
             gamma: Some(if schedule == Schedule::Step { 0.5 } else { 0.1 }),
             milestones: Some(vec![2, 6]),
             min_lr: (!cut).then_some(0.04),
-            decay: Some(0.4),
+            decay_fraction: Some(0.4),
             ..Train::default()
         }
     }
