@@ -5,18 +5,25 @@ use console::measure_text_width;
 /// Columns within which the first words of a line may be labels, as in ` memory    65 MiB planned`.
 const LABEL: usize = 46;
 
+/// What a command begins with.
+const COMMAND: [char; 6] = ['m', 'l', 'a', 'a', 'n', ' '];
+
 /// `text` in lines of at most `width` columns. What a line goes on with stands below its text: behind the label and the blanks
-/// that it begins with. Words are not broken, nor are commands, which are there to be copied.
+/// that it begins with, or behind the dash of a list. Words are not broken, nor are commands, which are there to be copied.
 pub fn wrapped(text: &str, width: usize) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| line_of(line, width)).collect();
     lines.join("\n")
 }
 
 fn line_of(line: &str, width: usize) -> String {
-    if columns(line) <= width || line.trim_start().starts_with("mlaan ") {
+    if columns(line) <= width {
         return line.to_owned();
     }
-    let indent = hanging(line).min(width * 3 / 5);
+    let (plain, begin) = hanging(line);
+    if plain.get(begin..).is_some_and(|text| text.starts_with(&COMMAND)) {
+        return line.to_owned();
+    }
+    let indent = begin.min(width * 3 / 5);
     let (mut out, mut at) = (String::new(), 0);
     for piece in line.split_inclusive(' ') {
         let word = piece.trim_end_matches(' ');
@@ -32,12 +39,16 @@ fn line_of(line: &str, width: usize) -> String {
     out
 }
 
-/// Where a line's text begins: behind two blanks or more that follow the last label, else where the line begins.
-fn hanging(line: &str) -> usize {
+/// A line's characters that are shown, and where its text begins: behind two blanks or more that follow the last label, else
+/// where the line begins.
+fn hanging(line: &str) -> (Vec<char>, usize) {
     let plain: Vec<char> = line.chars().filter(|c| columns(&c.to_string()) > 0).collect();
     let first = plain.iter().position(|c| *c != ' ').unwrap_or(0);
     let after = |at: &usize| plain[..*at].ends_with(&[' ', ' ']) && plain[*at] != ' ' && *at > first;
-    (first + 1..plain.len().min(LABEL)).rev().find(after).unwrap_or(first)
+    let dash = plain.get(first..).is_some_and(|text| text.starts_with(&['-', ' ']));
+    let text = (first + 1..plain.len().min(LABEL)).rev().find(after);
+    let begin = text.unwrap_or(if dash { first + 2 } else { first });
+    (plain, begin)
 }
 
 /// Columns that a text takes; what marks its look takes none.
@@ -64,6 +75,9 @@ mod tests {
         assert_eq!(wrapped("abcdefghij kl", 5), "abcdefghij\nkl");
         let command = "  mlaan train --resume --out runs/a-long-name";
         assert_eq!(wrapped(command, 20), command);
+        let labelled = format!(" next    {}", command.trim_start());
+        assert_eq!(wrapped(&labelled, 20), labelled);
+        assert_eq!(wrapped(" - one two three", 10), " - one two\n   three");
     }
 
     #[test]

@@ -252,12 +252,17 @@ fn lines_of(at: &Path, args: &[&str]) -> Vec<String> {
     text(&out.stdout).lines().map(str::to_owned).collect()
 }
 
+/// A run and a folder with names that take most of a line.
+const LONG: &str = "mlaan-released-resnet8-4-on-photographs-of-all-kinds-seed-0";
+const STUDIED: &str = "what-the-run-on-photographs-of-all-kinds-has-learnt-by-depth/again";
+
 #[test]
 fn every_command_fits_eighty_columns() {
     let at = tempfile::tempdir().unwrap();
     let set = odd_set(at.path()).file_name().unwrap().to_str().unwrap().to_owned();
     let more = ["--out", "run", "--validation", "0.3", "--set", "train.warmup=0"];
     let begun = [train(&["--data", &set]), more.to_vec()].concat();
+    let long = [train(&["--data", &set]), vec!["--seed", "1", "--out", LONG]].concat();
     fs::write(
         at.path().join("suite.toml"),
         "title = \"A suite with a long title, which says what it compares, and on which images\"\n\
@@ -269,9 +274,14 @@ fn every_command_fits_eighty_columns() {
     let image = format!("{set}/test/x|y\nerror: z\u{202e}/0.png");
     let commands: &[&[&str]] = &[
         &begun,
+        &long,
         &["eval", "run", "--mistakes", "3"],
         &["predict", "run", &image],
         &["export", "run", "--format", "onnx", "--out", "net.onnx"],
+        &["export", "run", "--format", "safetensors", "--out", "net.safetensors"],
+        &["import", "net.safetensors", "--out", "a-network-from-elsewhere-whose-folder-has-a-long-name"],
+        &["analyze", "run", "--features", "--heads", "--separability", "--out", "studied"],
+        &["analyze", LONG, "--against", "run", "--heads", "--cka", "--separability", "--out", STUDIED],
         &["audit", "mlaan-released-resnet8-4", "--set", "model.width=4"],
         &["plan", "mlaan-released-resnet110-55"],
         &["plan", "infopro-resnet152-51"],
@@ -301,7 +311,7 @@ fn every_command_fits_eighty_columns() {
     for args in commands {
         for line in lines_of(at.path(), args) {
             // A command is there to be copied.
-            let is_command = line.trim_start().starts_with("mlaan ");
+            let is_command = line.trim_start().starts_with("mlaan ") || line.contains("  mlaan ");
             assert!(is_command || console::measure_text_width(&line) <= 80, "{args:?}: {line}");
         }
     }

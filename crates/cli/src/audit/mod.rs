@@ -1,12 +1,15 @@
 //! `mlaan audit`: which loss trains which module.
 
+mod matrix;
+
 use crate::args::AuditArgs;
 use crate::auto::{Base, Named};
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use mlaan::audit::{AUDIT, Audit, Reach, Reached, audit_recipe};
-use mlaan::local::{Branch, LossOf, Owner};
+use matrix::said;
+use mlaan::audit::{AUDIT, Audit, Reach, audit_recipe};
+use mlaan::local::{Branch, Owner};
 use mlaan::recipe::Recipe;
 use mlaan::text::path;
 use mlaan::train::{RECIPE, Trained, checkpoint};
@@ -111,8 +114,7 @@ fn text(name: &str, found: &Audit) -> String {
         ),
         " #  changed by the loss    .  not changed    !  a leak: the method forbids it\n".into(),
     ];
-    lines.extend(header(found.modules));
-    lines.extend(found.rows.iter().map(|row| line(row, found.modules)));
+    lines.extend(matrix::lines(found, output::columns()));
     lines.push(String::new());
     lines.push(verdict(found));
     for (loss, reach) in found.leaks() {
@@ -122,49 +124,6 @@ fn text(name: &str, found: &Audit) -> String {
         lines.push(format!(" {} changed nothing in {}", said(loss), owner(reach.owner)));
     }
     lines.join("\n") + "\n"
-}
-
-/// Numbers of the modules, read downwards.
-fn header(modules: usize) -> Vec<String> {
-    let digit = |place: usize| -> String {
-        let power = 10usize.pow(place as u32);
-        let shown = |m: usize| m >= power || place == 0;
-        (0..modules).map(|m| if shown(m) { format!("{}", m / power % 10) } else { " ".into() }).collect()
-    };
-    let places = (modules.max(2) - 1).ilog10() as usize + 1;
-    let mut lines: Vec<String> = (1..places).rev().map(|p| format!(" {:<18}  {}", "", digit(p))).collect();
-    lines.push(format!(" {:<18}  {}  {:<10}  {}", "loss", digit(0), "classifier", "auxiliary networks"));
-    lines
-}
-
-fn line(row: &Reached, modules: usize) -> String {
-    let mark = |reach: &Reach| match (reach.leaks(), reach.changed.is_empty()) {
-        (true, _) => '!',
-        (false, true) => '.',
-        (false, false) => '#',
-    };
-    let of = |owner: Owner| row.parts.iter().find(|r| r.owner == owner).map_or('.', mark);
-    let backbone: String = (0..modules).map(|m| of(Owner::Module(m))).collect();
-    format!(" {:<18}  {backbone}  {:<10}  {}", said(row.loss), of(Owner::Classifier), auxiliaries(row))
-}
-
-/// What a loss reached of auxiliary networks: its own by its gradient, others by the mirrors of what it trained.
-fn auxiliaries(row: &Reached) -> String {
-    let others =
-        row.parts.iter().filter(|r| matches!(r.owner, Owner::Auxiliary(..)) && !r.changed.is_empty());
-    let (own, follow, leak) =
-        others.fold((0, 0, 0), |(own, follow, leak), r| match (r.leaks(), r.gradient) {
-            (true, _) => (own, follow, leak + 1),
-            (_, true) => (own + 1, follow, leak),
-            _ => (own, follow + 1, leak),
-        });
-    let parts = [
-        (own > 0).then(|| "#".to_owned()),
-        (follow > 0).then(|| format!("{} by EMA", format::count(follow))),
-        (leak > 0).then(|| format!("! {}", format::count(leak))),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { ".".into() } else { parts.join(", ") }
 }
 
 fn verdict(found: &Audit) -> String {
@@ -181,13 +140,6 @@ fn verdict(found: &Audit) -> String {
             let leaks = format::several(n, "leak");
             format!("A gradient crosses a cut that it should not: {leaks} ({losses}, each checked alone).")
         }
-    }
-}
-
-fn said(loss: LossOf) -> String {
-    match loss.branch {
-        Branch::Independent => format!("{} independent", loss.module),
-        Branch::Cascaded => format!("{} cascaded", loss.module),
     }
 }
 
