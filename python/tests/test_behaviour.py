@@ -427,7 +427,7 @@ def test_a_warm_up_sets_the_first_steps_rate(per_step):
 
 
 @pytest.mark.parametrize("options", [{"clip": 0.5}, {"amp": torch.bfloat16}, {"shards": 2}])
-def test_a_saved_run_goes_on_to_the_bit(options):
+def test_a_saved_run_resumes_to_the_bit(options):
     images, targets = batch()
 
     def make(seed):

@@ -23,7 +23,7 @@ struct Processor {
 /// # Errors
 /// When standard output cannot be written.
 pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
-    let (processor, found) = (Processor::look(), find());
+    let (processor, found) = (Processor::found(), find());
     if args.output.json {
         output::json(&json(&processor, &found))?;
     } else {
@@ -33,7 +33,7 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
 }
 
 impl Processor {
-    fn look() -> Self {
+    fn found() -> Self {
         Processor {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             isas: Isa::available().into_iter().map(Isa::name).collect(),

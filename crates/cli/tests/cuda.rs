@@ -147,7 +147,7 @@ fn kernels_are_kept_where_nobody_else_may_write() {
 }
 
 #[test]
-fn a_run_goes_on_on_another_device() {
+fn a_run_resumes_on_another_device() {
     if !can_run() {
         return;
     }

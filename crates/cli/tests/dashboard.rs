@@ -137,7 +137,7 @@ fn long<'a>(epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn keys_stop_a_run_and_it_goes_on() {
+fn keys_stop_a_run_and_it_resumes() {
     let at = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(at.path(), &long("500", &["--out", "run"]), (90, 26));
     terminal.trains("500");

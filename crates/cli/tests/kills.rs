@@ -207,7 +207,7 @@ fn a_kill_at_any_call_is_mended_by_the_same_command() {
 
 /// A file system without locks is told of once, and used.
 #[test]
-fn without_locks_a_run_warns_and_goes_on() {
+fn without_locks_a_run_warns_and_continues() {
     if !is_ready() {
         return;
     }

@@ -66,7 +66,7 @@ fn a_run_takes_what_fits_and_says_so() {
 }
 
 #[test]
-fn recomputation_changes_no_bit_and_may_change_when_a_run_goes_on() {
+fn recomputation_changes_no_bit_and_may_change_when_a_run_resumes() {
     let at = tempfile::tempdir().unwrap();
     ok(at.path(), &train(&["--out", "stored"]));
     ok(at.path(), &train(&["--recompute", "module", "--out", "again"]));

@@ -73,11 +73,11 @@ pub fn image(data: &[u8]) {
 pub fn pickle(data: &[u8]) {
     if let Ok(pickle) = Pickle::parse(data, Limits::default()) {
         assert!(pickle.length() <= data.len());
-        look(pickle.root(), 4);
+        walk(pickle.root(), 4);
     }
 }
 
-fn look(item: Item<'_, '_>, depth: usize) {
+fn walk(item: Item<'_, '_>, depth: usize) {
     /// Elements of each list that are looked at.
     const MOST: usize = 8;
     let _ = (item.describe(), item.integer(), item.text(), item.bytes(), item.tensor(), item.callee());
@@ -93,7 +93,7 @@ fn look(item: Item<'_, '_>, depth: usize) {
     let others = [item.state(), item.persistent()].into_iter().flatten();
     let more = item.arguments().unwrap_or_default().into_iter().take(MOST);
     let pairs = entries.into_iter().take(MOST).flat_map(|(key, value)| [key, value]);
-    within.chain(others).chain(more).chain(pairs).for_each(|item| look(item, depth - 1));
+    within.chain(others).chain(more).chain(pairs).for_each(|item| walk(item, depth - 1));
 }
 
 /// Reads all tensors of a state dict.

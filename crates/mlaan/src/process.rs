@@ -37,13 +37,13 @@ impl Status {
     }
 }
 
-/// How often [`Peak::look`] asks the system, at the most: asking takes about 20 µs.
+/// How often [`Peak::sample`] asks the system, at the most: asking takes about 20 µs.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The peak memory of the process while something runs in it.
 ///
 /// The kernel's own mark is exact, but never falls: of a run that follows a larger one in the same process it says
-/// nothing. Then the largest of the values seen by [`Peak::look`] counts; memory of tensors stays resident between steps,
+/// nothing. Then the largest of the values seen by [`Peak::sample`] counts; memory of tensors stays resident between steps,
 /// so little is missed.
 #[derive(Clone, Debug)]
 pub struct Peak {
@@ -65,14 +65,14 @@ impl Peak {
     }
 
     /// Bytes at the most so far; none where the system does not tell. Asks the system at most ten times a second.
-    pub fn look(&mut self) -> Option<u64> {
+    pub fn sample(&mut self) -> Option<u64> {
         if self.last.is_some_and(|at| at.elapsed() < PAUSE) {
             return self.before.map(|_| self.seen);
         }
         self.bytes()
     }
 
-    /// As [`Peak::look`], asking in any case.
+    /// As [`Peak::sample`], asking in any case.
     pub fn bytes(&mut self) -> Option<u64> {
         let (before, status) = (self.before?, Status::read()?);
         self.last = Some(Instant::now());

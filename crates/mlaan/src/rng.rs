@@ -1,11 +1,11 @@
 //! Randomness that depends only on what it is for.
 //!
-//! Every random number is derived from `(seed, purpose, a, b)` (say, epoch and sample index), never
+//! Every random number is derived from `(seed, stream, a, b)` (say, epoch and sample index), never
 //! drawn from a shared stream, so that resumed runs and any number of threads see the same values.
 //! The generator is SplitMix64 (Steele, Lea, Flood 2014): its values are part of the file format of a
 //! run, so they must not change with a dependency's version; that is why no crate is used here.
 
-/// What a random number is for; different purposes give independent values.
+/// What a random number is for; different streams give independent values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum RandomStream {
@@ -39,7 +39,7 @@ pub enum RandomStream {
     Sample = 14,
 }
 
-/// A small deterministic generator for one purpose.
+/// A small deterministic generator for one use.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -50,10 +50,10 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl Rng {
-    /// The generator of `(seed, purpose, a, b)`; `a` and `b` are, for example, epoch and sample index.
-    pub fn new(seed: u64, purpose: RandomStream, a: u64, b: u64) -> Self {
+    /// The generator of `(seed, stream, a, b)`; `a` and `b` are, for example, epoch and sample index.
+    pub fn new(seed: u64, stream: RandomStream, a: u64, b: u64) -> Self {
         let mut s = mix(seed ^ 0x9E37_79B9_7F4A_7C15);
-        for x in [purpose as u64, a, b] {
+        for x in [stream as u64, a, b] {
             s = mix(s.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ x.wrapping_mul(0xD1B5_4A32_D192_ED03));
         }
         Rng(s)

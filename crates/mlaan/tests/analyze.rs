@@ -5,7 +5,7 @@ mod common;
 
 use common::trained;
 use mlaan::Device;
-use mlaan::analyze::{Report, Seen, Studied, Subject, cka, features, heads, separability};
+use mlaan::analyze::{Analysis, Seen, Studied, Subject, cka, features, heads, separability};
 use mlaan::data::{Dataset, Frame, Memory, Splits};
 use mlaan::train::{evaluate, setup};
 use std::path::Path;
@@ -195,7 +195,7 @@ fn reports_come_back_as_they_were_written() {
     let run = trained(&at.path().join("own"), MLAAN);
     let device = Device::cpu(Some(2)).unwrap();
     let mut opened = Opened::new(&run, &device);
-    let mut report = Report::new("builtin", [80, 80]);
+    let mut report = Analysis::new("builtin", [80, 80]);
     let mut found = Studied::new(&opened.subject, &run);
     found.heads = Some(opened.heads(32).unwrap());
     let mut again = Subject::open("again, \"once\"", &run, &device, false).unwrap();
@@ -205,11 +205,11 @@ fn reports_come_back_as_they_were_written() {
     let chosen = features::Chosen::of(opened.splits.test.as_ref(), &[3, 5]).unwrap();
     let mut subjects = [opened.subject, again];
     let looks = features::features(&mut subjects, chosen, &opened.pool, 3).unwrap();
-    assert_eq!((looks.len(), looks[0].looks.len(), looks[0].looks[0].places.len()), (2, 2, 3));
+    assert_eq!((looks.len(), looks[0].networks.len(), looks[0].networks[0].places.len()), (2, 2, 3));
     let drawn = report.add_features(at.path(), &looks).unwrap();
     let mut files = report.save(at.path()).unwrap();
     files.extend(drawn);
-    assert_eq!(Report::read(&at.path().join("analysis.json")).unwrap(), report);
+    assert_eq!(Analysis::read(&at.path().join("analysis.json")).unwrap(), report);
     let read = |name: &str| std::fs::read_to_string(at.path().join(name)).unwrap();
     assert_eq!(read("separability.csv").lines().count(), 5);
     assert_eq!(read("cka.csv").lines().count(), 17);
@@ -218,7 +218,7 @@ fn reports_come_back_as_they_were_written() {
     assert!(files.iter().all(|f| f.is_file()) && files.len() == 9, "{files:?}");
     let later = read("analysis.json").replacen("\"version\": 1", "\"version\": 2", 1);
     std::fs::write(at.path().join("later.json"), later).unwrap();
-    let message = Report::read(&at.path().join("later.json")).unwrap_err().to_string();
+    let message = Analysis::read(&at.path().join("later.json")).unwrap_err().to_string();
     assert!(message.contains("version 2"), "{message}");
     let message = features::Chosen::of(opened.splits.test.as_ref(), &[80]).err().unwrap().to_string();
     assert!(message.contains("image 80"), "{message}");

@@ -227,7 +227,7 @@ fn a_table_runs_seed_by_seed_and_then_everything_is_done() {
 }
 
 #[test]
-fn an_interrupted_table_goes_on_as_if_nothing_had_happened() {
+fn an_interrupted_table_resumes_as_if_nothing_had_happened() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut uninterrupted = Bench::new(TINY, whole.path());
     uninterrupted.finish();

@@ -195,7 +195,7 @@ fn a_file_is_fetched_once() {
 }
 
 #[test]
-fn a_cut_download_goes_on_where_it_was() {
+fn a_cut_download_resumes_where_it_was() {
     let cuts = |n: usize, asked: &Asked| {
         let reply = Reply::honest(asked, &file(), "\"1\"");
         if n < 4 { reply.cut(60_000) } else { reply }
@@ -211,7 +211,7 @@ fn a_cut_download_goes_on_where_it_was() {
 }
 
 #[test]
-fn an_interrupted_download_goes_on_in_the_next_run() {
+fn an_interrupted_download_resumes_in_the_next_run() {
     let to = TempDir::new().unwrap();
     let server = Server::start(|n, asked| {
         let reply = Reply::honest(asked, &file(), "\"1\"");
@@ -416,7 +416,7 @@ fn parts_that_are_full_or_too_long_are_looked_at_first() {
 }
 
 #[test]
-fn another_server_goes_on_where_the_first_stopped() {
+fn another_server_resumes_where_the_first_stopped() {
     // One stalls after a while, one is busy, one is not there, one redirects to the honest one.
     let stalls = Server::start(|_, asked| {
         Reply::honest(asked, &file(), "\"a\"")

@@ -8,7 +8,7 @@ use mlaan::data::inspect::{Inspection, inspect};
 use mlaan::data::{Known, Normalise, OpenOptions, open};
 use tempfile::TempDir;
 
-fn look(path: &std::path::Path) -> Inspection {
+fn inspected(path: &std::path::Path) -> Inspection {
     let (mut told, mut all) = (Vec::new(), 0);
     let mut watch = |seen, of| {
         told.push(seen);
@@ -25,7 +25,7 @@ fn look(path: &std::path::Path) -> Inspection {
 fn a_whole_set_has_its_counts_and_statistics() {
     let root = TempDir::new().unwrap();
     sets::unpacked(root.path(), &sets::cifar10_binary());
-    let found = look(root.path());
+    let found = inspected(root.path());
     assert_eq!((found.known, found.classes.len()), (Some(Known::Cifar10), 10));
     assert_eq!((found.train.images, found.test.images), (sets::TRAIN, sets::TEST));
     assert_eq!(found.train.per_class, [3, 3, 3, 3, 3, 2, 2, 2, 2, 2]);
@@ -52,7 +52,7 @@ fn every_published_set_has_its_numbers() {
     ] {
         let root = TempDir::new().unwrap();
         sets::unpacked(root.path(), &files);
-        let problems = look(root.path()).problems;
+        let problems = inspected(root.path()).problems;
         assert!(problems[0].contains(train) && problems[1].contains(test), "{problems:?}");
     }
 }
@@ -76,7 +76,7 @@ fn faults_are_listed_with_their_places() {
     ] {
         sets::put(root.path().join(place), &bytes);
     }
-    let found = look(root.path());
+    let found = inspected(root.path());
     assert_eq!((found.train.broken, found.train.repeated, found.shared), (1, 1, 1));
     assert_eq!(found.problem_count, 2);
     assert!(found.problems[0].contains("dog/1.png") && found.problems[0].contains("not an image"));

@@ -157,7 +157,7 @@ impl Dataset for Stopping {
 }
 
 #[test]
-fn a_run_that_is_stopped_between_readings_goes_on_to_the_bit() {
+fn a_run_that_is_stopped_between_readings_resumes_to_the_bit() {
     let Some(device) = cuda() else { return };
     let _alone = alone();
     let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());

@@ -79,7 +79,7 @@ fn a_kept_run_is_tested_as_it_was() {
 }
 
 #[test]
-fn a_kept_run_goes_on_as_it_would_have() {
+fn a_kept_run_resumes_as_it_would_have() {
     let run = tempfile::tempdir().unwrap();
     let (from, to) = (kept().join(checkpoint::FOLDER), run.path().join(checkpoint::FOLDER));
     std::fs::create_dir(&to).unwrap();

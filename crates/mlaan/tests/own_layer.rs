@@ -31,8 +31,8 @@ impl Scale {
         Ok(Scale { name, factor: b.parameter(b.constant(channels, 1.0)?)?, batches: b.constant(1, 0.0)? })
     }
 
-    fn stored(device: &Device, like: &Tensor, values: &[f32], purpose: MemoryCategory) -> Result<Tensor> {
-        let mut tensor = device.alloc(like.shape(), DType::F32, purpose)?;
+    fn stored(device: &Device, like: &Tensor, values: &[f32], category: MemoryCategory) -> Result<Tensor> {
+        let mut tensor = device.alloc(like.shape(), DType::F32, category)?;
         device.upload(&mut tensor, values)?;
         Ok(tensor)
     }

@@ -160,7 +160,7 @@ fn a_gpus_plan_needs_no_gpu() {
     let here = plan(&ResNet::cifar(32, 16).unwrap(), &method, task(), sizes(64)).unwrap();
     assert_eq!(one.flops, here.flops, "operations are counted as they are defined");
     // Workspace aside, both keep the same.
-    let kept = |p: &mlaan::plan::Plan| p.usage.peak_by_purpose[..2].to_vec();
+    let kept = |p: &mlaan::plan::Plan| p.usage.peak_by_category[..2].to_vec();
     assert_eq!(kept(&one), kept(&here));
     assert!(one.memory() > here.memory() / 4, "{} {}", one.memory(), here.memory());
 }

@@ -282,7 +282,7 @@ fn an_error_in_one_stage_ends_all_with_its_message() {
 }
 
 #[test]
-fn a_panic_in_one_stage_ends_all_and_goes_on_in_the_caller() {
+fn a_panic_in_one_stage_ends_all_and_is_raised_in_the_caller() {
     let (_, method) = methods().swap_remove(3);
     for stage in 0..3 {
         let caught = std::panic::catch_unwind(|| failing(&method, stage, Fault::Panic)).unwrap_err();

@@ -110,7 +110,7 @@ fn runs_in_stages_write_the_files_of_one_as_large_as_planned() {
 }
 
 #[test]
-fn a_run_is_interrupted_and_goes_on_in_another_number_of_stages() {
+fn a_run_is_interrupted_and_resumed_in_another_number_of_stages() {
     let mut recipe = recipe(METHODS[1].1);
     // Losses come when a batch is through, which may be the stages' number and one later: the epoch is longer than that.
     recipe.set_all(["data.limit=84"]).unwrap();

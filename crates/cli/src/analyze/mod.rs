@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use console::Term;
 use mlaan::Device;
 use mlaan::analyze::{
-    Images, Report, Seen, Studied, Studies, Subject, cka, features, heads, names, plan, separability,
+    Analysis, Images, Seen, Studied, Studies, Subject, cka, features, heads, names, plan, separability,
 };
 use mlaan::data::{LoaderPool, Splits};
 use mlaan::recipe::Recipe;
@@ -77,7 +77,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
     let memory = Planned::begin(needs, &device)?;
     let mut subjects = named(args, &opened, &device, wanted.heads)?;
     let pool = setup::loader_pool(&device, splits.test.as_ref())?;
-    let mut report = Report::new(&splits.name, [splits.train.len(), splits.test.len()]);
+    let mut report = Analysis::new(&splits.name, [splits.train.len(), splits.test.len()]);
     let mut other = match (args.against.as_ref(), &opened_against) {
         (Some(path), Some(opened)) => Some(against(args, (path, opened), &device)?),
         _ => None,

@@ -1,12 +1,12 @@
 //! An analysis for people to read.
 
 use crate::format;
-use mlaan::analyze::{Report, Studied};
+use mlaan::analyze::{Analysis, Studied};
 use mlaan::text::line;
 use std::path::{Path, PathBuf};
 
 /// The tables, and where the files are.
-pub fn text(report: &Report, out: &Path, files: &[PathBuf]) -> String {
+pub fn text(report: &Analysis, out: &Path, files: &[PathBuf]) -> String {
     let [train, test] = report.images;
     let images =
         format!("{} and {}", format::several(train, "training image"), format::several(test, "test image"));
@@ -32,7 +32,7 @@ fn by_place(title: &str, subjects: &[&Studied], cell: impl Fn(&Studied, usize) -
     format!("{}\n{}", format::heading(title), format::text(&table))
 }
 
-fn separability(report: &Report) -> Option<String> {
+fn separability(report: &Analysis) -> Option<String> {
     let subjects: Vec<&Studied> = report.subjects.iter().filter(|s| s.separability.is_some()).collect();
     let all = || subjects.iter().filter_map(|s| s.separability.as_ref()).flat_map(|s| &s.places);
     let cell = |s: &Studied, place: usize| {
@@ -50,7 +50,7 @@ fn separability(report: &Report) -> Option<String> {
     (!subjects.is_empty()).then(|| if open > 0 { table + &warning } else { table })
 }
 
-fn cka(report: &Report) -> Option<String> {
+fn cka(report: &Analysis) -> Option<String> {
     let subjects: Vec<&Studied> = report.subjects.iter().filter(|s| s.cka.is_some()).collect();
     let against = subjects.first()?.cka.as_ref()?.against.clone();
     let written = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| format!("{v:.3}"));
@@ -65,7 +65,7 @@ fn cka(report: &Report) -> Option<String> {
     Some(format!("{table}\n mean over layers: {}", means.collect::<Vec<_>>().join(", ")))
 }
 
-fn heads(report: &Report) -> Option<String> {
+fn heads(report: &Analysis) -> Option<String> {
     let subjects: Vec<&Studied> = report.subjects.iter().filter(|s| s.heads.is_some()).collect();
     let cell = |s: &Studied, place: usize| {
         let found = s.heads.as_ref().and_then(|h| h.modules.iter().find(|m| m.place == place));

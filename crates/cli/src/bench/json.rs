@@ -1,11 +1,11 @@
 //! The report for programs.
 
-use mlaan::bench::{Machine, Profile, Report};
+use mlaan::bench::{Machine, Measurement, Profile};
 use mlaan::recipe::Recipe;
 use serde_json::{Value, json};
 
 /// Everything that was measured; units are seconds, bytes and floating-point operations. Only a GPU has `kernels`.
-pub fn report(name: &str, recipe: &Recipe, r: &Report) -> Value {
+pub fn report(name: &str, recipe: &Recipe, r: &Measurement) -> Value {
     let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": name,

@@ -10,7 +10,7 @@ use crate::args::BenchArgs;
 use crate::auto::{Base, Named};
 use crate::{format, output};
 use anyhow::Result;
-use mlaan::bench::{Options, Report, bench as measure};
+use mlaan::bench::{Options, Measurement, bench as measure};
 use mlaan::local::Recompute;
 use mlaan::recipe::{Precision, Recipe};
 use std::process::ExitCode;
@@ -49,7 +49,7 @@ fn recipe(args: &BenchArgs) -> Result<Base> {
     Base::with(Named { recipe: args.recipe.as_deref(), data, ..Named::default() }, &keys)
 }
 
-fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
+fn text(name: &str, recipe: &Recipe, r: &Measurement) -> String {
     let side = recipe.data.size;
     let stored = if recipe.train.precision == Precision::Bf16 { "bf16" } else { "f32" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
@@ -67,7 +67,7 @@ fn text(name: &str, recipe: &Recipe, r: &Report) -> String {
 }
 
 /// What computed, and with which instructions or kernels.
-fn place(r: &Report) -> String {
+fn place(r: &Measurement) -> String {
     match (r.isa, r.kernels) {
         (Some(isa), _) => format!("{} ({isa})", format::several(r.threads, "thread")),
         (None, Some(kernels)) => format!("{} ({kernels} kernels)", r.device),
@@ -75,7 +75,7 @@ fn place(r: &Report) -> String {
     }
 }
 
-fn rows(r: &Report) -> Vec<(&'static str, String)> {
+fn rows(r: &Measurement) -> Vec<(&'static str, String)> {
     let extreme = |f: fn(f64, f64) -> f64| seconds(r.rounds.iter().copied().reduce(f).unwrap_or(f64::NAN));
     let m = &r.machine;
     let of = |limit: f64| format::percent(100.0 * r.flops_per_second() / limit);
@@ -125,7 +125,7 @@ fn rows(r: &Report) -> Vec<(&'static str, String)> {
 }
 
 /// The part of the peak that a step reaches, and what the peak is.
-fn of_peak(r: &Report) -> String {
+fn of_peak(r: &Measurement) -> String {
     let (Some(part), Some(peak)) = (r.of_peak(), r.machine.flops) else {
         return "not known: this device does not offer its measurement".into();
     };
@@ -140,9 +140,9 @@ mod tests {
     use mlaan::bench::Machine;
     use mlaan_engine::Usage;
 
-    fn measured(kernels: Option<&'static str>) -> Report {
+    fn measured(kernels: Option<&'static str>) -> Measurement {
         let (device, isa) = if kernels.is_some() { ("cuda:0", None) } else { ("cpu", Some("avx2")) };
-        Report {
+        Measurement {
             network: "resnet8".into(),
             modules: 4,
             classes: 10,

@@ -2,7 +2,7 @@
 
 use super::units::{giga, seconds};
 use crate::format;
-use mlaan::bench::{Profile, Report};
+use mlaan::bench::{Measurement, Profile};
 use mlaan_engine::OperationCost;
 
 const NOTE: &str = "Calls and times are those of one step. Compute is that of convolutions and linear layers, part of the \
@@ -10,7 +10,7 @@ const NOTE: &str = "Calls and times are those of one step. Compute is that of co
                     operands stay in a cache. Recording costs a little time of its own.";
 
 /// The `top` slowest operations, the rest, and what is outside of them.
-pub fn text(p: &Profile, r: &Report, top: usize) -> String {
+pub fn text(p: &Profile, r: &Measurement, top: usize) -> String {
     let header =
         ["operation", ">calls", ">time", ">fraction", ">GFLOP/s", ">of peak", ">GB/s", ">of bandwidth"];
     let mut table = format::table(&header);
@@ -39,7 +39,7 @@ pub fn text(p: &Profile, r: &Report, top: usize) -> String {
     format!("\n{}\n\n{}\n", format::text(&table), format::dim(NOTE))
 }
 
-fn row(p: &Profile, r: &Report, o: &OperationCost) -> [String; 8] {
+fn row(p: &Profile, r: &Measurement, o: &OperationCost) -> [String; 8] {
     let steps = p.steps as f64;
     let (flops, bytes) = (o.flops as f64 / o.seconds, o.bytes as f64 / o.seconds);
     let computes = o.flops > 0;

@@ -6,7 +6,7 @@ use crate::{format, output};
 use anyhow::{Context, Result};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
-use mlaan::data::inspect::{Inspection, Sizes, SplitReport, inspect_with as look};
+use mlaan::data::inspect::{Inspection, Sizes, SplitInspection, inspect_with};
 use mlaan::data::{Normalise, OpenOptions, Orientation};
 use mlaan::text;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let bar = (!args.output.json && Term::stderr().is_term()).then(bar);
     let options = OpenOptions { validation: args.validation, test: args.test, ..OpenOptions::default() };
     let found = pool.install(|| {
-        look(&args.path, &options, &mut |seen, all| {
+        inspect_with(&args.path, &options, &mut |seen, all| {
             if let Some(bar) = &bar {
                 bar.set_length(all as u64);
                 bar.set_position(seen as u64);
@@ -46,7 +46,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 }
 
 /// The splits and what they are called.
-fn splits(found: &Inspection) -> impl Iterator<Item = (&'static str, &SplitReport)> {
+fn splits(found: &Inspection) -> impl Iterator<Item = (&'static str, &SplitInspection)> {
     let validation = found.validation.as_ref().map(|split| ("validation", split));
     [("training", &found.train)].into_iter().chain(validation).chain([("test", &found.test)])
 }
@@ -79,7 +79,7 @@ fn told(found: &Inspection, all: bool) -> String {
     lines.join("\n")
 }
 
-fn split_line(split: &SplitReport) -> String {
+fn split_line(split: &SplitInspection) -> String {
     let mut parts = vec![format::several(split.images, "image")];
     parts.extend(split.sizes.as_ref().map(size));
     if split.broken > 0 {
@@ -143,7 +143,7 @@ fn classes(found: &Inspection, all: bool) -> String {
     let rows = if all { found.classes.len() } else { ROWS };
     for (at, class) in found.classes.iter().enumerate().take(rows) {
         let count =
-            |split: &SplitReport| split.per_class.get(at).map_or_else(String::new, |n| format::count(*n));
+            |split: &SplitInspection| split.per_class.get(at).map_or_else(String::new, |n| format::count(*n));
         table.add_row([class.clone()].into_iter().chain(splits(found).map(|(_, split)| count(split))));
     }
     let table = format::text(&table);

@@ -60,14 +60,14 @@ fn module_json(m: &ModulePlan) -> Value {
 }
 
 fn total_json(p: &Plan) -> Value {
-    let purposes = MemoryCategory::ALL.iter().zip(p.usage.peak_by_purpose);
-    let purposes: serde_json::Map<String, Value> =
-        purposes.map(|(purpose, bytes)| (purpose.name().to_owned(), json!(bytes))).collect();
+    let categories = MemoryCategory::ALL.iter().zip(p.usage.peak_by_category);
+    let categories: serde_json::Map<String, Value> =
+        categories.map(|(category, bytes)| (category.name().to_owned(), json!(bytes))).collect();
     json!({
         "memory_bytes": p.memory(),
         "allocated_bytes": p.allocated(),
         "peak_bytes": p.usage.peak,
-        "peak_by_purpose": purposes,
+        "peak_by_purpose": categories,
         "flops": p.flops,
         "auxiliary_parameters": p.auxiliary_parameters(),
     })

@@ -127,9 +127,9 @@ impl Pair {
             let (x, y) = (x as u64, y as u64);
             table.add_row([what, format::bytes(x), format::bytes(y), format::ratio(x, y)]);
         };
-        for (i, purpose) in MemoryCategory::ALL.iter().enumerate() {
-            let at_peak = |p: &Plan| p.usage.peak_by_purpose.get(i).copied().unwrap_or(0);
-            bytes(format!("{} at the peak", purpose.name()), at_peak(a), at_peak(b));
+        for (i, category) in MemoryCategory::ALL.iter().enumerate() {
+            let at_peak = |p: &Plan| p.usage.peak_by_category.get(i).copied().unwrap_or(0);
+            bytes(format!("{} at the peak", category.name()), at_peak(a), at_peak(b));
         }
         bytes("tensors and batches".into(), a.allocated(), b.allocated());
         if a.process > 0 {

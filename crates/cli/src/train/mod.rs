@@ -5,7 +5,7 @@ pub mod board;
 mod eta;
 mod lines;
 mod overview;
-mod report;
+mod reporter;
 mod table;
 
 use crate::args::TrainArgs;
@@ -24,7 +24,7 @@ use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
 use mlaan::train::tensorboard::{self, TensorBoard};
 use mlaan::train::{Outcome, Progress, Trainer, setup, sizes};
-use report::Report;
+use reporter::Reporter;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -117,8 +117,8 @@ fn run(
     interrupt: &Arc<Interrupt>,
 ) -> Result<Outcome> {
     let mut report = match (args.speech.quiet, args.speech.json()) {
-        (true, _) => Report::Quiet,
-        (_, true) => Report::Json,
+        (true, _) => Reporter::Quiet,
+        (_, true) => Reporter::Json,
         _ => spoken(args, (recipe, best), trainer, (&held.path, interrupt)),
     };
     interrupt.begin(report.notice());
@@ -160,7 +160,7 @@ fn spoken(
     (recipe, best): (&Recipe, f64),
     trainer: &Trainer,
     (folder, interrupt): (&Path, &Arc<Interrupt>),
-) -> Report {
+) -> Reporter {
     let eta = Eta {
         epochs: recipe.train.epochs,
         images: trainer.splits().train.len(),
@@ -176,10 +176,10 @@ fn spoken(
         let planned = trainer.plan().memory() as u64;
         let state = board::State::new(names, planned, eta.clone(), &before, best);
         if let Ok(board) = board::Board::start(screen, state, interrupt) {
-            return Report::Board(Box::new(board));
+            return Reporter::Board(Box::new(board));
         }
     }
-    Report::Lines(Box::new(Lines::new(eta, best)))
+    Reporter::Lines(Box::new(Lines::new(eta, best)))
 }
 
 /// Says how it ended and what can be done next.

@@ -9,8 +9,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn full(&self, shape: impl Into<Shape>, value: f32, purpose: MemoryCategory) -> Result<Tensor> {
-        let mut t = self.alloc(shape, DType::F32, purpose)?;
+    pub fn full(&self, shape: impl Into<Shape>, value: f32, category: MemoryCategory) -> Result<Tensor> {
+        let mut t = self.alloc(shape, DType::F32, category)?;
         self.run(Fill { tensor: &mut t, value })?;
         Ok(t)
     }

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 impl Kernel<MaxPool<'_>> for Cpu {
     fn launch(&self, MaxPool { window, x }: MaxPool<'_>, y: &mut Tensor, _: Scratch<'_>) {
-        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, y), load(&x));
+        let (n, plane, load) = (x.tensor.nhwc()[0], ImageSizes::of(x.tensor, y), load(&x));
         typed!(y.dtype(), X => {
             let (x, y) = (x.tensor.host::<X>(), y.host_mut());
             self.run(|| each_image(n, y, |i, y| max_image(self.isa(), plane, window, load, image(x, i, n), y)));
@@ -32,7 +32,7 @@ impl Kernel<MaxPoolBackward<'_>> for Cpu {
 
     fn launch(&self, op: MaxPoolBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
         let MaxPoolBackward { window, x, dy, dx } = op;
-        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, dy), load(&x));
+        let (n, plane, load) = (x.tensor.nhwc()[0], ImageSizes::of(x.tensor, dy), load(&x));
         typed!(dy.dtype(), X => {
             let dy = dy.host::<X>();
             self.resampled(&x, dx, scratch, |i, raw, grad| {
@@ -44,7 +44,7 @@ impl Kernel<MaxPoolBackward<'_>> for Cpu {
 
 impl Kernel<AveragePool<'_>> for Cpu {
     fn launch(&self, AveragePool { x, .. }: AveragePool<'_>, y: &mut Tensor, _: Scratch<'_>) {
-        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, y), load(&x));
+        let (n, plane, load) = (x.tensor.nhwc()[0], ImageSizes::of(x.tensor, y), load(&x));
         typed!(x.tensor.dtype(), X => {
             let (x, y) = (x.tensor.host::<X>(), y.host_mut());
             self.run(|| each_image(n, y, |i, y| average_image(self.isa(), plane, load, image(x, i, n), y)));
@@ -59,7 +59,7 @@ impl Kernel<AveragePoolBackward<'_>> for Cpu {
 
     fn launch(&self, op: AveragePoolBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
         let AveragePoolBackward { x, dy, dx } = op;
-        let (n, plane) = (x.tensor.nhwc()[0], Plane::of(x.tensor, dy));
+        let (n, plane) = (x.tensor.nhwc()[0], ImageSizes::of(x.tensor, dy));
         let dy = dy.host();
         typed!(x.tensor.dtype(), X => self.resampled(&x, dx, scratch, |i, _: &[X], grad| {
             average_image_backward(self.isa(), plane, image(dy, i, n), grad);
@@ -149,7 +149,7 @@ fn each_gradient<X: Value>(
 
 /// Input and output sizes of one image.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plane {
+pub(crate) struct ImageSizes {
     pub h: usize,
     pub w: usize,
     pub oh: usize,
@@ -157,11 +157,11 @@ pub(crate) struct Plane {
     pub c: usize,
 }
 
-impl Plane {
+impl ImageSizes {
     /// From an image of `x` to one of `y`.
     pub(super) fn of(x: &Tensor, y: &Tensor) -> Self {
         let ([_, h, w, c], [_, oh, ow, _]) = (x.nhwc(), y.nhwc());
-        Plane { h, w, oh, ow, c }
+        ImageSizes { h, w, oh, ow, c }
     }
 
     /// Calls `f` with every output pixel's index and the input pixels of its window.
@@ -198,7 +198,7 @@ fn value(load: Load<'_>, x: f32, c: usize) -> f32 {
 
 kernel! {
     /// Maxima of one image.
-    fn max_image<S, X>(plane: Plane, window: Conv2dParams, load: Load<'_>, x: &[X], y: &mut [X]) {
+    fn max_image<S, X>(plane: ImageSizes, window: Conv2dParams, load: Load<'_>, x: &[X], y: &mut [X]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.windows(window, |o, rows, columns| {
@@ -221,7 +221,7 @@ kernel! {
 
 kernel! {
     /// Adds the gradient of one image's maxima.
-    fn max_image_backward<S, X>(plane: Plane, window: Conv2dParams, load: Load<'_>, x: &[X], dy: &[X], dx: &mut [f32]) {
+    fn max_image_backward<S, X>(plane: ImageSizes, window: Conv2dParams, load: Load<'_>, x: &[X], dy: &[X], dx: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.windows(window, |o, rows, columns| {
@@ -246,7 +246,7 @@ kernel! {
 
 kernel! {
     /// Averages of one image.
-    fn average_image<S, X>(plane: Plane, load: Load<'_>, x: &[X], y: &mut [f32]) {
+    fn average_image<S, X>(plane: ImageSizes, load: Load<'_>, x: &[X], y: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.cells(|o, rows, columns| {
@@ -281,7 +281,7 @@ kernel! {
 
 kernel! {
     /// Adds the gradient of one image's averages.
-    fn average_image_backward<S>(plane: Plane, dy: &[f32], dx: &mut [f32]) {
+    fn average_image_backward<S>(plane: ImageSizes, dy: &[f32], dx: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         plane.cells(|o, rows, columns| {

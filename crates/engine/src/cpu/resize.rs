@@ -4,7 +4,7 @@ use super::blocks::{for_blocks, load_block, store_block};
 use super::kernel::kernel;
 use super::load::Load;
 use super::operand::load;
-use super::pool::{Plane, each_image, gradient_scratch, image};
+use super::pool::{ImageSizes, each_image, gradient_scratch, image};
 use super::simd::Simd;
 use super::value::{Value, typed};
 use super::{Cpu, Model};
@@ -14,7 +14,7 @@ use crate::ops::{Kernel, Resize, ResizeBackward};
 
 impl Kernel<Resize<'_>> for Cpu {
     fn launch(&self, Resize { x, .. }: Resize<'_>, y: &mut Tensor, _: Scratch<'_>) {
-        let (n, plane, load) = (x.tensor.nhwc()[0], Plane::of(x.tensor, y), load(&x));
+        let (n, plane, load) = (x.tensor.nhwc()[0], ImageSizes::of(x.tensor, y), load(&x));
         typed!(y.dtype(), X => {
             let (x, y) = (x.tensor.host::<X>(), y.host_mut());
             self.run(|| each_image(n, y, |i, y| resize_image(self.isa(), plane, load, image(x, i, n), y)));
@@ -29,7 +29,7 @@ impl Kernel<ResizeBackward<'_>> for Cpu {
 
     fn launch(&self, op: ResizeBackward<'_>, (): &mut (), scratch: Scratch<'_>) {
         let ResizeBackward { x, dy, dx } = op;
-        let (n, plane) = (x.tensor.nhwc()[0], Plane::of(x.tensor, dy));
+        let (n, plane) = (x.tensor.nhwc()[0], ImageSizes::of(x.tensor, dy));
         typed!(dy.dtype(), X => {
             let dy = dy.host::<X>();
             self.resampled(&x, dx, scratch, |i, _: &[X], grad| {
@@ -50,7 +50,7 @@ fn source(o: usize, size: usize, out: usize) -> (usize, usize, f32) {
 
 /// Calls `f` with every output pixel's index and its four (input pixel, weight) pairs.
 #[inline(always)]
-fn corners(plane: Plane, mut f: impl FnMut(usize, [(usize, f32); 4])) {
+fn corners(plane: ImageSizes, mut f: impl FnMut(usize, [(usize, f32); 4])) {
     for y in 0..plane.oh {
         let (y0, y1, ty) = source(y, plane.h, plane.oh);
         for x in 0..plane.ow {
@@ -71,8 +71,8 @@ fn corners(plane: Plane, mut f: impl FnMut(usize, [(usize, f32); 4])) {
 
 kernel! {
     /// One image.
-    fn resize_image<S, X>(plane: Plane, load: Load<'_>, x: &[X], y: &mut [X]) {
-        let Plane { h, w, oh, ow, c } = plane;
+    fn resize_image<S, X>(plane: ImageSizes, load: Load<'_>, x: &[X], y: &mut [X]) {
+        let ImageSizes { h, w, oh, ow, c } = plane;
         assert!(h > 0 && w > 0 && x.len() == h * w * c && y.len() == oh * ow * c, "{plane:?}");
         load.check(c);
         for start in (0..plane.ow).step_by(COLUMNS) {
@@ -93,7 +93,7 @@ const COLUMNS: usize = 64;
 
 /// Some columns of the output.
 struct Part<'a> {
-    plane: Plane,
+    plane: ImageSizes,
     start: usize,
     /// As [`source`] says, column by column.
     between: &'a [(usize, usize, f32)],
@@ -108,7 +108,7 @@ struct Part<'a> {
 unsafe fn resized<S: Simd, const V: usize, const FULL: bool>(
     first: usize,
     valid: usize,
-    &Part { plane: Plane { h, w, oh, ow, c }, start, between }: &Part<'_>,
+    &Part { plane: ImageSizes { h, w, oh, ow, c }, start, between }: &Part<'_>,
     load: Load<'_>,
     x: &[impl Value],
     y: &mut [impl Value],
@@ -151,7 +151,7 @@ unsafe fn resized<S: Simd, const V: usize, const FULL: bool>(
 
 kernel! {
     /// Adds the gradient of one image.
-    fn resize_image_backward<S, X>(plane: Plane, dy: &[X], dx: &mut [f32]) {
+    fn resize_image_backward<S, X>(plane: ImageSizes, dy: &[X], dx: &mut [f32]) {
         let _ = S::LANES;
         let c = plane.c;
         corners(plane, |o, corners| {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn images_of_other_extents_are_refused() {
-        let plane = Plane { h: 3, w: 2, oh: 5, ow: 4, c: 20 };
+        let plane = ImageSizes { h: 3, w: 2, oh: 5, ow: 4, c: 20 };
         for isa in Isa::available() {
             let run = |x: usize, y: usize| {
                 catch_unwind(|| {

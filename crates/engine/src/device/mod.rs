@@ -223,7 +223,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Failed`] when an earlier operation failed.
-    pub fn alloc(&self, shape: impl Into<Shape>, dtype: DType, purpose: MemoryCategory) -> Result<Tensor> {
+    pub fn alloc(&self, shape: impl Into<Shape>, dtype: DType, category: MemoryCategory) -> Result<Tensor> {
         let shape = shape.into();
         let bytes = shape
             .dims()
@@ -235,7 +235,7 @@ impl Device {
             requested: usize::MAX,
             in_use: self.usage().current,
         })?;
-        Ok(Tensor::new(shape, dtype, self.take(bytes, purpose)?))
+        Ok(Tensor::new(shape, dtype, self.take(bytes, category)?))
     }
 
     /// Runs an operation: every operation of every kind of device goes through here.
@@ -265,10 +265,10 @@ impl Device {
     }
 
     /// A block of a device that still works.
-    fn take(&self, bytes: usize, purpose: MemoryCategory) -> Result<Block> {
+    fn take(&self, bytes: usize, category: MemoryCategory) -> Result<Block> {
         self.sound()?;
         // A device that fails while it allocates has not run out of memory.
-        self.0.pool.take(bytes, purpose).or_else(|refused| self.sound().and(Err(refused)))
+        self.0.pool.take(bytes, category).or_else(|refused| self.sound().and(Err(refused)))
     }
 }
 

@@ -60,7 +60,7 @@ pub enum MemoryCategory {
 }
 
 impl MemoryCategory {
-    /// Every purpose, in the order of tables.
+    /// Every category, in the order of tables.
     pub const ALL: [MemoryCategory; 6] = [
         MemoryCategory::Parameters,
         MemoryCategory::Optimiser,
@@ -97,9 +97,9 @@ pub struct Usage {
     /// `held` plus what was counted outside of the pool: the memory that a run needs.
     pub footprint: usize,
     /// In use now, in the order of [`MemoryCategory::ALL`].
-    pub by_purpose: [usize; 6],
+    pub by_category: [usize; 6],
     /// At the moment of `peak`, in the order of [`MemoryCategory::ALL`].
-    pub peak_by_purpose: [usize; 6],
+    pub peak_by_category: [usize; 6],
 }
 
 #[derive(Debug)]
@@ -222,15 +222,15 @@ impl Allocator {
     pub fn reset_peak(&self) {
         let mut state = self.state();
         state.usage.peak = state.usage.current;
-        state.usage.peak_by_purpose = state.usage.by_purpose;
+        state.usage.peak_by_category = state.usage.by_category;
         state.outside_peak = state.outside;
         state.segments.iter_mut().for_each(|s| s.arena.reset_extent());
     }
 
     /// Counts bytes that live outside of the pool (a data set in host memory); negative to forget them.
-    pub fn count(&self, purpose: MemoryCategory, bytes: isize) {
+    pub fn count(&self, category: MemoryCategory, bytes: isize) {
         let mut state = self.state();
-        state.usage.change(purpose, bytes);
+        state.usage.change(category, bytes);
         state.outside = state.outside.saturating_add_signed(bytes);
         state.outside_peak = state.outside_peak.max(state.outside);
     }
@@ -239,7 +239,7 @@ impl Allocator {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn take(self: &Arc<Self>, bytes: usize, purpose: MemoryCategory) -> Result<Block> {
+    pub fn take(self: &Arc<Self>, bytes: usize, category: MemoryCategory) -> Result<Block> {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
         let mut state = self.state();
         let (segment, offset) = match state.place(bytes) {
@@ -251,8 +251,8 @@ impl Allocator {
         };
         let base = state.segments[segment].address;
         let address = if base.is_null() { base } else { base.wrapping_add(offset) };
-        state.usage.change(purpose, bytes as isize);
-        Ok(Block { pool: Arc::clone(self), segment, offset, bytes, purpose, address })
+        state.usage.change(category, bytes as isize);
+        Ok(Block { pool: Arc::clone(self), segment, offset, bytes, category, address })
     }
 
     fn refused(&self, state: &State, bytes: usize) -> Error {
@@ -286,13 +286,13 @@ impl State {
 }
 
 impl Usage {
-    fn change(&mut self, purpose: MemoryCategory, bytes: isize) {
-        let i = purpose as usize;
-        self.by_purpose[i] = self.by_purpose[i].saturating_add_signed(bytes);
+    fn change(&mut self, category: MemoryCategory, bytes: isize) {
+        let i = category as usize;
+        self.by_category[i] = self.by_category[i].saturating_add_signed(bytes);
         self.current = self.current.saturating_add_signed(bytes);
         if self.current > self.peak {
             self.peak = self.current;
-            self.peak_by_purpose = self.by_purpose;
+            self.peak_by_category = self.by_category;
         }
     }
 }
@@ -304,7 +304,7 @@ pub struct Block {
     segment: usize,
     offset: usize,
     bytes: usize,
-    purpose: MemoryCategory,
+    category: MemoryCategory,
     address: *mut u8,
 }
 
@@ -332,7 +332,7 @@ impl Drop for Block {
     fn drop(&mut self) {
         let mut state = self.pool.state();
         state.segments[self.segment].arena.give(self.offset, self.bytes);
-        state.usage.change(self.purpose, -(self.bytes as isize));
+        state.usage.change(self.category, -(self.bytes as isize));
     }
 }
 
@@ -360,10 +360,10 @@ mod tests {
         assert_eq!(host.state().segments.len(), 2);
         assert_eq!(host.usage().footprint, plan.footprint);
         assert_eq!(host.usage().peak, plan.peak);
-        assert_eq!(host.usage().by_purpose[MemoryCategory::Gradients as usize], 2 * 3008);
+        assert_eq!(host.usage().by_category[MemoryCategory::Gradients as usize], 2 * 3008);
         drop(held);
         assert_eq!(host.usage().current, 0);
-        assert_eq!(host.usage().peak_by_purpose, plan.peak_by_purpose);
+        assert_eq!(host.usage().peak_by_category, plan.peak_by_category);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Chosen {
     images: Memory,
 }
 
-/// A picture of feature maps, as [`super::Report`] lists it.
+/// A picture of feature maps, as [`super::Analysis`] lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureSheet {
     /// The image: its number in the test split, or its path.
@@ -34,7 +34,7 @@ pub struct FeatureSheet {
 
 /// What one network makes of one image.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct NetworkMaps {
     /// The network.
     pub subject: String,
     /// The class that it takes the image for.
@@ -60,7 +60,7 @@ pub struct Maps {
 
 /// One image and what each network makes of it.
 #[derive(Clone, Debug)]
-pub struct Looks {
+pub struct ImageMaps {
     /// What the image is called.
     pub image: String,
     /// Its class, where it is known.
@@ -70,7 +70,7 @@ pub struct Looks {
     /// `size * size * 3` bytes.
     pub rgb: Vec<u8>,
     /// Per network.
-    pub looks: Vec<Look>,
+    pub networks: Vec<NetworkMaps>,
 }
 
 impl Chosen {
@@ -139,7 +139,7 @@ pub fn features(
     chosen: Chosen,
     pool: &LoaderPool,
     places: usize,
-) -> Result<Vec<Looks>> {
+) -> Result<Vec<ImageMaps>> {
     let Chosen { names, images } = chosen;
     let data: Arc<dyn Dataset> = Arc::new(images);
     let Some(frame) = subjects.first().map(Subject::frame) else { return Ok(Vec::new()) };
@@ -153,24 +153,24 @@ pub fn features(
     let mut all = Vec::with_capacity(names.len());
     let seen = Seen { data: &data, pool, batch: 1 };
     seen.each(frame, false, &mut |batch| {
-        let looks = subjects.iter_mut().map(|s| {
+        let networks = subjects.iter_mut().map(|s| {
             let images = s.to_device(batch)?;
-            look(s, images, places)
+            maps_of(s, images, places)
         });
         let label = batch.labels.first().map_or(unknown, |&l| l as usize);
-        all.push(Looks {
+        all.push(ImageMaps {
             image: names[all.len()].clone(),
             label: (label != unknown).then(|| data.classes()[label].clone()),
             size,
             rgb: batch.bytes.clone(),
-            looks: looks.collect::<Result<_>>()?,
+            networks: networks.collect::<Result<_>>()?,
         });
         Ok(())
     })?;
     Ok(all)
 }
 
-fn look(subject: &mut Subject, image: Tensor, places: usize) -> Result<Look> {
+fn maps_of(subject: &mut Subject, image: Tensor, places: usize) -> Result<NetworkMaps> {
     let shown = spread(&subject.places, places);
     let device = subject.learner.device().clone();
     let mut found = Vec::with_capacity(shown.len());
@@ -183,7 +183,7 @@ fn look(subject: &mut Subject, image: Tensor, places: usize) -> Result<Look> {
     })?;
     let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
     let prediction = best.and_then(|b| subject.manifest.classes.get(b)).cloned().unwrap_or_default();
-    Ok(Look { subject: subject.name.clone(), prediction, places: found })
+    Ok(NetworkMaps { subject: subject.name.clone(), prediction, places: found })
 }
 
 /// So many of the places, evenly, first and last among them.

@@ -6,19 +6,19 @@
 //! ([`cka`]), what its own auxiliary classifiers say ([`heads`]), and what it looks at ([`features`]). All run
 //! with running statistics over images without augmentation, and give the same numbers for any number of threads.
 
+mod analysis;
 pub mod cka;
 pub mod features;
 pub mod heads;
 pub mod logistic;
 mod plan;
 mod plots;
-mod report;
 pub mod separability;
 mod sheet;
 mod subject;
 
+pub use analysis::{Analysis, Studied};
 pub use plan::{Images, Studies, plan};
 pub use plots::FILE;
-pub use report::{Report, Studied};
 pub use sheet::Sheet;
 pub use subject::{Place, Seen, Subject, names};

@@ -1,6 +1,6 @@
 //! An analysis as plots and files.
 
-use super::{Report, Sheet, features};
+use super::{Analysis, Sheet, features};
 use crate::files::atomic;
 use crate::plot::{Heat, Lines, Series};
 use crate::{Error, Result};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The numbers of an analysis in its folder.
 pub const FILE: &str = "analysis.json";
 
-impl Report {
+impl Analysis {
     /// Error of linear classifiers over depth, a curve per checkpoint; none where none was measured.
     pub fn separability_plot(&self) -> Option<Lines> {
         let series: Vec<Series> = self
@@ -22,7 +22,7 @@ impl Report {
                     name: s.name.clone(),
                     points: found.iter().map(|p| (p.at.place as f64, p.test_error)).collect(),
                     filled: found.iter().map(|p| p.at.module_end).collect(),
-                    look: Some(i),
+                    style: Some(i),
                     ..Series::default()
                 })
             })
@@ -50,7 +50,7 @@ impl Report {
                 let name = if cascaded { format!("{}, cascaded", s.name) } else { s.name.clone() };
                 let filled = vec![!cascaded; points.len()];
                 let curve =
-                    Series { name, points, filled, dashed: cascaded, look: Some(i), ..Series::default() };
+                    Series { name, points, filled, dashed: cascaded, style: Some(i), ..Series::default() };
                 series.extend(Some(curve).filter(|c| !c.points.is_empty()));
             }
         }
@@ -97,20 +97,20 @@ impl Report {
     ///
     /// # Errors
     /// When a picture cannot be written.
-    pub fn add_features(&mut self, folder: &Path, found: &[features::Looks]) -> Result<Vec<PathBuf>> {
+    pub fn add_features(&mut self, folder: &Path, found: &[features::ImageMaps]) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for (i, looks) in found.iter().enumerate() {
-            let file = match looks.image.parse::<usize>() {
+        for (i, image) in found.iter().enumerate() {
+            let file = match image.image.parse::<usize>() {
                 Ok(number) => format!("features-{number}.png"),
                 Err(_) => format!("features-file-{}.png", i + 1),
             };
             let path = folder.join(&file);
-            Sheet::draw(looks).write_png(&path)?;
+            Sheet::draw(image).write_png(&path)?;
             files.push(path);
             self.features.push(features::FeatureSheet {
-                image: looks.image.clone(),
-                label: looks.label.clone(),
-                predictions: looks.looks.iter().map(|l| l.prediction.clone()).collect(),
+                image: image.image.clone(),
+                label: image.label.clone(),
+                predictions: image.networks.iter().map(|l| l.prediction.clone()).collect(),
                 file,
             });
         }

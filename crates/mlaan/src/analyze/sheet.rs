@@ -1,6 +1,6 @@
 //! Feature maps of one image as a picture: a row per network, a column per place.
 
-use super::features::{Look, Looks, Maps};
+use super::features::{ImageMaps, Maps, NetworkMaps};
 use crate::data::ImageView;
 use crate::data::resize::{Region, Workspace, resize};
 use crate::files::atomic;
@@ -37,8 +37,8 @@ pub struct Sheet {
 impl Sheet {
     /// Draws what every network makes of an image: the mean over channels over the picture, and below it the strongest
     /// channels.
-    pub fn draw(found: &Looks) -> Self {
-        let columns = found.looks.iter().map(|l| l.places.len()).max().unwrap_or(0) + 1;
+    pub fn draw(found: &ImageMaps) -> Self {
+        let columns = found.networks.iter().map(|l| l.places.len()).max().unwrap_or(0) + 1;
         let (left, row) = (LETTERS * LETTER + 2 * GAP, LINE + 2 * (CELL + GAP) + GAP);
         let width = left + columns * (CELL + GAP);
         let class = found.label.as_ref().map_or_else(String::new, |l| format!(", {l}"));
@@ -47,7 +47,7 @@ impl Sheet {
         let about =
             across("above: mean over channels; below: the 4 strongest; dark: least, bright: greatest");
         let top = GAP + (title.len() + about.len()) * LINE + GAP;
-        let mut sheet = Self::blank(width, top + found.looks.len() * row);
+        let mut sheet = Self::blank(width, top + found.networks.len() * row);
         let inks = std::iter::repeat_n(INK, title.len()).chain(std::iter::repeat(QUIET));
         for (i, (line, ink)) in title.iter().chain(&about).zip(inks).enumerate() {
             sheet.text(GAP, GAP + i * LINE, line, ink);
@@ -55,8 +55,8 @@ impl Sheet {
         let view = ImageView { height: found.size, width: found.size, rgb: &found.rgb };
         let mut picture = vec![0; CELL * CELL * 3];
         resize(view, Region::all(view), (CELL, CELL), &mut picture, &mut Workspace::default());
-        for (i, look) in found.looks.iter().enumerate() {
-            sheet.row(look, &picture, left, top + i * row);
+        for (i, network) in found.networks.iter().enumerate() {
+            sheet.row(network, &picture, left, top + i * row);
         }
         sheet
     }
@@ -65,18 +65,18 @@ impl Sheet {
         Sheet { width, height, rgb: vec![255; width * height * 3] }
     }
 
-    fn row(&mut self, look: &Look, picture: &[u8], left: usize, top: usize) {
+    fn row(&mut self, network: &NetworkMaps, picture: &[u8], left: usize, top: usize) {
         let mut y = top + LINE;
-        for line in wrapped(&look.subject, LETTERS) {
+        for line in wrapped(&network.subject, LETTERS) {
             self.text(GAP, y, &line, INK);
             y += LINE;
         }
-        for line in wrapped(&format!("says {}", look.prediction), LETTERS) {
+        for line in wrapped(&format!("says {}", network.prediction), LETTERS) {
             self.text(GAP, y, &line, QUIET);
             y += LINE;
         }
         self.tile(left, top + LINE, CELL, |x, y| pixel(picture, x, y));
-        for (i, maps) in look.places.iter().enumerate() {
+        for (i, maps) in network.places.iter().enumerate() {
             let x = left + (i + 1) * (CELL + GAP);
             self.text(x, top, &maps.at.name, INK);
             self.maps(maps, picture, x, top + LINE);
@@ -85,7 +85,7 @@ impl Sheet {
 
     fn maps(&mut self, maps: &Maps, picture: &[u8], left: usize, top: usize) {
         let extent = (maps.height, maps.width);
-        let mean = Plane::new(&maps.mean, extent);
+        let mean = ScaledMap::new(&maps.mean, extent);
         self.tile(left, top, CELL, |x, y| {
             let [r, g, b] = pixel(picture, x, y).map(f32::from);
             let grey = 0.299 * r + 0.587 * g + 0.114 * b;
@@ -95,7 +95,7 @@ impl Sheet {
         let half = (CELL - GAP / 2) / 2;
         for (k, (_, values)) in maps.strongest.iter().enumerate() {
             let (x, y) = (left + k % 2 * (half + GAP / 2), top + CELL + GAP + k / 2 * (half + GAP / 2));
-            let plane = Plane::new(values, extent);
+            let plane = ScaledMap::new(values, extent);
             self.tile(x, y, half, |x, y| colour::viridis(plane.at(x, y, half)));
         }
     }
@@ -155,18 +155,18 @@ fn pixel(picture: &[u8], x: usize, y: usize) -> [u8; 3] {
 }
 
 /// A map from its least value, 0, to its greatest, 1.
-struct Plane<'a> {
+struct ScaledMap<'a> {
     values: &'a [f32],
     extent: (usize, usize),
     least: f32,
     span: f32,
 }
 
-impl<'a> Plane<'a> {
+impl<'a> ScaledMap<'a> {
     fn new(values: &'a [f32], extent: (usize, usize)) -> Self {
         let least = values.iter().copied().fold(f32::INFINITY, f32::min);
         let span = values.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
-        Plane { values, extent, least, span }
+        ScaledMap { values, extent, least, span }
     }
 
     /// Pixel (x, y) of the map scaled to a square of `side` pixels, bilinear.
@@ -221,10 +221,10 @@ mod tests {
 
     #[test]
     fn maps_are_scaled_smoothly_from_least_to_greatest() {
-        let plane = Plane::new(&[1.0, 3.0, 1.0, 3.0], (2, 2));
+        let plane = ScaledMap::new(&[1.0, 3.0, 1.0, 3.0], (2, 2));
         assert_eq!((plane.at(0, 0, 8), plane.at(7, 3, 8)), (0.0, 1.0));
         assert!((plane.at(3, 0, 8) - 0.375).abs() < 1e-6);
-        assert_eq!(Plane::new(&[2.0; 4], (2, 2)).at(1, 1, 4), 0.0);
+        assert_eq!(ScaledMap::new(&[2.0; 4], (2, 2)).at(1, 1, 4), 0.0);
     }
 
     #[test]
@@ -232,8 +232,9 @@ mod tests {
         let at = Place { place: 0, name: "stem".into(), channels: 1, module: 0, module_end: true };
         let maps =
             Maps { at, height: 1, width: 2, mean: vec![0.0, 1.0], strongest: vec![(0, vec![0.0, 1.0])] };
-        let look = Look { subject: "x".into(), prediction: "cat".into(), places: vec![maps] };
-        let found = Looks { image: "3".into(), label: None, size: 2, rgb: vec![0; 12], looks: vec![look] };
+        let network = NetworkMaps { subject: "x".into(), prediction: "cat".into(), places: vec![maps] };
+        let found =
+            ImageMaps { image: "3".into(), label: None, size: 2, rgb: vec![0; 12], networks: vec![network] };
         let sheet = Sheet::draw(&found);
         assert_eq!(sheet.rgb.len(), sheet.width * sheet.height * 3);
         let left = LETTERS * LETTER + 2 * GAP + CELL + GAP;

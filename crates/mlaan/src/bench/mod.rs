@@ -53,7 +53,7 @@ impl Default for Options {
 
 /// What was measured.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Measurement {
     /// The backbone's name.
     pub network: String,
     /// Local modules.
@@ -92,7 +92,7 @@ pub struct Report {
     pub profile: Option<Profile>,
 }
 
-impl Report {
+impl Measurement {
     /// Seconds of a step: the median of the rounds.
     pub fn seconds(&self) -> f64 {
         median(&self.rounds)
@@ -121,7 +121,7 @@ const RECORDING: usize = 3;
 ///
 /// # Errors
 /// What is wrong with the recipe, out of memory, or a device that fails.
-pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Report> {
+pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Measurement> {
     let precision = recipe.train.precision.into();
     let device = device.with_precision(precision);
     let dry = Device::dry(device.kind())?.with_precision(precision);
@@ -143,7 +143,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Repo
     drop(rig);
     let machine = Machine::measure(&device)?;
     let profile = options.profile.then(|| Profile::measure(&device, recipe, options.steps)).transpose()?;
-    Ok(Report {
+    Ok(Measurement {
         network: crate::backbone::Backbone::name(&setup::backbone(&recipe.model)?),
         modules,
         classes,
@@ -171,7 +171,7 @@ pub struct Probe {
     pub seconds: f64,
     /// Memory of the step, without images.
     pub used: Usage,
-    /// What was taken of a device's own memory, as [`Report::device_bytes`].
+    /// What was taken of a device's own memory, as [`Measurement::device_bytes`].
     pub device_bytes: Option<u64>,
 }
 

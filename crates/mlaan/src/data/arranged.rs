@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::formats::split_folders::{Role, role};
 use super::formats::splits::HOLD_OUT;
-use super::formats::tree::{Disk, Entry, Kind, Tree, left_behind};
+use super::formats::tree::{Disk, Entry, EntryKind, Tree, left_behind};
 use super::formats::webdataset::is_unread;
 use super::is_image;
 use super::notes::few;
@@ -138,11 +138,12 @@ fn unsorted(name: &str, at: &Path, beside: &[Folder]) -> String {
 /// What may tell the classes of the images in a folder: lists and notes beside it, or the images' own names.
 fn hints(at: &Path, beside: &[Folder]) -> String {
     let detection = |e: &&Folder| {
-        e.kind == Kind::Folder && ["labels", "annotations"].iter().any(|n| n.eq_ignore_ascii_case(&e.name))
+        e.kind == EntryKind::Folder
+            && ["labels", "annotations"].iter().any(|n| n.eq_ignore_ascii_case(&e.name))
     };
     let list = |e: &&Folder| {
         let ending = Path::new(&e.name).extension().map(|ending| ending.to_ascii_lowercase());
-        e.kind == Kind::File && ending.is_some_and(|ending| ending == "csv" || ending == "tsv")
+        e.kind == EntryKind::File && ending.is_some_and(|ending| ending == "csv" || ending == "tsv")
     };
     if let Some(folder) = beside.iter().find(detection) {
         return format!(
@@ -185,7 +186,7 @@ fn beginnings(folder: &Path) -> Vec<String> {
 }
 
 fn visible(entries: &[Folder]) -> impl Iterator<Item = &Folder> {
-    entries.iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name))
+    entries.iter().filter(|e| e.kind == EntryKind::Folder && !left_behind(&e.name))
 }
 
 fn is_archive(name: &str) -> bool {

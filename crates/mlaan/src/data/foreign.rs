@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::formats::tree::{Disk, Entry, Kind, Tree, left_behind};
+use super::formats::tree::{Disk, Entry, EntryKind, Tree, left_behind};
 use super::is_image;
 use super::notes::few;
 
@@ -25,7 +25,7 @@ type Found = Entry<PathBuf>;
 /// What lies in a folder that nothing here reads, and what to do.
 pub(super) fn foreign(path: &Path) -> Option<String> {
     let inside = Disk.entries(&path.to_path_buf()).ok()?;
-    let folders = inside.iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)).take(TRIED);
+    let folders = inside.iter().filter(|e| e.kind == EntryKind::Folder && !left_behind(&e.name)).take(TRIED);
     let below: Vec<Vec<Found>> = folders.filter_map(|e| Disk.entries(&e.at).ok()).collect();
     let all = || std::iter::once(&inside).chain(&below);
     if let Some(arrow) = all().find_map(|found| files(found).find(|name| name.ends_with(".arrow"))) {
@@ -63,7 +63,7 @@ fn without_names(found: &[Found]) -> Option<&'static str> {
 }
 
 fn files(found: &[Found]) -> impl Iterator<Item = &str> {
-    found.iter().filter(|e| e.kind == Kind::File && !left_behind(&e.name)).map(|e| e.name.as_str())
+    found.iter().filter(|e| e.kind == EntryKind::File && !left_behind(&e.name)).map(|e| e.name.as_str())
 }
 
 fn has(found: &[Found], name: &str) -> bool {
@@ -76,7 +76,9 @@ pub(super) fn mistaken(path: &Path) -> Option<String> {
         true => Disk.entries(&path.to_path_buf()).ok()?,
         false => Vec::new(),
     };
-    if let Some(message) = inside.iter().filter(|e| e.kind == Kind::Folder).take(TRIED).find_map(detection) {
+    if let Some(message) =
+        inside.iter().filter(|e| e.kind == EntryKind::Folder).take(TRIED).find_map(detection)
+    {
         return Some(message);
     }
     let mut archives: Vec<PathBuf> = inside.into_iter().map(|e| e.at).collect();
@@ -91,13 +93,13 @@ pub(super) fn mistaken(path: &Path) -> Option<String> {
 fn detection(split: &Found) -> Option<String> {
     let below = Disk.entries(&split.at).ok()?;
     let folder = |name: &str| {
-        let is = |e: &&Found| e.kind == Kind::Folder && e.name.eq_ignore_ascii_case(name);
+        let is = |e: &&Found| e.kind == EntryKind::Folder && e.name.eq_ignore_ascii_case(name);
         Disk.entries(&below.iter().find(is)?.at).ok()
     };
     let (images, labels) = (folder("images")?, folder("labels")?);
-    let pictures = images.iter().any(|e| e.kind == Kind::Image);
+    let pictures = images.iter().any(|e| e.kind == EntryKind::Image);
     let boxes =
-        labels.iter().any(|e| e.name.ends_with(".txt")) && labels.iter().all(|e| e.kind == Kind::File);
+        labels.iter().any(|e| e.name.ends_with(".txt")) && labels.iter().all(|e| e.kind == EntryKind::File);
     (pictures && boxes).then(|| {
         format!(
             "`{0}/images/` with `{0}/labels/` is a set for object detection (as YOLO's), which is not trained here: an image folder \

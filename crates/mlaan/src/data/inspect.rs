@@ -35,12 +35,12 @@ pub struct Inspection {
     #[serde(serialize_with = "word")]
     pub orientation: Orientation,
     /// Training images.
-    pub train: SplitReport,
+    pub train: SplitInspection,
     /// Validation images, where there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation: Option<SplitReport>,
+    pub validation: Option<SplitInspection>,
     /// Test images.
-    pub test: SplitReport,
+    pub test: SplitInspection,
     /// Test and validation images whose file, or pixels, are those of a training image too.
     pub shared: usize,
     /// The first problems, as text: numbers of images that are not those published, broken images, classes without images,
@@ -54,7 +54,7 @@ pub struct Inspection {
 
 /// What a split is.
 #[derive(Clone, Debug, Serialize)]
-pub struct SplitReport {
+pub struct SplitInspection {
     /// Where it lies.
     pub place: String,
     /// Images, broken ones included.
@@ -180,7 +180,7 @@ impl Image {
 
 /// What was seen of a split.
 struct Seen {
-    report: SplitReport,
+    report: SplitInspection,
     sums: Sums,
     sizes: Vec<[usize; 2]>,
     prints: HashSet<u64>,
@@ -191,7 +191,7 @@ struct Seen {
 
 impl Seen {
     fn new(place: &str, classes: usize) -> Self {
-        let report = SplitReport {
+        let report = SplitInspection {
             place: place.into(),
             images: 0,
             broken: 0,
@@ -235,12 +235,12 @@ impl Seen {
             Images::Random(images) => {
                 for chunk in chosen.chunks(CHUNK) {
                     // Read where it is decoded: files may be large, and a chunk of them all of memory.
-                    let look = |&index: &usize| {
+                    let inspected = |&index: &usize| {
                         let mut bytes = Vec::new();
                         let content = images.read(index, &mut bytes);
                         (index, Image::read(&Raw { index, content, bytes }, orientation))
                     };
-                    add(chunk.par_iter().map(look).collect());
+                    add(chunk.par_iter().map(inspected).collect());
                 }
             }
         }
@@ -276,7 +276,7 @@ impl Seen {
         }
     }
 
-    fn finished(mut self) -> SplitReport {
+    fn finished(mut self) -> SplitInspection {
         self.sizes.sort_by_key(|[h, w]| (h * w, *h));
         let report = &mut self.report;
         if let (Some(least), Some(most)) = (self.sizes.first(), self.sizes.last()) {

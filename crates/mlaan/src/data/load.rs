@@ -145,15 +145,15 @@ fn estimate(stored: &Stored, chosen: &[usize], options: &OpenOptions) -> Result<
 }
 
 /// What sees an image as it is stored.
-type Look<'a> = &'a mut dyn FnMut(std::result::Result<Content, String>, &[u8]);
+type Visit<'a> = &'a mut dyn FnMut(std::result::Result<Content, String>, &[u8]);
 
 /// Reads a fixed few of the chosen images of a split, whatever the machine.
-pub(super) fn sample(stored: &Stored, chosen: &[usize], look: Look<'_>) -> Result<()> {
+pub(super) fn sample(stored: &Stored, chosen: &[usize], visit: Visit<'_>) -> Result<()> {
     match &stored.images {
         Images::Random(images) => {
             let mut bytes = Vec::new();
             for &index in spread(chosen, Load::SAMPLE) {
-                look(images.read(index, &mut bytes), &bytes);
+                visit(images.read(index, &mut bytes), &bytes);
             }
             Ok(())
         }
@@ -161,7 +161,7 @@ pub(super) fn sample(stored: &Stored, chosen: &[usize], look: Look<'_>) -> Resul
         Images::Ordered(images) => {
             let first = &chosen[..chosen.len().min(Load::SAMPLE)];
             images.scan(first, &mut |raws| {
-                raws.into_iter().for_each(|raw| look(raw.content, &raw.bytes));
+                raws.into_iter().for_each(|raw| visit(raw.content, &raw.bytes));
                 Ok(())
             })
         }

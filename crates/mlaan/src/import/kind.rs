@@ -12,7 +12,7 @@ const SAVE_AGAIN: &str =
 
 /// A file's form.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileFormat {
     /// What `torch.save` writes: a zip file.
     Archive,
     /// What it wrote before version 1.6.
@@ -23,20 +23,20 @@ pub(super) enum Kind {
     Other(String),
 }
 
-impl Kind {
+impl FileFormat {
     /// By a file's first bytes ([`KNOWN_BY`]) and its length.
     pub(super) fn of(first: &[u8], length: u64) -> Self {
         if first.starts_with(b"PK\x03\x04") {
-            return Kind::Archive;
+            return FileFormat::Archive;
         }
         if old::begins(first) {
-            return Kind::Old;
+            return FileFormat::Old;
         }
         let announced = first.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
         let json = first.get(8) == Some(&b'{');
-        Kind::Other(match (announced, first) {
+        FileFormat::Other(match (announced, first) {
             (Some(header), _) if (2..=length.saturating_sub(8)).contains(&header) => {
-                return Kind::Safetensors;
+                return FileFormat::Safetensors;
             }
             // Behind the length of safetensors' header stands JSON; a file of other things hardly has both.
             (Some(header), _) if json && header >> 32 == 0 => {
@@ -61,11 +61,11 @@ mod tests {
 
     #[test]
     fn files_are_told_apart_by_their_first_bytes() {
-        let of = |first: &[u8], length| Kind::of(first, length);
-        assert_eq!(of(b"PK\x03\x04....", 8), Kind::Archive);
-        assert_eq!(of(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80", 99), Kind::Old);
-        assert_eq!(of(b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\nl\xfc\x9c", 99), Kind::Old);
-        assert_eq!(of(b"\x02\0\0\0\0\0\0\0{}", 10), Kind::Safetensors);
+        let of = |first: &[u8], length| FileFormat::of(first, length);
+        assert_eq!(of(b"PK\x03\x04....", 8), FileFormat::Archive);
+        assert_eq!(of(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80", 99), FileFormat::Old);
+        assert_eq!(of(b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\nl\xfc\x9c", 99), FileFormat::Old);
+        assert_eq!(of(b"\x02\0\0\0\0\0\0\0{}", 10), FileFormat::Safetensors);
         for (first, length, part) in [
             (&b"\x03\0\0\0\0\0\0\0{}"[..], 10, "cut off: it has 10 bytes, its header alone 3"),
             (b"\x08\x08\x12\x05mlaan\x1a\x050.1.0", 900, "looks like ONNX"),
@@ -73,7 +73,7 @@ mod tests {
             (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01", 5000, "neither"),
             (b"", 0, "empty"),
         ] {
-            let Kind::Other(message) = of(first, length) else { unreachable!("{part}") };
+            let FileFormat::Other(message) = of(first, length) else { unreachable!("{part}") };
             assert!(message.contains(part), "{message}");
         }
     }

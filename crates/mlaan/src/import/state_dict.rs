@@ -3,7 +3,7 @@
 use super::beside::belongs_elsewhere;
 use super::choice::{Choice, Elsewhere, Set, choose, left, set_of, unwrap_names};
 use super::entry::{Entry, Place, Tensors, floats};
-use super::kind::{KNOWN_BY, Kind};
+use super::kind::{FileFormat, KNOWN_BY};
 use super::layout::{self, BATCHES};
 use super::sets::Found;
 use super::statistics;
@@ -23,7 +23,7 @@ pub struct StateDict {
     path: PathBuf,
     tensors: Tensors,
     about: HashMap<String, String>,
-    source: Source,
+    source: Opened,
     /// What of the file is taken.
     choice: Choice,
     /// Tensors beside the network that are no fault: counters, weights of losses, averages.
@@ -36,7 +36,7 @@ pub struct StateDict {
     pub(crate) statistics: Option<(statistics::Names, MeanStd)>,
 }
 
-enum Source {
+enum Opened {
     File(File),
     Archive(Archive),
 }
@@ -66,16 +66,16 @@ impl StateDict {
         file.by_ref().take(KNOWN_BY).read_to_end(&mut first).map_err(Error::io(path))?;
         file.rewind().map_err(Error::io(path))?;
         let archived = |(archive, found): (Archive, Found)| {
-            (found.sets, found.elsewhere, HashMap::new(), Source::Archive(archive))
+            (found.sets, found.elsewhere, HashMap::new(), Opened::Archive(archive))
         };
-        let (mut sets, elsewhere, about, source) = match Kind::of(&first, length) {
-            Kind::Archive => archived(Archive::open(path, file)?),
-            Kind::Old => archived(Archive::open_old(path, file)?),
-            Kind::Safetensors => {
+        let (mut sets, elsewhere, about, source) = match FileFormat::of(&first, length) {
+            FileFormat::Archive => archived(Archive::open(path, file)?),
+            FileFormat::Old => archived(Archive::open_old(path, file)?),
+            FileFormat::Safetensors => {
                 let (tensors, about) = safetensors(path, &file)?;
-                (vec![set_of(tensors)], Vec::new(), about, Source::File(file))
+                (vec![set_of(tensors)], Vec::new(), about, Opened::File(file))
             }
-            Kind::Other(message) => return Err(wrong(message)),
+            FileFormat::Other(message) => return Err(wrong(message)),
         };
         sets.iter_mut().for_each(unwrap_names);
         let choice = choose(&sets, &elsewhere, key).map_err(wrong)?;
@@ -190,8 +190,8 @@ impl StateDict {
         };
         let entry = self.tensors.get(name).ok_or_else(|| wrong("there is none".into()))?;
         match (&entry.place, &mut self.source) {
-            (Place::Archive(tensor), Source::Archive(archive)) => archive.values(tensor).map_err(wrong),
-            (Place::File { element, start }, Source::File(file)) => {
+            (Place::Archive(tensor), Opened::Archive(archive)) => archive.values(tensor).map_err(wrong),
+            (Place::File { element, start }, Opened::File(file)) => {
                 let mut bytes = vec![0; entry.shape.iter().product::<usize>() * element.size()];
                 file.seek(SeekFrom::Start(*start))
                     .and_then(|_| file.read_exact(&mut bytes))

@@ -33,8 +33,8 @@ impl Values {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn on(&self, device: &Device, purpose: MemoryCategory) -> Result<Tensor> {
-        let mut tensor = device.alloc(self.shape, self.dtype, purpose)?;
+    pub fn on(&self, device: &Device, category: MemoryCategory) -> Result<Tensor> {
+        let mut tensor = device.alloc(self.shape, self.dtype, category)?;
         self.copy_to(device, &mut tensor)?;
         Ok(tensor)
     }
@@ -48,7 +48,7 @@ impl Values {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn rows_on(&self, rows: Range<usize>, device: &Device, purpose: MemoryCategory) -> Result<Tensor> {
+    pub fn rows_on(&self, rows: Range<usize>, device: &Device, category: MemoryCategory) -> Result<Tensor> {
         let row = self.shape.elements() / self.rows().max(1) * self.dtype.bytes();
         let n = rows.len();
         let shape: Shape = match *self.shape.dims() {
@@ -57,7 +57,7 @@ impl Values {
             [_, c] => [n, c].into(),
             _ => [n].into(),
         };
-        let mut tensor = device.alloc(shape, self.dtype, purpose)?;
+        let mut tensor = device.alloc(shape, self.dtype, category)?;
         if device.computes() {
             device.upload_bytes(&mut tensor, &self.bytes[rows.start * row..rows.end * row])?;
         }
@@ -84,7 +84,7 @@ impl Values {
 
 /// Which of the messages between two stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     /// A stage's output, to the stage above.
     Features,
     /// A cascade's gradient at that output, to the stage below.
@@ -99,7 +99,7 @@ pub(super) struct Message {
     /// The batch that it belongs to, counted from the beginning of the work.
     pub batch: u64,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Of a gradient: whose.
     pub cascade: Option<usize>,
     /// One tensor, or all of several blocks.
@@ -118,7 +118,7 @@ pub(super) trait Link: Send {
     ///
     /// # Errors
     /// As [`Link::send`].
-    fn receive(&mut self, from: usize, kind: Kind) -> Result<Message>;
+    fn receive(&mut self, from: usize, kind: MessageKind) -> Result<Message>;
 }
 
 /// The link of a stage that is alone: nobody is there to send to.
@@ -129,7 +129,7 @@ impl Link for Alone {
         Err(Error::StageEnded { stage: to })
     }
 
-    fn receive(&mut self, from: usize, _: Kind) -> Result<Message> {
+    fn receive(&mut self, from: usize, _: MessageKind) -> Result<Message> {
         Err(Error::StageEnded { stage: from })
     }
 }
@@ -138,8 +138,8 @@ impl Link for Alone {
 /// Whoever waits is told when the other end is gone, so that the end of one stage ends all.
 #[derive(Default)]
 pub(super) struct Channels {
-    to: BTreeMap<(usize, Kind), SyncSender<Message>>,
-    from: BTreeMap<(usize, Kind), Receiver<Message>>,
+    to: BTreeMap<(usize, MessageKind), SyncSender<Message>>,
+    from: BTreeMap<(usize, MessageKind), Receiver<Message>>,
 }
 
 impl Channels {
@@ -148,11 +148,11 @@ impl Channels {
         let mut links: Vec<Channels> = (0..stages).map(|_| Channels::default()).collect();
         for (from, to) in (0..stages).flat_map(|a| (0..stages).map(move |b| (a, b))).filter(|(a, b)| a != b) {
             let edge = match (from + 1 == to, to + 1 == from) {
-                (true, _) => Some(Kind::Features),
-                (_, true) => Some(Kind::Gradient),
+                (true, _) => Some(MessageKind::Features),
+                (_, true) => Some(MessageKind::Gradient),
                 _ => None,
             };
-            for kind in edge.into_iter().chain([Kind::Sources]) {
+            for kind in edge.into_iter().chain([MessageKind::Sources]) {
                 let (sender, receiver) = sync_channel(1);
                 links[from].to.insert((to, kind), sender);
                 links[to].from.insert((from, kind), receiver);
@@ -169,7 +169,7 @@ impl Link for Channels {
         if sent { Ok(()) } else { Err(Error::StageEnded { stage: to }) }
     }
 
-    fn receive(&mut self, from: usize, kind: Kind) -> Result<Message> {
+    fn receive(&mut self, from: usize, kind: MessageKind) -> Result<Message> {
         let queue = self.from.get(&(from, kind));
         queue.and_then(|q| q.recv().ok()).ok_or(Error::StageEnded { stage: from })
     }
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use mlaan_engine::Bf16;
 
-    fn message(batch: u64, kind: Kind) -> Message {
+    fn message(batch: u64, kind: MessageKind) -> Message {
         Message { batch, kind, cascade: None, values: Vec::new() }
     }
 
@@ -215,36 +215,39 @@ mod tests {
     fn messages_of_a_kind_come_in_order_and_wait_for_each_other() {
         let mut links = Channels::among(3);
         let (mut c, mut b, mut a) = (links.pop().unwrap(), links.pop().unwrap(), links.pop().unwrap());
-        a.send(1, message(0, Kind::Features)).unwrap();
-        a.send(1, message(0, Kind::Sources)).unwrap();
-        a.send(2, message(0, Kind::Sources)).unwrap();
+        a.send(1, message(0, MessageKind::Features)).unwrap();
+        a.send(1, message(0, MessageKind::Sources)).unwrap();
+        a.send(2, message(0, MessageKind::Sources)).unwrap();
         let sender = std::thread::spawn(move || {
             // Waits until the first is taken.
-            a.send(1, message(1, Kind::Features)).unwrap();
+            a.send(1, message(1, MessageKind::Features)).unwrap();
             a
         });
-        assert_eq!(b.receive(0, Kind::Sources).unwrap(), message(0, Kind::Sources));
-        assert_eq!(b.receive(0, Kind::Features).unwrap().batch, 0);
-        assert_eq!(b.receive(0, Kind::Features).unwrap().batch, 1);
-        assert_eq!(c.receive(0, Kind::Sources).unwrap().batch, 0);
+        assert_eq!(b.receive(0, MessageKind::Sources).unwrap(), message(0, MessageKind::Sources));
+        assert_eq!(b.receive(0, MessageKind::Features).unwrap().batch, 0);
+        assert_eq!(b.receive(0, MessageKind::Features).unwrap().batch, 1);
+        assert_eq!(c.receive(0, MessageKind::Sources).unwrap().batch, 0);
         drop(sender.join().unwrap());
-        assert!(matches!(c.receive(0, Kind::Features), Err(Error::StageEnded { stage: 0 })), "no neighbour");
+        assert!(
+            matches!(c.receive(0, MessageKind::Features), Err(Error::StageEnded { stage: 0 })),
+            "no neighbour"
+        );
     }
 
     #[test]
     fn every_wait_ends_when_the_other_end_is_gone() {
         let mut links = Channels::among(2);
         let (mut b, mut a) = (links.pop().unwrap(), links.pop().unwrap());
-        a.send(1, message(0, Kind::Features)).unwrap();
+        a.send(1, message(0, MessageKind::Features)).unwrap();
         let waiting = std::thread::spawn(move || {
-            let full = a.send(1, message(1, Kind::Features));
-            (full, a.receive(1, Kind::Gradient).map(drop))
+            let full = a.send(1, message(1, MessageKind::Features));
+            (full, a.receive(1, MessageKind::Gradient).map(drop))
         });
         std::thread::sleep(std::time::Duration::from_millis(20));
-        drop(b.receive(0, Kind::Features).unwrap());
+        drop(b.receive(0, MessageKind::Features).unwrap());
         drop(b);
         let (_, gradient) = waiting.join().unwrap();
         assert!(matches!(gradient, Err(Error::StageEnded { stage: 1 })));
-        assert!(Alone.receive(1, Kind::Gradient).is_err());
+        assert!(Alone.receive(1, MessageKind::Gradient).is_err());
     }
 }

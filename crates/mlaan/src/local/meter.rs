@@ -43,7 +43,7 @@ impl Before {
 }
 
 fn kept(device: &Device) -> usize {
-    device.usage().by_purpose[MemoryCategory::Activations as usize]
+    device.usage().by_category[MemoryCategory::Activations as usize]
 }
 
 impl Meter {

@@ -13,9 +13,9 @@ pub(super) struct Module {
     pub average: Option<Average>,
     /// Layers before the first block.
     pub stem: usize,
-    /// Its input, once it is nobody else's: what another stage sent, or the output of a module that is closed.
+    /// Its input, once it is nobody else's: what another stage sent, or the output of a module that is updated.
     pub input: Option<Activation>,
-    /// Its output, until it is closed.
+    /// Its output, until it is updated.
     pub output: Option<Activation>,
     /// Sum of the gradients that reached its output so far.
     pub total: Option<Tensor>,

@@ -143,8 +143,8 @@ fn statistics(device: &Device, shard: Shard, value: &mut Tensor, place: &mut Pla
     Ok(())
 }
 
-fn copy(device: &Device, from: &Tensor, purpose: MemoryCategory) -> Result<Tensor> {
-    let mut to = device.alloc(from.shape(), from.dtype(), purpose)?;
+fn copy(device: &Device, from: &Tensor, category: MemoryCategory) -> Result<Tensor> {
+    let mut to = device.alloc(from.shape(), from.dtype(), category)?;
     device.copy(&mut to, from)?;
     Ok(to)
 }

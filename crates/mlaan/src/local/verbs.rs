@@ -1,6 +1,6 @@
 //! What a stage does at each verb of its [`Schedule`](super::schedule).
 
-use super::link::{Kind, Link, Message, Values, broken};
+use super::link::{Link, Message, MessageKind, Values, broken};
 use super::meter::Part;
 use super::module::Module;
 use super::objective::class_loss;
@@ -35,19 +35,23 @@ impl Stage {
                 self.metered(module, Part::Backward, |s| s.backward_through(cascade, module, batch))
             }
             Verb::Accumulate { module, .. } => self.accumulate(module),
-            Verb::Close(m) => self.metered(m, Part::Backward, |s| s.close(m, batch)),
+            Verb::Update(m) => self.metered(m, Part::Backward, |s| s.update_module(m, batch)),
             Verb::SendFeatures => {
                 let output = self.modules.last().and_then(|m| m.output.as_ref());
                 let features = &output.ok_or_else(|| broken("there are no features to send".into()))?.tensor;
                 let values = vec![Values::of(&self.device, features)?];
                 link.send(
                     index + 1,
-                    Message { batch: batch.number, kind: Kind::Features, cascade: None, values },
+                    Message { batch: batch.number, kind: MessageKind::Features, cascade: None, values },
                 )
             }
             Verb::ReceiveFeatures => {
-                let tensor =
-                    self.take(link, (index - 1, Kind::Features, None), batch, MemoryCategory::Activations)?;
+                let tensor = self.take(
+                    link,
+                    (index - 1, MessageKind::Features, None),
+                    batch,
+                    MemoryCategory::Activations,
+                )?;
                 self.modules[0].input = Some(Activation::plain(tensor));
                 Ok(())
             }
@@ -64,10 +68,13 @@ impl Stage {
                     .ok_or_else(|| broken(format!("cascade {cascade} has no gradient")))?;
                 let values = vec![Values::of(&self.device, &grad.tensor)?];
                 let cascade = Some(cascade);
-                link.send(index - 1, Message { batch: batch.number, kind: Kind::Gradient, cascade, values })
+                link.send(
+                    index - 1,
+                    Message { batch: batch.number, kind: MessageKind::Gradient, cascade, values },
+                )
             }
             Verb::ReceiveGradient { cascade } => {
-                let from = (index + 1, Kind::Gradient, Some(cascade));
+                let from = (index + 1, MessageKind::Gradient, Some(cascade));
                 self.carried = Some(Grad::plain(self.take(link, from, batch, MemoryCategory::Gradients)?));
                 Ok(())
             }
@@ -79,10 +86,13 @@ impl Stage {
             }
             Verb::SendSources { to } => {
                 let values = self.sources_for(to)?;
-                link.send(to, Message { batch: batch.number, kind: Kind::Sources, cascade: None, values })
+                link.send(
+                    to,
+                    Message { batch: batch.number, kind: MessageKind::Sources, cascade: None, values },
+                )
             }
             Verb::ReceiveSources { from } => {
-                let message = link.receive(from, Kind::Sources)?;
+                let message = link.receive(from, MessageKind::Sources)?;
                 self.expect(&message, batch, None)?;
                 self.replicas.take_over(&self.device, from, &message.values)
             }
@@ -104,14 +114,14 @@ impl Stage {
     fn take(
         &self,
         link: &mut dyn Link,
-        (from, kind, cascade): (usize, Kind, Option<usize>),
+        (from, kind, cascade): (usize, MessageKind, Option<usize>),
         batch: Batch<'_>,
-        purpose: MemoryCategory,
+        category: MemoryCategory,
     ) -> Result<Tensor> {
         let message = link.receive(from, kind)?;
         self.expect(&message, batch, cascade)?;
         let values = message.values.first().ok_or_else(|| broken("a message without values".into()))?;
-        values.on(&self.device, purpose)
+        values.on(&self.device, category)
     }
 
     /// The modules below `m`, and `m`.
@@ -290,7 +300,7 @@ impl Stage {
     }
 
     /// Weight gradients of module `m` from all that reached it, its update, and the end of its activations.
-    fn close(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
+    fn update_module(&mut self, m: usize, batch: Batch<'_>) -> Result<()> {
         let (device, optimizer) = (self.device.clone(), self.plan.optimizer);
         let (below, module) = self.split(m);
         if let Some(total) = module.total.take() {

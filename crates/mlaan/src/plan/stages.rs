@@ -225,9 +225,9 @@ fn total(usages: &[Usage]) -> Usage {
         all.held += u.held;
         all.held_small += u.held_small;
         all.footprint += u.footprint;
-        for i in 0..all.by_purpose.len() {
-            all.by_purpose[i] += u.by_purpose[i];
-            all.peak_by_purpose[i] += u.peak_by_purpose[i];
+        for i in 0..all.by_category.len() {
+            all.by_category[i] += u.by_category[i];
+            all.peak_by_category[i] += u.peak_by_category[i];
         }
         all
     })

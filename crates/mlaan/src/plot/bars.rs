@@ -17,7 +17,7 @@ pub struct Bar {
     /// What is written before it: what it is, and the number.
     pub label: String,
     /// Its colour, by number; bars of one kind share it.
-    pub look: usize,
+    pub style: usize,
 }
 
 /// Bars that belong together.
@@ -111,7 +111,7 @@ fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, bar: &Bar, y: i32, longest: f
     if !bar.value.is_finite() {
         return Ok(());
     }
-    let fill = colour::rgb(colour::series(bar.look)).filled();
+    let fill = colour::rgb(colour::series(bar.style)).filled();
     root.draw(&Rectangle::new([(BEGIN, y), (x(bar.value).max(BEGIN + 1), y + BAR)], fill))?;
     if let Some(spread) = bar.spread.filter(|s| s.is_finite()) {
         let (low, high) = (x(bar.value - spread), x(bar.value + spread));

@@ -20,7 +20,7 @@ pub struct Series {
     /// x, least and greatest: what lies between is tinted.
     pub band: Vec<(f64, f64, f64)>,
     /// Its colour and marker, by number; two curves of one thing may share them. None: its own number.
-    pub look: Option<usize>,
+    pub style: Option<usize>,
 }
 
 impl Series {
@@ -152,7 +152,7 @@ impl Lines {
             .y_label_formatter(&|v| number(*v, dy))
             .draw()?;
         for (i, s) in self.series.iter().enumerate() {
-            let tint = colour::rgb(colour::series(s.look.unwrap_or(i))).mix(BAND);
+            let tint = colour::rgb(colour::series(s.style.unwrap_or(i))).mix(BAND);
             let drawn =
                 || s.band.iter().filter(|(x, low, high)| is_drawn(&(*x, *low)) && is_drawn(&(*x, *high)));
             let above = drawn().map(|(x, _, high)| (*x, *high));
@@ -162,8 +162,8 @@ impl Lines {
             }
         }
         for (i, s) in self.series.iter().enumerate() {
-            let look = s.look.unwrap_or(i);
-            let ink = colour::rgb(colour::series(look)).stroke_width(3);
+            let style = s.style.unwrap_or(i);
+            let ink = colour::rgb(colour::series(style)).stroke_width(3);
             let finite = s.points.iter().copied().filter(is_drawn);
             if s.dashed {
                 chart.draw_series(DashedLineSeries::new(finite, 6, 4, ink))?;
@@ -174,7 +174,7 @@ impl Lines {
                 for (k, p) in s.points.iter().enumerate().filter(|(_, p)| is_drawn(p)) {
                     let at = chart.backend_coord(p);
                     let filled = s.filled.get(k).copied().unwrap_or(false);
-                    marker(area, at, look, filled)?;
+                    marker(area, at, style, filled)?;
                 }
             }
         }
@@ -183,15 +183,15 @@ impl Lines {
 
     fn legend(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Drawn<'static> {
         for (i, s) in self.series.iter().enumerate() {
-            let (look, y) = (s.look.unwrap_or(i), 52 + LINE * i as i32);
-            let ink = colour::rgb(colour::series(look)).stroke_width(2);
+            let (style, y) = (s.style.unwrap_or(i), 52 + LINE * i as i32);
+            let ink = colour::rgb(colour::series(style)).stroke_width(2);
             let ends = if s.dashed { vec![(6, 13), (19, 26)] } else { vec![(6, 26)] };
             for (a, b) in ends {
                 area.draw(&PathElement::new(vec![(a, y), (b, y)], ink))?;
             }
             if self.markers {
                 let (x0, y0) = area.get_base_pixel();
-                marker(area, (x0 + 16, y0 + y), look, s.is_filled())?;
+                marker(area, (x0 + 16, y0 + y), style, s.is_filled())?;
             }
             let name: String = shortened(&s.name);
             area.draw(&Text::new(name, (34, y), text(15.0, INK, HPos::Left, VPos::Center)))?;
@@ -209,19 +209,19 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// A marker of series `look` at a pixel of the whole drawing: circle, square, triangle and diamond in turn.
+/// A marker of series `style` at a pixel of the whole drawing: circle, square, triangle and diamond in turn.
 fn marker(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     at: (i32, i32),
-    look: usize,
+    style: usize,
     filled: bool,
 ) -> Drawn<'static> {
     let (x0, y0) = area.get_base_pixel();
     let (x, y) = (at.0 - x0, at.1 - y0);
-    let ink = colour::rgb(colour::series(look));
+    let ink = colour::rgb(colour::series(style));
     let fill = if filled { ink } else { super::PAPER };
     let corners = |points: [(i32, i32); 4]| points.map(|(dx, dy)| (x + dx, y + dy)).to_vec();
-    let outline = match look % 4 {
+    let outline = match style % 4 {
         0 => {
             area.draw(&Circle::new((x, y), 4, fill.filled()))?;
             area.draw(&Circle::new((x, y), 4, ink.stroke_width(2)))?;

@@ -72,12 +72,12 @@ fn errors(
             // Beside the paper's it has to say whose it is.
             let whose = if c.paper.is_some() { "measured " } else { "" };
             let label = format!("{whose}{:.2}{spread} %", 100.0 - m.mean);
-            Bar { value: 100.0 - m.mean, spread: m.sd, label, look: 0 }
+            Bar { value: 100.0 - m.mean, spread: m.sd, label, style: 0 }
         });
         let paper = c.paper.map(|p| {
             let difference = c.to_paper.map_or_else(String::new, |d| format!(", {:+.2} to it", -d));
             let label = format!("paper {:.2} %{difference}", 100.0 - p);
-            Bar { value: 100.0 - p, spread: None, label, look: 1 }
+            Bar { value: 100.0 - p, spread: None, label, style: 1 }
         });
         Bunch { name: title(&found.rows, c), bars: ours.into_iter().chain(paper).collect() }
     };

@@ -54,7 +54,7 @@ fn series(i: usize, name: &str, points: Vec<(f64, f64)>) -> Series {
     let filled = vec![true; points.len()];
     // Colours repeat; what comes again is dashed.
     let dashed = i >= colour::SERIES.len();
-    Series { name: name.into(), points, filled, dashed, look: Some(i), ..Series::default() }
+    Series { name: name.into(), points, filled, dashed, style: Some(i), ..Series::default() }
 }
 
 /// A plot, if there is anything to plot: one point is no curve.

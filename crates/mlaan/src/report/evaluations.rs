@@ -152,9 +152,9 @@ fn calibration(name: &str, found: &Evaluation) -> Result<Markup> {
     let Some(error) = found.calibration_error.filter(|_| !points.is_empty()) else {
         return Ok(html! {});
     };
-    let series = |name: &str, points: Vec<(f64, f64)>, dashed: bool, look| {
+    let series = |name: &str, points: Vec<(f64, f64)>, dashed: bool, style| {
         let filled = vec![!dashed; points.len()];
-        Series { name: name.into(), points, filled, dashed, look: Some(look), ..Series::default() }
+        Series { name: name.into(), points, filled, dashed, style: Some(style), ..Series::default() }
     };
     let ideal = series("as confident as right", vec![(0.0, 0.0), (100.0, 100.0)], true, 6);
     let plot = Lines {

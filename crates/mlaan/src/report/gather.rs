@@ -1,7 +1,7 @@
 //! Finds what folders hold.
 
 use super::runs::{Group, Run};
-use crate::analyze::{FILE as ANALYSIS, Report};
+use crate::analyze::{FILE as ANALYSIS, Analysis};
 use crate::audit::Audit;
 use crate::compare::{COMPARISON, Comparison, RESULTS, Record};
 use crate::files::{self, Visited};
@@ -30,7 +30,7 @@ pub struct Compared {
 #[derive(Clone, Debug)]
 pub struct Analysed {
     /// Its numbers.
-    pub found: Report,
+    pub found: Analysis,
     /// PNG files of feature maps, in the order of its list.
     pub pictures: Vec<Vec<u8>>,
     /// Its folder.
@@ -168,7 +168,7 @@ impl Compared {
 }
 
 fn analysed(folder: &Path) -> Result<Analysed> {
-    let found = Report::read(&folder.join(ANALYSIS))?;
+    let found = Analysis::read(&folder.join(ANALYSIS))?;
     // A name of another folder would bring files into the page that nobody asked for.
     let inside = |file: &str| Path::new(file).file_name().map(|name| folder.join(name));
     let mut left = MOST_PICTURES;

@@ -47,9 +47,9 @@ fn drawn(plot: Markup, about: &str, numbers: &Sheet) -> Markup {
 pub fn curve(plot: &Lines, about: &str) -> Result<Markup> {
     let marks = [["○", "□", "△", "◇"], ["●", "■", "▲", "◆"]];
     let key = |i: usize, s: &crate::plot::Series| {
-        let look = s.look.unwrap_or(i);
-        let [r, g, b] = colour::series(look);
-        let mark = marks[usize::from(s.is_filled())][look % 4];
+        let style = s.style.unwrap_or(i);
+        let [r, g, b] = colour::series(style);
+        let mark = marks[usize::from(s.is_filled())][style % 4];
         let line = if s.dashed { "╌" } else { "─" };
         (format!("color:#{r:02x}{g:02x}{b:02x}"), format!("{line}{mark}{line}"))
     };

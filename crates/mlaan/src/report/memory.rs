@@ -60,12 +60,12 @@ pub fn runs(groups: &[Runs]) -> Result<Option<Markup>> {
 /// When the plot cannot be drawn.
 pub fn beside_pytorch(measured: &[Measured]) -> Result<Option<Markup>> {
     let groups = measured.iter().map(|m| {
-        let look = |what: &str| match (what.starts_with("PyTorch"), what.ends_with("planned")) {
+        let style = |what: &str| match (what.starts_with("PyTorch"), what.ends_with("planned")) {
             (true, _) => OTHERS,
             (_, true) => PLANNED,
             _ => MEASURED,
         };
-        let bars = m.bytes.iter().filter_map(|(what, bytes)| bar((what, Some(*bytes), look(what))));
+        let bars = m.bytes.iter().filter_map(|(what, bytes)| bar((what, Some(*bytes), style(what))));
         Group { name: m.name.clone(), bars: bars.collect() }
     });
     let mut machines: Vec<&str> = measured.iter().map(|m| m.machine.as_str()).collect();
@@ -78,9 +78,9 @@ pub fn beside_pytorch(measured: &[Measured]) -> Result<Option<Markup>> {
     Ok(found.map(|figure| html! { (figure) @for m in machines { pre { code { (m) } } } }))
 }
 
-fn bar((what, bytes, look): (&str, Option<u64>, usize)) -> Option<Bar> {
+fn bar((what, bytes, style): (&str, Option<u64>, usize)) -> Option<Bar> {
     let bytes = bytes?;
-    Some(Bar { value: bytes as f64, spread: None, label: format!("{what} {}", written(bytes)), look })
+    Some(Bar { value: bytes as f64, spread: None, label: format!("{what} {}", written(bytes)), style })
 }
 
 fn plot(title: &str, groups: Vec<Group>, about: &str) -> Result<Option<Markup>> {

@@ -90,7 +90,7 @@ impl Material {
 }
 
 /// The heading of an analysis: three names at the most.
-fn inside(found: &crate::analyze::Report) -> String {
+fn inside(found: &crate::analyze::Analysis) -> String {
     let names: Vec<&str> = found.subjects.iter().map(|s| s.name.as_str()).collect();
     match names.as_slice() {
         [one, two, _, rest @ ..] if !rest.is_empty() => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::analyze::{Report, Studied};
+use crate::analyze::{Analysis, Studied};
 use crate::compare::{CellOutcome, Comparison, Heading, Machine, Record, Store};
 use crate::evaluation::{Evaluated, Meter};
 use crate::train::RECIPE;
@@ -154,7 +154,7 @@ fn analysis(folder: &Path) {
         "heads": {"images": 10, "modules": [{"module": 0, "name": "layer0", "place": 0, "independent": 33.25, "cascaded": null}]},
     }))
     .unwrap();
-    let mut report = Report::new("cifar10", [10, 10]);
+    let mut report = Analysis::new("cifar10", [10, 10]);
     report.subjects.push(subject);
     report.features = serde_json::from_value::<Vec<_>>(json!([
         {"image": "0", "label": "cat", "predictions": ["dog"], "file": "features-0.png"}

@@ -55,15 +55,15 @@ impl Trainer {
         let course = Course { epoch, steps, rates, begin: Instant::now(), before };
         // Of steps that are none of this run's.
         self.learner.reports()?;
-        self.reading.images.clear();
-        self.reading.batches.clear();
+        self.deferred.images.clear();
+        self.deferred.batches.clear();
         let taken = self.steps(&mut loader, (run, stop), &course, watch);
         // What was wrong before it comes first.
         self.read_losses(run, &course, Wait::ForAll, watch)?;
         let whole = taken?;
         run.at.seconds += run.at.epoch_stats.seconds - before;
         if !whole {
-            self.look(run);
+            self.note_peak(run);
         }
         Ok(whole)
     }
@@ -86,15 +86,15 @@ impl Trainer {
             run.at.step += 1;
             taken += 1;
             self.one_step(batch, &course.options(taken, run.at.step))?;
-            self.reading.recycle(loader);
-            if self.reading.is_due(self.learner.deferrable()) {
+            self.deferred.recycle(loader);
+            if self.deferred.is_due(self.learner.deferrable()) {
                 self.read_losses(run, course, Wait::ForNone, watch)?;
             }
         }
     }
 
     fn one_step(&mut self, batch: Batch, options: &StepOptions) -> Result<()> {
-        let Trainer { learner, sources, recipe, reading, .. } = self;
+        let Trainer { learner, sources, recipe, deferred, .. } = self;
         let (images, batch) = (batch.len(), Arc::new(batch));
         let feed = DatasetBatch {
             sources: Arc::clone(sources),
@@ -104,8 +104,8 @@ impl Trainer {
             scale: learner.task().pixels,
         };
         learner.step_from(Arc::new(feed), options)?;
-        reading.images.push(images);
-        reading.batches.push_back(batch);
+        deferred.images.push(images);
+        deferred.batches.push_back(batch);
         Ok(())
     }
 
@@ -117,11 +117,11 @@ impl Trainer {
         wait: Wait,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<()> {
-        if self.reading.images.is_empty() {
+        if self.deferred.images.is_empty() {
             return Ok(());
         }
         let peak = run.at.peak.max(self.peak());
-        let Trainer { learner, recipe, reading, .. } = self;
+        let Trainer { learner, recipe, deferred, .. } = self;
         let reports = match wait {
             Wait::ForAll => learner.reports()?,
             Wait::ForNone => learner.finished()?,
@@ -129,7 +129,7 @@ impl Trainer {
         let count = reports.len();
         let (epoch_stats, &Course { epoch, steps, rates, .. }) = (&mut run.at.epoch_stats, course);
         let (from, to) = (epoch_stats.seconds, course.before + course.begin.elapsed().as_secs_f64());
-        for (i, (report, images)) in reports.iter().zip(reading.images.drain(..count)).enumerate() {
+        for (i, (report, images)) in reports.iter().zip(deferred.images.drain(..count)).enumerate() {
             epoch_stats.add(report, &recipe.local, images);
             if let Some((module, term, value)) = report.non_finite() {
                 return Err(Error::NonFinite { module, term, value, epoch, step: epoch_stats.steps });
@@ -150,7 +150,7 @@ impl Trainer {
             });
         }
         if count > 0 {
-            reading.took(count, to - from);
+            deferred.took(count, to - from);
         }
         Ok(())
     }

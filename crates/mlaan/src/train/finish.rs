@@ -42,7 +42,7 @@ impl Trainer {
         let begin = Instant::now();
         let last = self.test()?;
         let of_best = if best.epoch == run.at.epoch { last.error } else { self.test_best(run)? };
-        self.look(run);
+        self.note_peak(run);
         run.at.seconds += begin.elapsed().as_secs_f64();
         let summary = Summary {
             test_error: last.error,

@@ -2,6 +2,7 @@
 pub mod checkpoint;
 mod class_weights;
 mod deadline;
+mod deferred_losses;
 mod epoch;
 mod epoch_stats;
 mod evaluate;
@@ -12,7 +13,6 @@ mod lock;
 pub mod metrics;
 mod peak;
 mod progress;
-mod reading;
 mod recipe_file;
 mod run;
 mod schedule;

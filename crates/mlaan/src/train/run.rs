@@ -196,7 +196,7 @@ impl Trainer {
     }
 
     /// Takes note of the memory at the most so far, asking the system in any case.
-    pub(super) fn look(&mut self, run: &mut Run<'_>) {
+    pub(super) fn note_peak(&mut self, run: &mut Run<'_>) {
         let memory = self.peak.as_mut().and_then(Peak::bytes);
         run.at.peak = run.at.peak.max(PeakBytes { memory, ..self.peak() });
     }

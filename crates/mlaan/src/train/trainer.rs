@@ -3,8 +3,8 @@
 use super::checkpoint::Manifest;
 use super::class_weights::class_weights;
 use super::deadline::Deadline;
+use super::deferred_losses::DeferredLosses;
 use super::peak::PeakBytes;
-use super::reading::Reading;
 use super::sizes::{sizes, task};
 use super::unreached::unreached;
 use super::{LearningRate, foreign, setup};
@@ -39,7 +39,7 @@ pub struct Trainer {
     /// Of the images that are evaluated after every epoch: for validation, or for testing where there are none.
     pub(super) held_source: BatchSource,
     pub(super) pool: LoaderPool,
-    pub(super) reading: Reading,
+    pub(super) deferred: DeferredLosses,
     pub(super) deadline: Deadline,
     pub(super) plan: Plan,
     warnings: Vec<String>,
@@ -160,7 +160,7 @@ impl Trainer {
             sources,
             held_source,
             pool,
-            reading: Reading::default(),
+            deferred: DeferredLosses::default(),
             deadline: Deadline::default(),
             plan,
             warnings,
@@ -239,13 +239,13 @@ impl Trainer {
     /// on the processor). None, as it is at first: as many as take about a second. Reading waits for the device, which
     /// then waits for the next step; it changes no value.
     pub fn read_losses_every(&mut self, steps: Option<usize>) {
-        self.reading.fixed = steps;
+        self.deferred.fixed = steps;
     }
 
     /// Memory at the most so far, in this process.
     pub(super) fn peak(&mut self) -> PeakBytes {
         let allocated = self.devices.iter().map(|d| d.usage().footprint as u64).sum();
-        PeakBytes { memory: self.peak.as_mut().and_then(Peak::look), allocated }
+        PeakBytes { memory: self.peak.as_mut().and_then(Peak::sample), allocated }
     }
 }
 

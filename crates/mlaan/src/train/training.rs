@@ -57,7 +57,7 @@ impl Trainer {
         if !self.deadline.leaves_a_test(Instant::now(), self.left_to_test(&run.at)) {
             return self.stopped(&mut run, stop, watch);
         }
-        self.look(&mut run);
+        self.note_peak(&mut run);
         let (summary, found) = self.tested(&mut run, watch)?;
         run.conclude(&Evaluated { epoch: run.at.epoch, data: self.splits.name.clone(), found }, &summary)?;
         let end = Event::End(summary.clone());
@@ -116,7 +116,7 @@ impl Trainer {
         self.deadline.evaluated =
             Some(begin.elapsed() / u32::try_from(found.images.max(1)).unwrap_or(u32::MAX));
         let evaluating = begin.elapsed().as_secs_f64();
-        self.look(run);
+        self.note_peak(run);
         let trained = run.at.epoch_stats.seconds;
         let at = &mut run.at;
         at.seconds += evaluating;

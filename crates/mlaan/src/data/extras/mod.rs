@@ -77,7 +77,7 @@ impl Extras {
     /// Changes an image of `size x size` RGB bytes by what `(seed, epoch, index)` draws; mixtures come later, when the
     /// batch is whole.
     pub fn apply(&self, rgb: &mut [u8], size: usize, (seed, epoch, index): (u64, usize, usize)) {
-        let rng = |purpose| Rng::new(seed, purpose, epoch as u64, index as u64);
+        let rng = |stream| Rng::new(seed, stream, epoch as u64, index as u64);
         if let Some(augment) = &self.randaugment {
             augment.apply(rgb, size, self.fill, &mut rng(RandomStream::RandAugment));
         }

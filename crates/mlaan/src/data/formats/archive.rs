@@ -9,7 +9,7 @@ use super::super::notes::{Notes, reason};
 use super::blocks::{Found, Type};
 use super::names::unmarked;
 use super::packed::{Item, each_member, read_bytes};
-use super::tree::{Entry, Kind, Tree, left_behind, of_file};
+use super::tree::{Entry, EntryKind, Tree, left_behind, of_file};
 use super::unpacked::{Member, Node, Stored, Unpacked};
 use crate::{Error, Result};
 
@@ -69,7 +69,7 @@ impl Archive {
         let entries = self.entries(at).unwrap_or_default();
         entries
             .into_iter()
-            .filter(|e| e.kind == Kind::Folder && !left_behind(&e.name))
+            .filter(|e| e.kind == EntryKind::Folder && !left_behind(&e.name))
             .map(|e| e.at)
             .collect()
     }
@@ -85,10 +85,10 @@ impl Archive {
             }
         }
         let kind = match self.unpacked.node(real) {
-            Some(Node::Folder(_)) => Kind::Folder,
+            Some(Node::Folder(_)) => EntryKind::Folder,
             Some(Node::File(file)) => of_file(name, || file.looks),
-            Some(Node::Other(why)) => Kind::Other(why),
-            Some(Node::Link(_)) | None => Kind::Other(why),
+            Some(Node::Other(why)) => EntryKind::Other(why),
+            Some(Node::Link(_)) | None => EntryKind::Other(why),
         };
         Entry { name: name.to_owned(), at: At { shown, real }, kind }
     }

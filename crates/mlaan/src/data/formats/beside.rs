@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::packed::kind;
-use super::tree::{Entry, Kind, Tree, left_behind};
+use super::tree::{Entry, EntryKind, Tree, left_behind};
 use crate::data::notes::{Notes, reason};
 
 /// Folders beside the splits that are looked into, at the most: a set may lie in a folder full of other things.
@@ -25,9 +25,9 @@ pub(super) fn beside<T: Tree>(
         Walk { tree, root: tree.real(root), splits: splits.collect(), seen: HashSet::new(), left: MOST };
     for entry in entries.iter().filter(|e| !left_behind(&e.name)) {
         match entry.kind {
-            Kind::File if other(&entry.name) => notes.skip(reason::BESIDE, || tree.place(&entry.at)),
-            Kind::Image => notes.skip(reason::OUTSIDE, || tree.place(&entry.at)),
-            Kind::Folder if !used(&entry.name) => walk.count(&entry.at, notes),
+            EntryKind::File if other(&entry.name) => notes.skip(reason::BESIDE, || tree.place(&entry.at)),
+            EntryKind::Image => notes.skip(reason::OUTSIDE, || tree.place(&entry.at)),
+            EntryKind::Folder if !used(&entry.name) => walk.count(&entry.at, notes),
             _ => {}
         }
     }
@@ -58,8 +58,8 @@ impl<T: Tree> Walk<'_, T> {
         for entry in self.tree.by_name(folder).unwrap_or_default() {
             match entry.kind {
                 _ if left_behind(&entry.name) => {}
-                Kind::Image => notes.skip(reason::OTHER_FOLDER, || self.tree.place(&entry.at)),
-                Kind::Folder => self.count(&entry.at, notes),
+                EntryKind::Image => notes.skip(reason::OTHER_FOLDER, || self.tree.place(&entry.at)),
+                EntryKind::Folder => self.count(&entry.at, notes),
                 _ => {}
             }
         }

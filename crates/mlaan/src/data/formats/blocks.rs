@@ -14,7 +14,7 @@ const MOST_NAME: u64 = 16 << 10;
 const MOST_PAX: u64 = 4 << 20;
 
 /// What archives are read from.
-pub(super) trait Source: Read {
+pub(super) trait ArchiveRead: Read {
     /// Passes over so many bytes, which may lie behind the end.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ pub(super) enum End {
 /// # Errors
 /// Damage; from `fits` and `each`, as they say.
 pub(super) fn each_block<E: From<io::Error>>(
-    source: &mut impl Source,
+    source: &mut impl ArchiveRead,
     fits: &dyn Fn(u64, u64) -> Result<(), E>,
     each: &mut dyn FnMut(Found<'_>) -> Result<bool, E>,
 ) -> Result<End, E> {

@@ -34,9 +34,12 @@ pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
     if names.iter().all(plain) && distinct.len() == names.len() {
         return names;
     }
-    let names = each_alike(names, look, |name, _| revealed(name));
-    let names =
-        each_alike(names, |name| skeleton(&look(name)).collect(), |name, _| escaped(name, |c| !c.is_ascii()));
+    let names = each_alike(names, appearance, |name, _| revealed(name));
+    let names = each_alike(
+        names,
+        |name| skeleton(&appearance(name)).collect(),
+        |name, _| escaped(name, |c| !c.is_ascii()),
+    );
     each_alike(names, str::to_owned, |name, at| format!("{name} ({at})"))
 }
 
@@ -88,7 +91,7 @@ pub(super) fn mistaken<'a>(
     name: &str,
     others: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<(String, String)> {
-    if let Some(other) = others.clone().find(|other| look(other) == look(name)) {
+    if let Some(other) = others.clone().find(|other| appearance(other) == appearance(name)) {
         return Some((revealed(name), revealed(other)));
     }
     let foreign = |other: &&str| other_letters(name, other);
@@ -105,7 +108,7 @@ pub(super) fn alike(name: &str, others: &[String]) -> String {
 
 /// Whether names look the same, or differ in capitals alone.
 pub(super) fn look_alike(a: &str, b: &str) -> bool {
-    look(a).to_lowercase() == look(b).to_lowercase()
+    appearance(a).to_lowercase() == appearance(b).to_lowercase()
 }
 
 /// Whether names differ only in letters of which one is not Latin, as `а` (Cyrillic) and `a`.
@@ -115,7 +118,7 @@ fn other_letters(a: &str, b: &str) -> bool {
 }
 
 /// What people see of a name.
-fn look(name: &str) -> String {
+fn appearance(name: &str) -> String {
     let visible: String =
         name.nfkc().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !ignored(*c)).collect();
     visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::class_names::class;
-use super::tree::{Entry, Kind, Tree, class_folders, left_behind};
+use super::tree::{Entry, EntryKind, Tree, class_folders, left_behind};
 use crate::Result;
 use crate::data::notes::Notes;
 
@@ -31,7 +31,8 @@ fn around<T: Tree>(tree: &T, at: &T::At, keys: Option<&[String]>, most: usize) -
     }
     let with_images = with_images(tree, folders)?;
     let [only] = with_images.as_slice() else { return Ok(None) };
-    if tree.entries(&only.at)?.iter().any(|entry| entry.kind == Kind::Image && !left_behind(&entry.name)) {
+    if tree.entries(&only.at)?.iter().any(|entry| entry.kind == EntryKind::Image && !left_behind(&entry.name))
+    {
         return Ok(None);
     }
     // A training split has several classes, a test split some of these; a class may have folders, too.
@@ -69,10 +70,10 @@ fn has_image<T: Tree>(tree: &T, at: &T::At, depth: usize, seen: &mut HashSet<Pat
     }
     let entries = tree.entries(at)?;
     let mut visible = entries.iter().filter(|entry| !left_behind(&entry.name));
-    if visible.clone().any(|entry| entry.kind == Kind::Image) {
+    if visible.clone().any(|entry| entry.kind == EntryKind::Image) {
         return Ok(true);
     }
-    for folder in visible.by_ref().filter(|entry| entry.kind == Kind::Folder && depth > 0) {
+    for folder in visible.by_ref().filter(|entry| entry.kind == EntryKind::Folder && depth > 0) {
         if has_image(tree, &folder.at, depth - 1, seen)? {
             return Ok(true);
         }

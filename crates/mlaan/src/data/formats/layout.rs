@@ -10,7 +10,7 @@ use super::enclosed::{classes_in, has_images as has_images_below};
 use super::listed::Listed;
 use super::split_folders::{self, is_validation, splits};
 use super::splits::{HOLD_OUT, TEST_FOLDERS};
-use super::tree::{Entry, Kind, Tree, class_folders, images_below};
+use super::tree::{Entry, EntryKind, Tree, class_folders, images_below};
 use super::val_annotations;
 use crate::{Error, Result};
 
@@ -136,7 +136,7 @@ fn has_classes<T: Tree>(tree: &T, at: &T::At) -> Result<bool> {
 /// What lies beside a split.
 fn siblings<At>(entries: &[Entry<At>]) -> String {
     let folders: Vec<&str> =
-        entries.iter().filter(|e| e.kind == Kind::Folder).map(|e| e.name.as_str()).collect();
+        entries.iter().filter(|e| e.kind == EntryKind::Folder).map(|e| e.name.as_str()).collect();
     few(folders)
 }
 

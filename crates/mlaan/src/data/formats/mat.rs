@@ -33,7 +33,7 @@ pub(super) struct Variable {
     /// Its dimensions, the fastest first.
     pub dims: Vec<u64>,
     /// What its values are stored as.
-    pub kind: Kind,
+    pub kind: NumberType,
     /// Bytes of its values.
     pub bytes: u64,
     /// Where its element's content begins in the file, and its length there.
@@ -43,7 +43,7 @@ pub(super) struct Variable {
 
 /// What values are stored as, whatever the variable's class in MATLAB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum NumberType {
     /// Whole numbers with a sign, of so many bytes.
     Signed(usize),
     /// Whole numbers without a sign, of so many bytes.
@@ -54,19 +54,19 @@ pub(super) enum Kind {
     Double,
 }
 
-impl Kind {
+impl NumberType {
     fn of(number: u32) -> Option<Self> {
         Some(match number {
-            1 => Kind::Signed(1),
-            2 => Kind::Unsigned(1),
-            3 => Kind::Signed(2),
-            4 => Kind::Unsigned(2),
-            5 => Kind::Signed(4),
-            6 => Kind::Unsigned(4),
-            7 => Kind::Single,
-            9 => Kind::Double,
-            12 => Kind::Signed(8),
-            13 => Kind::Unsigned(8),
+            1 => NumberType::Signed(1),
+            2 => NumberType::Unsigned(1),
+            3 => NumberType::Signed(2),
+            4 => NumberType::Unsigned(2),
+            5 => NumberType::Signed(4),
+            6 => NumberType::Unsigned(4),
+            7 => NumberType::Single,
+            9 => NumberType::Double,
+            12 => NumberType::Signed(8),
+            13 => NumberType::Unsigned(8),
             _ => return None,
         })
     }
@@ -74,9 +74,9 @@ impl Kind {
     /// Bytes of a value.
     pub fn size(self) -> usize {
         match self {
-            Kind::Signed(n) | Kind::Unsigned(n) => n,
-            Kind::Single => 4,
-            Kind::Double => 8,
+            NumberType::Signed(n) | NumberType::Unsigned(n) => n,
+            NumberType::Single => 4,
+            NumberType::Double => 8,
         }
     }
 }
@@ -253,7 +253,7 @@ impl<R: Read> Read for Content<R> {
 struct Found {
     name: String,
     dims: Vec<u64>,
-    kind: Kind,
+    kind: NumberType,
     bytes: u64,
     /// The values, where they lie in the tag itself.
     small: Vec<u8>,
@@ -287,7 +287,7 @@ fn begin<R: Read>(
         return Ok(None);
     }
     let tag = Tag::read(content, big)?;
-    let Some(kind) = Kind::of(tag.kind) else {
+    let Some(kind) = NumberType::of(tag.kind) else {
         return Err(format!("`{name}` has values of the unknown type {}: the file is damaged", tag.kind));
     };
     let values = dims.iter().try_fold(kind.size() as u64, |all, dim| all.checked_mul(*dim));
@@ -374,13 +374,13 @@ fn number(big: bool, raw: [u8; 4]) -> u32 {
 }
 
 /// A value, of its bytes from the lowest to the highest.
-fn whole(raw: &[u8], kind: Kind) -> Option<i64> {
+fn whole(raw: &[u8], kind: NumberType) -> Option<i64> {
     let real = |value: f64| (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64);
     match kind {
-        Kind::Single => real(f64::from(f32::from_le_bytes(raw.try_into().ok()?))),
-        Kind::Double => real(f64::from_le_bytes(raw.try_into().ok()?)),
-        Kind::Signed(n) | Kind::Unsigned(n) => {
-            let negative = matches!(kind, Kind::Signed(_)) && raw.last()? >> 7 == 1;
+        NumberType::Single => real(f64::from(f32::from_le_bytes(raw.try_into().ok()?))),
+        NumberType::Double => real(f64::from_le_bytes(raw.try_into().ok()?)),
+        NumberType::Signed(n) | NumberType::Unsigned(n) => {
+            let negative = matches!(kind, NumberType::Signed(_)) && raw.last()? >> 7 == 1;
             let mut wide = [if negative { 0xFF } else { 0 }; 8];
             wide[..n].copy_from_slice(raw);
             let value = i64::from_le_bytes(wide);

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::super::decode::{MAX_FILE, fetched};
 use super::super::stored::{CHUNK, CHUNK_BYTES, Content, Raw, ReadAt, Scan};
-use super::blocks::{End, Found, Source, Type, each_block};
+use super::blocks::{ArchiveRead, End, Found, Type, each_block};
 use super::sparse::Holes;
 use crate::{Error, Result};
 
@@ -144,7 +144,7 @@ fn beyond(path: &Path) -> String {
 
 fn walk(
     path: &Path,
-    source: &mut impl Source,
+    source: &mut impl ArchiveRead,
     size: Option<u64>,
     each: &mut dyn FnMut(Found<'_>) -> Result<bool>,
 ) -> Result<End> {
@@ -191,13 +191,13 @@ impl From<Error> for Stop {
     }
 }
 
-impl Source for BufReader<File> {
+impl ArchiveRead for BufReader<File> {
     fn pass(&mut self, bytes: u64) -> io::Result<()> {
         self.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
     }
 }
 
-impl<R: Read> Source for Bounded<R> {
+impl<R: Read> ArchiveRead for Bounded<R> {
     fn pass(&mut self, bytes: u64) -> io::Result<()> {
         match io::copy(&mut Read::take(&mut *self, bytes), &mut io::sink())? == bytes {
             true => Ok(()),

@@ -2,7 +2,7 @@
 //! others (`seg_train`, `test_set`, `Training Data`), where both splits are there.
 
 use super::splits::{TEST, TRAIN, called, validates};
-use super::tree::{Entry, Kind, Tree, class_folders, left_behind};
+use super::tree::{Entry, EntryKind, Tree, class_folders, left_behind};
 use crate::data::notes::{Notes, few};
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ type Ranked<At> = (usize, Entry<At>);
 
 fn by_words<At: Clone>(entries: &[Entry<At>]) -> (Vec<Ranked<At>>, Vec<Ranked<At>>) {
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for entry in entries.iter().filter(|e| e.kind == Kind::Folder && !left_behind(&e.name)) {
+    for entry in entries.iter().filter(|e| e.kind == EntryKind::Folder && !left_behind(&e.name)) {
         match role(&entry.name) {
             Some(Role::Train) => train.push((0, entry.clone())),
             Some(Role::Test(at)) => test.push((at, entry.clone())),

@@ -1,6 +1,6 @@
 //! What folders, and shards, of the two splits are called.
 
-use super::tree::{Entry, Kind, Tree, left_behind};
+use super::tree::{Entry, EntryKind, Tree, left_behind};
 use crate::{Error, Result};
 
 /// Names of the training split, the usual one first; capitals do not matter.
@@ -34,7 +34,7 @@ pub(super) fn called<T: Tree>(
 ) -> Result<Vec<Entry<T::At>>> {
     let mut found = Vec::new();
     for name in names {
-        let folder = |e: &&Entry<T::At>| e.kind == Kind::Folder && e.name.eq_ignore_ascii_case(name);
+        let folder = |e: &&Entry<T::At>| e.kind == EntryKind::Folder && e.name.eq_ignore_ascii_case(name);
         let alike: Vec<_> = entries.iter().filter(folder).filter(|e| !left_behind(&e.name)).collect();
         match (alike.iter().find(|e| e.name == *name), alike.as_slice()) {
             (Some(exact), _) => found.push((*exact).clone()),

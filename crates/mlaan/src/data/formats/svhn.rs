@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::Known;
 use super::super::stored::{CHUNK, Content, Images, Raw, Scan, Stored};
-use super::mat::{Kind, Mat, Variable};
+use super::mat::{Mat, NumberType, Variable};
 use super::{Format, Parts};
 use crate::{Error, Result};
 
@@ -59,7 +59,7 @@ fn stored(path: &Path) -> Result<Stored> {
 /// Height, width and number of the images.
 fn shape(images: &Variable) -> std::result::Result<(usize, usize, u64), String> {
     let is = |what: &str| format!("`X` {what}: SVHN's cropped images are whole bytes, 32x32x3xN");
-    if images.kind != Kind::Unsigned(1) {
+    if images.kind != NumberType::Unsigned(1) {
         return Err(is("is not stored as bytes"));
     }
     // A last dimension of 1 is left out.

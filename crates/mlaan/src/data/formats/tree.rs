@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// What an entry of a folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::data) enum Kind {
+pub(in crate::data) enum EntryKind {
     /// A folder, or a link to one.
     Folder,
     /// A file that is an image by its name, or else by its content.
@@ -32,7 +32,7 @@ pub(in crate::data) struct Entry<At> {
     /// Where it is.
     pub at: At,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
 }
 
 /// Folders in folders.
@@ -102,32 +102,34 @@ fn listed(at: &PathBuf, looks: fn(&Path) -> bool) -> Result<Vec<Entry<PathBuf>>>
     Ok(found)
 }
 
-fn kind(name: &str, path: &Path, of: FileType, looks: fn(&Path) -> bool) -> Kind {
+fn kind(name: &str, path: &Path, of: FileType, looks: fn(&Path) -> bool) -> EntryKind {
     let of = if of.is_symlink() { fs::metadata(path).map(|m| m.file_type()).unwrap_or(of) } else { of };
     if of.is_dir() {
-        return Kind::Folder;
+        return EntryKind::Folder;
     }
     // A link to an image that is not there is an image that cannot be read.
     if is_image::by_name(name) && (of.is_file() || of.is_symlink()) {
-        return Kind::Image;
+        return EntryKind::Image;
     }
     match of.is_file() {
         true => of_file(name, || looks(path)),
-        false if of.is_symlink() => Kind::Other(reason::NOWHERE),
-        false => Kind::Other(reason::SPECIAL),
+        false if of.is_symlink() => EntryKind::Other(reason::NOWHERE),
+        false => EntryKind::Other(reason::SPECIAL),
     }
 }
 
 /// What a file is by its name, else by its content, if it `looks` like an image: an ending may say too little, or be wrong.
-pub(super) fn of_file(name: &str, looks: impl FnOnce() -> bool) -> Kind {
+pub(super) fn of_file(name: &str, looks: impl FnOnce() -> bool) -> EntryKind {
     let image = |name: &&str| is_image::by_name(name) || is_image::of_another_format(name);
     match () {
-        () if is_image::by_name(name) => Kind::Image,
-        () if unfinished(name).filter(image).is_some() => Kind::Other(reason::UNFINISHED),
-        () if name.ends_with('~') || backup(name).filter(image).is_some() => Kind::Other(reason::LEFT_BEHIND),
-        () if !left_behind(name) && looks() => Kind::Image,
-        () if is_image::of_another_format(name) => Kind::Other(reason::FORMAT),
-        () => Kind::File,
+        () if is_image::by_name(name) => EntryKind::Image,
+        () if unfinished(name).filter(image).is_some() => EntryKind::Other(reason::UNFINISHED),
+        () if name.ends_with('~') || backup(name).filter(image).is_some() => {
+            EntryKind::Other(reason::LEFT_BEHIND)
+        }
+        () if !left_behind(name) && looks() => EntryKind::Image,
+        () if is_image::of_another_format(name) => EntryKind::Other(reason::FORMAT),
+        () => EntryKind::File,
     }
 }
 
@@ -159,14 +161,14 @@ pub(super) fn class_folders<T: Tree>(tree: &T, at: &T::At, notes: &mut Notes) ->
     for entry in tree.entries(at)? {
         let why = match entry.kind {
             _ if left_behind(&entry.name) => reason::LEFT_BEHIND,
-            Kind::Folder if own.starts_with(tree.real(&entry.at)) => reason::CIRCLE,
-            Kind::Folder => {
+            EntryKind::Folder if own.starts_with(tree.real(&entry.at)) => reason::CIRCLE,
+            EntryKind::Folder => {
                 folders.push(entry);
                 continue;
             }
-            Kind::Image => reason::OUTSIDE,
-            Kind::File => reason::NO_IMAGE,
-            Kind::Other(why) => why,
+            EntryKind::Image => reason::OUTSIDE,
+            EntryKind::File => reason::NO_IMAGE,
+            EntryKind::Other(why) => why,
         };
         notes.skip(why, || tree.place(&entry.at));
     }
@@ -199,18 +201,18 @@ pub(in crate::data) fn images_below<T: Tree>(
     for entry in tree.entries(folder)? {
         let why = match entry.kind {
             _ if left_behind(&entry.name) => reason::LEFT_BEHIND,
-            Kind::Image => {
+            EntryKind::Image => {
                 found.push(entry.at);
                 continue;
             }
-            Kind::Folder if depth > 0 => {
+            EntryKind::Folder if depth > 0 => {
                 let walk = (depth - 1, &mut *above, &mut *visited);
                 images_below(tree, &entry.at, walk, (&mut *found, &mut *notes))?;
                 continue;
             }
-            Kind::Folder => reason::TOO_DEEP,
-            Kind::File => reason::NO_IMAGE,
-            Kind::Other(why) => why,
+            EntryKind::Folder => reason::TOO_DEEP,
+            EntryKind::File => reason::NO_IMAGE,
+            EntryKind::Other(why) => why,
         };
         notes.skip(why, || tree.place(&entry.at));
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::super::notes::{Notes, reason};
 use super::listed::Listed;
-use super::tree::{Entry, Kind, Tree, left_behind};
+use super::tree::{Entry, EntryKind, Tree, left_behind};
 use crate::{Error, Result};
 
 /// What the list is called.
@@ -18,7 +18,7 @@ const IMAGES: &str = "images";
 /// # Errors
 /// When the folder cannot be read.
 pub(super) fn list<T: Tree>(tree: &T, folder: &T::At) -> Result<Option<T::At>> {
-    Ok(tree.entries(folder)?.into_iter().find(|e| e.kind == Kind::File && e.name == LIST).map(|e| e.at))
+    Ok(tree.entries(folder)?.into_iter().find(|e| e.kind == EntryKind::File && e.name == LIST).map(|e| e.at))
 }
 
 /// The images in and beside `images/`, with the classes that the list says.
@@ -67,11 +67,11 @@ fn below<T: Tree>(tree: &T, folder: &T::At, notes: &mut Notes) -> Result<Vec<Ent
     for entry in tree.entries(folder)? {
         match entry.kind {
             _ if left_behind(&entry.name) => notes.skip(reason::LEFT_BEHIND, || tree.place(&entry.at)),
-            Kind::Folder if entry.name == IMAGES => images.extend(below(tree, &entry.at, notes)?),
-            Kind::Image => images.push(entry),
-            Kind::File if entry.name == LIST => {}
-            Kind::File | Kind::Folder => notes.skip(reason::NO_IMAGE, || tree.place(&entry.at)),
-            Kind::Other(why) => notes.skip(why, || tree.place(&entry.at)),
+            EntryKind::Folder if entry.name == IMAGES => images.extend(below(tree, &entry.at, notes)?),
+            EntryKind::Image => images.push(entry),
+            EntryKind::File if entry.name == LIST => {}
+            EntryKind::File | EntryKind::Folder => notes.skip(reason::NO_IMAGE, || tree.place(&entry.at)),
+            EntryKind::Other(why) => notes.skip(why, || tree.place(&entry.at)),
         }
     }
     Ok(images)

@@ -2,7 +2,7 @@
 //!
 //! A *stage* is a range of modules on one device. Within a stage modules are visited in order, each running forward once;
 //! behind module j its losses are taken, and the cascaded one's gradient goes back through the window of modules that ends
-//! at j (METHOD §5). A module whose last window has passed is closed. What crosses the edge of a stage is sent and received:
+//! at j (METHOD §5). A module whose last window has passed is updated. What crosses the edge of a stage is sent and received:
 //! features upwards, cascaded gradients downwards, and parameters of blocks that another stage mirrors.
 //!
 //! The sums of a module's gradients are made in one order, however modules are spread over stages: its own loss's, then
@@ -31,7 +31,7 @@ pub(super) enum Verb {
     /// Takes a cascade's gradient from the stage above.
     ReceiveGradient { cascade: usize },
     /// Takes a module's weight gradients from all that reached it, updates it and frees its activations.
-    Close(usize),
+    Update(usize),
     /// Hands parameters of mirrored blocks to a stage.
     SendSources { to: usize },
     /// Takes parameters of mirrored blocks from a stage.
@@ -115,7 +115,7 @@ impl Rules<'_> {
     fn stage(&self, k: usize) -> StageSchedule {
         let Range { start: a, end: b } = self.stages[k];
         let (span, mut open) = (self.span, a);
-        // Modules of the stage whose windows end in stages above are closed there.
+        // Modules of the stage whose windows end in stages above are updated there.
         let waiting = (b + 1).saturating_sub(span).max(a);
         let (mut ahead, mut rest, mut returning) = (Vec::new(), Vec::new(), Vec::new());
         for j in a..b {
@@ -129,16 +129,16 @@ impl Rules<'_> {
             }
             part.push(Verb::LocalBackward(j));
             self.cascade(j, j, a, part);
-            self.close_behind(j, k, &mut open, part);
+            self.update_behind(j, k, &mut open, part);
         }
         for j in (b..self.modules).take_while(|&j| self.start(j) < b) {
             returning.push(Verb::ReceiveGradient { cascade: j });
             self.cascade(j, b - 1, a, &mut returning);
-            self.close_behind(j, k, &mut open, &mut returning);
+            self.update_behind(j, k, &mut open, &mut returning);
         }
         let end = if returning.is_empty() { &mut rest } else { &mut returning };
         while open < b {
-            self.close(open, k, end);
+            self.update(open, k, end);
             open += 1;
         }
         self.follow(k, end);
@@ -165,16 +165,16 @@ impl Rules<'_> {
         }
     }
 
-    /// Closes the module whose last window was cascade `j`'s, if it lies in stage `k`.
-    fn close_behind(&self, j: usize, k: usize, open: &mut usize, part: &mut Vec<Verb>) {
+    /// Updates the module whose last window was cascade `j`'s, if it lies in stage `k`.
+    fn update_behind(&self, j: usize, k: usize, open: &mut usize, part: &mut Vec<Verb>) {
         if j + 1 == *open + self.span && self.stages[k].contains(open) {
-            self.close(*open, k, part);
+            self.update(*open, k, part);
             *open += 1;
         }
     }
 
-    fn close(&self, module: usize, k: usize, part: &mut Vec<Verb>) {
-        part.push(Verb::Close(module));
+    fn update(&self, module: usize, k: usize, part: &mut Vec<Verb>) {
+        part.push(Verb::Update(module));
         let others = (0..self.stages.len()).filter(|&by| by != k);
         let complete = others.filter(|&by| self.mirrored(k, by).last() == Some(&module));
         part.extend(complete.map(|to| Verb::SendSources { to }));

@@ -16,10 +16,10 @@ fn one_device(n: usize, span: usize, mirrors: bool) -> Vec<Verb> {
             all.push(Verb::Accumulate { cascade: j, module: start });
         }
         if j + 1 >= span {
-            all.push(Verb::Close(j + 1 - span));
+            all.push(Verb::Update(j + 1 - span));
         }
     }
-    all.extend(((last + 2).saturating_sub(span)..=last).map(Verb::Close));
+    all.extend(((last + 2).saturating_sub(span)..=last).map(Verb::Update));
     all.extend(mirrors.then_some(Verb::Follow));
     all
 }
@@ -44,7 +44,7 @@ fn mirrors(n: usize) -> Vec<Vec<Vec<usize>>> {
 
 /// What goes from one stage to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum MessageKind {
     Features,
     Gradient,
     Sources,
@@ -78,19 +78,19 @@ fn program(stage: &StageSchedule) -> Vec<(usize, Verb)> {
 fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
     let mut stages: Vec<Stage> =
         schedule.stages.iter().map(|s| Stage { program: program(s), next: 0 }).collect();
-    let mut queues: HashMap<(usize, usize, Kind), VecDeque<Message>> = HashMap::new();
+    let mut queues: HashMap<(usize, usize, MessageKind), VecDeque<Message>> = HashMap::new();
     let mut done = Vec::new();
     loop {
         let before = done.len();
         for (k, stage) in stages.iter_mut().enumerate() {
             while let Some(&(t, verb)) = stage.program.get(stage.next) {
                 let (send, receive) = match verb {
-                    Verb::SendFeatures => (Some((k, k + 1, Kind::Features)), None),
-                    Verb::ReceiveFeatures => (None, Some((k - 1, k, Kind::Features))),
-                    Verb::SendGradient { .. } => (Some((k, k - 1, Kind::Gradient)), None),
-                    Verb::ReceiveGradient { .. } => (None, Some((k + 1, k, Kind::Gradient))),
-                    Verb::SendSources { to } => (Some((k, to, Kind::Sources)), None),
-                    Verb::ReceiveSources { from } => (None, Some((from, k, Kind::Sources))),
+                    Verb::SendFeatures => (Some((k, k + 1, MessageKind::Features)), None),
+                    Verb::ReceiveFeatures => (None, Some((k - 1, k, MessageKind::Features))),
+                    Verb::SendGradient { .. } => (Some((k, k - 1, MessageKind::Gradient)), None),
+                    Verb::ReceiveGradient { .. } => (None, Some((k + 1, k, MessageKind::Gradient))),
+                    Verb::SendSources { to } => (Some((k, to, MessageKind::Sources)), None),
+                    Verb::ReceiveSources { from } => (None, Some((from, k, MessageKind::Sources))),
                     _ => (None, None),
                 };
                 let cascade = match verb {
@@ -126,7 +126,7 @@ fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
 /// The module that a verb works on.
 fn module(verb: Verb) -> Option<usize> {
     match verb {
-        Verb::Forward(m) | Verb::LocalBackward(m) | Verb::Close(m) => Some(m),
+        Verb::Forward(m) | Verb::LocalBackward(m) | Verb::Update(m) => Some(m),
         Verb::BackwardThrough { module, .. } | Verb::Accumulate { module, .. } => Some(module),
         _ => None,
     }
@@ -162,7 +162,7 @@ fn stages_end_and_each_module_does_what_it_does_on_one_device() {
         let done = simulate(&schedule, name);
         let alone = one_device(n, span, false);
         for m in 0..n {
-            // The same verbs in the same order, batch after batch: forward of a batch after the close of the one before.
+            // The same verbs in the same order, batch after batch: forward of a batch after the update of the one before.
             let of = |v: &Verb| module(*v) == Some(m);
             let found: Vec<_> = done.iter().filter(|d| of(&d.2)).map(|d| (d.1, d.2)).collect();
             let expected: Vec<_> =
@@ -183,12 +183,12 @@ fn mirrors_follow_what_their_sources_were_at_the_end_of_the_batch() {
             let (own, of) = (stage_of(m), stage_of(s));
             for t in 0..BATCHES {
                 let follows = at(own, t, Verb::Follow).unwrap();
-                let closed = at(of, t, Verb::Close(s)).unwrap();
-                let again = at(of, t + 1, Verb::Close(s));
+                let updated = at(of, t, Verb::Update(s)).unwrap();
+                let again = at(of, t + 1, Verb::Update(s));
                 let learns = at(own, t + 1, Verb::LocalBackward(m));
                 let seen =
                     if own == of { follows } else { at(of, t, Verb::SendSources { to: own }).unwrap() };
-                assert!(closed < seen && again.is_none_or(|c| seen < c), "{name}: {m} mirrors {s}");
+                assert!(updated < seen && again.is_none_or(|c| seen < c), "{name}: {m} mirrors {s}");
                 assert!(seen <= follows && learns.is_none_or(|l| follows < l), "{name}: {m} mirrors {s}");
                 if own != of {
                     let received = at(own, t, Verb::ReceiveSources { from: of }).unwrap();
@@ -207,8 +207,11 @@ fn stages_with_room_begin_a_batch_before_the_one_before_comes_back() {
     assert!(stages[0].overlaps() && !stages[1].overlaps());
     assert_eq!(stages[0].ahead.iter().filter_map(|v| module(*v)).max(), Some(1));
     assert_eq!(stages[0].returning.iter().filter_map(|v| module(*v)).min(), Some(2));
-    let close = |verbs: &[Verb]| verbs.iter().filter(|v| matches!(v, Verb::Close(_))).count();
-    assert_eq!((close(&stages[0].ahead), close(&stages[0].rest), close(&stages[0].returning)), (0, 2, 2));
+    let updates = |verbs: &[Verb]| verbs.iter().filter(|v| matches!(v, Verb::Update(_))).count();
+    assert_eq!(
+        (updates(&stages[0].ahead), updates(&stages[0].rest), updates(&stages[0].returning)),
+        (0, 2, 2)
+    );
     assert!(!Schedule::new(8, 1, &[4], &none).stages[0].overlaps(), "nothing comes back");
     assert!(!Schedule::new(8, 4, &[3], &none).stages[0].overlaps(), "every module waits");
     let mut mirrored = none.clone();

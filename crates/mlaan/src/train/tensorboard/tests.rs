@@ -88,7 +88,7 @@ fn events_of_a_run_stand_at_their_steps() {
 }
 
 #[test]
-fn a_run_that_goes_on_writes_a_later_file_that_says_from_where() {
+fn a_resumed_run_writes_a_later_file_that_says_from_where() {
     let at = tempfile::tempdir().unwrap();
     let recipe = Recipe::load("quickstart").unwrap();
     for _ in 0..3 {

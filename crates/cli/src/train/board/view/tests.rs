@@ -119,7 +119,7 @@ fn figures_say_time_memory_and_the_best() {
 }
 
 #[test]
-fn a_run_that_goes_on_shows_what_was_before() {
+fn a_resumed_run_shows_what_was_before() {
     let epoch = |epoch, test_accuracy| {
         let test_error = 100.0 - test_accuracy;
         Event::Epoch(Epoch { epoch, test_accuracy, test_error, ..Epoch::default() })

@@ -3,7 +3,7 @@
 use super::forward::{Floats, Place, check_tiles, flush, places};
 use super::grid::{Grid, Segment, pitch};
 use super::tiles::{Points, Rows, gradient_tiles, input_tiles, output_tile, points};
-use super::weights::{Source, reduce, transformed};
+use super::weights::{WeightView, reduce, transformed};
 use super::{POINTS, STEP};
 use crate::cpu::channel::finish_norm;
 use crate::cpu::conv::backward::Backward;
@@ -94,7 +94,7 @@ pub(in crate::cpu::conv) fn run<X: Value, Y: Value>(
     let mut carver = Carver::new(scratch);
     let turned = carver.take::<f32>(if dx.is_some() { l.dx.len() } else { 0 });
     if dx.is_some() {
-        transformed(isa, Source { w, outs: g.oc, ins: g.c, turned: true }, l.dx, turned);
+        transformed(isa, WeightView { w, outs: g.oc, ins: g.c, turned: true }, l.dx, turned);
     }
     let turned = &*turned;
     let slots = Shared::new(carver.take::<f32>(threads * l.slot_len()));

@@ -2,7 +2,7 @@
 
 use super::grid::{Grid, Segment, pitch};
 use super::tiles::{Points, Rows, input_tiles, output_tile, points};
-use super::weights::{Source, transformed};
+use super::weights::{WeightView, transformed};
 use super::{POINTS, STEP};
 use crate::cpu::blocks::{as_stored, load_block, store_block};
 use crate::cpu::conv::forward::{Forward, finish_moments};
@@ -47,7 +47,7 @@ pub(in crate::cpu::conv) fn packed(g: &Geometry, lanes: usize) -> usize {
 }
 
 pub(in crate::cpu::conv) fn prepack(isa: Isa, g: &Geometry, w: &[f32], to: &mut [f32]) {
-    let source = Source { w, outs: g.oc, ins: g.c, turned: false };
+    let source = WeightView { w, outs: g.oc, ins: g.c, turned: false };
     transformed(isa, source, Matrix::new(POINTS, g.c, g.oc, isa.lanes()), to);
 }
 

@@ -12,7 +12,7 @@ const GROUP: usize = 8;
 
 /// How a weight tensor `[out, in, 3, 3]` is read.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct WeightView<'a> {
     pub w: &'a [f32],
     pub outs: usize,
     pub ins: usize,
@@ -21,7 +21,7 @@ pub(super) struct Source<'a> {
 }
 
 /// `G g Gᵀ` of all weights.
-pub(super) fn transformed(isa: Isa, source: Source<'_>, m: Matrix, out: &mut [f32]) {
+pub(super) fn transformed(isa: Isa, source: WeightView<'_>, m: Matrix, out: &mut [f32]) {
     let rows = parallel::pieces(m.blocks() * m.rows, PIECES);
     let small = m.point() < 1 << 14;
     let parts = if small { 1 } else { rows };
@@ -44,7 +44,7 @@ pub(super) fn transformed(isa: Isa, source: Source<'_>, m: Matrix, out: &mut [f3
 }
 
 kernel! {
-    fn group<S>(source: Source<'_>, row: usize, column: usize, out: &mut [[f32; GROUP]; POINTS]) {
+    fn group<S>(source: WeightView<'_>, row: usize, column: usize, out: &mut [[f32; GROUP]; POINTS]) {
         let _ = S::LANES;
         let columns = if source.turned { source.ins } else { source.outs };
         let mut g = [[[0f32; GROUP]; 3]; 3];
@@ -74,7 +74,7 @@ kernel! {
     }
 }
 
-fn one_group(isa: Isa, source: Source<'_>, row: usize, column: usize) -> [[f32; GROUP]; POINTS] {
+fn one_group(isa: Isa, source: WeightView<'_>, row: usize, column: usize) -> [[f32; GROUP]; POINTS] {
     let mut out = [[0.0; GROUP]; POINTS];
     group(isa, source, row, column, &mut out);
     out

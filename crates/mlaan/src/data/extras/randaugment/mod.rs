@@ -18,7 +18,7 @@ pub struct RandAugment {
 
 /// The operations, in torchvision's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Operation {
     Identity,
     ShearX,
     ShearY,
@@ -35,12 +35,12 @@ enum Kind {
     Equalize,
 }
 
-use Kind::{
+use Operation::{
     AutoContrast, Brightness, Color, Contrast, Equalize, Identity, Posterize, Rotate, Sharpness, ShearX,
     ShearY, Solarize, TranslateX, TranslateY,
 };
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Operation; 14] = [
     Identity,
     ShearX,
     ShearY,
@@ -60,7 +60,7 @@ const KINDS: [Kind; 14] = [
 /// One operation that was drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Op {
-    kind: Kind,
+    kind: Operation,
     magnitude: usize,
     negative: bool,
 }
@@ -95,7 +95,7 @@ impl RandAugment {
     }
 }
 
-impl Kind {
+impl Operation {
     /// Whether half of its draws go the other way.
     fn is_signed(self) -> bool {
         !matches!(self, Identity | Posterize | Solarize | AutoContrast | Equalize)

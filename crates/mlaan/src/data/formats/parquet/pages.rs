@@ -61,7 +61,7 @@ pub(super) struct Pages {
 
 /// What pages there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum PageHeader {
     Dictionary,
     /// With the encodings of its levels.
     First {
@@ -81,7 +81,7 @@ enum Kind {
 /// What is said of a page.
 #[derive(Clone, Copy, Debug)]
 struct Header {
-    kind: Kind,
+    kind: PageHeader,
     values: u32,
     encoding: Encoding,
     /// Bytes in the file.
@@ -163,11 +163,11 @@ impl Pages {
         }
         let (kind, about) = match (fields.number(1), fields.within(5), fields.within(7), fields.within(8)) {
             (Some(0), Some(about), _, _) => {
-                (Kind::First { nullable: encoding(about, 3)?, repeated: encoding(about, 4)? }, about)
+                (PageHeader::First { nullable: encoding(about, 3)?, repeated: encoding(about, 4)? }, about)
             }
-            (Some(2), _, Some(about), _) => (Kind::Dictionary, about),
+            (Some(2), _, Some(about), _) => (PageHeader::Dictionary, about),
             (Some(3), _, _, Some(about)) => {
-                let kind = Kind::Second {
+                let kind = PageHeader::Second {
                     nulls: number(about, 2)?,
                     rows: number(about, 3)?,
                     nullable: number(about, 5)?,
@@ -179,7 +179,7 @@ impl Pages {
             (Some(0 | 2 | 3), ..) => return Err(missing()),
             _ => return Ok((None, length + u64::from(packed))),
         };
-        let of_values = if matches!(kind, Kind::Second { .. }) { 4 } else { 2 };
+        let of_values = if matches!(kind, PageHeader::Second { .. }) { 4 } else { 2 };
         let (values, encoding) = (number(about, 1)?, encoding(about, of_values)?);
         let header = Header { kind, values, encoding, packed: packed as usize, size: size as usize };
         self.plausible(&header)?;
@@ -190,17 +190,17 @@ impl Pages {
         let size = header.size as u64;
         match header.kind {
             // Values that are worth a dictionary take four bytes at least.
-            Kind::Dictionary if u64::from(header.values) * 4 > size => {
+            PageHeader::Dictionary if u64::from(header.values) * 4 > size => {
                 return Err(damaged("a dictionary claims more values than it has bytes"));
             }
-            Kind::Dictionary => {}
-            Kind::First { .. } | Kind::Second { .. } => {
+            PageHeader::Dictionary => {}
+            PageHeader::First { .. } | PageHeader::Second { .. } => {
                 let left = self.values.checked_sub(header.values.into());
                 self.values =
                     left.ok_or_else(|| damaged("the pages of a column have more values than it"))?;
             }
         }
-        if let Kind::Second { nullable, repeated, nulls, .. } = header.kind {
+        if let PageHeader::Second { nullable, repeated, nulls, .. } = header.kind {
             let levels = u64::from(nullable) + u64::from(repeated);
             if levels > size || levels > header.packed as u64 || nulls > header.values {
                 return Err(damaged("a page is too short for what its header says of it"));
@@ -215,7 +215,7 @@ impl Pages {
         read_exact_at(&self.file, &mut packed, at).map_err(|e| ParquetError::External(Box::new(e)))?;
         // Levels of the second kind are never compressed.
         let (plain, compressed) = match header.kind {
-            Kind::Second { nullable, repeated, compressed, .. } => {
+            PageHeader::Second { nullable, repeated, compressed, .. } => {
                 ((nullable + repeated) as usize, compressed)
             }
             _ => (0, true),
@@ -234,8 +234,8 @@ impl Pages {
         }
         let (buf, num_values, encoding) = (bytes.into(), header.values, header.encoding);
         Ok(match header.kind {
-            Kind::Dictionary => Page::DictionaryPage { buf, num_values, encoding, is_sorted: false },
-            Kind::First { nullable, repeated } => Page::DataPage {
+            PageHeader::Dictionary => Page::DictionaryPage { buf, num_values, encoding, is_sorted: false },
+            PageHeader::First { nullable, repeated } => Page::DataPage {
                 buf,
                 num_values,
                 encoding,
@@ -243,7 +243,7 @@ impl Pages {
                 rep_level_encoding: repeated,
                 statistics: None,
             },
-            Kind::Second { rows, nulls, nullable, repeated, compressed } => Page::DataPageV2 {
+            PageHeader::Second { rows, nulls, nullable, repeated, compressed } => Page::DataPageV2 {
                 buf,
                 num_values,
                 encoding,
@@ -260,14 +260,14 @@ impl Pages {
     /// The bytes of a page behind its levels.
     fn values_within<'a>(&self, header: &Header, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let start = match header.kind {
-            Kind::Dictionary => 0,
-            Kind::Second { nullable, repeated, .. } => (nullable + repeated) as usize,
-            Kind::First { .. } if self.levels == 0 => 0,
-            Kind::First { nullable: Encoding::RLE, .. } => {
+            PageHeader::Dictionary => 0,
+            PageHeader::Second { nullable, repeated, .. } => (nullable + repeated) as usize,
+            PageHeader::First { .. } if self.levels == 0 => 0,
+            PageHeader::First { nullable: Encoding::RLE, .. } => {
                 let length = bytes.first_chunk::<4>().map(|length| u32::from_le_bytes(*length))?;
                 (length as usize).checked_add(4)?
             }
-            Kind::First { .. } => {
+            PageHeader::First { .. } => {
                 let bits = (i16::BITS - self.levels.leading_zeros()) as usize;
                 (header.values as usize).checked_mul(bits)?.div_ceil(8)
             }
@@ -291,7 +291,7 @@ impl PageReader for Pages {
         };
         let at = self.at;
         self.skip_next_page()?;
-        if header.kind == Kind::Dictionary {
+        if header.kind == PageHeader::Dictionary {
             // It is handed over now.
             self.deferred = None;
         }
@@ -301,10 +301,10 @@ impl PageReader for Pages {
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
         let about = |header: Header| {
             let rows = match header.kind {
-                Kind::Second { rows, .. } => Some(rows as usize),
+                PageHeader::Second { rows, .. } => Some(rows as usize),
                 _ => None,
             };
-            let is_dict = header.kind == Kind::Dictionary;
+            let is_dict = header.kind == PageHeader::Dictionary;
             PageMetadata { num_rows: rows, num_levels: (!is_dict).then_some(header.values as usize), is_dict }
         };
         Ok(self.header()?.map(about))
@@ -312,7 +312,7 @@ impl PageReader for Pages {
 
     fn skip_next_page(&mut self) -> Result<()> {
         if let Some(header) = self.header()? {
-            if header.kind == Kind::Dictionary {
+            if header.kind == PageHeader::Dictionary {
                 self.deferred = Some((header, self.at));
             }
             self.next = None;

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// What a label is read from; the first of a sample's counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(super) enum LabelFile {
     /// `KEY.cls`: nothing but the label.
     Cls,
     /// `KEY.json`: the label, or an object with the label in it.
@@ -44,13 +44,13 @@ const KEYS: [&str; 11] = [
     "category_id",
 ];
 
-impl Source {
+impl LabelFile {
     /// Of a member with this ending.
     pub fn of(ending: &str) -> Option<Self> {
         match ending {
-            "cls" => Some(Source::Cls),
-            "json" => Some(Source::Json),
-            "txt" => Some(Source::Txt),
+            "cls" => Some(LabelFile::Cls),
+            "json" => Some(LabelFile::Json),
+            "txt" => Some(LabelFile::Txt),
             _ => None,
         }
     }
@@ -58,8 +58,8 @@ impl Source {
     /// Longest text that is read; a longer JSON or text holds something else.
     pub fn most(self) -> u64 {
         match self {
-            Source::Cls | Source::Txt => 256,
-            Source::Json => 1 << 20,
+            LabelFile::Cls | LabelFile::Txt => 256,
+            LabelFile::Json => 1 << 20,
         }
     }
 
@@ -69,17 +69,17 @@ impl Source {
     /// A `.cls` that is empty or no text; a name with a control character.
     pub fn label(self, bytes: &[u8]) -> std::result::Result<Option<Label>, String> {
         let label = match self {
-            Source::Cls => {
+            LabelFile::Cls => {
                 let text = std::str::from_utf8(bytes).map_err(|_| "this label is no text".to_owned())?;
                 let empty = "this label is empty: write the class's index or name";
                 Some(Label::of(text).ok_or(empty)?)
             }
-            Source::Json => in_json(bytes),
-            Source::Txt => std::str::from_utf8(bytes).ok().and_then(Label::of),
+            LabelFile::Json => in_json(bytes),
+            LabelFile::Txt => std::str::from_utf8(bytes).ok().and_then(Label::of),
         };
         match &label {
             // A text with such characters is no caption either, but need not be a label.
-            Some(Label::Name(name)) if self == Source::Txt && controlled(name).is_some() => Ok(None),
+            Some(Label::Name(name)) if self == LabelFile::Txt && controlled(name).is_some() => Ok(None),
             Some(Label::Name(name)) => match controlled(name) {
                 Some(message) => Err(format!("this label {message}")),
                 None => Ok(label),
@@ -157,7 +157,7 @@ impl Label {
 
 /// Labels of a split, and what messages call their images.
 pub(super) struct Labels<'a> {
-    pub labels: &'a [(Source, Label)],
+    pub labels: &'a [(LabelFile, Label)],
     pub place: &'a dyn Fn(usize) -> String,
 }
 
@@ -166,7 +166,7 @@ pub(super) struct Labels<'a> {
 /// # Errors
 /// A wild number.
 pub(super) fn classes(place: &str, train: &Labels<'_>) -> Result<Vec<String>> {
-    let index = |(_, label): &(Source, Label)| match label {
+    let index = |(_, label): &(LabelFile, Label)| match label {
         Label::Index(index) => Some(*index),
         Label::Name(_) => None,
     };
@@ -187,9 +187,9 @@ pub(super) fn classes(place: &str, train: &Labels<'_>) -> Result<Vec<String>> {
 }
 
 /// The name that says a class. A text alone may be a caption, so it makes no class.
-fn named((source, label): &(Source, Label)) -> Option<&str> {
+fn named((source, label): &(LabelFile, Label)) -> Option<&str> {
     match label {
-        Label::Name(name) if *source != Source::Txt => Some(name),
+        Label::Name(name) if *source != LabelFile::Txt => Some(name),
         _ => None,
     }
 }
@@ -209,7 +209,7 @@ impl Labels<'_> {
         };
         // Of names in a list one may stand twice, as `crane` in ImageNet's: as a label it says too little.
         let ambiguous = by_name.len() < classes.len();
-        let index = |(at, (source, label)): (usize, &(Source, Label))| match label {
+        let index = |(at, (source, label)): (usize, &(LabelFile, Label))| match label {
             Label::Index(index) if numbers => Ok(*index),
             Label::Index(index) => match by_name.get(&index.to_string()) {
                 Some(index) => Ok(*index),
@@ -236,9 +236,9 @@ impl Labels<'_> {
     }
 }
 
-fn unknown(source: Source, name: &str, classes: &[String], numbers: bool) -> String {
+fn unknown(source: LabelFile, name: &str, classes: &[String], numbers: bool) -> String {
     match (source, numbers) {
-        (Source::Txt, _) => format!(
+        (LabelFile::Txt, _) => format!(
             "its label is looked for in `.cls`, in `.json` (`label`, `cls` or `class`) and in `.txt`, but its `.txt` (`{name}`) \
              is neither a number nor a class of `classes.txt`"
         ),
@@ -261,27 +261,27 @@ mod tests {
     fn labels_are_found_in_each_kind_of_member() {
         let index = |n| Ok(Some(Label::Index(n)));
         let name = |n: &str| Ok(Some(Label::Name(n.into())));
-        assert_eq!(Source::Cls.label(b" 7\n"), index(7));
-        assert_eq!(Source::Cls.label("cafe\u{301}".as_bytes()), name("caf\u{e9}"));
-        assert!(Source::Cls.label(b" ").is_err() && Source::Cls.label(b"\xff").is_err());
-        assert_eq!(Source::Json.label(br#"{"label": 3, "width": 9}"#), index(3));
-        assert_eq!(Source::Json.label(br#"{"cls": "5"}"#), index(5));
-        assert_eq!(Source::Json.label(br#"{"label": null, "class": "cat"}"#), name("cat"));
+        assert_eq!(LabelFile::Cls.label(b" 7\n"), index(7));
+        assert_eq!(LabelFile::Cls.label("cafe\u{301}".as_bytes()), name("caf\u{e9}"));
+        assert!(LabelFile::Cls.label(b" ").is_err() && LabelFile::Cls.label(b"\xff").is_err());
+        assert_eq!(LabelFile::Json.label(br#"{"label": 3, "width": 9}"#), index(3));
+        assert_eq!(LabelFile::Json.label(br#"{"cls": "5"}"#), index(5));
+        assert_eq!(LabelFile::Json.label(br#"{"label": null, "class": "cat"}"#), name("cat"));
         for other in [&b"{}"[..], b"[1]", b"no", br#"{"label": [0, 1]}"#, br#"{"label": 1.5}"#] {
-            assert_eq!(Source::Json.label(other), Ok(None));
+            assert_eq!(LabelFile::Json.label(other), Ok(None));
         }
         for one in ["1.0", "\u{feff}1", "\u{feff}1.00\r\n", "+1", "1."] {
-            assert_eq!(Source::Cls.label(one.as_bytes()), index(1), "{one:?}");
-            assert_eq!(Source::Txt.label(one.as_bytes()), index(1), "{one:?}");
+            assert_eq!(LabelFile::Cls.label(one.as_bytes()), index(1), "{one:?}");
+            assert_eq!(LabelFile::Txt.label(one.as_bytes()), index(1), "{one:?}");
         }
-        assert_eq!(Source::Cls.label("\u{feff}cat\n".as_bytes()), name("cat"));
-        assert_eq!(Source::Cls.label(b"v1.5"), name("v1.5"));
+        assert_eq!(LabelFile::Cls.label("\u{feff}cat\n".as_bytes()), name("cat"));
+        assert_eq!(LabelFile::Cls.label(b"v1.5"), name("v1.5"));
         for bad in [&b"cat\0"[..], b"3\0", b"a\x1bb"] {
-            assert!(Source::Cls.label(bad).unwrap_err().contains("control character U+00"));
+            assert!(LabelFile::Cls.label(bad).unwrap_err().contains("control character U+00"));
         }
-        assert!(Source::Json.label(br#"{"label": "a\u0000b"}"#).unwrap_err().contains("U+0000"));
-        assert_eq!(Source::Json.label(b"3"), index(3));
-        assert_eq!(Source::Json.label("\u{feff}\"cat\"".as_bytes()), name("cat"));
+        assert!(LabelFile::Json.label(br#"{"label": "a\u0000b"}"#).unwrap_err().contains("U+0000"));
+        assert_eq!(LabelFile::Json.label(b"3"), index(3));
+        assert_eq!(LabelFile::Json.label("\u{feff}\"cat\"".as_bytes()), name("cat"));
         for json in [
             r#"{"label": 1.0}"#,
             r#"{"label": [1]}"#,
@@ -290,17 +290,17 @@ mod tests {
             r#"{"Label": 1}"#,
             r#"{"LABEL": null, "Class_ID": 1, "class_name": "cat"}"#,
         ] {
-            assert_eq!(Source::Json.label(json.as_bytes()), index(1), "{json}");
+            assert_eq!(LabelFile::Json.label(json.as_bytes()), index(1), "{json}");
         }
-        assert_eq!(Source::Json.label(br#"{"class_name": ["cat"]}"#), name("cat"));
-        assert_eq!(Source::Txt.label(b"2"), index(2));
-        assert_eq!(Source::Txt.label(b""), Ok(None));
+        assert_eq!(LabelFile::Json.label(br#"{"class_name": ["cat"]}"#), name("cat"));
+        assert_eq!(LabelFile::Txt.label(b"2"), index(2));
+        assert_eq!(LabelFile::Txt.label(b""), Ok(None));
     }
 
     #[test]
     fn names_and_numbers_become_indices() {
         let place = |at: usize| format!("image {at}");
-        let cls = |label: Label| (Source::Cls, label);
+        let cls = |label: Label| (LabelFile::Cls, label);
         let names = [cls(Label::Name("dog".into())), cls(Label::Name("cat".into()))];
         let labels = Labels { labels: &names, place: &place };
         let found = classes("x", &labels).unwrap();
@@ -319,7 +319,7 @@ mod tests {
         let twice = ["cat", "dog", "cat"].map(String::from);
         let message = labels.indices(&twice, true).unwrap_err().to_string();
         assert!(message.contains("`cat` is the name of both class 0 and class 2"), "{message}");
-        let caption = [(Source::Txt, Label::Name("a cat".into()))];
+        let caption = [(LabelFile::Txt, Label::Name("a cat".into()))];
         let caption = Labels { labels: &caption, place: &place };
         assert!(classes("x", &caption).unwrap().is_empty());
         let message = caption.indices(&[], false).unwrap_err().to_string();

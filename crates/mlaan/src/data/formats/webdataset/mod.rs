@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(in crate::data) use self::files::is_unread;
 use self::files::shards;
-use self::label::{Label, Labels, Source, classes};
+use self::label::{Label, LabelFile, Labels, classes};
 use self::shard::Shard;
 use super::super::notes::Notes;
 use super::super::stored::{Images, Stored};
@@ -146,7 +146,7 @@ struct Split {
     place: String,
     archives: Vec<PathBuf>,
     items: Vec<Item>,
-    labels: Vec<(Source, Label)>,
+    labels: Vec<(LabelFile, Label)>,
     /// Whether a shard is compressed.
     compressed: bool,
     /// Images without a label: how many, and the first.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::sparse::Holes;
-use super::label::{Label, Source};
+use super::label::{Label, LabelFile};
 use crate::data::notes::{Notes, reason};
 
 /// Where a member's bytes lie.
@@ -29,7 +29,7 @@ pub(super) struct Part {
     /// Its bytes.
     pub bytes: Bytes,
     /// The label in it.
-    pub label: Option<(Source, Label)>,
+    pub label: Option<(LabelFile, Label)>,
 }
 
 /// A sample: its image and label.
@@ -37,7 +37,7 @@ pub(super) struct Part {
 pub(super) struct Sample {
     pub name: String,
     pub bytes: Bytes,
-    pub label: (Source, Label),
+    pub label: (LabelFile, Label),
 }
 
 /// What members with one key came to.
@@ -201,7 +201,7 @@ mod tests {
     fn found(members: &[&str]) -> (Vec<(String, i64)>, Samples) {
         let part = |member: &&str| {
             let (name, label) = member.split_once('=').map_or((*member, None), |(n, l)| (n, l.parse().ok()));
-            let source = Source::of(&ending(name));
+            let source = LabelFile::of(&ending(name));
             let label = label.and_then(|label| Some((source?, Label::Index(label))));
             Part { name: name.into(), image: is_image::by_name(name), bytes: Bytes::default(), label }
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::blocks::{Found, Type};
 use super::super::packed::{each_member, read_bytes};
 use super::super::tree::left_behind;
-use super::label::{Label, Source, instead};
+use super::label::{Label, LabelFile, instead};
 use super::sample::{Bytes, Part, Sample, ending, key, samples};
 use crate::data::is_image;
 use crate::data::notes::{Notes, few, reason};
@@ -149,23 +149,23 @@ impl<'a> Reader<'a> {
                 holes.as_ref().map_or_else(|| head.clone(), |holes| holes.begin(&head, is_image::HEAD));
             image = read.is_ok() && is_image::by_content(&head);
         }
-        let source = Source::of(&ending(&name)).filter(|s| *s == Source::Cls || stem != self.labelled);
+        let source = LabelFile::of(&ending(&name)).filter(|s| *s == LabelFile::Cls || stem != self.labelled);
         let readable =
-            |s: &Source| holes.is_none() && link.is_none() && (*s == Source::Cls || size <= s.most());
+            |s: &LabelFile| holes.is_none() && link.is_none() && (*s == LabelFile::Cls || size <= s.most());
         let label = match source.filter(readable) {
             Some(source) => {
                 let wrong = |message: String| Error::data(place(), message);
                 let bytes = read_bytes(&mut &mut *found.content, size, source.most()).map_err(wrong)?;
                 let label = source.label(&bytes).map_err(wrong)?;
                 let first = self.shard.unlabelled.0 == 0 && self.json.len() < MOST_JSON;
-                if source == Source::Json && label.is_none() && first {
+                if source == LabelFile::Json && label.is_none() && first {
                     self.json.push((key(&name).unwrap_or_default().to_owned(), bytes));
                 }
                 label.map(|label| (source, label))
             }
             None => None,
         };
-        if let Some((Source::Cls, Label::Index(_) | Label::Name(_))) = &label {
+        if let Some((LabelFile::Cls, Label::Index(_) | Label::Name(_))) = &label {
             stem.clone_into(&mut self.labelled);
         }
         Ok(Some(Read { part: Part { name, image, bytes: Bytes { offset, size, holes }, label }, link }))
@@ -250,7 +250,7 @@ fn end(
     open: &[Read],
     by_name: &HashMap<String, usize>,
     link: &str,
-) -> Option<(Bytes, Option<(Source, Label)>)> {
+) -> Option<(Bytes, Option<(LabelFile, Label)>)> {
     let mut read = open.get(*by_name.get(link)?)?;
     for _ in 0..MOST_LINKS {
         match &read.link {

@@ -8,7 +8,7 @@ use crate::output;
 use mlaan::train::Progress;
 
 /// How a run is told.
-pub enum Report {
+pub enum Reporter {
     /// Not at all.
     Quiet,
     /// A line of JSON per event.
@@ -20,14 +20,14 @@ pub enum Report {
     Board(Box<Board>),
 }
 
-impl Report {
+impl Reporter {
     /// Tells what happened.
     pub fn tell(&mut self, progress: Progress<'_>) {
         match (self, progress) {
-            (Report::Lines(lines), p) => lines.tell(p),
+            (Reporter::Lines(lines), p) => lines.tell(p),
             #[cfg(unix)]
-            (Report::Board(board), p) => board.tell(p),
-            (Report::Json, Progress::Event(event)) => {
+            (Reporter::Board(board), p) => board.tell(p),
+            (Reporter::Json, Progress::Event(event)) => {
                 if let Ok(json) = serde_json::to_string(event) {
                     output::json_event(&json);
                 }
@@ -39,22 +39,22 @@ impl Report {
     /// Says on standard error, as soon as it can be read there, what does not stop the run.
     pub fn warn(&self, text: &str) {
         match self {
-            Report::Quiet => {}
-            Report::Json => output::note(text),
-            Report::Lines(lines) => lines.note(text),
+            Reporter::Quiet => {}
+            Reporter::Json => output::note(text),
+            Reporter::Lines(lines) => lines.note(text),
             #[cfg(unix)]
-            Report::Board(board) => board.note(text),
+            Reporter::Board(board) => board.note(text),
         }
     }
 
     /// Where Ctrl-C is acknowledged.
     pub fn notice(&self) -> Option<Notice> {
         match self {
-            Report::Quiet => None,
-            Report::Json => Some(Notice::Line),
-            Report::Lines(lines) => Some(lines.notice()),
+            Reporter::Quiet => None,
+            Reporter::Json => Some(Notice::Line),
+            Reporter::Lines(lines) => Some(lines.notice()),
             #[cfg(unix)]
-            Report::Board(board) => Some(board.notice()),
+            Reporter::Board(board) => Some(board.notice()),
         }
     }
 }

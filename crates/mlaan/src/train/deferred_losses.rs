@@ -9,7 +9,7 @@ const SECONDS: f64 = 1.0;
 
 /// When losses are read.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct DeferredLosses {
     /// Steps until the next reading, where that is given.
     pub(super) fixed: Option<usize>,
     /// Else as many as seem to take [`SECONDS`]; 0 before the first is read.
@@ -20,7 +20,7 @@ pub(super) struct Reading {
     pub(super) batches: VecDeque<Arc<Batch>>,
 }
 
-impl Reading {
+impl DeferredLosses {
     /// Whether it is time, where there is room for `most` steps.
     pub(super) fn is_due(&self, most: usize) -> bool {
         self.images.len() >= self.fixed.unwrap_or(self.every).clamp(1, most.max(1))
@@ -48,21 +48,21 @@ mod tests {
 
     #[test]
     fn losses_are_read_about_once_a_second() {
-        let due = |reading: &Reading, steps, most| {
+        let due = |deferred: &DeferredLosses, steps, most| {
             let (images, batches) = (vec![8; steps], VecDeque::new());
-            let reading = Reading { images, batches, fixed: reading.fixed, every: reading.every };
-            reading.is_due(most)
+            let deferred = DeferredLosses { images, batches, fixed: deferred.fixed, every: deferred.every };
+            deferred.is_due(most)
         };
-        let mut reading = Reading::default();
-        assert!(!due(&reading, 0, 32) && due(&reading, 1, 32), "the first step at once");
-        reading.took(1, 40.0);
-        assert!(due(&reading, 1, 32), "slow steps one by one");
-        reading.took(1, 0.1);
-        assert!(!due(&reading, 9, 32) && due(&reading, 10, 32));
-        reading.took(10, 0.0);
-        assert!(!due(&reading, 31, 32) && due(&reading, 32, 32), "no more than there is room for");
-        assert!(due(&reading, 1, 1), "on the processor each");
-        reading.fixed = Some(5);
-        assert!(!due(&reading, 4, 32) && due(&reading, 5, 32) && due(&reading, 1, 1));
+        let mut deferred = DeferredLosses::default();
+        assert!(!due(&deferred, 0, 32) && due(&deferred, 1, 32), "the first step at once");
+        deferred.took(1, 40.0);
+        assert!(due(&deferred, 1, 32), "slow steps one by one");
+        deferred.took(1, 0.1);
+        assert!(!due(&deferred, 9, 32) && due(&deferred, 10, 32));
+        deferred.took(10, 0.0);
+        assert!(!due(&deferred, 31, 32) && due(&deferred, 32, 32), "no more than there is room for");
+        assert!(due(&deferred, 1, 1), "on the processor each");
+        deferred.fixed = Some(5);
+        assert!(!due(&deferred, 4, 32) && due(&deferred, 5, 32) && due(&deferred, 1, 1));
     }
 }

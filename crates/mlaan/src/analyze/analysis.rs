@@ -12,12 +12,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Version of the layout of [`Report`].
+/// Version of the layout of [`Analysis`].
 const VERSION: u32 = 1;
 
 /// An analysis of checkpoints over one set of images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct Analysis {
     /// 1; raised when a reader of an older version would misread it.
     pub version: u32,
     /// What the images are called.
@@ -53,10 +53,10 @@ pub struct Studied {
     pub heads: Option<Heads>,
 }
 
-impl Report {
+impl Analysis {
     /// Nothing found yet.
     pub fn new(data: impl Into<String>, images: [usize; 2]) -> Self {
-        Report { version: VERSION, data: data.into(), images, subjects: Vec::new(), features: Vec::new() }
+        Analysis { version: VERSION, data: data.into(), images, subjects: Vec::new(), features: Vec::new() }
     }
 
     /// Reads `path`.
