@@ -89,16 +89,17 @@ impl Comparison {
         Some(format!(
             "Paired t-tests over {n} seeds against {}: a difference shows at 5 % only if its mean exceeds {seen:.2} times its \
              standard deviation between seeds. With so few seeds a large p says little, and says never that two methods are equal.",
-            self.against.as_deref().unwrap_or(NONE)
+            self.against.as_deref().map_or(NONE, |name| self.title_of(name))
         ))
     }
 
-    fn row_title(&self, cell: &CellOutcome) -> String {
+    /// Its method, as tables call it.
+    pub(crate) fn row_title(&self, cell: &CellOutcome) -> String {
         self.rows.iter().find(|r| r.name == cell.row).map_or_else(|| cell.row.clone(), |r| r.title.clone())
     }
 
     /// Method and network.
-    pub(super) fn cell_title(&self, cell: &CellOutcome) -> String {
+    pub(crate) fn cell_title(&self, cell: &CellOutcome) -> String {
         if self.columns.len() < 2 { self.row_title(cell) } else { cell.name.clone() }
     }
 
@@ -203,7 +204,10 @@ impl Comparison {
             ]
         };
         Sheet {
-            title: format!("Test error against {}, paired by seed", self.against.as_deref().unwrap_or(NONE)),
+            title: format!(
+                "Test error against {}, paired by seed",
+                self.against.as_deref().map_or(NONE, |name| self.title_of(name))
+            ),
             header: header.map(str::to_owned).to_vec(),
             rows: self.cells.iter().filter_map(|c| c.test.map(|t| (c, t))).map(row).collect(),
         }

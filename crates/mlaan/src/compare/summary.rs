@@ -56,7 +56,7 @@ impl Comparison {
         all
     }
 
-    fn title_of<'a>(&'a self, row: &'a str) -> &'a str {
+    pub(super) fn title_of<'a>(&'a self, row: &'a str) -> &'a str {
         self.rows.iter().find(|r| r.name == row).map_or(row, |r| r.title.as_str())
     }
 }

@@ -3,6 +3,7 @@
 use crate::text::csv;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -51,6 +52,18 @@ impl Confusion {
             }
         }
         Confusion { pairs }
+    }
+
+    /// All of these, counted together.
+    pub fn sum<'a>(all: impl IntoIterator<Item = &'a Confusion>) -> Self {
+        let mut counts: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        for p in all.into_iter().flat_map(|confusion| &confusion.pairs) {
+            let sum = counts.entry((p.class, p.predicted)).or_default();
+            // What a file says may be anything.
+            *sum = sum.saturating_add(p.images);
+        }
+        let pair = |((class, predicted), images)| Pair { class, predicted, images };
+        Confusion { pairs: counts.into_iter().map(pair).collect() }
     }
 
     /// All that are not zero, by class and by what it is taken for.

@@ -64,6 +64,12 @@ impl Bars {
         self.groups.len() > 1 && self.groups.iter().all(fits)
     }
 
+    /// Where the longest bar ends, or the line at its end.
+    pub fn longest(&self) -> f64 {
+        let ends = self.groups.iter().flat_map(|g| &g.bars).map(|b| b.value + b.spread.unwrap_or(0.0));
+        ends.filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, f64::max)
+    }
+
     /// The plot as SVG.
     ///
     /// # Errors
@@ -72,8 +78,7 @@ impl Bars {
         let short = self.is_short();
         let of = |g: &Group| if short { PITCH + GAP / 2 } else { NAME + PITCH * g.bars.len() as i32 + GAP };
         let height: i32 = self.groups.iter().map(of).sum();
-        let ends = self.groups.iter().flat_map(|g| &g.bars).map(|b| b.value + b.spread.unwrap_or(0.0));
-        let longest = ends.filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
+        let longest = self.longest();
         svg((WIDTH as u32, (TOP + height.max(20)) as u32), &self.title, |root| {
             root.draw(&Text::new(self.title.as_str(), (LEFT, 10), text(17.0, INK, HPos::Left, VPos::Top)))?;
             let mut y = TOP;

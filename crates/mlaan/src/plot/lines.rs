@@ -116,7 +116,7 @@ impl Lines {
             .caption(&self.title, text(19.0, INK, HPos::Left, VPos::Top))
             .margin(10)
             .x_label_area_size(if slant { 66 } else { 58 })
-            .y_label_area_size(74)
+            .y_label_area_size(80)
             .build_cartesian_2d(x0..x1, y0..y1)?;
         // What is counted, as epochs are, has no halves.
         let mut points = self.series.iter().flat_map(|s| &s.points);

@@ -1,11 +1,11 @@
 //! Tables of experiments beside the paper's.
 
 use super::gather::Compared;
-use super::html::{figure, table};
+use super::html::{bars, table};
 use super::runs::Group;
-use super::{curves, memory};
+use super::{cells, curves, memory};
 use crate::Result;
-use crate::compare::{CellOutcome, Heading, Measure, Sheet};
+use crate::compare::{CellOutcome, Measure, Sheet};
 use crate::plot::{Bar, Bars, Group as Bunch};
 use maud::{Markup, html};
 
@@ -21,7 +21,7 @@ pub fn comparison(compared: &Compared) -> Result<Markup> {
     let failed: Vec<String> = failed
         .filter_map(|(c, r)| Some(format!("{}, seed {}: {}", c.name, r.seed, r.error.as_ref()?)))
         .collect();
-    let mut plots = Vec::new();
+    let (mut plots, mut curves_of, mut all_named) = (Vec::new(), Vec::new(), Vec::new());
     for column in &found.columns {
         let cells: Vec<(usize, &CellOutcome)> =
             found.cells.iter().enumerate().filter(|(_, c)| c.columns.contains(&column.name)).collect();
@@ -29,17 +29,18 @@ pub fn comparison(compared: &Compared) -> Result<Markup> {
         if found.measure == Measure::Error {
             plots.extend(errors(found, &cells, &of)?);
             let named = cells.iter().map(|(i, c)| Group {
-                name: title(&found.rows, c),
+                name: found.row_title(c),
                 ..compared.groups.get(*i).cloned().unwrap_or_default()
             });
             let named: Vec<Group> = named.collect();
-            plots.push(curves::curves(&named.iter().collect::<Vec<_>>(), &of)?);
+            curves_of.push(curves::curves(&named.iter().collect::<Vec<_>>(), &of)?);
+            all_named.extend(named.into_iter().map(|g| Group { name: format!("{}{of}", g.name), ..g }));
         }
     }
     let whole =
         |sentence: String| sentence.replace("(p = ", "(p\u{a0}=\u{a0}").replace("(p < ", "(p\u{a0}<\u{a0}");
     let sentences: Vec<String> = found.summary().into_iter().map(whole).collect();
-    let methods = found.methods();
+    let (methods, classes) = (found.methods(), cells::cells(&all_named)?);
     Ok(html! {
         @if found.measure == Measure::Error { p { (done) " of " (all) " runs are done." } }
         @for f in failed { p { "Failed: " (f) } }
@@ -56,7 +57,9 @@ pub fn comparison(compared: &Compared) -> Result<Markup> {
         div.figures {
             @for plot in plots { (plot) }
             @if let Some(plot) = memory::compared(compared)? { (plot) }
+            @for plot in curves_of { (plot) }
         }
+        @if let Some(classes) = classes { (classes) }
     })
 }
 
@@ -79,7 +82,7 @@ fn errors(
             let label = format!("paper {:.2} %{difference}", 100.0 - p);
             Bar { value: 100.0 - p, spread: None, label, style: 1 }
         });
-        Bunch { name: title(&found.rows, c), bars: ours.into_iter().chain(paper).collect() }
+        Bunch { name: found.row_title(c), bars: ours.into_iter().chain(paper).collect() }
     };
     let groups: Vec<Bunch> =
         cells.iter().map(|(_, c)| group(c)).filter(|g: &Bunch| !g.bars.is_empty()).collect();
@@ -94,11 +97,7 @@ fn errors(
             .flat_map(|g| g.bars.iter().map(|b| vec![g.name.clone(), b.label.clone()]))
             .collect(),
     };
-    let svg = Bars { title: numbers.title.clone(), groups }.svg()?;
+    let plot = Bars { title: numbers.title.clone(), groups };
     let about = "Mean over the seeds after the last epoch; lines are one standard deviation to either side.";
-    Ok(Some(figure(svg, about, &numbers)))
-}
-
-fn title(rows: &[Heading], cell: &CellOutcome) -> String {
-    rows.iter().find(|r| r.name == cell.row).map_or_else(|| cell.row.clone(), |r| r.title.clone())
+    bars(&plot, about, &numbers).map(Some)
 }

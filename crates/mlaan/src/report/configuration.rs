@@ -34,6 +34,7 @@ pub fn runs(groups: &[Group]) -> Markup {
             spread(g.moments(Run::test_accuracy)),
             spread(g.moments(Run::best_test_accuracy)),
             spread(g.moments(Run::test_error)),
+            spread(g.moments(Run::best_test_error)),
             spread(g.moments(Run::test_loss)),
             spread(g.moments(Run::test_top5_accuracy)),
             duration(g.moments(|r| Some(r.seconds())).map_or(f64::NAN, |m| m.mean)),
@@ -78,7 +79,7 @@ pub fn configuration(material: &Material) -> Markup {
             pre { code { "mlaan train recipe.toml --out runs/again" } }
         }
         @for c in &material.comparisons { @for (cell, group) in c.found.cells.iter().zip(&c.groups) {
-            (recipe(&cell.name, &cell.recipe, group))
+            (recipe(&c.found.cell_title(cell), &cell.recipe, group))
         } }
         @for g in &material.groups {
             (recipe(&g.name, g.runs.first().map_or("", |r| r.recipe.as_str()), g))

@@ -39,11 +39,12 @@ pub fn curves(groups: &[&Group], of: &str) -> Result<Markup> {
         let about = format!("{means}Of the network's own classifier, epoch by epoch.");
         figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);
     }
+    let of_modules = if several { "Means over the seeds. " } else { "" };
     let modules = groups.iter().enumerate().map(|(i, g)| series(i, &g.name, g.modules()));
     let modules = modules.filter(|s| s.points.len() > 1).collect();
     let plot = lines(format!("Modules in the last epoch{of}"), "module", "training accuracy, %", modules);
     let about = format!(
-        "{means}Accuracy of every module's auxiliary classifier on the training images, from the first module to the last; \
+        "{of_modules}Accuracy of every module's auxiliary classifier on the training images, from the first module to the last; \
          in cascades, of the loss with the larger weight."
     );
     figures.extend(plot.map(|plot| curve(&plot, &about)).transpose()?);

@@ -1,24 +1,18 @@
 //! Networks class by class: scores, the confusion matrix, calibration, the worst mistakes.
 
-use super::html::{curve, digits, figure, table};
+use super::confusion::Matrix;
+use super::html::{curve, digits, table};
 use super::runs::{Group, Run};
 use crate::Result;
 use crate::compare::Sheet;
-use crate::evaluation::{Average, BINS, ClassScores, Evaluated, Evaluation, Mistake, Pair};
-use crate::plot::{Heat, Lines, Series};
-use crate::text::line;
+use crate::evaluation::{Average, BINS, ClassScores, Evaluated, Evaluation, Mistake};
+use crate::plot::{Lines, Series};
 use maud::{Markup, html};
 
 /// Classes in a table, at most: of more, those with the lowest recall.
 const ROWS: usize = 100;
 /// Classes of a matrix that is drawn, at most.
 const DRAWN: usize = 100;
-/// Classes of a matrix that is a table, at most; of more the pairs that are confused most stand there.
-const TABLE: usize = 30;
-/// Such pairs, at most.
-const PAIRS: usize = 100;
-/// Characters of a class's name beside a matrix.
-const NAME: usize = 12;
 
 /// One run of every group, the first whose evaluation is known; nothing where none is.
 ///
@@ -48,18 +42,19 @@ fn one(group: &Group, evaluated: &Evaluated) -> Result<Markup> {
         found.top5_accuracy.map_or_else(String::new, |a| format!(", top-5 accuracy {} %", digits(a))),
         digits(found.loss)
     );
+    let matrix = Matrix::of(&[found]).drawn(name, DRAWN)?;
     let mistakes = (!found.mistakes.is_empty()).then(|| table(&mistakes(name, &found.mistakes)));
     Ok(html! {
         p { (about) }
         (table(&scores(name, found)))
-        @if let Some(matrix) = confusion(name, found)? { (matrix) }
+        @if let Some(matrix) = matrix { (matrix) }
         (calibration(name, found)?)
         @if let Some(mistakes) = mistakes { (mistakes) }
     })
 }
 
 /// A fraction, or that there is none.
-fn share(value: Option<f64>) -> String {
+pub(super) fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |v| format!("{v:.2}"))
 }
 
@@ -84,64 +79,6 @@ fn scores(name: &str, found: &Evaluation) -> Sheet {
         title: format!("Classes, {name}{some}"),
         header: ["class", ">images", ">precision, %", ">recall, %", ">F1, %"].map(String::from).into(),
         rows: shown.iter().map(row).chain(averages.map(|(what, a)| average(what, a))).collect(),
-    }
-}
-
-/// The confusion matrix as a picture, or of too many classes the pairs that are confused most; nothing of one class.
-fn confusion(name: &str, found: &Evaluation) -> Result<Option<Markup>> {
-    let n = found.classes.len();
-    if n < 2 {
-        return Ok(None);
-    }
-    let title = format!("Confusion, {name}");
-    let numbers = if n <= TABLE { matrix(&title, found) } else { pairs(&title, found) };
-    if n > DRAWN {
-        return Ok(Some(table(&numbers)));
-    }
-    let shares = |class: usize| {
-        let images = found.classes[class].images.max(1) as f64;
-        let row = found.confusion.dense_row(class, n);
-        row.into_iter().map(|k| (k > 0).then(|| k as f64 / images)).collect()
-    };
-    let short = |class: usize| {
-        let name = line(&found.classes[class].name);
-        let cut: String = name.chars().take(NAME).collect();
-        format!("{class} {cut}{}", if name.chars().count() > NAME { "…" } else { "" })
-    };
-    let heat = Heat {
-        title,
-        x: "predicted class (its number)".into(),
-        y: "class".into(),
-        columns: (0..n).map(|class| class.to_string()).collect(),
-        // The picture's rows go up.
-        rows: (0..n).rev().map(short).collect(),
-        values: (0..n).rev().map(shares).collect(),
-    };
-    let about = "A row per class: the fraction of its images that was predicted as each class, the right one on the diagonal.";
-    Ok(Some(figure(heat.svg()?, about, &numbers)))
-}
-
-fn matrix(title: &str, found: &Evaluation) -> Sheet {
-    let n = found.classes.len();
-    let numbered = found.classes.iter().enumerate();
-    let row = |(class, c): (usize, &ClassScores)| {
-        let counts = found.confusion.dense_row(class, n).into_iter().map(|n| n.to_string());
-        [format!("{class} {}", c.name)].into_iter().chain(counts).collect()
-    };
-    Sheet {
-        title: format!("{title} (images)"),
-        header: ["class".to_owned()].into_iter().chain((0..n).map(|class| format!(">{class}"))).collect(),
-        rows: numbered.map(row).collect(),
-    }
-}
-
-fn pairs(title: &str, found: &Evaluation) -> Sheet {
-    let name = |class: u32| found.classes.get(class as usize).map_or_else(String::new, |c| c.name.clone());
-    let row = |p: &Pair| vec![name(p.class), name(p.predicted), p.images.to_string()];
-    Sheet {
-        title: format!("{title}: the pairs with most images"),
-        header: ["class", "predicted", ">images"].map(String::from).into(),
-        rows: found.confusion.confused().iter().take(PAIRS).map(row).collect(),
     }
 }
 

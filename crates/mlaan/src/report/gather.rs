@@ -1,9 +1,10 @@
 //! Finds what folders hold.
 
 use super::runs::{Group, Run};
-use crate::analyze::{FILE as ANALYSIS, Analysis};
+use crate::analyze::{Analysis, FILE as ANALYSIS};
 use crate::audit::Audit;
 use crate::compare::{COMPARISON, Comparison, RESULTS, Record};
+use crate::evaluation::Evaluated;
 use crate::files::{self, Visited};
 use crate::train::metrics::METRICS;
 use crate::{Error, Result};
@@ -156,7 +157,10 @@ impl Compared {
                 let record = folder.join(RESULTS).join(&cell.name).join(format!("seed-{}.json", run.seed));
                 let own = folder.join(&cell.name).join(format!("seed-{}", run.seed));
                 if record.exists() {
-                    runs.push(Run::of(Record::read(&record)?, record.display().to_string()));
+                    // The record is what counts; the run's folder may be gone.
+                    let evaluated = Evaluated::read(&own)?;
+                    let of_record = Run::of(Record::read(&record)?, record.display().to_string());
+                    runs.push(Run { evaluated, ..of_record });
                 } else if own.join(METRICS).exists() {
                     runs.push(Run::read(&own)?);
                 }

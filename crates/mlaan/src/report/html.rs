@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::compare::Sheet;
-use crate::plot::{Lines, colour};
+use crate::plot::{Bar, Bars, Lines, colour};
 use maud::{Markup, PreEscaped, html};
 
 /// A table that scrolls inside the page where it is wide. Columns that begin with `>` hold numbers; the first one heads
@@ -40,6 +40,40 @@ fn drawn(plot: Markup, about: &str, numbers: &Sheet) -> Markup {
     }
 }
 
+/// Bars, which narrow screens show as a list: the drawing's letters would be too small there.
+///
+/// # Errors
+/// When the plot cannot be drawn.
+pub fn bars(plot: &Bars, about: &str, numbers: &Sheet) -> Result<Markup> {
+    let longest = plot.longest();
+    let percent = |value: f64| 100.0 * value.clamp(0.0, longest) / longest;
+    let bar = |b: &Bar| {
+        let [red, green, blue] = colour::series(b.style);
+        format!("width:{:.1}%;background:#{red:02x}{green:02x}{blue:02x}", percent(b.value))
+    };
+    let spread = |b: &Bar| {
+        let (low, high) = b.spread.map(|s| (percent(b.value - s), percent(b.value + s)))?;
+        Some(format!("left:{low:.1}%;width:{:.1}%", high - low))
+    };
+    let drawing = html! {
+        div.plot.wide { (PreEscaped(plot.svg()?)) }
+        div.bars aria-hidden="true" {
+            p.title { (plot.title) }
+            @for group in &plot.groups {
+                p { (group.name) }
+                ul { @for b in &group.bars { li {
+                    (b.label)
+                    div.track {
+                        @if b.value.is_finite() { div.bar style=(bar(b)) {} }
+                        @if let Some(style) = spread(b).filter(|_| b.value.is_finite()) { div.spread style=(style) {} }
+                    }
+                } } }
+            }
+        }
+    };
+    Ok(drawn(drawing, about, numbers))
+}
+
 /// Curves with their key, which narrow screens need below the plot.
 ///
 /// # Errors
@@ -56,7 +90,7 @@ pub fn curve(plot: &Lines, about: &str) -> Result<Markup> {
     let keys = plot.series.iter().enumerate().map(|(i, s)| (key(i, s), &s.name));
     let share = format!("--plot:{:.4}", Lines::PLOT);
     let drawing = html! {
-        div.plot.curve style=(share) { (PreEscaped(plot.svg()?)) }
+        div.plot.curve.counted[plot.names.is_none()] style=(share) { (PreEscaped(plot.svg()?)) }
         ul.key aria-hidden="true" { @for ((style, mark), name) in keys {
             li { span style=(style) { (mark) } " " (name) }
         } }

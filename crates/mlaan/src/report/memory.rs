@@ -1,7 +1,7 @@
 //! Memory as bars: planned, measured, and PyTorch's.
 
 use super::gather::{Compared, Measured};
-use super::html::figure;
+use super::html::bars;
 use super::runs::Group as Runs;
 use crate::Result;
 use crate::compare::Sheet;
@@ -34,7 +34,7 @@ pub fn compared(compared: &Compared) -> Result<Option<Markup>> {
             ("measured", step.or(c.peak_bytes), MEASURED),
             ("the paper (PyTorch on a GPU)", paper, OTHERS),
         ];
-        Group { name: c.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
+        Group { name: compared.found.cell_title(c), bars: bars.into_iter().filter_map(bar).collect() }
     });
     let about = "Peak memory during training: as planned before the run, and as measured.";
     plot("Memory", groups.collect(), about)
@@ -94,6 +94,5 @@ fn plot(title: &str, groups: Vec<Group>, about: &str) -> Result<Option<Markup>> 
         header: ["of", "what", ">bytes"].map(String::from).into(),
         rows: groups.iter().flat_map(|g| g.bars.iter().map(|b| row(g, b))).collect(),
     };
-    let svg = Bars { title: title.into(), groups }.svg()?;
-    Ok(Some(figure(svg, about, &numbers)))
+    bars(&Bars { title: title.into(), groups }, about, &numbers).map(Some)
 }

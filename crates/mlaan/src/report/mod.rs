@@ -4,8 +4,10 @@
 //! beside it, so that it can be read aloud, searched and copied.
 
 mod analyses;
+mod cells;
 mod comparisons;
 mod configuration;
+mod confusion;
 mod curves;
 mod evaluations;
 mod gather;

@@ -57,11 +57,11 @@ fn run(folder: &Path, error: f64, ended: bool) {
     fs::write(folder.join(RECIPE), format!("# {WILD}\nseed = 3\n")).unwrap();
 }
 
-/// What a run's network of `classes` classes was found to be worth: every third image is taken for the next class.
-fn evaluation(folder: &Path, classes: usize) {
+/// What a run's network of `classes` classes was found to be worth: the last of so many images is taken for the next class.
+fn evaluation(folder: &Path, classes: usize, of: usize) {
     let mut meter = Meter::new(classes, 6 * classes, 2);
     for i in 0..6 * classes {
-        let (label, guess) = (i % classes, if i % 3 == 2 { (i + 1) % classes } else { i % classes });
+        let (label, guess) = (i % classes, if i % of == of - 1 { (i + 1) % classes } else { i % classes });
         let logits: Vec<f32> = (0..classes).map(|c| if c == guess { 3.0 } else { 0.0 }).collect();
         meter.add(i, &logits, label);
     }
@@ -168,12 +168,17 @@ fn analysis(folder: &Path) {
 fn page() -> String {
     let at = tempfile::tempdir().unwrap();
     comparison(&at.path().join("small"));
+    for (seed, of) in [("seed-0", 3), ("seed-1", 2)] {
+        let folder = at.path().join("small/bp").join(seed);
+        fs::create_dir_all(&folder).unwrap();
+        evaluation(&folder, 4, of);
+    }
     analysis(&at.path().join("small/bp/seed-0/analysis"));
     run(&at.path().join("runs/mine/seed-0"), 50.0, true);
     run(&at.path().join("runs/mine/seed-1"), 52.0, true);
     run(&at.path().join("runs/other"), 60.0, false);
-    evaluation(&at.path().join("runs/mine/seed-1"), 4);
-    evaluation(&at.path().join("runs/other"), 500);
+    evaluation(&at.path().join("runs/mine/seed-1"), 4, 3);
+    evaluation(&at.path().join("runs/other"), 500, 3);
     let bench = json!({"machine": {"text": "a machine"}, "memory": [{"recipe": "bp-resnet110", "precision": "f32", "batch": 128,
         "mlaan": {"planned_bytes": 850_000_000_u64, "resident_bytes": 852_000_000_u64}, "pytorch": {"channels last": 1_268_000_000_u64}}]});
     fs::write(at.path().join("memory.json"), bench.to_string()).unwrap();
@@ -196,7 +201,12 @@ fn a_page_has_all_sections_and_loads_nothing() {
         "What the methods are",
         "DGL is 10.0 ± 0.5 points behind BP at 1.00x its memory and 1.0x its time; two seeds tell them apart (p\u{a0}=\u{a0}0.02).",
         "measured 60.00 ± 0.50 %",
-        "Test error against bp",
+        "Test error against BP",
+        "BP: test accuracy 58.33 ± 11.79 %, 2 seeds",
+        ">33.33 ± 47.14<",
+        " 2 (66.7 %)<",
+        "the right one on the diagonal, mean over 2 seeds.",
+        "Confusion, BP (images, sum over 2 seeds)",
         "Confusion, mine",
         "accuracy 66.67 % of 24 images",
         "The first of its 2 runs.",
@@ -223,6 +233,7 @@ fn a_page_has_all_sections_and_loads_nothing() {
         // `cargo` prints a page of a megabyte otherwise.
         assert!(page.contains(word), "{word} is missing");
     }
+    assert!(!page.contains("DGL: test accuracy"), "none of its runs kept an evaluation");
     for outside in ["http://", "https://", "<script", "src=\"/", "@import", "url("] {
         let found = page.match_indices(outside).map(|(i, _)| &page[i..page.len().min(i + 60)]);
         let found: Vec<&str> = found.filter(|f| !f.starts_with("http://www.w3.org/2000/svg")).collect();
