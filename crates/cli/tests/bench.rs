@@ -106,7 +106,7 @@ fn the_layout_may_be_changed() {
 }
 
 #[test]
-fn loading_is_timed_alone() {
+fn loading_is_timed_alone_or_with_steps() {
     let at = tempfile::tempdir().unwrap();
     let args = ["bench", "--data=builtin", "--threads=2", "--rounds=2", "--batch=100", "--limit=200"];
     let report: Value = serde_json::from_str(&ok(at.path(), &[&args[..], &["--json"]].concat())).unwrap();
@@ -121,6 +121,20 @@ fn loading_is_timed_alone() {
     assert_eq!(report["bytes"], 3 * 100 * (32 * 32 * 3 + 4 + size_of::<usize>()));
     let said = ok(at.path(), &args);
     assert!(said.contains("images/s") && said.contains("decoded in memory"), "{said}");
+    let tiny =
+        ["--set", "model.backbone=resnet8", "model.width=4", "local.modules=4", "--rounds=1", "--batch=20"];
+    let both =
+        [&["bench", "quickstart", "--data=builtin", "--limit=60", "--threads=1", "--steps=1"], &tiny[..]]
+            .concat();
+    let report: Value = serde_json::from_str(&ok(at.path(), &[&both[..], &["--json"]].concat())).unwrap();
+    assert_eq!((&report["training"]["steps"], &report["loading"]["images"]), (&1.into(), &60.into()));
+    let speed = |of: &str| 1.0 / number(&report, &format!("/{of}images_per_second"));
+    assert!((speed("") / (speed("training/") + speed("loading/")) - 1.0).abs() < 1e-9, "on shared cores");
+    let said = ok(at.path(), &both);
+    assert!(
+        said.contains(" step  ") && said.contains("decoded in memory") && said.contains(" training  "),
+        "{said}"
+    );
     assert!(fails(at.path(), &["bench", "--data=nowhere"]).contains("nowhere"));
 }
 

@@ -260,7 +260,7 @@ Nothing is computed, and no images are read but those of --data: a training step
 #[derive(Args)]
 #[command(
     after_help = BENCH_EXAMPLES,
-    mut_arg("data", |a| a.help("Time the loading of these images instead of steps").conflicts_with_all(["profile", "steps"])),
+    mut_arg("data", |a| a.help("Time the loading of these images; with --steps or --profile of training steps as well")),
     mut_arg("limit", |a| a.requires("data")),
     mut_arg("skip_broken", |a| a.requires("data"))
 )]
@@ -279,9 +279,9 @@ pub struct BenchArgs {
     /// Rounds; their median counts. With --data a round is an epoch
     #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
     pub rounds: usize,
-    /// Steps of a round; their median counts, on a GPU their mean, of more where they are short
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_positive)]
-    pub steps: usize,
+    /// Steps of a round; their median counts, on a GPU their mean, of more where they are short [default: 3]
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub steps: Option<usize>,
     /// What to compute with.
     #[command(flatten)]
     pub machine: Machine,
@@ -305,8 +305,9 @@ Examples:
   mlaan bench bp-resnet110 --recompute module
   mlaan bench quickstart --set local.leap=none model.width=32
   mlaan bench bp-resnet34 --data DIR   images a second that loading reaches
+  mlaan bench --data photos/ --steps 3 and training, with the recipe that suits them
 
-Images of steps are made up: none are read. Steps are those of a run: on a GPU one behind the other, waited for at
+Images of steps are made up, as those of 10 or (over 96x96) 1000 classes: none are read. Steps are those of a run: on a GPU one behind the other, waited for at
 the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). What the
 machine can do at the most is measured in the same run.";
 

@@ -1,29 +1,12 @@
 //! `mlaan bench --data`: how fast images reach the network.
 
-use crate::args::BenchArgs;
-use crate::{format, output};
-use anyhow::Result;
-use mlaan::Device;
-use mlaan::bench::{Loading, loading};
+use crate::format;
+use mlaan::bench::Loading;
 use mlaan::recipe::Recipe;
 use serde_json::json;
-use std::process::ExitCode;
 
-/// Measures and shows.
-///
-/// # Errors
-/// What is wrong with the recipe or the images.
-pub fn bench((name, recipe): (&str, &Recipe), device: &Device, args: &BenchArgs) -> Result<ExitCode> {
-    let found = loading(recipe, device, args.rounds)?;
-    if args.output.json {
-        output::json(&json(name, recipe, &found))?;
-    } else {
-        output::page(&text(name, recipe, &found))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn json(name: &str, recipe: &Recipe, l: &Loading) -> serde_json::Value {
+/// For machines.
+pub fn json(name: &str, recipe: &Recipe, l: &Loading) -> serde_json::Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": name,
@@ -42,7 +25,8 @@ fn json(name: &str, recipe: &Recipe, l: &Loading) -> serde_json::Value {
     })
 }
 
-fn text(name: &str, recipe: &Recipe, l: &Loading) -> String {
+/// For people.
+pub fn text(name: &str, recipe: &Recipe, l: &Loading) -> String {
     let side = recipe.data.size;
     let from = if l.streamed { "decoded each time" } else { "decoded in memory" };
     let rows = [

@@ -9,10 +9,11 @@ use self::units::{giga, seconds};
 use crate::args::BenchArgs;
 use crate::auto::{Base, Named};
 use crate::{format, output};
-use anyhow::Result;
-use mlaan::bench::{Options, Measurement, bench as measure};
+use anyhow::{Error, Result};
+use mlaan::bench::{Loading, Measurement, Options, bench as measure, loading as load};
 use mlaan::local::Recompute;
 use mlaan::recipe::{Precision, Recipe};
+use serde_json::json;
 use std::process::ExitCode;
 
 /// Measures and shows.
@@ -22,22 +23,63 @@ use std::process::ExitCode;
 pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let base = recipe(args)?;
     let (name, recipe) = (base.name, base.recipe);
-    let options =
-        Options { rounds: args.rounds, steps: args.steps, profile: args.profile, ..Options::default() };
-    let device = args.machine.open()?;
-    if args.images.data.is_some() {
-        return loading::bench((&name, &recipe), &device, args);
-    }
-    let report = measure(&recipe, &device, &options)?;
+    let default = Options::default();
+    let steps = args.steps.unwrap_or(default.steps);
+    let options = Options { rounds: args.rounds, steps, profile: args.profile, ..default };
+    let loads = args.images.data.is_some();
+    let steps_too = !loads || args.steps.is_some() || args.profile;
+    // Each with a device of its own: memory is counted from when it was opened.
+    let open = || args.machine.open();
+    let loaded = loads.then(|| Ok::<_, Error>(load(&recipe, &open()?, args.rounds)?)).transpose()?;
+    let trained = steps_too.then(|| Ok::<_, Error>(measure(&recipe, &open()?, &options)?)).transpose()?;
+    let of_steps = trained.as_ref().map(|r| json::report(&name, &recipe, r));
+    let of_loading = loaded.as_ref().map(|l| loading::json(&name, &recipe, l));
+    let both = trained.as_ref().zip(loaded.as_ref());
     if args.output.json {
-        output::json(&json::report(&name, &recipe, &report))?;
-    } else {
-        output::page(&text(&name, &recipe, &report))?;
-        if let Some(p) = &report.profile {
-            output::page(&profile::text(p, &report, args.top))?;
+        output::json(&match (of_steps, of_loading, both) {
+            (Some(training), Some(loading), Some(both)) => {
+                json!({ "training": training, "loading": loading, "images_per_second": together(both) })
+            }
+            (training, loading, _) => training.or(loading).unwrap_or_default(),
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(r) = &trained {
+        output::page(&text(&name, &recipe, r))?;
+        if let Some(p) = &r.profile {
+            output::page(&profile::text(p, r, args.top))?;
         }
     }
+    if let Some(l) = &loaded {
+        let before = if trained.is_some() { "\n" } else { "" };
+        output::page(&format!("{before}{}", loading::text(&name, &recipe, l)))?;
+    }
+    if let Some(both) = both {
+        output::page(&conclusion(both))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Images a second of training on images that are loaded meanwhile: on the processor both share its cores, beside a GPU the
+/// slower one decides.
+fn together((r, l): (&Measurement, &Loading)) -> f64 {
+    let (steps, loading) = (r.images_per_second(), l.images_per_second());
+    if r.isa.is_some() { 1.0 / (1.0 / steps + 1.0 / loading) } else { steps.min(loading) }
+}
+
+/// What both say of a run.
+fn conclusion((r, l): (&Measurement, &Loading)) -> String {
+    let rate = together((r, l));
+    let why = match (r.isa, l.images_per_second() < r.images_per_second()) {
+        (Some(_), _) => "steps and loading share the cores",
+        (None, true) => "loading is slower than steps, which wait for it",
+        (None, false) => "loading is faster than steps, which do not wait for it",
+    };
+    let epoch = format::duration(l.images as f64 / rate);
+    format!(
+        " training    about {} images/s, {epoch} for an epoch without its test: {why}\n",
+        format::digits(rate)
+    )
 }
 
 /// The recipe with what the command line changes of it.
@@ -161,6 +203,30 @@ mod tests {
             machine: Machine { flops: None, sgemm: 1e12, bandwidth: 1e12 },
             profile: None,
         }
+    }
+
+    #[test]
+    fn a_processor_shares_its_cores_and_a_gpu_waits_for_the_slower() {
+        let loaded = |seconds: f64| Loading {
+            name: "photos".into(),
+            images: 12,
+            batch: 6,
+            streamed: true,
+            threads: 1,
+            device: "cpu".into(),
+            opening: 0.0,
+            rounds: vec![seconds],
+            bytes: 0,
+        };
+        // 12 images a second of steps; 12 and 6 of loading.
+        let rate = |kernels, seconds| together((&measured(kernels), &loaded(seconds)));
+        assert_eq!([rate(None, 1.0), rate(None, 2.0)], [6.0, 4.0]);
+        assert_eq!([rate(Some("proved"), 0.5), rate(Some("proved"), 2.0)], [12.0, 6.0]);
+        let said = conclusion((&measured(Some("proved")), &loaded(2.0)));
+        assert!(
+            said.contains("about 6 images/s, 2.0 s for an epoch") && said.contains("wait for it"),
+            "{said}"
+        );
     }
 
     /// Of a whole benchmark on the host's CUDA driver the measurement of the machine alone would take an hour.
