@@ -42,7 +42,7 @@ pub struct InspectArgs {
     /// Fraction of the training images that is held out to validate on, as by --validation of `mlaan train`
     #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
-    /// Fraction of every class that is held out to test on, where the set has no test split, as by --test of `mlaan train`
+    /// Fraction of every class that is held out to test on, where the set has no test split, as by --test of `mlaan train` [default: 0.2]
     #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub test: Option<f64>,
     /// Show every class and up to a hundred problems
@@ -60,7 +60,7 @@ const INSPECT_EXAMPLES: &str = "\
 Examples:
   mlaan data inspect cifar-10-binary.tar.gz
   mlaan data inspect photos/ --all
-  mlaan data inspect flowers/ --test 0.2   class folders without splits
+  mlaan data inspect flowers/ --test 0.1   class folders without splits; a fifth is held out by default
   mlaan data inspect imagenet/ --json
 
 Every image is decoded, and none is kept. The exit status is 1 where images are broken.";

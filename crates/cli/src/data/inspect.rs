@@ -6,8 +6,9 @@ use crate::{format, output};
 use anyhow::{Context, Result};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
+use mlaan::auto_recipe::TEST;
 use mlaan::data::inspect::{Inspection, Sizes, SplitInspection, inspect_with};
-use mlaan::data::{Normalise, OpenOptions, Orientation};
+use mlaan::data::{Normalise, OpenOptions, Orientation, survey};
 use mlaan::text;
 use std::process::ExitCode;
 
@@ -24,16 +25,28 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.context("no threads to decode with")?;
     let bar = (!args.output.json && Term::stderr().is_term()).then(bar);
-    let options = OpenOptions { validation: args.validation, test: args.test, ..OpenOptions::default() };
-    let found = pool.install(|| {
-        inspect_with(&args.path, &options, &mut |seen, all| {
-            if let Some(bar) = &bar {
-                bar.set_length(all as u64);
-                bar.set_position(seen as u64);
-            }
+    let inspected = |test| {
+        let options = OpenOptions { validation: args.validation, test, ..OpenOptions::default() };
+        pool.install(|| {
+            inspect_with(&args.path, &options, &mut |seen, all| {
+                if let Some(bar) = &bar {
+                    bar.set_length(all as u64);
+                    bar.set_position(seen as u64);
+                }
+            })
         })
-    });
-    if let Some(bar) = bar {
+    };
+    let found = match inspected(args.test) {
+        Err(_) if args.test.is_none() && lacks_test(&args.path) => {
+            let part = format!("{:.0} %", 100.0 * TEST);
+            output::note(&format!(
+                "note: there are no test images; {part} of every class are held out here, as by `mlaan train --data` (--test sets another fraction)"
+            ));
+            inspected(Some(TEST))
+        }
+        found => found,
+    };
+    if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
     let found = found?;
@@ -43,6 +56,11 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     }
     let broken = splits(&found).map(|(_, split)| split.broken).sum::<usize>();
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a set lies there, of which some images must be held out to test on.
+fn lacks_test(path: &str) -> bool {
+    survey(path, &OpenOptions::default()).is_ok_and(|found| found.test.is_none())
 }
 
 /// The splits and what they are called.

@@ -24,8 +24,8 @@ pub(super) struct Rules<'a> {
     pub weights: Option<&'a Weights>,
 }
 
-/// Part of the images that is held out for testing, where the set has no test split.
-const TEST: f64 = 0.2;
+/// Fraction of the images that is held out for testing, where the set has no test split.
+pub const TEST: f64 = 0.2;
 /// Training images of the smallest class from which on some are held out to validate on.
 const VALIDATED: usize = 25;
 /// Images below which a fifth validates.
