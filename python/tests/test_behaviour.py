@@ -3,6 +3,8 @@ the same step without it, in float64."""
 import copy
 import functools
 import io
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -488,3 +490,9 @@ def test_fused_optimisers():
         t = LocalTrainer(vgg(), 4, "mlaan-paper", optimizer=functools.partial(SGD, fused=fused), example=images)
         results.append([t.step(images, targets) for _ in range(3)][-1])
     assert all(torch.allclose(results[0][k], results[1][k], atol=1e-4) for k in results[0])
+
+
+def test_without_pytorch_the_import_says_what_to_install():
+    code = "import sys; sys.modules['torch'] = None; import mlaan, mlaan.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode != 0 and "mlaan.torch needs PyTorch 2.4 or later" in done.stderr, done.stderr

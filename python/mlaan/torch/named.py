@@ -12,15 +12,16 @@ Sources = Sequence[int | str] | Sequence[Sequence[int | str]]
 
 def by_name(sources: Sources, j: int, modules: int, last: int, shapes: Sequence[Shape], names: Sequence[str]) -> list[int]:
     """The blocks that `sources` names for module `j` of `modules`, which ends with block `last`."""
-    if any(isinstance(s, (int, str)) for s in sources):
-        found = [_number(s, names) for s in sources if isinstance(s, (int, str))]
-        found = [s for s in found if s > last]
+    single = [s for s in sources if isinstance(s, (int, str))]
+    lists = [s for s in sources if not isinstance(s, (int, str))]
+    if single:
+        found = [s for s in (_number(s, names) for s in single) if s > last]
         if not found:
             raise ValueError(f"sources: none is behind {shapes[last].name}, where module {j} ends; name a later block too")
     else:
-        if len(sources) != modules - 1:
-            raise ValueError(f"sources: {len(sources)} lists for {modules} modules; each but the last needs one")
-        found = [_number(s, names) for s in sources[j]]  # type: ignore[union-attr]
+        if len(lists) != modules - 1:
+            raise ValueError(f"sources: {len(lists)} lists for {modules} modules; each but the last needs one")
+        found = [_number(s, names) for s in lists[j]]
         if not found:
             raise ValueError(f"sources: module {j} mirrors nothing; name at least one block")
     shape = shapes[last].given
