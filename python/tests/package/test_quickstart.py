@@ -48,8 +48,9 @@ def test_the_notebook_runs():
 
 def answer(client, code, within=120, shown="", then=lambda: None):
     """Runs code; its texts, and the exception that it ends with. Does `then` once a text with `shown` was there."""
-    message = client.execute(code)
-    said, deadline = [], time.monotonic() + within
+    # Else a kernel drops what is asked for right behind an error.
+    message = client.execute(code, stop_on_error=False)
+    error, said, deadline = None, [], time.monotonic() + within
     while time.monotonic() < deadline:
         try:
             found = client.get_iopub_msg(timeout=1)
@@ -63,9 +64,9 @@ def answer(client, code, within=120, shown="", then=lambda: None):
             shown = ""
             then()
         if found["msg_type"] == "error":
-            return "".join(said), content["ename"]
+            error = content["ename"]
         if found["msg_type"] == "status" and content["execution_state"] == "idle":
-            return "".join(said), None
+            return "".join(said), error
     raise TimeoutError("".join(said))
 
 
