@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from ._plan import Plan, plan
     from ._recipes import recipes
     from ._run import Run
-    from ._script import command
     from ._tables import Analysis, Comparison, analyze, compare, report
     from ._train import Epoch, train
     from ._values import Evaluation, Metrics
 
 __all__ = ["Analysis", "Comparison", "DataError", "Epoch", "Error", "Evaluation", "MemoryBudgetError", "Metrics", "Plan", "RecipeError",
-           "Run", "__version__", "analyze", "command", "compare", "plan", "recipes", "report", "train"]
+           "Run", "__version__", "analyze", "compare", "plan", "recipes", "report", "train"]
 
 # Loaded when they are asked for: the command line does without NumPy, and `mlaan.torch` without the compiled part.
 _PLACES = {
@@ -32,7 +31,6 @@ _PLACES = {
     "_plan": ("Plan", "plan"),
     "_recipes": ("recipes",),
     "_run": ("Run",),
-    "_script": ("command",),
     "_tables": ("Analysis", "Comparison", "analyze", "compare", "report"),
     "_train": ("Epoch", "train"),
     "_values": ("Evaluation", "Metrics"),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _core
+from . import _core, _cuda
 from ._data import Given
 
 log = logging.getLogger("mlaan")
@@ -24,6 +24,7 @@ def call(args: Sequence[str], hear: Callable[[str, str], None] | None = None, gi
             log.log(levels.get(word, logging.INFO), "%s", rest if word in levels else text)
         elif hear is not None:
             hear(kind, text)
+    _cuda.find(args)
     if given is None:
         return _core.call(args, told)
     return _core.call(args, told, name=given.name, train=given.train, validation=given.validation, test=given.test)

@@ -5,12 +5,20 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from . import _core
 
+
+class Items(Protocol):
+    """What has items by number: sequences, arrays, data sets."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
 #: A path, `(images, labels)`, a sequence of items, a mapping or tuple of splits, or keys of the recipe's table `data`.
-Data: TypeAlias = Any
+Data: TypeAlias = str | os.PathLike[str] | Items | Mapping[str, Any] | None
 
 #: What recipes call images that lie in no file.
 GIVEN = "(given)"
@@ -37,7 +45,7 @@ def split(data: Data, classes: Sequence[str] | None) -> tuple[str | None, dict[s
     if isinstance(data, Mapping) and "train" not in data:
         if "test" in data and not isinstance(data["test"], (int, float)):
             raise _core.DataError('data: a mapping of splits needs "train"')
-        return None, {"data": data}, None
+        return None, {"data": dict(data)}, None
     return GIVEN, {}, given(_splits(data), classes)
 
 

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, _train
+from . import _core, _cuda, _train
 from ._call import ask, call
-from ._data import GIVEN, Data, split, tested
+from ._data import GIVEN, Data, Items, split, tested
 from ._settings import flags
 from ._values import Evaluation, Metrics
 
 if TYPE_CHECKING:
     from torch import nn
-
-Images = Any
-
 
 class Run:
     """A run's folder: `path`. A checkpoint's manifest in it (`checkpoints/best.json`) is one as well, to be used but not gone on with."""
@@ -87,7 +84,7 @@ class Run:
         args = flags(data=source, split=split, best=best, batch=batch, mistakes=mistakes, device=device, threads=threads)
         return Evaluation(ask(["eval", os.fspath(self.path), *args], given))
 
-    def predict(self, images: Images, *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
+    def predict(self, images: Items, *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
                 threads: int | None = None) -> NDArray[np.float32]:
         """Probabilities of the classes, float32 `[n, classes]`, or with `logits=True` their logits.
 
@@ -96,12 +93,14 @@ class Run:
         batch: images at a time; changes speed and memory, not the result.
         """
         from ._data import pixels
+        _cuda.find([device])
         network = _core.Predictor(self.path, best=best, device=device, threads=threads)
-        if hasattr(images, "__dlpack__") and not isinstance(images, np.ndarray):
-            images = np.from_dlpack(images)
-        if getattr(images, "ndim", None) == 3:
-            raise _core.DataError(f"one image of shape {list(images.shape)}: predict(images[None]) classifies one")
-        parts = [np.ascontiguousarray(images)] if hasattr(images, "ndim") else [pixels(image) for image in images]
+        given: Any = images
+        if hasattr(given, "__dlpack__") and not isinstance(given, np.ndarray):
+            given = np.from_dlpack(given)
+        if getattr(given, "ndim", None) == 3:
+            raise _core.DataError("this is one image: predict(images[None]) classifies one")
+        parts: list[Any] = [np.ascontiguousarray(given)] if hasattr(given, "ndim") else [pixels(given[i]) for i in range(len(given))]
         found = np.empty((sum(len(p) for p in parts), len(network.classes)), dtype=np.float32)
         at = 0
         for part in parts:

@@ -6,8 +6,9 @@ import sys
 import time
 
 import mlaan
+from mlaan import _cuda
 
-SCRIPT = [sys.executable, "-c", "from mlaan._script import main; main()"]
+SCRIPT = [sys.executable, "-m", "mlaan"]
 
 
 def test_the_script_is_the_command(tmp_path):
@@ -22,10 +23,21 @@ def test_the_script_is_the_command(tmp_path):
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: ")
 
 
-def test_the_status_of_a_command_comes_back():
-    assert mlaan.command(["recipes", "--json"]) == 0
-    assert mlaan.command(["plan", "no-such-recipe"]) == 1
-    assert mlaan.command(["no-such-command"]) == 2
+def test_nvrtc_of_the_environment_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv(_cuda.VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    library = tmp_path / "nvidia/cuda_nvrtc/lib/libnvrtc.so.13"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    (library.parent / "libnvrtc-builtins.so.13.0").touch()
+    monkeypatch.delitem(sys.modules, "nvidia", raising=False)
+    _cuda.find(["train", "--device=cpu"])
+    assert _cuda.VARIABLE not in os.environ
+    _cuda.find(["train", "--device=cuda:0"])
+    assert os.environ.pop(_cuda.VARIABLE) == str(library)
+    monkeypatch.setenv(_cuda.VARIABLE, "mine")
+    _cuda.find(["cuda"])
+    assert os.environ[_cuda.VARIABLE] == "mine"
 
 
 def test_ctrl_c_is_the_commands(tmp_path):

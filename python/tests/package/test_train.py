@@ -35,7 +35,7 @@ def test_arguments_of_the_command_give_the_same_bits(tmp_path):
     """A run from Python is the command's run."""
     keys = {"train": {"epochs": 1, "batch": 16}, "data": {"limit": 64}}
     ours = mlaan.train("dgl-resnet8-2", data="builtin", out=tmp_path / "a", progress=False, threads=2, overrides=keys)
-    script = [sys.executable, "-c", "from mlaan._script import main; main()"]
+    script = [sys.executable, "-m", "mlaan"]
     args = ["train", "dgl-resnet8-2", "--data", "builtin", "--threads", "1", "--epochs", "1", "--batch", "16", "--limit", "64", "--out", str(tmp_path / "b"), "-q"]
     subprocess.run([*script, *args], check=True)
     a, b = ours.state_dict(), mlaan.Run(tmp_path / "b").state_dict()
