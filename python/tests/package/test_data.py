@@ -217,9 +217,13 @@ def test_a_path_and_keys_of_the_data(tmp_path):
         mlaan.plan("bp-resnet8", data={"sise": 64})
 
 
-def test_a_recipe_is_chosen_for_images(images):
+def test_a_recipe_is_chosen_for_images(images, tmp_path):
     plan = mlaan.plan(data=images, classes=["dark", "red"])
     assert plan.about["classes"] == 2 and plan.about["size"] == 16 and plan.about["batch"] <= 64
+    run = mlaan.train(data=images, classes=["dark", "red"], train={"epochs": 1}, model={"backbone": "resnet8"}, out=tmp_path / "run",
+                      progress=False)
+    # A fifth of 96 images tests, a fifth of the others validates.
+    assert run.summary["best_val_error"] is not None and '"data": "own"' in (run.path / "metrics.jsonl").read_text().replace(":", ": ")
 
 
 def test_images_that_are_given_are_no_path():
