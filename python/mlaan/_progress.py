@@ -136,7 +136,8 @@ def telling(progress: bool | str) -> Telling:
             from IPython.display import display
         except ImportError as e:
             raise ImportError('progress="notebook" needs IPython, which notebooks have: pip install ipython') from e
-        return Notebook(lambda shown: display(shown, display_id=True))
+        show: Callable[..., Any] = display
+        return Notebook(lambda shown: show(shown, display_id=True))
     return Text()
 
 
