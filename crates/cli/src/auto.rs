@@ -1,9 +1,9 @@
 //! The recipe of a command: the one that is named, or one that suits the images.
 
 use crate::args::{DEFAULT_RECIPE, value};
-use crate::format;
+use crate::{format, host};
 use anyhow::Result;
-use mlaan::auto_recipe::{AutoRecipe, Choice, Wishes, auto_recipe};
+use mlaan::auto_recipe::{AutoRecipe, Choice, Wishes, auto_recipe, auto_recipe_of};
 use mlaan::data::BUILTIN;
 use mlaan::recipe::Recipe;
 use mlaan::text;
@@ -43,7 +43,11 @@ impl Base {
         let name = called(named.recipe, source);
         match (named.recipe, source.filter(|source| *source != BUILTIN)) {
             (None, Some(source)) => {
-                let auto = auto_recipe(source, &wishes(named, keys))?;
+                let wishes = wishes(named, keys);
+                let auto = match host::given(source)? {
+                    Some(given) => auto_recipe_of(given.survey(&wishes.open())?, source, &wishes)?,
+                    None => auto_recipe(source, &wishes)?,
+                };
                 Ok(Base { name, recipe: auto.recipe.clone(), auto: Some(auto) })
             }
             _ => Ok(Base { recipe: Recipe::load(&name)?, name, auto: None }),
@@ -71,6 +75,7 @@ impl Base {
 pub fn called(recipe: Option<&str>, source: Option<&str>) -> String {
     match (recipe, source.filter(|source| *source != BUILTIN)) {
         (Some(recipe), _) => recipe.into(),
+        (None, Some(host::GIVEN)) => "own".into(),
         (None, Some(source)) => {
             let path = Path::new(source);
             let whole = path.canonicalize().unwrap_or_else(|_| path.into());

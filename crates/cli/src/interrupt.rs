@@ -1,7 +1,7 @@
 //! Ctrl-C: the first one asks a run to save and stop, the second one ends the program. Signals that arrive together are
 //! one: `timeout` and some shells send theirs to the process and to its group.
 
-use crate::output;
+use crate::{host, output};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ const TOGETHER: Duration = Duration::from_millis(500);
 /// What the handler and the run share.
 #[derive(Default)]
 pub struct Interrupt {
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
     running: AtomicBool,
     /// When the run was first asked to stop.
     first: Mutex<Option<Instant>>,
@@ -47,11 +47,14 @@ pub trait Dashboard: Send + Sync {
 }
 
 impl Interrupt {
-    /// Catches Ctrl-C and the request to terminate from now on.
+    /// Catches Ctrl-C and the request to terminate from now on; a program that embeds the command does so itself.
     ///
     /// # Errors
     /// When the system does not allow it.
     pub fn install() -> Result<Arc<Self>> {
+        if let Some(host) = host::current() {
+            return Ok(Arc::new(Interrupt { stop: Arc::clone(host.stop()), ..Self::default() }));
+        }
         let shared = Arc::new(Self::default());
         let handler = Arc::clone(&shared);
         ctrlc::set_handler(move || handler.received()).context("cannot catch Ctrl-C")?;

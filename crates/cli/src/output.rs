@@ -3,6 +3,7 @@
 //! A reader of standard output that went away (`| head`) has seen enough, which is no error. Anything else that keeps a
 //! byte from being written is one: output that is cut off must not look like success.
 
+use crate::host;
 use crate::style::shown;
 use crate::wrap::wrapped;
 use anyhow::{Context, Error, Result};
@@ -61,6 +62,10 @@ fn state() -> MutexGuard<'static, State> {
 
 /// Prints `text` as it is.
 fn print(text: &str) -> Result<()> {
+    if let Some(host) = host::current() {
+        host.print(text);
+        return Ok(());
+    }
     let mut state = state();
     if let State::Open = *state {
         match Output.write_all(text.as_bytes()).and_then(|()| Output.flush()) {
@@ -107,6 +112,9 @@ pub fn exact(text: &str) -> Result<()> {
 /// in a file or a pipe lines are as long as they are.
 pub fn columns() -> Option<usize> {
     let said = || std::env::var("COLUMNS").ok().and_then(|text| text.parse::<usize>().ok());
+    if host::current().is_some() {
+        return None;
+    }
     let terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
     terminal.or_else(said).map(|columns| columns.clamp(60, 160))
 }
@@ -177,6 +185,9 @@ pub fn end() -> Result<()> {
 
 /// Says something on standard error, on one line.
 pub fn note(text: &str) {
+    if let Some(host) = host::current() {
+        return host.note(&text::line(text));
+    }
     // There is nowhere to say that this fails.
     let _ = writeln!(stderr().lock(), "{}", text::line(text));
 }
@@ -187,7 +198,7 @@ pub fn error(e: &Error) {
 }
 
 /// An error and its causes; those that it tells of by itself are not told twice.
-fn causes(e: &Error) -> String {
+pub fn causes(e: &Error) -> String {
     let mut text = String::new();
     for cause in e.chain() {
         // The library's own errors are safe, and may have lines; the rest is one.

@@ -329,6 +329,8 @@ fn a_refused_set_says_why_and_changes_nothing() {
         ("local.cascade.spn=3", "local.cascade.spn", "local.cascade.span"),
         ("local.cascade.span=one", "local.cascade.span", "whole number"),
         ("epoch=3", "epoch", "did you mean"),
+        ("trian.epochs=3", "trian.epochs", "did you mean `train.epochs`"),
+        ("local.cascad.span=3", "local.cascad.span", "did you mean `local.cascade.span`"),
         ("train.epochs", "train.epochs", "key=value"),
         ("train.epochs=none", "train.epochs", "whole number"),
         ("train=none", "train", "expected a table"),

@@ -4,14 +4,14 @@ mod text;
 
 use crate::args::{AnalyzeArgs, Cut};
 use crate::memory::Planned;
-use crate::output;
+use crate::{host, output};
 use anyhow::{Result, bail};
 use console::Term;
 use mlaan::Device;
 use mlaan::analyze::{
     Analysis, Images, Seen, Studied, Studies, Subject, cka, features, heads, names, plan, separability,
 };
-use mlaan::data::{LoaderPool, Splits};
+use mlaan::data::{LoaderPool, Names, Splits};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Trained, checkpoint, loading, setup};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<ExitCode> {
         );
     }
     let recipe = recipe(args, &opened[0]);
-    let splits = setup::open(&recipe, device.threads())?;
+    let splits = host::open(&recipe, device.threads(), Names::Test)?;
     splits.notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     // Before hours of work.
     let chosen = if wanted.features { Some(chosen(args, &recipe, &splits)?) } else { None };

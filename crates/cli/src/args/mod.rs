@@ -20,7 +20,7 @@ pub use audit::AuditArgs;
 pub use compare::CompareArgs;
 pub use data::{DataArgs, DataCommand, DownloadArgs, InspectArgs};
 pub use overrides::{Layout, Overrides};
-pub use parse::parse;
+pub use parse::{Unread, parse};
 pub use recipes::{CompletionsArgs, ManArgs, RecipesArgs};
 pub use report::ReportArgs;
 pub use settings::{Settings, value};

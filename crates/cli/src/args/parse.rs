@@ -10,35 +10,47 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// The status of a command line that means nothing, as clap has it.
-const USAGE: i32 = 2;
+const USAGE: u8 = 2;
 
-/// Reads the command line; ends the process where it means nothing.
-///
-/// # Errors
-/// Help, or the version, where that is asked for.
-pub fn parse() -> Result<Cli, StyledStr> {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    Cli::try_parse_from(&args).map_err(|e| if e.use_stderr() { refuse(&e, &args) } else { e.render() })
+/// What is no command.
+pub enum Unread {
+    /// Help, or the version, was asked for.
+    Help(StyledStr),
+    /// It means nothing, and that was said: the status of the program.
+    Refused(u8),
 }
 
-fn refuse(e: &clap::Error, args: &[OsString]) -> ! {
+/// Reads a command line.
+///
+/// # Errors
+/// Where it is no command.
+pub fn parse(args: &[OsString]) -> Result<Cli, Unread> {
+    Cli::try_parse_from(args).map_err(|e| {
+        if e.use_stderr() {
+            refuse(&e, args);
+            return Unread::Refused(USAGE);
+        }
+        Unread::Help(e.render())
+    })
+}
+
+/// Says what is wrong with a command line.
+fn refuse(e: &clap::Error, args: &[OsString]) {
     if e.kind() == ErrorKind::InvalidUtf8 {
-        output::error(&anyhow::Error::msg(not_text(args)));
-        std::process::exit(USAGE);
+        return output::error(&anyhow::Error::msg(not_text(args)));
     }
+    // There is nowhere to say that nothing can be said.
+    let say = |e: &clap::Error| drop(e.print());
     // What is repeated of the arguments is coloured as the rest only where it does nothing else to a terminal.
     let plain =
         |a: &OsString| a.to_str().is_some_and(|a| matches!(text::line(a), std::borrow::Cow::Borrowed(_)));
     if args.iter().all(plain) {
-        e.exit()
+        return say(e);
     }
     let shown: Vec<OsString> = args.iter().map(|a| text::path(Path::new(a)).into()).collect();
     match Cli::try_parse_from(shown) {
-        Err(same) if same.kind() == e.kind() => same.exit(),
-        _ => {
-            output::note(&e.to_string());
-            std::process::exit(USAGE)
-        }
+        Err(same) if same.kind() == e.kind() => say(&same),
+        _ => output::note(&e.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table for people while it runs: a line per run, and a bar or now and then a line in between.
 
 use crate::interrupt::Notice;
-use crate::{format, output};
+use crate::{format, host, output};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::compare::{Run, Standing, Table, Tell};
@@ -45,7 +45,8 @@ impl Lines {
             (cell.map(|c| text::line(&c.name).into_owned()).unwrap_or_default(), r.seed, epochs)
         };
         let runs_named: Vec<_> = runs.iter().map(named).collect();
-        let terminal = !silent && Term::stdout().is_term() && Term::stderr().is_term();
+        let terminal =
+            !silent && host::current().is_none() && Term::stdout().is_term() && Term::stderr().is_term();
         let now = Instant::now();
         Lines {
             bar: terminal.then(bar),

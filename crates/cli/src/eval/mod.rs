@@ -7,7 +7,7 @@ mod told;
 
 use crate::args::{EvalArgs, Split};
 use crate::memory::Planned;
-use crate::output;
+use crate::{host, output};
 use anyhow::{Result, bail};
 use mlaan::Device;
 use mlaan::data::{Dataset, LoaderPool, Names, Splits, Subset, by_name};
@@ -39,7 +39,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         (_, Split::Test) => Names::Test,
         _ => Names::All,
     };
-    let mut splits = setup::open_with(&recipe, device.threads(), names)?;
+    let mut splits = host::open(&recipe, device.threads(), names)?;
     splits.test = chosen(args, &recipe, &splits)?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.test_batch()).min(splits.test.len());

@@ -2,9 +2,10 @@
 
 use crate::args::PlanArgs;
 use crate::auto::Base;
+use crate::host;
 use anyhow::Result;
 use mlaan::Device;
-use mlaan::data::{LoaderPool, Splits};
+use mlaan::data::{LoaderPool, Names, Splits};
 use mlaan::local::Task;
 use mlaan::nn::ImageShape;
 use mlaan::plan::{Sizes, in_flight};
@@ -39,7 +40,8 @@ impl Run {
         let stages = args.machine.kinds()?.into_iter().map(Device::dry).collect::<Result<_, _>>()?;
         let device = Device::dry(args.machine.kind())?;
         let threads = args.machine.processor.threads.unwrap_or(0);
-        let splits = args.images.data.is_some().then(|| setup::open(&recipe, threads)).transpose()?;
+        let splits =
+            args.images.data.is_some().then(|| host::open(&recipe, threads, Names::Test)).transpose()?;
         let classes = splits.as_ref().map(|splits| splits.train.classes().len()).or(args.classes);
         let (task, choices) = (task(&recipe, classes), base.choices(&recipe));
         Ok(Run { name: base.name.clone(), recipe, task, choices, stages, device, splits })

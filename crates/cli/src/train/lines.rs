@@ -4,7 +4,7 @@
 use super::eta::Eta;
 use super::table::{self, Table};
 use crate::interrupt::Notice;
-use crate::{format, output};
+use crate::{format, host, output};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::train::Progress;
@@ -40,7 +40,7 @@ struct Step {
 impl Lines {
     /// For a run whose lowest validation (or test) error so far is `best`.
     pub fn new(eta: Eta, best: f64) -> Self {
-        let terminal = Term::stdout().is_term() && Term::stderr().is_term();
+        let terminal = host::current().is_none() && Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
             bar: terminal.then(bar),
             last: Instant::now(),

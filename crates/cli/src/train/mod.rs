@@ -13,11 +13,12 @@ use crate::auto::called;
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::plan::task;
-use crate::{fits, format, output, resume};
+use crate::{fits, format, host, output, resume};
 use anyhow::{Result, bail};
 use eta::Eta;
 use lines::Lines;
 use mlaan::Device;
+use mlaan::data::Names;
 use mlaan::local::Method;
 use mlaan::recipe::Recipe;
 use mlaan::text;
@@ -46,6 +47,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         _ => (resume::continued(args, target.checkpoint.as_ref(), &target.path)?, None),
     };
     if let Some(summary) = target.finished(recipe.train.epochs) {
+        host::current().iter().for_each(|host| host.begun(&target.path));
         say_finished_before(args, &summary, &target.path)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -57,11 +59,21 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
                     "--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)"
                 );
             };
-            let (trainer, fit) = Trainer::from_recipe_fit_memory(&recipe, device, memory)?;
+            let (trainer, fit) = match host::given(&recipe.data.source)? {
+                Some(given) => {
+                    let splits =
+                        given.splits(&setup::open_options(&recipe, device.threads(), Names::Test))?;
+                    Trainer::fit_memory(&recipe, &setup::backbone(&recipe.model)?, splits, device, memory)?
+                }
+                None => Trainer::from_recipe_fit_memory(&recipe, device, memory)?,
+            };
             let fit = fits::chosen(&fit, recipe.train.batch, memory);
             (trainer, Some(fit))
         }
-        None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+        None => match host::trainer(&recipe, &devices)? {
+            Some(trainer) => (trainer, None),
+            None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+        },
     };
     trainer.stop_by(until);
     let recipe = trainer.recipe().clone();
@@ -73,7 +85,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
     let held = target.hold(args)?;
     let (speaks, mut plain) = (args.speech.speaks(), None);
-    if !args.speech.quiet {
+    // A program hears of warnings in its own way, whatever is printed.
+    if !args.speech.quiet || host::current().is_some() {
         let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
         warnings.for_each(|w| output::note(&format!("warning: {w}")));
     }
@@ -126,8 +139,11 @@ fn run(
     let resume_from = args.resume && held.path.join(mlaan::train::metrics::METRICS).exists();
     held.lock.check()?;
     let mut events = events(args, recipe, trainer, &held.path)?;
+    let host = host::current();
+    host.iter().for_each(|host| host.begun(&held.path));
     let mut tell = |progress: Progress<'_>| {
         report.tell(progress);
+        host.iter().for_each(|host| host.progress(progress));
         // A run is worth more than its pictures.
         if let Some(e) = events.as_mut().and_then(|events| events.tell(progress).err()) {
             report.warn(&format!("warning: no more values for TensorBoard: {e}"));

@@ -22,7 +22,7 @@ mod wishes;
 pub use rules::{Choice, TEST};
 pub use wishes::Wishes;
 
-use crate::data::{OpenOptions, Survey, survey};
+use crate::data::{Survey, survey};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 use rules::Rules;
@@ -44,8 +44,14 @@ pub struct AutoRecipe {
 /// # Errors
 /// What is no set of images; weights that cannot be read or are of an unknown network.
 pub fn auto_recipe(source: &str, wishes: &Wishes) -> Result<AutoRecipe> {
-    let options = OpenOptions { limit: wishes.limit, seed: wishes.seed, ..OpenOptions::default() };
-    let survey = survey(source, &options)?;
+    auto_recipe_of(survey(source, &wishes.open())?, source, wishes)
+}
+
+/// As [`auto_recipe`], for images that were looked at already; recipes call them `source`.
+///
+/// # Errors
+/// As [`auto_recipe`].
+pub fn auto_recipe_of(survey: Survey, source: &str, wishes: &Wishes) -> Result<AutoRecipe> {
     if survey.images() == 0 {
         return Err(Error::data(source, "there is no training image"));
     }

@@ -1,5 +1,7 @@
 //! What the user says, beside which the rest is chosen.
 
+use crate::data::OpenOptions;
+
 /// What the user says already: choices that depend on it follow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
@@ -19,4 +21,11 @@ pub struct Wishes {
     pub init: Option<String>,
     /// `model.init_key`.
     pub init_key: Option<String>,
+}
+
+impl Wishes {
+    /// How images are opened to be looked at.
+    pub fn open(&self) -> OpenOptions {
+        OpenOptions { limit: self.limit, seed: self.seed, ..OpenOptions::default() }
+    }
 }

@@ -101,7 +101,7 @@ fn sides(stored: &Stored, chosen: &[usize], orientation: Orientation) -> Result<
 }
 
 /// The median by area.
-fn median(mut sides: Vec<[usize; 2]>) -> Option<[usize; 2]> {
+pub(super) fn median(mut sides: Vec<[usize; 2]>) -> Option<[usize; 2]> {
     sides.sort_by_key(|[h, w]| (h * w, *h));
     sides.get(sides.len() / 2).copied()
 }

@@ -108,6 +108,16 @@ impl Predictor {
     /// # Errors
     /// Out of memory; an image whose bytes are not `height * width * 3`, above 0.
     pub fn probabilities(&mut self, images: &[ImageView<'_>]) -> Result<Vec<Vec<f32>>> {
+        let mut rows = self.logits(images)?;
+        rows.iter_mut().for_each(|row| softmax(row));
+        Ok(rows)
+    }
+
+    /// The logit of every class, likewise.
+    ///
+    /// # Errors
+    /// As [`Predictor::probabilities`].
+    pub fn logits(&mut self, images: &[ImageView<'_>]) -> Result<Vec<Vec<f32>>> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
@@ -122,7 +132,7 @@ impl Predictor {
             batch.bytes.extend(self.frame.of(*image));
         }
         let classes = self.classes.len();
-        Ok(self.classify(&batch)?.chunks_exact(classes).map(<[f32]>::to_vec).collect())
+        Ok(self.forward(&batch)?.chunks_exact(classes).map(<[f32]>::to_vec).collect())
     }
 
     /// Classifies files in their order, in batches of `batch`, and tells `each` as soon as a batch is done. Files are read
@@ -160,18 +170,24 @@ impl Predictor {
 
     /// Probabilities `[n, classes]` of a batch.
     fn classify(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        let mut values = self.forward(batch)?;
+        values.chunks_exact_mut(self.classes.len()).for_each(softmax);
+        Ok(values)
+    }
+
+    /// Logits `[n, classes]` of a batch.
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         let (device, task) = (self.network.device().clone(), self.network.task());
         let input =
             BatchSource::Host.to_device(&device, Some(batch), batch.len(), self.frame.size, task.pixels)?;
         // Where the device's threads are: a small batch would wait for them at every layer.
         let network = &mut self.network;
-        let mut values = device.scope(|| network.infer(input.images)).unwrap_or_else(|| Ok(Vec::new()))?;
+        let values = device.scope(|| network.infer(input.images)).unwrap_or_else(|| Ok(Vec::new()))?;
         if values.iter().any(|v| !v.is_finite()) {
             let message =
                 "what it computes are no finite numbers: it diverged in training; use another checkpoint";
             return Err(Error::data("the network", message));
         }
-        values.chunks_exact_mut(task.classes).for_each(softmax);
         Ok(values)
     }
 }

@@ -15,8 +15,14 @@ pub(super) fn unknown_key(table: &str, name: &str) -> String {
     };
     let leaf = |p: &'static str| p.rsplit('.').next().unwrap_or(p);
     let elsewhere = |n: &str| KEYS.iter().map(|k| k.path).find(|p| leaf(p) == n);
+    // A path of which a table is misspelt.
+    let path = |name: &str| {
+        let near = nearest(&dotted(name), KEYS.iter().map(|k| k.path), 1);
+        near.first().filter(|_| name.contains('.')).map(|&n| n.to_owned())
+    };
     let meant = elsewhere(name)
         .map(str::to_owned)
+        .or_else(|| path(name))
         .or_else(|| nearest(name, here.iter().copied(), 1).first().map(|n| dotted(n)))
         .or_else(|| {
             let leaves = KEYS.iter().map(|k| leaf(k.path));

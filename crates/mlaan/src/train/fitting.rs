@@ -35,7 +35,7 @@ impl Trainer {
         memory: usize,
     ) -> Result<(Self, Fit)> {
         let splits = setup::held_out(recipe, splits)?;
-        let normalise = setup::normalisation(&recipe.data, &splits)?;
+        let normalise = setup::normalisation_on(device, &recipe.data, &splits)?;
         let frozen = Frozen::new(backbone, &recipe.train.freeze);
         let request = Request {
             backbone: &frozen,

@@ -69,8 +69,20 @@ pub fn open(recipe: &Recipe, threads: usize) -> Result<Splits> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(recipe: &Recipe, threads: usize, names: Names) -> Result<Splits> {
+    let splits = data::open(&recipe.data.source, &open_options(recipe, threads, names))?;
+    let validation = splits.validation.iter().map(|split| (split, "validation"));
+    for (split, name) in [(&splits.train, "training"), (&splits.test, "test")].into_iter().chain(validation) {
+        if split.is_empty() {
+            return Err(Error::data(&recipe.data.source, format!("there is no {name} image")));
+        }
+    }
+    Ok(splits)
+}
+
+/// How a recipe's images are opened, with so many threads and the names of these images.
+pub fn open_options(recipe: &Recipe, threads: usize, names: Names) -> OpenOptions {
     let d = &recipe.data;
-    let options = OpenOptions {
+    OpenOptions {
         limit: d.limit,
         validation: d.validation,
         test: d.test,
@@ -81,15 +93,7 @@ pub fn open_with(recipe: &Recipe, threads: usize, names: Names) -> Result<Splits
         names,
         seed: recipe.seed,
         threads,
-    };
-    let splits = data::open(&d.source, &options)?;
-    let validation = splits.validation.iter().map(|split| (split, "validation"));
-    for (split, name) in [(&splits.train, "training"), (&splits.test, "test")].into_iter().chain(validation) {
-        if split.is_empty() {
-            return Err(Error::data(&d.source, format!("there is no {name} image")));
-        }
     }
-    Ok(splits)
 }
 
 /// The splits with the validation images that the recipe wants, where images of one's own come without them.
@@ -272,6 +276,11 @@ pub fn statistics(name: &str) -> Result<MeanStd> {
     };
     let preset = if name == "cifar10" { "cifar" } else { name };
     data::Normalise::preset(preset).map(from_data).ok_or_else(unknown)
+}
+
+/// As [`normalisation`], measured by the threads of `device`: others would outlive it.
+pub(super) fn normalisation_on(device: &Device, d: &recipe::Data, splits: &Splits) -> Result<MeanStd> {
+    device.scope(|| normalisation(d, splits)).unwrap_or_else(|| normalisation(d, splits))
 }
 
 fn from_data(n: data::Normalise) -> MeanStd {

@@ -97,7 +97,7 @@ impl Trainer {
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
         let weights = recipe.train.class_weights.as_ref();
         let weights = weights.map(|w| class_weights(w, splits.train.as_ref())).transpose()?;
-        let normalise = setup::normalisation(&recipe.data, &splits)?;
+        let normalise = setup::normalisation_on(device, &recipe.data, &splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let task = task(recipe, &splits, &normalise);

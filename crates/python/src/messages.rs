@@ -1,0 +1,96 @@
+//! What a command that runs for Python tells, on its way to the thread that asked for it.
+
+use mlaan::data::Given;
+use mlaan::text;
+use mlaan::train::Progress;
+use mlaan_cli::Host;
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// What happened, and what about it: text, or JSON.
+pub type Message = (&'static str, String);
+
+/// Time between two steps that are told of.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// The program that a command runs for.
+pub struct Teller {
+    sender: Sender<Message>,
+    stop: Arc<AtomicBool>,
+    images: Option<Given>,
+    printed: RefCell<String>,
+    told: Cell<Option<Instant>>,
+}
+
+impl Teller {
+    /// Tells `sender`.
+    pub fn new(sender: Sender<Message>, stop: Arc<AtomicBool>, images: Option<Given>) -> Self {
+        Teller { sender, stop, images, printed: RefCell::default(), told: Cell::default() }
+    }
+
+    /// All that was printed.
+    pub fn printed(&self) -> String {
+        self.printed.take()
+    }
+
+    fn tell(&self, kind: &'static str, text: impl Into<String>) {
+        // Nobody may listen any more: what goes on is worth more than what is said of it.
+        let _ = self.sender.send((kind, text.into()));
+    }
+
+    /// Whether it is time for another step.
+    fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let due = self.told.get().is_none_or(|then| now.duration_since(then) >= BETWEEN);
+        if due {
+            self.told.set(Some(now));
+        }
+        due
+    }
+}
+
+impl Host for Teller {
+    fn print(&self, text: &str) {
+        self.printed.borrow_mut().push_str(text);
+        self.tell("print", text);
+    }
+
+    fn note(&self, line: &str) {
+        self.tell("note", line);
+    }
+
+    fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    fn images(&self) -> Option<&Given> {
+        self.images.as_ref()
+    }
+
+    fn begun(&self, folder: &Path) {
+        self.tell("begun", text::exact_path(folder));
+    }
+
+    fn progress(&self, progress: Progress<'_>) {
+        match progress {
+            Progress::Step { epoch, step, steps, loss, error, images_per_second, peak, .. } => {
+                if step == steps || self.is_due() {
+                    let step = json!({
+                        "epoch": epoch, "step": step, "steps": steps, "loss": loss, "accuracy": 100.0 - error,
+                        "images_per_second": images_per_second, "peak_bytes": peak.most(),
+                    });
+                    self.tell("step", step.to_string());
+                }
+            }
+            Progress::Evaluating { epoch } => self.tell("evaluating", json!({ "epoch": epoch }).to_string()),
+            Progress::Event(event) => self.tell("event", json!(event).to_string()),
+            // An event as well, or in the summary.
+            Progress::Resumed { .. } | Progress::Epoch(_) => {}
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Commands beside the thread of Python that waits for them: it holds no lock meanwhile, hears what they tell, and hands over Ctrl-C.
+
+use crate::errors::{Error, raised};
+use crate::images::Images;
+use crate::messages::{Message, Teller};
+use mlaan::data::Given;
+use mlaan_cli::Failure;
+use pyo3::prelude::*;
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Time after which signals are looked for, at the latest.
+const AWAKE: Duration = Duration::from_millis(50);
+/// Stack of the thread that a command runs on: as that of a program's first.
+const STACK: usize = 8 << 20;
+
+/// Calls that compute at the moment.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// Whether this process was forked while another one computed, whose threads and locks it has no more.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// A call that computes.
+pub struct Running;
+
+impl Running {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// In a process that was forked in the midst of another.
+    pub fn begin() -> PyResult<Self> {
+        if FORKED.load(Ordering::SeqCst) {
+            return Err(Error::new_err(
+                "this process was forked while mlaan was computing, and has none of its threads: start processes with \
+                 multiprocessing.get_context(\"spawn\"), or fork before",
+            ));
+        }
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        Ok(Running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A process that was forked has none, whatever it holds of its parent's.
+        let _ = RUNNING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+    }
+}
+
+/// To be called in a process that was forked.
+#[pyfunction]
+pub fn after_fork() {
+    if RUNNING.swap(0, Ordering::SeqCst) > 0 {
+        FORKED.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The command line: does what `args` say, of which the first is the program's name; returns the status to end with.
+#[pyfunction]
+#[pyo3(signature = (args))]
+pub fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
+    let _running = Running::begin()?;
+    Ok(py.detach(|| mlaan_cli::main(&args)))
+}
+
+/// Runs a command with `args`, of which the first is its name, and returns what it prints.
+///
+/// `on_message(kind, text)` is called in this thread with what it tells: `print`, `note`, `begun` (a folder), and as JSON `step`,
+/// `evaluating` and `event`. `train`, `validation` and `test` are images that stand in for the path `(given)`. Ctrl-C, and what
+/// `on_message` raises, stop it: a run saves first.
+#[pyfunction]
+#[pyo3(signature = (args, on_message, *, name="own", train=None, validation=None, test=None))]
+#[allow(clippy::too_many_arguments, reason = "Python's keywords")]
+pub fn call(
+    py: Python<'_>,
+    args: Vec<String>,
+    on_message: Py<PyAny>,
+    name: &str,
+    train: Option<&Images>,
+    validation: Option<&Images>,
+    test: Option<&Images>,
+) -> PyResult<String> {
+    let running = Running::begin()?;
+    let given = train.map(|train| Given {
+        name: name.to_owned(),
+        format: "given by a program",
+        train: train.data(),
+        validation: validation.map(Images::data),
+        test: test.map(Images::data),
+    });
+    let (sender, receiver) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let work = move || {
+        let _running = running;
+        let teller = Rc::new(Teller::new(sender, asked, given));
+        mlaan_cli::call(teller.clone(), &args).map(|()| teller.printed())
+    };
+    let named = std::thread::Builder::new().name("mlaan".into()).stack_size(STACK);
+    let worker = named.spawn(work).map_err(|e| Error::new_err(format!("no thread could be started: {e}")))?;
+    watch(py, (worker, Mutex::new(receiver)), &stop, &on_message)
+}
+
+type Work = JoinHandle<Result<String, Failure>>;
+
+/// Waits for the work and hands messages and signals on.
+fn watch(
+    py: Python<'_>,
+    (worker, messages): (Work, Mutex<Receiver<Message>>),
+    stop: &AtomicBool,
+    on_message: &Py<PyAny>,
+) -> PyResult<String> {
+    let mut why: Option<PyErr> = None;
+    loop {
+        let next = || messages.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(AWAKE);
+        match py.detach(next) {
+            Ok((kind, text)) => {
+                if let (None, Err(e)) = (&why, on_message.call1(py, (kind, text))) {
+                    why = Some(e);
+                    stop.store(true, Ordering::SeqCst);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if let Err(e) = py.check_signals() {
+            if why.is_some() {
+                // Asked for twice: what still saves goes on by itself.
+                return Err(e);
+            }
+            why = Some(e);
+            stop.store(true, Ordering::SeqCst);
+        }
+    }
+    let done = py.detach(|| worker.join());
+    match (why, done) {
+        (Some(e), _) => Err(e),
+        (None, Ok(Ok(printed))) => Ok(printed),
+        (None, Ok(Err(failure))) => Err(raised(py, &failure)),
+        (None, Err(panic)) => {
+            let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(Error::new_err(format!("a fault of mlaan itself: {said}")))
+        }
+    }
+}

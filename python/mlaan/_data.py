@@ -1,0 +1,211 @@
+"""Images from where Python has them: paths, arrays, sequences of items, data sets of Hugging Face."""
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from . import _core
+
+
+class Items(Protocol):
+    """What has items by number: sequences, arrays, data sets."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+#: A path, `(images, labels)`, a sequence of items, a mapping or tuple of splits, or keys of the recipe's table `data`.
+Data: TypeAlias = str | os.PathLike[str] | Items | Mapping[str, Any] | None
+
+#: What recipes call images that lie in no file.
+GIVEN = "(given)"
+log = logging.getLogger("mlaan")
+_warned = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """Images for the compiled part."""
+
+    name: str
+    train: _core.Images
+    validation: _core.Images | None = None
+    test: _core.Images | None = None
+
+
+def split(data: Data, classes: Sequence[str] | None) -> tuple[str | None, dict[str, Any], Given | None]:
+    """Source, keys of recipes, and images, of what a user calls data."""
+    if data is None:
+        return None, {}, None
+    if isinstance(data, (str, os.PathLike)):
+        return os.fspath(data), {}, None
+    if isinstance(data, Mapping) and "train" not in data:
+        if "test" in data and not isinstance(data["test"], (int, float)):
+            raise _core.DataError('data: a mapping of splits needs "train"')
+        return None, {"data": dict(data)}, None
+    return GIVEN, {}, given(_splits(data), classes)
+
+
+def tested(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None]:
+    """Source and images that a trained network is tested on: one split, or a mapping or tuple whose test split it is."""
+    if data is None:
+        return None, None
+    if isinstance(data, (str, os.PathLike)):
+        return os.fspath(data), None
+    splits = {"test": data["test"]} if isinstance(data, Mapping) and "test" in data else _splits(data)
+    one = splits.get("test", splits.get("train"))
+    made = given({"train": one}, classes)
+    return GIVEN, Given(made.name, made.train, None, made.train)
+
+
+def _splits(data: Data) -> dict[str, Any]:
+    if isinstance(data, Mapping):
+        names = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+        unknown = [str(k) for k in data if k not in names]
+        if unknown:
+            raise _core.DataError(f'data: a mapping has "train", "validation" and "test", not {", ".join(unknown)}')
+        return {names[k]: v for k, v in data.items() if v is not None}
+    if isinstance(data, tuple) and data and not _is_pair(data):
+        names_of = {1: ["train"], 2: ["train", "test"], 3: ["train", "validation", "test"]}
+        if len(data) not in names_of:
+            raise _core.DataError(f"data: a tuple is (images, labels), (train, test) or (train, validation, test); found {len(data)} parts")
+        return dict(zip(names_of[len(data)], data))
+    return {"train": data}
+
+
+def _is_pair(data: Any) -> bool:
+    """Whether it is `(images, labels)`."""
+    return isinstance(data, (tuple, list)) and len(data) == 2 and getattr(data[0], "ndim", 0) >= 3
+
+
+@dataclass
+class _Split:
+    pixels: Any                                       # an array [n, h, w, 3], or a function of a number
+    labels: list[int]
+    classes: list[str] | None = None
+
+
+def given(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Given:
+    """Splits as images with the same classes. Arrays are not copied."""
+    found = {name: _read(name, data) for name, data in splits.items()}
+    names = [str(c) for c in classes] if classes is not None else next((s.classes for s in found.values() if s.classes), None)
+    if names is None:
+        names = [str(k) for k in range(max((max(s.labels, default=0) for s in found.values()), default=0) + 1)]
+    made = {name: _core.Images(s.pixels, s.labels, names) for name, s in found.items()}
+    return Given("own", **made)
+
+
+def _read(name: str, data: Any) -> _Split:
+    if _is_pair(data):
+        return _Split(_array(data[0], name), _labels(data[1], name))
+    features = getattr(data, "features", None)
+    if isinstance(features, Mapping) and hasattr(data, "column_names"):
+        return _hugging_face(data, features, name)
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "ndim"):
+        return _items(data, name)
+    raise _core.DataError(f"data, {name}: expected a path, (images, labels), or a sequence of (image, label), found {type(data).__name__}")
+
+
+def _array(images: Any, name: str) -> Any:
+    import numpy as np
+    if not isinstance(images, np.ndarray):
+        images = np.from_dlpack(images) if hasattr(images, "__dlpack__") else np.asarray(images)
+    if images.dtype != np.uint8:
+        raise _core.DataError(f"data, {name}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}")
+    if images.ndim == 4 and images.shape[3] != 3 and images.shape[1] == 3:
+        raise _core.DataError(f"data, {name}: images must be [n, height, width, 3], found {list(images.shape)}: "
+                              "images.transpose(0, 2, 3, 1) puts channels last")
+    if images.ndim == 4 and not images.flags.c_contiguous:
+        log.info("data, %s: the array is copied, since its images do not lie one behind the other", name)
+        images = np.ascontiguousarray(images)
+    return images
+
+
+def _labels(labels: Any, name: str) -> list[int]:
+    import numpy as np
+    if hasattr(labels, "__dlpack__") and not isinstance(labels, np.ndarray):
+        labels = np.from_dlpack(labels)
+    found = np.asarray(labels)
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        raise _core.DataError(f"data, {name}: labels must be whole numbers [n], found {found.dtype} {list(found.shape)}")
+    if found.size and found.min() < 0:
+        raise _core.DataError(f"data, {name}: label {found.min()} is negative: labels count classes from 0")
+    return [int(label) for label in found.tolist()]
+
+
+def _hugging_face(data: Any, features: Mapping[str, Any], name: str) -> _Split:
+    def column(kind: str, usual: Sequence[str]) -> str:
+        typed = [c for c, f in features.items() if type(f).__name__ == kind]
+        found = [*typed, *(c for c in usual if c in features)]
+        if not found:
+            raise _core.DataError(f"data, {name}: no column of type {kind}, nor called {' or '.join(usual)}, among {', '.join(features)}")
+        return found[0]
+    image, label = column("Image", ("image", "img")), column("ClassLabel", ("label", "labels", "fine_label"))
+    names = getattr(features[label], "names", None)
+    labels = _labels(list(data[label]), name)
+    return _Split(_fetch(lambda i: data[i][image]), labels, None if names is None else [str(n) for n in names])
+
+
+def _items(data: Any, name: str) -> _Split:
+    _say_once(data)
+    labels = _known_labels(data)
+    if labels is None:
+        log.info("data, %s: every item is asked for once to learn its label; an attribute `targets` would tell them", name)
+        labels = [data[i][1] for i in range(len(data))]
+    classes = getattr(data, "classes", None)
+    names = [str(c) for c in classes] if isinstance(classes, (list, tuple)) else None
+    found = _labels([int(label) for label in labels], name)
+    if len(found) != len(data):
+        raise _core.DataError(f"data, {name}: {len(data)} items with {len(found)} labels")
+    return _Split(_fetch(lambda i: data[i][0]), found, names)
+
+
+def _known_labels(data: Any) -> Sequence[Any] | None:
+    """Labels that a data set tells without its items, as those of torchvision do, and parts of them (`torch.utils.data.Subset`)."""
+    whole, indices = getattr(data, "dataset", None), getattr(data, "indices", None)
+    if whole is not None and indices is not None:
+        labels = _known_labels(whole)
+        return None if labels is None else [labels[i] for i in indices]
+    for attribute in ("targets", "labels"):
+        found = getattr(data, attribute, None)
+        if found is not None and hasattr(found, "__len__") and len(found) == len(data):
+            return found.tolist() if hasattr(found, "tolist") else list(found)
+    return None
+
+
+def _say_once(data: Any) -> None:
+    global _warned
+    transforms = any(getattr(data, a, None) is not None for a in ("transform", "transforms"))
+    if not _warned:
+        _warned = True
+        log.log(logging.WARNING if transforms else logging.INFO,
+                "items are asked for in the order that mlaan draws, which the seed decides; what is random in the items themselves (random "
+                "transforms) it does not decide, and makes runs that do not repeat. The recipe's own augmentation repeats")
+
+
+def _fetch(item: Callable[[int], Any]) -> Callable[[int], Any]:
+    return lambda index: pixels(item(index))
+
+
+def pixels(image: Any) -> Any:
+    """An image as uint8 `[1, height, width, 3]`: of PIL, or an array or tensor `[h, w, 3]`, `[3, h, w]` or `[h, w]`, uint8 or from 0 to 1."""
+    import numpy as np
+    if hasattr(image, "convert"):
+        return np.asarray(image.convert("RGB"))[None]
+    found = np.asarray(image)
+    if np.issubdtype(found.dtype, np.floating):
+        if not (found.size and -1e-6 <= found.min() and found.max() <= 1 + 1e-6):
+            raise _core.DataError("pixels that are no whole numbers must be from 0 to 1: leave normalisation to the recipe")
+        found = np.rint(found * 255).astype(np.uint8)
+    elif found.dtype != np.uint8:
+        raise _core.DataError(f"pixels must be uint8, or from 0 to 1, found {found.dtype}")
+    if found.ndim == 3 and found.shape[2] not in (1, 3) and found.shape[0] in (1, 3):
+        found = found.transpose(1, 2, 0)
+    if found.ndim == 2:
+        found = found[:, :, None]
+    if found.ndim != 3 or found.shape[2] not in (1, 3):
+        raise _core.DataError(f"an image is [height, width, 3], [3, height, width] or [height, width], found {list(found.shape)}")
+    return np.ascontiguousarray(np.broadcast_to(found, (*found.shape[:2], 3)))[None]

@@ -1,0 +1,158 @@
+"""A run's folder, and its trained network."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, _cuda, _train
+from ._call import ask, call
+from ._data import GIVEN, Data, Items, split, tested
+from ._settings import flags
+from ._values import Evaluation, Metrics
+
+if TYPE_CHECKING:
+    from torch import nn
+
+class Run:
+    """A run's folder: `path`. A checkpoint's manifest in it (`checkpoints/best.json`) is one as well, to be used but not gone on with."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        #: The folder.
+        self.path: Path = Path(path)
+        if not self.path.exists():
+            raise _core.Error(f"{self.path}: there is no such run")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def metrics(self) -> Metrics:
+        """What was measured after every epoch so far, as columns; `Metrics` says their units."""
+        return Metrics([e for e in self._events() if e["event"] == "epoch"])
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What the finished run achieved (`test_accuracy` and errors in percent, `seconds`, `peak_memory_bytes`, …); `None` before."""
+        events = self._events()
+        ended = events[-1] if events and events[-1]["event"] == "end" else None
+        return None if ended is None else {k: v for k, v in ended.items() if k != "event"}
+
+    def _events(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(_core.metrics(self.path))
+        return found
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from ._progress import curve
+        metrics = self.metrics()
+        held = next((k for k in ("val_accuracy", "test_accuracy") if k in metrics), None)
+        drawn = curve(metrics[held].tolist(), held.replace("_", " ") + ", %") if held else ""
+        return f"<p>{escape(repr(self))}</p>{drawn}{metrics._repr_html_()}"
+
+    def about(self, *, best: bool = False) -> dict[str, Any]:
+        """What the checkpoint says: `classes`, `size` (pixels), `mean` and `std` of pixels in 0 to 1, `epoch`, `step`, `recipe` (TOML), …"""
+        found: dict[str, Any] = json.loads(_core.checkpoint(self.path, best))
+        return found
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of the outputs."""
+        return list(self.about()["classes"])
+
+    def evaluate(self, data: Data = None, *, split: str = "test", best: bool = False, batch: int | None = None, mistakes: int | None = None,
+                 device: str = "cpu", threads: int | None = None) -> Evaluation:
+        """Tests the network on a split of the run's images, or of `data` (a path, or what `train` takes; one split of arrays or items is
+        tested as it is).
+
+        split: "test", "val" or "train"; of images that are given here it is their test split.
+        best: the checkpoint of the best epoch instead of the last.
+        mistakes: list so many, those with the highest loss first.
+        """
+        about = self.about(best=best)
+        source, given = tested(data, about["classes"])
+        if given is not None and split != "test":
+            raise _core.DataError(f"split={split!r}: images that are given are tested as they are; give those of that split")
+        if source is None and about["source"] == GIVEN:
+            raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give some, as "
+                                  "evaluate((images, labels))")
+        args = flags(data=source, split=split, best=best, batch=batch, mistakes=mistakes, device=device, threads=threads)
+        return Evaluation(ask(["eval", os.fspath(self.path), *args], given))
+
+    def predict(self, images: Items, *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
+                threads: int | None = None) -> NDArray[np.float32]:
+        """Probabilities of the classes, float32 `[n, classes]`, or with `logits=True` their logits.
+
+        images: uint8 `[n, height, width, 3]`, or a sequence of images of any sizes (arrays, PIL's). Their shorter side is scaled and the
+            centre cut out, as in evaluation.
+        batch: images at a time; changes speed and memory, not the result.
+        """
+        from ._data import pixels
+        _cuda.find([device])
+        network = _core.Predictor(self.path, best=best, device=device, threads=threads)
+        given: Any = images
+        if hasattr(given, "__dlpack__") and not isinstance(given, np.ndarray):
+            given = np.from_dlpack(given)
+        if getattr(given, "ndim", None) == 3:
+            raise _core.DataError("this is one image: predict(images[None]) classifies one")
+        parts: list[Any] = [np.ascontiguousarray(given)] if hasattr(given, "ndim") else [pixels(given[i]) for i in range(len(given))]
+        found = np.empty((sum(len(p) for p in parts), len(network.classes)), dtype=np.float32)
+        at = 0
+        for part in parts:
+            network.classify(part, found[at:at + len(part)], batch=batch, logits=logits)
+            at += len(part)
+        return found
+
+    def export(self, format: str, path: str | os.PathLike[str], *, best: bool = False) -> Path:
+        """Writes the network for other programs: "onnx", or "safetensors", a state dict under torchvision's names. Returns `path`."""
+        call(["export", os.fspath(self.path), *flags(format=format, out=path, best=best)])
+        return Path(path)
+
+    def state_dict(self, *, best: bool = False) -> dict[str, NDArray[np.float32]]:
+        """The network's parameters and buffers by torchvision's names, float32: read-only views of the mapped checkpoint."""
+        return views(Path(self.about(best=best)["model"]))
+
+    def to_torch(self, *, best: bool = False) -> nn.Module:
+        """The network as an `nn.Module` with its weights, in evaluation mode: torchvision's ResNet where it is one and torchvision is there,
+        else the same under torchvision's names. It takes images `[n, 3, height, width]`, pixels from 0 to 1 minus `about()["mean"]`, over
+        `about()["std"]`, and gives logits `[n, classes]`."""
+        from ._torch import module
+        about = self.about(best=best)
+        found: nn.Module = module(views(Path(about["model"])), int(about["step"]))
+        return found
+
+    def resume(self, *, epochs: int | None = None, data: Data = None, classes: Sequence[str] | None = None,
+               on_epoch: Callable[[_train.Epoch], object] | None = None, progress: _train.Progress = True, time: str | None = None,
+               device: str = "cpu", threads: int | None = None, stages: int | None = None) -> Run:
+        """Goes on where the run stopped, to the bit, up to `epochs` in all. A run on arrays or items needs the same `data` again."""
+        source, _, given = split(data, classes)
+        known = self._source()
+        if source is None and known == GIVEN:
+            raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give the same again, as "
+                                  "resume(data=(images, labels))")
+        args = flags(resume=True, out=self.path, epochs=epochs, data=source, time=time, device=device, threads=threads, stages=stages)
+        return _train.run(["train", *args], given, progress, on_epoch)
+
+    def _source(self) -> str | None:
+        try:
+            return str(self.about()["source"])
+        except _core.Error:
+            return None                               # nothing was saved yet
+
+
+def views(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a safetensors file of float32, where they lie in the mapped file."""
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    length = int.from_bytes(mapped[:8].tobytes(), "little")
+    header: dict[str, Any] = json.loads(mapped[8:8 + length].tobytes())
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            start, end = (8 + length + offset for offset in tensor["data_offsets"])
+            found[name] = np.asarray(mapped[start:end]).view(np.float32).reshape(tensor["shape"])
+    return found

@@ -1,0 +1,131 @@
+"""Comparisons, analyses, and pages about both."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._call import ask, call
+from ._settings import flags, settings
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ._run import Run
+
+
+class _Table:
+    """A dictionary per row."""
+
+    columns: Sequence[str] = ()
+
+    def __init__(self, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        #: All of it, as the command prints it as JSON.
+        self.about: dict[str, Any] = about
+        self.rows: list[dict[str, Any]] = rows
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table of pandas."""
+        from ._values import frame
+        return frame(self.rows)
+
+    def _repr_html_(self) -> str:
+        from ._values import table
+        return table(self.rows, self.columns)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.rows)} rows)"
+
+
+class Comparison(_Table):
+    """Methods side by side: `rows` are cells of the table, with `test_error` (mean and standard deviation over seeds, percent), `seconds`,
+    `memory` and `operations` beside backpropagation's, and the paper's result. `runs` are single runs."""
+
+    columns = ("name", "test_error_mean", "test_error_std", "seconds_mean", "peak_bytes", "memory", "operations", "paper")
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        def row(cell: dict[str, Any]) -> dict[str, Any]:
+            found = {k: cell.get(k) for k in ("name", "row", "columns", "recipe", "peak_bytes", "paper", "to_paper")}
+            for name in ("test_error", "best_test_error", "test_loss", "seconds"):
+                moments = cell.get(name) or {}
+                found |= {f"{name}_mean": moments.get("mean"), f"{name}_std": moments.get("std")}
+            ratios = cell.get("to_plain") or {}
+            return found | {k: ratios.get(k) for k in ("memory", "operations")}
+        super().__init__(about, [row(cell) for cell in about["cells"]])
+        #: A dictionary per run: cell, seed, state, errors (percent), seconds, bytes.
+        self.runs: list[dict[str, Any]] = [{"cell": cell["name"], **run} for cell in about["cells"] for run in cell["runs"]]
+
+
+class Analysis(_Table):
+    """What networks hold at each depth: a row per network and place, with the test error of a linear classifier there (`separability`) and
+    of the auxiliary classifier that ends there (`independent` and `cascaded` level), percent, as far as they were asked for; CKA and pictures are in `about`."""
+
+    columns = ("network", "place", "separability", "independent", "cascaded")
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        super().__init__(about, [row for subject in about["subjects"] for row in _places(subject)])
+
+
+def _places(subject: dict[str, Any]) -> list[dict[str, Any]]:
+    missing = dict.fromkeys(("separability", "independent", "cascaded"))
+    rows = [{"network": subject["name"], "place": place["name"], **missing} for place in subject["places"]]
+    by_name = {row["place"]: row for row in rows}
+    for found in (subject["separability"] or {}).get("places", []):
+        by_name[found["name"]]["separability"] = found["test_error"]
+    for head in (subject["heads"] or {}).get("modules", []):
+        rows[head["place"]] |= {"independent": head["independent"], "cascaded": head["cascaded"]}
+    return rows
+
+
+def compare(*what: str | os.PathLike[str], data: str | os.PathLike[str] | Sequence[str] | None = None, out: str | os.PathLike[str] | None = None,
+            seeds: int | Sequence[int] | None = None, epochs: int | None = None, limit: int | None = None, only: Sequence[str] = (),
+            memory: str | int | None = None, time: str | None = None, show: bool = False, progress: bool = True, device: str = "cpu",
+            threads: int | None = None, overrides: Mapping[str, Any] | None = None, **tables: Any) -> Comparison:
+    """Runs methods side by side with several seeds: a suite (its name or a TOML file) and recipes beside it, or recipes alone. What is done
+    already counts; Ctrl-C saves, and the same call goes on.
+
+    data: a path, or "NAME=PATH" for each set of a suite with several.
+    seeds: how many, or which.
+    show: the tables of what is there, without running anything.
+    """
+    sources = [] if data is None else [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    wanted = seeds if seeds is None or isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
+    args = flags(out=out, seeds=wanted, epochs=epochs, limit=limit, memory=memory, time=time, show=show, device=device, threads=threads)
+    args += [f"--data={os.fspath(source)}" for source in sources] + [f"--only={name}" for name in only]
+    args = ["compare", *[os.fspath(w) for w in what], *args, *settings(overrides, tables)]
+    if not progress:
+        return Comparison(ask(args))
+    import sys
+
+    def hear(kind: str, text: str) -> None:
+        if kind == "print":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    call(args, hear)
+    # What was run is read from the folder.
+    return Comparison(ask([*args, "--show"] if not show else args))
+
+
+def analyze(*runs: Run | str | os.PathLike[str], against: Run | str | os.PathLike[str] | None = None, separability: bool = False,
+            cka: bool = False, features: bool = False, heads: bool = False, data: str | os.PathLike[str] | None = None,
+            limit: int | None = None, out: str | os.PathLike[str] | None = None, device: str = "cpu",
+            threads: int | None = None) -> Analysis:
+    """What trained networks hold at each depth: separability by linear classifiers, similarity (CKA) with the network `against`, pictures of
+    features, auxiliary classifiers. Without a choice, all that apply. Numbers and pictures are written to `out` (by default `analysis/` in the
+    first run's folder)."""
+    args = flags(against=None if against is None else _path(against), separability=separability, cka=cka, features=features, heads=heads,
+                 data=data, limit=limit, out=out, device=device, threads=threads)
+    return Analysis(ask(["analyze", *map(_path, runs), *args]))
+
+
+def report(*paths: Run | str | os.PathLike[str], out: str | os.PathLike[str] = "report.html", title: str | None = None) -> Path:
+    """Writes one HTML page, which needs no network, about runs, comparisons and analyses. Returns `out`."""
+    call(["report", *map(_path, paths), *flags(out=out, title=title)])
+    return Path(out)
+
+
+def _path(run: Run | str | os.PathLike[str]) -> str:
+    if isinstance(run, (str, os.PathLike)):
+        return os.fspath(run)
+    return os.fspath(run.path)

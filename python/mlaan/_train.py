@@ -1,0 +1,87 @@
+"""Training."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+
+from ._call import call, log
+from ._data import Data, split
+from ._progress import hearer, telling
+from ._settings import Recipe, flags, named, settings
+
+if TYPE_CHECKING:
+    from ._run import Run
+
+Progress = bool | Literal["text", "notebook"]
+
+
+class Epoch(TypedDict):
+    """What an epoch measured. Accuracies and errors are percent, `None` where they are not finite."""
+
+    epoch: int
+    lr: float
+    train_loss: float | None
+    train_accuracy: float | None
+    train_error: float | None
+    val_loss: NotRequired[float | None]
+    val_accuracy: NotRequired[float | None]
+    val_error: NotRequired[float | None]
+    test_loss: NotRequired[float | None]
+    test_accuracy: NotRequired[float | None]
+    test_error: NotRequired[float | None]
+    module_losses: list[float | None]
+    module_errors: list[float | None]
+    seconds: float
+    images_per_second: float
+    peak_memory_bytes: int | None
+    peak_allocated_bytes: int
+
+
+def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | None = None, out: str | os.PathLike[str] | None = None,
+          on_epoch: Callable[[Epoch], object] | None = None, progress: Progress = True, memory: str | int | None = None,
+          time: str | None = None, device: str = "cpu", threads: int | None = None, stages: int | None = None,
+          init: str | os.PathLike[str] | None = None, tensorboard: bool | str | os.PathLike[str] = False,
+          overrides: Mapping[str, Any] | None = None, **tables: Any) -> Run:
+    """Trains, and returns the finished run, or what of it was done in `time`.
+
+    recipe: a name of `recipes()`, or a TOML file; without one, what suits `data`, or the demo's.
+    data: where images come from. A path; `(images, labels)`, uint8 `[n, height, width, 3]` that is not copied and whole numbers `[n]`; a
+        sequence of `(image, label)`, as `torch.utils.data.Dataset`; a `Dataset` of Hugging Face. Of splits a mapping with "train",
+        "test" and perhaps "validation", or a tuple `(train, test)`. Without a test split, `overrides={"data": {"test": 0.2}}` holds out a fifth.
+        A mapping without "train" is the recipe's table `data`.
+    classes: names of the classes of arrays and sequences, by label.
+    out: folder of the run; by default one in `runs/` that is free.
+    on_epoch: called with an `Epoch` after each, in this thread, beside the run; what it raises stops the run, which is saved.
+    progress: `True` shows a table and a curve in notebooks and text elsewhere, `False` nothing.
+    memory: bytes that may be used, or text as "2GiB": where the recipe needs more, settings are chosen that fit; `MemoryBudgetError` if none.
+    time: begins no epoch that is not expected to end in this time, as "8h".
+    init: weights to start from: a run's folder, or a state dict of PyTorch.
+    overrides, **tables: keys of the recipe: `train={"epochs": 3}`, `seed=3`; unknown ones raise `RecipeError` with the nearest spelling.
+
+    Ctrl-C, or interrupting the kernel, stops after the step, saves, and raises `KeyboardInterrupt`; `Run(out).resume()` goes on from there,
+    to the bit.
+    """
+    source, keys, given = split(data, classes)
+    args = flags(data=source, out=out, memory=memory, time=time, device=device, threads=threads, stages=stages, init=init,
+                 tensorboard=tensorboard if tensorboard else None)
+    args = ["train", *named(recipe), *args, *settings(keys, {}), *settings(overrides, tables)]
+    return run(args, given, progress, on_epoch)
+
+
+def run(args: Sequence[str], given: Any, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> Run:
+    """Runs `mlaan train` with these arguments."""
+    from ._run import Run
+    folder: list[str] = []
+    tell = telling(progress)
+    try:
+        call([*args, *tell.arguments], hearer(tell, folder.append, on_epoch), given)
+    except KeyboardInterrupt as e:
+        if folder:
+            said = f"stopped and saved: mlaan.Run({folder[-1]!r}).resume() goes on"
+            e.add_note(said)
+            log.info("%s", said)
+        raise
+    finally:
+        tell.close()
+    return Run(folder[-1])

@@ -1,0 +1,130 @@
+"""What can be done with a run."""
+import mmap
+
+import mlaan
+import numpy as np
+import pytest
+
+
+def test_an_evaluation_counts(run, images):
+    pixels, labels = images
+    found = run.evaluate((pixels, labels), mistakes=3)
+    assert found.images == 96 and found.confusion.sum() == 96 and found.classes == ["dark", "red"]
+    guesses = run.predict(pixels).argmax(1)
+    expected = np.zeros((2, 2), int)
+    np.add.at(expected, (labels, guesses), 1)
+    np.testing.assert_array_equal(found.confusion, expected)
+    assert found.accuracy == pytest.approx(100 * (guesses == labels).mean())
+    assert len(found.mistakes) == min(3, (guesses != labels).sum())
+    assert found._repr_html_().count("<tr>") == 3
+    # One split of a mapping is tested.
+    assert run.evaluate({"train": (pixels[:4], labels[:4]), "test": (pixels[:8], labels[:8])}).images == 8
+    with pytest.raises(mlaan.DataError, match="lie in no file"):
+        run.evaluate()
+    with pytest.raises(mlaan.DataError, match="given"):
+        run.evaluate(images, split="train")
+
+
+def test_probabilities_are_the_same_in_any_batch(run, images):
+    pixels, _ = images
+    found = run.predict(pixels)
+    assert found.shape == (96, 2) and found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found, run.predict(pixels, batch=7, threads=1))
+    np.testing.assert_array_equal(found[:3], run.predict(list(pixels[:3])))
+    logits = run.predict(pixels, logits=True).astype(np.float64)
+    softmax = np.exp(logits - logits.max(1, keepdims=True))
+    np.testing.assert_allclose(found, softmax / softmax.sum(1, keepdims=True), atol=1e-6)
+    # Of other sizes, each scaled by itself.
+    assert run.predict([pixels[0], np.repeat(pixels[1], 2, 1)]).shape == (2, 2)
+    assert run.predict(pixels[:0]).shape == (0, 2) and run.predict([]).shape == (0, 2)
+    with pytest.raises(mlaan.DataError, match=r"images\[None\]"):
+        run.predict(pixels[0])
+    with pytest.raises(mlaan.DataError, match="uint8"):
+        run.predict(pixels.astype(np.float32))
+
+
+def test_the_state_is_a_view_of_the_file(run):
+    state = run.state_dict()
+    assert {"conv1.weight", "bn1.running_var", "fc.bias"} <= state.keys() and not any(k.startswith("aux.") for k in state)
+    for array in state.values():
+        assert array.dtype == np.float32 and not array.flags.writeable and not array.flags.owndata
+        base = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
+    with pytest.raises(ValueError):
+        state["fc.bias"][0] = 1
+    assert state["fc.weight"].shape[0] == 2 and state["conv1.weight"].shape[1:] == (3, 3, 3)
+
+
+def test_exports(run, tmp_path):
+    path = run.export("onnx", tmp_path / "net.onnx")
+    assert path.stat().st_size > 1000
+    path = run.export("safetensors", tmp_path / "net.safetensors")
+    from mlaan._run import views
+    exported = path.read_bytes()
+    assert b"conv1.weight" in exported
+    assert views(run.path / "checkpoints" / run.about()["model"].rsplit("/", 1)[-1]).keys() == run.state_dict().keys()
+    with pytest.raises(mlaan.RecipeError, match="safetensors"):
+        run.export("torch", tmp_path / "net.pt")
+
+
+def test_a_run_says_what_it_is(run):
+    about = run.about()
+    assert about["classes"] == run.classes == ["dark", "red"] and about["size"] == 16 and len(about["mean"]) == 3
+    assert run.summary["epochs"] == 2 and "epoch" in run.metrics()
+    assert mlaan.Run(run.path).about(best=True)["epoch"] in (1, 2)
+
+
+def test_metrics_are_columns(run):
+    metrics = run.metrics()
+    assert list(metrics)[:2] == ["epoch", "lr"] and len(metrics["seconds"]) == 2
+    assert metrics["epoch"].dtype == np.int64 and metrics["train_loss"].dtype == np.float64
+    assert metrics._repr_html_().count("<tr>") == 3
+    pandas = pytest.importorskip("pandas", reason="SKIPPED: pandas is not installed")
+    frame = metrics.to_pandas()
+    assert isinstance(frame, pandas.DataFrame) and frame["epoch"].tolist() == [1, 2]
+
+
+def test_a_run_goes_on_to_more_epochs(images, small, tmp_path):
+    run = mlaan.train("bp-resnet8", data=images, classes=["a", "b"], out=tmp_path / "run", progress=False, overrides=small)
+    assert run.resume(data=images, classes=["a", "b"], progress=False).summary["epochs"] == 2
+    more = run.resume(epochs=3, data=images, classes=["a", "b"], progress=False)
+    assert more.metrics()["epoch"].tolist() == [1, 2, 3]
+
+
+def test_comparisons_analyses_and_reports(run, tmp_path):
+    keys = {"train": {"batch": 16}, "data": {"limit": 48}}
+    compare = lambda **k: mlaan.compare("bp-resnet8", "dgl-resnet8-2", data="builtin", seeds=[0], epochs=1, out=tmp_path / "cmp", progress=False,
+                                        overrides=keys, **k)
+    found = compare()
+    assert [r["name"] for r in found.rows] == ["bp-resnet8", "dgl-resnet8-2"] and len(found.runs) == 2
+    assert all(0 <= r["test_error_mean"] <= 100 for r in found.rows) and found.rows[0]["memory"] == 1.0
+    assert compare(show=True).rows == found.rows and "<td>" in found._repr_html_()
+    first, second = (next((tmp_path / "cmp" / r["name"]).glob("seed-0")) for r in found.rows)
+    analysis = mlaan.analyze(second, heads=True, separability=True, limit=32, out=tmp_path / "analysis")
+    assert {r["network"] for r in analysis.rows} and any(r["separability"] is not None for r in analysis.rows)
+    assert any(r["independent"] is not None for r in analysis.rows)
+    page = mlaan.report(mlaan.Run(first), tmp_path / "cmp", out=tmp_path / "page.html")
+    assert "<html" in page.read_text()
+
+
+@pytest.mark.parametrize("recipe", ["bp-resnet8", "dgl-resnet20-2", "dgl+resnet18-2+own"])
+def test_pytorch_gives_the_same_logits(recipe, images, tmp_path):
+    torch = pytest.importorskip("torch", reason="SKIPPED: PyTorch is not installed")
+    pixels, labels = images
+    size = 16 if "resnet18" not in recipe else 32
+    pixels, labels = pixels[:24], labels[:24]
+    pixels = np.repeat(np.repeat(pixels, size // 16, 1), size // 16, 2)
+    keys = {"train": {"epochs": 1, "batch": 8}, "data": {"size": size, "limit": 8}}
+    run = mlaan.train(recipe, data=((pixels, labels), (pixels[:16], labels[:16])), out=tmp_path / "run", progress=False, overrides=keys)
+    network, about = run.to_torch(), run.about()
+    mean, std = (torch.tensor(about[k]).view(3, 1, 1) for k in ("mean", "std"))
+    with torch.no_grad():
+        theirs = network((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std).numpy()
+    ours = run.predict(pixels, logits=True)
+    assert np.abs(theirs - ours).max() < 1e-4 * max(1, np.abs(ours).max())
+    assert not network.training and all(int(v) == about["step"] for k, v in network.state_dict().items() if k.endswith("tracked"))
+    # Its parameters are its own.
+    assert all(p.requires_grad for p in network.parameters())
