@@ -25,7 +25,7 @@ mod tensor;
 
 pub use bf16::Bf16;
 pub use cpu::Isa;
-pub use device::Device;
+pub use device::{Device, Offloaded, Tensors};
 pub use device_kind::DeviceKind;
 pub use error::{Error, Result};
 pub use memory::{Allocator, Block, MemoryCategory, Usage, share_arenas};

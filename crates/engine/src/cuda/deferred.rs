@@ -7,6 +7,7 @@
 use super::context::lock;
 use super::geometry::Geometry;
 use super::program::Program;
+use super::transfer::Transfer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -56,6 +57,7 @@ impl Launch {
 pub(super) enum Work {
     Launch(Launch),
     Copy { to: u64, from: u64, bytes: usize },
+    Transfer(Transfer),
 }
 
 /// See the module.

@@ -37,16 +37,18 @@ mod staging;
 mod sums;
 mod table;
 mod tiles;
+mod transfer;
 mod update;
 mod values;
 mod weight_gradient;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Order};
 use crate::memory::Memory;
 use crate::operation::Planned;
 use crate::{Error, Result};
 use driver::Driver;
 use std::sync::Arc;
+use transfer::Transfer;
 
 /// See the module.
 pub(crate) struct Cuda {
@@ -147,7 +149,9 @@ impl Backend for Cuda {
     }
 
     fn synchronize(&self) {
-        self.driver().wait();
+        let driver = self.driver();
+        driver.wait();
+        driver.transfers.wait(driver);
     }
 
     fn fault(&self) -> Option<Error> {
@@ -156,5 +160,39 @@ impl Backend for Cuda {
 
     fn free_memory(&self) -> Option<usize> {
         self.driver.free_memory()
+    }
+
+    fn lock(&self, bytes: usize) -> Option<*mut u8> {
+        self.driver.lock_memory(bytes)
+    }
+
+    fn unlock(&self, address: *mut u8) {
+        self.driver().unlock_memory(address);
+    }
+
+    fn new_order(&self) -> Order {
+        self.driver.new_order()
+    }
+
+    fn end_order(&self, order: &Order) {
+        self.driver().end_order(order);
+    }
+
+    fn fetch(&self, order: &Order, to: u64, from: *const u8, bytes: usize) {
+        let Order { free, filled, .. } = *order;
+        self.driver().transfer(Transfer::Fetch { free, filled, to, from: from as usize, bytes });
+    }
+
+    fn await_fetch(&self, order: &Order) {
+        self.driver().transfer(Transfer::Await { event: order.filled });
+    }
+
+    fn await_store(&self, order: &Order) {
+        self.driver().transfer(Transfer::Await { event: order.stored });
+    }
+
+    fn store(&self, order: &Order, from: u64, to: *mut u8, bytes: usize) {
+        let Order { used, stored, .. } = *order;
+        self.driver().transfer(Transfer::Store { used, stored, from, to: to as usize, bytes });
     }
 }

@@ -1,6 +1,9 @@
 //! A device: memory and operations, with every argument checked before a kernel sees it.
 
 mod machine;
+mod offload;
+
+pub use offload::{Offloaded, Tensors};
 
 use crate::backend::{Backend, Scratch};
 use crate::cpu::Cpu;
