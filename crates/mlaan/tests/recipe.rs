@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside test functions
 
 use mlaan::Error;
-use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
+use mlaan::local::{Branch, Cascade, Head, Leap, Offload, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
 use mlaan::recipe::{
     Augment, ClassWeights, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Sampler,
@@ -40,6 +40,7 @@ fn full() -> Recipe {
     r.model.init_key = Some("ema".into());
     r.local.cuts = Some(vec![0, 3]);
     r.local.stem_alone = Some(true);
+    r.local.offload = Offload::Auxiliary;
     (r.local.recompute, r.local.segments) = (Recompute::Module, Some(2));
     r.local.cascade = Some(Cascade::default());
     r.local.leap = Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), ..Leap::default() });
@@ -117,7 +118,7 @@ fn optional_keys_can_be_removed_and_others_cannot() {
             (Some(30), Some(0.5), Some(vec![30]));
         let mut r = full.clone();
         let removed = r.set(&format!("{}=none", key.path));
-        let is_word = ["data.augment", "local.recompute"].contains(&key.path);
+        let is_word = ["data.augment", "local.recompute", "local.offload"].contains(&key.path);
         assert_eq!(removed.is_ok(), key.optional || is_word, "{}", key.path);
         if key.optional {
             assert_ne!(r, full, "{}", key.path);

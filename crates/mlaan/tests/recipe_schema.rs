@@ -64,6 +64,7 @@ fn another(path: &str) -> &'static str {
         "train.gamma" | "train.min_lr" | "train.decay" | "train.model_ema_decay" => "0.25",
         "local.cuts" => "[0, 3]",
         "local.recompute" => "module",
+        "local.offload" => "auxiliary",
         "local.head" => "0c1f",
         "local.loss" => "contrastive",
         "local.temperature" | "train.momentum" | "train.eps" | "local.leap.ema" => "0.25",

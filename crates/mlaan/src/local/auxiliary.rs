@@ -125,7 +125,8 @@ impl Auxiliary {
     }
 
     /// Forward, loss and backward over a module's output; leaves gradients in the parameters, writes the task loss
-    /// to `row` of `values` and the reconstruction loss to the next, and returns the weighted gradient of the features.
+    /// to `row` of `values` and the reconstruction loss to the next, and returns the weighted gradient of the features. Calls
+    /// `turn` between forward and backward.
     ///
     /// # Errors
     /// From the device.
@@ -134,8 +135,8 @@ impl Auxiliary {
         device: &Device,
         features: &Activation,
         supervision: Supervision<'_>,
-        values: &mut Tensor,
-        row: usize,
+        (values, row): (&mut Tensor, usize),
+        turn: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Option<Grad>> {
         if let Some(l) = &mut self.leap {
             l.forward(device, features)?;
@@ -149,7 +150,7 @@ impl Auxiliary {
         let target = LossTarget {
             weight: self.weight * self.task * supervision.share,
             grad: Some(&mut grad),
-            values,
+            values: &mut *values,
             row,
         };
         let (kind, temperature, classes) = (self.loss, self.temperature, supervision.classes);
@@ -159,6 +160,7 @@ impl Auxiliary {
             output,
             target,
         )?;
+        turn()?;
         let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
 
         if let Some(decoder) = &mut self.decoder {

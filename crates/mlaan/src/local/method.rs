@@ -26,6 +26,9 @@ pub struct Method {
     /// their inputs are stored. Default: the square root of a module's blocks, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
+    /// What is kept in host memory and comes to the device by turns; results are the same to the bit.
+    #[serde(skip_serializing_if = "Offload::is_none")]
+    pub offload: Offload,
     /// Auxiliary classifier: `AcBf` (A convolutions, B linear layers) or `dgl`.
     pub head: Head,
     /// Width of the hidden linear layers of a head, and of the contrastive loss's output.
@@ -55,6 +58,7 @@ impl Default for Method {
             balance: false,
             recompute: Recompute::None,
             segments: None,
+            offload: Offload::None,
             head: Head::Classifier { convolutions: 1, linears: 2 },
             hidden: 128,
             loss: TaskLoss::CrossEntropy,
@@ -76,6 +80,24 @@ pub enum Recompute {
     None,
     /// The inside of every module, or of its segments: each pass back over it runs it forward first.
     Module,
+}
+
+/// See [`Method::offload`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offload {
+    /// Nothing.
+    #[default]
+    None,
+    /// The auxiliary networks, with what the optimiser keeps of them: for a device with memory of its own.
+    Auxiliary,
+}
+
+impl Offload {
+    /// Whether everything stays on the device.
+    pub fn is_none(&self) -> bool {
+        *self == Offload::None
+    }
 }
 
 /// The auxiliary classifier's shape, written `0c1f`, `1c2f`, … or `dgl` (METHOD §3).
@@ -191,6 +213,23 @@ pub enum Branch {
     Independent,
     /// The loss of a window of modules.
     Cascaded,
+}
+
+/// A part of a network that has parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A module's part of the backbone.
+    Module(usize),
+    /// The network's own classifier.
+    Classifier,
+    /// The auxiliary network of a branch behind a module.
+    Auxiliary(usize, Branch),
+}
+
+impl Branch {
+    /// Both, in the order of their declaration.
+    pub(crate) const BOTH: [Branch; 2] = [Branch::Independent, Branch::Cascaded];
 }
 
 impl Method {

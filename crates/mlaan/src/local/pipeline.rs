@@ -310,6 +310,7 @@ impl Work {
         self.run(&schedule.ahead, batch)?;
         self.return_pending(schedule)?;
         self.run(&schedule.rest, batch)?;
+        self.stage.release_auxiliaries();
         if schedule.overlaps() {
             self.pending = Some((number, options, shard));
         }

@@ -137,7 +137,9 @@ impl Learner {
             let batch = Batch { number, images: Some(&images), targets: Some(targets), options, shard };
             self.stages[0].losses.at_shard(index);
             let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
-            schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))
+            schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))?;
+            stage.release_auxiliaries();
+            Ok(())
         });
         self.batches += 1;
         match done {
@@ -160,7 +162,10 @@ impl Learner {
         let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
         let done = schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone));
         match done {
-            Ok(()) => stage.losses.advance(),
+            Ok(()) => {
+                stage.release_auxiliaries();
+                stage.losses.advance();
+            }
             Err(_) => self.release(),
         }
         done

@@ -29,6 +29,11 @@ impl Stage {
     pub fn run(&mut self, verb: Verb, batch: Batch<'_>, link: &mut dyn Link) -> Result<()> {
         let (first, index) = (self.range.start, self.index());
         match verb {
+            Verb::Forward(j) if j == first && self.offload.is_some() => {
+                let Stage { device, offload, .. } = self;
+                offload.iter_mut().try_for_each(|o| o.begin(device))?;
+                self.metered(j, Part::Forward, |s| s.forward(j, batch))
+            }
             Verb::Forward(j) => self.metered(j, Part::Forward, |s| s.forward(j, batch)),
             Verb::LocalBackward(j) => self.local_backward(j, batch),
             Verb::BackwardThrough { cascade, module } => {
@@ -178,43 +183,49 @@ impl Stage {
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, class_weights, gathered, .. } = self;
-        let at = j - range.start;
-        let module = &mut modules[at];
+        let at = j - self.range.start;
+        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
+        self.fetch_auxiliaries(at)?;
+        let carried = self.train((at, Branch::Cascaded), batch)?;
+        if let Some(grad) = self.train((at, Branch::Independent), batch)? {
+            self.modules[at].add_total(&self.device, grad.tensor)?;
+        }
+        self.store_auxiliaries(at)?;
+        Ok(carried)
+    }
+
+    /// One of the losses behind a module, and the update of its auxiliary network; the gradient of the module's output.
+    fn train(&mut self, (at, branch): (usize, Branch), batch: Batch<'_>) -> Result<Option<Grad>> {
+        let Stage { plan, device, modules, branches, losses, class_weights, gathered, offload, .. } = self;
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
         let classes = class_loss(plan.objective(), class_weights.as_ref());
         let share = batch.shard.share();
         let supervision = Supervision { targets, classes, images, pixels: plan.pixels, share };
-        let mut carried = None;
-        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
-        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
-        for (branch, auxiliary) in pair.rev() {
-            let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let row = losses.row(at, branch);
-            let gathered =
-                &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
-            gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
-            let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
-            gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
-            if let (Some(o), Some(optimizer)) = (batch.update(), &plan.optimizer) {
-                a.update(device, optimizer, o.of(branch))?;
-            }
-            match branch {
-                Branch::Cascaded => carried = grad,
-                Branch::Independent => {
-                    if let Some(g) = grad {
-                        module.add_total(device, g.tensor)?;
-                    }
-                }
-            }
+        let is_first = branch == Branch::Cascaded || branches[at][Branch::Cascaded as usize].is_none();
+        let auxiliary = &mut branches[at][branch as usize];
+        let (Some(a), Some(features)) = (auxiliary, &modules[at].output) else { return Ok(None) };
+        let mut turn = || match offload {
+            Some(offload) if is_first => offload.turn(device, at),
+            _ => Ok(()),
+        };
+        let row = losses.row(at, branch);
+        let gathered = &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
+        gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
+        let grad = a.local_backward(device, features, supervision, (&mut losses.values, row), &mut turn)?;
+        gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
+        if let (Some(o), Some(optimizer)) = (batch.update(), &plan.optimizer) {
+            a.update(device, optimizer, o.of(branch))?;
         }
-        Ok(carried)
+        Ok(grad)
     }
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
         let Stage { plan, device, modules, classifier, losses, range, class_weights, .. } = self;
         let gathered = &mut self.gathered_classifier;
+        if let Some(offload) = &mut self.offload {
+            offload.release(device);
+        }
         let loss = HeadLoss::classifier(j, class_loss(plan.objective(), class_weights.as_ref()));
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
@@ -345,8 +356,12 @@ impl Stage {
 
     /// Moves mirrors and shadows towards their sources.
     fn follow(&mut self, first: usize) -> Result<()> {
-        let Stage { plan, device, modules, branches, replicas, .. } = self;
-        let mut blocks = Blocks { first, modules, partition: &plan.partition, replicas };
+        let Stage { plan, device, modules, branches, replicas, offload, .. } = self;
+        let partition = &plan.partition;
+        let mut blocks = Blocks { first, modules, partition, replicas, kept: None };
+        if let Some(offload) = offload {
+            return offload.owe(device, &mut blocks);
+        }
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
             leap.follow(device, &mut blocks)?;
         }

@@ -82,6 +82,9 @@ fn validate_method(method: &Method) -> Result<()> {
             ));
         }
     }
+    if alone && !method.offload.is_none() {
+        return needs_modules("local.offload");
+    }
     match &method.leap {
         Some(_) if alone => needs_modules("local.leap"),
         Some(leap) => validate_leap(leap, method),
