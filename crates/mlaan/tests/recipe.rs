@@ -194,6 +194,8 @@ fn impossible_values_say_what_is_allowed() {
         ("local = {modules = 4, leap = {sources = [[1]]}}", "local.leap.sources", "expected 3"),
         ("local = {modules = 2, leap = {sources = [[3, -1]]}}", "local.leap.sources", "list 0"),
         ("local.leap.ema = 0.9", "local.leap", "at least 2 modules"),
+        ("local.offload = \"auxiliary\"", "local.offload", "no auxiliary networks"),
+        ("local.offload = \"all\"", "local.offload", "auxiliary"),
         ("local.head = \"1c0f\"", "local.head", "AcBf"),
         ("local.loss = \"crossentropy\"", "local.loss", "did you mean \"cross_entropy\""),
         ("train.epochs = 0", "train.epochs", "at least 1"),
