@@ -7,7 +7,6 @@
 use super::context::lock;
 use super::geometry::Geometry;
 use super::program::Program;
-use super::transfer::Transfer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -51,6 +50,17 @@ impl Launch {
         }
         Launch { program, entry, geometry, arguments, resident }
     }
+}
+
+/// A copy, or what waits for one.
+#[derive(Clone, Copy)]
+pub(super) enum Transfer {
+    /// Behind the device's work so far, which the event `free` marks; the event `filled` behind it.
+    Fetch { free: usize, filled: usize, to: u64, from: usize, bytes: usize },
+    /// The device's work goes on behind an event.
+    Await { event: usize },
+    /// Behind the device's work so far, which the event `used` marks; the event `stored` behind it.
+    Store { used: usize, stored: usize, from: u64, to: usize, bytes: usize },
 }
 
 /// What a stream is asked for.

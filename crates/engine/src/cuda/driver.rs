@@ -8,7 +8,7 @@ use super::functions::Launches;
 use super::graph::Recorder;
 use super::specialised::Kernels;
 use super::staging::Staging;
-use super::transfer::Transfers;
+use super::streams::Transfers;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use std::ops::Deref;

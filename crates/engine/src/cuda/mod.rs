@@ -34,6 +34,7 @@ mod program;
 mod resize;
 mod specialised;
 mod staging;
+mod streams;
 mod sums;
 mod table;
 mod tiles;
@@ -46,9 +47,9 @@ use crate::backend::{Backend, Order};
 use crate::memory::Memory;
 use crate::operation::Planned;
 use crate::{Error, Result};
+use deferred::Transfer;
 use driver::Driver;
 use std::sync::Arc;
-use transfer::Transfer;
 
 /// See the module.
 pub(crate) struct Cuda {

@@ -1,77 +1,14 @@
-//! Copies between the device's memory and page-locked host memory, beside the device's work: a stream for each way, since the
-//! bus goes both ways at once. What must come behind what is said by events ([`Order`](crate::backend::Order)).
+//! Copies between the device's memory and page-locked host memory, beside the device's work. What must come behind what is said by
+//! events ([`Order`]).
 
-use super::context::Context;
-use super::deferred::Work;
+use super::deferred::{Transfer, Work};
 use super::driver::Driver;
+use super::streams::Streams;
 use crate::backend::Order;
 use cudarc::driver::sys::{self, CUresult};
-use std::sync::OnceLock;
 
-/// Of a stream that does not wait for the default one (`CU_STREAM_NON_BLOCKING`).
-const NON_BLOCKING: u32 = 1;
 /// Of an event that is not to be timed (`CU_EVENT_DISABLE_TIMING`).
 const UNTIMED: u32 = 2;
-
-/// The streams of copies to the device and from it, made when the first is asked for.
-#[derive(Default)]
-pub(super) struct Transfers(OnceLock<Streams>);
-
-#[derive(Clone, Copy)]
-struct Streams {
-    up: sys::CUstream,
-    down: sys::CUstream,
-}
-
-// SAFETY: handles of the driver, which takes them from any thread.
-unsafe impl Send for Streams {}
-// SAFETY: as above; they do not change.
-unsafe impl Sync for Streams {}
-
-/// A copy, or what waits for one.
-#[derive(Clone, Copy)]
-pub(super) enum Transfer {
-    /// Behind the device's work so far, which the event `free` marks; the event `filled` behind it.
-    Fetch { free: usize, filled: usize, to: u64, from: usize, bytes: usize },
-    /// The device's work goes on behind an event.
-    Await { event: usize },
-    /// Behind the device's work so far, which the event `used` marks; the event `stored` behind it.
-    Store { used: usize, stored: usize, from: u64, to: usize, bytes: usize },
-}
-
-impl Transfers {
-    fn streams(&self, context: &Context) -> Streams {
-        *self.0.get_or_init(|| {
-            let mut made = Streams { up: std::ptr::null_mut(), down: std::ptr::null_mut() };
-            // SAFETY: places for the handles; the context is bound.
-            unsafe {
-                context.note("cuStreamCreate", sys::cuStreamCreate(&raw mut made.up, NON_BLOCKING));
-                context.note("cuStreamCreate", sys::cuStreamCreate(&raw mut made.down, NON_BLOCKING));
-            }
-            made
-        })
-    }
-
-    /// Waits until all copies are done.
-    pub(super) fn wait(&self, context: &Context) {
-        let Some(Streams { up, down }) = self.0.get().copied() else { return };
-        // SAFETY: streams of our own; the context is bound.
-        unsafe {
-            context.note("cuStreamSynchronize", sys::cuStreamSynchronize(up));
-            context.note("cuStreamSynchronize", sys::cuStreamSynchronize(down));
-        }
-    }
-
-    /// Destroys the streams, when they are empty.
-    pub(super) fn clear(&self) {
-        let Some(Streams { up, down }) = self.0.get().copied() else { return };
-        // SAFETY: made in `streams`, and `Driver` asks for nothing after its drop.
-        unsafe {
-            let _ = sys::cuStreamDestroy_v2(up);
-            let _ = sys::cuStreamDestroy_v2(down);
-        }
-    }
-}
 
 fn event(handle: usize) -> sys::CUevent {
     handle as sys::CUevent
@@ -132,7 +69,7 @@ impl Driver {
         let Streams { up, down } = self.transfers.streams(self);
         let note = |call: &str, result| self.note(call, result);
         // SAFETY: streams and events live until nothing is asked for any more. Host memory is locked, as large as it says, and
-        // given back behind all copies (`unlock_memory`). Who may use the device's memory when is said in `device/offload.rs`.
+        // given back behind all copies (`unlock_memory`). Who may use the device's memory when is said in `offload.rs`.
         unsafe {
             match transfer {
                 Transfer::Fetch { free, filled, to, from, bytes } => {

@@ -1,9 +1,6 @@
 //! A device: memory and operations, with every argument checked before a kernel sees it.
 
 mod machine;
-mod offload;
-
-pub use offload::{Offloaded, Tensors};
 
 use crate::backend::{Backend, Scratch};
 use crate::cpu::Cpu;
@@ -268,7 +265,7 @@ impl Device {
     }
 
     /// A block of a device that still works.
-    fn take(&self, bytes: usize, purpose: MemoryCategory) -> Result<Block> {
+    pub(crate) fn take(&self, bytes: usize, purpose: MemoryCategory) -> Result<Block> {
         self.sound()?;
         // A device that fails while it allocates has not run out of memory.
         self.0.pool.take(bytes, purpose).or_else(|refused| self.sound().and(Err(refused)))

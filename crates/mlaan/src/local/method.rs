@@ -27,7 +27,6 @@ pub struct Method {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
     /// What is kept in host memory and comes to the device by turns; results are the same to the bit.
-    #[serde(skip_serializing_if = "Offload::is_none")]
     pub offload: Offload,
     /// Auxiliary classifier: `AcBf` (A convolutions, B linear layers) or `dgl`.
     pub head: Head,

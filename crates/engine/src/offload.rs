@@ -7,11 +7,9 @@
 //! far, the operations that use the group behind that copy, the copy to the host behind these, and what is asked for when the block is
 //! released behind that. A group is released before it is fetched again, which orders the host's memory, too.
 
-use super::Device;
-use super::machine::Machine;
 use crate::backend::Order;
-use crate::memory::{ALIGN, Allocator, Block, MemoryCategory};
-use crate::{Error, Result, Tensor};
+use crate::memory::{ALIGN, Block, MemoryCategory};
+use crate::{Device, Error, Result, Tensor};
 use std::sync::Arc;
 
 /// Shows the tensors of a group, always in the same order.
@@ -21,8 +19,7 @@ pub type Tensors<'a, E> = &'a mut dyn FnMut(
 
 /// Page-locked host memory.
 struct Locked {
-    machine: Arc<Machine>,
-    pool: Arc<Allocator>,
+    device: Device,
     /// Null where nothing is computed.
     address: *mut u8,
     bytes: usize,
@@ -36,9 +33,9 @@ unsafe impl Sync for Locked {}
 impl Drop for Locked {
     fn drop(&mut self) {
         if !self.address.is_null() {
-            self.machine.backend().unlock(self.address);
+            self.device.backend().unlock(self.address);
         }
-        self.pool.count_host(-(self.bytes as isize));
+        self.device.pool().count_host(-(self.bytes as isize));
     }
 }
 
@@ -64,7 +61,7 @@ pub struct Offloaded {
 }
 
 /// Events of a device.
-struct Ordered(Arc<Machine>, Order);
+struct Ordered(Device, Order);
 
 impl Drop for Ordered {
     fn drop(&mut self) {
@@ -113,14 +110,12 @@ impl Device {
             t.lie_in(Block::away(self.pool()));
             Ok(())
         })?;
-        let machine = Arc::clone(&self.0.machine);
-        let order = machine.backend().new_order();
-        Ok(Offloaded { order: Ordered(machine, order), place: Place::Host, memory })
+        let order = Ordered(self.clone(), self.backend().new_order());
+        Ok(Offloaded { order, place: Place::Host, memory })
     }
 
     fn locked(&self, bytes: usize) -> Result<Locked> {
-        let machine = Arc::clone(&self.0.machine);
-        let address = if bytes == 0 { Some(std::ptr::null_mut()) } else { machine.backend().lock(bytes) };
+        let address = if bytes == 0 { Some(std::ptr::null_mut()) } else { self.backend().lock(bytes) };
         let address = address.ok_or_else(|| Error::Unavailable {
             device: self.name().into(),
             message: format!(
@@ -129,7 +124,7 @@ impl Device {
             ),
         })?;
         self.pool().count_host(bytes as isize);
-        Ok(Locked { machine, pool: Arc::clone(self.pool()), address, bytes })
+        Ok(Locked { device: self.clone(), address, bytes })
     }
 
     /// Has a group copied to the device, beside the work to come, so that [`Device::fetch`] need not wait for it. Does nothing where
