@@ -58,6 +58,8 @@ pub struct Offloaded {
     order: Ordered,
     place: Place,
     memory: Locked,
+    /// Bytes of its block.
+    room: usize,
 }
 
 /// Events of a device.
@@ -76,9 +78,15 @@ impl std::fmt::Debug for Offloaded {
 }
 
 impl Offloaded {
-    /// Bytes that it takes in host memory, and on the device while it is there.
+    /// Bytes that it takes in host memory, and that are copied.
     pub fn bytes(&self) -> usize {
         self.memory.bytes
+    }
+
+    /// From now on it takes so many bytes of the device while it is there, or its own where these are more. Groups that come by turns and
+    /// take equal room lie where others went: none of nearly their size leaves a hole that is too small for the next.
+    pub fn take_room(&mut self, bytes: usize) {
+        self.room = bytes.max(self.memory.bytes);
     }
 }
 
@@ -111,7 +119,7 @@ impl Device {
             Ok(())
         })?;
         let order = Ordered(self.clone(), self.backend().new_order());
-        Ok(Offloaded { order, place: Place::Host, memory })
+        Ok(Offloaded { order, place: Place::Host, memory, room: bytes })
     }
 
     fn locked(&self, bytes: usize) -> Result<Locked> {
@@ -137,7 +145,7 @@ impl Device {
             self.release(group);
         }
         if let Place::Host = group.place {
-            let block = self.take(group.bytes(), MemoryCategory::Parameters)?;
+            let block = self.take(group.room, MemoryCategory::Parameters)?;
             let (to, from) = (block.device_address(), group.memory.address);
             self.backend().fetch(&group.order.1, to, from, group.memory.bytes);
             group.place = Place::Coming(block);

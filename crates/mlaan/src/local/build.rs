@@ -201,6 +201,7 @@ impl Plans<'_> {
             branches.push(pair);
         }
         if let Some(offload) = &mut offload {
+            offload.share_rooms();
             offload.kept = self.kept(k, &range, plan)?;
         }
         let classifier = match range.end > last {

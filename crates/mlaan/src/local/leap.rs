@@ -1,9 +1,12 @@
 //! Leap chains: mirrors of later blocks in front of an auxiliary classifier (METHOD §6).
 
+use super::features::Features;
 use super::sources::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
-use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Origin, Param, Pass, zip};
+use crate::nn::{
+    Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Origin, Param, Pass, Through, zip,
+};
 use crate::{Error, Result};
 use mlaan_engine::{Device, MemoryCategory};
 
@@ -113,22 +116,36 @@ impl LeapChain {
         })
     }
 
-    /// Runs the chain and keeps what backward needs.
+    /// Runs the chain and keeps what backward needs; nobody needs its input until [`LeapChain::backward`].
     ///
     /// # Errors
     /// From a layer.
-    pub fn forward(&mut self, device: &Device, x: &Activation) -> Result<()> {
-        let first = self.first.forward(device, x, Mode::Train)?;
+    pub(super) fn forward(&mut self, device: &Device, features: &mut Features<'_>) -> Result<()> {
+        let x = features.get()?;
+        let mut first = self.first.forward(device, x, Mode::Train)?;
         let Some(shadow) = &mut self.shadow else {
+            features.forget();
             self.rest.forward(device, &first)?;
             self.first_act = Some(first);
             return Ok(());
         };
         let beside = shadow.forward(device, x, Mode::Train)?;
-        let sum = Activation::plain(device.add(&first.operand(), Some(&beside.operand()), false)?);
         // Only the sum is read on: on the way back the two are made again, one after the other.
-        self.first_act = (!self.first.repeats_output()).then_some(first);
-        self.shadow_act = (!shadow.repeats_output()).then_some(beside);
+        let again = self.first.repeats_output() && shadow.repeats_output();
+        let sum = match again && first.is_plain() && beside.is_plain() {
+            true => {
+                device.add_assign(&mut first.tensor, &beside.tensor)?;
+                drop(beside);
+                first
+            }
+            false => {
+                let sum = Activation::plain(device.add(&first.operand(), Some(&beside.operand()), false)?);
+                self.first_act = (!self.first.repeats_output()).then_some(first);
+                self.shadow_act = (!shadow.repeats_output()).then_some(beside);
+                sum
+            }
+        };
+        features.forget();
         self.rest.forward(device, &sum)?;
         self.sum = Some(sum);
         Ok(())
@@ -153,22 +170,34 @@ impl LeapChain {
         Some(self.rest.output(below))
     }
 
-    /// Goes back over the last forward, once, and forgets it; returns the gradient of the chain's input.
+    /// Goes back over the last forward, once, and forgets it; returns the gradient of the chain's input. Calls `through` with every mirror
+    /// that has its gradients.
     ///
     /// # Errors
     /// From a layer.
-    pub fn backward(&mut self, device: &Device, x: &Activation, grad: Grad) -> Result<Option<Grad>> {
+    pub(super) fn backward(
+        &mut self,
+        device: &Device,
+        features: &mut Features<'_>,
+        grad: Grad,
+        through: Through<'_>,
+    ) -> Result<Option<Grad>> {
         let pass = Pass { weights: true, input: true };
         let Some(below) = self.sum.as_ref().or(self.first_act.as_ref()) else { return Ok(None) };
-        let Some(grad) = self.rest.backward(device, below, None, grad, pass, false)? else { return Ok(None) };
+        let Some(grad) = self.rest.backward_last_each(device, below, grad, pass, &mut *through)? else {
+            return Ok(None);
+        };
         self.sum = None;
+        features.remember(device)?;
+        let x = features.get()?;
         let beside = self.shadow_backward(device, x, &grad)?;
         let first_act = match self.first_act.take() {
             Some(act) => Some(act),
             None => self.first.output_again(device, x)?,
         };
         let Some(first_act) = first_act else { return Ok(None) };
-        let mut dx = self.first.backward(device, x, &first_act, grad, pass)?;
+        let mut dx = self.first.backward_last(device, x, first_act, grad, pass)?;
+        through(self.first.as_mut())?;
         if let (Some(dx), Some(beside)) = (&mut dx, beside) {
             device.add_assign(&mut dx.tensor, &beside.tensor)?;
         }
@@ -187,9 +216,7 @@ impl LeapChain {
         let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), MemoryCategory::Gradients)?;
         device.copy(&mut copy, &grad.tensor)?;
         let still = Pass { weights: false, input: true };
-        let beside = shadow.backward(device, x, &act, Grad::plain(copy), still)?;
-        shadow.release();
-        Ok(beside)
+        shadow.backward_last(device, x, act, Grad::plain(copy), still)
     }
 
     /// Forgets the last forward.

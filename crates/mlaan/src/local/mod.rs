@@ -5,6 +5,7 @@ mod auxiliary;
 mod average;
 mod build;
 mod clip;
+mod features;
 mod heads;
 mod infer;
 mod leap;
