@@ -1,7 +1,7 @@
 //! What a plan comes to, beside backpropagation and backpropagation with recomputation.
 
 use super::pair::Pair;
-use crate::format;
+use crate::{format, modules};
 use mlaan::plan::{BUSES, Plan, RATE};
 use mlaan_engine::MemoryCategory;
 
@@ -11,7 +11,7 @@ pub fn text(pair: &Pair) -> String {
 }
 
 fn table(pair: &Pair) -> String {
-    let mut table = format::table(&["", ">this recipe", ">BP", ">ratio", ">BP recomputed", ">ratio"]);
+    let mut table = format::table(&["", ">this recipe", ">BP", ">ratio", ">recomputed", ">ratio"]);
     let plans = [&pair.local, &pair.plain, &pair.rival];
     let mut bytes = |what: String, of: &dyn Fn(&Plan) -> usize| {
         let [own, plain, rival] = plans.map(|p| of(p) as u64);
@@ -31,31 +31,38 @@ fn table(pair: &Pair) -> String {
         bytes("copied each way a step".into(), &Plan::moved);
     }
     let [own, plain, rival] = plans.map(|p| p.flops);
-    let giga = |flops| format!("{} GFLOP", format::giga(flops));
     let (first, second) = (format::ratio(own, plain), format::ratio(own, rival));
-    table.add_row(["compute of a step".into(), giga(own), giga(plain), first, giga(rival), second]);
-    let [own, plain, rival] = plans.map(|p| format::count(p.auxiliary_parameters()));
+    table.add_row([
+        "GFLOP of a step".into(),
+        format::giga(own),
+        format::giga(plain),
+        first,
+        format::giga(rival),
+        second,
+    ]);
+    let [own, plain, rival] = plans.map(|p| modules::short(p.auxiliary_parameters()));
     table.add_row(["auxiliary parameters".into(), own, plain, "–".into(), rival, "–".into()]);
     format::text(&table)
 }
 
 /// How the recipe stands to its honest rival.
 fn verdict(pair: &Pair) -> String {
-    let recomputed = "BP recomputed: backpropagation with local.recompute=module.";
+    let recomputed = "recomputed: BP (backpropagation) with local.recompute=module.";
     if pair.local.modules.len() < 2 {
         return recomputed.into();
     }
     let (own, rival) = (pair.local.allocated() as u64, pair.rival.allocated() as u64);
-    let said = match own < rival {
-        true => "This recipe needs less memory than it",
-        false => "It needs less memory than this recipe",
-    };
-    format!(
-        "{recomputed} {said} ({} for this recipe, {} for it); the recipe takes {} of its operations.",
-        format::bytes(own),
-        format::bytes(rival),
-        format::ratio(pair.local.flops, pair.rival.flops)
-    )
+    let (least, most) = (format::bytes(own.min(rival)), format::bytes(own.max(rival)));
+    let operations = format::ratio(pair.local.flops, pair.rival.flops);
+    match own < rival {
+        true => format!(
+            "{recomputed} This recipe needs less memory ({least} against {most}), at {operations} of its operations."
+        ),
+        false => format!(
+            "{recomputed} It needs less memory than this recipe ({least} against {most}), which takes {operations} of its \
+             operations."
+        ),
+    }
 }
 
 /// From which batch on nothing waits for what is in host memory.
