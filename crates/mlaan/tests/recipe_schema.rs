@@ -73,6 +73,7 @@ fn another(path: &str) -> &'static str {
         "local.task" => "[0, 1]",
         "local.leap.tie" => "twin",
         "local.leap.on" => "cascaded",
+        "local.leap.state" => "bf16",
         "local.leap.sources" => "[[1], [2]]",
         "train.optimizer" => "adamw",
         "train.betas" => "[0.8, 0.9]",

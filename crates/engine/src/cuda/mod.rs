@@ -32,6 +32,7 @@ mod plane;
 mod pool;
 mod program;
 mod resize;
+mod rounding;
 mod specialised;
 mod staging;
 mod streams;
@@ -107,7 +108,7 @@ fn programs() -> Vec<&'static program::Program> {
     let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &add::ADD];
     all.extend([&activation::ACTIVATION, &pool::POOL, &resize::RESIZE]);
     all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &lars::LARS, &images::IMAGES]);
-    all.extend([&class_loss::CLASS_LOSS, &clipping::CLIPPING]);
+    all.extend([&class_loss::CLASS_LOSS, &clipping::CLIPPING, &rounding::ROUNDING]);
     [all, convolution::programs(), weight_gradient::programs(), specialised::programs()].concat()
 }
 

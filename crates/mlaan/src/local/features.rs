@@ -1,9 +1,9 @@
 //! The output of a module, which its auxiliary networks read, and those of the modules below that are open. What nobody reads for a
 //! while is dropped where it can be had again, while the losses are taken: that is when a step needs the most memory.
 
+use super::batch::Batch;
 use super::link::broken;
 use super::module::Module;
-use super::stage::Batch;
 use crate::nn::Activation;
 use crate::{Error, Result};
 use mlaan_engine::Device;
@@ -16,6 +16,8 @@ pub(super) struct Features<'a> {
     pub at: usize,
     /// The places of the open modules below it.
     pub open: Range<usize>,
+    /// Whether memory counts more than making an output once more: where auxiliary networks are offloaded.
+    pub saves: bool,
     pub batch: Batch<'a>,
 }
 
@@ -26,10 +28,12 @@ impl Features<'_> {
         output.ok_or_else(|| broken("a module has no output".into()))
     }
 
-    /// Drops it, if it can be had again.
+    /// Drops it, if that is worth it and it can be had again.
     pub fn forget(&mut self) {
         let at = self.at;
-        self.drop_of(at..at + 1);
+        if self.saves {
+            self.drop_of(at..at + 1);
+        }
     }
 
     /// Undoes [`Features::forget`].

@@ -3,6 +3,7 @@
 //! BP, DGL, InfoPro, MLM, LAM, MLAAN and their combinations are values of [`Method`]; one
 //! [`step`](crate::local) runs them all.
 
+use mlaan_engine::Precision;
 use serde::{Deserialize, Serialize};
 
 /// How a network is cut and trained. The default is plain backpropagation (one module).
@@ -183,6 +184,8 @@ pub struct Leap {
     pub depth: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,
+    /// What the momentum of mirrors' weights, and shadows' weights, are stored in.
+    pub state: LeapState,
     /// Per module (all but the last) the blocks it mirrors, 0-based in network order. Overrides the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Vec<usize>>>,
@@ -190,7 +193,34 @@ pub struct Leap {
 
 impl Default for Leap {
     fn default() -> Self {
-        Leap { tie: Tie::Pulled, on: Branch::Independent, depth: 4, ema: 0.995, sources: None }
+        Leap {
+            tie: Tie::Pulled,
+            on: Branch::Independent,
+            depth: 4,
+            ema: 0.995,
+            state: LeapState::F32,
+            sources: None,
+        }
+    }
+}
+
+/// See [`Leap::state`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeapState {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16, rounded stochastically: an EMA that is rounded to the nearest stops far from its source.
+    Bf16,
+}
+
+impl From<LeapState> for Precision {
+    fn from(state: LeapState) -> Self {
+        match state {
+            LeapState::F32 => Precision::F32,
+            LeapState::Bf16 => Precision::Bf16,
+        }
     }
 }
 

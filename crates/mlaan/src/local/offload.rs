@@ -22,8 +22,8 @@ struct Unit {
     group: Offloaded,
     /// The module's place in the stage.
     at: usize,
-    /// Whether mirrors and shadow have still to follow their sources.
-    owes: bool,
+    /// The step behind which mirrors and shadow have still to follow their sources.
+    owes: Option<u64>,
 }
 
 /// Sizes that rooms on the device have, in equal steps to the largest. Of ResNet-34, -101 and -152 with leap chains, fewer or more leave
@@ -47,7 +47,7 @@ impl Offload {
     pub fn add(&mut self, device: &Device, at: usize, pair: &mut Pair) -> Result<()> {
         if pair.iter().any(Option::is_some) {
             let group = device.offload::<Error>(&mut |f| tensors(pair, f))?;
-            self.units.push(Unit { group, at, owes: false });
+            self.units.push(Unit { group, at, owes: None });
         }
         Ok(())
     }
@@ -74,12 +74,13 @@ impl Offload {
         self.units.first_mut().map_or(Ok(()), |unit| Ok(device.prefetch(&mut unit.group)?))
     }
 
-    /// Brings the auxiliary networks of a module to the device; whether they have still to follow their sources.
+    /// Brings the auxiliary networks of a module to the device; the step behind which they have still to follow
+    /// their sources.
     ///
     /// # Errors
     /// From the device.
-    pub fn fetch(&mut self, device: &Device, at: usize, pair: &mut Pair) -> Result<bool> {
-        let Some(unit) = self.units.iter_mut().find(|u| u.at == at) else { return Ok(false) };
+    pub fn fetch(&mut self, device: &Device, at: usize, pair: &mut Pair) -> Result<Option<u64>> {
+        let Some(unit) = self.units.iter_mut().find(|u| u.at == at) else { return Ok(None) };
         device.fetch::<Error>(&mut unit.group, &mut |f| tensors(pair, f))?;
         Ok(unit.owes)
     }
@@ -114,11 +115,11 @@ impl Offload {
         self.units.iter_mut().for_each(|unit| device.release(&mut unit.group));
     }
 
-    /// At the end of a step: from now on mirrors and shadows have to follow, by the values that `blocks` have now.
+    /// At the end of step `step`: from now on mirrors and shadows have to follow, by the values that `blocks` have now.
     ///
     /// # Errors
     /// From the device.
-    pub fn owe(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
+    pub fn owe(&mut self, device: &Device, blocks: &mut Blocks<'_>, step: u64) -> Result<()> {
         for (&block, copy) in &mut self.kept {
             let Some(source) = blocks.get(block) else { continue };
             zip(copy.as_mut(), source, |copy, source| match copy.is_buffer() {
@@ -126,18 +127,18 @@ impl Offload {
                 false => Ok(device.copy(copy.value, source.value)?),
             })?;
         }
-        self.units.iter_mut().for_each(|unit| unit.owes = true);
+        self.units.iter_mut().for_each(|unit| unit.owes = Some(step));
         Ok(())
     }
 
     /// Notes that the mirrors and shadows of a module have followed their sources.
     pub fn followed(&mut self, at: usize) {
-        self.units.iter_mut().filter(|u| u.at == at).for_each(|unit| unit.owes = false);
+        self.units.iter_mut().filter(|u| u.at == at).for_each(|unit| unit.owes = None);
     }
 
     /// The modules whose mirrors and shadows have still to follow their sources.
     pub fn owing(&self) -> Vec<usize> {
-        self.units.iter().filter(|u| u.owes).map(|u| u.at).collect()
+        self.units.iter().filter(|u| u.owes.is_some()).map(|u| u.at).collect()
     }
 }
 

@@ -2,19 +2,17 @@
 
 use super::average::Average;
 use super::learning::Learning;
-use super::link::{Values, broken};
+use super::link::Values;
 use super::losses::{Losses, ModuleLosses};
 use super::meter::{Before, Part};
 use super::module::Module;
 use super::offload::Offload;
-use super::options::StepOptions;
-use super::shards::{Gathered, Shard};
+use super::shards::Gathered;
 use super::sources::{Blocks, Replicas};
-use super::targets::Targets;
 use super::{Auxiliary, Branch, Meter, Method, Owner, Partition};
 use crate::Result;
 use crate::nn::optim::Objective;
-use crate::nn::{Activation, Chain, Grad, Optimizer, Param};
+use crate::nn::{Chain, Grad, Optimizer, Param};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Tensor};
 use std::ops::Range;
@@ -72,32 +70,6 @@ pub(super) struct Stage {
     pub meters: Option<Vec<Meter>>,
 }
 
-/// A batch as a stage sees it.
-#[derive(Clone, Copy)]
-pub(super) struct Batch<'a> {
-    /// Counted from the beginning of the work.
-    pub number: u64,
-    /// Normalised images, where the stage has the stem or a decoder.
-    pub images: Option<&'a Activation>,
-    /// None where no loss is left to be taken.
-    pub targets: Option<&'a dyn Targets>,
-    /// None: gradients stay in the parameters.
-    pub options: Option<&'a StepOptions>,
-    /// Which part of a step's batch it is.
-    pub shard: Shard,
-}
-
-impl<'a> Batch<'a> {
-    /// How parameters are updated behind it; none where they are not.
-    pub fn update(&self) -> Option<&'a StepOptions> {
-        self.options.filter(|_| self.shard.is_last())
-    }
-
-    pub fn targets(&self) -> Result<&'a dyn Targets> {
-        self.targets.ok_or_else(|| broken("a batch has no targets".into()))
-    }
-}
-
 impl Stage {
     /// Its number.
     pub fn index(&self) -> usize {
@@ -149,11 +121,11 @@ impl Stage {
     pub fn fetch_auxiliaries(&mut self, at: usize) -> Result<()> {
         let Stage { plan, device, range, modules, branches, replicas, offload, .. } = self;
         let (Some(offload), Some(pair)) = (offload, branches.get_mut(at)) else { return Ok(()) };
-        if offload.fetch(device, at, pair)? {
+        if let Some(step) = offload.fetch(device, at, pair)? {
             let (partition, kept) = (&plan.partition, Some(&mut offload.kept));
             let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept };
             for leap in pair.iter_mut().flatten().filter_map(Auxiliary::leap_mut) {
-                leap.follow(device, &mut blocks)?;
+                leap.follow(device, &mut blocks, step)?;
             }
             offload.followed(at);
         }

@@ -1,10 +1,11 @@
 //! One training step: the same for backpropagation and every local method. What it consists of is the
 //! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
+use super::batch::Batch;
 use super::link::Alone;
 use super::pipeline::Pipeline;
 use super::shards::Shard;
-use super::stage::{Batch, Stage};
+use super::stage::Stage;
 use super::targets::Targets;
 use super::to_device::{HostBatch, ToDevice};
 use super::{Learner, StepOptions, StepReport};

@@ -1,6 +1,7 @@
 //! What a stage does at each verb of its [`Schedule`](super::schedule).
 
 use super::auxiliary::Between;
+use super::batch::Batch;
 use super::features::{Features, input};
 use super::link::{Kind, Link, Message, Values, broken};
 use super::meter::Part;
@@ -8,7 +9,7 @@ use super::module::Module;
 use super::objective::class_loss;
 use super::schedule::Verb;
 use super::sources::Blocks;
-use super::stage::{Batch, Stage};
+use super::stage::Stage;
 use super::targets::{HeadLoss, Supervision};
 use super::{Auxiliary, Branch, clip};
 use crate::nn::optim::Rate;
@@ -93,7 +94,7 @@ impl Stage {
                 self.expect(&message, batch, None)?;
                 self.replicas.take_over(&self.device, from, &message.values)
             }
-            Verb::Follow => self.follow(first),
+            Verb::Follow => self.follow(first, batch.update().map_or(0, |options| options.step)),
         }
     }
 
@@ -164,8 +165,8 @@ impl Stage {
 
     /// Outputs around module `j` while its losses are taken.
     fn features<'a>(&'a mut self, j: usize, batch: Batch<'a>) -> Features<'a> {
-        let (at, open) = (j - self.range.start, self.open_below(j));
-        Features { modules: &mut self.modules, at, open, batch }
+        let (at, open, saves) = (j - self.range.start, self.open_below(j), self.offload.is_some());
+        Features { modules: &mut self.modules, at, open, saves, batch }
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
@@ -191,8 +192,8 @@ impl Stage {
         let is_first = branch == Branch::Cascaded || branches[at][Branch::Cascaded as usize].is_none();
         let auxiliary = &mut branches[at][branch as usize];
         let Some(a) = auxiliary else { return Ok(None) };
-        let mut features = Features { modules, at, open, batch };
         let moves = offload.is_some();
+        let mut features = Features { modules, at, open, saves: moves, batch };
         let mut turn = || match offload {
             Some(offload) if is_first => offload.turn(device, at),
             _ => Ok(()),
@@ -354,15 +355,15 @@ impl Stage {
     }
 
     /// Moves mirrors and shadows towards their sources.
-    fn follow(&mut self, first: usize) -> Result<()> {
+    fn follow(&mut self, first: usize, step: u64) -> Result<()> {
         let Stage { plan, device, modules, branches, replicas, offload, .. } = self;
         let partition = &plan.partition;
         let mut blocks = Blocks { first, modules, partition, replicas, kept: None };
         if let Some(offload) = offload {
-            return offload.owe(device, &mut blocks);
+            return offload.owe(device, &mut blocks, step);
         }
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.follow(device, &mut blocks)?;
+            leap.follow(device, &mut blocks, step)?;
         }
         Ok(())
     }
