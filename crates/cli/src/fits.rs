@@ -30,14 +30,16 @@ const ROWS: usize = 5;
 /// The table of what fits for `recipe`, best first; `device` is what the run is to compute on.
 pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> String {
     let batch = recipe.train.batch;
+    let host = fits.iter().any(|fit| fit.plan.host() > 0);
     let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time"];
+    let header = header.into_iter().chain(host.then_some(">host")).collect::<Vec<_>>();
     let (mut table, mut settings_of) = (format::table(&header), Vec::new());
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
     for i in shown(fits.len(), own) {
         let Some(fit) = fits.get(i) else { continue };
         let keys = settings(fit, batch);
         let again = fit.candidate.method.recompute == mlaan::local::Recompute::Module;
-        table.add_row([
+        let row = [
             (i + 1).to_string(),
             learning(fit).into(),
             format::count(fit.plan.modules.len()),
@@ -47,7 +49,12 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
             stored(fit).into(),
             format::bytes(fit.plan.memory() as u64),
             format!("{:.2}×", fit.time),
-        ]);
+        ];
+        let moved = match fit.plan.host() {
+            0 => "–".into(),
+            bytes => format::bytes(bytes as u64),
+        };
+        table.add_row(row.into_iter().chain(host.then_some(moved)));
         let keys =
             if keys.is_empty() { "the recipe as it is".into() } else { format!("--set {}", keys.join(" ")) };
         settings_of.push(format!("{:>3}  {keys}", i + 1));
@@ -60,10 +67,11 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
         || "None learns as the recipe does, so `mlaan train --memory` refuses.".to_owned(),
         |i| format!("`mlaan train --memory` takes {}, the first that learns as the recipe does.", i + 1),
     );
+    let copies = if host { ", without copies to and from host memory (host)" } else { "" };
     let note = format!(
         "Best first: the largest batch (at most the recipe's), then f32 before bf16, then the fewest modules, then the fewest \
          operations. Accuracy is not predicted: fewer modules, or backpropagation, usually reach more, a smaller batch may \
-         reach less. Time: operations per image, of the recipe's. {taken}{more}"
+         reach less. Time: operations per image, of the recipe's{copies}. {taken}{more}"
     );
     let title = format!("Fits into {} on {device}", format::bytes(memory as u64));
     let (title, table) = (format::heading(&title), format::text(&table));
@@ -89,9 +97,12 @@ pub fn json(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> V
             "batch": f.batch,
             "lr": rates::json(&recipe.train, &rates::of(recipe, f.batch)),
             "recompute": f.candidate.method.recompute,
+            "offload": f.candidate.method.offload,
             "precision": stored(f),
             "memory_bytes": f.plan.memory(),
             "allocated_bytes": f.plan.allocated(),
+            "host_bytes": f.plan.host(),
+            "moved_bytes": f.plan.moved(),
             "flops": f.plan.flops,
             "relative_time": f.time,
             "settings": settings(f, batch),

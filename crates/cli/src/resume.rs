@@ -56,7 +56,7 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
     if !differing.is_empty() {
         bail!(
             "{}: this run was started with other values: {}. Leave out the recipe and these flags to go on as \
-             it began (data.source, --recompute, --device, --threads and a larger train.epochs may change), or pass another --out",
+             it began (data.source, --recompute, local.offload, --device, --threads and a larger train.epochs may change), or pass another --out",
             folder.display(),
             differing.join(", ")
         );

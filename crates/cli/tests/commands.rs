@@ -46,9 +46,38 @@ fn every_recipe_has_a_plan() {
         } else {
             assert!(plan["compute_ratio"].as_f64().unwrap() > 1.0, "{name}");
         }
-        assert!(plan["backpropagation"]["peak_by_purpose"]["activations"].as_u64().unwrap() > 0);
+        let activations = |of: &str| plan[of]["peak_by_purpose"]["activations"].as_u64().unwrap();
+        assert!(
+            activations("backpropagation") > 0 && activations("backpropagation_recomputed") > 0,
+            "{name}"
+        );
     }
     assert_eq!(fs::read_dir(at.path()).unwrap().count(), 0, "a plan writes nothing");
+}
+
+#[test]
+fn a_plan_tells_host_memory_and_copies_apart() {
+    let at = tempfile::tempdir().unwrap();
+    let args = ["plan", "mlaan-released-resnet32-16", "--batch", "64", "--device", "cuda"];
+    let moved = [&args[..], &["--set", "local.offload=auxiliary"]].concat();
+    let json = |args: &[&str]| -> Value {
+        serde_json::from_str(&ok(at.path(), &[args, &["--json"]].concat())).unwrap()
+    };
+    let (a, b) = (json(&args), json(&moved));
+    let of = |plan: &Value, key: &str| plan["local"][key].as_u64().unwrap();
+    assert_eq!((of(&a, "host_bytes"), of(&a, "moved_bytes"), a.get("transfers")), (0, 0, None));
+    assert!(of(&b, "allocated_bytes") < of(&a, "allocated_bytes"));
+    // Weights and momentum, at least.
+    assert!(of(&b, "host_bytes") > 4 * of(&b, "auxiliary_parameters"), "momentum, too");
+    assert_eq!(of(&b, "host_bytes"), of(&b, "moved_bytes"));
+    let from = |i: usize| b["transfers"]["hidden_from"][i]["batch"].as_u64().unwrap();
+    assert!(from(0) > from(1) && from(1) > from(2), "{b}");
+    let shown = ok(at.path(), &moved);
+    for word in ["page-locked", "recomputed", "Predicted, not measured", "PCIe 5"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    let refused = fails(at.path(), &["plan", args[1], "--set", "local.offload=auxiliary", "--threads", "1"]);
+    assert!(refused.contains("local.offload") && refused.contains("processor"), "{refused}");
 }
 
 #[test]

@@ -33,6 +33,19 @@ impl<'a> Scratch<'a> {
     }
 }
 
+/// The events that order copies to and from memory of the device: handles of the driver, or nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    /// Behind the operations that used the memory before.
+    pub(crate) free: usize,
+    /// Behind the copy to it.
+    pub(crate) filled: usize,
+    /// Behind the operations that used what it holds.
+    pub(crate) used: usize,
+    /// Behind the copy of what it holds to the host.
+    pub(crate) stored: usize,
+}
+
 /// What a kind of device does beside operations.
 pub(crate) trait Backend: Send + Sync {
     /// Runs `f` where the device's threads are, so that the operations in it start at once.
@@ -89,4 +102,33 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Packs the weights `w` into `to`, which has [`Backend::packed`] values.
     fn prepack(&self, _window: Conv2dParams, _x: [usize; 4], _w: &Tensor, _to: &mut Tensor) {}
+
+    /// Page-locked host memory, from which and to which a device copies beside its work; null on a device that computes
+    /// nothing, nothing where the system locks no more.
+    fn lock(&self, _bytes: usize) -> Option<*mut u8> {
+        Some(std::ptr::null_mut())
+    }
+
+    /// Gives back what [`Backend::lock`] gave, when no copy uses it any more.
+    fn unlock(&self, _address: *mut u8) {}
+
+    /// Events for copies to come.
+    fn new_order(&self) -> Order {
+        Order::default()
+    }
+
+    /// Waits for all copies, and gives the events back.
+    fn end_order(&self, _order: &Order) {}
+
+    /// Copies from page-locked memory, beside the work to come, behind what was asked for so far.
+    fn fetch(&self, _order: &Order, _to: u64, _from: *const u8, _bytes: usize) {}
+
+    /// What is asked for from here on comes behind the last [`Backend::fetch`].
+    fn await_fetch(&self, _order: &Order) {}
+
+    /// Copies to page-locked memory, beside the work to come, behind what was asked for so far.
+    fn store(&self, _order: &Order, _from: u64, _to: *mut u8, _bytes: usize) {}
+
+    /// What is asked for from here on comes behind the last [`Backend::store`].
+    fn await_store(&self, _order: &Order) {}
 }

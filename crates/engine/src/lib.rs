@@ -17,6 +17,7 @@ mod device_kind;
 mod dry;
 mod error;
 mod memory;
+mod offload;
 mod operation;
 pub mod ops;
 mod profile;
@@ -29,6 +30,7 @@ pub use device::Device;
 pub use device_kind::DeviceKind;
 pub use error::{Error, Result};
 pub use memory::{Allocator, Block, MemoryCategory, Usage, share_arenas};
+pub use offload::{Offloaded, Tensors};
 pub use profile::OperationCost;
 pub use tensor::{DType, Element, Precision, Shape, Tensor};
 

@@ -134,6 +134,16 @@ impl Tensor {
         self.shape.nhwc()
     }
 
+    /// Bytes of its elements.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len() * self.dtype.bytes()
+    }
+
+    /// Lets its elements lie elsewhere; they are what lies there.
+    pub(crate) fn lie_in(&mut self, block: Block) {
+        self.block = block;
+    }
+
     /// Where the elements lie in the device's memory; 0 for a dry tensor.
     pub(crate) fn device_address(&self) -> u64 {
         self.block.device_address()

@@ -1,7 +1,10 @@
 // The CUDA driver's functions over host memory: devices with contexts of their own, streams that do at once what they are
 // asked for, and recordings of streams as graphs. Limits are checked as the real one checks them. With
-// MLAAN_HOST_CUDA_LATE=1 streams do it as late as a GPU may: when somebody waits for them.
+// MLAAN_HOST_CUDA_LATE=1 streams do it as late as a GPU may: when somebody waits for them. Streams that are made after
+// `host_cuda_shuffle` are late, too, and what they do beside each other is done in an order that is drawn from a seed, of all
+// orders that events allow.
 #include "driver.h"
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -59,7 +61,7 @@ struct Function {
 
 // Something that a stream does.
 struct Node {
-    enum Kind { KERNEL, COPY, SET, EVENT } kind;
+    enum Kind { KERNEL, COPY, SET, EVENT, WAIT } kind;
     Function *function;
     unsigned grid[3], threads, shared;
     std::vector<unsigned char> arguments;
@@ -67,9 +69,11 @@ struct Node {
     const void *from;
     size_t bytes;
     int value;
-    // Bytes that were taken along when it was asked for, instead of `from`; the event that is reached behind it.
+    // Bytes that were taken along when it was asked for, instead of `from`; the event that is reached behind it, or that it
+    // waits for, and how often that had been recorded.
     std::shared_ptr<std::vector<unsigned char>> taken;
-    struct Event *reaches;
+    struct Event *event;
+    unsigned long long recorded;
 };
 
 struct Graph {
@@ -79,14 +83,16 @@ struct Graph {
 struct Stream {
     void *context;
     bool recording = false, broken = false, late = false;
+    // How many streams of its device were made before it.
+    int index = 0;
     Graph *graph = nullptr;
     // What was asked for and not done yet, where it is done late.
     std::deque<Node> queue;
 };
 
-// A place in a stream.
+// A place in a stream: how often it was recorded, and which of these was reached.
 struct Event {
-    bool reached = true;
+    unsigned long long recorded = 0, reached = 0;
     Stream *stream = nullptr;
 };
 
@@ -102,7 +108,13 @@ static int contexts[MOST_DEVICES];
 static thread_local void *current = nullptr;
 // Streams and what they put off, which may be done by a thread of another one.
 static std::recursive_mutex queues;
-static std::set<Stream *> streams;
+// In the order in which they were made.
+static std::vector<Stream *> streams;
+// Whether streams run in orders that are drawn, the state of the draw, and what waits for events are left out: those of the
+// first stream of a device (-1: none) for the second.
+static bool shuffled = false;
+static unsigned long long drawn = 0;
+static int left_out[2] = {-1, -1};
 // Host memory that is locked.
 static std::map<const char *, size_t> locked;
 // Calls so far: copies to the host, waits for a stream, copies from memory that is not locked, waits for an event, memory
@@ -130,7 +142,7 @@ static bool is_own(const void *at) {
 
 static Result run(const Node &n) {
     if (n.kind == Node::COPY) memcpy(n.to, n.taken ? n.taken->data() : n.from, n.bytes);
-    if (n.kind == Node::EVENT) n.reaches->reached = true;
+    if (n.kind == Node::EVENT && n.event->reached < n.recorded) n.event->reached = n.recorded;
     if (n.kind == Node::SET) memset(n.to, n.value, n.bytes);
     if (n.kind != Node::KERNEL) return SUCCESS;
     bool counted = count_file() && !n.function->counted.empty();
@@ -146,6 +158,8 @@ static Result run(const Node &n) {
     return fault = LAUNCH_FAILED;
 }
 
+static void run_ahead();
+
 // Does it, or records it.
 static Result ask(Stream *stream, const Node &n) {
     if (!current) return INVALID_CONTEXT;
@@ -159,19 +173,54 @@ static Result ask(Stream *stream, const Node &n) {
     if (stream && stream->late) {
         std::lock_guard<std::recursive_mutex> held(queues);
         stream->queue.push_back(n);
-        return SUCCESS;
+        run_ahead();
+        return fault;
     }
     return run(n);
 }
 
-// Does what a stream has put off.
+// Does the first thing that a stream has put off, unless that waits for an event that is not reached.
+static bool step(Stream *stream) {
+    if (stream->queue.empty()) return false;
+    Node n = stream->queue.front();
+    if (n.kind == Node::WAIT && n.event->reached < n.recorded) return false;
+    stream->queue.pop_front();
+    run(n);
+    return true;
+}
+
+// The next number of a draw below `n`.
+static size_t draw(size_t n) {
+    drawn = drawn * 6364136223846793005ull + 1442695040888963407ull;
+    return (size_t)(drawn >> 33) % n;
+}
+
+// Does something of a stream that is drawn; false where none can go on.
+static bool step_any() {
+    size_t first = streams.empty() ? 0 : draw(streams.size());
+    for (size_t i = 0; i < streams.size(); i++)
+        if (step(streams[(first + i) % streams.size()])) return true;
+    return false;
+}
+
+// What a device may do while more is asked for: nothing, or some of it.
+static void run_ahead() {
+    // One draw in two: a stream that falls behind is as likely as one that keeps up.
+    while (shuffled && !fault && draw(2) && step_any()) {}
+}
+
+// Does what a stream has put off, and of others what they are drawn for, and what it waits for. False where it waits for what
+// nobody was asked for.
+static bool step_towards(Stream *stream) {
+    if (shuffled) return step_any();
+    if (step(stream)) return true;
+    return !stream->queue.empty() && step_towards(stream->queue.front().event->stream);
+}
+
 static Result catch_up(Stream *stream) {
     std::lock_guard<std::recursive_mutex> held(queues);
-    while (stream && !stream->queue.empty() && !fault) {
-        Node n = stream->queue.front();
-        stream->queue.pop_front();
-        run(n);
-    }
+    while (stream && !stream->queue.empty() && !fault)
+        if (!step_towards(stream)) return fault = LAUNCH_FAILED;
     return fault;
 }
 
@@ -218,6 +267,13 @@ extern "C" {
 
 // How often a kind of call was made; for tests.
 unsigned long long host_cuda_calls(int which) { return which >= 0 && which < CALLS ? calls[which].load() : 0; }
+
+// Streams that are made from now on do what they are asked for in an order drawn from `seed`, where `on`, and those of every
+// device that were made `who`-th (-1: none, 0: the first) do not wait for events of the `whom`-th; for tests.
+void host_cuda_shuffle(int on, unsigned long long seed, int who, int whom) {
+    std::lock_guard<std::recursive_mutex> held(queues);
+    shuffled = on, drawn = seed * 0x9e3779b97f4a7c15ull + 1, left_out[0] = who, left_out[1] = whom;
+}
 
 Result cuInit(unsigned) { return devices() ? SUCCESS : 100; }
 Result cuDriverGetVersion(int *v) { return *v = 13000, SUCCESS; }
@@ -268,13 +324,14 @@ Result cuStreamCreate(Stream **s, unsigned) {
     std::lock_guard<std::recursive_mutex> held(queues);
     *s = new Stream;
     (*s)->context = current;
-    (*s)->late = number("MLAAN_HOST_CUDA_LATE", 0) != 0;
-    streams.insert(*s);
+    (*s)->late = shuffled || number("MLAAN_HOST_CUDA_LATE", 0) != 0;
+    for (Stream *other : streams) (*s)->index += other->context == current;
+    streams.push_back(*s);
     return SUCCESS;
 }
 Result cuStreamDestroy_v2(Stream *s) {
     std::lock_guard<std::recursive_mutex> held(queues);
-    streams.erase(s);
+    streams.erase(std::find(streams.begin(), streams.end(), s));
     return delete s, SUCCESS;
 }
 Result cuStreamSynchronize(Stream *s) { return wait(s); }
@@ -285,9 +342,23 @@ Result cuEventDestroy_v2(Event *e) { return delete e, SUCCESS; }
 Result cuEventRecord(Event *e, Stream *s) {
     // Nobody needs events in recordings here.
     if (!s || s->recording) return CAPTURE_UNSUPPORTED;
+    std::lock_guard<std::recursive_mutex> held(queues);
     Node n{};
-    n.kind = Node::EVENT, n.reaches = e;
-    e->reached = false, e->stream = s;
+    n.kind = Node::EVENT, n.event = e, n.recorded = ++e->recorded;
+    e->stream = s;
+    return ask(s, n);
+}
+
+// What a stream does from here on comes behind the event as it was recorded last.
+Result cuStreamWaitEvent(Stream *s, Event *e, unsigned) {
+    if (!s || s->recording) return CAPTURE_UNSUPPORTED;
+    std::lock_guard<std::recursive_mutex> held(queues);
+    if (e->reached >= e->recorded) return SUCCESS;
+    if (s->index == left_out[0] && e->stream->index == left_out[1]) return SUCCESS;
+    Node n{};
+    n.kind = Node::WAIT, n.event = e, n.recorded = e->recorded;
+    // A stream that does at once what it is asked for has nobody to go on behind it.
+    if (!s->late) return catch_up(e->stream);
     return ask(s, n);
 }
 
@@ -295,12 +366,9 @@ Result cuEventRecord(Event *e, Stream *s) {
 Result cuEventSynchronize(Event *e) {
     if (!current) return INVALID_CONTEXT;
     std::lock_guard<std::recursive_mutex> held(queues);
-    if (!e->reached) calls[EVENT_WAITS]++;
-    while (!e->reached && !fault && !e->stream->queue.empty()) {
-        Node n = e->stream->queue.front();
-        e->stream->queue.pop_front();
-        run(n);
-    }
+    if (e->reached < e->recorded) calls[EVENT_WAITS]++;
+    while (e->reached < e->recorded && !fault)
+        if (!step_towards(e->stream)) return fault = LAUNCH_FAILED;
     return fault;
 }
 
@@ -385,6 +453,8 @@ Result cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
 Result cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t n, Stream *s) {
     if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
     if (!is_own(from)) return INVALID_VALUE;
+    // To memory that is locked it goes beside the processor.
+    if (is_locked(to, n)) return copy(s, to, from, n);
     calls[DOWNLOADS]++;
     if (Result r = copy(s, to, from, n)) return r;
     return catch_up(s);

@@ -159,6 +159,27 @@ pub fn calls() -> Result<Calls, String> {
     }
 }
 
+/// Streams that are made from now on do what they are asked for beside the processor, and beside each other in an order that is
+/// drawn from a seed, of all orders that their events allow; nothing: they do it at once. `leaving_out`: of every device the
+/// stream of the first number (0 is made first) does not wait for events of the second, as if that had been forgotten.
+///
+/// # Errors
+/// As [`install`].
+pub fn shuffle_streams(seed: Option<u64>, leaving_out: Option<(i32, i32)>) -> Result<(), String> {
+    install()?;
+    let path = folder()?.join("libcuda.so");
+    let (who, whom) = leaving_out.unwrap_or((-1, -1));
+    // SAFETY: loaded already, for good; the function takes numbers.
+    unsafe {
+        let library = libloading::Library::new(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let shuffle = library
+            .get::<unsafe extern "C" fn(i32, u64, i32, i32)>(b"host_cuda_shuffle\0")
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+        shuffle(i32::from(seed.is_some()), seed.unwrap_or(0), who, whom);
+    }
+    Ok(())
+}
+
 fn load() -> Result<(), String> {
     for name in ["libcuda.so", "libnvrtc.so"] {
         let path = folder()?.join(name);

@@ -5,6 +5,7 @@ mod machine;
 
 use cudarc::driver::sys::{self, CUfunction_attribute_enum as Attribute, CUresult};
 use machine::{Kernel, Numbers, Stream, allocate, compile, free, ok, start};
+use mlaan_host_cuda::shuffle_streams;
 use std::process::Command;
 use std::ptr::null_mut;
 
@@ -246,5 +247,57 @@ fn a_compiler_says_what_is_wrong() {
     if start() {
         let said = compile("KERNEL(test, Nothing, 32) {}").unwrap_err();
         assert!(said.contains("Nothing") && said.contains("test.cu"), "{said}");
+    }
+}
+
+/// One stream writes a number that two others copy, of which the second waits for an event behind the write: which of the two copies
+/// came behind it.
+fn copied(seed: u64, leaving_out: Option<(i32, i32)>) -> (bool, bool) {
+    shuffle_streams(Some(seed), leaving_out).unwrap();
+    let [first, second, third] = [(); 3].map(|()| Stream::new());
+    let [number, copy, other] = [(); 3].map(|()| Numbers::new(1));
+    let mut event = null_mut();
+    // SAFETY: live streams, memory of their device, and an event that is destroyed when nothing waits for it.
+    unsafe {
+        ok(sys::cuEventCreate(&raw mut event, 2)).unwrap();
+        for n in [&number, &copy, &other] {
+            ok(sys::cuMemsetD8Async(n.address, 0, 4, first.0)).unwrap();
+        }
+        first.synchronize().unwrap();
+        ok(sys::cuMemsetD8Async(number.address, 1, 4, first.0)).unwrap();
+        ok(sys::cuEventRecord(event, first.0)).unwrap();
+        ok(sys::cuMemcpyDtoDAsync_v2(other.address, number.address, 4, third.0)).unwrap();
+        ok(sys::cuStreamWaitEvent(second.0, event, 0)).unwrap();
+        ok(sys::cuMemcpyDtoDAsync_v2(copy.address, number.address, 4, second.0)).unwrap();
+    }
+    [&first, &second, &third].into_iter().try_for_each(Stream::synchronize).unwrap();
+    let found = (copy.read(&second)[0] == 0x0101_0101, other.read(&third)[0] == 0x0101_0101);
+    // SAFETY: as above.
+    ok(unsafe { sys::cuEventDestroy_v2(event) }).unwrap();
+    shuffle_streams(None, None).unwrap();
+    found
+}
+
+/// Alone in its process: others of this file make streams, too, and streams are known by their numbers.
+#[test]
+#[ignore = "needs a process of its own: `streams_take_all_orders_that_events_allow` runs it"]
+fn streams_and_events() {
+    assert!(start());
+    let found: Vec<_> = (0..64).map(|seed| copied(seed, None)).collect();
+    assert!(found.iter().all(|(behind, _)| *behind), "an event is kept");
+    assert!(
+        [true, false].iter().all(|w| found.iter().any(|(_, other)| other == w)),
+        "both orders without one"
+    );
+    assert_eq!((0..64).map(|seed| copied(seed, None)).collect::<Vec<_>>(), found, "a seed is an order");
+    assert!((0..64).any(|seed| !copied(seed, Some((1, 0))).0), "a wait that is left out shows");
+    assert!((0..64).all(|seed| copied(seed, Some((2, 0))).0), "another one does not");
+}
+
+#[test]
+fn streams_take_all_orders_that_events_allow() {
+    if start() {
+        let (passed, said) = alone("streams_and_events", "forward");
+        assert!(passed, "{said}");
     }
 }

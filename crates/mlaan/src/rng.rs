@@ -37,11 +37,18 @@ pub enum RandomStream {
     RandAugment = 13,
     /// Images drawn with replacement.
     Sample = 14,
+    /// Values that are rounded stochastically.
+    Round = 15,
 }
 
 /// A small deterministic generator for one use.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
+
+/// FNV-1a, for names.
+pub(crate) fn hash(name: impl IntoIterator<Item = u8>) -> u64 {
+    name.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
 
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

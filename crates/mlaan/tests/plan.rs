@@ -3,12 +3,13 @@
 
 use mlaan::Error;
 use mlaan::backbone::ResNet;
-use mlaan::local::{Method, Recompute, Task};
+use mlaan::data::LoaderPool;
+use mlaan::local::{Method, Offload, Recompute, Task};
 use mlaan::nn::{ImageShape, Optimizer};
-use mlaan::plan::search::{Fit, Learning, Request, candidates, search};
+use mlaan::plan::search::{Candidate, Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
-use mlaan::train::Trainer;
+use mlaan::train::{Trainer, setup};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, DeviceKind, Precision};
 
@@ -76,6 +77,77 @@ fn all_that_is_listed_fits_and_the_best_is_first() {
     let kinds = |l: fn(Learning) -> bool| found.iter().filter(|f| l(f.candidate.learning)).count();
     assert_eq!(kinds(|l| l == Learning::Backpropagation), 4);
     assert_eq!(kinds(|l| matches!(l, Learning::Fewer(_))), 12);
+}
+
+#[test]
+fn on_a_gpu_auxiliary_networks_may_be_in_host_memory() {
+    let own = Recipe::load("mlaan-released-resnet32-16").unwrap().local;
+    let moved = Method { offload: Offload::Auxiliary, ..own.clone() };
+    let there = |batch| Sizes { kind: DeviceKind::Cuda, ..sizes(batch) };
+    let backbone = ResNet::cifar(32, 16).unwrap();
+    let needs = |method: &Method| plan(&backbone, method, task(), there(256)).unwrap().memory();
+    let (kept, memory) = (needs(&own), needs(&moved));
+    assert!(memory < kept, "{memory} and {kept}");
+    let request =
+        |method| Request { backbone: &backbone, method, task: task(), batch: 256, sizes: &there, memory };
+    let found = search(&request(&own), &candidates(&request(&own))).unwrap();
+    let as_is = |f: &&Fit| {
+        let Candidate { learning, method, precision, .. } = &f.candidate;
+        (*learning, method.recompute, *precision) == (Learning::Recipe, Recompute::None, Precision::F32)
+    };
+    let plain: Vec<&Fit> = found.iter().filter(as_is).collect();
+    assert_eq!(
+        plain.iter().map(|f| f.batch == 256).collect::<Vec<_>>(),
+        [true, false],
+        "the offloaded one fits whole"
+    );
+    assert_eq!(plain[0].candidate.settings, ["local.offload=auxiliary"]);
+    assert!(plain[0].plan.host() > 0 && plain[0].plan.host() == plain[0].plan.moved());
+    assert_eq!((plain[1].plan.host(), plain[1].plan.moved()), (0, 0));
+    // Backpropagation has nothing to move, and what a recipe keeps in host memory stays there.
+    for c in candidates(&request(&moved)) {
+        let alone = c.learning == Learning::Backpropagation;
+        let back = c.settings.iter().any(|key| key == "local.offload=none");
+        assert_eq!((c.method.offload.is_none(), back), (alone, alone), "{:?}", c.settings);
+    }
+    // The processor is offered none of it.
+    let here = Request { sizes: &sizes, ..request(&own) };
+    assert!(candidates(&here).iter().all(|c| c.method.offload.is_none()));
+}
+
+#[test]
+fn offloaded_leap_chains_take_less_memory_than_backpropagation_on_large_images() {
+    for (name, floor) in [("mlaan-released-resnet34-17", 0.75), ("mlaan-released-resnet101-34", 0.48)] {
+        let recipe = Recipe::load(name).unwrap();
+        let backbone = setup::network(&recipe).unwrap();
+        let task = Task { image: ImageShape::square(224, 3), classes: 1000, ..task() };
+        let data_bytes = LoaderPool::bytes(LoaderPool::AHEAD, 128, 224, false);
+        let on_gpu = Sizes::of_steps(128, Optimizer::default(), DeviceKind::Cuda);
+        let sizes = Sizes { precision: Precision::Bf16, data_bytes, ..on_gpu };
+        let needs = |method: &Method| plan(&backbone, method, task, sizes).unwrap();
+        let moved = needs(&Method { offload: Offload::Auxiliary, ..recipe.local.clone() });
+        let (plain, own) = (needs(&Method::default()).memory(), moved.memory());
+        assert!((own as f64) < floor * plain as f64, "{name}: {own} of {plain}");
+        // Between blocks little is lost.
+        assert!(moved.usage.held as f64 <= 1.07 * moved.usage.peak as f64, "{name}: {:?}", moved.usage);
+    }
+}
+
+#[test]
+fn half_size_state_of_mirrors_takes_less() {
+    let mut recipe = Recipe::load("mlaan-released-resnet32-16").unwrap();
+    let there = Sizes { kind: DeviceKind::Cuda, ..sizes(64) };
+    let needs = |method: &Method| plan(&ResNet::cifar(32, 16).unwrap(), method, task(), there).unwrap();
+    let mut both = |state: &str| {
+        recipe.set(&format!("local.leap.state={state}")).unwrap();
+        let moved = Method { offload: Offload::Auxiliary, ..recipe.local.clone() };
+        (needs(&recipe.local), needs(&moved).host())
+    };
+    let ((wide, wide_host), (narrow, narrow_host)) = (both("f32"), both("bf16"));
+    assert!(narrow.memory() < wide.memory());
+    // Two of eight bytes of a mirror's weight, two of four of a shadow's; vectors and heads stay.
+    let part = narrow_host as f64 / wide_host as f64;
+    assert!((0.7..0.78).contains(&part), "{part}");
 }
 
 #[test]

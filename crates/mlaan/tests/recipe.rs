@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside test functions
 
 use mlaan::Error;
-use mlaan::local::{Branch, Cascade, Head, Leap, Recompute, TaskLoss, Tie};
+use mlaan::local::{Branch, Cascade, Head, Leap, LeapState, Offload, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
 use mlaan::recipe::{
     Augment, ClassWeights, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Sampler,
@@ -40,9 +40,11 @@ fn full() -> Recipe {
     r.model.init_key = Some("ema".into());
     r.local.cuts = Some(vec![0, 3]);
     r.local.stem_alone = Some(true);
+    r.local.offload = Offload::Auxiliary;
     (r.local.recompute, r.local.segments) = (Recompute::Module, Some(2));
     r.local.cascade = Some(Cascade::default());
-    r.local.leap = Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), ..Leap::default() });
+    r.local.leap =
+        Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), state: LeapState::Bf16, ..Leap::default() });
     r.train.lr_auxiliary = Some(0.1);
     r.train.lr_cascaded = Some(0.2);
     r.train.lr_batch = Some(512);
@@ -117,7 +119,7 @@ fn optional_keys_can_be_removed_and_others_cannot() {
             (Some(30), Some(0.5), Some(vec![30]));
         let mut r = full.clone();
         let removed = r.set(&format!("{}=none", key.path));
-        let is_word = ["data.augment", "local.recompute"].contains(&key.path);
+        let is_word = ["data.augment", "local.recompute", "local.offload"].contains(&key.path);
         assert_eq!(removed.is_ok(), key.optional || is_word, "{}", key.path);
         if key.optional {
             assert_ne!(r, full, "{}", key.path);
@@ -193,6 +195,8 @@ fn impossible_values_say_what_is_allowed() {
         ("local = {modules = 4, leap = {sources = [[1]]}}", "local.leap.sources", "expected 3"),
         ("local = {modules = 2, leap = {sources = [[3, -1]]}}", "local.leap.sources", "list 0"),
         ("local.leap.ema = 0.9", "local.leap", "at least 2 modules"),
+        ("local.offload = \"auxiliary\"", "local.offload", "no auxiliary networks"),
+        ("local.offload = \"all\"", "local.offload", "auxiliary"),
         ("local.head = \"1c0f\"", "local.head", "AcBf"),
         ("local.loss = \"crossentropy\"", "local.loss", "did you mean \"cross_entropy\""),
         ("train.epochs = 0", "train.epochs", "at least 1"),

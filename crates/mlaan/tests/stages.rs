@@ -5,8 +5,8 @@ use mlaan::Error;
 use mlaan::backbone::ResNet;
 use mlaan::data::Classes;
 use mlaan::local::{
-    Branch, Cascade, Leap, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task, Tie,
-    ToDevice,
+    Branch, Cascade, Leap, LeapState, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task,
+    Tie, ToDevice,
 };
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan_engine::ops::PixelScale;
@@ -46,6 +46,13 @@ fn methods() -> Vec<(&'static str, Method)> {
         (
             "mlaan-released",
             Method { cascade: cascade(2, 0.001), leap: leap(Tie::Twin, Branch::Cascaded), ..local(5) },
+        ),
+        (
+            "half-size state of mirrors",
+            Method {
+                leap: Some(Leap { tie: Tie::Twin, state: LeapState::Bf16, ema: 0.9, ..Leap::default() }),
+                ..local(5)
+            },
         ),
         ("recomputed", Method { cascade: cascade(3, 0.5), recompute: Recompute::Module, ..local(7) }),
     ]

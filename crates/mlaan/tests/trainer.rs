@@ -178,6 +178,40 @@ fn bf16_resumes_to_the_bit_with_any_number_of_threads() {
 }
 
 #[test]
+fn half_size_state_of_mirrors_resumes_to_the_bit_and_uses_what_was_planned() {
+    let wide = trainer(&recipe(2), 2).plan().allocated();
+    for (keys, kind) in [
+        (vec![], "momentum."),
+        (vec!["train.optimizer=adamw", "train.lr=0.003"], "exp_avg_sq."),
+        (vec!["train.optimizer=lars", "train.lr=2", "local.leap.tie=pulled"], "momentum."),
+    ] {
+        let mut recipe = recipe(2);
+        recipe.set_all(keys.iter().copied().chain(["local.leap.state=bf16"])).unwrap();
+        let (whole, parts) = (tempdir().unwrap(), tempdir().unwrap());
+        let planned = trainer(&recipe, 2).plan().allocated();
+        let Outcome::Finished(summary) = run(&recipe, 2, whole.path(), None) else { panic!("{keys:?}") };
+        assert_eq!(summary.peak_allocated_bytes, planned as u64, "{keys:?}");
+        assert!(planned < wide || kind != "momentum.", "{planned} and {wide}");
+        let expected = tensors(whole.path());
+        for (threads, stop) in [(1, Some(2)), (3, Some(2)), (2, None)] {
+            run(&recipe, threads, parts.path(), stop);
+        }
+        assert!(tensors(parts.path()) == expected, "{keys:?}");
+        // Weights of shadows and what is kept of mirrors' weights are of half size, vectors and all else are not.
+        let narrow = |name: &str| expected[name].iter().all(|bits| bits & 0xffff == 0);
+        let mirror = |leaf: &str| format!("{kind}aux.leap_cas_0.0.{leaf}");
+        assert!(narrow(&mirror("conv1.weight")) && !narrow(&mirror("bn1.weight")), "{keys:?}");
+        assert!(!narrow("aux.leap_cas_0.0.conv1.weight") && !narrow(&format!("{kind}conv1.weight")));
+        if !keys.contains(&"local.leap.tie=pulled") {
+            assert!(narrow("aux.shadow_cas_0.conv1.weight") && !narrow("aux.shadow_cas_0.bn1.weight"));
+            assert!(!narrow("aux.shadow_cas_0.bn1.running_mean"));
+        }
+        let losses: Vec<_> = epochs(whole.path()).iter().map(|e| e.train_loss).collect();
+        assert!(losses.last() < losses.first(), "{keys:?}: {losses:?}");
+    }
+}
+
+#[test]
 fn a_run_uses_what_was_planned_to_the_byte() {
     let folder = tempdir().unwrap();
     let recomputed = ["bp-resnet32", "mlaan-paper-resnet32-16", "mlaan-released-resnet32-16"];

@@ -133,7 +133,15 @@ impl Work {
             if interrupt.flag().load(std::sync::atomic::Ordering::Relaxed) {
                 return Ok(End::Interrupted);
             }
-            match measure_step(cell, &open()?) {
+            let device = open()?;
+            if !cell.recipe.local.offload.is_none() && !device.kind().has_own_memory() {
+                if speaks {
+                    let name = text::line(&cell.name);
+                    output::line(&format!(" {name}: not measured; it moves tensors out of a GPU's memory"));
+                }
+                continue;
+            }
+            match measure_step(cell, &device) {
                 Ok(record) => {
                     held.check()?;
                     self.store.keep_step(&record)?;

@@ -3,7 +3,7 @@
 use super::pair::Pair;
 use super::run::Run;
 use crate::rates;
-use mlaan::plan::{ModulePlan, Plan, StagePlan};
+use mlaan::plan::{BUSES, Bus, ModulePlan, Plan, RATE, StagePlan};
 use mlaan_engine::MemoryCategory;
 use serde_json::{Value, json};
 
@@ -24,9 +24,18 @@ pub fn all(pair: &Pair, run: &Run) -> Value {
         "modules": pair.local.modules.iter().map(module_json).collect::<Vec<_>>(),
         "local": total_json(&pair.local),
         "backpropagation": total_json(&pair.plain),
+        "backpropagation_recomputed": total_json(&pair.rival),
         "memory_ratio": pair.local.allocated() as f64 / pair.plain.allocated().max(1) as f64,
         "compute_ratio": pair.local.flops as f64 / pair.plain.flops.max(1) as f64,
     });
+    if pair.local.moved() > 0 {
+        let hides = |bus: &Bus| {
+            let batch = pair.local.hides_from(*bus, RATE);
+            json!({ "bus": bus.name, "bytes_per_second": bus.rate, "batch": batch })
+        };
+        let hides: Vec<Value> = BUSES.iter().map(hides).collect();
+        all["transfers"] = json!({ "flops_per_second": RATE, "hidden_from": hides });
+    }
     if pair.local.stages.len() > 1 {
         all["stages"] = pair.local.stages.iter().map(stage_json).collect();
     }
@@ -68,6 +77,8 @@ fn total_json(p: &Plan) -> Value {
         "allocated_bytes": p.allocated(),
         "peak_bytes": p.usage.peak,
         "peak_by_purpose": categories,
+        "host_bytes": p.host(),
+        "moved_bytes": p.moved(),
         "flops": p.flops,
         "auxiliary_parameters": p.auxiliary_parameters(),
     })

@@ -3,6 +3,7 @@
 mod json;
 mod pair;
 mod run;
+mod totals;
 
 pub use run::{sizes, task};
 
@@ -14,7 +15,6 @@ use mlaan::plan::Plan;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::recipe::Precision;
 use mlaan::train::{setup, unreached};
-use mlaan_engine::MemoryCategory;
 use pair::Pair;
 use run::Run;
 use std::process::ExitCode;
@@ -103,7 +103,7 @@ impl Pair {
             rates::text(&recipe.train, &rates),
             self.modules(),
             stages(&self.local),
-            self.totals(),
+            totals::text(self),
             format::dim(&note)
         )
     }
@@ -117,28 +117,6 @@ impl Pair {
             table.add_row(row.chain([format::giga(work)]));
         }
         table.add_row(modules::total(&self.local).into_iter().chain([format::giga(self.local.flops)]));
-        format::text(&table)
-    }
-
-    fn totals(&self) -> String {
-        let mut table = format::table(&["", ">this recipe", ">backpropagation", ">ratio"]);
-        let (a, b) = (&self.local, &self.plain);
-        let mut bytes = |what: String, x: usize, y: usize| {
-            let (x, y) = (x as u64, y as u64);
-            table.add_row([what, format::bytes(x), format::bytes(y), format::ratio(x, y)]);
-        };
-        for (i, category) in MemoryCategory::ALL.iter().enumerate() {
-            let at_peak = |p: &Plan| p.usage.peak_by_category.get(i).copied().unwrap_or(0);
-            bytes(format!("{} at the peak", category.name()), at_peak(a), at_peak(b));
-        }
-        bytes("tensors and batches".into(), a.allocated(), b.allocated());
-        if a.process > 0 {
-            bytes("peak memory of the process".into(), a.memory(), b.memory());
-        }
-        let steps = |p: &Plan| format!("{} GFLOP", format::giga(p.flops));
-        table.add_row(["compute of a step".into(), steps(a), steps(b), format::ratio(a.flops, b.flops)]);
-        let (x, y) = (a.auxiliary_parameters(), b.auxiliary_parameters());
-        table.add_row(["auxiliary parameters".into(), format::count(x), format::count(y), "–".into()]);
         format::text(&table)
     }
 }

@@ -138,6 +138,7 @@ fn device(device: &Device) -> String {
 fn settings(recipe: &Recipe) -> String {
     let stored = if recipe.train.precision == Precision::Bf16 { ", activations in bf16" } else { "" };
     let again = if recipe.local.recompute == Recompute::Module { ", recomputed" } else { "" };
+    let host = if recipe.local.offload.is_none() { "" } else { ", auxiliary networks in host memory" };
     let optimizer = match recipe.train.optimizer {
         OptimizerKind::Sgd => "",
         OptimizerKind::AdamW => ", AdamW",
@@ -150,5 +151,5 @@ fn settings(recipe: &Recipe) -> String {
     let ema = recipe.train.model_ema_decay;
     let ema =
         ema.map_or_else(String::new, |d| format!("; tests and the best are of the EMA of weights ({d})"));
-    format!("{shards}{optimizer}{stored}{again}{ema}")
+    format!("{shards}{optimizer}{stored}{again}{host}{ema}")
 }

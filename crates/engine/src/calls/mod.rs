@@ -12,5 +12,6 @@ mod losses;
 mod normalisation;
 mod pooling;
 mod resizing;
+mod rounding;
 mod updates;
 mod values;

@@ -21,6 +21,7 @@ mod peak;
 mod pool;
 mod reconstruction;
 mod resize;
+mod rounding;
 mod simd;
 mod update;
 mod value;

@@ -52,10 +52,22 @@ impl Launch {
     }
 }
 
+/// A copy, or what waits for one.
+#[derive(Clone, Copy)]
+pub(super) enum Transfer {
+    /// Behind the device's work so far, which the event `free` marks; the event `filled` behind it.
+    Fetch { free: usize, filled: usize, to: u64, from: usize, bytes: usize },
+    /// The device's work goes on behind an event.
+    Await { event: usize },
+    /// Behind the device's work so far, which the event `used` marks; the event `stored` behind it.
+    Store { used: usize, stored: usize, from: u64, to: usize, bytes: usize },
+}
+
 /// What a stream is asked for.
 pub(super) enum Work {
     Launch(Launch),
     Copy { to: u64, from: u64, bytes: usize },
+    Transfer(Transfer),
 }
 
 /// See the module.

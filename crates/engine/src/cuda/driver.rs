@@ -8,6 +8,7 @@ use super::functions::Launches;
 use super::graph::Recorder;
 use super::kernel_choice::Kernels;
 use super::staging::Staging;
+use super::streams::Transfers;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use std::ops::Deref;
@@ -25,6 +26,8 @@ pub(super) struct Driver {
     context: Context,
     pub(super) recorder: Recorder,
     staging: Staging,
+    /// Streams of copies beside the work.
+    pub(super) transfers: Transfers,
     pub(super) kernels: Kernels,
     /// Kernels, and what waits for those that are not there yet.
     pub(super) launches: Launches,
@@ -76,6 +79,7 @@ impl Driver {
             context,
             recorder: Recorder::new(),
             staging: Staging::default(),
+            transfers: Transfers::default(),
             kernels: Kernels::chosen().map_err(refuse)?,
             launches: Launches::default(),
         };
@@ -129,6 +133,7 @@ impl Driver {
     pub(super) fn free(&self, address: u64) {
         // What was asked for reads and writes this memory, and `cuMemFree` does not promise to wait for it.
         self.wait();
+        self.transfers.wait(self);
         // SAFETY: from `allocate`, given back once. A pool frees when it is dropped: no tensor and no handle of the
         // device is left, so nothing that is asked for from here on names the memory. Updates that still wait in
         // `update::Pending` do, but no operation comes any more before which they would be launched.
@@ -178,6 +183,8 @@ impl Drop for Driver {
         unsafe {
             let _ = sys::cuStreamSynchronize(self.stream);
         }
+        self.transfers.wait(&self.context);
+        self.transfers.clear();
         self.staging.clear();
         // SAFETY: as above.
         unsafe {

@@ -138,6 +138,7 @@ impl Driver {
                     None => self.fail(format!("{} is not among the kernels of {}", l.entry, l.program.name)),
                 },
                 Work::Copy { to, from, bytes } => self.issue_copy(to, from, bytes),
+                Work::Transfer(transfer) => self.issue_transfer(transfer),
             }
         }
     }

@@ -33,20 +33,24 @@ mod plane;
 mod pool;
 mod program;
 mod resize;
+mod rounding;
 mod specialised;
 mod staging;
+mod streams;
 mod sums;
 mod table;
 mod template;
 mod tiles;
+mod transfer;
 mod update;
 mod values;
 mod weight_gradient;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Order};
 use crate::memory::Memory;
 use crate::operation::Planned;
 use crate::{Error, Result};
+use deferred::Transfer;
 use driver::Driver;
 use std::sync::Arc;
 
@@ -106,7 +110,7 @@ fn programs() -> Vec<&'static program::Program> {
     let mut all: Vec<&'static program::Program> = vec![&peak::PEAK, &normalise::NORMALISE, &add::ADD];
     all.extend([&activation::ACTIVATION, &pool::POOL, &resize::RESIZE]);
     all.extend([&loss::LOSS, &contrastive::CONTRASTIVE, &update::UPDATE, &lars::LARS, &images::IMAGES]);
-    all.extend([&class_loss::CLASS_LOSS, &clipping::CLIPPING]);
+    all.extend([&class_loss::CLASS_LOSS, &clipping::CLIPPING, &rounding::ROUNDING]);
     [all, convolution::programs(), weight_gradient::programs(), specialised::programs()].concat()
 }
 
@@ -149,7 +153,9 @@ impl Backend for Cuda {
     }
 
     fn synchronize(&self) {
-        self.driver().wait();
+        let driver = self.driver();
+        driver.wait();
+        driver.transfers.wait(driver);
     }
 
     fn fault(&self) -> Option<Error> {
@@ -158,5 +164,39 @@ impl Backend for Cuda {
 
     fn free_memory(&self) -> Option<usize> {
         self.driver.free_memory()
+    }
+
+    fn lock(&self, bytes: usize) -> Option<*mut u8> {
+        self.driver.lock_memory(bytes)
+    }
+
+    fn unlock(&self, address: *mut u8) {
+        self.driver().unlock_memory(address);
+    }
+
+    fn new_order(&self) -> Order {
+        self.driver.new_order()
+    }
+
+    fn end_order(&self, order: &Order) {
+        self.driver().end_order(order);
+    }
+
+    fn fetch(&self, order: &Order, to: u64, from: *const u8, bytes: usize) {
+        let Order { free, filled, .. } = *order;
+        self.driver().transfer(Transfer::Fetch { free, filled, to, from: from as usize, bytes });
+    }
+
+    fn await_fetch(&self, order: &Order) {
+        self.driver().transfer(Transfer::Await { event: order.filled });
+    }
+
+    fn await_store(&self, order: &Order) {
+        self.driver().transfer(Transfer::Await { event: order.stored });
+    }
+
+    fn store(&self, order: &Order, from: u64, to: *mut u8, bytes: usize) {
+        let Order { used, stored, .. } = *order;
+        self.driver().transfer(Transfer::Store { used, stored, from, to: to as usize, bytes });
     }
 }

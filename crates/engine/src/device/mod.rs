@@ -265,7 +265,7 @@ impl Device {
     }
 
     /// A block of a device that still works.
-    fn take(&self, bytes: usize, category: MemoryCategory) -> Result<Block> {
+    pub(crate) fn take(&self, bytes: usize, category: MemoryCategory) -> Result<Block> {
         self.sound()?;
         // A device that fails while it allocates has not run out of memory.
         self.0.pool.take(bytes, category).or_else(|refused| self.sound().and(Err(refused)))

@@ -100,6 +100,8 @@ pub struct Usage {
     pub by_category: [usize; 6],
     /// At the moment of `peak`, in the order of [`MemoryCategory::ALL`].
     pub peak_by_category: [usize; 6],
+    /// Page-locked host memory that tensors of a device with memory of its own are kept in, beside all of the above.
+    pub host: usize,
 }
 
 #[derive(Debug)]
@@ -235,6 +237,12 @@ impl Allocator {
         state.outside_peak = state.outside_peak.max(state.outside);
     }
 
+    /// Counts page-locked host memory that tensors are kept in; negative when it is given back.
+    pub(crate) fn count_host(&self, bytes: isize) {
+        let usage = &mut self.state().usage;
+        usage.host = usage.host.saturating_add_signed(bytes);
+    }
+
     /// Takes a block of at least `bytes`.
     ///
     /// # Errors
@@ -252,7 +260,8 @@ impl Allocator {
         let base = state.segments[segment].address;
         let address = if base.is_null() { base } else { base.wrapping_add(offset) };
         state.usage.change(category, bytes as isize);
-        Ok(Block { pool: Arc::clone(self), segment, offset, bytes, category, address })
+        let place = Place::Own { segment, offset };
+        Ok(Block { pool: Arc::clone(self), place, bytes, category, address })
     }
 
     fn refused(&self, state: &State, bytes: usize) -> Error {
@@ -301,11 +310,21 @@ impl Usage {
 #[derive(Debug)]
 pub struct Block {
     pool: Arc<Allocator>,
-    segment: usize,
-    offset: usize,
+    place: Place,
     bytes: usize,
     category: MemoryCategory,
     address: *mut u8,
+}
+
+/// Whose a block's range is.
+#[derive(Debug)]
+enum Place {
+    /// The block's own.
+    Own { segment: usize, offset: usize },
+    /// A part of another block's, which is kept.
+    Part { _of: Arc<Block> },
+    /// There is none for now: what it held is kept in host memory.
+    Away,
 }
 
 // SAFETY: a block is the only owner of its range.
@@ -324,14 +343,36 @@ impl Block {
 
     /// Where the block lies in the memory of its pool, whatever kind that is; 0 in a virtual pool.
     pub(crate) fn device_address(&self) -> u64 {
+        debug_assert!(!matches!(self.place, Place::Away), "a tensor is used while it is in host memory");
         self.address as u64
+    }
+
+    /// The `bytes` bytes from `offset` on; who may touch them is the caller's to decide.
+    pub(crate) fn part(self: &Arc<Self>, offset: usize, bytes: usize) -> Block {
+        debug_assert!(offset + bytes <= self.bytes);
+        let address = if self.address.is_null() { self.address } else { self.address.wrapping_add(offset) };
+        let place = Place::Part { _of: Arc::clone(self) };
+        Block { pool: Arc::clone(&self.pool), place, bytes, category: self.category, address }
+    }
+
+    /// A block without memory.
+    pub(crate) fn away(pool: &Arc<Allocator>) -> Block {
+        let address = std::ptr::null_mut();
+        Block {
+            pool: Arc::clone(pool),
+            place: Place::Away,
+            bytes: 0,
+            category: MemoryCategory::Parameters,
+            address,
+        }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
+        let Place::Own { segment, offset } = self.place else { return };
         let mut state = self.pool.state();
-        state.segments[self.segment].arena.give(self.offset, self.bytes);
+        state.segments[segment].arena.give(offset, self.bytes);
         state.usage.change(self.category, -(self.bytes as isize));
     }
 }

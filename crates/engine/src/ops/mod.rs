@@ -23,6 +23,7 @@ mod normalisation;
 mod operand;
 mod pooling;
 mod resizing;
+mod rounding;
 mod traffic;
 mod updates;
 mod values;
@@ -39,6 +40,7 @@ pub use normalisation::*;
 pub use operand::*;
 pub(crate) use pooling::*;
 pub(crate) use resizing::*;
+pub(crate) use rounding::*;
 pub use updates::*;
 pub(crate) use values::*;
 

@@ -120,6 +120,17 @@ impl Stream {
     }
 }
 
+/// Streams are known by their numbers among those that there are.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed once. A device that failed says so here again, which nobody wants to know.
+        unsafe {
+            let _ = sys::cuStreamSynchronize(self.0);
+            let _ = sys::cuStreamDestroy_v2(self.0);
+        }
+    }
+}
+
 /// Numbers on the device.
 pub struct Numbers {
     pub address: u64,

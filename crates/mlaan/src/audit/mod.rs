@@ -26,7 +26,7 @@ pub use found::{AUDIT, Audit, Reach, Reached};
 pub use probe::Altered;
 
 use crate::backbone::Backbone;
-use crate::local::{Branch, Learner, LossOf, Method, Partition, Task};
+use crate::local::{Branch, Learner, LossOf, Method, Offload, Partition, Task};
 use crate::nn::optim::{Rule, Sgd};
 use crate::nn::{ImageShape, Optimizer};
 use crate::plan::{Sizes, balanced};
@@ -61,7 +61,8 @@ pub fn audit_recipe(
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     let task = Task { image: ImageShape::square(recipe.data.size, 3), classes: CLASSES, pixels };
     let sizes = Sizes::of_steps(batch, optimizer(), device.kind());
-    let method = balanced(&backbone, &recipe.local, task, sizes)?;
+    // Where things are kept changes no gradient.
+    let method = Method { offload: Offload::None, ..balanced(&backbone, &recipe.local, task, sizes)? };
     let mut build = || Learner::new(&device, &backbone, &method, task, recipe.seed, optimizer());
     audit(&mut build, (&method, &backbone), (batch, recipe.seed), watch)
 }

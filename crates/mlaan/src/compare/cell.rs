@@ -88,6 +88,8 @@ impl Cell {
 
     /// What memory depends on, without the images themselves.
     pub(super) fn sizes(&self, images: Option<[usize; 2]>, kind: DeviceKind) -> Sizes {
+        // What moves tensors out of a GPU's memory is planned for a GPU wherever it is planned.
+        let kind = if self.recipe.local.offload.is_none() { kind } else { DeviceKind::Cuda };
         let (recipe, batch, size) = (&self.recipe, self.recipe.train.batch, self.recipe.data.size);
         let mixed = self.recipe.data.extras().mixes();
         let largest = images.map_or(batch, |[train, test]| batch.min(train.max(test)));

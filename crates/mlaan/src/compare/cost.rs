@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use crate::backbone::Backbone;
 use crate::bench::pace;
-use crate::local::Method;
+use crate::local::{Method, Recompute};
 use crate::plan::search::{Learning, Request, candidates, search};
 use crate::plan::{Plan, plan};
 use crate::train::setup;
@@ -55,7 +55,7 @@ impl Cost {
         let images = images.or(cell.images());
         let backbone = setup::network(&cell.recipe)?;
         let own = planned(cell, &backbone, &cell.recipe.local, (kind, images))?;
-        let plain = match cell.is_plain() {
+        let plain = match cell.is_plain() && cell.recipe.local.recompute == Recompute::None {
             true => own.clone(),
             false => planned(cell, &backbone, &Method::default(), (kind, images))?,
         };

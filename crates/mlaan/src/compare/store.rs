@@ -239,8 +239,9 @@ impl Store {
         let path = self.step_file(&cell.name);
         let Some(record) = read::<StepRecord>(&path)? else { return Ok(None) };
         let found = Recipe::kept(&record.recipe, &path.display().to_string())?;
-        // Here recomputation is part of what is measured.
-        if found.local.recompute != cell.recipe.local.recompute {
+        // Here what is recomputed and what is kept where is part of what is measured.
+        let memory = |r: &Recipe| (r.local.recompute, r.local.offload);
+        if memory(&found) != memory(&cell.recipe) {
             return Ok(None);
         }
         let differing = found.differences(&cell.recipe(found.seed))?;

@@ -1,12 +1,13 @@
 //! One local loss of a module: leap chain, auxiliary classifier, decoder (METHOD §4).
 
+use super::features::Features;
 use super::heads::decoder;
 use super::leap::{LeapChain, sources};
 use super::targets::{HeadLoss, LossOf, Supervision};
 use super::{Branch, Method, Partition, TaskLoss, clip};
 use crate::backbone::Backbone;
 use crate::nn::optim::Rate;
-use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Optimizer, Param, Pass};
+use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Optimizer, Param, Pass, Through};
 use crate::{Error, Result};
 use mlaan_engine::ops::LossTarget;
 use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
@@ -25,6 +26,14 @@ pub struct Auxiliary {
     task: f32,
     /// w_ind or w_cas.
     weight: f32,
+}
+
+/// What is done between the parts of a pass.
+pub(super) struct Between<'a> {
+    /// Between forward and backward.
+    pub turn: &'a mut dyn FnMut() -> Result<()>,
+    /// With every layer that has its gradients.
+    pub through: Through<'a>,
 }
 
 /// λ at module `j` of `modules`: linear from its first value at the first to its last at the last local loss.
@@ -129,18 +138,21 @@ impl Auxiliary {
     ///
     /// # Errors
     /// From the device.
-    pub fn local_backward(
+    pub(super) fn local_backward(
         &mut self,
         device: &Device,
-        features: &Activation,
+        features: &mut Features<'_>,
         supervision: Supervision<'_>,
-        values: &mut Tensor,
-        row: usize,
+        (values, row): (&mut Tensor, usize),
+        steps: Between<'_>,
     ) -> Result<Option<Grad>> {
         if let Some(l) = &mut self.leap {
             l.forward(device, features)?;
         }
-        let x = self.leap.as_ref().and_then(LeapChain::output).unwrap_or(features);
+        let x = match self.leap.as_ref().and_then(LeapChain::output) {
+            Some(x) => x,
+            None => features.get()?,
+        };
         let pass = Pass { weights: true, input: true };
 
         self.head.forward(device, x)?;
@@ -149,7 +161,7 @@ impl Auxiliary {
         let target = LossTarget {
             weight: self.weight * self.task * supervision.share,
             grad: Some(&mut grad),
-            values,
+            values: &mut *values,
             row,
         };
         let (kind, temperature, classes) = (self.loss, self.temperature, supervision.classes);
@@ -159,7 +171,10 @@ impl Auxiliary {
             output,
             target,
         )?;
-        let mut dx = self.head.backward(device, x, None, Grad::plain(grad), pass, false)?;
+        let Between { turn, through } = steps;
+        turn()?;
+        let grad = Grad::plain(grad);
+        let mut dx = self.head.backward_last_each(device, x, grad, pass, &mut *through)?;
 
         if let Some(decoder) = &mut self.decoder {
             decoder.forward(device, x)?;
@@ -170,13 +185,14 @@ impl Auxiliary {
             let missing = || Error::recipe("local.reconstruct", "a decoder needs the images of the batch");
             let images = supervision.images.ok_or_else(missing)?;
             device.reconstruction(raw, images, supervision.pixels, target)?;
-            let rebuilt = decoder.backward(device, x, None, Grad::plain(grad), pass, false)?;
+            let grad = Grad::plain(grad);
+            let rebuilt = decoder.backward_last_each(device, x, grad, pass, &mut *through)?;
             if let (Some(dx), Some(rebuilt)) = (&mut dx, rebuilt) {
                 device.add_assign(&mut dx.tensor, &rebuilt.tensor)?;
             }
         }
         match (&mut self.leap, dx) {
-            (Some(l), Some(g)) => l.backward(device, features, g),
+            (Some(l), Some(g)) => l.backward(device, features, g, through),
             (_, dx) => Ok(dx),
         }
     }

@@ -4,11 +4,12 @@ use super::learning::Learning;
 use super::losses::{Losses, Reports, Rows, deferrable};
 use super::module::Module;
 use super::objective::class_weights;
+use super::offload;
 use super::schedule::Schedule;
 use super::shards::Gathered;
-use super::sources::Replicas;
+use super::sources::{Kept, Replicas};
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Branch, Learner, Method, Partition, Task, TaskLoss, segments};
+use super::{Auxiliary, Branch, Learner, Method, Offload, Partition, Task, TaskLoss, segments};
 use crate::backbone::Backbone;
 use crate::nn::optim::Objective;
 use crate::nn::{Builder, Chain, ImageShape, Optimizer, Sequence};
@@ -92,6 +93,7 @@ impl Plans<'_> {
         }
         let partition = Partition::new(method, backbone)?;
         let ranges = ranges(partition.len(), devices, cuts)?;
+        self.check_offload()?;
         let learning = Learning::new(backbone, method, &partition, task.classes)?;
         learning.check(self.optimizer.map_or_else(Objective::default, |o| o.objective), method)?;
         let plan = Arc::new(Plan {
@@ -120,6 +122,35 @@ impl Plans<'_> {
             Learner { stages, pipeline, schedule, devices, plan, task, reports, batches, shards };
         learner.mirror()?;
         Ok(learner)
+    }
+
+    /// # Errors
+    /// A device whose memory is the host's.
+    fn check_offload(&self) -> Result<()> {
+        let there = |d: &Device| d.kind().has_own_memory();
+        if self.method.offload.is_none() || self.optimizer.is_none() || self.devices.iter().all(there) {
+            return Ok(());
+        }
+        let message = "found \"auxiliary\", which moves auxiliary networks out of a GPU's memory into the host's; on the \
+                       processor they are in the host's already, and nothing would be saved: write \"none\", or compute on \
+                       a GPU (--device cuda)";
+        Err(Error::recipe("local.offload", message))
+    }
+
+    /// Copies of the blocks of a stage that its modules mirror and that learn before the auxiliary networks behind them follow.
+    fn kept(&self, k: usize, range: &Range<usize>, plan: &Plan) -> Result<Kept> {
+        let (partition, span) = (&plan.partition, self.method.span().max(1));
+        let sources = mirrored(self, partition, &plan.learning)?;
+        let still = Builder { optimizer: None, ..self.builder(k) };
+        let mut kept = Kept::new();
+        for (j, block) in range.clone().flat_map(|j| sources[j].iter().map(move |&b| (j, b))) {
+            let Some(m) = partition.module_of(block).filter(|m| range.contains(m)) else { continue };
+            // Module m is closed behind the losses of module m + span - 1.
+            if m + span <= j && !kept.contains_key(&block) {
+                kept.insert(block, self.backbone.block(block, &self.backbone.blocks()[block].name, &still)?);
+            }
+        }
+        Ok(kept)
     }
 
     /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
@@ -151,6 +182,10 @@ impl Plans<'_> {
             *extent = module.extent;
             modules.push(module);
         }
+        let mut offload = match self.method.offload {
+            Offload::Auxiliary if self.optimizer.is_some() => Some(offload::Offload::default()),
+            _ => None,
+        };
         let mut branches: Vec<[Option<Auxiliary>; 2]> = Vec::new();
         for (j, module) in range.clone().zip(&modules).filter(|(j, _)| *j != last) {
             let auxiliary = |branch| {
@@ -159,7 +194,15 @@ impl Plans<'_> {
             };
             let trained = |branch| plan.learning.trained(j, branch).then(|| auxiliary(branch)).transpose();
             let cascaded = trained(Branch::Cascaded)?;
-            branches.push([trained(Branch::Independent)?, cascaded]);
+            let mut pair = [trained(Branch::Independent)?, cascaded];
+            if let Some(offload) = &mut offload {
+                offload.add(device, j - range.start, &mut pair)?;
+            }
+            branches.push(pair);
+        }
+        if let Some(offload) = &mut offload {
+            offload.share_rooms();
+            offload.kept = self.kept(k, &range, plan)?;
         }
         let classifier = match range.end > last {
             true => {
@@ -180,6 +223,7 @@ impl Plans<'_> {
             range,
             modules,
             branches,
+            offload,
             classifier,
             classifier_average: None,
             gathered,

@@ -83,23 +83,27 @@ impl Learner {
         self.idle()?;
         let mut x = Activation::plain(images);
         let mut below: Option<Device> = None;
-        for Stage { device, range, modules, branches, classifier, .. } in &mut self.stages {
-            x = brought(below.as_ref(), device, x)?;
-            for (at, module) in modules.iter_mut().enumerate() {
-                x = module.chain.infer(device, x)?;
-                let pair = branches.get_mut(at).into_iter().flatten();
-                for (branch, a) in [Branch::Independent, Branch::Cascaded].into_iter().zip(pair) {
+        for stage in &mut self.stages {
+            let device = stage.device.clone();
+            x = brought(below.as_ref(), &device, x)?;
+            for at in 0..stage.modules.len() {
+                x = stage.modules[at].chain.infer(&device, x)?;
+                stage.fetch_auxiliaries(at)?;
+                let pair = stage.branches.get_mut(at).into_iter().flatten();
+                for (branch, a) in Branch::BOTH.into_iter().zip(pair) {
                     if let Some(a) = a.as_mut().filter(|a| a.classifies()) {
-                        let logits = a.infer(device, &x)?;
-                        see(range.start + at, branch, &device.download(&logits)?);
+                        let logits = a.infer(&device, &x)?;
+                        see(stage.range.start + at, branch, &device.download(&logits)?);
                     }
                 }
+                stage.store_auxiliaries(at)?;
+                stage.release_auxiliaries();
             }
-            if let Some(classifier) = classifier {
-                x = classifier.infer(device, x)?;
-                see(range.end - 1, Branch::Independent, &device.download(&x.tensor)?);
+            if let Some(classifier) = &mut stage.classifier {
+                x = classifier.infer(&device, x)?;
+                see(stage.range.end - 1, Branch::Independent, &device.download(&x.tensor)?);
             }
-            below = Some(device.clone());
+            below = Some(device);
         }
         Ok(())
     }

@@ -1,11 +1,16 @@
 //! Leap chains: mirrors of later blocks in front of an auxiliary classifier (METHOD §6).
 
+use super::features::Features;
+use super::shadow::Shadow;
 use super::sources::Blocks;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
-use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Origin, Param, Pass, zip};
+use crate::nn::optim::halves;
+use crate::nn::{
+    Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Optimizer, Origin, Param, Pass, Through, zip,
+};
 use crate::{Error, Result};
-use mlaan_engine::{Device, MemoryCategory};
+use mlaan_engine::{DType, Device, MemoryCategory};
 
 /// The blocks that module `j` mirrors.
 ///
@@ -64,7 +69,7 @@ pub struct LeapChain {
     first: Box<dyn Layer>,
     rest: Chain,
     /// Beside the first mirror, without gradients of its own.
-    shadow: Option<Box<dyn Layer>>,
+    shadow: Option<Shadow>,
     first_act: Option<Activation>,
     shadow_act: Option<Activation>,
     sum: Option<Activation>,
@@ -83,15 +88,15 @@ impl LeapChain {
         name: &str,
         b: &Builder<'_>,
     ) -> Result<Self> {
+        let state = leap.state.into();
+        let optimizer = b.optimizer.map(|optimizer| Optimizer { state, ..optimizer });
+        let b = &Builder { optimizer, ..*b };
         let mirror = |i: usize| backbone.block(sources[i], &format!("aux.leap_{name}.{i}"), b);
         let first = mirror(0)?;
         let rest = (1..sources.len()).map(mirror).collect::<Result<_>>()?;
         let shadow = match leap.tie {
             Tie::Pulled => None,
-            Tie::Twin => {
-                let still = Builder { optimizer: None, ..*b };
-                Some(backbone.block(sources[0], &format!("aux.shadow_{name}"), &still)?)
-            }
+            Tie::Twin => Some(Shadow::new(backbone, sources[0], &format!("aux.shadow_{name}"), (b, state))?),
         };
         let (tie, ema, rest) = (leap.tie, leap.ema as f32, Chain::new(rest));
         Ok(LeapChain { tie, ema, sources, first, rest, shadow, first_act: None, shadow_act: None, sum: None })
@@ -113,22 +118,36 @@ impl LeapChain {
         })
     }
 
-    /// Runs the chain and keeps what backward needs.
+    /// Runs the chain and keeps what backward needs; nobody needs its input until [`LeapChain::backward`].
     ///
     /// # Errors
     /// From a layer.
-    pub fn forward(&mut self, device: &Device, x: &Activation) -> Result<()> {
-        let first = self.first.forward(device, x, Mode::Train)?;
+    pub(super) fn forward(&mut self, device: &Device, features: &mut Features<'_>) -> Result<()> {
+        let x = features.get()?;
+        let mut first = self.first.forward(device, x, Mode::Train)?;
         let Some(shadow) = &mut self.shadow else {
+            features.forget();
             self.rest.forward(device, &first)?;
             self.first_act = Some(first);
             return Ok(());
         };
-        let beside = shadow.forward(device, x, Mode::Train)?;
-        let sum = Activation::plain(device.add(&first.operand(), Some(&beside.operand()), false)?);
+        let beside = shadow.with(device, |shadow| shadow.forward(device, x, Mode::Train))?;
         // Only the sum is read on: on the way back the two are made again, one after the other.
-        self.first_act = (!self.first.repeats_output()).then_some(first);
-        self.shadow_act = (!shadow.repeats_output()).then_some(beside);
+        let again = self.first.repeats_output() && shadow.layer().repeats_output();
+        let sum = match again && first.is_plain() && beside.is_plain() {
+            true => {
+                device.add_assign(&mut first.tensor, &beside.tensor)?;
+                drop(beside);
+                first
+            }
+            false => {
+                let sum = Activation::plain(device.add(&first.operand(), Some(&beside.operand()), false)?);
+                self.first_act = (!self.first.repeats_output()).then_some(first);
+                self.shadow_act = (!shadow.layer().repeats_output()).then_some(beside);
+                sum
+            }
+        };
+        features.forget();
         self.rest.forward(device, &sum)?;
         self.sum = Some(sum);
         Ok(())
@@ -141,7 +160,7 @@ impl LeapChain {
     pub fn infer(&mut self, device: &Device, x: &Activation) -> Result<Activation> {
         let mut y = self.first.forward(device, x, Mode::Infer)?;
         if let Some(shadow) = &mut self.shadow {
-            let beside = shadow.forward(device, x, Mode::Infer)?;
+            let beside = shadow.with(device, |shadow| shadow.forward(device, x, Mode::Infer))?;
             y = Activation::plain(device.add(&y.operand(), Some(&beside.operand()), false)?);
         }
         self.rest.infer(device, y)
@@ -153,22 +172,34 @@ impl LeapChain {
         Some(self.rest.output(below))
     }
 
-    /// Goes back over the last forward, once, and forgets it; returns the gradient of the chain's input.
+    /// Goes back over the last forward, once, and forgets it; returns the gradient of the chain's input. Calls `through` with every mirror
+    /// that has its gradients.
     ///
     /// # Errors
     /// From a layer.
-    pub fn backward(&mut self, device: &Device, x: &Activation, grad: Grad) -> Result<Option<Grad>> {
+    pub(super) fn backward(
+        &mut self,
+        device: &Device,
+        features: &mut Features<'_>,
+        grad: Grad,
+        through: Through<'_>,
+    ) -> Result<Option<Grad>> {
         let pass = Pass { weights: true, input: true };
         let Some(below) = self.sum.as_ref().or(self.first_act.as_ref()) else { return Ok(None) };
-        let Some(grad) = self.rest.backward(device, below, None, grad, pass, false)? else { return Ok(None) };
+        let Some(grad) = self.rest.backward_last_each(device, below, grad, pass, &mut *through)? else {
+            return Ok(None);
+        };
         self.sum = None;
+        features.remember(device)?;
+        let x = features.get()?;
         let beside = self.shadow_backward(device, x, &grad)?;
         let first_act = match self.first_act.take() {
             Some(act) => Some(act),
             None => self.first.output_again(device, x)?,
         };
         let Some(first_act) = first_act else { return Ok(None) };
-        let mut dx = self.first.backward(device, x, &first_act, grad, pass)?;
+        let mut dx = self.first.backward_last(device, x, first_act, grad, pass)?;
+        through(self.first.as_mut())?;
         if let (Some(dx), Some(beside)) = (&mut dx, beside) {
             device.add_assign(&mut dx.tensor, &beside.tensor)?;
         }
@@ -181,15 +212,14 @@ impl LeapChain {
         let Some(shadow) = &mut self.shadow else { return Ok(None) };
         let act = match self.shadow_act.take() {
             Some(act) => Some(act),
-            None => shadow.output_again(device, x)?,
+            None => shadow.layer().output_again(device, x)?,
         };
         let Some(act) = act else { return Ok(None) };
         let mut copy = device.alloc(grad.tensor.shape(), grad.tensor.dtype(), MemoryCategory::Gradients)?;
         device.copy(&mut copy, &grad.tensor)?;
         let still = Pass { weights: false, input: true };
-        let beside = shadow.backward(device, x, &act, Grad::plain(copy), still)?;
-        shadow.release();
-        Ok(beside)
+        let grad = Grad::plain(copy);
+        shadow.with(device, |shadow| shadow.backward_last(device, x, act, grad, still))
     }
 
     /// Forgets the last forward.
@@ -197,7 +227,7 @@ impl LeapChain {
         self.first.release();
         self.rest.release();
         if let Some(s) = &mut self.shadow {
-            s.release();
+            s.layer().release();
         }
         (self.first_act, self.shadow_act, self.sum) = (None, None, None);
     }
@@ -211,7 +241,7 @@ impl LeapChain {
         self.first.visit(&mut mirror)?;
         self.rest.visit(&mut mirror)?;
         let mut shadow = |p: Param<'_>| f(Param { origin: Origin::Shadow, ..p });
-        self.shadow.as_mut().map_or(Ok(()), |s| s.visit(&mut shadow))
+        self.shadow.as_mut().map_or(Ok(()), |s| s.layer().visit(&mut shadow))
     }
 
     /// As [`Layer::fuse`].
@@ -221,20 +251,24 @@ impl LeapChain {
     pub fn fuse(&mut self, device: &Device) -> Result<()> {
         self.first.fuse(device)?;
         self.rest.fuse(device)?;
-        self.shadow.as_mut().map_or(Ok(()), |s| s.fuse(device))
+        self.shadow.as_mut().map_or(Ok(()), |s| s.layer().fuse(device))
     }
 
     /// Takes over all values of the sources.
     pub(super) fn copy_sources(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
-        self.each_tied(blocks, true, |copy, source| Ok(device.copy(copy.value, source.value)?))
+        self.each_tied(blocks, true, |copy, source| Ok(device.convert(copy.value, source.value)?))
     }
 
-    /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step (METHOD §6); buffers stay.
-    pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
+    /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step `step` (METHOD §6); buffers stay.
+    pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>, step: u64) -> Result<()> {
         let m = self.ema;
-        self.each_tied(blocks, false, |copy, source| match copy.is_buffer() {
-            true => Ok(()),
-            false => Ok(device.ema(copy.value, source.value, m)?),
+        self.each_tied(blocks, false, |copy, source| match copy.value.dtype() {
+            _ if copy.is_buffer() => Ok(()),
+            DType::Bf16 => {
+                let key = halves::key(copy.owner, copy.leaf, step);
+                Ok(device.ema_rounded(copy.value, source.value, m, key)?)
+            }
+            _ => Ok(device.ema(copy.value, source.value, m)?),
         })
     }
 
@@ -254,7 +288,7 @@ impl LeapChain {
             }
         }
         match (&mut self.shadow, blocks.get(self.sources[0])) {
-            (Some(shadow), Some(source)) => zip(shadow.as_mut(), source, &f),
+            (Some(shadow), Some(source)) => zip(shadow.layer(), source, &f),
             _ => Ok(()),
         }
     }

@@ -6,12 +6,11 @@ use super::pipeline::Pipeline;
 use super::schedule::Schedule;
 use super::sources::Blocks;
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Branch, Meter};
+use super::{Auxiliary, Meter, Owner};
 use crate::nn::{Chain, ImageShape, Layer, Param};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What an image set looks like to a network.
@@ -42,18 +41,6 @@ pub struct Learner {
     pub(super) batches: u64,
     /// Parts that the batch of a step is cut into.
     pub(super) shards: usize,
-}
-
-/// A part of a network that has parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Owner {
-    /// A module's part of the backbone.
-    Module(usize),
-    /// The network's own classifier.
-    Classifier,
-    /// The auxiliary network of a branch behind a module.
-    Auxiliary(usize, Branch),
 }
 
 /// A module, for tables.
@@ -89,7 +76,7 @@ impl Learner {
             ended?;
         }
         match self.stages.len() == self.stages() {
-            true => Ok(()),
+            true => self.stages.iter_mut().try_for_each(Stage::settle),
             false => Err(Error::StageEnded { stage: self.stages.len() }),
         }
     }
@@ -103,13 +90,27 @@ impl Learner {
                 let Stage { device, replicas, .. } = &mut self.stages[k];
                 replicas.take_over(device, from, &values)?;
             }
-            let Stage { plan, device, range, modules, branches, replicas, .. } = &mut self.stages[k];
-            let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
-            for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-                leap.copy_sources(device, &mut blocks)?;
-            }
+            self.stages[k].each_pair(&mut |stage, at| {
+                let Stage { plan, device, range, modules, branches, replicas, .. } = stage;
+                let partition = &plan.partition;
+                let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
+                let mut leaps = branches[at].iter_mut().flatten().filter_map(Auxiliary::leap_mut);
+                leaps.try_for_each(|leap| leap.copy_sources(device, &mut blocks))
+            })?;
         }
         Ok(())
+    }
+
+    /// Of every module, bytes of its auxiliary networks that are kept in host memory; none without
+    /// [`Method::offload`](super::Method::offload).
+    ///
+    /// # Errors
+    /// What went wrong in a step that is not through.
+    pub fn moved(&mut self) -> Result<Vec<usize>> {
+        self.idle()?;
+        let of = |stage: &Stage, at: usize| stage.offload.as_ref().map_or(0, |o| o.moved(at));
+        let stages = self.stages.iter();
+        Ok(stages.flat_map(|stage| (0..stage.modules.len()).map(move |at| of(stage, at))).collect())
     }
 
     /// Gives the classes their weights, in a network whose optimiser asks for some ([`Objective`](crate::nn::optim::Objective)).
@@ -217,15 +218,7 @@ impl Learner {
         for Stage { device, classifier, .. } in &mut self.stages {
             classifier.iter_mut().try_for_each(|c| c.visit(&mut |p| f(Owner::Classifier, device, p)))?;
         }
-        for Stage { device, branches, range, .. } in &mut self.stages {
-            for (m, pair) in range.clone().zip(branches) {
-                for (branch, auxiliary) in [Branch::Independent, Branch::Cascaded].into_iter().zip(pair) {
-                    let owner = Owner::Auxiliary(m, branch);
-                    auxiliary.iter_mut().try_for_each(|a| a.visit(&mut |p| f(owner, device, p)))?;
-                }
-            }
-        }
-        Ok(())
+        self.stages.iter_mut().try_for_each(|stage| stage.visit_auxiliaries(f))
     }
 
     /// As [`Learner::visit`], with the device that a tensor is on.
@@ -249,11 +242,8 @@ impl Learner {
             let average = classifier_average.as_mut();
             classifier.as_mut().map_or(Ok(()), |c| averaged(c, average, device, f))?;
         }
-        for Stage { device, branches, .. } in &mut self.stages {
-            let mut auxiliaries = branches.iter_mut().flatten().flatten();
-            auxiliaries.try_for_each(|a| a.visit(&mut |p| f(device, p, None)))?;
-        }
-        Ok(())
+        let auxiliary = |s: &mut Stage| s.visit_auxiliaries(&mut |_, device, p| f(device, p, None));
+        self.stages.iter_mut().try_for_each(auxiliary)
     }
 
     /// Whether it was built to be trained, and not for inference alone.

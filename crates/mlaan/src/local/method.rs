@@ -3,6 +3,7 @@
 //! BP, DGL, InfoPro, MLM, LAM, MLAAN and their combinations are values of [`Method`]; one
 //! [`step`](crate::local) runs them all.
 
+use mlaan_engine::Precision;
 use serde::{Deserialize, Serialize};
 
 /// How a network is cut and trained. The default is plain backpropagation (one module).
@@ -26,6 +27,8 @@ pub struct Method {
     /// their inputs are stored. Default: the square root of a module's blocks, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
+    /// What is kept in host memory and comes to the device by turns; results are the same to the bit.
+    pub offload: Offload,
     /// Auxiliary classifier: `AcBf` (A convolutions, B linear layers) or `dgl`.
     pub head: Head,
     /// Width of the hidden linear layers of a head, and of the contrastive loss's output.
@@ -55,6 +58,7 @@ impl Default for Method {
             balance: false,
             recompute: Recompute::None,
             segments: None,
+            offload: Offload::None,
             head: Head::Classifier { convolutions: 1, linears: 2 },
             hidden: 128,
             loss: TaskLoss::CrossEntropy,
@@ -76,6 +80,24 @@ pub enum Recompute {
     None,
     /// The inside of every module, or of its segments: each pass back over it runs it forward first.
     Module,
+}
+
+/// See [`Method::offload`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offload {
+    /// Nothing.
+    #[default]
+    None,
+    /// The auxiliary networks, with what the optimiser keeps of them: for a device with memory of its own.
+    Auxiliary,
+}
+
+impl Offload {
+    /// Whether everything stays on the device.
+    pub fn is_none(&self) -> bool {
+        *self == Offload::None
+    }
 }
 
 /// The auxiliary classifier's shape, written `0c1f`, `1c2f`, … or `dgl` (METHOD §3).
@@ -162,6 +184,8 @@ pub struct Leap {
     pub depth: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,
+    /// What the momentum of mirrors' weights, and shadows' weights, are stored in.
+    pub state: LeapState,
     /// Per module (all but the last) the blocks it mirrors, 0-based in network order. Overrides the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Vec<usize>>>,
@@ -169,7 +193,34 @@ pub struct Leap {
 
 impl Default for Leap {
     fn default() -> Self {
-        Leap { tie: Tie::Pulled, on: Branch::Independent, depth: 4, ema: 0.995, sources: None }
+        Leap {
+            tie: Tie::Pulled,
+            on: Branch::Independent,
+            depth: 4,
+            ema: 0.995,
+            state: LeapState::F32,
+            sources: None,
+        }
+    }
+}
+
+/// See [`Leap::state`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeapState {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16, rounded stochastically: an EMA that is rounded to the nearest stops far from its source.
+    Bf16,
+}
+
+impl From<LeapState> for Precision {
+    fn from(state: LeapState) -> Self {
+        match state {
+            LeapState::F32 => Precision::F32,
+            LeapState::Bf16 => Precision::Bf16,
+        }
     }
 }
 
@@ -191,6 +242,23 @@ pub enum Branch {
     Independent,
     /// The loss of a window of modules.
     Cascaded,
+}
+
+/// A part of a network that has parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A module's part of the backbone.
+    Module(usize),
+    /// The network's own classifier.
+    Classifier,
+    /// The auxiliary network of a branch behind a module.
+    Auxiliary(usize, Branch),
+}
+
+impl Branch {
+    /// Both, in the order of their declaration.
+    pub(crate) const BOTH: [Branch; 2] = [Branch::Independent, Branch::Cascaded];
 }
 
 impl Method {

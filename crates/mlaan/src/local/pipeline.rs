@@ -5,12 +5,13 @@
 //! However one ends (its work is done, an error, a panic), its end of the links and queues goes with it, and every wait for
 //! it ends: so all end, and the first cause is what is told.
 
+use super::batch::Batch;
 use super::link::Channels;
 use super::losses::ModuleLosses;
 use super::options::StepOptions;
 use super::schedule::{Schedule, StageSchedule, Verb};
 use super::shards::Shard;
-use super::stage::{Batch, Stage};
+use super::stage::Stage;
 use super::targets::Targets;
 use super::to_device::{StageInput, ToDevice};
 use crate::nn::Activation;
@@ -310,6 +311,7 @@ impl Work {
         self.run(&schedule.ahead, batch)?;
         self.return_pending(schedule)?;
         self.run(&schedule.rest, batch)?;
+        self.stage.release_auxiliaries();
         if schedule.overlaps() {
             self.pending = Some((number, options, shard));
         }

@@ -9,6 +9,9 @@ use crate::nn::{Builder, Layer};
 use mlaan_engine::Device;
 use std::collections::BTreeMap;
 
+/// Copies of blocks, by the blocks' numbers.
+pub(super) type Kept = BTreeMap<usize, Box<dyn Layer>>;
+
 /// What a stage knows of blocks that cross its edge.
 #[derive(Default)]
 pub(super) struct Replicas {
@@ -19,7 +22,7 @@ pub(super) struct Replicas {
     /// Blocks of others that this stage mirrors, by stage.
     received: BTreeMap<usize, Vec<usize>>,
     /// Those blocks, as they were at the end of the last batch.
-    blocks: BTreeMap<usize, Box<dyn Layer>>,
+    blocks: Kept,
 }
 
 impl Replicas {
@@ -79,11 +82,16 @@ pub(super) struct Blocks<'a> {
     pub modules: &'a mut [Module],
     pub partition: &'a Partition,
     pub replicas: &'a mut Replicas,
+    /// Where a block is looked for first, by whoever follows behind the step.
+    pub kept: Option<&'a mut Kept>,
 }
 
 impl Blocks<'_> {
     /// Block `b` of the backbone.
     pub fn get(&mut self, b: usize) -> Option<&mut dyn Layer> {
+        if let Some(copy) = self.kept.as_mut().and_then(|kept| kept.get_mut(&b)) {
+            return Some(copy.as_mut() as &mut dyn Layer);
+        }
         let j = self.partition.module_of(b)?;
         match j.checked_sub(self.first).and_then(|at| self.modules.get_mut(at)) {
             Some(module) => {

@@ -2,18 +2,17 @@
 
 use super::average::Average;
 use super::learning::Learning;
-use super::link::{Values, broken};
+use super::link::Values;
 use super::losses::{Losses, ModuleLosses};
 use super::meter::{Before, Part};
 use super::module::Module;
-use super::options::StepOptions;
-use super::shards::{Gathered, Shard};
+use super::offload::Offload;
+use super::shards::Gathered;
 use super::sources::{Blocks, Replicas};
-use super::targets::Targets;
-use super::{Auxiliary, Meter, Method, Partition};
+use super::{Auxiliary, Branch, Meter, Method, Owner, Partition};
 use crate::Result;
 use crate::nn::optim::Objective;
-use crate::nn::{Activation, Chain, Grad, Optimizer};
+use crate::nn::{Chain, Grad, Optimizer, Param};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, Tensor};
 use std::ops::Range;
@@ -50,6 +49,8 @@ pub(super) struct Stage {
     pub modules: Vec<Module>,
     /// Independent and cascaded auxiliary network of every module but the network's last.
     pub branches: Vec<[Option<Auxiliary>; 2]>,
+    /// Where the auxiliary networks are kept in host memory.
+    pub offload: Option<Offload>,
     /// In the last stage.
     pub classifier: Option<Chain>,
     /// The EMA of its weights, where one is kept.
@@ -69,32 +70,6 @@ pub(super) struct Stage {
     pub meters: Option<Vec<Meter>>,
 }
 
-/// A batch as a stage sees it.
-#[derive(Clone, Copy)]
-pub(super) struct Batch<'a> {
-    /// Counted from the beginning of the work.
-    pub number: u64,
-    /// Normalised images, where the stage has the stem or a decoder.
-    pub images: Option<&'a Activation>,
-    /// None where no loss is left to be taken.
-    pub targets: Option<&'a dyn Targets>,
-    /// None: gradients stay in the parameters.
-    pub options: Option<&'a StepOptions>,
-    /// Which part of a step's batch it is.
-    pub shard: Shard,
-}
-
-impl<'a> Batch<'a> {
-    /// How parameters are updated behind it; none where they are not.
-    pub fn update(&self) -> Option<&'a StepOptions> {
-        self.options.filter(|_| self.shard.is_last())
-    }
-
-    pub fn targets(&self) -> Result<&'a dyn Targets> {
-        self.targets.ok_or_else(|| broken("a batch has no targets".into()))
-    }
-}
-
 impl Stage {
     /// Its number.
     pub fn index(&self) -> usize {
@@ -110,6 +85,11 @@ impl Stage {
     pub fn release(&mut self) {
         self.modules.iter_mut().for_each(Module::release);
         self.branches.iter_mut().flatten().flatten().for_each(Auxiliary::release);
+        for at in 0..self.branches.len() {
+            // Visits of tensors do not fail; what the device failed with is told by its next call.
+            let _ = self.store_auxiliaries(at);
+        }
+        self.release_auxiliaries();
         self.classifier.iter_mut().for_each(Chain::release);
         self.carried = None;
         self.gathered.iter_mut().flatten().for_each(Gathered::release);
@@ -121,7 +101,8 @@ impl Stage {
         let Stage { plan, device, range, modules, replicas, .. } = self;
         let wanted = replicas.sent_to(to);
         let mut values = Vec::new();
-        let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
+        let partition = &plan.partition;
+        let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
         for block in wanted {
             let Some(layer) = blocks.get(block) else { continue };
             layer.visit(&mut |param| {
@@ -130,6 +111,86 @@ impl Stage {
             })?;
         }
         Ok(values)
+    }
+
+    /// Before the auxiliary networks of a module are used or looked at: brings them to the device, where they are kept in host
+    /// memory, and lets them follow their sources, where they have not yet.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn fetch_auxiliaries(&mut self, at: usize) -> Result<()> {
+        let Stage { plan, device, range, modules, branches, replicas, offload, .. } = self;
+        let (Some(offload), Some(pair)) = (offload, branches.get_mut(at)) else { return Ok(()) };
+        if let Some(step) = offload.fetch(device, at, pair)? {
+            let (partition, kept) = (&plan.partition, Some(&mut offload.kept));
+            let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept };
+            for leap in pair.iter_mut().flatten().filter_map(Auxiliary::leap_mut) {
+                leap.follow(device, &mut blocks, step)?;
+            }
+            offload.followed(at);
+        }
+        Ok(())
+    }
+
+    /// Undoes [`Stage::fetch_auxiliaries`], also where that failed half-way.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn store_auxiliaries(&mut self, at: usize) -> Result<()> {
+        let Stage { device, branches, offload, .. } = self;
+        match (offload, branches.get_mut(at)) {
+            (Some(offload), Some(pair)) => offload.store(device, at, pair),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes back the memory of auxiliary networks that are kept in host memory.
+    pub fn release_auxiliaries(&mut self) {
+        let Stage { device, offload, .. } = self;
+        offload.iter_mut().for_each(|offload| offload.release(device));
+    }
+
+    /// Shows `f` the places of all modules with auxiliary networks, while these are on the device.
+    ///
+    /// # Errors
+    /// From the device; what `f` returns.
+    pub fn each_pair(&mut self, f: &mut dyn FnMut(&mut Self, usize) -> Result<()>) -> Result<()> {
+        (0..self.branches.len()).try_for_each(|at| {
+            let done = self.fetch_auxiliaries(at).and_then(|()| f(self, at));
+            let done = done.and(self.store_auxiliaries(at));
+            self.release_auxiliaries();
+            done
+        })
+    }
+
+    /// Shows every parameter and buffer of the auxiliary networks.
+    ///
+    /// # Errors
+    /// From the device; what `f` returns.
+    pub fn visit_auxiliaries(
+        &mut self,
+        f: &mut dyn FnMut(Owner, &Device, Param<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.each_pair(&mut |Stage { device, branches, range, .. }, at| {
+            Branch::BOTH.into_iter().zip(&mut branches[at]).try_for_each(|(branch, auxiliary)| {
+                let owner = Owner::Auxiliary(range.start + at, branch);
+                auxiliary.as_mut().map_or(Ok(()), |a| a.visit(&mut |p| f(owner, device, p)))
+            })
+        })
+    }
+
+    /// Lets mirrors and shadows follow their sources that have not yet.
+    ///
+    /// # Errors
+    /// From the device.
+    pub fn settle(&mut self) -> Result<()> {
+        let owing = self.offload.as_ref().map_or_else(Vec::new, Offload::owing);
+        owing.into_iter().try_for_each(|at| {
+            let done = self.fetch_auxiliaries(at);
+            let done = done.and(self.store_auxiliaries(at));
+            self.release_auxiliaries();
+            done
+        })
     }
 
     /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.

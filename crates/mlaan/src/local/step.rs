@@ -1,10 +1,11 @@
 //! One training step: the same for backpropagation and every local method. What it consists of is the
 //! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
+use super::batch::Batch;
 use super::link::Alone;
 use super::pipeline::Pipeline;
 use super::shards::Shard;
-use super::stage::{Batch, Stage};
+use super::stage::Stage;
 use super::targets::Targets;
 use super::to_device::{HostBatch, ToDevice};
 use super::{Learner, StepOptions, StepReport};
@@ -137,7 +138,9 @@ impl Learner {
             let batch = Batch { number, images: Some(&images), targets: Some(targets), options, shard };
             self.stages[0].losses.at_shard(index);
             let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
-            schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))
+            schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone))?;
+            stage.release_auxiliaries();
+            Ok(())
         });
         self.batches += 1;
         match done {
@@ -160,7 +163,10 @@ impl Learner {
         let (stage, schedule) = (&mut self.stages[0], &self.schedule.stages[0]);
         let done = schedule.all().try_for_each(|verb| stage.run(verb, batch, &mut Alone));
         match done {
-            Ok(()) => stage.losses.advance(),
+            Ok(()) => {
+                stage.release_auxiliaries();
+                stage.losses.advance();
+            }
             Err(_) => self.release(),
         }
         done

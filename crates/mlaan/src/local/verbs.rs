@@ -1,12 +1,15 @@
 //! What a stage does at each verb of its [`Schedule`](super::schedule).
 
+use super::auxiliary::Between;
+use super::batch::Batch;
+use super::features::{Features, input};
 use super::link::{Link, Message, MessageKind, Values, broken};
 use super::meter::Part;
 use super::module::Module;
 use super::objective::class_loss;
 use super::schedule::Verb;
 use super::sources::Blocks;
-use super::stage::{Batch, Stage};
+use super::stage::Stage;
 use super::targets::{HeadLoss, Supervision};
 use super::{Auxiliary, Branch, clip};
 use crate::nn::optim::Rate;
@@ -29,6 +32,11 @@ impl Stage {
     pub fn run(&mut self, verb: Verb, batch: Batch<'_>, link: &mut dyn Link) -> Result<()> {
         let (first, index) = (self.range.start, self.index());
         match verb {
+            Verb::Forward(j) if j == first && self.offload.is_some() => {
+                let Stage { device, offload, .. } = self;
+                offload.iter_mut().try_for_each(|o| o.begin(device))?;
+                self.metered(j, Part::Forward, |s| s.forward(j, batch))
+            }
             Verb::Forward(j) => self.metered(j, Part::Forward, |s| s.forward(j, batch)),
             Verb::LocalBackward(j) => self.local_backward(j, batch),
             Verb::BackwardThrough { cascade, module } => {
@@ -96,7 +104,7 @@ impl Stage {
                 self.expect(&message, batch, None)?;
                 self.replicas.take_over(&self.device, from, &message.values)
             }
-            Verb::Follow => self.follow(first),
+            Verb::Follow => self.follow(first, batch.update().map_or(0, |options| options.step)),
         }
     }
 
@@ -149,13 +157,14 @@ impl Stage {
 
     /// Both losses behind module `j`; the cascaded one's gradient is carried on from here.
     fn local_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
-        self.drop_outputs(j);
+        self.features(j, batch).drop();
         let last = self.plan.partition.len() - 1;
         self.carried = self.metered(j, Part::Auxiliary, |s| match j == last {
             true => s.classifier_backward(j, batch),
             false => s.auxiliary_backward(j, batch),
         })?;
-        self.restore_outputs(j, batch)
+        let device = self.device.clone();
+        self.features(j, batch).restore(&device)
     }
 
     /// The open modules of the stage below module `j`.
@@ -164,67 +173,69 @@ impl Stage {
         (j + 1).saturating_sub(self.plan.method.span()).max(first) - first..j - first
     }
 
-    /// Drops the outputs of open modules that can be had again: nobody reads them while the losses behind module `j` are
-    /// taken, which is when a step needs the most memory.
-    fn drop_outputs(&mut self, j: usize) {
-        let open = self.open_below(j);
-        for m in self.modules[open].iter_mut().filter(|m| m.chain.repeats_output()) {
-            m.output = None;
-        }
-    }
-
-    /// Undoes [`Stage::drop_outputs`].
-    fn restore_outputs(&mut self, j: usize, batch: Batch<'_>) -> Result<()> {
-        for m in self.open_below(j) {
-            let (below, rest) = self.modules.split_at_mut(m);
-            let module = &mut rest[0];
-            if module.output.is_none() {
-                let again = module.chain.output_again(&self.device, input(&module.input, below, batch)?)?;
-                let lost = || Error::recipe("model.backbone", "a block that repeats its output did not");
-                module.output = Some(again.ok_or_else(lost)?);
-            }
-        }
-        Ok(())
+    /// Outputs around module `j` while its losses are taken.
+    fn features<'a>(&'a mut self, j: usize, batch: Batch<'a>) -> Features<'a> {
+        let (at, open, saves) = (j - self.range.start, self.open_below(j), self.offload.is_some());
+        Features { modules: &mut self.modules, at, open, saves, batch }
     }
 
     fn auxiliary_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
-        let Stage { plan, device, modules, branches, losses, range, class_weights, gathered, .. } = self;
-        let at = j - range.start;
-        let module = &mut modules[at];
+        let at = j - self.range.start;
+        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
+        self.fetch_auxiliaries(at)?;
+        let carried = self.train((j, Branch::Cascaded), batch)?;
+        if let Some(grad) = self.train((j, Branch::Independent), batch)? {
+            self.modules[at].add_total(&self.device, grad.tensor)?;
+        }
+        self.store_auxiliaries(at)?;
+        Ok(carried)
+    }
+
+    /// One of the losses behind a module, and the update of its auxiliary network; the gradient of the module's output.
+    fn train(&mut self, (j, branch): (usize, Branch), batch: Batch<'_>) -> Result<Option<Grad>> {
+        let (at, open) = (j - self.range.start, self.open_below(j));
+        let Stage { plan, device, modules, branches, losses, class_weights, gathered, offload, .. } = self;
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
         let classes = class_loss(plan.objective(), class_weights.as_ref());
         let share = batch.shard.share();
         let supervision = Supervision { targets, classes, images, pixels: plan.pixels, share };
-        let mut carried = None;
-        // The cascaded one, often with a leap chain, is the larger: no other gradient waits while it is taken.
-        let pair = [Branch::Independent, Branch::Cascaded].into_iter().zip(&mut branches[at]);
-        for (branch, auxiliary) in pair.rev() {
-            let (Some(a), Some(features)) = (auxiliary, &module.output) else { continue };
-            let row = losses.row(at, branch);
-            let gathered =
-                &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
-            gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
-            let grad = a.local_backward(device, features, supervision, &mut losses.values, row)?;
-            gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
-            if let (Some(o), Some(optimizer)) = (batch.update(), &plan.optimizer) {
-                a.update(device, optimizer, o.of(branch))?;
-            }
-            match branch {
-                Branch::Cascaded => carried = grad,
-                Branch::Independent => {
-                    if let Some(g) = grad {
-                        module.add_total(device, g.tensor)?;
-                    }
-                }
-            }
+        let is_first = branch == Branch::Cascaded || branches[at][Branch::Cascaded as usize].is_none();
+        let auxiliary = &mut branches[at][branch as usize];
+        let Some(a) = auxiliary else { return Ok(None) };
+        let moves = offload.is_some();
+        let mut features = Features { modules, at, open, saves: moves, batch };
+        let mut turn = || match offload {
+            Some(offload) if is_first => offload.turn(device, at),
+            _ => Ok(()),
+        };
+        // Gradients of what comes and goes need not wait for each other, where none depends on another: each is applied as soon as it
+        // is there, which gives its memory back (optimiser steps in the backward pass, as LOMO, Lv et al. 2023).
+        let rate =
+            batch.update().zip(plan.optimizer.as_ref()).map(|(o, optimizer)| (o.of(branch), optimizer));
+        let at_once = rate.filter(|(_, o)| moves && !batch.shard.is_cut() && o.clip_grad_norm.is_none());
+        let mut through = |layer: &mut dyn Layer| match at_once {
+            Some((rate, optimizer)) => layer.visit(&mut |p| optimizer.update(device, p, rate)),
+            None => Ok(()),
+        };
+        let row = losses.row(at, branch);
+        let steps = Between { turn: &mut turn, through: &mut through };
+        let gathered = &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
+        gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
+        let grad = a.local_backward(device, &mut features, supervision, (&mut losses.values, row), steps)?;
+        gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
+        if let Some((rate, optimizer)) = rate {
+            a.update(device, optimizer, rate)?;
         }
-        Ok(carried)
+        Ok(grad)
     }
 
     /// The classifier behind the last module serves both losses; its weights learn from their sum.
     fn classifier_backward(&mut self, j: usize, batch: Batch<'_>) -> Result<Option<Grad>> {
         let Stage { plan, device, modules, classifier, losses, range, class_weights, .. } = self;
         let gathered = &mut self.gathered_classifier;
+        if let Some(offload) = &mut self.offload {
+            offload.release(device);
+        }
         let loss = HeadLoss::classifier(j, class_loss(plan.objective(), class_weights.as_ref()));
         let (at, method, targets) = (j - range.start, &plan.method, batch.targets()?);
         let module = &mut modules[at];
@@ -354,18 +365,16 @@ impl Stage {
     }
 
     /// Moves mirrors and shadows towards their sources.
-    fn follow(&mut self, first: usize) -> Result<()> {
-        let Stage { plan, device, modules, branches, replicas, .. } = self;
-        let mut blocks = Blocks { first, modules, partition: &plan.partition, replicas };
+    fn follow(&mut self, first: usize, step: u64) -> Result<()> {
+        let Stage { plan, device, modules, branches, replicas, offload, .. } = self;
+        let partition = &plan.partition;
+        let mut blocks = Blocks { first, modules, partition, replicas, kept: None };
+        if let Some(offload) = offload {
+            return offload.owe(device, &mut blocks, step);
+        }
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-            leap.follow(device, &mut blocks)?;
+            leap.follow(device, &mut blocks, step)?;
         }
         Ok(())
     }
-}
-
-/// What a module reads: its own input, or the output of the module below it, or the images.
-fn input<'a>(own: &'a Option<Activation>, below: &'a [Module], batch: Batch<'a>) -> Result<&'a Activation> {
-    let x = own.as_ref().or_else(|| below.last()?.output.as_ref()).or(batch.images);
-    x.ok_or_else(|| broken("a module has no input".into()))
 }

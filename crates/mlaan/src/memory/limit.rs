@@ -129,6 +129,13 @@ impl Limits {
         };
         let images = needs.usage.footprint.saturating_sub(needs.usage.held);
         check_device(device, needs.usage.held, images)?;
+        if needs.usage.host > 0 {
+            let advice = |_| {
+                "Raise the limit, or keep auxiliary networks on the device (`local.offload=none`)".to_owned()
+            };
+            let planned = images + needs.usage.host;
+            return self.check_bytes("this run, with auxiliary networks in host memory,", planned, &advice);
+        }
         self.check_bytes("this run", images, &advice)
     }
 
@@ -267,6 +274,7 @@ fn limit_and_use(folder: &Path, (limit, used, idle): Files) -> Option<(usize, us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mlaan_engine::Usage;
 
     fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, Limits) {
         let root = tempfile::tempdir().unwrap();
@@ -352,5 +360,16 @@ mod tests {
         assert!(limits.check_start(2, 700 << 20).is_ok());
         let err = limits.check_start(2, 800 << 20).unwrap_err().to_string();
         assert!(err.contains("with its images needs 1.05 GiB") && err.contains("data.load=stream"), "{err}");
+        // What a GPU's run keeps in host memory has to fit there.
+        let device = Some(Limit { what: "cuda:0".into(), bytes: 8 << 30, taken: Vec::new() });
+        let usage = |host| Usage { footprint: 5 << 30, held: 5 << 30, host, ..Usage::default() };
+        let limits = Limits { device, ..limits };
+        let check = |host| limits.check(&Needs { usage: usage(host), process: 0 });
+        assert_eq!(check(700 << 20).unwrap(), None);
+        let err = check(3 << 30).unwrap_err().to_string();
+        assert!(
+            err.contains("in host memory, needs 3.00 GiB") && err.contains("local.offload=none"),
+            "{err}"
+        );
     }
 }

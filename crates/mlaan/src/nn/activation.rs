@@ -30,6 +30,11 @@ impl Activation {
         Activation { tensor, norm: None, activation: ActivationFunction::Identity }
     }
 
+    /// Whether it is a tensor as it is.
+    pub fn is_plain(&self) -> bool {
+        self.norm.is_none() && self.activation == ActivationFunction::Identity
+    }
+
     /// For the engine.
     pub fn operand(&self) -> Operand<'_> {
         let relu = match self.activation {

@@ -14,6 +14,14 @@ pub struct Residual {
     shortcut_act: Option<Activation>,
 }
 
+/// The output of a block on the way back.
+enum Output<'a> {
+    /// Others read it on.
+    Shared(&'a Activation),
+    /// The pass is the last: all that it is through with goes.
+    Last(Activation),
+}
+
 /// The gradient at the sum of a block, which both branches read, and each branch's normalisation.
 struct AtSum {
     tensor: Tensor,
@@ -74,7 +82,7 @@ impl Residual {
         device: &Device,
         at: &Tensor,
         norm: Option<GradNorm>,
-        pass: Pass,
+        (pass, is_last): (Pass, bool),
     ) -> Result<(Option<Tensor>, Option<GradNorm>)> {
         let (mut tensor, mut norm): (Option<Tensor>, _) = (None, norm);
         // Where nothing below learns and nobody wants the gradient of the input, it goes no further.
@@ -86,10 +94,59 @@ impl Residual {
             let grad = tensor.as_ref().unwrap_or(at);
             let out = dx.as_mut().map(|dx| dx.outgoing(false));
             self.convs[i].backward_into(device, (x, y), (grad, norm), pass.weights, out)?;
+            if is_last {
+                self.acts.truncate(i);
+            }
             let Some(dx) = dx else { return Ok((None, None)) };
             (tensor, norm) = (Some(dx.tensor), dx.norm);
         }
         Ok((tensor, norm))
+    }
+
+    /// From the output to the input.
+    fn back(
+        &mut self,
+        device: &Device,
+        x: &Activation,
+        y: Output<'_>,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
+        let is_last = matches!(y, Output::Last(_));
+        let AtSum { tensor: at, main, side } = match y {
+            Output::Shared(y) => self.at_sum(device, y, grad, pass.weights)?,
+            Output::Last(y) => self.at_sum(device, &y, grad, pass.weights)?,
+        };
+        let (first, norm) = self.main_to_first(device, &at, main, (pass, is_last))?;
+        let Residual { convs, shortcut, acts, shortcut_act } = self;
+        let mut dx = None;
+        if let (Some(conv), Some(side_act)) = (shortcut, shortcut_act.as_ref()) {
+            if pass.input {
+                dx = Some(Grad::of(device, x, pass.weights)?);
+            }
+            // Sums for the input's normalisation wait for the other branch.
+            let out = dx.as_mut().map(|g| mlaan_engine::ops::Outgoing { norm: None, ..g.outgoing(false) });
+            conv.backward_into(device, (x, side_act), (&at, side), pass.weights, out)?;
+            if is_last {
+                *shortcut_act = None;
+            }
+        } else if pass.input && first.is_some() {
+            // The shortcut's gradient is the one at the sum: the first convolution adds to it in place.
+            let mut dx = Grad::over(device, at, x, pass.weights)?;
+            if let (Some(conv), Some(y), Some(first)) = (convs.first_mut(), acts.first(), &first) {
+                conv.backward_into(device, (x, y), (first, norm), pass.weights, Some(dx.outgoing(true)))?;
+            }
+            return Ok(Some(dx));
+        } else if pass.input {
+            let mut copy = device.alloc(at.shape(), at.dtype(), MemoryCategory::Gradients)?;
+            device.copy(&mut copy, &at)?;
+            dx = Some(Grad::over(device, copy, x, pass.weights)?);
+        }
+        if let (Some(conv), Some(y)) = (convs.first_mut(), acts.first()) {
+            let out = dx.as_mut().map(|g| g.outgoing(true));
+            conv.backward_into(device, (x, y), (first.as_ref().unwrap_or(&at), norm), pass.weights, out)?;
+        }
+        Ok(dx)
     }
 }
 
@@ -116,6 +173,7 @@ impl Layer for Residual {
     fn refill(&mut self, device: &Device, x: &Activation) -> Result<()> {
         self.branches(device, x, Mode::Recompute)
     }
+
     fn backward(
         &mut self,
         device: &Device,
@@ -124,33 +182,19 @@ impl Layer for Residual {
         grad: Grad,
         pass: Pass,
     ) -> Result<Option<Grad>> {
-        let AtSum { tensor: at, main, side } = self.at_sum(device, y, grad, pass.weights)?;
-        let (first, norm) = self.main_to_first(device, &at, main, pass)?;
-        let Residual { convs, shortcut, acts, shortcut_act } = self;
-        let mut dx = None;
-        if let (Some(conv), Some(side_act)) = (shortcut, shortcut_act.as_ref()) {
-            if pass.input {
-                dx = Some(Grad::of(device, x, pass.weights)?);
-            }
-            // Sums for the input's normalisation wait for the other branch.
-            let out = dx.as_mut().map(|g| mlaan_engine::ops::Outgoing { norm: None, ..g.outgoing(false) });
-            conv.backward_into(device, (x, side_act), (&at, side), pass.weights, out)?;
-        } else if pass.input && first.is_some() {
-            // The shortcut's gradient is the one at the sum: the first convolution adds to it in place.
-            let mut dx = Grad::over(device, at, x, pass.weights)?;
-            if let (Some(conv), Some(y), Some(first)) = (convs.first_mut(), acts.first(), &first) {
-                conv.backward_into(device, (x, y), (first, norm), pass.weights, Some(dx.outgoing(true)))?;
-            }
-            return Ok(Some(dx));
-        } else if pass.input {
-            let mut copy = device.alloc(at.shape(), at.dtype(), MemoryCategory::Gradients)?;
-            device.copy(&mut copy, &at)?;
-            dx = Some(Grad::over(device, copy, x, pass.weights)?);
-        }
-        if let (Some(conv), Some(y)) = (convs.first_mut(), acts.first()) {
-            let out = dx.as_mut().map(|g| g.outgoing(true));
-            conv.backward_into(device, (x, y), (first.as_ref().unwrap_or(&at), norm), pass.weights, out)?;
-        }
+        self.back(device, x, Output::Shared(y), grad, pass)
+    }
+
+    fn backward_last(
+        &mut self,
+        device: &Device,
+        x: &Activation,
+        y: Activation,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
+        let dx = self.back(device, x, Output::Last(y), grad, pass)?;
+        self.release();
         Ok(dx)
     }
 

@@ -8,6 +8,9 @@ use std::ops::Range;
 /// Layers that were not yet told their input: what a head or a stem is written as.
 pub type Sequence = Vec<Box<dyn Layer>>;
 
+/// What is called with a layer that a gradient has passed.
+pub type Through<'a> = &'a mut dyn FnMut(&mut dyn Layer) -> Result<()>;
+
 /// Layers one after another, with the values between them.
 ///
 /// A chain cut into segments ([`Chain::recompute`]) keeps the inputs of its segments only; a pass back over a segment
@@ -214,7 +217,32 @@ impl Chain {
             return self.backward_segments(device, x, y, grad, pass, keep);
         }
         let layers = 0..self.layers.len();
-        self.backward_over(device, layers, (x, y), grad, pass, keep)
+        self.backward_over(device, layers, (x, y), grad, (pass, keep), &mut |_| Ok(()))
+    }
+
+    /// As [`Chain::backward`], for the last time over a forward; calls `through` with every layer that has its gradients (with those
+    /// of segments never).
+    ///
+    /// # Errors
+    /// From a layer; what `through` returns.
+    pub fn backward_last_each(
+        &mut self,
+        device: &Device,
+        x: &Activation,
+        grad: Grad,
+        pass: Pass,
+        through: Through<'_>,
+    ) -> Result<Option<Grad>> {
+        if !self.ends.is_empty() {
+            return self.backward_segments(device, x, None, grad, pass, false);
+        }
+        self.backward_over(device, 0..self.layers.len(), (x, None), grad, (pass, false), through)
+    }
+
+    /// Takes the value at `place` out, and drops those behind it.
+    fn take_from(&mut self, place: usize) -> Option<Activation> {
+        self.acts.truncate(place + 1);
+        if self.acts.len() > place { self.acts.pop() } else { None }
     }
 
     /// [`Chain::backward`] over `layers`, whose values `acts` holds.
@@ -224,21 +252,27 @@ impl Chain {
         layers: Range<usize>,
         (x, y): (&Activation, Option<&Activation>),
         grad: Grad,
-        pass: Pass,
-        keep: bool,
+        (pass, keep): (Pass, bool),
+        through: Through<'_>,
     ) -> Result<Option<Grad>> {
         let (mut grad, forgotten) = (Some(grad), self.forgotten());
         // The last layer that the gradient reaches.
         let last = layers.start.max(self.floor);
         for (k, i) in layers.clone().enumerate().rev().take_while(|(_, i)| *i >= last) {
             let Some(g) = grad.take() else { break };
+            let own = if keep { None } else { self.take_from(k - forgotten) };
             let below = if k == 0 { x } else { &self.acts[k - 1 - forgotten] };
-            let Some(above) = self.acts.get(k - forgotten).or(y) else { break };
             let pass = Pass { input: pass.input || i > last, ..pass };
+            if !keep && let Some(above) = own {
+                grad = self.layers[i].backward_last(device, below, above, g, pass)?;
+                through(self.layers[i].as_mut())?;
+                continue;
+            }
+            let Some(above) = self.acts.get(k - forgotten).or(y) else { break };
             grad = self.layers[i].backward(device, below, above, g, pass)?;
+            through(self.layers[i].as_mut())?;
             if !keep {
                 self.layers[i].release();
-                self.acts.truncate(k - forgotten);
             }
         }
         Ok(grad.filter(|_| pass.input))
@@ -265,7 +299,8 @@ impl Chain {
             let ready = if self.at_hand == Some(s) { Ok(()) } else { self.refill_segment(device, s, x) };
             let layers = self.segment(s);
             let pass = Pass { input: pass.input || layers.start > floor, ..pass };
-            let done = ready.and_then(|()| self.backward_over(device, layers, (x, y), g, pass, false));
+            let done = ready
+                .and_then(|()| self.backward_over(device, layers, (x, y), g, (pass, false), &mut |_| Ok(())));
             (self.outputs, self.at_hand) = (outputs, None);
             if !keep {
                 self.outputs.truncate(s);

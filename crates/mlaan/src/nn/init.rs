@@ -3,7 +3,7 @@
 use super::Parameter;
 use super::optim::Optimizer;
 use crate::Result;
-use crate::rng::{RandomStream as Random, Rng};
+use crate::rng::{RandomStream as Random, Rng, hash};
 use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 /// Makes parameters on a device. A parameter's values depend on the seed and its name only, so that adding a
@@ -18,11 +18,6 @@ pub struct Builder<'a> {
     pub optimizer: Option<Optimizer>,
 }
 
-/// FNV-1a, for names.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
-}
-
 impl Builder<'_> {
     fn fill<const N: usize>(
         &self,
@@ -32,7 +27,7 @@ impl Builder<'_> {
     ) -> Result<Tensor> {
         let mut t = self.device.alloc(shape, DType::F32, MemoryCategory::Parameters)?;
         if self.device.computes() {
-            let mut rng = Rng::new(self.seed, Random::Initialise, hash(name), 0);
+            let mut rng = Rng::new(self.seed, Random::Initialise, hash(name.bytes()), 0);
             let values: Vec<f32> = (0..t.len()).map(|_| f(&mut rng) as f32).collect();
             self.device.upload(&mut t, &values)?;
         }

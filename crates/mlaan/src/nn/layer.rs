@@ -46,6 +46,24 @@ pub trait Layer: Send {
         pass: Pass,
     ) -> Result<Option<Grad>>;
 
+    /// As [`Layer::backward`], for the last time over a forward: what the layer kept is forgotten, and a layer of several parts may
+    /// forget each as soon as it is through.
+    ///
+    /// # Errors
+    /// As [`Layer::backward`].
+    fn backward_last(
+        &mut self,
+        device: &Device,
+        x: &Activation,
+        y: Activation,
+        grad: Grad,
+        pass: Pass,
+    ) -> Result<Option<Grad>> {
+        let dx = self.backward(device, x, &y, grad, pass)?;
+        self.release();
+        Ok(dx)
+    }
+
     /// Runs forward over the same input once more for what the layer keeps; nobody wants the output.
     ///
     /// # Errors

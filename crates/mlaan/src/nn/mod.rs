@@ -20,7 +20,7 @@ mod zip;
 
 pub use activation::{Activation, ActivationFunction, Grad, GradNorm, Pass};
 pub use block::Residual;
-pub use chain::{Chain, Sequence};
+pub use chain::{Chain, Sequence, Through};
 pub use conv_bn_act::{ConvBnAct, ConvSpec};
 pub use gelu::Gelu;
 pub use image_shape::ImageShape;

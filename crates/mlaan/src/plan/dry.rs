@@ -4,7 +4,7 @@ use super::Sizes;
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::BatchSource;
-use crate::local::{Learner, Meter, Method, StepOptions, Task};
+use crate::local::{Learner, Meter, Method, Offload, StepOptions, Task};
 use mlaan_engine::{Device, DeviceKind};
 
 /// One step on the dry device, over `n` images.
@@ -48,7 +48,8 @@ pub(super) fn meters(
 ) -> Result<Vec<Meter>> {
     // Cuts are part of what is learnt: they must not depend on the device or the number of threads.
     let device = Device::dry(DeviceKind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
-    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
+    let method = Method { offload: Offload::None, ..method.clone() };
+    let mut learner = Learner::new(&device, backbone, &method, task, 0, sizes.optimizer)?;
     learner.start_meters()?;
     step(&mut learner, &BatchSource::Host, sizes.batch)?;
     learner.take_meters()

@@ -9,12 +9,14 @@ mod inference;
 mod process;
 pub mod search;
 mod stages;
+mod transfer;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{TensorSizes, evaluation};
 pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
+pub use transfer::{BUSES, Bus, RATE};
 
 use crate::local::{Meter, ModuleSummary};
 use crate::nn::Optimizer;
@@ -84,6 +86,9 @@ pub struct ModulePlan {
     pub summary: ModuleSummary,
     /// What a step costs.
     pub meter: Meter,
+    /// Bytes of its auxiliary networks that are kept in host memory: a step, or each of its shards, brings them to the device and
+    /// back.
+    pub moved: usize,
 }
 
 /// One stage of a plan.
@@ -112,6 +117,8 @@ pub struct Plan {
     pub flops: u64,
     /// Images of a step.
     pub batch: usize,
+    /// Shards that the batch of a step is cut into.
+    pub shards: usize,
 }
 
 impl Plan {
@@ -124,6 +131,16 @@ impl Plan {
     /// Bytes of tensors and images: what the accountant of the device will count.
     pub fn allocated(&self) -> usize {
         self.usage.footprint
+    }
+
+    /// Bytes that a step brings to devices of what is kept in host memory, and as many that it takes back.
+    pub fn moved(&self) -> usize {
+        self.shards * self.modules.iter().map(|m| m.moved).sum::<usize>()
+    }
+
+    /// Bytes of page-locked host memory that auxiliary networks are kept in.
+    pub fn host(&self) -> usize {
+        self.usage.host
     }
 
     /// The modules before which stages end but the last.

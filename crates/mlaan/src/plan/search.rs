@@ -1,12 +1,13 @@
 //! What fits into a given memory.
 //!
 //! Candidates are settings of the same network: the recipe as it is, fewer local modules, plain backpropagation, each
-//! with and without recomputation, with activations in f32 and in bf16. Each is planned at the recipe's batch, and where
+//! with and without recomputation, with activations in f32 and in bf16, and on a GPU with auxiliary networks there or in host
+//! memory. Each is planned at the recipe's batch, and where
 //! that is too much, at the largest batch that fits. A setting more is one more loop in [`candidates`].
 
 use super::{Plan, Sizes, balanced, plan};
 use crate::backbone::Backbone;
-use crate::local::{Method, Recompute, Task};
+use crate::local::{Method, Offload, Recompute, Task};
 use crate::memory::bytes;
 use crate::{Error, Result};
 use mlaan_engine::Precision;
@@ -72,7 +73,9 @@ pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
     if own.cuts.as_ref().map_or(own.modules, |c| c.len() + 1) > 1 {
         learnings.push((Learning::Backpropagation, Method::default()));
     }
-    let stored = (request.sizes)(request.batch).precision;
+    let Sizes { precision: stored, kind, .. } = (request.sizes)(request.batch);
+    let places: &[Offload] =
+        if kind.has_own_memory() { &[Offload::None, Offload::Auxiliary] } else { &[Offload::None] };
     // A recipe that recomputes or stores bf16 already is not to be changed to one that does not.
     let both = [Precision::F32, Precision::Bf16];
     let precisions = both.into_iter().filter(|&p| stored == Precision::F32 || p == stored);
@@ -85,12 +88,19 @@ pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
                     continue;
                 }
                 let segments = own.segments.filter(|_| same && recompute == Recompute::Module);
-                let method = Method { recompute, segments, ..method.clone() };
-                let mut settings = settings(own, *learning, &method);
-                if precision != stored {
-                    settings.push("train.precision=bf16".into());
+                for &offload in places {
+                    // Nor back to the device what a recipe keeps in host memory; backpropagation has nothing to move.
+                    let alone = *learning == Learning::Backpropagation;
+                    if if alone { !offload.is_none() } else { own.offload > offload } {
+                        continue;
+                    }
+                    let method = Method { recompute, segments, offload, ..method.clone() };
+                    let mut settings = settings(own, *learning, &method);
+                    if precision != stored {
+                        settings.push("train.precision=bf16".into());
+                    }
+                    all.push(Candidate { learning: *learning, method, precision, settings });
                 }
-                all.push(Candidate { learning: *learning, method, precision, settings });
             }
         }
     }
@@ -116,6 +126,10 @@ fn settings(own: &Method, learning: Learning, method: &Method) -> Vec<String> {
     removed("local.segments", own.segments.is_some() && method.segments.is_none());
     if learning != Learning::Recipe {
         keys.insert(0, format!("local.modules={}", method.modules));
+    }
+    if own.offload != method.offload {
+        let word = if method.offload.is_none() { "none" } else { "auxiliary" };
+        keys.push(format!("local.offload={word}"));
     }
     if own.recompute != method.recompute {
         let word = if method.recompute == Recompute::Module { "module" } else { "none" };

@@ -119,6 +119,7 @@ pub fn plan_in_stages(
             (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)),
             KEPT_MISTAKES,
         );
+    let moved = learner.moved()?;
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
     let meters = learner.take_meters()?;
@@ -130,13 +131,22 @@ pub fn plan_in_stages(
         }
         DeviceKind::Cuda => process,
     };
+    let modules = summary.into_iter().zip(meters).zip(moved);
     let modules: Vec<ModulePlan> =
-        summary.into_iter().zip(meters).map(|(summary, meter)| ModulePlan { summary, meter }).collect();
+        modules.map(|((summary, meter), moved)| ModulePlan { summary, meter, moved }).collect();
     let ends = cuts.iter().copied().chain([modules.len()]);
     let ranges = std::iter::once(0).chain(cuts.iter().copied()).zip(ends).map(|(a, b)| a..b);
     let stages = ranges.zip(usages).zip(&flops);
     let stages = stages.map(|((modules, usage), &flops)| StagePlan { modules, usage, flops }).collect();
-    Ok(Plan { modules, stages, usage, process, flops: flops.iter().sum(), batch })
+    Ok(Plan {
+        modules,
+        stages,
+        usage,
+        process,
+        flops: flops.iter().sum(),
+        batch,
+        shards: sizes.shards.max(1),
+    })
 }
 
 /// All threads of several stages: each has one beside those that it computes with.
@@ -225,6 +235,7 @@ fn total(usages: &[Usage]) -> Usage {
         all.held += u.held;
         all.held_small += u.held_small;
         all.footprint += u.footprint;
+        all.host += u.host;
         for i in 0..all.by_category.len() {
             all.by_category[i] += u.by_category[i];
             all.peak_by_category[i] += u.peak_by_category[i];

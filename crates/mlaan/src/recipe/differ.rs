@@ -32,8 +32,10 @@ impl Recipe {
     pub fn differences(&self, other: &Recipe) -> Result<Vec<Difference>> {
         let (was, is) = (self.keys()?, other.keys()?);
         let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-        let free =
-            |key: &str| matches!(key, "description" | "data.source" | "local.recompute" | "local.segments");
+        let free = |key: &str| {
+            let memory = matches!(key, "local.recompute" | "local.segments" | "local.offload");
+            memory || matches!(key, "description" | "data.source")
+        };
         // What a recipe leaves to the run is the same as what the run chose.
         let left = |key: &str| {
             matches!(key, "data.load" | "data.orientation") && (auto(was.get(key)) || auto(is.get(key)))

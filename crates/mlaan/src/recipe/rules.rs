@@ -82,6 +82,10 @@ fn validate_method(method: &Method) -> Result<()> {
             ));
         }
     }
+    if alone && !method.offload.is_none() {
+        let message = "found \"auxiliary\", and one module has no auxiliary networks; raise local.modules, or write \"none\"";
+        return Err(Error::recipe("local.offload", message));
+    }
     match &method.leap {
         Some(_) if alone => needs_modules("local.leap"),
         Some(leap) => validate_leap(leap, method),

@@ -48,6 +48,8 @@ pub fn optimizer(t: &recipe::Train) -> Optimizer {
             label_smoothing: smoothing(t.label_smoothing.unwrap_or(0.0)),
             class_weights: t.class_weights.is_some(),
         },
+        // Mirrors have their own.
+        state: mlaan_engine::Precision::F32,
     }
 }
 

@@ -61,14 +61,14 @@ pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Resu
         let raw = state_name(RAW, &name);
         match resumes && tensors.state.shape(&raw).is_some() {
             true => device.upload(param.value, &tensors.state.read(&raw, shape)?)?,
-            false => device.upload(param.value, &file.read(&name, shape)?)?,
+            false => device.upload_floats(param.value, &file.read(&name, shape)?)?,
         }
         if let Some(average) = average {
             device.upload(average, &file.read(&name, shape)?)?;
         }
         if let (Some(Learned { state: Some(state), .. }), true) = (param.learned, training) {
             for (kind, tensor) in state.tensors_mut() {
-                device.upload(tensor, &tensors.state.read(&state_name(kind, &name), shape)?)?;
+                device.upload_floats(tensor, &tensors.state.read(&state_name(kind, &name), shape)?)?;
             }
         }
         Ok(())

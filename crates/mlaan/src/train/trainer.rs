@@ -275,6 +275,7 @@ fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
         let usage = here.fold(Usage::default(), |sum, (_, stage)| Usage {
             footprint: sum.footprint + stage.usage.footprint,
             held: sum.held + stage.usage.held,
+            host: sum.host + stage.usage.host,
             ..sum
         });
         short = short.or(limits.check(&Needs { usage, process: plan.process })?);

@@ -126,6 +126,7 @@ impl Golden {
                 depth: 4,
                 ema: c.ema,
                 sources: Some(c.leap_sources.clone()),
+                ..Leap::default()
             }),
         };
         let cascade = (c.span > 1).then_some(Cascade {
@@ -211,6 +212,13 @@ impl Golden {
         let objective =
             Objective { label_smoothing: c.label_smoothing, class_weights: !c.class_weights.is_empty() };
         let clip_grad_norm = (c.clip > 0.0).then_some(c.clip);
-        Optimizer { rule, weight_decay: c.weight_decay, no_decay, clip_grad_norm, objective }
+        Optimizer {
+            rule,
+            weight_decay: c.weight_decay,
+            no_decay,
+            clip_grad_norm,
+            objective,
+            ..Optimizer::default()
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! (its state) is named, made and used here alone; checkpoints, plans and summaries take it as it comes.
 
 mod adamw;
+pub(crate) mod halves;
 mod lars;
 mod objective;
 mod sgd;
@@ -17,7 +18,7 @@ pub use update::Rate;
 
 use super::{Learned, Param, Role, Roles};
 use crate::Result;
-use mlaan_engine::{Device, MemoryCategory, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Precision, Shape, Tensor};
 use update::Update;
 
 /// An optimiser with its settings, but for the learning rate, which changes from step to step.
@@ -33,6 +34,9 @@ pub struct Optimizer {
     pub clip_grad_norm: Option<f32>,
     /// What is minimised.
     pub objective: Objective,
+    /// What is stored in what is kept of weights; of vectors it is 32 bits either way. In bfloat16 it is computed in 32 bits, and
+    /// rounded stochastically.
+    pub state: Precision,
 }
 
 /// The optimisers there are.
@@ -56,6 +60,7 @@ impl Default for Optimizer {
             no_decay: Roles::default(),
             clip_grad_norm: None,
             objective: Objective::default(),
+            state: Precision::F32,
         }
     }
 }
@@ -76,7 +81,8 @@ impl Optimizer {
     /// Out of memory.
     pub fn state(&self, device: &Device, of: &Tensor) -> Result<State> {
         let names = self.state_names();
-        let zeros = |_: &&str| device.full(of.shape(), 0.0, MemoryCategory::Optimiser);
+        let dtype = if of.shape().dims().len() > 1 { self.state.dtype() } else { DType::F32 };
+        let zeros = |_: &&str| zeros(device, of.shape(), dtype);
         Ok(State { names, tensors: names.iter().map(zeros).collect::<mlaan_engine::Result<_>>()? })
     }
 
@@ -91,16 +97,29 @@ impl Optimizer {
     /// # Errors
     /// State of another optimiser; from the device.
     pub fn update(&self, device: &Device, param: Param<'_>, rate: Rate) -> Result<()> {
+        let key = halves::key(param.owner, param.leaf, rate.step);
         let Param { value, learned: Some(Learned { role, grad, state }), .. } = param else { return Ok(()) };
         let (Some(grad), Some(state)) = (grad.take(), state) else { return Ok(()) };
         let weight_decay = self.weight_decay(role);
-        let update = Update { value, grad: &grad, state: &mut state.tensors, rate, weight_decay, role };
-        match self.rule {
-            Rule::Sgd(sgd) => sgd.update(device, update),
-            Rule::AdamW(adamw) => adamw.update(device, update),
-            Rule::Lars(lars) => lars.update(device, update),
+        let mut apply = |state: &mut [Tensor]| {
+            let update = Update { value: &mut *value, grad: &grad, state, rate, weight_decay, role };
+            match self.rule {
+                Rule::Sgd(sgd) => sgd.update(device, update),
+                Rule::AdamW(adamw) => adamw.update(device, update),
+                Rule::Lars(lars) => lars.update(device, update),
+            }
+        };
+        match state.tensors.iter().any(|t| t.dtype() == DType::Bf16) {
+            true => halves::widened(device, &mut state.tensors, key, apply),
+            false => apply(&mut state.tensors),
         }
     }
+}
+
+fn zeros(device: &Device, shape: Shape, dtype: DType) -> mlaan_engine::Result<Tensor> {
+    let mut t = device.alloc(shape, dtype, MemoryCategory::Optimiser)?;
+    device.fill(&mut t, 0.0)?;
+    Ok(t)
 }
 
 #[cfg(test)]
