@@ -50,7 +50,8 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     output::page(&format!(
-        "{}\n network      {}, {}, images of {}x{} pixels\n peak memory  {}\n next         mlaan predict {at} IMAGES…\n                       mlaan train RECIPE --init {at}",
+        "{}\n network      {}, {}, images of {}x{} pixels\n peak memory  {}\n next         mlaan predict {at} IMAGES…\n              \
+         mlaan train RECIPE --init {at}",
         format::taken(&taken),
         recipe.model.backbone,
         format::classes(manifest.classes.len()),

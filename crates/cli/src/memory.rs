@@ -8,6 +8,12 @@ use mlaan::plan::Needs;
 use mlaan::process::Status;
 use serde_json::{Value, json};
 
+/// What a plan of a process is made of: tensors and images are known to the byte, the rest is what processes were found to take.
+pub fn parts(planned: u64, allocated: u64) -> String {
+    let rest = format::bytes(planned.saturating_sub(allocated));
+    format!("{} of tensors and images, about {rest} for code, stacks and buffers", format::bytes(allocated))
+}
+
 /// What a command planned.
 pub struct Planned {
     needs: Needs,
@@ -53,7 +59,7 @@ impl Planned {
         let allocated = self.allocated();
         match (self.peak(), allocated) {
             (Some(peak), Some(n)) => {
-                format!("{} ({planned}; tensors and images {})", format::bytes(peak), format::bytes(n))
+                format!("{} ({planned}; {})", format::bytes(peak), parts(self.needs.memory() as u64, n))
             }
             (Some(n), None) | (None, Some(n)) => format!("{} ({planned})", format::bytes(n)),
             (None, None) => planned,

@@ -52,3 +52,25 @@ fn wrong_sets_mirrors_and_files_are_explained() {
     assert!(message.contains("4 bytes instead of 170052171"), "{message}");
     assert!(ok(at.path(), &["data", "download", "--help"]).contains("--mirror"));
 }
+
+#[test]
+fn class_folders_without_splits_are_inspected_as_they_are_trained() {
+    let at = tempfile::tempdir().unwrap();
+    for class in ["cat", "dog"] {
+        let folder = at.path().join("photos").join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        for i in 0..10u32 {
+            let colour = |x: u32, y: u32| image::Rgb([(x * 7 + i) as u8, (y * 5) as u8, class.len() as u8]);
+            image::RgbImage::from_fn(12, 12, colour).save(folder.join(format!("{i}.png"))).unwrap();
+        }
+    }
+    let out = output(at.path(), &["data", "inspect", "photos", "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&found["train"]["images"], &found["test"]["images"]), (&16.into(), &4.into()), "{found}");
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.contains("20 % of every class are held out here") && said.contains("--test"), "{said}");
+    // A fraction of one's own is no news.
+    let out = output(at.path(), &["data", "inspect", "photos", "--json", "--test", "0.5"]);
+    let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(found["test"]["images"] == 10 && out.stderr.is_empty(), "{found}");
+}

@@ -432,12 +432,17 @@ fn keys_are_read_by_their_earlier_names() {
     let kept = read.to_toml().unwrap();
     assert!(kept.contains("\ndecay_fraction = 0.3\n"), "{kept}");
     let kept_before = kept.replace("decay_fraction", "decay");
-    assert_eq!(Recipe::kept(&kept_before, "a checkpoint").unwrap(), read);
+    let as_kept = |text: &str| Recipe::kept(text, "a checkpoint").unwrap();
+    assert_eq!(as_kept(&kept_before), as_kept(&kept));
     for set in [&["train.schedule=wsd", "train.decay=0.3"][..], &["train={schedule = \"wsd\", decay = 0.3}"]]
     {
         let mut recipe = Recipe::load("bp-resnet32").unwrap();
         recipe.set_all(set).unwrap();
-        assert_eq!(recipe.train, read.train, "{set:?}");
+        assert_eq!(
+            (recipe.train.schedule, recipe.train.decay_fraction),
+            (Schedule::Wsd, Some(0.3)),
+            "{set:?}"
+        );
     }
     let wrong = Recipe::parse(&before.replace("0.3", "3"), "before.toml").unwrap_err().to_string();
     assert!(wrong.contains("train.decay_fraction") && wrong.contains("before.toml, line 4"), "{wrong}");

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!([rate(Some("proved"), 0.5), rate(Some("proved"), 2.0)], [12.0, 6.0]);
         let said = conclusion((&measured(Some("proved")), &loaded(2.0)));
         assert!(
-            said.contains("about 6 images/s, 2.0 s for an epoch") && said.contains("wait for it"),
+            said.contains("about 6.00 images/s, 2.0 s for an epoch") && said.contains("wait for it"),
             "{said}"
         );
     }

@@ -48,13 +48,18 @@ pub fn keys(args: &CompareArgs, suite: &Suite, said: &[String]) -> Result<Vec<St
 
 /// What is said of a table that runs on images of one's own.
 pub fn said(changes: &[String]) -> Option<String> {
-    let source = crate::args::value(changes, "data.source").filter(|source| *source != BUILTIN)?;
-    let source = mlaan::text::line(source);
+    let source = source(changes)?;
     let changes: Vec<_> = changes.iter().map(|change| mlaan::text::line(change)).collect();
     Some(format!(
         "On {source}, which is not the suite's set: changed in every cell are {}.\n",
         changes.join(", ")
     ))
+}
+
+/// The images of one's own that keys name.
+pub fn source(keys: &[String]) -> Option<String> {
+    let source = crate::args::value(keys, "data.source").filter(|source| *source != BUILTIN)?;
+    Some(mlaan::text::line(source).into_owned())
 }
 
 /// Where the images are, where that is one path.

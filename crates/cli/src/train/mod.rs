@@ -13,7 +13,7 @@ use crate::auto::called;
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::plan::task;
-use crate::{fits, format, host, output, resume};
+use crate::{fits, format, host, memory, output, resume};
 use anyhow::{Result, bail};
 use eta::Eta;
 use lines::Lines;
@@ -295,11 +295,13 @@ fn finished(s: &Summary, planned: Option<(u64, Option<u64>)>, folder: &Path) -> 
     let (at, word) = (text::path(folder), text::file_word(folder));
     let plain = planned.and_then(|(_, plain)| plain);
     let plain = plain.map(|bytes| ("", format!("backpropagation would need {}", format::bytes(bytes))));
-    let planned = planned.map(|(p, _)| format!("planned {}", format::bytes(p)));
-    let allocated =
-        s.peak_memory_bytes.map(|_| format!("tensors and images {}", format::bytes(s.peak_allocated_bytes)));
-    let beside: Vec<String> = planned.into_iter().chain(allocated).collect();
-    let beside = if beside.is_empty() { String::new() } else { format!(" ({})", beside.join("; ")) };
+    let allocated = s.peak_memory_bytes.map(|_| s.peak_allocated_bytes);
+    let beside = match (planned.map(|(p, _)| p), allocated) {
+        (Some(p), Some(n)) => format!(" (planned {}; {})", format::bytes(p), memory::parts(p, n)),
+        (Some(p), None) => format!(" (planned {})", format::bytes(p)),
+        (None, Some(n)) => format!(" (tensors and images {})", format::bytes(n)),
+        (None, None) => String::new(),
+    };
     let early = if s.stopped_early { ", ended early: no improvement (train.patience)" } else { "" };
     let mut rows = vec![
         ("test accuracy", test_accuracy(s)),
