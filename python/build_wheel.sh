@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the wheel in a clean clone of what is committed, and tries it in a fresh environment without Rust on the path. Leaves the wheel in target/wheels.
-# PYTHON names the interpreter, 3.11 or later. Takes several minutes.
+# PYTHON names the interpreter, 3.11 or later. Takes several minutes; with a wheel as its argument it only tries that one.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
@@ -8,11 +8,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
-git clone --quiet --local "$root" "$work/clone"
-"$python" -m venv "$work/build"
-"$work/build/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
-(cd "$work/clone" && "$work/build/bin/maturin" build --release --locked --out "$root/target/wheels")
-wheel=$(ls -t "$root"/target/wheels/mlaan-*.whl | head -n 1)
+if [ $# -gt 0 ]; then
+    wheel=$(realpath "$1")
+else
+    git clone --quiet --local "$root" "$work/clone"
+    "$python" -m venv "$work/build"
+    "$work/build/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
+    (cd "$work/clone" && "$work/build/bin/maturin" build --release --locked --out "$root/target/wheels")
+    wheel=$(ls -t "$root"/target/wheels/mlaan-*.whl | head -n 1)
+fi
 
 "$python" -m venv "$work/fresh"
 "$work/fresh/bin/pip" install --quiet --disable-pip-version-check "$wheel"
