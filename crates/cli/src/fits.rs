@@ -80,7 +80,7 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
 
 /// Those that are shown: a line has 80 characters, and beside host memory no room for what the settings below the table say as well.
 fn columns<T>(all: [T; 9], host: bool) -> impl Iterator<Item = T> {
-    let said = |i: usize| host && (i == 5 || i == 6);
+    let said = move |i: usize| host && (i == 5 || i == 6);
     all.into_iter().enumerate().filter_map(move |(i, column)| (!said(i)).then_some(column))
 }
 
