@@ -32,7 +32,7 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
     let batch = recipe.train.batch;
     let host = fits.iter().any(|fit| fit.plan.host() > 0);
     let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time"];
-    let header = header.into_iter().chain(host.then_some(">host")).collect::<Vec<_>>();
+    let header: Vec<&str> = columns(header, host).chain(host.then_some(">host")).collect();
     let (mut table, mut settings_of) = (format::table(&header), Vec::new());
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
     for i in shown(fits.len(), own) {
@@ -54,7 +54,7 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
             0 => "–".into(),
             bytes => format::bytes(bytes as u64),
         };
-        table.add_row(row.into_iter().chain(host.then_some(moved)));
+        table.add_row(columns(row, host).chain(host.then_some(moved)));
         let keys =
             if keys.is_empty() { "the recipe as it is".into() } else { format!("--set {}", keys.join(" ")) };
         settings_of.push(format!("{:>3}  {keys}", i + 1));
@@ -76,6 +76,12 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
     let title = format!("Fits into {} on {device}", format::bytes(memory as u64));
     let (title, table) = (format::heading(&title), format::text(&table));
     format!("{title}\n\n{table}\n\n{}\n\n{}\n", settings_of.join("\n"), format::dim(&note))
+}
+
+/// Those that are shown: a line has 80 characters, and beside host memory no room for what the settings below the table say as well.
+fn columns<T>(all: [T; 9], host: bool) -> impl Iterator<Item = T> {
+    let said = move |i: usize| host && (i == 5 || i == 6);
+    all.into_iter().enumerate().filter_map(move |(i, column)| (!said(i)).then_some(column))
 }
 
 /// Rows that are shown: the best, and the recipe's own method wherever it stands.

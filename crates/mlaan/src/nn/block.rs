@@ -15,6 +15,7 @@ pub struct Residual {
 }
 
 /// The output of a block on the way back.
+#[allow(clippy::large_enum_variant)] // It lives for a call.
 enum Output<'a> {
     /// Others read it on.
     Shared(&'a Activation),

@@ -37,8 +37,9 @@ pub fn widened(
     let mut all = all.collect::<Result<Vec<Tensor>>>()?;
     f(&mut all)?;
     for (i, (t, wide)) in tensors.iter_mut().zip(&all).enumerate() {
-        // Every tensor of a parameter has bits of its own.
-        device.ema_rounded(t, wide, 0.0, key.wrapping_add(i as u64))?;
+        // Every tensor of a parameter has bits of its own; neighbouring keys would give neighbours the same.
+        let own = key ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        device.ema_rounded(t, wide, 0.0, own)?;
     }
     Ok(())
 }
