@@ -224,7 +224,7 @@ fn memory_is_planned_to_the_byte_and_less() {
         let dry = || Device::dry(DeviceKind::Cuda).unwrap();
         let (kept, moved) = (run(dry, &plain, how), run(dry, &offloaded(&plain), how));
         let used = run(cuda, &offloaded(&plain), how);
-        let bytes = |f: &Found| (f.usages[0].footprint, f.usages[0].peak_by_purpose, f.usages[0].host);
+        let bytes = |f: &Found| (f.usages[0].footprint, f.usages[0].peak_by_category, f.usages[0].host);
         assert_eq!(bytes(&used), bytes(&moved), "{name}");
         let peak = |f: &Found| f.usages[0].peak;
         assert!(peak(&moved) < peak(&kept), "{name}: {} and {}", peak(&moved), peak(&kept));
