@@ -247,8 +247,9 @@ fn the_processor_refuses_and_says_why() {
 /// The recipe of a small run.
 fn recipe(keys: &[&str]) -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
-    let small = ["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=16"];
-    r.set_all(small.iter().chain(&["data.limit=24", "train.epochs=2"]).chain(keys).copied()).unwrap();
+    let small = ["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=4"];
+    r.set_all(small.iter().chain(&["data.limit=6", "data.size=8", "train.epochs=2"]).chain(keys).copied())
+        .unwrap();
     r
 }
 

@@ -95,7 +95,7 @@ mod tests {
     }
 
     /// Images and targets as torchvision's transforms make them of the same images, partners, shares and boxes
-    /// (`tests/mixtures/oracle.py`). What PyTorch's loss is of these targets is in `tests/extras.rs`.
+    /// (`tests/mixtures/oracle.py`). What PyTorch's loss is of these targets is in `tests/training/extras.rs`.
     #[test]
     fn mixtures_are_torchvisions() {
         let (n, size, classes) = (12, 8, 5);
