@@ -109,8 +109,12 @@ impl Device {
         let memory = self.locked(bytes)?;
         let mut at = 0;
         visit(&mut |t| {
+            if at + room(t) > bytes {
+                return Err(self.not_of(t, bytes).into());
+            }
             if !memory.address.is_null() {
-                // SAFETY: the memory has room for all tensors, and nobody else uses it; any bytes may be overwritten.
+                // SAFETY: the memory has room for this tensor, as was looked at above, and nobody else uses it; any bytes may be
+                // overwritten.
                 let to = unsafe { std::slice::from_raw_parts_mut(memory.address.add(at), t.bytes()) };
                 self.download_bytes(t, to)?;
             }
@@ -122,13 +126,20 @@ impl Device {
         Ok(Offloaded { order, place: Place::Host, memory, room: bytes })
     }
 
+    /// Another visit than the first one shows other tensors.
+    fn not_of(&self, t: &Tensor, bytes: usize) -> Error {
+        let message = format!("a tensor of {:?} is not of the {bytes} bytes that are moved", t.shape());
+        Error::Failed { device: self.name().into(), message }
+    }
+
     fn locked(&self, bytes: usize) -> Result<Locked> {
         let address = if bytes == 0 { Some(std::ptr::null_mut()) } else { self.backend().lock(bytes) };
         let address = address.ok_or_else(|| Error::Unavailable {
             device: self.name().into(),
             message: format!(
-                "the system locks no {bytes} bytes more of host memory to keep tensors in; free some, or keep them on the \
-                 device"
+                "cannot page-lock {:.1} MiB of host memory to keep tensors in; free some, or keep them on the device \
+                 (local.offload=none)",
+                bytes as f64 / (1 << 20) as f64
             ),
         })?;
         self.pool().count_host(bytes as isize);
@@ -163,16 +174,21 @@ impl Device {
         visit: Tensors<'_, E>,
     ) -> std::result::Result<(), E> {
         self.prefetch(group)?;
-        let Place::Coming(block) = std::mem::replace(&mut group.place, Place::Host) else { return Ok(()) };
+        let block = match std::mem::replace(&mut group.place, Place::Host) {
+            Place::Coming(block) => block,
+            // Its tensors are here already.
+            other => {
+                group.place = other;
+                return Ok(());
+            }
+        };
         self.backend().await_fetch(&group.order.1);
         let block = Arc::new(block);
         group.place = Place::Here(Arc::clone(&block));
         let (mut at, bytes) = (0, group.bytes());
         visit(&mut |t| {
             if at + room(t) > bytes {
-                let message =
-                    format!("a tensor of {:?} is not of the {bytes} bytes that were moved", t.shape());
-                return Err(Error::Failed { device: self.name().into(), message }.into());
+                return Err(self.not_of(t, bytes).into());
             }
             t.lie_in(block.part(at, t.bytes()));
             at += room(t);

@@ -216,6 +216,39 @@ fn a_missing_event_shows() {
 }
 
 #[test]
+fn what_is_fetched_twice_is_still_stored() {
+    let Some(_alone) = alone() else { return };
+    let device = cuda();
+    let mut t = device.full([5], 1.0, MemoryCategory::Parameters).unwrap();
+    let mut group = device.offload::<mlaan_engine::Error>(&mut |f| f(&mut t)).unwrap();
+    for value in [2.0, 3.0] {
+        for _ in 0..2 {
+            device.fetch::<mlaan_engine::Error>(&mut group, &mut |f| f(&mut t)).unwrap();
+        }
+        device.upload(&mut t, &[value; 5]).unwrap();
+        device.store::<mlaan_engine::Error>(&mut group, &mut |f| f(&mut t)).unwrap();
+        device.release(&mut group);
+        device.fetch::<mlaan_engine::Error>(&mut group, &mut |f| f(&mut t)).unwrap();
+        assert_eq!(device.download(&t).unwrap(), [value; 5]);
+    }
+}
+
+#[test]
+fn a_visit_that_shows_more_the_second_time_is_refused() {
+    let Some(_alone) = alone() else { return };
+    let device = cuda();
+    let mut tensors =
+        [1, 2].map(|n: usize| device.full([n * 1000], 1.0, MemoryCategory::Parameters).unwrap());
+    let mut visits = 0;
+    let refused = device.offload::<mlaan_engine::Error>(&mut |f| {
+        visits += 1;
+        tensors.iter_mut().take(visits).try_for_each(&mut *f)
+    });
+    let message = refused.err().unwrap().to_string();
+    assert!(message.contains("not of the"), "{message}");
+}
+
+#[test]
 fn memory_is_planned_to_the_byte_and_less() {
     let Some(_alone) = alone() else { return };
     let some = |name: &str| ["lam, mirrors across", "mlaan-released"].contains(&name);

@@ -37,8 +37,9 @@ pub struct CompareArgs {
     /// What replaces keys of every cell.
     #[command(flatten)]
     pub settings: Settings,
-    /// Memory that every run may use beside the data set's images, as 2GiB: where a cell needs more, recomputation is
-    /// chosen, then activations in bf16, and a smaller batch if need be
+    /// Memory that every run may use beside the data set's images, as 2GiB: where a cell needs more, auxiliary
+    /// networks move to host memory (on a GPU), then recomputation is chosen, then activations in bf16, and a smaller batch if
+    /// need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<usize>,
     /// Only these rows, columns or cells

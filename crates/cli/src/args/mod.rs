@@ -111,8 +111,8 @@ pub struct TrainArgs {
     /// Go on after the last checkpoint of the folder, exactly as if the run had never stopped
     #[arg(long)]
     pub resume: bool,
-    /// Memory that the run may use, as 2GiB, 900MB or 1.5G; where the recipe needs more, recomputation is chosen, then
-    /// activations in bf16, and a smaller batch if need be
+    /// Memory that the run may use, as 2GiB, 900MB or 1.5G; where the recipe needs more, auxiliary networks
+    /// move to host memory (on a GPU), then recomputation is chosen, then activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
     /// Begin no run or epoch that is not expected to end within this time, as 8h, 90min or 2d; a run's first epoch stops

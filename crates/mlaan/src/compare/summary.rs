@@ -22,7 +22,12 @@ impl Comparison {
     fn sentence(&self, cell: &CellOutcome, test: Paired, against: &str) -> String {
         let name = self.cell_title(cell);
         let (by, sd, seeds) = (test.difference.abs(), test.sd, number(test.n));
-        let behind = if test.difference >= 0.0 { "behind" } else { "ahead of" };
+        // What is shown as 0.0 is neither behind nor ahead.
+        let distance = match test.difference {
+            d if d.abs() < 0.05 => format!("level with {against} (0.0 ± {sd:.1} points apart)"),
+            d if d > 0.0 => format!("{by:.1} ± {sd:.1} points behind {against}"),
+            _ => format!("{by:.1} ± {sd:.1} points ahead of {against}"),
+        };
         let time =
             cell.to_plain.seconds.map_or_else(String::new, |times| format!(" and {times:.1}x its time"));
         let cost = format!("at {:.2}x its memory{time}", cell.to_plain.memory);
@@ -31,7 +36,7 @@ impl Comparison {
             Some(p) => format!("{seeds} seeds cannot tell them apart ({})", probability(p)),
             None => format!("the differences of {seeds} seeds are all the same, so there is no test"),
         };
-        format!("{name} is {by:.1} ± {sd:.1} points {behind} {against} {cost}; {told}.")
+        format!("{name} is {distance} {cost}; {told}.")
     }
 
     /// What the sentences count.
@@ -79,6 +84,27 @@ fn probability(p: f64) -> String {
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn methods_with_the_same_error_are_level() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/small");
+        let found = Comparison::read(&folder).unwrap();
+        let cell = found.cells.iter().find(|c| c.test.is_some()).unwrap();
+        let said = |difference| {
+            found
+                .sentence(cell, Paired { difference, ..cell.test.unwrap() }, "BP")
+                .split(" at ")
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        assert!(said(0.04).contains("is level with BP (0.0 ±") && said(-0.04).contains("is level with BP"));
+        assert!(
+            said(0.06).contains("is 0.1 ±")
+                && said(0.06).ends_with("behind BP")
+                && said(-0.06).ends_with("ahead of BP")
+        );
+    }
 
     #[test]
     fn a_comparison_says_how_far_at_which_cost_and_whether_it_can_tell() {

@@ -89,15 +89,11 @@ impl Learner {
             for at in 0..stage.modules.len() {
                 x = stage.modules[at].chain.infer(&device, x)?;
                 stage.fetch_auxiliaries(at)?;
-                let pair = stage.branches.get_mut(at).into_iter().flatten();
-                for (branch, a) in Branch::BOTH.into_iter().zip(pair) {
-                    if let Some(a) = a.as_mut().filter(|a| a.classifies()) {
-                        let logits = a.infer(&device, &x)?;
-                        see(stage.range.start + at, branch, &device.download(&logits)?);
-                    }
-                }
-                stage.store_auxiliaries(at)?;
+                let seen = stage.infer_pair(at, &x, see);
+                // Also after an error, or the networks would lie where the next step does not look for them.
+                let stored = stage.store_auxiliaries(at);
                 stage.release_auxiliaries();
+                seen.and(stored)?;
             }
             if let Some(classifier) = &mut stage.classifier {
                 x = classifier.infer(&device, x)?;
@@ -117,5 +113,25 @@ fn brought(below: Option<&Device>, device: &Device, x: Activation) -> Result<Act
             Ok(Activation::plain(Values::of(below, &x.tensor)?.on(device, MemoryCategory::Activations)?))
         }
         None => Ok(x),
+    }
+}
+
+impl Stage {
+    /// What the classifiers behind a module answer to its output `x`.
+    fn infer_pair(
+        &mut self,
+        at: usize,
+        x: &Activation,
+        see: &mut dyn FnMut(usize, Branch, &[f32]),
+    ) -> Result<()> {
+        let Stage { device, range, branches, .. } = self;
+        let pair = branches.get_mut(at).into_iter().flatten();
+        for (branch, a) in Branch::BOTH.into_iter().zip(pair) {
+            if let Some(a) = a.as_mut().filter(|a| a.classifies()) {
+                let logits = a.infer(device, x)?;
+                see(range.start + at, branch, &device.download(&logits)?);
+            }
+        }
+        Ok(())
     }
 }

@@ -90,8 +90,11 @@ pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
                 let segments = own.segments.filter(|_| same && recompute == Recompute::Module);
                 for &offload in places {
                     // Nor back to the device what a recipe keeps in host memory; backpropagation has nothing to move.
-                    let alone = *learning == Learning::Backpropagation;
-                    if if alone { !offload.is_none() } else { own.offload > offload } {
+                    let skipped = match learning {
+                        Learning::Backpropagation => !offload.is_none(),
+                        _ => own.offload > offload,
+                    };
+                    if skipped {
                         continue;
                     }
                     let method = Method { recompute, segments, offload, ..method.clone() };

@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
     key("local.balance", ValueType::Flag, "cut such that the greatest memory of a module is least, instead of evenly; the run keeps the cuts"),
     key("local.recompute", ValueType::Word(&["none", "module"]), "what is computed again on the way back instead of being stored: nothing, or the inside of modules; results stay the same to the bit"),
     optional("local.segments", ValueType::Whole(1, MANY), "parts of a module whose inputs are stored when it is recomputed, even by blocks; the square root of its blocks when absent"),
-    key("local.offload", ValueType::Word(&["none", "auxiliary"]), "what is kept in page-locked host memory and comes to the GPU by turns: nothing, or auxiliary networks with their gradients and momentum; results stay the same to the bit"),
+    key("local.offload", ValueType::Word(&["none", "auxiliary"]), "what is kept in page-locked host memory and comes to the GPU by turns: nothing, or auxiliary networks with their momentum; results stay the same to the bit"),
     key("local.head", ValueType::Head, "auxiliary classifier: AcBf, A convolutions and B linear layers (as 1c2f), or dgl, the DGL paper's"),
     key("local.hidden", ValueType::Whole(1, 1 << 20), "width of a head's hidden linear layers"),
     key("local.loss", ValueType::Word(&["cross_entropy", "contrastive"]), "task loss of the auxiliary classifiers"),

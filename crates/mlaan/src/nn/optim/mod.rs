@@ -97,8 +97,9 @@ impl Optimizer {
     /// # Errors
     /// State of another optimiser; from the device.
     pub fn update(&self, device: &Device, param: Param<'_>, rate: Rate) -> Result<()> {
-        let key = halves::key(param.owner, param.leaf, rate.step);
-        let Param { value, learned: Some(Learned { role, grad, state }), .. } = param else { return Ok(()) };
+        let Param { owner, leaf, value, learned: Some(Learned { role, grad, state }), .. } = param else {
+            return Ok(());
+        };
         let (Some(grad), Some(state)) = (grad.take(), state) else { return Ok(()) };
         let weight_decay = self.weight_decay(role);
         let mut apply = |state: &mut [Tensor]| {
@@ -110,7 +111,7 @@ impl Optimizer {
             }
         };
         match state.tensors.iter().any(|t| t.dtype() == DType::Bf16) {
-            true => halves::widened(device, &mut state.tensors, key, apply),
+            true => halves::widened(device, &mut state.tensors, halves::key(owner, leaf, rate.step), apply),
             false => apply(&mut state.tensors),
         }
     }
