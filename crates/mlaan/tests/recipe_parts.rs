@@ -143,7 +143,7 @@ fn methods_have_the_papers_numbers() {
     assert_eq!((dgl.modules, dgl.cascade.clone(), dgl.leap.clone()), (16, None, None));
     assert_eq!(dgl.head, Head::Classifier { convolutions: 1, linears: 2 });
     let released = method("mlaan-released");
-    let twin = Leap { tie: Tie::Twin, on: Branch::Cascaded, depth: 4, ema: 0.995, sources: None };
+    let twin = Leap { tie: Tie::Twin, on: Branch::Cascaded, depth: 4, ema: 0.995, lag: 0, sources: None };
     let weighted = Cascade { span: 2, independent: 0.001, cascaded: 0.999 };
     assert_eq!((released.cascade, released.leap), (Some(weighted.clone()), Some(twin.clone())));
     assert_eq!(released.head, Head::Classifier { convolutions: 0, linears: 1 });

@@ -6,15 +6,16 @@ use super::module::Module;
 use super::objective::class_weights;
 use super::schedule::Schedule;
 use super::shards::Gathered;
-use super::sources::Replicas;
+use super::sources::{Blocks, Crossing, Replicas};
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Branch, Learner, Method, Partition, Task, TaskLoss, segments};
+use super::versions::Versions;
+use super::{Auxiliary, Branch, Leap, Learner, Method, Partition, Task, TaskLoss, segments};
 use crate::backbone::Backbone;
 use crate::nn::optim::Objective;
 use crate::nn::{Builder, Chain, ImageShape, Optimizer, Sequence};
 use crate::{Error, Result};
 use mlaan_engine::Device;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -103,14 +104,18 @@ impl Plans<'_> {
         });
         let partition = &plan.partition;
         let sources = mirrored(self, partition, &plan.learning)?;
-        let crossing = crossing(&ranges, partition, &sources);
-        let of = |j: usize| sources[j].iter().filter_map(|&b| partition.module_of(b)).collect();
+        let mirrors = Mirrors { ranges: &ranges, partition, sources: &sources, leap: method.leap.as_ref() };
+        let of = |j: usize| mirrors.followed(j).iter().filter_map(|&b| partition.module_of(b)).collect();
         let holders: Vec<Vec<usize>> = (0..partition.len()).map(of).collect();
-        let schedule = Schedule::new(partition.len(), method.span(), cuts, &holders);
+        let lag = if self.optimizer.is_some() { method.lag() } else { 0 };
+        let schedule = Schedule::new(partition.len(), method.span(), cuts, &holders, lag);
+        let crossing = mirrors.crossing();
         let mut stages = Vec::with_capacity(ranges.len());
         let mut extent = task.image;
-        for (k, range) in ranges.into_iter().enumerate() {
-            stages.push(self.stage(k, range, &plan, &mut extent, &crossing)?);
+        for (k, range) in ranges.iter().enumerate() {
+            let mut stage = self.stage(k, range.clone(), &plan, &mut extent, &crossing)?;
+            stage.versions = mirrors.versions(&mut stage, lag)?;
+            stages.push(stage);
         }
         recompute(&mut stages, method, partition)?;
         let reports = Reports::new(plan.partition.len(), self.deferrable());
@@ -141,7 +146,7 @@ impl Plans<'_> {
         range: Range<usize>,
         plan: &Arc<Plan>,
         extent: &mut ImageShape,
-        crossing: &[(usize, usize, usize)],
+        crossing: &[Crossing],
     ) -> Result<Stage> {
         let (b, device, partition) = (&self.builder(k), &self.devices[k], &plan.partition);
         let last = partition.len() - 1;
@@ -187,6 +192,7 @@ impl Plans<'_> {
             losses,
             class_weights,
             replicas,
+            versions: Versions::default(),
             carried: None,
             meters: None,
         })
@@ -285,17 +291,51 @@ fn mirrored(plans: &Plans<'_>, partition: &Partition, learning: &Learning) -> Re
     (0..partition.len()).map(of).collect()
 }
 
-/// Owner, receiver and number of every block that a stage mirrors of another, ascending, each once.
-fn crossing(
-    ranges: &[Range<usize>],
-    partition: &Partition,
-    sources: &[Vec<usize>],
-) -> Vec<(usize, usize, usize)> {
-    let stage_of = |module: usize| ranges.iter().position(|r| r.contains(&module));
-    let pair = |(j, &block): (usize, &usize)| {
-        let (owner, receiver) = (stage_of(partition.module_of(block)?)?, stage_of(j)?);
-        (owner != receiver).then_some((owner, receiver, block))
-    };
-    let all = sources.iter().enumerate().flat_map(|(j, blocks)| blocks.iter().map(move |b| (j, b)));
-    all.filter_map(pair).collect::<BTreeSet<_>>().into_iter().collect()
+/// Who mirrors what, and where.
+struct Mirrors<'a> {
+    /// The modules of each stage.
+    ranges: &'a [Range<usize>],
+    partition: &'a Partition,
+    /// For every module, the blocks that it mirrors.
+    sources: &'a [Vec<usize>],
+    leap: Option<&'a Leap>,
+}
+
+impl Mirrors<'_> {
+    /// The blocks that copies behind module `j` follow after every step.
+    fn followed(&self, j: usize) -> &[usize] {
+        self.leap.map_or(&[], |leap| leap.followed(&self.sources[j]))
+    }
+
+    fn stage_of(&self, block: usize) -> Option<usize> {
+        let module = self.partition.module_of(block)?;
+        self.ranges.iter().position(|r| r.contains(&module))
+    }
+
+    /// Every block that a stage mirrors of another, ascending, each once.
+    fn crossing(&self) -> Vec<Crossing> {
+        let mut all = BTreeMap::new();
+        for (receiver, range) in self.ranges.iter().enumerate() {
+            for (j, &block) in range.clone().flat_map(|j| self.sources[j].iter().map(move |b| (j, b))) {
+                let Some(owner) = self.stage_of(block).filter(|&owner| owner != receiver) else { continue };
+                let followed: &mut bool = all.entry((owner, receiver, block)).or_default();
+                *followed |= self.followed(j).contains(&block);
+            }
+        }
+        let crossing = |((owner, receiver, block), followed)| Crossing { owner, receiver, block, followed };
+        all.into_iter().map(crossing).collect()
+    }
+
+    /// Room for `lag` versions of the blocks that copies in a stage follow.
+    fn versions(&self, stage: &mut Stage, lag: usize) -> Result<Versions> {
+        let mut followed = BTreeMap::new();
+        for (j, &block) in stage.range.clone().flat_map(|j| self.followed(j).iter().map(move |b| (j, b))) {
+            followed.insert(block, j);
+        }
+        let of = |(block, last)| Some((block, self.stage_of(block)?, last));
+        let followed: Vec<_> = followed.into_iter().filter_map(of).collect();
+        let Stage { device, range, modules, replicas, .. } = stage;
+        let mut blocks = Blocks { first: range.start, modules, partition: self.partition, replicas };
+        Versions::new(device, lag, &followed, &mut blocks)
+    }
 }

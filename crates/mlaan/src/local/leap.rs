@@ -1,6 +1,7 @@
 //! Leap chains: mirrors of later blocks in front of an auxiliary classifier (METHOD §6).
 
 use super::sources::Blocks;
+use super::versions::Versions;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
 use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Origin, Param, Pass, zip};
@@ -236,6 +237,25 @@ impl LeapChain {
             true => Ok(()),
             false => Ok(device.ema(copy.value, source.value, m)?),
         })
+    }
+
+    /// As [`LeapChain::follow`], towards what the sources were `lag` steps before.
+    pub(super) fn follow_late(&mut self, device: &Device, versions: &Versions) -> Result<()> {
+        let m = self.ema;
+        let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
+        let pulled = mirrors.zip(&self.sources).filter(|_| self.tie == Tie::Pulled);
+        let shadow = self.shadow.as_mut().zip(self.sources.first());
+        for (copy, &block) in pulled.chain(shadow) {
+            let version = versions.oldest(block).ok_or_else(|| {
+                Error::recipe("local.leap.lag", format!("no earlier values of block {block} are kept"))
+            })?;
+            let mut version = version.iter();
+            copy.visit(&mut |p| match p.is_buffer() {
+                true => Ok(()),
+                false => version.next().map_or(Ok(()), |source| Ok(device.ema(p.value, source, m)?)),
+            })?;
+        }
+        Ok(())
     }
 
     /// Calls `f` with the tensors of copies and of their sources: of all copies, or of those that EMA moves.

@@ -4,14 +4,15 @@ use super::average::Average;
 use super::losses::Reports;
 use super::pipeline::Pipeline;
 use super::schedule::Schedule;
-use super::sources::Blocks;
+use super::sources::{Blocks, Sent};
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Branch, Meter};
 use crate::nn::{Chain, ImageShape, Layer, Param};
 use crate::{Error, Result};
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{Device, Tensor};
+use mlaan_engine::{Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What an image set looks like to a network.
@@ -99,15 +100,17 @@ impl Learner {
         self.idle()?;
         for k in 0..self.stages.len() {
             for from in self.stages[k].replicas.owners() {
-                let values = self.stages[from].sources_for(k)?;
+                let values = self.stages[from].sources_for(k, Sent::All)?;
                 let Stage { device, replicas, .. } = &mut self.stages[k];
-                replicas.take_over(device, from, &values)?;
+                replicas.take_over(device, from, Sent::All, &values)?;
             }
-            let Stage { plan, device, range, modules, branches, replicas, .. } = &mut self.stages[k];
+            let Stage { plan, device, range, modules, branches, replicas, versions, .. } =
+                &mut self.stages[k];
             let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
             for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
                 leap.copy_sources(device, &mut blocks)?;
             }
+            versions.restart(device, &mut blocks)?;
         }
         Ok(())
     }
@@ -256,6 +259,27 @@ impl Learner {
         Ok(())
     }
 
+    /// Calls `f` with what mirrored blocks were in earlier steps, where copies lag behind (`local.leap.lag`): name, sizes in
+    /// checkpoints and values. Those that several stages keep are shown once, or to `Copies::All` once for each.
+    ///
+    /// # Errors
+    /// What `f` returns; what went wrong in a step that is not through.
+    pub(crate) fn visit_versions(
+        &mut self,
+        copies: Copies,
+        f: &mut dyn FnMut(&Device, &str, Shape, &mut Tensor) -> Result<()>,
+    ) -> Result<()> {
+        self.idle()?;
+        let mut seen = BTreeSet::new();
+        for Stage { plan, device, range, modules, replicas, versions, .. } in &mut self.stages {
+            let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
+            let mut skip = |block| copies == Copies::One && !seen.insert(block);
+            versions
+                .visit(&mut blocks, &mut skip, &mut |name, shape, tensor| f(device, name, shape, tensor))?;
+        }
+        Ok(())
+    }
+
     /// Whether it was built to be trained, and not for inference alone.
     pub(crate) fn is_trained(&self) -> bool {
         self.plan.optimizer.is_some()
@@ -374,6 +398,15 @@ impl Learner {
         self.idle()?;
         Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
     }
+}
+
+/// What is shown of values that several stages keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// The first.
+    One,
+    /// Each.
+    All,
 }
 
 /// Is shown a tensor with its device and its EMA.

@@ -162,6 +162,10 @@ pub struct Leap {
     pub depth: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,
+    /// Steps that copies lag behind: after step t they follow their sources as of step max(t - lag, 0), 0 being the initial
+    /// values. With 0 every step waits for the step before in all of the network; stages or ranks that work side by side
+    /// need as many as there are borders between them.
+    pub lag: usize,
     /// Per module (all but the last) the blocks it mirrors, 0-based in network order. Overrides the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Vec<usize>>>,
@@ -169,7 +173,7 @@ pub struct Leap {
 
 impl Default for Leap {
     fn default() -> Self {
-        Leap { tie: Tie::Pulled, on: Branch::Independent, depth: 4, ema: 0.995, sources: None }
+        Leap { tie: Tie::Pulled, on: Branch::Independent, depth: 4, ema: 0.995, lag: 0, sources: None }
     }
 }
 
@@ -193,7 +197,22 @@ pub enum Branch {
     Cascaded,
 }
 
+impl Leap {
+    /// Of the blocks that a chain mirrors, those that copies follow after every step: all, or for a shadow's sake the first.
+    pub fn followed<'a>(&self, sources: &'a [usize]) -> &'a [usize] {
+        match self.tie {
+            Tie::Pulled => sources,
+            Tie::Twin => &sources[..sources.len().min(1)],
+        }
+    }
+}
+
 impl Method {
+    /// Steps that mirrors lag behind their sources; 0 without mirrors.
+    pub fn lag(&self) -> usize {
+        self.leap.as_ref().map_or(0, |leap| leap.lag)
+    }
+
     /// The weight of a branch's loss: w_ind, w_cas, or 1 and 0 without cascades.
     pub fn weight(&self, branch: Branch) -> f64 {
         match (&self.cascade, branch) {

@@ -28,10 +28,12 @@ mod step;
 mod targets;
 mod to_device;
 mod verbs;
+mod versions;
 
 pub use auxiliary::Auxiliary;
 pub(crate) use build::check_stages;
 pub use leap::{LeapChain, sources};
+pub(crate) use learner::Copies;
 pub use learner::{Averaged, Learner, ModuleSummary, Owner, Task};
 pub use losses::{BranchLoss, StepReport};
 pub use meter::Meter;

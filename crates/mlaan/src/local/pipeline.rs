@@ -5,6 +5,7 @@
 //! However one ends (its work is done, an error, a panic), its end of the links and queues goes with it, and every wait for
 //! it ends: so all end, and the first cause is what is told.
 
+use super::Method;
 use super::link::Channels;
 use super::losses::ModuleLosses;
 use super::options::StepOptions;
@@ -93,9 +94,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// No thread to be had; the stages are lost then.
-    pub fn start(stages: Vec<Stage>, schedule: &Arc<Schedule>) -> Result<Self> {
+    pub fn start(stages: Vec<Stage>, schedule: &Arc<Schedule>, method: &Method) -> Result<Self> {
         let (tell, told) = channel();
-        let links = Channels::among(stages.len());
+        let links = Channels::among(stages.len(), method);
         let mut workers = Vec::with_capacity(stages.len());
         for (k, (stage, link)) in stages.into_iter().zip(links).enumerate() {
             let (orders, queue) = channel();
@@ -260,7 +261,8 @@ impl Work {
                 device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
             }
             if is_last {
-                return Ok(());
+                let Work { stage, link, .. } = self;
+                return device.scope(|| stage.versions.drain(&stage.device, link)).unwrap_or(Ok(()));
             }
         }
     }

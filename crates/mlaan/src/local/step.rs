@@ -181,7 +181,8 @@ impl Learner {
     fn pipeline(&mut self) -> Result<&mut Pipeline> {
         if self.pipeline.is_none() {
             self.idle()?;
-            self.pipeline = Some(Pipeline::start(std::mem::take(&mut self.stages), &self.schedule)?);
+            self.pipeline =
+                Some(Pipeline::start(std::mem::take(&mut self.stages), &self.schedule, &self.plan.method)?);
         }
         let gone = || Error::StageEnded { stage: 0 };
         self.pipeline.as_mut().ok_or_else(gone)

@@ -5,7 +5,7 @@ use super::meter::Part;
 use super::module::Module;
 use super::objective::class_loss;
 use super::schedule::Verb;
-use super::sources::Blocks;
+use super::sources::{Blocks, Sent};
 use super::stage::{Batch, Stage};
 use super::targets::{HeadLoss, Supervision};
 use super::{Auxiliary, Branch, clip};
@@ -72,21 +72,30 @@ impl Stage {
                 Ok(())
             }
             // Gradients alone move no mirrors.
-            Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow
+            Verb::SendSources { .. }
+            | Verb::ReceiveSources { .. }
+            | Verb::Follow
+            | Verb::FollowLate { .. }
+            | Verb::Keep { .. }
                 if batch.update().is_none() =>
             {
                 Ok(())
             }
             Verb::SendSources { to } => {
-                let values = self.sources_for(to)?;
+                let values = self.sources_for(to, Sent::Followed)?;
                 link.send(to, Message { batch: batch.number, kind: Kind::Sources, cascade: None, values })
             }
+            Verb::ReceiveSources { from } if self.versions.are_kept() => {
+                self.versions.await_from(&self.device, from, batch.number, link)
+            }
             Verb::ReceiveSources { from } => {
-                let message = link.receive(from, Kind::Sources)?;
+                let message = link.receive(from, Kind::Sources, batch.number)?;
                 self.expect(&message, batch, None)?;
-                self.replicas.take_over(&self.device, from, &message.values)
+                self.replicas.take_over(&self.device, from, Sent::Followed, &message.values)
             }
             Verb::Follow => self.follow(first),
+            Verb::FollowLate { module } => self.follow_late(module),
+            Verb::Keep { module } => self.keep(module),
         }
     }
 
@@ -108,7 +117,7 @@ impl Stage {
         batch: Batch<'_>,
         purpose: MemoryCategory,
     ) -> Result<Tensor> {
-        let message = link.receive(from, kind)?;
+        let message = link.receive(from, kind, batch.number)?;
         self.expect(&message, batch, cascade)?;
         let values = message.values.first().ok_or_else(|| broken("a message without values".into()))?;
         values.on(&self.device, purpose)
@@ -349,6 +358,31 @@ impl Stage {
         let mut blocks = Blocks { first, modules, partition: &plan.partition, replicas };
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
             leap.follow(device, &mut blocks)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// Moves the copies of a module towards what their sources were `lag` steps before.
+    fn follow_late(&mut self, module: usize) -> Result<()> {
+        let Stage { device, branches, versions, range, .. } = self;
+        let own = branches.get_mut(module - range.start).into_iter().flatten().flatten();
+        for leap in own.filter_map(Auxiliary::leap_mut) {
+            leap.follow_late(device, versions)?;
+        }
+        versions.followed(module);
+        Ok(())
+    }
+
+    /// Keeps what the blocks of a module have become.
+    fn keep(&mut self, module: usize) -> Result<()> {
+        let Stage { plan, device, modules, replicas, versions, range, .. } = self;
+        let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
+        for block in plan.partition.blocks(module) {
+            if let Some(layer) = blocks.get(block) {
+                versions.keep(device, block, layer)?;
+            }
         }
         Ok(())
     }

@@ -207,13 +207,16 @@ fn messages(summary: &[ModuleSummary], cuts: &[usize], method: &Method, sizes: S
             * e.width
             * e.channels
             * sizes.precision.dtype().bytes();
+        // Beside the one that waits, so many more gradients may.
+        let more = if method.lag() > 0 { method.span().saturating_sub(2) } else { 0 };
         let kinds = if method.span() > 1 { 2 } else { 1 };
-        features * kinds * COPIES
+        features * (kinds * COPIES + more)
     };
     // At the most all parameters of mirrored blocks, to every stage that mirrors them.
     let mirrored = summary.iter().any(|m| !m.sources.is_empty()) && !cuts.is_empty();
     let parameters: usize = summary.iter().map(|m| m.parameters).sum();
-    let sources = if mirrored { parameters * size_of::<f32>() * COPIES * cuts.len() } else { 0 };
+    let sources =
+        if mirrored { parameters * size_of::<f32>() * (COPIES + method.lag()) * cuts.len() } else { 0 };
     cuts.iter().map(edge).sum::<usize>() + sources
 }
 

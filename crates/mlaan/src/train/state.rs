@@ -3,7 +3,7 @@
 use super::checkpoint::{Part, Parts, Tensors};
 use super::tensor_writer::{TensorView, Values};
 use crate::Result;
-use crate::local::Learner;
+use crate::local::{Copies, Learner};
 use crate::nn::Learned;
 
 /// Names of auxiliary tensors begin with this.
@@ -36,7 +36,14 @@ impl Parts for Learner {
                 None if own == part => shown(&name, param.value),
                 None => Ok(()),
             }
-        })
+        })?;
+        match part {
+            Part::Model => Ok(()),
+            Part::State => self.visit_versions(Copies::One, &mut |device, name, shape, tensor| {
+                let shape = shape.dims();
+                show(&TensorView { name, shape, values: Values::Device(device, tensor) })
+            }),
+        }
     }
 
     fn averaged(&mut self) -> Result<bool> {
@@ -72,5 +79,11 @@ pub fn restore(learner: &mut Learner, tensors: &Tensors, training: bool) -> Resu
             }
         }
         Ok(())
-    })
+    })?;
+    match resumes {
+        true => learner.visit_versions(Copies::All, &mut |device, name, shape, tensor| {
+            Ok(device.upload(tensor, &tensors.state.read(name, shape.dims())?)?)
+        }),
+        false => Ok(()),
+    }
 }
