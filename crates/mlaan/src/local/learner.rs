@@ -97,6 +97,22 @@ impl Learner {
 
     /// Gives mirrors the values of their sources.
     pub(crate) fn mirror(&mut self) -> Result<()> {
+        self.restart_versions()?;
+        for Stage { plan, device, range, modules, branches, replicas, .. } in &mut self.stages {
+            let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
+            for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
+                leap.copy_sources(device, &mut blocks)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets copies that lag behind (`local.leap.lag`) begin with what their sources are now: for values that were put in by
+    /// [`Learner::visit`].
+    ///
+    /// # Errors
+    /// From the device; what went wrong in a step that is not through.
+    pub fn restart_versions(&mut self) -> Result<()> {
         self.idle()?;
         for k in 0..self.stages.len() {
             for from in self.stages[k].replicas.owners() {
@@ -104,12 +120,8 @@ impl Learner {
                 let Stage { device, replicas, .. } = &mut self.stages[k];
                 replicas.take_over(device, from, Sent::All, &values)?;
             }
-            let Stage { plan, device, range, modules, branches, replicas, versions, .. } =
-                &mut self.stages[k];
+            let Stage { plan, device, range, modules, replicas, versions, .. } = &mut self.stages[k];
             let mut blocks = Blocks { first: range.start, modules, partition: &plan.partition, replicas };
-            for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
-                leap.copy_sources(device, &mut blocks)?;
-            }
             versions.restart(device, &mut blocks)?;
         }
         Ok(())

@@ -133,6 +133,9 @@ pub(super) trait Link: Send {
     /// # Errors
     /// As [`Link::send`].
     fn receive(&mut self, from: usize, kind: Kind, batch: u64) -> Result<Message>;
+
+    /// Nothing is sent any more, and no batch taken: whoever waits for either is told. What is on its way still comes.
+    fn finish(&mut self) {}
 }
 
 /// The link of a stage that is alone: nobody is there to send to.
@@ -185,6 +188,11 @@ impl Link for Channels {
     fn receive(&mut self, from: usize, kind: Kind, _: u64) -> Result<Message> {
         let queue = self.from.get(&(from, kind));
         queue.and_then(|q| q.recv().ok()).ok_or(Error::StageEnded { stage: from })
+    }
+
+    fn finish(&mut self) {
+        self.to.clear();
+        self.from.retain(|(_, kind), _| *kind == Kind::Sources);
     }
 }
 

@@ -6,7 +6,7 @@
 //! it ends: so all end, and the first cause is what is told.
 
 use super::Method;
-use super::link::Channels;
+use super::link::{Channels, Link};
 use super::losses::ModuleLosses;
 use super::options::StepOptions;
 use super::schedule::{Schedule, StageSchedule, Verb};
@@ -262,6 +262,8 @@ impl Work {
             }
             if is_last {
                 let Work { stage, link, .. } = self;
+                // A stage that was given a batch which this one was not would wait for it, and this one for that stage.
+                link.finish();
                 return device.scope(|| stage.versions.drain(&stage.device, link)).unwrap_or(Ok(()));
             }
         }

@@ -173,6 +173,7 @@ impl Golden {
             .unwrap();
         let there = self.names().iter().filter(|n| n.starts_with("param/")).count();
         assert_eq!(loaded, there, "tensors of the network and of the file");
+        learner.restart_versions().unwrap();
         if !c.class_weights.is_empty() {
             learner.weigh_classes(&c.class_weights).unwrap();
         }
