@@ -115,6 +115,7 @@ impl Stage {
         self.branches.iter_mut().flatten().flatten().for_each(Auxiliary::release);
         self.classifier.iter_mut().for_each(Chain::release);
         self.carried = None;
+        self.versions.release();
         self.gathered.iter_mut().flatten().for_each(Gathered::release);
         self.gathered_classifier.release();
     }

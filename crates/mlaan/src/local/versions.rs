@@ -93,6 +93,13 @@ impl Versions {
         Ok(())
     }
 
+    /// Forgets what a step that stopped half-way left: nothing is awaited any more, and there are as many versions as between
+    /// two batches.
+    pub fn release(&mut self) {
+        self.awaited.values_mut().for_each(VecDeque::clear);
+        self.blocks.values_mut().for_each(|of| of.held.extend(of.free.drain(..)));
+    }
+
     /// What the copies of the coming or present step follow, by block.
     pub fn oldest(&self, block: usize) -> Option<&[Tensor]> {
         self.blocks.get(&block).and_then(|of| of.held.front()).map(Vec::as_slice)
