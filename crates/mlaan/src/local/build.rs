@@ -4,6 +4,7 @@ use super::learning::Learning;
 use super::losses::{Losses, Reports, Rows, deferrable};
 use super::module::Module;
 use super::objective::class_weights;
+use super::ranked::Ranked;
 use super::schedule::Schedule;
 use super::shards::Gathered;
 use super::sources::{Blocks, Crossing, Replicas};
@@ -13,6 +14,7 @@ use super::{Auxiliary, Branch, Leap, Learner, Method, Partition, Task, TaskLoss,
 use crate::backbone::Backbone;
 use crate::nn::optim::Objective;
 use crate::nn::{Builder, Chain, ImageShape, Optimizer, Sequence};
+use crate::ranks::World;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::collections::BTreeMap;
@@ -48,7 +50,24 @@ impl Learner {
         seed: u64,
         optimizer: Optimizer,
     ) -> Result<Self> {
-        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer) }.build()
+        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer), world: None }.build()
+    }
+
+    /// As [`Learner::in_stages`], the stages being ranks: of the network this process has that of its rank, and the device is
+    /// its own. Rank 0 leads; the others obey it.
+    ///
+    /// # Errors
+    /// As [`Learner::in_stages`].
+    pub(crate) fn in_ranks(
+        (world, device, cuts): (&Arc<World>, &Device, &[usize]),
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+        optimizer: Optimizer,
+    ) -> Result<Self> {
+        let (devices, optimizer) = (std::slice::from_ref(device), Some(optimizer));
+        Plans { devices, cuts, backbone, method, task, seed, optimizer, world: Some(world) }.build()
     }
 
     /// As [`Learner::new`] without state of an optimiser, for values that come from a checkpoint and stay as they are; `seed` is that of
@@ -64,7 +83,7 @@ impl Learner {
         seed: u64,
     ) -> Result<Self> {
         let devices = std::slice::from_ref(device);
-        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None }.build()
+        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None, world: None }.build()
     }
 }
 
@@ -80,6 +99,8 @@ struct Plans<'a> {
     seed: u64,
     /// None of a network for inference.
     optimizer: Option<Optimizer>,
+    /// Where stages are ranks; the device is that of this one.
+    world: Option<&'a Arc<World>>,
 }
 
 impl Plans<'_> {
@@ -92,7 +113,7 @@ impl Plans<'_> {
             return Err(Error::data("data set", message));
         }
         let partition = Partition::new(method, backbone)?;
-        let ranges = ranges(partition.len(), devices, cuts)?;
+        let ranges = ranges(partition.len(), devices, cuts, self.world)?;
         let learning = Learning::new(backbone, method, &partition, task.classes)?;
         learning.check(self.optimizer.map_or_else(Objective::default, |o| o.objective), method)?;
         let plan = Arc::new(Plan {
@@ -112,43 +133,70 @@ impl Plans<'_> {
         let crossing = mirrors.crossing();
         let mut stages = Vec::with_capacity(ranges.len());
         let mut extent = task.image;
+        // What other ranks have is only measured here.
+        let dry = Device::dry(devices[0].kind())?.with_precision(devices[0].precision());
         for (k, range) in ranges.iter().enumerate() {
-            let mut stage = self.stage(k, range.clone(), &plan, &mut extent, &crossing)?;
+            let device = match self.world {
+                None => &devices[k],
+                Some(world) if world.rank() == k => &devices[0],
+                Some(_) => &dry,
+            };
+            let mut stage = self.stage((k, device), range.clone(), &plan, &mut extent, &crossing)?;
             stage.versions = mirrors.versions(&mut stage, lag)?;
             stages.push(stage);
         }
         recompute(&mut stages, method, partition)?;
+        let mut earlier = BTreeMap::new();
+        for (block, k) in stages.iter().flat_map(|s| s.versions.blocks().map(|block| (block, s.index()))) {
+            earlier.entry(block).or_insert(k);
+        }
+        let earlier = earlier.into_iter().collect();
+        let ranked = self.world.map(|world| {
+            stages = stages.drain(..).skip(world.rank()).take(1).collect();
+            Ranked::new(Arc::clone(world), ranges.clone())
+        });
         let reports = Reports::new(plan.partition.len(), self.deferrable());
         let (schedule, devices) = (Arc::new(schedule), devices.to_vec());
         let (pipeline, batches, shards) = (None, 0, 1);
-        let mut learner =
-            Learner { stages, pipeline, schedule, devices, plan, task, reports, batches, shards };
+        let mut learner = Learner {
+            stages,
+            pipeline,
+            schedule,
+            devices,
+            plan,
+            task,
+            reports,
+            batches,
+            shards,
+            ranked,
+            earlier,
+        };
         learner.mirror()?;
         Ok(learner)
     }
 
     /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
     fn deferrable(&self) -> usize {
-        if self.optimizer.is_some() && self.devices.len() == 1 {
+        if self.optimizer.is_some() && self.devices.len() == 1 && self.world.is_none() {
             deferrable(self.devices[0].kind())
         } else {
             1
         }
     }
 
-    fn builder(&self, k: usize) -> Builder<'_> {
-        Builder { device: &self.devices[k], seed: self.seed, optimizer: self.optimizer }
+    fn builder<'b>(&'b self, device: &'b Device) -> Builder<'b> {
+        Builder { device, seed: self.seed, optimizer: self.optimizer }
     }
 
     fn stage(
         &self,
-        k: usize,
+        (k, device): (usize, &Device),
         range: Range<usize>,
         plan: &Arc<Plan>,
         extent: &mut ImageShape,
         crossing: &[Crossing],
     ) -> Result<Stage> {
-        let (b, device, partition) = (&self.builder(k), &self.devices[k], &plan.partition);
+        let (b, device, partition) = (&self.builder(device), device, &plan.partition);
         let last = partition.len() - 1;
         let mut modules = Vec::with_capacity(range.len());
         for j in range.clone() {
@@ -258,15 +306,23 @@ pub(crate) fn check_stages(stages: usize, modules: usize) -> Result<()> {
 }
 
 /// The modules of each stage.
-fn ranges(modules: usize, devices: &[Device], cuts: &[usize]) -> Result<Vec<Range<usize>>> {
+fn ranges(
+    modules: usize,
+    devices: &[Device],
+    cuts: &[usize],
+    world: Option<&Arc<World>>,
+) -> Result<Vec<Range<usize>>> {
     let wrong = |message: String| Err(Error::recipe("stages", message));
     let stages = cuts.len() + 1;
     check_stages(stages, modules)?;
-    if devices.len() != stages {
+    if let Some(ranks) = world.map(|world| world.ranks()).filter(|ranks| *ranks != stages) {
+        return wrong(format!("{ranks} ranks for {stages} stages; each has its own"));
+    }
+    if devices.len() != stages && world.is_none() {
         return wrong(format!("{} devices for {stages} stages; each has its own", devices.len()));
     }
     let shared = |i: usize| devices[..i].iter().any(|d| Arc::ptr_eq(d.pool(), devices[i].pool()));
-    if (1..stages).any(shared) {
+    if (1..devices.len()).any(shared) {
         return wrong("two stages have one device; each has its own, with its own memory and threads".into());
     }
     let (starts, ends) =

@@ -40,6 +40,31 @@ impl Values {
         Ok(tensor)
     }
 
+    /// Of these bytes, or of none from a device that computes nothing.
+    pub fn from_raw(shape: Shape, dtype: DType, bytes: Vec<u8>) -> Self {
+        Values { shape, dtype, bytes }
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// As they are stored.
+    pub fn raw(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Values of 32 bits.
+    pub fn floats(&self) -> Vec<f32> {
+        self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    }
+
     /// Rows: the first size.
     pub fn rows(&self) -> usize {
         self.shape.dims().first().map_or(0, |n| *n)
@@ -136,6 +161,12 @@ pub(super) trait Link: Send {
 
     /// Nothing is sent any more, and no batch taken: whoever waits for either is told. What is on its way still comes.
     fn finish(&mut self) {}
+
+    /// A piece of work begins: others may wait for its end.
+    fn begins(&mut self) {}
+
+    /// It has ended.
+    fn ends(&mut self) {}
 }
 
 /// The link of a stage that is alone: nobody is there to send to.

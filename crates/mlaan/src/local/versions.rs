@@ -74,6 +74,11 @@ impl Versions {
         Ok(made)
     }
 
+    /// The blocks that copies here follow late.
+    pub fn blocks(&self) -> impl Iterator<Item = usize> + '_ {
+        self.blocks.keys().copied()
+    }
+
     /// Whether copies lag behind.
     pub fn are_kept(&self) -> bool {
         self.lag > 0
