@@ -24,6 +24,7 @@ mod output;
 mod places;
 mod plan;
 mod predict;
+mod ranks;
 mod rates;
 mod recipes;
 mod report;

@@ -129,6 +129,13 @@ impl World {
     /// [`Error::Rank`] when the job ends.
     pub fn send(&self, to: usize, lane: Lane, bytes: Vec<u8>) -> Result<()> {
         self.ends()?;
+        if i32::try_from(bytes.len()).is_err() {
+            let message = format!(
+                "a message of {} bytes is too large to be sent; take a smaller train.batch",
+                bytes.len()
+            );
+            return Err(Error::recipe("ranks", message));
+        }
         self.post.post(to, lane, bytes);
         Ok(())
     }
@@ -180,7 +187,7 @@ impl World {
                 let silence = self.mailbox.silence(rank);
                 if silence > self.patience.silence {
                     let seconds = silence.as_secs();
-                    self.fail_of(
+                    self.fail_at(
                         rank,
                         &format!(
                             "nothing has been heard of it for {seconds} s, while rank {} waits for {}: it was stopped, or its machine is lost",
@@ -197,10 +204,11 @@ impl World {
     pub fn fail(&self, cause: &str) {
         let part = self.part.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let cause = if part.is_empty() { cause.to_owned() } else { format!("({part}) {cause}") };
-        self.fail_of(self.rank, &cause);
+        self.fail_at(self.rank, &cause);
     }
 
-    fn fail_of(&self, rank: usize, cause: &str) {
+    /// As [`World::fail`], with a cause that lies in rank `rank`.
+    pub fn fail_at(&self, rank: usize, cause: &str) {
         if self.mailbox.failure().is_some() {
             return;
         }

@@ -31,6 +31,14 @@ pub fn follow(world: &Arc<World>, recipe: Option<&Recipe>, device: &Device) -> R
     }
 }
 
+/// Lets ranks end that another leads and that have nothing to do.
+///
+/// # Errors
+/// The end of the job.
+pub fn dismiss(world: &World) -> Result<()> {
+    world.others().try_for_each(|rank| world.send(rank, Lane::Command, Command::End.write(&[])))
+}
+
 fn obey(world: &World, learner: &mut Learner, command: &Command, more: &[u8]) -> Result<()> {
     match *command {
         Command::Show { model, section } => {

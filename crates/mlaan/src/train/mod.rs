@@ -34,7 +34,7 @@ mod unsaved;
 pub use crate::evaluation::Evaluation;
 pub use epoch_stats::EpochStats;
 pub use evaluate::{evaluate, evaluate_keeping};
-pub use follower::follow;
+pub use follower::{dismiss, follow};
 pub use foreign::{Imported, import};
 pub use lock::{LOCK, Lock};
 pub use peak::PeakBytes;

@@ -232,6 +232,19 @@ impl Trainer {
         &self.plan
     }
 
+    /// Bytes that this process will need at the most: all that is planned, or of a network that ranks share this one's part.
+    pub fn planned_memory(&self) -> usize {
+        match (self.ranks(), self.plan.stages.first()) {
+            (2.., Some(own)) => Needs { usage: own.usage, ..self.plan.needs() }.memory(),
+            _ => self.plan.memory(),
+        }
+    }
+
+    /// Processes that share the network.
+    pub fn ranks(&self) -> usize {
+        self.learner.world().map_or(1, |world| world.ranks())
+    }
+
     /// The learning rates of every epoch, for the images that a step really takes.
     pub fn rates(&self) -> LearningRate {
         LearningRate::with_batch(&self.recipe.train, self.rate_batch)
