@@ -58,7 +58,9 @@ impl Ranks {
                 Speed::Measured(&device, IMAGES)
             }
             (None, DeviceKind::Cuda) => {
-                bail!("--ranks on GPUs needs --gflops, what one of them computes in a second (`mlaan bench` says it)")
+                bail!(
+                    "--ranks on GPUs needs --gflops, what one of them computes in a second (`mlaan bench` says it)"
+                )
             }
         };
         let course = RanksCourse::new(
@@ -69,10 +71,13 @@ impl Ranks {
         )?;
         let kinds = vec![run.kind(); *wanted.end()];
         let plan = match single {
-            true => Some(plan_in_stages(&backbone, &recipe.local, run.task, run.sizes_of(kinds.len()), &kinds)?),
+            true => {
+                Some(plan_in_stages(&backbone, &recipe.local, run.task, run.sizes_of(kinds.len()), &kinds)?)
+            }
             false => None,
         };
-        let network = (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
+        let network =
+            (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
         let lag = recipe.local.leap.as_ref().map(|leap| leap.lag);
         Ok(Some(Ranks { course, wanted, network, lag, plan }))
     }
@@ -124,8 +129,17 @@ impl Ranks {
     fn one(&self, plan: &Plan, network: &str) -> String {
         let ranks = *self.wanted.end();
         let found = self.course.forecast(ranks, self.network);
-        let header =
-            ["rank", "modules", ">memory", ">GFLOP", ">busy", ">waiting", ">features up", ">gradients down", ">copied blocks"];
+        let header = [
+            "rank",
+            "modules",
+            ">memory",
+            ">GFLOP",
+            ">busy",
+            ">waiting",
+            ">features up",
+            ">gradients down",
+            ">copied blocks",
+        ];
         let mut table = format::table(&header);
         for (k, (rank, stage)) in found.ranks.iter().zip(&plan.stages).enumerate() {
             let waiting = 100.0 * (1.0 - rank.busy / found.step).max(0.0);
@@ -155,7 +169,8 @@ impl Ranks {
     }
 
     fn curve(&self, network: &str) -> String {
-        let mut table = format::table(&[">ranks", ">a step", ">times as fast", ">of the ranks", "limited by"]);
+        let mut table =
+            format::table(&[">ranks", ">a step", ">times as fast", ">of the ranks", "limited by"]);
         for ranks in self.numbers() {
             let found = self.course.forecast(ranks, self.network);
             let speedup = found.alone / found.step;

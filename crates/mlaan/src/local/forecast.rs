@@ -88,7 +88,8 @@ impl Course<'_> {
     fn passes(&self, module: usize) -> f64 {
         let (n, span) = (self.seconds.len(), self.method.span());
         // Cascade j goes back through all of its window but the lowest module.
-        let through = (module..n.min(module + span)).filter(|&j| span > 1 && n > 1 && (j + 1).saturating_sub(span) < module);
+        let through = (module..n.min(module + span))
+            .filter(|&j| span > 1 && n > 1 && (j + 1).saturating_sub(span) < module);
         1.0 + through.count() as f64
     }
 
@@ -135,7 +136,9 @@ impl Course<'_> {
             let mut moved = false;
             for k in 0..programs.len() {
                 while let Some(&(batch, is_last, verb)) = programs[k].get(at[k]) {
-                    let Some(after) = self.after((k, batch, verb), clock[k], schedule, &mut borders) else { break };
+                    let Some(after) = self.after((k, batch, verb), clock[k], schedule, &mut borders) else {
+                        break;
+                    };
                     clock[k] = after;
                     if is_last {
                         ends[k][batch] = after;
@@ -160,7 +163,12 @@ impl Course<'_> {
     ) -> Option<f64> {
         let stage = &schedule.stages[k];
         let mut send = |to: usize, kind: Kind, bytes: usize| {
-            borders.entry((k, to, kind)).or_default().send(now, kind.waiting(self.method), bytes, self.network)
+            borders.entry((k, to, kind)).or_default().send(
+                now,
+                kind.waiting(self.method),
+                bytes,
+                self.network,
+            )
         };
         match verb {
             Verb::SendFeatures => send(k + 1, Kind::Features, self.outputs[stage.modules.end - 1]),
@@ -236,7 +244,14 @@ mod tests {
         let followed: Vec<Vec<usize>> =
             (0..n).map(|m| if leap && m + 1 < n { vec![n - 1] } else { Vec::new() }).collect();
         let (outputs, parameters) = (vec![1000; n], vec![4000; n]);
-        let course = Course { method, seconds: &seconds, outputs: &outputs, followed: &followed, parameters: &parameters, network };
+        let course = Course {
+            method,
+            seconds: &seconds,
+            outputs: &outputs,
+            followed: &followed,
+            parameters: &parameters,
+            network,
+        };
         course.forecast(cuts)
     }
 

@@ -112,7 +112,12 @@ impl Message {
     /// As bytes.
     pub fn write(&self) -> Vec<u8> {
         let cascade = self.cascade.map_or(NONE, |j| j as u64);
-        let header = Writer::default().number(self.batch).number(cascade).number(self.values.len() as u64);
+        // In one piece: they may be many megabytes.
+        let bytes: usize = self.values.iter().map(|v| 64 + v.raw().len()).sum();
+        let header = Writer(Vec::with_capacity(64 + bytes))
+            .number(self.batch)
+            .number(cascade)
+            .number(self.values.len() as u64);
         self.values.iter().fold(header, |to, values| values.write(to)).done()
     }
 

@@ -4,7 +4,6 @@ use super::stages::stage_cuts;
 use super::{Plan, Sizes, balanced};
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::data::BatchSource;
 use crate::local::{
     Course, Forecast, Learner, Meter, Method, ModuleSeconds, ModuleSummary, Partition, StepOptions, Task,
     check_stages,
@@ -57,7 +56,11 @@ impl RanksCourse {
             }
         };
         let bytes = |m: &&ModuleSummary| {
-            plan.batch * m.output.height * m.output.width * m.output.channels * sizes.precision.dtype().bytes()
+            plan.batch
+                * m.output.height
+                * m.output.width
+                * m.output.channels
+                * sizes.precision.dtype().bytes()
         };
         let followed = |m: &&ModuleSummary| -> Vec<usize> {
             let blocks = method.leap.as_ref().map_or(&[][..], |leap| leap.followed(&m.sources));
@@ -112,7 +115,9 @@ fn measured(
     let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
     let side = task.image.height;
     let mut step = || -> Result<Vec<Meter>> {
-        let images = device.alloc([batch, side, side, 3], DType::F32, MemoryCategory::Data)?;
+        let mut images = device.alloc([batch, side, side, 3], DType::F32, MemoryCategory::Data)?;
+        let values: Vec<f32> = (0..images.len()).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
+        device.upload(&mut images, &values)?;
         let mut labels = device.alloc([batch], DType::U32, MemoryCategory::Data)?;
         let classes: Vec<u32> = (0..batch).map(|i| (i % task.classes.max(1)) as u32).collect();
         device.upload(&mut labels, &classes)?;
