@@ -105,8 +105,8 @@ impl Ranks {
         let free = self.course.without_network(ranks).step;
         match self.lag {
             _ if free < 0.97 * found.step => "the network".into(),
-            Some(lag) if lag + 1 < ranks => {
-                format!("EMA copies that wait for their sources (local.leap.lag={} would not)", ranks - 1)
+            Some(lag) if lag < ranks => {
+                format!("EMA copies that wait for their sources (local.leap.lag={ranks} would not)")
             }
             _ => "cascades that ranks wait for".into(),
         }

@@ -295,7 +295,10 @@ mod tests {
         // The lower half waits for the upper one, whose blocks it follows, in every step.
         assert!(waiting.step > 24.0, "{}", waiting.step);
         assert_eq!(waiting.ranks[1].sent, [0, 0, 4000]);
+        // One step behind it still waits for the end of the batch before; two behind it does not.
         let late = forecast(&lam(1), 8, &[4], FAST, true);
-        assert!(late.step < 17.5, "{}", late.step);
+        assert!(late.step < waiting.step && late.step > 24.0, "{}", late.step);
+        let later = forecast(&lam(2), 8, &[4], FAST, true);
+        assert!(later.step < 17.5, "{}", later.step);
     }
 }

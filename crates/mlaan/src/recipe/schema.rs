@@ -119,7 +119,7 @@ pub const KEYS: &[Key] = &[
     key("local.leap.on", Kind::Word(BRANCHES), "the loss whose auxiliary network has the EMA copies of later blocks in front (a leap chain)"),
     key("local.leap.depth", Kind::Whole(1, MANY), "EMA copies in a chain at most, when sources does not say (more where the shapes need them)"),
     key("local.leap.ema", Kind::Real(0.0, 1.0), "EMA factor m of p <- m p + (1 - m) source"),
-    key("local.leap.lag", Kind::Whole(0, 64), "steps that the EMA copies lag behind their sources, so that stages and ranks need not wait for each other: at least their number less one"),
+    key("local.leap.lag", Kind::Whole(0, 64), "steps that the EMA copies lag behind their sources, so that stages and ranks need not wait for each other: their number and more keeps all at work"),
     optional("local.leap.sources", Kind::Lists, "per module (all but the last) the later blocks that it has EMA copies of, in the order of the chain, counted from 0"),
     key("train.epochs", Kind::Whole(1, MANY), "passes over the training images"),
     key("train.batch", Kind::Whole(1, MANY), "images per step"),

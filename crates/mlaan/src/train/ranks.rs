@@ -139,7 +139,8 @@ impl<'a> Job<'a> {
     /// What keeps ranks from running ahead, if something does.
     pub fn waits(&self, method: &Method) -> Option<String> {
         let (ranks, leap) = (self.world.ranks(), method.leap.as_ref()?);
-        let needed = ranks - 1;
+        // What is followed must have ended a batch that is as many behind as there are ranks between.
+        let needed = ranks;
         (leap.lag < needed).then(|| {
             format!(
                 "EMA copies follow blocks of other ranks {} steps behind (local.leap.lag), so that these wait for each other in every \
