@@ -24,7 +24,7 @@ fn recipe(method: &[&str]) -> Recipe {
     r
 }
 
-const METHODS: [(&str, &[&str]); 7] = [
+const METHODS: [(&str, &[&str]); 8] = [
     (
         "dgl, mixtures, EMA of weights",
         &["local.leap=none", "local.cascade=none", "data.mixup=0.2", "train.model_ema_decay=0.9"],
@@ -33,6 +33,7 @@ const METHODS: [(&str, &[&str]); 7] = [
     ("mlm, span 3, bf16", &["local.leap=none", "local.cascade.span=3", "train.precision=bf16"]),
     ("released", &[]),
     ("released, lag 3", &["local.leap.lag=3", "local.leap.ema=0.5"]),
+    ("half-size state, lag 1", &["local.leap.lag=1", "local.leap.ema=0.5", "local.leap.state=bf16"]),
     ("pulled, span 3, lag 1", &["local.leap.lag=1", "local.leap.tie=pulled", "local.cascade.span=3"]),
     (
         "weighted, clipped, in shards, validated",
@@ -119,7 +120,7 @@ fn ranks_write_the_files_of_one_process() {
 
 #[test]
 fn a_run_is_interrupted_and_goes_on_over_another_number_of_ranks() {
-    for (_, method) in [METHODS[2], METHODS[4]] {
+    for (_, method) in [METHODS[2], METHODS[4], METHODS[5]] {
         let mut recipe = recipe(method);
         // Losses come when a batch is through, which may be the ranks' number and one later: the epoch is longer than that.
         recipe.set_all(["data.limit=84"]).unwrap();

@@ -59,6 +59,19 @@ fn methods() -> Vec<(&'static str, Method)> {
             },
         ),
         (
+            "half-size state of mirrors, lag 2",
+            Method {
+                leap: Some(Leap {
+                    tie: Tie::Twin,
+                    state: LeapState::Bf16,
+                    ema: 0.9,
+                    lag: 2,
+                    ..Leap::default()
+                }),
+                ..local(5)
+            },
+        ),
+        (
             "mlaan-released, lag 1",
             Method { cascade: cascade(2, 0.001), leap: late(released.clone(), 1), ..local(7) },
         ),

@@ -36,8 +36,8 @@ pub(super) struct Begin {
     normalise: MeanStd,
     /// Of the classes, where the recipe has some.
     weights: Option<Vec<f32>>,
-    /// What the rank's device will hold at the most: footprint, held, and held in small blocks.
-    usage: [usize; 3],
+    /// What the rank will hold at the most: footprint, held, held in small blocks, and page-locked in host memory.
+    usage: [usize; 4],
     process: usize,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Job<'a> {
                 classes,
                 normalise,
                 weights: weights.map(<[f32]>::to_vec),
-                usage: [stage.usage.footprint, stage.usage.held, stage.usage.held_small],
+                usage: sizes(&stage.usage),
                 process: plan.process,
             };
             self.world.send(rank, Lane::Command, Command::Begin.write(&json(&begin)?))?;
@@ -182,6 +182,16 @@ pub(super) fn name(modules: &Range<usize>) -> String {
     }
 }
 
+/// What of a plan goes to a rank.
+fn sizes(usage: &Usage) -> [usize; 4] {
+    [usage.footprint, usage.held, usage.held_small, usage.host]
+}
+
+/// The plan that [`sizes`] are of.
+fn usage([footprint, held, held_small, host]: [usize; 4]) -> Usage {
+    Usage { footprint, held, held_small, host, ..Usage::default() }
+}
+
 impl Begin {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         read(0, bytes)
@@ -192,8 +202,7 @@ impl Begin {
         let recipe = Recipe::kept(&self.recipe, "rank 0")?;
         let backbone = Frozen::new(setup::backbone(&recipe.model)?, &recipe.train.freeze);
         let device = device.with_precision(recipe.train.precision.into());
-        let [footprint, held, held_small] = self.usage;
-        let usage = Usage { footprint, held, held_small, ..Usage::default() };
+        let usage = usage(self.usage);
         Limits::of(&device).check(&Needs { usage, process: self.process })?;
         device.pool().reserve(&usage)?;
         let task = Task {
@@ -218,5 +227,16 @@ impl Begin {
             learner.keep_average(decay)?;
         }
         Ok(learner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_looks_for_all_memory_that_its_part_needs() {
+        let planned = Usage { footprint: 7, held: 5, held_small: 2, host: 11, ..Usage::default() };
+        assert_eq!(usage(sizes(&planned)), planned);
     }
 }
