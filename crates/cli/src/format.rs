@@ -83,6 +83,17 @@ pub fn loss(value: f64) -> String {
     if value.is_finite() { format!("{value:.4}") } else { "–".into() }
 }
 
+/// A short stretch of time, with three digits.
+pub fn duration_short(seconds: f64) -> String {
+    match seconds {
+        s if !s.is_finite() => "?".into(),
+        s if s >= 9.995 => duration(s),
+        s if s >= 0.9995 => format!("{} s", digits(s)),
+        s if s >= 0.9995e-3 => format!("{} ms", digits(s * 1e3)),
+        s => format!("{} µs", digits(s * 1e6)),
+    }
+}
+
 /// A stretch of time.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {

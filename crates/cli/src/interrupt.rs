@@ -58,6 +58,10 @@ impl Interrupt {
         let shared = Arc::new(Self::default());
         let handler = Arc::clone(&shared);
         ctrlc::set_handler(move || handler.received()).context("cannot catch Ctrl-C")?;
+        // What batch systems send before a job's time is over, and mpirun hands on to all ranks.
+        #[cfg(unix)]
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&shared.stop))
+            .context("cannot catch SIGUSR1")?;
         Ok(shared)
     }
 

@@ -27,6 +27,7 @@ mod output;
 mod places;
 mod plan;
 mod predict;
+mod ranks;
 mod rates;
 mod recipes;
 mod report;

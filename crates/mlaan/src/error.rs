@@ -66,6 +66,14 @@ pub enum Error {
         /// Which (0-based).
         stage: usize,
     },
+    /// Another rank of the job failed, or is not heard of any more.
+    #[error("rank {rank}: {}", lines(cause))]
+    Rank {
+        /// Which (0-based).
+        rank: usize,
+        /// What happened there.
+        cause: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {}", text::path(path), line(&source.to_string()))]
     Io {

@@ -43,6 +43,7 @@ pub mod plan;
 pub mod plot;
 pub mod predict;
 pub mod process;
+pub mod ranks;
 pub mod recipe;
 pub mod report;
 pub mod rng;

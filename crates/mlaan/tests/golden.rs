@@ -254,6 +254,7 @@ fn moved_by(golden: &Golden, device: &Device, seed: u64, part: f64) -> Learner {
             Ok(())
         })
         .unwrap();
+    learner.restart_versions().unwrap();
     learner
 }
 

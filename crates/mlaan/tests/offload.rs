@@ -10,8 +10,9 @@ use mlaan::local::{
     Task, Tie,
 };
 use mlaan::nn::{ImageShape, Optimizer};
+use mlaan::ranks::World;
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer};
+use mlaan::train::{Outcome, Progress, Trainer, follow};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Precision, Usage};
 use mlaan_host_cuda::{On, shuffle_streams, tests_on};
@@ -54,17 +55,27 @@ fn methods() -> Vec<(&'static str, Method)> {
     let sources = Some(vec![vec![0], vec![1, 0], vec![0, 3], vec![0, 1]]);
     let across = Some(Leap { sources, ema: 0.6, ..Leap::default() });
     let twin = leap(Tie::Twin, Branch::Cascaded);
+    let late = |leap: &Option<Leap>| leap.clone().map(|l| Leap { lag: 1, ..l });
     vec![
         ("dgl", local(3)),
         ("infopro", Method { reconstruct: [5.0, 0.5], task: [0.5, 1.0], ..local(2) }),
         ("mlm", Method { cascade: cascade(3, 0.3), ..local(4) }),
         ("lam, pulled", Method { leap: leap(Tie::Pulled, Branch::Independent), ..local(3) }),
-        ("lam, mirrors across", Method { leap: across, cascade: cascade(2, 0.5), ..local(5) }),
+        ("lam, mirrors across", Method { leap: across.clone(), cascade: cascade(2, 0.5), ..local(5) }),
+        ("lam, mirrors across, lag 1", Method { leap: late(&across), cascade: cascade(2, 0.5), ..local(5) }),
         (
             "mlaan-paper",
             Method { cascade: cascade(3, 0.5), leap: leap(Tie::Pulled, Branch::Independent), ..local(4) },
         ),
-        ("mlaan-released", Method { cascade: cascade(2, 0.1), leap: twin, ..local(4) }),
+        ("mlaan-released", Method { cascade: cascade(2, 0.1), leap: twin.clone(), ..local(4) }),
+        (
+            "mlaan-released, half-size state, lag 1",
+            Method {
+                cascade: cascade(2, 0.1),
+                leap: late(&twin).map(|l| Leap { state: LeapState::Bf16, ..l }),
+                ..local(4)
+            },
+        ),
         (
             "half-size state",
             Method {
@@ -173,7 +184,7 @@ fn every_method_learns_the_same_in_any_order_of_streams() {
         if plain.cascade.is_some() && plain.leap.is_some() {
             ways.push((How { cuts: &[2], shards: 1, ..How::default() }, 100));
         }
-        if name == "mlaan-released" {
+        if name.starts_with("mlaan-released") {
             ways.push((How { shards: 2, ..How::default() }, 200));
         }
         for (how, seed) in ways {
@@ -251,7 +262,8 @@ fn a_visit_that_shows_more_the_second_time_is_refused() {
 #[test]
 fn memory_is_planned_to_the_byte_and_less() {
     let Some(_alone) = alone() else { return };
-    let some = |name: &str| ["lam, mirrors across", "mlaan-released"].contains(&name);
+    let some =
+        |name: &str| ["lam, mirrors across", "mlaan-released", "lam, mirrors across, lag 1"].contains(&name);
     for (name, plain) in methods().into_iter().filter(|(name, _)| some(name)) {
         let how = How { shards: 1, ..How::default() };
         let dry = || Device::dry(DeviceKind::Cuda).unwrap();
@@ -327,6 +339,37 @@ fn checkpoints_are_the_same_and_runs_go_on_with_and_without() {
     train(&moved, both.path(), Some(3));
     train(&plain, both.path(), None);
     assert!(tensors(here.path()) == tensors(both.path()), "the files of checkpoints, changed midway");
+    shuffle_streams(None, None).unwrap();
+}
+
+#[test]
+fn ranks_move_their_own() {
+    let Some(_alone) = alone() else { return };
+    shuffle_streams(Some(7), None).unwrap();
+    for keys in [["local.leap.lag=0"; 2], ["local.leap.lag=2", "local.leap.state=bf16"]] {
+        let (plain, mut moved) = (recipe(&keys), recipe(&["local.offload=auxiliary"]));
+        moved.set_all(keys).unwrap();
+        let [here, there] = [0; 2].map(|_| tempdir().unwrap());
+        train(&plain, here.path(), None);
+        let worlds = World::threads(2);
+        let devices = [cuda(), cuda()];
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(|| {
+                let ended = follow(&worlds[1], Some(&moved), &devices[1]);
+                ended.inspect_err(|e| worlds[1].fail(&e.to_string()))
+            });
+            let mut trainer = Trainer::from_recipe_in_ranks(&moved, &devices[0], &worlds[0]).unwrap();
+            trainer.run(there.path(), true, &AtomicBool::new(false), &mut |_| ()).unwrap();
+            for (device, stage) in devices.iter().zip(&trainer.plan().stages) {
+                let (used, planned) = (device.usage(), stage.usage);
+                assert_eq!((used.footprint, used.host), (planned.footprint, planned.host), "{keys:?}");
+                assert!(used.host > 0, "{keys:?}");
+            }
+            trainer.dismiss().unwrap();
+            follower.join().unwrap().unwrap();
+        });
+        assert!(tensors(here.path()) == tensors(there.path()), "the files of checkpoints, {keys:?}");
+    }
     shuffle_streams(None, None).unwrap();
 }
 

@@ -33,6 +33,8 @@ fn methods() -> Vec<(&'static str, Method)> {
     // As some of the authors' lists: later blocks, earlier ones and a module's own.
     let sources = Some(vec![vec![1, 0], vec![0, 2, 4], vec![3, 4], vec![3]]);
     let across = Some(Leap { sources, ..Leap::default() });
+    let late = |leap: Option<Leap>, lag| leap.map(|l| Leap { lag, ema: 0.5, ..l });
+    let released = leap(Tie::Twin, Branch::Cascaded);
     let paper = leap(Tie::Pulled, Branch::Independent);
     vec![
         ("dgl", local(5)),
@@ -41,11 +43,13 @@ fn methods() -> Vec<(&'static str, Method)> {
         ("mlm, span 3", Method { cascade: cascade(3, 0.001), ..local(7) }),
         ("lam, pulled", Method { leap: paper.clone(), ..local(4) }),
         ("lam, twin", Method { leap: leap(Tie::Twin, Branch::Independent), ..local(4) }),
-        ("lam, mirrors across", Method { leap: across, cascade: cascade(2, 0.5), ..local(5) }),
-        ("mlaan-paper", Method { cascade: cascade(3, 0.5), leap: paper, ..local(5) }),
+        ("lam, mirrors across", Method { leap: across.clone(), cascade: cascade(2, 0.5), ..local(5) }),
+        ("mlaan-paper", Method { cascade: cascade(3, 0.5), leap: paper.clone(), ..local(5) }),
+        ("mlaan-released", Method { cascade: cascade(2, 0.001), leap: released.clone(), ..local(5) }),
+        ("lam, pulled, lag 1", Method { leap: late(paper.clone(), 1), ..local(4) }),
         (
-            "mlaan-released",
-            Method { cascade: cascade(2, 0.001), leap: leap(Tie::Twin, Branch::Cascaded), ..local(5) },
+            "lam, mirrors across, lag 2",
+            Method { leap: late(across, 2), cascade: cascade(2, 0.5), ..local(5) },
         ),
         (
             "half-size state of mirrors",
@@ -54,6 +58,24 @@ fn methods() -> Vec<(&'static str, Method)> {
                 ..local(5)
             },
         ),
+        (
+            "half-size state of mirrors, lag 2",
+            Method {
+                leap: Some(Leap {
+                    tie: Tie::Twin,
+                    state: LeapState::Bf16,
+                    ema: 0.9,
+                    lag: 2,
+                    ..Leap::default()
+                }),
+                ..local(5)
+            },
+        ),
+        (
+            "mlaan-released, lag 1",
+            Method { cascade: cascade(2, 0.001), leap: late(released.clone(), 1), ..local(7) },
+        ),
+        ("mlaan-released, lag 3", Method { cascade: cascade(2, 0.001), leap: late(released, 3), ..local(7) }),
         ("recomputed", Method { cascade: cascade(3, 0.5), recompute: Recompute::Module, ..local(7) }),
     ]
 }

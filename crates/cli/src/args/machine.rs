@@ -43,6 +43,14 @@ impl Machines {
         self.device.open(self.stages, self.processor.threads)
     }
 
+    /// The device of a rank, by its number among so many on this machine.
+    ///
+    /// # Errors
+    /// As [`Places::open`].
+    pub fn open_rank(&self, local: (usize, usize)) -> Result<Device> {
+        self.device.open_rank(local, self.processor.threads)
+    }
+
     /// What a plan has to know of them.
     ///
     /// # Errors

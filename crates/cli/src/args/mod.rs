@@ -30,8 +30,12 @@ pub use values::{DEFAULT_RECIPE, fewer_threads};
 use self::images::Images;
 use self::machine::{Machine, Machines};
 use self::output::{Output, Speech};
-use self::values::{PRECISIONS, parse_memory, parse_positive, parse_precision, parse_time, parse_whole};
+use self::values::{
+    PRECISIONS, parse_gflops, parse_latency, parse_memory, parse_positive, parse_precision, parse_ranks,
+    parse_rate, parse_time, parse_whole,
+};
 use clap::{Args, Parser, Subcommand};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -233,6 +237,19 @@ pub struct PlanArgs {
     /// Show what fits into this much memory, as 2GiB, 900MB or 1.5G, instead of the modules
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<usize>,
+    /// Plan so many ranks (`mpirun -n N mlaan train`), or draw the curve of 1..64: what each holds, sends and waits for. A
+    /// few images go through the network to see how long its modules take here, unless --gflops says it
+    #[arg(long, value_name = "N|A..B", value_parser = parse_ranks, conflicts_with = "memory")]
+    pub ranks: Option<RangeInclusive<usize>>,
+    /// What passes between two ranks in a second, as 10Gbit or 25GB [default: 5GB, as within one machine]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "ranks")]
+    pub bandwidth: Option<f64>,
+    /// How long a message takes beside its bytes, as 50us or 2ms [default: 20us]
+    #[arg(long, value_name = "TIME", value_parser = parse_latency, requires = "ranks")]
+    pub latency: Option<Duration>,
+    /// Billions of operations that a rank computes in a second [default: measured here]
+    #[arg(long, value_name = "N", value_parser = parse_gflops, requires = "ranks")]
+    pub gflops: Option<f64>,
     /// Number of classes [default: those of --data, else 10 for images of up to 96 pixels and 1000 for larger ones]
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>, conflicts_with = "data")]
     pub classes: Option<usize>,
@@ -251,10 +268,12 @@ Examples:
   mlaan plan mlaan-released-resnet110-55 --memory 1GiB
   mlaan plan dgl-resnet32-16 --balance --modules 4
   mlaan plan bp-resnet50 --device cuda
+  mlaan plan mlm-resnet110-55 --ranks 1..64 --bandwidth 10Gbit --latency 50us
   mlaan plan --data photos/   what a run on these images would choose and need
   mlaan plan quickstart --set local.leap=none model.backbone=resnet20
 
-Nothing is computed, and no images are read but those of --data: a training step runs on a device that only counts.";
+Nothing is computed (but for --ranks), and no images are read but those of --data: a training step runs on a device that only \
+counts.";
 
 /// `mlaan bench`
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! Values of arguments: how they are read, and what help calls them.
 
 use std::num::{IntErrorKind, ParseIntError};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -42,6 +43,52 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     };
     let value: f64 = digits.trim().parse().map_err(|_| wrong())?;
     Duration::try_from_secs_f64(value * unit).map_err(|_| wrong())
+}
+
+/// A number of ranks, or all from one to another.
+pub fn parse_ranks(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let (from, to) = (parse_positive(from)?, parse_positive(to.trim_start_matches('='))?);
+    if from <= to { Ok(from..=to) } else { Err(format!("{from} is more than {to}")) }
+}
+
+/// Bytes a second, of bytes or of bits.
+pub fn parse_rate(text: &str) -> Result<f64, String> {
+    let plain = text.trim().to_ascii_lowercase();
+    let plain = plain.strip_suffix("/s").or_else(|| plain.strip_suffix("ps")).unwrap_or(&plain);
+    let units = [
+        ("tbit", 1.25e11),
+        ("gbit", 1.25e8),
+        ("mbit", 1.25e5),
+        ("kbit", 125.0),
+        ("tb", 1e12),
+        ("gb", 1e9),
+        ("mb", 1e6),
+        ("kb", 1e3),
+    ];
+    let found = units.iter().find_map(|(unit, factor)| Some((plain.strip_suffix(unit)?, factor)));
+    let value = found.and_then(|(number, factor)| Some(number.trim().parse::<f64>().ok()? * factor));
+    let positive = |v: &f64| v.is_finite() && *v > 0.0;
+    value.filter(positive).ok_or_else(|| "expected a number and a unit, as 10Gbit or 25GB (a second)".into())
+}
+
+/// A short time.
+pub fn parse_latency(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number and a unit (us, ms or s), as 50us".to_owned();
+    let plain = text.trim().replace('µ', "u");
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let found = units.iter().find_map(|(unit, factor)| Some((plain.strip_suffix(unit)?, factor)));
+    let (number, factor) = found.ok_or_else(wrong)?;
+    let value: f64 = number.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(value * factor).map_err(|_| wrong())
+}
+
+/// Billions of operations a second.
+pub fn parse_gflops(text: &str) -> Result<f64, String> {
+    match parse_number(text)? {
+        n if n.is_finite() && n > 0.0 => Ok(n),
+        _ => Err("more than 0".into()),
+    }
 }
 
 pub const PRECISIONS: &str = "f32|bf16";

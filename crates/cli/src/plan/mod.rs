@@ -2,6 +2,7 @@
 
 mod json;
 mod pair;
+mod ranks;
 mod run;
 mod totals;
 
@@ -16,6 +17,7 @@ use mlaan::plan::search::{Request, candidates, search};
 use mlaan::recipe::Precision;
 use mlaan::train::{setup, unreached};
 use pair::Pair;
+use ranks::Ranks;
 use run::Run;
 use std::process::ExitCode;
 
@@ -34,10 +36,16 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
         Some(memory) => show_fits(&run, args, memory)?,
         None => {
             let pair = Pair::new(&run)?;
+            let ranks = Ranks::new(&run, args, &pair)?;
             if args.output.json {
-                output::json(&json::all(&pair, &run))?;
+                let mut all = json::all(&pair, &run);
+                if let Some(ranks) = &ranks {
+                    all["ranks"] = ranks.json();
+                }
+                output::json(&all)?;
             } else {
-                output::page(&pair.text(&run))?;
+                let ranks = ranks.map_or_else(String::new, |ranks| format!("\n{}\n", ranks.text()));
+                output::page(&format!("{}{ranks}", pair.text(&run)))?;
             }
         }
     }

@@ -67,6 +67,13 @@ impl Run {
         self.sizes_on(batch, std::slice::from_ref(&self.device))
     }
 
+    /// As [`Run::sizes`], of the recipe over so many ranks.
+    pub fn sizes_of(&self, ranks: usize) -> Sizes {
+        let sizes = self.sizes(self.recipe.train.batch);
+        let waiting = LoaderPool::bytes(in_flight(ranks), sizes.batch, self.recipe.data.size, sizes.mixed);
+        Sizes { data_bytes: sizes.data_bytes + waiting, ..sizes }
+    }
+
     /// As [`Run::sizes`], in its stages.
     pub fn sizes_in_stages(&self, batch: usize) -> Sizes {
         self.sizes_on(batch, &self.stages)

@@ -13,6 +13,7 @@ use crate::auto::called;
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::plan::task;
+use crate::ranks::Rank;
 use crate::{fits, format, host, memory, output, resume};
 use anyhow::{Result, bail};
 use eta::Eta;
@@ -24,21 +25,32 @@ use mlaan::recipe::Recipe;
 use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
 use mlaan::train::tensorboard::{self, TensorBoard};
-use mlaan::train::{Outcome, Progress, Trainer, setup, sizes};
+use mlaan::train::{Outcome, Progress, Trainer, dismiss, setup, sizes};
 use reporter::Reporter;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Trains.
+/// Trains, alone or as a rank of several.
 ///
 /// # Errors
 /// What is wrong with the recipe, the data, the folder or the run.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    match Rank::join()? {
+        None => train_in(args, None),
+        Some(rank) => Ok(rank.run(args, |rank| train_in(args, Some(rank)))),
+    }
+}
+
+/// Trains in one process, or leads the other ranks.
+fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     // A time too long to be counted is none.
     let until = args.time.and_then(|time| Instant::now().checked_add(time));
-    let devices = args.machine.open()?;
+    let devices = match rank {
+        None => args.machine.open()?,
+        Some(rank) => vec![rank.open(args)?],
+    };
     // A misspelt recipe is to be found before its folder is looked for.
     let fresh = if args.resume && args.recipe.is_none() { None } else { Some(resume::fresh(args)?) };
     let target = Target::choose(args)?;
@@ -47,6 +59,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         _ => (resume::continued(args, target.checkpoint.as_ref(), &target.path)?, None),
     };
     if let Some(summary) = target.finished(recipe.train.epochs) {
+        if let Some(rank) = rank {
+            dismiss(&rank.world)?;
+        }
         host::current().iter().for_each(|host| host.begun(&target.path));
         say_finished_before(args, &summary, &target.path)?;
         return Ok(ExitCode::SUCCESS);
@@ -70,9 +85,14 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
             let fit = fits::chosen(&fit, recipe.train.batch, memory);
             (trainer, Some(fit))
         }
-        None => match host::trainer(&recipe, &devices)? {
-            Some(trainer) => (trainer, None),
-            None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+        None => match (rank, host::trainer(&recipe, &devices)?) {
+            (Some(rank), None) => (Trainer::from_recipe_in_ranks(&recipe, &devices[0], &rank.world)?, None),
+            (Some(_), Some(_)) => bail!(
+                "images that a program gives are in one process, and here several ranks share the network: start one process, or \
+                 name a data set (data.source)"
+            ),
+            (None, Some(trainer)) => (trainer, None),
+            (None, None) => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
         },
     };
     trainer.stop_by(until);
@@ -110,6 +130,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
     let best = target.checkpoint.as_ref().and_then(|m| m.best).map_or(f64::INFINITY, |b| b.error);
     let outcome = run(args, (&recipe, best), &mut trainer, &held, &interrupt)?;
+    trainer.dismiss()?;
     Ok(end(args, &outcome, (&trainer, plain), &held.path))
 }
 
@@ -189,7 +210,7 @@ fn spoken(
         let before =
             if args.resume { mlaan::train::metrics::read(folder).unwrap_or_default() } else { vec![] };
         let names = (text::line(&title(args, folder)).into_owned(), text::path(folder));
-        let planned = trainer.plan().memory() as u64;
+        let planned = trainer.planned_memory() as u64;
         let state = board::State::new(names, planned, eta.clone(), &before, best);
         if let Ok(board) = board::Board::start(screen, state, interrupt) {
             return Reporter::Board(Box::new(board));
@@ -213,7 +234,7 @@ fn end(
     }
     let (said, code) = match outcome {
         Outcome::Finished(summary) => {
-            (finished(summary, Some((trainer.plan().memory() as u64, plain)), folder), ExitCode::SUCCESS)
+            (finished(summary, Some((trainer.planned_memory() as u64, plain)), folder), ExitCode::SUCCESS)
         }
         Outcome::Interrupted { epoch, step } => {
             let steps = format::several(*step, "step");
@@ -281,7 +302,7 @@ fn test_accuracy(s: &Summary) -> String {
 /// Memory that backpropagation would need on the same images, in one stage; none where it is what trains.
 fn plan_of_backpropagation(recipe: &Recipe, trainer: &Trainer, devices: &[Device]) -> Result<Option<u64>> {
     let [_] = devices else { return Ok(None) };
-    if trainer.plan().modules.len() < 2 {
+    if trainer.plan().stages.len() > 1 || trainer.plan().modules.len() < 2 {
         return Ok(None);
     }
     let task = task(recipe, Some(trainer.splits().train.classes().len()));

@@ -105,16 +105,22 @@ fn facts(
         settings(recipe),
     );
     let plan = trainer.plan();
-    let memory = format::bytes(plan.memory() as u64);
-    let allocated = format::bytes(plan.allocated() as u64);
+    let of = if trainer.ranks() > 1 { " for this rank" } else { "" };
+    let memory = format::bytes(trainer.planned_memory() as u64);
+    let own = plan.stages.first().filter(|_| trainer.ranks() > 1);
+    let allocated = format::bytes(own.map_or(plan.allocated(), |stage| stage.usage.footprint) as u64);
     let plain = plain.map_or_else(String::new, |bytes| {
         let part = format::ratio(plan.memory() as u64, bytes);
         format!("\n {:<8}  {} with backpropagation: this is {part} of it", "", format::bytes(bytes))
     });
     let stages: Vec<String> = trainer.plan().stages.iter().map(|s| s.modules.len().to_string()).collect();
+    let ranks = trainer.ranks();
     let devices = trainer.learner().devices();
     let names: Vec<String> = devices.iter().map(device).collect();
     let device = match names.as_slice() {
+        [own] if ranks > 1 => {
+            format!("{ranks} ranks of {} modules; this one: {own}", stages.join(", "))
+        }
         [one] => one.clone(),
         all => format!("{} stages of {} modules: {}", all.len(), stages.join(", "), all.join("; ")),
     };
@@ -123,7 +129,7 @@ fn facts(
         ("run", run),
         ("best", best),
         ("lr", rates::text(&recipe.train, &trainer.rates())),
-        ("memory", format!("{memory} planned, {allocated} of it tensors and images{plain}")),
+        ("memory", format!("{memory} planned{of}, {allocated} of it tensors and images{plain}")),
         ("device", device),
         ("folder", text::path(folder)),
     ]

@@ -64,6 +64,28 @@ fn a_plan_shows_stages() {
     assert!(one.get("stages").is_none());
     let shown = ok(at.path(), &plan(&["--stages", "2"]));
     assert!(shown.contains("stage ") && shown.contains(" to 4"), "{shown}");
+    let ranks = |more: &[&'static str]| [&["plan", "mlm-resnet20-5", "--gflops", "50"], more].concat();
+    let found: Value = serde_json::from_str(&ok(at.path(), &ranks(&["--ranks", "1..4", "--json"]))).unwrap();
+    let curve = found["ranks"]["curve"].as_array().unwrap();
+    let seconds: Vec<f64> = curve.iter().map(|r| r["step_seconds"].as_f64().unwrap()).collect();
+    let alone = found["local"]["flops"].as_f64().unwrap() / 50e9;
+    assert!((seconds[0] - alone).abs() < 0.01 * alone, "{seconds:?}, {alone}");
+    assert!(
+        curve.len() == 4 && seconds.is_sorted_by(|a, b| a >= b) && seconds[1] > alone / 2.0,
+        "{seconds:?}"
+    );
+    // A network that is too slow limits.
+    let slow = ok(at.path(), &ranks(&["--ranks", "2", "--bandwidth", "1Mbit", "--latency", "50us"]));
+    assert!(slow.contains("limited by the network") && slow.contains("features up"), "{slow}");
+    let measured =
+        ok(at.path(), &["plan", "mlm-resnet20-5", "--batch", "4", "--threads", "1", "--ranks", "2"]);
+    assert!(measured.contains("A step: ") && measured.contains(" over 2 ranks: "), "{measured}");
+    for wrong in ["--bandwidth=10", "--latency=5", "--ranks=0", "--ranks=5..2", "--gflops=-1"] {
+        let out = output(at.path(), &[&ranks(&[])[..], &[wrong]].concat());
+        assert!(!out.status.success(), "{wrong}");
+    }
+    let many = fails(at.path(), &ranks(&["--ranks", "9"]));
+    assert!(many.contains("there are 5 modules"), "{many}");
     let two = ok(at.path(), &["plan", "mlm-resnet20-5", "--device", "cuda:0,cuda:1"]);
     assert!(two.contains("stage "), "a plan for two GPUs needs none: {two}");
 }

@@ -5,17 +5,20 @@ use super::losses::{Losses, Reports, Rows, deferrable};
 use super::module::Module;
 use super::objective::class_weights;
 use super::offload;
+use super::ranked::Ranked;
 use super::schedule::Schedule;
 use super::shards::Gathered;
-use super::sources::{Kept, Replicas};
+use super::sources::{Blocks, Crossing, Kept, Replicas};
 use super::stage::{Plan, Stage};
-use super::{Auxiliary, Branch, Learner, Method, Offload, Partition, Task, TaskLoss, segments};
+use super::versions::Versions;
+use super::{Auxiliary, Branch, Leap, Learner, Method, Offload, Partition, Task, TaskLoss, segments};
 use crate::backbone::Backbone;
 use crate::nn::optim::Objective;
 use crate::nn::{Builder, Chain, ImageShape, Optimizer, Sequence};
+use crate::ranks::World;
 use crate::{Error, Result};
 use mlaan_engine::Device;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -48,7 +51,24 @@ impl Learner {
         seed: u64,
         optimizer: Optimizer,
     ) -> Result<Self> {
-        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer) }.build()
+        Plans { devices, cuts, backbone, method, task, seed, optimizer: Some(optimizer), world: None }.build()
+    }
+
+    /// As [`Learner::in_stages`], the stages being ranks: of the network this process has that of its rank, and the device is
+    /// its own. Rank 0 leads; the others obey it.
+    ///
+    /// # Errors
+    /// As [`Learner::in_stages`].
+    pub(crate) fn in_ranks(
+        (world, device, cuts): (&Arc<World>, &Device, &[usize]),
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        seed: u64,
+        optimizer: Optimizer,
+    ) -> Result<Self> {
+        let (devices, optimizer) = (std::slice::from_ref(device), Some(optimizer));
+        Plans { devices, cuts, backbone, method, task, seed, optimizer, world: Some(world) }.build()
     }
 
     /// As [`Learner::new`] without state of an optimiser, for values that come from a checkpoint and stay as they are; `seed` is that of
@@ -64,7 +84,7 @@ impl Learner {
         seed: u64,
     ) -> Result<Self> {
         let devices = std::slice::from_ref(device);
-        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None }.build()
+        Plans { devices, cuts: &[], backbone, method, task, seed, optimizer: None, world: None }.build()
     }
 }
 
@@ -80,6 +100,8 @@ struct Plans<'a> {
     seed: u64,
     /// None of a network for inference.
     optimizer: Option<Optimizer>,
+    /// Where stages are ranks; the device is that of this one.
+    world: Option<&'a Arc<World>>,
 }
 
 impl Plans<'_> {
@@ -92,7 +114,7 @@ impl Plans<'_> {
             return Err(Error::data("data set", message));
         }
         let partition = Partition::new(method, backbone)?;
-        let ranges = ranges(partition.len(), devices, cuts)?;
+        let ranges = ranges(partition.len(), devices, cuts, self.world)?;
         self.check_offload()?;
         let learning = Learning::new(backbone, method, &partition, task.classes)?;
         learning.check(self.optimizer.map_or_else(Objective::default, |o| o.objective), method)?;
@@ -105,21 +127,52 @@ impl Plans<'_> {
         });
         let partition = &plan.partition;
         let sources = mirrored(self, partition, &plan.learning)?;
-        let crossing = crossing(&ranges, partition, &sources);
-        let of = |j: usize| sources[j].iter().filter_map(|&b| partition.module_of(b)).collect();
+        let mirrors = Mirrors { ranges: &ranges, partition, sources: &sources, leap: method.leap.as_ref() };
+        let of = |j: usize| mirrors.followed(j).iter().filter_map(|&b| partition.module_of(b)).collect();
         let holders: Vec<Vec<usize>> = (0..partition.len()).map(of).collect();
-        let schedule = Schedule::new(partition.len(), method.span(), cuts, &holders);
+        let lag = if self.optimizer.is_some() { method.lag() } else { 0 };
+        let schedule = Schedule::new(partition.len(), method.span(), cuts, &holders, lag);
+        let crossing = mirrors.crossing();
         let mut stages = Vec::with_capacity(ranges.len());
         let mut extent = task.image;
-        for (k, range) in ranges.into_iter().enumerate() {
-            stages.push(self.stage(k, range, &plan, &mut extent, &crossing)?);
+        // What other ranks have is only measured here.
+        let dry = Device::dry(devices[0].kind())?.with_precision(devices[0].precision());
+        for (k, range) in ranges.iter().enumerate() {
+            let device = match self.world {
+                None => &devices[k],
+                Some(world) if world.rank() == k => &devices[0],
+                Some(_) => &dry,
+            };
+            let mut stage = self.stage((k, device), range.clone(), &plan, &mut extent, &crossing)?;
+            stage.versions = mirrors.versions(&mut stage, lag)?;
+            stages.push(stage);
         }
         recompute(&mut stages, method, partition)?;
+        let mut earlier = BTreeMap::new();
+        for (block, k) in stages.iter().flat_map(|s| s.versions.blocks().map(|block| (block, s.index()))) {
+            earlier.entry(block).or_insert(k);
+        }
+        let earlier = earlier.into_iter().collect();
+        let ranked = self.world.map(|world| {
+            stages = stages.drain(..).skip(world.rank()).take(1).collect();
+            Ranked::new(Arc::clone(world), ranges.clone())
+        });
         let reports = Reports::new(plan.partition.len(), self.deferrable());
         let (schedule, devices) = (Arc::new(schedule), devices.to_vec());
         let (pipeline, batches, shards) = (None, 0, 1);
-        let mut learner =
-            Learner { stages, pipeline, schedule, devices, plan, task, reports, batches, shards };
+        let mut learner = Learner {
+            stages,
+            pipeline,
+            schedule,
+            devices,
+            plan,
+            task,
+            reports,
+            batches,
+            shards,
+            ranked,
+            earlier,
+        };
         learner.mirror()?;
         Ok(learner)
     }
@@ -138,10 +191,14 @@ impl Plans<'_> {
     }
 
     /// Copies of the blocks of a stage that its modules mirror and that learn before the auxiliary networks behind them follow.
-    fn kept(&self, k: usize, range: &Range<usize>, plan: &Plan) -> Result<Kept> {
+    /// Copies that lag behind follow what is kept for them anyway.
+    fn kept(&self, device: &Device, range: &Range<usize>, plan: &Plan) -> Result<Kept> {
+        if self.method.lag() > 0 {
+            return Ok(Kept::new());
+        }
         let (partition, span) = (&plan.partition, self.method.span().max(1));
         let sources = mirrored(self, partition, &plan.learning)?;
-        let still = Builder { optimizer: None, ..self.builder(k) };
+        let still = Builder { optimizer: None, ..self.builder(device) };
         let mut kept = Kept::new();
         for (j, block) in range.clone().flat_map(|j| sources[j].iter().map(move |&b| (j, b))) {
             let Some(m) = partition.module_of(block).filter(|m| range.contains(m)) else { continue };
@@ -155,26 +212,26 @@ impl Plans<'_> {
 
     /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
     fn deferrable(&self) -> usize {
-        if self.optimizer.is_some() && self.devices.len() == 1 {
+        if self.optimizer.is_some() && self.devices.len() == 1 && self.world.is_none() {
             deferrable(self.devices[0].kind())
         } else {
             1
         }
     }
 
-    fn builder(&self, k: usize) -> Builder<'_> {
-        Builder { device: &self.devices[k], seed: self.seed, optimizer: self.optimizer }
+    fn builder<'b>(&'b self, device: &'b Device) -> Builder<'b> {
+        Builder { device, seed: self.seed, optimizer: self.optimizer }
     }
 
     fn stage(
         &self,
-        k: usize,
+        (k, device): (usize, &Device),
         range: Range<usize>,
         plan: &Arc<Plan>,
         extent: &mut ImageShape,
-        crossing: &[(usize, usize, usize)],
+        crossing: &[Crossing],
     ) -> Result<Stage> {
-        let (b, device, partition) = (&self.builder(k), &self.devices[k], &plan.partition);
+        let (b, device, partition) = (&self.builder(device), device, &plan.partition);
         let last = partition.len() - 1;
         let mut modules = Vec::with_capacity(range.len());
         for j in range.clone() {
@@ -202,7 +259,7 @@ impl Plans<'_> {
         }
         if let Some(offload) = &mut offload {
             offload.share_rooms();
-            offload.kept = self.kept(k, &range, plan)?;
+            offload.kept = self.kept(device, &range, plan)?;
         }
         let classifier = match range.end > last {
             true => {
@@ -231,6 +288,7 @@ impl Plans<'_> {
             losses,
             class_weights,
             replicas,
+            versions: Versions::default(),
             carried: None,
             meters: None,
         })
@@ -296,15 +354,23 @@ pub(crate) fn check_stages(stages: usize, modules: usize) -> Result<()> {
 }
 
 /// The modules of each stage.
-fn ranges(modules: usize, devices: &[Device], cuts: &[usize]) -> Result<Vec<Range<usize>>> {
+fn ranges(
+    modules: usize,
+    devices: &[Device],
+    cuts: &[usize],
+    world: Option<&Arc<World>>,
+) -> Result<Vec<Range<usize>>> {
     let wrong = |message: String| Err(Error::recipe("stages", message));
     let stages = cuts.len() + 1;
     check_stages(stages, modules)?;
-    if devices.len() != stages {
+    if let Some(ranks) = world.map(|world| world.ranks()).filter(|ranks| *ranks != stages) {
+        return wrong(format!("{ranks} ranks for {stages} stages; each has its own"));
+    }
+    if devices.len() != stages && world.is_none() {
         return wrong(format!("{} devices for {stages} stages; each has its own", devices.len()));
     }
     let shared = |i: usize| devices[..i].iter().any(|d| Arc::ptr_eq(d.pool(), devices[i].pool()));
-    if (1..stages).any(shared) {
+    if (1..devices.len()).any(shared) {
         return wrong("two stages have one device; each has its own, with its own memory and threads".into());
     }
     let (starts, ends) =
@@ -329,17 +395,52 @@ fn mirrored(plans: &Plans<'_>, partition: &Partition, learning: &Learning) -> Re
     (0..partition.len()).map(of).collect()
 }
 
-/// Owner, receiver and number of every block that a stage mirrors of another, ascending, each once.
-fn crossing(
-    ranges: &[Range<usize>],
-    partition: &Partition,
-    sources: &[Vec<usize>],
-) -> Vec<(usize, usize, usize)> {
-    let stage_of = |module: usize| ranges.iter().position(|r| r.contains(&module));
-    let pair = |(j, &block): (usize, &usize)| {
-        let (owner, receiver) = (stage_of(partition.module_of(block)?)?, stage_of(j)?);
-        (owner != receiver).then_some((owner, receiver, block))
-    };
-    let all = sources.iter().enumerate().flat_map(|(j, blocks)| blocks.iter().map(move |b| (j, b)));
-    all.filter_map(pair).collect::<BTreeSet<_>>().into_iter().collect()
+/// Who mirrors what, and where.
+struct Mirrors<'a> {
+    /// The modules of each stage.
+    ranges: &'a [Range<usize>],
+    partition: &'a Partition,
+    /// For every module, the blocks that it mirrors.
+    sources: &'a [Vec<usize>],
+    leap: Option<&'a Leap>,
+}
+
+impl Mirrors<'_> {
+    /// The blocks that copies behind module `j` follow after every step.
+    fn followed(&self, j: usize) -> &[usize] {
+        self.leap.map_or(&[], |leap| leap.followed(&self.sources[j]))
+    }
+
+    fn stage_of(&self, block: usize) -> Option<usize> {
+        let module = self.partition.module_of(block)?;
+        self.ranges.iter().position(|r| r.contains(&module))
+    }
+
+    /// Every block that a stage mirrors of another, ascending, each once.
+    fn crossing(&self) -> Vec<Crossing> {
+        let mut all = BTreeMap::new();
+        for (receiver, range) in self.ranges.iter().enumerate() {
+            for (j, &block) in range.clone().flat_map(|j| self.sources[j].iter().map(move |b| (j, b))) {
+                let Some(owner) = self.stage_of(block).filter(|&owner| owner != receiver) else { continue };
+                let followed: &mut bool = all.entry((owner, receiver, block)).or_default();
+                *followed |= self.followed(j).contains(&block);
+            }
+        }
+        let crossing = |((owner, receiver, block), followed)| Crossing { owner, receiver, block, followed };
+        all.into_iter().map(crossing).collect()
+    }
+
+    /// Room for `lag` versions of the blocks that copies in a stage follow.
+    fn versions(&self, stage: &mut Stage, lag: usize) -> Result<Versions> {
+        let mut followed = BTreeMap::new();
+        for (j, &block) in stage.range.clone().flat_map(|j| self.followed(j).iter().map(move |b| (j, b))) {
+            followed.insert(block, j);
+        }
+        let of = |(block, last)| Some((block, self.stage_of(block)?, last));
+        let followed: Vec<_> = followed.into_iter().filter_map(of).collect();
+        let Stage { device, range, modules, replicas, .. } = stage;
+        let partition = self.partition;
+        let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
+        Versions::new(device, lag, &followed, &mut blocks)
+    }
 }

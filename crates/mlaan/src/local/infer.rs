@@ -50,6 +50,7 @@ impl Learner {
         see: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<Tensor> {
         self.idle()?;
+        self.alone("looking into the network")?;
         let stem = self.stages[0].modules.first().map_or(0, |m| m.stem);
         let (mut x, mut place) = (Activation::plain(images), usize::from(stem == 0));
         let mut below: Option<Device> = None;
@@ -81,6 +82,7 @@ impl Learner {
     /// From the device.
     pub fn infer_heads(&mut self, images: Tensor, see: &mut dyn FnMut(usize, Branch, &[f32])) -> Result<()> {
         self.idle()?;
+        self.alone("looking into the network")?;
         let mut x = Activation::plain(images);
         let mut below: Option<Device> = None;
         for stage in &mut self.stages {

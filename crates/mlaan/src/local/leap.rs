@@ -3,6 +3,7 @@
 use super::features::Features;
 use super::shadow::Shadow;
 use super::sources::Blocks;
+use super::versions::Versions;
 use super::{Leap, Partition, Tie};
 use crate::backbone::Backbone;
 use crate::nn::optim::halves;
@@ -10,7 +11,7 @@ use crate::nn::{
     Activation, Builder, Chain, Grad, ImageShape, Layer, Mode, Optimizer, Origin, Param, Pass, Through, zip,
 };
 use crate::{Error, Result};
-use mlaan_engine::{DType, Device, MemoryCategory};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 /// The blocks that module `j` mirrors.
 ///
@@ -262,14 +263,27 @@ impl LeapChain {
     /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step `step` (METHOD §6); buffers stay.
     pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>, step: u64) -> Result<()> {
         let m = self.ema;
-        self.each_tied(blocks, false, |copy, source| match copy.value.dtype() {
-            _ if copy.is_buffer() => Ok(()),
-            DType::Bf16 => {
-                let key = halves::key(copy.owner, copy.leaf, step);
-                Ok(device.ema_rounded(copy.value, source.value, m, key)?)
-            }
-            _ => Ok(device.ema(copy.value, source.value, m)?),
-        })
+        self.each_tied(blocks, false, |copy, source| pull(device, m, copy, source.value, step))
+    }
+
+    /// As [`LeapChain::follow`], towards what the sources were `lag` steps before.
+    pub(super) fn follow_late(&mut self, device: &Device, versions: &Versions, step: u64) -> Result<()> {
+        let m = self.ema;
+        let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
+        let mirrors = mirrors.map(|mirror| mirror.as_mut() as &mut dyn Layer);
+        let pulled = mirrors.zip(&self.sources).filter(|_| self.tie == Tie::Pulled);
+        let shadow = self.shadow.as_mut().map(Shadow::layer).zip(self.sources.first());
+        for (copy, &block) in pulled.chain(shadow) {
+            let version = versions.oldest(block).ok_or_else(|| {
+                Error::recipe("local.leap.lag", format!("no earlier values of block {block} are kept"))
+            })?;
+            let mut version = version.iter();
+            copy.visit(&mut |p| match p.is_buffer() {
+                true => Ok(()),
+                false => version.next().map_or(Ok(()), |source| pull(device, m, p, source, step)),
+            })?;
+        }
+        Ok(())
     }
 
     /// Calls `f` with the tensors of copies and of their sources: of all copies, or of those that EMA moves.
@@ -291,6 +305,18 @@ impl LeapChain {
             (Some(shadow), Some(source)) => zip(shadow.layer(), source, &f),
             _ => Ok(()),
         }
+    }
+}
+
+/// p <- m p + (1 - m) source, behind the optimiser's step `step`; buffers stay.
+fn pull(device: &Device, m: f32, copy: Param<'_>, source: &Tensor, step: u64) -> Result<()> {
+    match copy.value.dtype() {
+        _ if copy.is_buffer() => Ok(()),
+        DType::Bf16 => {
+            let key = halves::key(copy.owner, copy.leaf, step);
+            Ok(device.ema_rounded(copy.value, source, m, key)?)
+        }
+        _ => Ok(device.ema(copy.value, source, m)?),
     }
 }
 

@@ -1,16 +1,19 @@
 //! A network cut into modules, with everything that trains it.
 
 use super::average::Average;
+use super::command::Command;
 use super::losses::Reports;
 use super::pipeline::Pipeline;
+use super::ranked::Ranked;
 use super::schedule::Schedule;
-use super::sources::Blocks;
+use super::sources::{Blocks, Sent};
 use super::stage::{Plan, Stage};
 use super::{Auxiliary, Meter, Owner};
 use crate::nn::{Chain, ImageShape, Layer, Param};
 use crate::{Error, Result};
+use mlaan_engine::Device;
 use mlaan_engine::ops::PixelScale;
-use mlaan_engine::{Device, Tensor};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What an image set looks like to a network.
@@ -41,6 +44,10 @@ pub struct Learner {
     pub(super) batches: u64,
     /// Parts that the batch of a step is cut into.
     pub(super) shards: usize,
+    /// Where the stages are processes, of which this is one.
+    pub(super) ranked: Option<Ranked>,
+    /// Blocks that copies follow late, with the first stage that has such copies.
+    pub(super) earlier: Vec<(usize, usize)>,
 }
 
 /// A module, for tables.
@@ -71,11 +78,15 @@ impl Learner {
     /// What went wrong in a step that is not through.
     pub fn idle(&mut self) -> Result<()> {
         if let Some(pipeline) = self.pipeline.take() {
+            let leader = self.ranked.as_ref().filter(|ranked| ranked.is_leader());
+            // What others were asked before they have, or the job ends: then all do.
+            let asked = leader.map_or(Ok(()), |ranked| ranked.ask(&Command::Idle));
             let ended;
             (self.stages, ended) = pipeline.end(|losses| self.reports.push(&mut losses.into_iter()));
-            ended?;
+            ended.and(asked)?;
+            leader.map_or(Ok(()), |ranked| ranked.answers("end its part of a batch"))?;
         }
-        match self.stages.len() == self.stages() {
+        match self.stages.len() == self.devices.len() {
             true => self.stages.iter_mut().try_for_each(Stage::settle),
             false => Err(Error::StageEnded { stage: self.stages.len() }),
         }
@@ -83,20 +94,38 @@ impl Learner {
 
     /// Gives mirrors the values of their sources.
     pub(crate) fn mirror(&mut self) -> Result<()> {
-        self.idle()?;
-        for k in 0..self.stages.len() {
-            for from in self.stages[k].replicas.owners() {
-                let values = self.stages[from].sources_for(k)?;
-                let Stage { device, replicas, .. } = &mut self.stages[k];
-                replicas.take_over(device, from, &values)?;
-            }
-            self.stages[k].each_pair(&mut |stage, at| {
+        self.restart_versions()?;
+        self.stages.iter_mut().try_for_each(|stage| {
+            stage.each_pair(&mut |stage, at| {
                 let Stage { plan, device, range, modules, branches, replicas, .. } = stage;
                 let partition = &plan.partition;
                 let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
                 let mut leaps = branches[at].iter_mut().flatten().filter_map(Auxiliary::leap_mut);
                 leaps.try_for_each(|leap| leap.copy_sources(device, &mut blocks))
-            })?;
+            })
+        })
+    }
+
+    /// Lets copies that lag behind (`local.leap.lag`) begin with what their sources are now: for values that were put in by
+    /// [`Learner::visit`].
+    ///
+    /// # Errors
+    /// From the device; what went wrong in a step that is not through.
+    pub fn restart_versions(&mut self) -> Result<()> {
+        self.idle()?;
+        for k in 0..self.stages.len() {
+            // In other ranks they were built as here.
+            let owners =
+                if self.ranked.is_some() { BTreeSet::new() } else { self.stages[k].replicas.owners() };
+            for from in owners {
+                let values = self.stages[from].sources_for(k, Sent::All)?;
+                let Stage { device, replicas, .. } = &mut self.stages[k];
+                replicas.take_over(device, from, Sent::All, &values)?;
+            }
+            let Stage { plan, device, range, modules, replicas, versions, .. } = &mut self.stages[k];
+            let partition = &plan.partition;
+            let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
+            versions.restart(device, &mut blocks)?;
         }
         Ok(())
     }
@@ -148,7 +177,7 @@ impl Learner {
 
     /// Number of stages.
     pub fn stages(&self) -> usize {
-        self.devices.len()
+        self.ranked.as_ref().map_or(self.devices.len(), |ranked| ranked.ranges.len())
     }
 
     /// Whether stage `stage` needs the images of a batch.
@@ -156,7 +185,7 @@ impl Learner {
         self.plan.needs_images(stage == 0)
     }
 
-    /// The device of every stage.
+    /// The device of every stage of this process.
     pub fn devices(&self) -> &[Device] {
         &self.devices
     }
@@ -229,23 +258,6 @@ impl Learner {
         self.visit_owned(&mut |_, device, param| f(device, param))
     }
 
-    /// As [`Learner::visit_on`], with a tensor's EMA where one is kept.
-    ///
-    /// # Errors
-    /// As [`Learner::visit_on`].
-    pub fn visit_averaged(&mut self, f: Averaged<'_>) -> Result<()> {
-        self.idle()?;
-        for Stage { device, modules, .. } in &mut self.stages {
-            modules.iter_mut().try_for_each(|m| averaged(&mut m.chain, m.average.as_mut(), device, f))?;
-        }
-        for Stage { device, classifier, classifier_average, .. } in &mut self.stages {
-            let average = classifier_average.as_mut();
-            classifier.as_mut().map_or(Ok(()), |c| averaged(c, average, device, f))?;
-        }
-        let auxiliary = |s: &mut Stage| s.visit_auxiliaries(&mut |_, device, p| f(device, p, None));
-        self.stages.iter_mut().try_for_each(auxiliary)
-    }
-
     /// Whether it was built to be trained, and not for inference alone.
     pub(crate) fn is_trained(&self) -> bool {
         self.plan.optimizer.is_some()
@@ -290,6 +302,7 @@ impl Learner {
     /// # Errors
     /// From the device.
     pub(crate) fn restart_average(&mut self) -> Result<()> {
+        self.ask_averaged(&Command::RestartAverage)?;
         self.each_average(&mut |device, average, chain| average.restart(device, chain))
     }
 
@@ -298,7 +311,17 @@ impl Learner {
     /// # Errors
     /// What went wrong in a step that is not through.
     pub fn exchange_average(&mut self) -> Result<()> {
+        self.ask_averaged(&Command::ExchangeAverage)?;
         self.each_average(&mut |_, average, chain| average.exchange(chain))
+    }
+
+    /// Lets other ranks do with their EMA what is done here.
+    fn ask_averaged(&mut self, command: &Command) -> Result<()> {
+        let averaged = self.is_averaged()?;
+        match self.ranked.as_ref().filter(|ranked| averaged && ranked.is_leader()) {
+            Some(ranked) => ranked.ask(command),
+            None => Ok(()),
+        }
     }
 
     /// Whether an EMA of the weights is kept.
@@ -363,21 +386,6 @@ impl Learner {
     pub fn take_meters(&mut self) -> Result<Vec<Meter>> {
         self.idle()?;
         Ok(self.stages.iter_mut().filter_map(|s| s.meters.take()).flatten().collect())
-    }
-}
-
-/// Is shown a tensor with its device and its EMA.
-pub type Averaged<'a> = &'a mut dyn FnMut(&Device, Param<'_>, Option<&mut Tensor>) -> Result<()>;
-
-fn averaged(
-    chain: &mut Chain,
-    average: Option<&mut Average>,
-    device: &Device,
-    f: Averaged<'_>,
-) -> Result<()> {
-    match average {
-        Some(average) => average.each(chain, &mut |p, average| f(device, p, Some(average))),
-        None => chain.visit(&mut |p| f(device, p, None)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What crosses the edges of stages, and how it gets there.
 
+use super::Method;
 use crate::{Error, Result};
 use mlaan_engine::{DType, Device, MemoryCategory, Shape, Tensor};
 use std::collections::BTreeMap;
@@ -37,6 +38,31 @@ impl Values {
         let mut tensor = device.alloc(self.shape, self.dtype, category)?;
         self.copy_to(device, &mut tensor)?;
         Ok(tensor)
+    }
+
+    /// Of these bytes, or of none from a device that computes nothing.
+    pub fn from_raw(shape: Shape, dtype: DType, bytes: Vec<u8>) -> Self {
+        Values { shape, dtype, bytes }
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// As they are stored.
+    pub fn raw(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Values of 32 bits.
+    pub fn floats(&self) -> Vec<f32> {
+        self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
     }
 
     /// Rows: the first size.
@@ -93,6 +119,19 @@ pub(super) enum MessageKind {
     Sources,
 }
 
+impl MessageKind {
+    /// Messages of this kind that may wait between two stages. One is enough for any schedule, where copies do not lag
+    /// behind. Where they do, a version for every step; and a stage that begins a batch waits for one while gradients of the
+    /// batch before wait for it, one of every cascade.
+    pub fn waiting(self, method: &Method) -> usize {
+        match (self, method.lag()) {
+            (MessageKind::Sources, lag) => lag + 1,
+            (MessageKind::Gradient, 1..) => method.span().saturating_sub(1).max(1),
+            _ => 1,
+        }
+    }
+}
+
 /// What one stage sends to another.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Message {
@@ -114,11 +153,20 @@ pub(super) trait Link: Send {
     /// [`Error::StageEnded`] when that stage works no more.
     fn send(&mut self, to: usize, message: Message) -> Result<()>;
 
-    /// The next message of a kind from stage `from`; waits for it.
+    /// The next message of a kind from stage `from`; waits for it. It should be of batch `batch`.
     ///
     /// # Errors
     /// As [`Link::send`].
-    fn receive(&mut self, from: usize, kind: MessageKind) -> Result<Message>;
+    fn receive(&mut self, from: usize, kind: MessageKind, batch: u64) -> Result<Message>;
+
+    /// Nothing is sent any more, and no batch taken: whoever waits for either is told. What is on its way still comes.
+    fn finish(&mut self) {}
+
+    /// A piece of work begins: others may wait for its end.
+    fn begins(&mut self) {}
+
+    /// It has ended.
+    fn ends(&mut self) {}
 }
 
 /// The link of a stage that is alone: nobody is there to send to.
@@ -129,13 +177,12 @@ impl Link for Alone {
         Err(Error::StageEnded { stage: to })
     }
 
-    fn receive(&mut self, from: usize, _: MessageKind) -> Result<Message> {
+    fn receive(&mut self, from: usize, _: MessageKind, _: u64) -> Result<Message> {
         Err(Error::StageEnded { stage: from })
     }
 }
 
-/// Queues between threads of one process: one message of a kind between two stages, which is enough for any schedule.
-/// Whoever waits is told when the other end is gone, so that the end of one stage ends all.
+/// Queues between threads of one process, with room for [so many](MessageKind::waiting) messages of a kind between two stages. Whoever waits is told when the other end is gone, so that the end of one stage ends all.
 #[derive(Default)]
 pub(super) struct Channels {
     to: BTreeMap<(usize, MessageKind), SyncSender<Message>>,
@@ -144,7 +191,7 @@ pub(super) struct Channels {
 
 impl Channels {
     /// The links of `stages` stages; neighbours exchange features and gradients, and all may mirror each other's blocks.
-    pub fn among(stages: usize) -> Vec<Self> {
+    pub fn among(stages: usize, method: &Method) -> Vec<Self> {
         let mut links: Vec<Channels> = (0..stages).map(|_| Channels::default()).collect();
         for (from, to) in (0..stages).flat_map(|a| (0..stages).map(move |b| (a, b))).filter(|(a, b)| a != b) {
             let edge = match (from + 1 == to, to + 1 == from) {
@@ -153,7 +200,7 @@ impl Channels {
                 _ => None,
             };
             for kind in edge.into_iter().chain([MessageKind::Sources]) {
-                let (sender, receiver) = sync_channel(1);
+                let (sender, receiver) = sync_channel(kind.waiting(method));
                 links[from].to.insert((to, kind), sender);
                 links[to].from.insert((from, kind), receiver);
             }
@@ -169,9 +216,14 @@ impl Link for Channels {
         if sent { Ok(()) } else { Err(Error::StageEnded { stage: to }) }
     }
 
-    fn receive(&mut self, from: usize, kind: MessageKind) -> Result<Message> {
+    fn receive(&mut self, from: usize, kind: MessageKind, _: u64) -> Result<Message> {
         let queue = self.from.get(&(from, kind));
         queue.and_then(|q| q.recv().ok()).ok_or(Error::StageEnded { stage: from })
+    }
+
+    fn finish(&mut self) {
+        self.to.clear();
+        self.from.retain(|(_, kind), _| *kind == MessageKind::Sources);
     }
 }
 
@@ -213,7 +265,7 @@ mod tests {
 
     #[test]
     fn messages_of_a_kind_come_in_order_and_wait_for_each_other() {
-        let mut links = Channels::among(3);
+        let mut links = Channels::among(3, &Method::default());
         let (mut c, mut b, mut a) = (links.pop().unwrap(), links.pop().unwrap(), links.pop().unwrap());
         a.send(1, message(0, MessageKind::Features)).unwrap();
         a.send(1, message(0, MessageKind::Sources)).unwrap();
@@ -223,31 +275,31 @@ mod tests {
             a.send(1, message(1, MessageKind::Features)).unwrap();
             a
         });
-        assert_eq!(b.receive(0, MessageKind::Sources).unwrap(), message(0, MessageKind::Sources));
-        assert_eq!(b.receive(0, MessageKind::Features).unwrap().batch, 0);
-        assert_eq!(b.receive(0, MessageKind::Features).unwrap().batch, 1);
-        assert_eq!(c.receive(0, MessageKind::Sources).unwrap().batch, 0);
+        assert_eq!(b.receive(0, MessageKind::Sources, 0).unwrap(), message(0, MessageKind::Sources));
+        assert_eq!(b.receive(0, MessageKind::Features, 0).unwrap().batch, 0);
+        assert_eq!(b.receive(0, MessageKind::Features, 0).unwrap().batch, 1);
+        assert_eq!(c.receive(0, MessageKind::Sources, 0).unwrap().batch, 0);
         drop(sender.join().unwrap());
         assert!(
-            matches!(c.receive(0, MessageKind::Features), Err(Error::StageEnded { stage: 0 })),
+            matches!(c.receive(0, MessageKind::Features, 0), Err(Error::StageEnded { stage: 0 })),
             "no neighbour"
         );
     }
 
     #[test]
     fn every_wait_ends_when_the_other_end_is_gone() {
-        let mut links = Channels::among(2);
+        let mut links = Channels::among(2, &Method::default());
         let (mut b, mut a) = (links.pop().unwrap(), links.pop().unwrap());
         a.send(1, message(0, MessageKind::Features)).unwrap();
         let waiting = std::thread::spawn(move || {
             let full = a.send(1, message(1, MessageKind::Features));
-            (full, a.receive(1, MessageKind::Gradient).map(drop))
+            (full, a.receive(1, MessageKind::Gradient, 0).map(drop))
         });
         std::thread::sleep(std::time::Duration::from_millis(20));
-        drop(b.receive(0, MessageKind::Features).unwrap());
+        drop(b.receive(0, MessageKind::Features, 0).unwrap());
         drop(b);
         let (_, gradient) = waiting.join().unwrap();
         assert!(matches!(gradient, Err(Error::StageEnded { stage: 1 })));
-        assert!(Alone.receive(1, MessageKind::Gradient).is_err());
+        assert!(Alone.receive(1, MessageKind::Gradient, 0).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! What a step costs, module by module; read on a dry device, for plans.
 
 use mlaan_engine::{Device, MemoryCategory};
+use std::time::Instant;
 
 /// What one module costs in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Meter {
     pub activations: usize,
     /// Most bytes in use on the device at any moment of work on it.
     pub peak: usize,
+    /// Nanoseconds of the three, on a processor that computes.
+    pub nanos: [u64; 3],
 }
 
 /// Which cost a piece of work adds to.
@@ -32,13 +35,19 @@ pub(super) struct Before {
     flops: u64,
     activations: usize,
     bytes: usize,
+    began: Instant,
 }
 
 impl Before {
     /// From here on the device's peak is that of the work.
     pub fn on(device: &Device) -> Self {
         device.pool().reset_peak();
-        Before { flops: device.flops(), activations: kept(device), bytes: device.usage().current }
+        Before {
+            flops: device.flops(),
+            activations: kept(device),
+            bytes: device.usage().current,
+            began: Instant::now(),
+        }
     }
 }
 
@@ -52,6 +61,10 @@ impl Meter {
         let flops = device.flops() - before.flops;
         let peak = device.usage().peak;
         self.peak = self.peak.max(peak);
+        if device.computes() {
+            let nanos = u64::try_from(before.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.nanos[part as usize] = self.nanos[part as usize].saturating_add(nanos);
+        }
         match part {
             Part::Forward => {
                 self.forward += flops;

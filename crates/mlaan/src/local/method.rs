@@ -186,6 +186,10 @@ pub struct Leap {
     pub ema: f64,
     /// What the momentum of mirrors' weights, and shadows' weights, are stored in.
     pub state: LeapState,
+    /// Steps that copies lag behind: after step t they follow their sources as of step max(t - lag, 0), 0 being the initial
+    /// values. With 0 every step waits for the step before in all of the network; stages or ranks that work side by side
+    /// need as many as there are borders between them.
+    pub lag: usize,
     /// Per module (all but the last) the blocks it mirrors, 0-based in network order. Overrides the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Vec<usize>>>,
@@ -199,6 +203,7 @@ impl Default for Leap {
             depth: 4,
             ema: 0.995,
             state: LeapState::F32,
+            lag: 0,
             sources: None,
         }
     }
@@ -261,7 +266,22 @@ impl Branch {
     pub(crate) const BOTH: [Branch; 2] = [Branch::Independent, Branch::Cascaded];
 }
 
+impl Leap {
+    /// Of the blocks that a chain mirrors, those that copies follow after every step: all, or for a shadow's sake the first.
+    pub fn followed<'a>(&self, sources: &'a [usize]) -> &'a [usize] {
+        match self.tie {
+            Tie::Pulled => sources,
+            Tie::Twin => &sources[..sources.len().min(1)],
+        }
+    }
+}
+
 impl Method {
+    /// Steps that mirrors lag behind their sources; 0 without mirrors.
+    pub fn lag(&self) -> usize {
+        self.leap.as_ref().map_or(0, |leap| leap.lag)
+    }
+
     /// The weight of a branch's loss: w_ind, w_cas, or 1 and 0 without cascades.
     pub fn weight(&self, branch: Branch) -> f64 {
         match (&self.cascade, branch) {

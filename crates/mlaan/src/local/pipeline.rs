@@ -6,9 +6,11 @@
 //! it ends: so all end, and the first cause is what is told.
 
 use super::batch::Batch;
-use super::link::Channels;
+use super::link::{Channels, Link};
 use super::losses::ModuleLosses;
+use super::method::Method;
 use super::options::StepOptions;
+use super::relay::{End, Relay, Tell, Told, listen};
 use super::schedule::{Schedule, StageSchedule, Verb};
 use super::shards::Shard;
 use super::stage::Stage;
@@ -16,7 +18,6 @@ use super::targets::Targets;
 use super::to_device::{StageInput, ToDevice};
 use crate::nn::Activation;
 use crate::{Error, Result};
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -40,31 +41,16 @@ enum Order {
     Flush,
 }
 
-/// What a stage tells.
-enum Told {
-    /// The losses of its modules in a batch.
-    Losses { stage: usize, number: u64, losses: Vec<ModuleLosses> },
-    /// Its last word, however it ended.
-    Ended { stage: usize },
-}
-
 /// Tells that a stage has ended when it is dropped: also by a panic.
 struct LastWord {
     stage: usize,
-    tell: Sender<Told>,
+    tell: Tell,
 }
 
 impl Drop for LastWord {
     fn drop(&mut self) {
-        // Nobody to be told: the learner is gone.
-        let _ = self.tell.send(Told::Ended { stage: self.stage });
+        self.tell.tell(Told::Ended { stage: self.stage });
     }
-}
-
-/// How the work of a stage ended.
-enum End {
-    Done(Result<()>),
-    Panicked(Box<dyn Any + Send>),
 }
 
 struct Worker {
@@ -87,20 +73,41 @@ pub(super) struct Pipeline {
     waiting: VecDeque<(u64, Vec<Option<Vec<ModuleLosses>>>)>,
     /// Whether a stage has ended.
     ended: Vec<bool>,
+    /// Hears the stages of other ranks, in rank 0.
+    listener: Option<JoinHandle<()>>,
+    /// Whether losses are gathered here, and not in rank 0.
+    gathers: bool,
 }
 
 impl Pipeline {
-    /// Sets stages to work.
+    /// Sets stages to work; without links of their own they are all there are.
     ///
     /// # Errors
     /// No thread to be had; the stages are lost then.
-    pub fn start(stages: Vec<Stage>, schedule: &Arc<Schedule>) -> Result<Self> {
+    pub fn start(
+        stages: Vec<Stage>,
+        schedule: &Arc<Schedule>,
+        links: Vec<Box<dyn Link>>,
+        relay: Option<Relay>,
+    ) -> Result<Self> {
         let (tell, told) = channel();
-        let links = Channels::among(stages.len());
-        let mut workers = Vec::with_capacity(stages.len());
-        for (k, (stage, link)) in stages.into_iter().zip(links).enumerate() {
+        let gathers = relay.as_ref().is_none_or(|relay| relay.world.rank() == 0);
+        let all = relay.as_ref().map_or(stages.len(), |relay| relay.stages);
+        let own = match &relay {
+            Some(relay) if !gathers => Tell::Leader(Arc::clone(&relay.world)),
+            _ => Tell::Here(tell.clone()),
+        };
+        let (mut workers, mut listener) = (Vec::with_capacity(stages.len()), None);
+        if let Some(relay) = relay.as_ref().filter(|_| gathers) {
+            let (world, tell) = (Arc::clone(&relay.world), Tell::Here(tell));
+            let hear = move || listen(&world, &|told| tell.tell(told));
+            listener = Some(thread("other ranks".into(), hear)?);
+        }
+        let relay = relay.map(Arc::new);
+        for (stage, link) in stages.into_iter().zip(links) {
             let (orders, queue) = channel();
-            let (schedule, tell) = (Arc::clone(schedule), tell.clone());
+            let (schedule, tell, relay) = (Arc::clone(schedule), own.clone(), relay.clone());
+            let k = stage.index();
             let run = move || {
                 // The last to go: what it tells comes behind all losses.
                 let _last = LastWord { stage: k, tell: tell.clone() };
@@ -111,17 +118,23 @@ impl Pipeline {
                 if !matches!(end, Ok(Ok(()))) {
                     stage.release();
                 }
-                (stage, end.map_or_else(End::Panicked, End::Done))
+                let end = end.map_or_else(End::Panicked, End::Done);
+                relay.iter().for_each(|relay| relay.report(&end));
+                (stage, end)
             };
-            let thread = std::thread::Builder::new().name(format!("stage {k}")).spawn(run);
-            let thread = thread.map_err(|e| mlaan_engine::Error::Unavailable {
-                device: format!("stage {k}"),
-                message: format!("its thread cannot be started: {e}"),
-            })?;
-            workers.push(Worker { orders: Some(orders), thread });
+            workers.push(Worker { orders: Some(orders), thread: thread(format!("stage {k}"), run)? });
         }
-        let ended = vec![false; workers.len()];
-        Ok(Pipeline { workers, told, waiting: VecDeque::new(), ended })
+        Ok(Pipeline { workers, told, waiting: VecDeque::new(), ended: vec![false; all], listener, gathers })
+    }
+
+    /// Sets all stages of a network to work.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start`].
+    pub fn start_all(stages: Vec<Stage>, schedule: &Arc<Schedule>, method: &Method) -> Result<Self> {
+        let links = Channels::among(stages.len(), method);
+        let links = links.into_iter().map(|link| Box::new(link) as Box<dyn Link>).collect();
+        Self::start(stages, schedule, links, None)
     }
 
     /// Batches that were given and whose losses were not taken.
@@ -139,7 +152,9 @@ impl Pipeline {
         feed: &Arc<dyn ToDevice>,
         options: Option<&StepOptions>,
     ) -> Result<()> {
-        self.waiting.push_back((number, self.workers.iter().map(|_| None).collect()));
+        if self.gathers {
+            self.waiting.push_back((number, self.ended.iter().map(|_| None).collect()));
+        }
         for (stage, worker) in self.workers.iter().enumerate() {
             let job = Job { number, feed: Arc::clone(feed), options: options.copied(), shards };
             if !worker.told(Order::Batch(job)) {
@@ -202,6 +217,7 @@ impl Pipeline {
         while let Ok(Some(losses)) = self.losses(true) {
             see(losses);
         }
+        self.join_listener();
         let (mut stages, mut ended, mut panicked) = (Vec::new(), Ok(()), None);
         for worker in std::mem::take(&mut self.workers) {
             match worker.thread.join() {
@@ -209,7 +225,7 @@ impl Pipeline {
                     stages.push(stage);
                     match end {
                         End::Done(Err(e)) => {
-                            let is_cause = !matches!(e, Error::StageEnded { .. });
+                            let is_cause = !matches!(e, Error::StageEnded { .. } | Error::Rank { .. });
                             if ended.is_ok() || is_cause && matches!(ended, Err(Error::StageEnded { .. })) {
                                 ended = Err(e);
                             }
@@ -228,6 +244,26 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// The listener ends when all other ranks' stages have, or the job.
+    fn join_listener(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // It only passes on what it hears.
+            let _ = listener.join();
+        }
+    }
+}
+
+fn thread<T: Send + 'static>(
+    name: String,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name.clone()).spawn(run).map_err(|e| {
+        let message = format!("its thread cannot be started: {e}");
+        mlaan_engine::Error::Unavailable { device: name, message }.into()
+    })
+}
+
 /// A learner that is dropped at work waits for its threads: what they work with may be taken apart next.
 impl Drop for Pipeline {
     fn drop(&mut self) {
@@ -242,8 +278,8 @@ impl Drop for Pipeline {
 /// A stage at work.
 struct Work {
     stage: Stage,
-    link: Channels,
-    tell: Sender<Told>,
+    link: Box<dyn Link>,
+    tell: Tell,
     /// A batch, or a shard of one, whose gradients from above are to come.
     pending: Option<(u64, Option<StepOptions>, Shard)>,
 }
@@ -261,7 +297,10 @@ impl Work {
                 device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
             }
             if is_last {
-                return Ok(());
+                let Work { stage, link, .. } = self;
+                // A stage that was given a batch which this one was not would wait for it, and this one for that stage.
+                link.finish();
+                return device.scope(|| stage.versions.drain(&stage.device, link.as_mut())).unwrap_or(Ok(()));
             }
         }
     }
@@ -291,8 +330,7 @@ impl Work {
         drop(feed);
         let mut losses = Vec::new();
         self.stage.read_losses(|step| losses.extend(step))?;
-        // Nobody to be told: the learner is gone.
-        let _ = self.tell.send(Told::Losses { stage: at, number, losses });
+        self.tell.tell(Told::Losses { stage: at, number, losses });
         Ok(())
     }
 
@@ -325,6 +363,11 @@ impl Work {
     }
 
     fn run(&mut self, verbs: &[Verb], batch: Batch<'_>) -> Result<()> {
-        verbs.iter().try_for_each(|&verb| self.stage.run(verb, batch, &mut self.link))
+        verbs.iter().try_for_each(|&verb| {
+            self.link.begins();
+            let done = self.stage.run(verb, batch, self.link.as_mut());
+            self.link.ends();
+            done
+        })
     }
 }

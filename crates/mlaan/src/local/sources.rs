@@ -5,9 +5,38 @@ use super::link::{Values, broken};
 use super::module::Module;
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::nn::{Builder, Layer};
+use crate::nn::{Builder, Layer, Param};
 use mlaan_engine::Device;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What of mirrored blocks goes to a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All values of all of them, which mirrors begin with.
+    All,
+    /// Parameters of those that copies follow after every step.
+    Followed,
+}
+
+impl Sent {
+    /// Whether a value of a block is sent.
+    pub fn has(self, param: &Param<'_>) -> bool {
+        self == Sent::All || !param.is_buffer()
+    }
+}
+
+/// A block that a stage mirrors of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Crossing {
+    /// The stage that has it.
+    pub owner: usize,
+    /// The stage that mirrors it.
+    pub receiver: usize,
+    /// Its number.
+    pub block: usize,
+    /// Whether copies follow it after every step.
+    pub followed: bool,
+}
 
 /// Copies of blocks, by the blocks' numbers.
 pub(super) type Kept = BTreeMap<usize, Box<dyn Layer>>;
@@ -17,56 +46,55 @@ pub(super) type Kept = BTreeMap<usize, Box<dyn Layer>>;
 pub(super) struct Replicas {
     /// The stage's number.
     pub stage: usize,
-    /// Blocks of this stage that others mirror, by stage.
-    sent: BTreeMap<usize, Vec<usize>>,
-    /// Blocks of others that this stage mirrors, by stage.
-    received: BTreeMap<usize, Vec<usize>>,
+    /// Blocks of this stage that others mirror.
+    sent: Vec<Crossing>,
+    /// Blocks of others that this stage mirrors.
+    received: Vec<Crossing>,
     /// Those blocks, as they were at the end of the last batch.
     blocks: Kept,
 }
 
 impl Replicas {
-    /// Of stage `stage`; `crossing`: owner, receiver and number of every block that a stage mirrors of another, ascending.
+    /// Of stage `stage`; `crossing`: every block that a stage mirrors of another, ascending.
     ///
     /// # Errors
     /// Out of memory.
     pub fn new(
         stage: usize,
-        crossing: &[(usize, usize, usize)],
+        crossing: &[Crossing],
         backbone: &dyn Backbone,
         b: &Builder<'_>,
     ) -> Result<Self> {
-        let mut made = Replicas { stage, ..Replicas::default() };
+        let of = |is: fn(&Crossing) -> usize| crossing.iter().filter(|c| is(c) == stage).copied().collect();
+        let (sent, received): (_, Vec<Crossing>) = (of(|c| c.owner), of(|c| c.receiver));
         let still = Builder { optimizer: None, ..*b };
-        for &(owner, receiver, block) in crossing {
-            if owner == stage {
-                made.sent.entry(receiver).or_default().push(block);
-            }
-            if receiver == stage {
-                made.received.entry(owner).or_default().push(block);
-                let name = &backbone.blocks()[block].name;
-                made.blocks.insert(block, backbone.block(block, name, &still)?);
-            }
-        }
-        Ok(made)
+        let replica =
+            |c: &Crossing| Ok((c.block, backbone.block(c.block, &backbone.blocks()[c.block].name, &still)?));
+        let blocks = received.iter().map(replica).collect::<Result<_>>()?;
+        Ok(Replicas { stage, sent, received, blocks })
     }
 
     /// The blocks of this stage that stage `to` mirrors.
-    pub fn sent_to(&self, to: usize) -> Vec<usize> {
-        self.sent.get(&to).cloned().unwrap_or_default()
+    pub fn sent_to(&self, to: usize, part: Sent) -> Vec<usize> {
+        let wanted = self.sent.iter().filter(|c| c.receiver == to && (c.followed || part == Sent::All));
+        wanted.map(|c| c.block).collect()
     }
 
     /// The stages that blocks come from.
-    pub fn owners(&self) -> Vec<usize> {
-        self.received.keys().copied().collect()
+    pub fn owners(&self) -> BTreeSet<usize> {
+        self.received.iter().map(|c| c.owner).collect()
     }
 
     /// Takes over what stage `from` sent.
-    pub fn take_over(&mut self, device: &Device, from: usize, values: &[Values]) -> Result<()> {
+    pub fn take_over(&mut self, device: &Device, from: usize, part: Sent, values: &[Values]) -> Result<()> {
         let mut values = values.iter();
-        for block in self.received.get(&from).into_iter().flatten() {
+        let wanted = self.received.iter().filter(|c| c.owner == from && (c.followed || part == Sent::All));
+        for Crossing { block, .. } in wanted {
             let Some(layer) = self.blocks.get_mut(block) else { continue };
             layer.visit(&mut |param| {
+                if !part.has(&param) {
+                    return Ok(());
+                }
                 let values = values.next().ok_or_else(|| broken("values of a block are missing".into()))?;
                 values.copy_to(device, param.value)
             })?;

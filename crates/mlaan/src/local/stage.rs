@@ -8,7 +8,8 @@ use super::meter::{Before, Part};
 use super::module::Module;
 use super::offload::Offload;
 use super::shards::Gathered;
-use super::sources::{Blocks, Replicas};
+use super::sources::{Blocks, Replicas, Sent};
+use super::versions::Versions;
 use super::{Auxiliary, Branch, Meter, Method, Owner, Partition};
 use crate::Result;
 use crate::nn::optim::Objective;
@@ -64,6 +65,8 @@ pub(super) struct Stage {
     pub class_weights: Option<Tensor>,
     /// Blocks of other stages that are mirrored here.
     pub replicas: Replicas,
+    /// What mirrored blocks were in earlier steps, where copies lag behind.
+    pub versions: Versions,
     /// The gradient of the cascade at hand on its way down.
     pub carried: Option<Grad>,
     /// Per module, while a plan is made.
@@ -92,20 +95,24 @@ impl Stage {
         self.release_auxiliaries();
         self.classifier.iter_mut().for_each(Chain::release);
         self.carried = None;
+        self.versions.release();
         self.gathered.iter_mut().flatten().for_each(Gathered::release);
         self.gathered_classifier.release();
     }
 
-    /// The values of the blocks that stage `to` mirrors.
-    pub fn sources_for(&mut self, to: usize) -> Result<Vec<Values>> {
+    /// The values of the blocks that stage `to` mirrors: all of them, or the parameters that copies follow.
+    pub fn sources_for(&mut self, to: usize, part: Sent) -> Result<Vec<Values>> {
         let Stage { plan, device, range, modules, replicas, .. } = self;
-        let wanted = replicas.sent_to(to);
+        let wanted = replicas.sent_to(to, part);
         let mut values = Vec::new();
         let partition = &plan.partition;
         let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
         for block in wanted {
             let Some(layer) = blocks.get(block) else { continue };
             layer.visit(&mut |param| {
+                if !part.has(&param) {
+                    return Ok(());
+                }
                 values.push(Values::of(device, param.value)?);
                 Ok(())
             })?;

@@ -2,6 +2,7 @@
 //! [`schedule`](super::schedule)'s; here is what goes in and comes out.
 
 use super::batch::Batch;
+use super::command::Command;
 use super::link::Alone;
 use super::pipeline::Pipeline;
 use super::shards::Shard;
@@ -177,22 +178,27 @@ impl Learner {
         while self.unread() - self.reports.read() >= self.deferrable() {
             self.take_losses(true)?;
         }
-        let cut = (self.batches, self.shards);
+        let number = self.batches;
+        self.give_others(feed.as_ref(), number, options)?;
+        let cut = (number, self.shards);
         let given = self.pipeline()?.give(cut, feed, options);
         self.batches += 1;
         given.or_else(|e| self.idle().and(Err(e)))
     }
 
     /// The stages at work, set to it if need be.
-    fn pipeline(&mut self) -> Result<&mut Pipeline> {
+    pub(super) fn pipeline(&mut self) -> Result<&mut Pipeline> {
         if self.pipeline.is_none() {
             self.idle()?;
-            self.pipeline = Some(Pipeline::start(std::mem::take(&mut self.stages), &self.schedule)?);
+            let stages = std::mem::take(&mut self.stages);
+            self.pipeline = Some(match &self.ranked {
+                Some(ranked) => ranked.start(stages, &self.schedule, &self.plan)?,
+                None => Pipeline::start_all(stages, &self.schedule, &self.plan.method)?,
+            });
         }
         let gone = || Error::StageEnded { stage: 0 };
         self.pipeline.as_mut().ok_or_else(gone)
     }
-
     /// Takes the losses of the oldest batch at work; false where they are not there, and are not waited for.
     fn take_losses(&mut self, wait: bool) -> Result<bool> {
         let Some(pipeline) = &mut self.pipeline else { return Ok(false) };
@@ -212,6 +218,9 @@ impl Learner {
     pub fn reports(&mut self) -> Result<&[StepReport]> {
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.flush();
+            if let Some(ranked) = &self.ranked {
+                ranked.ask(&Command::Flush)?;
+            }
         }
         while self.take_losses(true)? {}
         self.read_losses()?;
@@ -253,8 +262,8 @@ impl Learner {
 
     /// Brings what is on the device of one stage to the host, behind what was read before.
     fn read_losses(&mut self) -> Result<()> {
-        let Learner { stages, reports, devices, .. } = self;
-        match (stages.first_mut(), devices.len()) {
+        let (all, Learner { stages, reports, .. }) = (self.stages(), self);
+        match (stages.first_mut(), all) {
             (Some(stage), 1) => stage.read_losses(|losses| reports.push(losses)),
             _ => Ok(()),
         }

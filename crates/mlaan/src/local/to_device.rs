@@ -2,6 +2,7 @@
 
 use super::link::Values;
 use super::targets::Targets;
+use super::wire::{Reader, Writer};
 use crate::data::{Batch, BatchSource, Classes};
 use crate::{Error, Result};
 use mlaan_engine::ops::{Labels, PixelScale};
@@ -30,6 +31,12 @@ pub trait ToDevice: Send + Sync {
         None
     }
 
+    /// The batch as bytes for another process, with its images or without; none where it cannot be had so.
+    fn pack(&self, images: bool) -> Option<Vec<u8>> {
+        let _ = images;
+        None
+    }
+
     /// As [`ToDevice::to_device`], the images `part` of the batch alone.
     ///
     /// # Errors
@@ -54,6 +61,18 @@ pub struct DatasetBatch {
     pub scale: PixelScale,
 }
 
+impl DatasetBatch {
+    /// A batch that [`ToDevice::pack`] wrote, and whether its images are mixtures.
+    pub(super) fn unpack(bytes: &[u8]) -> Result<(Batch, bool)> {
+        let mut from = Reader(bytes);
+        let mixed = from.number()? == 1;
+        let (labels, other, shares) = (from.words()?, from.words()?, from.words()?);
+        let shares = shares.into_iter().map(f32::from_bits).collect();
+        let bytes = from.bytes()?.to_vec();
+        Ok((Batch { bytes, labels, other, shares, ..Batch::default() }, mixed))
+    }
+}
+
 impl ToDevice for DatasetBatch {
     fn to_device(&self, stage: usize, device: &Device, images: bool) -> Result<StageInput> {
         self.part(stage, device, images, 0..self.images)
@@ -61,6 +80,18 @@ impl ToDevice for DatasetBatch {
 
     fn images(&self) -> Option<usize> {
         Some(self.images)
+    }
+
+    fn pack(&self, images: bool) -> Option<Vec<u8>> {
+        let batch = self.batch.as_deref()?;
+        let bytes: &[u8] = if images { &batch.bytes } else { &[] };
+        if images && bytes.is_empty() {
+            return None;
+        }
+        let mixed = matches!(self.sources.first(), Some(BatchSource::Mixed));
+        let shares: Vec<u32> = batch.shares.iter().map(|s| s.to_bits()).collect();
+        let to = Writer::default().number(mixed.into()).words(&batch.labels).words(&batch.other);
+        Some(to.words(&shares).bytes(bytes).done())
     }
 
     fn part(&self, stage: usize, device: &Device, images: bool, part: Range<usize>) -> Result<StageInput> {

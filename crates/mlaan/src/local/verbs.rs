@@ -8,7 +8,7 @@ use super::meter::Part;
 use super::module::Module;
 use super::objective::class_loss;
 use super::schedule::Verb;
-use super::sources::Blocks;
+use super::sources::{Blocks, Sent};
 use super::stage::Stage;
 use super::targets::{HeadLoss, Supervision};
 use super::{Auxiliary, Branch, clip};
@@ -87,24 +87,33 @@ impl Stage {
                 Ok(())
             }
             // Gradients alone move no mirrors.
-            Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow
+            Verb::FollowLate { module } if batch.update().is_none() => self.store_auxiliaries(module - first),
+            Verb::SendSources { .. } | Verb::ReceiveSources { .. } | Verb::Follow | Verb::Keep { .. }
                 if batch.update().is_none() =>
             {
                 Ok(())
             }
             Verb::SendSources { to } => {
-                let values = self.sources_for(to)?;
+                let values = self.sources_for(to, Sent::Followed)?;
                 link.send(
                     to,
                     Message { batch: batch.number, kind: MessageKind::Sources, cascade: None, values },
                 )
             }
+            Verb::ReceiveSources { from } if self.versions.are_kept() => {
+                self.versions.await_from(&self.device, from, batch.number, link)
+            }
             Verb::ReceiveSources { from } => {
-                let message = link.receive(from, MessageKind::Sources)?;
+                let message = link.receive(from, MessageKind::Sources, batch.number)?;
                 self.expect(&message, batch, None)?;
-                self.replicas.take_over(&self.device, from, &message.values)
+                self.replicas.take_over(&self.device, from, Sent::Followed, &message.values)
             }
             Verb::Follow => self.follow(first, batch.update().map_or(0, |options| options.step)),
+            Verb::FollowLate { module } => {
+                self.follow_late(module, batch.update().map_or(0, |options| options.step))?;
+                self.store_auxiliaries(module - first)
+            }
+            Verb::Keep { module } => self.keep(module),
         }
     }
 
@@ -126,7 +135,7 @@ impl Stage {
         batch: Batch<'_>,
         category: MemoryCategory,
     ) -> Result<Tensor> {
-        let message = link.receive(from, kind)?;
+        let message = link.receive(from, kind, batch.number)?;
         self.expect(&message, batch, cascade)?;
         let values = message.values.first().ok_or_else(|| broken("a message without values".into()))?;
         values.on(&self.device, category)
@@ -187,8 +196,17 @@ impl Stage {
         if let Some(grad) = self.train((j, Branch::Independent), batch)? {
             self.modules[at].add_total(&self.device, grad.tensor)?;
         }
-        self.store_auxiliaries(at)?;
+        // Copies that lag behind follow next, while they are on the device.
+        if !self.follows_late(at) {
+            self.store_auxiliaries(at)?;
+        }
         Ok(carried)
+    }
+
+    /// Whether copies behind the module at `at` lag behind their sources: [`Verb::FollowLate`] ends its auxiliary networks' turn.
+    fn follows_late(&mut self, at: usize) -> bool {
+        let late = self.versions.are_kept();
+        late && self.branches[at].iter_mut().flatten().any(|a| a.leap_mut().is_some())
     }
 
     /// One of the losses behind a module, and the update of its auxiliary network; the gradient of the module's output.
@@ -374,6 +392,33 @@ impl Stage {
         }
         for leap in branches.iter_mut().flatten().flatten().filter_map(Auxiliary::leap_mut) {
             leap.follow(device, &mut blocks, step)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// Moves the copies of a module, whose auxiliary networks are on the device, towards what their sources were `lag` steps
+    /// before.
+    fn follow_late(&mut self, module: usize, step: u64) -> Result<()> {
+        let Stage { device, branches, versions, range, .. } = self;
+        let own = branches.get_mut(module - range.start).into_iter().flatten().flatten();
+        for leap in own.filter_map(Auxiliary::leap_mut) {
+            leap.follow_late(device, versions, step)?;
+        }
+        versions.followed(module);
+        Ok(())
+    }
+
+    /// Keeps what the blocks of a module have become.
+    fn keep(&mut self, module: usize) -> Result<()> {
+        let Stage { plan, device, modules, replicas, versions, range, .. } = self;
+        let partition = &plan.partition;
+        let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
+        for block in partition.blocks(module) {
+            if let Some(layer) = blocks.get(block) {
+                versions.keep(device, block, layer)?;
+            }
         }
         Ok(())
     }

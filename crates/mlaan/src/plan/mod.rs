@@ -7,6 +7,7 @@ mod balance;
 mod dry;
 mod inference;
 mod process;
+mod ranks;
 pub mod search;
 mod stages;
 mod transfer;
@@ -15,6 +16,7 @@ pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{TensorSizes, evaluation};
+pub use ranks::{RanksCourse, Speed};
 pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
 pub use transfer::{BUSES, Bus, RATE};
 

@@ -16,6 +16,10 @@ use std::sync::Arc;
 /// Copies of a message between two stages: the one that is made, the one that waits, the one that is taken over.
 const COPIES: usize = 3;
 
+/// Steps behind each other after which those of several stages use memory as all that follow: where a stage begins a batch
+/// before it ends the one before, small tensors find their places only after some.
+const SETTLED: usize = 24;
+
 /// Batches of the host that so many stages hold beside the one that the first takes.
 pub fn in_flight(stages: usize) -> usize {
     if stages > 1 { stages + 1 } else { 0 }
@@ -192,14 +196,14 @@ fn train(
         learner.reports()?;
     }
     let whole = sizes.train.map_or(usize::MAX, |n| n / sizes.batch.max(1));
-    let more = if devices.len() > 1 { whole.min(3).saturating_sub(1) } else { 0 };
+    let more = if devices.len() > 1 { whole.min(SETTLED).saturating_sub(1) } else { 0 };
     (0..more).try_for_each(|_| ask(learner, batch))?;
     learner.idle()?;
     let steps = 1 + more as u64;
     let flops = devices.iter().map(|d| d.flops() / steps).collect();
     if rest > 0 {
         // With several stages the last batch follows others.
-        let before = if devices.len() > 1 { whole.min(2) } else { 0 };
+        let before = if devices.len() > 1 { whole.min(SETTLED / 3) } else { 0 };
         (0..before).try_for_each(|_| ask(learner, batch))?;
         ask(learner, rest)?;
     }
@@ -217,13 +221,16 @@ fn messages(summary: &[ModuleSummary], cuts: &[usize], method: &Method, sizes: S
             * e.width
             * e.channels
             * sizes.precision.dtype().bytes();
+        // Beside the one that waits, so many more gradients may.
+        let more = if method.lag() > 0 { method.span().saturating_sub(2) } else { 0 };
         let kinds = if method.span() > 1 { 2 } else { 1 };
-        features * kinds * COPIES
+        features * (kinds * COPIES + more)
     };
     // At the most all parameters of mirrored blocks, to every stage that mirrors them.
     let mirrored = summary.iter().any(|m| !m.sources.is_empty()) && !cuts.is_empty();
     let parameters: usize = summary.iter().map(|m| m.parameters).sum();
-    let sources = if mirrored { parameters * size_of::<f32>() * COPIES * cuts.len() } else { 0 };
+    let sources =
+        if mirrored { parameters * size_of::<f32>() * (COPIES + method.lag()) * cuts.len() } else { 0 };
     cuts.iter().map(edge).sum::<usize>() + sources
 }
 

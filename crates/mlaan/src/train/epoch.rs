@@ -78,6 +78,10 @@ impl Trainer {
     ) -> Result<bool> {
         let mut taken = run.at.epoch_stats.steps;
         loop {
+            // Any rank may have been asked.
+            if self.learner.world().is_some_and(|world| world.stop_asked()) {
+                stop.store(true, Ordering::Relaxed);
+            }
             if stop.load(Ordering::Relaxed) || self.deadline.is_over() {
                 return Ok(false);
             }

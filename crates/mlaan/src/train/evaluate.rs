@@ -4,18 +4,17 @@ use crate::Result;
 use crate::data::BatchSource;
 use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::evaluation::{Evaluation, KEPT_MISTAKES, Meter};
-use crate::local::Learner;
+use crate::local::{Learner, Logits};
 use crate::plan::read_at_once;
-use mlaan_engine::{Device, Tensor};
 use std::sync::Arc;
 
 /// A batch whose logits were not read: with its labels, and which images they are of.
-type Waiting = (Tensor, Vec<u32>, Vec<usize>);
+type Waiting = (Logits, Vec<u32>, Vec<usize>);
 
 /// Counts batches: waits for the device.
-fn read(meter: &mut Meter, device: &Device, waiting: &mut Vec<Waiting>, classes: usize) -> Result<()> {
+fn read(meter: &mut Meter, learner: &Learner, waiting: &mut Vec<Waiting>, classes: usize) -> Result<()> {
     for (logits, labels, indices) in waiting.drain(..) {
-        let logits = device.download(&logits)?;
+        let logits = learner.read_logits(logits)?;
         for ((row, label), index) in logits.chunks_exact(classes).zip(labels).zip(indices) {
             meter.add(index, row, label as usize);
         }
@@ -63,19 +62,23 @@ pub(super) fn evaluate_from(
     let options = LoaderOptions { deliver: source.deliver(), ..LoaderOptions::evaluation(batch, frame) };
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
-    let output = learner.output_device().clone();
+    // Batches that other ranks work on while the next ones begin.
+    let at_once = match learner.world() {
+        Some(world) => world.ranks() + 1,
+        None => read_at_once(learner.output_device().kind()),
+    };
     let names = data.classes();
     let mut meter = Meter::new(task.classes.max(names.len()), data.len(), mistakes);
-    let (mut waiting, at_once) = (Vec::new(), read_at_once(output.kind()));
+    let mut waiting = Vec::new();
     while let Some(batch) = loader.next() {
         let batch = batch?;
         let input = source.to_device(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
-        waiting.push((learner.logits(input.images)?, batch.labels.clone(), batch.indices.clone()));
+        waiting.push((learner.ask_logits(input.images)?, batch.labels.clone(), batch.indices.clone()));
         loader.recycle(batch);
         if waiting.len() == at_once {
-            read(&mut meter, &output, &mut waiting, task.classes)?;
+            read(&mut meter, learner, &mut waiting, task.classes)?;
         }
     }
-    read(&mut meter, &output, &mut waiting, task.classes)?;
+    read(&mut meter, learner, &mut waiting, task.classes)?;
     Ok(meter.finish(names, &|index| data.image_name(index)))
 }

@@ -37,15 +37,27 @@ pub fn step_sizes(recipe: &Recipe, batch: usize, kind: DeviceKind) -> Sizes {
 
 /// What memory depends on, with batches of `batch` images, in a stage on each of `devices`, which may be dry ones.
 pub fn sizes(recipe: &Recipe, splits: &Splits, devices: &[Device], batch: usize) -> Sizes {
+    sizes_of(recipe, splits, (devices, devices.len()), batch)
+}
+
+/// As [`sizes`], the stages of other processes counted.
+pub(super) fn sizes_of(
+    recipe: &Recipe,
+    splits: &Splits,
+    (devices, stages): (&[Device], usize),
+    batch: usize,
+) -> Sizes {
     let kind = devices.first().map_or(DeviceKind::Cpu { threads: None }, Device::kind);
-    let ahead = LoaderPool::AHEAD + in_flight(devices.len());
+    let ahead = LoaderPool::AHEAD + in_flight(stages);
     let (train, test, size) = (splits.train.len(), splits.test.len(), recipe.data.size);
     let (augment, extras) = (setup::augmentation(&recipe.data, Some(splits)), recipe.data.extras());
     let keeps = |a| BatchSource::keeps(kind, splits.train.as_ref(), (&a, &extras), size);
     let validation = splits.validation.as_ref().map(|data| data.len());
     // What is evaluated after every epoch.
     let held = splits.validation.as_ref().unwrap_or(&splits.test);
-    let (kept, mixed) = (augment.is_ok_and(keeps), extras.mixes());
+    // What lies on a device cannot be sent to other ranks, which only decoders ask for.
+    let sent = stages > devices.len() && recipe.local.reconstruct.iter().any(|&l| l > 0.0);
+    let (kept, mixed) = (!sent && augment.is_ok_and(keeps), extras.mixes());
     let kept_test = kept && BatchSource::keeps_test(kind, [splits.train.as_ref(), held.as_ref()], size);
     // No batch is larger than the set that it is taken from.
     let made = |images: usize, mixed| LoaderPool::bytes(ahead, batch.min(images), size, mixed);

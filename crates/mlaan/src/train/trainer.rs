@@ -5,17 +5,19 @@ use super::class_weights::class_weights;
 use super::deadline::Deadline;
 use super::deferred_losses::DeferredLosses;
 use super::peak::PeakBytes;
-use super::sizes::{sizes, task};
+use super::ranks::Job;
+use super::sizes::{sizes_of, task};
 use super::unreached::unreached;
 use super::{LearningRate, foreign, setup};
 use crate::backbone::{Backbone, Frozen};
 use crate::data::{Augment, BatchSource, Extras, LoaderPool, Splits};
 use crate::import::Taken;
-use crate::local::Learner;
+use crate::local::{Learner, Partition};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
 use crate::plan::{Plan, balanced, plan_in_stages};
 use crate::process::Peak;
+use crate::ranks::World;
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Padding;
@@ -90,6 +92,33 @@ impl Trainer {
         splits: Splits,
         devices: &[Device],
     ) -> Result<Self> {
+        Self::build(recipe, backbone, splits, (devices, None))
+    }
+
+    /// As [`Trainer::from_recipe`] in rank 0 of a job, which leads the others ([`follow`](super::follow)). What is learnt is
+    /// what one process learns, to the bit.
+    ///
+    /// # Errors
+    /// As [`Trainer::from_recipe`]; fewer modules than ranks; a rank that was started with something else.
+    pub fn from_recipe_in_ranks(recipe: &Recipe, device: &Device, world: &Arc<World>) -> Result<Self> {
+        recipe.validate()?;
+        let job = Job::gather(world, recipe, device)?;
+        if recipe.model.init.is_some() {
+            let message = "weights from elsewhere are read by one process: `mlaan train` with one, for an epoch or less, then \
+                           --resume with several ranks";
+            return Err(Error::recipe("model.init", message));
+        }
+        let backbone = setup::backbone(&recipe.model)?;
+        let splits = setup::open(recipe, device.threads())?;
+        Self::build(recipe, &backbone, splits, (std::slice::from_ref(device), Some(&job)))
+    }
+
+    fn build(
+        recipe: &Recipe,
+        backbone: &dyn Backbone,
+        splits: Splits,
+        (devices, job): (&[Device], Option<&Job<'_>>),
+    ) -> Result<Self> {
         let splits = setup::held_out(recipe, splits)?;
         let backbone: &dyn Backbone = &Frozen::new(backbone, &recipe.train.freeze);
         let precision = recipe.train.precision.into();
@@ -102,14 +131,22 @@ impl Trainer {
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let task = task(recipe, &splits, &normalise);
         let pool = setup::loader_pool_of(&devices, splits.train.as_ref())?;
-        let sizes = sizes(recipe, &splits, &devices, recipe.train.batch);
+        let kinds: Vec<DeviceKind> =
+            job.map_or_else(|| devices.iter().map(Device::kind).collect(), |job| job.kinds.clone());
+        let sizes = sizes_of(recipe, &splits, (&devices, kinds.len()), recipe.train.batch);
         let mut recipe = recipe.clone();
         recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
         recipe.data.load = setup::loaded(recipe.data.load, &splits);
         recipe.data.orientation = setup::oriented(recipe.data.orientation, &splits);
-        let kinds: Vec<DeviceKind> = devices.iter().map(Device::kind).collect();
+        if let Some(job) = job {
+            job.check(&recipe.local, Partition::new(&recipe.local, backbone)?.len())?;
+        }
         let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
-        let short = check(&plan, &devices)?;
+        let short = match job {
+            None => check(&plan, &devices)?,
+            // Others look for themselves.
+            Some(_) => Limits::of(device).check(&Needs { usage: plan.stages[0].usage, ..plan.needs() })?,
+        };
         let rate_batch = recipe.train.batch.min(splits.train.len());
         let low = unreached(&recipe.train, splits.train.len().div_ceil(recipe.train.batch));
         let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
@@ -118,15 +155,24 @@ impl Trainer {
                 .into_iter()
                 .flatten()
                 .chain(slow);
-        let warnings = warnings.chain(splits.notes.lines()).collect();
+        let waits = job.and_then(|job| job.waits(&recipe.local));
+        let warnings = warnings.chain(splits.notes.lines()).chain(waits).collect();
         for (device, stage) in devices.iter().zip(&plan.stages) {
             device.pool().reserve(&stage.usage)?;
         }
         let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
         device.pool().count(MemoryCategory::Data, counted);
         let (cuts, local) = (plan.cuts(), &recipe.local);
-        let mut learner =
-            Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?;
+        let mut learner = match job {
+            None => {
+                Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?
+            }
+            Some(job) => {
+                job.begin((&recipe, &plan), (task.classes, normalise), weights.as_deref())?;
+                let place = (job.world, device, cuts.as_slice());
+                Learner::in_ranks(place, backbone, local, task, recipe.seed, sizes.optimizer)?
+            }
+        };
         if let Some(weights) = weights {
             learner.weigh_classes(&weights)?;
         }
@@ -186,6 +232,19 @@ impl Trainer {
         &self.plan
     }
 
+    /// Bytes that this process will need at the most: all that is planned, or of a network that ranks share this one's part.
+    pub fn planned_memory(&self) -> usize {
+        match (self.ranks(), self.plan.stages.first()) {
+            (2.., Some(own)) => Needs { usage: own.usage, ..self.plan.needs() }.memory(),
+            _ => self.plan.memory(),
+        }
+    }
+
+    /// Processes that share the network.
+    pub fn ranks(&self) -> usize {
+        self.learner.world().map_or(1, |world| world.ranks())
+    }
+
     /// The learning rates of every epoch, for the images that a step really takes.
     pub fn rates(&self) -> LearningRate {
         LearningRate::with_batch(&self.recipe.train, self.rate_batch)
@@ -233,6 +292,14 @@ impl Trainer {
     /// then, going by the last validation. They can be resumed as if they had not stopped ([`Outcome::OutOfTime`](super::Outcome)).
     pub fn stop_by(&mut self, time: Option<Instant>) {
         self.deadline = Deadline { at: time, ..Deadline::default() };
+    }
+
+    /// Tells other ranks, where there are some, that all is done: no run follows.
+    ///
+    /// # Errors
+    /// The end of the job.
+    pub fn dismiss(&mut self) -> Result<()> {
+        self.learner.dismiss()
     }
 
     /// How many steps of a run go by until their losses are read, at the most as many as fit ([`Learner::deferrable`]: one

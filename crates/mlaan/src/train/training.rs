@@ -45,6 +45,28 @@ impl Trainer {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
+        self.whole_run(held, resume, stop, watch).inspect_err(|e| self.blame(e))
+    }
+
+    /// Ends other ranks, where there are some, with what went wrong here, and says which rank it went wrong in.
+    fn blame(&self, e: &Error) {
+        let Some(world) = self.learner.world() else { return };
+        let at = match e {
+            Error::NonFinite { module, .. } => {
+                self.plan.stages.iter().position(|s| s.modules.contains(module))
+            }
+            _ => None,
+        };
+        world.fail_at(at.unwrap_or(0), &e.to_string());
+    }
+
+    fn whole_run(
+        &mut self,
+        held: &Lock,
+        resume: bool,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Outcome> {
         let mut run = self.open_run(held, resume, watch)?;
         let rates = self.rates();
         while run.at.epoch < self.recipe.train.epochs && !self.ends_early(&run.at) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // In helpers of tests a failure is a failed test.
 
 pub mod python;
+pub mod run_results;
 pub mod torch_file;
 pub mod trained;
 pub mod weights;

@@ -34,6 +34,8 @@ pub struct Case {
     pub leap_on: String,
     pub leap_sources: Vec<Vec<usize>>,
     pub ema: f64,
+    #[serde(default)]
+    pub leap_lag: usize,
     pub lr: f32,
     pub momentum: f32,
     pub weight_decay: f32,
@@ -125,6 +127,7 @@ impl Golden {
                 on: if c.leap_on == "cascaded" { Branch::Cascaded } else { Branch::Independent },
                 depth: 4,
                 ema: c.ema,
+                lag: c.leap_lag,
                 sources: Some(c.leap_sources.clone()),
                 ..Leap::default()
             }),
@@ -171,6 +174,7 @@ impl Golden {
             .unwrap();
         let there = self.names().iter().filter(|n| n.starts_with("param/")).count();
         assert_eq!(loaded, there, "tensors of the network and of the file");
+        learner.restart_versions().unwrap();
         if !c.class_weights.is_empty() {
             learner.weigh_classes(&c.class_weights).unwrap();
         }

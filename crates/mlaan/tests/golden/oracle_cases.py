@@ -25,6 +25,7 @@ class Case:
     leap_on: str = "independent"                        # or "cascaded"
     leap_sources: list = field(default_factory=lambda: [])  # per module: block numbers it mirrors
     ema: float = 0.995
+    leap_lag: int = 0                                   # after step t copies follow sources as of step max(t - lag, 0)
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -73,6 +74,10 @@ CASES = [
     Case("mlaan_paper", cuts=ALL, span=3, weights=[0.3, 0.7], leap="pulled", leap_sources=LEAPS, head="0c1f"),
     Case("mlaan_released", cuts=ALL, span=2, weights=[0.001, 0.999], leap="twin", leap_on="cascaded",
          leap_sources=LEAPS, head="0c1f"),
+    # Moved far, so that a version too old or too new shows.
+    Case("lam_pulled_lag", cuts=ALL, leap="pulled", leap_sources=LEAPS, head="0c1f", leap_lag=1, ema=0.5, steps=4),
+    Case("mlaan_released_lag", cuts=[1, 3, 5], span=2, weights=[0.001, 0.999], leap="twin", leap_on="cascaded",
+         leap_sources=[[2, 4, 5], [4, 5], [5]], head="0c1f", leap_lag=2, ema=0.5, steps=4),
     Case("mlaan_infopro", cuts=[1, 3, 5], span=3, weights=[0.3, 0.7], leap="pulled",
          leap_sources=[[2, 4, 5], [4, 5], [5]], reconstruct=[5.0, 0.5], task=[0.5, 1.0]),
     Case("bp_shards", shards=3, batch=10),

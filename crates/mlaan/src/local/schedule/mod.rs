@@ -38,6 +38,10 @@ pub(super) enum Verb {
     ReceiveSources { from: usize },
     /// Moves mirrors and shadows towards their sources.
     Follow,
+    /// Those of one module, towards what their sources were `lag` steps before.
+    FollowLate { module: usize },
+    /// Keeps what the blocks of a module have become for copies in the stage that lag behind.
+    Keep { module: usize },
 }
 
 /// The work of one stage in a batch.
@@ -79,18 +83,21 @@ struct Rules<'a> {
     /// Modules of a cascade's window.
     span: usize,
     stages: Vec<Range<usize>>,
-    /// For each module, the modules of the blocks that its leap chains mirror.
+    /// For each module, the modules of the blocks that its copies follow.
     sources: &'a [Vec<usize>],
+    /// Steps that copies lag behind.
+    lag: usize,
 }
 
 impl Schedule {
     /// The work of `modules` modules, cascades going back through `span` of them, in stages that end before the modules
-    /// `cuts` (ascending) and at the last one. `sources`: for each module, the modules of the blocks that it mirrors.
-    pub fn new(modules: usize, span: usize, cuts: &[usize], sources: &[Vec<usize>]) -> Self {
+    /// `cuts` (ascending) and at the last one. `sources`: for each module, the modules of the blocks that its copies follow,
+    /// `lag` steps behind.
+    pub fn new(modules: usize, span: usize, cuts: &[usize], sources: &[Vec<usize>], lag: usize) -> Self {
         let starts = std::iter::once(0).chain(cuts.iter().copied());
         let ends = cuts.iter().copied().chain([modules]);
         let stages: Vec<Range<usize>> = starts.zip(ends).map(|(a, b)| a..b).collect();
-        let rules = Rules { modules, span: span.max(1), stages, sources };
+        let rules = Rules { modules, span: span.max(1), stages, sources, lag };
         let stages = (0..rules.stages.len()).map(|k| rules.stage(k)).collect();
         Schedule { stages }
     }
@@ -114,7 +121,7 @@ impl Rules<'_> {
 
     fn stage(&self, k: usize) -> StageSchedule {
         let Range { start: a, end: b } = self.stages[k];
-        let (span, mut open) = (self.span, a);
+        let (span, mut open, mut late) = (self.span, a, Vec::new());
         // Modules of the stage whose windows end in stages above are updated there.
         let waiting = (b + 1).saturating_sub(span).max(a);
         let (mut ahead, mut rest, mut returning) = (Vec::new(), Vec::new(), Vec::new());
@@ -128,21 +135,22 @@ impl Rules<'_> {
                 part.push(Verb::SendFeatures);
             }
             part.push(Verb::LocalBackward(j));
+            self.follow_late(j, k, &mut late, part);
             self.cascade(j, j, a, part);
-            self.update_behind(j, k, &mut open, part);
+            self.update_behind(j, k, (&mut open, &mut late), part);
         }
         for j in (b..self.modules).take_while(|&j| self.start(j) < b) {
             returning.push(Verb::ReceiveGradient { cascade: j });
             self.cascade(j, b - 1, a, &mut returning);
-            self.update_behind(j, k, &mut open, &mut returning);
+            self.update_behind(j, k, (&mut open, &mut late), &mut returning);
         }
         let end = if returning.is_empty() { &mut rest } else { &mut returning };
         while open < b {
-            self.update(open, k, end);
+            self.update(open, k, (b, &mut late), end);
             open += 1;
         }
         self.follow(k, end);
-        if ahead.is_empty() || returning.is_empty() || !self.may_overlap(k) {
+        if ahead.is_empty() || returning.is_empty() || !self.may_overlap(k, &returning) {
             ahead.append(&mut rest);
             ahead.append(&mut returning);
         }
@@ -166,23 +174,65 @@ impl Rules<'_> {
     }
 
     /// Updates the module whose last window was cascade `j`'s, if it lies in stage `k`.
-    fn update_behind(&self, j: usize, k: usize, open: &mut usize, part: &mut Vec<Verb>) {
+    fn update_behind(
+        &self,
+        j: usize,
+        k: usize,
+        (open, late): (&mut usize, &mut Vec<usize>),
+        part: &mut Vec<Verb>,
+    ) {
         if j + 1 == *open + self.span && self.stages[k].contains(open) {
-            self.update(*open, k, part);
+            self.update(*open, k, (j + 1, late), part);
             *open += 1;
         }
     }
 
-    fn update(&self, module: usize, k: usize, part: &mut Vec<Verb>) {
+    /// Updates a module when the losses of those below `trained` were taken.
+    fn update(
+        &self,
+        module: usize,
+        k: usize,
+        (trained, late): (usize, &mut Vec<usize>),
+        part: &mut Vec<Verb>,
+    ) {
         part.push(Verb::Update(module));
         let others = (0..self.stages.len()).filter(|&by| by != k);
         let complete = others.filter(|&by| self.mirrored(k, by).last() == Some(&module));
         part.extend(complete.map(|to| Verb::SendSources { to }));
+        match self.last_follower(module, k).filter(|_| self.lag > 0) {
+            // A later module of the stage still follows the version whose room it takes.
+            Some(last) if last >= trained => late.push(module),
+            Some(_) => part.push(Verb::Keep { module }),
+            None => {}
+        }
+    }
+
+    /// The last module of stage `k` whose copies follow blocks of a module.
+    fn last_follower(&self, module: usize, k: usize) -> Option<usize> {
+        self.stages[k].clone().rev().find(|&m| self.sources.get(m).is_some_and(|s| s.contains(&module)))
+    }
+
+    /// Moves the copies of module `j` where they lag behind: what they follow does not depend on the rest of the step.
+    fn follow_late(&self, j: usize, k: usize, late: &mut Vec<usize>, part: &mut Vec<Verb>) {
+        let Some(sources) = self.sources.get(j).filter(|s| self.lag > 0 && !s.is_empty()) else { return };
+        let of: BTreeSet<usize> = sources.iter().map(|&m| self.stage_of(m)).filter(|&of| of != k).collect();
+        let before = self.stages[k].start..j;
+        let earlier: BTreeSet<usize> =
+            before.filter_map(|m| self.sources.get(m)).flatten().map(|&m| self.stage_of(m)).collect();
+        part.extend(of.difference(&earlier).map(|&from| Verb::ReceiveSources { from }));
+        part.push(Verb::FollowLate { module: j });
+        late.retain(|&module| {
+            let waits = self.last_follower(module, k) != Some(j);
+            if !waits {
+                part.push(Verb::Keep { module });
+            }
+            waits
+        });
     }
 
     fn follow(&self, k: usize, part: &mut Vec<Verb>) {
         let mirrors = self.stages[k].clone().any(|m| self.sources.get(m).is_some_and(|s| !s.is_empty()));
-        if mirrors {
+        if mirrors && self.lag == 0 {
             let others = (0..self.stages.len()).filter(|&of| of != k);
             let sending = others.filter(|&of| !self.mirrored(of, k).is_empty());
             part.extend(sending.map(|from| Verb::ReceiveSources { from }));
@@ -191,8 +241,13 @@ impl Rules<'_> {
     }
 
     /// Whether stage `k` may begin a batch before the one before has come back. Mirrors are moved at the end of a batch, so
-    /// whoever has them, or waits for those of another, goes batch by batch.
-    fn may_overlap(&self, k: usize) -> bool {
+    /// whoever has them, or waits for those of another, goes batch by batch. Where they lag a step behind, those do whose
+    /// blocks, needed in the next batch, are updated behind what comes back; where they lag two, none.
+    fn may_overlap(&self, k: usize, returning: &[Verb]) -> bool {
+        if self.lag > 0 {
+            let needed = |v: &Verb| matches!(v, Verb::SendSources { .. } | Verb::Keep { .. });
+            return self.lag > 1 || !returning.iter().any(needed);
+        }
         let across = |m: usize| {
             let own = self.stage_of(m);
             self.sources.get(m).into_iter().flatten().any(|&s| self.stage_of(s) != own)

@@ -1,4 +1,5 @@
-//! All networks of up to eight modules, cascades of up to four, all cuts into stages: simulated with queues of one message.
+//! All networks of up to eight modules, cascades of up to four, all cuts into stages: simulated with queues of one message,
+//! and of sources of one more for each step that copies lag behind.
 
 use super::*;
 use std::collections::{HashMap, VecDeque};
@@ -75,7 +76,7 @@ fn program(stage: &StageSchedule) -> Vec<(usize, Verb)> {
 }
 
 /// Runs all stages until none can go on; what was done, in an order in which it could be.
-fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
+fn simulate(schedule: &Schedule, (span, lag): (usize, usize), name: &str) -> Vec<(usize, usize, Verb)> {
     let mut stages: Vec<Stage> =
         schedule.stages.iter().map(|s| Stage { program: program(s), next: 0 }).collect();
     let mut queues: HashMap<(usize, usize, MessageKind), VecDeque<Message>> = HashMap::new();
@@ -99,14 +100,21 @@ fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
                 };
                 if let Some(key) = send {
                     let queue = queues.entry(key).or_default();
-                    if queue.len() == 1 {
+                    let room = match key.2 {
+                        MessageKind::Sources => lag + 1,
+                        MessageKind::Gradient if lag > 0 => span.saturating_sub(1).max(1),
+                        _ => 1,
+                    };
+                    if queue.len() == room {
                         break;
                     }
                     queue.push_back((t, cascade));
                 }
-                if let Some(key) = receive {
+                // What the first steps follow is there from the beginning.
+                let late = if matches!(verb, Verb::ReceiveSources { .. }) { lag } else { 0 };
+                if let (Some(key), true) = (receive, t >= late) {
                     let Some(message) = queues.entry(key).or_default().pop_front() else { break };
-                    assert_eq!(message, (t, cascade), "{name}: stage {k}, {verb:?}");
+                    assert_eq!(message, (t - late, cascade), "{name}: stage {k}, {verb:?}");
                 }
                 stage.next += 1;
                 done.push((k, t, verb));
@@ -119,7 +127,9 @@ fn simulate(schedule: &Schedule, name: &str) -> Vec<(usize, usize, Verb)> {
     for (k, s) in stages.iter().enumerate() {
         assert_eq!(s.next, s.program.len(), "{name}: stage {k} waits at {:?}", s.program.get(s.next));
     }
-    assert!(queues.values().all(VecDeque::is_empty), "{name}: {queues:?}");
+    // What copies would follow next is drained.
+    let left = |kind| if kind == MessageKind::Sources { lag.min(BATCHES) } else { 0 };
+    assert!(queues.iter().all(|(key, q)| q.len() == left(key.2)), "{name}: {queues:?}");
     done
 }
 
@@ -142,11 +152,20 @@ fn each_case(mut f: impl FnMut(usize, usize, &[usize], &[Vec<usize>], &str)) {
     }
 }
 
+/// Those, and some in which copies lag behind.
+fn each_late_case(mut f: impl FnMut(usize, usize, &[usize], &[Vec<usize>], usize, &str)) {
+    each_case(|n, span, cuts, sources, name| {
+        let mirrors = sources.iter().any(|s| !s.is_empty());
+        let lags = if mirrors && n < 6 { 0..=3 } else { 0..=0 };
+        lags.for_each(|lag| f(n, span, cuts, sources, lag, &format!("{name}, lag {lag}")));
+    });
+}
+
 #[test]
 fn one_stage_works_as_one_device() {
     each_case(|n, span, cuts, sources, name| {
         if cuts.is_empty() {
-            let schedule = Schedule::new(n, span, cuts, sources);
+            let schedule = Schedule::new(n, span, cuts, sources, 0);
             let mirrors = sources.iter().any(|s| !s.is_empty());
             assert_eq!(schedule.stages.len(), 1);
             assert!(!schedule.stages[0].overlaps(), "{name}");
@@ -157,9 +176,9 @@ fn one_stage_works_as_one_device() {
 
 #[test]
 fn stages_end_and_each_module_does_what_it_does_on_one_device() {
-    each_case(|n, span, cuts, sources, name| {
-        let schedule = Schedule::new(n, span, cuts, sources);
-        let done = simulate(&schedule, name);
+    each_late_case(|n, span, cuts, sources, lag, name| {
+        let schedule = Schedule::new(n, span, cuts, sources, lag);
+        let done = simulate(&schedule, (span, lag), name);
         let alone = one_device(n, span, false);
         for m in 0..n {
             // The same verbs in the same order, batch after batch: forward of a batch after the update of the one before.
@@ -175,8 +194,8 @@ fn stages_end_and_each_module_does_what_it_does_on_one_device() {
 #[test]
 fn mirrors_follow_what_their_sources_were_at_the_end_of_the_batch() {
     each_case(|n, span, cuts, sources, name| {
-        let schedule = Schedule::new(n, span, cuts, sources);
-        let done = simulate(&schedule, name);
+        let schedule = Schedule::new(n, span, cuts, sources, 0);
+        let done = simulate(&schedule, (span, 0), name);
         let stage_of = |m: usize| schedule.stages.iter().position(|s| s.modules.contains(&m)).unwrap();
         let at = |k: usize, t: usize, v: Verb| done.iter().position(|d| *d == (k, t, v));
         for (m, s) in sources.iter().enumerate().flat_map(|(m, all)| all.iter().map(move |&s| (m, s))) {
@@ -200,9 +219,58 @@ fn mirrors_follow_what_their_sources_were_at_the_end_of_the_batch() {
 }
 
 #[test]
+fn copies_that_lag_behind_follow_earlier_versions() {
+    each_late_case(|n, span, cuts, sources, lag, name| {
+        if lag == 0 {
+            return;
+        }
+        let schedule = Schedule::new(n, span, cuts, sources, lag);
+        let done = simulate(&schedule, (span, lag), name);
+        let stage_of = |m: usize| schedule.stages.iter().position(|s| s.modules.contains(&m)).unwrap();
+        let at = |k: usize, t: usize, v: Verb| done.iter().position(|d| *d == (k, t, v));
+        for (m, s) in sources.iter().enumerate().flat_map(|(m, all)| all.iter().map(move |&s| (m, s))) {
+            let (own, of) = (stage_of(m), stage_of(s));
+            let last =
+                sources.iter().enumerate().rev().find(|(m, all)| stage_of(*m) == own && all.contains(&s));
+            let last = last.unwrap().0;
+            for t in 0..BATCHES {
+                let follows = at(own, t, Verb::FollowLate { module: m }).unwrap();
+                // The module's auxiliary network has learnt from this batch, and not from the next.
+                assert!(at(own, t, Verb::LocalBackward(m)).unwrap() < follows, "{name}: {m} mirrors {s}");
+                assert!(at(own, t + 1, Verb::LocalBackward(m)).is_none_or(|l| follows < l), "{name}: {m}");
+                if own == of {
+                    // Kept as the batch left it, when nobody needs the version whose room it takes, and in time.
+                    let kept = at(own, t, Verb::Keep { module: s }).unwrap();
+                    assert!(at(own, t, Verb::Update(s)).unwrap() < kept, "{name}: {m} mirrors {s}");
+                    assert!(
+                        at(own, t + 1, Verb::Update(s)).is_none_or(|c| kept < c),
+                        "{name}: {m} mirrors {s}"
+                    );
+                    assert!(
+                        at(own, t, Verb::FollowLate { module: last }).unwrap() < kept,
+                        "{name}: {m} mirrors {s}"
+                    );
+                    let next = at(own, t + lag, Verb::FollowLate { module: m });
+                    assert!(next.is_none_or(|f| kept < f), "{name}: {m} mirrors {s}");
+                } else {
+                    let received = at(own, t, Verb::ReceiveSources { from: of }).unwrap();
+                    assert!(received < follows, "{name}: {m} mirrors {s}");
+                    let sent = at(of, t, Verb::SendSources { to: own }).unwrap();
+                    assert!(at(of, t, Verb::Update(s)).unwrap() < sent, "{name}: {m} mirrors {s}");
+                    assert!(
+                        at(of, t + 1, Verb::Update(s)).is_none_or(|c| sent < c),
+                        "{name}: {m} mirrors {s}"
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn stages_with_room_begin_a_batch_before_the_one_before_comes_back() {
     let none = vec![vec![]; 8];
-    let stages = Schedule::new(8, 3, &[4], &none).stages;
+    let stages = Schedule::new(8, 3, &[4], &none, 0).stages;
     // Modules 2 and 3 wait for cascades 4 and 5; the input of module 2 is all that is kept of module 1.
     assert!(stages[0].overlaps() && !stages[1].overlaps());
     assert_eq!(stages[0].ahead.iter().filter_map(|v| module(*v)).max(), Some(1));
@@ -212,11 +280,20 @@ fn stages_with_room_begin_a_batch_before_the_one_before_comes_back() {
         (updates(&stages[0].ahead), updates(&stages[0].rest), updates(&stages[0].returning)),
         (0, 2, 2)
     );
-    assert!(!Schedule::new(8, 1, &[4], &none).stages[0].overlaps(), "nothing comes back");
-    assert!(!Schedule::new(8, 4, &[3], &none).stages[0].overlaps(), "every module waits");
+    assert!(!Schedule::new(8, 1, &[4], &none, 0).stages[0].overlaps(), "nothing comes back");
+    assert!(!Schedule::new(8, 4, &[3], &none, 0).stages[0].overlaps(), "every module waits");
     let mut mirrored = none.clone();
     mirrored[5] = vec![0];
-    assert!(!Schedule::new(8, 3, &[4], &mirrored).stages[0].overlaps(), "a mirror in another stage waits");
+    assert!(!Schedule::new(8, 3, &[4], &mirrored, 0).stages[0].overlaps(), "a mirror in another stage waits");
     mirrored[5] = vec![7];
-    assert!(Schedule::new(8, 3, &[4], &mirrored).stages[0].overlaps(), "mirrors stay in the stage above");
+    assert!(Schedule::new(8, 3, &[4], &mirrored, 0).stages[0].overlaps(), "mirrors stay in the stage above");
+    mirrored[0] = vec![7];
+    assert!(!Schedule::new(8, 3, &[4], &mirrored, 0).stages[0].overlaps(), "mirrors of blocks above");
+    assert!(Schedule::new(8, 3, &[4], &mirrored, 1).stages[0].overlaps(), "they lag behind");
+    mirrored[0] = vec![3];
+    assert!(
+        !Schedule::new(8, 3, &[4], &mirrored, 1).stages[0].overlaps(),
+        "module 3 is updated by what comes back"
+    );
+    assert!(Schedule::new(8, 3, &[4], &mirrored, 2).stages[0].overlaps(), "the version before is there");
 }

@@ -1,0 +1,210 @@
+//! `mlaan plan --ranks`: what several ranks would hold, send and wait for.
+
+use super::pair::Pair;
+use super::run::Run;
+use crate::args::PlanArgs;
+use crate::format;
+use anyhow::{Result, bail};
+use mlaan::Device;
+use mlaan::local::Forecast;
+use mlaan::plan::{Plan, RanksCourse, Speed, plan_in_stages};
+use mlaan::train::setup;
+use mlaan_engine::DeviceKind;
+use serde_json::{Value, json};
+use std::ops::RangeInclusive;
+
+/// Images of a step that is measured, at most: more take longer and tell no more.
+const IMAGES: usize = 64;
+
+/// Within the memory of one machine.
+const SHARED: (f64, f64) = (5e9, 20e-6);
+
+/// See the module.
+pub struct Ranks {
+    course: RanksCourse,
+    wanted: RangeInclusive<usize>,
+    network: (f64, f64),
+    lag: Option<usize>,
+    /// Of the larger of two ends, where one number was asked for.
+    plan: Option<Plan>,
+}
+
+impl Ranks {
+    /// Plans the ranks that are asked for, if any are.
+    ///
+    /// # Errors
+    /// More ranks than modules; what cannot be measured.
+    pub fn new(run: &Run, args: &PlanArgs, pair: &Pair) -> Result<Option<Self>> {
+        let Some(wanted) = args.ranks.clone() else { return Ok(None) };
+        let (recipe, modules) = (&run.recipe, pair.local.modules.len());
+        if modules == 1 {
+            bail!(
+                "--ranks: backpropagation goes through the whole network, which cannot be divided; name a recipe of several modules"
+            );
+        }
+        // A curve ends where there are no more modules.
+        let single = wanted.start() == wanted.end();
+        if *wanted.start() > modules || single && *wanted.end() > modules {
+            bail!("--ranks {}: there are {modules} modules, and a rank has at least one", wanted.start());
+        }
+        let wanted = *wanted.start()..=(*wanted.end()).min(modules);
+        let (backbone, sizes) = (setup::network(recipe)?, run.sizes(recipe.train.batch));
+        let device;
+        let speed = match (args.gflops, run.kind()) {
+            (Some(gflops), _) => Speed::Given(gflops * 1e9),
+            (None, DeviceKind::Cpu { threads }) => {
+                // As a rank would have, that shares this machine with others.
+                device = Device::cpu(threads.or(Some(1)))?;
+                Speed::Measured(&device, IMAGES)
+            }
+            (None, DeviceKind::Cuda) => {
+                bail!(
+                    "--ranks on GPUs needs --gflops, what one of them computes in a second (`mlaan bench` says it)"
+                )
+            }
+        };
+        let course = RanksCourse::new(
+            (&backbone, &pair.local),
+            (&recipe.local, run.task, sizes),
+            &speed,
+            *wanted.end(),
+        )?;
+        let kinds = vec![run.kind(); *wanted.end()];
+        let plan = match single {
+            true => {
+                Some(plan_in_stages(&backbone, &recipe.local, run.task, run.sizes_of(kinds.len()), &kinds)?)
+            }
+            false => None,
+        };
+        let network =
+            (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
+        let lag = recipe.local.leap.as_ref().map(|leap| leap.lag);
+        Ok(Some(Ranks { course, wanted, network, lag, plan }))
+    }
+
+    /// Numbers of ranks of a curve: few enough to be read.
+    fn numbers(&self) -> Vec<usize> {
+        let is_shown = |n: &usize| {
+            let ends = [self.wanted.start(), self.wanted.end()];
+            let power = n.next_power_of_two();
+            ends.contains(&n) || *n <= 4 || *n == power || *n == power / 4 * 3
+        };
+        self.wanted.clone().filter(is_shown).collect()
+    }
+
+    /// What keeps a step from being shorter.
+    fn limit(&self, ranks: usize, found: &Forecast) -> String {
+        let busiest = found.ranks.iter().map(|r| r.busy).fold(0.0, f64::max);
+        let at = found.ranks.iter().position(|r| r.busy == busiest).unwrap_or(0);
+        if ranks == 1 {
+            return "one process".into();
+        }
+        if found.step < 1.03 * busiest {
+            return format!("the work of rank {at}");
+        }
+        let free = self.course.without_network(ranks).step;
+        match self.lag {
+            _ if free < 0.97 * found.step => "the network".into(),
+            Some(lag) if lag < ranks => {
+                format!("EMA copies that wait for their sources (local.leap.lag={ranks} would not)")
+            }
+            _ => "cascades that ranks wait for".into(),
+        }
+    }
+
+    /// Text.
+    pub fn text(&self) -> String {
+        let (bandwidth, latency) = self.network;
+        let network = format!(
+            "{}/s and {} between ranks",
+            format::bytes(bandwidth as u64),
+            format::duration_short(latency)
+        );
+        match &self.plan {
+            Some(plan) => self.one(plan, &network),
+            None => self.curve(&network),
+        }
+    }
+
+    fn one(&self, plan: &Plan, network: &str) -> String {
+        let ranks = *self.wanted.end();
+        let found = self.course.forecast(ranks, self.network);
+        let header = [
+            "rank",
+            "modules",
+            ">memory",
+            ">GFLOP",
+            ">busy",
+            ">waiting",
+            ">features up",
+            ">gradients down",
+            ">copied blocks",
+        ];
+        let mut table = format::table(&header);
+        for (k, (rank, stage)) in found.ranks.iter().zip(&plan.stages).enumerate() {
+            let waiting = 100.0 * (1.0 - rank.busy / found.step).max(0.0);
+            table.add_row([
+                k.to_string(),
+                match rank.modules.len() {
+                    1 => rank.modules.start.to_string(),
+                    _ => format!("{} to {}", rank.modules.start, rank.modules.end - 1),
+                },
+                format::bytes(stage.usage.footprint as u64),
+                format::giga(stage.flops),
+                format::duration_short(rank.busy),
+                format::percent(waiting),
+                format::bytes(rank.sent[0] as u64),
+                format::bytes(rank.sent[1] as u64),
+                format::bytes(rank.sent[2] as u64),
+            ]);
+        }
+        format!(
+            "{}\n\nA step: {} in one process, {} over {ranks} ranks: {:.2} times as fast, limited by {}. With {network}.",
+            format::text(&table),
+            format::duration_short(found.alone),
+            format::duration_short(found.step),
+            found.alone / found.step,
+            self.limit(ranks, &found),
+        )
+    }
+
+    fn curve(&self, network: &str) -> String {
+        let mut table =
+            format::table(&[">ranks", ">a step", ">times as fast", ">of the ranks", "limited by"]);
+        for ranks in self.numbers() {
+            let found = self.course.forecast(ranks, self.network);
+            let speedup = found.alone / found.step;
+            table.add_row([
+                ranks.to_string(),
+                format::duration_short(found.step),
+                format!("{speedup:.2}"),
+                format::percent(100.0 * speedup / ranks as f64),
+                self.limit(ranks, &found),
+            ]);
+        }
+        format!("{}\n\nWith {network}.", format::text(&table))
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        let each = |ranks: usize| {
+            let found = self.course.forecast(ranks, self.network);
+            json!({
+                "ranks": ranks,
+                "step_seconds": found.step,
+                "one_process_seconds": found.alone,
+                "limit": self.limit(ranks, &found),
+                "each": found.ranks.iter().map(|r| json!({
+                    "modules": [r.modules.start, r.modules.end],
+                    "busy_seconds": r.busy,
+                    "sent_bytes": { "features": r.sent[0], "gradients": r.sent[1], "copied_blocks": r.sent[2] },
+                })).collect::<Vec<_>>(),
+            })
+        };
+        json!({
+            "bandwidth_bytes_per_second": self.network.0,
+            "latency_seconds": self.network.1,
+            "curve": self.wanted.clone().map(each).collect::<Vec<_>>(),
+        })
+    }
+}

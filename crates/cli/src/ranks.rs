@@ -1,0 +1,199 @@
+//! Several ranks (`mpirun -n 4 mlaan train …`): who they are, and how all of them end.
+
+use crate::args::TrainArgs;
+use crate::interrupt::Interrupt;
+use crate::{output, resume};
+use anyhow::{Error, Result, bail};
+use mlaan::ranks::World;
+use mlaan::train::follow;
+use mlaan_engine::Device;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Variables by which launchers say how many ranks they started, each with one that only a started rank has.
+const LAUNCHERS: [(&str, &str); 5] = [
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("PMI_SIZE", "PMI_RANK"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "PMIX_RANK"),
+    ("SLURM_NTASKS", "PMIX_RANK"),
+];
+
+/// What a launcher says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Launch {
+    variable: &'static str,
+    ranks: usize,
+}
+
+impl Launch {
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        LAUNCHERS.iter().find_map(|&(size, rank)| {
+            variable(rank)?;
+            let ranks = variable(size)?.trim().parse().ok()?;
+            Some(Launch { variable: size, ranks })
+        })
+    }
+}
+
+/// A rank of a job.
+pub struct Rank {
+    /// Its view of the job.
+    pub world: Arc<World>,
+    /// Its number among those on this machine, and theirs.
+    pub local: (usize, usize),
+    #[cfg(feature = "mpi")]
+    job: mlaan_mpi::Job,
+}
+
+impl Rank {
+    /// Joins the job that a launcher started this process in; none where it is alone.
+    ///
+    /// # Errors
+    /// A program without MPI; a launcher that MPI does not know.
+    pub fn join() -> Result<Option<Self>> {
+        match Launch::of(|name| std::env::var(name).ok()) {
+            Some(launch) if launch.ranks > 1 => Self::launched(launch).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
+        bail!(
+            "a launcher started {ranks} ranks ({variable}={ranks}), and this program was built without MPI: each would train the \
+             whole network by itself. Build one with it (cargo install --path crates/cli --features mpi; it needs the system's MPI \
+             and libclang), or start one process"
+        )
+    }
+
+    #[cfg(feature = "mpi")]
+    fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
+        let job = mlaan_mpi::Job::join()?;
+        if job.world.ranks() != ranks {
+            bail!(
+                "the launcher started {ranks} ranks ({variable}={ranks}), and MPI knows of {}: start them with the launcher of this \
+                 MPI ({}), as mpirun or srun --mpi=pmix",
+                job.world.ranks(),
+                mlaan_mpi::library()
+            );
+        }
+        let (world, local) = (Arc::clone(&job.world), (job.local_rank, job.local_ranks));
+        world.watch();
+        Ok(Rank { world, local, job })
+    }
+
+    /// Does the work of this rank, `lead` that of rank 0, and ends with all others. What went wrong is told once.
+    pub fn run(self, args: &TrainArgs, lead: impl FnOnce(&Self) -> Result<ExitCode>) -> ExitCode {
+        let done = match self.world.rank() {
+            0 => lead(&self),
+            _ => self.follow(args).map(|()| ExitCode::SUCCESS),
+        };
+        match done {
+            Ok(code) => {
+                self.leave(true);
+                code
+            }
+            Err(e) => {
+                self.world.fail_at(self.world.rank(), &format!("{e:#}"));
+                self.tell(&e);
+                self.leave(false);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// The device that it computes on.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn open(&self, args: &TrainArgs) -> Result<Device> {
+        if args.machine.stages.is_some_and(|n| n > 1) {
+            bail!(
+                "--stages divides the modules over threads or GPUs of one process, and here ranks divide them: leave it out"
+            );
+        }
+        if args.memory.is_some() {
+            bail!("--memory chooses settings for one process; with several ranks leave it out");
+        }
+        args.machine.open_rank(self.local)
+    }
+
+    fn follow(&self, args: &TrainArgs) -> Result<()> {
+        let device = self.open(args)?;
+        // What a run goes on with, rank 0 alone knows.
+        let recipe = if args.resume { None } else { Some(resume::fresh(args)?.recipe) };
+        let interrupt = Interrupt::install()?;
+        interrupt.begin(None);
+        let (world, asked) = (Arc::downgrade(&self.world), Arc::clone(&interrupt));
+        // Ends with the process.
+        std::thread::spawn(move || {
+            while let Some(world) = world.upgrade() {
+                if asked.flag().load(Ordering::Relaxed) {
+                    world.ask_to_stop();
+                    return;
+                }
+                drop(world);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        Ok(follow(&self.world, recipe.as_ref(), &device)?)
+    }
+
+    /// Says why the job ends, unless another rank has said so: rank 0, or where that is gone, the next one.
+    fn tell(&self, e: &Error) {
+        let rank = self.world.rank();
+        let patience = Duration::from_secs(if rank == 0 { 0 } else { 2 + rank.min(8) as u64 });
+        let until = Instant::now() + patience;
+        while !self.world.was_told() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if !self.world.was_told() {
+            match self.world.failure() {
+                Some(first) => {
+                    output::error(&mlaan::Error::Rank { rank: first.rank, cause: first.cause }.into())
+                }
+                None => output::error(e),
+            }
+            self.world.tell();
+        }
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    fn leave(self, _whole: bool) {}
+
+    /// Where another rank is gone, this one must end without it.
+    #[cfg(feature = "mpi")]
+    fn leave(self, whole: bool) {
+        let ended = self.job.leave();
+        if !ended {
+            std::process::exit(if whole { 0 } else { 1 });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn launchers_are_known_and_schedulers_alone_are_none() {
+        let with = |set: &[(&str, &str)]| {
+            let find = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            Launch::of(find).map(|l| (l.variable, l.ranks))
+        };
+        assert_eq!(with(&[]), None);
+        assert_eq!(
+            with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "3")]),
+            Some(("OMPI_COMM_WORLD_SIZE", 4))
+        );
+        assert_eq!(with(&[("PMI_SIZE", "2"), ("PMI_RANK", "0")]), Some(("PMI_SIZE", 2)));
+        // The script of a batch job is no rank.
+        assert_eq!(with(&[("SLURM_NTASKS", "8")]), None);
+        assert_eq!(with(&[("SLURM_NTASKS", "8"), ("PMIX_RANK", "0")]), Some(("SLURM_NTASKS", 8)));
+        let step = [("SLURM_NTASKS", "8"), ("SLURM_STEP_NUM_TASKS", "2"), ("PMIX_RANK", "1")];
+        assert_eq!(with(&step), Some(("SLURM_STEP_NUM_TASKS", 2)));
+    }
+}

@@ -1,0 +1,130 @@
+//! Plans of several ranks: what a step would take on each, and between them.
+
+use super::stages::stage_cuts;
+use super::{Plan, Sizes, balanced};
+use crate::Result;
+use crate::backbone::Backbone;
+use crate::local::{
+    Course, Forecast, Learner, Meter, Method, ModuleSeconds, ModuleSummary, Partition, StepOptions, Task,
+    check_stages,
+};
+use mlaan_engine::ops::Labels;
+use mlaan_engine::{DType, Device, MemoryCategory};
+
+/// What forecasts of any number of ranks depend on.
+pub struct RanksCourse {
+    method: Method,
+    seconds: Vec<ModuleSeconds>,
+    outputs: Vec<usize>,
+    followed: Vec<Vec<usize>>,
+    parameters: Vec<usize>,
+    cuts: Vec<Vec<usize>>,
+}
+
+/// How fast a module's operations are.
+pub enum Speed<'a> {
+    /// Operations a second.
+    Given(f64),
+    /// As measured on this device, which a rank would have, with batches of at most so many images.
+    Measured(&'a Device, usize),
+}
+
+impl RanksCourse {
+    /// For up to `most` ranks, of a network that `plan` describes.
+    ///
+    /// # Errors
+    /// From the device that is measured; fewer modules than ranks.
+    pub fn new(
+        (backbone, plan): (&dyn Backbone, &Plan),
+        (method, task, sizes): (&Method, Task, Sizes),
+        speed: &Speed<'_>,
+        most: usize,
+    ) -> Result<Self> {
+        let method = balanced(backbone, method, task, sizes)?;
+        let partition = Partition::new(&method, backbone)?;
+        let n = partition.len();
+        check_stages(most, n)?;
+        let summary: Vec<&ModuleSummary> = plan.modules.iter().map(|m| &m.summary).collect();
+        let seconds = match speed {
+            Speed::Given(rate) => plan.modules.iter().map(|m| given(&m.meter, *rate)).collect(),
+            Speed::Measured(device, images) => {
+                let batch = plan.batch.min(*images).max(1);
+                measured(device, backbone, (&method, task, sizes), batch)?
+                    .iter()
+                    .map(|m| scaled(m, plan.batch as f64 / batch as f64))
+                    .collect()
+            }
+        };
+        let bytes = |m: &&ModuleSummary| {
+            plan.batch
+                * m.output.height
+                * m.output.width
+                * m.output.channels
+                * sizes.precision.dtype().bytes()
+        };
+        let followed = |m: &&ModuleSummary| -> Vec<usize> {
+            let blocks = method.leap.as_ref().map_or(&[][..], |leap| leap.followed(&m.sources));
+            blocks.iter().filter_map(|&b| partition.module_of(b)).collect()
+        };
+        let cuts = (1..=most).map(|ranks| stage_cuts(backbone, &method, task, sizes, ranks));
+        Ok(RanksCourse {
+            seconds,
+            outputs: summary.iter().map(bytes).collect(),
+            followed: summary.iter().map(followed).collect(),
+            parameters: summary.iter().map(|m| m.parameters * size_of::<f32>()).collect(),
+            cuts: cuts.collect::<Result<_>>()?,
+            method,
+        })
+    }
+
+    /// Steps of `ranks` ranks, whose borders let so many bytes a second through, so many seconds late.
+    pub fn forecast(&self, ranks: usize, network: (f64, f64)) -> Forecast {
+        let RanksCourse { method, seconds, outputs, followed, parameters, .. } = self;
+        let course = Course { method, seconds, outputs, followed, parameters, network };
+        course.forecast(self.cuts.get(ranks.saturating_sub(1)).map_or(&[], Vec::as_slice))
+    }
+
+    /// What a step would take were there no network: where that is as long, the ranks are what limits.
+    pub fn without_network(&self, ranks: usize) -> Forecast {
+        self.forecast(ranks, (f64::INFINITY, 0.0))
+    }
+}
+
+fn given(meter: &Meter, rate: f64) -> ModuleSeconds {
+    let seconds = |flops: u64| flops as f64 / rate;
+    ModuleSeconds {
+        forward: seconds(meter.forward),
+        auxiliary: seconds(meter.auxiliary),
+        backward: seconds(meter.backward),
+    }
+}
+
+fn scaled(meter: &Meter, by: f64) -> ModuleSeconds {
+    let [forward, auxiliary, backward] = meter.nanos.map(|n| by * n as f64 / 1e9);
+    ModuleSeconds { forward, auxiliary, backward }
+}
+
+/// What each module takes in a real step, the second of two, over images that do not matter.
+fn measured(
+    device: &Device,
+    backbone: &dyn Backbone,
+    (method, task, sizes): (&Method, Task, Sizes),
+    batch: usize,
+) -> Result<Vec<Meter>> {
+    let device = device.with_precision(sizes.precision);
+    let mut learner = Learner::new(&device, backbone, method, task, 0, sizes.optimizer)?;
+    let side = task.image.height;
+    let mut step = || -> Result<Vec<Meter>> {
+        let mut images = device.alloc([batch, side, side, 3], DType::F32, MemoryCategory::Data)?;
+        let values: Vec<f32> = (0..images.len()).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
+        device.upload(&mut images, &values)?;
+        let mut labels = device.alloc([batch], DType::U32, MemoryCategory::Data)?;
+        let classes: Vec<u32> = (0..batch).map(|i| (i % task.classes.max(1)) as u32).collect();
+        device.upload(&mut labels, &classes)?;
+        learner.start_meters()?;
+        learner.step(images, Labels::from(&labels), &StepOptions::uniform(0.0, 1))?;
+        learner.take_meters()
+    };
+    step()?;
+    step()
+}

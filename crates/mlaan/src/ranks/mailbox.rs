@@ -1,0 +1,181 @@
+//! What came from other ranks and was not taken yet.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Messages of different lanes do not wait for each other; those of one lane come in the order in which they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Lane {
+    /// Features of a training step, upwards.
+    Features,
+    /// Gradients of cascades, downwards.
+    Gradient,
+    /// Parameters of mirrored blocks.
+    Sources,
+    /// That features were taken.
+    FeaturesCredit,
+    /// That a gradient was taken.
+    GradientCredit,
+    /// That parameters were taken.
+    SourcesCredit,
+    /// From rank 0: what to do next.
+    Command,
+    /// What a command found, or that it is done.
+    Answer,
+    /// From rank 0, about what an answer holds.
+    Reply,
+    /// Losses of a step, to rank 0.
+    Losses,
+    /// Features of an evaluation, upwards; logits, to rank 0.
+    Inference,
+    /// Signs of life, failures, requests to stop.
+    Life,
+}
+
+impl Lane {
+    const ALL: [Lane; 12] = [
+        Lane::Features,
+        Lane::Gradient,
+        Lane::Sources,
+        Lane::FeaturesCredit,
+        Lane::GradientCredit,
+        Lane::SourcesCredit,
+        Lane::Command,
+        Lane::Answer,
+        Lane::Reply,
+        Lane::Losses,
+        Lane::Inference,
+        Lane::Life,
+    ];
+
+    /// The lane of a number, as `lane as u8` gives it.
+    pub fn of(number: u8) -> Option<Lane> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// Why a job ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where it began.
+    pub rank: usize,
+    /// What happened there.
+    pub cause: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Mailbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    queues: BTreeMap<(Lane, usize), VecDeque<Vec<u8>>>,
+    /// When each rank was last heard of.
+    heard: Vec<Instant>,
+    failure: Option<Failure>,
+    /// Rank 0 has told of the failure.
+    told: bool,
+    /// A rank was asked to stop.
+    stop: bool,
+}
+
+/// What a message of [`Lane::Life`] says, by its first byte; what follows is the failure's rank and cause.
+pub(super) mod life {
+    pub const BEAT: u8 = b'b';
+    pub const FAILED: u8 = b'f';
+    pub const TOLD: u8 = b't';
+    pub const STOP: u8 = b's';
+}
+
+impl Mailbox {
+    /// Empty, in a job of so many ranks.
+    pub fn new(ranks: usize) -> Self {
+        let state = State {
+            queues: BTreeMap::new(),
+            heard: vec![Instant::now(); ranks],
+            failure: None,
+            told: false,
+            stop: false,
+        };
+        Mailbox { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts in what rank `from` sent.
+    pub fn deliver(&self, from: usize, lane: Lane, bytes: Vec<u8>) {
+        let mut state = self.lock();
+        if let Some(heard) = state.heard.get_mut(from) {
+            *heard = Instant::now();
+        }
+        match (lane, bytes.split_first()) {
+            (Lane::Life, Some((&life::FAILED, said))) if state.failure.is_none() => {
+                let (rank, cause) = said.split_at(said.len().min(8));
+                let rank = rank.try_into().map_or(from, |b| u64::from_le_bytes(b) as usize);
+                state.failure = Some(Failure { rank, cause: String::from_utf8_lossy(cause).into_owned() });
+            }
+            (Lane::Life, Some((&life::TOLD, _))) => state.told = true,
+            (Lane::Life, Some((&life::STOP, _))) => state.stop = true,
+            (Lane::Life, _) => return,
+            _ => state.queues.entry((lane, from)).or_default().push_back(bytes),
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Notes a failure, unless there is one; the first.
+    pub(super) fn fail(&self, failure: Failure) -> Failure {
+        let first = self.lock().failure.get_or_insert(failure).clone();
+        self.changed.notify_all();
+        first
+    }
+
+    /// Why the job ends, if it does.
+    pub fn failure(&self) -> Option<Failure> {
+        self.lock().failure.clone()
+    }
+
+    /// Whether rank 0 has told of the failure.
+    pub fn was_told(&self) -> bool {
+        self.lock().told
+    }
+
+    /// Whether another rank was asked to stop.
+    pub fn stop_asked(&self) -> bool {
+        self.lock().stop
+    }
+
+    /// How long rank `rank` has not been heard of.
+    pub(super) fn silence(&self, rank: usize) -> Duration {
+        self.lock().heard.get(rank).map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// All ranks were heard of just now.
+    pub(super) fn hear_all(&self) {
+        self.lock().heard.fill(Instant::now());
+    }
+
+    /// The next message of a lane from rank `from`, or from any; waits for it until `until`. None: not yet, or the job ends.
+    pub(super) fn take(&self, from: Option<usize>, lane: Lane, until: Instant) -> Option<(usize, Vec<u8>)> {
+        let mut state = self.lock();
+        loop {
+            let mut waiting = state.queues.range_mut((lane, 0)..=(lane, usize::MAX));
+            let found = waiting.find(|((_, rank), q)| from.is_none_or(|from| from == *rank) && !q.is_empty());
+            if let Some(((_, rank), queue)) = found {
+                return queue.pop_front().map(|bytes| (*rank, bytes));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if state.failure.is_some() || left.is_zero() {
+                return None;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A rank that another leads: it trains its modules and knows no images, no epochs and no files.
+
+use super::checkpoint::Part;
+use super::gathered::{self, Asked};
+use super::ranks::{Begin, greet};
+use super::state::{restore_from, show_section};
+use crate::local::{Command, Learner};
+use crate::ranks::{Lane, World};
+use crate::recipe::Recipe;
+use crate::{Error, Result};
+use mlaan_engine::Device;
+use std::sync::Arc;
+
+/// Trains a part of the network on `device` until rank 0 says that all is done. `recipe` is what this rank was started with;
+/// none where the run goes on as its folder says.
+///
+/// # Errors
+/// Out of memory; the end of the job ([`Error::Rank`]): its cause may lie in any rank.
+pub fn follow(world: &Arc<World>, recipe: Option<&Recipe>, device: &Device) -> Result<()> {
+    greet(world, recipe, device)?;
+    let mut learner = None;
+    loop {
+        let said = world.receive(0, Lane::Command, &|| "rank 0 to say what to do next".into())?;
+        let (command, more) = Command::read(&said)?;
+        match (command, &mut learner) {
+            (Command::End, _) => return Ok(()),
+            (Command::Begin, _) => learner = Some(Begin::read(more)?.learner(world, device)?),
+            (command, Some(learner)) => obey(world, learner, &command, more)?,
+            (_, None) => return Err(Error::recipe("ranks", "rank 0 asks before it has begun")),
+        }
+    }
+}
+
+/// Lets ranks end that another leads and that have nothing to do.
+///
+/// # Errors
+/// The end of the job.
+pub fn dismiss(world: &World) -> Result<()> {
+    world.others().try_for_each(|rank| world.send(rank, Lane::Command, Command::End.write(&[])))
+}
+
+fn obey(world: &World, learner: &mut Learner, command: &Command, more: &[u8]) -> Result<()> {
+    match *command {
+        Command::Show { model, section } => {
+            let part = if model { Part::Model } else { Part::State };
+            let found = learner.sections().into_iter().find(|s| s.number() == section);
+            let unknown =
+                || Error::recipe("ranks", format!("rank 0 asks for part {section}, which is unknown"));
+            let section = found.ok_or_else(unknown)?;
+            gathered::tell(world, |show| show_section(learner, part, section, show))
+        }
+        Command::Restore { training } => {
+            let asked = Asked(world);
+            restore_from(learner, &asked, training)?;
+            asked.done()
+        }
+        _ => learner.obey(command, more),
+    }
+}

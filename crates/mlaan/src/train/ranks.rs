@@ -1,0 +1,242 @@
+//! The beginning of a job of several ranks: all say what they were started with, and rank 0 what there is to do.
+
+use super::setup;
+use crate::backbone::Frozen;
+use crate::local::{Command, Learner, Method, Task};
+use crate::memory::Needs;
+use crate::memory::limit::Limits;
+use crate::nn::ImageShape;
+use crate::plan::Plan;
+use crate::ranks::{Lane, World};
+use crate::recipe::{MeanStd, Recipe};
+use crate::{Error, Result};
+use mlaan_engine::{Device, DeviceKind, Usage};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a rank was started with.
+#[derive(Serialize, Deserialize)]
+struct Hello {
+    version: String,
+    /// None where the run's folder says it, which rank 0 alone looks into.
+    recipe: Option<String>,
+    /// Threads of the processor; none of a GPU.
+    threads: Option<usize>,
+    is_gpu: bool,
+}
+
+/// What a rank needs to know of a run.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Begin {
+    /// Every key spelt out.
+    recipe: String,
+    cuts: Vec<usize>,
+    classes: usize,
+    normalise: MeanStd,
+    /// Of the classes, where the recipe has some.
+    weights: Option<Vec<f32>>,
+    /// What the rank will hold at the most: footprint, held, held in small blocks, and page-locked in host memory.
+    usage: [usize; 4],
+    process: usize,
+}
+
+/// A job as rank 0 knows it.
+pub(super) struct Job<'a> {
+    pub world: &'a Arc<World>,
+    /// What each rank computes with.
+    pub kinds: Vec<DeviceKind>,
+}
+
+/// Says what this rank was started with.
+pub(super) fn greet(world: &World, recipe: Option<&Recipe>, device: &Device) -> Result<()> {
+    let hello = Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe: recipe.map(Recipe::to_toml).transpose()?,
+        threads: match device.kind() {
+            DeviceKind::Cpu { threads } => threads,
+            DeviceKind::Cuda => None,
+        },
+        is_gpu: device.kind() == DeviceKind::Cuda,
+    };
+    world.send(0, Lane::Answer, json(&hello)?)
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::recipe("ranks", format!("cannot be sent: {e}")))
+}
+
+fn read<'a, T: Deserialize<'a>>(rank: usize, bytes: &'a [u8]) -> Result<T> {
+    let other = |e| {
+        Error::recipe("ranks", format!("rank {rank} is of another version of this program than others ({e})"))
+    };
+    serde_json::from_slice(bytes).map_err(other)
+}
+
+impl<'a> Job<'a> {
+    /// In rank 0: hears what all others were started with, which is to be the same.
+    ///
+    /// # Errors
+    /// A rank with another version or recipe: says which, and what differs.
+    pub fn gather(world: &'a Arc<World>, recipe: &Recipe, device: &Device) -> Result<Self> {
+        let mut kinds = vec![device.kind()];
+        for rank in world.others() {
+            let what = || format!("rank {rank} to say what it was started with");
+            let said = world.receive(rank, Lane::Answer, &what)?;
+            let hello: Hello = read(rank, &said)?;
+            let here = env!("CARGO_PKG_VERSION");
+            if hello.version != here {
+                let message = format!(
+                    "rank {rank} runs version {} of this program, and rank 0 version {here}: install the same one on every machine",
+                    hello.version
+                );
+                return Err(Error::recipe("ranks", message));
+            }
+            if let Some(text) = &hello.recipe {
+                let theirs = Recipe::kept(text, &format!("rank {rank}"))?;
+                let differs: Vec<String> =
+                    theirs.differences(recipe)?.iter().map(ToString::to_string).collect();
+                if !differs.is_empty() {
+                    let message = format!(
+                        "rank {rank} was started with another recipe or other data than rank 0: there {}. Start all ranks with the same arguments",
+                        differs.join(", ")
+                    );
+                    return Err(Error::recipe("ranks", message));
+                }
+            }
+            kinds.push(if hello.is_gpu {
+                DeviceKind::Cuda
+            } else {
+                DeviceKind::Cpu { threads: hello.threads }
+            });
+        }
+        Ok(Job { world, kinds })
+    }
+
+    /// In rank 0: tells all others what there is to do.
+    pub fn begin(
+        &self,
+        (recipe, plan): (&Recipe, &Plan),
+        (classes, normalise): (usize, MeanStd),
+        weights: Option<&[f32]>,
+    ) -> Result<()> {
+        for (rank, stage) in self.world.others().zip(plan.stages.iter().skip(1)) {
+            let begin = Begin {
+                recipe: recipe.to_toml()?,
+                cuts: plan.cuts(),
+                classes,
+                normalise,
+                weights: weights.map(<[f32]>::to_vec),
+                usage: sizes(&stage.usage),
+                process: plan.process,
+            };
+            self.world.send(rank, Lane::Command, Command::Begin.write(&json(&begin)?))?;
+        }
+        self.world.holds(name(&plan.stages[0].modules));
+        Ok(())
+    }
+
+    /// What keeps ranks from running ahead, if something does.
+    pub fn waits(&self, method: &Method) -> Option<String> {
+        let (ranks, leap) = (self.world.ranks(), method.leap.as_ref()?);
+        // What is followed must have ended a batch that is as many behind as there are ranks between.
+        let needed = ranks;
+        (leap.lag < needed).then(|| {
+            format!(
+                "EMA copies follow blocks of other ranks {} steps behind (local.leap.lag), so that these wait for each other in every \
+                 step; with local.leap.lag={needed} or more they work side by side (another method: accuracy may differ)",
+                leap.lag
+            )
+        })
+    }
+
+    /// Whether a method can be cut into so many ranks.
+    ///
+    /// # Errors
+    /// Fewer modules than ranks: says what to do instead.
+    pub fn check(&self, method: &Method, modules: usize) -> Result<()> {
+        let ranks = self.world.ranks();
+        if ranks <= modules {
+            return Ok(());
+        }
+        let message = match modules {
+            1 => format!(
+                "{ranks} ranks, and backpropagation goes through the whole network, which cannot be divided among them. Take a \
+                 method of several modules (mlaan recipes: dgl, infopro, mlm, mlaan-released; or local.modules={ranks} or more), or \
+                 start one process, whose --threads use one machine"
+            ),
+            _ => format!(
+                "{ranks} ranks of {modules} modules; a rank has at least one. Start {modules} ranks or fewer, or raise local.modules{}",
+                if method.cuts.is_some() { " (and local.cuts)" } else { "" }
+            ),
+        };
+        Err(Error::recipe("ranks", message))
+    }
+}
+
+/// Modules, for messages.
+pub(super) fn name(modules: &Range<usize>) -> String {
+    match modules.len() {
+        1 => format!("module {}", modules.start),
+        _ => format!("modules {} to {}", modules.start, modules.end.saturating_sub(1)),
+    }
+}
+
+/// What of a plan goes to a rank.
+fn sizes(usage: &Usage) -> [usize; 4] {
+    [usage.footprint, usage.held, usage.held_small, usage.host]
+}
+
+/// The plan that [`sizes`] are of.
+fn usage([footprint, held, held_small, host]: [usize; 4]) -> Usage {
+    Usage { footprint, held, held_small, host, ..Usage::default() }
+}
+
+impl Begin {
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        read(0, bytes)
+    }
+
+    /// The part of the network that this rank trains.
+    pub fn learner(&self, world: &Arc<World>, device: &Device) -> Result<Learner> {
+        let recipe = Recipe::kept(&self.recipe, "rank 0")?;
+        let backbone = Frozen::new(setup::backbone(&recipe.model)?, &recipe.train.freeze);
+        let device = device.with_precision(recipe.train.precision.into());
+        let usage = usage(self.usage);
+        Limits::of(&device).check(&Needs { usage, process: self.process })?;
+        device.pool().reserve(&usage)?;
+        let task = Task {
+            image: ImageShape::square(recipe.data.size, 3),
+            classes: self.classes,
+            pixels: setup::pixel_scale(&self.normalise),
+        };
+        let starts = std::iter::once(0).chain(self.cuts.iter().copied());
+        let optimizer = setup::optimizer(&recipe.train);
+        let place = (world, &device, self.cuts.as_slice());
+        let mut learner = Learner::in_ranks(place, &backbone, &recipe.local, task, recipe.seed, optimizer)?;
+        let modules = learner.modules();
+        let ends = self.cuts.iter().copied().chain([modules]);
+        if let Some((start, end)) = starts.zip(ends).nth(world.rank()) {
+            world.holds(name(&(start..end)));
+        }
+        if let Some(weights) = &self.weights {
+            learner.weigh_classes(weights)?;
+        }
+        learner.cut_batches(recipe.train.shards_used())?;
+        if let Some(decay) = recipe.train.model_ema_decay {
+            learner.keep_average(decay)?;
+        }
+        Ok(learner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_looks_for_all_memory_that_its_part_needs() {
+        let planned = Usage { footprint: 7, held: 5, held_small: 2, host: 11, ..Usage::default() };
+        assert_eq!(usage(sizes(&planned)), planned);
+    }
+}
