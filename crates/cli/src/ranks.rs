@@ -167,7 +167,7 @@ impl Rank {
     /// Where another rank is gone, this one must end without it.
     #[cfg(feature = "mpi")]
     fn leave(self, whole: bool) {
-        let ended = self.job.leave();
+        let ended = self.job.leave(whole);
         if !ended {
             std::process::exit(if whole { 0 } else { 1 });
         }

@@ -18,6 +18,8 @@ const SHORT: Duration = Duration::from_micros(100);
 const LONG: Duration = Duration::from_millis(1);
 /// Within this time MPI ends, or it is left as it is: another rank may be gone.
 const END: Duration = Duration::from_secs(3);
+/// As [`END`], where no rank failed.
+const WHOLE_END: Duration = Duration::from_secs(60);
 
 /// This process within a job.
 pub struct Job {
@@ -74,10 +76,10 @@ impl Job {
     }
 
     /// Sends what is left and ends MPI; whether it ended in time. If not, another rank is gone, and the process must end
-    /// without it.
-    pub fn leave(self) -> bool {
+    /// without it. Where all went well (`whole`) the others get longer: they may still be at the end of their work.
+    pub fn leave(self, whole: bool) -> bool {
         let _ = self.close.send(Order::Close);
-        let until = Instant::now() + END;
+        let until = Instant::now() + if whole { WHOLE_END } else { END };
         while !self.thread.is_finished() {
             if Instant::now() > until {
                 return false;

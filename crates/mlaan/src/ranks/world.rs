@@ -359,14 +359,16 @@ mod tests {
         assert!(worlds[0].stop_asked());
     }
 
-    fn impatient() -> Patience {
-        let ms = Duration::from_millis;
-        Patience { beat: ms(10), silence: ms(200), stuck: ms(200), first: ms(200), all: ms(400) }
-    }
+    /// Ends nothing within a test: each shortens what it is about, so that a slow machine ends nothing else.
+    const PATIENT: Patience = {
+        let hour = Duration::from_secs(3600);
+        Patience { beat: Duration::from_millis(10), silence: hour, stuck: hour, first: hour, all: hour }
+    };
+    const SHORT: Duration = Duration::from_millis(300);
 
     #[test]
     fn a_rank_that_is_not_heard_of_ends_the_job_with_what_was_waited_for() {
-        let worlds = World::patient_threads(3, impatient());
+        let worlds = World::patient_threads(3, Patience { silence: Duration::from_secs(2), ..PATIENT });
         // Rank 1 gives no sign of life.
         worlds[0].watch();
         worlds[2].watch();
@@ -379,7 +381,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_long_says_for_what() {
-        let worlds = World::patient_threads(2, impatient());
+        let worlds = World::patient_threads(2, Patience { all: SHORT, ..PATIENT });
         worlds[1].holds("modules 2 to 3".into());
         worlds.iter().for_each(World::watch);
         let e =
@@ -390,13 +392,14 @@ mod tests {
 
     #[test]
     fn work_that_does_not_end_ends_the_job() {
-        let worlds = World::patient_threads(2, impatient());
+        let worlds = World::patient_threads(2, Patience { stuck: SHORT, first: SHORT, ..PATIENT });
         worlds[1].begin_work();
         worlds.iter().for_each(World::watch);
         let e = worlds[0].receive(1, Lane::Losses, &|| "losses".into()).unwrap_err();
         assert!(matches!(&e, Error::Rank { rank: 1, cause } if cause.contains("it hangs")), "{e}");
         // Work that ends does not.
-        let worlds = World::patient_threads(2, impatient());
+        let five = Duration::from_secs(5);
+        let worlds = World::patient_threads(2, Patience { stuck: five, first: five, ..PATIENT });
         worlds.iter().for_each(World::watch);
         for _ in 0..10 {
             worlds[1].begin_work();
