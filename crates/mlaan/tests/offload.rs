@@ -10,9 +10,8 @@ use mlaan::local::{
     Task, Tie,
 };
 use mlaan::nn::{ImageShape, Optimizer};
-use mlaan::ranks::World;
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer, follow};
+use mlaan::train::{Outcome, Progress, Trainer};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Precision, Usage};
 use mlaan_host_cuda::{On, shuffle_streams, tests_on};
@@ -339,37 +338,6 @@ fn checkpoints_are_the_same_and_runs_go_on_with_and_without() {
     train(&moved, both.path(), Some(3));
     train(&plain, both.path(), None);
     assert!(tensors(here.path()) == tensors(both.path()), "the files of checkpoints, changed midway");
-    shuffle_streams(None, None).unwrap();
-}
-
-#[test]
-fn ranks_move_their_own() {
-    let Some(_alone) = alone() else { return };
-    shuffle_streams(Some(7), None).unwrap();
-    for keys in [["local.leap.lag=0"; 2], ["local.leap.lag=2", "local.leap.state=bf16"]] {
-        let (plain, mut moved) = (recipe(&keys), recipe(&["local.offload=auxiliary"]));
-        moved.set_all(keys).unwrap();
-        let [here, there] = [0; 2].map(|_| tempdir().unwrap());
-        train(&plain, here.path(), None);
-        let worlds = World::threads(2);
-        let devices = [cuda(), cuda()];
-        std::thread::scope(|scope| {
-            let follower = scope.spawn(|| {
-                let ended = follow(&worlds[1], Some(&moved), &devices[1]);
-                ended.inspect_err(|e| worlds[1].fail(&e.to_string()))
-            });
-            let mut trainer = Trainer::from_recipe_in_ranks(&moved, &devices[0], &worlds[0]).unwrap();
-            trainer.run(there.path(), true, &AtomicBool::new(false), &mut |_| ()).unwrap();
-            for (device, stage) in devices.iter().zip(&trainer.plan().stages) {
-                let (used, planned) = (device.usage(), stage.usage);
-                assert_eq!((used.footprint, used.host), (planned.footprint, planned.host), "{keys:?}");
-                assert!(used.host > 0, "{keys:?}");
-            }
-            trainer.dismiss().unwrap();
-            follower.join().unwrap().unwrap();
-        });
-        assert!(tensors(here.path()) == tensors(there.path()), "the files of checkpoints, {keys:?}");
-    }
     shuffle_streams(None, None).unwrap();
 }
 
