@@ -1,6 +1,7 @@
 """Commands of the compiled part: what they say goes to `logging`, under the name `mlaan`."""
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ from . import _core, _cuda
 from ._data import Given
 
 log = logging.getLogger("mlaan")
+atexit.register(_core.finish)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_core.after_fork)
 

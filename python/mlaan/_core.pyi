@@ -1,4 +1,4 @@
-"""The compiled part of `mlaan`; not for use by itself. `python/tests/test_stubs.py` compares this file with it."""
+"""The compiled part of `mlaan`; not for use by itself. `python/tests/package/test_stubs.py` compares this file with it."""
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -48,6 +48,9 @@ def after_fork() -> None:
 def call(args: Sequence[str], on_message: Callable[[str, str], object], *, name: str = "own", train: Images | None = None,
          validation: Images | None = None, test: Images | None = None) -> str:
     """Runs a command with `args`, of which the first is its name, and returns what it prints."""
+
+def finish() -> None:
+    """To be called before the interpreter ends: stops and waits for calls that were left while they saved."""
 
 def checkpoint(path: str | os.PathLike[str], best: bool = False) -> str:
     """What a checkpoint says, as JSON."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from . import _core
+from . import _core, _labels
 
 
 class Items(Protocol):
@@ -43,8 +43,9 @@ def split(data: Data, classes: Sequence[str] | None) -> tuple[str | None, dict[s
     if isinstance(data, (str, os.PathLike)):
         return os.fspath(data), {}, None
     if isinstance(data, Mapping) and "train" not in data:
-        if "test" in data and not isinstance(data["test"], (int, float)):
-            raise _core.DataError('data: a mapping of splits needs "train"')
+        splits = [k for k in ("validation", "val", "test") if isinstance(data.get(k), (str, os.PathLike)) or hasattr(data.get(k), "__len__")]
+        if splits:
+            raise _core.DataError(f'data: a mapping of splits needs "train"; found {", ".join(splits)}')
         return None, {"data": dict(data)}, None
     return GIVEN, {}, given(_splits(data), classes)
 
@@ -77,8 +78,16 @@ def _splits(data: Data) -> dict[str, Any]:
 
 
 def _is_pair(data: Any) -> bool:
-    """Whether it is `(images, labels)`."""
-    return isinstance(data, (tuple, list)) and len(data) == 2 and getattr(data[0], "ndim", 0) >= 3
+    """Whether it is `(images, labels)`, of which images are an array or a list."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        return False
+    return getattr(data[0], "ndim", 0) >= 3 or (isinstance(data[0], (list, tuple)) and _is_numbers(data[1]))
+
+
+def _is_numbers(labels: Any) -> bool:
+    if hasattr(labels, "ndim"):
+        return bool(labels.ndim == 1)
+    return isinstance(labels, (list, tuple)) and all(getattr(k, "ndim", 1 if hasattr(k, "__len__") else 0) == 0 for k in labels[:1])
 
 
 @dataclass
@@ -89,18 +98,28 @@ class _Split:
 
 
 def given(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Given:
-    """Splits as images with the same classes. Arrays are not copied."""
+    """Splits as images with the same classes: those with names for them are taken by name. Arrays are not copied."""
     found = {name: _read(name, data) for name, data in splits.items()}
-    names = [str(c) for c in classes] if classes is not None else next((s.classes for s in found.values() if s.classes), None)
+    # Those of what is trained on, wherever it stands among the splits.
+    known = [found[n].classes for n in ("train", "validation", "test") if n in found]
+    names = [str(c) for c in classes] if classes is not None else next((k for k in known if k), None)
     if names is None:
         names = [str(k) for k in range(max((max(s.labels, default=0) for s in found.values()), default=0) + 1)]
-    made = {name: _core.Images(s.pixels, s.labels, names) for name, s in found.items()}
+    made = {name: _core.Images(s.pixels, _labels.by_name(s.labels, s.classes, names, name), names) for name, s in found.items()}
     return Given("own", **made)
 
 
 def _read(name: str, data: Any) -> _Split:
     if _is_pair(data):
-        return _Split(_array(data[0], name), _labels(data[1], name))
+        images, labels = data[0], _labels.whole(data[1], name)
+        if hasattr(images, "ndim") or hasattr(images, "__dlpack__"):
+            return _Split(_array(images, name), labels)
+        if len(images) != len(labels):
+            raise _core.DataError(f"data, {name}: {len(images)} images with {len(labels)} labels: each image has one")
+        return _Split(_fetch(lambda i: images[i]), labels)
+    if isinstance(data, (str, os.PathLike)):
+        raise _core.DataError(f"data, {name}: found the path {os.fspath(data)!r}: splits of files are not given one by one. Put them into one "
+                              'folder, as train/ and test/, and give its path: data="folder/"')
     features = getattr(data, "features", None)
     if isinstance(features, Mapping) and hasattr(data, "column_names"):
         return _hugging_face(data, features, name)
@@ -124,18 +143,6 @@ def _array(images: Any, name: str) -> Any:
     return images
 
 
-def _labels(labels: Any, name: str) -> list[int]:
-    import numpy as np
-    if hasattr(labels, "__dlpack__") and not isinstance(labels, np.ndarray):
-        labels = np.from_dlpack(labels)
-    found = np.asarray(labels)
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
-        raise _core.DataError(f"data, {name}: labels must be whole numbers [n], found {found.dtype} {list(found.shape)}")
-    if found.size and found.min() < 0:
-        raise _core.DataError(f"data, {name}: label {found.min()} is negative: labels count classes from 0")
-    return [int(label) for label in found.tolist()]
-
-
 def _hugging_face(data: Any, features: Mapping[str, Any], name: str) -> _Split:
     def column(kind: str, usual: Sequence[str]) -> str:
         typed = [c for c, f in features.items() if type(f).__name__ == kind]
@@ -145,35 +152,24 @@ def _hugging_face(data: Any, features: Mapping[str, Any], name: str) -> _Split:
         return found[0]
     image, label = column("Image", ("image", "img")), column("ClassLabel", ("label", "labels", "fine_label"))
     names = getattr(features[label], "names", None)
-    labels = _labels(list(data[label]), name)
+    listed = list(data[label])
+    labels = _labels.of_items(len(data), listed, lambda i: data[i].get(label, listed[i]), name)
     return _Split(_fetch(lambda i: data[i][image]), labels, None if names is None else [str(n) for n in names])
 
 
 def _items(data: Any, name: str) -> _Split:
     _say_once(data)
-    labels = _known_labels(data)
-    if labels is None:
-        log.info("data, %s: every item is asked for once to learn its label; an attribute `targets` would tell them", name)
-        labels = [data[i][1] for i in range(len(data))]
-    classes = getattr(data, "classes", None)
-    names = [str(c) for c in classes] if isinstance(classes, (list, tuple)) else None
-    found = _labels([int(label) for label in labels], name)
-    if len(found) != len(data):
-        raise _core.DataError(f"data, {name}: {len(data)} items with {len(found)} labels")
-    return _Split(_fetch(lambda i: data[i][0]), found, names)
+    labels = _labels.of_items(len(data), _labels.known(data), lambda i: _parts(data, i)[1], name)
+    return _Split(_fetch(lambda i: _parts(data, i)[0]), labels, _labels.class_names(data, name))
 
 
-def _known_labels(data: Any) -> Sequence[Any] | None:
-    """Labels that a data set tells without its items, as those of torchvision do, and parts of them (`torch.utils.data.Subset`)."""
-    whole, indices = getattr(data, "dataset", None), getattr(data, "indices", None)
-    if whole is not None and indices is not None:
-        labels = _known_labels(whole)
-        return None if labels is None else [labels[i] for i in indices]
-    for attribute in ("targets", "labels"):
-        found = getattr(data, attribute, None)
-        if found is not None and hasattr(found, "__len__") and len(found) == len(data):
-            return found.tolist() if hasattr(found, "tolist") else list(found)
-    return None
+def _parts(data: Any, index: int) -> tuple[Any, Any]:
+    """Image and label of an item."""
+    item = data[index]
+    try:
+        return item[0], item[1]
+    except (TypeError, LookupError):
+        raise _core.DataError(f"expected (image, label), found {type(item).__name__}") from None
 
 
 def _say_once(data: Any) -> None:

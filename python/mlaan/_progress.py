@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
 Step = Mapping[str, Any]
+log = logging.getLogger("mlaan")
 
 
 class Telling(Protocol):
@@ -74,7 +76,8 @@ class Notebook(Silent):
         elif kind == "interrupted":
             self._said = f"Stopped and saved after {event['epoch']} whole epochs"
         elif kind == "end":
-            self._said = f"Test accuracy {event['test_accuracy']:.2f} % after {event['epochs']} epochs, in {event['seconds']:.0f} s"
+            accuracy, seconds = number(event.get("test_accuracy"), ".2f", " %"), number(event.get("seconds"), ".0f", " s")
+            self._said = f"Test accuracy {accuracy} after {event['epochs']} epochs, in {seconds}"
         self._handle.update(self)
 
     def close(self) -> None:
@@ -89,7 +92,8 @@ class Notebook(Silent):
 
     def _text(self) -> str:
         held = self._held()
-        lines = [f"epoch {r['epoch']}: train loss {r['train_loss']:.4f}, {held} accuracy {r[f'{held}_accuracy']:.2f} %" for r in self._rows]
+        lines = [f"epoch {r['epoch']}: train loss {number(r.get('train_loss'), '.4f')}, "
+                 f"{held} accuracy {number(r.get(f'{held}_accuracy'), '.2f', ' %')}" for r in self._rows]
         return "\n".join([*lines, self._said] if self._said else lines) or "training"
 
     def _html(self) -> str:
@@ -99,14 +103,20 @@ class Notebook(Silent):
         bar = ""
         if s:
             part = s["step"] / max(s["steps"], 1)
-            bar = (f'<p><progress value="{part:.3f}"></progress> epoch {s["epoch"]}, step {s["step"]} of {s["steps"]}: loss {s["loss"]:.3f}, '
-                   f'accuracy {s["accuracy"]:.1f} %, {s["images_per_second"]:.0f} images/s, {s["peak_bytes"] / 2**20:.0f} MiB</p>')
+            bar = (f'<p><progress value="{part:.3f}"></progress> epoch {s["epoch"]}, step {s["step"]} of {s["steps"]}: loss {number(s["loss"], ".3f")}, '
+                   f'accuracy {number(s["accuracy"], ".1f", " %")}, {number(s["images_per_second"], ".0f")} images/s, '
+                   f'{number(s["peak_bytes"], ".0f", " MiB", 2**20)}</p>')
         columns = ["epoch", "train_loss", "train_accuracy", f"{held}_loss", f"{held}_accuracy", "seconds"]
         rows = table(self._rows[-10:], columns) if self._rows else ""
-        return about + curve([r[f"{held}_accuracy"] for r in self._rows], f"{held} accuracy, %") + rows + bar + f"<p>{escape(self._said)}</p>"
+        return about + curve([r.get(f"{held}_accuracy") for r in self._rows], f"{held} accuracy, %") + rows + bar + f"<p>{escape(self._said)}</p>"
 
 
-def curve(values: list[float], label: str, width: int = 420, height: int = 140) -> str:
+def number(value: float | None, form: str, unit: str = "", over: float = 1) -> str:
+    """A number as text; a dash where it was not measured, or is not finite, which JSON has no word for."""
+    return "–" if value is None else f"{value / over:{form}}{unit}"
+
+
+def curve(values: Sequence[float | None], label: str, width: int = 420, height: int = 140) -> str:
     """A curve over epochs, as SVG; nothing of fewer than two."""
     known = [(i, v) for i, v in enumerate(values) if v is not None and v == v]
     if len(known) < 2:
@@ -141,18 +151,52 @@ def telling(progress: bool | str) -> Telling:
     return Text()
 
 
-def hearer(tell: Telling, begun: Callable[[str], None], on_epoch: Callable[[Any], object] | None) -> Callable[[str, str], None]:
+class Shown:
+    """Tells of a run as long as that can be done: what cannot be shown is logged once, and does not stop what computes."""
+
+    def __init__(self, tell: Telling) -> None:
+        self._tell: Telling = tell
+        self._fails = False
+
+    def show(self, what: Callable[[Telling], None]) -> None:
+        """Does `what`."""
+        if self._fails:
+            return
+        try:
+            what(self._tell)
+        except Exception as e:
+            self._fails = True
+            log.warning("the run goes on, but its progress cannot be shown any more: %s: %s", type(e).__name__, e, exc_info=e)
+
+
+class Hearer:
     """What the compiled part calls with its messages."""
-    def hear(kind: str, text: str) -> None:
+
+    def __init__(self, tell: Telling, on_epoch: Callable[[Any], object] | None) -> None:
+        self._shown, self._on_epoch = Shown(tell), on_epoch
+        #: The run's folder, once it is known.
+        self.folder: str | None = None
+        #: Whether the command did all that it was to do, saving among it.
+        self.ended = False
+
+    def __call__(self, kind: str, text: str) -> None:
         if kind == "print":
-            tell.print(text)
+            self._shown.show(lambda tell: tell.print(text))
         elif kind == "begun":
-            begun(text)
+            self.folder = text
+        elif kind == "ended":
+            self.ended = True
         elif kind == "step":
-            tell.step(json.loads(text))
+            self._shown.show(lambda tell: tell.step(json.loads(text)))
         elif kind == "event":
             event = json.loads(text)
-            tell.event(event)
-            if on_epoch is not None and event["event"] == "epoch":
-                on_epoch({k: v for k, v in event.items() if k != "event"})
-    return hear
+            self._shown.show(lambda tell: tell.event(event))
+            if self._on_epoch is not None and event["event"] == "epoch":
+                # What has raised is not called again, for epochs that end before the run stops.
+                called, self._on_epoch = self._on_epoch, None
+                called({k: v for k, v in event.items() if k != "event"})
+                self._on_epoch = called
+
+    def close(self) -> None:
+        """Takes back what is shown only while it runs."""
+        self._shown.show(lambda tell: tell.close())

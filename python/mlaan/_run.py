@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import _core, _cuda, _train
 from ._call import ask, call
-from ._data import GIVEN, Data, Items, split, tested
+from ._data import GIVEN, Data, Given, Items, split, tested
 from ._settings import flags
 from ._values import Evaluation, Metrics
 
@@ -27,6 +27,15 @@ class Run:
         self.path: Path = Path(path)
         if not self.path.exists():
             raise _core.Error(f"{self.path}: there is no such run")
+        # What this run was trained on, where a program gave it here.
+        self._given: Given | None = None
+
+    def _with(self, given: Given | None) -> Run:
+        self._given = given
+        return self
+
+    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+        return Run, (self.path,)                      # images stay where they are
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -68,7 +77,8 @@ class Run:
     def evaluate(self, data: Data = None, *, split: str = "test", best: bool = False, batch: int | None = None, mistakes: int | None = None,
                  device: str = "cpu", threads: int | None = None) -> Evaluation:
         """Tests the network on a split of the run's images, or of `data` (a path, or what `train` takes; one split of arrays or items is
-        tested as it is).
+        tested as it is, and labels of data with names for the classes are taken by name). Arrays and items that this run was trained on are
+        known to the `Run` that `train` returned, not to `Run(path)`.
 
         split: "test", "val" or "train"; of images that are given here it is their test split.
         best: the checkpoint of the best epoch instead of the last.
@@ -76,13 +86,15 @@ class Run:
         """
         about = self.about(best=best)
         source, given = tested(data, about["classes"])
+        asked = flags(split=split, best=best, batch=batch, mistakes=mistakes, device=device, threads=threads)
+        if data is None and about["source"] == GIVEN and self._given is not None:
+            return Evaluation(ask(["eval", os.fspath(self.path), *asked], self._given))
         if given is not None and split != "test":
             raise _core.DataError(f"split={split!r}: images that are given are tested as they are; give those of that split")
         if source is None and about["source"] == GIVEN:
             raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give some, as "
                                   "evaluate((images, labels))")
-        args = flags(data=source, split=split, best=best, batch=batch, mistakes=mistakes, device=device, threads=threads)
-        return Evaluation(ask(["eval", os.fspath(self.path), *args], given))
+        return Evaluation(ask(["eval", os.fspath(self.path), *asked, *flags(data=source)], given))
 
     def predict(self, images: Items, *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
                 threads: int | None = None) -> NDArray[np.float32]:
@@ -129,18 +141,21 @@ class Run:
     def resume(self, *, epochs: int | None = None, data: Data = None, classes: Sequence[str] | None = None,
                on_epoch: Callable[[_train.Epoch], object] | None = None, progress: _train.Progress = True, time: str | None = None,
                device: str = "cpu", threads: int | None = None, stages: int | None = None) -> Run:
-        """Goes on where the run stopped, to the bit, up to `epochs` in all. A run on arrays or items needs the same `data` again."""
-        source, _, given = split(data, classes)
-        known = self._source()
-        if source is None and known == GIVEN:
+        """Goes on where the run stopped, to the bit, up to `epochs` in all. A run on arrays or items needs the same `data` again, unless
+        this is the `Run` that `train` returned; `classes` are by default those of the checkpoint."""
+        saved = self._saved()
+        source, _, given = split(data, classes if classes is not None or saved is None else saved["classes"])
+        if data is None and (saved is None or saved["source"] == GIVEN):
+            given = self._given
+        if source is None and given is None and saved is not None and saved["source"] == GIVEN:
             raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give the same again, as "
                                   "resume(data=(images, labels))")
         args = flags(resume=True, out=self.path, epochs=epochs, data=source, time=time, device=device, threads=threads, stages=stages)
         return _train.run(["train", *args], given, progress, on_epoch)
 
-    def _source(self) -> str | None:
+    def _saved(self) -> dict[str, Any] | None:
         try:
-            return str(self.about()["source"])
+            return self.about()
         except _core.Error:
             return None                               # nothing was saved yet
 

@@ -10,20 +10,26 @@ Value: TypeAlias = "bool | int | float | str | os.PathLike[str] | None | Sequenc
 Recipe: TypeAlias = "str | os.PathLike[str] | None"
 
 
+def plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy and tensors as those of Python: `np.float64` is a `float` that writes itself in another way."""
+    return value.tolist() if callable(getattr(value, "tolist", None)) else value
+
+
 def toml(value: Any) -> str:
     """A value as TOML writes it; `None` removes a key."""
+    value = plain(value)
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, int):
+        return int.__repr__(value)                    # without the names of enumerations
+    if isinstance(value, float):
+        return float.__repr__(value)
     if isinstance(value, (str, os.PathLike)):
         return json.dumps(os.fspath(value), ensure_ascii=False)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
-    if callable(getattr(value, "tolist", None)):      # arrays and numbers of NumPy
-        return toml(value.tolist())
     if isinstance(value, Sequence):
         return "[" + ", ".join(toml(v) for v in value) + "]"
     raise TypeError(f"{type(value).__name__} is no value of a recipe: {value!r}")
@@ -50,7 +56,7 @@ def flags(**values: Any) -> list[str]:
     """Arguments of these names; those that are `None` or `False` are left out."""
     found: list[str] = []
     for name, value in values.items():
-        name = "--" + name.replace("_", "-")
+        name, value = "--" + name.replace("_", "-"), plain(value)
         if value is True:
             found.append(name)
         elif value is not None and value is not False:

@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
+from . import _core
 from ._call import call, log
-from ._data import Data, split
-from ._progress import hearer, telling
+from ._data import Data, Given, split
+from ._progress import Hearer, telling
 from ._settings import Recipe, flags, named, settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
         sequence of `(image, label)`, as `torch.utils.data.Dataset`; a `Dataset` of Hugging Face. Of splits a mapping with "train",
         "test" and perhaps "validation", or a tuple `(train, test)`. Without a test split, `overrides={"data": {"test": 0.2}}` holds out a fifth.
         A mapping without "train" is the recipe's table `data`.
-    classes: names of the classes of arrays and sequences, by label.
+    classes: names of the classes of arrays and sequences, by label. Where the data have names of their own, labels are taken by name.
     out: folder of the run; by default one in `runs/` that is free.
     on_epoch: called with an `Epoch` after each, in this thread, beside the run; what it raises stops the run, which is saved.
     progress: `True` shows a table and a curve in notebooks and text elsewhere, `False` nothing.
@@ -60,7 +61,7 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     overrides, **tables: keys of the recipe: `train={"epochs": 3}`, `seed=3`; unknown ones raise `RecipeError` with the nearest spelling.
 
     Ctrl-C, or interrupting the kernel, stops after the step, saves, and raises `KeyboardInterrupt`; `Run(out).resume()` goes on from there,
-    to the bit.
+    to the bit. Where saving fails, that is the exception's `__cause__`.
     """
     source, keys, given = split(data, classes)
     args = flags(data=source, out=out, memory=memory, time=time, device=device, threads=threads, stages=stages, init=init,
@@ -69,19 +70,21 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     return run(args, given, progress, on_epoch)
 
 
-def run(args: Sequence[str], given: Any, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> Run:
+def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> Run:
     """Runs `mlaan train` with these arguments."""
     from ._run import Run
-    folder: list[str] = []
     tell = telling(progress)
+    hear = Hearer(tell, on_epoch)
     try:
-        call([*args, *tell.arguments], hearer(tell, folder.append, on_epoch), given)
+        call([*args, *tell.arguments], hear, given)
     except KeyboardInterrupt as e:
-        if folder:
-            said = f"stopped and saved: mlaan.Run({folder[-1]!r}).resume() goes on"
+        if hear.folder is not None and hear.ended:
+            said = f"stopped and saved: mlaan.Run({hear.folder!r}).resume() goes on"
             e.add_note(said)
             log.info("%s", said)
         raise
     finally:
-        tell.close()
-    return Run(folder[-1])
+        hear.close()
+    if hear.folder is None:
+        raise _core.Error("a fault of mlaan itself: the run has no folder")
+    return Run(hear.folder)._with(given)

@@ -5,7 +5,8 @@ use crate::errors::DataError;
 use mlaan::data::{Dataset, ImageView};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A split of images with labels.
 ///
@@ -16,6 +17,17 @@ pub struct Images {
     data: Arc<dyn Dataset>,
     /// Where the bytes of an array lie.
     address: Option<usize>,
+    raised: Raised,
+}
+
+/// What a function that gives images raised first.
+type Raised = Arc<Mutex<Option<PyErr>>>;
+/// Whether no function of Python is to be called any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Lets all images that are still asked for fail: the interpreter is about to end.
+pub fn end() {
+    ENDING.store(true, Ordering::SeqCst);
 }
 
 #[pymethods]
@@ -32,8 +44,9 @@ impl Images {
         }
         let known = Known { labels, classes };
         if pixels.is_callable() {
-            let data = Items { fetch: pixels.clone().unbind(), known };
-            return Ok(Images { data: Arc::new(data), address: None });
+            let raised = Raised::default();
+            let data = Items { fetch: pixels.clone().unbind(), known, raised: Arc::clone(&raised) };
+            return Ok(Images { data: Arc::new(data), address: None, raised });
         }
         let pixels = Pixels::of(pixels)?;
         if pixels.shape[0] != known.labels.len() {
@@ -41,7 +54,7 @@ impl Images {
             return Err(DataError::new_err(format!("{n} images with {m} labels: each image has one")));
         }
         let address = Some(pixels.address());
-        Ok(Images { data: Arc::new(Arrays { pixels, known }), address })
+        Ok(Images { data: Arc::new(Arrays { pixels, known }), address, raised: Raised::default() })
     }
 
     /// Where the bytes of an array lie; `None` for items.
@@ -59,6 +72,11 @@ impl Images {
     /// The images, for the library.
     pub fn data(&self) -> Arc<dyn Dataset> {
         Arc::clone(&self.data)
+    }
+
+    /// What items raised first since this was asked last.
+    pub fn raised(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -121,21 +139,36 @@ impl Dataset for Arrays {
 struct Items {
     fetch: Py<PyAny>,
     known: Known,
+    raised: Raised,
 }
 
 impl Items {
-    fn fetched(&self, index: usize, scratch: &mut Vec<u8>) -> PyResult<[usize; 2]> {
-        Python::attach(|py| {
-            let item = self.fetch.bind(py).call1((index,))?;
-            let buffer = PyBuffer::<u8>::get(&item)?;
-            let &[1, height, width, 3] = buffer.shape() else {
-                let shape = buffer.shape();
-                return Err(DataError::new_err(format!("expected [1, height, width, 3], found {shape:?}")));
-            };
-            scratch.resize(buffer.item_count(), 0);
-            buffer.copy_to_slice(py, scratch)?;
-            Ok([height, width])
-        })
+    /// Height and width; an error is text, and kept.
+    fn fetched(&self, index: usize, scratch: &mut Vec<u8>) -> Result<[usize; 2], String> {
+        let ends = || String::from("the interpreter ends");
+        if ENDING.load(Ordering::SeqCst) {
+            return Err(ends());
+        }
+        let fetched = Python::try_attach(|py| {
+            self.fetch_into(py, index, scratch).map_err(|e| {
+                let said = e.to_string();
+                self.raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                said
+            })
+        });
+        fetched.unwrap_or_else(|| Err(ends()))
+    }
+
+    fn fetch_into(&self, py: Python<'_>, index: usize, scratch: &mut Vec<u8>) -> PyResult<[usize; 2]> {
+        let item = self.fetch.bind(py).call1((index,))?;
+        let buffer = PyBuffer::<u8>::get(&item)?;
+        let &[1, height, width, 3] = buffer.shape() else {
+            let shape = buffer.shape();
+            return Err(DataError::new_err(format!("expected [1, height, width, 3], found {shape:?}")));
+        };
+        scratch.resize(buffer.item_count(), 0);
+        buffer.copy_to_slice(py, scratch)?;
+        Ok([height, width])
     }
 }
 
@@ -157,7 +190,7 @@ impl Dataset for Items {
     }
 
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> mlaan::Result<ImageView<'a>> {
-        let [height, width] = self.fetched(index, scratch).map_err(|e| failed(index, e.to_string()))?;
+        let [height, width] = self.fetched(index, scratch).map_err(|e| failed(index, e))?;
         Ok(ImageView { height, width, rgb: scratch })
     }
 

@@ -23,7 +23,7 @@ mod _core {
     #[pymodule_export]
     use predictor::Predictor;
     #[pymodule_export]
-    use running::{after_fork, call, main};
+    use running::{after_fork, call, finish, main};
     #[pymodule_export]
     use runs::{checkpoint, metrics};
 

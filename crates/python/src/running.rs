@@ -1,10 +1,10 @@
 //! Commands beside the thread of Python that waits for them: it holds no lock meanwhile, hears what they tell, and hands over Ctrl-C.
 
 use crate::errors::{Error, raised};
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::messages::{Message, Teller};
 use mlaan::data::Given;
-use mlaan_cli::Failure;
+use mlaan_cli::{Failure, Reason};
 use pyo3::prelude::*;
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time after which signals are looked for, at the latest.
 const AWAKE: Duration = Duration::from_millis(50);
@@ -69,8 +69,8 @@ pub fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
 
 /// Runs a command with `args`, of which the first is its name, and returns what it prints.
 ///
-/// `on_message(kind, text)` is called in this thread with what it tells: `print`, `note`, `begun` (a folder), and as JSON `step`,
-/// `evaluating` and `event`. `train`, `validation` and `test` are images that stand in for the path `(given)`. Ctrl-C, and what
+/// `on_message(kind, text)` is called in this thread with what it tells: `print`, `note`, `begun` (a folder), as JSON `step`,
+/// `evaluating` and `event`, and `ended` when all was done. `train`, `validation` and `test` are images that stand in for the path `(given)`. Ctrl-C, and what
 /// `on_message` raises, stop it: a run saves first.
 #[pyfunction]
 #[pyo3(signature = (args, on_message, *, name="own", train=None, validation=None, test=None))]
@@ -102,16 +102,40 @@ pub fn call(
     };
     let named = std::thread::Builder::new().name("mlaan".into()).stack_size(STACK);
     let worker = named.spawn(work).map_err(|e| Error::new_err(format!("no thread could be started: {e}")))?;
-    watch(py, (worker, Mutex::new(receiver)), &stop, &on_message)
+    let images: Vec<&Images> = [train, validation, test].into_iter().flatten().collect();
+    // Of a call before.
+    images.iter().for_each(|images| drop(images.raised()));
+    watch(py, (worker, Mutex::new(receiver)), (&stop, &images), &on_message)
 }
 
 type Work = JoinHandle<Result<String, Failure>>;
+
+/// Calls that nobody waits for any more, and what stops them.
+static LEFT: Mutex<Vec<(Arc<AtomicBool>, Work)>> = Mutex::new(Vec::new());
+/// Time for which the interpreter's end waits for images of Python, so that a step can be saved.
+const SAVING: Duration = Duration::from_secs(10);
+
+/// To be called before the interpreter ends: stops and waits for calls that were left while they saved.
+#[pyfunction]
+pub fn finish(py: Python<'_>) {
+    let left = std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner));
+    py.detach(|| {
+        left.iter().for_each(|(stop, _)| stop.store(true, Ordering::SeqCst));
+        let begun = Instant::now();
+        while begun.elapsed() < SAVING && !left.iter().all(|(_, worker)| worker.is_finished()) {
+            std::thread::sleep(AWAKE);
+        }
+        images::end();
+        // What they would have answered nobody hears.
+        left.into_iter().for_each(|(_, worker)| drop(worker.join()));
+    });
+}
 
 /// Waits for the work and hands messages and signals on.
 fn watch(
     py: Python<'_>,
     (worker, messages): (Work, Mutex<Receiver<Message>>),
-    stop: &AtomicBool,
+    (stop, images): (&Arc<AtomicBool>, &[&Images]),
     on_message: &Py<PyAny>,
 ) -> PyResult<String> {
     let mut why: Option<PyErr> = None;
@@ -119,32 +143,60 @@ fn watch(
         let next = || messages.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(AWAKE);
         match py.detach(next) {
             Ok((kind, text)) => {
-                if let (None, Err(e)) = (&why, on_message.call1(py, (kind, text))) {
-                    why = Some(e);
+                if let Err(e) = on_message.call1(py, (kind, text)) {
                     stop.store(true, Ordering::SeqCst);
+                    // The first is raised; of others Python is told as of what nobody can catch.
+                    match why {
+                        None => why = Some(e),
+                        Some(_) => e.write_unraisable(py, None),
+                    }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if let Err(e) = py.check_signals() {
+            stop.store(true, Ordering::SeqCst);
             if why.is_some() {
                 // Asked for twice: what still saves goes on by itself.
+                LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(stop), worker));
                 return Err(e);
             }
             why = Some(e);
-            stop.store(true, Ordering::SeqCst);
         }
     }
-    let done = py.detach(|| worker.join());
-    match (why, done) {
-        (Some(e), _) => Err(e),
-        (None, Ok(Ok(printed))) => Ok(printed),
-        (None, Ok(Err(failure))) => Err(raised(py, &failure)),
-        (None, Err(panic)) => {
+    let done = match py.detach(|| worker.join()) {
+        Ok(Ok(printed)) => on_message.call1(py, ("ended", "")).map(|_| printed),
+        Ok(Err(failure)) => Err(failed(py, &failure, images)),
+        Err(panic) => {
             let said = panic.downcast_ref::<&str>().map(ToString::to_string);
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(Error::new_err(format!("a fault of mlaan itself: {said}")))
         }
+    };
+    match (why, done) {
+        (Some(first), Err(then)) => Err(caused(py, first, then)),
+        (Some(first), Ok(_)) => Err(first),
+        (None, done) => done,
     }
+}
+
+/// The exception of a failure; its cause is what images raised, if that was it.
+fn failed(py: Python<'_>, failure: &Failure, images: &[&Images]) -> PyErr {
+    let error = raised(py, failure);
+    if failure.reason == Reason::Data {
+        if let Some(first) = images.iter().find_map(|images| images.raised()) {
+            error.set_cause(py, Some(first));
+        }
+    }
+    error
+}
+
+/// An exception that stopped a call, whose saving failed then: the last of its causes.
+fn caused(py: Python<'_>, first: PyErr, then: PyErr) -> PyErr {
+    match first.cause(py) {
+        Some(cause) => first.set_cause(py, Some(caused(py, cause, then))),
+        None => first.set_cause(py, Some(then)),
+    }
+    first
 }

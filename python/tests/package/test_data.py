@@ -4,7 +4,7 @@ import logging
 import mlaan
 import numpy as np
 import pytest
-from mlaan import _core, _data
+from mlaan import _core, _data, _labels
 
 
 def test_arrays_are_not_copied(images):
@@ -112,6 +112,23 @@ def test_every_form_trains_to_the_same_bits(images, small, tmp_path, caplog):
         assert arrays == bits(train(split(lambda x, y: Items(x, y, form)), name)), name
 
 
+class Part:
+    """As `torch.utils.data.Subset`."""
+
+    def __init__(self, dataset, indices):
+        self.dataset, self.indices = dataset, indices
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, i):
+        return self.dataset[self.indices[i]]
+
+
+def labels_of(data):
+    return _data._read("train", data).labels
+
+
 def test_items_know_their_labels_or_are_asked_once(images):
     pixels, labels = images
     items = Items(pixels, labels)
@@ -120,17 +137,134 @@ def test_items_know_their_labels_or_are_asked_once(images):
     items = Items(pixels, labels)
     items.targets, items.classes = labels.tolist(), ["dark", "red"]
     mlaan.plan("bp-resnet8", data={"train": items, "test": items})
-    assert items.asked == 0
+    assert items.asked <= 2 * _labels.COMPARED
+    assert _labels.known(Part(items, [4, 7, 9])) == [labels[4], labels[7], labels[9]]
+    assert labels_of(Part(items, [])) == []
 
-    class Part:
-        dataset, indices = items, [4, 7, 9]
 
-        def __len__(self):
-            return 3
+def test_labels_are_those_of_the_items(images, caplog):
+    """A data set that changes labels in its items tells them as they were."""
+    pixels, labels = images
 
-        def __getitem__(self, i):
-            return items[self.indices[i]]
-    assert _data._known_labels(Part()) == [labels[4], labels[7], labels[9]]
+    class Turned(Items):
+        targets = property(lambda self: self.labels_)
+
+        def __getitem__(self, index):
+            return pixels[index], 1 - self.labels_[index]
+    items, turned = Turned(pixels, labels), (1 - labels).tolist()
+    items.target_transform = lambda label: 1 - label
+    assert labels_of(items) == turned and not caplog.records
+    assert labels_of(Part(items, [3, 4])) == turned[3:5] and labels_of(Part(Part(items, range(6)), [3, 4])) == turned[3:5]
+    items.target_transform = None
+    items.transforms = type("StandardTransform", (), {"target_transform": staticmethod(lambda label: 1 - label)})()
+    assert labels_of(items) == turned
+    # One that does not say so.
+    assert "item 0 has the label 1" not in caplog.text
+    assert labels_of(Turned(pixels, labels)) == turned and "item 0 has the label 1" in caplog.text
+    # And of Hugging Face, with a transform.
+    table = Table(pixels, labels)
+    table.turn = lambda row: {**row, "label": 1 - row["label"]}
+    assert labels_of(table) == turned
+    table.turn = lambda row: {"img": row["img"]}
+    assert labels_of(table) == labels.tolist()
+
+
+@pytest.mark.parametrize("label, says", [("cat", "found 'cat'"), (0.5, "found 0.5"), (None, "found None"), (-1, "-1 is negative")])
+def test_labels_that_are_no_numbers_are_refused(images, label, says):
+    for told in (False, True):
+        items = Items(images[0], [label] * 96)
+        items.__class__ = type("Same", (Items,), {"__getitem__": lambda self, i: (self.images[i], self.labels_[i])})
+        if told:
+            items.targets = items.labels_
+        with pytest.raises(mlaan.DataError, match=says):
+            labels_of(items)
+
+
+def named(images, classes, labels=None):
+    items = Items(images[0], images[1] if labels is None else labels)
+    items.targets, items.classes = items.labels_.tolist(), classes
+    return items
+
+
+def splits_of(train, test, classes=None):
+    """Labels of both as the compiled part gets them."""
+    found = []
+    images = _data._core.Images
+    _data._core.Images, _core_images = lambda p, labels, names: found.append((labels, names)), images
+    try:
+        _data.given({"test": test, "train": train}, classes)
+    finally:
+        _data._core.Images = _core_images
+    (test_labels, names), (train_labels, same) = found
+    assert names == same
+    return train_labels, test_labels, names
+
+
+def test_classes_are_taken_by_name(images):
+    pixels, labels = images
+    here, turned = labels.tolist(), (1 - labels).tolist()
+    train = named(images, ["dark", "red"])
+    # In another order, in a part, of more classes than are used, and as an array of names.
+    for other in (named(images, ["red", "dark"], 1 - labels), Part(named(images, ["red", "dark"], 1 - labels), range(96)),
+                  named(images, ["blue", "red", "dark"], 2 - labels), named(images, np.array(["red", "dark"]), 1 - labels)):
+        assert splits_of(train, other) == (here, here, ["dark", "red"])
+    assert splits_of(Table(pixels, labels), named(images, ["red", "dark"])) == (here, turned, ["dark", "red"])
+    assert splits_of(train, train, ["red", "dark"]) == (turned, turned, ["red", "dark"])
+    # Numbers name nothing, nor do arrays.
+    assert splits_of(named(images, ["0", "1"]), train) == (here, here, ["0", "1"])
+    assert splits_of((pixels, labels), named(images, ["red", "dark"])) == (here, here, ["red", "dark"])
+    assert splits_of(train, (pixels, labels)) == (here, here, ["dark", "red"])
+    assert splits_of(named(images, ["1", "0"]), named(images, ["0", "1"])) == (here, turned, ["1", "0"])
+
+
+@pytest.mark.parametrize("classes, train, says", [
+    (["zzz", "red"], ["dark", "red"], "test: no class is called `zzz`; the classes are `dark`, `red`"),
+    (["dark"], ["dark", "red"], "label 1 is out of range"),
+    (["red", "dark"], ["dark", "dark", "red"], "several classes are called `dark`"),
+])
+def test_names_that_are_missing_are_refused(images, classes, train, says):
+    with pytest.raises(mlaan.DataError, match=says):
+        mlaan.plan("bp-resnet8", data=(named(images, train), named(images, classes)))
+
+
+def test_a_network_is_tested_by_names_of_classes(run, images):
+    pixels, labels = images
+    expected = run.evaluate(images)
+    assert expected.accuracy > 60
+    for data in (named(images, ["red", "dark"], 1 - labels), {"test": named(images, ["red", "dark"], 1 - labels)}):
+        np.testing.assert_array_equal(run.evaluate(data).confusion, expected.confusion)
+    with pytest.raises(mlaan.DataError, match="no class is called `light`"):
+        run.evaluate(named(images, ["dark", "light"]))
+
+
+def test_parts_that_are_put_together_have_the_same_classes(images):
+    class Whole(Items):
+        datasets = [named(images, ["dark", "red"]), named(images, ["dark", "red"])]
+    assert _data._read("train", Whole(*images)).classes == ["dark", "red"]
+    Whole.datasets = [named(images, ["dark", "red"]), named(images, ["red", "dark"])]
+    with pytest.raises(mlaan.DataError, match="another order"):
+        _data._read("train", Whole(*images))
+
+
+def test_a_list_of_images_with_labels(images, small, tmp_path):
+    pixels, labels = images
+    keys = {"train": {"epochs": 1, "batch": 16}, "data": {"size": 16, "augment": "none", "normalise": "cifar10"}}
+    train = lambda data, name: bits(mlaan.train("bp-resnet8", data={"train": data, "test": images}, out=tmp_path / name, progress=False, threads=2,
+                                                overrides=keys))
+    expected = train(images, "arrays")
+    assert train((list(pixels), labels), "list") == expected and train([list(pixels), labels.tolist()], "lists") == expected
+    with pytest.raises(mlaan.DataError, match="96 images with 95 labels"):
+        mlaan.plan("bp-resnet8", data=(list(pixels), labels[1:]))
+
+
+def test_splits_in_files_are_refused_with_what_to_do(run):
+    for data in (("train/", "test/"), {"train": "a/", "test": "b/"}):
+        with pytest.raises(mlaan.DataError, match='one folder, as train/ and test/, and give its path: data="folder/"'):
+            mlaan.plan("bp-resnet8", data=data)
+    with pytest.raises(mlaan.DataError, match="found the path 'b/'"):
+        run.evaluate({"test": "b/"})
+    with pytest.raises(mlaan.DataError, match='needs "train"; found val, test'):
+        mlaan.plan("bp-resnet8", data={"val": "a/", "test": "b/"})
 
 
 def test_what_items_raise_is_said(images, tmp_path):
@@ -139,9 +273,24 @@ def test_what_items_raise_is_said(images, tmp_path):
 
         def __getitem__(self, index):
             raise ValueError("no such picture")
-    with pytest.raises(mlaan.DataError, match="no such picture"):
-        mlaan.train("bp-resnet8", data={"train": Broken(*images), "test": images}, out=tmp_path / "run", progress=False,
+    with pytest.raises(mlaan.DataError, match="item 0: ValueError: no such picture") as e:
+        labels_of(Broken(*images))
+    assert isinstance(e.value.__cause__, ValueError)
+
+    class Late(Items):
+        targets = property(lambda self: self.labels_)
+
+        def __getitem__(self, index):
+            if index == 5:
+                raise OSError("the disk is gone")
+            return super().__getitem__(index)
+    with pytest.raises(mlaan.DataError, match="image 5: OSError: the disk is gone") as e:
+        mlaan.train("bp-resnet8", data={"train": Late(*images), "test": images}, out=tmp_path / "run", progress=False,
                     overrides={"data": {"size": 16, "normalise": "cifar10"}})
+    cause = e.value.__cause__
+    assert isinstance(cause, OSError) and cause.__traceback__.tb_next is not None
+    with pytest.raises(mlaan.DataError, match="expected .image, label., found dict"):
+        labels_of([{"image": images[0][0], "label": 0}])
     with pytest.raises(mlaan.DataError, match="from 0 to 1"):
         _data.pixels(np.full((4, 4, 3), 3.0))
 
@@ -181,7 +330,7 @@ class Table:
     column_names = ["img", "label", "more"]
 
     def __init__(self, images, labels):
-        self.columns = {"img": images, "label": labels}
+        self.columns, self.turn = {"img": images, "label": labels}, lambda row: row
 
     def __len__(self):
         return len(self.columns["img"])
@@ -190,7 +339,7 @@ class Table:
         if isinstance(key, str):
             assert key == "label", "images are not to be decoded at once"
             return self.columns[key].tolist()
-        return {"img": Picture(self.columns["img"][key]), "label": int(self.columns["label"][key])}
+        return self.turn({"img": Picture(self.columns["img"][key]), "label": int(self.columns["label"][key])})
 
 
 def test_data_sets_of_hugging_face(images, small, tmp_path):

@@ -1,4 +1,5 @@
 """Plans, recipes, and what is refused."""
+import enum
 import logging
 
 import mlaan
@@ -79,3 +80,17 @@ def test_notes_go_to_logging(images, small, caplog, tmp_path):
         mlaan.train("bp-resnet8", data=(pixels, labels), classes=["dark", "red"], out=tmp_path / "run", progress=False,
                     overrides={**keys, "data": {**small["data"], "augment": "cifar"}})
     assert all(r.name == "mlaan" for r in caplog.records)
+
+
+def test_numbers_of_numpy_are_numbers():
+    from mlaan import _settings
+    found = [
+        (np.float64(0.1), "0.1"), (np.float32(0.5), "0.5"), (np.int64(3), "3"), (np.bool_(True), "true"), (np.array(2.5), "2.5"),
+        ([np.float64(0.9), np.int32(1)], "[0.9, 1]"), (np.array([0.9, 0.99]), "[0.9, 0.99]"), ({"a": np.float64(2)}, "{a = 2.0}"),
+        (enum.IntEnum("Size", {"small": 3}).small, "3"), (np.str_("a"), '"a"'), (True, "true"), (1e-05, "1e-05")]
+    assert [_settings.toml(value) for value, _ in found] == [text for _, text in found]
+    assert _settings.flags(best=np.bool_(True), show=np.bool_(False), threads=np.int64(2)) == ["--best", "--threads=2"]
+    plain = mlaan.plan("dgl-resnet8-2", train={"batch": 16, "optimizer": "adamw", "lr": 0.001, "betas": [0.9, 0.99]}, seed=3)
+    given = mlaan.plan("dgl-resnet8-2", train={"batch": np.int64(16), "optimizer": "adamw", "lr": 0.001, "betas": [np.float64(0.9), np.float64(0.99)]},
+                       seed=np.int64(3))
+    assert given.about == plain.about

@@ -20,9 +20,17 @@ def test_an_evaluation_counts(run, images):
     # One split of a mapping is tested.
     assert run.evaluate({"train": (pixels[:4], labels[:4]), "test": (pixels[:8], labels[:8])}).images == 8
     with pytest.raises(mlaan.DataError, match="lie in no file"):
-        run.evaluate()
+        mlaan.Run(run.path).evaluate()
     with pytest.raises(mlaan.DataError, match="given"):
         run.evaluate(images, split="train")
+
+
+def test_the_run_that_was_trained_knows_its_images(run, images):
+    """The part that was held out is tested, not all of them."""
+    assert run.summary["test_accuracy"] == run.evaluate().accuracy and run.evaluate().images == 24
+    assert run.evaluate(split="train").images == 72
+    import pickle
+    assert pickle.loads(pickle.dumps(run)).path == run.path
 
 
 def test_probabilities_are_the_same_in_any_batch(run, images):
@@ -90,8 +98,10 @@ def test_metrics_are_columns(run):
 def test_a_run_goes_on_to_more_epochs(images, small, tmp_path):
     run = mlaan.train("bp-resnet8", data=images, classes=["a", "b"], out=tmp_path / "run", progress=False, overrides=small)
     assert run.resume(data=images, classes=["a", "b"], progress=False).summary["epochs"] == 2
-    more = run.resume(epochs=3, data=images, classes=["a", "b"], progress=False)
-    assert more.metrics()["epoch"].tolist() == [1, 2, 3]
+    # Names are those of the checkpoint.
+    more = mlaan.Run(run.path).resume(epochs=3, data=images, progress=False)
+    assert more.metrics()["epoch"].tolist() == [1, 2, 3] and more.classes == ["a", "b"]
+    assert run.resume(epochs=4, progress=False).evaluate().classes == ["a", "b"]
 
 
 def test_comparisons_analyses_and_reports(run, tmp_path):

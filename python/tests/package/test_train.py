@@ -76,10 +76,15 @@ def test_what_a_callback_raises_stops_the_run_and_it_goes_on(images, small, tmp_
     class Enough(Exception):
         pass
 
+    asked = []
+
     def stop(epoch):
+        asked.append(epoch["epoch"])
+        time.sleep(1)                                 # more epochs end meanwhile
         raise Enough(epoch["epoch"])
-    with pytest.raises(Enough):
+    with pytest.raises(Enough) as e:
         mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", on_epoch=stop, progress=False, overrides=LONG)
+    assert asked == [1] and e.value.__cause__ is None
     run = mlaan.Run(tmp_path / "run")
     done = len(run.metrics()["epoch"])
     assert 1 <= done < 200 and run.summary is None
@@ -122,6 +127,28 @@ def test_ctrl_c_saves_a_step_and_raises(images, tmp_path):
     assert all(np.array_equal(v, whole[k]) for k, v in done.state_dict().items())
     # Handlers of Python are as they were.
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("why", [KeyboardInterrupt, RuntimeError])
+def test_what_stops_a_run_that_cannot_be_saved_is_not_said_to_be(images, tmp_path, why, caplog):
+    import resource
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(_):
+        # As of a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        try:
+            raise OSError("why it stops")
+        except OSError as e:
+            raise why from e
+    with pytest.raises(why) as error, caplog.at_level("INFO", "mlaan"):
+        try:
+            mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", on_epoch=fill, progress=False, overrides=LONG)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    first = error.value.__cause__
+    assert isinstance(first, OSError) and isinstance(first.__cause__, mlaan.Error), first.__cause__
+    assert not getattr(error.value, "__notes__", []) and "stopped and saved" not in caplog.text
 
 
 def test_ctrl_c_stops_an_evaluation(images, run):
