@@ -183,6 +183,8 @@ fn what_cannot_be_divided_is_refused_with_what_to_do() {
     assert!(many.contains("6 ranks of 4 modules") && many.contains("Start 4 ranks or fewer"), "{many}");
     let init = message(&["model.init=weights.pth"], 2);
     assert!(init.contains("model.init") && init.contains("--resume"), "{init}");
+    let offload = message(&["local.offload=auxiliary"], 2);
+    assert!(offload.contains("local.offload=none"), "{offload}");
 }
 
 #[test]

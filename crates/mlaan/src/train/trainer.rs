@@ -108,6 +108,11 @@ impl Trainer {
                            --resume with several ranks";
             return Err(Error::recipe("model.init", message));
         }
+        if !recipe.local.offload.is_none() {
+            let message = "auxiliary networks in host memory are for one process: every rank has those of its own modules alone, so \
+                           take more ranks instead, and local.offload=none";
+            return Err(Error::recipe("local.offload", message));
+        }
         let backbone = setup::backbone(&recipe.model)?;
         let splits = setup::open(recipe, device.threads())?;
         Self::build(recipe, &backbone, splits, (std::slice::from_ref(device), Some(&job)))
