@@ -165,15 +165,15 @@ class Slow:
 
     def __getitem__(self, index):
         Slow.asked += 1
-        time.sleep(0.02)
+        time.sleep(0.1)
         return np.full((16, 16, 3), 90 * (index % 2), np.uint8), index % 2
 
 def ask():
-    while Slow.asked < 20:
+    while Slow.asked < 10:
         time.sleep(0.01)
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.3)
+        time.sleep(0.2)
 threading.Thread(target=ask).start()
 try:
     mlaan.train("bp-resnet8", data=Slow(), out="run", progress=False, threads=1,
@@ -184,10 +184,11 @@ except KeyboardInterrupt as e:
 
 
 def test_two_ctrl_c_leave_a_process_that_ends(tmp_path):
-    """The first is heard by what measures the images at the moment, which takes seconds; with the second the program goes on without it."""
-    begun = time.monotonic()
+    """The first is heard once the images of the step are there, which takes a second; with the second the program goes on without it."""
     said = subprocess.run([sys.executable, "-c", TWICE], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert said.returncode == 0 and said.stdout.split() == ["raised", "None"] and said.stderr == "", (said, time.monotonic() - begun)
+    assert said.returncode == 0 and said.stdout.split() == ["raised", "None"] and said.stderr == "", said
+    # What was left was saved before the process ended.
+    assert (tmp_path / "run/checkpoints/last.json").is_file()
 
 
 def test_ctrl_c_stops_an_evaluation(images, run):
