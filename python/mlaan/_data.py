@@ -22,6 +22,8 @@ Data: TypeAlias = str | os.PathLike[str] | Items | Mapping[str, Any] | None
 
 #: What recipes call images that lie in no file.
 GIVEN = "(given)"
+#: And what they call such a set.
+OWN = "own"
 log = logging.getLogger("mlaan")
 _warned = False
 
@@ -58,8 +60,8 @@ def tested(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None
         return os.fspath(data), None
     splits = {"test": data["test"]} if isinstance(data, Mapping) and "test" in data else _splits(data)
     one = splits.get("test", splits.get("train"))
-    made = given({"train": one}, classes)
-    return GIVEN, Given(made.name, made.train, None, made.train)
+    images = _images({"test": one}, classes)["test"]
+    return GIVEN, Given(OWN, images, None, images)
 
 
 def _splits(data: Data) -> dict[str, Any]:
@@ -99,14 +101,17 @@ class _Split:
 
 def given(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Given:
     """Splits as images with the same classes: those with names for them are taken by name. Arrays are not copied."""
+    return Given(OWN, **_images(splits, classes))
+
+
+def _images(splits: Mapping[str, Any], classes: Sequence[str] | None) -> dict[str, _core.Images]:
     found = {name: _read(name, data) for name, data in splits.items()}
     # Those of what is trained on, wherever it stands among the splits.
     known = [found[n].classes for n in ("train", "validation", "test") if n in found]
     names = [str(c) for c in classes] if classes is not None else next((k for k in known if k), None)
     if names is None:
         names = [str(k) for k in range(max((max(s.labels, default=0) for s in found.values()), default=0) + 1)]
-    made = {name: _core.Images(s.pixels, _labels.by_name(s.labels, s.classes, names, name), names) for name, s in found.items()}
-    return Given("own", **made)
+    return {name: _core.Images(s.pixels, _labels.by_name(s.labels, s.classes, names, name), names) for name, s in found.items()}
 
 
 def _read(name: str, data: Any) -> _Split:

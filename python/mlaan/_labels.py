@@ -109,7 +109,7 @@ def by_name(labels: list[int], own: Sequence[str] | None, names: Sequence[str], 
     missing = [own[k] for k in used if own[k] not in names]
     if missing:
         raise _core.DataError(f"data, {name}: no class is called {_listed(missing)}; the classes are {_listed(names)}. Labels of data with names "
-                              "are taken by name: give the split the same names, or leave out `classes=`")
+                              "are taken by name: give the split the same names (or leave out `classes=`, if that gave others)")
     twice = [own[k] for k in used if names.count(own[k]) > 1]
     if twice:
         raise _core.DataError(f"data, {name}: several classes are called {_listed(twice)}, so that labels cannot be taken by name")

@@ -103,8 +103,8 @@ class Notebook(Silent):
         bar = ""
         if s:
             part = s["step"] / max(s["steps"], 1)
-            bar = (f'<p><progress value="{part:.3f}"></progress> epoch {s["epoch"]}, step {s["step"]} of {s["steps"]}: loss {number(s["loss"], ".3f")}, '
-                   f'accuracy {number(s["accuracy"], ".1f", " %")}, {number(s["images_per_second"], ".0f")} images/s, '
+            bar = (f'<p><progress value="{part:.3f}"></progress> epoch {s["epoch"]}, step {s["step"]} of {s["steps"]}: '
+                   f'loss {number(s["loss"], ".3f")}, accuracy {number(s["accuracy"], ".1f", " %")}, {number(s["images_per_second"], ".0f")} images/s, '
                    f'{number(s["peak_bytes"], ".0f", " MiB", 2**20)}</p>')
         columns = ["epoch", "train_loss", "train_accuracy", f"{held}_loss", f"{held}_accuracy", "seconds"]
         rows = table(self._rows[-10:], columns) if self._rows else ""

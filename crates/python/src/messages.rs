@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// What happened, and what about it: text, or JSON.
 pub type Message = (&'static str, String);
 
+/// A run has its folder, and will save into it.
+pub const BEGUN: &str = "begun";
 /// Time between two steps that are told of.
 const BETWEEN: Duration = Duration::from_millis(100);
 
@@ -73,7 +75,7 @@ impl Host for Teller {
     }
 
     fn begun(&self, folder: &Path) {
-        self.tell("begun", text::exact_path(folder));
+        self.tell(BEGUN, text::exact_path(folder));
     }
 
     fn progress(&self, progress: Progress<'_>) {

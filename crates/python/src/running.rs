@@ -2,7 +2,7 @@
 
 use crate::errors::{Error, raised};
 use crate::images::{self, Images};
-use crate::messages::{Message, Teller};
+use crate::messages::{BEGUN, Message, Teller};
 use mlaan::data::Given;
 use mlaan_cli::{Failure, Reason};
 use pyo3::prelude::*;
@@ -138,11 +138,12 @@ fn watch(
     (stop, images): (&Arc<AtomicBool>, &[&Images]),
     on_message: &Py<PyAny>,
 ) -> PyResult<String> {
-    let mut why: Option<PyErr> = None;
+    let (mut why, mut saves): (Option<PyErr>, bool) = (None, false);
     loop {
         let next = || messages.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(AWAKE);
         match py.detach(next) {
             Ok((kind, text)) => {
+                saves |= kind == BEGUN;
                 if let Err(e) = on_message.call1(py, (kind, text)) {
                     stop.store(true, Ordering::SeqCst);
                     // The first is raised; of others Python is told as of what nobody can catch.
@@ -175,8 +176,9 @@ fn watch(
         }
     };
     match (why, done) {
-        (Some(first), Err(then)) => Err(caused(py, first, then)),
-        (Some(first), Ok(_)) => Err(first),
+        (Some(first), Err(then)) if saves => Err(caused(py, first, then)),
+        // What has nothing to save fails because it was stopped.
+        (Some(first), _) => Err(first),
         (None, done) => done,
     }
 }
@@ -184,10 +186,10 @@ fn watch(
 /// The exception of a failure; its cause is what images raised, if that was it.
 fn failed(py: Python<'_>, failure: &Failure, images: &[&Images]) -> PyErr {
     let error = raised(py, failure);
-    if failure.reason == Reason::Data {
-        if let Some(first) = images.iter().find_map(|images| images.raised()) {
-            error.set_cause(py, Some(first));
-        }
+    if failure.reason == Reason::Data
+        && let Some(first) = images.iter().find_map(|images| images.raised())
+    {
+        error.set_cause(py, Some(first));
     }
     error
 }

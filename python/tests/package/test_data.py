@@ -233,7 +233,7 @@ def test_a_network_is_tested_by_names_of_classes(run, images):
     assert expected.accuracy > 60
     for data in (named(images, ["red", "dark"], 1 - labels), {"test": named(images, ["red", "dark"], 1 - labels)}):
         np.testing.assert_array_equal(run.evaluate(data).confusion, expected.confusion)
-    with pytest.raises(mlaan.DataError, match="no class is called `light`"):
+    with pytest.raises(mlaan.DataError, match="data, test: no class is called `light`"):
         run.evaluate(named(images, ["dark", "light"]))
 
 

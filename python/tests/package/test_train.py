@@ -151,11 +151,52 @@ def test_what_stops_a_run_that_cannot_be_saved_is_not_said_to_be(images, tmp_pat
     assert not getattr(error.value, "__notes__", []) and "stopped and saved" not in caplog.text
 
 
+TWICE = """
+import os, signal, sys, threading, time
+import mlaan
+import numpy as np
+
+class Slow:
+    classes, targets = ["a", "b"], [0, 1] * 200
+    asked = 0
+
+    def __len__(self):
+        return 400
+
+    def __getitem__(self, index):
+        Slow.asked += 1
+        time.sleep(0.1)
+        return np.full((16, 16, 3), 90 * (index % 2), np.uint8), index % 2
+
+def ask():
+    while Slow.asked < 10:
+        time.sleep(0.01)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+threading.Thread(target=ask).start()
+try:
+    mlaan.train("bp-resnet8", data=Slow(), out="run", progress=False, threads=1,
+                overrides={"data": {"size": 16, "test": 0.25}, "train": {"batch": 16}})
+except KeyboardInterrupt as e:
+    print("raised", getattr(e, "__notes__", None))
+"""
+
+
+def test_two_ctrl_c_leave_a_process_that_ends(tmp_path):
+    """The first is heard once the images of the step are there, which takes a second; with the second the program goes on without it."""
+    said = subprocess.run([sys.executable, "-c", TWICE], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0 and said.stdout.split() == ["raised", "None"] and said.stderr == "", said
+    # What was left was saved before the process ended.
+    assert (tmp_path / "run/checkpoints/last.json").is_file()
+
+
 def test_ctrl_c_stops_an_evaluation(images, run):
     pixels = np.repeat(images[0], 400, axis=0)
     labels = np.repeat(images[1], 400)
     begun = time.monotonic()
-    interrupted(0.3, lambda: [run.evaluate((pixels, labels), threads=1) for _ in range(100)])
+    error = interrupted(0.3, lambda: [run.evaluate((pixels, labels), threads=1) for _ in range(100)])
+    assert error.__cause__ is None and not getattr(error, "__notes__", [])
     assert time.monotonic() - begun < 20
 
 
