@@ -5,10 +5,10 @@
 mod common;
 #[path = "../common/parquet.rs"]
 mod parquet_files;
-#[path = "../common/python.rs"]
-mod python;
 #[path = "../common/sets.rs"]
 mod sets;
+
+use common::python;
 
 mod archives;
 mod builtin;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 fn kept() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kept")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipe/kept")
 }
 
 /// What that version found in its second epoch.
