@@ -59,7 +59,7 @@ impl Planned {
         let allocated = self.allocated();
         match (self.peak(), allocated) {
             (Some(peak), Some(n)) => {
-                format!("{} ({planned}; {})", format::bytes(peak), parts(self.needs.memory() as u64, n))
+                format!("{} ({planned}; {} of tensors and images)", format::bytes(peak), format::bytes(n))
             }
             (Some(n), None) | (None, Some(n)) => format!("{} ({planned})", format::bytes(n)),
             (None, None) => planned,

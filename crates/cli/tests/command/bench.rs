@@ -92,7 +92,7 @@ fn text_names_what_was_measured() {
 fn the_layout_may_be_changed() {
     let at = tempfile::tempdir().unwrap();
     let bench = |more: &[&str]| -> Value {
-        let tiny = ["bench", "--json", "--batch=4", "--threads=1", "--rounds=1", "--steps=1"];
+        let tiny = ["bench", "--json", "--batch=16", "--threads=1", "--rounds=1", "--steps=1"];
         serde_json::from_str(&ok(at.path(), &[&tiny, more].concat())).unwrap()
     };
     let (stored, again) = (bench(&["--modules=1"]), bench(&["--modules=1", "--recompute=module"]));

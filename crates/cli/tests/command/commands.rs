@@ -182,7 +182,6 @@ fn flags_that_exclude_each_other_do_so_in_every_command() {
         &["recipes", "--json", "--show", "quickstart"],
         &["bench", "--limit", "5"],
         &["bench", "--skip-broken"],
-        &["bench", "--data", "builtin", "--profile"],
     ] {
         assert_eq!(output(at.path(), args).status.code(), Some(2), "{args:?}");
     }

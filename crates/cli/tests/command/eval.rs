@@ -108,7 +108,7 @@ fn eval_shows_accuracy_first_and_fits_eighty_columns() {
     ] {
         place(word);
     }
-    assert!(said.lines().all(|l| l.chars().count() <= 100), "{said}");
+    assert!(said.lines().all(|l| l.chars().count() <= 80), "{said}");
     let csv = fs::read_to_string(at.path().join("c.csv")).unwrap();
     let rows = rows(&csv);
     let found = evaluated(at.path(), &[]);

@@ -114,8 +114,12 @@ fn class_folders_without_splits_are_inspected_trained_and_compared() {
                 .unwrap();
         }
     }
-    let said = fails(at.path(), &["data", "inspect", "flat"]);
-    assert!(said.contains("no splits") && said.contains("--test 0.2"), "{said}");
+    let inspected = output(at.path(), &["data", "inspect", "flat"]);
+    let (said, note) = (text(&inspected.stdout), text(&inspected.stderr));
+    assert!(
+        said.contains(" test        8 images") && note.contains("20 % of every class are held out"),
+        "{said}{note}"
+    );
     let shares = ["data", "inspect", "flat", "--test", "0.2", "--validation", "0.1"];
     let said = ok(at.path(), &shares);
     for words in [" training    29 images", " validation  3 images", " test        8 images"] {

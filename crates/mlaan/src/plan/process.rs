@@ -8,7 +8,7 @@ use crate::local::Learner;
 use mlaan_engine::DeviceKind;
 
 /// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
-const PROGRAM: usize = 18 << 20;
+const PROGRAM: usize = 13 << 20;
 /// Buffers of files that are written and read.
 const BUFFERS: usize = 1 << 20;
 /// The part of a thread's stack that is touched, and its part of the allocator.
