@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ._recipes import recipes
     from ._run import Run
     from ._tables import Analysis, Comparison, analyze, compare, report
-    from ._train import Epoch, train
+    from ._running import Epoch
+    from ._train import train
     from ._values import Evaluation, Metrics
 
 __all__ = ["Analysis", "Comparison", "DataError", "Epoch", "Error", "Evaluation", "MemoryBudgetError", "Metrics", "Plan", "RecipeError",
@@ -32,7 +33,8 @@ _PLACES = {
     "_recipes": ("recipes",),
     "_run": ("Run",),
     "_tables": ("Analysis", "Comparison", "analyze", "compare", "report"),
-    "_train": ("Epoch", "train"),
+    "_running": ("Epoch",),
+    "_train": ("train",),
     "_values": ("Evaluation", "Metrics"),
 }
 

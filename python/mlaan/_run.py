@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, _cuda, _train
+from . import _core, _cuda
 from ._call import ask, call
 from ._data import GIVEN, Data, Given, Items, split, tested
+from ._running import Epoch, Progress, run
 from ._settings import flags
 from ._values import Evaluation, Metrics
 
@@ -139,7 +140,7 @@ class Run:
         return found
 
     def resume(self, *, epochs: int | None = None, data: Data = None, classes: Sequence[str] | None = None,
-               on_epoch: Callable[[_train.Epoch], object] | None = None, progress: _train.Progress = True, time: str | None = None,
+               on_epoch: Callable[[Epoch], object] | None = None, progress: Progress = True, time: str | None = None,
                device: str = "cpu", threads: int | None = None, stages: int | None = None) -> Run:
         """Goes on where the run stopped, to the bit, up to `epochs` in all. A run on arrays or items needs the same `data` again, unless
         this is the `Run` that `train` returned; `classes` are by default those of the checkpoint."""
@@ -151,7 +152,7 @@ class Run:
             raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give the same again, as "
                                   "resume(data=(images, labels))")
         args = flags(resume=True, out=self.path, epochs=epochs, data=source, time=time, device=device, threads=threads, stages=stages)
-        return _train.run(["train", *args], given, progress, on_epoch)
+        return Run(run(["train", *args], given, progress, on_epoch))._with(given)
 
     def _saved(self) -> dict[str, Any] | None:
         try:

@@ -3,40 +3,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+from typing import Any
 
-from . import _core
-from ._call import call, log
-from ._data import Data, Given, split
-from ._progress import Hearer, telling
+from ._data import Data, split
+from ._run import Run
+from ._running import Epoch, Progress, run
 from ._settings import Recipe, flags, named, settings
-
-if TYPE_CHECKING:
-    from ._run import Run
-
-Progress = bool | Literal["text", "notebook"]
-
-
-class Epoch(TypedDict):
-    """What an epoch measured. Accuracies and errors are percent, `None` where they are not finite."""
-
-    epoch: int
-    lr: float
-    train_loss: float | None
-    train_accuracy: float | None
-    train_error: float | None
-    val_loss: NotRequired[float | None]
-    val_accuracy: NotRequired[float | None]
-    val_error: NotRequired[float | None]
-    test_loss: NotRequired[float | None]
-    test_accuracy: NotRequired[float | None]
-    test_error: NotRequired[float | None]
-    module_losses: list[float | None]
-    module_errors: list[float | None]
-    seconds: float
-    images_per_second: float
-    peak_memory_bytes: int | None
-    peak_allocated_bytes: int
 
 
 def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | None = None, out: str | os.PathLike[str] | None = None,
@@ -67,24 +39,4 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     args = flags(data=source, out=out, memory=memory, time=time, device=device, threads=threads, stages=stages, init=init,
                  tensorboard=tensorboard if tensorboard else None)
     args = ["train", *named(recipe), *args, *settings(keys, {}), *settings(overrides, tables)]
-    return run(args, given, progress, on_epoch)
-
-
-def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> Run:
-    """Runs `mlaan train` with these arguments."""
-    from ._run import Run
-    tell = telling(progress)
-    hear = Hearer(tell, on_epoch)
-    try:
-        call([*args, *tell.arguments], hear, given)
-    except KeyboardInterrupt as e:
-        if hear.folder is not None and hear.ended:
-            said = f"stopped and saved: mlaan.Run({hear.folder!r}).resume() goes on"
-            e.add_note(said)
-            log.info("%s", said)
-        raise
-    finally:
-        hear.close()
-    if hear.folder is None:
-        raise _core.Error("a fault of mlaan itself: the run has no folder")
-    return Run(hear.folder)._with(given)
+    return Run(run(args, given, progress, on_epoch))._with(given)

@@ -66,7 +66,7 @@ def test_a_display_that_fails_does_not_stop_the_run(images, small, tmp_path, mon
     class Broken:
         def update(self, what):
             raise OSError("the notebook is gone")
-    monkeypatch.setattr("mlaan._train.telling", lambda _: _progress.Notebook(lambda what: Broken()))
+    monkeypatch.setattr("mlaan._running.telling", lambda _: _progress.Notebook(lambda what: Broken()))
     heard = []
     run = mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", on_epoch=heard.append, overrides=small)
     assert run.summary["epochs"] == 2 and len(heard) == 2
