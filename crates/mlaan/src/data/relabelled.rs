@@ -79,6 +79,10 @@ impl Dataset for Relabelled {
         self.data.resident_bytes()
     }
 
+    fn loading_bytes(&self) -> usize {
+        self.data.loading_bytes()
+    }
+
     fn work_bytes(&self) -> usize {
         self.data.work_bytes()
     }
@@ -107,6 +111,16 @@ mod tests {
         let among = by_name(&few, &names(&["ant", "caf\u{e9}", "dog"])).map_err(|_| ()).unwrap();
         assert_eq!((0..3).map(|i| among.label(i)).collect::<Vec<_>>(), [2, 1, 2]);
         assert_eq!((among.len(), among.classes().len()), (3, 3));
+    }
+
+    #[test]
+    fn what_loading_took_is_planned_as_without_names() {
+        let mut few = Memory::new(names(&["cat", "dog"]));
+        few.push(ImageView { height: 1, width: 1, rgb: &[0, 0, 0] }, 1).unwrap();
+        few.loaded_with(1000);
+        let few: Arc<dyn Dataset> = Arc::new(few);
+        let among = by_name(&few, &names(&["ant", "cat", "dog"])).map_err(|_| ()).unwrap();
+        assert_eq!((among.loading_bytes(), among.resident_bytes()), (1000, few.resident_bytes()));
     }
 
     #[test]
