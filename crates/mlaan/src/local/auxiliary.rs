@@ -210,7 +210,7 @@ impl Auxiliary {
         Ok(self.head.infer(device, x)?.tensor)
     }
 
-    /// Applies the gradients that [`Auxiliary::local_backward`] left.
+    /// Applies the gradients that the backward pass of its loss left.
     ///
     /// # Errors
     /// From the device.
