@@ -3,6 +3,9 @@
 //
 // Between barriers threads run one after the other, in an order that MLAAN_HOST_CUDA_ORDER sets (forward, reverse,
 // shuffle; without it each launch takes another): what depends on it lacks a barrier.
+//
+// It is read for every kernel that is compiled, and the standard library's threads, mutexes and vectors take longer to read than
+// a kernel to compile: there are none here.
 #pragma once
 #include <atomic>
 #include <cmath>
@@ -10,11 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <link.h>
-#include <mutex>
+#include <pthread.h>
 #include <sys/mman.h>
-#include <thread>
 #include <unistd.h>
-#include <vector>
 
 struct Extent3 {
     unsigned x, y, z;
@@ -57,6 +58,26 @@ struct Copy {
     unsigned group;
 };
 
+// Copies in the order of their asking.
+struct Copies {
+    Copy *all;
+    size_t count, room;
+
+    void add(Copy copy) {
+        if (count == room) {
+            room = room ? 2 * room : 64;
+            all = (Copy *)realloc(all, room * sizeof(Copy));
+            if (!all) abort();
+        }
+        all[count++] = copy;
+    }
+
+    void forget_first(size_t n) {
+        count -= n;
+        memmove(all, all + n, count * sizeof(Copy));
+    }
+};
+
 // What one block needs; one an OS thread.
 struct Block {
     Extent3 grid, index, size;
@@ -71,12 +92,14 @@ struct Block {
     // Two boxes a lane, used in turn: a lane is never two exchanges ahead of another of its warp.
     alignas(16) unsigned char mail[2][THREADS][MAIL];
     unsigned char turn[THREADS];
-    // Asynchronous copies of each thread in the order of their asking, and how many groups it has closed.
-    std::vector<Copy> copies[THREADS];
+    // Asynchronous copies of each thread, and how many groups it has closed.
+    Copies copies[THREADS];
     unsigned closed[THREADS];
     const char *wrong;
+    // Another that is not in use.
+    Block *spare;
 
-    Block() {
+    Block() : copies() {
         size_t page = sysconf(_SC_PAGESIZE), room = (SHARED + page - 1) / page * page;
         size_t bytes = (size_t)STACK * THREADS + room + page;
         stacks = (unsigned char *)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -139,7 +162,7 @@ static void prepare(Block *b, unsigned thread) {
     b->stack_pointer[thread] = top;
     b->state[thread] = READY;
     b->turn[thread] = 0;
-    b->copies[thread].clear();
+    b->copies[thread].count = 0;
     b->closed[thread] = 0;
 }
 
@@ -247,20 +270,22 @@ static const char *run_block(Block *b, unsigned shared) {
 
 // Blocks that are not in use, kept for the next launch.
 struct Spare {
-    std::mutex mutex;
-    std::vector<Block *> blocks;
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    Block *first = nullptr;
 
     Block *take() {
-        std::lock_guard<std::mutex> held(mutex);
-        if (blocks.empty()) return new Block;
-        Block *b = blocks.back();
-        blocks.pop_back();
-        return b;
+        pthread_mutex_lock(&mutex);
+        Block *b = first;
+        if (b) first = b->spare;
+        pthread_mutex_unlock(&mutex);
+        return b ? b : new Block;
     }
 
     void give(Block *b) {
-        std::lock_guard<std::mutex> held(mutex);
-        blocks.push_back(b);
+        pthread_mutex_lock(&mutex);
+        b->spare = first;
+        first = b;
+        pthread_mutex_unlock(&mutex);
     }
 };
 
@@ -306,12 +331,15 @@ extern "C" const char *host_launch(void (*kernel)(const void *), const void *arg
     g.kernel = kernel;
     g.arguments = arguments;
     unsigned long long blocks = (unsigned long long)grid[0] * grid[1] * grid[2];
-    unsigned workers = std::thread::hardware_concurrency();
-    workers = workers > 4 ? 4 : workers;
-    std::vector<std::thread> others;
-    for (unsigned i = 1; i < workers && i < blocks; i++) others.emplace_back([&g] { g.work(); });
+    const unsigned WORKERS = 4;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    pthread_t others[WORKERS];
+    unsigned started = 0;
+    while (started + 1 < WORKERS && started + 1 < processors && started + 1 < blocks &&
+           !pthread_create(&others[started], nullptr, [](void *g) -> void * { ((host::Grid *)g)->work(); return nullptr; }, &g))
+        started++;
     g.work();
-    for (auto &t : others) t.join();
+    for (unsigned i = 0; i < started; i++) pthread_join(others[i], nullptr);
     return g.wrong;
 }
 
@@ -374,7 +402,7 @@ static __forceinline__ void copy_async_16(void *shared, const void *global, bool
         return;
     }
     memset(shared, 0xff, 16);
-    b->copies[b->current].push_back(host::Copy{shared, valid ? global : nullptr, b->closed[b->current]});
+    b->copies[b->current].add(host::Copy{shared, valid ? global : nullptr, b->closed[b->current]});
 }
 
 // Closes a group: the thread's copies since the last.
@@ -386,14 +414,14 @@ template <int N> static inline void copy_async_wait() {
     static_assert(N >= 0, "groups are counted from 0");
     UNCOUNTED
     host::Block *b = host::block;
-    auto &copies = b->copies[b->current];
+    host::Copies &copies = b->copies[b->current];
     size_t done = 0;
-    for (; done < copies.size() && copies[done].group + N < b->closed[b->current]; done++) {
-        const host::Copy &c = copies[done];
+    for (; done < copies.count && copies.all[done].group + N < b->closed[b->current]; done++) {
+        const host::Copy &c = copies.all[done];
         if (c.from) memcpy(c.to, c.from, 16);
         else memset(c.to, 0, 16);
     }
-    copies.erase(copies.begin(), copies.begin() + done);
+    copies.forget_first(done);
 }
 
 static inline unsigned __float_as_uint(float x) { unsigned u; memcpy(&u, &x, 4); return u; }

@@ -136,7 +136,7 @@ pub fn check_stored<C: Debug>(
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C, Precision) -> Vec<Expected>,
 ) {
-    check_in(&PRECISIONS, cases, 1, run, |case, precision, _| expect(case, precision));
+    check_in(&PRECISIONS, cases, each_on_cuda(cases), run, |case, precision, _| expect(case, precision));
 }
 
 /// As [`check_stored`], of an operation with products.
@@ -148,14 +148,28 @@ pub fn check_products<C: Debug>(
     check_in(&PRECISIONS, cases, 1, run, expect);
 }
 
-/// As [`check_products`], of a sweep: on the host's CUDA driver every seventh case, unless all are asked for. (Sweeps have
-/// nothing that comes back every seven cases.)
+/// As [`check_products`], of a sweep: on the host's CUDA driver every seventh case, unless all are asked for.
 pub fn check_sweep<C: Debug>(
     cases: &[C],
     run: impl Fn(&Device, &C) -> Results,
     expect: impl Fn(&C, Precision, Products) -> Vec<Expected>,
 ) {
-    check_in(&PRECISIONS, cases, if mlaan_host_cuda::thorough() { 1 } else { 7 }, run, expect);
+    check_in(&PRECISIONS, cases, each_on_cuda(cases), run, expect);
+}
+
+/// Cases that are chosen by hand stand behind those of a sweep, and are never left out.
+const CHOSEN: usize = 12;
+
+/// Every so many cases run on the host's CUDA driver, which is slow: all of a few, every seventh of a sweep (which has nothing
+/// that comes back every seven cases).
+fn each_on_cuda<C>(cases: &[C]) -> usize {
+    if mlaan_host_cuda::thorough() || cases.len() < 50 { 1 } else { 7 }
+}
+
+/// Every `each`th case, and the last dozen.
+fn some<C>(cases: &[C], each: usize) -> impl Iterator<Item = &C> {
+    let last = cases.len().saturating_sub(CHOSEN);
+    cases.iter().enumerate().filter(move |(i, _)| i.is_multiple_of(each) || *i >= last).map(|(_, case)| case)
 }
 
 /// What a device multiplies where activations are in bfloat16.
@@ -179,9 +193,11 @@ fn check_in<C: Debug>(
     let (cuda, cpu): (Vec<_>, Vec<_>) = devices().into_iter().partition(|(name, _)| name == CUDA);
     let mut found = Vec::new();
     let numbered = cases.iter().enumerate();
+    let last = cases.len().saturating_sub(CHOSEN);
     for (i, case, &precision) in numbered.flat_map(|(i, c)| precisions.iter().map(move |p| (i, c, p))) {
         for (devices, products) in [(&cpu, Products::Loaded), (&cuda, Products::Rounded)] {
-            if devices.is_empty() || (products == Products::Rounded && !i.is_multiple_of(each_on_cuda)) {
+            let left_out = products == Products::Rounded && !i.is_multiple_of(each_on_cuda) && i < last;
+            if devices.is_empty() || left_out {
                 continue;
             }
             let expected = expect(case, precision, products);
@@ -197,12 +213,14 @@ fn check_in<C: Debug>(
     report(&found);
 }
 
-/// Demands the same bits from `run` with 1, 2 and 3 threads, on every instruction set, in every precision.
+/// Demands the same bits from `run` with 1, 2 and 3 threads, on every instruction set, in every precision: in all of a few cases, in
+/// every third of a sweep.
 pub fn check_threads<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results) {
     let mut found = Vec::new();
+    let each = if cases.len() < 50 { 1 } else { 3 };
     for isa in Isa::available() {
         let devices: Vec<Device> = (1..=3).map(|t| Device::cpu_with(Some(t), isa).unwrap()).collect();
-        for (case, precision) in cases.iter().flat_map(|c| PRECISIONS.map(|p| (c, p))) {
+        for (case, precision) in some(cases, each).flat_map(|c| PRECISIONS.map(|p| (c, p))) {
             let results: Vec<_> =
                 devices.iter().map(|d| run_case(&d.with_precision(precision), case, &run)).collect();
             for (threads, other) in (2..).zip(&results[1..]) {
@@ -221,7 +239,7 @@ pub fn check_threads<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results
 pub fn check_again<C: Debug>(cases: &[C], run: impl Fn(&Device, &C) -> Results) {
     let Some(device) = cuda::device() else { return };
     let mut found = Vec::new();
-    for (case, precision) in cases.iter().flat_map(|c| PRECISIONS.map(|p| (c, p))) {
+    for (case, precision) in some(cases, each_on_cuda(cases)).flat_map(|c| PRECISIONS.map(|p| (c, p))) {
         let [first, again] = [0, 1].map(|_| run_case(&device.with_precision(precision), case, &run));
         if let Some(name) = first_difference(&first, &again) {
             found.push(format!("{precision:?} {case:?}: {name} differs between two runs"));

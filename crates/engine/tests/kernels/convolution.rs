@@ -126,7 +126,7 @@ fn every_pair_of_channel_counts_around_a_vector() {
 fn any_number_of_threads_gives_the_same_bits() {
     let mut random = Random::new(13);
     let mut cases = chosen();
-    cases.extend((0..40).map(|_| random_case(&mut random, 1 << 20)));
+    cases.extend((0..14).map(|_| random_case(&mut random, 1 << 20)));
     check_threads(&cases, forward);
     check_threads(&cases, backward);
 }
