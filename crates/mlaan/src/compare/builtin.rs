@@ -10,6 +10,7 @@ macro_rules! suites {
 pub fn builtin() -> &'static [(&'static str, &'static str)] {
     suites![
         "small",
+        "forms",
         "table1-cifar10",
         "table1-stl10",
         "table1-svhn",

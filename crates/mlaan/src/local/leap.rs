@@ -4,7 +4,7 @@ use super::features::Features;
 use super::shadow::Shadow;
 use super::sources::Blocks;
 use super::versions::Versions;
-use super::{Leap, Partition, Tie};
+use super::{Leap, LeapInit, Partition, Tie};
 use crate::backbone::Backbone;
 use crate::nn::optim::halves;
 use crate::nn::{
@@ -66,6 +66,7 @@ fn by_rule(depth: usize, backbone: &dyn Backbone, next: usize) -> Vec<usize> {
 pub struct LeapChain {
     tie: Tie,
     ema: f32,
+    init: LeapInit,
     sources: Vec<usize>,
     first: Box<dyn Layer>,
     rest: Chain,
@@ -99,8 +100,19 @@ impl LeapChain {
             Tie::Pulled => None,
             Tie::Twin => Some(Shadow::new(backbone, sources[0], &format!("aux.shadow_{name}"), (b, state))?),
         };
-        let (tie, ema, rest) = (leap.tie, leap.ema as f32, Chain::new(rest));
-        Ok(LeapChain { tie, ema, sources, first, rest, shadow, first_act: None, shadow_act: None, sum: None })
+        let (tie, ema, init, rest) = (leap.tie, leap.ema as f32, leap.init, Chain::new(rest));
+        Ok(LeapChain {
+            tie,
+            ema,
+            init,
+            sources,
+            first,
+            rest,
+            shadow,
+            first_act: None,
+            shadow_act: None,
+            sum: None,
+        })
     }
 
     /// The mirrored blocks.
@@ -255,15 +267,17 @@ impl LeapChain {
         self.shadow.as_mut().map_or(Ok(()), |s| s.layer().fuse(device))
     }
 
-    /// Takes over all values of the sources.
+    /// Takes over all values of the sources, those that mirrors begin with and a shadow's.
     pub(super) fn copy_sources(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
-        self.each_tied(blocks, true, |copy, source| Ok(device.convert(copy.value, source.value)?))
+        let mirrors = self.init == LeapInit::Sources;
+        self.each_tied(blocks, mirrors, |copy, source| Ok(device.convert(copy.value, source.value)?))
     }
 
     /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step `step` (METHOD §6); buffers stay.
     pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>, step: u64) -> Result<()> {
         let m = self.ema;
-        self.each_tied(blocks, false, |copy, source| pull(device, m, copy, source.value, step))
+        let mirrors = self.tie == Tie::Pulled;
+        self.each_tied(blocks, mirrors, |copy, source| pull(device, m, copy, source.value, step))
     }
 
     /// As [`LeapChain::follow`], towards what the sources were `lag` steps before.
@@ -286,15 +300,15 @@ impl LeapChain {
         Ok(())
     }
 
-    /// Calls `f` with the tensors of copies and of their sources: of all copies, or of those that EMA moves.
+    /// Calls `f` with the tensors of copies and of their sources: of the shadow, and of `mirrors` if these are wanted.
     fn each_tied(
         &mut self,
         blocks: &mut Blocks<'_>,
-        all: bool,
+        mirrors: bool,
         f: impl Fn(Param<'_>, Param<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
-        if all || self.tie == Tie::Pulled {
+        if mirrors {
+            let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
             for (mirror, &b) in mirrors.zip(&self.sources) {
                 if let Some(source) = blocks.get(b) {
                     zip(mirror.as_mut(), source, &f)?;

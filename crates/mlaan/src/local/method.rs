@@ -184,6 +184,8 @@ pub struct Leap {
     pub depth: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,
+    /// The values that mirrors begin with.
+    pub init: LeapInit,
     /// What the momentum of mirrors' weights, and shadows' weights, are stored in.
     pub state: LeapState,
     /// Steps that copies lag behind: after step t they follow their sources as of step max(t - lag, 0), 0 being the initial
@@ -202,11 +204,23 @@ impl Default for Leap {
             on: Branch::Independent,
             depth: 4,
             ema: 0.995,
+            init: LeapInit::Sources,
             state: LeapState::F32,
             lag: 0,
             sources: None,
         }
     }
+}
+
+/// See [`Leap::init`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeapInit {
+    /// Those of their sources, running statistics among them (the paper and the authors' code).
+    #[default]
+    Sources,
+    /// Random ones of their own, as any new layer's. A shadow has its source's in any case: it is that block's average.
+    Random,
 }
 
 /// See [`Leap::state`].

@@ -50,7 +50,9 @@ pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};
 pub use losses::{BranchLoss, StepReport};
 pub use meter::Meter;
-pub use method::{Branch, Cascade, Head, Leap, LeapState, Method, Offload, Owner, Recompute, TaskLoss, Tie};
+pub use method::{
+    Branch, Cascade, Head, Leap, LeapInit, LeapState, Method, Offload, Owner, Recompute, TaskLoss, Tie,
+};
 pub(crate) use obey::Logits;
 pub use options::StepOptions;
 pub use partition::Partition;

@@ -120,6 +120,7 @@ pub const KEYS: &[Key] = &[
     key("local.leap.on", ValueType::Word(BRANCHES), "the loss whose auxiliary network has the EMA copies of later blocks in front (a leap chain)"),
     key("local.leap.depth", ValueType::Whole(1, MANY), "EMA copies in a chain at most, when sources does not say (more where the shapes need them)"),
     key("local.leap.ema", ValueType::Real(0.0, 1.0), "EMA factor m of p <- m p + (1 - m) source"),
+    key("local.leap.init", ValueType::Word(&["sources", "random"]), "the values that mirrors begin with: their sources' (the paper), or random ones of their own"),
     key("local.leap.state", ValueType::Word(&["f32", "bf16"]), "what momentum of mirrors' weights and shadows' weights are stored in; bf16 halves their memory, rounded stochastically, and changes results"),
     key("local.leap.lag", ValueType::Whole(0, 64), "steps that the EMA copies lag behind their sources, so that stages and ranks need not wait for each other: their number and more keeps all at work"),
     optional("local.leap.sources", ValueType::Lists, "per module (all but the last) the later blocks that it has EMA copies of, in the order of the chain, counted from 0"),

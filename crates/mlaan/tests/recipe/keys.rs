@@ -1,7 +1,7 @@
 //! Recipes: what is read, what is refused and how, and the built-in set.
 
 use mlaan::Error;
-use mlaan::local::{Branch, Cascade, Head, Leap, LeapState, Offload, Recompute, TaskLoss, Tie};
+use mlaan::local::{Branch, Cascade, Head, Leap, LeapInit, LeapState, Offload, Recompute, TaskLoss, Tie};
 use mlaan::nn::Role;
 use mlaan::recipe::{
     Augment, ClassWeights, ColourJitter, Family, KEYS, MeanStd, Normalise, OptimizerKind, Recipe, Sampler,
@@ -41,8 +41,12 @@ fn full() -> Recipe {
     r.local.offload = Offload::Auxiliary;
     (r.local.recompute, r.local.segments) = (Recompute::Module, Some(2));
     r.local.cascade = Some(Cascade::default());
-    r.local.leap =
-        Some(Leap { sources: Some(vec![vec![0, 4], vec![4]]), state: LeapState::Bf16, ..Leap::default() });
+    r.local.leap = Some(Leap {
+        sources: Some(vec![vec![0, 4], vec![4]]),
+        init: LeapInit::Random,
+        state: LeapState::Bf16,
+        ..Leap::default()
+    });
     r.train.lr_auxiliary = Some(0.1);
     r.train.lr_cascaded = Some(0.2);
     r.train.lr_batch = Some(512);

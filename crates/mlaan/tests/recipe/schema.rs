@@ -69,6 +69,7 @@ fn another(path: &str) -> &'static str {
         "local.task" => "[0, 1]",
         "local.leap.tie" => "twin",
         "local.leap.on" => "cascaded",
+        "local.leap.init" => "random",
         "local.leap.state" => "bf16",
         "local.leap.sources" => "[[1], [2]]",
         "train.optimizer" => "adamw",

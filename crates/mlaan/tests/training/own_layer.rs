@@ -4,7 +4,7 @@
 use mlaan::backbone::{Backbone, BlockInfo};
 use mlaan::engine::ops::Conv2dParams;
 use mlaan::export::{Format, export};
-use mlaan::local::{Branch, Learner, Task, Tie};
+use mlaan::local::{Branch, LeapInit, Learner, Method, Task, Tie};
 use mlaan::nn::{
     Activation, ActivationFunction, AveragePool, Builder, Chain, ConvSpec, Gelu, Grad, ImageShape, Layer,
     Mode, Optimizer, Origin, Param, Parameter, Pass, Rectify, Role, Sequence, zip,
@@ -240,6 +240,38 @@ fn its_mirrors_follow_it() {
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
     Task { image: ImageShape::square(16, 3), classes: 4, pixels }
+}
+
+/// Values of a network that has not learnt, by name.
+fn begin(method: &Method) -> BTreeMap<String, Vec<f32>> {
+    let device = Device::cpu(Some(1)).unwrap();
+    let backbone = Scaled::new(&[4, 4, 8, 8], false);
+    let mut learner = Learner::new(&device, &backbone, method, task(), 1, Optimizer::default()).unwrap();
+    let mut all = BTreeMap::new();
+    let mut keep = |p: Param<'_>| {
+        all.insert(p.name(), device.download(p.value)?);
+        Ok(())
+    };
+    learner.visit(&mut keep).unwrap();
+    all
+}
+
+/// An average has its source's values in any case; mirrors have no two alike where they begin at random.
+#[test]
+fn mirrors_may_begin_at_random_and_averages_do_not() {
+    let mut method = recipe("twin").local;
+    let copied = begin(&method);
+    method.leap.as_mut().unwrap().init = LeapInit::Random;
+    let random = begin(&method);
+    assert_eq!(copied.keys().collect::<Vec<_>>(), random.keys().collect::<Vec<_>>());
+    let source = &copied["block1.conv.weight"];
+    assert_eq!(&copied["aux.leap_cas_0.0.conv.weight"], source);
+    assert_ne!(&random["aux.leap_cas_0.0.conv.weight"], source);
+    assert_ne!(random["aux.leap_cas_0.0.conv.weight"], random["aux.leap_cas_1.0.conv.weight"]);
+    for (name, values) in &random {
+        let same = !name.starts_with("aux.leap") || !name.ends_with("conv.weight");
+        assert_eq!(values == &copied[name], same, "{name}");
+    }
 }
 
 #[test]
