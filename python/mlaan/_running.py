@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NotRequired, TypedDict
 
-from . import _core
+from . import _errors
 from ._call import call, log
 from ._data import Given
 from ._progress import Hearer, telling
@@ -49,5 +49,5 @@ def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch
     finally:
         hear.close()
     if hear.folder is None:
-        raise _core.Error("a fault of mlaan itself: the run has no folder")
+        raise _errors.Error("a fault of mlaan itself: the run has no folder")
     return hear.folder

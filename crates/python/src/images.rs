@@ -5,7 +5,7 @@ use crate::errors::DataError;
 use mlaan::data::{Dataset, ImageView};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A split of images with labels.
@@ -25,9 +25,27 @@ type Raised = Arc<Mutex<Option<PyErr>>>;
 /// Whether no function of Python is to be called any more.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
+/// Functions of Python that give an image at the moment.
+static FETCHING: AtomicUsize = AtomicUsize::new(0);
+
 /// Lets all images that are still asked for fail: the interpreter is about to end.
 pub fn end() {
     ENDING.store(true, Ordering::SeqCst);
+}
+
+/// To be called in a process that was forked, which has none of the threads that were fetching.
+pub fn after_fork() {
+    FETCHING.store(0, Ordering::SeqCst);
+}
+
+/// Whether the interpreter is about to end.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
+/// Whether a function of Python gives an image just now: a thread in it must not meet the end of the interpreter.
+pub fn are_fetched() -> bool {
+    FETCHING.load(Ordering::SeqCst) > 0
 }
 
 #[pymethods]
@@ -45,7 +63,8 @@ impl Images {
         let known = Known { labels, classes };
         if pixels.is_callable() {
             let raised = Raised::default();
-            let data = Items { fetch: pixels.clone().unbind(), known, raised: Arc::clone(&raised) };
+            let (fetch, asking) = (pixels.clone().unbind(), Mutex::default());
+            let data = Items { fetch, known, raised: Arc::clone(&raised), asking };
             return Ok(Images { data: Arc::new(data), address: None, raised });
         }
         let pixels = Pixels::of(pixels)?;
@@ -135,18 +154,35 @@ impl Dataset for Arrays {
     }
 }
 
+/// A call that [`FETCHING`] counts.
+struct Fetching;
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        FETCHING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A sequence of Python.
 struct Items {
     fetch: Py<PyAny>,
     known: Known,
     raised: Raised,
+    /// Held by the thread that asks for an item.
+    asking: Mutex<()>,
 }
 
 impl Items {
     /// Height and width; an error is text, and kept.
     fn fetched(&self, index: usize, scratch: &mut Vec<u8>) -> Result<[usize; 2], String> {
         let ends = || String::from("the interpreter ends");
-        if ENDING.load(Ordering::SeqCst) {
+        // A data set is asked by one thread at a time, as PyTorch does within a process: files that it reads at a position, or counters,
+        // would be met by two where it gives up the interpreter's lock. Held before that lock, never behind it.
+        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counted first: either this sees that it ends, or the end waits for this.
+        FETCHING.fetch_add(1, Ordering::SeqCst);
+        let _fetching = Fetching;
+        if is_ending() {
             return Err(ends());
         }
         let fetched = Python::try_attach(|py| {

@@ -1,19 +1,19 @@
 //! What a command that runs for Python tells, on its way to the thread that asked for it.
 
 use mlaan::data::Given;
-use mlaan::text;
 use mlaan::train::Progress;
 use mlaan_cli::Host;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// What happened, and what about it: text, or JSON.
-pub type Message = (&'static str, String);
+/// What happened, and what about it: text, JSON, or a folder.
+pub type Message = (&'static str, OsString);
 
 /// A run has its folder, and will save into it.
 pub const BEGUN: &str = "begun";
@@ -40,7 +40,7 @@ impl Teller {
         self.printed.take()
     }
 
-    fn tell(&self, kind: &'static str, text: impl Into<String>) {
+    fn tell(&self, kind: &'static str, text: impl Into<OsString>) {
         // Nobody may listen any more: what goes on is worth more than what is said of it.
         let _ = self.sender.send((kind, text.into()));
     }
@@ -75,7 +75,7 @@ impl Host for Teller {
     }
 
     fn begun(&self, folder: &Path) {
-        self.tell(BEGUN, text::exact_path(folder));
+        self.tell(BEGUN, folder);
     }
 
     fn progress(&self, progress: Progress<'_>) {

@@ -12,11 +12,14 @@ pub struct Stoppable {
 }
 
 impl Stoppable {
+    /// A split.
+    pub fn one(data: Arc<dyn Dataset>, stop: &Arc<AtomicBool>) -> Arc<dyn Dataset> {
+        Arc::new(Stoppable { data, stop: Arc::clone(stop) })
+    }
+
     /// All splits, stopped together.
     pub fn all(splits: Splits, stop: &Arc<AtomicBool>) -> Splits {
-        let one = |data: Arc<dyn Dataset>| -> Arc<dyn Dataset> {
-            Arc::new(Stoppable { data, stop: Arc::clone(stop) })
-        };
+        let one = |data| Stoppable::one(data, stop);
         Splits {
             train: one(splits.train),
             validation: splits.validation.map(one),
