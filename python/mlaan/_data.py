@@ -131,6 +131,8 @@ def _images(splits: Mapping[str, Any], classes: Sequence[str] | None) -> dict[st
     found = {name: _read(name, data) for name, data in splits.items()}
     # Those of what is trained on, wherever it stands among the splits.
     known = [found[n].classes for n in ("train", "validation", "test") if n in found]
+    if isinstance(classes, (str, bytes)):
+        raise _errors.DataError(f'classes: expected a list of names, as ["cat", "dog"], found {classes!r}')
     names = [str(c) for c in classes] if classes is not None else next((k for k in known if k), None)
     if names is None:
         most = max((max(s.labels, default=0) for s in found.values()), default=0)

@@ -15,7 +15,7 @@ from ._call import ask, call
 from ._data import GIVEN, Data, Given, Items, analysed, split, tested, without_labels
 from ._pixels import batches
 from ._running import Epoch, Progress, run
-from ._settings import flags, place
+from ._settings import flags, place, threads_of
 from ._values import Evaluation, Metrics
 from ._words import words_of
 
@@ -122,7 +122,7 @@ class Run:
         """
         _cuda.find([device])
         with words_of("predict"):
-            network = _core.Predictor(self.path, best=best, device=device, threads=threads)
+            network = _core.Predictor(self.path, best=best, device=device, threads=threads_of(threads))
             found = [np.empty((0, len(network.classes)), dtype=np.float32)]
             for part in batches(without_labels(images), max(batch, 1)):
                 found.append(np.empty((len(part), len(network.classes)), dtype=np.float32))

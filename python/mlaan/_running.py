@@ -36,6 +36,8 @@ class Epoch(TypedDict):
 
 def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> str:
     """Runs `mlaan train` with these arguments; the run's folder."""
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch: expected a function of an epoch, found {type(on_epoch).__name__}")
     tell = telling(progress)
     hear = Hearer(tell, on_epoch)
     try:

@@ -95,6 +95,15 @@ def flags(**values: Any) -> list[str]:
     return found
 
 
+def threads_of(threads: int | None) -> int | None:
+    """Threads as the command takes them: no more than can run at once."""
+    if threads is None:
+        return None
+    if threads < 1:
+        raise _errors.RecipeError(f"threads: at least 1, found {threads}")
+    return min(int(threads), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def place(path: str | os.PathLike[str]) -> str:
     """A path as an argument without a flag."""
     text = os.fsdecode(path)

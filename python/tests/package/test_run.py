@@ -52,6 +52,21 @@ def test_probabilities_are_the_same_in_any_batch(run, images):
         run.predict(pixels.astype(np.float32))
 
 
+def test_options_that_cannot_be_are_refused(run, images, tmp_path):
+    pixels = images[0][:2]
+    for threads in (0, -1):
+        with pytest.raises(mlaan.RecipeError, match="at least 1"):
+            run.predict(pixels, threads=threads)
+        with pytest.raises(mlaan.RecipeError, match="threads"):
+            run.evaluate(images, threads=threads)
+    # As the command does: no more than can run at once.
+    assert run.predict(pixels, threads=100_000).shape == (2, 2) and run.predict(pixels, batch=0).shape == (2, 2)
+    with pytest.raises(TypeError, match="on_epoch: expected a function"):
+        mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", on_epoch="print", progress=False)
+    with pytest.raises(mlaan.DataError, match="a list of names"):
+        mlaan.plan("bp-resnet8", data=images, classes="ab")
+
+
 class Pairs:
     """As `torch.utils.data.Dataset`, which is not iterable by itself."""
 
@@ -171,10 +186,10 @@ def test_pytorch_gives_the_same_logits(recipe, images, tmp_path):
     torch = pytest.importorskip("torch", reason="SKIPPED: PyTorch is not installed")
     pixels, labels = images
     size = 16 if "resnet18" not in recipe else 32
-    pixels, labels = pixels[:24], labels[:24]
+    pixels, labels = pixels[:12], labels[:12]
     pixels = np.repeat(np.repeat(pixels, size // 16, 1), size // 16, 2)
     keys = {"train": {"epochs": 1, "batch": 8}, "data": {"size": size, "limit": 8}}
-    run = mlaan.train(recipe, data=((pixels, labels), (pixels[:16], labels[:16])), out=tmp_path / "run", progress=False, overrides=keys)
+    run = mlaan.train(recipe, data=((pixels, labels), (pixels[:4], labels[:4])), out=tmp_path / "run", progress=False, overrides=keys)
     network, about = run.to_torch(), run.about()
     mean, std = (torch.tensor(about[k]).view(3, 1, 1) for k in ("mean", "std"))
     with torch.no_grad():
