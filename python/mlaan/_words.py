@@ -39,6 +39,8 @@ _SET = re.compile(r"`?--set (?P<key>[a-z_.]+)=(?P<value>[^\s`,);]+)`?")
 _COMMAND = re.compile(r"`mlaan [^`]*`")
 #: As clap names an option.
 _OPTION = re.compile(r"'--(?P<flag>[a-z-]+)(?:[ =]<[^']*>?(?:\.\.\.)?)?'")
+#: As it lists those that are missing.
+_MISSING = re.compile(r"the following required arguments were not provided:\n(?P<flags>(?:\s+--[^\n]+)+)")
 _FLAG = re.compile(r"(?<![\w/.-])(?P<tick>`?)--(?P<flag>[a-z]+(?:-[a-z]+)*)" + _VALUE.format("value") + r"(?P<end>`?)")
 
 
@@ -81,6 +83,7 @@ def spoken(text: str, command: str) -> str:
     def rest(part: str) -> str:
         part = _RESUME.sub(lambda m: f'mlaan.Run({literal(m["folder"])}).resume()', part)
         part = _SET.sub(lambda m: f'`{key(m["key"], literal(m["value"]))}`', part)
+        part = _MISSING.sub(lambda m: "missing: " + ", ".join(re.findall(r"--[a-z-]+", m["flags"])), part)
         part = _OPTION.sub(lambda m: f"`{m['flag'].replace('-', '_')}`", part)
         part = part.replace("after --set", "in `overrides`").replace("`--set`", "`overrides`")
         return _FLAG.sub(flag, part)

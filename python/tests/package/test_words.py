@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ("train", "say which with --key NAME", 'say which with model={"init_key": "NAME"}'),
     ("train", "invalid value 'gpu' for '--device <cpu|cuda[:N]>': it is cpu", "invalid value 'gpu' for `device`: it is cpu"),
     ("analyze", "--heads: no checkpoint has auxiliary classifiers", "heads=: no checkpoint has auxiliary classifiers"),
+    ("analyze", "the following required arguments were not provided:\n  --against <CHECKPOINT>", "missing: against="),
     # What a terminal is for stays as it is, and so does what is no flag.
     ("eval", "`mlaan import --classes FILE` gives a network's classes other names", "`mlaan import --classes FILE` gives a network's classes other names"),
     ("train", "a/--data/b, x--out, --unheard-of", "a/--data/b, x--out, --unheard-of"),
@@ -66,6 +67,8 @@ def test_errors_name_what_python_has(images, run, tmp_path, small):
     with pytest.raises(mlaan.Error) as e:
         mlaan.analyze(run, run, data=images)
     assert "--" not in str(e.value) and "against=" in str(e.value)
+    with pytest.raises(mlaan.RecipeError, match="missing: against=$"):
+        mlaan.analyze(run, data=images, cka=True)
 
 
 def test_keys_that_are_no_words_are_refused():
