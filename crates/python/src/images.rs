@@ -63,8 +63,7 @@ impl Images {
         let known = Known { labels, classes };
         if pixels.is_callable() {
             let raised = Raised::default();
-            let (fetch, asking) = (pixels.clone().unbind(), Mutex::default());
-            let data = Items { fetch, known, raised: Arc::clone(&raised), asking };
+            let data = Items { fetch: pixels.clone().unbind(), known, raised: Arc::clone(&raised) };
             return Ok(Images { data: Arc::new(data), address: None, raised });
         }
         let pixels = Pixels::of(pixels)?;
@@ -168,17 +167,12 @@ struct Items {
     fetch: Py<PyAny>,
     known: Known,
     raised: Raised,
-    /// Held by the thread that asks for an item.
-    asking: Mutex<()>,
 }
 
 impl Items {
     /// Height and width; an error is text, and kept.
     fn fetched(&self, index: usize, scratch: &mut Vec<u8>) -> Result<[usize; 2], String> {
         let ends = || String::from("the interpreter ends");
-        // A data set is asked by one thread at a time, as PyTorch does within a process: files that it reads at a position, or counters,
-        // would be met by two where it gives up the interpreter's lock. Held before that lock, never behind it.
-        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         // Counted first: either this sees that it ends, or the end waits for this.
         FETCHING.fetch_add(1, Ordering::SeqCst);
         let _fetching = Fetching;

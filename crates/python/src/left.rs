@@ -1,10 +1,11 @@
 //! Calls that nobody waits for any more: they end by themselves, or with the interpreter.
 
+use crate::ending::Ending;
 use crate::images;
 use mlaan_cli::Failure;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,8 @@ pub type Work = JoinHandle<Result<String, Failure>>;
 
 /// A call that was begun.
 pub struct Left {
-    /// Asks it to stop; a run saves first.
-    pub stop: Arc<AtomicBool>,
-    /// Lets images that a program gave fail.
-    pub images: Arc<AtomicBool>,
+    /// Asks it to stop, and ends its images.
+    pub ending: Ending,
     /// What does it.
     pub work: Work,
     /// Whether there is something to save.
@@ -33,7 +32,7 @@ const AWAKE: Duration = Duration::from_millis(20);
 
 /// Waits for a call no longer. What has nothing to save gets no more images.
 pub fn leave(call: Left) {
-    call.images.store(!call.saves, Ordering::SeqCst);
+    call.ending.left.store(!call.saves, Ordering::SeqCst);
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
     left.retain(|call| !call.work.is_finished());
     left.push(call);
@@ -56,7 +55,7 @@ pub fn finish(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let left = std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner));
-    left.iter().for_each(|call| call.stop.store(true, Ordering::SeqCst));
+    left.iter().for_each(|call| call.ending.stop.store(true, Ordering::SeqCst));
     let saving = || left.iter().any(|call| call.saves && !call.work.is_finished());
     let begun = Instant::now();
     while saving() && begun.elapsed() < SAVING {

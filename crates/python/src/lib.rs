@@ -2,6 +2,7 @@
 //! (`python/mlaan`) make a typed interface of it.
 
 mod buffer;
+mod ending;
 mod errors;
 mod images;
 mod left;

@@ -3,18 +3,19 @@
 //! What has something to save is waited for until it has. Anything else is left after a moment ([`left`](crate::left)): reading
 //! images or planning may take long.
 
+use crate::ending::Ending;
 use crate::errors::{Error, raised};
 use crate::images::{self, Images};
 use crate::left::{self, Left};
 use crate::messages::{BEGUN, Message, Teller};
-use mlaan::data::{Given, Stoppable};
+use mlaan::data::Given;
 use mlaan_cli::{Failure, Reason};
 use pyo3::prelude::*;
 use std::ffi::OsString;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time after which signals are looked for, at the latest.
@@ -92,8 +93,8 @@ pub fn call(
     test: Option<&Images>,
 ) -> PyResult<String> {
     let running = Running::begin()?;
-    let left = Arc::new(AtomicBool::new(false));
-    let split = |images: &Images| Stoppable::one(images.data(), &left);
+    let ending = Ending::default();
+    let split = |images: &Images| ending.images(images.data());
     let given = train.map(|train| Given {
         name: name.to_owned(),
         format: "given by a program",
@@ -102,11 +103,10 @@ pub fn call(
         test: test.map(split),
     });
     let (sender, receiver) = channel();
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
+    let asked = ending.clone();
     let work = move || {
         let _running = running;
-        let teller = Rc::new(Teller::new(sender, asked, given));
+        let teller = Rc::new(Teller::new(sender, &asked, given));
         mlaan_cli::call(teller.clone(), &args).map(|()| teller.printed())
     };
     let named = std::thread::Builder::new().name("mlaan".into()).stack_size(STACK);
@@ -114,7 +114,7 @@ pub fn call(
     let images: Vec<&Images> = [train, validation, test].into_iter().flatten().collect();
     // Of a call before.
     images.iter().for_each(|images| drop(images.raised()));
-    let call = Left { stop, images: left, work: worker, saves: false };
+    let call = Left { ending, work: worker, saves: false };
     watch(py, (call, Mutex::new(receiver)), &images, &on_message)
 }
 
@@ -133,7 +133,7 @@ fn watch(
             Ok((kind, text)) => {
                 call.saves |= kind == BEGUN;
                 if let Err(e) = on_message.call1(py, (kind, text)) {
-                    call.stop.store(true, Ordering::SeqCst);
+                    call.ending.stop.store(true, Ordering::SeqCst);
                     // The first is raised; of others Python is told as of what nobody can catch.
                     match why {
                         None => why = Some((e, Instant::now())),
@@ -145,7 +145,7 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if let Err(e) = py.check_signals() {
-            call.stop.store(true, Ordering::SeqCst);
+            call.ending.stop.store(true, Ordering::SeqCst);
             if why.is_some() {
                 // Asked for twice: what still saves goes on by itself.
                 left::leave(call);

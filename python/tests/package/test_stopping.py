@@ -79,6 +79,33 @@ def test_an_item_that_takes_long_does_not_hold_ctrl_c_up(tmp_path):
     assert waited(lambda: mlaan.train("bp-resnet8", data=items, out=tmp_path / "run", progress=False, overrides=KEYS), items) < PROMPT
 
 
+def test_a_step_that_is_not_taken_is_not_waited_for(tmp_path):
+    """Its images would take two seconds; what is saved is where the step before ended, and goes on as if it had not stopped."""
+    keys = {"data": {"size": 16, "test": 0.25, "normalise": "cifar10"}, "train": {"batch": 100, "epochs": 1, "warmup": 0}}
+    train = lambda items, name: mlaan.train("bp-resnet8", data=items, out=tmp_path / name, progress=False, threads=2, overrides=keys)
+    for after, name in ((15, "first"), (115, "second")):
+        items = Slow(seconds=0.02, after=after)
+        with pytest.raises(KeyboardInterrupt) as error:
+            train(items, name)
+        assert time.monotonic() - items.at < PROMPT + items.seconds and "resume()" in error.value.__notes__[0] and error.value.__cause__ is None
+    run = mlaan.Run(tmp_path / "second")
+    assert run.about()["step"] == 1
+    done = run.resume(data=Slow(seconds=0), progress=False).state_dict()
+    whole = train(Slow(seconds=0), "whole").state_dict()
+    assert all(np.array_equal(v, whole[k]) for k, v in done.items())
+
+
+def test_an_epoch_is_tested_and_saved(tmp_path):
+    """Its steps are done: what they learnt is not lost by what stops the test behind them."""
+    items = Slow(seconds=0.004, after=330)
+    with pytest.raises(KeyboardInterrupt) as error:
+        mlaan.train("bp-resnet8", data=items, out=tmp_path / "run", progress=False, overrides={
+            "data": {"size": 16, "test": 0.25, "normalise": "cifar10"}, "train": {"batch": 100, "epochs": 3, "warmup": 0}})
+    assert items.at is not None and "resume()" in error.value.__notes__[0]
+    run = mlaan.Run(tmp_path / "run")
+    assert run.metrics()["epoch"].tolist() == [1] and run.about()["step"] == 3 and items.asked <= 410
+
+
 def test_a_data_set_is_asked_by_one_thread_at_a_time(tmp_path):
     items = Slow(seconds=0.001)
     mlaan.train("bp-resnet8", data=items, out=tmp_path / "run", progress=False, threads=4,

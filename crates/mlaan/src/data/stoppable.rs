@@ -12,14 +12,11 @@ pub struct Stoppable {
 }
 
 impl Stoppable {
-    /// A split.
-    pub fn one(data: Arc<dyn Dataset>, stop: &Arc<AtomicBool>) -> Arc<dyn Dataset> {
-        Arc::new(Stoppable { data, stop: Arc::clone(stop) })
-    }
-
     /// All splits, stopped together.
     pub fn all(splits: Splits, stop: &Arc<AtomicBool>) -> Splits {
-        let one = |data| Stoppable::one(data, stop);
+        let one = |data: Arc<dyn Dataset>| -> Arc<dyn Dataset> {
+            Arc::new(Stoppable { data, stop: Arc::clone(stop) })
+        };
         Splits {
             train: one(splits.train),
             validation: splits.validation.map(one),
