@@ -1,7 +1,7 @@
 //! Pixels that lie in the memory of Python objects.
 
 use crate::errors::DataError;
-use crate::images;
+use crate::interpreter;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 
@@ -65,7 +65,7 @@ impl Pixels {
 impl Drop for Pixels {
     fn drop(&mut self) {
         // A thread that was left must not wait for the lock of an interpreter that ends: that would end it, or the process.
-        if images::is_ending() {
+        if interpreter::is_ending() {
             std::mem::forget(self.buffer.take());
         }
     }

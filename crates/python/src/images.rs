@@ -2,10 +2,10 @@
 
 use crate::buffer::Pixels;
 use crate::errors::DataError;
+use crate::interpreter;
 use mlaan::data::{Dataset, ImageView};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A split of images with labels.
@@ -22,31 +22,6 @@ pub struct Images {
 
 /// What a function that gives images raised first.
 type Raised = Arc<Mutex<Option<PyErr>>>;
-/// Whether no function of Python is to be called any more.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Functions of Python that give an image at the moment.
-static FETCHING: AtomicUsize = AtomicUsize::new(0);
-
-/// Lets all images that are still asked for fail: the interpreter is about to end.
-pub fn end() {
-    ENDING.store(true, Ordering::SeqCst);
-}
-
-/// To be called in a process that was forked, which has none of the threads that were fetching.
-pub fn after_fork() {
-    FETCHING.store(0, Ordering::SeqCst);
-}
-
-/// Whether the interpreter is about to end.
-pub fn is_ending() -> bool {
-    ENDING.load(Ordering::SeqCst)
-}
-
-/// Whether a function of Python gives an image just now: a thread in it must not meet the end of the interpreter.
-pub fn are_fetched() -> bool {
-    FETCHING.load(Ordering::SeqCst) > 0
-}
 
 #[pymethods]
 impl Images {
@@ -153,15 +128,6 @@ impl Dataset for Arrays {
     }
 }
 
-/// A call that [`FETCHING`] counts.
-struct Fetching;
-
-impl Drop for Fetching {
-    fn drop(&mut self) {
-        FETCHING.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// A sequence of Python.
 struct Items {
     fetch: Py<PyAny>,
@@ -173,12 +139,7 @@ impl Items {
     /// Height and width; an error is text, and kept.
     fn fetched(&self, index: usize, scratch: &mut Vec<u8>) -> Result<[usize; 2], String> {
         let ends = || String::from("the interpreter ends");
-        // Counted first: either this sees that it ends, or the end waits for this.
-        FETCHING.fetch_add(1, Ordering::SeqCst);
-        let _fetching = Fetching;
-        if is_ending() {
-            return Err(ends());
-        }
+        let Some(_fetching) = interpreter::fetching() else { return Err(ends()) };
         let fetched = Python::try_attach(|py| {
             self.fetch_into(py, index, scratch).map_err(|e| {
                 let said = e.to_string();

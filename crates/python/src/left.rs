@@ -1,7 +1,7 @@
 //! Calls that nobody waits for any more: they end by themselves, or with the interpreter.
 
 use crate::ending::Ending;
-use crate::images;
+use crate::interpreter;
 use mlaan_cli::Failure;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,8 +62,8 @@ pub fn finish(py: Python<'_>) -> PyResult<()> {
         py.detach(|| std::thread::sleep(AWAKE));
         py.check_signals()?;
     }
-    images::end();
-    while saving() || images::are_fetched() {
+    interpreter::end();
+    while saving() || interpreter::are_fetched() {
         py.detach(|| std::thread::sleep(AWAKE));
         py.check_signals()?;
     }

@@ -5,6 +5,7 @@ mod buffer;
 mod ending;
 mod errors;
 mod images;
+mod interpreter;
 mod left;
 mod messages;
 mod predictor;

@@ -5,7 +5,8 @@
 
 use crate::ending::Ending;
 use crate::errors::{Error, raised};
-use crate::images::{self, Images};
+use crate::images::Images;
+use crate::interpreter;
 use crate::left::{self, Left};
 use crate::messages::{BEGUN, Message, Teller};
 use mlaan::data::Given;
@@ -60,7 +61,7 @@ impl Drop for Running {
 /// To be called in a process that was forked.
 #[pyfunction]
 pub fn after_fork() {
-    images::after_fork();
+    interpreter::after_fork();
     left::after_fork();
     if RUNNING.swap(0, Ordering::SeqCst) > 0 {
         FORKED.store(true, Ordering::SeqCst);
