@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core import DataError, Error, MemoryBudgetError, RecipeError, __version__
+    from ._core import __version__
+    from ._errors import DataError, Error, MemoryBudgetError, RecipeError
     from ._plan import Plan, plan
     from ._recipes import recipes
     from ._run import Run
@@ -28,7 +29,8 @@ __all__ = ["Analysis", "Comparison", "DataError", "Epoch", "Error", "Evaluation"
 
 # Loaded when they are asked for: the command line does without NumPy, and `mlaan.torch` without the compiled part.
 _PLACES = {
-    "_core": ("DataError", "Error", "MemoryBudgetError", "RecipeError", "__version__"),
+    "_core": ("__version__",),
+    "_errors": ("DataError", "Error", "MemoryBudgetError", "RecipeError"),
     "_plan": ("Plan", "plan"),
     "_recipes": ("recipes",),
     "_run": ("Run",),

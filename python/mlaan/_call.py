@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _core, _cuda
 from ._data import Given
+from ._words import spoken, words_of
 
 log = logging.getLogger("mlaan")
 atexit.register(_core.finish)
@@ -23,13 +24,14 @@ def call(args: Sequence[str], hear: Callable[[str, str], None] | None = None, gi
         if kind == "note":
             word, _, rest = text.partition(": ")
             levels = {"warning": logging.WARNING, "note": logging.INFO}
-            log.log(levels.get(word, logging.INFO), "%s", rest if word in levels else text)
+            log.log(levels.get(word, logging.INFO), "%s", spoken(rest if word in levels else text, command))
         elif hear is not None:
             hear(kind, text)
+    command = "resume" if "--resume" in args else args[0]
     _cuda.find(args)
-    if given is None:
-        return _core.call(args, told)
-    return _core.call(args, told, name=given.name, train=given.train, validation=given.validation, test=given.test)
+    images = {} if given is None else {"train": given.train, "validation": given.validation, "test": given.test}
+    with words_of(command):
+        return _core.call(args, told, name="own" if given is None else given.name, **images)
 
 
 def ask(args: Sequence[str], given: Given | None = None) -> Any:

@@ -1,62 +1,83 @@
-"""The compiled part of `mlaan`; not for use by itself. `python/tests/package/test_stubs.py` compares this file with it."""
-import os
-from collections.abc import Callable, Sequence
-from typing import Any, final
+"""
+The compiled part of `mlaan`; not for use by itself.
+"""
 
-__version__: str
+from _typeshed import SupportsGetItem
+from os import PathLike
+from typing import Any, Final, SupportsIndex, final
 
-class Error(Exception):
-    """What mlaan refuses or cannot do; its text is that of the command."""
+__all__ = ["__version__", "Images", "Predictor", "after_fork", "call", "checkpoint", "finish", "main", "metrics"]
 
-class RecipeError(Error):
-    """A key of a recipe, or an argument, is unknown or impossible."""
-
-class DataError(Error):
-    """Images that are not there, or not as expected."""
-
-class MemoryBudgetError(Error):
-    """More memory is needed than there is: `planned` bytes, of which `available` are there."""
-
-    planned: int
-    available: int
+__version__: Final[str]
+"""
+The version of the package.
+"""
 
 @final
 class Images:
-    """A split of images with labels."""
+    """
+    A split of images with labels.
 
-    def __new__(cls, pixels: Any, labels: Sequence[int], classes: Sequence[str]) -> Images: ...
-    def __len__(self) -> int: ...
+    `pixels` is an object with the buffer protocol, uint8 `[n, height, width, 3]`, which is not copied, or a function that
+    gives image number `i` as such an object of shape `[1, height, width, 3]`.
+    """
+    def __len__(self, /) -> int: ...
+    def __new__(cls, /, pixels: Any, labels: SupportsGetItem[int, SupportsIndex], classes: SupportsGetItem[int, str]) -> Images: ...
     @property
-    def address(self) -> int | None:
-        """Where the bytes of an array lie; `None` for items."""
+    def address(self, /) -> int | None:
+        """
+        Where the bytes of an array lie; `None` for items.
+        """
 
 @final
 class Predictor:
-    """A trained network that classifies. Its threads are given back with it."""
-
-    def __new__(cls, path: str | os.PathLike[str], *, best: bool = False, device: str = "cpu", threads: int | None = None) -> Predictor: ...
-    def classify(self, images: Any, out: Any, *, batch: int, logits: bool = False) -> None:
-        """Writes the probabilities of images, uint8 `[n, height, width, 3]`, or their logits, into `out`, float32 `[n, classes]`,
-        `batch` at a time."""
+    """
+    A trained network that classifies. Its threads are given back with it.
+    """
+    def __new__(cls, /, path: str | PathLike[str], *, best: bool = False, device: str = "cpu", threads: SupportsIndex | None = None) -> Predictor: ...
     @property
-    def classes(self) -> list[str]:
-        """Names of the classes."""
+    def classes(self, /) -> list[str]:
+        """
+        Names of the classes.
+        """
+    def classify(self, /, images: Any, out: Any, *, batch: SupportsIndex, logits: bool = False) -> None:
+        """
+        Writes the probabilities of images, uint8 `[n, height, width, 3]`, or their logits, into `out`, float32 `[n, classes]`,
+        `batch` at a time.
+        """
 
 def after_fork() -> None:
-    """To be called in a process that was forked."""
+    """
+    To be called in a process that was forked.
+    """
 
-def call(args: Sequence[str], on_message: Callable[[str, str], object], *, name: str = "own", train: Images | None = None,
-         validation: Images | None = None, test: Images | None = None) -> str:
-    """Runs a command with `args`, of which the first is its name, and returns what it prints."""
+def call(args: SupportsGetItem[int, str], on_message: Any, *, name: str = "own", train: Images | None = None, validation: Images | None = None, test: Images | None = None) -> str:
+    """
+    Runs a command with `args`, of which the first is its name, and returns what it prints.
+
+    `on_message(kind, text)` is called in this thread with what it tells: `print`, `note`, `begun` (a folder), as JSON `step`,
+    `evaluating` and `event`, and `ended` when all was done. `train`, `validation` and `test` are images that stand in for the path
+    `(given)`. Ctrl-C, and what `on_message` raises, stop it: a run saves first, if it has begun.
+    """
+
+def checkpoint(path: str | PathLike[str], best: bool = False) -> tuple[str, str]:
+    """
+    What a checkpoint says, as JSON: its epoch, step, classes, size of images, mean and standard deviation, recipe and source of
+    its images; and the file of its network.
+    """
 
 def finish() -> None:
-    """To be called before the interpreter ends: stops and waits for calls that were left while they saved."""
+    """
+    To be called before the interpreter ends: stops calls that were left, and waits for those that save, and for those that
+    are within an item of Python.
+    """
 
-def checkpoint(path: str | os.PathLike[str], best: bool = False) -> str:
-    """What a checkpoint says, as JSON."""
+def main(args: SupportsGetItem[int, str]) -> int:
+    """
+    The command line: does what `args` say, of which the first is the program's name; returns the status to end with.
+    """
 
-def main(args: Sequence[str]) -> int:
-    """The command line: does what `args` say, of which the first is the program's name; returns the status to end with."""
-
-def metrics(path: str | os.PathLike[str]) -> str:
-    """The events of a run's metrics file, as a JSON list."""
+def metrics(path: str | PathLike[str]) -> str:
+    """
+    The events of a run's metrics file, as a JSON list.
+    """

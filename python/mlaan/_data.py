@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from . import _core, _labels
+from . import _core, _errors, _labels, _pixels
+from ._settings import utf8
 
 
 class Items(Protocol):
@@ -24,6 +25,8 @@ Data: TypeAlias = str | os.PathLike[str] | Items | Mapping[str, Any] | None
 GIVEN = "(given)"
 #: And what they call such a set.
 OWN = "own"
+#: Classes without names; more are labels of another kind.
+MOST_CLASSES = 100_000
 log = logging.getLogger("mlaan")
 _warned = False
 
@@ -43,13 +46,25 @@ def split(data: Data, classes: Sequence[str] | None) -> tuple[str | None, dict[s
     if data is None:
         return None, {}, None
     if isinstance(data, (str, os.PathLike)):
-        return os.fspath(data), {}, None
+        return utf8(data, "data"), {}, None
     if isinstance(data, Mapping) and "train" not in data:
         splits = [k for k in ("validation", "val", "test") if isinstance(data.get(k), (str, os.PathLike)) or hasattr(data.get(k), "__len__")]
         if splits:
-            raise _core.DataError(f'data: a mapping of splits needs "train"; found {", ".join(splits)}')
+            raise _errors.DataError(f'data: a mapping of splits needs "train"; found {", ".join(splits)}')
         return None, {"data": dict(data)}, None
     return GIVEN, {}, given(_splits(data), classes)
+
+
+def analysed(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None]:
+    """Source and images that a trained network is analysed on: training and test images, with the network's classes."""
+    if data is None:
+        return None, None
+    if isinstance(data, (str, os.PathLike)):
+        return utf8(data, "data"), None
+    splits = _splits(data)
+    if "train" not in splits:
+        raise _errors.DataError(f'data: a mapping of splits needs "train"; found {", ".join(splits)}')
+    return GIVEN, given(splits, classes)
 
 
 def tested(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None]:
@@ -57,7 +72,7 @@ def tested(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None
     if data is None:
         return None, None
     if isinstance(data, (str, os.PathLike)):
-        return os.fspath(data), None
+        return utf8(data, "data"), None
     splits = {"test": data["test"]} if isinstance(data, Mapping) and "test" in data else _splits(data)
     one = splits.get("test", splits.get("train"))
     images = _images({"test": one}, classes)["test"]
@@ -69,12 +84,12 @@ def _splits(data: Data) -> dict[str, Any]:
         names = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
         unknown = [str(k) for k in data if k not in names]
         if unknown:
-            raise _core.DataError(f'data: a mapping has "train", "validation" and "test", not {", ".join(unknown)}')
+            raise _errors.DataError(f'data: a mapping has "train", "validation" and "test", not {", ".join(unknown)}')
         return {names[k]: v for k, v in data.items() if v is not None}
     if isinstance(data, tuple) and data and not _is_pair(data):
         names_of = {1: ["train"], 2: ["train", "test"], 3: ["train", "validation", "test"]}
         if len(data) not in names_of:
-            raise _core.DataError(f"data: a tuple is (images, labels), (train, test) or (train, validation, test); found {len(data)} parts")
+            raise _errors.DataError(f"data: a tuple is (images, labels), (train, test) or (train, validation, test); found {len(data)} parts")
         return dict(zip(names_of[len(data)], data))
     return {"train": data}
 
@@ -84,6 +99,14 @@ def _is_pair(data: Any) -> bool:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         return False
     return getattr(data[0], "ndim", 0) >= 3 or (isinstance(data[0], (list, tuple)) and _is_numbers(data[1]))
+
+
+def without_labels(images: Any) -> Any:
+    """The images of `(images, labels)`; a list of two images is no such pair."""
+    if isinstance(images, (tuple, list)) and len(images) == 2 and _is_numbers(images[1]):
+        if getattr(images[0], "ndim", 0) == 4 or isinstance(images[0], (list, tuple)):
+            return images[0]
+    return images
 
 
 def _is_numbers(labels: Any) -> bool:
@@ -108,44 +131,45 @@ def _images(splits: Mapping[str, Any], classes: Sequence[str] | None) -> dict[st
     found = {name: _read(name, data) for name, data in splits.items()}
     # Those of what is trained on, wherever it stands among the splits.
     known = [found[n].classes for n in ("train", "validation", "test") if n in found]
+    if isinstance(classes, (str, bytes)):
+        raise _errors.DataError(f'classes: expected a list of names, as ["cat", "dog"], found {classes!r}')
     names = [str(c) for c in classes] if classes is not None else next((k for k in known if k), None)
     if names is None:
-        names = [str(k) for k in range(max((max(s.labels, default=0) for s in found.values()), default=0) + 1)]
-    return {name: _core.Images(s.pixels, _labels.by_name(s.labels, s.classes, names, name), names) for name, s in found.items()}
+        most = max((max(s.labels, default=0) for s in found.values()), default=0)
+        if most >= MOST_CLASSES:
+            raise _errors.DataError(f"data: label {most}: labels count classes from 0, and {MOST_CLASSES:,} are the most; "
+                                    "numpy.unique(labels, return_inverse=True)[1] numbers those that there are")
+        names = [str(k) for k in range(most + 1)]
+    return {name: _core.Images(s.pixels, _numbered(_labels.by_name(s.labels, s.classes, names, name), names, name), names)
+            for name, s in found.items()}
+
+
+def _numbered(labels: list[int], names: Sequence[str], name: str) -> list[int]:
+    """Labels of these classes."""
+    if max(labels, default=0) >= max(len(names), 1):
+        index = next(i for i, label in enumerate(labels) if label >= len(names))
+        raise _errors.DataError(f"data, {name}: image {index}: label {labels[index]} is out of range: labels are 0 to {len(names) - 1}")
+    return labels
 
 
 def _read(name: str, data: Any) -> _Split:
     if _is_pair(data):
         images, labels = data[0], _labels.whole(data[1], name)
         if hasattr(images, "ndim") or hasattr(images, "__dlpack__"):
-            return _Split(_array(images, name), labels)
+            return _Split(_pixels.array(images, f"data, {name}"), labels)
         if len(images) != len(labels):
-            raise _core.DataError(f"data, {name}: {len(images)} images with {len(labels)} labels: each image has one")
+            raise _errors.DataError(f"data, {name}: {len(images)} images with {len(labels)} labels: each image has one")
         return _Split(_fetch(lambda i: images[i]), labels)
     if isinstance(data, (str, os.PathLike)):
-        raise _core.DataError(f"data, {name}: found the path {os.fspath(data)!r}: splits of files are not given one by one. Put them into one "
-                              'folder, as train/ and test/, and give its path: data="folder/"')
+        raise _errors.DataError(f"data, {name}: found the path {os.fsdecode(data)!r}: splits of files are not given one by one. Put them into one "
+                                'folder, as train/ and test/, and give its path: data="folder/"')
     features = getattr(data, "features", None)
     if isinstance(features, Mapping) and hasattr(data, "column_names"):
         return _hugging_face(data, features, name)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "ndim"):
         return _items(data, name)
-    raise _core.DataError(f"data, {name}: expected a path, (images, labels), or a sequence of (image, label), found {type(data).__name__}")
-
-
-def _array(images: Any, name: str) -> Any:
-    import numpy as np
-    if not isinstance(images, np.ndarray):
-        images = np.from_dlpack(images) if hasattr(images, "__dlpack__") else np.asarray(images)
-    if images.dtype != np.uint8:
-        raise _core.DataError(f"data, {name}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}")
-    if images.ndim == 4 and images.shape[3] != 3 and images.shape[1] == 3:
-        raise _core.DataError(f"data, {name}: images must be [n, height, width, 3], found {list(images.shape)}: "
-                              "images.transpose(0, 2, 3, 1) puts channels last")
-    if images.ndim == 4 and not images.flags.c_contiguous:
-        log.info("data, %s: the array is copied, since its images do not lie one behind the other", name)
-        images = np.ascontiguousarray(images)
-    return images
+    raise _errors.DataError(f"data, {name}: expected a path, (images, labels), or a sequence of (image, label), found {type(data).__name__}"
+                            f"{_pixels.remedy(data)}")
 
 
 def _hugging_face(data: Any, features: Mapping[str, Any], name: str) -> _Split:
@@ -153,9 +177,9 @@ def _hugging_face(data: Any, features: Mapping[str, Any], name: str) -> _Split:
         typed = [c for c, f in features.items() if type(f).__name__ == kind]
         found = [*typed, *(c for c in usual if c in features)]
         if not found:
-            raise _core.DataError(f"data, {name}: no column of type {kind}, nor called {' or '.join(usual)}, among {', '.join(features)}")
+            raise _errors.DataError(f"data, {name}: no column of type {kind}, nor called {' or '.join(usual)}, among {', '.join(features)}")
         return found[0]
-    image, label = column("Image", ("image", "img")), column("ClassLabel", ("label", "labels", "fine_label"))
+    image, label = column("Image", _pixels.COLUMNS), column("ClassLabel", ("label", "labels", "fine_label"))
     names = getattr(features[label], "names", None)
     listed = list(data[label])
     labels = _labels.of_items(len(data), listed, lambda i: data[i].get(label, listed[i]), name)
@@ -174,7 +198,7 @@ def _parts(data: Any, index: int) -> tuple[Any, Any]:
     try:
         return item[0], item[1]
     except (TypeError, LookupError):
-        raise _core.DataError(f"expected (image, label), found {type(item).__name__}") from None
+        raise _errors.DataError(f"expected (image, label), found {type(item).__name__}") from None
 
 
 def _say_once(data: Any) -> None:
@@ -188,25 +212,4 @@ def _say_once(data: Any) -> None:
 
 
 def _fetch(item: Callable[[int], Any]) -> Callable[[int], Any]:
-    return lambda index: pixels(item(index))
-
-
-def pixels(image: Any) -> Any:
-    """An image as uint8 `[1, height, width, 3]`: of PIL, or an array or tensor `[h, w, 3]`, `[3, h, w]` or `[h, w]`, uint8 or from 0 to 1."""
-    import numpy as np
-    if hasattr(image, "convert"):
-        return np.asarray(image.convert("RGB"))[None]
-    found = np.asarray(image)
-    if np.issubdtype(found.dtype, np.floating):
-        if not (found.size and -1e-6 <= found.min() and found.max() <= 1 + 1e-6):
-            raise _core.DataError("pixels that are no whole numbers must be from 0 to 1: leave normalisation to the recipe")
-        found = np.rint(found * 255).astype(np.uint8)
-    elif found.dtype != np.uint8:
-        raise _core.DataError(f"pixels must be uint8, or from 0 to 1, found {found.dtype}")
-    if found.ndim == 3 and found.shape[2] not in (1, 3) and found.shape[0] in (1, 3):
-        found = found.transpose(1, 2, 0)
-    if found.ndim == 2:
-        found = found[:, :, None]
-    if found.ndim != 3 or found.shape[2] not in (1, 3):
-        raise _core.DataError(f"an image is [height, width, 3], [3, height, width] or [height, width], found {list(found.shape)}")
-    return np.ascontiguousarray(np.broadcast_to(found, (*found.shape[:2], 3)))[None]
+    return lambda index: _pixels.one(item(index))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _core
+from . import _errors, _pixels
 
 log = logging.getLogger("mlaan")
 #: Items whose label is compared with what the data set says that it is.
@@ -16,24 +16,34 @@ def whole(labels: Any, name: str) -> list[int]:
     """An array of labels as whole numbers."""
     import numpy as np
     if hasattr(labels, "__dlpack__") and not isinstance(labels, np.ndarray):
-        labels = np.from_dlpack(labels)
+        labels = _pixels.own(labels)
     found = np.asarray(labels)
-    if found.ndim != 1 or not (np.issubdtype(found.dtype, np.integer) or not found.size):
-        raise _core.DataError(f"data, {name}: labels must be whole numbers [n], found {found.dtype} {list(found.shape)}")
-    if found.size and found.min() < 0:
-        raise _core.DataError(f"data, {name}: label {found.min()} is negative: labels count classes from 0")
-    return [int(label) for label in found.tolist()]
+    listed: list[Any] = found.tolist() if found.ndim == 1 else []
+    numbers = [_whole(label) for label in listed]
+    if found.ndim != 1 or None in numbers:
+        raise _errors.DataError(f"data, {name}: labels must be whole numbers [n], found {found.dtype} {list(found.shape)}")
+    whole_ = [number for number in numbers if number is not None]
+    least = min(whole_, default=0)
+    if least < 0:
+        raise _errors.DataError(f"data, {name}: label {least} is negative: labels count classes from 0")
+    return whole_
+
+
+def _whole(label: Any) -> int | None:
+    """A label as a number of Python, where it is a whole one."""
+    try:
+        number = int(label)
+        return number if number == label else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _number(label: Any, index: int, name: str) -> int:
     """An item's label: a whole number, or a tensor of one."""
-    try:
-        number = int(label)
-        if number == label:
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise _core.DataError(f"data, {name}: item {index}: a label must be a whole number, found {label!r}")
+    number = _whole(label)
+    if number is None:
+        raise _errors.DataError(f"data, {name}: item {index}: a label must be a whole number, found {label!r}")
+    return number
 
 
 def of_items(n: int, known: Sequence[Any] | None, ask: Callable[[int], Any], name: str) -> list[int]:
@@ -42,8 +52,8 @@ def of_items(n: int, known: Sequence[Any] | None, ask: Callable[[int], Any], nam
         try:
             label = ask(index)
         except Exception as e:
-            said = str(e) if isinstance(e, _core.DataError) else f"{type(e).__name__}: {e}"
-            raise _core.DataError(f"data, {name}: item {index}: {said}") from e
+            said = str(e) if isinstance(e, _errors.DataError) else f"{type(e).__name__}: {e}"
+            raise _errors.DataError(f"data, {name}: item {index}: {said}") from e
         return _number(label, index, name)
     if known is not None and len(known) == n:
         found = [label if type(label) is int else _number(label, i, name) for i, label in enumerate(known)]
@@ -88,7 +98,7 @@ def class_names(data: Any, name: str) -> list[str] | None:
         return None
     names = [class_names(part, name) for part in parts]
     if any(n != names[0] for n in names):
-        raise _core.DataError(f"data, {name}: parts that are put together have other classes, or in another order: {names}")
+        raise _errors.DataError(f"data, {name}: parts that are put together have other classes, or in another order: {names}")
     return names[0] if names else None
 
 
@@ -105,14 +115,14 @@ def by_name(labels: list[int], own: Sequence[str] | None, names: Sequence[str], 
         return labels
     used = sorted(set(labels))
     if used and used[-1] >= len(own):
-        raise _core.DataError(f"data, {name}: label {used[-1]} is out of range: the split has the classes {_listed(own)}")
+        raise _errors.DataError(f"data, {name}: label {used[-1]} is out of range: the split has the classes {_listed(own)}")
     missing = [own[k] for k in used if own[k] not in names]
     if missing:
-        raise _core.DataError(f"data, {name}: no class is called {_listed(missing)}; the classes are {_listed(names)}. Labels of data with names "
-                              "are taken by name: give the split the same names (or leave out `classes=`, if that gave others)")
+        raise _errors.DataError(f"data, {name}: no class is called {_listed(missing)}; the classes are {_listed(names)}. Labels of data with names "
+                                "are taken by name: give the split the same names (or leave out `classes=`, if that gave others)")
     twice = [own[k] for k in used if names.count(own[k]) > 1]
     if twice:
-        raise _core.DataError(f"data, {name}: several classes are called {_listed(twice)}, so that labels cannot be taken by name")
+        raise _errors.DataError(f"data, {name}: several classes are called {_listed(twice)}, so that labels cannot be taken by name")
     numbers: Mapping[int, int] = {k: names.index(own[k]) for k in used}
     return [numbers[label] for label in labels]
 

@@ -3,19 +3,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, _cuda
+from . import _core, _cuda, _errors
 from ._call import ask, call
-from ._data import GIVEN, Data, Given, Items, split, tested
+from ._data import GIVEN, Data, Given, Items, analysed, split, tested, without_labels
+from ._pixels import batches
 from ._running import Epoch, Progress, run
-from ._settings import flags
+from ._settings import flags, place, threads_of
 from ._values import Evaluation, Metrics
+from ._words import words_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +29,7 @@ class Run:
         #: The folder.
         self.path: Path = Path(path)
         if not self.path.exists():
-            raise _core.Error(f"{self.path}: there is no such run")
+            raise _errors.Error(f"{self.path}: there is no such run")
         # What this run was trained on, where a program gave it here.
         self._given: Given | None = None
 
@@ -53,7 +55,8 @@ class Run:
         return None if ended is None else {k: v for k, v in ended.items() if k != "event"}
 
     def _events(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(_core.metrics(self.path))
+        with words_of("metrics"):
+            found: list[dict[str, Any]] = json.loads(_core.metrics(self.path))
         return found
 
     def _repr_html_(self) -> str:
@@ -67,7 +70,9 @@ class Run:
 
     def about(self, *, best: bool = False) -> dict[str, Any]:
         """What the checkpoint says: `classes`, `size` (pixels), `mean` and `std` of pixels in 0 to 1, `epoch`, `step`, `recipe` (TOML), …"""
-        found: dict[str, Any] = json.loads(_core.checkpoint(self.path, best))
+        with words_of("about"):
+            told, model = _core.checkpoint(self.path, best)
+        found: dict[str, Any] = {"model": model, **json.loads(told)}
         return found
 
     @property
@@ -89,41 +94,44 @@ class Run:
         source, given = tested(data, about["classes"])
         asked = flags(split=split, best=best, batch=batch, mistakes=mistakes, device=device, threads=threads)
         if data is None and about["source"] == GIVEN and self._given is not None:
-            return Evaluation(ask(["eval", os.fspath(self.path), *asked], self._given))
+            return Evaluation(ask(["eval", place(self.path), *asked], self._given))
         if given is not None and split != "test":
-            raise _core.DataError(f"split={split!r}: images that are given are tested as they are; give those of that split")
+            raise _errors.DataError(f"split={split!r}: images that are given are tested as they are; give those of that split")
         if source is None and about["source"] == GIVEN:
-            raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give some, as "
-                                  "evaluate((images, labels))")
-        return Evaluation(ask(["eval", os.fspath(self.path), *asked, *flags(data=source)], given))
+            raise _errors.DataError("the run was trained on images that a program gave, which lie in no file: give some, as "
+                                    "evaluate((images, labels))")
+        return Evaluation(ask(["eval", place(self.path), *asked, *flags(data=source)], given))
 
-    def predict(self, images: Items, *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
+    def _analysed(self, data: Data) -> tuple[str | None, Given | None]:
+        """Source and images for an analysis, by default those that this run was trained on."""
+        about = self.about()
+        if data is not None:
+            return analysed(data, about["classes"])
+        if about["source"] == GIVEN and self._given is None:
+            raise _errors.DataError("the run was trained on images that a program gave, which lie in no file: give some, as "
+                                    "analyze(run, data=((images, labels), (test_images, test_labels)))")
+        return None, self._given if about["source"] == GIVEN else None
+
+    def predict(self, images: Items | Iterable[Any], *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
                 threads: int | None = None) -> NDArray[np.float32]:
         """Probabilities of the classes, float32 `[n, classes]`, or with `logits=True` their logits.
 
-        images: uint8 `[n, height, width, 3]`, or a sequence of images of any sizes (arrays, PIL's). Their shorter side is scaled and the
-            centre cut out, as in evaluation.
+        images: uint8 `[n, height, width, 3]`, or a sequence of images of any sizes (arrays, PIL's), or of pairs (image, label) as data sets
+            have them, whose labels are left out. Their shorter side is scaled and the centre cut out, as in evaluation.
         batch: images at a time; changes speed and memory, not the result.
         """
-        from ._data import pixels
         _cuda.find([device])
-        network = _core.Predictor(self.path, best=best, device=device, threads=threads)
-        given: Any = images
-        if hasattr(given, "__dlpack__") and not isinstance(given, np.ndarray):
-            given = np.from_dlpack(given)
-        if getattr(given, "ndim", None) == 3:
-            raise _core.DataError("this is one image: predict(images[None]) classifies one")
-        parts: list[Any] = [np.ascontiguousarray(given)] if hasattr(given, "ndim") else [pixels(given[i]) for i in range(len(given))]
-        found = np.empty((sum(len(p) for p in parts), len(network.classes)), dtype=np.float32)
-        at = 0
-        for part in parts:
-            network.classify(part, found[at:at + len(part)], batch=batch, logits=logits)
-            at += len(part)
-        return found
+        with words_of("predict"):
+            network = _core.Predictor(self.path, best=best, device=device, threads=threads_of(threads))
+            found = [np.empty((0, len(network.classes)), dtype=np.float32)]
+            for part in batches(without_labels(images), max(batch, 1)):
+                found.append(np.empty((len(part), len(network.classes)), dtype=np.float32))
+                network.classify(part, found[-1], batch=batch, logits=logits)
+        return found[1] if len(found) == 2 else np.concatenate(found)
 
     def export(self, format: str, path: str | os.PathLike[str], *, best: bool = False) -> Path:
         """Writes the network for other programs: "onnx", or "safetensors", a state dict under torchvision's names. Returns `path`."""
-        call(["export", os.fspath(self.path), *flags(format=format, out=path, best=best)])
+        call(["export", place(self.path), *flags(format=format, out=path, best=best)])
         return Path(path)
 
     def state_dict(self, *, best: bool = False) -> dict[str, NDArray[np.float32]]:
@@ -149,15 +157,15 @@ class Run:
         if data is None and (saved is None or saved["source"] == GIVEN):
             given = self._given
         if source is None and given is None and saved is not None and saved["source"] == GIVEN:
-            raise _core.DataError("the run was trained on images that a program gave, which lie in no file: give the same again, as "
-                                  "resume(data=(images, labels))")
+            raise _errors.DataError("the run was trained on images that a program gave, which lie in no file: give the same again, as "
+                                    "resume(data=(images, labels))")
         args = flags(resume=True, out=self.path, epochs=epochs, data=source, time=time, device=device, threads=threads, stages=stages)
         return Run(run(["train", *args], given, progress, on_epoch))._with(given)
 
     def _saved(self) -> dict[str, Any] | None:
         try:
             return self.about()
-        except _core.Error:
+        except _errors.Error:
             return None                               # nothing was saved yet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NotRequired, TypedDict
 
-from . import _core
+from . import _errors
 from ._call import call, log
 from ._data import Given
 from ._progress import Hearer, telling
@@ -36,6 +36,8 @@ class Epoch(TypedDict):
 
 def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> str:
     """Runs `mlaan train` with these arguments; the run's folder."""
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch: expected a function of an epoch, found {type(on_epoch).__name__}")
     tell = telling(progress)
     hear = Hearer(tell, on_epoch)
     try:
@@ -49,5 +51,5 @@ def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch
     finally:
         hear.close()
     if hear.folder is None:
-        raise _core.Error("a fault of mlaan itself: the run has no folder")
+        raise _errors.Error("a fault of mlaan itself: the run has no folder")
     return hear.folder

@@ -3,11 +3,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from . import _errors
+
 Value: TypeAlias = "bool | int | float | str | os.PathLike[str] | None | Sequence[Value] | Mapping[str, Value]"
 Recipe: TypeAlias = "str | os.PathLike[str] | None"
+
+
+def utf8(path: str | os.PathLike[str], what: str) -> str:
+    """A path that a recipe keeps, which is text."""
+    text = os.fsdecode(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _errors.RecipeError(f"{what}: {text!r} is not UTF-8, which recipes are written in: rename it, or name a link to it") from None
+    return text
 
 
 def plain(value: Any) -> Any:
@@ -27,20 +40,38 @@ def toml(value: Any) -> str:
     if isinstance(value, float):
         return float.__repr__(value)
     if isinstance(value, (str, os.PathLike)):
-        return json.dumps(os.fspath(value), ensure_ascii=False)
+        return quoted(utf8(value, "a value of the recipe"))
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, Sequence):
+        return "{" + ", ".join(f"{k if is_bare(k) else quoted(str(k))} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
         return "[" + ", ".join(toml(v) for v in value) + "]"
     raise TypeError(f"{type(value).__name__} is no value of a recipe: {value!r}")
 
 
+def quoted(text: str) -> str:
+    """A string of TOML."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def is_bare(key: object) -> bool:
+    """Whether TOML takes it as a key as it is; all keys of recipes are such."""
+    return isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_-]+", key) is not None
+
+
 def assignments(keys: Mapping[str, Any], prefix: str = "") -> list[str]:
     """`key=value` for every key of nested tables: `{"train": {"epochs": 3}}` is `train.epochs=3`."""
+    if not isinstance(keys, Mapping):
+        raise TypeError(f"overrides: expected a dictionary of keys of the recipe, found {type(keys).__name__}")
     found: list[str] = []
     for key, value in keys.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if not (isinstance(key, str) and all(is_bare(part) for part in key.split("."))):
+            raise _errors.RecipeError(f"unknown key {path!r}: keys of recipes are words, as `train.epochs`; mlaan.recipes() names recipes, and "
+                                      "`mlaan recipes --schema` lists their keys")
+        if isinstance(value, Mapping) and not all(is_bare(k) for k in value):
+            # Whether the key takes such a table is said with its name.
+            found.append(f"{path}={toml(value)}")
+        elif isinstance(value, Mapping):
             found += assignments(value, f"{path}.") if value else [f"{path}=on"]
         else:
             found.append(f"{path}={toml(value)}")
@@ -60,10 +91,25 @@ def flags(**values: Any) -> list[str]:
         if value is True:
             found.append(name)
         elif value is not None and value is not False:
-            found.append(f"{name}={os.fspath(value) if isinstance(value, os.PathLike) else value}")
+            found.append(f"{name}={os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else value}")
     return found
+
+
+def threads_of(threads: int | None) -> int | None:
+    """Threads as the command takes them: no more than can run at once."""
+    if threads is None:
+        return None
+    if threads < 1:
+        raise _errors.RecipeError(f"threads: at least 1, found {threads}")
+    return min(int(threads), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def place(path: str | os.PathLike[str]) -> str:
+    """A path as an argument without a flag."""
+    text = os.fsdecode(path)
+    return f".{os.sep}{text}" if text.startswith("-") else text
 
 
 def named(recipe: Recipe) -> list[str]:
     """The recipe as an argument."""
-    return [] if recipe is None else [os.fspath(recipe)]
+    return [] if recipe is None else [utf8(recipe, "recipe")]

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _errors
 from ._call import ask, call
-from ._settings import flags, settings
+from ._data import Data
+from ._run import Run
+from ._settings import flags, place, settings
 
 if TYPE_CHECKING:
     import pandas
-
-    from ._run import Run
 
 
 class _Table:
@@ -92,8 +93,8 @@ def compare(*what: str | os.PathLike[str], data: str | os.PathLike[str] | Sequen
     sources = [] if data is None else [data] if isinstance(data, (str, os.PathLike)) else list(data)
     wanted = seeds if seeds is None or isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
     args = flags(out=out, seeds=wanted, epochs=epochs, limit=limit, memory=memory, time=time, show=show, device=device, threads=threads)
-    args += [f"--data={os.fspath(source)}" for source in sources] + [f"--only={name}" for name in only]
-    args = ["compare", *[os.fspath(w) for w in what], *args, *settings(overrides, tables)]
+    args += [f"--data={os.fsdecode(source)}" for source in sources] + [f"--only={name}" for name in only]
+    args = ["compare", *map(place, what), *args, *settings(overrides, tables)]
     if not progress:
         return Comparison(ask(args))
     import sys
@@ -108,15 +109,23 @@ def compare(*what: str | os.PathLike[str], data: str | os.PathLike[str] | Sequen
 
 
 def analyze(*runs: Run | str | os.PathLike[str], against: Run | str | os.PathLike[str] | None = None, separability: bool = False,
-            cka: bool = False, features: bool = False, heads: bool = False, data: str | os.PathLike[str] | None = None,
-            limit: int | None = None, out: str | os.PathLike[str] | None = None, device: str = "cpu",
-            threads: int | None = None) -> Analysis:
+            cka: bool = False, features: bool = False, heads: bool = False, data: Data = None, limit: int | None = None,
+            out: str | os.PathLike[str] | None = None, device: str = "cpu", threads: int | None = None) -> Analysis:
     """What trained networks hold at each depth: separability by linear classifiers, similarity (CKA) with the network `against`, pictures of
     features, auxiliary classifiers. Without a choice, all that apply. Numbers and pictures are written to `out` (by default `analysis/` in the
-    first run's folder)."""
+    first run's folder).
+
+    data: training and test images, in any form that `train` takes; by default those of the first run. Linear classifiers learn on the
+        training images; labels of data with names for the classes are taken by name.
+    limit: at most so many training and so many test images.
+    """
+    if not runs:
+        raise _errors.RecipeError("analyze() needs a run, as analyze(run) or analyze(\"runs/a\", \"runs/b\")")
+    first = runs[0] if isinstance(runs[0], Run) else Run(runs[0])
+    source, given = first._analysed(data)
     args = flags(against=None if against is None else _path(against), separability=separability, cka=cka, features=features, heads=heads,
-                 data=data, limit=limit, out=out, device=device, threads=threads)
-    return Analysis(ask(["analyze", *map(_path, runs), *args]))
+                 data=source, limit=limit, out=out, device=device, threads=threads)
+    return Analysis(ask(["analyze", *map(_path, runs), *args], given))
 
 
 def report(*paths: Run | str | os.PathLike[str], out: str | os.PathLike[str] = "report.html", title: str | None = None) -> Path:
@@ -127,5 +136,5 @@ def report(*paths: Run | str | os.PathLike[str], out: str | os.PathLike[str] = "
 
 def _path(run: Run | str | os.PathLike[str]) -> str:
     if isinstance(run, (str, os.PathLike)):
-        return os.fspath(run)
-    return os.fspath(run.path)
+        return place(run)
+    return place(run.path)

@@ -6,6 +6,7 @@ use crate::host::{self, Host};
 use crate::{commands, output};
 use clap::Parser;
 use mlaan::Device;
+use std::ffi::{OsStr, OsString};
 use std::rc::Rc;
 
 /// Why a command failed.
@@ -39,8 +40,8 @@ pub enum Reason {
 ///
 /// # Errors
 /// What the command would say on standard error.
-pub fn call(host: Rc<dyn Host>, args: &[String]) -> Result<(), Failure> {
-    let named = std::iter::once("mlaan").chain(args.iter().map(String::as_str));
+pub fn call(host: Rc<dyn Host>, args: &[OsString]) -> Result<(), Failure> {
+    let named = std::iter::once(OsStr::new("mlaan")).chain(args.iter().map(OsString::as_os_str));
     let cli =
         Cli::try_parse_from(named).map_err(|e| Failure { text: refusal(&e), reason: Reason::Recipe })?;
     host::with(host, || commands::run(cli)).map(drop).map_err(|e| Failure::from(&e))
@@ -125,7 +126,7 @@ mod tests {
 
     fn said(args: &[&str]) -> Result<String, Failure> {
         let program = Rc::new(Program::default());
-        let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
         call(program.clone(), &args)?;
         Ok(program.printed.take())
     }

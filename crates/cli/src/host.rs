@@ -23,7 +23,7 @@ pub trait Host {
     fn stop(&self) -> &Arc<AtomicBool>;
     /// The images that the program gives in place of a path.
     fn images(&self) -> Option<&Given>;
-    /// Hears of the folder of a run, before its first step.
+    /// Hears of the folder of a run or a comparison, before its first step: from now on there is something to save.
     fn begun(&self, folder: &Path);
     /// Hears what a run does.
     fn progress(&self, progress: Progress<'_>);

@@ -1,12 +1,14 @@
 //! Pixels that lie in the memory of Python objects.
 
 use crate::errors::DataError;
+use crate::interpreter;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 
 /// Images `[n, height, width, 3]` of an object with the buffer protocol, where they lie. The object keeps them there.
 pub struct Pixels {
-    buffer: PyBuffer<u8>,
+    /// There until it is dropped.
+    buffer: Option<PyBuffer<u8>>,
     /// Number, height and width.
     pub shape: [usize; 3],
 }
@@ -31,17 +33,18 @@ impl Pixels {
         if height == 0 || width == 0 {
             return Err(DataError::new_err(format!("images of {width}x{height} pixels have none")));
         }
-        Ok(Pixels { buffer, shape: [n, height, width] })
+        Ok(Pixels { buffer: Some(buffer), shape: [n, height, width] })
     }
 
     /// Where they lie.
     pub fn address(&self) -> usize {
-        self.buffer.buf_ptr() as usize
+        self.bytes().as_ptr() as usize
     }
 
     /// All bytes.
     pub fn bytes(&self) -> &[u8] {
-        let (first, n) = (self.buffer.buf_ptr().cast::<u8>(), self.buffer.len_bytes());
+        let Some(buffer) = &self.buffer else { return &[] };
+        let (first, n) = (buffer.buf_ptr().cast::<u8>(), buffer.len_bytes());
         if n == 0 {
             return &[];
         }
@@ -56,5 +59,14 @@ impl Pixels {
         let [_, height, width] = self.shape;
         let one = height * width * 3;
         self.bytes().get(index.checked_mul(one)?..(index + 1).checked_mul(one)?)
+    }
+}
+
+impl Drop for Pixels {
+    fn drop(&mut self) {
+        // A thread that was left must not wait for the lock of an interpreter that ends: that would end it, or the process.
+        if interpreter::is_ending() {
+            std::mem::forget(self.buffer.take());
+        }
     }
 }

@@ -1,39 +1,28 @@
-//! Errors as exceptions of Python.
+//! Errors as exceptions of Python, whose classes `python/mlaan/_errors.py` has.
 
 use mlaan_cli::{Failure, Reason};
-use pyo3::create_exception;
-use pyo3::exceptions::PyException;
+use pyo3::import_exception;
 use pyo3::prelude::*;
 
-create_exception!(
-    mlaan,
-    Error,
-    PyException,
-    "What mlaan refuses or cannot do; its text is that of the command."
-);
-create_exception!(mlaan, RecipeError, Error, "A key of a recipe, or an argument, is unknown or impossible.");
-create_exception!(mlaan, DataError, Error, "Images that are not there, or not as expected.");
-create_exception!(
-    mlaan,
-    MemoryBudgetError,
-    Error,
-    "More memory is needed than there is: `planned` bytes, of which `available` are there."
-);
+import_exception!(mlaan._errors, DataError);
+import_exception!(mlaan._errors, Error);
 
 /// The exception of a failure.
 pub fn raised(py: Python<'_>, failure: &Failure) -> PyErr {
-    let text = failure.text.clone();
-    match failure.reason {
-        Reason::Recipe => RecipeError::new_err(text),
-        Reason::Data => DataError::new_err(text),
-        Reason::Other => Error::new_err(text),
-        Reason::Memory { planned, available } => {
-            let error = MemoryBudgetError::new_err(text);
-            let value = error.value(py);
-            let set = value.setattr("planned", planned).and_then(|()| value.setattr("available", available));
-            set.err().unwrap_or(error)
+    let (class, bytes) = match failure.reason {
+        Reason::Recipe => ("RecipeError", None),
+        Reason::Data => ("DataError", None),
+        Reason::Other => ("Error", None),
+        Reason::Memory { planned, available } => ("MemoryBudgetError", Some((planned, available))),
+    };
+    let made = || {
+        let class = py.import("mlaan._errors")?.getattr(class)?;
+        match bytes {
+            None => class.call1((&failure.text,)),
+            Some((planned, available)) => class.call1((&failure.text, planned, available)),
         }
-    }
+    };
+    made().map_or_else(|e| e, PyErr::from_value)
 }
 
 /// As [`raised`], of the library's error.

@@ -2,10 +2,10 @@
 
 use crate::buffer::Pixels;
 use crate::errors::DataError;
+use crate::interpreter;
 use mlaan::data::{Dataset, ImageView};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A split of images with labels.
@@ -22,13 +22,6 @@ pub struct Images {
 
 /// What a function that gives images raised first.
 type Raised = Arc<Mutex<Option<PyErr>>>;
-/// Whether no function of Python is to be called any more.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Lets all images that are still asked for fail: the interpreter is about to end.
-pub fn end() {
-    ENDING.store(true, Ordering::SeqCst);
-}
 
 #[pymethods]
 impl Images {
@@ -146,9 +139,7 @@ impl Items {
     /// Height and width; an error is text, and kept.
     fn fetched(&self, index: usize, scratch: &mut Vec<u8>) -> Result<[usize; 2], String> {
         let ends = || String::from("the interpreter ends");
-        if ENDING.load(Ordering::SeqCst) {
-            return Err(ends());
-        }
+        let Some(_fetching) = interpreter::fetching() else { return Err(ends()) };
         let fetched = Python::try_attach(|py| {
             self.fetch_into(py, index, scratch).map_err(|e| {
                 let said = e.to_string();

@@ -2,8 +2,11 @@
 //! (`python/mlaan`) make a typed interface of it.
 
 mod buffer;
+mod ending;
 mod errors;
 mod images;
+mod interpreter;
+mod left;
 mod messages;
 mod predictor;
 mod running;
@@ -17,18 +20,17 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use errors::{DataError, Error, MemoryBudgetError, RecipeError};
-    #[pymodule_export]
     use images::Images;
+    #[pymodule_export]
+    use left::finish;
     #[pymodule_export]
     use predictor::Predictor;
     #[pymodule_export]
-    use running::{after_fork, call, finish, main};
+    use running::{after_fork, call, main};
     #[pymodule_export]
     use runs::{checkpoint, metrics};
-
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
-    }
+    /// The version of the package.
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "as Python calls it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
 }

@@ -1,19 +1,21 @@
 //! What a command that runs for Python tells, on its way to the thread that asked for it.
 
+use crate::ending::Ending;
 use mlaan::data::Given;
-use mlaan::text;
 use mlaan::train::Progress;
+use mlaan::train::metrics::Event;
 use mlaan_cli::Host;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// What happened, and what about it: text, or JSON.
-pub type Message = (&'static str, String);
+/// What happened, and what about it: text, JSON, or a folder.
+pub type Message = (&'static str, OsString);
 
 /// A run has its folder, and will save into it.
 pub const BEGUN: &str = "begun";
@@ -25,14 +27,16 @@ pub struct Teller {
     sender: Sender<Message>,
     stop: Arc<AtomicBool>,
     images: Option<Given>,
+    evaluates: Arc<AtomicBool>,
     printed: RefCell<String>,
     told: Cell<Option<Instant>>,
 }
 
 impl Teller {
-    /// Tells `sender`.
-    pub fn new(sender: Sender<Message>, stop: Arc<AtomicBool>, images: Option<Given>) -> Self {
-        Teller { sender, stop, images, printed: RefCell::default(), told: Cell::default() }
+    /// Tells `sender`, and `ending` whether a run evaluates.
+    pub fn new(sender: Sender<Message>, ending: &Ending, images: Option<Given>) -> Self {
+        let (stop, evaluates) = (Arc::clone(&ending.stop), Arc::clone(&ending.evaluates));
+        Teller { sender, stop, images, evaluates, printed: RefCell::default(), told: Cell::default() }
     }
 
     /// All that was printed.
@@ -40,7 +44,7 @@ impl Teller {
         self.printed.take()
     }
 
-    fn tell(&self, kind: &'static str, text: impl Into<String>) {
+    fn tell(&self, kind: &'static str, text: impl Into<OsString>) {
         // Nobody may listen any more: what goes on is worth more than what is said of it.
         let _ = self.sender.send((kind, text.into()));
     }
@@ -75,7 +79,7 @@ impl Host for Teller {
     }
 
     fn begun(&self, folder: &Path) {
-        self.tell(BEGUN, text::exact_path(folder));
+        self.tell(BEGUN, folder);
     }
 
     fn progress(&self, progress: Progress<'_>) {
@@ -89,8 +93,16 @@ impl Host for Teller {
                     self.tell("step", step.to_string());
                 }
             }
-            Progress::Evaluating { epoch } => self.tell("evaluating", json!({ "epoch": epoch }).to_string()),
-            Progress::Event(event) => self.tell("event", json!(event).to_string()),
+            Progress::Evaluating { epoch } => {
+                self.evaluates.store(true, Ordering::SeqCst);
+                self.tell("evaluating", json!({ "epoch": epoch }).to_string());
+            }
+            Progress::Event(event) => {
+                if let Event::Epoch(_) = event {
+                    self.evaluates.store(false, Ordering::SeqCst);
+                }
+                self.tell("event", json!(event).to_string());
+            }
             // An event as well, or in the summary.
             Progress::Resumed { .. } | Progress::Epoch(_) => {}
         }

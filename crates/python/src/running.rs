@@ -1,7 +1,13 @@
 //! Commands beside the thread of Python that waits for them: it holds no lock meanwhile, hears what they tell, and hands over Ctrl-C.
+//!
+//! What has something to save is waited for until it has. Anything else is left after a moment ([`left`](crate::left)): reading
+//! images or planning may take long.
 
+use crate::ending::Ending;
 use crate::errors::{Error, raised};
-use crate::images::{self, Images};
+use crate::images::Images;
+use crate::interpreter;
+use crate::left::{self, Left};
 use crate::messages::{BEGUN, Message, Teller};
 use mlaan::data::Given;
 use mlaan_cli::{Failure, Reason};
@@ -10,12 +16,13 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time after which signals are looked for, at the latest.
 const AWAKE: Duration = Duration::from_millis(50);
+/// Time in which what has nothing to save may end by itself, once it was asked to.
+const GRACE: Duration = Duration::from_millis(300);
 /// Stack of the thread that a command runs on: as that of a program's first.
 const STACK: usize = 8 << 20;
 
@@ -54,6 +61,8 @@ impl Drop for Running {
 /// To be called in a process that was forked.
 #[pyfunction]
 pub fn after_fork() {
+    interpreter::after_fork();
+    left::after_fork();
     if RUNNING.swap(0, Ordering::SeqCst) > 0 {
         FORKED.store(true, Ordering::SeqCst);
     }
@@ -70,14 +79,14 @@ pub fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
 /// Runs a command with `args`, of which the first is its name, and returns what it prints.
 ///
 /// `on_message(kind, text)` is called in this thread with what it tells: `print`, `note`, `begun` (a folder), as JSON `step`,
-/// `evaluating` and `event`, and `ended` when all was done. `train`, `validation` and `test` are images that stand in for the path `(given)`. Ctrl-C, and what
-/// `on_message` raises, stop it: a run saves first.
+/// `evaluating` and `event`, and `ended` when all was done. `train`, `validation` and `test` are images that stand in for the path
+/// `(given)`. Ctrl-C, and what `on_message` raises, stop it: a run saves first, if it has begun.
 #[pyfunction]
 #[pyo3(signature = (args, on_message, *, name="own", train=None, validation=None, test=None))]
 #[allow(clippy::too_many_arguments, reason = "Python's keywords")]
 pub fn call(
     py: Python<'_>,
-    args: Vec<String>,
+    args: Vec<OsString>,
     on_message: Py<PyAny>,
     name: &str,
     train: Option<&Images>,
@@ -85,19 +94,20 @@ pub fn call(
     test: Option<&Images>,
 ) -> PyResult<String> {
     let running = Running::begin()?;
+    let ending = Ending::default();
+    let split = |images: &Images| ending.images(images.data());
     let given = train.map(|train| Given {
         name: name.to_owned(),
         format: "given by a program",
-        train: train.data(),
-        validation: validation.map(Images::data),
-        test: test.map(Images::data),
+        train: split(train),
+        validation: validation.map(split),
+        test: test.map(split),
     });
     let (sender, receiver) = channel();
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
+    let asked = ending.clone();
     let work = move || {
         let _running = running;
-        let teller = Rc::new(Teller::new(sender, asked, given));
+        let teller = Rc::new(Teller::new(sender, &asked, given));
         mlaan_cli::call(teller.clone(), &args).map(|()| teller.printed())
     };
     let named = std::thread::Builder::new().name("mlaan".into()).stack_size(STACK);
@@ -105,50 +115,29 @@ pub fn call(
     let images: Vec<&Images> = [train, validation, test].into_iter().flatten().collect();
     // Of a call before.
     images.iter().for_each(|images| drop(images.raised()));
-    watch(py, (worker, Mutex::new(receiver)), (&stop, &images), &on_message)
-}
-
-type Work = JoinHandle<Result<String, Failure>>;
-
-/// Calls that nobody waits for any more, and what stops them.
-static LEFT: Mutex<Vec<(Arc<AtomicBool>, Work)>> = Mutex::new(Vec::new());
-/// Time for which the interpreter's end waits for images of Python, so that a step can be saved.
-const SAVING: Duration = Duration::from_secs(10);
-
-/// To be called before the interpreter ends: stops and waits for calls that were left while they saved.
-#[pyfunction]
-pub fn finish(py: Python<'_>) {
-    let left = std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner));
-    py.detach(|| {
-        left.iter().for_each(|(stop, _)| stop.store(true, Ordering::SeqCst));
-        let begun = Instant::now();
-        while begun.elapsed() < SAVING && !left.iter().all(|(_, worker)| worker.is_finished()) {
-            std::thread::sleep(AWAKE);
-        }
-        images::end();
-        // What they would have answered nobody hears.
-        left.into_iter().for_each(|(_, worker)| drop(worker.join()));
-    });
+    let call = Left { ending, work: worker, saves: false };
+    watch(py, (call, Mutex::new(receiver)), &images, &on_message)
 }
 
 /// Waits for the work and hands messages and signals on.
 fn watch(
     py: Python<'_>,
-    (worker, messages): (Work, Mutex<Receiver<Message>>),
-    (stop, images): (&Arc<AtomicBool>, &[&Images]),
+    (mut call, messages): (Left, Mutex<Receiver<Message>>),
+    images: &[&Images],
     on_message: &Py<PyAny>,
 ) -> PyResult<String> {
-    let (mut why, mut saves): (Option<PyErr>, bool) = (None, false);
+    // What stops it, and when it did.
+    let mut why: Option<(PyErr, Instant)> = None;
     loop {
         let next = || messages.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(AWAKE);
         match py.detach(next) {
             Ok((kind, text)) => {
-                saves |= kind == BEGUN;
+                call.saves |= kind == BEGUN;
                 if let Err(e) = on_message.call1(py, (kind, text)) {
-                    stop.store(true, Ordering::SeqCst);
+                    call.ending.stop.store(true, Ordering::SeqCst);
                     // The first is raised; of others Python is told as of what nobody can catch.
                     match why {
-                        None => why = Some(e),
+                        None => why = Some((e, Instant::now())),
                         Some(_) => e.write_unraisable(py, None),
                     }
                 }
@@ -157,16 +146,23 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if let Err(e) = py.check_signals() {
-            stop.store(true, Ordering::SeqCst);
+            call.ending.stop.store(true, Ordering::SeqCst);
             if why.is_some() {
                 // Asked for twice: what still saves goes on by itself.
-                LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(stop), worker));
+                left::leave(call);
                 return Err(e);
             }
-            why = Some(e);
+            why = Some((e, Instant::now()));
+        }
+        match why {
+            Some((e, at)) if !call.saves && at.elapsed() > GRACE => {
+                left::leave(call);
+                return Err(e);
+            }
+            before => why = before,
         }
     }
-    let done = match py.detach(|| worker.join()) {
+    let done = match py.detach(|| call.work.join()) {
         Ok(Ok(printed)) => on_message.call1(py, ("ended", "")).map(|_| printed),
         Ok(Err(failure)) => Err(failed(py, &failure, images)),
         Err(panic) => {
@@ -176,9 +172,9 @@ fn watch(
         }
     };
     match (why, done) {
-        (Some(first), Err(then)) if saves => Err(caused(py, first, then)),
+        (Some((first, _)), Err(then)) if call.saves => Err(caused(py, first, then)),
         // What has nothing to save fails because it was stopped.
-        (Some(first), _) => Err(first),
+        (Some((first, _)), _) => Err(first),
         (None, done) => done,
     }
 }

@@ -4,6 +4,7 @@ use crate::errors::{Error, of_library};
 use mlaan::train::{Trained, metrics as events};
 use pyo3::prelude::*;
 use serde_json::json;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The events of a run's metrics file, as a JSON list.
@@ -13,15 +14,14 @@ pub fn metrics(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     serde_json::to_string(&found).map_err(|e| Error::new_err(e.to_string()))
 }
 
-/// What a checkpoint says, as JSON: its model's file, epoch, step, classes, size of images, mean and standard deviation, recipe,
-/// source of its images, and where a network stands.
+/// What a checkpoint says, as JSON: its epoch, step, classes, size of images, mean and standard deviation, recipe and source of
+/// its images; and the file of its network.
 #[pyfunction]
 #[pyo3(signature = (path, best=false))]
-pub fn checkpoint(py: Python<'_>, path: PathBuf, best: bool) -> PyResult<String> {
+pub fn checkpoint(py: Python<'_>, path: PathBuf, best: bool) -> PyResult<(String, OsString)> {
     let trained = py.detach(|| Trained::open(&path, best)).map_err(|e| of_library(py, &e))?;
     let m = &trained.manifest;
     let told = json!({
-        "model": mlaan::text::exact_path(trained.model_file().path()),
         "epoch": m.epoch,
         "step": m.step,
         "classes": m.classes,
@@ -32,5 +32,5 @@ pub fn checkpoint(py: Python<'_>, path: PathBuf, best: bool) -> PyResult<String>
         "source": trained.recipe.data.source,
         "epochs": trained.recipe.train.epochs,
     });
-    Ok(told.to_string())
+    Ok((told.to_string(), trained.model_file().path().into()))
 }

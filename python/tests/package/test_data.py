@@ -4,7 +4,8 @@ import logging
 import mlaan
 import numpy as np
 import pytest
-from mlaan import _core, _data, _labels
+from mlaan import _core, _data, _labels, _pixels
+from mlaan._call import call
 
 
 def test_arrays_are_not_copied(images):
@@ -62,6 +63,14 @@ def test_dlpack_is_not_copied(images):
     (np.zeros((2, 4, 4, 3), np.uint8), [0.5, 1], "whole numbers"),
     (np.zeros((2, 4, 4, 3), np.uint8), [0, 7], "out of range"),
     (np.zeros((2, 0, 4, 3), np.uint8), [0, 1], "pixels"),
+    (np.zeros((2, 4, 4, 3), np.uint8), [0, 2**40], "out of range"),
+    (np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 2**63], np.uint64), "out of range"),
+    (np.zeros((2, 4, 4, 3), np.uint8), [[0], [1]], "whole numbers"),
+    (np.zeros((2, 4, 4, 3), np.uint8), [float("nan"), 1], "whole numbers"),
+    (np.zeros((2, 4, 4, 3), np.uint8), ["a", "b"], "whole numbers"),
+    (np.zeros((0, 4, 4, 3), np.uint8), [], "no training image"),
+    (np.zeros((2, 4, 4, 3), np.int8), [0, 1], "uint8"),
+    (np.zeros((2, 4, 4, 3), bool), [0, 1], "uint8"),
 ])
 def test_arrays_that_do_not_fit_are_refused(images_, labels, says):
     with pytest.raises(mlaan.DataError, match=says):
@@ -75,6 +84,86 @@ def test_forms_that_mean_nothing_are_refused(images):
             mlaan.train("bp-resnet8", data=data, progress=False)
     other = {"train": images, "test": (images[0][:4], [0, 1, 0, 1])}
     assert mlaan.plan("bp-resnet8", data=other).about["classes"] == 2
+
+
+def test_labels_are_whole_numbers_of_any_type(images):
+    pixels, labels = images
+    expected = labels.tolist()
+    for form in (labels.astype(">i4"), labels.astype(bool), labels.astype(np.float32), labels.astype(np.uint8), labels.tolist(),
+                 np.repeat(labels, 2)[::2], [np.int8(k) for k in labels], labels.astype(object)):
+        assert _labels.whole(form, "train") == expected
+    assert labels_of([(pixels[0], True), (pixels[1], np.float32(1)), (pixels[2], np.array(0))]) == [1, 1, 0]
+    with pytest.raises(mlaan.DataError, match="return_inverse"):
+        mlaan.plan("bp-resnet8", data=(pixels[:2], [0, 10**12]))
+
+
+def test_arrays_of_any_layout_are_taken(images):
+    """Copied where images do not lie one behind the other, but not changed."""
+    pixels, labels = images
+    masked = np.ma.masked_array(pixels, mask=pixels > 90)
+    for form in (np.asfortranarray(pixels), pixels[::-1][::-1], np.repeat(pixels, 2, axis=2)[:, :, ::2], masked, pixels.view(type("Own", (np.ndarray,), {}))):
+        found = _pixels.array(form, "images")
+        assert found.flags.c_contiguous and np.array_equal(np.asarray(found), pixels)
+        assert len(_data.given({"train": (form, labels)}, None).train) == 96
+
+
+class Elsewhere:
+    """An array in a GPU's memory."""
+
+    device, ndim, shape = "cuda:0", 4, (2, 4, 4, 3)
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self, **_):
+        raise BufferError("not in the processor's memory")
+
+
+def test_arrays_that_lie_elsewhere_are_refused(run):
+    for work in (lambda: mlaan.plan("bp-resnet8", data=(Elsewhere(), [0, 1])), lambda: run.predict(Elsewhere())):
+        with pytest.raises(mlaan.DataError, match=r"on cuda:0 .*\.cpu\(\)"):
+            work()
+
+
+def test_data_sets_whose_length_lies(images, tmp_path):
+    class Long(Items):
+        targets = property(lambda self: list(self.labels_) + [0] * 4)
+
+        def __len__(self):
+            return 100
+    with pytest.raises(mlaan.DataError, match="item 99: IndexError"):
+        mlaan.plan("bp-resnet8", data={"train": Long(*images), "test": images})
+    class Changing(Items):
+        targets = property(lambda self: list(self.labels_) + [0] * 4)
+        lies = False
+
+        def __len__(self):
+            return 100
+
+        def __getitem__(self, index):
+            return super().__getitem__(min(index, 95) if not self.lies else index)
+    data = Changing(*images)
+    given = _data.given({"train": data, "test": images}, None)
+    data.lies = True
+    # Known to have so many, it has them no more when they are trained on.
+    with pytest.raises(mlaan.DataError, match="image 9[6-9]: IndexError") as e:
+        call(["train", "bp-resnet8", "--data=(given)", f"--out={tmp_path}/run", "--set=data.size=16", "--quiet"], given=given)
+    assert isinstance(e.value.__cause__, IndexError)
+
+
+def test_what_has_no_items_by_number_is_refused_with_what_to_do(images, run):
+    class DataLoader:
+        dataset, batch_size = Items(*images), 4
+
+        def __iter__(self):
+            return iter([images])
+    stream = (pair for pair in zip(*images))
+    with pytest.raises(mlaan.DataError, match="give its `.dataset`"):
+        mlaan.plan("bp-resnet8", data={"train": DataLoader(), "test": images})
+    with pytest.raises(mlaan.DataError, match="give its `.dataset`"):
+        run.predict(DataLoader())
+    with pytest.raises(mlaan.DataError, match="no length"):
+        mlaan.plan("bp-resnet8", data={"train": stream, "test": images})
 
 
 def bits(run):
@@ -292,7 +381,7 @@ def test_what_items_raise_is_said(images, tmp_path):
     with pytest.raises(mlaan.DataError, match="expected .image, label., found dict"):
         labels_of([{"image": images[0][0], "label": 0}])
     with pytest.raises(mlaan.DataError, match="from 0 to 1"):
-        _data.pixels(np.full((4, 4, 3), 3.0))
+        _pixels.one(np.full((4, 4, 3), 3.0))
 
 
 def test_random_items_are_warned_of_once(images, caplog, monkeypatch):

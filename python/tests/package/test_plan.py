@@ -31,6 +31,16 @@ def test_a_plan_within_memory_has_a_row_per_fit():
     assert isinstance(e.value, mlaan.Error)
 
 
+def test_errors_go_from_process_to_process():
+    import copy
+    import pickle
+    found = mlaan.MemoryBudgetError("too much", 3, 2)
+    for same in (pickle.loads(pickle.dumps(found)), copy.copy(found)):
+        assert type(same) is mlaan.MemoryBudgetError and (str(same), same.planned, same.available) == ("too much", 3, 2)
+    assert repr(mlaan.DataError("x")) == "DataError('x')" and mlaan.DataError.__module__ == "mlaan"
+    assert isinstance(pickle.loads(pickle.dumps(mlaan.RecipeError("x"))), mlaan.Error)
+
+
 def test_a_plan_is_a_table_of_pandas():
     pytest.importorskip("pandas", reason="SKIPPED: pandas is not installed")
     frame = mlaan.plan("dgl-resnet20-2").to_pandas()

@@ -52,6 +52,67 @@ def test_probabilities_are_the_same_in_any_batch(run, images):
         run.predict(pixels.astype(np.float32))
 
 
+def test_options_that_cannot_be_are_refused(run, images, tmp_path):
+    pixels = images[0][:2]
+    for threads in (0, -1):
+        with pytest.raises(mlaan.RecipeError, match="at least 1"):
+            run.predict(pixels, threads=threads)
+        with pytest.raises(mlaan.RecipeError, match="threads"):
+            run.evaluate(images, threads=threads)
+    # As the command does: no more than can run at once.
+    assert run.predict(pixels, threads=100_000).shape == (2, 2) and run.predict(pixels, batch=0).shape == (2, 2)
+    with pytest.raises(TypeError, match="on_epoch: expected a function"):
+        mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", on_epoch="print", progress=False)
+    with pytest.raises(mlaan.DataError, match="a list of names"):
+        mlaan.plan("bp-resnet8", data=images, classes="ab")
+
+
+class Pairs:
+    """As `torch.utils.data.Dataset`, which is not iterable by itself."""
+
+    def __init__(self, images):
+        self.images, self.labels = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], int(self.labels[index])
+
+
+def test_images_may_have_labels_beside_them(run, images):
+    pixels, labels = images
+    found = run.predict(pixels)
+    rows = [{"img": image, "label": 0} for image in pixels]
+    for form in (Pairs(images), images, list(zip(pixels, labels)), zip(pixels, labels), rows, (list(pixels), labels.tolist()), iter(pixels),
+                 [image.transpose(2, 0, 1) / 255 for image in pixels]):
+        np.testing.assert_array_equal(run.predict(form, batch=7), found)
+    for form, says in [("cat.png", "`mlaan predict` reads files"), (["cat.png"], "item 0: found the path 'cat.png'"), (3, "found int"),
+                       ([pixels[0], None], "item 1: pixels must be uint8"), (pixels.transpose(0, 3, 1, 2), "channels last"),
+                       ([{"text": 1}], "item 0"), (pixels[..., 0], r"images\[None\]")]:
+        with pytest.raises(mlaan.DataError, match=says):
+            run.predict(form)
+
+
+def test_an_analysis_takes_images(run, images, tmp_path):
+    """Those of the run, or others: to the same numbers as of the same images."""
+    pixels, labels = images
+    wanted = {"separability": True, "heads": True}
+    own = mlaan.analyze(run, out=tmp_path / "own", **wanted)
+    again = mlaan.analyze(mlaan.Run(run.path), data=images, out=tmp_path / "again", **wanted)
+    # With the share of the recipe held out.
+    assert own.rows == again.rows and own.about["images"] == [72, 24], own.about.keys()
+    splits = {"train": Pairs((pixels[:48], labels[:48])), "test": (pixels[48:], labels[48:])}
+    other = mlaan.analyze(run.path, data=splits, out=tmp_path / "other", **wanted)
+    assert other.about["images"] == [48, 48] and all(r["separability"] is not None for r in other.rows[1:])
+    with pytest.raises(mlaan.DataError, match="lie in no file: give some, as analyze"):
+        mlaan.analyze(run.path)
+    with pytest.raises(mlaan.DataError, match='needs "train"'):
+        mlaan.analyze(run, data={"test": images})
+    with pytest.raises(mlaan.RecipeError, match="needs a run"):
+        mlaan.analyze()
+
+
 def test_the_state_is_a_view_of_the_file(run):
     state = run.state_dict()
     assert {"conv1.weight", "bn1.running_var", "fc.bias"} <= state.keys() and not any(k.startswith("aux.") for k in state)
@@ -125,10 +186,10 @@ def test_pytorch_gives_the_same_logits(recipe, images, tmp_path):
     torch = pytest.importorskip("torch", reason="SKIPPED: PyTorch is not installed")
     pixels, labels = images
     size = 16 if "resnet18" not in recipe else 32
-    pixels, labels = pixels[:24], labels[:24]
+    pixels, labels = pixels[:12], labels[:12]
     pixels = np.repeat(np.repeat(pixels, size // 16, 1), size // 16, 2)
     keys = {"train": {"epochs": 1, "batch": 8}, "data": {"size": size, "limit": 8}}
-    run = mlaan.train(recipe, data=((pixels, labels), (pixels[:16], labels[:16])), out=tmp_path / "run", progress=False, overrides=keys)
+    run = mlaan.train(recipe, data=((pixels, labels), (pixels[:4], labels[:4])), out=tmp_path / "run", progress=False, overrides=keys)
     network, about = run.to_torch(), run.about()
     mean, std = (torch.tensor(about[k]).view(3, 1, 1) for k in ("mean", "std"))
     with torch.no_grad():

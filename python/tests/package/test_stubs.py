@@ -1,6 +1,9 @@
 """What is typed is what is there."""
 import ast
+import importlib.util
 import inspect
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,50 +13,25 @@ import pytest
 from mlaan import _core
 
 PACKAGE = Path(mlaan.__file__).parent
-STUB = ast.parse((PACKAGE / "_core.pyi").read_text())
 
 
-def signature(function):
-    """Names, kinds and defaults of a function in the stub."""
-    a = function.args
-    plain = a.posonlyargs + a.args
-    defaults = [inspect.Parameter.empty] * (len(plain) - len(a.defaults)) + [ast.literal_eval(d) for d in a.defaults]
-    found = [(p.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, d) for p, d in zip(plain, defaults)]
-    for p, d in zip(a.kwonlyargs, a.kw_defaults):
-        found.append((p.arg, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty if d is None else ast.literal_eval(d)))
-    return [f for f in found if f[0] not in ("self", "cls")]
-
-
-def real(function):
-    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values() if p.name != "self"]
-
-
-def public(thing):
-    return {n for n in vars(thing) if not n.startswith("_")}
-
-
-def test_the_stub_is_the_compiled_part():
-    functions = {f.name: f for f in STUB.body if isinstance(f, ast.FunctionDef)}
-    classes = {c.name: c for c in STUB.body if isinstance(c, ast.ClassDef)}
-    assert public(_core) == functions.keys() | classes.keys()
-    for name, function in functions.items():
-        assert signature(function) == real(getattr(_core, name)), name
-    for name, stub in classes.items():
-        cls = getattr(_core, name)
-        assert cls.__doc__.split("\n")[0] == ast.get_docstring(stub).split("\n")[0], name
-        if issubclass(cls, Exception):
-            assert [b.id for b in stub.bases] == [cls.__base__.__name__]
-            continue
-        methods = {m.name: m for m in stub.body if isinstance(m, ast.FunctionDef)}
-        assert public(cls) == {m for m in methods if not m.startswith("_")}
-        assert signature(methods["__new__"]) == real(cls), name
-        for member, method in methods.items():
-            if member.startswith("_"):
-                assert hasattr(cls, member)
-            elif any(isinstance(d, ast.Name) and d.id == "property" for d in method.decorator_list):
-                assert inspect.isgetsetdescriptor(vars(cls)[member]), member
-            else:
-                assert signature(method) == real(getattr(cls, member)), member
+def test_the_stub_is_the_compiled_part(tmp_path):
+    """`cargo test -p mlaan-python` compares it with what is generated; here it is compared with what an interpreter sees."""
+    pytest.importorskip("mypy", reason="SKIPPED: the stub was NOT compared, mypy is not installed")
+    # By themselves: with the whole package, and so NumPy, it takes a minute.
+    alone = tmp_path / "mlaan"
+    alone.mkdir()
+    (alone / "__init__.py").touch()
+    for path in (PACKAGE / "_core.pyi", Path(_core.__file__)):
+        (alone / path.name).symlink_to(path.resolve())
+    command = [sys.executable, "-m", "mypy.stubtest", "mlaan._core"]
+    said = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+    tree = ast.parse((PACKAGE / "_core.pyi").read_text())
+    assert {f.name for f in tree.body if isinstance(f, (ast.FunctionDef, ast.ClassDef))} == {n for n in vars(_core) if not n.startswith("_")}
+    for thing in ast.walk(tree):
+        if isinstance(thing, (ast.FunctionDef, ast.ClassDef)) and not thing.name.startswith("_"):
+            assert ast.get_docstring(thing), thing.name
 
 
 def test_every_name_is_there_and_documented():
@@ -103,23 +81,35 @@ except mlaan.MemoryBudgetError as e:
 WRONG = "import mlaan\nmlaan.train('bp-resnet8', 'builtin')\nn: str = mlaan.plan('x').memory_bytes\nmlaan.train(progress='loud')\n"
 
 
+def checked(command):
+    said = subprocess.run([sys.executable, "-m", *command], cwd=PACKAGE.parent, capture_output=True, text=True)
+    return said.returncode, said.stdout + said.stderr
+
+
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_type_checkers_agree(checker, tmp_path):
-    pytest.importorskip(checker, reason=f"SKIPPED: types were NOT checked, {checker} is not installed")
-    root = PACKAGE.parents[1]
     (tmp_path / "right.py").write_text(CODE)
     (tmp_path / "wrong.py").write_text(WRONG)
-    files = [str(p) for p in sorted(PACKAGE.glob("_*.py*")) if p.suffix in (".py", ".pyi")]
-    if checker == "pyright":
-        pytest.importorskip("torch", reason="SKIPPED: types were NOT checked by pyright, PyTorch is not installed")
-    # What is typed in others is not looked at: it takes long, and they may be missing.
-    others = ["torch", "torchvision", "mlaan.torch", "pandas", "IPython"]
-    rules = "".join(f"[mypy-{m}.*]\nfollow_imports = skip\nignore_missing_imports = True\n" for m in others)
-    (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = True\nwarn_unused_ignores = False\n{rules}")
-    options = {"mypy": ["--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path)],
-               "pyright": ["--pythonpath", sys.executable]}[checker]
-    check = lambda *paths: subprocess.run([sys.executable, "-m", checker, *options, *paths], cwd=root / "python", capture_output=True, text=True)
-    said = check(*files, str(tmp_path / "right.py"))
-    assert said.returncode == 0, said.stdout + said.stderr
-    said = check(str(tmp_path / "wrong.py"))
-    assert said.returncode == 1 and all(f"wrong.py:{line}:" in said.stdout for line in (2, 3, 4)), said.stdout
+    sources = [str(p) for p in sorted(PACKAGE.glob("_*.py*")) if p.suffix in (".py", ".pyi")]
+    if checker == "mypy":
+        pytest.importorskip("mypy", reason="SKIPPED: types were NOT checked, mypy is not installed")
+        # What is typed in others is not looked at: it takes long, and they may be missing.
+        others = ["torch", "torchvision", "mlaan.torch", "pandas", "IPython"]
+        rules = "".join(f"[mypy-{m}.*]\nfollow_imports = skip\nignore_missing_imports = True\n" for m in others)
+        (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = True\nwarn_unused_ignores = False\n{rules}")
+        command = ["mypy", "--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path)]
+        check = lambda *paths: checked([*command, *paths])
+    else:
+        # The one from PyPI that fetches nothing when it starts, else the other.
+        found = next((name for name in ("basedpyright", "pyright") if importlib.util.find_spec(name)), None)
+        if found is None:
+            pytest.skip("SKIPPED: types were NOT checked by pyright: pip install basedpyright")
+
+        def check(*paths):
+            rules = {"typeCheckingMode": "standard", "reportMissingImports": False, "reportMissingModuleSource": False}
+            (tmp_path / "pyrightconfig.json").write_text(json.dumps({"include": list(paths), "extraPaths": [str(PACKAGE.parent)], **rules}))
+            return checked([found, "-p", str(tmp_path), "--pythonpath", sys.executable])
+    code, said = check(*sources, str(tmp_path / "right.py"))
+    assert code == 0, said
+    code, said = check(str(tmp_path / "wrong.py"))
+    assert code == 1 and all(f"wrong.py:{line}:" in said for line in (2, 3, 4)), said

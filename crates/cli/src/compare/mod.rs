@@ -10,7 +10,7 @@ use self::work::{Work, opener};
 use crate::args::CompareArgs;
 use crate::device::room_to_begin;
 use crate::interrupt::{EXIT, Interrupt, Notice};
-use crate::{format, output};
+use crate::{format, host, output};
 use anyhow::{Context, Result, bail};
 use lines::Lines;
 use mlaan::compare::{
@@ -118,6 +118,7 @@ impl Work {
         let mut lines = Lines::new(&self.table, &self.runs, !args.speech.speaks());
         interrupt.begin(if args.speech.quiet { None } else { Some(lines.notice()) });
         lines.begin(self.store.folder());
+        host::current().iter().for_each(|host| host.begun(self.store.folder()));
         Ok(runner.run(&mut self.runs, interrupt.flag(), &mut |t| lines.tell(t))?)
     }
 
@@ -125,6 +126,7 @@ impl Work {
     fn measure(&self, args: &CompareArgs, held: &Lock) -> Result<End> {
         let (open, interrupt) = (opener(args), Interrupt::install()?);
         interrupt.begin(Some(Notice::Line));
+        host::current().iter().for_each(|host| host.begun(self.store.folder()));
         let speaks = args.speech.speaks();
         for cell in &self.table.cells {
             if self.store.step(cell)?.is_some() {

@@ -30,6 +30,7 @@ use reporter::Reporter;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Trains, alone or as a rank of several.
@@ -102,6 +103,9 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     } else {
         // What does not fit is to be found before anything is said or written.
         trainer.initialise()?;
+    }
+    if host::current().is_some() && interrupt.flag().load(Ordering::Relaxed) {
+        bail!("stopped before its first step, as was asked for: there is nothing to save");
     }
     let held = target.hold(args)?;
     let (speaks, mut plain) = (args.speech.speaks(), None);

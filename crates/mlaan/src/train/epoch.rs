@@ -86,7 +86,12 @@ impl Trainer {
                 return Ok(false);
             }
             let Some(batch) = loader.next() else { return Ok(true) };
-            let batch = batch?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                // Whoever asked lets images fail, too, so that nobody waits for those of a step that is not taken any more.
+                Err(_) if stop.load(Ordering::Relaxed) => return Ok(false),
+                Err(e) => return Err(e),
+            };
             run.at.step += 1;
             taken += 1;
             self.one_step(batch, &course.options(taken, run.at.step))?;

@@ -1,0 +1,26 @@
+//! `python/mlaan/_core.pyi` is what the macros of pyo3 say of the compiled part: types, signatures and docstrings. Where it is not,
+//! `MLAAN_WRITE_STUBS=1 cargo test -p mlaan-python` writes it.
+#![allow(clippy::unwrap_used)]
+
+use pyo3_introspection::{introspect_cdylib, module_stub_files};
+use std::path::Path;
+
+#[test]
+fn the_stub_is_generated() {
+    // Beside the test's own folder.
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap();
+    let library = format!("{}_core{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let module = introspect_cdylib(built.join(library), "_core").unwrap();
+    let mut files = module_stub_files(&module);
+    let made = files.remove(Path::new("__init__.pyi")).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/mlaan/_core.pyi");
+    if std::env::var_os("MLAAN_WRITE_STUBS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        kept == made,
+        "python/mlaan/_core.pyi is not what the compiled part says: MLAAN_WRITE_STUBS=1 cargo test -p mlaan-python writes it\n{made}"
+    );
+}

@@ -1,0 +1,119 @@
+"""Images as arrays of pixels."""
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from . import _errors
+
+#: What columns of images are usually called.
+COLUMNS = ("image", "img")
+log = logging.getLogger("mlaan")
+
+
+def remedy(data: Any) -> str:
+    """What to give instead of something that has no items by number."""
+    if hasattr(data, "dataset") and hasattr(data, "batch_size"):
+        return ": a DataLoader draws batches itself; give its `.dataset`"
+    if hasattr(data, "__iter__") and not hasattr(data, "__len__"):
+        return ", which has no length: list(…) of it has one, if it fits into memory"
+    return ""
+
+
+def own(images: Any) -> Any:
+    """An array of another library as one of NumPy, where it lies."""
+    import numpy as np
+    try:
+        return np.from_dlpack(images)
+    except (BufferError, RuntimeError, TypeError, ValueError) as e:
+        where = f" on {images.device}" if hasattr(images, "device") else ""
+        raise _errors.DataError(f"an array{where} of type {type(images).__name__} cannot be read where it lies ({e}): give it in the "
+                                "processor's memory, as tensor.detach().cpu()") from e
+
+
+def array(images: Any, place: str) -> Any:
+    """Images `[n, h, w, 3]` one behind the other, not copied where they lie so already."""
+    import numpy as np
+    if not isinstance(images, np.ndarray):
+        images = own(images) if hasattr(images, "__dlpack__") else np.asarray(images)
+    if images.dtype != np.uint8:
+        raise _errors.DataError(f"{place}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}")
+    if images.ndim == 4 and images.shape[3] != 3 and images.shape[1] == 3:
+        raise _errors.DataError(f"{place}: images must be [n, height, width, 3], found {list(images.shape)}: "
+                                "images.transpose(0, 2, 3, 1) puts channels last")
+    if images.ndim == 4 and not images.flags.c_contiguous:
+        log.info("%s: the array is copied, since its images do not lie one behind the other", place)
+        images = np.ascontiguousarray(images)
+    return images
+
+
+def one(image: Any) -> Any:
+    """An image as uint8 `[1, height, width, 3]`: of PIL, or an array or tensor `[h, w, 3]`, `[3, h, w]` or `[h, w]`, uint8 or from 0 to 1."""
+    import numpy as np
+    if isinstance(image, (str, bytes, os.PathLike)):
+        raise _errors.DataError(f"found the path {os.fsdecode(image)!r} for an image: PIL.Image.open reads it")
+    if hasattr(image, "convert"):
+        return np.asarray(image.convert("RGB"))[None]
+    found = np.asarray(image)
+    if np.issubdtype(found.dtype, np.floating):
+        if not (found.size and -1e-6 <= found.min() and found.max() <= 1 + 1e-6):
+            raise _errors.DataError("pixels that are no whole numbers must be from 0 to 1: leave normalisation to the recipe")
+        found = np.rint(found * 255).astype(np.uint8)
+    elif found.dtype != np.uint8:
+        raise _errors.DataError(f"pixels must be uint8, or from 0 to 1, found {found.dtype}")
+    if found.ndim == 3 and found.shape[2] not in (1, 3) and found.shape[0] in (1, 3):
+        found = found.transpose(1, 2, 0)
+    if found.ndim == 2:
+        found = found[:, :, None]
+    if found.ndim != 3 or found.shape[2] not in (1, 3):
+        raise _errors.DataError(f"an image is [height, width, 3], [3, height, width] or [height, width], found {list(found.shape)}")
+    return np.ascontiguousarray(np.broadcast_to(found, (*found.shape[:2], 3)))[None]
+
+
+def batches(images: Any, batch: int) -> Iterator[Any]:
+    """Images that a network is asked about, in arrays `[n, h, w, 3]`: an array whole, a sequence as it is read, `batch` of one size at
+    a time."""
+    import numpy as np
+    if isinstance(images, (str, bytes, os.PathLike)):
+        raise _errors.DataError(f"images: found the path {os.fsdecode(images)!r}: give arrays or PIL's images; `mlaan predict` reads files")
+    if hasattr(images, "ndim") or hasattr(images, "__dlpack__"):
+        if getattr(images, "ndim", None) == 3:
+            raise _errors.DataError("this is one image: predict(images[None]) classifies one")
+        yield array(images, "images")
+        return
+    if hasattr(images, "convert"):
+        raise _errors.DataError("this is one image: predict([image]) classifies one")
+    if not hasattr(images, "__iter__") and not hasattr(images, "__getitem__") or remedy(images) and hasattr(images, "dataset"):
+        raise _errors.DataError(f"images: expected an array or a sequence of images, found {type(images).__name__}{remedy(images)}")
+    alike: list[Any] = []
+    for index, item in enumerate(_items(images)):
+        try:
+            found = one(_image(item))
+        except Exception as e:
+            said = str(e) if isinstance(e, _errors.DataError) else f"{type(e).__name__}: {e}"
+            raise _errors.DataError(f"images, item {index}: {said}") from e
+        if alike and (len(alike) == batch or found.shape != alike[0].shape):
+            yield np.concatenate(alike)
+            alike = []
+        alike.append(found)
+    if alike:
+        yield np.concatenate(alike)
+
+
+def _items(images: Any) -> Iterable[Any]:
+    """Items by number where there are so many; a data set need not be iterable."""
+    if hasattr(images, "__len__") and hasattr(images, "__getitem__"):
+        return (images[i] for i in range(len(images)))
+    found: Iterable[Any] = images
+    return found
+
+
+def _image(item: Any) -> Any:
+    """The image of an item that may have a label, or other columns, beside it."""
+    if isinstance(item, dict):
+        return next((item[c] for c in COLUMNS if c in item), item)
+    if isinstance(item, (tuple, list)) and len(item) == 2 and (hasattr(item[0], "convert") or getattr(item[0], "ndim", 0) >= 2):
+        return item[0]
+    return item

@@ -1,0 +1,107 @@
+"""What the command says, in Python's words: flags as keywords, or as keys of the recipe."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import _errors
+
+#: Flags that functions have keywords for, by the command that they run.
+_COMMON = ("data", "device", "threads")
+KEYWORDS: dict[str, tuple[str, ...]] = {
+    "train": (*_COMMON, "out", "memory", "time", "stages", "init", "tensorboard"),
+    "resume": (*_COMMON, "epochs", "time", "stages"),
+    "plan": (*_COMMON, "memory", "classes", "stages"),
+    "eval": (*_COMMON, "split", "best", "batch", "mistakes"),
+    "predict": ("batch", "best", "logits", "device", "threads"),
+    "export": ("format", "best"),
+    "compare": (*_COMMON, "out", "seeds", "epochs", "limit", "only", "memory", "time", "show"),
+    "analyze": (*_COMMON, "against", "separability", "cka", "features", "heads", "limit", "out"),
+    "report": ("out", "title"),
+}
+#: Flags for keys of the recipe.
+KEYS = {
+    "backbone": "model.backbone", "balance": "local.balance", "batch": "train.batch", "epochs": "train.epochs", "freeze": "train.freeze",
+    "init": "model.init", "init-key": "model.init_key", "key": "model.init_key", "limit": "data.limit", "lr": "train.lr",
+    "modules": "local.modules", "optimizer": "train.optimizer", "orientation": "data.orientation", "precision": "train.precision",
+    "recompute": "local.recompute", "seed": "seed", "size": "data.size", "skip-broken": "data.skip_broken", "test": "data.test",
+    "validation": "data.validation",
+}
+#: Flags that stand for something else.
+OTHERS = {"resume": "resume()", "out": "out=", "data": "data=", "memory": "memory=", "against": "against=", "heads": "heads=True",
+          "confusion": "confusion", "classes": "classes=", "split": "split=", "cka": "cka=True"}
+
+_VALUE = r"(?:[ =](?P<{}>'[^']*'|[0-9][\w.]*|[A-Z][A-Z_]+(?:=[\w./-]+)?|module|cuda(?::\d+)?|test|exif|ignore|stream)\b)?"
+_RESUME = re.compile(r"`?mlaan train --resume --out (?P<folder>'[^']*'|[^\s;`]+)`?")
+_SET = re.compile(r"`?--set (?P<key>[a-z_.]+)=(?P<value>[^\s`,);]+)`?")
+#: A command line for a terminal stays one.
+_COMMAND = re.compile(r"`mlaan [^`]*`")
+#: As clap names an option.
+_OPTION = re.compile(r"'--(?P<flag>[a-z-]+)(?:[ =]<[^']*>?(?:\.\.\.)?)?'")
+#: As it lists those that are missing.
+_MISSING = re.compile(r"the following required arguments were not provided:\n(?P<flags>(?:\s+--[^\n]+)+)")
+_FLAG = re.compile(r"(?<![\w/.-])(?P<tick>`?)--(?P<flag>[a-z]+(?:-[a-z]+)*)" + _VALUE.format("value") + r"(?P<end>`?)")
+
+
+def literal(value: str) -> str:
+    """A value of the command line as Python writes it."""
+    if value in ("true", "false"):
+        return value.capitalize()
+    try:
+        float(value)
+    except ValueError:
+        return '"' + value.strip("'\"") + '"'
+    return value
+
+
+def key(path: str, value: str) -> str:
+    """A key of the recipe as an argument."""
+    for name in reversed(path.split(".")[1:]):
+        value = f'{{"{name}": {value}}}'
+    table = path.split(".")[0]
+    return f'overrides={{"data": {value}}}' if table == "data" and "." in path else f"{table}={value}"
+
+
+def spoken(text: str, command: str) -> str:
+    """`text` of a command, for who called `command` as a function."""
+    keywords = KEYWORDS.get(command, ())
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found["flag"], found["value"]
+        word = name.replace("-", "_")
+        if word in keywords:
+            said = f"{word}={'' if value is None else literal(value)}"
+        elif name in KEYS:
+            said = key(KEYS[name], "…" if value is None else literal(value))
+        elif name in OTHERS or any(word in words for words in KEYWORDS.values()):
+            said = OTHERS.get(name, f"{word}=") + ("" if value is None else literal(value))
+        else:
+            return found[0]
+        return f"`{said}`" if found["tick"] else said + found["end"]
+
+    def rest(part: str) -> str:
+        part = _RESUME.sub(lambda m: f'mlaan.Run({literal(m["folder"])}).resume()', part)
+        part = _SET.sub(lambda m: f'`{key(m["key"], literal(m["value"]))}`', part)
+        part = _MISSING.sub(lambda m: "missing: " + ", ".join(re.findall(r"--[a-z-]+", m["flags"])), part)
+        part = _OPTION.sub(lambda m: f"`{m['flag'].replace('-', '_')}`", part)
+        part = part.replace("after --set", "in `overrides`").replace("`--set`", "`overrides`")
+        return _FLAG.sub(flag, part)
+
+    said, at = "", 0
+    for shell in _COMMAND.finditer(text):
+        if _RESUME.fullmatch(shell[0]):
+            continue
+        said, at = said + rest(text[at:shell.start()]) + shell[0], shell.end()
+    return said + rest(text[at:])
+
+
+@contextmanager
+def words_of(command: str) -> Iterator[None]:
+    """Errors within speak to who called `command`."""
+    try:
+        yield
+    except _errors.Error as e:
+        if e.args and isinstance(e.args[0], str):
+            e.args = (spoken(e.args[0], command), *e.args[1:])
+        raise
