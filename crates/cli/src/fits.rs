@@ -1,7 +1,7 @@
 //! `mlaan plan --memory`: what fits, as a table or as JSON.
 
 use crate::{format, rates};
-use mlaan::plan::search::{Fit, Learning};
+use mlaan::plan::search::{Fit, Found, Learning};
 use mlaan::recipe::Recipe;
 use mlaan_engine::Precision;
 use serde_json::{Value, json};
@@ -27,9 +27,19 @@ pub fn chosen(fit: &Fit, batch: usize, memory: usize) -> String {
 /// Rows of the table at most.
 const ROWS: usize = 5;
 
-/// The table of what fits for `recipe`, best first; `device` is what the run is to compute on.
-pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> String {
-    let batch = recipe.train.batch;
+/// What settings are to fit into.
+pub struct Limits<'a> {
+    /// Bytes that a run may use.
+    pub memory: usize,
+    /// Bytes of the host's memory beside a device with memory of its own, as far as they are known.
+    pub host: Option<usize>,
+    /// What the run is to compute on.
+    pub device: &'a str,
+}
+
+/// The table of what fits for `recipe`, best first.
+pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
+    let (fits, batch) = (found.fits.as_slice(), recipe.train.batch);
     let host = fits.iter().any(|fit| fit.plan.host() > 0);
     let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time"];
     let header: Vec<&str> = columns(header, host).chain(host.then_some(">host")).collect();
@@ -67,13 +77,20 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
         || "None learns as the recipe does, so `mlaan train --memory` refuses.".to_owned(),
         |i| format!("`mlaan train --memory` takes {}, the first that learns as the recipe does.", i + 1),
     );
+    let left_out = found.host_needed.zip(limits.host).map_or_else(String::new, |(needed, room)| {
+        let (needed, room) = (format::bytes(needed as u64), format::bytes(room as u64));
+        format!(
+            " Left out: settings that fit the device and need {needed} or more of host memory, of which this machine has room for \
+             {room}."
+        )
+    });
     let copies = if host { ", without copies to and from host memory (host)" } else { "" };
     let note = format!(
         "Best first: the largest batch (at most the recipe's), then f32 before bf16, then the fewest modules, then the fewest \
          operations. Accuracy is not predicted: fewer modules, or backpropagation, usually reach more, a smaller batch may \
-         reach less. Time: operations per image, of the recipe's{copies}. {taken}{more}"
+         reach less. Time: operations per image, of the recipe's{copies}. {taken}{more}{left_out}"
     );
-    let title = format!("Fits into {} on {device}", format::bytes(memory as u64));
+    let title = format!("Fits into {} on {}", format::bytes(limits.memory as u64), limits.device);
     let (title, table) = (format::heading(&title), format::text(&table));
     format!("{title}\n\n{table}\n\n{}\n\n{}\n", settings_of.join("\n"), format::dim(&note))
 }
@@ -94,7 +111,7 @@ fn shown(fits: usize, own: Option<usize>) -> Vec<usize> {
 }
 
 /// For machines.
-pub fn json(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> Value {
+pub fn json(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> Value {
     let batch = recipe.train.batch;
     let fit = |f: &Fit| {
         json!({
@@ -114,7 +131,13 @@ pub fn json(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> V
             "settings": settings(f, batch),
         })
     };
-    json!({ "device": device, "memory_limit_bytes": memory, "fits": fits.iter().map(fit).collect::<Vec<_>>() })
+    json!({
+        "device": limits.device,
+        "memory_limit_bytes": limits.memory,
+        "host_limit_bytes": limits.host,
+        "left_out_host_bytes": found.host_needed,
+        "fits": found.fits.iter().map(fit).collect::<Vec<_>>(),
+    })
 }
 
 fn stored(fit: &Fit) -> &'static str {

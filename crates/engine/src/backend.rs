@@ -74,6 +74,9 @@ pub(crate) trait Backend: Send + Sync {
         None
     }
 
+    /// Lets the device fail: it does nothing more, and says so at the next call. Only what cannot happen asks for it.
+    fn fail(&self, _message: String) {}
+
     /// Bytes of the device's own memory that nobody has taken; nothing where it has none of its own.
     fn free_memory(&self) -> Option<usize> {
         None

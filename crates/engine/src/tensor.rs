@@ -1,7 +1,7 @@
 //! Dense arrays in a device's memory.
 
 use crate::Bf16;
-use crate::memory::Block;
+use crate::memory::{Block, Keeper, MemoryCategory};
 
 /// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +139,28 @@ impl Tensor {
         self.len() * self.dtype.bytes()
     }
 
+    /// What it is used for.
+    pub(crate) fn category(&self) -> MemoryCategory {
+        self.block.category()
+    }
+
+    /// Who keeps its elements, and from which offset on, while they are not on the device.
+    pub(crate) fn keeper(&self) -> Option<(&dyn Keeper, usize)> {
+        self.block.keeper()
+    }
+
+    /// Lets its elements be kept by `keeper`, from `offset` on.
+    pub(crate) fn lie_with(&mut self, keeper: std::sync::Arc<dyn Keeper>, offset: usize) {
+        self.block = self.block.away(keeper, offset);
+    }
+
     /// Lets its elements lie elsewhere; they are what lies there.
     pub(crate) fn lie_in(&mut self, block: Block) {
         self.block = block;
     }
 
-    /// Where the elements lie in the device's memory; 0 for a dry tensor.
+    /// Where the elements lie in the device's memory, for the operation that is asked for; 0 for a dry tensor. Of one whose elements
+    /// are not there the device fails, so that nothing reads or writes at 0.
     pub(crate) fn device_address(&self) -> u64 {
         self.block.device_address()
     }

@@ -4,20 +4,24 @@
 
 mod common;
 
-use mlaan::backbone::{BlockKind, ResNet, Stem};
+use mlaan::backbone::{BlockKind, Frozen, ResNet, Stem};
 use mlaan::local::{
     Branch, Cascade, Head, Leap, LeapState, Learner, Method, Offload, Recompute, StepOptions, StepReport,
-    Task, Tie,
+    Task, TaskLoss, Tie,
 };
+use mlaan::nn::optim::{AdamW, Lars, Rule};
 use mlaan::nn::{ImageShape, Optimizer};
+use mlaan::plan::{Sizes, plan};
+use mlaan::ranks::World;
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer};
+use mlaan::train::{Outcome, Progress, Trainer, follow};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Precision, Usage};
 use mlaan_host_cuda::{On, shuffle_streams, tests_on};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use tempfile::tempdir;
 
 const BATCH: usize = 2;
@@ -100,12 +104,13 @@ type Named = (String, Vec<u32>);
 fn values(learner: &mut Learner) -> Vec<Named> {
     let mut all = Vec::new();
     learner
-        .visit_on(&mut |device, p| {
+        .visit_averaged(&mut |device, p, average| {
             let mut add = |kind: &str, t: &mlaan_engine::Tensor| {
                 let bits = device.download(t).unwrap().iter().map(|v: &f32| v.to_bits()).collect();
                 all.push((format!("{}.{} {kind}", p.owner, p.leaf), bits));
             };
             add("value", p.value);
+            average.iter().for_each(|t| add("average", t));
             p.state().iter().flat_map(|s| s.tensors()).for_each(|(kind, t)| add(kind, t));
             p.grad().iter().for_each(|g| add("gradient", g));
             Ok(())
@@ -129,12 +134,19 @@ struct How<'a> {
     shards: usize,
     /// Whether the last pass leaves its gradients, and the network is asked for its heads' answers before.
     looks: bool,
+    optimizer: Optimizer,
+    /// Parts of the network that do not learn.
+    frozen: &'a [&'a str],
+    /// Whether an EMA of the weights is kept.
+    averages: bool,
 }
 
 struct Found {
     reports: Vec<StepReport>,
     values: Vec<Named>,
     usages: Vec<Usage>,
+    /// Bytes that came to the devices from host memory: in a step, and while all values were looked at.
+    fetched: [u64; 2],
 }
 
 impl Found {
@@ -151,9 +163,16 @@ impl Found {
 /// Some steps on devices that `device` opens.
 fn run(device: impl Fn() -> Device, method: &Method, how: How<'_>) -> Found {
     let devices: Vec<Device> = (0..=how.cuts.len()).map(|_| device()).collect();
+    let frozen: Vec<String> = how.frozen.iter().map(ToString::to_string).collect();
+    let net = Frozen::new(net(), &frozen);
     let mut learner =
-        Learner::in_stages((&devices, how.cuts), &net(), method, task(), 3, Optimizer::default()).unwrap();
+        Learner::in_stages((&devices, how.cuts), &net, method, task(), 3, how.optimizer).unwrap();
     learner.cut_batches(how.shards).unwrap();
+    if how.averages {
+        learner.keep_average(0.75).unwrap();
+    }
+    let fetched = || devices.iter().map(Device::fetched).sum::<u64>();
+    let mut of_step = 0;
     let first = &devices[0];
     let mut labels = first.alloc([BATCH], DType::U32, MemoryCategory::Data).unwrap();
     first.upload(&mut labels, &[0u32, 3]).unwrap();
@@ -161,14 +180,19 @@ fn run(device: impl Fn() -> Device, method: &Method, how: How<'_>) -> Found {
     for step in 0..2 {
         let options =
             StepOptions { backbone: 0.05, independent: 0.04, cascaded: 0.03, step: 1 + step as u64 };
+        let before = fetched();
         reports.push(learner.step(images(first, step), &labels, &options).unwrap().clone());
+        of_step = fetched() - before;
     }
     if how.looks {
         learner.infer_heads(images(first, 7), &mut |_, _, _| ()).unwrap();
         reports.push(learner.gradients(images(first, 8), &labels).unwrap().clone());
     }
+    learner.idle().unwrap();
+    let before = fetched();
     let values = values(&mut learner);
-    Found { reports, values, usages: devices.iter().map(Device::usage).collect() }
+    let fetched = [of_step, fetched() - before];
+    Found { reports, values, usages: devices.iter().map(Device::usage).collect(), fetched }
 }
 
 fn cuda() -> Device {
@@ -192,11 +216,130 @@ fn every_method_learns_the_same_in_any_order_of_streams() {
             shuffle_streams(Some(seed), None).unwrap();
             let found = run(cuda, &offloaded(&plain), how);
             assert_eq!(found.differs(&expected), None, "{name}, {:?}, {} shards", how.cuts, how.shards);
+            assert_eq!(found.fetched[1], 0, "{name}: values were moved to be looked at");
             let host = |f: &Found| f.usages.iter().map(|u| u.host).sum::<usize>();
             assert!(host(&found) > 0 && host(&expected) == 0, "{name}");
         }
     }
     shuffle_streams(None, None).unwrap();
+}
+
+#[test]
+fn whatever_else_a_recipe_asks_for_stays_the_same() {
+    let Some(_alone) = alone() else { return };
+    let head = Head::Classifier { convolutions: 0, linears: 1 };
+    let leap = Some(Leap { tie: Tie::Twin, on: Branch::Independent, ema: 0.6, ..Leap::default() });
+    let method = Method { modules: 3, hidden: 8, head, leap, ..Method::default() };
+    let contrastive = Method { loss: TaskLoss::Contrastive, ..method.clone() };
+    let usual = How { shards: 1, ..How::default() };
+    let with = |optimizer| How { optimizer, ..usual };
+    let rule = |rule| with(Optimizer { rule, ..Optimizer::default() });
+    let adamw = Rule::AdamW(AdamW { betas: [0.9, 0.999], eps: 1e-8 });
+    let lars = Rule::Lars(Lars { momentum: 0.9, nesterov: false, trust: 0.02, eps: 1e-8 });
+    // Small enough that gradients are scaled.
+    let clipped = Optimizer { clip_grad_norm: Some(1e-3), ..Optimizer::default() };
+    // The first block learns nothing, and is mirrored by others; the second learns in part.
+    let frozen = How { frozen: &["stem", "layer1.0", "layer1.1.conv1"], ..usual };
+    let cases = [
+        ("clip_grad_norm", &method, with(clipped)),
+        ("AdamW", &method, rule(adamw)),
+        ("LARS", &method, rule(lars)),
+        ("freeze", &method, frozen),
+        ("EMA of the weights", &method, How { averages: true, ..usual }),
+        ("contrastive", &contrastive, usual),
+        ("shards", &method, How { shards: 2, averages: true, optimizer: clipped, ..usual }),
+    ];
+    let mut found = Vec::new();
+    for (seed, (name, method, how)) in cases.into_iter().enumerate() {
+        shuffle_streams(None, None).unwrap();
+        let expected = run(cuda, method, how);
+        shuffle_streams(Some(seed as u64), None).unwrap();
+        let moved = run(cuda, &offloaded(method), how);
+        assert_eq!(moved.differs(&expected), None, "{name}");
+        assert!(moved.usages[0].host > 0 && moved.fetched[0] > 0, "{name}");
+        found.push(expected.values);
+    }
+    shuffle_streams(None, None).unwrap();
+    // Each did what it is called.
+    assert!(found.iter().enumerate().all(|(i, a)| found[..i].iter().all(|b| a != b)));
+}
+
+#[test]
+fn a_step_moves_what_is_planned_and_momentum_counts_as_the_optimisers() {
+    let all = methods();
+    for (name, plain) in all.iter().filter(|(name, _)| ["mlaan-released", "infopro"].contains(name)) {
+        let dry = || Device::dry(DeviceKind::Cuda).unwrap();
+        for shards in [1, 2] {
+            let moved = run(dry, &offloaded(plain), How { shards, ..How::default() });
+            let on_gpu = Sizes::of_steps(BATCH, Optimizer::default(), DeviceKind::Cuda);
+            let planned = plan(&net(), &offloaded(plain), task(), Sizes { shards, ..on_gpu }).unwrap();
+            assert_eq!(moved.fetched[0], planned.moved() as u64, "{name}, {shards} shards");
+            assert_eq!(moved.usages[0].host, planned.host(), "{name}, {shards} shards");
+            let kept = run(dry, plain, How { shards, ..How::default() });
+            let optimiser = |f: &Found| f.usages[0].peak_by_category[MemoryCategory::Optimiser as usize];
+            let rest = backbone_state(plain);
+            assert!(optimiser(&moved) > rest, "{name}: of auxiliary networks, too");
+            // Of one module with auxiliary networks they are there when memory is fullest.
+            assert!(optimiser(&moved) <= optimiser(&kept), "{name}");
+        }
+    }
+}
+
+/// Bytes of momentum of a network without auxiliary networks.
+fn backbone_state(method: &Method) -> usize {
+    let device = Device::dry(DeviceKind::Cuda).unwrap();
+    let mut learner = Learner::new(&device, &net(), method, task(), 0, Optimizer::default()).unwrap();
+    let mut bytes = 0;
+    learner
+        .visit(&mut |p| {
+            let own = !p.name().starts_with("aux.");
+            bytes += if own && p.state().is_some() { (4 * p.value.len()).next_multiple_of(64) } else { 0 };
+            Ok(())
+        })
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn an_offloaded_tensor_is_read_and_written_where_it_is_and_not_computed_with() {
+    let Some(_alone) = alone() else { return };
+    let device = cuda();
+    let mut t = device.full([5], 1.0, MemoryCategory::Parameters).unwrap();
+    let mut half = device.alloc([2], DType::Bf16, MemoryCategory::Optimiser).unwrap();
+    device.upload_floats(&mut half, &[1.0, 2.5]).unwrap();
+    let all = |t: &mut mlaan_engine::Tensor,
+               half: &mut mlaan_engine::Tensor,
+               f: &mut dyn FnMut(&mut mlaan_engine::Tensor) -> mlaan_engine::Result<()>| {
+        f(t).and_then(|()| f(half))
+    };
+    let mut group = device.offload::<mlaan_engine::Error>(&mut |f| all(&mut t, &mut half, f)).unwrap();
+    assert_eq!(device.download(&t).unwrap(), [1.0; 5]);
+    assert_eq!(device.download(&half).unwrap(), [1.0, 2.5]);
+    device.upload(&mut t, &[2.0f32; 5]).unwrap();
+    device.upload_floats(&mut half, &[4.0, 8.0]).unwrap();
+    let mut bytes = [0; 20];
+    device.download_bytes(&t, &mut bytes).unwrap();
+    assert_eq!(bytes[..4], 2.0f32.to_le_bytes());
+    assert!(device.upload(&mut t, &[1.0f32; 4]).is_err(), "sizes are looked at all the same");
+    assert_eq!(device.fetched(), 0);
+    // On its way to the device it can be read, and what is written would be lost.
+    device.prefetch(&mut group).unwrap();
+    assert_eq!(device.download(&t).unwrap(), [2.0; 5]);
+    let refused = device.upload(&mut t, &[3.0f32; 5]).unwrap_err().to_string();
+    assert!(refused.contains("while it is being copied to the device"), "{refused}");
+    device.release(&mut group);
+    device.upload(&mut t, &[3.0f32; 5]).unwrap();
+    device.fetch::<mlaan_engine::Error>(&mut group, &mut |f| all(&mut t, &mut half, f)).unwrap();
+    device.fill(&mut half, 0.5).unwrap();
+    assert_eq!(device.download(&t).unwrap(), [3.0; 5]);
+    device.store::<mlaan_engine::Error>(&mut group, &mut |f| all(&mut t, &mut half, f)).unwrap();
+    assert_eq!(device.download(&half).unwrap(), [0.5, 0.5]);
+    // Whoever computes with it is told, and nothing is computed.
+    let other = device.full([5], 7.0, MemoryCategory::Parameters).unwrap();
+    let done = device.copy(&mut t, &other).and_then(|()| device.synchronize());
+    let said = done.unwrap_err().to_string();
+    assert!(said.contains("offloaded to host memory and was not fetched"), "{said}");
+    assert!(device.add_assign(&mut t, &other).and_then(|()| device.synchronize()).is_err());
 }
 
 #[test]
@@ -339,6 +482,42 @@ fn checkpoints_are_the_same_and_runs_go_on_with_and_without() {
     train(&plain, both.path(), None);
     assert!(tensors(here.path()) == tensors(both.path()), "the files of checkpoints, changed midway");
     shuffle_streams(None, None).unwrap();
+}
+
+/// A run over two ranks, which are threads here.
+fn over_ranks(recipe: &Recipe, folder: &Path) {
+    let (worlds, devices) = (World::threads(2), [cuda(), cuda()]);
+    thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            follow(&worlds[1], Some(recipe), &devices[1]).inspect_err(|e| worlds[1].fail(&e.to_string()))
+        });
+        let leads = || -> mlaan::Result<()> {
+            let mut trainer = Trainer::from_recipe_in_ranks(recipe, &devices[0], &worlds[0])?;
+            trainer.run(folder, true, &AtomicBool::new(false), &mut |_| ())?;
+            for (device, stage) in devices.iter().zip(&trainer.plan().stages) {
+                let (used, planned) = (device.usage(), stage.usage);
+                let bytes = |u: Usage| (u.footprint, u.peak, u.host);
+                assert_eq!(bytes(used), bytes(planned), "modules {:?}", stage.modules);
+                assert!(used.host > 0, "modules {:?}", stage.modules);
+            }
+            trainer.dismiss()
+        };
+        leads().inspect_err(|e| worlds[0].fail(&e.to_string())).unwrap();
+        follower.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn ranks_learn_what_one_process_learns() {
+    let Some(_alone) = alone() else { return };
+    let keys = ["local.leap.ema=0.5", "train.epochs=1", "data.limit=8"];
+    let (plain, moved) = (recipe(&keys), recipe(&[&keys[..], &["local.offload=auxiliary"]].concat()));
+    let [one, two] = [0; 2].map(|_| tempdir().unwrap());
+    train(&plain, one.path(), None);
+    shuffle_streams(Some(11), None).unwrap();
+    over_ranks(&moved, two.path());
+    shuffle_streams(None, None).unwrap();
+    assert!(tensors(one.path()) == tensors(two.path()), "the files of checkpoints");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub fn report(name: &str, recipe: &Recipe, r: &Measurement) -> Value {
         "of_sgemm": r.flops_per_second() / r.machine.sgemm,
         "planned_bytes": r.planned.footprint,
         "used_bytes": r.used.footprint,
+        "host_bytes": r.used.host,
+        "moved_bytes": r.moved,
         "resident_bytes": r.resident,
         "device_bytes": r.device_bytes,
         "profile": r.profile.as_ref().map(|p| profile(p, &r.machine)),

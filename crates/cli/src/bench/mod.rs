@@ -152,14 +152,18 @@ fn rows(r: &Measurement) -> Vec<(&'static str, String)> {
                 format::bytes(r.planned.footprint as u64)
             ),
         ),
-        (
-            "process",
-            match r.resident {
-                Some(bytes) => format!("peak growth {}", format::bytes(bytes)),
-                None => "peak growth not known: this system does not say".into(),
-            },
-        ),
     ];
+    rows.extend((r.used.host > 0).then(|| {
+        let (kept, moved) = (format::bytes(r.used.host as u64), format::bytes(r.moved));
+        ("host", format!("{kept} page-locked for auxiliary networks, {moved} copied each way a step"))
+    }));
+    rows.push((
+        "process",
+        match r.resident {
+            Some(bytes) => format!("peak growth {}", format::bytes(bytes)),
+            None => "peak growth not known: this system does not say".into(),
+        },
+    ));
     rows.extend(r.device_bytes.map(|bytes| {
         ("device", format!("{} of its memory taken, kernels included, by its driver", format::bytes(bytes)))
     }));
@@ -198,6 +202,7 @@ mod tests {
             flops: 1 << 30,
             planned: Usage::default(),
             used: Usage::default(),
+            moved: 0,
             resident: None,
             device_bytes: None,
             machine: Machine { flops: None, sgemm: 1e12, bandwidth: 1e12 },

@@ -46,6 +46,10 @@ pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
     let note = "memory: of a run without the images of the data set; images: passed through training. Times are from a few steps of \
                 each cell measured now, and of testing; other work on this machine makes them longer.";
     text += &format!("\n\n{}", format::dim(note));
+    if rows.iter().any(|r| r.cost.host_bytes > 0) {
+        let host = "host: page-locked memory in which auxiliary networks are kept, planned for a GPU; a step copies as much to it and back.";
+        text += &format!("\n\n{}", format::dim(host));
+    }
     if let Some(reason) = unknown {
         text += &format!("\n\nTimes are not known: {}", mlaan::text::line(&reason));
     }
@@ -88,8 +92,10 @@ fn total(rows: &[Row<'_>]) -> Option<f64> {
 
 fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
     let trains = work.table.measure == Measure::Error;
-    let mut header =
-        vec!["cell", ">modules", ">batch", ">lr", ">memory", ">× BP", ">GFLOP per image", ">× BP"];
+    let offloads = rows.iter().any(|r| r.cost.host_bytes > 0);
+    let mut header = vec!["cell", ">modules", ">batch", ">lr", ">memory", ">× BP"];
+    header.extend(offloads.then_some(">host"));
+    header.extend([">GFLOP per image", ">× BP"]);
     header.extend(if trains { &[">runs left", ">images", ">time"][..] } else { &[">paper"] });
     let line = |r: &Row<'_>| {
         let c = r.cost;
@@ -101,9 +107,12 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
             rates::rate(course(r).peak().backbone),
             format::bytes((c.memory_bytes + if trains { c.process_bytes } else { 0 }) as u64),
             ratio(c.memory_bytes as f64, c.plain_memory_bytes as f64),
-            format::giga(c.flops as u64),
-            ratio(c.flops, c.plain_flops),
         ];
+        line.extend(offloads.then(|| match c.host_bytes {
+            0 => "–".to_owned(),
+            bytes => format::bytes(bytes as u64),
+        }));
+        line.extend([format::giga(c.flops as u64), ratio(c.flops, c.plain_flops)]);
         if trains {
             line.push(format!("{} of {}", r.runs[0], r.runs[1]));
             line.push(c.images.map_or_else(|| "?".into(), |i| format::count(i[0] * r.epochs)));

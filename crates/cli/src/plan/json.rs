@@ -46,6 +46,7 @@ fn stage_json(s: &StagePlan) -> Value {
     json!({
         "modules": [s.modules.start, s.modules.end],
         "allocated_bytes": s.usage.footprint,
+        "host_bytes": s.usage.host,
         "flops": s.flops,
     })
 }
@@ -62,6 +63,7 @@ fn module_json(m: &ModulePlan) -> Value {
         "activation_bytes": c.activations,
         "auxiliary_bytes": c.auxiliary_bytes,
         "peak_bytes": c.peak,
+        "moved_bytes": m.moved,
         "forward_flops": c.forward,
         "auxiliary_flops": c.auxiliary,
         "backward_flops": c.backward,

@@ -12,6 +12,7 @@ use crate::args::PlanArgs;
 use crate::auto::{Base, Named};
 use crate::{fits, format, modules, output, rates};
 use anyhow::Result;
+use mlaan::memory::limit::Limits;
 use mlaan::plan::Plan;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::recipe::Precision;
@@ -63,14 +64,15 @@ fn show_fits(run: &Run, args: &PlanArgs, memory: usize) -> Result<()> {
         batch: recipe.train.batch,
         sizes: &sizes,
         memory,
+        host: Limits::of_this_process().host_room(),
     };
     let found = search(&request, &candidates(&request))?;
-    let limit = (memory, kind.name());
+    let limits = fits::Limits { memory, host: request.host, device: kind.name() };
     if args.output.json {
-        output::json(&fits::json(&found, recipe, limit))
+        output::json(&fits::json(&found, recipe, &limits))
     } else {
         let title = mlaan::text::line(&run.name);
-        output::page(&format!("{title}: {}", fits::text(&found, recipe, limit)))
+        output::page(&format!("{title}: {}", fits::text(&found, recipe, &limits)))
     }
 }
 
@@ -134,18 +136,18 @@ fn stages(plan: &Plan) -> String {
     if plan.stages.len() < 2 {
         return String::new();
     }
-    let mut table = format::table(&["stage", "modules", ">memory", ">GFLOP", ">of all"]);
+    let offloads = plan.host() > 0;
+    let header = ["stage", "modules", ">memory"].into_iter().chain(offloads.then_some(">host"));
+    let mut table = format::table(&header.chain([">GFLOP", ">of all"]).collect::<Vec<_>>());
     for (k, stage) in plan.stages.iter().enumerate() {
-        table.add_row([
-            k.to_string(),
-            match stage.modules.len() {
-                1 => stage.modules.start.to_string(),
-                _ => format!("{} to {}", stage.modules.start, stage.modules.end - 1),
-            },
-            format::bytes(stage.usage.footprint as u64),
-            format::giga(stage.flops),
-            format::percent(100.0 * stage.flops as f64 / plan.flops.max(1) as f64),
-        ]);
+        let modules = match stage.modules.len() {
+            1 => stage.modules.start.to_string(),
+            _ => format!("{} to {}", stage.modules.start, stage.modules.end - 1),
+        };
+        let row = [k.to_string(), modules, format::bytes(stage.usage.footprint as u64)];
+        let host = offloads.then(|| format::bytes(stage.usage.host as u64));
+        let part = format::percent(100.0 * stage.flops as f64 / plan.flops.max(1) as f64);
+        table.add_row(row.into_iter().chain(host).chain([format::giga(stage.flops), part]));
     }
     format!("{}\n\n", format::text(&table))
 }

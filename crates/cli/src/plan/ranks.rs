@@ -129,34 +129,27 @@ impl Ranks {
     fn one(&self, plan: &Plan, network: &str) -> String {
         let ranks = *self.wanted.end();
         let found = self.course.forecast(ranks, self.network);
-        let header = [
-            "rank",
-            "modules",
-            ">memory",
-            ">GFLOP",
-            ">busy",
-            ">waiting",
-            ">features up",
-            ">gradients down",
-            ">copied blocks",
-        ];
-        let mut table = format::table(&header);
+        let offloads = plan.host() > 0;
+        let header = ["rank", "modules", ">memory"].into_iter().chain(offloads.then_some(">host"));
+        let header = header.chain([">GFLOP", ">busy", ">waiting"]);
+        let header = header.chain([">features up", ">gradients down", ">copied blocks"]);
+        let mut table = format::table(&header.collect::<Vec<_>>());
         for (k, (rank, stage)) in found.ranks.iter().zip(&plan.stages).enumerate() {
             let waiting = 100.0 * (1.0 - rank.busy / found.step).max(0.0);
-            table.add_row([
-                k.to_string(),
-                match rank.modules.len() {
-                    1 => rank.modules.start.to_string(),
-                    _ => format!("{} to {}", rank.modules.start, rank.modules.end - 1),
-                },
-                format::bytes(stage.usage.footprint as u64),
+            let modules = match rank.modules.len() {
+                1 => rank.modules.start.to_string(),
+                _ => format!("{} to {}", rank.modules.start, rank.modules.end - 1),
+            };
+            let row = [k.to_string(), modules, format::bytes(stage.usage.footprint as u64)];
+            let host = offloads.then(|| format::bytes(stage.usage.host as u64));
+            table.add_row(row.into_iter().chain(host).chain([
                 format::giga(stage.flops),
                 format::duration_short(rank.busy),
                 format::percent(waiting),
                 format::bytes(rank.sent[0] as u64),
                 format::bytes(rank.sent[1] as u64),
                 format::bytes(rank.sent[2] as u64),
-            ]);
+            ]));
         }
         format!(
             "{}\n\nA step: {} in one process, {} over {ranks} ranks: {:.2} times as fast, limited by {}. With {network}.",

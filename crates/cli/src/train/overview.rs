@@ -124,15 +124,23 @@ fn facts(
         [one] => one.clone(),
         all => format!("{} stages of {} modules: {}", all.len(), stages.join(", "), all.join("; ")),
     };
-    vec![
+    let mut facts = vec![
         ("data", data),
         ("run", run),
         ("best", best),
         ("lr", rates::text(&recipe.train, &trainer.rates())),
         ("memory", format!("{memory} planned{of}, {allocated} of it tensors and images{plain}")),
-        ("device", device),
-        ("folder", text::path(folder)),
-    ]
+    ];
+    facts.extend(host(trainer.plan()).map(|said| ("host", said)));
+    facts.extend([("device", device), ("folder", text::path(folder))]);
+    facts
+}
+
+/// What is kept in host memory beside that of devices, where something is.
+fn host(plan: &mlaan::plan::Plan) -> Option<String> {
+    let (kept, moved) = (format::bytes(plan.host() as u64), format::bytes(plan.moved() as u64));
+    (plan.host() > 0)
+        .then(|| format!("{kept} page-locked for auxiliary networks; a step copies {moved} each way"))
 }
 
 fn device(device: &Device) -> String {

@@ -67,12 +67,24 @@ fn a_plan_tells_host_memory_and_copies_apart() {
     // Weights and momentum, at least.
     assert!(of(&b, "host_bytes") > 4 * of(&b, "auxiliary_parameters"), "momentum, too");
     assert_eq!(of(&b, "host_bytes"), of(&b, "moved_bytes"));
+    // Their momentum is the optimiser's also while it is on the device by turns.
+    let optimiser = |plan: &Value| plan["local"]["peak_by_purpose"]["optimiser"].as_u64().unwrap();
+    assert!(4 * b["parameters"].as_u64().unwrap() < optimiser(&b) && optimiser(&b) < optimiser(&a), "{b}");
+    let of_modules: u64 =
+        b["modules"].as_array().unwrap().iter().filter_map(|m| m["moved_bytes"].as_u64()).sum();
+    assert_eq!(of_modules, of(&b, "moved_bytes"));
     let from = |i: usize| b["transfers"]["hidden_from"][i]["batch"].as_u64().unwrap();
     assert!(from(0) > from(1) && from(1) > from(2), "{b}");
     let shown = ok(at.path(), &moved);
     for word in ["page-locked", "recomputed", "Predicted, not measured", "PCIe 5"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
+    let staged = [&moved[..4], &["--device", "cuda:0,cuda:1"], &moved[6..]].concat();
+    let stages = json(&staged);
+    let host = |k: usize| stages["stages"][k]["host_bytes"].as_u64().unwrap();
+    assert!(host(0) > 0 && host(1) > 0 && host(0) + host(1) == of(&stages, "host_bytes"), "{stages}");
+    let shown = ok(at.path(), &staged);
+    assert!(shown.lines().any(|l| l.contains("stage ") && l.contains(" host ")), "{shown}");
     let refused = fails(at.path(), &["plan", args[1], "--set", "local.offload=auxiliary", "--threads", "1"]);
     assert!(refused.contains("local.offload") && refused.contains("processor"), "{refused}");
 }

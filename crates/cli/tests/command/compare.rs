@@ -114,6 +114,15 @@ fn a_plan_trains_nothing() {
         json(at.path(), &["compare", "table3-memory", "--plan", "--json", "--only", "resnet32-16-cifar10"]);
     let planned = |i: usize| memory["cells"][i]["cost"]["memory_bytes"].as_f64().unwrap();
     assert!(planned(0) > 1.5 * planned(1) && memory["cells"][0]["paper"] == 3.37, "{memory}");
+    // What is kept on the host is of a cell's cost, in a column of its own, where some cell offloads.
+    let cells = memory["cells"].as_array().unwrap();
+    let offloads = |c: &Value| c["cell"].as_str().unwrap().contains("offload");
+    assert!(cells.iter().any(offloads) && !cells.iter().all(offloads));
+    assert!(cells.iter().all(|c| offloads(c) == (c["cost"]["host_bytes"].as_u64() > Some(0))), "{memory}");
+    let show = |only: &str| ok(at.path(), &["compare", "table3-memory", "--plan", "--only", only]);
+    let has_column = |said: &str| said.lines().any(|l| l.contains(" cell ") && l.contains(" host "));
+    assert!(has_column(&show("mlaan-released-offload-resnet32-16-cifar10")));
+    assert!(!has_column(&show("mlaan-released-resnet32-16-cifar10")));
     assert!(!at.path().join("runs").exists());
 }
 

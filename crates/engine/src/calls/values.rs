@@ -1,8 +1,9 @@
 //! Values in and out of tensors, copies and sums.
 
 use crate::memory::MemoryCategory;
+use crate::operation::Operation;
 use crate::ops::{AddAssign, CopyTensor, Download, DownloadBytes, Fill, Upload, UploadBytes};
-use crate::{DType, Device, Element, Result, Shape, Tensor};
+use crate::{Bf16, DType, Device, Element, Result, Shape, Tensor};
 
 impl Device {
     /// A new tensor of 32-bit floats, all `value`.
@@ -15,15 +16,20 @@ impl Device {
         Ok(t)
     }
 
-    /// Copies host values into a tensor of the same type and length.
+    /// Copies host values into a tensor of the same type and length: to the device, or where it is
+    /// [offloaded](Device::offload), to where it is kept.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
+    /// [`Error::Shape`](crate::Error::Shape); a tensor that is on its way to the device.
     pub fn upload<T: Element>(&self, tensor: &mut Tensor, values: &[T]) -> Result<()> {
-        self.run(Upload { tensor, values })
+        let operation = Upload { tensor, values };
+        let Some((keeper, offset)) = operation.tensor.keeper() else { return self.run(operation) };
+        operation.check()?;
+        keeper.write(offset, bytemuck::cast_slice(values))
     }
 
-    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`. Waits for the operations before it.
+    /// Copies a tensor of floats to the host, as 32-bit ones; zeros on `dry`. Waits for the operations before it. An
+    /// [offloaded](Device::offload) one is read where it is kept, without the device.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape); [`Error::Failed`](crate::Error::Failed) when an operation before it failed.
@@ -38,8 +44,18 @@ impl Device {
     /// # Errors
     /// As [`Device::download`].
     pub fn download_into(&self, tensor: &Tensor, values: &mut [f32]) -> Result<()> {
-        self.run(Download { tensor, values })?;
-        self.sound()
+        let Some((keeper, offset)) = tensor.keeper() else {
+            self.run(Download { tensor, values })?;
+            return self.sound();
+        };
+        Download { tensor, values }.check()?;
+        if tensor.dtype() == DType::F32 {
+            return keeper.read(offset, bytemuck::cast_slice_mut(values));
+        }
+        let mut halves = vec![Bf16::default(); values.len()];
+        keeper.read(offset, bytemuck::cast_slice_mut(&mut halves))?;
+        values.iter_mut().zip(halves).for_each(|(v, h)| *v = h.to_f32());
+        Ok(())
     }
 
     /// Copies a tensor's elements to the host as they are stored, whatever their type; leaves `bytes` on `dry`. Waits for
@@ -48,16 +64,23 @@ impl Device {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape); [`Error::Failed`](crate::Error::Failed) when an operation before it failed.
     pub fn download_bytes(&self, tensor: &Tensor, bytes: &mut [u8]) -> Result<()> {
-        self.run(DownloadBytes { tensor, bytes })?;
-        self.sound()
+        let Some((keeper, offset)) = tensor.keeper() else {
+            self.run(DownloadBytes { tensor, bytes })?;
+            return self.sound();
+        };
+        DownloadBytes { tensor, bytes }.check()?;
+        keeper.read(offset, bytes)
     }
 
     /// Copies into a tensor what [`Device::download_bytes`] gave, on this device or another.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape).
+    /// As [`Device::upload`].
     pub fn upload_bytes(&self, tensor: &mut Tensor, bytes: &[u8]) -> Result<()> {
-        self.run(UploadBytes { tensor, bytes })
+        let operation = UploadBytes { tensor, bytes };
+        let Some((keeper, offset)) = operation.tensor.keeper() else { return self.run(operation) };
+        operation.check()?;
+        keeper.write(offset, bytes)
     }
 
     /// Every element of a tensor of floats becomes `value`.

@@ -93,6 +93,9 @@ impl Driver {
 
     /// Copies within the device.
     pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
+        if lock(&self.fault).is_some() {
+            return;
+        }
         if self.launches.deferred.waits() {
             return self.launches.deferred.push(Work::Copy { to, from, bytes });
         }

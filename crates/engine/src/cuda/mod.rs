@@ -162,6 +162,10 @@ impl Backend for Cuda {
         self.driver.fault()
     }
 
+    fn fail(&self, message: String) {
+        self.driver.fail(message);
+    }
+
     fn free_memory(&self) -> Option<usize> {
         self.driver.free_memory()
     }

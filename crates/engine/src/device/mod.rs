@@ -26,6 +26,7 @@ struct Inner {
     /// Of a handle that records what operations cost.
     records: Option<Records>,
     flops: AtomicU64,
+    fetched: AtomicU64,
 }
 
 impl std::fmt::Debug for Device {
@@ -87,19 +88,18 @@ impl Device {
     }
 
     fn new(name: &str, kind: DeviceKind, pool: Arc<Allocator>, machine: Machine) -> Self {
-        let (name, machine, flops) = (name.into(), Arc::new(machine), AtomicU64::new(0));
-        Device(Arc::new(Inner { name, kind, pool, machine, records: None, flops }), Precision::F32)
+        let (name, machine) = (name.into(), Arc::new(machine));
+        let (flops, fetched) = (AtomicU64::new(0), AtomicU64::new(0));
+        Device(Arc::new(Inner { name, kind, pool, machine, records: None, flops, fetched }), Precision::F32)
     }
 
     /// Another handle to the same memory and threads, which records what each operation costs ([`Device::profile`])
-    /// and counts its own floating-point operations. Results are the same; tensors may be used through either.
+    /// and counts its own floating-point operations and copies. Results are the same; tensors may be used through either.
     pub fn profiled(&self) -> Self {
-        let (name, kind, flops) = (self.0.name.clone(), self.0.kind, AtomicU64::new(0));
+        let (name, kind, records) = (self.0.name.clone(), self.0.kind, Some(Records::default()));
         let (pool, machine) = (Arc::clone(&self.0.pool), Arc::clone(&self.0.machine));
-        Device(
-            Arc::new(Inner { name, kind, pool, machine, records: Some(Records::default()), flops }),
-            self.1,
-        )
+        let (flops, fetched) = (AtomicU64::new(0), AtomicU64::new(0));
+        Device(Arc::new(Inner { name, kind, pool, machine, records, flops, fetched }), self.1)
     }
 
     /// What the operations of a profiled handle cost since [`Device::reset_profile`], by kind and shape, the slowest
@@ -203,6 +203,15 @@ impl Device {
         self.0.flops.load(Ordering::Relaxed)
     }
 
+    /// Bytes of [offloaded](Device::offload) tensors that were copied to the device so far.
+    pub fn fetched(&self) -> u64 {
+        self.0.fetched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_fetched(&self, bytes: usize) {
+        self.0.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Runs `f` where the device's threads are: operations inside start without a hand-over each.
     pub fn scope<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
@@ -266,9 +275,19 @@ impl Device {
 
     /// A block of a device that still works.
     pub(crate) fn take(&self, bytes: usize, category: MemoryCategory) -> Result<Block> {
+        self.take_for(bytes, category, (category, 0))
+    }
+
+    /// As [`Device::take`], for values of two kinds ([`Allocator::take_for`]).
+    pub(crate) fn take_for(
+        &self,
+        bytes: usize,
+        category: MemoryCategory,
+        part: (MemoryCategory, usize),
+    ) -> Result<Block> {
         self.sound()?;
         // A device that fails while it allocates has not run out of memory.
-        self.0.pool.take(bytes, category).or_else(|refused| self.sound().and(Err(refused)))
+        self.0.pool.take_for(bytes, category, part).or_else(|refused| self.sound().and(Err(refused)))
     }
 }
 

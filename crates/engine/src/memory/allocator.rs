@@ -232,7 +232,7 @@ impl Allocator {
     /// Counts bytes that live outside of the pool (a data set in host memory); negative to forget them.
     pub fn count(&self, category: MemoryCategory, bytes: isize) {
         let mut state = self.state();
-        state.usage.change(category, bytes);
+        state.usage.change([(category, bytes)]);
         state.outside = state.outside.saturating_add_signed(bytes);
         state.outside_peak = state.outside_peak.max(state.outside);
     }
@@ -248,6 +248,19 @@ impl Allocator {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn take(self: &Arc<Self>, bytes: usize, category: MemoryCategory) -> Result<Block> {
+        self.take_for(bytes, category, (category, 0))
+    }
+
+    /// As [`Allocator::take`], for values of two kinds: so many of the bytes are counted as `part`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn take_for(
+        self: &Arc<Self>,
+        bytes: usize,
+        category: MemoryCategory,
+        part: (MemoryCategory, usize),
+    ) -> Result<Block> {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
         let mut state = self.state();
         let (segment, offset) = match state.place(bytes) {
@@ -259,8 +272,9 @@ impl Allocator {
         };
         let base = state.segments[segment].address;
         let address = if base.is_null() { base } else { base.wrapping_add(offset) };
-        state.usage.change(category, bytes as isize);
-        let place = Place::Own { segment, offset };
+        let counted = [(category, bytes - part.1.min(bytes)), (part.0, part.1.min(bytes))];
+        state.usage.change(counted.map(|(category, bytes)| (category, bytes as isize)));
+        let place = Place::Own { segment, offset, counted };
         Ok(Block { pool: Arc::clone(self), place, bytes, category, address })
     }
 
@@ -295,10 +309,12 @@ impl State {
 }
 
 impl Usage {
-    fn change(&mut self, category: MemoryCategory, bytes: isize) {
-        let i = category as usize;
-        self.by_category[i] = self.by_category[i].saturating_add_signed(bytes);
-        self.current = self.current.saturating_add_signed(bytes);
+    fn change<const N: usize>(&mut self, by: [(MemoryCategory, isize); N]) {
+        for (category, bytes) in by {
+            let i = category as usize;
+            self.by_category[i] = self.by_category[i].saturating_add_signed(bytes);
+            self.current = self.current.saturating_add_signed(bytes);
+        }
         if self.current > self.peak {
             self.peak = self.current;
             self.peak_by_category = self.by_category;
@@ -319,12 +335,25 @@ pub struct Block {
 /// Whose a block's range is.
 #[derive(Debug)]
 enum Place {
-    /// The block's own.
-    Own { segment: usize, offset: usize },
+    /// The block's own, with what its bytes are counted as.
+    Own { segment: usize, offset: usize, counted: [(MemoryCategory, usize); 2] },
     /// A part of another block's, which is kept.
     Part { _of: Arc<Block> },
-    /// There is none for now: what it held is kept in host memory.
-    Away,
+    /// There is none for now: what it held is kept elsewhere, from this offset on.
+    Away { keeper: Arc<dyn Keeper>, offset: usize },
+}
+
+/// Host memory in which values are kept while they are not on their device: they can be read and written there, and not be
+/// computed with.
+pub(crate) trait Keeper: Debug + Send + Sync {
+    /// Copies the values from `offset` on into `bytes`.
+    fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()>;
+
+    /// Copies `bytes` to where the values from `offset` on are.
+    fn write(&self, offset: usize, bytes: &[u8]) -> Result<()>;
+
+    /// Is told that the device was asked to compute with them.
+    fn misused(&self);
 }
 
 // SAFETY: a block is the only owner of its range.
@@ -341,39 +370,49 @@ impl Block {
         }
     }
 
-    /// Where the block lies in the memory of its pool, whatever kind that is; 0 in a virtual pool.
+    /// Where the block lies in the memory of its pool, whatever kind that is; 0 in a virtual pool, and of a block that is kept
+    /// elsewhere, with a failure of its device.
     pub(crate) fn device_address(&self) -> u64 {
-        debug_assert!(!matches!(self.place, Place::Away), "a tensor is used while it is in host memory");
+        if let Place::Away { keeper, .. } = &self.place {
+            keeper.misused();
+        }
         self.address as u64
     }
 
     /// The `bytes` bytes from `offset` on; who may touch them is the caller's to decide.
-    pub(crate) fn part(self: &Arc<Self>, offset: usize, bytes: usize) -> Block {
+    pub(crate) fn part(self: &Arc<Self>, offset: usize, bytes: usize, category: MemoryCategory) -> Block {
         debug_assert!(offset + bytes <= self.bytes);
         let address = if self.address.is_null() { self.address } else { self.address.wrapping_add(offset) };
         let place = Place::Part { _of: Arc::clone(self) };
-        Block { pool: Arc::clone(&self.pool), place, bytes, category: self.category, address }
+        Block { pool: Arc::clone(&self.pool), place, bytes, category, address }
     }
 
-    /// A block without memory.
-    pub(crate) fn away(pool: &Arc<Allocator>) -> Block {
-        let address = std::ptr::null_mut();
-        Block {
-            pool: Arc::clone(pool),
-            place: Place::Away,
-            bytes: 0,
-            category: MemoryCategory::Parameters,
-            address,
+    /// A block without memory: what it holds is kept by `keeper`, from `offset` on.
+    pub(crate) fn away(&self, keeper: Arc<dyn Keeper>, offset: usize) -> Block {
+        let (pool, place) = (Arc::clone(&self.pool), Place::Away { keeper, offset });
+        Block { pool, place, bytes: 0, category: self.category, address: std::ptr::null_mut() }
+    }
+
+    /// Who keeps what it holds, and from which offset on, while it has no memory.
+    pub(crate) fn keeper(&self) -> Option<(&dyn Keeper, usize)> {
+        match &self.place {
+            Place::Away { keeper, offset } => Some((&**keeper, *offset)),
+            _ => None,
         }
+    }
+
+    /// What it is used for.
+    pub(crate) fn category(&self) -> MemoryCategory {
+        self.category
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let Place::Own { segment, offset } = self.place else { return };
+        let Place::Own { segment, offset, counted } = self.place else { return };
         let mut state = self.pool.state();
         state.segments[segment].arena.give(offset, self.bytes);
-        state.usage.change(self.category, -(self.bytes as isize));
+        state.usage.change(counted.map(|(category, bytes)| (category, -(bytes as isize))));
     }
 }
 
@@ -405,6 +444,19 @@ mod tests {
         drop(held);
         assert_eq!(host.usage().current, 0);
         assert_eq!(host.usage().peak_by_category, plan.peak_by_category);
+    }
+
+    #[test]
+    fn a_block_of_two_kinds_counts_as_both() {
+        let pool = Allocator::virtual_memory("dry");
+        let (parameters, optimiser) = (MemoryCategory::Parameters, MemoryCategory::Optimiser);
+        let block = pool.take_for(1000, parameters, (optimiser, 256)).unwrap();
+        let of = |by: [usize; 6]| (by[parameters as usize], by[optimiser as usize]);
+        let usage = pool.usage();
+        assert_eq!((usage.current, of(usage.by_category)), (1024, (768, 256)));
+        assert_eq!((usage.peak, of(usage.peak_by_category)), (1024, (768, 256)), "one moment, not two");
+        drop(block);
+        assert_eq!((pool.usage().current, pool.usage().by_category), (0, [0; 6]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod allocator;
 mod arena;
 mod arenas;
 
-pub(crate) use allocator::Memory;
 pub use allocator::{Allocator, Block, MemoryCategory, Usage};
+pub(crate) use allocator::{Keeper, Memory};
 pub(crate) use arena::ALIGN;
 pub use arenas::share_arenas;

@@ -80,6 +80,9 @@ pub struct Measurement {
     pub planned: Usage,
     /// Memory of the steps.
     pub used: Usage,
+    /// Bytes that a step copied to the device of what is kept in host memory ([`Usage::host`]), and as many back; none without
+    /// `local.offload`.
+    pub moved: u64,
     /// Bytes by which the process grew at the most, from before the network was built; none where the system does not
     /// say (it is asked on Linux only).
     pub resident: Option<u64>,
@@ -136,7 +139,10 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Meas
         seconds = timed(&mut rig, Rig::step)?;
     }
     let steps = steps_of(&rig, options.steps, seconds);
-    let rounds = (0..options.rounds.max(1)).map(|_| round(&mut rig, steps)).collect::<Result<_>>()?;
+    let before = device.fetched();
+    let rounds: Vec<f64> =
+        (0..options.rounds.max(1)).map(|_| round(&mut rig, steps)).collect::<Result<_>>()?;
+    let moved = (device.fetched() - before) / (rounds.len() * steps.max(1)) as u64;
     let (resident, used) = (watch.grown(), device.usage());
     let taken = free.zip(device.free_memory()).map(|(before, after)| before.saturating_sub(after) as u64);
     let (modules, classes) = (rig.modules(), rig.classes());
@@ -157,6 +163,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Meas
         flops,
         planned,
         used,
+        moved,
         resident,
         device_bytes: taken,
         machine,

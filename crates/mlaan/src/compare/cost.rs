@@ -4,6 +4,8 @@ use super::cell::Cell;
 use crate::backbone::Backbone;
 use crate::bench::pace;
 use crate::local::{Method, Recompute};
+use crate::memory::bytes;
+use crate::memory::limit::Limits;
 use crate::plan::search::{Learning, Request, candidates, search};
 use crate::plan::{Plan, plan};
 use crate::train::setup;
@@ -32,6 +34,12 @@ pub struct Cost {
     /// Bytes that the process needs beside.
     #[serde(default)]
     pub process_bytes: usize,
+    /// Bytes of page-locked host memory that auxiliary networks are kept in (`local.offload`), beside the above.
+    #[serde(default, skip_serializing_if = "bytes::is_zero")]
+    pub host_bytes: usize,
+    /// Bytes of them that a step copies to the device, and as many back.
+    #[serde(default, skip_serializing_if = "bytes::is_zero")]
+    pub moved_bytes: usize,
     /// Floating-point operations of training, per image.
     pub flops: f64,
     /// The same under plain backpropagation.
@@ -67,6 +75,8 @@ impl Cost {
             memory_bytes: own.allocated(),
             plain_memory_bytes: plain.allocated(),
             process_bytes: own.process,
+            host_bytes: own.host(),
+            moved_bytes: own.moved(),
             flops: per_image(own.flops, &own),
             plain_flops: per_image(plain.flops, &plain),
             test_flops: per_image(plain.modules.iter().map(|m| m.meter.forward).sum(), &plain),
@@ -109,9 +119,10 @@ pub fn fit(cell: &mut Cell, kind: DeviceKind, memory: usize) -> Result<Vec<Strin
     let backbone = setup::network(&cell.recipe)?;
     let sizes = |batch: usize| crate::plan::Sizes { batch, ..cell.sizes(cell.images(), kind) };
     let (method, batch) = (&cell.recipe.local, cell.recipe.train.batch);
-    let request = Request { backbone: &backbone, method, task: cell.task(), batch, sizes: &sizes, memory };
+    let (task, host) = (cell.task(), Limits::of_this_process().host_room());
+    let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory, host };
     let own: Vec<_> = candidates(&request).into_iter().filter(|c| c.learning == Learning::Recipe).collect();
-    let Some(fit) = search(&request, &own)?.into_iter().next() else { return Ok(Vec::new()) };
+    let Some(fit) = search(&request, &own)?.fits.into_iter().next() else { return Ok(Vec::new()) };
     let mut keys = fit.candidate.settings.clone();
     if fit.batch != batch {
         keys.push(format!("train.batch={}", fit.batch));

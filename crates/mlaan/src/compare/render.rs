@@ -59,6 +59,13 @@ impl Comparison {
                     .into(),
             ),
         }
+        if self.offloads() {
+            notes.push(
+                "Host: page-locked memory of the host in which auxiliary networks are kept (local.offload); a step copies as much to the GPU \
+                 and back. These cells are planned for a GPU wherever they are planned."
+                    .into(),
+            );
+        }
         if self.cells.iter().any(|c| c.paper.is_some()) {
             if !self.source.is_empty() {
                 notes.push(format!("The paper's numbers: {}.", self.source));
@@ -80,6 +87,11 @@ impl Comparison {
         }
         notes.extend(self.weakness());
         notes
+    }
+
+    /// Whether a cell keeps auxiliary networks in host memory.
+    fn offloads(&self) -> bool {
+        self.cells.iter().any(|c| c.cost.host_bytes > 0)
     }
 
     /// What the tests cannot see.
@@ -145,8 +157,10 @@ impl Comparison {
             ">time × BP",
             ">peak memory",
             ">memory × BP",
-            ">operations × BP",
         ];
+        let offloads = self.offloads();
+        header.extend(offloads.then_some(">host"));
+        header.push(">operations × BP");
         if paper {
             header.extend([">paper, %", ">here − paper"]);
         }
@@ -175,8 +189,9 @@ impl Comparison {
                 factor(c.to_plain.seconds),
                 c.peak_bytes.map_or_else(|| NONE.into(), written),
                 factor(Some(c.to_plain.memory)),
-                factor(Some(c.to_plain.operations)),
             ];
+            row.extend(offloads.then(|| host(c)));
+            row.push(factor(Some(c.to_plain.operations)));
             if paper {
                 row.push(c.paper.map_or_else(|| NONE.into(), |p| format!("{p:.2}")));
                 row.push(c.to_paper.map_or_else(|| NONE.into(), |d| format!("{d:+.2}")));
@@ -214,16 +229,10 @@ impl Comparison {
     }
 
     fn memory(&self) -> Sheet {
-        let header = [
-            "cell",
-            ">batch",
-            ">planned",
-            ">measured",
-            ">memory × BP",
-            ">operations × BP",
-            ">paper",
-            ">paper × BP",
-        ];
+        let offloads = self.offloads();
+        let mut header = vec!["cell", ">batch", ">planned", ">measured", ">memory × BP"];
+        header.extend(offloads.then_some(">host"));
+        header.extend([">operations × BP", ">paper", ">paper × BP"]);
         let paper_ratio = |c: &CellOutcome| {
             let plain = self
                 .cells
@@ -232,20 +241,24 @@ impl Comparison {
             Some(c.paper? / plain.paper?)
         };
         let row = |c: &CellOutcome| {
-            vec![
+            let mut row = vec![
                 c.name.clone(),
                 c.cost.batch.to_string(),
                 gigabytes(c.cost.memory_bytes as u64),
                 c.step.as_ref().map_or_else(|| NONE.into(), |s| gigabytes(s.bytes)),
                 factor(Some(c.to_plain.memory)),
+            ];
+            row.extend(offloads.then(|| host(c)));
+            row.extend([
                 factor(Some(c.to_plain.operations)),
                 c.paper.map_or_else(|| NONE.into(), |p| format!("{p:.2} GB")),
                 factor(paper_ratio(c)),
-            ]
+            ]);
+            row
         };
         Sheet {
             title: "Every cell".into(),
-            header: header.map(str::to_owned).to_vec(),
+            header: header.into_iter().map(str::to_owned).collect(),
             rows: self.cells.iter().map(row).collect(),
         }
     }
@@ -290,7 +303,7 @@ impl Comparison {
         let header = "cell,row,columns,seeds,test_error_mean,test_error_sd,best_error_mean,best_error_sd,seconds_mean,seconds_sd,\
                       peak_bytes,planned_bytes,step_bytes,flops_per_image,time_ratio,peak_ratio,memory_ratio,operations_ratio,\
                       paper,difference_to_paper,difference_to_baseline,half_width_95,t,p,p_holm,test_accuracy_mean,\
-                      test_accuracy_sd,test_loss_mean,test_loss_sd\n";
+                      test_accuracy_sd,test_loss_mean,test_loss_sd,host_bytes,moved_bytes\n";
         let lines = self.cells.iter().map(|c| {
             let number = |x: Option<f64>| x.map_or_else(String::new, |x| x.to_string());
             let two = |m: Option<Moments>| [number(m.map(|m| m.mean)), number(m.and_then(|m| m.sd))];
@@ -325,6 +338,7 @@ impl Comparison {
                 .chain(others.map(number))
                 .chain(two(c.test_error.map(rest)))
                 .chain(two(c.test_loss))
+                .chain([c.cost.host_bytes, c.cost.moved_bytes].map(|n| n.to_string()))
                 .collect();
             csv::record(fields) + "\n"
         });
@@ -351,6 +365,11 @@ fn factor(x: Option<f64>) -> String {
 
 fn gigabytes(bytes: u64) -> String {
     format!("{:.2} GB", bytes as f64 / 1e9)
+}
+
+/// What is kept in host memory.
+fn host(c: &CellOutcome) -> String {
+    if c.cost.host_bytes > 0 { gigabytes(c.cost.host_bytes as u64) } else { NONE.into() }
 }
 
 fn probability(p: Option<f64>) -> String {

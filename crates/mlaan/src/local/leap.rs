@@ -90,15 +90,18 @@ impl LeapChain {
         name: &str,
         b: &Builder<'_>,
     ) -> Result<Self> {
-        let state = leap.state.into();
-        let optimizer = b.optimizer.map(|optimizer| Optimizer { state, ..optimizer });
+        let state_precision = leap.state.into();
+        let optimizer = b.optimizer.map(|optimizer| Optimizer { state_precision, ..optimizer });
         let b = &Builder { optimizer, ..*b };
         let mirror = |i: usize| backbone.block(sources[i], &format!("aux.leap_{name}.{i}"), b);
         let first = mirror(0)?;
         let rest = (1..sources.len()).map(mirror).collect::<Result<_>>()?;
         let shadow = match leap.tie {
             Tie::Pulled => None,
-            Tie::Twin => Some(Shadow::new(backbone, sources[0], &format!("aux.shadow_{name}"), (b, state))?),
+            Tie::Twin => {
+                let name = format!("aux.shadow_{name}");
+                Some(Shadow::new(backbone, sources[0], &name, (b, state_precision))?)
+            }
         };
         let (tie, ema, init, rest) = (leap.tie, leap.ema as f32, leap.init, Chain::new(rest));
         Ok(LeapChain {

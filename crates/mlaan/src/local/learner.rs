@@ -225,7 +225,8 @@ impl Learner {
     }
 
     /// Calls `f` with every parameter and buffer of the backbone (torchvision's names), then of the auxiliary
-    /// networks (`aux.…`).
+    /// networks (`aux.…`). Tensors of auxiliary networks that are kept in host memory ([`Method::offload`](super::Method::offload)) are
+    /// read and written there; operations need them on the device.
     ///
     /// # Errors
     /// What `f` returns.

@@ -170,17 +170,19 @@ impl Stage {
         })
     }
 
-    /// Shows every parameter and buffer of the auxiliary networks.
+    /// Shows every parameter and buffer of the auxiliary networks: those that are kept in host memory there, where they can be read and
+    /// written, and not be computed with.
     ///
     /// # Errors
-    /// From the device; what `f` returns.
+    /// What `f` returns.
     pub fn visit_auxiliaries(
         &mut self,
         f: &mut dyn FnMut(Owner, &Device, Param<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.each_pair(&mut |Stage { device, branches, range, .. }, at| {
-            Branch::BOTH.into_iter().zip(&mut branches[at]).try_for_each(|(branch, auxiliary)| {
-                let owner = Owner::Auxiliary(range.start + at, branch);
+        let Stage { device, branches, range, .. } = self;
+        range.clone().zip(branches).try_for_each(|(j, pair)| {
+            Branch::BOTH.into_iter().zip(pair).try_for_each(|(branch, auxiliary)| {
+                let owner = Owner::Auxiliary(j, branch);
                 auxiliary.as_mut().map_or(Ok(()), |a| a.visit(&mut |p| f(owner, device, p)))
             })
         })

@@ -19,6 +19,12 @@ const UNITS: [(&str, f64); 13] = [
     ("b", 1.0),
 ];
 
+/// Whether there are none, for numbers that are written only where something is kept somewhere.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+pub(crate) fn is_zero(bytes: &usize) -> bool {
+    *bytes == 0
+}
+
 /// Bytes with three digits, as `1.18 GiB`.
 pub fn written(n: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];

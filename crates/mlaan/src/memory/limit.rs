@@ -110,33 +110,53 @@ impl Limits {
         Limits { hard, available: field(&machine, "MemAvailable:"), resident, device: None }
     }
 
+    /// Bytes of host memory that a whole run of this process may take; none where that is not known.
+    pub fn host_room(&self) -> Option<usize> {
+        self.hard.iter().map(Limit::room).min()
+    }
+
     /// Whether what is planned fits; a warning where it fits only if the system frees memory.
     ///
     /// # Errors
     /// [`Error::Memory`] with both numbers and what to do.
     pub fn check(&self, needs: &Needs) -> Result<Option<String>> {
-        let advice = |room: usize| {
-            let choice = match room >> 20 {
-                0 => String::new(),
-                room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
-            };
-            format!(
-                "Raise the limit, {choice}take `--recompute module`, or start it with a smaller `--batch`"
-            )
-        };
-        let Some(device) = &self.device else {
-            return self.check_bytes("this run", needs.memory(), &advice);
-        };
-        let images = needs.usage.footprint.saturating_sub(needs.usage.held);
-        check_device(device, needs.usage.held, images)?;
-        if needs.usage.host > 0 {
-            let advice = |_| {
-                "Raise the limit, or keep auxiliary networks on the device (`local.offload=none`)".to_owned()
-            };
-            let planned = images + needs.usage.host;
-            return self.check_bytes("this run, with auxiliary networks in host memory,", planned, &advice);
+        if self.device.is_some() {
+            self.check_on_device(needs)?;
+            return self.check_on_host(needs);
         }
-        self.check_bytes("this run", images, &advice)
+        self.check_bytes("this run", needs.memory(), &|room| {
+            format!(
+                "Raise the limit, {}take `--recompute module`, or start it with a smaller `--batch`",
+                chosen(room)
+            )
+        })
+    }
+
+    /// The part of [`Limits::check`] that is a device's own memory, where it has some: of stages on several devices, each has its own.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] with both numbers and what to do.
+    pub fn check_on_device(&self, needs: &Needs) -> Result<()> {
+        match &self.device {
+            Some(device) => check_device(device, needs.usage.held, needs.images()),
+            None => Ok(()),
+        }
+    }
+
+    /// The part of [`Limits::check`] that is the host's memory beside devices with memory of their own: of stages on several, that of
+    /// all together.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] with both numbers and what to do.
+    pub fn check_on_host(&self, needs: &Needs) -> Result<Option<String>> {
+        let offloads = needs.usage.host > 0;
+        let what = if offloads { "this run, with auxiliary networks in host memory," } else { "this run" };
+        self.check_bytes(what, needs.host(), &|_| match offloads {
+            true => {
+                "Raise the limit, or keep auxiliary networks on the device (`local.offload=none`)".to_owned()
+            }
+            false => "Raise the limit, take fewer images (`--limit`), or leave them on disk (`--set data.load=stream`)".into(),
+        })
     }
 
     /// As [`Limits::check`], for a command whose memory nothing but its batch and the images can make smaller.
@@ -146,7 +166,10 @@ impl Limits {
     pub fn check_use(&self, needs: &Needs) -> Result<Option<String>> {
         let advice = |_| "Raise the limit, or take a smaller `--batch` or fewer images".to_owned();
         match &self.device {
-            Some(device) => check_device(device, needs.usage.held, 0).map(|()| None),
+            Some(device) => {
+                check_device(device, needs.usage.held, 0)?;
+                self.check_bytes("this command", needs.host(), &advice)
+            }
             None => self.check_bytes("this command", needs.memory(), &advice),
         }
     }
@@ -203,16 +226,21 @@ const START: usize = 16 << 20;
 /// Address space of a thread.
 const STACK: usize = 2 << 20;
 
+/// Advice to let settings be chosen that fit into so many bytes.
+fn chosen(room: usize) -> String {
+    match room >> 20 {
+        0 => String::new(),
+        room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
+    }
+}
+
 /// Whether `planned` bytes fit into a device's own memory; `images` bytes of the plan lie elsewhere.
 fn check_device(device: &Limit, planned: usize, images: usize) -> Result<()> {
     let (room, say) = (device.room(), |n: usize| written(n as u64));
     if planned <= room {
         return Ok(());
     }
-    let choice = match (room >> 20, (room.saturating_add(images)) >> 20) {
-        (0, _) => String::new(),
-        (_, allowed) => format!("start it with `--memory {allowed}MiB` to let settings be chosen that fit, "),
-    };
+    let choice = if room >> 20 == 0 { String::new() } else { chosen(room.saturating_add(images)) };
     let kernels: usize = device.taken.iter().map(|(n, _)| n).sum();
     let message = format!(
         "this run needs {} of memory on {}, which has room for {}: {} are free, of which {} are for kernels. End what \

@@ -18,7 +18,17 @@ impl Needs {
         self.usage.footprint + self.process
     }
 
-    /// The same where loading the images takes `bytes` at one moment, before there is any tensor.
+    /// Bytes of host memory of a run on a device with memory of its own: images, and what is kept there of the device's tensors.
+    pub fn host(&self) -> usize {
+        self.images() + self.usage.host
+    }
+
+    /// Bytes that do not lie with the tensors on a device with memory of its own.
+    pub(super) fn images(&self) -> usize {
+        self.usage.footprint.saturating_sub(self.usage.held)
+    }
+
+    /// The same needs where loading the images takes `bytes` at one moment, before there is any tensor.
     pub fn loading(self, bytes: usize) -> Self {
         Needs { process: self.process + bytes.saturating_sub(self.usage.footprint), ..self }
     }

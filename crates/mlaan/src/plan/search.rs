@@ -63,6 +63,41 @@ pub struct Request<'a> {
     pub sizes: &'a dyn Fn(usize) -> Sizes,
     /// Bytes that a run may use.
     pub memory: usize,
+    /// Bytes of the host's memory that it may use beside a device with memory of its own; none where that is not known
+    /// ([`Limits::host_room`](crate::memory::limit::Limits::host_room)).
+    pub host: Option<usize>,
+}
+
+/// What came out of a search.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The candidates that fit, best first.
+    pub fits: Vec<Fit>,
+    /// Where candidates fit the device and not the host, the bytes of host memory that the least of them needs.
+    pub host_needed: Option<usize>,
+}
+
+/// What there is too little of, and how much of it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// Memory that a run may use.
+    Memory(usize),
+    /// The host's memory.
+    Host(usize),
+}
+
+impl Request<'_> {
+    /// What a plan has too little of.
+    fn lack(&self, plan: &Plan) -> Option<Lack> {
+        let (memory, host) = (plan.memory(), plan.needs().host());
+        let has_own = (self.sizes)(self.batch).kind.has_own_memory();
+        let room = self.host.filter(|_| has_own).unwrap_or(usize::MAX);
+        match (memory > self.memory, host > room) {
+            (true, _) => Some(Lack::Memory(memory)),
+            (false, true) => Some(Lack::Host(host)),
+            (false, false) => None,
+        }
+    }
 }
 
 /// The settings to try, the recipe's own first.
@@ -154,11 +189,11 @@ fn fewer_modules(own: &Method) -> Vec<(Learning, Method)> {
 ///
 /// # Errors
 /// When nothing fits: says the least memory that would do, and with what. As [`plan`].
-pub fn search(request: &Request<'_>, candidates: &[Candidate]) -> Result<Vec<Fit>> {
+pub fn search(request: &Request<'_>, candidates: &[Candidate]) -> Result<Found> {
     let full = (request.sizes)(request.batch);
     let base = plan(request.backbone, request.method, request.task, full)?;
     let base = base.flops as f64 / base.batch.max(1) as f64;
-    let mut fits = Vec::new();
+    let (mut fits, mut host_needed) = (Vec::new(), None);
     let mut least: Option<(usize, &Candidate)> = None;
     for candidate in candidates {
         let sizes = |batch: usize| Sizes { precision: candidate.precision, ..(request.sizes)(batch) };
@@ -172,12 +207,13 @@ pub fn search(request: &Request<'_>, candidates: &[Candidate]) -> Result<Vec<Fit
                 candidate.settings.extend(chosen_cuts(balance, &method));
                 fits.push(Fit { candidate, batch, plan, time });
             }
-            Err(needed) if least.is_none_or(|(n, _)| needed < n) => least = Some((needed, candidate)),
-            Err(_) => {}
+            Err(Lack::Memory(n)) if least.is_none_or(|(most, _)| n < most) => least = Some((n, candidate)),
+            Err(Lack::Memory(_)) => {}
+            Err(Lack::Host(n)) => host_needed = Some(host_needed.map_or(n, |most: usize| most.min(n))),
         }
     }
     if fits.is_empty() {
-        return Err(nothing_fits(request.memory, least));
+        return Err(nothing_fits(request, least, host_needed));
     }
     fits.sort_by(|a, b| {
         let modules = |f: &Fit| f.plan.modules.len();
@@ -187,7 +223,7 @@ pub fn search(request: &Request<'_>, candidates: &[Candidate]) -> Result<Vec<Fit
             .then(modules(a).cmp(&modules(b)))
             .then(a.plan.flops.cmp(&b.plan.flops))
     });
-    Ok(fits)
+    Ok(Found { fits, host_needed })
 }
 
 /// The keys of cuts that were chosen by their memory: at another batch others might be.
@@ -197,19 +233,19 @@ fn chosen_cuts(balance: bool, method: &Method) -> Vec<String> {
     vec!["local.balance=false".into(), format!("local.cuts=[{}]", cuts.join(","))]
 }
 
-/// The largest batch up to the recipe's whose plan fits, and the plan; or what one image needs.
+/// The largest batch up to the recipe's whose plan fits, and the plan; or what one image has too little of.
 fn largest(
     request: &Request<'_>,
     planned: &dyn Fn(usize) -> Result<Plan>,
-) -> Result<std::result::Result<(usize, Plan), usize>> {
-    let fits = |p: &Plan| p.memory() <= request.memory;
+) -> Result<std::result::Result<(usize, Plan), Lack>> {
+    let fits = |p: &Plan| request.lack(p).is_none();
     let whole = planned(request.batch)?;
     if fits(&whole) {
         return Ok(Ok((request.batch, whole)));
     }
     let one = planned(1)?;
-    if !fits(&one) {
-        return Ok(Err(one.memory()));
+    if let Some(lack) = request.lack(&one) {
+        return Ok(Err(lack));
     }
     // Memory grows with the batch, but for the little that lies unusable between blocks: `low` fits, `high` does not.
     let (mut low, mut high, mut best) = (1, request.batch, one);
@@ -227,17 +263,33 @@ fn step(batch: usize) -> usize {
     if batch < 8 { 1 } else { 8 }
 }
 
-fn nothing_fits(memory: usize, least: Option<(usize, &Candidate)>) -> Error {
-    let (needed, settings) = match least {
-        Some((n, c)) => (n, c.settings.clone()),
-        None => (0, Vec::new()),
+/// `host`: what of the host's memory the least needs of those that fit the device.
+fn nothing_fits(request: &Request<'_>, least: Option<(usize, &Candidate)>, host: Option<usize>) -> Error {
+    let say = |bytes: usize| bytes::written(bytes as u64);
+    let allowed = request.memory;
+    let short = host.zip(request.host).map(|(needed, room)| {
+        let settings = if least.is_some() { "settings that would fit need" } else { "every setting needs" };
+        let (needed, room) = (say(needed), say(room));
+        format!("{settings} {needed} of the host's memory beside the device, where there is room for {room}")
+    });
+    let message = match (least, &short) {
+        (None, Some(short)) => format!("nothing fits: {short}"),
+        (least, short) => {
+            let (needed, settings) = least.map_or((0, &[][..]), |(n, c)| (n, c.settings.as_slice()));
+            let settings: String = settings.iter().map(|s| format!(" {s}")).collect();
+            let short = short.as_ref().map_or_else(String::new, |short| format!(" ({short})"));
+            format!(
+                "nothing fits into {} of memory: the least that would do is {}, with train.batch=1{settings}{short}. Allow \
+                 more, or take a smaller network or smaller images",
+                say(allowed),
+                say(needed),
+            )
+        }
     };
-    let settings: String = settings.iter().map(|s| format!(" {s}")).collect();
-    let message = format!(
-        "nothing fits into {} of memory: the least that would do is {}, with train.batch=1{settings}. Allow more, or take \
-         a smaller network or smaller images",
-        bytes::written(memory as u64),
-        bytes::written(needed as u64),
-    );
-    Error::Memory { needed, allowed: memory, message }
+    // Where only the host is short, that is what was asked of it.
+    let (needed, allowed) = match (least, host.zip(request.host)) {
+        (None, Some((needed, room))) => (needed, room),
+        (least, _) => (least.map_or(0, |(n, _)| n), allowed),
+    };
+    Error::Memory { needed, allowed, message }
 }

@@ -13,6 +13,7 @@ use maud::{Markup, html};
 const PLANNED: usize = 5;
 const MEASURED: usize = 0;
 const OTHERS: usize = 1;
+const HOST: usize = 2;
 
 /// Memory of a comparison's cells; nothing where nothing is known.
 ///
@@ -32,6 +33,7 @@ pub fn compared(compared: &Compared) -> Result<Option<Markup>> {
         let bars = [
             ("planned", planned, PLANNED),
             ("measured", step.or(c.peak_bytes), MEASURED),
+            ("host memory, beside it", Some(c.cost.host_bytes as u64).filter(|n| *n > 0), HOST),
             ("the paper (PyTorch on a GPU)", paper, OTHERS),
         ];
         Group { name: compared.found.cell_title(c), bars: bars.into_iter().filter_map(bar).collect() }

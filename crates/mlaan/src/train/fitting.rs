@@ -4,6 +4,7 @@ use super::sizes::{sizes, task};
 use super::{Trainer, setup};
 use crate::backbone::{Backbone, Frozen};
 use crate::data::Splits;
+use crate::memory::limit::Limits;
 use crate::plan::search::{Fit, Learning, Request, candidates, search};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
@@ -44,10 +45,11 @@ impl Trainer {
             batch: recipe.train.batch,
             sizes: &|batch| sizes(recipe, &splits, std::slice::from_ref(device), batch),
             memory,
+            host: Limits::of(device).host_room(),
         };
         let own: Vec<_> =
             candidates(&request).into_iter().filter(|c| c.learning == Learning::Recipe).collect();
-        let found = search(&request, &own)?.into_iter().next();
+        let found = search(&request, &own)?.fits.into_iter().next();
         let fit = found.ok_or_else(|| Error::recipe("local", "no settings to choose from"))?;
         let mut chosen = recipe.clone();
         (chosen.local, chosen.train.batch) = (fit.candidate.method.clone(), fit.batch);

@@ -212,6 +212,8 @@ impl Trainer {
             device: names(&self.devices),
             precision: self.recipe.train.precision,
             recompute: self.recipe.local.recompute,
+            host_bytes: self.plan.host(),
+            moved_bytes: self.plan.moved(),
             modules: self.learner.modules(),
             parameters: self.plan.parameters(),
             init,

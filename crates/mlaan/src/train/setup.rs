@@ -49,7 +49,7 @@ pub fn optimizer(t: &recipe::Train) -> Optimizer {
             class_weights: t.class_weights.is_some(),
         },
         // Mirrors have their own.
-        state: mlaan_engine::Precision::F32,
+        state_precision: mlaan_engine::Precision::F32,
     }
 }
 

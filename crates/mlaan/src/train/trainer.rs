@@ -108,11 +108,6 @@ impl Trainer {
                            --resume with several ranks";
             return Err(Error::recipe("model.init", message));
         }
-        if !recipe.local.offload.is_none() {
-            let message = "auxiliary networks in host memory are for one process: every rank has those of its own modules alone, so \
-                           take more ranks instead, and local.offload=none";
-            return Err(Error::recipe("local.offload", message));
-        }
         let backbone = setup::backbone(&recipe.model)?;
         let splits = setup::open(recipe, device.threads())?;
         Self::build(recipe, &backbone, splits, (std::slice::from_ref(device), Some(&job)))
@@ -331,7 +326,7 @@ impl Drop for Trainer {
 
 /// Whether a run fits; a warning where it fits only if the system frees memory.
 fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
-    let (mut short, mut checked) = (None, Vec::new());
+    let mut checked = Vec::new();
     for device in devices {
         let limits = Limits::of(device);
         if limits.device.is_none() {
@@ -347,10 +342,10 @@ fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
         let usage = here.fold(Usage::default(), |sum, (_, stage)| Usage {
             footprint: sum.footprint + stage.usage.footprint,
             held: sum.held + stage.usage.held,
-            host: sum.host + stage.usage.host,
             ..sum
         });
-        short = short.or(limits.check(&Needs { usage, process: plan.process })?);
+        limits.check_on_device(&Needs { usage, process: 0 })?;
     }
-    Ok(short)
+    // And all share the host's.
+    Limits::of_this_process().check_on_host(&plan.needs())
 }

@@ -34,9 +34,9 @@ pub struct Optimizer {
     pub clip_grad_norm: Option<f32>,
     /// What is minimised.
     pub objective: Objective,
-    /// What is stored in what is kept of weights; of vectors it is 32 bits either way. In bfloat16 it is computed in 32 bits, and
-    /// rounded stochastically.
-    pub state: Precision,
+    /// What optimiser state of weights is stored in, as momentum; that of vectors is 32 bits either way. In bfloat16 it is computed in
+    /// 32 bits, and rounded stochastically.
+    pub state_precision: Precision,
 }
 
 /// The optimisers there are.
@@ -60,7 +60,7 @@ impl Default for Optimizer {
             no_decay: Roles::default(),
             clip_grad_norm: None,
             objective: Objective::default(),
-            state: Precision::F32,
+            state_precision: Precision::F32,
         }
     }
 }
@@ -81,7 +81,7 @@ impl Optimizer {
     /// Out of memory.
     pub fn state(&self, device: &Device, of: &Tensor) -> Result<State> {
         let names = self.state_names();
-        let dtype = if of.shape().dims().len() > 1 { self.state.dtype() } else { DType::F32 };
+        let dtype = if of.shape().dims().len() > 1 { self.state_precision.dtype() } else { DType::F32 };
         let zeros = |_: &&str| zeros(device, of.shape(), dtype);
         Ok(State { names, tensors: names.iter().map(zeros).collect::<mlaan_engine::Result<_>>()? })
     }

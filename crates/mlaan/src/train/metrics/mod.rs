@@ -14,6 +14,7 @@ pub use tested::Tested;
 use crate::files::{atomic, place};
 use crate::import::Taken;
 use crate::local::Recompute;
+use crate::memory::bytes;
 use crate::recipe::Precision;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,12 @@ pub struct Start {
     /// What is computed again instead of stored.
     #[serde(default)]
     pub recompute: Recompute,
+    /// Bytes of page-locked host memory that auxiliary networks are kept in (`local.offload`).
+    #[serde(default, skip_serializing_if = "bytes::is_zero")]
+    pub host_bytes: usize,
+    /// Bytes of them that a step copies to devices, and as many back.
+    #[serde(default, skip_serializing_if = "bytes::is_zero")]
+    pub moved_bytes: usize,
     /// Number of local modules.
     pub modules: usize,
     /// Values of the network, without auxiliary networks.
