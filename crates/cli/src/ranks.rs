@@ -1,11 +1,16 @@
 //! Several ranks (`mpirun -n 4 mlaan train …`): who they are, and how all of them end.
 
+#[cfg(feature = "mpi")]
+use crate::affinity;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
-use crate::{output, resume};
-use anyhow::{Error, Result, bail};
+use crate::{host, output, resume};
+use anyhow::{Error, Result};
 use mlaan::ranks::World;
-use mlaan::train::follow;
+#[cfg(feature = "mpi")]
+use mlaan::ranks::{Thread, Work};
+use mlaan::recipe::Recipe;
+use mlaan::train::{Trainer, follow};
 use mlaan_engine::Device;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,12 +43,19 @@ impl Launch {
     }
 }
 
+/// What ranks cannot do.
+fn refuse<T>(message: String) -> Result<T> {
+    Err(mlaan::Error::Ranks { message }.into())
+}
+
 /// A rank of a job.
 pub struct Rank {
     /// Its view of the job.
     pub world: Arc<World>,
-    /// Its number among those on this machine, and theirs.
-    pub local: (usize, usize),
+    /// Its number among those on this machine.
+    local: usize,
+    /// Threads that it has of this machine's.
+    threads: usize,
     #[cfg(feature = "mpi")]
     job: mlaan_mpi::Job,
 }
@@ -62,27 +74,31 @@ impl Rank {
 
     #[cfg(not(feature = "mpi"))]
     fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
-        bail!(
+        refuse(format!(
             "a launcher started {ranks} ranks ({variable}={ranks}), and this program was built without MPI: each would train the \
              whole network by itself. Build one with it (cargo install --path crates/cli --features mpi; it needs the system's MPI \
              and libclang), or start one process"
-        )
+        ))
     }
 
     #[cfg(feature = "mpi")]
     fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
-        let job = mlaan_mpi::Job::join()?;
+        let job = mlaan_mpi::Job::join(&affinity::of_this_process())?;
         if job.world.ranks() != ranks {
-            bail!(
+            return refuse(format!(
                 "the launcher started {ranks} ranks ({variable}={ranks}), and MPI knows of {}: start them with the launcher of this \
                  MPI ({}), as mpirun or srun --mpi=pmix",
                 job.world.ranks(),
                 mlaan_mpi::library()
-            );
+            ));
         }
-        let (world, local) = (Arc::clone(&job.world), (job.local_rank, job.local_ranks));
+        let (world, local) = (Arc::clone(&job.world), job.local_rank);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = affinity::threads(&job.local, local, cores);
         world.watch();
-        Ok(Rank { world, local, job })
+        // What comes next looks for recipes, folders and images.
+        world.begin(Thread::Main, Work::SetUp);
+        Ok(Rank { world, local, threads, job })
     }
 
     /// Does the work of this rank, `lead` that of rank 0, and ends with all others. What went wrong is told once.
@@ -111,14 +127,29 @@ impl Rank {
     /// What is missing.
     pub fn open(&self, args: &TrainArgs) -> Result<Device> {
         if args.machine.stages.is_some_and(|n| n > 1) {
-            bail!(
-                "--stages divides the modules over threads or GPUs of one process, and here ranks divide them: leave it out"
+            return refuse(
+                "--stages divides the modules over threads or GPUs of one process, and here ranks divide them: leave it out".into(),
             );
         }
         if args.memory.is_some() {
-            bail!("--memory chooses settings for one process; with several ranks leave it out");
+            return refuse(
+                "--memory chooses settings for one process; with several ranks leave it out".into(),
+            );
         }
-        args.machine.open_rank(self.local)
+        args.machine.open_rank(self.local, self.threads)
+    }
+
+    /// A trainer that leads the other ranks.
+    ///
+    /// # Errors
+    /// As [`Trainer::from_recipe_in_ranks`]; images that a program gives.
+    pub fn trainer(&self, recipe: &Recipe, device: &Device) -> Result<Trainer> {
+        if recipe.data.source == host::GIVEN {
+            let message = "images that a program gives lie in one process, and here several ranks share the network: start one \
+                           process (without mpirun or srun), or write the images to a folder or a file and name that";
+            return Err(mlaan::Error::data("images", message).into());
+        }
+        Ok(Trainer::from_recipe_in_ranks(recipe, device, &self.world)?)
     }
 
     fn follow(&self, args: &TrainArgs) -> Result<()> {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::run_results::results;
-use mlaan::ranks::World;
+use mlaan::ranks::{Lane, Patience, World};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, follow};
 use mlaan::{Device, Error};
@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
 /// Five modules; epochs of four batches and a smaller one.
@@ -85,6 +86,8 @@ fn over(ranks: usize, recipe: &Recipe, folder: &Path, stop_after: Option<usize>)
                 for (k, (device, stage)) in devices.iter().zip(&trainer.plan().stages).enumerate() {
                     let (used, planned) = (device.usage(), stage.usage);
                     assert_eq!((used.footprint, used.peak), (planned.footprint, planned.peak), "rank {k}");
+                    let (waited, room) = (worlds[k].peak_bytes(), stage.messages.waiting);
+                    assert!(waited <= room && 0 < waited, "rank {k}: {waited} bytes of {room}");
                 }
             }
             trainer.dismiss()
@@ -211,4 +214,50 @@ fn a_loss_that_is_not_finite_ends_all_ranks_with_its_module() {
     let ended = over(3, &recipe, folder.path(), None);
     assert!(matches!(ended[0], Err(Error::NonFinite { .. })), "{:?}", ended[0]);
     assert!(ended[1..].iter().all(|e| matches!(e, Err(Error::Rank { rank: 0, .. }))));
+}
+
+/// A run over three ranks that wait for each other's gradients, in which `spoil` does something behind the third step; what each rank
+/// ended with, none where it panicked.
+fn spoilt(spoil: &(dyn Fn(&World) + Sync)) -> Vec<Option<Error>> {
+    let mut recipe = recipe(METHODS[2].1);
+    recipe.set_all(["data.limit=400"]).unwrap();
+    // What waits for a rank that is gone waits for so long.
+    let patience = Patience { all: Duration::from_secs(30), ..Patience::default() };
+    let (worlds, folder, begin) = (World::patient_threads(3, patience), tempdir().unwrap(), Instant::now());
+    let ended = thread::scope(|scope| {
+        let follower = |world: &Arc<World>| {
+            let (world, recipe) = (Arc::clone(world), &recipe);
+            scope.spawn(move || follow(&world, Some(recipe), &processor()))
+        };
+        let followers: Vec<_> = worlds[1..].iter().map(follower).collect();
+        let lead = scope.spawn(|| {
+            let mut trainer = Trainer::from_recipe_in_ranks(&recipe, &processor(), &worlds[0]).unwrap();
+            let (stop, mut steps) = (AtomicBool::new(false), 0);
+            let watch = &mut |p: Progress<'_>| {
+                steps += usize::from(matches!(p, Progress::Step { .. }));
+                if steps == 3 {
+                    spoil(&worlds[0]);
+                }
+            };
+            trainer.run(folder.path(), true, &stop, watch).map(drop)
+        });
+        let all = std::iter::once(lead).chain(followers);
+        all.map(|t| t.join().ok().map(|ended| ended.err().unwrap())).collect()
+    });
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}: {ended:?}", begin.elapsed());
+    ended
+}
+
+#[test]
+fn a_panic_or_an_error_between_steps_ends_all_ranks_at_once() {
+    let ended = spoilt(&|_| panic!("a report that cannot be written"));
+    assert!(ended[0].is_none(), "{ended:?}");
+    let is_first = |e: &Option<Error>, rank: usize, text: &str| {
+        let e = e.as_ref().unwrap().to_string();
+        assert!(e.starts_with(&format!("rank {rank}: ")) && e.contains(text), "{e}");
+    };
+    ended[1..].iter().for_each(|e| is_first(e, 0, "panicked: a report that cannot be written"));
+    // What another rank cannot read: its main thread ends, while its stage waits.
+    let ended = spoilt(&|world| world.send(1, Lane::Command, vec![250; 16]).unwrap());
+    [&ended[0], &ended[2]].into_iter().for_each(|e| is_first(e, 1, "command"));
 }

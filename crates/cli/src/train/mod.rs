@@ -21,6 +21,7 @@ use lines::Lines;
 use mlaan::Device;
 use mlaan::data::Names;
 use mlaan::local::Method;
+use mlaan::ranks::Thread;
 use mlaan::recipe::Recipe;
 use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
@@ -85,17 +86,17 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
             let fit = fits::chosen(&fit, recipe.train.batch, memory);
             (trainer, Some(fit))
         }
-        None => match (rank, host::trainer(&recipe, &devices)?) {
-            (Some(rank), None) => (Trainer::from_recipe_in_ranks(&recipe, &devices[0], &rank.world)?, None),
-            (Some(_), Some(_)) => bail!(
-                "images that a program gives are in one process, and here several ranks share the network: start one process, or \
-                 name a data set (data.source)"
-            ),
-            (None, Some(trainer)) => (trainer, None),
-            (None, None) => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+        None => match rank {
+            Some(rank) => (rank.trainer(&recipe, &devices[0])?, None),
+            None => match host::trainer(&recipe, &devices)? {
+                Some(trainer) => (trainer, None),
+                None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+            },
         },
     };
     trainer.stop_by(until);
+    // Whoever reads may take their time.
+    rank.iter().for_each(|rank| rank.world.end(Thread::Main));
     let recipe = trainer.recipe().clone();
     if let Some(manifest) = &target.checkpoint {
         trainer.resume_from(manifest);

@@ -18,6 +18,14 @@ impl Needs {
         self.usage.footprint + self.process
     }
 
+    /// Bytes in the host's memory alone, for what computes on a device of its own or not.
+    pub fn on_host(&self, own_memory: bool) -> usize {
+        match own_memory {
+            true => self.usage.footprint.saturating_sub(self.usage.held) + self.usage.host,
+            false => self.memory(),
+        }
+    }
+
     /// The same where loading the images takes `bytes` at one moment, before there is any tensor.
     pub fn loading(self, bytes: usize) -> Self {
         Needs { process: self.process + bytes.saturating_sub(self.usage.footprint), ..self }

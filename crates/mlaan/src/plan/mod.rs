@@ -4,6 +4,7 @@
 //! run's bytes.
 
 mod balance;
+mod borders;
 mod dry;
 mod inference;
 mod process;
@@ -14,6 +15,7 @@ mod transfer;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
+pub use borders::RankMessages;
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{TensorSizes, evaluation};
 pub use ranks::{RanksCourse, Speed};
@@ -102,6 +104,17 @@ pub struct StagePlan {
     pub usage: Usage,
     /// Floating-point operations of a training step.
     pub flops: u64,
+    /// Bytes that a process needs beside them which has this stage alone, as a rank of several ([`Needs::process`]).
+    pub process: usize,
+    /// What that holds of messages, which is in `process`.
+    pub messages: RankMessages,
+}
+
+impl StagePlan {
+    /// What a process needs which has this stage alone.
+    pub fn needs(&self) -> Needs {
+        Needs { usage: self.usage, process: self.process }
+    }
 }
 
 /// See the module.

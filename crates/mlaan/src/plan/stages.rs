@@ -1,5 +1,6 @@
 //! Plans of stages, or of one: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
+use super::borders::Borders;
 use super::dry::{classify, meters, step};
 use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
 use crate::Result;
@@ -117,12 +118,12 @@ pub fn plan_in_stages(
     }
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
-        + evaluation(
-            sizes.kind,
-            (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)),
-            KEPT_MISTAKES,
-        );
+    let evaluated =
+        evaluation(sizes.kind, (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)), KEPT_MISTAKES);
+    let tensors = TensorSizes::of(&mut learner)?;
+    let process = tensors.process(threads_of(kinds, sizes.kind)) + evaluated;
+    let parts = (0..kinds.len()).map(|k| TensorSizes::of_stage(&mut learner, k));
+    let parts = parts.collect::<Result<Vec<TensorSizes>>>()?;
     let moved = learner.moved()?;
     learner.start_meters()?;
     step(&mut learner, &sources[0], batch)?;
@@ -135,13 +136,36 @@ pub fn plan_in_stages(
         }
         DeviceKind::Cuda => process,
     };
+    let images = (batch, task.image.height);
+    let (classes, largest) = (task.classes, tensors.largest);
+    let borders = Borders { summary: &summary, cuts: &cuts, method, sizes, images, classes, largest };
+    let messages = borders.messages(&mut learner)?;
+    let own = |(k, kind): (usize, &DeviceKind)| {
+        let process = parts[k].as_rank(*kind) + messages[k].all;
+        match (k, kind) {
+            (_, DeviceKind::Cuda) => 0,
+            // The first has the images and evaluates.
+            (0, _) => {
+                let needs = Needs { usage: usages[0], process: process + evaluated };
+                needs.loading(sizes.loading_bytes).process
+            }
+            _ => process,
+        }
+    };
+    let own: Vec<usize> = kinds.iter().enumerate().map(own).collect();
     let modules = summary.into_iter().zip(meters).zip(moved);
     let modules: Vec<ModulePlan> =
         modules.map(|((summary, meter), moved)| ModulePlan { summary, meter, moved }).collect();
     let ends = cuts.iter().copied().chain([modules.len()]);
     let ranges = std::iter::once(0).chain(cuts.iter().copied()).zip(ends).map(|(a, b)| a..b);
-    let stages = ranges.zip(usages).zip(&flops);
-    let stages = stages.map(|((modules, usage), &flops)| StagePlan { modules, usage, flops }).collect();
+    let stage = |(k, modules)| StagePlan {
+        modules,
+        usage: usages[k],
+        flops: flops[k],
+        process: own[k],
+        messages: messages[k],
+    };
+    let stages = ranges.enumerate().map(stage).collect();
     Ok(Plan {
         modules,
         stages,

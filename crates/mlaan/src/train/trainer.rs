@@ -4,6 +4,7 @@ use super::checkpoint::Manifest;
 use super::class_weights::class_weights;
 use super::deadline::Deadline;
 use super::deferred_losses::DeferredLosses;
+use super::follower::held;
 use super::peak::PeakBytes;
 use super::ranks::Job;
 use super::sizes::{sizes_of, task};
@@ -17,7 +18,7 @@ use crate::memory::Needs;
 use crate::memory::limit::Limits;
 use crate::plan::{Plan, balanced, plan_in_stages};
 use crate::process::Peak;
-use crate::ranks::World;
+use crate::ranks::{Work, World};
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Padding;
@@ -101,6 +102,12 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::from_recipe`]; fewer modules than ranks; a rank that was started with something else.
     pub fn from_recipe_in_ranks(recipe: &Recipe, device: &Device, world: &Arc<World>) -> Result<Self> {
+        let memory = device.clone();
+        world.measures(move || held(&memory));
+        world.at(Work::SetUp, || Self::leader(recipe, device, world))
+    }
+
+    fn leader(recipe: &Recipe, device: &Device, world: &Arc<World>) -> Result<Self> {
         recipe.validate()?;
         let job = Job::gather(world, recipe, device)?;
         if recipe.model.init.is_some() {
@@ -149,8 +156,7 @@ impl Trainer {
         let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
         let short = match job {
             None => check(&plan, &devices)?,
-            // Others look for themselves.
-            Some(_) => Limits::of(device).check(&Needs { usage: plan.stages[0].usage, ..plan.needs() })?,
+            Some(job) => job.fits(&plan, device)?,
         };
         let rate_batch = recipe.train.batch.min(splits.train.len());
         let low = unreached(&recipe.train, splits.train.len().div_ceil(recipe.train.batch));
@@ -240,7 +246,7 @@ impl Trainer {
     /// Bytes that this process will need at the most: all that is planned, or of a network that ranks share this one's part.
     pub fn planned_memory(&self) -> usize {
         match (self.ranks(), self.plan.stages.first()) {
-            (2.., Some(own)) => Needs { usage: own.usage, ..self.plan.needs() }.memory(),
+            (2.., Some(own)) => own.needs().memory(),
             _ => self.plan.memory(),
         }
     }

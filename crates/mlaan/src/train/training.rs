@@ -45,7 +45,13 @@ impl Trainer {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
-        self.whole_run(held, resume, stop, watch).inspect_err(|e| self.blame(e))
+        let world = self.learner.world().cloned();
+        let mut run = || self.whole_run(held, resume, stop, watch);
+        let done = match &world {
+            Some(world) => world.told_of_panics(run),
+            None => run(),
+        };
+        done.inspect_err(|e| self.blame(e))
     }
 
     /// Ends other ranks, where there are some, with what went wrong here, and says which rank it went wrong in.
