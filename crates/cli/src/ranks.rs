@@ -6,6 +6,7 @@ use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
 use crate::{host, output, resume};
 use anyhow::{Error, Result};
+use mlaan::plan::Division;
 use mlaan::ranks::World;
 #[cfg(feature = "mpi")]
 use mlaan::ranks::{Thread, Work};
@@ -143,13 +144,13 @@ impl Rank {
     ///
     /// # Errors
     /// As [`Trainer::from_recipe_in_ranks`]; images that a program gives.
-    pub fn trainer(&self, recipe: &Recipe, device: &Device) -> Result<Trainer> {
+    pub fn trainer(&self, recipe: &Recipe, device: &Device, division: &Division) -> Result<Trainer> {
         if recipe.data.source == host::GIVEN {
             let message = "images that a program gives lie in one process, and here several ranks share the network: start one \
                            process (without mpirun or srun), or write the images to a folder or a file and name that";
             return Err(mlaan::Error::data("images", message).into());
         }
-        Ok(Trainer::from_recipe_in_ranks(recipe, device, &self.world)?)
+        Ok(Trainer::from_recipe_in_ranks(recipe, device, (&self.world, division))?)
     }
 
     fn follow(&self, args: &TrainArgs) -> Result<()> {

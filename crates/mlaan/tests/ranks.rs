@@ -4,6 +4,7 @@
 mod common;
 
 use common::run_results::results;
+use mlaan::plan::Division;
 use mlaan::ranks::{Lane, Patience, World};
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, follow};
@@ -69,6 +70,15 @@ fn lead(trainer: &mut Trainer, folder: &Path, stop_after: Option<usize>) -> mlaa
 
 /// What each rank ended with, rank 0 first; every device is as large as planned.
 fn over(ranks: usize, recipe: &Recipe, folder: &Path, stop_after: Option<usize>) -> Vec<mlaan::Result<()>> {
+    over_divided((ranks, &Division::Time), recipe, folder, stop_after)
+}
+
+fn over_divided(
+    (ranks, division): (usize, &Division),
+    recipe: &Recipe,
+    folder: &Path,
+    stop_after: Option<usize>,
+) -> Vec<mlaan::Result<()>> {
     let worlds = World::threads(ranks);
     let devices: Vec<Device> = (0..ranks).map(|_| processor()).collect();
     thread::scope(|scope| {
@@ -80,7 +90,7 @@ fn over(ranks: usize, recipe: &Recipe, folder: &Path, stop_after: Option<usize>)
         };
         let followers: Vec<_> = worlds.iter().zip(&devices).skip(1).map(follower).collect();
         let leads = || {
-            let mut trainer = Trainer::from_recipe_in_ranks(recipe, &devices[0], &worlds[0])?;
+            let mut trainer = Trainer::from_recipe_in_ranks(recipe, &devices[0], (&worlds[0], division))?;
             let outcome = lead(&mut trainer, folder, stop_after)?;
             if let (Outcome::Finished(_), None) = (&outcome, stop_after) {
                 for (k, (device, stage)) in devices.iter().zip(&trainer.plan().stages).enumerate() {
@@ -122,6 +132,26 @@ fn ranks_write_the_files_of_one_process() {
 }
 
 #[test]
+fn modules_are_divided_as_is_asked_and_nothing_else_changes() {
+    let recipe = recipe(METHODS[4].1);
+    let one = tempdir().unwrap();
+    alone(&recipe, one.path(), None);
+    let expected = results(one.path());
+    for division in [Division::Memory, Division::Modules(vec![1, 3]), Division::Modules(vec![3, 1])] {
+        let several = tempdir().unwrap();
+        fine(over_divided((2, &division), &recipe, several.path(), None));
+        assert!(results(several.path()) == expected, "{division:?}");
+    }
+    let message = |given: &[usize]| {
+        let ended = over_divided((2, &Division::Modules(given.to_vec())), &recipe, one.path(), None);
+        ended[0].as_ref().unwrap_err().to_string()
+    };
+    assert!(message(&[1, 1, 2]).contains("given for 3 ranks, and there are 2"), "{}", message(&[1, 1, 2]));
+    assert!(message(&[2, 3]).contains("5 modules, and there are 4"), "{}", message(&[2, 3]));
+    assert!(message(&[0, 4]).contains("at least one"), "{}", message(&[0, 4]));
+}
+
+#[test]
 fn a_run_is_interrupted_and_goes_on_over_another_number_of_ranks() {
     for (_, method) in [METHODS[2], METHODS[4], METHODS[5]] {
         let mut recipe = recipe(method);
@@ -153,7 +183,8 @@ fn a_stop_that_any_rank_is_asked_for_saves_at_one_step() {
     let folder = tempdir().unwrap();
     let outcome = thread::scope(|scope| {
         let follower = scope.spawn(|| follow(&worlds[1], Some(&recipe), &processor()));
-        let mut trainer = Trainer::from_recipe_in_ranks(&recipe, &processor(), &worlds[0]).unwrap();
+        let mut trainer =
+            Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time)).unwrap();
         worlds[1].ask_to_stop();
         let outcome = lead(&mut trainer, folder.path(), None).unwrap();
         trainer.dismiss().unwrap();
@@ -197,7 +228,10 @@ fn a_rank_with_another_recipe_ends_the_job_before_it_begins() {
     thread::scope(|scope| {
         let same = scope.spawn(|| follow(&worlds[1], Some(&recipe), &processor()));
         let odd = scope.spawn(|| follow(&worlds[2], Some(&other), &processor()));
-        let e = Trainer::from_recipe_in_ranks(&recipe, &processor(), &worlds[0]).err().unwrap().to_string();
+        let e = Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time))
+            .err()
+            .unwrap()
+            .to_string();
         assert!(e.contains("rank 2 was started with another recipe or other data"), "{e}");
         assert!(e.contains("train.lr is 0.7") && e.contains("data.limit is 44"), "{e}");
         worlds[0].fail(&e);
@@ -231,7 +265,8 @@ fn spoilt(spoil: &(dyn Fn(&World) + Sync)) -> Vec<Option<Error>> {
         };
         let followers: Vec<_> = worlds[1..].iter().map(follower).collect();
         let lead = scope.spawn(|| {
-            let mut trainer = Trainer::from_recipe_in_ranks(&recipe, &processor(), &worlds[0]).unwrap();
+            let mut trainer =
+                Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time)).unwrap();
             let (stop, mut steps) = (AtomicBool::new(false), 0);
             let watch = &mut |p: Progress<'_>| {
                 steps += usize::from(matches!(p, Progress::Step { .. }));

@@ -5,6 +5,7 @@ pub mod board;
 mod eta;
 mod lines;
 mod overview;
+mod ranks;
 mod reporter;
 mod table;
 
@@ -87,7 +88,7 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
             (trainer, Some(fit))
         }
         None => match rank {
-            Some(rank) => (rank.trainer(&recipe, &devices[0])?, None),
+            Some(rank) => (rank.trainer(&recipe, &devices[0], &args.rank_modules)?, None),
             None => match host::trainer(&recipe, &devices)? {
                 Some(trainer) => (trainer, None),
                 None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
@@ -213,11 +214,11 @@ fn spoken(
         let names = (text::line(&title(args, folder)).into_owned(), text::path(folder));
         let planned = trainer.planned_memory() as u64;
         let state = board::State::new(names, planned, eta.clone(), &before, best);
-        if let Ok(board) = board::Board::start(screen, state, interrupt) {
+        if let Ok(board) = board::Board::start(screen, state, (interrupt, ranks::Ranks::of(trainer))) {
             return Reporter::Board(Box::new(board));
         }
     }
-    Reporter::Lines(Box::new(Lines::new(eta, best)))
+    Reporter::Lines(Box::new(Lines::new(eta, best, ranks::Ranks::of(trainer))))
 }
 
 /// Says how it ended and what can be done next.

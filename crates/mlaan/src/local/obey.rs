@@ -114,6 +114,7 @@ impl Learner {
             Command::Flush => self.pipeline.iter_mut().for_each(Pipeline::flush),
             Command::Idle => {
                 self.idle()?;
+                world.tells_status();
                 world.send(0, Lane::Answer, Vec::new())?;
             }
             Command::Infer { number } => self.infer_part(number)?,

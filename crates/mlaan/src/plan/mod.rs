@@ -5,6 +5,7 @@
 
 mod balance;
 mod borders;
+mod division;
 mod dry;
 mod inference;
 mod process;
@@ -16,10 +17,11 @@ mod transfer;
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use borders::RankMessages;
+pub use division::{Division, stage_cuts};
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{TensorSizes, evaluation};
 pub use ranks::{RanksCourse, Speed};
-pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
+pub use stages::{in_flight, plan, plan_divided, plan_in_stages};
 pub use transfer::{BUSES, Bus, RATE};
 
 use crate::local::{Meter, ModuleSummary};

@@ -15,7 +15,7 @@ const BUFFERS: usize = 1 << 20;
 /// The part of a thread's stack that is touched, and its part of the allocator.
 const THREAD: usize = 96 << 10;
 /// What MPI takes, with what it shares with other ranks of the machine.
-const MPI: usize = 24 << 20;
+const MPI: usize = 20 << 20;
 /// Threads of a rank beside those of one process: for its stage, MPI, signs of life, what others tell, and signals.
 const RANK_THREADS: usize = 5;
 /// What is known of a tensor: its name, its place in the header of a file, its layout in memory.

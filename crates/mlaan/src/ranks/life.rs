@@ -132,11 +132,15 @@ impl World {
         }
     }
 
+    /// Lets rank 0 know how this one is doing before its next sign of life.
+    pub fn tells_status(&self) {
+        self.post.post(0, Lane::Life, sign(self.status()));
+    }
+
     fn look(&self) {
         let status = self.status();
         let (beat, delivered) = self.mailbox.beat(status.goes_on);
-        let mut said = vec![life::BEAT];
-        said.extend(RankStatus { delivered, ..status }.write());
+        let said = sign(RankStatus { delivered, ..status });
         self.others().for_each(|to| self.post.post(to, Lane::Life, said.clone()));
         let patience = self.patience();
         let active = {
@@ -149,6 +153,13 @@ impl World {
             self.fail(&format!("it hangs: {what} has not ended for {} s", taken.as_secs()));
         }
     }
+}
+
+/// A sign of life.
+fn sign(status: RankStatus) -> Vec<u8> {
+    let mut said = vec![life::BEAT];
+    said.extend(status.write());
+    said
 }
 
 fn live(world: &Weak<World>) {

@@ -126,7 +126,7 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// What it has done up to a beat: hundredths of a second, and bytes. A tenth of a processor, or a page a second, is
+    /// What it has done up to a beat: hundredths of a second, and bytes. A twentieth of a processor, or a page a second, is
     /// something: threads that only look for messages take less.
     pub fn feel(&mut self, beat: u64, found: Option<[u64; 2]>, between: Duration) {
         let (Some([ticks, bytes]), Some([before, read])) = (found, self.last) else {
@@ -135,7 +135,7 @@ impl Pulse {
             return;
         };
         let seconds = between.as_secs_f64();
-        if (ticks - before.min(ticks)) as f64 >= 10.0 * seconds
+        if (ticks - before.min(ticks)) as f64 >= 5.0 * seconds
             || (bytes - read.min(bytes)) as f64 >= 4096.0 * seconds
         {
             self.active = beat;

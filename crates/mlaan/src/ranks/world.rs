@@ -188,6 +188,18 @@ impl World {
         self.mailbox.peak_bytes()
     }
 
+    /// The next message of a lane from any rank, for which it waits so long.
+    pub(crate) fn next_of_any(&self, lane: Lane, longest: std::time::Duration) -> Option<(usize, Vec<u8>)> {
+        self.mailbox.take(None, lane, Instant::now() + longest)
+    }
+
+    /// Adds a line to this rank's log, which rank 0 writes.
+    pub fn log(&self, line: &str) {
+        if self.rank > 0 {
+            self.post.post(0, Lane::Log, line.as_bytes().to_vec());
+        }
+    }
+
     /// Why the job ends, if it does.
     pub fn failure(&self) -> Option<Failure> {
         self.mailbox.failure()

@@ -5,6 +5,7 @@ use super::gathered::{self, Asked};
 use super::ranks::{Begin, greet};
 use super::state::{restore_from, show_section};
 use crate::local::{Command, Learner};
+use crate::memory::bytes::written;
 use crate::process::Status;
 use crate::ranks::{Lane, Thread, Work, World};
 use crate::recipe::Recipe;
@@ -40,14 +41,31 @@ fn obey_all(
         let (command, more) = Command::read(&said)?;
         let work = Work::Other(command.name(), Duration::ZERO);
         match (command, &mut *learner) {
-            (Command::End, _) => return Ok(()),
+            (Command::End, _) => {
+                world.log(&format!("all is done: {}", doing(world)));
+                return Ok(());
+            }
             (Command::Begin, learner) => {
                 *learner = Some(world.at(Work::SetUp, || Begin::read(more)?.learner(world, device))?);
             }
-            (command, Some(learner)) => world.at(work, || obey(world, learner, &command, more))?,
+            (command, Some(learner)) => {
+                let ends = command == Command::Idle;
+                world.at(work, || obey(world, learner, &command, more))?;
+                if ends {
+                    world.log(&doing(world));
+                }
+            }
             (_, None) => return Err(Error::recipe("ranks", "rank 0 asks before it has begun")),
         }
     }
+}
+
+/// How this rank is doing, for its log.
+fn doing(world: &World) -> String {
+    let own = world.statuses().get(world.rank()).copied().unwrap_or_default();
+    let seconds = |d: Duration| d.as_secs_f64();
+    let (busy, waited, memory) = (seconds(own.busy), seconds(own.waited), written(own.memory));
+    format!("busy {busy:.1} s in steps, waited {waited:.1} s, holds {memory}")
 }
 
 /// Bytes that this process holds at the most, as its plan counts them.

@@ -4,10 +4,11 @@ use super::setup;
 use crate::backbone::Frozen;
 use crate::local::{Command, Learner, Method, Task};
 use crate::memory::Needs;
+use crate::memory::bytes::written;
 use crate::memory::limit::Limits;
 use crate::memory::shared::{self, Share};
 use crate::nn::ImageShape;
-use crate::plan::Plan;
+use crate::plan::{Division, Plan};
 use crate::ranks::{Lane, World, first_steps};
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
@@ -48,6 +49,8 @@ pub(super) struct Begin {
 /// A job as rank 0 knows it.
 pub(super) struct Job<'a> {
     pub world: &'a Arc<World>,
+    /// Which modules each has.
+    pub division: &'a Division,
     /// What each rank computes with.
     pub kinds: Vec<DeviceKind>,
     /// The memory that each has.
@@ -85,7 +88,11 @@ impl<'a> Job<'a> {
     ///
     /// # Errors
     /// A rank with another version or recipe: says which, and what differs.
-    pub fn gather(world: &'a Arc<World>, recipe: &Recipe, device: &Device) -> Result<Self> {
+    pub fn gather(
+        (world, division): (&'a Arc<World>, &'a Division),
+        recipe: &Recipe,
+        device: &Device,
+    ) -> Result<Self> {
         let (mut kinds, mut shares) = (vec![device.kind()], vec![Share::of_this_process(world.host())]);
         for rank in world.others() {
             let what = || format!("rank {rank} to say what it was started with");
@@ -118,7 +125,7 @@ impl<'a> Job<'a> {
                 DeviceKind::Cpu { threads: hello.threads }
             });
         }
-        Ok(Job { world, kinds, shares })
+        Ok(Job { world, division, kinds, shares })
     }
 
     /// In rank 0: tells all others what there is to do.
@@ -241,7 +248,17 @@ impl Begin {
         let modules = learner.modules();
         let ends = self.cuts.iter().copied().chain([modules]);
         if let Some((start, end)) = starts.zip(ends).nth(world.rank()) {
-            world.holds(name(&(start..end)));
+            let (part, planned) = (name(&(start..end)), Needs { usage, process: self.process }.memory());
+            world.log(&format!(
+                "version {}, process {}: {part} on {}, {} threads, {} planned",
+                env!("CARGO_PKG_VERSION"),
+                std::process::id(),
+                device.name(),
+                device.threads(),
+                written(planned as u64)
+            ));
+            device.warning().into_iter().for_each(|warning| world.log(&format!("warning: {warning}")));
+            world.holds(part);
         }
         if let Some(weights) = &self.weights {
             learner.weigh_classes(weights)?;

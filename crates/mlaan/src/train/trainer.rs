@@ -16,7 +16,7 @@ use crate::import::Taken;
 use crate::local::{Learner, Partition};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
-use crate::plan::{Plan, balanced, plan_in_stages};
+use crate::plan::{Division, Plan, balanced, plan_divided};
 use crate::process::Peak;
 use crate::ranks::{Work, World};
 use crate::recipe::{MeanStd, Recipe};
@@ -97,19 +97,23 @@ impl Trainer {
     }
 
     /// As [`Trainer::from_recipe`] in rank 0 of a job, which leads the others ([`follow`](super::follow)). What is learnt is
-    /// what one process learns, to the bit.
+    /// what one process learns, to the bit, however modules are divided.
     ///
     /// # Errors
     /// As [`Trainer::from_recipe`]; fewer modules than ranks; a rank that was started with something else.
-    pub fn from_recipe_in_ranks(recipe: &Recipe, device: &Device, world: &Arc<World>) -> Result<Self> {
+    pub fn from_recipe_in_ranks(
+        recipe: &Recipe,
+        device: &Device,
+        (world, division): (&Arc<World>, &Division),
+    ) -> Result<Self> {
         let memory = device.clone();
         world.measures(move || held(&memory));
-        world.at(Work::SetUp, || Self::leader(recipe, device, world))
+        world.at(Work::SetUp, || Self::leader(recipe, device, (world, division)))
     }
 
-    fn leader(recipe: &Recipe, device: &Device, world: &Arc<World>) -> Result<Self> {
+    fn leader(recipe: &Recipe, device: &Device, (world, division): (&Arc<World>, &Division)) -> Result<Self> {
         recipe.validate()?;
-        let job = Job::gather(world, recipe, device)?;
+        let job = Job::gather((world, division), recipe, device)?;
         if recipe.model.init.is_some() {
             let message = "weights from elsewhere are read by one process: `mlaan train` with one, for an epoch or less, then \
                            --resume with several ranks";
@@ -153,7 +157,8 @@ impl Trainer {
         if let Some(job) = job {
             job.check(&recipe.local, Partition::new(&recipe.local, backbone)?.len())?;
         }
-        let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
+        let division = job.map_or(&Division::Time, |job| job.division);
+        let plan = plan_divided(backbone, &recipe.local, task, sizes, (&kinds, division))?;
         let short = match job {
             None => check(&plan, &devices)?,
             Some(job) => job.fits(&plan, device)?,
@@ -249,6 +254,11 @@ impl Trainer {
             (2.., Some(own)) => own.needs().memory(),
             _ => self.plan.memory(),
         }
+    }
+
+    /// The job of several ranks, which this process leads.
+    pub fn world(&self) -> Option<&Arc<World>> {
+        self.learner.world()
     }
 
     /// Processes that share the network.
