@@ -49,6 +49,16 @@ fn refuse<T>(message: String) -> Result<T> {
     Err(mlaan::Error::Ranks { message }.into())
 }
 
+/// Images of a program are in one process.
+fn refuse_given(recipe: &Recipe) -> mlaan::Result<()> {
+    if recipe.data.source != host::GIVEN {
+        return Ok(());
+    }
+    let message = "images that a program gives lie in one process, and here several ranks share the network: start one process \
+                   (without mpirun or srun), or write the images to a folder or a file and name that";
+    Err(mlaan::Error::data("images", message))
+}
+
 /// A rank of a job.
 pub struct Rank {
     /// Its view of the job.
@@ -145,11 +155,7 @@ impl Rank {
     /// # Errors
     /// As [`Trainer::from_recipe_in_ranks`]; images that a program gives.
     pub fn trainer(&self, recipe: &Recipe, device: &Device, division: &Division) -> Result<Trainer> {
-        if recipe.data.source == host::GIVEN {
-            let message = "images that a program gives lie in one process, and here several ranks share the network: start one \
-                           process (without mpirun or srun), or write the images to a folder or a file and name that";
-            return Err(mlaan::Error::data("images", message).into());
-        }
+        refuse_given(recipe)?;
         Ok(Trainer::from_recipe_in_ranks(recipe, device, (&self.world, division))?)
     }
 
@@ -209,6 +215,20 @@ impl Rank {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_of_a_program_are_refused_with_what_to_do() {
+        let mut recipe = Recipe::load("quickstart").unwrap();
+        assert!(refuse_given(&recipe).is_ok());
+        recipe.data.source = host::GIVEN.into();
+        let e = refuse_given(&recipe).unwrap_err();
+        assert!(
+            matches!(&e, mlaan::Error::Data { message, .. } if message.contains("start one process")),
+            "{e}"
+        );
+        let e = refuse::<()>("too many".into()).unwrap_err();
+        assert!(matches!(e.downcast_ref(), Some(mlaan::Error::Ranks { .. })), "{e}");
+    }
 
     #[test]
     fn launchers_are_known_and_schedulers_alone_are_none() {

@@ -4,10 +4,12 @@
 mod common;
 
 use common::run_results::results;
-use mlaan::plan::Division;
+use mlaan::local::Task;
+use mlaan::nn::ImageShape;
+use mlaan::plan::{Division, plan_divided};
 use mlaan::ranks::{Lane, Patience, World};
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer, follow};
+use mlaan::train::{Outcome, Progress, Trainer, follow, step_sizes};
 use mlaan::{Device, Error};
 use std::path::Path;
 use std::sync::Arc;
@@ -142,6 +144,17 @@ fn modules_are_divided_as_is_asked_and_nothing_else_changes() {
         fine(over_divided((2, &division), &recipe, several.path(), None));
         assert!(results(several.path()) == expected, "{division:?}");
     }
+    let most = |division: &Division| {
+        let backbone = mlaan::train::setup::network(&recipe).unwrap();
+        let kinds = [processor().kind(); 3];
+        let sizes = step_sizes(&recipe, 64, kinds[0]);
+        let pixels = mlaan::engine::ops::PixelScale { mean: [0.5; 3], std: [0.25; 3] };
+        let task = Task { image: ImageShape::square(32, 3), classes: 10, pixels };
+        let plan = plan_divided(&backbone, &recipe.local, task, sizes, (&kinds, division)).unwrap();
+        plan.stages.iter().map(|stage| stage.needs().memory()).max().unwrap()
+    };
+    let by_hand = [[1, 1, 2], [1, 2, 1], [2, 1, 1]].map(|n| most(&Division::Modules(n.to_vec())));
+    assert_eq!(Some(&most(&Division::Memory)), by_hand.iter().min(), "{by_hand:?}");
     let message = |given: &[usize]| {
         let ended = over_divided((2, &Division::Modules(given.to_vec())), &recipe, one.path(), None);
         ended[0].as_ref().unwrap_err().to_string()

@@ -22,6 +22,7 @@ use lines::Lines;
 use mlaan::Device;
 use mlaan::data::Names;
 use mlaan::local::Method;
+use mlaan::plan::Division;
 use mlaan::ranks::Thread;
 use mlaan::recipe::Recipe;
 use mlaan::text;
@@ -49,6 +50,11 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     // A time too long to be counted is none.
     let until = args.time.and_then(|time| Instant::now().checked_add(time));
+    if rank.is_none() && args.rank_modules != Division::Time {
+        let message = "--rank-modules divides modules among ranks, and this is one process: start several (mpirun -n N mlaan train …), \
+                       or leave it out";
+        return Err(mlaan::Error::Ranks { message: message.into() }.into());
+    }
     let devices = match rank {
         None => args.machine.open()?,
         Some(rank) => vec![rank.open(args)?],

@@ -118,7 +118,7 @@ fn trained(at: &Path, lines: usize) {
 /// `train` over more steps than the other tests have, in the folder `run`.
 fn long<'a>(epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = train(&[&["--out", "run", "--quiet"], more].concat());
-    for (name, value) in [("--limit", "600"), ("--epochs", epochs)] {
+    for (name, value) in [("--limit", "300"), ("--epochs", epochs)] {
         let at = args.iter().position(|a| *a == name).unwrap();
         args[at + 1] = value;
     }

@@ -2,7 +2,7 @@
 
 use super::Sizes;
 use super::dry::meters;
-use super::stages::footprints;
+use super::stages::plan_cut;
 use crate::backbone::Backbone;
 use crate::local::{Meter, Method, Task, check_stages};
 use crate::{Error, Result};
@@ -41,11 +41,20 @@ impl Division {
         match self {
             Division::Time => stage_cuts(backbone, method, task, sizes, stages),
             Division::Memory => {
-                let costs =
-                    costs(backbone, method, task, sizes, &|m| (m.activations + m.auxiliary_bytes) as u64)?;
+                let bytes = |cuts: &[usize]| -> Result<Vec<usize>> {
+                    let plan = plan_cut(backbone, method, task, sizes, (kinds, cuts))?;
+                    Ok(plan.stages.iter().map(|stage| stage.needs().memory()).collect())
+                };
+                let held = |m: &Meter| (m.activations + m.auxiliary_bytes) as u64;
+                let costs = costs(backbone, method, task, sizes, &held)?;
                 check_stages(stages, costs.len())?;
-                let bytes = |cuts: &[usize]| footprints(backbone, method, task, sizes, (kinds, cuts));
-                least_memory(even(&costs, stages), costs.len(), &bytes)
+                // No way down is sure to end at the least: from two beginnings the better end is taken.
+                let [even_in_time, even_in_bytes] =
+                    [stage_cuts(backbone, method, task, sizes, stages)?, even(&costs, stages)]
+                        .map(|start| least_memory(start, costs.len(), &bytes));
+                let (a, b) = (even_in_time?, even_in_bytes?);
+                let most = |cuts: &[usize]| bytes(cuts).map(|found| found.into_iter().max());
+                Ok(if most(&a)? <= most(&b)? { a } else { b })
             }
             Division::Modules(given) => {
                 let modules = meters(backbone, method, task, Sizes { batch: 1, ..sizes })?.len();

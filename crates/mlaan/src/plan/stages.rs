@@ -63,8 +63,19 @@ pub fn plan_divided(
 ) -> Result<Plan> {
     let method = &balanced(backbone, method, task, sizes)?;
     let cuts = division.cuts(backbone, method, task, sizes, kinds)?;
+    plan_cut(backbone, method, task, sizes, (kinds, &cuts))
+}
+
+/// Plans stages that end before the modules `cuts`.
+pub(super) fn plan_cut(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+    (kinds, cuts): (&[DeviceKind], &[usize]),
+) -> Result<Plan> {
     let Dry { mut learner, devices, sources, batch, flops } =
-        dry_run(backbone, method, task, sizes, (kinds, &cuts))?;
+        dry_run(backbone, method, task, sizes, (kinds, cuts))?;
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
     let evaluated =
@@ -80,14 +91,14 @@ pub fn plan_divided(
     let summary = learner.summary()?;
     let process = match sizes.kind {
         DeviceKind::Cpu { .. } => {
-            let process = process + messages(&summary, &cuts, method, sizes, batch);
+            let process = process + messages(&summary, cuts, method, sizes, batch);
             Needs { usage, process }.loading(sizes.loading_bytes).process
         }
         DeviceKind::Cuda => process,
     };
     let images = (batch, task.image.height);
     let (classes, largest) = (task.classes, tensors.largest);
-    let borders = Borders { summary: &summary, cuts: &cuts, method, sizes, images, classes, largest };
+    let borders = Borders { summary: &summary, cuts, method, sizes, images, classes, largest };
     let messages = borders.messages(&mut learner)?;
     let own = |k: usize| as_rank(k, (kinds[k], parts[k], messages[k]), (usages[0], evaluated, sizes));
     let own: Vec<usize> = (0..kinds.len()).map(own).collect();
@@ -138,18 +149,6 @@ struct Dry {
     batch: usize,
     /// Operations of a step, stage by stage.
     flops: Vec<u64>,
-}
-
-/// Bytes that every stage holds at the most, where they end before the modules `cuts`.
-pub(super) fn footprints(
-    backbone: &dyn Backbone,
-    method: &Method,
-    task: Task,
-    sizes: Sizes,
-    place: (&[DeviceKind], &[usize]),
-) -> Result<Vec<usize>> {
-    let dry = dry_run(backbone, method, task, sizes, place)?;
-    Ok(dry.devices.iter().map(|device| device.usage().footprint).collect())
 }
 
 fn dry_run(

@@ -186,10 +186,13 @@ mod tests {
         put("checkpoints/epoch-0000.model.safetensors");
         put("checkpoints/.epoch-0000.state.safetensors.scratch");
         put("tensorboard/events.out.tfevents.1.mlaan");
+        put("log.rank-12.txt");
         put(".recipe.toml.scratch");
         put(".metrics.jsonl.scratch");
         assert!(is_free(&folder), "an import that was killed");
-        for name in ["notes.txt", ".notes.txt.scratch", "tensorboard/notes.txt", "checkpoints/last.json"] {
+        for name in
+            ["notes.txt", "log.txt", ".notes.txt.scratch", "tensorboard/notes.txt", "checkpoints/last.json"]
+        {
             put(name);
             assert!(!is_free(&folder), "{name}");
             fs::remove_file(folder.join(name)).unwrap();
