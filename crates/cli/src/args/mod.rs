@@ -124,8 +124,8 @@ pub struct TrainArgs {
     /// within. All is saved, and what follows goes on as if nothing had happened
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub time: Option<Duration>,
-    /// Over several ranks (mpirun -n N mlaan train …): which modules each holds: divided evenly by time or by memory, or how many
-    /// each has, as 6,5,5; results are the same
+    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has, as 6,5,5; results are
+    /// the same
     #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", value_parser = parse_division)]
     pub rank_modules: Division,
     /// What to compute with.
@@ -246,8 +246,9 @@ pub struct PlanArgs {
     /// few images go through the network to see how long its modules take here, unless --gflops says it
     #[arg(long, value_name = "N|A..B", value_parser = parse_ranks, conflicts_with = "memory")]
     pub ranks: Option<RangeInclusive<usize>>,
-    /// Which modules each rank holds, as of `mlaan train`
-    #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", hide_default_value = true, value_parser = parse_division, requires = "ranks")]
+    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has, as 6,5,5; results are
+    /// the same
+    #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", value_parser = parse_division, requires = "ranks")]
     pub rank_modules: Division,
     /// What passes between two ranks in a second, as 10Gbit or 25GB [default: 5GB, as within one machine]
     #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "ranks")]
