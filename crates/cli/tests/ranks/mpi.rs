@@ -212,7 +212,7 @@ fn a_job_that_is_stopped_goes_on_and_a_rank_that_is_stopped_is_missed() {
 #[test]
 fn a_signal_saves_and_all_goes_on() {
     let at = tempfile::tempdir().unwrap();
-    let args = long("24", &[]);
+    let args = long("8", &[]);
     let Some(mut job) = start(at.path(), 2, &args) else { return };
     trained(at.path(), 2);
     signal("USR1", job.0.id());

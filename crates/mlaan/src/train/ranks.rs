@@ -250,7 +250,7 @@ impl Begin {
         if let Some((start, end)) = starts.zip(ends).nth(world.rank()) {
             let (part, planned) = (name(&(start..end)), Needs { usage, process: self.process }.memory());
             world.log(&format!(
-                "version {}, process {}: {part} on {}, {} threads, {} planned",
+                "version {}, process {}: {part} on {}, threads: {}, {} planned",
                 env!("CARGO_PKG_VERSION"),
                 std::process::id(),
                 device.name(),
