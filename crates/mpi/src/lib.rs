@@ -8,7 +8,7 @@ use mlaan::ranks::{Lane, Mailbox, Post, World};
 use mlaan::{Error, Result};
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use mpi::{Rank, Threading};
-use owner::Owner;
+use owner::{Order, Owner};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -34,11 +34,6 @@ pub struct Job {
     pub local: Vec<[u8; SAID]>,
     close: Sender<Order>,
     thread: JoinHandle<()>,
-}
-
-enum Order {
-    Send { to: usize, lane: Lane, bytes: Vec<u8> },
-    Close,
 }
 
 /// Gives bytes to the thread that owns MPI.

@@ -1,7 +1,6 @@
 //! What the thread that owns MPI does: it sends and receives messages in parts, so that none keeps others, and signs of life
 //! above all, waiting for long.
 
-use super::Order;
 use super::parts::{Assembly, Queue};
 use mlaan::ranks::{Lane, Mailbox};
 use mpi::Rank;
@@ -22,6 +21,21 @@ const AT_ONCE: usize = 4;
 
 /// In a tag, beside the lane: more of the message follows.
 const MORE: Rank = 1 << 8;
+
+/// What it is told.
+pub enum Order {
+    /// To send a message.
+    Send {
+        /// To which rank.
+        to: usize,
+        /// In which lane.
+        lane: Lane,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// To end when all is sent.
+    Close,
+}
 
 /// A part on its way, which MPI reads until it is there.
 struct Moving {

@@ -1,22 +1,14 @@
 //! What a rank holds of messages, beside its tensors: those that wait for it, those that it has made, and batches that it was
 //! given ahead.
 
-use super::{Sizes, in_flight};
+use super::Sizes;
+use super::rank_messages::{RankMessages, in_flight};
 use crate::Result;
 use crate::local::{Learner, Method, ModuleSummary, Rooms};
 
 /// What a message takes beside its values, and all small ones together.
 const HEADER: usize = 256;
 const SMALL: usize = 64 << 10;
-
-/// Bytes of a rank's messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RankMessages {
-    /// Of those that wait for it at the most ([`World::peak_bytes`](crate::ranks::World::peak_bytes)).
-    pub waiting: usize,
-    /// Of all, with those that it sends and the batches that it was given.
-    pub all: usize,
-}
 
 /// What messages depend on.
 pub(super) struct Borders<'a> {

@@ -2,11 +2,9 @@
 
 use super::Sizes;
 use super::dry::meters;
-use super::stages::plan_cut;
 use crate::backbone::Backbone;
 use crate::local::{Meter, Method, Task, check_stages};
 use crate::{Error, Result};
-use mlaan_engine::DeviceKind;
 use std::ops::Range;
 
 /// How modules are divided among stages or ranks. What is learnt does not depend on it.
@@ -21,37 +19,35 @@ pub enum Division {
     Modules(Vec<usize>),
 }
 
+/// Bytes that every stage would need, were they to end before these modules.
+pub(super) type Bytes<'a> = &'a dyn Fn(&[usize]) -> Result<Vec<usize>>;
+
 impl Division {
-    /// The modules before which stages on devices of these kinds end but the last.
+    /// The modules before which so many stages end but the last; `bytes`: what they would need.
     ///
     /// # Errors
     /// More stages than modules; another number of stages or modules than are given.
-    pub fn cuts(
+    pub(super) fn cuts(
         &self,
         backbone: &dyn Backbone,
         method: &Method,
         task: Task,
         sizes: Sizes,
-        kinds: &[DeviceKind],
+        (stages, bytes): (usize, Bytes<'_>),
     ) -> Result<Vec<usize>> {
-        let stages = kinds.len();
         if stages <= 1 && !matches!(self, Division::Modules(_)) {
             return Ok(Vec::new());
         }
         match self {
             Division::Time => stage_cuts(backbone, method, task, sizes, stages),
             Division::Memory => {
-                let bytes = |cuts: &[usize]| -> Result<Vec<usize>> {
-                    let plan = plan_cut(backbone, method, task, sizes, (kinds, cuts))?;
-                    Ok(plan.stages.iter().map(|stage| stage.needs().memory()).collect())
-                };
                 let held = |m: &Meter| (m.activations + m.auxiliary_bytes) as u64;
                 let costs = costs(backbone, method, task, sizes, &held)?;
                 check_stages(stages, costs.len())?;
                 // No way down is sure to end at the least: from two beginnings the better end is taken.
                 let [even_in_time, even_in_bytes] =
                     [stage_cuts(backbone, method, task, sizes, stages)?, even(&costs, stages)]
-                        .map(|start| least_memory(start, costs.len(), &bytes));
+                        .map(|start| least_memory(start, costs.len(), bytes));
                 let (a, b) = (even_in_time?, even_in_bytes?);
                 let most = |cuts: &[usize]| bytes(cuts).map(|found| found.into_iter().max());
                 Ok(if most(&a)? <= most(&b)? { a } else { b })
@@ -135,11 +131,7 @@ fn even(costs: &[u64], parts: usize) -> Vec<usize> {
 }
 
 /// From cuts on, lets the stage of most bytes give a module to a neighbour as long as that makes the most less.
-fn least_memory(
-    mut cuts: Vec<usize>,
-    modules: usize,
-    bytes: &dyn Fn(&[usize]) -> Result<Vec<usize>>,
-) -> Result<Vec<usize>> {
+fn least_memory(mut cuts: Vec<usize>, modules: usize, bytes: Bytes<'_>) -> Result<Vec<usize>> {
     let most = |found: &[usize]| found.iter().copied().max().unwrap_or(0);
     let mut found = bytes(&cuts)?;
     loop {

@@ -9,6 +9,7 @@ mod division;
 mod dry;
 mod inference;
 mod process;
+mod rank_messages;
 mod ranks;
 pub mod search;
 mod stages;
@@ -16,12 +17,12 @@ mod transfer;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
-pub use borders::RankMessages;
 pub use division::{Division, stage_cuts};
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{TensorSizes, evaluation};
+pub use rank_messages::{RankMessages, in_flight};
 pub use ranks::{RanksCourse, Speed};
-pub use stages::{in_flight, plan, plan_divided, plan_in_stages};
+pub use stages::{plan, plan_divided, plan_in_stages};
 pub use transfer::{BUSES, Bus, RATE};
 
 use crate::local::{Meter, ModuleSummary};

@@ -23,11 +23,6 @@ const COPIES: usize = 3;
 /// before it ends the one before, small tensors find their places only after some.
 const SETTLED: usize = 24;
 
-/// Batches of the host that so many stages hold beside the one that the first takes.
-pub fn in_flight(stages: usize) -> usize {
-    if stages > 1 { stages + 1 } else { 0 }
-}
-
 /// Plans training and evaluation.
 ///
 /// # Errors
@@ -62,12 +57,16 @@ pub fn plan_divided(
     (kinds, division): (&[DeviceKind], &Division),
 ) -> Result<Plan> {
     let method = &balanced(backbone, method, task, sizes)?;
-    let cuts = division.cuts(backbone, method, task, sizes, kinds)?;
+    let bytes = |cuts: &[usize]| -> Result<Vec<usize>> {
+        let plan = plan_cut(backbone, method, task, sizes, (kinds, cuts))?;
+        Ok(plan.stages.iter().map(|stage| stage.needs().memory()).collect())
+    };
+    let cuts = division.cuts(backbone, method, task, sizes, (kinds.len(), &bytes))?;
     plan_cut(backbone, method, task, sizes, (kinds, &cuts))
 }
 
 /// Plans stages that end before the modules `cuts`.
-pub(super) fn plan_cut(
+fn plan_cut(
     backbone: &dyn Backbone,
     method: &Method,
     task: Task,

@@ -2,48 +2,12 @@
 
 use super::mailbox::{Lane, life};
 use super::status::RankStatus;
-use super::watch::{Course, Pulse, State, Thread, Work};
+use super::watch::{State, Thread, Work};
+use super::watched::lock;
 use super::{Patience, World};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
-
-/// Bytes that a process holds.
-type Memory = Box<dyn Fn() -> u64 + Send + Sync>;
-
-/// What is known of a rank's own work.
-pub(super) struct Watched {
-    threads: Mutex<[Course; 2]>,
-    patience: Mutex<Patience>,
-    /// Whether signs of life are sent.
-    beats: AtomicBool,
-    began: Instant,
-    pulse: Mutex<Pulse>,
-    memory: Mutex<Option<Memory>>,
-}
-
-impl Default for Watched {
-    fn default() -> Self {
-        Watched {
-            threads: Mutex::new([Course::new(), Course::new()]),
-            patience: Mutex::default(),
-            beats: AtomicBool::new(false),
-            began: Instant::now(),
-            pulse: Mutex::default(),
-            memory: Mutex::new(None),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Watched {
-    pub fn set_patience(&self, patience: Patience) {
-        *lock(&self.patience) = patience;
-    }
-}
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 impl World {
     pub(super) fn patience(&self) -> Patience {

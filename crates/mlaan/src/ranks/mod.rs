@@ -10,6 +10,7 @@ mod patience;
 mod status;
 mod threads;
 mod watch;
+mod watched;
 mod world;
 
 pub use mailbox::{Failure, Lane, Mailbox};

@@ -1,9 +1,9 @@
 //! One rank's view of a job.
 
 use super::Patience;
-use super::life::Watched;
 use super::mailbox::{Failure, Lane, Mailbox, life};
 use super::watch::State;
+use super::watched::Watched;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,7 @@ use crate::ranks::{Lane, World};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -49,7 +49,7 @@ impl Drop for RankLogs {
     }
 }
 
-fn write(world: &World, folder: &PathBuf, over: &AtomicBool) {
+fn write(world: &World, folder: &Path, over: &AtomicBool) {
     let begin = Instant::now();
     let mut files: BTreeMap<usize, Option<File>> = BTreeMap::new();
     loop {

@@ -50,8 +50,8 @@ pub fn clear_unsaved(folder: &Path) -> Result<()> {
     atomic::remove_stale(folder)?;
     clear_folder(&folder.join(tensorboard::FOLDER), is_events)?;
     let logs = names(folder).map_err(Error::io(folder))?;
-    let logs = logs.iter().filter(|(name, _)| name.to_str().is_some_and(rank_logs::is_log));
-    logs.map(|(_, entry)| remove(&entry.path())).collect::<Result<()>>()?;
+    let mut logs = logs.iter().filter(|(name, _)| name.to_str().is_some_and(rank_logs::is_log));
+    logs.try_for_each(|(_, entry)| remove(&entry.path()))?;
     // The folder of checkpoints and the metrics last: without them nothing says that this was ours.
     remove(&folder.join(RECIPE))?;
     clear_checkpoints(folder)?;
