@@ -1,5 +1,7 @@
 //! The command `mlaan` as a library: for its own program, and for programs that embed its commands ([`call`]).
 
+#[cfg(any(feature = "mpi", test))]
+mod affinity;
 mod analyze;
 mod args;
 mod audit;

@@ -69,35 +69,23 @@ impl Places {
 }
 
 impl Places {
-    /// The device of a rank, by its number among so many on this machine: GPUs go round, of those that are named or, where one is,
-    /// of all from there on. On the processor a rank has the cores that the launcher gave it, or its part of those that all share.
+    /// The device of a rank, by its number on this machine: GPUs go round, of those that are named or, where one is, of all from
+    /// there on.
     ///
     /// # Errors
     /// What is missing.
-    pub fn open_rank(&self, (rank, ranks): (usize, usize), threads: Option<usize>) -> Result<Device> {
+    pub fn open_rank(&self, rank: usize, threads: usize) -> Result<Device> {
         let visible = || mlaan_engine::cuda::devices::find().gpus.map_or(0, |gpus| gpus.len());
         let place = match self.0.as_slice() {
             [Place::Cuda(first)] => Place::Cuda(first + rank % visible().saturating_sub(*first).max(1)),
             all => all.get(rank % all.len().max(1)).copied().unwrap_or(Place::Cpu),
         };
-        place.open(threads.or_else(|| Some(threads_of_rank(cores(), online(), ranks))))
+        place.open(Some(threads))
     }
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Processors of the machine, whoever may use them.
-fn online() -> usize {
-    let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    listed.lines().filter(|line| line.starts_with("processor")).count().max(cores())
-}
-
-/// Threads of a rank that may use `cores` of `online` processors, which `ranks` ranks share: where all of them could have as many, the
-/// launcher gave each its own.
-fn threads_of_rank(cores: usize, online: usize, ranks: usize) -> usize {
-    if cores * ranks <= online { cores } else { (cores / ranks.max(1)).max(1) }
 }
 
 /// Threads of each stage: all for one; else as even as can be, at least one each. A GPU takes them to load images with, which
@@ -114,15 +102,6 @@ fn shares(places: &[Place], threads: Option<usize>) -> Vec<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranks_have_the_cores_that_they_were_given() {
-        // Bound to a core each; bound to nothing; more ranks than cores; one rank.
-        assert_eq!(threads_of_rank(1, 2, 2), 1);
-        assert_eq!(threads_of_rank(64, 64, 4), 16);
-        assert_eq!(threads_of_rank(2, 2, 4), 1);
-        assert_eq!(threads_of_rank(8, 8, 1), 8);
-    }
 
     #[test]
     fn a_device_per_stage() {

@@ -1,11 +1,17 @@
 //! Several ranks (`mpirun -n 4 mlaan train …`): who they are, and how all of them end.
 
+#[cfg(feature = "mpi")]
+use crate::affinity;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
-use crate::{output, resume};
-use anyhow::{Error, Result, bail};
+use crate::{host, output, resume};
+use anyhow::{Error, Result};
+use mlaan::plan::Division;
 use mlaan::ranks::World;
-use mlaan::train::follow;
+#[cfg(feature = "mpi")]
+use mlaan::ranks::{Thread, Work};
+use mlaan::recipe::Recipe;
+use mlaan::train::{Trainer, follow};
 use mlaan_engine::Device;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,12 +44,29 @@ impl Launch {
     }
 }
 
+/// What ranks cannot do.
+fn refuse<T>(message: String) -> Result<T> {
+    Err(mlaan::Error::Ranks { message }.into())
+}
+
+/// Images of a program are in one process.
+fn refuse_given(recipe: &Recipe) -> mlaan::Result<()> {
+    if recipe.data.source != host::GIVEN {
+        return Ok(());
+    }
+    let message = "images that a program gives lie in one process, and here several ranks share the network: start one process \
+                   (without mpirun or srun), or write the images to a folder or a file and name that";
+    Err(mlaan::Error::data("images", message))
+}
+
 /// A rank of a job.
 pub struct Rank {
     /// Its view of the job.
     pub world: Arc<World>,
-    /// Its number among those on this machine, and theirs.
-    pub local: (usize, usize),
+    /// Its number among those on this machine.
+    local: usize,
+    /// Threads that it has of this machine's.
+    threads: usize,
     #[cfg(feature = "mpi")]
     job: mlaan_mpi::Job,
 }
@@ -62,27 +85,31 @@ impl Rank {
 
     #[cfg(not(feature = "mpi"))]
     fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
-        bail!(
+        refuse(format!(
             "a launcher started {ranks} ranks ({variable}={ranks}), and this program was built without MPI: each would train the \
              whole network by itself. Build one with it (cargo install --path crates/cli --features mpi; it needs the system's MPI \
              and libclang), or start one process"
-        )
+        ))
     }
 
     #[cfg(feature = "mpi")]
     fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
-        let job = mlaan_mpi::Job::join()?;
+        let job = mlaan_mpi::Job::join(&affinity::of_this_process())?;
         if job.world.ranks() != ranks {
-            bail!(
+            return refuse(format!(
                 "the launcher started {ranks} ranks ({variable}={ranks}), and MPI knows of {}: start them with the launcher of this \
                  MPI ({}), as mpirun or srun --mpi=pmix",
                 job.world.ranks(),
                 mlaan_mpi::library()
-            );
+            ));
         }
-        let (world, local) = (Arc::clone(&job.world), (job.local_rank, job.local_ranks));
+        let (world, local) = (Arc::clone(&job.world), job.local_rank);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = affinity::threads(&job.local, local, cores);
         world.watch();
-        Ok(Rank { world, local, job })
+        // What comes next looks for recipes, folders and images.
+        world.begin(Thread::Main, Work::SetUp);
+        Ok(Rank { world, local, threads, job })
     }
 
     /// Does the work of this rank, `lead` that of rank 0, and ends with all others. What went wrong is told once.
@@ -111,14 +138,25 @@ impl Rank {
     /// What is missing.
     pub fn open(&self, args: &TrainArgs) -> Result<Device> {
         if args.machine.stages.is_some_and(|n| n > 1) {
-            bail!(
-                "--stages divides the modules over threads or GPUs of one process, and here ranks divide them: leave it out"
+            return refuse(
+                "--stages divides the modules over threads or GPUs of one process, and here ranks divide them: leave it out".into(),
             );
         }
         if args.memory.is_some() {
-            bail!("--memory chooses settings for one process; with several ranks leave it out");
+            return refuse(
+                "--memory chooses settings for one process; with several ranks leave it out".into(),
+            );
         }
-        args.machine.open_rank(self.local)
+        args.machine.open_rank(self.local, self.threads)
+    }
+
+    /// A trainer that leads the other ranks.
+    ///
+    /// # Errors
+    /// As [`Trainer::from_recipe_in_ranks`]; images that a program gives.
+    pub fn trainer(&self, recipe: &Recipe, device: &Device, division: &Division) -> Result<Trainer> {
+        refuse_given(recipe)?;
+        Ok(Trainer::from_recipe_in_ranks(recipe, device, (&self.world, division))?)
     }
 
     fn follow(&self, args: &TrainArgs) -> Result<()> {
@@ -177,6 +215,20 @@ impl Rank {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_of_a_program_are_refused_with_what_to_do() {
+        let mut recipe = Recipe::load("quickstart").unwrap();
+        assert!(refuse_given(&recipe).is_ok());
+        recipe.data.source = host::GIVEN.into();
+        let e = refuse_given(&recipe).unwrap_err();
+        assert!(
+            matches!(&e, mlaan::Error::Data { message, .. } if message.contains("start one process")),
+            "{e}"
+        );
+        let e = refuse::<()>("too many".into()).unwrap_err();
+        assert!(matches!(e.downcast_ref(), Some(mlaan::Error::Ranks { .. })), "{e}");
+    }
 
     #[test]
     fn launchers_are_known_and_schedulers_alone_are_none() {

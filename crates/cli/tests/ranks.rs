@@ -29,6 +29,16 @@ fn a_program_without_mpi_refuses_several_ranks() {
     assert!(command.env("SLURM_NTASKS", "8").output().unwrap().status.success());
 }
 
+#[test]
+fn one_process_divides_no_modules() {
+    let at = tempfile::tempdir().unwrap();
+    let out = common::mlaan(at.path(), &common::train(&["--rank-modules", "2,2"])).output().unwrap();
+    let message = common::text(&out.stderr);
+    assert!(!out.status.success() && message.contains("this is one process: start several"), "{message}");
+    let out = common::mlaan(at.path(), &common::train(&["--rank-modules", "2,0"])).output().unwrap();
+    assert!(common::text(&out.stderr).contains("as 6,5,5"), "{}", common::text(&out.stderr));
+}
+
 #[cfg(all(feature = "mpi", target_os = "linux"))]
 #[path = "ranks/mpi.rs"]
 mod mpi;

@@ -74,6 +74,12 @@ pub enum Error {
         /// What happened there.
         cause: String,
     },
+    /// Several ranks were started that cannot train together.
+    #[error("{message}")]
+    Ranks {
+        /// What was found and what to do.
+        message: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {}", text::path(path), line(&source.to_string()))]
     Io {

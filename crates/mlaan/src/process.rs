@@ -37,6 +37,25 @@ impl Status {
     }
 }
 
+/// What this process has done so far, as the system counts it: hundredths of a second of the processor, and bytes that it has
+/// read and written.
+pub(crate) fn activity() -> Option<[u64; 2]> {
+    let read = |file| fs::read_to_string(file).ok();
+    parse_activity(&read("/proc/self/stat")?, &read("/proc/self/io").unwrap_or_default())
+}
+
+/// The same from the files' texts.
+fn parse_activity(stat: &str, io: &str) -> Option<[u64; 2]> {
+    // The name of the program, in brackets, may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |text: Option<&&str>| text.and_then(|t| t.parse::<u64>().ok());
+    let bytes = io.lines().filter_map(|line| {
+        let bytes = line.strip_prefix("rchar:").or_else(|| line.strip_prefix("wchar:"))?;
+        bytes.trim().parse::<u64>().ok()
+    });
+    Some([number(fields.get(11))? + number(fields.get(12))?, bytes.sum()])
+}
+
 /// How often [`Peak::sample`] asks the system, at the most: asking takes about 20 µs.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -93,6 +112,14 @@ mod tests {
         assert_eq!(found, Some(Status { resident: 1 << 20, peak: 2 << 20, mapped: 4 << 20 }));
         assert_eq!(Status::parse("VmRSS:\t1024 kB\n").map(|s| s.peak), Some(1 << 20));
         assert_eq!(Status::parse("VmHWM: 1 kB\nVmRSS: x kB"), None);
+    }
+
+    #[test]
+    fn what_a_process_does_is_read() {
+        let stat = "12 (a b) c) S 1 2 3 4 5 6 7 8 9 10 70 30 0 0 20";
+        assert_eq!(parse_activity(stat, "rchar: 100\nwchar: 23\nsyscr: 7\n"), Some([100, 123]));
+        assert_eq!(parse_activity(stat, ""), Some([100, 0]));
+        assert_eq!(parse_activity("12 (x) S 1", ""), None);
     }
 
     #[test]

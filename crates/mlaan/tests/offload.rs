@@ -11,7 +11,7 @@ use mlaan::local::{
 };
 use mlaan::nn::optim::{AdamW, Lars, Rule};
 use mlaan::nn::{ImageShape, Optimizer};
-use mlaan::plan::{Sizes, plan};
+use mlaan::plan::{Division, Sizes, plan};
 use mlaan::ranks::World;
 use mlaan::recipe::Recipe;
 use mlaan::train::{Outcome, Progress, Trainer, follow};
@@ -492,7 +492,8 @@ fn over_ranks(recipe: &Recipe, folder: &Path) {
             follow(&worlds[1], Some(recipe), &devices[1]).inspect_err(|e| worlds[1].fail(&e.to_string()))
         });
         let leads = || -> mlaan::Result<()> {
-            let mut trainer = Trainer::from_recipe_in_ranks(recipe, &devices[0], &worlds[0])?;
+            let mut trainer =
+                Trainer::from_recipe_in_ranks(recipe, &devices[0], (&worlds[0], &Division::Time))?;
             trainer.run(folder, true, &AtomicBool::new(false), &mut |_| ())?;
             for (device, stage) in devices.iter().zip(&trainer.plan().stages) {
                 let (used, planned) = (device.usage(), stage.usage);

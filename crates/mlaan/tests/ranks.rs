@@ -4,14 +4,18 @@
 mod common;
 
 use common::run_results::results;
-use mlaan::ranks::World;
+use mlaan::local::Task;
+use mlaan::nn::ImageShape;
+use mlaan::plan::{Division, plan_divided};
+use mlaan::ranks::{Lane, Patience, World};
 use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer, follow};
+use mlaan::train::{Outcome, Progress, Trainer, follow, step_sizes};
 use mlaan::{Device, Error};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
 /// Five modules; epochs of four batches and a smaller one.
@@ -68,6 +72,15 @@ fn lead(trainer: &mut Trainer, folder: &Path, stop_after: Option<usize>) -> mlaa
 
 /// What each rank ended with, rank 0 first; every device is as large as planned.
 fn over(ranks: usize, recipe: &Recipe, folder: &Path, stop_after: Option<usize>) -> Vec<mlaan::Result<()>> {
+    over_divided((ranks, &Division::Time), recipe, folder, stop_after)
+}
+
+fn over_divided(
+    (ranks, division): (usize, &Division),
+    recipe: &Recipe,
+    folder: &Path,
+    stop_after: Option<usize>,
+) -> Vec<mlaan::Result<()>> {
     let worlds = World::threads(ranks);
     let devices: Vec<Device> = (0..ranks).map(|_| processor()).collect();
     thread::scope(|scope| {
@@ -79,12 +92,14 @@ fn over(ranks: usize, recipe: &Recipe, folder: &Path, stop_after: Option<usize>)
         };
         let followers: Vec<_> = worlds.iter().zip(&devices).skip(1).map(follower).collect();
         let leads = || {
-            let mut trainer = Trainer::from_recipe_in_ranks(recipe, &devices[0], &worlds[0])?;
+            let mut trainer = Trainer::from_recipe_in_ranks(recipe, &devices[0], (&worlds[0], division))?;
             let outcome = lead(&mut trainer, folder, stop_after)?;
             if let (Outcome::Finished(_), None) = (&outcome, stop_after) {
                 for (k, (device, stage)) in devices.iter().zip(&trainer.plan().stages).enumerate() {
                     let (used, planned) = (device.usage(), stage.usage);
                     assert_eq!((used.footprint, used.peak), (planned.footprint, planned.peak), "rank {k}");
+                    let (waited, room) = (worlds[k].peak_bytes(), stage.messages.waiting);
+                    assert!(waited <= room && 0 < waited, "rank {k}: {waited} bytes of {room}");
                 }
             }
             trainer.dismiss()
@@ -119,6 +134,37 @@ fn ranks_write_the_files_of_one_process() {
 }
 
 #[test]
+fn modules_are_divided_as_is_asked_and_nothing_else_changes() {
+    let recipe = recipe(METHODS[4].1);
+    let one = tempdir().unwrap();
+    alone(&recipe, one.path(), None);
+    let expected = results(one.path());
+    for division in [Division::Memory, Division::Modules(vec![1, 3]), Division::Modules(vec![3, 1])] {
+        let several = tempdir().unwrap();
+        fine(over_divided((2, &division), &recipe, several.path(), None));
+        assert!(results(several.path()) == expected, "{division:?}");
+    }
+    let most = |division: &Division| {
+        let backbone = mlaan::train::setup::network(&recipe).unwrap();
+        let kinds = [processor().kind(); 3];
+        let sizes = step_sizes(&recipe, 64, kinds[0]);
+        let pixels = mlaan::engine::ops::PixelScale { mean: [0.5; 3], std: [0.25; 3] };
+        let task = Task { image: ImageShape::square(32, 3), classes: 10, pixels };
+        let plan = plan_divided(&backbone, &recipe.local, task, sizes, (&kinds, division)).unwrap();
+        plan.stages.iter().map(|stage| stage.needs().memory()).max().unwrap()
+    };
+    let by_hand = [[1, 1, 2], [1, 2, 1], [2, 1, 1]].map(|n| most(&Division::Modules(n.to_vec())));
+    assert_eq!(Some(&most(&Division::Memory)), by_hand.iter().min(), "{by_hand:?}");
+    let message = |given: &[usize]| {
+        let ended = over_divided((2, &Division::Modules(given.to_vec())), &recipe, one.path(), None);
+        ended[0].as_ref().unwrap_err().to_string()
+    };
+    assert!(message(&[1, 1, 2]).contains("given for 3 ranks, and there are 2"), "{}", message(&[1, 1, 2]));
+    assert!(message(&[2, 3]).contains("5 modules, and there are 4"), "{}", message(&[2, 3]));
+    assert!(message(&[0, 4]).contains("at least one"), "{}", message(&[0, 4]));
+}
+
+#[test]
 fn a_run_is_interrupted_and_goes_on_over_another_number_of_ranks() {
     for (_, method) in [METHODS[2], METHODS[4], METHODS[5]] {
         let mut recipe = recipe(method);
@@ -150,7 +196,8 @@ fn a_stop_that_any_rank_is_asked_for_saves_at_one_step() {
     let folder = tempdir().unwrap();
     let outcome = thread::scope(|scope| {
         let follower = scope.spawn(|| follow(&worlds[1], Some(&recipe), &processor()));
-        let mut trainer = Trainer::from_recipe_in_ranks(&recipe, &processor(), &worlds[0]).unwrap();
+        let mut trainer =
+            Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time)).unwrap();
         worlds[1].ask_to_stop();
         let outcome = lead(&mut trainer, folder.path(), None).unwrap();
         trainer.dismiss().unwrap();
@@ -194,7 +241,10 @@ fn a_rank_with_another_recipe_ends_the_job_before_it_begins() {
     thread::scope(|scope| {
         let same = scope.spawn(|| follow(&worlds[1], Some(&recipe), &processor()));
         let odd = scope.spawn(|| follow(&worlds[2], Some(&other), &processor()));
-        let e = Trainer::from_recipe_in_ranks(&recipe, &processor(), &worlds[0]).err().unwrap().to_string();
+        let e = Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time))
+            .err()
+            .unwrap()
+            .to_string();
         assert!(e.contains("rank 2 was started with another recipe or other data"), "{e}");
         assert!(e.contains("train.lr is 0.7") && e.contains("data.limit is 44"), "{e}");
         worlds[0].fail(&e);
@@ -211,4 +261,51 @@ fn a_loss_that_is_not_finite_ends_all_ranks_with_its_module() {
     let ended = over(3, &recipe, folder.path(), None);
     assert!(matches!(ended[0], Err(Error::NonFinite { .. })), "{:?}", ended[0]);
     assert!(ended[1..].iter().all(|e| matches!(e, Err(Error::Rank { rank: 0, .. }))));
+}
+
+/// A run over three ranks that wait for each other's gradients, in which `spoil` does something behind the third step; what each rank
+/// ended with, none where it panicked.
+fn spoilt(spoil: &(dyn Fn(&World) + Sync)) -> Vec<Option<Error>> {
+    let mut recipe = recipe(METHODS[2].1);
+    recipe.set_all(["data.limit=400"]).unwrap();
+    // What waits for a rank that is gone waits for so long.
+    let patience = Patience { all: Duration::from_secs(30), ..Patience::default() };
+    let (worlds, folder, begin) = (World::patient_threads(3, patience), tempdir().unwrap(), Instant::now());
+    let ended = thread::scope(|scope| {
+        let follower = |world: &Arc<World>| {
+            let (world, recipe) = (Arc::clone(world), &recipe);
+            scope.spawn(move || follow(&world, Some(recipe), &processor()))
+        };
+        let followers: Vec<_> = worlds[1..].iter().map(follower).collect();
+        let lead = scope.spawn(|| {
+            let mut trainer =
+                Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time)).unwrap();
+            let (stop, mut steps) = (AtomicBool::new(false), 0);
+            let watch = &mut |p: Progress<'_>| {
+                steps += usize::from(matches!(p, Progress::Step { .. }));
+                if steps == 3 {
+                    spoil(&worlds[0]);
+                }
+            };
+            trainer.run(folder.path(), true, &stop, watch).map(drop)
+        });
+        let all = std::iter::once(lead).chain(followers);
+        all.map(|t| t.join().ok().map(|ended| ended.err().unwrap())).collect()
+    });
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}: {ended:?}", begin.elapsed());
+    ended
+}
+
+#[test]
+fn a_panic_or_an_error_between_steps_ends_all_ranks_at_once() {
+    let ended = spoilt(&|_| panic!("a report that cannot be written"));
+    assert!(ended[0].is_none(), "{ended:?}");
+    let is_first = |e: &Option<Error>, rank: usize, text: &str| {
+        let e = e.as_ref().unwrap().to_string();
+        assert!(e.starts_with(&format!("rank {rank}: ")) && e.contains(text), "{e}");
+    };
+    ended[1..].iter().for_each(|e| is_first(e, 0, "panicked: a report that cannot be written"));
+    // What another rank cannot read: its main thread ends, while its stage waits.
+    let ended = spoilt(&|world| world.send(1, Lane::Command, vec![250; 16]).unwrap());
+    [&ended[0], &ended[2]].into_iter().for_each(|e| is_first(e, 1, "command"));
 }

@@ -43,12 +43,12 @@ impl Machines {
         self.device.open(self.stages, self.processor.threads)
     }
 
-    /// The device of a rank, by its number among so many on this machine.
+    /// The device of a rank, by its number on this machine; `threads`: those that it has unless others are asked for.
     ///
     /// # Errors
     /// As [`Places::open`].
-    pub fn open_rank(&self, local: (usize, usize)) -> Result<Device> {
-        self.device.open_rank(local, self.processor.threads)
+    pub fn open_rank(&self, local: usize, threads: usize) -> Result<Device> {
+        self.device.open_rank(local, self.processor.threads.unwrap_or(threads))
     }
 
     /// What a plan has to know of them.

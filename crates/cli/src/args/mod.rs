@@ -31,10 +31,11 @@ use self::images::Images;
 use self::machine::{Machine, Machines};
 use self::output::{Output, Speech};
 use self::values::{
-    PRECISIONS, parse_gflops, parse_latency, parse_memory, parse_positive, parse_precision, parse_ranks,
-    parse_rate, parse_time, parse_whole,
+    PRECISIONS, parse_division, parse_gflops, parse_latency, parse_memory, parse_positive, parse_precision,
+    parse_ranks, parse_rate, parse_time, parse_whole,
 };
 use clap::{Args, Parser, Subcommand};
+use mlaan::plan::Division;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -123,6 +124,10 @@ pub struct TrainArgs {
     /// within. All is saved, and what follows goes on as if nothing had happened
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub time: Option<Duration>,
+    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has, as 6,5,5; results are
+    /// the same
+    #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", value_parser = parse_division)]
+    pub rank_modules: Division,
     /// What to compute with.
     #[command(flatten)]
     pub machine: Machines,
@@ -241,6 +246,10 @@ pub struct PlanArgs {
     /// few images go through the network to see how long its modules take here, unless --gflops says it
     #[arg(long, value_name = "N|A..B", value_parser = parse_ranks, conflicts_with = "memory")]
     pub ranks: Option<RangeInclusive<usize>>,
+    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has, as 6,5,5; results are
+    /// the same
+    #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", value_parser = parse_division, requires = "ranks")]
+    pub rank_modules: Division,
     /// What passes between two ranks in a second, as 10Gbit or 25GB [default: 5GB, as within one machine]
     #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "ranks")]
     pub bandwidth: Option<f64>,

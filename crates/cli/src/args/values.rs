@@ -1,5 +1,6 @@
 //! Values of arguments: how they are read, and what help calls them.
 
+use mlaan::plan::Division;
 use std::num::{IntErrorKind, ParseIntError};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +51,21 @@ pub fn parse_ranks(text: &str) -> Result<RangeInclusive<usize>, String> {
     let (from, to) = text.split_once("..").unwrap_or((text, text));
     let (from, to) = (parse_positive(from)?, parse_positive(to.trim_start_matches('='))?);
     if from <= to { Ok(from..=to) } else { Err(format!("{from} is more than {to}")) }
+}
+
+/// How modules are divided among ranks.
+pub fn parse_division(text: &str) -> Result<Division, String> {
+    match text {
+        "time" => Ok(Division::Time),
+        "memory" => Ok(Division::Memory),
+        counts => {
+            let counts: Result<Vec<usize>, String> =
+                counts.split(',').map(|n| parse_positive(n.trim())).collect();
+            counts
+                .map(Division::Modules)
+                .map_err(|e| format!("expected time, memory, or how many each has, as 6,5,5: {e}"))
+        }
+    }
 }
 
 /// Bytes a second, of bytes or of bits.

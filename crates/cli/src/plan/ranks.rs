@@ -7,7 +7,7 @@ use crate::format;
 use anyhow::{Result, bail};
 use mlaan::Device;
 use mlaan::local::Forecast;
-use mlaan::plan::{Plan, RanksCourse, Speed, plan_in_stages};
+use mlaan::plan::{Division, Plan, RanksCourse, Speed, plan_divided};
 use mlaan::train::setup;
 use mlaan_engine::DeviceKind;
 use serde_json::{Value, json};
@@ -47,6 +47,9 @@ impl Ranks {
         if *wanted.start() > modules || single && *wanted.end() > modules {
             bail!("--ranks {}: there are {modules} modules, and a rank has at least one", wanted.start());
         }
+        if !single && args.rank_modules != Division::Time {
+            bail!("--rank-modules needs one number of ranks: a curve divides modules by time");
+        }
         let wanted = *wanted.start()..=(*wanted.end()).min(modules);
         let (backbone, sizes) = (setup::network(recipe)?, run.sizes(recipe.train.batch));
         let device;
@@ -63,7 +66,7 @@ impl Ranks {
                 )
             }
         };
-        let course = RanksCourse::new(
+        let mut course = RanksCourse::new(
             (&backbone, &pair.local),
             (&recipe.local, run.task, sizes),
             &speed,
@@ -72,10 +75,12 @@ impl Ranks {
         let kinds = vec![run.kind(); *wanted.end()];
         let plan = match single {
             true => {
-                Some(plan_in_stages(&backbone, &recipe.local, run.task, run.sizes_of(kinds.len()), &kinds)?)
+                let (sizes, division) = (run.sizes_of(kinds.len()), (kinds.as_slice(), &args.rank_modules));
+                Some(plan_divided(&backbone, &recipe.local, run.task, sizes, division)?)
             }
             false => None,
         };
+        plan.iter().for_each(|plan| course.divide(plan.cuts()));
         let network =
             (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
         let lag = recipe.local.leap.as_ref().map(|leap| leap.lag);
@@ -140,7 +145,7 @@ impl Ranks {
                 1 => rank.modules.start.to_string(),
                 _ => format!("{} to {}", rank.modules.start, rank.modules.end - 1),
             };
-            let row = [k.to_string(), modules, format::bytes(stage.usage.footprint as u64)];
+            let row = [k.to_string(), modules, format::bytes(stage.needs().memory() as u64)];
             let host = offloads.then(|| format::bytes(stage.usage.host as u64));
             table.add_row(row.into_iter().chain(host).chain([
                 format::giga(stage.flops),
@@ -180,6 +185,9 @@ impl Ranks {
 
     /// For machines.
     pub fn json(&self) -> Value {
+        let memory = |k: usize| {
+            self.plan.as_ref().and_then(|plan| plan.stages.get(k)).map(|stage| stage.needs().memory())
+        };
         let each = |ranks: usize| {
             let found = self.course.forecast(ranks, self.network);
             json!({
@@ -187,8 +195,9 @@ impl Ranks {
                 "step_seconds": found.step,
                 "one_process_seconds": found.alone,
                 "limit": self.limit(ranks, &found),
-                "each": found.ranks.iter().map(|r| json!({
+                "each": found.ranks.iter().enumerate().map(|(k, r)| json!({
                     "modules": [r.modules.start, r.modules.end],
+                    "memory_bytes": memory(k),
                     "busy_seconds": r.busy,
                     "sent_bytes": { "features": r.sent[0], "gradients": r.sent[1], "copied_blocks": r.sent[2] },
                 })).collect::<Vec<_>>(),

@@ -2,6 +2,7 @@
 //! then a line.
 
 use super::eta::Eta;
+use super::ranks::{self, Ranks};
 use super::table::{self, Table};
 use crate::interrupt::Notice;
 use crate::{format, host, output};
@@ -24,6 +25,9 @@ pub struct Lines {
     eta: Eta,
     testing_since: Instant,
     table: Table,
+    ranks: Option<Ranks>,
+    /// Whether how they are doing was told.
+    told: bool,
 }
 
 /// A step, as [`Progress::Step`] tells it.
@@ -39,7 +43,7 @@ struct Step {
 
 impl Lines {
     /// For a run whose lowest validation (or test) error so far is `best`.
-    pub fn new(eta: Eta, best: f64) -> Self {
+    pub fn new(eta: Eta, best: f64, ranks: Option<Ranks>) -> Self {
         let terminal = host::current().is_none() && Term::stdout().is_term() && Term::stderr().is_term();
         Lines {
             bar: terminal.then(bar),
@@ -47,6 +51,16 @@ impl Lines {
             table: Table::new(eta.epochs, best),
             eta,
             testing_since: Instant::now(),
+            ranks,
+            told: false,
+        }
+    }
+
+    /// How ranks are doing: after the first epoch, and at the end.
+    fn tell_of_ranks(&mut self) {
+        if let Some(ranks) = &self.ranks {
+            self.line(&format!("\n{}\n", ranks::table(&ranks.rows())));
+            self.told = true;
         }
     }
 
@@ -79,7 +93,11 @@ impl Lines {
                 let row = self.table.row(e);
                 self.line(&row.line(self.shown()));
                 self.last = Instant::now();
+                if !self.told {
+                    self.tell_of_ranks();
+                }
             }
+            Progress::Event(Event::End(summary)) if summary.epochs > 1 => self.tell_of_ranks(),
             Progress::Event(_) => {}
         }
     }

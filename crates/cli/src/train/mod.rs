@@ -5,6 +5,7 @@ pub mod board;
 mod eta;
 mod lines;
 mod overview;
+mod ranks;
 mod reporter;
 mod table;
 
@@ -21,6 +22,8 @@ use lines::Lines;
 use mlaan::Device;
 use mlaan::data::Names;
 use mlaan::local::Method;
+use mlaan::plan::Division;
+use mlaan::ranks::Thread;
 use mlaan::recipe::Recipe;
 use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
@@ -48,6 +51,11 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     // A time too long to be counted is none.
     let until = args.time.and_then(|time| Instant::now().checked_add(time));
+    if rank.is_none() && args.rank_modules != Division::Time {
+        let message = "--rank-modules divides modules among ranks, and this is one process: start several (mpirun -n N mlaan train …), \
+                       or leave it out";
+        return Err(mlaan::Error::Ranks { message: message.into() }.into());
+    }
     let devices = match rank {
         None => args.machine.open()?,
         Some(rank) => vec![rank.open(args)?],
@@ -86,17 +94,17 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
             let fit = fits::chosen(&fit, recipe.train.batch, memory);
             (trainer, Some(fit))
         }
-        None => match (rank, host::trainer(&recipe, &devices)?) {
-            (Some(rank), None) => (Trainer::from_recipe_in_ranks(&recipe, &devices[0], &rank.world)?, None),
-            (Some(_), Some(_)) => bail!(
-                "images that a program gives are in one process, and here several ranks share the network: start one process, or \
-                 name a data set (data.source)"
-            ),
-            (None, Some(trainer)) => (trainer, None),
-            (None, None) => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+        None => match rank {
+            Some(rank) => (rank.trainer(&recipe, &devices[0], &args.rank_modules)?, None),
+            None => match host::trainer(&recipe, &devices)? {
+                Some(trainer) => (trainer, None),
+                None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
+            },
         },
     };
     trainer.stop_by(until);
+    // Whoever reads may take their time.
+    rank.iter().for_each(|rank| rank.world.end(Thread::Main));
     let recipe = trainer.recipe().clone();
     if let Some(manifest) = &target.checkpoint {
         trainer.resume_from(manifest);
@@ -216,11 +224,11 @@ fn spoken(
         let names = (text::line(&title(args, folder)).into_owned(), text::path(folder));
         let planned = trainer.planned_memory() as u64;
         let state = board::State::new(names, planned, eta.clone(), &before, best);
-        if let Ok(board) = board::Board::start(screen, state, interrupt) {
+        if let Ok(board) = board::Board::start(screen, state, (interrupt, ranks::Ranks::of(trainer))) {
             return Reporter::Board(Box::new(board));
         }
     }
-    Reporter::Lines(Box::new(Lines::new(eta, best)))
+    Reporter::Lines(Box::new(Lines::new(eta, best, ranks::Ranks::of(trainer))))
 }
 
 /// Says how it ended and what can be done next.

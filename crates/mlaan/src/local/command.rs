@@ -14,8 +14,8 @@ pub(crate) enum Command {
     Flush,
     /// To end it and to say so.
     Idle,
-    /// To classify what comes from below.
-    Infer,
+    /// To classify what comes from below: a batch by its number in the evaluation.
+    Infer { number: u64 },
     /// To let the EMA of the weights begin again.
     RestartAverage,
     /// To exchange the EMA and the weights.
@@ -31,6 +31,19 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// What it asks for, in words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Step { .. } => "taking a batch",
+            Command::Flush | Command::Idle => "ending a batch",
+            Command::Infer { .. } => "an evaluation",
+            Command::RestartAverage | Command::ExchangeAverage => "the EMA of the weights",
+            Command::Show { .. } | Command::Restore { .. } => "a checkpoint",
+            Command::Begin => "its set-up",
+            Command::End => "its end",
+        }
+    }
+
     /// As bytes; `batch` follows.
     pub fn write(&self, batch: &[u8]) -> Vec<u8> {
         let to = Writer::default();
@@ -42,7 +55,7 @@ impl Command {
                 }),
             Command::Flush => to.number(1),
             Command::Idle => to.number(2),
-            Command::Infer => to.number(3),
+            Command::Infer { number } => to.number(3).number(number),
             Command::RestartAverage => to.number(4),
             Command::ExchangeAverage => to.number(5),
             Command::Show { model, section } => to.number(6).number(model.into()).number(section),
@@ -68,7 +81,7 @@ impl Command {
             }
             1 => Command::Flush,
             2 => Command::Idle,
-            3 => Command::Infer,
+            3 => Command::Infer { number: from.number()? },
             4 => Command::RestartAverage,
             5 => Command::ExchangeAverage,
             6 => Command::Show { model: from.number()? == 1, section: from.number()? },
@@ -92,7 +105,7 @@ mod tests {
             Command::Step { number: 7, options },
             Command::Flush,
             Command::Idle,
-            Command::Infer,
+            Command::Infer { number: 11 },
             Command::RestartAverage,
             Command::ExchangeAverage,
             Command::Show { model: true, section: 5 },

@@ -132,6 +132,23 @@ impl MessageKind {
     }
 }
 
+/// Messages that [may wait](MessageKind::waiting) between two stages, by their kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rooms {
+    pub features: usize,
+    pub gradient: usize,
+    pub sources: usize,
+}
+
+impl Rooms {
+    /// Those of a method.
+    pub fn of(method: &Method) -> Self {
+        let [features, gradient, sources] =
+            [MessageKind::Features, MessageKind::Gradient, MessageKind::Sources].map(|k| k.waiting(method));
+        Rooms { features, gradient, sources }
+    }
+}
+
 /// What one stage sends to another.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Message {
@@ -162,10 +179,10 @@ pub(super) trait Link: Send {
     /// Nothing is sent any more, and no batch taken: whoever waits for either is told. What is on its way still comes.
     fn finish(&mut self) {}
 
-    /// A piece of work begins: others may wait for its end.
+    /// A piece of work begins, and the one before has ended: others may wait for its end.
     fn begins(&mut self) {}
 
-    /// It has ended.
+    /// The last one has ended.
     fn ends(&mut self) {}
 }
 

@@ -48,6 +48,7 @@ pub(crate) use command::Command;
 pub use forecast::{Course, Forecast, ModuleSeconds, RankForecast};
 pub use leap::{LeapChain, sources};
 pub use learner::{Learner, ModuleSummary, Task};
+pub(crate) use link::Rooms;
 pub use losses::{BranchLoss, StepReport};
 pub use meter::Meter;
 pub use method::{

@@ -5,10 +5,8 @@ use super::learner::Learner;
 use super::link::{Values, broken};
 use super::options::StepOptions;
 use super::pipeline::Pipeline;
-use super::ranked::Ranked;
 use super::stage::Stage;
 use super::to_device::{DatasetBatch, ToDevice};
-use super::wire::{Reader, Writer};
 use crate::data::BatchSource;
 use crate::nn::Activation;
 use crate::ranks::{Lane, World};
@@ -20,8 +18,8 @@ use std::sync::Arc;
 pub(crate) enum Logits {
     /// On the device of the last stage.
     Here(Tensor),
-    /// To be received.
-    There,
+    /// To be received: of the batch of this number.
+    There(u64),
 }
 
 impl Learner {
@@ -116,9 +114,10 @@ impl Learner {
             Command::Flush => self.pipeline.iter_mut().for_each(Pipeline::flush),
             Command::Idle => {
                 self.idle()?;
+                world.tells_status();
                 world.send(0, Lane::Answer, Vec::new())?;
             }
-            Command::Infer => self.infer_part()?,
+            Command::Infer { number } => self.infer_part(number)?,
             Command::RestartAverage => self.restart_average()?,
             Command::ExchangeAverage => self.exchange_average()?,
             Command::Show { .. } | Command::Restore { .. } | Command::Begin | Command::End => {
@@ -128,19 +127,19 @@ impl Learner {
         Ok(())
     }
 
-    /// Takes features of an evaluation from the rank below and sends what comes of them on.
-    fn infer_part(&mut self) -> Result<()> {
+    /// Takes a batch's features of an evaluation from the rank below and sends what comes of them on.
+    fn infer_part(&mut self, number: u64) -> Result<()> {
         self.idle()?;
         let Some(ranked) = &self.ranked else { return Ok(()) };
-        let (world, below) = (Arc::clone(&ranked.world), ranked.world.rank() - 1);
-        let bytes =
-            world.receive(below, Lane::Inference, &|| format!("features to classify from rank {below}"))?;
-        let values = Values::read(&mut Reader(&bytes))?;
+        let below = ranked.world.rank() - 1;
+        let values = ranked.take_inference(below, "features to classify", number)?;
+        ranked.world.send(below, Lane::InferenceCredit, Vec::new())?;
         let device = self.devices[0].clone();
         let x = Activation::plain(values.on(&device, MemoryCategory::Activations)?);
+        drop(values);
         let done =
             device.scope(|| self.through(x)).unwrap_or_else(|| Err(broken("nothing to infer".into())))?;
-        self.send_on(done)
+        self.send_on(number, done)
     }
 
     /// The modules of this rank, and the classifier where it is here.
@@ -156,11 +155,9 @@ impl Learner {
         Ok(x)
     }
 
-    fn send_on(&self, x: Activation) -> Result<()> {
-        let Some(Ranked { world, .. }) = &self.ranked else { return Ok(()) };
-        let values = Values::of(&self.devices[0], &x.tensor)?;
-        let above = if world.rank() + 1 == world.ranks() { 0 } else { world.rank() + 1 };
-        world.send(above, Lane::Inference, values.write(Writer::default()).done())
+    fn send_on(&self, number: u64, x: Activation) -> Result<()> {
+        let Some(ranked) = &self.ranked else { return Ok(()) };
+        ranked.send_inference(number, &Values::of(&self.devices[0], &x.tensor)?)
     }
 
     /// Asks for the logits of normalised images; [`Learner::read_logits`] waits for them, in the same order.
@@ -172,12 +169,15 @@ impl Learner {
             return Ok(Logits::Here(self.logits(images)?));
         }
         self.idle()?;
-        if let Some(ranked) = &self.ranked {
-            ranked.ask(&Command::Infer)?;
+        let mut number = 0;
+        if let Some(ranked) = &mut self.ranked {
+            number = ranked.inferred;
+            ranked.inferred += 1;
+            ranked.ask(&Command::Infer { number })?;
         }
         let x = self.through(Activation::plain(images))?;
-        self.send_on(x)?;
-        Ok(Logits::There)
+        self.send_on(number, x)?;
+        Ok(Logits::There(number))
     }
 
     /// Logits `[n, classes]` that were asked for.
@@ -187,12 +187,10 @@ impl Learner {
     pub(crate) fn read_logits(&self, logits: Logits) -> Result<Vec<f32>> {
         match (logits, &self.ranked) {
             (Logits::Here(tensor), _) => Ok(self.output_device().download(&tensor)?),
-            (Logits::There, Some(Ranked { world, .. })) => {
-                let last = world.ranks() - 1;
-                let bytes = world.receive(last, Lane::Inference, &|| format!("logits from rank {last}"))?;
-                Ok(Values::read(&mut Reader(&bytes))?.floats())
+            (Logits::There(number), Some(ranked)) => {
+                Ok(ranked.take_inference(ranked.world.ranks() - 1, "logits", number)?.floats())
             }
-            (Logits::There, None) => Ok(Vec::new()),
+            (Logits::There(_), None) => Ok(Vec::new()),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::stage::Stage;
 use super::targets::Targets;
 use super::to_device::{StageInput, ToDevice};
 use crate::nn::Activation;
+use crate::ranks::World;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +76,8 @@ pub(super) struct Pipeline {
     ended: Vec<bool>,
     /// Hears the stages of other ranks, in rank 0.
     listener: Option<JoinHandle<()>>,
+    /// The other ranks, where there are some.
+    world: Option<Arc<World>>,
     /// Whether losses are gathered here, and not in rank 0.
     gathers: bool,
 }
@@ -103,6 +106,7 @@ impl Pipeline {
             let hear = move || listen(&world, &|told| tell.tell(told));
             listener = Some(thread("other ranks".into(), hear)?);
         }
+        let world = relay.as_ref().map(|relay| Arc::clone(&relay.world));
         let relay = relay.map(Arc::new);
         for (stage, link) in stages.into_iter().zip(links) {
             let (orders, queue) = channel();
@@ -124,7 +128,8 @@ impl Pipeline {
             };
             workers.push(Worker { orders: Some(orders), thread: thread(format!("stage {k}"), run)? });
         }
-        Ok(Pipeline { workers, told, waiting: VecDeque::new(), ended: vec![false; all], listener, gathers })
+        let (waiting, ended) = (VecDeque::new(), vec![false; all]);
+        Ok(Pipeline { workers, told, waiting, ended, listener, world, gathers })
     }
 
     /// Sets all stages of a network to work.
@@ -188,7 +193,10 @@ impl Pipeline {
                 return Err(Error::StageEnded { stage });
             }
             let told = match wait {
-                true => self.told.recv().ok(),
+                true => {
+                    let told = || self.told.recv().ok();
+                    self.world.as_ref().map_or_else(told, |world| world.awaits(told))
+                }
                 false => match self.told.try_recv() {
                     Ok(told) => Some(told),
                     Err(std::sync::mpsc::TryRecvError::Empty) => return Ok(None),
@@ -217,10 +225,9 @@ impl Pipeline {
         while let Ok(Some(losses)) = self.losses(true) {
             see(losses);
         }
-        self.join_listener();
         let (mut stages, mut ended, mut panicked) = (Vec::new(), Ok(()), None);
-        for worker in std::mem::take(&mut self.workers) {
-            match worker.thread.join() {
+        for joined in self.join() {
+            match joined {
                 Ok((stage, end)) => {
                     stages.push(stage);
                     match end {
@@ -245,11 +252,17 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    /// The listener ends when all other ranks' stages have, or the job.
-    fn join_listener(&mut self) {
-        if let Some(listener) = self.listener.take() {
+    /// Waits for all threads. The listener ends when all other ranks' stages have, or the job.
+    fn join(&mut self) -> Vec<std::thread::Result<(Stage, End)>> {
+        let (listener, workers) = (self.listener.take(), std::mem::take(&mut self.workers));
+        let join = move || {
             // It only passes on what it hears.
-            let _ = listener.join();
+            listener.into_iter().for_each(|listener| drop(listener.join()));
+            workers.into_iter().map(|worker| worker.thread.join()).collect()
+        };
+        match &self.world {
+            Some(world) => world.awaits(join),
+            None => join(),
         }
     }
 }
@@ -264,14 +277,18 @@ fn thread<T: Send + 'static>(
     })
 }
 
-/// A learner that is dropped at work waits for its threads: what they work with may be taken apart next.
+/// A learner that is dropped at work waits for its threads: what they work with may be taken apart next. Those of other ranks
+/// may wait for more of it, and these for them: so the job ends first.
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.workers.iter_mut().for_each(|w| w.orders = None);
-        for worker in self.workers.drain(..) {
-            // Whatever it was: nobody is there to be told.
-            let _ = worker.thread.join();
+        if self.workers.is_empty() && self.listener.is_none() {
+            return;
         }
+        // Unless the cause is known.
+        self.world.iter().for_each(|world| world.fail("it ended within a step"));
+        // Whatever it was: nobody is there to be told.
+        drop(self.join());
     }
 }
 
@@ -294,7 +311,9 @@ impl Work {
             let is_last = order.is_none();
             let job = order.and_then(|order| if let Order::Batch(job) = order { Some(job) } else { None });
             if job.is_some() || self.pending.is_some() {
-                device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()))?;
+                let done = device.scope(|| self.turn(schedule, job)).unwrap_or(Ok(()));
+                self.link.ends();
+                done?;
             }
             if is_last {
                 let Work { stage, link, .. } = self;
@@ -307,6 +326,7 @@ impl Work {
 
     /// The next batch as far as it goes, and in between what is left of the one before.
     fn turn(&mut self, schedule: &StageSchedule, job: Option<Job>) -> Result<()> {
+        self.link.begins();
         let Some(Job { number, feed, options, shards }) = job else { return self.return_pending(schedule) };
         let device = self.stage.device.clone();
         let (at, wants) = (self.stage.index(), self.stage.needs_images());
@@ -365,9 +385,7 @@ impl Work {
     fn run(&mut self, verbs: &[Verb], batch: Batch<'_>) -> Result<()> {
         verbs.iter().try_for_each(|&verb| {
             self.link.begins();
-            let done = self.stage.run(verb, batch, self.link.as_mut());
-            self.link.ends();
-            done
+            self.stage.run(verb, batch, self.link.as_mut())
         })
     }
 }

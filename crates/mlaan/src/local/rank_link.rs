@@ -3,7 +3,7 @@
 use super::Method;
 use super::link::{Link, Message, MessageKind};
 use crate::Result;
-use crate::ranks::{Lane, World};
+use crate::ranks::{Lane, Thread, Work, World};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,65 +33,66 @@ impl MessageKind {
     }
 }
 
-/// What may still be sent to a rank before it has taken one. It outlasts a link, as credits may arrive behind its end.
-pub(super) type Credits = Arc<Mutex<BTreeMap<(usize, MessageKind), usize>>>;
+/// What may still be sent to a rank before it has taken one, by the lane in which it says so. It outlasts a link, as credits may
+/// arrive behind its end.
+#[derive(Debug, Default)]
+pub(super) struct Credits(Mutex<BTreeMap<(usize, Lane), usize>>);
+
+impl Credits {
+    /// Waits until rank `to` has room for one more message, where `most` may wait there; `what` names the message.
+    ///
+    /// # Errors
+    /// The end of the job.
+    pub fn spend(
+        &self,
+        world: &World,
+        (to, lane, most): (usize, Lane, usize),
+        what: &dyn Fn() -> String,
+    ) -> Result<()> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = all.entry((to, lane)).or_insert(most);
+        while world.receive_now(to, lane).is_some() {
+            *left += 1;
+        }
+        if *left > 0 {
+            *left -= 1;
+            return Ok(());
+        }
+        drop(all);
+        world.receive(to, lane, &|| format!("rank {to} to take {}", what())).map(drop)
+    }
+}
 
 /// The link of the stage that a rank holds: stages are numbered as ranks. As between threads, so many messages of a kind
 /// [may wait](MessageKind::waiting) at the receiver; who sends more waits for a credit.
 pub(super) struct RankLink {
     pub world: Arc<World>,
     pub method: Method,
-    pub credits: Credits,
+    pub credits: Arc<Credits>,
 }
 
 impl Link for RankLink {
     fn send(&mut self, to: usize, message: Message) -> Result<()> {
-        self.world.end_work();
-        let sent = self.hand(to, message);
-        self.world.begin_work();
-        sent
-    }
-
-    fn receive(&mut self, from: usize, kind: MessageKind, batch: u64) -> Result<Message> {
-        self.world.end_work();
-        let taken = self.take(from, kind, batch);
-        self.world.begin_work();
-        taken
-    }
-
-    fn begins(&mut self) {
-        self.world.begin_work();
-    }
-
-    fn ends(&mut self) {
-        self.world.end_work();
-    }
-}
-
-impl RankLink {
-    fn hand(&self, to: usize, message: Message) -> Result<()> {
         let kind = message.kind;
-        let (lane, waiting) = (kind.credit(), kind.waiting(&self.method));
-        let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = credits.entry((to, kind)).or_insert(waiting);
-        while self.world.receive_now(to, lane).is_some() {
-            *left += 1;
-        }
-        if *left == 0 {
-            let what = || format!("rank {to} to take {} of batch {}", kind.name(), message.batch);
-            self.world.receive(to, lane, &what)?;
-            *left += 1;
-        }
-        *left -= 1;
-        drop(credits);
+        let room = (to, kind.credit(), kind.waiting(&self.method));
+        let what = || format!("{} of batch {}", kind.name(), message.batch);
+        self.credits.spend(&self.world, room, &what)?;
         self.world.send(to, kind.lane(), message.write())
     }
 
-    fn take(&self, from: usize, kind: MessageKind, batch: u64) -> Result<Message> {
+    fn receive(&mut self, from: usize, kind: MessageKind, batch: u64) -> Result<Message> {
         let what = || format!("{} of batch {batch} from rank {from}", kind.name());
         let bytes = self.world.receive(from, kind.lane(), &what)?;
         self.world.send(from, kind.credit(), Vec::new())?;
         Message::read(kind, &bytes)
+    }
+
+    fn begins(&mut self) {
+        self.world.begin(Thread::Stage, Work::Step);
+    }
+
+    fn ends(&mut self) {
+        self.world.end(Thread::Stage);
     }
 }
 
@@ -106,7 +107,7 @@ mod tests {
         let link = |k: usize| RankLink {
             world: Arc::clone(&worlds[k]),
             method: Method::default(),
-            credits: Credits::default(),
+            credits: Arc::default(),
         };
         let (mut a, mut b) = (link(0), link(1));
         let message =

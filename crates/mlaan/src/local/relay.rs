@@ -2,7 +2,7 @@
 
 use super::losses::{BranchLoss, ModuleLosses};
 use super::wire::{Reader, Writer};
-use crate::ranks::{Lane, World};
+use crate::ranks::{Lane, World, panicked};
 use crate::{Error, Result};
 use std::any::Any;
 use std::sync::Arc;
@@ -59,11 +59,7 @@ impl Relay {
         match end {
             End::Done(Ok(()) | Err(Error::StageEnded { .. } | Error::Rank { .. })) => {}
             End::Done(Err(e)) => self.world.fail(&e.to_string()),
-            End::Panicked(payload) => {
-                let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-                let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-                self.world.fail(&format!("panicked: {}", text.unwrap_or_default()));
-            }
+            End::Panicked(payload) => self.world.fail(&panicked(payload.as_ref())),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::average::Average;
 use super::learner::Learner;
-use super::sources::Blocks;
+use super::sources::{Blocks, Sent};
 use super::stage::Stage;
 use crate::Result;
 use crate::nn::{Chain, Layer, Param};
@@ -65,23 +65,24 @@ impl Learner {
     /// One section of [`Learner::visit_averaged`], of the stages of this process.
     pub(crate) fn visit_section(&mut self, section: Section, f: Averaged<'_>) -> Result<()> {
         self.idle()?;
-        for stage in &mut self.stages {
-            let Stage { device, modules, classifier, classifier_average, .. } = stage;
-            match section {
-                Section::Modules => modules
-                    .iter_mut()
-                    .try_for_each(|m| averaged(&mut m.chain, m.average.as_mut(), device, f))?,
-                Section::Classifier => {
-                    let average = classifier_average.as_mut();
-                    classifier.as_mut().map_or(Ok(()), |c| averaged(c, average, device, f))?;
-                }
-                Section::Auxiliaries => {
-                    stage.visit_auxiliaries(&mut |_, device, p| f(device, p, None))?;
-                }
-                Section::Earlier { .. } => {}
-            }
-        }
-        Ok(())
+        self.stages.iter_mut().try_for_each(|stage| visit_section_of(stage, section, f))
+    }
+
+    /// As [`Learner::visit_averaged`], of one stage of this process.
+    pub(crate) fn visit_stage(&mut self, stage: usize, f: Averaged<'_>) -> Result<()> {
+        self.idle()?;
+        let Some(stage) = self.stages.get_mut(stage) else { return Ok(()) };
+        [Section::Modules, Section::Classifier, Section::Auxiliaries]
+            .into_iter()
+            .try_for_each(|section| visit_section_of(stage, section, f))
+    }
+
+    /// Bytes of the parameters of blocks that stage `from` sends to stage `to` after every step.
+    pub(crate) fn sources_bytes(&mut self, from: usize, to: usize) -> Result<usize> {
+        self.idle()?;
+        let Some(stage) = self.stages.get_mut(from) else { return Ok(0) };
+        let values = stage.sources_for(to, Sent::Followed)?;
+        Ok(values.iter().map(|v| 64 + v.shape().elements() * v.dtype().bytes()).sum())
     }
 
     /// Calls `f` with what mirrored blocks were in earlier steps, where copies lag behind (`local.leap.lag`): those of every
@@ -105,6 +106,21 @@ impl Learner {
                 .visit(&mut blocks, &mut skip, &mut |name, shape, tensor| f(device, name, shape, tensor))?;
         }
         Ok(())
+    }
+}
+
+fn visit_section_of(stage: &mut Stage, section: Section, f: Averaged<'_>) -> Result<()> {
+    let Stage { device, modules, classifier, classifier_average, .. } = stage;
+    match section {
+        Section::Modules => {
+            modules.iter_mut().try_for_each(|m| averaged(&mut m.chain, m.average.as_mut(), device, f))
+        }
+        Section::Classifier => {
+            let average = classifier_average.as_mut();
+            classifier.as_mut().map_or(Ok(()), |c| averaged(c, average, device, f))
+        }
+        Section::Auxiliaries => stage.visit_auxiliaries(&mut |_, device, p| f(device, p, None)),
+        Section::Earlier { .. } => Ok(()),
     }
 }
 

@@ -77,6 +77,11 @@ impl Limits {
         Self::under(Path::new("/"))
     }
 
+    /// Hard limits that hold for several processes together.
+    pub(super) fn shared(&self) -> impl Iterator<Item = &Limit> {
+        self.hard.iter().filter(|l| l.what != ADDRESS_SPACE)
+    }
+
     /// Whether address space is limited.
     pub fn address_space(&self) -> bool {
         self.hard.iter().any(|l| l.what == ADDRESS_SPACE)

@@ -3,5 +3,6 @@
 pub mod bytes;
 pub mod limit;
 mod needs;
+pub mod shared;
 
 pub use needs::Needs;

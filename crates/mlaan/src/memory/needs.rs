@@ -28,6 +28,11 @@ impl Needs {
         self.usage.footprint.saturating_sub(self.usage.held)
     }
 
+    /// Bytes in the host's memory alone, for what computes on a device with memory of its own or not.
+    pub fn on_host(&self, own_memory: bool) -> usize {
+        if own_memory { self.host() } else { self.memory() }
+    }
+
     /// The same needs where loading the images takes `bytes` at one moment, before there is any tensor.
     pub fn loading(self, bytes: usize) -> Self {
         Needs { process: self.process + bytes.saturating_sub(self.usage.footprint), ..self }

@@ -4,9 +4,12 @@
 //! run's bytes.
 
 mod balance;
+mod borders;
+mod division;
 mod dry;
 mod inference;
 mod process;
+mod rank_messages;
 mod ranks;
 pub mod search;
 mod stages;
@@ -14,10 +17,12 @@ mod transfer;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
+pub use division::{Division, stage_cuts};
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{TensorSizes, evaluation};
+pub use rank_messages::{RankMessages, in_flight};
 pub use ranks::{RanksCourse, Speed};
-pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
+pub use stages::{plan, plan_divided, plan_in_stages};
 pub use transfer::{BUSES, Bus, RATE};
 
 use crate::local::{Meter, ModuleSummary};
@@ -102,6 +107,17 @@ pub struct StagePlan {
     pub usage: Usage,
     /// Floating-point operations of a training step.
     pub flops: u64,
+    /// Bytes that a process needs beside them which has this stage alone, as a rank of several ([`Needs::process`]).
+    pub process: usize,
+    /// What that holds of messages, which is in `process`.
+    pub messages: RankMessages,
+}
+
+impl StagePlan {
+    /// What a process needs which has this stage alone.
+    pub fn needs(&self) -> Needs {
+        Needs { usage: self.usage, process: self.process }
+    }
 }
 
 /// See the module.

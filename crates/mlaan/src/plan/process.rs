@@ -5,6 +5,7 @@
 use crate::Result;
 use crate::evaluation::Meter;
 use crate::local::Learner;
+use crate::nn::Param;
 use mlaan_engine::DeviceKind;
 
 /// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
@@ -13,6 +14,10 @@ const PROGRAM: usize = 13 << 20;
 const BUFFERS: usize = 1 << 20;
 /// The part of a thread's stack that is touched, and its part of the allocator.
 const THREAD: usize = 96 << 10;
+/// What MPI takes, with what it shares with other ranks of the machine.
+const MPI: usize = 20 << 20;
+/// Threads of a rank beside those of one process: for its stage, MPI, signs of life, what others tell, and signals.
+const RANK_THREADS: usize = 5;
 /// What is known of a tensor: its name, its place in the header of a file, its layout in memory.
 const TENSOR: usize = 768;
 
@@ -38,12 +43,36 @@ impl TensorSizes {
     pub fn of(learner: &mut Learner) -> Result<Self> {
         let mut found = TensorSizes::default();
         learner.visit_averaged(&mut |_, param, average| {
-            found.count +=
-                1 + usize::from(average.is_some()) + param.state().map_or(0, |s| s.tensors().count());
-            found.largest = found.largest.max(param.value.len());
+            found.add(&param, average.is_some());
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Those of one stage of a learner.
+    ///
+    /// # Errors
+    /// As [`TensorSizes::of`].
+    pub(crate) fn of_stage(learner: &mut Learner, stage: usize) -> Result<Self> {
+        let mut found = TensorSizes::default();
+        learner.visit_stage(stage, &mut |_, param, average| {
+            found.add(&param, average.is_some());
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn add(&mut self, param: &Param<'_>, averaged: bool) {
+        self.count += 1 + usize::from(averaged) + param.state().map_or(0, |s| s.tensors().count());
+        self.largest = self.largest.max(param.value.len());
+    }
+
+    /// As [`TensorSizes::process`], of a rank of several.
+    pub(crate) fn as_rank(self, kind: DeviceKind) -> usize {
+        match kind {
+            DeviceKind::Cpu { .. } => self.process(kind) + MPI + RANK_THREADS * THREAD,
+            DeviceKind::Cuda => 0,
+        }
     }
 
     /// Bytes that a process holds beside the tensors' values: one of them is copied while it is saved or loaded.

@@ -1,7 +1,6 @@
 //! Plans of several ranks: what a step would take on each, and between them.
 
-use super::stages::stage_cuts;
-use super::{Plan, Sizes, balanced};
+use super::{Plan, Sizes, balanced, stage_cuts};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{
@@ -75,6 +74,12 @@ impl RanksCourse {
             cuts: cuts.collect::<Result<_>>()?,
             method,
         })
+    }
+
+    /// With other cuts for as many ranks as they make.
+    pub fn divide(&mut self, cuts: Vec<usize>) {
+        let ranks = cuts.len();
+        self.cuts.get_mut(ranks).into_iter().for_each(|own| own.clone_from(&cuts));
     }
 
     /// Steps of `ranks` ranks, whose borders let so many bytes a second through, so many seconds late.

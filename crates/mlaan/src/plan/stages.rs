@@ -1,16 +1,19 @@
 //! Plans of stages, or of one: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
-use super::dry::{classify, meters, step};
-use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
+use super::borders::Borders;
+use super::division::Division;
+use super::dry::{classify, step};
+use super::{
+    ModulePlan, Plan, RankMessages, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once,
+};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::BatchSource;
 use crate::evaluation::KEPT_MISTAKES;
-use crate::local::{DatasetBatch, Learner, Method, ModuleSummary, StepOptions, Task, check_stages};
+use crate::local::{DatasetBatch, Learner, Method, ModuleSummary, StepOptions, Task};
 use crate::memory::Needs;
 use mlaan_engine::ops::Padding;
 use mlaan_engine::{Device, DeviceKind, MemoryCategory, Usage};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Copies of a message between two stages: the one that is made, the one that waits, the one that is taken over.
@@ -19,53 +22,6 @@ const COPIES: usize = 3;
 /// Steps behind each other after which those of several stages use memory as all that follow: where a stage begins a batch
 /// before it ends the one before, small tensors find their places only after some.
 const SETTLED: usize = 24;
-
-/// Batches of the host that so many stages hold beside the one that the first takes.
-pub fn in_flight(stages: usize) -> usize {
-    if stages > 1 { stages + 1 } else { 0 }
-}
-
-/// The modules before which `stages` stages end but the last, so that their operations are as even as can be: a step takes
-/// as long as the longest.
-///
-/// # Errors
-/// As [`plan`]; more stages than modules.
-pub fn stage_cuts(
-    backbone: &dyn Backbone,
-    method: &Method,
-    task: Task,
-    sizes: Sizes,
-    stages: usize,
-) -> Result<Vec<usize>> {
-    if stages <= 1 {
-        return Ok(Vec::new());
-    }
-    let meters = meters(backbone, method, task, Sizes { batch: sizes.batch.min(16), ..sizes })?;
-    check_stages(stages, meters.len())?;
-    let costs: Vec<u64> = meters.iter().map(|m| m.forward + m.auxiliary + m.backward).collect();
-    Ok(even(&costs, stages))
-}
-
-/// Cuts a list into `parts` parts, none of them empty, whose largest sum is least; of such cuts the one
-/// whose earlier parts are longest.
-fn even(costs: &[u64], parts: usize) -> Vec<usize> {
-    let n = costs.len();
-    let sum = |range: Range<usize>| costs[range].iter().sum::<u64>();
-    // least[k][i]: the largest sum of items i.. in k + 1 parts.
-    let mut least: Vec<Vec<u64>> = vec![(0..=n).map(|i| sum(i..n)).collect()];
-    for k in 1..parts {
-        let best =
-            |i: usize| (i + 1..=n - k).map(|c| sum(i..c).max(least[k - 1][c])).min().unwrap_or(u64::MAX);
-        least.push((0..=n).map(|i| if i + k < n { best(i) } else { u64::MAX }).collect());
-    }
-    let (mut cuts, mut at, limit) = (Vec::new(), 0, least[parts - 1][0]);
-    for k in (1..parts).rev() {
-        let fits = |c: &usize| sum(at..*c) <= limit && least[k - 1][*c] <= limit;
-        at = (at + 1..=n - k).rev().find(fits).unwrap_or(at + 1);
-        cuts.push(at);
-    }
-    cuts
-}
 
 /// Plans training and evaluation.
 ///
@@ -86,14 +42,127 @@ pub fn plan_in_stages(
     sizes: Sizes,
     kinds: &[DeviceKind],
 ) -> Result<Plan> {
+    plan_divided(backbone, method, task, sizes, (kinds, &Division::Time))
+}
+
+/// As [`plan_in_stages`], the modules divided in another way.
+///
+/// # Errors
+/// As [`plan_in_stages`]; a division into another number of stages or modules.
+pub fn plan_divided(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+    (kinds, division): (&[DeviceKind], &Division),
+) -> Result<Plan> {
     let method = &balanced(backbone, method, task, sizes)?;
+    let bytes = |cuts: &[usize]| -> Result<Vec<usize>> {
+        let plan = plan_cut(backbone, method, task, sizes, (kinds, cuts))?;
+        Ok(plan.stages.iter().map(|stage| stage.needs().memory()).collect())
+    };
+    let cuts = division.cuts(backbone, method, task, sizes, (kinds.len(), &bytes))?;
+    plan_cut(backbone, method, task, sizes, (kinds, &cuts))
+}
+
+/// Plans stages that end before the modules `cuts`.
+fn plan_cut(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+    (kinds, cuts): (&[DeviceKind], &[usize]),
+) -> Result<Plan> {
+    let Dry { mut learner, devices, sources, batch, flops } =
+        dry_run(backbone, method, task, sizes, (kinds, cuts))?;
+    let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
+    let usage = total(&usages);
+    let evaluated =
+        evaluation(sizes.kind, (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)), KEPT_MISTAKES);
+    let tensors = TensorSizes::of(&mut learner)?;
+    let process = tensors.process(threads_of(kinds, sizes.kind)) + evaluated;
+    let parts: Vec<TensorSizes> =
+        (0..kinds.len()).map(|k| TensorSizes::of_stage(&mut learner, k)).collect::<Result<_>>()?;
+    let moved = learner.moved()?;
+    learner.start_meters()?;
+    step(&mut learner, &sources[0], batch)?;
+    let meters = learner.take_meters()?;
+    let summary = learner.summary()?;
+    let process = match sizes.kind {
+        DeviceKind::Cpu { .. } => {
+            let process = process + messages(&summary, cuts, method, sizes, batch);
+            Needs { usage, process }.loading(sizes.loading_bytes).process
+        }
+        DeviceKind::Cuda => process,
+    };
+    let images = (batch, task.image.height);
+    let (classes, largest) = (task.classes, tensors.largest);
+    let borders = Borders { summary: &summary, cuts, method, sizes, images, classes, largest };
+    let messages = borders.messages(&mut learner)?;
+    let own = |k: usize| as_rank(k, (kinds[k], parts[k], messages[k]), (usages[0], evaluated, sizes));
+    let own: Vec<usize> = (0..kinds.len()).map(own).collect();
+    let modules = summary.into_iter().zip(meters).zip(moved);
+    let modules: Vec<ModulePlan> =
+        modules.map(|((summary, meter), moved)| ModulePlan { summary, meter, moved }).collect();
+    let ends = cuts.iter().copied().chain([modules.len()]);
+    let ranges = std::iter::once(0).chain(cuts.iter().copied()).zip(ends).map(|(a, b)| a..b);
+    let stage = |(k, modules)| StagePlan {
+        modules,
+        usage: usages[k],
+        flops: flops[k],
+        process: own[k],
+        messages: messages[k],
+    };
+    let stages = ranges.enumerate().map(stage).collect();
+    Ok(Plan {
+        modules,
+        stages,
+        usage,
+        process,
+        flops: flops.iter().sum(),
+        batch,
+        shards: sizes.shards.max(1),
+    })
+}
+
+/// Bytes that rank `k` needs beside its tensors; the first has the images and evaluates.
+fn as_rank(
+    k: usize,
+    (kind, tensors, messages): (DeviceKind, TensorSizes, RankMessages),
+    (first, evaluated, sizes): (Usage, usize, Sizes),
+) -> usize {
+    let process = tensors.as_rank(kind) + messages.all;
+    match (k, kind) {
+        (_, DeviceKind::Cuda) => 0,
+        (0, _) => Needs { usage: first, process: process + evaluated }.loading(sizes.loading_bytes).process,
+        _ => process,
+    }
+}
+
+/// An epoch's work, done on devices that compute nothing.
+struct Dry {
+    learner: Learner,
+    devices: Vec<Device>,
+    sources: Arc<Vec<BatchSource>>,
+    /// Images of a step.
+    batch: usize,
+    /// Operations of a step, stage by stage.
+    flops: Vec<u64>,
+}
+
+fn dry_run(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+    (kinds, cuts): (&[DeviceKind], &[usize]),
+) -> Result<Dry> {
     let dry = |kind: &DeviceKind| Ok(Device::dry(*kind)?.with_precision(sizes.precision));
     let devices = kinds.iter().map(dry).collect::<Result<Vec<Device>>>()?;
     if let Some(first) = devices.first() {
         first.pool().count(MemoryCategory::Data, isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX));
     }
-    let cuts = stage_cuts(backbone, method, task, sizes, kinds.len())?;
-    let mut learner = Learner::in_stages((&devices, &cuts), backbone, method, task, 0, sizes.optimizer)?;
+    let mut learner = Learner::in_stages((&devices, cuts), backbone, method, task, 0, sizes.optimizer)?;
     learner.cut_batches(sizes.shards)?;
     if sizes.model_ema {
         learner.keep_average(0.5)?;
@@ -115,42 +184,7 @@ pub fn plan_in_stages(
     if sizes.validation.is_some() {
         classify(&mut learner, &BatchSource::Host, (sizes.test, at_a_time), read_at_once(output))?;
     }
-    let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
-    let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
-        + evaluation(
-            sizes.kind,
-            (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)),
-            KEPT_MISTAKES,
-        );
-    let moved = learner.moved()?;
-    learner.start_meters()?;
-    step(&mut learner, &sources[0], batch)?;
-    let meters = learner.take_meters()?;
-    let summary = learner.summary()?;
-    let process = match sizes.kind {
-        DeviceKind::Cpu { .. } => {
-            let process = process + messages(&summary, &cuts, method, sizes, batch);
-            Needs { usage, process }.loading(sizes.loading_bytes).process
-        }
-        DeviceKind::Cuda => process,
-    };
-    let modules = summary.into_iter().zip(meters).zip(moved);
-    let modules: Vec<ModulePlan> =
-        modules.map(|((summary, meter), moved)| ModulePlan { summary, meter, moved }).collect();
-    let ends = cuts.iter().copied().chain([modules.len()]);
-    let ranges = std::iter::once(0).chain(cuts.iter().copied()).zip(ends).map(|(a, b)| a..b);
-    let stages = ranges.zip(usages).zip(&flops);
-    let stages = stages.map(|((modules, usage), &flops)| StagePlan { modules, usage, flops }).collect();
-    Ok(Plan {
-        modules,
-        stages,
-        usage,
-        process,
-        flops: flops.iter().sum(),
-        batch,
-        shards: sizes.shards.max(1),
-    })
+    Ok(Dry { learner, devices, sources, batch, flops })
 }
 
 /// All threads of several stages: each has one beside those that it computes with.
@@ -249,35 +283,4 @@ fn total(usages: &[Usage]) -> Usage {
         }
         all
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cuts_are_even_in_cost() {
-        assert_eq!(even(&[1, 1, 1, 1], 2), [2]);
-        assert_eq!(even(&[5, 1, 1, 1], 2), [1]);
-        assert_eq!(even(&[1, 1, 1, 5], 2), [3]);
-        assert_eq!(even(&[3, 3, 3, 3, 3, 3, 3], 3), [3, 6]);
-        assert_eq!(even(&[4, 9, 2, 2, 2, 2], 3), [1, 2]);
-        assert_eq!(even(&[7, 8], 2), [1]);
-        assert_eq!(even(&[7], 1), [] as [usize; 0]);
-        assert_eq!(even(&[0, 0, 0], 3), [1, 2], "no stage is empty");
-        // Against all ways to cut.
-        let costs = [3, 1, 4, 1, 5, 9, 2, 6];
-        for parts in 1..=8 {
-            let largest = |cuts: &[usize]| {
-                let ends = cuts.iter().copied().chain([8]);
-                let parts = std::iter::once(0).chain(cuts.iter().copied()).zip(ends);
-                parts.map(|(a, b)| costs[a..b].iter().sum::<u64>()).max().unwrap()
-            };
-            let ways = (0..1u32 << 7).filter(|b| b.count_ones() as usize == parts - 1);
-            let cuts = |bits: u32| (1..8).filter(|i| bits >> (i - 1) & 1 == 1).collect::<Vec<_>>();
-            let least = ways.map(|bits| largest(&cuts(bits))).min().unwrap();
-            let found = even(&costs, parts);
-            assert_eq!((found.len(), largest(&found)), (parts - 1, least), "{parts} parts: {found:?}");
-        }
-    }
 }

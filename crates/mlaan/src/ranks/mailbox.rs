@@ -1,8 +1,10 @@
 //! What came from other ranks and was not taken yet.
 
+use super::status::RankStatus;
+use super::watch::Thread;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Messages of different lanes do not wait for each other; those of one lane come in the order in which they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +34,14 @@ pub enum Lane {
     Inference,
     /// Signs of life, failures, requests to stop.
     Life,
+    /// That features of an evaluation were taken.
+    InferenceCredit,
+    /// Lines of a log, to rank 0.
+    Log,
 }
 
 impl Lane {
-    const ALL: [Lane; 12] = [
+    const ALL: [Lane; 14] = [
         Lane::Features,
         Lane::Gradient,
         Lane::Sources,
@@ -48,11 +54,24 @@ impl Lane {
         Lane::Losses,
         Lane::Inference,
         Lane::Life,
+        Lane::InferenceCredit,
+        Lane::Log,
     ];
 
     /// The lane of a number, as `lane as u8` gives it.
     pub fn of(number: u8) -> Option<Lane> {
         Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Which thread takes what comes in it, where others wait for that.
+    pub(super) fn thread(self) -> Option<Thread> {
+        match self {
+            Lane::Features | Lane::Gradient | Lane::Sources => Some(Thread::Stage),
+            Lane::FeaturesCredit | Lane::GradientCredit | Lane::SourcesCredit => Some(Thread::Stage),
+            Lane::Command | Lane::Answer | Lane::Reply => Some(Thread::Main),
+            Lane::Inference | Lane::InferenceCredit => Some(Thread::Main),
+            Lane::Losses | Lane::Life | Lane::Log => None,
+        }
     }
 }
 
@@ -75,8 +94,15 @@ pub struct Mailbox {
 #[derive(Debug)]
 struct State {
     queues: BTreeMap<(Lane, usize), VecDeque<Vec<u8>>>,
-    /// When each rank was last heard of.
-    heard: Vec<Instant>,
+    /// Bytes of what waits, and their most.
+    bytes: [usize; 2],
+    /// Signs of life that were sent.
+    beat: u64,
+    /// At which of them each rank was last heard of, and how it is doing.
+    heard: Vec<(u64, RankStatus)>,
+    /// At which of them some rank could last go on.
+    moved: u64,
+    delivered: u64,
     failure: Option<Failure>,
     /// Rank 0 has told of the failure.
     told: bool,
@@ -97,7 +123,11 @@ impl Mailbox {
     pub fn new(ranks: usize) -> Self {
         let state = State {
             queues: BTreeMap::new(),
-            heard: vec![Instant::now(); ranks],
+            bytes: [0; 2],
+            beat: 0,
+            heard: vec![Default::default(); ranks],
+            moved: 0,
+            delivered: 0,
             failure: None,
             told: false,
             stop: false,
@@ -112,9 +142,7 @@ impl Mailbox {
     /// Puts in what rank `from` sent.
     pub fn deliver(&self, from: usize, lane: Lane, bytes: Vec<u8>) {
         let mut state = self.lock();
-        if let Some(heard) = state.heard.get_mut(from) {
-            *heard = Instant::now();
-        }
+        state.hear(from);
         match (lane, bytes.split_first()) {
             (Lane::Life, Some((&life::FAILED, said))) if state.failure.is_none() => {
                 let (rank, cause) = said.split_at(said.len().min(8));
@@ -123,11 +151,29 @@ impl Mailbox {
             }
             (Lane::Life, Some((&life::TOLD, _))) => state.told = true,
             (Lane::Life, Some((&life::STOP, _))) => state.stop = true,
+            (Lane::Life, Some((&life::BEAT, said))) => return state.doing(from, RankStatus::read(said)),
             (Lane::Life, _) => return,
-            _ => state.queues.entry((lane, from)).or_default().push_back(bytes),
+            _ => {
+                state.got();
+                state.bytes[0] += bytes.len();
+                state.bytes[1] = state.bytes[1].max(state.bytes[0]);
+                state.queues.entry((lane, from)).or_default().push_back(bytes);
+            }
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Notes that a part of a message of rank `from` came.
+    pub fn deliver_part(&self, from: usize) {
+        let mut state = self.lock();
+        state.hear(from);
+        state.got();
+    }
+
+    /// Bytes of messages that have waited here, at the most.
+    pub fn peak_bytes(&self) -> usize {
+        self.lock().bytes[1]
     }
 
     /// Notes a failure, unless there is one; the first.
@@ -152,14 +198,36 @@ impl Mailbox {
         self.lock().stop
     }
 
-    /// How long rank `rank` has not been heard of.
-    pub(super) fn silence(&self, rank: usize) -> Duration {
-        self.lock().heard.get(rank).map_or(Duration::ZERO, Instant::elapsed)
+    /// The next sign of life is sent; `goes_on`: this rank could go on by itself. Its number, and the messages that came so far.
+    pub(super) fn beat(&self, goes_on: bool) -> (u64, u64) {
+        let mut state = self.lock();
+        state.beat += 1;
+        if goes_on {
+            state.moved = state.beat;
+        }
+        (state.beat, state.delivered)
     }
 
-    /// All ranks were heard of just now.
-    pub(super) fn hear_all(&self) {
-        self.lock().heard.fill(Instant::now());
+    /// The number of the last sign of life.
+    pub(super) fn beats(&self) -> u64 {
+        self.lock().beat
+    }
+
+    /// For how many signs of life rank `rank` has not been heard of.
+    pub(super) fn silence(&self, rank: usize) -> u64 {
+        let state = self.lock();
+        state.heard.get(rank).map_or(0, |(at, _)| state.beat - at)
+    }
+
+    /// For how many of them no rank could go on.
+    pub(super) fn stillness(&self) -> u64 {
+        let state = self.lock();
+        state.beat - state.moved
+    }
+
+    /// How each rank is doing, as far as it has said.
+    pub(super) fn statuses(&self) -> Vec<RankStatus> {
+        self.lock().heard.iter().map(|(_, status)| *status).collect()
     }
 
     /// The next message of a lane from rank `from`, or from any; waits for it until `until`. None: not yet, or the job ends.
@@ -169,13 +237,38 @@ impl Mailbox {
             let mut waiting = state.queues.range_mut((lane, 0)..=(lane, usize::MAX));
             let found = waiting.find(|((_, rank), q)| from.is_none_or(|from| from == *rank) && !q.is_empty());
             if let Some(((_, rank), queue)) = found {
-                return queue.pop_front().map(|bytes| (*rank, bytes));
+                let found = queue.pop_front().map(|bytes| (*rank, bytes));
+                state.bytes[0] -= found.as_ref().map_or(0, |(_, bytes)| bytes.len());
+                return found;
             }
             let left = until.saturating_duration_since(Instant::now());
             if state.failure.is_some() || left.is_zero() {
                 return None;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl State {
+    fn hear(&mut self, from: usize) {
+        let beat = self.beat;
+        self.heard.get_mut(from).into_iter().for_each(|heard| heard.0 = beat);
+    }
+
+    /// A message, or a part of one, came.
+    fn got(&mut self) {
+        self.delivered += 1;
+        self.moved = self.beat;
+    }
+
+    /// Rank `from` says how it is doing.
+    fn doing(&mut self, from: usize, said: Option<RankStatus>) {
+        if let (Some((_, status)), Some(said)) = (self.heard.get_mut(from), said) {
+            if said.goes_on || said.delivered != status.delivered {
+                self.moved = self.beat;
+            }
+            *status = said;
         }
     }
 }

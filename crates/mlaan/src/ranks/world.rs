@@ -1,10 +1,13 @@
 //! One rank's view of a job.
 
+use super::Patience;
 use super::mailbox::{Failure, Lane, Mailbox, life};
+use super::watch::State;
+use super::watched::Watched;
 use crate::{Error, Result};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// How bytes get to another rank's mailbox.
 pub trait Post: Send + Sync {
@@ -12,94 +15,40 @@ pub trait Post: Send + Sync {
     fn post(&self, to: usize, lane: Lane, bytes: Vec<u8>);
 }
 
-/// How long a rank waits for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Between two signs of life.
-    pub beat: Duration,
-    /// A rank that is not heard of for so long is stopped, or its machine is.
-    pub silence: Duration,
-    /// A piece of work that takes so long hangs, unless another has taken a tenth of that before.
-    pub stuck: Duration,
-    /// As `stuck`, for the first pieces of work, which may compile kernels.
-    pub first: Duration,
-    /// What is waited for comes within this time, whoever works on it.
-    pub all: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Patience {
-            beat: Duration::from_secs(2),
-            silence: Duration::from_secs(15),
-            stuck: Duration::from_secs(20),
-            first: Duration::from_secs(120),
-            all: Duration::from_secs(3600),
-        }
-    }
-}
-
-/// Pieces of work that count as the first ones.
-const FIRST: u64 = 200;
-
 /// See the module.
 pub struct World {
     rank: usize,
     ranks: usize,
-    mailbox: Arc<Mailbox>,
-    post: Box<dyn Post>,
+    host: usize,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) post: Box<dyn Post>,
     /// What of the network is here, for messages.
     part: Mutex<String>,
-    patience: Patience,
-    began: Instant,
-    /// Milliseconds from the beginning to that of the piece of work at hand, and one; 0: there is none.
-    working: AtomicU64,
-    /// Milliseconds of the longest piece of work, and their number.
-    longest: AtomicU64,
-    pieces: AtomicU64,
-    /// Whether signs of life are sent.
-    watched: AtomicBool,
+    pub(super) watched: Watched,
 }
 
 impl World {
     /// Rank `rank` of `ranks`; `mailbox` gets what others send to it.
     pub fn new(rank: usize, ranks: usize, mailbox: Arc<Mailbox>, post: Box<dyn Post>) -> Self {
-        World {
-            rank,
-            ranks,
-            mailbox,
-            post,
-            part: Mutex::default(),
-            patience: Patience::default(),
-            began: Instant::now(),
-            working: AtomicU64::new(0),
-            longest: AtomicU64::new(0),
-            pieces: AtomicU64::new(0),
-            watched: AtomicBool::new(false),
-        }
+        World { rank, ranks, host: 0, mailbox, post, part: Mutex::default(), watched: Watched::default() }
+    }
+
+    /// On the machine whose first rank is `host`.
+    #[must_use]
+    pub fn on_host(self, host: usize) -> Self {
+        World { host, ..self }
+    }
+
+    /// The first rank on its machine.
+    pub fn host(&self) -> usize {
+        self.host
     }
 
     /// With other limits.
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
-        World { patience, ..self }
-    }
-
-    /// The ranks of a job within one process, for tests and for who wants threads.
-    pub fn threads(ranks: usize) -> Vec<Arc<World>> {
-        Self::patient_threads(ranks, Patience::default())
-    }
-
-    /// As [`World::threads`], with other limits.
-    pub fn patient_threads(ranks: usize, patience: Patience) -> Vec<Arc<World>> {
-        let boxes: Vec<Arc<Mailbox>> = (0..ranks).map(|_| Arc::new(Mailbox::new(ranks))).collect();
-        let world = |rank: usize| {
-            let post = Threads { rank, boxes: boxes.clone() };
-            Arc::new(
-                World::new(rank, ranks, Arc::clone(&boxes[rank]), Box::new(post)).with_patience(patience),
-            )
-        };
-        (0..ranks).map(world).collect()
+        self.watched.set_patience(patience);
+        self
     }
 
     /// Its number.
@@ -129,13 +78,6 @@ impl World {
     /// [`Error::Rank`] when the job ends.
     pub fn send(&self, to: usize, lane: Lane, bytes: Vec<u8>) -> Result<()> {
         self.ends()?;
-        if i32::try_from(bytes.len()).is_err() {
-            let message = format!(
-                "a message of {} bytes is too large to be sent; take a smaller train.batch",
-                bytes.len()
-            );
-            return Err(Error::recipe("ranks", message));
-        }
         self.post.post(to, lane, bytes);
         Ok(())
     }
@@ -172,20 +114,42 @@ impl World {
         if let Some(found) = self.mailbox.take(from, lane, Instant::now()) {
             return Ok(found);
         }
-        let begin = Instant::now();
+        let before = lane.thread().map(|thread| (thread, self.enter(thread, State::Waits)));
+        let found = self.wait_longer(from, lane, what);
+        if let Some((thread, state)) = before {
+            self.enter(thread, state);
+        }
+        found
+    }
+
+    fn wait_longer(
+        &self,
+        from: Option<usize>,
+        lane: Lane,
+        what: &dyn Fn() -> String,
+    ) -> Result<(usize, Vec<u8>)> {
+        let (patience, begin) = (self.patience(), self.clock());
         loop {
-            if let Some(found) = self.mailbox.take(from, lane, Instant::now() + self.patience.beat) {
+            if let Some(found) = self.mailbox.take(from, lane, Instant::now() + patience.beat) {
                 return Ok(found);
             }
             self.ends()?;
-            if begin.elapsed() > self.patience.all {
-                let seconds = begin.elapsed().as_secs();
-                self.fail(&format!("waited {seconds} s for {}", what()));
+            let waited = self.clock().saturating_sub(begin);
+            if waited > patience.all {
+                self.fail(&format!("waited {} s for {}", waited.as_secs(), what()));
+            }
+            if !self.is_watched() {
+                continue;
+            }
+            let still = self.beats(self.mailbox.stillness());
+            if waited > patience.silence && still > 2 * patience.silence {
+                let seconds = still.as_secs();
+                self.fail(&format!("waits for {}, and no rank has done anything for {seconds} s", what()));
             }
             let ranks = from.map_or(0..self.ranks, |from| from..from + 1);
-            for rank in ranks.filter(|&rank| rank != self.rank && self.beats()) {
-                let silence = self.mailbox.silence(rank);
-                if silence > self.patience.silence {
+            for rank in ranks.filter(|&rank| rank != self.rank) {
+                let silence = self.beats(self.mailbox.silence(rank));
+                if silence > patience.silence {
                     let seconds = silence.as_secs();
                     self.fail_at(
                         rank,
@@ -219,6 +183,23 @@ impl World {
         self.others().for_each(|to| self.post.post(to, Lane::Life, said.clone()));
     }
 
+    /// Bytes of messages that have waited here, at the most.
+    pub fn peak_bytes(&self) -> usize {
+        self.mailbox.peak_bytes()
+    }
+
+    /// The next message of a lane from any rank, for which it waits so long.
+    pub(crate) fn next_of_any(&self, lane: Lane, longest: std::time::Duration) -> Option<(usize, Vec<u8>)> {
+        self.mailbox.take(None, lane, Instant::now() + longest)
+    }
+
+    /// Adds a line to this rank's log, which rank 0 writes.
+    pub fn log(&self, line: &str) {
+        if self.rank > 0 {
+            self.post.post(0, Lane::Log, line.as_bytes().to_vec());
+        }
+    }
+
     /// Why the job ends, if it does.
     pub fn failure(&self) -> Option<Failure> {
         self.mailbox.failure()
@@ -244,81 +225,28 @@ impl World {
         self.mailbox.stop_asked()
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// A piece of work begins that others may wait for.
-    pub fn begin_work(&self) {
-        self.working.store(self.now() + 1, Ordering::Relaxed);
-    }
-
-    /// It has ended, or waits for another rank itself.
-    pub fn end_work(&self) {
-        let begun = self.working.swap(0, Ordering::Relaxed);
-        if begun > 0 {
-            self.longest.fetch_max((self.now() + 1).saturating_sub(begun), Ordering::Relaxed);
-            self.pieces.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether signs of life are sent: threads of one process need none.
-    fn beats(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
-    }
-
-    /// Sends signs of life from now on, and ends the job when this rank hangs. Ends with the world.
-    pub fn watch(self: &Arc<Self>) {
-        self.watched.store(true, Ordering::Relaxed);
-        self.mailbox.hear_all();
-        let world = Arc::downgrade(self);
-        // Without it others believe this rank lost: so it must not be missed in silence.
-        let thread = std::thread::Builder::new().name("mlaan-life".into()).spawn(move || live(&world));
-        if let Err(e) = thread {
-            self.fail(&format!("a thread cannot be started: {e}"));
-        }
-    }
-
-    fn look(&self) {
-        self.others().for_each(|to| self.post.post(to, Lane::Life, vec![life::BEAT]));
-        let begun = self.working.load(Ordering::Relaxed);
-        let (most, longest) = match self.pieces.load(Ordering::Relaxed) < FIRST {
-            true => (self.patience.first, 0),
-            false => (self.patience.stuck, self.longest.load(Ordering::Relaxed)),
-        };
-        let taken = Duration::from_millis((self.now() + 1).saturating_sub(begun));
-        if begun > 0 && taken > most.max(10 * Duration::from_millis(longest)) {
-            self.fail(&format!("it hangs: a module's work has not ended for {} s", taken.as_secs()));
-        }
+    /// Does what others may wait for on a thread that may panic: they are told, before anything of it is taken apart, which
+    /// could wait for them.
+    pub fn told_of_panics<T>(&self, work: impl FnOnce() -> T) -> T {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+            self.fail(&panicked(payload.as_ref()));
+            resume_unwind(payload)
+        })
     }
 }
 
-fn live(world: &Weak<World>) {
-    while let Some(world) = world.upgrade() {
-        world.look();
-        let beat = world.patience.beat;
-        drop(world);
-        std::thread::sleep(beat);
-    }
-}
-
-/// Mailboxes of threads.
-struct Threads {
-    rank: usize,
-    boxes: Vec<Arc<Mailbox>>,
-}
-
-impl Post for Threads {
-    fn post(&self, to: usize, lane: Lane, bytes: Vec<u8>) {
-        if let Some(mailbox) = self.boxes.get(to) {
-            mailbox.deliver(self.rank, lane, bytes);
-        }
-    }
+/// What a panic said.
+pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("panicked: {}", text.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Thread, Work};
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn messages_of_a_lane_come_in_order_and_lanes_do_not_wait_for_each_other() {
@@ -362,7 +290,8 @@ mod tests {
     /// Ends nothing within a test: each shortens what it is about, so that a slow machine ends nothing else.
     const PATIENT: Patience = {
         let hour = Duration::from_secs(3600);
-        Patience { beat: Duration::from_millis(10), silence: hour, stuck: hour, first: hour, all: hour }
+        let beat = Duration::from_millis(10);
+        Patience { beat, silence: hour, stuck: hour, first: hour, slow: hour, all: hour }
     };
     const SHORT: Duration = Duration::from_millis(300);
 
@@ -391,21 +320,58 @@ mod tests {
     }
 
     #[test]
-    fn work_that_does_not_end_ends_the_job() {
-        let worlds = World::patient_threads(2, Patience { stuck: SHORT, first: SHORT, ..PATIENT });
-        worlds[1].begin_work();
+    fn ranks_that_wait_for_each_other_end() {
+        let worlds = World::patient_threads(2, Patience { silence: Duration::from_secs(1), ..PATIENT });
         worlds.iter().for_each(World::watch);
-        let e = worlds[0].receive(1, Lane::Losses, &|| "losses".into()).unwrap_err();
-        assert!(matches!(&e, Error::Rank { rank: 1, cause } if cause.contains("it hangs")), "{e}");
-        // Work that ends does not.
+        let other = Arc::clone(&worlds[1]);
+        let waits = std::thread::spawn(move || other.receive(0, Lane::Command, &|| "a command".into()));
+        let e = worlds[0].receive(1, Lane::Answer, &|| "an answer".into()).unwrap_err().to_string();
+        assert!(e.contains("and no rank has done anything for"), "{e}");
+        assert!(matches!(waits.join().unwrap(), Err(Error::Rank { .. })));
+    }
+
+    #[test]
+    fn work_that_does_not_end_ends_the_job() {
+        for work in [Work::Step, Work::Other("an evaluation", Duration::ZERO)] {
+            let worlds =
+                World::patient_threads(2, Patience { stuck: SHORT, first: SHORT, slow: SHORT, ..PATIENT });
+            worlds[1].begin(if work == Work::Step { Thread::Stage } else { Thread::Main }, work);
+            worlds.iter().for_each(World::watch);
+            let e = worlds[0].receive(1, Lane::Losses, &|| "losses".into()).unwrap_err();
+            assert!(matches!(&e, Error::Rank { rank: 1, cause } if cause.contains("it hangs")), "{e}");
+        }
+        // Work that ends does not, nor what waits for another rank's.
         let five = Duration::from_secs(5);
-        let worlds = World::patient_threads(2, Patience { stuck: five, first: five, ..PATIENT });
+        let worlds = World::patient_threads(2, Patience { stuck: five, first: five, slow: five, ..PATIENT });
         worlds.iter().for_each(World::watch);
         for _ in 0..10 {
-            worlds[1].begin_work();
+            worlds[1].begin(Thread::Stage, Work::Step);
             std::thread::sleep(Duration::from_millis(30));
-            worlds[1].end_work();
+            worlds[1].end(Thread::Stage);
         }
         assert!(worlds[0].failure().is_none());
+        assert!(worlds[1].statuses()[1].busy >= Duration::from_millis(250));
+        std::thread::sleep(5 * PATIENT.beat);
+        assert!(worlds[0].statuses()[1].busy >= Duration::from_millis(250), "as its signs of life say");
+    }
+
+    #[test]
+    fn a_panic_is_told_before_what_panicked_is_taken_apart() {
+        let worlds = World::threads(2);
+        let waiting = Arc::clone(&worlds[1]);
+        let panics = std::thread::spawn(move || {
+            // Taken apart, it waits for the other rank.
+            struct Waits(Arc<World>);
+            impl Drop for Waits {
+                fn drop(&mut self) {
+                    let _ = self.0.receive(1, Lane::Features, &|| "features".into());
+                }
+            }
+            let held = Waits(Arc::clone(&worlds[0]));
+            held.0.told_of_panics(|| panic!("nothing to be seen"))
+        });
+        let e = waiting.receive(0, Lane::Command, &|| "a command".into()).unwrap_err().to_string();
+        assert_eq!(e, "rank 0: panicked: nothing to be seen");
+        assert!(panics.join().is_err());
     }
 }

@@ -7,10 +7,11 @@ use super::trainer::Trainer;
 use super::{LearningRate, setup};
 use crate::data::{Batch, BatchSource, Deliver, Loader, LoaderOptions};
 use crate::local::{DatasetBatch, StepOptions};
+use crate::ranks::Work;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which steps a reading waits for, where several stages are at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,11 @@ impl Trainer {
             if stop.load(Ordering::Relaxed) || self.deadline.is_over() {
                 return Ok(false);
             }
-            let Some(batch) = loader.next() else { return Ok(true) };
+            let next = match self.learner.world() {
+                Some(world) => world.at(Work::Other("loading a batch", Duration::ZERO), || loader.next()),
+                None => loader.next(),
+            };
+            let Some(batch) = next else { return Ok(true) };
             let batch = match batch {
                 Ok(batch) => batch,
                 // Whoever asked lets images fail, too, so that nobody waits for those of a step that is not taken any more.

@@ -6,7 +6,12 @@ use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::evaluation::{Evaluation, KEPT_MISTAKES, Meter};
 use crate::local::{Learner, Logits};
 use crate::plan::read_at_once;
+use crate::ranks::{Thread, Work};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// For who watches.
+const EVALUATION: Work = Work::Other("an evaluation", Duration::ZERO);
 
 /// A batch whose logits were not read: with its labels, and which images they are of.
 type Waiting = (Logits, Vec<u32>, Vec<usize>);
@@ -59,6 +64,21 @@ pub(super) fn evaluate_from(
     (batch, frame): (usize, Frame),
     mistakes: usize,
 ) -> Result<Evaluation> {
+    match learner.world().cloned() {
+        Some(world) => {
+            world.at(EVALUATION, || evaluate_whole(learner, (data, source), pool, (batch, frame), mistakes))
+        }
+        None => evaluate_whole(learner, (data, source), pool, (batch, frame), mistakes),
+    }
+}
+
+fn evaluate_whole(
+    learner: &mut Learner,
+    (data, source): (&Arc<dyn Dataset>, &BatchSource),
+    pool: &LoaderPool,
+    (batch, frame): (usize, Frame),
+    mistakes: usize,
+) -> Result<Evaluation> {
     let options = LoaderOptions { deliver: source.deliver(), ..LoaderOptions::evaluation(batch, frame) };
     let mut loader = Loader::new(Arc::clone(data), pool, options)?;
     let (device, task) = (learner.device().clone(), learner.task());
@@ -72,6 +92,8 @@ pub(super) fn evaluate_from(
     let mut waiting = Vec::new();
     while let Some(batch) = loader.next() {
         let batch = batch?;
+        // Each batch is a piece of work.
+        learner.world().iter().for_each(|world| world.begin(Thread::Main, EVALUATION));
         let input = source.to_device(&device, Some(&batch), batch.len(), frame.size, task.pixels)?;
         waiting.push((learner.ask_logits(input.images)?, batch.labels.clone(), batch.indices.clone()));
         loader.recycle(batch);

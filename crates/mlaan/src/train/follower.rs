@@ -5,11 +5,14 @@ use super::gathered::{self, Asked};
 use super::ranks::{Begin, greet};
 use super::state::{restore_from, show_section};
 use crate::local::{Command, Learner};
-use crate::ranks::{Lane, World};
+use crate::memory::bytes::written;
+use crate::process::Status;
+use crate::ranks::{Lane, Thread, Work, World};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Trains a part of the network on `device` until rank 0 says that all is done. `recipe` is what this rank was started with;
 /// none where the run goes on as its folder says.
@@ -17,18 +20,58 @@ use std::sync::Arc;
 /// # Errors
 /// Out of memory; the end of the job ([`Error::Rank`]): its cause may lie in any rank.
 pub fn follow(world: &Arc<World>, recipe: Option<&Recipe>, device: &Device) -> Result<()> {
+    let (memory, mut learner) = (device.clone(), None);
+    world.measures(move || held(&memory));
+    // What it has of the network is taken apart when the others know why.
+    world
+        .told_of_panics(|| obey_all(world, recipe, device, &mut learner))
+        .inspect_err(|e| world.fail(&e.to_string()))
+}
+
+fn obey_all(
+    world: &Arc<World>,
+    recipe: Option<&Recipe>,
+    device: &Device,
+    learner: &mut Option<Learner>,
+) -> Result<()> {
     greet(world, recipe, device)?;
-    let mut learner = None;
+    world.end(Thread::Main);
     loop {
         let said = world.receive(0, Lane::Command, &|| "rank 0 to say what to do next".into())?;
         let (command, more) = Command::read(&said)?;
-        match (command, &mut learner) {
-            (Command::End, _) => return Ok(()),
-            (Command::Begin, _) => learner = Some(Begin::read(more)?.learner(world, device)?),
-            (command, Some(learner)) => obey(world, learner, &command, more)?,
+        let work = Work::Other(command.name(), Duration::ZERO);
+        match (command, &mut *learner) {
+            (Command::End, _) => {
+                world.log(&format!("all is done: {}", doing(world)));
+                return Ok(());
+            }
+            (Command::Begin, learner) => {
+                *learner = Some(world.at(Work::SetUp, || Begin::read(more)?.learner(world, device))?);
+            }
+            (command, Some(learner)) => {
+                let ends = command == Command::Idle;
+                world.at(work, || obey(world, learner, &command, more))?;
+                if ends {
+                    world.log(&doing(world));
+                }
+            }
             (_, None) => return Err(Error::recipe("ranks", "rank 0 asks before it has begun")),
         }
     }
+}
+
+/// How this rank is doing, for its log.
+fn doing(world: &World) -> String {
+    let own = world.statuses().get(world.rank()).copied().unwrap_or_default();
+    let seconds = |d: Duration| d.as_secs_f64();
+    let (busy, waited, memory) = (seconds(own.busy), seconds(own.waited), written(own.memory));
+    format!("busy {busy:.1} s in steps, waited {waited:.1} s, holds {memory}")
+}
+
+/// Bytes that this process holds at the most, as its plan counts them.
+pub(super) fn held(device: &Device) -> u64 {
+    let resident = Status::read().filter(|_| !device.kind().has_own_memory());
+    resident.map_or_else(|| device.usage().footprint as u64, |status| status.peak)
 }
 
 /// Lets ranks end that another leads and that have nothing to do.

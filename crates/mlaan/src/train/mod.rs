@@ -15,6 +15,7 @@ mod lock;
 pub mod metrics;
 mod peak;
 mod progress;
+mod rank_logs;
 mod ranks;
 mod recipe_file;
 mod run;

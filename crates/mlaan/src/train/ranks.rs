@@ -4,10 +4,12 @@ use super::setup;
 use crate::backbone::Frozen;
 use crate::local::{Command, Learner, Method, Task};
 use crate::memory::Needs;
+use crate::memory::bytes::written;
 use crate::memory::limit::Limits;
+use crate::memory::shared::{self, Share};
 use crate::nn::ImageShape;
-use crate::plan::Plan;
-use crate::ranks::{Lane, World};
+use crate::plan::{Division, Plan};
+use crate::ranks::{Lane, World, first_steps};
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::{Device, DeviceKind, Usage};
@@ -24,6 +26,7 @@ struct Hello {
     /// Threads of the processor; none of a GPU.
     threads: Option<usize>,
     is_gpu: bool,
+    memory: Share,
 }
 
 /// What a rank needs to know of a run.
@@ -39,13 +42,19 @@ pub(super) struct Begin {
     /// What the rank will hold at the most: footprint, held, held in small blocks, and page-locked in host memory.
     usage: [usize; 4],
     process: usize,
+    /// Operations of a step.
+    flops: u64,
 }
 
 /// A job as rank 0 knows it.
 pub(super) struct Job<'a> {
     pub world: &'a Arc<World>,
+    /// Which modules each has.
+    pub division: &'a Division,
     /// What each rank computes with.
     pub kinds: Vec<DeviceKind>,
+    /// The memory that each has.
+    shares: Vec<Share>,
 }
 
 /// Says what this rank was started with.
@@ -58,6 +67,7 @@ pub(super) fn greet(world: &World, recipe: Option<&Recipe>, device: &Device) -> 
             DeviceKind::Cuda => None,
         },
         is_gpu: device.kind() == DeviceKind::Cuda,
+        memory: Share::of_this_process(world.host()),
     };
     world.send(0, Lane::Answer, json(&hello)?)
 }
@@ -78,8 +88,12 @@ impl<'a> Job<'a> {
     ///
     /// # Errors
     /// A rank with another version or recipe: says which, and what differs.
-    pub fn gather(world: &'a Arc<World>, recipe: &Recipe, device: &Device) -> Result<Self> {
-        let mut kinds = vec![device.kind()];
+    pub fn gather(
+        (world, division): (&'a Arc<World>, &'a Division),
+        recipe: &Recipe,
+        device: &Device,
+    ) -> Result<Self> {
+        let (mut kinds, mut shares) = (vec![device.kind()], vec![Share::of_this_process(world.host())]);
         for rank in world.others() {
             let what = || format!("rank {rank} to say what it was started with");
             let said = world.receive(rank, Lane::Answer, &what)?;
@@ -104,13 +118,14 @@ impl<'a> Job<'a> {
                     return Err(Error::recipe("ranks", message));
                 }
             }
+            shares.push(hello.memory);
             kinds.push(if hello.is_gpu {
                 DeviceKind::Cuda
             } else {
                 DeviceKind::Cpu { threads: hello.threads }
             });
         }
-        Ok(Job { world, kinds })
+        Ok(Job { world, division, kinds, shares })
     }
 
     /// In rank 0: tells all others what there is to do.
@@ -128,12 +143,27 @@ impl<'a> Job<'a> {
                 normalise,
                 weights: weights.map(<[f32]>::to_vec),
                 usage: sizes(&stage.usage),
-                process: plan.process,
+                process: stage.process,
+                flops: stage.flops,
             };
             self.world.send(rank, Lane::Command, Command::Begin.write(&json(&begin)?))?;
         }
         self.world.holds(name(&plan.stages[0].modules));
+        self.world.expects(first_steps(plan.stages[0].flops, self.kinds[0].has_own_memory()));
         Ok(())
+    }
+
+    /// Whether what is planned fits into this rank's memory, and into that of all ranks of each machine together; a warning
+    /// where it fits only if the system frees memory. What limits other ranks alone, they look for.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn fits(&self, plan: &Plan, device: &Device) -> Result<Option<String>> {
+        let needs =
+            plan.stages.iter().zip(&self.kinds).map(|(s, kind)| s.needs().on_host(kind.has_own_memory()));
+        let together: Vec<(Share, usize)> = self.shares.iter().cloned().zip(needs).collect();
+        shared::check(&together)?;
+        Limits::of(device).check(&plan.stages[0].needs())
     }
 
     /// What keeps ranks from running ahead, if something does.
@@ -202,6 +232,7 @@ impl Begin {
         let recipe = Recipe::kept(&self.recipe, "rank 0")?;
         let backbone = Frozen::new(setup::backbone(&recipe.model)?, &recipe.train.freeze);
         let device = device.with_precision(recipe.train.precision.into());
+        world.expects(first_steps(self.flops, device.kind().has_own_memory()));
         let usage = usage(self.usage);
         Limits::of(&device).check(&Needs { usage, process: self.process })?;
         device.pool().reserve(&usage)?;
@@ -217,7 +248,17 @@ impl Begin {
         let modules = learner.modules();
         let ends = self.cuts.iter().copied().chain([modules]);
         if let Some((start, end)) = starts.zip(ends).nth(world.rank()) {
-            world.holds(name(&(start..end)));
+            let (part, planned) = (name(&(start..end)), Needs { usage, process: self.process }.memory());
+            world.log(&format!(
+                "version {}, process {}: {part} on {}, threads: {}, {} planned",
+                env!("CARGO_PKG_VERSION"),
+                std::process::id(),
+                device.name(),
+                device.threads(),
+                written(planned as u64)
+            ));
+            device.warning().into_iter().for_each(|warning| world.log(&format!("warning: {warning}")));
+            world.holds(part);
         }
         if let Some(weights) = &self.weights {
             learner.weigh_classes(weights)?;

@@ -13,6 +13,7 @@ use crate::evaluation::{Evaluated, Evaluation};
 use crate::files::atomic;
 use crate::import::Taken;
 use crate::process::Peak;
+use crate::ranks::Work;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::path::Path;
@@ -107,10 +108,18 @@ impl Trainer {
             return Err(Error::data(folder.display().to_string(), message));
         }
         if resume && checkpoint::exists(folder) {
-            let (manifest, tensors) = checkpoint::load(folder)?;
-            self.resume_from(&manifest);
-            self.check_same_run(folder, &manifest)?;
-            state::restore(&mut self.learner, &tensors, true)?;
+            let (world, work) = (self.learner.world().cloned(), self.checkpoint_work());
+            let mut load = || {
+                let (manifest, tensors) = checkpoint::load(folder)?;
+                self.resume_from(&manifest);
+                self.check_same_run(folder, &manifest)?;
+                state::restore(&mut self.learner, &tensors, true)?;
+                Ok::<_, Error>(manifest)
+            };
+            let manifest = match world {
+                Some(world) => world.at(work, load),
+                None => load(),
+            }?;
             held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
             let metrics = Metrics::resume(folder, manifest.epoch)?;
             let at = Position::of(manifest);
@@ -191,8 +200,21 @@ impl Trainer {
             partial: at.epoch_stats.clone(),
             rate_batch: Some(self.rate_batch).filter(|n| *n != self.recipe.train.batch),
         };
-        let learner = &mut self.learner;
-        run.held.write(|run| checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, learner, is_best))
+        let (work, learner) = (self.checkpoint_work(), &mut self.learner);
+        let world = learner.world().cloned();
+        let mut save = || {
+            run.held.write(|run| checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, learner, is_best))
+        };
+        match world {
+            Some(world) => world.at(work, save),
+            None => save(),
+        }
+    }
+
+    /// To write or read the network, for who watches: with what the optimiser keeps, and the best of them a second time.
+    fn checkpoint_work(&self) -> Work {
+        let parameters = self.plan.parameters() + self.plan.auxiliary_parameters();
+        Work::of_bytes("a checkpoint", 8 * size_of::<f32>() * parameters)
     }
 
     /// Takes note of the memory at the most so far, asking the system in any case.

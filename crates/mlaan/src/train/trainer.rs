@@ -4,6 +4,7 @@ use super::checkpoint::Manifest;
 use super::class_weights::class_weights;
 use super::deadline::Deadline;
 use super::deferred_losses::DeferredLosses;
+use super::follower::held;
 use super::peak::PeakBytes;
 use super::ranks::Job;
 use super::sizes::{sizes_of, task};
@@ -15,9 +16,9 @@ use crate::import::Taken;
 use crate::local::{Learner, Partition};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
-use crate::plan::{Plan, balanced, plan_in_stages};
+use crate::plan::{Division, Plan, balanced, plan_divided};
 use crate::process::Peak;
-use crate::ranks::World;
+use crate::ranks::{Work, World};
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::ops::Padding;
@@ -96,13 +97,23 @@ impl Trainer {
     }
 
     /// As [`Trainer::from_recipe`] in rank 0 of a job, which leads the others ([`follow`](super::follow)). What is learnt is
-    /// what one process learns, to the bit.
+    /// what one process learns, to the bit, however modules are divided.
     ///
     /// # Errors
     /// As [`Trainer::from_recipe`]; fewer modules than ranks; a rank that was started with something else.
-    pub fn from_recipe_in_ranks(recipe: &Recipe, device: &Device, world: &Arc<World>) -> Result<Self> {
+    pub fn from_recipe_in_ranks(
+        recipe: &Recipe,
+        device: &Device,
+        (world, division): (&Arc<World>, &Division),
+    ) -> Result<Self> {
+        let memory = device.clone();
+        world.measures(move || held(&memory));
+        world.at(Work::SetUp, || Self::leader(recipe, device, (world, division)))
+    }
+
+    fn leader(recipe: &Recipe, device: &Device, (world, division): (&Arc<World>, &Division)) -> Result<Self> {
         recipe.validate()?;
-        let job = Job::gather(world, recipe, device)?;
+        let job = Job::gather((world, division), recipe, device)?;
         if recipe.model.init.is_some() {
             let message = "weights from elsewhere are read by one process: `mlaan train` with one, for an epoch or less, then \
                            --resume with several ranks";
@@ -141,11 +152,11 @@ impl Trainer {
         if let Some(job) = job {
             job.check(&recipe.local, Partition::new(&recipe.local, backbone)?.len())?;
         }
-        let plan = plan_in_stages(backbone, &recipe.local, task, sizes, &kinds)?;
+        let division = job.map_or(&Division::Time, |job| job.division);
+        let plan = plan_divided(backbone, &recipe.local, task, sizes, (&kinds, division))?;
         let short = match job {
             None => check(&plan, &devices)?,
-            // Others look for themselves.
-            Some(_) => Limits::of(device).check(&Needs { usage: plan.stages[0].usage, ..plan.needs() })?,
+            Some(job) => job.fits(&plan, device)?,
         };
         let rate_batch = recipe.train.batch.min(splits.train.len());
         let low = unreached(&recipe.train, splits.train.len().div_ceil(recipe.train.batch));
@@ -235,9 +246,14 @@ impl Trainer {
     /// Bytes that this process will need at the most: all that is planned, or of a network that ranks share this one's part.
     pub fn planned_memory(&self) -> usize {
         match (self.ranks(), self.plan.stages.first()) {
-            (2.., Some(own)) => Needs { usage: own.usage, ..self.plan.needs() }.memory(),
+            (2.., Some(own)) => own.needs().memory(),
             _ => self.plan.memory(),
         }
+    }
+
+    /// The job of several ranks, which this process leads.
+    pub fn world(&self) -> Option<&Arc<World>> {
+        self.learner.world()
     }
 
     /// Processes that share the network.

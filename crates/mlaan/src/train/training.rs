@@ -5,6 +5,7 @@ use super::epoch_stats::EpochStats;
 use super::evaluate::evaluate_from;
 use super::metrics::{Event, Tested};
 use super::progress::{Outcome, Progress};
+use super::rank_logs::RankLogs;
 use super::run::Run;
 use super::trainer::Trainer;
 use super::{LearningRate, Lock, setup};
@@ -45,7 +46,14 @@ impl Trainer {
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Outcome> {
-        self.whole_run(held, resume, stop, watch).inspect_err(|e| self.blame(e))
+        let world = self.learner.world().cloned();
+        let _logs = world.as_ref().map(|world| RankLogs::begin(world, held.folder()));
+        let mut run = || self.whole_run(held, resume, stop, watch);
+        let done = match &world {
+            Some(world) => world.told_of_panics(run),
+            None => run(),
+        };
+        done.inspect_err(|e| self.blame(e))
     }
 
     /// Ends other ranks, where there are some, with what went wrong here, and says which rank it went wrong in.

@@ -1,7 +1,7 @@
 //! What ended before anything was saved: runs and imports whose folders are free again.
 
 use super::recipe_file::RECIPE;
-use super::{LOCK, checkpoint, metrics, tensorboard};
+use super::{LOCK, checkpoint, metrics, rank_logs, tensorboard};
 use crate::files::atomic;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
@@ -34,6 +34,7 @@ pub fn is_free(folder: &Path) -> bool {
         Some(LOCK) => true,
         // An import writes it after the folder of checkpoints; alone it may be a user's.
         Some(RECIPE) => is_begun,
+        Some(name) if rank_logs::is_log(name) => true,
         Some(tensorboard::FOLDER) => holds_only(&entry.path(), is_events),
         Some(checkpoint::FOLDER) => holds_only(&entry.path(), is_unnamed),
         _ => is_own_scratch(name),
@@ -48,6 +49,9 @@ pub fn is_free(folder: &Path) -> bool {
 pub fn clear_unsaved(folder: &Path) -> Result<()> {
     atomic::remove_stale(folder)?;
     clear_folder(&folder.join(tensorboard::FOLDER), is_events)?;
+    let logs = names(folder).map_err(Error::io(folder))?;
+    let mut logs = logs.iter().filter(|(name, _)| name.to_str().is_some_and(rank_logs::is_log));
+    logs.try_for_each(|(_, entry)| remove(&entry.path()))?;
     // The folder of checkpoints and the metrics last: without them nothing says that this was ours.
     remove(&folder.join(RECIPE))?;
     clear_checkpoints(folder)?;
@@ -182,10 +186,13 @@ mod tests {
         put("checkpoints/epoch-0000.model.safetensors");
         put("checkpoints/.epoch-0000.state.safetensors.scratch");
         put("tensorboard/events.out.tfevents.1.mlaan");
+        put("log.rank-12.txt");
         put(".recipe.toml.scratch");
         put(".metrics.jsonl.scratch");
         assert!(is_free(&folder), "an import that was killed");
-        for name in ["notes.txt", ".notes.txt.scratch", "tensorboard/notes.txt", "checkpoints/last.json"] {
+        for name in
+            ["notes.txt", "log.txt", ".notes.txt.scratch", "tensorboard/notes.txt", "checkpoints/last.json"]
+        {
             put(name);
             assert!(!is_free(&folder), "{name}");
             fs::remove_file(folder.join(name)).unwrap();

@@ -11,6 +11,7 @@ pub use screen::Screen;
 pub use state::State;
 
 use super::lines::going_on;
+use super::ranks::{self, Ranks};
 use super::table::{self, Table};
 use crate::interrupt::{Dashboard, Interrupt, Notice};
 use crate::{format, output};
@@ -34,6 +35,7 @@ pub struct Board {
     table: Table,
     /// What is evaluated after every epoch.
     held: &'static str,
+    ranks: Option<Ranks>,
 }
 
 /// What the run, the drawing thread and the handler of Ctrl-C share.
@@ -52,7 +54,11 @@ impl Board {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(screen: Screen, state: State, interrupt: &Arc<Interrupt>) -> std::io::Result<Self> {
+    pub fn start(
+        screen: Screen,
+        state: State,
+        (interrupt, ranks): (&Arc<Interrupt>, Option<Ranks>),
+    ) -> std::io::Result<Self> {
         let (table, held) = (state.table().clone(), state.eta.held);
         let shared = Arc::new(Shared {
             screen,
@@ -64,7 +70,7 @@ impl Board {
         give_back_before_panics(&shared);
         let (drawn, interrupt) = (Arc::clone(&shared), Arc::clone(interrupt));
         std::thread::Builder::new().name("dashboard".into()).spawn(move || drawn.watch(&interrupt))?;
-        Ok(Board { shared, table, held })
+        Ok(Board { shared, table, held, ranks })
     }
 
     /// Tells what happened.
@@ -79,6 +85,13 @@ impl Board {
                 self.shared.say(row.line(table::shown(output::width())));
             }
             _ => {}
+        }
+        if let Some(ranks) = &self.ranks {
+            let rows = ranks.rows();
+            if let Progress::Event(Event::End(_)) = progress {
+                self.shared.say(format!("\n{}", ranks::table(&rows)));
+            }
+            self.shared.state().ranks = rows;
         }
         if self.shared.state().tell(progress, Instant::now()) {
             self.shared.urgent.store(true, Ordering::Relaxed);
@@ -151,7 +164,7 @@ impl Shared {
             Key::Stop => interrupt.stop(),
             Key::Next => {
                 let mut state = self.state();
-                state.view = state.view.next();
+                state.view = state.next_view();
             }
             Key::Help => {
                 let mut state = self.state();

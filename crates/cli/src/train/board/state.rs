@@ -2,6 +2,7 @@
 
 use super::curve::Curve;
 use crate::train::eta::Eta;
+use crate::train::ranks::RankRow;
 use crate::train::table::{Row, Table, accuracies};
 use mlaan::train::metrics::{Epoch, Event};
 use mlaan::train::{EpochStats, PeakBytes, Progress};
@@ -20,17 +21,8 @@ pub enum View {
     Modules,
     /// The lines of the finished epochs.
     Epochs,
-}
-
-impl View {
-    /// The one that Tab switches to.
-    pub fn next(self) -> Self {
-        match self {
-            View::Curves => View::Modules,
-            View::Modules => View::Epochs,
-            View::Epochs => View::Curves,
-        }
-    }
+    /// How ranks are doing, where there are several.
+    Ranks,
 }
 
 /// What the run does.
@@ -112,6 +104,8 @@ pub struct State {
     pub test: f64,
     /// The highest of these, percent, and its epoch (0: before this process began).
     pub best: (f64, usize),
+    /// How every rank is doing, where there are several.
+    pub ranks: Vec<RankRow>,
     /// What is shown.
     pub view: View,
     /// Whether the keys are explained.
@@ -148,6 +142,7 @@ impl State {
             rows: Vec::new(),
             test: f64::NAN,
             best: (100.0 - best, 0),
+            ranks: Vec::new(),
             view: View::default(),
             help: false,
             testing_since: Instant::now(),
@@ -161,6 +156,16 @@ impl State {
             state.finished(e);
         }
         state
+    }
+
+    /// The view that Tab switches to.
+    pub fn next_view(&self) -> View {
+        match self.view {
+            View::Curves => View::Modules,
+            View::Modules => View::Epochs,
+            View::Epochs if !self.ranks.is_empty() => View::Ranks,
+            View::Epochs | View::Ranks => View::Curves,
+        }
     }
 
     /// The table that its lines come from.

@@ -5,6 +5,7 @@ mod charts;
 mod figures;
 mod frame;
 mod numbers;
+mod ranks;
 
 use self::frame::frame;
 use super::state::{State, View};
@@ -29,6 +30,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
         View::Curves => curves(state, theme, body, buf),
         View::Modules => numbers::draw(&state.modules, theme, body, buf),
         View::Epochs => epochs(state, theme, body, buf),
+        View::Ranks => ranks::draw(&state.ranks, theme, body, buf),
     }
     footer(state, theme, foot, buf);
     if state.help {
@@ -36,8 +38,17 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Curves above, a bar for every module below.
+/// Rows of curves and bars that ranks below them leave.
+const ABOVE_RANKS: u16 = 14;
+
+/// Curves above, a bar for every module below; below these a row for every rank, where there is room for all.
 fn curves(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let wanted = if state.ranks.is_empty() { 0 } else { state.ranks.len() as u16 + 2 };
+    let wanted = if area.height >= ABOVE_RANKS + wanted { wanted } else { 0 };
+    let [area, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(wanted)]).areas(area);
+    if wanted > 0 {
+        ranks::draw(&state.ranks, theme, below, buf);
+    }
     let bars = if state.eta.epochs > 0 && area.height >= 12 { (area.height * 2 / 5).clamp(5, 12) } else { 0 };
     let [top, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(bars)]).areas(area);
     charts::draw((&state.curves, state.eta.held), theme, top, buf);
@@ -65,10 +76,11 @@ fn footer(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let line = if state.stopping {
         Line::styled(" stopping after this step and saving; Ctrl-C again stops at once", theme.strong)
     } else {
-        let shows = match state.view.next() {
+        let shows = match state.next_view() {
             View::Curves => "curves",
             View::Modules => "modules",
             View::Epochs => "epochs",
+            View::Ranks => "ranks",
         };
         Line::styled(format!(" q stop and save   Tab {shows}   ? help"), theme.faint)
     };
@@ -81,7 +93,7 @@ fn help(held: &str, theme: &Theme, area: Rect, buf: &mut Buffer) {
         Line::from(" q, Ctrl-C  stop after this step and save; mlaan train --resume goes on"),
         Line::from(" Ctrl-C     a second time: stop at once"),
         Line::from(" Ctrl-Z     suspend; fg goes on"),
-        Line::from(" Tab        curves, numbers of modules, finished epochs"),
+        Line::from(" Tab        curves, numbers of modules, finished epochs, ranks"),
         Line::from(" ?          these lines"),
         Line::default(),
         Line::from(vec![

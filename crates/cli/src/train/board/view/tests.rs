@@ -137,3 +137,29 @@ fn nothing_is_said_by_colour_alone() {
     let size = (100, 30);
     assert_eq!(shown(&state, &Theme::plain(), size), shown(&state, &Theme::coloured(), size));
 }
+
+#[test]
+fn ranks_have_a_row_each_where_there_are_some() {
+    let mut state = run(16);
+    assert_eq!((state.view, state.next_view()), (View::Curves, View::Modules));
+    state.view = View::Epochs;
+    assert_eq!(state.next_view(), View::Curves, "one process has no ranks");
+    let row = |modules: &str, busy: f64| crate::train::ranks::RankRow {
+        modules: modules.into(),
+        busy,
+        waiting: 100.0 - busy,
+        memory: 34 << 20,
+        planned: 40 << 20,
+    };
+    state.ranks = vec![row("0 to 8", 71.4), row("9 to 15", f64::NAN)];
+    assert_eq!(state.next_view(), View::Ranks);
+    for (view, size) in [(View::Ranks, (80, 18)), (View::Curves, (100, 30))] {
+        state.view = view;
+        let shown = shown(&state, &Theme::plain(), size).join("\n");
+        assert!(shown.contains("modules 0 to 8") && shown.contains("71 %"), "{shown}");
+        assert!(shown.contains("modules 9 to 15") && shown.contains("34.0 MiB of 40.0 MiB"), "{shown}");
+    }
+    // Where there is no room below the curves, Tab shows them.
+    state.view = View::Curves;
+    assert!(!shown(&state, &Theme::plain(), (80, 18)).join("\n").contains("modules 0 to 8"));
+}

@@ -1,0 +1,207 @@
+//! Which modules each stage holds, or each rank of several.
+
+use super::Sizes;
+use super::dry::meters;
+use crate::backbone::Backbone;
+use crate::local::{Meter, Method, Task, check_stages};
+use crate::{Error, Result};
+use std::ops::Range;
+
+/// How modules are divided among stages or ranks. What is learnt does not depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Division {
+    /// So that each computes about as much: a step takes as long as the longest.
+    #[default]
+    Time,
+    /// So that the most memory of any is as little as can be found.
+    Memory,
+    /// So many modules each, from the first on.
+    Modules(Vec<usize>),
+}
+
+/// Bytes that every stage would need, were they to end before these modules.
+pub(super) type Bytes<'a> = &'a dyn Fn(&[usize]) -> Result<Vec<usize>>;
+
+impl Division {
+    /// The modules before which so many stages end but the last; `bytes`: what they would need.
+    ///
+    /// # Errors
+    /// More stages than modules; another number of stages or modules than are given.
+    pub(super) fn cuts(
+        &self,
+        backbone: &dyn Backbone,
+        method: &Method,
+        task: Task,
+        sizes: Sizes,
+        (stages, bytes): (usize, Bytes<'_>),
+    ) -> Result<Vec<usize>> {
+        if stages <= 1 && !matches!(self, Division::Modules(_)) {
+            return Ok(Vec::new());
+        }
+        match self {
+            Division::Time => stage_cuts(backbone, method, task, sizes, stages),
+            Division::Memory => {
+                let held = |m: &Meter| (m.activations + m.auxiliary_bytes) as u64;
+                let costs = costs(backbone, method, task, sizes, &held)?;
+                check_stages(stages, costs.len())?;
+                // No way down is sure to end at the least: from two beginnings the better end is taken.
+                let [even_in_time, even_in_bytes] =
+                    [stage_cuts(backbone, method, task, sizes, stages)?, even(&costs, stages)]
+                        .map(|start| least_memory(start, costs.len(), bytes));
+                let (a, b) = (even_in_time?, even_in_bytes?);
+                let most = |cuts: &[usize]| bytes(cuts).map(|found| found.into_iter().max());
+                Ok(if most(&a)? <= most(&b)? { a } else { b })
+            }
+            Division::Modules(given) => {
+                let modules = meters(backbone, method, task, Sizes { batch: 1, ..sizes })?.len();
+                let wrong = |message: String| Err(Error::Ranks { message });
+                if given.len() != stages {
+                    return wrong(format!(
+                        "modules are given for {} ranks, and there are {stages}",
+                        given.len()
+                    ));
+                }
+                if given.iter().sum::<usize>() != modules || given.contains(&0) {
+                    let sum: usize = given.iter().sum();
+                    return wrong(format!(
+                        "{given:?} are {sum} modules, and there are {modules}, of which each rank has at least one"
+                    ));
+                }
+                let mut end = 0;
+                let ends = given.iter().map(|n| {
+                    end += n;
+                    end
+                });
+                Ok(ends.take(stages - 1).collect())
+            }
+        }
+    }
+}
+
+fn costs(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+    cost: &dyn Fn(&Meter) -> u64,
+) -> Result<Vec<u64>> {
+    let meters = meters(backbone, method, task, Sizes { batch: sizes.batch.min(16), ..sizes })?;
+    Ok(meters.iter().map(cost).collect())
+}
+
+/// The modules before which `stages` stages end but the last, so that their operations are as even as can be: a step takes
+/// as long as the longest.
+///
+/// # Errors
+/// As [`plan`](super::plan); more stages than modules.
+pub fn stage_cuts(
+    backbone: &dyn Backbone,
+    method: &Method,
+    task: Task,
+    sizes: Sizes,
+    stages: usize,
+) -> Result<Vec<usize>> {
+    if stages <= 1 {
+        return Ok(Vec::new());
+    }
+    let costs = costs(backbone, method, task, sizes, &|m| m.forward + m.auxiliary + m.backward)?;
+    check_stages(stages, costs.len())?;
+    Ok(even(&costs, stages))
+}
+
+/// Cuts a list into `parts` parts, none of them empty, whose largest sum is least; of such cuts the one
+/// whose earlier parts are longest.
+fn even(costs: &[u64], parts: usize) -> Vec<usize> {
+    let n = costs.len();
+    let sum = |range: Range<usize>| costs[range].iter().sum::<u64>();
+    // least[k][i]: the largest sum of items i.. in k + 1 parts.
+    let mut least: Vec<Vec<u64>> = vec![(0..=n).map(|i| sum(i..n)).collect()];
+    for k in 1..parts {
+        let best =
+            |i: usize| (i + 1..=n - k).map(|c| sum(i..c).max(least[k - 1][c])).min().unwrap_or(u64::MAX);
+        least.push((0..=n).map(|i| if i + k < n { best(i) } else { u64::MAX }).collect());
+    }
+    let (mut cuts, mut at, limit) = (Vec::new(), 0, least[parts - 1][0]);
+    for k in (1..parts).rev() {
+        let fits = |c: &usize| sum(at..*c) <= limit && least[k - 1][*c] <= limit;
+        at = (at + 1..=n - k).rev().find(fits).unwrap_or(at + 1);
+        cuts.push(at);
+    }
+    cuts
+}
+
+/// From cuts on, lets the stage of most bytes give a module to a neighbour as long as that makes the most less.
+fn least_memory(mut cuts: Vec<usize>, modules: usize, bytes: Bytes<'_>) -> Result<Vec<usize>> {
+    let most = |found: &[usize]| found.iter().copied().max().unwrap_or(0);
+    let mut found = bytes(&cuts)?;
+    loop {
+        let largest = found.iter().position(|n| *n == most(&found)).unwrap_or(0);
+        let bounds: Vec<usize> = std::iter::once(0).chain(cuts.iter().copied()).chain([modules]).collect();
+        let mut best: Option<(Vec<usize>, Vec<usize>)> = None;
+        if bounds[largest + 1] - bounds[largest] > 1 {
+            // Its first one to the stage below, or its last one to that above.
+            let down = largest.checked_sub(1).map(|border| (border, bounds[largest] + 1));
+            let up = (largest < cuts.len()).then(|| (largest, bounds[largest + 1] - 1));
+            for (border, at) in down.into_iter().chain(up) {
+                let mut moved = cuts.clone();
+                moved[border] = at;
+                let then = bytes(&moved)?;
+                if most(&then) < best.as_ref().map_or(most(&found), |(_, best)| most(best)) {
+                    best = Some((moved, then));
+                }
+            }
+        }
+        match best {
+            Some(better) => (cuts, found) = better,
+            None => return Ok(cuts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_gives_to_its_neighbours() {
+        let costs = [8, 1, 1, 1, 1, 4];
+        let bytes = |cuts: &[usize]| -> Result<Vec<usize>> {
+            let ends = cuts.iter().copied().chain([costs.len()]);
+            Ok(std::iter::once(0)
+                .chain(cuts.iter().copied())
+                .zip(ends)
+                .map(|(a, b)| costs[a..b].iter().sum())
+                .collect())
+        };
+        assert_eq!(least_memory(vec![3], 6, &bytes).unwrap(), [1]);
+        assert_eq!(least_memory(vec![5], 6, &bytes).unwrap(), [1]);
+        assert_eq!(least_memory(vec![4, 5], 6, &bytes).unwrap()[0], 1);
+        assert_eq!(least_memory(vec![], 6, &bytes).unwrap(), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn cuts_are_even_in_cost() {
+        assert_eq!(even(&[1, 1, 1, 1], 2), [2]);
+        assert_eq!(even(&[5, 1, 1, 1], 2), [1]);
+        assert_eq!(even(&[1, 1, 1, 5], 2), [3]);
+        assert_eq!(even(&[3, 3, 3, 3, 3, 3, 3], 3), [3, 6]);
+        assert_eq!(even(&[4, 9, 2, 2, 2, 2], 3), [1, 2]);
+        assert_eq!(even(&[7, 8], 2), [1]);
+        assert_eq!(even(&[7], 1), [] as [usize; 0]);
+        assert_eq!(even(&[0, 0, 0], 3), [1, 2], "no stage is empty");
+        // Against all ways to cut.
+        let costs = [3, 1, 4, 1, 5, 9, 2, 6];
+        for parts in 1..=8 {
+            let largest = |cuts: &[usize]| {
+                let ends = cuts.iter().copied().chain([8]);
+                let parts = std::iter::once(0).chain(cuts.iter().copied()).zip(ends);
+                parts.map(|(a, b)| costs[a..b].iter().sum::<u64>()).max().unwrap()
+            };
+            let ways = (0..1u32 << 7).filter(|b| b.count_ones() as usize == parts - 1);
+            let cuts = |bits: u32| (1..8).filter(|i| bits >> (i - 1) & 1 == 1).collect::<Vec<_>>();
+            let least = ways.map(|bits| largest(&cuts(bits))).min().unwrap();
+            let found = even(&costs, parts);
+            assert_eq!((found.len(), largest(&found)), (parts - 1, least), "{parts} parts: {found:?}");
+        }
+    }
+}

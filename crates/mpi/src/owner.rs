@@ -1,0 +1,143 @@
+//! What the thread that owns MPI does: it sends and receives messages in parts, so that none keeps others, and signs of life
+//! above all, waiting for long.
+
+use super::parts::{Assembly, Queue};
+use mlaan::ranks::{Lane, Mailbox};
+use mpi::Rank;
+use mpi::request::{Request, StaticScope};
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, Destination, MatchedReceiveVec, Source};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+/// Between two looks while something is on its way, and the least and the most while nothing is.
+const MOVING: Duration = Duration::from_micros(20);
+const SHORT: Duration = Duration::from_micros(100);
+const LONG: Duration = Duration::from_millis(1);
+
+/// Parts to one rank that MPI has at a time.
+const AT_ONCE: usize = 4;
+
+/// In a tag, beside the lane: more of the message follows.
+const MORE: Rank = 1 << 8;
+
+/// What it is told.
+pub enum Order {
+    /// To send a message.
+    Send {
+        /// To which rank.
+        to: usize,
+        /// In which lane.
+        lane: Lane,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// To end when all is sent.
+    Close,
+}
+
+/// A part on its way, which MPI reads until it is there.
+struct Moving {
+    request: Request<'static, [u8], StaticScope>,
+    to: usize,
+    /// Its message.
+    bytes: Arc<Vec<u8>>,
+}
+
+/// See the module.
+pub struct Owner {
+    world: SimpleCommunicator,
+    mailbox: Arc<Mailbox>,
+    /// By rank: what is to be sent, and how many parts are on their way.
+    waiting: Vec<(Queue, usize)>,
+    moving: Vec<Moving>,
+    coming: Assembly,
+}
+
+impl Owner {
+    pub fn new(world: SimpleCommunicator, mailbox: Arc<Mailbox>) -> Self {
+        let ranks = usize::try_from(world.size()).unwrap_or(1);
+        let waiting = (0..ranks).map(|_| Default::default()).collect();
+        Owner { world, mailbox, waiting, moving: Vec::new(), coming: Assembly::default() }
+    }
+
+    /// Until it is told to close and all is sent.
+    pub fn run(&mut self, orders: &Receiver<Order>) {
+        let (mut open, mut pause) = (true, SHORT);
+        while open || !self.moving.is_empty() {
+            let mut order = orders.try_recv().ok();
+            if self.receive() | self.look() | order.is_some() {
+                pause = SHORT;
+            } else if self.moving.is_empty() {
+                order = match orders.recv_timeout(pause) {
+                    Ok(order) => Some(order),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => Some(Order::Close),
+                };
+                pause = (pause * 2).min(LONG);
+            } else {
+                std::thread::sleep(MOVING);
+            }
+            match order {
+                Some(Order::Send { to, lane, bytes }) => {
+                    if let Some((queue, _)) = self.waiting.get_mut(to) {
+                        queue.push(lane, bytes);
+                        self.send(to);
+                    }
+                }
+                Some(Order::Close) => open = false,
+                None => {}
+            }
+        }
+    }
+
+    /// Gives MPI as many parts for a rank as it may have.
+    fn send(&mut self, to: usize) {
+        let (Some((queue, moving)), Ok(rank)) = (self.waiting.get_mut(to), Rank::try_from(to)) else {
+            return;
+        };
+        while let Some((lane, bytes, part, more)) = queue.next(*moving >= AT_ONCE) {
+            let part: *const [u8] = &bytes[part];
+            // SAFETY: the message is kept until the request is done.
+            let lent: &'static [u8] = unsafe { &*part };
+            let tag = Rank::from(lane as u8) | if more { MORE } else { 0 };
+            let request = self.world.process_at_rank(rank).immediate_send_with_tag(StaticScope, lent, tag);
+            self.moving.push(Moving { request, to, bytes });
+            *moving += 1;
+        }
+    }
+
+    /// Whether something has arrived at its end.
+    fn look(&mut self) -> bool {
+        let before = self.moving.len();
+        let mut done = Vec::new();
+        for Moving { request, to, bytes } in std::mem::take(&mut self.moving) {
+            match request.test() {
+                Ok(_) => done.push(to),
+                Err(request) => self.moving.push(Moving { request, to, bytes }),
+            }
+        }
+        let moved = self.moving.len() < before;
+        for to in done {
+            self.waiting.get_mut(to).into_iter().for_each(|(_, moving)| *moving -= 1);
+            self.send(to);
+        }
+        moved
+    }
+
+    /// Whether something came.
+    fn receive(&mut self) -> bool {
+        let Some(found) = self.world.any_process().immediate_matched_probe() else { return false };
+        let (bytes, status) = found.matched_receive_vec::<u8>();
+        let tag = status.tag();
+        let lane = u8::try_from(tag & !MORE).ok().and_then(Lane::of);
+        if let (Some(lane), Ok(from)) = (lane, usize::try_from(status.source_rank())) {
+            match self.coming.add((from, lane), bytes, tag & MORE != 0) {
+                Some(message) => self.mailbox.deliver(from, lane, message),
+                None => self.mailbox.deliver_part(from),
+            }
+        }
+        true
+    }
+}
