@@ -31,7 +31,7 @@ const ROWS: usize = 5;
 pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> String {
     let batch = recipe.train.batch;
     let host = fits.iter().any(|fit| fit.plan.host() > 0);
-    let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time"];
+    let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", ">memory", ">time"];
     let header: Vec<&str> = columns(header, host).chain(host.then_some(">host")).collect();
     let (mut table, mut settings_of) = (format::table(&header), Vec::new());
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
@@ -46,7 +46,6 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
             format::count(fit.batch),
             rates::rate(rates::of(recipe, fit.batch).peak().backbone),
             if again { "module".into() } else { "none".into() },
-            stored(fit).into(),
             format::bytes(fit.plan.memory() as u64),
             format!("{:.2}×", fit.time),
         ];
@@ -79,8 +78,8 @@ pub fn text(fits: &[Fit], recipe: &Recipe, (memory, device): (usize, &str)) -> S
 }
 
 /// Those that are shown: a line has 80 characters, and beside host memory no room for what the settings below the table say as well.
-fn columns<T>(all: [T; 9], host: bool) -> impl Iterator<Item = T> {
-    let said = move |i: usize| host && (i == 5 || i == 6);
+fn columns<T>(all: [T; 8], host: bool) -> impl Iterator<Item = T> {
+    let said = move |i: usize| host && i == 5;
     all.into_iter().enumerate().filter_map(move |(i, column)| (!said(i)).then_some(column))
 }
 

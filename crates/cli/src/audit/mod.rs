@@ -64,7 +64,8 @@ fn recipe(args: &AuditArgs) -> Result<(String, Recipe)> {
             None => {}
         }
     }
-    let named = Named { recipe: args.recipe.as_deref(), data: args.data.as_deref(), ..Named::default() };
+    let named =
+        Named { recipe: args.recipe.as_deref(), data: args.data.as_deref(), local: true, ..Named::default() };
     let base = Base::new(named, &args.settings().assignments()?)?;
     Ok((base.name, base.recipe))
 }

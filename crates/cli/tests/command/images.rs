@@ -143,7 +143,10 @@ fn a_run_turns_pictures_to_its_end_or_never() {
         }
     }
     let shown = ok(at.path(), &["data", "inspect", "pictures"]);
-    assert!(shown.contains("all 18x20") && shown.contains("8 images are turned as EXIF says"), "{shown}");
+    assert!(
+        shown.contains("all 18x20") && shown.contains("the EXIF orientation of 8 images is applied"),
+        "{shown}"
+    );
     ok(at.path(), ARGS);
     let recipe = at.path().join("runs/quickstart/recipe.toml");
     let kept = fs::read_to_string(&recipe).unwrap();

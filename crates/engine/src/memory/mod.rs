@@ -10,4 +10,4 @@ mod arenas;
 pub(crate) use allocator::Memory;
 pub use allocator::{Allocator, Block, MemoryCategory, Usage};
 pub(crate) use arena::ALIGN;
-pub use arenas::share_arenas;
+pub use arenas::{give_back_freed, share_arenas};

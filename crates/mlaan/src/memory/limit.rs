@@ -118,7 +118,7 @@ impl Limits {
         let advice = |room: usize| {
             let choice = match room >> 20 {
                 0 => String::new(),
-                room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
+                room => format!("let settings be chosen that fit (`--memory {room}MiB`), "),
             };
             format!(
                 "Raise the limit, {choice}take `--recompute module`, or start it with a smaller `--batch`"
@@ -211,7 +211,7 @@ fn check_device(device: &Limit, planned: usize, images: usize) -> Result<()> {
     }
     let choice = match (room >> 20, (room.saturating_add(images)) >> 20) {
         (0, _) => String::new(),
-        (_, allowed) => format!("start it with `--memory {allowed}MiB` to let settings be chosen that fit, "),
+        (_, allowed) => format!("let settings be chosen that fit (`--memory {allowed}MiB`), "),
     };
     let kernels: usize = device.taken.iter().map(|(n, _)| n).sum();
     let message = format!(

@@ -15,7 +15,7 @@ mod transfer;
 pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use inference::{Inference, inference, read_at_once};
-pub use process::{TensorSizes, evaluation};
+pub use process::{Process, TensorSizes, evaluation};
 pub use ranks::{RanksCourse, Speed};
 pub use stages::{in_flight, plan, plan_in_stages, stage_cuts};
 pub use transfer::{BUSES, Bus, RATE};

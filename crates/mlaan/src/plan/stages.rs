@@ -1,7 +1,7 @@
 //! Plans of stages, or of one: each on a dry device of its own, doing the work of an epoch's beginning, middle and end.
 
 use super::dry::{classify, meters, step};
-use super::{ModulePlan, Plan, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
+use super::{ModulePlan, Plan, Process, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::BatchSource;
@@ -117,7 +117,7 @@ pub fn plan_in_stages(
     }
     let usages: Vec<Usage> = devices.iter().map(Device::usage).collect();
     let usage = total(&usages);
-    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind))
+    let process = TensorSizes::of(&mut learner)?.process(threads_of(kinds, sizes.kind), Process::Training)
         + evaluation(
             sizes.kind,
             (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)),
