@@ -49,7 +49,7 @@ impl Settings {
     pub fn assignments(&self) -> mlaan::Result<Vec<String>> {
         if let Some(stray) = self.set.iter().find(|a| !a.contains('=')) {
             let message = match mlaan::recipe::KEYS.iter().any(|key| key.path == stray) {
-                true => format!("expected its value, too, as --set {stray}=VALUE"),
+                true => format!("expected key=value, as --set {stray}=VALUE"),
                 false => "expected key=value after --set, as local.cascade.span=3; a recipe or suite is named before --set".into(),
             };
             return Err(Error::recipe(stray, message));

@@ -14,7 +14,7 @@ const CALLED: &[(&[&str], &str)] = &[
     (&["opt", "optim"], "train.optimizer"),
     (&["smoothing"], "train.label_smoothing"),
     (&["clip_grad", "grad_clip", "max_grad_norm", "clip_norm", "gradient_clip_val"], "train.clip_grad_norm"),
-    (&["ema_decay", "model_ema", "ema"], "train.model_ema_decay"),
+    (&["ema_decay", "model_ema"], "train.model_ema_decay"),
     (&["amp", "dtype", "mixed_precision"], "train.precision"),
     (&["accumulation_steps", "grad_accum", "accumulate_grad_batches", "micro_batches"], "train.shards"),
     (&["early_stopping", "early_stopping_patience"], "train.patience"),

@@ -48,7 +48,7 @@ fn set(train: &Labels, test: &Labels, how: How) -> TempDir {
     root
 }
 
-/// Pages of two large pictures each, beside all pictures of a chunk while these are decoded.
+/// A page, as it lies in the file and inflated, beside all pictures of a chunk while these are decoded.
 #[test]
 fn pages_count_in_what_loading_takes() {
     let mut state = 1u32;
@@ -73,7 +73,7 @@ fn pages_count_in_what_loading_takes() {
     let loading = opened(root.path()).unwrap().train.loading_bytes();
     // A picture is decoded at a time, by one thread: its pixels and bytes.
     let without = all + 64 * 64 * 3 + largest;
-    assert!(loading >= without + 4 * largest && loading < without + 12 * largest, "{loading} {without}");
+    assert!(loading >= without + 4 * largest && loading <= without + 5 * all, "{loading} {without}");
 }
 
 const SEVEN: [i64; 7] = [0, 1, 2, 2, 1, 0, 1];

@@ -7,13 +7,10 @@ use mlaan::local::{Method, Offload, Recompute, Task};
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::plan::search::{Candidate, Fit, Learning, Request, candidates, search};
 use mlaan::plan::{Sizes, balanced, plan};
-use mlaan::predict::Predictor;
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
-use mlaan::train::{Trained, Trainer, setup};
+use mlaan::train::{Trainer, setup};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{Device, DeviceKind, Precision};
-use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 fn task() -> Task {
     let pixels = PixelScale { mean: [0.5; 3], std: [0.25; 3] };
@@ -250,26 +247,5 @@ fn the_papers_networks_stay_small() {
             let planned = plan(&backbone, &method, task(), sizes).unwrap().memory();
             assert!((planned as f64) < most, "{name} in {precision:?}: {planned} bytes");
         }
-    }
-}
-
-/// What a network of inference takes, BatchNorm folded, is planned to the byte as that of training is.
-#[test]
-fn a_prediction_takes_what_it_planned() {
-    let at = tempfile::tempdir().unwrap();
-    let run = crate::common::trained(&at.path().join("run"), &["train.epochs=1"]);
-    let paths: Vec<PathBuf> = (0..5u8).map(|i| at.path().join(format!("{i}.png"))).collect();
-    for (i, path) in paths.iter().enumerate() {
-        image::RgbImage::from_pixel(40, 30, image::Rgb([40 * i as u8; 3])).save(path).unwrap();
-    }
-    let trained = Trained::open(&run, false).unwrap();
-    for batch in [1, 2, 5] {
-        let device = Device::cpu(Some(2)).unwrap();
-        let needs = Predictor::plan(&trained, &device, &paths, batch).unwrap();
-        device.pool().reserve(&needs.usage).unwrap();
-        let mut predictor = Predictor::new(&trained, &device).unwrap();
-        predictor.files(paths.clone(), batch, &mut |_| ControlFlow::Continue(())).unwrap();
-        // What reads and decodes the files lies outside.
-        assert_eq!(device.usage().held, needs.usage.held, "batch {batch}");
     }
 }
