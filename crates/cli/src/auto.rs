@@ -3,7 +3,7 @@
 use crate::args::{DEFAULT_RECIPE, value};
 use crate::{format, host};
 use anyhow::Result;
-use mlaan::auto_recipe::{AutoRecipe, Choice, Wishes, auto_recipe, auto_recipe_of};
+use mlaan::auto_recipe::{AutoRecipe, Choice, SCARCE, Wishes, auto_recipe, auto_recipe_of};
 use mlaan::data::BUILTIN;
 use mlaan::recipe::Recipe;
 use mlaan::text;
@@ -20,6 +20,8 @@ pub struct Named<'a> {
     pub init: Option<&'a str>,
     /// Which network of that file.
     pub init_key: Option<&'a str>,
+    /// Whether the network is to be cut into modules, as where memory is limited.
+    pub local: bool,
 }
 
 /// A recipe before flags change it.
@@ -90,7 +92,10 @@ fn wishes(named: Named<'_>, keys: &[String]) -> Wishes {
     let share = |key: &str| value(keys, key).and_then(|text| text.parse().ok());
     let init = named.init.or_else(|| value(keys, "model.init"));
     let key = named.init_key.or_else(|| value(keys, "model.init_key"));
+    // What is said of modules and losses is for local learning; how it is recomputed is not.
+    let local = |key: &String| key.starts_with("local.") && !key.starts_with("local.recompute");
     Wishes {
+        local: named.local || keys.iter().any(local),
         size: whole("data.size"),
         batch: whole("train.batch"),
         limit: whole("data.limit"),
@@ -115,7 +120,12 @@ fn choices(auto: &AutoRecipe, recipe: &Recipe) -> String {
         format!(" {:<10}  {:<width$}  {}", c.what, text::line(&c.value), format::dim(&why))
     };
     let lines: Vec<String> = shown.iter().map(line).collect();
+    let few = auto.survey.images() < SCARCE && recipe.model.init.is_none();
     let more = match recipe.local.modules {
+        1 if few => {
+            "\nFew images: fine-tuning (--init resnet18.pth, weights that PyTorch saved) is usually far better. `--modules 4` learns in \
+             less memory."
+        }
         1 => "",
         _ => "\n`--modules 1` is backpropagation: more memory, and usually a few points more accurate.",
     };

@@ -5,8 +5,35 @@ use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Result, bail};
 use mlaan::export::Format;
+use mlaan::recipe::Family;
+use mlaan::text;
+use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{Trained, setup};
 use std::process::ExitCode;
+
+/// Which epoch is used, where it is not the best.
+pub fn last(manifest: &Manifest, best: bool) -> Option<String> {
+    let other = manifest.best.filter(|b| !best && b.epoch != manifest.epoch && b.epoch > 0)?;
+    Some(format!("the last; --best takes the best, after epoch {}", other.epoch))
+}
+
+/// How Python reads the file.
+fn load(args: &ExportArgs, trained: &Trained) -> String {
+    let (file, run) = (text::path(&args.out), text::path(&args.checkpoint));
+    match (args.format, trained.recipe.model.family()) {
+        (ExportFormat::Onnx, _) => format!("onnxruntime.InferenceSession(\"{file}\")"),
+        (ExportFormat::Safetensors, Family::Imagenet) => {
+            let (network, classes) = (trained.recipe.model.backbone, trained.manifest.classes.len());
+            format!(
+                "torchvision.models.{network}(num_classes={classes}).load_state_dict(safetensors.torch.load_file(\"{file}\"))"
+            )
+        }
+        // torchvision has none of these.
+        (ExportFormat::Safetensors, Family::Cifar) => {
+            format!("mlaan.Run(\"{run}\").to_torch() of the Python package is this network with its weights")
+        }
+    }
+}
 
 /// Writes the file.
 ///
@@ -31,15 +58,17 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         ExportFormat::Onnx => "RGB pixels from 0 to 1; the graph normalises them",
     };
     output::page(&format!(
-        "{}: {backbone} after {}, {}, images of {}x{} pixels ({})\n images       shorter side resized to {short_side}, centre of {}x{} cut out; {pixels}\n peak memory  {}",
-        mlaan::text::path(&args.out),
+        "{}: {backbone} after {}{}, {}, images of {}x{} pixels ({})\n images       shorter side resized to {short_side}, center crop of {}x{}; {pixels}\n load         {}\n peak memory  {}",
+        text::path(&args.out),
         format::several(m.epoch, "epoch"),
+        last(m, args.best).map_or_else(String::new, |said| format!(" ({said})")),
         format::classes(m.classes.len()),
         m.size,
         m.size,
         format::bytes(bytes),
         m.size,
         m.size,
+        load(args, &trained),
         memory.text()
     ))?;
     Ok(ExitCode::SUCCESS)

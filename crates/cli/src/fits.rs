@@ -41,7 +41,7 @@ pub struct Limits<'a> {
 pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
     let (fits, batch) = (found.fits.as_slice(), recipe.train.batch);
     let host = fits.iter().any(|fit| fit.plan.host() > 0);
-    let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", "stored", ">memory", ">time"];
+    let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", ">memory", ">time"];
     let header: Vec<&str> = columns(header, host).chain(host.then_some(">host")).collect();
     let (mut table, mut settings_of) = (format::table(&header), Vec::new());
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
@@ -56,7 +56,6 @@ pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
             format::count(fit.batch),
             rates::rate(rates::of(recipe, fit.batch).peak().backbone),
             if again { "module".into() } else { "none".into() },
-            stored(fit).into(),
             format::bytes(fit.plan.memory() as u64),
             format!("{:.2}×", fit.time),
         ];
@@ -96,8 +95,8 @@ pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
 }
 
 /// Those that are shown: a line has 80 characters, and beside host memory no room for what the settings below the table say as well.
-fn columns<T>(all: [T; 9], host: bool) -> impl Iterator<Item = T> {
-    let said = move |i: usize| host && (i == 5 || i == 6);
+fn columns<T>(all: [T; 8], host: bool) -> impl Iterator<Item = T> {
+    let said = move |i: usize| host && i == 5;
     all.into_iter().enumerate().filter_map(move |(i, column)| (!said(i)).then_some(column))
 }
 

@@ -1,6 +1,7 @@
 //! Numbers for people, and tables.
 
 use crate::style;
+use console::measure_text_width;
 use mlaan::text;
 
 /// Bytes, with three digits.
@@ -118,6 +119,22 @@ pub fn clock(seconds: f64) -> String {
     if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
 }
 
+/// As many of the fields, from the first on, as so many columns have room for; none is cut off but a first one that is too long.
+pub fn fitting(fields: &[String], between: &str, room: usize) -> String {
+    let mut text = String::new();
+    for field in fields.iter().filter(|field| !field.is_empty()) {
+        let more = if text.is_empty() { field.clone() } else { format!("{text}{between}{field}") };
+        if measure_text_width(&more) > room {
+            break;
+        }
+        text = more;
+    }
+    match fields.first() {
+        Some(first) if text.is_empty() => first.chars().take(room).collect(),
+        _ => text,
+    }
+}
+
 /// `a / b` as a factor.
 pub fn ratio(a: u64, b: u64) -> String {
     if b == 0 {
@@ -166,6 +183,16 @@ mod tests {
         assert_eq!((clock(65.4), clock(3725.0)), ("1:05".into(), "1:02:05".into()));
         assert_eq!(percent(f64::NAN), "–");
         assert_eq!(digits(9.996), "10.0");
+    }
+
+    #[test]
+    fn fields_without_room_are_left_out_whole() {
+        let fields = ["loss 0.693", "accuracy 55.0 %", "", "0:03 left"].map(String::from);
+        assert_eq!(fitting(&fields, ", ", 80), "loss 0.693, accuracy 55.0 %, 0:03 left");
+        assert_eq!(fitting(&fields, ", ", 37), "loss 0.693, accuracy 55.0 %");
+        assert_eq!(fitting(&fields, ", ", 26), "loss 0.693");
+        assert_eq!(fitting(&fields, " · ", 28), "loss 0.693 · accuracy 55.0 %");
+        assert_eq!((fitting(&fields, ", ", 4), fitting(&[], ", ", 4)), ("loss".into(), String::new()));
     }
 
     #[test]

@@ -189,12 +189,19 @@ pub fn note(text: &str) {
         return host.note(&text::line(text));
     }
     // There is nowhere to say that this fails.
-    let _ = writeln!(stderr().lock(), "{}", text::line(text));
+    let _ = writeln!(stderr().lock(), "{}", narrow(&text::line(text)));
+}
+
+/// In as many lines as the terminal wants; as it is where there is none.
+fn narrow(text: &str) -> String {
+    let columns =
+        console::Term::stderr().size_checked().map(|(_, columns)| usize::from(columns).clamp(60, 160));
+    columns.map_or_else(|| text.to_owned(), |columns| wrapped(text, columns))
 }
 
 /// Says on standard error why the program stops.
 pub fn error(e: &Error) {
-    let _ = writeln!(stderr().lock(), "{}: {}", style("error").for_stderr().red().bold(), causes(e));
+    let _ = writeln!(stderr().lock(), "{}: {}", style("error").for_stderr().red().bold(), narrow(&causes(e)));
 }
 
 /// An error and its causes; those that it tells of by itself are not told twice.

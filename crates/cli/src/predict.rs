@@ -1,6 +1,7 @@
 //! `mlaan predict`: classes of images.
 
 use crate::args::PredictArgs;
+use crate::export::last;
 use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
@@ -34,6 +35,9 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let device = args.machine.open()?.with_precision(trained.recipe.train.precision.into());
     let memory = Planned::begin(Predictor::plan(&trained, &device, &paths, args.batch)?, &device)?;
     let mut predictor = Predictor::new(&trained, &device)?;
+    if let Some(said) = last(&trained.manifest, args.best) {
+        output::note(&format!("note: the network after epoch {}, {said}", trained.manifest.epoch));
+    }
     notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     let (count, classes) = (paths.len(), predictor.classes().to_vec());
     if args.csv {
@@ -51,7 +55,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         sideways.tell(count);
     }
     // Beside the answers, which may be read line by line.
-    if !args.output.json && !args.csv && !output::is_gone() {
+    if !args.output.json && !args.csv && !output::is_gone() && broken < count {
         output::note(&format!("peak memory {}", memory.text()));
     }
     match broken {

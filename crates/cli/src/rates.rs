@@ -55,13 +55,15 @@ fn warmup(train: &Train) -> String {
         };
     }
     let used = train.warmup_used();
+    if used == 0 && train.warmup > 0 {
+        return "no warm-up (the run is too short), ".into();
+    }
     let shortened = match used < train.warmup {
         true => format!(" ({} shortened to a fifth of {})", train.warmup, train.epochs),
         false => String::new(),
     };
     match used {
-        0 if shortened.is_empty() => String::new(),
-        0 => format!("no warm-up{shortened}, "),
+        0 => String::new(),
         n => format!("warm-up of {}{shortened}, ", format::several(n, "epoch")),
     }
 }
@@ -169,7 +171,7 @@ mod tests {
             (
                 &["train.epochs=3"],
                 1024,
-                "0.8; no warm-up (10 shortened to a fifth of 3), cosine, 0 in the last epoch, 0.6 at the most",
+                "0.8; no warm-up (the run is too short), cosine, 0 in the last epoch, 0.6 at the most",
             ),
             (
                 &["train.epochs=6", "train.warmup=5"],

@@ -20,7 +20,8 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
         bail!("{}: this is a folder; --out wants a file", args.out.display());
     }
     let material = Material::gather(&args.paths)?;
-    let page = material.page(&args.title, &today())?;
+    let title = args.title.clone().unwrap_or_else(|| material.title());
+    let page = material.page(&title, &today())?;
     if let Some(folder) = args.out.parent().filter(|p| *p != Path::new("")) {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be created", folder.display()))?;

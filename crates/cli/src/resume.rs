@@ -19,6 +19,7 @@ pub fn fresh(args: &TrainArgs) -> Result<Base> {
         data: o.images.data.as_deref(),
         init: o.init.as_deref(),
         init_key: o.init_key.as_deref(),
+        local: args.memory.is_some(),
     };
     let mut base = Base::new(named, &o.assignments()?)?;
     o.apply(&mut base.recipe)?;

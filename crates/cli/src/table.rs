@@ -45,6 +45,12 @@ impl Table {
         (0..self.header.len()).map(width).collect()
     }
 
+    /// Whether all columns stand beside each other on a terminal that is so wide.
+    fn fits(&self, columns: usize) -> bool {
+        // Behind the last column stands none.
+        self.widths().iter().sum::<usize>() <= columns + 1
+    }
+
     /// Some of its columns.
     fn shown(&self, columns: &[usize]) -> String {
         let of = |cells: &[String]| -> Vec<String> {
@@ -84,14 +90,42 @@ pub fn fit(table: &mut Table, width: u16) {
     table.last = (room >= SENTENCES || output::columns().is_none()).then_some(room.max(SENTENCES));
 }
 
-/// The table as text, without the blanks that lines end with. Where it is wider than the terminal, the columns that have no room
-/// stand in tables below, each with the first column.
+/// The table as text, without the blanks that lines end with. One that is wider than the terminal is turned, so that a row is
+/// a column, where it has few rows; else the columns that have no room stand in tables below, each with the first column.
 pub fn text(table: &Table) -> String {
+    let whole = || vec![(0..table.header.len()).collect()];
     let groups = match output::columns() {
-        Some(columns) if table.last.is_none() => groups(&table.widths(), columns),
-        _ => vec![(0..table.header.len()).collect()],
+        Some(columns) if table.last.is_none() => {
+            let groups = groups(&table.widths(), columns);
+            match (groups.len() > 1).then(|| turned(table)).filter(|turned| turned.fits(columns)) {
+                Some(turned) => return turned.shown(&(0..turned.header.len()).collect::<Vec<_>>()),
+                None => groups,
+            }
+        }
+        _ => whole(),
     };
     groups.iter().map(|columns| table.shown(columns)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A row for every column but the first, whose cells become the names of the columns.
+fn turned(table: &Table) -> Table {
+    let cell = |row: &Vec<String>, at: usize| row.get(at).cloned().unwrap_or_default();
+    let rows = (1..table.header.len()).map(|at| {
+        let name = table.header.get(at).cloned().unwrap_or_default();
+        std::iter::once(name).chain(table.rows.iter().map(|row| cell(row, at))).collect()
+    });
+    Table {
+        header: table
+            .header
+            .iter()
+            .take(1)
+            .cloned()
+            .chain(table.rows.iter().map(|row| cell(row, 0)))
+            .collect(),
+        right: std::iter::once(false).chain(table.rows.iter().map(|_| true)).collect(),
+        rows: rows.collect(),
+        last: None,
+    }
 }
 
 /// Columns that stand beside each other: as many as there is room for, the first in every group.
@@ -133,6 +167,17 @@ mod tests {
         let mut table = table(&["name", ">value"]);
         table.add_row(["a", "12"]);
         assert_eq!(table.shown(&[0, 1]), " name   value\n──────────────\n a         12");
+    }
+
+    #[test]
+    fn few_rows_become_columns() {
+        let mut table = table(&["method", ">error, %", ">time"]);
+        table.add_row(["bp", "8.00", "1 s"]);
+        table.add_row(["dgl", "9.00", "2 s"]);
+        let turned = turned(&table);
+        let text = " method       bp    dgl\n────────────────────────\n error, %   8.00   9.00\n time        1 s    2 s";
+        assert_eq!(turned.shown(&[0, 1, 2]), text);
+        assert!(turned.fits(24) && !turned.fits(22));
     }
 
     #[test]

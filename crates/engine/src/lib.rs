@@ -29,7 +29,7 @@ pub use cpu::Isa;
 pub use device::Device;
 pub use device_kind::DeviceKind;
 pub use error::{Error, Result};
-pub use memory::{Allocator, Block, MemoryCategory, Usage, share_arenas};
+pub use memory::{Allocator, Block, MemoryCategory, Usage, give_back_freed, share_arenas};
 pub use offload::{Offloaded, Tensors};
 pub use profile::OperationCost;
 pub use tensor::{DType, Element, Precision, Shape, Tensor};

@@ -56,14 +56,20 @@ fn parse_activity(stat: &str, io: &str) -> Option<[u64; 2]> {
     Some([number(fields.get(11))? + number(fields.get(12))?, bytes.sum()])
 }
 
+/// Lets the kernel's mark count from now on; whether the system does so.
+pub(crate) fn reset_mark() -> bool {
+    // Linux: 5 resets the high-water mark (proc_pid_clear_refs(5)); not every system lets a process do it.
+    fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// How often [`Peak::sample`] asks the system, at the most: asking takes about 20 µs.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The peak memory of the process while something runs in it.
 ///
-/// The kernel's own mark is exact, but never falls: of a run that follows a larger one in the same process it says
-/// nothing. Then the largest of the values seen by [`Peak::sample`] counts; memory of tensors stays resident between steps,
-/// so little is missed.
+/// The kernel's own mark is exact, but does not fall by itself: of a run that follows a larger one in the same process it
+/// would say nothing, so it is reset for every later one. Where the system refuses that, the largest of the values seen by
+/// [`Peak::sample`] counts; memory of tensors stays resident between steps, so little is missed.
 #[derive(Clone, Debug)]
 pub struct Peak {
     before: Option<u64>,
@@ -75,9 +81,15 @@ impl Peak {
     /// From now on; the first one of a process counts from its start, with all that was loaded for what it measures.
     pub fn begin() -> Self {
         static BEGUN: AtomicBool = AtomicBool::new(false);
-        let (status, again) = (Status::read(), BEGUN.swap(true, Ordering::Relaxed));
+        let again = BEGUN.swap(true, Ordering::Relaxed);
+        if again {
+            // What an earlier run freed is not this one's.
+            mlaan_engine::give_back_freed();
+        }
+        let reset = again && reset_mark();
+        let status = Status::read();
         Peak {
-            before: status.map(|s| if again { s.peak } else { 0 }),
+            before: status.map(|s| if again && !reset { s.peak } else { 0 }),
             seen: status.map_or(0, |s| s.resident),
             last: None,
         }
@@ -120,6 +132,19 @@ mod tests {
         assert_eq!(parse_activity(stat, "rchar: 100\nwchar: 23\nsyscr: 7\n"), Some([100, 123]));
         assert_eq!(parse_activity(stat, ""), Some([100, 0]));
         assert_eq!(parse_activity("12 (x) S 1", ""), None);
+    }
+
+    #[test]
+    fn a_later_peak_knows_nothing_of_an_earlier_one() {
+        let mut first = Peak::begin();
+        let held = std::hint::black_box(vec![1u8; 256 << 20]);
+        let before = first.bytes();
+        drop(held);
+        let mut second = Peak::begin();
+        // Other tests of this process hold some memory of their own.
+        if let (Some(before), Some(after)) = (before, second.bytes()) {
+            assert!(before >= 256 << 20 && after < 192 << 20, "{before} {after}");
+        }
     }
 
     #[test]

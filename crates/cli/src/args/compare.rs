@@ -80,7 +80,7 @@ Examples:
   mlaan compare small --show --out results/small   the tables of what is there
   mlaan compare table3-memory                 memory beside the paper's
 
-Runs lie in DIR/CELL/seed-N, tables in DIR/compare.json, .csv and .md, small records of finished runs in DIR/results: these
+Runs lie in DIR/CELL/seed-N, tables in DIR/compare.json, .csv and .md, small records of finished runs in DIR/results: these \
 alone, copied or committed, count as done too. Ctrl-C saves; the same command goes on.";
 
 /// Which seeds.
@@ -97,7 +97,7 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     };
     if let Ok(n) = text.trim().parse() {
         return match n {
-            0 => Err("0 seeds are none; seed 0 alone is `0,` or `--seeds 1`".into()),
+            0 => Err("at least one seed; seed 0 alone is `0,` or `--seeds 1`".into()),
             1..=MOST_SEEDS => Ok(Seeds((0..n).collect())),
             _ => Err(format!("at most {MOST_SEEDS}")),
         };

@@ -96,7 +96,7 @@ Examples:
   mlaan data download svhn --to sets/svhn
   mlaan data download stl10 --mirror http://files.example/stl10
 
-A download that stopped goes on where it was when it is asked for again. Archives stay packed: they are read so. Proxies
+A download that stopped goes on where it was when it is asked for again. Archives stay packed: they are read so. Proxies \
 are taken from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.";
 
 fn parse_mirror(text: &str) -> Result<String, String> {

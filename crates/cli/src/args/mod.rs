@@ -31,8 +31,8 @@ use self::images::Images;
 use self::machine::{Machine, Machines};
 use self::output::{Output, Speech};
 use self::values::{
-    PRECISIONS, parse_division, parse_gflops, parse_latency, parse_memory, parse_positive, parse_precision,
-    parse_ranks, parse_rate, parse_time, parse_whole,
+    PRECISIONS, parse_division, parse_gflops, parse_latency, parse_memory, parse_number, parse_positive,
+    parse_precision, parse_ranks, parse_rate, parse_time, parse_whole,
 };
 use clap::{Args, Parser, Subcommand};
 use mlaan::plan::Division;
@@ -75,7 +75,7 @@ pub enum Command {
     Predict(PredictArgs),
     /// Write a trained network for other programs: as a state dict of PyTorch, or as ONNX
     Export(ExportArgs),
-    /// Make a checkpoint of weights that PyTorch saved
+    /// Convert PyTorch weights to a checkpoint
     Import(ImportArgs),
     /// See what trained networks hold at each depth: separability, similarity, auxiliary classifiers, feature maps
     Analyze(AnalyzeArgs),
@@ -85,11 +85,11 @@ pub enum Command {
     Plan(PlanArgs),
     /// Measure how fast a recipe trains here, and in how much memory
     Bench(BenchArgs),
-    /// Fetch image sets
+    /// Inspect and download data sets
     Data(DataArgs),
     /// Run methods side by side, with several seeds, as the paper's tables do
     Compare(CompareArgs),
-    /// Write a page about runs, comparisons and analyses
+    /// Write an HTML report of runs, comparisons and analyses
     Report(ReportArgs),
     /// List the built-in recipes, print one, or list the keys that a recipe may hold
     Recipes(RecipesArgs),
@@ -181,6 +181,9 @@ pub struct EvalArgs {
     /// Which split of them, as the run used it; nothing is random about training images here
     #[arg(long, value_enum, default_value_t)]
     pub split: Split,
+    /// Fraction of every class that is tested on, where the images of --data have no test split [default: 0.2]
+    #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
+    pub test: Option<f64>,
     /// Images per step; changes speed and memory, not the result [default: the run's]
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub batch: Option<usize>,
@@ -190,10 +193,10 @@ pub struct EvalArgs {
     /// What activations are stored in [default: as in the run]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Write the confusion matrix as CSV: a row per class, a column per class that its images were taken for
+    /// Write the confusion matrix as CSV: a row per class, a column per class that its images were predicted as
     #[arg(long, value_name = "FILE.csv")]
     pub confusion: Option<PathBuf>,
-    /// List so many mistakes, those with the highest loss first: class, what it was taken for, confidence, file
+    /// List so many mistakes, those with the highest loss first: class, what it was predicted as, confidence, file
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub mistakes: Option<usize>,
     /// What to compute with.
@@ -233,6 +236,9 @@ pub struct PlanArgs {
     /// Which images.
     #[command(flatten)]
     pub images: Images,
+    /// Passes over the training images
+    #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
+    pub epochs: Option<usize>,
     /// What replaces keys of the recipe.
     #[command(flatten)]
     pub settings: Settings,
@@ -335,8 +341,8 @@ Examples:
   mlaan bench bp-resnet34 --data DIR   images a second that loading reaches
   mlaan bench --data photos/ --steps 3 and training, with the recipe that suits them
 
-Images of steps are made up, as those of 10 or (over 96x96) 1000 classes: none are read. Steps are those of a run: on a GPU one behind the other, waited for at
-the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). What the
+Images of steps are made up, as those of 10 or (over 96x96) 1000 classes: none are read. Steps are those of a run: on a GPU one behind the other, waited for at \
+the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). What the \
 machine can do at the most is measured in the same run.";
 
 /// `mlaan devices`

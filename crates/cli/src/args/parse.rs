@@ -2,9 +2,9 @@
 
 use super::Cli;
 use crate::output;
-use clap::Parser;
 use clap::builder::StyledStr;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches};
 use mlaan::text;
 use std::ffi::OsString;
 use std::path::Path;
@@ -25,17 +25,43 @@ pub enum Unread {
 /// # Errors
 /// Where it is no command.
 pub fn parse(args: &[OsString]) -> Result<Cli, Unread> {
-    Cli::try_parse_from(args).map_err(|e| {
+    read(args).map_err(|e| {
         if e.use_stderr() {
-            refuse(&e, args);
+            refuse(unadvised(e), args);
             return Unread::Refused(USAGE);
         }
         Unread::Help(e.render())
     })
 }
 
+/// The command line as clap reads it: a flag's value may begin with a minus, which the flag then refuses in its own words.
+fn read<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Result<Cli, clap::Error> {
+    let mut matches = signed(Cli::command()).try_get_matches_from(args)?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
+fn signed(command: clap::Command) -> clap::Command {
+    let numbers = |arg: clap::Arg| match arg.get_long() {
+        Some(_) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
+        _ => arg,
+    };
+    command.mut_args(numbers).mut_subcommands(signed)
+}
+
+/// An error without what clap advises for values that look like flags: `-- --epochs` would name a recipe.
+fn unadvised(mut e: clap::Error) -> clap::Error {
+    let as_value = |advice: &ContextValue| match advice {
+        ContextValue::StyledStrs(all) => all.iter().any(|one| one.to_string().contains("as a value")),
+        _ => false,
+    };
+    if e.get(ContextKind::Suggested).is_some_and(as_value) {
+        e.remove(ContextKind::Suggested);
+    }
+    e
+}
+
 /// Says what is wrong with a command line.
-fn refuse(e: &clap::Error, args: &[OsString]) {
+fn refuse(e: clap::Error, args: &[OsString]) {
     if e.kind() == ErrorKind::InvalidUtf8 {
         return output::error(&anyhow::Error::msg(not_text(args)));
     }
@@ -45,11 +71,11 @@ fn refuse(e: &clap::Error, args: &[OsString]) {
     let plain =
         |a: &OsString| a.to_str().is_some_and(|a| matches!(text::line(a), std::borrow::Cow::Borrowed(_)));
     if args.iter().all(plain) {
-        return say(e);
+        return say(&e);
     }
     let shown: Vec<OsString> = args.iter().map(|a| text::path(Path::new(a)).into()).collect();
-    match Cli::try_parse_from(shown) {
-        Err(same) if same.kind() == e.kind() => say(&same),
+    match read(shown) {
+        Err(same) if same.kind() == e.kind() => say(&unadvised(same)),
         _ => output::note(&e.to_string()),
     }
 }
@@ -60,7 +86,7 @@ fn not_text(args: &[OsString]) -> String {
     let odd = (0..args.len()).filter(|&i| args[i].to_str().is_none());
     let guilty = odd.filter(|&i| {
         let others = args.iter().enumerate().map(|(j, a)| if i == j { a.clone() } else { lossy(a) });
-        Cli::try_parse_from(others).is_err_and(|e| e.kind() == ErrorKind::InvalidUtf8)
+        read(others).is_err_and(|e| e.kind() == ErrorKind::InvalidUtf8)
     });
     let named = guilty.map(|i| match args.get(i.wrapping_sub(1)).and_then(|a| a.to_str()) {
         Some(flag) if flag.starts_with("--") && !flag.contains('=') => {

@@ -32,7 +32,7 @@ Examples:
   mlaan recipes --show mine.toml --resolve
   mlaan recipes --schema --json > recipe.schema.json
 
-A recipe file may begin with others: `extends = \"mlaan-paper-resnet32-16\"`, a path counted from that file, or a list of which
+A recipe file may begin with others: `extends = \"mlaan-paper-resnet32-16\"`, a path counted from that file, or a list of which \
 later ones win.";
 
 /// `mlaan completions`

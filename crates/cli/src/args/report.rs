@@ -17,9 +17,9 @@ pub struct ReportArgs {
     /// The page
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub out: PathBuf,
-    /// Its heading
-    #[arg(long, value_name = "TEXT", default_value = "Training module by module")]
-    pub title: String,
+    /// Its heading [default: the name of the run or comparison]
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
     /// For machines.
     #[command(flatten)]
     pub output: Output,
@@ -31,5 +31,5 @@ Examples:
   mlaan report runs/small   a comparison, its runs, and analyses of them
   mlaan report runs/small runs/mine bench/results/memory.json --out page.html
 
-The page is one file that needs no network: curves, tables beside the paper's, memory, analyses with their pictures, every
+The page is one file that needs no network: curves, tables beside the paper's, memory, analyses with their pictures, every \
 configuration. Each plot has its numbers as a table.";

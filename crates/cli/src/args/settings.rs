@@ -13,10 +13,10 @@ pub struct Settings {
     /// Height and width of the images [default: the recipe's]
     #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
     pub size: Option<usize>,
-    /// Peak learning rate, as it is for steps of any size [default: the recipe's]
+    /// Peak learning rate, not scaled with the batch size [default: the recipe's]
     #[arg(long, value_name = "RATE", value_parser = parse_number, allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// How parameters follow gradients; recipes' rates are for sgd, so give --lr beside the others (adamw: about 0.001)
+    /// Optimizer; recipes' rates are for sgd, so give --lr beside the others (adamw: about 0.001)
     /// [default: the recipe's]
     #[arg(long, value_name = OPTIMIZERS, value_parser = parse_optimizer)]
     pub optimizer: Option<String>,
@@ -48,7 +48,10 @@ impl Settings {
     /// What is no assignment.
     pub fn assignments(&self) -> mlaan::Result<Vec<String>> {
         if let Some(stray) = self.set.iter().find(|a| !a.contains('=')) {
-            let message = "expected key=value after --set, as local.cascade.span=3; a recipe or suite is named before --set";
+            let message = match mlaan::recipe::KEYS.iter().any(|key| key.path == stray) {
+                true => format!("expected key=value, as --set {stray}=VALUE"),
+                false => "expected key=value after --set, as local.cascade.span=3; a recipe or suite is named before --set".into(),
+            };
             return Err(Error::recipe(stray, message));
         }
         let numbers = [("train.batch", self.batch), ("data.size", self.size)];

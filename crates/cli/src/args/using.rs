@@ -101,7 +101,7 @@ Examples:
   mlaan predict runs/demo photos/ --top 5 --csv > classes.csv
   find / -name '*.png' | mlaan predict runs/demo - --json
 
-Images are prepared as in an evaluation: the shorter side is scaled, the centre cut out. A file that is no image is reported \
+Images are prepared as in an evaluation: the shorter side is scaled, then a center crop taken. A file that is no image is reported \
 and stops nothing; the exit status is then 1.";
 
 /// `mlaan export`
@@ -152,7 +152,7 @@ Examples:
   mlaan export runs/photos --best --format safetensors --out net.safetensors
 
 Auxiliary networks are left out. Names of the classes, image size, mean and standard deviation are in the file's metadata. Both want images whose shorter \
-side was resized and whose centre was cut out, by the numbers that are printed. The ONNX graph normalises pixels itself; a program that \
+side was resized and of which the center crop was taken, by the numbers that are printed. The ONNX graph normalises pixels itself; a program that \
 uses the state dict has to do it.";
 
 /// `mlaan import`

@@ -47,12 +47,12 @@ pub fn lines(found: &Audit, room: Option<usize>) -> Vec<String> {
 /// One part, its header first.
 fn shown(found: &Audit, part: &Part) -> Vec<String> {
     let mut lines = header(found, part);
-    lines.extend(found.rows.iter().map(|row| line(row, part, loss_width(found))));
+    lines.extend(found.rows.iter().map(|row| line(found, row, part)));
     lines
 }
 
 fn loss_width(found: &Audit) -> usize {
-    found.rows.iter().map(|row| said(row.loss).len()).max().unwrap_or(0).max(LOSS)
+    found.rows.iter().map(|row| named(row.loss, found.modules).len()).max().unwrap_or(0).max(LOSS)
 }
 
 /// A line of a part: the loss, a mark or digit per module, and what the part ends with.
@@ -79,7 +79,8 @@ fn header(found: &Audit, part: &Part) -> Vec<String> {
     lines
 }
 
-fn line(row: &Reached, part: &Part, width: usize) -> String {
+fn line(found: &Audit, row: &Reached, part: &Part) -> String {
+    let width = loss_width(found);
     let mark = |reach: &Reach| match (reach.leaks(), reach.changed.is_empty()) {
         (true, _) => '!',
         (false, true) => '.',
@@ -89,7 +90,15 @@ fn line(row: &Reached, part: &Part, width: usize) -> String {
     let modules: String = part.modules.clone().map(|m| of(Owner::Module(m))).collect();
     let (classifier, auxiliary) = (of(Owner::Classifier).to_string(), auxiliaries(row));
     let ends = part.ends.then_some((classifier.as_str(), auxiliary.as_str()));
-    columns((&said(row.loss), width), &modules, ends)
+    columns((&named(row.loss, found.modules), width), &modules, ends)
+}
+
+/// As [`said`]; the last module's is the loss of the network's own classifier.
+fn named(loss: LossOf, modules: usize) -> String {
+    match loss.branch {
+        Branch::Independent if loss.module + 1 == modules => format!("{} classifier", loss.module),
+        _ => said(loss),
+    }
 }
 
 /// What a loss reached of auxiliary networks: its own by its gradient, others by the mirrors of what it trained.

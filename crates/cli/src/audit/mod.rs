@@ -6,7 +6,7 @@ use crate::args::AuditArgs;
 use crate::auto::{Base, Named};
 use crate::{format, output};
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use matrix::said;
 use mlaan::audit::{AUDIT, Audit, Reach, audit_recipe};
 use mlaan::local::{Branch, Owner};
@@ -31,7 +31,7 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     let device = args.machine.open()?;
-    let bar = ProgressBar::no_length();
+    let bar = bar();
     let found = audit_recipe(&recipe, &device, args.batch, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
@@ -52,6 +52,14 @@ pub fn audit(args: &AuditArgs) -> Result<ExitCode> {
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Shown on a terminal: of many modules an audit takes minutes.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} losses, {eta} left");
+    let bar = ProgressBar::no_length();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
 /// The recipe of that name, of the run in that folder, or one that suits the images; and what it is called.
 fn recipe(args: &AuditArgs) -> Result<(String, Recipe)> {
     if let Some(name) = &args.recipe {
@@ -64,7 +72,8 @@ fn recipe(args: &AuditArgs) -> Result<(String, Recipe)> {
             None => {}
         }
     }
-    let named = Named { recipe: args.recipe.as_deref(), data: args.data.as_deref(), ..Named::default() };
+    let named =
+        Named { recipe: args.recipe.as_deref(), data: args.data.as_deref(), local: true, ..Named::default() };
     let base = Base::new(named, &args.settings().assignments()?)?;
     Ok((base.name, base.recipe))
 }

@@ -75,7 +75,7 @@ impl Lines {
             Tell::Begin { run, expected, later } => {
                 let now = Instant::now();
                 self.current = Current { run, begun: now, from: 0.0, expected, later, said: now };
-                self.moves("begins", 0.0);
+                self.moves(["begins".into(), String::new(), String::new()], 0.0);
             }
             Tell::Notes(notes) => notes.lines().iter().for_each(|line| self.note(&format!("note: {line}"))),
             Tell::Moves(progress) => self.progress(progress),
@@ -104,31 +104,35 @@ impl Lines {
             Progress::Step { epoch, step, steps, loss, error, .. } => {
                 let part = ((epoch - 1) as f64 + step as f64 / steps.max(1) as f64) / epochs;
                 let accuracy = 100.0 - error;
-                let state = format!("epoch {epoch}/{epochs} · accuracy {accuracy:.1} % · loss {loss:.3}");
-                self.moves(&state, part);
+                let state = [
+                    format!("accuracy {accuracy:.1} %"),
+                    format!("epoch {epoch}/{epochs}"),
+                    format!("loss {loss:.3}"),
+                ];
+                self.moves(state, part);
             }
             _ => {}
         }
     }
 
-    /// Shows where the run at hand stands; `part` of it is done.
-    fn moves(&mut self, state: &str, part: f64) {
+    /// Shows where the run at hand stands, of which `part` is done: what matters most first, then the time left, then the rest.
+    fn moves(&mut self, [first, second, third]: [String; 3], part: f64) {
         let left = self.left(part);
         let Some((cell, seed, _)) = self.runs.get(self.current.run) else { return };
-        let text = format!("{cell} seed {seed} · {state}{left}");
+        let fields = [format!("{cell} seed {seed}"), first, left, second, third];
         if let Some(bar) = &self.bar {
             bar.set_length(1000);
             bar.set_position((part * 1000.0) as u64);
             bar.set_prefix(format!("{}/{}", self.done, self.runs.len()));
             let room = usize::from(output::width()).saturating_sub(28);
-            bar.set_message(text.chars().take(room).collect::<String>());
+            bar.set_message(format::fitting(&fields, " · ", room));
         } else if self.current.said.elapsed() >= QUIET {
             self.current.said = Instant::now();
-            self.line(&format!("  {text}"));
+            self.line(&format!("  {}", format::fitting(&fields, " · ", usize::MAX)));
         }
     }
 
-    /// Time left of the run at hand and of all, in words.
+    /// Time left of the run at hand and of all, in words; nothing where it is not known.
     fn left(&self, part: f64) -> String {
         let c = &self.current;
         let spent = c.begun.elapsed().as_secs_f64();
@@ -139,9 +143,9 @@ impl Lines {
         };
         match (own, c.later) {
             (Some(own), Some(later)) => {
-                format!(" · {} left, all {}", format::duration(own), format::duration(own + later))
+                format!("{} left, all {}", format::duration(own), format::duration(own + later))
             }
-            (Some(own), None) => format!(" · {} left", format::duration(own)),
+            (Some(own), None) => format!("{} left", format::duration(own)),
             _ => String::new(),
         }
     }

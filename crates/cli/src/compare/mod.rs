@@ -283,10 +283,12 @@ fn full_table(args: &CompareArgs) -> Result<Table> {
     let said = changes(args)?;
     let mut keys = own::keys(args, &suite, &said)?;
     // A title names the suite's own set.
-    let elsewhere = own::source(&keys).map(|source| format!(" — here on {source}"));
+    let elsewhere = own::source(&keys);
     keys.extend(said);
     let mut table = suite.table(&keys)?;
-    table.title.extend(elsewhere);
+    if let Some(source) = elsewhere {
+        table.title = format!("The methods of {} on {source}", table.name);
+    }
     if let Some(name) = &args.against {
         table.against = Some(table.row(name)?);
     }

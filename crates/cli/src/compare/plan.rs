@@ -43,7 +43,8 @@ pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
             format!("{} left to do take about {}", format::several(left, "run"), format::duration(total));
         text += &format!("\n\n{}", format::heading(&all));
     }
-    let note = "memory: of a run without the images of the data set; images: passed through training. Times are from a few steps of \
+    let note = "Tensor memory: of a training step, without the images of the data set; the process needs about 20 MiB more, and the images. × BP: of \
+                backpropagation with the same network and batch. Times are from a few steps of \
                 each cell measured now, and of testing; other work on this machine makes them longer.";
     text += &format!("\n\n{}", format::dim(note));
     if rows.iter().any(|r| r.cost.host_bytes > 0) {
@@ -93,10 +94,10 @@ fn total(rows: &[Row<'_>]) -> Option<f64> {
 fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
     let trains = work.table.measure == Measure::Error;
     let offloads = rows.iter().any(|r| r.cost.host_bytes > 0);
-    let mut header = vec!["cell", ">modules", ">batch", ">lr", ">memory", ">× BP"];
+    let mut header = vec!["cell", ">modules", ">batch", ">lr", ">tensor memory", ">× BP"];
     header.extend(offloads.then_some(">host"));
-    header.extend([">GFLOP per image", ">× BP"]);
-    header.extend(if trains { &[">runs left", ">images", ">time"][..] } else { &[">paper"] });
+    header.extend([">GFLOP/image", ">× BP"]);
+    header.extend(if trains { &[">runs left", ">time"][..] } else { &[">paper"] });
     let line = |r: &Row<'_>| {
         let c = r.cost;
         let ratio = |a: f64, b: f64| format!("{:.2}", a / b.max(1.0));
@@ -105,7 +106,7 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
             format::count(c.modules),
             format::count(c.batch),
             rates::rate(course(r).peak().backbone),
-            format::bytes((c.memory_bytes + if trains { c.process_bytes } else { 0 }) as u64),
+            format::bytes(c.memory_bytes as u64),
             ratio(c.memory_bytes as f64, c.plain_memory_bytes as f64),
         ];
         line.extend(offloads.then(|| match c.host_bytes {
@@ -115,7 +116,6 @@ fn sheet(work: &Work, rows: &[Row<'_>]) -> Sheet {
         line.extend([format::giga(c.flops as u64), ratio(c.flops, c.plain_flops)]);
         if trains {
             line.push(format!("{} of {}", r.runs[0], r.runs[1]));
-            line.push(c.images.map_or_else(|| "?".into(), |i| format::count(i[0] * r.epochs)));
             line.push(r.seconds.map_or_else(|| "?".into(), format::duration));
         } else {
             line.push(r.cell.paper.map_or_else(|| "–".into(), |p| format!("{p:.2} GB")));

@@ -8,7 +8,7 @@ use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use mlaan::auto_recipe::TEST;
 use mlaan::data::inspect::{Inspection, Sizes, SplitInspection, inspect_with};
-use mlaan::data::{Normalise, OpenOptions, Orientation, survey};
+use mlaan::data::{Normalise, OpenOptions, Orientation};
 use mlaan::text;
 use std::process::ExitCode;
 
@@ -37,13 +37,13 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         })
     };
     let found = match inspected(args.test) {
-        Err(_) if args.test.is_none() && lacks_test(&args.path) => {
+        // Where the test images are all that is missing, this finds the set, else what is really wrong with it.
+        Err(_) if args.test.is_none() => inspected(Some(TEST)).inspect(|_| {
             let part = format!("{:.0} %", 100.0 * TEST);
             output::note(&format!(
                 "note: there are no test images; {part} of every class are held out here, as by `mlaan train --data` (--test sets another fraction)"
             ));
-            inspected(Some(TEST))
-        }
+        }),
         found => found,
     };
     if let Some(bar) = &bar {
@@ -56,11 +56,6 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     }
     let broken = splits(&found).map(|(_, split)| split.broken).sum::<usize>();
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Whether a set lies there, of which some images must be held out to test on.
-fn lacks_test(path: &str) -> bool {
-    survey(path, &OpenOptions::default()).is_ok_and(|found| found.test.is_none())
 }
 
 /// The splits and what they are called.
@@ -111,16 +106,17 @@ fn split_line(split: &SplitInspection) -> String {
 
 /// Of pictures that their EXIF orientation says to turn.
 fn turned_line(turned: usize, orientation: Orientation) -> Option<String> {
-    let which = match turned {
+    let count = match turned {
         0 => return None,
-        1 => "1 image is".to_owned(),
-        n => format!("{} images are", format::count(n)),
+        n => format::several(n, "image"),
     };
     Some(match orientation {
         Orientation::Ignore => {
-            format!("{which} not turned as EXIF says, as everybody reads this set (data.orientation)")
+            format!(
+                "the EXIF orientation of {count} is ignored, as everybody reads this set (data.orientation)"
+            )
         }
-        _ => format!("{which} turned as EXIF says (data.orientation)"),
+        _ => format!("the EXIF orientation of {count} is applied (data.orientation)"),
     })
 }
 

@@ -38,7 +38,8 @@ fn matrix(found: &Evaluation, width: usize) -> Option<String> {
         (n, _) => n.to_string(),
     };
     let unit = if share { "percent" } else { "images" };
-    let mut lines = vec![format!(" Confusion, {unit}: a row per class, a column per class it was taken for")];
+    let mut lines =
+        vec![format!(" Confusion, {unit}: a row per class, a column per class it was predicted as")];
     let head: String = (0..n).map(|i| format!("{i:>cell$}")).collect();
     lines.push(format::dim(&format!("{}{head}", " ".repeat(1 + index_width + 1 + name_width))));
     for (class, row) in rows.into_iter().enumerate() {
@@ -58,7 +59,7 @@ fn pairs(found: &Evaluation) -> Option<String> {
     if confused.is_empty() {
         return None;
     }
-    let mut table = format::table(&["class", "taken for", ">images", ">of the class"]);
+    let mut table = format::table(&["class", "predicted as", ">images", ">of the class"]);
     for Pair { class, predicted, images } in confused.iter().take(PAIRS) {
         let (class, predicted) = (&found.classes[*class as usize], &found.classes[*predicted as usize]);
         let share = format::percent(100.0 * *images as f64 / class.images.max(1) as f64);

@@ -8,7 +8,7 @@ pub fn table(found: &Evaluation, source: &str, width: u16) -> Option<String> {
     if found.mistakes.is_empty() {
         return None;
     }
-    let mut table = format::table(&["class", "taken for", ">confidence", ">loss", "image"]);
+    let mut table = format::table(&["class", "predicted as", ">confidence", ">loss", "image"]);
     for Mistake { index, image, class, predicted, confidence, loss } in &found.mistakes {
         table.add_row([
             class.clone(),

@@ -10,6 +10,7 @@ use crate::memory::Planned;
 use crate::{host, output};
 use anyhow::{Result, bail};
 use mlaan::Device;
+use mlaan::auto_recipe::TEST;
 use mlaan::data::{Dataset, LoaderPool, Names, Splits, Subset, by_name};
 use mlaan::evaluation::Evaluation;
 use mlaan::files::atomic;
@@ -30,7 +31,8 @@ use told::Told;
 pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
     args.confusion.as_deref().map_or(Ok(()), writable)?;
     let trained = Trained::open(&args.checkpoint, args.best)?;
-    let (recipe, manifest, path) = (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
+    let (mut recipe, manifest, path) =
+        (recipe(args, &trained)?, trained.manifest.clone(), trained.path.clone());
     let device = args.machine.open()?.with_precision(recipe.train.precision.into());
     // Without the option nothing is asked for what images are called.
     let mistakes = args.mistakes.unwrap_or(0);
@@ -39,7 +41,7 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         (_, Split::Test) => Names::Test,
         _ => Names::All,
     };
-    let mut splits = host::open(&recipe, device.threads(), names)?;
+    let mut splits = opened(args, &mut recipe, device.threads(), names)?;
     splits.test = chosen(args, &recipe, &splits)?;
     relabel(&manifest.classes, &mut splits, &recipe.data.source)?;
     let batch = args.batch.unwrap_or(recipe.train.test_batch()).min(splits.test.len());
@@ -78,6 +80,23 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         output::page(&told.text(output::width()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The images. Of others than the run's that have no test split some are tested on, as `mlaan train --data` holds them out.
+fn opened(args: &EvalArgs, recipe: &mut Recipe, threads: usize, names: Names) -> Result<Splits> {
+    let found = host::open(recipe, threads, names);
+    if found.is_ok() || args.images.data.is_none() || recipe.data.test.is_some() {
+        return Ok(found?);
+    }
+    recipe.data.test = Some(TEST);
+    // What is wrong with them beside that, else.
+    let splits = host::open(recipe, threads, names)?;
+    output::note(&format!(
+        "note: there are no test images; {:.0} % of every class are tested on, as `mlaan train --data` holds them out (--test sets \
+         another fraction)",
+        100.0 * TEST
+    ));
+    Ok(splits)
 }
 
 /// Finds before the evaluation what would keep a file from being written behind it.
@@ -169,6 +188,7 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     if let Some(turning) = args.orientation {
         recipe.data.orientation = turning.into();
     }
+    recipe.data.test = args.test.or(recipe.data.test);
     recipe.data.skip_broken |= args.images.sample.skip_broken;
     Ok(recipe)
 }

@@ -28,10 +28,12 @@ use std::process::ExitCode;
 /// What is wrong with the recipe; memory that nothing fits into.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let mut keys = args.settings.assignments()?;
+    keys.extend(args.epochs.map(|n| format!("train.epochs={n}")));
     keys.extend(args.images.sample.assignments());
     keys.extend(args.layout.assignments());
     let data = args.images.data.as_deref();
-    let base = Base::with(Named { recipe: args.recipe.as_deref(), data, ..Named::default() }, &keys)?;
+    let (recipe, local) = (args.recipe.as_deref(), args.memory.is_some());
+    let base = Base::with(Named { recipe, data, local, ..Named::default() }, &keys)?;
     let run = Run::new(&base, args)?;
     match args.memory {
         Some(memory) => show_fits(&run, args, memory)?,

@@ -11,7 +11,7 @@ pub fn text(pair: &Pair) -> String {
 }
 
 fn table(pair: &Pair) -> String {
-    let mut table = format::table(&["", ">this recipe", ">BP", ">ratio", ">recomputed", ">ratio"]);
+    let mut table = format::table(&["", ">this recipe", ">BP", ">this / BP", ">recomputed", ">this / it"]);
     let plans = [&pair.local, &pair.plain, &pair.rival];
     let mut bytes = |what: String, of: &dyn Fn(&Plan) -> usize| {
         let [own, plain, rival] = plans.map(|p| of(p) as u64);

@@ -2,6 +2,7 @@
 
 use crate::format;
 use crate::plan::{sizes, task};
+use crate::wrap::wrapped;
 use anyhow::{Result, bail};
 use mlaan::compare::{KnownSet, published};
 use mlaan::plan::{balanced, plan};
@@ -37,6 +38,9 @@ pub fn text(name: &str, resolve: bool) -> Result<String> {
     }
 }
 
+/// Columns of comments.
+const WIDTH: usize = 80;
+
 fn toml_string(text: &str) -> String {
     // JSON's strings are TOML's.
     serde_json::Value::from(text).to_string()
@@ -57,7 +61,10 @@ fn about(name: &str, recipe: &Recipe) -> Result<String> {
     }
     let set = KnownSet::find(data).ok().filter(|_| !whole);
     lines.push(needs(recipe, set)?);
-    Ok(lines.iter().map(|l| format!("# {}\n", mlaan::text::line(l))).collect())
+    let line = |l: &String| {
+        wrapped(&mlaan::text::line(l), WIDTH - 2).lines().map(|l| format!("# {l}\n")).collect::<String>()
+    };
+    Ok(lines.iter().map(line).collect())
 }
 
 /// Memory and arithmetic, planned for one thread, which is the same everywhere.

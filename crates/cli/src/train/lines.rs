@@ -123,18 +123,19 @@ impl Lines {
 
     fn step(&mut self, s: &Step) {
         let (epoch, run) = self.eta.after(s.epoch, s.step, s.speed);
-        let left = format!("{} left, run {}", format::clock(epoch), format::clock(run));
-        let learnt = format!("loss {:.3}, accuracy {:.1} %", s.loss, s.accuracy);
+        let [left, run] = [format!("{} left", format::clock(epoch)), format!("run {}", format::clock(run))];
+        let [loss, accuracy] = [format!("loss {:.3}", s.loss), format!("accuracy {:.1} %", s.accuracy)];
         if let Some(bar) = &self.bar {
             bar.set_length(s.steps as u64);
             bar.set_position(s.step as u64);
             bar.set_prefix(self.prefix(s.epoch));
             let (speed, bytes) = (format::count(s.speed as usize), format::bytes(s.bytes));
-            bar.set_message(self.fitting(&format!("{left}, {learnt}, {speed} images/s, {bytes}"), s.epoch));
+            let fields = [loss, accuracy, left, run, format!("{speed} images/s"), bytes];
+            bar.set_message(format::fitting(&fields, ", ", self.room(s.epoch)));
         } else if self.last.elapsed() >= QUIET {
             self.last = Instant::now();
             output::line(&format!(
-                "  {}, step {}/{}: {learnt}, {left}",
+                "  {}, step {}/{}: {loss}, {accuracy}, {left}, {run}",
                 self.prefix(s.epoch),
                 s.step,
                 s.steps
@@ -142,10 +143,10 @@ impl Lines {
         }
     }
 
-    /// As much of `text` as the bar's line has room for; some is left, so that an echoed `^C` does not wrap.
-    fn fitting(&self, text: &str, epoch: usize) -> String {
+    /// Columns behind the bar; some are left, so that an echoed `^C` does not wrap.
+    fn room(&self, epoch: usize) -> usize {
         let taken = self.prefix(epoch).len() + WIDTH + 13;
-        text.chars().take(usize::from(output::width()).saturating_sub(taken)).collect()
+        usize::from(output::width()).saturating_sub(taken)
     }
 
     /// Modules whose accuracy there is room for.

@@ -249,9 +249,11 @@ fn end(
             (finished(summary, Some((trainer.planned_memory() as u64, plain)), folder), ExitCode::SUCCESS)
         }
         Outcome::Interrupted { epoch, step } => {
-            let steps = format::several(*step, "step");
-            let done = format!("{} and {steps} of the next are saved", format::several(*epoch, "epoch"));
-            (format!("\nStopped: {done}. To go on:\n  {}", again(folder, "")), ExitCode::from(EXIT))
+            let done = match step {
+                0 => format!("after {}", format::several(*epoch, "epoch")),
+                _ => format!("in epoch {} after {}", epoch + 1, format::several(*step, "step")),
+            };
+            (format!("\nStopped {done}; saved. To go on:\n  {}", again(folder, "")), ExitCode::from(EXIT))
         }
         Outcome::OutOfTime { epoch, step, trained } => {
             let given = format::duration(args.time.unwrap_or_default().as_secs_f64());
@@ -261,10 +263,10 @@ fn end(
                     format!("the test at the end would not end within {given}; all {epochs} are saved")
                 }
                 0 => format!("another epoch would not end within {given}; {epochs} are saved"),
-                _ => format!(
-                    "the {given} are over; {epochs} and {} of the next are saved",
-                    format::several(*step, "step")
-                ),
+                _ => {
+                    let steps = format::several(*step, "step");
+                    format!("the {given} are over in epoch {} after {steps}; saved", epoch + 1)
+                }
             };
             (
                 format!("\nOut of time: {done}. To go on:\n  {}", again(folder, " --time TIME")),

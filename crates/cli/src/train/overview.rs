@@ -7,8 +7,12 @@ use mlaan::local::Recompute;
 use mlaan::recipe::{Normalise, OptimizerKind, Precision, Recipe, Statistics};
 use mlaan::text;
 use mlaan::train::Trainer;
+use mlaan::train::metrics::METRICS;
 use mlaan_engine::Device;
 use std::path::Path;
+
+/// Validation images below which the best epoch is one by chance: at 100 the standard error of an accuracy is up to 5 points.
+const FEW: usize = 100;
 
 /// Modules in a table at most; the middle of longer ones is left out.
 const ROWS: usize = 20;
@@ -69,10 +73,17 @@ fn facts(
         Some(validation) => format!("{train} training, {validation} validation and {test} test images"),
         None => format!("{train} training and {test} test images"),
     };
-    let chosen = match held_out {
-        Some(_) => "the epoch with the lowest validation error; test images are used once, at the end",
-        None => {
-            "the epoch with the lowest test error, as there are no validation images (--validation 0.1 holds some out)"
+    let few = splits.validation.as_ref().map(|data| data.len()).filter(|n| *n < FEW);
+    let chosen = match (held_out, few) {
+        (Some(_), None) => {
+            "the epoch with the lowest validation error; test images are used once, at the end".to_owned()
+        }
+        (Some(_), Some(n)) => format!(
+            "the epoch with the lowest validation error; of {} it is a matter of chance, so the last epoch may be better",
+            format::several(n, "image")
+        ),
+        (None, _) => {
+            "the epoch with the lowest test error, as there are no validation images (--validation 0.1 holds some out)".to_owned()
         }
     };
     let patience = recipe.train.patience_used();
@@ -132,7 +143,7 @@ fn facts(
         ("memory", format!("{memory} planned{of}, {allocated} of it tensors and images{plain}")),
     ];
     facts.extend(host(trainer.plan()).map(|said| ("host", said)));
-    facts.extend([("device", device), ("folder", text::path(folder))]);
+    facts.extend([("device", device), ("folder", format!("{}{}", text::path(folder), beside(folder)))]);
     facts
 }
 
@@ -141,6 +152,18 @@ fn host(plan: &mlaan::plan::Plan) -> Option<String> {
     let (kept, moved) = (format::bytes(plan.host() as u64), format::bytes(plan.moved() as u64));
     (plan.host() > 0)
         .then(|| format!("{kept} page-locked for auxiliary networks; a step copies {moved} each way"))
+}
+
+/// Why a folder has a number: the one without it holds another run.
+fn beside(folder: &Path) -> String {
+    let first = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once('-'));
+    match first.filter(|(_, number)| number.parse::<u32>().is_ok()) {
+        Some((name, _)) if folder.with_file_name(name).join(METRICS).is_file() => {
+            let first = text::path(folder.with_file_name(name));
+            format!("; {first} holds a run already (--resume --out {first} goes on with that one)")
+        }
+        _ => String::new(),
+    }
 }
 
 fn device(device: &Device) -> String {

@@ -18,7 +18,7 @@ fn a_matrix_of_losses_by_modules() {
     assert!(shown.contains(" 2 independent       ..#.  .           #, 2 by EMA"), "{shown}");
     assert!(shown.contains("should not (7 losses, each checked alone)"), "{shown}");
     let bp = audit(at.path(), &["bp-resnet20"]);
-    assert!(bp.contains(" 0 independent       #  #           .") && bp.contains("(1 loss,"), "{bp}");
+    assert!(bp.contains(" 0 classifier        #  #           .") && bp.contains("(1 loss,"), "{bp}");
 }
 
 #[test]

@@ -122,6 +122,11 @@ fn mistakes_get_one_clear_message() {
             &["train.epoch", "did you mean `train.epochs`?", "unknown.toml, line 2"],
         ),
         (&["train", "--set", "train.lrr=1"], &["train.lrr", "did you mean `train.lr`?"]),
+        (&["train", "--set", "train.warmup_epochs=1"], &["did you mean `train.warmup`?"]),
+        (&["train", "--set", "train.learning_rate=1"], &["did you mean `train.lr`?"]),
+        (&["train", "--set", "local.k=4"], &["did you mean `local.modules`?"]),
+        (&["train", "--set", "train.epochs"], &["--set train.epochs=VALUE"]),
+        (&["compare", "smal"], &["did you mean the suite `small`?"]),
         (&["train", "--set", "train.lr=fast"], &["train.lr", "fast"]),
         (&["train", "--set", "train.lr"], &["expected key=value"]),
         (&["train", "--epochs", "0"], &["train.epochs", "0"]),
@@ -197,4 +202,30 @@ fn flags_that_exclude_each_other_do_so_in_every_command() {
     ] {
         assert_eq!(output(at.path(), args).status.code(), Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn numbers_below_zero_are_refused_by_their_flag() {
+    let at = tempfile::tempdir().unwrap();
+    for args in [["train", "--epochs", "-1"], ["plan", "--batch", "-2"], ["eval", "run", "--batch=-3"]] {
+        let out = output(at.path(), &args);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{said}");
+        assert!(said.contains("invalid value '-") && !said.contains("-- "), "{said}");
+    }
+    // Nor is a flag that is not there taken for a recipe.
+    let said = text(&output(at.path(), &["eval", "run", "--epochs", "5"]).stderr);
+    assert!(said.contains("unexpected argument '--epochs'") && !said.contains("as a value"), "{said}");
+    let plan = ok(at.path(), &["plan", "bp-resnet8", "--epochs", "7", "--threads", "1"]);
+    assert!(plan.contains("lr "), "{plan}");
+}
+
+#[test]
+fn keys_may_be_spelt_as_torch_spells_them() {
+    let at = tempfile::tempdir().unwrap();
+    let keys = ["--set", "data.color_jitter=0.4", "data.normalize=cifar10"];
+    let said = |keys: &[&str]| {
+        ok(at.path(), &[&["plan", "bp-resnet8", "--threads", "1", "--json"][..], keys].concat())
+    };
+    assert_eq!(said(&keys), said(&["--set", "data.colour_jitter=0.4", "data.normalise=cifar10"]));
 }

@@ -71,3 +71,30 @@ fn class_folders_without_splits_are_inspected_as_they_are_trained() {
     let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert!(found["test"]["images"] == 10 && out.stderr.is_empty(), "{found}");
 }
+
+#[test]
+fn inspecting_names_what_is_wrong_as_training_does() {
+    let at = tempfile::tempdir().unwrap();
+    let class = |set: &str, class: &str| {
+        let folder = at.path().join(set).join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    for set in ["hollow", "one"] {
+        let folder = class(set, "cat");
+        for i in 0..5u8 {
+            image::RgbImage::from_pixel(9, 9, image::Rgb([40 * i; 3]))
+                .save(folder.join(format!("{i}.png")))
+                .unwrap();
+        }
+    }
+    class("hollow", "dog");
+    for (set, words) in
+        [("hollow", "dog"), ("one", "there is only one class (`cat`), and at least two are needed")]
+    {
+        for args in [&["data", "inspect", set][..], &["train", "--data", set]] {
+            let said = fails(at.path(), args);
+            assert!(said.contains(words) && !said.contains("--test"), "{args:?}: {said}");
+        }
+    }
+}

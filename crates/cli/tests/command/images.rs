@@ -143,7 +143,10 @@ fn a_run_turns_pictures_to_its_end_or_never() {
         }
     }
     let shown = ok(at.path(), &["data", "inspect", "pictures"]);
-    assert!(shown.contains("all 18x20") && shown.contains("8 images are turned as EXIF says"), "{shown}");
+    assert!(
+        shown.contains("all 18x20") && shown.contains("the EXIF orientation of 8 images is applied"),
+        "{shown}"
+    );
     ok(at.path(), ARGS);
     let recipe = at.path().join("runs/quickstart/recipe.toml");
     let kept = fs::read_to_string(&recipe).unwrap();
@@ -225,9 +228,15 @@ fn own_pictures_need_no_recipe() {
     let at = tempfile::tempdir().unwrap();
     photos(&at.path().join("photos"), 3, 40, 30);
     let said = ok(at.path(), &["train", "--data", "photos", "--epochs", "1", "--threads", "1"]);
-    assert!(said.starts_with("photos: DGL, ResNet-14 in 4 modules\n"), "{said}");
-    for words in ["Chosen for these images", "120 images and 3 classes", "the median image is 30x40", "batch"]
-    {
+    assert!(said.starts_with("photos: Backpropagation, ResNet-14\n"), "{said}");
+    for words in [
+        "Chosen for these images",
+        "120 images and 3 classes",
+        "--init resnet18.pth",
+        "of 19 images it is a matter of chance",
+        "the median image is 30x40",
+        "batch",
+    ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     // What was chosen is a recipe like any other, which the run keeps.
@@ -235,7 +244,7 @@ fn own_pictures_need_no_recipe() {
         mlaan::recipe::Recipe::load(&at.path().join("runs/photos/recipe.toml").to_string_lossy()).unwrap();
     assert_eq!((kept.data.size, kept.data.test, kept.data.validation), (32, Some(0.2), Some(0.2)));
     assert_eq!((kept.train.batch, kept.train.per_step, kept.train.epochs), (4, Some(true), 1));
-    assert_eq!(kept.local.modules, 4);
+    assert_eq!(kept.local.modules, 1);
     let start = &crate::common::metrics(&at.path().join("runs/photos"))[0];
     assert_eq!(
         (&start["train_images"], &start["val_images"], &start["test_images"]),
@@ -245,6 +254,12 @@ fn own_pictures_need_no_recipe() {
     ok(at.path(), &["train", "--resume", "--out", "runs/photos", "--epochs", "2", "--threads", "1"]);
     let plan = ok(at.path(), &["plan", "--data", "photos", "--threads", "1"]);
     assert!(plan.contains("Chosen for these images") && plan.contains("3 classes"), "{plan}");
+    // Where memory or modules are spoken of, it learns locally.
+    for flags in [["--modules", "4"], ["--memory", "200MiB"]] {
+        let args = ["train", "--data", "photos", "--epochs", "1", "--threads", "1", "--out", flags[0]];
+        let said = ok(at.path(), &[&args[..], &flags].concat());
+        assert!(said.starts_with("photos: DGL, ResNet-14 in 4 modules\n"), "{said}");
+    }
     // Flags win, and what depends on them follows.
     let wide =
         ok(at.path(), &["plan", "--data", "photos", "--size", "128", "--batch", "8", "--threads", "1"]);
@@ -258,10 +273,11 @@ fn own_pictures_need_no_recipe() {
 fn a_plan_with_images_is_the_plan_of_the_run() {
     let at = tempfile::tempdir().unwrap();
     photos(&at.path().join("photos"), 2, 30, 24);
-    let on = ["--data", "photos", "--threads", "1", "--json"];
+    let on = ["--data", "photos", "--modules", "4", "--threads", "1", "--json"];
     let planned: serde_json::Value =
         serde_json::from_str(&ok(at.path(), &[&["plan"], &on[..]].concat())).unwrap();
-    let said = ok(at.path(), &["train", "--data", "photos", "--threads", "1", "--epochs", "1"]);
+    let said =
+        ok(at.path(), &["train", "--data", "photos", "--modules", "4", "--threads", "1", "--epochs", "1"]);
     let written = mlaan::memory::bytes::written(planned["local"]["memory_bytes"].as_u64().unwrap());
     assert!(said.contains(&format!("{written} planned")), "{written}: {said}");
     let plain = mlaan::memory::bytes::written(planned["backpropagation"]["memory_bytes"].as_u64().unwrap());

@@ -10,4 +10,4 @@ mod arenas;
 pub use allocator::{Allocator, Block, MemoryCategory, Usage};
 pub(crate) use allocator::{Keeper, Memory};
 pub(crate) use arena::ALIGN;
-pub use arenas::share_arenas;
+pub use arenas::{give_back_freed, share_arenas};

@@ -5,7 +5,7 @@ use super::separability::{self, feature_bytes, groups};
 use super::{Subject, logistic};
 use crate::Result;
 use crate::data::BatchSource;
-use crate::plan::{Needs, TensorSizes};
+use crate::plan::{Needs, Process, TensorSizes};
 use crate::train::Trained;
 use mlaan_engine::ops::Operand;
 use mlaan_engine::{Device, DeviceKind, MemoryCategory, Tensor};
@@ -51,7 +51,7 @@ pub fn plan(
     let mut other = other.filter(|_| studies.cka.is_some()).map(|t| of(t, false)).transpose()?;
     let (mut process, mut beside) = (0, 0);
     for subject in all.iter_mut().chain(&mut other) {
-        process = process.max(TensorSizes::of(&mut subject.learner)?.process(kind));
+        process = process.max(TensorSizes::of(&mut subject.learner)?.process(kind, Process::Inference));
     }
     for subject in &mut all {
         beside = beside.max(one(subject, other.as_mut(), images, studies)?);

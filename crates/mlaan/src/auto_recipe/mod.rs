@@ -19,7 +19,7 @@ mod rules;
 mod weights;
 mod wishes;
 
-pub use rules::{Choice, TEST};
+pub use rules::{Choice, SCARCE, TEST};
 pub use wishes::Wishes;
 
 use crate::data::{Survey, survey};

@@ -30,6 +30,8 @@ pub const TEST: f64 = 0.2;
 const VALIDATED: usize = 25;
 /// Images below which a fifth validates.
 const FEW: usize = 200;
+/// Images below which backpropagation needs little memory, and accuracy matters more.
+pub const SCARCE: usize = 2_000;
 /// Largest shorter side of images that are taken as they are.
 const SMALL: usize = 48;
 /// Image size for photographs.
@@ -107,8 +109,8 @@ impl Rules<'_> {
         }
         let (depth, modules) = match (side > CIFAR_SIZE, images) {
             (true, _) => (18, 4),
-            (false, 0..2_000) => (14, 4),
-            (false, 2_000..MANY) => (20, 4),
+            (false, 0..SCARCE) => (14, 4),
+            (false, SCARCE..MANY) => (20, 4),
             (false, _) => (32, 4),
         };
         let wide = classes > 100 && side <= CIFAR_SIZE;
@@ -118,9 +120,15 @@ impl Rules<'_> {
             true => format!("{seen}, of {side} pixels"),
             false => seen,
         };
-        let value = format!("DGL, ResNet-{depth} in {modules} modules{width}");
-        let mut keys = vec![format!("model.backbone=resnet{depth}"), format!("local.modules={modules}")];
+        let mut keys = vec![format!("model.backbone=resnet{depth}")];
         keys.extend(wide.then(|| "model.width=32".to_owned()));
+        if images < SCARCE && !self.wishes.local {
+            let value = format!("backpropagation, ResNet-{depth}{width}");
+            let why = format!("{why}: so few need little memory");
+            return ("bp", format!("resnet{depth}"), Choice { what: "network", value, why, keys });
+        }
+        let value = format!("DGL, ResNet-{depth} in {modules} modules{width}");
+        keys.insert(1, format!("local.modules={modules}"));
         ("dgl", format!("resnet{depth}-{modules}"), Choice { what: "network", value, why, keys })
     }
 
@@ -292,7 +300,12 @@ mod tests {
     #[test]
     fn few_photographs_get_a_small_network_and_small_steps() {
         let chosen = keys(&survey(10, 50, [224, 300]), &Wishes::default());
-        let expected = "dgl+resnet14-4+own model.backbone=resnet14 local.modules=4 data.size=64 data.test=0.2 data.validation=0.1 \
+        let rest = chosen.strip_prefix("bp+resnet14+own model.backbone=resnet14 ").unwrap();
+        // Where memory counts, or modules are asked for, it learns locally; of many images always.
+        let local = keys(&survey(10, 50, [224, 300]), &Wishes { local: true, ..Wishes::default() });
+        assert_eq!(local, format!("dgl+resnet14-4+own model.backbone=resnet14 local.modules=4 {rest}"));
+        assert!(keys(&survey(10, 200, [224, 300]), &Wishes::default()).starts_with("dgl+resnet20-4+own "));
+        let expected = "bp+resnet14+own model.backbone=resnet14 data.size=64 data.test=0.2 data.validation=0.1 \
                         train.batch=32 train.epochs=40 train.lr=0.025";
         assert_eq!(chosen, expected);
     }

@@ -15,6 +15,8 @@ pub struct Wishes {
     pub test: Option<f64>,
     /// `data.validation`.
     pub validation: Option<f64>,
+    /// Whether the network is to be cut into modules, or memory is to be saved.
+    pub local: bool,
     /// Seed of the images that a limit keeps.
     pub seed: u64,
     /// `model.init`: weights to start from, whose network it then is.

@@ -1,7 +1,6 @@
 //! How much a process grew, as the system sees it.
 
-use crate::process::Status;
-use std::fs;
+use crate::process::{Status, reset_mark};
 
 /// Bytes that the process held when it was made.
 pub(super) struct Watch {
@@ -12,8 +11,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn begin() -> Self {
-        // Linux: 5 resets the high-water mark (proc_pid_clear_refs(5)); not every system lets a process do it.
-        let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
+        let reset = reset_mark();
         Watch { before: Status::read(), reset }
     }
 

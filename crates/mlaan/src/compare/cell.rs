@@ -2,7 +2,7 @@
 
 use super::sets::KnownSet;
 use super::suite::{Column, Row, Suite};
-use crate::data::{BUILTIN, LoaderPool, synthetic, validation_images};
+use crate::data::{BUILTIN, LoaderPool, grouped, synthetic, validation_images};
 use crate::local::Task;
 use crate::nn::ImageShape;
 use crate::plan::{Sizes, balanced};
@@ -48,9 +48,13 @@ impl Cell {
         match (&self.source, self.set) {
             (None, Some(set)) => {
                 let message = format!(
-                    "`{}` wants {} ({} training and {} test images): pass `--data PATH`, or `--data {}=PATH` where several \
+                    "`{}` needs {} ({} training and {} test images): pass `--data PATH`, or `--data {}=PATH` where several \
                      sets are wanted",
-                    self.name, set.title, set.train, set.test, set.name
+                    self.name,
+                    set.title,
+                    grouped(set.train),
+                    grouped(set.test),
+                    set.name
                 );
                 Err(Error::data("`--data`", message))
             }

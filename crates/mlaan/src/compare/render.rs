@@ -49,8 +49,9 @@ impl Comparison {
         let mut notes = Vec::new();
         match self.measure {
             Measure::Error => notes.push(format!(
-                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" {}. Memory is the peak of the process, images included; its ratio is of the tensors as planned, without \
-                 images, to backpropagation (BP) of the same network and batch. Time is as measured, with whatever else ran.",
+                "Errors in percent after the last epoch, mean ± standard deviation (n − 1) over seeds; \"best\" {}. Tensor memory is of a training step, \
+                 as planned, without the images of the data set; × BP: of backpropagation with the same network and batch. The measured peak of \
+                 the process is in compare.csv. Time is as measured, with whatever else ran.",
                 self.chosen_by()
             )),
             Measure::Memory => notes.push(
@@ -155,7 +156,7 @@ impl Comparison {
             ">test loss",
             ">time",
             ">time × BP",
-            ">peak memory",
+            ">tensor memory",
             ">memory × BP",
         ];
         let offloads = self.offloads();
@@ -170,24 +171,18 @@ impl Comparison {
                 0 => String::new(),
                 n => format!(", {n} diverged"),
             };
-            let epochs: Vec<String> = c
-                .runs
-                .iter()
-                .filter(|r| !r.diverged)
-                .filter_map(|r| r.best_epoch)
-                .map(|e| e.to_string())
-                .collect();
+            let epochs = c.runs.iter().filter(|r| !r.diverged).filter_map(|r| r.best_epoch);
             let mut row = vec![
                 self.cell_title(c),
                 format!("{done}/{}{diverged}", c.runs.len()),
                 spread(c.test_error.map(rest)),
                 spread(c.test_error),
                 spread(c.best_test_error),
-                if epochs.is_empty() { NONE.into() } else { epochs.join(" ") },
+                span(epochs),
                 spread(c.test_loss),
                 c.seconds.map_or_else(|| NONE.into(), |m| duration(m.mean)),
                 factor(c.to_plain.seconds),
-                c.peak_bytes.map_or_else(|| NONE.into(), written),
+                written(c.cost.memory_bytes as u64),
                 factor(Some(c.to_plain.memory)),
             ];
             row.extend(offloads.then(|| host(c)));
@@ -356,6 +351,15 @@ fn spread(m: Option<Moments>) -> String {
         Some(Moments { mean, sd: Some(sd), .. }) => format!("{mean:.2} ± {sd:.2}"),
         Some(Moments { mean, .. }) => format!("{mean:.2}"),
         None => NONE.into(),
+    }
+}
+
+/// The least and the greatest of some numbers.
+fn span(numbers: impl Iterator<Item = usize> + Clone) -> String {
+    match numbers.clone().min().zip(numbers.max()) {
+        None => NONE.into(),
+        Some((least, most)) if least == most => least.to_string(),
+        Some((least, most)) => format!("{least} to {most}"),
     }
 }
 

@@ -294,7 +294,7 @@ fn with_suites(e: Error, name: &str) -> Error {
     let near = nearest(name, builtin::builtin().iter().map(|(n, _)| *n), 2);
     match e {
         Error::Data { place, message } if place == name && !near.is_empty() => {
-            Error::data(place, format!("{message}; of suites, {} is near", near.join(" or ")))
+            Error::data(place, format!("{message}; did you mean the suite `{}`?", near.join("` or `")))
         }
         other => other,
     }

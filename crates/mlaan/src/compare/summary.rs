@@ -21,7 +21,7 @@ impl Comparison {
 
     fn sentence(&self, cell: &CellOutcome, test: Paired, against: &str) -> String {
         let name = self.cell_title(cell);
-        let (by, sd, seeds) = (test.difference.abs(), test.sd, number(test.n));
+        let (by, sd, seeds) = (tenths(test.difference.abs()), tenths(test.sd), number(test.n));
         // What is shown as 0.0 is neither behind nor ahead.
         let distance = match test.difference {
             d if d.abs() < 0.05 => format!("level with {against} (0.0 ± {sd:.1} points apart)"),
@@ -29,8 +29,8 @@ impl Comparison {
             _ => format!("{by:.1} ± {sd:.1} points ahead of {against}"),
         };
         let time =
-            cell.to_plain.seconds.map_or_else(String::new, |times| format!(" and {times:.1}x its time"));
-        let cost = format!("at {:.2}x its memory{time}", cell.to_plain.memory);
+            cell.to_plain.seconds.map_or_else(String::new, |times| format!(" and {times:.2}x its time"));
+        let cost = format!("at {:.2}x its tensor memory{time}", cell.to_plain.memory);
         let told = match test.p_holm.or(test.p) {
             Some(p) if p < FOUND => format!("{seeds} seeds tell them apart ({})", probability(p)),
             Some(p) => format!("{seeds} seeds cannot tell them apart ({})", probability(p)),
@@ -41,8 +41,8 @@ impl Comparison {
 
     /// What the sentences count.
     pub fn summary_note(&self) -> String {
-        "Points of test accuracy: mean ± standard deviation of the differences by seed. Memory: planned, of tensors without images, \
-         for the same network and batch under backpropagation. p: two-sided paired t-test, corrected for several (Holm)."
+        "Points of test accuracy: mean ± standard deviation of the differences by seed. Tensor memory: of a training step, as planned, without images, \
+         beside backpropagation with the same network and batch. p: two-sided paired t-test, corrected for several (Holm)."
             .into()
     }
 
@@ -70,6 +70,11 @@ impl Comparison {
 fn number(n: usize) -> String {
     let words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
     words.get(n).map_or_else(|| n.to_string(), |word| (*word).to_owned())
+}
+
+/// Rounded to a digit, halves away from zero, as people do it.
+fn tenths(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
 }
 
 fn probability(p: f64) -> String {
@@ -104,6 +109,7 @@ mod tests {
                 && said(0.06).ends_with("behind BP")
                 && said(-0.06).ends_with("ahead of BP")
         );
+        assert!(said(-0.25).contains("is 0.3 ±"), "{}", said(-0.25));
     }
 
     #[test]
@@ -112,8 +118,8 @@ mod tests {
         let found = Comparison::read(&folder).unwrap();
         let said = found.summary();
         for sentence in [
-            "MLAAN (released) is 0.9 ± 0.9 points behind BP at 0.82x its memory and 4.1x its time; three seeds cannot tell them apart (p = 0.41).",
-            "DGL is 10.4 ± 0.2 points behind BP at 0.36x its memory and 1.3x its time; three seeds tell them apart (p < 0.001).",
+            "MLAAN (released) is 0.9 ± 0.9 points behind BP at 0.82x its tensor memory and 4.15x its time; three seeds cannot tell them apart (p = 0.41).",
+            "DGL is 10.4 ± 0.2 points behind BP at 0.36x its tensor memory and 1.30x its time; three seeds tell them apart (p < 0.001).",
         ] {
             assert!(said.iter().any(|s| s == sentence), "{sentence}: {said:?}");
         }

@@ -58,7 +58,14 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
                 hints(path, &inside)
             )
         }),
-        ([], [one]) => Some(unsorted(&one.name, &one.at, &inside)),
+        ([], [one]) => Some(match is_class(one) && hints(&one.at, &inside).is_empty() {
+            true => format!(
+                "there is only one class (`{}`), and at least two are needed; where its images are of several, move them into one \
+                 folder per class: {LIES}",
+                one.name
+            ),
+            false => unsorted(&one.name, &one.at, &inside),
+        }),
         ([], classes) => Some(format!(
             "class folders ({}), but no splits: {LIES}; {}",
             few(classes.iter().map(|e| e.name.as_str())),
@@ -133,6 +140,24 @@ fn unsorted(name: &str, at: &Path, beside: &[Folder]) -> String {
         "the images in `{name}/` lie in no class folders, so they have no labels{}: {LIES}; move them into one folder per class",
         hints(at, beside)
     )
+}
+
+/// Whether a folder that stands alone is called like a class: not like a split, nor like images of any kind.
+fn is_class(folder: &Folder) -> bool {
+    const ANY: [&str; 11] = [
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "jpegimages",
+        "jpg",
+        "photos",
+        "pictures",
+        "data",
+        "dataset",
+        "all",
+    ];
+    role(&folder.name).is_none() && !ANY.iter().any(|any| any.eq_ignore_ascii_case(&folder.name))
 }
 
 /// What may tell the classes of the images in a folder: lists and notes beside it, or the images' own names.

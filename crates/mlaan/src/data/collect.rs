@@ -58,6 +58,9 @@ pub(super) fn decode_all(
             collector.add(decoded)
         })?,
     }
+    if let Images::Ordered(images) = &stored.images {
+        waiting += images.work_bytes();
+    }
     let loading = waiting + options.threads.max(1) * collector.largest.load(Ordering::Relaxed);
     let (mut sets, skipped) = collector.finish()?;
     sets.iter_mut().for_each(|set| set.loaded_with(loading));

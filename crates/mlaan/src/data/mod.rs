@@ -63,6 +63,7 @@ pub use normalise::Normalise;
 pub use notes::{Notes, Skipped};
 pub use open::open;
 pub use options::{BUILTIN, Load, Names, OpenOptions};
+pub(crate) use published::grouped;
 pub use relabelled::by_name;
 pub use spool::SPOOL_FOLDER;
 pub(crate) use spread::spread;

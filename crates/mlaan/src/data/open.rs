@@ -30,7 +30,7 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
         .num_threads(options.threads)
         .build()
         .map_err(|e| Error::data(source, format!("no threads to decode with: {e}")))?;
-    threads.install(|| match source {
+    let splits = threads.install(|| match source {
         BUILTIN => built_in(options),
         _ => {
             let splits = open_path(source, Path::new(source), options)?;
@@ -40,7 +40,11 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits> {
             }
             Ok(splits)
         }
-    })
+    });
+    drop(threads);
+    // What was needed to decode is not to stand beside what trains.
+    mlaan_engine::give_back_freed();
+    splits
 }
 
 /// The built-in set, of which a limit keeps the first images.

@@ -46,7 +46,7 @@ impl Published {
 }
 
 /// A number in groups of three digits.
-fn grouped(n: usize) -> String {
+pub(crate) fn grouped(n: usize) -> String {
     match n / 1000 {
         0 => n.to_string(),
         thousands => format!("{},{:03}", grouped(thousands), n % 1000),

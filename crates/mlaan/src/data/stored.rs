@@ -44,6 +44,10 @@ pub(super) trait ReadAt: Send + Sync {
 pub(super) trait Scan: Send + Sync {
     /// How messages name an image.
     fn name(&self, index: usize) -> String;
+    /// Bytes that reading took so far beside the images, at the most.
+    fn work_bytes(&self) -> usize {
+        0
+    }
     /// Reads the images `indices` (ascending) and hands them to `each` in that order, at most [`CHUNK`] at a time,
     /// and about [`CHUNK_BYTES`].
     ///

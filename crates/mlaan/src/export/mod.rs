@@ -5,7 +5,7 @@ mod onnx;
 mod state_dict;
 
 use crate::Result;
-use crate::plan::Needs;
+use crate::plan::{Needs, Process};
 use crate::train::Trained;
 use mlaan_engine::{Device, Usage};
 use std::path::Path;
@@ -35,9 +35,8 @@ pub fn export(trained: &Trained, format: Format, out: &Path) -> Result<()> {
 /// # Errors
 /// As [`Trained::plan_values`].
 pub fn plan(trained: &Trained, format: Format) -> Result<Needs> {
-    let whole = trained.plan_values()?;
     Ok(match format {
-        Format::Safetensors => Needs { usage: Usage::default(), ..whole },
-        Format::Onnx => whole,
+        Format::Safetensors => Needs { usage: Usage::default(), ..trained.plan_values(Process::Files)? },
+        Format::Onnx => trained.plan_values(Process::Inference)?,
     })
 }

@@ -235,7 +235,7 @@ const STACK: usize = 2 << 20;
 fn chosen(room: usize) -> String {
     match room >> 20 {
         0 => String::new(),
-        room => format!("start it with `--memory {room}MiB` to let settings be chosen that fit, "),
+        room => format!("let settings be chosen that fit (`--memory {room}MiB`), "),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What testing, classifying and looking into a trained network need.
 
 use super::dry::classify;
-use super::{Needs, TensorSizes};
+use super::{Needs, Process, TensorSizes};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::data::BatchSource;
@@ -48,5 +48,5 @@ pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Resu
     }
     let tensors = TensorSizes::of(&mut network)?;
     classify(&mut network, &BatchSource::Host, (Some(sizes.images), sizes.batch), sizes.at_once.max(1))?;
-    Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind) })
+    Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind, Process::Inference) })
 }

@@ -19,7 +19,7 @@ pub use crate::memory::Needs;
 pub use balance::balanced;
 pub use division::{Division, stage_cuts};
 pub use inference::{Inference, inference, read_at_once};
-pub use process::{TensorSizes, evaluation};
+pub use process::{Process, TensorSizes, evaluation};
 pub use rank_messages::{RankMessages, in_flight};
 pub use ranks::{RanksCourse, Speed};
 pub use stages::{plan, plan_divided, plan_in_stages};

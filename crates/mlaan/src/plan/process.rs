@@ -1,6 +1,6 @@
 //! What a process holds beside tensors and images: the program itself, stacks of threads, what it knows of the tensors,
 //! and the one tensor that is being saved or loaded. Measured on Linux with the system's C library, over networks from
-//! ResNet-8 to ResNet-152; the constants are a little above what was found.
+//! ResNet-8 to ResNet-152, of the optimised program; the constants are a little above what was found.
 
 use crate::Result;
 use crate::evaluation::Meter;
@@ -8,8 +8,29 @@ use crate::local::Learner;
 use crate::nn::Param;
 use mlaan_engine::DeviceKind;
 
-/// The program and its libraries as far as they are touched, and what it takes to read a recipe, plan and show progress.
-const PROGRAM: usize = 13 << 20;
+/// What a process does: so much of the program is touched, and so much lies in the allocator beside tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// Trains, tests, shows progress and writes checkpoints.
+    Training,
+    /// Opens images and passes them through a trained network: `eval`, `predict`, `analyze`; folds one for ONNX.
+    Inference,
+    /// Reads and writes tensors, one at a time.
+    Files,
+}
+
+impl Process {
+    /// The program and its libraries as far as they are touched, and what it takes to read a recipe and plan.
+    fn bytes(self) -> usize {
+        let mebibytes = match self {
+            Process::Training => 18,
+            Process::Inference => 15,
+            Process::Files => 13,
+        };
+        mebibytes << 20
+    }
+}
+
 /// Buffers of files that are written and read.
 const BUFFERS: usize = 1 << 20;
 /// The part of a thread's stack that is touched, and its part of the allocator.
@@ -70,17 +91,17 @@ impl TensorSizes {
     /// As [`TensorSizes::process`], of a rank of several.
     pub(crate) fn as_rank(self, kind: DeviceKind) -> usize {
         match kind {
-            DeviceKind::Cpu { .. } => self.process(kind) + MPI + RANK_THREADS * THREAD,
+            DeviceKind::Cpu { .. } => self.process(kind, Process::Training) + MPI + RANK_THREADS * THREAD,
             DeviceKind::Cuda => 0,
         }
     }
 
     /// Bytes that a process holds beside the tensors' values: one of them is copied while it is saved or loaded.
-    pub(crate) fn process(self, kind: DeviceKind) -> usize {
+    pub(crate) fn process(self, kind: DeviceKind, process: Process) -> usize {
         let DeviceKind::Cpu { threads } = kind else { return 0 };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         // Threads that compute, threads that load, and a few that wait.
         let threads = 2 * threads.unwrap_or_else(cores) + 3;
-        PROGRAM + BUFFERS + threads * THREAD + self.count * TENSOR + self.largest * size_of::<f32>()
+        process.bytes() + BUFFERS + threads * THREAD + self.count * TENSOR + self.largest * size_of::<f32>()
     }
 }

@@ -4,7 +4,8 @@ use super::borders::Borders;
 use super::division::Division;
 use super::dry::{classify, step};
 use super::{
-    ModulePlan, Plan, RankMessages, Sizes, StagePlan, TensorSizes, balanced, evaluation, read_at_once,
+    ModulePlan, Plan, Process, RankMessages, Sizes, StagePlan, TensorSizes, balanced, evaluation,
+    read_at_once,
 };
 use crate::Result;
 use crate::backbone::Backbone;
@@ -80,7 +81,7 @@ fn plan_cut(
     let evaluated =
         evaluation(sizes.kind, (task.classes, sizes.test.max(sizes.validation).unwrap_or(0)), KEPT_MISTAKES);
     let tensors = TensorSizes::of(&mut learner)?;
-    let process = tensors.process(threads_of(kinds, sizes.kind)) + evaluated;
+    let process = tensors.process(threads_of(kinds, sizes.kind), Process::Training) + evaluated;
     let parts: Vec<TensorSizes> =
         (0..kinds.len()).map(|k| TensorSizes::of_stage(&mut learner, k)).collect::<Result<_>>()?;
     let moved = learner.moved()?;

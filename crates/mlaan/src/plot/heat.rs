@@ -22,13 +22,38 @@ pub struct Heat {
     pub values: Vec<Vec<Option<f64>>>,
 }
 
-/// Room for names of rows, above, to the right and below.
+/// Least room for names of rows, above, to the right and below.
 const LEFT: i32 = 96;
 const TOP: i32 = 62;
 const RIGHT: i32 = 92;
 const BOTTOM: i32 = 60;
 
+/// Size of names, pixels, and about how wide a letter of them is.
+const NAME: f64 = 12.0;
+const LETTER: i32 = 7;
+
+/// About how wide the longest of some names is.
+fn widest(names: &[String]) -> i32 {
+    names.iter().map(|name| name.chars().count() as i32 * LETTER).max().unwrap_or(0)
+}
+
 impl Heat {
+    /// Room for the names of rows.
+    fn left(&self) -> i32 {
+        LEFT.max(widest(&self.rows) + 20)
+    }
+
+    /// Whether names of columns stand upright below them, since they are wider than these.
+    fn upright(&self, cell: i32) -> bool {
+        let most = if self.columns.len() < 12 { cell } else { 54 };
+        widest(&self.columns) > most
+    }
+
+    /// Whether every value is known, as none is left blank.
+    fn whole(&self) -> bool {
+        self.values.iter().flatten().all(Option::is_some)
+    }
+
     /// The plot as SVG.
     ///
     /// # Errors
@@ -37,40 +62,61 @@ impl Heat {
         let most = self.columns.len().max(self.rows.len()).max(1) as i32;
         let cell = (480 / most).clamp(8, 48);
         let (width, height) = (cell * self.columns.len() as i32, cell * self.rows.len() as i32);
+        let (left, upright) = (self.left(), self.upright(cell));
+        let below = if upright { widest(&self.columns) + 16 } else { 34 };
+        let bottom = BOTTOM - 34 + below;
         // Titles may be wider than small matrices.
-        let size = ((LEFT + width + RIGHT).max(420) as u32, (TOP + height + BOTTOM).max(240) as u32);
+        let size = ((left + width + RIGHT).max(420) as u32, (TOP + height + bottom).max(240) as u32);
         svg(size, &self.title, |root| {
             root.draw(&Text::new(self.title.as_str(), (12, 10), text(17.0, INK, HPos::Left, VPos::Top)))?;
             root.draw(&Text::new(self.y.as_str(), (12, TOP - 22), text(13.0, INK, HPos::Left, VPos::Top)))?;
-            let (middle, below) = (LEFT + width / 2, TOP + height + 34);
+            let (middle, below) = (left + width / 2, TOP + height + below);
             root.draw(&Text::new(
                 self.x.as_str(),
                 (middle, below),
                 text(13.0, INK, HPos::Center, VPos::Top),
             ))?;
+            let whole = self.whole();
+            if whole {
+                // Zeros, of which large matrices have most, at once.
+                let all = Rectangle::new(
+                    [(left, TOP), (left + width, TOP + height)],
+                    colour::rgb(colour::viridis(0.0)).filled(),
+                );
+                root.draw(&all)?;
+            }
             for (r, row) in self.values.iter().enumerate() {
                 let y = TOP + height - (r as i32 + 1) * cell;
                 for (c, value) in row.iter().enumerate() {
-                    if let Some(v) = value.filter(|v| v.is_finite()) {
-                        square(root, (LEFT + c as i32 * cell, y), cell, v)?;
+                    if let Some(v) = value.filter(|v| v.is_finite() && !(whole && *v == 0.0)) {
+                        square(root, (left + c as i32 * cell, y), cell, v)?;
                     }
                 }
             }
             self.names(root, cell, height)?;
-            scale(root, (LEFT + width + 18, TOP), height.max(120))
+            scale(root, (left + width + 18, TOP), height.max(120))
         })
     }
 
     fn names(&self, root: &Area<'_>, cell: i32, height: i32) -> Drawn<'static> {
         // Names that would touch are left out.
-        let (across, down) = ((54 / cell).max(1) as usize, (14 / cell).max(1) as usize);
+        let (left, upright) = (self.left(), self.upright(cell));
+        let (across, down) =
+            ((if upright { 14 } else { 54 } / cell).max(1) as usize, (14 / cell).max(1) as usize);
         for (r, name) in self.rows.iter().enumerate().step_by(down) {
-            let at = (LEFT - 6, TOP + height - r as i32 * cell - cell / 2);
-            root.draw(&Text::new(name.as_str(), at, text(12.0, QUIET, HPos::Right, VPos::Center)))?;
+            let at = (left - 6, TOP + height - r as i32 * cell - cell / 2);
+            root.draw(&Text::new(name.as_str(), at, text(NAME, QUIET, HPos::Right, VPos::Center)))?;
         }
         for (c, name) in self.columns.iter().enumerate().step_by(across) {
-            let at = (LEFT + c as i32 * cell + cell / 2, TOP + height + 8);
-            root.draw(&Text::new(name.as_str(), at, text(12.0, QUIET, HPos::Center, VPos::Top)))?;
+            let at = (left + c as i32 * cell + cell / 2, TOP + height + 8);
+            let style = match upright {
+                true => {
+                    let turned = text(NAME, QUIET, HPos::Left, VPos::Center);
+                    TextStyle { font: turned.font.transform(FontTransform::Rotate90), ..turned }
+                }
+                false => text(NAME, QUIET, HPos::Center, VPos::Top),
+            };
+            root.draw(&Text::new(name.as_str(), at, style))?;
         }
         Ok(())
     }

@@ -149,7 +149,11 @@ impl Lines {
             .x_labels(marks)
             .y_labels(6)
             .x_label_formatter(&named)
-            .y_label_formatter(&|v| number(*v, dy))
+            // The library may draw lines between those that were wanted: these need a digit more to differ.
+            .y_label_formatter(&|v| {
+                let steps = v / dy;
+                number(*v, if (steps - steps.round()).abs() < 1e-6 { dy } else { dy / 10.0 })
+            })
             .draw()?;
         for (i, s) in self.series.iter().enumerate() {
             let tint = colour::rgb(colour::series(s.style.unwrap_or(i))).mix(BAND);

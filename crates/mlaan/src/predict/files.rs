@@ -6,6 +6,7 @@ use crate::data::{
 use crate::files;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -127,6 +128,9 @@ impl Dataset for Files {
                 let message = match e {
                     // The caller knows the place.
                     Error::Data { message, .. } => message,
+                    Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                        "there is no such file".into()
+                    }
                     Error::Io { source, .. } => source.to_string(),
                     other => other.to_string(),
                 };

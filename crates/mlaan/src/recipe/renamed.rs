@@ -1,17 +1,21 @@
-//! Keys that had another name before. Recipes, runs, checkpoints and `--set` may still say it.
+//! Keys that have another name, too: an earlier one, or as PyTorch spells it. Recipes, runs, checkpoints and `--set` may say it.
 
 use crate::{Error, Result};
 use toml::{Table, Value};
 
-/// Earlier names, and those of today.
-const RENAMED: &[(&str, &str)] = &[("train.decay", "train.decay_fraction")];
+/// Other names, and those of today.
+const RENAMED: &[(&str, &str)] = &[
+    ("train.decay", "train.decay_fraction"),
+    ("data.color_jitter", "data.colour_jitter"),
+    ("data.normalize", "data.normalise"),
+];
 
 /// Today's name of the key at `path`.
 pub(super) fn today(path: &str) -> &str {
     RENAMED.iter().find(|(old, _)| *old == path).map_or(path, |(_, new)| new)
 }
 
-/// The earlier name of a key.
+/// The other name of a key.
 pub(super) fn earlier(path: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(_, new)| *new == path).map(|(old, _)| *old)
 }
@@ -29,7 +33,7 @@ pub(super) fn rename(path: &str, table: &mut Table) -> Result<()> {
         let (Some(from), Some(to)) = (inside(old), inside(new)) else { continue };
         let Some(value) = take(table, from) else { continue };
         if put(table, to, value).is_some() {
-            return Err(Error::recipe(*new, format!("stands there twice: `{old}` is its earlier name")));
+            return Err(Error::recipe(*new, format!("stands there twice: `{old}` is another name of it")));
         }
     }
     Ok(())

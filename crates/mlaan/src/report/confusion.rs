@@ -13,7 +13,7 @@ const TABLE: usize = 30;
 /// Such pairs, at most.
 const PAIRS: usize = 100;
 /// Characters of a class's name beside a matrix.
-const NAME: usize = 12;
+const NAME: usize = 18;
 
 /// Classes, and which were taken for which.
 pub struct Matrix {
@@ -54,18 +54,18 @@ impl Matrix {
         let shares = |class: usize| {
             let images = self.images[class].max(1) as f64;
             let row = self.confusion.dense_row(class, n);
-            row.into_iter().map(|k| (k > 0).then(|| k as f64 / images)).collect()
+            row.into_iter().map(|k| Some(k as f64 / images)).collect()
         };
         let short = |class: usize| {
             let name = line(&self.names[class]);
             let cut: String = name.chars().take(NAME).collect();
-            format!("{class} {cut}{}", if name.chars().count() > NAME { "…" } else { "" })
+            format!("{cut}{}", if name.chars().count() > NAME { "…" } else { "" })
         };
         let heat = Heat {
             title,
-            x: "predicted class (its number)".into(),
+            x: "predicted class".into(),
             y: "class".into(),
-            columns: (0..n).map(|class| class.to_string()).collect(),
+            columns: (0..n).map(short).collect(),
             // The picture's rows go up.
             rows: (0..n).rev().map(short).collect(),
             values: (0..n).rev().map(shares).collect(),

@@ -7,7 +7,9 @@ use crate::Result;
 use crate::compare::Sheet;
 use crate::evaluation::{Average, BINS, ClassScores, Evaluated, Evaluation, Mistake};
 use crate::plot::{Lines, Series};
+use crate::recipe::Recipe;
 use maud::{Markup, html};
+use std::path::Path;
 
 /// Classes in a table, at most: of more, those with the lowest recall.
 const ROWS: usize = 100;
@@ -43,7 +45,10 @@ fn one(group: &Group, evaluated: &Evaluated) -> Result<Markup> {
         digits(found.loss)
     );
     let matrix = Matrix::of(&[found]).drawn(name, DRAWN)?;
-    let mistakes = (!found.mistakes.is_empty()).then(|| table(&mistakes(name, &found.mistakes)));
+    let source =
+        group.runs.iter().find_map(|run| Recipe::kept(&run.recipe, &run.place).ok()).map(|r| r.data.source);
+    let source = source.unwrap_or_default();
+    let mistakes = (!found.mistakes.is_empty()).then(|| table(&mistakes(name, &found.mistakes, &source)));
     Ok(html! {
         p { (about) }
         (table(&scores(name, found)))
@@ -93,7 +98,7 @@ fn calibration(name: &str, found: &Evaluation) -> Result<Markup> {
         let filled = vec![!dashed; points.len()];
         Series { name: name.into(), points, filled, dashed, style: Some(style), ..Series::default() }
     };
-    let ideal = series("as confident as right", vec![(0.0, 0.0), (100.0, 100.0)], true, 6);
+    let ideal = series("perfectly calibrated", vec![(0.0, 0.0), (100.0, 100.0)], true, 6);
     let plot = Lines {
         title: format!("Calibration, {name}"),
         x: "confidence, %".into(),
@@ -109,15 +114,50 @@ fn calibration(name: &str, found: &Evaluation) -> Result<Markup> {
     curve(&plot, &about)
 }
 
-fn mistakes(name: &str, all: &[Mistake]) -> Sheet {
+/// An image's path within the set at `source`: where that lies is nobody's business who gets the page.
+fn inside(image: &str, source: &str) -> String {
+    let within = image.strip_prefix(source).map(|rest| rest.trim_start_matches(['/', '\\']));
+    match within.filter(|rest| !rest.is_empty() && !source.is_empty()) {
+        Some(rest) => rest.to_owned(),
+        // A set that was moved, or whose recipe is not there: class and file.
+        None if Path::new(image).is_absolute() => {
+            let parts: Vec<&str> = image.rsplitn(3, ['/', '\\']).take(2).collect();
+            parts.into_iter().rev().collect::<Vec<_>>().join("/")
+        }
+        None => image.to_owned(),
+    }
+}
+
+fn mistakes(name: &str, all: &[Mistake], source: &str) -> Sheet {
     let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".into());
     let row = |m: &Mistake| {
-        let image = m.image.clone().unwrap_or_else(|| format!("number {}", m.index));
-        vec![image, m.class.clone(), or(&m.predicted), share(m.confidence), digits(m.loss)]
+        let image =
+            m.image.as_ref().map_or_else(|| format!("number {}", m.index), |image| inside(image, source));
+        vec![m.class.clone(), or(&m.predicted), share(m.confidence), digits(m.loss), image]
     };
     Sheet {
         title: format!("Mistakes with the highest loss, {name}"),
-        header: ["image", "class", "predicted", ">confidence, %", ">loss"].map(String::from).into(),
+        header: ["class", "predicted", ">confidence, %", ">loss", "image"].map(String::from).into(),
         rows: all.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_called_by_their_place_in_the_set() {
+        for (image, source, said) in [
+            ("/home/a/photos/cat/1.jpg", "/home/a/photos", "cat/1.jpg"),
+            ("/home/a/photos/cat/1.jpg", "/home/a/photos/", "cat/1.jpg"),
+            ("photos/cat/1.jpg", "photos", "cat/1.jpg"),
+            ("/home/a/photos/cat/1.jpg", "/mnt/photos", "cat/1.jpg"),
+            ("/home/a/photos/cat/1.jpg", "", "cat/1.jpg"),
+            ("/data/x.parquet, row 7", "/data", "x.parquet, row 7"),
+            ("cat/1.jpg", "", "cat/1.jpg"),
+        ] {
+            assert_eq!(inside(image, source), said, "{image} in {source}");
+        }
     }
 }

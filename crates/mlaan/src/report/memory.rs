@@ -4,7 +4,7 @@ use super::gather::{Compared, Measured};
 use super::html::bars;
 use super::runs::Group as Runs;
 use crate::Result;
-use crate::compare::Sheet;
+use crate::compare::{Measure, Sheet};
 use crate::memory::bytes::written;
 use crate::plot::{Bar, Bars, Group};
 use maud::{Markup, html};
@@ -38,8 +38,18 @@ pub fn compared(compared: &Compared) -> Result<Option<Markup>> {
         ];
         Group { name: compared.found.cell_title(c), bars: bars.into_iter().filter_map(bar).collect() }
     });
-    let about = "Peak memory during training: as planned before the run, and as measured.";
-    plot("Memory", groups.collect(), about)
+    let (title, about) = match compared.found.measure {
+        Measure::Error => (
+            "Peak memory of the process",
+            "With the images, the program and what its libraries hold: as planned before the run, and as measured. Tables have the \
+             tensors alone.",
+        ),
+        Measure::Memory => (
+            "Tensor memory",
+            "Of a training step without the images of the data set: as planned, and as measured.",
+        ),
+    };
+    plot(title, groups.collect(), about)
 }
 
 /// Memory of runs of their own.
@@ -53,7 +63,11 @@ pub fn runs(groups: &[Runs]) -> Result<Option<Markup>> {
         let bars = [("planned", most(&|r| r.planned), PLANNED), ("measured", measured, MEASURED)];
         Group { name: g.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
     });
-    plot("Memory", groups.collect(), "Peak memory during training, images of the data set included.")
+    plot(
+        "Peak memory of the process",
+        groups.collect(),
+        "During training, with the images of the data set, the program and its libraries.",
+    )
 }
 
 /// Memory beside PyTorch.
@@ -87,7 +101,8 @@ fn bar((what, bytes, style): (&str, Option<u64>, usize)) -> Option<Bar> {
 
 fn plot(title: &str, groups: Vec<Group>, about: &str) -> Result<Option<Markup>> {
     let groups: Vec<Group> = groups.into_iter().filter(|g| !g.bars.is_empty()).collect();
-    if groups.is_empty() {
+    // A single bar has nothing to be compared with; tables have its number.
+    if groups.iter().map(|g| g.bars.len()).sum::<usize>() < 2 {
         return Ok(None);
     }
     let row = |g: &Group, b: &Bar| vec![g.name.clone(), b.label.clone(), format!("{:.0}", b.value)];

@@ -15,6 +15,17 @@ struct Section {
 }
 
 impl Material {
+    /// A heading: what it is all about, where that is one thing or a few.
+    pub fn title(&self) -> String {
+        let compared = self.comparisons.iter().map(|c| c.found.title.clone());
+        let names: Vec<String> = compared.chain(self.groups.iter().map(|g| g.name.clone())).collect();
+        match names.as_slice() {
+            [] => "Training module by module".into(),
+            few if few.len() <= 3 => few.join(", "),
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+        }
+    }
+
     /// The page; `date` is when it is made.
     ///
     /// # Errors
@@ -38,7 +49,7 @@ impl Material {
                     a.skip href="#main" { "To the content" }
                     header {
                         h1 { (title) }
-                        p { "Made on " (date) " by mlaan " (version) ". Accuracies and errors are percent; memory is the peak during training." }
+                        p { "Made on " (date) " by mlaan " (version) ". Accuracies and errors are percent; peak memory is that of the process during training." }
                         nav aria-label="Sections" { ul { @for s in &sections {
                             li { a href={ "#" (s.id) } { (s.title) } }
                         } } }

@@ -3,8 +3,8 @@
 use crate::compare::statistics::Moments;
 use crate::compare::{Machine, Record};
 use crate::evaluation::Evaluated;
-use crate::train::RECIPE;
 use crate::train::metrics::{self, Epoch, Event, Start, Summary};
+use crate::train::{PeakBytes, RECIPE};
 use crate::{Error, Result, files};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,7 +133,10 @@ impl Run {
 
     /// Peak memory, bytes.
     pub fn peak_bytes(&self) -> u64 {
-        self.epochs.iter().map(|e| e.peak().most()).max().unwrap_or(0)
+        let epochs = self.epochs.iter().map(Epoch::peak);
+        // The test at the end counts, too.
+        let all = epochs.chain(self.summary.as_ref().map(Summary::peak));
+        all.map(PeakBytes::most).max().unwrap_or(0)
     }
 }
 

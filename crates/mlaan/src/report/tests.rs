@@ -199,7 +199,7 @@ fn a_page_has_all_sections_and_loads_nothing() {
         "14.08",
         "paper 85.92 %, -15.92 to it",
         "What the methods are",
-        "DGL is 10.0 ± 0.5 points behind BP at 1.00x its memory and 1.0x its time; two seeds tell them apart (p\u{a0}=\u{a0}0.02).",
+        "DGL is 10.0 ± 0.5 points behind BP at 1.00x its tensor memory and 1.00x its time; two seeds tell them apart (p\u{a0}=\u{a0}0.02).",
         "measured 60.00 ± 0.50 %",
         "Test error against BP",
         "BP: test accuracy 58.33 ± 11.79 %, 2 seeds",

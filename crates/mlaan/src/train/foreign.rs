@@ -9,7 +9,7 @@ use crate::local::{Learner, Method, Task};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
 use crate::nn::{ImageShape, Optimizer};
-use crate::plan::TensorSizes;
+use crate::plan::{Process, TensorSizes};
 use crate::recipe::{Family, Model, Normalise, Recipe};
 use crate::{Error, Result};
 use mlaan_engine::{Device, DeviceKind};
@@ -61,7 +61,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
     let (dry, new) = (Device::dry(DeviceKind::Cpu { threads: Some(1) })?, options.new_classifier);
     let mut learner = network(&dry)?;
     check(&mut learner, (&dict, new), file)?;
-    let process = TensorSizes::of(&mut learner)?.process(dry.kind()) + dict.work_bytes();
+    let process = TensorSizes::of(&mut learner)?.process(dry.kind(), Process::Files) + dict.work_bytes();
     let needs = Needs { usage: dry.usage(), process };
     Limits::of_this_process().check_use(&needs)?;
     let device = Device::cpu(Some(1))?;

@@ -1,7 +1,7 @@
 //! From a recipe to what it names: backbone, data, augmentation, normalisation.
 
 use crate::backbone::{Frozen, ResNet};
-use crate::data::{self, Dataset, Frame, Known, LoaderPool, Names, OpenOptions, Splits};
+use crate::data::{self, Dataset, Frame, Known, LoaderPool, Names, OpenOptions, Splits, spread};
 use crate::nn::Optimizer;
 use crate::nn::optim::{AdamW, Lars, Objective, Rule, Sgd};
 use crate::recipe::{self, Family, Load, MeanStd, Model, OptimizerKind, Orientation, Recipe, Statistics};
@@ -212,6 +212,29 @@ pub fn unsuited(d: &recipe::Data, splits: &Splits) -> Option<String> {
     (mirrors && of_digits).then(|| {
         let what = "the images seem to be digits, and the recipe mirrors half of them (data.augment)";
         format!("{what}: take a recipe of their set, as bp-resnet32+svhn, or --set data.augment=auto")
+    })
+}
+
+/// Images that are looked at for [`upscaled`].
+const LOOKED_AT: usize = 8;
+
+/// Whether the network sees images that are scaled up, by more than twice: that takes time and memory, and shows nothing more.
+/// Networks that were trained on larger ones may want it.
+pub fn upscaled(recipe: &Recipe, splits: &Splits) -> Option<String> {
+    let (train, size) = (splits.train.as_ref(), recipe.data.size);
+    let all: Vec<usize> = (0..train.len()).collect();
+    let (mut scratch, mut largest) = (Vec::new(), [0, 0]);
+    for &index in spread(&all, LOOKED_AT) {
+        let image = train.image(index, &mut scratch).ok()?;
+        largest = largest.max([image.height.min(image.width), image.height.max(image.width)]);
+    }
+    let [side, other] = largest;
+    (recipe.model.init.is_none() && side > 0 && side * 2 < size).then(|| {
+        format!(
+            "images are {other}x{side}, and data.size = {size} scales them up: that costs time and memory and shows nothing more; \
+             take data.size = {}, with a network for small images, as bp-resnet20",
+            side.next_multiple_of(4).max(8)
+        )
     })
 }
 

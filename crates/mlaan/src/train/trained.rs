@@ -6,7 +6,7 @@ use crate::Result;
 use crate::backbone::ResNet;
 use crate::local::{Learner, Method, Task};
 use crate::nn::ImageShape;
-use crate::plan::{self, Inference, Needs, TensorSizes};
+use crate::plan::{self, Inference, Needs, Process, TensorSizes};
 use crate::recipe::Recipe;
 use mlaan_engine::{Device, DeviceKind};
 use std::path::{Path, PathBuf};
@@ -68,16 +68,16 @@ impl Trained {
         plan::inference(&self.backbone()?, self.task(), &sizes)
     }
 
-    /// What it needs to be built with its values and nothing more, on one thread of the processor.
+    /// What it needs to be built with its values and nothing more, on one thread of the processor, by a process of this kind.
     ///
     /// # Errors
     /// As [`plan::inference`].
-    pub fn plan_values(&self) -> Result<Needs> {
+    pub fn plan_values(&self, process: Process) -> Result<Needs> {
         let kind = DeviceKind::Cpu { threads: Some(1) };
         let device = Device::dry(kind)?;
         let mut network =
             Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;
-        let process = TensorSizes::of(&mut network)?.process(kind);
+        let process = TensorSizes::of(&mut network)?.process(kind, process);
         network.fuse()?;
         Ok(Needs { usage: device.usage(), process })
     }

@@ -161,11 +161,16 @@ impl Trainer {
         let rate_batch = recipe.train.batch.min(splits.train.len());
         let low = unreached(&recipe.train, splits.train.len().div_ceil(recipe.train.batch));
         let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
-        let warnings =
-            [short, setup::unsuited(&recipe.data, &splits), setup::never_drawn(&recipe.data, &splits), low]
-                .into_iter()
-                .flatten()
-                .chain(slow);
+        let warnings = [
+            short,
+            setup::unsuited(&recipe.data, &splits),
+            setup::upscaled(&recipe, &splits),
+            setup::never_drawn(&recipe.data, &splits),
+            low,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(slow);
         let waits = job.and_then(|job| job.waits(&recipe.local));
         let warnings = warnings.chain(splits.notes.lines()).chain(waits).collect();
         for (device, stage) in devices.iter().zip(&plan.stages) {

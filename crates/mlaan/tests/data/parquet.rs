@@ -48,6 +48,34 @@ fn set(train: &Labels, test: &Labels, how: How) -> TempDir {
     root
 }
 
+/// A page, as it lies in the file and inflated, beside all pictures of a chunk while these are decoded.
+#[test]
+fn pages_count_in_what_loading_takes() {
+    let mut state = 1u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let mut noise = || {
+        let image = RgbImage::from_fn(64, 64, |_, _| Rgb([byte(), byte(), byte()]));
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    let images: Vec<Vec<u8>> = (0..7).map(|_| noise()).collect();
+    let root = TempDir::new().unwrap();
+    let how = How { encoding: Some(Encoding::PLAIN), ..How::default() };
+    for split in ["train.parquet", "test.parquet"] {
+        write(&root.path().join(split), &images, &Labels::of(&SEVEN), how);
+    }
+    let (all, largest): (usize, usize) =
+        (images.iter().map(Vec::len).sum(), images.iter().map(Vec::len).max().unwrap());
+    let loading = opened(root.path()).unwrap().train.loading_bytes();
+    // A picture is decoded at a time, by one thread: its pixels and bytes.
+    let without = all + 64 * 64 * 3 + largest;
+    assert!(loading >= without + 4 * largest && loading <= without + 5 * all, "{loading} {without}");
+}
+
 const SEVEN: [i64; 7] = [0, 1, 2, 2, 1, 0, 1];
 
 #[test]

@@ -58,8 +58,9 @@ fn title(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
 /// A word, a bar and its percentage, and words behind it.
 fn gauge((word, share, after): (&str, f64, &str), theme: &Theme, area: Rect, buf: &mut Buffer) {
     let width = usize::from(area.width.saturating_sub(WORD + 7 + AFTER).clamp(8, 60));
-    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
-    let full = (share * width as f64).round() as usize;
+    let share = if share.is_finite() { share.max(0.0) } else { 0.0 };
+    // The bar is full at its end; the number says how far beyond.
+    let full = (share.min(1.0) * width as f64).round() as usize;
     // 100 % are not to be read before they are reached.
     let percent = (share * 100.0).floor();
     Line::from(vec![

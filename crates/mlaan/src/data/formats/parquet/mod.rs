@@ -24,7 +24,6 @@ use super::names::numbered;
 use super::splits::{HOLD_OUT, validates};
 use super::{Format, Parts};
 use crate::{Error, Result};
-use ::parquet::data_type::ByteArray;
 use labels::Labels;
 use layout::{Files, detect};
 use shard::Shard;
@@ -318,14 +317,17 @@ impl Scan for Rows {
         row(&self.shards, &self.starts, index)
     }
 
+    fn work_bytes(&self) -> usize {
+        self.shards.iter().map(Shard::work_bytes).max().unwrap_or(0)
+    }
+
     fn scan(&self, indices: &[usize], each: &mut dyn FnMut(Vec<Raw>) -> Result<()>) -> Result<()> {
         for (shard, bounds) in self.shards.iter().zip(self.starts.windows(2)) {
             let first = indices.partition_point(|i| *i < bounds[0]);
             let last = indices.partition_point(|i| *i < bounds[1]);
             let rows: Vec<usize> = indices[first..last].iter().map(|i| i - bounds[0]).collect();
             shard.images(&rows, |images| {
-                let raw = |(row, image): &(usize, Option<_>)| raw(bounds[0] + row, image.as_ref());
-                each(images.iter().map(raw).collect())
+                each(images.into_iter().map(|(row, image)| raw(bounds[0] + row, image)).collect())
             })?;
         }
         Ok(())
@@ -336,9 +338,9 @@ impl Scan for Rows {
 const NO_BYTES: &str = "the row has no image bytes (they are missing; a file that only its `path` names is not read): write the \
                         images into the table, as `datasets` does with `embed_external_files`";
 
-fn raw(index: usize, image: Option<&ByteArray>) -> Raw {
+fn raw(index: usize, image: Option<Vec<u8>>) -> Raw {
     match image {
-        Some(bytes) => Raw { index, content: Ok(Content::Encoded), bytes: bytes.data().to_vec() },
+        Some(bytes) => Raw { index, content: Ok(Content::Encoded), bytes },
         None => Raw { index, content: Err(NO_BYTES.into()), bytes: Vec::new() },
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageMetadata, PageReader};
@@ -25,7 +25,11 @@ const MOST_HEADER: u64 = 16 << 20;
 /// Bytes that pages may inflate to in one pass over a file: compressed pictures hardly shrink any further, so what is
 /// beyond this is no data set.
 #[derive(Clone)]
-pub(super) struct Budget(Arc<AtomicU64>);
+pub(super) struct Budget {
+    left: Arc<AtomicU64>,
+    /// Bytes that the largest page took, as it lies in the file and inflated.
+    largest: Arc<AtomicUsize>,
+}
 
 impl Budget {
     /// For a file of so many bytes.
@@ -33,11 +37,18 @@ impl Budget {
         /// Small files may hold the same picture a thousand times.
         const LEAST: u64 = 64 << 20;
         const TIMES: u64 = 1024;
-        Budget(Arc::new(AtomicU64::new(LEAST.saturating_add(size.saturating_mul(TIMES)))))
+        let left = LEAST.saturating_add(size.saturating_mul(TIMES));
+        Budget { left: Arc::new(AtomicU64::new(left)), largest: Arc::default() }
+    }
+
+    /// Bytes that the largest page took.
+    pub fn largest(&self) -> usize {
+        self.largest.load(Ordering::Relaxed)
     }
 
     fn take(&self, bytes: u64) -> Result<()> {
-        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+        let left =
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
         left.map(drop).map_err(|_| damaged("its pages claim to be larger than the file can hold"))
     }
 }
@@ -211,6 +222,7 @@ impl Pages {
 
     /// The page that follows `header` at `at`.
     fn page(&self, header: Header, at: u64) -> Result<Page> {
+        self.budget.largest.fetch_max(header.packed.saturating_add(header.size), Ordering::Relaxed);
         let mut packed = vec![0; header.packed];
         read_exact_at(&self.file, &mut packed, at).map_err(|e| ParquetError::External(Box::new(e)))?;
         // Levels of the second kind are never compressed.

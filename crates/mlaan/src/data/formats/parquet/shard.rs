@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parquet::basic::{Repetition, Type};
 use parquet::column::reader::{ColumnReader, get_column_reader};
-use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type as Schema};
 
@@ -30,6 +30,8 @@ pub(super) struct Shard {
     pub footer: Footer,
     file: Arc<File>,
     size: u64,
+    /// Bytes that the largest page of images took that was read.
+    work: AtomicUsize,
 }
 
 impl Shard {
@@ -50,7 +52,7 @@ impl Shard {
         };
         let footer = footer(&file, size).map_err(unread)?;
         let columns = columns(&footer, label).map_err(|message| Error::data(&place, message))?;
-        let shard = Shard { place, columns, footer, file: Arc::new(file), size };
+        let shard = Shard { place, columns, footer, file: Arc::new(file), size, work: AtomicUsize::new(0) };
         shard.plausible()?;
         Ok(shard)
     }
@@ -135,11 +137,7 @@ impl Shard {
     ///
     /// # Errors
     /// When the file is damaged, or from `each`.
-    pub fn images(
-        &self,
-        rows: &[usize],
-        mut each: impl FnMut(&[(usize, Option<ByteArray>)]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn images(&self, rows: &[usize], mut each: impl FnMut(Vec<Encoded>) -> Result<()>) -> Result<()> {
         let mut start = 0;
         let mut pending = Vec::new();
         let budget = Budget::of(self.size);
@@ -153,7 +151,8 @@ impl Shard {
             }
             start = end;
         }
-        if pending.is_empty() { Ok(()) } else { each(&pending) }
+        self.work.fetch_max(budget.largest(), Ordering::Relaxed);
+        if pending.is_empty() { Ok(()) } else { each(pending) }
     }
 
     /// The rows of one group, which starts at row `start` of the file.
@@ -162,8 +161,8 @@ impl Shard {
         column: ColumnReader,
         start: usize,
         rows: &[usize],
-        pending: &mut Vec<(usize, Option<ByteArray>)>,
-        each: &mut impl FnMut(&[(usize, Option<ByteArray>)]) -> Result<()>,
+        pending: &mut Vec<Encoded>,
+        each: &mut impl FnMut(Vec<Encoded>) -> Result<()>,
     ) -> Result<()> {
         let ColumnReader::ByteArrayColumnReader(mut column) = column else {
             return Err(Error::data(&self.place, "the image column is not binary"));
@@ -179,15 +178,21 @@ impl Shard {
                 let row = self.row(first + images.len());
                 return Err(Error::data(row, "the file ends here; fetch it again"));
             }
-            let held: usize = pending.iter().flat_map(|(_, image)| image).map(ByteArray::len).sum();
+            let held: usize = pending.iter().flat_map(|(_, image)| image).map(Vec::len).sum();
             if pending.len() + run.len() > CHUNK || held > CHUNK_BYTES {
-                each(pending)?;
-                pending.clear();
+                each(std::mem::take(pending))?;
             }
-            pending.extend(run.iter().copied().zip(images));
+            // Copied at once: a value holds the whole page that it lies in, and of a few images of many each lies in another.
+            let copied = images.into_iter().map(|image| image.map(|bytes| bytes.data().to_vec()));
+            pending.extend(run.iter().copied().zip(copied));
             at = last + 1;
         }
         Ok(())
+    }
+
+    /// Bytes that reading images took beside them: a page, and a dictionary, that may be as large.
+    pub fn work_bytes(&self) -> usize {
+        2 * self.work.load(Ordering::Relaxed)
     }
 
     /// How messages name a row (0-based, of this file).
@@ -206,6 +211,9 @@ impl Shard {
         Err(Error::data(&self.place, message))
     }
 }
+
+/// A row's encoded image; none where it has none.
+pub(super) type Encoded = (usize, Option<Vec<u8>>);
 
 /// Rows whose images are read at once: how large they are is known only then.
 const RUN: usize = 16;
