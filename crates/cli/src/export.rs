@@ -57,11 +57,11 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         ExportFormat::Safetensors => "pixels from 0 to 1, normalised by the mean and std in the metadata",
         ExportFormat::Onnx => "RGB pixels from 0 to 1; the graph normalises them",
     };
+    let network = last(m, args.best).map_or_else(String::new, |said| format!("\n weights      {said}"));
     output::page(&format!(
-        "{}: {backbone} after {}{}, {}, images of {}x{} pixels ({})\n images       shorter side resized to {short_side}, center crop of {}x{}; {pixels}\n load         {}\n peak memory  {}",
+        "{}: {backbone} after {}, {}, images of {}x{} pixels ({}){network}\n images       shorter side resized to {short_side}, center crop of {}x{}; {pixels}\n load         {}\n peak memory  {}",
         text::path(&args.out),
         format::several(m.epoch, "epoch"),
-        last(m, args.best).map_or_else(String::new, |said| format!(" ({said})")),
         format::classes(m.classes.len()),
         m.size,
         m.size,

@@ -35,9 +35,6 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let device = args.machine.open()?.with_precision(trained.recipe.train.precision.into());
     let memory = Planned::begin(Predictor::plan(&trained, &device, &paths, args.batch)?, &device)?;
     let mut predictor = Predictor::new(&trained, &device)?;
-    if let Some(said) = last(&trained.manifest, args.best) {
-        output::note(&format!("note: the network after epoch {}, {said}", trained.manifest.epoch));
-    }
     notes.lines().iter().for_each(|line| output::note(&format!("note: {line}")));
     let (count, classes) = (paths.len(), predictor.classes().to_vec());
     if args.csv {
@@ -56,7 +53,10 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     }
     // Beside the answers, which may be read line by line.
     if !args.output.json && !args.csv && !output::is_gone() && broken < count {
-        output::note(&format!("peak memory {}", memory.text()));
+        let epoch = trained.manifest.epoch;
+        let network = last(&trained.manifest, args.best)
+            .map_or_else(String::new, |said| format!("; the network is that of epoch {epoch}, {said}"));
+        output::note(&format!("peak memory {}{network}", memory.text()));
     }
     match broken {
         _ if output::is_gone() => Ok(ExitCode::SUCCESS),

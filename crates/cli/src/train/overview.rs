@@ -79,7 +79,8 @@ fn facts(
             "the epoch with the lowest validation error; test images are used once, at the end".to_owned()
         }
         (Some(_), Some(n)) => format!(
-            "the epoch with the lowest validation error; of {} it is a matter of chance, so the last epoch may be better",
+            "the epoch with the lowest validation error; test images are used once, at the end. Of {} the best is a matter of chance: the last \
+             epoch may be better",
             format::several(n, "image")
         ),
         (None, _) => {

@@ -38,7 +38,9 @@ fn what_is_shown_can_be_used_as_a_file() {
         }
     }
     let shown = ok(at.path(), &["recipes", "--show", "mlaan-paper+resnet32-16+svhn"]);
-    assert!(shown.contains("# The paper: test error 2.82 %. MLAAN (Zhang et al., AAAI 2025"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let shown = shown.replace("\n# ", " ");
+    assert!(shown.contains(" The paper: test error 2.82 %. MLAAN (Zhang et al., AAAI 2025"), "{shown}");
     assert!(shown.contains("400 epochs of 73,257 images take "), "{shown}");
     assert!(
         ok(at.path(), &["recipes", "--show", "dgl-resnet20-10"])

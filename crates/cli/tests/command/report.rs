@@ -80,7 +80,7 @@ fn a_page_is_written_and_says_what_is_in_it() {
         "Test accuracy",
         "Confusion, tiny",
         "macro average",
-        "measured",
+        "peak memory",
         "resnet8",
         "mlaan train recipe.toml",
     ] {

@@ -450,5 +450,5 @@ fn keys_are_read_by_their_earlier_names() {
     assert!(wrong.contains("train.decay_fraction") && wrong.contains("before.toml, line 4"), "{wrong}");
     let twice =
         Recipe::parse(&format!("{before}decay_fraction = 0.2\n"), "twice.toml").unwrap_err().to_string();
-    assert!(twice.contains("`train.decay` is its earlier name") && twice.contains("twice.toml"), "{twice}");
+    assert!(twice.contains("`train.decay` is another name of it") && twice.contains("twice.toml"), "{twice}");
 }
