@@ -9,6 +9,7 @@ use mlaan::recipe::Family;
 use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{Trained, setup};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Which epoch is used, where it is not the best.
@@ -19,18 +20,27 @@ pub fn last(manifest: &Manifest, best: bool) -> Option<String> {
 
 /// How Python reads the file.
 fn load(args: &ExportArgs, trained: &Trained) -> String {
-    let (file, run) = (text::path(&args.out), text::path(&args.checkpoint));
-    match (args.format, trained.recipe.model.family()) {
+    let file = text::path(&args.out);
+    let model = &trained.recipe.model;
+    // torchvision has those of its own width, and none for small images.
+    let in_torchvision = model.family() == Family::Imagenet && model.width() == 64;
+    match (args.format, in_torchvision) {
         (ExportFormat::Onnx, _) => format!("onnxruntime.InferenceSession(\"{file}\")"),
-        (ExportFormat::Safetensors, Family::Imagenet) => {
-            let (network, classes) = (trained.recipe.model.backbone, trained.manifest.classes.len());
+        (ExportFormat::Safetensors, true) => {
+            let (network, classes) = (model.backbone, trained.manifest.classes.len());
             format!(
-                "torchvision.models.{network}(num_classes={classes}).load_state_dict(safetensors.torch.load_file(\"{file}\"))"
+                "net = torchvision.models.{network}(num_classes={classes}); \
+                 net.load_state_dict(safetensors.torch.load_file(\"{file}\"))"
             )
         }
-        // torchvision has none of these.
-        (ExportFormat::Safetensors, Family::Cifar) => {
-            format!("mlaan.Run(\"{run}\").to_torch() of the Python package is this network with its weights")
+        (ExportFormat::Safetensors, false) => {
+            let checkpoints = trained.path.ancestors().find(|folder| folder.ends_with("checkpoints"));
+            let run = checkpoints.and_then(Path::parent).unwrap_or(&args.checkpoint);
+            let best = if args.best || args.checkpoint.ends_with("best.json") { "best=True" } else { "" };
+            format!(
+                "net = mlaan.Run(\"{}\").to_torch({best}), of the Python package, is this network with its weights",
+                text::path(run)
+            )
         }
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "mpi")]
 use crate::affinity;
 use crate::args::TrainArgs;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{EXIT, Interrupt};
 use crate::{host, output, resume};
 use anyhow::{Error, Result};
 use mlaan::plan::Division;
@@ -120,13 +120,14 @@ impl Rank {
         };
         match done {
             Ok(code) => {
-                self.leave(true);
+                let status = if code == ExitCode::SUCCESS { 0 } else { EXIT };
+                self.leave(true, status);
                 code
             }
             Err(e) => {
                 self.world.fail_at(self.world.rank(), &format!("{e:#}"));
                 self.tell(&e);
-                self.leave(false);
+                self.leave(false, 1);
                 ExitCode::FAILURE
             }
         }
@@ -200,14 +201,14 @@ impl Rank {
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn leave(self, _whole: bool) {}
+    fn leave(self, _whole: bool, _status: u8) {}
 
     /// Where another rank is gone, this one must end without it.
     #[cfg(feature = "mpi")]
-    fn leave(self, whole: bool) {
+    fn leave(self, whole: bool, status: u8) {
         let ended = self.job.leave(whole);
         if !ended {
-            std::process::exit(if whole { 0 } else { 1 });
+            std::process::exit(i32::from(status));
         }
     }
 }

@@ -4,12 +4,25 @@
 
 use pyo3_introspection::{introspect_cdylib, module_stub_files};
 use std::path::Path;
+use std::process::Command;
+
+/// Nothing but this test asks for the library, so nothing else builds it. With the same selection as `cargo test --workspace` all
+/// that it is made of is there already.
+fn build(target: &Path, profile: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--workspace", "--lib", "--tests", "--target-dir"]).arg(target);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "the compiled part cannot be built");
+}
 
 #[test]
 fn the_stub_is_generated() {
     // Beside the test's own folder.
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap();
+    build(built.parent().unwrap(), built);
     let library = format!("{}_core{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let module = introspect_cdylib(built.join(library), "_core").unwrap();
     let mut files = module_stub_files(&module);

@@ -166,6 +166,7 @@ Ctrl-C stops after the current step and saves; --resume goes on from there.";
 #[command(
     after_help = EVAL_EXAMPLES,
     mut_arg("data", |a| a.help("Images whose split is used [default: those of the run]")),
+    mut_arg("test", |a| a.requires("data")),
     mut_arg("limit", |a| a.help("At most so many images of the split [default: the run's limit on its own data, otherwise all]"))
 )]
 pub struct EvalArgs {

@@ -43,10 +43,14 @@ pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
             format!("{} left to do take about {}", format::several(left, "run"), format::duration(total));
         text += &format!("\n\n{}", format::heading(&all));
     }
-    let note = "Tensor memory: of a training step, without the images of the data set; the process needs about 20 MiB more, and the images. × BP: of \
-                backpropagation with the same network and batch. Times are from a few steps of \
-                each cell measured now, and of testing; other work on this machine makes them longer.";
-    text += &format!("\n\n{}", format::dim(note));
+    let beside = rows.iter().map(|r| r.cost.process_bytes as u64).max().unwrap_or(0);
+    let note = format!(
+        "Tensor memory: of a training step, without the images of the data set; the process needs up to {} more, and the images. × BP: of \
+         backpropagation with the same network and batch. Times are from a few steps of each cell measured now, and of testing; other \
+         work on this machine makes them longer.",
+        format::bytes(beside)
+    );
+    text += &format!("\n\n{}", format::dim(&note));
     if rows.iter().any(|r| r.cost.host_bytes > 0) {
         let host = "host: page-locked memory in which auxiliary networks are kept, planned for a GPU; a step copies as much to it and back.";
         text += &format!("\n\n{}", format::dim(host));

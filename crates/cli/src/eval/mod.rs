@@ -188,6 +188,12 @@ fn recipe(args: &EvalArgs, trained: &Trained) -> Result<Recipe> {
     if let Some(turning) = args.orientation {
         recipe.data.orientation = turning.into();
     }
+    let own = recipe.data.source == trained.recipe.data.source;
+    if own && args.test.is_some() && args.test != recipe.data.test {
+        bail!(
+            "--test: these are the run's own images, and it was trained on all that it did not hold out itself; leave --test out"
+        );
+    }
     recipe.data.test = args.test.or(recipe.data.test);
     recipe.data.skip_broken |= args.images.sample.skip_broken;
     Ok(recipe)

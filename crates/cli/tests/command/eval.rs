@@ -243,6 +243,11 @@ fn other_images_without_a_test_split_are_tested_on_in_part() {
         found["images"].as_u64().unwrap()
     };
     assert_eq!((images(&[]), images(&["--data", "again", "--test", "0.3"])), (10, 6));
+    // Of its own it has trained on all that it did not hold out.
+    let said = crate::common::fails(at.path(), &["eval", run, "--data", "set", "--test", "0.8"]);
+    assert!(said.contains("the run's own images"), "{said}");
+    let out = crate::common::output(at.path(), &["eval", run, "--test", "0.8"]);
+    assert!(out.status.code() == Some(2) && crate::common::text(&out.stderr).contains("--data"));
     // That their classes are others is what is wrong, not their splits.
     let said = crate::common::fails(at.path(), &["eval", run, "--data", "other", "--threads", "1"]);
     assert!(

@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::store::{Failure, Record, Standing, Store};
 use super::table::Table;
 use crate::data::{Notes, Splits};
+use crate::process::Peak;
 use crate::recipe::Recipe;
 use crate::train::metrics::METRICS;
 use crate::train::{Lock, Outcome, Progress, RECIPE, Trainer, clear_unsaved, is_unsaved, setup};
@@ -133,6 +134,8 @@ impl Runner<'_> {
         Self::ready(self.table, runs)?;
         Self::adopt(runs, self.store)?;
         let machine = Machine::of(&(self.open)()?);
+        // The first of a process counts from its start, later ones from theirs: runs that are compared count alike.
+        let _ = Peak::begin();
         let mut state =
             State { begun: Instant::now(), speeds: self.known(runs, &machine), images: Images(None) };
         let mut failed = 0;

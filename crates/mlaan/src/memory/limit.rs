@@ -235,7 +235,9 @@ const STACK: usize = 2 << 20;
 fn chosen(room: usize) -> String {
     match room >> 20 {
         0 => String::new(),
-        room => format!("let settings be chosen that fit (`--memory {room}MiB`), "),
+        room => {
+            format!("for a new run on one device let settings be chosen that fit (`--memory {room}MiB`), ")
+        }
     }
 }
 

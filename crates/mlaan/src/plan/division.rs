@@ -61,8 +61,8 @@ impl Division {
                         given.len()
                     ));
                 }
-                if given.iter().sum::<usize>() != modules || given.contains(&0) {
-                    let sum: usize = given.iter().sum();
+                let sum = given.iter().fold(0usize, |sum, &n| sum.saturating_add(n));
+                if sum != modules || given.contains(&0) {
                     return wrong(format!(
                         "{given:?} are {sum} modules, and there are {modules}, of which each rank has at least one"
                     ));

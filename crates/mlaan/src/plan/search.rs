@@ -273,7 +273,10 @@ fn nothing_fits(request: &Request<'_>, least: Option<(usize, &Candidate)>, host:
         format!("{settings} {needed} of the host's memory beside the device, where there is room for {room}")
     });
     let message = match (least, &short) {
-        (None, Some(short)) => format!("nothing fits: {short}"),
+        (None, Some(short)) => format!(
+            "nothing fits: {short}. Take fewer images (data.limit), leave them on disk (data.load = \"stream\"), or keep auxiliary \
+             networks on the device (local.offload = \"none\")"
+        ),
         (least, short) => {
             let (needed, settings) = least.map_or((0, &[][..]), |(n, c)| (n, c.settings.as_slice()));
             let settings: String = settings.iter().map(|s| format!(" {s}")).collect();

@@ -18,7 +18,7 @@ pub struct Patience {
     pub first: Duration,
     /// As `stuck`, for all other work.
     pub slow: Duration,
-    /// What is waited for comes within this time, whoever works on it.
+    /// Without signs of life, what is waited for comes within this time.
     pub all: Duration,
 }
 
@@ -35,15 +35,16 @@ impl Default for Patience {
     }
 }
 
-/// Operations a second that the slowest processor has, which shares its cores with others.
-const SLOWEST: f64 = 5e8;
+/// Operations a second that the slowest processor has, which shares its cores with others, and the slowest GPU.
+const SLOWEST: [f64; 2] = [5e8, 1e11];
 /// What a GPU takes at the most to compile its kernels.
 const COMPILING: Duration = Duration::from_secs(120);
 
 /// The longest that the first pieces of a step of so many operations may take.
 pub fn first_steps(flops: u64, is_gpu: bool) -> Duration {
     let compiling = if is_gpu { COMPILING } else { Duration::ZERO };
-    Patience::default().first.max(Duration::from_secs_f64(flops as f64 / SLOWEST)) + compiling
+    Patience::default().first.max(Duration::from_secs_f64(flops as f64 / SLOWEST[usize::from(is_gpu)]))
+        + compiling
 }
 
 #[cfg(test)]

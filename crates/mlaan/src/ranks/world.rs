@@ -135,7 +135,8 @@ impl World {
             }
             self.ends()?;
             let waited = self.clock().saturating_sub(begin);
-            if waited > patience.all {
+            // Where signs of life are sent they say whether whoever is awaited works: a set-up may take hours.
+            if waited > patience.all && !self.is_watched() {
                 self.fail(&format!("waited {} s for {}", waited.as_secs(), what()));
             }
             if !self.is_watched() {

@@ -116,7 +116,10 @@ fn calibration(name: &str, found: &Evaluation) -> Result<Markup> {
 
 /// An image's path within the set at `source`: where that lies is nobody's business who gets the page.
 fn inside(image: &str, source: &str) -> String {
-    let within = image.strip_prefix(source).map(|rest| rest.trim_start_matches(['/', '\\']));
+    let separates = |c: char| c == '/' || c == '\\';
+    // Not of a folder whose name only begins so, nor of a set that is one file.
+    let below = |rest: &&str| rest.starts_with(separates) || source.ends_with(separates);
+    let within = image.strip_prefix(source).filter(below).map(|rest| rest.trim_start_matches(separates));
     match within.filter(|rest| !rest.is_empty() && !source.is_empty()) {
         Some(rest) => rest.to_owned(),
         // A set that was moved, or whose recipe is not there: class and file.
@@ -155,6 +158,8 @@ mod tests {
             ("/home/a/photos/cat/1.jpg", "/mnt/photos", "cat/1.jpg"),
             ("/home/a/photos/cat/1.jpg", "", "cat/1.jpg"),
             ("/data/x.parquet, row 7", "/data", "x.parquet, row 7"),
+            ("/data/x.parquet, row 7", "/data/x.parquet", "data/x.parquet, row 7"),
+            ("photos-new/cat/1.jpg", "photos", "photos-new/cat/1.jpg"),
             ("cat/1.jpg", "", "cat/1.jpg"),
         ] {
             assert_eq!(inside(image, source), said, "{image} in {source}");

@@ -234,7 +234,9 @@ impl Begin {
         let device = device.with_precision(recipe.train.precision.into());
         world.expects(first_steps(self.flops, device.kind().has_own_memory()));
         let usage = usage(self.usage);
-        Limits::of(&device).check(&Needs { usage, process: self.process })?;
+        if let Some(short) = Limits::of(&device).check(&Needs { usage, process: self.process })? {
+            world.log(&format!("warning: {short}"));
+        }
         device.pool().reserve(&usage)?;
         let task = Task {
             image: ImageShape::square(recipe.data.size, 3),

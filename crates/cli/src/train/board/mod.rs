@@ -36,6 +36,8 @@ pub struct Board {
     /// What is evaluated after every epoch.
     held: &'static str,
     ranks: Option<Ranks>,
+    /// When ranks were last asked how they are doing.
+    asked: Option<Instant>,
 }
 
 /// What the run, the drawing thread and the handler of Ctrl-C share.
@@ -70,7 +72,7 @@ impl Board {
         give_back_before_panics(&shared);
         let (drawn, interrupt) = (Arc::clone(&shared), Arc::clone(interrupt));
         std::thread::Builder::new().name("dashboard".into()).spawn(move || drawn.watch(&interrupt))?;
-        Ok(Board { shared, table, held, ranks })
+        Ok(Board { shared, table, held, ranks, asked: None })
     }
 
     /// Tells what happened.
@@ -86,9 +88,13 @@ impl Board {
             }
             _ => {}
         }
-        if let Some(ranks) = &self.ranks {
+        let ends = matches!(progress, Progress::Event(Event::End(_)));
+        // Asking reads what the system says of the process, which small steps would feel.
+        let is_due = ends || self.asked.is_none_or(|at| at.elapsed() >= CALM);
+        if let Some(ranks) = self.ranks.as_ref().filter(|_| is_due) {
+            self.asked = Some(Instant::now());
             let rows = ranks.rows();
-            if let Progress::Event(Event::End(_)) = progress {
+            if ends {
                 self.shared.say(format!("\n{}", ranks::table(&rows)));
             }
             self.shared.state().ranks = rows;
