@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from . import _core, _errors, _labels, _pixels
-from ._settings import utf8
+from ._settings import plain, utf8
 
 
 class Items(Protocol):
@@ -41,18 +42,41 @@ class Given:
     test: _core.Images | None = None
 
 
-def split(data: Data, classes: Sequence[str] | None) -> tuple[str | None, dict[str, Any], Given | None]:
-    """Source, keys of recipes, and images, of what a user calls data."""
-    if data is None:
-        return None, {}, None
-    if isinstance(data, (str, os.PathLike)):
-        return utf8(data, "data"), {}, None
+def split(data: Data, classes: Sequence[str] | None, usual: Sequence[str] | None = None) -> tuple[str | None, dict[str, Any], Given | None]:
+    """Source, keys of recipes, and images, of what a user calls data; `usual` are classes of images where no others are named."""
+    if data is None or isinstance(data, (str, os.PathLike)):
+        _unnamed(classes)
+        return None if data is None else utf8(data, "data"), {}, None
     if isinstance(data, Mapping) and "train" not in data:
         splits = [k for k in ("validation", "val", "test") if isinstance(data.get(k), (str, os.PathLike)) or hasattr(data.get(k), "__len__")]
         if splits:
             raise _errors.DataError(f'data: a mapping of splits needs "train"; found {", ".join(splits)}')
+        _unnamed(classes)
         return None, {"data": dict(data)}, None
-    return GIVEN, {}, given(_splits(data), classes)
+    return GIVEN, {}, given(_splits(data), classes if classes is not None else usual)
+
+
+def _unnamed(classes: Sequence[str] | None) -> None:
+    """Refuses names for images that have their own."""
+    if classes is not None:
+        raise _errors.RecipeError("classes: names are of arrays and sequences, as data=(images, labels); images that a path or a recipe names "
+                                  "have names of their own")
+
+
+def numbered(classes: Any) -> int | None:
+    """The number of classes, where it is one."""
+    number = plain(classes)
+    return operator.index(number) if hasattr(number, "__index__") else None
+
+
+def names_of(classes: Any) -> list[str]:
+    """Names of classes, of any type."""
+    if isinstance(classes, (str, bytes)):
+        raise _errors.DataError(f'classes: expected a list of names, as ["cat", "dog"], found {classes!r}')
+    names = plain(classes)
+    if not hasattr(names, "__iter__"):
+        raise _errors.RecipeError(f'classes: expected a list of names, as ["cat", "dog"], found {names!r}; labels themselves say how many there are')
+    return [str(c) for c in names]
 
 
 def analysed(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None]:
@@ -73,8 +97,11 @@ def tested(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None
         return None, None
     if isinstance(data, (str, os.PathLike)):
         return utf8(data, "data"), None
-    splits = {"test": data["test"]} if isinstance(data, Mapping) and "test" in data else _splits(data)
-    one = splits.get("test", splits.get("train"))
+    splits = {"test": data["test"]} if isinstance(data, Mapping) and data.get("test") is not None else _splits(data)
+    one = next((splits[name] for name in ("test", "train") if name in splits), None)
+    if one is None and isinstance(data, Mapping):
+        raise _errors.DataError(f'data: a mapping of splits needs "test"; found {", ".join(splits) or "none"}. Another split is tested by itself, '
+                                "as evaluate((images, labels))")
     images = _images({"test": one}, classes)["test"]
     return GIVEN, Given(OWN, images, None, images)
 
@@ -128,12 +155,11 @@ def given(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Given:
 
 
 def _images(splits: Mapping[str, Any], classes: Sequence[str] | None) -> dict[str, _core.Images]:
+    names = None if classes is None else names_of(classes)
     found = {name: _read(name, data) for name, data in splits.items()}
     # Those of what is trained on, wherever it stands among the splits.
     known = [found[n].classes for n in ("train", "validation", "test") if n in found]
-    if isinstance(classes, (str, bytes)):
-        raise _errors.DataError(f'classes: expected a list of names, as ["cat", "dog"], found {classes!r}')
-    names = [str(c) for c in classes] if classes is not None else next((k for k in known if k), None)
+    names = next((k for k in known if k), None) if names is None else names
     if names is None:
         most = max((max(s.labels, default=0) for s in found.values()), default=0)
         if most >= MOST_CLASSES:

@@ -17,7 +17,10 @@ def whole(labels: Any, name: str) -> list[int]:
     import numpy as np
     if hasattr(labels, "__dlpack__") and not isinstance(labels, np.ndarray):
         labels = _pixels.own(labels)
-    found = np.asarray(labels)
+    try:
+        found = np.asarray(labels)
+    except (TypeError, ValueError) as e:
+        raise _errors.DataError(f"data, {name}: labels must be whole numbers [n], found no array of numbers: {e}") from e
     listed: list[Any] = found.tolist() if found.ndim == 1 else []
     numbers = [_whole(label) for label in listed]
     if found.ndim != 1 or None in numbers:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._call import ask
-from ._data import Data, split
+from ._data import Data, names_of, numbered, split
 from ._settings import Recipe, flags, named, settings
 
 if TYPE_CHECKING:
@@ -68,11 +68,15 @@ def plan(recipe: Recipe = None, *, data: Data = None, memory: str | int | None =
     recipe: a name of `recipes()`, or a TOML file; without one, what suits `data`, or the demo's.
     data: images that count too (`train` says which forms they may have).
     memory: bytes, or text as "2GiB": the plan's rows are the settings that fit into it. `MemoryBudgetError` if none does.
-    classes: number of classes without `data`; names of the classes with arrays.
+    classes: number or names of the classes without `data`; names of the classes with arrays.
     device: "cpu", "cuda" or "cuda:N"; a plan for a GPU needs none.
     overrides, **tables: keys of the recipe: `train={"batch": 64}`, `seed=3`, `overrides={"data": {"size": 32}}`.
     """
-    number = classes if isinstance(classes, int) else None
-    source, keys, given = split(data, None if isinstance(classes, int) else classes)
+    number, names = numbered(classes), None
+    if number is None and classes is not None:
+        names = names_of(classes)
+        if data is None:
+            number, names = len(names), None
+    source, keys, given = split(data, names)
     args = flags(data=source, memory=memory, classes=number, device=device, threads=threads, stages=stages)
     return Plan(ask(["plan", *named(recipe), *args, *settings(keys, {}), *settings(overrides, tables)], given))

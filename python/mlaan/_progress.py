@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
+from . import _errors
+
 Step = Mapping[str, Any]
 log = logging.getLogger("mlaan")
 
@@ -139,7 +141,7 @@ def telling(progress: bool | str) -> Telling:
     if progress is False:
         return Silent()
     if progress not in (True, "text", "notebook"):
-        raise ValueError(f'progress={progress!r}: possible are True, False, "text" and "notebook"')
+        raise _errors.RecipeError(f'progress={progress!r}: possible are True, False, "text" and "notebook"')
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if progress == "notebook" or (progress is True and type(shell).__name__ == "ZMQInteractiveShell"):
         try:

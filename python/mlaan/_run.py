@@ -15,7 +15,7 @@ from ._call import ask, call
 from ._data import GIVEN, Data, Given, Items, analysed, split, tested, without_labels
 from ._pixels import batches
 from ._running import Epoch, Progress, run
-from ._settings import flags, place, threads_of
+from ._settings import count, flags, place, threads_of
 from ._values import Evaluation, Metrics
 from ._words import words_of
 
@@ -112,21 +112,27 @@ class Run:
                                     "analyze(run, data=((images, labels), (test_images, test_labels)))")
         return None, self._given if about["source"] == GIVEN else None
 
-    def predict(self, images: Items | Iterable[Any], *, logits: bool = False, best: bool = False, batch: int = 64, device: str = "cpu",
-                threads: int | None = None) -> NDArray[np.float32]:
+    def predict(self, images: Items | Iterable[Any], *, logits: bool = False, best: bool = False, batch: int | None = None,
+                device: str = "cpu", threads: int | None = None) -> NDArray[np.float32]:
         """Probabilities of the classes, float32 `[n, classes]`, or with `logits=True` their logits.
 
         images: uint8 `[n, height, width, 3]`, or a sequence of images of any sizes (arrays, PIL's), or of pairs (image, label) as data sets
             have them, whose labels are left out. Their shorter side is scaled and the centre cut out, as in evaluation.
-        batch: images at a time; changes speed and memory, not the result.
+        batch: images at a time, by default 64; changes speed and memory, not the result.
         """
+        most = 64 if batch is None else count(batch, "batch")
         _cuda.find([device])
         with words_of("predict"):
             network = _core.Predictor(self.path, best=best, device=device, threads=threads_of(threads))
-            found = [np.empty((0, len(network.classes)), dtype=np.float32)]
-            for part in batches(without_labels(images), max(batch, 1)):
-                found.append(np.empty((len(part), len(network.classes)), dtype=np.float32))
-                network.classify(part, found[-1], batch=batch, logits=logits)
+            try:
+                classes = len(network.classes)
+                found = [np.empty((0, classes), dtype=np.float32)]
+                for part in batches(without_labels(images), most):
+                    found.append(np.empty((len(part), classes), dtype=np.float32))
+                    network.classify(part, found[-1], batch=most, logits=logits)
+            finally:
+                # As long as it is there the process computes, and an exception's traceback keeps what is in this frame.
+                del network
         return found[1] if len(found) == 2 else np.concatenate(found)
 
     def export(self, format: str, path: str | os.PathLike[str], *, best: bool = False) -> Path:
@@ -136,15 +142,24 @@ class Run:
 
     def state_dict(self, *, best: bool = False) -> dict[str, NDArray[np.float32]]:
         """The network's parameters and buffers by torchvision's names, float32: read-only views of the mapped checkpoint."""
-        return views(Path(self.about(best=best)["model"]))
+        return self._network(best)[1]
+
+    def _network(self, best: bool) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+        """What the checkpoint says, and its tensors. A run that saves in between takes the file away: there is another then."""
+        about = self.about(best=best)
+        try:
+            return about, views(Path(about["model"]))
+        except FileNotFoundError:
+            about = self.about(best=best)
+            return about, views(Path(about["model"]))
 
     def to_torch(self, *, best: bool = False) -> nn.Module:
         """The network as an `nn.Module` with its weights, in evaluation mode: torchvision's ResNet where it is one and torchvision is there,
         else the same under torchvision's names. It takes images `[n, 3, height, width]`, pixels from 0 to 1 minus `about()["mean"]`, over
         `about()["std"]`, and gives logits `[n, classes]`."""
         from ._torch import module
-        about = self.about(best=best)
-        found: nn.Module = module(views(Path(about["model"])), int(about["step"]))
+        about, tensors = self._network(best)
+        found: nn.Module = module(tensors, int(about["step"]))
         return found
 
     def resume(self, *, epochs: int | None = None, data: Data = None, classes: Sequence[str] | None = None,
@@ -153,7 +168,7 @@ class Run:
         """Goes on where the run stopped, to the bit, up to `epochs` in all. A run on arrays or items needs the same `data` again, unless
         this is the `Run` that `train` returned; `classes` are by default those of the checkpoint."""
         saved = self._saved()
-        source, _, given = split(data, classes if classes is not None or saved is None else saved["classes"])
+        source, _, given = split(data, classes, None if saved is None else saved["classes"])
         if data is None and (saved is None or saved["source"] == GIVEN):
             given = self._given
         if source is None and given is None and saved is not None and saved["source"] == GIVEN:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -95,13 +96,22 @@ def flags(**values: Any) -> list[str]:
     return found
 
 
+def count(value: Any, what: str) -> int:
+    """A whole number from 1 on."""
+    try:
+        found = operator.index(plain(value))
+    except TypeError:
+        raise _errors.RecipeError(f"{what}: expected a whole number, found {value!r}") from None
+    if found < 1:
+        raise _errors.RecipeError(f"{what}: at least 1, found {found}")
+    return found
+
+
 def threads_of(threads: int | None) -> int | None:
     """Threads as the command takes them: no more than can run at once."""
     if threads is None:
         return None
-    if threads < 1:
-        raise _errors.RecipeError(f"threads: at least 1, found {threads}")
-    return min(int(threads), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(count(threads, "threads"), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def place(path: str | os.PathLike[str]) -> str:

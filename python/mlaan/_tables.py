@@ -10,7 +10,7 @@ from . import _errors
 from ._call import ask, call
 from ._data import Data
 from ._run import Run
-from ._settings import flags, place, settings
+from ._settings import flags, place, plain, settings
 
 if TYPE_CHECKING:
     import pandas
@@ -91,6 +91,7 @@ def compare(*what: str | os.PathLike[str], data: str | os.PathLike[str] | Sequen
     show: the tables of what is there, without running anything.
     """
     sources = [] if data is None else [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    seeds = plain(seeds)
     wanted = seeds if seeds is None or isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
     args = flags(out=out, seeds=wanted, epochs=epochs, limit=limit, memory=memory, time=time, show=show, device=device, threads=threads)
     args += [f"--data={os.fsdecode(source)}" for source in sources] + [f"--only={name}" for name in only]

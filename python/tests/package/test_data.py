@@ -4,8 +4,9 @@ import logging
 import mlaan
 import numpy as np
 import pytest
-from mlaan import _core, _data, _labels, _pixels
+from mlaan import _core, _data, _pixels
 from mlaan._call import call
+from sets_of_users import ClassLabel, Items, Table, labels_of
 
 
 def test_arrays_are_not_copied(images):
@@ -86,17 +87,6 @@ def test_forms_that_mean_nothing_are_refused(images):
     assert mlaan.plan("bp-resnet8", data=other).about["classes"] == 2
 
 
-def test_labels_are_whole_numbers_of_any_type(images):
-    pixels, labels = images
-    expected = labels.tolist()
-    for form in (labels.astype(">i4"), labels.astype(bool), labels.astype(np.float32), labels.astype(np.uint8), labels.tolist(),
-                 np.repeat(labels, 2)[::2], [np.int8(k) for k in labels], labels.astype(object)):
-        assert _labels.whole(form, "train") == expected
-    assert labels_of([(pixels[0], True), (pixels[1], np.float32(1)), (pixels[2], np.array(0))]) == [1, 1, 0]
-    with pytest.raises(mlaan.DataError, match="return_inverse"):
-        mlaan.plan("bp-resnet8", data=(pixels[:2], [0, 10**12]))
-
-
 def test_arrays_of_any_layout_are_taken(images):
     """Copied where images do not lie one behind the other, but not changed."""
     pixels, labels = images
@@ -170,20 +160,6 @@ def bits(run):
     return b"".join(v.tobytes() for v in run.state_dict().values())
 
 
-class Items:
-    """As `torch.utils.data.Dataset`."""
-
-    def __init__(self, images, labels, form=lambda x: x):
-        self.images, self.labels_, self.form, self.asked = images, labels, form, 0
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.asked += 1
-        return self.form(self.images[index]), int(self.labels_[index])
-
-
 def test_every_form_trains_to_the_same_bits(images, small, tmp_path, caplog):
     pixels, labels = images
     train = lambda data, name: mlaan.train("dgl-resnet8-2", data=data, out=tmp_path / name, progress=False, threads=2, overrides=keys)
@@ -199,140 +175,6 @@ def test_every_form_trains_to_the_same_bits(images, small, tmp_path, caplog):
     forms = {"plain": lambda x: x, "planes": lambda x: x.transpose(2, 0, 1), "floats": lambda x: x / 255}
     for name, form in forms.items():
         assert arrays == bits(train(split(lambda x, y: Items(x, y, form)), name)), name
-
-
-class Part:
-    """As `torch.utils.data.Subset`."""
-
-    def __init__(self, dataset, indices):
-        self.dataset, self.indices = dataset, indices
-
-    def __len__(self):
-        return len(self.indices)
-
-    def __getitem__(self, i):
-        return self.dataset[self.indices[i]]
-
-
-def labels_of(data):
-    return _data._read("train", data).labels
-
-
-def test_items_know_their_labels_or_are_asked_once(images):
-    pixels, labels = images
-    items = Items(pixels, labels)
-    mlaan.plan("bp-resnet8", data={"train": items, "test": (pixels, labels)})
-    assert items.asked == len(items)
-    items = Items(pixels, labels)
-    items.targets, items.classes = labels.tolist(), ["dark", "red"]
-    mlaan.plan("bp-resnet8", data={"train": items, "test": items})
-    assert items.asked <= 2 * _labels.COMPARED
-    assert _labels.known(Part(items, [4, 7, 9])) == [labels[4], labels[7], labels[9]]
-    assert labels_of(Part(items, [])) == []
-
-
-def test_labels_are_those_of_the_items(images, caplog):
-    """A data set that changes labels in its items tells them as they were."""
-    pixels, labels = images
-
-    class Turned(Items):
-        targets = property(lambda self: self.labels_)
-
-        def __getitem__(self, index):
-            return pixels[index], 1 - self.labels_[index]
-    items, turned = Turned(pixels, labels), (1 - labels).tolist()
-    items.target_transform = lambda label: 1 - label
-    assert labels_of(items) == turned and not caplog.records
-    assert labels_of(Part(items, [3, 4])) == turned[3:5] and labels_of(Part(Part(items, range(6)), [3, 4])) == turned[3:5]
-    items.target_transform = None
-    items.transforms = type("StandardTransform", (), {"target_transform": staticmethod(lambda label: 1 - label)})()
-    assert labels_of(items) == turned
-    # One that does not say so.
-    assert "item 0 has the label 1" not in caplog.text
-    assert labels_of(Turned(pixels, labels)) == turned and "item 0 has the label 1" in caplog.text
-    # And of Hugging Face, with a transform.
-    table = Table(pixels, labels)
-    table.turn = lambda row: {**row, "label": 1 - row["label"]}
-    assert labels_of(table) == turned
-    table.turn = lambda row: {"img": row["img"]}
-    assert labels_of(table) == labels.tolist()
-
-
-@pytest.mark.parametrize("label, says", [("cat", "found 'cat'"), (0.5, "found 0.5"), (None, "found None"), (-1, "-1 is negative")])
-def test_labels_that_are_no_numbers_are_refused(images, label, says):
-    for told in (False, True):
-        items = Items(images[0], [label] * 96)
-        items.__class__ = type("Same", (Items,), {"__getitem__": lambda self, i: (self.images[i], self.labels_[i])})
-        if told:
-            items.targets = items.labels_
-        with pytest.raises(mlaan.DataError, match=says):
-            labels_of(items)
-
-
-def named(images, classes, labels=None):
-    items = Items(images[0], images[1] if labels is None else labels)
-    items.targets, items.classes = items.labels_.tolist(), classes
-    return items
-
-
-def splits_of(train, test, classes=None):
-    """Labels of both as the compiled part gets them."""
-    found = []
-    images = _data._core.Images
-    _data._core.Images, _core_images = lambda p, labels, names: found.append((labels, names)), images
-    try:
-        _data.given({"test": test, "train": train}, classes)
-    finally:
-        _data._core.Images = _core_images
-    (test_labels, names), (train_labels, same) = found
-    assert names == same
-    return train_labels, test_labels, names
-
-
-def test_classes_are_taken_by_name(images):
-    pixels, labels = images
-    here, turned = labels.tolist(), (1 - labels).tolist()
-    train = named(images, ["dark", "red"])
-    # In another order, in a part, of more classes than are used, and as an array of names.
-    for other in (named(images, ["red", "dark"], 1 - labels), Part(named(images, ["red", "dark"], 1 - labels), range(96)),
-                  named(images, ["blue", "red", "dark"], 2 - labels), named(images, np.array(["red", "dark"]), 1 - labels)):
-        assert splits_of(train, other) == (here, here, ["dark", "red"])
-    assert splits_of(Table(pixels, labels), named(images, ["red", "dark"])) == (here, turned, ["dark", "red"])
-    assert splits_of(train, train, ["red", "dark"]) == (turned, turned, ["red", "dark"])
-    # Numbers name nothing, nor do arrays.
-    assert splits_of(named(images, ["0", "1"]), train) == (here, here, ["0", "1"])
-    assert splits_of((pixels, labels), named(images, ["red", "dark"])) == (here, here, ["red", "dark"])
-    assert splits_of(train, (pixels, labels)) == (here, here, ["dark", "red"])
-    assert splits_of(named(images, ["1", "0"]), named(images, ["0", "1"])) == (here, turned, ["1", "0"])
-
-
-@pytest.mark.parametrize("classes, train, says", [
-    (["zzz", "red"], ["dark", "red"], "test: no class is called `zzz`; the classes are `dark`, `red`"),
-    (["dark"], ["dark", "red"], "label 1 is out of range"),
-    (["red", "dark"], ["dark", "dark", "red"], "several classes are called `dark`"),
-])
-def test_names_that_are_missing_are_refused(images, classes, train, says):
-    with pytest.raises(mlaan.DataError, match=says):
-        mlaan.plan("bp-resnet8", data=(named(images, train), named(images, classes)))
-
-
-def test_a_network_is_tested_by_names_of_classes(run, images):
-    pixels, labels = images
-    expected = run.evaluate(images)
-    assert expected.accuracy > 60
-    for data in (named(images, ["red", "dark"], 1 - labels), {"test": named(images, ["red", "dark"], 1 - labels)}):
-        np.testing.assert_array_equal(run.evaluate(data).confusion, expected.confusion)
-    with pytest.raises(mlaan.DataError, match="data, test: no class is called `light`"):
-        run.evaluate(named(images, ["dark", "light"]))
-
-
-def test_parts_that_are_put_together_have_the_same_classes(images):
-    class Whole(Items):
-        datasets = [named(images, ["dark", "red"]), named(images, ["dark", "red"])]
-    assert _data._read("train", Whole(*images)).classes == ["dark", "red"]
-    Whole.datasets = [named(images, ["dark", "red"]), named(images, ["red", "dark"])]
-    with pytest.raises(mlaan.DataError, match="another order"):
-        _data._read("train", Whole(*images))
 
 
 def test_a_list_of_images_with_labels(images, small, tmp_path):
@@ -391,44 +233,6 @@ def test_random_items_are_warned_of_once(images, caplog, monkeypatch):
     for _ in range(2):
         _data._read("train", items)
     assert [r.levelname for r in caplog.records if "do not repeat" in r.getMessage()] == ["WARNING"]
-
-
-class Image:
-    """A type of column, as Hugging Face calls it."""
-
-
-class ClassLabel:
-    names = ["dark", "red"]
-
-
-class Picture:
-    """As one of PIL."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def convert(self, mode):
-        assert mode == "RGB"
-        return self.array
-
-
-class Table:
-    """As `datasets.Dataset`."""
-
-    features = {"img": Image(), "label": ClassLabel(), "more": object()}
-    column_names = ["img", "label", "more"]
-
-    def __init__(self, images, labels):
-        self.columns, self.turn = {"img": images, "label": labels}, lambda row: row
-
-    def __len__(self):
-        return len(self.columns["img"])
-
-    def __getitem__(self, key):
-        if isinstance(key, str):
-            assert key == "label", "images are not to be decoded at once"
-            return self.columns[key].tolist()
-        return self.turn({"img": Picture(self.columns["img"][key]), "label": int(self.columns["label"][key])})
 
 
 def test_data_sets_of_hugging_face(images, small, tmp_path):

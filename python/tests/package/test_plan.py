@@ -47,6 +47,20 @@ def test_a_plan_is_a_table_of_pandas():
     assert len(frame) == 2 and frame["peak_bytes"].min() > 0
 
 
+def test_classes_are_counted_or_named():
+    for classes in (3, np.int64(3), np.array([0, 2, 1]).max() + 1, np.array(3), ["a", "b", "c"], ("a", "b", "c"), np.array(["a", "b", "c"])):
+        assert mlaan.plan("bp-resnet8", classes=classes).about["classes"] == 3
+    assert mlaan.plan("bp-resnet8", data={"size": 32}, classes=np.uint8(3)).about["classes"] == 3
+    for data in (None, {"size": 32}):
+        with pytest.raises(mlaan.RecipeError, match="found 3.5"):
+            mlaan.plan("bp-resnet8", data=data, classes=np.float64(3.5))
+        with pytest.raises(mlaan.DataError, match="a list of names"):
+            mlaan.plan("bp-resnet8", data=data, classes="abc")
+    for data in ("builtin", {"size": 32}):
+        with pytest.raises(mlaan.RecipeError, match="classes: names are of arrays and sequences"):
+            mlaan.plan("bp-resnet8", data=data, classes=["a", "b", "c"])
+
+
 def test_keys_are_the_recipes_in_any_form():
     batch = lambda **keys: mlaan.plan("bp-resnet8", **keys).about["batch"]
     assert batch(train={"batch": 24}) == 24

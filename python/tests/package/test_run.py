@@ -19,6 +19,9 @@ def test_an_evaluation_counts(run, images):
     assert found._repr_html_().count("<tr>") == 3
     # One split of a mapping is tested.
     assert run.evaluate({"train": (pixels[:4], labels[:4]), "test": (pixels[:8], labels[:8])}).images == 8
+    for name in ("validation", "val"):
+        with pytest.raises(mlaan.DataError, match='needs "test"; found validation'):
+            run.evaluate({name: (pixels, labels), "test": None})
     with pytest.raises(mlaan.DataError, match="lie in no file"):
         mlaan.Run(run.path).evaluate()
     with pytest.raises(mlaan.DataError, match="given"):
@@ -60,7 +63,18 @@ def test_options_that_cannot_be_are_refused(run, images, tmp_path):
         with pytest.raises(mlaan.RecipeError, match="threads"):
             run.evaluate(images, threads=threads)
     # As the command does: no more than can run at once.
-    assert run.predict(pixels, threads=100_000).shape == (2, 2) and run.predict(pixels, batch=0).shape == (2, 2)
+    assert run.predict(pixels, threads=100_000).shape == (2, 2)
+    for batch in (0, -1):
+        with pytest.raises(mlaan.RecipeError, match="batch"):
+            run.evaluate(images, batch=batch)
+        with pytest.raises(mlaan.RecipeError, match=f"batch: at least 1, found {batch}"):
+            run.predict(pixels, batch=batch)
+    for wrong in (2.5, "many"):
+        with pytest.raises(mlaan.RecipeError, match="a whole number"):
+            run.predict(pixels, batch=wrong)
+        with pytest.raises(mlaan.RecipeError, match="a whole number"):
+            run.predict(pixels, threads=wrong)
+    assert run.predict(pixels, batch=None).shape == run.predict(pixels, batch=np.int64(1)).shape == (2, 2)
     with pytest.raises(TypeError, match="on_epoch: expected a function"):
         mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", on_epoch="print", progress=False)
     with pytest.raises(mlaan.DataError, match="a list of names"):
@@ -127,6 +141,21 @@ def test_the_state_is_a_view_of_the_file(run):
     assert state["fc.weight"].shape[0] == 2 and state["conv1.weight"].shape[1:] == (3, 3, 3)
 
 
+def test_a_run_that_saves_meanwhile_is_read_again(run, monkeypatch):
+    """Between what the checkpoint says and its network, that network makes room for the next."""
+    about, asked = mlaan.Run.about, []
+
+    def ask(self, *, best=False):
+        asked.append(best)
+        found = about(self, best=best)
+        return {**found, "model": found["model"] + ".gone", "step": 0} if len(asked) % 2 else found
+    expected = run.state_dict()
+    monkeypatch.setattr(mlaan.Run, "about", ask)
+    found = run.state_dict()
+    assert found.keys() == expected.keys() and all(np.array_equal(v, expected[k]) for k, v in found.items())
+    assert run._network(True)[0]["step"] > 0 and asked == [False, False, True, True]
+
+
 def test_exports(run, tmp_path):
     path = run.export("onnx", tmp_path / "net.onnx")
     assert path.stat().st_size > 1000
@@ -179,6 +208,14 @@ def test_comparisons_analyses_and_reports(run, tmp_path):
     assert any(r["independent"] is not None for r in analysis.rows)
     page = mlaan.report(mlaan.Run(first), tmp_path / "cmp", out=tmp_path / "page.html")
     assert "<html" in page.read_text()
+
+
+def test_seeds_are_counted_or_listed(monkeypatch):
+    asked = []
+    monkeypatch.setattr("mlaan._tables.ask", lambda args: asked.extend(a for a in args if a.startswith("--seeds")) or {"cells": []})
+    for seeds in (3, np.int64(3), [0, np.int64(4)], np.array([0, 4])):
+        mlaan.compare("bp-resnet8", seeds=seeds, progress=False)
+    assert asked == ["--seeds=3", "--seeds=3", "--seeds=0,4,", "--seeds=0,4,"]
 
 
 @pytest.mark.parametrize("recipe", ["bp-resnet8", "dgl-resnet20-2", "dgl+resnet18-2+own"])

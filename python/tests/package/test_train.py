@@ -225,7 +225,7 @@ def test_text_is_the_commands_and_silence_is_silent(images, small, tmp_path, cap
     assert "test accuracy" in said.out and "epoch" in said.out and said.err == ""
     mlaan.train("bp-resnet8", data=images, out=tmp_path / "b", progress=False, overrides=small)
     assert capsys.readouterr() == ("", "")
-    with pytest.raises(ValueError, match="possible are"):
+    with pytest.raises(mlaan.RecipeError, match="possible are"):
         mlaan.train("bp-resnet8", data=images, progress="loud")
 
 
@@ -270,6 +270,14 @@ def test_processes_are_started_safely_or_refused(images, tmp_path):
     finally:
         over.set()
         thread.join()
+
+
+def test_a_prediction_that_fails_does_not_compute_any_more(images, run):
+    with pytest.raises(mlaan.DataError, match="item 70") as error:
+        run.predict([*images[0][:70], None])
+    # Its traceback has the frame in which the network was.
+    assert any(t.name == "predict" for t in error.traceback)
+    assert in_process("fork") == mlaan.plan("bp-resnet8").memory_bytes
 
 
 def test_memory_that_does_not_do_is_an_error(images, tmp_path, small):
