@@ -309,11 +309,11 @@ mod tests {
         assert!(matches!(worlds[0].send(2, Lane::Command, Vec::new()), Err(Error::Rank { rank: 1, .. })));
     }
 
+    /// Without signs of life, which would say whether the other works.
     #[test]
     fn who_waits_for_long_says_for_what() {
         let worlds = World::patient_threads(2, Patience { all: SHORT, ..PATIENT });
         worlds[1].holds("modules 2 to 3".into());
-        worlds.iter().for_each(World::watch);
         let e =
             worlds[1].receive(0, Lane::Features, &|| "features of batch 8 from rank 0".into()).unwrap_err();
         let e = e.to_string();
