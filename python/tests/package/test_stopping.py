@@ -103,7 +103,7 @@ def test_an_epoch_is_tested_and_saved(tmp_path):
             "data": {"size": 16, "test": 0.25, "normalise": "cifar10"}, "train": {"batch": 100, "epochs": 3, "warmup": 0}})
     assert items.at is not None and "resume()" in error.value.__notes__[0]
     run = mlaan.Run(tmp_path / "run")
-    assert run.metrics()["epoch"].tolist() == [1] and run.about()["step"] == 3 and items.asked <= 410
+    assert run.metrics()["epoch"].tolist() == [1] and run.about()["step"] == 3 and items.asked < 500
 
 
 def test_a_data_set_is_asked_by_one_thread_at_a_time(tmp_path):
