@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "offload/runs.rs"]
+mod runs;
 
 use mlaan::backbone::{BlockKind, Frozen, ResNet, Stem};
 use mlaan::local::{
@@ -11,18 +13,11 @@ use mlaan::local::{
 };
 use mlaan::nn::optim::{AdamW, Lars, Rule};
 use mlaan::nn::{ImageShape, Optimizer};
-use mlaan::plan::{Division, Sizes, plan};
-use mlaan::ranks::World;
-use mlaan::recipe::Recipe;
-use mlaan::train::{Outcome, Progress, Trainer, follow};
+use mlaan::plan::{Sizes, plan};
 use mlaan_engine::ops::PixelScale;
 use mlaan_engine::{DType, Device, DeviceKind, MemoryCategory, Precision, Usage};
 use mlaan_host_cuda::{On, shuffle_streams, tests_on};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use tempfile::tempdir;
 
 const BATCH: usize = 2;
 const SIDE: usize = 8;
@@ -429,96 +424,6 @@ fn the_processor_refuses_and_says_why() {
     }
     // What only infers has nothing to move.
     Learner::for_inference(&device, &net(), &offloaded(&methods()[0].1), task(), 0).unwrap();
-}
-
-/// The recipe of a small run.
-fn recipe(keys: &[&str]) -> Recipe {
-    let mut r = Recipe::load("quickstart").unwrap();
-    let small = ["model.backbone=resnet8", "model.width=4", "local.modules=4", "train.batch=4"];
-    r.set_all(small.iter().chain(&["data.limit=6", "data.size=8", "train.epochs=2"]).chain(keys).copied())
-        .unwrap();
-    r
-}
-
-fn train(recipe: &Recipe, folder: &Path, stop_after: Option<usize>) {
-    let (stop, mut steps) = (AtomicBool::new(false), 0);
-    let is_new = !folder.join("checkpoints").exists();
-    let mut trainer = Trainer::from_recipe(recipe, &cuda()).unwrap();
-    let planned = trainer.plan().allocated() as u64;
-    let outcome = trainer.run(folder, true, &stop, &mut |p| {
-        if let Progress::Step { .. } = p {
-            steps += 1;
-            stop.store(Some(steps) == stop_after, Ordering::Relaxed);
-        }
-    });
-    // What goes on within the last epoch has no whole batch left.
-    if let (Outcome::Finished(summary), true) = (outcome.unwrap(), is_new) {
-        assert_eq!(summary.peak_allocated_bytes, planned);
-    }
-}
-
-/// All tensors of a run's last checkpoint.
-fn tensors(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("checkpoints")).unwrap().flatten().collect();
-    files.retain(|f| f.path().extension().is_some_and(|e| e == "safetensors"));
-    files.sort_by_key(std::fs::DirEntry::file_name);
-    let read =
-        |f: &std::fs::DirEntry| (f.file_name().into_string().unwrap(), std::fs::read(f.path()).unwrap());
-    files.iter().map(read).collect()
-}
-
-#[test]
-fn checkpoints_are_the_same_and_runs_go_on_with_and_without() {
-    let Some(_alone) = alone() else { return };
-    shuffle_streams(Some(5), None).unwrap();
-    let [here, there, both] = [0; 3].map(|_| tempdir().unwrap());
-    let (plain, moved) = (recipe(&[]), recipe(&["local.offload=auxiliary"]));
-    train(&plain, here.path(), None);
-    train(&moved, there.path(), None);
-    assert!(!tensors(here.path()).is_empty());
-    assert!(tensors(here.path()) == tensors(there.path()), "the files of checkpoints");
-    // Within the second epoch from one to the other.
-    train(&moved, both.path(), Some(3));
-    train(&plain, both.path(), None);
-    assert!(tensors(here.path()) == tensors(both.path()), "the files of checkpoints, changed midway");
-    shuffle_streams(None, None).unwrap();
-}
-
-/// A run over two ranks, which are threads here.
-fn over_ranks(recipe: &Recipe, folder: &Path) {
-    let (worlds, devices) = (World::threads(2), [cuda(), cuda()]);
-    thread::scope(|scope| {
-        let follower = scope.spawn(|| {
-            follow(&worlds[1], Some(recipe), &devices[1]).inspect_err(|e| worlds[1].fail(&e.to_string()))
-        });
-        let leads = || -> mlaan::Result<()> {
-            let mut trainer =
-                Trainer::from_recipe_in_ranks(recipe, &devices[0], (&worlds[0], &Division::Time))?;
-            trainer.run(folder, true, &AtomicBool::new(false), &mut |_| ())?;
-            for (device, stage) in devices.iter().zip(&trainer.plan().stages) {
-                let (used, planned) = (device.usage(), stage.usage);
-                let bytes = |u: Usage| (u.footprint, u.peak, u.host);
-                assert_eq!(bytes(used), bytes(planned), "modules {:?}", stage.modules);
-                assert!(used.host > 0, "modules {:?}", stage.modules);
-            }
-            trainer.dismiss()
-        };
-        leads().inspect_err(|e| worlds[0].fail(&e.to_string())).unwrap();
-        follower.join().unwrap().unwrap();
-    });
-}
-
-#[test]
-fn ranks_learn_what_one_process_learns() {
-    let Some(_alone) = alone() else { return };
-    let keys = ["local.leap.ema=0.5", "train.epochs=1", "data.limit=8"];
-    let (plain, moved) = (recipe(&keys), recipe(&[&keys[..], &["local.offload=auxiliary"]].concat()));
-    let [one, two] = [0; 2].map(|_| tempdir().unwrap());
-    train(&plain, one.path(), None);
-    shuffle_streams(Some(11), None).unwrap();
-    over_ranks(&moved, two.path());
-    shuffle_streams(None, None).unwrap();
-    assert!(tensors(one.path()) == tensors(two.path()), "the files of checkpoints");
 }
 
 #[test]
