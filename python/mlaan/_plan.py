@@ -60,14 +60,15 @@ class Plan:
         return f"<p>{escape(self._head())}</p>{table(self.rows, self._columns())}"
 
 
-def plan(recipe: Recipe = None, *, data: Data = None, memory: str | int | None = None, classes: Sequence[str] | int | None = None,
-         device: str = "cpu", threads: int | None = None, stages: int | None = None, overrides: Mapping[str, Any] | None = None,
-         **tables: Any) -> Plan:
+def plan(recipe: Recipe = None, *, data: Data = None, memory: str | int | None = None, host_memory: str | int | None = None,
+         classes: Sequence[str] | int | None = None, device: str = "cpu", threads: int | None = None, stages: int | None = None,
+         overrides: Mapping[str, Any] | None = None, **tables: Any) -> Plan:
     """What a run of `recipe` needs: bytes and operations, module by module, beside backpropagation. Nothing is computed.
 
     recipe: a name of `recipes()`, or a TOML file; without one, what suits `data`, or the demo's.
     data: images that count too (`train` says which forms they may have).
     memory: bytes, or text as "2GiB": the plan's rows are the settings that fit into it. `MemoryBudgetError` if none does.
+    host_memory: likewise, what the host has beside a GPU of `memory`; else this machine's where it has a GPU.
     classes: number or names of the classes without `data`; names of the classes with arrays.
     device: "cpu", "cuda" or "cuda:N"; a plan for a GPU needs none.
     overrides, **tables: keys of the recipe: `train={"batch": 64}`, `seed=3`, `overrides={"data": {"size": 32}}`.
@@ -78,5 +79,5 @@ def plan(recipe: Recipe = None, *, data: Data = None, memory: str | int | None =
         if data is None:
             number, names = len(names), None
     source, keys, given = split(data, names)
-    args = flags(data=source, memory=memory, classes=number, device=device, threads=threads, stages=stages)
+    args = flags(data=source, memory=memory, host_memory=host_memory, classes=number, device=device, threads=threads, stages=stages)
     return Plan(ask(["plan", *named(recipe), *args, *settings(keys, {}), *settings(overrides, tables)], given))

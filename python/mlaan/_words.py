@@ -12,7 +12,7 @@ _COMMON = ("data", "device", "threads")
 KEYWORDS: dict[str, tuple[str, ...]] = {
     "train": (*_COMMON, "out", "memory", "time", "stages", "init", "tensorboard"),
     "resume": (*_COMMON, "epochs", "time", "stages"),
-    "plan": (*_COMMON, "memory", "classes", "stages"),
+    "plan": (*_COMMON, "memory", "host_memory", "classes", "stages"),
     "eval": (*_COMMON, "split", "best", "batch", "mistakes"),
     "predict": ("batch", "best", "logits", "device", "threads"),
     "export": ("format", "best"),

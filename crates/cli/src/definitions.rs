@@ -1,10 +1,10 @@
 //! `mlaan completions` and `mlaan man`: made from the definitions of the commands.
 
-use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::args::{CompletionsArgs, ManArgs, help};
 use crate::output;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
-use clap::{Command, CommandFactory, ValueHint};
+use clap::{Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use mlaan::files::atomic;
@@ -28,7 +28,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
 
 /// The commands, with what may stand for a recipe.
 fn completed(shell: Shell) -> Command {
-    let mut cli = Cli::command();
+    let mut cli = help::command();
     let names: Vec<String> = cli.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     for name in names {
         cli = cli.mut_subcommand(name, |command| {
@@ -51,7 +51,7 @@ fn completed(shell: Shell) -> Command {
 /// # Errors
 /// No such command; a folder that cannot be written.
 pub fn man(args: &ManArgs) -> Result<ExitCode> {
-    let mut cli = Cli::command().disable_help_subcommand(true);
+    let mut cli = help::command().disable_help_subcommand(true);
     cli.build();
     match &args.out {
         Some(folder) => {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_definitions_are_sound() {
-        Cli::command().debug_assert();
+        help::command().debug_assert();
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             completed(shell).debug_assert();
         }

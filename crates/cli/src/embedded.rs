@@ -84,7 +84,7 @@ impl Reason {
     fn of(e: &mlaan::Error) -> Self {
         match e {
             mlaan::Error::Recipe { .. } => Reason::Recipe,
-            mlaan::Error::Data { .. } => Reason::Data,
+            mlaan::Error::Data { .. } | mlaan::Error::NoTestImages { .. } => Reason::Data,
             mlaan::Error::Memory { needed, allowed, .. } => {
                 Reason::Memory { planned: *needed, available: *allowed }
             }

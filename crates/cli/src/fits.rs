@@ -79,8 +79,7 @@ pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
     let left_out = found.host_needed.zip(limits.host).map_or_else(String::new, |(needed, room)| {
         let (needed, room) = (format::bytes(needed as u64), format::bytes(room as u64));
         format!(
-            " Left out: settings that fit the device and need {needed} or more of host memory, of which this machine has room for \
-             {room}."
+            " Left out: settings that fit the device and need {needed} or more of host memory, of which there is room for {room} (--host-memory)."
         )
     });
     let copies = if host { ", without copies to and from host memory (host)" } else { "" };

@@ -44,14 +44,17 @@ pub fn short(n: usize) -> String {
     }
 }
 
-/// The blocks of a module: the first one's name, and how many more.
+/// The blocks of a module: the first and the last, as `stem–layer1.0` or, of a family of names, `layer1.0–2.1`.
 pub fn blocks(m: &ModuleSummary) -> String {
-    match (m.first.as_str(), m.blocks) {
-        ("stem", 0) => "stem".into(),
-        ("stem", n) => format!("stem +{n}"),
-        (first, 0 | 1) => first.into(),
-        (first, n) => format!("{first} +{}", n - 1),
+    if m.first == m.last {
+        return m.first.clone();
     }
+    let letters = |name: &str| name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
+    let last = match m.last.split_at(letters(&m.last)) {
+        (word, rest) if !rest.is_empty() && m.first.get(..letters(&m.first)) == Some(word) => rest,
+        _ => m.last.as_str(),
+    };
+    format!("{}–{last}", m.first)
 }
 
 /// Which loss a module has: an auxiliary network's, the network's own, or none.
@@ -65,7 +68,7 @@ pub fn loss(m: &ModuleSummary) -> &'static str {
 
 /// What the columns and words of the table mean.
 pub fn legend(plan: &Plan, method: &Method) -> String {
-    let mut text = "blocks: the first, and how many more.".to_owned();
+    let mut text = "blocks: the first and the last.".to_owned();
     if plan.modules.len() > 1 {
         text.push_str(" aux.: parameters of auxiliary networks.");
         text.push_str(&format!(" Auxiliary loss: {}.", auxiliary(method)));
@@ -101,4 +104,33 @@ pub fn copies(plan: &Plan) -> Option<String> {
     let all: Vec<String> = plan.modules.iter().enumerate().filter_map(of).collect();
     (!all.is_empty())
         .then(|| format!("EMA copies of blocks (counted from 0), by module: {}", all.join(";  ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlaan::nn::ImageShape;
+
+    #[test]
+    fn blocks_are_the_first_and_the_last() {
+        let of = |first: &str, last: &str| {
+            blocks(&ModuleSummary {
+                first: first.into(),
+                last: last.into(),
+                blocks: 1,
+                parameters: 0,
+                auxiliary_parameters: 0,
+                output: ImageShape::square(1, 1),
+                sources: Vec::new(),
+                lambdas: None,
+                is_trained: true,
+            })
+        };
+        assert_eq!((of("stem", "stem"), of("layer1.0", "layer1.0")), ("stem".into(), "layer1.0".into()));
+        assert_eq!(
+            (of("stem", "layer1.0"), of("layer1.0", "layer2.1")),
+            ("stem–layer1.0".into(), "layer1.0–2.1".into())
+        );
+        assert_eq!(of("layer1.0", "head"), "layer1.0–head");
+    }
 }

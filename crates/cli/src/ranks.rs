@@ -27,19 +27,22 @@ const LAUNCHERS: [(&str, &str); 5] = [
     ("SLURM_NTASKS", "PMIX_RANK"),
 ];
 
+/// So long other ranks wait for rank 0 to say why no job begins.
+const REFUSED: Duration = Duration::from_secs(2);
+
 /// What a launcher says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Launch {
     variable: &'static str,
     ranks: usize,
+    rank: usize,
 }
 
 impl Launch {
     fn of(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let number = |name: &str| variable(name)?.trim().parse().ok();
         LAUNCHERS.iter().find_map(|&(size, rank)| {
-            variable(rank)?;
-            let ranks = variable(size)?.trim().parse().ok()?;
-            Some(Launch { variable: size, ranks })
+            Some(Launch { variable: size, rank: number(rank)?, ranks: number(size)? })
         })
     }
 }
@@ -78,13 +81,18 @@ impl Rank {
     /// A program without MPI; a launcher that MPI does not know.
     pub fn join() -> Result<Option<Self>> {
         match Launch::of(|name| std::env::var(name).ok()) {
-            Some(launch) if launch.ranks > 1 => Self::launched(launch).map(Some),
+            Some(launch) if launch.ranks > 1 => Self::launched(launch).map(Some).inspect_err(|_| {
+                // What is wrong here is wrong in every rank. Rank 0 says so, and its launcher ends the others.
+                if launch.rank > 0 {
+                    std::thread::sleep(REFUSED);
+                }
+            }),
             _ => Ok(None),
         }
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
+    fn launched(Launch { variable, ranks, .. }: Launch) -> Result<Self> {
         refuse(format!(
             "a launcher started {ranks} ranks ({variable}={ranks}), and this program was built without MPI: each would train the \
              whole network by itself. Build one with it (cargo install --path crates/cli --features mpi; it needs the system's MPI \
@@ -93,13 +101,15 @@ impl Rank {
     }
 
     #[cfg(feature = "mpi")]
-    fn launched(Launch { variable, ranks }: Launch) -> Result<Self> {
+    fn launched(Launch { variable, ranks, .. }: Launch) -> Result<Self> {
         let job = mlaan_mpi::Job::join(&affinity::of_this_process())?;
-        if job.world.ranks() != ranks {
+        let known = job.world.ranks();
+        if known != ranks {
+            // What MPI has begun it must end, or its launcher takes this for a crash.
+            job.leave(false);
             return refuse(format!(
-                "the launcher started {ranks} ranks ({variable}={ranks}), and MPI knows of {}: start them with the launcher of this \
+                "the launcher started {ranks} ranks ({variable}={ranks}), and MPI knows of {known}: start them with the launcher of this \
                  MPI ({}), as mpirun or srun --mpi=pmix",
-                job.world.ranks(),
                 mlaan_mpi::library()
             ));
         }
@@ -235,18 +245,18 @@ mod tests {
     fn launchers_are_known_and_schedulers_alone_are_none() {
         let with = |set: &[(&str, &str)]| {
             let find = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-            Launch::of(find).map(|l| (l.variable, l.ranks))
+            Launch::of(find).map(|l| (l.variable, l.ranks, l.rank))
         };
         assert_eq!(with(&[]), None);
         assert_eq!(
             with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "3")]),
-            Some(("OMPI_COMM_WORLD_SIZE", 4))
+            Some(("OMPI_COMM_WORLD_SIZE", 4, 3))
         );
-        assert_eq!(with(&[("PMI_SIZE", "2"), ("PMI_RANK", "0")]), Some(("PMI_SIZE", 2)));
+        assert_eq!(with(&[("PMI_SIZE", "2"), ("PMI_RANK", "0")]), Some(("PMI_SIZE", 2, 0)));
         // The script of a batch job is no rank.
         assert_eq!(with(&[("SLURM_NTASKS", "8")]), None);
-        assert_eq!(with(&[("SLURM_NTASKS", "8"), ("PMIX_RANK", "0")]), Some(("SLURM_NTASKS", 8)));
+        assert_eq!(with(&[("SLURM_NTASKS", "8"), ("PMIX_RANK", "0")]), Some(("SLURM_NTASKS", 8, 0)));
         let step = [("SLURM_NTASKS", "8"), ("SLURM_STEP_NUM_TASKS", "2"), ("PMIX_RANK", "1")];
-        assert_eq!(with(&step), Some(("SLURM_STEP_NUM_TASKS", 2)));
+        assert_eq!(with(&step), Some(("SLURM_STEP_NUM_TASKS", 2, 1)));
     }
 }

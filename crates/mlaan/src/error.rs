@@ -26,6 +26,14 @@ pub enum Error {
         /// What was found and what to do.
         message: String,
     },
+    /// A data set has no images to test on, and none of its training images were to be held out for that.
+    #[error("{}: {}", line(place), lines(message))]
+    NoTestImages {
+        /// The set, or the file or folder that lacks them.
+        place: String,
+        /// What was found and what to do.
+        message: String,
+    },
     /// A checkpoint is missing, damaged or belongs to another configuration.
     #[error("checkpoint {}: {}", text::path(path), line(message))]
     Checkpoint {

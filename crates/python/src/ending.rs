@@ -1,6 +1,6 @@
 //! Images that end with the call that they were given to.
 
-use mlaan::data::{Dataset, ImageView};
+use mlaan::data::{Dataset, DatasetWrapper, ImageView};
 use mlaan::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,21 +36,9 @@ struct Ended {
     asking: Mutex<()>,
 }
 
-impl Dataset for Ended {
-    fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    fn classes(&self) -> &[String] {
-        self.data.classes()
-    }
-
-    fn label(&self, index: usize) -> usize {
-        self.data.label(index)
-    }
-
-    fn image_name(&self, index: usize) -> Option<String> {
-        self.data.image_name(index)
+impl DatasetWrapper for Ended {
+    fn inner(&self) -> &dyn Dataset {
+        self.data.as_ref()
     }
 
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
@@ -61,29 +49,5 @@ impl Dataset for Ended {
             true => Err(Error::data("images", "stopped, as was asked for")),
             false => self.data.image(index, scratch),
         }
-    }
-
-    fn whole(&self) -> Option<(usize, &[u8])> {
-        self.data.whole()
-    }
-
-    fn streams(&self) -> bool {
-        self.data.streams()
-    }
-
-    fn replaced(&self) -> usize {
-        self.data.replaced()
-    }
-
-    fn resident_bytes(&self) -> usize {
-        self.data.resident_bytes()
-    }
-
-    fn loading_bytes(&self) -> usize {
-        self.data.loading_bytes()
-    }
-
-    fn work_bytes(&self) -> usize {
-        self.data.work_bytes()
     }
 }

@@ -4,6 +4,7 @@ mod analyze;
 mod audit;
 mod compare;
 mod data;
+pub mod help;
 mod images;
 mod machine;
 mod output;
@@ -249,6 +250,10 @@ pub struct PlanArgs {
     /// Show what fits into this much memory, as 2GiB, 900MB or 1.5G, instead of the modules
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<usize>,
+    /// Host memory beside a GPU of that --memory, for --set local.offload [default: this machine's where it has a GPU, else as
+    /// much as it takes]
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory, requires = "memory")]
+    pub host_memory: Option<usize>,
     /// Plan so many ranks (`mpirun -n N mlaan train`), or draw the curve of 1..64: what each holds, sends and waits for. A
     /// few images go through the network to see how long its modules take here, unless --gflops says it
     #[arg(long, value_name = "N|A..B", value_parser = parse_ranks, conflicts_with = "memory")]

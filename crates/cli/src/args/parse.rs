@@ -2,9 +2,9 @@
 
 use super::Cli;
 use crate::output;
+use clap::FromArgMatches;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches};
 use mlaan::text;
 use std::ffi::OsString;
 use std::path::Path;
@@ -34,18 +34,10 @@ pub fn parse(args: &[OsString]) -> Result<Cli, Unread> {
     })
 }
 
-/// The command line as clap reads it: a flag's value may begin with a minus, which the flag then refuses in its own words.
+/// The command line as clap reads it.
 fn read<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Result<Cli, clap::Error> {
-    let mut matches = signed(Cli::command()).try_get_matches_from(args)?;
+    let mut matches = super::help::command().try_get_matches_from(args)?;
     Cli::from_arg_matches_mut(&mut matches)
-}
-
-fn signed(command: clap::Command) -> clap::Command {
-    let numbers = |arg: clap::Arg| match arg.get_long() {
-        Some(_) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
-        _ => arg,
-    };
-    command.mut_args(numbers).mut_subcommands(signed)
 }
 
 /// An error without what clap advises for values that look like flags: `-- --epochs` would name a recipe.

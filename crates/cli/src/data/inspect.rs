@@ -37,8 +37,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         })
     };
     let found = match inspected(args.test) {
-        // Where the test images are all that is missing, this finds the set, else what is really wrong with it.
-        Err(_) if args.test.is_none() => inspected(Some(TEST)).inspect(|_| {
+        Err(mlaan::Error::NoTestImages { .. }) if args.test.is_none() => inspected(Some(TEST)).inspect(|_| {
             let part = format!("{:.0} %", 100.0 * TEST);
             output::note(&format!(
                 "note: there are no test images; {part} of every class are held out here, as by `mlaan train --data` (--test sets another fraction)"

@@ -84,12 +84,12 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
 
 /// The images. Of others than the run's that have no test split some are tested on, as `mlaan train --data` holds them out.
 fn opened(args: &EvalArgs, recipe: &mut Recipe, threads: usize, names: Names) -> Result<Splits> {
-    let found = host::open(recipe, threads, names);
-    if found.is_ok() || args.images.data.is_none() || recipe.data.test.is_some() {
-        return Ok(found?);
+    match host::open(recipe, threads, names) {
+        Err(mlaan::Error::NoTestImages { .. })
+            if args.images.data.is_some() && recipe.data.test.is_none() => {}
+        found => return Ok(found?),
     }
     recipe.data.test = Some(TEST);
-    // What is wrong with them beside that, else.
     let splits = host::open(recipe, threads, names)?;
     output::note(&format!(
         "note: there are no test images; {:.0} % of every class are tested on, as `mlaan train --data` holds them out (--test sets \

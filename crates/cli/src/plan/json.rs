@@ -55,6 +55,7 @@ fn module_json(m: &ModulePlan) -> Value {
     let (s, c) = (&m.summary, &m.meter);
     json!({
         "first": s.first,
+        "last": s.last,
         "blocks": s.blocks,
         "output": [s.output.height, s.output.width, s.output.channels],
         "parameters": s.parameters,

@@ -16,6 +16,7 @@ use mlaan::memory::limit::Limits;
 use mlaan::plan::Plan;
 use mlaan::plan::search::{Request, candidates, search};
 use mlaan::recipe::Precision;
+use mlaan::text;
 use mlaan::train::{setup, unreached};
 use pair::Pair;
 use ranks::Ranks;
@@ -66,7 +67,7 @@ fn show_fits(run: &Run, args: &PlanArgs, memory: usize) -> Result<()> {
         batch: recipe.train.batch,
         sizes: &sizes,
         memory,
-        host: Limits::of_this_process().host_room(),
+        host: args.host_memory.or_else(|| Limits::host_beside(kind)),
     };
     let found = search(&request, &candidates(&request))?;
     let limits = fits::Limits { memory, host: request.host, device: kind.name() };
@@ -142,11 +143,7 @@ fn stages(plan: &Plan) -> String {
     let header = ["stage", "modules", ">memory"].into_iter().chain(offloads.then_some(">host"));
     let mut table = format::table(&header.chain([">GFLOP", ">of all"]).collect::<Vec<_>>());
     for (k, stage) in plan.stages.iter().enumerate() {
-        let modules = match stage.modules.len() {
-            1 => stage.modules.start.to_string(),
-            _ => format!("{} to {}", stage.modules.start, stage.modules.end - 1),
-        };
-        let row = [k.to_string(), modules, format::bytes(stage.usage.footprint as u64)];
+        let row = [k.to_string(), text::range(&stage.modules), format::bytes(stage.usage.footprint as u64)];
         let host = offloads.then(|| format::bytes(stage.usage.host as u64));
         let part = format::percent(100.0 * stage.flops as f64 / plan.flops.max(1) as f64);
         table.add_row(row.into_iter().chain(host).chain([format::giga(stage.flops), part]));

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use mlaan::Device;
 use mlaan::local::Forecast;
 use mlaan::plan::{Division, Plan, RanksCourse, Speed, plan_divided};
+use mlaan::text;
 use mlaan::train::setup;
 use mlaan_engine::DeviceKind;
 use serde_json::{Value, json};
@@ -141,11 +142,8 @@ impl Ranks {
         let mut table = format::table(&header.collect::<Vec<_>>());
         for (k, (rank, stage)) in found.ranks.iter().zip(&plan.stages).enumerate() {
             let waiting = 100.0 * (1.0 - rank.busy / found.step).max(0.0);
-            let modules = match rank.modules.len() {
-                1 => rank.modules.start.to_string(),
-                _ => format!("{} to {}", rank.modules.start, rank.modules.end - 1),
-            };
-            let row = [k.to_string(), modules, format::bytes(stage.needs().memory() as u64)];
+            let row =
+                [k.to_string(), text::range(&rank.modules), format::bytes(stage.needs().memory() as u64)];
             let host = offloads.then(|| format::bytes(stage.usage.host as u64));
             table.add_row(row.into_iter().chain(host).chain([
                 format::giga(stage.flops),

@@ -13,7 +13,6 @@ use crate::args::TrainArgs;
 use crate::auto::called;
 use crate::folder::{Held, Target};
 use crate::interrupt::{EXIT, Interrupt};
-use crate::plan::task;
 use crate::ranks::Rank;
 use crate::{fits, format, host, memory, output, resume};
 use anyhow::{Result, bail};
@@ -21,14 +20,13 @@ use eta::Eta;
 use lines::Lines;
 use mlaan::Device;
 use mlaan::data::Names;
-use mlaan::local::Method;
 use mlaan::plan::Division;
 use mlaan::ranks::Thread;
 use mlaan::recipe::Recipe;
 use mlaan::text;
 use mlaan::train::metrics::{Event, Summary};
 use mlaan::train::tensorboard::{self, TensorBoard};
-use mlaan::train::{Outcome, Progress, Trainer, dismiss, setup, sizes};
+use mlaan::train::{Outcome, Progress, Trainer, dismiss, setup};
 use reporter::Reporter;
 use std::path::Path;
 use std::process::ExitCode;
@@ -116,14 +114,13 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
         bail!("stopped before its first step, as was asked for: there is nothing to save");
     }
     let held = target.hold(args)?;
-    let (speaks, mut plain) = (args.speech.speaks(), None);
+    let plain = trainer.backpropagation_memory().map(|bytes| bytes as u64);
     // A program hears of warnings in its own way, whatever is printed.
     if !args.speech.quiet || host::current().is_some() {
         let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
         warnings.for_each(|w| output::note(&format!("warning: {w}")));
     }
-    if speaks {
-        plain = plan_of_backpropagation(&recipe, &trainer, &devices)?;
+    if args.speech.speaks() {
         let name = title(args, &held.path);
         output::line(&overview::overview(&name, &recipe, &mut trainer, (&held.path, plain))?);
         chosen.iter().filter_map(|base| base.choices(&recipe)).for_each(|c| output::line(&c));
@@ -311,18 +308,6 @@ fn test_accuracy(s: &Summary) -> String {
             format::percent(100.0 - error)
         ),
     }
-}
-
-/// Memory that backpropagation would need on the same images, in one stage; none where it is what trains.
-fn plan_of_backpropagation(recipe: &Recipe, trainer: &Trainer, devices: &[Device]) -> Result<Option<u64>> {
-    let [_] = devices else { return Ok(None) };
-    if trainer.plan().stages.len() > 1 || trainer.plan().modules.len() < 2 {
-        return Ok(None);
-    }
-    let task = task(recipe, Some(trainer.splits().train.classes().len()));
-    let sizes = sizes(recipe, trainer.splits(), devices, recipe.train.batch);
-    let plan = mlaan::plan::plan(&setup::network(recipe)?, &Method::default(), task, sizes)?;
-    Ok(Some(plan.memory() as u64))
 }
 
 /// The last words of a run.

@@ -2,6 +2,7 @@
 
 use crate::format;
 use mlaan::ranks::World;
+use mlaan::text;
 use mlaan::train::Trainer;
 use std::sync::Arc;
 
@@ -29,14 +30,8 @@ pub struct RankRow {
 impl Ranks {
     /// Those of a run, where there are several.
     pub fn of(trainer: &Trainer) -> Option<Self> {
-        let part = |stage: &mlaan::plan::StagePlan| {
-            let modules = &stage.modules;
-            let name = match modules.len() {
-                1 => modules.start.to_string(),
-                _ => format!("{} to {}", modules.start, modules.end - 1),
-            };
-            (name, stage.needs().memory() as u64)
-        };
+        let part =
+            |stage: &mlaan::plan::StagePlan| (text::range(&stage.modules), stage.needs().memory() as u64);
         let parts = trainer.plan().stages.iter().map(part).collect();
         Some(Ranks { world: Arc::clone(trainer.world()?), parts })
     }

@@ -85,6 +85,13 @@ fn a_plan_tells_host_memory_and_copies_apart() {
     assert!(host(0) > 0 && host(1) > 0 && host(0) + host(1) == of(&stages, "host_bytes"), "{stages}");
     let shown = ok(at.path(), &staged);
     assert!(shown.lines().any(|l| l.contains("stage ") && l.contains(" host ")), "{shown}");
+    // What its host has is said, where that is not this machine.
+    let search = ["plan", args[1], "--device", "cuda", "--memory", "1GiB", "--host-memory", "1MB"];
+    let little = json(&search);
+    assert_eq!(little["host_limit_bytes"], 1_000_000);
+    assert!(little["left_out_host_bytes"].as_u64().unwrap() > 1_000_000, "{little}");
+    let much = json(&[&search[..7], &["1TB"]].concat());
+    assert!(much["left_out_host_bytes"].is_null(), "{much}");
     let refused = fails(at.path(), &["plan", args[1], "--set", "local.offload=auxiliary", "--threads", "1"]);
     assert!(refused.contains("local.offload") && refused.contains("processor"), "{refused}");
 }

@@ -44,6 +44,11 @@ pub fn find() -> Found {
     Found { gpus: gpus(), compiler: compiler(), cache: super::cache::kept() }
 }
 
+/// Whether there is a GPU here that the driver knows.
+pub fn is_here() -> bool {
+    context::count().is_ok_and(|gpus| gpus > 0)
+}
+
 fn gpus() -> Result<Vec<Gpu>, String> {
     let gpu = |ordinal: usize| {
         let (_, p) = context::properties(ordinal)?;

@@ -119,7 +119,7 @@ pub fn fit(cell: &mut Cell, kind: DeviceKind, memory: usize) -> Result<Vec<Strin
     let backbone = setup::network(&cell.recipe)?;
     let sizes = |batch: usize| crate::plan::Sizes { batch, ..cell.sizes(cell.images(), kind) };
     let (method, batch) = (&cell.recipe.local, cell.recipe.train.batch);
-    let (task, host) = (cell.task(), Limits::of_this_process().host_room());
+    let (task, host) = (cell.task(), Limits::host_beside(kind));
     let request = Request { backbone: &backbone, method, task, batch, sizes: &sizes, memory, host };
     let own: Vec<_> = candidates(&request).into_iter().filter(|c| c.learning == Learning::Recipe).collect();
     let Some(fit) = search(&request, &own)?.fits.into_iter().next() else { return Ok(Vec::new()) };

@@ -36,7 +36,7 @@ impl Given {
         if test.is_none() && options.test.is_none() {
             let message =
                 "there are no test images: give some, or hold some out with data.test, as data.test = 0.2";
-            return Err(Error::data(&self.name, message));
+            return Err(Error::NoTestImages { place: self.name.clone(), message: message.into() });
         }
         let own = validation.as_ref().filter(|_| options.validation != Some(0.0));
         let share = options.validation.filter(|share| own.is_none() && *share > 0.0);

@@ -42,6 +42,7 @@ mod subset;
 mod survey;
 pub mod synthetic;
 mod unknown;
+mod wrapper;
 
 pub use augment::{Augment, PadMode, Scratch};
 pub use batch::{Batch, Deliver};
@@ -71,3 +72,4 @@ pub use stoppable::Stoppable;
 pub use subset::Subset;
 pub use survey::{Survey, survey};
 pub use unknown::layouts;
+pub use wrapper::DatasetWrapper;

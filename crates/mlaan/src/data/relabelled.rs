@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Dataset, ImageView, as_written, class};
-use crate::Result;
+use super::{Dataset, DatasetWrapper, as_written, class};
 
 /// The images of `data`, labelled by `classes`: each by the name of its class.
 ///
@@ -41,9 +40,9 @@ struct Relabelled {
     labels: Vec<Option<usize>>,
 }
 
-impl Dataset for Relabelled {
-    fn len(&self) -> usize {
-        self.data.len()
+impl DatasetWrapper for Relabelled {
+    fn inner(&self) -> &dyn Dataset {
+        self.data.as_ref()
     }
 
     fn classes(&self) -> &[String] {
@@ -54,44 +53,12 @@ impl Dataset for Relabelled {
         // Every class with images has one.
         self.labels.get(self.data.label(index)).copied().flatten().unwrap_or_default()
     }
-
-    fn image_name(&self, index: usize) -> Option<String> {
-        self.data.image_name(index)
-    }
-
-    fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
-        self.data.image(index, scratch)
-    }
-
-    fn whole(&self) -> Option<(usize, &[u8])> {
-        self.data.whole()
-    }
-
-    fn streams(&self) -> bool {
-        self.data.streams()
-    }
-
-    fn replaced(&self) -> usize {
-        self.data.replaced()
-    }
-
-    fn resident_bytes(&self) -> usize {
-        self.data.resident_bytes()
-    }
-
-    fn loading_bytes(&self) -> usize {
-        self.data.loading_bytes()
-    }
-
-    fn work_bytes(&self) -> usize {
-        self.data.work_bytes()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Memory;
+    use crate::data::{ImageView, Memory};
 
     fn set(classes: &[&str], labels: &[usize]) -> Arc<dyn Dataset> {
         let mut set = Memory::new(classes.iter().map(|c| (*c).to_owned()).collect());

@@ -1,6 +1,6 @@
 //! Splits whose images end when somebody wants it: what goes through them then ends, too.
 
-use super::{Dataset, ImageView, Splits};
+use super::{Dataset, DatasetWrapper, ImageView, Splits};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,21 +26,9 @@ impl Stoppable {
     }
 }
 
-impl Dataset for Stoppable {
-    fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    fn classes(&self) -> &[String] {
-        self.data.classes()
-    }
-
-    fn label(&self, index: usize) -> usize {
-        self.data.label(index)
-    }
-
-    fn image_name(&self, index: usize) -> Option<String> {
-        self.data.image_name(index)
+impl DatasetWrapper for Stoppable {
+    fn inner(&self) -> &dyn Dataset {
+        self.data.as_ref()
     }
 
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageView<'a>> {
@@ -48,30 +36,6 @@ impl Dataset for Stoppable {
             true => Err(Error::data("images", "stopped, as was asked for")),
             false => self.data.image(index, scratch),
         }
-    }
-
-    fn whole(&self) -> Option<(usize, &[u8])> {
-        self.data.whole()
-    }
-
-    fn streams(&self) -> bool {
-        self.data.streams()
-    }
-
-    fn replaced(&self) -> usize {
-        self.data.replaced()
-    }
-
-    fn resident_bytes(&self) -> usize {
-        self.data.resident_bytes()
-    }
-
-    fn loading_bytes(&self) -> usize {
-        self.data.loading_bytes()
-    }
-
-    fn work_bytes(&self) -> usize {
-        self.data.work_bytes()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::learning::Learning;
 use super::losses::{Losses, Reports, Rows, deferrable};
-use super::module::Module;
+use super::module::{BlockRange, Module};
 use super::objective::class_weights;
 use super::offload;
 use super::ranked::Ranked;
@@ -307,8 +307,14 @@ impl Plans<'_> {
         let mut chain = Chain::new(layers);
         chain.never_below(floor);
         let extent = chain.extent(input)?;
-        let first = if j == 0 { "stem".into() } else { backbone.blocks()[range.start].name.clone() };
-        let blocks = (first, range.len());
+        let name = |block: Option<usize>| {
+            block.and_then(|b| backbone.blocks().get(b)).map_or_else(|| "stem".into(), |b| b.name.clone())
+        };
+        let blocks = BlockRange {
+            first: name((j > 0).then_some(range.start)),
+            last: name(range.clone().next_back()),
+            count: range.len(),
+        };
         let average = None;
         Ok(Module { chain, average, stem, input: None, output: None, total: None, extent, blocks })
     }

@@ -55,7 +55,9 @@ pub struct Learner {
 pub struct ModuleSummary {
     /// Name of the first block, or `stem`.
     pub first: String,
-    /// Number of blocks.
+    /// Name of the last block, or `stem`.
+    pub last: String,
+    /// Number of blocks, the stem not counted.
     pub blocks: usize,
     /// Parameters of the backbone part (the last module's with the classifier).
     pub parameters: usize,
@@ -200,8 +202,9 @@ impl Learner {
         for stage in &mut self.stages {
             for (at, module) in stage.modules.iter_mut().enumerate() {
                 let mut row = ModuleSummary {
-                    first: module.blocks.0.clone(),
-                    blocks: module.blocks.1,
+                    first: module.blocks.first.clone(),
+                    last: module.blocks.last.clone(),
+                    blocks: module.blocks.count,
                     parameters: count(|f| module.chain.visit(f))?,
                     auxiliary_parameters: 0,
                     output: module.extent,

@@ -21,8 +21,18 @@ pub(super) struct Module {
     pub total: Option<Tensor>,
     /// Shape of its output.
     pub extent: ImageShape,
-    /// Name of its first and last block.
-    pub blocks: (String, usize),
+    /// What it is cut from.
+    pub blocks: BlockRange,
+}
+
+/// Blocks in a row.
+#[derive(Clone, Debug)]
+pub struct BlockRange {
+    /// Names of the first and the last one: `stem` where there is none before or behind that.
+    pub first: String,
+    pub last: String,
+    /// How many, the stem not counted.
+    pub count: usize,
 }
 
 impl Module {

@@ -9,7 +9,7 @@ use super::Needs;
 use super::bytes::written;
 use crate::process::Status;
 use crate::{Error, Result};
-use mlaan_engine::Device;
+use mlaan_engine::{Device, DeviceKind, cuda};
 use std::path::{Path, PathBuf};
 
 /// Address space that a run takes beside what it holds: stacks of threads to come, and what the allocator sets aside.
@@ -118,6 +118,13 @@ impl Limits {
     /// Bytes of host memory that a whole run of this process may take; none where that is not known.
     pub fn host_room(&self) -> Option<usize> {
         self.hard.iter().map(Limit::room).min()
+    }
+
+    /// Bytes of host memory that a plan for a device of this kind may count on: this machine's where it has one. A plan for a
+    /// device that is elsewhere says nothing of the host there.
+    pub fn host_beside(kind: DeviceKind) -> Option<usize> {
+        let is_here = !kind.has_own_memory() || cuda::devices::is_here();
+        Self::of_this_process().host_room().filter(|_| is_here)
     }
 
     /// Whether what is planned fits; a warning where it fits only if the system frees memory.

@@ -60,6 +60,7 @@ mod tests {
     fn module(moved: usize, auxiliary: u64) -> ModulePlan {
         let summary = ModuleSummary {
             first: "layer1.0".into(),
+            last: "layer1.0".into(),
             blocks: 1,
             parameters: 1,
             auxiliary_parameters: 1,

@@ -60,7 +60,11 @@ pub fn runs(groups: &[Runs]) -> Result<Option<Markup>> {
     let groups = groups.iter().map(|g| {
         let most = |f: &dyn Fn(&super::Run) -> Option<u64>| g.runs.iter().filter_map(f).max();
         let measured = most(&|r| Some(r.peak_bytes()).filter(|b| *b > 0));
-        let bars = [("planned", most(&|r| r.planned), PLANNED), ("measured", measured, MEASURED)];
+        let bars = [
+            ("planned", most(&super::Run::planned_bytes), PLANNED),
+            ("measured", measured, MEASURED),
+            ("backpropagation, planned", most(&super::Run::backpropagation_bytes), OTHERS),
+        ];
         Group { name: g.name.clone(), bars: bars.into_iter().filter_map(bar).collect() }
     });
     plot(

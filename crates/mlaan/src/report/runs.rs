@@ -16,7 +16,7 @@ pub struct Run {
     pub start: Option<Start>,
     /// What computed it, where that is known.
     pub machine: Option<Machine>,
-    /// Bytes that were planned, images included, where that is known.
+    /// Bytes that were planned, images included, where a comparison's record has them.
     pub planned: Option<u64>,
     /// Its outcome; none before its end.
     pub summary: Option<Summary>,
@@ -129,6 +129,16 @@ impl Run {
         self.summary
             .as_ref()
             .map_or_else(|| self.epochs.iter().fold(0.0, |s, e| s + e.seconds), |s| s.seconds)
+    }
+
+    /// Bytes that were planned, images included, where that is known.
+    pub fn planned_bytes(&self) -> Option<u64> {
+        self.planned.or_else(|| self.start.as_ref()?.planned_bytes)
+    }
+
+    /// Bytes that backpropagation would have needed in its place, where that is known.
+    pub fn backpropagation_bytes(&self) -> Option<u64> {
+        self.start.as_ref()?.backpropagation_bytes
     }
 
     /// Peak memory, bytes.

@@ -13,7 +13,7 @@ const WILD: &str = "<script>alert('x')</script>&";
 
 fn start() -> Start {
     let json = json!({"description": WILD, "seed": 3, "data": "cifar10", "train_images": 10, "test_images": 10,
-        "device": "cpu", "modules": 3, "parameters": 7, "version": "0.1.0"});
+        "device": "cpu", "planned_bytes": 5 << 20, "backpropagation_bytes": 9 << 20, "modules": 3, "parameters": 7, "version": "0.1.0"});
     serde_json::from_value(json).unwrap()
 }
 
@@ -223,6 +223,7 @@ fn a_page_has_all_sections_and_loads_nothing() {
         "Feature maps of image 0 (cat)",
         "data:image/png;base64,iVBORyBtYWRlIHVw",
         "planned 4.00 MiB",
+        "backpropagation, planned 9.00 MiB",
         "PyTorch, channels last",
         "1 not ended",
         "mlaan compare mine.toml --seeds 2 --set train.epochs=3",

@@ -14,6 +14,7 @@ pub use shell::{file_word, word};
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::Range;
 use std::path::Path;
 
 /// Whether a terminal would do anything but show it, or show it where a reader does not expect it: control characters (C0,
@@ -38,6 +39,14 @@ fn escaped(text: &str, escapes: impl Fn(char) -> bool) -> Cow<'_, str> {
 /// Text that stays on its line and does nothing: a name in a message or a table.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_active)
+}
+
+/// Numbers in a row, as `3 to 7`, or the only one.
+pub fn range(numbers: &Range<usize>) -> String {
+    match numbers.len() {
+        1 => numbers.start.to_string(),
+        _ => format!("{} to {}", numbers.start, numbers.end.saturating_sub(1)),
+    }
 }
 
 /// Text of several lines, which may be indented by tabs.

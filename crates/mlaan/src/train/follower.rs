@@ -23,9 +23,11 @@ pub fn follow(world: &Arc<World>, recipe: Option<&Recipe>, device: &Device) -> R
     let (memory, mut learner) = (device.clone(), None);
     world.measures(move || held(&memory));
     // What it has of the network is taken apart when the others know why.
-    world
-        .told_of_panics(|| obey_all(world, recipe, device, &mut learner))
-        .inspect_err(|e| world.fail(&e.to_string()))
+    world.told_of_panics(|| obey_all(world, recipe, device, &mut learner)).inspect_err(|e| {
+        // Before rank 0 hears of it, which closes the logs then.
+        world.log(&format!("error: {e}"));
+        world.fail(&e.to_string());
+    })
 }
 
 fn obey_all(
@@ -41,10 +43,7 @@ fn obey_all(
         let (command, more) = Command::read(&said)?;
         let work = Work::Other(command.name(), Duration::ZERO);
         match (command, &mut *learner) {
-            (Command::End, _) => {
-                world.log(&format!("all is done: {}", doing(world)));
-                return Ok(());
-            }
+            (Command::End, _) => return Ok(()),
             (Command::Begin, learner) => {
                 *learner = Some(world.at(Work::SetUp, || Begin::read(more)?.learner(world, device))?);
             }

@@ -11,6 +11,7 @@ use crate::nn::ImageShape;
 use crate::plan::{Division, Plan};
 use crate::ranks::{Lane, World, first_steps};
 use crate::recipe::{MeanStd, Recipe};
+use crate::text;
 use crate::{Error, Result};
 use mlaan_engine::{Device, DeviceKind, Usage};
 use serde::{Deserialize, Serialize};
@@ -206,10 +207,7 @@ impl<'a> Job<'a> {
 
 /// Modules, for messages.
 pub(super) fn name(modules: &Range<usize>) -> String {
-    match modules.len() {
-        1 => format!("module {}", modules.start),
-        _ => format!("modules {} to {}", modules.start, modules.end.saturating_sub(1)),
-    }
+    format!("module{} {}", if modules.len() == 1 { "" } else { "s" }, text::range(modules))
 }
 
 /// What of a plan goes to a rank.

@@ -236,6 +236,8 @@ impl Trainer {
             recompute: self.recipe.local.recompute,
             host_bytes: self.plan.host(),
             moved_bytes: self.plan.moved(),
+            planned_bytes: Some(self.planned_memory() as u64),
+            backpropagation_bytes: self.backpropagation_memory().map(|bytes| bytes as u64),
             modules: self.learner.modules(),
             parameters: self.plan.parameters(),
             init,

@@ -13,7 +13,7 @@ use super::{LearningRate, foreign, setup};
 use crate::backbone::{Backbone, Frozen};
 use crate::data::{Augment, BatchSource, Extras, LoaderPool, Splits};
 use crate::import::Taken;
-use crate::local::{Learner, Partition};
+use crate::local::{Learner, Method, Partition};
 use crate::memory::Needs;
 use crate::memory::limit::Limits;
 use crate::plan::{Division, Plan, balanced, plan_divided};
@@ -45,6 +45,7 @@ pub struct Trainer {
     pub(super) deferred: DeferredLosses,
     pub(super) deadline: Deadline,
     pub(super) plan: Plan,
+    backpropagation: Option<usize>,
     warnings: Vec<String>,
     counted: isize,
     /// Peak memory of the process, where that is what limits.
@@ -154,6 +155,10 @@ impl Trainer {
         }
         let division = job.map_or(&Division::Time, |job| job.division);
         let plan = plan_divided(backbone, &recipe.local, task, sizes, (&kinds, division))?;
+        let backpropagation = match (job, plan.stages.len(), plan.modules.len()) {
+            (None, 1, 2..) => Some(crate::plan::plan(backbone, &Method::default(), task, sizes)?.memory()),
+            _ => None,
+        };
         let short = match job {
             None => check(&plan, &devices)?,
             Some(job) => job.fits(&plan, device)?,
@@ -225,6 +230,7 @@ impl Trainer {
             deferred: DeferredLosses::default(),
             deadline: Deadline::default(),
             plan,
+            backpropagation,
             warnings,
             counted,
             peak,
@@ -254,6 +260,12 @@ impl Trainer {
             (2.., Some(own)) => own.needs().memory(),
             _ => self.plan.memory(),
         }
+    }
+
+    /// Bytes that backpropagation would need on the same images; none where it is what trains, or where stages or ranks share
+    /// the network.
+    pub fn backpropagation_memory(&self) -> Option<usize> {
+        self.backpropagation
     }
 
     /// The job of several ranks, which this process leads.

@@ -77,6 +77,12 @@ pub struct Start {
     /// Bytes of them that a step copies to devices, and as many back.
     #[serde(default, skip_serializing_if = "bytes::is_zero")]
     pub moved_bytes: usize,
+    /// Bytes that the run was planned to need at the most, images included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_bytes: Option<u64>,
+    /// Bytes that backpropagation would need in its place, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backpropagation_bytes: Option<u64>,
     /// Number of local modules.
     pub modules: usize,
     /// Values of the network, without auxiliary networks.
