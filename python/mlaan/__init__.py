@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ._recipes import recipes
     from ._run import Run
     from ._tables import Analysis, Comparison, analyze, compare, report
+    from ._torch import load
     from ._running import Epoch
     from ._train import train
     from ._values import Evaluation, Metrics
 
 __all__ = ["Analysis", "Comparison", "DataError", "Epoch", "Error", "Evaluation", "MemoryBudgetError", "Metrics", "Plan", "RecipeError",
-           "Run", "__version__", "analyze", "compare", "plan", "recipes", "report", "train"]
+           "Run", "__version__", "analyze", "compare", "load", "plan", "recipes", "report", "train"]
 
 # Loaded when they are asked for: the command line does without NumPy, and `mlaan.torch` without the compiled part.
 _PLACES = {
@@ -36,6 +37,7 @@ _PLACES = {
     "_run": ("Run",),
     "_tables": ("Analysis", "Comparison", "analyze", "compare", "report"),
     "_running": ("Epoch",),
+    "_torch": ("load",),
     "_train": ("train",),
     "_values": ("Evaluation", "Metrics"),
 }

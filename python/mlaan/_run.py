@@ -192,6 +192,8 @@ def views(path: Path) -> dict[str, NDArray[np.float32]]:
     found: dict[str, NDArray[np.float32]] = {}
     for name, tensor in header.items():
         if name != "__metadata__":
+            if tensor["dtype"] != "F32":
+                raise ValueError(f"{name} is {tensor['dtype']}")
             start, end = (8 + length + offset for offset in tensor["data_offsets"])
             found[name] = np.asarray(mapped[start:end]).view(np.float32).reshape(tensor["shape"])
     return found

@@ -2,9 +2,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import os
+
+    from torch import nn
+
+
+def load(path: str | os.PathLike[str]) -> nn.Module:
+    """The network of a state dict that `Run.export("safetensors", …)` or `mlaan export` wrote, as `Run.to_torch()` gives it: an `nn.Module` in
+    evaluation mode. The file's metadata say how images are prepared. `DataError` where the file is no such state dict."""
+    from ._errors import DataError
+    from ._run import views
+    try:
+        tensors = views(Path(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{path}: this is no safetensors file of float32: {e}") from e
+    try:
+        found: nn.Module = module(tensors, 0)
+    except ValueError as e:
+        raise DataError(f"{path}: this is no network of mlaan: {e}") from e
+    return found
 
 
 def module(state: Mapping[str, NDArray[Any]], steps: int) -> Any:

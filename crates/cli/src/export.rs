@@ -34,13 +34,7 @@ fn load(args: &ExportArgs, trained: &Trained) -> String {
             )
         }
         (ExportFormat::Safetensors, false) => {
-            let checkpoints = trained.path.ancestors().find(|folder| folder.ends_with("checkpoints"));
-            let run = checkpoints.and_then(Path::parent).unwrap_or(&args.checkpoint);
-            let best = if args.best || args.checkpoint.ends_with("best.json") { "best=True" } else { "" };
-            format!(
-                "net = mlaan.Run(\"{}\").to_torch({best}), of the Python package, is this network with its weights",
-                text::path(run)
-            )
+            format!("net = mlaan.load(\"{file}\"), of the Python package, is an nn.Module with these weights")
         }
     }
 }

@@ -234,5 +234,12 @@ def test_pytorch_gives_the_same_logits(recipe, images, tmp_path):
     ours = run.predict(pixels, logits=True)
     assert np.abs(theirs - ours).max() < 1e-4 * max(1, np.abs(ours).max())
     assert not network.training and all(int(v) == about["step"] for k, v in network.state_dict().items() if k.endswith("tracked"))
+    run.export("safetensors", tmp_path / "net.safetensors")
+    loaded = mlaan.load(tmp_path / "net.safetensors")
+    with torch.no_grad():
+        assert np.array_equal(loaded((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std).numpy(), theirs)
+    run.export("onnx", tmp_path / "net.onnx")
+    with pytest.raises(mlaan.DataError, match="no safetensors"):
+        mlaan.load(tmp_path / "net.onnx")
     # Its parameters are its own.
     assert all(p.requires_grad for p in network.parameters())

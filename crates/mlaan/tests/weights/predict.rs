@@ -143,3 +143,30 @@ fn files_are_told_in_order_and_broken_ones_stop_nothing() {
     fs::create_dir(&empty).unwrap();
     assert!(find(&[empty]).unwrap_err().to_string().contains("no image"));
 }
+
+#[test]
+fn a_plan_is_what_classifying_files_takes() {
+    let at = tempfile::tempdir().unwrap();
+    for i in 0..5_u8 {
+        let path = at.path().join(format!("{i}.png"));
+        image::RgbImage::from_pixel(20, 20, image::Rgb([i, 90, 9])).save(path).unwrap();
+    }
+    let (paths, _) = find(&[at.path().to_path_buf()]).unwrap();
+    for (backbone, width, size) in [("resnet8", 4, 32), ("resnet8", 8, 16), ("resnet18", 8, 40)] {
+        let run = tempfile::tempdir().unwrap();
+        checkpoint(run.path(), &recipe(backbone, width, size), 7, 1);
+        let trained = Trained::open(run.path(), false).unwrap();
+        for (batch, threads) in [(1, 1), (1, 2), (2, 2), (3, 1), (5, 2), (16, 2)] {
+            let device = Device::cpu(Some(threads)).unwrap();
+            let needs = Predictor::plan(&trained, &device, &paths, batch).unwrap();
+            device.pool().reserve(&needs.usage).unwrap();
+            let mut predictor = Predictor::new(&trained, &device).unwrap();
+            predictor.files(paths.clone(), batch, &mut |_| ControlFlow::Continue(())).unwrap();
+            let held = device.usage().held;
+            assert_eq!(
+                held, needs.usage.held,
+                "{backbone}, width {width}: {batch} at a time, {threads} threads"
+            );
+        }
+    }
+}
