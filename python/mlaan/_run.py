@@ -88,7 +88,7 @@ class Run:
 
         split: "test", "val" or "train"; of images that are given here it is their test split.
         best: the checkpoint of the best epoch instead of the last.
-        mistakes: list so many, those with the highest loss first.
+        mistakes: list this many, those with the highest loss first.
         """
         about = self.about(best=best)
         source, given = tested(data, about["classes"])

@@ -118,7 +118,7 @@ def analyze(*runs: Run | str | os.PathLike[str], against: Run | str | os.PathLik
 
     data: training and test images, in any form that `train` takes; by default those of the first run. Linear classifiers learn on the
         training images; labels of data with names for the classes are taken by name.
-    limit: at most so many training and so many test images.
+    limit: at most this many training and this many test images.
     """
     if not runs:
         raise _errors.RecipeError("analyze() needs a run, as analyze(run) or analyze(\"runs/a\", \"runs/b\")")

@@ -123,7 +123,8 @@ fn choices(auto: &AutoRecipe, recipe: &Recipe) -> String {
     let few = auto.survey.images() < SCARCE && recipe.model.init.is_none();
     let more = match recipe.local.modules {
         1 if few => {
-            "\nFew images: fine-tuning (--init resnet18.pth, weights that PyTorch saved) is usually far better. `--modules 4` learns in \
+            "\nFew images: fine-tuning is usually far better: `--init resnet18.pth`, which PyTorch writes by \
+             torch.save(torchvision.models.resnet18(weights=\"DEFAULT\").state_dict(), \"resnet18.pth\"). `--modules 4` learns in \
              less memory."
         }
         1 => "",

@@ -4,12 +4,12 @@ use crate::args::{ExportArgs, ExportFormat};
 use crate::memory::Planned;
 use crate::{format, output};
 use anyhow::{Result, bail};
+use mlaan::data::Frame;
 use mlaan::export::Format;
 use mlaan::recipe::Family;
 use mlaan::text;
 use mlaan::train::checkpoint::Manifest;
 use mlaan::train::{Trained, setup};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Which epoch is used, where it is not the best.
@@ -39,6 +39,29 @@ fn load(args: &ExportArgs, trained: &Trained) -> String {
     }
 }
 
+/// What the network wants of an image, as an evaluation prepares it.
+fn prepared(format: ExportFormat, frame: Frame) -> String {
+    let (size, short_side) = (frame.size, frame.short_side);
+    let pixels = match format {
+        ExportFormat::Safetensors => "pixels from 0 to 1, normalised by the mean and std in the metadata",
+        ExportFormat::Onnx => "RGB pixels from 0 to 1; the graph normalises them",
+    };
+    format!(
+        "{size}x{size} as they are; others: shorter side resized to {short_side}, center crop of {size}x{size}; {pixels}"
+    )
+}
+
+/// What a graph takes and gives, as lines; of a state dict that is the network's business.
+fn ends(format: ExportFormat, size: usize, classes: usize) -> String {
+    match format {
+        ExportFormat::Safetensors => String::new(),
+        ExportFormat::Onnx => format!(
+            "\n input        image: float32 [N, 3, {size}, {size}], RGB from 0 to 1\
+             \n outputs      logits, probabilities: float32 [N, {classes}]; class names in the metadata (classes)"
+        ),
+    }
+}
+
 /// Writes the file.
 ///
 /// # Errors
@@ -56,22 +79,20 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     mlaan::export::export(&trained, format, &args.out)?;
     let bytes = std::fs::metadata(&args.out).map_or(0, |m| m.len());
     let (m, backbone) = (&trained.manifest, trained.recipe.model.backbone);
-    let short_side = setup::frame(&trained.recipe.data).short_side;
-    let pixels = match args.format {
-        ExportFormat::Safetensors => "pixels from 0 to 1, normalised by the mean and std in the metadata",
-        ExportFormat::Onnx => "RGB pixels from 0 to 1; the graph normalises them",
-    };
+    // The network's own size is what was trained; a short side below it counts as it.
+    let frame = setup::frame(&trained.recipe.data);
+    let frame = Frame { size: m.size, short_side: frame.short_side.max(m.size) };
     let network = last(m, args.best).map_or_else(String::new, |said| format!("\n weights      {said}"));
     output::page(&format!(
-        "{}: {backbone} after {}, {}, images of {}x{} pixels ({}){network}\n images       shorter side resized to {short_side}, center crop of {}x{}; {pixels}\n load         {}\n peak memory  {}",
+        "{}: {backbone} after {}, {}, images of {}x{} pixels ({}){network}\n images       {}{}\n load         {}\n peak memory  {}",
         text::path(&args.out),
         format::several(m.epoch, "epoch"),
         format::classes(m.classes.len()),
         m.size,
         m.size,
         format::bytes(bytes),
-        m.size,
-        m.size,
+        prepared(args.format, frame),
+        ends(args.format, m.size, m.classes.len()),
         load(args, &trained),
         memory.text()
     ))?;

@@ -35,6 +35,8 @@ pub struct Limits<'a> {
     pub host: Option<usize>,
     /// What the run is to compute on.
     pub device: &'a str,
+    /// Whether the images of the data set are counted.
+    pub images: bool,
 }
 
 /// The table of what fits for `recipe`, best first.
@@ -82,11 +84,16 @@ pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
             " Left out: settings that fit the device and need {needed} or more of host memory, of which there is room for {room} (--host-memory)."
         )
     });
+    let images = if limits.images {
+        ""
+    } else {
+        " Memory is without the images of the data set (--data counts them)."
+    };
     let copies = if host { ", without copies to and from host memory (host)" } else { "" };
     let note = format!(
         "Best first: the largest batch (at most the recipe's), then f32 before bf16, then the fewest modules, then the fewest \
          operations. Accuracy is not predicted: fewer modules, or backpropagation, usually reach more, a smaller batch may \
-         reach less. Time: operations per image, of the recipe's{copies}. {taken}{more}{left_out}"
+         reach less. Time: operations per image, of the recipe's{copies}.{images} {taken}{more}{left_out}"
     );
     let title = format!("Fits into {} on {}", format::bytes(limits.memory as u64), limits.device);
     let (title, table) = (format::heading(&title), format::text(&table));

@@ -20,6 +20,7 @@ mod export;
 mod fits;
 mod folder;
 mod format;
+mod held_out;
 mod host;
 mod import;
 mod interrupt;

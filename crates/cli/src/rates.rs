@@ -70,7 +70,7 @@ fn warmup(train: &Train) -> String {
 
 fn course(train: &Train, rates: &LearningRate) -> String {
     let per_step = train.moves_per_step();
-    let moves = if per_step { ", moving at every step" } else { "" };
+    let moves = if per_step { " per step" } else { "" };
     let last = if per_step { "step" } else { "epoch" };
     let end = match rates.at(train.epochs).backbone {
         0.0 if rates.peak().backbone > 0.0 => format!(", 0 in the last {last}"),
@@ -80,10 +80,13 @@ fn course(train: &Train, rates: &LearningRate) -> String {
     let gamma = rate(train.gamma_used());
     let said = match train.schedule {
         _ if train.epochs == 1 && !per_step => return "one epoch at that rate".into(),
-        Schedule::Cosine => format!("cosine{end}"),
-        Schedule::Linear => format!("linear{end}"),
+        Schedule::Cosine => format!("cosine{moves}{end}"),
+        Schedule::Linear => format!("linear{moves}{end}"),
         Schedule::Wsd => {
-            format!("constant, linear over the last {} %{end}", rate(100.0 * train.decay_fraction_used()))
+            format!(
+                "constant, linear{moves} over the last {} %{end}",
+                rate(100.0 * train.decay_fraction_used())
+            )
         }
         Schedule::Step => {
             format!("times {gamma} every {}", format::several(train.step_size.unwrap_or_default(), "epoch"))
@@ -96,8 +99,8 @@ fn course(train: &Train, rates: &LearningRate) -> String {
     };
     // A course that moves once an epoch has left the peak behind in a first epoch that is a large part of it.
     let highest = rates.highest().filter(|highest| *highest < SEEN * rates.peak().backbone);
-    let highest = highest.map_or_else(String::new, |highest| format!(", {} at the most", rate(highest)));
-    format!("{said}{moves}{highest}")
+    let highest = highest.map_or_else(String::new, |highest| format!(", peak {}", rate(highest)));
+    format!("{said}{highest}")
 }
 
 /// For machines.
@@ -171,7 +174,7 @@ mod tests {
             (
                 &["train.epochs=3"],
                 1024,
-                "0.8; no warm-up (the run is too short), cosine, 0 in the last epoch, 0.6 at the most",
+                "0.8; no warm-up (the run is too short), cosine, 0 in the last epoch, peak 0.6",
             ),
             (
                 &["train.epochs=6", "train.warmup=5"],
@@ -198,7 +201,7 @@ mod tests {
                     "train.warmup_steps=500",
                 ],
                 1024,
-                "0.8; warm-up of 500 steps, constant, linear over the last 20 %, 0.008 in the last step, moving at every step",
+                "0.8; warm-up of 500 steps, constant, linear per step over the last 20 %, 0.008 in the last step",
             ),
             (&["train.schedule=linear", "train.warmup=0"], 1024, "0.8; linear, 0 in the last epoch"),
             (

@@ -43,7 +43,8 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
     let held = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format::several(*n, what));
     let held = held.collect::<Vec<_>>().join(", ").replace("analysiss", "analyses");
     let held = if held.is_empty() { "measurements".into() } else { held };
-    output::page(&format!("{}: {held}, {}", text::path(&args.out), format::bytes(page.len() as u64)))?;
+    let size = format::bytes(page.len() as u64);
+    output::page(&format!("{}: {held}, {size}; open it in a browser", text::path(&args.out)))?;
     Ok(ExitCode::SUCCESS)
 }
 

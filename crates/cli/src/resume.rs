@@ -3,8 +3,9 @@
 use crate::args::TrainArgs;
 use crate::auto::{Base, Named};
 use crate::folder::unfinished;
+use crate::output;
 use anyhow::{Result, bail};
-use mlaan::recipe::{Load, Orientation, Recipe};
+use mlaan::recipe::{Load, Orientation, Recipe, Schedule};
 use mlaan::train::checkpoint::Manifest;
 use std::path::Path;
 
@@ -47,6 +48,8 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
     if !args.overrides.names_data() {
         wanted.data.source.clone_from(&was.data.source);
     }
+    // What the run held out because its images had no test split.
+    wanted.data.test = wanted.data.test.or(was.data.test);
     let differing = differences(&was, &wanted)?;
     if wanted.data.load == Load::Auto {
         wanted.data.load = was.data.load;
@@ -62,7 +65,21 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
             differing.join(", ")
         );
     }
+    if manifest.is_some() {
+        longer(&was, &wanted).into_iter().for_each(|note| output::note(&note));
+    }
     Ok(wanted)
+}
+
+/// What is to be known of a run that goes on for more epochs than it began with.
+fn longer(was: &Recipe, wanted: &Recipe) -> Option<String> {
+    let (before, now) = (was.train.epochs, wanted.train.epochs);
+    let follows = matches!(wanted.train.schedule, Schedule::Cosine | Schedule::Linear | Schedule::Wsd);
+    (follows && before != now).then(|| {
+        format!(
+            "note: from here on the learning rate is that of a run of {now} epochs; so far it was that of {before} (train.epochs)"
+        )
+    })
 }
 
 /// Why there is nothing to go on with, and what there is elsewhere.
@@ -91,6 +108,19 @@ fn differences(was: &Recipe, wanted: &Recipe) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_longer_run_is_told_of_its_learning_rate() {
+        let was = Recipe::load("quickstart").unwrap();
+        let with = |set: &[&str]| {
+            let mut r = was.clone();
+            r.set_all(set).unwrap();
+            longer(&was, &r)
+        };
+        assert!(with(&["train.epochs=20"]).unwrap().contains("a run of 20 epochs"));
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&["train.epochs=20", "train.schedule=constant"]), None);
+    }
 
     #[test]
     fn only_source_description_and_more_epochs_are_free() {

@@ -160,7 +160,7 @@ fn keys_stop_a_run_and_it_resumes() {
     terminal.shows("1/500");
     terminal.press("q");
     assert_eq!(terminal.end(), Some(130));
-    terminal.shows("Going on after");
+    terminal.shows("Resuming at epoch");
     let all: Vec<usize> =
         epochs(&at.path().join("run"), &[]).iter().map(|e| e["epoch"].as_u64().unwrap() as usize).collect();
     assert_eq!(all, (1..=all.len()).collect::<Vec<_>>());

@@ -42,11 +42,10 @@ fn separability(report: &Analysis) -> Option<String> {
             format!("{}{end}", format::percent(p.test_error))
         })
     };
-    let table = by_place("Linear separability: test error of a linear classifier", &subjects, cell);
+    let table = by_place("Linear separability: test error of linear probes", &subjects, cell);
     let table = if table.contains('*') { format!("{table}\n * a module ends here") } else { table };
     let open = all().filter(|p| !p.converged).count();
-    let warning =
-        format!("\n {}: not converged; its error may still change", format::several(open, "classifier"));
+    let warning = format!("\n {}: not converged; its error may still change", format::several(open, "probe"));
     (!subjects.is_empty()).then(|| if open > 0 { table + &warning } else { table })
 }
 
@@ -72,6 +71,15 @@ fn heads(report: &Analysis) -> Option<String> {
         let both = found.map(|m| [m.independent, m.cascaded].into_iter().flatten().map(format::percent));
         both.map_or_else(String::new, |b| b.collect::<Vec<_>>().join(" / "))
     };
-    let table = by_place("Auxiliary classifiers: test error (independent / cascaded)", &subjects, cell);
-    (!subjects.is_empty()).then_some(table)
+    let all = || subjects.iter().filter_map(|s| s.heads.as_ref());
+    let title = match all().any(|h| h.modules.iter().any(|m| m.cascaded.is_some())) {
+        true => "Auxiliary classifiers: test error (independent / cascaded)",
+        false => "Auxiliary classifiers: test error",
+    };
+    // Behind the last module stands no auxiliary network.
+    let mut ends: Vec<&str> = all().filter_map(|h| h.modules.last()).map(|m| m.name.as_str()).collect();
+    ends.dedup();
+    let table = by_place(title, &subjects, cell);
+    let own = format!("{table}\n {}: the network's own classifier, behind its last module", ends.join(", "));
+    (!subjects.is_empty()).then_some(own)
 }

@@ -19,16 +19,17 @@ pub struct AnalyzeArgs {
     /// Runs' folders, or checkpoints in them (checkpoints/last.json, best.json)
     #[arg(required = true)]
     pub checkpoints: Vec<PathBuf>,
-    /// Test error of a linear classifier on the frozen features of every block
+    /// Linear probes: test error of a linear classifier on the frozen features of every block
     #[arg(long)]
     pub separability: bool,
-    /// Similarity (linear CKA) of every block to every block of another network
+    /// Linear CKA: similarity of every block to every block of another network
     #[arg(long, requires = "against")]
     pub cka: bool,
-    /// The checkpoint that CKA compares with, most often backpropagation's
+    /// Checkpoint that CKA compares with, mostly one of backpropagation
     #[arg(long, value_name = "CHECKPOINT")]
     pub against: Option<PathBuf>,
-    /// Pictures of what the networks look at, side by side
+    /// Draw feature maps of images at several depths (mean over channels, and the 4 strongest channels), a row per
+    /// network
     #[arg(long)]
     pub features: bool,
     /// Test error of every auxiliary classifier
@@ -37,19 +38,19 @@ pub struct AnalyzeArgs {
     /// Images for feature maps: numbers in the test split, or image files
     #[arg(long, value_name = "INDEX,…|PATH", num_args = 1.., default_values = ["0,1,2"])]
     pub images: Vec<String>,
-    /// Blocks that feature maps are shown of, spread over the network
+    /// Number of blocks whose feature maps are drawn, spread evenly over the network
     #[arg(long, value_name = "N", default_value = "8", value_parser = parse_positive)]
     pub places: usize,
-    /// Where linear classifiers read: after every block, or only where modules end
+    /// Where linear probes read: after every block, or only where modules end
     #[arg(long, value_name = "WHERE", default_value = "blocks")]
     pub cut: Cut,
-    /// Side of the grid of averages that they read
+    /// Output size of the adaptive average pooling that probes read
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_grid)]
     pub pool: usize,
-    /// Inverse strength of their L2 penalty (scikit-learn's C)
+    /// Inverse strength of the probes' L2 penalty (scikit-learn's C)
     #[arg(long, value_name = "C", default_value = "1", value_parser = parse_c)]
     pub c: f64,
-    /// Images of a minibatch of CKA
+    /// Batch size of minibatch CKA
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_positive)]
     pub minibatch: usize,
     /// Which images.
@@ -66,7 +67,7 @@ pub struct AnalyzeArgs {
     pub output: Output,
 }
 
-/// Where linear classifiers read.
+/// Where linear probes read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cut {
     /// After the stem and every block: networks compare at equal depths, however they are cut.
@@ -75,7 +76,8 @@ pub enum Cut {
     Modules,
 }
 
-const LIMIT: &str = "At most so many training and so many test images [default: the run's limit on its own data, otherwise all]";
+const LIMIT: &str =
+    "Use at most N training and N test images [default: the run's limit on its own data, otherwise all]";
 
 const EXAMPLES: &str = "\
 Examples:

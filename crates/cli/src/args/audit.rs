@@ -17,14 +17,14 @@ pub struct AuditArgs {
     /// Images that a recipe is chosen for, as `mlaan train --data` does; the audit itself is on random ones
     #[arg(long, value_name = "builtin|PATH")]
     pub data: Option<String>,
-    /// Images of a step
+    /// Images per step
     #[arg(long, value_name = "N", default_value = "4", value_parser = parse_positive)]
     pub batch: usize,
     /// Height and width of the images [default: the recipe's]
     #[arg(long, value_name = "PX", value_parser = parse_whole::<usize>)]
     pub size: Option<usize>,
-    /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
-    /// none for all to learn [default: the recipe's]
+    /// Freeze parameters by the first parts of their names (e.g. stem,layer1); none for all to learn
+    /// [default: the recipe's]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub freeze: Vec<String>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)
@@ -61,4 +61,4 @@ Examples:
 
 A training step is taken on random images, then again with other labels for one loss alone, for every loss in turn. \
 Parameters that differ were reached by that loss. What the method does not allow, and what a loss should reach and does not, is named, and the exit status is then 1. \
-Steps are SGD in 32 bits, whatever the recipe says of precision and optimiser.";
+Steps are SGD in 32 bits, whatever the recipe says of precision and optimizer.";

@@ -21,7 +21,8 @@ pub struct CompareArgs {
     /// A suite (built in, or a TOML file) and recipes to set beside it, or recipes alone; nothing: list the suites
     #[arg(value_name = "SUITE|RECIPE")]
     pub what: Vec<String>,
-    /// How many seeds, from 0, or which: 0,3,4 or 2, (a comma: seed 2 alone) or 3-5 [default: the suite's, else 3]
+    /// Number of seeds, from 0 on, or which ones (e.g. 0,3,4 or 3-5, or 2, with its comma for seed 2 alone)
+    /// [default: the suite's, else 3]
     #[arg(long, value_name = "N|LIST|A-B", value_parser = parse_seeds)]
     pub seeds: Option<Seeds>,
     /// Where the images are: `builtin`, a path, or NAME=PATH where a suite wants several sets. On other images than those that it
@@ -37,7 +38,7 @@ pub struct CompareArgs {
     /// What replaces keys of every cell.
     #[command(flatten)]
     pub settings: Settings,
-    /// Memory that every run may use beside the data set's images, as 2GiB: where a cell needs more, auxiliary
+    /// Memory budget of every run beside the data set's images (e.g. 2GiB); where a cell needs more, auxiliary
     /// networks move to host memory (on a GPU), then recomputation is chosen, then activations in bf16, and a smaller batch if
     /// need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
@@ -48,7 +49,7 @@ pub struct CompareArgs {
     /// The row that others are tested against [default: the suite's, else bp, else the first of one module]
     #[arg(long, value_name = "ROW")]
     pub against: Option<String>,
-    /// Begin no run that is not expected to end within this time, as 8h, 90min or 2d
+    /// Time budget (e.g. 8h, 90min or 2d); no run begins that is not expected to end within it
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub time: Option<Duration>,
     /// Show what it would cost, and train nothing; speed is measured with a few steps

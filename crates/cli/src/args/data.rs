@@ -39,10 +39,11 @@ Examples:
 pub struct InspectArgs {
     /// A folder, an archive, or `builtin`
     pub path: String,
-    /// Fraction of the training images that is held out to validate on, as by --validation of `mlaan train`
+    /// Fraction of the training images to hold out for validation, as --validation of `mlaan train` does
     #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
-    /// Fraction of every class that is held out to test on, where the set has no test split, as by --test of `mlaan train` [default: 0.2]
+    /// Fraction of every class to hold out for testing, where the set has no test split, as --test of `mlaan train` does
+    /// [default: 0.2]
     #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub test: Option<f64>,
     /// Show every class and up to a hundred problems

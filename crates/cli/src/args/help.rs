@@ -108,7 +108,9 @@ fn brief(all: &str) -> String {
         }
     }
     let text = text.replace("  ", " ").replace(" ,", ",").replace(" ;", ";").replace(" .", ".");
-    let end = ["; ", ". "].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    let ends = text.match_indices("; ").chain(text.match_indices(". ")).map(|(at, _)| at);
+    let is_end = |at: &usize| !text.get(..*at).is_some_and(|said| said.ends_with("e.g"));
+    let end = ends.filter(is_end).min().unwrap_or(text.len());
     let text = text.get(..end).unwrap_or(&text).trim_end_matches([' ', ';', '.']);
     format!("{text}{notes}")
 }
@@ -129,7 +131,7 @@ mod tests {
         );
         assert_eq!(brief("Where to compute (`mlaan devices` lists what there is)"), "Where to compute");
         assert_eq!(brief("Epochs, as 8h. All is saved, and 1.5G more"), "Epochs, as 8h");
-        assert_eq!(brief("Rate of 1.5"), "Rate of 1.5");
+        assert_eq!(brief("Rate of 1.5, e.g. 2; no more"), "Rate of 1.5, e.g. 2");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Images {
 /// Which images of a set are used.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Sample {
-    /// Use only so many training images, and at most as many test images
+    /// Use only N training images, and at most N test images
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub limit: Option<usize>,
     /// Leave out images that cannot be decoded, and count them, instead of stopping

@@ -24,9 +24,9 @@ pub struct Machines {
     /// Where to compute (`mlaan devices` lists what there is)
     #[arg(long, value_name = DEVICES, default_value = "cpu", value_parser = Places::parse)]
     pub device: Places,
-    /// Cut the modules into so many stages of about the same compute, which work side by side on batches that follow each
-    /// other; results are the same. Each has a device (--device cuda:0,cuda:1), or on the processor its part of the
-    /// threads [default: one per device]
+    /// Pipeline parallelism: cut the modules into N stages of about the same compute, which work side by side on
+    /// successive batches; results are the same. Each has a device (--device cuda:0,cuda:1), or on the processor its part
+    /// of the threads [default: one per device]
     #[arg(long, value_name = "N", value_parser = parse_positive, conflicts_with = "memory")]
     pub stages: Option<usize>,
     /// How much of the processor.

@@ -55,13 +55,13 @@ Examples:
   mlaan                                a first run on the built-in images
   mlaan train --data photos/           your own images: it chooses the rest
   mlaan plan mlaan-paper-resnet32-16   what a run would need, before it runs
-  mlaan eval runs/demo                 accuracy of the trained network, per class
+  mlaan eval runs/demo                 its accuracy, class by class
   mlaan predict runs/demo a.jpg        the class of an image
   mlaan analyze runs/demo              what its modules hold, block by block
   mlaan bench bp-resnet32 --batch 128  how fast it trains here
   mlaan compare small --plan           every method side by side, and its cost
   mlaan recipes                        the experiments that are built in
-  mlaan devices                        what can be computed with here
+  mlaan devices                        the devices that are available
 
 `mlaan COMMAND --help` says more.";
 
@@ -78,7 +78,7 @@ pub enum Command {
     Export(ExportArgs),
     /// Convert PyTorch weights to a checkpoint
     Import(ImportArgs),
-    /// See what trained networks hold at each depth: separability, similarity, auxiliary classifiers, feature maps
+    /// See what trained networks hold at each depth: linear probes, similarity (CKA), auxiliary classifiers, feature maps
     Analyze(AnalyzeArgs),
     /// Check that gradients stay where a method says: which loss reaches which module
     Audit(AuditArgs),
@@ -94,7 +94,7 @@ pub enum Command {
     Report(ReportArgs),
     /// List the built-in recipes, print one, or list the keys that a recipe may hold
     Recipes(RecipesArgs),
-    /// List what can be computed with here: the processor, NVIDIA GPUs, and what these lack
+    /// List the available devices: the processor, NVIDIA GPUs, and what these lack
     Devices(DevicesArgs),
     /// Print completions of commands, flags and recipes for a shell
     Completions(CompletionsArgs),
@@ -114,19 +114,19 @@ pub struct TrainArgs {
     /// Folder for metrics, recipe and checkpoints [default: runs/ and the recipe's name]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on after the last checkpoint of the folder, exactly as if the run had never stopped
+    /// Resume from the last checkpoint of the folder, exactly as if the run had never stopped
     #[arg(long)]
     pub resume: bool,
-    /// Memory that the run may use, as 2GiB, 900MB or 1.5G; where the recipe needs more, auxiliary networks
+    /// Memory budget of the run (e.g. 2GiB, 900MB or 1.5G); where the recipe needs more, auxiliary networks
     /// move to host memory (on a GPU), then recomputation is chosen, then activations in bf16, and a smaller batch if need be
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "resume")]
     pub memory: Option<usize>,
-    /// Begin no run or epoch that is not expected to end within this time, as 8h, 90min or 2d; a run's first epoch stops
-    /// within. All is saved, and what follows goes on as if nothing had happened
+    /// Time budget (e.g. 8h, 90min or 2d); no run or epoch begins that is not expected to end within it, and a run's
+    /// first epoch stops within it. All is saved, and what follows goes on as if nothing had happened
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub time: Option<Duration>,
-    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has, as 6,5,5; results are
-    /// the same
+    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has (e.g. 6,5,5);
+    /// results are the same
     #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", value_parser = parse_division)]
     pub rank_modules: Division,
     /// What to compute with.
@@ -136,7 +136,7 @@ pub struct TrainArgs {
     /// that one goes on with it
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     pub tensorboard: Option<Option<PathBuf>>,
-    /// A progress bar and lines also where the terminal has room for the dashboard
+    /// Show a progress bar and lines even where the terminal has room for the dashboard
     #[arg(long)]
     pub plain: bool,
     /// What it prints.
@@ -168,7 +168,7 @@ Ctrl-C stops after the current step and saves; --resume goes on from there.";
     after_help = EVAL_EXAMPLES,
     mut_arg("data", |a| a.help("Images whose split is used [default: those of the run]")),
     mut_arg("test", |a| a.requires("data")),
-    mut_arg("limit", |a| a.help("At most so many images of the split [default: the run's limit on its own data, otherwise all]"))
+    mut_arg("limit", |a| a.help("Use at most N images of the split [default: the run's limit on its own data, otherwise all]"))
 )]
 pub struct EvalArgs {
     /// A run's folder, its checkpoints folder, or a checkpoint in it (last.json, best.json)
@@ -180,7 +180,7 @@ pub struct EvalArgs {
     /// Which images.
     #[command(flatten)]
     pub images: Images,
-    /// Which split of them, as the run used it; nothing is random about training images here
+    /// Split to test on; training images are not augmented
     #[arg(long, value_enum, default_value_t)]
     pub split: Split,
     /// Fraction of every class that is tested on, where the images of --data have no test split [default: 0.2]
@@ -192,13 +192,13 @@ pub struct EvalArgs {
     /// Whether images are turned as their EXIF orientation says [default: as in the run]
     #[arg(long, value_enum)]
     pub orientation: Option<Turning>,
-    /// What activations are stored in [default: as in the run]
+    /// Precision that activations are stored in [default: as in the run]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
     /// Write the confusion matrix as CSV: a row per class, a column per class that its images were predicted as
     #[arg(long, value_name = "FILE.csv")]
     pub confusion: Option<PathBuf>,
-    /// List so many mistakes, those with the highest loss first: class, what it was predicted as, confidence, file
+    /// List the N mistakes with the highest loss: class, what it was predicted as, confidence, file
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub mistakes: Option<usize>,
     /// What to compute with.
@@ -218,7 +218,7 @@ Examples:
   mlaan eval runs/cifar/checkpoints/last.json --data cifar10/ --json
 
 Loss is the mean cross-entropy. Precision, recall, F1 and their averages are those of scikit-learn's \
-classification_report (0 where there is nothing to divide by). The calibration error is the expected one over 15 bins of equal \
+classification_report (0 where there is nothing to divide by). ECE is the expected calibration error over 15 bins of equal \
 width (Guo et al., 2017). With --json, `confusion` is a list of [class, predicted, images], zeros left out; classes and images count \
 from 0. A run keeps the same in its folder, of its last epoch, as evaluation.json.";
 
@@ -247,28 +247,28 @@ pub struct PlanArgs {
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
-    /// Show what fits into this much memory, as 2GiB, 900MB or 1.5G, instead of the modules
+    /// Show what fits into this much memory (e.g. 2GiB, 900MB or 1.5G) instead of the modules
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<usize>,
     /// Host memory beside a GPU of that --memory, for --set local.offload [default: this machine's where it has a GPU, else as
     /// much as it takes]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, requires = "memory")]
     pub host_memory: Option<usize>,
-    /// Plan so many ranks (`mpirun -n N mlaan train`), or draw the curve of 1..64: what each holds, sends and waits for. A
-    /// few images go through the network to see how long its modules take here, unless --gflops says it
+    /// Plan N ranks (`mpirun -n N mlaan train`), or A..B ranks and their speed-up (e.g. 1..64); what each holds, sends and
+    /// waits for. A few images go through the network to see how long its modules take here, unless --gflops says it
     #[arg(long, value_name = "N|A..B", value_parser = parse_ranks, conflicts_with = "memory")]
     pub ranks: Option<RangeInclusive<usize>>,
-    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has, as 6,5,5; results are
-    /// the same
+    /// Which modules each of several ranks holds: divided evenly by time or by memory, or how many each has (e.g. 6,5,5);
+    /// results are the same
     #[arg(long, value_name = "time|memory|N,N,…", default_value = "time", value_parser = parse_division, requires = "ranks")]
     pub rank_modules: Division,
-    /// What passes between two ranks in a second, as 10Gbit or 25GB [default: 5GB, as within one machine]
+    /// Bandwidth between two ranks, per second (e.g. 10Gbit or 25GB) [default: 5GB, as within one machine]
     #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "ranks")]
     pub bandwidth: Option<f64>,
-    /// How long a message takes beside its bytes, as 50us or 2ms [default: 20us]
+    /// Latency of a message between two ranks (e.g. 50us or 2ms) [default: 20us]
     #[arg(long, value_name = "TIME", value_parser = parse_latency, requires = "ranks")]
     pub latency: Option<Duration>,
-    /// Billions of operations that a rank computes in a second [default: measured here]
+    /// Speed of a rank, GFLOP/s [default: measured here]
     #[arg(long, value_name = "N", value_parser = parse_gflops, requires = "ranks")]
     pub gflops: Option<f64>,
     /// Number of classes [default: those of --data, else 10 for images of up to 96 pixels and 1000 for larger ones]
@@ -316,10 +316,10 @@ pub struct BenchArgs {
     /// Which images.
     #[command(flatten)]
     pub images: Images,
-    /// Rounds; their median counts. With --data a round is an epoch
+    /// Number of rounds; their median counts. With --data a round is an epoch
     #[arg(long, value_name = "N", default_value = "5", value_parser = parse_positive)]
     pub rounds: usize,
-    /// Steps of a round; their median counts, on a GPU their mean, of more where they are short [default: 3]
+    /// Number of steps per round; their median counts, on a GPU their mean, of more where they are short [default: 3]
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub steps: Option<usize>,
     /// What to compute with.
@@ -328,7 +328,7 @@ pub struct BenchArgs {
     /// Also time every kind and shape of operation
     #[arg(long)]
     pub profile: bool,
-    /// Operations that the profile's table shows
+    /// Number of operations in the profile's table
     #[arg(long, value_name = "N", default_value = "20", value_parser = parse_positive)]
     pub top: usize,
     /// For machines.
@@ -348,8 +348,8 @@ Examples:
   mlaan bench --data photos/ --steps 3 and training, with the recipe that suits them
 
 Images of steps are made up, as those of 10 or (over 96x96) 1000 classes: none are read. Steps are those of a run: on a GPU one behind the other, waited for at \
-the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). What the \
-machine can do at the most is measured in the same run.";
+the end of a round, and at least as many as a run takes until it reads losses (32, or what takes a second). The \
+peak of the machine is measured in the same run.";
 
 /// `mlaan devices`
 #[derive(Args)]

@@ -21,14 +21,14 @@ pub struct Overrides {
     /// How the network is cut and where memory goes.
     #[command(flatten)]
     pub layout: Layout,
-    /// Start from these weights: a checkpoint (a run's folder, or last.json or best.json in it), or a state dict of PyTorch (.pth, .pt,
-    /// .safetensors); with other classes the classifier is new
+    /// Start from pretrained weights: a checkpoint (a run's folder, or last.json or best.json in it), or a state dict of
+    /// PyTorch (.pth, .pt, .safetensors); with other classes the classifier is new
     #[arg(long, value_name = "CHECKPOINT|FILE")]
     pub init: Option<String>,
-    /// Which network of that file, where it has several, as state_dict_ema
+    /// Which network of that file, where it has several (e.g. state_dict_ema)
     #[arg(long, visible_alias = "key", value_name = "NAME", requires = "init")]
     pub init_key: Option<String>,
-    /// Seed of everything random
+    /// Random seed
     #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     pub seed: Option<u64>,
 }
@@ -36,13 +36,14 @@ pub struct Overrides {
 /// How the network is cut and where its memory goes.
 #[derive(Args)]
 pub struct Layout {
-    /// Local modules, cut evenly; 1 is backpropagation
+    /// Number of local modules, cut evenly; 1 is backpropagation
     #[arg(long, value_name = "N", value_parser = parse_whole::<usize>)]
     pub modules: Option<usize>,
-    /// Cut such that the greatest memory of a module is least, instead of evenly
+    /// Balance the peak memory of modules instead of their numbers of blocks
     #[arg(long)]
     pub balance: bool,
-    /// Compute the inside of modules again on the way back instead of storing it; results stay the same to the bit
+    /// Recompute activations inside modules in the backward pass instead of storing them (activation checkpointing);
+    /// bit-identical
     #[arg(long, value_name = "none|module")]
     pub recompute: Option<String>,
 }

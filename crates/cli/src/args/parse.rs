@@ -27,7 +27,7 @@ pub enum Unread {
 pub fn parse(args: &[OsString]) -> Result<Cli, Unread> {
     read(args).map_err(|e| {
         if e.use_stderr() {
-            refuse(unadvised(e), args);
+            refuse(advised(e, args), args);
             return Unread::Refused(USAGE);
         }
         Unread::Help(e.render())
@@ -38,6 +38,49 @@ pub fn parse(args: &[OsString]) -> Result<Cli, Unread> {
 fn read<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Result<Cli, clap::Error> {
     let mut matches = super::help::command().try_get_matches_from(args)?;
     Cli::from_arg_matches_mut(&mut matches)
+}
+
+/// What other programs call flags, the flag that stands for each here, and how to write it.
+const CALLED: [(&[&str], &str, &str); 4] = [
+    (&["dataset", "data_dir", "root"], "data", "--data PATH"),
+    (&["pretrained", "weights"], "init", "--init FILE"),
+    (&["workers", "num_workers"], "threads", "--threads N"),
+    (&["gpu", "cuda"], "device", "--device cuda"),
+];
+
+/// An error with the advice that helps: for a flag of other programs, what says the same here.
+fn advised(e: clap::Error, args: &[OsString]) -> clap::Error {
+    let mut e = unadvised(e);
+    if let Some(same) = instead(&e, args) {
+        e.remove(ContextKind::SuggestedArg);
+        let tip = StyledStr::from(format!("write '{same}'"));
+        e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    e
+}
+
+/// What the command takes in place of a flag that it does not know: another flag, or a key of the recipe.
+fn instead(e: &clap::Error, args: &[OsString]) -> Option<String> {
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) =
+        (e.kind(), e.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    let name = flag.strip_prefix("--")?.split('=').next()?.replace('-', "_").to_lowercase();
+    let all = super::help::command();
+    let command = args.iter().skip(1).find_map(|word| all.find_subcommand(word))?;
+    let own = |long: &str| command.get_arguments().find(|arg| arg.get_long() == Some(long));
+    let called = CALLED.iter().find(|(names, long, _)| names.contains(&name.as_str()) && own(long).is_some());
+    if let Some((.., written)) = called {
+        return Some((*written).to_owned());
+    }
+    let key = mlaan::recipe::key_called(&name).filter(|_| own("set").is_some())?;
+    // What has a flag of its own is said with that.
+    let long = key.rsplit('.').next().unwrap_or(key).replace('_', "-");
+    Some(match own(&long).and_then(|arg| arg.get_value_names()?.first()) {
+        Some(value) => format!("--{long} {value}"),
+        None => format!("--set {key}=VALUE"),
+    })
 }
 
 /// An error without what clap advises for values that look like flags: `-- --epochs` would name a recipe.
@@ -67,7 +110,7 @@ fn refuse(e: clap::Error, args: &[OsString]) {
     }
     let shown: Vec<OsString> = args.iter().map(|a| text::path(Path::new(a)).into()).collect();
     match read(shown) {
-        Err(same) if same.kind() == e.kind() => say(&unadvised(same)),
+        Err(same) if same.kind() == e.kind() => say(&advised(same, args)),
         _ => output::note(&e.to_string()),
     }
 }
@@ -97,6 +140,28 @@ fn not_text(args: &[OsString]) -> String {
 mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn flags_of_other_programs_are_told_by_what_says_the_same_here() {
+        for (command, flag, tip) in [
+            ("train", "--weight-decay=0.1", Some("--set train.weight_decay=VALUE")),
+            ("plan", "--momentum", Some("--set train.momentum=VALUE")),
+            ("train", "--learning-rate", Some("--lr RATE")),
+            ("train", "--pretrained", Some("--init FILE")),
+            ("train", "--num-workers", Some("--threads N")),
+            ("predict", "--gpu", Some("--device cuda")),
+            ("predict", "--weight-decay", None),
+            ("train", "--nonsense", None),
+        ] {
+            let args: Vec<OsString> = ["mlaan", command, flag].map(OsString::from).into();
+            let said = advised(read(&args).err().unwrap(), &args).to_string();
+            match tip {
+                Some(tip) => assert!(said.contains(&format!("tip: write '{tip}'")), "{flag}: {said}"),
+                None => assert!(!said.contains("write '"), "{flag}: {said}"),
+            }
+            assert!(said.matches("tip:").count() <= 1, "{flag}: {said}");
+        }
+    }
 
     #[test]
     fn what_is_no_text_is_named() {

@@ -11,7 +11,7 @@ pub struct RecipesArgs {
     /// Print a recipe: the file that is built in, or what a joined name stands for, with the paper's result and what it needs
     #[arg(long, value_name = "NAME")]
     pub show: Option<String>,
-    /// With --show: every key spelt out, those of the recipes that it extends included; NAME may also be a file
+    /// With --show: every key spelled out, those of the recipes that it extends included; NAME may also be a file
     #[arg(long, requires = "show")]
     pub resolve: bool,
     /// List every key that a recipe may hold: meaning, type, default
@@ -54,7 +54,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = MAN_EXAMPLES)]
 pub struct ManArgs {
-    /// Print the page of this command, as train, or data inspect [default: of mlaan itself]
+    /// Print the page of this command (e.g. train, or data inspect) [default: of mlaan itself]
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
     pub page: Vec<String>,
     /// Write all pages into this folder, as mlaan.1, mlaan-train.1, …

@@ -20,20 +20,21 @@ pub struct Settings {
     /// [default: the recipe's]
     #[arg(long, value_name = OPTIMIZERS, value_parser = parse_optimizer)]
     pub optimizer: Option<String>,
-    /// What activations and their gradients are stored in: bf16 halves their memory [default: the recipe's]
+    /// Precision that activations and their gradients are stored in; bf16 halves their memory [default: the recipe's]
     #[arg(long, value_name = PRECISIONS, value_parser = parse_precision)]
     pub precision: Option<String>,
-    /// Fraction of the training images that is held out to choose the best epoch on, as 0.1 (stratified; of the images that
-    /// --limit and --test leave), where the set has no validation split of its own; the test images are then used once, at the end
+    /// Fraction of the training images to hold out for choosing the best epoch (e.g. 0.1; stratified, of the images that
+    /// --limit and --test leave), where the set has no validation split of its own; the test images are then used once, at
+    /// the end
     /// [default: the recipe's]
     #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub validation: Option<f64>,
-    /// Fraction of every class that is held out to test on, as 0.2, where the set has no test split, or no splits at all; the same
-    /// for every seed [default: the recipe's]
+    /// Fraction of every class to hold out for testing (e.g. 0.2), where the set has no test split, or no splits at all; the
+    /// same for every seed [default: the recipe's]
     #[arg(long, value_name = "FRACTION", value_parser = parse_number, allow_negative_numbers = true)]
     pub test: Option<f64>,
-    /// Parts of the network that keep their values, as stem,layer1: blocks, parameters, or the first parts of their names;
-    /// none for all to learn [default: the recipe's]
+    /// Freeze parameters by the first parts of their names (e.g. stem,layer1); none for all to learn
+    /// [default: the recipe's]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub freeze: Vec<String>,
     /// Change a key of the recipe; may be given several times (`mlaan recipes --schema` lists the keys)

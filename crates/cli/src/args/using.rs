@@ -24,7 +24,7 @@ pub struct PredictArgs {
     /// instead of the last one
     #[arg(long)]
     pub best: bool,
-    /// Classes per image, the most probable first
+    /// Number of classes per image, the most probable first
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_positive)]
     pub top: usize,
     /// Whether images are turned as their EXIF orientation says [default: as the network's training images were]
@@ -101,7 +101,8 @@ Examples:
   mlaan predict runs/demo photos/ --top 5 --csv > classes.csv
   find / -name '*.png' | mlaan predict runs/demo - --json
 
-Images are prepared as in an evaluation: the shorter side is scaled, then a center crop taken. A file that is no image is reported \
+Images are prepared as in an evaluation: one of the network's size is taken as it is, of others the shorter side is \
+resized and the center crop taken. A file that is no image is reported \
 and stops nothing; the exit status is then 1.";
 
 /// `mlaan export`
@@ -152,7 +153,7 @@ Examples:
   mlaan export runs/photos --best --format safetensors --out net.safetensors
 
 Auxiliary networks are left out. Names of the classes, image size, mean and standard deviation are in the file's metadata. Both want images whose shorter \
-side was resized and of which the center crop was taken, by the numbers that are printed. The ONNX graph normalises pixels itself; a program that \
+side was resized and of which the center crop was taken, by the numbers that are printed. The ONNX graph normalizes pixels itself; a program that \
 uses the state dict has to do it.";
 
 /// `mlaan import`
@@ -164,31 +165,32 @@ pub struct ImportArgs {
     /// The folder to make, as a run's
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The network, as resnet50 [default: told by the names and sizes of the tensors]
+    /// The network (e.g. resnet50) [default: told by the names and sizes of the tensors]
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub backbone: Option<String>,
     /// A recipe whose network it is
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
-    /// Which of the file's networks to take, as state_dict_ema: a key of what was saved (several joined by dots, as
-    /// model.encoder_q; a number in a list), or what its names begin with [default: the weights themselves, before an average of them]
+    /// Which of the file's networks to take: a key of what was saved (e.g. state_dict_ema; several joined by dots, e.g.
+    /// model.encoder_q; a number in a list), or what its names begin with [default: the weights themselves, before an
+    /// average of them]
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Names of the classes in the order of the classifier's outputs: one a line, or JSON (a list, {"0": "cat"}, {"cat": 0},
     /// ImageNet's {"0": ["n01440764", "tench"]})
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
-    /// Give up the file's classifier for a new, untrained one, of as many classes as are named
+    /// Replace the file's classifier by a new, untrained one, of as many classes as are named
     #[arg(long)]
     pub new_classifier: bool,
     /// Height and width of the images, pixels [default: 32 for CIFAR's ResNets, 224 for ImageNet's]
     #[arg(long, value_name = "PX", value_parser = parse_positive)]
     pub size: Option<usize>,
-    /// What pixels are normalised with [default: the mean and standard deviation that a wrapper in the file has, else cifar10 or imagenet, by
-    /// the network]
-    #[arg(long, value_name = "cifar10|svhn|stl10|imagenet")]
+    /// Mean and standard deviation that pixels are normalized with [default: those that a wrapper in the file has, else
+    /// those of cifar10 or imagenet, by the network]
+    #[arg(long, visible_alias = "normalize", value_name = "cifar10|svhn|stl10|imagenet")]
     pub normalise: Option<String>,
-    /// Seed of a new classifier
+    /// Random seed of a new classifier
     #[arg(long, value_name = "N", default_value = "0", value_parser = parse_whole::<u64>)]
     pub seed: u64,
     /// For machines.

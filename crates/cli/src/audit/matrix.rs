@@ -44,6 +44,14 @@ pub fn lines(found: &Audit, room: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// Whether something follows a loss by EMA, which the marks alone do not say.
+pub fn has_mirrors(found: &Audit) -> bool {
+    let parts = found.rows.iter().flat_map(|row| &row.parts);
+    parts
+        .filter(|reach| matches!(reach.owner, Owner::Auxiliary(..)))
+        .any(|reach| !reach.changed.is_empty() && !reach.gradient && !reach.leaks())
+}
+
 /// One part, its header first.
 fn shown(found: &Audit, part: &Part) -> Vec<String> {
     let mut lines = header(found, part);
@@ -112,7 +120,8 @@ fn auxiliaries(row: &Reached) -> String {
             _ => (own, follow + 1, leak),
         });
     let parts = [
-        (own > 0).then(|| "#".to_owned()),
+        // A mark first, so that the number is not read as going on from the classifier's.
+        (own > 0).then(|| "#".to_owned()).or_else(|| (follow > 0).then(|| ".".to_owned())),
         (follow > 0).then(|| format!("{} by EMA", format::count(follow))),
         (leak > 0).then(|| format!("! {}", format::count(leak))),
     ];
@@ -146,6 +155,25 @@ mod tests {
             parts: vec![reach(Owner::Module(module)), reach(Owner::Auxiliary(module, Branch::Independent))],
         };
         Audit { modules, batch: 4, rows: (0..modules).map(row).collect() }
+    }
+
+    #[test]
+    fn a_number_that_follows_stands_behind_a_mark() {
+        let follows = |gradient| Reach {
+            owner: Owner::Auxiliary(1, Branch::Cascaded),
+            parameters: 1,
+            changed: vec!["aux.leap_0.weight".into()],
+            gradient,
+            mirrors: true,
+        };
+        let row = |parts| Reached { loss: LossOf { module: 0, branch: Branch::Independent }, parts };
+        assert_eq!(auxiliaries(&row(vec![follows(false)])), "., 1 by EMA");
+        assert_eq!(auxiliaries(&row(vec![follows(true), follows(false)])), "#, 1 by EMA");
+        assert_eq!(auxiliaries(&row(Vec::new())), ".");
+        let mut found = dgl(2);
+        assert!(!has_mirrors(&found));
+        found.rows.push(row(vec![follows(false)]));
+        assert!(has_mirrors(&found));
     }
 
     #[test]

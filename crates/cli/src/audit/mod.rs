@@ -121,8 +121,13 @@ fn text(name: &str, found: &Audit) -> String {
             format::heading(name),
             format::several(found.batch, "image")
         ),
-        " #  changed by the loss    .  not changed    !  a leak: the method forbids it\n".into(),
+        " #  changed by the loss    .  not changed    !  a leak: the method forbids it".into(),
     ];
+    if matrix::has_mirrors(found) {
+        lines
+            .push(" n by EMA  n auxiliary networks whose mirrors follow by EMA what the loss trained".into());
+    }
+    lines.push(String::new());
     lines.extend(matrix::lines(found, output::columns()));
     lines.push(String::new());
     lines.push(verdict(found));

@@ -8,6 +8,7 @@ mod units;
 use self::units::{giga, seconds};
 use crate::args::BenchArgs;
 use crate::auto::{Base, Named};
+use crate::held_out::or_held_out;
 use crate::{format, output};
 use anyhow::{Error, Result};
 use mlaan::bench::{Loading, Measurement, Options, bench as measure, loading as load};
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 /// What is wrong with the recipe, or out of memory.
 pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let base = recipe(args)?;
-    let (name, recipe) = (base.name, base.recipe);
+    let (name, mut recipe) = (base.name, base.recipe);
     let default = Options::default();
     let steps = args.steps.unwrap_or(default.steps);
     let options = Options { rounds: args.rounds, steps, profile: args.profile, ..default };
@@ -30,7 +31,10 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let steps_too = !loads || args.steps.is_some() || args.profile;
     // Each with a device of its own: memory is counted from when it was opened.
     let open = || args.machine.open();
-    let loaded = loads.then(|| Ok::<_, Error>(load(&recipe, &open()?, args.rounds)?)).transpose()?;
+    let loaded = match loads {
+        true => Some(or_held_out(&mut recipe, true, |recipe| Ok(load(recipe, &open()?, args.rounds)?))?),
+        false => None,
+    };
     let trained = steps_too.then(|| Ok::<_, Error>(measure(&recipe, &open()?, &options)?)).transpose()?;
     let of_steps = trained.as_ref().map(|r| json::report(&name, &recipe, r));
     let of_loading = loaded.as_ref().map(|l| loading::json(&name, &recipe, l));

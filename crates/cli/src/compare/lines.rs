@@ -2,9 +2,9 @@
 
 use crate::interrupt::Notice;
 use crate::{format, host, output};
-use console::Term;
+use console::{Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressStyle};
-use mlaan::compare::{Run, Standing, Table, Tell};
+use mlaan::compare::{Cost, Run, Standing, Table, Tell};
 use mlaan::text;
 use mlaan::train::Progress;
 use std::path::Path;
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Time between two progress lines.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// Runs to do above which it is said how to forecast their time.
+const MANY: usize = 3;
 
 /// See the module.
 pub struct Lines {
@@ -63,10 +66,17 @@ impl Lines {
         self.bar.clone().map_or(Notice::Line, Notice::Above)
     }
 
-    /// Says what is there already.
-    pub fn begin(&self, folder: &Path) {
+    /// Says what is there already, and which batches are larger than the set.
+    pub fn begin(&self, folder: &Path, (table, costs): (&Table, &[Cost])) {
         let all = format::several(self.runs.len(), "run");
-        self.line(&format!("{all} in {}; {} done before.\n", text::path(folder), self.done));
+        // Of many runs the time is worth knowing before.
+        let forecast = match self.runs.len().saturating_sub(self.done) > MANY {
+            true => "; --plan forecasts their time",
+            false => "",
+        };
+        let small = small(table, costs);
+        let small = if small.is_empty() { small } else { format!("\n{small}") };
+        self.line(&format!("{all} in {}; {} done before{forecast}.{small}\n", text::path(folder), self.done));
     }
 
     /// Tells what happened.
@@ -86,14 +96,11 @@ impl Lines {
                 let best =
                     format!("best {} after {}{by}", format::percent(s.best_test_accuracy), s.best_epoch);
                 let diverged = if record.diverged() { "diverged: " } else { "" };
-                self.run_line(&format!(
-                    "{diverged}accuracy {:>7} ({best})  {}  {}",
-                    format::percent(s.test_accuracy),
-                    format::duration(s.seconds),
-                    format::bytes(s.peak().most())
-                ));
+                let said = format!("{diverged}accuracy {:>7} ({best})", format::percent(s.test_accuracy));
+                let (time, memory) = (format::duration(s.seconds), format::bytes(s.peak().most()));
+                self.run_line(&said, &format!("{time}, memory {memory}"));
             }
-            Tell::Failed(failure) => self.run_line(&format!("failed: {}", text::line(&failure.error))),
+            Tell::Failed(failure) => self.run_line(&format!("failed: {}", text::line(&failure.error)), ""),
         }
     }
 
@@ -150,16 +157,13 @@ impl Lines {
         }
     }
 
-    /// The line that stays of a run.
-    fn run_line(&self, text: &str) {
+    /// The line that stays of a run; `more` stands below the text where it has no room behind it.
+    fn run_line(&self, text: &str, more: &str) {
         let Some((cell, seed, _)) = self.runs.get(self.current.run) else { return };
         let all = self.runs.len();
         let digits = all.to_string().len();
-        self.line(&format!(
-            " {:>digits$}/{all}  {cell:<width$}  seed {seed}  {text}",
-            self.done,
-            width = self.width
-        ));
+        let run = format!(" {:>digits$}/{all}  {cell:<width$}  seed {seed}  ", self.done, width = self.width);
+        self.line(&beside(&run, (text, more), output::columns()));
     }
 
     fn note(&self, text: &str) {
@@ -187,10 +191,53 @@ impl Drop for Lines {
     }
 }
 
+/// A text behind a label, and `more` behind it, or below it where so many columns have no room for both.
+fn beside(label: &str, (text, more): (&str, &str), columns: Option<usize>) -> String {
+    let line = format!("{label}{text}  {more}");
+    if more.is_empty() || columns.is_none_or(|columns| measure_text_width(&line) <= columns) {
+        return line.trim_end().to_owned();
+    }
+    format!("{label}{text}\n{}{more}", " ".repeat(measure_text_width(label)))
+}
+
+/// Of steps that take fewer images than a batch has, since the set has no more: a sentence for each batch and set.
+fn small(table: &Table, costs: &[Cost]) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for (cell, cost) in table.cells.iter().zip(costs) {
+        let batch = cell.recipe.train.batch;
+        let Some([train, _]) = cost.images else { continue };
+        let (batch_text, images) = (format::count(batch), format::several(train, "image"));
+        let one = format!("train.batch is {batch_text}: one step per epoch of all {images}.");
+        if train < batch && !said.contains(&one) {
+            said.push(one);
+        }
+    }
+    said.join("\n")
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(1000);
     if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:10.green/dim} {percent:>3} %  {msg}") {
         bar.set_style(style.progress_chars("━━╌"));
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_its_label_beside_it_on_every_terminal() {
+        let said = ("accuracy 10.00 %", "2.6 s, memory 633 MiB");
+        let whole = " 1/2  bp  seed 0  accuracy 10.00 %  2.6 s, memory 633 MiB";
+        assert_eq!(beside(" 1/2  bp  seed 0  ", said, None), whole);
+        assert_eq!(beside(" 1/2  bp  seed 0  ", said, Some(whole.len())), whole);
+        let below = " 1/2  bp  seed 0  accuracy 10.00 %\n                  2.6 s, memory 633 MiB";
+        assert_eq!(beside(" 1/2  bp  seed 0  ", said, Some(whole.len() - 1)), below);
+        assert_eq!(
+            beside(" 1/2  bp  seed 0  ", ("failed: it is long", ""), Some(9)),
+            " 1/2  bp  seed 0  failed: it is long"
+        );
+    }
 }

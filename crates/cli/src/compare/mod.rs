@@ -117,7 +117,7 @@ impl Work {
         let interrupt = Interrupt::install()?;
         let mut lines = Lines::new(&self.table, &self.runs, !args.speech.speaks());
         interrupt.begin(if args.speech.quiet { None } else { Some(lines.notice()) });
-        lines.begin(self.store.folder());
+        lines.begin(self.store.folder(), (&self.table, &self.costs));
         host::current().iter().for_each(|host| host.begun(self.store.folder()));
         Ok(runner.run(&mut self.runs, interrupt.flag(), &mut |t| lines.tell(t))?)
     }

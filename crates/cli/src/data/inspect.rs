@@ -2,7 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::device::room_to_begin;
-use crate::{format, output};
+use crate::{format, held_out, output};
 use anyhow::{Context, Result};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,12 +37,11 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         })
     };
     let found = match inspected(args.test) {
-        Err(mlaan::Error::NoTestImages { .. }) if args.test.is_none() => inspected(Some(TEST)).inspect(|_| {
-            let part = format!("{:.0} %", 100.0 * TEST);
-            output::note(&format!(
-                "note: there are no test images; {part} of every class are held out here, as by `mlaan train --data` (--test sets another fraction)"
-            ));
-        }),
+        Err(mlaan::Error::NoTestImages { .. }) if args.test.is_none() => {
+            inspected(Some(TEST)).inspect(|_| {
+                output::note(&format!("note: {} (--test sets another fraction)", held_out::note()));
+            })
+        }
         found => found,
     };
     if let Some(bar) = &bar {

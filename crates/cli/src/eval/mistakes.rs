@@ -3,14 +3,18 @@
 use crate::format;
 use mlaan::evaluation::{Evaluation, Mistake};
 
-/// Those that were asked for; nothing where none was. Images of the set at `source` are called by their place in it.
-pub fn table(found: &Evaluation, source: &str, width: u16) -> Option<String> {
+/// Those that were asked for; nothing where none was. Images of the set at `source` are called by their place in it, each on one
+/// line, to be copied: where the terminal is narrow they stand below, with the numbers of their mistakes.
+pub fn table(found: &Evaluation, source: &str) -> Option<String> {
     if found.mistakes.is_empty() {
         return None;
     }
-    let mut table = format::table(&["class", "predicted as", ">confidence", ">loss", "image"]);
-    for Mistake { index, image, class, predicted, confidence, loss } in &found.mistakes {
+    let mut table = format::table(&[">#", "class", "predicted as", ">confidence", ">loss", "image"]);
+    for (at, Mistake { index, image, class, predicted, confidence, loss }) in
+        found.mistakes.iter().enumerate()
+    {
         table.add_row([
+            format::count(at + 1),
             class.clone(),
             predicted.clone().unwrap_or_else(|| "–".into()),
             confidence.map_or_else(|| "–".into(), format::percent),
@@ -20,7 +24,6 @@ pub fn table(found: &Evaluation, source: &str, width: u16) -> Option<String> {
                 .map_or_else(|| format!("number {index}"), |image| inside(image, source).to_owned()),
         ]);
     }
-    format::fit(&mut table, width);
     Some(format!(" Mistakes with the highest loss\n{}", format::text(&table)))
 }
 

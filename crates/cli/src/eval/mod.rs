@@ -6,11 +6,11 @@ mod mistakes;
 mod told;
 
 use crate::args::{EvalArgs, Split};
+use crate::held_out::or_held_out;
 use crate::memory::Planned;
 use crate::{host, output};
 use anyhow::{Result, bail};
 use mlaan::Device;
-use mlaan::auto_recipe::TEST;
 use mlaan::data::{Dataset, LoaderPool, Names, Splits, Subset, by_name};
 use mlaan::evaluation::Evaluation;
 use mlaan::files::atomic;
@@ -78,25 +78,16 @@ pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
         let told =
             Told { found: &found, split, manifest: &manifest, splits, source, path, memory, confusion };
         output::page(&told.text(output::width()))?;
+        if let Some(mistakes) = told.mistakes() {
+            output::exact(&format!("\n{mistakes}"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The images. Of others than the run's that have no test split some are tested on, as `mlaan train --data` holds them out.
 fn opened(args: &EvalArgs, recipe: &mut Recipe, threads: usize, names: Names) -> Result<Splits> {
-    match host::open(recipe, threads, names) {
-        Err(mlaan::Error::NoTestImages { .. })
-            if args.images.data.is_some() && recipe.data.test.is_none() => {}
-        found => return Ok(found?),
-    }
-    recipe.data.test = Some(TEST);
-    let splits = host::open(recipe, threads, names)?;
-    output::note(&format!(
-        "note: there are no test images; {:.0} % of every class are tested on, as `mlaan train --data` holds them out (--test sets \
-         another fraction)",
-        100.0 * TEST
-    ));
-    Ok(splits)
+    or_held_out(recipe, args.images.data.is_some(), |recipe| Ok(host::open(recipe, threads, names)?))
 }
 
 /// Finds before the evaluation what would keep a file from being written behind it.

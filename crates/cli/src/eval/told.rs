@@ -30,7 +30,7 @@ pub struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// All of it, for a terminal of so many columns.
+    /// All of it but the mistakes, for a terminal of so many columns.
     pub fn text(&self, width: u16) -> String {
         let at = match self.manifest.partial.steps {
             0 => format!("after epoch {}", self.manifest.epoch),
@@ -42,8 +42,12 @@ impl Told<'_> {
         let mut parts = vec![format!("{} ({at})", text::path(self.path)), rows.join("\n")];
         parts.push(classes::table(self.found));
         parts.extend(confusion::shown(self.found, width));
-        parts.extend(mistakes::table(self.found, self.source, width));
         parts.join("\n\n")
+    }
+
+    /// The worst mistakes, where some were asked for. Their lines stay as they are: paths are not broken.
+    pub fn mistakes(&self) -> Option<String> {
+        mistakes::table(self.found, self.source)
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
@@ -62,7 +66,7 @@ impl Told<'_> {
         rows.extend(found.top5_accuracy.map(|a| ("top-5 accuracy", format::percent(a))));
         rows.push(("loss", format::loss(found.loss)));
         let calibration = found.calibration_error.map_or_else(|| "–".into(), format::percent);
-        rows.push(("calibration error", format!("{calibration} (expected, {BINS} bins)")));
+        rows.push(("ECE", format!("{calibration} (expected calibration error, {BINS} bins)")));
         if found.undefined > 0 {
             let images = format::several(found.undefined, "image");
             rows.push(("no number", format!("{images}: this network diverged in training")));

@@ -70,7 +70,8 @@ fn show_fits(run: &Run, args: &PlanArgs, memory: usize) -> Result<()> {
         host: args.host_memory.or_else(|| Limits::host_beside(kind)),
     };
     let found = search(&request, &candidates(&request))?;
-    let limits = fits::Limits { memory, host: request.host, device: kind.name() };
+    let limits =
+        fits::Limits { memory, host: request.host, device: kind.name(), images: run.splits().is_some() };
     if args.output.json {
         output::json(&fits::json(&found, recipe, &limits))
     } else {

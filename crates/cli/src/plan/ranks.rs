@@ -155,7 +155,7 @@ impl Ranks {
             ]));
         }
         format!(
-            "{}\n\nA step: {} in one process, {} over {ranks} ranks: {:.2} times as fast, limited by {}. With {network}.",
+            "{}\n\nA step: {} in one process, {} over {ranks} ranks: a speed-up of {:.2}, limited by {}. With {network}.",
             format::text(&table),
             format::duration_short(found.alone),
             format::duration_short(found.step),
@@ -165,8 +165,7 @@ impl Ranks {
     }
 
     fn curve(&self, network: &str) -> String {
-        let mut table =
-            format::table(&[">ranks", ">a step", ">times as fast", ">of the ranks", "limited by"]);
+        let mut table = format::table(&[">ranks", ">a step", ">speed-up", ">efficiency", "limited by"]);
         for ranks in self.numbers() {
             let found = self.course.forecast(ranks, self.network);
             let speedup = found.alone / found.step;

@@ -2,6 +2,7 @@
 
 use crate::args::PlanArgs;
 use crate::auto::Base;
+use crate::held_out::or_held_out;
 use crate::host;
 use anyhow::Result;
 use mlaan::Device;
@@ -36,12 +37,16 @@ impl Run {
     /// # Errors
     /// What is wrong with them.
     pub fn new(base: &Base, args: &PlanArgs) -> Result<Self> {
-        let recipe = base.recipe.clone();
+        let mut recipe = base.recipe.clone();
         let stages = args.machine.kinds()?.into_iter().map(Device::dry).collect::<Result<_, _>>()?;
         let device = Device::dry(args.machine.kind())?;
         let threads = args.machine.processor.threads.unwrap_or(0);
-        let splits =
-            args.images.data.is_some().then(|| host::open(&recipe, threads, Names::Test)).transpose()?;
+        let splits = match args.images.data {
+            Some(_) => {
+                Some(or_held_out(&mut recipe, true, |recipe| Ok(host::open(recipe, threads, Names::Test)?))?)
+            }
+            None => None,
+        };
         let classes = splits.as_ref().map(|splits| splits.train.classes().len()).or(args.classes);
         let (task, choices) = (task(&recipe, classes), base.choices(&recipe));
         Ok(Run { name: base.name.clone(), recipe, task, choices, stages, device, splits })

@@ -10,39 +10,52 @@ pub fn text(pair: &Pair) -> String {
     format!("{}\n\n{}{}", table(pair), verdict(pair), transfers(pair))
 }
 
+/// The recipe, BP and BP with recomputation; where the recipe is BP itself, it is not compared with itself.
 fn table(pair: &Pair) -> String {
-    let mut table = format::table(&["", ">this recipe", ">BP", ">this / BP", ">recomputed", ">this / it"]);
+    let is_bp = is_bp(pair);
+    let shown = move |row: [String; 6]| {
+        row.into_iter()
+            .enumerate()
+            .filter_map(move |(i, cell)| (!is_bp || !(2..4).contains(&i)).then_some(cell))
+    };
+    let header = ["", ">this recipe", ">BP", ">× BP", ">BP recomputed", ">× recomputed"].map(String::from);
+    let header: Vec<String> = shown(header).collect();
+    let mut table = format::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
     let plans = [&pair.local, &pair.plain, &pair.rival];
-    let mut bytes = |what: String, of: &dyn Fn(&Plan) -> usize| {
-        let [own, plain, rival] = plans.map(|p| of(p) as u64);
+    let mut row = |what: &str, of: &dyn Fn(&Plan) -> u64, written: &dyn Fn(u64) -> String| {
+        let [own, plain, rival] = plans.map(of);
         let (first, second) = (format::ratio(own, plain), format::ratio(own, rival));
-        table.add_row([what, format::bytes(own), format::bytes(plain), first, format::bytes(rival), second]);
+        table.add_row(shown([what.into(), written(own), written(plain), first, written(rival), second]));
     };
     for (i, category) in MemoryCategory::ALL.iter().enumerate() {
-        let at_peak = |p: &Plan| p.usage.peak_by_category.get(i).copied().unwrap_or(0);
-        bytes(format!("{} at peak", category.name()), &at_peak);
+        let at_peak = |p: &Plan| p.usage.peak_by_category.get(i).copied().unwrap_or(0) as u64;
+        row(&format!("{} at peak", named(*category)), &at_peak, &format::bytes);
     }
-    bytes("tensors and batches".into(), &Plan::allocated);
+    row("tensors and batches", &|p| p.allocated() as u64, &format::bytes);
     if pair.local.process > 0 {
-        bytes("peak of the process".into(), &Plan::memory);
+        row("peak of the process", &|p| p.memory() as u64, &format::bytes);
     }
     if pair.local.moved() > 0 {
-        bytes("host, page-locked".into(), &Plan::host);
-        bytes("copied each way a step".into(), &Plan::moved);
+        row("host, page-locked", &|p| p.host() as u64, &format::bytes);
+        row("copied each way a step", &|p| p.moved() as u64, &format::bytes);
     }
-    let [own, plain, rival] = plans.map(|p| p.flops);
-    let (first, second) = (format::ratio(own, plain), format::ratio(own, rival));
-    table.add_row([
-        "GFLOP of a step".into(),
-        format::giga(own),
-        format::giga(plain),
-        first,
-        format::giga(rival),
-        second,
-    ]);
+    row("GFLOP of a step", &|p| p.flops, &format::giga);
     let [own, plain, rival] = plans.map(|p| modules::short(p.auxiliary_parameters()));
-    table.add_row(["auxiliary parameters".into(), own, plain, "–".into(), rival, "–".into()]);
+    table.add_row(shown(["auxiliary parameters".into(), own, plain, "–".into(), rival, "–".into()]));
     format::text(&table)
+}
+
+/// A category in torch's spelling; files have the engine's.
+fn named(category: MemoryCategory) -> &'static str {
+    match category {
+        MemoryCategory::Optimiser => "optimizer",
+        other => other.name(),
+    }
+}
+
+/// Whether the recipe is what it would be compared with.
+fn is_bp(pair: &Pair) -> bool {
+    pair.local.modules.len() < 2 && pair.local.usage == pair.plain.usage
 }
 
 /// How the recipe stands to its honest rival.

@@ -50,6 +50,11 @@ const HEADINGS: [(Part, &str); 4] = [
     (Part::Data, "data set"),
 ];
 
+/// What stands behind the short names.
+const METHODS: &str = "\
+DGL: decoupled greedy learning. InfoPro: information propagation. MLM: multilaminar local modules. LAM: leap augmented
+modules. MLAAN: both, the multilaminar leap augmented auxiliary network. A star: both on the method before it.";
+
 const JOINED: &str = "\
 A method and a network make a recipe: mlaan-released-resnet32-16, on the network's usual data set. Others are joined by +:
 mlaan-released+resnet110-55+stl10, quickstart+mine.toml; later ones win. A network may have any depth and any number of
@@ -65,6 +70,9 @@ fn list() -> Result<String> {
         }
         format::fit(&mut table, output::width());
         text.push_str(&format!("{}\n\n", format::text(&table)));
+        if part == Part::Method {
+            text.push_str(&format!("{}\n\n", format::dim(METHODS)));
+        }
     }
     Ok(text + &format::dim(JOINED))
 }

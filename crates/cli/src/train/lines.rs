@@ -72,7 +72,9 @@ impl Lines {
     /// Tells what happened.
     pub fn tell(&mut self, progress: Progress<'_>) {
         match progress {
-            Progress::Resumed { epoch, step } => self.line(&going_on(epoch, step)),
+            Progress::Resumed { epoch, step } => {
+                self.line(&going_on((epoch, step), &self.eta));
+            }
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
                 self.line(&format::dim(&table::legend(self.eta.held)));
                 self.line(&format::dim(&table::header(self.eta.held)));
@@ -163,11 +165,15 @@ impl Drop for Lines {
     }
 }
 
-/// Where a run goes on.
-pub fn going_on(epoch: usize, step: usize) -> String {
-    let (epochs, steps) = (format::several(epoch, "epoch"), format::several(step, "step"));
-    let within = if step == 0 { String::new() } else { format!(" and {steps} of the next") };
-    format!("Going on after {epochs}{within}.")
+/// Where a run goes on that has finished this many epochs, and steps of the next one.
+pub fn going_on((epoch, step): (usize, usize), eta: &Eta) -> String {
+    let steps = eta.images.div_ceil(eta.batch.max(1));
+    match step {
+        // Only what follows the last epoch is left.
+        _ if epoch >= eta.epochs => format!("Resuming after {}.", format::several(epoch, "epoch")),
+        0 => format!("Resuming at epoch {}.", epoch + 1),
+        _ => format!("Resuming at epoch {}, step {step}/{steps}.", epoch + 1),
+    }
 }
 
 fn bar() -> ProgressBar {

@@ -12,6 +12,7 @@ mod table;
 use crate::args::TrainArgs;
 use crate::auto::called;
 use crate::folder::{Held, Target};
+use crate::held_out::or_held_out;
 use crate::interrupt::{EXIT, Interrupt};
 use crate::ranks::Rank;
 use crate::{fits, format, host, memory, output, resume};
@@ -74,32 +75,10 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::install()?;
-    let (mut trainer, fit) = match args.memory {
-        Some(memory) => {
-            let [device] = devices.as_slice() else {
-                bail!(
-                    "--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)"
-                );
-            };
-            let (trainer, fit) = match host::given(&recipe.data.source)? {
-                Some(given) => {
-                    let splits =
-                        given.splits(&setup::open_options(&recipe, device.threads(), Names::Test))?;
-                    Trainer::fit_memory(&recipe, &setup::backbone(&recipe.model)?, splits, device, memory)?
-                }
-                None => Trainer::from_recipe_fit_memory(&recipe, device, memory)?,
-            };
-            let fit = fits::chosen(&fit, recipe.train.batch, memory);
-            (trainer, Some(fit))
-        }
-        None => match rank {
-            Some(rank) => (rank.trainer(&recipe, &devices[0], &args.rank_modules)?, None),
-            None => match host::trainer(&recipe, &devices)? {
-                Some(trainer) => (trainer, None),
-                None => (Trainer::from_recipe_in_stages(&recipe, &devices)?, None),
-            },
-        },
-    };
+    let mut recipe = recipe;
+    let named = args.overrides.images.data.is_some() && !args.resume && rank.is_none();
+    let (mut trainer, fit) =
+        or_held_out(&mut recipe, named, |recipe| trainer(args, recipe, (&devices, rank)))?;
     trainer.stop_by(until);
     // Whoever reads may take their time.
     rank.iter().for_each(|rank| rank.world.end(Thread::Main));
@@ -141,6 +120,36 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     let outcome = run(args, (&recipe, best), &mut trainer, &held, &interrupt)?;
     trainer.dismiss()?;
     Ok(end(args, &outcome, (&trainer, plain), &held.path))
+}
+
+/// What trains, and which settings were chosen for `--memory`.
+fn trainer(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    (devices, rank): (&[Device], Option<&Rank>),
+) -> Result<(Trainer, Option<String>)> {
+    let Some(memory) = args.memory else {
+        return Ok(match (rank, devices) {
+            (Some(rank), [device, ..]) => (rank.trainer(recipe, device, &args.rank_modules)?, None),
+            _ => match host::trainer(recipe, devices)? {
+                Some(trainer) => (trainer, None),
+                None => (Trainer::from_recipe_in_stages(recipe, devices)?, None),
+            },
+        });
+    };
+    let [device] = devices else {
+        bail!(
+            "--memory chooses settings for one device; with several leave it out (`mlaan plan` says what each needs)"
+        );
+    };
+    let (trainer, fit) = match host::given(&recipe.data.source)? {
+        Some(given) => {
+            let splits = given.splits(&setup::open_options(recipe, device.threads(), Names::Test))?;
+            Trainer::fit_memory(recipe, &setup::backbone(&recipe.model)?, splits, device, memory)?
+        }
+        None => Trainer::from_recipe_fit_memory(recipe, device, memory)?,
+    };
+    Ok((trainer, Some(fits::chosen(&fit, recipe.train.batch, memory))))
 }
 
 /// What the run is called: by its recipe, or by its folder when the recipe is the folder's own.

@@ -34,6 +34,7 @@ fn everything_that_applies_is_measured_printed_and_written() {
         "bp 1.000",
         "Auxiliary classifiers",
         "layer3.0",
+        " layer3.0: the network's own classifier, behind its last module\n",
     ] {
         assert!(said.contains(word), "{word}: {said}");
     }

@@ -39,15 +39,20 @@ fn json(at: &Path, args: &[&str]) -> Value {
 fn a_table_is_run_shown_and_found_done() {
     let at = folder(TINY);
     let said = ok(at.path(), &compare(&[]));
-    for word in
-        ["4 runs in runs/tiny; 0 done before", "4/4  dgl-resnet8-2", "± ", "paper", "p (Holm)", "12.50"]
-    {
+    for word in [
+        "4 runs in runs/tiny; 0 done before; --plan forecasts their time.\n",
+        "4/4  dgl-resnet8-2",
+        "± ",
+        "paper",
+        "p (Holm)",
+        "12.50",
+    ] {
         assert!(said.contains(word), "{word} is missing in:\n{said}");
     }
     assert!(!said.contains('\u{1b}'), "no colours without a terminal");
     assert!(at.path().join("runs/tiny/bp-resnet8/seed-1/summary.json").is_file());
     let again = ok(at.path(), &compare(&[]));
-    assert!(again.contains("4 done before") && !again.contains("seed 0"), "{again}");
+    assert!(again.contains("4 done before.") && !again.contains("seed 0"), "{again}");
     let found = json(at.path(), &compare(&["--json"]));
     let kept: Value =
         serde_json::from_slice(&fs::read(at.path().join("runs/tiny/compare.json")).unwrap()).unwrap();
@@ -66,8 +71,15 @@ fn a_table_is_run_shown_and_found_done() {
     assert!(!at.path().join("none").exists());
     // Three seeds, of which two are done.
     assert!(ok(at.path(), &compare(&["--seeds", "3"])).contains("6 runs in runs/tiny; 4 done before"));
+    let whole = ok(at.path(), &compare(&["--seeds", "1", "--batch", "1024", "--out", "whole"]));
+    let said = "train.batch is 1,024: one step per epoch of all 60 images.\n";
+    assert!(whole.matches(said).count() == 1 && !again.contains("train.batch is"), "{whole}");
     let message = fails(at.path(), &compare(&["--epochs", "3"]));
     assert!(message.contains("train.epochs is 2, not 3. Pass another --out"), "{message}");
+    assert!(
+        message.contains("or remove the comparison in runs/tiny") && !message.contains("is done)"),
+        "{message}"
+    );
 }
 
 #[test]

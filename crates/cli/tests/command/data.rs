@@ -89,9 +89,10 @@ fn inspecting_names_what_is_wrong_as_training_does() {
         }
     }
     class("hollow", "dog");
-    for (set, words) in
-        [("hollow", "dog"), ("one", "there is only one class (`cat`), and at least two are needed")]
-    {
+    for (set, words) in [
+        ("hollow", "at least two are needed (no image lies in `dog`)"),
+        ("one", "there is only one class (`cat`), and at least two are needed"),
+    ] {
         for args in [&["data", "inspect", set][..], &["train", "--data", set]] {
             let said = fails(at.path(), args);
             assert!(said.contains(words) && !said.contains("--test"), "{args:?}: {said}");

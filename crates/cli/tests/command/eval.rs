@@ -97,7 +97,7 @@ fn eval_shows_accuracy_first_and_fits_eighty_columns() {
     for word in [
         "top-5 accuracy",
         " loss ",
-        "calibration error",
+        " ECE ",
         "precision",
         "macro average",
         "weighted average",
@@ -193,6 +193,16 @@ fn mistakes_are_known_by_their_files_in_memory_and_on_disk() {
         let said = ok(at.path(), &["eval", load, "--mistakes", "1"]);
         assert!(said.contains(".png") && !said.contains("top-5"), "{said}");
     }
+    // A name is not broken, however narrow the terminal.
+    let long = format!("{} {}.png", "a".repeat(40), "b".repeat(40));
+    for class in ["dark", "light"] {
+        let folder = at.path().join("set/test").join(class);
+        fs::rename(folder.join(format!("{class}-0.png")), folder.join(&long)).unwrap();
+    }
+    let args = ["eval", "memory", "--mistakes", "50"];
+    let out = crate::common::mlaan(at.path(), &args).env("COLUMNS", "60").output().unwrap();
+    let said = crate::common::text(&out.stdout);
+    assert!(said.lines().any(|line| line.ends_with(&format!("/{long}"))), "{said}");
 }
 
 #[test]

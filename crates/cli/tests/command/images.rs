@@ -233,6 +233,7 @@ fn own_pictures_need_no_recipe() {
         "Chosen for these images",
         "120 images and 3 classes",
         "--init resnet18.pth",
+        "torch.save(torchvision.models.resnet18(weights=\"DEFAULT\").state_dict(), \"resnet18.pth\")",
         "Of 19 images the best is a matter of chance",
         "the median image is 30x40",
         "batch",

@@ -14,7 +14,7 @@ fn page(at: &Path) -> PathBuf {
         ok(at, &train(&["--seed", seed, "--out", &out]));
     }
     let said = ok(at, &["report", "runs", "--out", "pages/page.html", "--title", "Tiny & small"]);
-    assert!(said.contains("pages/page.html: 2 runs"), "{said}");
+    assert!(said.contains("pages/page.html: 2 runs") && said.ends_with("; open it in a browser\n"), "{said}");
     at.join("pages/page.html")
 }
 

@@ -106,7 +106,7 @@ fn a_resumed_run_keeps_its_recipe() {
     assert!(differ(&["--epochs", "1"]).contains("train.epochs is 2, not 1"));
     assert!(differ(&["bp-resnet32"]).contains("model.backbone is \"resnet8\", not \"resnet32\""));
     let said = ok(at.path(), &["train", "--resume", "--out", "a", "--epochs", "3", "--threads", "1"]);
-    assert!(said.contains("Going on after 2 epochs.") && said.contains("3/3"), "{said}");
+    assert!(said.contains("Resuming at epoch 3.") && said.contains("3/3"), "{said}");
     assert_eq!(summary(&at.path().join("a"))["epochs"], 3);
 }
 

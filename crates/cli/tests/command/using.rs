@@ -72,7 +72,19 @@ fn an_exported_network_comes_back_and_classifies_the_same() {
         said.starts_with("net.safetensors: resnet8 after 2 epochs, 10 classes, images of 32x32"),
         "{said}"
     );
+    assert!(
+        said.contains(" images       32x32 as they are; others: shorter side resized to 36, center crop"),
+        "{said}"
+    );
+    assert!(!said.contains(" outputs "), "{said}");
     let said = ok(at.path(), &["export", "run", "--format", "onnx", "--out", "net.onnx", "--best"]);
+    for line in [
+        " images       32x32 as they are; others: shorter side resized to 36, center crop of 32x32; RGB pixels",
+        " input        image: float32 [N, 3, 32, 32], RGB from 0 to 1\n",
+        " outputs      logits, probabilities: float32 [N, 10]; class names in the metadata (classes)\n",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
     assert!(said.contains("net.onnx") && fs::metadata(at.path().join("net.onnx")).unwrap().len() > 4_000);
     let manifest: Value =
         serde_json::from_slice(&fs::read(at.path().join("run/checkpoints/last.json")).unwrap()).unwrap();

@@ -69,7 +69,7 @@ impl Analysis {
         let report: Self = read_json(&text).map_err(|e| wrong(format!("not an analysis ({e})")))?;
         if report.version != VERSION {
             let message =
-                format!("version {}, and this program reads {VERSION}: analyse again", report.version);
+                format!("version {}, and this program reads {VERSION}: analyze again", report.version);
             return Err(wrong(message));
         }
         Ok(report)

@@ -28,7 +28,7 @@ impl Analysis {
             })
             .collect();
         (!series.is_empty()).then(|| Lines {
-            title: "Linear separability: test error of a linear classifier".into(),
+            title: "Linear separability: test error of linear probes".into(),
             x: "block (filled: a module ends)".into(),
             y: "error, %".into(),
             names: Some(self.place_names()),

@@ -113,7 +113,7 @@ impl Subject {
                 (None, _) => "a name stands for several classes".into(),
             };
             let message = format!(
-                "its classes ({}) are not the images' ({}; {why}): analyse it with images of its own kind (`--data`)",
+                "its classes ({}) are not the images' ({}; {why}): analyze it with images of its own kind (`--data`)",
                 ours.len(),
                 theirs.len()
             );

@@ -246,7 +246,7 @@ impl Rules<'_> {
             None => {
                 let batch = self.batch_size();
                 let lr = (0.1 * batch as f64 / MOST_BATCH as f64).clamp(0.02, 0.1);
-                (lr, format!("for batch {batch}; cosine per step, one epoch of warm-up"))
+                (lr, format!("for batch {batch}; cosine per step"))
             }
         };
         Choice { what: "lr", value: lr.to_string(), why, keys: vec![format!("train.lr={lr:?}")] }

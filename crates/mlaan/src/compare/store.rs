@@ -164,7 +164,7 @@ impl Store {
         let (path, folder) = (self.record(&cell.name, seed), self.run(&cell.name, seed));
         if let Some(record) = read::<Record>(&path)? {
             let recipe = Recipe::kept(&record.recipe, &path.display().to_string())?;
-            same(cell, seed, &recipe, &path)?;
+            self.same(cell, seed, &recipe, &path)?;
             if record.format > FORMAT {
                 let message =
                     "it was written by a later version of mlaan; use that version, or another --out";
@@ -175,7 +175,7 @@ impl Store {
         let kept = folder.join(RECIPE);
         let unsaved = is_unsaved(&folder);
         if kept.is_file() && !unsaved {
-            same(cell, seed, &Recipe::kept_in(&kept)?, &folder)?;
+            self.same(cell, seed, &Recipe::kept_in(&kept)?, &folder)?;
             if let Some(record) = adopt(cell, seed, &folder)? {
                 return Ok(Standing::Done(Box::new(record)));
             }
@@ -245,7 +245,11 @@ impl Store {
             return Ok(None);
         }
         let differing = found.differences(&cell.recipe(found.seed))?;
-        if differing.is_empty() { Ok(Some(record)) } else { Err(another(cell, &path, &said(&differing))) }
+        if differing.is_empty() {
+            Ok(Some(record))
+        } else {
+            Err(self.another(cell, &path, &said(&differing)))
+        }
     }
 
     /// Keeps a measured step.
@@ -280,6 +284,42 @@ impl Store {
             Error::data(folder.display().to_string(), message)
         })
     }
+
+    /// Whether what lies at `path` is `cell`'s experiment.
+    fn same(&self, cell: &Cell, seed: u64, found: &Recipe, path: &Path) -> Result<()> {
+        let mut differing = said(&found.differences(&cell.recipe(seed))?);
+        let built_in = |source: &str| source == BUILTIN;
+        let wanted = cell.source.as_deref().is_some_and(built_in);
+        if built_in(&found.data.source) != wanted {
+            let said = |b: bool| if b { "builtin" } else { "a data set's" };
+            differing.push(format!("data.source is {}, not {}", said(!wanted), said(wanted)));
+        }
+        if differing.is_empty() { Ok(()) } else { Err(self.another(cell, path, &differing)) }
+    }
+
+    /// What to do where the folder holds another comparison: of one alone, other cells would be refused next.
+    fn another(&self, cell: &Cell, path: &Path, differing: &[String]) -> Error {
+        let lost = if self.has_done() { "" } else { " (no run of it is done)" };
+        let message = format!(
+            "this is another experiment than cell {}: {}. Pass another --out, or remove the comparison in {}{lost}",
+            cell.name,
+            differing.join(", "),
+            self.folder.display()
+        );
+        Error::data(path.display().to_string(), message)
+    }
+
+    /// Whether a run of any cell is done here: has its record or its summary.
+    fn has_done(&self) -> bool {
+        let inside = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let finished = |name: &std::ffi::OsStr| !name.to_string_lossy().ends_with(".failed.json");
+        let recorded = |cell: &std::fs::DirEntry| inside(cell.path()).any(|file| finished(&file.file_name()));
+        let ended = |cell: &std::fs::DirEntry| {
+            inside(cell.path()).any(|run| run.path().join(metrics::SUMMARY).is_file())
+        };
+        inside(self.folder.join(RESULTS)).any(|cell| recorded(&cell))
+            || inside(self.folder.clone()).any(|cell| ended(&cell))
+    }
 }
 
 /// The record of a finished run's folder; none where it is not finished.
@@ -311,29 +351,8 @@ fn adopt(cell: &Cell, seed: u64, folder: &Path) -> Result<Option<Record>> {
     Ok(Some(Record { format, cell, seed, start, machine, planned_bytes, summary, epochs, recipe }))
 }
 
-/// Whether what lies at `path` is `cell`'s experiment.
-fn same(cell: &Cell, seed: u64, found: &Recipe, path: &Path) -> Result<()> {
-    let mut differing = said(&found.differences(&cell.recipe(seed))?);
-    let built_in = |source: &str| source == BUILTIN;
-    let wanted = cell.source.as_deref().is_some_and(built_in);
-    if built_in(&found.data.source) != wanted {
-        let said = |b: bool| if b { "builtin" } else { "a data set's" };
-        differing.push(format!("data.source is {}, not {}", said(!wanted), said(wanted)));
-    }
-    if differing.is_empty() { Ok(()) } else { Err(another(cell, path, &differing)) }
-}
-
 fn said(differing: &[Difference]) -> Vec<String> {
     differing.iter().map(ToString::to_string).collect()
-}
-
-fn another(cell: &Cell, path: &Path, differing: &[String]) -> Error {
-    let message = format!(
-        "this is another experiment than cell {}: {}. Pass another --out, or remove it",
-        cell.name,
-        differing.join(", ")
-    );
-    Error::data(path.display().to_string(), message)
 }
 
 /// A small JSON file; none where there is none.

@@ -13,12 +13,19 @@ use super::notes::few;
 
 /// Folders inside a folder that are looked at, at the most.
 const TRIED: usize = 8;
+/// How deep images are looked for to say that there are none.
+const DEEPEST: usize = 4;
 /// Images whose names are looked at, at the most.
 const MOST_NAMES: usize = 1000;
 /// Files of a folder that are opened to see whether they are images, at the most.
 const MOST_OPENED: usize = 16;
 /// What is read.
 const LIES: &str = "an image folder is `train/CLASS/IMAGE` and `test/CLASS/IMAGE`";
+/// What is enough, where nothing says that there are splits.
+const ENOUGH: &str = "make one folder per class, as `CLASS/IMAGE`, which is enough; `train/` and `test/` lie above them where \
+     there are splits";
+/// Files and folders that are looked at to say that there is no image, at the most.
+const MOST_SEEN: usize = 4000;
 
 type Folder = Entry<PathBuf>;
 
@@ -53,16 +60,13 @@ pub(super) fn arranged(path: &Path) -> Option<String> {
     let nested: Vec<&Folder> = folders.iter().copied().filter(|e| has_class(&e.at)).collect();
     match (nested.as_slice(), flat.as_slice()) {
         ([], []) => has_image(path).then(|| {
-            format!(
-                "its images lie in no folders, so they have no classes{}: {LIES}; make both, with one folder per class",
-                hints(path, &inside)
-            )
+            format!("its images lie in no folders, so they have no classes{}: {ENOUGH}", hints(path, &inside))
         }),
         ([], [one]) => Some(match is_class(one) && hints(&one.at, &inside).is_empty() {
             true => format!(
-                "there is only one class (`{}`), and at least two are needed; where its images are of several, move them into one \
-                 folder per class: {LIES}",
-                one.name
+                "there is only one class (`{}`), and at least two are needed{}; where its images are of several, {ENOUGH}",
+                one.name,
+                beside_empty(&folders, one)
             ),
             false => unsorted(&one.name, &one.at, &inside),
         }),
@@ -136,10 +140,53 @@ fn split_up(which: &str) -> String {
 
 /// Of a folder of images without classes.
 fn unsorted(name: &str, at: &Path, beside: &[Folder]) -> String {
+    let split = role(name.rsplit('/').next().unwrap_or(name)).is_some();
+    let advice = match split {
+        true => format!("{LIES}; move them into one folder per class"),
+        false => ENOUGH.to_owned(),
+    };
     format!(
-        "the images in `{name}/` lie in no class folders, so they have no labels{}: {LIES}; move them into one folder per class",
+        "the images in `{name}/` lie in no class folders, so they have no labels{}: {advice}",
         hints(at, beside)
     )
+}
+
+/// That the folders at `path` hold no images at all, as after an archive that was not unpacked; nothing where there are no
+/// folders, or one may hold some.
+pub(super) fn without_images(path: &Path) -> Option<String> {
+    let inside = Disk.entries(&path.to_path_buf()).ok()?;
+    let folders: Vec<&Folder> = visible(&inside).collect();
+    let mut left = MOST_SEEN;
+    let empty = folders.iter().all(|folder| lacks_images(&folder.at, DEEPEST, &mut left));
+    let names = few(folders.iter().map(|e| e.name.as_str()));
+    match folders.as_slice() {
+        _ if !empty => None,
+        [] => None,
+        [_] => Some(format!("the folder {names} holds no images; put them there, in one folder per class")),
+        _ => Some(format!("the folders {names} hold no images; put those of each class into its folder")),
+    }
+}
+
+/// The folders beside one that hold no images, in words.
+fn beside_empty(folders: &[&Folder], one: &Folder) -> String {
+    let mut left = MOST_SEEN;
+    let mut empty: Vec<&str> = Vec::new();
+    for folder in folders.iter().filter(|e| e.name != one.name) {
+        if lacks_images(&folder.at, DEEPEST, &mut left) {
+            empty.push(&folder.name);
+        }
+    }
+    if empty.is_empty() { String::new() } else { format!(" (no image lies in {})", few(empty)) }
+}
+
+/// Whether it is certain that no image lies in a folder, or up to so many folders below it.
+fn lacks_images(folder: &Path, depth: usize, left: &mut usize) -> bool {
+    let Ok(inside) = Disk.entries(&folder.to_path_buf()) else { return false };
+    *left = left.saturating_sub(inside.len() + 1);
+    if *left == 0 || has_image(folder) {
+        return false;
+    }
+    visible(&inside).all(|below| depth > 0 && lacks_images(&below.at, depth - 1, left))
 }
 
 /// Whether a folder that stands alone is called like a class: not like a split, nor like images of any kind.

@@ -53,7 +53,7 @@ impl Normalise {
             .map_init(Vec::new, |scratch, i| -> Result<Sums> { Ok(sums(data.image(i, scratch)?.rgb)) })
             .try_reduce(Default::default, |a, b| Ok(both(a, b)))?;
         if pixels == 0 {
-            return Err(Error::data("normalisation", "the split has no images to measure"));
+            return Err(Error::data("normalization", "the split has no images to measure"));
         }
         Ok(Self::of((pixels, sum, square)))
     }

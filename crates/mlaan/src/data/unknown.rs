@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::arranged::arranged;
+use super::arranged::{arranged, without_images};
 use super::download::{PUBLISHED, Published};
 use super::foreign::foreign;
 use super::formats::folder::entries;
@@ -34,7 +34,10 @@ pub(super) fn message(source: &str, path: &Path) -> Result<String> {
         Some((near, form)) => format!("{about}; {} is one ({form}): name it", near.display()),
         None => match path.is_dir().then(|| arranged(path).or_else(|| foreign(path))).flatten() {
             Some(advice) => format!("{about}; {advice}"),
-            None => format!("{about}; {}", known()),
+            None => match path.is_dir().then(|| without_images(path)).flatten() {
+                Some(empty) => format!("no images here (found {}): {empty}; {}", contents(path)?, known()),
+                None => format!("{about}; {}", known()),
+            },
         },
     })
 }

@@ -63,7 +63,7 @@ pub(super) fn find(root: Item<'_, '_>) -> Found {
             Some(entries) if is_optimiser(&entries) => {
                 found.tell(
                     next.path,
-                    "an optimiser's state",
+                    "an optimizer's state",
                     format!(", not a network's weights; {ADVICE}"),
                     false,
                 );

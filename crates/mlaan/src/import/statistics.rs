@@ -87,7 +87,7 @@ pub(super) fn alike(a: &MeanStd, b: &MeanStd) -> bool {
 pub(super) fn remark(names: &Names, own: &MeanStd, used: &MeanStd) -> Option<String> {
     (!alike(own, used)).then(|| {
         format!(
-            "The file normalises images itself, by `{}` and `{}` ({}): these differ from the mean and standard deviation that are used \
+            "The file normalizes images itself, by `{}` and `{}` ({}): these differ from the mean and standard deviation that are used \
              here ({}).",
             names.mean,
             names.std,
@@ -103,7 +103,7 @@ pub(crate) fn taken(names: &Names, own: &MeanStd, usual: &MeanStd) -> String {
         true => String::new(),
         false => format!(", not as usual ({})", text(usual)),
     };
-    format!("Images are normalised by its own `{}` and `{}` ({}){other}.", names.mean, names.std, text(own))
+    format!("Images are normalized by its own `{}` and `{}` ({}){other}.", names.mean, names.std, text(own))
 }
 
 fn text(statistics: &MeanStd) -> String {

@@ -102,7 +102,7 @@ impl Learner {
     }
 
     fn learns(&self) -> Result<()> {
-        let message = "this network was built for inference and cannot learn; build it with an optimiser";
+        let message = "this network was built for inference and cannot learn; build it with an optimizer";
         self.plan.optimizer.map(|_| ()).ok_or_else(|| Error::recipe("train", message))
     }
 

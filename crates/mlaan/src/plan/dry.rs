@@ -26,8 +26,8 @@ pub(super) fn classify(
 ) -> Result<()> {
     let (task, device, batch) = (learner.task(), learner.device().clone(), batch.max(1));
     let (full, rest) = images.map_or((at_once, 0), |n| (n / batch, n % batch));
-    // Those between are as the first ones.
-    let full = if full > at_once { at_once + full % at_once } else { full };
+    // The first ones may pack weights, which lie there from the second ones on; those between are as these.
+    let full = if full > 2 * at_once { 2 * at_once + full % at_once } else { full };
     let mut waiting = Vec::new();
     for n in std::iter::repeat_n(batch, full).chain((rest > 0).then_some(rest)) {
         let input = source.to_device(&device, None, n, task.image.height, task.pixels)?;

@@ -245,7 +245,7 @@ impl Data {
             Some(side) if side < self.size => Err(Error::recipe(
                 "data.short_side",
                 format!(
-                    "found {side}, but the centre of {0}x{0} pixels (data.size) is cut out of it; it must be at least {0}",
+                    "found {side}, but the center of {0}x{0} pixels (data.size) is cut out of it; it must be at least {0}",
                     self.size
                 ),
             )),

@@ -42,6 +42,7 @@ pub use model::{Backbone, Family, Model};
 pub use optimizer::OptimizerKind;
 pub use schedule::Schedule;
 pub use schema::{EXTENDS_HELP, KEYS, Key};
+pub use spelling::key_called;
 pub use train::{Precision, Train};
 
 use crate::{Error, Result, files};

@@ -59,7 +59,7 @@ pub(super) fn check(train: &Train, says: &dyn Fn(&str) -> bool) -> Result<()> {
     };
     let of: Vec<_> = of.iter().map(|o| format!("\"{}\"", o.word())).collect();
     let message = format!(
-        "is a key of train.optimizer = {}, and the optimiser here is \"{}\"; leave the key out, or set train.optimizer",
+        "is a key of train.optimizer = {}, and the optimizer here is \"{}\"; leave the key out, or set train.optimizer",
         of.join(" or "),
         train.optimizer.word()
     );

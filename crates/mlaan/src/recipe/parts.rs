@@ -13,13 +13,14 @@ use toml::{Table, Value};
 pub(super) fn check(layers: &[Layer], all: &Table) -> Result<()> {
     let Some(method) = layers.iter().rev().find(|l| l.part == Part::Method) else { return Ok(()) };
     let local = all.get("local").and_then(Value::as_table);
-    check_modules(layers, method, local)?;
+    check_modules(layers, method, all)?;
     ["local.cascade", "local.leap"]
         .into_iter()
         .try_for_each(|table| check_table(layers, method, local, table))
 }
 
-fn check_modules(layers: &[Layer], method: &Layer, local: Option<&Table>) -> Result<()> {
+fn check_modules(layers: &[Layer], method: &Layer, all: &Table) -> Result<()> {
+    let local = all.get("local").and_then(Value::as_table);
     let name = method.description().unwrap_or_default();
     let plain = method.get("local.modules").and_then(Value::as_integer) == Some(1);
     let modules = local.and_then(|l| l.get("modules")).and_then(Value::as_integer);
@@ -31,10 +32,21 @@ fn check_modules(layers: &[Layer], method: &Layer, local: Option<&Table>) -> Res
             network.origin
         )),
         (None, _) if !plain && local.is_none_or(|l| !l.contains_key("cuts")) => wrong(format!(
-            "{name} needs modules, and nothing says how many; write the network as resnet32-16, or this key"
+            "{name} needs modules, and nothing says how many: write the network as {}, or set this key in a recipe file",
+            cut(all)
         )),
         _ => Ok(()),
     }
+}
+
+/// The network with as many modules as the paper's tables cut it into at the most: one per block, and the stem.
+fn cut(all: &Table) -> String {
+    let backbone = all.get("model").and_then(Value::as_table).and_then(|model| model.get("backbone"));
+    let backbone = backbone.and_then(Value::as_str).unwrap_or("resnet32");
+    let depth: usize = backbone.strip_prefix("resnet").and_then(|depth| depth.parse().ok()).unwrap_or(32);
+    // Blocks of three convolutions in the deeper ResNets for ImageNet, of two in all others.
+    let modules = if matches!(depth, 50 | 101 | 152) { depth.div_ceil(3) } else { depth / 2 };
+    format!("{backbone}-{modules}")
 }
 
 /// Checks that not a network alone makes the table that a method lacks.

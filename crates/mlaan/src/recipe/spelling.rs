@@ -34,6 +34,12 @@ const CALLED: &[(&[&str], &str)] = &[
     (&["mean", "std", "normalisation", "normalization"], "data.normalise"),
 ];
 
+/// The key whose last part is `name`, or that others call so: `train.weight_decay` for `weight_decay` and for `wd`.
+pub fn key_called(name: &str) -> Option<&'static str> {
+    let own = KEYS.iter().map(|key| key.path).find(|path| path.rsplit('.').next() == Some(name));
+    own.or_else(|| CALLED.iter().find(|(names, _)| names.contains(&name)).map(|(_, key)| *key))
+}
+
 /// The text for an unknown name `name` in `table` ("" is the top).
 pub(super) fn unknown_key(table: &str, name: &str) -> String {
     let mut here = names_in(table);
@@ -89,10 +95,12 @@ mod tests {
                     !KEYS.iter().any(|k| k.path.rsplit('.').next() == Some(name)),
                     "{name} is a key itself"
                 );
+                assert_eq!(key_called(name), Some(*key));
                 assert!(unknown_key("train", name).contains(&format!("did you mean `{key}`?")), "{name}");
             }
         }
         assert!(unknown_key("local", "K").contains("`local.modules`"));
+        assert_eq!((key_called("weight_decay"), key_called("nothing")), (Some("train.weight_decay"), None));
         assert!(
             unknown_key("train", "epohcs").contains("`train.epochs`"),
             "others are found by their spelling"

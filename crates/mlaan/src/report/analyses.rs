@@ -17,7 +17,7 @@ pub fn analysis(analysed: &Analysed) -> Result<Markup> {
     let found = &analysed.found;
     let mut figures = Vec::new();
     if let Some(plot) = found.separability_plot() {
-        let about = "A linear classifier is fitted to the frozen, pooled values at each depth, and tested: the lower, the \
+        let about = "A linear probe is fitted to the frozen, pooled values at each depth, and tested: the lower, the \
                      better the classes can be read there.";
         figures.push(curve(&plot, about)?);
     }

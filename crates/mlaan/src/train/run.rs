@@ -173,7 +173,7 @@ impl Trainer {
             return differs("seed", m.seed.to_string(), self.recipe.seed.to_string());
         }
         if m.normalise != self.normalise {
-            return differs("normalisation", format!("{:?}", m.normalise), format!("{:?}", self.normalise));
+            return differs("normalization", format!("{:?}", m.normalise), format!("{:?}", self.normalise));
         }
         Ok(())
     }

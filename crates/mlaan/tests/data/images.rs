@@ -164,7 +164,7 @@ fn tiffs_that_are_not_read_are_refused_by_name() {
         refused(&file, "convert it to JPEG or PNG");
     }
     // Colours that are numbers need those colours.
-    refused(&grey(8, &[(262, 3, 3)]), "lacks colours of its palette");
+    refused(&grey(8, &[(262, 3, 3)]), "lacks colors of its palette");
 }
 
 #[test]

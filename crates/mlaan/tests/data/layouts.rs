@@ -166,7 +166,14 @@ fn other_arrangements_are_explained() {
     );
     fails(&at("unsorted"), &["the images in `train/` lie in no class folders", "one folder per class"]);
     sets::unpacked(&at("loose"), &[("cat.0.png".into(), png(0, 0))]);
-    fails(&at("loose"), &["its images lie in no folders"]);
+    fails(
+        &at("loose"),
+        &["its images lie in no folders", "one folder per class", "`CLASS/IMAGE`, which is enough"],
+    );
+    for class in ["cat", "dog/more"] {
+        std::fs::create_dir_all(at("hollow").join(class)).unwrap();
+    }
+    fails(&at("hollow"), &["no images here (found cat/, dog/): the folders `cat`, `dog` hold no images"]);
     let unlabelled =
         [files(["train", "other"], &["cat", "dog"]), vec![("test/1.png".into(), png(1, 1))]].concat();
     sets::unpacked(&at("unlabelled"), &unlabelled);

@@ -301,13 +301,19 @@ fn another_experiment_is_not_taken_for_done() {
     let refused = |text: &str| {
         let message = Runner::survey(&table(text), SEEDS, &bench.store).unwrap_err().to_string();
         assert!(message.contains("another experiment than cell bp-resnet8"), "{message}");
+        assert!(message.contains("remove the comparison in "), "{message}");
         message
     };
     let longer = TINY.replace("train.epochs=2", "train.epochs=3");
     assert!(refused(&longer).contains("train.epochs is 2, not 3"));
     // Neither by the folder alone nor by the record alone.
     fs::rename(at.path().join("results"), at.path().join("elsewhere")).unwrap();
-    assert!(refused(&longer).contains("bp-resnet8"));
+    assert!(!refused(&longer).contains("is done)"));
+    // One that was begun is no loss.
+    let (summary, aside) = (at.path().join("bp-resnet8/seed-0/summary.json"), at.path().join("aside.json"));
+    fs::rename(&summary, &aside).unwrap();
+    assert!(refused(&longer).ends_with(" (no run of it is done)"));
+    fs::rename(&aside, &summary).unwrap();
     fs::rename(at.path().join("elsewhere"), at.path().join("results")).unwrap();
     fs::remove_dir_all(at.path().join("bp-resnet8")).unwrap();
     assert!(refused(&TINY.replace("model.width=4", "model.width=5")).contains("model.width is 4, not 5"));

@@ -178,10 +178,10 @@ fn keys_of_another_optimiser_are_refused_where_they_are_written_and_left_where_t
     for (keys, said) in [
         (
             &["optimizer=adamw", "momentum=0.9"][..],
-            "a key of train.optimizer = \"sgd\" or \"lars\", and the optimiser here is \"adamw\"",
+            "a key of train.optimizer = \"sgd\" or \"lars\", and the optimizer here is \"adamw\"",
         ),
         (&["nesterov=false", "optimizer=adamw"], "train.nesterov"),
-        (&["betas=[0.9, 0.99]"], "a key of train.optimizer = \"adamw\", and the optimiser here is \"sgd\""),
+        (&["betas=[0.9, 0.99]"], "a key of train.optimizer = \"adamw\", and the optimizer here is \"sgd\""),
         (&["optimizer=lars", "betas=[0.9, 0.99]"], "here is \"lars\""),
         (&["eps=1e-6"], "\"adamw\" or \"lars\""),
         (&["optimizer=adamw", "trust_coefficient=0.1"], "= \"lars\""),

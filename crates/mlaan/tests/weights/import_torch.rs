@@ -114,7 +114,7 @@ fn a_network_lies_deep_or_in_a_list() {
     assert_eq!((taken.key.as_deref(), taken.others), (Some("models.1"), vec!["models.0".to_owned()]));
     assert_eq!(values, stem(&half));
     let message = fails(&put(at.path(), &archive(&optimiser())), &Options::default());
-    assert!(message.contains("an optimiser's state"), "{message}");
+    assert!(message.contains("an optimizer's state"), "{message}");
 }
 
 #[test]

@@ -78,7 +78,10 @@ impl Board {
     /// Tells what happened.
     pub fn tell(&mut self, progress: Progress<'_>) {
         match progress {
-            Progress::Resumed { epoch, step } => self.shared.say(going_on(epoch, step)),
+            Progress::Resumed { epoch, step } => {
+                let said = going_on((epoch, step), &self.shared.state().eta);
+                self.shared.say(said);
+            }
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
                 self.shared.say(format::dim(&table::header(self.held)));
             }

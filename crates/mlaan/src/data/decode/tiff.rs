@@ -270,7 +270,7 @@ fn colours(directory: &Directory<'_>, bits: u32, samples: u32, compressed: u32) 
         .number(tag::PHOTOMETRIC)
         .ok_or("the file is damaged: it does not say what its samples mean (PhotometricInterpretation)")?;
     let colours = match photometric {
-        0 if samples > 1 => return Err(unread("TIFF of inverted grey with further samples")),
+        0 if samples > 1 => return Err(unread("TIFF of inverted gray with further samples")),
         0 | 1 => Colours::Grey,
         2 => Colours::Rgb,
         3 if matches!(bits, 1 | 2 | 4 | 8) => Colours::Palette(palette(directory, bits)?),
@@ -282,7 +282,7 @@ fn colours(directory: &Directory<'_>, bits: u32, samples: u32, compressed: u32) 
             }
             Colours::Ycc
         }
-        8..=10 => return Err(unread("TIFF in CIELAB colours")),
+        8..=10 => return Err(unread("TIFF in CIELAB colors")),
         32803 | 34892 => return Err(unread("a camera's raw file (TIFF)")),
         other => return Err(unread(&format!("TIFF with photometric interpretation {other}"))),
     };
@@ -293,7 +293,7 @@ fn colours(directory: &Directory<'_>, bits: u32, samples: u32, compressed: u32) 
             | (Colours::Grey | Colours::Rgb, 16 | 32)
             | (Colours::Cmyk | Colours::Ycc, 16)
     );
-    if read { Ok(colours) } else { Err(unread(&format!("TIFF with {bits} bits a sample of such colours"))) }
+    if read { Ok(colours) } else { Err(unread(&format!("TIFF with {bits} bits a sample of such colors"))) }
 }
 
 /// Bits of a sample, which all have alike, as whole numbers or, of 32 bits, as floating-point ones.
@@ -327,7 +327,7 @@ fn palette(directory: &Directory<'_>, bits: u32) -> Result<Vec<[u8; 3]>, Fault> 
     let values = directory.numbers(tag::COLORMAP).unwrap_or_default();
     let count = 1 << bits;
     if values.len() < 3 * count {
-        return Err("the file is damaged: it lacks colours of its palette".into());
+        return Err("the file is damaged: it lacks colors of its palette".into());
     }
     Ok((0..count).map(|n| [0, 1, 2].map(|c| (values[c * count + n] >> 8) as u8)).collect())
 }

@@ -76,7 +76,7 @@ pub const PUBLISHED: &[Published] = &[
     },
     Published {
         name: "stl10",
-        title: "STL-10: 13,000 labelled images of 96x96 pixels, 10 classes (and 100,000 without labels)",
+        title: "STL-10: 13,000 labeled images of 96x96 pixels, 10 classes (and 100,000 without labels)",
         files: &[File {
             name: "stl10_binary.tar.gz",
             size: 2_640_397_119,

@@ -327,7 +327,7 @@ fn tested<T: Tree>(
     }
     let message = format!(
         "found class folders in {}, but none in {}: its images have no labels, so nothing can be tested; move them into \
-         one folder per class, as `test/{}/`, or add a labelled `val/`, {HOLD_OUT}",
+         one folder per class, as `test/{}/`, or add a labeled `val/`, {HOLD_OUT}",
         train.place,
         few(passed.iter().map(String::as_str)),
         keys.first().map_or("CLASS", String::as_str)

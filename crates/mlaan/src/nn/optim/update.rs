@@ -27,7 +27,7 @@ impl Update<'_> {
     /// Why a state that another optimiser made cannot be used.
     pub fn foreign(&self, optimiser: &str) -> Error {
         let message = format!(
-            "a parameter has {} tensors of state, which are not those of {optimiser}: build the network with the optimiser that updates it",
+            "a parameter has {} tensors of state, which are not those of {optimiser}: build the network with the optimizer that updates it",
             self.state.len()
         );
         Error::recipe("train", message)
