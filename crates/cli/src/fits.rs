@@ -43,21 +43,20 @@ pub struct Limits<'a> {
 pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
     let (fits, batch) = (found.fits.as_slice(), recipe.train.batch);
     let host = fits.iter().any(|fit| fit.plan.host() > 0);
-    let header = [">#", "method", ">modules", ">batch", ">lr", "recompute", ">memory", ">time"];
+    let header = [">#", "method", ">modules", ">batch", ">lr", "saves by", ">memory", ">time"];
     let header: Vec<&str> = columns(header, host).chain(host.then_some(">host")).collect();
     let (mut table, mut settings_of) = (format::table(&header), Vec::new());
     let own = fits.iter().position(|f| f.candidate.learning == Learning::Recipe);
     for i in shown(fits.len(), own) {
         let Some(fit) = fits.get(i) else { continue };
         let keys = settings(fit, batch);
-        let again = fit.candidate.method.recompute == mlaan::local::Recompute::Module;
         let row = [
             (i + 1).to_string(),
             learning(fit).into(),
             format::count(fit.plan.modules.len()),
             format::count(fit.batch),
             rates::rate(rates::of(recipe, fit.batch).peak().backbone),
-            if again { "module".into() } else { "none".into() },
+            saves_by(fit).into(),
             format::bytes(fit.plan.memory() as u64),
             format!("{:.2}×", fit.time),
         ];
@@ -92,8 +91,9 @@ pub fn text(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> String {
     let copies = if host { ", without copies to and from host memory (host)" } else { "" };
     let note = format!(
         "Best first: the largest batch (at most the recipe's), then f32 before bf16, then the fewest modules, then the fewest \
-         operations. Accuracy is not predicted: fewer modules, or backpropagation, usually reach more, a smaller batch may \
-         reach less. Time: operations per image, of the recipe's{copies}.{images} {taken}{more}{left_out}"
+         operations. Saves by: activations recomputed in the backward pass, stored in bf16, or both. Accuracy is not predicted: fewer \
+         modules, or backpropagation, usually reach more, a smaller batch may reach less. Time: operations per image, of the \
+         recipe's{copies}.{images} {taken}{more}{left_out}"
     );
     let title = format!("Fits into {} on {}", format::bytes(limits.memory as u64), limits.device);
     let (title, table) = (format::heading(&title), format::text(&table));
@@ -143,6 +143,17 @@ pub fn json(found: &Found, recipe: &Recipe, limits: &Limits<'_>) -> Value {
         "left_out_host_bytes": found.host_needed,
         "fits": found.fits.iter().map(fit).collect::<Vec<_>>(),
     })
+}
+
+/// How activations take less memory.
+fn saves_by(fit: &Fit) -> &'static str {
+    let recomputes = fit.candidate.method.recompute == mlaan::local::Recompute::Module;
+    match (recomputes, fit.candidate.precision) {
+        (false, Precision::F32) => "–",
+        (true, Precision::F32) => "recompute",
+        (false, Precision::Bf16) => "bf16",
+        (true, Precision::Bf16) => "both",
+    }
 }
 
 fn stored(fit: &Fit) -> &'static str {

@@ -3,7 +3,6 @@
 use crate::args::TrainArgs;
 use crate::auto::{Base, Named};
 use crate::folder::unfinished;
-use crate::output;
 use anyhow::{Result, bail};
 use mlaan::recipe::{Load, Orientation, Recipe, Schedule};
 use mlaan::train::checkpoint::Manifest;
@@ -65,19 +64,21 @@ pub fn continued(args: &TrainArgs, manifest: Option<&Manifest>, folder: &Path) -
             differing.join(", ")
         );
     }
-    if manifest.is_some() {
-        longer(&was, &wanted).into_iter().for_each(|note| output::note(&note));
-    }
     Ok(wanted)
 }
 
-/// What is to be known of a run that goes on for more epochs than it began with.
-fn longer(was: &Recipe, wanted: &Recipe) -> Option<String> {
+/// What is to be known of a run that goes on for more epochs than that of its checkpoint.
+pub fn longer(manifest: &Manifest, wanted: &Recipe) -> Option<String> {
+    // What cannot be read was refused before.
+    changed(&Recipe::kept(&manifest.recipe, "").ok()?, wanted)
+}
+
+fn changed(was: &Recipe, wanted: &Recipe) -> Option<String> {
     let (before, now) = (was.train.epochs, wanted.train.epochs);
     let follows = matches!(wanted.train.schedule, Schedule::Cosine | Schedule::Linear | Schedule::Wsd);
     (follows && before != now).then(|| {
         format!(
-            "note: from here on the learning rate is that of a run of {now} epochs; so far it was that of {before} (train.epochs)"
+            "From here on the learning rate is that of a run of {now} epochs; so far it was that of one of {before} (train.epochs)."
         )
     })
 }
@@ -115,7 +116,7 @@ mod tests {
         let with = |set: &[&str]| {
             let mut r = was.clone();
             r.set_all(set).unwrap();
-            longer(&was, &r)
+            changed(&was, &r)
         };
         assert!(with(&["train.epochs=20"]).unwrap().contains("a run of 20 epochs"));
         assert_eq!(with(&[]), None);

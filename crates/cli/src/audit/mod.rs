@@ -124,8 +124,7 @@ fn text(name: &str, found: &Audit) -> String {
         " #  changed by the loss    .  not changed    !  a leak: the method forbids it".into(),
     ];
     if matrix::has_mirrors(found) {
-        lines
-            .push(" n by EMA  n auxiliary networks whose mirrors follow by EMA what the loss trained".into());
+        lines.push(" n by EMA  n auxiliary networks whose mirrors follow what the loss trained".into());
     }
     lines.push(String::new());
     lines.extend(matrix::lines(found, output::columns()));

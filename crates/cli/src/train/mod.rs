@@ -107,6 +107,8 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
         // Here rather than with the epochs, so that it is said before a dashboard, too.
         let taken = if target.checkpoint.is_none() { trainer.initialise()? } else { None };
         taken.iter().for_each(|t| output::line(&format!("{}\n", format::taken(t))));
+        let longer = target.checkpoint.as_ref().and_then(|manifest| resume::longer(manifest, &recipe));
+        longer.iter().for_each(|text| output::line(&format!("{text}\n")));
         if target.replaces {
             let text =
                 "The run that was here ended before its first epoch was saved: this one takes its place.";

@@ -16,7 +16,7 @@ fn a_matrix_of_losses_by_modules() {
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     assert!(shown.contains(" 1 cascaded          ##..  .           #"), "{shown}");
     assert!(shown.contains(" 2 independent       ..#.  .           #, 2 by EMA"), "{shown}");
-    assert!(shown.contains("\n n by EMA  n auxiliary networks whose mirrors follow by EMA"), "{shown}");
+    assert!(shown.contains("\n n by EMA  n auxiliary networks whose mirrors follow"), "{shown}");
     assert!(shown.contains("should not (7 losses, each checked alone)"), "{shown}");
     let bp = audit(at.path(), &["bp-resnet20"]);
     assert!(bp.contains(" 0 classifier        #  #           .") && bp.contains("(1 loss,"), "{bp}");

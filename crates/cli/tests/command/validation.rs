@@ -120,6 +120,20 @@ fn class_folders_without_splits_are_inspected_trained_and_compared() {
         said.contains(" test        8 images") && note.contains("20 % of every class are held out"),
         "{said}{note}"
     );
+    // Any recipe holds them out, too, and the run keeps it.
+    let small = ["bp-resnet8", "--set", "model.width=4", "--size", "16", "--batch", "8", "--data", "flat"];
+    let named = [&["train"], &small[..], &["--epochs", "1", "--threads", "1", "--out", "held"]].concat();
+    for args in [named.clone(), [&["plan"], &small[..]].concat(), [&["bench"], &small[..]].concat()] {
+        let done = output(at.path(), &args);
+        let said = text(&done.stderr);
+        assert!(
+            done.status.success() && said.contains("20 % of every class are held out"),
+            "{args:?}: {said}"
+        );
+    }
+    let recipe = std::fs::read_to_string(at.path().join("held/recipe.toml")).unwrap();
+    assert!(recipe.contains("test = 0.2"), "{recipe}");
+    ok(at.path(), &[&named[..], &["--resume"]].concat());
     let shares = ["data", "inspect", "flat", "--test", "0.2", "--validation", "0.1"];
     let said = ok(at.path(), &shares);
     for words in [" training    29 images", " validation  3 images", " test        8 images"] {

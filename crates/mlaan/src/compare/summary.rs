@@ -118,7 +118,7 @@ mod tests {
         let found = Comparison::read(&folder).unwrap();
         let said = found.summary();
         for sentence in [
-            "MLAAN (released) is 0.9 ± 0.9 points behind BP at 0.82x its tensor memory and 4.15x its time; three seeds cannot tell them apart (p = 0.41).",
+            "MLAAN (released) is 0.9 ± 0.9 points behind BP at 0.81x its tensor memory and 4.15x its time; three seeds cannot tell them apart (p = 0.41).",
             "DGL is 10.4 ± 0.2 points behind BP at 0.36x its tensor memory and 1.30x its time; three seeds tell them apart (p < 0.001).",
         ] {
             assert!(said.iter().any(|s| s == sentence), "{sentence}: {said:?}");

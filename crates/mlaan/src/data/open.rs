@@ -116,7 +116,9 @@ pub(super) fn found(source: &str, path: &Path, held_out: bool) -> Result<(&'stat
     let wrong = |error: Error| foreign::mistaken(path).map_or(error, |message| Error::data(source, message));
     if path.exists() {
         match formats::open(path) {
-            Ok(Some((_, Parts { test: Err(missing), .. }))) if !held_out => return Err(wrong(missing)),
+            Ok(Some((_, Parts { test: Err(missing), .. }))) if !held_out => {
+                return Err(wrong(without_test_images(missing)));
+            }
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
             Err(error) => return Err(wrong(error)),
@@ -125,7 +127,17 @@ pub(super) fn found(source: &str, path: &Path, held_out: bool) -> Result<(&'stat
             return Ok(flat);
         }
     }
-    Err(Error::data(source, unknown::message(source, path)?))
+    let error = Error::data(source, unknown::message(source, path)?);
+    let has_classes = !held_out && matches!(formats::flat(path), Ok(Some(_)));
+    Err(if has_classes { without_test_images(error) } else { error })
+}
+
+/// What a set says that lacks test images alone.
+fn without_test_images(error: Error) -> Error {
+    match error {
+        Error::Data { place, message } => Error::NoTestImages { place, message },
+        other => other,
+    }
 }
 
 /// What tables call the set: the folder's own name, also for `.` and `..`.

@@ -74,10 +74,7 @@ impl Roles {
             notes.remark(unused("data.test", "test", &test.place));
         }
         let test = match test {
-            Err(Error::Data { place, message }) if shares.test.is_none() => {
-                return Err(Error::NoTestImages { place, message });
-            }
-            Err(error) if shares.test.is_none() => return Err(error),
+            Err(missing) if shares.test.is_none() => return Err(missing),
             test => test.ok(),
         };
         let drawn = draw(&train.labels, shares, options);
