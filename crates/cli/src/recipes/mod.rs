@@ -52,13 +52,18 @@ const HEADINGS: [(Part, &str); 4] = [
 
 /// What stands behind the short names.
 const METHODS: &str = "\
-DGL: decoupled greedy learning. InfoPro: information propagation. MLM: multilaminar local modules. LAM: leap augmented \
-modules. MLAAN: both, the multilaminar leap augmented auxiliary network. A star: both on the method before it.";
+DGL: decoupled greedy learning. InfoPro: information propagation.
+MLM: multilaminar local modules. LAM: leap augmented modules.
+MLAAN: both, the multilaminar leap augmented auxiliary network. A star: both on
+the method before it.";
 
 const JOINED: &str = "\
-A method and a network make a recipe: mlaan-released-resnet32-16, on the network's usual data set. Others are joined by +: \
-mlaan-released+resnet110-55+stl10, quickstart+mine.toml; later ones win. A network may have any depth and any number of \
-modules: resnet44, resnet56-4. `mlaan recipes --show NAME` prints one, with the paper's result and what it needs.";
+A method and a network make a recipe: mlaan-released-resnet32-16, on the
+network's usual data set. Others are joined by +:
+mlaan-released+resnet110-55+stl10, quickstart+mine.toml; later ones win. A
+network may have any depth and any number of modules: resnet44, resnet56-4.
+`mlaan recipes --show NAME` prints one, with the paper's result and what it
+needs.";
 
 fn list() -> Result<String> {
     let mut text = String::new();

@@ -65,7 +65,10 @@ fn class_folders_without_splits_are_inspected_as_they_are_trained() {
     let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&found["train"]["images"], &found["test"]["images"]), (&16.into(), &4.into()), "{found}");
     let said = String::from_utf8(out.stderr).unwrap();
-    assert!(said.contains("20 % of every class are held out here") && said.contains("--test"), "{said}");
+    assert!(
+        said.contains("20 % of every class are held out to test on") && said.contains("--test"),
+        "{said}"
+    );
     // A fraction of one's own is no news.
     let out = output(at.path(), &["data", "inspect", "photos", "--json", "--test", "0.5"]);
     let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
