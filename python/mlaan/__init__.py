@@ -6,7 +6,7 @@ the method for any PyTorch network, in plain PyTorch, and needs nothing compiled
     import mlaan
 
     print(mlaan.plan("mlaan-paper-resnet32-16", memory="2GiB"))
-    run = mlaan.train("quickstart", data=(images, labels), overrides={"data": {"test": 0.2}}, train={"epochs": 3})
+    run = mlaan.train("quickstart", data=(images, labels), train={"epochs": 3})
     probabilities = run.predict(images)             # float32 [n, classes]
 """
 from __future__ import annotations

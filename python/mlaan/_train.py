@@ -21,7 +21,8 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     recipe: a name of `recipes()`, or a TOML file; without one, what suits `data`, or the demo's.
     data: where images come from. A path; `(images, labels)`, uint8 `[n, height, width, 3]` that is not copied and whole numbers `[n]`; a
         sequence of `(image, label)`, as `torch.utils.data.Dataset`; a `Dataset` of Hugging Face. Of splits a mapping with "train",
-        "test" and perhaps "validation", or a tuple `(train, test)`. Without a test split, `overrides={"data": {"test": 0.2}}` holds out a fifth.
+        "test" and perhaps "validation", or a tuple `(train, test)`. Without a test split a fifth of every class is held out;
+        `overrides={"data": {"test": 0.1}}` sets another fraction.
         A mapping without "train" is the recipe's table `data`.
     classes: names of the classes of arrays and sequences, by label. Where the data have names of their own, labels are taken by name.
     out: folder of the run; by default one in `runs/` that is free.

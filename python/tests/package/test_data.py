@@ -1,4 +1,5 @@
 """Images from where Python has them."""
+import json
 import logging
 
 import mlaan
@@ -80,11 +81,20 @@ def test_arrays_that_do_not_fit_are_refused(images_, labels, says):
 
 def test_forms_that_mean_nothing_are_refused(images):
     for data, says in [((images,) * 4, "found 4 parts"), ({"train": images, "tset": images}, "tset"), (3, "found int"),
-                       ({"test": images}, 'needs "train"'), (images, "data.test")]:
+                       ({"test": images}, 'needs "train"')]:
         with pytest.raises(mlaan.DataError, match=says):
             mlaan.train("bp-resnet8", data=data, progress=False)
     other = {"train": images, "test": (images[0][:4], [0, 1, 0, 1])}
     assert mlaan.plan("bp-resnet8", data=other).about["classes"] == 2
+
+
+def test_a_fifth_is_held_out_where_there_are_no_test_images(images, tmp_path, caplog):
+    keys = {"train": {"epochs": 1, "batch": 16}, "data": {"size": 16, "augment": "none"}}
+    with caplog.at_level(logging.INFO, "mlaan"):
+        run = mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", progress=False, overrides=keys)
+    assert "20 % of every class are held out" in caplog.text
+    start = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert abs(start["test_images"] - 0.2 * len(images[1])) <= 2 and run.summary["epochs"] >= 1
 
 
 def test_arrays_of_any_layout_are_taken(images):
