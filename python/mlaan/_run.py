@@ -16,6 +16,7 @@ from ._data import GIVEN, Data, Given, Items, analysed, split, tested, without_l
 from ._pixels import batches
 from ._running import Epoch, Progress, run
 from ._settings import count, flags, place, threads_of
+from ._tensors import views
 from ._values import Evaluation, Metrics
 from ._words import words_of
 
@@ -182,18 +183,3 @@ class Run:
             return self.about()
         except _errors.Error:
             return None                               # nothing was saved yet
-
-
-def views(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a safetensors file of float32, where they lie in the mapped file."""
-    mapped = np.memmap(path, dtype=np.uint8, mode="r")
-    length = int.from_bytes(mapped[:8].tobytes(), "little")
-    header: dict[str, Any] = json.loads(mapped[8:8 + length].tobytes())
-    found: dict[str, NDArray[np.float32]] = {}
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            if tensor["dtype"] != "F32":
-                raise ValueError(f"{name} is {tensor['dtype']}")
-            start, end = (8 + length + offset for offset in tensor["data_offsets"])
-            found[name] = np.asarray(mapped[start:end]).view(np.float32).reshape(tensor["shape"])
-    return found

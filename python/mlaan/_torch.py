@@ -17,7 +17,7 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     """The network of a state dict that `Run.export("safetensors", …)` or `mlaan export` wrote, as `Run.to_torch()` gives it: an `nn.Module` in
     evaluation mode. The file's metadata say how images are prepared. `DataError` where the file is no such state dict."""
     from ._errors import DataError
-    from ._run import views
+    from ._tensors import views
     try:
         tensors = views(Path(path))
     except (ValueError, KeyError, TypeError, AttributeError) as e:

@@ -73,6 +73,7 @@ pub fn longer(manifest: &Manifest, wanted: &Recipe) -> Option<String> {
     changed(&Recipe::kept(&manifest.recipe, "").ok()?, wanted)
 }
 
+/// As [`longer`], of the recipes.
 fn changed(was: &Recipe, wanted: &Recipe) -> Option<String> {
     let (before, now) = (was.train.epochs, wanted.train.epochs);
     let follows = matches!(wanted.train.schedule, Schedule::Cosine | Schedule::Linear | Schedule::Wsd);
@@ -110,13 +111,19 @@ fn differences(was: &Recipe, wanted: &Recipe) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
+    /// Quickstart's recipe, and the same with other values.
+    fn pair(set: &[&str]) -> (Recipe, Recipe) {
+        let was = Recipe::load("quickstart").unwrap();
+        let mut wanted = was.clone();
+        wanted.set_all(set).unwrap();
+        (was, wanted)
+    }
+
     #[test]
     fn a_longer_run_is_told_of_its_learning_rate() {
-        let was = Recipe::load("quickstart").unwrap();
         let with = |set: &[&str]| {
-            let mut r = was.clone();
-            r.set_all(set).unwrap();
-            changed(&was, &r)
+            let (was, wanted) = pair(set);
+            changed(&was, &wanted)
         };
         assert!(with(&["train.epochs=20"]).unwrap().contains("a run of 20 epochs"));
         assert_eq!(with(&[]), None);
@@ -125,11 +132,9 @@ mod tests {
 
     #[test]
     fn only_source_description_and_more_epochs_are_free() {
-        let was = Recipe::load("quickstart").unwrap();
         let with = |set: &[&str]| {
-            let mut r = was.clone();
-            r.set_all(set).unwrap();
-            differences(&was, &r).unwrap()
+            let (was, wanted) = pair(set);
+            differences(&was, &wanted).unwrap()
         };
         assert!(
             with(&["train.epochs=20", "data.source=elsewhere", "description=x", "model.width=16"]).is_empty()

@@ -160,7 +160,7 @@ def test_exports(run, tmp_path):
     path = run.export("onnx", tmp_path / "net.onnx")
     assert path.stat().st_size > 1000
     path = run.export("safetensors", tmp_path / "net.safetensors")
-    from mlaan._run import views
+    from mlaan._tensors import views
     exported = path.read_bytes()
     assert b"conv1.weight" in exported
     assert views(run.path / "checkpoints" / run.about()["model"].rsplit("/", 1)[-1]).keys() == run.state_dict().keys()

@@ -1,0 +1,24 @@
+"""Tensors of safetensors files, where they lie."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def views(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a safetensors file of float32, where they lie in the mapped file."""
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    length = int.from_bytes(mapped[:8].tobytes(), "little")
+    header: dict[str, Any] = json.loads(mapped[8:8 + length].tobytes())
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            if tensor["dtype"] != "F32":
+                raise ValueError(f"{name} is {tensor['dtype']}")
+            start, end = (8 + length + offset for offset in tensor["data_offsets"])
+            found[name] = np.asarray(mapped[start:end]).view(np.float32).reshape(tensor["shape"])
+    return found
