@@ -13,6 +13,7 @@ that runs this, or a CUDA toolkit (CUDA_HOME, or its programs on PATH). Status 3
 
 import argparse
 import collections
+import concurrent.futures
 import ctypes
 import glob
 import json
@@ -167,26 +168,31 @@ def kernels(folder, archs, counted):
     programs = sorted(p.parent for p in Path(folder).glob("*/options"))
     if not programs:
         raise SystemExit(f"{folder} holds no programs; set MLAAN_HOST_CUDA_PROGRAMS={folder} for a run on the host's driver")
-    for program in programs:
+    def of(program, arch):
+        code, intermediate = compiled(library, program, arch)
+        threads = {m[1]: int(m[2]) for m in re.finditer(r"\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+)", intermediate)}
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            file.write(code)
+            file.flush()
+            said = lambda *command: subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            usage = said(dump, "--dump-resource-usage", file.name)
+            code = functions(said(disassemble, "-c", file.name))
         defines = " ".join(o[2:] for o in (program / "options").read_text().splitlines() if o.startswith("-D"))
-        for arch in archs:
-            code, intermediate = compiled(library, program, arch)
-            threads = {m[1]: int(m[2]) for m in re.finditer(r"\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+)", intermediate)}
-            with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-                file.write(code)
-                file.flush()
-                said = lambda *command: subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                usage = said(dump, "--dump-resource-usage", file.name)
-                code = functions(said(disassemble, "-c", file.name))
-            for name, numbers in re.findall(r"Function (\w+):\s*\n\s*(.*)", usage):
-                used = {k: int(v) for k, v in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", numbers)}
-                # The compiler's own part is kept of each block anyway.
-                shared = max(0, used["SHARED"] - (1024 if arch >= "sm_90" else 0)) + most[name]
-                yield {
-                    "program": program.name.split("-")[0], "defines": defines, "kernel": name, "arch": arch, "registers": used["REG"],
-                    "stack": used["STACK"], "shared": shared, "threads": threads.get(name, 1024),
-                    "occupancy": occupancy(arch, used["REG"], shared, threads.get(name, 1024)), **examined(*code[name]),
-                }
+        found = []
+        for name, numbers in re.findall(r"Function (\w+):\s*\n\s*(.*)", usage):
+            used = {k: int(v) for k, v in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", numbers)}
+            # The compiler's own part is kept of each block anyway.
+            shared = max(0, used["SHARED"] - (1024 if arch >= "sm_90" else 0)) + most[name]
+            found.append({
+                "program": program.name.split("-")[0], "defines": defines, "kernel": name, "arch": arch, "registers": used["REG"],
+                "stack": used["STACK"], "shared": shared, "threads": threads.get(name, 1024),
+                "occupancy": occupancy(arch, used["REG"], shared, threads.get(name, 1024)), **examined(*code[name]),
+            })
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(lambda both: of(*both), [(program, arch) for program in programs for arch in archs]):
+            yield from found
 
 
 def table(rows, right):

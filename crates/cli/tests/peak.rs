@@ -90,7 +90,9 @@ fn what_uses_a_network_holds_what_it_planned() {
             check(at, &["export", "run", "--format", format, "--out", file]);
         }
         check(at, &["import", "net.safetensors", "--out", "back"]);
-        check(at, &["analyze", "run", "--against", "back", "--threads", "2", "--out", "looked"]);
+        // A linear probe of every block takes minutes where tests are not optimised.
+        let looked = ["--cut", "modules", "--threads", "2", "--out", "looked"];
+        check(at, &[&["analyze", "run", "--against", "back"], &looked[..]].concat());
     }
 }
 

@@ -137,8 +137,9 @@ fn accesses_are_as_few_as_can_be() {
 fn made_of(programs: &Path) -> Option<serde_json::Value> {
     let python = std::env::var("MLAAN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/kernels.py");
+    let architectures = if mlaan_host_cuda::thorough() { "sm_80,sm_90" } else { "sm_90" };
     let out =
-        Command::new(python).arg(script).arg(programs).args(["--json", "--arch", "sm_80,sm_90"]).output();
+        Command::new(python).arg(script).arg(programs).args(["--json", "--arch", architectures]).output();
     let why = match out {
         Ok(out) if out.status.success() => return Some(serde_json::from_slice(&out.stdout).unwrap()),
         Ok(out) if out.status.code() == Some(3) => String::from_utf8_lossy(&out.stderr).into_owned(),

@@ -26,8 +26,10 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Two modules with a leap chain, eleven steps an epoch, the last batch not full; six batches of testing. The images are small, as the
-/// host's CUDA driver is slow.
+/// Steps of an epoch.
+const STEPS: usize = 6;
+
+/// Two modules with a leap chain; the last batch is not full. Images and sets are small, as the host's CUDA driver is slow.
 fn recipe(epochs: usize) -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
     let epochs = format!("train.epochs={epochs}");
@@ -36,7 +38,7 @@ fn recipe(epochs: usize) -> Recipe {
         "model.width=4",
         "local.modules=2",
         "train.batch=2",
-        "data.limit=21",
+        "data.limit=11",
         "data.size=8",
     ];
     r.set_all(keys.into_iter().chain([epochs.as_str()])).unwrap();
@@ -83,12 +85,15 @@ fn losses_of_many_steps_are_read_at_once_and_are_the_same() {
     let (each, told) = watched(&mut trainer(&recipe(2), &device, 1), one.path());
     let (together, told_later) = watched(&mut trainer(&recipe(2), &device, 32), many.path());
     assert_eq!(told, told_later);
-    assert_eq!(told.iter().map(|s| s.0).collect::<Vec<_>>(), (0..22).map(|i| 1 + i % 11).collect::<Vec<_>>());
+    assert_eq!(
+        told.iter().map(|s| s.0).collect::<Vec<_>>(),
+        (0..2 * STEPS).map(|i| 1 + i % STEPS).collect::<Vec<_>>()
+    );
     assert_eq!(epochs(one.path()), epochs(many.path()));
     assert!(tensors(one.path()) == tensors(many.path()));
     if tests_on() == Some(On::Host) {
         for (each, together) in each.iter().zip(&together) {
-            assert_eq!((each.downloads, each.waits), (11, 11), "{each:?}");
+            assert_eq!((each.downloads, each.waits), (STEPS as u64, STEPS as u64), "{each:?}");
             assert_eq!((together.downloads, together.waits, together.pageable), (1, 1, 0), "{together:?}");
         }
     }
@@ -123,7 +128,7 @@ fn a_bad_loss_among_many_is_named_by_its_step_and_nothing_is_saved_behind_it() {
     });
     assert!(found[0] == found[1], "{:?} {:?}", found[0].0, found[1].0);
     let (.., epoch, step) = found[0].0;
-    assert!(epoch == 2 && step > 1 && step < 11, "inside: {:?}", found[0].0);
+    assert!(epoch == 2 && step > 1 && step < STEPS, "inside: {:?}", found[0].0);
 }
 
 /// Images that ask a run to stop when the label of the `after`-th is asked for.
@@ -172,7 +177,7 @@ fn a_run_that_is_stopped_between_readings_resumes_to_the_bit() {
     let (recipe, stop) = (recipe(2), Arc::new(AtomicBool::new(false)));
     let splits = setup::open(&recipe, 1).unwrap();
     let asked = AtomicUsize::new(0);
-    let train = Arc::new(Stopping { images: splits.train.clone(), asked, after: 14, stop: stop.clone() });
+    let train = Arc::new(Stopping { images: splits.train.clone(), asked, after: 6, stop: stop.clone() });
     let backbone = setup::backbone(&recipe.model).unwrap();
     let mut stopped = Trainer::new(&recipe, &backbone, Splits { train, ..splits }, &device).unwrap();
     stopped.read_losses_every(Some(32));
@@ -180,7 +185,7 @@ fn a_run_that_is_stopped_between_readings_resumes_to_the_bit() {
     let outcome = stopped
         .run(parts.path(), true, &stop, &mut |p| told += usize::from(matches!(p, Progress::Step { .. })));
     let Outcome::Interrupted { epoch: 0, step } = outcome.unwrap() else { panic!("it was not stopped") };
-    assert!(step > 0 && step < 11 && told == step, "{step} {told}");
+    assert!(step > 0 && step < STEPS && told == step, "{step} {told}");
     let (manifest, _) = checkpoint::load(parts.path()).unwrap();
     assert_eq!((manifest.partial.steps, manifest.step), (step, step as u64));
     // The rest with other readings.

@@ -168,6 +168,16 @@ const OF_EVERY_OPERATION: [&str; 10] = [
 const OF_EVERY_OPERATION_IN_BF16: [&str; 4] =
     ["bp_mixed", "dgl_head", "infopro_contrastive", "mlaan_released"];
 
+/// Files for what takes long: of our own those with every operation.
+fn files_of_every_operation() -> impl Iterator<Item = PathBuf> {
+    let listed = |path: &PathBuf| {
+        OF_EVERY_OPERATION.iter().any(|name| own().join(name).with_extension("safetensors") == *path)
+    };
+    files()
+        .into_iter()
+        .filter(move |path| listed(path) || mlaan_host_cuda::thorough() || !path.starts_with(own()))
+}
+
 /// The devices that a file is run on, where the host's CUDA driver takes only those of `names`.
 fn devices_for(path: &Path, names: &[&str]) -> Vec<Device> {
     let of_all = names.iter().any(|name| path == own().join(name).with_extension("safetensors"));
@@ -215,7 +225,7 @@ fn golden_files_are_well_conditioned() {
         assert!(well.perturbation >= 1e-6 && well.runs >= 8, "{file}: {} runs", well.runs);
         let strayed = [(well.after, 5e-5), (well.logits, 5e-4), (well.grad, 1e-4)];
         assert!(strayed.iter().all(|(found, most)| found <= most && *found > 0.0), "{file}: {strayed:?}");
-        for seed in 0..2 {
+        for seed in 0..if mlaan_host_cuda::thorough() { 2 } else { 1 } {
             let mut check = Check { file: file.clone(), worst: vec![] };
             all_steps(&golden, &device, moved_by(&golden, &device, seed, 5e-7), &mut check);
             assert!(check.failures().is_empty(), "moved with seed {seed}: {}", check.failures().join("\n"));
@@ -286,14 +296,9 @@ fn check_in_bf16(path: &Path, devices: &[Device]) {
 
 #[test]
 fn activations_in_bf16_keep_losses_and_gradients() {
-    // Each is taken nine times: of our own those with every operation do on the processor, too.
-    let needed = |path: &&PathBuf| {
-        let listed =
-            OF_EVERY_OPERATION.iter().any(|name| own().join(name).with_extension("safetensors") == **path);
-        listed || mlaan_host_cuda::thorough() || !path.starts_with(own())
-    };
-    let check = |path: &PathBuf| check_in_bf16(path, &devices_for(path, &OF_EVERY_OPERATION_IN_BF16));
-    files().iter().filter(needed).for_each(check);
+    // Each is taken nine times.
+    let check = |path: PathBuf| check_in_bf16(&path, &devices_for(&path, &OF_EVERY_OPERATION_IN_BF16));
+    files_of_every_operation().for_each(check);
 }
 
 /// Files whose networks are small and together have what the new kernels do: windows of 3x3 with strides 1 and 2 and of
@@ -320,7 +325,7 @@ fn new_kernels_reproduce_golden_files() {
 
 #[test]
 fn every_thread_count_gives_the_same_bits() {
-    for path in files() {
+    for path in files_of_every_operation() {
         let golden = Golden::open(&path);
         let trained = |threads| {
             let device = Device::cpu(Some(threads)).unwrap();

@@ -221,18 +221,19 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_compiles_for_ampere_and_hopper_and_takes_what_it_is_given() {
+    fn every_kernel_compiles_for_gpus_and_takes_what_it_is_given() {
         if let Err(missing) = super::super::nvrtc::load() {
             let _ = writeln!(std::io::stderr(), "SKIPPED: kernels were not compiled for a GPU: {missing}");
             return;
         }
-        let all = super::super::programs();
-        let next = AtomicUsize::new(0);
+        let (all, next) = (super::super::programs(), AtomicUsize::new(0));
+        // No kernel asks which one it is: what compiles for the older compiles for the newer.
+        let architectures = if mlaan_host_cuda::thorough() { &["sm_80", "sm_90"][..] } else { &["sm_80"] };
         std::thread::scope(|scope| {
             for _ in 0..std::thread::available_parallelism().unwrap().get() {
                 scope.spawn(|| {
                     while let Some(program) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        ["sm_80", "sm_90"].into_iter().for_each(|architecture| check(program, architecture));
+                        architectures.iter().for_each(|architecture| check(program, architecture));
                     }
                 });
             }

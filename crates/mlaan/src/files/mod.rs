@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub(crate) mod fault;
+pub(crate) mod floats;
 pub(crate) mod place;
 mod safetensors;
 mod visited;

@@ -7,7 +7,7 @@ use super::state::{restore_from, show_section};
 use crate::local::{Command, Learner};
 use crate::memory::bytes::written;
 use crate::process::Status;
-use crate::ranks::{Lane, Thread, Work, World};
+use crate::ranks::{Failure, Lane, Thread, Work, World};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 use mlaan_engine::Device;
@@ -23,11 +23,20 @@ pub fn follow(world: &Arc<World>, recipe: Option<&Recipe>, device: &Device) -> R
     let (memory, mut learner) = (device.clone(), None);
     world.measures(move || held(&memory));
     // What it has of the network is taken apart when the others know why.
-    world.told_of_panics(|| obey_all(world, recipe, device, &mut learner)).inspect_err(|e| {
+    let ended = world.told_of_panics(|| obey_all(world, recipe, device, &mut learner));
+    ended.map_err(|e| cause(world, e)).inspect_err(|e| {
         // Before rank 0 hears of it, which closes the logs then.
         world.log(&format!("error: {e}"));
         world.fail(&e.to_string());
     })
+}
+
+/// Why a rank ends: its stage may end before what it was told is read, since another rank, or the stage itself, ended the job.
+fn cause(world: &World, found: Error) -> Error {
+    match (&found, world.failure()) {
+        (Error::StageEnded { .. }, Some(Failure { rank, cause })) => Error::Rank { rank, cause },
+        _ => found,
+    }
 }
 
 fn obey_all(

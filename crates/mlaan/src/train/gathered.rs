@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Part, Tensors};
 use super::tensor_writer::{TensorView, Values};
+use crate::files::floats::{add_floats, bytes_of};
 use crate::local::{Reader, Writer};
 use crate::ranks::{Lane, World};
 use crate::{Error, Result};
@@ -14,12 +15,10 @@ pub(super) type Show<'a> = &'a mut dyn FnMut(&TensorView<'_>) -> Result<()>;
 const END: u64 = 0;
 const TENSOR: u64 = 1;
 
-fn bytes_of(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    let mut values = Vec::new();
+    add_floats(&mut values, bytes);
+    values
 }
 
 /// In rank 0: shows the tensors that rank `rank` [tells](tell). Values are fetched where they are wanted.
@@ -54,7 +53,7 @@ pub(super) fn tell(world: &World, each: impl FnOnce(Show<'_>) -> Result<()>) -> 
         world.send(0, Lane::Answer, head.done())?;
         let wanted = world.receive(0, Lane::Reply, &|| format!("rank 0 to take {}", t.name))?;
         match wanted.first() {
-            Some(1) => world.send(0, Lane::Answer, bytes_of(&t.values()?)),
+            Some(1) => world.send(0, Lane::Answer, bytes_of(&t.values()?).into_owned()),
             _ => Ok(()),
         }
     })?;
@@ -134,7 +133,7 @@ pub(super) fn answer(world: &World, rank: usize, tensors: &dyn Source) -> Result
         let shape = (0..asked.count()?).map(|_| asked.count()).collect::<Result<Vec<usize>>>()?;
         let reply = match what {
             HAS => vec![u8::from(tensors.has(part, &name)?)],
-            _ => bytes_of(&tensors.read(part, &name, &shape)?),
+            _ => bytes_of(&tensors.read(part, &name, &shape)?).into_owned(),
         };
         world.send(rank, Lane::Reply, reply)?;
     }

@@ -2,6 +2,7 @@
 //! writes them.
 
 use super::tensor_writer::{Stamp, TensorView};
+use crate::files::floats::add_floats;
 use crate::files::{Header, read_tensor_header};
 use crate::{Error, Result};
 use safetensors::Dtype;
@@ -128,7 +129,7 @@ fn read_values(mut file: &File, start: u64, count: usize) -> std::io::Result<Vec
         let wanted = bytes.len().min((count - values.len()) * size_of::<f32>());
         let chunk = bytes.get_mut(..wanted).unwrap_or_default();
         file.read_exact(chunk)?;
-        values.extend(chunk.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
+        add_floats(&mut values, chunk);
     }
     Ok(values)
 }

@@ -2,6 +2,7 @@
 //! tensor's values, however large the network is.
 
 use crate::files::atomic;
+use crate::files::floats::bytes_of;
 use crate::{Error, Result};
 use mlaan_engine::{Device, Tensor};
 use safetensors::Dtype;
@@ -12,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
-/// Values converted to bytes at a time.
+/// Values written at a time.
 const CHUNK: usize = 1 << 14;
 
 /// A tensor that is about to be written.
@@ -211,13 +212,7 @@ fn header(path: &Path, tensors: &mut dyn TensorSource, metadata: Vec<(String, St
 }
 
 fn write_values(out: &mut impl Write, values: &[f32]) -> std::io::Result<()> {
-    let mut bytes = Vec::with_capacity(CHUNK.min(values.len()) * size_of::<f32>());
-    for chunk in values.chunks(CHUNK) {
-        bytes.clear();
-        bytes.extend(chunk.iter().flat_map(|v| v.to_le_bytes()));
-        out.write_all(&bytes)?;
-    }
-    Ok(())
+    values.chunks(CHUNK).try_for_each(|chunk| out.write_all(&bytes_of(chunk)))
 }
 
 fn write_zeros(out: &mut impl Write, count: usize) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 Encoders write few of these layouts; readers must know all. `write` makes a file of planes, by the standard's own tables.
 """
 
+import functools
 import math
 
 LUMA = [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
@@ -60,7 +61,11 @@ class Bits:
 def dct(plane, top, left):
     """Quantised coefficients of a block, in zigzag order; beyond the edge the last pixels are repeated."""
     height, width = len(plane), len(plane[0])
-    block = [[plane[min(top + y, height - 1)][min(left + x, width - 1)] - 128 for x in range(8)] for y in range(8)]
+    return transformed(tuple(tuple(plane[min(top + y, height - 1)][min(left + x, width - 1)] - 128 for x in range(8)) for y in range(8)))
+
+
+@functools.cache  # Many layouts have the same picture.
+def transformed(block):
     rows = [[sum(row[x] * COS[k][x] for x in range(8)) for k in range(8)] for row in block]
     return [round(sum(rows[y][u] * COS[v][y] for y in range(8)) / QUANT[v * 8 + u]) for v, u in ZIGZAG]
 

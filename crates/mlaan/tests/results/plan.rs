@@ -101,7 +101,7 @@ fn on_a_gpu_auxiliary_networks_may_be_in_host_memory() {
         let request = Request { host, ..request(&own) };
         let mut all = candidates(&request);
         let plain = |c: &Candidate| c.learning == Learning::Recipe && c.method.recompute == Recompute::None;
-        all.retain(|c| host.is_none() || (plain(c) && c.precision == Precision::F32));
+        all.retain(|c| plain(c) && c.precision == Precision::F32);
         search(&request, &all).unwrap()
     };
     let Found { fits: found, host_needed } = find(None);

@@ -150,7 +150,7 @@ fn epochs(folder: &Path) -> Vec<metrics::Epoch> {
 /// What makes a run small enough for the host's CUDA driver, which is slow.
 fn smaller(device: &Device) -> &'static [&'static str] {
     match device.kind() {
-        DeviceKind::Cuda => &["data.limit=12", "train.batch=8", "local.modules=2"],
+        DeviceKind::Cuda => &["data.limit=12", "data.size=16", "train.batch=8", "local.modules=2"],
         DeviceKind::Cpu { .. } => &[],
     }
 }
@@ -160,6 +160,7 @@ fn runs_test_keep_and_use_it_as_planned_and_resume_to_the_bit() {
     for device in devices() {
         let (plain, whole, parts) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
         let without = recipe(2, smaller(&device));
+        let side = if device.kind() == DeviceKind::Cuda { 16 } else { 32 };
         let mut with = without.clone();
         with.set("train.model_ema_decay=0.9").unwrap();
         let (outcome, planned) = run(&with, &device, whole.path(), None);
@@ -183,7 +184,7 @@ fn runs_test_keep_and_use_it_as_planned_and_resume_to_the_bit() {
         let mut network = trained.network(&device).unwrap();
         let splits = mlaan::train::setup::open(&trained.recipe, 1).unwrap();
         let pool = LoaderPool::new(1, LoaderPool::AHEAD).unwrap();
-        let found = evaluate(&mut network, &splits.test, &pool, (32, Frame::new(32, None))).unwrap();
+        let found = evaluate(&mut network, &splits.test, &pool, (32, Frame::new(side, None))).unwrap();
         let last = epochs(whole.path()).pop().unwrap();
         assert_eq!((found.error, last.tested), (last.test_error, Some(Tested::ModelEma)));
         assert_eq!((summary.tested, epochs(plain.path())[0].tested), (Some(Tested::ModelEma), None));

@@ -34,7 +34,7 @@ fn run(recipe: &Recipe, devices: &[Device], folder: &Path, stop_after: Option<us
 /// What makes a run small enough for the host's CUDA driver, which is slow.
 fn smaller(device: &Device) -> &'static [&'static str] {
     match device.kind() {
-        DeviceKind::Cuda => &["data.limit=12", "train.batch=8", "local.modules=2"],
+        DeviceKind::Cuda => &["data.limit=12", "data.size=16", "train.batch=8", "local.modules=2"],
         DeviceKind::Cpu { .. } => &[],
     }
 }

@@ -40,18 +40,20 @@ pub(super) unsafe fn accumulate<S: Simd, const T: usize, const V: usize>(
     acc
 }
 
-/// Calls `$f::<S, T, V>($args)` with the constant T equal to `$t`, 1 to 8.
+/// Calls `$f::<S, T, V>($args)` with the constant T equal to `$t`, 1 to `S::TILE`. Higher tiles are not compiled: in all
+/// instruction sets they would be half of the convolutions' code, which takes minutes.
 macro_rules! with_rows {
     ($t:expr, $f:ident::<$S:ident $(, $V:ident)*>($($arg:expr),* $(,)?)) => {
         match $t {
             1 => $f::<$S, 1 $(, $V)*>($($arg),*),
-            2 => $f::<$S, 2 $(, $V)*>($($arg),*),
-            3 => $f::<$S, 3 $(, $V)*>($($arg),*),
-            4 => $f::<$S, 4 $(, $V)*>($($arg),*),
-            5 => $f::<$S, 5 $(, $V)*>($($arg),*),
-            6 => $f::<$S, 6 $(, $V)*>($($arg),*),
-            7 => $f::<$S, 7 $(, $V)*>($($arg),*),
-            _ => $f::<$S, 8 $(, $V)*>($($arg),*),
+            2 if const { $S::TILE >= 2 } => $f::<$S, 2 $(, $V)*>($($arg),*),
+            3 if const { $S::TILE >= 3 } => $f::<$S, 3 $(, $V)*>($($arg),*),
+            4 if const { $S::TILE >= 4 } => $f::<$S, 4 $(, $V)*>($($arg),*),
+            5 if const { $S::TILE >= 5 } => $f::<$S, 5 $(, $V)*>($($arg),*),
+            6 if const { $S::TILE >= 6 } => $f::<$S, 6 $(, $V)*>($($arg),*),
+            7 if const { $S::TILE >= 7 } => $f::<$S, 7 $(, $V)*>($($arg),*),
+            8 if const { $S::TILE >= 8 } => $f::<$S, 8 $(, $V)*>($($arg),*),
+            t => unreachable!("a tile of {t} rows, where registers take {}", $S::TILE),
         }
     };
 }

@@ -4,6 +4,8 @@ use super::super::driver::Driver;
 use super::super::template::Defines;
 use super::super::tiles::Pass;
 use crate::ops::Conv2dParams;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Images that tiles are chosen for: enough for any number of them to be a tile's.
 const IMAGES: usize = 256;
@@ -31,6 +33,19 @@ impl From<&Pass> for Shape {
 struct Reach {
     origin: isize,
     taps: usize,
+}
+
+/// What the sides of a region come from.
+struct Sides {
+    inner: usize,
+    breadth: usize,
+}
+
+impl Sides {
+    fn region(&self, t: &Tile) -> usize {
+        let side = |outputs: usize| (outputs - 1) * self.inner + self.breadth;
+        t.images * side(t.rows) * side(t.columns).next_multiple_of(self.inner)
+    }
 }
 
 impl Shape {
@@ -81,8 +96,16 @@ impl Shape {
         self.window.kernel * self.window.kernel
     }
 
-    /// The tile of at most `slots` results that loads and computes the least, with regions of at most `most` pixels.
+    /// The tile of at most `slots` results that loads and computes the least, with regions of at most `most` pixels. It is
+    /// looked for once: plans ask for those of a few shapes again and again.
     pub(super) fn tile(&self, slots: usize, most: usize) -> Option<Tile> {
+        static FOUND: Mutex<BTreeMap<(Shape, usize, usize), Option<Tile>>> = Mutex::new(BTreeMap::new());
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        *found.entry((*self, slots, most)).or_insert_with(|| self.best_tile(slots, most))
+    }
+
+    fn best_tile(&self, slots: usize, most: usize) -> Option<Tile> {
+        let sides = self.sides();
         let [h, w] = self.outputs();
         let widths = (1..=w).map(|parts| w.div_ceil(parts)).filter(|&columns| columns <= slots);
         let tiles = widths.flat_map(|columns| {
@@ -93,18 +116,25 @@ impl Shape {
                 fewer.map(move |images| Tile { images, rows, columns })
             })
         });
-        tiles.filter(|t| self.region(t) <= most).min_by_key(|t| self.cost(t, slots))
+        tiles.filter(|t| sides.region(t) <= most).min_by_key(|t| self.cost_of(t, slots, &sides))
     }
 
     /// What tiles of `slots` results, of which `t` are used, compute and load.
     pub(super) fn cost(&self, t: &Tile, slots: usize) -> usize {
-        self.tiles(t, IMAGES) * (RESULT_COST * slots + self.region(t))
+        self.cost_of(t, slots, &self.sides())
+    }
+
+    fn cost_of(&self, t: &Tile, slots: usize, sides: &Sides) -> usize {
+        self.tiles(t, IMAGES) * (RESULT_COST * slots + sides.region(t))
+    }
+
+    fn sides(&self) -> Sides {
+        Sides { inner: self.inner(), breadth: self.breadth() }
     }
 
     /// Pixels of a tile's region in memory.
     pub(super) fn region(&self, t: &Tile) -> usize {
-        let side = |outputs: usize| (outputs - 1) * self.inner() + self.breadth();
-        t.images * side(t.rows) * side(t.columns).next_multiple_of(self.inner())
+        self.sides().region(t)
     }
 
     /// Tiles of so many images.

@@ -4,6 +4,7 @@
 //! messages of their own, and only the length of the graph, which goes before it, has to be known.
 
 use super::messages::{GraphProto, ModelProto, TensorProto};
+use crate::files::floats::bytes_of;
 use crate::{Error, Result};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -118,8 +119,7 @@ impl File {
                 return Err(Error::data(path.display().to_string(), message));
             }
             for chunk in values.chunks(CHUNK) {
-                let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
-                out.write_all(&bytes).map_err(Error::io(path))?;
+                out.write_all(&bytes_of(chunk)).map_err(Error::io(path))?;
             }
         }
         out.write_all(&self.end).map_err(Error::io(path))
@@ -175,7 +175,7 @@ mod tests {
         if later {
             return Weight { tensor, from: Some(Place { owner: name.into(), leaf: "weight", count }) };
         }
-        tensor.raw_data = values(name, count).iter().flat_map(|v| v.to_le_bytes()).collect();
+        tensor.raw_data = bytes_of(&values(name, count)).into_owned();
         Weight { tensor, from: None }
     }
 

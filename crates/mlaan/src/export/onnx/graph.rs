@@ -3,6 +3,7 @@
 use super::file::{Place, Weight};
 use super::messages::{AttributeProto, NodeProto, TensorProto};
 use crate::backbone::{Backbone, Stem};
+use crate::files::floats::bytes_of;
 use crate::local::Learner;
 use crate::nn::{ActivationFunction, ConvSpec};
 use crate::train::Trained;
@@ -78,7 +79,7 @@ impl Graph {
     }
 
     fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let raw_data = bytes_of(values).into_owned();
         let tensor = TensorProto { raw_data, ..TensorProto::floats(name, shape) };
         self.weights.push(Weight { tensor, from: None });
     }

@@ -206,9 +206,10 @@ fn a_pickle_cut_off_anywhere_is_an_error_that_says_where() {
 fn no_damage_is_a_panic_or_a_large_allocation() {
     for input in all() {
         for at in 0..input.len() {
-            for byte in (0..=255).step_by(11) {
+            // At every place other bytes.
+            for byte in (0..7).map(|k| at * 11 + k * 37) {
                 let mut damaged = input.clone();
-                damaged[at] = byte;
+                damaged[at] = byte as u8;
                 if let Ok(pickle) = Pickle::parse(&damaged, Limits::default()) {
                     assert!(pickle.nodes.len() <= damaged.len());
                     walk(&pickle);

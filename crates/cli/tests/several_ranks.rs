@@ -40,5 +40,5 @@ fn one_process_divides_no_modules() {
 }
 
 #[cfg(all(feature = "mpi", target_os = "linux"))]
-#[path = "ranks/mpi.rs"]
+#[path = "several_ranks/mpi.rs"]
 mod mpi;
