@@ -168,7 +168,8 @@ def kernels(folder, archs, counted):
     programs = sorted(p.parent for p in Path(folder).glob("*/options"))
     if not programs:
         raise SystemExit(f"{folder} holds no programs; set MLAAN_HOST_CUDA_PROGRAMS={folder} for a run on the host's driver")
-    def of(program, arch):
+
+    def of_program(program, arch):
         code, intermediate = compiled(library, program, arch)
         threads = {m[1]: int(m[2]) for m in re.finditer(r"\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+)", intermediate)}
         with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -191,7 +192,7 @@ def kernels(folder, archs, counted):
         return found
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(lambda both: of(*both), [(program, arch) for program in programs for arch in archs]):
+        for found in pool.map(lambda both: of_program(*both), [(program, arch) for program in programs for arch in archs]):
             yield from found
 
 

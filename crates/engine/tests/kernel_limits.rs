@@ -137,6 +137,7 @@ fn accesses_are_as_few_as_can_be() {
 fn made_of(programs: &Path) -> Option<serde_json::Value> {
     let python = std::env::var("MLAAN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/kernels.py");
+    // What runs on the larger of both devices; the lists are the most of both.
     let architectures = if mlaan_host_cuda::thorough() { "sm_80,sm_90" } else { "sm_90" };
     let out =
         Command::new(python).arg(script).arg(programs).args(["--json", "--arch", architectures]).output();
@@ -165,7 +166,9 @@ fn machine_code_has_no_divisions_in_loops_and_no_memory_of_threads() {
     let mut wrong: Vec<String> = gone(known.keys(), |k| most.contains_key(k));
     for (kernel, has) in most {
         let may = known.get(kernel).copied().unwrap_or_default();
-        if has.iter().zip(may).any(|(has, may)| *has > may) || (has == [0; 3] && known.contains_key(kernel)) {
+        if has.iter().zip(may).any(|(has, may)| *has > may)
+            || (mlaan_host_cuda::thorough() && has == [0; 3] && known.contains_key(kernel))
+        {
             wrong.push(format!("(\"{kernel}\", {}, {}, {}),", has[0], has[1], has[2]));
         }
     }

@@ -74,7 +74,7 @@ pub enum Error {
         /// Which (0-based).
         stage: usize,
     },
-    /// Another rank of the job failed, or is not heard of any more.
+    /// A rank of the job failed, this one or another, or is not heard of any more.
     #[error("rank {rank}: {}", lines(cause))]
     Rank {
         /// Which (0-based).

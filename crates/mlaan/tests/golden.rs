@@ -168,7 +168,8 @@ const OF_EVERY_OPERATION: [&str; 10] = [
 const OF_EVERY_OPERATION_IN_BF16: [&str; 4] =
     ["bp_mixed", "dgl_head", "infopro_contrastive", "mlaan_released"];
 
-/// Files for what takes long: of our own those with every operation.
+/// Files for sweeps that take long: all from elsewhere, and of our own those that together have every operation (all with
+/// `MLAAN_TEST_CUDA=host`).
 fn files_of_every_operation() -> impl Iterator<Item = PathBuf> {
     let listed = |path: &PathBuf| {
         OF_EVERY_OPERATION.iter().any(|name| own().join(name).with_extension("safetensors") == *path)

@@ -142,7 +142,7 @@ fn two_streams_of_a_gpu_learn_what_one_learns() {
     for (name, method) in [METHODS[1], METHODS[4]] {
         let mut recipe = recipe(method);
         // The host's CUDA driver is slow.
-        recipe.set_all(["data.limit=20", "train.epochs=1"]).unwrap();
+        recipe.set_all(["data.limit=12"]).unwrap();
         let [alone, both] = [0; 2].map(|_| tempdir().unwrap());
         run(&recipe, &[Device::cuda(0).unwrap()], alone.path(), None);
         run(&recipe, &[Device::cuda(0).unwrap(), Device::cuda(0).unwrap()], both.path(), None);

@@ -11,6 +11,8 @@ pub struct Eta {
     pub batch: usize,
     /// What the images are called that are evaluated after every epoch: `val` or `test`.
     pub held: &'static str,
+    /// Whether the network is cut into several modules, of which each has an accuracy.
+    pub in_modules: bool,
     /// Seconds of the last evaluation; the guess for those to come.
     pub testing: f64,
 }

@@ -76,8 +76,8 @@ impl Lines {
                 self.line(&going_on((epoch, step), &self.eta));
             }
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
-                self.line(&format::dim(&table::legend(self.eta.held)));
-                self.line(&format::dim(&table::header(self.eta.held)));
+                self.line(&format::dim(&table::legend(&self.eta)));
+                self.line(&format::dim(&table::header(&self.eta)));
             }
             Progress::Step { epoch, step, steps, loss, error, images_per_second: speed, peak, .. } => {
                 let accuracy = 100.0 - error;

@@ -223,6 +223,7 @@ fn spoken(
         images: trainer.splits().train.len(),
         batch: recipe.train.batch,
         held: if trainer.splits().validation.is_some() { "val" } else { "test" },
+        in_modules: trainer.plan().modules.len() > 1,
         testing: 0.0,
     };
     #[cfg(unix)]

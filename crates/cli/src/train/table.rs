@@ -1,5 +1,6 @@
 //! The table of finished epochs: a header and a line each.
 
+use super::eta::Eta;
 use crate::{format, style};
 use mlaan::train::metrics::Epoch;
 
@@ -58,8 +59,11 @@ impl Table {
 }
 
 impl Row {
-    /// Accuracies of at most `most` modules: of more, the first and the last few.
+    /// Accuracies of at most `most` modules: of more, the first and the last few. Empty for a network of one module (backpropagation).
     pub fn modules(&self, most: usize) -> String {
+        if self.accuracies.len() < 2 {
+            return String::new();
+        }
         let one = |i: usize| match self.accuracies.get(i) {
             Some(e) if e.is_finite() => format!("{e:.0}"),
             _ => "–".into(),
@@ -73,7 +77,9 @@ impl Row {
     pub fn line(&self, modules: usize) -> String {
         let mark = if self.is_best { style::green("*") } else { " ".into() };
         let test = if self.is_best { style::bold(&self.test) } else { self.test.clone() };
-        format!("{}  {test}{mark}  {}  {}", self.begin, self.end, format::dim(&self.modules(modules)))
+        let line =
+            format!("{}  {test}{mark}  {}  {}", self.begin, self.end, format::dim(&self.modules(modules)));
+        line.trim_end().to_owned()
     }
 }
 
@@ -82,29 +88,29 @@ pub fn accuracies(errors: &[f64]) -> Vec<f64> {
     errors.iter().map(|error| 100.0 - error).collect()
 }
 
-/// What the columns are; `held` is what is evaluated after every epoch.
-pub fn header(held: &str) -> String {
-    format!(
+/// What the columns are.
+pub fn header(eta: &Eta) -> String {
+    let line = format!(
         "{:>6}  {:<6}  {:>6}  {:>7}  {:>6}   {:>6}  {:>8}  {:>5}  {}",
         "epoch",
         "lr",
         "loss",
         "train %",
-        format!("{held} %"),
+        format!("{} %", eta.held),
         "img/s",
         "memory",
         "time",
-        "modules %"
-    )
+        if eta.in_modules { "modules %" } else { "" }
+    );
+    line.trim_end().to_owned()
 }
 
 /// What the columns mean that do not say it.
-pub fn legend(held: &str) -> String {
-    let set = if held == "val" { "validation" } else { held };
-    format!(
-        "% is accuracy, on training images and on {set} images (* the best so far); modules %: training accuracy of each \
-         module's own classifier"
-    )
+pub fn legend(eta: &Eta) -> String {
+    let set = if eta.held == "val" { "validation" } else { eta.held };
+    let modules =
+        if eta.in_modules { "; modules %: training accuracy of each module's own classifier" } else { "" };
+    format!("% is accuracy, on training images and on {set} images (* the best so far){modules}")
 }
 
 /// A percentage whose column says that it is one.
@@ -120,4 +126,25 @@ pub fn shown(width: u16) -> usize {
 /// A learning rate.
 pub fn rate(lr: f64) -> String {
     if lr == 0.0 || lr >= 1e-3 { format!("{lr:.4}") } else { format!("{lr:.1e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_one_module_has_no_column_of_modules() {
+        let eta = |in_modules| Eta { epochs: 1, images: 8, batch: 4, held: "val", in_modules, testing: 0.0 };
+        assert!(header(&eta(true)).ends_with("time  modules %") && legend(&eta(true)).contains("modules %"));
+        assert!(header(&eta(false)).ends_with("time") && legend(&eta(false)).ends_with("best so far)"));
+        let row = |accuracies: &[f64]| Row {
+            begin: "1/1".into(),
+            test: "50.00".into(),
+            is_best: false,
+            end: "0:01".into(),
+            accuracies: accuracies.to_vec(),
+        };
+        assert!(row(&[50.0]).line(3).ends_with("0:01"));
+        assert_eq!(row(&[40.0, 50.0]).modules(3), "40 50");
+    }
 }

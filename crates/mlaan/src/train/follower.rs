@@ -31,7 +31,7 @@ pub fn follow(world: &Arc<World>, recipe: Option<&Recipe>, device: &Device) -> R
     })
 }
 
-/// Why a rank ends: its stage may end before what it was told is read, since another rank, or the stage itself, ended the job.
+/// Why a rank ends. Its main thread may notice that its stage has ended before it reads why: the job's failure is known by then.
 fn cause(world: &World, found: Error) -> Error {
     match (&found, world.failure()) {
         (Error::StageEnded { .. }, Some(Failure { rank, cause })) => Error::Rank { rank, cause },
@@ -106,5 +106,22 @@ fn obey(world: &World, learner: &mut Learner, command: &Command, more: &[u8]) ->
             asked.done()
         }
         _ => learner.obey(command, more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_ended_is_told_by_what_ended_the_job() {
+        let worlds = World::threads(2);
+        let ended = || Error::StageEnded { stage: 0 };
+        assert!(matches!(cause(&worlds[0], ended()), Error::StageEnded { .. }));
+        worlds[1].fail("out of memory");
+        let told = cause(&worlds[0], ended());
+        assert!(matches!(&told, Error::Rank { rank: 1, cause } if cause == "out of memory"), "{told}");
+        let own = cause(&worlds[0], Error::recipe("ranks", "unknown"));
+        assert!(matches!(own, Error::Recipe { .. }), "{own}");
     }
 }

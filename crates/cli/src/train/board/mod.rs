@@ -33,8 +33,6 @@ const CALM: Duration = Duration::from_millis(250);
 pub struct Board {
     shared: Arc<Shared>,
     table: Table,
-    /// What is evaluated after every epoch.
-    held: &'static str,
     ranks: Option<Ranks>,
     /// When ranks were last asked how they are doing.
     asked: Option<Instant>,
@@ -61,7 +59,7 @@ impl Board {
         state: State,
         (interrupt, ranks): (&Arc<Interrupt>, Option<Ranks>),
     ) -> std::io::Result<Self> {
-        let (table, held) = (state.table().clone(), state.eta.held);
+        let table = state.table().clone();
         let shared = Arc::new(Shared {
             screen,
             state: Mutex::new(state),
@@ -72,7 +70,7 @@ impl Board {
         give_back_before_panics(&shared);
         let (drawn, interrupt) = (Arc::clone(&shared), Arc::clone(interrupt));
         std::thread::Builder::new().name("dashboard".into()).spawn(move || drawn.watch(&interrupt))?;
-        Ok(Board { shared, table, held, ranks, asked: None })
+        Ok(Board { shared, table, ranks, asked: None })
     }
 
     /// Tells what happened.
@@ -83,7 +81,8 @@ impl Board {
                 self.shared.say(said);
             }
             Progress::Event(Event::Start(_) | Event::Resume { .. }) => {
-                self.shared.say(format::dim(&table::header(self.held)));
+                let header = table::header(&self.shared.state().eta);
+                self.shared.say(format::dim(&header));
             }
             Progress::Epoch(e) => {
                 let row = self.table.row(e);

@@ -40,10 +40,11 @@ pub(super) unsafe fn accumulate<S: Simd, const T: usize, const V: usize>(
     acc
 }
 
-/// Calls `$f::<S, T, V>($args)` with the constant T equal to `$t`, 1 to `S::TILE`. Higher tiles are not compiled: in all
-/// instruction sets they would be half of the convolutions' code, which takes minutes.
+/// Calls `$f::<S, T, V>($args)` with the constant T equal to `$t`, 1 to `S::TILE`. Higher tiles are not compiled: they would be
+/// two fifths of the convolutions' code, which takes minutes to compile.
 macro_rules! with_rows {
     ($t:expr, $f:ident::<$S:ident $(, $V:ident)*>($($arg:expr),* $(,)?)) => {
+        const { assert!($S::TILE <= 8) };
         match $t {
             1 => $f::<$S, 1 $(, $V)*>($($arg),*),
             2 if const { $S::TILE >= 2 } => $f::<$S, 2 $(, $V)*>($($arg),*),

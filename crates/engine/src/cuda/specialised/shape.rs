@@ -35,7 +35,7 @@ struct Reach {
     taps: usize,
 }
 
-/// What the sides of a region come from.
+/// A shape's [`Shape::inner`] and [`Shape::breadth`], taken once for all tiles that are compared.
 struct Sides {
     inner: usize,
     breadth: usize,
@@ -97,9 +97,10 @@ impl Shape {
     }
 
     /// The tile of at most `slots` results that loads and computes the least, with regions of at most `most` pixels. It is
-    /// looked for once: plans ask for those of a few shapes again and again.
+    /// looked for once in a process: plans ask for those of a few shapes again and again.
     pub(super) fn tile(&self, slots: usize, most: usize) -> Option<Tile> {
         static FOUND: Mutex<BTreeMap<(Shape, usize, usize), Option<Tile>>> = Mutex::new(BTreeMap::new());
+        // Held while it is looked for, so that two threads do not look for the same.
         let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
         *found.entry((*self, slots, most)).or_insert_with(|| self.best_tile(slots, most))
     }

@@ -61,7 +61,7 @@ fn epochs(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let room = usize::from(inner.height.saturating_sub(1));
     let newest = state.rows.iter().skip(state.rows.len().saturating_sub(room));
     let modules = table::shown(inner.width);
-    let mut lines = vec![Line::styled(table::header(state.eta.held), theme.faint)];
+    let mut lines = vec![Line::styled(table::header(&state.eta), theme.faint)];
     lines.extend(newest.map(|row| {
         let style = if row.is_best { theme.strong } else { ratatui::style::Style::new() };
         let mark = if row.is_best { "*" } else { " " };

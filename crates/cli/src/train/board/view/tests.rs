@@ -16,7 +16,7 @@ fn shown(state: &State, theme: &Theme, (width, height): (u16, u16)) -> Vec<Strin
 }
 
 fn fresh(before: &[Event]) -> State {
-    let eta = Eta { epochs: 10, images: 400, batch: 50, held: "test", testing: 0.0 };
+    let eta = Eta { epochs: 10, images: 400, batch: 50, held: "test", in_modules: true, testing: 0.0 };
     let names = ("mlaan-paper".into(), "/somewhere/far/away/runs/mlaan-paper".into());
     State::new(names, 64 << 20, eta, before, f64::INFINITY)
 }
