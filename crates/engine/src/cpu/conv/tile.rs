@@ -43,7 +43,7 @@ pub(super) unsafe fn accumulate<S: Simd, const T: usize, const V: usize>(
 /// Calls `$f::<S, T, V>($args)` with the constant T equal to `$t`, 1 to `S::TILE`. Higher tiles are not compiled: they would be
 /// two fifths of the convolutions' code, which takes minutes to compile.
 macro_rules! with_rows {
-    ($t:expr, $f:ident::<$S:ident $(, $V:ident)*>($($arg:expr),* $(,)?)) => {
+    ($t:expr, $f:ident::<$S:ident $(, $V:ident)*>($($arg:expr),* $(,)?)) => {{
         const { assert!($S::TILE <= 8) };
         match $t {
             1 => $f::<$S, 1 $(, $V)*>($($arg),*),
@@ -56,7 +56,7 @@ macro_rules! with_rows {
             8 if const { $S::TILE >= 8 } => $f::<$S, 8 $(, $V)*>($($arg),*),
             t => unreachable!("a tile of {t} rows, where registers take {}", $S::TILE),
         }
-    };
+    }};
 }
 pub(super) use with_rows;
 
