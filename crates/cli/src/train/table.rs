@@ -77,9 +77,11 @@ impl Row {
     pub fn line(&self, modules: usize) -> String {
         let mark = if self.is_best { style::green("*") } else { " ".into() };
         let test = if self.is_best { style::bold(&self.test) } else { self.test.clone() };
-        let line =
-            format!("{}  {test}{mark}  {}  {}", self.begin, self.end, format::dim(&self.modules(modules)));
-        line.trim_end().to_owned()
+        let accuracies = self.modules(modules);
+        // Nothing to be styled would not be nothing.
+        let accuracies =
+            if accuracies.is_empty() { accuracies } else { format!("  {}", format::dim(&accuracies)) };
+        format!("{}  {test}{mark}  {}{accuracies}", self.begin, self.end)
     }
 }
 
