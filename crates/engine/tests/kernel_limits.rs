@@ -137,7 +137,7 @@ fn accesses_are_as_few_as_can_be() {
 fn made_of(programs: &Path) -> Option<serde_json::Value> {
     let python = std::env::var("MLAAN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/kernels.py");
-    // What runs on the larger of both devices; the lists are the most of both.
+    // The lists hold the most of both architectures. Unless all is asked for, the one that was timed (H100) is looked at.
     let architectures = if mlaan_host_cuda::thorough() { "sm_80,sm_90" } else { "sm_90" };
     let out =
         Command::new(python).arg(script).arg(programs).args(["--json", "--arch", architectures]).output();

@@ -58,8 +58,7 @@ pub fn tests_on() -> Option<On> {
 }
 
 /// Whether tests shall run all their cases on what [`tests_on`] says. This crate's driver is slow: where nobody asked for it
-/// by name (`MLAAN_TEST_CUDA=host`), long sweeps run a part of them there; and
-/// so do sweeps on the processor that take long.
+/// by name (`MLAAN_TEST_CUDA=host`), long sweeps run a part of them there. So do a few long sweeps on the processor.
 #[must_use]
 pub fn thorough() -> bool {
     std::env::var("MLAAN_TEST_CUDA").is_ok()

@@ -78,7 +78,7 @@ impl Row {
         let mark = if self.is_best { style::green("*") } else { " ".into() };
         let test = if self.is_best { style::bold(&self.test) } else { self.test.clone() };
         let accuracies = self.modules(modules);
-        // Nothing to be styled would not be nothing.
+        // Of an empty text, styling would leave the two spaces and the escape codes.
         let accuracies =
             if accuracies.is_empty() { accuracies } else { format!("  {}", format::dim(&accuracies)) };
         format!("{}  {test}{mark}  {}{accuracies}", self.begin, self.end)
