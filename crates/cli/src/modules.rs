@@ -99,7 +99,10 @@ fn auxiliary(method: &Method) -> String {
 pub fn copies(plan: &Plan) -> Option<String> {
     let of = |(i, m): (usize, &mlaan::plan::ModulePlan)| {
         let sources: Vec<String> = m.summary.sources.iter().map(ToString::to_string).collect();
-        (!sources.is_empty()).then(|| format!("{i}: {}", sources.join(" ")))
+        match m.summary.shares {
+            Some(home) => Some(format!("{i}: those of {home}")),
+            None => (!sources.is_empty()).then(|| format!("{i}: {}", sources.join(" "))),
+        }
     };
     let all: Vec<String> = plan.modules.iter().enumerate().filter_map(of).collect();
     (!all.is_empty())
@@ -122,6 +125,7 @@ mod tests {
                 auxiliary_parameters: 0,
                 output: ImageShape::square(1, 1),
                 sources: Vec::new(),
+                shares: None,
                 lambdas: None,
                 is_trained: true,
             })

@@ -23,7 +23,7 @@ fn recipe(method: &[&str]) -> Recipe {
     r
 }
 
-const METHODS: [(&str, &[&str]); 8] = [
+const METHODS: [(&str, &[&str]); 9] = [
     ("dgl, mixtures", &["local.leap=none", "local.cascade=none", "data.mixup=0.2"]),
     ("mlm, span 3", &["local.leap=none", "local.cascade.span=3"]),
     (
@@ -50,6 +50,10 @@ const METHODS: [(&str, &[&str]); 8] = [
     (
         "pulled, span 3, lag 2",
         &["local.leap.lag=2", "local.leap.tie=pulled", "local.cascade.span=3", "data.limit=100"],
+    ),
+    (
+        "a shared chain that learns in every second step",
+        &["local.leap.share=stage", "local.leap.every=2", "local.leap.tie=pulled", "local.leap.ema=0.9"],
     ),
     ("decoder", &["local.reconstruct=[5.0, 0.5]", "local.cascade.span=2"]),
 ];

@@ -61,6 +61,7 @@ fn module_json(m: &ModulePlan) -> Value {
         "parameters": s.parameters,
         "auxiliary_parameters": s.auxiliary_parameters,
         "sources": s.sources,
+        "shares_with": s.shares,
         "activation_bytes": c.activations,
         "auxiliary_bytes": c.auxiliary_bytes,
         "peak_bytes": c.peak,

@@ -73,6 +73,14 @@ impl Ranks {
             &speed,
             *wanted.end(),
         )?;
+        if *wanted.start() > course.most() || single && *wanted.end() > course.most() {
+            bail!(
+                "--ranks {}: modules that train one leap chain (local.leap.share) belong to one rank, which makes {} at most",
+                wanted.start(),
+                course.most()
+            );
+        }
+        let wanted = *wanted.start()..=(*wanted.end()).min(course.most());
         let kinds = vec![run.kind(); *wanted.end()];
         let plan = match single {
             true => {

@@ -3,7 +3,7 @@
 use super::found::{Reach, Reached};
 use crate::Result;
 use crate::backbone::Backbone;
-use crate::local::{Branch, LossOf, Method, Owner, Partition, sources};
+use crate::local::{Branch, LeapShare, LossOf, Method, Owner, Partition, shape, sources};
 
 /// See the module.
 pub(super) struct Allowed {
@@ -11,6 +11,8 @@ pub(super) struct Allowed {
     span: usize,
     /// Per module but the last: the branch with a leap chain, and the modules whose blocks it mirrors.
     mirrored: Vec<Option<(Branch, Vec<usize>)>>,
+    /// Per module but the last, where modules share leap chains: modules with the same number share one.
+    shared: Vec<Option<usize>>,
 }
 
 impl Allowed {
@@ -20,7 +22,10 @@ impl Allowed {
             let blocks = sources(leap, partition, backbone, j)?;
             Ok(Some((leap.on, blocks.into_iter().filter_map(|b| partition.module_of(b)).collect())))
         };
+        let shares = method.leap.as_ref().is_some_and(|leap| leap.share == LeapShare::Stage);
+        let shared = |j: usize| shares.then(|| shape(partition, backbone, j));
         Ok(Allowed {
+            shared: (0..partition.len() - 1).map(shared).collect(),
             modules: partition.len(),
             span: method.span(),
             mirrored: (0..partition.len() - 1).map(mirrored).collect::<Result<_>>()?,
@@ -42,11 +47,13 @@ impl Allowed {
         }
     }
 
-    /// Whether `owner` holds mirrors of blocks that the gradient of `loss` may reach.
+    /// Whether `owner` holds mirrors of blocks that the gradient of `loss` may reach, or that learn from `loss` too.
     fn by_mirrors(&self, loss: LossOf, owner: Owner) -> bool {
         let Owner::Auxiliary(m, branch) = owner else { return false };
         let Some(Some((on, modules))) = self.mirrored.get(m) else { return false };
-        *on == branch && modules.iter().any(|&k| self.by_gradient(loss, Owner::Module(k)))
+        let group = |j: usize| self.shared.get(j).copied().flatten();
+        let learns = loss.branch == *on && group(m).is_some() && group(m) == group(loss.module);
+        *on == branch && (learns || modules.iter().any(|&k| self.by_gradient(loss, Owner::Module(k))))
     }
 
     /// The row of a loss, from what differs.

@@ -42,7 +42,8 @@ pub struct Reach {
     pub changed: Vec<String>,
     /// Whether the method lets the loss's gradient come here.
     pub gradient: bool,
-    /// Whether it holds mirrors of blocks that the gradient may reach, which follow them by EMA after the step.
+    /// Whether it holds mirrors of blocks that the gradient may reach, which follow them by EMA after the step, or mirrors that learn
+    /// from the loss, too.
     pub mirrors: bool,
 }
 

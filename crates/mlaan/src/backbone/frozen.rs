@@ -40,6 +40,16 @@ impl<B: Backbone> Backbone for Frozen<B> {
         self.inner.block(index, name, builder)
     }
 
+    fn scaled_block(
+        &self,
+        index: usize,
+        name: &str,
+        scale: (usize, f64),
+        builder: &Builder<'_>,
+    ) -> Result<Box<dyn Layer>> {
+        self.inner.scaled_block(index, name, scale, builder)
+    }
+
     fn classifier(&self, classes: usize, builder: &Builder<'_>) -> Result<Sequence> {
         self.inner.classifier(classes, builder)
     }
@@ -72,6 +82,16 @@ impl<B: Backbone + ?Sized> Backbone for &B {
 
     fn block(&self, index: usize, name: &str, builder: &Builder<'_>) -> Result<Box<dyn Layer>> {
         (**self).block(index, name, builder)
+    }
+
+    fn scaled_block(
+        &self,
+        index: usize,
+        name: &str,
+        scale: (usize, f64),
+        builder: &Builder<'_>,
+    ) -> Result<Box<dyn Layer>> {
+        (**self).scaled_block(index, name, scale, builder)
     }
 
     fn classifier(&self, classes: usize, builder: &Builder<'_>) -> Result<Sequence> {

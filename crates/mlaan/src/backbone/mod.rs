@@ -6,8 +6,8 @@ mod resnet;
 pub use frozen::Frozen;
 pub use resnet::{BlockKind, ResNet, Stem};
 
-use crate::Result;
 use crate::nn::{Builder, Layer, Sequence};
+use crate::{Error, Result};
 
 /// One block of a backbone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,22 @@ pub trait Backbone: Send + Sync {
     /// # Errors
     /// Out of memory; no such block.
     fn block(&self, index: usize, name: &str, builder: &Builder<'_>) -> Result<Box<dyn Layer>>;
+    /// As [`Backbone::block`], with `width` times its channels, inside and behind, on `input` channels. A backbone has none such
+    /// unless it says so.
+    ///
+    /// # Errors
+    /// As [`Backbone::block`]; a backbone without such blocks.
+    fn scaled_block(
+        &self,
+        index: usize,
+        name: &str,
+        (input, width): (usize, f64),
+        builder: &Builder<'_>,
+    ) -> Result<Box<dyn Layer>> {
+        let _ = (index, name, input, builder);
+        let message = format!("found {width}, and {} has no blocks of another width; write 1", self.name());
+        Err(Error::recipe("local.leap.width", message))
+    }
     /// The layers behind the last block, down to `classes` logits.
     ///
     /// # Errors

@@ -144,15 +144,25 @@ impl ResNet {
     /// # Errors
     /// No such block.
     pub fn block_convs(&self, index: usize, name: &str) -> Result<(Vec<ConvSpec>, Option<ConvSpec>)> {
+        let below = index.checked_sub(1).and_then(|below| self.blocks.get(below));
+        self.scaled_convs(index, name, (below.map_or(self.widths[0], |b| b.channels), 1.0))
+    }
+
+    /// As [`ResNet::block_convs`], with `scale` times the channels, at least one, on `input` channels.
+    fn scaled_convs(
+        &self,
+        index: usize,
+        name: &str,
+        (input, scale): (usize, f64),
+    ) -> Result<(Vec<ConvSpec>, Option<ConvSpec>)> {
         let Some(&(stage, i)) = self.places.get(index) else {
             return Err(Error::recipe(
                 "local",
                 format!("no block {index}; {} has {}", self.name, self.blocks.len()),
             ));
         };
-        let width = self.widths[stage];
-        let input = if index == 0 { self.widths[0] } else { self.blocks[index - 1].channels };
-        let output = self.blocks[index].channels;
+        let width = ((self.widths[stage] as f64 * scale).round() as usize).max(1);
+        let output = width * self.kind.expansion();
         let stride = if i == 0 && stage > 0 { 2 } else { 1 };
         let conv = |n: usize, (input, output), window| {
             ConvSpec::convolution(format!("{name}.conv{n}"), format!("{name}.bn{n}"), input, output, window)
@@ -201,16 +211,30 @@ impl Backbone for ResNet {
     }
 
     fn block(&self, index: usize, name: &str, b: &Builder<'_>) -> Result<Box<dyn Layer>> {
-        let (convs, shortcut) = self.block_convs(index, name)?;
-        let convs = convs.into_iter().map(|spec| ConvBnAct::new(b, spec)).collect::<Result<_>>()?;
-        let shortcut = shortcut.map(|spec| ConvBnAct::new(b, spec)).transpose()?;
-        Ok(Box::new(Residual::new(convs, shortcut)))
+        residual(self.block_convs(index, name)?, b)
+    }
+
+    fn scaled_block(
+        &self,
+        index: usize,
+        name: &str,
+        scale: (usize, f64),
+        b: &Builder<'_>,
+    ) -> Result<Box<dyn Layer>> {
+        residual(self.scaled_convs(index, name, scale)?, b)
     }
 
     fn classifier(&self, classes: usize, b: &Builder<'_>) -> Result<Sequence> {
         let linear = ConvSpec::linear("fc", self.features(), classes).build(b)?;
         Ok(vec![Box::new(AveragePool { height: 1, width: 1 }), linear])
     }
+}
+
+/// A block of these convolutions and, where it has one, this shortcut.
+fn residual((convs, shortcut): (Vec<ConvSpec>, Option<ConvSpec>), b: &Builder<'_>) -> Result<Box<dyn Layer>> {
+    let convs = convs.into_iter().map(|spec| ConvBnAct::new(b, spec)).collect::<Result<_>>()?;
+    let shortcut = shortcut.map(|spec| ConvBnAct::new(b, spec)).transpose()?;
+    Ok(Box::new(Residual::new(convs, shortcut)))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub fn builtin() -> &'static [(&'static str, &'static str)] {
     suites![
         "small",
         "forms",
+        "chains",
         "table1-cifar10",
         "table1-stl10",
         "table1-svhn",

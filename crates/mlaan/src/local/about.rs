@@ -1,6 +1,6 @@
 //! What a method is, in words.
 
-use super::{Head, Method, TaskLoss};
+use super::{Head, LeapShare, Method, TaskLoss, Tie};
 
 impl Method {
     /// What it does, in a sentence for people who know backpropagation.
@@ -24,8 +24,14 @@ impl Method {
             let span = cascade.span;
             text.push_str(&format!("; a second loss of each goes back through {span} modules (MLM)"));
         }
-        if self.leap.is_some() {
-            text.push_str("; in front of the auxiliary classifier are EMA copies of later blocks (LAM)");
+        if let Some(leap) = &self.leap {
+            let copies = if leap.tie == Tie::Untied { "trained" } else { "EMA" };
+            text.push_str(&format!(
+                "; in front of the auxiliary classifier are {copies} copies of later blocks (LAM)"
+            ));
+            if leap.share == LeapShare::Stage {
+                text.push_str(", which modules with outputs of the same shape share");
+            }
         }
         text + "."
     }

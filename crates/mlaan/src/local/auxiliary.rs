@@ -2,10 +2,9 @@
 
 use super::features::Features;
 use super::heads::decoder;
-use super::leap::{LeapChain, sources};
+use super::leap::LeapChain;
 use super::targets::{HeadLoss, LossOf, Supervision};
-use super::{Branch, Method, Partition, TaskLoss, clip};
-use crate::backbone::Backbone;
+use super::{Branch, Method, TaskLoss, clip};
 use crate::nn::optim::Rate;
 use crate::nn::{Activation, Builder, Chain, Grad, ImageShape, Layer, Optimizer, Param, Pass, Through};
 use crate::{Error, Result};
@@ -14,6 +13,7 @@ use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 
 /// The auxiliary network of one branch of one module.
 pub struct Auxiliary {
+    /// Its own; or one that it borrows while it is used, where modules share one.
     leap: Option<LeapChain>,
     head: Chain,
     decoder: Option<Chain>,
@@ -34,6 +34,17 @@ pub(super) struct Between<'a> {
     pub turn: &'a mut dyn FnMut() -> Result<()>,
     /// With every layer that has its gradients.
     pub through: Through<'a>,
+    /// The step's number, from 1.
+    pub step: u64,
+}
+
+/// What names the parts of a loss's auxiliary network, as `ind_3`.
+pub(super) fn name(of: LossOf) -> String {
+    let branch = match of.branch {
+        Branch::Independent => "ind",
+        Branch::Cascaded => "cas",
+    };
+    format!("{branch}_{}", of.module)
 }
 
 /// λ at module `j` of `modules`: linear from its first value at the first to its last at the last local loss.
@@ -43,32 +54,22 @@ pub(super) fn schedule(ends: [f64; 2], j: usize, modules: usize) -> f64 {
 }
 
 impl Auxiliary {
-    /// The auxiliary network of branch `branch` behind module `j`, whose output has size `features`.
+    /// The auxiliary network of a loss behind one of `modules` modules, still without its leap chain, where it has one. `features`: the
+    /// shape of what its classifier sees, behind the chain. `image`, `classes` and `deepest`: the network's images, classes and
+    /// last features.
     ///
     /// # Errors
-    /// A leap chain that does not fit; out of memory.
-    #[allow(clippy::too_many_arguments)] // Everything that a method can vary meets here.
+    /// A classifier that does not fit; out of memory.
     pub fn new(
         method: &Method,
-        partition: &Partition,
-        backbone: &dyn Backbone,
-        branch: Branch,
-        j: usize,
+        (of, modules): (LossOf, usize),
         features: ImageShape,
-        (image, classes): (ImageShape, usize),
+        (image, classes, deepest): (ImageShape, usize, usize),
         b: &Builder<'_>,
     ) -> Result<Self> {
-        let name = match branch {
-            Branch::Independent => format!("ind_{j}"),
-            Branch::Cascaded => format!("cas_{j}"),
-        };
-        let leap = match method.leap.as_ref().filter(|l| l.on == branch) {
-            Some(l) => Some(LeapChain::new(l, sources(l, partition, backbone, j)?, backbone, &name, b)?),
-            None => None,
-        };
-        let features = leap.as_ref().map_or(Ok(features), |l| l.extent(features))?;
+        let (LossOf { module: j, branch }, name) = (of, name(of));
         let outputs = if method.loss == TaskLoss::Contrastive { method.hidden } else { classes };
-        let (sizes, deepest) = ((method.hidden, outputs), backbone.features());
+        let sizes = (method.hidden, outputs);
         let head = Chain::new(method.head.build(features, sizes, deepest, &format!("aux.head_{name}"), b)?);
         let decoder = if method.reconstruct.iter().any(|&l| l > 0.0) {
             Some(Chain::new(decoder(features.channels, image, &format!("aux.decoder_{name}"), b)?))
@@ -77,14 +78,14 @@ impl Auxiliary {
         };
         head.extent(features)?;
         Ok(Auxiliary {
-            leap,
+            leap: None,
             head,
             decoder,
-            of: LossOf { module: j, branch },
+            of,
             loss: method.loss,
             temperature: method.temperature as f32,
-            reconstruct: schedule(method.reconstruct, j, partition.len()) as f32,
-            task: schedule(method.task, j, partition.len()) as f32,
+            reconstruct: schedule(method.reconstruct, j, modules) as f32,
+            task: schedule(method.task, j, modules) as f32,
             weight: method.weight(branch) as f32,
         })
     }
@@ -104,6 +105,11 @@ impl Auxiliary {
         self.leap.as_mut()
     }
 
+    /// Gives it a leap chain, or takes its own away; what it had.
+    pub(super) fn exchange_leap(&mut self, leap: Option<LeapChain>) -> Option<LeapChain> {
+        std::mem::replace(&mut self.leap, leap)
+    }
+
     /// Whether it classifies (its second loss column counts errors).
     pub fn classifies(&self) -> bool {
         self.loss == TaskLoss::CrossEntropy
@@ -114,11 +120,31 @@ impl Auxiliary {
     /// # Errors
     /// What `f` returns.
     pub fn visit(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
-        if let Some(l) = &mut self.leap {
-            l.visit(f)?;
+        self.visit_own(false, f)
+    }
+
+    /// As [`Auxiliary::visit`], without a leap chain that it shares.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub(super) fn visit_own(
+        &mut self,
+        shares: bool,
+        f: &mut dyn FnMut(Param<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if !shares {
+            self.visit_leap(f)?;
         }
         self.head.visit(f)?;
         self.decoder.as_mut().map_or(Ok(()), |d| d.visit(f))
+    }
+
+    /// As [`Auxiliary::visit`], of the leap chain alone.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub(super) fn visit_leap(&mut self, f: &mut dyn FnMut(Param<'_>) -> Result<()>) -> Result<()> {
+        self.leap.as_mut().map_or(Ok(()), |leap| leap.visit(f))
     }
 
     /// As [`Layer::fuse`].
@@ -171,7 +197,7 @@ impl Auxiliary {
             output,
             target,
         )?;
-        let Between { turn, through } = steps;
+        let Between { turn, through, step } = steps;
         turn()?;
         let grad = Grad::plain(grad);
         let mut dx = self.head.backward_last_each(device, x, grad, pass, &mut *through)?;
@@ -192,7 +218,7 @@ impl Auxiliary {
             }
         }
         match (&mut self.leap, dx) {
-            (Some(l), Some(g)) => l.backward(device, features, g, through),
+            (Some(l), Some(g)) => l.backward(device, features, (g, step), through),
             (_, dx) => Ok(dx),
         }
     }

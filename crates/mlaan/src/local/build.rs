@@ -8,10 +8,14 @@ use super::offload;
 use super::ranked::Ranked;
 use super::schedule::Schedule;
 use super::shards::Gathered;
+use super::shares::{self, Turn};
 use super::sources::{Blocks, Crossing, Kept, Replicas};
 use super::stage::{Plan, Stage};
 use super::versions::Versions;
-use super::{Auxiliary, Branch, Leap, Learner, Method, Offload, Partition, Task, TaskLoss, segments};
+use super::{
+    Auxiliary, Branch, Leap, LeapChain, Learner, LossOf, Method, Offload, Partition, Task, TaskLoss,
+    auxiliary, segments,
+};
 use crate::backbone::Backbone;
 use crate::nn::optim::Objective;
 use crate::nn::{Builder, Chain, ImageShape, Optimizer, Sequence};
@@ -19,6 +23,7 @@ use crate::ranks::World;
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -117,6 +122,10 @@ impl Plans<'_> {
         let ranges = ranges(partition.len(), devices, cuts, self.world)?;
         self.check_offload()?;
         let learning = Learning::new(backbone, method, &partition, task.classes)?;
+        let leap = method.leap.as_ref();
+        let carried = |j: usize| leap.is_some_and(|leap| learning.trained(j, leap.on));
+        let turns = shares::turns(leap, &partition, backbone, &carried)?;
+        shares::check_stages(&turns, &ranges)?;
         learning.check(self.optimizer.map_or_else(Objective::default, |o| o.objective), method)?;
         let plan = Arc::new(Plan {
             method: method.clone(),
@@ -124,9 +133,10 @@ impl Plans<'_> {
             pixels: task.pixels,
             optimizer: self.optimizer,
             learning,
+            turns,
         });
         let partition = &plan.partition;
-        let sources = mirrored(self, partition, &plan.learning)?;
+        let sources = mirrored(self, partition, &plan.turns)?;
         let mirrors = Mirrors { ranges: &ranges, partition, sources: &sources, leap: method.leap.as_ref() };
         let of = |j: usize| mirrors.followed(j).iter().filter_map(|&b| partition.module_of(b)).collect();
         let holders: Vec<Vec<usize>> = (0..partition.len()).map(of).collect();
@@ -197,7 +207,7 @@ impl Plans<'_> {
             return Ok(Kept::new());
         }
         let (partition, span) = (&plan.partition, self.method.span().max(1));
-        let sources = mirrored(self, partition, &plan.learning)?;
+        let sources = mirrored(self, partition, &plan.turns)?;
         let still = Builder { optimizer: None, ..self.builder(device) };
         let mut kept = Kept::new();
         for (j, block) in range.clone().flat_map(|j| sources[j].iter().map(move |&b| (j, b))) {
@@ -244,12 +254,14 @@ impl Plans<'_> {
             _ => None,
         };
         let mut branches: Vec<[Option<Auxiliary>; 2]> = Vec::new();
+        let mut chains = BTreeMap::new();
         for (j, module) in range.clone().zip(&modules).filter(|(j, _)| *j != last) {
-            let auxiliary = |branch| {
-                let goal = (self.task.image, self.task.classes);
-                Auxiliary::new(self.method, partition, self.backbone, branch, j, module.extent, goal, b)
+            let mut auxiliary = |branch| {
+                let of = LossOf { module: j, branch };
+                self.auxiliary(of, module.extent, (plan, &mut chains), b)
             };
-            let trained = |branch| plan.learning.trained(j, branch).then(|| auxiliary(branch)).transpose();
+            let mut trained =
+                |branch| plan.learning.trained(j, branch).then(|| auxiliary(branch)).transpose();
             let cascaded = trained(Branch::Cascaded)?;
             let mut pair = [trained(Branch::Independent)?, cascaded];
             if let Some(offload) = &mut offload {
@@ -292,6 +304,37 @@ impl Plans<'_> {
             carried: None,
             meters: None,
         })
+    }
+
+    /// The auxiliary network of a loss, behind features of a shape. `chains`: leap chains that modules share, until the one comes that
+    /// they belong to.
+    fn auxiliary(
+        &self,
+        of: LossOf,
+        features: ImageShape,
+        (plan, chains): (&Plan, &mut BTreeMap<usize, LeapChain>),
+        b: &Builder<'_>,
+    ) -> Result<Auxiliary> {
+        let Plans { backbone, method, task, .. } = *self;
+        let (partition, goal) = (&plan.partition, (task.image, task.classes, backbone.features()));
+        let which = (of, partition.len());
+        let leap = method.leap.as_ref().filter(|leap| leap.on == of.branch);
+        let Some((leap, turn)) = leap.zip(plan.turns[of.module]) else {
+            return Auxiliary::new(method, which, features, goal, b);
+        };
+        let chain = match chains.entry(turn.home) {
+            Entry::Occupied(chain) => chain.into_mut(),
+            Entry::Vacant(place) => {
+                let sources = super::sources(leap, partition, backbone, turn.home)?;
+                let name = auxiliary::name(LossOf { module: turn.home, ..of });
+                place.insert(LeapChain::new(leap, sources, backbone, (&name, features), b)?)
+            }
+        };
+        let mut auxiliary = Auxiliary::new(method, which, chain.extent(features)?, goal, b)?;
+        if turn.home == of.module {
+            auxiliary.exchange_leap(chains.remove(&turn.home));
+        }
+        Ok(auxiliary)
     }
 
     fn module(&self, j: usize, plan: &Plan, input: ImageShape, b: &Builder<'_>) -> Result<Module> {
@@ -389,16 +432,9 @@ fn ranges(
 }
 
 /// For every module, the blocks that it mirrors.
-fn mirrored(plans: &Plans<'_>, partition: &Partition, learning: &Learning) -> Result<Vec<Vec<usize>>> {
-    let last = partition.len() - 1;
-    let of = |j: usize| match &plans.method.leap {
-        // On a branch only where there is one.
-        Some(leap) if j < last && learning.trained(j, leap.on) => {
-            super::sources(leap, partition, plans.backbone, j)
-        }
-        _ => Ok(Vec::new()),
-    };
-    (0..partition.len()).map(of).collect()
+fn mirrored(plans: &Plans<'_>, partition: &Partition, turns: &[Option<Turn>]) -> Result<Vec<Vec<usize>>> {
+    let (leap, network) = (plans.method.leap.as_ref(), (partition, plans.backbone));
+    (0..partition.len()).map(|j| shares::own_sources(leap, turns, network, j)).collect()
 }
 
 /// Who mirrors what, and where.

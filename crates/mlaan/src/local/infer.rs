@@ -3,7 +3,7 @@
 use super::link::Values;
 use super::module::Module;
 use super::stage::Stage;
-use super::{Branch, Learner};
+use super::{Branch, Learner, LossOf};
 use crate::Result;
 use crate::nn::Activation;
 use mlaan_engine::{Device, MemoryCategory, Tensor};
@@ -126,14 +126,16 @@ impl Stage {
         x: &Activation,
         see: &mut dyn FnMut(usize, Branch, &[f32]),
     ) -> Result<()> {
-        let Stage { device, range, branches, .. } = self;
-        let pair = branches.get_mut(at).into_iter().flatten();
-        for (branch, a) in Branch::BOTH.into_iter().zip(pair) {
-            if let Some(a) = a.as_mut().filter(|a| a.classifies()) {
+        let module = self.range.start + at;
+        Branch::BOTH.into_iter().try_for_each(|branch| {
+            self.with_chain(LossOf { module, branch }, |stage, _| {
+                let Stage { device, branches, .. } = stage;
+                let auxiliary = branches.get_mut(at).and_then(|pair| pair[branch as usize].as_mut());
+                let Some(a) = auxiliary.filter(|a| a.classifies()) else { return Ok(()) };
                 let logits = a.infer(device, x)?;
-                see(range.start + at, branch, &device.download(&logits)?);
-            }
-        }
-        Ok(())
+                see(module, branch, &device.download(&logits)?);
+                Ok(())
+            })
+        })
     }
 }

@@ -64,9 +64,7 @@ fn by_rule(depth: usize, backbone: &dyn Backbone, next: usize) -> Vec<usize> {
 
 /// See the module.
 pub struct LeapChain {
-    tie: Tie,
-    ema: f32,
-    init: LeapInit,
+    leap: Leap,
     sources: Vec<usize>,
     first: Box<dyn Layer>,
     rest: Chain,
@@ -78,39 +76,46 @@ pub struct LeapChain {
 }
 
 impl LeapChain {
-    /// Mirrors of `sources`, with parameters named below `leap_NAME` and `shadow_NAME`. Values are those of a fresh
-    /// network until the learner copies the sources.
+    /// Mirrors of `sources` behind features of shape `input`, with parameters named below `leap_NAME` and `shadow_NAME`. Values are
+    /// those of a fresh network until the learner copies the sources.
     ///
     /// # Errors
-    /// Out of memory.
+    /// Out of memory; mirrors that cannot take what comes before them.
     pub fn new(
         leap: &Leap,
         sources: Vec<usize>,
         backbone: &dyn Backbone,
-        name: &str,
+        (name, input): (&str, ImageShape),
         b: &Builder<'_>,
     ) -> Result<Self> {
         let state_precision = leap.state.into();
         let optimizer = b.optimizer.map(|optimizer| Optimizer { state_precision, ..optimizer });
         let b = &Builder { optimizer, ..*b };
-        let mirror = |i: usize| backbone.block(sources[i], &format!("aux.leap_{name}.{i}"), b);
+        let mut below = input;
+        let mut mirror = |i: usize| -> Result<Box<dyn Layer>> {
+            let name = format!("aux.leap_{name}.{i}");
+            if leap.width == 1.0 {
+                return backbone.block(sources[i], &name, b);
+            }
+            let scale = (below.channels, leap.width);
+            let layer = backbone.scaled_block(sources[i], &name, scale, b)?;
+            below = layer.extent(below).map_err(|e| misfit(&sources, input, &e))?;
+            Ok(layer)
+        };
         let first = mirror(0)?;
         let rest = (1..sources.len()).map(mirror).collect::<Result<_>>()?;
         let shadow = match leap.tie {
-            Tie::Pulled => None,
+            Tie::Pulled | Tie::Untied => None,
             Tie::Twin => {
                 let name = format!("aux.shadow_{name}");
                 Some(Shadow::new(backbone, sources[0], &name, (b, state_precision))?)
             }
         };
-        let (tie, ema, init, rest) = (leap.tie, leap.ema as f32, leap.init, Chain::new(rest));
         Ok(LeapChain {
-            tie,
-            ema,
-            init,
+            leap: leap.clone(),
             sources,
             first,
-            rest,
+            rest: Chain::new(rest),
             shadow,
             first_act: None,
             shadow_act: None,
@@ -128,10 +133,8 @@ impl LeapChain {
     /// # Errors
     /// When a mirror cannot take what comes before it.
     pub fn extent(&self, input: ImageShape) -> Result<ImageShape> {
-        self.first.extent(input).and_then(|e| self.rest.extent(e)).map_err(|e| {
-            let message = format!("EMA copies of blocks {:?} do not fit behind {input}: {e}", self.sources);
-            Error::recipe("local.leap.sources", message)
-        })
+        let extent = self.first.extent(input).and_then(|e| self.rest.extent(e));
+        extent.map_err(|e| misfit(&self.sources, input, &e))
     }
 
     /// Runs the chain and keeps what backward needs; nobody needs its input until [`LeapChain::backward`].
@@ -189,7 +192,7 @@ impl LeapChain {
     }
 
     /// Goes back over the last forward, once, and forgets it; returns the gradient of the chain's input. Calls `through` with every mirror
-    /// that has its gradients.
+    /// that has its gradients, of weights too unless mirrors do not learn in step `step` ([`Leap::every`]).
     ///
     /// # Errors
     /// From a layer.
@@ -197,10 +200,10 @@ impl LeapChain {
         &mut self,
         device: &Device,
         features: &mut Features<'_>,
-        grad: Grad,
+        (grad, step): (Grad, u64),
         through: Through<'_>,
     ) -> Result<Option<Grad>> {
-        let pass = Pass { weights: true, input: true };
+        let pass = Pass { weights: self.leap.learns_in(step), input: true };
         let Some(below) = self.sum.as_ref().or(self.first_act.as_ref()) else { return Ok(None) };
         let Some(grad) = self.rest.backward_last_each(device, below, grad, pass, &mut *through)? else {
             return Ok(None);
@@ -272,23 +275,23 @@ impl LeapChain {
 
     /// Takes over all values of the sources, those that mirrors begin with and a shadow's.
     pub(super) fn copy_sources(&mut self, device: &Device, blocks: &mut Blocks<'_>) -> Result<()> {
-        let mirrors = self.init == LeapInit::Sources;
+        let mirrors = self.leap.init == LeapInit::Sources;
         self.each_tied(blocks, mirrors, |copy, source| Ok(device.convert(copy.value, source.value)?))
     }
 
     /// Pulls mirrors (or the shadow) towards their sources, after the optimiser's step `step` (METHOD §6); buffers stay.
     pub(super) fn follow(&mut self, device: &Device, blocks: &mut Blocks<'_>, step: u64) -> Result<()> {
-        let m = self.ema;
-        let mirrors = self.tie == Tie::Pulled;
+        let m = self.leap.ema as f32;
+        let mirrors = self.leap.tie == Tie::Pulled;
         self.each_tied(blocks, mirrors, |copy, source| pull(device, m, copy, source.value, step))
     }
 
     /// As [`LeapChain::follow`], towards what the sources were `lag` steps before.
     pub(super) fn follow_late(&mut self, device: &Device, versions: &Versions, step: u64) -> Result<()> {
-        let m = self.ema;
+        let (m, tie) = (self.leap.ema as f32, self.leap.tie);
         let mirrors = std::iter::once(&mut self.first).chain(self.rest.layers_mut());
         let mirrors = mirrors.map(|mirror| mirror.as_mut() as &mut dyn Layer);
-        let pulled = mirrors.zip(&self.sources).filter(|_| self.tie == Tie::Pulled);
+        let pulled = mirrors.zip(&self.sources).filter(|_| tie == Tie::Pulled);
         let shadow = self.shadow.as_mut().map(Shadow::layer).zip(self.sources.first());
         for (copy, &block) in pulled.chain(shadow) {
             let version = versions.oldest(block).ok_or_else(|| {
@@ -323,6 +326,11 @@ impl LeapChain {
             _ => Ok(()),
         }
     }
+}
+
+fn misfit(sources: &[usize], input: ImageShape, why: &Error) -> Error {
+    let message = format!("EMA copies of blocks {sources:?} do not fit behind {input}: {why}");
+    Error::recipe("local.leap.sources", message)
 }
 
 /// p <- m p + (1 - m) source, behind the optimiser's step `step`; buffers stay.

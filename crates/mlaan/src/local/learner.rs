@@ -65,8 +65,10 @@ pub struct ModuleSummary {
     pub auxiliary_parameters: usize,
     /// Shape of the output.
     pub output: ImageShape,
-    /// Blocks that the leap chain mirrors.
+    /// Blocks that the leap chain mirrors, where the module has one of its own.
     pub sources: Vec<usize>,
+    /// The later module whose leap chain its auxiliary network shares.
+    pub shares: Option<usize>,
     /// λ1 and λ2; none at the last module, and where nothing is trained.
     pub lambdas: Option<(f32, f32)>,
     /// Whether a loss is taken behind it: not behind modules that are frozen.
@@ -177,6 +179,11 @@ impl Learner {
         self.plan.partition.len()
     }
 
+    /// Steps after which the work of a step repeats itself ([`Leap::every`](super::Leap::every)).
+    pub fn period(&self) -> usize {
+        self.plan.method.period()
+    }
+
     /// Number of stages.
     pub fn stages(&self) -> usize {
         self.ranked.as_ref().map_or(self.devices.len(), |ranked| ranked.ranges.len())
@@ -209,6 +216,9 @@ impl Learner {
                     auxiliary_parameters: 0,
                     output: module.extent,
                     sources: Vec::new(),
+                    shares: stage.plan.turns[at + stage.range.start]
+                        .map(|turn| turn.home)
+                        .filter(|&home| home != at + stage.range.start),
                     lambdas: None,
                     is_trained: at + stage.range.start + 1 == stage.plan.partition.len(),
                 };

@@ -182,6 +182,12 @@ pub struct Leap {
     pub on: Branch,
     /// Mirrors in a chain at most, when `sources` does not say; more where the shapes need them.
     pub depth: usize,
+    /// Channels of a chain's mirrors, as a part of their sources'. Below 1 they are untied and begin with random values.
+    pub width: f64,
+    /// Which modules train one chain between them.
+    pub share: LeapShare,
+    /// Mirrors learn in every so-manieth step, the first among them: in others the gradient only goes through them.
+    pub every: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,
     /// The values that mirrors begin with.
@@ -203,6 +209,9 @@ impl Default for Leap {
             tie: Tie::Pulled,
             on: Branch::Independent,
             depth: 4,
+            width: 1.0,
+            share: LeapShare::None,
+            every: 1,
             ema: 0.995,
             init: LeapInit::Sources,
             state: LeapState::F32,
@@ -210,6 +219,17 @@ impl Default for Leap {
             sources: None,
         }
     }
+}
+
+/// See [`Leap::share`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeapShare {
+    /// None: each has its own.
+    #[default]
+    None,
+    /// Modules whose outputs have the same shape, as those within a ResNet's stage.
+    Stage,
 }
 
 /// See [`Leap::init`].
@@ -251,6 +271,8 @@ pub enum Tie {
     Pulled,
     /// Mirrors only learn; beside the first stands a gradient-free shadow that follows its source (the authors' code).
     Twin,
+    /// Mirrors only learn, and nothing follows (an ablation).
+    Untied,
 }
 
 /// One of the two local losses of a module.
@@ -286,7 +308,13 @@ impl Leap {
         match self.tie {
             Tie::Pulled => sources,
             Tie::Twin => &sources[..sources.len().min(1)],
+            Tie::Untied => &[],
         }
+    }
+
+    /// Whether mirrors learn in step `step`, counted from 1.
+    pub fn learns_in(&self, step: u64) -> bool {
+        step.saturating_sub(1).is_multiple_of(self.every.max(1) as u64)
     }
 }
 
@@ -294,6 +322,11 @@ impl Method {
     /// Steps that mirrors lag behind their sources; 0 without mirrors.
     pub fn lag(&self) -> usize {
         self.leap.as_ref().map_or(0, |leap| leap.lag)
+    }
+
+    /// Steps after which the work of a step repeats itself: 1 unless mirrors learn in some steps only.
+    pub fn period(&self) -> usize {
+        self.leap.as_ref().map_or(1, |leap| leap.every.max(1))
     }
 
     /// The weight of a branch's loss: w_ind, w_cas, or 1 and 0 without cascades.

@@ -33,6 +33,7 @@ mod sections;
 mod segments;
 mod shadow;
 mod shards;
+mod shares;
 mod sources;
 mod stage;
 mod step;
@@ -52,13 +53,15 @@ pub(crate) use link::Rooms;
 pub use losses::{BranchLoss, StepReport};
 pub use meter::Meter;
 pub use method::{
-    Branch, Cascade, Head, Leap, LeapInit, LeapState, Method, Offload, Owner, Recompute, TaskLoss, Tie,
+    Branch, Cascade, Head, Leap, LeapInit, LeapShare, LeapState, Method, Offload, Owner, Recompute, TaskLoss,
+    Tie,
 };
 pub(crate) use obey::Logits;
 pub use options::StepOptions;
 pub use partition::Partition;
 pub use sections::Averaged;
 pub(crate) use sections::Section;
+pub(crate) use shares::{shape, stage_starts};
 pub(crate) use targets::no_mixtures;
 pub use targets::{HeadLoss, LossOf, Supervision, Targets};
 pub use to_device::{DatasetBatch, StageInput, ToDevice};

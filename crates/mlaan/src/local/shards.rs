@@ -26,6 +26,11 @@ impl Shard {
         (0..of).map(move |index| Shard { index, of, images })
     }
 
+    /// The `index`th of `of` times that something is used with it. For [`Gathered`] each use is a shard of its own.
+    pub fn turn(self, index: usize, of: usize) -> Shard {
+        Shard { index: self.index * of + index, of: self.of * of, ..self }
+    }
+
     /// Its images within the batch.
     pub fn range(&self) -> Range<usize> {
         let begin = |index: usize| index * (self.images / self.of) + index.min(self.images % self.of);

@@ -8,9 +8,10 @@ use super::meter::{Before, Part};
 use super::module::Module;
 use super::offload::Offload;
 use super::shards::Gathered;
+use super::shares::Turn;
 use super::sources::{Blocks, Replicas, Sent};
 use super::versions::Versions;
-use super::{Auxiliary, Branch, Meter, Method, Owner, Partition};
+use super::{Auxiliary, Branch, LossOf, Meter, Method, Owner, Partition};
 use crate::Result;
 use crate::nn::optim::Objective;
 use crate::nn::{Chain, Grad, Optimizer, Param};
@@ -28,6 +29,8 @@ pub(super) struct Plan {
     pub optimizer: Option<Optimizer>,
     /// What learns.
     pub learning: Learning,
+    /// Each module's part in a leap chain, where it has one.
+    pub turns: Vec<Option<Turn>>,
 }
 
 impl Plan {
@@ -56,8 +59,9 @@ pub(super) struct Stage {
     pub classifier: Option<Chain>,
     /// The EMA of its weights, where one is kept.
     pub classifier_average: Option<Average>,
-    /// What shards of a batch left so far: of every module, its two auxiliary networks, and in the last stage the classifier.
-    pub gathered: Vec<[Gathered; 3]>,
+    /// What shards of a batch left so far: of every module, its two auxiliary networks, its leap chain where others share it, and in the
+    /// last stage the classifier.
+    pub gathered: Vec<[Gathered; 4]>,
     pub gathered_classifier: Gathered,
     /// Losses and error counts of steps.
     pub losses: Losses,
@@ -205,6 +209,35 @@ impl Stage {
     /// Brings the losses of steps that were not read to the host, and shows them to `each`, the oldest first.
     pub fn read_losses(&mut self, each: impl FnMut(&mut dyn Iterator<Item = ModuleLosses>)) -> Result<()> {
         self.losses.read(&self.device, each)
+    }
+
+    /// Lets `f` use the auxiliary network of a loss, with the leap chain in front of it also where that belongs to another module.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn with_chain<R>(
+        &mut self,
+        of: LossOf,
+        f: impl FnOnce(&mut Self, Option<Turn>) -> Result<R>,
+    ) -> Result<R> {
+        let carries = self.plan.method.leap.as_ref().is_some_and(|leap| leap.on == of.branch);
+        let turn = self.plan.turns[of.module].filter(|turn| carries && turn.of > 1);
+        let home = turn.map_or(of.module, |turn| turn.home);
+        self.move_chain(of.branch, home, of.module);
+        let done = f(self, turn);
+        self.move_chain(of.branch, of.module, home);
+        done
+    }
+
+    fn move_chain(&mut self, branch: Branch, from: usize, to: usize) {
+        if from == to {
+            return;
+        }
+        let [from, to] = [from, to].map(|j| j - self.range.start);
+        let chain = self.branches[from][branch as usize].as_mut().and_then(|a| a.exchange_leap(None));
+        if let Some(auxiliary) = &mut self.branches[to][branch as usize] {
+            auxiliary.exchange_leap(chain);
+        }
     }
 
     /// Does work for module `j`, and meters it while a plan is made.

@@ -8,9 +8,10 @@ use super::meter::Part;
 use super::module::Module;
 use super::objective::class_loss;
 use super::schedule::Verb;
+use super::shares::Turn;
 use super::sources::{Blocks, Sent};
 use super::stage::Stage;
-use super::targets::{HeadLoss, Supervision};
+use super::targets::{HeadLoss, LossOf, Supervision};
 use super::{Auxiliary, Branch, clip};
 use crate::nn::optim::Rate;
 use crate::nn::{Activation, ActivationFunction, Grad, Layer, Optimizer, Pass};
@@ -23,6 +24,7 @@ use std::ops::Range;
 const MODULE: usize = 0;
 const INDEPENDENT: usize = 1;
 const CASCADED: usize = 2;
+const CHAIN: usize = 3;
 
 impl Stage {
     /// Does one piece of work.
@@ -210,9 +212,22 @@ impl Stage {
     }
 
     /// One of the losses behind a module, and the update of its auxiliary network; the gradient of the module's output.
-    fn train(&mut self, (j, branch): (usize, Branch), batch: Batch<'_>) -> Result<Option<Grad>> {
+    fn train(&mut self, (module, branch): (usize, Branch), batch: Batch<'_>) -> Result<Option<Grad>> {
+        self.with_chain(LossOf { module, branch }, |stage, turn| {
+            stage.train_with((module, branch), turn, batch)
+        })
+    }
+
+    fn train_with(
+        &mut self,
+        (j, branch): (usize, Branch),
+        turn: Option<Turn>,
+        batch: Batch<'_>,
+    ) -> Result<Option<Grad>> {
         let (at, open) = (j - self.range.start, self.open_below(j));
-        let Stage { plan, device, modules, branches, losses, class_weights, gathered, offload, .. } = self;
+        let Stage {
+            plan, device, modules, branches, losses, class_weights, gathered, offload, range, ..
+        } = self;
         let (targets, images) = (batch.targets()?, batch.images.map(|a| &a.tensor));
         let classes = class_loss(plan.objective(), class_weights.as_ref());
         let share = batch.shard.share();
@@ -222,7 +237,7 @@ impl Stage {
         let Some(a) = auxiliary else { return Ok(None) };
         let moves = offload.is_some();
         let mut features = Features { modules, at, open, saves: moves, batch };
-        let mut turn = || match offload {
+        let mut half_way = || match offload {
             Some(offload) if is_first => offload.turn(device, at),
             _ => Ok(()),
         };
@@ -236,11 +251,20 @@ impl Stage {
             None => Ok(()),
         };
         let row = losses.row(at, branch);
-        let steps = Between { turn: &mut turn, through: &mut through };
-        let gathered = &mut gathered[at][if branch == Branch::Independent { INDEPENDENT } else { CASCADED }];
-        gathered.begin(device, batch.shard, &mut |f| a.visit(f))?;
+        let step = batch.options.map_or(1, |options| options.step);
+        let steps = Between { turn: &mut half_way, through: &mut through, step };
+        let own = if branch == Branch::Independent { INDEPENDENT } else { CASCADED };
+        // Of a chain that several train, each of them is as a shard: what they leave is gathered in one place.
+        let shared = turn.map(|turn| (turn.home - range.start, batch.shard.turn(turn.index, turn.of)));
+        if let Some((home, use_of)) = shared {
+            gathered[home][CHAIN].begin(device, use_of, &mut |f| a.visit_leap(f))?;
+        }
+        gathered[at][own].begin(device, batch.shard, &mut |f| a.visit_own(shared.is_some(), f))?;
         let grad = a.local_backward(device, &mut features, supervision, (&mut losses.values, row), steps)?;
-        gathered.end(device, batch.shard, &mut |f| a.visit(f))?;
+        if let Some((home, use_of)) = shared {
+            gathered[home][CHAIN].end(device, use_of, &mut |f| a.visit_leap(f))?;
+        }
+        gathered[at][own].end(device, batch.shard, &mut |f| a.visit_own(shared.is_some(), f))?;
         if let Some((rate, optimizer)) = rate {
             a.update(device, optimizer, rate)?;
         }

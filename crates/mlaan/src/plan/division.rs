@@ -3,7 +3,7 @@
 use super::Sizes;
 use super::dry::meters;
 use crate::backbone::Backbone;
-use crate::local::{Meter, Method, Task, check_stages};
+use crate::local::{Meter, Method, Task, check_stages, stage_starts};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -43,11 +43,11 @@ impl Division {
             Division::Memory => {
                 let held = |m: &Meter| (m.activations + m.auxiliary_bytes) as u64;
                 let costs = costs(backbone, method, task, sizes, &held)?;
-                check_stages(stages, costs.len())?;
+                let starts = stage_starts(method, backbone)?;
                 // No way down is sure to end at the least: from two beginnings the better end is taken.
                 let [even_in_time, even_in_bytes] =
-                    [stage_cuts(backbone, method, task, sizes, stages)?, even(&costs, stages)]
-                        .map(|start| least_memory(start, costs.len(), bytes));
+                    [stage_cuts(backbone, method, task, sizes, stages)?, even_at(&starts, &costs, stages)?]
+                        .map(|start| least_memory(start, costs.len(), &starts, bytes));
                 let (a, b) = (even_in_time?, even_in_bytes?);
                 let most = |cuts: &[usize]| bytes(cuts).map(|found| found.into_iter().max());
                 Ok(if most(&a)? <= most(&b)? { a } else { b })
@@ -105,8 +105,32 @@ pub fn stage_cuts(
         return Ok(Vec::new());
     }
     let costs = costs(backbone, method, task, sizes, &|m| m.forward + m.auxiliary + m.backward)?;
+    even_at(&stage_starts(method, backbone)?, &costs, stages)
+}
+
+/// Stages, or ranks, that a network can be divided into.
+///
+/// # Errors
+/// A method that does not fit the backbone.
+pub fn most_stages(backbone: &dyn Backbone, method: &Method) -> Result<usize> {
+    Ok(stage_starts(method, backbone)?.len() + 1)
+}
+
+/// As [`even`], of modules by their costs, cut only before those of `starts`.
+fn even_at(starts: &[usize], costs: &[u64], stages: usize) -> Result<Vec<usize>> {
     check_stages(stages, costs.len())?;
-    Ok(even(&costs, stages))
+    if stages > starts.len() + 1 {
+        let message = format!(
+            "found \"stage\", where modules that train one leap chain belong to one stage (rank): that makes {} at most, and {stages} \
+             are asked for; ask for fewer, or write \"none\"",
+            starts.len() + 1
+        );
+        return Err(Error::recipe("local.leap.share", message));
+    }
+    let ends = starts.iter().copied().chain([costs.len()]);
+    let together = std::iter::once(0).chain(starts.iter().copied()).zip(ends);
+    let sums: Vec<u64> = together.map(|(a, b)| costs[a..b].iter().sum()).collect();
+    Ok(even(&sums, stages).into_iter().map(|cut| starts[cut - 1]).collect())
 }
 
 /// Cuts a list into `parts` parts, none of them empty, whose largest sum is least; of such cuts the one
@@ -130,25 +154,31 @@ fn even(costs: &[u64], parts: usize) -> Vec<usize> {
     cuts
 }
 
-/// From cuts on, lets the stage of most bytes give a module to a neighbour as long as that makes the most less.
-fn least_memory(mut cuts: Vec<usize>, modules: usize, bytes: Bytes<'_>) -> Result<Vec<usize>> {
+/// From cuts on, lets the stage of most bytes give modules to a neighbour, as few as `starts` allow, as long as that makes the most
+/// less.
+fn least_memory(
+    mut cuts: Vec<usize>,
+    modules: usize,
+    starts: &[usize],
+    bytes: Bytes<'_>,
+) -> Result<Vec<usize>> {
     let most = |found: &[usize]| found.iter().copied().max().unwrap_or(0);
     let mut found = bytes(&cuts)?;
     loop {
         let largest = found.iter().position(|n| *n == most(&found)).unwrap_or(0);
         let bounds: Vec<usize> = std::iter::once(0).chain(cuts.iter().copied()).chain([modules]).collect();
         let mut best: Option<(Vec<usize>, Vec<usize>)> = None;
-        if bounds[largest + 1] - bounds[largest] > 1 {
-            // Its first one to the stage below, or its last one to that above.
-            let down = largest.checked_sub(1).map(|border| (border, bounds[largest] + 1));
-            let up = (largest < cuts.len()).then(|| (largest, bounds[largest + 1] - 1));
-            for (border, at) in down.into_iter().chain(up) {
-                let mut moved = cuts.clone();
-                moved[border] = at;
-                let then = bytes(&moved)?;
-                if most(&then) < best.as_ref().map_or(most(&found), |(_, best)| most(best)) {
-                    best = Some((moved, then));
-                }
+        let within =
+            || starts.iter().copied().filter(|s| (bounds[largest] + 1..bounds[largest + 1]).contains(s));
+        // Its first ones to the stage below, or its last ones to that above.
+        let down = largest.checked_sub(1).zip(within().next());
+        let up = (largest < cuts.len()).then_some(largest).zip(within().next_back());
+        for (border, at) in down.into_iter().chain(up) {
+            let mut moved = cuts.clone();
+            moved[border] = at;
+            let then = bytes(&moved)?;
+            if most(&then) < best.as_ref().map_or(most(&found), |(_, best)| most(best)) {
+                best = Some((moved, then));
             }
         }
         match best {
@@ -173,10 +203,17 @@ mod tests {
                 .map(|(a, b)| costs[a..b].iter().sum())
                 .collect())
         };
-        assert_eq!(least_memory(vec![3], 6, &bytes).unwrap(), [1]);
-        assert_eq!(least_memory(vec![5], 6, &bytes).unwrap(), [1]);
-        assert_eq!(least_memory(vec![4, 5], 6, &bytes).unwrap()[0], 1);
-        assert_eq!(least_memory(vec![], 6, &bytes).unwrap(), [] as [usize; 0]);
+        let least =
+            |cuts: &[usize], starts: &[usize]| least_memory(cuts.to_vec(), 6, starts, &bytes).unwrap();
+        let all = [1, 2, 3, 4, 5];
+        assert_eq!(least(&[3], &all), [1]);
+        assert_eq!(least(&[5], &all), [1]);
+        assert_eq!(least(&[4, 5], &all)[0], 1);
+        assert_eq!(least(&[], &all), [] as [usize; 0]);
+        assert_eq!(least(&[5], &[2, 4, 5]), [2]);
+        assert_eq!(even_at(&[2, 4, 5], &[8, 1, 1, 1, 1, 4], 2).unwrap(), [2]);
+        assert_eq!(even_at(&[2, 4, 5], &[8, 1, 1, 1, 1, 4], 4).unwrap(), [2, 4, 5]);
+        assert!(even_at(&[2, 4, 5], &[8, 1, 1, 1, 1, 4], 5).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod transfer;
 
 pub use crate::memory::Needs;
 pub use balance::balanced;
-pub use division::{Division, stage_cuts};
+pub use division::{Division, most_stages, stage_cuts};
 pub use inference::{Inference, inference, read_at_once};
 pub use process::{Process, TensorSizes, evaluation};
 pub use rank_messages::{RankMessages, in_flight};

@@ -1,6 +1,6 @@
 //! Plans of several ranks: what a step would take on each, and between them.
 
-use super::{Plan, Sizes, balanced, stage_cuts};
+use super::{Plan, Sizes, balanced, most_stages, stage_cuts};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{
@@ -29,7 +29,7 @@ pub enum Speed<'a> {
 }
 
 impl RanksCourse {
-    /// For up to `most` ranks, of a network that `plan` describes.
+    /// For up to `most` ranks, or as many as the method allows, of a network that `plan` describes.
     ///
     /// # Errors
     /// From the device that is measured; fewer modules than ranks.
@@ -43,6 +43,7 @@ impl RanksCourse {
         let partition = Partition::new(&method, backbone)?;
         let n = partition.len();
         check_stages(most, n)?;
+        let most = most.min(most_stages(backbone, &method)?);
         let summary: Vec<&ModuleSummary> = plan.modules.iter().map(|m| &m.summary).collect();
         let seconds = match speed {
             Speed::Given(rate) => plan.modules.iter().map(|m| given(&m.meter, *rate)).collect(),
@@ -74,6 +75,11 @@ impl RanksCourse {
             cuts: cuts.collect::<Result<_>>()?,
             method,
         })
+    }
+
+    /// Ranks that it can tell of at the most.
+    pub fn most(&self) -> usize {
+        self.cuts.len()
     }
 
     /// With other cuts for as many ranks as they make.

@@ -7,7 +7,7 @@
 
 use super::{Plan, Sizes, balanced, plan};
 use crate::backbone::Backbone;
-use crate::local::{Method, Offload, Recompute, Task};
+use crate::local::{LeapShare, Method, Offload, Recompute, Task};
 use crate::memory::bytes;
 use crate::{Error, Result};
 use mlaan_engine::Precision;
@@ -108,6 +108,7 @@ pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
     if own.cuts.as_ref().map_or(own.modules, |c| c.len() + 1) > 1 {
         learnings.push((Learning::Backpropagation, Method::default()));
     }
+    let shares = own.leap.as_ref().is_some_and(|leap| leap.share != LeapShare::None);
     let Sizes { precision: stored, kind, .. } = (request.sizes)(request.batch);
     let places: &[Offload] =
         if kind.has_own_memory() { &[Offload::None, Offload::Auxiliary] } else { &[Offload::None] };
@@ -124,10 +125,11 @@ pub fn candidates(request: &Request<'_>) -> Vec<Candidate> {
                 }
                 let segments = own.segments.filter(|_| same && recompute == Recompute::Module);
                 for &offload in places {
-                    // Nor back to the device what a recipe keeps in host memory; backpropagation has nothing to move.
+                    // Nor back to the device what a recipe keeps in host memory; backpropagation has nothing to move, and a leap
+                    // chain that modules share stays.
                     let skipped = match learning {
                         Learning::Backpropagation => !offload.is_none(),
-                        _ => own.offload > offload,
+                        _ => own.offload > offload || (shares && !offload.is_none()),
                     };
                     if skipped {
                         continue;

@@ -209,7 +209,7 @@ fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<BatchSourc
     learner.devices().iter().enumerate().map(source).collect()
 }
 
-/// The steps of an epoch as far as they differ; the operations of a whole step, stage by stage.
+/// The steps of an epoch as far as they differ; the operations of a whole step, stage by stage, in the mean where steps differ.
 fn train(
     learner: &mut Learner,
     sources: &Arc<Vec<BatchSource>>,
@@ -218,11 +218,13 @@ fn train(
     let rest = sizes.train.map_or(0, |n| n % sizes.batch.max(1));
     let devices = learner.devices().to_vec();
     let task = learner.task();
-    let ask = |learner: &mut Learner, images: usize| {
+    let mut step = 0;
+    let mut ask = |learner: &mut Learner, images: usize| {
+        step += 1;
         let (sources, size, scale) = (Arc::clone(sources), task.image.height, task.pixels);
         learner.step_from(
             Arc::new(DatasetBatch { sources, batch: None, images, size, scale }),
-            &StepOptions::uniform(0.0, 1),
+            &StepOptions::uniform(0.0, step),
         )
     };
     ask(learner, batch)?;
@@ -231,7 +233,7 @@ fn train(
         learner.reports()?;
     }
     let whole = sizes.train.map_or(usize::MAX, |n| n / sizes.batch.max(1));
-    let more = if devices.len() > 1 { whole.min(SETTLED).saturating_sub(1) } else { 0 };
+    let more = if devices.len() > 1 { whole.min(SETTLED).saturating_sub(1) } else { learner.period() - 1 };
     (0..more).try_for_each(|_| ask(learner, batch))?;
     learner.idle()?;
     let steps = 1 + more as u64;

@@ -66,6 +66,7 @@ mod tests {
             auxiliary_parameters: 1,
             output: ImageShape::square(1, 1),
             sources: Vec::new(),
+            shares: None,
             lambdas: None,
             is_trained: true,
         };

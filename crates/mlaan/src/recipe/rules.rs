@@ -2,7 +2,7 @@
 
 use super::check::check_table;
 use super::{Recipe, Train, schedule_keys};
-use crate::local::{Branch, Leap, Method, Recompute, TaskLoss, no_mixtures};
+use crate::local::{Branch, Leap, LeapInit, LeapShare, Method, Recompute, TaskLoss, Tie, no_mixtures};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -116,6 +116,31 @@ fn validate_memory(method: &Method) -> Result<()> {
     Ok(())
 }
 
+/// Chains that are not the papers'.
+fn validate_ablations(leap: &Leap, method: &Method) -> Result<()> {
+    if leap.width != 1.0 && leap.tie != Tie::Untied {
+        let message = format!(
+            "found {}, and copies with other channels cannot follow their sources; set local.leap.tie to \"untied\" and \
+             local.leap.init to \"random\", or write 1",
+            leap.width
+        );
+        return Err(Error::recipe("local.leap.width", message));
+    }
+    if leap.width != 1.0 && leap.init != LeapInit::Random {
+        let message = format!(
+            "found \"sources\", and copies with {} times the channels cannot begin with their values; write \"random\"",
+            leap.width
+        );
+        return Err(Error::recipe("local.leap.init", message));
+    }
+    if leap.share == LeapShare::Stage && !method.offload.is_none() {
+        let message = "found \"stage\", and a leap chain that several modules train stays on the GPU; set local.offload to \"none\", or \
+                       write \"none\" here";
+        return Err(Error::recipe("local.leap.share", message));
+    }
+    Ok(())
+}
+
 fn validate_leap(leap: &Leap, method: &Method) -> Result<()> {
     if leap.on == Branch::Cascaded && method.cascade.is_none() {
         return Err(Error::recipe(
@@ -123,6 +148,7 @@ fn validate_leap(leap: &Leap, method: &Method) -> Result<()> {
             "found \"cascaded\", but there is no [local.cascade]; add it, or write \"independent\"",
         ));
     }
+    validate_ablations(leap, method)?;
     let needed = modules(method) - 1;
     match &leap.sources {
         Some(lists) if lists.len() != needed => Err(Error::recipe(

@@ -3,13 +3,13 @@
 use super::gather::Compared;
 use super::html::{bars, table};
 use super::runs::Group;
-use super::{cells, curves, memory};
+use super::{cells, curves, memory, pareto};
 use crate::Result;
 use crate::compare::{CellOutcome, Measure, Sheet};
 use crate::plot::{Bar, Bars, Group as Bunch};
 use maud::{Markup, html};
 
-/// A comparison: tables, notes, errors and memory as bars, curves.
+/// A comparison: tables, notes, errors and memory as bars, both against costs, curves.
 ///
 /// # Errors
 /// When a plot cannot be drawn.
@@ -28,6 +28,7 @@ pub fn comparison(compared: &Compared) -> Result<Markup> {
         let of = if found.columns.len() > 1 { format!(", {}", column.title) } else { String::new() };
         if found.measure == Measure::Error {
             plots.extend(errors(found, &cells, &of)?);
+            plots.extend(pareto::pareto(found, &cells, &of)?);
             let named = cells.iter().map(|(i, c)| Group {
                 name: found.row_title(c),
                 ..compared.groups.get(*i).cloned().unwrap_or_default()

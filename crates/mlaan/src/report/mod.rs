@@ -16,6 +16,7 @@ mod html;
 mod locality;
 mod memory;
 mod page;
+mod pareto;
 mod runs;
 
 pub use gather::{Analysed, Compared, Material, Measured};

@@ -2,7 +2,9 @@
 
 use mlaan::backbone::{BlockKind, Frozen, ResNet, Stem};
 use mlaan::data::Classes;
-use mlaan::local::{Branch, Cascade, Head, Leap, Learner, Method, StepOptions, Task, TaskLoss, Tie};
+use mlaan::local::{
+    Branch, Cascade, Head, Leap, LeapInit, LeapShare, Learner, Method, StepOptions, Task, TaskLoss, Tie,
+};
 use mlaan::nn::optim::{AdamW, Lars, Objective, Optimizer, Rule, Sgd};
 use mlaan::nn::{ImageShape, Role, Roles};
 use mlaan::recipe::OptimizerKind;
@@ -11,6 +13,14 @@ use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::Path;
+
+fn one() -> usize {
+    1
+}
+
+fn whole() -> f64 {
+    1.0
+}
 
 /// The oracle's `Case`.
 #[derive(Deserialize)]
@@ -36,6 +46,12 @@ pub struct Case {
     pub ema: f64,
     #[serde(default)]
     pub leap_lag: usize,
+    #[serde(default)]
+    pub leap_share: bool,
+    #[serde(default = "one")]
+    pub leap_every: usize,
+    #[serde(default = "whole")]
+    pub leap_width: f64,
     pub lr: f32,
     pub momentum: f32,
     pub weight_decay: f32,
@@ -123,7 +139,15 @@ impl Golden {
         let leap = match c.leap.as_str() {
             "off" => None,
             tie => Some(Leap {
-                tie: if tie == "twin" { Tie::Twin } else { Tie::Pulled },
+                tie: match tie {
+                    "twin" => Tie::Twin,
+                    "untied" => Tie::Untied,
+                    _ => Tie::Pulled,
+                },
+                share: if c.leap_share { LeapShare::Stage } else { LeapShare::None },
+                every: c.leap_every,
+                width: c.leap_width,
+                init: if c.leap_width == 1.0 { LeapInit::Sources } else { LeapInit::Random },
                 on: if c.leap_on == "cascaded" { Branch::Cascaded } else { Branch::Independent },
                 depth: 4,
                 ema: c.ema,

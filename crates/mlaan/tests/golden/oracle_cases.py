@@ -21,10 +21,13 @@ class Case:
     task: list = field(default_factory=lambda: [1.0, 1.0])          # InfoPro lambda_2 first, last
     span: int = 1                                       # MLM: cascade length in modules; 1 = off
     weights: list = field(default_factory=lambda: [1.0, 0.0])       # independent, cascaded
-    leap: str = "off"                                   # LAM: "off", "pulled" or "twin"
+    leap: str = "off"                                   # LAM: "off", "pulled", "twin" or "untied"
     leap_on: str = "independent"                        # or "cascaded"
     leap_sources: list = field(default_factory=lambda: [])  # per module: block numbers it mirrors
     ema: float = 0.995
+    leap_share: bool = False                            # modules whose outputs have the same shape have one chain
+    leap_every: int = 1                                 # mirrors learn in steps 1, 1 + every, ...
+    leap_width: float = 1.0                             # channels of untied copies, as a part of their sources'
     leap_lag: int = 0                                   # after step t copies follow sources as of step max(t - lag, 0)
     lr: float = 0.1
     momentum: float = 0.9
@@ -78,6 +81,12 @@ CASES = [
     Case("lam_pulled_lag", cuts=ALL, leap="pulled", leap_sources=LEAPS, head="0c1f", leap_lag=1, ema=0.5, steps=4),
     Case("mlaan_released_lag", cuts=[1, 3, 5], span=2, weights=[0.001, 0.999], leap="twin", leap_on="cascaded",
          leap_sources=[[2, 4, 5], [4, 5], [5]], head="0c1f", leap_lag=2, ema=0.5, steps=4),
+    Case("lam_shared", cuts=ALL, leap="pulled", leap_sources=LEAPS, head="0c1f", leap_share=True, ema=0.9),
+    Case("mlaan_shared", cuts=[0, 1, 3, 5], span=2, weights=[0.3, 0.7], leap="twin", leap_on="cascaded", freeze=["layer1.0"],
+         leap_sources=[[2, 4, 5], [2, 4, 5], [4, 5], [5]], head="1c1f", leap_share=True, ema=0.9, shards=2, batch=9, clip=0.3),
+    Case("lam_every", cuts=[1, 3, 5], leap="pulled", leap_sources=[[2, 4, 5], [4, 5], [5]], head="0c1f", leap_every=2, ema=0.9,
+         steps=5),
+    Case("lam_untied", cuts=[1, 3, 5], leap="untied", leap_sources=[[2, 4, 5], [4, 5], [5]], head="0c1f", leap_width=0.5),
     Case("mlaan_infopro", cuts=[1, 3, 5], span=3, weights=[0.3, 0.7], leap="pulled",
          leap_sources=[[2, 4, 5], [4, 5], [5]], reconstruct=[5.0, 0.5], task=[0.5, 1.0]),
     Case("bp_shards", shards=3, batch=10),

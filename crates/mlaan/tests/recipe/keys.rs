@@ -45,6 +45,9 @@ fn full() -> Recipe {
         sources: Some(vec![vec![0, 4], vec![4]]),
         init: LeapInit::Random,
         state: LeapState::Bf16,
+        tie: Tie::Untied,
+        width: 0.5,
+        every: 3,
         ..Leap::default()
     });
     r.train.lr_auxiliary = Some(0.1);
@@ -121,7 +124,8 @@ fn optional_keys_can_be_removed_and_others_cannot() {
             (Some(30), Some(0.5), Some(vec![30]));
         let mut r = full.clone();
         let removed = r.set(&format!("{}=none", key.path));
-        let is_word = ["data.augment", "local.recompute", "local.offload"].contains(&key.path);
+        let words = ["data.augment", "local.recompute", "local.offload", "local.leap.share"];
+        let is_word = words.contains(&key.path);
         assert_eq!(removed.is_ok(), key.optional || is_word, "{}", key.path);
         if key.optional {
             assert_ne!(r, full, "{}", key.path);
@@ -196,6 +200,16 @@ fn impossible_values_say_what_is_allowed() {
         ("local = {modules = 4, leap = {ema = 1.5}}", "local.leap.ema", "from 0 to 1"),
         ("local = {modules = 4, leap = {sources = [[1]]}}", "local.leap.sources", "expected 3"),
         ("local = {modules = 2, leap = {sources = [[3, -1]]}}", "local.leap.sources", "list 0"),
+        ("local = {modules = 4, leap = {width = 0.5}}", "local.leap.width", "untied"),
+        ("local = {modules = 4, leap = {width = 0.5, tie = \"untied\"}}", "local.leap.init", "random"),
+        ("local = {modules = 4, leap = {width = 1.5}}", "local.leap.width", "at most 1"),
+        ("local = {modules = 4, leap = {every = 0}}", "local.leap.every", "at least 1"),
+        ("local = {modules = 4, leap = {share = \"all\"}}", "local.leap.share", "none, stage"),
+        (
+            "local = {modules = 4, offload = \"auxiliary\", leap = {share = \"stage\"}}",
+            "local.leap.share",
+            "local.offload",
+        ),
         ("local.leap.ema = 0.9", "local.leap", "at least 2 modules"),
         ("local.offload = \"auxiliary\"", "local.offload", "no auxiliary networks"),
         ("local.offload = \"all\"", "local.offload", "auxiliary"),

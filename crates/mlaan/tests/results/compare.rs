@@ -113,13 +113,15 @@ fn every_built_in_suite_has_its_cells() {
     let names: Vec<&str> = builtin().iter().map(|(n, _)| *n).collect();
     let counts: Vec<usize> = names.iter().map(|n| count(n)).collect();
     // Four columns, and backpropagation once per network.
-    assert_eq!((names[2], counts[2]), ("table1-cifar10", 4 * 6 + 2));
-    assert_eq!(counts, [9, 18, 26, 26, 26, 9, 40, 4, 6]);
-    // As its title says.
-    let forms = Suite::find("forms").unwrap().unwrap().table(&[]).unwrap();
-    let data = &forms.cells[0].recipe.data;
-    let (limit, share) = (data.limit.unwrap(), data.validation.unwrap());
-    assert_eq!((limit as f64 * share).round(), 5_000.0);
+    assert_eq!((names[3], counts[3]), ("table1-cifar10", 4 * 6 + 2));
+    assert_eq!(counts, [9, 18, 11, 26, 26, 26, 9, 40, 4, 6]);
+    // As their titles say.
+    for name in ["forms", "chains"] {
+        let table = Suite::find(name).unwrap().unwrap().table(&[]).unwrap();
+        let data = &table.cells[0].recipe.data;
+        let (limit, share) = (data.limit.unwrap(), data.validation.unwrap());
+        assert_eq!((limit as f64 * share).round(), 5_000.0, "{name}");
+    }
     let table = Suite::find("table1-stl10").unwrap().unwrap().table(&[]).unwrap();
     let cell = |name: &str| table.cells.iter().find(|c| c.name == name).unwrap();
     let (bp, dgl) = (cell("bp-resnet110"), cell("dgl-resnet110-55"));
