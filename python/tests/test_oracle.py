@@ -15,7 +15,16 @@ from mlaan.torch.sources import by_rule
 from safetensors import safe_open
 
 GOLDEN = Path(oracle.__file__).parent
-NAMES = sorted(p.stem for p in GOLDEN.glob("*.safetensors"))
+
+
+def has_a_form_here(path):
+    """mlaan.torch has neither copies that lag behind nor the ablations of leap chains."""
+    with safe_open(path, "pt") as file:
+        case = oracle.Case(**json.loads(file.metadata()["case"]))
+    return case.leap != "untied" and not case.leap_share and case.leap_every == 1 and case.leap_lag == 0
+
+
+NAMES = sorted(p.stem for p in GOLDEN.glob("*.safetensors") if has_a_form_here(p))
 
 
 class Stem(torch.nn.Module):

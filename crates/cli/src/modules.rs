@@ -90,7 +90,7 @@ fn auxiliary(method: &Method) -> String {
         text.push_str(&format!(", with gradients through {} modules (MLM)", cascade.span));
     }
     if method.leap.is_some() {
-        text.push_str(", behind EMA copies of later blocks (LAM)");
+        text.push_str(", behind copies of later blocks (LAM)");
     }
     text
 }
@@ -105,8 +105,7 @@ pub fn copies(plan: &Plan) -> Option<String> {
         }
     };
     let all: Vec<String> = plan.modules.iter().enumerate().filter_map(of).collect();
-    (!all.is_empty())
-        .then(|| format!("EMA copies of blocks (counted from 0), by module: {}", all.join(";  ")))
+    (!all.is_empty()).then(|| format!("Copies of blocks (counted from 0), by module: {}", all.join(";  ")))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn recipe(method: &[&str]) -> Recipe {
     r
 }
 
-const METHODS: [(&str, &[&str]); 8] = [
+const METHODS: [(&str, &[&str]); 10] = [
     (
         "dgl, mixtures, EMA of weights",
         &["local.leap=none", "local.cascade=none", "data.mixup=0.2", "train.model_ema_decay=0.9"],
@@ -47,6 +47,11 @@ const METHODS: [(&str, &[&str]); 8] = [
             "train.shards=2",
             "data.validation=0.25",
         ],
+    ),
+    ("a shared chain that learns in every second step", &["local.leap.share=stage", "local.leap.every=2"]),
+    (
+        "untied and narrow",
+        &["local.leap.tie=untied", "local.leap.init=random", "local.leap.width=0.5", "local.cascade.span=2"],
     ),
 ];
 

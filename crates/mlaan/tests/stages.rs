@@ -5,8 +5,8 @@ use mlaan::Error;
 use mlaan::backbone::ResNet;
 use mlaan::data::Classes;
 use mlaan::local::{
-    Branch, Cascade, Leap, LeapState, Learner, Method, Recompute, StageInput, StepOptions, StepReport, Task,
-    Tie, ToDevice,
+    Branch, Cascade, Leap, LeapInit, LeapShare, LeapState, Learner, Method, Recompute, StageInput,
+    StepOptions, StepReport, Task, Tie, ToDevice,
 };
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan_engine::ops::PixelScale;
@@ -23,7 +23,11 @@ fn task() -> Task {
 }
 
 fn options() -> StepOptions {
-    StepOptions { backbone: 0.05, independent: 0.04, cascaded: 0.03, step: 1 }
+    options_of(1)
+}
+
+fn options_of(step: u64) -> StepOptions {
+    StepOptions { backbone: 0.05, independent: 0.04, cascaded: 0.03, step }
 }
 
 fn methods() -> Vec<(&'static str, Method)> {
@@ -33,6 +37,7 @@ fn methods() -> Vec<(&'static str, Method)> {
     // As some of the authors' lists: later blocks, earlier ones and a module's own.
     let sources = Some(vec![vec![1, 0], vec![0, 2, 4], vec![3, 4], vec![3]]);
     let across = Some(Leap { sources, ..Leap::default() });
+    let shared = |leap: Leap| Leap { share: LeapShare::Stage, ..leap };
     let late = |leap: Option<Leap>, lag| leap.map(|l| Leap { lag, ema: 0.5, ..l });
     let released = leap(Tie::Twin, Branch::Cascaded);
     let paper = leap(Tie::Pulled, Branch::Independent);
@@ -76,6 +81,28 @@ fn methods() -> Vec<(&'static str, Method)> {
             Method { cascade: cascade(2, 0.001), leap: late(released.clone(), 1), ..local(7) },
         ),
         ("mlaan-released, lag 3", Method { cascade: cascade(2, 0.001), leap: late(released, 3), ..local(7) }),
+        (
+            "a shared chain",
+            Method {
+                cascade: cascade(2, 0.001),
+                leap: leap(Tie::Twin, Branch::Cascaded).map(shared),
+                ..local(7)
+            },
+        ),
+        ("a shared chain, lag 1", Method { leap: late(paper.map(shared), 1), ..local(7) }),
+        (
+            "untied, narrow, every second step",
+            Method {
+                leap: Some(Leap {
+                    tie: Tie::Untied,
+                    init: LeapInit::Random,
+                    width: 0.5,
+                    every: 2,
+                    ..Leap::default()
+                }),
+                ..local(7)
+            },
+        ),
         ("recomputed", Method { cascade: cascade(3, 0.5), recompute: Recompute::Module, ..local(7) }),
     ]
 }
@@ -164,7 +191,8 @@ fn values(learner: &mut Learner) -> Vec<(String, Vec<u32>)> {
 fn run(mut learner: Learner, mixed: bool) -> (Vec<StepReport>, Vec<(String, Vec<u32>)>) {
     let mut reports = Vec::new();
     for number in 0..STEPS {
-        learner.step_from(Arc::new(Batch { number, mixed, fails: None }), &options()).unwrap();
+        let options = options_of(number as u64 + 1);
+        learner.step_from(Arc::new(Batch { number, mixed, fails: None }), &options).unwrap();
         reports.extend_from_slice(learner.finished().unwrap());
     }
     reports.extend_from_slice(learner.reports().unwrap());
@@ -172,18 +200,31 @@ fn run(mut learner: Learner, mixed: bool) -> (Vec<StepReport>, Vec<(String, Vec<
     // A step that is waited for, and gradients.
     let batch = |number| Batch { number, mixed, fails: None };
     let (images, labels) = (batch(8).images(&device).unwrap(), batch(8).classes(&device).unwrap());
-    reports.push(learner.step(images, &labels, &options()).unwrap().clone());
+    reports.push(learner.step(images, &labels, &options_of(STEPS as u64 + 1)).unwrap().clone());
     let (images, labels) = (batch(9).images(&device).unwrap(), batch(9).classes(&device).unwrap());
     reports.push(learner.gradients(images, &labels).unwrap().clone());
     (reports, values(&mut learner))
+}
+
+/// Where stages may end: not between modules that share a chain.
+fn cuts_of(method: &Method) -> [Vec<usize>; 4] {
+    let n = method.modules;
+    match shares(method) {
+        // Seven modules of three stages of two blocks, the stem in the first.
+        true => [vec![3], vec![5], vec![6], vec![3, 5]],
+        false => [vec![1], vec![n / 2], vec![n - 1], vec![n / 3, n - 2]],
+    }
+}
+
+fn shares(method: &Method) -> bool {
+    method.leap.as_ref().is_some_and(|leap| leap.share == LeapShare::Stage)
 }
 
 fn compare(name: &str, method: &Method, precision: Precision, mixed: bool) {
     let expected = run(learner(method, &[], precision), mixed);
     assert_eq!(expected.0.len(), STEPS + 2);
     assert!(expected.1.iter().any(|(n, _)| n.ends_with("gradient")), "{name}");
-    let n = method.modules;
-    for cuts in [vec![1], vec![n / 2], vec![n - 1], vec![n / 3, n - 2]] {
+    for cuts in cuts_of(method) {
         let found = run(learner(method, &cuts, precision), mixed);
         assert_eq!(found.0, expected.0, "{name}, cuts {cuts:?}: losses");
         for (a, b) in found.1.iter().zip(&expected.1) {
@@ -285,7 +326,7 @@ fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
 
 #[test]
 fn a_fault_in_the_last_batch_is_told() {
-    for (name, method) in methods().into_iter().filter(|(_, m)| m.modules >= 5) {
+    for (name, method) in methods().into_iter().filter(|(_, m)| m.modules >= 5 && !shares(m)) {
         for stage in 0..3 {
             let method = method.clone();
             let message = in_time(move || failing_last(&method, stage, Fault::Memory));
@@ -302,7 +343,7 @@ fn a_fault_in_the_last_batch_is_told() {
 
 #[test]
 fn an_error_in_one_stage_ends_all_with_its_message() {
-    for (name, method) in methods().into_iter().filter(|(_, m)| m.modules >= 5) {
+    for (name, method) in methods().into_iter().filter(|(_, m)| m.modules >= 5 && !shares(m)) {
         for stage in 0..3 {
             let message = failing(&method, stage, Fault::Memory);
             assert!(message.contains("this one"), "{name}, stage {stage}: {message}");

@@ -44,12 +44,21 @@ pub fn lines(found: &Audit, room: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// Whether a loss trains the leap chain of another module, which the marks alone do not say.
+pub fn shares(found: &Audit) -> bool {
+    found
+        .rows
+        .iter()
+        .flat_map(|row| &row.parts)
+        .any(|reach| reach.shared && !reach.changed.is_empty() && !reach.leaks())
+}
+
 /// Whether something follows a loss by EMA, which the marks alone do not say.
 pub fn has_mirrors(found: &Audit) -> bool {
     let parts = found.rows.iter().flat_map(|row| &row.parts);
     parts
         .filter(|reach| matches!(reach.owner, Owner::Auxiliary(..)))
-        .any(|reach| !reach.changed.is_empty() && !reach.gradient && !reach.leaks())
+        .any(|reach| !reach.changed.is_empty() && !reach.gradient && !reach.shared && !reach.leaks())
 }
 
 /// One part, its header first.
@@ -109,19 +118,24 @@ fn named(loss: LossOf, modules: usize) -> String {
     }
 }
 
-/// What a loss reached of auxiliary networks: its own by its gradient, others by the mirrors of what it trained.
+/// What a loss reached of auxiliary networks: its own by its gradient, others by a leap chain that it trains with them, or by the
+/// mirrors of what it trained.
 fn auxiliaries(row: &Reached) -> String {
     let others =
         row.parts.iter().filter(|r| matches!(r.owner, Owner::Auxiliary(..)) && !r.changed.is_empty());
-    let (own, follow, leak) =
-        others.fold((0, 0, 0), |(own, follow, leak), r| match (r.leaks(), r.gradient) {
-            (true, _) => (own, follow, leak + 1),
-            (_, true) => (own + 1, follow, leak),
-            _ => (own, follow + 1, leak),
-        });
+    let (mut own, mut shared, mut follow, mut leak) = (0, 0, 0, 0);
+    for reach in others {
+        *match reach {
+            r if r.leaks() => &mut leak,
+            r if r.gradient => &mut own,
+            r if r.shared => &mut shared,
+            _ => &mut follow,
+        } += 1;
+    }
     let parts = [
         // A mark first, so that the number is not read as going on from the classifier's.
-        (own > 0).then(|| "#".to_owned()).or_else(|| (follow > 0).then(|| ".".to_owned())),
+        (own > 0).then(|| "#".to_owned()).or_else(|| (shared + follow > 0).then(|| ".".to_owned())),
+        (shared > 0).then(|| format!("{} shared", format::count(shared))),
         (follow > 0).then(|| format!("{} by EMA", format::count(follow))),
         (leak > 0).then(|| format!("! {}", format::count(leak))),
     ];
@@ -149,6 +163,7 @@ mod tests {
             changed: vec!["weight".into()],
             gradient: true,
             mirrors: false,
+            shared: false,
         };
         let row = |module: usize| Reached {
             loss: LossOf { module, branch: Branch::Independent },
@@ -165,10 +180,13 @@ mod tests {
             changed: vec!["aux.leap_0.weight".into()],
             gradient,
             mirrors: true,
+            shared: false,
         };
         let row = |parts| Reached { loss: LossOf { module: 0, branch: Branch::Independent }, parts };
         assert_eq!(auxiliaries(&row(vec![follows(false)])), "., 1 by EMA");
         assert_eq!(auxiliaries(&row(vec![follows(true), follows(false)])), "#, 1 by EMA");
+        let shared = Reach { shared: true, ..follows(false) };
+        assert_eq!(auxiliaries(&row(vec![follows(true), shared, follows(false)])), "#, 1 shared, 1 by EMA");
         assert_eq!(auxiliaries(&row(Vec::new())), ".");
         let mut found = dgl(2);
         assert!(!has_mirrors(&found));

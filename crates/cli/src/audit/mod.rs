@@ -123,6 +123,9 @@ fn text(name: &str, found: &Audit) -> String {
         ),
         " #  changed by the loss    .  not changed    !  a leak: the method forbids it".into(),
     ];
+    if matrix::shares(found) {
+        lines.push(" n shared  n auxiliary networks whose leap chain the loss trains, too".into());
+    }
     if matrix::has_mirrors(found) {
         lines.push(" n by EMA  n auxiliary networks whose mirrors follow what the loss trained".into());
     }

@@ -73,9 +73,10 @@ impl Ranks {
             &speed,
             *wanted.end(),
         )?;
-        if *wanted.start() > course.most() || single && *wanted.end() > course.most() {
+        if *wanted.start() > course.most() {
             bail!(
-                "--ranks {}: modules that train one leap chain (local.leap.share) belong to one rank, which makes {} at most",
+                "--ranks {}: modules that train one leap chain stay in one rank, which makes {} at most; ask for fewer, or --set \
+                 local.leap.share=none",
                 wanted.start(),
                 course.most()
             );
@@ -92,7 +93,7 @@ impl Ranks {
         plan.iter().for_each(|plan| course.divide(plan.cuts()));
         let network =
             (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
-        let lag = recipe.local.leap.as_ref().map(|leap| leap.lag);
+        let lag = recipe.local.tied().map(|leap| leap.lag);
         Ok(Some(Ranks { course, wanted, network, lag, plan }))
     }
 

@@ -9,7 +9,7 @@ use crate::local::{Branch, LeapShare, LossOf, Method, Owner, Partition, shape, s
 pub(super) struct Allowed {
     modules: usize,
     span: usize,
-    /// Per module but the last: the branch with a leap chain, and the modules whose blocks it mirrors.
+    /// Per module but the last: the branch with a leap chain, and the modules whose blocks it follows.
     mirrored: Vec<Option<(Branch, Vec<usize>)>>,
     /// Per module but the last, where modules share leap chains: modules with the same number share one.
     shared: Vec<Option<usize>>,
@@ -20,7 +20,8 @@ impl Allowed {
         let mirrored = |j: usize| -> Result<Option<(Branch, Vec<usize>)>> {
             let Some(leap) = &method.leap else { return Ok(None) };
             let blocks = sources(leap, partition, backbone, j)?;
-            Ok(Some((leap.on, blocks.into_iter().filter_map(|b| partition.module_of(b)).collect())))
+            let followed = leap.followed(&blocks).iter();
+            Ok(Some((leap.on, followed.filter_map(|&b| partition.module_of(b)).collect())))
         };
         let shares = method.leap.as_ref().is_some_and(|leap| leap.share == LeapShare::Stage);
         let shared = |j: usize| shares.then(|| shape(partition, backbone, j));
@@ -47,20 +48,29 @@ impl Allowed {
         }
     }
 
-    /// Whether `owner` holds mirrors of blocks that the gradient of `loss` may reach, or that learn from `loss` too.
+    /// Whether `owner` holds mirrors of blocks that the gradient of `loss` may reach.
     fn by_mirrors(&self, loss: LossOf, owner: Owner) -> bool {
         let Owner::Auxiliary(m, branch) = owner else { return false };
         let Some(Some((on, modules))) = self.mirrored.get(m) else { return false };
+        *on == branch && modules.iter().any(|&k| self.by_gradient(loss, Owner::Module(k)))
+    }
+
+    /// Whether `owner` may hold the leap chain that another module, whose `loss` it is, trains too.
+    fn by_sharing(&self, loss: LossOf, owner: Owner) -> bool {
+        let Owner::Auxiliary(m, branch) = owner else { return false };
+        let Some(Some((on, _))) = self.mirrored.get(m) else { return false };
         let group = |j: usize| self.shared.get(j).copied().flatten();
-        let learns = loss.branch == *on && group(m).is_some() && group(m) == group(loss.module);
-        *on == branch && (learns || modules.iter().any(|&k| self.by_gradient(loss, Owner::Module(k))))
+        *on == branch
+            && loss.branch == branch
+            && loss.module < m
+            && group(m).is_some_and(|g| Some(g) == group(loss.module))
     }
 
     /// The row of a loss, from what differs.
     pub fn judge(&self, loss: LossOf, found: Vec<(Owner, usize, Vec<String>)>) -> Reached {
         let parts = found.into_iter().map(|(owner, parameters, changed)| {
             let (gradient, mirrors) = (self.by_gradient(loss, owner), self.by_mirrors(loss, owner));
-            Reach { owner, parameters, changed, gradient, mirrors }
+            Reach { owner, parameters, changed, gradient, mirrors, shared: self.by_sharing(loss, owner) }
         });
         Reached { loss, parts: parts.collect() }
     }

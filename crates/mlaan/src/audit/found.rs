@@ -42,9 +42,11 @@ pub struct Reach {
     pub changed: Vec<String>,
     /// Whether the method lets the loss's gradient come here.
     pub gradient: bool,
-    /// Whether it holds mirrors of blocks that the gradient may reach, which follow them by EMA after the step, or mirrors that learn
-    /// from the loss, too.
+    /// Whether it holds mirrors of blocks that the gradient may reach, which follow them by EMA after the step.
     pub mirrors: bool,
+    /// Whether it may hold a leap chain that the loss trains, too (`local.leap.share`).
+    #[serde(default)]
+    pub shared: bool,
 }
 
 impl Reach {
@@ -57,7 +59,7 @@ impl Reach {
     /// The parameters that should not have changed.
     pub fn leaked(&self) -> Vec<&str> {
         let follows = |name: &str| name.starts_with("aux.leap_") || name.starts_with("aux.shadow_");
-        let allowed = |name: &&String| self.gradient || self.mirrors && follows(name);
+        let allowed = |name: &&String| self.gradient || (self.mirrors || self.shared) && follows(name);
         self.changed.iter().filter(|name| !allowed(name)).map(String::as_str).collect()
     }
 

@@ -218,10 +218,10 @@ impl Backbone for ResNet {
         &self,
         index: usize,
         name: &str,
-        scale: (usize, f64),
+        (input, width): (usize, f64),
         b: &Builder<'_>,
     ) -> Result<Box<dyn Layer>> {
-        residual(self.scaled_convs(index, name, scale)?, b)
+        residual(self.scaled_convs(index, name, (input, width))?, b)
     }
 
     fn classifier(&self, classes: usize, b: &Builder<'_>) -> Result<Sequence> {

@@ -136,7 +136,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Meas
     let recording = if device.kind() == DeviceKind::Cuda { RECORDING } else { 0 };
     let mut seconds = 0.0;
     for _ in 0..options.warmup.max(1) + recording {
-        seconds = timed(&mut rig, Rig::step)?;
+        seconds = step_time(&mut rig)?;
     }
     let steps = steps_of(&rig, options.steps, seconds);
     let before = device.fetched();
@@ -210,7 +210,7 @@ pub struct Pace {
 pub fn pace(recipe: &Recipe, device: &Device) -> Result<Pace> {
     let (mut rig, device, _) = prepared(recipe, device)?;
     let recording = if device.kind() == DeviceKind::Cuda { RECORDING } else { 0 };
-    let steps = few(1 + recording, &mut || timed(&mut rig, Rig::step))?;
+    let steps = few(1 + recording, &mut || step_time(&mut rig))?;
     let tests = few(1, &mut || timed(&mut rig, Rig::infer))?;
     let images = recipe.train.batch.max(1) as f64;
     Ok(Pace { training: steps / images, testing: tests / images })
@@ -250,7 +250,11 @@ fn isa(kind: DeviceKind) -> Option<&'static str> {
 fn plan(dry: &Device, recipe: &Recipe) -> Result<(Usage, u64)> {
     let mut rig = Rig::new(dry, recipe)?;
     rig.step()?;
-    Ok((dry.usage(), dry.flops()))
+    let first = dry.flops();
+    if rig.period() > 1 {
+        rig.step()?;
+    }
+    Ok((dry.usage(), recipe.local.mean(first, dry.flops() - first)))
 }
 
 /// Seconds that a round takes on a GPU, where it has few steps.
@@ -266,17 +270,24 @@ fn steps_of(rig: &Rig, asked: usize, seconds: f64) -> usize {
 fn round(rig: &mut Rig, steps: usize) -> Result<f64> {
     if rig.deferrable() > 1 {
         let begin = Instant::now();
-        for _ in 0..steps.max(1) {
+        let steps = steps.max(1).next_multiple_of(rig.period());
+        for _ in 0..steps {
             rig.step()?;
         }
         rig.synchronize()?;
-        return Ok(begin.elapsed().as_secs_f64() / steps.max(1) as f64);
+        return Ok(begin.elapsed().as_secs_f64() / steps as f64);
     }
-    let times = (0..steps.max(1)).map(|_| timed(rig, Rig::step)).collect::<Result<Vec<f64>>>()?;
+    let times = (0..steps.max(1)).map(|_| step_time(rig)).collect::<Result<Vec<f64>>>()?;
     Ok(median(&times))
 }
 
-/// Seconds of a step or another work.
+/// Seconds of a step: where steps differ, the mean of those after which their work repeats itself.
+fn step_time(rig: &mut Rig) -> Result<f64> {
+    let period = rig.period();
+    Ok(timed(rig, |rig| (0..rig.period()).try_for_each(|_| rig.step()))? / period as f64)
+}
+
+/// Seconds of a piece of work.
 fn timed(rig: &mut Rig, work: fn(&mut Rig) -> Result<()>) -> Result<f64> {
     let begin = Instant::now();
     work(rig)?;

@@ -59,11 +59,17 @@ impl Rig {
             scale: task.pixels,
         };
         learner.step_from(Arc::new(feed), options)?;
+        options.step += 1;
         // As a run does.
         if learner.unread() == learner.deferrable() {
             learner.reports()?;
         }
         Ok(())
+    }
+
+    /// Steps after which their work repeats itself.
+    pub(super) fn period(&self) -> usize {
+        self.learner.period()
     }
 
     /// Steps between two readings of losses, at the most.

@@ -32,14 +32,15 @@ pub struct Auxiliary {
 pub(super) struct Between<'a> {
     /// Between forward and backward.
     pub turn: &'a mut dyn FnMut() -> Result<()>,
-    /// With every layer that has its gradients.
+    /// With every layer that has its gradients, and with every mirror.
     pub through: Through<'a>,
+    pub through_mirror: Through<'a>,
     /// The step's number, from 1.
     pub step: u64,
 }
 
 /// What names the parts of a loss's auxiliary network, as `ind_3`.
-pub(super) fn name(of: LossOf) -> String {
+pub(super) fn network_name(of: LossOf) -> String {
     let branch = match of.branch {
         Branch::Independent => "ind",
         Branch::Cascaded => "cas",
@@ -67,7 +68,7 @@ impl Auxiliary {
         (image, classes, deepest): (ImageShape, usize, usize),
         b: &Builder<'_>,
     ) -> Result<Self> {
-        let (LossOf { module: j, branch }, name) = (of, name(of));
+        let (LossOf { module: j, branch }, name) = (of, network_name(of));
         let outputs = if method.loss == TaskLoss::Contrastive { method.hidden } else { classes };
         let sizes = (method.hidden, outputs);
         let head = Chain::new(method.head.build(features, sizes, deepest, &format!("aux.head_{name}"), b)?);
@@ -197,7 +198,7 @@ impl Auxiliary {
             output,
             target,
         )?;
-        let Between { turn, through, step } = steps;
+        let Between { turn, through, through_mirror, step } = steps;
         turn()?;
         let grad = Grad::plain(grad);
         let mut dx = self.head.backward_last_each(device, x, grad, pass, &mut *through)?;
@@ -218,7 +219,7 @@ impl Auxiliary {
             }
         }
         match (&mut self.leap, dx) {
-            (Some(l), Some(g)) => l.backward(device, features, (g, step), through),
+            (Some(l), Some(g)) => l.backward(device, features, (g, step), through_mirror),
             (_, dx) => Ok(dx),
         }
     }
@@ -241,7 +242,15 @@ impl Auxiliary {
     /// # Errors
     /// From the device.
     pub fn update(&mut self, device: &Device, optimizer: &Optimizer, rate: Rate) -> Result<()> {
-        clip::update(device, optimizer, rate, &mut |f| self.visit(f))
+        clip::clipped(device, optimizer, &mut |f| self.visit(f))?;
+        let of_mirrors = self.mirrors_rate(rate);
+        self.visit_leap(&mut |p| optimizer.update(device, p, of_mirrors))?;
+        self.visit_own(true, &mut |p| optimizer.update(device, p, rate))
+    }
+
+    /// The rate of mirrors: an optimiser counts the updates of a parameter, not the steps.
+    pub(super) fn mirrors_rate(&self, rate: Rate) -> Rate {
+        self.leap.as_ref().map_or(rate, |leap| Rate { step: leap.updates_by(rate.step), ..rate })
     }
 
     /// Forgets what a step that stopped half-way left.

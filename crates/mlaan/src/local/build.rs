@@ -2,18 +2,19 @@
 
 use super::learning::Learning;
 use super::losses::{Losses, Reports, Rows, deferrable};
+use super::mirrors::{Mirrors, mirrored};
 use super::module::{BlockRange, Module};
 use super::objective::class_weights;
 use super::offload;
 use super::ranked::Ranked;
 use super::schedule::Schedule;
 use super::shards::Gathered;
-use super::shares::{self, Turn};
-use super::sources::{Blocks, Crossing, Kept, Replicas};
+use super::shares;
+use super::sources::{Crossing, Replicas};
 use super::stage::{Plan, Stage};
 use super::versions::Versions;
 use super::{
-    Auxiliary, Branch, Leap, LeapChain, Learner, LossOf, Method, Offload, Partition, Task, TaskLoss,
+    Auxiliary, Branch, LeapChain, LeapShare, Learner, LossOf, Method, Offload, Partition, Task, TaskLoss,
     auxiliary, segments,
 };
 use crate::backbone::Backbone;
@@ -136,7 +137,7 @@ impl Plans<'_> {
             turns,
         });
         let partition = &plan.partition;
-        let sources = mirrored(self, partition, &plan.turns)?;
+        let sources = mirrored(method, &plan.turns, (partition, backbone))?;
         let mirrors = Mirrors { ranges: &ranges, partition, sources: &sources, leap: method.leap.as_ref() };
         let of = |j: usize| mirrors.followed(j).iter().filter_map(|&b| partition.module_of(b)).collect();
         let holders: Vec<Vec<usize>> = (0..partition.len()).map(of).collect();
@@ -153,7 +154,8 @@ impl Plans<'_> {
                 Some(world) if world.rank() == k => &devices[0],
                 Some(_) => &dry,
             };
-            let mut stage = self.stage((k, device), range.clone(), &plan, &mut extent, &crossing)?;
+            let mut stage =
+                self.stage((k, device), range.clone(), &plan, &mut extent, (&mirrors, &crossing))?;
             stage.versions = mirrors.versions(&mut stage, lag)?;
             stages.push(stage);
         }
@@ -188,8 +190,12 @@ impl Plans<'_> {
     }
 
     /// # Errors
-    /// A device whose memory is the host's.
+    /// A device whose memory is the host's; leap chains that modules share.
     fn check_offload(&self) -> Result<()> {
+        let shares = self.method.leap.as_ref().is_some_and(|leap| leap.share == LeapShare::Stage);
+        if shares && !self.method.offload.is_none() {
+            return Err(shares::shared_stays());
+        }
         let there = |d: &Device| d.kind().has_own_memory();
         if self.method.offload.is_none() || self.optimizer.is_none() || self.devices.iter().all(there) {
             return Ok(());
@@ -198,26 +204,6 @@ impl Plans<'_> {
                        processor they are in the host's already, and nothing would be saved: write \"none\", or compute on \
                        a GPU (--device cuda)";
         Err(Error::recipe("local.offload", message))
-    }
-
-    /// Copies of the blocks of a stage that its modules mirror and that learn before the auxiliary networks behind them follow.
-    /// Copies that lag behind follow what is kept for them anyway.
-    fn kept(&self, device: &Device, range: &Range<usize>, plan: &Plan) -> Result<Kept> {
-        if self.method.lag() > 0 {
-            return Ok(Kept::new());
-        }
-        let (partition, span) = (&plan.partition, self.method.span().max(1));
-        let sources = mirrored(self, partition, &plan.turns)?;
-        let still = Builder { optimizer: None, ..self.builder(device) };
-        let mut kept = Kept::new();
-        for (j, block) in range.clone().flat_map(|j| sources[j].iter().map(move |&b| (j, b))) {
-            let Some(m) = partition.module_of(block).filter(|m| range.contains(m)) else { continue };
-            // Module m is closed behind the losses of module m + span - 1.
-            if m + span <= j && !kept.contains_key(&block) {
-                kept.insert(block, self.backbone.block(block, &self.backbone.blocks()[block].name, &still)?);
-            }
-        }
-        Ok(kept)
     }
 
     /// Steps whose losses stay on a device: where stages work side by side, each reads its own.
@@ -239,7 +225,7 @@ impl Plans<'_> {
         range: Range<usize>,
         plan: &Arc<Plan>,
         extent: &mut ImageShape,
-        crossing: &[Crossing],
+        (mirrors, crossing): (&Mirrors<'_>, &[Crossing]),
     ) -> Result<Stage> {
         let (b, device, partition) = (&self.builder(device), device, &plan.partition);
         let last = partition.len() - 1;
@@ -253,7 +239,7 @@ impl Plans<'_> {
             Offload::Auxiliary if self.optimizer.is_some() => Some(offload::Offload::default()),
             _ => None,
         };
-        let mut branches: Vec<[Option<Auxiliary>; 2]> = Vec::new();
+        let mut branches: Vec<offload::Pair> = Vec::new();
         let mut chains = BTreeMap::new();
         for (j, module) in range.clone().zip(&modules).filter(|(j, _)| *j != last) {
             let mut auxiliary = |branch| {
@@ -271,7 +257,7 @@ impl Plans<'_> {
         }
         if let Some(offload) = &mut offload {
             offload.share_rooms();
-            offload.kept = self.kept(device, &range, plan)?;
+            offload.kept = mirrors.kept(&range, plan, (self.backbone, b))?;
         }
         let classifier = match range.end > last {
             true => {
@@ -326,11 +312,15 @@ impl Plans<'_> {
             Entry::Occupied(chain) => chain.into_mut(),
             Entry::Vacant(place) => {
                 let sources = super::sources(leap, partition, backbone, turn.home)?;
-                let name = auxiliary::name(LossOf { module: turn.home, ..of });
+                let name = auxiliary::network_name(LossOf { module: turn.home, ..of });
                 place.insert(LeapChain::new(leap, sources, backbone, (&name, features), b)?)
             }
         };
-        let mut auxiliary = Auxiliary::new(method, which, chain.extent(features)?, goal, b)?;
+        let extent = chain.extent(features)?;
+        // A chain of another width ends in the deepest stage with other channels than that has.
+        let last = chain.sources().last().and_then(|&b| backbone.blocks().get(b)).map(|b| b.channels);
+        let deepest = if last == Some(backbone.features()) { extent.channels } else { backbone.features() };
+        let mut auxiliary = Auxiliary::new(method, which, extent, (task.image, task.classes, deepest), b)?;
         if turn.home == of.module {
             auxiliary.exchange_leap(chains.remove(&turn.home));
         }
@@ -429,60 +419,4 @@ fn ranges(
         return wrong(format!("cuts {cuts:?} are not ascending from 1 to {}", modules.saturating_sub(1)));
     }
     Ok(ranges)
-}
-
-/// For every module, the blocks that it mirrors.
-fn mirrored(plans: &Plans<'_>, partition: &Partition, turns: &[Option<Turn>]) -> Result<Vec<Vec<usize>>> {
-    let (leap, network) = (plans.method.leap.as_ref(), (partition, plans.backbone));
-    (0..partition.len()).map(|j| shares::own_sources(leap, turns, network, j)).collect()
-}
-
-/// Who mirrors what, and where.
-struct Mirrors<'a> {
-    /// The modules of each stage.
-    ranges: &'a [Range<usize>],
-    partition: &'a Partition,
-    /// For every module, the blocks that it mirrors.
-    sources: &'a [Vec<usize>],
-    leap: Option<&'a Leap>,
-}
-
-impl Mirrors<'_> {
-    /// The blocks that copies behind module `j` follow after every step.
-    fn followed(&self, j: usize) -> &[usize] {
-        self.leap.map_or(&[], |leap| leap.followed(&self.sources[j]))
-    }
-
-    fn stage_of(&self, block: usize) -> Option<usize> {
-        let module = self.partition.module_of(block)?;
-        self.ranges.iter().position(|r| r.contains(&module))
-    }
-
-    /// Every block that a stage mirrors of another, ascending, each once.
-    fn crossing(&self) -> Vec<Crossing> {
-        let mut all = BTreeMap::new();
-        for (receiver, range) in self.ranges.iter().enumerate() {
-            for (j, &block) in range.clone().flat_map(|j| self.sources[j].iter().map(move |b| (j, b))) {
-                let Some(owner) = self.stage_of(block).filter(|&owner| owner != receiver) else { continue };
-                let followed: &mut bool = all.entry((owner, receiver, block)).or_default();
-                *followed |= self.followed(j).contains(&block);
-            }
-        }
-        let crossing = |((owner, receiver, block), followed)| Crossing { owner, receiver, block, followed };
-        all.into_iter().map(crossing).collect()
-    }
-
-    /// Room for `lag` versions of the blocks that copies in a stage follow.
-    fn versions(&self, stage: &mut Stage, lag: usize) -> Result<Versions> {
-        let mut followed = BTreeMap::new();
-        for (j, &block) in stage.range.clone().flat_map(|j| self.followed(j).iter().map(move |b| (j, b))) {
-            followed.insert(block, j);
-        }
-        let of = |(block, last)| Some((block, self.stage_of(block)?, last));
-        let followed: Vec<_> = followed.into_iter().filter_map(of).collect();
-        let Stage { device, range, modules, replicas, .. } = stage;
-        let partition = self.partition;
-        let mut blocks = Blocks { first: range.start, modules, partition, replicas, kept: None };
-        Versions::new(device, lag, &followed, &mut blocks)
-    }
 }

@@ -17,10 +17,16 @@ pub(super) type Group<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Param<'_>) -> Resul
 /// # Errors
 /// From the device.
 pub(super) fn update(device: &Device, optimizer: &Optimizer, rate: Rate, group: Group<'_>) -> Result<()> {
-    if let Some(most) = optimizer.clip_grad_norm {
-        clip(device, most, group)?;
-    }
+    clipped(device, optimizer, group)?;
     group(&mut |p| optimizer.update(device, p, rate))
+}
+
+/// Clips the gradients of a group, where the optimiser does.
+///
+/// # Errors
+/// From the device.
+pub(super) fn clipped(device: &Device, optimizer: &Optimizer, group: Group<'_>) -> Result<()> {
+    optimizer.clip_grad_norm.map_or(Ok(()), |most| clip(device, most, group))
 }
 
 /// Multiplies the gradients of a group by min(1, most / (norm + 1e-6)).

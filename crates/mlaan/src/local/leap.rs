@@ -123,6 +123,11 @@ impl LeapChain {
         })
     }
 
+    /// As [`Leap::updates_by`].
+    pub(super) fn updates_by(&self, step: u64) -> u64 {
+        self.leap.updates_by(step)
+    }
+
     /// The mirrored blocks.
     pub fn sources(&self) -> &[usize] {
         &self.sources
@@ -203,7 +208,11 @@ impl LeapChain {
         (grad, step): (Grad, u64),
         through: Through<'_>,
     ) -> Result<Option<Grad>> {
-        let pass = Pass { weights: self.leap.learns_in(step), input: true };
+        let learns = self.leap.learns_in(step);
+        if !learns {
+            self.forget_gradients()?;
+        }
+        let pass = Pass { weights: learns, input: true };
         let Some(below) = self.sum.as_ref().or(self.first_act.as_ref()) else { return Ok(None) };
         let Some(grad) = self.rest.backward_last_each(device, below, grad, pass, &mut *through)? else {
             return Ok(None);
@@ -224,6 +233,16 @@ impl LeapChain {
         }
         self.release();
         Ok(dx)
+    }
+
+    /// Drops gradients that nobody applied: those of a pass that was only to give them, or that failed.
+    fn forget_gradients(&mut self) -> Result<()> {
+        self.visit(&mut |p| {
+            if let Some(learned) = p.learned {
+                *learned.grad = None;
+            }
+            Ok(())
+        })
     }
 
     /// The gradient at the sum back through the shadow, which is then forgotten.
@@ -329,7 +348,7 @@ impl LeapChain {
 }
 
 fn misfit(sources: &[usize], input: ImageShape, why: &Error) -> Error {
-    let message = format!("EMA copies of blocks {sources:?} do not fit behind {input}: {why}");
+    let message = format!("copies of blocks {sources:?} do not fit behind {input}: {why}");
     Error::recipe("local.leap.sources", message)
 }
 

@@ -393,6 +393,28 @@ impl Learner {
         Ok(())
     }
 
+    /// What each module costs in a step that `step` takes, given its number; in the mean, where steps differ.
+    ///
+    /// # Errors
+    /// What `step` returns.
+    pub(crate) fn mean_meters(
+        &mut self,
+        step: &mut dyn FnMut(&mut Self, u64) -> Result<()>,
+    ) -> Result<Vec<Meter>> {
+        let mut metered = |learner: &mut Self, number: u64| {
+            learner.start_meters()?;
+            step(learner, number)?;
+            learner.take_meters()
+        };
+        let first = metered(self, 1)?;
+        if self.period() == 1 {
+            return Ok(first);
+        }
+        let other = metered(self, 2)?;
+        let method = &self.plan.method;
+        Ok(first.iter().zip(&other).map(|(a, b)| Meter::mean(a, b, method)).collect())
+    }
+
     /// What the steps since [`Learner::start_meters`] cost, module by module.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What a step costs, module by module; read on a dry device, for plans.
 
+use super::Method;
 use mlaan_engine::{Device, MemoryCategory};
 use std::time::Instant;
 
@@ -56,6 +57,21 @@ fn kept(device: &Device) -> usize {
 }
 
 impl Meter {
+    /// What a step costs in the mean, of what the first step of a period and the others do; memory is the most of either.
+    pub(crate) fn mean(first: &Meter, other: &Meter, method: &Method) -> Meter {
+        let mean = |part: fn(&Meter) -> u64| method.mean(part(first), part(other));
+        let most = |part: fn(&Meter) -> usize| part(first).max(part(other));
+        Meter {
+            forward: mean(|m| m.forward),
+            auxiliary: mean(|m| m.auxiliary),
+            backward: mean(|m| m.backward),
+            auxiliary_bytes: most(|m| m.auxiliary_bytes),
+            activations: most(|m| m.activations),
+            peak: most(|m| m.peak),
+            nanos: [mean(|m| m.nanos[0]), mean(|m| m.nanos[1]), mean(|m| m.nanos[2])],
+        }
+    }
+
     /// Adds a piece of work that is done.
     pub(super) fn add(&mut self, part: Part, device: &Device, before: &Before) {
         let flops = device.flops() - before.flops;

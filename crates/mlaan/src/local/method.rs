@@ -186,7 +186,7 @@ pub struct Leap {
     pub width: f64,
     /// Which modules train one chain between them.
     pub share: LeapShare,
-    /// Mirrors learn in every so-manieth step, the first among them: in others the gradient only goes through them.
+    /// Mirrors learn in steps 1, 1 + every, 1 + 2·every, …: in others the gradient only goes through them.
     pub every: usize,
     /// EMA factor m of p ← m·p + (1-m)·source.
     pub ema: f64,
@@ -263,7 +263,7 @@ impl From<LeapState> for Precision {
     }
 }
 
-/// How a leap chain follows its sources.
+/// How a leap chain follows its sources, if it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tie {
@@ -312,6 +312,19 @@ impl Leap {
         }
     }
 
+    /// How often mirrors have learnt when step `step`, counted from 1, is through.
+    pub fn updates_by(&self, step: u64) -> u64 {
+        step.saturating_sub(1) / self.every.max(1) as u64 + 1
+    }
+
+    /// Of the blocks that a chain mirrors, those whose values copies ever take over.
+    pub fn read<'a>(&self, sources: &'a [usize]) -> &'a [usize] {
+        match self.init {
+            LeapInit::Sources => sources,
+            LeapInit::Random => self.followed(sources),
+        }
+    }
+
     /// Whether mirrors learn in step `step`, counted from 1.
     pub fn learns_in(&self, step: u64) -> bool {
         step.saturating_sub(1).is_multiple_of(self.every.max(1) as u64)
@@ -319,14 +332,25 @@ impl Leap {
 }
 
 impl Method {
-    /// Steps that mirrors lag behind their sources; 0 without mirrors.
+    /// The leap chains, where they follow their sources.
+    pub fn tied(&self) -> Option<&Leap> {
+        self.leap.as_ref().filter(|leap| leap.tie != Tie::Untied)
+    }
+
+    /// Steps that mirrors lag behind their sources; 0 where nothing follows.
     pub fn lag(&self) -> usize {
-        self.leap.as_ref().map_or(0, |leap| leap.lag)
+        self.tied().map_or(0, |leap| leap.lag)
     }
 
     /// Steps after which the work of a step repeats itself: 1 unless mirrors learn in some steps only.
     pub fn period(&self) -> usize {
         self.leap.as_ref().map_or(1, |leap| leap.every.max(1))
+    }
+
+    /// What a step has in the mean, of what the first of a period has and what the others have.
+    pub fn mean(&self, first: u64, other: u64) -> u64 {
+        let period = self.period() as u64;
+        (first + (period - 1) * other) / period
     }
 
     /// The weight of a branch's loss: w_ind, w_cas, or 1 and 0 without cascades.

@@ -26,7 +26,8 @@ pub(crate) fn shape(partition: &Partition, backbone: &dyn Backbone, j: usize) ->
     backbone.blocks()[..partition.blocks(j).end].iter().filter(|b| b.reshapes).count()
 }
 
-/// The modules that a stage may begin with, ascending, beside the first: not between two that train one leap chain.
+/// The modules that a stage may begin with, ascending, beside the first: not between two that train one leap chain, were nothing
+/// frozen.
 ///
 /// # Errors
 /// A method that does not fit the backbone.
@@ -70,9 +71,9 @@ fn check_sources(leap: &Leap, group: &[usize]) -> Result<()> {
     match group.windows(2).find(|pair| lists.get(pair[0]) != lists.get(pair[1])) {
         Some(pair) => {
             let message = format!(
-                "modules {} and {} train one leap chain (local.leap.share is \"stage\"), and their lists differ; give both the \
-                 same, or set local.leap.share to \"none\"",
-                pair[0], pair[1]
+                "modules {} and {} train one leap chain (local.leap.share is \"stage\"), and their lists differ: {:?} and {:?}; give \
+                 both the same, or set local.leap.share to \"none\"",
+                pair[0], pair[1], lists[pair[0]], lists[pair[1]]
             );
             Err(Error::recipe("local.leap.sources", message))
         }
@@ -85,22 +86,28 @@ fn check_sources(leap: &Leap, group: &[usize]) -> Result<()> {
 /// # Errors
 /// A stage that ends between two of them; says where it may.
 pub(super) fn check_stages(turns: &[Option<Turn>], stages: &[Range<usize>]) -> Result<()> {
-    let splits = |cut: usize| turns[..cut].iter().flatten().any(|turn| turn.home >= cut);
-    match stages.iter().skip(1).find(|stage| splits(stage.start)) {
-        Some(stage) => {
-            let possible: Vec<String> =
-                (1..turns.len()).filter(|&cut| !splits(cut)).map(|cut| cut.to_string()).collect();
-            let message = format!(
-                "modules {} and {} train one leap chain, and belong to different stages (ranks); a stage may begin with modules \
-                 {}, or set local.leap.share to \"none\"",
-                stage.start - 1,
-                stage.start,
-                possible.join(", ")
-            );
-            Err(Error::recipe("local.leap.share", message))
-        }
-        None => Ok(()),
-    }
+    let split = |cut: usize| {
+        let reaches = |turn: &Option<Turn>| turn.filter(|turn| turn.home >= cut);
+        (0..cut).rev().find_map(|j| Some((j, reaches(&turns[j])?.home)))
+    };
+    let Some((below, above)) = stages.iter().skip(1).find_map(|stage| split(stage.start)) else {
+        return Ok(());
+    };
+    let possible: Vec<String> =
+        (1..turns.len()).filter(|&cut| split(cut).is_none()).map(|cut| cut.to_string()).collect();
+    let message = format!(
+        "found \"stage\", and modules {below} and {above}, which train one leap chain, are in different stages (ranks); stages may \
+         begin with one of the modules {}; or write \"none\"",
+        possible.join(", ")
+    );
+    Err(Error::recipe("local.leap.share", message))
+}
+
+/// Why a chain that modules share is not offloaded.
+pub(crate) fn shared_stays() -> Error {
+    let message = "found \"stage\", and a leap chain that several modules train stays on the GPU; set local.offload to \"none\", or write \
+                   \"none\" here";
+    Error::recipe("local.leap.share", message)
 }
 
 /// The blocks that the chain of a module mirrors; none where that belongs to another module, or there is none.
@@ -138,7 +145,7 @@ mod tests {
         assert_eq!(found[4..], [turn(6, 0, 2), None, turn(6, 1, 2), turn(8, 0, 2), turn(8, 1, 2), None]);
         assert!(check_stages(&found, &[0..4, 4..7, 7..10]).is_ok());
         let error = check_stages(&found, &[0..5, 5..10]).unwrap_err().to_string();
-        assert!(error.contains("modules 4 and 5") && error.contains("modules 4, 7, 9"), "{error}");
+        assert!(error.contains("modules 4 and 6") && error.contains("modules 4, 7, 9"), "{error}");
         let shared = Method { leap: Some(leap.clone()), ..method.clone() };
         assert_eq!(stage_starts(&shared, &net).unwrap(), [4, 7, 9]);
         assert_eq!(stage_starts(&method, &net).unwrap(), (1..10).collect::<Vec<_>>());
@@ -149,6 +156,6 @@ mod tests {
         lists[1] = vec![8];
         let leap = Leap { sources: Some(lists), ..leap };
         let error = turns(Some(&leap), &partition, &net, &|_| true).unwrap_err().to_string();
-        assert!(error.contains("modules 0 and 1"), "{error}");
+        assert!(error.contains("modules 0 and 1") && error.contains("[3, 8] and [8]"), "{error}");
     }
 }

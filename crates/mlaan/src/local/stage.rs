@@ -234,9 +234,10 @@ impl Stage {
             return;
         }
         let [from, to] = [from, to].map(|j| j - self.range.start);
-        let chain = self.branches[from][branch as usize].as_mut().and_then(|a| a.exchange_leap(None));
-        if let Some(auxiliary) = &mut self.branches[to][branch as usize] {
-            auxiliary.exchange_leap(chain);
+        // Who shares a chain has a loss that carries it.
+        if self.branches[to][branch as usize].is_some() {
+            let chain = self.branches[from][branch as usize].as_mut().and_then(|a| a.exchange_leap(None));
+            self.branches[to][branch as usize].as_mut().map(|a| a.exchange_leap(chain));
         }
     }
 

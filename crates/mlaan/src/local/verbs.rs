@@ -17,7 +17,7 @@ use crate::nn::optim::Rate;
 use crate::nn::{Activation, ActivationFunction, Grad, Layer, Optimizer, Pass};
 use crate::{Error, Result};
 use mlaan_engine::ops::LossTarget;
-use mlaan_engine::{DType, MemoryCategory, Tensor};
+use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
 use std::ops::Range;
 
 /// Places in [`Stage::gathered`].
@@ -221,7 +221,7 @@ impl Stage {
     fn train_with(
         &mut self,
         (j, branch): (usize, Branch),
-        turn: Option<Turn>,
+        shared: Option<Turn>,
         batch: Batch<'_>,
     ) -> Result<Option<Grad>> {
         let (at, open) = (j - self.range.start, self.open_below(j));
@@ -246,16 +246,16 @@ impl Stage {
         let rate =
             batch.update().zip(plan.optimizer.as_ref()).map(|(o, optimizer)| (o.of(branch), optimizer));
         let at_once = rate.filter(|(_, o)| moves && !batch.shard.is_cut() && o.clip_grad_norm.is_none());
-        let mut through = |layer: &mut dyn Layer| match at_once {
-            Some((rate, optimizer)) => layer.visit(&mut |p| optimizer.update(device, p, rate)),
-            None => Ok(()),
-        };
+        let of_mirrors = at_once.map(|(rate, optimizer)| (a.mirrors_rate(rate), optimizer));
+        let mut through = |layer: &mut dyn Layer| apply(device, at_once, layer);
+        let mut through_mirror = |layer: &mut dyn Layer| apply(device, of_mirrors, layer);
         let row = losses.row(at, branch);
         let step = batch.options.map_or(1, |options| options.step);
-        let steps = Between { turn: &mut half_way, through: &mut through, step };
+        let (turn, through, through_mirror) = (&mut half_way, &mut through, &mut through_mirror);
+        let steps = Between { turn, through, through_mirror, step };
         let own = if branch == Branch::Independent { INDEPENDENT } else { CASCADED };
         // Of a chain that several train, each of them is as a shard: what they leave is gathered in one place.
-        let shared = turn.map(|turn| (turn.home - range.start, batch.shard.turn(turn.index, turn.of)));
+        let shared = shared.map(|turn| (turn.home - range.start, batch.shard.turn(turn.index, turn.of)));
         if let Some((home, use_of)) = shared {
             gathered[home][CHAIN].begin(device, use_of, &mut |f| a.visit_leap(f))?;
         }
@@ -445,5 +445,13 @@ impl Stage {
             }
         }
         Ok(())
+    }
+}
+
+/// Applies a layer's gradients, where they are applied at once.
+fn apply(device: &Device, how: Option<(Rate, &Optimizer)>, layer: &mut dyn Layer) -> Result<()> {
+    match how {
+        Some((rate, optimizer)) => layer.visit(&mut |p| optimizer.update(device, p, rate)),
+        None => Ok(()),
     }
 }

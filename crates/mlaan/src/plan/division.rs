@@ -121,8 +121,8 @@ fn even_at(starts: &[usize], costs: &[u64], stages: usize) -> Result<Vec<usize>>
     check_stages(stages, costs.len())?;
     if stages > starts.len() + 1 {
         let message = format!(
-            "found \"stage\", where modules that train one leap chain belong to one stage (rank): that makes {} at most, and {stages} \
-             are asked for; ask for fewer, or write \"none\"",
+            "found \"stage\": modules that train one leap chain stay in one stage (rank), so this network makes {0} at most, and {stages} \
+             were asked for; ask for {0} or fewer, or write \"none\"",
             starts.len() + 1
         );
         return Err(Error::recipe("local.leap.share", message));

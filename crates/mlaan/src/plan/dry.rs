@@ -7,13 +7,15 @@ use crate::data::BatchSource;
 use crate::local::{Learner, Meter, Method, Offload, StepOptions, Task};
 use mlaan_engine::{Device, DeviceKind};
 
-/// One step on the dry device, over `n` images.
-pub(super) fn step(learner: &mut Learner, source: &BatchSource, n: usize) -> Result<()> {
+/// What each module costs in a step over `n` images, in the mean where steps differ.
+pub(super) fn metered(learner: &mut Learner, source: &BatchSource, n: usize) -> Result<Vec<Meter>> {
     let task = learner.task();
-    let input = source.to_device(learner.device(), None, n, task.image.height, task.pixels)?;
-    // Learning rates do not matter to a plan.
-    learner.step(input.images, &input.labels, &StepOptions::uniform(0.0, 1))?;
-    Ok(())
+    learner.mean_meters(&mut |learner, number| {
+        let input = source.to_device(learner.device(), None, n, task.image.height, task.pixels)?;
+        // Learning rates do not matter to a plan.
+        learner.step(input.images, &input.labels, &StepOptions::uniform(0.0, number))?;
+        Ok(())
+    })
 }
 
 /// An evaluation on the dry device, of so many images (none: whole batches only) in batches, the logits of `at_once` of
@@ -50,7 +52,5 @@ pub(super) fn meters(
     let device = Device::dry(DeviceKind::Cpu { threads: Some(1) })?.with_precision(sizes.precision);
     let method = Method { offload: Offload::None, ..method.clone() };
     let mut learner = Learner::new(&device, backbone, &method, task, 0, sizes.optimizer)?;
-    learner.start_meters()?;
-    step(&mut learner, &BatchSource::Host, sizes.batch)?;
-    learner.take_meters()
+    metered(&mut learner, &BatchSource::Host, sizes.batch)
 }

@@ -2,7 +2,7 @@
 
 use super::borders::Borders;
 use super::division::Division;
-use super::dry::{classify, step};
+use super::dry::{classify, metered};
 use super::{
     ModulePlan, Plan, Process, RankMessages, Sizes, StagePlan, TensorSizes, balanced, evaluation,
     read_at_once,
@@ -85,9 +85,7 @@ fn plan_cut(
     let parts: Vec<TensorSizes> =
         (0..kinds.len()).map(|k| TensorSizes::of_stage(&mut learner, k)).collect::<Result<_>>()?;
     let moved = learner.moved()?;
-    learner.start_meters()?;
-    step(&mut learner, &sources[0], batch)?;
-    let meters = learner.take_meters()?;
+    let meters = metered(&mut learner, &sources[0], batch)?;
     let summary = learner.summary()?;
     let process = match sizes.kind {
         DeviceKind::Cpu { .. } => {
@@ -178,7 +176,7 @@ fn dry_run(
         _ => BatchSource::Host,
     };
     let batch = sizes.train.map_or(sizes.batch, |n| n.min(sizes.batch)).max(1);
-    let flops = train(&mut learner, &sources, (batch, sizes))?;
+    let flops = train(&mut learner, method, &sources, (batch, sizes))?;
     let output = learner.output_device().kind();
     let at_a_time = sizes.batch.div_ceil(sizes.shards.max(1));
     classify(&mut learner, &source, (held, at_a_time), read_at_once(output))?;
@@ -212,37 +210,44 @@ fn sources(learner: &Learner, task: Task, sizes: Sizes) -> Result<Vec<BatchSourc
 /// The steps of an epoch as far as they differ; the operations of a whole step, stage by stage, in the mean where steps differ.
 fn train(
     learner: &mut Learner,
+    method: &Method,
     sources: &Arc<Vec<BatchSource>>,
     (batch, sizes): (usize, Sizes),
 ) -> Result<Vec<u64>> {
     let rest = sizes.train.map_or(0, |n| n % sizes.batch.max(1));
     let devices = learner.devices().to_vec();
     let task = learner.task();
-    let mut step = 0;
-    let mut ask = |learner: &mut Learner, images: usize| {
-        step += 1;
+    let ask = |learner: &mut Learner, images: usize, step: u64| {
         let (sources, size, scale) = (Arc::clone(sources), task.image.height, task.pixels);
         learner.step_from(
             Arc::new(DatasetBatch { sources, batch: None, images, size, scale }),
             &StepOptions::uniform(0.0, step),
         )
     };
-    ask(learner, batch)?;
+    ask(learner, batch, 1)?;
     // One step alone is the beginning and the end of an epoch.
     if devices.len() == 1 || sizes.train.is_some_and(|n| n / sizes.batch.max(1) == 0) {
         learner.reports()?;
     }
     let whole = sizes.train.map_or(usize::MAX, |n| n / sizes.batch.max(1));
-    let more = if devices.len() > 1 { whole.min(SETTLED).saturating_sub(1) } else { learner.period() - 1 };
-    (0..more).try_for_each(|_| ask(learner, batch))?;
+    let more = if devices.len() > 1 { whole.min(SETTLED).saturating_sub(1) } else { 0 };
+    (0..more).try_for_each(|_| ask(learner, batch, 1))?;
     learner.idle()?;
     let steps = 1 + more as u64;
-    let flops = devices.iter().map(|d| d.flops() / steps).collect();
+    let all: Vec<u64> = devices.iter().map(|d| d.flops()).collect();
+    let mut flops: Vec<u64> = all.iter().map(|all| all / steps).collect();
+    if method.period() > 1 {
+        ask(learner, batch, 2)?;
+        learner.idle()?;
+        let others = devices.iter().zip(&all).map(|(d, all)| d.flops() - all);
+        flops = flops.iter().zip(others).map(|(&first, other)| method.mean(first, other)).collect();
+        ask(learner, batch, 1)?;
+    }
     if rest > 0 {
         // With several stages the last batch follows others.
         let before = if devices.len() > 1 { whole.min(SETTLED / 3) } else { 0 };
-        (0..before).try_for_each(|_| ask(learner, batch))?;
-        ask(learner, rest)?;
+        (0..before).try_for_each(|_| ask(learner, batch, 1))?;
+        ask(learner, rest, 1)?;
     }
     learner.reports()?;
     learner.idle()?;
@@ -263,8 +268,9 @@ fn messages(summary: &[ModuleSummary], cuts: &[usize], method: &Method, sizes: S
         let kinds = if method.span() > 1 { 2 } else { 1 };
         features * (kinds * COPIES + more)
     };
-    // At the most all parameters of mirrored blocks, to every stage that mirrors them.
-    let mirrored = summary.iter().any(|m| !m.sources.is_empty()) && !cuts.is_empty();
+    // At the most all parameters of blocks that copies follow, to every stage that mirrors them.
+    let sends = |m: &ModuleSummary| method.leap.as_ref().is_some_and(|l| !l.followed(&m.sources).is_empty());
+    let mirrored = summary.iter().any(sends) && !cuts.is_empty();
     let parameters: usize = summary.iter().map(|m| m.parameters).sum();
     let sources =
         if mirrored { parameters * size_of::<f32>() * (COPIES + method.lag()) * cuts.len() } else { 0 };

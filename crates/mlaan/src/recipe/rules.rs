@@ -2,7 +2,9 @@
 
 use super::check::check_table;
 use super::{Recipe, Train, schedule_keys};
-use crate::local::{Branch, Leap, LeapInit, LeapShare, Method, Recompute, TaskLoss, Tie, no_mixtures};
+use crate::local::{
+    Branch, Leap, LeapInit, LeapShare, Method, Recompute, TaskLoss, Tie, no_mixtures, shared_stays,
+};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -120,7 +122,7 @@ fn validate_memory(method: &Method) -> Result<()> {
 fn validate_ablations(leap: &Leap, method: &Method) -> Result<()> {
     if leap.width != 1.0 && leap.tie != Tie::Untied {
         let message = format!(
-            "found {}, and copies with other channels cannot follow their sources; set local.leap.tie to \"untied\" and \
+            "found {}, and copies of another width cannot follow their sources; set local.leap.tie to \"untied\" and \
              local.leap.init to \"random\", or write 1",
             leap.width
         );
@@ -133,10 +135,15 @@ fn validate_ablations(leap: &Leap, method: &Method) -> Result<()> {
         );
         return Err(Error::recipe("local.leap.init", message));
     }
+    if leap.tie == Tie::Untied && leap.lag > 0 {
+        let message = format!(
+            "found {}, and untied copies follow nothing that they could lag behind; write 0",
+            leap.lag
+        );
+        return Err(Error::recipe("local.leap.lag", message));
+    }
     if leap.share == LeapShare::Stage && !method.offload.is_none() {
-        let message = "found \"stage\", and a leap chain that several modules train stays on the GPU; set local.offload to \"none\", or \
-                       write \"none\" here";
-        return Err(Error::recipe("local.leap.share", message));
+        return Err(shared_stays());
     }
     Ok(())
 }

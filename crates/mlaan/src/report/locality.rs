@@ -42,12 +42,14 @@ fn row(row: &Reached) -> Vec<String> {
     };
     let auxiliary = changed(|o| matches!(o, Owner::Auxiliary(..)));
     let own = auxiliary.iter().filter(|r| r.gradient).count();
-    let auxiliary = match (own, auxiliary.len() - own) {
-        (0, 0) => "–".to_owned(),
-        (0, n) => format!("{n} by EMA"),
-        (_, 0) => "own".to_owned(),
-        (_, n) => format!("own, {n} by EMA"),
-    };
+    let shared = auxiliary.iter().filter(|r| !r.gradient && r.shared).count();
+    let said = [
+        (own > 0).then(|| "own".to_owned()),
+        (shared > 0).then(|| format!("{shared} shared")),
+        Some(auxiliary.len() - own - shared).filter(|n| *n > 0).map(|n| format!("{n} by EMA")),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    let auxiliary = if said.is_empty() { "–".to_owned() } else { said.join(", ") };
     let leaks: Vec<&str> = row.parts.iter().flat_map(|r| r.leaked()).collect();
     vec![
         format!("{} {branch}", row.loss.module),

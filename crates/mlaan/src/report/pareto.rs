@@ -38,7 +38,8 @@ pub fn pareto(found: &Comparison, cells: &[(usize, &CellOutcome)], of: &str) -> 
             name: found.row_title(c),
             points: vec![point],
             filled: vec![true],
-            style: Some(i),
+            // The front's is no method's.
+            style: Some(i + i / FRONT),
             ..Series::default()
         });
         let front = Series {
@@ -58,8 +59,9 @@ pub fn pareto(found: &Comparison, cells: &[(usize, &CellOutcome)], of: &str) -> 
         };
         curve(
             &lines,
-            "Lower and further to the left is better. Of a method on the front, none that costs less has a smaller error. Errors are \
-             means over the seeds after the last epoch; differences within their spread say nothing.",
+            "Lower and further to the left is better: no method costs less than one on the front and has a smaller error. Errors are means \
+             over the seeds after the last epoch, of the test images, so this is not to choose by; differences within their spread say \
+             nothing.",
         )
     };
     ALL.iter().map(plot).collect()

@@ -169,7 +169,7 @@ impl<'a> Job<'a> {
 
     /// What keeps ranks from running ahead, if something does.
     pub fn waits(&self, method: &Method) -> Option<String> {
-        let (ranks, leap) = (self.world.ranks(), method.leap.as_ref()?);
+        let (ranks, leap) = (self.world.ranks(), method.tied()?);
         // What is followed must have ended a batch that is as many behind as there are ranks between.
         let needed = ranks;
         (leap.lag < needed).then(|| {

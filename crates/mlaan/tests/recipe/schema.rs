@@ -30,7 +30,7 @@ fn every_key_has_type_default_and_meaning() {
     }
     assert_eq!(at(&schema, "train.lr")["default"], json!(0.8));
     assert_eq!(at(&schema, "local.cascade.span")["default"], json!(2));
-    assert_eq!(at(&schema, "local.leap.tie")["enum"], json!(["pulled", "twin"]));
+    assert_eq!(at(&schema, "local.leap.tie")["enum"], json!(["pulled", "twin", "untied"]));
     assert_eq!(schema["properties"]["train"]["additionalProperties"], json!(false));
     assert!(schema["properties"]["extends"]["anyOf"].is_array());
 }
@@ -70,6 +70,8 @@ fn another(path: &str) -> &'static str {
         "local.leap.tie" => "twin",
         "local.leap.on" => "cascaded",
         "local.leap.init" => "random",
+        "local.leap.share" => "stage",
+        "local.leap.width" => "0.5",
         "local.leap.state" => "bf16",
         "local.leap.sources" => "[[1], [2]]",
         "train.optimizer" => "adamw",

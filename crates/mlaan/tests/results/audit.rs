@@ -31,7 +31,7 @@ fn modules(audit: &Audit, module: usize, branch: Branch) -> Vec<usize> {
 
 #[test]
 fn methods_keep_gradients_where_they_say() {
-    let methods: [(&str, &[&str]); 9] = [
+    let methods: [(&str, &[&str]); 11] = [
         ("bp", &["local.modules=1", "local.leap=none", "local.cascade=none"]),
         ("dgl", &["local.leap=none", "local.cascade=none", "local.head=1c2f"]),
         ("infopro", &["local.leap=none", "local.cascade=none", "local.reconstruct=[5.0, 0.5]"]),
@@ -40,6 +40,8 @@ fn methods_keep_gradients_where_they_say() {
         ("paper", &["local.cascade.span=2", "local.leap.tie=pulled", "local.leap.on=independent"]),
         ("released", &[]),
         ("contrastive", &["local.leap=none", "local.cascade.span=2", "local.loss=contrastive"]),
+        ("shared", &["local.modules=4", "local.leap.share=stage"]),
+        ("untied", &["local.leap.tie=untied"]),
         ("frozen", &["train.freeze=[\"stem\", \"layer1\"]"]),
     ];
     for (name, keys) in methods {
