@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use mlaan::backbone::ResNet;
-use mlaan::local::{Branch, Cascade, Leap, Learner, Method, Recompute, StepOptions, Task, Tie};
+use mlaan::local::{Branch, Cascade, Leap, LeapShare, Learner, Method, Recompute, StepOptions, Task, Tie};
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan_engine::ops::{Labels, Mixed, PixelScale};
 use mlaan_engine::{DType, Device, MemoryCategory, Precision};
@@ -42,6 +42,13 @@ fn methods() -> Vec<(&'static str, Method)> {
         ("bp again", Method { recompute: Recompute::Module, ..Method::default() }),
         ("mlm again", Method { cascade: cascade(3), recompute: Recompute::Module, ..local(4) }),
         ("pulled", Method { leap: leap(Tie::Pulled, Branch::Independent), ..local(3) }),
+        (
+            "shared",
+            Method {
+                leap: Some(Leap { share: LeapShare::Stage, tie: Tie::Twin, ..Leap::default() }),
+                ..local(4)
+            },
+        ),
     ]
 }
 

@@ -82,6 +82,14 @@ fn methods() -> Vec<(&'static str, Method)> {
             },
         ),
         (
+            "untied, every second step",
+            Method {
+                leap: Some(Leap { tie: Tie::Untied, every: 2, ..Leap::default() }),
+                cascade: cascade(2, 0.5),
+                ..local(4)
+            },
+        ),
+        (
             "two modules, recomputed",
             Method { leap: leap(Tie::Twin, Branch::Independent), recompute: Recompute::Module, ..local(2) },
         ),

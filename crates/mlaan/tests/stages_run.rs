@@ -23,6 +23,12 @@ fn recipe(method: &[&str]) -> Recipe {
     r
 }
 
+/// A run ends within a period of the steps in which mirrors learn.
+const SHARED: (&str, &[&str]) = (
+    "a shared chain that learns in every third step",
+    &["local.leap.share=stage", "local.leap.every=3", "local.leap.tie=pulled", "local.leap.ema=0.9"],
+);
+
 const METHODS: [(&str, &[&str]); 9] = [
     ("dgl, mixtures", &["local.leap=none", "local.cascade=none", "data.mixup=0.2"]),
     ("mlm, span 3", &["local.leap=none", "local.cascade.span=3"]),
@@ -51,10 +57,7 @@ const METHODS: [(&str, &[&str]); 9] = [
         "pulled, span 3, lag 2",
         &["local.leap.lag=2", "local.leap.tie=pulled", "local.cascade.span=3", "data.limit=100"],
     ),
-    (
-        "a shared chain that learns in every second step",
-        &["local.leap.share=stage", "local.leap.every=2", "local.leap.tie=pulled", "local.leap.ema=0.9"],
-    ),
+    SHARED,
     ("decoder", &["local.reconstruct=[5.0, 0.5]", "local.cascade.span=2"]),
 ];
 
@@ -108,19 +111,21 @@ fn runs_in_stages_write_the_files_of_one_as_large_as_planned() {
 
 #[test]
 fn a_run_is_interrupted_and_resumed_in_another_number_of_stages() {
-    let mut recipe = recipe(METHODS[1].1);
-    // Losses come when a batch is through, which may be the stages' number and one later: the epoch is longer than that.
-    recipe.set_all(["data.limit=84"]).unwrap();
-    let whole = tempdir().unwrap();
-    run(&recipe, &processors(1), whole.path(), None);
-    let expected = results(whole.path());
-    for [first, second] in [[2, 3], [3, 1], [1, 2]] {
-        let folder = tempdir().unwrap();
-        let outcome = run(&recipe, &processors(first), folder.path(), Some(2));
-        assert!(matches!(outcome, Outcome::Interrupted { epoch: 0, .. }), "{outcome:?}");
-        run(&recipe, &processors(second), folder.path(), Some(usize::MAX));
-        let found = results(folder.path());
-        assert!(found == expected, "{first} stages, then {second}");
+    for (name, method) in [METHODS[1], SHARED] {
+        let mut recipe = recipe(method);
+        // Losses come when a batch is through, which may be the stages' number and one later: the epoch is longer than that.
+        recipe.set_all(["data.limit=84"]).unwrap();
+        let whole = tempdir().unwrap();
+        run(&recipe, &processors(1), whole.path(), None);
+        let expected = results(whole.path());
+        for [first, second] in [[2, 3], [3, 1], [1, 2]] {
+            let folder = tempdir().unwrap();
+            let outcome = run(&recipe, &processors(first), folder.path(), Some(2));
+            assert!(matches!(outcome, Outcome::Interrupted { epoch: 0, .. }), "{name}: {outcome:?}");
+            run(&recipe, &processors(second), folder.path(), Some(usize::MAX));
+            let found = results(folder.path());
+            assert!(found == expected, "{name}: {first} stages, then {second}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use mlaan::data::LoaderPool;
 use mlaan::local::{Method, Offload, Recompute, Task};
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::plan::search::{Candidate, Fit, Found, Learning, Request, candidates, search};
-use mlaan::plan::{Sizes, balanced, plan};
+use mlaan::plan::{Plan, Sizes, balanced, plan};
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
 use mlaan::train::{Trainer, setup};
 use mlaan_engine::ops::PixelScale;
@@ -169,6 +169,40 @@ fn half_size_state_of_mirrors_takes_less() {
     // Two of eight bytes of a mirror's weight, two of four of a shadow's; vectors and heads stay.
     let part = narrow_host as f64 / wide_host as f64;
     assert!((0.7..0.78).contains(&part), "{part}");
+}
+
+#[test]
+fn cheaper_chains_take_what_they_say() {
+    let of = |keys: &[&str]| {
+        let mut recipe = Recipe::load("lam-resnet32-16").unwrap();
+        recipe.set_all(keys.iter().copied()).unwrap();
+        plan(&ResNet::cifar(32, 16).unwrap(), &recipe.local, task(), sizes(16)).unwrap()
+    };
+    let (whole, shared) = (of(&[]), of(&["local.leap.share=stage"]));
+    // Three chains instead of fifteen.
+    assert!(shared.auxiliary_parameters() * 4 < whole.auxiliary_parameters());
+    assert!(shared.memory() < whole.memory());
+    let shares: Vec<_> = shared.modules.iter().map(|m| m.summary.shares).collect();
+    assert_eq!(
+        (shares[0], shares[4], shares[5], shares[6], shares[15]),
+        (Some(5), Some(5), None, Some(10), None)
+    );
+
+    let every = |n: u64| of(&[&format!("local.leap.every={n}")]);
+    let (second, fourth) = (every(2), every(4));
+    // Of two steps one is whole; of four, one, too.
+    let other = 2 * second.flops - whole.flops;
+    assert!(other < whole.flops);
+    assert!(fourth.flops.abs_diff((whole.flops + 3 * other) / 4) <= 2, "{} and {other}", fourth.flops);
+    assert!(fourth.memory() <= whole.memory());
+    for plan in [&whole, &fourth] {
+        let of_modules = plan.modules.iter().map(|m| m.meter.forward + m.meter.auxiliary + m.meter.backward);
+        assert!(of_modules.sum::<u64>().abs_diff(plan.flops) <= 3 * plan.modules.len() as u64);
+    }
+
+    let half = of(&["local.leap.tie=untied", "local.leap.init=random", "local.leap.width=0.5"]);
+    let auxiliary = |p: &Plan| p.modules.iter().map(|m| m.meter.auxiliary).sum::<u64>();
+    assert!(auxiliary(&half) * 2 < auxiliary(&whole) && half.memory() < whole.memory());
 }
 
 #[test]
