@@ -80,7 +80,7 @@ fn total_json(p: &Plan) -> Value {
         "memory_bytes": p.memory(),
         "allocated_bytes": p.allocated(),
         "peak_bytes": p.usage.peak,
-        "peak_by_purpose": categories,
+        "peak_by_category": categories,
         "host_bytes": p.host(),
         "moved_bytes": p.moved(),
         "flops": p.flops,

@@ -43,7 +43,7 @@ fn every_recipe_has_a_plan() {
         } else {
             assert!(plan["compute_ratio"].as_f64().unwrap() > 1.0, "{name}");
         }
-        let activations = |of: &str| plan[of]["peak_by_purpose"]["activations"].as_u64().unwrap();
+        let activations = |of: &str| plan[of]["peak_by_category"]["activations"].as_u64().unwrap();
         assert!(
             activations("backpropagation") > 0 && activations("backpropagation_recomputed") > 0,
             "{name}"
@@ -68,7 +68,7 @@ fn a_plan_tells_host_memory_and_copies_apart() {
     assert!(of(&b, "host_bytes") > 4 * of(&b, "auxiliary_parameters"), "momentum, too");
     assert_eq!(of(&b, "host_bytes"), of(&b, "moved_bytes"));
     // Their momentum is the optimiser's also while it is on the device by turns.
-    let optimiser = |plan: &Value| plan["local"]["peak_by_purpose"]["optimiser"].as_u64().unwrap();
+    let optimiser = |plan: &Value| plan["local"]["peak_by_category"]["optimiser"].as_u64().unwrap();
     assert!(4 * b["parameters"].as_u64().unwrap() < optimiser(&b) && optimiser(&b) < optimiser(&a), "{b}");
     let of_modules: u64 =
         b["modules"].as_array().unwrap().iter().filter_map(|m| m["moved_bytes"].as_u64()).sum();
