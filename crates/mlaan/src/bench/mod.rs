@@ -263,19 +263,20 @@ const ROUND: f64 = 1.0;
 /// Steps of a round, `asked` at least, where one takes so many seconds: on a GPU as many as a run asks for between two
 /// readings of losses, so that a round goes on as a run does.
 fn steps_of(rig: &Rig, asked: usize, seconds: f64) -> usize {
-    asked.max(((ROUND / seconds.max(1e-9)) as usize).min(rig.deferrable()))
+    let steps = asked.max(((ROUND / seconds.max(1e-9)) as usize).min(rig.deferrable())).max(1);
+    // One behind the other they are timed together.
+    if rig.deferrable() > 1 { steps.next_multiple_of(rig.period()) } else { steps }
 }
 
 /// The time of a step: on the processor the median, on a GPU the mean of steps that are asked for one behind the other.
 fn round(rig: &mut Rig, steps: usize) -> Result<f64> {
     if rig.deferrable() > 1 {
         let begin = Instant::now();
-        let steps = steps.max(1).next_multiple_of(rig.period());
-        for _ in 0..steps {
+        for _ in 0..steps.max(1) {
             rig.step()?;
         }
         rig.synchronize()?;
-        return Ok(begin.elapsed().as_secs_f64() / steps as f64);
+        return Ok(begin.elapsed().as_secs_f64() / steps.max(1) as f64);
     }
     let times = (0..steps.max(1)).map(|_| step_time(rig)).collect::<Result<Vec<f64>>>()?;
     Ok(median(&times))

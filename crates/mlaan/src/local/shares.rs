@@ -67,8 +67,11 @@ pub(super) fn turns(
 }
 
 fn check_sources(leap: &Leap, group: &[usize]) -> Result<()> {
-    let Some(lists) = &leap.sources else { return Ok(()) };
-    match group.windows(2).find(|pair| lists.get(pair[0]) != lists.get(pair[1])) {
+    // Too few of them are found where chains are built.
+    let Some(lists) = leap.sources.as_ref().filter(|lists| group.iter().all(|&j| j < lists.len())) else {
+        return Ok(());
+    };
+    match group.windows(2).find(|pair| lists[pair[0]] != lists[pair[1]]) {
         Some(pair) => {
             let message = format!(
                 "modules {} and {} train one leap chain (local.leap.share is \"stage\"), and their lists differ: {:?} and {:?}; give \
