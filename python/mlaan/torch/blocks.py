@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .locality import leaves
+from .locality import LocalityError, leaves
 
 
 class Blocks(list[nn.Module]):
@@ -50,6 +50,7 @@ class Shape:
     alone: str = ""                                   # why it cannot be mirrored; "" where it can
     overwrites: bool = False                          # whether its input is another one afterwards (in-place layers)
     learns: bool = False                              # whether it has parameters
+    crossed: bool = False                             # whether what forbids the cut goes past it to a later block
 
 
 def _each(f: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -131,11 +132,20 @@ def _run(block: nn.Module, taken: Any, shape: Shape, own: set[int]) -> Any:
         try:
             y = block(fed)
         except Exception as e:
-            raise ValueError(f"{shape.name} fails on what the blocks before it give, of shape [n, "
-                             f"{', '.join(map(str, shape.taken))}]: {e}") from e
+            raise ValueError(f"{shape.name} fails on {_what_it_takes(block, taken, shape)}: {e}") from e
     shape.overwrites = isinstance(fed, Tensor) and fed._version != version
     shape.bytes = sum(kept.values())
     return y
+
+
+def _what_it_takes(block: nn.Module, taken: Any, shape: Shape) -> str:
+    sizes = f"[n, {', '.join(map(str, shape.taken))}]"
+    if not shape.name.startswith("block 0 ") or not isinstance(taken, Tensor):
+        return f"what the blocks before it give, of shape {sizes}"
+    own = next((p.dtype for p in block.parameters()), taken.dtype)
+    other = f", and its parameters are {own}" if own != taken.dtype else ""
+    alone = "; if that is one image, give images[None]" if taken.ndim == 3 else ""
+    return f"the images, {taken.dtype} {sizes}{other}{alone}"
 
 
 def _begins_in_place(block: nn.Module) -> bool:
@@ -163,6 +173,7 @@ def _given(shape: Shape, y: Any, n: int) -> None:
 def _forbid(shapes: list[Shape], first: int, last: int, why: str) -> None:
     """No cut may lie between these blocks."""
     for s in shapes[first:last]:
+        s.crossed |= not s.fault
         s.fault = s.fault or why
 
 
@@ -182,14 +193,21 @@ def _same_as_model(blocks: Blocks, images: Tensor, out: Any) -> None:
     if not same or missing:
         what = f"its parameters {', '.join(missing[:3])} are in none of its blocks" if missing else \
             "its forward pass does something else than its blocks in order"
-        raise ValueError(f"{type(model).__name__} looks like a known network, and {what}: give its blocks as a list of modules")
+        name = type(model).__name__
+        raise ValueError(f"{name}: {what}. Give blocks that hold all that it does (a ReLU, a skip connection, a flatten), as "
+                         "Blocks([net.stem, ..., net.head], model=net), which are compared with the network")
 
 
 def cuts_of(cuts: int | str | Sequence[int], shapes: Sequence[Shape]) -> list[int]:
     """Cuts as numbers of blocks below each. A count is of modules, as even as blocks allow; "memory" is the fewest
     modules of which none keeps more than the largest block does (with what follows it without parameters)."""
     n, fits = len(shapes), _places(shapes)
-    faults = "; ".join(f"not behind {s.name}: {s.fault}" for s in shapes[:-1] if s.fault)
+    behind: dict[str, list[str]] = {}
+    for s in (s for s in shapes[:-1] if s.fault):
+        behind.setdefault(s.fault, []).append(s.name)
+    faults = "; ".join(f"not behind {', '.join(names)}: {fault}" for fault, names in behind.items())
+    if isinstance(cuts, bool) or not isinstance(cuts, (int, str, Sequence)):
+        raise TypeError(f"cuts {cuts!r}: give block numbers, a number of modules, or 'memory'")
     if isinstance(cuts, str):
         if cuts != "memory":
             raise ValueError(f"cuts {cuts!r}: give block numbers, a number of modules, or 'memory'")
@@ -201,10 +219,13 @@ def cuts_of(cuts: int | str | Sequence[int], shapes: Sequence[Shape]) -> list[in
         return [fits[round((k + 1) * (len(fits) + 1) / cuts) - 1] for k in range(cuts - 1)]
     found = list(cuts)
     for c in found:
+        if isinstance(c, bool) or not isinstance(c, int):
+            raise TypeError(f"cuts {found!r}: give numbers of blocks, as [2, 5]")
         if not 0 < c < n:
             raise ValueError(f"cut {c}: a network of {n} blocks is cut behind 1 to {n - 1} of them")
         if shapes[c - 1].fault:
-            raise ValueError(f"{shapes[c - 1].name} cannot be cut from what follows: {shapes[c - 1].fault}")
+            error = LocalityError if shapes[c - 1].crossed else ValueError
+            raise error(f"{shapes[c - 1].name} cannot be cut from what follows: {shapes[c - 1].fault}")
     if found != sorted(set(found)):
         raise ValueError(f"cuts {found}: give them in rising order, each once")
     return found

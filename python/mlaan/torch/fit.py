@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from . import inputs
 from .trainer import LocalTrainer
 
 
@@ -24,12 +25,13 @@ def fit(model: nn.Module | Sequence[nn.Module], loader: Iterable[tuple[Tensor, T
     for epoch in range(1, epochs + 1):
         trainer.train()
         total, count = torch.zeros((), device=device), 0
-        for images, targets in loader:
+        for loaded in loader:
+            images, targets = inputs.pair(loaded)
             images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
             if not trainer.modules:
                 trainer.build(images)
             if schedulers is None:  # before the first step: a warm-up sets its rate
-                schedulers = [scheduler(o) for o in trainer.optimizers] if scheduler else []
+                schedulers = [inputs.scheduler(scheduler, o) for o in trainer.optimizers] if scheduler is not None else []
             losses = trainer.step(images, targets, pixels(images) if pixels else None)
             total += losses[f"ind/{len(trainer.modules) - 1}"] * len(images)
             count += len(images)

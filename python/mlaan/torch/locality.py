@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class LocalityError(RuntimeError):
-    """A module's output depends, with gradients, on another module than its own."""
+class LocalityError(ValueError):
+    """A module's output depends, with gradients, on another module than its own: found where the network is cut, or in a step."""
 
 
 def leaves(value: Any) -> Iterator[Tensor]:

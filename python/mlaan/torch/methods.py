@@ -1,8 +1,10 @@
 """What is computed at every module: METHOD.md, sections 4 to 6, as one record."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from .inputs import nearest, unknown
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class Method:
     ema: float = 0.995
 
     def __post_init__(self) -> None:
+        for name in ("weights", "reconstruct", "task"):
+            pair = getattr(self, name)
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(v, (int, float)) and v >= 0 for v in pair)):
+                raise ValueError(f"{name} {pair!r}: give two numbers that are not below 0, as (0.5, 1.0)")
         a_c_b_f = len(self.head) == 4 and self.head[1::2] == "cf" and self.head[::2].isdigit() and self.head[2] != "0"
         checks = [
             (a_c_b_f or self.head == "dgl", f"head {self.head!r}: give 'AcBf' such as '1c2f', or 'dgl'"),
@@ -31,6 +37,7 @@ class Method:
             (self.leap in ("off", "pulled", "twin"), f"leap {self.leap!r}: give off, pulled or twin"),
             (self.leap_on in ("independent", "cascaded"), f"leap_on {self.leap_on!r}: give independent or cascaded"),
             (self.span >= 1, f"span {self.span}: a cascade has at least one module"),
+            (self.local or self.span == 1, f"span {self.span}: backpropagation has no cascades; take method='mlm'"),
             (self.depth >= 1, f"depth {self.depth}: a chain has at least one mirror"),
             (0 <= self.ema <= 1, f"ema {self.ema}: give a share from 0 to 1"),
             (self.leap == "off" or self.leap_on == "independent" or self.span > 1,
@@ -74,6 +81,12 @@ def method_of(method: str | Method, **changes: Any) -> Method:
     """A method by name, with what is changed of it."""
     if isinstance(method, str):
         if method not in METHODS:
-            raise ValueError(f"method {method!r} is unknown; there are {', '.join(METHODS)}")
+            raise ValueError(f"method {method!r} is unknown{nearest(method, METHODS)}; there are {', '.join(METHODS)}")
         method = METHODS[method]
+    if not isinstance(method, Method):
+        raise TypeError(f"method {method!r}: give a name, or a Method")
+    names = [f.name for f in fields(Method) if f.name != "local"]
+    for name in changes:
+        if name not in names:
+            raise unknown(name, names)
     return replace(method, **changes)

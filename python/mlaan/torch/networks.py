@@ -119,5 +119,6 @@ def blocks_of(model: nn.Module) -> Blocks:
         return Blocks([m.stem, *_flat(m.stages), nn.Sequential(m.norm_pre, m.head)], model=m)
     if has("patch_embed", "layers", "norm", "head"):  # timm's Swin
         return Blocks([m.patch_embed, *_flat(m.layers), nn.Sequential(m.norm, m.head)], "nhwc", model=m)
-    raise TypeError(f"{type(model).__name__} is no network whose blocks are known: give an nn.Sequential, or its blocks "
-                    "in order as a list of modules, the last with the classifier")
+    raise TypeError(f"{type(model).__name__} is no network whose blocks are known: give an nn.Sequential, or its blocks in order as a "
+                    "list of modules, the last with the classifier. Blocks([net.stem, ..., net.head], model=net) compares them with "
+                    "the network")

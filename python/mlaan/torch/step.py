@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from . import inputs
 from .blocks import Shape
 from .heads import Auxiliary, supervised_contrastive
 from .locality import check
@@ -46,18 +47,21 @@ class Stepper(ABC):
     amp: torch.dtype | None
     scaler: Any
     check: bool
+    optimizer_steps = 0                              # so far
 
     @abstractmethod
     def build(self, images: Tensor) -> None:
         """Makes all of these."""
 
     def step(self, images: Tensor, targets: Tensor, pixels: Tensor | None = None) -> dict[str, Tensor]:
-        """One step on images [n, c, h, w]; the losses by name, such as "ind/0" and "cas/0" of module 0, unweighted.
-        `pixels` are the images in [0, 1], which InfoPro's decoders make."""
+        """One step on images [n, c, h, w]; the losses by name, such as "ind/0" and "cas/0" of module 0, unweighted. That of the
+        network's own classifier is "ind/" and the last module (and "cas/" the same). `pixels` are the images in [0, 1], which InfoPro's decoders make."""
+        first = not self.optimizer_steps
+        inputs.batch(images, targets)
         if not self.modules:
             self.build(images)
-        if max(self.method.reconstruct) > 0 and len(self.modules) > 1 and pixels is None:
-            raise ValueError("this method's decoders make the images: give `pixels`, the images in [0, 1]")
+        if max(self.method.reconstruct) > 0 and len(self.modules) > 1:
+            inputs.pixels(pixels, images, first)
         if not torch.is_grad_enabled():
             raise RuntimeError("a step needs gradients, and they are switched off (torch.no_grad)")
         chains = [a.chain for a in self.aux.values() if isinstance(a, Auxiliary) and a.chain is not None]
@@ -80,6 +84,7 @@ class Stepper(ABC):
             chain.pull(self.method.ema)
         if self.scaler is not None and self.optimizer_of:
             self.scaler.update()
+        self.optimizer_steps += 1
         return losses
 
     def _pass(self, images: Tensor, targets: Tensor, pixels: Tensor | None, share: float, update: bool,
@@ -119,6 +124,8 @@ class Stepper(ABC):
             leaf = out.detach().requires_grad_(out.requires_grad)
             with self._autocast(out):
                 loss = self.criterion(leaf, targets) if last else self._branch_loss(name, j, leaf, targets, pixels)
+            if loss.ndim > 0:
+                raise ValueError(f"criterion gives {list(loss.shape)} numbers: it has to give one, the mean over samples")
             key = f"{branch}/{j}"
             losses[key] = losses.get(key, 0.0) + loss.detach() * share
             if loss.requires_grad:

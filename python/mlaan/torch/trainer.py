@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .blocks import Blocks, cuts_of, measure
+from . import inputs
+from .blocks import cuts_of, measure
 from .heads import Auxiliary, Chain, Decoder, classifier, to_maps
 from .methods import Method, method_of
 from .named import Sources, by_name
-from .networks import blocks_of
 from .sources import by_rule
 from .statistics import norms
 from .step import Stepper
@@ -33,7 +33,8 @@ class LocalTrainer(Stepper):
     over samples. `sources`: blocks that chains mirror, by number or name: one list of which every module takes those behind
     it, or a list per module. `clip` bounds the gradient norm of each module and of each auxiliary network. `amp` is autocast's
     type, `scaler` a GradScaler. `compile` compiles modules. `shards` parts of a batch go forward and back one after the other
-    (gradient accumulation). `changes` are of the method, such as `span=3`.
+    (gradient accumulation). `check=False` leaves out that every step looks whether a module's output depends on its own
+    parameters and its input alone. `changes` are of the method, such as `span=3`. `print(trainer)` shows where it was cut.
     """
 
     def __init__(self, model: nn.Module | Sequence[nn.Module], cuts: int | str | Sequence[int] = "memory",
@@ -42,17 +43,10 @@ class LocalTrainer(Stepper):
                  sources: Sources | None = None, clip: float = 0.0, amp: torch.dtype | None = None, scaler: Any = None,
                  compile: bool = False, shards: int = 1, check: bool = True, **changes: Any) -> None:
         self.method = method_of(method, **changes)
-        for m in (n for whole in ([model] if isinstance(model, nn.Module) else model) for n in whole.modules()):
-            if any(c.__name__ in ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
-                   for c in type(m).__mro__):
-                raise TypeError(f"{type(m).__name__} reduces gradients in one backward pass of the whole network, which "
-                                "local training does not have: give the network inside it (`.module`), on one device")
-        self.blocks = blocks_of(model) if isinstance(model, nn.Module) else (
-            model if isinstance(model, Blocks) else Blocks(model))
-        if not self.blocks:
-            raise ValueError("a network needs at least one block")
-        if shards < 1:
-            raise ValueError(f"shards {shards}: a batch has at least one")
+        inputs.options(optimizer, criterion, clip, amp, scaler, shards)
+        if sources is not None and self.method.leap == "off":
+            raise ValueError("sources= names blocks for leap chains, and this method has none: leave it out, or give leap='pulled'")
+        self.blocks = inputs.network(model)
         self.cuts, self.make, self.criterion, self.sources = cuts, optimizer, criterion, sources
         self.clip, self.amp, self.scaler, self.compile, self.check, self.shards = clip, amp, scaler, compile, check, shards
         self.modules: list[nn.Sequential] = []
@@ -64,11 +58,19 @@ class LocalTrainer(Stepper):
 
     def build(self, images: Tensor) -> None:
         """Cuts the network and makes auxiliary networks and optimisers, by the shapes of `images`."""
+        inputs.example(images)
         with self._autocast(images):
             self.shapes = measure(self.blocks, images[:2])
+        self.measured = len(images[:2])
         cuts = cuts_of(self.cuts, self.shapes) if self.method.local else []
         if self.method.local and self.cuts == "memory" and not cuts:
-            warnings.warn("one block keeps as much as all others: no cut saves memory, and this is plain training", stacklevel=3)
+            faults = [s.fault for s in self.shapes[:-1]]
+            why = f"this network cannot be cut ({faults[0]})" if faults and all(faults) else \
+                "one block keeps as much as all others, so no cut saves memory"
+            warnings.warn(f"{why}: this is plain training", stacklevel=3)
+        if self.method.task[0] == 0 and len(cuts) == 1:
+            warnings.warn("the weight of the task loss begins at 0 with the first module, which of two is the only one with an auxiliary "
+                          "network: it sees no labels. Give more modules, or task=(0.5, 1.0)", stacklevel=3)
         self.edges = edges = [0, *cuts, len(self.blocks)]
         self.modules = [nn.Sequential(*self.blocks[a:b]) for a, b in zip(edges, edges[1:])]
         self.learns = [any(p.requires_grad for p in m.parameters()) for m in self.modules]
@@ -89,14 +91,29 @@ class LocalTrainer(Stepper):
         for name, m in parts.items():
             params = [p for p in m.parameters() if p.requires_grad]
             if params:
-                self.optimizer_of[name] = self.make(params)
+                self.optimizer_of[name] = inputs.made(self.make(params), params, name)
 
     @property
     def optimizers(self) -> list[Optimizer]:
         """One of every module and auxiliary network: give each a scheduler."""
+        self._must_be_built()
+        return list(self.optimizer_of.values())
+
+    def _must_be_built(self) -> None:
         if not self.modules:
             raise RuntimeError("nothing is built yet: give LocalTrainer `example=` images, or take a step first")
-        return list(self.optimizer_of.values())
+
+    def __repr__(self) -> str:
+        if not self.modules:
+            return "LocalTrainer: not built yet"
+        lines = [f"LocalTrainer: {len(self.blocks)} blocks in {len(self.modules)} modules"]
+        for j, (a, b) in enumerate(zip(self.edges, self.edges[1:])):
+            kept = sum(s.bytes for s in self.shapes[a:b]) / self.measured / 1024
+            chain = self.chains[j] if j < len(self.chains) else []
+            behind = f", behind it copies of blocks {', '.join(map(str, chain))}" if chain else ""
+            names = self.shapes[a].name if b == a + 1 else f"{self.shapes[a].name} to {self.shapes[b - 1].name}"
+            lines.append(f"  module {j}: {names}, keeps {kept:.0f} KiB an image{behind}")
+        return "\n".join(lines)
 
     def _taught(self, branch: str, j: int) -> bool:
         """Whether a loss reaches a module that learns; others are not taken."""
@@ -151,20 +168,29 @@ class LocalTrainer(Stepper):
         return images
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a run goes on from: network, auxiliary networks, optimisers, loss scale. Random numbers and schedulers are
-        the caller's."""
+        """Network, auxiliary networks, optimisers, loss scale. Save schedulers and random numbers beside it: they are the
+        caller's."""
+        self._must_be_built()
         return {"edges": self.edges, "method": asdict(self.method), "blocks": [b.state_dict() for b in self.blocks],
+                "made": {n: type(o).__name__ for n, o in self.optimizer_of.items()},
                 "aux": self.aux.state_dict(), "optimizers": {n: o.state_dict() for n, o in self.optimizer_of.items()},
                 "scaler": None if self.scaler is None else self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from `state`; the trainer must be built (`example=`) with the same cuts and method."""
-        if not self.modules:
-            raise RuntimeError("nothing is built yet: give LocalTrainer `example=` images before a state is loaded")
+        self._must_be_built()
+        if not {"edges", "method", "blocks", "aux", "optimizers"} <= state.keys():
+            raise ValueError("this is no state of a LocalTrainer; weights alone go into the network's own load_state_dict")
         if state["edges"] != self.edges:
             raise ValueError(f"the state has its cuts at {state['edges'][1:-1]}, this trainer at {self.edges[1:-1]}")
-        if state["method"] != asdict(self.method):
-            raise ValueError(f"the state is of the method {state['method']}, this trainer has {asdict(self.method)}")
+        mine = asdict(self.method)
+        other = {k: v for k, v in state["method"].items() if k not in mine or mine[k] != v}
+        if other:
+            raise ValueError(f"the state is of the method with {other}, this trainer has {({k: mine.get(k) for k in other})}")
+        for n, o in self.optimizer_of.items():
+            was = state.get("made", {}).get(n, type(o).__name__)
+            if was != type(o).__name__:
+                raise ValueError(f"the state is of the optimizer {was}, this trainer has {type(o).__name__}")
         for b, s in zip(self.blocks, state["blocks"], strict=True):
             b.load_state_dict(s)
         self.aux.load_state_dict(state["aux"])
