@@ -6,12 +6,14 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
-from mlaan.torch import LocalityError, LocalTrainer, fit
+from mlaan.torch import LocalityError, LocalTrainer, Method, fit
 from networks_of_users import Mean, conv, published_step, vgg, vit
 from test_networks import CifarResNet, batch
 from torch import nn
@@ -536,7 +538,12 @@ def test_batches_and_pixels_are_looked_at():
         with pytest.raises(ValueError, match=message):
             t.step(images, targets, pixels)
     t.step(images, targets, torch.sigmoid(images))
-    with pytest.raises(ValueError, match=f"{len(images)} images and {len(images) - 1} targets"):
+    # Black and white, normalized and back.
+    mean, std = 0.4734, 0.2515
+    ends = (torch.rand_like(images) > 0.5).float()
+    again = LocalTrainer(fresh_vgg(), 3, "infopro", optimizer=SGD, example=images)
+    again.step(images, targets, (ends - mean) / std * std + mean)
+    with pytest.raises(ValueError, match=rf"{len(images)} images and targets of shape \[{len(images) - 1}\]"):
         t.step(images, targets[1:], torch.sigmoid(images))
     with pytest.raises(ValueError, match="without images"):
         t.step(images[:0], targets[:0], images[:0])
@@ -561,6 +568,40 @@ def test_networks_come_as_lists_of_any_kind_and_show_their_modules():
         fit(fresh_vgg(), [batch()], epochs=1, cuts=3, optimizer=SGD, scheduler="cosine")
     with pytest.raises(TypeError, match="ReduceLROnPlateau"):
         fit(fresh_vgg(), [batch()], epochs=1, cuts=3, optimizer=SGD, scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+
+def test_what_other_libraries_make_is_taken():
+    images, targets = batch()
+
+    class Wrapped:
+        def __init__(self, params):
+            self.inner = SGD(params)
+            self.param_groups = self.inner.param_groups
+            self.step, self.zero_grad = self.inner.step, self.inner.zero_grad
+            self.state_dict, self.load_state_dict = self.inner.state_dict, self.inner.load_state_dict
+
+    @dataclass(frozen=True)
+    class Mine(Method):
+        own: int = 1
+
+    def mixed(outputs, given):
+        a, b, share = given
+        return (share * F.cross_entropy(outputs, a) + (1 - share) * F.cross_entropy(outputs, b)).reshape(1)
+    t = LocalTrainer(fresh_vgg(), numpy.array([2, 5]), Mine(), own=3, optimizer=Wrapped, example=images, criterion=mixed,
+                     shards=numpy.int64(1), clip=numpy.float32(1))
+    assert t.edges[1:-1] == [2, 5] and all(torch.isfinite(v) for v in t.step(images, (targets, targets, 0.3)).values())
+    cut = LocalTrainer(fresh_vgg(), numpy.int64(3), "dgl", optimizer=SGD, example=images, criterion=mixed, shards=2)
+    with pytest.raises(TypeError, match="shards=2 cuts targets"):
+        cut.step(images, (targets, targets, 0.3))
+
+
+def test_what_failed_while_it_was_built_is_not_built():
+    images, targets = batch()
+    t = LocalTrainer(fresh_vgg(), 3, "dgl", optimizer=lambda p: SGD(p[:1]))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="left out"):
+            t.step(images, targets)
+    assert not t.modules
 
 
 def test_states_of_something_else_are_told():

@@ -95,7 +95,7 @@ fn auxiliary(method: &Method) -> String {
     text
 }
 
-/// Which later blocks every module's auxiliary network has EMA copies of; nothing where none has.
+/// Which later blocks every module's auxiliary network has copies of; nothing where none has.
 pub fn copies(plan: &Plan) -> Option<String> {
     let of = |(i, m): (usize, &mlaan::plan::ModulePlan)| {
         let sources: Vec<String> = m.summary.sources.iter().map(ToString::to_string).collect();

@@ -1,6 +1,7 @@
 """Blocks of a network, what they take and give, and where the network may be cut."""
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,6 +132,8 @@ def _run(block: nn.Module, taken: Any, shape: Shape, own: set[int]) -> Any:
         version = fed._version if isinstance(fed, Tensor) else 0
         try:
             y = block(fed)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except Exception as e:
             raise ValueError(f"{shape.name} fails on {_what_it_takes(block, taken, shape)}: {e}") from e
     shape.overwrites = isinstance(fed, Tensor) and fed._version != version
@@ -201,26 +204,27 @@ def _same_as_model(blocks: Blocks, images: Tensor, out: Any) -> None:
 def cuts_of(cuts: int | str | Sequence[int], shapes: Sequence[Shape]) -> list[int]:
     """Cuts as numbers of blocks below each. A count is of modules, as even as blocks allow; "memory" is the fewest
     modules of which none keeps more than the largest block does (with what follows it without parameters)."""
-    n, fits = len(shapes), _places(shapes)
+    n, fits = len(shapes), places(shapes)
     behind: dict[str, list[str]] = {}
     for s in (s for s in shapes[:-1] if s.fault):
         behind.setdefault(s.fault, []).append(s.name)
     faults = "; ".join(f"not behind {', '.join(names)}: {fault}" for fault, names in behind.items())
-    if isinstance(cuts, bool) or not isinstance(cuts, (int, str, Sequence)):
+    if isinstance(cuts, bool) or not isinstance(cuts, (numbers.Integral, str, Iterable)):
         raise TypeError(f"cuts {cuts!r}: give block numbers, a number of modules, or 'memory'")
     if isinstance(cuts, str):
         if cuts != "memory":
             raise ValueError(f"cuts {cuts!r}: give block numbers, a number of modules, or 'memory'")
         return _by_memory(shapes, fits)
-    if isinstance(cuts, int):
+    if isinstance(cuts, numbers.Integral):
+        cuts = int(cuts)
         if not 1 <= cuts <= len(fits) + 1:
             raise ValueError(f"{cuts} modules: the network has {n} blocks and can be cut into 1 to {len(fits) + 1}"
                              + (f" ({faults})" if faults else ""))
         return [fits[round((k + 1) * (len(fits) + 1) / cuts) - 1] for k in range(cuts - 1)]
-    found = list(cuts)
+    if not all(isinstance(c, numbers.Integral) and not isinstance(c, bool) for c in cuts):
+        raise TypeError(f"cuts {list(cuts)!r}: give numbers of blocks, as [2, 5]")
+    found = [int(c) for c in cuts]
     for c in found:
-        if isinstance(c, bool) or not isinstance(c, int):
-            raise TypeError(f"cuts {found!r}: give numbers of blocks, as [2, 5]")
         if not 0 < c < n:
             raise ValueError(f"cut {c}: a network of {n} blocks is cut behind 1 to {n - 1} of them")
         if shapes[c - 1].fault:
@@ -231,7 +235,7 @@ def cuts_of(cuts: int | str | Sequence[int], shapes: Sequence[Shape]) -> list[in
     return found
 
 
-def _places(shapes: Sequence[Shape]) -> list[int]:
+def places(shapes: Sequence[Shape]) -> list[int]:
     """Where a network may be cut: between two blocks with parameters once, and activations and pools stay with what they follow."""
     found: list[int] = []
     last = None                                       # the last place since a block with parameters

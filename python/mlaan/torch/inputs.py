@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Sequence
+import numbers
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ _FACTORY = "optimizer= is a function that makes one of the parameters it is give
 _WHOLE = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
 _ELSEWHERE = {"lr": "rates are the optimizer's", "momentum": "it is the optimizer's", "weight_decay": "it is the optimizer's",
               "scheduler": "make one of each of trainer.optimizers, or give it to fit"}
+
+_OPTIONS = ("cuts", "optimizer", "example", "criterion", "sources", "clip", "amp", "scaler", "compile", "shards", "check", "scheduler",
+            "per_step", "on_epoch", "pixels")
 
 
 def nearest(name: str, names: Collection[str]) -> str:
@@ -65,21 +69,21 @@ def options(optimizer: Any, criterion: Any, clip: Any, amp: Any, scaler: Any, sh
         raise TypeError(f"amp {amp!r}: give the type of autocast, as torch.bfloat16")
     if scaler is not None and not hasattr(scaler, "scale"):
         raise TypeError(f"scaler {scaler!r}: give a torch.amp.GradScaler")
-    if isinstance(clip, bool) or not isinstance(clip, (int, float)) or clip < 0:
+    if isinstance(clip, bool) or not isinstance(clip, numbers.Real) or clip < 0:
         raise ValueError(f"clip {clip!r}: give the largest norm, or 0 for none")
-    if isinstance(shards, bool) or not isinstance(shards, int) or shards < 1:
+    if isinstance(shards, bool) or not isinstance(shards, numbers.Integral) or shards < 1:
         raise ValueError(f"shards {shards!r}: a batch has at least one")
 
 
 def unknown(name: str, names: Collection[str]) -> TypeError:
     """Of an option that neither the trainer nor a method has."""
-    why = f" ({_ELSEWHERE[name]})" if name in _ELSEWHERE else nearest(name, names)
+    why = f" ({_ELSEWHERE[name]})" if name in _ELSEWHERE else nearest(name, [*names, *_OPTIONS])
     return TypeError(f"there is no option {name!r}{why}; of a method {', '.join(names)} can be changed")
 
 
 def made(optimizer: Any, params: Params, name: str) -> Optimizer:
     """What the caller's function made of `params`."""
-    if not isinstance(optimizer, Optimizer):
+    if not all(hasattr(optimizer, name) for name in ("param_groups", "step", "zero_grad", "state_dict", "load_state_dict")):
         raise TypeError(f"optimizer= gave a {type(optimizer).__name__}, not a torch.optim.Optimizer. {_FACTORY}")
     given, taken = {id(p) for p in params}, {id(p) for g in optimizer.param_groups for p in g["params"]}
     if taken - given:
@@ -88,7 +92,8 @@ def made(optimizer: Any, params: Params, name: str) -> Optimizer:
     if given - taken:
         raise ValueError(f"optimizer= left out {len(given - taken)} of the parameters of {name}: take all it is given, and "
                          "requires_grad_(False) what is not to learn")
-    return optimizer
+    made_one: Optimizer = optimizer
+    return made_one
 
 
 def example(images: Any) -> None:
@@ -99,12 +104,14 @@ def example(images: Any) -> None:
         raise ValueError(f"example= has shape {list(images.shape)}, and is at least one image [n, c, h, w]")
 
 
-def batch(images: Tensor, targets: Any) -> None:
-    """Raises unless there is a target for every image."""
+def batch(images: Tensor, targets: Any, shards: int) -> None:
+    """Raises unless there is a target for every image. Targets of another kind are the criterion's."""
     if len(images) == 0:
         raise ValueError("a batch without images")
-    if len(targets) != len(images):
-        raise ValueError(f"{len(images)} images and {len(targets)} targets")
+    if isinstance(targets, Tensor) and (targets.ndim == 0 or len(targets) != len(images)):
+        raise ValueError(f"{len(images)} images and targets of shape {list(targets.shape)}: give one for every image")
+    if not isinstance(targets, Tensor) and shards > 1:
+        raise TypeError(f"shards={shards} cuts targets with the images, and a {type(targets).__name__} cannot be cut: give a tensor")
 
 
 def pixels(given: Tensor | None, images: Tensor, first: bool) -> None:
@@ -115,17 +122,19 @@ def pixels(given: Tensor | None, images: Tensor, first: bool) -> None:
         raise ValueError(f"pixels are {given.dtype} {list(given.shape)}: give floats of the images' shape {list(images.shape)}")
     if first:
         low, high = (float(v) for v in given.detach().float().aminmax())
-        if low < 0 or high > 1:
+        # Rounded on the way there and back.
+        if low < -0.01 or high > 1.01:
             raise ValueError(f"pixels go from {low:.3g} to {high:.3g}, and not from 0 to 1: give the images as they were before "
                              "normalization, as images * std + mean")
 
 
 def pair(loaded: Any) -> tuple[Tensor, Tensor]:
     """Images and targets of a loader's batch."""
-    if not isinstance(loaded, Sequence) or len(loaded) != 2:
+    found = [] if isinstance(loaded, (dict, str, Tensor)) or not isinstance(loaded, Iterable) else list(loaded)
+    if len(found) != 2:
         kind = f"{type(loaded).__name__} of {len(loaded)}" if hasattr(loaded, "__len__") else type(loaded).__name__
         raise TypeError(f"a batch is (images, targets), and the loader gave a {kind}: write the loop with LocalTrainer.step")
-    return loaded[0], loaded[1]
+    return found[0], found[1]
 
 
 def scheduler(make: Callable[[Optimizer], Any] | None, optimizer: Optimizer) -> Any:

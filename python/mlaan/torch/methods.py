@@ -85,7 +85,7 @@ def method_of(method: str | Method, **changes: Any) -> Method:
         method = METHODS[method]
     if not isinstance(method, Method):
         raise TypeError(f"method {method!r}: give a name, or a Method")
-    names = [f.name for f in fields(Method) if f.name != "local"]
+    names = [f.name for f in fields(method) if f.name != "local"]
     for name in changes:
         if name not in names:
             raise unknown(name, names)

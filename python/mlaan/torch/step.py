@@ -55,9 +55,10 @@ class Stepper(ABC):
 
     def step(self, images: Tensor, targets: Tensor, pixels: Tensor | None = None) -> dict[str, Tensor]:
         """One step on images [n, c, h, w]; the losses by name, such as "ind/0" and "cas/0" of module 0, unweighted. That of the
-        network's own classifier is "ind/" and the last module (and "cas/" the same). `pixels` are the images in [0, 1], which InfoPro's decoders make."""
+        network's own classifier is "ind/" and the last module (and "cas/" the same).
+        `pixels` are the images in [0, 1], which InfoPro's decoders make."""
         first = not self.optimizer_steps
-        inputs.batch(images, targets)
+        inputs.batch(images, targets, self.shards)
         if not self.modules:
             self.build(images)
         if max(self.method.reconstruct) > 0 and len(self.modules) > 1:
@@ -124,8 +125,9 @@ class Stepper(ABC):
             leaf = out.detach().requires_grad_(out.requires_grad)
             with self._autocast(out):
                 loss = self.criterion(leaf, targets) if last else self._branch_loss(name, j, leaf, targets, pixels)
-            if loss.ndim > 0:
+            if loss.numel() != 1:
                 raise ValueError(f"criterion gives {list(loss.shape)} numbers: it has to give one, the mean over samples")
+            loss = loss.reshape(())
             key = f"{branch}/{j}"
             losses[key] = losses.get(key, 0.0) + loss.detach() * share
             if loss.requires_grad:

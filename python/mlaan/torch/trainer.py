@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import inputs
-from .blocks import cuts_of, measure
+from .blocks import cuts_of, measure, places
 from .heads import Auxiliary, Chain, Decoder, classifier, to_maps
 from .methods import Method, method_of
 from .named import Sources, by_name
@@ -59,18 +59,25 @@ class LocalTrainer(Stepper):
     def build(self, images: Tensor) -> None:
         """Cuts the network and makes auxiliary networks and optimisers, by the shapes of `images`."""
         inputs.example(images)
+        try:
+            self._build(images)
+        except BaseException:                         # what is built half does not train
+            self.modules, self.aux = [], nn.ModuleDict()
+            raise
+
+    def _build(self, images: Tensor) -> None:
         with self._autocast(images):
             self.shapes = measure(self.blocks, images[:2])
         self.measured = len(images[:2])
         cuts = cuts_of(self.cuts, self.shapes) if self.method.local else []
         if self.method.local and self.cuts == "memory" and not cuts:
-            faults = [s.fault for s in self.shapes[:-1]]
-            why = f"this network cannot be cut ({faults[0]})" if faults and all(faults) else \
-                "one block keeps as much as all others, so no cut saves memory"
-            warnings.warn(f"{why}: this is plain training", stacklevel=3)
+            fault = next((f" ({s.fault})" for s in self.shapes[:-1] if s.fault), "")
+            why = "one block keeps as much as all others, so no cut saves memory" if places(self.shapes) else \
+                f"this network cannot be cut{fault}"
+            warnings.warn(f"{why}: this is plain training", stacklevel=4)
         if self.method.task[0] == 0 and len(cuts) == 1:
             warnings.warn("the weight of the task loss begins at 0 with the first module, which of two is the only one with an auxiliary "
-                          "network: it sees no labels. Give more modules, or task=(0.5, 1.0)", stacklevel=3)
+                          "network: it sees no labels. Give more modules, or task=(0.5, 1.0)", stacklevel=4)
         self.edges = edges = [0, *cuts, len(self.blocks)]
         self.modules = [nn.Sequential(*self.blocks[a:b]) for a, b in zip(edges, edges[1:])]
         self.learns = [any(p.requires_grad for p in m.parameters()) for m in self.modules]
@@ -180,13 +187,17 @@ class LocalTrainer(Stepper):
         """Goes on from `state`; the trainer must be built (`example=`) with the same cuts and method."""
         self._must_be_built()
         if not {"edges", "method", "blocks", "aux", "optimizers"} <= state.keys():
-            raise ValueError("this is no state of a LocalTrainer; weights alone go into the network's own load_state_dict")
+            raise ValueError("this is no state of a LocalTrainer: give what its state_dict() gave. Weights alone go into the network's own "
+                             "load_state_dict")
         if state["edges"] != self.edges:
             raise ValueError(f"the state has its cuts at {state['edges'][1:-1]}, this trainer at {self.edges[1:-1]}")
         mine = asdict(self.method)
         other = {k: v for k, v in state["method"].items() if k not in mine or mine[k] != v}
         if other:
             raise ValueError(f"the state is of the method with {other}, this trainer has {({k: mine.get(k) for k in other})}")
+        if state["optimizers"].keys() != self.optimizer_of.keys():
+            raise ValueError(f"the state has optimizers of {', '.join(state['optimizers'])}, this trainer of "
+                             f"{', '.join(self.optimizer_of)}: other parameters were frozen then")
         for n, o in self.optimizer_of.items():
             was = state.get("made", {}).get(n, type(o).__name__)
             if was != type(o).__name__:

@@ -18,10 +18,11 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Records `steps` steps of the recipe, after one that is not recorded.
+    /// Records `steps` steps of the recipe, or as many as it takes until their work repeats itself, after one that is not recorded.
     pub(super) fn measure(device: &Device, recipe: &Recipe, steps: usize) -> Result<Self> {
-        let (device, steps) = (device.profiled(), steps.max(1));
+        let device = device.profiled();
         let mut rig = Rig::new(&device, recipe)?;
+        let steps = steps.max(1).next_multiple_of(rig.period());
         rig.step()?;
         rig.synchronize()?;
         device.reset_profile();

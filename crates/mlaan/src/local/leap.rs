@@ -62,6 +62,33 @@ fn by_rule(depth: usize, backbone: &dyn Backbone, next: usize) -> Vec<usize> {
     chain
 }
 
+impl Leap {
+    /// Whether mirrors may have the width that is asked for.
+    ///
+    /// # Errors
+    /// A width other than their sources' where they follow these, or begin with their values.
+    pub(crate) fn check_width(&self) -> Result<()> {
+        let width = self.width;
+        if width == 1.0 {
+            return Ok(());
+        }
+        if self.tie != Tie::Untied {
+            let message = format!(
+                "found {width}, and copies of another width cannot follow their sources; set local.leap.tie to \"untied\" and \
+                 local.leap.init to \"random\", or write 1"
+            );
+            return Err(Error::recipe("local.leap.width", message));
+        }
+        if self.init != LeapInit::Random {
+            let message = format!(
+                "found \"sources\", and copies with {width} times the channels cannot begin with their values; write \"random\""
+            );
+            return Err(Error::recipe("local.leap.init", message));
+        }
+        Ok(())
+    }
+}
+
 /// See the module.
 pub struct LeapChain {
     leap: Leap,
@@ -80,7 +107,7 @@ impl LeapChain {
     /// those of a fresh network until the learner copies the sources.
     ///
     /// # Errors
-    /// Out of memory; mirrors that cannot take what comes before them.
+    /// Out of memory; mirrors that cannot take what comes before them, or of a width that they cannot have.
     pub fn new(
         leap: &Leap,
         sources: Vec<usize>,
@@ -88,6 +115,7 @@ impl LeapChain {
         (name, input): (&str, ImageShape),
         b: &Builder<'_>,
     ) -> Result<Self> {
+        leap.check_width()?;
         let state_precision = leap.state.into();
         let optimizer = b.optimizer.map(|optimizer| Optimizer { state_precision, ..optimizer });
         let b = &Builder { optimizer, ..*b };

@@ -242,6 +242,7 @@ fn train(
         let others = devices.iter().zip(&all).map(|(d, all)| d.flops() - all);
         flops = flops.iter().zip(others).map(|(&first, other)| method.mean(first, other)).collect();
         ask(learner, batch, 1)?;
+        learner.idle()?;
     }
     if rest > 0 {
         // With several stages the last batch follows others.

@@ -2,9 +2,7 @@
 
 use super::check::check_table;
 use super::{Recipe, Train, schedule_keys};
-use crate::local::{
-    Branch, Leap, LeapInit, LeapShare, Method, Recompute, TaskLoss, Tie, no_mixtures, shared_stays,
-};
+use crate::local::{Branch, Leap, LeapShare, Method, Recompute, TaskLoss, Tie, no_mixtures, shared_stays};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -120,21 +118,7 @@ fn validate_memory(method: &Method) -> Result<()> {
 
 /// Chains that are not the papers'.
 fn validate_ablations(leap: &Leap, method: &Method) -> Result<()> {
-    if leap.width != 1.0 && leap.tie != Tie::Untied {
-        let message = format!(
-            "found {}, and copies of another width cannot follow their sources; set local.leap.tie to \"untied\" and \
-             local.leap.init to \"random\", or write 1",
-            leap.width
-        );
-        return Err(Error::recipe("local.leap.width", message));
-    }
-    if leap.width != 1.0 && leap.init != LeapInit::Random {
-        let message = format!(
-            "found \"sources\", and copies with {} times the channels cannot begin with their values; write \"random\"",
-            leap.width
-        );
-        return Err(Error::recipe("local.leap.init", message));
-    }
+    leap.check_width()?;
     if leap.tie == Tie::Untied && leap.lag > 0 {
         let message = format!(
             "found {}, and untied copies follow nothing that they could lag behind; write 0",
