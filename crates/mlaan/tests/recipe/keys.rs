@@ -203,7 +203,7 @@ fn impossible_values_say_what_is_allowed() {
         ("local = {modules = 4, leap = {width = 0.5}}", "local.leap.width", "untied"),
         ("local = {modules = 4, leap = {width = 0.5, tie = \"untied\"}}", "local.leap.init", "random"),
         ("local = {modules = 4, leap = {width = 1.5}}", "local.leap.width", "at most 1"),
-        ("local = {modules = 4, leap = {every = 0}}", "local.leap.every", "at least 1"),
+        ("local = {modules = 4, leap = {every = 0}}", "local.leap.every", "from 1 to 64"),
         ("local = {modules = 4, leap = {share = \"all\"}}", "local.leap.share", "none, stage"),
         (
             "local = {modules = 4, offload = \"auxiliary\", leap = {share = \"stage\"}}",
