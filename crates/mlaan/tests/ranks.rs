@@ -49,7 +49,10 @@ const METHODS: [(&str, &[&str]); 10] = [
             "data.validation=0.25",
         ],
     ),
-    ("a shared chain that learns in every second step", &["local.leap.share=stage", "local.leap.every=2"]),
+    (
+        "a shared chain that learns in every second step",
+        &["local.leap.share=stage", "local.leap.every=2", "data.limit=148"],
+    ),
     (
         "untied and narrow",
         &["local.leap.tie=untied", "local.leap.init=random", "local.leap.width=0.5", "local.cascade.span=2"],

@@ -26,7 +26,13 @@ fn recipe(method: &[&str]) -> Recipe {
 /// A run ends within a period of the steps in which mirrors learn.
 const SHARED: (&str, &[&str]) = (
     "a shared chain that learns in every third step",
-    &["local.leap.share=stage", "local.leap.every=3", "local.leap.tie=pulled", "local.leap.ema=0.9"],
+    &[
+        "local.leap.share=stage",
+        "local.leap.every=3",
+        "local.leap.tie=pulled",
+        "local.leap.ema=0.9",
+        "data.limit=148",
+    ],
 );
 
 const METHODS: [(&str, &[&str]); 9] = [

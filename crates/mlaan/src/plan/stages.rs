@@ -230,25 +230,32 @@ fn train(
         learner.reports()?;
     }
     let whole = sizes.train.map_or(usize::MAX, |n| n / sizes.batch.max(1));
-    let more = if devices.len() > 1 { whole.min(SETTLED).saturating_sub(1) } else { 0 };
-    (0..more).try_for_each(|_| ask(learner, batch, 1))?;
+    // Where steps differ, as in a run one kind follows the other: tensors find their last places only then.
+    let settles = devices.len() > 1 || method.period() > 1;
+    let more = if settles { whole.min(SETTLED).saturating_sub(1) } else { 0 };
+    (0..more).try_for_each(|i| ask(learner, batch, i as u64 + 2))?;
     learner.idle()?;
     let steps = 1 + more as u64;
     let all: Vec<u64> = devices.iter().map(|d| d.flops()).collect();
     let mut flops: Vec<u64> = all.iter().map(|all| all / steps).collect();
     if method.period() > 1 {
-        ask(learner, batch, 2)?;
-        learner.idle()?;
-        let others = devices.iter().zip(&all).map(|(d, all)| d.flops() - all);
-        flops = flops.iter().zip(others).map(|(&first, other)| method.mean(first, other)).collect();
-        ask(learner, batch, 1)?;
-        learner.idle()?;
+        let of = |learner: &mut Learner, step: u64| -> Result<Vec<u64>> {
+            let before: Vec<u64> = devices.iter().map(Device::flops).collect();
+            ask(learner, batch, step)?;
+            learner.idle()?;
+            Ok(devices.iter().zip(before).map(|(d, before)| d.flops() - before).collect())
+        };
+        let (first, other) = (of(learner, 1)?, of(learner, 2)?);
+        flops = first.iter().zip(other).map(|(&first, other)| method.mean(first, other)).collect();
     }
     if rest > 0 {
         // With several stages the last batch follows others.
         let before = if devices.len() > 1 { whole.min(SETTLED / 3) } else { 0 };
-        (0..before).try_for_each(|_| ask(learner, batch, 1))?;
-        ask(learner, rest, 1)?;
+        // The smaller one may be of either kind, and so may those before it.
+        for kind in 1..=method.period().min(2) as u64 {
+            (0..before).try_for_each(|i| ask(learner, batch, i as u64 + kind))?;
+            ask(learner, rest, before as u64 + kind)?;
+        }
     }
     learner.reports()?;
     learner.idle()?;
