@@ -587,9 +587,9 @@ def test_what_other_libraries_make_is_taken():
     def mixed(outputs, given):
         a, b, share = given
         return (share * F.cross_entropy(outputs, a) + (1 - share) * F.cross_entropy(outputs, b)).reshape(1)
-    t = LocalTrainer(fresh_vgg(), numpy.array([2, 5]), Mine(), own=3, optimizer=Wrapped, example=images, criterion=mixed,
+    t = LocalTrainer(fresh_vgg(), numpy.array([2, 4]), Mine(), own=3, optimizer=Wrapped, example=images, criterion=mixed,
                      shards=numpy.int64(1), clip=numpy.float32(1))
-    assert t.edges[1:-1] == [2, 5] and all(torch.isfinite(v) for v in t.step(images, (targets, targets, 0.3)).values())
+    assert t.edges[1:-1] == [2, 4] and all(torch.isfinite(v) for v in t.step(images, (targets, targets, 0.3)).values())
     cut = LocalTrainer(fresh_vgg(), numpy.int64(3), "dgl", optimizer=SGD, example=images, criterion=mixed, shards=2)
     with pytest.raises(TypeError, match="shards=2 cuts targets"):
         cut.step(images, (targets, targets, 0.3))
