@@ -70,7 +70,7 @@ class LocalTrainer(Stepper):
             self.shapes = measure(self.blocks, images[:2])
         self.measured = len(images[:2])
         cuts = cuts_of(self.cuts, self.shapes) if self.method.local else []
-        if self.method.local and self.cuts == "memory" and not cuts:
+        if self.method.local and isinstance(self.cuts, str) and not cuts:
             fault = next((f" ({s.fault})" for s in self.shapes[:-1] if s.fault), "")
             why = "one block keeps as much as all others, so no cut saves memory" if places(self.shapes) else \
                 f"this network cannot be cut{fault}"
