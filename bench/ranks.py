@@ -4,12 +4,14 @@
     cargo build --release -p mlaan-cli --features mpi && python3 bench/ranks.py --data CIFAR10
 
 For every recipe: one process of one thread; of two threads; two ranks of one thread; and two independent one-thread processes
-at the same time, each of the whole network (the yardstick: their images together). Beside them PyTorch's DDP with gloo over two
-processes, backpropagation, where this interpreter has PyTorch. Times are of whole steps within an epoch, without its first ones.
+at the same time, each of the whole network (the yardstick: their images together). Beside them what `mlaan plan --ranks` predicts, and
+PyTorch's DDP with gloo over two processes, backpropagation, where this interpreter has PyTorch. Rates are of an epoch's training, from its
+first step to its last: ranks that fill and drain their pipeline do so in it. Then the memory of every rank, planned and held.
 """
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -25,7 +27,8 @@ RECIPES = {
     "mlm": ["mlm-resnet32-16", "mlm-resnet110-55"],
     "released": ["mlaan-released-resnet32-16", "mlaan-released-resnet110-55"],
 }
-MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "core"]
+MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe"]
+UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def arguments():
@@ -37,6 +40,7 @@ def arguments():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--methods", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     p.add_argument("--networks", nargs="+", default=["resnet32", "resnet110"])
+    p.add_argument("--memory-ranks", type=int, nargs="*", default=[2, 4], help="numbers of ranks whose memory is measured")
     p.add_argument("--no-ddp", action="store_true")
     p.add_argument("--out", type=Path, default=ROOT / "bench/results")
     a = p.parse_args()
@@ -45,12 +49,34 @@ def arguments():
     return a
 
 
-def command(a, recipe, threads, folder):
-    keys = ["data.load=memory"]
-    if "released" in recipe:
-        keys.append("local.leap.lag=1")
-    return [str(MLAAN), "train", recipe, "--data", a.data, "--limit", str(a.batch * a.steps), "--batch", str(a.batch),
-            "--epochs", "1", "--threads", str(threads), "--json", "--out", str(folder), "--set", *keys]
+def keys(recipe):
+    return ["local.leap.lag=1"] if "released" in recipe else []
+
+
+def command(a, recipe, threads, folder, steps=None):
+    return [str(MLAAN), "train", recipe, "--data", a.data, "--limit", str(a.batch * (steps or a.steps)), "--batch", str(a.batch),
+            "--epochs", "1", "--threads", str(threads), "--json", "--out", str(folder), "--set", "data.load=memory", *keys(recipe)]
+
+
+def predicted(a, recipe, ranks):
+    """What `mlaan plan --ranks` says of so many ranks: images a second of one and of all, and the bytes that each plans."""
+    more = ["--set", *keys(recipe)] if keys(recipe) else []
+    run = [str(MLAAN), "plan", recipe, "--batch", str(a.batch), "--threads", "1", "--ranks", str(ranks), "--json", *more]
+    found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)["ranks"]["curve"][-1]
+    return [a.batch / found["one_process_seconds"], a.batch / found["step_seconds"]], [r["memory_bytes"] for r in found["each"]]
+
+
+def held(a, recipe, ranks, folder):
+    """Bytes that each of so many ranks held at the most, as rank 0 and the logs of the others say."""
+    run = MPIRUN + ["--bind-to", "none", "-n", str(ranks)] + command(a, recipe, 1, folder, 6)
+    done = subprocess.run(run, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"a run failed: {done.stderr}")
+    found = [rate(done.stdout)[1]]
+    for rank in range(1, ranks):
+        said = re.findall(r"holds ([\d.]+) (\w+)", (folder / f"log.rank-{rank}.txt").read_text())
+        found.append(float(said[-1][0]) * UNITS[said[-1][1]])
+    return found
 
 
 def rate(lines):
@@ -61,16 +87,17 @@ def rate(lines):
 
 def timed(commands):
     """All at the same time; their images a second together."""
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, text=True) for c in commands]
-    told = [p.communicate()[0] for p in running]
+    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    said = [p.communicate() for p in running]
     if any(p.returncode for p in running):
-        sys.exit("a run failed")
+        sys.exit(f"a run failed: {[stderr for _, stderr in said]}")
+    told = [stdout for stdout, _ in said]
     rates = [rate(lines) for lines in told]
     return sum(r for r, _ in rates)
 
 
 def ways(a, recipe, folder):
-    ranks = MPIRUN + ["-n", str(a.ranks)]
+    ranks = MPIRUN + ["--bind-to", "core", "-n", str(a.ranks)]
     pinned = [["taskset", "-c", str(k)] for k in range(a.ranks)]
     return {
         "1 thread": [command(a, recipe, 1, folder / "one")],
@@ -112,30 +139,50 @@ def ddp(a, network):
     return float(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
+def speeds(a, recipe, data, table):
+    found = {}
+    for _ in range(a.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for way, commands in ways(a, recipe, Path(folder)).items():
+                found.setdefault(way, []).append(timed(commands))
+    medians = {way: statistics.median(rates) for way, rates in found.items()}
+    yardstick = medians[f"{a.ranks} alone"]
+    forecast, _ = predicted(a, recipe, a.ranks)
+    forecast = dict(zip(["1 thread", f"{a.ranks} ranks"], forecast))
+    for way, rates in found.items():
+        spread = (max(rates) - min(rates)) / medians[way]
+        said = [f"{forecast[way]:.1f}", f"{forecast[way] / medians[way]:.2f}"] if way in forecast else ["", ""]
+        table.row(recipe, way, f"{medians[way]:.1f}", f"{100 * spread:.0f} %", f"{medians[way] / yardstick:.2f}", *said)
+    data["images_per_second"][recipe] = found
+    data["predicted"][recipe] = forecast
+
+
+def memories(a, recipe, data, table):
+    for ranks in a.memory_ranks:
+        _, planned = predicted(a, recipe, ranks)
+        with tempfile.TemporaryDirectory() as folder:
+            found = held(a, recipe, ranks, Path(folder) / "run")
+        for rank, (plan, used) in enumerate(zip(planned, found)):
+            table.row(recipe, str(ranks), str(rank), f"{plan / 2**20:.0f}", f"{used / 2**20:.0f}")
+        data["memory"][f"{recipe}, {ranks} ranks"] = {"planned": planned, "held": found}
+
+
 def main():
     a = arguments()
-    table, data = Columns("recipe", "way", ">images/s", ">spread", ">of the yardstick"), {}
-    for method in a.methods:
-        for recipe in (r for r in RECIPES[method] if any(n + "-" in r for n in a.networks)):
-            found = {}
-            for _ in range(a.rounds):
-                with tempfile.TemporaryDirectory() as folder:
-                    for way, commands in ways(a, recipe, Path(folder)).items():
-                        found.setdefault(way, []).append(timed(commands))
-            medians = {way: statistics.median(rates) for way, rates in found.items()}
-            yardstick = medians[f"{a.ranks} alone"]
-            for way, rates in found.items():
-                spread = (max(rates) - min(rates)) / medians[way]
-                table.row(recipe, way, f"{medians[way]:.1f}", f"{100 * spread:.0f} %", f"{medians[way] / yardstick:.2f}")
-            data[recipe] = found
-    if not a.no_ddp:
-        for network in a.networks:
-            found = ddp(a, network)
-            table.row(f"bp-{network}", f"PyTorch DDP, {a.ranks} processes", f"{found:.1f}" if found else "no PyTorch", "", "")
-            data[f"ddp-{network}"] = found
+    speed = Columns("recipe", "way", ">images/s", ">spread", ">of the yardstick", ">predicted", ">of the measured")
+    memory = Columns("recipe", ">ranks", ">rank", ">planned MiB", ">held MiB")
+    data = {"images_per_second": {}, "predicted": {}, "memory": {}, "ddp": {}}
+    for recipe in (r for method in a.methods for r in RECIPES[method] if any(n + "-" in r for n in a.networks)):
+        speeds(a, recipe, data, speed)
+        print(speed.text(), flush=True)
+        memories(a, recipe, data, memory)
+    for network in [] if a.no_ddp else a.networks:
+        found = ddp(a, network)
+        speed.row(f"bp-{network}", f"PyTorch DDP, {a.ranks} processes", f"{found:.1f}" if found else "no PyTorch", "", "", "", "")
+        data["ddp"][network] = found
     about = machine(MLAAN, 1)
-    text = f"{about['text']}\n\n{a.ranks} ranks of one thread, batch {a.batch}: median of {a.rounds} rounds\n\n{table.text()}\n"
-    save(a.out, "ranks", text, {"machine": about, "command": sys.argv, "images_per_second": data})
+    text = f"{about['text']}\n\nBatch {a.batch}, {a.steps} steps, median of {a.rounds} rounds\n\n{speed.text()}\n\n{memory.text()}\n"
+    save(a.out, "ranks", text, {"machine": about, "command": sys.argv, **data})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel in a clean clone of what is committed, and tries it in a fresh environment without Rust on the path. Leaves the wheel in target/wheels.
+# Builds the source distribution in a clean clone of what is committed, the wheel from it, and tries that in a fresh environment without
+# Rust on the path. Leaves both in target/wheels.
 # PYTHON names the interpreter, 3.11 or later. Takes several minutes; with a wheel as its argument it only tries that one.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -13,8 +14,8 @@ if [ $# -gt 0 ]; then
 else
     git clone --quiet --local "$root" "$work/clone"
     "$python" -m venv "$work/build"
-    "$work/build/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
-    (cd "$work/clone" && "$work/build/bin/maturin" build --release --locked --out "$root/target/wheels")
+    "$work/build/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.16,<2'
+    (cd "$work/clone" && "$work/build/bin/maturin" build --sdist --release --locked --out "$root/target/wheels")
     wheel=$(ls -t "$root"/target/wheels/mlaan-*.whl | head -n 1)
 fi
 
