@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds the source distribution in a clean clone of what is committed, the wheel from it, and tries that in a fresh environment without
 # Rust on the path. Leaves both in target/wheels.
-# PYTHON names the interpreter, 3.11 or later. Takes several minutes; with a wheel as its argument it only tries that one.
+# PYTHON names the interpreter, 3.11 or later. Takes ten minutes and more; with a wheel as its argument it only tries that one.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+# Files of a source distribution are as old as its format says: beside what was built before, cargo would take them for unchanged.
+export CARGO_TARGET_DIR=$work/target
 
 if [ $# -gt 0 ]; then
     wheel=$(realpath "$1")

@@ -82,6 +82,11 @@ pub(crate) trait Backend: Send + Sync {
         None
     }
 
+    /// Which of the machine's GPUs it is, the same in every process: its UUID; nothing where it is none.
+    fn uuid(&self) -> Option<String> {
+        None
+    }
+
     /// Whether tensors hold values.
     fn computes(&self) -> bool {
         true
@@ -106,7 +111,7 @@ pub(crate) trait Backend: Send + Sync {
     /// Packs the weights `w` into `to`, which has [`Backend::packed`] values.
     fn prepack(&self, _window: Conv2dParams, _x: [usize; 4], _w: &Tensor, _to: &mut Tensor) {}
 
-    /// Page-locked host memory, from which and to which a device copies beside its work; null on a device that computes
+    /// Pinned host memory, from which and to which a device copies beside its work; null on a device that computes
     /// nothing, nothing where the system locks no more.
     fn lock(&self, _bytes: usize) -> Option<*mut u8> {
         Some(std::ptr::null_mut())
@@ -123,13 +128,13 @@ pub(crate) trait Backend: Send + Sync {
     /// Waits for all copies, and gives the events back.
     fn end_order(&self, _order: &Order) {}
 
-    /// Copies from page-locked memory, beside the work to come, behind what was asked for so far.
+    /// Copies from pinned memory, beside the work to come, behind what was asked for so far.
     fn fetch(&self, _order: &Order, _to: u64, _from: *const u8, _bytes: usize) {}
 
     /// What is asked for from here on comes behind the last [`Backend::fetch`].
     fn await_fetch(&self, _order: &Order) {}
 
-    /// Copies to page-locked memory, beside the work to come, behind what was asked for so far.
+    /// Copies to pinned memory, beside the work to come, behind what was asked for so far.
     fn store(&self, _order: &Order, _from: u64, _to: *mut u8, _bytes: usize) {}
 
     /// What is asked for from here on comes behind the last [`Backend::store`].

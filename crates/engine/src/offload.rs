@@ -1,4 +1,4 @@
-//! Tensors that are kept in page-locked host memory and come to the device by turns (offloading).
+//! Tensors that are kept in pinned host memory and come to the device by turns (offloading).
 //!
 //! Tensors that are used together are a *group* ([`Offloaded`]): they lie one after the other in host memory, and in one block of
 //! the device while they are used. A group is fetched, used, stored, and its block released; the copies go beside the
@@ -18,7 +18,7 @@ pub type Tensors<'a, E> = &'a mut dyn FnMut(
     &mut dyn FnMut(&mut Tensor) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E>;
 
-/// Page-locked host memory of a group. Its tensors hold it, too, while they are not on the device.
+/// Pinned host memory of a group. Its tensors hold it, too, while they are not on the device.
 struct Locked {
     device: Device,
     /// Null where nothing is computed.
@@ -202,7 +202,7 @@ impl Device {
         let address = address.ok_or_else(|| Error::Unavailable {
             device: self.name().into(),
             message: format!(
-                "cannot page-lock {:.1} MiB of host memory to keep tensors in; free some, or keep them on the device \
+                "cannot pin {:.1} MiB of host memory to keep tensors in; free some, or keep them on the device \
                  (local.offload=none)",
                 bytes as f64 / (1 << 20) as f64
             ),

@@ -1,5 +1,5 @@
 //! What goes up to a GPU arrives as it was, however late the GPU takes it and whatever becomes of the host's bytes; and
-//! nobody waits for it.
+//! nobody waits for it. What comes down is read when it is there.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use mlaan_engine::{DType, Device, MemoryCategory, Tensor};
@@ -39,10 +39,30 @@ fn growing() -> Vec<usize> {
     (0..250).map(|i| 1 + 37 * i).chain((0..9).map(|i| 30_000 * (i + 1))).collect()
 }
 
+/// Copies tensors down, small ones and such as come in several pieces; what the driver was called for.
+fn down() -> Calls {
+    let device = Device::cuda(0).unwrap();
+    let mut found = Calls::default();
+    // Bytes: of a loss, of a piece and beside it, of three pieces and a part.
+    for n in [1, 1000, 1 << 20, (1 << 20) + 1, 3 * (1 << 20) + 17] {
+        let mut t = device.full([n], 0.0, MemoryCategory::Data).unwrap();
+        let values = bytes(n % 89, n);
+        device.upload(&mut t, &values).unwrap();
+        let before = calls().unwrap();
+        assert!(device.download(&t).unwrap() == values, "{n} values");
+        let asked = calls().unwrap().since(before);
+        found.downloads += asked.downloads;
+        found.pageable += asked.pageable;
+    }
+    found
+}
+
 #[test]
 #[ignore = "`a_gpu_that_is_late_gets_what_was_sent` runs it on a driver that does things late"]
 fn late() {
     tests_on().unwrap();
+    let found = down();
+    assert_eq!((found.downloads, found.pageable), (1 + 1 + 1 + 2 + 4, 0), "{found:?}");
     let found = up(&many());
     assert_eq!((found.downloads, found.waits, found.pageable), (0, 0, 0), "{found:?}");
     // There are 96 blocks for small copies and 3 for large ones: the others wait for the copy before them, and only for it.
@@ -57,6 +77,8 @@ fn unlocked() {
     tests_on().unwrap();
     let found = up(&many());
     assert_eq!(found.pageable, many().len() as u64, "{found:?}");
+    let found = down();
+    assert_eq!((found.downloads, found.pageable), (5, 5), "{found:?}");
 }
 
 #[test]

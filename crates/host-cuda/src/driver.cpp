@@ -118,8 +118,8 @@ static int left_out[2] = {-1, -1};
 // Host memory that is locked.
 static std::map<const char *, size_t> locked;
 // Calls so far: copies to the host, waits for a stream, copies from memory that is not locked, waits for an event, memory
-// given back while its device had something to do.
-enum { DOWNLOADS, WAITS, PAGEABLE, EVENT_WAITS, EARLY_FREES, CALLS };
+// given back while its device had something to do, graphs that were built.
+enum { DOWNLOADS, WAITS, PAGEABLE, EVENT_WAITS, EARLY_FREES, GRAPHS, CALLS };
 static std::atomic<unsigned long long> calls[CALLS];
 
 static size_t number(const char *variable, size_t otherwise) {
@@ -280,6 +280,7 @@ Result cuDriverGetVersion(int *v) { return *v = 13000, SUCCESS; }
 Result cuDeviceGetCount(int *n) { return *n = devices(), SUCCESS; }
 Result cuDeviceGet(int *d, int n) { return *d = n, n >= 0 && n < devices() ? SUCCESS : INVALID_DEVICE; }
 Result cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "host CUDA"), SUCCESS; }
+Result cuDeviceGetUuid_v2(char *uuid, int device) { return memset(uuid, device, 16), SUCCESS; }
 Result cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = total(), SUCCESS; }
 
 Result cuDeviceGetAttribute(int *value, int which, int) {
@@ -453,9 +454,10 @@ Result cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t n, Stream *s) {
 Result cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t n, Stream *s) {
     if (s && s->recording) return s->broken = true, CAPTURE_UNSUPPORTED;
     if (!is_own(from)) return INVALID_VALUE;
+    calls[DOWNLOADS]++;
     // To memory that is locked it goes beside the processor.
     if (is_locked(to, n)) return copy(s, to, from, n);
-    calls[DOWNLOADS]++;
+    calls[PAGEABLE]++;
     if (Result r = copy(s, to, from, n)) return r;
     return catch_up(s);
 }
@@ -526,7 +528,15 @@ Result cuStreamEndCapture(Stream *s, Graph **g) {
     return s->broken ? CAPTURE_INVALIDATED : SUCCESS;
 }
 
-Result cuGraphInstantiateWithFlags(Graph **e, Graph *g, unsigned long long) { return *e = new Graph(*g), SUCCESS; }
+Result cuGraphInstantiateWithFlags(Graph **e, Graph *g, unsigned long long) {
+    calls[GRAPHS]++;
+    return *e = new Graph(*g), SUCCESS;
+}
+
+Result cuGraphGetNodes(Graph *g, void **nodes, size_t *count) {
+    if (nodes) return INVALID_VALUE;
+    return *count = g->nodes.size(), SUCCESS;
+}
 
 struct UpdateInfo {
     int result;

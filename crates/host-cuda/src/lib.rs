@@ -110,16 +110,18 @@ pub fn install() -> Result<(), String> {
 /// Calls of the driver in this process so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// Copies to the host, each of which waits.
+    /// Copies to the host.
     pub downloads: u64,
     /// Waits for a stream.
     pub waits: u64,
-    /// Copies from host memory that is not page-locked: a GPU's driver may wait for the stream in each.
+    /// Copies from or to host memory that is not pinned: a GPU's driver may wait for the stream in each.
     pub pageable: u64,
     /// Waits for an event that was not reached.
     pub event_waits: u64,
     /// Memory of a device that was given back while the device had something to do; only a late stream has (`MLAAN_HOST_CUDA_LATE=1`).
     pub early_frees: u64,
+    /// Graphs that were built.
+    pub graphs: u64,
 }
 
 impl Calls {
@@ -132,6 +134,7 @@ impl Calls {
             pageable: self.pageable - earlier.pageable,
             event_waits: self.event_waits - earlier.event_waits,
             early_frees: self.early_frees - earlier.early_frees,
+            graphs: self.graphs - earlier.graphs,
         }
     }
 }
@@ -155,6 +158,7 @@ pub fn calls() -> Result<Calls, String> {
             pageable: count(2),
             event_waits: count(3),
             early_frees: count(4),
+            graphs: count(5),
         })
     }
 }

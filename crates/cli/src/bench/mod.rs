@@ -159,7 +159,7 @@ fn rows(r: &Measurement) -> Vec<(&'static str, String)> {
     ];
     rows.extend((r.used.host > 0).then(|| {
         let (kept, moved) = (format::bytes(r.used.host as u64), format::bytes(r.moved));
-        ("host", format!("{kept} page-locked for auxiliary networks, {moved} copied each way a step"))
+        ("host", format!("{kept} pinned for auxiliary networks, {moved} copied each way a step"))
     }));
     rows.push((
         "process",

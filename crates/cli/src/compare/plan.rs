@@ -52,7 +52,7 @@ pub fn show(args: &CompareArgs, work: &Work) -> Result<()> {
     );
     text += &format!("\n\n{}", format::dim(&note));
     if rows.iter().any(|r| r.cost.host_bytes > 0) {
-        let host = "host: page-locked memory in which auxiliary networks are kept, planned for a GPU; a step copies as much to it and back.";
+        let host = "host: pinned memory in which auxiliary networks are kept, planned for a GPU; a step copies as much to it and back.";
         text += &format!("\n\n{}", format::dim(host));
     }
     if let Some(reason) = unknown {

@@ -7,7 +7,7 @@ use crate::format;
 use anyhow::{Result, bail};
 use mlaan::Device;
 use mlaan::local::Forecast;
-use mlaan::plan::{Division, Plan, RanksCourse, Speed, plan_divided};
+use mlaan::plan::{Division, Plan, RanksCourse, Speed, StagePlan, plan_divided};
 use mlaan::text;
 use mlaan::train::setup;
 use mlaan_engine::DeviceKind;
@@ -144,8 +144,10 @@ impl Ranks {
     fn one(&self, plan: &Plan, network: &str) -> String {
         let ranks = *self.wanted.end();
         let found = self.course.forecast(ranks, self.network);
-        let offloads = plan.host() > 0;
-        let header = ["rank", "modules", ">memory"].into_iter().chain(offloads.then_some(">host"));
+        // Beside a GPU lies what is kept of its tensors, and messages.
+        let beside = |stage: &StagePlan| stage.usage.host + stage.needs().messages;
+        let on_gpus = plan.stages.iter().any(|stage| stage.kind.has_own_memory());
+        let header = ["rank", "modules", ">memory"].into_iter().chain(on_gpus.then_some(">host"));
         let header = header.chain([">GFLOP", ">busy", ">waiting"]);
         let header = header.chain([">features up", ">gradients down", ">copied blocks"]);
         let mut table = format::table(&header.collect::<Vec<_>>());
@@ -153,7 +155,7 @@ impl Ranks {
             let waiting = 100.0 * (1.0 - rank.busy / found.step).max(0.0);
             let row =
                 [k.to_string(), text::range(&rank.modules), format::bytes(stage.needs().memory() as u64)];
-            let host = offloads.then(|| format::bytes(stage.usage.host as u64));
+            let host = on_gpus.then(|| format::bytes(beside(stage) as u64));
             table.add_row(row.into_iter().chain(host).chain([
                 format::giga(stage.flops),
                 format::duration_short(rank.busy),
@@ -191,9 +193,8 @@ impl Ranks {
 
     /// For machines.
     pub fn json(&self) -> Value {
-        let memory = |k: usize| {
-            self.plan.as_ref().and_then(|plan| plan.stages.get(k)).map(|stage| stage.needs().memory())
-        };
+        let stage = |k: usize| self.plan.as_ref().and_then(|plan| plan.stages.get(k));
+        let host = |s: &StagePlan| s.kind.has_own_memory().then(|| s.usage.host + s.needs().messages);
         let each = |ranks: usize| {
             let found = self.course.forecast(ranks, self.network);
             json!({
@@ -203,7 +204,8 @@ impl Ranks {
                 "limit": self.limit(ranks, &found),
                 "each": found.ranks.iter().enumerate().map(|(k, r)| json!({
                     "modules": [r.modules.start, r.modules.end],
-                    "memory_bytes": memory(k),
+                    "memory_bytes": stage(k).map(|s| s.needs().memory()),
+                    "host_bytes": stage(k).and_then(host),
                     "busy_seconds": r.busy,
                     "sent_bytes": { "features": r.sent[0], "gradients": r.sent[1], "copied_blocks": r.sent[2] },
                 })).collect::<Vec<_>>(),

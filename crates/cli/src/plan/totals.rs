@@ -36,7 +36,7 @@ fn table(pair: &Pair) -> String {
         row("peak of the process", &|p| p.memory() as u64, &format::bytes);
     }
     if pair.local.moved() > 0 {
-        row("host, page-locked", &|p| p.host() as u64, &format::bytes);
+        row("host, pinned", &|p| p.host() as u64, &format::bytes);
         row("copied each way a step", &|p| p.moved() as u64, &format::bytes);
     }
     row("GFLOP of a step", &|p| p.flops, &format::giga);

@@ -76,7 +76,7 @@ fn a_plan_tells_host_memory_and_copies_apart() {
     let from = |i: usize| b["transfers"]["hidden_from"][i]["batch"].as_u64().unwrap();
     assert!(from(0) > from(1) && from(1) > from(2), "{b}");
     let shown = ok(at.path(), &moved);
-    for word in ["page-locked", "recomputed", "Predicted, not measured", "PCIe 5"] {
+    for word in ["pinned", "recomputed", "Predicted, not measured", "PCIe 5"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
     let staged = [&moved[..4], &["--device", "cuda:0,cuda:1"], &moved[6..]].concat();

@@ -86,6 +86,13 @@ fn a_plan_shows_stages() {
     }
     let many = fails(at.path(), &ranks(&["--ranks", "9"]));
     assert!(many.contains("there are 5 modules"), "{many}");
+    let on_gpus = ["--ranks", "2", "--device", "cuda"];
+    let shown = ok(at.path(), &ranks(&on_gpus));
+    assert!(shown.lines().any(|l| l.contains("rank ") && l.contains(" host ")), "{shown}");
+    let found: Value =
+        serde_json::from_str(&ok(at.path(), &ranks(&[&on_gpus[..], &["--json"]].concat()))).unwrap();
+    let host = |k: usize| found["ranks"]["curve"][0]["each"][k]["host_bytes"].as_u64().unwrap();
+    assert!(host(0) > 0 && host(1) > 0, "messages: {found}");
     let two = ok(at.path(), &["plan", "mlm-resnet20-5", "--device", "cuda:0,cuda:1"]);
     assert!(two.contains("stage "), "a plan for two GPUs needs none: {two}");
 }

@@ -130,6 +130,15 @@ impl Driver {
         (asked == CUresult::CUDA_SUCCESS).then_some(free)
     }
 
+    /// The GPU's UUID in hexadecimal; nothing where the driver does not say.
+    pub(super) fn uuid(&self) -> Option<String> {
+        let mut uuid = sys::CUuuid { bytes: [0; 16] };
+        // SAFETY: a place for 16 bytes; the device exists.
+        let asked = unsafe { sys::cuDeviceGetUuid_v2(&raw mut uuid, self.device) };
+        let hex = || uuid.bytes.iter().flat_map(|b| b.to_ne_bytes()).map(|b| format!("{b:02x}")).collect();
+        (asked == CUresult::CUDA_SUCCESS).then(hex)
+    }
+
     pub(super) fn free(&self, address: u64) {
         // What was asked for reads and writes this memory, and `cuMemFree` does not promise to wait for it.
         self.wait();
@@ -156,6 +165,9 @@ impl Driver {
     /// Copies from the device and waits for it.
     pub(super) fn download(&self, address: u64, bytes: &mut [u8]) {
         self.flush();
+        if self.staging.download(self, address, bytes) {
+            return;
+        }
         // SAFETY: the caller borrows a tensor of that length there; the wait ends the copy before the borrow of `bytes`.
         let r = unsafe {
             sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream)

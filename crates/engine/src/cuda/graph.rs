@@ -2,8 +2,9 @@
 //!
 //! A step is thousands of short kernels, and asking for one takes about as long as the shortest runs. The first scopes
 //! run as they are (kernels are compiled on the way); from then on each is recorded, and as the next scope asks for the
-//! same kernels with other numbers, the graph that is there is updated rather than built again. Reading a value ends
-//! the recording, as does writing one: what was recorded runs first.
+//! same kernels with other numbers, the graph that is there is updated rather than built again. Scopes that differ, as steps
+//! in which leap chains learn and steps in which they do not, have graphs of their own.
+//! Reading a value ends the recording, as does writing one: what was recorded runs first.
 
 use super::context::{Context, describe, lock};
 use cudarc::driver::sys::{self, CUresult};
@@ -11,6 +12,10 @@ use std::sync::Mutex;
 
 /// Scopes that run before any is recorded.
 const WARM_UP: usize = 2;
+
+/// Graphs that are kept of the recordings at one place of their scopes: of steps in two kinds, and of the last batches of epochs
+/// where these run other kernels.
+const KEPT: usize = 4;
 
 /// Set to 0, everything is asked for one by one.
 pub(super) const VARIABLE: &str = "MLAAN_CUDA_GRAPHS";
@@ -34,9 +39,10 @@ struct State {
     /// Whether what is asked for is to be recorded, and whether it is being.
     armed: bool,
     recording: bool,
-    /// Recordings of this scope so far, and the graphs of earlier scopes in their order.
+    /// Recordings of this scope so far, and the graphs of earlier scopes: in the order of their recordings, and of each by how
+    /// many nodes it has, the last used last.
     recordings: usize,
-    graphs: Vec<Executable>,
+    graphs: Vec<Vec<(usize, Executable)>>,
 }
 
 impl Recorder {
@@ -84,10 +90,15 @@ impl Recorder {
 
     /// Destroys the graphs.
     pub(super) fn clear(&self) {
-        for graph in lock(&self.state).graphs.drain(..) {
-            // SAFETY: made by `cuGraphInstantiateWithFlags`, destroyed once.
-            let _ = unsafe { sys::cuGraphExecDestroy(graph.0) };
-        }
+        lock(&self.state).graphs.drain(..).flatten().for_each(|(_, graph)| graph.destroy());
+    }
+}
+
+impl Executable {
+    /// What still runs of it, the device keeps.
+    fn destroy(self) {
+        // SAFETY: made by `cuGraphInstantiateWithFlags`, destroyed once.
+        let _ = unsafe { sys::cuGraphExecDestroy(self.0) };
     }
 }
 
@@ -111,26 +122,38 @@ fn finish(state: &mut State, context: &Context) -> Result<(), String> {
     let mut graph = Graph(std::ptr::null_mut());
     // SAFETY: the stream is recording.
     ok("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(context.stream, &raw mut graph.0) })?;
-    let position = state.recordings;
-    state.recordings += 1;
-    if !update(state, position, &graph) {
-        let executable = instantiate(&graph)?;
-        match state.graphs.get_mut(position) {
-            // SAFETY: as in `clear`; the device keeps what still runs.
-            Some(old) => unsafe {
-                let _ = sys::cuGraphExecDestroy(std::mem::replace(old, executable).0);
-            },
-            None => state.graphs.push(executable),
-        }
+    if state.graphs.len() <= state.recordings {
+        state.graphs.resize_with(state.recordings + 1, Vec::new);
     }
-    let launched = state.graphs.get(position).map(|g| g.0);
+    let kept = &mut state.graphs[state.recordings];
+    state.recordings += 1;
+    let nodes = graph.nodes()?;
+    let same = |(n, old): &(usize, Executable)| *n == nodes && update(old, &graph);
+    let executable = match kept.iter().rposition(same) {
+        Some(at) => kept.remove(at).1,
+        None => instantiate(&graph)?,
+    };
+    if kept.len() >= KEPT {
+        kept.remove(0).1.destroy();
+    }
+    let launched = executable.0;
+    kept.push((nodes, executable));
     // SAFETY: an instantiated graph, and a stream that no longer records.
-    launched.map_or(Ok(()), |g| ok("cuGraphLaunch", unsafe { sys::cuGraphLaunch(g, context.stream) }))
+    ok("cuGraphLaunch", unsafe { sys::cuGraphLaunch(launched, context.stream) })
+}
+
+impl Graph {
+    /// How many nodes it has.
+    fn nodes(&self) -> Result<usize, String> {
+        let mut nodes = 0;
+        // SAFETY: a live graph and a place for the number; no nodes are asked for.
+        ok("cuGraphGetNodes", unsafe { sys::cuGraphGetNodes(self.0, std::ptr::null_mut(), &raw mut nodes) })?;
+        Ok(nodes)
+    }
 }
 
 /// Gives an earlier graph the new one's numbers; false where it is another graph.
-fn update(state: &State, position: usize, graph: &Graph) -> bool {
-    let Some(old) = state.graphs.get(position) else { return false };
+fn update(old: &Executable, graph: &Graph) -> bool {
     // SAFETY: plain numbers and null pointers are valid.
     let mut info: sys::CUgraphExecUpdateResultInfo = unsafe { std::mem::zeroed() };
     // SAFETY: both graphs are live; the place for the answer is ours.

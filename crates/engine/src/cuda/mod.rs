@@ -170,6 +170,10 @@ impl Backend for Cuda {
         self.driver.free_memory()
     }
 
+    fn uuid(&self) -> Option<String> {
+        self.driver.uuid()
+    }
+
     fn lock(&self, bytes: usize) -> Option<*mut u8> {
         self.driver.lock_memory(bytes)
     }

@@ -1,4 +1,4 @@
-//! Copies between the device's memory and page-locked host memory, beside the device's work. What must come behind what is said by
+//! Copies between the device's memory and pinned host memory, beside the device's work. What must come behind what is said by
 //! events ([`Order`]).
 
 use super::deferred::{Transfer, Work};
@@ -15,7 +15,7 @@ fn event(handle: usize) -> sys::CUevent {
 }
 
 impl Driver {
-    /// Page-locked memory; nothing where the system locks no more.
+    /// Pinned memory; nothing where the system locks no more.
     pub(super) fn lock_memory(&self, bytes: usize) -> Option<*mut u8> {
         self.bind();
         let mut address: *mut std::ffi::c_void = std::ptr::null_mut();
@@ -24,7 +24,7 @@ impl Driver {
         (locked == CUresult::CUDA_SUCCESS).then_some(address.cast())
     }
 
-    /// Gives page-locked memory back, behind all copies.
+    /// Gives pinned memory back, behind all copies.
     pub(super) fn unlock_memory(&self, address: *mut u8) {
         self.wait();
         self.transfers.wait(self);

@@ -158,6 +158,12 @@ impl Device {
         self.backend().free_memory()
     }
 
+    /// Which of the machine's GPUs it is, the same in every process whatever its number there: its UUID, in hexadecimal. Nothing of what
+    /// is no GPU.
+    pub fn uuid(&self) -> Option<String> {
+        self.backend().uuid()
+    }
+
     /// What it does beside operations.
     pub(crate) fn backend(&self) -> &dyn Backend {
         self.0.machine.backend()

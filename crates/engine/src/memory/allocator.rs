@@ -100,7 +100,7 @@ pub struct Usage {
     pub by_category: [usize; 6],
     /// At the moment of `peak`, in the order of [`MemoryCategory::ALL`].
     pub peak_by_category: [usize; 6],
-    /// Page-locked host memory that tensors of a device with memory of its own are kept in, beside all of the above.
+    /// Pinned host memory that tensors of a device with memory of its own are kept in, beside all of the above.
     pub host: usize,
 }
 
@@ -237,7 +237,7 @@ impl Allocator {
         state.outside_peak = state.outside_peak.max(state.outside);
     }
 
-    /// Counts page-locked host memory that tensors are kept in; negative when it is given back.
+    /// Counts pinned host memory that tensors are kept in; negative when it is given back.
     pub(crate) fn count_host(&self, bytes: isize) {
         let usage = &mut self.state().usage;
         usage.host = usage.host.saturating_add_signed(bytes);

@@ -57,7 +57,7 @@ pub fn plan(
         beside = beside.max(one(subject, other.as_mut(), images, studies)?);
     }
     let own = if kind.has_own_memory() { 0 } else { beside };
-    Ok(Needs { usage: device.usage(), process: process + own })
+    Ok(Needs { usage: device.usage(), process: process + own, messages: 0 })
 }
 
 /// Bytes that the studies of one network take beside the device.

@@ -34,7 +34,7 @@ pub struct Cost {
     /// Bytes that the process needs beside.
     #[serde(default)]
     pub process_bytes: usize,
-    /// Bytes of page-locked host memory that auxiliary networks are kept in (`local.offload`), beside the above.
+    /// Bytes of pinned host memory that auxiliary networks are kept in (`local.offload`), beside the above.
     #[serde(default, skip_serializing_if = "bytes::is_zero")]
     pub host_bytes: usize,
     /// Bytes of them that a step copies to the device, and as many back.

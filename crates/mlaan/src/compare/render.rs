@@ -62,7 +62,7 @@ impl Comparison {
         }
         if self.offloads() {
             notes.push(
-                "Host: page-locked memory of the host in which auxiliary networks are kept (local.offload); a step copies as much to the GPU \
+                "Host: pinned memory of the host in which auxiliary networks are kept (local.offload); a step copies as much to the GPU \
                  and back. These cells are planned for a GPU wherever they are planned."
                     .into(),
             );

@@ -406,7 +406,7 @@ mod tests {
         let device = Some(Limit { what: "cuda:0".into(), bytes: 8 << 30, taken: Vec::new() });
         let usage = |host| Usage { footprint: 5 << 30, held: 5 << 30, host, ..Usage::default() };
         let limits = Limits { device, ..limits };
-        let check = |host| limits.check(&Needs { usage: usage(host), process: 0 });
+        let check = |host| limits.check(&Needs { usage: usage(host), ..Needs::default() });
         assert_eq!(check(700 << 20).unwrap(), None);
         let err = check(3 << 30).unwrap_err().to_string();
         assert!(

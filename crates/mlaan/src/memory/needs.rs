@@ -10,6 +10,9 @@ pub struct Needs {
     /// Bytes that the process needs beside them; none of them on a device with memory of its own, where they are not what
     /// limits.
     pub process: usize,
+    /// Bytes of messages between stages or ranks in host memory, on a device with memory of its own; elsewhere none, as `process` has
+    /// them.
+    pub messages: usize,
 }
 
 impl Needs {
@@ -18,9 +21,10 @@ impl Needs {
         self.usage.footprint + self.process
     }
 
-    /// Bytes of host memory of a run on a device with memory of its own: images, and what is kept there of the device's tensors.
+    /// Bytes of host memory of a run on a device with memory of its own: images, what is kept there of the device's tensors, and
+    /// messages.
     pub fn host(&self) -> usize {
-        self.images() + self.usage.host
+        self.images() + self.usage.host + self.messages
     }
 
     /// Bytes that do not lie with the tensors on a device with memory of its own.

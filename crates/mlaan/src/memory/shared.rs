@@ -3,7 +3,9 @@
 use super::bytes::written;
 use super::limit::Limits;
 use crate::{Error, Result};
+use mlaan_engine::Device;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A limit that holds for all processes of a machine, or of a control group, together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,17 @@ pub struct Shared {
     pub others: usize,
 }
 
+/// A GPU's memory, of which several processes of its machine may take a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedGpu {
+    /// What tells GPUs of a machine apart ([`Device::uuid`]).
+    pub uuid: String,
+    /// What the process calls it.
+    pub name: String,
+    /// Bytes that a process may take, as it found them free.
+    pub room: usize,
+}
+
 /// What a process of several says of the memory that it shares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
@@ -25,19 +38,62 @@ pub struct Share {
     pub resident: usize,
     /// What limits it together with others.
     pub limits: Vec<Shared>,
+    /// The GPU that it computes on, if it does on one.
+    pub gpu: Option<SharedGpu>,
 }
 
 impl Share {
-    /// Of this process, on the machine of this number.
-    pub fn of_this_process(host: usize) -> Self {
-        let all = Limits::of_this_process();
+    /// Of this process, which computes on `device`, on the machine of this number.
+    pub fn of_this_process(device: &Device, host: usize) -> Self {
+        let all = Limits::of(device);
+        let gpu = device.uuid().zip(all.device.as_ref()).map(|(uuid, limit)| SharedGpu {
+            uuid,
+            name: limit.what.clone(),
+            room: limit.room(),
+        });
         let limits = all.shared().map(|l| Shared {
             what: l.what.clone(),
             bytes: l.bytes,
             others: l.taken.iter().map(|(bytes, _)| bytes).sum(),
         });
-        Share { host, resident: all.resident, limits: limits.collect() }
+        Share { host, resident: all.resident, limits: limits.collect(), gpu }
     }
+}
+
+/// Whether processes fit side by side on the GPUs that several of them share: each with its share and the bytes that it needs there.
+///
+/// # Errors
+/// [`Error::Memory`] with both numbers and what to do.
+pub fn check_gpus(ranks: &[(Share, usize)]) -> Result<()> {
+    let mut gpus: BTreeMap<(usize, &str), Vec<(usize, &SharedGpu, usize)>> = BTreeMap::new();
+    for (rank, (share, bytes)) in ranks.iter().enumerate() {
+        if let Some(gpu) = &share.gpu {
+            gpus.entry((share.host, &gpu.uuid)).or_default().push((rank, gpu, *bytes));
+        }
+    }
+    for here in gpus.values().filter(|here| here.len() > 1) {
+        let needed: usize = here.iter().map(|(_, _, bytes)| bytes).sum();
+        // Each found free what the others had not taken yet.
+        let Some((name, room)) =
+            here.iter().map(|(_, gpu, _)| (&gpu.name, gpu.room)).min_by_key(|(_, room)| *room)
+        else {
+            continue;
+        };
+        if needed > room {
+            let each: Vec<String> = here
+                .iter()
+                .map(|(rank, _, bytes)| format!("rank {rank} {}", written(*bytes as u64)))
+                .collect();
+            let message = format!(
+                "ranks on one GPU need {} of its memory together ({}), and {name} has room for {}. Start as many ranks on a machine as                  it has GPUs (without --device cuda:N each takes its own), or take a smaller `--batch`",
+                written(needed as u64),
+                each.join(", "),
+                written(room as u64),
+            );
+            return Err(Error::Memory { needed, allowed: room, message });
+        }
+    }
+    Ok(())
 }
 
 /// Whether processes fit side by side: each with its share and the bytes that it needs.
@@ -94,7 +150,26 @@ mod tests {
 
     fn rank(host: usize, resident: usize, limits: &[(&str, usize, usize)]) -> Share {
         let limits = limits.iter().map(|&(what, bytes, others)| Shared { what: what.into(), bytes, others });
-        Share { host, resident, limits: limits.collect() }
+        Share { host, resident, limits: limits.collect(), gpu: None }
+    }
+
+    #[test]
+    fn ranks_on_one_gpu_need_its_memory_together() {
+        let on = |host: usize, uuid: &str, room: usize| {
+            let gpu = SharedGpu { uuid: uuid.into(), name: "cuda:0".into(), room };
+            Share { gpu: Some(gpu), ..rank(host, 0, &[]) }
+        };
+        let gib = 1 << 30;
+        let e = check_gpus(&[(on(0, "a", 10 * gib), 6 * gib), (on(0, "a", 9 * gib), 4 * gib)]).unwrap_err();
+        let Error::Memory { needed, allowed, message } = e else { panic!("{e}") };
+        assert_eq!((needed, allowed), (10 * gib, 9 * gib));
+        assert!(message.contains("rank 0 6.00 GiB, rank 1 4.00 GiB"), "{message}");
+        let fits = |a: Share, b: Share, bytes: usize| check_gpus(&[(a, bytes), (b, bytes)]).is_ok();
+        assert!(fits(on(0, "a", 10 * gib), on(0, "a", 10 * gib), 5 * gib));
+        // Each a GPU of its own, of one machine or two.
+        assert!(fits(on(0, "a", 10 * gib), on(0, "b", 10 * gib), 9 * gib));
+        assert!(fits(on(0, "a", 10 * gib), on(1, "a", 10 * gib), 9 * gib));
+        assert!(fits(rank(0, 0, &[]), rank(0, 0, &[]), 9 * gib), "no GPU");
     }
 
     #[test]
@@ -125,7 +200,8 @@ mod tests {
 
     #[test]
     fn what_limits_this_process_with_others_is_known() {
-        let share = Share::of_this_process(3);
+        let share = Share::of_this_process(&Device::cpu(Some(1)).unwrap(), 3);
+        assert!(share.gpu.is_none());
         assert_eq!(share.host, 3);
         if cfg!(target_os = "linux") {
             assert!(share.resident > 0 && share.limits.iter().any(|l| l.what == "the machine's memory"));

@@ -48,5 +48,5 @@ pub fn inference(backbone: &dyn Backbone, task: Task, sizes: &Inference) -> Resu
     }
     let tensors = TensorSizes::of(&mut network)?;
     classify(&mut network, &BatchSource::Host, (Some(sizes.images), sizes.batch), sizes.at_once.max(1))?;
-    Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind, Process::Inference) })
+    Ok(Needs { usage: device.usage(), process: tensors.process(sizes.kind, Process::Inference), messages: 0 })
 }

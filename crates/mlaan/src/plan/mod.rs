@@ -109,14 +109,17 @@ pub struct StagePlan {
     pub flops: u64,
     /// Bytes that a process needs beside them which has this stage alone, as a rank of several ([`Needs::process`]).
     pub process: usize,
-    /// What that holds of messages, which is in `process`.
+    /// What that holds of messages, which on a processor is in `process`.
     pub messages: RankMessages,
+    /// What it computes on.
+    pub kind: DeviceKind,
 }
 
 impl StagePlan {
     /// What a process needs which has this stage alone.
     pub fn needs(&self) -> Needs {
-        Needs { usage: self.usage, process: self.process }
+        let messages = if self.kind.has_own_memory() { self.messages.all } else { 0 };
+        Needs { usage: self.usage, process: self.process, messages }
     }
 }
 
@@ -131,6 +134,8 @@ pub struct Plan {
     pub usage: Usage,
     /// Bytes that the process needs beside them ([`Needs::process`]).
     pub process: usize,
+    /// Bytes of messages between stages in host memory ([`Needs::messages`]).
+    pub messages: usize,
     /// Floating-point operations of a training step (a multiply-add is two).
     pub flops: u64,
     /// Images of a step.
@@ -156,7 +161,7 @@ impl Plan {
         self.shards * self.modules.iter().map(|m| m.moved).sum::<usize>()
     }
 
-    /// Bytes of page-locked host memory that auxiliary networks are kept in.
+    /// Bytes of pinned host memory that auxiliary networks are kept in.
     pub fn host(&self) -> usize {
         self.usage.host
     }
@@ -168,7 +173,7 @@ impl Plan {
 
     /// What a run needs, apart.
     pub fn needs(&self) -> Needs {
-        Needs { usage: self.usage, process: self.process }
+        Needs { usage: self.usage, process: self.process, messages: self.messages }
     }
 
     /// Parameters of the backbone.

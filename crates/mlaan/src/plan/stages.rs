@@ -87,12 +87,13 @@ fn plan_cut(
     let moved = learner.moved()?;
     let meters = metered(&mut learner, &sources[0], batch)?;
     let summary = learner.summary()?;
-    let process = match sizes.kind {
+    let between = messages(&summary, cuts, method, sizes, batch);
+    let (process, between) = match sizes.kind {
         DeviceKind::Cpu { .. } => {
-            let process = process + messages(&summary, cuts, method, sizes, batch);
-            Needs { usage, process }.loading(sizes.loading_bytes).process
+            let needs = Needs { usage, process: process + between, messages: 0 };
+            (needs.loading(sizes.loading_bytes).process, 0)
         }
-        DeviceKind::Cuda => process,
+        DeviceKind::Cuda => (process, between),
     };
     let images = (batch, task.image.height);
     let (classes, largest) = (task.classes, tensors.largest);
@@ -111,6 +112,7 @@ fn plan_cut(
         flops: flops[k],
         process: own[k],
         messages: messages[k],
+        kind: kinds[k],
     };
     let stages = ranges.enumerate().map(stage).collect();
     Ok(Plan {
@@ -118,6 +120,7 @@ fn plan_cut(
         stages,
         usage,
         process,
+        messages: between,
         flops: flops.iter().sum(),
         batch,
         shards: sizes.shards.max(1),
@@ -133,7 +136,10 @@ fn as_rank(
     let process = tensors.as_rank(kind) + messages.all;
     match (k, kind) {
         (_, DeviceKind::Cuda) => 0,
-        (0, _) => Needs { usage: first, process: process + evaluated }.loading(sizes.loading_bytes).process,
+        (0, _) => {
+            let needs = Needs { usage: first, process: process + evaluated, messages: 0 };
+            needs.loading(sizes.loading_bytes).process
+        }
         _ => process,
     }
 }

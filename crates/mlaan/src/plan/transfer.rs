@@ -8,7 +8,7 @@ use super::Plan;
 pub struct Bus {
     /// Its name.
     pub name: &'static str,
-    /// Bytes a second that large copies from page-locked memory reach each way, both ways at once.
+    /// Bytes a second that large copies from pinned memory reach each way, both ways at once.
     pub rate: f64,
 }
 
@@ -81,6 +81,7 @@ mod tests {
             stages: Vec::new(),
             usage: Usage::default(),
             process: 0,
+            messages: 0,
             flops: 0,
             batch: 10,
             shards: 1,

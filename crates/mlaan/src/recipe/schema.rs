@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
     key("local.balance", ValueType::Flag, "balance the peak memory of modules instead of their numbers of blocks; the run keeps the cuts"),
     key("local.recompute", ValueType::Word(&["none", "module"]), "activation checkpointing: recompute nothing, or the activations inside modules, in the backward pass instead of storing them; bit-identical"),
     optional("local.segments", ValueType::Whole(1, MANY), "segments of a recomputed module, even by blocks, of which the inputs are stored (torch's checkpoint_sequential); the square root of its blocks when absent"),
-    key("local.offload", ValueType::Word(&["none", "auxiliary"]), "offload to page-locked host memory: nothing, or auxiliary networks with their momentum, which come to the GPU by turns; bit-identical"),
+    key("local.offload", ValueType::Word(&["none", "auxiliary"]), "offload to pinned host memory: nothing, or auxiliary networks with their momentum, which come to the GPU by turns; bit-identical"),
     key("local.head", ValueType::Head, "auxiliary classifier: AcBf, A convolutions and B linear layers (e.g. 1c2f), or dgl, the DGL paper's"),
     key("local.hidden", ValueType::Whole(1, 1 << 20), "width of the hidden linear layers of auxiliary classifiers"),
     key("local.loss", ValueType::Word(&["cross_entropy", "contrastive"]), "task loss of the auxiliary classifiers"),

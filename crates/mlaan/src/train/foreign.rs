@@ -62,7 +62,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
     let mut learner = network(&dry)?;
     check(&mut learner, (&dict, new), file)?;
     let process = TensorSizes::of(&mut learner)?.process(dry.kind(), Process::Files) + dict.work_bytes();
-    let needs = Needs { usage: dry.usage(), process };
+    let needs = Needs { usage: dry.usage(), process, messages: 0 };
     Limits::of_this_process().check_use(&needs)?;
     let device = Device::cpu(Some(1))?;
     device.pool().reserve(&needs.usage)?;

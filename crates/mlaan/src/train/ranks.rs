@@ -40,9 +40,11 @@ pub(super) struct Begin {
     normalise: MeanStd,
     /// Of the classes, where the recipe has some.
     weights: Option<Vec<f32>>,
-    /// What the rank will hold at the most: footprint, held, held in small blocks, and page-locked in host memory.
+    /// What the rank will hold at the most: footprint, held, held in small blocks, and pinned in host memory.
     usage: [usize; 4],
     process: usize,
+    /// Messages in host memory beside a GPU.
+    messages: usize,
     /// Operations of a step.
     flops: u64,
 }
@@ -68,7 +70,7 @@ pub(super) fn greet(world: &World, recipe: Option<&Recipe>, device: &Device) -> 
             DeviceKind::Cuda => None,
         },
         is_gpu: device.kind() == DeviceKind::Cuda,
-        memory: Share::of_this_process(world.host()),
+        memory: Share::of_this_process(device, world.host()),
     };
     world.send(0, Lane::Answer, json(&hello)?)
 }
@@ -94,7 +96,8 @@ impl<'a> Job<'a> {
         recipe: &Recipe,
         device: &Device,
     ) -> Result<Self> {
-        let (mut kinds, mut shares) = (vec![device.kind()], vec![Share::of_this_process(world.host())]);
+        let (mut kinds, mut shares) =
+            (vec![device.kind()], vec![Share::of_this_process(device, world.host())]);
         for rank in world.others() {
             let what = || format!("rank {rank} to say what it was started with");
             let said = world.receive(rank, Lane::Answer, &what)?;
@@ -137,14 +140,16 @@ impl<'a> Job<'a> {
         weights: Option<&[f32]>,
     ) -> Result<()> {
         for (rank, stage) in self.world.others().zip(plan.stages.iter().skip(1)) {
+            let needs = stage.needs();
             let begin = Begin {
                 recipe: recipe.to_toml()?,
                 cuts: plan.cuts(),
                 classes,
                 normalise,
                 weights: weights.map(<[f32]>::to_vec),
-                usage: sizes(&stage.usage),
-                process: stage.process,
+                usage: sizes(&needs.usage),
+                process: needs.process,
+                messages: needs.messages,
                 flops: stage.flops,
             };
             self.world.send(rank, Lane::Command, Command::Begin.write(&json(&begin)?))?;
@@ -164,6 +169,9 @@ impl<'a> Job<'a> {
             plan.stages.iter().zip(&self.kinds).map(|(s, kind)| s.needs().on_host(kind.has_own_memory()));
         let together: Vec<(Share, usize)> = self.shares.iter().cloned().zip(needs).collect();
         shared::check(&together)?;
+        let held = plan.stages.iter().map(|stage| stage.usage.held);
+        let on_gpus: Vec<(Share, usize)> = self.shares.iter().cloned().zip(held).collect();
+        shared::check_gpus(&on_gpus)?;
         Limits::of(device).check(&plan.stages[0].needs())
     }
 
@@ -232,7 +240,8 @@ impl Begin {
         let device = device.with_precision(recipe.train.precision.into());
         world.expects(first_steps(self.flops, device.kind().has_own_memory()));
         let usage = usage(self.usage);
-        if let Some(short) = Limits::of(&device).check(&Needs { usage, process: self.process })? {
+        let needs = Needs { usage, process: self.process, messages: self.messages };
+        if let Some(short) = Limits::of(&device).check(&needs)? {
             world.log(&format!("warning: {short}"));
         }
         device.pool().reserve(&usage)?;
@@ -248,7 +257,7 @@ impl Begin {
         let modules = learner.modules();
         let ends = self.cuts.iter().copied().chain([modules]);
         if let Some((start, end)) = starts.zip(ends).nth(world.rank()) {
-            let (part, planned) = (name(&(start..end)), Needs { usage, process: self.process }.memory());
+            let (part, planned) = (name(&(start..end)), needs.memory());
             world.log(&format!(
                 "version {}, process {}: {part} on {}, threads: {}, {} planned",
                 env!("CARGO_PKG_VERSION"),

@@ -79,7 +79,7 @@ impl Trained {
             Learner::for_inference(&device, &self.backbone()?, &Method::default(), self.task(), 0)?;
         let process = TensorSizes::of(&mut network)?.process(kind, process);
         network.fuse()?;
-        Ok(Needs { usage: device.usage(), process })
+        Ok(Needs { usage: device.usage(), process, messages: 0 })
     }
 
     /// The file of the network's tensors.

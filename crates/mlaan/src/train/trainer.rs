@@ -377,7 +377,7 @@ fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
             held: sum.held + stage.usage.held,
             ..sum
         });
-        limits.check_on_device(&Needs { usage, process: 0 })?;
+        limits.check_on_device(&Needs { usage, ..Needs::default() })?;
     }
     // And all share the host's.
     Limits::of_this_process().check_on_host(&plan.needs())

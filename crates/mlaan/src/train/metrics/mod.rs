@@ -71,7 +71,7 @@ pub struct Start {
     /// What is computed again instead of stored.
     #[serde(default)]
     pub recompute: Recompute,
-    /// Bytes of page-locked host memory that auxiliary networks are kept in (`local.offload`).
+    /// Bytes of pinned host memory that auxiliary networks are kept in (`local.offload`).
     #[serde(default, skip_serializing_if = "bytes::is_zero")]
     pub host_bytes: usize,
     /// Bytes of them that a step copies to devices, and as many back.
