@@ -40,6 +40,7 @@ def arguments():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--methods", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     p.add_argument("--networks", nargs="+", default=["resnet32", "resnet110"])
+    p.add_argument("--rank-modules", help="modules of each rank, as 7,9 [default: as the program divides them]")
     p.add_argument("--memory-ranks", type=int, nargs="*", default=[2, 4], help="numbers of ranks whose memory is measured")
     p.add_argument("--no-ddp", action="store_true")
     p.add_argument("--out", type=Path, default=ROOT / "bench/results")
@@ -61,6 +62,8 @@ def command(a, recipe, threads, folder, steps=None):
 def predicted(a, recipe, ranks):
     """What `mlaan plan --ranks` says of so many ranks: images a second of one and of all, and the bytes that each plans."""
     more = ["--set", *keys(recipe)] if keys(recipe) else []
+    if a.rank_modules and ranks == a.ranks:
+        more += ["--rank-modules", a.rank_modules]
     run = [str(MLAAN), "plan", recipe, "--batch", str(a.batch), "--threads", "1", "--ranks", str(ranks), "--json", *more]
     found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)["ranks"]["curve"][-1]
     return [a.batch / found["one_process_seconds"], a.batch / found["step_seconds"]], [r["memory_bytes"] for r in found["each"]]
@@ -98,11 +101,12 @@ def timed(commands):
 
 def ways(a, recipe, folder):
     ranks = MPIRUN + ["--bind-to", "core", "-n", str(a.ranks)]
+    divided = ["--rank-modules", a.rank_modules] if a.rank_modules else []
     pinned = [["taskset", "-c", str(k)] for k in range(a.ranks)]
     return {
         "1 thread": [command(a, recipe, 1, folder / "one")],
         f"{a.ranks} threads": [command(a, recipe, a.ranks, folder / "threads")],
-        f"{a.ranks} ranks": [ranks + command(a, recipe, 1, folder / "ranks")],
+        f"{a.ranks} ranks": [ranks + command(a, recipe, 1, folder / "ranks") + divided],
         f"{a.ranks} alone": [pin + command(a, recipe, 1, folder / f"alone{k}") for k, pin in enumerate(pinned)],
     }
 

@@ -26,6 +26,8 @@ fn a_profiled_step_has_the_same_bits_and_all_of_its_operations() {
     let costs = profiled.profile();
     assert_eq!(costs.iter().map(|c| c.flops).sum::<u64>(), profiled.flops());
     assert_eq!(profiled.flops(), device.flops());
+    assert_eq!(costs.iter().map(|c| c.bytes).sum::<u64>(), profiled.bytes_accessed());
+    assert_eq!(profiled.bytes_accessed(), device.bytes_accessed());
     assert!(costs.windows(2).all(|w| w[0].seconds >= w[1].seconds), "the slowest first");
     assert!(costs.iter().all(|c| c.calls > 0 && c.seconds >= 0.0 && c.bytes > 0));
     let names = ["convolve 3x3 3→8 9x8", "convolve 3x3/2 8→16 9x8", "convolve 1x1/2 8→16 9x8"];

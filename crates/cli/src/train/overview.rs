@@ -151,8 +151,7 @@ fn facts(
 /// What is kept in host memory beside that of devices, where something is.
 fn host(plan: &mlaan::plan::Plan) -> Option<String> {
     let (kept, moved) = (format::bytes(plan.host() as u64), format::bytes(plan.moved() as u64));
-    (plan.host() > 0)
-        .then(|| format!("{kept} pinned for auxiliary networks; a step copies {moved} each way"))
+    (plan.host() > 0).then(|| format!("{kept} pinned for auxiliary networks; a step copies {moved} each way"))
 }
 
 /// Why a folder has a number: the one without it holds another run.

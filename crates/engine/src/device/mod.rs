@@ -26,7 +26,21 @@ struct Inner {
     /// Of a handle that records what operations cost.
     records: Option<Records>,
     flops: AtomicU64,
+    accessed: AtomicU64,
     fetched: AtomicU64,
+}
+
+impl Inner {
+    fn new(
+        name: String,
+        kind: DeviceKind,
+        pool: Arc<Allocator>,
+        machine: Arc<Machine>,
+        records: Option<Records>,
+    ) -> Self {
+        let [flops, accessed, fetched] = [0; 3].map(AtomicU64::new);
+        Inner { name, kind, pool, machine, records, flops, accessed, fetched }
+    }
 }
 
 impl std::fmt::Debug for Device {
@@ -89,8 +103,7 @@ impl Device {
 
     fn new(name: &str, kind: DeviceKind, pool: Arc<Allocator>, machine: Machine) -> Self {
         let (name, machine) = (name.into(), Arc::new(machine));
-        let (flops, fetched) = (AtomicU64::new(0), AtomicU64::new(0));
-        Device(Arc::new(Inner { name, kind, pool, machine, records: None, flops, fetched }), Precision::F32)
+        Device(Arc::new(Inner::new(name, kind, pool, machine, None)), Precision::F32)
     }
 
     /// Another handle to the same memory and threads, which records what each operation costs ([`Device::profile`])
@@ -98,8 +111,7 @@ impl Device {
     pub fn profiled(&self) -> Self {
         let (name, kind, records) = (self.0.name.clone(), self.0.kind, Some(Records::default()));
         let (pool, machine) = (Arc::clone(&self.0.pool), Arc::clone(&self.0.machine));
-        let (flops, fetched) = (AtomicU64::new(0), AtomicU64::new(0));
-        Device(Arc::new(Inner { name, kind, pool, machine, records, flops, fetched }), self.1)
+        Device(Arc::new(Inner::new(name, kind, pool, machine, records)), self.1)
     }
 
     /// What the operations of a profiled handle cost since [`Device::reset_profile`], by kind and shape, the slowest
@@ -209,6 +221,11 @@ impl Device {
         self.0.flops.load(Ordering::Relaxed)
     }
 
+    /// Bytes that operations had to read or write so far, every operand once.
+    pub fn bytes_accessed(&self) -> u64 {
+        self.0.accessed.load(Ordering::Relaxed)
+    }
+
     /// Bytes of [offloaded](Device::offload) tensors that were copied to the device so far.
     pub fn fetched(&self) -> u64 {
         self.0.fetched.load(Ordering::Relaxed)
@@ -259,20 +276,21 @@ impl Device {
         Cpu: Kernel<O>,
         Cuda: Kernel<O>,
     {
-        let Inner { machine, records, flops, .. } = &*self.0;
+        let Inner { machine, records, flops, accessed, .. } = &*self.0;
         let tensor = |shape, dtype| self.alloc(shape, dtype, MemoryCategory::Activations);
         let mut made = O::Made::allocate(tensor, operation.check()?)?;
         let bytes = machine.scratch(&operation);
         let mut block = bytes.map(|bytes| self.take(bytes, MemoryCategory::Workspace)).transpose()?;
         let scratch = Scratch::new(block.as_mut(), bytes.unwrap_or(0));
-        let counted = operation.flops();
+        let (counted, bytes) = (operation.flops(), operation.bytes() + made.bytes());
         if counted > 0 {
             flops.fetch_add(counted, Ordering::Relaxed);
         }
+        accessed.fetch_add(bytes as u64, Ordering::Relaxed);
         match records {
             None => machine.launch(operation, &mut made, scratch),
             Some(records) => {
-                let cost = (operation.label(), counted, operation.bytes() + made.bytes());
+                let cost = (operation.label(), counted, bytes);
                 records.time(machine.backend(), cost, || machine.launch(operation, &mut made, scratch));
             }
         }

@@ -13,6 +13,8 @@ pub struct Meter {
     pub auxiliary: u64,
     /// Of the passes back through it.
     pub backward: u64,
+    /// Bytes that the operations of the three had to read or write, every operand once.
+    pub accessed: u64,
     /// Bytes that its auxiliary networks take at the most, beside what is there before.
     pub auxiliary_bytes: usize,
     /// Bytes that its forward pass keeps.
@@ -34,6 +36,7 @@ pub(super) enum Part {
 /// What a device had done and held before a piece of work.
 pub(super) struct Before {
     flops: u64,
+    accessed: u64,
     activations: usize,
     bytes: usize,
     began: Instant,
@@ -45,6 +48,7 @@ impl Before {
         device.pool().reset_peak();
         Before {
             flops: device.flops(),
+            accessed: device.bytes_accessed(),
             activations: kept(device),
             bytes: device.usage().current,
             began: Instant::now(),
@@ -65,6 +69,7 @@ impl Meter {
             forward: mean(|m| m.forward),
             auxiliary: mean(|m| m.auxiliary),
             backward: mean(|m| m.backward),
+            accessed: mean(|m| m.accessed),
             auxiliary_bytes: most(|m| m.auxiliary_bytes),
             activations: most(|m| m.activations),
             peak: most(|m| m.peak),
@@ -77,6 +82,7 @@ impl Meter {
         let flops = device.flops() - before.flops;
         let peak = device.usage().peak;
         self.peak = self.peak.max(peak);
+        self.accessed += device.bytes_accessed() - before.accessed;
         if device.computes() {
             let nanos = u64::try_from(before.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.nanos[part as usize] = self.nanos[part as usize].saturating_add(nanos);
