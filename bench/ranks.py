@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from networks import ROOT
-from report import Columns, machine, save
+from report import Columns, machine, place, write
 
 MLAAN = ROOT / "target/release/mlaan"
 RECIPES = {
@@ -28,6 +28,8 @@ RECIPES = {
     "released": ["mlaan-released-resnet32-16", "mlaan-released-resnet110-55"],
 }
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe"]
+# Of an epoch in which memory is measured.
+MEMORY_STEPS = 6
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -59,19 +61,22 @@ def command(a, recipe, threads, folder, steps=None):
             "--epochs", "1", "--threads", str(threads), "--json", "--out", str(folder), "--set", "data.load=memory", *keys(recipe)]
 
 
+def divided(a, ranks):
+    """As is asked for, of the ranks that are timed."""
+    return ["--rank-modules", a.rank_modules] if a.rank_modules and ranks == a.ranks else []
+
+
 def predicted(a, recipe, ranks):
     """What `mlaan plan --ranks` says of so many ranks: images a second of one and of all, and the bytes that each plans."""
-    more = ["--set", *keys(recipe)] if keys(recipe) else []
-    if a.rank_modules and ranks == a.ranks:
-        more += ["--rank-modules", a.rank_modules]
-    run = [str(MLAAN), "plan", recipe, "--batch", str(a.batch), "--threads", "1", "--ranks", str(ranks), "--json", *more]
+    run = [str(MLAAN), "plan", recipe, "--batch", str(a.batch), "--threads", "1", "--ranks", str(ranks), "--json", *divided(a, ranks),
+           "--data", a.data, "--limit", str(a.batch * MEMORY_STEPS), "--set", "data.load=memory", *keys(recipe)]
     found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)["ranks"]["curve"][-1]
     return [a.batch / found["one_process_seconds"], a.batch / found["step_seconds"]], [r["memory_bytes"] for r in found["each"]]
 
 
 def held(a, recipe, ranks, folder):
     """Bytes that each of so many ranks held at the most, as rank 0 and the logs of the others say."""
-    run = MPIRUN + ["--bind-to", "none", "-n", str(ranks)] + command(a, recipe, 1, folder, 6)
+    run = MPIRUN + ["--bind-to", "none", "-n", str(ranks)] + command(a, recipe, 1, folder, MEMORY_STEPS) + divided(a, ranks)
     done = subprocess.run(run, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"a run failed: {done.stderr}")
@@ -101,12 +106,11 @@ def timed(commands):
 
 def ways(a, recipe, folder):
     ranks = MPIRUN + ["--bind-to", "core", "-n", str(a.ranks)]
-    divided = ["--rank-modules", a.rank_modules] if a.rank_modules else []
     pinned = [["taskset", "-c", str(k)] for k in range(a.ranks)]
     return {
         "1 thread": [command(a, recipe, 1, folder / "one")],
         f"{a.ranks} threads": [command(a, recipe, a.ranks, folder / "threads")],
-        f"{a.ranks} ranks": [ranks + command(a, recipe, 1, folder / "ranks") + divided],
+        f"{a.ranks} ranks": [ranks + command(a, recipe, 1, folder / "ranks") + divided(a, a.ranks)],
         f"{a.ranks} alone": [pin + command(a, recipe, 1, folder / f"alone{k}") for k, pin in enumerate(pinned)],
     }
 
@@ -144,21 +148,22 @@ def ddp(a, network):
 
 
 def speeds(a, recipe, data, table):
-    found = {}
+    found, forecasts = {}, []
     for _ in range(a.rounds):
         with tempfile.TemporaryDirectory() as folder:
             for way, commands in ways(a, recipe, Path(folder)).items():
                 found.setdefault(way, []).append(timed(commands))
+        # In every round: it measures, too.
+        forecasts.append(predicted(a, recipe, a.ranks)[0])
     medians = {way: statistics.median(rates) for way, rates in found.items()}
     yardstick = medians[f"{a.ranks} alone"]
-    forecast, _ = predicted(a, recipe, a.ranks)
-    forecast = dict(zip(["1 thread", f"{a.ranks} ranks"], forecast))
+    forecast = dict(zip(["1 thread", f"{a.ranks} ranks"], map(statistics.median, zip(*forecasts))))
     for way, rates in found.items():
         spread = (max(rates) - min(rates)) / medians[way]
         said = [f"{forecast[way]:.1f}", f"{forecast[way] / medians[way]:.2f}"] if way in forecast else ["", ""]
         table.row(recipe, way, f"{medians[way]:.1f}", f"{100 * spread:.0f} %", f"{medians[way] / yardstick:.2f}", *said)
     data["images_per_second"][recipe] = found
-    data["predicted"][recipe] = forecast
+    data["predicted"][recipe] = forecasts
 
 
 def memories(a, recipe, data, table):
@@ -176,17 +181,24 @@ def main():
     speed = Columns("recipe", "way", ">images/s", ">spread", ">of the yardstick", ">predicted", ">of the measured")
     memory = Columns("recipe", ">ranks", ">rank", ">planned MiB", ">held MiB")
     data = {"images_per_second": {}, "predicted": {}, "memory": {}, "ddp": {}}
+    about, stem = machine(MLAAN, 1), place(a.out, "ranks")
+
+    def keep():
+        text = f"{about['text']}\n\nBatch {a.batch}, {a.steps} steps, median of {a.rounds} rounds\n\n{speed.text()}\n\n{memory.text()}\n"
+        write(stem, text, {"machine": about, "command": sys.argv, **data})
+        return text
+
     for recipe in (r for method in a.methods for r in RECIPES[method] if any(n + "-" in r for n in a.networks)):
         speeds(a, recipe, data, speed)
         print(speed.text(), flush=True)
         memories(a, recipe, data, memory)
+        keep()
     for network in [] if a.no_ddp else a.networks:
         found = ddp(a, network)
         speed.row(f"bp-{network}", f"PyTorch DDP, {a.ranks} processes", f"{found:.1f}" if found else "no PyTorch", "", "", "", "")
         data["ddp"][network] = found
-    about = machine(MLAAN, 1)
-    text = f"{about['text']}\n\nBatch {a.batch}, {a.steps} steps, median of {a.rounds} rounds\n\n{speed.text()}\n\n{memory.text()}\n"
-    save(a.out, "ranks", text, {"machine": about, "command": sys.argv, **data})
+    print(keep())
+    print(f"written: {stem}.txt and .json", file=sys.stderr)
 
 
 if __name__ == "__main__":
