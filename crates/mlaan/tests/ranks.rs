@@ -270,10 +270,15 @@ fn a_rank_with_another_recipe_ends_the_job_before_it_begins() {
 #[test]
 fn a_loss_that_is_not_finite_ends_all_ranks_with_its_module() {
     let recipe = recipe(&["local.leap=none", "train.lr=1e6", "train.warmup=0"]);
-    let folder = tempdir().unwrap();
-    let ended = over(3, &recipe, folder.path(), None);
-    assert!(matches!(ended[0], Err(Error::NonFinite { .. })), "{:?}", ended[0]);
-    assert!(ended[1..].iter().all(|e| matches!(e, Err(Error::Rank { rank: 0, .. }))));
+    // The loss of the second module is the first that is not.
+    for (modules, at) in [([2, 1, 1], 0), ([1, 1, 2], 1)] {
+        let (folder, division) = (tempdir().unwrap(), Division::Modules(modules.to_vec()));
+        let ended = over_divided((3, &division), &recipe, folder.path(), None);
+        assert!(matches!(ended[0], Err(Error::NonFinite { .. })), "{:?}", ended[0]);
+        let others = &ended[1..];
+        let is_told = |e: &mlaan::Result<()>| matches!(e, Err(Error::Rank { rank, cause }) if *rank == at && cause.contains("loss of module 1 is "));
+        assert!(others.iter().all(is_told), "{modules:?}: {others:?}");
+    }
 }
 
 /// A run over three ranks that wait for each other's gradients, in which `spoil` does something behind the third step; what each rank
