@@ -60,12 +60,15 @@ impl Share {
     }
 }
 
+/// A process's part of a GPU: its rank, the GPU as it sees it, and bytes.
+type Part<'a> = (usize, &'a SharedGpu, usize);
+
 /// Whether processes fit side by side on the GPUs that several of them share: each with its share and the bytes that it needs there.
 ///
 /// # Errors
 /// [`Error::Memory`] with both numbers and what to do.
 pub fn check_gpus(ranks: &[(Share, usize)]) -> Result<()> {
-    let mut gpus: BTreeMap<(usize, &str), Vec<(usize, &SharedGpu, usize)>> = BTreeMap::new();
+    let mut gpus: BTreeMap<(usize, &str), Vec<Part<'_>>> = BTreeMap::new();
     for (rank, (share, bytes)) in ranks.iter().enumerate() {
         if let Some(gpu) = &share.gpu {
             gpus.entry((share.host, &gpu.uuid)).or_default().push((rank, gpu, *bytes));
@@ -74,11 +77,8 @@ pub fn check_gpus(ranks: &[(Share, usize)]) -> Result<()> {
     for here in gpus.values().filter(|here| here.len() > 1) {
         let needed: usize = here.iter().map(|(_, _, bytes)| bytes).sum();
         // Each found free what the others had not taken yet.
-        let Some((name, room)) =
-            here.iter().map(|(_, gpu, _)| (&gpu.name, gpu.room)).min_by_key(|(_, room)| *room)
-        else {
-            continue;
-        };
+        let least = here.iter().map(|(_, gpu, _)| (&gpu.name, gpu.room)).min_by_key(|(_, room)| *room);
+        let Some((name, room)) = least else { continue };
         if needed > room {
             let each: Vec<String> = here
                 .iter()
