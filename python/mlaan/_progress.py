@@ -63,6 +63,8 @@ class Notebook(Silent):
         self._step: Step = {}
         self._said = ""
         self._handle = display(self)
+        if self._handle is None:
+            raise _errors.RecipeError('progress="notebook": no notebook shows it here; progress="text" prints lines')
 
     def step(self, step: Step) -> None:
         self._step = step

@@ -44,7 +44,8 @@ def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch
         call([*args, *tell.arguments], hear, given)
     except KeyboardInterrupt as e:
         if hear.folder is not None and hear.ended:
-            said = f"stopped and saved: mlaan.Run({hear.folder!r}).resume() goes on"
+            again = "" if given is None else "data=…"
+            said = f"stopped and saved: mlaan.Run({hear.folder!r}).resume({again}) goes on{', with the same images' if again else ''}"
             e.add_note(said)
             log.info("%s", said)
         raise

@@ -90,7 +90,11 @@ def compare(*what: str | os.PathLike[str], data: str | os.PathLike[str] | Sequen
     seeds: how many, or which.
     show: the tables of what is there, without running anything.
     """
+    if not what:
+        raise _errors.RecipeError("compare() needs a suite or recipes, as compare(\"small\") or compare(\"bp-resnet20\", \"dgl-resnet20-5\")")
     sources = [] if data is None else [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    if not all(isinstance(source, (str, os.PathLike)) for source in sources):
+        raise _errors.DataError("data: compare() takes paths, as data=\"cifar10/\"; images that a program gives are trained on by train()")
     seeds = plain(seeds)
     wanted = seeds if seeds is None or isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
     args = flags(out=out, seeds=wanted, epochs=epochs, limit=limit, memory=memory, time=time, show=show, device=device, threads=threads)
@@ -131,6 +135,8 @@ def analyze(*runs: Run | str | os.PathLike[str], against: Run | str | os.PathLik
 
 def report(*paths: Run | str | os.PathLike[str], out: str | os.PathLike[str] = "report.html", title: str | None = None) -> Path:
     """Writes one HTML page, which needs no network, about runs, comparisons and analyses. Returns `out`."""
+    if not paths:
+        raise _errors.RecipeError("report() needs runs or folders with some, as report(run) or report(\"runs/\")")
     call(["report", *map(_path, paths), *flags(out=out, title=title)])
     return Path(out)
 

@@ -9,16 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def views(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a safetensors file of float32, where they lie in the mapped file."""
+#: BatchNorm's count of steps, the one buffer of a state dict that is no float32.
+COUNTER = "num_batches_tracked"
+
+
+def views(path: Path, counters: dict[str, int] | None = None) -> dict[str, NDArray[np.float32]]:
+    """The tensors of a safetensors file of float32, where they lie in the mapped file. Counts of steps are put into `counters`."""
     mapped = np.memmap(path, dtype=np.uint8, mode="r")
     length = int.from_bytes(mapped[:8].tobytes(), "little")
     header: dict[str, Any] = json.loads(mapped[8:8 + length].tobytes())
     found: dict[str, NDArray[np.float32]] = {}
     for name, tensor in header.items():
         if name != "__metadata__":
+            start, end = (8 + length + offset for offset in tensor["data_offsets"])
+            if counters is not None and name.endswith(COUNTER) and tensor["dtype"] == "I64":
+                counters[name] = int.from_bytes(mapped[start:end].tobytes(), "little")
+                continue
             if tensor["dtype"] != "F32":
                 raise ValueError(f"{name} is {tensor['dtype']}")
-            start, end = (8 + length + offset for offset in tensor["data_offsets"])
             found[name] = np.asarray(mapped[start:end]).view(np.float32).reshape(tensor["shape"])
     return found

@@ -19,11 +19,12 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     from ._errors import DataError
     from ._tensors import views
     try:
-        tensors = views(Path(path))
+        counters: dict[str, int] = {}
+        tensors = views(Path(path), counters)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise DataError(f"{path}: this is no safetensors file of float32: {e}") from e
     try:
-        found: nn.Module = module(tensors, 0)
+        found: nn.Module = module(tensors, max(counters.values(), default=0))
     except ValueError as e:
         raise DataError(f"{path}: this is no network of mlaan: {e}") from e
     return found

@@ -34,7 +34,7 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     overrides, **tables: keys of the recipe: `train={"epochs": 3}`, `seed=3`; unknown ones raise `RecipeError` with the nearest spelling.
 
     Ctrl-C, or interrupting the kernel, stops after the step, saves, and raises `KeyboardInterrupt`; `Run(out).resume()` goes on from there,
-    to the bit. Where saving fails, that is the exception's `__cause__`.
+    to the bit (on images that a program gave with the same `data`). Where saving fails, that is the exception's `__cause__`.
     """
     source, keys, given = split(data, classes)
     args = flags(data=source, out=out, memory=memory, time=time, device=device, threads=threads, stages=stages, init=init,

@@ -38,6 +38,10 @@ def test_it_is_chosen_by_where_it_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", shell)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     assert isinstance(_progress.telling(True), _progress.Notebook)
+    # A program that has IPython and is no notebook.
+    display.display = lambda what, display_id: None
+    with pytest.raises(mlaan.RecipeError, match="no notebook"):
+        _progress.telling("notebook")
     monkeypatch.setitem(sys.modules, "IPython.display", None)
     with pytest.raises(ImportError, match="pip install ipython"):
         _progress.telling("notebook")

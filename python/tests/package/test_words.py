@@ -95,3 +95,12 @@ def test_values_are_those_of_toml():
     with pytest.raises(mlaan.RecipeError, match="not UTF-8"):
         mlaan.plan(data="\udcff")
     assert mlaan.plan("bp-resnet8", train={"class_weights": np.array([1.0, 2.0])}, classes=2).about["classes"] == 2
+
+
+def test_what_is_missing_is_said(images):
+    with pytest.raises(mlaan.RecipeError, match="needs a suite or recipes"):
+        mlaan.compare()
+    with pytest.raises(mlaan.DataError, match="takes paths"):
+        mlaan.compare("bp-resnet8", data=images)
+    with pytest.raises(mlaan.RecipeError, match="needs runs"):
+        mlaan.report()
