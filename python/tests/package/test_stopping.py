@@ -87,7 +87,7 @@ def test_a_step_that_is_not_taken_is_not_waited_for(tmp_path):
         items = Slow(seconds=0.02, after=after)
         with pytest.raises(KeyboardInterrupt) as error:
             train(items, name)
-        assert time.monotonic() - items.at < PROMPT + items.seconds and "resume()" in error.value.__notes__[0] and error.value.__cause__ is None
+        assert time.monotonic() - items.at < PROMPT + items.seconds and "resume(data=…)" in error.value.__notes__[0] and error.value.__cause__ is None
     run = mlaan.Run(tmp_path / "second")
     assert run.about()["step"] == 1
     done = run.resume(data=Slow(seconds=0), progress=False).state_dict()
@@ -101,7 +101,7 @@ def test_an_epoch_is_tested_and_saved(tmp_path):
     with pytest.raises(KeyboardInterrupt) as error:
         mlaan.train("bp-resnet8", data=items, out=tmp_path / "run", progress=False, overrides={
             "data": {"size": 16, "test": 0.25, "normalise": "cifar10"}, "train": {"batch": 100, "epochs": 3, "warmup": 0}})
-    assert items.at is not None and "resume()" in error.value.__notes__[0]
+    assert items.at is not None and "resume(data=…)" in error.value.__notes__[0]
     run = mlaan.Run(tmp_path / "run")
     assert run.metrics()["epoch"].tolist() == [1] and run.about()["step"] == 3 and items.asked < 500
 
