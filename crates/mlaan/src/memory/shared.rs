@@ -85,7 +85,8 @@ pub fn check_gpus(ranks: &[(Share, usize)]) -> Result<()> {
                 .map(|(rank, _, bytes)| format!("rank {rank} {}", written(*bytes as u64)))
                 .collect();
             let message = format!(
-                "ranks on one GPU need {} of its memory together ({}), and {name} has room for {}. Start as many ranks on a machine as                  it has GPUs (without --device cuda:N each takes its own), or take a smaller `--batch`",
+                "ranks on one GPU need {} of its memory together ({}), and {name} has room for {}. Start as many ranks on a machine \
+                 as it has GPUs (without --device cuda:N each takes its own), or take a smaller `--batch`",
                 written(needed as u64),
                 each.join(", "),
                 written(room as u64),
