@@ -36,6 +36,7 @@ def module(state: Mapping[str, NDArray[Any]], steps: int) -> Any:
         import torch
     except ImportError as e:
         raise ImportError("to_torch() needs PyTorch: pip install torch") from e
+    from ._tensors import COUNTER
     from .torch.resnet import ResNet, Spec, spec_of
     tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
     spec: Spec = spec_of(tensors)
@@ -49,7 +50,7 @@ def module(state: Mapping[str, NDArray[Any]], steps: int) -> Any:
             network = getattr(models, f"resnet{spec.depth}")(weights=None, num_classes=spec.classes)
     network = ResNet(spec) if network is None else network
     for name in network.state_dict():
-        if name.endswith("num_batches_tracked"):
+        if name.endswith(COUNTER):
             tensors[name] = torch.tensor(steps)
     network.load_state_dict(tensors, strict=True)
     return network.eval()

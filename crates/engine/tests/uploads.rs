@@ -86,6 +86,9 @@ fn a_gpu_that_is_late_gets_what_was_sent() {
     if tests_on() != Some(On::Host) {
         return;
     }
+    // At once, too: a block that is filled again before it was emptied would show.
+    let found = down();
+    assert_eq!((found.downloads, found.pageable), (9, 0), "{found:?}");
     for (test, variables) in [
         ("late", vec!["MLAAN_HOST_CUDA_LATE=1"]),
         ("unlocked", vec!["MLAAN_HOST_CUDA_LATE=1", "MLAAN_HOST_CUDA_LOCKED=0"]),

@@ -276,7 +276,10 @@ fn a_loss_that_is_not_finite_ends_all_ranks_with_its_module() {
         let ended = over_divided((3, &division), &recipe, folder.path(), None);
         assert!(matches!(ended[0], Err(Error::NonFinite { .. })), "{:?}", ended[0]);
         let others = &ended[1..];
-        let is_told = |e: &mlaan::Result<()>| matches!(e, Err(Error::Rank { rank, cause }) if *rank == at && cause.contains("loss of module 1 is "));
+        let is_told = |e: &mlaan::Result<()>| match e {
+            Err(Error::Rank { rank, cause }) => *rank == at && cause.contains("loss of module 1 is "),
+            _ => false,
+        };
         assert!(others.iter().all(is_told), "{modules:?}: {others:?}");
     }
 }

@@ -196,7 +196,6 @@ impl Ranks {
     /// For machines.
     pub fn json(&self) -> Value {
         let stage = |k: usize| self.plan.as_ref().and_then(|plan| plan.stages.get(k));
-        let host = |s: &StagePlan| s.kind.has_own_memory().then(|| s.usage.host + s.needs().messages);
         let each = |ranks: usize| {
             let found = self.course.forecast(ranks, self.network);
             json!({
@@ -207,7 +206,8 @@ impl Ranks {
                 "each": found.ranks.iter().enumerate().map(|(k, r)| json!({
                     "modules": [r.modules.start, r.modules.end],
                     "memory_bytes": stage(k).map(|s| s.needs().memory()),
-                    "host_bytes": stage(k).and_then(host),
+                    "host_bytes": stage(k).map(|s| s.usage.host),
+                    "messages_bytes": stage(k).map(|s| s.messages.all),
                     "busy_seconds": r.busy,
                     "sent_bytes": { "features": r.sent[0], "gradients": r.sent[1], "copied_blocks": r.sent[2] },
                 })).collect::<Vec<_>>(),

@@ -91,8 +91,8 @@ fn a_plan_shows_stages() {
     assert!(shown.lines().any(|l| l.contains("rank ") && l.contains(" host ")), "{shown}");
     let found: Value =
         serde_json::from_str(&ok(at.path(), &ranks(&[&on_gpus[..], &["--json"]].concat()))).unwrap();
-    let host = |k: usize| found["ranks"]["curve"][0]["each"][k]["host_bytes"].as_u64().unwrap();
-    assert!(host(0) > 0 && host(1) > 0, "messages: {found}");
+    let messages = |k: usize| found["ranks"]["curve"][0]["each"][k]["messages_bytes"].as_u64().unwrap();
+    assert!(messages(0) > 0 && messages(1) > 0, "{found}");
     let two = ok(at.path(), &["plan", "mlm-resnet20-5", "--device", "cuda:0,cuda:1"]);
     assert!(two.contains("stage "), "a plan for two GPUs needs none: {two}");
 }

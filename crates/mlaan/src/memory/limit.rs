@@ -3,7 +3,7 @@
 //! Known on Linux: `ulimit -v`, the memory limit of the control group (version 2 or 1) and the machine's memory are hard
 //! limits; what the machine has left at the moment is only worth a warning, as the system may free more. Elsewhere no
 //! limit is known. On a device with memory of its own, what is free there is a hard limit of what lies there; the system's
-//! hold for the rest, the images.
+//! hold for the rest: images, what is kept there of tensors, and messages.
 
 use super::Needs;
 use super::bytes::written;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const BESIDE: usize = 32 << 20;
 
 /// A device's own memory that a run takes beside its plan: code of kernels, and what the driver keeps for them.
-const BESIDE_ON_DEVICE: usize = 64 << 20;
+pub(super) const BESIDE_ON_DEVICE: usize = 64 << 20;
 
 /// What limits address space is called.
 const ADDRESS_SPACE: &str = "the address space (`ulimit -v`)";
@@ -163,11 +163,13 @@ impl Limits {
     pub fn check_on_host(&self, needs: &Needs) -> Result<Option<String>> {
         let offloads = needs.usage.host > 0;
         let what = if offloads { "this run, with auxiliary networks in host memory," } else { "this run" };
-        self.check_bytes(what, needs.host(), &|_| match offloads {
-            true => {
+        let sends = needs.messages > needs.images();
+        self.check_bytes(what, needs.host(), &|_| match (offloads, sends) {
+            (true, _) => {
                 "Raise the limit, or keep auxiliary networks on the device (`local.offload=none`)".to_owned()
             }
-            false => "Raise the limit, take fewer images (`--limit`), or leave them on disk (`--set data.load=stream`)".into(),
+            (false, true) => "Raise the limit, or take a smaller `--batch`: messages between ranks or stages need most of it".into(),
+            (false, false) => "Raise the limit, take fewer images (`--limit`), or leave them on disk (`--set data.load=stream`)".into(),
         })
     }
 
@@ -413,5 +415,8 @@ mod tests {
             err.contains("in host memory, needs 3.00 GiB") && err.contains("local.offload=none"),
             "{err}"
         );
+        let messages = Needs { messages: 3 << 30, ..Needs::default() };
+        let err = limits.check(&messages).unwrap_err().to_string();
+        assert!(err.contains("messages between ranks") && err.contains("--batch"), "{err}");
     }
 }

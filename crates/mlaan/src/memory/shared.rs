@@ -1,7 +1,7 @@
 //! Memory that several processes of one machine share.
 
 use super::bytes::written;
-use super::limit::Limits;
+use super::limit::{BESIDE_ON_DEVICE, Limits};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,8 @@ pub fn check_gpus(ranks: &[(Share, usize)]) -> Result<()> {
         // Each found free what the others had not taken yet.
         let least = here.iter().map(|(_, gpu, _)| (&gpu.name, gpu.room)).min_by_key(|(_, room)| *room);
         let Some((name, room)) = least else { continue };
+        // What one process's kernels take is left out of it already.
+        let room = room.saturating_sub((here.len() - 1) * BESIDE_ON_DEVICE);
         if needed > room {
             let each: Vec<String> = here
                 .iter()
@@ -163,10 +165,12 @@ mod tests {
         let gib = 1 << 30;
         let e = check_gpus(&[(on(0, "a", 10 * gib), 6 * gib), (on(0, "a", 9 * gib), 4 * gib)]).unwrap_err();
         let Error::Memory { needed, allowed, message } = e else { panic!("{e}") };
-        assert_eq!((needed, allowed), (10 * gib, 9 * gib));
-        assert!(message.contains("rank 0 6.00 GiB, rank 1 4.00 GiB"), "{message}");
+        assert_eq!((needed, allowed), (10 * gib, 9 * gib - BESIDE_ON_DEVICE));
+        assert!(message.contains("rank 0 6.00 GiB, rank 1 4.00 GiB") && !message.contains("  "), "{message}");
         let fits = |a: Share, b: Share, bytes: usize| check_gpus(&[(a, bytes), (b, bytes)]).is_ok();
-        assert!(fits(on(0, "a", 10 * gib), on(0, "a", 10 * gib), 5 * gib));
+        let both = 10 * gib + BESIDE_ON_DEVICE;
+        assert!(fits(on(0, "a", both), on(0, "a", both), 5 * gib));
+        assert!(!fits(on(0, "a", both - 1), on(0, "a", both), 5 * gib));
         // Each a GPU of its own, of one machine or two.
         assert!(fits(on(0, "a", 10 * gib), on(0, "b", 10 * gib), 9 * gib));
         assert!(fits(on(0, "a", 10 * gib), on(1, "a", 10 * gib), 9 * gib));
