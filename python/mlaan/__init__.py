@@ -61,4 +61,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    # What users need, and what modules have; not what this one imports.
+    return sorted({*__all__, "torch", *(name for name in globals() if name.startswith("__"))})

@@ -26,7 +26,7 @@ def call(args: Sequence[str], hear: Callable[[str, str], None] | None = None, gi
             levels = {"warning": logging.WARNING, "note": logging.INFO}
             log.log(levels.get(word, logging.INFO), "%s", spoken(rest if word in levels else text, command))
         elif hear is not None:
-            hear(kind, text)
+            hear(kind, spoken(text, command) if kind == "print" else text)
     command = "resume" if "--resume" in args else args[0]
     _cuda.find(args)
     images = {} if given is None else {"train": given.train, "validation": given.validation, "test": given.test}

@@ -79,8 +79,21 @@ def names_of(classes: Any) -> list[str]:
     return [str(c) for c in names]
 
 
+def _named(data: Data, function: str) -> Data:
+    """The path of a mapping that has the recipe's keys, where no other is among them."""
+    if not isinstance(data, Mapping) or "source" not in data:
+        return data
+    others = [str(key) for key in data if key != "source"]
+    if others:
+        raise _errors.RecipeError(f"data: {function}() takes images as the run had them: of the keys of the recipe's table data only source, not "
+                                  f"{', '.join(others)}")
+    source: Data = data["source"]
+    return source
+
+
 def analysed(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None]:
     """Source and images that a trained network is analysed on: training and test images, with the network's classes."""
+    data = _named(data, "analyze")
     if data is None:
         return None, None
     if isinstance(data, (str, os.PathLike)):
@@ -93,6 +106,7 @@ def analysed(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | No
 
 def tested(data: Data, classes: Sequence[str]) -> tuple[str | None, Given | None]:
     """Source and images that a trained network is tested on: one split, or a mapping or tuple whose test split it is."""
+    data = _named(data, "evaluate")
     if data is None:
         return None, None
     if isinstance(data, (str, os.PathLike)):
@@ -166,6 +180,8 @@ def _images(splits: Mapping[str, Any], classes: Sequence[str] | None) -> dict[st
             raise _errors.DataError(f"data: label {most}: labels count classes from 0, and {MOST_CLASSES:,} are the most; "
                                     "numpy.unique(labels, return_inverse=True)[1] numbers those that there are")
         names = [str(k) for k in range(most + 1)]
+        if "train" in found:
+            _labels.warn_of_missing(found["train"].labels, len(names))
     return {name: _core.Images(s.pixels, _numbered(_labels.by_name(s.labels, s.classes, names, name), names, name), names)
             for name, s in found.items()}
 

@@ -32,6 +32,19 @@ def whole(labels: Any, name: str) -> list[int]:
     return whole_
 
 
+def warn_of_missing(labels: Sequence[int], classes: int) -> None:
+    """Says which of so many classes no label names: one that is mistyped makes many of them."""
+    there = set(labels)
+    missing = [k for k in range(classes) if k not in there]
+    if not missing or not labels:
+        return
+    listed = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+    most = classes - 1
+    where = f" (label {most} is that of image {labels.index(most)})" if most in there else ""
+    log.warning("data, train: there are %d classes, since labels count them from 0%s, but no training image of %s: "
+                "numpy.unique(labels, return_inverse=True)[1] numbers those that there are, and classes=[…] names all", classes, where, listed)
+
+
 def _whole(label: Any) -> int | None:
     """A label as a number of Python, where it is a whole one."""
     try:

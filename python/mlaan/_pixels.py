@@ -39,14 +39,47 @@ def array(images: Any, place: str) -> Any:
     if not isinstance(images, np.ndarray):
         images = own(images) if hasattr(images, "__dlpack__") else np.asarray(images)
     if images.dtype != np.uint8:
-        raise _errors.DataError(f"{place}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}")
-    if images.ndim == 4 and images.shape[3] != 3 and images.shape[1] == 3:
-        raise _errors.DataError(f"{place}: images must be [n, height, width, 3], found {list(images.shape)}: "
-                                "images.transpose(0, 2, 3, 1) puts channels last")
+        raise _errors.DataError(f"{place}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}{_as_bytes(images)}")
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise _errors.DataError(f"{place}: images must be [n, height, width, 3], found {list(images.shape)}{_as_rgb(images.shape)}")
     if images.ndim == 4 and not images.flags.c_contiguous:
         log.info("%s: the array is copied, since its images do not lie one behind the other", place)
         images = np.ascontiguousarray(images)
     return images
+
+
+def _as_bytes(images: Any) -> str:
+    """How pixels of another type become bytes."""
+    import numpy as np
+    if images.dtype == np.bool_:
+        return ': images.astype("uint8") * 255 has them so'
+    if not (np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)) or images.size == 0:
+        return ""
+    low, high = images.min(), images.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return ", with some that are no finite numbers"
+    if np.issubdtype(images.dtype, np.floating) and low >= 0 and high <= 1:
+        return ': (images * 255).round().astype("uint8") has them so'
+    if low >= 0 and high <= 255:
+        return ': images.round().astype("uint8") has them so'
+    return f", from {low:.4g} to {high:.4g}: give pixels as they were before they were normalized, which the recipe does"
+
+
+def _as_rgb(shape: tuple[int, ...]) -> str:
+    """How images of another shape become those of three channels."""
+    if len(shape) == 4 and shape[1] == 3:
+        return ": images.transpose(0, 2, 3, 1) puts channels last"
+    if len(shape) == 4 and shape[1] == 1:
+        return ": numpy.repeat(images.transpose(0, 2, 3, 1), 3, axis=3) makes RGB of grey images"
+    if len(shape) == 4 and shape[3] == 1:
+        return ": numpy.repeat(images, 3, axis=3) makes RGB of grey images"
+    if len(shape) == 4 and shape[3] == 4:
+        return ": images[..., :3] leaves out the fourth channel"
+    if len(shape) == 3 and shape[2] != 3:
+        return ": numpy.repeat(images[..., None], 3, axis=3) makes RGB of grey images"
+    if len(shape) == 3:
+        return ": images[None] holds one image"
+    return ""
 
 
 def one(image: Any) -> Any:
@@ -58,6 +91,8 @@ def one(image: Any) -> Any:
         return np.asarray(image.convert("RGB"))[None]
     found = np.asarray(image)
     if np.issubdtype(found.dtype, np.floating):
+        if not np.isfinite(found).all():
+            raise _errors.DataError("some pixels are no finite numbers")
         if not (found.size and -1e-6 <= found.min() and found.max() <= 1 + 1e-6):
             raise _errors.DataError("pixels that are no whole numbers must be from 0 to 1: leave normalisation to the recipe")
         found = np.rint(found * 255).astype(np.uint8)
@@ -79,7 +114,7 @@ def batches(images: Any, batch: int) -> Iterator[Any]:
     if isinstance(images, (str, bytes, os.PathLike)):
         raise _errors.DataError(f"images: found the path {os.fsdecode(images)!r}: give arrays or PIL's images; `mlaan predict` reads files")
     if hasattr(images, "ndim") or hasattr(images, "__dlpack__"):
-        if getattr(images, "ndim", None) == 3:
+        if getattr(images, "ndim", None) == 3 and images.shape[2] == 3:
             raise _errors.DataError("this is one image: predict(images[None]) classifies one")
         yield array(images, "images")
         return

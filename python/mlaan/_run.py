@@ -14,7 +14,7 @@ from . import _core, _cuda, _errors
 from ._call import ask, call
 from ._data import GIVEN, Data, Given, Items, analysed, split, tested, without_labels
 from ._pixels import batches
-from ._running import Epoch, Progress, run
+from ._running import Epoch, Progress, Execution, run
 from ._settings import count, flags, place, threads_of
 from ._tensors import views
 from ._values import Evaluation, Metrics
@@ -22,6 +22,12 @@ from ._words import words_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether there is a run: what it measured, its recipe, or its checkpoints."""
+    return any((folder / name).exists() for name in ("metrics.jsonl", "recipe.toml", "checkpoints"))
+
 
 class Run:
     """A run's folder: `path`. A checkpoint's manifest in it (`checkpoints/best.json`) is one as well, to be used but not gone on with."""
@@ -31,11 +37,16 @@ class Run:
         self.path: Path = Path(path)
         if not self.path.exists():
             raise _errors.Error(f"{self.path}: there is no such run")
+        if self.path.is_dir() and not _is_run(self.path):
+            runs = sorted(str(p) for p in self.path.iterdir() if p.is_dir() and _is_run(p))
+            there = f"; runs in it are {', '.join(runs[:5])}{' and others' if len(runs) > 5 else ''}" if runs else ""
+            raise _errors.Error(f"{self.path}: this folder is no run{there}")
         # What this run was trained on, where a program gave it here.
         self._given: Given | None = None
+        self._execution = Execution()
 
-    def _with(self, given: Given | None) -> Run:
-        self._given = given
+    def _with(self, given: Given | None, execution: Execution) -> Run:
+        self._given, self._execution = given, execution
         return self
 
     def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
@@ -87,10 +98,11 @@ class Run:
         tested as it is, and labels of data with names for the classes are taken by name). Arrays and items that this run was trained on are
         known to the `Run` that `train` returned, not to `Run(path)`.
 
-        split: "test", "val" or "train"; of images that are given here it is their test split.
+        split: "test", "val" (or "validation") or "train"; of images that are given here it is their test split.
         best: the checkpoint of the best epoch instead of the last.
         mistakes: list this many, those with the highest loss first.
         """
+        split = "val" if split == "validation" else split
         about = self.about(best=best)
         source, given = tested(data, about["classes"])
         asked = flags(split=split, best=best, batch=batch, mistakes=mistakes, device=device, threads=threads)
@@ -164,10 +176,14 @@ class Run:
         return found
 
     def resume(self, *, epochs: int | None = None, data: Data = None, classes: Sequence[str] | None = None,
-               on_epoch: Callable[[Epoch], object] | None = None, progress: Progress = True, time: str | None = None,
-               device: str = "cpu", threads: int | None = None, stages: int | None = None) -> Run:
+               on_epoch: Callable[[Epoch], object] | None = None, progress: Progress | None = None, time: str | None = None,
+               device: str | None = None, threads: int | None = None, stages: int | None = None) -> Run:
         """Goes on where the run stopped, to the bit, up to `epochs` in all. A run on arrays or items needs the same `data` again, unless
-        this is the `Run` that `train` returned; `classes` are by default those of the checkpoint."""
+        this is the `Run` that `train` returned; `classes` are by default those of the checkpoint. Labels, and the colours of some images,
+        are compared with those that it was trained on.
+
+        progress, device, threads, stages: by default as in the call that returned this `Run`; of `Run(path)` as in `train`.
+        """
         saved = self._saved()
         source, _, given = split(data, classes, None if saved is None else saved["classes"])
         if data is None and (saved is None or saved["source"] == GIVEN):
@@ -175,8 +191,9 @@ class Run:
         if source is None and given is None and saved is not None and saved["source"] == GIVEN:
             raise _errors.DataError("the run was trained on images that a program gave, which lie in no file: give the same again, as "
                                     "resume(data=(images, labels))")
-        args = flags(resume=True, out=self.path, epochs=epochs, data=source, time=time, device=device, threads=threads, stages=stages)
-        return Run(run(["train", *args], given, progress, on_epoch))._with(given)
+        execution = self._execution.changed(progress=progress, device=device, threads=threads, stages=stages)
+        args = flags(resume=True, out=self.path, epochs=epochs, data=source, time=time)
+        return Run(run(["train", *args], given, execution, on_epoch))._with(given, execution)
 
     def _saved(self) -> dict[str, Any] | None:
         try:

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NotRequired, TypedDict
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired, TypedDict
 
 from . import _errors
 from ._call import call, log
 from ._data import Given
 from ._progress import Hearer, telling
+from ._settings import flags
 
 Progress = bool | Literal["text", "notebook"]
 
@@ -34,18 +36,42 @@ class Epoch(TypedDict):
     peak_allocated_bytes: int
 
 
-def run(args: Sequence[str], given: Given | None, progress: bool | str, on_epoch: Callable[[Epoch], object] | None) -> str:
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed and shown, which changes no result but by its device: a run that goes on keeps to it."""
+
+    progress: Progress = True
+    device: str = "cpu"
+    threads: int | None = None
+    stages: int | None = None
+
+    def changed(self, **to: Any) -> Execution:
+        """With what is named in place of it."""
+        return Execution(**{name: getattr(self, name) if value is None else value for name, value in to.items()})
+
+    def flags(self) -> list[str]:
+        """As arguments."""
+        return flags(device=self.device, threads=self.threads, stages=self.stages)
+
+    def words(self) -> list[str]:
+        """As arguments of Python, without what is usual."""
+        usual = Execution()
+        return [f"{name}={value!r}" for name, value in vars(self).items() if value != getattr(usual, name)]
+
+
+def run(args: Sequence[str], given: Given | None, execution: Execution, on_epoch: Callable[[Epoch], object] | None) -> str:
     """Runs `mlaan train` with these arguments; the run's folder."""
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch: expected a function of an epoch, found {type(on_epoch).__name__}")
-    tell = telling(progress)
+    tell = telling(execution.progress)
     hear = Hearer(tell, on_epoch)
     try:
-        call([*args, *tell.arguments], hear, given)
+        call([*args, *execution.flags(), *tell.arguments], hear, given)
     except KeyboardInterrupt as e:
         if hear.folder is not None and hear.ended:
-            again = "" if given is None else "data=…"
-            said = f"stopped and saved: mlaan.Run({hear.folder!r}).resume({again}) goes on{', with the same images' if again else ''}"
+            again = ", ".join([*([] if given is None else ["data=…"]), *execution.words()])
+            same = "" if given is None else ", with the same images"
+            said = f"stopped and saved: mlaan.Run({hear.folder!r}).resume({again}) goes on{same}"
             e.add_note(said)
             log.info("%s", said)
         raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._data import Data, split
 from ._run import Run
-from ._running import Epoch, Progress, run
+from ._running import Epoch, Progress, Execution, run
 from ._settings import Recipe, flags, named, settings
 
 
@@ -37,7 +37,7 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     to the bit (on images that a program gave with the same `data`). Where saving fails, that is the exception's `__cause__`.
     """
     source, keys, given = split(data, classes)
-    args = flags(data=source, out=out, memory=memory, time=time, device=device, threads=threads, stages=stages, init=init,
-                 tensorboard=tensorboard if tensorboard else None)
+    execution = Execution(progress, device, threads, stages)
+    args = flags(data=source, out=out, memory=memory, time=time, init=init, tensorboard=tensorboard if tensorboard else None)
     args = ["train", *named(recipe), *args, *settings(keys, {}), *settings(overrides, tables)]
-    return Run(run(args, given, progress, on_epoch))._with(given)
+    return Run(run(args, given, execution, on_epoch))._with(given, execution)

@@ -35,6 +35,10 @@ OTHERS = {"resume": "resume()", "out": "out=", "data": "data=", "memory": "memor
 _VALUE = r"(?:[ =](?P<{}>'[^']*'|[0-9][\w.]*|[A-Z][A-Z_]+(?:=[\w./-]+)?|module|cuda(?::\d+)?|test|exif|ignore|stream)\b)?"
 _RESUME = re.compile(r"`?mlaan train --resume --out (?P<folder>'[^']*'|[^\s;`]+)`?")
 _SET = re.compile(r"`?--set (?P<key>[a-z_.]+)=(?P<value>[^\s`,);]+)`?")
+#: A flag with its value between backticks, whatever that is.
+_TICKED = re.compile(r"`--(?P<flag>[a-z]+(?:-[a-z]+)*)[ =](?P<value>[^`\s]+)`")
+#: A keyword that is a key of one of the recipe's tables.
+_TOP = re.compile(r"(?P<before>recipe key `\w+`: unknown key; did you mean )`(?P<key>[a-z_]+\.[a-z_.]+)`")
 #: A command line for a terminal stays one.
 _COMMAND = re.compile(r"`mlaan [^`]*`")
 #: As clap names an option.
@@ -67,25 +71,34 @@ def spoken(text: str, command: str) -> str:
     """`text` of a command, for who called `command` as a function."""
     keywords = KEYWORDS.get(command, ())
 
-    def flag(found: re.Match[str]) -> str:
-        name, value = found["flag"], found["value"]
+    def word_of(name: str, value: str | None) -> str | None:
         word = name.replace("-", "_")
         if word in keywords:
-            said = f"{word}={'' if value is None else literal(value)}"
-        elif name in KEYS:
-            said = key(KEYS[name], "…" if value is None else literal(value))
-        elif name in OTHERS or any(word in words for words in KEYWORDS.values()):
-            said = OTHERS.get(name, f"{word}=") + ("" if value is None else literal(value))
-        else:
+            return f"{word}={'' if value is None else literal(value)}"
+        if name in KEYS:
+            return key(KEYS[name], "…" if value is None else literal(value))
+        if name in OTHERS or any(word in words for words in KEYWORDS.values()):
+            return OTHERS.get(name, f"{word}=") + ("" if value is None else literal(value))
+        return None
+
+    def flag(found: re.Match[str]) -> str:
+        said = word_of(found["flag"], found["value"])
+        if said is None:
             return found[0]
         return f"`{said}`" if found["tick"] else said + found["end"]
 
+    def ticked(found: re.Match[str]) -> str:
+        said = word_of(found["flag"], found["value"])
+        return found[0] if said is None else f"`{said}`"
+
     def rest(part: str) -> str:
+        part = _TOP.sub(lambda m: f"{m['before']}`{key(m['key'], '…')}`", part)
         part = _RESUME.sub(lambda m: f'mlaan.Run({literal(m["folder"])}).resume()', part)
         part = _SET.sub(lambda m: f'`{key(m["key"], literal(m["value"]))}`', part)
+        part = _TICKED.sub(ticked, part)
         part = _MISSING.sub(lambda m: "missing: " + ", ".join(re.findall(r"--[a-z-]+", m["flags"])), part)
         part = _OPTION.sub(lambda m: f"`{m['flag'].replace('-', '_')}`", part)
-        part = part.replace("after --set", "in `overrides`").replace("`--set`", "`overrides`")
+        part = part.replace("after --set", "in `overrides`").replace("`--set`", "`overrides`").replace("a flag or --set changes", "a key changes")
         return _FLAG.sub(flag, part)
 
     said, at = "", 0

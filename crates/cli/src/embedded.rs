@@ -59,12 +59,16 @@ pub fn device(name: &str, threads: Option<usize>) -> Result<Device, Failure> {
     place.open(threads).map_err(|e| Failure::from(&e))
 }
 
-/// What clap says, without its prefix and the usage of the command line.
+/// What clap says, without its prefix, its tips and the usage of the command line.
 fn refusal(e: &clap::Error) -> String {
     let text = e.to_string();
-    let text = text.split("\n\nUsage:").next().unwrap_or_default();
-    let text = text.split("\n\nFor more information").next().unwrap_or_default();
-    text.trim_start_matches("error: ").trim().to_owned()
+    let ends = ["\n\nUsage:", "\n\nFor more information", "\n\n  tip:"];
+    let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    let text = text.get(..end).unwrap_or(&text).trim_start_matches("error: ").trim();
+    match text.split_once("\n  [possible values: ") {
+        Some((before, values)) => format!("{before}; possible are {}", values.trim_end_matches(']')),
+        None => text.to_owned(),
+    }
 }
 
 impl From<&anyhow::Error> for Failure {
@@ -83,7 +87,7 @@ impl From<&mlaan::Error> for Failure {
 impl Reason {
     fn of(e: &mlaan::Error) -> Self {
         match e {
-            mlaan::Error::Recipe { .. } => Reason::Recipe,
+            mlaan::Error::Recipe { .. } | mlaan::Error::NoRecipe { .. } => Reason::Recipe,
             mlaan::Error::Data { .. } | mlaan::Error::NoTestImages { .. } => Reason::Data,
             mlaan::Error::Memory { needed, allowed, .. } => {
                 Reason::Memory { planned: *needed, available: *allowed }
@@ -157,6 +161,12 @@ mod tests {
         );
         let failure = said(&["plan", "--batch", "x"]).unwrap_err();
         assert!(!failure.text.contains("Usage") && failure.text.contains("--batch"), "{}", failure.text);
+        let failure = said(&["eval", "a", "--split", "valid"]).unwrap_err();
+        assert!(
+            failure.text.ends_with("possible are train, val, test") && !failure.text.contains("tip"),
+            "{}",
+            failure.text
+        );
         let failure = said(&["plan", "--data", GIVEN]).unwrap_err();
         assert!(failure.text.contains("given by a program"), "{}", failure.text);
     }

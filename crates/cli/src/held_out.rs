@@ -3,7 +3,7 @@
 use crate::output;
 use anyhow::Result;
 use mlaan::Error;
-use mlaan::auto_recipe::TEST;
+use mlaan::auto_recipe::{AutoRecipe, TEST};
 use mlaan::recipe::Recipe;
 
 /// Works with the images that were named on the command line (`named`). Where they lack a test split and nobody said what stands
@@ -24,10 +24,27 @@ pub fn or_held_out<T>(recipe: &mut Recipe, named: bool, work: impl Fn(&Recipe) -
 
 /// What is told of it.
 pub fn note() -> String {
-    format!(
-        "there are no test images; {:.0} % of every class are held out to test on, as by `mlaan train --data`",
-        100.0 * TEST
-    )
+    format!("{}, as by `mlaan train --data`", tested_on(TEST))
+}
+
+fn tested_on(share: f64) -> String {
+    format!("there are no test images; {} % of every class are held out to test on", percent(share))
+}
+
+fn percent(share: f64) -> f64 {
+    (1000.0 * share).round() / 10.0
+}
+
+/// What a recipe that was chosen for images holds out of them, for a program: a terminal shows the choices themselves.
+pub fn of_choices(auto: &AutoRecipe, recipe: &Recipe) -> Vec<String> {
+    let test = recipe.data.test.filter(|_| auto.survey.test.is_none());
+    let validation = recipe.data.validation.filter(|share| *share > 0.0 && auto.survey.validation.is_none());
+    let test = test.map(|share| format!("note: {} (--test sets another fraction)", tested_on(share)));
+    let validation = validation.map(|share| {
+        let share = percent(share);
+        format!("note: {share} % of the training images are held out to validate on (--validation sets another fraction)")
+    });
+    test.into_iter().chain(validation).collect()
 }
 
 fn lacks_test_images(e: &anyhow::Error) -> bool {

@@ -18,6 +18,14 @@ pub enum Error {
         /// What was found and what is allowed.
         message: String,
     },
+    /// No recipe, or suite, is called so, or its file is none.
+    #[error("{}: {}", line(place), lines(message))]
+    NoRecipe {
+        /// Its name; of a file the line, too.
+        place: String,
+        /// What was found and what to do.
+        message: String,
+    },
     /// A data set is not as expected; `place` names the file, row or folder.
     #[error("{}: {}", line(place), lines(message))]
     Data {
@@ -107,6 +115,11 @@ impl Error {
         Error::Recipe { key: key.into(), message: line(&message.into()).into_owned() }
     }
 
+    /// A [`Error::NoRecipe`]; its message is one line, whatever names it repeats.
+    pub(crate) fn no_recipe(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::NoRecipe { place: place.into(), message: line(&message.into()).into_owned() }
+    }
+
     /// A [`Error::Data`]; its message is one line, whatever names it repeats.
     pub fn data(place: impl Into<String>, message: impl Into<String>) -> Self {
         Error::Data { place: place.into(), message: line(&message.into()).into_owned() }
@@ -130,6 +143,7 @@ mod tests {
         let gone = || std::io::Error::other(odd);
         for (e, says) in [
             (Error::data(odd, odd), format!("{shown}: {shown}")),
+            (Error::no_recipe(odd, odd), format!("{shown}: {shown}")),
             (Error::recipe(odd, odd), format!("recipe key `{shown}`: {shown}")),
             (Error::io(odd)(gone()), format!("{shown}: {shown}")),
             (

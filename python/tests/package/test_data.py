@@ -1,6 +1,7 @@
 """Images from where Python has them."""
 import json
 import logging
+import re
 
 import mlaan
 import numpy as np
@@ -77,6 +78,45 @@ def test_dlpack_is_not_copied(images):
 def test_arrays_that_do_not_fit_are_refused(images_, labels, says):
     with pytest.raises(mlaan.DataError, match=says):
         mlaan.plan("bp-resnet8", data=(images_, labels), classes=["a", "b"])
+
+
+@pytest.mark.parametrize("images_, remedy", [
+    (np.full((2, 4, 4, 3), 0.5), "(images * 255).round().astype(\"uint8\") has them so"),
+    (np.full((2, 4, 4, 3), 200.0), "images.round().astype(\"uint8\") has them so"),
+    (np.full((2, 4, 4, 3), 200), "images.round().astype(\"uint8\") has them so"),
+    (np.ones((2, 4, 4, 3), bool), "images.astype(\"uint8\") * 255 has them so"),
+    (np.full((2, 4, 4, 3), -1.25), "from -1.25 to -1.25: give pixels as they were before they were normalized"),
+    (np.full((2, 4, 4, 3), np.nan), "no finite numbers"),
+    (np.zeros((2, 3, 4, 4), np.uint8), "images.transpose(0, 2, 3, 1) puts channels last"),
+    (np.zeros((2, 1, 4, 4), np.uint8), "numpy.repeat(images.transpose(0, 2, 3, 1), 3, axis=3) makes RGB"),
+    (np.zeros((2, 4, 4, 1), np.uint8), "numpy.repeat(images, 3, axis=3) makes RGB"),
+    (np.zeros((2, 4, 4), np.uint8), "numpy.repeat(images[..., None], 3, axis=3) makes RGB"),
+    (np.zeros((2, 4, 4, 4), np.uint8), "images[..., :3] leaves out"),
+    (np.zeros((4, 4, 3), np.uint8), "images[None] holds one image"),
+])
+def test_what_is_refused_has_a_remedy_that_works(images_, remedy):
+    with pytest.raises(mlaan.DataError) as e:
+        _pixels.array(images_, "images")
+    assert remedy in str(e.value)
+    code = re.match(r"(\(?(?:images|numpy)\S*.*?) (?:has them so|puts|makes|leaves|holds)", remedy)
+    if code:
+        mended = eval(code[1], {"images": images_, "numpy": np})
+        assert _pixels.array(mended, "images").shape[-1] == 3
+
+
+def test_classes_without_images_are_warned_of(caplog):
+    """A label that is mistyped makes many classes."""
+    pixels = np.zeros((40, 8, 8, 3), np.uint8)
+    labels = np.arange(40) % 4
+    mlaan.plan("bp-resnet8", data=(pixels, labels))
+    assert not caplog.records
+    labels[17] = 500
+    assert mlaan.plan("bp-resnet8", data=(pixels, labels)).about["classes"] == 501
+    said = caplog.text
+    assert "there are 501 classes" in said and "label 500 is that of image 17" in said and "4, 5, 6, 7, 8 and 491 more" in said
+    caplog.clear()
+    mlaan.plan("bp-resnet8", data=(pixels, labels), classes=[str(k) for k in range(501)])
+    assert not caplog.records
 
 
 def test_forms_that_mean_nothing_are_refused(images):
@@ -269,12 +309,14 @@ def test_a_path_and_keys_of_the_data(tmp_path):
         mlaan.plan("bp-resnet8", data={"sise": 64})
 
 
-def test_a_recipe_is_chosen_for_images(images, tmp_path):
+def test_a_recipe_is_chosen_for_images(images, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mlaan")
     plan = mlaan.plan(data=images, classes=["dark", "red"])
     assert plan.about["classes"] == 2 and plan.about["size"] == 16 and plan.about["batch"] <= 64
     run = mlaan.train(data=images, classes=["dark", "red"], train={"epochs": 1}, model={"backbone": "resnet8"}, out=tmp_path / "run",
                       progress=False)
-    # A fifth of 96 images tests, a fifth of the others validates.
+    # A fifth of 96 images tests, a fifth of the others validates, which is said.
+    assert "20 % of every class are held out to test on" in caplog.text and "held out to validate on" in caplog.text
     assert run.summary["best_val_error"] is not None and '"data": "own"' in (run.path / "metrics.jsonl").read_text().replace(":", ": ")
 
 

@@ -82,7 +82,7 @@ def test_unknown_keys_have_a_nearest_spelling(keys, near):
 
 
 def test_errors_have_the_words_of_the_command(tmp_path):
-    with pytest.raises(mlaan.DataError, match="no recipe|no-such|nearest|neither"):
+    with pytest.raises(mlaan.RecipeError, match="no recipe|no-such|nearest|neither"):
         mlaan.plan("no-such-recipe")
     with pytest.raises(mlaan.DataError, match="no/such/place"):
         mlaan.plan(data="no/such/place")

@@ -103,7 +103,7 @@ def test_images_may_have_labels_beside_them(run, images):
         np.testing.assert_array_equal(run.predict(form, batch=7), found)
     for form, says in [("cat.png", "`mlaan predict` reads files"), (["cat.png"], "item 0: found the path 'cat.png'"), (3, "found int"),
                        ([pixels[0], None], "item 1: pixels must be uint8"), (pixels.transpose(0, 3, 1, 2), "channels last"),
-                       ([{"text": 1}], "item 0"), (pixels[..., 0], r"images\[None\]")]:
+                       ([{"text": 1}], "item 0"), (pixels[..., 0], "makes RGB of grey"), ([np.full((4, 4, 3), np.nan)], "no finite")]:
         with pytest.raises(mlaan.DataError, match=says):
             run.predict(form)
 
@@ -125,6 +125,10 @@ def test_an_analysis_takes_images(run, images, tmp_path):
         mlaan.analyze(run, data={"test": images})
     with pytest.raises(mlaan.RecipeError, match="needs a run"):
         mlaan.analyze()
+    with pytest.raises(mlaan.RecipeError, match="only source, not limit"):
+        mlaan.analyze(run, data={"source": "builtin", "limit": 3})
+    with pytest.raises(mlaan.DataError, match="nowhere"):
+        mlaan.analyze(run, data={"source": str(tmp_path / "nowhere")})
 
 
 def test_the_state_is_a_view_of_the_file(run):
@@ -192,6 +196,39 @@ def test_a_run_goes_on_to_more_epochs(images, small, tmp_path):
     more = mlaan.Run(run.path).resume(epochs=3, data=images, progress=False)
     assert more.metrics()["epoch"].tolist() == [1, 2, 3] and more.classes == ["a", "b"]
     assert run.resume(epochs=4, progress=False).evaluate().classes == ["a", "b"]
+
+
+def test_a_run_goes_on_as_it_was_computed(images, small, tmp_path, capsys, monkeypatch):
+    """Silent, and on one thread."""
+    from mlaan import _running
+    asked, call = [], _running.call
+    monkeypatch.setattr(_running, "call", lambda args, *rest: asked.append(args) or call(args, *rest))
+    run = mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", progress=False, threads=1, overrides=small)
+    more = run.resume(epochs=3)
+    assert capsys.readouterr().out == "" and more.metrics()["epoch"].tolist() == [1, 2, 3]
+    more.resume(epochs=4, progress="text")
+    assert "epoch" in capsys.readouterr().out and all("--threads=1" in args for args in asked) and len(asked) == 3
+
+
+def test_other_images_are_refused(images, small, tmp_path):
+    pixels, labels = images
+    keys = {**small, "data": {**small["data"], "normalise": "cifar10"}}
+    run = mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", progress=False, overrides=keys)
+    with pytest.raises(mlaan.DataError, match="images have other labels"):
+        run.resume(data=(pixels, 1 - labels), epochs=3, progress=False)
+    # Of the same labels, and with the same mean.
+    with pytest.raises(mlaan.DataError, match="training image 0 is another one"):
+        run.resume(data=(np.concatenate([pixels[2:], pixels[:2]]), labels), epochs=3, progress=False)
+    assert run.resume(data=(pixels.copy(), labels), epochs=3, progress=False).metrics()["epoch"].tolist() == [1, 2, 3]
+
+
+def test_a_folder_without_a_run_is_none(run, tmp_path):
+    with pytest.raises(mlaan.Error, match="this folder is no run$"):
+        mlaan.Run(tmp_path)
+    with pytest.raises(mlaan.Error, match=f"runs in it are .*{run.path.name}"):
+        mlaan.Run(run.path.parent)
+    with pytest.raises(mlaan.Error, match="no such run"):
+        mlaan.Run(tmp_path / "nowhere")
 
 
 def test_comparisons_analyses_and_reports(run, tmp_path):

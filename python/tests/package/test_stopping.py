@@ -83,11 +83,12 @@ def test_a_step_that_is_not_taken_is_not_waited_for(tmp_path):
     """Its images would take two seconds; what is saved is where the step before ended, and goes on as if it had not stopped."""
     keys = {"data": {"size": 16, "test": 0.25, "normalise": "cifar10"}, "train": {"batch": 100, "epochs": 1, "warmup": 0}}
     train = lambda items, name: mlaan.train("bp-resnet8", data=items, out=tmp_path / name, progress=False, threads=2, overrides=keys)
-    for after, name in ((15, "first"), (115, "second")):
+    # Behind the images by which the run knows them again, each asked for twice.
+    for after, name in ((47, "first"), (147, "second")):
         items = Slow(seconds=0.02, after=after)
         with pytest.raises(KeyboardInterrupt) as error:
             train(items, name)
-        assert time.monotonic() - items.at < PROMPT + items.seconds and "resume(data=…)" in error.value.__notes__[0] and error.value.__cause__ is None
+        assert time.monotonic() - items.at < PROMPT + items.seconds and "resume(data=…, progress=False" in error.value.__notes__[0] and error.value.__cause__ is None
     run = mlaan.Run(tmp_path / "second")
     assert run.about()["step"] == 1
     done = run.resume(data=Slow(seconds=0), progress=False).state_dict()
@@ -97,11 +98,11 @@ def test_a_step_that_is_not_taken_is_not_waited_for(tmp_path):
 
 def test_an_epoch_is_tested_and_saved(tmp_path):
     """Its steps are done: what they learnt is not lost by what stops the test behind them."""
-    items = Slow(seconds=0.004, after=330)
+    items = Slow(seconds=0.004, after=362)
     with pytest.raises(KeyboardInterrupt) as error:
         mlaan.train("bp-resnet8", data=items, out=tmp_path / "run", progress=False, overrides={
             "data": {"size": 16, "test": 0.25, "normalise": "cifar10"}, "train": {"batch": 100, "epochs": 3, "warmup": 0}})
-    assert items.at is not None and "resume(data=…)" in error.value.__notes__[0]
+    assert items.at is not None and "resume(data=…, progress=False" in error.value.__notes__[0]
     run = mlaan.Run(tmp_path / "run")
     assert run.metrics()["epoch"].tolist() == [1] and run.about()["step"] == 3 and items.asked < 500
 

@@ -115,7 +115,7 @@ def test_ctrl_c_saves_a_step_and_raises(images, tmp_path):
             threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt) as error:
         train(out=out, on_epoch=ask)
-    assert time.monotonic() - asked[0] < 20 and "resume(data=…)" in "".join(error.value.__notes__)
+    assert time.monotonic() - asked[0] < 20 and "resume(data=…, progress=False" in "".join(error.value.__notes__)
     run = mlaan.Run(out)
     assert run.summary is None and (out / "checkpoints/last.json").is_file()
     with pytest.raises(mlaan.DataError, match="give the same again"):

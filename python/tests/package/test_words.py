@@ -26,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[3]
     ("train", "Missing for --device cuda: a driver", 'Missing for device="cuda": a driver'),
     ("train", "say which with --key NAME", 'say which with model={"init_key": "NAME"}'),
     ("train", "invalid value 'gpu' for '--device <cpu|cuda[:N]>': it is cpu", "invalid value 'gpu' for `device`: it is cpu"),
+    ("export", "for PyTorch write `--format safetensors`", 'for PyTorch write `format="safetensors"`'),
+    ("train", "fine-tuning is better: `--init resnet18.pth`, `--modules 4` is less", 'fine-tuning is better: `init="resnet18.pth"`, `local={"modules": 4}` is less'),
+    ("train", "finished already; give --epochs a larger number", 'finished already; give train={"epochs": …} a larger number'),
+    ("train", "recipe key `epochs`: unknown key; did you mean `train.epochs`?", 'recipe key `epochs`: unknown key; did you mean `train={"epochs": …}`?'),
     ("analyze", "--heads: no checkpoint has auxiliary classifiers", "heads=: no checkpoint has auxiliary classifiers"),
     ("analyze", "the following required arguments were not provided:\n  --against <CHECKPOINT>", "missing: against="),
     # What a terminal is for stays as it is, and so does what is no flag.
@@ -95,6 +99,16 @@ def test_values_are_those_of_toml():
     with pytest.raises(mlaan.RecipeError, match="not UTF-8"):
         mlaan.plan(data="\udcff")
     assert mlaan.plan("bp-resnet8", train={"class_weights": np.array([1.0, 2.0])}, classes=2).about["classes"] == 2
+
+
+def test_names_that_are_missing_are_those_of_recipes():
+    for work in (lambda: mlaan.plan("mlan-resnet32-16"), lambda: mlaan.train("mlan-resnet32-16"), lambda: mlaan.compare("smal", progress=False)):
+        with pytest.raises(mlaan.RecipeError, match="neither a built-in recipe nor a file"):
+            work()
+
+
+def test_what_is_shown_is_what_there_is():
+    assert set(mlaan.__all__) < set(dir(mlaan)) and {name for name in dir(mlaan) if not name.startswith("_")} == {*mlaan.__all__, "torch"} - {"__version__"}
 
 
 def test_what_is_missing_is_said(images):

@@ -120,7 +120,11 @@ pub fn parse_optimizer(text: &str) -> Result<String, String> {
 }
 
 pub fn parse_memory(text: &str) -> Result<usize, String> {
-    mlaan::memory::bytes::parse(text).map_err(|e| e.to_string())
+    mlaan::memory::bytes::parse(text).map_err(|e| match e {
+        // The flag's name is said already.
+        mlaan::Error::Data { message, .. } => message,
+        e => e.to_string(),
+    })
 }
 
 /// The largest number of threads that was asked for, where it is more than can run at once.

@@ -12,7 +12,7 @@ mod table;
 use crate::args::TrainArgs;
 use crate::auto::called;
 use crate::folder::{Held, Target};
-use crate::held_out::or_held_out;
+use crate::held_out::{self, or_held_out};
 use crate::interrupt::{EXIT, Interrupt};
 use crate::ranks::Rank;
 use crate::{fits, format, host, memory, output, resume};
@@ -98,6 +98,11 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     if !args.speech.quiet || host::current().is_some() {
         let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
         warnings.for_each(|w| output::note(&format!("warning: {w}")));
+    }
+    if host::current().is_some()
+        && let Some(auto) = chosen.as_ref().and_then(|base| base.auto.as_ref())
+    {
+        held_out::of_choices(auto, &recipe).iter().for_each(|line| output::note(line));
     }
     if args.speech.speaks() {
         let name = title(args, &held.path);
@@ -300,7 +305,7 @@ fn say_finished_before(args: &TrainArgs, summary: &Summary, folder: &Path) -> Re
     } else if !args.speech.quiet {
         let more = match summary.stopped_early {
             true => "This run is finished already: it ended early, as train.patience says.",
-            false => "This run is finished already; --epochs with a larger number goes on with it.",
+            false => "This run is finished already; give --epochs a larger number to go on with it.",
         };
         output::line(&format!("{more}\n{}", finished(summary, None, folder)));
     }

@@ -51,7 +51,7 @@ impl Weights {
     /// What its pixels were normalised with, for people.
     pub fn statistics(&self) -> String {
         match self.normalise {
-            Some(n) => format!("mean {:?}, std {:?}", n.mean, n.std),
+            Some(n) => n.to_string(),
             None if self.is_imagenet() => "ImageNet's".into(),
             None => "CIFAR-10's".into(),
         }

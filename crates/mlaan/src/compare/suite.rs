@@ -128,16 +128,19 @@ impl Suite {
     /// contradict themselves.
     pub fn parse(text: &str, name: &str, origin: &str, folder: &Path) -> Result<Self> {
         if let Some((key, number)) = too_large(text) {
-            return Err(Error::data(origin, format!("key `{key}`: found {number}, expected {TOML_WHOLE}")));
+            return Err(Error::no_recipe(
+                origin,
+                format!("key `{key}`: found {number}, expected {TOML_WHOLE}"),
+            ));
         }
         let mut suite: Suite = toml::from_str(text).map_err(|e| {
             let before = text.get(..e.span().map_or(0, |s| s.start)).unwrap_or_default();
             let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |i| i + 1));
             let column = before.chars().count() - before.get(..start).unwrap_or_default().chars().count() + 1;
-            Error::data(origin, format!("line {line}, column {column}: {}", e.message()))
+            Error::no_recipe(origin, format!("line {line}, column {column}: {}", e.message()))
         })?;
         (suite.name, suite.folder) = (name.to_owned(), folder.to_path_buf());
-        suite.check().map_err(|message| Error::data(origin, message))?;
+        suite.check().map_err(|message| Error::no_recipe(origin, message))?;
         Ok(suite)
     }
 
@@ -293,8 +296,8 @@ impl Column {
 fn with_suites(e: Error, name: &str) -> Error {
     let near = nearest(name, builtin::builtin().iter().map(|(n, _)| *n), 2);
     match e {
-        Error::Data { place, message } if place == name && !near.is_empty() => {
-            Error::data(place, format!("{message}; did you mean the suite `{}`?", near.join("` or `")))
+        Error::NoRecipe { place, message } if place == name && !near.is_empty() => {
+            Error::no_recipe(place, format!("{message}; did you mean the suite `{}`?", near.join("` or `")))
         }
         other => other,
     }

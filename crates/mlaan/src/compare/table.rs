@@ -49,7 +49,7 @@ impl Suite {
     /// # Errors
     /// What is wrong with a recipe or a key, naming the cell.
     pub fn table(&self, changes: &[String]) -> Result<Table> {
-        self.check().map_err(|message| Error::data(&self.name, message))?;
+        self.check().map_err(|message| Error::no_recipe(&self.name, message))?;
         Table::new(self, changes)
     }
 }
@@ -107,7 +107,7 @@ impl Table {
             (Some(i), _) | (None, &[i]) => Ok(i),
             _ => {
                 let there: Vec<&str> = names().collect();
-                Err(Error::data(name, format!("no row of this name; there are {}", there.join(", "))))
+                Err(Error::no_recipe(name, format!("no row of this name; there are {}", there.join(", "))))
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::data::{Extras, RandAugment};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Where images come from and how they reach the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -223,6 +224,12 @@ pub struct MeanStd {
     pub mean: [f64; 3],
     /// Standard deviation per channel, above 0.
     pub std: [f64; 3],
+}
+
+impl fmt::Display for MeanStd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mean {:?}, std {:?}", self.mean, self.std)
+    }
 }
 
 impl Data {

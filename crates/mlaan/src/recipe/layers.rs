@@ -200,7 +200,9 @@ fn names(value: &Value) -> Result<Vec<String>> {
 /// What went wrong with a base, as a mistake in `extends`.
 fn as_key(e: Error) -> Error {
     match e {
-        Error::Data { place, message } => Error::recipe(EXTENDS, format!("{place}: {message}")),
+        Error::NoRecipe { place, message } | Error::Data { place, message } => {
+            Error::recipe(EXTENDS, format!("{place}: {message}"))
+        }
         Error::Io { .. } => Error::recipe(EXTENDS, e.to_string()),
         other => other,
     }

@@ -55,7 +55,7 @@ impl Recipe {
     /// built in, or a file whose path counts from the working folder.
     ///
     /// # Errors
-    /// [`Error::Data`] with line and column for what is not TOML; [`Error::Recipe`] with the full key
+    /// [`Error::NoRecipe`] with line and column for what is not TOML; [`Error::Recipe`] with the full key
     /// for an unknown key, a wrong type, an impossible value, or values that contradict each other.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         Layers::of_text(text, origin)?.recipe()
@@ -66,7 +66,7 @@ impl Recipe {
     /// ([`Part`]) the order does not matter; without a data set it is the network's usual one.
     ///
     /// # Errors
-    /// [`Error::Data`] if there is neither, with the nearest built-in names; otherwise as [`Recipe::parse`].
+    /// [`Error::NoRecipe`] if there is neither, with the nearest built-in names; otherwise as [`Recipe::parse`].
     pub fn load(name_or_path: &str) -> Result<Self> {
         Layers::of_name(name_or_path)?.recipe()
     }
@@ -106,7 +106,7 @@ impl Recipe {
     /// usual for a network is among them where none is named.
     ///
     /// # Errors
-    /// [`Error::Data`] if there is nothing of that name, or parts are missing.
+    /// [`Error::NoRecipe`] if there is nothing of that name, or parts are missing.
     pub fn parts(name_or_path: &str) -> Result<Vec<(Part, String)>> {
         Layers::parts(name_or_path)
     }

@@ -13,7 +13,10 @@ pub(super) fn unreadable(text: &str, origin: &str, e: &toml::de::Error) -> Error
     }
     let at = e.span().map_or(0, |s| s.start);
     let (line, column) = position(text, at);
-    Error::data(format!("{origin}, line {line}, column {column}"), format!("not valid TOML: {}", e.message()))
+    Error::no_recipe(
+        format!("{origin}, line {line}, column {column}"),
+        format!("not valid TOML: {}", e.message()),
+    )
 }
 
 /// The error for a number of more digits than TOML holds.

@@ -55,7 +55,7 @@ pub(super) fn complete(mut sources: Vec<RecipeText>, name: &str) -> Result<Vec<R
         let message = format!(
             "names no {what}; join one to it with +, as dgl+resnet32-16+svhn (`mlaan recipes` lists methods, networks and data sets)"
         );
-        return Err(Error::data(name, message));
+        return Err(Error::no_recipe(name, message));
     }
     if !has(Part::Data) {
         let network = sources.iter().rfind(|s| s.part == Part::Network).map_or("", |s| &s.id);
@@ -68,7 +68,7 @@ pub(super) fn complete(mut sources: Vec<RecipeText>, name: &str) -> Result<Vec<R
 /// `folder`), several names joined by `+`.
 ///
 /// # Errors
-/// [`Error::Data`]: nothing of that name; a file that cannot be read.
+/// [`Error::NoRecipe`]: nothing of that name; a file that cannot be read.
 pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<RecipeText>> {
     if let Some(source) = part(name) {
         return Ok(vec![source]);
@@ -89,7 +89,7 @@ pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<RecipeText>>
     }
     if path.is_some_and(|p| p.is_dir()) && !name.is_empty() {
         let message = "this is a folder, not a recipe: name images with `--data`, a run with `--out`";
-        return Err(Error::data(name, message));
+        return Err(Error::no_recipe(name, message));
     }
     Err(unknown(name))
 }
@@ -154,5 +154,5 @@ fn unknown(name: &str) -> Error {
         "neither a built-in recipe nor a file.{hint} Built in are demo, quickstart and a method on a network, as \
          mlaan-released-resnet32-16; `mlaan recipes` lists them"
     );
-    Error::data(name, message)
+    Error::no_recipe(name, message)
 }

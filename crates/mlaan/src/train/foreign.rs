@@ -91,6 +91,7 @@ pub fn import(file: &Path, options: &Options, folder: &Path) -> Result<Imported>
         peak_memory_bytes: None,
         partial: EpochStats::default(),
         rate_batch: None,
+        fingerprint: None,
     };
     let mut tensors = Untrained(learner, setup::optimizer(&recipe.train));
     let there = !is_free(folder) && holds(folder, &manifest, &mut tensors);

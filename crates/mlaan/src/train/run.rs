@@ -113,6 +113,7 @@ impl Trainer {
                 let (manifest, tensors) = checkpoint::load(folder)?;
                 self.resume_from(&manifest);
                 self.check_same_run(folder, &manifest)?;
+                self.check_same_images(folder, &manifest)?;
                 state::restore(&mut self.learner, &tensors, true)?;
                 Ok::<_, Error>(manifest)
             };
@@ -173,9 +174,22 @@ impl Trainer {
             return differs("seed", m.seed.to_string(), self.recipe.seed.to_string());
         }
         if m.normalise != self.normalise {
-            return differs("normalization", format!("{:?}", m.normalise), format!("{:?}", self.normalise));
+            return differs("normalization", m.normalise.to_string(), self.normalise.to_string());
         }
         Ok(())
+    }
+
+    fn check_same_images(&self, folder: &Path, m: &Manifest) -> Result<()> {
+        let theirs = m.fingerprint.as_ref();
+        match theirs.and_then(|theirs| theirs.difference(&self.splits, &self.fingerprint)) {
+            None => Ok(()),
+            Some(difference) => {
+                let message = format!(
+                    "it was trained on other images: these are {difference}. Give the images that it was trained on, or use another --out"
+                );
+                Err(Error::data(folder.display().to_string(), message))
+            }
+        }
     }
 
     pub(super) fn save(&mut self, run: &Run<'_>, is_best: bool) -> Result<()> {
@@ -188,6 +202,7 @@ impl Trainer {
             classes: self.splits.train.classes().to_vec(),
             images: [self.splits.train.len(), self.splits.test.len()],
             val_images: self.splits.validation.as_ref().map(|data| data.len()),
+            fingerprint: Some(self.fingerprint.clone()),
             normalise: self.normalise,
             size: self.recipe.data.size,
             best: at.best,

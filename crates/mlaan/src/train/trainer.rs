@@ -11,7 +11,7 @@ use super::sizes::{sizes_of, task};
 use super::unreached::unreached;
 use super::{LearningRate, foreign, setup};
 use crate::backbone::{Backbone, Frozen};
-use crate::data::{Augment, BatchSource, Extras, LoaderPool, Splits};
+use crate::data::{Augment, BatchSource, Extras, Fingerprint, LoaderPool, Splits};
 use crate::import::Taken;
 use crate::local::{Learner, Method, Partition};
 use crate::memory::Needs;
@@ -36,6 +36,8 @@ pub struct Trainer {
     pub(super) augment: Augment,
     pub(super) extras: Extras,
     pub(super) normalise: MeanStd,
+    /// What tells the images from others.
+    pub(super) fingerprint: Fingerprint,
     pub(super) learner: Learner,
     /// Of the training images, for each stage.
     pub(super) sources: Arc<Vec<BatchSource>>,
@@ -139,6 +141,7 @@ impl Trainer {
         let weights = recipe.train.class_weights.as_ref();
         let weights = weights.map(|w| class_weights(w, splits.train.as_ref())).transpose()?;
         let normalise = setup::normalisation_on(device, &recipe.data, &splits)?;
+        let fingerprint = Fingerprint::of(&splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let task = task(recipe, &splits, &normalise);
@@ -223,6 +226,7 @@ impl Trainer {
             augment,
             extras,
             normalise,
+            fingerprint,
             learner,
             sources,
             held_source,

@@ -81,6 +81,7 @@ pub fn checkpoint(run: &Path, recipe: &Recipe, classes: usize, seed: u64) -> Lea
         peak_memory_bytes: None,
         partial: EpochStats::default(),
         rate_batch: None,
+        fingerprint: None,
     };
     checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, &mut learner, true).unwrap();
     learner

@@ -292,7 +292,7 @@ fn load_prefers_built_in_names_then_files() {
     assert!(text.contains("mlaan-released-resnet32-16"), "{text}");
     let text = Recipe::load("no/such.toml").unwrap_err().to_string();
     assert!(text.contains("neither a built-in recipe nor a file") && text.contains("quickstart"), "{text}");
-    assert!(matches!(Recipe::load(folder.path().to_str().unwrap()), Err(Error::Data { .. })));
+    assert!(matches!(Recipe::load(folder.path().to_str().unwrap()), Err(Error::NoRecipe { .. })));
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn manifest(epoch: usize) -> Manifest {
         peak_memory_bytes: Some(3 << 40),
         partial: EpochStats { steps: 3, images: 384, losses: vec![0.1, 1.0 / 3.0], ..EpochStats::default() },
         rate_batch: Some(100),
+        fingerprint: None,
     }
 }
 

@@ -401,3 +401,26 @@ fn recipes_refuse_what_is_no_share() {
     let plain = Recipe::load("quickstart").unwrap().to_toml().unwrap();
     assert!(!plain.contains("validation") && !plain.contains("patience") && !plain.contains("\ntest"));
 }
+
+#[test]
+fn other_images_of_the_same_number_are_refused() {
+    let folder = tempdir().unwrap();
+    let (own, whole) = (recipe(2, &["data.normalise=cifar10"]), synthetic::splits(0, 100, 40).unwrap());
+    run(trainer(&own, Some(whole.clone())), folder.path(), Some(5));
+    let resumed = |splits: Splits| {
+        let mut trainer = trainer(&own, Some(splits));
+        let stop = AtomicBool::new(true);
+        trainer.run(folder.path(), true, &stop, &mut |_| {}).map_err(|e| e.to_string())
+    };
+    let other = synthetic::splits(1, 100, 40).unwrap();
+    let error = resumed(other).unwrap_err();
+    assert!(
+        error.contains("it was trained on other images") && error.contains("image 0 is another one"),
+        "{error}"
+    );
+    // The same images in another order.
+    let turned = Subset::new(Arc::clone(&whole.train), (0..100).rev().collect()).unwrap();
+    let error = resumed(Splits { train: Arc::new(turned), ..whole.clone() }).unwrap_err();
+    assert!(error.contains("training images have other labels"), "{error}");
+    resumed(whole).unwrap();
+}

@@ -15,6 +15,7 @@
 use super::epoch_stats::EpochStats;
 use super::tensor_file::TensorFile;
 use super::tensor_writer::{Stamp, TensorSource, TensorView, write_tensors};
+use crate::data::Fingerprint;
 use crate::files::{atomic, fault};
 use crate::numbers::read_json;
 use crate::recipe::MeanStd;
@@ -54,6 +55,9 @@ pub struct Manifest {
     /// Number of validation images, where there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_images: Option<usize>,
+    /// What tells these images from others of the same number. Runs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
     /// What pixels are normalised with.
     pub normalise: MeanStd,
     /// Side of the images fed to the network, pixels.

@@ -26,6 +26,7 @@ fn put_step(folder: &Path, epoch: usize, step: u64, is_best: bool) -> Result<()>
         peak_memory_bytes: None,
         partial: EpochStats::default(),
         rate_batch: None,
+        fingerprint: None,
     };
     let tensor = |name| NamedTensor::new(name, [3], vec![step as f32; 3]);
     let model = [tensor("a"), tensor("b")];
