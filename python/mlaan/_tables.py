@@ -88,9 +88,10 @@ def compare(*what: str | os.PathLike[str], data: str | os.PathLike[str] | Sequen
 
     data: a path, or "NAME=PATH" for each set of a suite with several.
     seeds: how many, or which.
-    show: the tables of what is there, without running anything.
+    show: the tables of what is there, without running anything; without a suite or recipes those that the folder `out` keeps, as they were
+        written last.
     """
-    if not what:
+    if not what and not (show and out is not None):
         raise _errors.RecipeError("compare() needs a suite or recipes, as compare(\"small\") or compare(\"bp-resnet20\", \"dgl-resnet20-5\")")
     sources = [] if data is None else [data] if isinstance(data, (str, os.PathLike)) else list(data)
     if not all(isinstance(source, (str, os.PathLike)) for source in sources):

@@ -238,6 +238,7 @@ def test_comparisons_analyses_and_reports(run, tmp_path):
     found = compare()
     assert [r["name"] for r in found.rows] == ["bp-resnet8", "dgl-resnet8-2"] and len(found.runs) == 2
     assert all(0 <= r["test_error_mean"] <= 100 for r in found.rows) and found.rows[0]["memory"] == 1.0
+    assert mlaan.compare(show=True, out=tmp_path / "cmp", progress=False).rows == found.rows
     assert compare(show=True).rows == found.rows and "<td>" in found._repr_html_()
     first, second = (next((tmp_path / "cmp" / r["name"]).glob("seed-0")) for r in found.rows)
     analysis = mlaan.analyze(second, heads=True, separability=True, limit=32, out=tmp_path / "analysis")

@@ -55,7 +55,7 @@ pub struct CompareArgs {
     /// Show what it would cost, and train nothing; speed is measured with a few steps
     #[arg(long)]
     pub plan: bool,
-    /// Show and write the tables of what is there, and run nothing
+    /// Show and write the tables of what is there, and run nothing; without a suite or recipes those that --out keeps
     #[arg(long, conflicts_with = "plan")]
     pub show: bool,
     /// Folder of runs, results and tables [default: runs/ and the suite's name]
@@ -79,6 +79,7 @@ Examples:
   mlaan compare small --data photos/          on one's own images
   mlaan compare bp-resnet32 mine.toml --seeds 5 --epochs 20 --data cifar10/
   mlaan compare small --show --out results/small   the tables of what is there
+  mlaan compare --show --out runs/mine        as they were written last
   mlaan compare table3-memory                 memory beside the paper's
 
 Runs lie in DIR/CELL/seed-N, tables in DIR/compare.json, .csv and .md, small records of finished runs in DIR/results: these \

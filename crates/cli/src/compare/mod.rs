@@ -27,6 +27,9 @@ use std::process::ExitCode;
 /// # Errors
 /// What is wrong with a suite, a recipe, the data or the folder; runs that failed.
 pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
+    if args.what.is_empty() && args.show {
+        return kept(args);
+    }
     if args.what.is_empty() {
         output::page(&tables::suites(builtin())?)?;
         return Ok(ExitCode::SUCCESS);
@@ -75,6 +78,20 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         output::page(&tables::text(&found))?;
     }
     work.end(args, end, &own)
+}
+
+/// The tables that a folder keeps, as they were written last.
+fn kept(args: &CompareArgs) -> Result<ExitCode> {
+    let Some(folder) = &args.out else {
+        bail!("--show needs a suite or recipes, or --out with the folder of a comparison");
+    };
+    let found = Comparison::read(folder)?;
+    if args.speech.json() {
+        output::json(&serde_json::to_value(&found)?)?;
+    } else {
+        output::page(&tables::text(&found))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Work {

@@ -58,6 +58,9 @@ fn a_table_is_run_shown_and_found_done() {
         serde_json::from_slice(&fs::read(at.path().join("runs/tiny/compare.json")).unwrap()).unwrap();
     assert_eq!(found, kept);
     assert_eq!(found["cells"][1]["test"]["n"], 2);
+    assert_eq!(json(at.path(), &["compare", "--show", "--json", "--out", "runs/tiny"]), found);
+    assert!(fails(at.path(), &["compare", "--show"]).contains("needs a suite or recipes, or --out"));
+    assert!(fails(at.path(), &["compare", "--show", "--out", "nowhere"]).contains("there is no such file"));
     // A copy with the records alone shows the same.
     let (from, to) = (at.path().join("runs/tiny/results"), at.path().join("copy/results"));
     fs::create_dir(at.path().join("copy")).unwrap();
