@@ -24,13 +24,13 @@ def call(args: Sequence[str], hear: Callable[[str, str], None] | None = None, gi
         if kind == "note":
             word, _, rest = text.partition(": ")
             levels = {"warning": logging.WARNING, "note": logging.INFO}
-            log.log(levels.get(word, logging.INFO), "%s", spoken(rest if word in levels else text, command))
+            log.log(levels.get(word, logging.INFO), "%s", spoken(rest if word in levels else text, command, given is not None))
         elif hear is not None:
-            hear(kind, spoken(text, command) if kind == "print" else text)
+            hear(kind, spoken(text, command, given is not None) if kind == "print" else text)
     command = "resume" if "--resume" in args else args[0]
     _cuda.find(args)
     images = {} if given is None else {"train": given.train, "validation": given.validation, "test": given.test}
-    with words_of(command):
+    with words_of(command, given is not None):
         return _core.call(args, told, name="own" if given is None else given.name, **images)
 
 

@@ -47,6 +47,8 @@ def split(data: Data, classes: Sequence[str] | None, usual: Sequence[str] | None
     if data is None or isinstance(data, (str, os.PathLike)):
         _unnamed(classes)
         return None if data is None else utf8(data, "data"), {}, None
+    if isinstance(data, Mapping) and {"images", "labels"} <= set(data):
+        raise _errors.DataError("data: images with labels are a tuple, as data=(images, labels)")
     if isinstance(data, Mapping) and "train" not in data:
         splits = [k for k in ("validation", "val", "test") if isinstance(data.get(k), (str, os.PathLike)) or hasattr(data.get(k), "__len__")]
         if splits:
@@ -127,12 +129,21 @@ def _splits(data: Data) -> dict[str, Any]:
         if unknown:
             raise _errors.DataError(f'data: a mapping has "train", "validation" and "test", not {", ".join(unknown)}')
         return {names[k]: v for k, v in data.items() if v is not None}
+    if isinstance(data, list) and len(data) in (2, 3) and all(map(_is_split, data)):
+        data = tuple(data)                            # as torch.utils.data.random_split gives them
     if isinstance(data, tuple) and data and not _is_pair(data):
         names_of = {1: ["train"], 2: ["train", "test"], 3: ["train", "validation", "test"]}
         if len(data) not in names_of:
             raise _errors.DataError(f"data: a tuple is (images, labels), (train, test) or (train, validation, test); found {len(data)} parts")
         return dict(zip(names_of[len(data)], data))
     return {"train": data}
+
+
+def _is_split(data: Any) -> bool:
+    """Whether it is images with labels, and no image with its label."""
+    if isinstance(data, (tuple, list)):
+        return len(data) == 2 and (getattr(data[0], "ndim", 0) == 4 or isinstance(data[0], (list, tuple)))
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "ndim") and not isinstance(data, (str, bytes, dict))
 
 
 def _is_pair(data: Any) -> bool:

@@ -9,7 +9,7 @@ class Error(Exception):
 
 
 class RecipeError(Error):
-    """A key of a recipe, or an argument, is unknown or impossible."""
+    """A key of a recipe, or an argument, is unknown or impossible; or no recipe or suite is called so."""
 
     __module__ = "mlaan"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import _errors, _pixels
+from ._settings import shown
 
 log = logging.getLogger("mlaan")
 #: Items whose label is compared with what the data set says that it is.
@@ -24,7 +25,7 @@ def whole(labels: Any, name: str) -> list[int]:
     listed: list[Any] = found.tolist() if found.ndim == 1 else []
     numbers = [_whole(label) for label in listed]
     if found.ndim != 1 or None in numbers:
-        raise _errors.DataError(f"data, {name}: labels must be whole numbers [n], found {found.dtype} {list(found.shape)}")
+        raise _errors.DataError(f"data, {name}: labels must be whole numbers [n], found {found.dtype} {list(found.shape)}{_remedy(found)}")
     whole_ = [number for number in numbers if number is not None]
     least = min(whole_, default=0)
     if least < 0:
@@ -42,7 +43,23 @@ def warn_of_missing(labels: Sequence[int], classes: int) -> None:
     most = classes - 1
     where = f" (label {most} is that of image {labels.index(most)})" if most in there else ""
     log.warning("data, train: there are %d classes, since labels count them from 0%s, but no training image of %s: "
-                "numpy.unique(labels, return_inverse=True)[1] numbers those that there are, and classes=[…] names all", classes, where, listed)
+                "numpy.unique(labels, return_inverse=True)[1], of all splits together, numbers those that there are, and classes=[…] names all",
+                classes, where, listed)
+
+
+def _remedy(labels: Any) -> str:
+    """How labels of another form become whole numbers."""
+    import numpy as np
+    if labels.ndim == 1 and labels.dtype.kind in "USO" and all(isinstance(label, str) for label in labels.tolist()):
+        return ": names, labels = numpy.unique(labels, return_inverse=True) numbers them, and classes=names names them"
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return ": labels[:, 0] has them so"
+    if labels.ndim == 2:
+        return ": labels.argmax(1) makes them of one-hot vectors"
+    if labels.ndim == 1 and np.issubdtype(labels.dtype, np.floating):
+        index = next((i for i, label in enumerate(labels.tolist()) if _whole(label) is None), None)
+        return "" if index is None else f"; that of image {index} is {labels[index]}"
+    return ""
 
 
 def _whole(label: Any) -> int | None:
@@ -58,7 +75,7 @@ def _number(label: Any, index: int, name: str) -> int:
     """An item's label: a whole number, or a tensor of one."""
     number = _whole(label)
     if number is None:
-        raise _errors.DataError(f"data, {name}: item {index}: a label must be a whole number, found {label!r}")
+        raise _errors.DataError(f"data, {name}: item {index}: a label must be a whole number, found {shown(label)}")
     return number
 
 

@@ -36,50 +36,78 @@ def own(images: Any) -> Any:
 def array(images: Any, place: str) -> Any:
     """Images `[n, h, w, 3]` one behind the other, not copied where they lie so already."""
     import numpy as np
+    tensor = type(images).__module__.partition(".")[0] == "torch"
     if not isinstance(images, np.ndarray):
         images = own(images) if hasattr(images, "__dlpack__") else np.asarray(images)
+    rgb = _as_rgb(images.shape, tensor)
     if images.dtype != np.uint8:
-        raise _errors.DataError(f"{place}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}{_as_bytes(images)}")
+        cast, said = _as_bytes(images, tensor)
+        if cast is not None:
+            said = f": {cast if rgb is None else rgb[0].replace('images', cast, 1)} has them so{said}"
+        raise _errors.DataError(f"{place}: images must be of type uint8 (pixels from 0 to 255), found {images.dtype}{said}")
     if images.ndim != 4 or images.shape[3] != 3:
-        raise _errors.DataError(f"{place}: images must be [n, height, width, 3], found {list(images.shape)}{_as_rgb(images.shape)}")
-    if images.ndim == 4 and not images.flags.c_contiguous:
+        said = "" if rgb is None else f": {rgb[0]} {rgb[1]}"
+        raise _errors.DataError(f"{place}: images must be [n, height, width, 3], found {list(images.shape)}{said}")
+    if not images.flags.c_contiguous:
         log.info("%s: the array is copied, since its images do not lie one behind the other", place)
         images = np.ascontiguousarray(images)
     return images
 
 
-def _as_bytes(images: Any) -> str:
-    """How pixels of another type become bytes."""
+def _as_bytes(images: Any, tensor: bool) -> tuple[str | None, str]:
+    """How pixels of another type become bytes, of a tensor in PyTorch's words; and what is to be said of them."""
     import numpy as np
+    cast = ".byte()" if tensor else '.astype("uint8")'
+    floats, whole = np.issubdtype(images.dtype, np.floating), np.issubdtype(images.dtype, np.integer)
     if images.dtype == np.bool_:
-        return ': images.astype("uint8") * 255 has them so'
-    if not (np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)) or images.size == 0:
-        return ""
+        return f"(images{cast} * 255)", ""
+    if not (floats or whole) or images.size == 0:
+        return None, ""
     low, high = images.min(), images.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        return ", with some that are no finite numbers"
-    if np.issubdtype(images.dtype, np.floating) and low >= 0 and high <= 1:
-        return ': (images * 255).round().astype("uint8") has them so'
+        return None, ", with some that are no finite numbers"
+    if floats and -1e-6 <= low and high <= 1 + 1e-6:
+        return f"(images * 255).round(){cast}", ""
     if low >= 0 and high <= 255:
-        return ': images.round().astype("uint8") has them so'
-    return f", from {low:.4g} to {high:.4g}: give pixels as they were before they were normalized, which the recipe does"
+        return f"images{'.round()' if floats else ''}{cast}", ""
+    if images.dtype == np.uint16:
+        return f"(images // 257){cast}", ", where they are from 0 to 65535"
+    if whole:
+        return None, f", from {low} to {high}"
+    return None, f", from {low:.4g} to {high:.4g}: give pixels as they were before they were normalized, which the recipe does"
 
 
-def _as_rgb(shape: tuple[int, ...]) -> str:
-    """How images of another shape become those of three channels."""
-    if len(shape) == 4 and shape[1] == 3:
-        return ": images.transpose(0, 2, 3, 1) puts channels last"
-    if len(shape) == 4 and shape[1] == 1:
-        return ": numpy.repeat(images.transpose(0, 2, 3, 1), 3, axis=3) makes RGB of grey images"
-    if len(shape) == 4 and shape[3] == 1:
-        return ": numpy.repeat(images, 3, axis=3) makes RGB of grey images"
-    if len(shape) == 4 and shape[3] == 4:
-        return ": images[..., :3] leaves out the fourth channel"
-    if len(shape) == 3 and shape[2] != 3:
-        return ": numpy.repeat(images[..., None], 3, axis=3) makes RGB of grey images"
-    if len(shape) == 3:
-        return ": images[None] holds one image"
-    return ""
+def _as_rgb(shape: tuple[int, ...], tensor: bool) -> tuple[str, str] | None:
+    """How images of another shape become those of three channels, of a tensor in PyTorch's words; and what that does."""
+    last = "images.permute(0, 2, 3, 1)" if tensor else "images.transpose(0, 2, 3, 1)"
+
+    def grey(images: str) -> tuple[str, str]:
+        repeated = f"{images}.repeat(1, 1, 1, 3)" if tensor else f"numpy.repeat({images}, 3, axis=3)"
+        return repeated, "makes RGB of grey images"
+    match shape:
+        case (_, _, _, 3):
+            return None
+        case (_, _, _, 1):
+            return grey("images")
+        case (_, _, _, 4):
+            return "images[..., :3]", "leaves out the fourth channel"
+        case (_, 3, _, _):
+            return last, "puts channels last"
+        case (_, 1, _, _):
+            return grey(last)
+        case (_, 4, _, _):
+            return f"{last}[..., :3]", "puts channels last, and leaves out the fourth"
+        case (_, _, 3):
+            return "images[None]", "holds one image"
+        case (3, _, _):
+            return f"{'images.permute(1, 2, 0)' if tensor else 'images.transpose(1, 2, 0)'}[None]", "holds one image"
+        case (_, _, _):
+            return grey("images[..., None]")
+    return None
+
+
+def _found(pixels: Any) -> str:
+    return f", found {pixels.min():.4g} to {pixels.max():.4g}" if pixels.size else ""
 
 
 def one(image: Any) -> Any:
@@ -94,10 +122,11 @@ def one(image: Any) -> Any:
         if not np.isfinite(found).all():
             raise _errors.DataError("some pixels are no finite numbers")
         if not (found.size and -1e-6 <= found.min() and found.max() <= 1 + 1e-6):
-            raise _errors.DataError("pixels that are no whole numbers must be from 0 to 1: leave normalisation to the recipe")
+            raise _errors.DataError(f"floating-point pixels must be from 0 to 1{_found(found)}: give uint8 for 0 to 255, and leave normalization to "
+                                    "the recipe")
         found = np.rint(found * 255).astype(np.uint8)
     elif found.dtype != np.uint8:
-        raise _errors.DataError(f"pixels must be uint8, or from 0 to 1, found {found.dtype}")
+        raise _errors.DataError(f"pixels must be uint8, or floating-point from 0 to 1, found {found.dtype}")
     if found.ndim == 3 and found.shape[2] not in (1, 3) and found.shape[0] in (1, 3):
         found = found.transpose(1, 2, 0)
     if found.ndim == 2:

@@ -14,7 +14,7 @@ from . import _core, _cuda, _errors
 from ._call import ask, call
 from ._data import GIVEN, Data, Given, Items, analysed, split, tested, without_labels
 from ._pixels import batches
-from ._running import Epoch, Progress, Execution, run
+from ._running import Epoch, Execution, Progress, run
 from ._settings import count, flags, place, threads_of
 from ._tensors import views
 from ._values import Evaluation, Metrics
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether there is a run: what it measured, its recipe, or its checkpoints."""
-    return any((folder / name).exists() for name in ("metrics.jsonl", "recipe.toml", "checkpoints"))
+    """Whether there is a run, what it measured, its recipe, or its checkpoints; or whether it is the folder of these."""
+    return any((folder / name).exists() for name in ("metrics.jsonl", "recipe.toml", "checkpoints", "last.json", "best.json"))
+
+
+def _runs_below(folder: Path) -> list[str]:
+    """Runs in it, as `runs/` has them, or in folders of it, as comparisons do."""
+    return sorted(str(p) for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_dir() and _is_run(p) and p.name != "checkpoints")
 
 
 class Run:
@@ -37,10 +42,12 @@ class Run:
         self.path: Path = Path(path)
         if not self.path.exists():
             raise _errors.Error(f"{self.path}: there is no such run")
+        if self.path.is_file() and self.path.suffix != ".json":
+            raise _errors.Error(f"{self.path}: this file is no run; give its folder, or a checkpoint's manifest in it (checkpoints/best.json)")
         if self.path.is_dir() and not _is_run(self.path):
-            runs = sorted(str(p) for p in self.path.iterdir() if p.is_dir() and _is_run(p))
-            there = f"; runs in it are {', '.join(runs[:5])}{' and others' if len(runs) > 5 else ''}" if runs else ""
-            raise _errors.Error(f"{self.path}: this folder is no run{there}")
+            runs = _runs_below(self.path)
+            there = f"runs in it are {', '.join(runs[:5])}{' and others' if len(runs) > 5 else ''}" if runs else "give the one that train() wrote into"
+            raise _errors.Error(f"{self.path}: this folder is no run; {there}")
         # What this run was trained on, where a program gave it here.
         self._given: Given | None = None
         self._execution = Execution()
@@ -81,7 +88,8 @@ class Run:
         return f"<p>{escape(repr(self))}</p>{drawn}{metrics._repr_html_()}"
 
     def about(self, *, best: bool = False) -> dict[str, Any]:
-        """What the checkpoint says: `classes`, `size` (pixels), `mean` and `std` of pixels in 0 to 1, `epoch`, `step`, `recipe` (TOML), …"""
+        """What the checkpoint says: `classes`, `size` and `short_side` (pixels), `mean` and `std` of pixels in 0 to 1, `epoch`, `step`, `recipe`
+        (TOML), …"""
         with words_of("about"):
             told, model = _core.checkpoint(self.path, best)
         found: dict[str, Any] = {"model": model, **json.loads(told)}
@@ -168,8 +176,9 @@ class Run:
 
     def to_torch(self, *, best: bool = False) -> nn.Module:
         """The network as an `nn.Module` with its weights, in evaluation mode: torchvision's ResNet where it is one and torchvision is there,
-        else the same under torchvision's names. It takes images `[n, 3, height, width]`, pixels from 0 to 1 minus `about()["mean"]`, over
-        `about()["std"]`, and gives logits `[n, classes]`."""
+        else the same under torchvision's names. It takes images `[n, 3, size, size]` of `about()["size"]`, pixels from 0 to 1 minus
+        `about()["mean"]`, over `about()["std"]`, and gives logits `[n, classes]`, those of `predict`. Images of other sizes `predict` scales so that the
+        shorter side is `about()["short_side"]`, and cuts out the centre, as torchvision's `Resize` and `CenterCrop`."""
         from ._torch import module
         about, tensors = self._network(best)
         found: nn.Module = module(tensors, int(about["step"]))
@@ -182,7 +191,7 @@ class Run:
         this is the `Run` that `train` returned; `classes` are by default those of the checkpoint. Labels, and the colours of some images,
         are compared with those that it was trained on.
 
-        progress, device, threads, stages: by default as in the call that returned this `Run`; of `Run(path)` as in `train`.
+        progress, device, threads, stages: where they are `None`, as in the call that returned this `Run`; of `Run(path)` as in `train`.
         """
         saved = self._saved()
         source, _, given = split(data, classes, None if saved is None else saved["classes"])

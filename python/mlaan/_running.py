@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
 from . import _errors
@@ -47,7 +47,7 @@ class Execution:
 
     def changed(self, **to: Any) -> Execution:
         """With what is named in place of it."""
-        return Execution(**{name: getattr(self, name) if value is None else value for name, value in to.items()})
+        return replace(self, **{name: value for name, value in to.items() if value is not None})
 
     def flags(self) -> list[str]:
         """As arguments."""

@@ -24,6 +24,15 @@ def utf8(path: str | os.PathLike[str], what: str) -> str:
     return text
 
 
+def shown(value: Any) -> str:
+    """A value in a message: short, whatever it is."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and len(shape) > 0:
+        return f"{type(value).__name__} {list(shape)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 def plain(value: Any) -> Any:
     """Numbers and arrays of NumPy and tensors as those of Python: `np.float64` is a `float` that writes itself in another way."""
     return value.tolist() if callable(getattr(value, "tolist", None)) else value
@@ -122,4 +131,6 @@ def place(path: str | os.PathLike[str]) -> str:
 
 def named(recipe: Recipe) -> list[str]:
     """The recipe as an argument."""
+    if recipe is not None and not isinstance(recipe, (str, os.PathLike)):
+        raise TypeError(f"recipe: expected a name or a path, found {type(recipe).__name__}; images are data=(images, labels)")
     return [] if recipe is None else [utf8(recipe, "recipe")]

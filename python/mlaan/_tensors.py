@@ -13,6 +13,19 @@ from numpy.typing import NDArray
 COUNTER = "num_batches_tracked"
 
 
+def metadata(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of itself, which has text alone: numbers and lists are JSON in it."""
+    with path.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+
+    def value(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return {name: value(text) for name, text in header.get("__metadata__", {}).items()}
+
+
 def views(path: Path, counters: dict[str, int] | None = None) -> dict[str, NDArray[np.float32]]:
     """The tensors of a safetensors file of float32, where they lie in the mapped file. Counts of steps are put into `counters`."""
     mapped = np.memmap(path, dtype=np.uint8, mode="r")

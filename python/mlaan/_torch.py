@@ -15,19 +15,32 @@ if TYPE_CHECKING:
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """The network of a state dict that `Run.export("safetensors", …)` or `mlaan export` wrote, as `Run.to_torch()` gives it: an `nn.Module` in
-    evaluation mode. The file's metadata say how images are prepared. `DataError` where the file is no such state dict."""
+    evaluation mode. Its attribute `metadata` says how images are prepared, as the file does (`size`, `short_side`, `mean`, `std`, `classes`, …).
+    `DataError` where the file is no such state dict."""
     from ._errors import DataError
-    from ._tensors import views
+    from ._tensors import metadata, views
+    place = Path(path)
+    if place.is_dir():
+        raise DataError(f"{path}: this is a folder: mlaan.Run(…).to_torch() gives the network of a run")
     try:
         counters: dict[str, int] = {}
-        tensors = views(Path(path), counters)
+        tensors = views(place, counters)
+    except OSError as e:
+        raise DataError(f"{path}: {e.strerror or e}") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise DataError(f"{path}: this is no safetensors file of float32: {e}") from e
+        written = ": torch.save wrote it, whose weights train(init=…) takes" if _is_zip(place) else ""
+        raise DataError(f"{path}: this is no safetensors file of float32{written}") from e
     try:
         found: nn.Module = module(tensors, max(counters.values(), default=0))
     except ValueError as e:
         raise DataError(f"{path}: this is no network of mlaan: {e}") from e
+    setattr(found, "metadata", metadata(place))      # not typed as one of a module's own
     return found
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def module(state: Mapping[str, NDArray[Any]], steps: int) -> Any:

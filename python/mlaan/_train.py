@@ -7,14 +7,14 @@ from typing import Any
 
 from ._data import Data, split
 from ._run import Run
-from ._running import Epoch, Progress, Execution, run
+from ._running import Epoch, Execution, Progress, run
 from ._settings import Recipe, flags, named, settings
 
 
 def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | None = None, out: str | os.PathLike[str] | None = None,
           on_epoch: Callable[[Epoch], object] | None = None, progress: Progress = True, memory: str | int | None = None,
           time: str | None = None, device: str = "cpu", threads: int | None = None, stages: int | None = None,
-          init: str | os.PathLike[str] | None = None, tensorboard: bool | str | os.PathLike[str] = False,
+          init: Run | str | os.PathLike[str] | None = None, tensorboard: bool | str | os.PathLike[str] = False,
           overrides: Mapping[str, Any] | None = None, **tables: Any) -> Run:
     """Trains, and returns the finished run, or what of it was done in `time`.
 
@@ -30,13 +30,18 @@ def train(recipe: Recipe = None, *, data: Data = None, classes: Sequence[str] | 
     progress: `True` shows a table and a curve in notebooks and text elsewhere, `False` nothing.
     memory: bytes that may be used, or text as "2GiB": where the recipe needs more, settings are chosen that fit; `MemoryBudgetError` if none.
     time: begins no epoch that is not expected to end in this time, as "8h".
-    init: weights to start from: a run's folder, or a state dict of PyTorch.
-    overrides, **tables: keys of the recipe: `train={"epochs": 3}`, `seed=3`; unknown ones raise `RecipeError` with the nearest spelling.
+    init: weights to start from: a run, or the path of a state dict that `torch.save` or safetensors wrote.
+    overrides, **tables: keys of the recipe: `train={"epochs": 3}`, `seed=3`; unknown ones raise `RecipeError` with the nearest spelling. Tables are
+        over `overrides`.
 
     Ctrl-C, or interrupting the kernel, stops after the step, saves, and raises `KeyboardInterrupt`; `Run(out).resume()` goes on from there,
     to the bit (on images that a program gave with the same `data`). Where saving fails, that is the exception's `__cause__`.
     """
     source, keys, given = split(data, classes)
+    if isinstance(init, Run):
+        init = init.path
+    elif init is not None and not isinstance(init, (str, os.PathLike)):
+        raise TypeError(f"init: expected a run or a path, found {type(init).__name__}; torch.save(module.state_dict(), \"init.pth\") writes weights")
     execution = Execution(progress, device, threads, stages)
     args = flags(data=source, out=out, memory=memory, time=time, init=init, tensorboard=tensorboard if tensorboard else None)
     args = ["train", *named(recipe), *args, *settings(keys, {}), *settings(overrides, tables)]

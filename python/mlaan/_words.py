@@ -28,12 +28,25 @@ KEYS = {
     "recompute": "local.recompute", "seed": "seed", "size": "data.size", "skip-broken": "data.skip_broken", "test": "data.test",
     "validation": "data.validation",
 }
+#: Keywords that are called otherwise by one function.
+NAMES = {("export", "out"): "path="}
+#: Sentences of the command line that a function says otherwise, or not at all, by the command or for all.
+SENTENCES = {
+    "": [("after --set", "in `overrides`"), ("`--set`", "`overrides`"), ("a flag or --set changes", "a key changes"),
+         ("pass --resume to go on with it, or another --out", "Run(…).resume() goes on with it, or pass another out=")],
+    "resume": [("Leave out the recipe and these flags", "Leave these out"), (", or use another --out", ""), ("; use another --out", ""),
+               (", or pass another --out", "")],
+}
 #: Flags that stand for something else.
 OTHERS = {"resume": "resume()", "out": "out=", "data": "data=", "memory": "memory=", "against": "against=", "heads": "heads=True",
           "confusion": "confusion", "classes": "classes=", "split": "split=", "cka": "cka=True"}
 
 _VALUE = r"(?:[ =](?P<{}>'[^']*'|[0-9][\w.]*|[A-Z][A-Z_]+(?:=[\w./-]+)?|module|cuda(?::\d+)?|test|exif|ignore|stream)\b)?"
-_RESUME = re.compile(r"`?mlaan train --resume --out (?P<folder>'[^']*'|[^\s;`]+)`?")
+_RESUME = re.compile(r"`?(?:mlaan train )?--resume --out (?P<folder>'[^']*'|[^\s;`]*[^\s;`,.])(?: --time (?P<time>\w+))?`?")
+#: What is to be done next, on a line of its own.
+_NEXT = re.compile(r"(?<!`)mlaan (?P<command>eval|report) (?P<folder>'[^'\n]*'|\S+)$", re.MULTILINE)
+#: A key with its value, as `--set` takes it.
+_ASSIGNED = re.compile(r"(?<![\w.`-])(?P<key>(?:train|local|model|data)\.[a-z_.]+)=(?P<value>[\w./-]*\w)(?![\w`])")
 _SET = re.compile(r"`?--set (?P<key>[a-z_.]+)=(?P<value>[^\s`,);]+)`?")
 #: A flag with its value between backticks, whatever that is.
 _TICKED = re.compile(r"`--(?P<flag>[a-z]+(?:-[a-z]+)*)[ =](?P<value>[^`\s]+)`")
@@ -67,12 +80,25 @@ def key(path: str, value: str) -> str:
     return f'overrides={{"data": {value}}}' if table == "data" and "." in path else f"{table}={value}"
 
 
-def spoken(text: str, command: str) -> str:
-    """`text` of a command, for who called `command` as a function."""
+def spoken(text: str, command: str, given: bool = False) -> str:
+    """`text` of a command, for who called `command` as a function, and gave it images or not."""
     keywords = KEYWORDS.get(command, ())
+
+    def resumes(found: re.Match[str]) -> str:
+        time = found["time"]
+        words = [*(["data=…"] if given else []), *([] if time is None else [f"time={'…' if time == 'TIME' else literal(time)}"])]
+        return f"mlaan.Run({literal(found['folder'])}).resume({', '.join(words)})"
+
+    def follows(found: re.Match[str]) -> str:
+        folder = literal(found["folder"])
+        return f"mlaan.report({folder})" if found["command"] == "report" else f"mlaan.Run({folder}).evaluate({'data=…' if given else ''})"
 
     def word_of(name: str, value: str | None) -> str | None:
         word = name.replace("-", "_")
+        if (command, name) in NAMES:
+            return NAMES[command, name] + ("" if value is None else literal(value))
+        if name == "seeds" and value is not None and value.endswith(","):
+            return f"seeds=[{value.strip(',')}]"
         if word in keywords:
             return f"{word}={'' if value is None else literal(value)}"
         if name in KEYS:
@@ -92,13 +118,16 @@ def spoken(text: str, command: str) -> str:
         return found[0] if said is None else f"`{said}`"
 
     def rest(part: str) -> str:
+        for found, said in [*SENTENCES[""], *SENTENCES.get(command, [])]:
+            part = part.replace(found, said)
+        part = _NEXT.sub(follows, part)
         part = _TOP.sub(lambda m: f"{m['before']}`{key(m['key'], '…')}`", part)
-        part = _RESUME.sub(lambda m: f'mlaan.Run({literal(m["folder"])}).resume()', part)
+        part = _RESUME.sub(resumes, part)
         part = _SET.sub(lambda m: f'`{key(m["key"], literal(m["value"]))}`', part)
         part = _TICKED.sub(ticked, part)
         part = _MISSING.sub(lambda m: "missing: " + ", ".join(re.findall(r"--[a-z-]+", m["flags"])), part)
         part = _OPTION.sub(lambda m: f"`{m['flag'].replace('-', '_')}`", part)
-        part = part.replace("after --set", "in `overrides`").replace("`--set`", "`overrides`").replace("a flag or --set changes", "a key changes")
+        part = _ASSIGNED.sub(lambda m: key(m["key"], literal(m["value"])), part)
         return _FLAG.sub(flag, part)
 
     said, at = "", 0
@@ -110,11 +139,11 @@ def spoken(text: str, command: str) -> str:
 
 
 @contextmanager
-def words_of(command: str) -> Iterator[None]:
-    """Errors within speak to who called `command`."""
+def words_of(command: str, given: bool = False) -> Iterator[None]:
+    """Errors within speak to who called `command`, and gave it images or not."""
     try:
         yield
     except _errors.Error as e:
         if e.args and isinstance(e.args[0], str):
-            e.args = (spoken(e.args[0], command), *e.args[1:])
+            e.args = (spoken(e.args[0], command, given), *e.args[1:])
         raise

@@ -2,8 +2,8 @@
 
 use crate::args::{self, Cli, Command};
 use crate::{
-    analyze, audit, bench, compare, data, definitions, devices, eval, export, import, output, plan, predict,
-    recipes, report, train,
+    analyze, audit, bench, compare, data, definitions, devices, eval, export, host, import, output, plan,
+    predict, recipes, report, train,
 };
 use anyhow::Result;
 use clap::Parser;
@@ -18,7 +18,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 fn one(command: &Option<Command>) -> Result<ExitCode> {
-    if let Some(said) = args::fewer_threads().filter(|_| !is_quiet(command.as_ref())) {
+    // A program hears of it in its own way, whatever is printed.
+    let told = host::current().is_some() || !is_quiet(command.as_ref());
+    if let Some(said) = args::fewer_threads().filter(|_| told) {
         output::note(&said);
     }
     match command {

@@ -24,7 +24,7 @@ pub fn or_held_out<T>(recipe: &mut Recipe, named: bool, work: impl Fn(&Recipe) -
 
 /// What is told of it.
 pub fn note() -> String {
-    format!("{}, as by `mlaan train --data`", tested_on(TEST))
+    tested_on(TEST)
 }
 
 fn tested_on(share: f64) -> String {
@@ -37,8 +37,11 @@ fn percent(share: f64) -> f64 {
 
 /// What a recipe that was chosen for images holds out of them, for a program: a terminal shows the choices themselves.
 pub fn of_choices(auto: &AutoRecipe, recipe: &Recipe) -> Vec<String> {
-    let test = recipe.data.test.filter(|_| auto.survey.test.is_none());
-    let validation = recipe.data.validation.filter(|share| *share > 0.0 && auto.survey.validation.is_none());
+    let (chosen, stands) = (&auto.recipe.data, &recipe.data);
+    let test = chosen.test.filter(|_| auto.survey.test.is_none() && chosen.test == stands.test);
+    let validation = chosen.validation.filter(|share| {
+        *share > 0.0 && auto.survey.validation.is_none() && chosen.validation == stands.validation
+    });
     let test = test.map(|share| format!("note: {} (--test sets another fraction)", tested_on(share)));
     let validation = validation.map(|share| {
         let share = percent(share);

@@ -142,7 +142,9 @@ impl Items {
         let Some(_fetching) = interpreter::fetching() else { return Err(ends()) };
         let fetched = Python::try_attach(|py| {
             self.fetch_into(py, index, scratch).map_err(|e| {
-                let said = e.to_string();
+                // What is said of images needs no name of a class before it.
+                let of_data = e.is_instance_of::<DataError>(py);
+                let said = if of_data { e.value(py).to_string() } else { e.to_string() };
                 self.raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
                 said
             })
@@ -186,6 +188,10 @@ impl Dataset for Items {
     }
 
     fn streams(&self) -> bool {
+        true
+    }
+
+    fn varies(&self) -> bool {
         true
     }
 

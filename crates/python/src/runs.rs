@@ -1,7 +1,7 @@
 //! What a run's folder holds.
 
 use crate::errors::{Error, of_library};
-use mlaan::train::{Trained, metrics as events};
+use mlaan::train::{Trained, metrics as events, setup};
 use pyo3::prelude::*;
 use serde_json::json;
 use std::ffi::OsString;
@@ -26,6 +26,7 @@ pub fn checkpoint(py: Python<'_>, path: PathBuf, best: bool) -> PyResult<(String
         "step": m.step,
         "classes": m.classes,
         "size": m.size,
+        "short_side": setup::frame(&trained.recipe.data).short_side,
         "mean": m.normalise.mean,
         "std": m.normalise.std,
         "recipe": m.recipe,

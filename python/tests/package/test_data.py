@@ -83,8 +83,9 @@ def test_arrays_that_do_not_fit_are_refused(images_, labels, says):
 @pytest.mark.parametrize("images_, remedy", [
     (np.full((2, 4, 4, 3), 0.5), "(images * 255).round().astype(\"uint8\") has them so"),
     (np.full((2, 4, 4, 3), 200.0), "images.round().astype(\"uint8\") has them so"),
-    (np.full((2, 4, 4, 3), 200), "images.round().astype(\"uint8\") has them so"),
-    (np.ones((2, 4, 4, 3), bool), "images.astype(\"uint8\") * 255 has them so"),
+    (np.full((2, 4, 4, 3), 200), "images.astype(\"uint8\") has them so"),
+    (np.full((2, 4, 4), 0.5), "numpy.repeat((images * 255).round().astype(\"uint8\")[..., None], 3, axis=3) has them so"),
+    (np.ones((2, 4, 4, 3), bool), "(images.astype(\"uint8\") * 255) has them so"),
     (np.full((2, 4, 4, 3), -1.25), "from -1.25 to -1.25: give pixels as they were before they were normalized"),
     (np.full((2, 4, 4, 3), np.nan), "no finite numbers"),
     (np.zeros((2, 3, 4, 4), np.uint8), "images.transpose(0, 2, 3, 1) puts channels last"),
@@ -93,14 +94,36 @@ def test_arrays_that_do_not_fit_are_refused(images_, labels, says):
     (np.zeros((2, 4, 4), np.uint8), "numpy.repeat(images[..., None], 3, axis=3) makes RGB"),
     (np.zeros((2, 4, 4, 4), np.uint8), "images[..., :3] leaves out"),
     (np.zeros((4, 4, 3), np.uint8), "images[None] holds one image"),
+    (np.zeros((3, 4, 4), np.uint8), "images.transpose(1, 2, 0)[None] holds one image"),
+    (np.zeros((2, 4, 5, 5), np.uint8), "images.transpose(0, 2, 3, 1)[..., :3] puts channels last"),
+    (np.full((2, 4, 4, 3), 65535, np.uint16), "(images // 257).astype(\"uint8\") has them so"),
+    (np.full((2, 4, 4, 3), -7), "from -7 to -7"),
 ])
 def test_what_is_refused_has_a_remedy_that_works(images_, remedy):
+    refused(images_, remedy, numpy=np)
+
+
+@pytest.mark.parametrize("images_, remedy", [
+    (lambda torch: torch.full((2, 4, 4, 3), 0.5), "(images * 255).round().byte() has them so"),
+    (lambda torch: torch.full((2, 4, 4, 3), 7, dtype=torch.int64), "images.byte() has them so"),
+    (lambda torch: torch.full((2, 3, 4, 4), 0.5), "(images * 255).round().byte().permute(0, 2, 3, 1) has them so"),
+    (lambda torch: torch.zeros((2, 3, 4, 4), dtype=torch.uint8), "images.permute(0, 2, 3, 1) puts channels last"),
+    (lambda torch: torch.zeros((2, 1, 4, 4), dtype=torch.uint8), "images.permute(0, 2, 3, 1).repeat(1, 1, 1, 3) makes RGB"),
+    (lambda torch: torch.zeros((3, 4, 4), dtype=torch.uint8), "images.permute(1, 2, 0)[None] holds one image"),
+])
+def test_remedies_for_tensors_are_those_of_pytorch(images_, remedy):
+    torch = pytest.importorskip("torch", reason="SKIPPED: PyTorch is not installed")
+    refused(images_(torch), remedy)
+
+
+def refused(images, remedy, **names):
+    """What is refused with this remedy is taken after it."""
     with pytest.raises(mlaan.DataError) as e:
-        _pixels.array(images_, "images")
+        _pixels.array(images, "images")
     assert remedy in str(e.value)
     code = re.match(r"(\(?(?:images|numpy)\S*.*?) (?:has them so|puts|makes|leaves|holds)", remedy)
     if code:
-        mended = eval(code[1], {"images": images_, "numpy": np})
+        mended = eval(code[1], {"images": images, **names})
         assert _pixels.array(mended, "images").shape[-1] == 3
 
 
@@ -117,6 +140,39 @@ def test_classes_without_images_are_warned_of(caplog):
     caplog.clear()
     mlaan.plan("bp-resnet8", data=(pixels, labels), classes=[str(k) for k in range(501)])
     assert not caplog.records
+
+
+@pytest.mark.parametrize("labels, says", [
+    (np.array(["cat", "dog"] * 4), "names, labels = numpy.unique"),
+    (["cat", "dog"] * 4, "names, labels = numpy.unique"),
+    (np.eye(8, 2), "labels.argmax(1)"),
+    (np.zeros((8, 1), int), "labels[:, 0]"),
+    (np.array([0, 1, np.nan, 1, 0, 1, 0, 1]), "that of image 2 is nan"),
+])
+def test_labels_of_another_form_have_a_remedy(labels, says):
+    with pytest.raises(mlaan.DataError) as e:
+        mlaan.plan("bp-resnet8", data=(np.zeros((8, 4, 4, 3), np.uint8), labels))
+    assert says in str(e.value)
+
+
+def test_a_list_of_data_sets_is_splits(images):
+    """As `torch.utils.data.random_split` gives them; two items are no splits."""
+    pixels, labels = images
+    parts = [(pixels[:64], labels[:64]), (pixels[64:], labels[64:])]
+    for data in (parts, [Items(*part) for part in parts]):
+        assert list(_data._splits(data)) == ["train", "test"]
+    assert _data._splits([(pixels[0], 0), (pixels[1], 1)]).keys() == {"train"}
+    with pytest.raises(mlaan.DataError) as e:
+        mlaan.plan("bp-resnet8", data=[(pixels[0], 0), (pixels[1], pixels)])
+    assert len(str(e.value)) < 200 and "ndarray [96, 16, 16, 3]" in str(e.value)
+
+
+def test_what_is_given_in_the_wrong_place(images):
+    for work in (lambda: mlaan.train(images), lambda: mlaan.plan(images)):
+        with pytest.raises(TypeError, match=r"images are data=\(images, labels\)"):
+            work()
+    with pytest.raises(mlaan.DataError, match=r"as data=\(images, labels\)"):
+        mlaan.plan("bp-resnet8", data={"images": images[0], "labels": images[1]})
 
 
 def test_forms_that_mean_nothing_are_refused(images):

@@ -216,19 +216,43 @@ def test_other_images_are_refused(images, small, tmp_path):
     run = mlaan.train("bp-resnet8", data=images, out=tmp_path / "run", progress=False, overrides=keys)
     with pytest.raises(mlaan.DataError, match="images have other labels"):
         run.resume(data=(pixels, 1 - labels), epochs=3, progress=False)
+    with pytest.raises(mlaan.DataError, match="96 for training|72 for training"):
+        run.resume(data=(pixels[:80], labels[:80]), epochs=3, progress=False)
     # Of the same labels, and with the same mean.
-    with pytest.raises(mlaan.DataError, match="training image 0 is another one"):
+    with pytest.raises(mlaan.DataError, match=r"image \d+ \(training\) is another one"):
         run.resume(data=(np.concatenate([pixels[2:], pixels[:2]]), labels), epochs=3, progress=False)
     assert run.resume(data=(pixels.copy(), labels), epochs=3, progress=False).metrics()["epoch"].tolist() == [1, 2, 3]
 
 
+def test_items_that_vary_go_on(images, tmp_path):
+    """With what was measured of them, which is another number each time."""
+    pixels, labels = images
+    random = np.random.default_rng(1)
+
+    class Varying(Pairs):
+        transform = "random"
+
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return np.clip(image.astype(int) + random.integers(-20, 20), 0, 255).astype(np.uint8), label
+    keys = {"train": {"epochs": 2, "batch": 16, "warmup": 0}, "data": {"size": 16, "augment": "none", "test": 0.25, "normalise": "auto"}}
+    run = mlaan.train("bp-resnet8", data=Varying((pixels, labels)), out=tmp_path / "run", progress=False, overrides=keys)
+    assert mlaan.Run(run.path).resume(data=Varying((pixels, labels)), epochs=3, progress=False).metrics()["epoch"].tolist() == [1, 2, 3]
+    with pytest.raises(mlaan.DataError, match="other labels"):
+        run.resume(data=Varying((pixels, 1 - labels)), epochs=4, progress=False)
+
+
 def test_a_folder_without_a_run_is_none(run, tmp_path):
-    with pytest.raises(mlaan.Error, match="this folder is no run$"):
+    with pytest.raises(mlaan.Error, match="this folder is no run; give the one that train"):
         mlaan.Run(tmp_path)
+    assert mlaan.Run(run.path / "checkpoints").about()["epoch"] == 2
     with pytest.raises(mlaan.Error, match=f"runs in it are .*{run.path.name}"):
         mlaan.Run(run.path.parent)
     with pytest.raises(mlaan.Error, match="no such run"):
         mlaan.Run(tmp_path / "nowhere")
+    with pytest.raises(mlaan.Error, match="this file is no run"):
+        mlaan.Run(run.path / "recipe.toml")
+    assert mlaan.Run(run.path / "checkpoints/best.json").about()["short_side"] == 16
 
 
 def test_comparisons_analyses_and_reports(run, tmp_path):
@@ -244,16 +268,31 @@ def test_comparisons_analyses_and_reports(run, tmp_path):
     analysis = mlaan.analyze(second, heads=True, separability=True, limit=32, out=tmp_path / "analysis")
     assert {r["network"] for r in analysis.rows} and any(r["separability"] is not None for r in analysis.rows)
     assert any(r["independent"] is not None for r in analysis.rows)
-    page = mlaan.report(mlaan.Run(first), tmp_path / "cmp", out=tmp_path / "page.html")
-    assert "<html" in page.read_text()
+    assert found.path == tmp_path / "cmp" and analysis.path == tmp_path / "analysis"
+    page = mlaan.report(mlaan.Run(first), found, analysis, out=tmp_path / "page.html")
+    assert "<html" in page.read_text() and mlaan.report(first, tmp_path / "cmp", out=tmp_path / "other.html").exists()
+    with pytest.raises(TypeError, match="expected a run"):
+        mlaan.report(5)
+    with pytest.raises(mlaan.Error, match=r"the seeds of a comparison are seeds=; `seeds=\[2\]` is seed 2 alone"):
+        compare(seed=2)
+    with pytest.raises(mlaan.RecipeError, match="nope: no such row"):
+        compare(only="nope")
+
+
+def test_weights_to_start_from(run, images, small, tmp_path):
+    begun = mlaan.train("bp-resnet8", data=images, classes=run.classes, init=run, out=tmp_path / "run", progress=False,
+                        overrides={**small, "train": {**small["train"], "epochs": 1, "lr": 0.0}})
+    assert np.array_equal(begun.state_dict()["conv1.weight"], run.state_dict()["conv1.weight"])
+    with pytest.raises(TypeError, match="torch.save"):
+        mlaan.train("bp-resnet8", data=images, init=object(), progress=False)
 
 
 def test_seeds_are_counted_or_listed(monkeypatch):
     asked = []
-    monkeypatch.setattr("mlaan._tables.ask", lambda args: asked.extend(a for a in args if a.startswith("--seeds")) or {"cells": []})
-    for seeds in (3, np.int64(3), [0, np.int64(4)], np.array([0, 4])):
+    monkeypatch.setattr("mlaan._tables.call", lambda args, _: asked.extend(a for a in args if a.startswith("--seeds")) or '{"cells": []}')
+    for seeds in (3, np.int64(3), [0, np.int64(4)], np.array([0, 4]), "3-5"):
         mlaan.compare("bp-resnet8", seeds=seeds, progress=False)
-    assert asked == ["--seeds=3", "--seeds=3", "--seeds=0,4,", "--seeds=0,4,"]
+    assert asked == ["--seeds=3", "--seeds=3", "--seeds=0,4,", "--seeds=0,4,", "--seeds=3-5"]
 
 
 @pytest.mark.parametrize("recipe", ["bp-resnet8", "dgl-resnet20-2", "dgl+resnet18-2+own"])
@@ -276,8 +315,11 @@ def test_pytorch_gives_the_same_logits(recipe, images, tmp_path):
     loaded = mlaan.load(tmp_path / "net.safetensors")
     with torch.no_grad():
         assert np.array_equal(loaded((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std).numpy(), theirs)
+    assert loaded.metadata["size"] == about["size"] and loaded.metadata["mean"] == about["mean"] and loaded.metadata["classes"] == run.classes
     run.export("onnx", tmp_path / "net.onnx")
-    with pytest.raises(mlaan.DataError, match="no safetensors"):
-        mlaan.load(tmp_path / "net.onnx")
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    for path, says in [("net.onnx", "no safetensors"), ("net.pt", "train.init=…. takes"), ("nowhere", "No such file"), ("run", "to_torch")]:
+        with pytest.raises(mlaan.DataError, match=says):
+            mlaan.load(tmp_path / path)
     # Its parameters are its own.
     assert all(p.requires_grad for p in network.parameters())

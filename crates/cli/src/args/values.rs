@@ -143,9 +143,9 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What is said of threads that there are not.
+/// What is said of threads that there are not; once, where a program runs several commands.
 pub fn fewer_threads() -> Option<String> {
-    let (asked, cores) = (ASKED.load(Ordering::Relaxed), cores());
+    let (asked, cores) = (ASKED.swap(0, Ordering::Relaxed), cores());
     let threads = |n: usize| crate::format::several(n, "thread");
     (asked > 0).then(|| {
         format!(

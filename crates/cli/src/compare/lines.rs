@@ -70,7 +70,8 @@ impl Lines {
     pub fn begin(&self, folder: &Path, (table, costs): (&Table, &[Cost])) {
         let all = format::several(self.runs.len(), "run");
         // Of many runs the time is worth knowing before.
-        let forecast = match self.runs.len().saturating_sub(self.done) > MANY {
+        let many = self.runs.len().saturating_sub(self.done) > MANY && host::current().is_none();
+        let forecast = match many {
             true => "; --plan forecasts their time",
             false => "",
         };

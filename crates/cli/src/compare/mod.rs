@@ -85,7 +85,12 @@ fn kept(args: &CompareArgs) -> Result<ExitCode> {
     let Some(folder) = &args.out else {
         bail!("--show needs a suite or recipes, or --out with the folder of a comparison");
     };
-    let found = Comparison::read(folder)?;
+    if !args.only.is_empty() || args.seeds.is_some() || args.against.is_some() {
+        bail!(
+            "--show without a suite or recipes prints tables as they were written: name them for --only, --seeds and --against"
+        );
+    }
+    let found = Comparison::read(folder).context("name the suite or recipes, to gather what is there")?;
     if args.speech.json() {
         output::json(&serde_json::to_value(&found)?)?;
     } else {
@@ -298,6 +303,9 @@ fn full_table(args: &CompareArgs) -> Result<Table> {
         }
     };
     let said = changes(args)?;
+    if let Some(seed) = crate::args::value(&said, "seed") {
+        bail!("seed={seed}: the seeds of a comparison are --seeds; `--seeds {seed},` is seed {seed} alone");
+    }
     let mut keys = own::keys(args, &suite, &said)?;
     // A title names the suite's own set.
     let elsewhere = own::source(&keys);
@@ -359,8 +367,11 @@ fn told(i: usize, runs: &[Run]) -> Option<[usize; 2]> {
     })
 }
 
-/// This command, to be given again.
+/// This command, to be given again; of a program its call.
 fn command() -> String {
+    if host::current().is_some() {
+        return "the same call again".into();
+    }
     let args = std::env::args_os().skip(1).map(word);
     ["mlaan".to_owned()].into_iter().chain(args).collect::<Vec<_>>().join(" ")
 }

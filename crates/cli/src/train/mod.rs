@@ -99,6 +99,10 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
         let warnings = trainer.warnings().iter().cloned().chain(held.lock.warning());
         warnings.for_each(|w| output::note(&format!("warning: {w}")));
     }
+    // So does it of what was chosen, where that is not printed.
+    if host::current().is_some() && !args.speech.speaks() {
+        fit.iter().for_each(|chosen| output::note(&format!("note: {chosen}")));
+    }
     if host::current().is_some()
         && let Some(auto) = chosen.as_ref().and_then(|base| base.auto.as_ref())
     {

@@ -124,7 +124,7 @@ impl Suite {
     /// Reads a suite from TOML; `origin` names the text in errors, `folder` is where relative paths begin.
     ///
     /// # Errors
-    /// [`Error::Data`] with line and column for what is not TOML, an unknown key, or a missing one; for tables that
+    /// [`Error::NoRecipe`] with line and column for what is not TOML, an unknown key, or a missing one; for tables that
     /// contradict themselves.
     pub fn parse(text: &str, name: &str, origin: &str, folder: &Path) -> Result<Self> {
         if let Some((key, number)) = too_large(text) {

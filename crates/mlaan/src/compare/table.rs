@@ -136,7 +136,7 @@ impl Table {
                     rows.join(", "),
                     columns.join(", ")
                 );
-                return Err(Error::data(name, message));
+                return Err(Error::no_recipe(name, message));
             }
         }
         let kept: Vec<Cell> =
@@ -204,11 +204,11 @@ fn add(cells: &mut Vec<Cell>, new: Cell) -> Result<()> {
     };
     if same.recipe != new.recipe || same.set != new.set {
         let message = "two cells of different experiments have this name; give rows or columns other names";
-        return Err(Error::data(&new.name, message));
+        return Err(Error::no_recipe(&new.name, message));
     }
     if same.paper.is_some() && new.paper.is_some() && same.paper != new.paper {
         let message = "the same experiment has two numbers of the paper; write one of them as nan";
-        return Err(Error::data(&new.name, message));
+        return Err(Error::no_recipe(&new.name, message));
     }
     same.columns.extend(new.columns);
     same.paper = same.paper.or(new.paper);

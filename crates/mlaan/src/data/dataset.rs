@@ -48,6 +48,10 @@ pub trait Dataset: Send + Sync {
     fn streams(&self) -> bool {
         false
     }
+    /// Whether an image may be another one each time that it is asked for, as items of a program with random transforms.
+    fn varies(&self) -> bool {
+        false
+    }
     /// Broken images so far in whose place another one stood.
     fn replaced(&self) -> usize {
         0

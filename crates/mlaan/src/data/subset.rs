@@ -113,6 +113,10 @@ impl Dataset for Subset {
         self.data.streams()
     }
 
+    fn varies(&self) -> bool {
+        self.data.varies()
+    }
+
     fn replaced(&self) -> usize {
         if self.owns { self.data.replaced() } else { 0 }
     }

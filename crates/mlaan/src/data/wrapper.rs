@@ -56,6 +56,10 @@ impl<T: DatasetWrapper> Dataset for T {
         self.inner().streams()
     }
 
+    fn varies(&self) -> bool {
+        self.inner().varies()
+    }
+
     fn replaced(&self) -> usize {
         self.inner().replaced()
     }

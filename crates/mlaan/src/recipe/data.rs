@@ -226,6 +226,14 @@ pub struct MeanStd {
     pub std: [f64; 3],
 }
 
+impl MeanStd {
+    /// The largest difference of a mean or a deviation.
+    pub(crate) fn farthest(&self, other: &Self) -> f64 {
+        let all = |m: &Self| m.mean.into_iter().chain(m.std).collect::<Vec<_>>();
+        all(self).into_iter().zip(all(other)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+}
+
 impl fmt::Display for MeanStd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mean {:?}, std {:?}", self.mean, self.std)

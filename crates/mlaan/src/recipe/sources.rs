@@ -68,7 +68,7 @@ pub(super) fn complete(mut sources: Vec<RecipeText>, name: &str) -> Result<Vec<R
 /// `folder`), several names joined by `+`.
 ///
 /// # Errors
-/// [`Error::NoRecipe`]: nothing of that name; a file that cannot be read.
+/// [`Error::NoRecipe`]: nothing of that name; [`Error::Io`]: a file that cannot be read.
 pub(super) fn find(name: &str, folder: Option<&Path>) -> Result<Vec<RecipeText>> {
     if let Some(source) = part(name) {
         return Ok(vec![source]);
@@ -133,7 +133,10 @@ fn built_in(file: &builtin::Builtin) -> RecipeText {
 /// # Errors
 /// [`Error::Io`] if it cannot be read.
 pub(super) fn file(path: &Path) -> Result<RecipeText> {
-    let text = files::text(path, files::RECIPE)?;
+    let text = files::text(path, files::RECIPE).map_err(|e| match e {
+        Error::Data { place, message } => Error::NoRecipe { place, message },
+        e => e,
+    })?;
     let full = path.canonicalize().map_err(Error::io(path))?;
     Ok(RecipeText {
         part: Part::Recipe,

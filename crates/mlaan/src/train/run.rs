@@ -18,6 +18,9 @@ use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::path::Path;
 
+/// Means and deviations, of 1, that differ by no more are of the same images.
+const NORMALIZED_ALIKE: f64 = 0.02;
+
 /// An open run.
 pub(super) struct Run<'a> {
     /// Its folder, which may be lost at any time.
@@ -88,6 +91,14 @@ impl Position {
     }
 }
 
+/// Names of classes, the first of many.
+fn listed(classes: &[String]) -> String {
+    let most = 10;
+    let more = classes.len().saturating_sub(most);
+    let shown = classes.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
 /// Removes what a killed process left half done in a run's folder.
 fn tidy(folder: &Path) -> Result<()> {
     atomic::remove_stale(folder)?;
@@ -113,7 +124,6 @@ impl Trainer {
                 let (manifest, tensors) = checkpoint::load(folder)?;
                 self.resume_from(&manifest);
                 self.check_same_run(folder, &manifest)?;
-                self.check_same_images(folder, &manifest)?;
                 state::restore(&mut self.learner, &tensors, true)?;
                 Ok::<_, Error>(manifest)
             };
@@ -148,47 +158,51 @@ impl Trainer {
     }
 
     fn check_same_run(&self, folder: &Path, m: &Manifest) -> Result<()> {
+        self.check_same_images(folder, m)?;
         let differs = |what: &str, theirs: String, ours: String| {
             let message =
                 format!("it was trained with {what} {theirs}, and this run has {ours}; use another --out");
             Err(Error::Checkpoint { path: folder.to_path_buf(), message })
         };
-        let classes = self.splits.train.classes();
-        if m.classes != classes {
-            return differs("classes", m.classes.join(", "), classes.join(", "));
-        }
-        let images = [self.splits.train.len(), self.splits.test.len()];
-        if m.images != images {
-            let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
-            return differs("other images:", said(m.images), said(images));
-        }
-        let validation = self.splits.validation.as_ref().map(|data| data.len());
-        if m.val_images != validation {
-            let said = |n: Option<usize>| format!("{} for validation", n.unwrap_or(0));
-            return differs("other images:", said(m.val_images), said(validation));
-        }
         if m.size != self.recipe.data.size {
             return differs("images of size", m.size.to_string(), self.recipe.data.size.to_string());
         }
         if m.seed != self.recipe.seed {
             return differs("seed", m.seed.to_string(), self.recipe.seed.to_string());
         }
-        if m.normalise != self.normalise {
+        // Of images that are known again by their fingerprint it may be measured otherwise: by another decoder, or of items that vary.
+        let rounding = if m.fingerprint.is_some() { NORMALIZED_ALIKE } else { 0.0 };
+        if m.normalise.farthest(&self.normalise) > rounding {
             return differs("normalization", m.normalise.to_string(), self.normalise.to_string());
         }
         Ok(())
     }
 
     fn check_same_images(&self, folder: &Path, m: &Manifest) -> Result<()> {
+        let other = |difference: String| {
+            let message = format!(
+                "it was trained on other images: {difference}. Give the images that it was trained on, or use another --out"
+            );
+            Err(Error::data(folder.display().to_string(), message))
+        };
+        let classes = self.splits.train.classes();
+        if m.classes != classes {
+            return other(format!("their classes are {}, and not {}", listed(&m.classes), listed(classes)));
+        }
+        let images = [self.splits.train.len(), self.splits.test.len()];
+        if m.images != images {
+            let said = |[train, test]: [usize; 2]| format!("{train} for training and {test} for testing");
+            return other(format!("{}, and not {}", said(m.images), said(images)));
+        }
+        let validation = self.splits.validation.as_ref().map(|data| data.len());
+        if m.val_images != validation {
+            let said = |n: Option<usize>| format!("{} for validation", n.unwrap_or(0));
+            return other(format!("{}, and not {}", said(m.val_images), said(validation)));
+        }
         let theirs = m.fingerprint.as_ref();
         match theirs.and_then(|theirs| theirs.difference(&self.splits, &self.fingerprint)) {
             None => Ok(()),
-            Some(difference) => {
-                let message = format!(
-                    "it was trained on other images: these are {difference}. Give the images that it was trained on, or use another --out"
-                );
-                Err(Error::data(folder.display().to_string(), message))
-            }
+            Some(difference) => other(format!("these are {difference}")),
         }
     }
 

@@ -294,6 +294,7 @@ impl Trainer {
         let own = self.recipe.data.validation.is_none();
         if own && manifest.val_images.is_none() && self.splits.validation.take().is_some() {
             self.held_source = BatchSource::Host;
+            self.fingerprint.without_validation();
             self.warnings
                 .push("the set's validation images are not used: this run began without them".into());
         }

@@ -415,7 +415,8 @@ fn other_images_of_the_same_number_are_refused() {
     let other = synthetic::splits(1, 100, 40).unwrap();
     let error = resumed(other).unwrap_err();
     assert!(
-        error.contains("it was trained on other images") && error.contains("image 0 is another one"),
+        error.contains("it was trained on other images")
+            && error.contains("image 0 (training) is another one"),
         "{error}"
     );
     // The same images in another order.
