@@ -89,12 +89,12 @@ def _as_rgb(shape: tuple[int, ...], tensor: bool) -> tuple[str, str] | None:
             return None
         case (_, _, _, 1):
             return grey("images")
-        case (_, _, _, 4):
-            return "images[..., :3]", "leaves out the fourth channel"
         case (_, 3, _, _):
             return last, "puts channels last"
         case (_, 1, _, _):
             return grey(last)
+        case (_, _, _, 4):
+            return "images[..., :3]", "leaves out the fourth channel"
         case (_, 4, _, _):
             return f"{last}[..., :3]", "puts channels last, and leaves out the fourth"
         case (_, _, 3):

@@ -252,7 +252,7 @@ def test_a_folder_without_a_run_is_none(run, tmp_path):
         mlaan.Run(tmp_path / "nowhere")
     with pytest.raises(mlaan.Error, match="this file is no run"):
         mlaan.Run(run.path / "recipe.toml")
-    assert mlaan.Run(run.path / "checkpoints/best.json").about()["short_side"] == 16
+    assert mlaan.Run(run.path / "checkpoints/best.json").about()["short_side"] == 18
 
 
 def test_comparisons_analyses_and_reports(run, tmp_path):
