@@ -193,7 +193,11 @@ fn a_run_that_is_stopped_between_readings_resumes_to_the_bit() {
     let asked = AtomicUsize::new(0);
     let train = Arc::new(Stopping { images: splits.train.clone(), asked, after: 6, stop: stop.clone() });
     let backbone = setup::backbone(&recipe.model).unwrap();
+    let images = Arc::clone(&train);
     let mut stopped = Trainer::new(&recipe, &backbone, Splits { train, ..splits }, &device).unwrap();
+    // Setting up asks for every label.
+    images.asked.store(0, Ordering::Relaxed);
+    stop.store(false, Ordering::Relaxed);
     stopped.read_losses_every(Some(32));
     let mut told = 0;
     let outcome = stopped
