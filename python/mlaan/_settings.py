@@ -97,6 +97,8 @@ def flags(**values: Any) -> list[str]:
     """Arguments of these names; those that are `None` or `False` are left out."""
     found: list[str] = []
     for name, value in values.items():
+        if name == "out" and value is not None and not isinstance(value, (str, bytes, os.PathLike)):
+            raise TypeError(f"out: expected a path, found {shown(value)}")
         name, value = "--" + name.replace("_", "-"), plain(value)
         if value is True:
             found.append(name)

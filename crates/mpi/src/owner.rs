@@ -7,14 +7,17 @@ use mpi::Rank;
 use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Destination, MatchedReceiveVec, Source};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Between two looks while something is on its way, and the least and the most while nothing is.
-const MOVING: Duration = Duration::from_micros(20);
-const SHORT: Duration = Duration::from_micros(100);
-const LONG: Duration = Duration::from_millis(1);
+/// Between two looks while something is on its way, and while nothing is. A look takes 50 µs and more of a core on which a
+/// rank computes: a thousand a second were a tenth of its speed.
+const MOVING: RangeInclusive<Duration> = Duration::from_micros(20)..=Duration::from_millis(1);
+const STILL: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(10);
+/// Of the time since something last moved, a pause is so much at the most: what comes is found about as late.
+const PART_OF_WAIT: u32 = 8;
 
 /// Parts to one rank that MPI has at a time.
 const AT_ONCE: usize = 4;
@@ -55,6 +58,11 @@ pub struct Owner {
     coming: Assembly,
 }
 
+/// Until the next look, where nothing has moved for so long.
+fn pause(still: Duration, limits: &RangeInclusive<Duration>) -> Duration {
+    (still / PART_OF_WAIT).clamp(*limits.start(), *limits.end())
+}
+
 impl Owner {
     pub fn new(world: SimpleCommunicator, mailbox: Arc<Mailbox>) -> Self {
         let ranks = usize::try_from(world.size()).unwrap_or(1);
@@ -64,23 +72,26 @@ impl Owner {
 
     /// Until it is told to close and all is sent.
     pub fn run(&mut self, orders: &Receiver<Order>) {
-        let (mut open, mut pause) = (true, SHORT);
+        let (mut open, mut moved) = (true, Instant::now());
         while open || !self.moving.is_empty() {
             let mut order = orders.try_recv().ok();
             if self.receive() | self.look() | order.is_some() {
-                pause = SHORT;
-            } else if self.moving.is_empty() {
+                moved = Instant::now();
+            } else {
+                let limits = if self.moving.is_empty() { STILL } else { MOVING };
+                let pause = pause(moved.elapsed(), &limits);
                 order = match orders.recv_timeout(pause) {
                     Ok(order) => Some(order),
                     Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => Some(Order::Close),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        std::thread::sleep(pause);
+                        Some(Order::Close)
+                    }
                 };
-                pause = (pause * 2).min(LONG);
-            } else {
-                std::thread::sleep(MOVING);
             }
             match order {
                 Some(Order::Send { to, lane, bytes }) => {
+                    moved = Instant::now();
                     if let Some((queue, _)) = self.waiting.get_mut(to) {
                         queue.push(lane, bytes);
                         self.send(to);
@@ -139,5 +150,24 @@ impl Owner {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_the_time_in_which_nothing_moved() {
+        let us = Duration::from_micros;
+        for (still, of_still, of_moving) in
+            [(0, 100, 20), (4000, 500, 500), (40_000, 5000, 1000), (900_000, 10_000, 1000)]
+        {
+            assert_eq!(
+                (pause(us(still), &STILL), pause(us(still), &MOVING)),
+                (us(of_still), us(of_moving)),
+                "{still}"
+            );
+        }
     }
 }

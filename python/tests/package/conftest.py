@@ -19,8 +19,10 @@ def _missing() -> str | None:
     built = [p for p in (target / "debug/lib_core.so", target / "release/lib_core.so") if p.exists()]
     place = ROOT / "python/mlaan/_core.abi3.so"
     if built and (place.is_symlink() or not place.exists()):
-        place.unlink(missing_ok=True)
-        place.symlink_to(max(built, key=lambda p: p.stat().st_mtime))
+        # In one step: several processes of pytest-xdist do so.
+        own = place.with_suffix(f".{os.getpid()}")
+        own.symlink_to(max(built, key=lambda p: p.stat().st_mtime))
+        own.replace(place)
     try:
         importlib.import_module("numpy")
         importlib.import_module("mlaan._core")

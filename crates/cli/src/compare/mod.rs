@@ -85,9 +85,10 @@ fn kept(args: &CompareArgs) -> Result<ExitCode> {
     let Some(folder) = &args.out else {
         bail!("--show needs a suite or recipes, or --out with the folder of a comparison");
     };
-    if !args.only.is_empty() || args.seeds.is_some() || args.against.is_some() {
+    if chosen(args)? {
         bail!(
-            "--show without a suite or recipes prints tables as they were written: name them for --only, --seeds and --against"
+            "--show without a suite or recipes prints tables as they were written; to choose seeds, rows, images or settings, name the \
+             suite or recipes, too"
         );
     }
     let found = Comparison::read(folder).context("name the suite or recipes, to gather what is there")?;
@@ -97,6 +98,18 @@ fn kept(args: &CompareArgs) -> Result<ExitCode> {
         output::page(&tables::text(&found))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether anything is chosen beside the folder and how tables are printed.
+///
+/// # Errors
+/// Of `--set`, what is no assignment.
+fn chosen(args: &CompareArgs) -> Result<bool> {
+    let of_runs =
+        args.seeds.is_some() || args.epochs.is_some() || args.memory.is_some() || args.time.is_some();
+    let of_tables = !args.only.is_empty() || args.against.is_some();
+    let of_images = !args.data.is_empty() || !args.sample.assignments().is_empty();
+    Ok(of_runs || of_tables || of_images || !args.settings.assignments()?.is_empty())
 }
 
 impl Work {

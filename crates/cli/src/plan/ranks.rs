@@ -30,7 +30,12 @@ pub struct Ranks {
     lag: Option<usize>,
     /// Of the larger of two ends, where one number was asked for.
     plan: Option<Plan>,
+    /// Whether other cuts may be advised: those that were asked for stand.
+    advises: bool,
 }
+
+/// A step that other cuts make shorter by less is no reason to choose them.
+const WORTHWHILE: f64 = 0.97;
 
 impl Ranks {
     /// Plans the ranks that are asked for, if any are.
@@ -96,7 +101,8 @@ impl Ranks {
         let network =
             (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
         let lag = recipe.local.tied().map(|leap| leap.lag);
-        Ok(Some(Ranks { course, wanted, network, lag, plan }))
+        let advises = args.rank_modules == Division::Time;
+        Ok(Some(Ranks { course, wanted, network, lag, plan, advises }))
     }
 
     /// Numbers of ranks of a curve: few enough to be read.
@@ -167,14 +173,27 @@ impl Ranks {
                 format::bytes(rank.sent[2] as u64),
             ]));
         }
+        let advice = self.advice(ranks, &found).map_or_else(String::new, |other| {
+            format!(
+                " By the seconds that modules took here, --rank-modules {} makes it {}.",
+                counts(&other),
+                format::duration_short(other.step)
+            )
+        });
         format!(
-            "{}\n\nA step: {} in one process, {} over {ranks} ranks: a speed-up of {:.2}, limited by {}. With {network}.",
+            "{}\n\nA step: {} in one process, {} over {ranks} ranks: a speed-up of {:.2}, limited by {}. With {network}.{advice}",
             format::text(&table),
             format::duration_short(found.alone),
             format::duration_short(found.step),
             found.alone / found.step,
             self.limit(ranks, &found),
         )
+    }
+
+    /// The course with cuts by measured seconds, where that is worth while.
+    fn advice(&self, ranks: usize, found: &Forecast) -> Option<Forecast> {
+        let other = self.course.forecast_by_seconds(ranks, self.network).filter(|_| self.advises)?;
+        (other.step < WORTHWHILE * found.step).then_some(other)
     }
 
     fn curve(&self, network: &str) -> String {
@@ -198,11 +217,13 @@ impl Ranks {
         let stage = |k: usize| self.plan.as_ref().and_then(|plan| plan.stages.get(k));
         let each = |ranks: usize| {
             let found = self.course.forecast(ranks, self.network);
+            let advice = self.advice(ranks, &found);
             json!({
                 "ranks": ranks,
                 "step_seconds": found.step,
                 "one_process_seconds": found.alone,
                 "limit": self.limit(ranks, &found),
+                "advice": advice.map(|other| json!({ "rank_modules": counts(&other), "step_seconds": other.step })),
                 "each": found.ranks.iter().enumerate().map(|(k, r)| json!({
                     "modules": [r.modules.start, r.modules.end],
                     "memory_bytes": stage(k).map(|s| s.needs().memory()),
@@ -219,4 +240,9 @@ impl Ranks {
             "curve": self.wanted.clone().map(each).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Numbers of modules, as `--rank-modules` takes them.
+fn counts(of: &Forecast) -> String {
+    of.ranks.iter().map(|rank| rank.modules.len().to_string()).collect::<Vec<_>>().join(",")
 }

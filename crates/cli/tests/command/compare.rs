@@ -60,8 +60,10 @@ fn a_table_is_run_shown_and_found_done() {
     assert_eq!(found["cells"][1]["test"]["n"], 2);
     assert_eq!(json(at.path(), &["compare", "--show", "--json", "--out", "runs/tiny"]), found);
     assert!(fails(at.path(), &["compare", "--show"]).contains("needs a suite or recipes, or --out"));
-    let part = ["compare", "--show", "--out", "runs/tiny", "--only", "dgl"];
-    assert!(fails(at.path(), &part).contains("name them for --only"));
+    for part in [["--only", "dgl"], ["--epochs", "3"], ["--data", "builtin"], ["--batch", "8"]] {
+        let said = fails(at.path(), &[&["compare", "--show", "--out", "runs/tiny"][..], &part].concat());
+        assert!(said.contains("name the suite or recipes, too"), "{part:?}: {said}");
+    }
     assert!(fails(at.path(), &compare(&["--set", "seed=2"])).contains("`--seeds 2,` is seed 2 alone"));
     assert!(fails(at.path(), &["compare", "--show", "--out", "nowhere"]).contains("there is no such file"));
     // A copy with the records alone shows the same.

@@ -135,7 +135,7 @@ pub fn most_stages(backbone: &dyn Backbone, method: &Method) -> Result<usize> {
 }
 
 /// As [`even`], of modules by their costs, cut only before those of `starts`.
-fn even_at(starts: &[usize], costs: &[u64], stages: usize) -> Result<Vec<usize>> {
+pub(super) fn even_at(starts: &[usize], costs: &[u64], stages: usize) -> Result<Vec<usize>> {
     check_stages(stages, costs.len())?;
     if stages > starts.len() + 1 {
         let message = format!(

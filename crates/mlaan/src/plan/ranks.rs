@@ -1,11 +1,12 @@
 //! Plans of several ranks: what a step would take on each, and between them.
 
-use super::{Plan, Sizes, balanced, most_stages, stage_cuts};
+use super::division::even_at;
+use super::{Plan, Sizes, balanced, stage_cuts};
 use crate::Result;
 use crate::backbone::Backbone;
 use crate::local::{
     Course, Forecast, Learner, Meter, Method, ModuleSeconds, ModuleSummary, Partition, StepOptions, Task,
-    check_stages,
+    check_stages, stage_starts,
 };
 use mlaan_engine::ops::Labels;
 use mlaan_engine::{DType, Device, MemoryCategory};
@@ -23,6 +24,8 @@ pub struct RanksCourse {
     followed: Vec<Vec<usize>>,
     parameters: Vec<usize>,
     cuts: Vec<Vec<usize>>,
+    /// Modules before which a rank may end, where their seconds were measured.
+    starts: Option<Vec<usize>>,
 }
 
 /// How fast a module's operations are.
@@ -48,7 +51,8 @@ impl RanksCourse {
         let partition = Partition::new(&method, backbone)?;
         let n = partition.len();
         check_stages(most, n)?;
-        let most = most.min(most_stages(backbone, &method)?);
+        let starts = stage_starts(&method, backbone)?;
+        let most = most.min(starts.len() + 1);
         let summary: Vec<&ModuleSummary> = plan.modules.iter().map(|m| &m.summary).collect();
         let seconds = match speed {
             Speed::Given(rate) => plan.modules.iter().map(|m| given(&m.meter, *rate)).collect(),
@@ -78,6 +82,7 @@ impl RanksCourse {
             followed: summary.iter().map(followed).collect(),
             parameters: summary.iter().map(|m| m.parameters * size_of::<f32>()).collect(),
             cuts: cuts.collect::<Result<_>>()?,
+            starts: matches!(speed, Speed::Measured(..)).then_some(starts),
             method,
         })
     }
@@ -95,9 +100,21 @@ impl RanksCourse {
 
     /// Steps of `ranks` ranks, whose borders let so many bytes a second through, so many seconds late.
     pub fn forecast(&self, ranks: usize, network: (f64, f64)) -> Forecast {
+        self.forecast_of(self.cuts.get(ranks.saturating_sub(1)).map_or(&[], Vec::as_slice), network)
+    }
+
+    fn forecast_of(&self, cuts: &[usize], network: (f64, f64)) -> Forecast {
         let RanksCourse { method, seconds, outputs, followed, parameters, .. } = self;
-        let course = Course { method, seconds, outputs, followed, parameters, network };
-        course.forecast(self.cuts.get(ranks.saturating_sub(1)).map_or(&[], Vec::as_slice))
+        Course { method, seconds, outputs, followed, parameters, network }.forecast(cuts)
+    }
+
+    /// Steps of as many ranks, divided by the seconds that modules took here instead of by operations and bytes; nothing where
+    /// seconds were not measured.
+    pub fn forecast_by_seconds(&self, ranks: usize, network: (f64, f64)) -> Option<Forecast> {
+        let nanos = |m: &ModuleSeconds| (1e9 * (m.forward + m.auxiliary + m.backward)) as u64;
+        let costs: Vec<u64> = self.seconds.iter().map(nanos).collect();
+        let cuts = even_at(self.starts.as_ref()?, &costs, ranks).ok()?;
+        Some(self.forecast_of(&cuts, network))
     }
 
     /// What a step would take were there no network: where that is as long, the ranks are what limits.

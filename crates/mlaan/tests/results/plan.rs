@@ -6,7 +6,7 @@ use mlaan::data::LoaderPool;
 use mlaan::local::{Method, Offload, Recompute, Task};
 use mlaan::nn::{ImageShape, Optimizer};
 use mlaan::plan::search::{Candidate, Fit, Found, Learning, Request, candidates, search};
-use mlaan::plan::{Plan, Sizes, balanced, plan};
+use mlaan::plan::{Plan, RanksCourse, Sizes, Speed, balanced, plan};
 use mlaan::recipe::{Data, Load, Orientation, Recipe};
 use mlaan::train::{Trainer, setup};
 use mlaan_engine::ops::PixelScale;
@@ -326,4 +326,25 @@ fn the_papers_networks_stay_small() {
             assert!((planned as f64) < most, "{name} in {precision:?}: {planned} bytes");
         }
     }
+}
+
+#[test]
+fn ranks_by_measured_seconds_are_as_even_as_modules_allow() {
+    let method = Recipe::load("mlm-resnet20-10").unwrap().local;
+    let (backbone, device) = (ResNet::cifar(20, 4).unwrap(), Device::cpu(Some(1)).unwrap());
+    let plan = plan(&backbone, &method, task(), sizes(4)).unwrap();
+    let course = |speed: &Speed<'_>| {
+        RanksCourse::new((&backbone, &plan), (&method, task(), sizes(4)), speed, 3).unwrap()
+    };
+    let measured = course(&Speed::Measured(&device, 4));
+    for ranks in 1..=3 {
+        let network = (1e9, 1e-6);
+        let longest = |f: &mlaan::local::Forecast| f.ranks.iter().map(|r| r.busy).fold(0.0, f64::max);
+        let (own, even) =
+            (measured.forecast(ranks, network), measured.forecast_by_seconds(ranks, network).unwrap());
+        assert_eq!((even.ranks.len(), even.alone), (ranks, own.alone));
+        // Seconds are compared in whole nanoseconds.
+        assert!(longest(&even) <= longest(&own) + 1e-7, "{} and {}", longest(&even), longest(&own));
+    }
+    assert!(course(&Speed::Given(1e9)).forecast_by_seconds(2, (1e9, 0.0)).is_none(), "nothing was measured");
 }
