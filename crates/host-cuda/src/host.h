@@ -50,6 +50,8 @@ enum Order : unsigned char { FORWARD, REVERSE, SHUFFLE };
 enum State : unsigned char { READY, AT_WARP, AT_BLOCK, DONE };
 
 const unsigned THREADS = 1024, LANES = 32, MAIL = 64, STACK = 64 << 10, SHARED = 227 << 10;
+// From one stack to the next: were it a power of two, the tops of all would share a few sets of the cache.
+const size_t APART = STACK + 9 * 64, STACKS = APART * THREADS;
 
 // A copy that a thread has asked for, and the group of its copies that it belongs to.
 struct Copy {
@@ -90,8 +92,10 @@ struct Block {
     unsigned char *stacks, *shared, *end;
     Order order;
     // Two boxes a lane, used in turn: a lane is never two exchanges ahead of another of its warp.
-    alignas(16) unsigned char mail[2][THREADS][MAIL];
-    unsigned char turn[THREADS];
+    alignas(64) unsigned char mail[2][THREADS][MAIL];
+    // Exchanges of each lane so far; of each warp the last whose values were combined, and what each lane gets of it.
+    unsigned exchanges[THREADS], combined[THREADS / LANES];
+    alignas(64) unsigned char shares[THREADS][MAIL];
     // Asynchronous copies of each thread, and how many groups it has closed.
     Copies copies[THREADS];
     unsigned closed[THREADS];
@@ -101,11 +105,11 @@ struct Block {
 
     Block() : copies() {
         size_t page = sysconf(_SC_PAGESIZE), room = (SHARED + page - 1) / page * page;
-        size_t bytes = (size_t)STACK * THREADS + room + page;
+        size_t stacked = (STACKS + page - 1) / page * page, bytes = stacked + room + page;
         stacks = (unsigned char *)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stacks == MAP_FAILED) abort();
         // Shared memory ends where a page does, and behind it lies one that nobody may touch.
-        end = stacks + (size_t)STACK * THREADS + room;
+        end = stacks + stacked + room;
         mprotect(end, page, PROT_NONE);
     }
 };
@@ -148,7 +152,7 @@ __attribute__((no_sanitize("thread"))) static void run_thread() {
 }
 
 static void prepare(Block *b, unsigned thread) {
-    void **top = (void **)(b->stacks + (size_t)STACK * (thread + 1) - 64);
+    void **top = (void **)(b->stacks + APART * thread + STACK - 64);
 #if defined(__x86_64__)
     // As after a call: the stack ends 8 bytes off a multiple of 16.
     *--top = nullptr;
@@ -161,7 +165,7 @@ static void prepare(Block *b, unsigned thread) {
 #endif
     b->stack_pointer[thread] = top;
     b->state[thread] = READY;
-    b->turn[thread] = 0;
+    b->exchanges[thread] = b->combined[thread / LANES] = 0;
     b->copies[thread].count = 0;
     b->closed[thread] = 0;
 }
@@ -208,7 +212,7 @@ static bool run_warp(Block *b, unsigned first, unsigned lanes) {
 extern "C" const char host_counted = 1;
 
 static Places places_of(const Block *b) {
-    Places p{b->stacks, b->stacks + (size_t)STACK * THREADS, b->shared, b->end};
+    Places p{b->stacks, b->stacks + STACKS, b->shared, b->end};
     p.block = (const unsigned char *)b, p.block_end = p.block + sizeof(Block), p.own = &block;
     // Shared memory of fixed size is this library's own memory of this OS thread.
     dl_iterate_phdr([](dl_phdr_info *info, size_t, void *to) {
@@ -367,21 +371,53 @@ static inline unsigned char *shared_memory() { return host::block->shared; }
 static inline void __syncthreads() { host::leave(host::AT_BLOCK); }
 static inline void __syncwarp(unsigned = 0xffffffffu) { host::leave(host::AT_WARP); }
 
-// Every lane of the warp gives a value and sees those of all; they stay until the exchange after the next.
-template <class T> static inline const T *warp_exchange(const T &mine, T (&all)[host::LANES]) {
+// The boxes of a warp's lanes, each with the value that its lane gave.
+typedef unsigned char (*Boxes)[host::MAIL];
+
+static inline void count_exchanges(unsigned n, unsigned bytes) {
+    for (unsigned i = 0; i < n; i++) COUNT(exchange(bytes));
+}
+
+// As `warp_exchange`, which is not counted.
+template <class T> static inline Boxes warp_give(const T &mine) {
     static_assert(sizeof(T) <= host::MAIL, "a larger mailbox is needed");
     host::Block *b = host::block;
-    unsigned me = b->current, first = me / host::LANES * host::LANES, turn = b->turn[me] ^= 1;
-    COUNT(exchange(sizeof(T)));
+    unsigned me = b->current, turn = ++b->exchanges[me] % 2;
     memcpy(b->mail[turn][me], &mine, sizeof(T));
     host::leave(host::AT_WARP);
-    for (unsigned i = 0; i < host::LANES; i++) memcpy(&all[i], b->mail[turn][first + i], sizeof(T));
-    return all;
+    return &b->mail[turn][me / host::LANES * host::LANES];
+}
+
+// Every lane of the warp gives a value and sees those of all; they stay until the exchange after the next.
+template <class T> static inline Boxes warp_exchange(const T &mine) {
+    count_exchanges(1, sizeof(T));
+    return warp_give(mine);
+}
+
+// What a lane gave.
+template <class T> static inline T given(Boxes boxes, unsigned lane) {
+    T value;
+    memcpy(&value, boxes[lane], sizeof(T));
+    return value;
+}
+
+// Every lane of the warp gives a value, and gets its share of what `combine` makes of all: combine(boxes, shares), which the
+// first lane that goes on runs. It is not counted.
+template <class R, class T, class Combine> static inline R warp_combine(const T &mine, Combine combine) {
+    static_assert(sizeof(R) <= host::MAIL, "a larger share is needed");
+    Boxes boxes = warp_give(mine);
+    UNCOUNTED
+    host::Block *b = host::block;
+    unsigned me = b->current, warp = me / host::LANES;
+    if (b->combined[warp] != b->exchanges[me]) {
+        b->combined[warp] = b->exchanges[me];
+        combine(boxes, &b->shares[warp * host::LANES]);
+    }
+    return given<R>(&b->shares[warp * host::LANES], me % host::LANES);
 }
 
 template <class T> static inline T __shfl_sync(unsigned, T v, unsigned lane) {
-    T all[host::LANES];
-    return warp_exchange(v, all)[lane % host::LANES];
+    return given<T>(warp_exchange(v), lane % host::LANES);
 }
 template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, unsigned lane) {
     return __shfl_sync(mask, v, host::block->current % host::LANES ^ lane);

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
 
-/// MLAN on a network small enough for a test; a last batch that is not full, in training and in evaluation.
+/// MLAAN on a network and images small enough for the host's CUDA driver; a last batch that is not full, in training and in evaluation.
 fn recipe() -> Recipe {
     let mut r = Recipe::load("quickstart").unwrap();
-    let keys = ["model.backbone=resnet8", "model.width=8", "local.modules=4", "train.batch=16"];
-    r.set_all(keys.into_iter().chain(["data.limit=24", "train.epochs=2"])).unwrap();
+    let keys =
+        ["model.backbone=resnet8", "model.width=8", "local.modules=4", "train.batch=8", "data.size=16"];
+    r.set_all(keys.into_iter().chain(["data.limit=12", "train.epochs=2"])).unwrap();
     r
 }
 

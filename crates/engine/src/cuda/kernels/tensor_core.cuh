@@ -1,6 +1,6 @@
 // Products of small matrices by a warp: [16 x K] times [K x 8] added to [16 x 8], K = 32 bytes of operands: sixteen
 // bfloat16 or eight 32-bit values. Where a lane keeps which element is the PTX manual's ("Matrix fragments for
-// mma.m16n8k16" and ".m16n8k8"); the host's form below says the same in plain loops.
+// mma.m16n8k16" and ".m16n8k8"); on the host a warp's fragments are put together, and multiplied once.
 #pragma once
 #include "common.cuh"
 
@@ -25,15 +25,15 @@ INLINE u32 lane_id() { return threadIdx.x % 32; }
 
 // Four (or two) matrices of eight rows of 16 bytes; the address of row r of matrix m is lane 8 m + r's.
 template <int N, bool TRANSPOSED> INLINE void read_matrices(u32 *out, const void *row) {
-    const void *rows[32];
-    warp_exchange(row, rows);
+    Boxes rows = warp_exchange(row);
     u32 g = lane_id() / 4, t = lane_id() % 4;
+    auto row_of = [&](u32 lane) { return given<const void *>(rows, lane); };
     for (int m = 0; m < N; m++) {
         if (TRANSPOSED) {
-            u32 low = ((const u16 *)rows[8 * m + 2 * t])[g], high = ((const u16 *)rows[8 * m + 2 * t + 1])[g];
+            u32 low = ((const u16 *)row_of(8 * m + 2 * t))[g], high = ((const u16 *)row_of(8 * m + 2 * t + 1))[g];
             out[m] = low | (high << 16);
         } else {
-            out[m] = ((const u32 *)rows[8 * m + g])[t];
+            out[m] = ((const u32 *)row_of(8 * m + g))[t];
         }
     }
 }
@@ -43,36 +43,99 @@ struct Fragments {
     Right b;
 };
 
-INLINE void multiply_bf16(Sums &c, const Left &a, const Right &b) {
-    Fragments all[32];
-    warp_exchange(Fragments{a, b}, all);
-    u32 g = lane_id() / 4, t = lane_id() % 4;
-    for (u32 i = 0; i < 4; i++) {
-        u32 row = g + 8 * (i / 2), column = 2 * t + i % 2;
-        for (u32 k = 0; k < 16; k++) {
-            u32 left = all[(row % 8) * 4 + k % 8 / 2].a.r[row / 8 + 2 * (k / 8)];
-            u32 right = all[column * 4 + k % 8 / 2].b.r[k / 8];
-            c.v[i] += bf16_to_float((left >> (16 * (k % 2))) & 0xffff) * bf16_to_float((right >> (16 * (k % 2))) & 0xffff);
+struct Lane {
+    Fragments of;
+    Sums c;
+};
+
+// A row of eight columns.
+typedef float Columns __attribute__((vector_size(32)));
+
+// The whole matrices of a warp's fragments: 32-bit values.
+struct Matrices {
+    u32 a[16][8], b[8][8];
+    Columns c[16];
+
+    INLINE void take(Boxes boxes) {
+        for (u32 lane = 0; lane < 32; lane++) {
+            Lane f = given<Lane>(boxes, lane);
+            u32 g = lane / 4, t = lane % 4;
+            for (u32 i = 0; i < 4; i++) {
+                a[g + 8 * (i % 2)][t + 4 * (i / 2)] = f.of.a.r[i];
+                c[g + 8 * (i / 2)][2 * t + i % 2] = f.c.v[i];
+            }
+            for (u32 i = 0; i < 2; i++) b[t + 4 * i][g] = f.of.b.r[i];
         }
     }
+
+    // c += left(a) times right(b), the eight products of an element one after the other.
+    template <class L, class R> INLINE void multiply(L left, R right) {
+        Columns factors[8];
+        for (u32 k = 0; k < 8; k++)
+            for (u32 column = 0; column < 8; column++) factors[k][column] = right(b[k][column]);
+        for (u32 row = 0; row < 16; row++)
+            for (u32 k = 0; k < 8; k++) c[row] += left(a[row][k]) * factors[k];
+    }
+
+    INLINE void give(Boxes shares) const {
+        for (u32 lane = 0; lane < 32; lane++) {
+            u32 g = lane / 4, t = lane % 4;
+            Sums s;
+            for (u32 i = 0; i < 4; i++) s.v[i] = c[g + 8 * (i / 2)][2 * t + i % 2];
+            memcpy(shares[lane], &s, sizeof(s));
+        }
+    }
+};
+
+// Of the pairs of bfloat16 in 32-bit values the first are products 0, 2, 4 and so on.
+INLINE void multiply_bf16(Sums &c, const Left &a, const Right &b) {
+    count_exchanges(1, sizeof(Fragments));
+    c = warp_combine<Sums>(Lane{{a, b}, c}, [](Boxes boxes, Boxes shares) {
+        Matrices m;
+        m.take(boxes);
+        Columns factors[2][8];
+        for (u32 k = 0; k < 8; k++)
+            for (u32 column = 0; column < 8; column++) {
+                factors[0][k][column] = bf16_to_float(m.b[k][column] & 0xffff);
+                factors[1][k][column] = bf16_to_float(m.b[k][column] >> 16);
+            }
+        for (u32 row = 0; row < 16; row++)
+            for (u32 k = 0; k < 8; k++) {
+                m.c[row] += bf16_to_float(m.a[row][k] & 0xffff) * factors[0][k];
+                m.c[row] += bf16_to_float(m.a[row][k] >> 16) * factors[1][k];
+            }
+        m.give(shares);
+    });
 }
 
 INLINE void multiply_tf32(Sums &c, const Left &a, const Right &b) {
-    Fragments all[32];
-    warp_exchange(Fragments{a, b}, all);
-    u32 g = lane_id() / 4, t = lane_id() % 4;
-    for (u32 i = 0; i < 4; i++) {
-        u32 row = g + 8 * (i / 2), column = 2 * t + i % 2;
-        for (u32 k = 0; k < 8; k++) {
-            u32 left = all[(row % 8) * 4 + k % 4].a.r[row / 8 + 2 * (k / 4)];
-            u32 right = all[column * 4 + k % 4].b.r[k / 4];
-            c.v[i] += __uint_as_float(left) * __uint_as_float(right);
-        }
-    }
+    count_exchanges(1, sizeof(Fragments));
+    c = warp_combine<Sums>(Lane{{a, b}, c}, [](Boxes boxes, Boxes shares) {
+        Matrices m;
+        m.take(boxes);
+        auto whole = [](u32 bits) { return __uint_as_float(bits); };
+        m.multiply(whole, whole);
+        m.give(shares);
+    });
 }
 
 // The nearest value of ten bits of fraction.
 INLINE u32 to_tf32(float x) { return (__float_as_uint(x) + 0x1000u) & ~0x1fffu; }
+
+// The three products of values in two parts, as `multiply` has them on a GPU.
+INLINE void multiply_in_parts(Sums &c, const Left &a, const Right &b) {
+    count_exchanges(3, sizeof(Fragments));
+    c = warp_combine<Sums>(Lane{{a, b}, c}, [](Boxes boxes, Boxes shares) {
+        Matrices m;
+        m.take(boxes);
+        auto large = [](u32 bits) { return __uint_as_float(to_tf32(__uint_as_float(bits))); };
+        auto small = [=](u32 bits) { return __uint_as_float(to_tf32(__uint_as_float(bits) - large(bits))); };
+        m.multiply(small, large);
+        m.multiply(large, small);
+        m.multiply(large, large);
+        m.give(shares);
+    });
+}
 
 #else
 
@@ -136,6 +199,10 @@ INLINE void split(u32 bits, u32 &large, u32 &small) {
 template <u32 P> INLINE void multiply(Sums &c, const Left &a, const Right &b) {
     if constexpr (P == PRODUCT_BF16) {
         multiply_bf16(c, a, b);
+#ifdef MLAAN_HOST
+    } else if constexpr (P == PRODUCT_F32) {
+        multiply_in_parts(c, a, b);
+#endif
     } else {
         Left large_a, small_a;
         Right large_b, small_b;
