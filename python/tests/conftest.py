@@ -1,4 +1,5 @@
 """Without PyTorch these tests are skipped, and say so."""
+import importlib
 import os
 import sys
 import warnings
@@ -18,6 +19,12 @@ except ImportError:
 def pytest_terminal_summary(terminalreporter):
     if collect_ignore_glob:
         terminalreporter.write_line("SKIPPED: all tests of mlaan.torch, PyTorch is not installed", red=True)
+    # Where processes of pytest-xdist do the work, nobody but this one can say it; else the package's own conftest does.
+    if terminalreporter.config.pluginmanager.hasplugin("dsession"):
+        try:
+            importlib.import_module("mlaan._core")
+        except ImportError as e:
+            terminalreporter.write_line(f"SKIPPED: all tests of the package mlaan: {e}", red=True)
 
 
 def pytest_sessionfinish(session, exitstatus):

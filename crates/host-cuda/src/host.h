@@ -378,7 +378,7 @@ static inline void count_exchanges(unsigned n, unsigned bytes) {
     for (unsigned i = 0; i < n; i++) COUNT(exchange(bytes));
 }
 
-// As `warp_exchange`, which is not counted.
+// As `warp_exchange`, but not counted.
 template <class T> static inline Boxes warp_give(const T &mine) {
     static_assert(sizeof(T) <= host::MAIL, "a larger mailbox is needed");
     host::Block *b = host::block;
@@ -388,7 +388,7 @@ template <class T> static inline Boxes warp_give(const T &mine) {
     return &b->mail[turn][me / host::LANES * host::LANES];
 }
 
-// Every lane of the warp gives a value and sees those of all; they stay until the exchange after the next.
+// Every lane of the warp gives a value and sees those of all, until its own next exchange.
 template <class T> static inline Boxes warp_exchange(const T &mine) {
     count_exchanges(1, sizeof(T));
     return warp_give(mine);

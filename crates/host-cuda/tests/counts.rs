@@ -187,3 +187,13 @@ fn exchanges_are_counted_by_their_bytes() {
     };
     assert_eq!(found.exchanges.into_iter().collect::<Vec<_>>(), [(4, 4), (8, 4)]);
 }
+
+#[test]
+fn what_a_warp_combines_is_not_counted() {
+    let body = "a.to[i] = warp_combine<unsigned>(i, [](Boxes values, Boxes shares) {
+                    for (unsigned lane = 0; lane < 32; lane++) memcpy(shares[lane], values[lane], 4);
+                });";
+    let (Some(found), Some(plain)) = (launch(body), launch("a.to[i] = i;")) else { return };
+    assert!(found.exchanges.is_empty(), "{:?}", found.exchanges);
+    assert_eq!(numbers(found.global_store), numbers(plain.global_store));
+}

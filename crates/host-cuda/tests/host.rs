@@ -76,26 +76,33 @@ fn what_a_warp_combines_is_made_once_and_shared() {
     if !start() {
         return;
     }
-    let sums = kernel(
-        "unsigned v = threadIdx.x % 32, made = 0, *count = &made;
-         for (unsigned round = 0; round < 3; round++)
-             v = warp_combine<unsigned>(v, [=](Boxes values, Boxes shares) {
-                 unsigned sum = 0;
-                 for (unsigned lane = 0; lane < 32; lane++) sum += given<unsigned>(values, lane);
-                 for (unsigned lane = 0; lane < 32; lane++) {
-                     unsigned share = sum + lane;
-                     memcpy(shares[lane], &share, sizeof(share));
-                 }
-                 ++*count;
-             });
-         for (unsigned by = 16; by > 0; by /= 2) made += __shfl_xor_sync(~0u, made, by);
-         a.out[blockIdx.x * a.n + threadIdx.x] = made == 3 ? v : made;",
-    );
+    let sums = || {
+        kernel(
+            "unsigned v = threadIdx.x % 32, made = 0, *count = &made;
+             for (unsigned round = 0; round < 3; round++) {
+                 v = warp_combine<unsigned>(v, [=](Boxes values, Boxes shares) {
+                     unsigned sum = 0;
+                     for (unsigned lane = 0; lane < 32; lane++) sum += given<unsigned>(values, lane);
+                     for (unsigned lane = 0; lane < 32; lane++) {
+                         unsigned share = sum + lane;
+                         memcpy(shares[lane], &share, sizeof(share));
+                     }
+                     ++*count;
+                 });
+                 v = __shfl_xor_sync(~0u, __shfl_xor_sync(~0u, v, 5), 5);
+             }
+             for (unsigned by = 16; by > 0; by /= 2) made += __shfl_xor_sync(~0u, made, by);
+             a.out[blockIdx.x * a.n + threadIdx.x] = made == 3 ? v : made;",
+        )
+    };
     // Of each round the sum of the last and once more that of the lanes.
     let lanes: u32 = (0..32).sum();
     let last = [0; 2].iter().fold(lanes, |sum, _| 32 * sum + lanes);
-    let expected = |i: u32| last + i % 32;
-    assert_eq!(run(sums, 2, 96), (0..2 * 96).map(|i| expected(i % 96)).collect::<Vec<u32>>());
+    let expected: Vec<u32> = (0..2 * 96).map(|i| last + i % 96 % 32).collect();
+    // Each launch has its threads in another order.
+    for _ in 0..3 {
+        assert_eq!(run(sums(), 2, 96), expected);
+    }
 }
 
 /// Runs a test of this file in a process of its own, in an order of threads; whether it succeeded, and what it said.

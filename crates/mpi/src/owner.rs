@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Between two looks while something is on its way, and while nothing is. A look takes 50 µs and more of a core on which a
-/// rank computes: a thousand a second were a tenth of its speed.
-const MOVING: RangeInclusive<Duration> = Duration::from_micros(20)..=Duration::from_millis(1);
+/// Between two looks while something is on its way, and while nothing is. A look takes 50 µs of a core on which a rank computes:
+/// a thousand a second take a twentieth of it.
+const MOVING: RangeInclusive<Duration> = Duration::from_micros(20)..=Duration::from_micros(200);
 const STILL: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(10);
-/// Of the time since something last moved, a pause is so much at the most: what comes is found about as late.
+/// Within these limits a pause is this part of the time since something last moved: what comes is found about as late.
 const PART_OF_WAIT: u32 = 8;
 
 /// Parts to one rank that MPI has at a time.
@@ -161,7 +161,7 @@ mod tests {
     fn pauses_grow_with_the_time_in_which_nothing_moved() {
         let us = Duration::from_micros;
         for (still, of_still, of_moving) in
-            [(0, 100, 20), (4000, 500, 500), (40_000, 5000, 1000), (900_000, 10_000, 1000)]
+            [(0, 100, 20), (1000, 125, 125), (40_000, 5000, 200), (900_000, 10_000, 200)]
         {
             assert_eq!(
                 (pause(us(still), &STILL), pause(us(still), &MOVING)),

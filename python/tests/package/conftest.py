@@ -21,6 +21,7 @@ def _missing() -> str | None:
     if built and (place.is_symlink() or not place.exists()):
         # In one step: several processes of pytest-xdist do so.
         own = place.with_suffix(f".{os.getpid()}")
+        own.unlink(missing_ok=True)
         own.symlink_to(max(built, key=lambda p: p.stat().st_mtime))
         own.replace(place)
     try:

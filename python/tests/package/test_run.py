@@ -271,6 +271,8 @@ def test_comparisons_analyses_and_reports(run, tmp_path):
     assert found.path == tmp_path / "cmp" and analysis.path == tmp_path / "analysis"
     page = mlaan.report(mlaan.Run(first), found, analysis, out=tmp_path / "page.html")
     assert "<html" in page.read_text() and mlaan.report(first, tmp_path / "cmp", out=tmp_path / "other.html").exists()
+    with pytest.raises(TypeError, match="out: expected a path, found 5"):
+        mlaan.train("quickstart", out=5)
     with pytest.raises(TypeError, match="expected a run"):
         mlaan.report(5)
     with pytest.raises(mlaan.Error, match=r"the seeds of a comparison are seeds=; `seeds=\[2\]` is seed 2 alone"):

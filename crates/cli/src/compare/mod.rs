@@ -100,7 +100,8 @@ fn kept(args: &CompareArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether anything is chosen beside the folder and how tables are printed.
+/// Whether anything is chosen beside the folder and how tables are printed. What to compute with is none of it: every `--show` takes
+/// that, and computes nothing.
 ///
 /// # Errors
 /// Of `--set`, what is no assignment.

@@ -35,7 +35,7 @@ pub struct Ranks {
 }
 
 /// A step that other cuts make shorter by less is no reason to choose them.
-const WORTHWHILE: f64 = 0.97;
+const WORTHWHILE: f64 = 0.95;
 
 impl Ranks {
     /// Plans the ranks that are asked for, if any are.
@@ -175,9 +175,9 @@ impl Ranks {
         }
         let advice = self.advice(ranks, &found).map_or_else(String::new, |other| {
             format!(
-                " By the seconds that modules took here, --rank-modules {} makes it {}.",
-                counts(&other),
-                format::duration_short(other.step)
+                " By the seconds that modules took here, a step would take {} with --rank-modules {}.",
+                format::duration_short(other.step),
+                counts(&other)
             )
         });
         format!(

@@ -111,7 +111,7 @@ impl RanksCourse {
     /// Steps of as many ranks, divided by the seconds that modules took here instead of by operations and bytes; nothing where
     /// seconds were not measured.
     pub fn forecast_by_seconds(&self, ranks: usize, network: (f64, f64)) -> Option<Forecast> {
-        let nanos = |m: &ModuleSeconds| (1e9 * (m.forward + m.auxiliary + m.backward)) as u64;
+        let nanos = |m: &ModuleSeconds| (1e9 * m.all()) as u64;
         let costs: Vec<u64> = self.seconds.iter().map(nanos).collect();
         let cuts = even_at(self.starts.as_ref()?, &costs, ranks).ok()?;
         Some(self.forecast_of(&cuts, network))

@@ -68,15 +68,6 @@ struct Matrices {
         }
     }
 
-    // c += left(a) times right(b), the eight products of an element one after the other.
-    template <class L, class R> INLINE void multiply(L left, R right) {
-        Columns factors[8];
-        for (u32 k = 0; k < 8; k++)
-            for (u32 column = 0; column < 8; column++) factors[k][column] = right(b[k][column]);
-        for (u32 row = 0; row < 16; row++)
-            for (u32 k = 0; k < 8; k++) c[row] += left(a[row][k]) * factors[k];
-    }
-
     INLINE void give(Boxes shares) const {
         for (u32 lane = 0; lane < 32; lane++) {
             u32 g = lane / 4, t = lane % 4;
@@ -87,7 +78,7 @@ struct Matrices {
     }
 };
 
-// Of the pairs of bfloat16 in 32-bit values the first are products 0, 2, 4 and so on.
+// Each 32-bit value holds two bfloat16: the low half is the even k.
 INLINE void multiply_bf16(Sums &c, const Left &a, const Right &b) {
     count_exchanges(1, sizeof(Fragments));
     c = warp_combine<Sums>(Lane{{a, b}, c}, [](Boxes boxes, Boxes shares) {
@@ -113,29 +104,17 @@ INLINE void multiply_tf32(Sums &c, const Left &a, const Right &b) {
     c = warp_combine<Sums>(Lane{{a, b}, c}, [](Boxes boxes, Boxes shares) {
         Matrices m;
         m.take(boxes);
-        auto whole = [](u32 bits) { return __uint_as_float(bits); };
-        m.multiply(whole, whole);
+        Columns factors[8];
+        for (u32 k = 0; k < 8; k++)
+            for (u32 column = 0; column < 8; column++) factors[k][column] = __uint_as_float(m.b[k][column]);
+        for (u32 row = 0; row < 16; row++)
+            for (u32 k = 0; k < 8; k++) m.c[row] += __uint_as_float(m.a[row][k]) * factors[k];
         m.give(shares);
     });
 }
 
 // The nearest value of ten bits of fraction.
 INLINE u32 to_tf32(float x) { return (__float_as_uint(x) + 0x1000u) & ~0x1fffu; }
-
-// The three products of values in two parts, as `multiply` has them on a GPU.
-INLINE void multiply_in_parts(Sums &c, const Left &a, const Right &b) {
-    count_exchanges(3, sizeof(Fragments));
-    c = warp_combine<Sums>(Lane{{a, b}, c}, [](Boxes boxes, Boxes shares) {
-        Matrices m;
-        m.take(boxes);
-        auto large = [](u32 bits) { return __uint_as_float(to_tf32(__uint_as_float(bits))); };
-        auto small = [=](u32 bits) { return __uint_as_float(to_tf32(__uint_as_float(bits) - large(bits))); };
-        m.multiply(small, large);
-        m.multiply(large, small);
-        m.multiply(large, large);
-        m.give(shares);
-    });
-}
 
 #else
 
@@ -199,10 +178,6 @@ INLINE void split(u32 bits, u32 &large, u32 &small) {
 template <u32 P> INLINE void multiply(Sums &c, const Left &a, const Right &b) {
     if constexpr (P == PRODUCT_BF16) {
         multiply_bf16(c, a, b);
-#ifdef MLAAN_HOST
-    } else if constexpr (P == PRODUCT_F32) {
-        multiply_in_parts(c, a, b);
-#endif
     } else {
         Left large_a, small_a;
         Right large_b, small_b;
