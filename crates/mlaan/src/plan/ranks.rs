@@ -10,10 +10,11 @@ use crate::local::{
 };
 use mlaan_engine::ops::Labels;
 use mlaan_engine::{DType, Device, MemoryCategory};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// Steps that are measured at the most, and after how long no more are: other work on the machine disturbs single ones.
-const STEPS: usize = 7;
+/// Steps that are measured, and after how long no more are than the least: other work on the machine disturbs single ones.
+const STEPS: RangeInclusive<usize> = 3..=7;
 const LONG: Duration = Duration::from_secs(5);
 
 /// What forecasts of any number of ranks depend on.
@@ -159,7 +160,7 @@ fn measured(
     };
     step(&mut learner, 1)?;
     let (begin, mut found) = (Instant::now(), vec![learner.mean_meters(&mut step)?]);
-    while found.len() < STEPS && begin.elapsed() < LONG {
+    while found.len() < *STEPS.start() || found.len() < *STEPS.end() && begin.elapsed() < LONG {
         found.push(learner.mean_meters(&mut step)?);
     }
     let mut meters = found[0].clone();
