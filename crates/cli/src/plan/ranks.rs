@@ -173,13 +173,7 @@ impl Ranks {
                 format::bytes(rank.sent[2] as u64),
             ]));
         }
-        let advice = self.advice(ranks, &found).map_or_else(String::new, |other| {
-            format!(
-                " By the seconds that modules took here, a step would take {} with --rank-modules {}.",
-                format::duration_short(other.step),
-                counts(&other)
-            )
-        });
+        let advice = self.advice(ranks, &found).map_or_else(String::new, |other| told(&other));
         format!(
             "{}\n\nA step: {} in one process, {} over {ranks} ranks: a speed-up of {:.2}, limited by {}. With {network}.{advice}",
             format::text(&table),
@@ -192,8 +186,8 @@ impl Ranks {
 
     /// The course with cuts by measured seconds, where that is worth while.
     fn advice(&self, ranks: usize, found: &Forecast) -> Option<Forecast> {
-        let other = self.course.forecast_by_seconds(ranks, self.network).filter(|_| self.advises)?;
-        (other.step < WORTHWHILE * found.step).then_some(other)
+        let other = self.course.forecast_by_seconds(ranks, self.network).filter(|_| self.advises);
+        worthwhile(found, other)
     }
 
     fn curve(&self, network: &str) -> String {
@@ -223,7 +217,7 @@ impl Ranks {
                 "step_seconds": found.step,
                 "one_process_seconds": found.alone,
                 "limit": self.limit(ranks, &found),
-                "advice": advice.map(|other| json!({ "rank_modules": counts(&other), "step_seconds": other.step })),
+                "advice": advice.map(|other| json!({ "rank_modules": module_counts(&other), "step_seconds": other.step })),
                 "each": found.ranks.iter().enumerate().map(|(k, r)| json!({
                     "modules": [r.modules.start, r.modules.end],
                     "memory_bytes": stage(k).map(|s| s.needs().memory()),
@@ -242,7 +236,34 @@ impl Ranks {
     }
 }
 
+/// The other course, where its step is so much shorter that its cuts are worth choosing.
+fn worthwhile(found: &Forecast, other: Option<Forecast>) -> Option<Forecast> {
+    other.filter(|other| other.step < WORTHWHILE * found.step)
+}
+
+/// The advice to choose these cuts.
+fn told(other: &Forecast) -> String {
+    let step = format::duration_short(other.step);
+    format!(" As measured here, a step would take {step} with --rank-modules {}.", module_counts(other))
+}
+
 /// Numbers of modules, as `--rank-modules` takes them.
-fn counts(of: &Forecast) -> String {
+fn module_counts(of: &Forecast) -> String {
     of.ranks.iter().map(|rank| rank.modules.len().to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlaan::local::RankForecast;
+
+    #[test]
+    fn other_cuts_are_advised_where_their_step_is_shorter_by_a_twentieth() {
+        let rank = |modules| RankForecast { modules, busy: 1.0, sent: [0; 3] };
+        let course = |step| Forecast { step, alone: 4.0, ranks: vec![rank(0..20), rank(20..55)] };
+        let advised = worthwhile(&course(2.0), Some(course(1.89))).unwrap();
+        assert_eq!(told(&advised), " As measured here, a step would take 1.89 s with --rank-modules 20,35.");
+        assert!(worthwhile(&course(2.0), Some(course(1.91))).is_none());
+        assert!(worthwhile(&course(2.0), None).is_none());
+    }
 }
