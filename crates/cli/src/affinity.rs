@@ -12,6 +12,13 @@ pub fn of_this_process() -> Mask {
     parse(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
+/// That of the launcher's process on this machine.
+#[cfg(all(unix, feature = "mpi"))]
+pub fn of_the_launcher() -> Mask {
+    let parent = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
+    parse(&std::fs::read_to_string(format!("/proc/{parent}/status")).unwrap_or_default())
+}
+
 /// The same from the file's text: hexadecimal numbers of 32 bits, the highest first.
 fn parse(status: &str) -> Mask {
     let mut mask = [0; BYTES];
@@ -25,6 +32,18 @@ fn parse(status: &str) -> Mask {
 
 fn has(mask: &Mask, cpu: usize) -> bool {
     mask[cpu / 8] >> (cpu % 8) & 1 == 1
+}
+
+fn count(mask: &Mask) -> usize {
+    mask.iter().map(|byte| byte.count_ones() as usize).sum()
+}
+
+/// How many processors ranks with these masks may use, and their launcher, where that leaves half of them or more to nobody.
+pub fn unused(masks: &[Mask], launcher: &Mask) -> Option<(usize, usize)> {
+    let mut any = [0; BYTES];
+    masks.iter().for_each(|mask| any.iter_mut().zip(mask).for_each(|(to, byte)| *to |= byte));
+    let (bound, all) = (count(&any), count(launcher));
+    (bound > 0 && 2 * bound <= all).then_some((bound, all))
 }
 
 /// Threads of rank `own` on a machine whose ranks may use the processors `masks`: each shares a processor with all that may use it.
@@ -56,6 +75,17 @@ mod tests {
         assert_eq!(parse("Name:\tx\nCpus_allowed:\t3\nCpus_allowed_list:\t0-1\n"), mask(0..2));
         assert_eq!(parse("Cpus_allowed:\tff,00000000,80000001\n"), mask([0, 31].into_iter().chain(64..72)));
         assert_eq!(parse(""), mask([]));
+    }
+
+    #[test]
+    fn processors_that_nobody_may_use_are_counted() {
+        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..64)), Some((2, 64)));
+        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..4)), Some((2, 4)));
+        // All of them, most of them, and where nothing is known.
+        assert_eq!(unused(&[mask(0..8), mask(8..16)], &mask(0..16)), None);
+        assert_eq!(unused(&[mask(0..8), mask(8..14)], &mask(0..16)), None);
+        assert_eq!(unused(&[mask([]), mask([])], &mask(0..16)), None);
+        assert_eq!(unused(&[mask([0])], &mask([])), None);
     }
 
     #[test]

@@ -47,6 +47,30 @@ impl Launch {
     }
 }
 
+/// What tells that a scheduler started several processes that are no ranks; in the first of them.
+fn unlaunched(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let number = |name: &str| -> Option<usize> { variable(name)?.trim().parse().ok() };
+    let tasks = number("SLURM_STEP_NUM_TASKS").filter(|n| *n > 1)?;
+    (number("SLURM_PROCID") == Some(0) && number("PMIX_RANK").is_none()).then(|| {
+        format!(
+            "srun started {tasks} tasks without MPI, and each trains the whole network by itself; for {tasks} ranks of one network start \
+             them with srun --mpi=pmix"
+        )
+    })
+}
+
+/// What a launcher's binding leaves to nobody. Open MPI binds each of two ranks to one core, unless it is told otherwise.
+#[cfg(feature = "mpi")]
+fn unused(variable: &str, masks: &[affinity::Mask]) -> Option<String> {
+    if variable != "OMPI_COMM_WORLD_SIZE" {
+        return None;
+    }
+    let (bound, all) = affinity::unused(masks, &affinity::of_the_launcher())?;
+    Some(format!(
+        "mpirun bound the ranks of this machine to {bound} of its {all} cores; mpirun --bind-to none lets them share all"
+    ))
+}
+
 /// What ranks cannot do.
 fn refuse<T>(message: String) -> Result<T> {
     Err(mlaan::Error::Ranks { message }.into())
@@ -87,7 +111,12 @@ impl Rank {
                     std::thread::sleep(REFUSED);
                 }
             }),
-            _ => Ok(None),
+            None => {
+                let told = unlaunched(|name| std::env::var(name).ok());
+                told.iter().for_each(|told| output::note(&format!("warning: {told}")));
+                Ok(None)
+            }
+            Some(_) => Ok(None),
         }
     }
 
@@ -116,6 +145,12 @@ impl Rank {
         let (world, local) = (Arc::clone(&job.world), job.local_rank);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = affinity::threads(&job.local, local, cores);
+        if let (0, Some(warning)) = (local, unused(variable, &job.local)) {
+            match world.rank() {
+                0 => output::note(&format!("warning: {warning}")),
+                _ => world.log(&format!("warning: {warning}")),
+            }
+        }
         world.watch();
         // What comes next looks for recipes, folders and images.
         world.begin(Thread::Main, Work::SetUp);
@@ -258,5 +293,15 @@ mod tests {
         assert_eq!(with(&[("SLURM_NTASKS", "8"), ("PMIX_RANK", "0")]), Some(("SLURM_NTASKS", 8, 0)));
         let step = [("SLURM_NTASKS", "8"), ("SLURM_STEP_NUM_TASKS", "2"), ("PMIX_RANK", "1")];
         assert_eq!(with(&step), Some(("SLURM_STEP_NUM_TASKS", 2, 1)));
+        // Tasks of srun that are no ranks: the first of them says so.
+        let told = |set: &[(&str, &str)]| {
+            unlaunched(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        };
+        let task = |id| [("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", id)];
+        assert_eq!(with(&task("0")), None);
+        assert!(told(&task("0")).is_some_and(|t| t.contains("4 tasks") && t.contains("srun --mpi=pmix")));
+        assert_eq!(told(&task("1")), None);
+        assert_eq!(told(&[task("0")[0], task("0")[1], ("PMIX_RANK", "0")]), None);
+        assert_eq!(told(&[("SLURM_STEP_NUM_TASKS", "1"), ("SLURM_PROCID", "0")]), None);
     }
 }

@@ -91,7 +91,8 @@ fn over_divided(
     stop_after: Option<usize>,
 ) -> Vec<mlaan::Result<()>> {
     let worlds = World::threads(ranks);
-    let devices: Vec<Device> = (0..ranks).map(|_| processor()).collect();
+    // Every second one has two threads: bits do not depend on them.
+    let devices: Vec<Device> = (0..ranks).map(|k| Device::cpu(Some(1 + k % 2)).unwrap()).collect();
     thread::scope(|scope| {
         let follower = |(world, device): (&Arc<World>, &Device)| {
             let (world, device) = (Arc::clone(world), device.clone());

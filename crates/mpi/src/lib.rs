@@ -10,12 +10,14 @@ use mpi::traits::{Communicator, CommunicatorCollectives};
 use mpi::{Rank, Threading};
 use owner::{Order, Owner};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks whether the thread that owns MPI has ended.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Within this time all ranks of a job have started MPI, or one of them is not there.
+const BEGIN: Duration = Duration::from_secs(120);
 /// Within this time MPI ends, or it is left as it is: another rank may be gone.
 const END: Duration = Duration::from_secs(3);
 /// As [`END`], where no rank failed.
@@ -60,7 +62,7 @@ impl Job {
     /// Joins the job that the launcher started this process in, and lets the other ranks on this machine know `said`.
     ///
     /// # Errors
-    /// When MPI cannot be started.
+    /// When MPI cannot be started, or has not started within two minutes.
     pub fn join(said: &[u8; SAID]) -> Result<Self> {
         let (close, orders) = channel();
         let (tell, told) = channel();
@@ -69,8 +71,15 @@ impl Job {
         let own = move || own(&tell, &orders, &said);
         let thread = std::thread::Builder::new().name("mlaan-mpi".into()).spawn(own);
         let thread = thread.map_err(|e| failed(format!("a thread cannot be started: {e}")))?;
-        let (place, mailbox): (Place, Arc<Mailbox>) =
-            told.recv().map_err(|_| failed("MPI cannot be started in this process".into()))?;
+        let (place, mailbox): (Place, Arc<Mailbox>) = told.recv_timeout(BEGIN).map_err(|e| match e {
+            RecvTimeoutError::Disconnected => failed("MPI cannot be started in this process".into()),
+            RecvTimeoutError::Timeout => failed(format!(
+                "on {} MPI has not started within {} s: another rank has not started, or cannot be reached from here. Look for a rank \
+                 that failed, and which network MPI takes (Open MPI: mpirun --mca btl_tcp_if_include eth0)",
+                host(),
+                BEGIN.as_secs()
+            )),
+        })?;
         let post = Box::new(Outbox(close.clone()));
         let world = Arc::new(World::new(place.rank, place.ranks, mailbox, post).on_host(place.host));
         Ok(Job { world, local_rank: place.local_rank, local: place.local, close, thread })
@@ -89,6 +98,12 @@ impl Job {
         }
         self.thread.join().is_ok()
     }
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "this machine".into() } else { name.trim().into() }
 }
 
 /// The life of the thread that owns MPI.

@@ -6,7 +6,7 @@ use mlaan::ranks::{Lane, Mailbox};
 use mpi::Rank;
 use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, Destination, MatchedReceiveVec, Source};
+use mpi::traits::{Communicator, Destination, Equivalence, Source};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -48,6 +48,18 @@ struct Moving {
     bytes: Arc<Vec<u8>>,
 }
 
+/// A part that comes, into which MPI writes until it is there. Nothing waits for it: a rank that stops in the middle of one must not
+/// keep this one from hearing, and being heard by, the others.
+struct Coming {
+    request: Request<'static, [u8], StaticScope>,
+    from: usize,
+    /// None of a lane that is not known here.
+    lane: Option<Lane>,
+    /// Whether more of its message follows.
+    more: bool,
+    bytes: Vec<u8>,
+}
+
 /// See the module.
 pub struct Owner {
     world: SimpleCommunicator,
@@ -55,7 +67,8 @@ pub struct Owner {
     /// By rank: what is to be sent, and how many parts are on their way.
     waiting: Vec<(Queue, usize)>,
     moving: Vec<Moving>,
-    coming: Assembly,
+    coming: Vec<Coming>,
+    assembly: Assembly,
 }
 
 /// Until the next look, where nothing has moved for so long.
@@ -67,18 +80,25 @@ impl Owner {
     pub fn new(world: SimpleCommunicator, mailbox: Arc<Mailbox>) -> Self {
         let ranks = usize::try_from(world.size()).unwrap_or(1);
         let waiting = (0..ranks).map(|_| Default::default()).collect();
-        Owner { world, mailbox, waiting, moving: Vec::new(), coming: Assembly::default() }
+        Owner {
+            world,
+            mailbox,
+            waiting,
+            moving: Vec::new(),
+            coming: Vec::new(),
+            assembly: Assembly::default(),
+        }
     }
 
-    /// Until it is told to close and all is sent.
+    /// Until it is told to close, all is sent, and what began to come is there.
     pub fn run(&mut self, orders: &Receiver<Order>) {
         let (mut open, mut moved) = (true, Instant::now());
-        while open || !self.moving.is_empty() {
+        while open || self.is_busy() {
             let mut order = orders.try_recv().ok();
-            if self.receive() | self.look() | order.is_some() {
+            if self.receive() | self.arrive() | self.look() | order.is_some() {
                 moved = Instant::now();
             } else {
-                let limits = if self.moving.is_empty() { STILL } else { MOVING };
+                let limits = if self.is_busy() { MOVING } else { STILL };
                 let pause = pause(moved.elapsed(), &limits);
                 order = match orders.recv_timeout(pause) {
                     Ok(order) => Some(order),
@@ -137,19 +157,49 @@ impl Owner {
         moved
     }
 
-    /// Whether something came.
+    /// Whether a part is on its way, to another rank or from one.
+    fn is_busy(&self) -> bool {
+        !self.moving.is_empty() || !self.coming.is_empty()
+    }
+
+    /// Whether a part began to come.
     fn receive(&mut self) -> bool {
-        let Some(found) = self.world.any_process().immediate_matched_probe() else { return false };
-        let (bytes, status) = found.matched_receive_vec::<u8>();
+        let Some((message, status)) = self.world.any_process().immediate_matched_probe() else {
+            return false;
+        };
+        let length = usize::try_from(status.count(u8::equivalent_datatype())).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        let into: *mut [u8] = &mut bytes[..];
+        // SAFETY: the vector's bytes stay where they are, and nothing looks at them, until the request is done.
+        let lent: &'static mut [u8] = unsafe { &mut *into };
+        let request = message.immediate_matched_receive_into(StaticScope, lent);
         let tag = status.tag();
         let lane = u8::try_from(tag & !MORE).ok().and_then(Lane::of);
-        if let (Some(lane), Ok(from)) = (lane, usize::try_from(status.source_rank())) {
-            match self.coming.add((from, lane), bytes, tag & MORE != 0) {
-                Some(message) => self.mailbox.deliver(from, lane, message),
-                None => self.mailbox.deliver_part(from),
+        let from = usize::try_from(status.source_rank()).unwrap_or(usize::MAX);
+        self.coming.push(Coming { request, from, lane, more: tag & MORE != 0, bytes });
+        true
+    }
+
+    /// Whether a part is there. Those of one rank and lane are taken in the order in which they began to come, which is that in
+    /// which they were sent.
+    fn arrive(&mut self) -> bool {
+        let (before, mut behind) = (self.coming.len(), Vec::new());
+        for part in std::mem::take(&mut self.coming) {
+            let Coming { request, from, lane, more, bytes } = part;
+            let tested = if behind.contains(&(from, lane)) { Err(request) } else { request.test() };
+            match (tested, lane) {
+                (Err(request), _) => {
+                    behind.push((from, lane));
+                    self.coming.push(Coming { request, from, lane, more, bytes });
+                }
+                (Ok(_), Some(lane)) => match self.assembly.add((from, lane), bytes, more) {
+                    Some(message) => self.mailbox.deliver(from, lane, message),
+                    None => self.mailbox.deliver_part(from),
+                },
+                (Ok(_), None) => {}
             }
         }
-        true
+        self.coming.len() < before
     }
 }
 

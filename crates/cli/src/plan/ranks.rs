@@ -32,7 +32,13 @@ pub struct Ranks {
     plan: Option<Plan>,
     /// Whether other cuts may be advised: those that were asked for stand.
     advises: bool,
+    /// Of a process whose step was measured; none of GPUs, or where its operations a second were given.
+    threads: Option<usize>,
 }
+
+/// What the table's columns are.
+const OF_A_STEP: &str = "GFLOP, busy and what is sent: of one step. Activations go to the next rank, gradients of cascades (MLM) to the one \
+                         before, parameters of blocks to ranks with EMA copies of them (LAM).";
 
 /// A step that other cuts make shorter by less is no reason to choose them.
 const WORTHWHILE: f64 = 0.95;
@@ -61,11 +67,13 @@ impl Ranks {
         let wanted = *wanted.start()..=(*wanted.end()).min(modules);
         let (backbone, sizes) = (setup::network(recipe)?, run.sizes(recipe.train.batch));
         let device;
+        let mut threads = None;
         let speed = match (args.gflops, run.kind()) {
             (Some(gflops), _) => Speed::Given(gflops * 1e9),
-            (None, DeviceKind::Cpu { threads }) => {
-                // As a rank would have, that shares this machine with others.
-                device = Device::cpu(threads.or(Some(1)))?;
+            (None, DeviceKind::Cpu { threads: asked }) => {
+                // As many as a rank would have: one, unless it is said.
+                threads = asked.or(Some(1));
+                device = Device::cpu(threads)?;
                 Speed::Measured(&device, images(recipe.data.size))
             }
             (None, DeviceKind::Cuda) => {
@@ -102,7 +110,7 @@ impl Ranks {
             (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
         let lag = recipe.local.tied().map(|leap| leap.lag);
         let advises = args.rank_modules == Division::Time;
-        Ok(Some(Ranks { course, wanted, network, lag, plan, advises }))
+        Ok(Some(Ranks { course, wanted, network, lag, plan, advises, threads }))
     }
 
     /// Numbers of ranks of a curve: few enough to be read.
@@ -120,18 +128,18 @@ impl Ranks {
         let busiest = found.ranks.iter().map(|r| r.busy).fold(0.0, f64::max);
         let at = found.ranks.iter().position(|r| r.busy == busiest).unwrap_or(0);
         if ranks == 1 {
-            return "one process".into();
+            return "-".into();
         }
         if found.step < 1.03 * busiest {
-            return format!("the work of rank {at}");
+            return format!("compute of rank {at}");
         }
         let free = self.course.without_network(ranks).step;
         match self.lag {
             _ if free < 0.97 * found.step => "the network".into(),
             Some(lag) if lag < ranks => {
-                format!("EMA copies that wait for their sources (local.leap.lag={ranks} would not)")
+                format!("EMA copies waiting for their sources (local.leap.lag={ranks} would not wait)")
             }
-            _ => "cascades that ranks wait for".into(),
+            _ => "waiting for gradients of cascades".into(),
         }
     }
 
@@ -157,7 +165,7 @@ impl Ranks {
         let on_gpus = plan.stages.iter().any(|stage| stage.kind.has_own_memory());
         let header = ["rank", "modules", ">memory"].into_iter().chain(on_gpus.then_some(">host"));
         let header = header.chain([">GFLOP", ">busy", ">waiting"]);
-        let header = header.chain([">features up", ">gradients down", ">copied blocks"]);
+        let header = header.chain([">activations sent", ">gradients sent", ">parameters sent"]);
         let mut table = format::table(&header.collect::<Vec<_>>());
         for (k, (rank, stage)) in found.ranks.iter().zip(&plan.stages).enumerate() {
             let waiting = 100.0 * (1.0 - rank.busy / found.step).max(0.0);
@@ -175,12 +183,28 @@ impl Ranks {
         }
         let advice = self.advice(ranks, &found).map_or_else(String::new, |other| told(&other));
         format!(
-            "{}\n\nA step: {} in one process, {} over {ranks} ranks: a speed-up of {:.2}, limited by {}. With {network}.{advice}",
+            "{}\n\n{OF_A_STEP}\n\n{}With {network}.{advice}",
             format::text(&table),
-            format::duration_short(found.alone),
+            self.speedup(ranks, &found),
+        )
+    }
+
+    /// How long a step takes in one process and over ranks.
+    fn speedup(&self, ranks: usize, found: &Forecast) -> String {
+        let threads = match self.threads {
+            Some(1) => " of 1 thread".to_owned(),
+            Some(n) => format!(" of {n} threads"),
+            None => String::new(),
+        };
+        let alone = format::duration_short(found.alone);
+        if ranks == 1 {
+            return format!("A step takes {alone} in one process{threads}. ");
+        }
+        format!(
+            "A step takes {alone} in one process{threads}, and {} over {ranks} ranks{threads}: a speed-up of {:.2}, limited by {}. ",
             format::duration_short(found.step),
             found.alone / found.step,
-            self.limit(ranks, &found),
+            self.limit(ranks, found),
         )
     }
 
@@ -224,7 +248,7 @@ impl Ranks {
                     "host_bytes": stage(k).map(|s| s.usage.host),
                     "messages_bytes": stage(k).map(|s| s.messages.all),
                     "busy_seconds": r.busy,
-                    "sent_bytes": { "features": r.sent[0], "gradients": r.sent[1], "copied_blocks": r.sent[2] },
+                    "sent_bytes": { "activations": r.sent[0], "gradients": r.sent[1], "parameters": r.sent[2] },
                 })).collect::<Vec<_>>(),
             })
         };

@@ -80,10 +80,14 @@ fn a_plan_shows_stages() {
     );
     // A network that is too slow limits.
     let slow = ok(at.path(), &ranks(&["--ranks", "2", "--bandwidth", "1Mbit", "--latency", "50us"]));
-    assert!(slow.contains("limited by the network") && slow.contains("features up"), "{slow}");
+    assert!(slow.contains("limited by the network") && slow.contains("activations sent"), "{slow}");
     let measured =
         ok(at.path(), &["plan", "mlm-resnet20-5", "--batch", "4", "--threads", "1", "--ranks", "2"]);
-    assert!(measured.contains("A step: ") && measured.contains(" over 2 ranks: "), "{measured}");
+    let both =
+        ["A step takes ", " in one process of 1 thread, and ", " over 2 ranks of 1 thread: a speed-up of "];
+    assert!(both.iter().all(|part| measured.contains(part)), "{measured}");
+    let one = ok(at.path(), &ranks(&["--ranks", "1"]));
+    assert!(one.contains(" in one process. ") && !one.contains("limited by"), "{one}");
     for wrong in ["--bandwidth=10", "--latency=5", "--ranks=0", "--ranks=5..2", "--gflops=-1"] {
         let out = output(at.path(), &[&ranks(&[])[..], &[wrong]].concat());
         assert!(!out.status.success(), "{wrong}");

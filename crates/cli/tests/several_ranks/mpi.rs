@@ -157,9 +157,11 @@ fn what_went_wrong_is_told_once_and_ends_the_job() {
     let at = tempfile::tempdir().unwrap();
     let ends = |more: &[&str]| {
         let mut job = start(at.path(), 2, &train(&[&["--out", "run", "--quiet"], more].concat()))?;
-        let (status, _) = job.ends_within(60);
+        // From the start on, of which most is before anything fails.
+        let (status, taken) = job.ends_within(60);
         let shown = said(at.path());
         assert!(!status.success() && shown.matches("error: ").count() == 1, "{shown}");
+        assert!(taken < Duration::from_secs(20), "{taken:?}: {shown}");
         Some(shown)
     };
     let Some(shown) = ends(&["--set", "local.modules=1", "local.leap=none", "local.cascade=none"]) else {
@@ -219,6 +221,23 @@ fn a_signal_saves_and_all_goes_on() {
     let (status, _) = job.ends_within(30);
     assert_eq!(status.code(), Some(130), "{}", said(at.path()));
     assert!(said(at.path()).is_empty() || !said(at.path()).contains("error: "), "{}", said(at.path()));
+    ok(at.path(), &[&args[..], &["--resume"]].concat());
+    let whole = tempfile::tempdir().unwrap();
+    ok(whole.path(), &args);
+    let [found, expected] = [&at, &whole].map(|t| t.path().join("run"));
+    assert!(model(&found) == model(&expected) && tensors(&found, "state") == tensors(&expected, "state"));
+}
+
+/// As a scheduler ends a job: mpirun kills its ranks a moment later. What was saved is there.
+#[test]
+fn a_job_that_is_ended_leaves_no_process_and_loses_nothing_that_was_saved() {
+    let at = tempfile::tempdir().unwrap();
+    let args = long("6", &["--set", "local.leap.lag=1"]);
+    let Some(mut job) = start(at.path(), 3, &args) else { return };
+    trained(at.path(), 3);
+    signal("TERM", job.0.id());
+    let (status, taken) = job.ends_within(30);
+    assert!(!status.success() && taken < Duration::from_secs(10), "{taken:?}: {status:?}");
     ok(at.path(), &[&args[..], &["--resume"]].concat());
     let whole = tempfile::tempdir().unwrap();
     ok(whole.path(), &args);

@@ -88,7 +88,7 @@ impl Cpu {
         Ok(Cpu { model, pool })
     }
 
-    fn isa(&self) -> Isa {
+    pub(crate) fn isa(&self) -> Isa {
         self.model.isa
     }
 

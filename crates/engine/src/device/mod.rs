@@ -155,6 +155,14 @@ impl Device {
         self.0.kind
     }
 
+    /// The instruction set of the processor's kernels; none where something else computes, or nothing.
+    pub fn isa(&self) -> Option<crate::Isa> {
+        match &*self.0.machine {
+            Machine::Cpu(cpu) => Some(cpu.isa()),
+            _ => None,
+        }
+    }
+
     /// Waits until all operations that were asked for are done: a GPU works beside the processor.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub use profile::Profile;
 use crate::recipe::Recipe;
 use crate::train::setup;
 use crate::{Device, Result};
-use mlaan_engine::{DeviceKind, Isa, Usage};
+use mlaan_engine::{DeviceKind, Usage};
 use rig::Rig;
 use std::time::Instant;
 
@@ -156,7 +156,7 @@ pub fn bench(recipe: &Recipe, device: &Device, options: &Options) -> Result<Meas
         batch: recipe.train.batch,
         device: device.name().into(),
         threads: device.threads(),
-        isa: isa(device.kind()),
+        isa: device.isa().map(|isa| isa.name()),
         kernels: device.kernels(),
         rounds,
         steps,
@@ -236,14 +236,6 @@ fn few(warmup: usize, time: &mut dyn FnMut() -> Result<f64>) -> Result<f64> {
         times.push(time()?);
     }
     Ok(median(&times))
-}
-
-/// The instruction set that computes, where the processor does.
-fn isa(kind: DeviceKind) -> Option<&'static str> {
-    match kind {
-        DeviceKind::Cpu { .. } => Some(Isa::available().first().map_or("portable", |isa| isa.name())),
-        DeviceKind::Cuda => None,
-    }
 }
 
 /// Memory and operations of a step.

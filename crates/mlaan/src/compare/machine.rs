@@ -1,7 +1,6 @@
 //! What computed a result: times are of a machine.
 
 use crate::Device;
-use mlaan_engine::{DeviceKind, Isa};
 use serde::{Deserialize, Serialize};
 
 /// A machine, as far as it tells.
@@ -22,15 +21,11 @@ pub struct Machine {
 impl Machine {
     /// This one, computing on `device`.
     pub fn of(device: &Device) -> Self {
-        let isa = match device.kind() {
-            DeviceKind::Cpu { .. } => Isa::available().first().map(|isa| isa.name().to_owned()),
-            DeviceKind::Cuda => None,
-        };
         Machine {
             device: device.name().into(),
             processor: processor(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             threads: device.threads(),
-            isa,
+            isa: device.isa().map(|isa| isa.name().to_owned()),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         }
     }

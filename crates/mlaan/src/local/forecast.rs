@@ -40,7 +40,8 @@ pub struct Course<'a> {
     pub followed: &'a [Vec<usize>],
     /// Bytes of the parameters of a module's blocks.
     pub parameters: &'a [usize],
-    /// Bytes a second over a border, and seconds until the first of them is there.
+    /// Bytes a second that a rank can send, to all others together, and seconds until the first of them is there. What several ranks
+    /// send to one at the same time does not slow each other here.
     pub network: (f64, f64),
 }
 
@@ -131,12 +132,13 @@ impl Course<'_> {
     fn ends(&self, schedule: &Schedule) -> Vec<Vec<f64>> {
         let programs: Vec<Vec<(usize, bool, Verb)>> = schedule.stages.iter().map(program).collect();
         let (mut at, mut clock) = (vec![0; programs.len()], vec![0.0; programs.len()]);
-        let (mut borders, mut ends) = (BTreeMap::new(), vec![vec![0.0; BATCHES]; programs.len()]);
+        let mut ends = vec![vec![0.0; BATCHES]; programs.len()];
+        let mut sending = Sending { borders: BTreeMap::new(), free: vec![0.0; programs.len()] };
         loop {
             let mut moved = false;
             for k in 0..programs.len() {
                 while let Some(&(batch, is_last, verb)) = programs[k].get(at[k]) {
-                    let Some(after) = self.after((k, batch, verb), clock[k], schedule, &mut borders) else {
+                    let Some(after) = self.after((k, batch, verb), clock[k], schedule, &mut sending) else {
                         break;
                     };
                     clock[k] = after;
@@ -159,16 +161,12 @@ impl Course<'_> {
         (k, batch, verb): (usize, usize, Verb),
         now: f64,
         schedule: &Schedule,
-        borders: &mut BTreeMap<(usize, usize, MessageKind), Border>,
+        Sending { borders, free }: &mut Sending,
     ) -> Option<f64> {
         let stage = &schedule.stages[k];
         let mut send = |to: usize, kind: MessageKind, bytes: usize| {
-            borders.entry((k, to, kind)).or_default().send(
-                now,
-                kind.waiting(self.method),
-                bytes,
-                self.network,
-            )
+            let room = (kind.waiting(self.method), &mut free[k]);
+            borders.entry((k, to, kind)).or_default().send(now, room, bytes, self.network)
         };
         match verb {
             Verb::SendFeatures => send(k + 1, MessageKind::Features, self.outputs[stage.modules.end - 1]),
@@ -190,6 +188,14 @@ impl Course<'_> {
     }
 }
 
+/// Messages on their way.
+struct Sending {
+    /// By sender, receiver and kind.
+    borders: BTreeMap<(usize, usize, MessageKind), Border>,
+    /// When each rank has sent all that it was given: what goes to several ranks passes one network card.
+    free: Vec<f64>,
+}
+
 /// Messages of a kind from one rank to another.
 #[derive(Default)]
 struct Border {
@@ -201,13 +207,19 @@ struct Border {
 
 impl Border {
     /// When the sender goes on: as soon as there is room for the message.
-    fn send(&mut self, now: f64, room: usize, bytes: usize, (bandwidth, latency): (f64, f64)) -> Option<f64> {
+    fn send(
+        &mut self,
+        now: f64,
+        (room, free): (usize, &mut f64),
+        bytes: usize,
+        (bandwidth, latency): (f64, f64),
+    ) -> Option<f64> {
         let begin = match self.there.len().checked_sub(room) {
             Some(before) => now.max(*self.taken.get(before)?),
             None => now,
         };
-        let free = self.there.last().map_or(0.0, |last| last - latency);
-        self.there.push(begin.max(free) + latency + bytes as f64 / bandwidth);
+        *free = free.max(begin) + bytes as f64 / bandwidth;
+        self.there.push(*free + latency);
         Some(begin)
     }
 
@@ -286,6 +298,17 @@ mod tests {
         near(slow.step, 20.0);
         // Latency alone is hidden.
         near(forecast(&Method::default(), 4, &[2], (1e12, 3.0), false).step, 8.0);
+    }
+
+    #[test]
+    fn what_a_rank_sends_to_several_passes_one_network_card() {
+        let leap = Some(Leap { lag: 4, ..Leap::default() });
+        let lam = Method { leap, ..Method::default() };
+        // The last rank sends its block's 4000 bytes to each of the three before it, in every step.
+        let found = forecast(&lam, 4, &[1, 2, 3], (1000.0, 0.0), true);
+        assert_eq!(found.ranks[3].sent, [0, 0, 12_000]);
+        near(found.step, 12.0);
+        near(forecast(&lam, 4, &[1, 2, 3], FAST, true).step, 4.0);
     }
 
     #[test]

@@ -134,3 +134,11 @@ fn live(world: &Weak<World>) {
         std::thread::sleep(beat);
     }
 }
+
+/// Does a piece of work on the main thread, watched where other ranks may wait for it.
+pub(crate) fn watched<T>(world: Option<&World>, work: Work, f: impl FnOnce() -> T) -> T {
+    match world {
+        Some(world) => world.at(work, f),
+        None => f(),
+    }
+}

@@ -7,7 +7,7 @@ use super::trainer::Trainer;
 use super::{LearningRate, setup};
 use crate::data::{Batch, BatchSource, Deliver, Loader, LoaderOptions};
 use crate::local::{DatasetBatch, StepOptions};
-use crate::ranks::Work;
+use crate::ranks::{Work, watched};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,10 +86,8 @@ impl Trainer {
             if stop.load(Ordering::Relaxed) || self.deadline.is_over() {
                 return Ok(false);
             }
-            let next = match self.learner.world() {
-                Some(world) => world.at(Work::Other("loading a batch", Duration::ZERO), || loader.next()),
-                None => loader.next(),
-            };
+            let work = Work::Other("loading a batch", Duration::ZERO);
+            let next = watched(self.learner.world().map(Arc::as_ref), work, || loader.next());
             let Some(batch) = next else { return Ok(true) };
             let batch = match batch {
                 Ok(batch) => batch,

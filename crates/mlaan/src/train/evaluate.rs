@@ -6,7 +6,7 @@ use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::evaluation::{Evaluation, KEPT_MISTAKES, Meter};
 use crate::local::{Learner, Logits};
 use crate::plan::read_at_once;
-use crate::ranks::{Thread, Work};
+use crate::ranks::{Thread, Work, watched};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,12 +64,9 @@ pub(super) fn evaluate_from(
     (batch, frame): (usize, Frame),
     mistakes: usize,
 ) -> Result<Evaluation> {
-    match learner.world().cloned() {
-        Some(world) => {
-            world.at(EVALUATION, || evaluate_whole(learner, (data, source), pool, (batch, frame), mistakes))
-        }
-        None => evaluate_whole(learner, (data, source), pool, (batch, frame), mistakes),
-    }
+    let world = learner.world().cloned();
+    let evaluate = || evaluate_whole(learner, (data, source), pool, (batch, frame), mistakes);
+    watched(world.as_deref(), EVALUATION, evaluate)
 }
 
 fn evaluate_whole(

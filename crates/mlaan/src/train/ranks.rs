@@ -1,5 +1,6 @@
 //! The beginning of a job of several ranks: all say what they were started with, and rank 0 what there is to do.
 
+use super::build::Build;
 use super::setup;
 use crate::backbone::Frozen;
 use crate::local::{Command, Learner, Method, Task};
@@ -28,6 +29,7 @@ struct Hello {
     threads: Option<usize>,
     is_gpu: bool,
     memory: Share,
+    build: Build,
 }
 
 /// What a rank needs to know of a run.
@@ -58,6 +60,8 @@ pub(super) struct Job<'a> {
     pub kinds: Vec<DeviceKind>,
     /// The memory that each has.
     shares: Vec<Share>,
+    /// Why results may not be those of one process.
+    unlike: Vec<String>,
 }
 
 /// Says what this rank was started with.
@@ -71,6 +75,7 @@ pub(super) fn greet(world: &World, recipe: Option<&Recipe>, device: &Device) -> 
         },
         is_gpu: device.kind() == DeviceKind::Cuda,
         memory: Share::of_this_process(device, world.host()),
+        build: Build::of(device),
     };
     world.send(0, Lane::Answer, json(&hello)?)
 }
@@ -98,6 +103,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self> {
         let (mut kinds, mut shares) =
             (vec![device.kind()], vec![Share::of_this_process(device, world.host())]);
+        let (own, mut unlike) = (Build::of(device), Vec::new());
         for rank in world.others() {
             let what = || format!("rank {rank} to say what it was started with");
             let said = world.receive(rank, Lane::Answer, &what)?;
@@ -122,6 +128,7 @@ impl<'a> Job<'a> {
                     return Err(Error::recipe("ranks", message));
                 }
             }
+            unlike.extend(hello.build.unlike(rank, &own));
             shares.push(hello.memory);
             kinds.push(if hello.is_gpu {
                 DeviceKind::Cuda
@@ -129,7 +136,7 @@ impl<'a> Job<'a> {
                 DeviceKind::Cpu { threads: hello.threads }
             });
         }
-        Ok(Job { world, division, kinds, shares })
+        Ok(Job { world, division, kinds, shares, unlike })
     }
 
     /// In rank 0: tells all others what there is to do.
@@ -173,6 +180,11 @@ impl<'a> Job<'a> {
         let on_gpus: Vec<(Share, usize)> = self.shares.iter().cloned().zip(held).collect();
         shared::check_gpus(&on_gpus)?;
         Limits::of(device).check(&plan.stages[0].needs())
+    }
+
+    /// Why results may not be those of one process to the bit, if something is so.
+    pub fn unlike(&self) -> &[String] {
+        &self.unlike
     }
 
     /// What keeps ranks from running ahead, if something does.

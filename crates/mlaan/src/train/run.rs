@@ -13,10 +13,15 @@ use crate::evaluation::{Evaluated, Evaluation};
 use crate::files::atomic;
 use crate::import::Taken;
 use crate::process::Peak;
-use crate::ranks::Work;
+use crate::ranks::{Work, World, watched};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// To write small files of the run, for who watches.
+const FILES: Work = Work::Other("writing the run's files", Duration::ZERO);
 
 /// Means and deviations, of 1, that differ by no more are of the same images.
 const NORMALIZED_ALIKE: f64 = 0.02;
@@ -29,18 +34,21 @@ pub(super) struct Run<'a> {
     pub(super) at: Position,
     /// What the evaluation after the last epoch found; none before the first epoch of this process.
     pub(super) found: Option<Evaluation>,
+    /// The ranks that wait for this one while it writes.
+    world: Option<Arc<World>>,
 }
 
 impl Run<'_> {
     /// Adds a line to the metrics.
     pub(super) fn note(&mut self, event: &Event) -> Result<()> {
-        self.held.check()?;
-        self.metrics.write(event)
+        let (held, metrics) = (self.held, &mut self.metrics);
+        watched(self.world.as_deref(), FILES, || held.check().and_then(|()| metrics.write(event)))
     }
 
     /// The summary last: it says that the run is finished.
     pub(super) fn conclude(&self, evaluated: &Evaluated, summary: &Summary) -> Result<()> {
-        self.held.write(|folder| evaluated.write(folder).and_then(|()| summary.write(folder)))
+        let write = |folder: &Path| evaluated.write(folder).and_then(|()| summary.write(folder));
+        watched(self.world.as_deref(), FILES, || self.held.write(write))
     }
 }
 
@@ -118,36 +126,39 @@ impl Trainer {
             let message = "holds a run already; pass --resume to go on with it, or another --out";
             return Err(Error::data(folder.display().to_string(), message));
         }
+        let world = self.learner.world().cloned();
         if resume && checkpoint::exists(folder) {
-            let (world, work) = (self.learner.world().cloned(), self.checkpoint_work());
-            let mut load = || {
+            let work = self.checkpoint_work();
+            let load = || {
                 let (manifest, tensors) = checkpoint::load(folder)?;
                 self.resume_from(&manifest);
                 self.check_same_run(folder, &manifest)?;
                 state::restore(&mut self.learner, &tensors, true)?;
                 Ok::<_, Error>(manifest)
             };
-            let manifest = match world {
-                Some(world) => world.at(work, load),
-                None => load(),
-            }?;
-            held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
-            let metrics = Metrics::resume(folder, manifest.epoch)?;
+            let manifest = watched(world.as_deref(), work, load)?;
+            let metrics = watched(world.as_deref(), FILES, || {
+                held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
+                Metrics::resume(folder, manifest.epoch)
+            })?;
             let at = Position::of(manifest);
             watch(Progress::Resumed { epoch: at.epoch, step: at.epoch_stats.steps });
             watch(Progress::Event(&Event::Resume { epoch: at.epoch }));
-            return Ok(Run { held, metrics, at, found: None });
+            return Ok(Run { held, metrics, at, found: None, world });
         }
         let init = self.initialise()?.cloned();
-        if is_unsaved(folder) {
-            held.write(clear_checkpoints)?;
-        }
-        held.write(tidy)?;
-        // The metrics first: by them the folder is known as a run's from now on, whenever it is killed.
-        let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };
-        held.write(|folder| self.write_recipe(folder))?;
+        let metrics = watched(world.as_deref(), FILES, || {
+            if is_unsaved(folder) {
+                held.write(clear_checkpoints)?;
+            }
+            held.write(tidy)?;
+            // The metrics first: by them the folder is known as a run's from now on, whenever it is killed.
+            let metrics = if resume { Metrics::resume(folder, 0)? } else { Metrics::create(folder)? };
+            held.write(|folder| self.write_recipe(folder))?;
+            Ok::<_, Error>(metrics)
+        })?;
         let start = Event::Start(self.start(init));
-        let mut run = Run { held, metrics, at: Position::start(), found: None };
+        let mut run = Run { held, metrics, at: Position::start(), found: None, world };
         run.note(&start)?;
         watch(Progress::Event(&start));
         Ok(run)
@@ -230,14 +241,9 @@ impl Trainer {
             rate_batch: Some(self.rate_batch).filter(|n| *n != self.recipe.train.batch),
         };
         let (work, learner) = (self.checkpoint_work(), &mut self.learner);
-        let world = learner.world().cloned();
-        let mut save = || {
-            run.held.write(|run| checkpoint::save(&run.join(checkpoint::FOLDER), &manifest, learner, is_best))
-        };
-        match world {
-            Some(world) => world.at(work, save),
-            None => save(),
-        }
+        let save =
+            |folder: &Path| checkpoint::save(&folder.join(checkpoint::FOLDER), &manifest, learner, is_best);
+        watched(run.world.as_deref(), work, || run.held.write(save))
     }
 
     /// To write or read the network, for who watches: with what the optimiser keeps, and the best of them a second time.

@@ -180,7 +180,8 @@ impl Trainer {
         .flatten()
         .chain(slow);
         let waits = job.and_then(|job| job.waits(&recipe.local));
-        let warnings = warnings.chain(splits.notes.lines()).chain(waits).collect();
+        let unlike = job.into_iter().flat_map(|job| job.unlike().iter().cloned());
+        let warnings = warnings.chain(splits.notes.lines()).chain(waits).chain(unlike).collect();
         for (device, stage) in devices.iter().zip(&plan.stages) {
             device.pool().reserve(&stage.usage)?;
         }
