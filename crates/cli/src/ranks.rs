@@ -73,7 +73,7 @@ fn unused(variable: &str, masks: &[affinity::Mask]) -> Option<String> {
 
 /// What ranks cannot do.
 fn refuse<T>(message: String) -> Result<T> {
-    Err(mlaan::Error::Ranks { message }.into())
+    Err(mlaan::Error::ranks(message).into())
 }
 
 /// Images of a program are in one process.

@@ -125,6 +125,11 @@ impl Error {
         Error::Data { place: place.into(), message: line(&message.into()).into_owned() }
     }
 
+    /// An [`Error::Ranks`]; its message is one line, whatever names it repeats.
+    pub fn ranks(message: impl Into<String>) -> Self {
+        Error::Ranks { message: line(&message.into()).into_owned() }
+    }
+
     /// An [`Error::Io`] for `path`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -66,14 +66,13 @@ impl Job {
     pub fn join(said: &[u8; SAID]) -> Result<Self> {
         let (close, orders) = channel();
         let (tell, told) = channel();
-        let failed = |message: String| Error::recipe("ranks", message);
         let said = *said;
         let own = move || own(&tell, &orders, &said);
         let thread = std::thread::Builder::new().name("mlaan-mpi".into()).spawn(own);
-        let thread = thread.map_err(|e| failed(format!("a thread cannot be started: {e}")))?;
+        let thread = thread.map_err(|e| Error::ranks(format!("a thread cannot be started: {e}")))?;
         let (place, mailbox): (Place, Arc<Mailbox>) = told.recv_timeout(BEGIN).map_err(|e| match e {
-            RecvTimeoutError::Disconnected => failed("MPI cannot be started in this process".into()),
-            RecvTimeoutError::Timeout => failed(format!(
+            RecvTimeoutError::Disconnected => Error::ranks("MPI cannot be started in this process"),
+            RecvTimeoutError::Timeout => Error::ranks(format!(
                 "on {} MPI has not started within {} s: another rank has not started, or cannot be reached from here. Look for a rank \
                  that failed, and which network MPI takes (Open MPI: mpirun --mca btl_tcp_if_include eth0)",
                 host(),

@@ -53,7 +53,7 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
     if rank.is_none() && args.rank_modules != Division::Time {
         let message = "--rank-modules divides modules among ranks, and this is one process: start several (mpirun -n N mlaan train …), \
                        or leave it out";
-        return Err(mlaan::Error::Ranks { message: message.into() }.into());
+        return Err(mlaan::Error::ranks(message).into());
     }
     let devices = match rank {
         None => args.machine.open()?,

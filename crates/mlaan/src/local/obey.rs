@@ -56,7 +56,7 @@ impl Learner {
     pub(super) fn alone(&self, what: &str) -> Result<()> {
         match &self.ranked {
             None => Ok(()),
-            Some(_) => Err(Error::recipe("ranks", format!("{what} needs one process, not several ranks"))),
+            Some(_) => Err(Error::ranks(format!("{what} needs one process, not several ranks"))),
         }
     }
 

@@ -55,7 +55,7 @@ impl Division {
             }
             Division::Modules(given) => {
                 let modules = meters(backbone, method, task, Sizes { batch: 1, ..sizes })?.len();
-                let wrong = |message: String| Err(Error::Ranks { message });
+                let wrong = |message: String| Err(Error::ranks(message));
                 if given.len() != stages {
                     return wrong(format!(
                         "modules are given for {} ranks, and there are {stages}",

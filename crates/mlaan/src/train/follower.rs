@@ -63,7 +63,7 @@ fn obey_all(
                     world.log(&doing(world));
                 }
             }
-            (_, None) => return Err(Error::recipe("ranks", "rank 0 asks before it has begun")),
+            (_, None) => return Err(Error::ranks("rank 0 asks before it has begun")),
         }
     }
 }
@@ -95,8 +95,7 @@ fn obey(world: &World, learner: &mut Learner, command: &Command, more: &[u8]) ->
         Command::Show { model, section } => {
             let part = if model { Part::Model } else { Part::State };
             let found = learner.sections().into_iter().find(|s| s.number() == section);
-            let unknown =
-                || Error::recipe("ranks", format!("rank 0 asks for part {section}, which is unknown"));
+            let unknown = || Error::ranks(format!("rank 0 asks for part {section}, which is unknown"));
             let section = found.ok_or_else(unknown)?;
             gathered::tell(world, |show| show_section(learner, part, section, show))
         }
@@ -121,7 +120,7 @@ mod tests {
         worlds[1].fail("out of memory");
         let told = cause(&worlds[0], ended());
         assert!(matches!(&told, Error::Rank { rank: 1, cause } if cause == "out of memory"), "{told}");
-        let own = cause(&worlds[0], Error::recipe("ranks", "unknown"));
+        let own = cause(&worlds[0], Error::ranks("unknown"));
         assert!(matches!(own, Error::Recipe { .. }), "{own}");
     }
 }

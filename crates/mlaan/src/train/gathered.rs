@@ -140,6 +140,6 @@ pub(super) fn answer(world: &World, rank: usize, tensors: &dyn Source) -> Result
 }
 
 fn text(bytes: &[u8]) -> Result<String> {
-    let wrong = |_| Error::recipe("ranks", "a name that another rank sent is no text");
+    let wrong = |_| Error::ranks("a name that another rank sent is no text");
     String::from_utf8(bytes.to_vec()).map_err(wrong)
 }

@@ -81,13 +81,12 @@ pub(super) fn greet(world: &World, recipe: Option<&Recipe>, device: &Device) -> 
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::recipe("ranks", format!("cannot be sent: {e}")))
+    serde_json::to_vec(value).map_err(|e| Error::ranks(format!("cannot be sent: {e}")))
 }
 
 fn read<'a, T: Deserialize<'a>>(rank: usize, bytes: &'a [u8]) -> Result<T> {
-    let other = |e| {
-        Error::recipe("ranks", format!("rank {rank} is of another version of this program than others ({e})"))
-    };
+    let other =
+        |e| Error::ranks(format!("rank {rank} is of another version of this program than others ({e})"));
     serde_json::from_slice(bytes).map_err(other)
 }
 
@@ -114,7 +113,7 @@ impl<'a> Job<'a> {
                     "rank {rank} runs version {} of this program, and rank 0 version {here}: install the same one on every machine",
                     hello.version
                 );
-                return Err(Error::recipe("ranks", message));
+                return Err(Error::ranks(message));
             }
             if let Some(text) = &hello.recipe {
                 let theirs = Recipe::kept(text, &format!("rank {rank}"))?;
@@ -125,7 +124,7 @@ impl<'a> Job<'a> {
                         "rank {rank} was started with another recipe or other data than rank 0: there {}. Start all ranks with the same arguments",
                         differs.join(", ")
                     );
-                    return Err(Error::recipe("ranks", message));
+                    return Err(Error::ranks(message));
                 }
             }
             unlike.extend(hello.build.unlike(rank, &own));
@@ -221,7 +220,7 @@ impl<'a> Job<'a> {
                 if method.cuts.is_some() { " (and local.cuts)" } else { "" }
             ),
         };
-        Err(Error::recipe("ranks", message))
+        Err(Error::ranks(message))
     }
 }
 
