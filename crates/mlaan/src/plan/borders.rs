@@ -68,11 +68,14 @@ impl Borders<'_> {
         let batches = if k == 0 { ranks * packed } else { (in_flight(ranks) + 2) * packed };
         let evaluation =
             if k == 0 { (ranks + 1) * self.images.0 * self.classes * size_of::<f32>() } else { 0 };
+        // Evaluations send features from the main thread. What it and the stage's thread have freed, the C library keeps for each; in
+        // other ranks what comes is counted by more than that.
+        let kept = if k == 0 { 2 * above.map_or(0, features) } else { 0 };
         let gathered = self.largest * size_of::<f32>() + HEADER;
         let ahead = if k == 0 { 0 } else { (in_flight(ranks) + 1) * packed };
         RankMessages {
             waiting: (sum(&coming) + ahead).max(evaluation).max(gathered) + SMALL,
-            all: (step + batches).max(evaluation).max(2 * gathered) + SMALL,
+            all: (step + batches + kept).max(evaluation).max(2 * gathered) + SMALL,
         }
     }
 
