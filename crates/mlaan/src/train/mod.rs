@@ -1,4 +1,5 @@
 //! Training: the learning rate's schedule, and what a run writes into its folder.
+mod alike;
 mod build;
 pub mod checkpoint;
 mod class_weights;

@@ -1,6 +1,6 @@
 //! The beginning of a job of several ranks: all say what they were started with, and rank 0 what there is to do.
 
-use super::build::Build;
+use super::alike::Build;
 use super::setup;
 use crate::backbone::Frozen;
 use crate::local::{Command, Learner, Method, Task};

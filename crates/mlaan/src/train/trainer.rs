@@ -1,28 +1,22 @@
 //! What a run is made of: network, images and memory, as a recipe says.
 
 use super::checkpoint::Manifest;
-use super::class_weights::class_weights;
 use super::deadline::Deadline;
 use super::deferred_losses::DeferredLosses;
 use super::follower::held;
 use super::peak::PeakBytes;
 use super::ranks::Job;
-use super::sizes::{sizes_of, task};
-use super::unreached::unreached;
 use super::{LearningRate, foreign, setup};
-use crate::backbone::{Backbone, Frozen};
+use crate::backbone::Backbone;
 use crate::data::{Augment, BatchSource, Extras, Fingerprint, LoaderPool, Splits};
 use crate::import::Taken;
-use crate::local::{Learner, Method, Partition};
-use crate::memory::Needs;
-use crate::memory::limit::Limits;
-use crate::plan::{Division, Plan, balanced, plan_divided};
+use crate::local::Learner;
+use crate::plan::{Division, Plan};
 use crate::process::Peak;
 use crate::ranks::{Work, World};
 use crate::recipe::{MeanStd, Recipe};
 use crate::{Error, Result};
-use mlaan_engine::ops::Padding;
-use mlaan_engine::{Device, DeviceKind, MemoryCategory, Usage};
+use mlaan_engine::{Device, MemoryCategory};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,15 +41,15 @@ pub struct Trainer {
     pub(super) deferred: DeferredLosses,
     pub(super) deadline: Deadline,
     pub(super) plan: Plan,
-    backpropagation: Option<usize>,
-    warnings: Vec<String>,
-    counted: isize,
+    pub(super) backpropagation: Option<usize>,
+    pub(super) warnings: Vec<String>,
+    pub(super) counted: isize,
     /// Peak memory of the process, where that is what limits.
     pub(super) peak: Option<Peak>,
     /// Images of a step that the learning rates follow.
     pub(super) rate_batch: usize,
     /// Where the first values come from, when they were taken.
-    taken: Option<Taken>,
+    pub(super) taken: Option<Taken>,
 }
 
 impl Trainer {
@@ -125,123 +119,6 @@ impl Trainer {
         let backbone = setup::backbone(&recipe.model)?;
         let splits = setup::open(recipe, device.threads())?;
         Self::build(recipe, &backbone, splits, (std::slice::from_ref(device), Some(&job)))
-    }
-
-    fn build(
-        recipe: &Recipe,
-        backbone: &dyn Backbone,
-        splits: Splits,
-        (devices, job): (&[Device], Option<&Job<'_>>),
-    ) -> Result<Self> {
-        let splits = setup::held_out(recipe, splits)?;
-        let backbone: &dyn Backbone = &Frozen::new(backbone, &recipe.train.freeze);
-        let precision = recipe.train.precision.into();
-        let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
-        let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
-        let weights = recipe.train.class_weights.as_ref();
-        let weights = weights.map(|w| class_weights(w, splits.train.as_ref())).transpose()?;
-        let normalise = setup::normalisation_on(device, &recipe.data, &splits)?;
-        let fingerprint = Fingerprint::of(&splits)?;
-        let augment = setup::augmentation(&recipe.data, Some(&splits))?;
-        let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
-        let task = task(recipe, &splits, &normalise);
-        let pool = setup::loader_pool_of(&devices, splits.train.as_ref())?;
-        let kinds: Vec<DeviceKind> =
-            job.map_or_else(|| devices.iter().map(Device::kind).collect(), |job| job.kinds.clone());
-        let sizes = sizes_of(recipe, &splits, (&devices, kinds.len()), recipe.train.batch);
-        let mut recipe = recipe.clone();
-        recipe.local = balanced(backbone, &recipe.local, task, sizes)?;
-        recipe.data.load = setup::loaded(recipe.data.load, &splits);
-        recipe.data.orientation = setup::oriented(recipe.data.orientation, &splits);
-        if let Some(job) = job {
-            job.check(&recipe.local, Partition::new(&recipe.local, backbone)?.len())?;
-        }
-        let division = job.map_or(&Division::Time, |job| job.division);
-        let plan = plan_divided(backbone, &recipe.local, task, sizes, (&kinds, division))?;
-        let backpropagation = match (job, plan.stages.len(), plan.modules.len()) {
-            (None, 1, 2..) => Some(crate::plan::plan(backbone, &Method::default(), task, sizes)?.memory()),
-            _ => None,
-        };
-        let short = match job {
-            None => check(&plan, &devices)?,
-            Some(job) => job.fits(&plan, device)?,
-        };
-        let rate_batch = recipe.train.batch.min(splits.train.len());
-        let low = unreached(&recipe.train, splits.train.len().div_ceil(recipe.train.batch));
-        let slow = devices.iter().filter_map(Device::warning).map(str::to_owned);
-        let warnings = [
-            short,
-            setup::unsuited(&recipe.data, &splits),
-            setup::upscaled(&recipe, &splits),
-            setup::never_drawn(&recipe.data, &splits),
-            low,
-        ]
-        .into_iter()
-        .flatten()
-        .chain(slow);
-        let waits = job.and_then(|job| job.waits(&recipe.local));
-        let unlike = job.into_iter().flat_map(|job| job.unlike().iter().cloned());
-        let warnings = warnings.chain(splits.notes.lines()).chain(waits).chain(unlike).collect();
-        for (device, stage) in devices.iter().zip(&plan.stages) {
-            device.pool().reserve(&stage.usage)?;
-        }
-        let counted = isize::try_from(sizes.data_bytes).unwrap_or(isize::MAX);
-        device.pool().count(MemoryCategory::Data, counted);
-        let (cuts, local) = (plan.cuts(), &recipe.local);
-        let mut learner = match job {
-            None => {
-                Learner::in_stages((&devices, &cuts), backbone, local, task, recipe.seed, sizes.optimizer)?
-            }
-            Some(job) => {
-                job.begin((&recipe, &plan), (task.classes, normalise), weights.as_deref())?;
-                let place = (job.world, device, cuts.as_slice());
-                Learner::in_ranks(place, backbone, local, task, recipe.seed, sizes.optimizer)?
-            }
-        };
-        if let Some(weights) = weights {
-            learner.weigh_classes(&weights)?;
-        }
-        learner.cut_batches(sizes.shards)?;
-        if let Some(decay) = recipe.train.model_ema_decay {
-            learner.keep_average(decay)?;
-        }
-        let source = |(k, device): (usize, &Device)| match (splits.train.whole(), augment.padding()) {
-            (Some((side, bytes)), Some(padding)) if sizes.kept && learner.needs_images(k) => {
-                BatchSource::kept(device, (splits.train.len(), side), padding, Some(bytes))
-            }
-            _ => Ok(BatchSource::host(&extras)),
-        };
-        let sources = Arc::new(devices.iter().enumerate().map(source).collect::<Result<Vec<_>>>()?);
-        let held = splits.validation.as_ref().unwrap_or(&splits.test);
-        let held_source = match held.whole() {
-            Some((side, bytes)) if sizes.kept_test => {
-                BatchSource::kept(device, (held.len(), side), Padding::NONE, Some(bytes))?
-            }
-            _ => BatchSource::Host,
-        };
-        let peak = (!device.kind().has_own_memory()).then(Peak::begin);
-        Ok(Trainer {
-            recipe,
-            devices,
-            splits,
-            augment,
-            extras,
-            normalise,
-            fingerprint,
-            learner,
-            sources,
-            held_source,
-            pool,
-            deferred: DeferredLosses::default(),
-            deadline: Deadline::default(),
-            plan,
-            backpropagation,
-            warnings,
-            counted,
-            peak,
-            rate_batch,
-            taken: None,
-        })
     }
 
     /// What it trains with: the recipe, with the cuts and settings that were chosen.
@@ -361,30 +238,4 @@ impl Drop for Trainer {
             device.pool().count(MemoryCategory::Data, -self.counted);
         }
     }
-}
-
-/// Whether a run fits; a warning where it fits only if the system frees memory.
-fn check(plan: &Plan, devices: &[Device]) -> Result<Option<String>> {
-    let mut checked = Vec::new();
-    for device in devices {
-        let limits = Limits::of(device);
-        if limits.device.is_none() {
-            // All stages share the process's memory.
-            return limits.check(&plan.needs());
-        }
-        if checked.contains(&device.name()) {
-            continue;
-        }
-        checked.push(device.name());
-        // Stages on one GPU share its memory.
-        let here = devices.iter().zip(&plan.stages).filter(|(other, _)| other.name() == device.name());
-        let usage = here.fold(Usage::default(), |sum, (_, stage)| Usage {
-            footprint: sum.footprint + stage.usage.footprint,
-            held: sum.held + stage.usage.held,
-            ..sum
-        });
-        limits.check_on_device(&Needs { usage, ..Needs::default() })?;
-    }
-    // And all share the host's.
-    Limits::of_this_process().check_on_host(&plan.needs())
 }
