@@ -3,7 +3,7 @@
 use crate::args::{self, Cli, Command};
 use crate::{
     analyze, audit, bench, compare, data, definitions, devices, eval, export, host, import, output, plan,
-    predict, recipes, report, train,
+    predict, ranks, recipes, report, train,
 };
 use anyhow::Result;
 use clap::Parser;
@@ -21,6 +21,10 @@ fn one(command: &Option<Command>) -> Result<ExitCode> {
     // A program hears of it in its own way, whatever is printed.
     let told = host::current().is_some() || !is_quiet(command.as_ref());
     if let Some(said) = args::fewer_threads().filter(|_| told) {
+        output::note(&said);
+    }
+    if let Some(said) = ranks::copies().filter(|_| told && !matches!(command, None | Some(Command::Train(_))))
+    {
         output::note(&said);
     }
     match command {

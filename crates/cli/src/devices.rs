@@ -1,7 +1,7 @@
 //! `mlaan devices`: what can be computed with here, and what is missing for the rest.
 
 use crate::args::DevicesArgs;
-use crate::{format, output};
+use crate::{format, output, ranks};
 use anyhow::Result;
 use mlaan::memory::limit::{Limit, Limits};
 use mlaan_engine::Isa;
@@ -58,7 +58,13 @@ fn text(processor: &Processor, found: &Found) -> String {
         table.add_row([format!("cuda:{}", gpu.ordinal), what, format::bytes(gpu.memory as u64), note]);
     }
     let missing = missing(found);
-    let mut lines = vec![format::text(&table)];
+    let mut lines = vec![format::text(&table), String::new()];
+    lines.push(match ranks::mpi() {
+        Some(library) => format!("Several ranks (mpirun -n N mlaan train): over {library}"),
+        None => {
+            "Several ranks (mpirun): not in this build; cargo install --path crates/cli --features mpi".into()
+        }
+    });
     if let Some(kept) = found.cache.as_ref().filter(|k| k.programs > 0 || missing.is_empty()) {
         let (programs, bytes) = (format::several(kept.programs, "program"), format::bytes(kept.bytes));
         let folder = kept.folder.display();
@@ -113,6 +119,7 @@ fn json(processor: &Processor, found: &Found) -> Value {
         },
         "gpus": found.gpus.iter().flatten().map(gpu).collect::<Vec<_>>(),
         "nvrtc": compiler,
+        "mpi": ranks::mpi(),
         "kernel_cache": found.cache.as_ref().map(|k| {
             json!({ "folder": k.folder, "programs": k.programs, "bytes": k.bytes })
         }),

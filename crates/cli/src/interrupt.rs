@@ -19,6 +19,8 @@ const TOGETHER: Duration = Duration::from_millis(500);
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     running: AtomicBool,
+    /// Whether a launcher started this process, which kills it a moment after it asked.
+    launched: AtomicBool,
     /// When the run was first asked to stop.
     first: Mutex<Option<Instant>>,
     /// How to tell the user; nothing when the run is quiet.
@@ -71,6 +73,11 @@ impl Interrupt {
         self.running.store(true, Ordering::SeqCst);
     }
 
+    /// From now on the time to save is the launcher's.
+    pub fn launched(&self) {
+        self.launched.store(true, Ordering::SeqCst);
+    }
+
     /// Set when the run shall stop.
     pub fn flag(&self) -> &AtomicBool {
         &self.stop
@@ -103,7 +110,10 @@ impl Interrupt {
     }
 
     fn acknowledge(&self) {
-        let text = "stopping after this step and saving; Ctrl-C again stops at once";
+        let text = match self.launched.load(Ordering::SeqCst) {
+            true => "asked to stop: saving after this step, unless the launcher ends the ranks before",
+            false => "stopping after this step and saving; Ctrl-C again stops at once",
+        };
         match &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Notice::Line) => output::note(text),
             Some(Notice::Above(bar)) => bar.suspend(|| output::note(text)),

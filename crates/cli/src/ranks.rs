@@ -59,6 +59,25 @@ fn unlaunched(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     })
 }
 
+/// The MPI library of this build, where it has one.
+pub fn mpi() -> Option<String> {
+    #[cfg(feature = "mpi")]
+    return Some(mlaan_mpi::library());
+    #[cfg(not(feature = "mpi"))]
+    None
+}
+
+/// What to say where a launcher started several processes of a command that works in one; in the first of them.
+pub fn copies() -> Option<String> {
+    let launch = Launch::of(|name| std::env::var(name).ok())?;
+    (launch.ranks > 1 && launch.rank == 0).then(|| {
+        format!(
+            "warning: a launcher started {} ranks, and only `train` divides its work among them: each does all of this; start it once",
+            launch.ranks
+        )
+    })
+}
+
 /// What a launcher's binding leaves to nobody. Open MPI binds each of two ranks to one core, unless it is told otherwise.
 #[cfg(feature = "mpi")]
 fn unused(variable: &str, masks: &[affinity::Mask]) -> Option<String> {
@@ -69,6 +88,14 @@ fn unused(variable: &str, masks: &[affinity::Mask]) -> Option<String> {
     Some(format!(
         "mpirun bound the ranks of this machine to {bound} of its {all} cores; mpirun --bind-to none lets them share all"
     ))
+}
+
+/// Whether the launcher prints to a terminal, or nobody knows.
+#[cfg(feature = "mpi")]
+fn launcher_has_terminal() -> bool {
+    let parent = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
+    let printed = std::fs::read_link(format!("/proc/{parent}/fd/1"));
+    printed.map_or(true, |to| to.starts_with("/dev/pts") || to.starts_with("/dev/tty"))
 }
 
 /// What ranks cannot do.
@@ -150,6 +177,10 @@ impl Rank {
                 0 => output::note(&format!("warning: {warning}")),
                 _ => world.log(&format!("warning: {warning}")),
             }
+        }
+        if !launcher_has_terminal() {
+            // mpirun gives its ranks a terminal, wherever it prints itself.
+            console::set_colors_enabled(false);
         }
         world.watch();
         // What comes next looks for recipes, folders and images.

@@ -171,11 +171,15 @@ fn modules_are_divided_as_is_asked_and_nothing_else_changes() {
         let ended = over_divided((2, &Division::Modules(given.to_vec())), &recipe, one.path(), None);
         ended[0].as_ref().unwrap_err().to_string()
     };
-    assert!(message(&[1, 1, 2]).contains("given for 3 ranks, and there are 2"), "{}", message(&[1, 1, 2]));
-    assert!(message(&[2, 3]).contains("5 modules, and there are 4"), "{}", message(&[2, 3]));
+    assert!(
+        message(&[1, 1, 2]).contains("given for 3 ranks ([1, 1, 2]), and there are 2"),
+        "{}",
+        message(&[1, 1, 2])
+    );
+    assert!(message(&[2, 3]).contains("([2, 3]) are 5, and the network has 4"), "{}", message(&[2, 3]));
     assert!(message(&[0, 4]).contains("at least one"), "{}", message(&[0, 4]));
     // A sum that no number holds.
-    assert!(message(&[usize::MAX, 5]).contains("there are 4"), "{}", message(&[usize::MAX, 5]));
+    assert!(message(&[usize::MAX, 5]).contains("the network has 4"), "{}", message(&[usize::MAX, 5]));
 }
 
 #[test]

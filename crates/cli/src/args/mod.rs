@@ -155,6 +155,7 @@ Examples:
   mlaan train --resume --out runs/span3
   mlaan train mlaan-paper-resnet32-16 --memory 900MB
   mlaan train mlaan-paper-resnet110-55 --device cuda:0,cuda:1
+  mpirun -n 2 mlaan train mlm-resnet110-55 --data cifar10/   modules over processes: docs/several-machines.md
   mlaan train bp-resnet32 --data photos/ --validation 0.1
   mlaan train bp-resnet110 --data cifar10/ --time 8h   then with --resume
   mlaan train --tensorboard               then: tensorboard --logdir runs

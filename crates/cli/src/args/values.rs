@@ -49,7 +49,10 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
 /// A number of ranks, or all from one to another.
 pub fn parse_ranks(text: &str) -> Result<RangeInclusive<usize>, String> {
     let (from, to) = text.split_once("..").unwrap_or((text, text));
-    let (from, to) = (parse_positive(from)?, parse_positive(to.trim_start_matches('='))?);
+    let number = |text: &str| {
+        parse_positive(text).map_err(|e| format!("expected a number of ranks, or a range as 1..4: {e}"))
+    };
+    let (from, to) = (number(from)?, number(to.trim_start_matches('='))?);
     if from <= to { Ok(from..=to) } else { Err(format!("{from} is more than {to}")) }
 }
 

@@ -34,6 +34,8 @@ pub struct Ranks {
     advises: bool,
     /// Of a process whose step was measured; none of GPUs, or where its operations a second were given.
     threads: Option<usize>,
+    /// The most ranks that there can be, where more were asked for.
+    cut_at: Option<usize>,
 }
 
 /// What the table's columns are.
@@ -50,6 +52,11 @@ impl Ranks {
     /// More ranks than modules; what cannot be measured.
     pub fn new(run: &Run, args: &PlanArgs, pair: &Pair) -> Result<Option<Self>> {
         let Some(wanted) = args.ranks.clone() else { return Ok(None) };
+        if args.machine.stages.is_some_and(|n| n > 1) {
+            bail!(
+                "--stages divides the modules over threads or GPUs of one process, and --ranks over processes: leave one out"
+            );
+        }
         let (recipe, modules) = (&run.recipe, pair.local.modules.len());
         if modules == 1 {
             bail!(
@@ -64,7 +71,8 @@ impl Ranks {
         if !single && args.rank_modules != Division::Time {
             bail!("--rank-modules needs one number of ranks: a curve divides modules by time");
         }
-        let wanted = *wanted.start()..=(*wanted.end()).min(modules);
+        let asked = *wanted.end();
+        let wanted = *wanted.start()..=asked.min(modules);
         let (backbone, sizes) = (setup::network(recipe)?, run.sizes(recipe.train.batch));
         let device;
         let mut threads = None;
@@ -97,6 +105,7 @@ impl Ranks {
             );
         }
         let wanted = *wanted.start()..=(*wanted.end()).min(course.most());
+        let cut_at = (asked > *wanted.end()).then_some(*wanted.end());
         let kinds = vec![run.kind(); *wanted.end()];
         let plan = match single {
             true => {
@@ -110,7 +119,7 @@ impl Ranks {
             (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
         let lag = recipe.local.tied().map(|leap| leap.lag);
         let advises = args.rank_modules == Division::Time;
-        Ok(Some(Ranks { course, wanted, network, lag, plan, advises, threads }))
+        Ok(Some(Ranks { course, wanted, network, lag, plan, advises, threads, cut_at }))
     }
 
     /// Numbers of ranks of a curve: few enough to be read.
@@ -135,7 +144,7 @@ impl Ranks {
         }
         let free = self.course.without_network(ranks).step;
         match self.lag {
-            _ if free < 0.97 * found.step => "the network".into(),
+            _ if free < 0.97 * found.step => "the link between ranks".into(),
             Some(lag) if lag < ranks => {
                 format!("EMA copies waiting for their sources (local.leap.lag={ranks} would not wait)")
             }
@@ -227,7 +236,11 @@ impl Ranks {
                 self.limit(ranks, &found),
             ]);
         }
-        format!("{}\n\nWith {network}.", format::text(&table))
+        // A curve that was asked for beyond its end.
+        let most = self.cut_at.map_or_else(String::new, |most| {
+            format!(" A rank has a module at least, which makes {} at most.", format::several(most, "rank"))
+        });
+        format!("{}\n\nWith {network}.{most}", format::text(&table))
     }
 
     /// For machines.

@@ -75,6 +75,7 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::install()?;
+    rank.iter().for_each(|_| interrupt.launched());
     let mut recipe = recipe;
     let named = args.overrides.images.data.is_some() && !args.resume && rank.is_none();
     let (mut trainer, fit) =

@@ -80,7 +80,10 @@ fn a_plan_shows_stages() {
     );
     // A network that is too slow limits.
     let slow = ok(at.path(), &ranks(&["--ranks", "2", "--bandwidth", "1Mbit", "--latency", "50us"]));
-    assert!(slow.contains("limited by the network") && slow.contains("activations sent"), "{slow}");
+    assert!(
+        slow.contains("limited by the link between ranks") && slow.contains("activations sent"),
+        "{slow}"
+    );
     let measured =
         ok(at.path(), &["plan", "mlm-resnet20-5", "--batch", "4", "--threads", "1", "--ranks", "2"]);
     let both =
@@ -94,6 +97,10 @@ fn a_plan_shows_stages() {
     }
     let many = fails(at.path(), &ranks(&["--ranks", "9"]));
     assert!(many.contains("there are 5 modules"), "{many}");
+    let curve = ok(at.path(), &ranks(&["--ranks", "4..9"]));
+    assert!(curve.contains("makes 5 ranks at most"), "{curve}");
+    let both = fails(at.path(), &ranks(&["--ranks", "2", "--stages", "2"]));
+    assert!(both.contains("leave one out"), "{both}");
     let on_gpus = ["--ranks", "2", "--device", "cuda"];
     let shown = ok(at.path(), &ranks(&on_gpus));
     assert!(shown.lines().any(|l| l.contains("rank ") && l.contains(" host ")), "{shown}");

@@ -58,14 +58,15 @@ impl Division {
                 let wrong = |message: String| Err(Error::ranks(message));
                 if given.len() != stages {
                     return wrong(format!(
-                        "modules are given for {} ranks, and there are {stages}",
+                        "numbers of modules are given for {} ranks ({given:?}), and there are {stages} ranks: give one for each",
                         given.len()
                     ));
                 }
                 let sum = given.iter().fold(0usize, |sum, &n| sum.saturating_add(n));
                 if sum != modules || given.contains(&0) {
                     return wrong(format!(
-                        "{given:?} are {sum} modules, and there are {modules}, of which each rank has at least one"
+                        "the modules given for each rank ({given:?}) are {sum}, and the network has {modules}, of which each rank has at \
+                         least one"
                     ));
                 }
                 let mut end = 0;

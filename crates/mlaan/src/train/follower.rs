@@ -121,6 +121,6 @@ mod tests {
         let told = cause(&worlds[0], ended());
         assert!(matches!(&told, Error::Rank { rank: 1, cause } if cause == "out of memory"), "{told}");
         let own = cause(&worlds[0], Error::ranks("unknown"));
-        assert!(matches!(own, Error::Recipe { .. }), "{own}");
+        assert!(matches!(own, Error::Ranks { .. }), "{own}");
     }
 }

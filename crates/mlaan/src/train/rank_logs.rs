@@ -59,18 +59,28 @@ fn write(world: &World, folder: &Path, over: &AtomicBool) {
                 let open =
                     || OpenOptions::new().create(true).append(true).open(folder.join(file_name(rank))).ok();
                 if let Some(file) = files.entry(rank).or_insert_with(open) {
-                    let text = String::from_utf8_lossy(&line);
-                    let line =
-                        format!("{:>9.1} s  {}\n", begin.elapsed().as_secs_f64(), crate::text::line(&text));
-                    let _ = file.write_all(line.as_bytes());
+                    note(file, begin, &String::from_utf8_lossy(&line));
                 }
             }
-            None if ends => return,
+            None if ends => {
+                // Of the job: a rank that was killed said nothing.
+                let how = world.failure().map_or_else(
+                    || "ended".to_owned(),
+                    |first| format!("ended: rank {}: {}", first.rank, first.cause),
+                );
+                let opened = files.values_mut().flatten();
+                return opened.for_each(|file| note(file, begin, &how));
+            }
             // What has failed is waited for no more: it would be asked again at once.
             None if world.failure().is_some() => std::thread::sleep(PAUSE),
             None => {}
         }
     }
+}
+
+fn note(file: &mut File, begin: Instant, text: &str) {
+    let line = format!("{:>9.1} s  {}\n", begin.elapsed().as_secs_f64(), crate::text::line(text));
+    let _ = file.write_all(line.as_bytes());
 }
 
 #[cfg(test)]
@@ -91,10 +101,11 @@ mod tests {
         let read = |rank| std::fs::read_to_string(folder.path().join(file_name(rank))).unwrap_or_default();
         let (one, two) = (read(1), read(2));
         assert!(
-            one.lines().count() == 2 && one.contains(" s  before\n") && one.contains("error: gone"),
+            one.lines().count() == 3 && one.contains(" s  before\n") && one.contains("error: gone"),
             "{one}"
         );
-        assert!(two.lines().count() == 1 && two.contains("two"), "{two}");
+        assert!(two.lines().count() == 2 && two.contains("two"), "{two}");
+        assert!([&one, &two].iter().all(|log| log.ends_with(" s  ended: rank 1: gone\n")), "{one}{two}");
         assert_eq!(read(0), "");
         assert!(
             is_log("log.rank-1.txt")

@@ -193,8 +193,9 @@ impl<'a> Job<'a> {
         let needed = ranks;
         (leap.lag < needed).then(|| {
             format!(
-                "EMA copies follow blocks of other ranks {} steps behind (local.leap.lag), so that these wait for each other in every \
-                 step; with local.leap.lag={needed} or more they work side by side (another method: accuracy may differ)",
+                "EMA copies follow blocks of other ranks {} behind (local.leap.lag={}), so that ranks wait for each other; with \
+                 local.leap.lag={needed} or more they work side by side (another method: accuracy may differ)",
+                if leap.lag == 1 { "1 step".to_owned() } else { format!("{} steps", leap.lag) },
                 leap.lag
             )
         })
