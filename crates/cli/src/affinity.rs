@@ -13,10 +13,17 @@ pub fn of_this_process() -> Mask {
 }
 
 /// That of the launcher's process on this machine.
-#[cfg(all(unix, feature = "mpi"))]
+#[cfg(feature = "mpi")]
 pub fn of_the_launcher() -> Mask {
-    let parent = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
-    parse(&std::fs::read_to_string(format!("/proc/{parent}/status")).unwrap_or_default())
+    let status = crate::launcher::file("status").and_then(std::fs::read_to_string);
+    parse(&status.unwrap_or_default())
+}
+
+/// Processors that the control group of this machine's ranks may use at a time, by the text of its `cpu.max`.
+pub fn quota(text: &str) -> Option<usize> {
+    let (most, period) = text.trim().split_once(' ')?;
+    let (most, period): (f64, f64) = (most.parse().ok()?, period.parse().ok()?);
+    (period > 0.0).then(|| (most / period).ceil() as usize)
 }
 
 /// The same from the file's text: hexadecimal numbers of 32 bits, the highest first.
@@ -38,11 +45,12 @@ fn count(mask: &Mask) -> usize {
     mask.iter().map(|byte| byte.count_ones() as usize).sum()
 }
 
-/// How many processors ranks with these masks may use, and their launcher, where that leaves half of them or more to nobody.
-pub fn unused(masks: &[Mask], launcher: &Mask) -> Option<(usize, usize)> {
+/// How many processors ranks with these masks may use, and their launcher, where that leaves half of them or more to nobody. A quota is
+/// of all.
+pub fn unused(masks: &[Mask], launcher: &Mask, quota: Option<usize>) -> Option<(usize, usize)> {
     let mut any = [0; BYTES];
     masks.iter().for_each(|mask| any.iter_mut().zip(mask).for_each(|(to, byte)| *to |= byte));
-    let (bound, all) = (count(&any), count(launcher));
+    let (bound, all) = (count(&any), count(launcher).min(quota.unwrap_or(usize::MAX)));
     (bound > 0 && 2 * bound <= all).then_some((bound, all))
 }
 
@@ -79,13 +87,17 @@ mod tests {
 
     #[test]
     fn processors_that_nobody_may_use_are_counted() {
-        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..64)), Some((2, 64)));
-        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..4)), Some((2, 4)));
+        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..64), None), Some((2, 64)));
+        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..4), None), Some((2, 4)));
         // All of them, most of them, and where nothing is known.
-        assert_eq!(unused(&[mask(0..8), mask(8..16)], &mask(0..16)), None);
-        assert_eq!(unused(&[mask(0..8), mask(8..14)], &mask(0..16)), None);
-        assert_eq!(unused(&[mask([]), mask([])], &mask(0..16)), None);
-        assert_eq!(unused(&[mask([0])], &mask([])), None);
+        assert_eq!(unused(&[mask(0..8), mask(8..16)], &mask(0..16), None), None);
+        assert_eq!(unused(&[mask(0..8), mask(8..14)], &mask(0..16), None), None);
+        assert_eq!(unused(&[mask([]), mask([])], &mask(0..16), None), None);
+        assert_eq!(unused(&[mask([0])], &mask([]), None), None);
+        // A container's quota of two of many.
+        assert_eq!(quota("200000 100000\n"), Some(2));
+        assert_eq!((quota("max 100000"), quota("")), (None, None));
+        assert_eq!(unused(&[mask([0]), mask([1])], &mask(0..64), Some(2)), None);
     }
 
     #[test]

@@ -23,8 +23,8 @@ fn one(command: &Option<Command>) -> Result<ExitCode> {
     if let Some(said) = args::fewer_threads().filter(|_| told) {
         output::note(&said);
     }
-    if let Some(said) = ranks::copies().filter(|_| told && !matches!(command, None | Some(Command::Train(_))))
-    {
+    let is_train = matches!(command, None | Some(Command::Train(_)));
+    if let Some(said) = ranks::copies(|name| std::env::var(name).ok()).filter(|_| told && !is_train) {
         output::note(&said);
     }
     match command {

@@ -154,6 +154,7 @@ mod tests {
         let json = json(&processor(), &found);
         assert_eq!((&json["gpus"][0]["usable"], &json["gpus"][1]["usable"]), (&true.into(), &false.into()));
         assert_eq!((&json["nvrtc"], &json["missing"]), (&"12.8".into(), &json!([])));
+        assert_eq!(json["mpi"].is_null(), !cfg!(feature = "mpi"), "{json}");
     }
 
     #[test]

@@ -110,9 +110,10 @@ impl Interrupt {
     }
 
     fn acknowledge(&self) {
-        let text = match self.launched.load(Ordering::SeqCst) {
-            true => "asked to stop: saving after this step, unless the launcher ends the ranks before",
-            false => "stopping after this step and saving; Ctrl-C again stops at once",
+        let text = if self.launched.load(Ordering::SeqCst) {
+            "asked to stop: saving after this step, unless the launcher ends the ranks before"
+        } else {
+            "stopping after this step and saving; Ctrl-C again stops at once"
         };
         match &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Notice::Line) => output::note(text),

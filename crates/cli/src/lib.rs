@@ -24,6 +24,8 @@ mod held_out;
 mod host;
 mod import;
 mod interrupt;
+#[cfg(any(feature = "mpi", test))]
+mod launcher;
 mod memory;
 mod modules;
 mod output;

@@ -1,9 +1,9 @@
 //! Several ranks (`mpirun -n 4 mlaan train …`): who they are, and how all of them end.
 
-#[cfg(feature = "mpi")]
-use crate::affinity;
 use crate::args::TrainArgs;
 use crate::interrupt::{EXIT, Interrupt};
+#[cfg(feature = "mpi")]
+use crate::{affinity, launcher};
 use crate::{host, output, resume};
 use anyhow::{Error, Result};
 use mlaan::plan::Division;
@@ -68,8 +68,8 @@ pub fn mpi() -> Option<String> {
 }
 
 /// What to say where a launcher started several processes of a command that works in one; in the first of them.
-pub fn copies() -> Option<String> {
-    let launch = Launch::of(|name| std::env::var(name).ok())?;
+pub fn copies(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let launch = Launch::of(variable)?;
     (launch.ranks > 1 && launch.rank == 0).then(|| {
         format!(
             "warning: a launcher started {} ranks, and only `train` divides its work among them: each does all of this; start it once",
@@ -84,18 +84,11 @@ fn unused(variable: &str, masks: &[affinity::Mask]) -> Option<String> {
     if variable != "OMPI_COMM_WORLD_SIZE" {
         return None;
     }
-    let (bound, all) = affinity::unused(masks, &affinity::of_the_launcher())?;
+    let quota = affinity::quota(&std::fs::read_to_string("/sys/fs/cgroup/cpu.max").unwrap_or_default());
+    let (bound, all) = affinity::unused(masks, &affinity::of_the_launcher(), quota)?;
     Some(format!(
-        "mpirun bound the ranks of this machine to {bound} of its {all} cores; mpirun --bind-to none lets them share all"
+        "mpirun bound the ranks of this machine to {bound} of {all} logical cores; mpirun --bind-to none lets them share all"
     ))
-}
-
-/// Whether the launcher prints to a terminal, or nobody knows.
-#[cfg(feature = "mpi")]
-fn launcher_has_terminal() -> bool {
-    let parent = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
-    let printed = std::fs::read_link(format!("/proc/{parent}/fd/1"));
-    printed.map_or(true, |to| to.starts_with("/dev/pts") || to.starts_with("/dev/tty"))
 }
 
 /// What ranks cannot do.
@@ -130,17 +123,17 @@ impl Rank {
     ///
     /// # Errors
     /// A program without MPI; a launcher that MPI does not know.
-    pub fn join() -> Result<Option<Self>> {
+    pub fn join(quiet: bool) -> Result<Option<Self>> {
         match Launch::of(|name| std::env::var(name).ok()) {
-            Some(launch) if launch.ranks > 1 => Self::launched(launch).map(Some).inspect_err(|_| {
-                // What is wrong here is wrong in every rank. Rank 0 says so, and its launcher ends the others.
+            Some(launch) if launch.ranks > 1 => Self::launched(launch, quiet).map(Some).inspect_err(|_| {
+                // What is wrong here is mostly wrong in every rank. Rank 0 says so, and its launcher ends the others.
                 if launch.rank > 0 {
                     std::thread::sleep(REFUSED);
                 }
             }),
             None => {
                 let told = unlaunched(|name| std::env::var(name).ok());
-                told.iter().for_each(|told| output::note(&format!("warning: {told}")));
+                told.iter().filter(|_| !quiet).for_each(|told| output::note(&format!("warning: {told}")));
                 Ok(None)
             }
             Some(_) => Ok(None),
@@ -148,7 +141,7 @@ impl Rank {
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn launched(Launch { variable, ranks, .. }: Launch) -> Result<Self> {
+    fn launched(Launch { variable, ranks, .. }: Launch, _quiet: bool) -> Result<Self> {
         refuse(format!(
             "a launcher started {ranks} ranks ({variable}={ranks}), and this program was built without MPI: each would train the \
              whole network by itself. Build one with it (cargo install --path crates/cli --features mpi; it needs the system's MPI \
@@ -157,7 +150,7 @@ impl Rank {
     }
 
     #[cfg(feature = "mpi")]
-    fn launched(Launch { variable, ranks, .. }: Launch) -> Result<Self> {
+    fn launched(Launch { variable, ranks, .. }: Launch, quiet: bool) -> Result<Self> {
         let job = mlaan_mpi::Job::join(&affinity::of_this_process())?;
         let known = job.world.ranks();
         if known != ranks {
@@ -174,12 +167,13 @@ impl Rank {
         let threads = affinity::threads(&job.local, local, cores);
         if let (0, Some(warning)) = (local, unused(variable, &job.local)) {
             match world.rank() {
+                0 if quiet => {}
                 0 => output::note(&format!("warning: {warning}")),
                 _ => world.log(&format!("warning: {warning}")),
             }
         }
-        if !launcher_has_terminal() {
-            // mpirun gives its ranks a terminal, wherever it prints itself.
+        // mpirun gives its ranks a terminal, wherever it prints itself.
+        if !launcher::has_terminal() && std::env::var_os("CLICOLOR_FORCE").is_none_or(|v| v == "0") {
             console::set_colors_enabled(false);
         }
         world.watch();
@@ -334,5 +328,15 @@ mod tests {
         assert_eq!(told(&task("1")), None);
         assert_eq!(told(&[task("0")[0], task("0")[1], ("PMIX_RANK", "0")]), None);
         assert_eq!(told(&[("SLURM_STEP_NUM_TASKS", "1"), ("SLURM_PROCID", "0")]), None);
+        // Copies of a command that works in one process: the first of them says so.
+        let copies = |set: &[(&str, &str)]| {
+            copies(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        };
+        let rank = |id| [("PMI_SIZE", "3"), ("PMI_RANK", id)];
+        assert!(copies(&rank("0")).is_some_and(|t| t.contains("started 3 ranks")));
+        assert_eq!(
+            (copies(&rank("1")), copies(&[("PMI_SIZE", "1"), ("PMI_RANK", "0")]), copies(&[])),
+            (None, None, None)
+        );
     }
 }

@@ -172,11 +172,15 @@ fn modules_are_divided_as_is_asked_and_nothing_else_changes() {
         ended[0].as_ref().unwrap_err().to_string()
     };
     assert!(
-        message(&[1, 1, 2]).contains("given for 3 ranks ([1, 1, 2]), and there are 2"),
+        message(&[1, 1, 2]).contains("--rank-modules 1,1,2 is for 3 ranks, and there are 2"),
         "{}",
         message(&[1, 1, 2])
     );
-    assert!(message(&[2, 3]).contains("([2, 3]) are 5, and the network has 4"), "{}", message(&[2, 3]));
+    assert!(
+        message(&[2, 3]).contains("--rank-modules 2,3 adds up to 5, and the network has 4"),
+        "{}",
+        message(&[2, 3])
+    );
     assert!(message(&[0, 4]).contains("at least one"), "{}", message(&[0, 4]));
     // A sum that no number holds.
     assert!(message(&[usize::MAX, 5]).contains("the network has 4"), "{}", message(&[usize::MAX, 5]));
@@ -269,6 +273,26 @@ fn a_rank_with_another_recipe_ends_the_job_before_it_begins() {
         for ended in [same, odd] {
             assert!(matches!(ended.join().unwrap(), Err(Error::Rank { rank: 0, .. })));
         }
+    });
+}
+
+#[test]
+fn ranks_that_compute_otherwise_are_told() {
+    let all = mlaan::engine::Isa::available();
+    let Some(other) = all.last().filter(|_| all.len() > 1) else {
+        eprintln!("SKIPPED: this processor has one instruction set that there are kernels for");
+        return;
+    };
+    let (worlds, recipe) = (World::threads(2), recipe(&[]));
+    let device = Device::cpu_with(Some(1), *other).unwrap();
+    thread::scope(|scope| {
+        let follower = scope.spawn(|| follow(&worlds[1], Some(&recipe), &device));
+        let mut trainer =
+            Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time)).unwrap();
+        let told = format!("rank 1 computes on {}, rank 0 on {}", other.name(), all[0].name());
+        assert!(trainer.warnings().iter().any(|w| w.starts_with(&told)), "{:?}", trainer.warnings());
+        trainer.dismiss().unwrap();
+        follower.join().unwrap().unwrap();
     });
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Between two looks whether the thread that owns MPI has ended.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Within this time all ranks of a job have started MPI, or one of them is not there.
-const BEGIN: Duration = Duration::from_secs(120);
+const BEGIN: Duration = Duration::from_secs(300);
 /// Within this time MPI ends, or it is left as it is: another rank may be gone.
 const END: Duration = Duration::from_secs(3);
 /// As [`END`], where no rank failed.
@@ -62,7 +62,7 @@ impl Job {
     /// Joins the job that the launcher started this process in, and lets the other ranks on this machine know `said`.
     ///
     /// # Errors
-    /// When MPI cannot be started, or has not started within two minutes.
+    /// When MPI cannot be started, or has not started within five minutes.
     pub fn join(said: &[u8; SAID]) -> Result<Self> {
         let (close, orders) = channel();
         let (tell, told) = channel();
@@ -70,15 +70,7 @@ impl Job {
         let own = move || own(&tell, &orders, &said);
         let thread = std::thread::Builder::new().name("mlaan-mpi".into()).spawn(own);
         let thread = thread.map_err(|e| Error::ranks(format!("a thread cannot be started: {e}")))?;
-        let (place, mailbox): (Place, Arc<Mailbox>) = told.recv_timeout(BEGIN).map_err(|e| match e {
-            RecvTimeoutError::Disconnected => Error::ranks("MPI cannot be started in this process"),
-            RecvTimeoutError::Timeout => Error::ranks(format!(
-                "on {} MPI has not started within {} s: another rank has not started, or cannot be reached from here. Look for a rank \
-                 that failed, and which network MPI takes (Open MPI: mpirun --mca btl_tcp_if_include eth0)",
-                host(),
-                BEGIN.as_secs()
-            )),
-        })?;
+        let (place, mailbox): (Place, Arc<Mailbox>) = started(&told, BEGIN)?;
         let post = Box::new(Outbox(close.clone()));
         let world = Arc::new(World::new(place.rank, place.ranks, mailbox, post).on_host(place.host));
         Ok(Job { world, local_rank: place.local_rank, local: place.local, close, thread })
@@ -97,6 +89,19 @@ impl Job {
         }
         self.thread.join().is_ok()
     }
+}
+
+/// What the thread that starts MPI tells, within a time.
+fn started<T>(told: &Receiver<T>, within: Duration) -> Result<T> {
+    told.recv_timeout(within).map_err(|e| match e {
+        RecvTimeoutError::Disconnected => Error::ranks("MPI cannot be started in this process"),
+        RecvTimeoutError::Timeout => Error::ranks(format!(
+            "on {} MPI has not started within {} s: another rank has not started, or cannot be reached from here. Look for a rank that failed, \
+             and which network MPI takes (Open MPI: mpirun --mca btl_tcp_if_include eth0)",
+            host(),
+            within.as_secs()
+        )),
+    })
 }
 
 /// The name of this machine.
@@ -134,4 +139,21 @@ fn own(tell: &Sender<(Place, Arc<Mailbox>)>, orders: &Receiver<Order>, said: &[u
 pub fn library() -> String {
     let version = mpi::environment::library_version().unwrap_or_default();
     version.split([',', '\n']).next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_hangs_ends_with_what_to_look_for() {
+        let (tell, told) = channel::<()>();
+        let e = started(&told, Duration::from_millis(10)).unwrap_err().to_string();
+        assert!(e.contains("has not started within 0 s") && e.contains("btl_tcp_if_include"), "{e}");
+        tell.send(()).unwrap();
+        assert!(started(&told, Duration::from_millis(10)).is_ok());
+        drop(tell);
+        let e = started(&told, BEGIN).unwrap_err().to_string();
+        assert!(e.contains("cannot be started in this process"), "{e}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What the thread that owns MPI does: it sends and receives messages in parts, so that none keeps others, and signs of life
 //! above all, waiting for long.
 
-use super::parts::{Assembly, Queue};
+use super::parts::{Assembly, Queue, take_in_order};
 use mlaan::ranks::{Lane, Mailbox};
 use mpi::Rank;
 use mpi::request::{Request, StaticScope};
@@ -60,7 +60,8 @@ struct Coming {
     bytes: Vec<u8>,
 }
 
-/// See the module.
+/// See the module. It is dropped when [`run`](Owner::run) has returned, and no request is open then; in a panic an open request
+/// aborts the process.
 pub struct Owner {
     world: SimpleCommunicator,
     mailbox: Arc<Mailbox>,
@@ -130,7 +131,8 @@ impl Owner {
         };
         while let Some((lane, bytes, part, more)) = queue.next(*moving >= AT_ONCE) {
             let part: *const [u8] = &bytes[part];
-            // SAFETY: the message is kept until the request is done.
+            // SAFETY: the message is kept beside the request until that is done, `run` does not return before, and an open request that
+            // is dropped aborts the process.
             let lent: &'static [u8] = unsafe { &*part };
             let tag = Rank::from(lane as u8) | if more { MORE } else { 0 };
             let request = self.world.process_at_rank(rank).immediate_send_with_tag(StaticScope, lent, tag);
@@ -170,7 +172,8 @@ impl Owner {
         let length = usize::try_from(status.count(u8::equivalent_datatype())).unwrap_or(0);
         let mut bytes = vec![0; length];
         let into: *mut [u8] = &mut bytes[..];
-        // SAFETY: the vector's bytes stay where they are, and nothing looks at them, until the request is done.
+        // SAFETY: the vector is kept beside the request until that is done, and is not touched; its bytes stay where they are when it
+        // moves. `run` does not return before, and an open request that is dropped aborts the process.
         let lent: &'static mut [u8] = unsafe { &mut *into };
         let request = message.immediate_matched_receive_into(StaticScope, lent);
         let tag = status.tag();
@@ -183,23 +186,23 @@ impl Owner {
     /// Whether a part is there. Those of one rank and lane are taken in the order in which they began to come, which is that in
     /// which they were sent.
     fn arrive(&mut self) -> bool {
-        let (before, mut behind) = (self.coming.len(), Vec::new());
-        for part in std::mem::take(&mut self.coming) {
-            let Coming { request, from, lane, more, bytes } = part;
-            let tested = if behind.contains(&(from, lane)) { Err(request) } else { request.test() };
-            match (tested, lane) {
-                (Err(request), _) => {
-                    behind.push((from, lane));
-                    self.coming.push(Coming { request, from, lane, more, bytes });
+        let (assembly, mailbox) = (&mut self.assembly, &self.mailbox);
+        take_in_order(
+            &mut self.coming,
+            |part| (part.from, part.lane),
+            |part| {
+                let Coming { request, from, lane, more, bytes } = part;
+                if let Err(request) = request.test() {
+                    return Some(Coming { request, from, lane, more, bytes });
                 }
-                (Ok(_), Some(lane)) => match self.assembly.add((from, lane), bytes, more) {
-                    Some(message) => self.mailbox.deliver(from, lane, message),
-                    None => self.mailbox.deliver_part(from),
-                },
-                (Ok(_), None) => {}
-            }
-        }
-        self.coming.len() < before
+                let lane = lane?;
+                match assembly.add((from, lane), bytes, more) {
+                    Some(message) => mailbox.deliver(from, lane, message),
+                    None => mailbox.deliver_part(from),
+                }
+                None
+            },
+        )
     }
 }
 

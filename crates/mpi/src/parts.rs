@@ -45,6 +45,25 @@ impl Queue {
     }
 }
 
+/// Takes out of `coming` what `done` says is done, and hands back what is not. Of one key things are taken in the order in which they
+/// stand: what stands behind one that is not done is not asked. Whether something was taken.
+pub fn take_in_order<T, K: PartialEq>(
+    coming: &mut Vec<T>,
+    key: impl Fn(&T) -> K,
+    mut done: impl FnMut(T) -> Option<T>,
+) -> bool {
+    let (before, mut behind) = (coming.len(), Vec::new());
+    for one in std::mem::take(coming) {
+        let key = key(&one);
+        let left = if behind.contains(&key) { Some(one) } else { done(one) };
+        if let Some(one) = left {
+            behind.push(key);
+            coming.push(one);
+        }
+    }
+    coming.len() < before
+}
+
 /// Messages of which parts have come.
 #[derive(Debug, Default)]
 pub struct Assembly(HashMap<(usize, Lane), Vec<u8>>);
@@ -71,6 +90,32 @@ impl Assembly {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_is_taken_in_order_of_its_key_alone() {
+        let mut coming = vec![('a', 1), ('b', 1), ('a', 2), ('c', 1), ('b', 2)];
+        let (mut taken, mut asked) = (Vec::new(), 0);
+        // The first of `a` is not done, and what stands behind it is not asked.
+        let moved = take_in_order(
+            &mut coming,
+            |one| one.0,
+            |one| {
+                asked += 1;
+                if one.0 == 'a' {
+                    return Some(one);
+                }
+                taken.push(one);
+                None
+            },
+        );
+        assert!(moved && asked == 4, "{asked}");
+        assert_eq!(
+            (coming.as_slice(), taken.as_slice()),
+            (&[('a', 1), ('a', 2)][..], &[('b', 1), ('c', 1), ('b', 2)][..])
+        );
+        assert!(!take_in_order(&mut coming, |one| one.0, Some));
+        assert_eq!(coming, [('a', 1), ('a', 2)]);
+    }
 
     #[test]
     fn messages_in_parts_come_as_they_were_sent_and_signs_of_life_overtake() {

@@ -36,6 +36,7 @@ pub struct Ranks {
     threads: Option<usize>,
     /// The most ranks that there can be, where more were asked for.
     cut_at: Option<usize>,
+    modules: usize,
 }
 
 /// What the table's columns are.
@@ -78,9 +79,9 @@ impl Ranks {
         let mut threads = None;
         let speed = match (args.gflops, run.kind()) {
             (Some(gflops), _) => Speed::Given(gflops * 1e9),
-            (None, DeviceKind::Cpu { threads: asked }) => {
+            (None, DeviceKind::Cpu { threads: given }) => {
                 // As many as a rank would have: one, unless it is said.
-                threads = asked.or(Some(1));
+                threads = given.or(Some(1));
                 device = Device::cpu(threads)?;
                 Speed::Measured(&device, images(recipe.data.size))
             }
@@ -119,7 +120,7 @@ impl Ranks {
             (args.bandwidth.unwrap_or(SHARED.0), args.latency.map_or(SHARED.1, |t| t.as_secs_f64()));
         let lag = recipe.local.tied().map(|leap| leap.lag);
         let advises = args.rank_modules == Division::Time;
-        Ok(Some(Ranks { course, wanted, network, lag, plan, advises, threads, cut_at }))
+        Ok(Some(Ranks { course, wanted, network, lag, plan, advises, threads, cut_at, modules }))
     }
 
     /// Numbers of ranks of a curve: few enough to be read.
@@ -237,9 +238,20 @@ impl Ranks {
             ]);
         }
         // A curve that was asked for beyond its end.
-        let most = self.cut_at.map_or_else(String::new, |most| {
-            format!(" A rank has a module at least, which makes {} at most.", format::several(most, "rank"))
-        });
+        let most = match self.cut_at {
+            None => String::new(),
+            Some(most) if most < self.modules => format!(
+                " Modules that train one leap chain stay in one rank, which makes {} at most (local.leap.share=none: {}).",
+                format::several(most, "rank"),
+                self.modules
+            ),
+            Some(most) => {
+                format!(
+                    " A rank has a module at least, which makes {} at most.",
+                    format::several(most, "rank")
+                )
+            }
+        };
         format!("{}\n\nWith {network}.{most}", format::text(&table))
     }
 
@@ -253,7 +265,7 @@ impl Ranks {
                 "ranks": ranks,
                 "step_seconds": found.step,
                 "one_process_seconds": found.alone,
-                "limit": self.limit(ranks, &found),
+                "limit": (ranks > 1).then(|| self.limit(ranks, &found)),
                 "advice": advice.map(|other| json!({ "rank_modules": module_counts(&other), "step_seconds": other.step })),
                 "each": found.ranks.iter().enumerate().map(|(k, r)| json!({
                     "modules": [r.modules.start, r.modules.end],

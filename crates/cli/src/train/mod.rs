@@ -40,7 +40,7 @@ use std::time::Instant;
 /// # Errors
 /// What is wrong with the recipe, the data, the folder or the run.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
-    match Rank::join()? {
+    match Rank::join(args.speech.quiet)? {
         None => train_in(args, None),
         Some(rank) => Ok(rank.run(args, |rank| train_in(args, Some(rank)))),
     }
@@ -75,7 +75,9 @@ fn train_in(args: &TrainArgs, rank: Option<&Rank>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::install()?;
-    rank.iter().for_each(|_| interrupt.launched());
+    if rank.is_some() {
+        interrupt.launched();
+    }
     let mut recipe = recipe;
     let named = args.overrides.images.data.is_some() && !args.resume && rank.is_none();
     let (mut trainer, fit) =

@@ -58,15 +58,16 @@ impl Division {
                 let wrong = |message: String| Err(Error::ranks(message));
                 if given.len() != stages {
                     return wrong(format!(
-                        "numbers of modules are given for {} ranks ({given:?}), and there are {stages} ranks: give one for each",
+                        "--rank-modules {} is for {} ranks, and there are {stages}: give a number for each",
+                        listed(given),
                         given.len()
                     ));
                 }
                 let sum = given.iter().fold(0usize, |sum, &n| sum.saturating_add(n));
                 if sum != modules || given.contains(&0) {
                     return wrong(format!(
-                        "the modules given for each rank ({given:?}) are {sum}, and the network has {modules}, of which each rank has at \
-                         least one"
+                        "--rank-modules {} adds up to {sum}, and the network has {modules} modules: give each rank at least one",
+                        listed(given)
                     ));
                 }
                 let mut end = 0;
@@ -78,6 +79,11 @@ impl Division {
             }
         }
     }
+}
+
+/// Numbers as the flag takes them.
+fn listed(given: &[usize]) -> String {
+    given.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn costs(

@@ -136,7 +136,7 @@ fn live(world: &Weak<World>) {
 }
 
 /// Does a piece of work on the main thread, watched where other ranks may wait for it.
-pub(crate) fn watched<T>(world: Option<&World>, work: Work, f: impl FnOnce() -> T) -> T {
+pub(crate) fn while_watched<T>(world: Option<&World>, work: Work, f: impl FnOnce() -> T) -> T {
     match world {
         Some(world) => world.at(work, f),
         None => f(),

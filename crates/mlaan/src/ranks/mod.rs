@@ -13,7 +13,7 @@ mod watch;
 mod watched;
 mod world;
 
-pub(crate) use life::watched;
+pub(crate) use life::while_watched;
 pub use mailbox::{Failure, Lane, Mailbox};
 pub use patience::{Patience, first_steps};
 pub use status::RankStatus;

@@ -27,13 +27,16 @@ struct Parts<'a> {
     recipe: Recipe,
     backbone: &'a dyn Backbone,
     splits: &'a Splits,
-    /// One per stage.
+    /// One per stage, and the first of them.
     devices: &'a [Device],
+    device: &'a Device,
     /// Of several ranks, which this process leads.
     job: Option<&'a Job<'a>>,
     task: Task,
     sizes: Sizes,
     normalise: MeanStd,
+    /// Of the classes, where the recipe has some.
+    weights: Option<Vec<f32>>,
 }
 
 impl Trainer {
@@ -52,12 +55,15 @@ impl Trainer {
         let precision = recipe.train.precision.into();
         let devices: Vec<Device> = devices.iter().map(|d| d.with_precision(precision)).collect();
         let device = devices.first().ok_or_else(|| Error::recipe("stages", "no device to compute on"))?;
+        // First what is wrong with the recipe: the next may read all images.
+        let weights = recipe.train.class_weights.as_ref();
+        let weights = weights.map(|w| class_weights(w, splits.train.as_ref())).transpose()?;
         let normalise = setup::normalisation_on(device, &recipe.data, &splits)?;
         let fingerprint = Fingerprint::of(&splits)?;
         let augment = setup::augmentation(&recipe.data, Some(&splits))?;
         let extras = Extras { fill: setup::mean_pixel(&normalise), ..recipe.data.extras() };
         let pool = setup::loader_pool_of(&devices, splits.train.as_ref())?;
-        let parts = Parts::new(recipe, (backbone, &splits), (&devices, job), normalise)?;
+        let parts = Parts::new(recipe, (backbone, &splits), (&devices, device, job), (normalise, weights))?;
         let (plan, backpropagation) = parts.plan()?;
         let warnings = parts.warnings(&plan)?;
         let counted = parts.reserve(&plan)?;
@@ -96,8 +102,8 @@ impl<'a> Parts<'a> {
     fn new(
         recipe: &Recipe,
         (backbone, splits): (&'a dyn Backbone, &'a Splits),
-        (devices, job): (&'a [Device], Option<&'a Job<'a>>),
-        normalise: MeanStd,
+        (devices, device, job): (&'a [Device], &'a Device, Option<&'a Job<'a>>),
+        (normalise, weights): (MeanStd, Option<Vec<f32>>),
     ) -> Result<Self> {
         let task = task(recipe, splits, &normalise);
         let stages = job.map_or(devices.len(), |job| job.kinds.len());
@@ -109,7 +115,7 @@ impl<'a> Parts<'a> {
         if let Some(job) = job {
             job.check(&recipe.local, Partition::new(&recipe.local, backbone)?.len())?;
         }
-        Ok(Parts { recipe, backbone, splits, devices, job, task, sizes, normalise })
+        Ok(Parts { recipe, backbone, splits, devices, device, job, task, sizes, normalise, weights })
     }
 
     /// The plan, and the bytes that backpropagation would need where one process trains modules.
@@ -132,9 +138,9 @@ impl<'a> Parts<'a> {
     /// More memory than there is.
     fn warnings(&self, plan: &Plan) -> Result<Vec<String>> {
         let (recipe, splits, job) = (&self.recipe, self.splits, self.job);
-        let short = match (job, self.devices.first()) {
-            (Some(job), Some(device)) => job.fits(plan, device)?,
-            _ => check(plan, self.devices)?,
+        let short = match job {
+            Some(job) => job.fits(plan, self.device)?,
+            None => check(plan, self.devices)?,
         };
         let slow = self.devices.iter().filter_map(Device::warning).map(str::to_owned);
         let found = [
@@ -162,9 +168,7 @@ impl<'a> Parts<'a> {
             device.pool().reserve(&stage.usage)?;
         }
         let counted = isize::try_from(self.sizes.data_bytes).unwrap_or(isize::MAX);
-        if let Some(device) = self.devices.first() {
-            device.pool().count(MemoryCategory::Data, counted);
-        }
+        self.device.pool().count(MemoryCategory::Data, counted);
         Ok(counted)
     }
 
@@ -172,18 +176,16 @@ impl<'a> Parts<'a> {
     fn learner(&self, plan: &Plan) -> Result<Learner> {
         let (recipe, backbone, task) = (&self.recipe, self.backbone, self.task);
         let (local, seed, optimizer) = (&recipe.local, recipe.seed, self.sizes.optimizer);
-        let weights = recipe.train.class_weights.as_ref();
-        let weights = weights.map(|w| class_weights(w, self.splits.train.as_ref())).transpose()?;
         let cuts = plan.cuts();
-        let mut learner = match (self.job, self.devices.first()) {
-            (Some(job), Some(device)) => {
-                job.begin((recipe, plan), (task.classes, self.normalise), weights.as_deref())?;
-                Learner::in_ranks((job.world, device, &cuts), backbone, local, task, seed, optimizer)?
+        let mut learner = match self.job {
+            Some(job) => {
+                job.begin((recipe, plan), (task.classes, self.normalise), self.weights.as_deref())?;
+                Learner::in_ranks((job.world, self.device, &cuts), backbone, local, task, seed, optimizer)?
             }
-            _ => Learner::in_stages((self.devices, &cuts), backbone, local, task, seed, optimizer)?,
+            None => Learner::in_stages((self.devices, &cuts), backbone, local, task, seed, optimizer)?,
         };
-        if let Some(weights) = weights {
-            learner.weigh_classes(&weights)?;
+        if let Some(weights) = &self.weights {
+            learner.weigh_classes(weights)?;
         }
         learner.cut_batches(self.sizes.shards)?;
         if let Some(decay) = recipe.train.model_ema_decay {
@@ -207,9 +209,9 @@ impl<'a> Parts<'a> {
     /// Where the images come from that are evaluated after every epoch.
     fn held_source(&self) -> Result<BatchSource> {
         let held = self.splits.validation.as_ref().unwrap_or(&self.splits.test);
-        match (held.whole(), self.devices.first()) {
-            (Some((side, bytes)), Some(device)) if self.sizes.kept_test => {
-                BatchSource::kept(device, (held.len(), side), Padding::NONE, Some(bytes))
+        match held.whole() {
+            Some((side, bytes)) if self.sizes.kept_test => {
+                BatchSource::kept(self.device, (held.len(), side), Padding::NONE, Some(bytes))
             }
             _ => Ok(BatchSource::Host),
         }

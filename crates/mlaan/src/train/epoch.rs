@@ -7,7 +7,7 @@ use super::trainer::Trainer;
 use super::{LearningRate, setup};
 use crate::data::{Batch, BatchSource, Deliver, Loader, LoaderOptions};
 use crate::local::{DatasetBatch, StepOptions};
-use crate::ranks::{Work, watched};
+use crate::ranks::{Work, while_watched};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,7 +87,7 @@ impl Trainer {
                 return Ok(false);
             }
             let work = Work::Other("loading a batch", Duration::ZERO);
-            let next = watched(self.learner.world().map(Arc::as_ref), work, || loader.next());
+            let next = while_watched(self.learner.world().map(Arc::as_ref), work, || loader.next());
             let Some(batch) = next else { return Ok(true) };
             let batch = match batch {
                 Ok(batch) => batch,

@@ -6,7 +6,7 @@ use crate::data::{Dataset, Frame, Loader, LoaderOptions, LoaderPool};
 use crate::evaluation::{Evaluation, KEPT_MISTAKES, Meter};
 use crate::local::{Learner, Logits};
 use crate::plan::read_at_once;
-use crate::ranks::{Thread, Work, watched};
+use crate::ranks::{Thread, Work, while_watched};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub(super) fn evaluate_from(
 ) -> Result<Evaluation> {
     let world = learner.world().cloned();
     let evaluate = || evaluate_whole(learner, (data, source), pool, (batch, frame), mistakes);
-    watched(world.as_deref(), EVALUATION, evaluate)
+    while_watched(world.as_deref(), EVALUATION, evaluate)
 }
 
 fn evaluate_whole(

@@ -1,6 +1,6 @@
 //! The beginning of a job of several ranks: all say what they were started with, and rank 0 what there is to do.
 
-use super::alike::Build;
+use super::alike::{self, Platform};
 use super::setup;
 use crate::backbone::Frozen;
 use crate::local::{Command, Learner, Method, Task};
@@ -29,7 +29,7 @@ struct Hello {
     threads: Option<usize>,
     is_gpu: bool,
     memory: Share,
-    build: Build,
+    platform: Platform,
 }
 
 /// What a rank needs to know of a run.
@@ -75,7 +75,7 @@ pub(super) fn greet(world: &World, recipe: Option<&Recipe>, device: &Device) -> 
         },
         is_gpu: device.kind() == DeviceKind::Cuda,
         memory: Share::of_this_process(device, world.host()),
-        build: Build::of(device),
+        platform: Platform::of(device),
     };
     world.send(0, Lane::Answer, json(&hello)?)
 }
@@ -102,7 +102,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self> {
         let (mut kinds, mut shares) =
             (vec![device.kind()], vec![Share::of_this_process(device, world.host())]);
-        let (own, mut unlike) = (Build::of(device), Vec::new());
+        let mut platforms = Vec::new();
         for rank in world.others() {
             let what = || format!("rank {rank} to say what it was started with");
             let said = world.receive(rank, Lane::Answer, &what)?;
@@ -127,7 +127,7 @@ impl<'a> Job<'a> {
                     return Err(Error::ranks(message));
                 }
             }
-            unlike.extend(hello.build.unlike(rank, &own));
+            platforms.push((rank, hello.platform));
             shares.push(hello.memory);
             kinds.push(if hello.is_gpu {
                 DeviceKind::Cuda
@@ -135,6 +135,7 @@ impl<'a> Job<'a> {
                 DeviceKind::Cpu { threads: hello.threads }
             });
         }
+        let unlike = alike::warnings(&Platform::of(device), &platforms);
         Ok(Job { world, division, kinds, shares, unlike })
     }
 

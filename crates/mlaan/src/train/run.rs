@@ -13,7 +13,7 @@ use crate::evaluation::{Evaluated, Evaluation};
 use crate::files::atomic;
 use crate::import::Taken;
 use crate::process::Peak;
-use crate::ranks::{Work, World, watched};
+use crate::ranks::{Work, World, while_watched};
 use crate::{Error, Result};
 use mlaan_engine::Device;
 use std::path::Path;
@@ -42,13 +42,13 @@ impl Run<'_> {
     /// Adds a line to the metrics.
     pub(super) fn note(&mut self, event: &Event) -> Result<()> {
         let (held, metrics) = (self.held, &mut self.metrics);
-        watched(self.world.as_deref(), FILES, || held.check().and_then(|()| metrics.write(event)))
+        while_watched(self.world.as_deref(), FILES, || held.check().and_then(|()| metrics.write(event)))
     }
 
     /// The summary last: it says that the run is finished.
     pub(super) fn conclude(&self, evaluated: &Evaluated, summary: &Summary) -> Result<()> {
         let write = |folder: &Path| evaluated.write(folder).and_then(|()| summary.write(folder));
-        watched(self.world.as_deref(), FILES, || self.held.write(write))
+        while_watched(self.world.as_deref(), FILES, || self.held.write(write))
     }
 }
 
@@ -136,8 +136,8 @@ impl Trainer {
                 state::restore(&mut self.learner, &tensors, true)?;
                 Ok::<_, Error>(manifest)
             };
-            let manifest = watched(world.as_deref(), work, load)?;
-            let metrics = watched(world.as_deref(), FILES, || {
+            let manifest = while_watched(world.as_deref(), work, load)?;
+            let metrics = while_watched(world.as_deref(), FILES, || {
                 held.write(|folder| tidy(folder).and_then(|()| self.write_recipe(folder)))?;
                 Metrics::resume(folder, manifest.epoch)
             })?;
@@ -147,7 +147,7 @@ impl Trainer {
             return Ok(Run { held, metrics, at, found: None, world });
         }
         let init = self.initialise()?.cloned();
-        let metrics = watched(world.as_deref(), FILES, || {
+        let metrics = while_watched(world.as_deref(), FILES, || {
             if is_unsaved(folder) {
                 held.write(clear_checkpoints)?;
             }
@@ -243,7 +243,7 @@ impl Trainer {
         let (work, learner) = (self.checkpoint_work(), &mut self.learner);
         let save =
             |folder: &Path| checkpoint::save(&folder.join(checkpoint::FOLDER), &manifest, learner, is_best);
-        watched(run.world.as_deref(), work, || run.held.write(save))
+        while_watched(run.world.as_deref(), work, || run.held.write(save))
     }
 
     /// To write or read the network, for who watches: with what the optimiser keeps, and the best of them a second time.
