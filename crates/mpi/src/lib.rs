@@ -2,7 +2,6 @@
 //! looks, so that a rank that waits leaves its cores to those that compute.
 
 mod owner;
-mod parts;
 
 use mlaan::ranks::{Lane, Mailbox, Post, World};
 use mlaan::{Error, Result};

@@ -1,7 +1,7 @@
 //! What the thread that owns MPI does: it sends and receives messages in parts, so that none keeps others, and signs of life
 //! above all, waiting for long.
 
-use super::parts::{Assembly, Queue, take_in_order};
+use mlaan::ranks::parts::{Assembly, Queue, take_in_order};
 use mlaan::ranks::{Lane, Mailbox};
 use mpi::Rank;
 use mpi::request::{Request, StaticScope};

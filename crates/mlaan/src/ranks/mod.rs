@@ -6,6 +6,7 @@
 
 mod life;
 mod mailbox;
+pub mod parts;
 mod patience;
 mod status;
 mod threads;

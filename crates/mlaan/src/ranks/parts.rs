@@ -1,6 +1,6 @@
-//! Messages in parts.
+//! Messages in parts, so that none keeps others waiting for long: for a [`Post`](super::Post) that carries them.
 
-use mlaan::ranks::Lane;
+use super::Lane;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
