@@ -50,7 +50,7 @@ def test_flags_are_keywords_or_keys(command, said, words):
 
 
 #: Of commands that Python does not run, or of what only a terminal shows.
-ELSEWHERE = {"all", "gflops", "help", "json", "mpi", "new-classifier", "path", "plain", "plan", "plot", "rank-modules", "ranks", "resolve"}
+ELSEWHERE = {"all", "bind-to", "gflops", "help", "json", "mpi", "new-classifier", "path", "plain", "plan", "plot", "rank-modules", "ranks", "resolve"}
 
 
 def test_every_flag_in_a_message_has_words():
