@@ -289,7 +289,7 @@ fn ranks_that_compute_otherwise_are_told() {
         let follower = scope.spawn(|| follow(&worlds[1], Some(&recipe), &device));
         let mut trainer =
             Trainer::from_recipe_in_ranks(&recipe, &processor(), (&worlds[0], &Division::Time)).unwrap();
-        let told = format!("rank 1 computes on {}, rank 0 on {}", other.name(), all[0].name());
+        let told = format!("ranks that compute on {}, rank 0 on {}: 1.", other.name(), all[0].name());
         assert!(trainer.warnings().iter().any(|w| w.starts_with(&told)), "{:?}", trainer.warnings());
         trainer.dismiss().unwrap();
         follower.join().unwrap().unwrap();

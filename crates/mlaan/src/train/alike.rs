@@ -22,14 +22,14 @@ impl Platform {
         Platform { isa: device.isa().map(|isa| isa.name().to_owned()), program }
     }
 
-    /// What is not as in rank 0, if anything is.
+    /// What is not as in rank 0, if anything is; said of several.
     fn unlike(&self, first: &Self) -> Option<String> {
         let named = |of: &Self| of.isa.clone().unwrap_or_else(|| "a GPU".into());
         if self.isa != first.isa {
-            return Some(format!("computes on {}, rank 0 on {}", named(self), named(first)));
+            return Some(format!("compute on {}, rank 0 on {}", named(self), named(first)));
         }
         let (theirs, own) = (self.program?, first.program?);
-        (theirs != own).then(|| "runs another build of mlaan than rank 0".into())
+        (theirs != own).then(|| "run another build of mlaan than rank 0".into())
     }
 }
 
@@ -42,7 +42,10 @@ pub(super) fn warnings(first: &Platform, others: &[(usize, Platform)]) -> Vec<St
         }
     }
     let told = |(what, ranks): (String, Vec<String>)| {
-        format!("rank {} {what}: results may differ in rounding from those of one process", ranks.join(", "))
+        format!(
+            "ranks that {what}: {}. Results may differ in rounding from those of one process",
+            ranks.join(", ")
+        )
     };
     found.into_iter().map(told).collect()
 }
@@ -73,9 +76,13 @@ mod tests {
         let all = [(1, Platform::of(&device)), (2, other.clone()), (3, gpu), (4, unknown), (5, other)];
         let told = warnings(&own, &all);
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("rank 3 computes on a GPU, rank 0 on "), "{told:?}");
         assert!(
-            told[1].starts_with("rank 2, 5 runs another build of mlaan than rank 0: results may"),
+            told[0].starts_with("ranks that compute on a GPU, rank 0 on ")
+                && told[0].contains(": 3. Results"),
+            "{told:?}"
+        );
+        assert!(
+            told[1].starts_with("ranks that run another build of mlaan than rank 0: 2, 5. Results may"),
             "{told:?}"
         );
     }
